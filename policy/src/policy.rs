@@ -1,0 +1,125 @@
+//! What the operator wants: the values that the decisions follow, one struct for each collector.
+//!
+//! These hold only what a decision needs. Periods, deadlines, modes and paths are settings of the service
+//! (`cri-gc-config`) and never reach a decision.
+
+use std::time::Duration;
+
+use crate::protect::Pattern;
+
+/// Everything a plan follows (spec 3 to 6).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// What becomes of objects that belong to no pod (spec 2).
+    pub unmanaged: Unmanaged,
+    /// Container GC (spec 3).
+    pub containers: ContainerPolicy,
+    /// Sandbox reaping (spec 4).
+    pub sandboxes: SandboxPolicy,
+    /// Image GC (spec 6).
+    pub images: ImagePolicy,
+}
+
+/// What becomes of objects that belong to no pod: containers and sandboxes without a pod UID (spec 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unmanaged {
+    /// They are in no unit, count towards no limit, and stay.
+    #[default]
+    Keep,
+    /// They count as objects of a deleted pod. What runs or is ready stays, as everywhere.
+    Collect,
+}
+
+/// How many dead containers stay, and for how long (spec 3; the kubelet's `--maximum-dead-containers` flags).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerPolicy {
+    /// A container is left alone until it was created this long ago.
+    pub min_age: Duration,
+    /// A container that is known to have finished is left alone until that is this long ago.
+    pub min_dead_age: Duration,
+    /// A container in state CREATED is left alone until it was created this long ago: it may be about to start.
+    pub created_grace: Duration,
+    /// Dead containers kept in each evict unit; `None` is no limit.
+    pub max_per_pod_container: Option<usize>,
+    /// Dead containers kept on the node; `None` is no limit.
+    pub max_containers: Option<usize>,
+    /// Whether the runtime objects of pods that finished (phase Succeeded or Failed) go as those of deleted pods.
+    pub evict_terminated_pods: bool,
+}
+
+impl Default for ContainerPolicy {
+    fn default() -> Self {
+        Self {
+            min_age: Duration::ZERO,
+            min_dead_age: Duration::from_secs(60),
+            created_grace: Duration::from_secs(5 * 60),
+            max_per_pod_container: Some(1),
+            max_containers: None,
+            evict_terminated_pods: false,
+        }
+    }
+}
+
+/// Which sandboxes may go (spec 4).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SandboxPolicy {
+    /// A sandbox is left alone until it was created this long ago.
+    pub min_age: Duration,
+    /// As in [`ContainerPolicy::evict_terminated_pods`], whose setting it shares.
+    pub evict_terminated_pods: bool,
+}
+
+/// When images go, and which never do (spec 6; the kubelet's `imageGC*` settings).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagePolicy {
+    /// Space: at or over the high threshold images go until usage is at the low one.
+    pub bytes: Thresholds,
+    /// The same for inodes; off by default.
+    pub inodes: Thresholds,
+    /// An image is left alone until it was first seen this long ago.
+    pub min_age: Duration,
+    /// An image unused for longer goes whatever the disk says; zero is off.
+    pub max_age: Duration,
+    /// Images that never go.
+    pub protect: Vec<Pattern>,
+}
+
+impl Default for ImagePolicy {
+    fn default() -> Self {
+        Self {
+            bytes: Thresholds { high_percent: 85, low_percent: 80 },
+            inodes: Thresholds::OFF,
+            min_age: Duration::from_secs(2 * 60),
+            max_age: Duration::ZERO,
+            protect: Vec::new(),
+        }
+    }
+}
+
+impl ImagePolicy {
+    /// Whether image GC is switched off as a whole: nothing could ever trigger it (spec 6.3).
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.bytes.is_off() && self.inodes.is_off() && self.max_age.is_zero()
+    }
+}
+
+/// Two usage percentages, 0 to 100, of a file system: where collection starts, and where it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Usage at which images start to go; 100 never triggers.
+    pub high_percent: u8,
+    /// Usage at which they stop to go; not over `high_percent`.
+    pub low_percent: u8,
+}
+
+impl Thresholds {
+    /// Never triggers.
+    pub const OFF: Self = Self { high_percent: 100, low_percent: 100 };
+
+    /// Whether these thresholds never trigger.
+    #[must_use]
+    pub fn is_off(self) -> bool {
+        self.high_percent >= 100
+    }
+}

@@ -1,0 +1,213 @@
+//! Which images the operator protects: the patterns of `image_gc.protect` (spec 6).
+//!
+//! A pattern that matched nothing by mistake would cost an air-gapped node its images, so matching is generous:
+//! Docker's short names match as well as the full ones, and an id may be given short, as `crictl images` prints it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::reference::{Reference, familiar_repo};
+
+/// One entry of `image_gc.protect`: `repo`, `repo:tag`, `repo@digest`, each with `*` (any run of characters, slashes
+/// included), or an image id, whole or at least 12 of its hex digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    /// Hex digits that the id starts with.
+    Id(String),
+    Repo(String),
+    RepoTag(String, String),
+    RepoDigest(String, String),
+}
+
+/// Why a pattern can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// Nothing between the quotes.
+    #[error("it is empty; write `repo`, `repo:tag`, `repo@digest` (each may hold `*`) or an image id")]
+    Empty,
+    /// No image name holds white space.
+    #[error("it holds white space, which no image name does")]
+    WhiteSpace,
+    /// `repo:` or `repo@` with nothing behind, or nothing in front.
+    #[error("the part before or after `{0}` is empty; use `*` to match anything")]
+    EmptyPart(char),
+}
+
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        if text.chars().any(char::is_whitespace) {
+            return Err(PatternError::WhiteSpace);
+        }
+        Ok(Self { text: text.to_owned(), kind: Kind::parse(text)? })
+    }
+}
+
+impl Kind {
+    fn parse(text: &str) -> Result<Self, PatternError> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if (12..=64).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(Self::Id(hex.to_ascii_lowercase()));
+        }
+        let halves = |at: char, (repo, rest): (&str, &str)| {
+            if repo.is_empty() || rest.is_empty() {
+                return Err(PatternError::EmptyPart(at));
+            }
+            Ok((repo.to_owned(), rest.to_owned()))
+        };
+        if let Some(parts) = text.split_once('@') {
+            let (repo, digest) = halves('@', parts)?;
+            // `repo:tag@digest` names one digest; the tag adds nothing to it.
+            let repo = match tag_split(&repo) {
+                Some((repo, _)) => repo.to_owned(),
+                None => repo,
+            };
+            return Ok(Self::RepoDigest(repo, digest));
+        }
+        if let Some(parts) = tag_split(text) {
+            let (repo, tag) = halves(':', parts)?;
+            return Ok(Self::RepoTag(repo, tag));
+        }
+        Ok(Self::Repo(text.to_owned()))
+    }
+}
+
+/// Splits `repo:tag`; a colon before the last slash belongs to the port of a registry.
+fn tag_split(text: &str) -> Option<(&str, &str)> {
+    text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Pattern {
+    /// Whether the pattern protects the image of this id and these names (tags and digests).
+    #[must_use]
+    pub fn matches<'a>(&self, id: &str, names: impl IntoIterator<Item = &'a str>) -> bool {
+        match &self.kind {
+            Kind::Id(hex) => {
+                let id = id.strip_prefix("sha256:").unwrap_or(id);
+                id.get(..hex.len()).is_some_and(|head| head.eq_ignore_ascii_case(hex))
+                    // A repo may be named with hex digits only.
+                    || names.into_iter().any(|name| self.matches_name(&Reference::parse(name)))
+            }
+            // "*" means every image, those without a name included.
+            Kind::Repo(repo) if repo.bytes().all(|b| b == b'*') => true,
+            _ => names.into_iter().any(|name| self.matches_name(&Reference::parse(name))),
+        }
+    }
+
+    fn matches_name(&self, name: &Reference<'_>) -> bool {
+        let repo_matches = |pattern: &str| {
+            glob(pattern, name.repo) || familiar_repo(name.repo).any(|short| glob(pattern, short))
+        };
+        match &self.kind {
+            Kind::Id(repo) | Kind::Repo(repo) => repo_matches(repo),
+            Kind::RepoTag(repo, tag) => name.tag.is_some_and(|t| glob(tag, t)) && repo_matches(repo),
+            Kind::RepoDigest(repo, digest) => name.digest.is_some_and(|d| glob(digest, d)) && repo_matches(repo),
+        }
+    }
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any run of characters, none included.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    // `split` yields at least one part: what has to come first.
+    let Some(rest) = parts.next().and_then(|head| text.strip_prefix(head)) else { return false };
+    let Some(tail) = parts.next_back() else { return rest.is_empty() };
+    let mut rest = rest;
+    for part in parts {
+        match rest.find(part) {
+            // The leftmost place leaves the most for what follows.
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.ends_with(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, name: &str) -> bool {
+        pattern.parse::<Pattern>().unwrap().matches("sha256:00", [name])
+    }
+
+    #[test]
+    fn a_repo_matches_every_tag_and_digest_of_it() {
+        assert!(matches("registry.k8s.io/pause", "registry.k8s.io/pause:3.9"));
+        assert!(matches("registry.k8s.io/pause", "registry.k8s.io/pause@sha256:ab"));
+        assert!(!matches("registry.k8s.io/pause", "registry.k8s.io/pause-arm:3.9"));
+        assert!(!matches("pause", "registry.k8s.io/pause:3.9"), "a repo is matched whole");
+    }
+
+    #[test]
+    fn tags_and_digests_are_matched_whole() {
+        assert!(matches("a/b:1.0", "a/b:1.0"));
+        assert!(!matches("a/b:1", "a/b:1.0"));
+        assert!(!matches("a/b:1.0", "a/b@sha256:1.0"));
+        assert!(matches("a/b@sha256:ff", "a/b@sha256:ff"));
+        assert!(matches("a/b:1.0@sha256:ff", "a/b@sha256:ff"));
+    }
+
+    #[test]
+    fn a_star_matches_any_run_slashes_included() {
+        assert!(matches("registry.k8s.io/*", "registry.k8s.io/coredns/coredns:v1"));
+        assert!(matches("*/coredns:v*", "registry.k8s.io/coredns/coredns:v1"));
+        assert!(matches("*pause*", "k8s.gcr.io/pause:3.1"));
+        assert!(matches("a*b*c", "aXbYbZc:1"));
+        assert!(!matches("a*b*c", "aXcYb:1"));
+        assert!(!matches("ab*ba", "aba:1"), "the ends may not overlap");
+    }
+
+    #[test]
+    fn a_port_is_no_tag() {
+        assert!(matches("localhost:5000/app", "localhost:5000/app:2"));
+        assert!(matches("localhost:5000/app:2", "localhost:5000/app:2"));
+        assert!(!matches("localhost:5000/app:2", "localhost:5000/app:3"));
+    }
+
+    #[test]
+    fn docker_hub_images_match_by_their_short_names_too() {
+        for pattern in ["busybox", "library/busybox", "docker.io/library/busybox", "busybox:1.36", "busy*"] {
+            assert!(matches(pattern, "docker.io/library/busybox:1.36"), "{pattern}");
+        }
+        assert!(matches("grafana/grafana", "docker.io/grafana/grafana:11"));
+    }
+
+    #[test]
+    fn an_id_matches_whole_or_by_its_first_digits() {
+        let id = "sha256:e6f1816883972d4be47bd48879a08919b96afcd344132622e4d444987919323c";
+        for pattern in [id, &id[7..], "e6f181688397", "sha256:e6f181688397"] {
+            assert!(pattern.parse::<Pattern>().unwrap().matches(id, []), "{pattern}");
+        }
+        assert!(!"e6f181688398".parse::<Pattern>().unwrap().matches(id, []));
+    }
+
+    #[test]
+    fn star_alone_protects_images_without_a_name_too() {
+        assert!("*".parse::<Pattern>().unwrap().matches("sha256:00", []));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert_eq!("".parse::<Pattern>(), Err(PatternError::Empty));
+        assert_eq!("a b".parse::<Pattern>(), Err(PatternError::WhiteSpace));
+        assert_eq!("a:".parse::<Pattern>(), Err(PatternError::EmptyPart(':')));
+        assert_eq!("@sha256:1".parse::<Pattern>(), Err(PatternError::EmptyPart('@')));
+    }
+}
