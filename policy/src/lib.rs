@@ -1,13 +1,38 @@
-//! Decisions.
+//! The decisions of cri-gc: pure functions from an observation, a policy and its "now" to a plan.
+//!
+//! ```text
+//! Observation (what one look saw) ─┐
+//!                                  ├─ decide ──> Plan: every object once, `remove` or `keep`, with its Reason
+//! Policy (what is wanted) ─────────┘
+//! ```
+//!
+//! Nothing here does I/O, reads a clock, or is async; a plan does nothing by itself. That is what lets the same code
+//! answer for a live node, for a snapshot file, and for thousands of random nodes in the tests. The rules are those of
+//! sections 2 to 6 of the specification; each module names its own.
 
+pub mod containers;
+pub mod images;
+pub mod log_dirs;
 pub mod observation;
+pub mod plan;
+pub mod pods;
 pub mod policy;
 pub mod protect;
 pub mod reason;
 pub mod reference;
+pub mod report;
+pub mod sandboxes;
 pub mod snapshot;
 
-pub use observation::*;
-pub use policy::*;
+pub use images::{FsProblem, ImagePlan};
+pub use observation::{
+    Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods, Sandbox,
+    SandboxState,
+};
+pub use plan::{Decision, Detail, Plan, Section, decide};
+pub use pods::{Owner, PodTable};
+pub use policy::{ContainerPolicy, ImagePolicy, Policy, SandboxPolicy, Thresholds, Unmanaged};
 pub use protect::{Pattern, PatternError};
 pub use reason::Reason;
+pub use report::PlanReport;
+pub use snapshot::Snapshot;

@@ -101,7 +101,10 @@ pub struct Image {
 impl Image {
     /// All its names: tags, then digests.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.repo_tags.iter().chain(&self.repo_digests).map(String::as_str)
+        self.repo_tags
+            .iter()
+            .chain(&self.repo_digests)
+            .map(String::as_str)
     }
 }
 
@@ -171,7 +174,11 @@ pub struct Pods {
 impl Default for Pods {
     /// Nothing is known.
     fn default() -> Self {
-        Self { synced: false, pods: Vec::new(), absent: PodState::Unknown }
+        Self {
+            synced: false,
+            pods: Vec::new(),
+            absent: PodState::Unknown,
+        }
     }
 }
 

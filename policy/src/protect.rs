@@ -49,7 +49,10 @@ impl FromStr for Pattern {
         if text.chars().any(char::is_whitespace) {
             return Err(PatternError::WhiteSpace);
         }
-        Ok(Self { text: text.to_owned(), kind: Kind::parse(text)? })
+        Ok(Self {
+            text: text.to_owned(),
+            kind: Kind::parse(text)?,
+        })
     }
 }
 
@@ -106,7 +109,9 @@ impl Pattern {
             }
             // "*" means every image, those without a name included.
             Kind::Repo(repo) if repo.bytes().all(|b| b == b'*') => true,
-            _ => names.into_iter().any(|name| self.matches_name(&Reference::parse(name))),
+            _ => names
+                .into_iter()
+                .any(|name| self.matches_name(&Reference::parse(name))),
         }
     }
 
@@ -117,7 +122,9 @@ impl Pattern {
         match &self.kind {
             Kind::Id(repo) | Kind::Repo(repo) => repo_matches(repo),
             Kind::RepoTag(repo, tag) => name.tag.is_some_and(|t| glob(tag, t)) && repo_matches(repo),
-            Kind::RepoDigest(repo, digest) => name.digest.is_some_and(|d| glob(digest, d)) && repo_matches(repo),
+            Kind::RepoDigest(repo, digest) => {
+                name.digest.is_some_and(|d| glob(digest, d)) && repo_matches(repo)
+            }
         }
     }
 }
@@ -126,8 +133,12 @@ impl Pattern {
 fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     // `split` yields at least one part: what has to come first.
-    let Some(rest) = parts.next().and_then(|head| text.strip_prefix(head)) else { return false };
-    let Some(tail) = parts.next_back() else { return rest.is_empty() };
+    let Some(rest) = parts.next().and_then(|head| text.strip_prefix(head)) else {
+        return false;
+    };
+    let Some(tail) = parts.next_back() else {
+        return rest.is_empty();
+    };
     let mut rest = rest;
     for part in parts {
         match rest.find(part) {
@@ -150,9 +161,15 @@ mod tests {
     #[test]
     fn a_repo_matches_every_tag_and_digest_of_it() {
         assert!(matches("registry.k8s.io/pause", "registry.k8s.io/pause:3.9"));
-        assert!(matches("registry.k8s.io/pause", "registry.k8s.io/pause@sha256:ab"));
+        assert!(matches(
+            "registry.k8s.io/pause",
+            "registry.k8s.io/pause@sha256:ab"
+        ));
         assert!(!matches("registry.k8s.io/pause", "registry.k8s.io/pause-arm:3.9"));
-        assert!(!matches("pause", "registry.k8s.io/pause:3.9"), "a repo is matched whole");
+        assert!(
+            !matches("pause", "registry.k8s.io/pause:3.9"),
+            "a repo is matched whole"
+        );
     }
 
     #[test]
@@ -183,7 +200,13 @@ mod tests {
 
     #[test]
     fn docker_hub_images_match_by_their_short_names_too() {
-        for pattern in ["busybox", "library/busybox", "docker.io/library/busybox", "busybox:1.36", "busy*"] {
+        for pattern in [
+            "busybox",
+            "library/busybox",
+            "docker.io/library/busybox",
+            "busybox:1.36",
+            "busy*",
+        ] {
             assert!(matches(pattern, "docker.io/library/busybox:1.36"), "{pattern}");
         }
         assert!(matches("grafana/grafana", "docker.io/grafana/grafana:11"));

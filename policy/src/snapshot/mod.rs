@@ -6,9 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::observation::{
-    Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods, Sandbox, SandboxState,
-};
+mod convert;
 
 /// The version of the form that this program reads and writes.
 pub const VERSION: u32 = 1;
@@ -107,7 +105,7 @@ pub enum SnapshotPodState {
     Unknown,
 }
 
-/// A container; the fields are those of [`Container`].
+/// A container; the fields are those of [`crate::Container`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the fields are those of `Container`")]
@@ -141,7 +139,7 @@ pub enum SnapshotContainerState {
     Unknown,
 }
 
-/// A sandbox; the fields are those of [`Sandbox`].
+/// A sandbox; the fields are those of [`crate::Sandbox`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the fields are those of `Sandbox`")]
@@ -168,7 +166,7 @@ pub enum SnapshotSandboxState {
     Unknown,
 }
 
-/// An image; the fields are those of [`Image`].
+/// An image; the fields are those of [`crate::Image`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the fields are those of `Image`")]
@@ -185,7 +183,7 @@ pub struct SnapshotImage {
     pub last_used: Option<Timestamp>,
 }
 
-/// A file system; the fields are those of [`FileSystem`] and [`FsStats`].
+/// A file system; the fields are those of [`crate::FileSystem`] and [`crate::FsStats`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the fields are those of `FsStats`")]
@@ -212,7 +210,9 @@ pub enum Holds {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// Written by another version of the program.
-    #[error("version is {found}, but this program reads version {VERSION}; use the release that wrote the file")]
+    #[error(
+        "version is {found}, but this program reads version {VERSION}; use the release that wrote the file"
+    )]
     Version {
         /// The version in the file.
         found: u32,
@@ -254,7 +254,9 @@ mod time {
             None => Ok(None),
             Some(text) if text.is_empty() => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|e| {
-                D::Error::custom(format_args!("{text:?} is no RFC 3339 time such as 2026-01-31T12:00:00Z: {e}"))
+                D::Error::custom(format_args!(
+                    "{text:?} is no RFC 3339 time such as 2026-01-31T12:00:00Z: {e}"
+                ))
             }),
         }
     }

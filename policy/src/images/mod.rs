@@ -1,0 +1,215 @@
+//! Which images go (spec 6; the kubelet's image GC).
+//!
+//! - [`names`]: which images a reference means.
+//! - [`space`]: how much is missing on the file systems.
+//! - here: what protects an image, who is next, and how many go.
+//!
+//! A plan is an estimate, for the sizes are hints. The collector removes a few, measures, and asks for a new plan.
+
+mod names;
+pub mod space;
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::containers::at_least;
+use crate::observation::{Container, Image, Observation, PodState};
+use crate::plan::{Decision, Detail, Section};
+use crate::pods::PodTable;
+use crate::policy::ImagePolicy;
+use crate::reason::Reason;
+use names::Names;
+pub use space::{FsProblem, Missing};
+
+/// The decisions on all images.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImagePlan {
+    /// What goes and what stays.
+    pub section: Section,
+    /// What is missing to the low thresholds.
+    pub missing: Missing,
+    /// File systems that could not be judged.
+    pub problems: Vec<FsProblem>,
+}
+
+/// The reference by which a container uses its image: the id, else what the runtime resolved, else the name that its
+/// creator gave (whose tag may have moved on to another image since, so it comes last). Empty if nothing is known.
+#[must_use]
+pub fn reference_of(container: &Container) -> &str {
+    [&container.image_id, &container.image_ref, &container.image]
+        .into_iter()
+        .find(|reference| !reference.is_empty())
+        .map_or("", String::as_str)
+}
+
+/// Positions of the images that a container of that reference uses.
+#[must_use]
+pub fn used_by<'a>(images: &'a [Image], references: impl IntoIterator<Item = &'a str>) -> Vec<usize> {
+    let names = Names::new(images);
+    let mut used: Vec<usize> = references
+        .into_iter()
+        .flat_map(|reference| names.resolve(reference))
+        .collect();
+    used.sort_unstable();
+    used.dedup();
+    used
+}
+
+/// Decides on all images.
+#[must_use]
+pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePolicy) -> ImagePlan {
+    let now = observation.taken_at;
+    let (missing, problems) = space::missing(&observation.filesystems, policy);
+    let shields = shields(observation, pods, policy);
+
+    let mut section = Section::default();
+    let mut candidates = Vec::new();
+    for (index, (image, shield)) in observation.images.iter().zip(shields).enumerate() {
+        // An image that nothing is remembered of was first seen just now.
+        let first_detected = image.first_detected.unwrap_or(now);
+        match shield {
+            Some((reason, detail)) => section.push(Decision::new(index, reason).with(detail)),
+            None if policy.is_off() => section.push(Decision::new(index, Reason::ImageGcOff)),
+            None if !at_least(policy.min_age, first_detected, now) => {
+                section.push(Decision::new(index, Reason::TooYoung));
+            }
+            None => candidates.push(Candidate {
+                index,
+                image,
+                first_detected,
+            }),
+        }
+    }
+    candidates.sort_unstable_by(Candidate::next_first);
+
+    let (aged, rest): (Vec<_>, Vec<_>) = candidates
+        .into_iter()
+        .partition(|c| c.unused_too_long(policy, now));
+    let mut freed = 0u64;
+    for candidate in aged {
+        freed = freed.saturating_add(candidate.image.size_bytes);
+        section.push(Decision::new(candidate.index, Reason::UnusedTooLong));
+    }
+    let satisfied = match missing {
+        Missing {
+            bytes: 0, inodes: 0, ..
+        } if missing.triggered => Reason::EnoughFreed,
+        Missing {
+            bytes: 0, inodes: 0, ..
+        } if missing.known => Reason::BelowThreshold,
+        Missing {
+            bytes: 0, inodes: 0, ..
+        } => Reason::UsageUnknown,
+        Missing { .. } => Reason::EnoughFreed,
+    };
+    for candidate in rest {
+        let reason = if freed < missing.bytes {
+            freed = freed.saturating_add(candidate.image.size_bytes);
+            Reason::DiskPressure
+        } else if missing.inodes > 0 && section.remove.is_empty() {
+            // Nobody tells how many inodes an image holds: one goes, then the file system is measured again.
+            Reason::InodePressure
+        } else {
+            satisfied
+        };
+        section.push(Decision::new(candidate.index, reason));
+    }
+    ImagePlan {
+        section,
+        missing,
+        problems,
+    }
+}
+
+/// An image that nothing protects and that is old enough.
+struct Candidate<'a> {
+    index: usize,
+    image: &'a Image,
+    first_detected: Timestamp,
+}
+
+impl Candidate<'_> {
+    /// Eviction order: last used (never used first), then first detected, then id.
+    fn next_first(&self, other: &Self) -> Ordering {
+        let key = |c: &Self| (c.image.last_used, c.first_detected);
+        key(self)
+            .cmp(&key(other))
+            .then_with(|| self.image.id.cmp(&other.image.id))
+            .then_with(|| self.image.runtime_handler.cmp(&other.image.runtime_handler))
+    }
+
+    /// Rule 1: unused for longer than `max_age`.
+    fn unused_too_long(&self, policy: &ImagePolicy, now: Timestamp) -> bool {
+        let since = self.image.last_used.unwrap_or(self.first_detected);
+        // No setting is longer than a century, so the fallback is never reached; it keeps more.
+        let max_age = SignedDuration::try_from(policy.max_age).unwrap_or(SignedDuration::MAX);
+        !max_age.is_zero() && now.duration_since(since) > max_age
+    }
+}
+
+/// What protects each image, if anything does. A runtime checks none of this itself.
+fn shields(
+    observation: &Observation,
+    pods: &PodTable<'_>,
+    policy: &ImagePolicy,
+) -> Vec<Option<(Reason, Detail)>> {
+    let images = &observation.images;
+    let names = Names::new(images);
+    let mut shields: Vec<Option<(Reason, Detail)>> = vec![None; images.len()];
+    let mut protect = |index: usize, reason: Reason, detail: Detail| {
+        if let Some(shield) = shields.get_mut(index) {
+            shield.get_or_insert((reason, detail));
+        }
+    };
+
+    // Many containers share few images: each reference is looked up once, for the first container that bears it.
+    let mut users: HashMap<&str, usize> = HashMap::new();
+    for (holder, container) in observation.containers.iter().enumerate() {
+        users.entry(reference_of(container)).or_insert(holder);
+    }
+    let mut users: Vec<(&str, usize)> = users.into_iter().collect();
+    users.sort_unstable_by_key(|&(_, holder)| holder);
+    for (reference, holder) in users {
+        names
+            .resolve(reference)
+            .for_each(|i| protect(i, Reason::InUse, Detail::Holder(holder)));
+    }
+    for (holder, pod) in observation.pods.pods.iter().enumerate() {
+        // Of a pod that is not proved to be gone, nothing goes: unknown protects as well as active.
+        if matches!(pods.state(&pod.uid), PodState::Active | PodState::Unknown) {
+            for reference in &pod.images {
+                names
+                    .resolve(reference)
+                    .for_each(|i| protect(i, Reason::NamedByPod, Detail::Holder(holder)));
+            }
+        }
+    }
+    names
+        .resolve(&observation.sandbox_image)
+        .for_each(|i| protect(i, Reason::SandboxImage, Detail::None));
+    for (index, image) in images.iter().enumerate() {
+        if image.pinned {
+            protect(index, Reason::Pinned, Detail::None);
+        } else if let Some(at) = policy
+            .protect
+            .iter()
+            .position(|p| p.matches(&image.id, image.names()))
+        {
+            protect(index, Reason::Protected, Detail::Holder(at));
+        }
+    }
+
+    // Copies of one image for several handlers share its id: what protects one of them protects all.
+    let by_id: HashMap<&str, (Reason, Detail)> = images
+        .iter()
+        .zip(&shields)
+        .filter_map(|(image, shield)| shield.map(|shield| (image.id.as_str(), shield)))
+        .collect();
+    images
+        .iter()
+        .zip(shields)
+        .map(|(image, own)| own.or_else(|| by_id.get(image.id.as_str()).copied()))
+        .collect()
+}

@@ -1,0 +1,185 @@
+//! How much is missing on the file systems that images lie on (spec 6.2).
+
+use std::fmt;
+
+use crate::observation::{FileSystem, FsStats};
+use crate::policy::{ImagePolicy, Thresholds};
+
+/// What is missing to the low thresholds, over all file systems that hold images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Bytes; 0 while no file system is at its high threshold.
+    pub bytes: u64,
+    /// Inodes; 0 while no file system is at its high threshold.
+    pub inodes: u64,
+    /// Whether a file system is at or over a high threshold.
+    pub triggered: bool,
+    /// Whether at least one file system could be judged.
+    pub known: bool,
+}
+
+/// A file system whose usage could not be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FsProblem {
+    /// A directory on it.
+    pub mountpoint: String,
+}
+
+impl fmt::Display for FsProblem {
+    /// Named as the kubelet names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "InvalidDiskCapacity: the file system of {} tells a capacity of 0 bytes, so no image goes for lack of space; \
+             check that it is mounted",
+            self.mountpoint
+        )
+    }
+}
+
+/// Share of a capacity that is used, in percent, rounded up as the kubelet does: `100 - available*100/capacity` in
+/// integers. `available` is capped at the capacity. `None` for a capacity of 0.
+#[must_use]
+pub fn usage_percent(capacity: u64, available: u64) -> Option<u8> {
+    let free = u128::from(available.min(capacity)) * 100 / u128::from(Some(capacity).filter(|&c| c > 0)?);
+    // `free` is at most 100.
+    u8::try_from(100u128.saturating_sub(free)).ok()
+}
+
+/// What is missing to the low threshold, if usage is at or over the high one.
+fn to_free(capacity: u64, available: u64, thresholds: Thresholds) -> Option<u64> {
+    if thresholds.is_off() || usage_percent(capacity, available)? < thresholds.high_percent {
+        return None;
+    }
+    let free_percent = u128::from(100u8.saturating_sub(thresholds.low_percent));
+    let wanted = u128::from(capacity) * free_percent / 100;
+    // A share of a u64 fits in one.
+    Some(
+        u64::try_from(wanted)
+            .unwrap_or(u64::MAX)
+            .saturating_sub(available.min(capacity)),
+    )
+}
+
+/// Judges each file system that holds images by itself and adds up what is missing. Where images and the writable
+/// layers of containers lie apart, removing images frees nothing for the containers, so theirs does not count here.
+#[must_use]
+pub fn missing(filesystems: &[FileSystem], policy: &ImagePolicy) -> (Missing, Vec<FsProblem>) {
+    let mut sum = Missing::default();
+    let mut problems = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for fs in filesystems.iter().filter(|fs| fs.holds_images) {
+        if seen.contains(&fs.mountpoint.as_str()) {
+            continue;
+        }
+        seen.push(&fs.mountpoint);
+        let FsStats {
+            capacity_bytes,
+            available_bytes,
+            inodes,
+            inodes_free,
+        } = fs.stats;
+        if capacity_bytes == 0 {
+            problems.push(FsProblem {
+                mountpoint: fs.mountpoint.clone(),
+            });
+            continue;
+        }
+        sum.known = true;
+        if let Some(bytes) = to_free(capacity_bytes, available_bytes, policy.bytes) {
+            sum.triggered = true;
+            sum.bytes = sum.bytes.saturating_add(bytes);
+        }
+        // A file system without a fixed number of inodes tells 0, which is no pressure.
+        if let Some(inodes) = to_free(inodes, inodes_free, policy.inodes) {
+            sum.triggered = true;
+            sum.inodes = sum.inodes.saturating_add(inodes);
+        }
+    }
+    (sum, problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: Thresholds = Thresholds {
+        high_percent: 85,
+        low_percent: 80,
+    };
+
+    #[test]
+    fn usage_is_rounded_up() {
+        assert_eq!(usage_percent(1000, 1000), Some(0));
+        assert_eq!(usage_percent(1000, 999), Some(1));
+        assert_eq!(usage_percent(1000, 0), Some(100));
+        assert_eq!(usage_percent(1000, 5000), Some(0), "more available than there is");
+        assert_eq!(usage_percent(0, 0), None);
+        assert_eq!(usage_percent(u64::MAX, u64::MAX / 2), Some(51));
+    }
+
+    #[test]
+    fn at_the_high_threshold_it_starts_and_frees_to_the_low_one() {
+        assert_eq!(to_free(1000, 160, T), None, "84 percent");
+        assert_eq!(to_free(1000, 150, T), Some(50), "85 percent");
+        assert_eq!(to_free(1000, 151, T), Some(49), "84.9 is told as 85");
+        assert_eq!(to_free(u64::MAX, 0, T), Some(u64::MAX / 5));
+        assert_eq!(
+            to_free(
+                1000,
+                0,
+                Thresholds {
+                    high_percent: 100,
+                    low_percent: 0
+                }
+            ),
+            None,
+            "100 never triggers"
+        );
+        assert_eq!(
+            to_free(
+                1000,
+                1000,
+                Thresholds {
+                    high_percent: 0,
+                    low_percent: 0
+                }
+            ),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn each_file_system_is_judged_by_itself_and_once() {
+        let fs = |mountpoint: &str, holds_images, available_bytes| FileSystem {
+            mountpoint: mountpoint.to_owned(),
+            holds_images,
+            holds_containers: !holds_images,
+            stats: FsStats {
+                capacity_bytes: 1000,
+                available_bytes,
+                inodes: 0,
+                inodes_free: 0,
+            },
+        };
+        let (missing, problems) = missing(
+            &[
+                fs("/a", true, 100),
+                fs("/a", true, 100),
+                fs("/b", true, 900),
+                fs("/c", false, 0),
+            ],
+            &ImagePolicy::default(),
+        );
+        assert_eq!(
+            missing,
+            Missing {
+                bytes: 100,
+                inodes: 0,
+                triggered: true,
+                known: true
+            }
+        );
+        assert_eq!(problems, []);
+    }
+}

@@ -1,0 +1,117 @@
+//! Which of the pods' log directories go (spec 5).
+
+use crate::observation::{Observation, PodState};
+use crate::plan::{Decision, Section};
+use crate::pods::PodTable;
+use crate::reason::Reason;
+
+/// UID of the pod that a directory of this name belongs to: `<namespace>_<name>_<uid>`, or the old form `<uid>`, where
+/// a uid is 8-4-4-4-12 or 32 hex digits. `None` for any other name: nobody but its maker knows what it is.
+#[must_use]
+pub fn pod_uid_of(name: &str) -> Option<&str> {
+    let mut parts = name.split('_');
+    let uid = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(uid), None, None, None) => uid,
+        (Some(namespace), Some(pod), Some(uid), None) if is_dns(namespace) && is_dns(pod) => uid,
+        _ => return None,
+    };
+    is_uid(uid).then_some(uid)
+}
+
+/// Whether `part` can be the name of a namespace or a pod: lower-case letters, digits, `-` and `.`.
+fn is_dns(part: &str) -> bool {
+    !part.is_empty()
+        && part
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+}
+
+/// Whether `text` is a pod's UID. Kubernetes writes them in lower case; anything else would compare wrongly with the
+/// UIDs of pods, so it is not taken for one.
+fn is_uid(text: &str) -> bool {
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    match text.len() {
+        32 => text.bytes().all(hex),
+        36 => text.bytes().enumerate().all(|(i, b)| {
+            if matches!(i, 8 | 13 | 18 | 23) {
+                b == b'-'
+            } else {
+                hex(b)
+            }
+        }),
+        _ => false,
+    }
+}
+
+/// Decides on all log directories. What the runtime still knows of such a pod is looked at when the directory is about
+/// to be removed, not here.
+#[must_use]
+pub fn decide(observation: &Observation, pods: &PodTable<'_>) -> Section {
+    let mut section = Section::default();
+    let mut names: Vec<(usize, &str)> = observation
+        .log_dirs
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (index, name.as_str()))
+        .collect();
+    names.sort_unstable_by_key(|&(index, name)| (name, index));
+    names.dedup_by_key(|&mut (_, name)| name);
+    for (index, name) in names {
+        let reason = match pod_uid_of(name).map(|uid| pods.state(uid)) {
+            None => Reason::ForeignName,
+            Some(PodState::Deleted) => Reason::PodDeleted,
+            Some(PodState::Evicted) => Reason::PodEvicted,
+            Some(PodState::Active) => Reason::PodActive,
+            Some(PodState::Terminated) => Reason::PodFinished,
+            Some(PodState::Unknown) => Reason::PodUnknown,
+        };
+        section.push(Decision::new(index, reason));
+    }
+    section
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pod_uid_of;
+
+    #[test]
+    fn both_forms_of_a_name_and_both_forms_of_a_uid_are_known() {
+        let dashed = "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5";
+        let plain = "0f6c8d3e1b2a4c5d8e9fa0b1c2d3e4f5";
+        for uid in [dashed, plain] {
+            assert_eq!(pod_uid_of(uid), Some(uid));
+            assert_eq!(
+                pod_uid_of(&format!("kube-system_etcd-node1.example_{uid}")),
+                Some(uid)
+            );
+        }
+    }
+
+    #[test]
+    fn any_other_name_is_foreign() {
+        let uid = "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5";
+        for name in [
+            "",
+            ".",
+            "..",
+            "lost+found",
+            "pods",
+            "default_web",
+            "a_b_c",
+            &format!("_web_{uid}"),
+            &format!("default__{uid}"),
+            &format!("web_{uid}"),
+            &format!("default_web_x_{uid}"),
+            &format!("default_web_{uid} "),
+            &format!("default_../x_{uid}"),
+            &format!("default_web_{}", uid.to_uppercase()),
+            &format!("default_web_{}", &uid[1..]),
+            &format!("default_web_{}", uid.replace('-', "_")),
+            &format!("default_web_{uid}.bak"),
+            &format!("default_we\u{e9}_{uid}"),
+            "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4fé",
+        ] {
+            assert_eq!(pod_uid_of(name), None, "{name}");
+        }
+    }
+}

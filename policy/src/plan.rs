@@ -1,0 +1,94 @@
+//! The plan: what `decide` returns. Each object of the observation stands in it exactly once.
+
+use crate::images::ImagePlan;
+use crate::observation::Observation;
+use crate::pods::PodTable;
+use crate::policy::Policy;
+use crate::reason::Reason;
+use crate::{containers, images, log_dirs, sandboxes};
+
+/// What becomes of one object, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Position of the object in its list of the observation.
+    pub index: usize,
+    /// Why it goes or stays.
+    pub reason: Reason,
+    /// What a reader needs beside the reason; [`crate::report`] puts it into words.
+    pub detail: Detail,
+}
+
+/// What a reader needs beside the reason, in so far as it cannot be read off the object and the policy again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    None,
+    /// So many newer ones of its unit (or of the node, or of its pod) stand before it.
+    Newer(usize),
+    /// Position, in its own list, of what holds the object: a container that uses an image, a pattern that protects
+    /// it, a pod whose spec names it.
+    Holder(usize),
+}
+
+impl Decision {
+    /// A decision that its reason explains fully.
+    #[must_use]
+    pub fn new(index: usize, reason: Reason) -> Self {
+        Self {
+            index,
+            reason,
+            detail: Detail::None,
+        }
+    }
+
+    /// The same with a detail.
+    #[must_use]
+    pub fn with(self, detail: Detail) -> Self {
+        Self { detail, ..self }
+    }
+}
+
+/// The decisions on all objects of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Section {
+    /// What goes, in the order of removal.
+    pub remove: Vec<Decision>,
+    /// What stays, in no particular order.
+    pub keep: Vec<Decision>,
+}
+
+impl Section {
+    /// Files a decision where its reason says. Removals have to be put in order afterwards.
+    pub(crate) fn push(&mut self, decision: Decision) {
+        if decision.reason.removes() {
+            self.remove.push(decision);
+        } else {
+            self.keep.push(decision);
+        }
+    }
+}
+
+/// What would be done with a node. No section counts on the removals of another (spec 11).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Containers, by position in [`Observation::containers`].
+    pub containers: Section,
+    /// Sandboxes, by position in [`Observation::sandboxes`].
+    pub sandboxes: Section,
+    /// Images, by position in [`Observation::images`].
+    pub images: ImagePlan,
+    /// Log directories, by position in [`Observation::log_dirs`].
+    pub log_dirs: Section,
+}
+
+/// Decides on everything that was observed.
+#[must_use]
+pub fn decide(observation: &Observation, policy: &Policy) -> Plan {
+    let pods = PodTable::new(observation);
+    Plan {
+        containers: containers::decide(observation, &pods, policy),
+        sandboxes: sandboxes::decide(observation, &pods, policy),
+        images: images::decide(observation, &pods, &policy.images),
+        log_dirs: log_dirs::decide(observation, &pods),
+    }
+}

@@ -1,0 +1,193 @@
+//! Which pod an object belongs to, and what that pod's state allows (spec 2).
+//!
+//! The states of the source are only half the answer: whatever a source, a proof or a snapshot says, a UID with a
+//! running container or a ready sandbox is active, and while the source is not synced nothing is proved.
+
+use std::collections::HashMap;
+
+use crate::observation::{Container, ContainerState, Observation, PodState, Sandbox, SandboxState};
+use crate::policy::Unmanaged;
+use crate::reason::Reason;
+
+/// To whom an object belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// To a pod: its number within the table.
+    Pod(usize),
+    /// To none that could be named.
+    Unmanaged,
+}
+
+/// The state of every pod that an observation speaks of.
+#[derive(Debug)]
+pub struct PodTable<'a> {
+    numbers: HashMap<&'a str, usize>,
+    states: Vec<PodState>,
+    /// UID of each sandbox by its id, for containers without the label.
+    sandbox_uids: HashMap<&'a str, &'a str>,
+    absent: PodState,
+    synced: bool,
+}
+
+impl<'a> PodTable<'a> {
+    /// Works out the states.
+    #[must_use]
+    pub fn new(observation: &'a Observation) -> Self {
+        let source = &observation.pods;
+        let mut table = Self {
+            numbers: HashMap::with_capacity(observation.sandboxes.len()),
+            states: Vec::with_capacity(observation.sandboxes.len()),
+            sandbox_uids: HashMap::new(),
+            absent: if source.synced {
+                source.absent
+            } else {
+                PodState::Unknown
+            },
+            synced: source.synced,
+        };
+        for pod in source.pods.iter().filter(|pod| !pod.uid.is_empty()) {
+            let state = if source.synced {
+                pod.state
+            } else {
+                PodState::Unknown
+            };
+            match table
+                .numbers
+                .get(pod.uid.as_str())
+                .and_then(|&n| table.states.get_mut(n))
+            {
+                // Named twice with two states: what keeps more holds.
+                Some(known) => *known = (*known).keeping_more(state),
+                None => {
+                    table.numbers.insert(&pod.uid, table.states.len());
+                    table.states.push(state);
+                }
+            }
+        }
+        if observation.containers.iter().any(|c| c.pod_uid.is_empty()) {
+            table.sandbox_uids = observation
+                .sandboxes
+                .iter()
+                .map(|s| (s.id.as_str(), s.pod_uid.as_str()))
+                .collect();
+        }
+        for sandbox in &observation.sandboxes {
+            // A sandbox whose state is not known may be ready.
+            table.sight(&sandbox.pod_uid, sandbox.state != SandboxState::NotReady);
+        }
+        for container in &observation.containers {
+            let uid = table.uid_of_container(container);
+            table.sight(uid, container.state == ContainerState::Running);
+        }
+        table
+    }
+
+    fn sight(&mut self, uid: &'a str, runs: bool) {
+        if uid.is_empty() {
+            return;
+        }
+        let number = *self.numbers.entry(uid).or_insert(self.states.len());
+        if number == self.states.len() {
+            self.states.push(self.absent);
+        }
+        if let Some(state) = self.states.get_mut(number).filter(|_| runs) {
+            *state = PodState::Active;
+        }
+    }
+
+    /// UID of the pod of a container: its label, else that of its sandbox, else empty.
+    #[must_use]
+    pub fn uid_of_container(&self, container: &'a Container) -> &'a str {
+        if container.pod_uid.is_empty() {
+            self.sandbox_uids
+                .get(container.pod_sandbox_id.as_str())
+                .copied()
+                .unwrap_or_default()
+        } else {
+            &container.pod_uid
+        }
+    }
+
+    /// To whom a container belongs.
+    #[must_use]
+    pub fn owner_of_container(&self, container: &'a Container) -> Owner {
+        self.owner(self.uid_of_container(container))
+    }
+
+    /// To whom a sandbox belongs.
+    #[must_use]
+    pub fn owner_of_sandbox(&self, sandbox: &Sandbox) -> Owner {
+        self.owner(&sandbox.pod_uid)
+    }
+
+    fn owner(&self, uid: &str) -> Owner {
+        // Every UID of an object was entered when the table was made; an empty one never is.
+        self.numbers
+            .get(uid)
+            .map_or(Owner::Unmanaged, |&number| Owner::Pod(number))
+    }
+
+    /// State of the pod of that UID, listed or not.
+    #[must_use]
+    pub fn state(&self, uid: &str) -> PodState {
+        self.numbers
+            .get(uid)
+            .and_then(|&number| self.states.get(number))
+            .copied()
+            .unwrap_or(self.absent)
+    }
+
+    /// State of the pod of that number; unknown for a number that is not of this table.
+    #[must_use]
+    pub fn state_of(&self, number: usize) -> PodState {
+        self.states.get(number).copied().unwrap_or(PodState::Unknown)
+    }
+
+    /// Whether, and why, the runtime objects of an owner go as a whole.
+    pub(crate) fn gone(&self, owner: Owner, unmanaged: Unmanaged, evict_terminated: bool) -> Gone {
+        match owner {
+            // Nothing is collected for its owner's sake while the source is not synced.
+            Owner::Unmanaged if unmanaged == Unmanaged::Collect && self.synced => {
+                Gone::Yes(Reason::UnmanagedCollected)
+            }
+            Owner::Unmanaged => Gone::Unmanaged,
+            Owner::Pod(number) => match self.state_of(number) {
+                PodState::Deleted => Gone::Yes(Reason::PodDeleted),
+                PodState::Evicted => Gone::Yes(Reason::PodEvicted),
+                PodState::Terminated if evict_terminated => Gone::Yes(Reason::PodTerminated),
+                PodState::Active | PodState::Terminated | PodState::Unknown => Gone::No(number),
+            },
+        }
+    }
+}
+
+/// Whether the runtime objects of an owner go as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// They do, for this reason.
+    Yes(Reason),
+    /// They do not: the limits decide. The number of the pod.
+    No(usize),
+    /// They belong to no pod, and stay.
+    Unmanaged,
+}
+
+impl PodState {
+    /// The one of two states that keeps more.
+    fn keeping_more(self, other: Self) -> Self {
+        let rank = |state: Self| match state {
+            Self::Active => 0,
+            Self::Unknown => 1,
+            Self::Terminated => 2,
+            Self::Evicted => 3,
+            Self::Deleted => 4,
+        };
+        if rank(other) < rank(self) { other } else { self }
+    }
+
+    /// Whether the content of a pod in this state, its log directory, may go.
+    #[must_use]
+    pub fn content_may_go(self) -> bool {
+        matches!(self, Self::Deleted | Self::Evicted)
+    }
+}

@@ -1,0 +1,87 @@
+//! Which sandboxes go (spec 4; the kubelet's sandbox eviction).
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use crate::containers::{at_least, newest_first};
+use crate::observation::{Observation, Sandbox, SandboxState};
+use crate::plan::{Decision, Section};
+use crate::pods::{Gone, PodTable};
+use crate::policy::Policy;
+use crate::reason::Reason;
+
+/// What a sandbox is ordered by. One whose creation time is not known counts as the oldest: it stays anyway, and must
+/// not pass for the newest in place of another.
+fn age_key(sandbox: &Sandbox) -> (Option<Timestamp>, u32, &str) {
+    (sandbox.created_at, sandbox.attempt, &sandbox.id)
+}
+
+/// Decides on all sandboxes.
+#[must_use]
+pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -> Section {
+    let occupied: HashSet<&str> = observation
+        .containers
+        .iter()
+        .map(|c| c.pod_sandbox_id.as_str())
+        .collect();
+    let owners: Vec<Gone> = observation
+        .sandboxes
+        .iter()
+        .map(|s| {
+            pods.gone(
+                pods.owner_of_sandbox(s),
+                policy.unmanaged,
+                policy.sandboxes.evict_terminated_pods,
+            )
+        })
+        .collect();
+
+    // The newest over all of a pod's sandboxes, evictable or not.
+    let mut newest: HashMap<usize, &Sandbox> = HashMap::new();
+    for (sandbox, gone) in observation.sandboxes.iter().zip(&owners) {
+        if let Gone::No(pod) = gone {
+            let best = newest.entry(*pod).or_insert(sandbox);
+            if newest_first(age_key(sandbox), age_key(best)) == Ordering::Less {
+                *best = sandbox;
+            }
+        }
+    }
+
+    let mut section = Section::default();
+    for (index, (sandbox, gone)) in observation.sandboxes.iter().zip(&owners).enumerate() {
+        let reason = match (sandbox.state, gone) {
+            (SandboxState::Ready, _) => Reason::SandboxReady,
+            (SandboxState::Unknown, _) => Reason::StateUnknown,
+            (SandboxState::NotReady, _) if occupied.contains(sandbox.id.as_str()) => Reason::HasContainers,
+            (SandboxState::NotReady, Gone::Unmanaged) => Reason::Unmanaged,
+            (SandboxState::NotReady, gone) => match (sandbox.created_at, gone) {
+                (None, _) => Reason::AgeUnknown,
+                (Some(created_at), _)
+                    if !at_least(policy.sandboxes.min_age, created_at, observation.taken_at) =>
+                {
+                    Reason::TooYoung
+                }
+                (_, Gone::Yes(reason)) => *reason,
+                (_, Gone::No(pod)) if newest.get(pod).is_some_and(|best| best.id == sandbox.id) => {
+                    Reason::NewestSandbox
+                }
+                (_, _) => Reason::OlderSandbox,
+            },
+        };
+        section.push(Decision::new(index, reason));
+    }
+    section.remove.sort_unstable_by(|a, b| {
+        match (
+            observation.sandboxes.get(a.index),
+            observation.sandboxes.get(b.index),
+        ) {
+            // Oldest first.
+            (Some(a), Some(b)) => newest_first(age_key(b), age_key(a)),
+            // Never: the indices are those of this very list.
+            _ => Ordering::Equal,
+        }
+    });
+    section
+}
