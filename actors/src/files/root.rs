@@ -1,0 +1,112 @@
+//! A directory that nothing may leave: everything below it is opened relative to it, by the kernel's own rules.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::io::Errno;
+
+/// Why something below a root was not touched.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// A mount point lies in it: what is behind belongs to somebody else.
+    #[error("a mount point lies at {0}; unmount it, or remove the directory by hand")]
+    MountPoint(PathBuf),
+    /// The name or path would lead out of the root.
+    #[error("{0} is not inside {1}")]
+    Outside(PathBuf, PathBuf),
+    /// Directories nested deeper than any log directory is.
+    #[error("{0} is nested too deeply")]
+    TooDeep(PathBuf),
+    /// The kernel cannot confine a path to a directory.
+    #[error("the kernel does not know openat2 (Linux 5.6 and later do), so nothing can be removed safely: {0}")]
+    NoConfinement(io::Error),
+    /// What the operating system says.
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    Io(PathBuf, io::Error),
+}
+
+impl FileError {
+    pub(super) fn io(path: impl Into<PathBuf>, error: Errno) -> Self {
+        match error {
+            Errno::NOSYS => Self::NoConfinement(error.into()),
+            Errno::XDEV => Self::MountPoint(path.into()),
+            error => Self::Io(path.into(), error.into()),
+        }
+    }
+}
+
+/// An opened root.
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+/// No symbolic link anywhere on the way, no way out, no other file system.
+const CONFINED: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+impl Root {
+    /// Opens a root; `None` if there is no such directory. The root itself may be reached through links: the operator
+    /// named it.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn open(path: &Path) -> Result<Option<Self>, FileError> {
+        match open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(directory) => Ok(Some(Self { path: path.to_owned(), directory })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(FileError::io(path, error)),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The part of an absolute `path` below this root; `None` if it is not below it, or is not written plainly (`..`).
+    #[must_use]
+    pub fn relative<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        let inside = path.strip_prefix(&self.path).ok()?;
+        let plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
+        (plain && !inside.as_os_str().is_empty()).then_some(inside)
+    }
+
+    /// Opens a directory below the root; `None` if it is not there.
+    ///
+    /// # Errors
+    /// A link or a mount point on the way, a path that leaves the root, or what the operating system says.
+    pub fn directory(&self, relative: &Path) -> Result<Option<OwnedFd>, FileError> {
+        open_beneath(self.directory.as_fd(), relative, OFlags::DIRECTORY | OFlags::RDONLY)
+            .map_err(|error| FileError::io(self.path.join(relative), error))
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+/// Opens something beneath `directory` without following a link or crossing a mount; `None` if it is not there.
+pub(super) fn open_beneath(
+    directory: BorrowedFd<'_>,
+    name: impl rustix::path::Arg + Copy,
+    flags: OFlags,
+) -> Result<Option<OwnedFd>, Errno> {
+    loop {
+        match openat2(directory, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), CONFINED) {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(Errno::NOENT) => return Ok(None),
+            // The kernel saw a rename or mount on the way and asks to look again.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

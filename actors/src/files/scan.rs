@@ -1,0 +1,87 @@
+//! What lies in the root of the pods' log directories.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use rustix::fs::FileType;
+
+use super::root::{FileError, Root};
+use super::tree::{entries, to_path};
+
+/// An entry of the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogDir {
+    /// Its name.
+    pub name: String,
+    /// The newest modification time of it and its children, which counts as its creation (spec 5); `None` if it cannot
+    /// be told.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// All directories right in the root, by name; none if there is no root. Names that are no UTF-8 are left out: no pod
+/// is named like that.
+///
+/// # Errors
+/// What the operating system says of the root.
+pub fn log_dirs(root: &Path) -> Result<Vec<LogDir>, FileError> {
+    let Some(opened) = Root::open(root)? else { return Ok(Vec::new()) };
+    let Some(directory) = opened_again(&opened)? else { return Ok(Vec::new()) };
+    let mut dirs = Vec::new();
+    for (name, kind) in entries(&directory, root)? {
+        if let (FileType::Directory, Some(text)) = (kind, to_path(&name).to_str()) {
+            dirs.push(LogDir { name: text.to_owned(), changed_at: newest(&root.join(text)) });
+        }
+    }
+    dirs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(dirs)
+}
+
+/// A second descriptor of the root, to be read from.
+fn opened_again(root: &Root) -> Result<Option<std::os::fd::OwnedFd>, FileError> {
+    use std::os::fd::AsFd;
+    let copy = root.as_fd().try_clone_to_owned();
+    copy.map(Some).map_err(|error| FileError::Io(root.path().to_owned(), error))
+}
+
+/// The newest modification time of a directory and its children. Only read, so that a plain walk does.
+fn newest(directory: &Path) -> Option<Timestamp> {
+    let own = directory.symlink_metadata().and_then(|meta| meta.modified()).ok()?;
+    let children = std::fs::read_dir(directory).ok()?.flatten();
+    let times = children.filter_map(|child| child.metadata().and_then(|meta| meta.modified()).ok());
+    let newest: SystemTime = times.fold(own, SystemTime::max);
+    Timestamp::try_from(newest).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn directories_are_listed_with_their_newest_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let set = |name: &str, seconds| File::open(folder.path().join(name)).unwrap().set_modified(at(seconds)).unwrap();
+        fs::create_dir_all(folder.path().join("b/web")).unwrap();
+        fs::create_dir(folder.path().join("a")).unwrap();
+        fs::write(folder.path().join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("a", folder.path().join("link")).unwrap();
+        set("b/web", 300);
+        set("b", 200);
+        set("a", 100);
+        let seen: Vec<(String, i64)> = log_dirs(folder.path())
+            .unwrap()
+            .into_iter()
+            .map(|dir| (dir.name, dir.changed_at.unwrap().as_second()))
+            .collect();
+        assert_eq!(seen, [("a".to_owned(), 100), ("b".to_owned(), 300)]);
+    }
+
+    #[test]
+    fn without_a_root_there_are_none() {
+        assert_eq!(log_dirs(Path::new("/nonexistent/pods")).unwrap(), []);
+    }
+}

@@ -1,0 +1,248 @@
+//! Removes a directory of a root with all its content: first a survey that refuses the whole if anything in it is not
+//! ours to remove, then the removal.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, fstat, unlinkat};
+use rustix::io::Errno;
+
+use super::root::{FileError, Root, open_beneath};
+
+/// Directories within directories, at most: a log directory has two levels.
+const MAX_DEPTH: usize = 32;
+
+/// What a removal brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Files, links and directories that are gone.
+    pub entries: u64,
+    /// Bytes that their blocks took.
+    pub bytes: u64,
+}
+
+impl Removed {
+    pub(super) fn add(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// Removes the directory `name` of `root` with all its content. `None` if there is none: somebody was faster.
+///
+/// # Errors
+/// A mount point anywhere in it (then nothing is removed), a name that is not that of a directory right in the root, or
+/// what the operating system says. A file that vanishes meanwhile is no error.
+pub fn remove(root: &Root, name: &str) -> Result<Option<Removed>, FileError> {
+    let path = Path::new(name);
+    if root.relative(&root.path().join(path)).is_none_or(|relative| relative.components().count() != 1) {
+        return Err(FileError::Outside(path.to_owned(), root.path().to_owned()));
+    }
+    let Some(directory) = root.directory(path)? else { return Ok(None) };
+    let place = root.path().join(path);
+    survey(&directory, &place, 0)?;
+    let mut removed = empty(&directory, &place, 0)?;
+    match unlinkat(root, path, AtFlags::REMOVEDIR) {
+        Ok(()) => removed.entries += 1,
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(FileError::io(place, error)),
+    }
+    Ok(Some(removed))
+}
+
+/// Walks the whole tree and removes nothing.
+fn survey(directory: &OwnedFd, place: &Path, depth: usize) -> Result<(), FileError> {
+    if depth > MAX_DEPTH {
+        return Err(FileError::TooDeep(place.to_owned()));
+    }
+    for (name, kind) in entries(directory, place)? {
+        let place = place.join(to_path(&name));
+        if kind == FileType::Directory {
+            if let Some(inner) = open_directory(directory.as_fd(), &name, &place)? {
+                survey(&inner, &place, depth + 1)?;
+            }
+        } else {
+            // A file can be a mount point too.
+            open_beneath(directory.as_fd(), name.as_c_str(), OFlags::PATH)
+                .map_err(|error| FileError::io(&place, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the content of a directory, deepest first.
+fn empty(directory: &OwnedFd, place: &Path, depth: usize) -> Result<Removed, FileError> {
+    if depth > MAX_DEPTH {
+        return Err(FileError::TooDeep(place.to_owned()));
+    }
+    let mut removed = Removed::default();
+    for (name, kind) in entries(directory, place)? {
+        let place = place.join(to_path(&name));
+        if kind == FileType::Directory {
+            let Some(inner) = open_directory(directory.as_fd(), &name, &place)? else { continue };
+            removed.add(empty(&inner, &place, depth + 1)?);
+            match unlinkat(directory, name.as_c_str(), AtFlags::REMOVEDIR) {
+                Ok(()) => removed.entries += 1,
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(FileError::io(place, error)),
+            }
+        } else {
+            removed.add(unlink(directory.as_fd(), &name, &place)?);
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes one file or link of a directory.
+pub(super) fn unlink(directory: BorrowedFd<'_>, name: &CStr, place: &Path) -> Result<Removed, FileError> {
+    let stat = open_beneath(directory, name, OFlags::PATH).map_err(|error| FileError::io(place, error))?;
+    let Some(stat) = stat else { return Ok(Removed::default()) };
+    let stat = fstat(&stat).map_err(|error| FileError::io(place, error))?;
+    match unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(Removed::default()),
+        Err(error) => return Err(FileError::io(place, error)),
+    }
+    // Blocks are counted in units of 512 bytes; those of a file with another name are not free yet.
+    let bytes = if stat.st_nlink > 1 { 0 } else { u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) };
+    Ok(Removed { entries: 1, bytes })
+}
+
+fn open_directory(at: BorrowedFd<'_>, name: &CStr, place: &Path) -> Result<Option<OwnedFd>, FileError> {
+    open_beneath(at, name, OFlags::DIRECTORY | OFlags::RDONLY).map_err(|error| FileError::io(place, error))
+}
+
+/// The entries of a directory, `.` and `..` left out. Read to the end before any is removed: a directory that changes
+/// while it is read may skip some.
+pub(super) fn entries(directory: &OwnedFd, place: &Path) -> Result<Vec<(CString, FileType)>, FileError> {
+    let reader = Dir::read_from(directory).map_err(|error| FileError::io(place, error))?;
+    let mut all = Vec::new();
+    for entry in reader {
+        let entry = entry.map_err(|error| FileError::io(place, error))?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            // Some file systems leave the type to a stat.
+            FileType::Unknown => match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(FileError::io(place, error)),
+            },
+            known => known,
+        };
+        all.push((name.to_owned(), kind));
+    }
+    Ok(all)
+}
+
+pub(super) fn to_path(name: &CStr) -> &Path {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let pods = folder.path().join("pods");
+        fs::create_dir(&pods).unwrap();
+        let root = Root::open(&pods).unwrap().unwrap();
+        (folder, root)
+    }
+
+    #[test]
+    fn a_directory_goes_with_all_its_content() {
+        let (folder, root) = root();
+        let dir = folder.path().join("pods/a_b_c/web");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("0.log"), vec![b'x'; 100_000]).unwrap();
+        fs::write(dir.join("0.log.1.gz"), "y").unwrap();
+        let removed = remove(&root, "a_b_c").unwrap().unwrap();
+        assert_eq!(removed.entries, 4);
+        assert!(removed.bytes >= 100_000);
+        assert!(fs::read_dir(root.path()).unwrap().next().is_none());
+        assert_eq!(remove(&root, "a_b_c").unwrap(), None, "a second time there is nothing, which is no error");
+    }
+
+    #[test]
+    fn what_a_link_points_to_stays() {
+        let (folder, root) = root();
+        let outside = folder.path().join("data");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("precious"), "data").unwrap();
+        let dir = folder.path().join("pods/a_b_c");
+        fs::create_dir(&dir).unwrap();
+        symlink(&outside, dir.join("to-a-directory")).unwrap();
+        symlink(outside.join("precious"), dir.join("to-a-file")).unwrap();
+        symlink("nowhere", dir.join("to-nothing")).unwrap();
+        remove(&root, "a_b_c").unwrap().unwrap();
+        assert!(!dir.exists());
+        assert_eq!(fs::read_to_string(outside.join("precious")).unwrap(), "data");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_directory_is_not_followed() {
+        let (folder, root) = root();
+        let outside = folder.path().join("data");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("precious"), "data").unwrap();
+        symlink(&outside, folder.path().join("pods/a_b_c")).unwrap();
+        assert!(matches!(remove(&root, "a_b_c"), Err(FileError::Io(..))));
+        assert!(outside.join("precious").exists());
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_refused() {
+        let (folder, root) = root();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        fs::create_dir_all(folder.path().join("pods/x/y")).unwrap();
+        for name in ["", ".", "..", "../data", "/", "/etc", "x/y", "x/../x", "./x/.."] {
+            assert!(matches!(remove(&root, name), Err(FileError::Outside(..))), "{name:?}");
+        }
+        assert!(folder.path().join("data").exists() && folder.path().join("pods/x/y").exists());
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_directory_is_left_alone() {
+        let (folder, root) = root();
+        let file = folder.path().join("pods/a_b_c");
+        fs::write(&file, "x").unwrap();
+        assert!(remove(&root, "a_b_c").is_err());
+        assert!(file.exists());
+    }
+
+    #[test]
+    fn a_mount_point_inside_saves_the_whole_directory() {
+        if !rustix::process::geteuid().is_root() {
+            return crate::test_note("SKIPPED a_mount_point_inside_saves_the_whole_directory: needs root to mount");
+        }
+        let (folder, root) = root();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("precious"), "data").unwrap();
+        let dir = folder.path().join("pods/a_b_c");
+        let (volume, file) = (dir.join("volume"), dir.join("file"));
+        fs::create_dir_all(&volume).unwrap();
+        fs::write(&file, "").unwrap();
+        fs::write(dir.join("0.log"), "x").unwrap();
+        // Bind mounts of the same file system: the device number alone would not give them away.
+        for (from, to) in [(data.clone(), volume), (data.join("precious"), file)] {
+            let mounted = std::process::Command::new("mount").arg("--bind").arg(&from).arg(&to).status().unwrap();
+            assert!(mounted.success());
+            assert!(matches!(remove(&root, "a_b_c"), Err(FileError::MountPoint(_))), "{}", to.display());
+            assert!(dir.join("0.log").exists(), "nothing else is touched either");
+            assert_eq!(fs::read_to_string(data.join("precious")).unwrap(), "data");
+            assert!(std::process::Command::new("umount").arg(&to).status().unwrap().success());
+        }
+        remove(&root, "a_b_c").unwrap().unwrap();
+        assert!(data.join("precious").exists());
+    }
+}

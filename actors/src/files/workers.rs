@@ -1,0 +1,67 @@
+//! Plain threads for work that blocks, fed by a channel.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+use crossbeam_channel::{Sender, unbounded};
+use tokio::sync::oneshot;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A handle to the threads. They end when the last handle is gone and the work that was asked for is done.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    jobs: Sender<Job>,
+}
+
+/// The work ended without a result: it panicked, or no thread could be started to do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a file worker failed; its panic is in the log")]
+pub struct WorkerGone;
+
+impl Workers {
+    /// Starts `threads` threads (at least one).
+    ///
+    /// # Errors
+    /// The operating system has no thread left.
+    pub fn start(threads: usize) -> std::io::Result<Self> {
+        let (jobs, queue) = unbounded::<Job>();
+        for number in 0..threads.max(1) {
+            let queue = queue.clone();
+            thread::Builder::new().name(format!("files-{number}")).spawn(move || {
+                for job in queue {
+                    // A panic costs its own job only: whoever waits for it is told, and the thread goes on. Nothing of
+                    // the job is looked at afterwards.
+                    let _ = catch_unwind(AssertUnwindSafe(job));
+                }
+            })?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Does `work` on one of the threads. Once begun it is done to its end, whether or not somebody still waits.
+    ///
+    /// # Errors
+    /// [`WorkerGone`] if the work panicked.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkerGone> {
+        let (tell, told) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // Nobody waits any more: the work is done all the same.
+            let _ = tell.send(work());
+        });
+        self.jobs.send(job).map_err(|_| WorkerGone)?;
+        told.await.map_err(|_| WorkerGone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_costs_its_own_job_only() {
+        let workers = Workers::start(1).unwrap();
+        assert_eq!(workers.run(|| panic!("on purpose")).await, Err::<(), _>(WorkerGone));
+        assert_eq!(workers.run(|| 7).await, Ok(7));
+    }
+}

@@ -1,0 +1,206 @@
+//! The gateway actor: it owns the connection, bounds what is in flight, gives each RPC a deadline and merges equal lists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, ResponseFuture};
+use cri_gc_policy::{Container, Image, Sandbox};
+use cri_gc_proto::cri;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
+use tokio::sync::Semaphore;
+use tonic::Status;
+
+use super::calls::{CriCall, Lane};
+use super::connection::{Clients, Sockets};
+use super::convert;
+use super::error::CriError;
+use super::messages::{Call, CriResult, Freshness, Limits, ListAll};
+
+/// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
+const READS: usize = 32;
+
+/// A list under way, for whoever may join it.
+type Pending<T> = WeakShared<LocalBoxFuture<'static, CriResult<Arc<Vec<T>>>>>;
+
+/// The actor. Use it through [`super::Gateway`].
+pub struct GatewayActor {
+    sockets: Sockets,
+    limits: Limits,
+    lanes: Lanes,
+    /// `None` before the actor has started, for tonic's channels belong to the thread's runtime.
+    clients: Option<Clients>,
+    containers: Option<Pending<Container>>,
+    sandboxes: Option<Pending<Sandbox>>,
+    images: Option<Pending<Image>>,
+}
+
+/// The bounds on what is in flight.
+struct Lanes {
+    reads: Arc<Semaphore>,
+    containers: Arc<Semaphore>,
+    sandboxes: Arc<Semaphore>,
+    images: Arc<Semaphore>,
+}
+
+impl Lanes {
+    fn new(limits: &Limits) -> Self {
+        let lane = |size: usize| Arc::new(Semaphore::new(size.max(1)));
+        Self {
+            reads: lane(READS),
+            containers: lane(limits.container_removals),
+            sandboxes: lane(limits.sandbox_removals),
+            images: lane(limits.image_removals),
+        }
+    }
+
+    fn get(&self, lane: Lane) -> Arc<Semaphore> {
+        Arc::clone(match lane {
+            Lane::Read => &self.reads,
+            Lane::Containers => &self.containers,
+            Lane::Sandboxes => &self.sandboxes,
+            Lane::Images => &self.images,
+        })
+    }
+}
+
+impl GatewayActor {
+    pub(super) fn new(sockets: Sockets, limits: Limits) -> Self {
+        Self {
+            sockets,
+            lanes: Lanes::new(&limits),
+            limits,
+            clients: None,
+            containers: None,
+            sandboxes: None,
+            images: None,
+        }
+    }
+
+    fn clients(&mut self, method: &'static str) -> CriResult<Clients> {
+        if let Some(clients) = &self.clients {
+            return Ok(clients.clone());
+        }
+        let clients = Clients::lazy(&self.sockets, self.limits.max_message_size)
+            .map_err(|e| CriError::from_status(method, &Status::unavailable(e.to_string())))?;
+        self.clients = Some(clients.clone());
+        Ok(clients)
+    }
+
+    /// A list, joined to one in flight if it may be.
+    fn list<T: 'static>(
+        &mut self,
+        method: &'static str,
+        freshness: Freshness,
+        pending: fn(&mut Self) -> &mut Option<Pending<T>>,
+        send: impl AsyncFnOnce(Clients) -> Result<Vec<T>, Status> + 'static,
+    ) -> ResponseFuture<CriResult<Arc<Vec<T>>>> {
+        if freshness == Freshness::Shared {
+            // One that has its answer already is no longer in flight.
+            let joined = pending(self).as_ref().and_then(WeakShared::upgrade).filter(|list| list.peek().is_none());
+            if let Some(joined) = joined {
+                return Box::pin(joined);
+            }
+        }
+        let clients = match self.clients(method) {
+            Ok(clients) => clients,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
+        let lane = self.lanes.get(Lane::Read);
+        let deadline = self.limits.request_timeout;
+        let list: Shared<_> = async move {
+            let _permit = lane.acquire_owned().await;
+            within(method, deadline, send(clients)).await.map(Arc::new)
+        }
+        .boxed_local()
+        .shared();
+        *pending(self) = list.downgrade();
+        Box::pin(list)
+    }
+}
+
+/// Runs an RPC under its deadline.
+async fn within<T>(
+    method: &'static str,
+    deadline: Duration,
+    rpc: impl Future<Output = Result<T, Status>>,
+) -> CriResult<T> {
+    match tokio::time::timeout(deadline, rpc).await {
+        Ok(answer) => answer.map_err(|status| CriError::from_status(method, &status)),
+        Err(_elapsed) => Err(CriError::deadline(method, deadline)),
+    }
+}
+
+impl Actor for GatewayActor {
+    type Context = Context<Self>;
+}
+
+// Every answer is a future that actix runs on the gateway's own thread: a caller who stops waiting does not cancel an RPC
+// that has been sent.
+
+impl<C: CriCall> Handler<Call<C>> for GatewayActor {
+    type Result = ResponseFuture<CriResult<C::Answer>>;
+
+    fn handle(&mut self, Call(call): Call<C>, _ctx: &mut Context<Self>) -> Self::Result {
+        if call.id().is_some_and(str::is_empty) {
+            return Box::pin(std::future::ready(Err(CriError::empty_id(C::METHOD))));
+        }
+        let clients = match self.clients(C::METHOD) {
+            Ok(clients) => clients,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
+        let lane = self.lanes.get(C::LANE);
+        let deadline = self.limits.request_timeout.saturating_add(call.extra_time());
+        Box::pin(async move {
+            let _permit = lane.acquire_owned().await;
+            within(C::METHOD, deadline, call.send(clients)).await
+        })
+    }
+}
+
+impl Handler<ListAll<Container>> for GatewayActor {
+    type Result = ResponseFuture<CriResult<Arc<Vec<Container>>>>;
+
+    fn handle(&mut self, message: ListAll<Container>, _ctx: &mut Context<Self>) -> Self::Result {
+        self.list("ListContainers", message.freshness, |this| &mut this.containers, async |mut clients| {
+            let answer = clients.runtime.list_containers(cri::ListContainersRequest::default()).await?.into_inner();
+            Ok(answer.containers.into_iter().map(convert::container).collect())
+        })
+    }
+}
+
+impl Handler<ListAll<Sandbox>> for GatewayActor {
+    type Result = ResponseFuture<CriResult<Arc<Vec<Sandbox>>>>;
+
+    fn handle(&mut self, message: ListAll<Sandbox>, _ctx: &mut Context<Self>) -> Self::Result {
+        self.list("ListPodSandbox", message.freshness, |this| &mut this.sandboxes, async |mut clients| {
+            let answer = clients.runtime.list_pod_sandbox(cri::ListPodSandboxRequest::default()).await?.into_inner();
+            Ok(answer.items.into_iter().map(convert::sandbox).collect())
+        })
+    }
+}
+
+impl Handler<ListAll<Image>> for GatewayActor {
+    type Result = ResponseFuture<CriResult<Arc<Vec<Image>>>>;
+
+    fn handle(&mut self, message: ListAll<Image>, _ctx: &mut Context<Self>) -> Self::Result {
+        self.list("ListImages", message.freshness, |this| &mut this.images, async |mut clients| {
+            let answer = clients.images.list_images(cri::ListImagesRequest {}).await?.into_inner();
+            Ok(answer.images.into_iter().map(convert::image).collect())
+        })
+    }
+}
+
+impl Handler<Limits> for GatewayActor {
+    type Result = ();
+
+    fn handle(&mut self, limits: Limits, _ctx: &mut Context<Self>) {
+        if limits == self.limits {
+            return;
+        }
+        // What is under way keeps the permits of the old lanes, and ends under them.
+        self.lanes = Lanes::new(&limits);
+        self.clients = None;
+        self.limits = limits;
+    }
+}

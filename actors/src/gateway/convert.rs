@@ -1,0 +1,148 @@
+//! From the wire types of the CRI to the values that decisions are made on. What cannot be true (an object without an
+//! id, a state outside the enumeration) is turned into what keeps more.
+
+use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
+use cri_gc_proto::{POD_UID_LABEL, cri};
+use jiff::Timestamp;
+
+use super::messages::{ContainerFacts, FsPlaces};
+
+/// Nanoseconds since the epoch; 0 and less mean "not known".
+fn time(nanoseconds: i64) -> Option<Timestamp> {
+    if nanoseconds <= 0 { None } else { Timestamp::from_nanosecond(i128::from(nanoseconds)).ok() }
+}
+
+fn label(labels: Vec<cri::Pair>, key: &str) -> String {
+    labels.into_iter().find(|pair| pair.key == key).map(|pair| pair.value).unwrap_or_default()
+}
+
+fn container_state(state: i32) -> ContainerState {
+    match cri::ContainerState::try_from(state) {
+        Ok(cri::ContainerState::ContainerCreated) => ContainerState::Created,
+        Ok(cri::ContainerState::ContainerExited) => ContainerState::Exited,
+        Ok(cri::ContainerState::ContainerUnknown) => ContainerState::Unknown,
+        // A state that a newer CRI may add: whatever it means, such a container is not known to be dead.
+        Ok(cri::ContainerState::ContainerRunning) | Err(_) => ContainerState::Running,
+    }
+}
+
+pub(super) fn sandbox_state(state: i32) -> SandboxState {
+    match cri::PodSandboxState::try_from(state) {
+        Ok(cri::PodSandboxState::SandboxReady) => SandboxState::Ready,
+        Ok(cri::PodSandboxState::SandboxNotready) => SandboxState::NotReady,
+        Err(_) => SandboxState::Unknown,
+    }
+}
+
+pub(super) fn container(from: cri::Container) -> Container {
+    let metadata = from.metadata.unwrap_or_default();
+    let state = container_state(from.state);
+    Container {
+        id: from.id,
+        pod_uid: label(from.labels, POD_UID_LABEL),
+        pod_sandbox_id: from.pod_sandbox_id,
+        name: metadata.name,
+        attempt: metadata.attempt,
+        state,
+        created_at: time(from.created_at),
+        finished_at: None,
+        image: from.image.map(|image| image.image).unwrap_or_default(),
+        image_ref: from.image_ref,
+        image_id: from.image_id,
+        log_path: String::new(),
+    }
+}
+
+pub(super) fn sandbox(from: cri::PodSandbox) -> Sandbox {
+    let metadata = from.metadata.unwrap_or_default();
+    Sandbox {
+        id: from.id,
+        pod_uid: metadata.uid,
+        namespace: metadata.namespace,
+        name: metadata.name,
+        attempt: metadata.attempt,
+        state: sandbox_state(from.state),
+        created_at: time(from.created_at),
+    }
+}
+
+pub(super) fn image(from: cri::Image) -> Image {
+    Image {
+        id: from.id,
+        runtime_handler: from.spec.map(|spec| spec.runtime_handler).unwrap_or_default(),
+        repo_tags: from.repo_tags,
+        repo_digests: from.repo_digests,
+        size_bytes: from.size,
+        pinned: from.pinned,
+        first_detected: None,
+        last_used: None,
+    }
+}
+
+pub(super) fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
+    ContainerFacts {
+        state: container_state(from.state),
+        created_at: time(from.created_at),
+        finished_at: time(from.finished_at),
+        log_path: from.log_path,
+    }
+}
+
+pub(super) fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
+    let places = |list: Vec<cri::FilesystemUsage>| -> Vec<String> {
+        let named = list.into_iter().filter_map(|usage| usage.fs_id).map(|id| id.mountpoint);
+        named.filter(|mountpoint| !mountpoint.is_empty()).collect()
+    };
+    let images = places(from.image_filesystems);
+    let containers = places(from.container_filesystems);
+    FsPlaces { containers: if containers.is_empty() { images.clone() } else { containers }, images }
+}
+
+/// The sandbox image out of the verbose status: key "config", JSON, `sandboxImage` (containerd).
+pub(super) fn sandbox_image(status: &cri::StatusResponse) -> String {
+    let config = status.info.iter().find(|pair| pair.key == "config").map_or("", |pair| pair.value.as_str());
+    let config: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
+    config.get("sandboxImage").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_is_not_known_is_never_taken_for_a_dead_one() {
+        assert_eq!(container_state(17), ContainerState::Running);
+        assert_eq!(sandbox_state(17), SandboxState::Unknown);
+    }
+
+    #[test]
+    fn a_time_of_zero_is_not_known() {
+        assert_eq!(time(0), None);
+        assert_eq!(time(-5), None);
+        assert_eq!(time(1_000_000_000), Some(Timestamp::from_second(1).unwrap()));
+    }
+
+    #[test]
+    fn the_sandbox_image_is_read_from_the_verbose_status() {
+        let status = |key: &str, value: &str| cri::StatusResponse {
+            info: vec![cri::Pair { key: key.to_owned(), value: value.to_owned() }],
+        };
+        assert_eq!(sandbox_image(&status("config", r#"{"sandboxImage": "pause:3.9"}"#)), "pause:3.9");
+        assert_eq!(sandbox_image(&status("config", r#"{"other": 1}"#)), "");
+        assert_eq!(sandbox_image(&status("config", "no json")), "");
+        assert_eq!(sandbox_image(&status("golang", "{}")), "");
+    }
+
+    #[test]
+    fn without_a_file_system_of_their_own_containers_lie_with_the_images() {
+        let usage = |mountpoint: &str| cri::FilesystemUsage {
+            fs_id: Some(cri::FilesystemIdentifier { mountpoint: mountpoint.to_owned() }),
+            ..Default::default()
+        };
+        let answer = cri::ImageFsInfoResponse { image_filesystems: vec![usage("/i")], ..Default::default() };
+        assert_eq!(
+            fs_places(answer),
+            FsPlaces { images: vec!["/i".to_owned()], containers: vec!["/i".to_owned()] }
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! What can go wrong with an RPC, sorted by what it means for the caller (spec 8).
+
+use std::error::Error as _;
+
+use tonic::{Code, Status};
+
+/// A failed RPC. Two are the same failure if method and code are the same (spec 7).
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{method}: {}{message}", .class.lead())]
+pub struct CriError {
+    /// The CRI method.
+    pub method: &'static str,
+    /// What it means.
+    pub class: ErrorClass,
+    /// The gRPC code behind it.
+    pub code: Code,
+    /// What the runtime, or the connection, said.
+    pub message: String,
+}
+
+/// What a failed RPC means for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// There is no such object. On a removal that is success.
+    NotFound,
+    /// The runtime is away: not started, restarting, or it died during the call. Said once, not per object.
+    Unavailable,
+    /// The socket cannot be used at all: it does not exist, is refused to this user, or is no socket.
+    NoSocket,
+    /// No answer within the deadline.
+    DeadlineExceeded,
+    /// The answer is larger than the runtime sends or than we accept.
+    TooLarge,
+    /// Somebody else is removing the object right now.
+    AlreadyRemoving,
+    /// The runtime does not know the method. For `Version` it means that the socket is not that of a CRI runtime.
+    Unimplemented,
+    /// Anything else: the runtime's own failure.
+    Failed,
+}
+
+impl ErrorClass {
+    fn lead(self) -> &'static str {
+        match self {
+            Self::NotFound => "not found: ",
+            Self::Unavailable => "the runtime does not answer: ",
+            Self::NoSocket => "the socket cannot be used: ",
+            Self::DeadlineExceeded => "no answer in time: ",
+            Self::TooLarge => "the answer is too large: ",
+            Self::AlreadyRemoving => "somebody else is removing it: ",
+            Self::Unimplemented => "the runtime does not know the method: ",
+            Self::Failed => "",
+        }
+    }
+}
+
+impl CriError {
+    /// Sorts what tonic says.
+    #[must_use]
+    pub fn from_status(method: &'static str, status: &Status) -> Self {
+        let message = match innermost_io(status) {
+            Some(io) => io.to_string(),
+            None => status.message().to_owned(),
+        };
+        Self { method, class: classify(status), code: status.code(), message }
+    }
+
+    /// No answer within `deadline`.
+    #[must_use]
+    pub fn deadline(method: &'static str, deadline: std::time::Duration) -> Self {
+        Self {
+            method,
+            class: ErrorClass::DeadlineExceeded,
+            code: Code::DeadlineExceeded,
+            message: format!("waited {deadline:?}"),
+        }
+    }
+
+    /// The gateway actor itself is gone or was restarted during the call.
+    #[must_use]
+    pub fn gateway_gone(method: &'static str) -> Self {
+        Self {
+            method,
+            class: ErrorClass::Unavailable,
+            code: Code::Unavailable,
+            message: "the gateway was restarted during the call".to_owned(),
+        }
+    }
+
+    /// A request that must never be sent: an empty id is a prefix of every id, and a runtime takes a unique prefix for
+    /// the object.
+    #[must_use]
+    pub fn empty_id(method: &'static str) -> Self {
+        Self {
+            method,
+            class: ErrorClass::Failed,
+            code: Code::InvalidArgument,
+            message: "the object has no id".to_owned(),
+        }
+    }
+
+    /// Whether nothing at all can be reached, so that every further call would fail the same way.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self.class, ErrorClass::Unavailable | ErrorClass::NoSocket)
+    }
+}
+
+fn classify(status: &Status) -> ErrorClass {
+    if let Some(io) = innermost_io(status) {
+        use std::io::ErrorKind as Kind;
+        return match io.kind() {
+            Kind::NotFound | Kind::PermissionDenied | Kind::NotADirectory | Kind::InvalidInput => ErrorClass::NoSocket,
+            _ => ErrorClass::Unavailable,
+        };
+    }
+    match status.code() {
+        Code::NotFound => ErrorClass::NotFound,
+        Code::DeadlineExceeded => ErrorClass::DeadlineExceeded,
+        // `OutOfRange` is tonic's word for an answer over our own limit.
+        Code::ResourceExhausted | Code::OutOfRange => ErrorClass::TooLarge,
+        Code::Unimplemented => ErrorClass::Unimplemented,
+        // We never cancel a call, so a cancelled one is a connection that ended under it.
+        Code::Unavailable | Code::Cancelled => ErrorClass::Unavailable,
+        // A status that the runtime sent has no source; one with a source was made of a broken connection.
+        _ if status.source().is_some() => ErrorClass::Unavailable,
+        _ if status.message().contains("already in removing state") => ErrorClass::AlreadyRemoving,
+        _ => ErrorClass::Failed,
+    }
+}
+
+/// The error of the operating system at the bottom of a status, if there is one.
+fn innermost_io(status: &Status) -> Option<&std::io::Error> {
+    let mut source = status.source();
+    let mut found = None;
+    while let Some(error) = source {
+        found = error.downcast_ref::<std::io::Error>().or(found);
+        source = error.source();
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(code: Code, message: &str) -> ErrorClass {
+        CriError::from_status("X", &Status::new(code, message)).class
+    }
+
+    #[test]
+    fn codes_are_sorted_by_what_they_mean() {
+        assert_eq!(class(Code::NotFound, ""), ErrorClass::NotFound);
+        assert_eq!(class(Code::Cancelled, ""), ErrorClass::Unavailable, "we never cancel: the runtime died");
+        assert_eq!(class(Code::Unavailable, ""), ErrorClass::Unavailable);
+        assert_eq!(class(Code::ResourceExhausted, "larger than max"), ErrorClass::TooLarge);
+        assert_eq!(class(Code::OutOfRange, ""), ErrorClass::TooLarge);
+        assert_eq!(class(Code::Unimplemented, ""), ErrorClass::Unimplemented);
+        assert_eq!(class(Code::Unknown, "CNI teardown failed"), ErrorClass::Failed);
+        assert_eq!(
+            class(Code::Unknown, "failed to set removing state: container is already in removing state"),
+            ErrorClass::AlreadyRemoving
+        );
+    }
+
+    #[test]
+    fn a_broken_connection_is_the_runtime_being_away_whatever_its_code() {
+        let mut broken = Status::unknown("h2 protocol error");
+        broken.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
+        assert_eq!(CriError::from_status("X", &broken).class, ErrorClass::Unavailable);
+        let mut missing = Status::unavailable("connect error");
+        missing.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound)));
+        assert_eq!(CriError::from_status("X", &missing).class, ErrorClass::NoSocket);
+    }
+}

@@ -1,0 +1,101 @@
+//! What goes to the gateway and comes back from it. The calls themselves, one for each CRI method, are in
+//! [`super::calls`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Message;
+use cri_gc_policy::{Container, ContainerState, Image, Sandbox};
+use jiff::Timestamp;
+
+use super::calls::CriCall;
+use super::error::CriError;
+
+/// Result of an RPC.
+pub type CriResult<T> = Result<T, CriError>;
+
+/// One RPC, to be carried out once.
+#[derive(Debug, Message)]
+#[rtype(result = "CriResult<C::Answer>")]
+pub struct Call<C: CriCall>(pub C);
+
+/// All objects of one kind. Equal requests in flight share an answer, if they may.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "CriResult<Arc<Vec<T>>>")]
+pub struct ListAll<T: Listed> {
+    /// Whether the answer may be shared.
+    pub freshness: Freshness,
+    kind: std::marker::PhantomData<T>,
+}
+
+impl<T: Listed> ListAll<T> {
+    /// The request.
+    #[must_use]
+    pub fn new(freshness: Freshness) -> Self {
+        Self { freshness, kind: std::marker::PhantomData }
+    }
+}
+
+/// What the gateway lists.
+pub trait Listed: Send + Sync + Sized + Unpin + 'static {}
+impl Listed for Container {}
+impl Listed for Sandbox {}
+impl Listed for Image {}
+
+/// What bounds the RPCs. A new configuration sends new limits.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Limits {
+    /// Time that an RPC may take; stopping a container adds the time that the container is given.
+    pub request_timeout: Duration,
+    /// The largest answer that is accepted, in bytes.
+    pub max_message_size: usize,
+    /// Removals of containers in flight (their stops included).
+    pub container_removals: usize,
+    /// Removals of sandboxes in flight (their stops included).
+    pub sandbox_removals: usize,
+    /// Removals of images in flight.
+    pub image_removals: usize,
+}
+
+/// Whether an answer may be shared with somebody who asked before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// An equal request in flight is joined: its answer may have been made a little before this request.
+    Shared,
+    /// The request goes out by itself, so that its answer shows what was so after it was asked for. A re-check right
+    /// before a removal needs this.
+    Fresh,
+}
+
+/// Name and version of the runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeVersion {
+    /// E.g. "containerd".
+    pub name: String,
+    /// As the runtime numbers itself.
+    pub version: String,
+}
+
+/// The state of one container, as `ContainerStatus` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// State at that moment.
+    pub state: ContainerState,
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+    /// When its process ended.
+    pub finished_at: Option<Timestamp>,
+    /// Absolute path of its log file; empty if it has none.
+    pub log_path: String,
+}
+
+/// Directories on the file systems that images and containers lie on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FsPlaces {
+    /// Those of images.
+    pub images: Vec<String>,
+    /// Those of writable layers; the same as those of images where the runtime names none.
+    pub containers: Vec<String>,
+}
+
