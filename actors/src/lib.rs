@@ -1,6 +1,26 @@
-//! Actors.
+//! The actors of cri-gc: all that runs, all that speaks to the runtime, and all that removes files.
+//!
+//! ```text
+//! container_gc   sandbox_reaper   log_reaper   image_gc        four collectors, each on an arbiter of its own,
+//!       │               │             │           │            all of one shape (collector)
+//!       ├───────────────┴──────┬──────┴───────────┤
+//!       ▼                      ▼                  ▼
+//!   pod_state ─────────────> gateway            files          whose pods live / the runtime / the log directories
+//! ```
+//!
+//! A collector observes (`observe`), asks `cri-gc-policy` for a plan, re-checks each removal right before it, and reports.
+//! Actors share no memory: what passes between them is messages that own their data. No actor blocks its thread; what
+//! blocks runs on the workers of `files`. Nothing here reads a clock or measures a disk but through `seams`.
+
+pub mod collector;
+pub mod container_gc;
 pub mod files;
 pub mod gateway;
+pub mod image_gc;
+pub mod log_reaper;
+pub mod observe;
+pub mod pod_state;
+pub mod sandbox_reaper;
 pub mod seams;
 
 #[cfg(test)]

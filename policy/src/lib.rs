@@ -12,6 +12,7 @@
 
 pub mod containers;
 pub mod images;
+pub mod links;
 pub mod log_dirs;
 pub mod observation;
 pub mod plan;

@@ -1,6 +1,6 @@
 //! Which images go (spec 6; the kubelet's image GC).
 //!
-//! - [`names`]: which images a reference means.
+//! - `names`: which images a reference means.
 //! - [`space`]: how much is missing on the file systems.
 //! - here: what protects an image, who is next, and how many go.
 //!

@@ -1,0 +1,241 @@
+//! A pass under way: what it may use, and the book it keeps. The book is outside the pass's own code, so that what was
+//! done is told even if the pass is cut short.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cri_gc_config::{Mode, Settings};
+use cri_gc_policy::Reason;
+use cri_gc_policy::report::Item;
+use futures_util::StreamExt;
+use slog::{Logger, debug, info, warn};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::report::{Kept, Kind, Loop, Outcome, PassError, Removal};
+use crate::files::Workers;
+use crate::gateway::{CriError, ErrorClass, Gateway};
+use crate::pod_state::PodStates;
+use crate::seams::{Clock, FsProbe};
+
+/// What every collector uses. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The runtime.
+    pub gateway: Gateway,
+    /// Whose pods live.
+    pub pods: PodStates,
+    /// The log directories.
+    pub files: Workers,
+    /// The time.
+    pub clock: Clock,
+    /// How full the disks are.
+    pub probe: FsProbe,
+    /// Where to log.
+    pub log: Logger,
+}
+
+/// What is told while a pass goes on.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// The plan is made: so many are to go.
+    Planned(Loop, usize),
+    /// One of them is done.
+    Done(Loop, Removal),
+}
+
+/// A pass under way.
+pub struct Pass {
+    of: Loop,
+    /// The settings that it follows to its end.
+    pub settings: Arc<Settings>,
+    progress: Option<UnboundedSender<Progress>>,
+    log: Logger,
+    pub(super) book: RefCell<Book>,
+    away: Cell<bool>,
+}
+
+/// What a pass has done so far.
+#[derive(Default)]
+pub(super) struct Book {
+    pub(super) removals: Vec<Removal>,
+    pub(super) kept: Vec<Kept>,
+    pub(super) errors: Vec<PassError>,
+    pub(super) notes: Vec<String>,
+    pub(super) freed_bytes: u64,
+    pub(super) report_only: bool,
+}
+
+/// An object to remove, as the pass names it.
+#[derive(Debug, Clone)]
+pub struct Target<T> {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Why it goes.
+    pub reason: Reason,
+    /// What else the removal needs.
+    pub object: T,
+}
+
+/// How a removal ended, and the bytes that it brought.
+pub type Removed = Result<(Outcome, u64), CriError>;
+
+impl Pass {
+    pub(super) fn new(
+        of: Loop,
+        settings: Arc<Settings>,
+        progress: Option<UnboundedSender<Progress>>,
+        log: Logger,
+    ) -> Self {
+        Self { of, settings, progress, log, book: RefCell::default(), away: Cell::new(false) }
+    }
+
+    /// Whether this pass removes, or only says what it would remove.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        self.mode() == Mode::Enforce && !self.book.borrow().report_only
+    }
+
+    /// The mode that the settings ask for.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        let settings = &self.settings;
+        match self.of {
+            Loop::ContainerGc => settings.container_gc.mode,
+            Loop::SandboxGc => settings.sandbox_gc.mode,
+            Loop::LogGc => settings.log_gc.mode,
+            Loop::ImageGc => settings.image_gc.mode,
+        }
+    }
+
+    /// Something other than the settings forbids to remove in this pass.
+    pub fn only_report(&self, why: String) {
+        self.note(why);
+        self.book.borrow_mut().report_only = true;
+    }
+
+    /// An error of a step. The later steps go on.
+    pub fn error(&self, error: impl Into<PassError>) {
+        let error = error.into();
+        warn!(self.log, "step failed"; "loop" => self.of.as_str(), "error" => %error);
+        self.book.borrow_mut().errors.push(error);
+    }
+
+    /// What an operator should know.
+    pub fn note(&self, note: String) {
+        let notes = &mut self.book.borrow_mut().notes;
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    /// What stays.
+    pub fn kept(&self, kind: Kind, items: Vec<Item>) {
+        debug!(self.log, "kept"; "loop" => self.of.as_str(), "kind" => kind.as_str(), "count" => items.len());
+        self.book.borrow_mut().kept.extend(items.into_iter().map(|item| Kept { kind, item }));
+    }
+
+    /// Removals that have failed so far.
+    #[must_use]
+    pub fn failures(&self) -> usize {
+        let failed = |removal: &&Removal| matches!(removal.outcome, Outcome::Failed { .. } | Outcome::Refused { .. });
+        self.book.borrow().removals.iter().filter(failed).count()
+    }
+
+    /// Whether the runtime went away during the pass.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.away.get()
+    }
+
+    /// Bytes that were measurably freed.
+    pub fn freed(&self, bytes: u64) {
+        self.book.borrow_mut().freed_bytes = bytes;
+    }
+
+    /// So many are to go.
+    pub fn planned(&self, count: usize) {
+        self.tell(Progress::Planned(self.of, count));
+    }
+
+    fn tell(&self, progress: Progress) {
+        if let Some(listener) = &self.progress {
+            // A listener that went away does not disturb the pass.
+            let _ = listener.send(progress);
+        }
+    }
+
+    /// Removes the targets in their order, at most `parallel` at a time, or says that they would go. Once the runtime is
+    /// away, the rest is not tried: it would fail the same way.
+    pub async fn act<T>(
+        &self,
+        targets: Vec<Target<T>>,
+        parallel: usize,
+        remove: impl AsyncFn(&Target<T>) -> Removed,
+    ) {
+        let untried = Rc::new(Cell::new(0));
+        futures_util::stream::iter(targets)
+            .map(|target| {
+                let (remove, untried) = (&remove, Rc::clone(&untried));
+                async move {
+                    if !self.enforces() {
+                        self.done(&target, Outcome::WouldRemove, 0);
+                    } else if self.away.get() {
+                        untried.set(untried.get() + 1);
+                    } else {
+                        self.settle(&target, remove(&target).await);
+                    }
+                }
+            })
+            .buffer_unordered(parallel.max(1))
+            .collect::<()>()
+            .await;
+        if untried.get() > 0 {
+            self.error(PassError::Interrupted(untried.get()));
+        }
+    }
+
+    fn settle<T>(&self, target: &Target<T>, removed: Removed) {
+        match removed {
+            Ok((outcome, bytes)) => self.done(target, outcome, bytes),
+            Err(error) => match error.class {
+                // Gone, or going by another hand.
+                ErrorClass::NotFound | ErrorClass::AlreadyRemoving => self.done(target, Outcome::AlreadyGone, 0),
+                ErrorClass::Unavailable | ErrorClass::NoSocket => {
+                    if !self.away.replace(true) {
+                        self.error(error.clone());
+                    }
+                    self.done(target, Outcome::Failed { error: error.to_string() }, 0);
+                }
+                _ => self.done(target, Outcome::Failed { error: error.to_string() }, 0),
+            },
+        }
+    }
+
+    fn done<T>(&self, target: &Target<T>, outcome: Outcome, bytes: u64) {
+        let removal = Removal {
+            kind: target.kind,
+            id: target.id.clone(),
+            name: target.name.clone(),
+            reason: target.reason.as_str().to_owned(),
+            outcome,
+            bytes,
+        };
+        let (kind, outcome) = (removal.kind.as_str(), removal.outcome.to_string());
+        let what = slog::o!(
+            "loop" => self.of.as_str(), "kind" => kind, "id" => removal.id.clone(), "name" => removal.name.clone(),
+            "reason" => removal.reason.clone()
+        );
+        match removal.outcome {
+            Outcome::Failed { .. } => warn!(self.log, "{}", outcome; what),
+            Outcome::Removed => info!(self.log, "{}", outcome; what),
+            _ => debug!(self.log, "{}", outcome; what),
+        }
+        self.tell(Progress::Done(self.of, removal.clone()));
+        self.book.borrow_mut().removals.push(removal);
+    }
+}

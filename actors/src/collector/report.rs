@@ -1,0 +1,227 @@
+//! What a pass did: every object that was to go with its outcome, everything that stayed with its reason, and all errors.
+
+use std::fmt;
+use std::time::Duration;
+
+use cri_gc_config::Mode;
+use cri_gc_policy::report::Item;
+use cri_gc_policy::{FsProblem, Reason};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::files::WorkerGone;
+use crate::gateway::CriError;
+
+/// The four loops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loop {
+    /// Dead containers (spec 3).
+    ContainerGc,
+    /// Sandboxes (spec 4).
+    SandboxGc,
+    /// Log directories and legacy links (spec 5).
+    LogGc,
+    /// Images (spec 6).
+    ImageGc,
+}
+
+impl Loop {
+    /// Its name, which is that of its section of the settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ContainerGc => "container_gc",
+            Self::SandboxGc => "sandbox_gc",
+            Self::LogGc => "log_gc",
+            Self::ImageGc => "image_gc",
+        }
+    }
+}
+
+impl fmt::Display for Loop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A container, with its log.
+    Container,
+    /// A pod sandbox.
+    Sandbox,
+    /// The log directory of a pod.
+    LogDir,
+    /// A legacy link to a log.
+    LogLink,
+    /// An image, with all its names.
+    Image,
+}
+
+impl Kind {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Sandbox => "sandbox",
+            Self::LogDir => "log directory",
+            Self::LogLink => "log link",
+            Self::Image => "image",
+        }
+    }
+}
+
+/// How an attempt to remove an object ended. Every removal is idempotent, so all but `Failed` are good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is gone.
+    Removed,
+    /// Somebody else removed it, or is doing so.
+    AlreadyGone,
+    /// The re-check right before the removal saw that it must stay.
+    Refused {
+        /// Why it stays.
+        because: String,
+    },
+    /// It could not be removed; it is tried again in a later pass.
+    Failed {
+        /// What was said.
+        error: String,
+    },
+    /// The loop only reports: it would go.
+    WouldRemove,
+}
+
+impl Outcome {
+    /// The re-check saw that it must stay.
+    #[must_use]
+    pub fn refused(because: Reason) -> Self {
+        Self::Refused { because: because.as_str().to_owned() }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Removed => f.write_str("removed"),
+            Self::AlreadyGone => f.write_str("already gone"),
+            Self::Refused { because } => write!(f, "kept: {because}"),
+            Self::Failed { error } => write!(f, "failed: {error}"),
+            Self::WouldRemove => f.write_str("would go"),
+        }
+    }
+}
+
+/// One object that was to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Removal {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id (of a directory or link: its name).
+    pub id: String,
+    /// What people call it: "namespace/pod/container", a tag.
+    pub name: String,
+    /// Why it was to go: a word of [`Reason`].
+    pub reason: String,
+    /// How that ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Bytes: measured for logs, told by the runtime for images (a hint), 0 for what nobody tells.
+    pub bytes: u64,
+}
+
+/// Something that stayed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// What it is.
+    pub kind: Kind,
+    /// Which, and why.
+    #[serde(flatten)]
+    pub item: Item,
+}
+
+/// What went wrong in a pass, apart from single objects.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PassError {
+    /// An RPC.
+    #[error("{0}")]
+    Cri(#[from] CriError),
+    /// A root of log directories could not be read.
+    #[error("{step}: {error}")]
+    File {
+        /// What was being done.
+        step: &'static str,
+        /// What was said.
+        error: String,
+    },
+    /// A file system could not be judged.
+    #[error("{0}")]
+    Disk(FsProblem),
+    /// The pass took longer than it may.
+    #[error("the pass was given up after its deadline of {0:?}; what was begun ends by itself, the rest is for the next pass")]
+    Deadline(Duration),
+    /// Everything that may go is gone, and it is not enough.
+    #[error("{0}")]
+    FreeDiskSpaceFailed(String),
+    /// Removals that were not tried because the runtime went away.
+    #[error("the runtime went away during the pass; {0} more were to go and were not tried")]
+    Interrupted(usize),
+}
+
+impl From<WorkerGone> for PassError {
+    fn from(gone: WorkerGone) -> Self {
+        Self::File { step: "working on files", error: gone.to_string() }
+    }
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Serialize)]
+pub struct PassReport {
+    /// Which loop.
+    #[serde(rename = "loop")]
+    pub of: Loop,
+    /// What the loop may do; `report` also where something outside the settings made it so (see `notes`).
+    pub mode: Mode,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub took: Duration,
+    /// What was to go, in the order in which it was done.
+    pub removals: Vec<Removal>,
+    /// What stayed.
+    pub kept: Vec<Kept>,
+    /// Bytes by which the file systems of images became emptier, measured; only for image GC.
+    pub freed_bytes: u64,
+    /// All errors of the pass, those of single objects left out.
+    #[serde(serialize_with = "texts")]
+    pub errors: Vec<PassError>,
+    /// What an operator should know beside errors.
+    pub notes: Vec<String>,
+}
+
+impl PassReport {
+    /// Number of removals that ended so.
+    pub fn count(&self, which: impl Fn(&Outcome) -> bool) -> usize {
+        self.removals.iter().filter(|removal| which(&removal.outcome)).count()
+    }
+
+    /// Whether everything went well.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.errors.is_empty() && self.count(|outcome| matches!(outcome, Outcome::Failed { .. })) == 0
+    }
+}
+
+fn seconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(took.as_secs_f64())
+}
+
+fn texts<S: serde::Serializer>(errors: &[PassError], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(errors.iter().map(ToString::to_string))
+}

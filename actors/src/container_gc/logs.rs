@@ -1,0 +1,124 @@
+//! Which logs go with their containers (spec 3): all but the one that `logs` of a living pod shows, and one that another
+//! container may be writing.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use cri_gc_policy::{Container, Observation, Owner, PodTable};
+
+/// What a log file is named by: pod, container name and attempt. Containers of no pod are told apart by their sandbox.
+type LogKey<'a> = (&'a str, &'a str, u32);
+
+/// Knows whose log stays.
+pub struct LogKeeper<'a> {
+    pods: &'a PodTable<'a>,
+    /// Highest attempt of each container name of each pod, over containers in any state.
+    highest: HashMap<(&'a str, &'a str), u32>,
+    /// How many containers there are still that may write to a log of that name.
+    writers: RefCell<HashMap<LogKey<'a>, usize>>,
+}
+
+impl<'a> LogKeeper<'a> {
+    /// Counts what was observed.
+    pub fn new(observation: &'a Observation, pods: &'a PodTable<'a>) -> Self {
+        let mut highest: HashMap<(&str, &str), u32> = HashMap::new();
+        let mut writers: HashMap<LogKey<'_>, usize> = HashMap::new();
+        for container in &observation.containers {
+            let key = key(pods, container);
+            let best = highest.entry((key.0, key.1)).or_default();
+            *best = (*best).max(container.attempt);
+            *writers.entry(key).or_default() += 1;
+        }
+        Self { pods, highest, writers: RefCell::new(writers) }
+    }
+
+    /// Whether the log of this container may go with it.
+    pub fn may_go(&self, container: &'a Container) -> bool {
+        let key = key(self.pods, container);
+        let lives = match self.pods.owner_of_container(container) {
+            Owner::Pod(number) => !self.pods.state_of(number).content_may_go(),
+            // Only collected at all if the operator says that such objects belong to nobody.
+            Owner::Unmanaged => false,
+        };
+        let shown = self.highest.get(&(key.0, key.1)) == Some(&container.attempt);
+        let alone = self.writers.borrow().get(&key).is_none_or(|&writers| writers <= 1);
+        alone && !(lives && shown)
+    }
+
+    /// This container is removed: its name is free for the next to take the log along.
+    pub fn gone(&self, container: &'a Container) {
+        if let Some(writers) = self.writers.borrow_mut().get_mut(&key(self.pods, container)) {
+            *writers = writers.saturating_sub(1);
+        }
+    }
+}
+
+fn key<'a>(pods: &PodTable<'a>, container: &'a Container) -> LogKey<'a> {
+    let uid = match pods.uid_of_container(container) {
+        "" => container.pod_sandbox_id.as_str(),
+        uid => uid,
+    };
+    (uid, container.name.as_str(), container.attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use cri_gc_policy::{ContainerState, Pod, PodState, Pods};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn container(id: &str, uid: &str, name: &str, attempt: u32) -> Container {
+        Container {
+            id: id.to_owned(),
+            pod_uid: uid.to_owned(),
+            pod_sandbox_id: "s".to_owned(),
+            name: name.to_owned(),
+            attempt,
+            state: ContainerState::Exited,
+            created_at: None,
+            finished_at: None,
+            image: String::new(),
+            image_ref: String::new(),
+            image_id: String::new(),
+            log_path: String::new(),
+        }
+    }
+
+    fn may_go(state: PodState, containers: Vec<Container>) -> Vec<bool> {
+        let observation = Observation {
+            containers,
+            pods: Pods {
+                synced: true,
+                pods: vec![Pod { uid: "u".to_owned(), state, images: Vec::new() }],
+                absent: PodState::Unknown,
+            },
+            ..Observation::empty(Timestamp::UNIX_EPOCH)
+        };
+        let pods = PodTable::new(&observation);
+        let keeper = LogKeeper::new(&observation, &pods);
+        let answers = observation.containers.iter().map(|c| {
+            let may_go = keeper.may_go(c);
+            keeper.gone(c);
+            may_go
+        });
+        answers.collect()
+    }
+
+    #[test]
+    fn of_a_living_pod_the_log_of_the_highest_attempt_stays() {
+        let three = || vec![container("a", "u", "web", 0), container("b", "u", "web", 1), container("c", "u", "db", 0)];
+        for state in [PodState::Active, PodState::Unknown, PodState::Terminated] {
+            assert_eq!(may_go(state, three()), [true, false, false], "{state:?}");
+        }
+        for state in [PodState::Deleted, PodState::Evicted] {
+            assert_eq!(may_go(state, three()), [true, true, true], "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_another_may_be_writing_stays_until_that_one_is_gone() {
+        let twins = vec![container("a", "u", "web", 0), container("b", "u", "web", 0), container("c", "u", "web", 1)];
+        assert_eq!(may_go(PodState::Active, twins), [false, true, false]);
+    }
+}

@@ -1,0 +1,27 @@
+//! What is asked right before a container is removed: a runtime kills a running one without a word.
+
+use cri_gc_policy::containers::evictable_since;
+use cri_gc_policy::{Container, ContainerPolicy, Reason};
+
+use crate::collector::Tools;
+use crate::gateway::calls::ContainerStatus;
+use crate::gateway::{ContainerFacts, CriResult};
+
+/// What the re-check saw.
+pub enum Recheck {
+    /// It is still dead, and has been for long enough.
+    Go(ContainerFacts),
+    /// It must stay.
+    Stay(Reason),
+}
+
+/// Reads the status and applies rule 1 of section 3 to it once more. Lists do not tell when a container finished, so
+/// this is where `min_dead_age` takes effect.
+pub async fn recheck(tools: &Tools, container: &Container, policy: &ContainerPolicy) -> CriResult<Recheck> {
+    let facts = tools.gateway.call(ContainerStatus { id: container.id.clone() }).await?;
+    let created_at = facts.created_at.or(container.created_at);
+    Ok(match evictable_since(facts.state, created_at, facts.finished_at, policy, tools.clock.now()) {
+        Ok(_) => Recheck::Go(facts),
+        Err(reason) => Recheck::Stay(reason),
+    })
+}

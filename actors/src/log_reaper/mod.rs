@@ -1,0 +1,151 @@
+//! The log-directory reaper: removes the log directories of deleted pods, and legacy links that point to nothing
+//! (spec 5). The file work is done by the workers.
+//!
+//! - here: the directories. [`links`]: the links, and the memory of which were dangling a pass ago.
+
+mod links;
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::time::Duration;
+
+use actix::{Addr, Context, Handler, Message, ResponseFuture};
+use cri_gc_config::Settings;
+use cri_gc_policy::log_dirs::pod_uid_of;
+use cri_gc_policy::{Plan, PlanReport, PodTable, Reason};
+use slog::warn;
+
+use crate::collector::{Collect, Collector, Kind, Loop, Outcome, Pass, Removed, Target, Tools};
+use crate::files::root::Root;
+use crate::files::tree;
+use crate::gateway::{CriError, CriResult};
+use crate::observe;
+
+/// Directories for which the runtime is asked once: the answer is never older than the removal of so many.
+const CHUNK: usize = 16;
+
+/// The collector of log directories and links.
+#[derive(Debug, Default)]
+pub struct LogReaper {
+    /// Links that pointed to nothing at the last look.
+    pub(crate) dangling: RefCell<HashSet<String>>,
+    /// Names that were said to be foreign: each is said once.
+    foreign: RefCell<HashSet<String>>,
+}
+
+/// Look for dangling links now, so that the next pass is the second one that sees them. A one-shot command asks this
+/// before anything else.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "usize")]
+pub struct LookAtLinks;
+
+impl Handler<LookAtLinks> for Collector<LogReaper> {
+    type Result = ResponseFuture<usize>;
+
+    fn handle(&mut self, _look: LookAtLinks, _ctx: &mut Context<Self>) -> Self::Result {
+        let (logic, tools, settings) = (self.logic.clone(), self.tools.clone(), self.settings().clone());
+        Box::pin(async move { logic.look(&tools, &settings).await.map_or(0, |links| links.len()) })
+    }
+}
+
+/// Looks for dangling links by message.
+///
+/// # Errors
+/// The collector is gone.
+pub async fn look_at_links(reaper: &Addr<Collector<LogReaper>>) -> Result<usize, actix::MailboxError> {
+    reaper.send(LookAtLinks).await
+}
+
+impl Collect for LogReaper {
+    const LOOP: Loop = Loop::LogGc;
+
+    fn deadline(settings: &Settings) -> Duration {
+        settings.log_gc.deadline
+    }
+
+    async fn pass(&self, tools: &Tools, pass: &Pass) {
+        match observe::pods(tools, &pass.settings).await {
+            Ok(view) => self.directories(tools, pass, view).await,
+            Err(error) => pass.error(error),
+        }
+        self.links(tools, pass).await;
+    }
+}
+
+impl LogReaper {
+    async fn directories(&self, tools: &Tools, pass: &Pass, view: observe::PodView) {
+        if let Some(problem) = view.problem {
+            return pass.error(problem);
+        }
+        view.verdict.notes.into_iter().for_each(|note| pass.note(note));
+        view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
+        let observation = view.observation;
+        let section = cri_gc_policy::log_dirs::decide(&observation, &PodTable::new(&observation));
+        let plan = Plan { log_dirs: section, ..Plan::default() };
+        let report = PlanReport::new(&plan, &observation, &pass.settings.policy());
+        self.tell_foreign(tools, pass, &report.log_dirs.keep);
+        pass.kept(Kind::LogDir, report.log_dirs.keep);
+        let removals = plan.log_dirs.remove.iter();
+        let mut targets: Vec<Target<()>> = removals
+            .filter_map(|decision| {
+                let name = observation.log_dirs.get(decision.index)?;
+                let (id, name) = (name.clone(), name.clone());
+                Some(Target { kind: Kind::LogDir, id, name, reason: decision.reason, object: () })
+            })
+            .collect();
+        pass.planned(targets.len());
+        while !targets.is_empty() {
+            let rest = targets.split_off(targets.len().min(CHUNK));
+            let alive = match alive(tools).await {
+                Ok(alive) => alive,
+                Err(error) => return pass.error(error),
+            };
+            let parallel = pass.settings.log_gc.workers.into();
+            pass.act(targets, parallel, async |target| remove(tools, pass, &target.id, &alive).await).await;
+            targets = rest;
+        }
+    }
+
+    /// A name that is nobody's log directory is reported once.
+    fn tell_foreign(&self, tools: &Tools, pass: &Pass, kept: &[cri_gc_policy::report::Item]) {
+        let mut known = self.foreign.borrow_mut();
+        for item in kept.iter().filter(|item| item.reason == Reason::ForeignName.as_str()) {
+            if known.insert(item.id.clone()) {
+                let root = pass.settings.log_gc.pod_logs_root.display();
+                warn!(tools.log, "not the log directory of a pod; left alone"; "loop" => Self::LOOP.as_str(),
+                    "path" => format!("{root}/{}", item.id));
+            }
+        }
+    }
+}
+
+/// UIDs of which the runtime knows a sandbox or a container at this moment.
+async fn alive(tools: &Tools) -> CriResult<HashSet<String>> {
+    use crate::gateway::Freshness::Fresh;
+    let sandboxes = tools.gateway.list::<cri_gc_policy::Sandbox>(Fresh).await?;
+    let containers = tools.gateway.list::<cri_gc_policy::Container>(Fresh).await?;
+    let of_sandboxes = sandboxes.iter().map(|sandbox| sandbox.pod_uid.clone());
+    Ok(of_sandboxes.chain(containers.iter().map(|container| container.pod_uid.clone())).collect())
+}
+
+async fn remove(tools: &Tools, pass: &Pass, name: &str, alive: &HashSet<String>) -> Removed {
+    if pod_uid_of(name).is_none_or(|uid| alive.contains(uid)) {
+        return Ok((Outcome::refused(Reason::HasContainers), 0));
+    }
+    let (root, directory) = (pass.settings.log_gc.pod_logs_root.clone(), name.to_owned());
+    let removed = tools.files.run(move || match Root::open(&root)? {
+        Some(root) => tree::remove(&root, &directory),
+        None => Ok(None),
+    });
+    Ok(match removed.await {
+        Ok(Ok(Some(removed))) => (Outcome::Removed, removed.bytes),
+        Ok(Ok(None)) => (Outcome::AlreadyGone, 0),
+        Ok(Err(error)) => (Outcome::Failed { error: error.to_string() }, 0),
+        Err(gone) => (Outcome::Failed { error: gone.to_string() }, 0),
+    })
+}
+
+/// An RPC that failed for want of the runtime, told as the state of a link's container.
+fn is_not_found(error: &CriError) -> bool {
+    error.class == crate::gateway::ErrorClass::NotFound
+}

@@ -1,0 +1,127 @@
+//! Looks at the node: the parts of an observation that several collectors, `plan` and `snapshot` share.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cri_gc_config::Settings;
+use cri_gc_policy::{Container, FileSystem, FsStats, Observation, Sandbox};
+
+use crate::collector::{PassError, Tools};
+use crate::files::scan::{self, LogDir};
+use crate::gateway::calls::ImageFsInfo;
+use crate::gateway::{CriResult, Freshness, FsPlaces};
+use crate::pod_state::{Seen, Verdict};
+
+/// All containers and sandboxes. The sandboxes are listed first: a pod that is made meanwhile then has a container too
+/// many in the answer rather than a sandbox that looks empty.
+///
+/// # Errors
+/// One of the lists failed: without both, nothing can be decided.
+pub async fn runtime(tools: &Tools) -> CriResult<(Arc<Vec<Sandbox>>, Arc<Vec<Container>>)> {
+    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Shared).await?;
+    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
+    Ok((sandboxes, containers))
+}
+
+/// The log directories of pods.
+///
+/// # Errors
+/// The root could not be read.
+pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Vec<LogDir>, PassError> {
+    let root = settings.log_gc.pod_logs_root.clone();
+    let found = tools.files.run(move || scan::log_dirs(&root)).await;
+    let step = "looking for log directories";
+    match found {
+        Ok(Ok(dirs)) => Ok(dirs),
+        Ok(Err(error)) => Err(PassError::File { step, error: error.to_string() }),
+        Err(gone) => Err(PassError::File { step, error: gone.to_string() }),
+    }
+}
+
+/// What one look at pods and their objects saw.
+pub struct PodView {
+    /// The observation, without images and file systems.
+    pub observation: Observation,
+    /// What the pod-state provider said.
+    pub verdict: Verdict,
+    /// Log directories that could not be listed.
+    pub problem: Option<PassError>,
+}
+
+/// Containers, sandboxes, log directories, and the states of their pods.
+///
+/// # Errors
+/// A list of the runtime failed.
+pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
+    let (sandboxes, containers) = runtime(tools).await?;
+    // Directories that can't be listed are directories that nothing is decided about.
+    let (log_dirs, problem) = match log_dirs(tools, settings).await {
+        Ok(dirs) => (Arc::new(dirs), None),
+        Err(problem) => (Arc::default(), Some(problem)),
+    };
+    let seen =
+        Seen { containers: Arc::clone(&containers), sandboxes: Arc::clone(&sandboxes), log_dirs: Arc::clone(&log_dirs) };
+    let verdict = tools.pods.judge(seen).await;
+    let observation = Observation {
+        pods: verdict.pods.clone(),
+        containers: Arc::unwrap_or_clone(containers),
+        sandboxes: Arc::unwrap_or_clone(sandboxes),
+        log_dirs: log_dirs.iter().map(|dir| dir.name.clone()).collect(),
+        ..Observation::empty(tools.clock.now())
+    };
+    Ok(PodView { observation, verdict, problem })
+}
+
+/// The file systems that images and containers lie on, with their statistics. One that cannot be measured is an error
+/// of its own, and is left out.
+///
+/// # Errors
+/// The runtime does not tell where they are.
+pub async fn filesystems(tools: &Tools) -> CriResult<(Vec<FileSystem>, Vec<PassError>)> {
+    let places = tools.gateway.call(ImageFsInfo {}).await?;
+    Ok(measure(tools, &places).await)
+}
+
+/// Measures the file systems of these places.
+pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<PassError>) {
+    let mut all: Vec<FileSystem> = Vec::new();
+    for (mountpoints, holds_images) in [(&places.images, true), (&places.containers, false)] {
+        for mountpoint in mountpoints {
+            match all.iter_mut().find(|fs| fs.mountpoint == *mountpoint) {
+                Some(known) if holds_images => known.holds_images = true,
+                Some(known) => known.holds_containers = true,
+                None => all.push(FileSystem {
+                    mountpoint: mountpoint.clone(),
+                    holds_images,
+                    holds_containers: !holds_images,
+                    stats: FsStats::default(),
+                }),
+            }
+        }
+    }
+    let probe = tools.probe.clone();
+    let measured = tools.files.run(move || {
+        all.into_iter()
+            .map(|fs| match probe.stats(Path::new(&fs.mountpoint)) {
+                Ok(stats) => Ok(FileSystem { stats, ..fs }),
+                Err(error) => Err(PassError::File {
+                    step: "measuring a file system of images",
+                    error: format!("{}: {error}; is it mounted?", fs.mountpoint),
+                }),
+            })
+            .collect::<Vec<_>>()
+    });
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    match measured.await {
+        Ok(results) => {
+            for result in results {
+                match result {
+                    Ok(fs) => good.push(fs),
+                    Err(error) => bad.push(error),
+                }
+            }
+        }
+        Err(gone) => bad.push(PassError::File { step: "measuring the file systems", error: gone.to_string() }),
+    }
+    (good, bad)
+}

@@ -1,0 +1,146 @@
+//! The pod-state provider: the one actor that says which pods live (spec 2).
+//!
+//! A collector sends what it saw ([`Seen`]); back comes the state of every pod of it ([`Verdict`]). What runs is active
+//! whatever the source says: that rule is not here but in `cri-gc-policy`, where no source can get around it.
+//!
+//! - `evidence`: what was seen, by pod. `proofs`: what was proved before.
+//! - `runtime_source`: the source `runtime`. `listing` and `absence`: sources that list pods, today `file`.
+//! - `provider`: the actor, which does the asking and the reading for them.
+
+mod absence;
+mod evidence;
+mod listing;
+mod proofs;
+mod provider;
+mod runtime_source;
+
+use std::sync::Arc;
+
+use actix::{Actor, Addr, ArbiterHandle, Message};
+use cri_gc_config::Settings;
+use cri_gc_policy::Pods;
+
+use crate::files::Workers;
+use crate::gateway::{CriError, Gateway};
+use crate::seams::Clock;
+pub use evidence::Seen;
+pub use listing::ListingError;
+use provider::Provider;
+
+/// What the provider says of the pods of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Their states.
+    pub pods: Pods,
+    /// Why containers, sandboxes and log directories may only be reported, not removed; `None` if they may.
+    pub report_only: Option<String>,
+    /// What else an operator should know.
+    pub notes: Vec<String>,
+}
+
+/// Judge the pods of which something was seen.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Verdict")]
+pub struct Judge(pub Seen);
+
+/// Read the source now. The sources that list pods need two good readings before they prove anything.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), SyncError>")]
+pub struct Resync;
+
+/// A new configuration.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Configure {
+    /// The settings, whole.
+    pub settings: Arc<Settings>,
+    /// The administrator has confirmed that many pods are deleted at once.
+    pub confirmed: bool,
+}
+
+/// Why the source could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The file is not there, or may not be read.
+    #[error("pods.file {path}: {error}; check the path, and that whatever writes it runs")]
+    File {
+        /// The file.
+        path: String,
+        /// What the operating system says.
+        error: std::io::Error,
+    },
+    /// What it holds is no list of pods.
+    #[error("pods.file {path} is not understood: {error}")]
+    Listing {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: ListingError,
+    },
+    /// The file bears a time to come, by which it could not be judged how old it is.
+    #[error("pods.file {path} was changed in the future ({at}); check the clock, or touch the file")]
+    Future {
+        /// The file.
+        path: String,
+        /// Its modification time.
+        at: jiff::Timestamp,
+    },
+    /// It lists none of the pods that run.
+    #[error(
+        "the source lists none of the {ready} pods that have a ready sandbox; it is the list of another node, or incomplete"
+    )]
+    ListsNoneThatRun {
+        /// How many there are.
+        ready: usize,
+    },
+    /// The runtime could not be asked what there is.
+    #[error("the runtime could not be asked for what there is: {0}")]
+    Runtime(#[from] CriError),
+    /// This program cannot read such a source (yet).
+    #[error("pods.source = \"{0}\" is not available in this version; use \"runtime\" (no kubelet) or \"file\"")]
+    NotAvailable(&'static str),
+    /// A worker thread or the provider itself failed.
+    #[error("the pod-state provider failed; see the log")]
+    Failed,
+}
+
+/// Where to ask. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PodStates {
+    address: Addr<Provider>,
+}
+
+impl PodStates {
+    /// Starts the actor on an arbiter.
+    #[must_use]
+    pub fn start(
+        on: &ArbiterHandle,
+        gateway: Gateway,
+        files: Workers,
+        clock: Clock,
+        configuration: Configure,
+    ) -> Self {
+        Self { address: Provider::start_in_arbiter(on, move |_| Provider::new(gateway, files, clock, configuration)) }
+    }
+
+    /// The states of the pods of which something was seen. If the provider cannot answer, nothing is known.
+    pub async fn judge(&self, seen: Seen) -> Verdict {
+        self.address.send(Judge(seen)).await.unwrap_or_else(|_| Verdict {
+            notes: vec!["the pod-state provider was restarted during the question".to_owned()],
+            ..Verdict::default()
+        })
+    }
+
+    /// Reads the source.
+    ///
+    /// # Errors
+    /// Why it could not be read, or cannot be right. What it proved before does not hold any more.
+    pub async fn resync(&self) -> Result<(), SyncError> {
+        self.address.send(Resync).await.unwrap_or(Err(SyncError::Failed))
+    }
+
+    /// Sends new settings.
+    pub fn configure(&self, configuration: Configure) {
+        self.address.do_send(configuration);
+    }
+}

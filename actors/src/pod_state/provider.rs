@@ -1,0 +1,248 @@
+//! The actor: asks the runtime and reads files for the pure parts, and keeps what they remember.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use actix::{Actor, Context, Handler, ResponseFuture};
+use cri_gc_config::PodSource;
+use cri_gc_policy::{Container, Sandbox, SandboxState};
+use futures_util::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+
+use super::absence::{Absence, Judgement, Rules, Sync};
+use super::evidence::by_pod;
+use super::listing::Listing;
+use super::runtime_source::{FinishTimes, RuntimeSource};
+use super::{Configure, Judge, Resync, Seen, SyncError, Verdict};
+use crate::files::Workers;
+use crate::gateway::calls::ContainerStatus;
+use crate::gateway::{ErrorClass, Freshness, Gateway};
+use crate::seams::Clock;
+
+/// Status questions in flight.
+const PARALLEL_STATUS: usize = 8;
+
+/// A file may be this much ahead of the clock: file systems and clocks round differently.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(10);
+
+/// The actor. Use it through [`super::PodStates`].
+pub struct Provider {
+    tools: Tools,
+    configuration: Configure,
+    memory: Rc<RefCell<Memory>>,
+}
+
+/// What a question needs. Owned by each, so that none holds the actor.
+#[derive(Clone)]
+struct Tools {
+    gateway: Gateway,
+    files: Workers,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Memory {
+    runtime: RuntimeSource,
+    finished: FinishTimes,
+    absence: Absence,
+}
+
+impl Provider {
+    pub(super) fn new(gateway: Gateway, files: Workers, clock: Clock, configuration: Configure) -> Self {
+        Self { tools: Tools { gateway, files, clock }, configuration, memory: Rc::default() }
+    }
+}
+
+impl Actor for Provider {
+    type Context = Context<Self>;
+}
+
+impl Handler<Configure> for Provider {
+    type Result = ();
+
+    fn handle(&mut self, configuration: Configure, _ctx: &mut Context<Self>) {
+        let source = |c: &Configure| (c.settings.pods.source, c.settings.pods.file.clone());
+        if source(&configuration) != source(&self.configuration) {
+            // What another source said proves nothing here.
+            self.memory = Rc::default();
+        }
+        self.configuration = configuration;
+    }
+}
+
+impl Handler<Judge> for Provider {
+    type Result = ResponseFuture<Verdict>;
+
+    fn handle(&mut self, Judge(seen): Judge, _ctx: &mut Context<Self>) -> Self::Result {
+        let (tools, configuration, memory) =
+            (self.tools.clone(), self.configuration.clone(), Rc::clone(&self.memory));
+        Box::pin(async move {
+            let pods = &configuration.settings.pods;
+            match pods.source {
+                PodSource::Runtime => tools.judge_by_runtime(&seen, &configuration, &memory).await,
+                PodSource::File => tools.judge_by_file(&seen, &configuration, &memory).await,
+                other => Verdict {
+                    notes: vec![SyncError::NotAvailable(other.as_str()).to_string()],
+                    ..Verdict::default()
+                },
+            }
+        })
+    }
+}
+
+impl Handler<Resync> for Provider {
+    type Result = ResponseFuture<Result<(), SyncError>>;
+
+    fn handle(&mut self, _resync: Resync, _ctx: &mut Context<Self>) -> Self::Result {
+        let (tools, configuration, memory) =
+            (self.tools.clone(), self.configuration.clone(), Rc::clone(&self.memory));
+        Box::pin(async move {
+            let pods = &configuration.settings.pods;
+            match (pods.source, &pods.file) {
+                // The runtime is asked by the collectors themselves.
+                (PodSource::Runtime, _) => Ok(()),
+                (PodSource::File, Some(file)) => {
+                    let sync = tools.read_file(file).await;
+                    let absence = &mut memory.borrow_mut().absence;
+                    match sync {
+                        Ok(sync) => {
+                            absence.synced(sync);
+                            Ok(())
+                        }
+                        Err(error) => {
+                            absence.failed();
+                            Err(error)
+                        }
+                    }
+                }
+                (other, _) => Err(SyncError::NotAvailable(other.as_str())),
+            }
+        })
+    }
+}
+
+impl Tools {
+    async fn judge_by_runtime(
+        &self,
+        seen: &Seen,
+        configuration: &Configure,
+        memory: &RefCell<Memory>,
+    ) -> Verdict {
+        let settings = &configuration.settings.pods;
+        let now = self.clock.now();
+        let evidence = by_pod(seen);
+        let wanted: Vec<String> = {
+            let memory = &mut *memory.borrow_mut();
+            memory.runtime.sight(&evidence, now);
+            let listed: HashSet<&str> = seen.containers.iter().map(|c| c.id.as_str()).collect();
+            memory.finished.retain(|id, _| listed.contains(id.as_str()));
+            let wanted = memory.runtime.wanted(&evidence, settings.runtime_grace, now);
+            wanted.into_iter().filter(|id| !memory.finished.contains_key(*id)).map(ToOwned::to_owned).collect()
+        };
+        let told: Vec<(String, Option<Timestamp>)> = futures_util::stream::iter(wanted)
+            .map(|id| async move {
+                match self.gateway.call(ContainerStatus { id: id.clone() }).await {
+                    Ok(facts) => Some((id, facts.finished_at)),
+                    // It is gone: what remains decides.
+                    Err(error) if error.class == ErrorClass::NotFound => Some((id, None)),
+                    // Not told: its pod stays unknown.
+                    Err(_) => None,
+                }
+            })
+            .buffer_unordered(PARALLEL_STATUS)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        let pods = {
+            let memory = &mut *memory.borrow_mut();
+            memory.finished.extend(told);
+            let Memory { runtime, finished, .. } = memory;
+            runtime.judge(&evidence, finished, settings.runtime_grace, now)
+        };
+        let kubelet = settings.kubelet_root.join("pods");
+        let report_only = if settings.runtime_beside_kubelet { None } else { self.kubelet_at(kubelet).await };
+        Verdict { pods, report_only, notes: Vec::new() }
+    }
+
+    /// Why a kubelet is taken to be on this node, if it is.
+    async fn kubelet_at(&self, directory: PathBuf) -> Option<String> {
+        let shown = directory.display().to_string();
+        let found = self.files.run(move || std::fs::read_dir(&directory).map(|mut entries| entries.next().is_some())).await;
+        let why = match found {
+            Ok(Ok(false)) => return None,
+            Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return None;
+            }
+            Ok(Ok(true)) => format!("{shown} is not empty, so a kubelet manages the pods of this node"),
+            Ok(Err(error)) => format!("{shown} cannot be read ({error}), so a kubelet may manage the pods of this node"),
+            Err(gone) => format!("{shown} could not be looked at: {gone}"),
+        };
+        Some(format!(
+            "{why}, and pods.source = \"runtime\" cannot tell which of them it still wants; containers, sandboxes and logs \
+             are only reported (use another pod source, or set pods.runtime_beside_kubelet = true)"
+        ))
+    }
+
+    async fn judge_by_file(&self, seen: &Seen, configuration: &Configure, memory: &RefCell<Memory>) -> Verdict {
+        let settings = &configuration.settings.pods;
+        let evidence = by_pod(seen);
+        let absent: Vec<String> =
+            memory.borrow().absence.absent(&evidence).into_iter().map(ToOwned::to_owned).collect();
+        let root = settings.kubelet_root.join("pods");
+        let kept = self.files.run(move || {
+            // With this source a kubelet's root that is not there, or cannot be read, is no evidence.
+            absent.into_iter().filter(|uid| root.join(uid).symlink_metadata().is_ok()).collect::<HashSet<_>>()
+        });
+        let Ok(kept) = kept.await else {
+            return Verdict { notes: vec![SyncError::Failed.to_string()], ..Verdict::default() };
+        };
+        let rules = Rules {
+            max_staleness: settings.max_staleness,
+            max_newly_deleted_percent: settings.max_newly_deleted_percent,
+            confirmed: configuration.confirmed,
+        };
+        let Judgement { pods, notes } =
+            memory.borrow_mut().absence.judge(&evidence, &kept, &rules, self.clock.now());
+        Verdict { pods, report_only: None, notes }
+    }
+
+    /// One sync of the source `file`: first what the runtime has, then the file.
+    async fn read_file(&self, path: &Path) -> Result<Sync, SyncError> {
+        let sandboxes = self.gateway.list::<Sandbox>(Freshness::Fresh).await?;
+        let containers = self.gateway.list::<Container>(Freshness::Fresh).await?;
+        let shown = path.display().to_string();
+        let file = path.to_owned();
+        let read = self.files.run(move || {
+            // The time first: a file that is replaced in between then counts as older than it is, never as newer.
+            let changed = std::fs::metadata(&file)?.modified()?;
+            let text = std::fs::read_to_string(&file)?;
+            Ok((text, Timestamp::try_from(changed).map_err(io::Error::other)?))
+        });
+        let read: io::Result<(String, Timestamp)> = read.await.map_err(|_| SyncError::Failed)?;
+        let (text, at) = read.map_err(|error| SyncError::File { path: shown.clone(), error })?;
+        let now = self.clock.now();
+        if at.duration_since(now) > CLOCK_SLACK {
+            return Err(SyncError::Future { path: shown, at });
+        }
+        let listing = Listing::parse(&text).map_err(|error| SyncError::Listing { path: shown, error })?;
+        check_against_ready(&listing, &sandboxes)?;
+        let objects = sandboxes.iter().map(|s| s.id.clone()).chain(containers.iter().map(|c| c.id.clone())).collect();
+        Ok(Sync { at: at.min(now), listing, objects })
+    }
+}
+
+/// A list that lacks every pod that runs, while some do, is not that of this node (spec 2, proof rule 3).
+fn check_against_ready(listing: &Listing, sandboxes: &[Sandbox]) -> Result<(), SyncError> {
+    let ready: HashMap<&str, ()> = sandboxes
+        .iter()
+        .filter(|sandbox| sandbox.state == SandboxState::Ready && !sandbox.pod_uid.is_empty())
+        .map(|sandbox| (sandbox.pod_uid.as_str(), ()))
+        .collect();
+    if !ready.is_empty() && !ready.keys().any(|uid| listing.pods.contains_key(*uid)) {
+        return Err(SyncError::ListsNoneThatRun { ready: ready.len() });
+    }
+    Ok(())
+}

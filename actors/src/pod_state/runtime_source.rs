@@ -1,0 +1,179 @@
+//! The source `runtime` (spec 2): no kubelet on this node. A pod is deleted once nothing of it has run for the grace.
+//!
+//! Pure: the provider gives it the evidence, the finish times and the time.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cri_gc_policy::{Pod, PodState, Pods};
+use jiff::{SignedDuration, Timestamp};
+
+use super::evidence::Evidence;
+use super::proofs::Proofs;
+
+/// When the containers that have ended did so, as far as asked; `None` is what the runtime could not tell.
+pub type FinishTimes = HashMap<String, Option<Timestamp>>;
+
+/// What is remembered from one question to the next.
+#[derive(Debug, Default)]
+pub struct RuntimeSource {
+    last_active: HashMap<String, Timestamp>,
+    proofs: Proofs,
+}
+
+impl RuntimeSource {
+    /// Notes which pods are active now.
+    pub fn sight(&mut self, pods: &HashMap<&str, Evidence<'_>>, now: Timestamp) {
+        self.last_active.retain(|uid, _| pods.contains_key(uid.as_str()));
+        for (uid, _) in pods.iter().filter(|(_, evidence)| evidence.runs) {
+            self.last_active.insert((*uid).to_owned(), now);
+            self.proofs.void(uid);
+        }
+    }
+
+    /// Ids of the ended containers whose finish times would decide about their pods.
+    #[must_use]
+    pub fn wanted<'a>(
+        &self,
+        pods: &HashMap<&str, Evidence<'a>>,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Vec<&'a str> {
+        let nothing = FinishTimes::new();
+        let open = pods.iter().filter(|(uid, evidence)| {
+            !self.proofs.hold(uid, evidence) && self.idle_since(uid, evidence, &nothing).is_some_and(|t| past(t, grace, now))
+        });
+        open.flat_map(|(_, evidence)| evidence.exited.iter().copied()).collect()
+    }
+
+    /// The state of every pod that there is something of. A finish time that was wanted and is not among `finished`
+    /// leaves its pod unknown.
+    pub fn judge(
+        &mut self,
+        pods: &HashMap<&str, Evidence<'_>>,
+        finished: &FinishTimes,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Pods {
+        let mut judged = Vec::with_capacity(pods.len());
+        for (uid, evidence) in pods {
+            let told = evidence.exited.iter().all(|id| finished.contains_key(*id));
+            let idle = self.idle_since(uid, evidence, finished);
+            let state = if evidence.runs {
+                PodState::Active
+            } else if self.proofs.hold(uid, evidence) {
+                PodState::Deleted
+            } else if told && idle.is_some_and(|since| past(since, grace, now)) {
+                self.proofs.add(uid, evidence);
+                PodState::Deleted
+            } else {
+                self.proofs.void(uid);
+                PodState::Unknown
+            };
+            judged.push(Pod { uid: (*uid).to_owned(), state, images: Vec::new() });
+        }
+        judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
+        Pods { synced: true, pods: judged, absent: PodState::Unknown }
+    }
+
+    /// Since when nothing of the pod runs, as far as is known; `None` if it can't be told or something runs.
+    fn idle_since(&self, uid: &str, evidence: &Evidence<'_>, finished: &FinishTimes) -> Option<Timestamp> {
+        if evidence.runs || evidence.unknown_container || evidence.undated {
+            return None;
+        }
+        let ended = evidence.exited.iter().filter_map(|id| finished.get(*id).copied().flatten()).max();
+        // A log directory speaks only for a pod of which nothing else is there.
+        let logs = evidence.logs_changed.filter(|_| evidence.objects.is_empty());
+        [evidence.newest, ended, logs, self.last_active.get(uid).copied()].into_iter().flatten().max()
+    }
+}
+
+fn past(since: Timestamp, grace: Duration, now: Timestamp) -> bool {
+    since <= now && SignedDuration::try_from(grace).is_ok_and(|grace| now.duration_since(since) >= grace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(600);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn state(source: &mut RuntimeSource, evidence: Evidence<'_>, finished: &[(&str, i64)], now: i64) -> PodState {
+        let pods = HashMap::from([("u", evidence)]);
+        let finished = finished.iter().map(|(id, t)| ((*id).to_owned(), Some(at(*t)))).collect();
+        source.sight(&pods, at(now));
+        source.judge(&pods, &finished, GRACE, at(now)).pods[0].state
+    }
+
+    fn pod(created: i64) -> Evidence<'static> {
+        Evidence { objects: vec!["c", "s"], exited: vec!["c"], newest: Some(at(created)), ..Evidence::default() }
+    }
+
+    #[test]
+    fn a_pod_is_deleted_once_nothing_of_it_ran_for_the_grace() {
+        let judge = |finished, now| state(&mut RuntimeSource::default(), pod(0), &[("c", finished)], now);
+        assert_eq!(judge(100, 699), PodState::Unknown);
+        assert_eq!(judge(100, 700), PodState::Deleted);
+        assert_eq!(judge(100, 0), PodState::Unknown, "the clock went back");
+    }
+
+    #[test]
+    fn the_newest_of_creation_and_finish_counts() {
+        let fresh = Evidence { newest: Some(at(500)), ..pod(0) };
+        assert_eq!(state(&mut RuntimeSource::default(), fresh, &[("c", 100)], 1099), PodState::Unknown);
+    }
+
+    #[test]
+    fn finish_times_are_asked_for_only_where_they_decide() {
+        let source = RuntimeSource::default();
+        let wanted = |now| source.wanted(&HashMap::from([("u", pod(0))]), GRACE, at(now));
+        assert_eq!(wanted(599), Vec::<&str>::new());
+        assert_eq!(wanted(600), ["c"]);
+    }
+
+    #[test]
+    fn without_the_finish_times_nothing_is_proved() {
+        assert_eq!(state(&mut RuntimeSource::default(), pod(0), &[], 9999), PodState::Unknown);
+    }
+
+    #[test]
+    fn what_runs_is_unknown_or_undated_is_not_deleted() {
+        for (evidence, expected) in [
+            (Evidence { runs: true, ..pod(0) }, PodState::Active),
+            (Evidence { unknown_container: true, ..pod(0) }, PodState::Unknown),
+            (Evidence { undated: true, ..pod(0) }, PodState::Unknown),
+        ] {
+            assert_eq!(state(&mut RuntimeSource::default(), evidence, &[("c", 1)], 9999), expected);
+        }
+    }
+
+    #[test]
+    fn the_grace_counts_from_when_it_was_last_seen_active() {
+        let source = &mut RuntimeSource::default();
+        assert_eq!(state(source, Evidence { runs: true, ..pod(0) }, &[], 1000), PodState::Active);
+        assert_eq!(state(source, pod(0), &[("c", 10)], 1599), PodState::Unknown);
+        assert_eq!(state(source, pod(0), &[("c", 10)], 1600), PodState::Deleted);
+    }
+
+    #[test]
+    fn a_proof_outlives_the_removals_it_led_to_and_nothing_new() {
+        let source = &mut RuntimeSource::default();
+        assert_eq!(state(source, pod(0), &[("c", 10)], 2000), PodState::Deleted);
+        let only_logs = Evidence { logs_changed: Some(at(2001)), ..Evidence::default() };
+        assert_eq!(state(source, only_logs.clone(), &[], 2002), PodState::Deleted, "we removed its log just now");
+        let new = Evidence { objects: vec!["new"], newest: Some(at(2003)), ..Evidence::default() };
+        assert_eq!(state(source, new, &[], 2004), PodState::Unknown);
+        assert_eq!(state(source, only_logs, &[], 2005), PodState::Unknown, "the new object voided the proof");
+    }
+
+    #[test]
+    fn a_log_directory_alone_counts_by_its_newest_change() {
+        let only_logs = |changed| Evidence { logs_changed: Some(at(changed)), ..Evidence::default() };
+        assert_eq!(state(&mut RuntimeSource::default(), only_logs(0), &[], 600), PodState::Deleted);
+        assert_eq!(state(&mut RuntimeSource::default(), only_logs(1), &[], 600), PodState::Unknown);
+    }
+}

@@ -1,0 +1,77 @@
+//! The sandbox reaper: removes sandboxes that are not ready and empty (spec 4).
+
+use std::time::Duration;
+
+use cri_gc_config::Settings;
+use cri_gc_policy::{Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState};
+
+use crate::collector::{Collect, Kind, Loop, Outcome, Pass, Removed, Target, Tools};
+use crate::gateway::CriResult;
+use crate::gateway::calls::{ListContainers, PodSandboxStatus, RemovePodSandbox, StopPodSandbox};
+use crate::observe;
+
+/// The collector of sandboxes.
+#[derive(Debug, Default)]
+pub struct SandboxReaper;
+
+impl Collect for SandboxReaper {
+    const LOOP: Loop = Loop::SandboxGc;
+
+    fn deadline(settings: &Settings) -> Duration {
+        settings.sandbox_gc.deadline
+    }
+
+    async fn pass(&self, tools: &Tools, pass: &Pass) {
+        let view = match observe::pods(tools, &pass.settings).await {
+            Ok(view) => view,
+            Err(error) => return pass.error(error),
+        };
+        view.verdict.notes.into_iter().for_each(|note| pass.note(note));
+        view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
+        let observation = view.observation;
+        let policy = pass.settings.policy();
+        let section = cri_gc_policy::sandboxes::decide(&observation, &PodTable::new(&observation), &policy);
+        let plan = Plan { sandboxes: section, ..Plan::default() };
+        pass.kept(Kind::Sandbox, PlanReport::new(&plan, &observation, &policy).sandboxes.keep);
+        let removals = plan.sandboxes.remove.iter();
+        let targets: Vec<Target<()>> = removals
+            .filter_map(|decision| {
+                let sandbox: &Sandbox = observation.sandboxes.get(decision.index)?;
+                Some(Target {
+                    kind: Kind::Sandbox,
+                    id: sandbox.id.clone(),
+                    name: format!("{}/{}#{}", sandbox.namespace, sandbox.name, sandbox.attempt),
+                    reason: decision.reason,
+                    object: (),
+                })
+            })
+            .collect();
+        pass.planned(targets.len());
+        let parallel = pass.settings.sandbox_gc.parallel_removals.into();
+        pass.act(targets, parallel, async |target| remove(tools, &target.id).await).await;
+    }
+}
+
+/// Stops, then removes. A stop kills what runs and a removal takes whatever is in the sandbox along, so the runtime is
+/// asked before both: the stop may take long (a network to tear down).
+async fn remove(tools: &Tools, id: &str) -> Removed {
+    let state = tools.gateway.call(PodSandboxStatus { id: id.to_owned() }).await?;
+    match state {
+        SandboxState::NotReady => {}
+        SandboxState::Ready => return Ok((Outcome::refused(Reason::SandboxReady), 0)),
+        SandboxState::Unknown => return Ok((Outcome::refused(Reason::StateUnknown), 0)),
+    }
+    if is_occupied(tools, id).await? {
+        return Ok((Outcome::refused(Reason::HasContainers), 0));
+    }
+    tools.gateway.call(StopPodSandbox { id: id.to_owned() }).await?;
+    if is_occupied(tools, id).await? {
+        return Ok((Outcome::refused(Reason::HasContainers), 0));
+    }
+    tools.gateway.call(RemovePodSandbox { id: id.to_owned() }).await?;
+    Ok((Outcome::Removed, 0))
+}
+
+async fn is_occupied(tools: &Tools, id: &str) -> CriResult<bool> {
+    Ok(!tools.gateway.call(ListContainers { sandbox: id.to_owned() }).await?.is_empty())
+}
