@@ -1,1 +1,30 @@
-//! .
+//! The program `cri-gc`: its command line, its subcommands, and the wiring of its actors.
+//!
+//! - [`cli`]: what can be typed. [`commands`]: one file for each subcommand. [`demo`]: the embedded node that `demo` sweeps.
+//! - [`wiring`]: which actors run on which threads.
+//! - [`output`]: tables for people, JSON and YAML for programs. [`failure`]: errors as sentences, and exit codes.
+//!
+//! No decision is made here, no RPC is sent from here, and no file is removed from here.
+
+pub mod cli;
+pub mod commands;
+pub mod demo;
+pub mod failure;
+pub mod logging;
+pub mod output;
+pub mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs the program with the arguments and the environment of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    // A reader that has seen enough (`cri-gc plan | head`) ends us quietly, as it does other tools.
+    let cli = cli::Cli::parse();
+    match commands::dispatch(cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use actix::Addr;
 use cri_gc_config::Settings;
 use cri_gc_policy::{Container, FileSystem, FsStats, Observation, Sandbox};
 
-use crate::collector::{PassError, Tools};
+use crate::collector::{Collector, PassError, Tools};
 use crate::files::scan::{self, LogDir};
-use crate::gateway::calls::ImageFsInfo;
-use crate::gateway::{CriResult, Freshness, FsPlaces};
+use crate::gateway::{CriError, CriResult, Freshness, FsPlaces};
+use crate::image_gc::{ImageGc, LookAtImages};
 use crate::pod_state::{Seen, Verdict};
 
 /// All containers and sandboxes. The sandboxes are listed first: a pod that is made meanwhile then has a container too
@@ -72,17 +73,8 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     Ok(PodView { observation, verdict, problem })
 }
 
-/// The file systems that images and containers lie on, with their statistics. One that cannot be measured is an error
-/// of its own, and is left out.
-///
-/// # Errors
-/// The runtime does not tell where they are.
-pub async fn filesystems(tools: &Tools) -> CriResult<(Vec<FileSystem>, Vec<PassError>)> {
-    let places = tools.gateway.call(ImageFsInfo {}).await?;
-    Ok(measure(tools, &places).await)
-}
-
-/// Measures the file systems of these places.
+/// The file systems of these places with their statistics. One that cannot be measured is an error of its own, and is
+/// left out: how full it is is not known.
 pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<PassError>) {
     let mut all: Vec<FileSystem> = Vec::new();
     for (mountpoints, holds_images) in [(&places.images, true), (&places.containers, false)] {
@@ -124,4 +116,37 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
         Err(gone) => bad.push(PassError::File { step: "measuring the file systems", error: gone.to_string() }),
     }
     (good, bad)
+}
+
+/// One look at a whole node.
+pub struct Whole {
+    /// What was seen.
+    pub observation: Observation,
+    /// What the pod-state provider said.
+    pub verdict: Verdict,
+    /// What could not be seen.
+    pub problems: Vec<PassError>,
+}
+
+/// Looks at everything: pods and their objects, images with what is remembered of them, and file systems.
+///
+/// # Errors
+/// A list of the runtime failed.
+pub async fn whole(
+    tools: &Tools,
+    settings: &Settings,
+    image_gc: &Addr<Collector<ImageGc>>,
+) -> CriResult<Whole> {
+    let view = pods(tools, settings).await?;
+    let look = image_gc.send(LookAtImages).await.unwrap_or_else(|_| Err(CriError::gateway_gone("ListImages")))?;
+    let (filesystems, mut problems) = measure(tools, &look.places).await;
+    problems.extend(view.problem);
+    let observation = Observation {
+        images: look.images,
+        sandbox_image: look.sandbox_image,
+        filesystems,
+        taken_at: tools.clock.now(),
+        ..view.observation
+    };
+    Ok(Whole { observation, verdict: view.verdict, problems })
 }

@@ -1,0 +1,135 @@
+//! Section 6, as a snapshot plan has it (section 11).
+
+use cri_gc_policy::snapshot::{Holds, Snapshot, SnapshotFileSystem, SnapshotImage, SnapshotPodState};
+use jiff::Timestamp;
+
+use super::{Verdict, at_least_ago, names, state, verdict};
+use crate::nodes::Settings;
+
+pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
+    let mut may_go: Vec<&SnapshotImage> = node
+        .images
+        .iter()
+        // A runtime removes by id, so that of an image with several handlers all copies go together or none.
+        .filter(|image| {
+            let mut copies = node.images.iter().filter(|copy| copy.id == image.id);
+            !copies.any(|copy| is_held(node, settings, copy))
+        })
+        // What is first seen now has been detected now; passed over is what is younger than min_age.
+        .filter(|image| at_least_ago(node, first_detected(node, image), settings.image_min_age))
+        .collect();
+    // 3. Eviction order; an image of two handlers has one id.
+    may_go.sort_by_key(|image| {
+        (
+            image.last_used,
+            first_detected(node, image),
+            image.id.clone(),
+            image.runtime_handler.clone(),
+        )
+    });
+
+    // 1. Age: unused for longer.
+    let (mut gone, rest): (Vec<_>, Vec<_>) = may_go.into_iter().partition(|image| {
+        let since = image.last_used.or(first_detected(node, image));
+        settings.image_max_age > 0
+            && at_least_ago(node, since, settings.image_max_age)
+            && !at_exactly(node, since, settings.image_max_age)
+    });
+
+    // 2. Space.
+    let missing = |high, low, of: &dyn Fn(&SnapshotFileSystem) -> (u64, u64)| -> u128 {
+        image_filesystems(node)
+            // A capacity of 0 is an error: what else such a file system tells is not believed either.
+            .filter(|fs| fs.capacity_bytes > 0)
+            .map(|fs| {
+                let (capacity, available) = of(fs);
+                to_free(capacity.into(), available.into(), high, low)
+            })
+            .sum()
+    };
+    let bytes = missing(settings.high, settings.low, &|fs| {
+        (fs.capacity_bytes, fs.available_bytes)
+    });
+    let inodes = missing(settings.inode_high, settings.inode_low, &|fs| {
+        (fs.inodes, fs.inodes_free)
+    });
+    for image in rest {
+        let freed: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
+        // Nothing tells how many inodes an image has: one that goes is followed by a measurement.
+        if freed < bytes || (inodes > 0 && gone.is_empty()) {
+            gone.push(image);
+        }
+    }
+
+    let named = |image: &SnapshotImage| format!("{} {}", image.id, image.runtime_handler);
+    let remove: Vec<String> = gone.into_iter().map(named).collect();
+    let verdict = verdict(
+        remove.iter().map(String::as_str).collect(),
+        node.images.iter().map(named),
+    );
+    (verdict, u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+fn first_detected(node: &Snapshot, image: &SnapshotImage) -> Option<Timestamp> {
+    image.first_detected.or(Some(node.taken_at))
+}
+
+fn at_exactly(node: &Snapshot, time: Option<Timestamp>, ms: i64) -> bool {
+    time.is_some_and(|time| node.taken_at.duration_since(time).as_nanos() == i128::from(ms) * 1_000_000)
+}
+
+/// Each file system that images lie on, once.
+fn image_filesystems(node: &Snapshot) -> impl Iterator<Item = &SnapshotFileSystem> {
+    node.filesystems.iter().enumerate().filter_map(|(i, fs)| {
+        let holds_images = |fs: &SnapshotFileSystem| fs.holds.contains(&Holds::Images);
+        let before = node.filesystems.iter().take(i);
+        let known = before
+            .filter(|other| holds_images(other))
+            .any(|other| other.mountpoint == fs.mountpoint);
+        (holds_images(fs) && !known).then_some(fs)
+    })
+}
+
+fn to_free(capacity: u128, available: u128, high: u8, low: u8) -> u128 {
+    if capacity == 0 || high == 100 {
+        return 0;
+    }
+    let available = available.min(capacity);
+    let usage = 100 - available * 100 / capacity;
+    if usage < u128::from(high) {
+        return 0;
+    }
+    (capacity * (100 - u128::from(low)) / 100).saturating_sub(available)
+}
+
+/// Used, pinned, protected, or what the runtime makes sandboxes of.
+fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool {
+    let names: Vec<String> = image
+        .repo_tags
+        .iter()
+        .chain(&image.repo_digests)
+        .cloned()
+        .collect();
+    let is = |text: &str| !text.is_empty() && (text == image.id || names.iter().any(|name| name == text));
+
+    let used_by_container = node.containers.iter().any(|container| {
+        if !container.image_id.is_empty() {
+            is(&container.image_id)
+        } else if !container.image_ref.is_empty() {
+            is(&container.image_ref)
+        } else {
+            is(&container.image)
+        }
+    });
+    // Nothing is proved of a pod in state unknown: it may be active.
+    let named_by_pod = node.pods.pods.iter().any(|pod| {
+        let state = state(node, &pod.uid);
+        let may_run = [SnapshotPodState::Active, SnapshotPodState::Unknown].contains(&state);
+        may_run && pod.images.iter().any(|name| is(name))
+    });
+    let protected = settings
+        .protect
+        .iter()
+        .any(|pattern| names::protects(pattern, &image.id, &names));
+    used_by_container || named_by_pod || image.pinned || protected || is(&node.runtime.sandbox_image)
+}

@@ -1,0 +1,244 @@
+//! One small snapshot for every rule of sections 2 to 6 and 11, with the plan that it has to give.
+//!
+//! `snapshots/<rule>.json` is a snapshot as `cri-gc plan --snapshot` reads it, `snapshots/<rule>.plan.json` the plan:
+//! ids, reasons, order. A new rule is two files and a line in [`RULES`]; the settings are the defaults, changed as the
+//! line says. The words beside a reason are for people and may change, so they are not compared.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "test code: failing loudly is its job"
+)]
+
+mod nodes;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use cri_gc_policy::Reason;
+use nodes::Settings;
+use serde_json::Value;
+
+/// What a case changes in the default settings.
+type Change = fn(&mut Settings);
+
+const DEFAULTS: Change = |_| {};
+const COLLECT: Change = |s| s.collect_unmanaged = true;
+const AN_HOUR_UNUSED: Change = |s| s.image_max_age = 3_600_000;
+
+/// Each rule with its settings. Behind some stands whose complaint it answers.
+const RULES: &[(&str, Change)] = &[
+    // Section 2.
+    ("pods-what-runs-is-active", DEFAULTS),
+    ("pods-unsynced-proves-nothing", |s| {
+        s.evict_terminated_pods = true;
+    }),
+    ("pods-listed-as-active-are-so-without-a-sync", DEFAULTS),
+    ("pods-absent-is-deleted", DEFAULTS),
+    ("pods-absent-is-unknown", DEFAULTS),
+    ("pods-evicted-go-whole", DEFAULTS),
+    ("pods-terminated-stay", DEFAULTS),
+    ("pods-terminated-go-if-asked-but-not-their-logs", |s| {
+        s.evict_terminated_pods = true;
+    }),
+    ("pods-uid-comes-from-the-sandbox", DEFAULTS),
+    ("pods-unmanaged-stay-and-do-not-count", |s| {
+        s.max_per_pod_container = 1;
+        s.max_containers = 1;
+    }),
+    ("pods-unmanaged-are-collected-if-asked", COLLECT),
+    ("pods-unmanaged-wait-for-the-sync", COLLECT),
+    // Section 3.
+    ("containers-running-stay", COLLECT),
+    ("containers-min-age", |s| s.min_age = 600_000),
+    ("containers-min-dead-age", DEFAULTS),
+    ("containers-created-grace", DEFAULTS),
+    ("containers-of-unknown-age-stay", DEFAULTS),
+    ("containers-in-state-unknown-are-dead", DEFAULTS),
+    ("containers-each-unit-keeps-its-newest", DEFAULTS),
+    ("containers-a-limit-of-0-keeps-none", |s| {
+        s.max_per_pod_container = 0
+    }),
+    ("containers-no-limit-keeps-all", |s| s.max_per_pod_container = -1),
+    ("containers-a-unit-is-of-evictable-ones", DEFAULTS),
+    ("containers-ties-go-by-attempt-then-id", |s| {
+        s.max_per_pod_container = 2
+    }),
+    ("containers-the-node-limit-is-shared-by-the-units", |s| {
+        s.max_per_pod_container = -1;
+        s.max_containers = 7;
+    }),
+    ("containers-the-node-limit-takes-the-oldest-of-all", |s| {
+        s.max_per_pod_container = -1;
+        s.max_containers = 1;
+    }),
+    ("containers-a-node-limit-of-0-keeps-none", |s| {
+        s.max_per_pod_container = -1;
+        s.max_containers = 0;
+    }),
+    ("containers-units-that-went-whole-do-not-count", |s| {
+        s.max_per_pod_container = 2;
+        s.max_containers = 4;
+    }),
+    // kubernetes 90271, 86531, 51142: init containers and finished jobs ran again.
+    ("containers-of-a-living-pod-keep-their-last-record", DEFAULTS),
+    ("containers-are-removed-oldest-first-across-rules", DEFAULTS),
+    // Section 4.
+    ("sandboxes-all-but-the-newest-go", DEFAULTS),
+    ("sandboxes-newest-counts-those-in-use", DEFAULTS),
+    ("sandboxes-with-a-container-stay", DEFAULTS),
+    ("sandboxes-min-age", |s| s.sandbox_min_age = 600_000),
+    ("sandboxes-ties-go-by-attempt-then-id", DEFAULTS),
+    ("sandboxes-of-unknown-age-prove-no-other-old", DEFAULTS),
+    ("sandboxes-in-no-known-state-stay", DEFAULTS),
+    // Section 5.
+    ("log-dirs-of-both-forms-and-both-kinds-of-uid-go", DEFAULTS),
+    ("log-dirs-of-foreign-names-are-never-touched", DEFAULTS),
+    ("log-dirs-go-only-with-their-pod", |s| {
+        s.evict_terminated_pods = true
+    }),
+    ("log-dirs-of-what-is-still-known-are-checked-later", DEFAULTS),
+    // Section 6.
+    ("images-in-use-stay", DEFAULTS),
+    ("images-a-tag-that-moved-on-uses-nothing", DEFAULTS),
+    ("images-that-an-active-pod-names-stay", DEFAULTS),
+    ("images-pinned-stay", DEFAULTS),
+    // kubernetes 81756, rke2 1830, eraser 1107: no pod could start any more.
+    ("images-the-sandbox-image-stays", DEFAULTS),
+    // kubernetes 68930, 66221, 109936, k3s 8781, containerd 6930: side-loaded images of an air-gapped node.
+    ("images-protected-stay", |s| {
+        s.protect = [
+            "registry.example/team/tools",
+            "registry.example/team/app:k*p",
+            "registry.example/team/db@sha256:*",
+            "airgap.local/*",
+            "sha256:6666666666666666666666666666666666666666666666666666666666666666",
+            "localhost:5000/cache",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+    }),
+    ("images-below-the-high-threshold-stay", DEFAULTS),
+    ("images-go-at-the-high-threshold", DEFAULTS),
+    ("images-usage-is-rounded-up", DEFAULTS),
+    ("images-high-and-low-alike-may-ask-for-nothing", |s| s.low = 85),
+    ("images-go-in-order-of-use", DEFAULTS),
+    // kubernetes 120659, 92925, 68203, 130663: far more images went than needed.
+    ("images-only-as-many-as-needed-go", DEFAULTS),
+    // kubernetes 119642, 119711; docuum 177, 320: what is new, or of which nothing is remembered, went at once.
+    ("images-too-young-are-passed-over", DEFAULTS),
+    ("images-unused-too-long-go-whatever-the-disk-says", AN_HOUR_UNUSED),
+    ("images-min-age-holds-for-the-unused-too", |s| {
+        s.image_max_age = 3_600_000;
+        s.image_min_age = 7_200_000;
+    }),
+    ("images-unused-too-long-need-no-filesystem", AN_HOUR_UNUSED),
+    ("images-gone-for-their-age-count-for-space", AN_HOUR_UNUSED),
+    ("images-a-high-threshold-of-100-never-triggers", |s| {
+        s.high = 100;
+        s.image_max_age = 3_600_000;
+    }),
+    ("images-gc-is-off", |s| s.high = 100),
+    ("images-a-capacity-of-0-is-no-measure", DEFAULTS),
+    ("images-one-filesystem-without-capacity-spoils-no-other", DEFAULTS),
+    ("images-without-a-filesystem-stay", DEFAULTS),
+    ("images-more-available-than-there-is-counts-as-all", DEFAULTS),
+    ("images-do-not-go-for-the-containers-filesystem", DEFAULTS),
+    ("images-each-filesystem-is-judged-by-itself", DEFAULTS),
+    ("images-a-filesystem-named-twice-counts-once", DEFAULTS),
+    // kubernetes 41033: inodes ran out, and nobody looked.
+    ("images-inodes-run-out", |s| {
+        (s.inode_high, s.inode_low) = (90, 80);
+    }),
+    ("images-what-protects-one-copy-protects-all", DEFAULTS),
+    ("images-inodes-are-not-looked-at-by-default", DEFAULTS),
+    ("images-without-inodes-know-no-such-pressure", |s| {
+        (s.inode_high, s.inode_low) = (90, 80);
+    }),
+    // kubernetes 71869: the disk is full of something else; the plan tells what holds each image.
+    ("images-nothing-is-left-to-go", |s| {
+        s.protect = vec!["registry.example/team/tools".to_owned()];
+    }),
+];
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots")
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(folder().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// The plan that a rule has to give.
+fn expected(rule: &str) -> Value {
+    serde_json::from_str(&read(&format!("{rule}.plan.json"))).unwrap_or_else(|e| panic!("{rule}: {e}"))
+}
+
+/// The plan that it gives, without the words.
+fn planned(rule: &str, change: Change) -> Value {
+    let node = serde_json::from_str(&read(&format!("{rule}.json"))).unwrap_or_else(|e| panic!("{rule}: {e}"));
+    let mut settings = Settings::default();
+    change(&mut settings);
+    let mut plan = serde_json::to_value(nodes::report(&node, &settings)).unwrap();
+    for item in items(&mut plan) {
+        let words = item.as_object_mut().unwrap().remove("detail").unwrap();
+        assert!(
+            !words.as_str().unwrap().is_empty(),
+            "{rule}: a reason without words: {item}"
+        );
+    }
+    plan
+}
+
+/// All decisions of a plan.
+fn items(plan: &mut Value) -> impl Iterator<Item = &mut Value> {
+    plan.as_object_mut().unwrap().values_mut().flat_map(|section| {
+        let lists = section.as_object_mut().unwrap().values_mut();
+        lists.filter_map(Value::as_array_mut).flatten()
+    })
+}
+
+#[test]
+fn every_rule_gives_its_plan() {
+    let wrong: Vec<String> = RULES
+        .iter()
+        .filter_map(|&(rule, change)| {
+            let (planned, expected) = (planned(rule, change), expected(rule));
+            (planned != expected).then(|| format!("{rule}\n  expected {expected}\n  planned  {planned}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_is_forgotten_and_no_rule_stands_twice() {
+    let listed: BTreeSet<String> = RULES
+        .iter()
+        .flat_map(|(rule, _)| [format!("{rule}.json"), format!("{rule}.plan.json")])
+        .collect();
+    assert_eq!(listed.len(), 2 * RULES.len());
+    let there: BTreeSet<String> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(listed, there);
+}
+
+#[test]
+fn every_reason_occurs_in_some_rule() {
+    // Those of links whose target is missing are no part of a plan.
+    let of_links = [Reason::TargetMissing, Reason::TargetMissingOnce];
+    let mut seen = BTreeSet::new();
+    for (rule, _) in RULES {
+        for item in items(&mut expected(rule)) {
+            seen.insert(item["reason"].as_str().unwrap().to_owned());
+        }
+    }
+    let all: BTreeSet<String> = Reason::ALL
+        .iter()
+        .filter(|reason| !of_links.contains(reason))
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(seen, all);
+}

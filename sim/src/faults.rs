@@ -1,0 +1,202 @@
+//! Faults ordered for RPCs, and hooks that run just before them. What a fault does to a call is in `server`; here is
+//! which one it meets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tonic::Code;
+
+use crate::method::Method;
+use crate::model::Node;
+
+/// What befalls a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It is answered with this error.
+    Error(Code, String),
+    /// It waits until the faults are cleared (then it goes on) or the server ends.
+    Hang,
+    /// It waits for this long, in real time, then goes on.
+    Delay(Duration),
+    /// The runtime dies with every call in flight, as by [`crate::Sim::kill`].
+    Die,
+    /// The call is carried out first; the fault befalls its answer.
+    After(Box<Fault>),
+}
+
+impl Fault {
+    /// An error with that code and message.
+    #[must_use]
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
+        Self::Error(code, message.into())
+    }
+
+    /// The same fault, once the call has been carried out.
+    #[must_use]
+    pub fn after(self) -> Self {
+        match self {
+            Self::After(_) => self,
+            fault => Self::After(Box::new(fault)),
+        }
+    }
+}
+
+/// Which calls of a method a fault befalls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them, until the faults are cleared.
+    Always,
+    /// The next so many.
+    Times(u32),
+    /// Those that name this object (in the sense of [`crate::Call::id`]), until the faults are cleared.
+    ForId(String),
+    /// The next so many that name this object.
+    ForIdTimes(String, u32),
+}
+
+impl Scope {
+    /// Whether a call that names `id` is meant; if so, one of the times is used up.
+    fn take(&mut self, id: &str) -> bool {
+        match self {
+            Self::Always => true,
+            Self::ForId(wanted) => wanted == id,
+            Self::ForIdTimes(wanted, _) if wanted != id => false,
+            Self::Times(left) | Self::ForIdTimes(_, left) => {
+                let any = *left > 0;
+                *left = left.saturating_sub(1);
+                any
+            }
+        }
+    }
+}
+
+/// A fault that a call has met, with what tells when the faults are cleared.
+pub(crate) struct Met {
+    pub(crate) fault: Fault,
+    pub(crate) cleared: watch::Receiver<()>,
+}
+
+/// The ordered faults.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    ordered: Mutex<BTreeMap<Method, Vec<(Fault, Scope)>>>,
+    cleared: watch::Sender<()>,
+}
+
+impl Faults {
+    pub(crate) fn new() -> Self {
+        Self {
+            ordered: Mutex::default(),
+            cleared: watch::Sender::new(()),
+        }
+    }
+
+    fn ordered(&self) -> MutexGuard<'_, BTreeMap<Method, Vec<(Fault, Scope)>>> {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn order(&self, method: Method, fault: Fault, scope: Scope) {
+        self.ordered().entry(method).or_default().push((fault, scope));
+    }
+
+    /// The fault, if any, that a call meets: of those that mean it, the one ordered first.
+    pub(crate) fn meet(&self, method: Method, id: &str) -> Option<Met> {
+        let mut ordered = self.ordered();
+        let fault = ordered
+            .get_mut(&method)?
+            .iter_mut()
+            .find_map(|(fault, scope)| scope.take(id).then(|| fault.clone()))?;
+        // Subscribed under the lock that `clear` takes as well, so that no clearing falls in between unseen.
+        Some(Met {
+            fault,
+            cleared: self.cleared.subscribe(),
+        })
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut ordered = self.ordered();
+        ordered.clear();
+        self.cleared.send_replace(());
+    }
+}
+
+type Hook = Box<dyn FnMut(&mut Node, &str) + Send>;
+
+/// The hooks by method, in the order in which they were added.
+#[derive(Default)]
+pub(crate) struct Hooks(Mutex<BTreeMap<Method, Vec<Hook>>>);
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hooks")
+    }
+}
+
+impl Hooks {
+    fn hooks(&self) -> MutexGuard<'_, BTreeMap<Method, Vec<Hook>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, method: Method, hook: Hook) {
+        self.hooks().entry(method).or_default().push(hook);
+    }
+
+    /// Runs the hooks of `method`. They are out of the map meanwhile, so that a hook may add one (for later calls).
+    pub(crate) fn run(&self, method: Method, node: &mut Node, id: &str) {
+        let Some(mut due) = self.hooks().remove(&method) else {
+            return;
+        };
+        for hook in &mut due {
+            hook(node, id);
+        }
+        let mut hooks = self.hooks();
+        due.append(hooks.entry(method).or_default());
+        hooks.insert(method, due);
+    }
+
+    pub(crate) fn clear(&self) {
+        // Dropped outside the lock: a hook may own anything, even the last handle of this server.
+        let all = std::mem::take(&mut *self.hooks());
+        drop(all);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn met(faults: &Faults, id: &str) -> Option<Fault> {
+        faults.meet(Method::RemoveContainer, id).map(|met| met.fault)
+    }
+
+    #[test]
+    fn times_run_out_and_the_next_order_takes_over() {
+        let faults = Faults::new();
+        faults.order(Method::RemoveContainer, Fault::Hang, Scope::Times(1));
+        faults.order(Method::RemoveContainer, Fault::Die, Scope::Always);
+        assert_eq!(met(&faults, "a"), Some(Fault::Hang));
+        assert_eq!(met(&faults, "a"), Some(Fault::Die));
+        assert!(faults.meet(Method::StopContainer, "a").is_none());
+        faults.clear();
+        assert_eq!(met(&faults, "a"), None);
+    }
+
+    #[test]
+    fn an_id_is_met_only_by_its_own_faults_and_uses_up_no_others() {
+        let faults = Faults::new();
+        faults.order(
+            Method::RemoveContainer,
+            Fault::Die,
+            Scope::ForIdTimes("a".into(), 1),
+        );
+        faults.order(Method::RemoveContainer, Fault::Hang, Scope::ForId("b".into()));
+        assert_eq!(met(&faults, "c"), None);
+        assert_eq!(met(&faults, "b"), Some(Fault::Hang));
+        assert_eq!(met(&faults, "b"), Some(Fault::Hang));
+        assert_eq!(met(&faults, "a"), Some(Fault::Die));
+        assert_eq!(met(&faults, "a"), None);
+    }
+}

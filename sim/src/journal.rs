@@ -1,0 +1,115 @@
+//! What was asked of the server, in order. It records; it decides nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::method::Method;
+
+/// One RPC that reached the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Which RPC.
+    pub method: Method,
+    /// The object it names: an id as the caller wrote it; of a list its filter's id, else its filter's sandbox id,
+    /// else empty; of RunPodSandbox the pod's UID; of CreateContainer the sandbox.
+    pub id: String,
+    /// When, by the modelled wall clock.
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    calls: Vec<Call>,
+    /// Calls per method that have not been answered, and the most there ever were at once.
+    in_flight: BTreeMap<Method, (usize, usize)>,
+}
+
+/// All calls so far. A call is written down when it arrives, before any fault holds it up.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    entries: Mutex<Entries>,
+    arrived: Condvar,
+}
+
+impl Journal {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a call down. It counts as in flight until what this returns is dropped.
+    pub(crate) fn enter(&self, method: Method, id: &str, at: Timestamp) -> InFlight<'_> {
+        let mut entries = self.entries();
+        entries.calls.push(Call {
+            method,
+            id: id.to_owned(),
+            at,
+        });
+        let (now, most) = entries.in_flight.entry(method).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
+        self.arrived.notify_all();
+        InFlight {
+            journal: self,
+            method,
+        }
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.entries().calls.clone()
+    }
+
+    pub(crate) fn count(&self, method: Method) -> usize {
+        count(&self.entries(), method)
+    }
+
+    pub(crate) fn most_in_flight(&self, method: Method) -> usize {
+        self.entries().in_flight.get(&method).map_or(0, |(_, most)| *most)
+    }
+
+    /// Forgets the calls; what is in flight stays in flight.
+    pub(crate) fn clear(&self) {
+        let mut entries = self.entries();
+        entries.calls.clear();
+        for (now, most) in entries.in_flight.values_mut() {
+            *most = *now;
+        }
+    }
+
+    /// Blocks until `wanted` calls of `method` have arrived; false if that takes longer than `within` of real time.
+    pub(crate) fn wait_for(&self, method: Method, wanted: usize, within: Duration) -> bool {
+        let start = Instant::now();
+        let mut entries = self.entries();
+        while count(&entries, method) < wanted {
+            let Some(left) = within.checked_sub(start.elapsed()) else {
+                return false;
+            };
+            entries = self
+                .arrived
+                .wait_timeout(entries, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+}
+
+fn count(entries: &Entries, method: Method) -> usize {
+    entries.calls.iter().filter(|call| call.method == method).count()
+}
+
+/// Marks one call as not answered yet. Dropped with the call's future, also when the caller gives up.
+pub(crate) struct InFlight<'a> {
+    journal: &'a Journal,
+    method: Method,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some((now, _)) = self.journal.entries().in_flight.get_mut(&self.method) {
+            *now = now.saturating_sub(1);
+        }
+    }
+}

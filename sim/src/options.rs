@@ -1,0 +1,85 @@
+//! What a modelled node is like, chosen once when it starts. Plain data; what changes later is changed through
+//! [`crate::Node`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cri_gc_proto::RUNTIME_MESSAGE_LIMIT;
+use jiff::Timestamp;
+
+/// Which containerd the server behaves like, where versions differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Flavour {
+    /// containerd 1.6: stopping what is missing is NotFound, and no image is ever pinned.
+    Containerd16,
+    /// containerd 2.1: stopping what is missing succeeds, and the sandbox image is pinned.
+    #[default]
+    Containerd21,
+}
+
+impl Flavour {
+    /// `runtime_version` in the answer to Version.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Containerd16 => "1.6.20",
+            Self::Containerd21 => "v2.1.9",
+        }
+    }
+}
+
+/// How a modelled node begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Which containerd to be.
+    pub flavour: Flavour,
+    /// What the modelled wall clock shows at first.
+    pub start_time: Timestamp,
+    /// Ids depend on this number and on the order of creation, on nothing else.
+    pub seed: u64,
+    /// Size in bytes of the file system that images lie on.
+    pub capacity_bytes: u64,
+    /// Inodes of that file system; 0 for one that has no fixed number of them.
+    pub inodes: u64,
+    /// Image that sandboxes are made of, as Status names it.
+    pub sandbox_image: String,
+    /// Whether that image is on the node at first. Without it no sandbox can be made over the socket.
+    pub sandbox_image_present: bool,
+    /// Largest answer in bytes; a larger one becomes ResourceExhausted. containerd's is 16 MiB.
+    pub message_limit: usize,
+    /// Whether writable layers of containers lie on a file system of their own, which ImageFsInfo then tells.
+    pub separate_container_fs: bool,
+    /// Size in bytes of that file system.
+    pub container_capacity_bytes: u64,
+    /// Inodes of that file system; 0 for one that has no fixed number of them.
+    pub container_inodes: u64,
+    /// Modelled time until space that a removal gave back shows in the statistics of the file system.
+    pub release_delay: Duration,
+    /// Further folders in which StartContainer may create log files; beneath the node's own folder it always may.
+    /// Elsewhere a start fails: a client of a test server must not make it write anywhere it names.
+    pub log_roots: Vec<PathBuf>,
+}
+
+impl Default for Options {
+    /// containerd 2.1 with 40 GiB, 2,621,440 inodes and its sandbox image, on 1 June 2026 at noon (UTC).
+    fn default() -> Self {
+        const GIB: u64 = 1 << 30;
+        /// 2026-06-01T12:00:00Z.
+        const START: i64 = 1_780_315_200;
+        Self {
+            flavour: Flavour::default(),
+            start_time: Timestamp::from_second(START).unwrap_or(Timestamp::UNIX_EPOCH),
+            seed: 0,
+            capacity_bytes: 40 * GIB,
+            inodes: 2_621_440,
+            sandbox_image: "registry.k8s.io/pause:3.10".to_owned(),
+            sandbox_image_present: true,
+            message_limit: RUNTIME_MESSAGE_LIMIT,
+            separate_container_fs: false,
+            container_capacity_bytes: 20 * GIB,
+            container_inodes: 1_310_720,
+            release_delay: Duration::ZERO,
+            log_roots: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The runtime's side of the socket: a thread that serves, and what happens to every call on its way to the model.
+//!
+//! A call is written into the journal, meets its fault, then runs the hooks and is carried out on the model under one
+//! lock, so that nothing comes between a hook and its RPC. What the RPCs mean is in `runtime_service` and
+//! `image_service`; the rules of the node are in the model.
+
+mod image_service;
+mod runtime_service;
+mod wire;
+
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+
+use cri_gc_proto::RUNTIME_MESSAGE_LIMIT;
+use cri_gc_proto::cri::image_service_server::ImageServiceServer;
+use cri_gc_proto::cri::runtime_service_server::RuntimeServiceServer;
+use tokio::sync::watch;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server as Tonic;
+use tonic::{Code, Response, Status};
+
+use crate::clock::Clock;
+use crate::error::SimError;
+use crate::faults::{Fault, Faults, Hooks, Met};
+use crate::journal::Journal;
+use crate::method::Method;
+use crate::model::Node;
+
+/// What outlives a death of the server.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) node: Mutex<Node>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) faults: Faults,
+    pub(crate) hooks: Hooks,
+    pub(crate) journal: Journal,
+}
+
+impl Shared {
+    pub(crate) fn node(&self) -> MutexGuard<'_, Node> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One life of the server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    thread: JoinHandle<()>,
+    /// True once it is to end.
+    die: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Binds the socket and serves on it, on a thread of its own.
+    ///
+    /// # Errors
+    /// The socket cannot be bound (a path over about 100 bytes is too long for one), or there is no thread to be had.
+    pub(crate) fn start(shared: Arc<Shared>, socket: &Path) -> Result<Self, SimError> {
+        // A runtime that died leaves its socket behind.
+        match fs::remove_file(socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(SimError::io(socket)(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(socket)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(SimError::io(socket))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(SimError::io(socket))?;
+        let die = watch::Sender::new(false);
+        let services = Services {
+            shared,
+            die: die.clone(),
+        };
+        let (ready, started) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("cri-gc-sim".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let listener = match tokio::net::UnixListener::from_std(listener) {
+                        Ok(listener) => listener,
+                        Err(error) => return drop(ready.send(Err(error))),
+                    };
+                    drop(ready.send(Ok(())));
+                    let die = services.die.clone();
+                    tokio::select! {
+                        () = services.serve(listener) => {}
+                        () = died(&die) => {}
+                    }
+                });
+                // Dropping the runtime drops every connection, in the middle of whatever call.
+                drop(runtime);
+            })
+            .map_err(SimError::io(socket))?;
+        match started
+            .recv()
+            .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+        {
+            Ok(()) => Ok(Self { thread, die }),
+            Err(error) => Err(SimError::io(socket)(error)),
+        }
+    }
+
+    /// Whether it still serves.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Ends it in the middle of whatever it does, and waits for that, unless it is the server itself that asks.
+    pub(crate) fn kill(self) {
+        self.die.send_replace(true);
+        if self.thread.thread().id() != thread::current().id() {
+            // The thread ends in any case; a panic in it has been printed already.
+            drop(self.thread.join());
+        }
+    }
+}
+
+/// Both services.
+#[derive(Debug, Clone)]
+struct Services {
+    shared: Arc<Shared>,
+    /// True once it is to end.
+    die: watch::Sender<bool>,
+}
+
+/// A message to answer with, and the bytes by which it would be larger with the annotations that are not sent.
+struct Answer<T> {
+    message: T,
+    unsent: usize,
+}
+
+impl<T> From<T> for Answer<T> {
+    fn from(message: T) -> Self {
+        Self { message, unsent: 0 }
+    }
+}
+
+impl Services {
+    async fn serve(self, listener: tokio::net::UnixListener) {
+        // The limit on answers is kept in `call`, where what is not sent counts as well.
+        let served = Tonic::builder()
+            .add_service(
+                RuntimeServiceServer::new(self.clone()).max_decoding_message_size(RUNTIME_MESSAGE_LIMIT),
+            )
+            .add_service(ImageServiceServer::new(self).max_decoding_message_size(RUNTIME_MESSAGE_LIMIT))
+            .serve_with_incoming(UnixListenerStream::new(listener))
+            .await;
+        // An accept that fails ends the server, as any death does: callers see it as unavailable.
+        drop(served);
+    }
+
+    /// Carries out one call, with all that befalls it.
+    async fn call<T: prost::Message>(
+        &self,
+        method: Method,
+        id: &str,
+        carry_out: impl FnOnce(&mut Node) -> Result<Answer<T>, Status> + Send,
+    ) -> Result<Response<T>, Status> {
+        let _in_flight = self.shared.journal.enter(method, id, self.shared.clock.now());
+        let mut met = self.shared.faults.meet(method, id);
+        if let Some(met) = met.take_if(|met| !matches!(met.fault, Fault::After(_))) {
+            self.suffer(met).await?;
+        }
+        let Some(answer) = self.carry_out(method, id, carry_out) else {
+            return std::future::pending().await;
+        };
+        if let Some(Met {
+            fault: Fault::After(fault),
+            cleared,
+        }) = met
+        {
+            self.suffer(Met {
+                fault: *fault,
+                cleared,
+            })
+            .await?;
+        }
+        answer
+    }
+
+    /// What a call comes to; `None` if the server died first, be it by a hook of this very call.
+    fn carry_out<T: prost::Message>(
+        &self,
+        method: Method,
+        id: &str,
+        carry_out: impl FnOnce(&mut Node) -> Result<Answer<T>, Status>,
+    ) -> Option<Result<Response<T>, Status>> {
+        let mut node = self.shared.node();
+        self.shared.hooks.run(method, &mut node, id);
+        if *self.die.borrow() {
+            return None;
+        }
+        Some(carry_out(&mut node).and_then(|answer| checked(answer, node.options().message_limit)))
+    }
+
+    async fn suffer(&self, met: Met) -> Result<(), Status> {
+        let Met { fault, mut cleared } = met;
+        match fault {
+            Fault::Error(code, message) => return Err(Status::new(code, message)),
+            // The sender lives as long as the server, so an error cannot come.
+            Fault::Hang => drop(cleared.changed().await),
+            Fault::Delay(pause) => tokio::time::sleep(pause).await,
+            Fault::Die => {
+                self.die.send_replace(true);
+                std::future::pending().await
+            }
+            // `Fault::after` does not nest; one nested by hand has nothing more to come after.
+            Fault::After(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Ends when the server is to end.
+async fn died(die: &watch::Sender<bool>) {
+    // Never an error: the sender is at hand.
+    drop(die.subscribe().wait_for(|die| *die).await);
+}
+
+/// The answer, unless it is larger than a runtime sends.
+fn checked<T: prost::Message>(answer: Answer<T>, limit: usize) -> Result<Response<T>, Status> {
+    let size = answer.message.encoded_len().saturating_add(answer.unsent);
+    if size > limit {
+        let message = format!("grpc: trying to send message larger than max ({size} vs. {limit})");
+        return Err(Status::resource_exhausted(message));
+    }
+    Ok(Response::new(answer.message))
+}
+
+/// The status that containerd gives: NotFound for what is missing, Unknown for all errors that have no code there.
+fn status(error: &SimError) -> Status {
+    let code = if error.is_not_found() {
+        Code::NotFound
+    } else {
+        Code::Unknown
+    };
+    Status::new(code, error.to_string())
+}
+
+/// Success also if the object is missing.
+fn missing_is_fine(result: Result<(), SimError>) -> Result<(), Status> {
+    match result {
+        Err(error) if !error.is_not_found() => Err(status(&error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,308 @@
+//! RuntimeService, as containerd answers it.
+
+use std::path::PathBuf;
+
+use cri_gc_proto::cri::{self, runtime_service_server::RuntimeService};
+use tonic::{Request, Response, Status, async_trait};
+
+use crate::error::SimError;
+use crate::method::Method;
+use crate::model::{Container, NewContainer, NewSandbox, Node};
+use crate::options::Flavour;
+use crate::server::{Answer, Services, missing_is_fine, status, wire};
+
+#[async_trait]
+impl RuntimeService for Services {
+    async fn version(
+        &self,
+        _request: Request<cri::VersionRequest>,
+    ) -> Result<Response<cri::VersionResponse>, Status> {
+        self.call(Method::Version, "", |node| {
+            Ok(cri::VersionResponse {
+                version: "0.1.0".to_owned(),
+                runtime_name: "containerd".to_owned(),
+                runtime_version: node.options().flavour.version().to_owned(),
+                runtime_api_version: "v1".to_owned(),
+            }
+            .into())
+        })
+        .await
+    }
+
+    async fn status(
+        &self,
+        request: Request<cri::StatusRequest>,
+    ) -> Result<Response<cri::StatusResponse>, Status> {
+        let verbose = request.into_inner().verbose;
+        self.call(Method::Status, "", |node| {
+            let config = serde_json::json!({
+                "containerdRootDir": node.paths().root,
+                "containerdEndpoint": node.paths().socket,
+                "sandboxImage": node.options().sandbox_image,
+            });
+            let info = cri::Pair {
+                key: "config".to_owned(),
+                value: config.to_string(),
+            };
+            Ok(cri::StatusResponse {
+                info: verbose.then_some(info).into_iter().collect(),
+            }
+            .into())
+        })
+        .await
+    }
+
+    async fn list_pod_sandbox(
+        &self,
+        request: Request<cri::ListPodSandboxRequest>,
+    ) -> Result<Response<cri::ListPodSandboxResponse>, Status> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        self.call(Method::ListPodSandbox, &filter.id, |node| {
+            Ok(list_sandboxes(node, &filter))
+        })
+        .await
+    }
+
+    async fn pod_sandbox_status(
+        &self,
+        request: Request<cri::PodSandboxStatusRequest>,
+    ) -> Result<Response<cri::PodSandboxStatusResponse>, Status> {
+        let id = request.into_inner().pod_sandbox_id;
+        self.call(Method::PodSandboxStatus, &id, |node| {
+            let id = node.resolve_sandbox(&id).map_err(|error| status(&error))?;
+            let sandbox = node.sandbox(&id);
+            let unsent = sandbox.map_or(0, |sandbox| sandbox.annotation_bytes);
+            let message = cri::PodSandboxStatusResponse {
+                status: sandbox.map(wire::sandbox_status),
+            };
+            Ok(Answer { message, unsent })
+        })
+        .await
+    }
+
+    async fn stop_pod_sandbox(
+        &self,
+        request: Request<cri::StopPodSandboxRequest>,
+    ) -> Result<Response<cri::StopPodSandboxResponse>, Status> {
+        let id = request.into_inner().pod_sandbox_id;
+        self.call(Method::StopPodSandbox, &id, |node| {
+            let result = node.stop_sandbox(&id);
+            stopped(node, result)?;
+            Ok(cri::StopPodSandboxResponse {}.into())
+        })
+        .await
+    }
+
+    async fn remove_pod_sandbox(
+        &self,
+        request: Request<cri::RemovePodSandboxRequest>,
+    ) -> Result<Response<cri::RemovePodSandboxResponse>, Status> {
+        let id = request.into_inner().pod_sandbox_id;
+        self.call(Method::RemovePodSandbox, &id, |node| {
+            missing_is_fine(node.remove_sandbox(&id))?;
+            Ok(cri::RemovePodSandboxResponse {}.into())
+        })
+        .await
+    }
+
+    async fn list_containers(
+        &self,
+        request: Request<cri::ListContainersRequest>,
+    ) -> Result<Response<cri::ListContainersResponse>, Status> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let id = if filter.id.is_empty() {
+            &filter.pod_sandbox_id
+        } else {
+            &filter.id
+        };
+        self.call(Method::ListContainers, id, |node| {
+            Ok(list_containers(node, &filter))
+        })
+        .await
+    }
+
+    async fn container_status(
+        &self,
+        request: Request<cri::ContainerStatusRequest>,
+    ) -> Result<Response<cri::ContainerStatusResponse>, Status> {
+        let id = request.into_inner().container_id;
+        self.call(Method::ContainerStatus, &id, |node| {
+            let id = node.resolve_container(&id).map_err(|error| status(&error))?;
+            let container = node.container(&id);
+            let unsent = container.map_or(0, |container| container.annotation_bytes);
+            let message = cri::ContainerStatusResponse {
+                status: container.map(wire::container_status),
+            };
+            Ok(Answer { message, unsent })
+        })
+        .await
+    }
+
+    async fn stop_container(
+        &self,
+        request: Request<cri::StopContainerRequest>,
+    ) -> Result<Response<cri::StopContainerResponse>, Status> {
+        let id = request.into_inner().container_id;
+        self.call(Method::StopContainer, &id, |node| {
+            let result = node.stop_container(&id);
+            stopped(node, result)?;
+            Ok(cri::StopContainerResponse {}.into())
+        })
+        .await
+    }
+
+    async fn remove_container(
+        &self,
+        request: Request<cri::RemoveContainerRequest>,
+    ) -> Result<Response<cri::RemoveContainerResponse>, Status> {
+        let id = request.into_inner().container_id;
+        self.call(Method::RemoveContainer, &id, |node| {
+            missing_is_fine(node.remove_container(&id))?;
+            Ok(cri::RemoveContainerResponse {}.into())
+        })
+        .await
+    }
+
+    async fn run_pod_sandbox(
+        &self,
+        request: Request<cri::RunPodSandboxRequest>,
+    ) -> Result<Response<cri::RunPodSandboxResponse>, Status> {
+        let config = request.into_inner().config.unwrap_or_default();
+        let uid = config
+            .metadata
+            .as_ref()
+            .map(|metadata| metadata.uid.clone())
+            .unwrap_or_default();
+        self.call(Method::RunPodSandbox, &uid, |node| {
+            let metadata = config
+                .metadata
+                .ok_or_else(|| lacks("the sandbox config", "metadata"))?;
+            let new = NewSandbox {
+                namespace: metadata.namespace,
+                name: metadata.name,
+                uid: metadata.uid,
+                attempt: metadata.attempt,
+                labels: config.labels.into_iter().collect(),
+                log_directory: PathBuf::from(config.log_directory),
+                annotation_bytes: wire::map_bytes(&config.annotations),
+            };
+            let pod_sandbox_id = node.run_sandbox(new).map_err(|error| status(&error))?;
+            Ok(cri::RunPodSandboxResponse { pod_sandbox_id }.into())
+        })
+        .await
+    }
+
+    async fn create_container(
+        &self,
+        request: Request<cri::CreateContainerRequest>,
+    ) -> Result<Response<cri::CreateContainerResponse>, Status> {
+        let cri::CreateContainerRequest {
+            pod_sandbox_id,
+            config,
+            sandbox_config,
+        } = request.into_inner();
+        self.call(Method::CreateContainer, &pod_sandbox_id, |node| {
+            let config = config.unwrap_or_default();
+            let metadata = config
+                .metadata
+                .ok_or_else(|| lacks("the container config", "metadata"))?;
+            let sandbox_config = sandbox_config.unwrap_or_default();
+            // As containerd does, the log directory is read from this request, not from what the sandbox was made with.
+            let log_path = if sandbox_config.log_directory.is_empty() || config.log_path.is_empty() {
+                PathBuf::new()
+            } else {
+                PathBuf::from(sandbox_config.log_directory).join(config.log_path.trim_start_matches('/'))
+            };
+            let new = NewContainer {
+                sandbox: pod_sandbox_id.clone(),
+                name: metadata.name,
+                attempt: metadata.attempt,
+                image: config.image.unwrap_or_default().image,
+                labels: config.labels.into_iter().collect(),
+                log_path,
+                annotation_bytes: wire::map_bytes(&config.annotations),
+            };
+            let container_id = node.create_container(new).map_err(|error| status(&error))?;
+            Ok(cri::CreateContainerResponse { container_id }.into())
+        })
+        .await
+    }
+
+    async fn start_container(
+        &self,
+        request: Request<cri::StartContainerRequest>,
+    ) -> Result<Response<cri::StartContainerResponse>, Status> {
+        let id = request.into_inner().container_id;
+        self.call(Method::StartContainer, &id, |node| {
+            node.start_container(&id).map_err(|error| status(&error))?;
+            Ok(cri::StartContainerResponse {}.into())
+        })
+        .await
+    }
+}
+
+/// The sandboxes that pass the filter. A prefix in it that is of no sandbox, or of several, passes none.
+fn list_sandboxes(node: &Node, filter: &cri::PodSandboxFilter) -> Answer<cri::ListPodSandboxResponse> {
+    let id = node
+        .resolve_sandbox(&filter.id)
+        .unwrap_or_else(|_| filter.id.clone());
+    let mut unsent = 0;
+    let items = node
+        .sandboxes()
+        .filter(|sandbox| filter.id.is_empty() || sandbox.id == id)
+        .filter(|sandbox| {
+            filter
+                .state
+                .is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.state)))
+        })
+        .filter(|sandbox| wire::selected(&sandbox.labels, &filter.label_selector))
+        .inspect(|sandbox| unsent += sandbox.annotation_bytes)
+        .map(wire::sandbox)
+        .collect();
+    Answer {
+        message: cri::ListPodSandboxResponse { items },
+        unsent,
+    }
+}
+
+/// The containers that pass the filter, in the same way.
+fn list_containers(node: &Node, filter: &cri::ContainerFilter) -> Answer<cri::ListContainersResponse> {
+    let sandbox = node
+        .resolve_sandbox(&filter.pod_sandbox_id)
+        .unwrap_or_else(|_| filter.pod_sandbox_id.clone());
+    let candidates: Box<dyn Iterator<Item = &Container>> = if !filter.id.is_empty() {
+        Box::new(node.container(&filter.id).into_iter())
+    } else if !sandbox.is_empty() {
+        Box::new(node.containers_in(&sandbox))
+    } else {
+        Box::new(node.containers())
+    };
+    let mut unsent = 0;
+    let containers = candidates
+        .filter(|container| filter.pod_sandbox_id.is_empty() || container.sandbox == sandbox)
+        .filter(|container| {
+            filter
+                .state
+                .is_none_or(|wanted| wanted.state == i32::from(wire::container_state(container.state)))
+        })
+        .filter(|container| wire::selected(&container.labels, &filter.label_selector))
+        .inspect(|container| unsent += container.annotation_bytes)
+        .map(wire::container)
+        .collect();
+    Answer {
+        message: cri::ListContainersResponse { containers },
+        unsent,
+    }
+}
+
+/// How a stop ends: on what is missing it succeeds from 2.1 on.
+fn stopped(node: &Node, result: Result<(), SimError>) -> Result<(), Status> {
+    match node.options().flavour {
+        Flavour::Containerd16 => result.map_err(|error| status(&error)),
+        Flavour::Containerd21 => missing_is_fine(result),
+    }
+}
+
+fn lacks(what: &str, part: &str) -> Status {
+    Status::unknown(format!("{what} lacks its {part}"))
+}

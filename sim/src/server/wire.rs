@@ -1,0 +1,156 @@
+//! Model to messages, and back. No rule of the node is in here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use cri_gc_policy::{ContainerState, SandboxState};
+use cri_gc_proto::cri;
+use jiff::Timestamp;
+use prost::Message;
+
+use crate::model::{Container, Image, Sandbox};
+
+/// Nanoseconds since the epoch; 0 for a time that is not known.
+pub(super) fn nanos(at: Option<Timestamp>) -> i64 {
+    at.map_or(0, |at| i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX))
+}
+
+pub(super) fn pairs(labels: &BTreeMap<String, String>) -> Vec<cri::Pair> {
+    labels
+        .iter()
+        .map(|(key, value)| cri::Pair {
+            key: key.clone(),
+            value: value.clone(),
+        })
+        .collect()
+}
+
+/// Bytes that a map of annotations takes as a field of a message.
+pub(super) fn map_bytes(map: &HashMap<String, String>) -> usize {
+    let entry = |(key, value): (&String, &String)| {
+        let pair = cri::Pair {
+            key: key.clone(),
+            value: value.clone(),
+        };
+        // One more for the tag of the field.
+        pair.encode_length_delimited_to_vec().len() + 1
+    };
+    map.iter().map(entry).sum()
+}
+
+/// Whether all of `selector` is among `labels`.
+pub(super) fn selected(labels: &BTreeMap<String, String>, selector: &HashMap<String, String>) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+pub(super) fn container_state(state: ContainerState) -> cri::ContainerState {
+    match state {
+        ContainerState::Created => cri::ContainerState::ContainerCreated,
+        ContainerState::Running => cri::ContainerState::ContainerRunning,
+        ContainerState::Exited => cri::ContainerState::ContainerExited,
+        ContainerState::Unknown => cri::ContainerState::ContainerUnknown,
+    }
+}
+
+pub(super) fn sandbox_state(state: SandboxState) -> cri::PodSandboxState {
+    match state {
+        SandboxState::Ready => cri::PodSandboxState::SandboxReady,
+        SandboxState::NotReady | SandboxState::Unknown => cri::PodSandboxState::SandboxNotready,
+    }
+}
+
+pub(super) fn sandbox_metadata(sandbox: &Sandbox) -> cri::PodSandboxMetadata {
+    cri::PodSandboxMetadata {
+        name: sandbox.name.clone(),
+        uid: sandbox.uid.clone(),
+        namespace: sandbox.namespace.clone(),
+        attempt: sandbox.attempt,
+    }
+}
+
+pub(super) fn sandbox(sandbox: &Sandbox) -> cri::PodSandbox {
+    cri::PodSandbox {
+        id: sandbox.id.clone(),
+        metadata: Some(sandbox_metadata(sandbox)),
+        state: sandbox_state(sandbox.state).into(),
+        created_at: nanos(Some(sandbox.created_at)),
+        labels: pairs(&sandbox.labels),
+        runtime_handler: sandbox.runtime_handler.clone(),
+    }
+}
+
+pub(super) fn sandbox_status(sandbox: &Sandbox) -> cri::PodSandboxStatus {
+    cri::PodSandboxStatus {
+        id: sandbox.id.clone(),
+        metadata: Some(sandbox_metadata(sandbox)),
+        state: sandbox_state(sandbox.state).into(),
+        created_at: nanos(Some(sandbox.created_at)),
+    }
+}
+
+pub(super) fn container(container: &Container) -> cri::Container {
+    cri::Container {
+        id: container.id.clone(),
+        pod_sandbox_id: container.sandbox.clone(),
+        metadata: Some(cri::ContainerMetadata {
+            name: container.name.clone(),
+            attempt: container.attempt,
+        }),
+        image: Some(cri::ImageSpec {
+            image: container.image.clone(),
+            runtime_handler: String::new(),
+        }),
+        image_ref: container.image_id.clone(),
+        state: container_state(container.state).into(),
+        created_at: nanos(Some(container.created_at)),
+        labels: pairs(&container.labels),
+        // Neither flavour fills it.
+        image_id: String::new(),
+    }
+}
+
+pub(super) fn container_status(container: &Container) -> cri::ContainerStatus {
+    cri::ContainerStatus {
+        id: container.id.clone(),
+        metadata: Some(cri::ContainerMetadata {
+            name: container.name.clone(),
+            attempt: container.attempt,
+        }),
+        state: container_state(container.state).into(),
+        created_at: nanos(Some(container.created_at)),
+        started_at: nanos(container.started_at),
+        finished_at: nanos(container.finished_at),
+        log_path: container.log_path.to_string_lossy().into_owned(),
+    }
+}
+
+pub(super) fn image(image: &Image) -> cri::Image {
+    cri::Image {
+        id: image.id.clone(),
+        repo_tags: image.tags.clone(),
+        repo_digests: image.digests.clone(),
+        size: image.size_bytes,
+        spec: None,
+        pinned: image.pinned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_count_as_the_map_field_they_are() {
+        let map: HashMap<String, String> = [
+            ("k".to_owned(), "v".repeat(200)),
+            ("key".to_owned(), String::new()),
+        ]
+        .into();
+        // The same map in the request, where it is a field with a one-byte tag.
+        let request = cri::ContainerConfig {
+            annotations: map.clone(),
+            ..Default::default()
+        };
+        // An empty value is left out of the entry by a Pair, and by prost's maps as well.
+        assert_eq!(map_bytes(&map), request.encoded_len());
+    }
+}

@@ -1,0 +1,14 @@
+//! The embedded runtime, asked over its socket by the generated clients, as the collector asks it.
+
+#[cfg(test)]
+mod bed;
+#[cfg(test)]
+mod containers;
+#[cfg(test)]
+mod images;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod pods;
+#[cfg(test)]
+mod trouble;

@@ -1,0 +1,163 @@
+//! What can be typed. The doc comments are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Garbage collector of a node that runs containers through a CRI runtime (containerd, CRI-O).
+///
+/// Removes dead containers, sandboxes, the log directories of deleted pods, and images, by the rules of the kubelet.
+///
+/// Exit codes: 0 good, 1 failed, 2 wrong usage, 3 partly failed, 4 no runtime reachable, 64 bad configuration.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the settings come from: later ones win. Defaults, file, environment (CRI_GC__SECTION__KEY), flags.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file [default: /etc/cri-gc/config.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, e.g. --set image_gc.min_age=0s (may be given several times)
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// Socket of the runtime; the same as --set runtime.endpoint=SOCKET
+    #[arg(long, global = true, value_name = "SOCKET")]
+    pub endpoint: Option<String>,
+    /// What is logged on stderr by a one-shot command [default: error]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = ["error", "warning", "info", "debug", "trace"])]
+    pub log_level: Option<String>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write KEY=VALUE, e.g. image_gc.min_age=0s".to_owned()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what would be removed now, what would stay, and why; removes nothing
+    Plan(Plan),
+    /// Write what one look at the node sees, to be planned on elsewhere (plan --snapshot)
+    Snapshot(Snapshot),
+    /// Make one pass of each loop now, without a service: containers, sandboxes, logs, images
+    Sweep(Sweep),
+    /// Sweep an embedded, full node before your eyes; needs no root, no network and no runtime
+    Demo(Demo),
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Plan on a snapshot instead of a runtime ("-": standard input); its time is taken as now
+    #[arg(long, value_name = "FILE")]
+    pub snapshot: Option<PathBuf>,
+    /// List what stays object by object, not by reason (table only)
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    #[command(flatten)]
+    pub source: Source,
+    /// Form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = DataForm::Json)]
+    pub output: DataForm,
+}
+
+#[derive(Debug, Args)]
+pub struct Sweep {
+    /// Remove nothing: every loop only reports
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Source {
+    /// Believe the pod source even if it says that many pods are deleted at once (pods.max_newly_deleted_percent)
+    #[arg(long)]
+    pub confirm_deleted: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// List every object, not only the first few of each reason
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print the settings in force, all layers merged
+    Show {
+        #[command(flatten)]
+        output: ConfigOutput,
+    },
+    /// Check the configuration and say everything that is wrong with it
+    Check,
+}
+
+#[derive(Debug, Args)]
+pub struct Output {
+    /// Form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
+    pub output: Form,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigOutput {
+    /// Form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = ConfigForm::Toml)]
+    pub output: ConfigForm,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
+/// How data is printed that no table could show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum DataForm {
+    Json,
+    Yaml,
+}
+
+/// How settings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConfigForm {
+    /// A table of keys, values and where each comes from
+    Table,
+    /// As a configuration file
+    Toml,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}

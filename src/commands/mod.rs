@@ -1,0 +1,97 @@
+//! The subcommands, one file each, and what they share: reading the settings, and a runtime to work with.
+
+pub mod config;
+pub mod demo;
+pub mod plan;
+pub mod snapshot;
+pub mod sweep;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cri_gc_actors::gateway::RuntimeVersion;
+use cri_gc_actors::observe::{self, Whole};
+use cri_gc_config::{DEFAULT_PATH, FileSource, Loaded, PodSource, Settings, Sources, load};
+
+use crate::cli::{Cli, Command, Global};
+use crate::failure::Failure;
+use crate::logging::{Logging, to_stderr};
+use crate::wiring::{Crew, Seams};
+
+/// The pause between the two readings of a source by a one-shot command (spec 2).
+const BETWEEN_READINGS: Duration = Duration::from_secs(2);
+
+/// Carries out what was typed.
+///
+/// # Errors
+/// What went wrong, as a sentence with a remedy, and the exit code.
+pub fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let global = cli.global;
+    match cli.command {
+        Command::Plan(args) => plan::run(&global, &args),
+        Command::Snapshot(args) => snapshot::run(&global, &args),
+        Command::Sweep(args) => sweep::run(&global, &args),
+        Command::Demo(args) => demo::run(&global, &args),
+        Command::Config(args) => config::run(&global, &args),
+    }
+}
+
+/// Reads the settings: defaults, file, environment, flags.
+fn settings(global: &Global) -> Result<Loaded, Failure> {
+    let file = match &global.config {
+        Some(path) => FileSource::Explicit(path.clone()),
+        None => FileSource::Default(DEFAULT_PATH.into()),
+    };
+    // A variable that is no UTF-8 can't be one of ours.
+    let env = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let mut overrides = global.set.clone();
+    overrides.extend(global.endpoint.iter().map(|socket| ("runtime.endpoint".to_owned(), socket.clone())));
+    load(&Sources { file, env: env.collect(), overrides }).map_err(Failure::configuration)
+}
+
+fn logging(global: &Global) -> Logging {
+    to_stderr(global.log_level.as_deref().unwrap_or("error"))
+}
+
+/// Runs `work` in an actix system.
+fn in_system<T>(work: impl Future<Output = T>) -> T {
+    actix::System::new().block_on(work)
+}
+
+/// The actors of a one-shot command, with a runtime that has said what it is.
+async fn crew(
+    settings: Settings,
+    confirmed: bool,
+    logging: &Logging,
+) -> Result<(Crew, RuntimeVersion), Failure> {
+    let crew = Crew::start(Arc::new(settings), Seams::system(), confirmed, logging.log.clone())?;
+    match crew.hello().await {
+        Ok(version) => Ok((crew, version)),
+        Err(error) => {
+            let failure = Failure::runtime(crew.settings.runtime.endpoint.as_str(), &error);
+            crew.stop();
+            Err(failure)
+        }
+    }
+}
+
+/// Reads the pod source as often as it needs to prove anything. An error is no reason to do nothing: while the source is
+/// not synced, nothing counts as deleted.
+async fn sync_pods(crew: &Crew) -> Option<String> {
+    if crew.settings.pods.source == PodSource::Runtime {
+        return None;
+    }
+    if let Err(error) = crew.tools.pods.resync().await {
+        return Some(error.to_string());
+    }
+    tokio::time::sleep(BETWEEN_READINGS).await;
+    crew.tools.pods.resync().await.err().map(|error| error.to_string())
+}
+
+/// One look at the whole node, for `plan` and `snapshot`.
+async fn look(crew: &Crew) -> Result<Whole, Failure> {
+    observe::whole(&crew.tools, &crew.settings, &crew.image_gc)
+        .await
+        .map_err(|error| Failure::failed(format_args!("the node could not be observed: {error}")))
+}

@@ -1,0 +1,63 @@
+//! Waiting for something to become true, with a deadline. The only place of this crate that sleeps.
+
+use std::time::{Duration, Instant};
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Calls `look` until it gives something; panics with `what` when the deadline has passed. Blocks the thread.
+pub fn until<T>(deadline: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    try_until(deadline, look).unwrap_or_else(|| panic!("{what}: not so within {deadline:?}"))
+}
+
+/// As [`until`], but `None` when the deadline has passed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocks a test's thread, with a deadline, never an actor's"
+)]
+pub(crate) fn try_until<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if started.elapsed() >= deadline {
+            return None;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// As [`until`], for a look that is asynchronous: `None` if the deadline passed.
+pub async fn until_async<T, F>(deadline: Duration, mut look: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Option<T>>,
+{
+    tokio::time::timeout(deadline, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    })
+    .await
+    .ok()
+}
+
+/// Runs a future to its end from any thread, also from one that is inside an async runtime already.
+pub(crate) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(future)
+        };
+        scope
+            .spawn(run)
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

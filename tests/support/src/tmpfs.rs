@@ -1,0 +1,86 @@
+//! A file system of a chosen size that fills up for real, and the measure of one. Needs root.
+
+use std::ffi::CString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+/// How large a tmpfs is.
+#[derive(Debug, Clone, Copy)]
+pub struct TmpfsSize {
+    /// Its capacity in MiB.
+    pub mib: u64,
+    /// How many inodes it has; `None` is the kernel's choice (half the pages of memory).
+    pub inodes: Option<u64>,
+}
+
+impl TmpfsSize {
+    /// So many MiB, as many inodes as the kernel gives.
+    #[must_use]
+    pub fn mib(mib: u64) -> Self {
+        Self { mib, inodes: None }
+    }
+}
+
+/// A mounted tmpfs; unmounted on drop.
+#[derive(Debug)]
+pub struct Tmpfs {
+    path: PathBuf,
+}
+
+impl Tmpfs {
+    /// Mounts one on an existing folder.
+    ///
+    /// # Errors
+    /// What the kernel says, e.g. `PermissionDenied` without CAP_SYS_ADMIN.
+    pub fn mount(path: &Path, size: TmpfsSize) -> io::Result<Self> {
+        let mut data = format!("size={}m,mode=755", size.mib);
+        if let Some(inodes) = size.inodes {
+            data.push_str(&format!(",nr_inodes={inodes}"));
+        }
+        let data = CString::new(data)?;
+        mount(
+            "cri-gc-test",
+            path,
+            "tmpfs",
+            MountFlags::empty(),
+            Some(data.as_c_str()),
+        )?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Mounts of containers that lie on it are gone by now; a failure shows as a folder that can't be removed.
+        let _ = unmount(&self.path, UnmountFlags::DETACH);
+    }
+}
+
+/// What statvfs says of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in all.
+    pub capacity: u64,
+    /// Bytes that an ordinary user could still write.
+    pub available: u64,
+    /// Inodes in all.
+    pub inodes: u64,
+    /// Inodes free.
+    pub inodes_free: u64,
+}
+
+/// Measures the file system that `path` lies on.
+pub fn space(path: &Path) -> Space {
+    let stat =
+        rustix::fs::statvfs(path).unwrap_or_else(|error| panic!("statvfs {}: {error}", path.display()));
+    Space {
+        capacity: stat.f_blocks * stat.f_frsize,
+        available: stat.f_bavail * stat.f_frsize,
+        inodes: stat.f_files,
+        inodes_free: stat.f_ffree,
+    }
+}
