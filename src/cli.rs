@@ -1,5 +1,10 @@
 //! What can be typed. The doc comments are the help texts.
 
+#![expect(
+    missing_docs,
+    reason = "a doc comment here is a help text; what has none is a container for others"
+)]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -143,7 +148,6 @@ pub enum Form {
 
 /// How data is printed that no table could show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum DataForm {
     Json,
     Yaml,

@@ -52,7 +52,10 @@ impl Failure {
             }
             _ => "check that the runtime runs, and that it is a CRI runtime that listens there",
         };
-        Self { code: UNREACHABLE, message: format!("no CRI runtime answers at {socket}: {error}\n  {remedy}") }
+        Self {
+            code: UNREACHABLE,
+            message: format!("no CRI runtime answers at {socket}: {error}\n  {remedy}"),
+        }
     }
 
     /// Says it on stderr.

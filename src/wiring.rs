@@ -60,7 +60,12 @@ impl Crew {
     ///
     /// # Errors
     /// The operating system has no thread left.
-    pub fn start(settings: Arc<Settings>, seams: Seams, confirmed: bool, log: Logger) -> std::io::Result<Self> {
+    pub fn start(
+        settings: Arc<Settings>,
+        seams: Seams,
+        confirmed: bool,
+        log: Logger,
+    ) -> std::io::Result<Self> {
         let files = Workers::start(settings.log_gc.workers.into())?;
         let mut arbiters = Vec::new();
         let mut arbiter = || {
@@ -80,7 +85,8 @@ impl Crew {
             Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), || ContainerGc::new(images));
         let sandbox_reaper =
             Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), SandboxReaper::default);
-        let log_reaper = Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), LogReaper::default);
+        let log_reaper =
+            Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), LogReaper::default);
         Ok(Self { tools, settings, container_gc, sandbox_reaper, log_reaper, image_gc, arbiters })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use cri_gc_config::Settings;
-use cri_gc_policy::{Container, FileSystem, FsStats, Observation, Sandbox};
+use cri_gc_policy::{Container, FileSystem, FsStats, Observation, Reclaiming, Sandbox};
 
 use crate::collector::{Collector, PassError, Tools};
 use crate::files::scan::{self, LogDir};
@@ -60,8 +60,11 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         Ok(dirs) => (Arc::new(dirs), None),
         Err(problem) => (Arc::default(), Some(problem)),
     };
-    let seen =
-        Seen { containers: Arc::clone(&containers), sandboxes: Arc::clone(&sandboxes), log_dirs: Arc::clone(&log_dirs) };
+    let seen = Seen {
+        containers: Arc::clone(&containers),
+        sandboxes: Arc::clone(&sandboxes),
+        log_dirs: Arc::clone(&log_dirs),
+    };
     let verdict = tools.pods.judge(seen).await;
     let observation = Observation {
         pods: verdict.pods.clone(),
@@ -87,6 +90,7 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
                     holds_images,
                     holds_containers: !holds_images,
                     stats: FsStats::default(),
+                    reclaiming: Reclaiming::default(),
                 }),
             }
         }
@@ -113,7 +117,9 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
                 }
             }
         }
-        Err(gone) => bad.push(PassError::File { step: "measuring the file systems", error: gone.to_string() }),
+        Err(gone) => {
+            bad.push(PassError::File { step: "measuring the file systems", error: gone.to_string() })
+        }
     }
     (good, bad)
 }
@@ -138,7 +144,8 @@ pub async fn whole(
     image_gc: &Addr<Collector<ImageGc>>,
 ) -> CriResult<Whole> {
     let view = pods(tools, settings).await?;
-    let look = image_gc.send(LookAtImages).await.unwrap_or_else(|_| Err(CriError::gateway_gone("ListImages")))?;
+    let look =
+        image_gc.send(LookAtImages).await.unwrap_or_else(|_| Err(CriError::gateway_gone("ListImages")))?;
     let (filesystems, mut problems) = measure(tools, &look.places).await;
     problems.extend(view.problem);
     let observation = Observation {

@@ -17,11 +17,7 @@ pub(crate) fn check(settings: &Settings, origins: &Origins, refused: &[String]) 
         (None, Some(value)) => value.to_string(),
         (None, None) => String::new(),
     };
-    let refused = |key: &str| {
-        refused
-            .iter()
-            .any(|r| r.split_once('[').map_or(r.as_str(), |(k, _)| k) == key)
-    };
+    let refused = |key: &str| refused.iter().any(|r| r.split_once('[').map_or(r.as_str(), |(k, _)| k) == key);
 
     let mut problems = Vec::new();
     let mut report = |key: &Key, what: String, allowed: Option<String>, remedy: Option<String>| {
@@ -46,27 +42,17 @@ pub(crate) fn check(settings: &Settings, origins: &Origins, refused: &[String]) 
     for mismatch in mismatches(settings) {
         let involved = [Some(mismatch.key), mismatch.other];
         if let Some(key) = keys::find(mismatch.key)
-            && !involved
-                .into_iter()
-                .flatten()
-                .any(|key| refused(key) || out_of_range.contains(&key))
+            && !involved.into_iter().flatten().any(|key| refused(key) || out_of_range.contains(&key))
         {
             let what = match mismatch.other {
                 Some(other) => {
-                    let origin = origins
-                        .get(other)
-                        .filter(|origin| Some(*origin) != origins.get(key.name));
+                    let origin = origins.get(other).filter(|origin| Some(*origin) != origins.get(key.name));
                     let from = origin.map_or(String::new(), |origin| format!(" ({origin})"));
                     format!("{} {other} = {}{from}", mismatch.what, raw(other))
                 }
                 None => mismatch.what.to_owned(),
             };
-            report(
-                key,
-                what,
-                Some(mismatch.allowed.to_owned()),
-                Some(mismatch.remedy.to_owned()),
-            );
+            report(key, what, Some(mismatch.allowed.to_owned()), Some(mismatch.remedy.to_owned()));
         }
     }
     problems
@@ -160,12 +146,7 @@ struct Mismatch {
 }
 
 fn mismatches(settings: &Settings) -> Vec<Mismatch> {
-    let Settings {
-        image_gc,
-        supervision,
-        pods,
-        ..
-    } = settings;
+    let Settings { image_gc, supervision, pods, .. } = settings;
     let mut found = Vec::new();
     let mut thresholds = |low: u8, high: u8, key, other| {
         if low > high {
@@ -202,11 +183,7 @@ fn mismatches(settings: &Settings) -> Vec<Mismatch> {
     if pods.source == PodSource::File && !pods.file.as_ref().is_some_and(|path| path.is_absolute()) {
         found.push(Mismatch {
             key: "pods.file",
-            what: if pods.file.is_none() {
-                "it is not set, with"
-            } else {
-                "the path is not absolute, with"
-            },
+            what: if pods.file.is_none() { "it is not set, with" } else { "the path is not absolute, with" },
             other: Some("pods.source"),
             allowed: "an absolute path",
             remedy: "name the file with the pod list, or choose another source",
@@ -225,9 +202,7 @@ fn mismatches(settings: &Settings) -> Vec<Mismatch> {
 }
 
 fn is_http_url(url: &str) -> bool {
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|rest| {
         !rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(char::is_whitespace)
     })

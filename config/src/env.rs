@@ -26,11 +26,7 @@ pub(crate) fn environment(variables: &[(String, String)], problems: &mut Vec<Pro
         let key = rest.replace("__", ".").to_ascii_lowercase();
         // One spelling only: two variables for one key would leave it to chance which of them wins.
         let found = keys::find(&key).filter(|key| variable(key.name) == *name);
-        let source = Source {
-            origin: Origin::Env(name.clone()),
-            position: None,
-            raw: format!("{text:?}"),
-        };
+        let source = Source { origin: Origin::Env(name.clone()), position: None, raw: format!("{text:?}") };
         match found {
             Some(found) => layer.accept(found, read(found, text), source, problems),
             None if keys::section_names().any(|section| section == key) => {
@@ -46,11 +42,7 @@ pub(crate) fn environment(variables: &[(String, String)], problems: &mut Vec<Pro
 pub(crate) fn overrides(pairs: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer::default();
     for (key, text) in pairs {
-        let source = Source {
-            origin: Origin::Flag,
-            position: None,
-            raw: format!("{text:?}"),
-        };
+        let source = Source { origin: Origin::Flag, position: None, raw: format!("{text:?}") };
         match keys::find(key) {
             Some(found) => layer.accept(found, read(found, text), source, problems),
             None if keys::section_names().any(|section| section == key) => {
@@ -66,24 +58,13 @@ pub(crate) fn overrides(pairs: &[(String, String)], problems: &mut Vec<Problem>)
 fn read(key: &Key, text: &str) -> toml::Value {
     let as_text = || toml::Value::String(text.to_owned());
     match key.form {
-        Form::Percent | Form::Parallel | Form::Count => text
-            .trim()
-            .parse()
-            .map_or_else(|_| as_text(), toml::Value::Integer),
-        Form::Switch => text
-            .trim()
-            .parse()
-            .map_or_else(|_| as_text(), toml::Value::Boolean),
+        Form::Percent | Form::Parallel | Form::Count => {
+            text.trim().parse().map_or_else(|_| as_text(), toml::Value::Integer)
+        }
+        Form::Switch => text.trim().parse().map_or_else(|_| as_text(), toml::Value::Boolean),
         Form::Patterns => {
-            let elements = text
-                .split(',')
-                .map(str::trim)
-                .filter(|element| !element.is_empty());
-            toml::Value::Array(
-                elements
-                    .map(|element| toml::Value::String(element.to_owned()))
-                    .collect(),
-            )
+            let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
+            toml::Value::Array(elements.map(|element| toml::Value::String(element.to_owned())).collect())
         }
         _ => as_text(),
     }

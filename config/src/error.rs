@@ -76,11 +76,7 @@ impl fmt::Display for Problem {
 /// The value in a form that keeps a message on one line of bearable length.
 fn one_line(value: &str) -> String {
     const MAX: usize = 160;
-    let mut line: String = value
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MAX)
-        .collect();
+    let mut line: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX).collect();
     if value.chars().nth(MAX).is_some() {
         line.push_str("...");
     }
@@ -112,11 +108,7 @@ impl fmt::Display for ConfigError {
         match self.problems.as_slice() {
             [problem] => write!(f, "the configuration can't be used: {problem}"),
             problems => {
-                write!(
-                    f,
-                    "the configuration can't be used for {} reasons:",
-                    problems.len()
-                )?;
+                write!(f, "the configuration can't be used for {} reasons:", problems.len())?;
                 problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
         }

@@ -88,31 +88,25 @@ impl Unreadable {
     fn problem(self, path: &Path) -> Problem {
         let mut position = None;
         let (what, remedy) = match self {
-            Self::NotFound => (
-                "the file does not exist".to_owned(),
-                "create it, or name another one with --config",
-            ),
-            Self::TooLarge => (
-                "the file is larger than 1MiB".to_owned(),
-                "name the configuration file of cri-gc",
-            ),
+            Self::NotFound => {
+                ("the file does not exist".to_owned(), "create it, or name another one with --config")
+            }
+            Self::TooLarge => {
+                ("the file is larger than 1MiB".to_owned(), "name the configuration file of cri-gc")
+            }
             Self::NotUtf8(at) => {
                 position = Some(at);
                 ("the text is not UTF-8".to_owned(), "save the file in UTF-8")
             }
             Self::Io(error) => match error.kind() {
-                ErrorKind::IsADirectory => (
-                    "it is a directory".to_owned(),
-                    "name the file in it, as config.toml",
-                ),
+                ErrorKind::IsADirectory => {
+                    ("it is a directory".to_owned(), "name the file in it, as config.toml")
+                }
                 ErrorKind::PermissionDenied => (
                     "no permission to read the file".to_owned(),
                     "run as root, or let the service's user read it",
                 ),
-                _ => (
-                    format!("the file can't be read: {error}"),
-                    "see to the file, or name another one",
-                ),
+                _ => (format!("the file can't be read: {error}"), "see to the file, or name another one"),
             },
         };
         Problem {
@@ -131,12 +125,7 @@ impl Unreadable {
 fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Layer> {
     match DeTable::parse(text) {
         Ok(table) => {
-            let mut walk = Walk {
-                path,
-                text,
-                layer: Layer::default(),
-                problems: Vec::new(),
-            };
+            let mut walk = Walk { path, text, layer: Layer::default(), problems: Vec::new() };
             walk.table("", table.into_inner());
             // The parser sorts by name; an operator reads by line.
             walk.problems.sort_by_key(|problem| problem.position);
@@ -194,20 +183,13 @@ impl Walk<'_> {
             } else if plain && keys::section_names().any(|section| section == key) {
                 match value.into_inner() {
                     DeValue::Table(inner) => self.table(&key, inner),
-                    _ => self
-                        .problems
-                        .push(not_a_section(&key, self.source(span.clone(), span))),
+                    _ => self.problems.push(not_a_section(&key, self.source(span.clone(), span))),
                 }
             } else {
                 // The value of a whole section is nothing to show.
-                let shown = if matches!(value.get_ref(), DeValue::Table(_)) {
-                    0..0
-                } else {
-                    span
-                };
+                let shown = if matches!(value.get_ref(), DeValue::Table(_)) { 0..0 } else { span };
                 let source = self.source(name.span(), shown);
-                self.problems
-                    .push(unknown_key(&key, source, |meant| format!("`{meant}`")));
+                self.problems.push(unknown_key(&key, source, |meant| format!("`{meant}`")));
             }
         }
     }

@@ -195,10 +195,8 @@ pub fn key_names() -> impl Iterator<Item = &'static str> {
 pub fn section_names() -> impl Iterator<Item = &'static str> {
     ALL.iter().enumerate().filter_map(|(at, key)| {
         let section = key.name.rsplit_once('.')?.0;
-        let earlier = ALL
-            .iter()
-            .take(at)
-            .any(|key| key.name.rsplit_once('.').is_some_and(|(s, _)| s == section));
+        let earlier =
+            ALL.iter().take(at).any(|key| key.name.rsplit_once('.').is_some_and(|(s, _)| s == section));
         (!earlier).then_some(section)
     })
 }
@@ -209,10 +207,7 @@ pub(crate) fn children(section: &str) -> Vec<&'static str> {
     for key in ALL {
         let below = match section {
             "" => Some(key.name),
-            _ => key
-                .name
-                .strip_prefix(section)
-                .and_then(|rest| rest.strip_prefix('.')),
+            _ => key.name.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
         };
         let name = below.map(|rest| rest.split_once('.').map_or(rest, |(first, _)| first));
         if let Some(name) = name

@@ -19,16 +19,10 @@ impl Layer {
     /// The layer that lies below all others.
     pub(crate) fn defaults() -> Self {
         let entries = flatten(&Settings::default()).into_iter().map(|(key, value)| {
-            let source = Source {
-                origin: crate::Origin::Default,
-                position: None,
-                raw: value.to_string(),
-            };
+            let source = Source { origin: crate::Origin::Default, position: None, raw: value.to_string() };
             (key, (value, source))
         });
-        Self {
-            entries: entries.collect(),
-        }
+        Self { entries: entries.collect() }
     }
 
     /// Takes a value in, if it has the right form; else says what is wrong with it.
@@ -53,13 +47,7 @@ impl Layer {
             }
             _ => {
                 if let Err(what) = try_read(key.name, value.clone()) {
-                    problems.push(bad_value(
-                        key,
-                        key.name.to_owned(),
-                        source.raw.clone(),
-                        what,
-                        &source,
-                    ));
+                    problems.push(bad_value(key, key.name.to_owned(), source.raw.clone(), what, &source));
                 }
             }
         }
@@ -90,16 +78,12 @@ fn bad_value(key: &Key, name: String, raw: String, what: String, source: &Source
 fn try_read(key: &str, value: toml::Value) -> Result<(), String> {
     // serde would hand a bare date over as text.
     let is_date = |value: &toml::Value| matches!(value, toml::Value::Datetime(_));
-    if is_date(&value)
-        || value
-            .as_array()
-            .is_some_and(|elements| elements.iter().any(is_date))
-    {
+    if is_date(&value) || value.as_array().is_some_and(|elements| elements.iter().any(is_date)) {
         return Err("this is a date".to_owned());
     }
-    let tree = key.rsplit('.').fold(value, |value, part| {
-        toml::Value::Table(std::iter::once((part.to_owned(), value)).collect())
-    });
+    let tree = key
+        .rsplit('.')
+        .fold(value, |value, part| toml::Value::Table(std::iter::once((part.to_owned(), value)).collect()));
     match serde_path_to_error::deserialize::<_, Settings>(tree) {
         Ok(_) => Ok(()),
         Err(error) => Err(error.inner().message().trim().to_owned()),
@@ -112,10 +96,9 @@ pub(crate) fn unknown_key(name: &str, source: Source, as_written: impl Fn(&str) 
     let known = keys::children(section);
     let (what, allowed) = match section {
         "" => ("there is no such key or section".to_owned(), known),
-        _ if known.is_empty() => (
-            format!("there is no section `{section}`"),
-            keys::section_names().collect(),
-        ),
+        _ if known.is_empty() => {
+            (format!("there is no section `{section}`"), keys::section_names().collect())
+        }
         _ => (format!("there is no such key in [{section}]"), known),
     };
     let meant = suggest::nearest(name, keys::section_names().filter(|_| !name.contains('.')))
@@ -157,10 +140,7 @@ impl config::Source for Layer {
     fn collect(&self) -> Result<config::Map<String, config::Value>, config::ConfigError> {
         let values = self.entries.iter().map(|(key, (value, source))| {
             let origin = source.origin.to_string();
-            (
-                (*key).to_owned(),
-                config::Value::new(Some(&origin), kind(value, &origin)),
-            )
+            ((*key).to_owned(), config::Value::new(Some(&origin), kind(value, &origin)))
         });
         Ok(values.collect())
     }
@@ -175,10 +155,7 @@ fn kind(value: &toml::Value, origin: &String) -> config::ValueKind {
         toml::Value::Boolean(value) => config::ValueKind::Boolean(*value),
         toml::Value::Datetime(time) => config::ValueKind::String(time.to_string()),
         toml::Value::Array(elements) => config::ValueKind::Array(
-            elements
-                .iter()
-                .map(|e| config::Value::new(Some(origin), kind(e, origin)))
-                .collect(),
+            elements.iter().map(|e| config::Value::new(Some(origin), kind(e, origin))).collect(),
         ),
         toml::Value::Table(table) => config::ValueKind::Table(
             table
@@ -197,9 +174,7 @@ pub(crate) fn flatten(settings: &Settings) -> BTreeMap<&'static str, toml::Value
         let first = tree.get(parts.next()?)?;
         parts.try_fold(first, |value, part| value.get(part)).cloned()
     };
-    keys::key_names()
-        .filter_map(|key| Some((key, value(key)?)))
-        .collect()
+    keys::key_names().filter_map(|key| Some((key, value(key)?))).collect()
 }
 
 /// Settings as a TOML document.

@@ -63,17 +63,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         }
     };
     // Of a value that was refused only its default is left; what follows from that is no news to the operator.
-    let refused: Vec<String> = problems
-        .iter()
-        .filter_map(|problem| problem.key.clone())
-        .collect();
+    let refused: Vec<String> = problems.iter().filter_map(|problem| problem.key.clone()).collect();
     problems.extend(check::check(&settings, &origins, &refused));
     if problems.is_empty() {
-        Ok(Loaded {
-            settings,
-            file: path,
-            origins,
-        })
+        Ok(Loaded { settings, file: path, origins })
     } else {
         Err(ConfigError::new(problems))
     }
@@ -93,12 +86,8 @@ fn merge(layers: [Layer; 4]) -> Result<Settings, Box<Problem>> {
             remedy: "please report this".to_owned(),
         })
     };
-    let builder = layers
-        .into_iter()
-        .fold(Config::builder(), |all, layer| all.add_source(layer));
-    let merged = builder
-        .build()
-        .map_err(|error| problem(None, error.to_string()))?;
+    let builder = layers.into_iter().fold(Config::builder(), |all, layer| all.add_source(layer));
+    let merged = builder.build().map_err(|error| problem(None, error.to_string()))?;
     serde_path_to_error::deserialize(merged)
         .map_err(|error| problem(Some(error.path().to_string()), error.inner().to_string()))
 }

@@ -60,10 +60,7 @@ impl Origins {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Origin> {
         let key = keys::find(key)?;
-        Some(
-            self.source(key.name)
-                .map_or(&Origin::Default, |source| &source.origin),
-        )
+        Some(self.source(key.name).map_or(&Origin::Default, |source| &source.origin))
     }
 
     /// Line and column of the value of a dotted key, if it came from a file.

@@ -16,7 +16,5 @@ pub fn render(settings: &Settings) -> String {
 #[must_use]
 pub fn changed_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let (old, new) = (flatten(old), flatten(new));
-    crate::key_names()
-        .filter(|key| old.get(key) != new.get(key))
-        .collect()
+    crate::key_names().filter(|key| old.get(key) != new.get(key)).collect()
 }

@@ -17,11 +17,7 @@ pub(crate) fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a 
         (distance(&found, &letters), candidate)
     });
     let (distance, candidate) = nearest.min_by_key(|(distance, _)| *distance)?;
-    if distance <= (found.len() / 3).max(1) {
-        Some(candidate)
-    } else {
-        begun_by
-    }
+    if distance <= (found.len() / 3).max(1) { Some(candidate) } else { begun_by }
 }
 
 /// The known key that an unknown dotted one was most probably meant to be: one with a similar name, else one of
@@ -29,10 +25,7 @@ pub(crate) fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a 
 pub(crate) fn key(found: &str) -> Option<&'static str> {
     nearest_key(found).or_else(|| {
         let last = nearest(last_part(found), keys::ALL.iter().map(|key| last_part(key.name)))?;
-        keys::ALL
-            .iter()
-            .map(|key| key.name)
-            .find(|name| last_part(name) == last)
+        keys::ALL.iter().map(|key| key.name).find(|name| last_part(name) == last)
     })
 }
 
@@ -41,13 +34,10 @@ fn nearest_key(found: &str) -> Option<&'static str> {
     // Within a section that exists only the last part can be wrong, and has to be near by itself.
     if section.is_empty() || keys::section_names().any(|name| name == section) {
         let last = nearest(last, keys::children(section))?;
-        return keys::ALL
-            .iter()
-            .map(|key| key.name)
-            .find(|name| match name.rsplit_once('.') {
-                Some(parts) => parts == (section, last),
-                None => section.is_empty() && *name == last,
-            });
+        return keys::ALL.iter().map(|key| key.name).find(|name| match name.rsplit_once('.') {
+            Some(parts) => parts == (section, last),
+            None => section.is_empty() && *name == last,
+        });
     }
     nearest(found, keys::ALL.iter().map(|key| key.name))
 }
@@ -57,9 +47,7 @@ fn last_part(key: &str) -> &str {
 }
 
 fn plain(text: &str) -> Vec<char> {
-    text.chars()
-        .map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() })
-        .collect()
+    text.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
 }
 
 /// How many letters have to be added, left out, changed or swapped with their neighbour.
@@ -72,9 +60,8 @@ fn distance(a: &[char], b: &[char]) -> usize {
         let mut row = vec![i + 1];
         let mut last_b = None;
         for (j, &cb) in b.iter().enumerate() {
-            let mut cost = (at(&before, j) + usize::from(ca != cb))
-                .min(at(&before, j + 1) + 1)
-                .min(at(&row, j) + 1);
+            let mut cost =
+                (at(&before, j) + usize::from(ca != cb)).min(at(&before, j + 1) + 1).min(at(&row, j) + 1);
             if last_a == Some(cb) && last_b == Some(ca) && j > 0 {
                 cost = cost.min(at(&two_before, j - 1) + 1);
             }
@@ -103,10 +90,7 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_found_and_no_far_one() {
-        assert_eq!(
-            key("image_gc.high_treshold_percent"),
-            Some("image_gc.high_threshold_percent")
-        );
+        assert_eq!(key("image_gc.high_treshold_percent"), Some("image_gc.high_threshold_percent"));
         assert_eq!(key("image-gc.period"), Some("image_gc.period"));
         assert_eq!(key("image_gc.high"), Some("image_gc.high_threshold_percent"));
         assert_eq!(nearest("warn", ["error", "warning"]), Some("warning"));
@@ -117,10 +101,7 @@ mod tests {
 
     #[test]
     fn a_key_of_another_section_is_found() {
-        assert_eq!(
-            key("sandbox_gc.created_grace"),
-            Some("container_gc.created_grace")
-        );
+        assert_eq!(key("sandbox_gc.created_grace"), Some("container_gc.created_grace"));
         assert_eq!(key("max_containers"), Some("container_gc.max_containers"));
     }
 }

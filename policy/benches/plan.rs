@@ -20,11 +20,7 @@ use big_node::Units;
 fn containers(c: &mut Criterion) {
     let policy = Policy::default();
     for (name, units, sizes) in [
-        (
-            "containers",
-            Units::OfFive,
-            &[1_000, 10_000, 100_000, 1_000_000][..],
-        ),
+        ("containers", Units::OfFive, &[1_000, 10_000, 100_000, 1_000_000][..]),
         ("containers/one_unit", Units::One, &[100_000]),
         ("containers/units_of_one", Units::OfOne, &[100_000]),
     ] {
@@ -36,20 +32,13 @@ fn containers(c: &mut Criterion) {
     let mut limited = policy;
     limited.containers.max_per_pod_container = None;
     limited.containers.max_containers = Some(1_000);
-    plan(
-        c,
-        "containers/node_limit",
-        100_000,
-        &big_node::containers(100_000, Units::OfFive),
-        &limited,
-    );
+    plan(c, "containers/node_limit", 100_000, &big_node::containers(100_000, Units::OfFive), &limited);
 }
 
 fn images(c: &mut Criterion) {
     let mut policy = Policy::default();
-    policy.images.protect = (0..20)
-        .map(|i| format!("registry{i}.example/*/protected-{i}:v*").parse().unwrap())
-        .collect();
+    policy.images.protect =
+        (0..20).map(|i| format!("registry{i}.example/*/protected-{i}:v*").parse().unwrap()).collect();
     for count in [10, 1_000, 10_000, 100_000] {
         plan(c, "images", count, &big_node::images(count, 10_000), &policy);
     }

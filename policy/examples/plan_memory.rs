@@ -3,11 +3,7 @@
 //! Tells, for each container, the bytes of the observation and the bytes by which the peak of the process grew while it
 //! was planned. A counting allocator would be exact but needs unsafe code; the kernel's peak is what an operator pays.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what it is for"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
 mod big_node;
 
@@ -17,9 +13,7 @@ use std::process::ExitCode;
 use cri_gc_policy::{Policy, decide};
 
 fn main() -> ExitCode {
-    let count = std::env::args()
-        .nth(1)
-        .map_or(Some(1_000_000), |text| text.parse().ok());
+    let count = std::env::args().nth(1).map_or(Some(1_000_000), |text| text.parse().ok());
     let Some(count) = count.filter(|&count| count > 0) else {
         eprintln!("the number of containers has to be a positive number");
         return ExitCode::from(2);
@@ -27,10 +21,8 @@ fn main() -> ExitCode {
     let bytes_each = |kib: u64| kib * 1024 / count;
 
     let start = status("VmRSS");
-    let observation = big_node::containers(
-        usize::try_from(count).unwrap_or(usize::MAX),
-        big_node::Units::OfFive,
-    );
+    let observation =
+        big_node::containers(usize::try_from(count).unwrap_or(usize::MAX), big_node::Units::OfFive);
     // What building it took for a moment must not hide what planning takes.
     if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
         eprintln!("the peak can't be reset, so the figures are lower bounds: {error}");
@@ -41,18 +33,9 @@ fn main() -> ExitCode {
 
     println!("containers       {count}");
     println!("removed          {}", plan.containers.remove.len());
-    println!(
-        "observation      {} bytes each",
-        bytes_each(observed.saturating_sub(start))
-    );
-    println!(
-        "planning, peak   {} bytes each",
-        bytes_each(peak.saturating_sub(observed))
-    );
-    println!(
-        "plan, kept       {} bytes each",
-        bytes_each(after.saturating_sub(observed))
-    );
+    println!("observation      {} bytes each", bytes_each(observed.saturating_sub(start)));
+    println!("planning, peak   {} bytes each", bytes_each(peak.saturating_sub(observed)));
+    println!("plan, kept       {} bytes each", bytes_each(after.saturating_sub(observed)));
     ExitCode::SUCCESS
 }
 
@@ -62,13 +45,7 @@ fn status(field: &str) -> u64 {
         .unwrap_or_default()
         .lines()
         .find_map(|line| {
-            line.strip_prefix(field)?
-                .strip_prefix(':')?
-                .trim()
-                .strip_suffix("kB")?
-                .trim()
-                .parse()
-                .ok()
+            line.strip_prefix(field)?.strip_prefix(':')?.trim().strip_suffix("kB")?.trim().parse().ok()
         })
         .unwrap_or_default()
 }

@@ -29,18 +29,9 @@ impl<'a> Evictable<'a> {
         policy: &ContainerPolicy,
         now: Timestamp,
     ) -> Result<Self, Reason> {
-        let created_at = evictable_since(
-            container.state,
-            container.created_at,
-            container.finished_at,
-            policy,
-            now,
-        )?;
-        Ok(Self {
-            index,
-            created_at,
-            container,
-        })
+        let created_at =
+            evictable_since(container.state, container.created_at, container.finished_at, policy, now)?;
+        Ok(Self { index, created_at, container })
     }
 
     /// Newest first; ties by larger attempt, then by smaller id, so that a plan is deterministic.
@@ -99,11 +90,8 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
     let mut section = Section::default();
     let mut units = Units::default();
     for (index, container) in observation.containers.iter().enumerate() {
-        let gone = pods.gone(
-            pods.owner_of_container(container),
-            policy.unmanaged,
-            limits.evict_terminated_pods,
-        );
+        let gone =
+            pods.gone(pods.owner_of_container(container), policy.unmanaged, limits.evict_terminated_pods);
         let verdict = Evictable::check(index, container, limits, observation.taken_at);
         match (verdict, gone) {
             (Err(Reason::Running), _) => section.push(Decision::new(index, Reason::Running)),
@@ -115,10 +103,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
     units.cut(limits, &mut section);
     section.remove.sort_unstable_by(|a, b| {
         let key = |d: &Decision| {
-            observation
-                .containers
-                .get(d.index)
-                .map(|c| (c.created_at, c.attempt, c.id.as_str()))
+            observation.containers.get(d.index).map(|c| (c.created_at, c.attempt, c.id.as_str()))
         };
         match (key(a), key(b)) {
             // Oldest first.
@@ -140,18 +125,14 @@ struct Units<'a> {
 impl<'a> Units<'a> {
     fn add(&mut self, pod: usize, evictable: Evictable<'a>) {
         let next = self.numbers.len();
-        let unit = *self
-            .numbers
-            .entry((pod, evictable.container.name.as_str()))
-            .or_insert(next);
+        let unit = *self.numbers.entry((pod, evictable.container.name.as_str())).or_insert(next);
         self.members.push((unit, evictable));
     }
 
     /// Rules 3 and 4.
     fn cut(mut self, limits: &ContainerPolicy, section: &mut Section) {
         let units = self.numbers.len();
-        self.members
-            .sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.newest_first(&b.1)));
+        self.members.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.newest_first(&b.1)));
         let mut left = self.members;
         if let Some(limit) = limits.max_per_pod_container {
             left = cut_each(left, limit, Reason::OverPodContainerLimit, section);
@@ -169,10 +150,7 @@ impl<'a> Units<'a> {
                 }
             }
         }
-        section.keep.extend(
-            left.iter()
-                .map(|(_, e)| Decision::new(e.index, Reason::WithinLimits)),
-        );
+        section.keep.extend(left.iter().map(|(_, e)| Decision::new(e.index, Reason::WithinLimits)));
     }
 }
 

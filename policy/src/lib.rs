@@ -27,8 +27,8 @@ pub mod snapshot;
 
 pub use images::{FsProblem, ImagePlan};
 pub use observation::{
-    Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods, Sandbox,
-    SandboxState,
+    Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods, Reclaiming,
+    Sandbox, SandboxState,
 };
 pub use plan::{Decision, Detail, Plan, Section, decide};
 pub use pods::{Owner, PodTable};

@@ -21,9 +21,7 @@ pub fn pod_uid_of(name: &str) -> Option<&str> {
 /// Whether `part` can be the name of a namespace or a pod: lower-case letters, digits, `-` and `.`.
 fn is_dns(part: &str) -> bool {
     !part.is_empty()
-        && part
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+        && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
 }
 
 /// Whether `text` is a pod's UID. Kubernetes writes them in lower case; anything else would compare wrongly with the
@@ -32,13 +30,11 @@ fn is_uid(text: &str) -> bool {
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     match text.len() {
         32 => text.bytes().all(hex),
-        36 => text.bytes().enumerate().all(|(i, b)| {
-            if matches!(i, 8 | 13 | 18 | 23) {
-                b == b'-'
-            } else {
-                hex(b)
-            }
-        }),
+        36 => text.bytes().enumerate().all(
+            |(i, b)| {
+                if matches!(i, 8 | 13 | 18 | 23) { b == b'-' } else { hex(b) }
+            },
+        ),
         _ => false,
     }
 }
@@ -48,12 +44,8 @@ fn is_uid(text: &str) -> bool {
 #[must_use]
 pub fn decide(observation: &Observation, pods: &PodTable<'_>) -> Section {
     let mut section = Section::default();
-    let mut names: Vec<(usize, &str)> = observation
-        .log_dirs
-        .iter()
-        .enumerate()
-        .map(|(index, name)| (index, name.as_str()))
-        .collect();
+    let mut names: Vec<(usize, &str)> =
+        observation.log_dirs.iter().enumerate().map(|(index, name)| (index, name.as_str())).collect();
     names.sort_unstable_by_key(|&(index, name)| (name, index));
     names.dedup_by_key(|&mut (_, name)| name);
     for (index, name) in names {
@@ -80,10 +72,7 @@ mod tests {
         let plain = "0f6c8d3e1b2a4c5d8e9fa0b1c2d3e4f5";
         for uid in [dashed, plain] {
             assert_eq!(pod_uid_of(uid), Some(uid));
-            assert_eq!(
-                pod_uid_of(&format!("kube-system_etcd-node1.example_{uid}")),
-                Some(uid)
-            );
+            assert_eq!(pod_uid_of(&format!("kube-system_etcd-node1.example_{uid}")), Some(uid));
         }
     }
 

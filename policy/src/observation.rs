@@ -101,10 +101,7 @@ pub struct Image {
 impl Image {
     /// All its names: tags, then digests.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.repo_tags
-            .iter()
-            .chain(&self.repo_digests)
-            .map(String::as_str)
+        self.repo_tags.iter().chain(&self.repo_digests).map(String::as_str)
     }
 }
 
@@ -132,6 +129,18 @@ pub struct FileSystem {
     pub holds_containers: bool,
     /// How full it is.
     pub stats: FsStats,
+    /// What is being reclaimed on it by a pass under way: that goes on to the low threshold, while a pass begins at the
+    /// high one only. Nothing in an observation that no pass has acted on yet.
+    pub reclaiming: Reclaiming,
+}
+
+/// What a pass has begun to reclaim on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reclaiming {
+    /// Bytes.
+    pub bytes: bool,
+    /// Inodes.
+    pub inodes: bool,
 }
 
 /// State of a pod as its source tells it (spec 2).
@@ -174,11 +183,7 @@ pub struct Pods {
 impl Default for Pods {
     /// Nothing is known.
     fn default() -> Self {
-        Self {
-            synced: false,
-            pods: Vec::new(),
-            absent: PodState::Unknown,
-        }
+        Self { synced: false, pods: Vec::new(), absent: PodState::Unknown }
     }
 }
 

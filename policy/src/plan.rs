@@ -34,11 +34,7 @@ impl Decision {
     /// A decision that its reason explains fully.
     #[must_use]
     pub fn new(index: usize, reason: Reason) -> Self {
-        Self {
-            index,
-            reason,
-            detail: Detail::None,
-        }
+        Self { index, reason, detail: Detail::None }
     }
 
     /// The same with a detail.

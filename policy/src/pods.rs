@@ -38,24 +38,12 @@ impl<'a> PodTable<'a> {
             numbers: HashMap::with_capacity(observation.sandboxes.len()),
             states: Vec::with_capacity(observation.sandboxes.len()),
             sandbox_uids: HashMap::new(),
-            absent: if source.synced {
-                source.absent
-            } else {
-                PodState::Unknown
-            },
+            absent: if source.synced { source.absent } else { PodState::Unknown },
             synced: source.synced,
         };
         for pod in source.pods.iter().filter(|pod| !pod.uid.is_empty()) {
-            let state = if source.synced {
-                pod.state
-            } else {
-                PodState::Unknown
-            };
-            match table
-                .numbers
-                .get(pod.uid.as_str())
-                .and_then(|&n| table.states.get_mut(n))
-            {
+            let state = if source.synced { pod.state } else { PodState::Unknown };
+            match table.numbers.get(pod.uid.as_str()).and_then(|&n| table.states.get_mut(n)) {
                 // Named twice with two states: what keeps more holds.
                 Some(known) => *known = (*known).keeping_more(state),
                 None => {
@@ -65,11 +53,8 @@ impl<'a> PodTable<'a> {
             }
         }
         if observation.containers.iter().any(|c| c.pod_uid.is_empty()) {
-            table.sandbox_uids = observation
-                .sandboxes
-                .iter()
-                .map(|s| (s.id.as_str(), s.pod_uid.as_str()))
-                .collect();
+            table.sandbox_uids =
+                observation.sandboxes.iter().map(|s| (s.id.as_str(), s.pod_uid.as_str())).collect();
         }
         for sandbox in &observation.sandboxes {
             // A sandbox whose state is not known may be ready.
@@ -99,10 +84,7 @@ impl<'a> PodTable<'a> {
     #[must_use]
     pub fn uid_of_container(&self, container: &'a Container) -> &'a str {
         if container.pod_uid.is_empty() {
-            self.sandbox_uids
-                .get(container.pod_sandbox_id.as_str())
-                .copied()
-                .unwrap_or_default()
+            self.sandbox_uids.get(container.pod_sandbox_id.as_str()).copied().unwrap_or_default()
         } else {
             &container.pod_uid
         }
@@ -122,19 +104,13 @@ impl<'a> PodTable<'a> {
 
     fn owner(&self, uid: &str) -> Owner {
         // Every UID of an object was entered when the table was made; an empty one never is.
-        self.numbers
-            .get(uid)
-            .map_or(Owner::Unmanaged, |&number| Owner::Pod(number))
+        self.numbers.get(uid).map_or(Owner::Unmanaged, |&number| Owner::Pod(number))
     }
 
     /// State of the pod of that UID, listed or not.
     #[must_use]
     pub fn state(&self, uid: &str) -> PodState {
-        self.numbers
-            .get(uid)
-            .and_then(|&number| self.states.get(number))
-            .copied()
-            .unwrap_or(self.absent)
+        self.numbers.get(uid).and_then(|&number| self.states.get(number)).copied().unwrap_or(self.absent)
     }
 
     /// State of the pod of that number; unknown for a number that is not of this table.

@@ -87,10 +87,7 @@ pub struct ImagePolicy {
 impl Default for ImagePolicy {
     fn default() -> Self {
         Self {
-            bytes: Thresholds {
-                high_percent: 85,
-                low_percent: 80,
-            },
+            bytes: Thresholds { high_percent: 85, low_percent: 80 },
             inodes: Thresholds::OFF,
             min_age: Duration::from_secs(2 * 60),
             max_age: Duration::ZERO,
@@ -118,10 +115,7 @@ pub struct Thresholds {
 
 impl Thresholds {
     /// Never triggers.
-    pub const OFF: Self = Self {
-        high_percent: 100,
-        low_percent: 100,
-    };
+    pub const OFF: Self = Self { high_percent: 100, low_percent: 100 };
 
     /// Whether these thresholds never trigger.
     #[must_use]

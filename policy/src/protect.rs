@@ -49,10 +49,7 @@ impl FromStr for Pattern {
         if text.chars().any(char::is_whitespace) {
             return Err(PatternError::WhiteSpace);
         }
-        Ok(Self {
-            text: text.to_owned(),
-            kind: Kind::parse(text)?,
-        })
+        Ok(Self { text: text.to_owned(), kind: Kind::parse(text)? })
     }
 }
 
@@ -109,9 +106,7 @@ impl Pattern {
             }
             // "*" means every image, those without a name included.
             Kind::Repo(repo) if repo.bytes().all(|b| b == b'*') => true,
-            _ => names
-                .into_iter()
-                .any(|name| self.matches_name(&Reference::parse(name))),
+            _ => names.into_iter().any(|name| self.matches_name(&Reference::parse(name))),
         }
     }
 
@@ -161,15 +156,9 @@ mod tests {
     #[test]
     fn a_repo_matches_every_tag_and_digest_of_it() {
         assert!(matches("registry.k8s.io/pause", "registry.k8s.io/pause:3.9"));
-        assert!(matches(
-            "registry.k8s.io/pause",
-            "registry.k8s.io/pause@sha256:ab"
-        ));
+        assert!(matches("registry.k8s.io/pause", "registry.k8s.io/pause@sha256:ab"));
         assert!(!matches("registry.k8s.io/pause", "registry.k8s.io/pause-arm:3.9"));
-        assert!(
-            !matches("pause", "registry.k8s.io/pause:3.9"),
-            "a repo is matched whole"
-        );
+        assert!(!matches("pause", "registry.k8s.io/pause:3.9"), "a repo is matched whole");
     }
 
     #[test]
@@ -200,13 +189,7 @@ mod tests {
 
     #[test]
     fn docker_hub_images_match_by_their_short_names_too() {
-        for pattern in [
-            "busybox",
-            "library/busybox",
-            "docker.io/library/busybox",
-            "busybox:1.36",
-            "busy*",
-        ] {
+        for pattern in ["busybox", "library/busybox", "docker.io/library/busybox", "busybox:1.36", "busy*"] {
             assert!(matches(pattern, "docker.io/library/busybox:1.36"), "{pattern}");
         }
         assert!(matches("grafana/grafana", "docker.io/grafana/grafana:11"));

@@ -21,16 +21,8 @@ impl<'a> Reference<'a> {
         };
         match name.rsplit_once(':') {
             // A colon before the last slash belongs to the port of a registry.
-            Some((repo, tag)) if !tag.contains('/') => Self {
-                repo,
-                tag: Some(tag),
-                digest,
-            },
-            _ => Self {
-                repo: name,
-                tag: None,
-                digest,
-            },
+            Some((repo, tag)) if !tag.contains('/') => Self { repo, tag: Some(tag), digest },
+            _ => Self { repo: name, tag: None, digest },
         }
     }
 }
@@ -38,8 +30,7 @@ impl<'a> Reference<'a> {
 /// The shorter names that Docker Hub's images go by: `docker.io/library/busybox` is `library/busybox` and `busybox`.
 pub fn familiar_repo(repo: &str) -> impl Iterator<Item = &str> {
     let hub = repo.strip_prefix("docker.io/");
-    hub.into_iter()
-        .chain(hub.and_then(|path| path.strip_prefix("library/")))
+    hub.into_iter().chain(hub.and_then(|path| path.strip_prefix("library/")))
 }
 
 /// The full form of a name as a user may write it: `busybox` is `docker.io/library/busybox:latest`.
@@ -71,24 +62,15 @@ mod tests {
         };
         assert_eq!(parts("a/b:1"), ("a/b", Some("1"), None));
         assert_eq!(parts("h:5000/b"), ("h:5000/b", None, None));
-        assert_eq!(
-            parts("h:5000/b:1@sha256:ff"),
-            ("h:5000/b", Some("1"), Some("sha256:ff"))
-        );
+        assert_eq!(parts("h:5000/b:1@sha256:ff"), ("h:5000/b", Some("1"), Some("sha256:ff")));
     }
 
     #[test]
     fn short_names_are_completed() {
         assert_eq!(canonical("busybox"), "docker.io/library/busybox:latest");
         assert_eq!(canonical("grafana/grafana:11"), "docker.io/grafana/grafana:11");
-        assert_eq!(
-            canonical("registry.k8s.io/pause:3.9"),
-            "registry.k8s.io/pause:3.9"
-        );
+        assert_eq!(canonical("registry.k8s.io/pause:3.9"), "registry.k8s.io/pause:3.9");
         assert_eq!(canonical("localhost:5000/a"), "localhost:5000/a:latest");
-        assert_eq!(
-            canonical("busybox:1@sha256:ff"),
-            "docker.io/library/busybox@sha256:ff"
-        );
+        assert_eq!(canonical("busybox:1@sha256:ff"), "docker.io/library/busybox@sha256:ff");
     }
 }

@@ -58,11 +58,7 @@ impl PlanReport {
     /// Puts a plan into words. `observation` and `policy` are those that it was made of.
     #[must_use]
     pub fn new(plan: &Plan, observation: &Observation, policy: &Policy) -> Self {
-        let words = Words {
-            observation,
-            policy,
-            pods: PodTable::new(observation),
-        };
+        let words = Words { observation, policy, pods: PodTable::new(observation) };
         let section = |section: &Section, describe: &dyn Fn(&Decision) -> Option<(String, String)>| {
             let item = |decision: &Decision| {
                 describe(decision).map(|(id, detail)| Item {
@@ -73,10 +69,7 @@ impl PlanReport {
             };
             let mut keep: Vec<Item> = section.keep.iter().filter_map(item).collect();
             keep.sort_by(|a, b| (&a.id, &a.detail).cmp(&(&b.id, &b.detail)));
-            SectionReport {
-                remove: section.remove.iter().filter_map(item).collect(),
-                keep,
-            }
+            SectionReport { remove: section.remove.iter().filter_map(item).collect(), keep }
         };
         Self {
             containers: section(&plan.containers, &|d| words.container(d)),
@@ -106,10 +99,7 @@ impl Words<'_> {
         let detail = match decision.reason {
             Reason::OverPodContainerLimit => {
                 let stay = limits.max_per_pod_container.unwrap_or_default();
-                format!(
-                    "{} of {name:?} in its pod are newer, {stay} may stay",
-                    newer(decision)
-                )
+                format!("{} of {name:?} in its pod are newer, {stay} may stay", newer(decision))
             }
             Reason::OverUnitShare => {
                 format!(
@@ -123,18 +113,12 @@ impl Words<'_> {
                 limits.max_containers.unwrap_or_default()
             ),
             Reason::TooYoung => self.young("created", container.created_at, "min_age", limits.min_age),
-            Reason::FinishedRecently => self.young(
-                "finished",
-                container.finished_at,
-                "min_dead_age",
-                limits.min_dead_age,
-            ),
-            Reason::CreatedRecently => self.young(
-                "created",
-                container.created_at,
-                "created_grace",
-                limits.created_grace,
-            ),
+            Reason::FinishedRecently => {
+                self.young("finished", container.finished_at, "min_dead_age", limits.min_dead_age)
+            }
+            Reason::CreatedRecently => {
+                self.young("created", container.created_at, "created_grace", limits.created_grace)
+            }
             Reason::WithinLimits => format!("one of the newest of {name:?} in its pod"),
             reason => self.common(reason, self.pods.uid_of_container(container)),
         };
@@ -144,12 +128,9 @@ impl Words<'_> {
     fn sandbox(&self, decision: &Decision) -> Option<(String, String)> {
         let sandbox = self.observation.sandboxes.get(decision.index)?;
         let detail = match decision.reason {
-            Reason::TooYoung => self.young(
-                "created",
-                sandbox.created_at,
-                "min_age",
-                self.policy.sandboxes.min_age,
-            ),
+            Reason::TooYoung => {
+                self.young("created", sandbox.created_at, "min_age", self.policy.sandboxes.min_age)
+            }
             reason => self.common(reason, &sandbox.pod_uid),
         };
         Some((sandbox.id.clone(), detail))
@@ -179,11 +160,7 @@ impl Words<'_> {
             },
             (Reason::UnusedTooLong, _) => {
                 let since = image.last_used.or(image.first_detected);
-                format!(
-                    "unused for {}, max_age is {}",
-                    self.age(since),
-                    span(policy.max_age)
-                )
+                format!("unused for {}, max_age is {}", self.age(since), span(policy.max_age))
             }
             (Reason::TooYoung, _) => {
                 self.young("first seen", image.first_detected, "min_age", policy.min_age)
@@ -237,9 +214,7 @@ impl Words<'_> {
 
     fn age(&self, since: Option<Timestamp>) -> String {
         // What is not known counts as now (spec 6).
-        let age = since.map_or(SignedDuration::ZERO, |t| {
-            self.observation.taken_at.duration_since(t)
-        });
+        let age = since.map_or(SignedDuration::ZERO, |t| self.observation.taken_at.duration_since(t));
         format!("{:#}", SignedDuration::from_secs(age.as_secs()))
     }
 }
@@ -262,9 +237,5 @@ fn with_names(why: String, image: &Image) -> String {
         "" => String::new(),
         handler => format!(" (handler {handler})"),
     };
-    if names.is_empty() {
-        format!("{why}{handler}")
-    } else {
-        format!("{why}{handler}: {}", names.join(", "))
-    }
+    if names.is_empty() { format!("{why}{handler}") } else { format!("{why}{handler}: {}", names.join(", ")) }
 }

@@ -21,20 +21,12 @@ fn age_key(sandbox: &Sandbox) -> (Option<Timestamp>, u32, &str) {
 /// Decides on all sandboxes.
 #[must_use]
 pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -> Section {
-    let occupied: HashSet<&str> = observation
-        .containers
-        .iter()
-        .map(|c| c.pod_sandbox_id.as_str())
-        .collect();
+    let occupied: HashSet<&str> = observation.containers.iter().map(|c| c.pod_sandbox_id.as_str()).collect();
     let owners: Vec<Gone> = observation
         .sandboxes
         .iter()
         .map(|s| {
-            pods.gone(
-                pods.owner_of_sandbox(s),
-                policy.unmanaged,
-                policy.sandboxes.evict_terminated_pods,
-            )
+            pods.gone(pods.owner_of_sandbox(s), policy.unmanaged, policy.sandboxes.evict_terminated_pods)
         })
         .collect();
 
@@ -73,10 +65,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
         section.push(Decision::new(index, reason));
     }
     section.remove.sort_unstable_by(|a, b| {
-        match (
-            observation.sandboxes.get(a.index),
-            observation.sandboxes.get(b.index),
-        ) {
+        match (observation.sandboxes.get(a.index), observation.sandboxes.get(b.index)) {
             // Oldest first.
             (Some(a), Some(b)) => newest_first(age_key(b), age_key(a)),
             // Never: the indices are those of this very list.

@@ -1,10 +1,6 @@
 //! The crate and the oracle decide alike on thousands of random nodes.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "test code: failing loudly is its job"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
 
 mod nodes;
 mod oracle;
@@ -48,7 +44,7 @@ fn agree(node: &Snapshot, settings: &Settings) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(nodes::config(3_500))]
+    #![proptest_config(nodes::config(5_000))]
 
     #[test]
     fn on_whole_nodes(node in nodes::node(Size::ALL), settings in nodes::settings()) {
@@ -75,15 +71,12 @@ fn random_nodes_meet_every_rule() {
 
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<Reason, usize> = BTreeMap::new();
-    let strategy = (nodes::node(Size::ALL), nodes::settings());
-    for _ in 0..2_000 {
+    let strategies =
+        [Size::ALL, Size::RUNTIME, Size::IMAGES].map(|size| (nodes::node(size), nodes::settings()));
+    for strategy in strategies.iter().cycle().take(3_000) {
         let (node, settings) = strategy.new_tree(&mut runner).unwrap().current();
-        let Plan {
-            containers,
-            sandboxes,
-            images,
-            log_dirs,
-        } = decide(&nodes::observe(&node), &settings.policy());
+        let Plan { containers, sandboxes, images, log_dirs } =
+            decide(&nodes::observe(&node), &settings.policy());
         for section in [containers, sandboxes, images.section, log_dirs] {
             for decision in section.remove.iter().chain(&section.keep) {
                 *seen.entry(decision.reason).or_default() += 1;

@@ -1,11 +1,7 @@
 //! What a plan never holds, whatever the node and the policy (section 12). Each property is stated by itself, on the
 //! snapshot's own fields, and knows neither the crate's rules nor the oracle's.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "test code: failing loudly is its job"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
 
 mod nodes;
 
@@ -23,11 +19,7 @@ fn plan(node: &Snapshot, settings: &Settings) -> Plan {
 
 /// The objects that go, with the reason.
 fn removed<'a, T>(list: &'a [T], section: &Section) -> Vec<(&'a T, Reason)> {
-    section
-        .remove
-        .iter()
-        .map(|d| (&list[d.index], d.reason))
-        .collect()
+    section.remove.iter().map(|d| (&list[d.index], d.reason)).collect()
 }
 
 fn uid_of<'a>(node: &'a Snapshot, container: &'a SnapshotContainer) -> &'a str {
@@ -43,23 +35,13 @@ fn uid_of<'a>(node: &'a Snapshot, container: &'a SnapshotContainer) -> &'a str {
 fn runs(node: &Snapshot, uid: &str) -> bool {
     let running = SnapshotContainerState::Running;
     let ready = SnapshotSandboxState::Ready;
-    node.containers
-        .iter()
-        .any(|c| c.state == running && uid_of(node, c) == uid)
-        || node
-            .sandboxes
-            .iter()
-            .any(|s| s.state == ready && s.pod_uid == uid)
+    node.containers.iter().any(|c| c.state == running && uid_of(node, c) == uid)
+        || node.sandboxes.iter().any(|s| s.state == ready && s.pod_uid == uid)
 }
 
 /// What the source says of a UID, if it may be believed.
 fn told(node: &Snapshot, uid: &str) -> Option<SnapshotPodState> {
-    let listed = node
-        .pods
-        .pods
-        .iter()
-        .find(|pod| pod.uid == uid)
-        .map(|pod| pod.state);
+    let listed = node.pods.pods.iter().find(|pod| pod.uid == uid).map(|pod| pod.state);
     let absent = (node.pods.absent == Absent::Deleted).then_some(SnapshotPodState::Deleted);
     listed.or(absent).filter(|_| node.pods.synced && !runs(node, uid))
 }
@@ -75,13 +57,8 @@ fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
 }
 
 fn takes_whole_pods(reason: Reason) -> bool {
-    [
-        Reason::PodDeleted,
-        Reason::PodEvicted,
-        Reason::PodTerminated,
-        Reason::UnmanagedCollected,
-    ]
-    .contains(&reason)
+    [Reason::PodDeleted, Reason::PodEvicted, Reason::PodTerminated, Reason::UnmanagedCollected]
+        .contains(&reason)
 }
 
 proptest! {

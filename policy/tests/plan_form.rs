@@ -1,11 +1,7 @@
 //! What holds of every plan, whatever it decides: each object once, in one order, from the same facts the same plan,
 //! and from less certain facts no bolder one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "test code: failing loudly is its job"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
 
 mod nodes;
 
@@ -37,9 +33,7 @@ fn sections(seen: &Observation, plan: &Plan) -> [Named; 4] {
     [
         named(&plan.containers, &|i| seen.containers[i].id.clone()),
         named(&plan.sandboxes, &|i| seen.sandboxes[i].id.clone()),
-        named(&plan.images.section, &|i| {
-            format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)
-        }),
+        named(&plan.images.section, &|i| format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)),
         named(&plan.log_dirs, &|i| seen.log_dirs[i].clone()),
     ]
 }
@@ -52,18 +46,10 @@ fn named_plan(node: &Snapshot, settings: &Settings) -> [Named; 4] {
 
 /// What goes because its pod is gone: containers, sandboxes and log directories.
 fn gone_with_their_pods(node: &Snapshot, settings: &Settings) -> BTreeSet<(usize, String)> {
-    let whole = [
-        Reason::PodDeleted,
-        Reason::PodEvicted,
-        Reason::PodTerminated,
-        Reason::UnmanagedCollected,
-    ];
+    let whole = [Reason::PodDeleted, Reason::PodEvicted, Reason::PodTerminated, Reason::UnmanagedCollected];
     let mut all = BTreeSet::new();
     for (kind, named) in named_plan(node, settings).into_iter().enumerate() {
-        let removed = named
-            .remove
-            .into_iter()
-            .filter(|(_, reason)| whole.contains(reason));
+        let removed = named.remove.into_iter().filter(|(_, reason)| whole.contains(reason));
         all.extend(removed.map(|(name, _)| (kind, name)));
     }
     all

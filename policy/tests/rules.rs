@@ -4,11 +4,7 @@
 //! ids, reasons, order. A new rule is two files and a line in [`RULES`]; the settings are the defaults, changed as the
 //! line says. The words beside a reason are for people and may change, so they are not compared.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "test code: failing loudly is its job"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
 
 mod nodes;
 
@@ -57,14 +53,10 @@ const RULES: &[(&str, Change)] = &[
     ("containers-of-unknown-age-stay", DEFAULTS),
     ("containers-in-state-unknown-are-dead", DEFAULTS),
     ("containers-each-unit-keeps-its-newest", DEFAULTS),
-    ("containers-a-limit-of-0-keeps-none", |s| {
-        s.max_per_pod_container = 0
-    }),
+    ("containers-a-limit-of-0-keeps-none", |s| s.max_per_pod_container = 0),
     ("containers-no-limit-keeps-all", |s| s.max_per_pod_container = -1),
     ("containers-a-unit-is-of-evictable-ones", DEFAULTS),
-    ("containers-ties-go-by-attempt-then-id", |s| {
-        s.max_per_pod_container = 2
-    }),
+    ("containers-ties-go-by-attempt-then-id", |s| s.max_per_pod_container = 2),
     ("containers-the-node-limit-is-shared-by-the-units", |s| {
         s.max_per_pod_container = -1;
         s.max_containers = 7;
@@ -95,9 +87,7 @@ const RULES: &[(&str, Change)] = &[
     // Section 5.
     ("log-dirs-of-both-forms-and-both-kinds-of-uid-go", DEFAULTS),
     ("log-dirs-of-foreign-names-are-never-touched", DEFAULTS),
-    ("log-dirs-go-only-with-their-pod", |s| {
-        s.evict_terminated_pods = true
-    }),
+    ("log-dirs-go-only-with-their-pod", |s| s.evict_terminated_pods = true),
     ("log-dirs-of-what-is-still-known-are-checked-later", DEFAULTS),
     // Section 6.
     ("images-in-use-stay", DEFAULTS),
@@ -183,10 +173,7 @@ fn planned(rule: &str, change: Change) -> Value {
     let mut plan = serde_json::to_value(nodes::report(&node, &settings)).unwrap();
     for item in items(&mut plan) {
         let words = item.as_object_mut().unwrap().remove("detail").unwrap();
-        assert!(
-            !words.as_str().unwrap().is_empty(),
-            "{rule}: a reason without words: {item}"
-        );
+        assert!(!words.as_str().unwrap().is_empty(), "{rule}: a reason without words: {item}");
     }
     plan
 }
@@ -213,10 +200,8 @@ fn every_rule_gives_its_plan() {
 
 #[test]
 fn no_file_is_forgotten_and_no_rule_stands_twice() {
-    let listed: BTreeSet<String> = RULES
-        .iter()
-        .flat_map(|(rule, _)| [format!("{rule}.json"), format!("{rule}.plan.json")])
-        .collect();
+    let listed: BTreeSet<String> =
+        RULES.iter().flat_map(|(rule, _)| [format!("{rule}.json"), format!("{rule}.plan.json")]).collect();
     assert_eq!(listed.len(), 2 * RULES.len());
     let there: BTreeSet<String> = fs::read_dir(folder())
         .unwrap()
@@ -235,10 +220,7 @@ fn every_reason_occurs_in_some_rule() {
             seen.insert(item["reason"].as_str().unwrap().to_owned());
         }
     }
-    let all: BTreeSet<String> = Reason::ALL
-        .iter()
-        .filter(|reason| !of_links.contains(reason))
-        .map(ToString::to_string)
-        .collect();
+    let all: BTreeSet<String> =
+        Reason::ALL.iter().filter(|reason| !of_links.contains(reason)).map(ToString::to_string).collect();
     assert_eq!(seen, all);
 }

@@ -1,18 +1,12 @@
 //! The file form of a snapshot (section 11): what may be left out, what is refused, and what an error says.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "test code: failing loudly is its job"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
 
 use cri_gc_policy::snapshot::SnapshotError;
 use cri_gc_policy::{ContainerState, Observation, PodState, SandboxState, Snapshot};
 
 fn read(rest: &str) -> Result<Snapshot, serde_json::Error> {
-    serde_json::from_str(&format!(
-        r#"{{"version": 1, "taken_at": "2026-01-31T12:00:00Z"{rest}}}"#
-    ))
+    serde_json::from_str(&format!(r#"{{"version": 1, "taken_at": "2026-01-31T12:00:00Z"{rest}}}"#))
 }
 
 fn observe(rest: &str) -> Result<Observation, SnapshotError> {
@@ -81,10 +75,7 @@ fn an_object_that_could_not_be_named_is_refused() {
 fn an_object_that_is_there_twice_is_refused() {
     for list in ["containers", "sandboxes", "images"] {
         let error = observe(&format!(r#", "{list}": [{{"id": "a"}}, {{"id": "a"}}]"#)).unwrap_err();
-        assert!(
-            error.to_string().contains(list) && error.to_string().contains("\"a\""),
-            "{error}"
-        );
+        assert!(error.to_string().contains(list) && error.to_string().contains("\"a\""), "{error}");
     }
 }
 
@@ -100,10 +91,7 @@ fn mistakes_are_refused_and_named() {
         (r#", "containrs": []"#, "containrs"),
         (r#", "containers": [{"id": "c", "podUid": ""}]"#, "podUid"),
         (r#", "containers": [{"id": "c", "state": "dead"}]"#, "dead"),
-        (
-            r#", "containers": [{"id": "c", "created_at": "yesterday"}]"#,
-            "yesterday",
-        ),
+        (r#", "containers": [{"id": "c", "created_at": "yesterday"}]"#, "yesterday"),
         (r#", "pods": {"absent": "active"}"#, "active"),
         (r#", "images": [{"id": "i", "size_bytes": -1}]"#, "-1"),
     ] {

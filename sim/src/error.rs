@@ -47,9 +47,6 @@ impl SimError {
 
     /// An adapter for `map_err` that remembers the path.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Self::Io {
-            path: path.to_path_buf(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_path_buf(), source }
     }
 }

@@ -88,10 +88,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn new() -> Self {
-        Self {
-            ordered: Mutex::default(),
-            cleared: watch::Sender::new(()),
-        }
+        Self { ordered: Mutex::default(), cleared: watch::Sender::new(()) }
     }
 
     fn ordered(&self) -> MutexGuard<'_, BTreeMap<Method, Vec<(Fault, Scope)>>> {
@@ -110,10 +107,7 @@ impl Faults {
             .iter_mut()
             .find_map(|(fault, scope)| scope.take(id).then(|| fault.clone()))?;
         // Subscribed under the lock that `clear` takes as well, so that no clearing falls in between unseen.
-        Some(Met {
-            fault,
-            cleared: self.cleared.subscribe(),
-        })
+        Some(Met { fault, cleared: self.cleared.subscribe() })
     }
 
     pub(crate) fn clear(&self) {
@@ -187,11 +181,7 @@ mod tests {
     #[test]
     fn an_id_is_met_only_by_its_own_faults_and_uses_up_no_others() {
         let faults = Faults::new();
-        faults.order(
-            Method::RemoveContainer,
-            Fault::Die,
-            Scope::ForIdTimes("a".into(), 1),
-        );
+        faults.order(Method::RemoveContainer, Fault::Die, Scope::ForIdTimes("a".into(), 1));
         faults.order(Method::RemoveContainer, Fault::Hang, Scope::ForId("b".into()));
         assert_eq!(met(&faults, "c"), None);
         assert_eq!(met(&faults, "b"), Some(Fault::Hang));

@@ -16,9 +16,7 @@ impl Ids {
     pub(crate) fn next(&mut self) -> String {
         self.count = self.count.wrapping_add(1);
         let start = mix(self.seed).wrapping_add(self.count.wrapping_mul(4));
-        (0..4)
-            .map(|word| format!("{:016x}", mix(start.wrapping_add(word))))
-            .collect()
+        (0..4).map(|word| format!("{:016x}", mix(start.wrapping_add(word)))).collect()
     }
 }
 
@@ -44,11 +42,7 @@ mod tests {
             (0..1000).map(|_| ids.next()).collect::<Vec<_>>()
         };
         let first = make(7);
-        assert!(
-            first
-                .iter()
-                .all(|id| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()))
-        );
+        assert!(first.iter().all(|id| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())));
         assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 1000);
         assert_eq!(first, make(7));
         assert_ne!(first, make(8));

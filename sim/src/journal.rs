@@ -42,19 +42,12 @@ impl Journal {
     /// Writes a call down. It counts as in flight until what this returns is dropped.
     pub(crate) fn enter(&self, method: Method, id: &str, at: Timestamp) -> InFlight<'_> {
         let mut entries = self.entries();
-        entries.calls.push(Call {
-            method,
-            id: id.to_owned(),
-            at,
-        });
+        entries.calls.push(Call { method, id: id.to_owned(), at });
         let (now, most) = entries.in_flight.entry(method).or_default();
         *now += 1;
         *most = (*most).max(*now);
         self.arrived.notify_all();
-        InFlight {
-            journal: self,
-            method,
-        }
+        InFlight { journal: self, method }
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -86,11 +79,7 @@ impl Journal {
             let Some(left) = within.checked_sub(start.elapsed()) else {
                 return false;
             };
-            entries = self
-                .arrived
-                .wait_timeout(entries, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            entries = self.arrived.wait_timeout(entries, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

@@ -4,10 +4,7 @@ use std::fmt;
 
 /// One RPC of the CRI subset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(
-    missing_docs,
-    reason = "each variant is the RPC of that name; the .proto file says what it does"
-)]
+#[expect(missing_docs, reason = "each variant is the RPC of that name; the .proto file says what it does")]
 pub enum Method {
     Version,
     Status,

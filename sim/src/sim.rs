@@ -42,11 +42,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let server = self
-            .server
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let server = self.server.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(server) = server {
             server.kill();
         }
@@ -62,12 +58,7 @@ impl Sim {
     pub fn start(dir: &Path, options: Options) -> Result<Self, SimError> {
         let root = std::path::absolute(dir).map_err(SimError::io(dir))?;
         let paths = Paths::beneath(root);
-        for dir in [
-            &paths.pod_logs_root,
-            &paths.legacy_root,
-            &paths.images,
-            &paths.containers_fs,
-        ] {
+        for dir in [&paths.pod_logs_root, &paths.legacy_root, &paths.images, &paths.containers_fs] {
             std::fs::create_dir_all(dir).map_err(SimError::io(dir))?;
         }
         let clock = Arc::new(Clock::new(options.start_time));
@@ -79,11 +70,7 @@ impl Sim {
             journal: Journal::default(),
         });
         let server = Server::start(Arc::clone(&shared), &paths.socket)?;
-        Ok(Self(Arc::new(Inner {
-            shared,
-            paths,
-            server: Mutex::new(Some(server)),
-        })))
+        Ok(Self(Arc::new(Inner { shared, paths, server: Mutex::new(Some(server)) })))
     }
 
     fn server(&self) -> MutexGuard<'_, Option<Server>> {

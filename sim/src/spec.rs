@@ -24,12 +24,7 @@ impl LayerSpec {
     #[must_use]
     pub fn new(name: impl Into<String>, compressed_bytes: u64, unpacked_bytes: u64) -> Self {
         let files = unpacked_bytes.div_ceil(16 * 1024);
-        Self {
-            name: name.into(),
-            compressed_bytes,
-            unpacked_bytes,
-            files,
-        }
+        Self { name: name.into(), compressed_bytes, unpacked_bytes, files }
     }
 
     /// Sets the number of inodes.
@@ -60,10 +55,7 @@ impl ImageSpec {
     /// An image with that tag and no layers yet.
     #[must_use]
     pub fn new(tag: impl Into<String>) -> Self {
-        Self {
-            tags: vec![tag.into()],
-            ..Self::default()
-        }
+        Self { tags: vec![tag.into()], ..Self::default() }
     }
 
     /// An image of one layer that no other image shares.
@@ -227,11 +219,7 @@ pub struct LogSpec {
 impl Default for LogSpec {
     /// A few lines, no rotated files, no link.
     fn default() -> Self {
-        Self {
-            bytes: 256,
-            rotated: 0,
-            legacy_link: false,
-        }
+        Self { bytes: 256, rotated: 0, legacy_link: false }
     }
 }
 

@@ -44,7 +44,8 @@ fn settings(global: &Global) -> Result<Loaded, Failure> {
         None => FileSource::Default(DEFAULT_PATH.into()),
     };
     // A variable that is no UTF-8 can't be one of ours.
-    let env = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let env = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
     let mut overrides = global.set.clone();
     overrides.extend(global.endpoint.iter().map(|socket| ("runtime.endpoint".to_owned(), socket.clone())));
     load(&Sources { file, env: env.collect(), overrides }).map_err(Failure::configuration)

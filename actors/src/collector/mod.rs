@@ -112,7 +112,8 @@ impl<C: Collect + Unpin> Handler<RunPass> for Collector<C> {
             return Box::pin(std::future::ready(Err(Busy(C::LOOP))));
         }
         let running = Running(Rc::clone(&self.running));
-        let (logic, tools, settings) = (Rc::clone(&self.logic), self.tools.clone(), Arc::clone(&self.settings));
+        let (logic, tools, settings) =
+            (Rc::clone(&self.logic), self.tools.clone(), Arc::clone(&self.settings));
         Box::pin(async move {
             let _running = running;
             let started_at = tools.clock.now();
@@ -124,7 +125,8 @@ impl<C: Collect + Unpin> Handler<RunPass> for Collector<C> {
                     pass.error(PassError::Deadline(deadline));
                 }
             }
-            let mode = if pass.mode() == Mode::Enforce && !pass.enforces() { Mode::Report } else { pass.mode() };
+            let mode =
+                if pass.mode() == Mode::Enforce && !pass.enforces() { Mode::Report } else { pass.mode() };
             let book = pass.book.into_inner();
             Ok(PassReport {
                 of: C::LOOP,

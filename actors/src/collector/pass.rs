@@ -142,7 +142,8 @@ impl Pass {
     /// Removals that have failed so far.
     #[must_use]
     pub fn failures(&self) -> usize {
-        let failed = |removal: &&Removal| matches!(removal.outcome, Outcome::Failed { .. } | Outcome::Refused { .. });
+        let failed =
+            |removal: &&Removal| matches!(removal.outcome, Outcome::Failed { .. } | Outcome::Refused { .. });
         self.book.borrow().removals.iter().filter(failed).count()
     }
 
@@ -204,7 +205,9 @@ impl Pass {
             Ok((outcome, bytes)) => self.done(target, outcome, bytes),
             Err(error) => match error.class {
                 // Gone, or going by another hand.
-                ErrorClass::NotFound | ErrorClass::AlreadyRemoving => self.done(target, Outcome::AlreadyGone, 0),
+                ErrorClass::NotFound | ErrorClass::AlreadyRemoving => {
+                    self.done(target, Outcome::AlreadyGone, 0)
+                }
                 ErrorClass::Unavailable | ErrorClass::NoSocket => {
                     if !self.away.replace(true) {
                         self.error(error.clone());

@@ -163,7 +163,9 @@ pub enum PassError {
     #[error("{0}")]
     Disk(FsProblem),
     /// The pass took longer than it may.
-    #[error("the pass was given up after its deadline of {0:?}; what was begun ends by itself, the rest is for the next pass")]
+    #[error(
+        "the pass was given up after its deadline of {0:?}; what was begun ends by itself, the rest is for the next pass"
+    )]
     Deadline(Duration),
     /// Everything that may go is gone, and it is not enough.
     #[error("{0}")]

@@ -107,7 +107,9 @@ mod tests {
 
     #[test]
     fn of_a_living_pod_the_log_of_the_highest_attempt_stays() {
-        let three = || vec![container("a", "u", "web", 0), container("b", "u", "web", 1), container("c", "u", "db", 0)];
+        let three = || {
+            vec![container("a", "u", "web", 0), container("b", "u", "web", 1), container("c", "u", "db", 0)]
+        };
         for state in [PodState::Active, PodState::Unknown, PodState::Terminated] {
             assert_eq!(may_go(state, three()), [true, false, false], "{state:?}");
         }
@@ -118,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_log_that_another_may_be_writing_stays_until_that_one_is_gone() {
-        let twins = vec![container("a", "u", "web", 0), container("b", "u", "web", 0), container("c", "u", "web", 1)];
+        let twins =
+            vec![container("a", "u", "web", 0), container("b", "u", "web", 0), container("c", "u", "web", 1)];
         assert_eq!(may_go(PodState::Active, twins), [false, true, false]);
     }
 }

@@ -77,7 +77,10 @@ impl Collect for ContainerGc {
         let links = link_names(tools, pass).await;
         let keeper = LogKeeper::new(&observation, &pods);
         let parallel = pass.settings.container_gc.parallel_removals.into();
-        pass.act(targets, parallel, async |target| self.remove(tools, pass, target.object, &keeper, &links).await).await;
+        pass.act(targets, parallel, async |target| {
+            self.remove(tools, pass, target.object, &keeper, &links).await
+        })
+        .await;
     }
 }
 
@@ -106,8 +109,10 @@ impl ContainerGc {
                 (settings.log_gc.pod_logs_root.clone(), settings.log_gc.legacy_container_logs_root.clone());
             let names = links.get(&container.id).cloned().unwrap_or_default();
             let log_path = facts.log_path;
-            let removed =
-                tools.files.run(move || crate::files::logs::remove(&pods_root, &links_root, &log_path, &names)).await;
+            let removed = tools
+                .files
+                .run(move || crate::files::logs::remove(&pods_root, &links_root, &log_path, &names))
+                .await;
             let step = "removing the log of a container";
             match removed {
                 Ok(Ok(removed)) => bytes = removed.bytes,

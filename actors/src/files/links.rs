@@ -100,7 +100,11 @@ mod tests {
     fn a_whole_id_is_read_from_the_end_of_the_name() {
         let id = "a1".repeat(32);
         assert_eq!(container_id(&format!("web-0_default_app-{id}.log")), Some(id.as_str()));
-        assert_eq!(container_id(&format!("app-{}.log", &id[1..])), None, "a runtime would take it for a prefix");
+        assert_eq!(
+            container_id(&format!("app-{}.log", &id[1..])),
+            None,
+            "a runtime would take it for a prefix"
+        );
         assert_eq!(container_id(&format!("app_{id}.log")), None);
         assert_eq!(container_id(&format!("app-{id}.log.1")), None);
     }
@@ -118,10 +122,15 @@ mod tests {
         fs::write(at("file.log"), "x").unwrap();
         let seen: Vec<(String, bool)> =
             scan(folder.path()).unwrap().into_iter().map(|link| (link.name, link.dangling)).collect();
-        let expected =
-            [("dangling.log", true), ("good.log", false), ("relative-good.log", false), ("relative.log", true)];
+        let expected = [
+            ("dangling.log", true),
+            ("good.log", false),
+            ("relative-good.log", false),
+            ("relative.log", true),
+        ];
         assert_eq!(seen, expected.map(|(name, dangling)| (name.to_owned(), dangling)));
-        for name in ["dangling.log", "good.log", "relative.log", "relative-good.log", "file.log", "gone.log"] {
+        for name in ["dangling.log", "good.log", "relative.log", "relative-good.log", "file.log", "gone.log"]
+        {
             let removed = remove_dangling(folder.path(), name).unwrap();
             assert_eq!(removed, matches!(name, "dangling.log" | "relative.log"), "{name}");
         }

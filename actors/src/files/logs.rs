@@ -76,7 +76,9 @@ mod tests {
             let web = folder.path().join("pods/a_b_c/web");
             fs::create_dir_all(&web).unwrap();
             fs::create_dir(folder.path().join("containers")).unwrap();
-            for name in ["0.log", "0.log.20260101-000000", "0.log.20260101-000000.gz", "10.log", "1.log", "0.logger"] {
+            for name in
+                ["0.log", "0.log.20260101-000000", "0.log.20260101-000000.gz", "10.log", "1.log", "0.logger"]
+            {
                 fs::write(web.join(name), name).unwrap();
             }
             Self { log: web.join("0.log"), folder }

@@ -20,7 +20,9 @@ pub enum FileError {
     #[error("{0} is nested too deeply")]
     TooDeep(PathBuf),
     /// The kernel cannot confine a path to a directory.
-    #[error("the kernel does not know openat2 (Linux 5.6 and later do), so nothing can be removed safely: {0}")]
+    #[error(
+        "the kernel does not know openat2 (Linux 5.6 and later do), so nothing can be removed safely: {0}"
+    )]
     NoConfinement(io::Error),
     /// What the operating system says.
     #[error("{path}: {error}", path = .0.display(), error = .1)]

@@ -64,7 +64,9 @@ mod tests {
     fn directories_are_listed_with_their_newest_change() {
         let folder = tempfile::tempdir().unwrap();
         let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let set = |name: &str, seconds| File::open(folder.path().join(name)).unwrap().set_modified(at(seconds)).unwrap();
+        let set = |name: &str, seconds| {
+            File::open(folder.path().join(name)).unwrap().set_modified(at(seconds)).unwrap()
+        };
         fs::create_dir_all(folder.path().join("b/web")).unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
         fs::write(folder.path().join("file"), "x").unwrap();

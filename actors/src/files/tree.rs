@@ -105,7 +105,8 @@ pub(super) fn unlink(directory: BorrowedFd<'_>, name: &CStr, place: &Path) -> Re
         Err(error) => return Err(FileError::io(place, error)),
     }
     // Blocks are counted in units of 512 bytes; those of a file with another name are not free yet.
-    let bytes = if stat.st_nlink > 1 { 0 } else { u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) };
+    let bytes =
+        if stat.st_nlink > 1 { 0 } else { u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) };
     Ok(Removed { entries: 1, bytes })
 }
 
@@ -169,7 +170,11 @@ mod tests {
         assert_eq!(removed.entries, 4);
         assert!(removed.bytes >= 100_000);
         assert!(fs::read_dir(root.path()).unwrap().next().is_none());
-        assert_eq!(remove(&root, "a_b_c").unwrap(), None, "a second time there is nothing, which is no error");
+        assert_eq!(
+            remove(&root, "a_b_c").unwrap(),
+            None,
+            "a second time there is nothing, which is no error"
+        );
     }
 
     #[test]
@@ -222,7 +227,9 @@ mod tests {
     #[test]
     fn a_mount_point_inside_saves_the_whole_directory() {
         if !rustix::process::geteuid().is_root() {
-            return crate::test_note("SKIPPED a_mount_point_inside_saves_the_whole_directory: needs root to mount");
+            return crate::test_note(
+                "SKIPPED a_mount_point_inside_saves_the_whole_directory: needs root to mount",
+            );
         }
         let (folder, root) = root();
         let data = folder.path().join("data");
@@ -235,7 +242,8 @@ mod tests {
         fs::write(dir.join("0.log"), "x").unwrap();
         // Bind mounts of the same file system: the device number alone would not give them away.
         for (from, to) in [(data.clone(), volume), (data.join("precious"), file)] {
-            let mounted = std::process::Command::new("mount").arg("--bind").arg(&from).arg(&to).status().unwrap();
+            let mounted =
+                std::process::Command::new("mount").arg("--bind").arg(&from).arg(&to).status().unwrap();
             assert!(mounted.success());
             assert!(matches!(remove(&root, "a_b_c"), Err(FileError::MountPoint(_))), "{}", to.display());
             assert!(dir.join("0.log").exists(), "nothing else is touched either");

@@ -43,7 +43,10 @@ impl Workers {
     ///
     /// # Errors
     /// [`WorkerGone`] if the work panicked.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkerGone> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WorkerGone> {
         let (tell, told) = oneshot::channel();
         let job: Job = Box::new(move || {
             // Nobody waits any more: the work is done all the same.

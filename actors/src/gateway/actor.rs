@@ -97,7 +97,8 @@ impl GatewayActor {
     ) -> ResponseFuture<CriResult<Arc<Vec<T>>>> {
         if freshness == Freshness::Shared {
             // One that has its answer already is no longer in flight.
-            let joined = pending(self).as_ref().and_then(WeakShared::upgrade).filter(|list| list.peek().is_none());
+            let joined =
+                pending(self).as_ref().and_then(WeakShared::upgrade).filter(|list| list.peek().is_none());
             if let Some(joined) = joined {
                 return Box::pin(joined);
             }
@@ -162,10 +163,19 @@ impl Handler<ListAll<Container>> for GatewayActor {
     type Result = ResponseFuture<CriResult<Arc<Vec<Container>>>>;
 
     fn handle(&mut self, message: ListAll<Container>, _ctx: &mut Context<Self>) -> Self::Result {
-        self.list("ListContainers", message.freshness, |this| &mut this.containers, async |mut clients| {
-            let answer = clients.runtime.list_containers(cri::ListContainersRequest::default()).await?.into_inner();
-            Ok(answer.containers.into_iter().map(convert::container).collect())
-        })
+        self.list(
+            "ListContainers",
+            message.freshness,
+            |this| &mut this.containers,
+            async |mut clients| {
+                let answer = clients
+                    .runtime
+                    .list_containers(cri::ListContainersRequest::default())
+                    .await?
+                    .into_inner();
+                Ok(answer.containers.into_iter().map(convert::container).collect())
+            },
+        )
     }
 }
 
@@ -173,10 +183,19 @@ impl Handler<ListAll<Sandbox>> for GatewayActor {
     type Result = ResponseFuture<CriResult<Arc<Vec<Sandbox>>>>;
 
     fn handle(&mut self, message: ListAll<Sandbox>, _ctx: &mut Context<Self>) -> Self::Result {
-        self.list("ListPodSandbox", message.freshness, |this| &mut this.sandboxes, async |mut clients| {
-            let answer = clients.runtime.list_pod_sandbox(cri::ListPodSandboxRequest::default()).await?.into_inner();
-            Ok(answer.items.into_iter().map(convert::sandbox).collect())
-        })
+        self.list(
+            "ListPodSandbox",
+            message.freshness,
+            |this| &mut this.sandboxes,
+            async |mut clients| {
+                let answer = clients
+                    .runtime
+                    .list_pod_sandbox(cri::ListPodSandboxRequest::default())
+                    .await?
+                    .into_inner();
+                Ok(answer.items.into_iter().map(convert::sandbox).collect())
+            },
+        )
     }
 }
 
@@ -184,10 +203,15 @@ impl Handler<ListAll<Image>> for GatewayActor {
     type Result = ResponseFuture<CriResult<Arc<Vec<Image>>>>;
 
     fn handle(&mut self, message: ListAll<Image>, _ctx: &mut Context<Self>) -> Self::Result {
-        self.list("ListImages", message.freshness, |this| &mut this.images, async |mut clients| {
-            let answer = clients.images.list_images(cri::ListImagesRequest {}).await?.into_inner();
-            Ok(answer.images.into_iter().map(convert::image).collect())
-        })
+        self.list(
+            "ListImages",
+            message.freshness,
+            |this| &mut this.images,
+            async |mut clients| {
+                let answer = clients.images.list_images(cri::ListImagesRequest {}).await?.into_inner();
+                Ok(answer.images.into_iter().map(convert::image).collect())
+            },
+        )
     }
 }
 

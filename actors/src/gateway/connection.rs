@@ -35,7 +35,8 @@ impl Clients {
     /// A path that cannot be written as an endpoint.
     pub fn lazy(sockets: &Sockets, max_message_size: usize) -> Result<Self, tonic::transport::Error> {
         let runtime = channel(&sockets.runtime)?;
-        let images = if sockets.images == sockets.runtime { runtime.clone() } else { channel(&sockets.images)? };
+        let images =
+            if sockets.images == sockets.runtime { runtime.clone() } else { channel(&sockets.images)? };
         Ok(Self {
             runtime: RuntimeServiceClient::new(runtime).max_decoding_message_size(max_message_size),
             images: ImageServiceClient::new(images).max_decoding_message_size(max_message_size),

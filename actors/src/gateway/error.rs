@@ -110,7 +110,9 @@ fn classify(status: &Status) -> ErrorClass {
     if let Some(io) = innermost_io(status) {
         use std::io::ErrorKind as Kind;
         return match io.kind() {
-            Kind::NotFound | Kind::PermissionDenied | Kind::NotADirectory | Kind::InvalidInput => ErrorClass::NoSocket,
+            Kind::NotFound | Kind::PermissionDenied | Kind::NotADirectory | Kind::InvalidInput => {
+                ErrorClass::NoSocket
+            }
             _ => ErrorClass::Unavailable,
         };
     }

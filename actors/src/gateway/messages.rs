@@ -98,4 +98,3 @@ pub struct FsPlaces {
     /// Those of writable layers; the same as those of images where the runtime names none.
     pub containers: Vec<String>,
 }
-

@@ -44,7 +44,10 @@ impl Gateway {
     /// # Errors
     /// What the runtime answered, sorted; nothing is tried twice.
     pub async fn call<C: CriCall>(&self, call: C) -> CriResult<C::Answer> {
-        self.address.send(messages::Call(call)).await.unwrap_or_else(|_| Err(CriError::gateway_gone(C::METHOD)))
+        self.address
+            .send(messages::Call(call))
+            .await
+            .unwrap_or_else(|_| Err(CriError::gateway_gone(C::METHOD)))
     }
 
     /// All objects of one kind.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use actix::{Context, Handler, Message, ResponseFuture};
 use cri_gc_config::Settings;
-use cri_gc_policy::images::{Missing, reference_of, used_by};
+use cri_gc_policy::images::{Missing, reference_of, space, used_by};
 use cri_gc_policy::{Container, Image, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reason};
 use jiff::Timestamp;
 
@@ -126,6 +126,10 @@ impl ImageGc {
         let policy = pass.settings.policy();
         let parallel = pass.settings.image_gc.parallel_removals.into();
         let available_before = available(&observation);
+        // What is at its high threshold now is freed to the low one, even when that is crossed in between.
+        for fs in &mut observation.filesystems {
+            fs.reclaiming = space::reclaiming(fs, &policy.images);
+        }
         let mut plan = decide(&observation, &policy);
         plan.problems.iter().for_each(|problem| pass.error(PassError::Disk(problem.clone())));
         let whole = Plan { images: plan.clone(), ..Plan::default() };
@@ -133,7 +137,9 @@ impl ImageGc {
         pass.kept(Kind::Image, PlanReport::new(&whole, &observation, &policy).images.section.keep);
         if !pass.enforces() {
             let all = plan.section.remove.len();
-            return pass.act(targets(&observation, &plan, all), parallel, async |_| Ok((Outcome::WouldRemove, 0))).await;
+            return pass
+                .act(targets(&observation, &plan, all), parallel, async |_| Ok((Outcome::WouldRemove, 0)))
+                .await;
         }
         while !plan.section.remove.is_empty() {
             let batch = targets(&observation, &plan, batch(&observation, &plan));
@@ -174,12 +180,13 @@ impl ImageGc {
             let (filesystems, problems) = observe::measure(tools, places).await;
             let lost = !problems.is_empty();
             problems.into_iter().for_each(|problem| pass.error(problem));
-            observation.filesystems = filesystems;
+            let begun = std::mem::replace(&mut observation.filesystems, filesystems);
+            for fs in &mut observation.filesystems {
+                let same = begun.iter().find(|before| before.mountpoint == fs.mountpoint);
+                fs.reclaiming = same.map(|before| before.reclaiming).unwrap_or_default();
+            }
             observation.taken_at = tools.clock.now();
-            let (missing, _) = cri_gc_policy::images::space::missing(
-                &observation.filesystems,
-                &pass.settings.policy().images,
-            );
+            let (missing, _) = space::missing(&observation.filesystems, &pass.settings.policy().images);
             let came_back = available(observation).saturating_sub(before) >= promised;
             let met = missing == Missing { bytes: 0, inodes: 0, ..missing };
             if lost || met || came_back || tokio::time::Instant::now() >= deadline {
@@ -202,7 +209,8 @@ fn available(observation: &Observation) -> u64 {
 /// How many go before the next measurement: all that go for their age, else one, or as many as together promise at most a
 /// quarter of what is missing.
 fn batch(observation: &Observation, plan: &ImagePlan) -> usize {
-    let aged = plan.section.remove.iter().take_while(|decision| decision.reason == Reason::UnusedTooLong).count();
+    let aged =
+        plan.section.remove.iter().take_while(|decision| decision.reason == Reason::UnusedTooLong).count();
     if aged > 0 {
         return aged;
     }
@@ -262,8 +270,10 @@ mod tests {
             first_detected: None,
             last_used: None,
         };
-        let observation =
-            Observation { images: sizes.iter().map(image).collect(), ..Observation::empty(Timestamp::UNIX_EPOCH) };
+        let observation = Observation {
+            images: sizes.iter().map(image).collect(),
+            ..Observation::empty(Timestamp::UNIX_EPOCH)
+        };
         let remove = (0..sizes.len()).map(|index| Decision::new(index, reason)).collect();
         let plan = ImagePlan {
             section: Section { remove, keep: Vec::new() },

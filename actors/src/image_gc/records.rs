@@ -39,7 +39,8 @@ impl Records {
     /// longer there go.
     pub fn observe(&mut self, images: &mut [Image], containers: &[Container], now: Timestamp) {
         let used_now = used_by(images, containers.iter().map(reference_of));
-        let mut last_used: HashMap<usize, Timestamp> = used_now.into_iter().map(|index| (index, now)).collect();
+        let mut last_used: HashMap<usize, Timestamp> =
+            used_now.into_iter().map(|index| (index, now)).collect();
         for (reference, at) in self.uses.drain(..) {
             for index in used_by(images, [reference.as_str()]) {
                 let latest = last_used.entry(index).or_insert(at);
@@ -104,7 +105,9 @@ mod tests {
         let mut images: Vec<Image> = ids.iter().map(|id| image(id)).collect();
         let containers: Vec<Container> = used.iter().map(|id| container(id)).collect();
         records.observe(&mut images, &containers, at(now));
-        let seconds = |image: &Image| (image.first_detected.unwrap().as_second(), image.last_used.map(|t| t.as_second()));
+        let seconds = |image: &Image| {
+            (image.first_detected.unwrap().as_second(), image.last_used.map(|t| t.as_second()))
+        };
         images.iter().map(seconds).collect()
     }
 

@@ -14,12 +14,17 @@ use crate::gateway::calls::ContainerStatus;
 
 impl LogReaper {
     /// Looks for links that point to nothing and remembers them. Those that did so at the look before come marked.
-    pub(super) async fn look(&self, tools: &Tools, settings: &Settings) -> Result<Vec<(String, bool)>, PassError> {
+    pub(super) async fn look(
+        &self,
+        tools: &Tools,
+        settings: &Settings,
+    ) -> Result<Vec<(String, bool)>, PassError> {
         let root = settings.log_gc.legacy_container_logs_root.clone();
         let found = tools.files.run(move || links::scan(&root)).await?;
-        let found =
-            found.map_err(|error| PassError::File { step: "looking for log links", error: error.to_string() })?;
-        let now: HashSet<String> = found.into_iter().filter(|link| link.dangling).map(|link| link.name).collect();
+        let found = found
+            .map_err(|error| PassError::File { step: "looking for log links", error: error.to_string() })?;
+        let now: HashSet<String> =
+            found.into_iter().filter(|link| link.dangling).map(|link| link.name).collect();
         let before = self.dangling.replace(now.clone());
         let mut marked: Vec<(String, bool)> = now
             .into_iter()
@@ -56,7 +61,13 @@ impl LogReaper {
         let targets: Vec<Target<()>> = removals
             .filter_map(|decision| {
                 let name = name(decision.index)?;
-                Some(Target { kind: Kind::LogLink, id: name.clone(), name, reason: decision.reason, object: () })
+                Some(Target {
+                    kind: Kind::LogLink,
+                    id: name.clone(),
+                    name,
+                    reason: decision.reason,
+                    object: (),
+                })
             })
             .collect();
         pass.planned(targets.len());

@@ -97,7 +97,10 @@ impl Absence {
         if stale {
             notes.push(format!("the last good list of pods counts as of {}, which is too old", last.at));
             self.proofs.void_all();
-            return Judgement { pods: Pods { synced: false, pods: judged, absent: PodState::Unknown }, notes };
+            return Judgement {
+                pods: Pods { synced: false, pods: judged, absent: PodState::Unknown },
+                notes,
+            };
         }
 
         let mut newly = Vec::new();
@@ -115,7 +118,8 @@ impl Absence {
                 newly.push(uid);
             }
         }
-        let share = newly.len().saturating_mul(100) > pods.len().saturating_mul(rules.max_newly_deleted_percent.into());
+        let share = newly.len().saturating_mul(100)
+            > pods.len().saturating_mul(rules.max_newly_deleted_percent.into());
         if newly.len() >= BRAKE_FROM && share && !rules.confirmed {
             notes.push(format!(
                 "{} of {} pods would count as deleted all at once, more than pods.max_newly_deleted_percent = {} allows: \
@@ -209,7 +213,11 @@ mod tests {
 
     #[test]
     fn everything_of_it_must_be_older_than_the_first_sync() {
-        assert_eq!(state(&mut proved(), evidence("c", 100), 103), PodState::Unknown, "created at the first sync");
+        assert_eq!(
+            state(&mut proved(), evidence("c", 100), 103),
+            PodState::Unknown,
+            "created at the first sync"
+        );
         assert_eq!(state(&mut proved(), evidence("new", 0), 103), PodState::Unknown, "not listed before it");
         let undated = Evidence { undated: true, ..evidence("c", 0) };
         assert_eq!(state(&mut proved(), undated, 103), PodState::Unknown);

@@ -45,7 +45,9 @@ impl Listing {
             Err(error) if text.trim_start().starts_with(['{', '[']) => {
                 return Err(ListingError::Syntax(error.to_string()));
             }
-            Err(_) => serde_saphyr::from_str(text).map_err(|error| ListingError::Syntax(error.to_string()))?,
+            Err(_) => {
+                serde_saphyr::from_str(text).map_err(|error| ListingError::Syntax(error.to_string()))?
+            }
         };
         let shape = |error: serde_json::Error| ListingError::Shape(error.to_string());
         match document {
@@ -79,7 +81,9 @@ impl Listing {
             let images = pod.spec.images();
             // A mirror pod bears another UID than the sandbox of its static pod; its annotations name that one.
             for (key, uid) in pod.metadata.annotations.unwrap_or_default() {
-                if matches!(key.as_str(), "kubernetes.io/config.hash" | "kubernetes.io/config.mirror") && !uid.is_empty() {
+                if matches!(key.as_str(), "kubernetes.io/config.hash" | "kubernetes.io/config.mirror")
+                    && !uid.is_empty()
+                {
                     listing.add(uid, state, images.clone(), number)?;
                 }
             }
@@ -88,7 +92,13 @@ impl Listing {
         Ok(listing)
     }
 
-    fn add(&mut self, uid: String, state: PodState, images: Vec<String>, number: usize) -> Result<(), ListingError> {
+    fn add(
+        &mut self,
+        uid: String,
+        state: PodState,
+        images: Vec<String>,
+        number: usize,
+    ) -> Result<(), ListingError> {
         if uid.is_empty() {
             return Err(ListingError::NoUid(number));
         }
@@ -205,7 +215,12 @@ mod tests {
     #[test]
     fn the_plain_form_is_read_as_json_and_as_yaml() {
         let expected = vec![("a".to_owned(), PodState::Active), ("b".to_owned(), PodState::Evicted)];
-        assert_eq!(states(r#"[{"uid":"a","state":"active"},{"uid":"b","state":"evicted"},{"uid":"c","state":"deleted"}]"#), expected);
+        assert_eq!(
+            states(
+                r#"[{"uid":"a","state":"active"},{"uid":"b","state":"evicted"},{"uid":"c","state":"deleted"}]"#
+            ),
+            expected
+        );
         assert_eq!(states("- uid: a\n  state: active\n- {uid: b, state: evicted}\n"), expected);
         assert_eq!(states("[]"), []);
     }

@@ -97,7 +97,9 @@ pub enum SyncError {
     #[error("the runtime could not be asked for what there is: {0}")]
     Runtime(#[from] CriError),
     /// This program cannot read such a source (yet).
-    #[error("pods.source = \"{0}\" is not available in this version; use \"runtime\" (no kubelet) or \"file\"")]
+    #[error(
+        "pods.source = \"{0}\" is not available in this version; use \"runtime\" (no kubelet) or \"file\""
+    )]
     NotAvailable(&'static str),
     /// A worker thread or the provider itself failed.
     #[error("the pod-state provider failed; see the log")]
@@ -120,7 +122,11 @@ impl PodStates {
         clock: Clock,
         configuration: Configure,
     ) -> Self {
-        Self { address: Provider::start_in_arbiter(on, move |_| Provider::new(gateway, files, clock, configuration)) }
+        Self {
+            address: Provider::start_in_arbiter(on, move |_| {
+                Provider::new(gateway, files, clock, configuration)
+            }),
+        }
     }
 
     /// The states of the pods of which something was seen. If the provider cannot answer, nothing is known.

@@ -140,7 +140,11 @@ impl Tools {
             let listed: HashSet<&str> = seen.containers.iter().map(|c| c.id.as_str()).collect();
             memory.finished.retain(|id, _| listed.contains(id.as_str()));
             let wanted = memory.runtime.wanted(&evidence, settings.runtime_grace, now);
-            wanted.into_iter().filter(|id| !memory.finished.contains_key(*id)).map(ToOwned::to_owned).collect()
+            wanted
+                .into_iter()
+                .filter(|id| !memory.finished.contains_key(*id))
+                .map(ToOwned::to_owned)
+                .collect()
         };
         let told: Vec<(String, Option<Timestamp>)> = futures_util::stream::iter(wanted)
             .map(|id| async move {
@@ -170,14 +174,21 @@ impl Tools {
     /// Why a kubelet is taken to be on this node, if it is.
     async fn kubelet_at(&self, directory: PathBuf) -> Option<String> {
         let shown = directory.display().to_string();
-        let found = self.files.run(move || std::fs::read_dir(&directory).map(|mut entries| entries.next().is_some())).await;
+        let found = self
+            .files
+            .run(move || std::fs::read_dir(&directory).map(|mut entries| entries.next().is_some()))
+            .await;
         let why = match found {
             Ok(Ok(false)) => return None,
-            Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Err(error))
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
                 return None;
             }
             Ok(Ok(true)) => format!("{shown} is not empty, so a kubelet manages the pods of this node"),
-            Ok(Err(error)) => format!("{shown} cannot be read ({error}), so a kubelet may manage the pods of this node"),
+            Ok(Err(error)) => {
+                format!("{shown} cannot be read ({error}), so a kubelet may manage the pods of this node")
+            }
             Err(gone) => format!("{shown} could not be looked at: {gone}"),
         };
         Some(format!(
@@ -186,7 +197,12 @@ impl Tools {
         ))
     }
 
-    async fn judge_by_file(&self, seen: &Seen, configuration: &Configure, memory: &RefCell<Memory>) -> Verdict {
+    async fn judge_by_file(
+        &self,
+        seen: &Seen,
+        configuration: &Configure,
+        memory: &RefCell<Memory>,
+    ) -> Verdict {
         let settings = &configuration.settings.pods;
         let evidence = by_pod(seen);
         let absent: Vec<String> =
@@ -229,7 +245,8 @@ impl Tools {
         }
         let listing = Listing::parse(&text).map_err(|error| SyncError::Listing { path: shown, error })?;
         check_against_ready(&listing, &sandboxes)?;
-        let objects = sandboxes.iter().map(|s| s.id.clone()).chain(containers.iter().map(|c| c.id.clone())).collect();
+        let objects =
+            sandboxes.iter().map(|s| s.id.clone()).chain(containers.iter().map(|c| c.id.clone())).collect();
         Ok(Sync { at: at.min(now), listing, objects })
     }
 }

@@ -41,7 +41,8 @@ impl RuntimeSource {
     ) -> Vec<&'a str> {
         let nothing = FinishTimes::new();
         let open = pods.iter().filter(|(uid, evidence)| {
-            !self.proofs.hold(uid, evidence) && self.idle_since(uid, evidence, &nothing).is_some_and(|t| past(t, grace, now))
+            !self.proofs.hold(uid, evidence)
+                && self.idle_since(uid, evidence, &nothing).is_some_and(|t| past(t, grace, now))
         });
         open.flat_map(|(_, evidence)| evidence.exited.iter().copied()).collect()
     }
@@ -102,7 +103,12 @@ mod tests {
         Timestamp::from_second(1_000_000 + second).unwrap()
     }
 
-    fn state(source: &mut RuntimeSource, evidence: Evidence<'_>, finished: &[(&str, i64)], now: i64) -> PodState {
+    fn state(
+        source: &mut RuntimeSource,
+        evidence: Evidence<'_>,
+        finished: &[(&str, i64)],
+        now: i64,
+    ) -> PodState {
         let pods = HashMap::from([("u", evidence)]);
         let finished = finished.iter().map(|(id, t)| ((*id).to_owned(), Some(at(*t)))).collect();
         source.sight(&pods, at(now));
@@ -110,7 +116,12 @@ mod tests {
     }
 
     fn pod(created: i64) -> Evidence<'static> {
-        Evidence { objects: vec!["c", "s"], exited: vec!["c"], newest: Some(at(created)), ..Evidence::default() }
+        Evidence {
+            objects: vec!["c", "s"],
+            exited: vec!["c"],
+            newest: Some(at(created)),
+            ..Evidence::default()
+        }
     }
 
     #[test]
@@ -164,7 +175,11 @@ mod tests {
         let source = &mut RuntimeSource::default();
         assert_eq!(state(source, pod(0), &[("c", 10)], 2000), PodState::Deleted);
         let only_logs = Evidence { logs_changed: Some(at(2001)), ..Evidence::default() };
-        assert_eq!(state(source, only_logs.clone(), &[], 2002), PodState::Deleted, "we removed its log just now");
+        assert_eq!(
+            state(source, only_logs.clone(), &[], 2002),
+            PodState::Deleted,
+            "we removed its log just now"
+        );
         let new = Evidence { objects: vec!["new"], newest: Some(at(2003)), ..Evidence::default() };
         assert_eq!(state(source, new, &[], 2004), PodState::Unknown);
         assert_eq!(state(source, only_logs, &[], 2005), PodState::Unknown, "the new object voided the proof");

@@ -29,9 +29,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
             return Err(no_unit(digits));
         }
         let duration = humantime::parse_duration(piece).map_err(|e| explain(&e))?;
-        total = total
-            .checked_add(duration)
-            .ok_or_else(|| explain(&humantime::DurationError::NumberOverflow))?;
+        total =
+            total.checked_add(duration).ok_or_else(|| explain(&humantime::DurationError::NumberOverflow))?;
     }
     Ok(total)
 }

@@ -44,10 +44,7 @@ impl Endpoint {
     /// Where containerd listens on nearly every node.
     pub(crate) fn containerd() -> Self {
         let path = "/run/containerd/containerd.sock";
-        Self {
-            text: format!("unix://{path}"),
-            path: path.into(),
-        }
+        Self { text: format!("unix://{path}"), path: path.into() }
     }
 
     /// The path of the socket: absolute, at most 107 bytes.
@@ -95,10 +92,7 @@ impl FromStr for Endpoint {
             _ => text,
         };
         check_socket_path(path)?;
-        Ok(Self {
-            text: text.to_owned(),
-            path: path.into(),
-        })
+        Ok(Self { text: text.to_owned(), path: path.into() })
     }
 }
 
@@ -137,26 +131,11 @@ mod tests {
     fn every_other_form_is_refused_with_its_reason() {
         let refused = |text: &str| text.parse::<Endpoint>().unwrap_err();
         assert_eq!(refused(""), EndpointError::Empty);
-        assert_eq!(
-            refused("tcp://127.0.0.1:1234"),
-            EndpointError::Scheme("tcp".to_owned())
-        );
-        assert_eq!(
-            refused("npipe:////./pipe/x"),
-            EndpointError::Scheme("npipe".to_owned())
-        );
-        assert_eq!(
-            refused("run/x.sock"),
-            EndpointError::Relative("run/x.sock".to_owned())
-        );
-        assert_eq!(
-            refused("unix://run/x.sock"),
-            EndpointError::Relative("run/x.sock".to_owned())
-        );
-        assert_eq!(
-            refused("unix:/run/x.sock"),
-            EndpointError::Relative("unix:/run/x.sock".to_owned())
-        );
+        assert_eq!(refused("tcp://127.0.0.1:1234"), EndpointError::Scheme("tcp".to_owned()));
+        assert_eq!(refused("npipe:////./pipe/x"), EndpointError::Scheme("npipe".to_owned()));
+        assert_eq!(refused("run/x.sock"), EndpointError::Relative("run/x.sock".to_owned()));
+        assert_eq!(refused("unix://run/x.sock"), EndpointError::Relative("run/x.sock".to_owned()));
+        assert_eq!(refused("unix:/run/x.sock"), EndpointError::Relative("unix:/run/x.sock".to_owned()));
         assert_eq!(refused("unix:///"), EndpointError::NoFile("/".to_owned()));
         assert_eq!(refused("unix://"), EndpointError::Empty);
         assert_eq!(refused("/run/\0x"), EndpointError::ZeroByte);

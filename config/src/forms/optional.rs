@@ -35,8 +35,7 @@ impl Text for std::path::PathBuf {
 
 impl Text for super::endpoint::Endpoint {
     fn read(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|e: super::endpoint::EndpointError| e.to_string())
+        text.parse().map_err(|e: super::endpoint::EndpointError| e.to_string())
     }
 
     fn write(&self) -> Cow<'_, str> {
@@ -50,9 +49,5 @@ pub(crate) fn serialize<T: Text, S: Serializer>(value: &Option<T>, to: S) -> Res
 
 pub(crate) fn deserialize<'de, T: Text, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(from)?;
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        T::read(&text).map(Some).map_err(de::Error::custom)
-    }
+    if text.is_empty() { Ok(None) } else { T::read(&text).map(Some).map_err(de::Error::custom) }
 }

@@ -8,10 +8,7 @@ pub(crate) fn serialize<S: Serializer>(patterns: &[Pattern], to: S) -> Result<S:
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pattern>, D::Error> {
-    Ok(Vec::<Element>::deserialize(from)?
-        .into_iter()
-        .map(|Element(pattern)| pattern)
-        .collect())
+    Ok(Vec::<Element>::deserialize(from)?.into_iter().map(|Element(pattern)| pattern).collect())
 }
 
 /// One pattern; a type of its own, so that an error bears the place in the list.
@@ -19,9 +16,6 @@ struct Element(Pattern);
 
 impl<'de> Deserialize<'de> for Element {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map(Element)
-            .map_err(de::Error::custom)
+        String::deserialize(from)?.parse().map(Element).map_err(de::Error::custom)
     }
 }

@@ -28,24 +28,14 @@ fn no_unit(number: &str) -> String {
 
 /// Writes `bytes` with the largest unit that needs no fraction, so that [`parse`] reads back the same value.
 pub(crate) fn format(bytes: u64) -> String {
-    let units = [
-        (bytesize::GIB, "GiB"),
-        (bytesize::MIB, "MiB"),
-        (bytesize::KIB, "KiB"),
-    ];
-    match units
-        .into_iter()
-        .find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit))
-    {
+    let units = [(bytesize::GIB, "GiB"), (bytesize::MIB, "MiB"), (bytesize::KIB, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", bytes / unit),
         None => format!("{bytes}B"),
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde asks for"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 pub(crate) fn serialize<S: Serializer>(bytes: &u64, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&format(*bytes))
 }
@@ -103,14 +93,8 @@ mod tests {
         assert_eq!(parse(""), Err("it is empty".to_owned()));
         assert_eq!(parse("-1MiB"), Err("a size can't be negative".to_owned()));
         assert_eq!(parse("1000"), Err("the number 1000 has no unit".to_owned()));
-        assert_eq!(
-            parse("NaNMiB"),
-            Err("`NaNMiB` is not a number with a unit".to_owned())
-        );
-        assert_eq!(
-            parse("64 pages"),
-            Err("`64 pages` is not a number with a unit".to_owned())
-        );
+        assert_eq!(parse("NaNMiB"), Err("`NaNMiB` is not a number with a unit".to_owned()));
+        assert_eq!(parse("64 pages"), Err("`64 pages` is not a number with a unit".to_owned()));
     }
 
     #[test]

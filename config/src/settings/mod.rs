@@ -93,9 +93,5 @@ impl From<Unmanaged> for cri_gc_policy::Unmanaged {
 
 /// A count in which a negative number is no limit.
 fn limit(count: i64) -> Option<usize> {
-    if count < 0 {
-        None
-    } else {
-        Some(usize::try_from(count).unwrap_or(usize::MAX))
-    }
+    if count < 0 { None } else { Some(usize::try_from(count).unwrap_or(usize::MAX)) }
 }

@@ -51,10 +51,7 @@ pub struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self {
-            socket: "/run/cri-gc/admin.sock".into(),
-            group: None,
-        }
+        Self { socket: "/run/cri-gc/admin.sock".into(), group: None }
     }
 }
 
@@ -81,10 +78,7 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self {
-            dir: "/var/lib/cri-gc".into(),
-            history_max_events: 10_000,
-        }
+        Self { dir: "/var/lib/cri-gc".into(), history_max_events: 10_000 }
     }
 }
 

@@ -34,11 +34,7 @@ fn every_key_of_the_settings_stands_in_the_default_file_and_in_the_table_of_keys
     let of_table: BTreeSet<String> = key_names().map(str::to_owned).collect();
     assert_eq!(of_default_file, of_settings);
     assert_eq!(of_table, of_settings);
-    assert_eq!(
-        key_names().count(),
-        of_table.len(),
-        "a key stands in the table twice"
-    );
+    assert_eq!(key_names().count(), of_table.len(), "a key stands in the table twice");
 }
 
 #[test]
@@ -49,11 +45,7 @@ fn the_table_of_keys_and_the_default_file_have_one_order() {
             section = name.trim_end_matches(']').to_owned();
         }
         let (key, _) = line.split_once(" = ").filter(|_| !line.starts_with('#'))?;
-        Some(if section.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{section}.{key}")
-        })
+        Some(if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") })
     });
     assert_eq!(in_file.collect::<Vec<_>>(), key_names().collect::<Vec<_>>());
 }
@@ -84,10 +76,7 @@ fn the_defaults_are_fit_for_use_and_follow_the_contract() {
     let settings = load(&Sources::default()).unwrap().settings;
     assert_eq!(settings, Settings::default());
     assert_eq!(settings.problems(), []);
-    assert_eq!(
-        settings.runtime.endpoint.path(),
-        Path::new("/run/containerd/containerd.sock")
-    );
+    assert_eq!(settings.runtime.endpoint.path(), Path::new("/run/containerd/containerd.sock"));
     assert_eq!(settings.runtime.max_message_size, 64 << 20);
     assert_eq!(settings.pods.source, PodSource::Runtime);
     assert_eq!(settings.pods.runtime_grace, Duration::from_secs(600));
@@ -96,10 +85,7 @@ fn the_defaults_are_fit_for_use_and_follow_the_contract() {
     assert_eq!(settings.supervision.stuck_backoff_max, Duration::from_secs(3600));
     assert_eq!(settings.admin.socket, Path::new("/run/cri-gc/admin.sock"));
     assert_eq!(settings.state.history_limit(), Some(10_000));
-    assert_eq!(
-        (settings.node_name, settings.metrics.listen, settings.pods.file),
-        (None, None, None)
-    );
+    assert_eq!((settings.node_name, settings.metrics.listen, settings.pods.file), (None, None, None));
 }
 
 #[test]
@@ -139,43 +125,22 @@ fn the_policy_follows_the_settings() {
     assert!(policy.containers.evict_terminated_pods);
     assert!(policy.sandboxes.evict_terminated_pods, "one setting is for both");
     assert_eq!(policy.sandboxes.min_age.as_secs(), 4);
-    assert_eq!(
-        (policy.images.bytes.high_percent, policy.images.bytes.low_percent),
-        (70, 60)
-    );
-    assert_eq!(
-        (
-            policy.images.inodes.high_percent,
-            policy.images.inodes.low_percent
-        ),
-        (50, 40)
-    );
-    assert_eq!(
-        (policy.images.min_age.as_secs(), policy.images.max_age.as_secs()),
-        (5, 6)
-    );
+    assert_eq!((policy.images.bytes.high_percent, policy.images.bytes.low_percent), (70, 60));
+    assert_eq!((policy.images.inodes.high_percent, policy.images.inodes.low_percent), (50, 40));
+    assert_eq!((policy.images.min_age.as_secs(), policy.images.max_age.as_secs()), (5, 6));
     assert_eq!(policy.images.protect, ["a/b:1".parse().unwrap()]);
 }
 
 fn example(name: &str) -> Settings {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("examples")
-        .join(name);
-    load(&Sources {
-        file: FileSource::Explicit(path),
-        ..Sources::default()
-    })
-    .unwrap()
-    .settings
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    load(&Sources { file: FileSource::Explicit(path), ..Sources::default() }).unwrap().settings
 }
 
 #[test]
 fn every_example_loads() {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let names: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let names: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     assert!(names.len() >= 3, "{names:?}");
     for name in names {
         assert_ne!(example(&name), Settings::default(), "{name} says nothing");
@@ -189,31 +154,16 @@ fn the_examples_do_what_they_say() {
     assert_eq!(ci.container_gc.unit_limit(), Some(0));
 
     let edge = example("edge-airgapped.toml").policy().images;
-    for image in [
-        "registry.internal.example/app/db:3",
-        "registry.k8s.io/pause:3.9",
-        "k8s.gcr.io/coredns:v1",
-    ] {
-        assert!(
-            edge.protect.iter().any(|p| p.matches("sha256:00", [image])),
-            "{image}"
-        );
+    for image in ["registry.internal.example/app/db:3", "registry.k8s.io/pause:3.9", "k8s.gcr.io/coredns:v1"]
+    {
+        assert!(edge.protect.iter().any(|p| p.matches("sha256:00", [image])), "{image}");
     }
-    assert!(
-        !edge
-            .protect
-            .iter()
-            .any(|p| p.matches("sha256:00", ["docker.io/library/busybox:1"]))
-    );
+    assert!(!edge.protect.iter().any(|p| p.matches("sha256:00", ["docker.io/library/busybox:1"])));
 
     let beside = example("beside-kubelet.toml");
     assert_eq!(beside.pods.source, PodSource::KubeApi);
     assert_eq!(beside.image_gc.mode, Mode::Enforce);
-    for mode in [
-        beside.container_gc.mode,
-        beside.sandbox_gc.mode,
-        beside.log_gc.mode,
-    ] {
+    for mode in [beside.container_gc.mode, beside.sandbox_gc.mode, beside.log_gc.mode] {
         assert_eq!(mode, Mode::Report);
     }
 }

@@ -23,11 +23,7 @@ fn every_form_of_value_can_be_given() {
     ])
     .unwrap()
     .settings;
-    assert_eq!(
-        settings.node_name.as_deref(),
-        Some("007"),
-        "a name of digits stays as it is"
-    );
+    assert_eq!(settings.node_name.as_deref(), Some("007"), "a name of digits stays as it is");
     assert_eq!(settings.runtime.endpoint.path(), Path::new("/run/crio/crio.sock"));
     assert_eq!(settings.runtime.max_message_size, 128 << 20);
     assert_eq!(settings.pods.source, PodSource::KubeApi);
@@ -44,17 +40,9 @@ fn every_form_of_value_can_be_given() {
 fn lists_are_separated_by_commas() {
     let protect = |text: &str| {
         let settings = load_env(&[("CRI_GC__IMAGE_GC__PROTECT", text)]).unwrap().settings;
-        settings
-            .image_gc
-            .protect
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
+        settings.image_gc.protect.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(
-        protect("a/b:1, registry.example/*,"),
-        ["a/b:1", "registry.example/*"]
-    );
+    assert_eq!(protect("a/b:1, registry.example/*,"), ["a/b:1", "registry.example/*"]);
     assert_eq!(protect("one"), ["one"]);
     assert!(protect("").is_empty());
 }
@@ -86,30 +74,20 @@ fn variables_that_are_not_ours_are_ignored() {
 #[test]
 fn an_unknown_variable_is_named_with_the_nearest_one() {
     let refused = problem(load_env(&[("CRI_GC__IMAGE_GC__HIGH_TRESHOLD_PERCENT", "90")]));
-    assert_eq!(
-        refused.origin,
-        Origin::Env("CRI_GC__IMAGE_GC__HIGH_TRESHOLD_PERCENT".to_owned())
-    );
+    assert_eq!(refused.origin, Origin::Env("CRI_GC__IMAGE_GC__HIGH_TRESHOLD_PERCENT".to_owned()));
     let message = refused.to_string();
     assert!(
         message.starts_with("environment variable CRI_GC__IMAGE_GC__HIGH_TRESHOLD_PERCENT: "),
         "{message}"
     );
-    assert!(
-        message.ends_with("did you mean CRI_GC__IMAGE_GC__HIGH_THRESHOLD_PERCENT?"),
-        "{message}"
-    );
+    assert!(message.ends_with("did you mean CRI_GC__IMAGE_GC__HIGH_THRESHOLD_PERCENT?"), "{message}");
 }
 
 #[test]
 fn a_key_is_spelt_in_one_way_only() {
-    for name in [
-        "CRI_GC__log__level",
-        "CRI_GC__LOG_LEVEL",
-        "CRI_GC__LOG.LEVEL",
-        "CRI_GC__",
-        "CRI_GC____LOG__LEVEL",
-    ] {
+    for name in
+        ["CRI_GC__log__level", "CRI_GC__LOG_LEVEL", "CRI_GC__LOG.LEVEL", "CRI_GC__", "CRI_GC____LOG__LEVEL"]
+    {
         let message = problem(load_env(&[(name, "debug")])).to_string();
         assert!(message.contains(name), "{message}");
     }
@@ -121,10 +99,7 @@ fn a_key_is_spelt_in_one_way_only() {
 fn a_section_is_no_value() {
     let refused = problem(load_env(&[("CRI_GC__PODS__KUBELET", "x")]));
     assert_eq!(refused.what, "`pods.kubelet` is a section, not a key");
-    assert_eq!(
-        refused.allowed.as_deref(),
-        Some("url, token_file, ca_file, insecure_skip_verify, period")
-    );
+    assert_eq!(refused.allowed.as_deref(), Some("url, token_file, ca_file, insecure_skip_verify, period"));
 }
 
 #[test]
@@ -148,8 +123,5 @@ fn a_value_of_a_wrong_form_names_variable_key_range_and_remedy() {
          allowed: a whole number, -1 (no limit) or more; write how many to keep, or -1 for no limit"
     );
     let message = message("CRI_GC__PODS__RUNTIME_BESIDE_KUBELET", "yes");
-    assert!(
-        message.ends_with("allowed: true or false; write true or false, without quotes"),
-        "{message}"
-    );
+    assert!(message.ends_with("allowed: true or false; write true or false, without quotes"), "{message}");
 }

@@ -18,20 +18,14 @@ fn an_unknown_key_is_named_with_line_and_the_nearest_one() {
         ),
         "{message}"
     );
-    assert!(
-        message.ends_with("; did you mean `image_gc.high_threshold_percent`?"),
-        "{message}"
-    );
+    assert!(message.ends_with("; did you mean `image_gc.high_threshold_percent`?"), "{message}");
 }
 
 #[test]
 fn an_unknown_section_is_one_problem_whatever_is_in_it() {
     let message = message("[imagegc]\nperiod = \"5m\"\nmode = \"on\"\n");
     assert_eq!(message.lines().count(), 1, "{message}");
-    assert!(
-        message.starts_with("FILE:1:2: imagegc: there is no such key or section"),
-        "{message}"
-    );
+    assert!(message.starts_with("FILE:1:2: imagegc: there is no such key or section"), "{message}");
     assert!(message.ends_with("; did you mean `image_gc`?"), "{message}");
 }
 
@@ -42,28 +36,19 @@ fn an_unknown_key_in_a_nested_section_is_named_whole() {
         message.starts_with("FILE:2:1: pods.kubelet.uri = 'x': there is no such key in [pods.kubelet]"),
         "{message}"
     );
-    assert!(
-        message.ends_with("; did you mean `pods.kubelet.url`?"),
-        "{message}"
-    );
+    assert!(message.ends_with("; did you mean `pods.kubelet.url`?"), "{message}");
 }
 
 #[test]
 fn a_key_of_another_section_is_pointed_at() {
     let message = message("[image_gc]\nmax_containers = 5\n");
-    assert!(
-        message.ends_with("; did you mean `container_gc.max_containers`?"),
-        "{message}"
-    );
+    assert!(message.ends_with("; did you mean `container_gc.max_containers`?"), "{message}");
 }
 
 #[test]
 fn where_nothing_is_near_the_default_configuration_is_pointed_at() {
     let message = message("zebra = 1\n");
-    assert!(
-        message.ends_with("; remove it; the default configuration names every key"),
-        "{message}"
-    );
+    assert!(message.ends_with("; remove it; the default configuration names every key"), "{message}");
 }
 
 #[test]
@@ -74,16 +59,8 @@ fn a_quoted_name_with_dots_is_no_path() {
 
 #[test]
 fn dotted_keys_and_inline_tables_are_the_same_as_sections() {
-    for text in [
-        "image_gc.period = '7m'",
-        "image_gc = { period = '7m' }",
-        "[image_gc]\nperiod = '7m'",
-    ] {
-        assert_eq!(
-            load_text(text).unwrap().settings.image_gc.period.as_secs(),
-            420,
-            "{text}"
-        );
+    for text in ["image_gc.period = '7m'", "image_gc = { period = '7m' }", "[image_gc]\nperiod = '7m'"] {
+        assert_eq!(load_text(text).unwrap().settings.image_gc.period.as_secs(), 420, "{text}");
     }
 }
 
@@ -104,10 +81,7 @@ fn a_number_for_a_duration_says_how_to_write_it() {
          allowed: a duration from 1s to 100 years; write \"60s\" if seconds are meant"
     );
     let message = message("[container_gc]\nperiod = -60\n");
-    assert!(
-        message.ends_with("write a number with a unit, as \"30s\", \"5m\" or \"1h30m\""),
-        "{message}"
-    );
+    assert!(message.ends_with("write a number with a unit, as \"30s\", \"5m\" or \"1h30m\""), "{message}");
 }
 
 #[test]
@@ -132,19 +106,8 @@ fn a_wrong_word_names_the_right_ones() {
 
 #[test]
 fn values_of_every_wrong_type_are_named_and_none_panics() {
-    let values = [
-        "true",
-        "1",
-        "-1",
-        "1.5",
-        "nan",
-        "inf",
-        "1979-05-27",
-        "[1]",
-        "{ a = 1 }",
-        "\"\"",
-        "\"\\u0000\"",
-    ];
+    let values =
+        ["true", "1", "-1", "1.5", "nan", "inf", "1979-05-27", "[1]", "{ a = 1 }", "\"\"", "\"\\u0000\""];
     for key in crate::key_names() {
         for value in values {
             let text = format!("{key} = {value}\n");
@@ -154,24 +117,15 @@ fn values_of_every_wrong_type_are_named_and_none_panics() {
                     for problem in error.problems() {
                         // A threshold that is good by itself may not fit the default of the other one.
                         let told = problem.key.as_deref().unwrap_or_default();
-                        assert!(
-                            told.starts_with(key) || problem.what.contains(key),
-                            "{text}: {problem}"
-                        );
-                        assert!(
-                            problem.allowed.is_some() && !problem.remedy.is_empty(),
-                            "{problem}"
-                        );
+                        assert!(told.starts_with(key) || problem.what.contains(key), "{text}: {problem}");
+                        assert!(problem.allowed.is_some() && !problem.remedy.is_empty(), "{problem}");
                     }
                 }
             }
         }
         // No setting takes these.
         for value in ["nan", "1.5", "{ a = 1 }", "1979-05-27"] {
-            assert!(
-                load_text(&format!("{key} = {value}\n")).is_err(),
-                "{key} = {value}"
-            );
+            assert!(load_text(&format!("{key} = {value}\n")).is_err(), "{key} = {value}");
         }
     }
 }
@@ -190,10 +144,7 @@ fn texts_are_not_made_of_other_values() {
 fn numbers_and_switches_are_not_made_of_text() {
     let message =
         message("[image_gc]\nhigh_threshold_percent = \"85\"\n[pods]\nruntime_beside_kubelet = \"true\"\n");
-    assert!(
-        message.contains("\"85\" is a string; write it without quotes"),
-        "{message}"
-    );
+    assert!(message.contains("\"85\" is a string; write it without quotes"), "{message}");
     assert!(
         message.contains("expected a boolean; allowed: true or false; write true or false, without quotes"),
         "{message}"
@@ -203,37 +154,16 @@ fn numbers_and_switches_are_not_made_of_text() {
 #[test]
 fn numbers_beyond_all_bounds_are_errors() {
     for (text, what) in [
-        (
-            "[image_gc]\nhigh_threshold_percent = 300\n",
-            "300 is out of range",
-        ),
+        ("[image_gc]\nhigh_threshold_percent = 300\n", "300 is out of range"),
         ("[image_gc]\nhigh_threshold_percent = -1\n", "-1 is out of range"),
-        (
-            "[image_gc]\nparallel_removals = 9223372036854775807\n",
-            "9223372036854775807 is out of range",
-        ),
-        (
-            "[state]\nhistory_max_events = 9223372036854775808\n",
-            "does not fit in 64 bits",
-        ),
+        ("[image_gc]\nparallel_removals = 9223372036854775807\n", "9223372036854775807 is out of range"),
+        ("[state]\nhistory_max_events = 9223372036854775808\n", "does not fit in 64 bits"),
         ("[state]\nhistory_max_events = 1e400\n", "does not fit in 64 bits"),
-        (
-            "[state]\nhistory_max_events = nan\n",
-            "`NaN` is not a whole number",
-        ),
-        (
-            "[image_gc]\nmax_age = \"18446744073709551615s\"\n",
-            "it is longer than 100 years",
-        ),
-        (
-            "[image_gc]\nmax_age = \"99999999999999999999999y\"\n",
-            "it is longer than 100 years",
-        ),
+        ("[state]\nhistory_max_events = nan\n", "`NaN` is not a whole number"),
+        ("[image_gc]\nmax_age = \"18446744073709551615s\"\n", "it is longer than 100 years"),
+        ("[image_gc]\nmax_age = \"99999999999999999999999y\"\n", "it is longer than 100 years"),
         ("[image_gc]\nmax_age = nan\n", "the number NaN has no unit"),
-        (
-            "[runtime]\nmax_message_size = \"99999999999EiB\"\n",
-            "it is over 2GiB",
-        ),
+        ("[runtime]\nmax_message_size = \"99999999999EiB\"\n", "it is over 2GiB"),
     ] {
         let message = message(text);
         assert!(message.starts_with("FILE:2:"), "{message}");
@@ -246,10 +176,7 @@ fn every_bad_pattern_is_named_by_its_place() {
     let message = message("[image_gc]\nprotect = [\"good\", \"\", \"a b\", 5]\n");
     let lines: Vec<_> = message.lines().collect();
     assert_eq!(lines.len(), 3, "{message}");
-    assert!(
-        lines[0].starts_with("FILE:2:11: image_gc.protect[1] = \"\": it is empty;"),
-        "{message}"
-    );
+    assert!(lines[0].starts_with("FILE:2:11: image_gc.protect[1] = \"\": it is empty;"), "{message}");
     assert!(
         lines[1].starts_with("FILE:2:11: image_gc.protect[2] = \"a b\": it holds white space"),
         "{message}"
@@ -258,10 +185,7 @@ fn every_bad_pattern_is_named_by_its_place() {
         lines[2].contains("image_gc.protect[3] = 5: invalid type: integer `5`, expected a string"),
         "{message}"
     );
-    assert!(
-        lines[2].ends_with("write it as [\"registry.example/*\", \"busybox:1.36\"]"),
-        "{message}"
-    );
+    assert!(lines[2].ends_with("write it as [\"registry.example/*\", \"busybox:1.36\"]"), "{message}");
 }
 
 #[test]
@@ -282,10 +206,7 @@ fn broken_toml_is_told_with_line_and_column() {
     assert!(text.contains("; correct the line; "), "{text}");
 
     let text = message("[image_gc]\nperiod = \"5m\"\nperiod = \"6m\"\n");
-    assert!(
-        text.starts_with("FILE:3:1: this is not valid TOML: duplicate key"),
-        "{text}"
-    );
+    assert!(text.starts_with("FILE:3:1: this is not valid TOML: duplicate key"), "{text}");
 
     let text = message("[image_gc\n");
     assert!(text.starts_with("FILE:1:10: this is not valid TOML: "), "{text}");
@@ -294,19 +215,10 @@ fn broken_toml_is_told_with_line_and_column() {
 #[test]
 fn a_directory_is_named_as_such() {
     let dir = tempfile::tempdir().unwrap();
-    for file in [
-        FileSource::Explicit(dir.path().into()),
-        FileSource::Default(dir.path().into()),
-    ] {
-        let refused = problem(load(&Sources {
-            file,
-            ..Sources::default()
-        }))
-        .to_string();
-        let expected = format!(
-            "{}: it is a directory; name the file in it, as config.toml",
-            dir.path().display()
-        );
+    for file in [FileSource::Explicit(dir.path().into()), FileSource::Default(dir.path().into())] {
+        let refused = problem(load(&Sources { file, ..Sources::default() })).to_string();
+        let expected =
+            format!("{}: it is a directory; name the file in it, as config.toml", dir.path().display());
         assert_eq!(refused, expected);
     }
 }
@@ -333,10 +245,7 @@ fn a_file_of_endless_size_is_refused() {
 fn a_path_through_a_file_can_not_be_read() {
     let file = ConfigFile::new("");
     let path = file.path().join("below");
-    let refused = problem(load(&Sources {
-        file: FileSource::Explicit(path),
-        ..Sources::default()
-    }));
+    let refused = problem(load(&Sources { file: FileSource::Explicit(path), ..Sources::default() }));
     assert!(refused.what.starts_with("the file can't be read: "), "{refused}");
 }
 
@@ -350,15 +259,8 @@ fn an_empty_file_and_a_byte_order_mark_are_no_error() {
 fn what_a_broken_file_would_have_set_is_not_guessed() {
     // The environment's threshold fits no default; whether it fits the file nobody can know.
     let file = ConfigFile::new("[image_gc\n");
-    let env = super::pairs(&[
-        ("CRI_GC__IMAGE_GC__LOW_THRESHOLD_PERCENT", "90"),
-        ("CRI_GC__LOG__LEVEL", "x"),
-    ]);
-    let found = super::problems(load(&Sources {
-        file: file.source(),
-        env,
-        ..Sources::default()
-    }));
+    let env = super::pairs(&[("CRI_GC__IMAGE_GC__LOW_THRESHOLD_PERCENT", "90"), ("CRI_GC__LOG__LEVEL", "x")]);
+    let found = super::problems(load(&Sources { file: file.source(), env, ..Sources::default() }));
     assert_eq!(found.len(), 2, "{found:#?}");
     assert_eq!(found[1].key.as_deref(), Some("log.level"));
 }

@@ -44,10 +44,7 @@ fn max_age_may_be_below_min_age() {
 #[test]
 fn the_source_file_needs_an_absolute_file() {
     assert!(load_text("[pods]\nsource = 'file'\nfile = '/run/pods.json'\n").is_ok());
-    assert!(
-        load_text("[pods]\nfile = 'pods.json'\n").is_ok(),
-        "it is not used"
-    );
+    assert!(load_text("[pods]\nfile = 'pods.json'\n").is_ok(), "it is not used");
     let message = problem(load_env(&[("CRI_GC__PODS__SOURCE", "file")])).to_string();
     assert_eq!(
         message.split_once(": ").unwrap(),
@@ -59,36 +56,19 @@ fn the_source_file_needs_an_absolute_file() {
         )
     );
     let message = problem(load_text("[pods]\nsource = 'file'\nfile = 'pods.json'\n")).to_string();
-    assert!(
-        message.contains(":3:8: pods.file = 'pods.json': the path is not absolute"),
-        "{message}"
-    );
+    assert!(message.contains(":3:8: pods.file = 'pods.json': the path is not absolute"), "{message}");
 }
 
 #[test]
 fn the_source_kubelet_needs_a_url() {
     let text = |url: &str| format!("[pods]\nsource = 'kubelet'\nkubelet.url = '{url}'\n");
-    for url in [
-        "https://127.0.0.1:10250/pods",
-        "http://localhost:10255/pods",
-        "https://[::1]:10250/pods",
-    ] {
+    for url in ["https://127.0.0.1:10250/pods", "http://localhost:10255/pods", "https://[::1]:10250/pods"] {
         assert!(load_text(&text(url)).is_ok(), "{url}");
     }
-    for url in [
-        "",
-        "127.0.0.1:10250",
-        "unix:///x",
-        "https://",
-        "https:///pods",
-        "http://a b/",
-    ] {
+    for url in ["", "127.0.0.1:10250", "unix:///x", "https://", "https:///pods", "http://a b/"] {
         let refused = problem(load_text(&text(url)));
         assert_eq!(refused.key.as_deref(), Some("pods.kubelet.url"));
-        assert!(
-            refused.remedy.contains("https://127.0.0.1:10250/pods"),
-            "{refused}"
-        );
+        assert!(refused.remedy.contains("https://127.0.0.1:10250/pods"), "{refused}");
     }
 }
 
@@ -115,10 +95,7 @@ fn settings_built_in_the_program_are_checked_alike() {
     settings.log_gc.workers = 0;
     settings.state.dir = "relative".into();
     let keys: Vec<_> = settings.problems().into_iter().filter_map(|p| p.key).collect();
-    assert_eq!(
-        keys,
-        ["log_gc.workers", "image_gc.high_threshold_percent", "state.dir"]
-    );
+    assert_eq!(keys, ["log_gc.workers", "image_gc.high_threshold_percent", "state.dir"]);
 }
 
 #[test]

@@ -12,10 +12,7 @@ fn later_layers_win_and_every_origin_is_known() {
     );
     let loaded = load(&Sources {
         file: file.source(),
-        env: pairs(&[
-            ("CRI_GC__IMAGE_GC__MIN_AGE", "3s"),
-            ("CRI_GC__IMAGE_GC__MODE", "off"),
-        ]),
+        env: pairs(&[("CRI_GC__IMAGE_GC__MIN_AGE", "3s"), ("CRI_GC__IMAGE_GC__MODE", "off")]),
         overrides: pairs(&[("image_gc.mode", "enforce")]),
     })
     .unwrap();
@@ -28,22 +25,12 @@ fn later_layers_win_and_every_origin_is_known() {
 
     let origin = |key| loaded.origins.get(key).cloned();
     assert_eq!(origin("image_gc.period"), Some(Origin::File(file.path())));
-    assert_eq!(
-        origin("image_gc.min_age"),
-        Some(Origin::Env("CRI_GC__IMAGE_GC__MIN_AGE".to_owned()))
-    );
+    assert_eq!(origin("image_gc.min_age"), Some(Origin::Env("CRI_GC__IMAGE_GC__MIN_AGE".to_owned())));
     assert_eq!(origin("image_gc.mode"), Some(Origin::Flag));
     assert_eq!(origin("image_gc.settle"), Some(Origin::Default));
     assert_eq!(origin("image_gc.nonsense"), None);
-    assert_eq!(
-        loaded.origins.position("image_gc.period").unwrap().to_string(),
-        "3:10"
-    );
-    assert_eq!(
-        loaded.origins.position("image_gc.min_age"),
-        None,
-        "it came from the environment"
-    );
+    assert_eq!(loaded.origins.position("image_gc.period").unwrap().to_string(), "3:10");
+    assert_eq!(loaded.origins.position("image_gc.min_age"), None, "it came from the environment");
     assert_eq!(loaded.file, Some(file.path()));
 }
 
@@ -55,14 +42,7 @@ fn a_list_replaces_the_list_of_the_layer_below() {
         env: pairs(&[("CRI_GC__IMAGE_GC__PROTECT", "d")]),
         ..Sources::default()
     });
-    let protect: Vec<_> = loaded
-        .unwrap()
-        .settings
-        .image_gc
-        .protect
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let protect: Vec<_> = loaded.unwrap().settings.image_gc.protect.iter().map(ToString::to_string).collect();
     assert_eq!(protect, ["d"]);
 }
 
@@ -70,23 +50,13 @@ fn a_list_replaces_the_list_of_the_layer_below() {
 fn the_default_file_may_be_absent_and_a_named_one_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");
-    let loaded = load(&Sources {
-        file: FileSource::Default(path.clone()),
-        ..Sources::default()
-    })
-    .unwrap();
+    let loaded = load(&Sources { file: FileSource::Default(path.clone()), ..Sources::default() }).unwrap();
     assert_eq!((loaded.settings, loaded.file), (Settings::default(), None));
 
-    let refused = problem(load(&Sources {
-        file: FileSource::Explicit(path.clone()),
-        ..Sources::default()
-    }));
+    let refused = problem(load(&Sources { file: FileSource::Explicit(path.clone()), ..Sources::default() }));
     assert_eq!(
         refused.to_string(),
-        format!(
-            "{}: the file does not exist; create it, or name another one with --config",
-            path.display()
-        )
+        format!("{}: the file does not exist; create it, or name another one with --config", path.display())
     );
 }
 
@@ -94,21 +64,11 @@ fn the_default_file_may_be_absent_and_a_named_one_must_exist() {
 fn a_default_file_that_exists_is_read_and_must_be_good() {
     let file = ConfigFile::new("node_name = 'n'");
     let source = FileSource::Default(file.path());
-    let loaded = load(&Sources {
-        file: source,
-        ..Sources::default()
-    })
-    .unwrap();
-    assert_eq!(
-        (loaded.settings.node_name.as_deref(), loaded.file),
-        (Some("n"), Some(file.path()))
-    );
+    let loaded = load(&Sources { file: source, ..Sources::default() }).unwrap();
+    assert_eq!((loaded.settings.node_name.as_deref(), loaded.file), (Some("n"), Some(file.path())));
 
     let file = ConfigFile::new("node_name = ");
-    problem(load(&Sources {
-        file: FileSource::Default(file.path()),
-        ..Sources::default()
-    }));
+    problem(load(&Sources { file: FileSource::Default(file.path()), ..Sources::default() }));
     assert_eq!(DEFAULT_PATH, "/etc/cri-gc/config.toml");
 }
 
@@ -139,14 +99,9 @@ fn problems_of_all_layers_are_told_at_once_in_the_order_of_lines() {
 
 #[test]
 fn the_error_is_one_line_for_each_problem() {
-    let error = load_text("[image_gc]\nperiod = 60\nmode = 'on'\n")
-        .unwrap_err()
-        .to_string();
+    let error = load_text("[image_gc]\nperiod = 60\nmode = 'on'\n").unwrap_err().to_string();
     assert_eq!(error.lines().count(), 3);
-    assert!(
-        error.starts_with("the configuration can't be used for 2 reasons:\n"),
-        "{error}"
-    );
+    assert!(error.starts_with("the configuration can't be used for 2 reasons:\n"), "{error}");
     let error = load_text("[image_gc]\nperiod = 60\n").unwrap_err().to_string();
     assert_eq!(error.lines().count(), 1);
     assert!(error.starts_with("the configuration can't be used: /"), "{error}");
@@ -171,48 +126,29 @@ fn ranges_are_those_of_the_merged_settings() {
         overrides: pairs(overrides),
         ..Sources::default()
     };
-    let good = [
-        ("image_gc.high_threshold_percent", "96"),
-        ("image_gc.period", "1m"),
-    ];
-    assert_eq!(
-        load(&sources(&good))
-            .unwrap()
-            .settings
-            .image_gc
-            .low_threshold_percent,
-        95
-    );
+    let good = [("image_gc.high_threshold_percent", "96"), ("image_gc.period", "1m")];
+    assert_eq!(load(&sources(&good)).unwrap().settings.image_gc.low_threshold_percent, 95);
     assert_eq!(problems(load(&sources(&[]))).len(), 2);
 }
 
 #[test]
 fn a_comparison_with_a_refused_value_is_left_out() {
-    let refused = problem(load_text(
-        "[image_gc]\nhigh_threshold_percent = 'x'\nlow_threshold_percent = 90\n",
-    ));
+    let refused =
+        problem(load_text("[image_gc]\nhigh_threshold_percent = 'x'\nlow_threshold_percent = 90\n"));
     assert_eq!(refused.key.as_deref(), Some("image_gc.high_threshold_percent"));
 }
 
 #[test]
 fn a_later_override_of_the_same_key_wins() {
     let overrides = pairs(&[("log.level", "debug"), ("log.level", "trace")]);
-    let loaded = load(&Sources {
-        overrides,
-        ..Sources::default()
-    })
-    .unwrap();
+    let loaded = load(&Sources { overrides, ..Sources::default() }).unwrap();
     assert_eq!(loaded.settings.log.level, crate::LogLevel::Trace);
 }
 
 #[test]
 fn overrides_name_the_command_line_and_the_nearest_key() {
     let refused = |key: &str, value: &str| {
-        problem(load(&Sources {
-            overrides: pairs(&[(key, value)]),
-            ..Sources::default()
-        }))
-        .to_string()
+        problem(load(&Sources { overrides: pairs(&[(key, value)]), ..Sources::default() })).to_string()
     };
     let message = refused("image_gc.perod", "1m");
     assert!(
@@ -238,8 +174,5 @@ fn changed_keys_are_named() {
 fn nothing_else_is_read() {
     // Neither the environment of this process nor a file at the default place.
     let loaded = load(&Sources::default()).unwrap();
-    assert_eq!(
-        (loaded.settings, loaded.file),
-        (Settings::default(), None::<PathBuf>)
-    );
+    assert_eq!((loaded.settings, loaded.file), (Settings::default(), None::<PathBuf>));
 }

@@ -35,34 +35,22 @@ impl ConfigFile {
 }
 
 pub(crate) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// Loads a file with this text and nothing else.
 pub(crate) fn load_text(text: &str) -> Result<Loaded, ConfigError> {
-    load(&Sources {
-        file: ConfigFile::new(text).source(),
-        ..Sources::default()
-    })
+    load(&Sources { file: ConfigFile::new(text).source(), ..Sources::default() })
 }
 
 /// Loads these variables and nothing else.
 pub(crate) fn load_env(env: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
-    load(&Sources {
-        env: pairs(env),
-        ..Sources::default()
-    })
+    load(&Sources { env: pairs(env), ..Sources::default() })
 }
 
 /// The problems of a configuration that must be refused.
 pub(crate) fn problems(result: Result<Loaded, ConfigError>) -> Vec<Problem> {
-    result
-        .expect_err("the configuration must be refused")
-        .problems()
-        .to_vec()
+    result.expect_err("the configuration must be refused").problems().to_vec()
 }
 
 /// The only problem of a configuration that must be refused.
@@ -74,18 +62,9 @@ pub(crate) fn problem(result: Result<Loaded, ConfigError>) -> Problem {
 
 /// The message without the path of the temporary file, which is checked to stand in front.
 pub(crate) fn file_message(file: &ConfigFile) -> String {
-    let error = load(&Sources {
-        file: file.source(),
-        ..Sources::default()
-    })
-    .unwrap_err();
+    let error = load(&Sources { file: file.source(), ..Sources::default() }).unwrap_err();
     let path = file.path().display().to_string();
-    let message = error
-        .problems()
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n");
+    let message = error.problems().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     for line in message.lines() {
         assert!(line.starts_with(&path), "names no file: {line}");
     }

@@ -6,18 +6,8 @@ use super::{load_text, problem};
 #[test]
 fn endpoints_are_unix_sockets() {
     let allowed = "a unix socket, unix:///PATH or an absolute path, of at most 107 bytes";
-    let bad = [
-        "'tcp://127.0.0.1:1'",
-        "'run/x.sock'",
-        "'unix://run/x.sock'",
-        "'unix:///'",
-    ];
-    range(
-        "runtime.endpoint",
-        &["'unix:///run/x.sock'", "'/run/x.sock'"],
-        &bad,
-        allowed,
-    );
+    let bad = ["'tcp://127.0.0.1:1'", "'run/x.sock'", "'unix://run/x.sock'", "'unix:///'"];
+    range("runtime.endpoint", &["'unix:///run/x.sock'", "'/run/x.sock'"], &bad, allowed);
     range("runtime.endpoint", &[], &["''"], allowed);
     range("runtime.image_endpoint", &["''", "'/run/x.sock'"], &bad, allowed);
     let message = problem(set("runtime.endpoint", "'tcp://127.0.0.1:1'")).to_string();
@@ -34,10 +24,7 @@ fn endpoints_are_unix_sockets() {
 fn the_image_endpoint_is_the_endpoint_unless_set() {
     let runtime = |text| load_text(text).unwrap().settings.runtime;
     let path = |text| runtime(text).image_endpoint().path().to_owned();
-    assert_eq!(
-        path("runtime.endpoint = '/a.sock'\n"),
-        std::path::Path::new("/a.sock")
-    );
+    assert_eq!(path("runtime.endpoint = '/a.sock'\n"), std::path::Path::new("/a.sock"));
     assert_eq!(
         path("[runtime]\nendpoint = '/a.sock'\nimage_endpoint = '/b.sock'\n"),
         std::path::Path::new("/b.sock")
@@ -47,33 +34,15 @@ fn the_image_endpoint_is_the_endpoint_unless_set() {
 #[test]
 fn paths_are_absolute() {
     for key in ["pods.kubelet_root", "state.dir"] {
-        range(
-            key,
-            &["'/x'"],
-            &["'x'", "'./x'", "''", r#""/x\u0000""#],
-            "an absolute path",
-        );
+        range(key, &["'/x'"], &["'x'", "'./x'", "''", r#""/x\u0000""#], "an absolute path");
     }
 }
 
 #[test]
 fn log_roots_are_absolute_and_never_the_root() {
     for key in ["log_gc.pod_logs_root", "log_gc.legacy_container_logs_root"] {
-        let bad = [
-            "''",
-            "'/'",
-            "'//'",
-            "'/.'",
-            "'/var/..'",
-            "'/var/log/../..'",
-            "'var/log'",
-        ];
-        range(
-            key,
-            &["'/var/log/pods'", "'/x/'"],
-            &bad,
-            "an absolute path other than /, without ..",
-        );
+        let bad = ["''", "'/'", "'//'", "'/.'", "'/var/..'", "'/var/log/../..'", "'var/log'"];
+        range(key, &["'/var/log/pods'", "'/x/'"], &bad, "an absolute path other than /, without ..");
     }
 }
 
@@ -81,23 +50,12 @@ fn log_roots_are_absolute_and_never_the_root() {
 fn the_admin_socket_is_an_absolute_path_that_fits_a_socket() {
     let path = |len: usize| format!("'/{}'", "x".repeat(len - 1));
     let bad = ["'run/x.sock'", "''", "'/run/'", &path(108)];
-    range(
-        "admin.socket",
-        &["'/run/x.sock'", &path(107)],
-        &bad,
-        "an absolute path of at most 107 bytes",
-    );
+    range("admin.socket", &["'/run/x.sock'", &path(107)], &bad, "an absolute path of at most 107 bytes");
 }
 
 #[test]
 fn metrics_listen_on_host_and_port_or_not_at_all() {
-    let good = [
-        "''",
-        "'127.0.0.1:9477'",
-        "'[::1]:9477'",
-        "'localhost:0'",
-        "'0.0.0.0:65535'",
-    ];
+    let good = ["''", "'127.0.0.1:9477'", "'[::1]:9477'", "'localhost:0'", "'0.0.0.0:65535'"];
     let bad = [
         "'9477'",
         "':9477'",

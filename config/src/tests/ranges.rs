@@ -20,15 +20,9 @@ pub(super) fn range(key: &str, good: &[&str], bad: &[&str], allowed: &str) {
         assert_eq!(refused.value.as_deref(), Some(*value), "{refused}");
         assert_eq!(refused.allowed.as_deref(), Some(allowed), "{refused}");
         let message = refused.to_string();
-        assert!(
-            message.contains(&format!("config.toml:1:{}: ", key.len() + 4)),
-            "{message}"
-        );
+        assert!(message.contains(&format!("config.toml:1:{}: ", key.len() + 4)), "{message}");
         assert!(message.contains(&format!("{key} = {value}: ")), "{message}");
-        assert!(
-            message.contains(allowed) && message.ends_with(&refused.remedy),
-            "{message}"
-        );
+        assert!(message.contains(allowed) && message.ends_with(&refused.remedy), "{message}");
     }
 }
 
@@ -46,17 +40,7 @@ fn periods_deadlines_and_timeouts_are_at_least_a_second() {
         range(
             key,
             &["'1s'", "'1h30m'", "'100years'"],
-            &[
-                "'0s'",
-                "'999ms'",
-                "'100years 1ns'",
-                "'-1s'",
-                "'1'",
-                "'x'",
-                "''",
-                "60",
-                "true",
-            ],
+            &["'0s'", "'999ms'", "'100years 1ns'", "'-1s'", "'1'", "'x'", "''", "60", "true"],
             allowed,
         );
     }
@@ -80,53 +64,20 @@ fn other_durations_are_at_least_zero() {
         "supervision.stuck_backoff_max",
     ];
     for key in all {
-        let good: &[&str] = if key.ends_with("_min") {
-            &["'0s'", "'1m'"]
-        } else {
-            &["'0s'", "'1ns'", "'100years'"]
-        };
-        range(
-            key,
-            good,
-            &["'101years'", "'-1s'", "0", "'0'"],
-            "a duration from 0s to 100 years",
-        );
+        let good: &[&str] =
+            if key.ends_with("_min") { &["'0s'", "'1m'"] } else { &["'0s'", "'1ns'", "'100years'"] };
+        range(key, good, &["'101years'", "'-1s'", "0", "'0'"], "a duration from 0s to 100 years");
     }
 }
 
 #[test]
 fn percentages_are_0_to_100() {
     let allowed = "a whole number from 0 to 100";
-    range(
-        "pods.max_newly_deleted_percent",
-        &["0", "100"],
-        &["101", "-1", "300", "50.0", "'50%'"],
-        allowed,
-    );
-    range(
-        "image_gc.high_threshold_percent",
-        &["80", "100"],
-        &["101", "-1", "256"],
-        allowed,
-    );
-    range(
-        "image_gc.low_threshold_percent",
-        &["0", "85"],
-        &["-1", "256"],
-        allowed,
-    );
-    range(
-        "image_gc.inode_high_threshold_percent",
-        &["100"],
-        &["101", "-1"],
-        allowed,
-    );
-    range(
-        "image_gc.inode_low_threshold_percent",
-        &["0", "100"],
-        &["-1", "256"],
-        allowed,
-    );
+    range("pods.max_newly_deleted_percent", &["0", "100"], &["101", "-1", "300", "50.0", "'50%'"], allowed);
+    range("image_gc.high_threshold_percent", &["80", "100"], &["101", "-1", "256"], allowed);
+    range("image_gc.low_threshold_percent", &["0", "85"], &["-1", "256"], allowed);
+    range("image_gc.inode_high_threshold_percent", &["100"], &["101", "-1"], allowed);
+    range("image_gc.inode_low_threshold_percent", &["0", "100"], &["-1", "256"], allowed);
 }
 
 #[test]
@@ -137,43 +88,25 @@ fn parallel_removals_and_workers_are_1_to_64() {
         "image_gc.parallel_removals",
         "log_gc.workers",
     ] {
-        range(
-            key,
-            &["1", "64"],
-            &["0", "65", "-1", "1000", "1.5"],
-            "a whole number from 1 to 64",
-        );
+        range(key, &["1", "64"], &["0", "65", "-1", "1000", "1.5"], "a whole number from 1 to 64");
     }
 }
 
 #[test]
 fn counts_are_at_least_minus_one_which_is_no_limit() {
-    for key in [
-        "container_gc.max_per_pod_container",
-        "container_gc.max_containers",
-        "state.history_max_events",
-    ] {
+    for key in
+        ["container_gc.max_per_pod_container", "container_gc.max_containers", "state.history_max_events"]
+    {
         let good = ["-1", "0", "9223372036854775807"];
-        range(
-            key,
-            &good,
-            &["-2", "-9223372036854775808", "1.0"],
-            "a whole number, -1 (no limit) or more",
-        );
+        range(key, &good, &["-2", "-9223372036854775808", "1.0"], "a whole number, -1 (no limit) or more");
     }
     let limits = |value: i64| {
         let mut settings = Settings::default();
         settings.container_gc.max_per_pod_container = value;
         settings.container_gc.max_containers = value;
         settings.state.history_max_events = value;
-        let Settings {
-            container_gc, state, ..
-        } = settings;
-        [
-            container_gc.unit_limit(),
-            container_gc.node_limit(),
-            state.history_limit(),
-        ]
+        let Settings { container_gc, state, .. } = settings;
+        [container_gc.unit_limit(), container_gc.node_limit(), state.history_limit()]
     };
     assert_eq!(limits(-1), [None; 3]);
     assert_eq!(limits(0), [Some(0); 3]);
@@ -183,31 +116,13 @@ fn counts_are_at_least_minus_one_which_is_no_limit() {
 #[test]
 fn the_message_size_is_1mib_to_2gib() {
     let good = ["'1MiB'", "'2GiB'", "'2048 MiB'"];
-    let bad = [
-        "'1023KiB'",
-        "'2049MiB'",
-        "'-1MiB'",
-        "'64'",
-        "'x'",
-        "''",
-        "67108864",
-    ];
-    range(
-        "runtime.max_message_size",
-        &good,
-        &bad,
-        "a size from 1MiB to 2GiB",
-    );
+    let bad = ["'1023KiB'", "'2049MiB'", "'-1MiB'", "'64'", "'x'", "''", "67108864"];
+    range("runtime.max_message_size", &good, &bad, "a size from 1MiB to 2GiB");
 }
 
 #[test]
 fn words_are_those_of_the_contract() {
-    for key in [
-        "container_gc.mode",
-        "sandbox_gc.mode",
-        "log_gc.mode",
-        "image_gc.mode",
-    ] {
+    for key in ["container_gc.mode", "sandbox_gc.mode", "log_gc.mode", "image_gc.mode"] {
         range(
             key,
             &["'enforce'", "'report'", "'off'"],
@@ -216,31 +131,11 @@ fn words_are_those_of_the_contract() {
         );
     }
     let sources = "runtime, file, kubelet, kube-api";
-    range(
-        "pods.source",
-        &["'runtime'", "'kubelet'", "'kube-api'"],
-        &["'kube_api'"],
-        sources,
-    );
-    range(
-        "pods.unmanaged",
-        &["'keep'", "'collect'"],
-        &["'remove'"],
-        "keep, collect",
-    );
+    range("pods.source", &["'runtime'", "'kubelet'", "'kube-api'"], &["'kube_api'"], sources);
+    range("pods.unmanaged", &["'keep'", "'collect'"], &["'remove'"], "keep, collect");
     let levels = ["'error'", "'warning'", "'info'", "'debug'", "'trace'"];
-    range(
-        "log.level",
-        &levels,
-        &["'warn'", "3"],
-        "error, warning, info, debug, trace",
-    );
-    range(
-        "log.format",
-        &["'auto'", "'term'", "'json'"],
-        &["'text'"],
-        "auto, term, json",
-    );
+    range("log.level", &levels, &["'warn'", "3"], "error, warning, info, debug, trace");
+    range("log.format", &["'auto'", "'term'", "'json'"], &["'text'"], "auto, term, json");
 }
 
 #[test]
@@ -250,11 +145,6 @@ fn switches_are_true_or_false() {
         "pods.kubelet.insecure_skip_verify",
         "container_gc.evict_terminated_pods",
     ] {
-        range(
-            key,
-            &["true", "false"],
-            &["1", "'true'", "'yes'"],
-            "true or false",
-        );
+        range(key, &["true", "false"], &["1", "'true'", "'yes'"], "true or false");
     }
 }

@@ -60,20 +60,14 @@ fn runtime() -> impl Strategy<Value = Runtime> {
             format!("{scheme}{}", path.display()).parse().unwrap()
         })
     };
-    (
-        endpoint(),
-        prop::option::of(endpoint()),
-        at_least_1s(),
-        (1_u64 << 20)..=(2 << 30),
+    (endpoint(), prop::option::of(endpoint()), at_least_1s(), (1_u64 << 20)..=(2 << 30)).prop_map(
+        |(endpoint, image_endpoint, request_timeout, max_message_size)| Runtime {
+            endpoint,
+            image_endpoint,
+            request_timeout,
+            max_message_size,
+        },
     )
-        .prop_map(
-            |(endpoint, image_endpoint, request_timeout, max_message_size)| Runtime {
-                endpoint,
-                image_endpoint,
-                request_timeout,
-                max_message_size,
-            },
-        )
 }
 
 fn pods() -> impl Strategy<Value = Pods> {
@@ -84,24 +78,15 @@ fn pods() -> impl Strategy<Value = Pods> {
         any::<bool>(),
         at_least_1s(),
     )
-        .prop_map(
-            |(url, token_file, ca_file, insecure_skip_verify, period)| Kubelet {
-                url,
-                token_file,
-                ca_file,
-                insecure_skip_verify,
-                period,
-            },
-        );
+        .prop_map(|(url, token_file, ca_file, insecure_skip_verify, period)| Kubelet {
+            url,
+            token_file,
+            ca_file,
+            insecure_skip_verify,
+            period,
+        });
     let choices = (choice(PodSource::ALL), choice(Unmanaged::ALL), any::<bool>());
-    let rest = (
-        path(),
-        any_time(),
-        any_time(),
-        path(),
-        0..=100_u8,
-        optional_path(),
-    );
+    let rest = (path(), any_time(), any_time(), path(), 0..=100_u8, optional_path());
     (choices, rest, kubelet).prop_map(|((source, unmanaged, runtime_beside_kubelet), rest, kubelet)| {
         let (file, runtime_grace, max_staleness, kubelet_root, max_newly_deleted_percent, kubeconfig) = rest;
         Pods {
@@ -120,102 +105,51 @@ fn pods() -> impl Strategy<Value = Pods> {
 }
 
 fn container_gc() -> impl Strategy<Value = ContainerGc> {
-    let times = (
-        at_least_1s(),
-        any_time(),
-        any_time(),
-        any_time(),
-        any_time(),
-        at_least_1s(),
-    );
-    (
-        choice(Mode::ALL),
-        times,
-        count(),
-        count(),
-        any::<bool>(),
-        1..=64_u8,
-    )
-        .prop_map(
-            |(
+    let times = (at_least_1s(), any_time(), any_time(), any_time(), any_time(), at_least_1s());
+    (choice(Mode::ALL), times, count(), count(), any::<bool>(), 1..=64_u8).prop_map(
+        |(mode, times, max_per_pod_container, max_containers, evict_terminated_pods, parallel_removals)| {
+            let (period, min_age, min_dead_age, created_grace, stop_timeout, deadline) = times;
+            ContainerGc {
                 mode,
-                times,
+                period,
+                min_age,
+                min_dead_age,
+                created_grace,
                 max_per_pod_container,
                 max_containers,
                 evict_terminated_pods,
+                stop_timeout,
                 parallel_removals,
-            )| {
-                let (period, min_age, min_dead_age, created_grace, stop_timeout, deadline) = times;
-                ContainerGc {
-                    mode,
-                    period,
-                    min_age,
-                    min_dead_age,
-                    created_grace,
-                    max_per_pod_container,
-                    max_containers,
-                    evict_terminated_pods,
-                    stop_timeout,
-                    parallel_removals,
-                    deadline,
-                }
-            },
-        )
+                deadline,
+            }
+        },
+    )
 }
 
 fn small_loops() -> impl Strategy<Value = (SandboxGc, LogGc)> {
     let modes = (choice(Mode::ALL), choice(Mode::ALL));
-    (
-        modes,
-        at_least_1s(),
-        any_time(),
-        1..=64_u8,
-        at_least_1s(),
-        path(),
-        path(),
+    (modes, at_least_1s(), any_time(), 1..=64_u8, at_least_1s(), path(), path()).prop_map(
+        |((mode, log_mode), period, min_age, parallel, deadline, pod_logs, legacy)| {
+            let sandbox = SandboxGc { mode, period, min_age, parallel_removals: parallel, deadline };
+            let log = LogGc {
+                mode: log_mode,
+                period,
+                pod_logs_root: pod_logs,
+                legacy_container_logs_root: legacy,
+                workers: parallel,
+                deadline,
+            };
+            (sandbox, log)
+        },
     )
-        .prop_map(
-            |((mode, log_mode), period, min_age, parallel, deadline, pod_logs, legacy)| {
-                let sandbox = SandboxGc {
-                    mode,
-                    period,
-                    min_age,
-                    parallel_removals: parallel,
-                    deadline,
-                };
-                let log = LogGc {
-                    mode: log_mode,
-                    period,
-                    pod_logs_root: pod_logs,
-                    legacy_container_logs_root: legacy,
-                    workers: parallel,
-                    deadline,
-                };
-                (sandbox, log)
-            },
-        )
 }
 
 fn image_gc() -> impl Strategy<Value = ImageGc> {
-    let times = (
-        at_least_1s(),
-        any_time(),
-        any_time(),
-        any_time(),
-        any_time(),
-        at_least_1s(),
-    );
+    let times = (at_least_1s(), any_time(), any_time(), any_time(), any_time(), at_least_1s());
     let pattern = "[a-z*]{1,8}(/[a-z*]{1,8}){0,2}(:[a-z0-9*.]{1,5}|@sha256:[0-9a-f*]{1,8})?";
     let protect = prop::collection::vec(pattern.prop_map(|text: String| text.parse().unwrap()), 0..4);
-    (
-        choice(Mode::ALL),
-        times,
-        thresholds(),
-        thresholds(),
-        protect,
-        1..=64_u8,
-    )
-        .prop_map(|(mode, times, bytes, inodes, protect, parallel_removals)| {
+    (choice(Mode::ALL), times, thresholds(), thresholds(), protect, 1..=64_u8).prop_map(
+        |(mode, times, bytes, inodes, protect, parallel_removals)| {
             let (period, min_age, max_age, pressure_poll, settle, deadline) = times;
             ImageGc {
                 mode,
@@ -232,7 +166,8 @@ fn image_gc() -> impl Strategy<Value = ImageGc> {
                 parallel_removals,
                 deadline,
             }
-        })
+        },
+    )
 }
 
 fn service() -> impl Strategy<Value = (Supervision, Admin, Metrics, State, Log)> {
@@ -247,44 +182,32 @@ fn service() -> impl Strategy<Value = (Supervision, Admin, Metrics, State, Log)>
         });
     let admin = (path(), optional_text()).prop_map(|(socket, group)| Admin { socket, group });
     let metrics = prop::option::of("[a-z]{1,9}:[0-9]{1,4}").prop_map(|listen| Metrics { listen });
-    let state = (path(), count()).prop_map(|(dir, history_max_events)| State {
-        dir,
-        history_max_events,
-    });
+    let state = (path(), count()).prop_map(|(dir, history_max_events)| State { dir, history_max_events });
     let log =
         (choice(LogLevel::ALL), choice(LogFormat::ALL)).prop_map(|(level, format)| Log { level, format });
     (supervision, admin, metrics, state, log)
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    (
-        optional_text(),
-        runtime(),
-        pods(),
-        container_gc(),
-        small_loops(),
-        image_gc(),
-        service(),
+    (optional_text(), runtime(), pods(), container_gc(), small_loops(), image_gc(), service()).prop_map(
+        |(node_name, runtime, pods, container_gc, (sandbox_gc, log_gc), image_gc, service)| {
+            let (supervision, admin, metrics, state, log) = service;
+            Settings {
+                node_name,
+                runtime,
+                pods,
+                container_gc,
+                sandbox_gc,
+                log_gc,
+                image_gc,
+                supervision,
+                admin,
+                metrics,
+                state,
+                log,
+            }
+        },
     )
-        .prop_map(
-            |(node_name, runtime, pods, container_gc, (sandbox_gc, log_gc), image_gc, service)| {
-                let (supervision, admin, metrics, state, log) = service;
-                Settings {
-                    node_name,
-                    runtime,
-                    pods,
-                    container_gc,
-                    sandbox_gc,
-                    log_gc,
-                    image_gc,
-                    supervision,
-                    admin,
-                    metrics,
-                    state,
-                    log,
-                }
-            },
-        )
 }
 
 #[test]
@@ -312,10 +235,7 @@ fn json_has_the_forms_of_the_configuration() {
     assert_eq!(json["runtime"]["max_message_size"], "64MiB");
     assert_eq!(json["pods"]["kubelet"]["ca_file"], "");
     assert_eq!(json["container_gc"]["max_containers"], -1);
-    assert_eq!(
-        serde_json::from_value::<Settings>(json).unwrap(),
-        Settings::default()
-    );
+    assert_eq!(serde_json::from_value::<Settings>(json).unwrap(), Settings::default());
 }
 
 #[test]
@@ -323,11 +243,8 @@ fn unknown_fields_are_refused_in_every_section_of_json_too() {
     let good = serde_json::to_value(Settings::default()).unwrap();
     for section in std::iter::once("").chain(crate::section_names()) {
         let mut bad = good.clone();
-        let pointer = section
-            .split('.')
-            .filter(|s| !s.is_empty())
-            .map(|s| format!("/{s}"))
-            .collect::<String>();
+        let pointer =
+            section.split('.').filter(|s| !s.is_empty()).map(|s| format!("/{s}")).collect::<String>();
         bad.pointer_mut(&pointer).unwrap()["nonsense"] = 1.into();
         assert!(serde_json::from_value::<Settings>(bad).is_err(), "[{section}]");
     }

@@ -39,14 +39,7 @@ fn hex(of: usize) -> String {
 fn uid(of: usize) -> String {
     let hex = hex(of.wrapping_mul(7_919));
     let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
-    format!(
-        "{}-{}-{}-{}-{}",
-        part(0..8),
-        part(8..12),
-        part(12..16),
-        part(16..20),
-        part(20..32)
-    )
+    format!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
 }
 
 /// Neither in the order of the list nor all different.
@@ -87,11 +80,7 @@ pub(crate) fn containers(count: usize, units: Units) -> Observation {
     // Every other pod is known; the rest is deleted.
     seen.pods.pods = (0..pods)
         .step_by(2)
-        .map(|pod| Pod {
-            uid: uid(pod),
-            state: PodState::Active,
-            images: Vec::new(),
-        })
+        .map(|pod| Pod { uid: uid(pod), state: PodState::Active, images: Vec::new() })
         .collect();
     seen.containers = (0..count)
         .map(|i| {
@@ -123,14 +112,8 @@ pub(crate) fn images(count: usize, users: usize) -> Observation {
         .map(|i| Image {
             id: image_id(i),
             runtime_handler: String::new(),
-            repo_tags: (0..3)
-                .map(|tag| format!("registry{}.example/team/app-{i}:v{tag}", i % 50))
-                .collect(),
-            repo_digests: vec![format!(
-                "registry{}.example/team/app-{i}@sha256:{}",
-                i % 50,
-                hex(!i)
-            )],
+            repo_tags: (0..3).map(|tag| format!("registry{}.example/team/app-{i}:v{tag}", i % 50)).collect(),
+            repo_digests: vec![format!("registry{}.example/team/app-{i}@sha256:{}", i % 50, hex(!i))],
             size_bytes: 100_000_000,
             pinned: false,
             first_detected: Some(now() - SignedDuration::from_hours(48)),
@@ -141,14 +124,7 @@ pub(crate) fn images(count: usize, users: usize) -> Observation {
         })
         .collect();
     seen.containers = (0..users)
-        .map(|i| {
-            container(
-                i,
-                i / 5,
-                0,
-                &image_id(i.wrapping_mul(31) % count.max(1).saturating_mul(2)),
-            )
-        })
+        .map(|i| container(i, i / 5, 0, &image_id(i.wrapping_mul(31) % count.max(1).saturating_mul(2))))
         .collect();
     seen.filesystems = vec![FileSystem {
         mountpoint: "/var/lib/containerd".to_owned(),

@@ -48,10 +48,8 @@ pub fn reference_of(container: &Container) -> &str {
 #[must_use]
 pub fn used_by<'a>(images: &'a [Image], references: impl IntoIterator<Item = &'a str>) -> Vec<usize> {
     let names = Names::new(images);
-    let mut used: Vec<usize> = references
-        .into_iter()
-        .flat_map(|reference| names.resolve(reference))
-        .collect();
+    let mut used: Vec<usize> =
+        references.into_iter().flat_map(|reference| names.resolve(reference)).collect();
     used.sort_unstable();
     used.dedup();
     used
@@ -75,33 +73,21 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
             None if !at_least(policy.min_age, first_detected, now) => {
                 section.push(Decision::new(index, Reason::TooYoung));
             }
-            None => candidates.push(Candidate {
-                index,
-                image,
-                first_detected,
-            }),
+            None => candidates.push(Candidate { index, image, first_detected }),
         }
     }
     candidates.sort_unstable_by(Candidate::next_first);
 
-    let (aged, rest): (Vec<_>, Vec<_>) = candidates
-        .into_iter()
-        .partition(|c| c.unused_too_long(policy, now));
+    let (aged, rest): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|c| c.unused_too_long(policy, now));
     let mut freed = 0u64;
     for candidate in aged {
         freed = freed.saturating_add(candidate.image.size_bytes);
         section.push(Decision::new(candidate.index, Reason::UnusedTooLong));
     }
     let satisfied = match missing {
-        Missing {
-            bytes: 0, inodes: 0, ..
-        } if missing.triggered => Reason::EnoughFreed,
-        Missing {
-            bytes: 0, inodes: 0, ..
-        } if missing.known => Reason::BelowThreshold,
-        Missing {
-            bytes: 0, inodes: 0, ..
-        } => Reason::UsageUnknown,
+        Missing { bytes: 0, inodes: 0, .. } if missing.triggered => Reason::EnoughFreed,
+        Missing { bytes: 0, inodes: 0, .. } if missing.known => Reason::BelowThreshold,
+        Missing { bytes: 0, inodes: 0, .. } => Reason::UsageUnknown,
         Missing { .. } => Reason::EnoughFreed,
     };
     for candidate in rest {
@@ -116,11 +102,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
         };
         section.push(Decision::new(candidate.index, reason));
     }
-    ImagePlan {
-        section,
-        missing,
-        problems,
-    }
+    ImagePlan { section, missing, problems }
 }
 
 /// An image that nothing protects and that is old enough.
@@ -172,31 +154,21 @@ fn shields(
     let mut users: Vec<(&str, usize)> = users.into_iter().collect();
     users.sort_unstable_by_key(|&(_, holder)| holder);
     for (reference, holder) in users {
-        names
-            .resolve(reference)
-            .for_each(|i| protect(i, Reason::InUse, Detail::Holder(holder)));
+        names.resolve(reference).for_each(|i| protect(i, Reason::InUse, Detail::Holder(holder)));
     }
     for (holder, pod) in observation.pods.pods.iter().enumerate() {
         // Of a pod that is not proved to be gone, nothing goes: unknown protects as well as active.
         if matches!(pods.state(&pod.uid), PodState::Active | PodState::Unknown) {
             for reference in &pod.images {
-                names
-                    .resolve(reference)
-                    .for_each(|i| protect(i, Reason::NamedByPod, Detail::Holder(holder)));
+                names.resolve(reference).for_each(|i| protect(i, Reason::NamedByPod, Detail::Holder(holder)));
             }
         }
     }
-    names
-        .resolve(&observation.sandbox_image)
-        .for_each(|i| protect(i, Reason::SandboxImage, Detail::None));
+    names.resolve(&observation.sandbox_image).for_each(|i| protect(i, Reason::SandboxImage, Detail::None));
     for (index, image) in images.iter().enumerate() {
         if image.pinned {
             protect(index, Reason::Pinned, Detail::None);
-        } else if let Some(at) = policy
-            .protect
-            .iter()
-            .position(|p| p.matches(&image.id, image.names()))
-        {
+        } else if let Some(at) = policy.protect.iter().position(|p| p.matches(&image.id, image.names())) {
             protect(index, Reason::Protected, Detail::Holder(at));
         }
     }

@@ -19,11 +19,7 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     pub(super) fn new(images: &'a [Image]) -> Self {
-        let mut all = Self {
-            ids: HashMap::new(),
-            names: HashMap::new(),
-            digests: HashMap::new(),
-        };
+        let mut all = Self { ids: HashMap::new(), names: HashMap::new(), digests: HashMap::new() };
         for (index, image) in images.iter().enumerate() {
             all.ids.entry(bare(&image.id)).or_default().push(index);
             for name in image.names() {
@@ -72,11 +68,7 @@ mod tests {
     #[test]
     fn a_reference_finds_its_image_in_every_form_runtimes_use() {
         let images = [
-            image(
-                "sha256:aa",
-                &["docker.io/library/busybox:1.36"],
-                &["docker.io/library/busybox@sha256:d1"],
-            ),
+            image("sha256:aa", &["docker.io/library/busybox:1.36"], &["docker.io/library/busybox@sha256:d1"]),
             image("sha256:bb", &["registry.k8s.io/pause:3.9"], &[]),
         ];
         let names = Names::new(&images);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::observation::{FileSystem, FsStats};
+use crate::observation::{FileSystem, FsStats, Reclaiming};
 use crate::policy::{ImagePolicy, Thresholds};
 
 /// What is missing to the low thresholds, over all file systems that hold images.
@@ -46,19 +46,36 @@ pub fn usage_percent(capacity: u64, available: u64) -> Option<u8> {
     u8::try_from(100u128.saturating_sub(free)).ok()
 }
 
-/// What is missing to the low threshold, if usage is at or over the high one.
-fn to_free(capacity: u64, available: u64, thresholds: Thresholds) -> Option<u64> {
-    if thresholds.is_off() || usage_percent(capacity, available)? < thresholds.high_percent {
+/// What is missing to the low threshold, if usage is at or over the high one (or over the low one, where it is being
+/// reclaimed already).
+fn to_free(capacity: u64, available: u64, thresholds: Thresholds, reclaiming: bool) -> Option<u64> {
+    let from = if reclaiming { thresholds.low_percent } else { thresholds.high_percent };
+    if thresholds.is_off() || usage_percent(capacity, available)? < from {
         return None;
     }
     let free_percent = u128::from(100u8.saturating_sub(thresholds.low_percent));
     let wanted = u128::from(capacity) * free_percent / 100;
     // A share of a u64 fits in one.
-    Some(
-        u64::try_from(wanted)
-            .unwrap_or(u64::MAX)
-            .saturating_sub(available.min(capacity)),
-    )
+    Some(u64::try_from(wanted).unwrap_or(u64::MAX).saturating_sub(available.min(capacity)))
+}
+
+fn bytes_to_free(fs: &FileSystem, policy: &ImagePolicy) -> Option<u64> {
+    let FsStats { capacity_bytes, available_bytes, .. } = fs.stats;
+    to_free(capacity_bytes, available_bytes, policy.bytes, fs.reclaiming.bytes)
+}
+
+/// A file system without a fixed number of inodes tells 0, which is no pressure.
+fn inodes_to_free(fs: &FileSystem, policy: &ImagePolicy) -> Option<u64> {
+    to_free(fs.stats.inodes, fs.stats.inodes_free, policy.inodes, fs.reclaiming.inodes)
+}
+
+/// What a pass that begins now has to reclaim on a file system: whoever acts on it keeps this until the pass ends.
+#[must_use]
+pub fn reclaiming(fs: &FileSystem, policy: &ImagePolicy) -> Reclaiming {
+    Reclaiming {
+        bytes: fs.holds_images && bytes_to_free(fs, policy).is_some(),
+        inodes: fs.holds_images && inodes_to_free(fs, policy).is_some(),
+    }
 }
 
 /// Judges each file system that holds images by itself and adds up what is missing. Where images and the writable
@@ -73,25 +90,16 @@ pub fn missing(filesystems: &[FileSystem], policy: &ImagePolicy) -> (Missing, Ve
             continue;
         }
         seen.push(&fs.mountpoint);
-        let FsStats {
-            capacity_bytes,
-            available_bytes,
-            inodes,
-            inodes_free,
-        } = fs.stats;
-        if capacity_bytes == 0 {
-            problems.push(FsProblem {
-                mountpoint: fs.mountpoint.clone(),
-            });
+        if fs.stats.capacity_bytes == 0 {
+            problems.push(FsProblem { mountpoint: fs.mountpoint.clone() });
             continue;
         }
         sum.known = true;
-        if let Some(bytes) = to_free(capacity_bytes, available_bytes, policy.bytes) {
+        if let Some(bytes) = bytes_to_free(fs, policy) {
             sum.triggered = true;
             sum.bytes = sum.bytes.saturating_add(bytes);
         }
-        // A file system without a fixed number of inodes tells 0, which is no pressure.
-        if let Some(inodes) = to_free(inodes, inodes_free, policy.inodes) {
+        if let Some(inodes) = inodes_to_free(fs, policy) {
             sum.triggered = true;
             sum.inodes = sum.inodes.saturating_add(inodes);
         }
@@ -103,10 +111,7 @@ pub fn missing(filesystems: &[FileSystem], policy: &ImagePolicy) -> (Missing, Ve
 mod tests {
     use super::*;
 
-    const T: Thresholds = Thresholds {
-        high_percent: 85,
-        low_percent: 80,
-    };
+    const T: Thresholds = Thresholds { high_percent: 85, low_percent: 80 };
 
     #[test]
     fn usage_is_rounded_up() {
@@ -125,28 +130,11 @@ mod tests {
         assert_eq!(to_free(1000, 151, T), Some(49), "84.9 is told as 85");
         assert_eq!(to_free(u64::MAX, 0, T), Some(u64::MAX / 5));
         assert_eq!(
-            to_free(
-                1000,
-                0,
-                Thresholds {
-                    high_percent: 100,
-                    low_percent: 0
-                }
-            ),
+            to_free(1000, 0, Thresholds { high_percent: 100, low_percent: 0 }),
             None,
             "100 never triggers"
         );
-        assert_eq!(
-            to_free(
-                1000,
-                1000,
-                Thresholds {
-                    high_percent: 0,
-                    low_percent: 0
-                }
-            ),
-            Some(0)
-        );
+        assert_eq!(to_free(1000, 1000, Thresholds { high_percent: 0, low_percent: 0 }), Some(0));
     }
 
     #[test]
@@ -155,31 +143,13 @@ mod tests {
             mountpoint: mountpoint.to_owned(),
             holds_images,
             holds_containers: !holds_images,
-            stats: FsStats {
-                capacity_bytes: 1000,
-                available_bytes,
-                inodes: 0,
-                inodes_free: 0,
-            },
+            stats: FsStats { capacity_bytes: 1000, available_bytes, inodes: 0, inodes_free: 0 },
         };
         let (missing, problems) = missing(
-            &[
-                fs("/a", true, 100),
-                fs("/a", true, 100),
-                fs("/b", true, 900),
-                fs("/c", false, 0),
-            ],
+            &[fs("/a", true, 100), fs("/a", true, 100), fs("/b", true, 900), fs("/c", false, 0)],
             &ImagePolicy::default(),
         );
-        assert_eq!(
-            missing,
-            Missing {
-                bytes: 100,
-                inodes: 0,
-                triggered: true,
-                known: true
-            }
-        );
+        assert_eq!(missing, Missing { bytes: 100, inodes: 0, triggered: true, known: true });
         assert_eq!(problems, []);
     }
 }

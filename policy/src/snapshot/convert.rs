@@ -9,8 +9,8 @@ use super::{
     SnapshotSandboxState, VERSION,
 };
 use crate::observation::{
-    Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods, Sandbox,
-    SandboxState,
+    Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods, Reclaiming,
+    Sandbox, SandboxState,
 };
 
 impl TryFrom<Snapshot> for Observation {
@@ -18,9 +18,7 @@ impl TryFrom<Snapshot> for Observation {
 
     fn try_from(snapshot: Snapshot) -> Result<Self, SnapshotError> {
         if snapshot.version != VERSION {
-            return Err(SnapshotError::Version {
-                found: snapshot.version,
-            });
+            return Err(SnapshotError::Version { found: snapshot.version });
         }
         check_ids("containers", snapshot.containers.iter().map(|c| c.id.as_str()))?;
         check_ids("sandboxes", snapshot.sandboxes.iter().map(|s| s.id.as_str()))?;
@@ -51,17 +49,10 @@ fn check_ids<'a>(list: &'static str, ids: impl Iterator<Item = &'a str>) -> Resu
     let mut seen = HashSet::new();
     for (index, id) in ids.enumerate() {
         if id.is_empty() {
-            return Err(SnapshotError::EmptyId {
-                list,
-                index,
-                field: "id",
-            });
+            return Err(SnapshotError::EmptyId { list, index, field: "id" });
         }
         if !seen.insert(id) {
-            return Err(SnapshotError::Duplicate {
-                list,
-                id: id.trim_end().to_owned(),
-            });
+            return Err(SnapshotError::Duplicate { list, id: id.trim_end().to_owned() });
         }
     }
     Ok(())
@@ -151,11 +142,7 @@ impl From<Pods> for SnapshotPods {
         Self {
             synced: pods.synced,
             pods: pods.pods.into_iter().map(Into::into).collect(),
-            absent: if pods.absent == PodState::Deleted {
-                Absent::Deleted
-            } else {
-                Absent::Unknown
-            },
+            absent: if pods.absent == PodState::Deleted { Absent::Deleted } else { Absent::Unknown },
         }
     }
 }
@@ -172,28 +159,18 @@ impl From<SnapshotFileSystem> for FileSystem {
                 inodes: fs.inodes,
                 inodes_free: fs.inodes_free,
             },
+            reclaiming: Reclaiming::default(),
         }
     }
 }
 
 impl From<FileSystem> for SnapshotFileSystem {
     fn from(fs: FileSystem) -> Self {
-        let holds = [
-            (fs.holds_images, Holds::Images),
-            (fs.holds_containers, Holds::Containers),
-        ];
-        let FsStats {
-            capacity_bytes,
-            available_bytes,
-            inodes,
-            inodes_free,
-        } = fs.stats;
+        let holds = [(fs.holds_images, Holds::Images), (fs.holds_containers, Holds::Containers)];
+        let FsStats { capacity_bytes, available_bytes, inodes, inodes_free } = fs.stats;
         Self {
             mountpoint: fs.mountpoint,
-            holds: holds
-                .into_iter()
-                .filter_map(|(yes, what)| yes.then_some(what))
-                .collect(),
+            holds: holds.into_iter().filter_map(|(yes, what)| yes.then_some(what)).collect(),
             capacity_bytes,
             available_bytes,
             inodes,

@@ -120,11 +120,7 @@ pub fn snapshot(node: u64, dice: &Dice) -> Snapshot {
     let mut of_node = Digits(node);
     // Three quarters are synced: most rules need that.
     let synced = !of_node.once_in(4);
-    let absent = if of_node.once_in(3) {
-        Absent::Unknown
-    } else {
-        Absent::Deleted
-    };
+    let absent = if of_node.once_in(3) { Absent::Unknown } else { Absent::Deleted };
     let sandbox_image = match of_node.below(3) {
         0 => String::new(),
         _ => any_image(&mut of_node),
@@ -151,19 +147,10 @@ pub fn snapshot(node: u64, dice: &Dice) -> Snapshot {
     Snapshot {
         version: VERSION,
         taken_at: now(),
-        runtime: Runtime {
-            sandbox_image,
-            ..Runtime::default()
-        },
+        runtime: Runtime { sandbox_image, ..Runtime::default() },
         pods: SnapshotPods { synced, pods, absent },
-        containers: (0..)
-            .zip(&dice.containers)
-            .map(|(i, &n)| container(i, Digits(n)))
-            .collect(),
-        sandboxes: (0..)
-            .zip(&dice.sandboxes)
-            .map(|(i, &n)| sandbox(i, Digits(n)))
-            .collect(),
+        containers: (0..).zip(&dice.containers).map(|(i, &n)| container(i, Digits(n))).collect(),
+        sandboxes: (0..).zip(&dice.sandboxes).map(|(i, &n)| sandbox(i, Digits(n))).collect(),
         images,
         filesystems: filesystems(&dice.filesystems),
         log_dirs,
@@ -181,9 +168,8 @@ fn pod(mut dice: Digits) -> SnapshotPod {
 
 fn container(i: usize, mut dice: Digits) -> SnapshotContainer {
     use SnapshotContainerState::{Created, Exited, Running, Unknown};
-    let state = dice.pick(&[
-        Exited, Exited, Exited, Exited, Created, Unknown, Running, Exited, Created, Exited,
-    ]);
+    let state =
+        dice.pick(&[Exited, Exited, Exited, Exited, Created, Unknown, Running, Exited, Created, Exited]);
     let pod_uid = if dice.below(3) == 2 { "" } else { dice.pick(&UIDS) };
     let name = dice.pick(&["app", "app", "init", ""]);
     let created_at = time(&mut dice, 12);
@@ -194,11 +180,7 @@ fn container(i: usize, mut dice: Digits) -> SnapshotContainer {
     };
     // The id begins with a random digit, so that its order is not the order of the list.
     let id = format!("{}-c{i}", dice.below(4));
-    let finished_at = if dice.below(2) == 0 {
-        None
-    } else {
-        time(&mut dice, 4)
-    };
+    let finished_at = if dice.below(2) == 0 { None } else { time(&mut dice, 4) };
     SnapshotContainer {
         id,
         pod_uid: pod_uid.to_owned(),
@@ -208,16 +190,8 @@ fn container(i: usize, mut dice: Digits) -> SnapshotContainer {
         state,
         created_at,
         finished_at,
-        image_id: if dice.below(2) == 0 {
-            String::new()
-        } else {
-            any_image(&mut dice)
-        },
-        image_ref: if dice.below(2) == 0 {
-            String::new()
-        } else {
-            any_image(&mut dice)
-        },
+        image_id: if dice.below(2) == 0 { String::new() } else { any_image(&mut dice) },
+        image_ref: if dice.below(2) == 0 { String::new() } else { any_image(&mut dice) },
         image: any_image(&mut dice),
         log_path: String::new(),
     }
@@ -227,14 +201,9 @@ fn sandbox(i: usize, mut dice: Digits) -> SnapshotSandbox {
     use SnapshotSandboxState::{NotReady, Ready, Unknown};
     SnapshotSandbox {
         id: format!("s{i}"),
-        pod_uid: if dice.once_in(6) {
-            String::new()
-        } else {
-            dice.pick(&UIDS).to_owned()
-        },
-        state: dice.pick(&[
-            NotReady, NotReady, NotReady, NotReady, NotReady, NotReady, NotReady, Ready, Unknown,
-        ]),
+        pod_uid: if dice.once_in(6) { String::new() } else { dice.pick(&UIDS).to_owned() },
+        state: dice
+            .pick(&[NotReady, NotReady, NotReady, NotReady, NotReady, NotReady, NotReady, Ready, Unknown]),
         created_at: time(&mut dice, 10),
         attempt: dice.pick(&[0, 1]),
         namespace: "default".to_owned(),
@@ -246,20 +215,17 @@ fn image(mut dice: Digits) -> SnapshotImage {
     SnapshotImage {
         id: image_id(dice.below(7)),
         runtime_handler: dice.pick(&["", "", "kata", "wasm"]).to_owned(),
-        repo_tags: (0..dice.pick(&[0, 1, 0, 2]))
-            .map(|_| dice.pick(&TAGS).to_owned())
-            .collect(),
-        repo_digests: (0..dice.pick(&[0, 1, 0]))
-            .map(|_| dice.pick(&DIGESTS).to_owned())
-            .collect(),
+        repo_tags: (0..dice.pick(&[0, 1, 0, 2])).map(|_| dice.pick(&TAGS).to_owned()).collect(),
+        repo_digests: (0..dice.pick(&[0, 1, 0])).map(|_| dice.pick(&DIGESTS).to_owned()).collect(),
         size_bytes: dice.pick(&[0, 1, 10, 50, 100, 300, 7]),
         pinned: dice.once_in(9),
-        first_detected: time(&mut dice, 8),
-        last_used: if dice.below(2) == 0 {
-            None
-        } else {
-            Some(ago(&mut dice))
+        // Most are old enough for the rules that come after that of the age.
+        first_detected: match dice.below(8) {
+            0..4 => Some(now() - SignedDuration::from_hours(1)),
+            4..7 => Some(ago(&mut dice)),
+            _ => None,
         },
+        last_used: if dice.below(2) == 0 { None } else { Some(ago(&mut dice)) },
     }
 }
 
@@ -269,10 +235,7 @@ fn filesystems(dice: &[u64]) -> Vec<SnapshotFileSystem> {
         let mut made = filesystem(Digits(n));
         // A mountpoint named twice is the same file system: it is as full in both entries.
         if let Some(same) = all.iter().find(|fs| fs.mountpoint == made.mountpoint) {
-            made = SnapshotFileSystem {
-                holds: made.holds,
-                ..same.clone()
-            };
+            made = SnapshotFileSystem { holds: made.holds, ..same.clone() };
         }
         all.push(made);
     }
@@ -289,7 +252,7 @@ fn filesystem(mut dice: Digits) -> SnapshotFileSystem {
     };
     let mut amount = |odd: u64| {
         let capacity: u64 = dice.pick(&[1000, 0, 100, 999, 1 << 40, 7, 1000, 1000, odd]);
-        let percent = dice.pick(&[0, 14, 15, 16, 20, 50, 99, 100, 1, 200]);
+        let percent = dice.pick(&[0, 14, 15, 16, 20, 5, 99, 100, 1, 200, 10, 0]);
         let exact = u64::try_from(u128::from(capacity) * percent / 100).unwrap_or(u64::MAX);
         let free = match dice.below(3) {
             0 => exact,
@@ -330,7 +293,7 @@ pub fn settings(a: u64, b: u64) -> Settings {
     };
     let (high, low) = pair(&mut b);
     let (inode_high, inode_low) = match b.below(4) {
-        0..3 => (100, 100),
+        0 | 1 => (100, 100),
         _ => pair(&mut b),
     };
     Settings {
@@ -348,8 +311,6 @@ pub fn settings(a: u64, b: u64) -> Settings {
         inode_low,
         image_min_age: b.pick(&LIMITS),
         image_max_age: b.pick(&LIMITS),
-        protect: (0..b.pick(&[0, 0, 1, 2, 1]))
-            .map(|_| b.pick(&PATTERNS).to_owned())
-            .collect(),
+        protect: (0..b.pick(&[0, 0, 1, 2, 1])).map(|_| b.pick(&PATTERNS).to_owned()).collect(),
     }
 }

@@ -36,32 +36,14 @@ pub struct Size {
 
 impl Size {
     /// A bit of everything.
-    pub const ALL: Self = Self {
-        pods: 5,
-        containers: 10,
-        sandboxes: 6,
-        images: 6,
-        filesystems: 3,
-        log_dirs: 5,
-    };
+    pub const ALL: Self =
+        Self { pods: 5, containers: 10, sandboxes: 6, images: 6, filesystems: 3, log_dirs: 5 };
     /// Much for sections 3 to 5, nothing for section 6.
-    pub const RUNTIME: Self = Self {
-        pods: 5,
-        containers: 18,
-        sandboxes: 9,
-        images: 0,
-        filesystems: 0,
-        log_dirs: 6,
-    };
+    pub const RUNTIME: Self =
+        Self { pods: 5, containers: 18, sandboxes: 9, images: 0, filesystems: 0, log_dirs: 6 };
     /// Much for section 6.
-    pub const IMAGES: Self = Self {
-        pods: 3,
-        containers: 4,
-        sandboxes: 1,
-        images: 10,
-        filesystems: 3,
-        log_dirs: 0,
-    };
+    pub const IMAGES: Self =
+        Self { pods: 3, containers: 4, sandboxes: 1, images: 10, filesystems: 3, log_dirs: 0 };
 }
 
 /// A random node.
@@ -76,21 +58,9 @@ pub fn node(size: Size) -> impl Strategy<Value = Snapshot> {
         dice(size.filesystems),
         dice(size.log_dirs),
     )
-        .prop_map(
-            |(node, pods, containers, sandboxes, images, filesystems, log_dirs)| {
-                make::snapshot(
-                    node,
-                    &make::Dice {
-                        pods,
-                        containers,
-                        sandboxes,
-                        images,
-                        filesystems,
-                        log_dirs,
-                    },
-                )
-            },
-        )
+        .prop_map(|(node, pods, containers, sandboxes, images, filesystems, log_dirs)| {
+            make::snapshot(node, &make::Dice { pods, containers, sandboxes, images, filesystems, log_dirs })
+        })
 }
 
 /// Random settings.

@@ -53,16 +53,9 @@ impl Settings {
     /// The same as the crate takes it.
     pub fn policy(&self) -> Policy {
         let ms = |ms: i64| Duration::from_millis(ms.try_into().unwrap());
-        let thresholds = |high_percent, low_percent| Thresholds {
-            high_percent,
-            low_percent,
-        };
+        let thresholds = |high_percent, low_percent| Thresholds { high_percent, low_percent };
         Policy {
-            unmanaged: if self.collect_unmanaged {
-                Unmanaged::Collect
-            } else {
-                Unmanaged::Keep
-            },
+            unmanaged: if self.collect_unmanaged { Unmanaged::Collect } else { Unmanaged::Keep },
             containers: ContainerPolicy {
                 min_age: ms(self.min_age),
                 min_dead_age: ms(self.min_dead_age),

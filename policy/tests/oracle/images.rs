@@ -20,12 +20,7 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
         .collect();
     // 3. Eviction order; an image of two handlers has one id.
     may_go.sort_by_key(|image| {
-        (
-            image.last_used,
-            first_detected(node, image),
-            image.id.clone(),
-            image.runtime_handler.clone(),
-        )
+        (image.last_used, first_detected(node, image), image.id.clone(), image.runtime_handler.clone())
     });
 
     // 1. Age: unused for longer.
@@ -47,12 +42,8 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
             })
             .sum()
     };
-    let bytes = missing(settings.high, settings.low, &|fs| {
-        (fs.capacity_bytes, fs.available_bytes)
-    });
-    let inodes = missing(settings.inode_high, settings.inode_low, &|fs| {
-        (fs.inodes, fs.inodes_free)
-    });
+    let bytes = missing(settings.high, settings.low, &|fs| (fs.capacity_bytes, fs.available_bytes));
+    let inodes = missing(settings.inode_high, settings.inode_low, &|fs| (fs.inodes, fs.inodes_free));
     for image in rest {
         let freed: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
         // Nothing tells how many inodes an image has: one that goes is followed by a measurement.
@@ -63,10 +54,7 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
 
     let named = |image: &SnapshotImage| format!("{} {}", image.id, image.runtime_handler);
     let remove: Vec<String> = gone.into_iter().map(named).collect();
-    let verdict = verdict(
-        remove.iter().map(String::as_str).collect(),
-        node.images.iter().map(named),
-    );
+    let verdict = verdict(remove.iter().map(String::as_str).collect(), node.images.iter().map(named));
     (verdict, u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
@@ -83,9 +71,7 @@ fn image_filesystems(node: &Snapshot) -> impl Iterator<Item = &SnapshotFileSyste
     node.filesystems.iter().enumerate().filter_map(|(i, fs)| {
         let holds_images = |fs: &SnapshotFileSystem| fs.holds.contains(&Holds::Images);
         let before = node.filesystems.iter().take(i);
-        let known = before
-            .filter(|other| holds_images(other))
-            .any(|other| other.mountpoint == fs.mountpoint);
+        let known = before.filter(|other| holds_images(other)).any(|other| other.mountpoint == fs.mountpoint);
         (holds_images(fs) && !known).then_some(fs)
     })
 }
@@ -104,12 +90,7 @@ fn to_free(capacity: u128, available: u128, high: u8, low: u8) -> u128 {
 
 /// Used, pinned, protected, or what the runtime makes sandboxes of.
 fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool {
-    let names: Vec<String> = image
-        .repo_tags
-        .iter()
-        .chain(&image.repo_digests)
-        .cloned()
-        .collect();
+    let names: Vec<String> = image.repo_tags.iter().chain(&image.repo_digests).cloned().collect();
     let is = |text: &str| !text.is_empty() && (text == image.id || names.iter().any(|name| name == text));
 
     let used_by_container = node.containers.iter().any(|container| {
@@ -127,9 +108,6 @@ fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool 
         let may_run = [SnapshotPodState::Active, SnapshotPodState::Unknown].contains(&state);
         may_run && pod.images.iter().any(|name| is(name))
     });
-    let protected = settings
-        .protect
-        .iter()
-        .any(|pattern| names::protects(pattern, &image.id, &names));
+    let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));
     used_by_container || named_by_pod || image.pinned || protected || is(&node.runtime.sandbox_image)
 }

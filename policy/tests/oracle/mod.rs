@@ -2,11 +2,7 @@
 //! counting and searching through whole lists. It shares no code with the crate; what it says about the same snapshot
 //! and settings has to be the same.
 
-#![allow(
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "test code: failing loudly is its job"
-)]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "test code: failing loudly is its job")]
 
 mod images;
 mod names;
@@ -195,10 +191,7 @@ fn newest<'a>(
 fn oldest_first<T>(mut gone: Vec<&T>, key: impl Fn(&T) -> (Option<Timestamp>, u32, &str)) -> Vec<&str> {
     let mut order = Vec::new();
     while !gone.is_empty() {
-        let oldest = gone
-            .iter()
-            .position(|a| gone.iter().all(|b| !newer(key(a), key(b))))
-            .unwrap();
+        let oldest = gone.iter().position(|a| gone.iter().all(|b| !newer(key(a), key(b)))).unwrap();
         order.push(key(gone.remove(oldest)).2);
     }
     order
@@ -240,10 +233,7 @@ fn log_dirs(node: &Snapshot) -> Verdict {
         .iter()
         .filter(|name| {
             names::uid_of_log_dir(name).is_some_and(|uid| {
-                matches!(
-                    state(node, uid),
-                    SnapshotPodState::Deleted | SnapshotPodState::Evicted
-                )
+                matches!(state(node, uid), SnapshotPodState::Deleted | SnapshotPodState::Evicted)
             })
         })
         .map(String::as_str)

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::error::SimError;
 use crate::model::{Node, logs, object};
+use crate::options::Flavour;
 use crate::spec::ContainerSpec;
 
 const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
@@ -67,34 +68,21 @@ impl Node {
     /// Its sandbox or its image is not there, or its log cannot be made.
     pub fn add_container(&mut self, spec: ContainerSpec) -> Result<String, SimError> {
         let id = self.resolve_sandbox(&spec.sandbox)?;
-        let sandbox = self
-            .sandboxes
-            .get(&id)
-            .ok_or_else(|| object::not_found("sandbox", &id))?;
+        let sandbox = self.sandboxes.get(&id).ok_or_else(|| object::not_found("sandbox", &id))?;
         let log_path = match &spec.log {
-            Some(_) if !sandbox.log_directory.as_os_str().is_empty() => sandbox
-                .log_directory
-                .join(&spec.name)
-                .join(format!("{}.log", spec.attempt)),
+            Some(_) if !sandbox.log_directory.as_os_str().is_empty() => {
+                sandbox.log_directory.join(&spec.name).join(format!("{}.log", spec.attempt))
+            }
             _ => PathBuf::new(),
         };
         let mut labels = spec.labels;
         if spec.kubelet_labels {
-            let pod = sandbox
-                .labels
-                .iter()
-                .filter(|(key, _)| key.starts_with("io.kubernetes.pod."));
+            let pod = sandbox.labels.iter().filter(|(key, _)| key.starts_with("io.kubernetes.pod."));
             labels.extend(pod.map(|(key, value)| (key.clone(), value.clone())));
             labels.insert(CONTAINER_NAME_LABEL.to_owned(), spec.name.clone());
         }
-        let asked = if spec.image.is_empty() {
-            &self.options.sandbox_image
-        } else {
-            &spec.image
-        };
-        let image = self
-            .image(asked)
-            .ok_or_else(|| object::not_found("image", asked))?;
+        let asked = if spec.image.is_empty() { &self.options.sandbox_image } else { &spec.image };
+        let image = self.image(asked).ok_or_else(|| object::not_found("image", asked))?;
         let now = self.now();
         let created_at = spec.created_at.unwrap_or(now);
         let started = spec.state != ContainerState::Created;
@@ -128,15 +116,13 @@ impl Node {
         Ok(id)
     }
 
-    /// Makes a container as CreateContainer does: in a ready sandbox, from an image on the node, under a new name.
+    /// Makes a container as CreateContainer does: in a ready sandbox (with containerd 2.1 in
+    /// any), from an image on the node, under a new name.
     pub(crate) fn create_container(&mut self, new: NewContainer) -> Result<String, SimError> {
         let id = self.resolve_sandbox(&new.sandbox)?;
-        let sandbox = self
-            .sandboxes
-            .get(&id)
-            .ok_or_else(|| object::not_found("sandbox", &id))?;
-        if sandbox.state != SandboxState::Ready {
-            // To containerd the process of the sandbox is what is missing.
+        let sandbox = self.sandboxes.get(&id).ok_or_else(|| object::not_found("sandbox", &id))?;
+        if sandbox.state != SandboxState::Ready && self.options.flavour == Flavour::Containerd16 {
+            // To containerd 1 the process of the sandbox is what is missing; containerd 2 notices at the start only.
             return Err(object::not_found("process of sandbox", &id));
         }
         // The number of the sandbox is no part of the name: two sandboxes of one pod share the names.
@@ -149,17 +135,10 @@ impl Node {
                 })
         };
         if let Some(other) = self.containers.values().find(same) {
-            return Err(SimError::Refused(format!(
-                "the name of the container is reserved for {}",
-                other.id
-            )));
+            return Err(SimError::Refused(format!("the name of the container is reserved for {}", other.id)));
         }
         let image = self.resolve_image(&new.image)?;
-        let layers = self
-            .images
-            .get(&image)
-            .map(|image| image.layers.clone())
-            .unwrap_or_default();
+        let layers = self.images.get(&image).map(|image| image.layers.clone()).unwrap_or_default();
         let container = Container {
             id: String::new(),
             sandbox: id,
@@ -183,8 +162,7 @@ impl Node {
     fn insert_container(&mut self, mut container: Container) -> String {
         container.id = self.ids.next();
         self.disk.use_layers(&container.layers);
-        self.disk
-            .resize_writable((0, 0), container.writable, self.clock.uptime());
+        self.disk.resize_writable((0, 0), container.writable, self.clock.uptime());
         let id = container.id.clone();
         self.by_sandbox.insert((container.sandbox.clone(), id.clone()));
         self.containers.insert(id.clone(), container);
@@ -201,9 +179,7 @@ impl Node {
 
     fn container_mut(&mut self, id: &str) -> Result<&mut Container, SimError> {
         let id = self.resolve_container(id)?;
-        self.containers
-            .get_mut(&id)
-            .ok_or_else(|| object::not_found("container", &id))
+        self.containers.get_mut(&id).ok_or_else(|| object::not_found("container", &id))
     }
 
     /// The container of that id or unique prefix.
@@ -269,24 +245,15 @@ impl Node {
     pub fn start_container(&mut self, id: &str) -> Result<(), SimError> {
         let container = self.container_mut(id)?.clone();
         if container.state != ContainerState::Created {
-            return Err(SimError::Refused(format!(
-                "container {id}: only a created one can be started"
-            )));
+            return Err(SimError::Refused(format!("container {id}: only a created one can be started")));
         }
         let ready = |s: &crate::model::Sandbox| s.state == SandboxState::Ready;
         let opened = if self.sandbox(&container.sandbox).is_some_and(ready) {
             self.open_log(&container)
         } else {
-            Err(SimError::Refused(format!(
-                "sandbox {} is not running",
-                container.sandbox
-            )))
+            Err(SimError::Refused(format!("sandbox {} is not running", container.sandbox)))
         };
-        let state = if opened.is_ok() {
-            ContainerState::Running
-        } else {
-            ContainerState::Exited
-        };
+        let state = if opened.is_ok() { ContainerState::Running } else { ContainerState::Exited };
         self.set_container_state(&container.id, state)?;
         if opened.is_err() {
             self.container_mut(&container.id)?.started_at = None;
@@ -300,14 +267,9 @@ impl Node {
             return Ok(());
         }
         let mut roots = self.options.log_roots.iter().chain([&self.paths.root]);
-        let up = path
-            .components()
-            .any(|part| part == std::path::Component::ParentDir);
+        let up = path.components().any(|part| part == std::path::Component::ParentDir);
         if up || !roots.any(|root| path.starts_with(root)) {
-            return Err(SimError::Refused(format!(
-                "log file {} is outside the node",
-                path.display()
-            )));
+            return Err(SimError::Refused(format!("log file {} is outside the node", path.display())));
         }
         logs::open_log(path, self.now())
     }
@@ -345,16 +307,11 @@ impl Node {
     /// # Errors
     /// There is no such container, or the link cannot be made.
     pub fn add_legacy_link(&self, id: &str) -> Result<PathBuf, SimError> {
-        let container = self
-            .container(id)
-            .ok_or_else(|| object::not_found("container", id))?;
+        let container = self.container(id).ok_or_else(|| object::not_found("container", id))?;
         let sandbox = self
             .sandbox(&container.sandbox)
             .ok_or_else(|| object::not_found("sandbox", &container.sandbox))?;
-        let name = format!(
-            "{}_{}_{}-{}.log",
-            sandbox.name, sandbox.namespace, container.name, container.id
-        );
+        let name = format!("{}_{}_{}-{}.log", sandbox.name, sandbox.namespace, container.name, container.id);
         let link = self.paths.legacy_root.join(name);
         logs::make_link(&link, &container.log_path)?;
         Ok(link)

@@ -105,11 +105,7 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn new(options: &Options) -> Self {
-        let volume = |capacity, inodes| Volume {
-            capacity,
-            inodes,
-            unreleased: Vec::new(),
-        };
+        let volume = |capacity, inodes| Volume { capacity, inodes, unreleased: Vec::new() };
         Self {
             layers: BTreeMap::new(),
             images: volume(options.capacity_bytes, options.inodes),
@@ -144,9 +140,7 @@ impl Disk {
 
     /// An image with these layers goes.
     pub(crate) fn drop_image(&mut self, layers: &[String], uptime: Duration) {
-        self.release(layers, uptime, |layer| {
-            layer.images = layer.images.saturating_sub(1)
-        });
+        self.release(layers, uptime, |layer| layer.images = layer.images.saturating_sub(1));
     }
 
     /// A container or sandbox is made from these layers, which are stored.
@@ -160,9 +154,7 @@ impl Disk {
 
     /// A container or sandbox that was made from these layers goes.
     pub(crate) fn release_layers(&mut self, layers: &[String], uptime: Duration) {
-        self.release(layers, uptime, |layer| {
-            layer.users = layer.users.saturating_sub(1)
-        });
+        self.release(layers, uptime, |layer| layer.users = layer.users.saturating_sub(1));
     }
 
     fn release(&mut self, layers: &[String], uptime: Duration, less: impl Fn(&mut Layer)) {
@@ -217,9 +209,7 @@ impl Disk {
         };
         volume.unreleased.retain(|(due, ..)| *due > uptime);
         if !self.release_delay.is_zero() && (bytes > 0 || inodes > 0) {
-            volume
-                .unreleased
-                .push((uptime.saturating_add(self.release_delay), bytes, inodes));
+            volume.unreleased.push((uptime.saturating_add(self.release_delay), bytes, inodes));
         }
     }
 
@@ -230,11 +220,7 @@ impl Disk {
             unreleased_bytes += bytes;
             unreleased_inodes += inodes;
         }
-        Usage {
-            unreleased_bytes,
-            unreleased_inodes,
-            ..self.stored
-        }
+        Usage { unreleased_bytes, unreleased_inodes, ..self.stored }
     }
 
     /// What statvfs says; `None` for a file system that the node does not have.
@@ -242,16 +228,10 @@ impl Disk {
         let s = &self.stored;
         match which {
             Which::Images => {
-                let (bytes, inodes) = if self.containers.is_some() {
-                    (0, 0)
-                } else {
-                    (s.writable_bytes, s.writable_inodes)
-                };
+                let (bytes, inodes) =
+                    if self.containers.is_some() { (0, 0) } else { (s.writable_bytes, s.writable_inodes) };
                 let used = s.content_bytes + s.snapshot_bytes + s.other_bytes + bytes;
-                Some(
-                    self.images
-                        .stats(used, s.snapshot_inodes + s.other_inodes + inodes, uptime),
-                )
+                Some(self.images.stats(used, s.snapshot_inodes + s.other_inodes + inodes, uptime))
             }
             Which::Containers => {
                 let volume = self.containers.as_ref()?;
@@ -273,10 +253,6 @@ impl Disk {
 
     /// Sum of the compressed sizes of these layers, one that is named twice counted twice.
     pub(crate) fn compressed_size(&self, layers: &[String]) -> u64 {
-        layers
-            .iter()
-            .filter_map(|name| self.layers.get(name))
-            .map(|layer| layer.compressed)
-            .sum()
+        layers.iter().filter_map(|name| self.layers.get(name)).map(|layer| layer.compressed).sum()
     }
 }

@@ -31,11 +31,7 @@ impl Node {
     /// gets the further names and stays as it is otherwise.
     pub fn add_image(&mut self, spec: ImageSpec) -> String {
         let made_up = format!("{PREFIX}{}", self.ids.next());
-        let id = if spec.id.is_empty() {
-            made_up.clone()
-        } else {
-            spec.id
-        };
+        let id = if spec.id.is_empty() { made_up.clone() } else { spec.id };
         let tags: Vec<String> = spec.tags.iter().map(|tag| complete(tag)).collect();
         let digests = match (spec.digests, tags.first()) {
             (Some(digests), _) => digests.iter().map(|digest| complete(digest)).collect(),
@@ -118,10 +114,8 @@ impl Node {
             return Ok(image.id.clone());
         }
         let hex = name.strip_prefix(PREFIX).unwrap_or(name);
-        let mut matches = self
-            .images
-            .keys()
-            .filter(|id| id.strip_prefix(PREFIX).is_some_and(|h| h.starts_with(hex)));
+        let mut matches =
+            self.images.keys().filter(|id| id.strip_prefix(PREFIX).is_some_and(|h| h.starts_with(hex)));
         match (matches.next(), matches.next()) {
             (None, _) => Err(object::not_found("image", name)),
             (Some(id), None) => Ok(id.clone()),

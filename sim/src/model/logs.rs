@@ -23,9 +23,7 @@ pub(crate) fn make_dir(path: &Path, modified: Timestamp) -> Result<(), SimError>
 
 /// Sets the modification time of a file or folder (of what a link points to, for a link).
 pub(crate) fn set_modified(path: &Path, at: Timestamp) -> Result<(), SimError> {
-    File::open(path)
-        .and_then(|file| file.set_modified(SystemTime::from(at)))
-        .map_err(SimError::io(path))
+    File::open(path).and_then(|file| file.set_modified(SystemTime::from(at))).map_err(SimError::io(path))
 }
 
 /// Makes the log file and its rotated ones, with the folders above them as far as they are missing. The folder of
@@ -82,8 +80,7 @@ fn write_lines(path: &Path, bytes: u64, at: Timestamp) -> Result<(), SimError> {
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let text: Vec<u8> = line.bytes().cycle().take(bytes).collect();
     let file = fs::OpenOptions::new().append(true).create(true).open(path);
-    file.and_then(|mut file| file.write_all(&text))
-        .map_err(SimError::io(path))
+    file.and_then(|mut file| file.write_all(&text)).map_err(SimError::io(path))
 }
 
 /// Makes the link that a kubelet makes to a log.

@@ -94,11 +94,7 @@ pub struct Node {
 impl Node {
     pub(crate) fn new(options: Options, paths: Paths, clock: Arc<Clock>) -> Self {
         let disk = Disk::new(&options);
-        let counted = Counted {
-            at: clock.now(),
-            images: (0, 0),
-            containers: (0, 0),
-        };
+        let counted = Counted { at: clock.now(), images: (0, 0), containers: (0, 0) };
         let mut node = Self {
             ids: Ids::new(options.seed),
             options,
@@ -114,11 +110,7 @@ impl Node {
         };
         if node.options.sandbox_image_present {
             let layer = LayerSpec::new("the sandbox image", 310_000, 750_000);
-            node.add_image(
-                ImageSpec::new(node.options.sandbox_image.clone())
-                    .layer(layer)
-                    .pinned(),
-            );
+            node.add_image(ImageSpec::new(node.options.sandbox_image.clone()).layer(layer).pinned());
         }
         node.count_usage();
         node

@@ -12,11 +12,7 @@ pub(crate) fn find<T>(
     prefix: &str,
 ) -> Result<String, SimError> {
     if prefix.is_empty() {
-        return Err(SimError::BadId {
-            kind,
-            id: String::new(),
-            problem: "an id must not be empty",
-        });
+        return Err(SimError::BadId { kind, id: String::new(), problem: "an id must not be empty" });
     }
     let mut matches = store
         .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
@@ -30,18 +26,11 @@ pub(crate) fn find<T>(
 }
 
 pub(crate) fn not_found(kind: &'static str, id: &str) -> SimError {
-    SimError::NotFound {
-        kind,
-        id: id.to_owned(),
-    }
+    SimError::NotFound { kind, id: id.to_owned() }
 }
 
 pub(crate) fn ambiguous(kind: &'static str, id: &str) -> SimError {
-    SimError::BadId {
-        kind,
-        id: id.to_owned(),
-        problem: "more than one id begins so",
-    }
+    SimError::BadId { kind, id: id.to_owned(), problem: "more than one id begins so" }
 }
 
 #[cfg(test)]
@@ -50,20 +39,12 @@ mod tests {
 
     #[test]
     fn a_unique_beginning_is_enough_and_nothing_less() {
-        let store: BTreeMap<String, ()> = ["aa11", "aa22", "b"]
-            .into_iter()
-            .map(|id| (id.to_owned(), ()))
-            .collect();
+        let store: BTreeMap<String, ()> =
+            ["aa11", "aa22", "b"].into_iter().map(|id| (id.to_owned(), ())).collect();
         assert_eq!(find(&store, "container", "aa2").unwrap(), "aa22");
         assert_eq!(find(&store, "container", "b").unwrap(), "b");
-        assert!(matches!(
-            find(&store, "container", "aa"),
-            Err(SimError::BadId { .. })
-        ));
-        assert!(matches!(
-            find(&store, "container", ""),
-            Err(SimError::BadId { .. })
-        ));
+        assert!(matches!(find(&store, "container", "aa"), Err(SimError::BadId { .. })));
+        assert!(matches!(find(&store, "container", ""), Err(SimError::BadId { .. })));
         assert!(find(&store, "container", "aa222").unwrap_err().is_not_found());
         assert!(find(&store, "container", "c").unwrap_err().is_not_found());
     }

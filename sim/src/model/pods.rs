@@ -77,10 +77,8 @@ impl Node {
             labels.insert(POD_NAMESPACE_LABEL.to_owned(), spec.namespace.clone());
             labels.insert(POD_UID_LABEL.to_owned(), spec.uid.clone());
         }
-        let layers = self
-            .image(&self.options.sandbox_image)
-            .map(|image| image.layers.clone())
-            .unwrap_or_default();
+        let layers =
+            self.image(&self.options.sandbox_image).map(|image| image.layers.clone()).unwrap_or_default();
         Ok(self.insert_sandbox(Sandbox {
             id: String::new(),
             namespace: spec.namespace,
@@ -103,17 +101,12 @@ impl Node {
             (&s.namespace, &s.name, &s.uid, s.attempt) == (&new.namespace, &new.name, &new.uid, new.attempt)
         };
         if let Some(other) = self.sandboxes.values().find(same) {
-            return Err(SimError::Refused(format!(
-                "the name of the sandbox is reserved for {}",
-                other.id
-            )));
+            return Err(SimError::Refused(format!("the name of the sandbox is reserved for {}", other.id)));
         }
         let Some(image) = self.image(&self.options.sandbox_image) else {
             // A runtime pulls the image now. The modelled node reaches no registry, so the pull fails.
             let image = &self.options.sandbox_image;
-            return Err(SimError::Refused(format!(
-                "sandbox image {image:?}: absent, and pulling it failed"
-            )));
+            return Err(SimError::Refused(format!("sandbox image {image:?}: absent, and pulling it failed")));
         };
         let layers = image.layers.clone();
         let sandbox = Sandbox {
@@ -186,9 +179,7 @@ impl Node {
 
     /// Ids of the containers in a sandbox, for changing them one by one.
     fn ids_in(&self, sandbox: &str) -> Vec<String> {
-        self.containers_in(sandbox)
-            .map(|container| container.id.clone())
-            .collect()
+        self.containers_in(sandbox).map(|container| container.id.clone()).collect()
     }
 
     /// Removes the sandbox with every container in it, whatever their states. Log files stay.

@@ -14,10 +14,7 @@ impl ImageService for Services {
         _request: Request<cri::ListImagesRequest>,
     ) -> Result<Response<cri::ListImagesResponse>, Status> {
         self.call(Method::ListImages, "", |node| {
-            Ok(cri::ListImagesResponse {
-                images: node.images().map(wire::image).collect(),
-            }
-            .into())
+            Ok(cri::ListImagesResponse { images: node.images().map(wire::image).collect() }.into())
         })
         .await
     }
@@ -39,16 +36,10 @@ impl ImageService for Services {
         _request: Request<cri::ImageFsInfoRequest>,
     ) -> Result<Response<cri::ImageFsInfoResponse>, Status> {
         self.call(Method::ImageFsInfo, "", |node| {
-            let Counted {
-                at,
-                images,
-                containers,
-            } = node.counted();
+            let Counted { at, images, containers } = node.counted();
             let entry = |path: &std::path::Path, (bytes, inodes): (u64, u64)| cri::FilesystemUsage {
                 timestamp: wire::nanos(Some(at)),
-                fs_id: Some(cri::FilesystemIdentifier {
-                    mountpoint: path.to_string_lossy().into_owned(),
-                }),
+                fs_id: Some(cri::FilesystemIdentifier { mountpoint: path.to_string_lossy().into_owned() }),
                 used_bytes: Some(cri::UInt64Value { value: bytes }),
                 inodes_used: Some(cri::UInt64Value { value: inodes }),
             };

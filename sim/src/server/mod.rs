@@ -73,10 +73,7 @@ impl Server {
             .build()
             .map_err(SimError::io(socket))?;
         let die = watch::Sender::new(false);
-        let services = Services {
-            shared,
-            die: die.clone(),
-        };
+        let services = Services { shared, die: die.clone() };
         let (ready, started) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("cri-gc-sim".to_owned())
@@ -97,10 +94,7 @@ impl Server {
                 drop(runtime);
             })
             .map_err(SimError::io(socket))?;
-        match started
-            .recv()
-            .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
-        {
+        match started.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())) {
             Ok(()) => Ok(Self { thread, die }),
             Err(error) => Err(SimError::io(socket)(error)),
         }
@@ -170,16 +164,8 @@ impl Services {
         let Some(answer) = self.carry_out(method, id, carry_out) else {
             return std::future::pending().await;
         };
-        if let Some(Met {
-            fault: Fault::After(fault),
-            cleared,
-        }) = met
-        {
-            self.suffer(Met {
-                fault: *fault,
-                cleared,
-            })
-            .await?;
+        if let Some(Met { fault: Fault::After(fault), cleared }) = met {
+            self.suffer(Met { fault: *fault, cleared }).await?;
         }
         answer
     }
@@ -235,11 +221,7 @@ fn checked<T: prost::Message>(answer: Answer<T>, limit: usize) -> Result<Respons
 
 /// The status that containerd gives: NotFound for what is missing, Unknown for all errors that have no code there.
 fn status(error: &SimError) -> Status {
-    let code = if error.is_not_found() {
-        Code::NotFound
-    } else {
-        Code::Unknown
-    };
+    let code = if error.is_not_found() { Code::NotFound } else { Code::Unknown };
     Status::new(code, error.to_string())
 }
 

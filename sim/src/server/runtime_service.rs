@@ -35,19 +35,16 @@ impl RuntimeService for Services {
     ) -> Result<Response<cri::StatusResponse>, Status> {
         let verbose = request.into_inner().verbose;
         self.call(Method::Status, "", |node| {
-            let config = serde_json::json!({
+            let mut config = serde_json::json!({
                 "containerdRootDir": node.paths().root,
                 "containerdEndpoint": node.paths().socket,
-                "sandboxImage": node.options().sandbox_image,
             });
-            let info = cri::Pair {
-                key: "config".to_owned(),
-                value: config.to_string(),
-            };
-            Ok(cri::StatusResponse {
-                info: verbose.then_some(info).into_iter().collect(),
+            // containerd 2 pins the image instead, and names it nowhere.
+            if let (Flavour::Containerd16, Some(config)) = (node.options().flavour, config.as_object_mut()) {
+                config.insert("sandboxImage".to_owned(), node.options().sandbox_image.clone().into());
             }
-            .into())
+            let info = cri::Pair { key: "config".to_owned(), value: config.to_string() };
+            Ok(cri::StatusResponse { info: verbose.then_some(info).into_iter().collect() }.into())
         })
         .await
     }
@@ -57,10 +54,7 @@ impl RuntimeService for Services {
         request: Request<cri::ListPodSandboxRequest>,
     ) -> Result<Response<cri::ListPodSandboxResponse>, Status> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        self.call(Method::ListPodSandbox, &filter.id, |node| {
-            Ok(list_sandboxes(node, &filter))
-        })
-        .await
+        self.call(Method::ListPodSandbox, &filter.id, |node| Ok(list_sandboxes(node, &filter))).await
     }
 
     async fn pod_sandbox_status(
@@ -72,9 +66,7 @@ impl RuntimeService for Services {
             let id = node.resolve_sandbox(&id).map_err(|error| status(&error))?;
             let sandbox = node.sandbox(&id);
             let unsent = sandbox.map_or(0, |sandbox| sandbox.annotation_bytes);
-            let message = cri::PodSandboxStatusResponse {
-                status: sandbox.map(wire::sandbox_status),
-            };
+            let message = cri::PodSandboxStatusResponse { status: sandbox.map(wire::sandbox_status) };
             Ok(Answer { message, unsent })
         })
         .await
@@ -110,15 +102,8 @@ impl RuntimeService for Services {
         request: Request<cri::ListContainersRequest>,
     ) -> Result<Response<cri::ListContainersResponse>, Status> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        let id = if filter.id.is_empty() {
-            &filter.pod_sandbox_id
-        } else {
-            &filter.id
-        };
-        self.call(Method::ListContainers, id, |node| {
-            Ok(list_containers(node, &filter))
-        })
-        .await
+        let id = if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id };
+        self.call(Method::ListContainers, id, |node| Ok(list_containers(node, &filter))).await
     }
 
     async fn container_status(
@@ -130,9 +115,7 @@ impl RuntimeService for Services {
             let id = node.resolve_container(&id).map_err(|error| status(&error))?;
             let container = node.container(&id);
             let unsent = container.map_or(0, |container| container.annotation_bytes);
-            let message = cri::ContainerStatusResponse {
-                status: container.map(wire::container_status),
-            };
+            let message = cri::ContainerStatusResponse { status: container.map(wire::container_status) };
             Ok(Answer { message, unsent })
         })
         .await
@@ -168,15 +151,9 @@ impl RuntimeService for Services {
         request: Request<cri::RunPodSandboxRequest>,
     ) -> Result<Response<cri::RunPodSandboxResponse>, Status> {
         let config = request.into_inner().config.unwrap_or_default();
-        let uid = config
-            .metadata
-            .as_ref()
-            .map(|metadata| metadata.uid.clone())
-            .unwrap_or_default();
+        let uid = config.metadata.as_ref().map(|metadata| metadata.uid.clone()).unwrap_or_default();
         self.call(Method::RunPodSandbox, &uid, |node| {
-            let metadata = config
-                .metadata
-                .ok_or_else(|| lacks("the sandbox config", "metadata"))?;
+            let metadata = config.metadata.ok_or_else(|| lacks("the sandbox config", "metadata"))?;
             let new = NewSandbox {
                 namespace: metadata.namespace,
                 name: metadata.name,
@@ -196,16 +173,10 @@ impl RuntimeService for Services {
         &self,
         request: Request<cri::CreateContainerRequest>,
     ) -> Result<Response<cri::CreateContainerResponse>, Status> {
-        let cri::CreateContainerRequest {
-            pod_sandbox_id,
-            config,
-            sandbox_config,
-        } = request.into_inner();
+        let cri::CreateContainerRequest { pod_sandbox_id, config, sandbox_config } = request.into_inner();
         self.call(Method::CreateContainer, &pod_sandbox_id, |node| {
             let config = config.unwrap_or_default();
-            let metadata = config
-                .metadata
-                .ok_or_else(|| lacks("the container config", "metadata"))?;
+            let metadata = config.metadata.ok_or_else(|| lacks("the container config", "metadata"))?;
             let sandbox_config = sandbox_config.unwrap_or_default();
             // As containerd does, the log directory is read from this request, not from what the sandbox was made with.
             let log_path = if sandbox_config.log_directory.is_empty() || config.log_path.is_empty() {
@@ -243,33 +214,25 @@ impl RuntimeService for Services {
 
 /// The sandboxes that pass the filter. A prefix in it that is of no sandbox, or of several, passes none.
 fn list_sandboxes(node: &Node, filter: &cri::PodSandboxFilter) -> Answer<cri::ListPodSandboxResponse> {
-    let id = node
-        .resolve_sandbox(&filter.id)
-        .unwrap_or_else(|_| filter.id.clone());
+    let id = node.resolve_sandbox(&filter.id).unwrap_or_else(|_| filter.id.clone());
     let mut unsent = 0;
     let items = node
         .sandboxes()
         .filter(|sandbox| filter.id.is_empty() || sandbox.id == id)
         .filter(|sandbox| {
-            filter
-                .state
-                .is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.state)))
+            filter.state.is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.state)))
         })
         .filter(|sandbox| wire::selected(&sandbox.labels, &filter.label_selector))
         .inspect(|sandbox| unsent += sandbox.annotation_bytes)
         .map(wire::sandbox)
         .collect();
-    Answer {
-        message: cri::ListPodSandboxResponse { items },
-        unsent,
-    }
+    Answer { message: cri::ListPodSandboxResponse { items }, unsent }
 }
 
 /// The containers that pass the filter, in the same way.
 fn list_containers(node: &Node, filter: &cri::ContainerFilter) -> Answer<cri::ListContainersResponse> {
-    let sandbox = node
-        .resolve_sandbox(&filter.pod_sandbox_id)
-        .unwrap_or_else(|_| filter.pod_sandbox_id.clone());
+    let sandbox =
+        node.resolve_sandbox(&filter.pod_sandbox_id).unwrap_or_else(|_| filter.pod_sandbox_id.clone());
     let candidates: Box<dyn Iterator<Item = &Container>> = if !filter.id.is_empty() {
         Box::new(node.container(&filter.id).into_iter())
     } else if !sandbox.is_empty() {
@@ -289,10 +252,7 @@ fn list_containers(node: &Node, filter: &cri::ContainerFilter) -> Answer<cri::Li
         .inspect(|container| unsent += container.annotation_bytes)
         .map(wire::container)
         .collect();
-    Answer {
-        message: cri::ListContainersResponse { containers },
-        unsent,
-    }
+    Answer { message: cri::ListContainersResponse { containers }, unsent }
 }
 
 /// How a stop ends: on what is missing it succeeds from 2.1 on.

@@ -15,22 +15,13 @@ pub(super) fn nanos(at: Option<Timestamp>) -> i64 {
 }
 
 pub(super) fn pairs(labels: &BTreeMap<String, String>) -> Vec<cri::Pair> {
-    labels
-        .iter()
-        .map(|(key, value)| cri::Pair {
-            key: key.clone(),
-            value: value.clone(),
-        })
-        .collect()
+    labels.iter().map(|(key, value)| cri::Pair { key: key.clone(), value: value.clone() }).collect()
 }
 
 /// Bytes that a map of annotations takes as a field of a message.
 pub(super) fn map_bytes(map: &HashMap<String, String>) -> usize {
     let entry = |(key, value): (&String, &String)| {
-        let pair = cri::Pair {
-            key: key.clone(),
-            value: value.clone(),
-        };
+        let pair = cri::Pair { key: key.clone(), value: value.clone() };
         // One more for the tag of the field.
         pair.encode_length_delimited_to_vec().len() + 1
     };
@@ -91,14 +82,8 @@ pub(super) fn container(container: &Container) -> cri::Container {
     cri::Container {
         id: container.id.clone(),
         pod_sandbox_id: container.sandbox.clone(),
-        metadata: Some(cri::ContainerMetadata {
-            name: container.name.clone(),
-            attempt: container.attempt,
-        }),
-        image: Some(cri::ImageSpec {
-            image: container.image.clone(),
-            runtime_handler: String::new(),
-        }),
+        metadata: Some(cri::ContainerMetadata { name: container.name.clone(), attempt: container.attempt }),
+        image: Some(cri::ImageSpec { image: container.image.clone(), runtime_handler: String::new() }),
         image_ref: container.image_id.clone(),
         state: container_state(container.state).into(),
         created_at: nanos(Some(container.created_at)),
@@ -111,10 +96,7 @@ pub(super) fn container(container: &Container) -> cri::Container {
 pub(super) fn container_status(container: &Container) -> cri::ContainerStatus {
     cri::ContainerStatus {
         id: container.id.clone(),
-        metadata: Some(cri::ContainerMetadata {
-            name: container.name.clone(),
-            attempt: container.attempt,
-        }),
+        metadata: Some(cri::ContainerMetadata { name: container.name.clone(), attempt: container.attempt }),
         state: container_state(container.state).into(),
         created_at: nanos(Some(container.created_at)),
         started_at: nanos(container.started_at),
@@ -140,16 +122,10 @@ mod tests {
 
     #[test]
     fn annotations_count_as_the_map_field_they_are() {
-        let map: HashMap<String, String> = [
-            ("k".to_owned(), "v".repeat(200)),
-            ("key".to_owned(), String::new()),
-        ]
-        .into();
+        let map: HashMap<String, String> =
+            [("k".to_owned(), "v".repeat(200)), ("key".to_owned(), String::new())].into();
         // The same map in the request, where it is a field with a one-byte tag.
-        let request = cri::ContainerConfig {
-            annotations: map.clone(),
-            ..Default::default()
-        };
+        let request = cri::ContainerConfig { annotations: map.clone(), ..Default::default() };
         // An empty value is left out of the entry by a Pair, and by prost's maps as well.
         assert_eq!(map_bytes(&map), request.encoded_len());
     }

@@ -25,10 +25,7 @@ impl Bed {
     }
 
     pub(crate) fn flavour(flavour: Flavour) -> Self {
-        Self::with(Options {
-            flavour,
-            ..Options::default()
-        })
+        Self::with(Options { flavour, ..Options::default() })
     }
 
     pub(crate) fn with(options: Options) -> Self {
@@ -46,9 +43,7 @@ impl Bed {
 
     /// A ready sandbox of pod `default/name`, with a UID made from the name.
     pub(crate) fn pod(&self, name: &str) -> String {
-        self.sim
-            .add_pod(PodSpec::new("default", name, format!("uid-of-{name}")))
-            .unwrap()
+        self.sim.add_pod(PodSpec::new("default", name, format!("uid-of-{name}"))).unwrap()
     }
 
     /// A running container.
@@ -58,12 +53,7 @@ impl Bed {
 
     pub(crate) async fn list(&mut self, filter: cri::ContainerFilter) -> Answer<Vec<cri::Container>> {
         let request = cri::ListContainersRequest { filter: Some(filter) };
-        Ok(self
-            .runtime
-            .list_containers(request)
-            .await?
-            .into_inner()
-            .containers)
+        Ok(self.runtime.list_containers(request).await?.into_inner().containers)
     }
 
     pub(crate) async fn list_all(&mut self) -> Vec<cri::Container> {
@@ -71,12 +61,7 @@ impl Bed {
     }
 
     pub(crate) async fn list_ids(&mut self, filter: cri::ContainerFilter) -> Vec<String> {
-        self.list(filter)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|container| container.id)
-            .collect()
+        self.list(filter).await.unwrap().into_iter().map(|container| container.id).collect()
     }
 
     pub(crate) async fn sandboxes(&mut self, filter: cri::PodSandboxFilter) -> Answer<Vec<cri::PodSandbox>> {
@@ -85,84 +70,47 @@ impl Bed {
     }
 
     pub(crate) async fn sandbox_ids(&mut self, filter: cri::PodSandboxFilter) -> Vec<String> {
-        self.sandboxes(filter)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|sandbox| sandbox.id)
-            .collect()
+        self.sandboxes(filter).await.unwrap().into_iter().map(|sandbox| sandbox.id).collect()
     }
 
     pub(crate) async fn status(&mut self, id: &str) -> Answer<cri::ContainerStatus> {
-        let request = cri::ContainerStatusRequest {
-            container_id: id.into(),
-        };
-        Ok(self
-            .runtime
-            .container_status(request)
-            .await?
-            .into_inner()
-            .status
-            .unwrap())
+        let request = cri::ContainerStatusRequest { container_id: id.into() };
+        Ok(self.runtime.container_status(request).await?.into_inner().status.unwrap())
     }
 
     pub(crate) async fn sandbox_status(&mut self, id: &str) -> Answer<cri::PodSandboxStatus> {
-        let request = cri::PodSandboxStatusRequest {
-            pod_sandbox_id: id.into(),
-        };
-        Ok(self
-            .runtime
-            .pod_sandbox_status(request)
-            .await?
-            .into_inner()
-            .status
-            .unwrap())
+        let request = cri::PodSandboxStatusRequest { pod_sandbox_id: id.into() };
+        Ok(self.runtime.pod_sandbox_status(request).await?.into_inner().status.unwrap())
     }
 
     pub(crate) async fn stop(&mut self, id: &str) -> Answer<()> {
-        let request = cri::StopContainerRequest {
-            container_id: id.into(),
-            timeout: 0,
-        };
+        let request = cri::StopContainerRequest { container_id: id.into(), timeout: 0 };
         self.runtime.stop_container(request).await.map(drop)
     }
 
     pub(crate) async fn remove(&mut self, id: &str) -> Answer<()> {
-        let request = cri::RemoveContainerRequest {
-            container_id: id.into(),
-        };
+        let request = cri::RemoveContainerRequest { container_id: id.into() };
         self.runtime.remove_container(request).await.map(drop)
     }
 
     pub(crate) async fn stop_sandbox(&mut self, id: &str) -> Answer<()> {
-        let request = cri::StopPodSandboxRequest {
-            pod_sandbox_id: id.into(),
-        };
+        let request = cri::StopPodSandboxRequest { pod_sandbox_id: id.into() };
         self.runtime.stop_pod_sandbox(request).await.map(drop)
     }
 
     pub(crate) async fn remove_sandbox(&mut self, id: &str) -> Answer<()> {
-        let request = cri::RemovePodSandboxRequest {
-            pod_sandbox_id: id.into(),
-        };
+        let request = cri::RemovePodSandboxRequest { pod_sandbox_id: id.into() };
         self.runtime.remove_pod_sandbox(request).await.map(drop)
     }
 
     pub(crate) async fn start(&mut self, id: &str) -> Answer<()> {
-        let request = cri::StartContainerRequest {
-            container_id: id.into(),
-        };
+        let request = cri::StartContainerRequest { container_id: id.into() };
         self.runtime.start_container(request).await.map(drop)
     }
 
     pub(crate) async fn run_sandbox(&mut self, config: cri::PodSandboxConfig) -> Answer<String> {
         let request = cri::RunPodSandboxRequest { config: Some(config) };
-        Ok(self
-            .runtime
-            .run_pod_sandbox(request)
-            .await?
-            .into_inner()
-            .pod_sandbox_id)
+        Ok(self.runtime.run_pod_sandbox(request).await?.into_inner().pod_sandbox_id)
     }
 
     pub(crate) async fn create(
@@ -176,47 +124,25 @@ impl Bed {
             config: Some(config),
             sandbox_config: Some(of.clone()),
         };
-        Ok(self
-            .runtime
-            .create_container(request)
-            .await?
-            .into_inner()
-            .container_id)
+        Ok(self.runtime.create_container(request).await?.into_inner().container_id)
     }
 
     pub(crate) async fn list_images(&mut self) -> Vec<cri::Image> {
-        self.images
-            .list_images(cri::ListImagesRequest {})
-            .await
-            .unwrap()
-            .into_inner()
-            .images
+        self.images.list_images(cri::ListImagesRequest {}).await.unwrap().into_inner().images
     }
 
     pub(crate) async fn remove_image(&mut self, name: &str) -> Answer<()> {
-        let image = Some(cri::ImageSpec {
-            image: name.into(),
-            runtime_handler: String::new(),
-        });
-        self.images
-            .remove_image(cri::RemoveImageRequest { image })
-            .await
-            .map(drop)
+        let image = Some(cri::ImageSpec { image: name.into(), runtime_handler: String::new() });
+        self.images.remove_image(cri::RemoveImageRequest { image }).await.map(drop)
     }
 
     pub(crate) async fn fs_info(&mut self) -> cri::ImageFsInfoResponse {
-        self.images
-            .image_fs_info(cri::ImageFsInfoRequest {})
-            .await
-            .unwrap()
-            .into_inner()
+        self.images.image_fs_info(cri::ImageFsInfoRequest {}).await.unwrap().into_inner()
     }
 
     /// Available bytes of the images' file system.
     pub(crate) fn available(&self) -> u64 {
-        self.sim.fs_probe()(&self.sim.paths().images)
-            .unwrap()
-            .available_bytes
+        self.sim.fs_probe()(&self.sim.paths().images).unwrap().available_bytes
     }
 }
 
@@ -238,14 +164,8 @@ pub(crate) fn sandbox_config(name: &str) -> cri::PodSandboxConfig {
 
 pub(crate) fn container_config(name: &str, attempt: u32, image: &str) -> cri::ContainerConfig {
     cri::ContainerConfig {
-        metadata: Some(cri::ContainerMetadata {
-            name: name.into(),
-            attempt,
-        }),
-        image: Some(cri::ImageSpec {
-            image: image.into(),
-            runtime_handler: String::new(),
-        }),
+        metadata: Some(cri::ContainerMetadata { name: name.into(), attempt }),
+        image: Some(cri::ImageSpec { image: image.into(), runtime_handler: String::new() }),
         ..Default::default()
     }
 }

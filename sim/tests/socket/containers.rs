@@ -30,10 +30,7 @@ async fn removing_what_is_missing_succeeds_and_its_status_is_not_found() {
 
 #[tokio::test]
 async fn stopping_what_is_missing_depends_on_the_version() {
-    for (flavour, expected) in [
-        (Flavour::Containerd16, Code::NotFound),
-        (Flavour::Containerd21, Code::Ok),
-    ] {
+    for (flavour, expected) in [(Flavour::Containerd16, Code::NotFound), (Flavour::Containerd21, Code::Ok)] {
         let mut bed = Bed::flavour(flavour);
         assert_eq!(code(bed.stop("feed").await), expected);
         assert_eq!(code(bed.stop_sandbox("feed").await), expected);
@@ -45,31 +42,12 @@ async fn a_stop_ends_what_runs_or_is_unknown_and_leaves_the_rest_alone() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
     for (state, after, ended_now) in [
-        (
-            ContainerState::Running,
-            cri::ContainerState::ContainerExited,
-            true,
-        ),
-        (
-            ContainerState::Unknown,
-            cri::ContainerState::ContainerExited,
-            true,
-        ),
-        (
-            ContainerState::Created,
-            cri::ContainerState::ContainerCreated,
-            false,
-        ),
-        (
-            ContainerState::Exited,
-            cri::ContainerState::ContainerExited,
-            false,
-        ),
+        (ContainerState::Running, cri::ContainerState::ContainerExited, true),
+        (ContainerState::Unknown, cri::ContainerState::ContainerExited, true),
+        (ContainerState::Created, cri::ContainerState::ContainerCreated, false),
+        (ContainerState::Exited, cri::ContainerState::ContainerExited, false),
     ] {
-        let id = bed
-            .sim
-            .add_container(ContainerSpec::new(&pod, "app").state(state))
-            .unwrap();
+        let id = bed.sim.add_container(ContainerSpec::new(&pod, "app").state(state)).unwrap();
         bed.sim.advance(Duration::from_secs(60));
         bed.stop(&id).await.unwrap();
         let status = bed.status(&id).await.unwrap();
@@ -83,26 +61,16 @@ async fn a_stop_ends_what_runs_or_is_unknown_and_leaves_the_rest_alone() {
 async fn times_and_the_log_path_come_with_the_status() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
-    let (created, ended) = (
-        bed.sim.ago(Duration::from_secs(90)),
-        bed.sim.ago(Duration::from_secs(30)),
-    );
+    let (created, ended) = (bed.sim.ago(Duration::from_secs(90)), bed.sim.ago(Duration::from_secs(30)));
     let spec = ContainerSpec::new(&pod, "app").attempt(3).exited(created, ended);
     let id = bed.sim.add_container(spec).unwrap();
     let status = bed.status(&id).await.unwrap();
     assert_eq!(i128::from(status.created_at), created.as_nanosecond());
     assert_eq!(i128::from(status.started_at), created.as_nanosecond());
     assert_eq!(i128::from(status.finished_at), ended.as_nanosecond());
-    assert!(
-        status.log_path.ends_with("/pods/default_a_uid-of-a/app/3.log"),
-        "{}",
-        status.log_path
-    );
+    assert!(status.log_path.ends_with("/pods/default_a_uid-of-a/app/3.log"), "{}", status.log_path);
 
-    let made = bed
-        .sim
-        .add_container(ContainerSpec::new(&pod, "b").state(ContainerState::Created))
-        .unwrap();
+    let made = bed.sim.add_container(ContainerSpec::new(&pod, "b").state(ContainerState::Created)).unwrap();
     let status = bed.status(&made).await.unwrap();
     assert_eq!((status.started_at, status.finished_at), (0, 0));
 }
@@ -122,14 +90,7 @@ async fn image_ref_is_the_id_and_stays_when_the_tag_moves_on() {
         assert_eq!(listed.image_ref, old);
         assert_eq!(listed.image.unwrap().image, "docker.io/library/app:1");
         let images = bed.list_images().await;
-        let tags = |id: &str| {
-            images
-                .iter()
-                .find(|image| image.id == id)
-                .unwrap()
-                .repo_tags
-                .clone()
-        };
+        let tags = |id: &str| images.iter().find(|image| image.id == id).unwrap().repo_tags.clone();
         assert_eq!(tags(&old), [""; 0], "the old image stays, without the tag");
         assert_eq!(tags(&new), ["docker.io/library/app:1"]);
     }
@@ -144,15 +105,8 @@ async fn ids_have_64_hex_digits_and_repeat_with_the_seed() {
         (pod, container, bed.sim.image_ids().remove(0))
     };
     let (pod, container, image) = ids();
-    for id in [
-        &pod,
-        &container,
-        &image.strip_prefix("sha256:").unwrap().to_owned(),
-    ] {
-        assert!(
-            id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()),
-            "{id}"
-        );
+    for id in [&pod, &container, &image.strip_prefix("sha256:").unwrap().to_owned()] {
+        assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
     }
     assert_eq!(ids(), (pod, container, image));
 }
@@ -163,10 +117,7 @@ async fn a_unique_beginning_of_an_id_names_the_object() {
     let pod = bed.pod("a");
     let id = bed.container(&pod, "app");
     let other = bed.container(&pod, "side");
-    let short = (1..64)
-        .map(|n| &id[..n])
-        .find(|short| !other.starts_with(short))
-        .unwrap();
+    let short = (1..64).map(|n| &id[..n]).find(|short| !other.starts_with(short)).unwrap();
     assert_eq!(bed.status(short).await.unwrap().id, id);
     bed.remove(short).await.unwrap();
     assert_eq!(bed.list_ids(Default::default()).await, [other]);
@@ -201,10 +152,7 @@ async fn stopping_a_sandbox_kills_what_runs_in_it_and_nothing_else() {
     let mut bed = Bed::new();
     let (pod, other) = (bed.pod("a"), bed.pod("b"));
     let running = bed.container(&pod, "app");
-    let made = bed
-        .sim
-        .add_container(ContainerSpec::new(&pod, "b").state(ContainerState::Created))
-        .unwrap();
+    let made = bed.sim.add_container(ContainerSpec::new(&pod, "b").state(ContainerState::Created)).unwrap();
     let elsewhere = bed.container(&other, "app");
     bed.stop_sandbox(&pod).await.unwrap();
     let state = |id: &str| bed.sim.with(|node| node.container(id).unwrap().state);
@@ -212,10 +160,7 @@ async fn stopping_a_sandbox_kills_what_runs_in_it_and_nothing_else() {
     assert_eq!(state(&made), ContainerState::Created);
     assert_eq!(state(&elsewhere), ContainerState::Running);
     let ready = |id: &str| bed.sim.with(|node| node.sandbox(id).unwrap().state);
-    assert_eq!(
-        (ready(&pod), ready(&other)),
-        (SandboxState::NotReady, SandboxState::Ready)
-    );
+    assert_eq!((ready(&pod), ready(&other)), (SandboxState::NotReady, SandboxState::Ready));
     bed.stop_sandbox(&pod).await.unwrap();
 }
 
@@ -224,9 +169,7 @@ async fn removing_a_ready_sandbox_removes_everything_in_it() {
     let mut bed = Bed::new();
     let (pod, other) = (bed.pod("a"), bed.pod("b"));
     bed.container(&pod, "app");
-    bed.sim
-        .add_container(ContainerSpec::new(&pod, "b").state(ContainerState::Created))
-        .unwrap();
+    bed.sim.add_container(ContainerSpec::new(&pod, "b").state(ContainerState::Created)).unwrap();
     let stays = bed.container(&other, "app");
     bed.remove_sandbox(&pod).await.unwrap();
     assert_eq!(bed.sandbox_ids(Default::default()).await, [other]);

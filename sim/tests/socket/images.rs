@@ -9,21 +9,15 @@ use cri_gc_sim::{Code, ContainerSpec, ImageSpec, LayerSpec, Options};
 /// Two images on a common base: 30/80 MiB shared, 10/20 and 5/12 of their own.
 fn shared(bed: &Bed) -> (String, String) {
     let base = LayerSpec::new("base", 30 * MIB, 80 * MIB).files(1000);
-    let one = ImageSpec::new("one:1")
-        .layer(base.clone())
-        .layer(LayerSpec::new("x", 10 * MIB, 20 * MIB).files(10));
-    let two = ImageSpec::new("two:1")
-        .layer(base)
-        .layer(LayerSpec::new("y", 5 * MIB, 12 * MIB).files(20));
+    let one =
+        ImageSpec::new("one:1").layer(base.clone()).layer(LayerSpec::new("x", 10 * MIB, 20 * MIB).files(10));
+    let two = ImageSpec::new("two:1").layer(base).layer(LayerSpec::new("y", 5 * MIB, 12 * MIB).files(20));
     (bed.sim.add_image(one), bed.sim.add_image(two))
 }
 
 /// A node whose only images are those of the test.
 fn bare(options: Options) -> Bed {
-    Bed::with(Options {
-        sandbox_image_present: false,
-        ..options
-    })
+    Bed::with(Options { sandbox_image_present: false, ..options })
 }
 
 #[tokio::test]
@@ -45,11 +39,7 @@ async fn removing_an_image_frees_only_what_no_other_has() {
     let (one, two) = shared(&bed);
     let full = bed.available();
     bed.remove_image(&one).await.unwrap();
-    assert_eq!(
-        bed.available() - full,
-        30 * MIB,
-        "its own layer, packed and unpacked"
-    );
+    assert_eq!(bed.available() - full, 30 * MIB, "its own layer, packed and unpacked");
     bed.remove_image(&two).await.unwrap();
     assert_eq!(bed.available(), 40 * 1024 * MIB);
     assert_eq!(bed.sim.usage(), Default::default());
@@ -60,28 +50,14 @@ async fn a_container_keeps_the_snapshots_of_its_removed_image() {
     let mut bed = bare(Options::default());
     let (one, two) = shared(&bed);
     let pod = bed.pod("a");
-    let spec = ContainerSpec::new(&pod, "app")
-        .image("one:1")
-        .writable(3 * MIB, 7);
+    let spec = ContainerSpec::new(&pod, "app").image("one:1").writable(3 * MIB, 7);
     let container = bed.sim.add_container(spec).unwrap();
     bed.remove_image(&one).await.unwrap();
     let usage = bed.sim.usage();
-    assert_eq!(
-        (usage.content_bytes, usage.snapshot_bytes),
-        (35 * MIB, 112 * MIB),
-        "only packed bytes went"
-    );
+    assert_eq!((usage.content_bytes, usage.snapshot_bytes), (35 * MIB, 112 * MIB), "only packed bytes went");
     bed.remove_image(&two).await.unwrap();
-    assert_eq!(
-        bed.sim.usage().snapshot_bytes,
-        100 * MIB,
-        "base and x, for the container"
-    );
-    assert_eq!(
-        bed.list_all().await.remove(0).image_ref,
-        one,
-        "it still names the image"
-    );
+    assert_eq!(bed.sim.usage().snapshot_bytes, 100 * MIB, "base and x, for the container");
+    assert_eq!(bed.list_all().await.remove(0).image_ref, one, "it still names the image");
     bed.remove(&container).await.unwrap();
     assert_eq!(bed.sim.usage(), Default::default());
 }
@@ -92,10 +68,7 @@ async fn a_layer_that_a_container_kept_counts_once_when_its_image_returns() {
     let image = || ImageSpec::single("app:1", 10, 100);
     bed.sim.add_image(image());
     let pod = bed.pod("a");
-    let container = bed
-        .sim
-        .add_container(ContainerSpec::new(&pod, "app").image("app:1"))
-        .unwrap();
+    let container = bed.sim.add_container(ContainerSpec::new(&pod, "app").image("app:1")).unwrap();
     bed.remove_image("app:1").await.unwrap();
     bed.sim.add_image(image());
     let usage = bed.sim.usage();
@@ -108,23 +81,12 @@ async fn a_layer_that_a_container_kept_counts_once_when_its_image_returns() {
 async fn removal_looks_at_neither_use_nor_pin_and_takes_all_tags() {
     for by_tag in [true, false] {
         let mut bed = Bed::new();
-        let spec = ImageSpec::single("app:1", 1, 1)
-            .tag("quay.io/team/app:latest")
-            .pinned();
+        let spec = ImageSpec::single("app:1", 1, 1).tag("quay.io/team/app:latest").pinned();
         let id = bed.sim.add_image(spec);
         let pod = bed.pod("a");
-        bed.sim
-            .add_container(ContainerSpec::new(&pod, "app").image("app:1"))
-            .unwrap();
-        assert!(
-            bed.list_images()
-                .await
-                .iter()
-                .any(|image| image.id == id && image.pinned)
-        );
-        bed.remove_image(if by_tag { "quay.io/team/app:latest" } else { &id })
-            .await
-            .unwrap();
+        bed.sim.add_container(ContainerSpec::new(&pod, "app").image("app:1")).unwrap();
+        assert!(bed.list_images().await.iter().any(|image| image.id == id && image.pinned));
+        bed.remove_image(if by_tag { "quay.io/team/app:latest" } else { &id }).await.unwrap();
         assert!(bed.list_images().await.iter().all(|image| image.id != id));
         assert!(bed.sim.with(|node| node.image("app:1").is_none()));
         assert_eq!(bed.list_all().await.len(), 1, "the container stays");
@@ -135,18 +97,11 @@ async fn removal_looks_at_neither_use_nor_pin_and_takes_all_tags() {
 async fn an_image_answers_to_short_names_digests_and_beginnings_of_its_id() {
     let hex = "ab".repeat(32);
     let digest = format!("docker.io/library/app@sha256:{}", "cd".repeat(32));
-    for name in [
-        "app:1",
-        "docker.io/library/app:1",
-        &digest,
-        &hex,
-        &hex[..5],
-        &format!("sha256:{}", &hex[..5]),
-    ] {
+    for name in
+        ["app:1", "docker.io/library/app:1", &digest, &hex, &hex[..5], &format!("sha256:{}", &hex[..5])]
+    {
         let mut bed = bare(Options::default());
-        let spec = ImageSpec::single("app:1", 1, 1)
-            .id(format!("sha256:{hex}"))
-            .digest(&digest);
+        let spec = ImageSpec::single("app:1", 1, 1).id(format!("sha256:{hex}")).digest(&digest);
         bed.sim.add_image(spec);
         bed.remove_image("app:2").await.unwrap();
         assert_eq!(bed.sim.image_ids().len(), 1);
@@ -154,10 +109,8 @@ async fn an_image_answers_to_short_names_digests_and_beginnings_of_its_id() {
         assert!(bed.sim.image_ids().is_empty(), "{name}");
     }
     let mut bed = bare(Options::default());
-    bed.sim
-        .add_image(ImageSpec::new("a:1").id(format!("sha256:aa{}", "0".repeat(62))));
-    bed.sim
-        .add_image(ImageSpec::new("b:1").id(format!("sha256:ab{}", "0".repeat(62))));
+    bed.sim.add_image(ImageSpec::new("a:1").id(format!("sha256:aa{}", "0".repeat(62))));
+    bed.sim.add_image(ImageSpec::new("b:1").id(format!("sha256:ab{}", "0".repeat(62))));
     assert_eq!(code(bed.remove_image("sha256:a").await), Code::Unknown);
     assert_eq!(bed.sim.image_ids().len(), 2);
 }
@@ -165,10 +118,7 @@ async fn an_image_answers_to_short_names_digests_and_beginnings_of_its_id() {
 #[tokio::test]
 async fn space_comes_back_after_the_release_delay() {
     let delay = Duration::from_secs(7);
-    let mut bed = bare(Options {
-        release_delay: delay,
-        ..Options::default()
-    });
+    let mut bed = bare(Options { release_delay: delay, ..Options::default() });
     let (one, _) = shared(&bed);
     let before = bed.available();
     bed.remove_image(&one).await.unwrap();
@@ -177,11 +127,7 @@ async fn space_comes_back_after_the_release_delay() {
     assert_eq!(bed.sim.usage().unreleased_bytes, 30 * MIB);
     bed.sim.step_clock(bed.sim.ago(Duration::from_secs(3600)));
     bed.sim.advance(Duration::from_secs(1));
-    assert_eq!(
-        bed.available() - before,
-        30 * MIB,
-        "a step of the wall clock is no passing of time"
-    );
+    assert_eq!(bed.available() - before, 30 * MIB, "a step of the wall clock is no passing of time");
     assert_eq!(bed.sim.usage().unreleased_bytes, 0);
 }
 
@@ -199,10 +145,7 @@ async fn the_runtimes_own_usage_is_up_to_10_s_old() {
     bed.sim.advance(Duration::from_secs(2));
     let info = bed.fs_info().await;
     assert_eq!(used(&info), 112 * MIB, "snapshots, not the content store");
-    assert_eq!(
-        info.image_filesystems[0].inodes_used.as_ref().unwrap().value,
-        1030
-    );
+    assert_eq!(info.image_filesystems[0].inodes_used.as_ref().unwrap().value, 1030);
     let counted_at = bed.sim.ago(Duration::from_secs(1)).as_nanosecond();
     assert_eq!(i128::from(info.image_filesystems[0].timestamp), counted_at);
     bed.remove_image(&one).await.unwrap();
@@ -216,16 +159,8 @@ async fn one_file_system_of_images_is_told_and_none_of_containers() {
     let mut bed = Bed::new();
     let info = bed.fs_info().await;
     assert!(info.container_filesystems.is_empty());
-    let told = info.image_filesystems[0]
-        .fs_id
-        .as_ref()
-        .unwrap()
-        .mountpoint
-        .clone();
-    assert_eq!(
-        (info.image_filesystems.len(), Path::new(&told)),
-        (1, bed.sim.paths().images.as_path())
-    );
+    let told = info.image_filesystems[0].fs_id.as_ref().unwrap().mountpoint.clone();
+    assert_eq!((info.image_filesystems.len(), Path::new(&told)), (1, bed.sim.paths().images.as_path()));
     assert!(Path::new(&told).is_dir());
     let probe = bed.sim.fs_probe();
     assert_eq!(probe(Path::new(&told)).unwrap().capacity_bytes, 40 * 1024 * MIB);
@@ -243,10 +178,7 @@ async fn a_container_file_system_of_its_own_holds_the_writable_layers() {
     });
     let images_before = bed.available();
     let pod = bed.pod("a");
-    let id = bed
-        .sim
-        .add_container(ContainerSpec::new(&pod, "app").writable(30 * MIB, 40))
-        .unwrap();
+    let id = bed.sim.add_container(ContainerSpec::new(&pod, "app").writable(30 * MIB, 40)).unwrap();
     assert_eq!(bed.available(), images_before);
     let info = bed.fs_info().await;
     let mountpoint = &info.container_filesystems[0].fs_id.as_ref().unwrap().mountpoint;
@@ -258,25 +190,17 @@ async fn a_container_file_system_of_its_own_holds_the_writable_layers() {
 
 #[tokio::test]
 async fn other_bytes_and_writable_layers_take_space_on_the_images_file_system() {
-    let bed = bare(Options {
-        capacity_bytes: 1000 * MIB,
-        inodes: 5000,
-        ..Options::default()
-    });
+    let bed = bare(Options { capacity_bytes: 1000 * MIB, inodes: 5000, ..Options::default() });
     shared(&bed);
     bed.sim.set_other_bytes(600 * MIB);
     bed.sim.with(|node| node.set_other_inodes(70));
     let stats = bed.sim.fs_probe()(&bed.sim.paths().images).unwrap();
-    assert_eq!(
-        (stats.available_bytes, stats.inodes_free),
-        ((1000 - 600 - 157) * MIB, 5000 - 70 - 1030)
-    );
+    assert_eq!((stats.available_bytes, stats.inodes_free), ((1000 - 600 - 157) * MIB, 5000 - 70 - 1030));
     bed.sim.with(|node| node.fill_to_percent(90));
     assert_eq!(bed.available(), 100 * MIB);
     bed.sim.set_other_bytes(2000 * MIB);
     assert_eq!(bed.available(), 0, "over-full is full");
-    bed.sim
-        .with(|node| node.set_probe_error(Some(std::io::ErrorKind::PermissionDenied)));
+    bed.sim.with(|node| node.set_probe_error(Some(std::io::ErrorKind::PermissionDenied)));
     assert!(bed.sim.fs_probe()(&bed.sim.paths().images).is_err());
 }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::bed::{Bed, code, container_config, sandbox_config};
 use cri_gc_proto::cri;
-use cri_gc_sim::{Code, ContainerSpec, ContainerState, ImageSpec, LogSpec, Options, PodSpec, SandboxState};
+use cri_gc_sim::{
+    Code, ContainerSpec, ContainerState, Flavour, ImageSpec, LogSpec, Options, PodSpec, SandboxState,
+};
 
 fn modified(path: &Path) -> SystemTime {
     fs::metadata(path).unwrap().modified().unwrap()
@@ -34,18 +36,9 @@ async fn a_pod_is_made_run_and_logged() {
     let id = bed.create(&pod, wanted, &config).await.unwrap();
     let listed = bed.list_all().await.remove(0);
     assert_eq!(listed.state(), cri::ContainerState::ContainerCreated);
-    assert_eq!(
-        listed.labels,
-        [cri::Pair {
-            key: "k".into(),
-            value: "v".into()
-        }]
-    );
+    assert_eq!(listed.labels, [cri::Pair { key: "k".into(), value: "v".into() }]);
     let log = bed.status(&id).await.unwrap().log_path;
-    assert!(
-        !Path::new(&log).exists(),
-        "a container that was only created has written nothing"
-    );
+    assert!(!Path::new(&log).exists(), "a container that was only created has written nothing");
 
     bed.sim.advance(Duration::from_secs(5));
     bed.start(&id).await.unwrap();
@@ -54,11 +47,7 @@ async fn a_pod_is_made_run_and_logged() {
     assert_eq!(i128::from(status.started_at), bed.sim.now().as_nanosecond());
     assert!(fs::read_to_string(&log).unwrap().lines().count() > 1);
     assert_eq!(modified(Path::new(&log)), SystemTime::from(bed.sim.now()));
-    assert_eq!(
-        code(bed.start(&id).await),
-        Code::Unknown,
-        "only a created one starts"
-    );
+    assert_eq!(code(bed.start(&id).await), Code::Unknown, "only a created one starts");
 
     bed.remove_sandbox(&pod).await.unwrap();
     assert!(Path::new(&log).exists(), "a runtime leaves logs alone");
@@ -66,34 +55,31 @@ async fn a_pod_is_made_run_and_logged() {
 
 #[tokio::test]
 async fn a_container_needs_a_ready_sandbox_and_a_present_image() {
-    let mut bed = Bed::new();
+    let mut bed = Bed::with(Options { flavour: Flavour::Containerd16, ..Options::default() });
     bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
     let config = sandbox_config("a");
     let pod = bed.run_sandbox(config.clone()).await.unwrap();
     let wanted = |image| container_config("app", 0, image);
-    assert_eq!(
-        code(bed.create(&pod, wanted("app:2"), &config).await),
-        Code::NotFound
-    );
-    assert_eq!(
-        code(bed.create("feed", wanted("app:1"), &config).await),
-        Code::NotFound
-    );
-    let nameless = cri::ContainerConfig {
-        metadata: None,
-        ..wanted("app:1")
-    };
+    assert_eq!(code(bed.create(&pod, wanted("app:2"), &config).await), Code::NotFound);
+    assert_eq!(code(bed.create("feed", wanted("app:1"), &config).await), Code::NotFound);
+    let nameless = cri::ContainerConfig { metadata: None, ..wanted("app:1") };
     assert_eq!(code(bed.create(&pod, nameless, &config).await), Code::Unknown);
     assert!(bed.sim.container_ids().is_empty());
     bed.stop_sandbox(&pod).await.unwrap();
-    assert_eq!(
-        code(bed.create(&pod, wanted("app:1"), &config).await),
-        Code::NotFound
-    );
-    bed.sim
-        .with(|node| node.set_sandbox_state(&pod, SandboxState::Ready))
-        .unwrap();
+    assert_eq!(code(bed.create(&pod, wanted("app:1"), &config).await), Code::NotFound);
+    bed.sim.with(|node| node.set_sandbox_state(&pod, SandboxState::Ready)).unwrap();
     bed.create(&pod, wanted("app:1"), &config).await.unwrap();
+}
+
+#[tokio::test]
+async fn containerd_2_creates_a_container_in_a_dead_sandbox_but_does_not_start_it() {
+    let mut bed = Bed::new();
+    bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
+    let config = sandbox_config("a");
+    let pod = bed.run_sandbox(config.clone()).await.unwrap();
+    bed.stop_sandbox(&pod).await.unwrap();
+    let id = bed.create(&pod, container_config("app", 0, "app:1"), &config).await.unwrap();
+    assert_eq!(code(bed.start(&id).await), Code::Unknown);
 }
 
 #[tokio::test]
@@ -103,24 +89,11 @@ async fn names_are_taken_until_their_bearer_is_removed() {
     let config = sandbox_config("a");
     let pod = bed.run_sandbox(config.clone()).await.unwrap();
     assert_eq!(code(bed.run_sandbox(config.clone()).await), Code::Unknown);
-    let first = bed
-        .create(&pod, container_config("app", 0, "app:1"), &config)
-        .await
-        .unwrap();
-    assert_eq!(
-        code(
-            bed.create(&pod, container_config("app", 0, "app:1"), &config)
-                .await
-        ),
-        Code::Unknown
-    );
-    bed.create(&pod, container_config("app", 1, "app:1"), &config)
-        .await
-        .unwrap();
+    let first = bed.create(&pod, container_config("app", 0, "app:1"), &config).await.unwrap();
+    assert_eq!(code(bed.create(&pod, container_config("app", 0, "app:1"), &config).await), Code::Unknown);
+    bed.create(&pod, container_config("app", 1, "app:1"), &config).await.unwrap();
     bed.remove(&first).await.unwrap();
-    bed.create(&pod, container_config("app", 0, "app:1"), &config)
-        .await
-        .unwrap();
+    bed.create(&pod, container_config("app", 0, "app:1"), &config).await.unwrap();
 }
 
 #[tokio::test]
@@ -139,10 +112,8 @@ async fn a_start_that_fails_leaves_an_exited_container() {
     let (pod, config) = with_logs(&mut bed).await;
     // The folder of the log is missing, then the log is somewhere else on the machine, then the sandbox is stopped.
     let outside = tempfile::tempdir().unwrap();
-    let elsewhere = cri::PodSandboxConfig {
-        log_directory: outside.path().to_str().unwrap().into(),
-        ..config.clone()
-    };
+    let elsewhere =
+        cri::PodSandboxConfig { log_directory: outside.path().to_str().unwrap().into(), ..config.clone() };
     for (attempt, log, config) in [
         (0, "other/0.log", &config),
         (1, "1.log", &elsewhere),
@@ -167,10 +138,7 @@ async fn a_start_that_fails_leaves_an_exited_container() {
 #[tokio::test]
 async fn further_log_roots_can_be_allowed() {
     let outside = tempfile::tempdir().unwrap();
-    let mut bed = Bed::with(Options {
-        log_roots: vec![outside.path().into()],
-        ..Options::default()
-    });
+    let mut bed = Bed::with(Options { log_roots: vec![outside.path().into()], ..Options::default() });
     bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
     let mut config = sandbox_config("a");
     config.log_directory = outside.path().to_str().unwrap().into();
@@ -184,10 +152,7 @@ async fn further_log_roots_can_be_allowed() {
 
 #[tokio::test]
 async fn annotations_of_a_request_count_towards_the_size_of_lists() {
-    let mut bed = Bed::with(Options {
-        message_limit: 5000,
-        ..Options::default()
-    });
+    let mut bed = Bed::with(Options { message_limit: 5000, ..Options::default() });
     bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
     let mut config = sandbox_config("a");
     config.annotations = [("k".to_owned(), "v".repeat(4800))].into();
@@ -207,15 +172,8 @@ async fn a_past_has_its_log_files_with_modelled_times() {
     let hours = |n: u64| bed.sim.ago(Duration::from_secs(3600 * n));
     let spec = PodSpec::new("ns", "web", "u-1").created_at(hours(30));
     let pod = bed.sim.add_pod(spec).unwrap();
-    let log = LogSpec {
-        bytes: 5000,
-        rotated: 2,
-        legacy_link: true,
-    };
-    let spec = ContainerSpec::new(&pod, "app")
-        .attempt(4)
-        .exited(hours(20), hours(10))
-        .log(log);
+    let log = LogSpec { bytes: 5000, rotated: 2, legacy_link: true };
+    let spec = ContainerSpec::new(&pod, "app").attempt(4).exited(hours(20), hours(10)).log(log);
     let id = bed.sim.add_container(spec).unwrap();
     let folder = bed.sim.paths().pod_logs_root.join("ns_web_u-1");
     let file = folder.join("app/4.log");
@@ -226,10 +184,7 @@ async fn a_past_has_its_log_files_with_modelled_times() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(
-        names,
-        ["4.log", "4.log.20260531-160000", "4.log.20260531-170000.gz"]
-    );
+    assert_eq!(names, ["4.log", "4.log.20260531-160000", "4.log.20260531-170000.gz"]);
     for dir in [folder.join("app"), folder] {
         assert_eq!(modified(&dir), SystemTime::from(hours(20)), "{}", dir.display());
     }
@@ -240,22 +195,13 @@ async fn a_past_has_its_log_files_with_modelled_times() {
 #[tokio::test]
 async fn logs_can_be_left_out_and_log_directories_be_orphans() {
     let bed = Bed::new();
-    let pod = bed
-        .sim
-        .add_pod(PodSpec::new("ns", "quiet", "u-1").no_logs())
-        .unwrap();
+    let pod = bed.sim.add_pod(PodSpec::new("ns", "quiet", "u-1").no_logs()).unwrap();
     let id = bed.sim.add_container(ContainerSpec::new(&pod, "app")).unwrap();
-    assert_eq!(
-        bed.sim.with(|node| node.container(&id).unwrap().log_path.clone()),
-        Path::new("")
-    );
+    assert_eq!(bed.sim.with(|node| node.container(&id).unwrap().log_path.clone()), Path::new(""));
     let pod = bed.pod("a");
     let spec = ContainerSpec::new(&pod, "app").state(ContainerState::Created);
     let id = bed.sim.add_container(spec).unwrap();
-    assert!(
-        !bed.sim
-            .with(|node| node.container(&id).unwrap().log_path.exists())
-    );
+    assert!(!bed.sim.with(|node| node.container(&id).unwrap().log_path.exists()));
     let at = bed.sim.ago(Duration::from_secs(99));
     let orphan = bed.sim.with(|node| node.add_log_dir("ns_gone_u-9", at)).unwrap();
     assert_eq!(modified(&orphan), SystemTime::from(at));

@@ -12,9 +12,7 @@ const LONG: Duration = Duration::from_secs(20);
 /// Waits off the test's own thread, on which the client lives.
 async fn arrived(sim: &Sim, method: Method, count: usize) {
     let sim = sim.clone();
-    let there = tokio::task::spawn_blocking(move || sim.wait_for_calls(method, count, LONG))
-        .await
-        .unwrap();
+    let there = tokio::task::spawn_blocking(move || sim.wait_for_calls(method, count, LONG)).await.unwrap();
     assert!(there, "{count} calls of {method}");
 }
 
@@ -23,10 +21,7 @@ async fn removal_under_way(bed: &Bed, id: &str) -> tokio::task::JoinHandle<Answe
     let (mut client, id) = (bed.runtime.clone(), id.to_owned());
     let count = bed.sim.count(Method::RemoveContainer);
     let call = tokio::spawn(async move {
-        client
-            .remove_container(cri::RemoveContainerRequest { container_id: id })
-            .await
-            .map(drop)
+        client.remove_container(cri::RemoveContainerRequest { container_id: id }).await.map(drop)
     });
     arrived(&bed.sim, Method::RemoveContainer, count + 1).await;
     call
@@ -46,33 +41,22 @@ async fn a_kill_cuts_the_call_in_flight_and_a_restart_brings_the_same_node_back(
     bed.sim.kill();
     assert!(!bed.sim.is_running());
     let code_of_cut = code(call.await.unwrap());
-    assert!(
-        matches!(code_of_cut, Code::Cancelled | Code::Unavailable | Code::Unknown),
-        "{code_of_cut:?}"
-    );
+    assert!(matches!(code_of_cut, Code::Cancelled | Code::Unavailable | Code::Unknown), "{code_of_cut:?}");
     assert_eq!(code(bed.status(&id).await), Code::Unavailable, "nobody listens");
-    assert!(
-        bed.sim.socket().exists(),
-        "the socket of a dead runtime stays behind"
-    );
+    assert!(bed.sim.socket().exists(), "the socket of a dead runtime stays behind");
 
     bed.sim.restart().unwrap();
     bed.sim.clear_faults();
-    assert_eq!(
-        bed.list_ids(Default::default()).await,
-        [&*id],
-        "the same client finds the same node"
-    );
+    assert_eq!(bed.list_ids(Default::default()).await, [&*id], "the same client finds the same node");
     bed.remove(&id).await.unwrap();
     bed.sim.restart().unwrap();
     let ids = loop {
         // The client may find out only now that its connection is gone.
         match bed.list(Default::default()).await {
             Ok(list) => break list,
-            Err(status) => assert!(matches!(
-                status.code(),
-                Code::Unavailable | Code::Cancelled | Code::Unknown
-            )),
+            Err(status) => {
+                assert!(matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown))
+            }
         }
     };
     assert!(ids.is_empty());
@@ -96,8 +80,7 @@ async fn a_hook_may_kill_its_own_server() {
     let mut bed = Bed::new();
     let id = one(&bed);
     let sim = bed.sim.clone();
-    bed.sim
-        .before_next(Method::RemoveContainer, move |_, _| sim.kill());
+    bed.sim.before_next(Method::RemoveContainer, move |_, _| sim.kill());
     assert_ne!(code(bed.remove(&id).await), Code::Ok);
     bed.sim.restart().unwrap();
     assert!(bed.sim.is_running());
@@ -105,12 +88,7 @@ async fn a_hook_may_kill_its_own_server() {
 
 #[tokio::test]
 async fn the_last_handle_ends_the_server() {
-    let Bed {
-        sim,
-        mut runtime,
-        _dir: _keep,
-        ..
-    } = Bed::new();
+    let Bed { sim, mut runtime, _dir: _keep, .. } = Bed::new();
     let other = sim.clone();
     drop(sim);
     runtime.version(cri::VersionRequest::default()).await.unwrap();
@@ -125,20 +103,15 @@ async fn errors_come_as_often_as_ordered_and_only_where_ordered() {
     let mut bed = Bed::new();
     let id = one(&bed);
     let fault = Fault::error(Code::DeadlineExceeded, "too slow");
-    bed.sim
-        .fault(Method::ContainerStatus, fault.clone(), Scope::Times(2));
+    bed.sim.fault(Method::ContainerStatus, fault.clone(), Scope::Times(2));
     let error = bed.status(&id).await.unwrap_err();
-    assert_eq!(
-        (error.code(), error.message()),
-        (Code::DeadlineExceeded, "too slow")
-    );
+    assert_eq!((error.code(), error.message()), (Code::DeadlineExceeded, "too slow"));
     bed.list_all().await;
     assert_eq!(code(bed.status(&id).await), Code::DeadlineExceeded);
     bed.status(&id).await.unwrap();
 
     let other = one_more(&bed);
-    bed.sim
-        .fault(Method::RemoveContainer, fault, Scope::ForId(id.clone()));
+    bed.sim.fault(Method::RemoveContainer, fault, Scope::ForId(id.clone()));
     assert_eq!(code(bed.remove(&id).await), Code::DeadlineExceeded);
     bed.remove(&other).await.unwrap();
     assert_eq!(bed.sim.container_ids(), [&*id], "an error is no work done");
@@ -179,15 +152,10 @@ async fn a_hung_call_whose_caller_gave_up_is_never_carried_out() {
     let mut bed = Bed::new();
     let id = one(&bed);
     bed.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
-    let mut request = tonic::Request::new(cri::RemoveContainerRequest {
-        container_id: id.clone(),
-    });
+    let mut request = tonic::Request::new(cri::RemoveContainerRequest { container_id: id.clone() });
     request.set_timeout(Duration::from_millis(20));
     let error = bed.runtime.remove_container(request).await.unwrap_err();
-    assert!(
-        matches!(error.code(), Code::DeadlineExceeded | Code::Cancelled),
-        "{error:?}"
-    );
+    assert!(matches!(error.code(), Code::DeadlineExceeded | Code::Cancelled), "{error:?}");
     // The server has its own timer for the same deadline; this call is answered after the cancellation was read.
     bed.status(&id).await.unwrap();
     bed.sim.clear_faults();
@@ -199,19 +167,12 @@ async fn a_hung_call_whose_caller_gave_up_is_never_carried_out() {
 async fn a_delay_lets_calls_overlap() {
     let mut bed = Bed::new();
     let id = one(&bed);
-    bed.sim.fault(
-        Method::ContainerStatus,
-        Fault::Delay(Duration::from_millis(30)),
-        Scope::Always,
-    );
+    bed.sim.fault(Method::ContainerStatus, Fault::Delay(Duration::from_millis(30)), Scope::Always);
     bed.status(&id).await.unwrap();
     assert_eq!(bed.sim.most_in_flight(Method::ContainerStatus), 1);
     bed.sim.fault(Method::StopContainer, Fault::Hang, Scope::Always);
     let (mut a, mut b) = (bed.runtime.clone(), bed.runtime.clone());
-    let request = || cri::StopContainerRequest {
-        container_id: id.clone(),
-        timeout: 0,
-    };
+    let request = || cri::StopContainerRequest { container_id: id.clone(), timeout: 0 };
     let both = async { tokio::join!(a.stop_container(request()), b.stop_container(request())) };
     let clear = async {
         arrived(&bed.sim, Method::StopContainer, 2).await;
@@ -231,8 +192,7 @@ async fn a_hook_gets_in_right_before_its_call() {
     let expected = image.clone();
     bed.sim.before(Method::RemoveImage, move |node, id| {
         assert_eq!(id, expected);
-        node.add_container(ContainerSpec::new(&pod, "racer").image("app:1"))
-            .unwrap();
+        node.add_container(ContainerSpec::new(&pod, "racer").image("app:1")).unwrap();
     });
     bed.remove_image(&image).await.unwrap();
     let listed = bed.list_all().await;
@@ -249,19 +209,14 @@ async fn a_hook_runs_before_every_call_until_cleared_and_before_next_only_once()
         let start = bed.sim.container_ids().len();
         let pod = bed.sim.sandbox_ids().remove(0);
         let hook = move |node: &mut cri_gc_sim::Node, _: &str| {
-            node.add_container(ContainerSpec::new(&pod, "app").no_log())
-                .unwrap();
+            node.add_container(ContainerSpec::new(&pod, "app").no_log()).unwrap();
         };
         if once {
             bed.sim.before_next(Method::ListContainers, hook);
         } else {
             bed.sim.before(Method::ListContainers, hook);
         }
-        assert_eq!(
-            bed.list_all().await.len(),
-            start + 1,
-            "the list sees what the hook did"
-        );
+        assert_eq!(bed.list_all().await.len(), start + 1, "the list sees what the hook did");
         bed.list_all().await;
         bed.sim.clear_hooks();
         bed.list_all().await;
@@ -273,14 +228,8 @@ async fn a_hook_runs_before_every_call_until_cleared_and_before_next_only_once()
 async fn a_call_that_a_fault_ends_runs_no_hook() {
     let mut bed = Bed::new();
     let id = one(&bed);
-    bed.sim.fault(
-        Method::StopContainer,
-        Fault::error(Code::Internal, ""),
-        Scope::Times(1),
-    );
-    bed.sim.before(Method::StopContainer, |node, id| {
-        node.remove_container(id).unwrap()
-    });
+    bed.sim.fault(Method::StopContainer, Fault::error(Code::Internal, ""), Scope::Times(1));
+    bed.sim.before(Method::StopContainer, |node, id| node.remove_container(id).unwrap());
     assert_eq!(code(bed.stop(&id).await), Code::Internal);
     assert_eq!(bed.sim.container_ids().len(), 1);
     bed.stop(&id).await.unwrap();
@@ -292,10 +241,7 @@ async fn the_journal_tells_what_was_asked_and_in_which_order() {
     let mut bed = Bed::new();
     let id = one(&bed);
     let pod = bed.sim.sandbox_ids().remove(0);
-    let filter = cri::ContainerFilter {
-        pod_sandbox_id: pod.clone(),
-        ..Default::default()
-    };
+    let filter = cri::ContainerFilter { pod_sandbox_id: pod.clone(), ..Default::default() };
     bed.list(filter).await.unwrap();
     bed.status(&id).await.unwrap();
     bed.sim.advance(Duration::from_secs(1));
@@ -303,26 +249,13 @@ async fn the_journal_tells_what_was_asked_and_in_which_order() {
     let at = bed.sim.now();
     let calls = bed.sim.calls();
     let told: Vec<(Method, &str)> = calls.iter().map(|call| (call.method, call.id.as_str())).collect();
-    let expected = [
-        (Method::ListContainers, &*pod),
-        (Method::ContainerStatus, &*id),
-        (Method::RemoveContainer, &*id),
-    ];
+    let expected =
+        [(Method::ListContainers, &*pod), (Method::ContainerStatus, &*id), (Method::RemoveContainer, &*id)];
     assert_eq!(told, expected);
-    assert_eq!(
-        calls.last(),
-        Some(&Call {
-            method: Method::RemoveContainer,
-            id,
-            at
-        })
-    );
+    assert_eq!(calls.last(), Some(&Call { method: Method::RemoveContainer, id, at }));
     assert_eq!(bed.sim.count(Method::RemoveContainer), 1);
     bed.sim.clear_calls();
-    assert_eq!(
-        (bed.sim.count(Method::RemoveContainer), bed.sim.calls().len()),
-        (0, 0)
-    );
+    assert_eq!((bed.sim.count(Method::RemoveContainer), bed.sim.calls().len()), (0, 0));
     assert!(!bed.sim.wait_for_calls(Method::Version, 1, Duration::ZERO));
 }
 

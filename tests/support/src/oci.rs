@@ -44,8 +44,7 @@ impl Layer {
         add(&mut tar, "bin/busybox", EntryType::Regular, 0o755, &binary);
         for name in ["bin/sh", "bin/sleep"] {
             let mut header = header(EntryType::Symlink, 0o777, 0);
-            tar.append_link(&mut header, name, "busybox")
-                .expect("a link fits a tar header");
+            tar.append_link(&mut header, name, "busybox").expect("a link fits a tar header");
         }
         Self::from_tar(tar)
     }
@@ -80,10 +79,7 @@ impl Layer {
 
     fn from_tar(tar: Builder<Vec<u8>>) -> Self {
         let tar: Arc<[u8]> = tar.into_inner().expect("writing to memory").into();
-        Self {
-            digest: digest(&tar),
-            tar,
-        }
+        Self { digest: digest(&tar), tar }
     }
 }
 
@@ -101,11 +97,7 @@ impl OciImage {
     #[must_use]
     pub fn new(name: &str) -> Self {
         let command = ["/bin/sleep", "2147483647"].map(str::to_owned).to_vec();
-        Self {
-            names: vec![name.to_owned()],
-            layers: vec![Layer::busybox()],
-            command,
-        }
+        Self { names: vec![name.to_owned()], layers: vec![Layer::busybox()], command }
     }
 
     /// The sandbox image.
@@ -158,32 +150,13 @@ impl OciImage {
     /// If the file can't be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut tar = Builder::new(io::BufWriter::new(std::fs::File::create(path)?));
-        let mut blobs = [
-            (digest(&self.config()), self.config()),
-            (self.manifest_digest(), self.manifest()),
-        ];
+        let mut blobs = [(digest(&self.config()), self.config()), (self.manifest_digest(), self.manifest())];
         blobs.sort();
-        add(
-            &mut tar,
-            "oci-layout",
-            EntryType::Regular,
-            0o644,
-            br#"{"imageLayoutVersion":"1.0.0"}"#,
-        );
+        add(&mut tar, "oci-layout", EntryType::Regular, 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#);
         add(&mut tar, "index.json", EntryType::Regular, 0o644, &self.index());
         let layers = self.layers.iter().map(|layer| (&layer.digest, &layer.tar[..]));
-        for (digest, bytes) in blobs
-            .iter()
-            .map(|(digest, bytes)| (digest, &bytes[..]))
-            .chain(layers)
-        {
-            add(
-                &mut tar,
-                &format!("blobs/{}", digest.replace(':', "/")),
-                EntryType::Regular,
-                0o644,
-                bytes,
-            );
+        for (digest, bytes) in blobs.iter().map(|(digest, bytes)| (digest, &bytes[..])).chain(layers) {
+            add(&mut tar, &format!("blobs/{}", digest.replace(':', "/")), EntryType::Regular, 0o644, bytes);
         }
         io::Write::flush(&mut tar.into_inner()?)
     }
@@ -199,11 +172,8 @@ impl OciImage {
     }
 
     fn manifest(&self) -> Vec<u8> {
-        let layers: Vec<Value> = self
-            .layers
-            .iter()
-            .map(|layer| descriptor(LAYER_TYPE, &layer.digest, layer.tar.len()))
-            .collect();
+        let layers: Vec<Value> =
+            self.layers.iter().map(|layer| descriptor(LAYER_TYPE, &layer.digest, layer.tar.len())).collect();
         let config = self.config();
         to_bytes(&json!({
             "schemaVersion": 2,
@@ -265,8 +235,7 @@ fn header(kind: EntryType, mode: u32, size: usize) -> Header {
 }
 
 fn add<W: io::Write>(tar: &mut Builder<W>, name: &str, kind: EntryType, mode: u32, content: &[u8]) {
-    tar.append_data(&mut header(kind, mode, content.len()), name, content)
-        .expect("an entry of the archive");
+    tar.append_data(&mut header(kind, mode, content.len()), name, content).expect("an entry of the archive");
 }
 
 /// A small generator of bytes that look random, the same on every machine.

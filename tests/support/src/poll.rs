@@ -11,10 +11,7 @@ pub fn until<T>(deadline: Duration, what: &str, look: impl FnMut() -> Option<T>)
 }
 
 /// As [`until`], but `None` when the deadline has passed.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "blocks a test's thread, with a deadline, never an actor's"
-)]
+#[expect(clippy::disallowed_methods, reason = "blocks a test's thread, with a deadline, never an actor's")]
 pub(crate) fn try_until<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {
@@ -49,15 +46,9 @@ where
 pub(crate) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
         let run = || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(future)
         };
-        scope
-            .spawn(run)
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -44,12 +44,7 @@ impl fmt::Display for Missing {
 #[must_use]
 pub fn missing_pieces() -> Vec<Missing> {
     let mut missing = Vec::new();
-    let mut lack = |what: &str, package| {
-        missing.push(Missing {
-            what: what.to_owned(),
-            package,
-        })
-    };
+    let mut lack = |what: &str, package| missing.push(Missing { what: what.to_owned(), package });
 
     if !rustix::process::geteuid().is_root() {
         lack("root", None);
@@ -57,10 +52,7 @@ pub fn missing_pieces() -> Vec<Missing> {
         lack("CAP_SYS_ADMIN and CAP_NET_ADMIN", None);
     }
     match containerd_binary() {
-        None => lack(
-            &format!("containerd (in PATH, or named by {CONTAINERD_ENV})"),
-            Some("containerd"),
-        ),
+        None => lack(&format!("containerd (in PATH, or named by {CONTAINERD_ENV})"), Some("containerd")),
         Some(_) => {
             for tool in ["ctr", "containerd-shim-runc-v2"] {
                 if find_tool(tool).is_none() {
@@ -69,21 +61,14 @@ pub fn missing_pieces() -> Vec<Missing> {
             }
         }
     }
-    for (tool, package) in [
-        ("runc", "runc"),
-        ("unshare", "util-linux"),
-        ("nsenter", "util-linux"),
-    ] {
+    for (tool, package) in [("runc", "runc"), ("unshare", "util-linux"), ("nsenter", "util-linux")] {
         if find_tool(tool).is_none() {
             lack(tool, Some(package));
         }
     }
     for plugin in CNI_NEEDED {
         if !Path::new(CNI_PLUGINS).join(plugin).is_file() {
-            lack(
-                &format!("CNI plugin {plugin} in {CNI_PLUGINS}"),
-                Some("containernetworking-plugins"),
-            );
+            lack(&format!("CNI plugin {plugin} in {CNI_PLUGINS}"), Some("containernetworking-plugins"));
         }
     }
     if !find_tool("busybox").is_some_and(|path| is_static(&path)) {
@@ -105,10 +90,7 @@ pub fn containerd_or_skip(test: &str, options: Options) -> Option<Containerd> {
             let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
             let missing = missing.join(", ");
             let required = std::env::var_os(REQUIRE_ENV).is_some_and(|value| value == "1");
-            assert!(
-                !required,
-                "{test}: {REQUIRE_ENV}=1, but missing on this machine: {missing}"
-            );
+            assert!(!required, "{test}: {REQUIRE_ENV}=1, but missing on this machine: {missing}");
             let line = format!(
                 "SKIPPED {test}: needs root and containerd (set {REQUIRE_ENV}=1 to make this an error); \
                  missing: {missing}\n"
@@ -143,17 +125,14 @@ pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
 }
 
 fn in_path(path: OsString, name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// The effective capabilities of this process, as a bit set.
 pub(crate) fn effective_capabilities() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0)
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Whether an ELF file asks for no dynamic loader: in an image there is none.
@@ -163,7 +142,5 @@ fn is_static(binary: &Path) -> bool {
     };
     let loader = b"/ld-linux";
     bytes.starts_with(b"\x7fELF")
-        && !bytes[..bytes.len().min(4096)]
-            .windows(loader.len())
-            .any(|w| w == loader)
+        && !bytes[..bytes.len().min(4096)].windows(loader.len()).any(|w| w == loader)
 }

@@ -40,16 +40,8 @@ impl Tmpfs {
             data.push_str(&format!(",nr_inodes={inodes}"));
         }
         let data = CString::new(data)?;
-        mount(
-            "cri-gc-test",
-            path,
-            "tmpfs",
-            MountFlags::empty(),
-            Some(data.as_c_str()),
-        )?;
-        Ok(Self {
-            path: path.to_owned(),
-        })
+        mount("cri-gc-test", path, "tmpfs", MountFlags::empty(), Some(data.as_c_str()))?;
+        Ok(Self { path: path.to_owned() })
     }
 }
 

@@ -24,16 +24,8 @@ fn traces(folder: &str) -> Vec<String> {
         }
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    found.extend(
-        mounts
-            .lines()
-            .filter(|line| line.contains(folder))
-            .map(str::to_owned),
-    );
-    let results = fs::read_dir("/var/lib/cni/results")
-        .into_iter()
-        .flatten()
-        .flatten();
+    found.extend(mounts.lines().filter(|line| line.contains(folder)).map(str::to_owned));
+    let results = fs::read_dir("/var/lib/cni/results").into_iter().flatten().flatten();
     let results = results.filter_map(|entry| fs::read_to_string(entry.path()).ok());
     found.extend(results.filter(|result| result.contains(folder)));
     found.extend(Path::new(folder).exists().then(|| folder.to_owned()));
@@ -42,19 +34,15 @@ fn traces(folder: &str) -> Vec<String> {
 
 fn interfaces() -> Vec<String> {
     let names = fs::read_dir("/sys/class/net").unwrap().flatten();
-    let mut names: Vec<String> = names
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> =
+        names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
 
 fn cgroups_of_tests() -> Vec<String> {
     let prefix = format!("cri-gc-test-{}-", std::process::id());
-    let hierarchies = fs::read_dir("/sys/fs/cgroup")
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path());
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
     let entries = hierarchies.flat_map(|path| fs::read_dir(path).into_iter().flatten().flatten());
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with(&prefix)).collect()
@@ -63,17 +51,9 @@ fn cgroups_of_tests() -> Vec<String> {
 async fn fill(containerd: &Containerd) -> i32 {
     containerd.import(&OciImage::new("cri-gc.test/app:1"));
     let cri = containerd.cri();
-    let pod = cri
-        .run_pod(PodSpec::new("default", "web-0").logs(containerd.pod_logs()))
-        .await
-        .unwrap();
-    cri.run_dead(&pod, &ContainerSpec::exits("job", "cri-gc.test/app:1"), 0..1)
-        .await
-        .unwrap();
-    let running = cri
-        .run(&pod, &ContainerSpec::stubborn("main", "cri-gc.test/app:1"))
-        .await
-        .unwrap();
+    let pod = cri.run_pod(PodSpec::new("default", "web-0").logs(containerd.pod_logs())).await.unwrap();
+    cri.run_dead(&pod, &ContainerSpec::exits("job", "cri-gc.test/app:1"), 0..1).await.unwrap();
+    let running = cri.run(&pod, &ContainerSpec::stubborn("main", "cri-gc.test/app:1")).await.unwrap();
     containerd.init_pid(&running).unwrap()
 }
 
@@ -83,9 +63,7 @@ async fn nothing_is_left_whether_containerd_ran_on_or_was_killed() {
     let name = "nothing_is_left_whether_containerd_ran_on_or_was_killed";
     let before = interfaces();
     for killed in [false, true] {
-        let options = Options {
-            root_tmpfs: Some(TmpfsSize::mib(64)),
-        };
+        let options = Options { root_tmpfs: Some(TmpfsSize::mib(64)) };
         let Some(mut containerd) = containerd_or_skip(name, options) else {
             return;
         };

@@ -32,11 +32,7 @@ async fn missing_ids_are_answered_as_the_gateway_expects() {
     };
     let cri = containerd.cri();
     let none = "0".repeat(64);
-    let stop = if containerd.at_least(1, 7) {
-        Code::Ok
-    } else {
-        Code::NotFound
-    };
+    let stop = if containerd.at_least(1, 7) { Code::Ok } else { Code::NotFound };
     assert_eq!(code(cri.stop(&none, 1).await), stop);
     assert_eq!(code(cri.stop_pod(&none).await), stop);
     assert_eq!(code(cri.status(&none).await), Code::NotFound);
@@ -62,27 +58,13 @@ async fn images_are_referred_to_by_id_and_removed_whatever_uses_them() {
     let images = cri.list_images().await.unwrap();
     let listed = images.iter().find(|image| image.id == app().id()).unwrap();
     assert_eq!((listed.repo_tags.len(), listed.repo_digests.len()), (2, 1));
-    let pinned: Vec<&str> = images
-        .iter()
-        .filter(|image| image.pinned)
-        .map(|image| image.repo_tags[0].as_str())
-        .collect();
-    assert_eq!(
-        pinned,
-        if containerd.at_least(1, 7) {
-            vec![PAUSE_IMAGE]
-        } else {
-            Vec::new()
-        }
-    );
+    let pinned: Vec<&str> =
+        images.iter().filter(|image| image.pinned).map(|image| image.repo_tags[0].as_str()).collect();
+    assert_eq!(pinned, if containerd.at_least(1, 7) { vec![PAUSE_IMAGE] } else { Vec::new() });
     // From 2.0 on the sandbox image is a setting of another plugin, which Status does not tell.
     let config =
         serde_json::from_str::<serde_json::Value>(&cri.status_info("config").await.unwrap()).unwrap();
-    let told = if containerd.at_least(2, 0) {
-        None
-    } else {
-        Some(PAUSE_IMAGE)
-    };
+    let told = if containerd.at_least(2, 0) { None } else { Some(PAUSE_IMAGE) };
     assert_eq!(config["sandboxImage"].as_str(), told);
 
     cri.remove_image("cri-gc.test/app:second").await.unwrap();
@@ -92,10 +74,7 @@ async fn images_are_referred_to_by_id_and_removed_whatever_uses_them() {
         "neither use nor pin nor another tag keeps an image"
     );
     let container = cri.list_containers().await.unwrap().remove(0);
-    assert_eq!(
-        (container.id, container.image_ref, container.image_id.as_str()),
-        (id, app().id(), "")
-    );
+    assert_eq!((container.id, container.image_ref, container.image_id.as_str()), (id, app().id(), ""));
 }
 
 #[tokio::test]
@@ -104,10 +83,7 @@ async fn one_of_several_removals_at_once_wins_and_the_others_are_told() {
     let Some(containerd) = with_app(name) else { return };
     let cri = containerd.cri();
     let pod = cri.run_pod(PodSpec::new("default", "web-0")).await.unwrap();
-    let id = cri
-        .run(&pod, &ContainerSpec::stubborn("main", APP))
-        .await
-        .unwrap();
+    let id = cri.run(&pod, &ContainerSpec::stubborn("main", APP)).await.unwrap();
     let remove = |cri: Cri, id: String| tokio::spawn(async move { cri.remove(&id).await });
     let removals = [(); 4].map(|()| remove(cri.clone(), id.clone()));
     let mut removed = 0;
@@ -116,10 +92,7 @@ async fn one_of_several_removals_at_once_wins_and_the_others_are_told() {
             Ok(()) => removed += 1,
             Err(status) => {
                 assert_eq!(status.code(), Code::Unknown);
-                assert!(
-                    status.message().contains("is already in removing state"),
-                    "{status}"
-                );
+                assert!(status.message().contains("is already in removing state"), "{status}");
             }
         }
     }
@@ -132,14 +105,8 @@ async fn what_never_ran_has_no_times_and_a_dead_sandbox_may_still_get_containers
     let name = "what_never_ran_has_no_times_and_a_dead_sandbox_may_still_get_containers";
     let Some(containerd) = with_app(name) else { return };
     let cri = containerd.cri();
-    let pod = cri
-        .run_pod(PodSpec::new("default", "web-0").logs(containerd.pod_logs()))
-        .await
-        .unwrap();
-    let created = cri
-        .create(&pod, &ContainerSpec::sleeper("main", APP))
-        .await
-        .unwrap();
+    let pod = cri.run_pod(PodSpec::new("default", "web-0").logs(containerd.pod_logs())).await.unwrap();
+    let created = cri.create(&pod, &ContainerSpec::sleeper("main", APP)).await.unwrap();
     cri.stop_pod(&pod.id).await.unwrap();
     let status = cri.status(&created).await.unwrap();
     assert_eq!(status.state(), ContainerState::ContainerCreated);
@@ -147,30 +114,13 @@ async fn what_never_ran_has_no_times_and_a_dead_sandbox_may_still_get_containers
     assert!(status.log_path.ends_with("/main/0.log"));
 
     let into_dead = cri.create(&pod, &ContainerSpec::sleeper("late", APP)).await;
-    assert_eq!(
-        code(into_dead),
-        if containerd.at_least(2, 0) {
-            Code::Ok
-        } else {
-            Code::NotFound
-        }
-    );
+    assert_eq!(code(into_dead), if containerd.at_least(2, 0) { Code::Ok } else { Code::NotFound });
     assert_eq!(code(cri.start(&created).await), Code::Unknown);
 
     let fs = cri.image_fs_info().await.unwrap();
-    let snapshots = containerd
-        .root()
-        .join("io.containerd.snapshotter.v1.overlayfs")
-        .display()
-        .to_string();
-    assert_eq!(
-        fs.image_filesystems[0].fs_id.as_ref().unwrap().mountpoint,
-        snapshots
-    );
-    assert_eq!(
-        (fs.image_filesystems.len(), fs.container_filesystems.len()),
-        (1, 0)
-    );
+    let snapshots = containerd.root().join("io.containerd.snapshotter.v1.overlayfs").display().to_string();
+    assert_eq!(fs.image_filesystems[0].fs_id.as_ref().unwrap().mountpoint, snapshots);
+    assert_eq!((fs.image_filesystems.len(), fs.container_filesystems.len()), (1, 0));
 }
 
 #[tokio::test]
@@ -186,12 +136,7 @@ async fn lists_over_the_message_limit_are_refused() {
     }
     let refused = cri.list_containers().await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert!(
-        refused
-            .message()
-            .contains("trying to send message larger than max"),
-        "{refused}"
-    );
+    assert!(refused.message().contains("trying to send message larger than max"), "{refused}");
 }
 
 #[tokio::test]
@@ -201,33 +146,21 @@ async fn a_container_whose_record_is_spoilt_is_unknown() {
     };
     let cri = containerd.cri();
     let pod = cri.run_pod(PodSpec::new("default", "web-0")).await.unwrap();
-    let dead = cri
-        .run_dead(&pod, &ContainerSpec::exits("job", APP), 0..1)
-        .await
-        .unwrap()
-        .remove(0);
+    let dead = cri.run_dead(&pod, &ContainerSpec::exits("job", APP), 0..1).await.unwrap().remove(0);
     let running = cri.run(&pod, &ContainerSpec::sleeper("main", APP)).await.unwrap();
     let process = containerd.init_pid(&running).unwrap();
     for id in [&dead, &running] {
         containerd.lose_status(id);
-        let status = until_async(Duration::from_secs(10), || async { cri.status(id).await.ok() })
-            .await
-            .unwrap();
+        let status =
+            until_async(Duration::from_secs(10), || async { cri.status(id).await.ok() }).await.unwrap();
         assert_eq!(status.state(), ContainerState::ContainerUnknown);
         assert_eq!((status.finished_at, status.log_path.as_str()), (0, ""));
     }
-    let lives = || {
-        std::path::Path::new(&format!("/proc/{process}/exe"))
-            .read_link()
-            .is_ok()
-    };
+    let lives = || std::path::Path::new(&format!("/proc/{process}/exe")).read_link().is_ok();
     assert!(lives(), "an UNKNOWN container may well run");
     // A stop settles what it is; a removal kills it as it is.
     cri.stop(&dead, 1).await.unwrap();
-    assert_eq!(
-        cri.status(&dead).await.unwrap().state(),
-        ContainerState::ContainerExited
-    );
+    assert_eq!(cri.status(&dead).await.unwrap().state(), ContainerState::ContainerExited);
     cri.remove(&running).await.unwrap();
     assert!(!lives());
     cri.remove(&dead).await.unwrap();
@@ -243,9 +176,6 @@ async fn a_killed_containerd_is_unknown_to_the_first_call_and_unavailable_to_the
     cri.version().await.unwrap();
     containerd.kill();
     let first = cri.version().await.unwrap_err();
-    assert!(
-        [Code::Unknown, Code::Unavailable].contains(&first.code()),
-        "{first:?}"
-    );
+    assert!([Code::Unknown, Code::Unavailable].contains(&first.code()), "{first:?}");
     assert_eq!(code(cri.version().await), Code::Unavailable);
 }

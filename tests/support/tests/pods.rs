@@ -24,15 +24,9 @@ async fn a_pod_runs_one_container_beside_its_dead_ones() {
     let cri = containerd.cri();
     assert_eq!(cri.version().await.unwrap().runtime_name, "containerd");
 
-    let pod = cri
-        .run_pod(PodSpec::new("default", "web-0").logs(containerd.pod_logs()))
-        .await
-        .unwrap();
+    let pod = cri.run_pod(PodSpec::new("default", "web-0").logs(containerd.pod_logs())).await.unwrap();
     let running = cri.run(&pod, &ContainerSpec::sleeper("main", APP)).await.unwrap();
-    let dead = cri
-        .run_dead(&pod, &ContainerSpec::exits("job", APP), 0..4)
-        .await
-        .unwrap();
+    let dead = cri.run_dead(&pod, &ContainerSpec::exits("job", APP), 0..4).await.unwrap();
 
     let listed = cri.list_containers().await.unwrap();
     assert_eq!(listed.len(), 5);
@@ -42,25 +36,12 @@ async fn a_pod_runs_one_container_beside_its_dead_ones() {
             false => ContainerState::ContainerExited,
         };
         assert_eq!(container.state(), expected);
-        let uid = container
-            .labels
-            .iter()
-            .find(|pair| pair.key == "io.kubernetes.pod.uid")
-            .unwrap();
+        let uid = container.labels.iter().find(|pair| pair.key == "io.kubernetes.pod.uid").unwrap();
         assert_eq!(uid.value, pod.spec.uid);
     }
     let attempts: Vec<u32> = dead
         .iter()
-        .map(|id| {
-            listed
-                .iter()
-                .find(|c| c.id == *id)
-                .unwrap()
-                .metadata
-                .as_ref()
-                .unwrap()
-                .attempt
-        })
+        .map(|id| listed.iter().find(|c| c.id == *id).unwrap().metadata.as_ref().unwrap().attempt)
         .collect();
     assert_eq!(attempts, [0, 1, 2, 3]);
 
@@ -71,10 +52,7 @@ async fn a_pod_runs_one_container_beside_its_dead_ones() {
     assert_eq!(status.log_path, log.display().to_string());
     assert!(std::fs::read_to_string(&log).unwrap().contains("done"));
     let link = legacy_log_link(containerd.container_logs(), &pod.spec, "job", &dead[2], &log).unwrap();
-    assert_eq!(
-        std::fs::canonicalize(link).unwrap(),
-        std::fs::canonicalize(log).unwrap()
-    );
+    assert_eq!(std::fs::canonicalize(link).unwrap(), std::fs::canonicalize(log).unwrap());
 
     cri.stop(&running, 10).await.unwrap();
     let sandboxes = cri.list_sandboxes().await.unwrap();
@@ -88,32 +66,17 @@ async fn a_killed_pod_keeps_its_dead_containers() {
         return;
     };
     let cri = containerd.cri();
-    let pod = cri
-        .run_pod(PodSpec::new("jobs", "gone").without_labels())
-        .await
-        .unwrap();
+    let pod = cri.run_pod(PodSpec::new("jobs", "gone").without_labels()).await.unwrap();
     let other = cri.run_pod(PodSpec::new("jobs", "stays")).await.unwrap();
     let mut ids = Vec::new();
     for name in ["a", "b"] {
-        ids.push(
-            cri.run(&pod, &ContainerSpec::stubborn(name, APP).without_labels())
-                .await
-                .unwrap(),
-        );
+        ids.push(cri.run(&pod, &ContainerSpec::stubborn(name, APP).without_labels()).await.unwrap());
     }
-    cri.run(&other, &ContainerSpec::sleeper("main", APP))
-        .await
-        .unwrap();
+    cri.run(&other, &ContainerSpec::sleeper("main", APP)).await.unwrap();
     cri.stop_pod(&pod.id).await.unwrap();
 
-    assert_eq!(
-        cri.pod_status(&pod.id).await.unwrap().state(),
-        PodSandboxState::SandboxNotready
-    );
-    let filter = ContainerFilter {
-        pod_sandbox_id: pod.id.clone(),
-        ..ContainerFilter::default()
-    };
+    assert_eq!(cri.pod_status(&pod.id).await.unwrap().state(), PodSandboxState::SandboxNotready);
+    let filter = ContainerFilter { pod_sandbox_id: pod.id.clone(), ..ContainerFilter::default() };
     let left = cri.list_containers_where(filter).await.unwrap();
     assert_eq!(left.len(), 2);
     for container in left {
@@ -134,35 +97,20 @@ async fn containers_survive_a_containerd_that_was_killed_and_started_again() {
     let cri = containerd.cri();
     let pod = cri.run_pod(PodSpec::new("default", "web-0")).await.unwrap();
     let running = cri.run(&pod, &ContainerSpec::sleeper("main", APP)).await.unwrap();
-    let dead = cri
-        .run_dead(&pod, &ContainerSpec::exits("job", APP), 0..1)
-        .await
-        .unwrap();
+    let dead = cri.run_dead(&pod, &ContainerSpec::exits("job", APP), 0..1).await.unwrap();
 
     containerd.kill();
     assert!(cri.version().await.is_err());
     containerd.restart();
     // The client finds its way back by itself, with pauses.
-    let seen = until_async(Duration::from_secs(10), || async {
-        cri.list_containers().await.ok()
-    })
-    .await
-    .unwrap();
+    let seen =
+        until_async(Duration::from_secs(10), || async { cri.list_containers().await.ok() }).await.unwrap();
     assert_eq!(seen.len(), 2);
-    assert_eq!(
-        cri.status(&running).await.unwrap().state(),
-        ContainerState::ContainerRunning
-    );
-    assert_eq!(
-        cri.status(&dead[0]).await.unwrap().state(),
-        ContainerState::ContainerExited
-    );
+    assert_eq!(cri.status(&running).await.unwrap().state(), ContainerState::ContainerRunning);
+    assert_eq!(cri.status(&dead[0]).await.unwrap().state(), ContainerState::ContainerExited);
     containerd.restart();
-    let state = until_async(Duration::from_secs(10), || async {
-        cri.status(&running).await.ok()
-    })
-    .await
-    .unwrap();
+    let state =
+        until_async(Duration::from_secs(10), || async { cri.status(&running).await.ok() }).await.unwrap();
     assert_eq!(state.state(), ContainerState::ContainerRunning);
 }
 

@@ -60,12 +60,8 @@ impl Belongings<'_> {
 
     /// Shims of this instance, their children and theirs, and whatever is in its cgroup. No zombies: they hold nothing.
     fn processes(&self) -> Vec<i32> {
-        let all: Vec<Process> = fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(Process::read)
-            .collect();
+        let all: Vec<Process> =
+            fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(Process::read).collect();
         let folder = self.folder.display().to_string();
         let cgroup = format!("/{}/", self.name);
         let is_ours =
@@ -73,33 +69,19 @@ impl Belongings<'_> {
         let mut ours: HashSet<i32> = all.iter().filter(is_ours).map(|p| p.pid).collect();
         loop {
             let known = ours.len();
-            ours.extend(
-                all.iter()
-                    .filter(|p| ours.contains(&p.parent))
-                    .map(|p| p.pid)
-                    .collect::<Vec<_>>(),
-            );
+            ours.extend(all.iter().filter(|p| ours.contains(&p.parent)).map(|p| p.pid).collect::<Vec<_>>());
             if ours.len() == known {
                 break;
             }
         }
-        all.iter()
-            .filter(|p| ours.contains(&p.pid) && !p.zombie)
-            .map(|p| p.pid)
-            .collect()
+        all.iter().filter(|p| ours.contains(&p.pid) && !p.zombie).map(|p| p.pid).collect()
     }
 
     /// The cgroup of this instance in every hierarchy that has it.
     fn cgroups(&self) -> Vec<PathBuf> {
         let root = Path::new("/sys/fs/cgroup");
-        let hierarchies = fs::read_dir(root)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path());
-        let candidates = hierarchies
-            .chain([root.to_owned()])
-            .map(|hierarchy| hierarchy.join(self.name));
+        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        let candidates = hierarchies.chain([root.to_owned()]).map(|hierarchy| hierarchy.join(self.name));
         candidates.filter(|path| path.is_dir()).collect()
     }
 
@@ -115,11 +97,7 @@ impl Belongings<'_> {
     /// The sockets that shims listen on, from the files in which they tell containerd.
     fn shim_sockets(&self) -> Vec<PathBuf> {
         let tasks = self.folder.join("state/io.containerd.runtime.v2.task/k8s.io");
-        let bundles = fs::read_dir(tasks)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path());
+        let bundles = fs::read_dir(tasks).into_iter().flatten().flatten().map(|entry| entry.path());
         let told = bundles.flat_map(|bundle| ["address", "bootstrap.json"].map(|file| bundle.join(file)));
         told.filter_map(|file| {
             let text = fs::read_to_string(file).ok()?;
@@ -189,9 +167,6 @@ fn remove_cgroup(path: &Path) -> bool {
 /// Mount points below a folder, oldest first.
 fn mounts_below(folder: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let points = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(PathBuf::from);
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
     points.filter(|point| point.starts_with(folder)).collect()
 }

@@ -29,10 +29,7 @@ impl Version {
     pub(super) fn parse(printed: &str) -> Option<Self> {
         let word = printed.split_whitespace().nth(2)?;
         let mut parts = word.trim_start_matches('v').split('.');
-        Some(Self {
-            major: parts.next()?.parse().ok()?,
-            minor: parts.next()?.parse().ok()?,
-        })
+        Some(Self { major: parts.next()?.parse().ok()?, minor: parts.next()?.parse().ok()? })
     }
 }
 
@@ -41,10 +38,8 @@ pub(super) fn containerd_toml(version: Version, folder: &Path, root: &Path) -> S
     let folder = folder.display();
     // Writing a negative OOM score needs the capability; without it no sandbox would start.
     let restrict_oom = effective_capabilities() & CAP_SYS_RESOURCE == 0;
-    let unused: Vec<String> = UNUSED_PLUGINS
-        .iter()
-        .map(|id| format!("io.containerd.snapshotter.v1.{id}"))
-        .collect();
+    let unused: Vec<String> =
+        UNUSED_PLUGINS.iter().map(|id| format!("io.containerd.snapshotter.v1.{id}")).collect();
     let (format, runtime, images) = if version.major >= 2 {
         (3, "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images")
     } else {
@@ -66,10 +61,7 @@ pub(super) fn containerd_toml(version: Version, folder: &Path, root: &Path) -> S
     );
     if version.major >= 2 {
         toml.push_str("enable_unprivileged_ports = false\nenable_unprivileged_icmp = false\n");
-        let _ = write!(
-            toml,
-            "[plugins.\"{images}\".pinned_images]\nsandbox = \"{PAUSE_IMAGE}\"\n"
-        );
+        let _ = write!(toml, "[plugins.\"{images}\".pinned_images]\nsandbox = \"{PAUSE_IMAGE}\"\n");
     } else {
         let _ = writeln!(toml, "sandbox_image = \"{PAUSE_IMAGE}\"");
     }
@@ -121,14 +113,8 @@ mod tests {
         let version = |printed| Version::parse(printed).map(|v| (v.major, v.minor));
         let debian = "containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3";
         assert_eq!(version(debian), Some((1, 6)));
-        assert_eq!(
-            version("containerd github.com/containerd/containerd v1.7.24 abcdef"),
-            Some((1, 7))
-        );
-        assert_eq!(
-            version("containerd github.com/containerd/containerd/v2 2.1.9+unknown "),
-            Some((2, 1))
-        );
+        assert_eq!(version("containerd github.com/containerd/containerd v1.7.24 abcdef"), Some((1, 7)));
+        assert_eq!(version("containerd github.com/containerd/containerd/v2 2.1.9+unknown "), Some((2, 1)));
         assert_eq!(version("something else"), None);
     }
 }

@@ -26,9 +26,7 @@ impl Containerd {
         if let Some(mut child) = self.child.take() {
             let pid = Pid::from_child(&child);
             kill_process(pid, Signal::TERM).expect("a child can be told to end");
-            until(STOP_DEADLINE, "containerd ends on SIGTERM", || {
-                child.try_wait().ok().flatten()
-            });
+            until(STOP_DEADLINE, "containerd ends on SIGTERM", || child.try_wait().ok().flatten());
         }
     }
 
@@ -38,8 +36,7 @@ impl Containerd {
     /// If it does not come back.
     pub fn restart(&mut self) {
         self.stop();
-        self.launch()
-            .unwrap_or_else(|why| panic!("containerd does not come back: {why}"));
+        self.launch().unwrap_or_else(|why| panic!("containerd does not come back: {why}"));
     }
 
     /// Makes the teardown of pod networks fail from now on: StopPodSandbox and RemovePodSandbox fail.
@@ -62,15 +59,8 @@ impl Containerd {
     /// The process that a container or sandbox was started with, while containerd knows of it.
     #[must_use]
     pub fn init_pid(&self, id: &str) -> Option<i32> {
-        let bundle = self
-            .dir()
-            .join("state/io.containerd.runtime.v2.task/k8s.io")
-            .join(id);
-        fs::read_to_string(bundle.join("init.pid"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
+        let bundle = self.dir().join("state/io.containerd.runtime.v2.task/k8s.io").join(id);
+        fs::read_to_string(bundle.join("init.pid")).ok()?.trim().parse().ok()
     }
 
     /// Ends containerd, spoils what it noted of a container, and starts it again: the container is UNKNOWN now.
@@ -79,11 +69,7 @@ impl Containerd {
     /// If there is no such container.
     pub fn lose_status(&mut self, id: &str) {
         self.stop();
-        let status = self
-            .root()
-            .join("io.containerd.grpc.v1.cri/containers")
-            .join(id)
-            .join("status");
+        let status = self.root().join("io.containerd.grpc.v1.cri/containers").join(id).join("status");
         assert!(status.is_file(), "no {}", status.display());
         fs::write(status, "spoilt by the test").expect("a file of root's own");
         self.restart();
@@ -94,10 +80,7 @@ impl Containerd {
     /// # Panics
     /// If it does not run.
     pub fn kill_init(&self, id: &str) {
-        let pid = self
-            .init_pid(id)
-            .and_then(Pid::from_raw)
-            .unwrap_or_else(|| panic!("{id} does not run"));
+        let pid = self.init_pid(id).and_then(Pid::from_raw).unwrap_or_else(|| panic!("{id} does not run"));
         kill_process(pid, Signal::KILL).unwrap_or_else(|error| panic!("killing {id}: {error}"));
     }
 }

@@ -13,8 +13,7 @@ impl Containerd {
     /// # Panics
     /// If it can't be imported, e.g. because the file system is full.
     pub fn import(&self, image: &OciImage) {
-        self.try_import(image)
-            .unwrap_or_else(|why| panic!("importing {:?}: {why}", image.names()));
+        self.try_import(image).unwrap_or_else(|why| panic!("importing {:?}: {why}", image.names()));
     }
 
     /// As [`import`](Self::import), for images that may not fit.
@@ -25,11 +24,7 @@ impl Containerd {
         // Not below the root: the archive must not take up space of the file system under test.
         let archive = tempfile::NamedTempFile::new_in(self.dir()).map_err(|error| error.to_string())?;
         image.write(archive.path()).map_err(|error| error.to_string())?;
-        self.try_ctr([
-            OsStr::new("images"),
-            OsStr::new("import"),
-            archive.path().as_os_str(),
-        ])?;
+        self.try_ctr([OsStr::new("images"), OsStr::new("import"), archive.path().as_os_str()])?;
         image.names().iter().try_for_each(|name| self.wait_image(name))
     }
 
@@ -40,8 +35,7 @@ impl Containerd {
     /// If the runtime refuses.
     pub fn tag(&self, image: &str, name: &str) {
         self.ctr(["images", "tag", "--force", image, name]);
-        self.wait_image(name)
-            .unwrap_or_else(|why| panic!("tagging {image} as {name}: {why}"));
+        self.wait_image(name).unwrap_or_else(|why| panic!("tagging {image} as {name}: {why}"));
     }
 
     /// Runs `ctr` on the namespace of CRI; gives what it printed.
@@ -53,11 +47,7 @@ impl Containerd {
     }
 
     fn try_ctr<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<String, String> {
-        run(tool("ctr")?
-            .arg("--address")
-            .arg(self.socket())
-            .args(["--namespace", "k8s.io"])
-            .args(arguments))
+        run(tool("ctr")?.arg("--address").arg(self.socket()).args(["--namespace", "k8s.io"]).args(arguments))
     }
 
     fn wait_image(&self, name: &str) -> Result<(), String> {

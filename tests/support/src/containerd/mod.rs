@@ -95,10 +95,7 @@ impl Containerd {
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("cri-gc-test-{}-{count}", std::process::id());
         let folder = short_folder().map_err(|error| format!("a temporary folder: {error}"))?;
-        let dir = folder
-            .path()
-            .canonicalize()
-            .map_err(|error| format!("its path: {error}"))?;
+        let dir = folder.path().canonicalize().map_err(|error| format!("its path: {error}"))?;
         let (root, pod_logs, container_logs) = (dir.join("root"), dir.join("pods"), dir.join("containers"));
 
         let binary = containerd_binary().ok_or("no containerd")?;
@@ -109,18 +106,12 @@ impl Containerd {
             for folder in [&root, &pod_logs, &container_logs] {
                 fs::create_dir_all(folder)?;
             }
-            fs::write(
-                dir.join("config.toml"),
-                config::containerd_toml(version, &dir, &root),
-            )?;
+            fs::write(dir.join("config.toml"), config::containerd_toml(version, &dir, &root))?;
             File::create(dir.join("netns"))?;
             config::write_cni(&dir, &name)
         };
         files().map_err(|error: std::io::Error| format!("its files: {error}"))?;
-        let tmpfs = options
-            .root_tmpfs
-            .map(|size| Tmpfs::mount(&root, size))
-            .transpose();
+        let tmpfs = options.root_tmpfs.map(|size| Tmpfs::mount(&root, size)).transpose();
         let tmpfs = tmpfs.map_err(|error| format!("its tmpfs: {error}"))?;
         let printed_version = printed.trim().to_owned();
         let instance = Self {
@@ -136,9 +127,7 @@ impl Containerd {
         };
         // From here on a failure is cleaned up by the drop. The namespace is kept by a mount on the file.
         let netns = format!("--net={}", instance.dir().join("netns").display());
-        run(tool("unshare")?
-            .arg(netns)
-            .args(["busybox", "ip", "link", "set", "lo", "up"]))?;
+        run(tool("unshare")?.arg(netns).args(["busybox", "ip", "link", "set", "lo", "up"]))?;
         Ok(instance)
     }
 
@@ -158,11 +147,7 @@ impl Containerd {
 
         let socket = self.socket();
         let answers = try_until(START_DEADLINE, || {
-            if let Some(status) = self
-                .child
-                .as_mut()
-                .and_then(|child| child.try_wait().ok().flatten())
-            {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
                 return Some(Err(format!("it ended with {status}")));
             }
             block_on(answers(&socket)).then_some(Ok(()))
@@ -248,25 +233,12 @@ impl Drop for Containerd {
     fn drop(&mut self) {
         let failing = std::thread::panicking();
         if failing {
-            eprintln!(
-                "the end of the log of {}:\n{}",
-                self.printed_version,
-                self.log_tail(15)
-            );
+            eprintln!("the end of the log of {}:\n{}", self.printed_version, self.log_tail(15));
         }
         self.kill();
         drop(self.tmpfs.take());
-        let left = Belongings {
-            folder: self.dir(),
-            name: &self.name,
-        }
-        .clear();
-        assert!(
-            failing || left.is_empty(),
-            "left behind by {}: {}",
-            self.name,
-            left.join("; ")
-        );
+        let left = Belongings { folder: self.dir(), name: &self.name }.clear();
+        assert!(failing || left.is_empty(), "left behind by {}: {}", self.name, left.join("; "));
     }
 }
 
@@ -274,11 +246,7 @@ impl Drop for Containerd {
 fn short_folder() -> std::io::Result<TempDir> {
     const LONGEST: usize = 60;
     let usual = std::env::temp_dir();
-    let place = if usual.as_os_str().len() <= LONGEST {
-        usual
-    } else {
-        PathBuf::from("/tmp")
-    };
+    let place = if usual.as_os_str().len() <= LONGEST { usual } else { PathBuf::from("/tmp") };
     tempfile::Builder::new().prefix("cri-gc-").tempdir_in(place)
 }
 
@@ -298,16 +266,9 @@ fn tool(name: &str) -> Result<Command, String> {
 
 /// Runs a command to its end; gives what it printed, or what it said when it failed.
 fn run(command: &mut Command) -> Result<String, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(format!(
-        "{command:?}: {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr).trim()
-    ))
+    Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
 }

@@ -86,21 +86,13 @@ impl Cri {
 }
 
 /// Making and ending pods and containers.
-#[allow(
-    clippy::missing_errors_doc,
-    reason = "what the runtime answers, for all of them"
-)]
+#[allow(clippy::missing_errors_doc, reason = "what the runtime answers, for all of them")]
 impl Cri {
     /// Makes and starts a sandbox.
     pub async fn run_pod(&self, spec: PodSpec) -> Result<Pod, Status> {
-        let request = RunPodSandboxRequest {
-            config: Some(spec.config(&self.cgroup_parent)),
-        };
+        let request = RunPodSandboxRequest { config: Some(spec.config(&self.cgroup_parent)) };
         let answer = self.runtime().run_pod_sandbox(request).await?;
-        Ok(Pod {
-            id: answer.into_inner().pod_sandbox_id,
-            spec,
-        })
+        Ok(Pod { id: answer.into_inner().pod_sandbox_id, spec })
     }
 
     /// Makes a container and does not start it.
@@ -116,9 +108,7 @@ impl Cri {
 
     /// Starts a container.
     pub async fn start(&self, id: &str) -> Result<(), Status> {
-        let request = StartContainerRequest {
-            container_id: id.to_owned(),
-        };
+        let request = StartContainerRequest { container_id: id.to_owned() };
         self.runtime().start_container(request).await.map(drop)
     }
 
@@ -147,47 +137,32 @@ impl Cri {
 
     /// Ends a container, by force after `timeout` seconds.
     pub async fn stop(&self, id: &str, timeout: i64) -> Result<(), Status> {
-        let request = StopContainerRequest {
-            container_id: id.to_owned(),
-            timeout,
-        };
+        let request = StopContainerRequest { container_id: id.to_owned(), timeout };
         self.runtime().stop_container(request).await.map(drop)
     }
 
     /// Ends everything in a sandbox.
     pub async fn stop_pod(&self, id: &str) -> Result<(), Status> {
-        let request = StopPodSandboxRequest {
-            pod_sandbox_id: id.to_owned(),
-        };
+        let request = StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
         self.runtime().stop_pod_sandbox(request).await.map(drop)
     }
 
     /// Removes a container.
     pub async fn remove(&self, id: &str) -> Result<(), Status> {
-        let request = RemoveContainerRequest {
-            container_id: id.to_owned(),
-        };
+        let request = RemoveContainerRequest { container_id: id.to_owned() };
         self.runtime().remove_container(request).await.map(drop)
     }
 
     /// Removes a sandbox with everything in it.
     pub async fn remove_pod(&self, id: &str) -> Result<(), Status> {
-        let request = RemovePodSandboxRequest {
-            pod_sandbox_id: id.to_owned(),
-        };
+        let request = RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() };
         self.runtime().remove_pod_sandbox(request).await.map(drop)
     }
 
     /// Removes an image, by name, digest or id.
     pub async fn remove_image(&self, image: &str) -> Result<(), Status> {
-        let image = Some(ImageSpec {
-            image: image.to_owned(),
-            ..ImageSpec::default()
-        });
-        self.images()
-            .remove_image(RemoveImageRequest { image })
-            .await
-            .map(drop)
+        let image = Some(ImageSpec { image: image.to_owned(), ..ImageSpec::default() });
+        self.images().remove_image(RemoveImageRequest { image }).await.map(drop)
     }
 
     /// Waits until a container has ended (asks again and again); DeadlineExceeded if it does not.
@@ -198,11 +173,7 @@ impl Cri {
                 ended_or_failed => Some(ended_or_failed),
             }
         };
-        let late = || {
-            Err(Status::deadline_exceeded(format!(
-                "container {id} runs on after {PATIENCE:?}"
-            )))
-        };
+        let late = || Err(Status::deadline_exceeded(format!("container {id} runs on after {PATIENCE:?}")));
         until_async(PATIENCE, look).await.unwrap_or_else(late)
     }
 
@@ -214,51 +185,27 @@ impl Cri {
                 Err(status) => Some(Err(status)),
             }
         };
-        let late = || {
-            Err(Status::deadline_exceeded(format!(
-                "no image {name} after {PATIENCE:?}"
-            )))
-        };
+        let late = || Err(Status::deadline_exceeded(format!("no image {name} after {PATIENCE:?}")));
         until_async(PATIENCE, look).await.unwrap_or_else(late)
     }
 }
 
 fn is_named(image: &Image, name: &str) -> bool {
-    image
-        .repo_tags
-        .iter()
-        .chain(&image.repo_digests)
-        .any(|known| known == name)
+    image.repo_tags.iter().chain(&image.repo_digests).any(|known| known == name)
 }
 
 /// Looking.
-#[allow(
-    clippy::missing_errors_doc,
-    reason = "what the runtime answers, for all of them"
-)]
+#[allow(clippy::missing_errors_doc, reason = "what the runtime answers, for all of them")]
 impl Cri {
     /// Name and version of the runtime.
     pub async fn version(&self) -> Result<VersionResponse, Status> {
-        Ok(self
-            .runtime()
-            .version(VersionRequest::default())
-            .await?
-            .into_inner())
+        Ok(self.runtime().version(VersionRequest::default()).await?.into_inner())
     }
 
     /// The value of a key of the verbose `Status`; empty if there is none.
     pub async fn status_info(&self, key: &str) -> Result<String, Status> {
-        let answer = self
-            .runtime()
-            .status(StatusRequest { verbose: true })
-            .await?
-            .into_inner();
-        Ok(answer
-            .info
-            .into_iter()
-            .find(|pair| pair.key == key)
-            .map(|pair| pair.value)
-            .unwrap_or_default())
+        let answer = self.runtime().status(StatusRequest { verbose: true }).await?.into_inner();
+        Ok(answer.info.into_iter().find(|pair| pair.key == key).map(|pair| pair.value).unwrap_or_default())
     }
 
     /// All containers.
@@ -269,12 +216,7 @@ impl Cri {
     /// The containers that pass a filter.
     pub async fn list_containers_where(&self, filter: ContainerFilter) -> Result<Vec<Container>, Status> {
         let request = ListContainersRequest { filter: Some(filter) };
-        Ok(self
-            .runtime()
-            .list_containers(request)
-            .await?
-            .into_inner()
-            .containers)
+        Ok(self.runtime().list_containers(request).await?.into_inner().containers)
     }
 
     /// All sandboxes.
@@ -290,42 +232,25 @@ impl Cri {
 
     /// All images.
     pub async fn list_images(&self) -> Result<Vec<Image>, Status> {
-        Ok(self
-            .images()
-            .list_images(ListImagesRequest::default())
-            .await?
-            .into_inner()
-            .images)
+        Ok(self.images().list_images(ListImagesRequest::default()).await?.into_inner().images)
     }
 
     /// One container.
     pub async fn status(&self, id: &str) -> Result<ContainerStatus, Status> {
-        let request = ContainerStatusRequest {
-            container_id: id.to_owned(),
-        };
+        let request = ContainerStatusRequest { container_id: id.to_owned() };
         let answer = self.runtime().container_status(request).await?.into_inner();
-        answer
-            .status
-            .ok_or_else(|| Status::internal("a ContainerStatus without a status"))
+        answer.status.ok_or_else(|| Status::internal("a ContainerStatus without a status"))
     }
 
     /// One sandbox.
     pub async fn pod_status(&self, id: &str) -> Result<PodSandboxStatus, Status> {
-        let request = PodSandboxStatusRequest {
-            pod_sandbox_id: id.to_owned(),
-        };
+        let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned() };
         let answer = self.runtime().pod_sandbox_status(request).await?.into_inner();
-        answer
-            .status
-            .ok_or_else(|| Status::internal("a PodSandboxStatus without a status"))
+        answer.status.ok_or_else(|| Status::internal("a PodSandboxStatus without a status"))
     }
 
     /// Where images and containers lie.
     pub async fn image_fs_info(&self) -> Result<ImageFsInfoResponse, Status> {
-        Ok(self
-            .images()
-            .image_fs_info(ImageFsInfoRequest::default())
-            .await?
-            .into_inner())
+        Ok(self.images().image_fs_info(ImageFsInfoRequest::default()).await?.into_inner())
     }
 }

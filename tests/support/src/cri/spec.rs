@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cri_gc_proto::POD_UID_LABEL;
 use cri_gc_proto::cri::{
-    ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext, LinuxPodSandboxConfig, NamespaceMode, NamespaceOption, PodSandboxConfig,
-    PodSandboxMetadata,
+    ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
+    LinuxPodSandboxConfig, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata,
 };
 
 use crate::logs::pod_log_dir;
@@ -80,10 +80,8 @@ impl PodSpec {
     }
 
     pub(super) fn config(&self, cgroup_parent: &str) -> PodSandboxConfig {
-        let log_directory = self
-            .log_root
-            .as_deref()
-            .map(|root| pod_log_dir(root, self).display().to_string());
+        let log_directory =
+            self.log_root.as_deref().map(|root| pod_log_dir(root, self).display().to_string());
         PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
                 name: self.name.clone(),
@@ -93,11 +91,7 @@ impl PodSpec {
             }),
             hostname: self.name.clone(),
             log_directory: log_directory.unwrap_or_default(),
-            labels: if self.with_labels {
-                self.labels()
-            } else {
-                HashMap::new()
-            },
+            labels: if self.with_labels { self.labels() } else { HashMap::new() },
             annotations: self.annotations.clone(),
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent: cgroup_parent.to_owned(),
@@ -112,10 +106,7 @@ impl PodSpec {
             (POD_NAME_LABEL, &self.name),
             (POD_NAMESPACE_LABEL, &self.namespace),
         ];
-        labels
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.clone()))
-            .collect()
+        labels.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect()
     }
 }
 
@@ -140,11 +131,7 @@ impl ContainerSpec {
     /// Runs until it is stopped, and then ends at once on SIGTERM.
     #[must_use]
     pub fn sleeper(name: &str, image: &str) -> Self {
-        Self::shell(
-            name,
-            image,
-            "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done",
-        )
+        Self::shell(name, image, "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done")
     }
 
     /// Runs until it is killed: SIGTERM does not move it.
@@ -199,19 +186,10 @@ impl ContainerSpec {
             labels = pod.labels();
             labels.insert(CONTAINER_NAME_LABEL.to_owned(), self.name.clone());
         }
-        let log_path = pod
-            .log_root
-            .as_ref()
-            .map(|_| format!("{}/{}.log", self.name, self.attempt));
+        let log_path = pod.log_root.as_ref().map(|_| format!("{}/{}.log", self.name, self.attempt));
         ContainerConfig {
-            metadata: Some(ContainerMetadata {
-                name: self.name.clone(),
-                attempt: self.attempt,
-            }),
-            image: Some(ImageSpec {
-                image: self.image.clone(),
-                ..ImageSpec::default()
-            }),
+            metadata: Some(ContainerMetadata { name: self.name.clone(), attempt: self.attempt }),
+            image: Some(ImageSpec { image: self.image.clone(), ..ImageSpec::default() }),
             command: self.command.clone(),
             args: Vec::new(),
             labels,
@@ -235,9 +213,7 @@ impl ContainerSpec {
 pub fn fresh_uid() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed) & 0xffff;
-    let nanos = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos()) as u64;
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos()) as u64;
     let (high, low) = (nanos >> 32, nanos & 0xffff_ffff);
     let (middle, last) = (high & 0xffff, high >> 16);
     format!(

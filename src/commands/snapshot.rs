@@ -1,0 +1,35 @@
+//! `cri-gc snapshot`: writes what one look at the node saw.
+
+use std::process::ExitCode;
+
+use cri_gc_policy::Snapshot;
+
+use super::{crew, in_system, logging, look, settings, sync_pods};
+use crate::cli::{self, DataForm, Global};
+use crate::failure::{Failure, PARTLY};
+use crate::output::{json, print, remark, yaml};
+
+/// Looks and prints.
+///
+/// # Errors
+/// A bad configuration, no runtime, a list that failed.
+pub fn run(global: &Global, args: &cli::Snapshot) -> Result<ExitCode, Failure> {
+    let loaded = settings(global)?;
+    let logging = logging(global);
+    let (snapshot, problems) = in_system(async {
+        let (crew, runtime) = crew(loaded.settings, args.source.confirm_deleted, &logging).await?;
+        let problem = sync_pods(&crew).await;
+        let whole = look(&crew).await;
+        crew.stop();
+        let whole = whole?;
+        let problems: Vec<String> =
+            problem.into_iter().chain(whole.problems.iter().map(ToString::to_string)).collect();
+        Ok::<_, Failure>((Snapshot::new(whole.observation, runtime.name, runtime.version), problems))
+    })?;
+    print(&match args.output {
+        DataForm::Json => json(&snapshot)?,
+        DataForm::Yaml => yaml(&snapshot)?,
+    })?;
+    problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}

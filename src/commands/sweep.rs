@@ -1,0 +1,118 @@
+//! `cri-gc sweep`: one pass of each loop, in order, without a service.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler};
+use cri_gc_actors::collector::{PassReport, Progress, RunPass};
+use cri_gc_actors::log_reaper::look_at_links;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+use super::{crew, in_system, logging, settings, sync_pods};
+use crate::cli::{self, Form, Global};
+use crate::failure::{Failure, PARTLY};
+use crate::output::{self, json, print, remark, yaml};
+use crate::wiring::Crew;
+
+/// A link has to point to nothing at two looks, this far apart at least: a log that is being rotated is missing for a
+/// moment only.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// Sweeps and prints.
+///
+/// # Errors
+/// A bad configuration, or no runtime. What goes wrong in a pass is in its report.
+pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
+    let mut settings = settings(global)?.settings;
+    if args.dry_run {
+        for mode in [
+            &mut settings.container_gc.mode,
+            &mut settings.sandbox_gc.mode,
+            &mut settings.log_gc.mode,
+            &mut settings.image_gc.mode,
+        ] {
+            if *mode == cri_gc_config::Mode::Enforce {
+                *mode = cri_gc_config::Mode::Report;
+            }
+        }
+    }
+    let logging = logging(global);
+    let (reports, problem) = in_system(async {
+        let (crew, _) = crew(settings, args.source.confirm_deleted, &logging).await?;
+        let (progress, mut told) = unbounded_channel();
+        let bar = actix::spawn(async move {
+            let bar = ProgressBar::new(0).with_style(style());
+            while let Some(progress) = told.recv().await {
+                show(&bar, &progress);
+            }
+            bar.finish_and_clear();
+        });
+        let swept = sweep(&crew, &Some(progress)).await;
+        crew.stop();
+        // It ends with the last sender, which the collectors held.
+        let _ = bar.await;
+        swept
+    })?;
+    match args.output.output {
+        Form::Table => print(&output::sweep::text(&reports))?,
+        Form::Json => print(&json(&reports)?)?,
+        Form::Yaml => print(&yaml(&reports)?)?,
+    }
+    problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
+    let good = problem.is_none() && reports.iter().all(PassReport::is_good);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}
+
+/// One pass of each loop, in order: what a container pass frees, the sandbox pass can take, and so on. Also says what was
+/// wrong with the pod source, if anything.
+///
+/// # Errors
+/// A collector is gone.
+pub async fn sweep(
+    crew: &Crew,
+    progress: &Option<UnboundedSender<Progress>>,
+) -> Result<(Vec<PassReport>, Option<String>), Failure> {
+    let looked = Instant::now();
+    let dangling = look_at_links(&crew.log_reaper).await.map_err(Failure::failed)?;
+    let problem = sync_pods(crew).await;
+    let mut reports =
+        vec![pass(&crew.container_gc, progress).await?, pass(&crew.sandbox_reaper, progress).await?];
+    if dangling > 0 {
+        tokio::time::sleep_until(looked + BETWEEN_LOOKS).await;
+    }
+    reports.push(pass(&crew.log_reaper, progress).await?);
+    reports.push(pass(&crew.image_gc, progress).await?);
+    Ok((reports, problem))
+}
+
+async fn pass<A>(
+    collector: &Addr<A>,
+    progress: &Option<UnboundedSender<Progress>>,
+) -> Result<PassReport, Failure>
+where
+    A: Actor + Handler<RunPass>,
+    A::Context: ToEnvelope<A, RunPass>,
+{
+    let answer = collector.send(RunPass { progress: progress.clone() }).await.map_err(Failure::failed)?;
+    answer.map_err(Failure::failed)
+}
+
+fn style() -> ProgressStyle {
+    // The template is a constant; were it wrong, the default style would do.
+    ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn show(bar: &ProgressBar, progress: &Progress) {
+    match progress {
+        Progress::Planned(of, count) => {
+            bar.set_message(of.as_str());
+            bar.set_position(0);
+            bar.set_length(u64::try_from(*count).unwrap_or(u64::MAX));
+        }
+        Progress::Done(..) => bar.inc(1),
+    }
+}
