@@ -1,0 +1,120 @@
+//! Holds the invariants of ARCHITECTURE.md that are about the shape of the code: who may depend on whom, who may speak
+//! CRI, who may remove files.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: failing loudly is its job")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                // What tests do to the file system of their own is their matter.
+                let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+                found.push((path, code));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no source below {folder}");
+    found
+}
+
+/// Files below `folder`, outside `but`, whose code holds one of `words`.
+fn files_with(folder: &str, but: &[&str], words: &[&str]) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    sources(folder)
+        .into_iter()
+        .filter(|(path, _)| !but.iter().any(|inside| path.starts_with(root.join(inside))))
+        .flat_map(|(path, code)| {
+            let hits = words.iter().filter(|word| code.contains(**word)).map(ToString::to_string);
+            hits.map(|word| format!("{}: {word}", path.display())).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn dependencies(manifest: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest)).unwrap();
+    let of_the_crate = text.split("\n[dependencies]").nth(1).unwrap().split("\n[").next().unwrap().to_owned();
+    of_the_crate
+        .lines()
+        .filter_map(|line| line.split(['.', ' ']).next())
+        .map(ToOwned::to_owned)
+        .filter(|d| !d.is_empty())
+        .collect()
+}
+
+const NONE: Vec<String> = Vec::new();
+
+#[test]
+fn policy_depends_on_no_runtime_no_file_system_and_no_clock() {
+    assert_eq!(dependencies("policy/Cargo.toml"), ["jiff", "serde", "thiserror"]);
+    let words =
+        ["std::fs", "std::net", "std::time::Instant", "SystemTime", "Timestamp::now", "async fn", "std::env"];
+    assert_eq!(files_with("policy/src", &[], &words), NONE);
+}
+
+#[test]
+fn only_the_gateway_speaks_cri() {
+    let words = ["cri_gc_proto", "tonic::transport", "runtime_service_client"];
+    assert_eq!(files_with("actors/src", &["actors/src/gateway"], &words), NONE);
+    assert_eq!(files_with("src", &[], &words), NONE);
+}
+
+#[test]
+fn only_the_file_workers_remove_files() {
+    let words = ["remove_file", "remove_dir", "unlink", "fs::rename", ".set_len(", "fs::write"];
+    assert_eq!(files_with("actors/src", &["actors/src/files"], &words), NONE);
+    assert_eq!(files_with("src", &[], &words), NONE);
+}
+
+#[test]
+fn the_collector_never_makes_pods() {
+    let words = ["run_pod_sandbox", "create_container(", "start_container(", "pull_image("];
+    assert_eq!(files_with("actors/src", &[], &words), NONE);
+    assert_eq!(files_with("src", &[], &words), NONE);
+}
+
+#[test]
+fn clock_and_disk_are_reached_through_their_seams_only() {
+    let words = ["Timestamp::now", "SystemTime::now", "statvfs"];
+    assert_eq!(files_with("actors/src", &["actors/src/seams.rs"], &words), NONE);
+    // The embedded node of the demo begins today.
+    assert_eq!(files_with("src", &["src/demo/node.rs"], &words), NONE);
+}
+
+#[test]
+fn rooms_depend_downwards_only() {
+    let own = |manifest: &str| -> Vec<String> {
+        dependencies(manifest).into_iter().filter(|dependency| dependency.starts_with("cri-gc")).collect()
+    };
+    assert_eq!(own("policy/Cargo.toml"), NONE);
+    assert_eq!(own("proto/Cargo.toml"), NONE);
+    assert_eq!(own("config/Cargo.toml"), ["cri-gc-policy"]);
+    assert_eq!(own("sim/Cargo.toml"), ["cri-gc-policy", "cri-gc-proto"]);
+    assert_eq!(own("actors/Cargo.toml"), ["cri-gc-config", "cri-gc-policy", "cri-gc-proto"]);
+}
+
+#[test]
+fn readme_explains_every_reason() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for reason in cri_gc_policy::Reason::ALL {
+        assert!(readme.contains(&format!("| `{reason}` |")), "README.md does not explain {reason}");
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    for folder in ["src", "actors/src", "config/src", "policy/src", "proto/src", "sim/src", "tests"] {
+        for (path, code) in sources(folder) {
+            assert!(code.starts_with("//!"), "{} has no header", path.display());
+            assert!(code.lines().count() <= 600, "{} is too long to be read at one go", path.display());
+        }
+    }
+}
