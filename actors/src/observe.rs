@@ -3,14 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use actix::Addr;
 use cri_gc_config::Settings;
 use cri_gc_policy::{Container, FileSystem, FsStats, Observation, Reclaiming, Sandbox};
 
-use crate::collector::{Collector, PassError, Tools};
+use crate::collector::{PassError, Tools};
 use crate::files::scan::{self, LogDir};
-use crate::gateway::{CriError, CriResult, Freshness, FsPlaces};
-use crate::image_gc::{ImageGc, LookAtImages};
+use crate::gateway::{CriResult, Freshness, FsPlaces};
 use crate::pod_state::{Seen, Verdict};
 
 /// All containers and sandboxes. The sandboxes are listed first: a pod that is made meanwhile then has a container too
@@ -122,38 +120,4 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
         }
     }
     (good, bad)
-}
-
-/// One look at a whole node.
-pub struct Whole {
-    /// What was seen.
-    pub observation: Observation,
-    /// What the pod-state provider said.
-    pub verdict: Verdict,
-    /// What could not be seen.
-    pub problems: Vec<PassError>,
-}
-
-/// Looks at everything: pods and their objects, images with what is remembered of them, and file systems.
-///
-/// # Errors
-/// A list of the runtime failed.
-pub async fn whole(
-    tools: &Tools,
-    settings: &Settings,
-    image_gc: &Addr<Collector<ImageGc>>,
-) -> CriResult<Whole> {
-    let view = pods(tools, settings).await?;
-    let look =
-        image_gc.send(LookAtImages).await.unwrap_or_else(|_| Err(CriError::gateway_gone("ListImages")))?;
-    let (filesystems, mut problems) = measure(tools, &look.places).await;
-    problems.extend(view.problem);
-    let observation = Observation {
-        images: look.images,
-        sandbox_image: look.sandbox_image,
-        filesystems,
-        taken_at: tools.clock.now(),
-        ..view.observation
-    };
-    Ok(Whole { observation, verdict: view.verdict, problems })
 }

@@ -10,7 +10,9 @@
 //! answer for a live node, for a snapshot file, and for thousands of random nodes in the tests. The rules are those of
 //! sections 2 to 6 of the specification; each module names its own.
 
+mod age;
 pub mod containers;
+mod decide;
 pub mod images;
 pub mod links;
 pub mod log_dirs;
@@ -25,12 +27,13 @@ pub mod report;
 pub mod sandboxes;
 pub mod snapshot;
 
+pub use decide::{Plan, decide};
 pub use images::{FsProblem, ImagePlan};
 pub use observation::{
     Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods, Reclaiming,
     Sandbox, SandboxState,
 };
-pub use plan::{Decision, Detail, Plan, Section, decide};
+pub use plan::{Decision, Detail, Section};
 pub use pods::{Owner, PodTable};
 pub use policy::{ContainerPolicy, ImagePolicy, Policy, SandboxPolicy, Thresholds, Unmanaged};
 pub use protect::{Pattern, PatternError};

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::decide::Plan;
 use crate::observation::{Image, Observation};
-use crate::plan::{Decision, Detail, Plan, Section};
+use crate::plan::{Decision, Detail, Section};
 use crate::pods::PodTable;
 use crate::policy::Policy;
 use crate::reason::Reason;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::containers::{at_least, newest_first};
+use crate::age::{at_least, newest_first};
 use crate::observation::{Observation, Sandbox, SandboxState};
 use crate::plan::{Decision, Section};
 use crate::pods::{Gone, PodTable};

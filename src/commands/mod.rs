@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_actors::gateway::RuntimeVersion;
-use cri_gc_actors::observe::{self, Whole};
+use cri_gc_actors::whole::{self, Whole};
 use cri_gc_config::{DEFAULT_PATH, FileSource, Loaded, PodSource, Settings, Sources, load};
 
 use crate::cli::{Cli, Command, Global};
@@ -92,7 +92,7 @@ async fn sync_pods(crew: &Crew) -> Option<String> {
 
 /// One look at the whole node, for `plan` and `snapshot`.
 async fn look(crew: &Crew) -> Result<Whole, Failure> {
-    observe::whole(&crew.tools, &crew.settings, &crew.image_gc)
+    whole::look(&crew.tools, &crew.settings, &crew.image_gc)
         .await
         .map_err(|error| Failure::failed(format_args!("the node could not be observed: {error}")))
 }

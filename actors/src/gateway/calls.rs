@@ -8,9 +8,9 @@ use cri_gc_policy::Container;
 use cri_gc_proto::cri;
 use tonic::{Response, Status};
 
+use super::answers::{ContainerFacts, FsPlaces, RuntimeVersion};
 use super::connection::Clients;
 use super::convert;
-use super::messages::{ContainerFacts, FsPlaces, RuntimeVersion};
 
 /// What an RPC counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
 use cri_gc_proto::{POD_UID_LABEL, cri};
 use jiff::Timestamp;
 
-use super::messages::{ContainerFacts, FsPlaces};
+use super::answers::{ContainerFacts, FsPlaces};
 
 /// Nanoseconds since the epoch; 0 and less mean "not known".
 fn time(nanoseconds: i64) -> Option<Timestamp> {

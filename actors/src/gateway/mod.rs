@@ -3,13 +3,14 @@
 //! It owns the connection, bounds the RPCs in flight, gives each a deadline, merges equal lists, and sorts errors by what
 //! they mean. It decides nothing: whoever asks for a removal has planned and re-checked it.
 //!
-//! - [`calls`]: one struct for each RPC; [`messages`]: lists, limits and answers.
+//! - [`calls`]: one struct for each RPC; [`messages`]: lists and limits; [`answers`]: what comes back.
 //! - [`error`]: the classes of failures.
 //! - `connection`: the socket clients; `convert`: wire types to facts; `actor`: the actor itself.
 //!
 //! Recovery from over-long lists (lists in parts, streaming lists) has its place in `actor`, behind the same messages.
 
 mod actor;
+pub mod answers;
 pub mod calls;
 mod connection;
 mod convert;
@@ -21,10 +22,11 @@ use std::sync::Arc;
 use actix::{Actor, Addr, ArbiterHandle, Handler, Message};
 
 use actor::GatewayActor;
+pub use answers::{ContainerFacts, FsPlaces, RuntimeVersion};
 use calls::CriCall;
 pub use connection::{Clients, Sockets};
 pub use error::{CriError, ErrorClass};
-pub use messages::{ContainerFacts, CriResult, Freshness, FsPlaces, Limits, ListAll, Listed, RuntimeVersion};
+pub use messages::{CriResult, Freshness, Limits, ListAll, Listed};
 
 /// Where to ask. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::containers::at_least;
+use crate::age::at_least;
 use crate::observation::{Container, Image, Observation, PodState};
 use crate::plan::{Decision, Detail, Section};
 use crate::pods::PodTable;
