@@ -125,16 +125,23 @@ mod tests {
 
     #[test]
     fn at_the_high_threshold_it_starts_and_frees_to_the_low_one() {
-        assert_eq!(to_free(1000, 160, T), None, "84 percent");
-        assert_eq!(to_free(1000, 150, T), Some(50), "85 percent");
-        assert_eq!(to_free(1000, 151, T), Some(49), "84.9 is told as 85");
-        assert_eq!(to_free(u64::MAX, 0, T), Some(u64::MAX / 5));
-        assert_eq!(
-            to_free(1000, 0, Thresholds { high_percent: 100, low_percent: 0 }),
-            None,
-            "100 never triggers"
-        );
-        assert_eq!(to_free(1000, 1000, Thresholds { high_percent: 0, low_percent: 0 }), Some(0));
+        let begin = |capacity, available, thresholds| to_free(capacity, available, thresholds, false);
+        assert_eq!(begin(1000, 160, T), None, "84 percent");
+        assert_eq!(begin(1000, 150, T), Some(50), "85 percent");
+        assert_eq!(begin(1000, 151, T), Some(49), "84.9 is told as 85");
+        assert_eq!(begin(u64::MAX, 0, T), Some(u64::MAX / 5));
+        let never = Thresholds { high_percent: 100, low_percent: 0 };
+        assert_eq!(begin(1000, 0, never), None, "100 never triggers");
+        assert_eq!(begin(1000, 1000, Thresholds { high_percent: 0, low_percent: 0 }), Some(0));
+    }
+
+    #[test]
+    fn what_has_begun_goes_on_to_the_low_threshold() {
+        assert_eq!(to_free(1000, 160, T, true), Some(40));
+        assert_eq!(to_free(1000, 199, T, true), Some(1));
+        assert_eq!(to_free(1000, 200, T, true), Some(0), "80 percent: met");
+        assert_eq!(to_free(1000, 210, T, true), None);
+        assert_eq!(to_free(1000, 0, Thresholds::OFF, true), None, "switched off meanwhile");
     }
 
     #[test]
@@ -144,6 +151,7 @@ mod tests {
             holds_images,
             holds_containers: !holds_images,
             stats: FsStats { capacity_bytes: 1000, available_bytes, inodes: 0, inodes_free: 0 },
+            reclaiming: Reclaiming::default(),
         };
         let (missing, problems) = missing(
             &[fs("/a", true, 100), fs("/a", true, 100), fs("/b", true, 900), fs("/c", false, 0)],
