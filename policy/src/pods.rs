@@ -42,7 +42,9 @@ impl<'a> PodTable<'a> {
             synced: source.synced,
         };
         for pod in source.pods.iter().filter(|pod| !pod.uid.is_empty()) {
-            let state = if source.synced { pod.state } else { PodState::Unknown };
+            // Without a synced source only "active" can be believed: it keeps.
+            let believed = source.synced || pod.state == PodState::Active;
+            let state = if believed { pod.state } else { PodState::Unknown };
             match table.numbers.get(pod.uid.as_str()).and_then(|&n| table.states.get_mut(n)) {
                 // Named twice with two states: what keeps more holds.
                 Some(known) => *known = (*known).keeping_more(state),

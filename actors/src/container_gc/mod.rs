@@ -11,11 +11,11 @@ use std::time::Duration;
 use actix::Recipient;
 use cri_gc_config::Settings;
 use cri_gc_policy::images::reference_of;
-use cri_gc_policy::{Container, ContainerState, Observation, Plan, PlanReport, PodTable};
+use cri_gc_policy::{Container, ContainerState, Observation, Plan, PlanReport, PodTable, Reason};
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Removed, Target, Tools};
 use crate::files::links;
-use crate::gateway::calls::{RemoveContainer, StopContainer};
+use crate::gateway::calls::{ContainerStatus, RemoveContainer, StopContainer};
 use crate::image_gc::ImageUsed;
 use crate::observe;
 use logs::LogKeeper;
@@ -94,7 +94,7 @@ impl ContainerGc {
         links: &HashMap<String, Vec<String>>,
     ) -> Removed {
         let settings = &pass.settings;
-        let facts = match recheck(tools, container, &settings.policy().containers).await? {
+        let mut facts = match recheck(tools, container, &settings.policy().containers).await? {
             Recheck::Go(facts) => facts,
             Recheck::Stay(reason) => return Ok((Outcome::refused(reason), 0)),
         };
@@ -102,6 +102,11 @@ impl ContainerGc {
             // It may still run: if it can't be stopped, it stays.
             let timeout = settings.container_gc.stop_timeout;
             tools.gateway.call(StopContainer { id: container.id.clone(), timeout }).await?;
+            // Only now the runtime tells what became of it, and where its log is.
+            facts = tools.gateway.call(ContainerStatus { id: container.id.clone() }).await?;
+            if facts.state == ContainerState::Running {
+                return Ok((Outcome::refused(Reason::Running), 0));
+            }
         }
         let mut bytes = 0;
         if keeper.may_go(container) {
