@@ -22,6 +22,7 @@ pub mod observe;
 pub mod pod_state;
 pub mod sandbox_reaper;
 pub mod seams;
+pub mod supervision;
 pub mod whole;
 
 #[cfg(test)]

@@ -105,6 +105,8 @@ impl Collect for ImageGc {
             images: look.images,
             sandbox_image: look.sandbox_image,
             filesystems,
+            // Not when the containers were listed: an image that was first seen since would be from the future, and young.
+            taken_at: tools.clock.now(),
             ..view.observation
         };
         self.collect(tools, pass, observation, &look.places).await;

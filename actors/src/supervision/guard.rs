@@ -1,0 +1,217 @@
+//! Keeps an actor alive: whatever panics in it, it is restarted at its address, with its mailbox, after a pause.
+//!
+//! `actix::Supervisor` restarts an actor that stops, at once, and loses one that panics. Here the actor's future is polled
+//! under `catch_unwind`; after a panic or a stop it is restarted by `ContextFut::restart`, which drops what the actor had
+//! spawned (its timers too: `started` arms them again) and keeps the actor's value. Its state must therefore be one that
+//! any statement may be the last of: `restarting` puts it in order.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix::dev::{ContextFut, channel};
+use actix::{Actor, Addr, ArbiterHandle, Context, Supervised};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::backoff::Backoff;
+
+/// Messages that may wait in a mailbox, as actix has it by default.
+const MAILBOX: usize = 16;
+
+/// How restarts are paced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// The first pause.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// Who is told that an actor panicked (with this message) or stopped, and is restarted after this pause.
+pub type Fell = Box<dyn FnMut(&str, Duration) + Send>;
+
+/// Starts a guarded actor on an arbiter.
+pub fn start<A>(
+    on: &ArbiterHandle,
+    pace: Pace,
+    fell: Fell,
+    make: impl FnOnce(&mut Context<A>) -> A + Send + 'static,
+) -> Addr<A>
+where
+    A: Supervised + Actor<Context = Context<A>> + Unpin,
+{
+    let (sender, receiver) = channel::channel(MAILBOX);
+    on.spawn_fn(move || {
+        let mut context = Context::with_receiver(receiver);
+        let actor = make(&mut context);
+        let backoff = Backoff::new(pace.min, pace.max);
+        let actor = context.into_future(actor);
+        actix_rt::spawn(Guard { actor, fell, backoff, longest: pace.max, since: Instant::now(), pause: None });
+    });
+    Addr::new(sender)
+}
+
+/// The actor's future, watched.
+struct Guard<A: Supervised + Actor<Context = Context<A>>> {
+    actor: ContextFut<A, Context<A>>,
+    fell: Fell,
+    backoff: Backoff,
+    /// An actor that lived for longer than this begins with the shortest pause again.
+    longest: Duration,
+    since: Instant,
+    /// The pause under way.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<A: Supervised + Actor<Context = Context<A>> + Unpin> Future for Guard<A> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            if let Some(pause) = &mut this.pause {
+                if pause.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                this.pause = None;
+                this.since = Instant::now();
+                // `restarting` is the actor's own code, and may panic like any other.
+                match catch_unwind(AssertUnwindSafe(|| this.actor.restart())) {
+                    Ok(true) => {}
+                    // Nobody holds its address any more: it is done.
+                    Ok(false) => return Poll::Ready(()),
+                    Err(panic) => {
+                        this.fall(&message(&*panic));
+                        continue;
+                    }
+                }
+            }
+            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut this.actor).poll(cx))) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) if !this.actor.ctx().connected() => return Poll::Ready(()),
+                Ok(Poll::Ready(())) => this.fall("it stopped"),
+                Err(panic) => this.fall(&message(&*panic)),
+            }
+        }
+    }
+}
+
+impl<A: Supervised + Actor<Context = Context<A>> + Unpin> Guard<A> {
+    fn fall(&mut self, why: &str) {
+        if self.since.elapsed() > self.longest {
+            self.backoff.reset();
+        }
+        let pause = self.backoff.pause();
+        (self.fell)(why, pause);
+        self.pause = Some(Box::pin(sleep(pause)));
+    }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.map_or_else(|| "it panicked".to_owned(), |text| format!("it panicked: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use actix::{AsyncContext, Handler, Message};
+
+    use super::*;
+
+    /// Where an actor can fall.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+    #[rtype(result = "u32")]
+    enum Do {
+        Answer,
+        PanicInHandler,
+        PanicInSpawn,
+        PanicInWait,
+        PanicInTimer,
+        PanicInNextStart,
+        Stop,
+    }
+
+    struct Fragile {
+        starts: u32,
+        answered: u32,
+        panic_at_start: bool,
+    }
+
+    impl Actor for Fragile {
+        type Context = Context<Self>;
+
+        fn started(&mut self, _ctx: &mut Context<Self>) {
+            self.starts += 1;
+            assert!(!std::mem::take(&mut self.panic_at_start), "at start");
+        }
+    }
+
+    impl Supervised for Fragile {}
+
+    impl Handler<Do> for Fragile {
+        type Result = u32;
+
+        fn handle(&mut self, message: Do, ctx: &mut Context<Self>) -> u32 {
+            use actix::{ActorContext, ActorFutureExt, fut};
+            match message {
+                Do::Answer => self.answered += 1,
+                Do::PanicInHandler => panic!("in handler"),
+                Do::PanicInSpawn => {
+                    ctx.spawn(fut::ready(()).map(|(), _: &mut Self, _| panic!("in spawn")));
+                }
+                Do::PanicInWait => ctx.wait(fut::ready(()).map(|(), _: &mut Self, _| panic!("in wait"))),
+                Do::PanicInTimer => {
+                    ctx.run_later(Duration::from_millis(1), |_, _| panic!("in timer"));
+                }
+                Do::PanicInNextStart => {
+                    self.panic_at_start = true;
+                    panic!("in handler");
+                }
+                Do::Stop => ctx.stop(),
+            }
+            self.starts
+        }
+    }
+
+    #[actix_rt::test]
+    async fn wherever_it_falls_it_comes_back_at_its_address_with_its_state() {
+        let arbiter = actix_rt::Arbiter::new();
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(4) };
+        let tell = Arc::clone(&told);
+        let fell: Fell = Box::new(move |why, _| tell.lock().unwrap().push(why.to_owned()));
+        let fragile = |_: &mut Context<Fragile>| Fragile { starts: 0, answered: 0, panic_at_start: false };
+        let address = start(&arbiter.handle(), pace, fell, fragile);
+        let mut falls = 0;
+        for (how, times) in [
+            (Do::PanicInHandler, 1),
+            (Do::PanicInSpawn, 1),
+            (Do::PanicInWait, 1),
+            (Do::PanicInTimer, 1),
+            (Do::PanicInNextStart, 2),
+            (Do::Stop, 1),
+        ] {
+            // The answer is lost where the handler itself falls.
+            let _ = address.send(how).await;
+            falls += times;
+            // Asked until the fall is over: a message that came before it may be answered by the old life.
+            let starts = loop {
+                match address.send(Do::Answer).await {
+                    Ok(starts) if starts > falls => break starts,
+                    _ => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            };
+            assert_eq!(starts, falls + 1, "{how:?}");
+        }
+        let told = told.lock().unwrap();
+        let words = ["in handler", "in spawn", "in wait", "in timer", "in handler", "at start", "stopped"];
+        assert_eq!(told.len(), words.len(), "{told:?}");
+        assert!(told.iter().zip(words).all(|(told, word)| told.contains(word)), "{told:?}");
+        arbiter.stop();
+    }
+}

@@ -1,0 +1,8 @@
+//! What keeps a service going: an actor that falls is restarted, and a failure that repeats is told less and less.
+//!
+//! - [`guard`]: restarts an actor wherever it panics. [`backoff`]: pauses that double.
+//! - [`failure_log`]: log levels that back off.
+
+pub mod backoff;
+pub mod failure_log;
+pub mod guard;
