@@ -1,5 +1,5 @@
-//! The two seams between cri-gc and the machine it runs on: the clock, and the probe that asks a file system for its
-//! statistics. Everything else is the same on a real node, on the embedded runtime and in tests.
+//! The seams between cri-gc and the machine it runs on: the clock, the probe that asks a file system for its statistics,
+//! and chance. Everything else is the same on a real node, on the embedded runtime and in tests.
 
 use std::fmt;
 use std::path::Path;
@@ -76,5 +76,34 @@ impl FsProbe {
 impl fmt::Debug for FsProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FsProbe")
+    }
+}
+
+/// Where chance comes from: the spread of periods. Numbers from 0 (included) to 1 (excluded).
+#[derive(Clone)]
+pub struct Chance(Arc<dyn Fn() -> f64 + Send + Sync>);
+
+impl Chance {
+    /// Draws from this function.
+    pub fn new(draw: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(draw))
+    }
+
+    /// Always 0: nothing is spread.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(|| 0.0)
+    }
+
+    /// The next number.
+    #[must_use]
+    pub fn draw(&self) -> f64 {
+        (self.0)().clamp(0.0, 1.0)
+    }
+}
+
+impl fmt::Debug for Chance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Chance")
     }
 }

@@ -1,30 +1,39 @@
-//! What the four collectors share: the actor that makes a pass when told, and what a pass is.
+//! What the four collectors share: the loop that makes passes, and what a pass is.
 //!
-//! A collector says only what is its own ([`Collect`]): how it observes, plans, re-checks and acts. Passes that never
-//! overlap, their deadline and their report are written once, here. The periods, the restarts and the failure log of the
-//! long-running service belong here as well.
+//! A collector says only what is its own ([`Collect`]): how it observes, plans, re-checks and acts. When passes are made,
+//! that they never overlap, their deadline, their report, and how loud their failures are told is written once, here.
 //!
-//! - [`report`]: what a pass did. [`pass`]: a pass under way.
+//! - `actor`: the loop. [`pass`]: a pass under way. [`report`]: what it did. `telling`: what is logged of it.
 
+mod actor;
 pub mod pass;
 pub mod report;
+mod telling;
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message, ResponseFuture};
-use cri_gc_config::{Mode, Settings};
+use actix::{Message, Recipient};
+use cri_gc_config::Settings;
 use tokio::sync::mpsc::UnboundedSender;
 
+pub use actor::Collector;
 pub use pass::{Pass, Progress, Removed, Target, Tools};
-pub use report::{Kept, Kind, Loop, Outcome, PassError, PassReport, Removal};
+pub use report::{FailureKind, Kept, Kind, Loop, Outcome, PassError, PassReport, Removal};
+
+use crate::seams::Chance;
+use crate::supervision::failure_log::First;
 
 /// What is one collector's own.
 pub trait Collect: 'static {
     /// Which loop it is.
     const LOOP: Loop;
+
+    /// How its first failure is told.
+    const FIRST_FAILURE: First = First::Error;
+
+    /// How often it makes a pass by itself.
+    fn period(settings: &Settings) -> Duration;
 
     /// How long a pass may take.
     fn deadline(settings: &Settings) -> Duration;
@@ -33,7 +42,7 @@ pub trait Collect: 'static {
     fn pass(&self, tools: &Tools, pass: &Pass) -> impl Future<Output = ()>;
 }
 
-/// Make a pass now.
+/// Make a pass now, and say what it did.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<PassReport, Busy>")]
 pub struct RunPass {
@@ -41,104 +50,28 @@ pub struct RunPass {
     pub progress: Option<UnboundedSender<Progress>>,
 }
 
-/// A pass is under way already, or the collector was restarted during it.
+/// A pass is under way already, or the collector fell during it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a pass of {0} is under way already, or was cut short by a restart")]
+#[error("a pass of {0} is under way already, or was cut short by a restart of the loop")]
 pub struct Busy(pub Loop);
+
+/// There may be something to do for you now: the loop before you in the chain has made a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Wake;
 
 /// New settings, whole.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Reconfigure(pub Arc<Settings>);
 
-/// The actor of a collector.
-pub struct Collector<C: Collect> {
-    pub(crate) logic: Rc<C>,
-    pub(crate) tools: Tools,
-    settings: Arc<Settings>,
-    running: Rc<Cell<bool>>,
-}
-
-impl<C: Collect + Unpin> Collector<C> {
-    /// Starts it on an arbiter. `logic` is made there, for it may hold what belongs to one thread.
-    pub fn start(
-        on: &ArbiterHandle,
-        tools: Tools,
-        settings: Arc<Settings>,
-        logic: impl FnOnce() -> C + Send + 'static,
-    ) -> Addr<Self> {
-        Self::start_in_arbiter(on, move |_| Self {
-            logic: Rc::new(logic()),
-            tools,
-            settings,
-            running: Rc::default(),
-        })
-    }
-}
-
-impl<C: Collect> Collector<C> {
-    /// The settings in force.
-    pub(crate) fn settings(&self) -> &Arc<Settings> {
-        &self.settings
-    }
-}
-
-impl<C: Collect + Unpin> Actor for Collector<C> {
-    type Context = Context<Self>;
-}
-
-impl<C: Collect + Unpin> Handler<Reconfigure> for Collector<C> {
-    type Result = ();
-
-    fn handle(&mut self, Reconfigure(settings): Reconfigure, _ctx: &mut Context<Self>) {
-        self.settings = settings;
-    }
-}
-
-/// Marks a pass as under way for as long as it lives, however it ends.
-struct Running(Rc<Cell<bool>>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.set(false);
-    }
-}
-
-impl<C: Collect + Unpin> Handler<RunPass> for Collector<C> {
-    type Result = ResponseFuture<Result<PassReport, Busy>>;
-
-    fn handle(&mut self, message: RunPass, _ctx: &mut Context<Self>) -> Self::Result {
-        if self.running.replace(true) {
-            return Box::pin(std::future::ready(Err(Busy(C::LOOP))));
-        }
-        let running = Running(Rc::clone(&self.running));
-        let (logic, tools, settings) =
-            (Rc::clone(&self.logic), self.tools.clone(), Arc::clone(&self.settings));
-        Box::pin(async move {
-            let _running = running;
-            let started_at = tools.clock.now();
-            let began = tokio::time::Instant::now();
-            let pass = Pass::new(C::LOOP, settings, message.progress, tools.log.clone());
-            if pass.mode() != Mode::Off {
-                let deadline = C::deadline(&pass.settings);
-                if tokio::time::timeout(deadline, logic.pass(&tools, &pass)).await.is_err() {
-                    pass.error(PassError::Deadline(deadline));
-                }
-            }
-            let mode =
-                if pass.mode() == Mode::Enforce && !pass.enforces() { Mode::Report } else { pass.mode() };
-            let book = pass.book.into_inner();
-            Ok(PassReport {
-                of: C::LOOP,
-                mode,
-                started_at,
-                took: began.elapsed(),
-                removals: book.removals,
-                kept: book.kept,
-                freed_bytes: book.freed_bytes,
-                errors: book.errors,
-                notes: book.notes,
-            })
-        })
-    }
+/// How a loop of the service makes passes by itself.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// How soon after a start, or a restart, the first pass is made.
+    pub first: Duration,
+    /// Spreads the passes of many nodes.
+    pub chance: Chance,
+    /// Who is woken after each pass.
+    pub next: Vec<Recipient<Wake>>,
 }

@@ -9,7 +9,7 @@ use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::Reason;
 use cri_gc_policy::report::Item;
 use futures_util::StreamExt;
-use slog::{Logger, debug, info, warn};
+use slog::{Logger, debug, info};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::report::{Kept, Kind, Loop, Outcome, PassError, Removal};
@@ -121,7 +121,8 @@ impl Pass {
     /// An error of a step. The later steps go on.
     pub fn error(&self, error: impl Into<PassError>) {
         let error = error.into();
-        warn!(self.log, "step failed"; "loop" => self.of.as_str(), "error" => %error);
+        // How loud it is told is the failure log's matter, when the pass has ended.
+        debug!(self.log, "step failed"; "loop" => self.of.as_str(), "error" => %error);
         self.book.borrow_mut().errors.push(error);
     }
 
@@ -234,7 +235,6 @@ impl Pass {
             "reason" => removal.reason.clone()
         );
         match removal.outcome {
-            Outcome::Failed { .. } => warn!(self.log, "{}", outcome; what),
             Outcome::Removed => info!(self.log, "{}", outcome; what),
             _ => debug!(self.log, "{}", outcome; what),
         }

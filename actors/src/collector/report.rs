@@ -145,6 +145,31 @@ pub struct Kept {
     pub item: Item,
 }
 
+/// What makes two failures the same: the step (or RPC method) and the code (spec 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FailureKind {
+    /// The step, or the RPC method.
+    pub step: &'static str,
+    /// The gRPC code, where there is one.
+    pub code: Option<tonic::Code>,
+}
+
+impl PassError {
+    /// What makes it the same failure as another one.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        let (step, code) = match self {
+            Self::Cri(error) => (error.method, Some(error.code)),
+            Self::File { step, .. } => (*step, None),
+            Self::Disk(_) => ("InvalidDiskCapacity", None),
+            Self::Deadline(_) => ("deadline", None),
+            Self::FreeDiskSpaceFailed(_) => ("FreeDiskSpaceFailed", None),
+            Self::Interrupted(_) => ("interrupted", None),
+        };
+        FailureKind { step, code }
+    }
+}
+
 /// What went wrong in a pass, apart from single objects.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PassError {

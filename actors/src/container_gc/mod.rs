@@ -38,6 +38,10 @@ impl ContainerGc {
 impl Collect for ContainerGc {
     const LOOP: Loop = Loop::ContainerGc;
 
+    fn period(settings: &Settings) -> Duration {
+        settings.container_gc.period
+    }
+
     fn deadline(settings: &Settings) -> Duration {
         settings.container_gc.deadline
     }

@@ -23,6 +23,7 @@ use crate::collector::{Collect, Collector, Kind, Loop, Outcome, Pass, PassError,
 use crate::gateway::calls::{ImageFsInfo, RemoveImage, SandboxImage};
 use crate::gateway::{CriResult, Freshness, FsPlaces};
 use crate::observe;
+use crate::supervision::failure_log::First;
 use account::Account;
 use records::Records;
 
@@ -83,6 +84,11 @@ impl Handler<LookAtImages> for Collector<ImageGc> {
 
 impl Collect for ImageGc {
     const LOOP: Loop = Loop::ImageGc;
+    const FIRST_FAILURE: First = First::Warning;
+
+    fn period(settings: &Settings) -> Duration {
+        settings.image_gc.period
+    }
 
     fn deadline(settings: &Settings) -> Duration {
         settings.image_gc.deadline

@@ -59,6 +59,10 @@ pub async fn look_at_links(reaper: &Addr<Collector<LogReaper>>) -> Result<usize,
 impl Collect for LogReaper {
     const LOOP: Loop = Loop::LogGc;
 
+    fn period(settings: &Settings) -> Duration {
+        settings.log_gc.period
+    }
+
     fn deadline(settings: &Settings) -> Duration {
         settings.log_gc.deadline
     }

@@ -17,6 +17,10 @@ pub struct SandboxReaper;
 impl Collect for SandboxReaper {
     const LOOP: Loop = Loop::SandboxGc;
 
+    fn period(settings: &Settings) -> Duration {
+        settings.sandbox_gc.period
+    }
+
     fn deadline(settings: &Settings) -> Duration {
         settings.sandbox_gc.deadline
     }
