@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Arbiter};
-use cri_gc_actors::collector::{Collector, Tools};
+use actix::{Addr, Arbiter, ArbiterHandle};
+use cri_gc_actors::collector::{Collector, Finish, Reconfigure, Schedule, Tools};
 use cri_gc_actors::container_gc::ContainerGc;
 use cri_gc_actors::files::Workers;
 use cri_gc_actors::gateway::calls::Version;
@@ -14,7 +14,7 @@ use cri_gc_actors::image_gc::ImageGc;
 use cri_gc_actors::log_reaper::LogReaper;
 use cri_gc_actors::pod_state::{Configure, PodStates};
 use cri_gc_actors::sandbox_reaper::SandboxReaper;
-use cri_gc_actors::seams::{Clock, FsProbe};
+use cri_gc_actors::seams::{Chance, Clock, FsProbe};
 use cri_gc_config::Settings;
 use slog::Logger;
 
@@ -25,13 +25,16 @@ pub struct Seams {
     pub clock: Clock,
     /// The file-system probe.
     pub probe: FsProbe,
+    /// What spreads the periods.
+    pub chance: Chance,
 }
 
 impl Seams {
     /// Those of this machine.
     #[must_use]
     pub fn system() -> Self {
-        Self { clock: Clock::system(), probe: FsProbe::system() }
+        let chance = Chance::new(fastrand::f64);
+        Self { clock: Clock::system(), probe: FsProbe::system(), chance }
     }
 }
 
@@ -52,11 +55,15 @@ pub struct Crew {
     arbiters: Vec<Arbiter>,
 }
 
+/// How soon after its start the service makes the first pass of each loop.
+const FIRST_PASS: Duration = Duration::from_secs(1);
+
 /// How long a runtime may take to say what it is, before a one-shot command gives up.
 const HELLO: Duration = Duration::from_secs(10);
 
 impl Crew {
-    /// Starts all actors. Nothing is connected or read yet. Must be called in an actix system.
+    /// Starts all actors for a one-shot command: they make passes when told. Nothing is connected or read yet. Must be
+    /// called in an actix system.
     ///
     /// # Errors
     /// The operating system has no thread left.
@@ -66,28 +73,64 @@ impl Crew {
         confirmed: bool,
         log: Logger,
     ) -> std::io::Result<Self> {
-        let files = Workers::start(settings.log_gc.workers.into())?;
-        let mut arbiters = Vec::new();
-        let mut arbiter = || {
-            let arbiter = Arbiter::new();
-            let handle = arbiter.handle();
-            arbiters.push(arbiter);
-            handle
-        };
-        let gateway = Gateway::start(&arbiter(), sockets(&settings), limits(&settings));
-        let configure = Configure { settings: Arc::clone(&settings), confirmed };
-        let pods =
-            PodStates::start(&arbiter(), gateway.clone(), files.clone(), seams.clock.clone(), configure);
-        let tools = Tools { gateway, pods, files, clock: seams.clock, probe: seams.probe, log };
-        let image_gc = Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), ImageGc::default);
+        let mut base = Base::start(settings, seams, confirmed, false, log)?;
+        let (tools, settings) = (base.tools.clone(), Arc::clone(&base.settings));
+        let (tools, settings) = (|| tools.clone(), || Arc::clone(&settings));
+        let image_gc = Collector::start(&base.arbiter(), tools(), settings(), ImageGc::default);
         let images = image_gc.clone().recipient();
         let container_gc =
-            Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), || ContainerGc::new(images));
-        let sandbox_reaper =
-            Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), SandboxReaper::default);
+            Collector::start(&base.arbiter(), tools(), settings(), || ContainerGc::new(images));
+        let sandbox_reaper = Collector::start(&base.arbiter(), tools(), settings(), SandboxReaper::default);
+        let log_reaper = Collector::start(&base.arbiter(), tools(), settings(), LogReaper::default);
+        Ok(base.with(container_gc, sandbox_reaper, log_reaper, image_gc))
+    }
+
+    /// Starts all actors for the service: the loops make passes by themselves, each wakes the next of the chain, and one
+    /// that falls is restarted.
+    ///
+    /// # Errors
+    /// The operating system has no thread left.
+    pub fn serve(settings: Arc<Settings>, seams: Seams, log: Logger) -> std::io::Result<Self> {
+        let chance = seams.chance.clone();
+        let mut base = Base::start(settings, seams, false, true, log)?;
+        let (tools, settings) = (base.tools.clone(), Arc::clone(&base.settings));
+        let (tools, settings) = (|| tools.clone(), || Arc::clone(&settings));
+        let schedule = |next| Schedule { first: FIRST_PASS, chance: chance.clone(), next };
+        // The chain: container pass, sandbox pass, log pass. Built from its end.
         let log_reaper =
-            Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), LogReaper::default);
-        Ok(Self { tools, settings, container_gc, sandbox_reaper, log_reaper, image_gc, arbiters })
+            Collector::serve(&base.arbiter(), tools(), settings(), schedule(Vec::new()), LogReaper::default);
+        let next = schedule(vec![log_reaper.clone().recipient()]);
+        let sandbox_reaper =
+            Collector::serve(&base.arbiter(), tools(), settings(), next, SandboxReaper::default);
+        let image_gc =
+            Collector::serve(&base.arbiter(), tools(), settings(), schedule(Vec::new()), ImageGc::default);
+        let images = image_gc.clone().recipient();
+        let next = schedule(vec![sandbox_reaper.clone().recipient()]);
+        let container_gc =
+            Collector::serve(&base.arbiter(), tools(), settings(), next, || ContainerGc::new(images));
+        Ok(base.with(container_gc, sandbox_reaper, log_reaper, image_gc))
+    }
+
+    /// Sends new settings to every actor.
+    pub fn configure(&self, settings: &Arc<Settings>) {
+        self.tools.gateway.set_limits(limits(settings));
+        let pods = Configure { settings: Arc::clone(settings), confirmed: false, service: true };
+        self.tools.pods.configure(pods);
+        self.container_gc.do_send(Reconfigure(Arc::clone(settings)));
+        self.sandbox_reaper.do_send(Reconfigure(Arc::clone(settings)));
+        self.log_reaper.do_send(Reconfigure(Arc::clone(settings)));
+        self.image_gc.do_send(Reconfigure(Arc::clone(settings)));
+    }
+
+    /// Brings all loops to rest: no removal is begun any more, and those under way end.
+    pub async fn finish(&self) {
+        // A loop that is gone is at rest.
+        let _ = futures_util::join!(
+            self.container_gc.send(Finish),
+            self.sandbox_reaper.send(Finish),
+            self.log_reaper.send(Finish),
+            self.image_gc.send(Finish)
+        );
     }
 
     /// Asks the runtime what it is: a one-shot command does nothing where none answers.
@@ -118,6 +161,52 @@ impl Crew {
             // A thread that panicked has been reported by the panic itself.
             let _ = arbiter.join();
         }
+    }
+}
+
+/// The actors that the collectors need, and the threads.
+struct Base {
+    tools: Tools,
+    settings: Arc<Settings>,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Base {
+    fn start(
+        settings: Arc<Settings>,
+        seams: Seams,
+        confirmed: bool,
+        service: bool,
+        log: Logger,
+    ) -> std::io::Result<Self> {
+        let files = Workers::start(settings.log_gc.workers.into())?;
+        let (for_gateway, for_pods) = (Arbiter::new(), Arbiter::new());
+        let gateway = Gateway::start(&for_gateway.handle(), sockets(&settings), limits(&settings), log.clone());
+        let configure = Configure { settings: Arc::clone(&settings), confirmed, service };
+        let (clock, probe) = (seams.clock, seams.probe);
+        let pods =
+            PodStates::start(&for_pods.handle(), gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
+        let tools = Tools { gateway, pods, files, clock, probe, log };
+        Ok(Self { tools, settings, arbiters: vec![for_gateway, for_pods] })
+    }
+
+    /// One more thread.
+    fn arbiter(&mut self) -> ArbiterHandle {
+        let arbiter = Arbiter::new();
+        let handle = arbiter.handle();
+        self.arbiters.push(arbiter);
+        handle
+    }
+
+    fn with(
+        self,
+        container_gc: Addr<Collector<ContainerGc>>,
+        sandbox_reaper: Addr<Collector<SandboxReaper>>,
+        log_reaper: Addr<Collector<LogReaper>>,
+        image_gc: Addr<Collector<ImageGc>>,
+    ) -> Crew {
+        let Self { tools, settings, arbiters } = self;
+        Crew { tools, settings, container_gc, sandbox_reaper, log_reaper, image_gc, arbiters }
     }
 }
 

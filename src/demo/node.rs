@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cri_gc_actors::image_gc::LookAtImages;
-use cri_gc_actors::seams::{Clock, FsProbe};
+use cri_gc_actors::seams::{Chance, Clock, FsProbe};
 use cri_gc_sim::{
     ContainerSpec, ContainerState, ImageSpec, LayerSpec, LogSpec, Options, PodSpec, Sim, SimError,
 };
@@ -74,7 +74,7 @@ impl Demo {
     #[must_use]
     pub fn seams(&self) -> Seams {
         let (clock, probe) = (self.sim.clock(), self.sim.fs_probe());
-        Seams { clock: Clock::new(move || clock()), probe: FsProbe::new(move |path| probe(path)) }
+        Seams { clock: Clock::new(move || clock()), probe: FsProbe::new(move |path| probe(path)), chance: Chance::none() }
     }
 
     /// What is on it now.

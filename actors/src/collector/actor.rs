@@ -18,7 +18,8 @@ use tokio::sync::oneshot;
 
 use super::telling::Telling;
 use super::{
-    Busy, Collect, Pass, PassError, PassReport, Progress, Reconfigure, RunPass, Schedule, Tools, Wake,
+    Busy, Collect, Finish, Live, Pass, PassError, PassReport, Progress, Reconfigure, RunPass, Schedule,
+    Tools, Wake,
 };
 use crate::supervision::guard::{self, Pace};
 
@@ -29,12 +30,14 @@ const SPREAD: f64 = 0.1;
 pub struct Collector<C: Collect> {
     pub(crate) logic: Rc<C>,
     pub(crate) tools: Tools,
-    settings: Arc<Settings>,
+    live: Rc<Live>,
     /// `None` in a one-shot command: passes are made when told only.
     schedule: Option<Schedule>,
     running: bool,
     /// Somebody asked for a pass while one was under way: another follows it.
     again: bool,
+    /// Who waits for the loop to have come to rest. Once somebody does, no pass begins.
+    finished: Vec<oneshot::Sender<()>>,
     timer: Option<SpawnHandle>,
     telling: Telling,
 }
@@ -48,10 +51,11 @@ impl<C: Collect + Unpin> Collector<C> {
         Self {
             logic: Rc::new(logic),
             tools,
-            settings,
+            live: Rc::new(Live::new(settings)),
             schedule,
             running: false,
             again: false,
+            finished: Vec::new(),
             timer: None,
             telling,
         }
@@ -92,9 +96,14 @@ impl<C: Collect + Unpin> Collector<C> {
         progress: Option<UnboundedSender<Progress>>,
         waiting: Waiting,
     ) {
+        if !self.finished.is_empty() {
+            return;
+        }
         self.running = true;
-        let pass = make_pass(Rc::clone(&self.logic), self.tools.clone(), Arc::clone(&self.settings), progress);
-        ctx.spawn(wrap_future(pass).map(move |report, this: &mut Self, ctx| this.ended(ctx, report, waiting)));
+        let pass = make_pass(Rc::clone(&self.logic), self.tools.clone(), Rc::clone(&self.live), progress);
+        ctx.spawn(
+            wrap_future(pass).map(move |report, this: &mut Self, ctx| this.ended(ctx, report, waiting)),
+        );
     }
 
     fn ended(&mut self, ctx: &mut Context<Self>, report: PassReport, waiting: Waiting) {
@@ -106,6 +115,9 @@ impl<C: Collect + Unpin> Collector<C> {
         if let Some(waiting) = waiting {
             // Whoever asked may be gone.
             let _ = waiting.send(report);
+        }
+        for finished in self.finished.drain(..) {
+            let _ = finished.send(());
         }
         if std::mem::take(&mut self.again) {
             self.begin(ctx, None, None);
@@ -131,14 +143,14 @@ impl<C: Collect + Unpin> Collector<C> {
     /// The period, a little shortened by chance, so that the nodes of a cluster do not all pass at the same moment.
     fn pause(&self) -> Duration {
         let chance = self.schedule.as_ref().map_or(0.0, |schedule| schedule.chance.draw());
-        C::period(&self.settings).mul_f64(1.0 - SPREAD * chance)
+        C::period(&self.live.settings()).mul_f64(1.0 - SPREAD * chance)
     }
 }
 
 impl<C: Collect> Collector<C> {
     /// The settings in force.
-    pub(crate) fn settings(&self) -> &Arc<Settings> {
-        &self.settings
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.live.settings()
     }
 }
 
@@ -165,12 +177,34 @@ impl<C: Collect + Unpin> Handler<Reconfigure> for Collector<C> {
     type Result = ();
 
     fn handle(&mut self, Reconfigure(settings): Reconfigure, ctx: &mut Context<Self>) {
-        let period = C::period(&self.settings);
-        self.settings = settings;
-        if self.schedule.is_some() && C::period(&self.settings) != period {
+        let changed = C::period(&self.live.settings()) != C::period(&settings);
+        self.live.configure(settings);
+        if self.schedule.is_some() && changed {
             let pause = self.pause();
             self.arm(ctx, pause);
         }
+    }
+}
+
+impl<C: Collect + Unpin> Handler<Finish> for Collector<C> {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _finish: Finish, ctx: &mut Context<Self>) -> Self::Result {
+        self.live.halt(true);
+        self.again = false;
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        self.schedule = None;
+        if !self.running {
+            return Box::pin(std::future::ready(()));
+        }
+        let (tell, told) = oneshot::channel();
+        self.finished.push(tell);
+        Box::pin(async move {
+            // A loop that fell has come to rest too.
+            let _ = told.await;
+        })
     }
 }
 
@@ -203,12 +237,12 @@ impl<C: Collect + Unpin> Handler<RunPass> for Collector<C> {
 async fn make_pass<C: Collect>(
     logic: Rc<C>,
     tools: Tools,
-    settings: Arc<Settings>,
+    live: Rc<Live>,
     progress: Option<UnboundedSender<Progress>>,
 ) -> PassReport {
     let started_at = tools.clock.now();
     let began = tokio::time::Instant::now();
-    let pass = Pass::new(C::LOOP, settings, progress, tools.log.clone());
+    let pass = Pass::new(C::LOOP, live, progress, tools.log.clone());
     if pass.mode() != Mode::Off {
         let deadline = C::deadline(&pass.settings);
         if tokio::time::timeout(deadline, logic.pass(&tools, &pass)).await.is_err() {

@@ -18,7 +18,7 @@ use cri_gc_config::Settings;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use actor::Collector;
-pub use pass::{Pass, Progress, Removed, Target, Tools};
+pub use pass::{Live, Pass, Progress, Removed, Target, Tools};
 pub use report::{FailureKind, Kept, Kind, Loop, Outcome, PassError, PassReport, Removal};
 
 use crate::seams::Chance;
@@ -59,6 +59,11 @@ pub struct Busy(pub Loop);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Wake;
+
+/// Come to rest: begin no removal any more, let those under way end, and answer then.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Finish;
 
 /// New settings, whole.
 #[derive(Debug, Clone, Message)]

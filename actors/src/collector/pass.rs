@@ -44,11 +44,42 @@ pub enum Progress {
     Done(Loop, Removal),
 }
 
+/// What holds from the next removal on, whatever a pass under way began with (spec 10): a stop, a pause, and settings
+/// that remove less. Shared by a loop and its pass, both on one thread.
+#[derive(Debug)]
+pub struct Live {
+    settings: RefCell<Arc<Settings>>,
+    halted: Cell<bool>,
+}
+
+impl Live {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self { settings: RefCell::new(settings), halted: Cell::new(false) }
+    }
+
+    pub(super) fn configure(&self, settings: Arc<Settings>) {
+        self.settings.replace(settings);
+    }
+
+    /// No removal is begun while it is halted.
+    pub(super) fn halt(&self, halted: bool) {
+        self.halted.set(halted);
+    }
+
+    /// The newest settings.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+}
+
 /// A pass under way.
 pub struct Pass {
     of: Loop,
     /// The settings that it follows to its end.
     pub settings: Arc<Settings>,
+    /// What holds from the next removal on.
+    pub live: Rc<Live>,
     progress: Option<UnboundedSender<Progress>>,
     log: Logger,
     pub(super) book: RefCell<Book>,
@@ -87,23 +118,28 @@ pub type Removed = Result<(Outcome, u64), CriError>;
 impl Pass {
     pub(super) fn new(
         of: Loop,
-        settings: Arc<Settings>,
+        live: Rc<Live>,
         progress: Option<UnboundedSender<Progress>>,
         log: Logger,
     ) -> Self {
-        Self { of, settings, progress, log, book: RefCell::default(), away: Cell::new(false) }
+        let settings = live.settings();
+        Self { of, settings, live, progress, log, book: RefCell::default(), away: Cell::new(false) }
     }
 
     /// Whether this pass removes, or only says what it would remove.
     #[must_use]
     pub fn enforces(&self) -> bool {
-        self.mode() == Mode::Enforce && !self.book.borrow().report_only
+        let newest = self.mode_in(&self.live.settings());
+        self.mode() == Mode::Enforce && newest == Mode::Enforce && !self.book.borrow().report_only
     }
 
     /// The mode that the settings ask for.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        let settings = &self.settings;
+        self.mode_in(&self.settings)
+    }
+
+    fn mode_in(&self, settings: &Settings) -> Mode {
         match self.of {
             Loop::ContainerGc => settings.container_gc.mode,
             Loop::SandboxGc => settings.sandbox_gc.mode,
@@ -148,10 +184,10 @@ impl Pass {
         self.book.borrow().removals.iter().filter(failed).count()
     }
 
-    /// Whether the runtime went away during the pass.
+    /// Whether no further removal may be begun: the runtime went away, or the loop was halted.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        self.away.get()
+        self.away.get() || self.live.halted.get()
     }
 
     /// Bytes that were measurably freed.
@@ -186,7 +222,7 @@ impl Pass {
                 async move {
                     if !self.enforces() {
                         self.done(&target, Outcome::WouldRemove, 0);
-                    } else if self.away.get() {
+                    } else if self.is_interrupted() {
                         untried.set(untried.get() + 1);
                     } else {
                         self.settle(&target, remove(&target).await);
@@ -196,8 +232,12 @@ impl Pass {
             .buffer_unordered(parallel.max(1))
             .collect::<()>()
             .await;
-        if untried.get() > 0 {
-            self.error(PassError::Interrupted(untried.get()));
+        match untried.get() {
+            0 => {}
+            untried if self.live.halted.get() => {
+                self.note(format!("the loop was halted; {untried} more were to go and were not tried"));
+            }
+            untried => self.error(PassError::Interrupted(untried)),
         }
     }
 

@@ -42,14 +42,18 @@ impl Telling {
         match self.failures.succeeded(now) {
             Some(outage) => info!(self.log, "the loop has recovered"; "loop" => self.of.as_str(),
                 "failures" => outage.failures, "lasted" => format!("{:#}", outage.lasted), "removed" => removed),
-            None => debug!(self.log, "pass"; "loop" => self.of.as_str(), "removed" => removed, "took" => ?took),
+            None => {
+                debug!(self.log, "pass"; "loop" => self.of.as_str(), "removed" => removed, "took" => ?took)
+            }
         }
     }
 
     fn failure(&mut self, kind: FailureKind, error: &str, now: Timestamp) {
         let line = self.failures.failed(kind, now);
         let hint = match (self.first, line.number) {
-            (First::Warning, 1) => " (the statistics of a runtime that has just started may not be ready yet)",
+            (First::Warning, 1) => {
+                " (the statistics of a runtime that has just started may not be ready yet)"
+            }
             _ => "",
         };
         let (of, number, untold) = (self.of.as_str(), line.number, line.untold);

@@ -1,5 +1,7 @@
 //! The gateway actor: it owns the connection, bounds what is in flight, gives each RPC a deadline and merges equal lists.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,17 +10,47 @@ use cri_gc_policy::{Container, Image, Sandbox};
 use cri_gc_proto::cri;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
+use slog::{Logger, info, warn};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
 use super::calls::{CriCall, Lane};
 use super::connection::{Clients, Sockets};
 use super::convert;
-use super::error::CriError;
-use super::messages::{Call, CriResult, Freshness, Limits, ListAll};
+use super::error::{CriError, ErrorClass};
+use super::messages::{Call, CriResult, Freshness, Limits, ListAll, Returns};
 
 /// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
 const READS: usize = 32;
+
+/// Whether the runtime answers, as the last RPC saw it.
+struct Health {
+    away: Cell<bool>,
+    /// How often it came back.
+    returns: Cell<u64>,
+    log: Logger,
+}
+
+impl Health {
+    /// Takes note of how an RPC ended. A loss and a return are told once each.
+    fn note<T>(&self, answer: &CriResult<T>) {
+        match answer {
+            Err(error) if error.is_away() => {
+                if !self.away.replace(true) {
+                    warn!(self.log, "the runtime is away"; "error" => %error);
+                }
+            }
+            // It has not answered, but nothing says that it is gone.
+            Err(error) if error.class == ErrorClass::DeadlineExceeded => {}
+            Err(_) | Ok(_) => {
+                if self.away.replace(false) {
+                    self.returns.set(self.returns.get() + 1);
+                    info!(self.log, "the runtime is back");
+                }
+            }
+        }
+    }
+}
 
 /// A list under way, for whoever may join it.
 type Pending<T> = WeakShared<LocalBoxFuture<'static, CriResult<Arc<Vec<T>>>>>;
@@ -30,6 +62,7 @@ pub struct GatewayActor {
     lanes: Lanes,
     /// `None` before the actor has started, for tonic's channels belong to the thread's runtime.
     clients: Option<Clients>,
+    health: Rc<Health>,
     containers: Option<Pending<Container>>,
     sandboxes: Option<Pending<Sandbox>>,
     images: Option<Pending<Image>>,
@@ -65,12 +98,13 @@ impl Lanes {
 }
 
 impl GatewayActor {
-    pub(super) fn new(sockets: Sockets, limits: Limits) -> Self {
+    pub(super) fn new(sockets: Sockets, limits: Limits, log: Logger) -> Self {
         Self {
             sockets,
             lanes: Lanes::new(&limits),
             limits,
             clients: None,
+            health: Rc::new(Health { away: Cell::new(false), returns: Cell::new(0), log }),
             containers: None,
             sandboxes: None,
             images: None,
@@ -109,9 +143,12 @@ impl GatewayActor {
         };
         let lane = self.lanes.get(Lane::Read);
         let deadline = self.limits.request_timeout;
+        let health = Rc::clone(&self.health);
         let list: Shared<_> = async move {
             let _permit = lane.acquire_owned().await;
-            within(method, deadline, send(clients)).await.map(Arc::new)
+            let answer = within(method, deadline, send(clients)).await.map(Arc::new);
+            health.note(&answer);
+            answer
         }
         .boxed_local()
         .shared();
@@ -152,9 +189,12 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
         };
         let lane = self.lanes.get(C::LANE);
         let deadline = self.limits.request_timeout.saturating_add(call.extra_time());
+        let health = Rc::clone(&self.health);
         Box::pin(async move {
             let _permit = lane.acquire_owned().await;
-            within(C::METHOD, deadline, call.send(clients)).await
+            let answer = within(C::METHOD, deadline, call.send(clients)).await;
+            health.note(&answer);
+            answer
         })
     }
 }
@@ -212,6 +252,14 @@ impl Handler<ListAll<Image>> for GatewayActor {
                 Ok(answer.images.into_iter().map(convert::image).collect())
             },
         )
+    }
+}
+
+impl Handler<Returns> for GatewayActor {
+    type Result = u64;
+
+    fn handle(&mut self, _returns: Returns, _ctx: &mut Context<Self>) -> u64 {
+        self.health.returns.get()
     }
 }
 

@@ -66,3 +66,8 @@ pub enum Freshness {
     /// before a removal needs this.
     Fresh,
 }
+
+/// How often the runtime came back after it had been away.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "u64")]
+pub struct Returns;

@@ -27,6 +27,7 @@ use calls::CriCall;
 pub use connection::{Clients, Sockets};
 pub use error::{CriError, ErrorClass};
 pub use messages::{CriResult, Freshness, Limits, ListAll, Listed};
+use slog::Logger;
 
 /// Where to ask. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,8 +38,8 @@ pub struct Gateway {
 impl Gateway {
     /// Starts the actor on an arbiter. It connects with the first request.
     #[must_use]
-    pub fn start(on: &ArbiterHandle, sockets: Sockets, limits: Limits) -> Self {
-        Self { address: GatewayActor::start_in_arbiter(on, move |_| GatewayActor::new(sockets, limits)) }
+    pub fn start(on: &ArbiterHandle, sockets: Sockets, limits: Limits, log: Logger) -> Self {
+        Self { address: GatewayActor::start_in_arbiter(on, move |_| GatewayActor::new(sockets, limits, log)) }
     }
 
     /// Makes one RPC.
@@ -63,6 +64,13 @@ impl Gateway {
     {
         let answer = self.address.send(ListAll::<T>::new(freshness)).await;
         answer.unwrap_or_else(|_| Err(CriError::gateway_gone("List")))
+    }
+
+    /// How often the runtime came back after it had been away. Whoever counts on having seen the node all the time asks
+    /// this.
+    pub async fn returns(&self) -> u64 {
+        // A gateway that was restarted has seen nothing, which is as good as a return.
+        self.address.send(messages::Returns).await.unwrap_or(u64::MAX)
     }
 
     /// Sends new limits; RPCs under way end under the old ones.

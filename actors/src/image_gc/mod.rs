@@ -154,7 +154,7 @@ impl ImageGc {
             let promised: u64 = batch.iter().map(|target| target.object.size_bytes).sum();
             let tried: Vec<Image> = batch.iter().map(|target| target.object.clone()).collect();
             let failures = pass.failures();
-            pass.act(batch, parallel, async |target| remove(tools, target).await).await;
+            pass.act(batch, parallel, async |target| remove(tools, pass, target).await).await;
             // Gone or not: what was tried is not tried again in this pass.
             observation.images.retain(|image| {
                 !tried.iter().any(|t| t.id == image.id && t.runtime_handler == image.runtime_handler)
@@ -248,8 +248,12 @@ fn targets(observation: &Observation, plan: &ImagePlan, count: usize) -> Vec<Tar
 }
 
 /// Lists the containers anew and removes the image if nobody uses it.
-async fn remove(tools: &Tools, target: &Target<Image>) -> Removed {
+async fn remove(tools: &Tools, pass: &Pass, target: &Target<Image>) -> Removed {
     let image = &target.object;
+    // A pattern that was added meanwhile holds at once.
+    if pass.live.settings().image_gc.protect.iter().any(|pattern| pattern.matches(&image.id, image.names())) {
+        return Ok((Outcome::refused(Reason::Protected), 0));
+    }
     let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
     if !used_by(std::slice::from_ref(image), containers.iter().map(reference_of)).is_empty() {
         return Ok((Outcome::refused(Reason::InUse), 0));

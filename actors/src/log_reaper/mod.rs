@@ -43,7 +43,7 @@ impl Handler<LookAtLinks> for Collector<LogReaper> {
     type Result = ResponseFuture<usize>;
 
     fn handle(&mut self, _look: LookAtLinks, _ctx: &mut Context<Self>) -> Self::Result {
-        let (logic, tools, settings) = (self.logic.clone(), self.tools.clone(), self.settings().clone());
+        let (logic, tools, settings) = (self.logic.clone(), self.tools.clone(), self.settings());
         Box::pin(async move { logic.look(&tools, &settings).await.map_or(0, |links| links.len()) })
     }
 }

@@ -15,14 +15,17 @@ mod provider;
 mod runtime_source;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Actor, Addr, ArbiterHandle, Message};
+use actix::{Addr, ArbiterHandle, Message};
 use cri_gc_config::Settings;
 use cri_gc_policy::Pods;
+use slog::{Logger, error};
 
 use crate::files::Workers;
 use crate::gateway::{CriError, Gateway};
 use crate::seams::Clock;
+use crate::supervision::guard::{self, Pace};
 pub use evidence::Seen;
 pub use listing::ListingError;
 use provider::Provider;
@@ -56,6 +59,9 @@ pub struct Configure {
     pub settings: Arc<Settings>,
     /// The administrator has confirmed that many pods are deleted at once.
     pub confirmed: bool,
+    /// Whether this is the service, which watches all the time: it reads the source by itself, and counts the grace of the
+    /// source `runtime` from when it began to watch. A one-shot command has only what the objects tell.
+    pub service: bool,
 }
 
 /// Why the source could not be read.
@@ -121,12 +127,16 @@ impl PodStates {
         files: Workers,
         clock: Clock,
         configuration: Configure,
+        log: Logger,
     ) -> Self {
-        Self {
-            address: Provider::start_in_arbiter(on, move |_| {
-                Provider::new(gateway, files, clock, configuration)
-            }),
-        }
+        let supervision = &configuration.settings.supervision;
+        let pace = Pace { min: supervision.restart_backoff_min, max: supervision.restart_backoff_max };
+        let fallen = log.clone();
+        let fell = Box::new(move |why: &str, pause: Duration| {
+            error!(fallen, "the pod-state provider fell; it is restarted"; "why" => why, "pause" => ?pause);
+        });
+        let make = move |_: &mut _| Provider::new(gateway, files, clock, configuration, log);
+        Self { address: guard::start(on, pace, fell, make) }
     }
 
     /// The states of the pods of which something was seen. If the provider cannot answer, nothing is known.

@@ -3,14 +3,18 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::mem::Discriminant;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
-use actix::{Actor, Context, Handler, ResponseFuture};
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, Supervised};
 use cri_gc_config::PodSource;
 use cri_gc_policy::{Container, Sandbox, SandboxState};
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
+use slog::{Logger, debug, error, info, warn};
 
 use super::absence::{Absence, Judgement, Rules, Sync};
 use super::evidence::by_pod;
@@ -21,6 +25,10 @@ use crate::files::Workers;
 use crate::gateway::calls::ContainerStatus;
 use crate::gateway::{ErrorClass, Freshness, Gateway};
 use crate::seams::Clock;
+use crate::supervision::failure_log::{Due, FailureLog, First};
+
+/// How often the service reads a source that lists pods (spec 2).
+const READ_EVERY: Duration = Duration::from_secs(10);
 
 /// Status questions in flight.
 const PARALLEL_STATUS: usize = 8;
@@ -33,6 +41,8 @@ pub struct Provider {
     tools: Tools,
     configuration: Configure,
     memory: Rc<RefCell<Memory>>,
+    failures: FailureLog<Discriminant<SyncError>>,
+    log: Logger,
 }
 
 /// What a question needs. Owned by each, so that none holds the actor.
@@ -48,16 +58,78 @@ struct Memory {
     runtime: RuntimeSource,
     finished: FinishTimes,
     absence: Absence,
+    /// How often the runtime had come back when it was last asked; `None` before the first question.
+    returns: Option<u64>,
 }
 
 impl Provider {
-    pub(super) fn new(gateway: Gateway, files: Workers, clock: Clock, configuration: Configure) -> Self {
-        Self { tools: Tools { gateway, files, clock }, configuration, memory: Rc::default() }
+    pub(super) fn new(
+        gateway: Gateway,
+        files: Workers,
+        clock: Clock,
+        configuration: Configure,
+        log: Logger,
+    ) -> Self {
+        let failures = FailureLog::new(First::Error);
+        Self { tools: Tools { gateway, files, clock }, configuration, memory: Rc::default(), failures, log }
     }
 }
 
 impl Actor for Provider {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        if self.configuration.service {
+            // The first reading at once: two are needed before anything is proved.
+            ctx.notify(Reread);
+            ctx.run_interval(READ_EVERY, |_, ctx| ctx.notify(Reread));
+        }
+    }
+}
+
+impl Supervised for Provider {
+    fn restarting(&mut self, _ctx: &mut Context<Self>) {
+        // What was remembered may have been half written when it fell.
+        self.memory = Rc::default();
+    }
+}
+
+/// Read the source because it is time to.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Reread;
+
+impl Handler<Reread> for Provider {
+    type Result = ();
+
+    fn handle(&mut self, _reread: Reread, ctx: &mut Context<Self>) {
+        let reading = Handler::<Resync>::handle(self, Resync, ctx);
+        ctx.spawn(wrap_future(reading).map(|read, this: &mut Self, _ctx| this.tell(&read)));
+    }
+}
+
+impl Provider {
+    /// Tells how a reading by itself went, less and less while it fails the same way.
+    fn tell(&mut self, read: &Result<(), SyncError>) {
+        let (now, log) = (self.tools.clock.now(), &self.log);
+        match read {
+            Ok(()) => {
+                if let Some(outage) = self.failures.succeeded(now) {
+                    info!(log, "the pod source is back"; "failures" => outage.failures,
+                        "lasted" => format!("{:#}", outage.lasted));
+                }
+            }
+            Err(error) => {
+                let line = self.failures.failed(std::mem::discriminant(error), now);
+                match line.due {
+                    Due::Error => error!(log, "the pod source failed: {}", error),
+                    Due::Warning => warn!(log, "the pod source failed: {}", error;
+                        "failures" => line.number, "untold" => line.untold),
+                    Due::Info | Due::Debug => debug!(log, "the pod source failed: {}", error),
+                }
+            }
+        }
+    }
 }
 
 impl Handler<Configure> for Provider {
@@ -134,8 +206,13 @@ impl Tools {
         let settings = &configuration.settings.pods;
         let now = self.clock.now();
         let evidence = by_pod(seen);
+        let returns = if configuration.service { Some(self.gateway.returns().await) } else { None };
         let wanted: Vec<String> = {
             let memory = &mut *memory.borrow_mut();
+            if memory.returns != returns {
+                memory.returns = returns;
+                memory.runtime.watch_anew(now);
+            }
             memory.runtime.sight(&evidence, now);
             let listed: HashSet<&str> = seen.containers.iter().map(|c| c.id.as_str()).collect();
             memory.finished.retain(|id, _| listed.contains(id.as_str()));

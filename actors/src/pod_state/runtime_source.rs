@@ -19,9 +19,17 @@ pub type FinishTimes = HashMap<String, Option<Timestamp>>;
 pub struct RuntimeSource {
     last_active: HashMap<String, Timestamp>,
     proofs: Proofs,
+    /// In a service: the first complete list since it started, or since the runtime came back.
+    watched_since: Option<Timestamp>,
 }
 
 impl RuntimeSource {
+    /// The service has watched the runtime only since now: nothing is known of what ran before.
+    pub fn watch_anew(&mut self, now: Timestamp) {
+        self.watched_since = Some(now);
+        self.proofs.void_all();
+    }
+
     /// Notes which pods are active now.
     pub fn sight(&mut self, pods: &HashMap<&str, Evidence<'_>>, now: Timestamp) {
         self.last_active.retain(|uid, _| pods.contains_key(uid.as_str()));
@@ -85,7 +93,8 @@ impl RuntimeSource {
         let ended = evidence.exited.iter().filter_map(|id| finished.get(*id).copied().flatten()).max();
         // A log directory speaks only for a pod of which nothing else is there.
         let logs = evidence.logs_changed.filter(|_| evidence.objects.is_empty());
-        [evidence.newest, ended, logs, self.last_active.get(uid).copied()].into_iter().flatten().max()
+        let seen = [self.last_active.get(uid).copied(), self.watched_since];
+        [evidence.newest, ended, logs].into_iter().chain(seen).flatten().max()
     }
 }
 
@@ -168,6 +177,16 @@ mod tests {
         assert_eq!(state(source, Evidence { runs: true, ..pod(0) }, &[], 1000), PodState::Active);
         assert_eq!(state(source, pod(0), &[("c", 10)], 1599), PodState::Unknown);
         assert_eq!(state(source, pod(0), &[("c", 10)], 1600), PodState::Deleted);
+    }
+
+    #[test]
+    fn a_service_counts_the_grace_from_its_first_list_and_from_the_return_of_the_runtime() {
+        let source = &mut RuntimeSource::default();
+        source.watch_anew(at(5000));
+        assert_eq!(state(source, pod(0), &[("c", 10)], 5599), PodState::Unknown);
+        assert_eq!(state(source, pod(0), &[("c", 10)], 5600), PodState::Deleted);
+        source.watch_anew(at(5700));
+        assert_eq!(state(source, pod(0), &[("c", 10)], 6299), PodState::Unknown);
     }
 
     #[test]

@@ -47,7 +47,14 @@ where
         let actor = make(&mut context);
         let backoff = Backoff::new(pace.min, pace.max);
         let actor = context.into_future(actor);
-        actix_rt::spawn(Guard { actor, fell, backoff, longest: pace.max, since: Instant::now(), pause: None });
+        actix_rt::spawn(Guard {
+            actor,
+            fell,
+            backoff,
+            longest: pace.max,
+            since: Instant::now(),
+            pause: None,
+        });
     });
     Addr::new(sender)
 }
