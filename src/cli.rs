@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cri_gc_config::LogLevel;
 
 /// Garbage collector of a node that runs containers through a CRI runtime (containerd, CRI-O).
 ///
@@ -35,9 +36,9 @@ pub struct Global {
     /// Socket of the runtime; the same as --set runtime.endpoint=SOCKET
     #[arg(long, global = true, value_name = "SOCKET")]
     pub endpoint: Option<String>,
-    /// What is logged on stderr by a one-shot command [default: error]
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = ["error", "warning", "info", "debug", "trace"])]
-    pub log_level: Option<String>,
+    /// What is logged on stderr: error, warning, info, debug or trace [default: log.level for run, else error]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -49,6 +50,8 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run as the service of this node: all loops with their periods, until SIGTERM or SIGINT
+    Run,
     /// Show what would be removed now, what would stay, and why; removes nothing
     Plan(Plan),
     /// Write what one look at the node sees, to be planned on elsewhere (plan --snapshot)

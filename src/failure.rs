@@ -58,6 +58,12 @@ impl Failure {
         }
     }
 
+    /// What went wrong, and what to do.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says it on stderr.
     #[must_use]
     pub fn report(&self) -> ExitCode {

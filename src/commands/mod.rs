@@ -3,6 +3,7 @@
 pub mod config;
 pub mod demo;
 pub mod plan;
+pub mod run;
 pub mod snapshot;
 pub mod sweep;
 
@@ -12,11 +13,11 @@ use std::time::Duration;
 
 use cri_gc_actors::gateway::RuntimeVersion;
 use cri_gc_actors::whole::{self, Whole};
-use cri_gc_config::{DEFAULT_PATH, FileSource, Loaded, PodSource, Settings, Sources, load};
+use cri_gc_config::{DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, load};
 
 use crate::cli::{Cli, Command, Global};
 use crate::failure::Failure;
-use crate::logging::{Logging, to_stderr};
+use crate::logging::Logging;
 use crate::wiring::{Crew, Seams};
 
 /// The pause between the two readings of a source by a one-shot command (spec 2).
@@ -29,6 +30,7 @@ const BETWEEN_READINGS: Duration = Duration::from_secs(2);
 pub fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let global = cli.global;
     match cli.command {
+        Command::Run => run::run(&global),
         Command::Plan(args) => plan::run(&global, &args),
         Command::Snapshot(args) => snapshot::run(&global, &args),
         Command::Sweep(args) => sweep::run(&global, &args),
@@ -51,8 +53,9 @@ fn settings(global: &Global) -> Result<Loaded, Failure> {
     load(&Sources { file, env: env.collect(), overrides }).map_err(Failure::configuration)
 }
 
+/// The log of a one-shot command: for people, and errors only unless more is asked for.
 fn logging(global: &Global) -> Logging {
-    to_stderr(global.log_level.as_deref().unwrap_or("error"))
+    Logging::to_stderr(global.log_level.unwrap_or(LogLevel::Error), LogFormat::Term)
 }
 
 /// Runs `work` in an actix system.
