@@ -9,6 +9,8 @@ mod actor;
 pub mod pass;
 pub mod report;
 mod telling;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

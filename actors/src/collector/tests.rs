@@ -1,0 +1,266 @@
+//! The loop by itself, on paused time and without a runtime: its pace, its chain, and that a loop that errs, panics or
+//! hangs does so alone.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::Addr;
+use actix_rt::Arbiter;
+use cri_gc_config::Settings;
+use cri_gc_policy::FsStats;
+use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
+
+use super::*;
+use crate::files::Workers;
+use crate::gateway::{Gateway, Limits, Sockets};
+use crate::pod_state::{Configure, PodStates};
+use crate::seams::{Clock, FsProbe};
+
+/// What a loop of these tests does in its passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    Well,
+    Err,
+    Panic,
+    Hang,
+}
+
+/// What a test sees of a loop, and orders.
+#[derive(Clone)]
+struct Strings {
+    passes: Arc<AtomicU32>,
+    does: Arc<Mutex<Does>>,
+}
+
+impl Strings {
+    fn new(does: Does) -> Self {
+        Self { passes: Arc::default(), does: Arc::new(Mutex::new(does)) }
+    }
+
+    fn passes(&self) -> u32 {
+        self.passes.load(Relaxed)
+    }
+}
+
+/// A loop on strings.
+struct Puppet {
+    strings: Strings,
+    /// A loop keeps its value through its falls.
+    own: Cell<u32>,
+}
+
+const PERIOD: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(30);
+
+impl Collect for Puppet {
+    const LOOP: Loop = Loop::ContainerGc;
+
+    fn period(_settings: &Settings) -> Duration {
+        PERIOD
+    }
+
+    fn deadline(_settings: &Settings) -> Duration {
+        DEADLINE
+    }
+
+    async fn pass(&self, _tools: &Tools, pass: &Pass) {
+        self.own.set(self.own.get() + 1);
+        self.strings.passes.fetch_add(1, Relaxed);
+        assert_eq!(self.own.get(), self.strings.passes(), "the value survives");
+        let does = *self.strings.does.lock().unwrap();
+        match does {
+            Does::Well => {}
+            Does::Err => pass.error(PassError::File { step: "test", error: "on purpose".to_owned() }),
+            Does::Panic => panic!("on purpose"),
+            Does::Hang => std::future::pending().await,
+        }
+    }
+}
+
+/// Records what is logged from INFO on, as "level msg".
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Drain for Lines {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, _values: &OwnedKVList) -> Result<(), Never> {
+        struct Numbers(String);
+        impl Serializer for Numbers {
+            fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
+                if matches!(key, "failures" | "untold") {
+                    self.0.push_str(&format!(" {key}={value}"));
+                }
+                Ok(())
+            }
+        }
+        if record.level().is_at_least(slog::Level::Info) {
+            let mut numbers = Numbers(String::new());
+            let _ = record.kv().serialize(record, &mut numbers);
+            let mut words: Vec<&str> = numbers.0.split_whitespace().collect();
+            words.sort_unstable();
+            let line = format!("{} {} {}", record.level(), record.msg(), words.join(" "));
+            self.0.lock().unwrap().push(line.trim_end().to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Everything on the test's own thread, so that time can be paused for all of it.
+struct Stage {
+    tools: Tools,
+    lines: Lines,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let here = Arbiter::current();
+        let lines = Lines::default();
+        let log = Logger::root(lines.clone().fuse(), o!());
+        let nowhere = Sockets { runtime: "/nonexistent".into(), images: "/nonexistent".into() };
+        let limits = Limits {
+            request_timeout: DEADLINE,
+            max_message_size: 1 << 20,
+            container_removals: 1,
+            sandbox_removals: 1,
+            image_removals: 1,
+        };
+        let files = Workers::start(1).unwrap();
+        let gateway = Gateway::start(&here, nowhere, limits, log.clone());
+        let began = tokio::time::Instant::now();
+        let clock = Clock::new(move || {
+            jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(began.elapsed()).unwrap()
+        });
+        let configure = Configure { settings: Arc::default(), confirmed: false, service: false };
+        let pods = PodStates::start(&here, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
+        let probe = FsProbe::new(|_| Ok(FsStats::default()));
+        Self { tools: Tools { gateway, pods, files, clock, probe, log }, lines }
+    }
+
+    fn serve(&self, strings: &Strings, next: Vec<Recipient<Wake>>) -> Addr<Collector<Puppet>> {
+        let strings = strings.clone();
+        let schedule = Schedule { first: Duration::from_secs(1), chance: Chance::none(), next };
+        Collector::serve(&Arbiter::current(), self.tools.clone(), Arc::default(), schedule, move || Puppet {
+            strings,
+            own: Cell::new(0),
+        })
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.lines.0.lock().unwrap().clone()
+    }
+}
+
+/// Time passes; everything that falls due happens.
+async fn periods(count: u32) {
+    tokio::time::sleep(PERIOD * count).await;
+}
+
+#[actix_rt::test]
+async fn a_loop_passes_soon_after_its_start_and_once_a_period() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Well);
+    let _loop = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(strings.passes(), 1);
+    periods(10).await;
+    assert_eq!(strings.passes(), 11);
+    assert_eq!(stage.told(), Vec::<String>::new(), "all is well, and nothing is said");
+}
+
+#[actix_rt::test]
+async fn a_loop_that_errs_panics_or_hangs_for_50_periods_does_so_alone_and_recovers() {
+    tokio::time::pause();
+    for broken in [Does::Err, Does::Panic, Does::Hang] {
+        let stage = Stage::new();
+        let bad = Strings::new(broken);
+        let good = [(); 3].map(|()| Strings::new(Does::Well));
+        let _bad = stage.serve(&bad, Vec::new());
+        let _good = good.each_ref().map(|strings| stage.serve(strings, Vec::new()));
+        periods(50).await;
+        for strings in &good {
+            assert_eq!(strings.passes(), 50, "{broken:?}: every period has its pass");
+        }
+        *bad.does.lock().unwrap() = Does::Well;
+        let before = bad.passes();
+        periods(1).await;
+        tokio::time::sleep(DEADLINE).await;
+        assert!(bad.passes() > before, "{broken:?}: it passes again within a period and the deadline");
+    }
+}
+
+#[actix_rt::test]
+async fn of_50_failures_in_a_row_seven_lines_are_told_and_the_recovery() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Err);
+    let _loop = stage.serve(&strings, Vec::new());
+    periods(50).await;
+    *strings.does.lock().unwrap() = Does::Well;
+    periods(5).await;
+    let failed = "pass failed: test: on purpose";
+    assert_eq!(
+        stage.told(),
+        [
+            format!("ERRO {failed} failures=1 untold=0"),
+            format!("WARN {failed} failures=2 untold=0"),
+            format!("WARN {failed} failures=4 untold=1"),
+            format!("WARN {failed} failures=8 untold=3"),
+            format!("WARN {failed} failures=16 untold=7"),
+            format!("WARN {failed} failures=32 untold=15"),
+            "INFO the loop has recovered failures=50".to_owned(),
+        ]
+    );
+}
+
+#[actix_rt::test]
+async fn each_pass_wakes_the_next_of_the_chain() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let (first, second) = (Strings::new(Does::Well), Strings::new(Does::Well));
+    let next = stage.serve(&second, Vec::new());
+    let _first = stage.serve(&first, vec![next.recipient()]);
+    periods(10).await;
+    assert_eq!((first.passes(), second.passes()), (10, 20), "its own, and one after each of the other's");
+}
+
+#[actix_rt::test]
+async fn passes_never_overlap() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let (first, second) = (Strings::new(Does::Well), Strings::new(Does::Hang));
+    let next = stage.serve(&second, Vec::new());
+    let _first = stage.serve(&first, vec![next.clone().recipient(), next.clone().recipient(), next.recipient()]);
+    periods(10).await;
+    // Each of the second's passes lasts for its whole deadline, and many more are asked for than there is time.
+    assert!((10..=20).contains(&second.passes()), "{} passes of 30 s in 600 s", second.passes());
+}
+
+#[actix_rt::test]
+async fn a_loop_that_is_told_to_finish_ends_its_pass_and_begins_no_other() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Hang);
+    let address = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = tokio::time::Instant::now();
+    address.send(Finish).await.unwrap();
+    assert!(before.elapsed() >= Duration::from_secs(28), "it waited for the pass, to its deadline");
+    periods(5).await;
+    assert_eq!(strings.passes(), 1);
+}
+
+#[actix_rt::test]
+async fn who_asks_for_a_pass_while_one_is_under_way_is_told_so() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Hang);
+    let address = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let answer = address.send(RunPass { progress: None }).await.unwrap();
+    assert_eq!(answer.err(), Some(Busy(Loop::ContainerGc)));
+}
