@@ -1,11 +1,9 @@
 //! Which dead containers go (spec 3; the kubelet's container GC).
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use jiff::Timestamp;
 
-use crate::age::{at_least, newest_first};
+use crate::age::at_least;
 use crate::observation::{Container, ContainerState, Observation};
 use crate::plan::{Decision, Detail, Section};
 use crate::pods::{Gone, PodTable};
@@ -13,33 +11,29 @@ use crate::policy::{ContainerPolicy, Policy};
 use crate::reason::Reason;
 
 /// A dead container that is old enough to go. Only [`Evictable::check`] makes one, so none is ever built from a
-/// running container.
+/// running container. It holds what it is sorted by: looking that up for each comparison would cost more than all else.
 #[derive(Debug, Clone, Copy)]
-struct Evictable<'a> {
+struct Evictable {
     index: usize,
-    created_at: Timestamp,
-    container: &'a Container,
+    /// Creation time, then attempt, as one number: newer is larger.
+    age: i128,
+    /// The number of its unit, or why it goes whatever the limits say.
+    fate: Result<usize, Reason>,
 }
 
-impl<'a> Evictable<'a> {
+impl Evictable {
     /// Rule 1: dead, and dead for long enough; else the reason why not.
     fn check(
         index: usize,
-        container: &'a Container,
+        container: &Container,
         policy: &ContainerPolicy,
         now: Timestamp,
+        fate: impl FnOnce() -> Result<usize, Reason>,
     ) -> Result<Self, Reason> {
-        let created_at =
-            evictable_since(container.state, container.created_at, container.finished_at, policy, now)?;
-        Ok(Self { index, created_at, container })
-    }
-
-    /// Newest first; ties by larger attempt, then by smaller id, so that a plan is deterministic.
-    fn newest_first(&self, other: &Self) -> Ordering {
-        newest_first(
-            (self.created_at, self.container.attempt, &self.container.id),
-            (other.created_at, other.container.attempt, &other.container.id),
-        )
+        let Container { state, created_at, finished_at, .. } = *container;
+        let created_at = evictable_since(state, created_at, finished_at, policy, now)?;
+        let age = (created_at.as_nanosecond() << u32::BITS) | i128::from(container.attempt);
+        Ok(Self { index, age, fate: fate() })
     }
 }
 
@@ -75,92 +69,96 @@ pub fn evictable_since(
 #[must_use]
 pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -> Section {
     let limits = &policy.containers;
+    let containers = &observation.containers;
     let mut section = Section::default();
     let mut units = Units::default();
-    for (index, container) in observation.containers.iter().enumerate() {
-        let gone =
-            pods.gone(pods.owner_of_container(container), policy.unmanaged, limits.evict_terminated_pods);
-        let verdict = Evictable::check(index, container, limits, observation.taken_at);
-        match (verdict, gone) {
-            (Err(Reason::Running), _) => section.push(Decision::new(index, Reason::Running)),
-            (_, Gone::Unmanaged) => section.push(Decision::new(index, Reason::Unmanaged)),
-            (Err(reason), _) | (Ok(_), Gone::Yes(reason)) => section.push(Decision::new(index, reason)),
-            (Ok(evictable), Gone::No(pod)) => units.add(pod, evictable),
+    let mut evictable = Vec::with_capacity(containers.len());
+    for (index, (container, &owner)) in containers.iter().zip(pods.owners_of_containers()).enumerate() {
+        let gone = pods.gone(owner, policy.unmanaged, limits.evict_terminated_pods);
+        let fate = || match gone {
+            Gone::Yes(reason) => Err(reason),
+            Gone::Unmanaged => Err(Reason::Unmanaged),
+            Gone::No(pod) => Ok(units.number(pod, &container.name)),
+        };
+        match Evictable::check(index, container, limits, observation.taken_at, fate) {
+            Err(Reason::Running) => section.push(Decision::new(index, Reason::Running)),
+            _ if gone == Gone::Unmanaged => section.push(Decision::new(index, Reason::Unmanaged)),
+            Err(reason) => section.push(Decision::new(index, reason)),
+            Ok(found) => evictable.push(found),
         }
     }
-    units.cut(limits, &mut section);
-    section.remove.sort_unstable_by(|a, b| {
-        let key = |d: &Decision| {
-            observation.containers.get(d.index).map(|c| (c.created_at, c.attempt, c.id.as_str()))
-        };
-        match (key(a), key(b)) {
-            // Oldest first.
-            (Some(a), Some(b)) => newest_first(b, a),
-            // Never: the indices are those of this very list.
-            _ => Ordering::Equal,
-        }
-    });
+    // Newest first; ties by larger attempt, then by smaller id. Ids lie elsewhere in memory and are seldom needed.
+    let id = |e: &Evictable| containers.get(e.index).map(|c| c.id.as_str());
+    evictable.sort_unstable_by(|a, b| b.age.cmp(&a.age).then_with(|| id(a).cmp(&id(b))));
+    // Removal goes oldest first.
+    for decision in cut(&evictable, units.units.len(), limits).into_iter().rev() {
+        section.push(decision);
+    }
     section
 }
 
-/// The evict units of pods that stay: evictable containers by pod and container name.
+/// The evict units of pods that stay. A node has few different names: once these are numbers, no text is looked at.
 #[derive(Default)]
 struct Units<'a> {
-    numbers: HashMap<(usize, &'a str), usize>,
-    members: Vec<(usize, Evictable<'a>)>,
+    names: HashMap<&'a str, usize>,
+    units: HashMap<(usize, usize), usize>,
 }
 
 impl<'a> Units<'a> {
-    fn add(&mut self, pod: usize, evictable: Evictable<'a>) {
-        let next = self.numbers.len();
-        let unit = *self.numbers.entry((pod, evictable.container.name.as_str())).or_insert(next);
-        self.members.push((unit, evictable));
-    }
-
-    /// Rules 3 and 4.
-    fn cut(mut self, limits: &ContainerPolicy, section: &mut Section) {
-        let units = self.numbers.len();
-        self.members.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.newest_first(&b.1)));
-        let mut left = self.members;
-        if let Some(limit) = limits.max_per_pod_container {
-            left = cut_each(left, limit, Reason::OverPodContainerLimit, section);
-        }
-        if let Some(limit) = limits.max_containers {
-            if left.len() > limit {
-                let share = limit.checked_div(units).unwrap_or(limit).max(1);
-                left = cut_each(left, share, Reason::OverUnitShare, section);
-            }
-            if left.len() > limit {
-                left.sort_unstable_by(|a, b| a.1.newest_first(&b.1));
-                for (newer, (_, evictable)) in left.drain(limit..).enumerate() {
-                    let detail = Detail::Newer(limit + newer);
-                    section.push(Decision::new(evictable.index, Reason::OverNodeLimit).with(detail));
-                }
-            }
-        }
-        section.keep.extend(left.iter().map(|(_, e)| Decision::new(e.index, Reason::WithinLimits)));
+    /// The number of the unit of that pod and container name.
+    fn number(&mut self, pod: usize, name: &'a str) -> usize {
+        let next = self.names.len();
+        let name = *self.names.entry(name).or_insert(next);
+        let next = self.units.len();
+        *self.units.entry((pod, name)).or_insert(next)
     }
 }
 
-/// Cuts every unit to its newest `limit`; returns what is left, still sorted. `members` stand by unit, newest first.
-fn cut_each<'a>(
-    members: Vec<(usize, Evictable<'a>)>,
+/// Rules 2 to 4 on all that is evictable, newest first: the decisions in the same order.
+fn cut(evictable: &[Evictable], units: usize, limits: &ContainerPolicy) -> Vec<Decision> {
+    let mut decisions: Vec<Decision> = evictable
+        .iter()
+        .map(|e| Decision::new(e.index, e.fate.err().unwrap_or(Reason::WithinLimits)))
+        .collect();
+    let mut left = evictable.iter().filter(|e| e.fate.is_ok()).count();
+    if let Some(limit) = limits.max_per_pod_container {
+        left -= cut_each(evictable, &mut decisions, units, limit, Reason::OverPodContainerLimit);
+    }
+    let Some(limit) = limits.max_containers else {
+        return decisions;
+    };
+    if left > limit {
+        let share = limit.checked_div(units).unwrap_or(limit).max(1);
+        left -= cut_each(evictable, &mut decisions, units, share, Reason::OverUnitShare);
+    }
+    if left > limit {
+        let stay = decisions.iter_mut().filter(|d| d.reason == Reason::WithinLimits);
+        for (newer, decision) in stay.enumerate().skip(limit) {
+            *decision = Decision::new(decision.index, Reason::OverNodeLimit).with(Detail::Newer(newer));
+        }
+    }
+    decisions
+}
+
+/// Cuts every unit to its newest `limit`; returns how many go.
+fn cut_each(
+    evictable: &[Evictable],
+    decisions: &mut [Decision],
+    units: usize,
     limit: usize,
     reason: Reason,
-    section: &mut Section,
-) -> Vec<(usize, Evictable<'a>)> {
-    let mut unit = None;
-    let mut newer = 0;
-    members
-        .into_iter()
-        .filter(|(of, evictable)| {
-            newer = if unit == Some(*of) { newer + 1 } else { 0 };
-            unit = Some(*of);
-            let stays = newer < limit;
-            if !stays {
-                section.push(Decision::new(evictable.index, reason).with(Detail::Newer(newer)));
-            }
-            stays
-        })
-        .collect()
+) -> usize {
+    let mut seen = vec![0usize; units];
+    let mut cut = 0;
+    for (evictable, decision) in evictable.iter().zip(decisions) {
+        let Some(newer) = evictable.fate.ok().and_then(|unit| seen.get_mut(unit)) else {
+            continue;
+        };
+        if *newer >= limit && decision.reason == Reason::WithinLimits {
+            *decision = Decision::new(decision.index, reason).with(Detail::Newer(*newer));
+            cut += 1;
+        }
+        *newer += 1;
+    }
+    cut
 }

@@ -3,7 +3,7 @@
 //! The states of the source are only half the answer: whatever a source, a proof or a snapshot says, a UID with a
 //! running container or a ready sandbox is active, and while the source is not synced nothing is proved.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::observation::{Container, ContainerState, Observation, PodState, Sandbox, SandboxState};
 use crate::policy::Unmanaged;
@@ -23,8 +23,13 @@ pub enum Owner {
 pub struct PodTable<'a> {
     numbers: HashMap<&'a str, usize>,
     states: Vec<PodState>,
-    /// UID of each sandbox by its id, for containers without the label.
-    sandbox_uids: HashMap<&'a str, &'a str>,
+    /// Positions of the sandboxes by id.
+    sandboxes: HashMap<&'a str, usize>,
+    /// Owners of the containers and of the sandboxes, by position: looked up once, for hashing is what a plan costs.
+    of_containers: Vec<Owner>,
+    of_sandboxes: Vec<(&'a str, Owner)>,
+    /// Whether a container names the sandbox, by position.
+    occupied: Vec<bool>,
     absent: PodState,
     synced: bool,
 }
@@ -37,7 +42,10 @@ impl<'a> PodTable<'a> {
         let mut table = Self {
             numbers: HashMap::with_capacity(observation.sandboxes.len()),
             states: Vec::with_capacity(observation.sandboxes.len()),
-            sandbox_uids: HashMap::new(),
+            sandboxes: HashMap::new(),
+            occupied: Vec::new(),
+            of_containers: Vec::with_capacity(observation.containers.len()),
+            of_sandboxes: Vec::with_capacity(observation.sandboxes.len()),
             absent: if source.synced { source.absent } else { PodState::Unknown },
             synced: source.synced,
         };
@@ -54,39 +62,76 @@ impl<'a> PodTable<'a> {
                 }
             }
         }
-        if observation.containers.iter().any(|c| c.pod_uid.is_empty()) {
-            table.sandbox_uids =
-                observation.sandboxes.iter().map(|s| (s.id.as_str(), s.pod_uid.as_str())).collect();
-        }
-        for sandbox in &observation.sandboxes {
+        table.sandboxes.reserve(observation.sandboxes.len());
+        for (index, sandbox) in observation.sandboxes.iter().enumerate() {
+            table.sandboxes.insert(&sandbox.id, index);
             // A sandbox whose state is not known may be ready.
-            table.sight(&sandbox.pod_uid, sandbox.state != SandboxState::NotReady);
+            let owner = table.sight(&sandbox.pod_uid, sandbox.state != SandboxState::NotReady);
+            table.of_sandboxes.push((&sandbox.pod_uid, owner));
         }
+        table.occupied = vec![false; observation.sandboxes.len()];
         for container in &observation.containers {
-            let uid = table.uid_of_container(container);
-            table.sight(uid, container.state == ContainerState::Running);
+            let runs = container.state == ContainerState::Running;
+            let sandbox = table.sandboxes.get(container.pod_sandbox_id.as_str()).copied();
+            if let Some(occupied) = sandbox.and_then(|index| table.occupied.get_mut(index)) {
+                *occupied = true;
+            }
+            let owner = match sandbox.and_then(|index| table.of_sandboxes.get(index).copied()) {
+                // Nearly always; saves looking the UID up.
+                Some((uid, owner)) if container.pod_uid.is_empty() || container.pod_uid == uid => {
+                    table.note(owner, runs);
+                    owner
+                }
+                _ => table.sight(&container.pod_uid, runs),
+            };
+            table.of_containers.push(owner);
         }
         table
     }
 
-    fn sight(&mut self, uid: &'a str, runs: bool) {
+    fn sight(&mut self, uid: &'a str, runs: bool) -> Owner {
         if uid.is_empty() {
-            return;
+            return Owner::Unmanaged;
         }
         let number = *self.numbers.entry(uid).or_insert(self.states.len());
         if number == self.states.len() {
             self.states.push(self.absent);
         }
-        if let Some(state) = self.states.get_mut(number).filter(|_| runs) {
+        self.note(Owner::Pod(number), runs);
+        Owner::Pod(number)
+    }
+
+    fn note(&mut self, owner: Owner, runs: bool) {
+        if let Owner::Pod(number) = owner
+            && let Some(state) = self.states.get_mut(number).filter(|_| runs)
+        {
             *state = PodState::Active;
         }
+    }
+
+    /// Owners of the observation's containers, in their order.
+    pub(crate) fn owners_of_containers(&self) -> &[Owner] {
+        &self.of_containers
+    }
+
+    /// Owners of the observation's sandboxes, in their order.
+    pub(crate) fn owners_of_sandboxes(&self) -> impl Iterator<Item = Owner> {
+        self.of_sandboxes.iter().map(|&(_, owner)| owner)
+    }
+
+    /// Whether a container of any state names the sandbox at that position.
+    pub(crate) fn is_occupied(&self, sandbox: usize) -> bool {
+        self.occupied.get(sandbox).copied().unwrap_or(true)
     }
 
     /// UID of the pod of a container: its label, else that of its sandbox, else empty.
     #[must_use]
     pub fn uid_of_container(&self, container: &'a Container) -> &'a str {
         if container.pod_uid.is_empty() {
-            self.sandbox_uids.get(container.pod_sandbox_id.as_str()).copied().unwrap_or_default()
+            self.sandboxes
+                .get(container.pod_sandbox_id.as_str())
+                .and_then(|&index| self.of_sandboxes.get(index))
+                .map_or("", |&(uid, _)| uid)
         } else {
             &container.pod_uid
         }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::reference::{Reference, familiar_repo};
+use crate::reference::{Reference, familiar_repo, full_repo};
 
 /// One entry of `image_gc.protect`: `repo`, `repo:tag`, `repo@digest`, each with `*` (any run of characters, slashes
 /// included), or an image id, whole or at least 12 of its hex digits.
@@ -34,6 +34,9 @@ pub enum PatternError {
     /// No image name holds white space.
     #[error("it holds white space, which no image name does")]
     WhiteSpace,
+    /// `sha256:` and something that is no id.
+    #[error("an image id is \"sha256:\" and 12 to 64 hex digits; this would protect nothing")]
+    NoId,
     /// `repo:` or `repo@` with nothing behind, or nothing in front.
     #[error("the part before or after `{0}` is empty; use `*` to match anything")]
     EmptyPart(char),
@@ -58,6 +61,9 @@ impl Kind {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         if (12..=64).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Ok(Self::Id(hex.to_ascii_lowercase()));
+        }
+        if text.starts_with("sha256:") {
+            return Err(PatternError::NoId);
         }
         let halves = |at: char, (repo, rest): (&str, &str)| {
             if repo.is_empty() || rest.is_empty() {
@@ -97,22 +103,36 @@ impl Pattern {
     /// Whether the pattern protects the image of this id and these names (tags and digests).
     #[must_use]
     pub fn matches<'a>(&self, id: &str, names: impl IntoIterator<Item = &'a str>) -> bool {
+        self.matches_parsed(id, names.into_iter().map(Reference::parse))
+    }
+
+    /// The same with names that were taken apart before: once for all patterns.
+    pub(crate) fn matches_parsed<'a>(
+        &self,
+        id: &str,
+        names: impl IntoIterator<Item = Reference<'a>>,
+    ) -> bool {
+        let mut names = names.into_iter();
         match &self.kind {
             Kind::Id(hex) => {
                 let id = id.strip_prefix("sha256:").unwrap_or(id);
                 id.get(..hex.len()).is_some_and(|head| head.eq_ignore_ascii_case(hex))
                     // A repo may be named with hex digits only.
-                    || names.into_iter().any(|name| self.matches_name(&Reference::parse(name)))
+                    || names.any(|name| self.matches_name(&name))
             }
             // "*" means every image, those without a name included.
             Kind::Repo(repo) if repo.bytes().all(|b| b == b'*') => true,
-            _ => names.into_iter().any(|name| self.matches_name(&Reference::parse(name))),
+            _ => names.any(|name| self.matches_name(&name)),
         }
     }
 
     fn matches_name(&self, name: &Reference<'_>) -> bool {
+        // In its own form, in the full one, and in the short ones: a runtime may tell any of them.
+        let full = full_repo(name.repo);
         let repo_matches = |pattern: &str| {
-            glob(pattern, name.repo) || familiar_repo(name.repo).any(|short| glob(pattern, short))
+            glob(pattern, name.repo)
+                || glob(pattern, &full)
+                || familiar_repo(&full).any(|short| glob(pattern, short))
         };
         match &self.kind {
             Kind::Id(repo) | Kind::Repo(repo) => repo_matches(repo),
@@ -191,6 +211,7 @@ mod tests {
     fn docker_hub_images_match_by_their_short_names_too() {
         for pattern in ["busybox", "library/busybox", "docker.io/library/busybox", "busybox:1.36", "busy*"] {
             assert!(matches(pattern, "docker.io/library/busybox:1.36"), "{pattern}");
+            assert!(matches(pattern, "busybox:1.36"), "{pattern}: a runtime that tells short names");
         }
         assert!(matches("grafana/grafana", "docker.io/grafana/grafana:11"));
     }
@@ -213,6 +234,9 @@ mod tests {
     fn nonsense_is_refused() {
         assert_eq!("".parse::<Pattern>(), Err(PatternError::Empty));
         assert_eq!("a b".parse::<Pattern>(), Err(PatternError::WhiteSpace));
+        for id in ["sha256:", "sha256:abc", "sha256:e6f1816883972*"] {
+            assert_eq!(id.parse::<Pattern>(), Err(PatternError::NoId), "{id}");
+        }
         assert_eq!("a:".parse::<Pattern>(), Err(PatternError::EmptyPart(':')));
         assert_eq!("@sha256:1".parse::<Pattern>(), Err(PatternError::EmptyPart('@')));
     }

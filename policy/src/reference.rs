@@ -1,5 +1,7 @@
 //! Image references: how a name is taken apart, and when two of them name the same image.
 
+use std::borrow::Cow;
+
 /// The parts of an image reference, `repo[:tag][@digest]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reference<'a> {
@@ -33,20 +35,36 @@ pub fn familiar_repo(repo: &str) -> impl Iterator<Item = &str> {
     hub.into_iter().chain(hub.and_then(|path| path.strip_prefix("library/")))
 }
 
-/// The full form of a name as a user may write it: `busybox` is `docker.io/library/busybox:latest`.
+/// What a user leaves out in front of the names of Docker Hub.
+fn left_out(repo: &str) -> &'static str {
+    match repo.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => "",
+        Some(_) => "docker.io/",
+        None => "docker.io/library/",
+    }
+}
+
+/// The full form of a repository.
 #[must_use]
-pub fn canonical(text: &str) -> String {
+pub fn full_repo(repo: &str) -> Cow<'_, str> {
+    match left_out(repo) {
+        "" => Cow::Borrowed(repo),
+        head => Cow::Owned(format!("{head}{repo}")),
+    }
+}
+
+/// The full form of a name as a user may write it: `busybox` is `docker.io/library/busybox:latest`. Runtimes tell full
+/// names, so nearly always it is the text itself.
+#[must_use]
+pub fn canonical(text: &str) -> Cow<'_, str> {
     let Reference { repo, tag, digest } = Reference::parse(text);
-    let repo = match repo.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => repo.to_owned(),
-        Some(_) => format!("docker.io/{repo}"),
-        None => format!("docker.io/library/{repo}"),
-    };
+    let head = left_out(repo);
     match (tag, digest) {
+        (Some(_), None) | (None, Some(_)) if head.is_empty() => Cow::Borrowed(text),
         // With a digest the tag says nothing about which image is meant.
-        (_, Some(digest)) => format!("{repo}@{digest}"),
-        (Some(tag), None) => format!("{repo}:{tag}"),
-        (None, None) => format!("{repo}:latest"),
+        (_, Some(digest)) => Cow::Owned(format!("{head}{repo}@{digest}")),
+        (Some(tag), None) => Cow::Owned(format!("{head}{repo}:{tag}")),
+        (None, None) => Cow::Owned(format!("{head}{repo}:latest")),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Which sandboxes go (spec 4; the kubelet's sandbox eviction).
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
 
+use foldhash::{HashMap, HashMapExt as _};
 use jiff::Timestamp;
 
 use crate::age::{at_least, newest_first};
@@ -21,13 +21,9 @@ fn age_key(sandbox: &Sandbox) -> (Option<Timestamp>, u32, &str) {
 /// Decides on all sandboxes.
 #[must_use]
 pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -> Section {
-    let occupied: HashSet<&str> = observation.containers.iter().map(|c| c.pod_sandbox_id.as_str()).collect();
-    let owners: Vec<Gone> = observation
-        .sandboxes
-        .iter()
-        .map(|s| {
-            pods.gone(pods.owner_of_sandbox(s), policy.unmanaged, policy.sandboxes.evict_terminated_pods)
-        })
+    let owners: Vec<Gone> = pods
+        .owners_of_sandboxes()
+        .map(|owner| pods.gone(owner, policy.unmanaged, policy.sandboxes.evict_terminated_pods))
         .collect();
 
     // The newest over all of a pod's sandboxes, evictable or not.
@@ -46,7 +42,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
         let reason = match (sandbox.state, gone) {
             (SandboxState::Ready, _) => Reason::SandboxReady,
             (SandboxState::Unknown, _) => Reason::StateUnknown,
-            (SandboxState::NotReady, _) if occupied.contains(sandbox.id.as_str()) => Reason::HasContainers,
+            (SandboxState::NotReady, _) if pods.is_occupied(index) => Reason::HasContainers,
             (SandboxState::NotReady, Gone::Unmanaged) => Reason::Unmanaged,
             (SandboxState::NotReady, gone) => match (sandbox.created_at, gone) {
                 (None, _) => Reason::AgeUnknown,

@@ -53,7 +53,8 @@ fn proved_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
 /// Whether the limits of sections 3 and 4 are all that may take something of that pod.
 fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     let finished = told(node, uid) == Some(SnapshotPodState::Terminated);
-    !proved_deleted_or_evicted(node, uid) && !(finished && settings.evict_terminated_pods)
+    let goes_whole = proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
+    !goes_whole
 }
 
 fn takes_whole_pods(reason: Reason) -> bool {

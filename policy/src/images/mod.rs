@@ -9,8 +9,8 @@
 mod names;
 pub mod space;
 
+use foldhash::{HashMap, HashMapExt as _};
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,6 +20,7 @@ use crate::plan::{Decision, Detail, Section};
 use crate::pods::PodTable;
 use crate::policy::ImagePolicy;
 use crate::reason::Reason;
+use crate::reference::Reference;
 use names::Names;
 pub use space::{FsProblem, Missing};
 
@@ -138,6 +139,9 @@ fn shields(
     policy: &ImagePolicy,
 ) -> Vec<Option<(Reason, Detail)>> {
     let images = &observation.images;
+    if images.is_empty() {
+        return Vec::new();
+    }
     let names = Names::new(images);
     let mut shields: Vec<Option<(Reason, Detail)>> = vec![None; images.len()];
     let mut protect = |index: usize, reason: Reason, detail: Detail| {
@@ -165,20 +169,31 @@ fn shields(
         }
     }
     names.resolve(&observation.sandbox_image).for_each(|i| protect(i, Reason::SandboxImage, Detail::None));
+    // Taken apart once for all patterns.
+    let mut parsed = Vec::new();
     for (index, image) in images.iter().enumerate() {
+        parsed.clear();
+        parsed.extend(image.names().map(Reference::parse));
         if image.pinned {
             protect(index, Reason::Pinned, Detail::None);
-        } else if let Some(at) = policy.protect.iter().position(|p| p.matches(&image.id, image.names())) {
+        } else if let Some(at) =
+            policy.protect.iter().position(|p| p.matches_parsed(&image.id, parsed.iter().copied()))
+        {
             protect(index, Reason::Protected, Detail::Holder(at));
         }
     }
 
     // Copies of one image for several handlers share its id: what protects one of them protects all.
-    let by_id: HashMap<&str, (Reason, Detail)> = images
-        .iter()
-        .zip(&shields)
-        .filter_map(|(image, shield)| shield.map(|shield| (image.id.as_str(), shield)))
-        .collect();
+    let mut by_id: HashMap<&str, (Reason, Detail)> = HashMap::with_capacity(images.len());
+    for (image, shield) in images.iter().zip(&shields) {
+        if let Some(shield) = *shield {
+            // Of several the first word in order, whatever the order of the images.
+            let best = by_id.entry(&image.id).or_insert(shield);
+            if shield.0 < best.0 {
+                *best = shield;
+            }
+        }
+    }
     images
         .iter()
         .zip(shields)

@@ -2,7 +2,10 @@
 //!
 //! Generous on purpose: a reference that means an image in any way keeps it.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::observation::Image;
 use crate::reference::{Reference, canonical};
@@ -10,22 +13,26 @@ use crate::reference::{Reference, canonical};
 /// All ids, tags and digests of a list of images, to look references up in.
 pub(super) struct Names<'a> {
     /// Positions by id, without "sha256:".
-    ids: HashMap<&'a str, Vec<usize>>,
+    ids: HashMap<&'a str, Positions>,
     /// Positions by full name.
-    names: HashMap<String, Vec<usize>>,
+    names: HashMap<Cow<'a, str>, Positions>,
     /// Positions by digest: the same digest is the same image, whatever repository it was pulled from.
-    digests: HashMap<&'a str, Vec<usize>>,
+    digests: HashMap<&'a str, Positions>,
 }
 
 impl<'a> Names<'a> {
     pub(super) fn new(images: &'a [Image]) -> Self {
-        let mut all = Self { ids: HashMap::new(), names: HashMap::new(), digests: HashMap::new() };
+        let mut all = Self {
+            ids: HashMap::with_capacity(images.len()),
+            names: HashMap::with_capacity(images.iter().map(|image| image.names().count()).sum()),
+            digests: HashMap::with_capacity(images.len()),
+        };
         for (index, image) in images.iter().enumerate() {
-            all.ids.entry(bare(&image.id)).or_default().push(index);
+            Positions::add(all.ids.entry(bare(&image.id)), index);
             for name in image.names() {
-                all.names.entry(canonical(name)).or_default().push(index);
+                Positions::add(all.names.entry(canonical(name)), index);
                 if let Some(digest) = Reference::parse(name).digest {
-                    all.digests.entry(digest).or_default().push(index);
+                    Positions::add(all.digests.entry(digest), index);
                 }
             }
         }
@@ -37,9 +44,30 @@ impl<'a> Names<'a> {
         let known = !reference.is_empty();
         let digest = Reference::parse(reference).digest.unwrap_or(reference);
         let ids = self.ids.get(bare(reference)).filter(|_| known);
-        let names = self.names.get(&canonical(reference)).filter(|_| known);
+        let names = self.names.get(canonical(reference).as_ref()).filter(|_| known);
         let digests = self.digests.get(digest).filter(|_| known);
-        [ids, names, digests].into_iter().flatten().flatten().copied()
+        [ids, names, digests].into_iter().flatten().flat_map(Positions::all)
+    }
+}
+
+/// Where a name occurs: nearly always once, so no list is made for that.
+struct Positions {
+    first: usize,
+    more: Vec<usize>,
+}
+
+impl Positions {
+    fn add<K>(entry: Entry<'_, K, Self>, position: usize) {
+        match entry {
+            Entry::Occupied(mut known) => known.get_mut().more.push(position),
+            Entry::Vacant(new) => {
+                new.insert(Self { first: position, more: Vec::new() });
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = usize> + use<'_> {
+        std::iter::once(self.first).chain(self.more.iter().copied())
     }
 }
 

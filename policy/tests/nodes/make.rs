@@ -98,7 +98,13 @@ fn now() -> Timestamp {
 }
 
 fn ago(dice: &mut Digits) -> Timestamp {
-    now() - SignedDuration::from_millis(dice.pick(&AGES))
+    // Half of all are old enough for the rules that come after those on ages.
+    let age = if dice.below(2) == 0 {
+        3_600_000 + 1_000 * dice.pick(&[0, 1, 1, 2, 3, 4])
+    } else {
+        dice.pick(&AGES)
+    };
+    now() - SignedDuration::from_millis(age)
 }
 
 /// A time, or nothing once in `n` times.
@@ -219,12 +225,7 @@ fn image(mut dice: Digits) -> SnapshotImage {
         repo_digests: (0..dice.pick(&[0, 1, 0])).map(|_| dice.pick(&DIGESTS).to_owned()).collect(),
         size_bytes: dice.pick(&[0, 1, 10, 50, 100, 300, 7]),
         pinned: dice.once_in(9),
-        // Most are old enough for the rules that come after that of the age.
-        first_detected: match dice.below(8) {
-            0..4 => Some(now() - SignedDuration::from_hours(1)),
-            4..7 => Some(ago(&mut dice)),
-            _ => None,
-        },
+        first_detected: time(&mut dice, 8),
         last_used: if dice.below(2) == 0 { None } else { Some(ago(&mut dice)) },
     }
 }
@@ -276,7 +277,7 @@ fn filesystem(mut dice: Digits) -> SnapshotFileSystem {
 fn log_dir(mut dice: Digits) -> String {
     let uid = dice.pick(&UIDS);
     match dice.below(8) {
-        0 | 1 | 2 | 3 => format!("default_web_{uid}"),
+        0..=3 => format!("default_web_{uid}"),
         4 => uid.to_owned(),
         5 => format!("default_{uid}"),
         6 => format!("default_web_{uid}.old"),
@@ -310,7 +311,7 @@ pub fn settings(a: u64, b: u64) -> Settings {
         inode_high,
         inode_low,
         image_min_age: b.pick(&LIMITS),
-        image_max_age: b.pick(&LIMITS),
+        image_max_age: b.pick(&[0, 0, 60_000, 300_000, 600_000, 1_000, 0]),
         protect: (0..b.pick(&[0, 0, 1, 2, 1])).map(|_| b.pick(&PATTERNS).to_owned()).collect(),
     }
 }
