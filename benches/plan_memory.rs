@@ -1,4 +1,4 @@
-//! How much memory a plan takes: `cargo run --release -p cri-gc-policy --example plan_memory [CONTAINERS]`.
+//! How much memory a plan takes: `cargo bench --bench plan_memory [-- CONTAINERS]`.
 //!
 //! Tells, for each container, the bytes of the observation and the bytes by which the peak of the process grew while it
 //! was planned. A counting allocator would be exact but needs unsafe code; the kernel's peak is what an operator pays.
@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use cri_gc_policy::{Policy, decide};
 
 fn main() -> ExitCode {
-    let count = std::env::args().nth(1).map_or(Some(1_000_000), |text| text.parse().ok());
+    // cargo adds flags of its own.
+    let asked = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let count = asked.map_or(Some(1_000_000), |text| text.parse().ok());
     let Some(count) = count.filter(|&count| count > 0) else {
         eprintln!("the number of containers has to be a positive number");
         return ExitCode::from(2);

@@ -1,7 +1,7 @@
 //! How long a plan takes, by the number of containers and of images: the time of one object should hardly grow with
 //! their number (n log n, for the sorting).
 //!
-//! `cargo bench -p cri-gc-policy`; `examples/plan_memory.rs` tells the memory.
+//! `cargo bench --bench plan`; `plan_memory.rs` tells the memory.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![allow(clippy::unwrap_used, reason = "a benchmark: failing loudly is its job")]
@@ -12,7 +12,6 @@ use std::time::Duration;
 use cri_gc_policy::{Observation, PlanReport, Policy, decide};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-#[path = "../examples/big_node/mod.rs"]
 mod big_node;
 
 use big_node::Units;
