@@ -37,8 +37,12 @@ pub struct Global {
     #[arg(long, global = true, value_name = "SOCKET")]
     pub endpoint: Option<String>,
     /// What is logged on stderr: error, warning, info, debug or trace [default: log.level for run, else error]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = log_level)]
     pub log_level: Option<LogLevel>,
+}
+
+fn log_level(text: &str) -> Result<LogLevel, String> {
+    text.parse().map_err(|error| format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

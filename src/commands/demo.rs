@@ -48,8 +48,24 @@ async fn tell(demo: &Demo, crew: &Crew, all: bool) -> Result<Vec<PassReport>, Fa
     Ok(reports)
 }
 
-/// The defaults, but for what names the embedded node; `--set` works here as everywhere.
+/// What names the embedded node. Were one of these set to another place, that place would be swept, and in earnest.
+const ITS_OWN: [&str; 5] = [
+    "runtime.endpoint",
+    "runtime.image_endpoint",
+    "pods.kubelet_root",
+    "log_gc.pod_logs_root",
+    "log_gc.legacy_container_logs_root",
+];
+
+/// The defaults, but for what names the embedded node; of the rest, `--set` sets here what it sets everywhere.
 fn settings(demo: &Demo, global: &Global) -> Result<Settings, Failure> {
+    let set = global.set.iter().map(|(key, _)| key.as_str());
+    let set = set.chain(global.endpoint.iter().map(|_| "runtime.endpoint"));
+    if let Some(key) = set.into_iter().find(|key| ITS_OWN.contains(key)) {
+        return Err(Failure::configuration(format_args!(
+            "demo sweeps a node of its own, so {key} can't be set\n  `cri-gc sweep` works on a node of yours"
+        )));
+    }
     let mut overrides = demo.overrides();
     overrides.extend(global.set.iter().cloned());
     let sources = Sources { file: FileSource::None, env: Vec::new(), overrides };

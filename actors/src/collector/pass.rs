@@ -176,6 +176,12 @@ impl Pass {
         self.book.borrow_mut().kept.extend(items.into_iter().map(|item| Kept { kind, item }));
     }
 
+    /// What stays of that kind in the end, in place of what was said of it before.
+    pub fn kept_after_all(&self, kind: Kind, items: Vec<Item>) {
+        self.book.borrow_mut().kept.retain(|kept| kept.kind != kind);
+        self.kept(kind, items);
+    }
+
     /// Removals that have failed so far.
     #[must_use]
     pub fn failures(&self) -> usize {

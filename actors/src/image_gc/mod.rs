@@ -16,6 +16,7 @@ use std::time::Duration;
 use actix::{Context, Handler, Message, ResponseFuture};
 use cri_gc_config::Settings;
 use cri_gc_policy::images::{Missing, reference_of, space, used_by};
+use cri_gc_policy::report::Item;
 use cri_gc_policy::{Container, Image, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reason};
 use jiff::Timestamp;
 
@@ -140,9 +141,8 @@ impl ImageGc {
         }
         let mut plan = decide(&observation, &policy);
         plan.problems.iter().for_each(|problem| pass.error(PassError::Disk(problem.clone())));
-        let whole = Plan { images: plan.clone(), ..Plan::default() };
         pass.planned(plan.section.remove.len());
-        pass.kept(Kind::Image, PlanReport::new(&whole, &observation, &policy).images.section.keep);
+        pass.kept(Kind::Image, keep(&observation, &plan, &policy));
         if !pass.enforces() {
             let all = plan.section.remove.len();
             return pass
@@ -160,12 +160,16 @@ impl ImageGc {
                 !tried.iter().any(|t| t.id == image.id && t.runtime_handler == image.runtime_handler)
             });
             if pass.is_interrupted() {
+                // What is left was not tried, so nothing can be said of what it would have brought.
+                plan = ImagePlan { missing: Missing::default(), ..decide(&observation, &policy) };
                 break;
             }
             let freed = pass.failures() < failures + tried.len();
             self.settle(tools, pass, &mut observation, places, if freed { promised } else { 0 }).await;
             plan = decide(&observation, &policy);
         }
+        // Of what the first plan named, some may have stayed, and some that it did not name may have gone.
+        pass.kept_after_all(Kind::Image, keep(&observation, &plan, &policy));
         pass.freed(available(&observation).saturating_sub(available_before));
         if plan.missing.bytes > 0 || plan.missing.inodes > 0 {
             let account = Account::new(&observation, &plan);
@@ -203,6 +207,12 @@ impl ImageGc {
             tokio::time::sleep(MEASURE_EVERY).await;
         }
     }
+}
+
+/// What stays by that plan, in words.
+fn keep(observation: &Observation, plan: &ImagePlan, policy: &Policy) -> Vec<Item> {
+    let whole = Plan { images: plan.clone(), ..Plan::default() };
+    PlanReport::new(&whole, observation, policy).images.section.keep
 }
 
 fn decide(observation: &Observation, policy: &Policy) -> ImagePlan {

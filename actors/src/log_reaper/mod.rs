@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use actix::{Addr, Context, Handler, Message, ResponseFuture};
-use cri_gc_config::Settings;
+use cri_gc_config::{PodSource, Settings};
 use cri_gc_policy::log_dirs::pod_uid_of;
 use cri_gc_policy::{Plan, PlanReport, PodTable, Reason};
 use slog::warn;
@@ -70,7 +70,16 @@ impl Collect for LogReaper {
     async fn pass(&self, tools: &Tools, pass: &Pass) {
         match observe::pods(tools, &pass.settings).await {
             Ok(view) => self.directories(tools, pass, view).await,
-            Err(error) => pass.error(error),
+            Err(error) => {
+                pass.error(error);
+                // Whether a kubelet manages this node after all was not looked at.
+                let pods = &pass.settings.pods;
+                if pods.source == PodSource::Runtime && !pods.runtime_beside_kubelet {
+                    pass.only_report(
+                        "the pods could not be looked at, so log links are only reported".to_owned(),
+                    );
+                }
+            }
         }
         self.links(tools, pass).await;
     }
@@ -78,11 +87,12 @@ impl Collect for LogReaper {
 
 impl LogReaper {
     async fn directories(&self, tools: &Tools, pass: &Pass, view: observe::PodView) {
+        // Of the links too, whatever becomes of the directories.
+        view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
         if let Some(problem) = view.problem {
             return pass.error(problem);
         }
         view.verdict.notes.into_iter().for_each(|note| pass.note(note));
-        view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
         let observation = view.observation;
         let section = cri_gc_policy::log_dirs::decide(&observation, &PodTable::new(&observation));
         let plan = Plan { log_dirs: section, ..Plan::default() };
@@ -126,8 +136,9 @@ impl LogReaper {
 /// UIDs of which the runtime knows a sandbox or a container at this moment.
 async fn alive(tools: &Tools) -> CriResult<HashSet<String>> {
     use crate::gateway::Freshness::Fresh;
-    let sandboxes = tools.gateway.list::<cri_gc_policy::Sandbox>(Fresh).await?;
+    // The sandboxes last: a pod that comes up meanwhile has its sandbox first.
     let containers = tools.gateway.list::<cri_gc_policy::Container>(Fresh).await?;
+    let sandboxes = tools.gateway.list::<cri_gc_policy::Sandbox>(Fresh).await?;
     let of_sandboxes = sandboxes.iter().map(|sandbox| sandbox.pod_uid.clone());
     Ok(of_sandboxes.chain(containers.iter().map(|container| container.pod_uid.clone())).collect())
 }
