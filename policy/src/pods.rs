@@ -28,7 +28,9 @@ pub struct PodTable<'a> {
     /// Owners of the containers and of the sandboxes, by position: looked up once, for hashing is what a plan costs.
     of_containers: Vec<Owner>,
     of_sandboxes: Vec<(&'a str, Owner)>,
-    /// Whether a container names the sandbox, by position.
+    /// Where each sandbox is listed first.
+    first: Vec<usize>,
+    /// Whether a container names the sandbox, by the position where it is listed first.
     occupied: Vec<bool>,
     absent: PodState,
     synced: bool,
@@ -44,6 +46,7 @@ impl<'a> PodTable<'a> {
             states: Vec::with_capacity(observation.sandboxes.len()),
             sandboxes: HashMap::new(),
             occupied: Vec::new(),
+            first: Vec::with_capacity(observation.sandboxes.len()),
             of_containers: Vec::with_capacity(observation.containers.len()),
             of_sandboxes: Vec::with_capacity(observation.sandboxes.len()),
             absent: if source.synced { source.absent } else { PodState::Unknown },
@@ -64,7 +67,8 @@ impl<'a> PodTable<'a> {
         }
         table.sandboxes.reserve(observation.sandboxes.len());
         for (index, sandbox) in observation.sandboxes.iter().enumerate() {
-            table.sandboxes.insert(&sandbox.id, index);
+            // One id listed twice is one sandbox.
+            table.first.push(*table.sandboxes.entry(&sandbox.id).or_insert(index));
             // A sandbox whose state is not known may be ready.
             let owner = table.sight(&sandbox.pod_uid, sandbox.state != SandboxState::NotReady);
             table.of_sandboxes.push((&sandbox.pod_uid, owner));
@@ -121,7 +125,7 @@ impl<'a> PodTable<'a> {
 
     /// Whether a container of any state names the sandbox at that position.
     pub(crate) fn is_occupied(&self, sandbox: usize) -> bool {
-        self.occupied.get(sandbox).copied().unwrap_or(true)
+        self.first.get(sandbox).and_then(|&first| self.occupied.get(first)).copied().unwrap_or(true)
     }
 
     /// UID of the pod of a container: its label, else that of its sandbox, else empty.

@@ -131,7 +131,7 @@ impl Pattern {
         let full = full_repo(name.repo);
         let repo_matches = |pattern: &str| {
             glob(pattern, name.repo)
-                || glob(pattern, &full)
+                || glob(&full_repo(pattern), &full)
                 || familiar_repo(&full).any(|short| glob(pattern, short))
         };
         match &self.kind {
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn docker_hub_images_match_by_their_short_names_too() {
-        for pattern in ["busybox", "library/busybox", "docker.io/library/busybox", "busybox:1.36", "busy*"] {
+        for pattern in ["busybox", "library/busybox", "docker.io/library/busybox", "busybox:1.36", "busy*", "docker.io/busybox:1.36", "docker.io/*"] {
             assert!(matches(pattern, "docker.io/library/busybox:1.36"), "{pattern}");
             assert!(matches(pattern, "busybox:1.36"), "{pattern}: a runtime that tells short names");
         }

@@ -179,6 +179,12 @@ impl Reason {
         }
     }
 
+    /// Whether the object goes because of what became of its pod.
+    #[must_use]
+    pub fn is_for_pod(self) -> bool {
+        matches!(self, Self::PodDeleted | Self::PodEvicted | Self::PodTerminated)
+    }
+
     /// Whether the object goes.
     #[must_use]
     pub fn removes(self) -> bool {

@@ -35,21 +35,21 @@ pub fn familiar_repo(repo: &str) -> impl Iterator<Item = &str> {
     hub.into_iter().chain(hub.and_then(|path| path.strip_prefix("library/")))
 }
 
-/// What a user leaves out in front of the names of Docker Hub.
-fn left_out(repo: &str) -> &'static str {
-    match repo.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => "",
-        Some(_) => "docker.io/",
-        None => "docker.io/library/",
-    }
-}
-
 /// The full form of a repository.
 #[must_use]
 pub fn full_repo(repo: &str) -> Cow<'_, str> {
-    match left_out(repo) {
-        "" => Cow::Borrowed(repo),
-        head => Cow::Owned(format!("{head}{repo}")),
+    let hub = repo.strip_prefix("index.docker.io/").or_else(|| repo.strip_prefix("docker.io/"));
+    let (path, named) = match (hub, repo.split_once('/')) {
+        (Some(path), _) => (path, repo.starts_with("docker.io/")),
+        (None, Some((host, _))) if host.contains(['.', ':']) || host == "localhost" => {
+            return Cow::Borrowed(repo);
+        }
+        (None, _) => (repo, false),
+    };
+    match path.contains('/') {
+        true if named => Cow::Borrowed(repo),
+        true => Cow::Owned(format!("docker.io/{path}")),
+        false => Cow::Owned(format!("docker.io/library/{path}")),
     }
 }
 
@@ -58,13 +58,13 @@ pub fn full_repo(repo: &str) -> Cow<'_, str> {
 #[must_use]
 pub fn canonical(text: &str) -> Cow<'_, str> {
     let Reference { repo, tag, digest } = Reference::parse(text);
-    let head = left_out(repo);
+    let full = full_repo(repo);
     match (tag, digest) {
-        (Some(_), None) | (None, Some(_)) if head.is_empty() => Cow::Borrowed(text),
+        (Some(_), None) | (None, Some(_)) if full == repo => Cow::Borrowed(text),
         // With a digest the tag says nothing about which image is meant.
-        (_, Some(digest)) => Cow::Owned(format!("{head}{repo}@{digest}")),
-        (Some(tag), None) => Cow::Owned(format!("{head}{repo}:{tag}")),
-        (None, None) => Cow::Owned(format!("{head}{repo}:latest")),
+        (_, Some(digest)) => Cow::Owned(format!("{full}@{digest}")),
+        (Some(tag), None) => Cow::Owned(format!("{full}:{tag}")),
+        (None, None) => Cow::Owned(format!("{full}:latest")),
     }
 }
 
@@ -89,6 +89,10 @@ mod tests {
         assert_eq!(canonical("grafana/grafana:11"), "docker.io/grafana/grafana:11");
         assert_eq!(canonical("registry.k8s.io/pause:3.9"), "registry.k8s.io/pause:3.9");
         assert_eq!(canonical("localhost:5000/a"), "localhost:5000/a:latest");
+        assert_eq!(canonical("docker.io/pause:3"), "docker.io/library/pause:3");
+        assert_eq!(canonical("index.docker.io/library/pause:3"), "docker.io/library/pause:3");
+        assert_eq!(canonical("index.docker.io/pause:3"), "docker.io/library/pause:3");
+        assert_eq!(canonical("docker.io/grafana/grafana:1"), "docker.io/grafana/grafana:1");
         assert_eq!(canonical("busybox:1@sha256:ff"), "docker.io/library/busybox@sha256:ff");
     }
 }

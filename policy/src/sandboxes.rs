@@ -18,6 +18,15 @@ fn age_key(sandbox: &Sandbox) -> (Option<Timestamp>, u32, &str) {
     (sandbox.created_at, sandbox.attempt, &sandbox.id)
 }
 
+/// Whether the pod of the sandbox of that id has a newer one. Asked again right before a removal for that reason.
+#[must_use]
+pub fn has_newer(all: &[Sandbox], id: &str) -> bool {
+    all.iter().find(|sandbox| sandbox.id == id).is_some_and(|own| {
+        let newer = |other: &Sandbox| newest_first(age_key(other), age_key(own)) == Ordering::Less;
+        all.iter().any(|other| other.pod_uid == own.pod_uid && other.id != own.id && newer(other))
+    })
+}
+
 /// Decides on all sandboxes.
 #[must_use]
 pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -> Section {

@@ -15,7 +15,8 @@ use cri_gc_policy::{Container, ContainerState, Observation, Plan, PlanReport, Po
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Removed, Target, Tools};
 use crate::files::links;
-use crate::gateway::calls::{ContainerStatus, RemoveContainer, StopContainer};
+use crate::gateway::CriResult;
+use crate::gateway::calls::{ContainerStatus, HasReadySandbox, RemoveContainer, StopContainer};
 use crate::image_gc::ImageUsed;
 use crate::observe;
 use logs::LogKeeper;
@@ -62,7 +63,7 @@ impl Collect for ContainerGc {
 
         let names = names(&observation);
         let removals = plan.containers.remove.iter();
-        let targets: Vec<Target<&Container>> = removals
+        let targets: Vec<Target<(&Container, &str)>> = removals
             .filter_map(|decision| {
                 let container = observation.containers.get(decision.index)?;
                 Some(Target {
@@ -70,7 +71,7 @@ impl Collect for ContainerGc {
                     id: container.id.clone(),
                     name: name(&names, container),
                     reason: decision.reason,
-                    object: container,
+                    object: (container, pods.uid_of_container(container)),
                 })
             })
             .collect();
@@ -82,7 +83,7 @@ impl Collect for ContainerGc {
         let keeper = LogKeeper::new(&observation, &pods);
         let parallel = pass.settings.container_gc.parallel_removals.into();
         pass.act(targets, parallel, async |target| {
-            self.remove(tools, pass, target.object, &keeper, &links).await
+            self.remove(tools, pass, target, &keeper, &links).await
         })
         .await;
     }
@@ -93,11 +94,11 @@ impl ContainerGc {
         &self,
         tools: &Tools,
         pass: &Pass,
-        container: &'a Container,
+        target: &Target<(&'a Container, &'a str)>,
         keeper: &LogKeeper<'a>,
         links: &HashMap<String, Vec<String>>,
     ) -> Removed {
-        let settings = &pass.settings;
+        let (settings, reason, (container, uid)) = (&pass.settings, target.reason, target.object);
         let mut facts = match recheck(tools, container, &settings.policy().containers).await? {
             Recheck::Go(facts) => facts,
             Recheck::Stay(reason) => return Ok((Outcome::refused(reason), 0)),
@@ -108,28 +109,21 @@ impl ContainerGc {
             tools.gateway.call(StopContainer { id: container.id.clone(), timeout }).await?;
             // Only now the runtime tells what became of it, and where its log is.
             facts = tools.gateway.call(ContainerStatus { id: container.id.clone() }).await?;
-            if facts.state == ContainerState::Running {
-                return Ok((Outcome::refused(Reason::Running), 0));
+            if facts.state != ContainerState::Exited {
+                return Ok((Outcome::refused(Reason::StateUnknown), 0));
             }
         }
-        let mut bytes = 0;
-        if keeper.may_go(container) {
-            let (pods_root, links_root) =
-                (settings.log_gc.pod_logs_root.clone(), settings.log_gc.legacy_container_logs_root.clone());
+        if reason.is_for_pod() && is_pod_ready(tools, uid).await? {
+            return Ok((Outcome::refused(Reason::PodActive), 0));
+        }
+        // One that was never started has written nothing, and may be started at any moment: nothing comes between the
+        // status above and its removal.
+        let bytes = if facts.state != ContainerState::Created && keeper.may_go(container) {
             let names = links.get(&container.id).cloned().unwrap_or_default();
-            let log_path = facts.log_path;
-            let removed = tools
-                .files
-                .run(move || crate::files::logs::remove(&pods_root, &links_root, &log_path, &names))
-                .await;
-            let step = "removing the log of a container";
-            match removed {
-                Ok(Ok(removed)) => bytes = removed.bytes,
-                // The container goes all the same: its log is left for the log-directory reaper.
-                Ok(Err(error)) => pass.error(PassError::File { step, error: error.to_string() }),
-                Err(gone) => pass.error(PassError::File { step, error: gone.to_string() }),
-            }
-        }
+            remove_logs(tools, pass, uid.to_owned(), facts.log_path, names).await
+        } else {
+            0
+        };
         tools.gateway.call(RemoveContainer { id: container.id.clone() }).await?;
         keeper.gone(container);
         // A job that came and went between two looks has used its image all the same.
@@ -138,6 +132,30 @@ impl ContainerGc {
         }
         Ok((Outcome::Removed, bytes))
     }
+}
+
+/// Whether a sandbox of the pod is ready at this moment: a pod that is there again keeps what is its own.
+async fn is_pod_ready(tools: &Tools, uid: &str) -> CriResult<bool> {
+    if uid.is_empty() {
+        return Ok(false);
+    }
+    tools.gateway.call(HasReadySandbox { uid: uid.to_owned() }).await
+}
+
+/// Removes the log of a container and says how many bytes that brought. If it fails the container goes all the same: its
+/// log is left for the log-directory reaper.
+async fn remove_logs(tools: &Tools, pass: &Pass, uid: String, log_path: String, links: Vec<String>) -> u64 {
+    let roots = &pass.settings.log_gc;
+    let (pods, legacy) = (roots.pod_logs_root.clone(), roots.legacy_container_logs_root.clone());
+    let job = move || crate::files::logs::remove(&pods, &legacy, &uid, &log_path, &links);
+    let step = "removing the log of a container";
+    let error = match tools.files.run(job).await {
+        Ok(Ok(removed)) => return removed.bytes,
+        Ok(Err(error)) => error.to_string(),
+        Err(gone) => gone.to_string(),
+    };
+    pass.error(PassError::File { step, error });
+    0
 }
 
 /// Namespace and name of each sandbox's pod.

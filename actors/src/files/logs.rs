@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use cri_gc_policy::log_dirs::pod_uid_of;
 use rustix::fs::FileType;
 
 use super::links;
@@ -13,13 +14,15 @@ use super::tree::{Removed, entries, to_path, unlink};
 
 /// Removes the log at `log_path` with its rotated files and the legacy links of these `link_names` that point to it.
 ///
-/// An empty or relative path is no log, and a path outside the root is not ours: both are left alone and are no error.
+/// An empty or relative path is no log; a path outside the root, or in the directory of another pod than the one of this
+/// UID, is not ours: all are left alone and are no error.
 ///
 /// # Errors
 /// What the operating system says. A file that is gone already is no error.
 pub fn remove(
     pods_root: &Path,
     links_root: &Path,
+    uid: &str,
     log_path: &str,
     link_names: &[String],
 ) -> Result<Removed, FileError> {
@@ -39,8 +42,9 @@ pub fn remove(
     else {
         return Ok(removed);
     };
-    // A log lies in the directory of its pod, never in the root itself.
-    if parent.as_os_str().is_empty() {
+    // A log lies in the directory of its own pod, never in the root itself.
+    let pod = parent.components().next().and_then(|first| first.as_os_str().to_str()).and_then(pod_uid_of);
+    if pod.is_none_or(|pod| pod != uid) {
         return Ok(removed);
     }
     let Some(directory) = root.directory(parent)? else { return Ok(removed) };
@@ -49,7 +53,9 @@ pub fn remove(
     let whole = CString::new(prefix.clone()).ok();
     prefix.push(b'.');
     for (name, kind) in entries(&directory, &place)? {
-        let ours = whole.as_ref() == Some(&name) || name.to_bytes().starts_with(&prefix);
+        // Rotation appends to the name of a log; of anything else the names that begin alike are other files.
+        let rotated = file.as_bytes().ends_with(b".log") && name.to_bytes().starts_with(&prefix);
+        let ours = whole.as_ref() == Some(&name) || rotated;
         if ours && kind != FileType::Directory {
             removed.add(unlink(directory.as_fd(), &name, &place.join(to_path(&name)))?);
         }
@@ -65,6 +71,8 @@ mod tests {
 
     use super::*;
 
+    const UID: &str = "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5";
+
     struct Node {
         folder: tempfile::TempDir,
         log: PathBuf,
@@ -73,7 +81,7 @@ mod tests {
     impl Node {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let web = folder.path().join("pods/a_b_c/web");
+            let web = folder.path().join("pods/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/web");
             fs::create_dir_all(&web).unwrap();
             fs::create_dir(folder.path().join("containers")).unwrap();
             for name in
@@ -86,7 +94,7 @@ mod tests {
 
         fn remove(&self, log: &str, links: &[&str]) -> Result<Removed, FileError> {
             let links: Vec<String> = links.iter().map(ToString::to_string).collect();
-            remove(&self.folder.path().join("pods"), &self.folder.path().join("containers"), log, &links)
+            remove(&self.folder.path().join("pods"), &self.folder.path().join("containers"), UID, log, &links)
         }
 
         fn names(&self) -> Vec<String> {
@@ -117,12 +125,12 @@ mod tests {
             String::new(),
             "/".to_owned(),
             "0.log".to_owned(),
-            "a_b_c/web/0.log".to_owned(),
+            "a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/web/0.log".to_owned(),
             pods.display().to_string(),
             format!("{}/", pods.display()),
-            format!("{}/a_b_c", pods.display()),
-            format!("{}/a_b_c/web/..", pods.display()),
-            format!("{}/a_b_c/../a_b_c/web/0.log", pods.display()),
+            format!("{}/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", pods.display()),
+            format!("{}/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/web/..", pods.display()),
+            format!("{}/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/../a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/web/0.log", pods.display()),
             format!("{}/../outside.log", pods.display()),
             outside.display().to_string(),
         ];
@@ -140,8 +148,8 @@ mod tests {
         let outside = node.folder.path().join("outside");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("0.log"), "x").unwrap();
-        symlink(&outside, node.folder.path().join("pods/a_b_c/linked")).unwrap();
-        let path = node.folder.path().join("pods/a_b_c/linked/0.log");
+        symlink(&outside, node.folder.path().join("pods/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/linked")).unwrap();
+        let path = node.folder.path().join("pods/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/linked/0.log");
         assert!(node.remove(path.to_str().unwrap(), &[]).is_err());
         assert!(outside.join("0.log").exists());
     }
@@ -158,5 +166,35 @@ mod tests {
         assert!(links.join("b_a_web-1.log").symlink_metadata().is_err());
         assert!(links.join("b_a_web-2.log").symlink_metadata().is_ok());
         assert!(links.join("plain.log").exists());
+    }
+
+    #[test]
+    fn the_log_in_the_directory_of_another_pod_stays() {
+        let node = Node::new();
+        let other = node.folder.path().join("pods/a_b_ffffffff-1b2a-4c5d-8e9f-a0b1c2d3e4f5/web");
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join("0.log"), "x").unwrap();
+        assert_eq!(node.remove(other.join("0.log").to_str().unwrap(), &[]).unwrap(), Removed::default());
+        assert!(other.join("0.log").exists());
+    }
+
+    #[test]
+    fn only_a_log_has_rotated_files() {
+        let node = Node::new();
+        let web = node.log.parent().unwrap();
+        fs::write(web.join("app"), "x").unwrap();
+        fs::write(web.join("app.log"), "x").unwrap();
+        assert_eq!(node.remove(web.join("app").to_str().unwrap(), &[]).unwrap().entries, 1);
+        assert!(web.join("app.log").exists());
+    }
+
+    #[test]
+    fn a_root_that_is_configured_through_a_link_is_the_same_root() {
+        let node = Node::new();
+        let linked = node.folder.path().join("linked");
+        symlink(node.folder.path().join("pods"), &linked).unwrap();
+        let none = node.folder.path().join("containers");
+        let removed = remove(&linked, &none, UID, node.log.to_str().unwrap(), &[]).unwrap();
+        assert_eq!(removed.entries, 3);
     }
 }

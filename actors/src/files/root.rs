@@ -43,6 +43,8 @@ impl FileError {
 #[derive(Debug)]
 pub struct Root {
     path: PathBuf,
+    /// The same without links on the way, as a runtime may name it.
+    real: Option<PathBuf>,
     directory: OwnedFd,
 }
 
@@ -60,7 +62,10 @@ impl Root {
     /// What the operating system says.
     pub fn open(path: &Path) -> Result<Option<Self>, FileError> {
         match open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(directory) => Ok(Some(Self { path: path.to_owned(), directory })),
+            Ok(directory) => {
+                let real = path.canonicalize().ok();
+                Ok(Some(Self { path: path.to_owned(), real, directory }))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(FileError::io(path, error)),
         }
@@ -75,7 +80,8 @@ impl Root {
     /// The part of an absolute `path` below this root; `None` if it is not below it, or is not written plainly (`..`).
     #[must_use]
     pub fn relative<'p>(&self, path: &'p Path) -> Option<&'p Path> {
-        let inside = path.strip_prefix(&self.path).ok()?;
+        let by_its_name = path.strip_prefix(&self.path).ok();
+        let inside = by_its_name.or_else(|| path.strip_prefix(self.real.as_ref()?).ok())?;
         let plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
         (plain && !inside.as_os_str().is_empty()).then_some(inside)
     }

@@ -39,7 +39,8 @@ impl Workers {
         Ok(Self { jobs })
     }
 
-    /// Does `work` on one of the threads. Once begun it is done to its end, whether or not somebody still waits.
+    /// Does `work` on one of the threads. It is not begun when nobody waits for it any more; once begun it is done to its
+    /// end.
     ///
     /// # Errors
     /// [`WorkerGone`] if the work panicked.
@@ -49,6 +50,10 @@ impl Workers {
     ) -> Result<T, WorkerGone> {
         let (tell, told) = oneshot::channel();
         let job: Job = Box::new(move || {
+            // What was asked for by a pass that has been given up rests on a look that may be old by now.
+            if tell.is_closed() {
+                return;
+            }
             // Nobody waits any more: the work is done all the same.
             let _ = tell.send(work());
         });
@@ -60,6 +65,22 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_is_not_begun() {
+        let workers = Workers::start(1).unwrap();
+        let (go, wait) = crossbeam_channel::bounded::<()>(0);
+        let busy = workers.run(move || wait.recv());
+        let (began, asked) = crossbeam_channel::bounded::<()>(1);
+        let mut busy = Box::pin(busy);
+        assert!(futures_util::FutureExt::now_or_never(busy.as_mut()).is_none());
+        let given_up = futures_util::FutureExt::now_or_never(workers.run(move || began.send(())));
+        assert!(given_up.is_none());
+        go.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        workers.run(|| ()).await.unwrap();
+        assert!(asked.try_recv().is_err());
+    }
 
     #[tokio::test]
     async fn a_panic_costs_its_own_job_only() {

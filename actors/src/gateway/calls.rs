@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use cri_gc_policy::Container;
-use cri_gc_proto::cri;
+use cri_gc_proto::{POD_UID_LABEL, cri};
 use tonic::{Response, Status};
 
 use super::answers::{ContainerFacts, FsPlaces, RuntimeVersion};
@@ -112,9 +112,12 @@ call! {
     } in Read -> ContainerFacts;
     id: |call| Some(&call.id);
     |call, clients| {
-        let request = cri::ContainerStatusRequest { container_id: call.id };
+        let id = call.id;
+        let request = cri::ContainerStatusRequest { container_id: id.clone() };
         let answer = clients.runtime.container_status(request).await?.into_inner();
-        answer.status.map(convert::container_facts).ok_or_else(|| Status::unknown("the answer holds no status"))
+        let status = answer.status.ok_or_else(|| Status::unknown("the answer holds no status"))?;
+        is_the_same(&status.id, &id)?;
+        Ok(convert::container_facts(status))
     }
 }
 
@@ -126,10 +129,28 @@ call! {
     } in Read -> cri_gc_policy::SandboxState;
     id: |call| Some(&call.id);
     |call, clients| {
-        let request = cri::PodSandboxStatusRequest { pod_sandbox_id: call.id };
+        let id = call.id;
+        let request = cri::PodSandboxStatusRequest { pod_sandbox_id: id.clone() };
         let answer = clients.runtime.pod_sandbox_status(request).await?.into_inner();
         let status = answer.status.ok_or_else(|| Status::unknown("the answer holds no status"))?;
+        is_the_same(&status.id, &id)?;
         Ok(convert::sandbox_state(status.state))
+    }
+}
+
+call! {
+    /// Whether a sandbox of that pod is ready, as far as sandboxes bear the label that a kubelet gives them.
+    HasReadySandbox {
+        /// UID of the pod.
+        uid: String
+    } in Read -> bool;
+    id: |call| Some(&call.uid);
+    |call, clients| {
+        let state = cri::PodSandboxStateValue { state: cri::PodSandboxState::SandboxReady.into() };
+        let label_selector = [(POD_UID_LABEL.to_owned(), call.uid)].into();
+        let filter = cri::PodSandboxFilter { state: Some(state), label_selector, ..Default::default() };
+        let request = cri::ListPodSandboxRequest { filter: Some(filter) };
+        Ok(!clients.runtime.list_pod_sandbox(request).await?.into_inner().items.is_empty())
     }
 }
 
@@ -224,6 +245,11 @@ call! {
         let image = cri::ImageSpec { image: call.id, runtime_handler: call.runtime_handler };
         clients.images.remove_image(cri::RemoveImageRequest { image: Some(image) }).await.map(done)
     }
+}
+
+/// A runtime takes a unique prefix for the object: where the object is gone, another may answer for it.
+fn is_the_same(told: &str, asked: &str) -> Result<(), Status> {
+    if told == asked { Ok(()) } else { Err(Status::not_found("the runtime answered for another object")) }
 }
 
 fn done<T>(_answer: Response<T>) {}

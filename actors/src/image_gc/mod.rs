@@ -106,6 +106,7 @@ impl Collect for ImageGc {
             Ok(node) => node,
             Err(error) => return pass.error(error),
         };
+        view.verdict.images_unknown.into_iter().for_each(|why| pass.only_report(why));
         let (filesystems, problems) = observe::measure(tools, &look.places).await;
         problems.into_iter().for_each(|problem| pass.error(problem));
         let observation = Observation {
@@ -260,12 +261,22 @@ fn targets(observation: &Observation, plan: &ImagePlan, count: usize) -> Vec<Tar
 /// Lists the containers anew and removes the image if nobody uses it.
 async fn remove(tools: &Tools, pass: &Pass, target: &Target<Image>) -> Removed {
     let image = &target.object;
+    // It may have got a name or a pin meanwhile.
+    let images = tools.gateway.list::<Image>(Freshness::Fresh).await?;
+    let same = |now: &&Image| now.id == image.id && now.runtime_handler == image.runtime_handler;
+    let Some(now) = images.iter().find(same) else {
+        return Ok((Outcome::AlreadyGone, 0));
+    };
+    if now.pinned {
+        return Ok((Outcome::refused(Reason::Pinned), 0));
+    }
     // A pattern that was added meanwhile holds at once.
-    if pass.live.settings().image_gc.protect.iter().any(|pattern| pattern.matches(&image.id, image.names())) {
+    if pass.live.settings().image_gc.protect.iter().any(|pattern| pattern.matches(&now.id, now.names())) {
         return Ok((Outcome::refused(Reason::Protected), 0));
     }
+    // Last, for nothing may come between it and the removal.
     let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
-    if !used_by(std::slice::from_ref(image), containers.iter().map(reference_of)).is_empty() {
+    if !used_by(std::slice::from_ref(now), containers.iter().map(reference_of)).is_empty() {
         return Ok((Outcome::refused(Reason::InUse), 0));
     }
     tools

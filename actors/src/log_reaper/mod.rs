@@ -21,9 +21,6 @@ use crate::files::tree;
 use crate::gateway::{CriError, CriResult};
 use crate::observe;
 
-/// Directories for which the runtime is asked once: the answer is never older than the removal of so many.
-const CHUNK: usize = 16;
-
 /// The collector of log directories and links.
 #[derive(Debug, Default)]
 pub struct LogReaper {
@@ -108,13 +105,14 @@ impl LogReaper {
             })
             .collect();
         pass.planned(targets.len());
+        let parallel = usize::from(pass.settings.log_gc.workers).max(1);
         while !targets.is_empty() {
-            let rest = targets.split_off(targets.len().min(CHUNK));
+            // The runtime is asked anew for as many as are removed at once, so that no answer waits for a worker.
+            let rest = targets.split_off(targets.len().min(parallel));
             let alive = match alive(tools).await {
                 Ok(alive) => alive,
                 Err(error) => return pass.error(error),
             };
-            let parallel = pass.settings.log_gc.workers.into();
             pass.act(targets, parallel, async |target| remove(tools, pass, &target.id, &alive).await).await;
             targets = rest;
         }

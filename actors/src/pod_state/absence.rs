@@ -42,6 +42,9 @@ const BRAKE_FROM: usize = 5;
 pub struct Absence {
     syncs: Option<(Option<Sync>, Sync)>,
     proofs: Proofs,
+    listed: bool,
+    /// The pods of the last good sync that name images: these count as used even while the source is away.
+    named: Vec<Pod>,
 }
 
 /// What the source says, and what an operator should know of it.
@@ -59,7 +62,18 @@ impl Absence {
         for uid in sync.listing.pods.keys() {
             self.proofs.void(uid);
         }
+        self.listed = true;
+        let naming = sync.listing.pods.iter().filter(|(_, (_, images))| !images.is_empty());
+        self.named = naming
+            .map(|(uid, (_, images))| Pod { uid: uid.clone(), state: PodState::Unknown, images: images.clone() })
+            .collect();
         self.syncs = Some((self.syncs.take().map(|(_, last)| last), sync));
+    }
+
+    /// Whether the source was ever read.
+    #[must_use]
+    pub fn has_listing(&self) -> bool {
+        self.listed
     }
 
     /// A sync failed: two in a row have to be made anew.
@@ -84,8 +98,10 @@ impl Absence {
         now: Timestamp,
     ) -> Judgement {
         let mut notes = Vec::new();
+        self.proofs.forget_all_but(pods);
         let Some((first, last)) = &self.syncs else {
-            return Judgement { pods: Pods::default(), notes };
+            // What pods named when they were last listed is still held; of nothing else is anything known.
+            return Judgement { pods: Pods { pods: self.named.clone(), ..Pods::default() }, notes };
         };
         let listed = last.listing.pods.iter();
         let mut judged: Vec<Pod> = listed
@@ -116,6 +132,8 @@ impl Absence {
                 judged.push(Pod { uid: uid.to_owned(), state: PodState::Deleted, images: Vec::new() });
             } else if first.as_ref().is_some_and(|first| older_than(evidence, first)) {
                 newly.push(uid);
+            } else {
+                self.proofs.void(uid);
             }
         }
         let share = newly.len().saturating_mul(100)
@@ -247,7 +265,8 @@ mod tests {
     #[test]
     fn a_proof_outlives_the_removals_it_led_to_and_nothing_new() {
         let mut absence = proved();
-        assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Deleted);
+        let with_logs = Evidence { logs_changed: Some(at(1)), ..evidence("c", 0) };
+        assert_eq!(state(&mut absence, with_logs, 103), PodState::Deleted);
         let logs = Evidence { logs_changed: Some(at(104)), ..Evidence::default() };
         assert_eq!(state(&mut absence, logs, 105), PodState::Deleted);
         assert_eq!(state(&mut absence, evidence("new", 104), 105), PodState::Unknown);

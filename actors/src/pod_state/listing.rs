@@ -25,9 +25,18 @@ pub enum ListingError {
     /// Something else than pods.
     #[error("it is neither a PodList (an object with `items`) nor a list of {{uid, state}}: {0}")]
     Shape(String),
+    /// One page of a longer list.
+    #[error("it is one page of a longer list (metadata.continue is set); write the whole list")]
+    Page,
     /// A pod that nothing could be compared with.
     #[error("pod number {0} has no UID")]
     NoUid(usize),
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ListingError> {
+    serde_json::from_str(text).map_err(|error| {
+        if error.is_data() { ListingError::Shape(error.to_string()) } else { ListingError::Syntax(error.to_string()) }
+    })
 }
 
 impl Listing {
@@ -39,22 +48,21 @@ impl Listing {
         if text.trim().is_empty() {
             return Err(ListingError::Empty);
         }
-        let document: Value = match serde_json::from_str(text) {
-            Ok(document) => document,
-            // JSON that is broken is no YAML either, but its own error says more.
-            Err(error) if text.trim_start().starts_with(['{', '[']) => {
-                return Err(ListingError::Syntax(error.to_string()));
+        // JSON goes straight into the types, which refuse a key that stands there twice; YAML refuses that by itself.
+        match text.trim_start().chars().next() {
+            Some('[') => Self::plain(json(text)?),
+            Some('{') => Self::kubernetes(json(text)?),
+            _ => {
+                let document: Value =
+                    serde_saphyr::from_str(text).map_err(|error| ListingError::Syntax(error.to_string()))?;
+                let shape = |error: serde_json::Error| ListingError::Shape(error.to_string());
+                match document {
+                    Value::Null => Err(ListingError::Empty),
+                    Value::Array(_) => Self::plain(serde_json::from_value(document).map_err(shape)?),
+                    Value::Object(_) => Self::kubernetes(serde_json::from_value(document).map_err(shape)?),
+                    _ => Err(ListingError::Shape("it is a single value".to_owned())),
+                }
             }
-            Err(_) => {
-                serde_saphyr::from_str(text).map_err(|error| ListingError::Syntax(error.to_string()))?
-            }
-        };
-        let shape = |error: serde_json::Error| ListingError::Shape(error.to_string());
-        match document {
-            Value::Null => Err(ListingError::Empty),
-            Value::Array(_) => Self::plain(serde_json::from_value(document).map_err(shape)?),
-            Value::Object(_) => Self::kubernetes(serde_json::from_value(document).map_err(shape)?),
-            _ => Err(ListingError::Shape("it is a single value".to_owned())),
         }
     }
 
@@ -75,6 +83,20 @@ impl Listing {
     }
 
     fn kubernetes(list: PodList) -> Result<Self, ListingError> {
+        // `kubectl` writes a `List` whose items each say what they are. The kind stands behind the items in its YAML, so one
+        // that is cut off has none.
+        let of_pods = match list.kind.as_str() {
+            "PodList" => list.items.iter().all(|pod| matches!(pod.kind.as_deref(), None | Some("Pod"))),
+            "List" => list.items.iter().all(|pod| pod.kind.as_deref() == Some("Pod")),
+            _ => false,
+        };
+        if !of_pods {
+            return Err(ListingError::Shape(format!("its kind is {:?}, or an item is no Pod", list.kind)));
+        }
+        let page = list.metadata.unwrap_or_default();
+        if page.next.is_some_and(|next| !next.is_empty()) || page.remaining_item_count.is_some_and(|n| n > 0) {
+            return Err(ListingError::Page);
+        }
         let mut listing = Self::default();
         for (number, pod) in list.items.into_iter().enumerate() {
             let state = pod.status.state();
@@ -133,11 +155,23 @@ enum PlainState {
 
 #[derive(Deserialize)]
 struct PodList {
+    #[serde(default)]
+    kind: String,
+    metadata: Option<ListMetadata>,
     items: Vec<KubePod>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+    remaining_item_count: Option<i64>,
 }
 
 #[derive(Deserialize)]
 struct KubePod {
+    kind: Option<String>,
     metadata: Metadata,
     #[serde(default)]
     spec: Spec,
@@ -264,10 +298,17 @@ items:
             "42",
             "items",
             "<html>error</html>",
-            r#"{"items": null}"#,
-            r#"{"items": [{}]}"#,
-            r#"{"items": [{"metadata": {"name": "x"}}]}"#,
-            r#"{"items": [{"metadata": {"uid": "x"}}"#,
+            r#"{"items": []}"#,
+            r#"{"kind": "NodeList", "items": []}"#,
+            r#"{"kind": "List", "items": [{"kind": "Node", "metadata": {"uid": "x"}}]}"#,
+            r#"{"kind": "PodList", "items": [], "items": []}"#,
+            r#"{"kind": "PodList", "metadata": {"continue": "x"}, "items": []}"#,
+            r#"{"kind": "PodList", "metadata": {"remainingItemCount": 3}, "items": []}"#,
+            "apiVersion: v1\nitems:\n- metadata: {uid: cut-off}\n",
+            r#"{"kind": "PodList", "items": null}"#,
+            r#"{"kind": "PodList", "items": [{}]}"#,
+            r#"{"kind": "PodList", "items": [{"metadata": {"name": "x"}}]}"#,
+            r#"{"kind": "PodList", "items": [{"metadata": {"uid": "x"}}"#,
             r#"[{"uid": "a"}]"#,
             r#"[{"uid": "", "state": "active"}]"#,
             r#"[{"uid": "a", "state": "gone"}]"#,

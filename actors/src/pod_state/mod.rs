@@ -37,6 +37,8 @@ pub struct Verdict {
     pub pods: Pods,
     /// Why containers, sandboxes and log directories may only be reported, not removed; `None` if they may.
     pub report_only: Option<String>,
+    /// Why images may only be reported; `None` if they may be removed.
+    pub images_unknown: Option<String>,
     /// What else an operator should know.
     pub notes: Vec<String>,
 }

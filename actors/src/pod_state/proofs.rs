@@ -8,29 +8,46 @@ use super::evidence::Evidence;
 /// The proofs that hold.
 #[derive(Debug, Default)]
 pub struct Proofs {
-    objects: HashMap<String, HashSet<String>>,
+    proved: HashMap<String, Proved>,
+}
+
+/// What there was of a pod when it was proved deleted.
+#[derive(Debug)]
+struct Proved {
+    objects: HashSet<String>,
+    log_directory: bool,
 }
 
 impl Proofs {
     /// Whether the pod was proved deleted, and nothing new of it is there.
     #[must_use]
     pub fn hold(&self, uid: &str, evidence: &Evidence<'_>) -> bool {
-        let known = |objects: &HashSet<String>| evidence.objects.iter().all(|id| objects.contains(*id));
-        !evidence.runs && self.objects.get(uid).is_some_and(known)
+        let known = |proved: &Proved| {
+            evidence.objects.iter().all(|id| proved.objects.contains(*id))
+                && (proved.log_directory || evidence.logs_changed.is_none())
+        };
+        !evidence.runs && !evidence.unknown_container && self.proved.get(uid).is_some_and(known)
+    }
+
+    /// A pod of which nothing is there any more has nothing to prove: should it come back, it is another one.
+    pub fn forget_all_but(&mut self, seen: &HashMap<&str, Evidence<'_>>) {
+        self.proved.retain(|uid, _| seen.contains_key(uid.as_str()));
     }
 
     /// The pod is proved deleted.
     pub fn add(&mut self, uid: &str, evidence: &Evidence<'_>) {
-        self.objects.insert(uid.to_owned(), evidence.objects.iter().map(|id| (*id).to_owned()).collect());
+        let objects = evidence.objects.iter().map(|id| (*id).to_owned()).collect();
+        let log_directory = evidence.logs_changed.is_some();
+        self.proved.insert(uid.to_owned(), Proved { objects, log_directory });
     }
 
     /// The pod is not proved deleted any more.
     pub fn void(&mut self, uid: &str) {
-        self.objects.remove(uid);
+        self.proved.remove(uid);
     }
 
     /// No proof holds any more.
     pub fn void_all(&mut self) {
-        self.objects.clear();
+        self.proved.clear();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, Read};
 use std::mem::Discriminant;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -226,7 +226,8 @@ impl Tools {
         let told: Vec<(String, Option<Timestamp>)> = futures_util::stream::iter(wanted)
             .map(|id| async move {
                 match self.gateway.call(ContainerStatus { id: id.clone() }).await {
-                    Ok(facts) => Some((id, facts.finished_at)),
+                    // One that has ended and does not tell when is not told: its pod stays unknown.
+                    Ok(facts) => facts.finished_at.map(|at| (id, Some(at))),
                     // It is gone: what remains decides.
                     Err(error) if error.class == ErrorClass::NotFound => Some((id, None)),
                     // Not told: its pod stays unknown.
@@ -245,16 +246,22 @@ impl Tools {
         };
         let kubelet = settings.kubelet_root.join("pods");
         let report_only = if settings.runtime_beside_kubelet { None } else { self.kubelet_at(kubelet).await };
-        Verdict { pods, report_only, notes: Vec::new() }
+        Verdict { pods, report_only, images_unknown: None, notes: Vec::new() }
     }
 
     /// Why a kubelet is taken to be on this node, if it is.
     async fn kubelet_at(&self, directory: PathBuf) -> Option<String> {
         let shown = directory.display().to_string();
-        let found = self
-            .files
-            .run(move || std::fs::read_dir(&directory).map(|mut entries| entries.next().is_some()))
-            .await;
+        let root = directory.parent().map(Path::to_owned).unwrap_or_default();
+        let look = move || match std::fs::read_dir(&directory) {
+            Ok(mut entries) => Ok(entries.next().is_some()),
+            // A link to a disk that is not mounted (yet): what is behind it is not known.
+            Err(_) if root.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) && !root.exists() => {
+                Err(io::Error::other("it is a link to something that is not there"))
+            }
+            Err(error) => Err(error),
+        };
+        let found = self.files.run(look).await;
         let why = match found {
             Ok(Ok(false)) => return None,
             Ok(Err(error))
@@ -282,12 +289,12 @@ impl Tools {
     ) -> Verdict {
         let settings = &configuration.settings.pods;
         let evidence = by_pod(seen);
-        let absent: Vec<String> =
-            memory.borrow().absence.absent(&evidence).into_iter().map(ToOwned::to_owned).collect();
+        // All of them, not only those that are absent now: a sync may come in while the directories are looked at.
+        let uids: Vec<String> = evidence.keys().map(|uid| (*uid).to_owned()).collect();
         let root = settings.kubelet_root.join("pods");
         let kept = self.files.run(move || {
             // With this source a kubelet's root that is not there, or cannot be read, is no evidence.
-            absent.into_iter().filter(|uid| root.join(uid).symlink_metadata().is_ok()).collect::<HashSet<_>>()
+            uids.into_iter().filter(|uid| root.join(uid).symlink_metadata().is_ok()).collect::<HashSet<_>>()
         });
         let Ok(kept) = kept.await else {
             return Verdict { notes: vec![SyncError::Failed.to_string()], ..Verdict::default() };
@@ -299,7 +306,11 @@ impl Tools {
         };
         let Judgement { pods, notes } =
             memory.borrow_mut().absence.judge(&evidence, &kept, &rules, self.clock.now());
-        Verdict { pods, report_only: None, notes }
+        let images_unknown = (!memory.borrow().absence.has_listing()).then(|| {
+            "the pod source has not been read yet, so it is not known which images pods name; images are only reported"
+                .to_owned()
+        });
+        Verdict { pods, report_only: None, images_unknown, notes }
     }
 
     /// One sync of the source `file`: first what the runtime has, then the file.
@@ -309,9 +320,15 @@ impl Tools {
         let shown = path.display().to_string();
         let file = path.to_owned();
         let read = self.files.run(move || {
-            // The time first: a file that is replaced in between then counts as older than it is, never as newer.
-            let changed = std::fs::metadata(&file)?.modified()?;
-            let text = std::fs::read_to_string(&file)?;
+            // One descriptor for time and content, so that both are those of the same file, and a second look at the time
+            // for one that is written to while it is read.
+            let mut file = std::fs::File::open(&file)?;
+            let changed = file.metadata()?.modified()?;
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            if file.metadata()?.modified()? != changed {
+                return Err(io::Error::other("it was written to while it was read"));
+            }
             Ok((text, Timestamp::try_from(changed).map_err(io::Error::other)?))
         });
         let read: io::Result<(String, Timestamp)> = read.await.map_err(|_| SyncError::Failed)?;

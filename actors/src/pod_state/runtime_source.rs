@@ -33,6 +33,7 @@ impl RuntimeSource {
     /// Notes which pods are active now.
     pub fn sight(&mut self, pods: &HashMap<&str, Evidence<'_>>, now: Timestamp) {
         self.last_active.retain(|uid, _| pods.contains_key(uid.as_str()));
+        self.proofs.forget_all_but(pods);
         for (uid, _) in pods.iter().filter(|(_, evidence)| evidence.runs) {
             self.last_active.insert((*uid).to_owned(), now);
             self.proofs.void(uid);
@@ -192,7 +193,8 @@ mod tests {
     #[test]
     fn a_proof_outlives_the_removals_it_led_to_and_nothing_new() {
         let source = &mut RuntimeSource::default();
-        assert_eq!(state(source, pod(0), &[("c", 10)], 2000), PodState::Deleted);
+        let with_logs = Evidence { logs_changed: Some(at(9)), ..pod(0) };
+        assert_eq!(state(source, with_logs, &[("c", 10)], 2000), PodState::Deleted);
         let only_logs = Evidence { logs_changed: Some(at(2001)), ..Evidence::default() };
         assert_eq!(
             state(source, only_logs.clone(), &[], 2002),
@@ -202,6 +204,23 @@ mod tests {
         let new = Evidence { objects: vec!["new"], newest: Some(at(2003)), ..Evidence::default() };
         assert_eq!(state(source, new, &[], 2004), PodState::Unknown);
         assert_eq!(state(source, only_logs, &[], 2005), PodState::Unknown, "the new object voided the proof");
+    }
+
+    #[test]
+    fn a_log_directory_that_was_not_there_voids_the_proof() {
+        let source = &mut RuntimeSource::default();
+        assert_eq!(state(source, pod(0), &[("c", 10)], 2000), PodState::Deleted);
+        let new_logs = Evidence { logs_changed: Some(at(2001)), ..Evidence::default() };
+        assert_eq!(state(source, new_logs, &[], 2002), PodState::Unknown);
+    }
+
+    #[test]
+    fn a_pod_of_which_all_was_gone_is_another_one_when_it_comes_back() {
+        let source = &mut RuntimeSource::default();
+        let logs = |changed| Evidence { logs_changed: Some(at(changed)), ..Evidence::default() };
+        assert_eq!(state(source, logs(0), &[], 2000), PodState::Deleted);
+        source.sight(&HashMap::new(), at(2100));
+        assert_eq!(state(source, logs(2200), &[], 2201), PodState::Unknown);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use cri_gc_config::Settings;
+use cri_gc_policy::sandboxes::has_newer;
 use cri_gc_policy::{Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState};
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, Removed, Target, Tools};
-use crate::gateway::CriResult;
+use crate::gateway::{CriResult, Freshness};
 use crate::gateway::calls::{ListContainers, PodSandboxStatus, RemovePodSandbox, StopPodSandbox};
 use crate::observe;
 
@@ -52,13 +53,21 @@ impl Collect for SandboxReaper {
             .collect();
         pass.planned(targets.len());
         let parallel = pass.settings.sandbox_gc.parallel_removals.into();
-        pass.act(targets, parallel, async |target| remove(tools, &target.id).await).await;
+        pass.act(targets, parallel, async |target| remove(tools, target).await).await;
     }
 }
 
 /// Stops, then removes. A stop kills what runs and a removal takes whatever is in the sandbox along, so the runtime is
 /// asked before both: the stop may take long (a network to tear down).
-async fn remove(tools: &Tools, id: &str) -> Removed {
+async fn remove(tools: &Tools, target: &Target<()>) -> Removed {
+    let id = target.id.as_str();
+    // The newest of a living pod stays, also where a newer one went meanwhile.
+    if target.reason == Reason::OlderSandbox {
+        let all = tools.gateway.list::<Sandbox>(Freshness::Fresh).await?;
+        if !has_newer(&all, id) {
+            return Ok((Outcome::refused(Reason::NewestSandbox), 0));
+        }
+    }
     let state = tools.gateway.call(PodSandboxStatus { id: id.to_owned() }).await?;
     match state {
         SandboxState::NotReady => {}
