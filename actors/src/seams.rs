@@ -6,28 +6,71 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cri_gc_policy::FsStats;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-/// Tells the wall-clock time. Pauses and deadlines do not use it: they run on tokio's timers.
+/// Tells the wall-clock time, and whether it was set. Pauses and deadlines do not use it: they run on tokio's timers.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock {
+    wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Time since the machine was booted: it never steps.
+    boot: Arc<dyn Fn() -> SignedDuration + Send + Sync>,
+}
+
+/// A wall clock that moves by this much against the boot clock was set (spec 2).
+const STEP: SignedDuration = SignedDuration::from_secs(10);
+
+/// A moment on both clocks, to see later whether the wall clock was set in between.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    wall: Timestamp,
+    boot: SignedDuration,
+}
 
 impl Clock {
     /// The clock of this machine.
     #[must_use]
     pub fn system() -> Self {
-        Self::new(Timestamp::now)
+        Self::with_boot(Timestamp::now, || {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            // Nanoseconds are below a thousand million.
+            SignedDuration::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or_default())
+        })
     }
 
-    /// Another clock: that of a modelled node, or of a test.
+    /// Another clock, which is never set: that of a test.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        let wall = Arc::new(now);
+        let boot = Arc::clone(&wall);
+        Self { wall, boot: Arc::new(move || boot().duration_since(Timestamp::UNIX_EPOCH)) }
+    }
+
+    /// Another pair of clocks: those of a modelled node.
+    pub fn with_boot(
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+        boot: impl Fn() -> SignedDuration + Send + Sync + 'static,
+    ) -> Self {
+        Self { wall: Arc::new(now), boot: Arc::new(boot) }
+    }
+
+    /// Now, on both clocks.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { wall: self.now(), boot: (self.boot)() }
+    }
+
+    /// Whether the wall clock was set since that moment, by more than 10 s either way: ages that were told by it are not to
+    /// be believed then.
+    #[must_use]
+    pub fn was_set_since(&self, then: &Moment) -> bool {
+        let now = self.moment();
+        let drift = now.wall.duration_since(then.wall).saturating_sub(now.boot.saturating_sub(then.boot));
+        drift.abs() > STEP
     }
 
     /// The time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.wall)()
     }
 }
 
@@ -105,5 +148,38 @@ impl Chance {
 impl fmt::Debug for Chance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Chance")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_seen_and_one_that_runs_is_not() {
+        let (wall, boot) = (Arc::new(AtomicI64::new(1_000)), Arc::new(AtomicI64::new(5)));
+        let (w, b) = (Arc::clone(&wall), Arc::clone(&boot));
+        let clock = Clock::with_boot(
+            move || Timestamp::from_second(w.load(Relaxed)).unwrap(),
+            move || SignedDuration::from_secs(b.load(Relaxed)),
+        );
+        let then = clock.moment();
+        wall.fetch_add(3_600, Relaxed);
+        boot.fetch_add(3_600, Relaxed);
+        assert!(!clock.was_set_since(&then));
+        wall.fetch_add(10, Relaxed);
+        assert!(!clock.was_set_since(&then), "10 s are drift");
+        wall.fetch_add(1, Relaxed);
+        assert!(clock.was_set_since(&then));
+        wall.fetch_sub(22, Relaxed);
+        assert!(clock.was_set_since(&then), "back is a step too");
+    }
+
+    #[test]
+    fn the_clock_of_this_machine_runs() {
+        let clock = Clock::system();
+        assert!(!clock.was_set_since(&clock.moment()));
     }
 }

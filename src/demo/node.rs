@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use cri_gc_actors::image_gc::LookAtImages;
 use cri_gc_actors::seams::{Chance, Clock, FsProbe};
 use cri_gc_sim::{
@@ -73,8 +75,15 @@ impl Demo {
     /// Its clock and its disk.
     #[must_use]
     pub fn seams(&self) -> Seams {
-        let (clock, probe) = (self.sim.clock(), self.sim.fs_probe());
-        Seams { clock: Clock::new(move || clock()), probe: FsProbe::new(move |path| probe(path)), chance: Chance::none() }
+        let (clock, probe, boot) = (self.sim.clock(), self.sim.fs_probe(), self.sim.clone());
+        Seams {
+            clock: Clock::with_boot(
+                move || clock(),
+                move || SignedDuration::try_from(boot.uptime()).unwrap_or_default(),
+            ),
+            probe: FsProbe::new(move |path| probe(path)),
+            chance: Chance::none(),
+        }
     }
 
     /// What is on it now.

@@ -242,7 +242,7 @@ async fn make_pass<C: Collect>(
 ) -> PassReport {
     let started_at = tools.clock.now();
     let began = tokio::time::Instant::now();
-    let pass = Pass::new(C::LOOP, live, progress, tools.log.clone());
+    let pass = Pass::new(C::LOOP, live, progress, tools.clock.clone(), tools.log.clone());
     if pass.mode() != Mode::Off {
         let deadline = C::deadline(&pass.settings);
         if tokio::time::timeout(deadline, logic.pass(&tools, &pass)).await.is_err() {

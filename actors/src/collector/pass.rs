@@ -16,7 +16,7 @@ use super::report::{Kept, Kind, Loop, Outcome, PassError, Removal};
 use crate::files::Workers;
 use crate::gateway::{CriError, ErrorClass, Gateway};
 use crate::pod_state::PodStates;
-use crate::seams::{Clock, FsProbe};
+use crate::seams::{Clock, FsProbe, Moment};
 
 /// What every collector uses. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -80,6 +80,8 @@ pub struct Pass {
     pub settings: Arc<Settings>,
     /// What holds from the next removal on.
     pub live: Rc<Live>,
+    clock: Clock,
+    began: Moment,
     progress: Option<UnboundedSender<Progress>>,
     log: Logger,
     pub(super) book: RefCell<Book>,
@@ -120,10 +122,21 @@ impl Pass {
         of: Loop,
         live: Rc<Live>,
         progress: Option<UnboundedSender<Progress>>,
+        clock: Clock,
         log: Logger,
     ) -> Self {
-        let settings = live.settings();
-        Self { of, settings, live, progress, log, book: RefCell::default(), away: Cell::new(false) }
+        let (settings, began) = (live.settings(), clock.moment());
+        Self {
+            of,
+            settings,
+            live,
+            clock,
+            began,
+            progress,
+            log,
+            book: RefCell::default(),
+            away: Cell::new(false),
+        }
     }
 
     /// Whether this pass removes, or only says what it would remove.
@@ -190,10 +203,11 @@ impl Pass {
         self.book.borrow().removals.iter().filter(failed).count()
     }
 
-    /// Whether no further removal may be begun: the runtime went away, or the loop was halted.
+    /// Whether no further removal may be begun: the runtime went away, the loop was halted, or the clock was set, so that
+    /// the ages that the plan rests on are not to be believed.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        self.away.get() || self.live.halted.get()
+        self.away.get() || self.live.halted.get() || self.clock.was_set_since(&self.began)
     }
 
     /// Bytes that were measurably freed.
@@ -243,6 +257,7 @@ impl Pass {
             untried if self.live.halted.get() => {
                 self.note(format!("the loop was halted; {untried} more were to go and were not tried"));
             }
+            untried if self.clock.was_set_since(&self.began) => self.error(PassError::ClockSet(untried)),
             untried => self.error(PassError::Interrupted(untried)),
         }
     }

@@ -164,6 +164,7 @@ impl PassError {
             Self::Disk(_) => ("InvalidDiskCapacity", None),
             Self::Deadline(_) => ("deadline", None),
             Self::FreeDiskSpaceFailed(_) => ("FreeDiskSpaceFailed", None),
+            Self::ClockSet(_) => ("clock", None),
             Self::Interrupted(_) => ("interrupted", None),
         };
         FailureKind { step, code }
@@ -195,6 +196,11 @@ pub enum PassError {
     /// Everything that may go is gone, and it is not enough.
     #[error("{0}")]
     FreeDiskSpaceFailed(String),
+    /// Removals that were not tried because the wall clock was set meanwhile.
+    #[error(
+        "the clock was set during the pass, so the ages it planned by can't be believed; {0} more were to go and were not tried"
+    )]
+    ClockSet(usize),
     /// Removals that were not tried because the runtime went away.
     #[error("the runtime went away during the pass; {0} more were to go and were not tried")]
     Interrupted(usize),

@@ -24,7 +24,7 @@ use super::{Configure, Judge, Resync, Seen, SyncError, Verdict};
 use crate::files::Workers;
 use crate::gateway::calls::ContainerStatus;
 use crate::gateway::{ErrorClass, Freshness, Gateway};
-use crate::seams::Clock;
+use crate::seams::{Clock, Moment};
 use crate::supervision::failure_log::{Due, FailureLog, First};
 
 /// How often the service reads a source that lists pods (spec 2).
@@ -41,6 +41,8 @@ pub struct Provider {
     tools: Tools,
     configuration: Configure,
     memory: Rc<RefCell<Memory>>,
+    /// When it began to remember: a clock that was set since makes all of it void.
+    since: Moment,
     failures: FailureLog<Discriminant<SyncError>>,
     log: Logger,
 }
@@ -70,8 +72,15 @@ impl Provider {
         configuration: Configure,
         log: Logger,
     ) -> Self {
-        let failures = FailureLog::new(First::Error);
-        Self { tools: Tools { gateway, files, clock }, configuration, memory: Rc::default(), failures, log }
+        let (failures, since) = (FailureLog::new(First::Error), clock.moment());
+        Self {
+            tools: Tools { gateway, files, clock },
+            configuration,
+            memory: Rc::default(),
+            since,
+            failures,
+            log,
+        }
     }
 }
 
@@ -109,6 +118,16 @@ impl Handler<Reread> for Provider {
 }
 
 impl Provider {
+    /// What was proved by times of a clock that was set since is not proved (spec 2).
+    fn start_over_if_the_clock_was_set(&mut self) {
+        if self.tools.clock.was_set_since(&self.since) {
+            warn!(self.log, "the clock was set; all proofs of deleted pods start over");
+            self.memory = Rc::default();
+            self.memory.borrow_mut().runtime.watch_anew(self.tools.clock.now());
+            self.since = self.tools.clock.moment();
+        }
+    }
+
     /// Tells how a reading by itself went, less and less while it fails the same way.
     fn tell(&mut self, read: &Result<(), SyncError>) {
         let (now, log) = (self.tools.clock.now(), &self.log);
@@ -149,6 +168,7 @@ impl Handler<Judge> for Provider {
     type Result = ResponseFuture<Verdict>;
 
     fn handle(&mut self, Judge(seen): Judge, _ctx: &mut Context<Self>) -> Self::Result {
+        self.start_over_if_the_clock_was_set();
         let (tools, configuration, memory) =
             (self.tools.clone(), self.configuration.clone(), Rc::clone(&self.memory));
         Box::pin(async move {
@@ -169,6 +189,7 @@ impl Handler<Resync> for Provider {
     type Result = ResponseFuture<Result<(), SyncError>>;
 
     fn handle(&mut self, _resync: Resync, _ctx: &mut Context<Self>) -> Self::Result {
+        self.start_over_if_the_clock_was_set();
         let (tools, configuration, memory) =
             (self.tools.clone(), self.configuration.clone(), Rc::clone(&self.memory));
         Box::pin(async move {

@@ -7,8 +7,10 @@ use cri_gc_policy::sandboxes::has_newer;
 use cri_gc_policy::{Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState};
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, Removed, Target, Tools};
+use crate::gateway::calls::{
+    HasReadySandbox, ListContainers, PodSandboxStatus, RemovePodSandbox, StopPodSandbox,
+};
 use crate::gateway::{CriResult, Freshness};
-use crate::gateway::calls::{ListContainers, PodSandboxStatus, RemovePodSandbox, StopPodSandbox};
 use crate::observe;
 
 /// The collector of sandboxes.
@@ -39,7 +41,7 @@ impl Collect for SandboxReaper {
         let plan = Plan { sandboxes: section, ..Plan::default() };
         pass.kept(Kind::Sandbox, PlanReport::new(&plan, &observation, &policy).sandboxes.keep);
         let removals = plan.sandboxes.remove.iter();
-        let targets: Vec<Target<()>> = removals
+        let targets: Vec<Target<String>> = removals
             .filter_map(|decision| {
                 let sandbox: &Sandbox = observation.sandboxes.get(decision.index)?;
                 Some(Target {
@@ -47,7 +49,7 @@ impl Collect for SandboxReaper {
                     id: sandbox.id.clone(),
                     name: format!("{}/{}#{}", sandbox.namespace, sandbox.name, sandbox.attempt),
                     reason: decision.reason,
-                    object: (),
+                    object: sandbox.pod_uid.clone(),
                 })
             })
             .collect();
@@ -59,8 +61,13 @@ impl Collect for SandboxReaper {
 
 /// Stops, then removes. A stop kills what runs and a removal takes whatever is in the sandbox along, so the runtime is
 /// asked before both: the stop may take long (a network to tear down).
-async fn remove(tools: &Tools, target: &Target<()>) -> Removed {
+async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
     let id = target.id.as_str();
+    // A pod that is there again keeps what is its own.
+    let uid = target.object.as_str();
+    if target.reason.is_for_pod() && tools.gateway.call(HasReadySandbox { uid: uid.to_owned() }).await? {
+        return Ok((Outcome::refused(Reason::PodActive), 0));
+    }
     // The newest of a living pod stays, also where a newer one went meanwhile.
     if target.reason == Reason::OlderSandbox {
         let all = tools.gateway.list::<Sandbox>(Freshness::Fresh).await?;
