@@ -1,0 +1,58 @@
+//! End-to-end tests: the program's own binary, as an operator runs it, against runtimes that really remove.
+//!
+//! Each behaviour is written once, as a function of a [`node::Node`], and shown on two runtimes: a containerd of the
+//! test's own, and the embedded one in this process. Where containerd can't be had the first says so and steps aside
+//! (`CRI_GC_TEST_REQUIRE_CONTAINERD=1` makes that an error).
+//!
+//! - [`node`]: pods, containers and images on either runtime, and sweeps of it. [`containerd`] and [`embedded`]: the two.
+//! - [`inventory`]: all there is on a node, by names that people read. [`program`]: running the binary.
+//!   [`service`]: the same collectors in this process, by the clock and the disk of the embedded runtime.
+//! - the others: what is shown, by section of the contract.
+//!
+//! Ages are shown by settings ("0s", "1h"), never by waiting.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail loudly as tests may"
+)]
+
+/// Makes a test on containerd and one on the embedded runtime of each of these functions.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod containerd {
+            $(#[tokio::test] async fn $name() {
+                if let Some(mut node) = crate::containerd::node(stringify!($name)) {
+                    super::$name(&mut node).await;
+                }
+            })+
+        }
+        mod embedded {
+            $(#[tokio::test] async fn $name() {
+                super::$name(&mut crate::embedded::node()).await;
+            })+
+        }
+    };
+}
+
+mod containerd;
+mod embedded;
+mod inventory;
+mod node;
+mod program;
+mod service;
+
+mod container_logs;
+mod containers;
+mod disk_pressure;
+mod images;
+mod log_dirs;
+mod modes;
+mod plans;
+mod pods_file;
+mod pods_runtime;
+mod sandboxes;
+mod trouble;
+mod whole_node;

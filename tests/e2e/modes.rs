@@ -1,0 +1,89 @@
+//! Modes, dry runs, and two sweeps at once.
+
+use crate::node::Node;
+use crate::program::{Report, Running};
+
+on_both!(what_is_only_to_be_reported_stays, two_sweeps_at_once_both_succeed);
+
+const LOOPS: [&str; 4] = ["container_gc", "sandbox_gc", "log_gc", "image_gc"];
+
+async fn full(node: &mut Node) {
+    node.ended_pod("gone", &["job", "init"]).await;
+    node.ended_pod("empty", &[]).await;
+    let web = node.pod("web").await;
+    node.running(&web, "main").await;
+    node.dead(&web, "job", 0..3).await;
+    node.runtime.add_image(&["unused:1"], 0);
+    node.set("image_gc.mode", "enforce").set("image_gc.min_age", "0s");
+    node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
+}
+
+const FULL: [&str; 9] = [
+    "container gone/*",
+    "sandbox gone#0",
+    "log gone/*",
+    "sandbox empty#0",
+    "log empty/",
+    "container web/job#0",
+    "container web/job#1",
+    "log web/job/0.log",
+    "log web/job/1.log",
+];
+
+async fn what_is_only_to_be_reported_stays(node: &mut Node) {
+    full(node).await;
+    let would_go = ["container gone/job#0", "container web/job#1", "sandbox empty#0", "image unused:1"];
+    let report = node.loses_with(&["--dry-run"], &[]).await;
+    for name in would_go {
+        assert!(report.is_good().with_result("would_remove").contains(&name), "{name}");
+    }
+
+    for name in LOOPS {
+        node.set(&format!("{name}.mode"), "off");
+    }
+    let report = node.loses(&[]).await;
+    for name in LOOPS {
+        let pass = report.is_good().pass(name);
+        assert_eq!(
+            (pass["mode"].as_str(), pass["removals"].to_string()),
+            (Some("off"), "[]".to_owned()),
+            "{name}"
+        );
+    }
+
+    for name in LOOPS {
+        node.set(&format!("{name}.mode"), "report");
+    }
+    let report = node.loses(&[]).await;
+    for name in would_go {
+        assert!(report.is_good().with_result("would_remove").contains(&name), "{name}");
+    }
+    for name in LOOPS {
+        assert_eq!(report.pass(name)["mode"], "report");
+    }
+
+    // One loop enforces, the others report.
+    node.set("sandbox_gc.mode", "enforce");
+    node.loses(&["sandbox empty#0"]).await.is_good();
+    for name in LOOPS {
+        node.set(&format!("{name}.mode"), "enforce");
+    }
+    let report = node.sweep(&[]).await;
+    for name in would_go.iter().filter(|name| **name != "sandbox empty#0") {
+        assert!(report.with_result("removed").contains(name), "{name}");
+    }
+}
+
+async fn two_sweeps_at_once_both_succeed(node: &mut Node) {
+    full(node).await;
+    node.set("image_gc.mode", "off");
+    let before = node.look().await;
+    let start = || Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
+    let (first, second) = (start(), start());
+    let reports = [first, second].map(|running| Report::new(&running.wait(), &before));
+    assert_eq!(before.lost(&node.look().await), before.meant(&FULL));
+    for report in &reports {
+        report.is_good();
+    }
+    node.is_settled().await;
+}

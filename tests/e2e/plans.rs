@@ -1,0 +1,76 @@
+//! `plan` says what a sweep then does, on the node and on a snapshot of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use cri_gc_test_support::fresh_uid;
+use serde_json::Value;
+
+use crate::node::Node;
+
+on_both!(a_plan_names_what_the_sweep_removes);
+
+const SECTIONS: [&str; 4] = ["containers", "sandboxes", "images", "log_dirs"];
+
+/// Ids and reasons of a list of a plan, in order.
+fn items(plan: &Value, section: &str, list: &str) -> Vec<(String, String)> {
+    let text = |item: &Value, field: &str| item[field].as_str().unwrap().to_owned();
+    let items = plan[section][list].as_array().unwrap().iter();
+    items.map(|item| (text(item, "id"), text(item, "reason"))).collect()
+}
+
+async fn a_plan_names_what_the_sweep_removes(node: &mut Node) {
+    let web = node.pod("web").await;
+    node.running(&web, "main").await;
+    node.dead(&web, "job", 0..3).await;
+    node.ended_pod("gone", &["job", "init"]).await;
+    node.ended_pod("empty", &[]).await;
+    node.log_dir(&format!("default_lost_{}", fresh_uid()));
+    node.log_dir("lost+found");
+    for image in ["unused:1", "unused:2", "kept:1"] {
+        node.runtime.add_image(&[image], 0);
+    }
+    node.set("container_gc.parallel_removals", 1).set("sandbox_gc.parallel_removals", 1);
+    node.set("image_gc.mode", "enforce")
+        .set("image_gc.min_age", "0s")
+        .set("image_gc.protect", "cri-gc.test/kept:*");
+    node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
+
+    let before = node.look().await;
+    let plan = node.run_program(&["plan", "--output", "json"], None);
+    assert_eq!((plan.code, plan.stderr.as_str()), (0, ""), "{plan:?}");
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+
+    // A snapshot of the same node, planned on without it.
+    let snapshot = node.run_program(&["snapshot"], None);
+    assert_eq!((snapshot.code, snapshot.stderr.as_str()), (0, ""), "{snapshot:?}");
+    let file = node.path("snapshot.json");
+    fs::write(&file, &snapshot.stdout).unwrap();
+    let again = node.run_program(&["plan", "--snapshot", "-", "--output", "json"], Some(&file));
+    assert_eq!((again.code, again.stderr.as_str()), (0, ""), "{again:?}");
+    let again: Value = serde_json::from_str(&again.stdout).unwrap();
+    for section in SECTIONS {
+        assert_eq!(items(&plan, section, "remove"), items(&again, section, "remove"), "{section}");
+        let kept = |plan: &Value| items(plan, section, "keep").into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(kept(&plan), kept(&again), "{section}");
+    }
+    assert!(before.lost(&node.look().await).is_empty(), "neither removes anything");
+
+    let report = node.sweep(&[]).await;
+    let named = |section: &str| -> Vec<String> {
+        items(&plan, section, "remove").iter().map(|(id, _)| before.name_of(id)).collect()
+    };
+    let removed = |kind: &str| -> Vec<&str> {
+        report.with_result("removed").into_iter().filter(|name| name.starts_with(kind)).collect()
+    };
+    assert_eq!(removed("container "), named("containers"), "in this order");
+    // A plan never counts on its own removals: only after them the sandbox of the pod that is gone is empty.
+    assert_eq!(named("sandboxes"), ["sandbox empty#0"]);
+    assert_eq!(removed("sandbox "), ["sandbox gone#0", "sandbox empty#0"]);
+    let sorted = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    for (kind, section) in [("image ", "images"), ("log ", "log_dirs")] {
+        assert_eq!(sorted(removed(kind)), named(section).into_iter().collect(), "{section}");
+    }
+    assert_eq!(removed("image ").len(), 2);
+    assert_eq!(removed("log ").len(), 3);
+}

@@ -1,0 +1,150 @@
+//! Running the program's binary, with a deadline, and what it answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use cri_gc_test_support::until;
+use serde_json::Value;
+
+use crate::inventory::Inventory;
+
+/// No command of these tests takes nearly as long, even on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A run of the binary, under way. It is killed if the test gives it up.
+pub struct Running {
+    child: Child,
+    files: tempfile::TempDir,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Running {
+    /// Starts the binary, with nothing of this process's environment.
+    pub fn start(arguments: &[String], input: Option<&Path>) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let file = |name: &str| File::create(files.path().join(name)).unwrap();
+        let input = input.map_or(Stdio::null(), |path| File::open(path).unwrap().into());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
+        command.args(arguments).env_clear().stdin(input).stdout(file("stdout")).stderr(file("stderr"));
+        Self { child: command.spawn().unwrap(), files }
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(mut self) -> Ended {
+        let status = until(DEADLINE, "the program ends", || self.child.try_wait().unwrap());
+        let read = |name: &str| std::fs::read_to_string(self.files.path().join(name)).unwrap();
+        Ended { code: status.code().unwrap_or(-1), stdout: read("stdout"), stderr: read("stderr") }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a sweep answered, its objects named as in an [`Inventory`].
+#[derive(Debug)]
+pub struct Report {
+    pub code: i32,
+    pub stderr: String,
+    /// One for each loop.
+    pub passes: Value,
+    removals: Vec<(String, Value)>,
+    kept: BTreeMap<String, String>,
+}
+
+impl Report {
+    /// Reads the JSON of a sweep. `before` is what there was when it began.
+    pub fn new(ended: &Ended, before: &Inventory) -> Self {
+        let passes: Value = serde_json::from_str(&ended.stdout)
+            .unwrap_or_else(|error| panic!("no report ({error}), but: {ended:?}"));
+        let all = |field: &str| -> Vec<Value> {
+            let lists = passes.as_array().unwrap().iter().map(|pass| pass[field].as_array().unwrap());
+            lists.flatten().cloned().collect()
+        };
+        let name = |object: &Value| before.name_of(object["id"].as_str().unwrap());
+        let removals = all("removals").into_iter().map(|removal| (name(&removal), removal)).collect();
+        let reason = |kept: &Value| kept["reason"].as_str().unwrap().to_owned();
+        let kept = all("kept").iter().map(|kept| (name(kept), reason(kept))).collect();
+        Self { code: ended.code, stderr: ended.stderr.clone(), passes, removals, kept }
+    }
+
+    /// Why something was to go, and how that ended: "over_pod_container_limit: removed".
+    pub fn removal(&self, name: &str) -> String {
+        let found = self.removals.iter().find(|(known, _)| known == name);
+        let (_, removal) = found.unwrap_or_else(|| panic!("{name} was not to go: {self:#?}"));
+        let text = |field: &str| removal[field].as_str().unwrap_or_default();
+        match text("because") {
+            "" => format!("{}: {}", text("reason"), text("result")),
+            because => format!("{}: {} ({because})", text("reason"), text("result")),
+        }
+    }
+
+    /// Why something stayed.
+    pub fn kept(&self, name: &str) -> &str {
+        self.kept.get(name).unwrap_or_else(|| panic!("{name} was not kept: {self:#?}"))
+    }
+
+    /// Everything whose removal ended so, in the order in which it was done.
+    pub fn with_result(&self, result: &str) -> Vec<&str> {
+        let so = self.removals.iter().filter(|(_, removal)| removal["result"] == result);
+        so.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The pass of a loop.
+    pub fn pass(&self, name: &str) -> &Value {
+        let passes = self.passes.as_array().unwrap();
+        passes.iter().find(|pass| pass["loop"] == name).unwrap()
+    }
+
+    /// All errors of all passes.
+    pub fn errors(&self) -> Vec<String> {
+        self.texts("errors")
+    }
+
+    /// All notes of all passes.
+    pub fn notes(&self) -> Vec<String> {
+        self.texts("notes")
+    }
+
+    fn texts(&self, field: &str) -> Vec<String> {
+        let lists = self.passes.as_array().unwrap().iter().map(|pass| pass[field].as_array().unwrap());
+        lists.flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What it says it removed has to be what is gone.
+    pub fn tells_of(&self, gone: &BTreeSet<String>) {
+        let told: BTreeSet<String> = self.with_result("removed").into_iter().map(str::to_owned).collect();
+        let objects: BTreeSet<String> = gone.iter().filter(|name| is_told(name)).cloned().collect();
+        let links = |name: &&String| !name.starts_with("link ");
+        let told: BTreeSet<String> = told.iter().filter(links).cloned().collect();
+        assert_eq!(told, objects, "what is gone and what is told to be: {self:#?}");
+    }
+
+    /// Nothing went wrong.
+    #[track_caller]
+    pub fn is_good(&self) -> &Self {
+        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{self:#?}");
+        self
+    }
+}
+
+/// Objects and whole log directories are told one by one; a file that goes with its container is not.
+fn is_told(name: &str) -> bool {
+    match name.strip_prefix("log ") {
+        Some(path) => path.strip_suffix('/').is_some_and(|directory| !directory.contains('/')),
+        None => !name.starts_with("link "),
+    }
+}
