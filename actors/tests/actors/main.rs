@@ -1,0 +1,26 @@
+//! The gateway, the pod-state provider and the four collectors, each with a thread of its own as in the service, against
+//! the embedded runtime: real RPCs over a real socket, with faults, races and a modelled clock and disk.
+//!
+//! [`bed`] is what all tests stand on. A test that needs something to happen in between makes it happen by a hook of the
+//! embedded runtime; none sleeps.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: failing loudly is its job"
+)]
+
+mod bed;
+mod container_gc;
+mod container_races;
+mod gateway_calls;
+mod gateway_lists;
+mod image_gc;
+mod image_loop;
+mod isolation;
+mod log_reaper;
+mod pod_states;
+mod safety;
+mod sandbox_reaper;

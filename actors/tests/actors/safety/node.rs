@@ -1,0 +1,227 @@
+//! Random nodes and policies: small, so that everything on them meets everything else.
+
+use std::time::Duration;
+
+use cri_gc_config::Unmanaged;
+use cri_gc_sim::{ContainerSpec, ContainerState, ImageSpec, LayerSpec, LogSpec, Options, PodSpec};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::change::{Change, Trouble, change, trouble};
+use crate::bed::{Bed, HOUR, MIB, MINUTE, uid};
+
+/// A node, a policy, and what befalls it.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pods: Vec<Pod>,
+    /// Images beside the sandbox image, which is number 0: whether each is pinned.
+    images: Vec<bool>,
+    /// Log directories of pods that nobody knows, by their age in minutes.
+    orphans: Vec<u64>,
+    policy: Policy,
+    pub full_percent: u64,
+    pub changes: Vec<Change>,
+    pub troubles: Vec<Trouble>,
+}
+
+#[derive(Debug, Clone)]
+struct Pod {
+    /// Ready or not, and age in minutes.
+    sandboxes: Vec<(bool, u64)>,
+    containers: Vec<Container>,
+    labelled: bool,
+    /// Made only after the images were looked at, so that it is young.
+    recent: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Container {
+    sandbox: usize,
+    name: &'static str,
+    attempt: u32,
+    state: ContainerState,
+    /// Minutes since it was made, and of these the ones that it lived.
+    age: u64,
+    lived: u64,
+    image: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Policy {
+    min_age: u64,
+    min_dead_age: u64,
+    created_grace: u64,
+    max_per_pod_container: i64,
+    max_containers: i64,
+    sandbox_min_age: u64,
+    collect_unmanaged: bool,
+    image_min_age: u64,
+    image_max_age: u64,
+    protect: Option<usize>,
+}
+
+const STATES: [ContainerState; 6] = [
+    ContainerState::Exited,
+    ContainerState::Exited,
+    ContainerState::Exited,
+    ContainerState::Created,
+    ContainerState::Running,
+    ContainerState::Unknown,
+];
+
+fn age() -> impl Strategy<Value = u64> {
+    select(vec![0, 1, 4, 6, 11, 30, 120])
+}
+
+fn container() -> impl Strategy<Value = Container> {
+    let parts =
+        (0..4usize, select(vec!["app", "init"]), 0..4u32, select(STATES.to_vec()), age(), age(), 0..6usize);
+    parts.prop_map(|(sandbox, name, attempt, state, age, lived, image)| Container {
+        sandbox,
+        name,
+        attempt,
+        state,
+        age,
+        lived: lived.min(age),
+        image,
+    })
+}
+
+fn pod() -> impl Strategy<Value = Pod> {
+    let sandbox = (prop::bool::weighted(0.3), age());
+    (vec(sandbox, 1..4), vec(container(), 0..6), prop::bool::weighted(0.9), any::<bool>())
+        .prop_map(|(sandboxes, containers, labelled, recent)| Pod { sandboxes, containers, labelled, recent })
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let minutes = || select(vec![0u64, 0, 1, 5, 60]);
+    (
+        (minutes(), select(vec![0u64, 1, 5]), select(vec![0u64, 5])),
+        (-1..3i64, select(vec![-1i64, -1, -1, 0, 3])),
+        (minutes(), any::<bool>()),
+        (minutes(), select(vec![0u64, 0, 30])),
+        option::of(0..6usize),
+    )
+        .prop_map(|(ages, limits, others, images, protect)| Policy {
+            min_age: ages.0,
+            min_dead_age: ages.1,
+            created_grace: ages.2,
+            max_per_pod_container: limits.0,
+            max_containers: limits.1,
+            sandbox_min_age: others.0,
+            collect_unmanaged: others.1,
+            image_min_age: images.0,
+            image_max_age: images.1,
+            protect,
+        })
+}
+
+pub fn case() -> impl Strategy<Value = Case> {
+    (
+        vec(pod(), 1..5),
+        vec(prop::bool::weighted(0.2), 2..6),
+        vec(age(), 0..4),
+        policy(),
+        select(vec![10u64, 83, 86, 92, 99]),
+        vec(change(), 0..5),
+        vec(trouble(), 0..3),
+    )
+        .prop_map(|(pods, images, orphans, policy, full_percent, changes, troubles)| Case {
+            pods,
+            images,
+            orphans,
+            policy,
+            full_percent,
+            changes,
+            troubles,
+        })
+}
+
+impl Case {
+    /// The node with what is not recent, and the settings.
+    pub fn build(&self) -> Bed {
+        let mut bed = Bed::with(Options { capacity_bytes: 20_000 * MIB, ..Options::default() });
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let policy = &self.policy;
+        let containers = &mut bed.settings.container_gc;
+        containers.min_age = minutes(policy.min_age);
+        containers.min_dead_age = minutes(policy.min_dead_age);
+        containers.created_grace = minutes(policy.created_grace);
+        containers.max_per_pod_container = policy.max_per_pod_container;
+        containers.max_containers = policy.max_containers;
+        // One at a time, so that nothing comes between a check and the removal that it is for: that gap no client of a
+        // runtime can close.
+        containers.parallel_removals = 1;
+        bed.settings.sandbox_gc.parallel_removals = 1;
+        bed.settings.image_gc.parallel_removals = 1;
+        bed.settings.sandbox_gc.min_age = minutes(policy.sandbox_min_age);
+        bed.settings.image_gc.min_age = minutes(policy.image_min_age);
+        bed.settings.image_gc.max_age = minutes(policy.image_max_age);
+        if policy.collect_unmanaged {
+            bed.settings.pods.unmanaged = Unmanaged::Collect;
+        }
+        bed.settings.image_gc.protect =
+            policy.protect.map(|n| image_name(n).parse().unwrap()).into_iter().collect();
+        for (number, pinned) in self.images.iter().enumerate() {
+            let own = LayerSpec::new(format!("own-{number}"), 100 * MIB, 200 * MIB);
+            let shared = LayerSpec::new(format!("shared-{}", number % 2), 50 * MIB, 100 * MIB);
+            let image = ImageSpec::new(image_name(number + 1)).layer(own).layer(shared);
+            bed.sim.add_image(if *pinned { image.pinned() } else { image });
+        }
+        let long_ago = bed.sim.ago(48 * HOUR);
+        bed.sim.with(|node| node.add_log_dir("lost+found", long_ago)).unwrap();
+        self.add_pods(&bed, false);
+        bed
+    }
+
+    /// What is made shortly before the passes.
+    pub fn make_recent(&self, bed: &Bed) {
+        self.add_pods(bed, true);
+    }
+
+    fn add_pods(&self, bed: &Bed, recent: bool) {
+        let ago = |minutes: u64| bed.sim.ago(MINUTE * u32::try_from(minutes).unwrap());
+        for (number, age) in self.orphans.iter().enumerate().filter(|(number, _)| (number % 2 == 0) == recent)
+        {
+            let name = format!("ns_orphan_{}", orphan(number));
+            bed.sim.with(|node| node.add_log_dir(&name, ago(*age))).unwrap();
+        }
+        for (number, pod) in self.pods.iter().enumerate().filter(|(_, pod)| pod.recent == recent) {
+            let mut sandboxes = Vec::new();
+            for (attempt, (ready, age)) in (0u32..).zip(&pod.sandboxes) {
+                let uid = if pod.labelled { uid(number) } else { String::new() };
+                let spec =
+                    PodSpec::new("ns", format!("pod-{number}"), uid).attempt(attempt).created_at(ago(*age));
+                let spec = if *ready { spec } else { spec.not_ready() };
+                let spec = if pod.labelled { spec } else { spec.unlabelled().no_logs() };
+                sandboxes.push(bed.sim.add_pod(spec).unwrap());
+            }
+            for container in &pod.containers {
+                let image = container.image % (self.images.len() + 1);
+                let spec =
+                    ContainerSpec::new(&sandboxes[container.sandbox % sandboxes.len()], container.name)
+                        .attempt(container.attempt)
+                        .image(if image == 0 { String::new() } else { image_name(image) })
+                        .log(LogSpec { legacy_link: true, ..LogSpec::default() });
+                let spec = if pod.labelled { spec } else { spec.unlabelled().no_log() };
+                let made = ago(container.age);
+                let spec = match container.state {
+                    ContainerState::Exited => spec.exited(made, ago(container.age - container.lived)),
+                    state => spec.created_at(made).state(state),
+                };
+                bed.sim.add_container(spec).unwrap();
+            }
+        }
+    }
+}
+
+/// The UID of the pod of an orphaned log directory.
+pub fn orphan(number: usize) -> String {
+    uid(900 + number)
+}
+
+fn image_name(number: usize) -> String {
+    format!("registry.example.com/app-{number}:1")
+}
