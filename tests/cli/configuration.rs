@@ -1,0 +1,167 @@
+//! Configurations that cannot be used: refused with exit code 64 before anything is touched, with the place, what is
+//! wrong, what would be right and what to do.
+
+use super::program::{Bench, Said, said, text};
+
+fn with_file(bench: &Bench, toml: &str) -> Said {
+    let file = bench.file("cri-gc.toml", toml);
+    said(bench.bare(&["config", "check", "--config", &file]), "")
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_good() {
+    let bench = Bench::new();
+    let good = with_file(&bench, "[image_gc]\nmin_age = \"1h\"\n").good();
+    assert_eq!(good, format!("{} is good\n", text(&bench.path("cri-gc.toml"))));
+}
+
+#[test]
+fn a_key_that_there_is_not_is_named_with_its_place_and_the_one_that_was_meant() {
+    let bench = Bench::new();
+    let parts =
+        ["cri-gc.toml:3:1", "image_gc.high_treshold_percent", "high_threshold_percent", "did you mean"];
+    with_file(&bench, "[image_gc]\nmode = \"report\"\nhigh_treshold_percent = 90\n").refused(64, &parts);
+    with_file(&bench, "[image-gc]\nmode = \"report\"\n")
+        .refused(64, &["image-gc", "did you mean `image_gc`?"]);
+    with_file(&bench, "nonsense = 1\n").refused(64, &["cri-gc.toml:1:1", "nonsense", "remove it"]);
+}
+
+#[test]
+fn every_kind_of_value_out_of_its_range_is_refused() {
+    let bench = Bench::new();
+    for (section, line, parts) in [
+        ("image_gc", "high_threshold_percent = 101", &["it is over 100", "0 to 100"][..]),
+        ("image_gc", "low_threshold_percent = -1", &["0 to 100"]),
+        ("image_gc", "high_threshold_percent = \"85%\"", &["without a percent sign"]),
+        ("image_gc", "parallel_removals = 0", &["1 to 64"]),
+        ("container_gc", "parallel_removals = 65", &["it is over 64", "1 to 64"]),
+        ("container_gc", "max_containers = -2", &["it is below -1", "no limit"]),
+        ("container_gc", "max_containers = 99999999999999999999", &["container_gc.max_containers"]),
+        ("container_gc", "period = \"0s\"", &["it is shorter than 1s"]),
+        ("container_gc", "min_age = \"-1s\"", &["container_gc.min_age", "a number with a unit"]),
+        ("container_gc", "min_age = 60", &["\"60s\""]),
+        ("container_gc", "min_age = \"200years\"", &["100 years"]),
+        ("container_gc", "mode = \"enforced\"", &["enforce, report, off"]),
+        ("container_gc", "evict_terminated_pods = \"yes\"", &["true or false"]),
+        ("runtime", "max_message_size = \"1KiB\"", &["it is below 1MiB"]),
+        ("runtime", "max_message_size = \"64 apples\"", &["1MiB to 2GiB"]),
+        ("runtime", "request_timeout = \"500ms\"", &["it is shorter than 1s"]),
+        ("log_gc", "pod_logs_root = \"var/log/pods\"", &["not absolute"]),
+        ("log_gc", "pod_logs_root = \"/\"", &["the root of the file system"]),
+        ("log_gc", "pod_logs_root = \"/var/log/../..\"", &["`..`"]),
+        ("log_gc", "workers = 65", &["1 to 64"]),
+        ("pods", "source = \"kubernetes\"", &["runtime, file, kubelet, kube-api"]),
+        ("metrics", "listen = \"9477\"", &["it has no port"]),
+        ("log", "level = \"loud\"", &["error, warning, info, debug, trace"]),
+        ("image_gc", "protect = [\"\"]", &["image_gc.protect[0]"]),
+    ] {
+        let key = line.split_once(' ').unwrap().0;
+        let parts = [&["cri-gc.toml:2:", key], parts].concat();
+        with_file(&bench, &format!("[{section}]\n{line}\n")).refused(64, &parts);
+    }
+}
+
+#[test]
+fn the_source_file_needs_a_file() {
+    let bench = Bench::new();
+    let parts = ["pods.file", "it is not set, with pods.source = \"file\"", "name the file", "cri-gc.toml"];
+    with_file(&bench, "[pods]\nsource = \"file\"\n").refused(64, &parts);
+    with_file(&bench, "[pods]\nsource = \"file\"\nfile = \"pods.json\"\n")
+        .refused(64, &["pods.file", "not absolute"]);
+}
+
+#[test]
+fn thresholds_and_pauses_have_to_fit_together() {
+    let bench = Bench::new();
+    let parts = [
+        "image_gc.low_threshold_percent = 90",
+        "it is over image_gc.high_threshold_percent = 85",
+        "lower it",
+    ];
+    with_file(&bench, "[image_gc]\nhigh_threshold_percent = 85\nlow_threshold_percent = 90\n")
+        .refused(64, &parts);
+    let inodes = "[image_gc]\ninode_high_threshold_percent = 50\ninode_low_threshold_percent = 60\n";
+    with_file(&bench, inodes).refused(64, &["inode_low_threshold_percent = 60"]);
+    with_file(&bench, "[supervision]\nrestart_backoff_min = \"2m\"\n").refused(64, &["restart_backoff_max"]);
+    with_file(&bench, "[image_gc]\nhigh_threshold_percent = 80\nlow_threshold_percent = 80\n").good();
+    // An image that is too old before it is old enough: odd, and allowed.
+    with_file(&bench, "[image_gc]\nmin_age = \"2h\"\nmax_age = \"1h\"\n").good();
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let bench = Bench::new();
+    let toml =
+        "[image_gc]\nhigh_threshold_percent = 200\n[container_gc]\nperiod = \"x\"\n[log]\nlevle = \"info\"\n";
+    let parts = ["3 reasons", "high_threshold_percent", "container_gc.period", "log.levle", "level"];
+    with_file(&bench, toml).refused(64, &parts);
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_line_and_column() {
+    let bench = Bench::new();
+    for (toml, place) in [
+        ("[image_gc\nmin_age = \"1h\"\n", "cri-gc.toml:1:"),
+        ("[image_gc]\nmin_age = 1h\n", "cri-gc.toml:2:"),
+        ("[image_gc]\n\nmin_age = \"1h\"\nmin_age = \"2h\"\n", "cri-gc.toml:4:"),
+        ("{\"image_gc\": {}}", "cri-gc.toml:1:"),
+    ] {
+        with_file(&bench, toml).refused(64, &[place, "not valid TOML"]);
+    }
+    let file = bench.file("cri-gc.toml", b"# \xff\xfe\n");
+    said(bench.bare(&["plan", "--config", &file]), "").refused(64, &["not UTF-8"]);
+    with_file(&bench, &"[".repeat(100_000)).refused(64, &["not valid TOML"]);
+    with_file(&bench, &format!("x = {}", "[".repeat(100_000))).refused(64, &["not valid TOML"]);
+    with_file(&bench, &"#".repeat(2 << 20)).refused(64, &["larger than 1MiB"]);
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let bench = Bench::new();
+    let missing = bench.path("missing.toml");
+    for command in
+        [&["plan"][..], &["snapshot"], &["sweep"], &["config", "check"], &["config", "show"], &["run"]]
+    {
+        let parts = [text(&missing), "the file does not exist", "--config"];
+        said(bench.bare(&[command, &["--config", text(&missing)]].concat()), "").refused(64, &parts);
+    }
+    let folder = text(&bench.path("")).to_owned();
+    said(bench.bare(&["config", "check", "--config", &folder]), "").refused(64, &["it is a directory"]);
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    let bench = Bench::new();
+    for (name, value, parts) in [
+        ("CRI_GC__IMAGE_GC__MIN_AGE", "soon", &["image_gc.min_age = \"soon\"", "a number with a unit"][..]),
+        ("CRI_GC__IMAGE_GC__MIN_AEG", "1h", &["CRI_GC__IMAGE_GC__MIN_AGE"]),
+        ("CRI_GC__IMAGE_GC", "1h", &["is a section"]),
+        ("CRI_GC__CONTAINER_GC__MAX_CONTAINERS", "many", &["container_gc.max_containers"]),
+    ] {
+        let mut command = bench.command(&["config", "check"]);
+        command.env(name, value);
+        said(command, "").refused(64, &[&["environment variable", name], parts].concat());
+    }
+    let mut command = bench.command(&["config", "show", "--output", "table"]);
+    command.env("CRI_GC__IMAGE_GC__MIN_AGE", "90s").env("CRI_GC_OTHER", "x").env("cri_gc__x", "x");
+    assert!(said(command, "").good().contains("environment variable CRI_GC__IMAGE_GC__MIN_AGE"));
+}
+
+#[test]
+fn a_bad_flag_is_named() {
+    let bench = Bench::new();
+    let set = |what: &str| bench.run(&["config", "check", "--set", what]);
+    set("image_gc.min_age=soon").refused(64, &["command line", "image_gc.min_age = \"soon\""]);
+    set("image_gc.min_aeg=1h").refused(64, &["command line", "did you mean", "image_gc.min_age"]);
+    set("image_gc=1").refused(64, &["is a section"]);
+    set("image_gc.min_age").refused(2, &["write KEY=VALUE"]);
+    set("=1h").refused(2, &["write KEY=VALUE"]);
+}
+
+#[test]
+fn the_service_does_not_start_with_a_bad_configuration() {
+    let bench = Bench::new();
+    let file = bench.file("bad.toml", "[image_gc]\nhigh_threshold_percent = 101\n");
+    said(bench.bare(&["run", "--config", &file]), "")
+        .refused(64, &["bad.toml:2:", "image_gc.high_threshold_percent"]);
+}

@@ -1,0 +1,24 @@
+//! The program as an operator meets it: bad input of every kind, the forms of the output, and `demo`.
+//!
+//! All of these run the real binary. [`program`]: how it is run. [`expected`]: tables are compared with the files in
+//! `expected/`; `CRI_GC_UPDATE_EXPECTED=1` writes these anew.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: failing loudly is its job"
+)]
+
+mod config_show;
+mod configuration;
+mod demo;
+mod endpoints;
+mod expected;
+mod plans;
+mod program;
+mod snapshots;
+mod strangers;
+mod sweeps;
+mod usage;

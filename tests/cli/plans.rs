@@ -1,0 +1,103 @@
+//! `plan --snapshot` in its three forms, on a node that has something of everything.
+
+use super::expected::is_as_expected;
+use super::program::Bench;
+
+/// Every kind of object, some that go and some that stay.
+const NODE: &str = r#"{
+  "version": 1, "taken_at": "2026-01-31T12:00:00Z",
+  "runtime": {"name": "containerd", "version": "2.1.4", "sandbox_image": "registry.k8s.io/pause:3.10"},
+  "pods": {"synced": true, "absent": "deleted",
+           "pods": [{"uid": "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "state": "active"},
+                    {"uid": "1f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "state": "terminated"}]},
+  "containers": [
+    {"id": "c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0", "name": "web", "attempt": 3,
+     "pod_uid": "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "pod_sandbox_id": "s0", "state": "running",
+     "created_at": "2026-01-31T11:00:00Z", "image_ref": "registry.example.com/web:1"},
+    {"id": "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1", "name": "web", "attempt": 2,
+     "pod_uid": "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "pod_sandbox_id": "s0", "state": "exited",
+     "created_at": "2026-01-31T10:00:00Z", "finished_at": "2026-01-31T10:59:00Z"},
+    {"id": "c2", "name": "web", "attempt": 1, "pod_uid": "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5",
+     "pod_sandbox_id": "s0", "state": "exited", "created_at": "2026-01-31T09:00:00Z",
+     "finished_at": "2026-01-31T09:59:00Z"},
+    {"id": "c3", "name": "job", "pod_uid": "2f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "pod_sandbox_id": "s2",
+     "state": "exited", "created_at": "2026-01-30T09:00:00Z", "finished_at": "2026-01-30T09:30:00Z"},
+    {"id": "c4", "name": "job", "pod_uid": "1f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "pod_sandbox_id": "s1",
+     "state": "exited", "created_at": "2026-01-31T11:59:00Z", "finished_at": "2026-01-31T11:59:30Z"}],
+  "sandboxes": [
+    {"id": "s0", "pod_uid": "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "namespace": "shop", "name": "web-0",
+     "state": "ready", "created_at": "2026-01-31T09:00:00Z"},
+    {"id": "s1", "pod_uid": "1f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "namespace": "ci", "name": "job-1",
+     "state": "not_ready", "created_at": "2026-01-31T11:58:00Z"},
+    {"id": "s3", "pod_uid": "3f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "namespace": "ci", "name": "job-3",
+     "state": "not_ready", "created_at": "2026-01-29T11:58:00Z"}],
+  "images": [
+    {"id": "sha256:a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0", "size_bytes": 500000000,
+     "repo_tags": ["registry.example.com/web:1"], "first_detected": "2026-01-01T00:00:00Z"},
+    {"id": "sha256:a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1", "size_bytes": 700000000,
+     "repo_tags": ["registry.example.com/web:0", "registry.example.com/web:old"],
+     "first_detected": "2026-01-01T00:00:00Z", "last_used": "2026-01-20T00:00:00Z"},
+    {"id": "sha256:a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2", "size_bytes": 700000000,
+     "repo_digests": ["registry.example.com/db@sha256:12"], "first_detected": "2026-01-01T00:00:00Z"},
+    {"id": "sha256:a3", "size_bytes": 310000, "repo_tags": ["registry.k8s.io/pause:3.10"], "pinned": true},
+    {"id": "sha256:a4", "size_bytes": 90000000, "repo_tags": ["new:1"], "first_detected": "2026-01-31T11:59:00Z"}],
+  "filesystems": [{"mountpoint": "/var/lib/containerd", "holds": ["images", "containers"],
+                   "capacity_bytes": 10000000000, "available_bytes": 1000000000,
+                   "inodes": 655360, "inodes_free": 500000}],
+  "log_dirs": ["shop_web-0_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "ci_job-3_3f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5",
+               "lost+found"]
+}"#;
+
+fn plan(args: &[&str]) -> String {
+    let bench = Bench::new();
+    let file = bench.file("node.json", NODE);
+    bench.run(&[&["plan", "--snapshot", &file], args].concat()).good()
+}
+
+#[test]
+fn as_a_table() {
+    is_as_expected("plan-table", &plan(&[]));
+    is_as_expected("plan-table", &plan(&["--output", "table"]));
+    is_as_expected("plan-table-all", &plan(&["--all"]));
+}
+
+#[test]
+fn as_json_and_yaml_it_is_the_same_plan() {
+    let json = plan(&["-o", "json"]);
+    is_as_expected("plan-json", &json);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let yaml: serde_json::Value = serde_saphyr::from_str(&plan(&["-o", "yaml"])).unwrap();
+    assert_eq!(json, yaml);
+    let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["containers", "images", "log_dirs", "sandboxes"]);
+}
+
+#[test]
+fn where_nothing_goes_the_table_says_so() {
+    let bench = Bench::new();
+    let file = bench.file("empty.json", r#"{"version": 1, "taken_at": "2026-01-31T12:00:00Z"}"#);
+    is_as_expected("plan-nothing", &bench.run(&["plan", "--snapshot", &file]).good());
+}
+
+#[test]
+fn settings_change_the_plan_and_modes_do_not() {
+    let removed = |args: &[&str]| -> usize {
+        let json: serde_json::Value = serde_json::from_str(&plan(&[&["-o", "json"], args].concat())).unwrap();
+        json["containers"]["remove"].as_array().unwrap().len()
+    };
+    assert_eq!(removed(&[]), 2);
+    assert_eq!(removed(&["--set", "container_gc.max_per_pod_container=0"]), 3);
+    assert_eq!(removed(&["--set", "container_gc.mode=off"]), 2);
+    assert_eq!(
+        removed(&["--set", "pods.source=file", "--set", "pods.file=/nonexistent"]),
+        2,
+        "none is asked"
+    );
+}
+
+#[test]
+fn no_runtime_is_asked_for_a_plan_on_a_snapshot() {
+    let bench = Bench::new();
+    let file = bench.file("node.json", NODE);
+    bench.run(&["plan", "--snapshot", &file, "--endpoint", "/nonexistent/cri.sock"]).good();
+}

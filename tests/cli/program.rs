@@ -1,0 +1,107 @@
+//! Runs the binary: in an environment of its own, for a bounded time, with all that it says kept.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long a command may take on a machine however busy. What hangs fails its test, and is ended.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A folder with an empty configuration, so that nothing of this machine is read.
+pub struct Bench {
+    folder: tempfile::TempDir,
+}
+
+/// What a command said, and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("empty.toml"), "").unwrap();
+        Self { folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file, and says where.
+    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        std::fs::write(self.path(name), text).unwrap();
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// The program with these arguments and the empty configuration.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.bare(args);
+        command.arg("--config").arg(self.path("empty.toml"));
+        command
+    }
+
+    /// The program with these arguments, and nothing else.
+    pub fn bare(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
+        command.env_clear().current_dir(self.folder.path()).args(args);
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Said {
+        said(self.command(args), "")
+    }
+}
+
+/// Runs a command to its end, with that text as its standard input.
+pub fn said(mut command: Command, input: &str) -> Said {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may well end without reading all of it.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let process = rustix::process::Pid::from_child(&child);
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(child.wait_with_output()));
+    let Ok(output) = told.recv_timeout(PATIENCE) else {
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+        panic!("{command:?} does not end");
+    };
+    let Output { status, stdout, stderr } = output.unwrap();
+    let said = Said {
+        code: status.code(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    };
+    assert!(!said.err.contains("panicked"), "{said:?}");
+    said
+}
+
+impl Said {
+    /// It was good, and what it printed.
+    pub fn good(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        assert_eq!(self.err, "", "{self:?}");
+        self.out
+    }
+
+    /// It was refused: with that code, a message on stderr that holds all these parts, and nothing on stdout.
+    pub fn refused(self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.out, "", "{self:?}");
+        for part in parts {
+            assert!(self.err.contains(part), "{part:?} is not in {:?}", self.err);
+        }
+    }
+}
+
+/// A path as text.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

@@ -1,0 +1,181 @@
+//! `sweep`, `plan` and `snapshot` against a runtime: the forms of their output, and exit codes of passes that fail.
+
+use std::time::Duration;
+
+use cri_gc_sim::{Code, ContainerSpec, Fault, Method, Options, PodSpec, Scope, Sim};
+
+use super::expected::is_as_expected;
+use super::program::{Bench, Said, text};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const UID: &str = "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5";
+
+/// A node with one living pod, two of whose three dead containers go.
+struct Node {
+    sim: Sim,
+    bench: Bench,
+    _folder: tempfile::TempDir,
+}
+
+impl Node {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { start_time: jiff::Timestamp::now(), ..Options::default() };
+        let sim = Sim::start(folder.path(), options).unwrap();
+        let pod = sim.add_pod(PodSpec::new("shop", "web-0", UID).created_at(sim.ago(60 * MINUTE))).unwrap();
+        for attempt in 0..3 {
+            let made = sim.ago((50 - attempt) * MINUTE);
+            let container = ContainerSpec::new(&pod, "web").attempt(attempt).exited(made, made);
+            sim.add_container(container.no_log()).unwrap();
+        }
+        Self { sim, bench: Bench::new(), _folder: folder }
+    }
+
+    fn run(&self, args: &[&str]) -> Said {
+        let paths = self.sim.paths();
+        let places = [
+            format!("runtime.endpoint={}", self.sim.endpoint()),
+            format!("pods.kubelet_root={}", text(&paths.root.join("kubelet"))),
+            format!("log_gc.pod_logs_root={}", text(&paths.pod_logs_root)),
+            format!("log_gc.legacy_container_logs_root={}", text(&paths.legacy_root)),
+            // How full the disk of this machine is does not matter here.
+            "image_gc.high_threshold_percent=100".to_owned(),
+        ];
+        let set: Vec<&str> = places.iter().flat_map(|place| ["--set", place]).collect();
+        self.bench.run(&[args, &set].concat())
+    }
+
+    fn harmful_calls(&self) -> usize {
+        use Method::{RemoveContainer, RemoveImage, RemovePodSandbox, StopContainer, StopPodSandbox};
+        let harmful = [StopContainer, RemoveContainer, StopPodSandbox, RemovePodSandbox, RemoveImage];
+        harmful.into_iter().map(|method| self.sim.count(method)).sum()
+    }
+}
+
+/// Without what differs from run to run: how long it took.
+fn timeless(table: &str) -> String {
+    let took = |word: &str| {
+        word.strip_suffix("ms")
+            .or_else(|| word.strip_suffix("µs"))
+            .or_else(|| word.strip_suffix('s'))
+            .is_some_and(|number| number.parse::<f64>().is_ok())
+    };
+    let line = |line: &str| {
+        line.split_whitespace()
+            .map(|word| if took(word) { "TOOK" } else { word })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    table.lines().map(|l| line(l) + "\n").collect()
+}
+
+#[test]
+fn a_sweep_says_what_went_and_what_stayed() {
+    let node = Node::new();
+    is_as_expected("sweep-table", &timeless(&node.run(&["sweep"]).good()));
+    assert_eq!(node.sim.container_ids().len(), 1);
+    assert_eq!(node.sim.count(Method::RemoveContainer), 2);
+}
+
+#[test]
+fn a_dry_run_removes_nothing() {
+    let node = Node::new();
+    is_as_expected("sweep-dry-run", &timeless(&node.run(&["sweep", "--dry-run"]).good()));
+    assert_eq!(node.harmful_calls(), 0);
+    assert_eq!(node.sim.container_ids().len(), 3);
+}
+
+#[test]
+fn a_sweep_as_json_and_as_yaml_has_one_report_for_each_loop() {
+    for form in ["json", "yaml"] {
+        let node = Node::new();
+        let out = node.run(&["sweep", "-o", form]).good();
+        let reports: serde_json::Value = if form == "json" {
+            serde_json::from_str(&out).unwrap()
+        } else {
+            serde_saphyr::from_str(&out).unwrap()
+        };
+        let loops: Vec<&str> =
+            reports.as_array().unwrap().iter().map(|r| r["loop"].as_str().unwrap()).collect();
+        assert_eq!(loops, ["container_gc", "sandbox_gc", "log_gc", "image_gc"], "{form}");
+        let removals = reports[0]["removals"].as_array().unwrap();
+        assert_eq!(removals.len(), 2);
+        assert_eq!(removals[0]["result"], "removed");
+        assert_eq!(removals[0]["reason"], "over_pod_container_limit");
+    }
+}
+
+#[test]
+fn a_sweep_that_fails_in_part_says_so_and_ends_with_3() {
+    let node = Node::new();
+    node.sim.fault(Method::RemoveContainer, Fault::error(Code::Unknown, "device busy"), Scope::Times(1));
+    let said = node.run(&["sweep"]);
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(said.out.contains("device busy"), "{said:?}");
+    let node = Node::new();
+    node.sim.fault(Method::Status, Fault::error(Code::Unknown, "no status"), Scope::Always);
+    let said = node.run(&["sweep"]);
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(said.out.contains("error (image_gc)") && said.out.contains("no status"), "{said:?}");
+}
+
+#[test]
+fn a_snapshot_of_a_node_plans_as_the_node_does() {
+    let node = Node::new();
+    let plan: serde_json::Value = serde_json::from_str(&node.run(&["plan", "-o", "json"]).good()).unwrap();
+    for form in ["json", "yaml"] {
+        let snapshot = node.run(&["snapshot", "-o", form]).good();
+        let snapshot: serde_json::Value = if form == "json" {
+            serde_json::from_str(&snapshot).unwrap()
+        } else {
+            serde_saphyr::from_str(&snapshot).unwrap()
+        };
+        assert_eq!(snapshot["version"], 1);
+        assert_eq!(snapshot["runtime"]["name"], "containerd");
+        let file = node.bench.file("snapshot.json", snapshot.to_string());
+        let again = node.run(&["plan", "--snapshot", &file, "-o", "json"]).good();
+        let again: serde_json::Value = serde_json::from_str(&again).unwrap();
+        for section in ["containers", "sandboxes", "log_dirs"] {
+            assert_eq!(again[section], plan[section], "{form}: {section}");
+        }
+    }
+    assert_eq!(plan["containers"]["remove"].as_array().unwrap().len(), 2);
+    assert_eq!(node.harmful_calls(), 0);
+}
+
+#[test]
+fn a_list_that_fails_is_no_plan() {
+    for method in [Method::ListContainers, Method::ListPodSandbox, Method::ListImages] {
+        let node = Node::new();
+        node.sim.fault(method, Fault::error(Code::Unknown, "boom"), Scope::Always);
+        for command in ["plan", "snapshot"] {
+            node.run(&[command]).refused(1, &["the node could not be observed", "boom"]);
+        }
+        assert_eq!(node.harmful_calls(), 0);
+    }
+}
+
+#[test]
+fn bad_settings_are_found_before_the_runtime_is_asked_anything() {
+    let node = Node::new();
+    let bad = ["--set", "container_gc.min_age=soon"];
+    for command in ["plan", "snapshot", "sweep"] {
+        node.run(&[&[command][..], &bad].concat()).refused(64, &["container_gc.min_age"]);
+    }
+    assert_eq!(node.sim.calls(), []);
+}
+
+#[test]
+fn a_pod_source_that_cannot_be_read_removes_no_pod_and_is_told() {
+    let node = Node::new();
+    for (name, content) in [("missing.json", None), ("broken.json", Some("{")), ("empty.json", Some(""))] {
+        let path = node.bench.path(name);
+        content.into_iter().for_each(|content| drop(node.bench.file(name, content)));
+        let file = format!("pods.file={}", text(&path));
+        let said = node.run(&["sweep", "--set", "pods.source=file", "--set", &file, "--dry-run"]);
+        assert_eq!(said.code, Some(3), "{said:?}");
+        assert!(said.err.contains(text(&path)), "{said:?}");
+        assert!(!said.out.contains("pod_deleted"), "{said:?}");
+    }
+    assert_eq!(node.harmful_calls(), 0);
+}
