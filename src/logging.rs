@@ -87,7 +87,8 @@ impl<W: Write> Drain for JsonLines<W> {
         fields.put("level", word(record.level()).into());
         fields.put("msg", record.msg().to_string().into());
         // A value that cannot be written is left out; the line still is.
-        let _ = values.serialize(record, &mut fields).and_then(|()| record.kv().serialize(record, &mut fields));
+        let _ =
+            values.serialize(record, &mut fields).and_then(|()| record.kv().serialize(record, &mut fields));
         let mut line = Value::Object(fields.0).to_string();
         line.push('\n');
         let mut to = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -181,11 +181,18 @@ impl Base {
     ) -> std::io::Result<Self> {
         let files = Workers::start(settings.log_gc.workers.into())?;
         let (for_gateway, for_pods) = (Arbiter::new(), Arbiter::new());
-        let gateway = Gateway::start(&for_gateway.handle(), sockets(&settings), limits(&settings), log.clone());
+        let gateway =
+            Gateway::start(&for_gateway.handle(), sockets(&settings), limits(&settings), log.clone());
         let configure = Configure { settings: Arc::clone(&settings), confirmed, service };
         let (clock, probe) = (seams.clock, seams.probe);
-        let pods =
-            PodStates::start(&for_pods.handle(), gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
+        let pods = PodStates::start(
+            &for_pods.handle(),
+            gateway.clone(),
+            files.clone(),
+            clock.clone(),
+            configure,
+            log.clone(),
+        );
         let tools = Tools { gateway, pods, files, clock, probe, log };
         Ok(Self { tools, settings, arbiters: vec![for_gateway, for_pods] })
     }

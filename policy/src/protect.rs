@@ -209,7 +209,15 @@ mod tests {
 
     #[test]
     fn docker_hub_images_match_by_their_short_names_too() {
-        for pattern in ["busybox", "library/busybox", "docker.io/library/busybox", "busybox:1.36", "busy*", "docker.io/busybox:1.36", "docker.io/*"] {
+        for pattern in [
+            "busybox",
+            "library/busybox",
+            "docker.io/library/busybox",
+            "busybox:1.36",
+            "busy*",
+            "docker.io/busybox:1.36",
+            "docker.io/*",
+        ] {
             assert!(matches(pattern, "docker.io/library/busybox:1.36"), "{pattern}");
             assert!(matches(pattern, "busybox:1.36"), "{pattern}: a runtime that tells short names");
         }

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use cri_gc_actors::gateway::RuntimeVersion;
 use cri_gc_actors::whole::{self, Whole};
-use cri_gc_config::{DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, load};
+use cri_gc_config::{
+    DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, load,
+};
 
 use crate::cli::{Cli, Command, Global};
 use crate::failure::Failure;

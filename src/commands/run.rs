@@ -80,7 +80,9 @@ fn reload(global: &Global, crew: &Crew, logging: &Logging) {
             crew.configure(&settings);
             info!(log, "configuration reloaded");
         }
-        Err(failure) => warn!(log, "the new configuration is refused, the old one holds: {}", failure.message()),
+        Err(failure) => {
+            warn!(log, "the new configuration is refused, the old one holds: {}", failure.message())
+        }
     }
     tell(log, &[NotifyState::Ready]);
 }

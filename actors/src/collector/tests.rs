@@ -135,7 +135,8 @@ impl Stage {
             jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(began.elapsed()).unwrap()
         });
         let configure = Configure { settings: Arc::default(), confirmed: false, service: false };
-        let pods = PodStates::start(&here, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
+        let pods =
+            PodStates::start(&here, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
         let probe = FsProbe::new(|_| Ok(FsStats::default()));
         Self { tools: Tools { gateway, pods, files, clock, probe, log }, lines }
     }
@@ -234,7 +235,8 @@ async fn passes_never_overlap() {
     let stage = Stage::new();
     let (first, second) = (Strings::new(Does::Well), Strings::new(Does::Hang));
     let next = stage.serve(&second, Vec::new());
-    let _first = stage.serve(&first, vec![next.clone().recipient(), next.clone().recipient(), next.recipient()]);
+    let _first =
+        stage.serve(&first, vec![next.clone().recipient(), next.clone().recipient(), next.recipient()]);
     periods(10).await;
     // Each of the second's passes lasts for its whole deadline, and many more are asked for than there is time.
     assert!((10..=20).contains(&second.passes()), "{} passes of 30 s in 600 s", second.passes());

@@ -82,10 +82,8 @@ impl Collect for ContainerGc {
         let links = link_names(tools, pass).await;
         let keeper = LogKeeper::new(&observation, &pods);
         let parallel = pass.settings.container_gc.parallel_removals.into();
-        pass.act(targets, parallel, async |target| {
-            self.remove(tools, pass, target, &keeper, &links).await
-        })
-        .await;
+        pass.act(targets, parallel, async |target| self.remove(tools, pass, target, &keeper, &links).await)
+            .await;
     }
 }
 

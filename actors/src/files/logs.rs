@@ -130,7 +130,10 @@ mod tests {
             format!("{}/", pods.display()),
             format!("{}/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", pods.display()),
             format!("{}/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/web/..", pods.display()),
-            format!("{}/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/../a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/web/0.log", pods.display()),
+            format!(
+                "{}/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/../a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/web/0.log",
+                pods.display()
+            ),
             format!("{}/../outside.log", pods.display()),
             outside.display().to_string(),
         ];
@@ -148,7 +151,8 @@ mod tests {
         let outside = node.folder.path().join("outside");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("0.log"), "x").unwrap();
-        symlink(&outside, node.folder.path().join("pods/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/linked")).unwrap();
+        symlink(&outside, node.folder.path().join("pods/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/linked"))
+            .unwrap();
         let path = node.folder.path().join("pods/a_b_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5/linked/0.log");
         assert!(node.remove(path.to_str().unwrap(), &[]).is_err());
         assert!(outside.join("0.log").exists());

@@ -65,7 +65,11 @@ impl Absence {
         self.listed = true;
         let naming = sync.listing.pods.iter().filter(|(_, (_, images))| !images.is_empty());
         self.named = naming
-            .map(|(uid, (_, images))| Pod { uid: uid.clone(), state: PodState::Unknown, images: images.clone() })
+            .map(|(uid, (_, images))| Pod {
+                uid: uid.clone(),
+                state: PodState::Unknown,
+                images: images.clone(),
+            })
             .collect();
         self.syncs = Some((self.syncs.take().map(|(_, last)| last), sync));
     }

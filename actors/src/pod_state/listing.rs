@@ -35,7 +35,11 @@ pub enum ListingError {
 
 fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ListingError> {
     serde_json::from_str(text).map_err(|error| {
-        if error.is_data() { ListingError::Shape(error.to_string()) } else { ListingError::Syntax(error.to_string()) }
+        if error.is_data() {
+            ListingError::Shape(error.to_string())
+        } else {
+            ListingError::Syntax(error.to_string())
+        }
     })
 }
 
@@ -94,7 +98,8 @@ impl Listing {
             return Err(ListingError::Shape(format!("its kind is {:?}, or an item is no Pod", list.kind)));
         }
         let page = list.metadata.unwrap_or_default();
-        if page.next.is_some_and(|next| !next.is_empty()) || page.remaining_item_count.is_some_and(|n| n > 0) {
+        if page.next.is_some_and(|next| !next.is_empty()) || page.remaining_item_count.is_some_and(|n| n > 0)
+        {
             return Err(ListingError::Page);
         }
         let mut listing = Self::default();
