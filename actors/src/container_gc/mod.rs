@@ -1,6 +1,6 @@
 //! The container GC supervisor: removes dead containers with their logs (spec 3).
 //!
-//! - here: observe, plan, act. [`recheck`]: what is asked right before a removal. [`logs`]: which logs go with it.
+//! - here: observe, plan, act. `recheck`: what is asked right before a removal. `logs`: which logs go with it.
 
 mod logs;
 mod recheck;

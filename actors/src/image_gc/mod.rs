@@ -3,7 +3,7 @@
 //! The sizes that a runtime tells are hints, so the supervisor never trusts them with more than a quarter of what is
 //! missing: it removes a few images, measures the file system, and plans anew on what it measured.
 //!
-//! - here: observe, and the closed loop. [`records`]: what is remembered. [`account`]: what holds the rest.
+//! - here: observe, and the closed loop. [`records`]: what is remembered. `account`: what holds the rest.
 
 mod account;
 pub mod records;
