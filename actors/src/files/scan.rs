@@ -17,6 +17,22 @@ pub struct LogDir {
     /// The newest modification time of it and its children, which counts as its creation (spec 5); `None` if it cannot
     /// be told.
     pub changed_at: Option<Timestamp>,
+    /// What tells this directory from another one that bears its name later.
+    pub identity: Identity,
+}
+
+/// Inode and, where the file system tells it, time of birth: an inode's number is given out again, but not its birth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Identity {
+    inode: u64,
+    born: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(meta: &std::fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self { inode: meta.ino(), born: meta.created().ok() }
+    }
 }
 
 /// All directories right in the root, by name; none if there is no root. Names that are no UTF-8 are left out: no pod
@@ -30,7 +46,9 @@ pub fn log_dirs(root: &Path) -> Result<Vec<LogDir>, FileError> {
     let mut dirs = Vec::new();
     for (name, kind) in entries(&directory, root)? {
         if let (FileType::Directory, Some(text)) = (kind, to_path(&name).to_str()) {
-            dirs.push(LogDir { name: text.to_owned(), changed_at: newest(&root.join(text)) });
+            let path = root.join(text);
+            let identity = path.symlink_metadata().map(|meta| Identity::of(&meta)).unwrap_or_default();
+            dirs.push(LogDir { name: text.to_owned(), changed_at: newest(&path), identity });
         }
     }
     dirs.sort_unstable_by(|a, b| a.name.cmp(&b.name));

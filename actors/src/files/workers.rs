@@ -39,6 +39,31 @@ impl Workers {
         Ok(Self { jobs })
     }
 
+    /// Does `work` on one of the threads if `check` allows it, which is asked only once a thread is free for it: what was
+    /// checked is never older than the work needs. `None` if it was not allowed.
+    ///
+    /// # Errors
+    /// [`WorkerGone`] if the work panicked.
+    pub async fn run_checked<T: Send + 'static>(
+        &self,
+        check: impl Future<Output = bool>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Option<T>, WorkerGone> {
+        let (free, is_free) = oneshot::channel();
+        let (allow, allowed) = oneshot::channel();
+        let job = self.run(move || {
+            // Whoever does not listen any more allows nothing either.
+            let _ = free.send(());
+            allowed.blocking_recv().is_ok_and(|yes| yes).then(work)
+        });
+        let checked = async {
+            if is_free.await.is_ok() {
+                let _ = allow.send(check.await);
+            }
+        };
+        futures_util::future::join(job, checked).await.0
+    }
+
     /// Does `work` on one of the threads. It is not begun when nobody waits for it any more; once begun it is done to its
     /// end.
     ///
@@ -65,6 +90,25 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_check_is_made_once_a_thread_is_free_and_decides() {
+        let workers = Workers::start(1).unwrap();
+        let (go, wait) = crossbeam_channel::bounded::<()>(0);
+        let checked = std::cell::Cell::new(false);
+        let busy = workers.run(move || wait.recv());
+        let second = workers.run_checked(async { checked.replace(true) }, || ());
+        let (mut busy, mut second) = (Box::pin(busy), Box::pin(second));
+        for _ in 0..10 {
+            assert!(futures_util::FutureExt::now_or_never(busy.as_mut()).is_none());
+            assert!(futures_util::FutureExt::now_or_never(second.as_mut()).is_none());
+            tokio::task::yield_now().await;
+        }
+        assert!(!checked.get(), "the thread is not free yet");
+        go.send(()).unwrap();
+        assert_eq!(second.await, Ok(None), "the check said no");
+        assert_eq!(workers.run_checked(async { true }, || 7).await, Ok(Some(7)));
+    }
 
     #[tokio::test]
     async fn work_that_nobody_waits_for_any_more_is_not_begun() {

@@ -97,7 +97,7 @@ impl LogReaper {
         self.tell_foreign(tools, pass, &report.log_dirs.keep);
         pass.kept(Kind::LogDir, report.log_dirs.keep);
         let removals = plan.log_dirs.remove.iter();
-        let mut targets: Vec<Target<()>> = removals
+        let targets: Vec<Target<()>> = removals
             .filter_map(|decision| {
                 let name = observation.log_dirs.get(decision.index)?;
                 let (id, name) = (name.clone(), name.clone());
@@ -105,17 +105,8 @@ impl LogReaper {
             })
             .collect();
         pass.planned(targets.len());
-        let parallel = usize::from(pass.settings.log_gc.workers).max(1);
-        while !targets.is_empty() {
-            // The runtime is asked anew for as many as are removed at once, so that no answer waits for a worker.
-            let rest = targets.split_off(targets.len().min(parallel));
-            let alive = match alive(tools).await {
-                Ok(alive) => alive,
-                Err(error) => return pass.error(error),
-            };
-            pass.act(targets, parallel, async |target| remove(tools, pass, &target.id, &alive).await).await;
-            targets = rest;
-        }
+        let parallel = pass.settings.log_gc.workers.into();
+        pass.act(targets, parallel, async |target| remove(tools, pass, &target.id).await).await;
     }
 
     /// A name that is nobody's log directory is reported once.
@@ -141,19 +132,30 @@ async fn alive(tools: &Tools) -> CriResult<HashSet<String>> {
     Ok(of_sandboxes.chain(containers.iter().map(|container| container.pod_uid.clone())).collect())
 }
 
-async fn remove(tools: &Tools, pass: &Pass, name: &str, alive: &HashSet<String>) -> Removed {
-    if pod_uid_of(name).is_none_or(|uid| alive.contains(uid)) {
-        return Ok((Outcome::refused(Reason::HasContainers), 0));
-    }
+/// Removes a directory. The runtime is asked once a worker is free for it, so that no answer grows old in a queue.
+async fn remove(tools: &Tools, pass: &Pass, name: &str) -> Removed {
     let (root, directory) = (pass.settings.log_gc.pod_logs_root.clone(), name.to_owned());
-    let removed = tools.files.run(move || match Root::open(&root)? {
+    let asked = RefCell::new(Ok(()));
+    let nothing_is_known_of_it = async {
+        match alive(tools).await {
+            Ok(alive) => pod_uid_of(name).is_some_and(|uid| !alive.contains(uid)),
+            Err(error) => {
+                *asked.borrow_mut() = Err(error);
+                false
+            }
+        }
+    };
+    let removed = tools.files.run_checked(nothing_is_known_of_it, move || match Root::open(&root)? {
         Some(root) => tree::remove(&root, &directory),
         None => Ok(None),
     });
-    Ok(match removed.await {
-        Ok(Ok(Some(removed))) => (Outcome::Removed, removed.bytes),
-        Ok(Ok(None)) => (Outcome::AlreadyGone, 0),
-        Ok(Err(error)) => (Outcome::Failed { error: error.to_string() }, 0),
+    let removed = removed.await;
+    asked.into_inner()?;
+    Ok(match removed {
+        Ok(None) => (Outcome::refused(Reason::HasContainers), 0),
+        Ok(Some(Ok(Some(removed)))) => (Outcome::Removed, removed.bytes),
+        Ok(Some(Ok(None))) => (Outcome::AlreadyGone, 0),
+        Ok(Some(Err(error))) => (Outcome::Failed { error: error.to_string() }, 0),
         Err(gone) => (Outcome::Failed { error: gone.to_string() }, 0),
     })
 }

@@ -7,7 +7,7 @@ use cri_gc_policy::log_dirs::pod_uid_of;
 use cri_gc_policy::{Container, ContainerState, Sandbox, SandboxState};
 use jiff::Timestamp;
 
-use crate::files::scan::LogDir;
+use crate::files::scan::{Identity, LogDir};
 
 /// What a collector saw, and asks about. The lists are complete; `log_dirs` is empty where nobody looked.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +29,8 @@ pub struct Evidence<'a> {
     pub exited: Vec<&'a str>,
     /// The newest creation time of its containers and sandboxes.
     pub newest: Option<Timestamp>,
+    /// Its log directories.
+    pub log_dirs: Vec<Identity>,
     /// The newest change of its log directory.
     pub logs_changed: Option<Timestamp>,
     /// Whether something of it runs, or may run.
@@ -71,6 +73,7 @@ pub fn by_pod(seen: &Seen) -> HashMap<&str, Evidence<'_>> {
     for dir in seen.log_dirs.iter() {
         if let Some(uid) = pod_uid_of(&dir.name) {
             let pod = pods.entry(uid).or_default();
+            pod.log_dirs.push(dir.identity);
             pod.undated |= dir.changed_at.is_none();
             pod.logs_changed = pod.logs_changed.max(dir.changed_at);
         }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::evidence::Evidence;
+use crate::files::scan::Identity;
 
 /// The proofs that hold.
 #[derive(Debug, Default)]
@@ -15,7 +16,7 @@ pub struct Proofs {
 #[derive(Debug)]
 struct Proved {
     objects: HashSet<String>,
-    log_directory: bool,
+    log_dirs: HashSet<Identity>,
 }
 
 impl Proofs {
@@ -24,7 +25,7 @@ impl Proofs {
     pub fn hold(&self, uid: &str, evidence: &Evidence<'_>) -> bool {
         let known = |proved: &Proved| {
             evidence.objects.iter().all(|id| proved.objects.contains(*id))
-                && (proved.log_directory || evidence.logs_changed.is_none())
+                && evidence.log_dirs.iter().all(|dir| proved.log_dirs.contains(dir))
         };
         !evidence.runs && !evidence.unknown_container && self.proved.get(uid).is_some_and(known)
     }
@@ -37,8 +38,8 @@ impl Proofs {
     /// The pod is proved deleted.
     pub fn add(&mut self, uid: &str, evidence: &Evidence<'_>) {
         let objects = evidence.objects.iter().map(|id| (*id).to_owned()).collect();
-        let log_directory = evidence.logs_changed.is_some();
-        self.proved.insert(uid.to_owned(), Proved { objects, log_directory });
+        let log_dirs = evidence.log_dirs.iter().copied().collect();
+        self.proved.insert(uid.to_owned(), Proved { objects, log_dirs });
     }
 
     /// The pod is not proved deleted any more.

@@ -210,7 +210,8 @@ mod tests {
     fn a_log_directory_that_was_not_there_voids_the_proof() {
         let source = &mut RuntimeSource::default();
         assert_eq!(state(source, pod(0), &[("c", 10)], 2000), PodState::Deleted);
-        let new_logs = Evidence { logs_changed: Some(at(2001)), ..Evidence::default() };
+        let log_dirs = vec![crate::files::scan::Identity::default()];
+        let new_logs = Evidence { logs_changed: Some(at(2001)), log_dirs, ..Evidence::default() };
         assert_eq!(state(source, new_logs, &[], 2002), PodState::Unknown);
     }
 
