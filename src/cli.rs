@@ -58,7 +58,7 @@ pub enum Command {
     Run,
     /// Show what would be removed now, what would stay, and why; removes nothing
     Plan(Plan),
-    /// Write what one look at the node sees, to be planned on elsewhere (plan --snapshot)
+    /// Write what one look at the node sees, to be planned on elsewhere (plan --snapshot reads the JSON form)
     Snapshot(Snapshot),
     /// Make one pass of each loop now, without a service: containers, sandboxes, logs, images
     Sweep(Sweep),

@@ -34,6 +34,11 @@ pub enum PatternError {
     /// No image name holds white space.
     #[error("it holds white space, which no image name does")]
     WhiteSpace,
+    /// A character that stands in no image name: most likely a whole list was written where one pattern belongs.
+    #[error(
+        "no image name holds `{0}`; write one pattern in each entry (in the environment and on the command line: a,b)"
+    )]
+    Character(char),
     /// `sha256:` and something that is no id.
     #[error("an image id is \"sha256:\" and 12 to 64 hex digits; this would protect nothing")]
     NoId,
@@ -51,6 +56,10 @@ impl FromStr for Pattern {
         }
         if text.chars().any(char::is_whitespace) {
             return Err(PatternError::WhiteSpace);
+        }
+        if let Some(odd) = text.chars().find(|c| matches!(c, '[' | ']' | '"' | '\'' | '{' | '}' | ',' | '?'))
+        {
+            return Err(PatternError::Character(odd));
         }
         Ok(Self { text: text.to_owned(), kind: Kind::parse(text)? })
     }
@@ -242,6 +251,7 @@ mod tests {
     fn nonsense_is_refused() {
         assert_eq!("".parse::<Pattern>(), Err(PatternError::Empty));
         assert_eq!("a b".parse::<Pattern>(), Err(PatternError::WhiteSpace));
+        assert_eq!("[\"a/*\"".parse::<Pattern>(), Err(PatternError::Character('[')));
         for id in ["sha256:", "sha256:abc", "sha256:e6f1816883972*"] {
             assert_eq!(id.parse::<Pattern>(), Err(PatternError::NoId), "{id}");
         }

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use cri_gc_config::{key_names, render};
 
-use super::settings;
+use super::{not_yet, settings};
 use crate::cli::{Config, ConfigForm, Global};
 use crate::failure::Failure;
 use crate::output::table::{render as render_table, table};
-use crate::output::{json, print, yaml};
+use crate::output::{json, print, remark, yaml};
 
 /// Shows or checks.
 ///
@@ -20,9 +20,15 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
         Config::Check => {
             let from = match &loaded.file {
                 Some(file) => format!("{} is good", file.display()),
-                None => "there is no configuration file; the defaults hold".to_owned(),
+                None => {
+                    "there is no configuration file; the defaults, the environment and the flags are good"
+                        .to_owned()
+                }
             };
             print(&format!("{from}\n"))?;
+            if let Some(problem) = not_yet(&loaded.settings) {
+                remark(&format!("cri-gc: {problem}"));
+            }
         }
         Config::Show { output } => match output.output {
             ConfigForm::Toml => print(&render(&loaded.settings))?,

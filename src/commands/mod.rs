@@ -60,6 +60,16 @@ fn logging(global: &Global) -> Logging {
     Logging::to_stderr(global.log_level.unwrap_or(LogLevel::Error), LogFormat::Term)
 }
 
+/// What the settings ask for that this version has not got.
+fn not_yet(settings: &Settings) -> Option<String> {
+    matches!(settings.pods.source, PodSource::Kubelet | PodSource::KubeApi).then(|| {
+        format!(
+            "pods.source = \"{}\" is not in this version; use \"file\", or \"runtime\" where no kubelet runs",
+            settings.pods.source
+        )
+    })
+}
+
 /// Runs `work` in an actix system.
 fn in_system<T>(work: impl Future<Output = T>) -> T {
     actix::System::new().block_on(work)
@@ -71,6 +81,9 @@ async fn crew(
     confirmed: bool,
     logging: &Logging,
 ) -> Result<(Crew, RuntimeVersion), Failure> {
+    if let Some(problem) = not_yet(&settings) {
+        return Err(Failure::configuration(problem));
+    }
     let crew = Crew::start(Arc::new(settings), Seams::system(), confirmed, logging.log.clone())?;
     match crew.hello().await {
         Ok(version) => Ok((crew, version)),

@@ -152,21 +152,22 @@ impl Tale<'_> {
             .map(|removal| removal.bytes)
             .sum();
         let freed: u64 = reports.iter().map(|report| report.freed_bytes).sum();
-        say!(
-            text,
-            "\nLogs gave back {}. The images that went brought {} on the disk, though",
-            bytes(logs),
-            bytes(freed)
-        );
-        say!(
-            text,
-            "the runtime told their sizes as {}: that is why cri-gc measures, and stops in time.",
-            bytes(told)
-        );
+        text.push('\n');
+        if logs > 0 {
+            say!(text, "Logs gave back {}.", bytes(logs));
+        }
+        if freed > 0 {
+            say!(
+                text,
+                "The images that went brought {} on the disk, though the runtime told their",
+                bytes(freed)
+            );
+            say!(text, "sizes as {}: that is why cri-gc measures, and stops in time.", bytes(told));
+        }
         for error in reports.iter().flat_map(|report| &report.errors) {
             say!(text, "error: {error}");
         }
-        say!(text, "\nOn a node of yours: `cri-gc plan` shows the same and removes nothing.");
+        say!(text, "\nOn a node of yours: `cri-gc plan` says what would go, and why, and removes nothing.");
         text
     }
 }

@@ -25,10 +25,20 @@ pub fn text(reports: &[PassReport]) -> String {
         text.push('\n');
     }
     text.push_str(&summary(reports));
+    // Said once, with all the loops that it holds for.
+    let mut notes: Vec<(&str, Vec<&str>)> = Vec::new();
     for report in reports {
         for note in &report.notes {
-            text.push_str(&format!("note ({}): {note}\n", report.of));
+            match notes.iter_mut().find(|(known, _)| known == note) {
+                Some((_, loops)) => loops.push(report.of.as_str()),
+                None => notes.push((note, vec![report.of.as_str()])),
+            }
         }
+    }
+    for (note, loops) in notes {
+        text.push_str(&format!("note ({}): {note}\n", loops.join(", ")));
+    }
+    for report in reports {
         for error in &report.errors {
             text.push_str(&format!("error ({}): {error}\n", report.of));
         }

@@ -115,7 +115,10 @@ impl Absence {
         let stale = SignedDuration::try_from(rules.max_staleness)
             .is_ok_and(|limit| now.duration_since(last.at) > limit);
         if stale {
-            notes.push(format!("the last good list of pods counts as of {}, which is too old", last.at));
+            notes.push(format!(
+                "the last good list of pods counts as of {}, older than pods.max_staleness allows",
+                last.at
+            ));
             self.proofs.void_all();
             return Judgement {
                 pods: Pods { synced: false, pods: judged, absent: PodState::Unknown },
@@ -145,7 +148,7 @@ impl Absence {
         if newly.len() >= BRAKE_FROM && share && !rules.confirmed {
             notes.push(format!(
                 "{} of {} pods would count as deleted all at once, more than pods.max_newly_deleted_percent = {} allows: \
-                 none does until that is confirmed",
+                 none does until that is confirmed (--confirm-deleted)",
                 newly.len(),
                 pods.len(),
                 rules.max_newly_deleted_percent
