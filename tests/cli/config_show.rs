@@ -63,5 +63,5 @@ fn without_a_file_it_is_said_that_there_is_none() {
         return;
     }
     let good = said(bench.bare(&["config", "check"]), "").good();
-    assert!(good.contains("the there is no configuration file"), "{good}");
+    assert!(good.contains("there is no configuration file"), "{good}");
 }
