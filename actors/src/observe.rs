@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cri_gc_config::Settings;
 use cri_gc_policy::{Container, FileSystem, FsStats, Observation, Reclaiming, Sandbox};
 
-use crate::collector::{PassError, Tools};
+use crate::collector::{Pass, PassError, Tools};
 use crate::files::scan::{self, LogDir};
 use crate::gateway::{CriResult, Freshness, FsPlaces};
 use crate::pod_state::{Seen, Verdict};
@@ -72,6 +72,21 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         ..Observation::empty(tools.clock.now())
     };
     Ok(PodView { observation, verdict, problem })
+}
+
+/// The same for a pass, which takes to its book what the provider said. `None` if a list failed: the book has the error.
+pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
+    match pods(tools, &pass.settings).await {
+        Ok(view) => {
+            view.verdict.notes.into_iter().for_each(|note| pass.note(note));
+            view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
+            Some(view.observation)
+        }
+        Err(error) => {
+            pass.error(error);
+            None
+        }
+    }
 }
 
 /// The file systems of these places with their statistics. One that cannot be measured is an error of its own, and is

@@ -29,13 +29,7 @@ impl Collect for SandboxReaper {
     }
 
     async fn pass(&self, tools: &Tools, pass: &Pass) {
-        let view = match observe::pods(tools, &pass.settings).await {
-            Ok(view) => view,
-            Err(error) => return pass.error(error),
-        };
-        view.verdict.notes.into_iter().for_each(|note| pass.note(note));
-        view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
-        let observation = view.observation;
+        let Some(observation) = observe::for_pass(tools, pass).await else { return };
         let policy = pass.settings.policy();
         let section = cri_gc_policy::sandboxes::decide(&observation, &PodTable::new(&observation), &policy);
         let plan = Plan { sandboxes: section, ..Plan::default() };
