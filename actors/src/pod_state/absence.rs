@@ -116,7 +116,7 @@ impl Absence {
             .is_ok_and(|limit| now.duration_since(last.at) > limit);
         if stale {
             notes.push(format!(
-                "the last good list of pods counts as of {}, older than pods.max_staleness allows",
+                "the last good list of pods counts as of {}, too old for pods.max_staleness",
                 last.at
             ));
             self.proofs.void_all();
