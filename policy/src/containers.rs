@@ -15,8 +15,8 @@ use crate::reason::Reason;
 #[derive(Debug, Clone, Copy)]
 struct Evictable {
     index: usize,
-    /// Creation time, then attempt, as one number: newer is larger.
-    age: i128,
+    /// Creation time in seconds and nanoseconds, then attempt: newer is larger.
+    age: (i64, i32, u32),
     /// The number of its unit, or why it goes whatever the limits say.
     fate: Result<usize, Reason>,
 }
@@ -32,7 +32,7 @@ impl Evictable {
     ) -> Result<Self, Reason> {
         let Container { state, created_at, finished_at, .. } = *container;
         let created_at = evictable_since(state, created_at, finished_at, policy, now)?;
-        let age = (created_at.as_nanosecond() << u32::BITS) | i128::from(container.attempt);
+        let age = (created_at.as_second(), created_at.subsec_nanosecond(), container.attempt);
         Ok(Self { index, age, fate: fate() })
     }
 }
@@ -90,6 +90,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
     // Newest first; ties by larger attempt, then by smaller id. Ids lie elsewhere in memory and are seldom needed.
     let id = |e: &Evictable| containers.get(e.index).map(|c| c.id.as_str());
     evictable.sort_unstable_by(|a, b| b.age.cmp(&a.age).then_with(|| id(a).cmp(&id(b))));
+    section.remove.reserve(evictable.len());
     // Removal goes oldest first.
     for decision in cut(&evictable, units.units.len(), limits).into_iter().rev() {
         section.push(decision);
