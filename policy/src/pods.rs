@@ -5,7 +5,7 @@
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::observation::{Container, ContainerState, Observation, PodState, Sandbox, SandboxState};
+use crate::observation::{Container, ContainerState, Observation, PodState, SandboxState};
 use crate::policy::Unmanaged;
 use crate::reason::Reason;
 
@@ -145,12 +145,6 @@ impl<'a> PodTable<'a> {
     #[must_use]
     pub fn owner_of_container(&self, container: &'a Container) -> Owner {
         self.owner(self.uid_of_container(container))
-    }
-
-    /// To whom a sandbox belongs.
-    #[must_use]
-    pub fn owner_of_sandbox(&self, sandbox: &Sandbox) -> Owner {
-        self.owner(&sandbox.pod_uid)
     }
 
     fn owner(&self, uid: &str) -> Owner {

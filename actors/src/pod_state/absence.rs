@@ -86,8 +86,8 @@ impl Absence {
         self.proofs.void_all();
     }
 
-    /// UIDs that both syncs lack, for whoever has to look further (a kubelet's directories).
-    pub fn absent<'a>(&self, pods: &HashMap<&'a str, Evidence<'_>>) -> Vec<&'a str> {
+    /// UIDs that both syncs lack.
+    fn absent<'a>(&self, pods: &HashMap<&'a str, Evidence<'_>>) -> Vec<&'a str> {
         let Some((Some(first), last)) = &self.syncs else { return Vec::new() };
         let lacks = |sync: &Sync, uid: &str| !sync.listing.pods.contains_key(uid);
         pods.keys().copied().filter(|uid| lacks(first, uid) && lacks(last, uid)).collect()

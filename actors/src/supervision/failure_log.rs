@@ -98,12 +98,6 @@ impl<K: Eq + Hash> FailureLog<K> {
     pub fn failures(&self) -> u64 {
         self.failures
     }
-
-    /// When the outage began, if there is one.
-    #[must_use]
-    pub fn since(&self) -> Option<Timestamp> {
-        self.since
-    }
 }
 
 #[cfg(test)]
