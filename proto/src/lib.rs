@@ -1,6 +1,7 @@
 //! The wire types of cri-gc, generated from the `.proto` files beside this crate.
 //!
-//! [`cri`] is a subset of CRI `runtime.v1`, wire-compatible with every runtime that speaks it. There is no logic here:
+//! [`cri`] is a subset of CRI `runtime.v1`, wire-compatible with every runtime that speaks it; [`admin`] is the API of a
+//! running service. There is no logic here:
 //! what a field means for a decision is said where the gateway turns these types into those of `cri-gc-policy`.
 
 /// CRI `runtime.v1`: messages, clients and server traits. The comments are those of `proto/cri/runtime.proto`.
@@ -14,6 +15,22 @@
 )]
 pub mod cri {
     tonic::include_proto!("runtime.v1");
+}
+
+/// The admin API of cri-gc: messages, client and server. The comments are those of `proto/admin/admin.proto`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::indexing_slicing,
+    reason = "generated code"
+)]
+pub mod admin {
+    tonic::include_proto!("cri_gc.admin.v1");
+
+    /// The descriptors of this API, for the reflection service.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/admin.bin"));
 }
 
 /// The label in which a kubelet writes the UID of the pod that a container or sandbox belongs to.
