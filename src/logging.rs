@@ -1,10 +1,10 @@
 //! Logging: for people on a terminal, one JSON object a line for everything else; the level can be changed while running.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cri_gc_actors::seams::LogThreshold;
+use cri_gc_actors::supervision::panics;
 use cri_gc_config::{LogFormat, LogLevel};
 use serde_json::{Map, Value};
 use slog::{Drain, KV, Key, Level, Logger, Never, OwnedKVList, Record, Serializer, o};
@@ -13,7 +13,8 @@ use slog::{Drain, KV, Key, Level, Logger, Never, OwnedKVList, Record, Serializer
 pub struct Logging {
     /// Where to log.
     pub log: Logger,
-    level: Arc<AtomicUsize>,
+    /// From which level on.
+    pub threshold: LogThreshold,
     _flush: slog_async::AsyncGuard,
 }
 
@@ -33,37 +34,68 @@ impl Logging {
         } else {
             slog_async::Async::new(JsonLines::new(std::io::stderr()).fuse()).build_with_guard()
         };
-        let threshold = Arc::new(AtomicUsize::new(slog_level(level).as_usize()));
-        let switch = Arc::clone(&threshold);
+        let threshold = LogThreshold::new(level);
+        let switch = threshold.clone();
         // Outside of the asynchronous drain, so that what is not wanted costs nothing.
-        let drain = drain.filter(move |record| record.level().as_usize() <= switch.load(Ordering::Relaxed));
-        Self { log: Logger::root(drain.fuse(), o!()), level: threshold, _flush: flush }
+        let drain = drain.filter(move |record| switch.lets(level_of(record.level())));
+        Self { log: Logger::root(drain.fuse(), o!()), threshold, _flush: flush }
     }
 
-    /// Logs from another level on.
-    pub fn set_level(&self, level: LogLevel) {
-        self.level.store(slog_level(level).as_usize(), Ordering::Relaxed);
-    }
-}
-
-fn slog_level(level: LogLevel) -> Level {
-    match level {
-        LogLevel::Error => Level::Error,
-        LogLevel::Warning => Level::Warning,
-        LogLevel::Info => Level::Info,
-        LogLevel::Debug => Level::Debug,
-        LogLevel::Trace => Level::Trace,
+    /// From now on the records of libraries go to this log too, and so do panics that nobody tells otherwise. Of the whole
+    /// process, so only the service does it, once.
+    pub fn take_over(&self) {
+        panics::install(self.log.clone());
+        let libraries = Libraries { log: self.log.clone(), threshold: self.threshold.clone() };
+        // It fails only where somebody did the same before.
+        if log::set_boxed_logger(Box::new(libraries)).is_ok() {
+            log::set_max_level(log::LevelFilter::Trace);
+        }
     }
 }
 
-/// The words of `log.level`.
-fn word(level: Level) -> &'static str {
+/// The records of libraries. What a library calls information is a detail here, and what it calls a detail a trace.
+struct Libraries {
+    log: Logger,
+    threshold: LogThreshold,
+}
+
+impl Libraries {
+    fn level(theirs: log::Level) -> LogLevel {
+        match theirs {
+            log::Level::Error => LogLevel::Error,
+            log::Level::Warn => LogLevel::Warning,
+            log::Level::Info => LogLevel::Debug,
+            log::Level::Debug | log::Level::Trace => LogLevel::Trace,
+        }
+    }
+}
+
+impl log::Log for Libraries {
+    fn enabled(&self, meta: &log::Metadata<'_>) -> bool {
+        self.threshold.lets(Self::level(meta.level()))
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let fields = o!("library" => record.target().to_owned());
+        match Self::level(record.level()) {
+            LogLevel::Error => slog::error!(self.log, "{}", record.args(); fields),
+            LogLevel::Warning => slog::warn!(self.log, "{}", record.args(); fields),
+            LogLevel::Info | LogLevel::Debug => slog::debug!(self.log, "{}", record.args(); fields),
+            LogLevel::Trace => slog::trace!(self.log, "{}", record.args(); fields),
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Its level in the settings' words.
+fn level_of(level: Level) -> LogLevel {
     match level {
-        Level::Critical | Level::Error => "error",
-        Level::Warning => "warning",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
+        Level::Critical | Level::Error => LogLevel::Error,
+        Level::Warning => LogLevel::Warning,
+        Level::Info => LogLevel::Info,
+        Level::Debug => LogLevel::Debug,
+        Level::Trace => LogLevel::Trace,
     }
 }
 
@@ -84,7 +116,7 @@ impl<W: Write> Drain for JsonLines<W> {
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
         let mut fields = Fields(Map::new());
         fields.put("ts", jiff::Timestamp::now().to_string().into());
-        fields.put("level", word(record.level()).into());
+        fields.put("level", level_of(record.level()).as_str().into());
         fields.put("msg", record.msg().to_string().into());
         // A value that cannot be written is left out; the line still is.
         let _ =
@@ -140,6 +172,8 @@ impl Serializer for Fields {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// A place to write that can be read afterwards.
@@ -155,6 +189,25 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn records_of_libraries_come_one_level_lower_and_only_if_wanted() {
+        use log::Log;
+        let (buffer, threshold) = (Buffer::default(), LogThreshold::new(LogLevel::Debug));
+        let log = Logger::root(JsonLines::new(buffer.clone()).fuse(), o!());
+        let libraries = Libraries { log, threshold };
+        for level in [log::Level::Error, log::Level::Info, log::Level::Debug] {
+            let record = log::Record::builder().level(level).target("h2").args(format_args!("hi")).build();
+            if libraries.enabled(record.metadata()) {
+                libraries.log(&record);
+            }
+        }
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let levels: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["level"].clone()).collect();
+        assert_eq!(levels, ["error", "debug"]);
+        assert!(text.contains(r#""library":"h2""#));
     }
 
     #[test]

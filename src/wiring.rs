@@ -1,21 +1,27 @@
-//! Which actors run on which threads: the gateway and the pod-state provider on one arbiter each, every collector on one
-//! of its own, so that none can hold up another.
+//! Which actors run on which threads, in a one-shot command ([`Crew`]) and in the service ([`Service`]): the gateway and the
+//! pod-state provider on one thread each, every collector on one of its own with file workers of its own, so that none can
+//! hold up another.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Arbiter, ArbiterHandle};
-use cri_gc_actors::collector::{Collector, Finish, Reconfigure, Schedule, Tools};
+use actix::{Addr, Recipient};
+use cri_gc_actors::collector::{Collector, Loop, LoopHandle, Schedule, Supervisor, Tools};
+use cri_gc_actors::configuration::{Configuration, Generation, Reading};
 use cri_gc_actors::container_gc::ContainerGc;
 use cri_gc_actors::files::Workers;
 use cri_gc_actors::gateway::calls::Version;
-use cri_gc_actors::gateway::{CriError, ErrorClass, Gateway, Limits, RuntimeVersion, Sockets};
-use cri_gc_actors::image_gc::ImageGc;
+use cri_gc_actors::gateway::{CriError, ErrorClass, Gateway, Limits, RuntimeVersion, Sockets, Waits};
+use cri_gc_actors::image_gc::records::SharedRecords;
+use cri_gc_actors::image_gc::{ImageGc, LookAtImages};
 use cri_gc_actors::log_reaper::LogReaper;
 use cri_gc_actors::pod_state::{Configure, PodStates};
+use cri_gc_actors::recorder::Recorder;
 use cri_gc_actors::sandbox_reaper::SandboxReaper;
-use cri_gc_actors::seams::{Chance, Clock, FsProbe};
-use cri_gc_config::Settings;
+use cri_gc_actors::seams::{Chance, Clock, FsProbe, LogThreshold};
+use cri_gc_actors::supervision::guard::{Pace, say};
+use cri_gc_actors::supervision::threads::Threads;
+use cri_gc_config::{Settings, Sources};
 use slog::Logger;
 
 /// What differs between a real node and a modelled one.
@@ -23,6 +29,8 @@ use slog::Logger;
 pub struct Seams {
     /// The clock.
     pub clock: Clock,
+    /// The clocks of loops that have one of their own: a clock that panics, or never answers, breaks its loop.
+    pub own_clocks: Vec<(Loop, Clock)>,
     /// The file-system probe.
     pub probe: FsProbe,
     /// What spreads the periods.
@@ -34,11 +42,16 @@ impl Seams {
     #[must_use]
     pub fn system() -> Self {
         let chance = Chance::new(fastrand::f64);
-        Self { clock: Clock::system(), probe: FsProbe::system(), chance }
+        Self { clock: Clock::system(), own_clocks: Vec::new(), probe: FsProbe::system(), chance }
+    }
+
+    fn clock_of(&self, of: Loop) -> Clock {
+        let own = self.own_clocks.iter().find(|(known, _)| *known == of);
+        own.map_or(&self.clock, |(_, clock)| clock).clone()
     }
 }
 
-/// All actors, running.
+/// All actors of a one-shot command, running.
 pub struct Crew {
     /// What they share.
     pub tools: Tools,
@@ -52,7 +65,7 @@ pub struct Crew {
     pub log_reaper: Addr<Collector<LogReaper>>,
     /// The image GC supervisor.
     pub image_gc: Addr<Collector<ImageGc>>,
-    arbiters: Vec<Arbiter>,
+    threads: Threads,
 }
 
 /// How soon after its start the service makes the first pass of each loop.
@@ -73,64 +86,29 @@ impl Crew {
         confirmed: bool,
         log: Logger,
     ) -> std::io::Result<Self> {
-        let mut base = Base::start(settings, seams, confirmed, false, log)?;
-        let (tools, settings) = (base.tools.clone(), Arc::clone(&base.settings));
-        let (tools, settings) = (|| tools.clone(), || Arc::clone(&settings));
-        let image_gc = Collector::start(&base.arbiter(), tools(), settings(), ImageGc::default);
-        let images = image_gc.clone().recipient();
-        let container_gc =
-            Collector::start(&base.arbiter(), tools(), settings(), || ContainerGc::new(images));
-        let sandbox_reaper = Collector::start(&base.arbiter(), tools(), settings(), SandboxReaper::default);
-        let log_reaper = Collector::start(&base.arbiter(), tools(), settings(), LogReaper::default);
-        Ok(base.with(container_gc, sandbox_reaper, log_reaper, image_gc))
-    }
-
-    /// Starts all actors for the service: the loops make passes by themselves, each wakes the next of the chain, and one
-    /// that falls is restarted.
-    ///
-    /// # Errors
-    /// The operating system has no thread left.
-    pub fn serve(settings: Arc<Settings>, seams: Seams, log: Logger) -> std::io::Result<Self> {
-        let chance = seams.chance.clone();
-        let mut base = Base::start(settings, seams, false, true, log)?;
-        let (tools, settings) = (base.tools.clone(), Arc::clone(&base.settings));
-        let (tools, settings) = (|| tools.clone(), || Arc::clone(&settings));
-        let schedule = |next| Schedule { first: FIRST_PASS, chance: chance.clone(), next };
-        // The chain: container pass, sandbox pass, log pass. Built from its end.
-        let log_reaper =
-            Collector::serve(&base.arbiter(), tools(), settings(), schedule(Vec::new()), LogReaper::default);
-        let next = schedule(vec![log_reaper.clone().recipient()]);
-        let sandbox_reaper =
-            Collector::serve(&base.arbiter(), tools(), settings(), next, SandboxReaper::default);
-        let image_gc =
-            Collector::serve(&base.arbiter(), tools(), settings(), schedule(Vec::new()), ImageGc::default);
-        let images = image_gc.clone().recipient();
-        let next = schedule(vec![sandbox_reaper.clone().recipient()]);
-        let container_gc =
-            Collector::serve(&base.arbiter(), tools(), settings(), next, || ContainerGc::new(images));
-        Ok(base.with(container_gc, sandbox_reaper, log_reaper, image_gc))
-    }
-
-    /// Sends new settings to every actor.
-    pub fn configure(&self, settings: &Arc<Settings>) {
-        self.tools.gateway.set_limits(limits(settings));
-        let pods = Configure { settings: Arc::clone(settings), confirmed: false, service: true };
-        self.tools.pods.configure(pods);
-        self.container_gc.do_send(Reconfigure(Arc::clone(settings)));
-        self.sandbox_reaper.do_send(Reconfigure(Arc::clone(settings)));
-        self.log_reaper.do_send(Reconfigure(Arc::clone(settings)));
-        self.image_gc.do_send(Reconfigure(Arc::clone(settings)));
-    }
-
-    /// Brings all loops to rest: no removal is begun any more, and those under way end.
-    pub async fn finish(&self) {
-        // A loop that is gone is at rest.
-        let _ = futures_util::join!(
-            self.container_gc.send(Finish),
-            self.sandbox_reaper.send(Finish),
-            self.log_reaper.send(Finish),
-            self.image_gc.send(Finish)
+        let threads = Threads::own();
+        let files = Workers::start(settings.log_gc.workers.into())?;
+        let gateway = Gateway::start(
+            &threads.start().handle,
+            Sockets::from(&*settings),
+            Limits::from(&*settings),
+            log.clone(),
         );
+        let configure = Configure { settings: Arc::clone(&settings), confirmed, service: false };
+        let on = threads.start().handle;
+        let (clock, probe) = (seams.clock, seams.probe);
+        let pods =
+            PodStates::start(&on, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
+        let recorder = Recorder::none(clock.clone());
+        let tools = Tools { gateway, pods, files, clock, probe, recorder, log };
+        let on = || threads.start().handle;
+        let (shared, same) = (|| tools.clone(), || Arc::clone(&settings));
+        let image_gc = Collector::start(&on(), shared(), same(), ImageGc::default);
+        let images = image_gc.clone().recipient();
+        let container_gc = Collector::start(&on(), shared(), same(), || ContainerGc::new(images));
+        let sandbox_reaper = Collector::start(&on(), shared(), same(), SandboxReaper::default);
+        let log_reaper = Collector::start(&on(), shared(), same(), LogReaper::default);
+        Ok(Self { tools, settings, container_gc, sandbox_reaper, log_reaper, image_gc, threads })
     }
 
     /// Asks the runtime what it is: a one-shot command does nothing where none answers.
@@ -156,80 +134,159 @@ impl Crew {
 
     /// Ends all actors and waits for their threads.
     pub fn stop(self) {
-        for arbiter in self.arbiters {
-            arbiter.stop();
-            // A thread that panicked has been reported by the panic itself.
-            let _ = arbiter.join();
-        }
+        self.threads.stop();
     }
 }
 
-/// The actors that the collectors need, and the threads.
-struct Base {
-    tools: Tools,
-    settings: Arc<Settings>,
-    arbiters: Vec<Arbiter>,
+/// What the service is started with.
+pub struct Start {
+    /// The first generation of settings.
+    pub generation: Arc<Generation>,
+    /// Where the next ones come from.
+    pub sources: Sources,
+    /// What settings may ask for that this program cannot do.
+    pub cannot: fn(&Settings) -> Option<String>,
+    /// The machine, or what stands for it.
+    pub seams: Seams,
+    /// Where the actors run.
+    pub threads: Threads,
+    /// From which level on is logged.
+    pub threshold: LogThreshold,
+    /// Where to log.
+    pub log: Logger,
 }
 
-impl Base {
-    fn start(
-        settings: Arc<Settings>,
-        seams: Seams,
-        confirmed: bool,
-        service: bool,
-        log: Logger,
-    ) -> std::io::Result<Self> {
-        let files = Workers::start(settings.log_gc.workers.into())?;
-        let (for_gateway, for_pods) = (Arbiter::new(), Arbiter::new());
-        let gateway =
-            Gateway::start(&for_gateway.handle(), sockets(&settings), limits(&settings), log.clone());
-        let configure = Configure { settings: Arc::clone(&settings), confirmed, service };
-        let (clock, probe) = (seams.clock, seams.probe);
-        let pods = PodStates::start(
-            &for_pods.handle(),
-            gateway.clone(),
-            files.clone(),
-            clock.clone(),
-            configure,
-            log.clone(),
+/// Settings that are read once, at the start.
+const AT_START: &[&str] = &[
+    "node_name",
+    "runtime.endpoint",
+    "runtime.image_endpoint",
+    "log_gc.workers",
+    "log.format",
+    "supervision.",
+    "admin.",
+    "metrics.",
+    "state.",
+];
+
+/// All actors of the service, running: the loops make passes by themselves, each wakes the next of the chain, and one that
+/// falls or hangs is started anew.
+pub struct Service {
+    /// The runtime.
+    pub gateway: Gateway,
+    /// Whose pods live.
+    pub pods: PodStates,
+    /// What the actors for questions use: file workers of their own, the clock, the probe, the log.
+    pub tools: Tools,
+    /// The four loops, in the order of the chain.
+    pub loops: [LoopHandle; 4],
+    /// What is remembered of images, with a look at them.
+    pub images: Recipient<LookAtImages>,
+    /// The settings in force.
+    pub configuration: Configuration,
+    /// Who is told what happens.
+    pub recorder: Recorder,
+    /// From which level on is logged.
+    pub threshold: LogThreshold,
+    threads: Threads,
+}
+
+impl Service {
+    /// Starts all of them. Must be called in an actix system.
+    ///
+    /// # Errors
+    /// The operating system has no thread left.
+    pub fn start(start: Start) -> std::io::Result<Self> {
+        let Start { generation, sources, cannot, seams, threads, threshold, log } = start;
+        let settings = &*generation.settings;
+        let (clock, pace) = (seams.clock.clone(), Pace::from(settings));
+        // Nothing on this thread ever waits for long: the supervisors, the recorder, the configuration.
+        let keeping = threads.start().handle;
+        let recorder =
+            Recorder::start(&keeping, pace.clone(), say(log.clone(), "recorder", None), clock.clone());
+        let waits = Waits {
+            clock: clock.clone(),
+            recorder: recorder.clone(),
+            endpoint: settings.runtime.endpoint.as_str().to_owned(),
+        };
+        let gateway = Gateway::serve(&threads.start().handle, settings, waits, log.clone());
+        let files = Workers::start(1)?;
+        let configure =
+            Configure { settings: Arc::clone(&generation.settings), confirmed: false, service: true };
+        let on = threads.start().handle;
+        let pods =
+            PodStates::start(&on, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
+
+        let tools = |of: Option<Loop>, workers: usize| -> std::io::Result<Tools> {
+            Ok(Tools {
+                gateway: gateway.clone(),
+                pods: pods.clone(),
+                files: Workers::start(workers)?,
+                clock: of.map_or_else(|| clock.clone(), |of| seams.clock_of(of)),
+                probe: seams.probe.clone(),
+                recorder: recorder.clone(),
+                log: log.clone(),
+            })
+        };
+        let schedule = || Schedule { first: FIRST_PASS, chance: seams.chance.clone() };
+        let base = || (keeping.clone(), threads.clone(), Arc::clone(&generation), schedule());
+        // The chain: container pass, sandbox pass, log pass. Built from its end.
+        let of_logs = tools(Some(Loop::LogGc), settings.log_gc.workers.into())?;
+        let log_reaper = Supervisor::start(base(), of_logs, Vec::new(), LogReaper::default);
+        let next = vec![log_reaper.clone().recipient()];
+        let sandbox_reaper =
+            Supervisor::start(base(), tools(Some(Loop::SandboxGc), 1)?, next, SandboxReaper::default);
+        let records = SharedRecords::default();
+        let image_gc = Supervisor::start(base(), tools(Some(Loop::ImageGc), 1)?, Vec::new(), move || {
+            ImageGc::new(records.clone())
+        });
+        let used = image_gc.clone().recipient();
+        let next = vec![sandbox_reaper.clone().recipient()];
+        let container_gc = Supervisor::start(base(), tools(Some(Loop::ContainerGc), 1)?, next, move || {
+            ContainerGc::new(used.clone())
+        });
+
+        let loops = [
+            LoopHandle::new(&container_gc),
+            LoopHandle::new(&sandbox_reaper),
+            LoopHandle::new(&log_reaper),
+            LoopHandle::new(&image_gc),
+        ];
+        let followers = loops.iter().map(LoopHandle::follower).chain([gateway.follower(), pods.follower()]);
+        let reading = Reading { sources, cannot, files, at_start: AT_START };
+        let fell = say(log.clone(), "configuration", None);
+        let configuration = Configuration::start(
+            &keeping,
+            (pace, fell),
+            Arc::clone(&generation),
+            reading,
+            followers.collect(),
+            threshold.clone(),
+            (clock.clone(), recorder.clone(), log.clone()),
         );
-        let tools = Tools { gateway, pods, files, clock, probe, log };
-        Ok(Self { tools, settings, arbiters: vec![for_gateway, for_pods] })
+        let tools = tools(None, 1)?;
+        let images = image_gc.recipient();
+        Ok(Self { gateway, pods, tools, loops, images, configuration, recorder, threshold, threads })
     }
 
-    /// One more thread.
-    fn arbiter(&mut self) -> ArbiterHandle {
-        let arbiter = Arbiter::new();
-        let handle = arbiter.handle();
-        self.arbiters.push(arbiter);
-        handle
+    /// Whether those answer on whom everything rests.
+    pub async fn is_alive(&self) -> bool {
+        let (runtime, source, configuration) =
+            futures_util::join!(self.gateway.runtime(), self.pods.source(), self.configuration.state());
+        let supervisors = futures_util::future::join_all(self.loops.iter().map(LoopHandle::state)).await;
+        runtime.is_some()
+            && source.is_some()
+            && configuration.is_some()
+            && supervisors.iter().all(Option::is_some)
     }
 
-    fn with(
-        self,
-        container_gc: Addr<Collector<ContainerGc>>,
-        sandbox_reaper: Addr<Collector<SandboxReaper>>,
-        log_reaper: Addr<Collector<LogReaper>>,
-        image_gc: Addr<Collector<ImageGc>>,
-    ) -> Crew {
-        let Self { tools, settings, arbiters } = self;
-        Crew { tools, settings, container_gc, sandbox_reaper, log_reaper, image_gc, arbiters }
+    /// Brings all loops to rest: no removal is begun any more, and those under way end.
+    pub async fn finish(&self) {
+        futures_util::future::join_all(self.loops.iter().map(LoopHandle::finish)).await;
     }
-}
 
-fn sockets(settings: &Settings) -> Sockets {
-    Sockets {
-        runtime: settings.runtime.endpoint.path().to_owned(),
-        images: settings.runtime.image_endpoint().path().to_owned(),
-    }
-}
-
-fn limits(settings: &Settings) -> Limits {
-    Limits {
-        request_timeout: settings.runtime.request_timeout,
-        max_message_size: usize::try_from(settings.runtime.max_message_size).unwrap_or(usize::MAX),
-        container_removals: settings.container_gc.parallel_removals.into(),
-        sandbox_removals: settings.sandbox_gc.parallel_removals.into(),
-        image_removals: settings.image_gc.parallel_removals.into(),
+    /// Ends all actors and waits for their threads.
+    pub fn stop(self) {
+        self.threads.stop();
     }
 }

@@ -13,6 +13,7 @@
 //! blocks runs on the workers of `files`. Nothing here reads a clock or measures a disk but through `seams`.
 
 pub mod collector;
+pub mod configuration;
 pub mod container_gc;
 pub mod files;
 pub mod gateway;
@@ -20,6 +21,7 @@ pub mod image_gc;
 pub mod log_reaper;
 pub mod observe;
 pub mod pod_state;
+pub mod recorder;
 pub mod sandbox_reaper;
 pub mod seams;
 pub mod supervision;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::{Container, FileSystem, FsStats, Observation, Reclaiming, Sandbox};
@@ -10,6 +11,9 @@ use crate::collector::{Pass, PassError, Tools};
 use crate::files::scan::{self, LogDir};
 use crate::gateway::{CriResult, Freshness, FsPlaces};
 use crate::pod_state::{Seen, Verdict};
+
+/// How long a scan or a measurement may take: a mount that hangs must not hold up a pass for longer.
+pub const SCAN_WITHIN: Duration = Duration::from_secs(10);
 
 /// All containers and sandboxes. The sandboxes are listed first: a pod that is made meanwhile then has a container too
 /// many in the answer rather than a sandbox that looks empty.
@@ -28,7 +32,7 @@ pub async fn runtime(tools: &Tools) -> CriResult<(Arc<Vec<Sandbox>>, Arc<Vec<Con
 /// The root could not be read.
 pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Vec<LogDir>, PassError> {
     let root = settings.log_gc.pod_logs_root.clone();
-    let found = tools.files.run(move || scan::log_dirs(&root)).await;
+    let found = tools.files.run_within(SCAN_WITHIN, move || scan::log_dirs(&root)).await;
     let step = "looking for log directories";
     match found {
         Ok(Ok(dirs)) => Ok(dirs),
@@ -109,7 +113,7 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
         }
     }
     let probe = tools.probe.clone();
-    let measured = tools.files.run(move || {
+    let measured = tools.files.run_within(SCAN_WITHIN, move || {
         all.into_iter()
             .map(|fs| match probe.stats(Path::new(&fs.mountpoint)) {
                 Ok(stats) => Ok(FileSystem { stats, ..fs }),

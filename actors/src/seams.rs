@@ -1,10 +1,12 @@
 //! The seams between cri-gc and the machine it runs on: the clock, the probe that asks a file system for its statistics,
-//! and chance. Everything else is the same on a real node, on the embedded runtime and in tests.
+//! chance, and from which level on is logged. Everything else is the same on a real node, on the embedded runtime and in tests.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cri_gc_config::LogLevel;
 use cri_gc_policy::FsStats;
 use jiff::{SignedDuration, Timestamp};
 
@@ -151,6 +153,40 @@ impl fmt::Debug for Chance {
     }
 }
 
+/// From which level on is logged. Shared by the log's filter and whoever changes it while the service runs.
+#[derive(Clone, Debug)]
+pub struct LogThreshold(Arc<AtomicUsize>);
+
+impl LogThreshold {
+    /// From this level on.
+    #[must_use]
+    pub fn new(level: LogLevel) -> Self {
+        Self(Arc::new(AtomicUsize::new(severity(level))))
+    }
+
+    /// The level.
+    #[must_use]
+    pub fn get(&self) -> LogLevel {
+        LogLevel::ALL.get(self.0.load(Ordering::Relaxed)).copied().unwrap_or_default()
+    }
+
+    /// From another level on.
+    pub fn set(&self, level: LogLevel) {
+        self.0.store(severity(level), Ordering::Relaxed);
+    }
+
+    /// Whether a record of that level is logged.
+    #[must_use]
+    pub fn lets(&self, level: LogLevel) -> bool {
+        severity(level) <= self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Its place among all levels, the most severe first.
+fn severity(level: LogLevel) -> usize {
+    LogLevel::ALL.iter().position(|known| *known == level).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -175,6 +211,18 @@ mod tests {
         assert!(clock.was_set_since(&then));
         wall.fetch_sub(22, Relaxed);
         assert!(clock.was_set_since(&then), "back is a step too");
+    }
+
+    #[test]
+    fn a_threshold_lets_through_what_is_at_least_as_severe() {
+        let threshold = LogThreshold::new(LogLevel::Info);
+        assert!(threshold.lets(LogLevel::Error) && threshold.lets(LogLevel::Info));
+        assert!(!threshold.lets(LogLevel::Debug));
+        for level in LogLevel::ALL.iter().copied() {
+            threshold.set(level);
+            assert_eq!(threshold.get(), level);
+            assert!(threshold.lets(level));
+        }
     }
 
     #[test]

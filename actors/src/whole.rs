@@ -1,12 +1,12 @@
 //! One look at a whole node, for `plan` and `snapshot`: what the collectors see, all at once.
 
-use actix::Addr;
+use actix::Recipient;
 use cri_gc_config::Settings;
 use cri_gc_policy::Observation;
 
-use crate::collector::{Collector, PassError, Tools};
+use crate::collector::{PassError, Tools};
 use crate::gateway::{CriError, CriResult};
-use crate::image_gc::{ImageGc, LookAtImages};
+use crate::image_gc::LookAtImages;
 use crate::observe;
 use crate::pod_state::Verdict;
 
@@ -24,14 +24,10 @@ pub struct Whole {
 ///
 /// # Errors
 /// A list of the runtime failed.
-pub async fn look(
-    tools: &Tools,
-    settings: &Settings,
-    image_gc: &Addr<Collector<ImageGc>>,
-) -> CriResult<Whole> {
+pub async fn look(tools: &Tools, settings: &Settings, images: &Recipient<LookAtImages>) -> CriResult<Whole> {
     let view = observe::pods(tools, settings).await?;
     let look =
-        image_gc.send(LookAtImages).await.unwrap_or_else(|_| Err(CriError::gateway_gone("ListImages")))?;
+        images.send(LookAtImages).await.unwrap_or_else(|_| Err(CriError::gateway_gone("ListImages")))?;
     let (filesystems, mut problems) = observe::measure(tools, &look.places).await;
     problems.extend(view.problem);
     let observation = Observation {

@@ -41,8 +41,8 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Reads the settings: defaults, file, environment, flags.
-fn settings(global: &Global) -> Result<Loaded, Failure> {
+/// The layers that the settings come from: defaults, file, environment, flags.
+fn sources(global: &Global) -> Sources {
     let file = match &global.config {
         Some(path) => FileSource::Explicit(path.clone()),
         None => FileSource::Default(DEFAULT_PATH.into()),
@@ -52,7 +52,12 @@ fn settings(global: &Global) -> Result<Loaded, Failure> {
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
     let mut overrides = global.set.clone();
     overrides.extend(global.endpoint.iter().map(|socket| ("runtime.endpoint".to_owned(), socket.clone())));
-    load(&Sources { file, env: env.collect(), overrides }).map_err(Failure::configuration)
+    Sources { file, env: env.collect(), overrides }
+}
+
+/// Reads the settings.
+fn settings(global: &Global) -> Result<Loaded, Failure> {
+    load(&sources(global)).map_err(Failure::configuration)
 }
 
 /// The log of a one-shot command: for people, and errors only unless more is asked for.
@@ -110,7 +115,7 @@ async fn sync_pods(crew: &Crew) -> Option<String> {
 
 /// One look at the whole node, for `plan` and `snapshot`.
 async fn look(crew: &Crew) -> Result<Whole, Failure> {
-    whole::look(&crew.tools, &crew.settings, &crew.image_gc)
+    whole::look(&crew.tools, &crew.settings, &crew.image_gc.clone().recipient())
         .await
         .map_err(|error| Failure::failed(format_args!("the node could not be observed: {error}")))
 }

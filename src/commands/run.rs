@@ -2,30 +2,40 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cri_gc_config::{Settings, changed_keys};
+use cri_gc_actors::configuration::{Cause, Generation};
+use cri_gc_actors::recorder::{Event, EventKind};
+use cri_gc_actors::supervision::threads::Threads;
+use cri_gc_config::{Loaded, Sources, load};
 use sd_notify::NotifyState;
 use slog::{Logger, info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{in_system, not_yet, settings};
+use super::{in_system, not_yet, sources};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::logging::Logging;
-use crate::wiring::{Crew, Seams};
+use crate::wiring::{Seams, Service, Start};
 
 /// Serves.
 ///
 /// # Errors
-/// A bad configuration, or an operating system that has no thread or signal left. A runtime that is away is no error:
-/// the service waits for it.
+/// A bad configuration, a service that is running already, or an operating system that has no thread or signal left. A
+/// runtime that is away is no error: the service waits for it.
 pub fn run(global: &Global) -> Result<ExitCode, Failure> {
-    let settings = settings(global)?.settings;
-    if let Some(problem) = not_yet(&settings) {
+    let mut sources = sources(global);
+    // A flag holds through all reloads.
+    let level = global.log_level.map(|level| ("log.level".to_owned(), level.as_str().to_owned()));
+    sources.overrides.extend(level);
+    let loaded = load(&sources).map_err(Failure::configuration)?;
+    if let Some(problem) = not_yet(&loaded.settings) {
         return Err(Failure::configuration(problem));
     }
-    let logging = Logging::to_stderr(global.log_level.unwrap_or(settings.log.level), settings.log.format);
-    in_system(serve(global, Arc::new(settings), &logging))?;
+    let log = &loaded.settings.log;
+    let logging = Logging::to_stderr(log.level, log.format);
+    logging.take_over();
+    in_system(serve(sources, loaded, &logging))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -49,59 +59,65 @@ impl StopSignals {
     }
 }
 
-async fn serve(global: &Global, first: Arc<Settings>, logging: &Logging) -> Result<(), Failure> {
+async fn serve(sources: Sources, loaded: Loaded, logging: &Logging) -> Result<(), Failure> {
     let log = &logging.log;
     let (mut stop, mut hangup) = (StopSignals::listen()?, signal(SignalKind::hangup())?);
-    let crew = Crew::serve(Arc::clone(&first), Seams::system(), log.clone())?;
-    info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "endpoint" => first.runtime.endpoint.as_str(),
-        "pods" => first.pods.source.as_str());
+    let seams = Seams::system();
+    let generation = Generation::first(loaded, seams.clock.now());
+    let service = Service::start(Start {
+        generation: Arc::clone(&generation),
+        sources,
+        cannot: not_yet,
+        seams,
+        threads: Threads::own(),
+        threshold: logging.threshold.clone(),
+        log: log.clone(),
+    })?;
+    let settings = &generation.settings;
+    info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "endpoint" => settings.runtime.endpoint.as_str(),
+        "pods" => settings.pods.source.as_str());
+    service.recorder.record(Event::new(EventKind::Started, None, env!("CARGO_PKG_VERSION")));
     tell(log, &[NotifyState::Ready]);
-    let mut current = first;
+    let mut watchdog = Box::pin(watchdog(&service));
     loop {
         tokio::select! {
             () = stop.recv() => break,
-            _ = hangup.recv() => reload(global, &crew, logging, &mut current),
+            () = &mut watchdog => {}
+            _ = hangup.recv() => {
+                let at = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+                let micros = at.tv_sec.saturating_mul(1_000_000).saturating_add(at.tv_nsec / 1_000);
+                tell(log, &[NotifyState::Reloading, NotifyState::MonotonicUsec(micros.into())]);
+                // The configuration actor tells how it went.
+                let _ = service.configuration.reload(Cause::Signal).await;
+                tell(log, &[NotifyState::Ready]);
+            }
         }
     }
+    drop(watchdog);
     info!(log, "stopping; removals under way end");
+    service.recorder.record(Event::new(EventKind::Stopping, None, ""));
     tell(log, &[NotifyState::Stopping]);
     tokio::select! {
-        () = crew.finish() => info!(log, "stopped"),
+        () = service.finish() => info!(log, "stopped"),
         () = stop.recv() => warn!(log, "stopped at once, by a second signal"),
     }
-    crew.stop();
+    service.stop();
     Ok(())
 }
 
-/// Settings that are read once, at the start.
-const AT_START: [&str; 5] =
-    ["runtime.endpoint", "runtime.image_endpoint", "log_gc.workers", "log.format", "supervision."];
-
-/// Reads the settings anew. Good ones go to every actor; bad ones change nothing.
-fn reload(global: &Global, crew: &Crew, logging: &Logging, current: &mut Arc<Settings>) {
-    let log = &logging.log;
-    tell(log, &[NotifyState::Reloading]);
-    let read = settings(global).map(|loaded| Arc::new(loaded.settings)).and_then(|settings| {
-        not_yet(&settings).map_or(Ok(settings), |problem| Err(Failure::configuration(problem)))
-    });
-    match read {
-        Ok(settings) => {
-            let changed = changed_keys(current, &settings);
-            let (late, now): (Vec<&str>, Vec<&str>) =
-                changed.into_iter().partition(|key| AT_START.iter().any(|start| key.starts_with(start)));
-            logging.set_level(global.log_level.unwrap_or(settings.log.level));
-            crew.configure(&settings);
-            info!(log, "configuration reloaded"; "changed" => now.join(", "));
-            if !late.is_empty() {
-                warn!(log, "these settings take effect at the next start only"; "settings" => late.join(", "));
-            }
-            *current = settings;
-        }
-        Err(failure) => {
-            warn!(log, "the new configuration is refused, the old one holds: {}", failure.message());
+/// Tells systemd again and again that the service lives, where systemd asks for it: that those answer who must never
+/// hang. A loop that hangs is its supervisor's matter.
+async fn watchdog(service: &Service) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(limit / 4).await;
+        if tokio::time::timeout(limit / 4, service.is_alive()).await == Ok(true) {
+            tell(&service.tools.log, &[NotifyState::Watchdog]);
+        } else {
+            warn!(service.tools.log, "an actor does not answer; systemd is not told that all is well";
+                "limit" => ?Duration::from_secs(limit.as_secs()));
         }
     }
-    tell(log, &[NotifyState::Ready]);
 }
 
 /// Tells systemd, where it listens.

@@ -77,6 +77,7 @@ impl Demo {
     pub fn seams(&self) -> Seams {
         let (clock, probe, boot) = (self.sim.clock(), self.sim.fs_probe(), self.sim.clone());
         Seams {
+            own_clocks: Vec::new(),
             clock: Clock::with_boot(
                 move || clock(),
                 move || SignedDuration::try_from(boot.uptime()).unwrap_or_default(),

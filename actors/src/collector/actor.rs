@@ -3,28 +3,35 @@
 //! It is guarded (`supervision::guard`): wherever it falls, it is restarted with its value, so nothing here may rest on
 //! what it was doing. A pass under way is dropped with the fall; what it had sent to the runtime ends by itself.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{
-    Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle,
-    Supervised,
+    Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, ResponseFuture,
+    SpawnHandle, Supervised,
 };
 use cri_gc_config::{Mode, Settings};
+use jiff::SignedDuration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::telling::Telling;
+use super::supervisor::{Link, News};
 use super::{
-    Busy, Collect, Finish, Live, Pass, PassError, PassReport, Progress, Reconfigure, RunPass, Schedule,
-    Tools, Wake,
+    Collect, Declined, Finish, Live, Pass, PassError, PassReport, Pause, Progress, RunPass, Schedule, Tools,
+    Trigger, Wake,
 };
+use crate::configuration::{Generation, Reconfigure};
 use crate::supervision::guard::{self, Pace};
+use crate::supervision::threads::Lease;
 
 /// How much of a period a pass may come earlier than the period says.
 const SPREAD: f64 = 0.1;
+
+/// Passes that may be asked for while one is under way.
+const QUEUE: usize = 16;
 
 /// The actor of a collector.
 pub struct Collector<C: Collect> {
@@ -32,32 +39,50 @@ pub struct Collector<C: Collect> {
     pub(crate) tools: Tools,
     live: Rc<Live>,
     /// `None` in a one-shot command: passes are made when told only.
-    schedule: Option<Schedule>,
+    service: Option<Service>,
     running: bool,
-    /// Somebody asked for a pass while one was under way: another follows it.
-    again: bool,
-    /// Who waits for the loop to have come to rest. Once somebody does, no pass begins.
+    /// Passes that were asked for while one was under way.
+    asked: VecDeque<Asked>,
+    /// Who waits for the loop to have come to rest.
     finished: Vec<oneshot::Sender<()>>,
     timer: Option<SpawnHandle>,
-    telling: Telling,
 }
 
-/// Who waits for the report of a pass.
-type Waiting = Option<oneshot::Sender<PassReport>>;
+/// What a loop of the service has beside.
+pub(super) struct Service {
+    pub schedule: Schedule,
+    pub link: Link,
+}
 
-impl<C: Collect + Unpin> Collector<C> {
-    fn new(tools: Tools, settings: Arc<Settings>, schedule: Option<Schedule>, logic: C) -> Self {
-        let telling = Telling::new(C::LOOP, C::FIRST_FAILURE, tools.log.clone());
+/// A pass that was asked for.
+struct Asked {
+    trigger: Trigger,
+    progress: Option<UnboundedSender<Progress>>,
+    waiting: Option<oneshot::Sender<Result<PassReport, Declined>>>,
+}
+
+impl Asked {
+    fn by(trigger: Trigger) -> Self {
+        Self { trigger, progress: None, waiting: None }
+    }
+}
+
+/// Do you answer? Whoever hangs does not.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(super) struct Ping;
+
+impl<C: Collect> Collector<C> {
+    fn new(tools: Tools, live: Live, service: Option<Service>, logic: C) -> Self {
         Self {
             logic: Rc::new(logic),
             tools,
-            live: Rc::new(Live::new(settings)),
-            schedule,
+            live: Rc::new(live),
+            service,
             running: false,
-            again: false,
+            asked: VecDeque::new(),
             finished: Vec::new(),
             timer: None,
-            telling,
         }
     }
 
@@ -68,81 +93,109 @@ impl<C: Collect + Unpin> Collector<C> {
         settings: Arc<Settings>,
         logic: impl FnOnce() -> C + Send + 'static,
     ) -> Addr<Self> {
-        Self::start_in_arbiter(on, move |_| Self::new(tools, settings, None, logic()))
+        Self::start_in_arbiter(on, move |_| {
+            let live = Live::new(Generation::only(settings), false, Lease::default());
+            Self::new(tools, live, None, logic())
+        })
     }
 
     /// Starts it for the service: it makes passes by itself, and is restarted wherever it falls.
-    pub fn serve(
+    pub(super) fn serve(
         on: &ArbiterHandle,
         tools: Tools,
-        settings: Arc<Settings>,
-        schedule: Schedule,
+        (generation, paused, lease): (Arc<Generation>, bool, Lease),
+        service: Service,
         logic: impl FnOnce() -> C + Send + 'static,
     ) -> Addr<Self> {
-        let supervision = &settings.supervision;
-        let pace = Pace { min: supervision.restart_backoff_min, max: supervision.restart_backoff_max };
-        let log = tools.log.clone();
-        let fell = Box::new(move |why: &str, pause: Duration| {
-            slog::error!(log, "the loop fell; it is restarted"; "loop" => C::LOOP.as_str(), "why" => why,
-                "pause" => ?pause);
-        });
-        guard::start(on, pace, fell, move |_| Self::new(tools, settings, Some(schedule), logic()))
+        let pace = Pace::from(&*generation.settings);
+        let link = service.link.clone();
+        let fell = Box::new(move |why: &str, pause| link.tell(News::Fell { why: why.to_owned(), pause }));
+        guard::start(on, pace, fell, move |_| {
+            Self::new(tools, Live::new(generation, paused, lease), Some(service), logic())
+        })
     }
 
-    /// Makes a pass, unless one is under way.
-    fn begin(
-        &mut self,
-        ctx: &mut Context<Self>,
-        progress: Option<UnboundedSender<Progress>>,
-        waiting: Waiting,
-    ) {
-        if !self.finished.is_empty() {
-            return;
+    fn tell(&self, news: News) {
+        if let Some(service) = &self.service {
+            service.link.tell(news);
         }
+    }
+
+    /// Makes a pass. There must be none under way.
+    fn begin(&mut self, ctx: &mut Context<Self>, asked: Asked) {
         self.running = true;
-        let pass = make_pass(Rc::clone(&self.logic), self.tools.clone(), Rc::clone(&self.live), progress);
+        self.tell(News::Began);
+        let pass =
+            make_pass(Rc::clone(&self.logic), self.tools.clone(), Rc::clone(&self.live), asked.progress);
+        let (trigger, waiting) = (asked.trigger, asked.waiting);
         ctx.spawn(
-            wrap_future(pass).map(move |report, this: &mut Self, ctx| this.ended(ctx, report, waiting)),
+            wrap_future(pass)
+                .map(move |report, this: &mut Self, ctx| this.ended(ctx, trigger, report, waiting)),
         );
     }
 
-    fn ended(&mut self, ctx: &mut Context<Self>, report: PassReport, waiting: Waiting) {
+    fn ended(
+        &mut self,
+        ctx: &mut Context<Self>,
+        trigger: Trigger,
+        report: PassReport,
+        waiting: Option<oneshot::Sender<Result<PassReport, Declined>>>,
+    ) {
         self.running = false;
-        self.telling.of(&report, self.tools.clock.now());
-        for next in self.schedule.iter().flat_map(|schedule| &schedule.next) {
-            next.do_send(Wake);
-        }
         if let Some(waiting) = waiting {
             // Whoever asked may be gone.
-            let _ = waiting.send(report);
+            let _ = waiting.send(Ok(report.clone()));
         }
+        self.tell(News::Ended(trigger, Box::new(report)));
         for finished in self.finished.drain(..) {
             let _ = finished.send(());
         }
-        if std::mem::take(&mut self.again) {
-            self.begin(ctx, None, None);
+        if let Some(asked) = self.asked.pop_front() {
+            self.begin(ctx, asked);
+        }
+    }
+
+    /// Whether a pass may begin.
+    fn may_pass(&self) -> Result<(), Declined> {
+        if self.live.is_finishing() {
+            Err(Declined::Stopping(C::LOOP))
+        } else if self.live.is_paused() {
+            Err(Declined::Paused(C::LOOP))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Nobody is to wait for what will not be.
+    fn decline_all(&mut self) {
+        let Err(why) = self.may_pass() else { return };
+        for waiting in self.asked.drain(..).filter_map(|asked| asked.waiting) {
+            let _ = waiting.send(Err(why));
         }
     }
 
     /// A pass after `pause`, and one every period from then on.
-    fn arm(&mut self, ctx: &mut Context<Self>, pause: Duration) {
+    fn arm(&mut self, ctx: &mut Context<Self>, pause: Duration, trigger: Trigger) {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        self.timer = Some(ctx.run_later(pause, |this, ctx| {
+        // A pause too long for the calendar is as good as none planned.
+        let next = SignedDuration::try_from(pause).ok();
+        self.tell(News::Planned(next.and_then(|pause| self.tools.clock.now().checked_add(pause).ok())));
+        self.timer = Some(ctx.run_later(pause, move |this, ctx| {
             this.timer = None;
             // A pass that lasts longer than a period is not followed by another one at once.
-            if !this.running {
-                this.begin(ctx, None, None);
+            if !this.running && this.may_pass().is_ok() {
+                this.begin(ctx, Asked::by(trigger));
             }
             let pause = this.pause();
-            this.arm(ctx, pause);
+            this.arm(ctx, pause, Trigger::Period);
         }));
     }
 
     /// The period, a little shortened by chance, so that the nodes of a cluster do not all pass at the same moment.
     fn pause(&self) -> Duration {
-        let chance = self.schedule.as_ref().map_or(0.0, |schedule| schedule.chance.draw());
+        let chance = self.service.as_ref().map_or(0.0, |service| service.schedule.chance.draw());
         C::period(&self.live.settings()).mul_f64(1.0 - SPREAD * chance)
     }
 }
@@ -154,48 +207,78 @@ impl<C: Collect> Collector<C> {
     }
 }
 
-impl<C: Collect + Unpin> Actor for Collector<C> {
+impl<C: Collect> Actor for Collector<C> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        if let Some(first) = self.schedule.as_ref().map(|schedule| schedule.first) {
-            self.arm(ctx, first);
+        if let Some(first) = self.service.as_ref().map(|service| service.schedule.first)
+            && !self.live.is_finishing()
+        {
+            self.arm(ctx, first, Trigger::Start);
         }
     }
 }
 
-impl<C: Collect + Unpin> Supervised for Collector<C> {
+impl<C: Collect> Supervised for Collector<C> {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
-        // The pass and the timer went with the fall.
+        // The pass and the timer went with the fall, and so did whoever waited for the pass.
         self.running = false;
-        self.again = false;
+        self.asked.clear();
+        self.finished.clear();
         self.timer = None;
     }
 }
 
-impl<C: Collect + Unpin> Handler<Reconfigure> for Collector<C> {
+impl<C: Collect> Handler<Ping> for Collector<C> {
     type Result = ();
 
-    fn handle(&mut self, Reconfigure(settings): Reconfigure, ctx: &mut Context<Self>) {
-        let changed = C::period(&self.live.settings()) != C::period(&settings);
-        self.live.configure(settings);
-        if self.schedule.is_some() && changed {
+    fn handle(&mut self, _ping: Ping, _ctx: &mut Context<Self>) {}
+}
+
+impl<C: Collect> Handler<Reconfigure> for Collector<C> {
+    type Result = ();
+
+    fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
+        let changed = C::period(&self.live.settings()) != C::period(&generation.settings);
+        let number = generation.number;
+        self.live.configure(generation);
+        if self.timer.is_some() && changed {
             let pause = self.pause();
-            self.arm(ctx, pause);
+            self.arm(ctx, pause, Trigger::Period);
+        }
+        self.tell(News::Follows(number));
+    }
+}
+
+impl<C: Collect> Handler<Pause> for Collector<C> {
+    type Result = ();
+
+    fn handle(&mut self, Pause(paused): Pause, ctx: &mut Context<Self>) {
+        let was = self.live.is_paused();
+        self.live.pause(paused);
+        self.decline_all();
+        if !was || paused || self.may_pass().is_err() {
+            return;
+        }
+        let asked = Asked::by(Trigger::Admin);
+        if self.running {
+            // What the pause kept it from is left to the next one.
+            self.asked.push_back(asked);
+        } else {
+            self.begin(ctx, asked);
         }
     }
 }
 
-impl<C: Collect + Unpin> Handler<Finish> for Collector<C> {
+impl<C: Collect> Handler<Finish> for Collector<C> {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _finish: Finish, ctx: &mut Context<Self>) -> Self::Result {
-        self.live.halt(true);
-        self.again = false;
+        self.live.finish();
+        self.decline_all();
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        self.schedule = None;
         if !self.running {
             return Box::pin(std::future::ready(()));
         }
@@ -208,28 +291,39 @@ impl<C: Collect + Unpin> Handler<Finish> for Collector<C> {
     }
 }
 
-impl<C: Collect + Unpin> Handler<Wake> for Collector<C> {
+impl<C: Collect> Handler<Wake> for Collector<C> {
     type Result = ();
 
     fn handle(&mut self, _wake: Wake, ctx: &mut Context<Self>) {
-        if self.running {
-            self.again = true;
-        } else {
-            self.begin(ctx, None, None);
+        if self.may_pass().is_err() {
+            return;
+        }
+        if !self.running {
+            self.begin(ctx, Asked::by(Trigger::Chain));
+        } else if self.asked.is_empty() {
+            // Whatever follows the pass under way sees what there is to see.
+            self.asked.push_back(Asked::by(Trigger::Chain));
         }
     }
 }
 
-impl<C: Collect + Unpin> Handler<RunPass> for Collector<C> {
-    type Result = ResponseFuture<Result<PassReport, Busy>>;
+impl<C: Collect> Handler<RunPass> for Collector<C> {
+    type Result = ResponseFuture<Result<PassReport, Declined>>;
 
     fn handle(&mut self, message: RunPass, ctx: &mut Context<Self>) -> Self::Result {
-        if self.running {
-            return Box::pin(std::future::ready(Err(Busy(C::LOOP))));
+        let declined = self.may_pass().err();
+        let busy = (self.asked.len() >= QUEUE).then_some(Declined::Busy(C::LOOP));
+        if let Some(why) = declined.or(busy) {
+            return Box::pin(std::future::ready(Err(why)));
         }
         let (tell, told) = oneshot::channel();
-        self.begin(ctx, message.progress, Some(tell));
-        Box::pin(async move { told.await.map_err(|_| Busy(C::LOOP)) })
+        let asked = Asked { trigger: Trigger::Admin, progress: message.progress, waiting: Some(tell) };
+        if self.running {
+            self.asked.push_back(asked);
+        } else {
+            self.begin(ctx, asked);
+        }
+        Box::pin(async move { told.await.unwrap_or(Err(Declined::Fell(C::LOOP))) })
     }
 }
 
@@ -242,7 +336,7 @@ async fn make_pass<C: Collect>(
 ) -> PassReport {
     let started_at = tools.clock.now();
     let began = tokio::time::Instant::now();
-    let pass = Pass::new(C::LOOP, live, progress, tools.clock.clone(), tools.log.clone());
+    let pass = Pass::new(C::LOOP, live, progress, &tools);
     if pass.mode() != Mode::Off {
         let deadline = C::deadline(&pass.settings);
         if tokio::time::timeout(deadline, logic.pass(&tools, &pass)).await.is_err() {

@@ -3,16 +3,20 @@
 //! A collector says only what is its own ([`Collect`]): how it observes, plans, re-checks and acts. When passes are made,
 //! that they never overlap, their deadline, their report, and how loud their failures are told is written once, here.
 //!
-//! - `actor`: the loop. [`pass`]: a pass under way. [`report`]: what it did. `telling`: what is logged of it.
+//! - `actor`: the loop. [`pass`]: a pass under way. [`report`]: what it did.
+//! - `handle`: a loop, whichever of the four it is.
+//! - `supervisor`: keeps a loop of the service going, and answers for it. [`state`]: what it says. `telling`: what is logged.
 
 mod actor;
+mod handle;
 pub mod pass;
 pub mod report;
+pub mod state;
+mod supervisor;
 mod telling;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
@@ -20,14 +24,17 @@ use cri_gc_config::Settings;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use actor::Collector;
+pub use handle::LoopHandle;
 pub use pass::{Live, Pass, Progress, Removed, Target, Tools};
 pub use report::{FailureKind, Kept, Kind, Loop, Outcome, PassError, PassReport, Removal};
+pub use state::{Doing, LastPass, LoopState};
+pub use supervisor::{Relay, Supervisor};
 
 use crate::seams::Chance;
 use crate::supervision::failure_log::First;
 
 /// What is one collector's own.
-pub trait Collect: 'static {
+pub trait Collect: Unpin + 'static {
     /// Which loop it is.
     const LOOP: Loop;
 
@@ -44,18 +51,57 @@ pub trait Collect: 'static {
     fn pass(&self, tools: &Tools, pass: &Pass) -> impl Future<Output = ()>;
 }
 
-/// Make a pass now, and say what it did.
+/// Make a pass now, and say what it did. If one is under way, another follows it: what it shows was seen after it was asked
+/// for.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<PassReport, Busy>")]
+#[rtype(result = "Result<PassReport, Declined>")]
 pub struct RunPass {
     /// Who is told how it goes on.
     pub progress: Option<UnboundedSender<Progress>>,
 }
 
-/// A pass is under way already, or the collector fell during it.
+/// Why no pass is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a pass of {0} is under way already, or was cut short by a restart of the loop")]
-pub struct Busy(pub Loop);
+pub enum Declined {
+    /// It is paused.
+    #[error("{0} is paused; resume it first")]
+    Paused(Loop),
+    /// The service is coming to rest.
+    #[error("{0} is coming to rest")]
+    Stopping(Loop),
+    /// Too many have asked.
+    #[error("too many passes of {0} are asked for already")]
+    Busy(Loop),
+    /// It fell during the pass.
+    #[error("the pass of {0} was cut short by a restart of the loop; see the log")]
+    Fell(Loop),
+}
+
+/// What began a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// The loop was started, or started anew.
+    Start,
+    /// It was time.
+    Period,
+    /// The loop before it in the chain made a pass.
+    Chain,
+    /// Somebody asked for it.
+    Admin,
+}
+
+impl Trigger {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Period => "period",
+            Self::Chain => "chain",
+            Self::Admin => "admin",
+        }
+    }
+}
 
 /// There may be something to do for you now: the loop before you in the chain has made a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
@@ -67,10 +113,15 @@ pub struct Wake;
 #[rtype(result = "()")]
 pub struct Finish;
 
-/// New settings, whole.
-#[derive(Debug, Clone, Message)]
+/// Begin no pass and no removal any more (true), or go on (false).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Reconfigure(pub Arc<Settings>);
+pub struct Pause(pub bool);
+
+/// How is it? Answered by the supervisor of a loop, however the loop itself is.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "LoopState")]
+pub struct AskState;
 
 /// How a loop of the service makes passes by itself.
 #[derive(Clone, Debug)]
@@ -79,6 +130,7 @@ pub struct Schedule {
     pub first: Duration,
     /// Spreads the passes of many nodes.
     pub chance: Chance,
-    /// Who is woken after each pass.
-    pub next: Vec<Recipient<Wake>>,
 }
+
+/// Has one loop's passes woken another's: the chain of container, sandbox and log passes.
+pub type Next = Vec<Recipient<Wake>>;

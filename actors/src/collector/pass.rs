@@ -13,10 +13,13 @@ use slog::{Logger, debug, info};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::report::{Kept, Kind, Loop, Outcome, PassError, Removal};
+use crate::configuration::Generation;
 use crate::files::Workers;
 use crate::gateway::{CriError, ErrorClass, Gateway};
 use crate::pod_state::PodStates;
+use crate::recorder::{Event, EventKind, Object, Recorder};
 use crate::seams::{Clock, FsProbe, Moment};
+use crate::supervision::threads::Lease;
 
 /// What every collector uses. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct Tools {
     pub clock: Clock,
     /// How full the disks are.
     pub probe: FsProbe,
+    /// Who is told what happened.
+    pub recorder: Recorder,
     /// Where to log.
     pub log: Logger,
 }
@@ -48,28 +53,51 @@ pub enum Progress {
 /// that remove less. Shared by a loop and its pass, both on one thread.
 #[derive(Debug)]
 pub struct Live {
-    settings: RefCell<Arc<Settings>>,
-    halted: Cell<bool>,
+    generation: RefCell<Arc<Generation>>,
+    paused: Cell<bool>,
+    finishing: Cell<bool>,
+    lease: Lease,
 }
 
 impl Live {
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings: RefCell::new(settings), halted: Cell::new(false) }
+    pub(super) fn new(generation: Arc<Generation>, paused: bool, lease: Lease) -> Self {
+        Self {
+            generation: RefCell::new(generation),
+            paused: Cell::new(paused),
+            finishing: Cell::new(false),
+            lease,
+        }
     }
 
-    pub(super) fn configure(&self, settings: Arc<Settings>) {
-        self.settings.replace(settings);
+    pub(super) fn configure(&self, generation: Arc<Generation>) {
+        self.generation.replace(generation);
     }
 
-    /// No removal is begun while it is halted.
-    pub(super) fn halt(&self, halted: bool) {
-        self.halted.set(halted);
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.set(paused);
+    }
+
+    pub(super) fn finish(&self) {
+        self.finishing.set(true);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
+    pub(super) fn is_finishing(&self) -> bool {
+        self.finishing.get()
+    }
+
+    /// Whether no removal may be begun.
+    fn is_halted(&self) -> bool {
+        self.paused.get() || self.finishing.get() || self.lease.is_revoked()
     }
 
     /// The newest settings.
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.borrow())
+        Arc::clone(&self.generation.borrow().settings)
     }
 }
 
@@ -83,6 +111,7 @@ pub struct Pass {
     clock: Clock,
     began: Moment,
     progress: Option<UnboundedSender<Progress>>,
+    recorder: Recorder,
     log: Logger,
     pub(super) book: RefCell<Book>,
     away: Cell<bool>,
@@ -122,43 +151,25 @@ impl Pass {
         of: Loop,
         live: Rc<Live>,
         progress: Option<UnboundedSender<Progress>>,
-        clock: Clock,
-        log: Logger,
+        tools: &Tools,
     ) -> Self {
+        let (clock, recorder, log) = (tools.clock.clone(), tools.recorder.clone(), tools.log.clone());
         let (settings, began) = (live.settings(), clock.moment());
-        Self {
-            of,
-            settings,
-            live,
-            clock,
-            began,
-            progress,
-            log,
-            book: RefCell::default(),
-            away: Cell::new(false),
-        }
+        let (book, away) = (RefCell::default(), Cell::new(false));
+        Self { of, settings, live, clock, began, progress, recorder, log, book, away }
     }
 
     /// Whether this pass removes, or only says what it would remove.
     #[must_use]
     pub fn enforces(&self) -> bool {
-        let newest = self.mode_in(&self.live.settings());
+        let newest = self.of.mode(&self.live.settings());
         self.mode() == Mode::Enforce && newest == Mode::Enforce && !self.book.borrow().report_only
     }
 
     /// The mode that the settings ask for.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.mode_in(&self.settings)
-    }
-
-    fn mode_in(&self, settings: &Settings) -> Mode {
-        match self.of {
-            Loop::ContainerGc => settings.container_gc.mode,
-            Loop::SandboxGc => settings.sandbox_gc.mode,
-            Loop::LogGc => settings.log_gc.mode,
-            Loop::ImageGc => settings.image_gc.mode,
-        }
+        self.of.mode(&self.settings)
     }
 
     /// Something other than the settings forbids to remove in this pass.
@@ -207,7 +218,7 @@ impl Pass {
     /// the ages that the plan rests on are not to be believed.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        self.away.get() || self.live.halted.get() || self.clock.was_set_since(&self.began)
+        self.away.get() || self.live.is_halted() || self.clock.was_set_since(&self.began)
     }
 
     /// Bytes that were measurably freed.
@@ -254,7 +265,7 @@ impl Pass {
             .await;
         match untried.get() {
             0 => {}
-            untried if self.live.halted.get() => {
+            untried if self.live.is_halted() => {
                 self.note(format!("the loop was halted; {untried} more were to go and were not tried"));
             }
             untried if self.clock.was_set_since(&self.began) => self.error(PassError::ClockSet(untried)),
@@ -270,7 +281,7 @@ impl Pass {
                 ErrorClass::NotFound | ErrorClass::AlreadyRemoving => {
                     self.done(target, Outcome::AlreadyGone, 0)
                 }
-                ErrorClass::Unavailable | ErrorClass::NoSocket => {
+                ErrorClass::Unavailable | ErrorClass::NoSocket | ErrorClass::NotReady => {
                     if !self.away.replace(true) {
                         self.error(error.clone());
                     }
@@ -299,7 +310,19 @@ impl Pass {
             Outcome::Removed => info!(self.log, "{}", outcome; what),
             _ => debug!(self.log, "{}", outcome; what),
         }
+        if removal.outcome == Outcome::Removed {
+            self.recorder.record(removed(self.of, &removal));
+        }
         self.tell(Progress::Done(self.of, removal.clone()));
         self.book.borrow_mut().removals.push(removal);
+    }
+}
+
+/// The event of a removal.
+fn removed(of: Loop, removal: &Removal) -> Event {
+    Event {
+        object: Some(Box::new(Object::of(removal))),
+        bytes: removal.bytes,
+        ..Event::new(EventKind::Removed, Some(of), "")
     }
 }

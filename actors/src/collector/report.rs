@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use cri_gc_config::Mode;
+use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::report::Item;
 use cri_gc_policy::{FsProblem, Reason};
 use jiff::Timestamp;
@@ -27,6 +27,20 @@ pub enum Loop {
 }
 
 impl Loop {
+    /// All of them, in the order of the chain.
+    pub const ALL: [Self; 4] = [Self::ContainerGc, Self::SandboxGc, Self::LogGc, Self::ImageGc];
+
+    /// What the settings let it do.
+    #[must_use]
+    pub fn mode(self, settings: &Settings) -> Mode {
+        match self {
+            Self::ContainerGc => settings.container_gc.mode,
+            Self::SandboxGc => settings.sandbox_gc.mode,
+            Self::LogGc => settings.log_gc.mode,
+            Self::ImageGc => settings.image_gc.mode,
+        }
+    }
+
     /// Its name, which is that of its section of the settings.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -155,6 +169,16 @@ pub struct FailureKind {
 }
 
 impl PassError {
+    /// Whether the runtime cannot be reached at all. The gateway tells that, once for all loops.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Cri(error) => error.is_away(),
+            Self::Interrupted(_) => true,
+            _ => false,
+        }
+    }
+
     /// What makes it the same failure as another one.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
@@ -242,6 +266,24 @@ impl PassReport {
     /// Number of removals that ended so.
     pub fn count(&self, which: impl Fn(&Outcome) -> bool) -> usize {
         self.removals.iter().filter(|removal| which(&removal.outcome)).count()
+    }
+
+    /// The objects that could not be removed, with what was said.
+    pub fn failed(&self) -> impl Iterator<Item = (&Removal, &str)> {
+        self.removals.iter().filter_map(|removal| match &removal.outcome {
+            Outcome::Failed { error } => Some((removal, error.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Bytes that the pass brought: measured for images, the sizes of the files for logs.
+    #[must_use]
+    pub fn brought(&self) -> u64 {
+        let gone = self.removals.iter().filter(|removal| removal.outcome == Outcome::Removed);
+        match self.of {
+            Loop::ImageGc => self.freed_bytes,
+            _ => gone.map(|removal| removal.bytes).sum(),
+        }
     }
 
     /// Whether everything went well.

@@ -1,26 +1,59 @@
-//! What is logged of a pass: its failures, less and less of them while they repeat, and the recovery.
+//! What is told of a loop, as log lines and as events: its failures, less and less of them while they repeat, and the
+//! recovery (spec 7).
+//!
+//! A runtime that is away is told by the gateway, once for all loops; here it counts, and is told at DEBUG only.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use slog::{Logger, debug, info, log};
 
-use super::report::{FailureKind, Loop, Outcome, PassReport};
-use crate::supervision::failure_log::{Due, FailureLog, First};
+use super::report::{FailureKind, Kind, Loop, Outcome, PassError, PassReport};
+use crate::recorder::{Event, EventKind, Object, Recorder};
+use crate::supervision::failure_log::{Due, FailureLog, First, Line};
 
 /// The log of one loop.
 pub struct Telling {
     of: Loop,
     failures: FailureLog<FailureKind>,
+    /// Whether anything of the outage was told, so that its end is worth telling.
+    told: bool,
+    /// In how many passes in a row each object could not be removed.
+    objects: HashMap<(Kind, String), u64>,
     /// Notes that were told, each once until it is gone.
     notes: HashSet<String>,
     log: Logger,
+    recorder: Recorder,
     first: First,
 }
 
+/// A failure of a pass, as it is told.
+struct Failure {
+    kind: FailureKind,
+    event: EventKind,
+    text: String,
+    /// The gateway tells it.
+    away: bool,
+}
+
 impl Telling {
-    pub fn new(of: Loop, first: First, log: Logger) -> Self {
-        Self { of, failures: FailureLog::new(first), notes: HashSet::new(), log, first }
+    pub fn new(of: Loop, first: First, log: Logger, recorder: Recorder) -> Self {
+        Self {
+            of,
+            failures: FailureLog::new(first),
+            told: false,
+            objects: HashMap::new(),
+            notes: HashSet::new(),
+            log,
+            recorder,
+            first,
+        }
+    }
+
+    /// Failures since the last good pass, and since when.
+    pub fn outage(&self) -> (u64, Option<Timestamp>) {
+        (self.failures.passes(), self.failures.since())
     }
 
     /// Tells what there is to tell of a pass.
@@ -31,59 +64,108 @@ impl Telling {
                 slog::warn!(self.log, "{}", note; "loop" => self.of.as_str());
             }
         }
+        self.objects(report);
         let failures = failures(report);
-        for (kind, error) in &failures {
-            self.failure(*kind, error, now);
+        if failures.is_empty() {
+            return self.success(report, now);
         }
-        let (removed, took) = (report.count(|outcome| *outcome == Outcome::Removed), report.took);
-        if !failures.is_empty() {
-            return;
-        }
-        match self.failures.succeeded(now) {
-            Some(outage) => info!(self.log, "the loop has recovered"; "loop" => self.of.as_str(),
-                "failures" => outage.failures, "lasted" => format!("{:#}", outage.lasted), "removed" => removed),
-            None => {
-                debug!(self.log, "pass"; "loop" => self.of.as_str(), "removed" => removed, "took" => ?took)
+        self.failures.pass_failed();
+        for failure in failures {
+            let line = self.failures.failed(failure.kind, now);
+            if failure.away {
+                debug!(self.log, "pass failed: {}", failure.text; "loop" => self.of.as_str());
+                continue;
             }
+            let hint = match (self.first, line.number) {
+                (First::Warning, 1) => {
+                    " (the statistics of a runtime that has just started may not be ready yet)"
+                }
+                _ => "",
+            };
+            self.line(line, &format!("pass failed: {}{hint}", failure.text));
+            self.event(line, failure.event, failure.text);
         }
     }
 
-    fn failure(&mut self, kind: FailureKind, error: &str, now: Timestamp) {
-        let line = self.failures.failed(kind, now);
-        let hint = match (self.first, line.number) {
-            (First::Warning, 1) => {
-                " (the statistics of a runtime that has just started may not be ready yet)"
+    /// Tells that the loop itself fell, and is started anew after that pause. Such a failure is never one of statistics.
+    pub fn fell(&mut self, step: &'static str, why: &str, pause: Duration, now: Timestamp) {
+        self.failures.pass_failed();
+        let line = self.failures.failed_as(First::Error, FailureKind { step, code: None }, now);
+        let text = format!("the loop fell, it is started anew in {pause:?}: {why}");
+        self.line(line, &text);
+        self.event(line, EventKind::Restarted, why.to_owned());
+    }
+
+    fn success(&mut self, report: &PassReport, now: Timestamp) {
+        let (removed, took) = (report.count(|outcome| *outcome == Outcome::Removed), report.took);
+        let (of, told) = (self.of.as_str(), std::mem::take(&mut self.told));
+        match self.failures.succeeded(now) {
+            Some(outage) if told => {
+                info!(self.log, "the loop has recovered"; "loop" => of, "failures" => outage.failures,
+                    "lasted" => format!("{:#}", outage.lasted), "removed" => removed);
+                let message = format!("after {} failures in {:#}", outage.failures, outage.lasted);
+                self.recorder.record(Event::new(EventKind::Recovered, Some(self.of), message));
             }
-            _ => "",
-        };
-        let (of, number, untold) = (self.of.as_str(), line.number, line.untold);
-        let text = format!("pass failed: {error}{hint}");
-        let fields = slog::o!("loop" => of, "failures" => number, "untold" => untold);
+            _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => ?took),
+        }
+    }
+
+    fn line(&mut self, line: Line, text: &str) {
+        self.told |= line.due > Due::Debug;
+        let fields = slog::o!("loop" => self.of.as_str(), "failures" => line.number, "untold" => line.untold);
         match line.due {
             Due::Error => log!(self.log, slog::Level::Error, "", "{}", text; fields),
             Due::Warning => log!(self.log, slog::Level::Warning, "", "{}", text; fields),
             Due::Info | Due::Debug => log!(self.log, slog::Level::Debug, "", "{}", text; fields),
         }
     }
+
+    /// The event of a failure. A first one that may be none has no event.
+    fn event(&self, line: Line, kind: EventKind, message: String) {
+        let perhaps_none = line.number == 1 && line.due == Due::Warning;
+        if line.due > Due::Debug && !perhaps_none {
+            let event = Event::new(kind, Some(self.of), message);
+            self.recorder.record(Event { count: line.number, ..event });
+        }
+    }
+
+    /// An event for each object that could not be removed, in as many passes in a row as a doubling says.
+    fn objects(&mut self, report: &PassReport) {
+        let before = std::mem::take(&mut self.objects);
+        for (removal, error) in report.failed() {
+            let key = (removal.kind, removal.id.clone());
+            let count = before.get(&key).copied().unwrap_or_default().saturating_add(1);
+            self.objects.insert(key, count);
+            if count.is_power_of_two() {
+                let object = Some(Box::new(Object::of(removal)));
+                let event = Event::new(EventKind::RemovalFailed, Some(self.of), error);
+                self.recorder.record(Event { object, count, ..event });
+            }
+        }
+    }
 }
 
 /// The failures of a pass, one of each kind. Objects that could not be removed are one failure for each kind of object.
-fn failures(report: &PassReport) -> Vec<(FailureKind, String)> {
-    let mut all: Vec<(FailureKind, String)> = Vec::new();
+fn failures(report: &PassReport) -> Vec<Failure> {
+    let mut all: Vec<Failure> = Vec::new();
     for error in &report.errors {
-        if all.iter().all(|(kind, _)| *kind != error.kind()) {
-            all.push((error.kind(), error.to_string()));
+        if all.iter().all(|failure| failure.kind != error.kind()) {
+            let event = match error {
+                PassError::FreeDiskSpaceFailed(_) => EventKind::FreeDiskSpaceFailed,
+                PassError::Disk(_) => EventKind::InvalidDiskCapacity,
+                _ => EventKind::failed(report.of),
+            };
+            all.push(Failure { kind: error.kind(), event, text: error.to_string(), away: error.is_away() });
         }
     }
-    for removal in &report.removals {
-        let Outcome::Failed { error } = &removal.outcome else { continue };
+    // Where the runtime went away in the middle, nothing more is to be said of the objects.
+    let away = all.iter().any(|failure| failure.away);
+    for (removal, error) in report.failed() {
         let kind = FailureKind { step: removal.kind.as_str(), code: None };
-        if all.iter().all(|(known, _)| *known != kind) {
-            let same = |other: &&super::Removal| {
-                other.kind == removal.kind && matches!(other.outcome, Outcome::Failed { .. })
-            };
-            let count = report.removals.iter().filter(same).count();
-            all.push((kind, format!("{count} {} could not be removed, {}: {error}", kind.step, removal.id)));
+        if all.iter().all(|known| known.kind != kind) {
+            let count = report.failed().filter(|(other, _)| other.kind == removal.kind).count();
+            let text = format!("{count} {} could not be removed, {}: {error}", kind.step, removal.id);
+            all.push(Failure { kind, event: EventKind::failed(report.of), text, away });
         }
     }
     all

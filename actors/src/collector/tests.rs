@@ -13,10 +13,13 @@ use cri_gc_policy::FsStats;
 use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 
 use super::*;
+use crate::configuration::{Generation, Reconfigure};
 use crate::files::Workers;
 use crate::gateway::{Gateway, Limits, Sockets};
 use crate::pod_state::{Configure, PodStates};
+use crate::recorder::Recorder;
 use crate::seams::{Clock, FsProbe};
+use crate::supervision::threads::Threads;
 
 /// What a loop of these tests does in its passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,14 +141,17 @@ impl Stage {
         let pods =
             PodStates::start(&here, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
         let probe = FsProbe::new(|_| Ok(FsStats::default()));
-        Self { tools: Tools { gateway, pods, files, clock, probe, log }, lines }
+        let recorder = Recorder::none(clock.clone());
+        Self { tools: Tools { gateway, pods, files, clock, probe, recorder, log }, lines }
     }
 
-    fn serve(&self, strings: &Strings, next: Vec<Recipient<Wake>>) -> Addr<Collector<Puppet>> {
+    fn serve(&self, strings: &Strings, next: Next) -> Addr<Supervisor<Puppet>> {
         let strings = strings.clone();
-        let schedule = Schedule { first: Duration::from_secs(1), chance: Chance::none(), next };
-        Collector::serve(&Arbiter::current(), self.tools.clone(), Arc::default(), schedule, move || Puppet {
-            strings,
+        let schedule = Schedule { first: Duration::from_secs(1), chance: Chance::none() };
+        let generation = Generation::only(Arc::default());
+        let base = (Arbiter::current(), Threads::here(), generation, schedule);
+        Supervisor::start(base, self.tools.clone(), next, move || Puppet {
+            strings: strings.clone(),
             own: Cell::new(0),
         })
     }
@@ -219,6 +225,151 @@ async fn of_50_failures_in_a_row_seven_lines_are_told_and_the_recovery() {
 }
 
 #[actix_rt::test]
+async fn a_loop_that_panics_is_told_as_seldom_as_one_that_errs() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Panic);
+    let address = stage.serve(&strings, Vec::new());
+    periods(50).await;
+    let state = address.send(AskState).await.unwrap();
+    assert_eq!(u64::from(strings.passes()), state.restarts, "each pass was a fall");
+    assert_eq!(state.failures, state.restarts);
+    assert_eq!(state.doing, Doing::Restarting);
+    *strings.does.lock().unwrap() = Does::Well;
+    periods(2).await;
+    let told = stage.told();
+    let doublings = state.restarts.ilog2() + 1;
+    assert_eq!(u32::try_from(told.len()).unwrap(), doublings + 1, "{told:?}");
+    assert!(told[0].starts_with("ERRO the loop fell, it is started anew in 1s: it panicked"), "{told:?}");
+    assert!(told[1..told.len() - 1].iter().all(|line| line.starts_with("WARN the loop fell")), "{told:?}");
+    assert_eq!(told.last().unwrap(), &format!("INFO the loop has recovered failures={}", state.restarts));
+    assert_eq!(address.send(AskState).await.unwrap().doing, Doing::Waiting);
+}
+
+#[actix_rt::test]
+async fn a_loop_that_hangs_is_told_as_seldom_as_one_that_errs() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Hang);
+    let _loop = stage.serve(&strings, Vec::new());
+    periods(50).await;
+    *strings.does.lock().unwrap() = Does::Well;
+    periods(2).await;
+    let told = stage.told();
+    let levels: Vec<&str> = told.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(levels, ["ERRO", "WARN", "WARN", "WARN", "WARN", "WARN", "INFO"], "{told:?}");
+    assert!(told[0].contains("deadline of 30s"), "{told:?}");
+}
+
+#[actix_rt::test]
+async fn a_paused_loop_makes_no_pass_and_goes_on_at_once_when_it_is_resumed() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Well);
+    let address = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    address.send(Pause(true)).await.unwrap();
+    periods(10).await;
+    assert_eq!(strings.passes(), 1);
+    let state = address.send(AskState).await.unwrap();
+    assert_eq!((state.doing, state.next_pass_at), (Doing::Paused, None));
+    let declined = address.send(RunPass { progress: None }).await.unwrap();
+    assert_eq!(declined.err(), Some(Declined::Paused(Loop::ContainerGc)));
+    address.send(Pause(false)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(strings.passes(), 2);
+    periods(3).await;
+    assert_eq!(strings.passes(), 5);
+}
+
+#[actix_rt::test]
+async fn a_pause_and_settings_outlive_a_fall() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Panic);
+    let address = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(strings.passes(), 1);
+    address.send(Pause(true)).await.unwrap();
+    let generation = Generation { number: 7, ..(*Generation::only(Arc::default())).clone() };
+    address.send(Reconfigure(Arc::new(generation))).await.unwrap();
+    periods(5).await;
+    let state = address.send(AskState).await.unwrap();
+    assert_eq!((strings.passes(), state.doing, state.generation), (1, Doing::Paused, 7));
+}
+
+#[actix_rt::test]
+async fn whoever_waits_for_a_pass_that_falls_is_told_so() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Panic);
+    let address = stage.serve(&strings, Vec::new());
+    let answer = address.send(RunPass { progress: None }).await;
+    assert_eq!(answer.unwrap().err(), Some(Declined::Fell(Loop::ContainerGc)));
+}
+
+/// On threads of its own and in real time, for a thread that hangs takes the time with it.
+#[actix_rt::test]
+async fn a_loop_whose_thread_hangs_gets_another_one_and_the_old_one_loses_its_lease() {
+    let stage = Stage::new();
+    let threads = Threads::own();
+    let strings = Strings::new(Does::Well);
+    let (go, wait) = crossbeam_channel::bounded::<()>(0);
+    let hangs = Arc::new(AtomicU32::new(0));
+    let (strings_of, hangs_of, wait_of) = (strings.clone(), Arc::clone(&hangs), wait.clone());
+    // The first loop's thread hangs in its clock until the end of the test, the second one's does not.
+    let clock = Clock::new(move || {
+        if std::thread::current().name().is_some_and(|name| name.starts_with("actix-rt")) {
+            let first = hangs_of.load(Relaxed) == 0 && strings_of.passes() == 1;
+            if first && hangs_of.fetch_add(1, Relaxed) == 0 {
+                let _ = wait_of.recv();
+            }
+        }
+        jiff::Timestamp::UNIX_EPOCH
+    });
+    let mut settings = Settings::default();
+    settings.container_gc.period = Duration::from_millis(20);
+    settings.supervision.hang_timeout = Duration::from_millis(400);
+    let schedule = Schedule { first: Duration::ZERO, chance: Chance::none() };
+    let base = (Arbiter::current(), threads.clone(), Generation::only(Arc::new(settings)), schedule);
+    let tools = Tools { clock, ..stage.tools.clone() };
+    let made = strings.clone();
+    let address = Supervisor::start(base, tools, Vec::new(), move || Fresh { strings: made.clone() });
+    let mut state = address.send(AskState).await.unwrap();
+    while state.restarts == 0 || state.passes < 5 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        state = address.send(AskState).await.unwrap();
+    }
+    assert_eq!((state.restarts, hangs.load(Relaxed)), (1, 1));
+    assert!(state.last_restart.unwrap().contains("did not answer"));
+    assert!(stage.told()[0].starts_with("ERRO the loop fell"), "{:?}", stage.told());
+    drop(go);
+    threads.stop();
+}
+
+/// A loop that keeps nothing.
+struct Fresh {
+    strings: Strings,
+}
+
+impl Collect for Fresh {
+    const LOOP: Loop = Loop::ContainerGc;
+
+    fn period(settings: &Settings) -> Duration {
+        settings.container_gc.period
+    }
+
+    fn deadline(_settings: &Settings) -> Duration {
+        DEADLINE
+    }
+
+    async fn pass(&self, tools: &Tools, _pass: &Pass) {
+        self.strings.passes.fetch_add(1, Relaxed);
+        let _ = tools.clock.now();
+    }
+}
+
+#[actix_rt::test]
 async fn each_pass_wakes_the_next_of_the_chain() {
     tokio::time::pause();
     let stage = Stage::new();
@@ -257,12 +408,15 @@ async fn a_loop_that_is_told_to_finish_ends_its_pass_and_begins_no_other() {
 }
 
 #[actix_rt::test]
-async fn who_asks_for_a_pass_while_one_is_under_way_is_told_so() {
+async fn who_asks_for_a_pass_while_one_is_under_way_gets_one_that_follows_it() {
     tokio::time::pause();
     let stage = Stage::new();
     let strings = Strings::new(Does::Hang);
     let address = stage.serve(&strings, Vec::new());
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let answer = address.send(RunPass { progress: None }).await.unwrap();
-    assert_eq!(answer.err(), Some(Busy(Loop::ContainerGc)));
+    let second = tokio::time::Instant::now();
+    let report = address.send(RunPass { progress: None }).await.unwrap().unwrap();
+    assert_eq!(strings.passes(), 2);
+    assert!(second.elapsed() >= Duration::from_secs(58), "the rest of the first pass, and the second one");
+    assert_eq!(report.errors.len(), 1);
 }

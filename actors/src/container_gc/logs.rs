@@ -1,7 +1,7 @@
 //! Which logs go with their containers (spec 3): all but the one that `logs` of a living pod shows, and one that another
 //! container may be writing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use cri_gc_policy::{Container, Observation, Owner, PodTable};
@@ -16,6 +16,8 @@ pub struct LogKeeper<'a> {
     highest: HashMap<(&'a str, &'a str), u32>,
     /// How many containers there are still that may write to a log of that name.
     writers: RefCell<HashMap<LogKey<'a>, usize>>,
+    /// The file system of the logs does not answer.
+    stuck: Cell<bool>,
 }
 
 impl<'a> LogKeeper<'a> {
@@ -29,7 +31,7 @@ impl<'a> LogKeeper<'a> {
             *best = (*best).max(container.attempt);
             *writers.entry(key).or_default() += 1;
         }
-        Self { pods, highest, writers: RefCell::new(writers) }
+        Self { pods, highest, writers: RefCell::new(writers), stuck: Cell::new(false) }
     }
 
     /// Whether the log of this container may go with it.
@@ -43,6 +45,17 @@ impl<'a> LogKeeper<'a> {
         let shown = self.highest.get(&(key.0, key.1)) == Some(&container.attempt);
         let alone = self.writers.borrow().get(&key).is_none_or(|&writers| writers <= 1);
         alone && !(lives && shown)
+    }
+
+    /// The file system of the logs does not answer: for the rest of the pass the containers go without their logs, which
+    /// are left to the log-directory reaper.
+    pub fn stuck(&self) {
+        self.stuck.set(true);
+    }
+
+    /// Whether it does not.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.get()
     }
 
     /// This container is removed: its name is free for the next to take the log along.

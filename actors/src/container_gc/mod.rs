@@ -22,6 +22,9 @@ use crate::observe;
 use logs::LogKeeper;
 use recheck::{Recheck, recheck};
 
+/// How long the log of a container may take to go. A rotated log of many GiB takes a while.
+const LOG_WITHIN: Duration = Duration::from_secs(60);
+
 /// The collector of dead containers.
 pub struct ContainerGc {
     /// Who is told that the image of a removed container was in use.
@@ -73,8 +76,8 @@ impl Collect for ContainerGc {
         if targets.is_empty() {
             return;
         }
-        let links = link_names(tools, pass).await;
         let keeper = LogKeeper::new(&observation, &pods);
+        let links = link_names(tools, pass, &keeper).await;
         let parallel = pass.settings.container_gc.parallel_removals.into();
         pass.act(targets, parallel, async |target| self.remove(tools, pass, target, &keeper, &links).await)
             .await;
@@ -110,9 +113,10 @@ impl ContainerGc {
         }
         // One that was never started has written nothing, and may be started at any moment: nothing comes between the
         // status above and its removal.
-        let bytes = if facts.state != ContainerState::Created && keeper.may_go(container) {
+        let has_log = facts.state != ContainerState::Created && keeper.may_go(container);
+        let bytes = if has_log && !keeper.is_stuck() {
             let names = links.get(&container.id).cloned().unwrap_or_default();
-            remove_logs(tools, pass, uid.to_owned(), facts.log_path, names).await
+            remove_logs(tools, pass, keeper, uid.to_owned(), facts.log_path, names).await
         } else {
             0
         };
@@ -136,15 +140,26 @@ async fn is_pod_ready(tools: &Tools, uid: &str) -> CriResult<bool> {
 
 /// Removes the log of a container and says how many bytes that brought. If it fails the container goes all the same: its
 /// log is left for the log-directory reaper.
-async fn remove_logs(tools: &Tools, pass: &Pass, uid: String, log_path: String, links: Vec<String>) -> u64 {
+async fn remove_logs(
+    tools: &Tools,
+    pass: &Pass,
+    keeper: &LogKeeper<'_>,
+    uid: String,
+    log_path: String,
+    links: Vec<String>,
+) -> u64 {
     let roots = &pass.settings.log_gc;
     let (pods, legacy) = (roots.pod_logs_root.clone(), roots.legacy_container_logs_root.clone());
     let job = move || crate::files::logs::remove(&pods, &legacy, &uid, &log_path, &links);
     let step = "removing the log of a container";
-    let error = match tools.files.run(job).await {
+    let error = match tools.files.run_within(LOG_WITHIN, job).await {
         Ok(Ok(removed)) => return removed.bytes,
         Ok(Err(error)) => error.to_string(),
-        Err(gone) => gone.to_string(),
+        Err(gone) => {
+            // The logs of all others would be waited for in vain.
+            keeper.stuck();
+            gone.to_string()
+        }
     };
     pass.error(PassError::File { step, error });
     0
@@ -164,16 +179,17 @@ fn name(pods: &HashMap<&str, String>, container: &Container) -> String {
 
 /// The legacy links by the id of their container. Without them the containers go all the same: a link that is left
 /// points to nothing then, and the log-directory reaper takes it.
-async fn link_names(tools: &Tools, pass: &Pass) -> HashMap<String, Vec<String>> {
+async fn link_names(tools: &Tools, pass: &Pass, keeper: &LogKeeper<'_>) -> HashMap<String, Vec<String>> {
     let root = pass.settings.log_gc.legacy_container_logs_root.clone();
     let step = "looking for log links";
-    let found = match tools.files.run(move || links::scan(&root)).await {
+    let found = match tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&root)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             pass.error(PassError::File { step, error: error.to_string() });
             Vec::new()
         }
         Err(gone) => {
+            keeper.stuck();
             pass.error(PassError::File { step, error: gone.to_string() });
             Vec::new()
         }

@@ -1,10 +1,12 @@
 //! Plain threads for work that blocks, fed by a channel.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::oneshot;
+
+use crate::supervision::panics::catch;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -14,10 +16,16 @@ pub struct Workers {
     jobs: Sender<Job>,
 }
 
-/// The work ended without a result: it panicked, or no thread could be started to do it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a file worker failed; its panic is in the log")]
-pub struct WorkerGone;
+/// The work ended without a result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkerGone {
+    /// It panicked, or no thread is left to do it.
+    #[error("a file worker failed: {0}")]
+    Panicked(String),
+    /// It took longer than it may, or what was before it did.
+    #[error("the file system did not answer within {0:?}; is it a network mount that hangs?")]
+    Hung(Duration),
+}
 
 impl Workers {
     /// Starts `threads` threads (at least one).
@@ -30,9 +38,7 @@ impl Workers {
             let queue = queue.clone();
             thread::Builder::new().name(format!("files-{number}")).spawn(move || {
                 for job in queue {
-                    // A panic costs its own job only: whoever waits for it is told, and the thread goes on. Nothing of
-                    // the job is looked at afterwards.
-                    let _ = catch_unwind(AssertUnwindSafe(job));
+                    job();
                 }
             })?;
         }
@@ -43,7 +49,7 @@ impl Workers {
     /// checked is never older than the work needs. `None` if it was not allowed.
     ///
     /// # Errors
-    /// [`WorkerGone`] if the work panicked.
+    /// The work panicked.
     pub async fn run_checked<T: Send + 'static>(
         &self,
         check: impl Future<Output = bool>,
@@ -68,7 +74,7 @@ impl Workers {
     /// end.
     ///
     /// # Errors
-    /// [`WorkerGone`] if the work panicked.
+    /// The work panicked.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -79,11 +85,25 @@ impl Workers {
             if tell.is_closed() {
                 return;
             }
-            // Nobody waits any more: the work is done all the same.
-            let _ = tell.send(work());
+            // A panic costs its own job only: whoever waits for it is told, and the thread goes on. Nothing of the job is
+            // looked at afterwards. Where nobody waits any more, the work is done all the same.
+            let _ = tell.send(catch(work));
         });
-        self.jobs.send(job).map_err(|_| WorkerGone)?;
-        told.await.map_err(|_| WorkerGone)
+        let gone = || WorkerGone::Panicked("no thread is left".to_owned());
+        self.jobs.send(job).map_err(|_| gone())?;
+        told.await.map_err(|_| gone())?.map_err(WorkerGone::Panicked)
+    }
+
+    /// The same, but the result is not waited for any longer than that. What was begun is done to its end.
+    ///
+    /// # Errors
+    /// The work panicked, or the file system hangs.
+    pub async fn run_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WorkerGone> {
+        tokio::time::timeout(limit, self.run(work)).await.unwrap_or(Err(WorkerGone::Hung(limit)))
     }
 }
 
@@ -127,9 +147,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn work_that_hangs_is_not_waited_for_and_what_waits_behind_it_is_not_begun() {
+        let workers = Workers::start(1).unwrap();
+        let (go, wait) = crossbeam_channel::bounded::<()>(0);
+        let (began, asked) = crossbeam_channel::bounded::<()>(1);
+        let limit = Duration::from_millis(1);
+        assert_eq!(
+            workers.run_within(limit, move || wait.recv().is_ok()).await,
+            Err(WorkerGone::Hung(limit))
+        );
+        assert_eq!(workers.run_within(limit, move || began.send(())).await, Err(WorkerGone::Hung(limit)));
+        go.send(()).unwrap();
+        workers.run(|| ()).await.unwrap();
+        assert!(asked.try_recv().is_err());
+    }
+
+    #[tokio::test]
     async fn a_panic_costs_its_own_job_only() {
         let workers = Workers::start(1).unwrap();
-        assert_eq!(workers.run(|| panic!("on purpose")).await, Err::<(), _>(WorkerGone));
+        let panicked = workers.run(|| panic!("on purpose")).await;
+        assert!(matches!(panicked, Err::<(), _>(WorkerGone::Panicked(why)) if why.ends_with("on purpose")));
         assert_eq!(workers.run(|| 7).await, Ok(7));
     }
 }

@@ -1,56 +1,34 @@
 //! The gateway actor: it owns the connection, bounds what is in flight, gives each RPC a deadline and merges equal lists.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, ResponseFuture};
+use actix::fut::wrap_future;
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
 use cri_gc_policy::{Container, Image, Sandbox};
 use cri_gc_proto::cri;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
-use slog::{Logger, info, warn};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
-use super::calls::{CriCall, Lane};
+use super::calls::{CriCall, Lane, Version};
 use super::connection::{Clients, Sockets};
 use super::convert;
-use super::error::{CriError, ErrorClass};
-use super::messages::{Call, CriResult, Freshness, Limits, ListAll, Returns};
+use super::error::CriError;
+use super::health::Health;
+use super::messages::{AskRuntime, Call, CriResult, Freshness, Limits, ListAll, Returns};
+use crate::configuration::Reconfigure;
 
 /// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
 const READS: usize = 32;
 
-/// Whether the runtime answers, as the last RPC saw it.
-struct Health {
-    away: Cell<bool>,
-    /// How often it came back.
-    returns: Cell<u64>,
-    log: Logger,
-}
+/// Pause between two attempts to reach a runtime that is away (spec 8).
+const RECONNECT: Duration = Duration::from_secs(1);
 
-impl Health {
-    /// Takes note of how an RPC ended. A loss and a return are told once each.
-    fn note<T>(&self, answer: &CriResult<T>) {
-        match answer {
-            Err(error) if error.is_away() => {
-                if !self.away.replace(true) {
-                    warn!(self.log, "the runtime is away"; "error" => %error);
-                }
-            }
-            // It has not answered, but nothing says that it is gone.
-            Err(error) if error.class == ErrorClass::DeadlineExceeded => {}
-            Err(_) | Ok(_) => {
-                if self.away.replace(false) {
-                    self.returns.set(self.returns.get() + 1);
-                    info!(self.log, "the runtime is back");
-                }
-            }
-        }
-    }
-}
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// A list under way, for whoever may join it.
 type Pending<T> = WeakShared<LocalBoxFuture<'static, CriResult<Arc<Vec<T>>>>>;
@@ -63,6 +41,8 @@ pub struct GatewayActor {
     /// `None` before the actor has started, for tonic's channels belong to the thread's runtime.
     clients: Option<Clients>,
     health: Rc<Health>,
+    /// Whether a runtime that is away is waited for.
+    waits: bool,
     containers: Option<Pending<Container>>,
     sandboxes: Option<Pending<Sandbox>>,
     images: Option<Pending<Image>>,
@@ -98,13 +78,14 @@ impl Lanes {
 }
 
 impl GatewayActor {
-    pub(super) fn new(sockets: Sockets, limits: Limits, log: Logger) -> Self {
+    pub(super) fn new(sockets: Sockets, limits: Limits, health: Health, waits: bool) -> Self {
         Self {
             sockets,
             lanes: Lanes::new(&limits),
             limits,
             clients: None,
-            health: Rc::new(Health { away: Cell::new(false), returns: Cell::new(0), log }),
+            health: Rc::new(health),
+            waits,
             containers: None,
             sandboxes: None,
             images: None,
@@ -169,8 +150,41 @@ async fn within<T>(
     }
 }
 
+/// Asks the runtime what it is, and asks again while it is away.
+async fn reach(clients: Clients, health: Rc<Health>) {
+    loop {
+        let answer = within(Version::METHOD, ATTEMPT, Version {}.send(clients.clone())).await;
+        health.note(&answer);
+        if let Ok(version) = answer {
+            health.says(version);
+        }
+        if health.is_away() {
+            tokio::time::sleep(RECONNECT).await;
+        } else {
+            health.lost.notified().await;
+        }
+    }
+}
+
 impl Actor for GatewayActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        // Clients of its own, which new limits do not replace: an answer to this question is always small.
+        if self.waits
+            && let Ok(clients) = Clients::lazy(&self.sockets, self.limits.max_message_size)
+        {
+            ctx.spawn(wrap_future(reach(clients, Rc::clone(&self.health))));
+        }
+    }
+}
+
+impl Supervised for GatewayActor {
+    fn restarting(&mut self, _ctx: &mut Context<Self>) {
+        self.clients = None;
+        (self.containers, self.sandboxes, self.images) = (None, None, None);
+        self.health.count_return();
+    }
 }
 
 // Every answer is a future that actix runs on the gateway's own thread: a caller who stops waiting does not cancel an RPC
@@ -259,7 +273,7 @@ impl Handler<Returns> for GatewayActor {
     type Result = u64;
 
     fn handle(&mut self, _returns: Returns, _ctx: &mut Context<Self>) -> u64 {
-        self.health.returns.get()
+        self.health.returns()
     }
 }
 
@@ -274,5 +288,21 @@ impl Handler<Limits> for GatewayActor {
         self.lanes = Lanes::new(&limits);
         self.clients = None;
         self.limits = limits;
+    }
+}
+
+impl Handler<Reconfigure> for GatewayActor {
+    type Result = ();
+
+    fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
+        Handler::<Limits>::handle(self, Limits::from(&*generation.settings), ctx);
+    }
+}
+
+impl Handler<AskRuntime> for GatewayActor {
+    type Result = MessageResult<AskRuntime>;
+
+    fn handle(&mut self, _ask: AskRuntime, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.health.state())
     }
 }

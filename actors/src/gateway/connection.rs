@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cri_gc_config::Settings;
 use cri_gc_proto::cri::image_service_client::ImageServiceClient;
 use cri_gc_proto::cri::runtime_service_client::RuntimeServiceClient;
 use tonic::transport::{Channel, Endpoint};
@@ -16,6 +17,15 @@ pub struct Sockets {
     pub runtime: PathBuf,
     /// Of the image service; nearly always the same.
     pub images: PathBuf,
+}
+
+impl From<&Settings> for Sockets {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            runtime: settings.runtime.endpoint.path().to_owned(),
+            images: settings.runtime.image_endpoint().path().to_owned(),
+        }
+    }
 }
 
 /// Clients of both services. Cheap to clone.

@@ -25,6 +25,8 @@ pub enum ErrorClass {
     NotFound,
     /// The runtime is away: not started, restarting, or it died during the call. Said once, not per object.
     Unavailable,
+    /// The runtime answers that it is not available, e.g. while it is starting. What else it is asked may well succeed.
+    NotReady,
     /// The socket cannot be used at all: it does not exist, is refused to this user, or is no socket.
     NoSocket,
     /// No answer within the deadline.
@@ -44,6 +46,7 @@ impl ErrorClass {
         match self {
             Self::NotFound => "not found: ",
             Self::Unavailable => "the runtime does not answer: ",
+            Self::NotReady => "the runtime is not ready: ",
             Self::NoSocket => "the socket cannot be used: ",
             Self::DeadlineExceeded => "no answer in time: ",
             Self::TooLarge => "the answer is too large: ",
@@ -87,6 +90,17 @@ impl CriError {
         }
     }
 
+    /// The loop that asks was given up as hung, and another one has taken its place.
+    #[must_use]
+    pub fn revoked(method: &'static str) -> Self {
+        Self {
+            method,
+            class: ErrorClass::Failed,
+            code: Code::Aborted,
+            message: "the loop hung and was replaced; what it had checked is old".to_owned(),
+        }
+    }
+
     /// A request that must never be sent: an empty id is a prefix of every id, and a runtime takes a unique prefix for
     /// the object.
     #[must_use]
@@ -122,6 +136,8 @@ fn classify(status: &Status) -> ErrorClass {
         // `OutOfRange` is tonic's word for an answer over our own limit.
         Code::ResourceExhausted | Code::OutOfRange => ErrorClass::TooLarge,
         Code::Unimplemented => ErrorClass::Unimplemented,
+        // Said by the runtime itself, over a connection that holds.
+        Code::Unavailable if status.source().is_none() => ErrorClass::NotReady,
         // We never cancel a call, so a cancelled one is a connection that ended under it.
         Code::Unavailable | Code::Cancelled => ErrorClass::Unavailable,
         // A status that the runtime sent has no source; one with a source was made of a broken connection.
@@ -154,7 +170,7 @@ mod tests {
     fn codes_are_sorted_by_what_they_mean() {
         assert_eq!(class(Code::NotFound, ""), ErrorClass::NotFound);
         assert_eq!(class(Code::Cancelled, ""), ErrorClass::Unavailable, "we never cancel: the runtime died");
-        assert_eq!(class(Code::Unavailable, ""), ErrorClass::Unavailable);
+        assert_eq!(class(Code::Unavailable, ""), ErrorClass::NotReady, "it answers, so it is not away");
         assert_eq!(class(Code::ResourceExhausted, "larger than max"), ErrorClass::TooLarge);
         assert_eq!(class(Code::OutOfRange, ""), ErrorClass::TooLarge);
         assert_eq!(class(Code::Unimplemented, ""), ErrorClass::Unimplemented);

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
+use cri_gc_config::Settings;
 use cri_gc_policy::{Container, Image, Sandbox};
 
 use super::calls::CriCall;
 use super::error::CriError;
+use super::health::RuntimeState;
 
 /// Result of an RPC.
 pub type CriResult<T> = Result<T, CriError>;
@@ -57,6 +59,18 @@ pub struct Limits {
     pub image_removals: usize,
 }
 
+impl From<&Settings> for Limits {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            request_timeout: settings.runtime.request_timeout,
+            max_message_size: usize::try_from(settings.runtime.max_message_size).unwrap_or(usize::MAX),
+            container_removals: settings.container_gc.parallel_removals.into(),
+            sandbox_removals: settings.sandbox_gc.parallel_removals.into(),
+            image_removals: settings.image_gc.parallel_removals.into(),
+        }
+    }
+}
+
 /// Whether an answer may be shared with somebody who asked before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
@@ -71,3 +85,8 @@ pub enum Freshness {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "u64")]
 pub struct Returns;
+
+/// How the runtime is, as the last RPC saw it.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "RuntimeState")]
+pub struct AskRuntime;

@@ -5,6 +5,7 @@
 //!
 //! - [`calls`]: one struct for each RPC; [`messages`]: lists and limits; [`answers`]: what comes back.
 //! - [`error`]: the classes of failures.
+//! - `health`: whether the runtime answers; a loss and a return are told there, once for all loops.
 //! - `connection`: the socket clients; `convert`: wire types to facts; `actor`: the actor itself.
 //!
 //! Recovery from over-long lists (lists in parts, streaming lists) has its place in `actor`, behind the same messages.
@@ -15,31 +16,58 @@ pub mod calls;
 mod connection;
 mod convert;
 pub mod error;
+mod health;
 pub mod messages;
 
 use std::sync::Arc;
 
-use actix::{Actor, Addr, ArbiterHandle, Handler, Message};
+use actix::{Actor, Addr, ArbiterHandle, Handler, Message, Recipient};
+use cri_gc_config::Settings;
 
 use actor::GatewayActor;
 pub use answers::{ContainerFacts, FsPlaces, RuntimeVersion};
-use calls::CriCall;
+use calls::{CriCall, Lane};
 pub use connection::{Clients, Sockets};
 pub use error::{CriError, ErrorClass};
+use health::Health;
+pub use health::{RuntimeState, Waits};
 pub use messages::{CriResult, Freshness, Limits, ListAll, Listed};
 use slog::Logger;
+
+use crate::configuration::Reconfigure;
+use crate::supervision::guard::{self, Pace};
+use crate::supervision::threads::Lease;
 
 /// Where to ask. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     address: Addr<GatewayActor>,
+    /// Of whoever asks: what was revoked may only look.
+    lease: Lease,
 }
 
 impl Gateway {
-    /// Starts the actor on an arbiter. It connects with the first request.
+    /// Starts the actor on an arbiter, for a one-shot command. It connects with the first request.
     #[must_use]
     pub fn start(on: &ArbiterHandle, sockets: Sockets, limits: Limits, log: Logger) -> Self {
-        Self { address: GatewayActor::start_in_arbiter(on, move |_| GatewayActor::new(sockets, limits, log)) }
+        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(None, log), false);
+        Self { address: GatewayActor::start_in_arbiter(on, make), lease: Lease::default() }
+    }
+
+    /// Starts it for the service: it waits for a runtime that is away, and is restarted wherever it falls.
+    #[must_use]
+    pub fn serve(on: &ArbiterHandle, settings: &Settings, waits: Waits, log: Logger) -> Self {
+        let (sockets, limits) = (Sockets::from(settings), Limits::from(settings));
+        let fell = guard::say(log.clone(), "gateway", None);
+        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(Some(waits), log), true);
+        let address = guard::start(on, Pace::from(settings), fell, make);
+        Self { address, lease: Lease::default() }
+    }
+
+    /// The same gateway, for whoever may remove things under that lease.
+    #[must_use]
+    pub fn under(&self, lease: Lease) -> Self {
+        Self { address: self.address.clone(), lease }
     }
 
     /// Makes one RPC.
@@ -47,6 +75,9 @@ impl Gateway {
     /// # Errors
     /// What the runtime answered, sorted; nothing is tried twice.
     pub async fn call<C: CriCall>(&self, call: C) -> CriResult<C::Answer> {
+        if C::LANE != Lane::Read && self.lease.is_revoked() {
+            return Err(CriError::revoked(C::METHOD));
+        }
         self.address
             .send(messages::Call(call))
             .await
@@ -71,6 +102,17 @@ impl Gateway {
     pub async fn returns(&self) -> u64 {
         // A gateway that was restarted has seen nothing, which is as good as a return.
         self.address.send(messages::Returns).await.unwrap_or(u64::MAX)
+    }
+
+    /// How the runtime is. `None` while the gateway is being restarted.
+    pub async fn runtime(&self) -> Option<RuntimeState> {
+        self.address.send(messages::AskRuntime).await.ok()
+    }
+
+    /// Who is to be told of new settings.
+    #[must_use]
+    pub fn follower(&self) -> Recipient<Reconfigure> {
+        self.address.clone().recipient()
     }
 
     /// Sends new limits; RPCs under way end under the old ones.

@@ -8,7 +8,6 @@
 mod account;
 pub mod records;
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +19,15 @@ use cri_gc_policy::report::Item;
 use cri_gc_policy::{Container, Image, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reason};
 use jiff::Timestamp;
 
-use crate::collector::{Collect, Collector, Kind, Loop, Outcome, Pass, PassError, Removed, Target, Tools};
+use crate::collector::{
+    Collect, Collector, Kind, Loop, Outcome, Pass, PassError, Relay, Removed, Target, Tools,
+};
 use crate::gateway::calls::{ImageFsInfo, RemoveImage, SandboxImage};
 use crate::gateway::{CriResult, Freshness, FsPlaces};
 use crate::observe;
 use crate::supervision::failure_log::First;
 use account::Account;
-use records::Records;
+use records::SharedRecords;
 
 /// How often a file system is measured while a runtime may still be giving space back.
 const MEASURE_EVERY: Duration = Duration::from_millis(100);
@@ -34,7 +35,15 @@ const MEASURE_EVERY: Duration = Duration::from_millis(100);
 /// The collector of images.
 #[derive(Debug, Default)]
 pub struct ImageGc {
-    records: Rc<RefCell<Records>>,
+    records: SharedRecords,
+}
+
+impl ImageGc {
+    /// It remembers there. Whoever starts it anew on another thread gives it the same.
+    #[must_use]
+    pub fn new(records: SharedRecords) -> Self {
+        Self { records }
+    }
 }
 
 /// A container that used an image is being removed.
@@ -63,11 +72,14 @@ pub struct Look {
     pub places: FsPlaces,
 }
 
+impl Relay for ImageUsed {}
+impl Relay for LookAtImages {}
+
 impl Handler<ImageUsed> for Collector<ImageGc> {
     type Result = ();
 
     fn handle(&mut self, used: ImageUsed, _ctx: &mut Context<Self>) {
-        self.logic.records.borrow_mut().used(used.reference, used.at);
+        self.logic.records.lock().used(used.reference, used.at);
     }
 }
 
@@ -127,7 +139,7 @@ impl ImageGc {
         let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
         let places = tools.gateway.call(ImageFsInfo {}).await?;
         let mut images = Arc::unwrap_or_clone(images);
-        self.records.borrow_mut().observe(&mut images, containers, tools.clock.now());
+        self.records.lock().observe(&mut images, containers, tools.clock.now());
         Ok(Look { images, sandbox_image, places })
     }
 

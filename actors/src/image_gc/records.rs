@@ -4,6 +4,7 @@
 //! survives restarts belongs behind this same type.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cri_gc_policy::images::{reference_of, used_by};
 use cri_gc_policy::{Container, Image};
@@ -58,6 +59,18 @@ impl Records {
             next.insert(key, record);
         }
         self.records = next;
+    }
+}
+
+/// The records of a node, which outlive the thread of whoever keeps them.
+#[derive(Debug, Clone, Default)]
+pub struct SharedRecords(Arc<Mutex<Records>>);
+
+impl SharedRecords {
+    /// For one look or one use: nothing that waits is done meanwhile.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Records> {
+        // A panic in between leaves records of some images, which are as good as ever.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,7 +15,7 @@ use cri_gc_policy::log_dirs::pod_uid_of;
 use cri_gc_policy::{Plan, PlanReport, PodTable, Reason};
 use slog::warn;
 
-use crate::collector::{Collect, Collector, Kind, Loop, Outcome, Pass, Removed, Target, Tools};
+use crate::collector::{Collect, Collector, Kind, Loop, Outcome, Pass, Relay, Removed, Target, Tools};
 use crate::files::root::Root;
 use crate::files::tree;
 use crate::gateway::{CriError, CriResult};
@@ -35,6 +35,8 @@ pub struct LogReaper {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "usize")]
 pub struct LookAtLinks;
+
+impl Relay for LookAtLinks {}
 
 impl Handler<LookAtLinks> for Collector<LogReaper> {
     type Result = ResponseFuture<usize>;

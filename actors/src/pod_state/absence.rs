@@ -80,6 +80,13 @@ impl Absence {
         self.listed
     }
 
+    /// Whether two good syncs in a row hold now, and as of when the last good one counts.
+    #[must_use]
+    pub fn synced_at(&self, max_staleness: Duration, now: Timestamp) -> (bool, Option<Timestamp>) {
+        let Some((first, last)) = &self.syncs else { return (false, None) };
+        (first.is_some() && !is_stale(last, max_staleness, now), Some(last.at))
+    }
+
     /// A sync failed: two in a row have to be made anew.
     pub fn failed(&mut self) {
         self.syncs = None;
@@ -112,9 +119,7 @@ impl Absence {
             .map(|(uid, (state, images))| Pod { uid: uid.clone(), state: *state, images: images.clone() })
             .collect();
         judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
-        let stale = SignedDuration::try_from(rules.max_staleness)
-            .is_ok_and(|limit| now.duration_since(last.at) > limit);
-        if stale {
+        if is_stale(last, rules.max_staleness, now) {
             notes.push(format!(
                 "the last good list of pods counts as of {}, too old for pods.max_staleness",
                 last.at
@@ -165,6 +170,11 @@ impl Absence {
         // Whoever is not among them is not proved absent.
         Judgement { pods: Pods { synced: true, pods: judged, absent: PodState::Unknown }, notes }
     }
+}
+
+/// Whether a sync is too old to prove anything.
+fn is_stale(sync: &Sync, max_staleness: Duration, now: Timestamp) -> bool {
+    SignedDuration::try_from(max_staleness).is_ok_and(|limit| now.duration_since(sync.at) > limit)
 }
 
 /// Whether all there is of the pod was created before the first sync, and listed by the runtime before it.

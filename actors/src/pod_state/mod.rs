@@ -15,13 +15,14 @@ mod provider;
 mod runtime_source;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix::{Addr, ArbiterHandle, Message};
-use cri_gc_config::Settings;
+use actix::{Addr, ArbiterHandle, Message, Recipient};
+use cri_gc_config::{PodSource, Settings};
 use cri_gc_policy::Pods;
-use slog::{Logger, error};
+use jiff::Timestamp;
+use slog::Logger;
 
+use crate::configuration::Reconfigure;
 use crate::files::Workers;
 use crate::gateway::{CriError, Gateway};
 use crate::seams::Clock;
@@ -53,9 +54,8 @@ pub struct Judge(pub Seen);
 #[rtype(result = "Result<(), SyncError>")]
 pub struct Resync;
 
-/// A new configuration.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
+/// What the provider goes by.
+#[derive(Debug, Clone)]
 pub struct Configure {
     /// The settings, whole.
     pub settings: Arc<Settings>,
@@ -64,6 +64,26 @@ pub struct Configure {
     /// Whether this is the service, which watches all the time: it reads the source by itself, and counts the grace of the
     /// source `runtime` from when it began to watch. A one-shot command has only what the objects tell.
     pub service: bool,
+}
+
+/// How is the source?
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "SourceState")]
+pub struct AskSource;
+
+/// How the source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceState {
+    /// Which source it is.
+    pub source: PodSource,
+    /// Whether it can prove anything now.
+    pub synced: bool,
+    /// As of when its newest good list counts; `None` for a source that lists nothing, or before the first.
+    pub synced_at: Option<Timestamp>,
+    /// Why it could not be read last; `None` if it was.
+    pub problem: Option<String>,
+    /// What else an operator should know, as of the last question about pods.
+    pub notes: Vec<String>,
 }
 
 /// Why the source could not be read.
@@ -91,7 +111,7 @@ pub enum SyncError {
         /// The file.
         path: String,
         /// Its modification time.
-        at: jiff::Timestamp,
+        at: Timestamp,
     },
     /// It lists none of the pods that run.
     #[error(
@@ -131,12 +151,8 @@ impl PodStates {
         configuration: Configure,
         log: Logger,
     ) -> Self {
-        let supervision = &configuration.settings.supervision;
-        let pace = Pace { min: supervision.restart_backoff_min, max: supervision.restart_backoff_max };
-        let fallen = log.clone();
-        let fell = Box::new(move |why: &str, pause: Duration| {
-            error!(fallen, "the pod-state provider fell; it is restarted"; "why" => why, "pause" => ?pause);
-        });
+        let pace = Pace::from(&*configuration.settings);
+        let fell = guard::say(log.clone(), "pod-state provider", None);
         let make = move |_: &mut _| Provider::new(gateway, files, clock, configuration, log);
         Self { address: guard::start(on, pace, fell, make) }
     }
@@ -157,8 +173,14 @@ impl PodStates {
         self.address.send(Resync).await.unwrap_or(Err(SyncError::Failed))
     }
 
-    /// Sends new settings.
-    pub fn configure(&self, configuration: Configure) {
-        self.address.do_send(configuration);
+    /// How the source is. `None` while the provider is being restarted.
+    pub async fn source(&self) -> Option<SourceState> {
+        self.address.send(AskSource).await.ok()
+    }
+
+    /// Who is to be told of new settings.
+    #[must_use]
+    pub fn follower(&self) -> Recipient<Reconfigure> {
+        self.address.clone().recipient()
     }
 }

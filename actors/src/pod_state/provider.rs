@@ -6,11 +6,14 @@ use std::io::{self, Read};
 use std::mem::Discriminant;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, Supervised};
-use cri_gc_config::PodSource;
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, Supervised,
+};
+use cri_gc_config::{PodSource, Settings};
 use cri_gc_policy::{Container, Sandbox, SandboxState};
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +23,8 @@ use super::absence::{Absence, Judgement, Rules, Sync};
 use super::evidence::by_pod;
 use super::listing::Listing;
 use super::runtime_source::{FinishTimes, RuntimeSource};
-use super::{Configure, Judge, Resync, Seen, SyncError, Verdict};
+use super::{AskSource, Configure, Judge, Resync, Seen, SourceState, SyncError, Verdict};
+use crate::configuration::Reconfigure;
 use crate::files::Workers;
 use crate::gateway::calls::ContainerStatus;
 use crate::gateway::{ErrorClass, Freshness, Gateway};
@@ -33,6 +37,9 @@ const READ_EVERY: Duration = Duration::from_secs(10);
 /// Status questions in flight.
 const PARALLEL_STATUS: usize = 8;
 
+/// How long a file system may take to answer: a network mount that hangs must not hold up who asks for pods.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
 /// A file may be this much ahead of the clock: file systems and clocks round differently.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(10);
 
@@ -44,6 +51,8 @@ pub struct Provider {
     /// When it began to remember: a clock that was set since makes all of it void.
     since: Moment,
     failures: FailureLog<Discriminant<SyncError>>,
+    /// Why the source could not be read the last time.
+    problem: Option<String>,
     log: Logger,
 }
 
@@ -62,6 +71,10 @@ struct Memory {
     absence: Absence,
     /// How often the runtime had come back when it was last asked; `None` before the first question.
     returns: Option<u64>,
+    /// Whether anybody has asked since.
+    asked: bool,
+    /// What the last verdict told beside.
+    notes: Vec<String>,
 }
 
 impl Provider {
@@ -79,6 +92,7 @@ impl Provider {
             memory: Rc::default(),
             since,
             failures,
+            problem: None,
             log,
         }
     }
@@ -131,12 +145,17 @@ impl Provider {
     /// Tells how a reading by itself went, less and less while it fails the same way.
     fn tell(&mut self, read: &Result<(), SyncError>) {
         let (now, log) = (self.tools.clock.now(), &self.log);
+        self.problem = read.as_ref().err().map(ToString::to_string);
         match read {
             Ok(()) => {
                 if let Some(outage) = self.failures.succeeded(now) {
                     info!(log, "the pod source is back"; "failures" => outage.failures,
                         "lasted" => format!("{:#}", outage.lasted));
                 }
+            }
+            // The gateway has told it.
+            Err(SyncError::Runtime(error)) if error.is_away() => {
+                debug!(log, "the pod source failed: {}", error)
             }
             Err(error) => {
                 let line = self.failures.failed(std::mem::discriminant(error), now);
@@ -151,16 +170,38 @@ impl Provider {
     }
 }
 
-impl Handler<Configure> for Provider {
+impl Handler<Reconfigure> for Provider {
     type Result = ();
 
-    fn handle(&mut self, configuration: Configure, _ctx: &mut Context<Self>) {
-        let source = |c: &Configure| (c.settings.pods.source, c.settings.pods.file.clone());
-        if source(&configuration) != source(&self.configuration) {
+    fn handle(&mut self, Reconfigure(generation): Reconfigure, _ctx: &mut Context<Self>) {
+        let source = |settings: &Settings| (settings.pods.source, settings.pods.file.clone());
+        if source(&generation.settings) != source(&self.configuration.settings) {
             // What another source said proves nothing here.
             self.memory = Rc::default();
+            self.problem = None;
         }
-        self.configuration = configuration;
+        self.configuration.settings = Arc::clone(&generation.settings);
+    }
+}
+
+impl Handler<AskSource> for Provider {
+    type Result = MessageResult<AskSource>;
+
+    fn handle(&mut self, _ask: AskSource, _ctx: &mut Context<Self>) -> Self::Result {
+        let pods = &self.configuration.settings.pods;
+        let memory = self.memory.borrow();
+        let (synced, synced_at) = match pods.source {
+            // The collectors' own lists are all there is to it.
+            PodSource::Runtime => (memory.asked, None),
+            _ => memory.absence.synced_at(pods.max_staleness, self.tools.clock.now()),
+        };
+        MessageResult(SourceState {
+            source: pods.source,
+            synced,
+            synced_at,
+            problem: self.problem.clone(),
+            notes: memory.notes.clone(),
+        })
     }
 }
 
@@ -173,14 +214,18 @@ impl Handler<Judge> for Provider {
             (self.tools.clone(), self.configuration.clone(), Rc::clone(&self.memory));
         Box::pin(async move {
             let pods = &configuration.settings.pods;
-            match pods.source {
+            let verdict = match pods.source {
                 PodSource::Runtime => tools.judge_by_runtime(&seen, &configuration, &memory).await,
                 PodSource::File => tools.judge_by_file(&seen, &configuration, &memory).await,
                 other => Verdict {
                     notes: vec![SyncError::NotAvailable(other.as_str()).to_string()],
                     ..Verdict::default()
                 },
-            }
+            };
+            let mut memory = memory.borrow_mut();
+            memory.asked = true;
+            memory.notes = verdict.notes.iter().chain(&verdict.report_only).cloned().collect();
+            verdict
         })
     }
 }
@@ -282,7 +327,7 @@ impl Tools {
             }
             Err(error) => Err(error),
         };
-        let found = self.files.run(look).await;
+        let found = self.files.run_within(ANSWER_WITHIN, look).await;
         let why = match found {
             Ok(Ok(false)) => return None,
             Ok(Err(error))
@@ -313,7 +358,7 @@ impl Tools {
         // All of them, not only those that are absent now: a sync may come in while the directories are looked at.
         let uids: Vec<String> = evidence.keys().map(|uid| (*uid).to_owned()).collect();
         let root = settings.kubelet_root.join("pods");
-        let kept = self.files.run(move || {
+        let kept = self.files.run_within(ANSWER_WITHIN, move || {
             // With this source a kubelet's root that is not there, or cannot be read, is no evidence.
             uids.into_iter().filter(|uid| root.join(uid).symlink_metadata().is_ok()).collect::<HashSet<_>>()
         });
@@ -340,7 +385,7 @@ impl Tools {
         let containers = self.gateway.list::<Container>(Freshness::Fresh).await?;
         let shown = path.display().to_string();
         let file = path.to_owned();
-        let read = self.files.run(move || {
+        let read = self.files.run_within(ANSWER_WITHIN, move || {
             // One descriptor for time and content, so that both are those of the same file, and a second look at the time
             // for one that is written to while it is read.
             let mut file = std::fs::File::open(&file)?;

@@ -57,6 +57,7 @@ pub struct FailureLog<K> {
     first: First,
     counts: HashMap<K, u64>,
     failures: u64,
+    passes: u64,
     since: Option<Timestamp>,
 }
 
@@ -64,17 +65,22 @@ impl<K: Eq + Hash> FailureLog<K> {
     /// Nothing has failed yet.
     #[must_use]
     pub fn new(first: First) -> Self {
-        Self { first, counts: HashMap::new(), failures: 0, since: None }
+        Self { first, counts: HashMap::new(), failures: 0, passes: 0, since: None }
     }
 
     /// A failure of that kind.
     pub fn failed(&mut self, kind: K, now: Timestamp) -> Line {
+        self.failed_as(self.first, kind, now)
+    }
+
+    /// The same, for a kind whose first one is told otherwise.
+    pub fn failed_as(&mut self, first: First, kind: K, now: Timestamp) -> Line {
         self.since.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);
         let number = self.counts.entry(kind).or_default();
         *number = number.saturating_add(1);
         let number = *number;
-        let due = match (number, self.first) {
+        let due = match (number, first) {
             (1, First::Error) | (2, First::Warning) => Due::Error,
             (1, First::Warning) => Due::Warning,
             (n, _) if n.is_power_of_two() => Due::Warning,
@@ -89,14 +95,26 @@ impl<K: Eq + Hash> FailureLog<K> {
     pub fn succeeded(&mut self, now: Timestamp) -> Option<Recovery> {
         let since = self.since.take()?;
         self.counts.clear();
+        self.passes = 0;
         let failures = std::mem::take(&mut self.failures);
         Some(Recovery { failures, lasted: now.duration_since(since) })
     }
 
-    /// Failures since the last success, of all kinds.
+    /// A pass failed, by one failure or several.
+    pub fn pass_failed(&mut self) {
+        self.passes = self.passes.saturating_add(1);
+    }
+
+    /// Passes that failed since the last success.
     #[must_use]
-    pub fn failures(&self) -> u64 {
-        self.failures
+    pub fn passes(&self) -> u64 {
+        self.passes
+    }
+
+    /// When the first failure since the last success was.
+    #[must_use]
+    pub fn since(&self) -> Option<Timestamp> {
+        self.since
     }
 }
 
@@ -156,7 +174,7 @@ mod tests {
         let recovery = Recovery { failures: 2, lasted: SignedDuration::from_secs(15) };
         assert_eq!(log.succeeded(at(25)), Some(recovery));
         assert_eq!(log.succeeded(at(30)), None);
-        assert_eq!(log.failures(), 0);
+        assert_eq!(log.since(), None);
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! Keeps an actor alive: whatever panics in it, it is restarted at its address, with its mailbox, after a pause.
 //!
 //! `actix::Supervisor` restarts an actor that stops, at once, and loses one that panics. Here the actor's future is polled
-//! under `catch_unwind`; after a panic or a stop it is restarted by `ContextFut::restart`, which drops what the actor had
+//! under [`catch`]; after a panic or a stop it is restarted by `ContextFut::restart`, which drops what the actor had
 //! spawned (its timers too: `started` arms them again) and keeps the actor's value. Its state must therefore be one that
 //! any statement may be the last of: `restarting` puts it in order.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::dev::{ContextFut, channel};
 use actix::{Actor, Addr, ArbiterHandle, Context, Supervised};
+use cri_gc_config::Settings;
+use slog::{Logger, error};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::backoff::Backoff;
+use super::panics::catch;
+use crate::collector::Loop;
 
 /// Messages that may wait in a mailbox, as actix has it by default.
 const MAILBOX: usize = 16;
@@ -28,8 +31,23 @@ pub struct Pace {
     pub max: Duration,
 }
 
+impl From<&Settings> for Pace {
+    fn from(settings: &Settings) -> Self {
+        let supervision = &settings.supervision;
+        Self { min: supervision.restart_backoff_min, max: supervision.restart_backoff_max }
+    }
+}
+
 /// Who is told that an actor panicked (with this message) or stopped, and is restarted after this pause.
 pub type Fell = Box<dyn FnMut(&str, Duration) + Send>;
+
+/// Says in the log that an actor fell. How often is bounded by the pace of restarts.
+pub fn say(log: Logger, who: &'static str, of: Option<Loop>) -> Fell {
+    Box::new(move |why, pause| {
+        error!(log, "an actor fell; it is restarted"; "actor" => who, "loop" => of.map(Loop::as_str), "why" => why,
+            "pause" => ?pause);
+    })
+}
 
 /// Starts a guarded actor on an arbiter.
 pub fn start<A>(
@@ -84,21 +102,21 @@ impl<A: Supervised + Actor<Context = Context<A>> + Unpin> Future for Guard<A> {
                 this.pause = None;
                 this.since = Instant::now();
                 // `restarting` is the actor's own code, and may panic like any other.
-                match catch_unwind(AssertUnwindSafe(|| this.actor.restart())) {
+                match catch(|| this.actor.restart()) {
                     Ok(true) => {}
                     // Nobody holds its address any more: it is done.
                     Ok(false) => return Poll::Ready(()),
                     Err(panic) => {
-                        this.fall(&message(&*panic));
+                        this.fall(&panic);
                         continue;
                     }
                 }
             }
-            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut this.actor).poll(cx))) {
+            match catch(|| Pin::new(&mut this.actor).poll(cx)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(())) if !this.actor.ctx().connected() => return Poll::Ready(()),
                 Ok(Poll::Ready(())) => this.fall("it stopped"),
-                Err(panic) => this.fall(&message(&*panic)),
+                Err(panic) => this.fall(&panic),
             }
         }
     }
@@ -113,13 +131,6 @@ impl<A: Supervised + Actor<Context = Context<A>> + Unpin> Guard<A> {
         (self.fell)(why, pause);
         self.pause = Some(Box::pin(sleep(pause)));
     }
-}
-
-/// What a panic said.
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.map_or_else(|| "it panicked".to_owned(), |text| format!("it panicked: {text}"))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use cri_gc_actors::gateway::{Gateway, Limits, Sockets};
 use cri_gc_actors::image_gc::{ImageGc, LookAtImages};
 use cri_gc_actors::log_reaper::LogReaper;
 use cri_gc_actors::pod_state::{Configure, PodStates};
+use cri_gc_actors::recorder::Recorder;
 use cri_gc_actors::sandbox_reaper::SandboxReaper;
 use cri_gc_actors::seams::{Clock, FsProbe};
 use cri_gc_config::Settings;
@@ -115,7 +116,8 @@ impl Bed {
             configure,
             log.clone(),
         );
-        let tools = Tools { gateway, pods, files, clock, probe, log };
+        let recorder = Recorder::none(clock.clone());
+        let tools = Tools { gateway, pods, files, clock, probe, recorder, log };
         let image_gc = Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), ImageGc::default);
         let images = image_gc.clone().recipient();
         let container_gc =

@@ -170,7 +170,7 @@ fn what_the_runtime_answers_is_sorted_by_what_it_means() {
     let cases = [
         (Code::Unimplemented, "unknown method", ErrorClass::Unimplemented),
         (Code::ResourceExhausted, "trying to send message larger than max", ErrorClass::TooLarge),
-        (Code::Unavailable, "shutting down", ErrorClass::Unavailable),
+        (Code::Unavailable, "shutting down", ErrorClass::NotReady),
         (Code::Cancelled, "context canceled", ErrorClass::Unavailable),
         (Code::DeadlineExceeded, "context deadline exceeded", ErrorClass::DeadlineExceeded),
         (Code::NotFound, "no such container", ErrorClass::NotFound),

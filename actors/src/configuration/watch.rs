@@ -1,0 +1,93 @@
+//! Whether the configuration file has changed: looked at again and again, not listened for.
+//!
+//! A look follows symbolic links, so it sees a `ConfigMap` whose link is swapped as well as a file that is written in
+//! place, on every file system. What it sees must be the same at two looks before the file is read: half of a file can be
+//! a good configuration that protects nothing.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// How often the file is looked at.
+pub const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Fingerprint {
+    /// Of the file behind all links; `None` if there is none, or it can't be looked at.
+    pub fn of(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+}
+
+/// What was seen of a file.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// At the last look.
+    last: Option<Fingerprint>,
+    /// When it was last read, well or not.
+    read: Option<Fingerprint>,
+}
+
+impl Watch {
+    /// It is being read in that state.
+    pub fn read(&mut self, state: Option<Fingerprint>) {
+        self.read = state;
+        self.last = state;
+    }
+
+    /// A look. Whether the file is to be read: it is another one than was read, and has come to rest. A file that vanished
+    /// is not read: what it set would be lost with it.
+    pub fn looked(&mut self, state: Option<Fingerprint>) -> bool {
+        let rests = state.is_some() && state == self.last;
+        self.last = state;
+        rests && state != self.read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(inode: u64, size: u64) -> Option<Fingerprint> {
+        Some(Fingerprint { device: 1, inode, size, modified: (0, 0), changed: (0, 0) })
+    }
+
+    #[test]
+    fn a_file_is_read_once_when_it_has_come_to_rest() {
+        let mut watch = Watch::default();
+        watch.read(state(1, 10));
+        assert!(!watch.looked(state(1, 10)), "nothing has changed");
+        assert!(!watch.looked(state(1, 0)), "it is being written");
+        assert!(!watch.looked(state(1, 5)), "still");
+        assert!(!watch.looked(state(1, 12)), "still");
+        assert!(watch.looked(state(1, 12)));
+        watch.read(state(1, 12));
+        assert!(!watch.looked(state(1, 12)), "a refused one is not read again and again");
+    }
+
+    #[test]
+    fn a_swapped_link_is_another_file_and_a_vanished_file_is_none() {
+        let mut watch = Watch::default();
+        watch.read(state(1, 10));
+        assert!(!watch.looked(None));
+        assert!(!watch.looked(None), "what is gone is not read");
+        assert!(!watch.looked(state(2, 10)));
+        assert!(watch.looked(state(2, 10)), "another file of the same size");
+    }
+}

@@ -1,0 +1,150 @@
+//! Whether the runtime answers, as the last RPC saw it. A loss and a return are told here once each, for all loops.
+
+use std::cell::{Cell, RefCell};
+
+use jiff::Timestamp;
+use slog::{Logger, error, info, warn};
+use tokio::sync::Notify;
+
+use super::answers::RuntimeVersion;
+use super::error::{CriError, ErrorClass};
+use super::messages::CriResult;
+use crate::recorder::{Event, EventKind, Recorder};
+use crate::seams::Clock;
+
+/// What the service has beside a one-shot command: it waits for a runtime that is away.
+#[derive(Clone, Debug)]
+pub struct Waits {
+    /// When it went and came.
+    pub clock: Clock,
+    /// Who is told.
+    pub recorder: Recorder,
+    /// What the operator knows it by.
+    pub endpoint: String,
+}
+
+/// Whether the runtime answers.
+pub struct Health {
+    away: RefCell<Option<Away>>,
+    /// Since when it has been reachable.
+    since: Cell<Option<Timestamp>>,
+    /// How often it came back.
+    returns: Cell<u64>,
+    version: RefCell<Option<RuntimeVersion>>,
+    waits: Option<Waits>,
+    log: Logger,
+    /// Rung when it is lost.
+    pub lost: Notify,
+}
+
+struct Away {
+    since: Option<Timestamp>,
+    error: String,
+}
+
+/// How the runtime is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeState {
+    /// Name and version; `None` while nobody has said them.
+    pub version: Option<RuntimeVersion>,
+    /// Whether it answers; `None` before the first answer.
+    pub reachable: Option<bool>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// What was said when it went away.
+    pub error: Option<String>,
+    /// How often it came back.
+    pub returns: u64,
+}
+
+impl Health {
+    pub fn new(waits: Option<Waits>, log: Logger) -> Self {
+        Self {
+            away: RefCell::default(),
+            since: Cell::default(),
+            returns: Cell::default(),
+            version: RefCell::default(),
+            waits,
+            log,
+            lost: Notify::new(),
+        }
+    }
+
+    /// Takes note of how an RPC ended.
+    pub fn note<T>(&self, answer: &CriResult<T>) {
+        match answer {
+            Err(error) if error.is_away() => self.is_lost(error),
+            // It has not answered, but nothing says that it is gone.
+            Err(error) if error.class == ErrorClass::DeadlineExceeded => {}
+            Err(_) | Ok(_) => self.is_back(),
+        }
+    }
+
+    /// What it says it is.
+    pub fn says(&self, version: RuntimeVersion) {
+        self.version.replace(Some(version));
+    }
+
+    pub fn is_away(&self) -> bool {
+        self.away.borrow().is_some()
+    }
+
+    pub fn returns(&self) -> u64 {
+        self.returns.get()
+    }
+
+    /// What was seen of it has gaps: that is as good as a return.
+    pub fn count_return(&self) {
+        self.returns.set(self.returns.get() + 1);
+    }
+
+    pub fn state(&self) -> RuntimeState {
+        let away = self.away.borrow();
+        RuntimeState {
+            version: self.version.borrow().clone(),
+            reachable: match &*away {
+                Some(_) => Some(false),
+                None => self.since.get().map(|_| true),
+            },
+            since: away.as_ref().map_or(self.since.get(), |away| away.since),
+            error: away.as_ref().map(|away| away.error.clone()),
+            returns: self.returns.get(),
+        }
+    }
+
+    fn is_lost(&self, error: &CriError) {
+        let now = self.waits.as_ref().map(|waits| waits.clock.now());
+        let mut away = self.away.borrow_mut();
+        if let Some(away) = &mut *away {
+            away.error = error.to_string();
+            return;
+        }
+        *away = Some(Away { since: now, error: error.to_string() });
+        let Some(waits) = &self.waits else {
+            return warn!(self.log, "the runtime is away"; "error" => %error);
+        };
+        let endpoint = &waits.endpoint;
+        error!(self.log, "the runtime is away, and is waited for; check that it runs, and that runtime.endpoint names \
+            its socket"; "endpoint" => endpoint, "error" => %error);
+        waits.recorder.record(Event::new(EventKind::RuntimeLost, None, format!("{endpoint}: {error}")));
+        self.lost.notify_one();
+    }
+
+    fn is_back(&self) {
+        let now = self.waits.as_ref().map(|waits| waits.clock.now());
+        let Some(away) = self.away.take() else {
+            if self.since.get().is_none() {
+                self.since.set(now);
+            }
+            return;
+        };
+        self.count_return();
+        self.since.set(now);
+        let lasted = now.zip(away.since).map(|(now, since)| format!("{:#}", now.duration_since(since)));
+        info!(self.log, "the runtime is back"; "away_for" => lasted.as_deref());
+        if let Some(waits) = &self.waits {
+            let message = format!("after {}", lasted.unwrap_or_default());
+            waits.recorder.record(Event::new(EventKind::RuntimeReturned, None, message));
+        }
+    }
+}

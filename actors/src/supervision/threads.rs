@@ -1,0 +1,94 @@
+//! The threads that actors run on, and what is left of a thread that hangs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::{Arbiter, ArbiterHandle};
+
+/// Where a new actor gets its thread from.
+#[derive(Clone, Debug)]
+pub struct Threads {
+    /// `None`: everything runs on the thread that it is started from.
+    own: Option<Arc<Mutex<Own>>>,
+}
+
+#[derive(Debug, Default)]
+struct Own {
+    next: u64,
+    arbiters: Vec<(u64, Arbiter)>,
+}
+
+impl Threads {
+    /// A thread for each.
+    #[must_use]
+    pub fn own() -> Self {
+        Self { own: Some(Arc::default()) }
+    }
+
+    /// All on the thread of whoever asks, so that a test can drive the time of all of them.
+    #[must_use]
+    pub fn here() -> Self {
+        Self { own: None }
+    }
+
+    /// A thread with nothing on it. Must be called in an actix system.
+    #[must_use]
+    pub fn start(&self) -> Thread {
+        let Some(own) = &self.own else {
+            return Thread { handle: Arbiter::current(), number: 0, all: self.clone() };
+        };
+        let arbiter = Arbiter::new();
+        let handle = arbiter.handle();
+        let own = &mut *own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.next += 1;
+        own.arbiters.push((own.next, arbiter));
+        Thread { handle, number: own.next, all: self.clone() }
+    }
+
+    /// Ends all threads but those that were abandoned, and waits for them.
+    pub fn stop(&self) {
+        let Some(own) = &self.own else { return };
+        let arbiters = std::mem::take(&mut own.lock().unwrap_or_else(PoisonError::into_inner).arbiters);
+        for (_, arbiter) in arbiters {
+            arbiter.stop();
+            // A thread that panicked has been reported by the panic itself.
+            let _ = arbiter.join();
+        }
+    }
+}
+
+/// The thread of an actor.
+#[derive(Debug)]
+pub struct Thread {
+    /// Where to start the actor.
+    pub handle: ArbiterHandle,
+    number: u64,
+    all: Threads,
+}
+
+impl Thread {
+    /// Nobody waits for it any more: it hangs. It ends by itself, should it ever go on.
+    pub fn abandon(self) {
+        let Some(own) = &self.all.own else { return };
+        self.handle.stop();
+        own.lock().unwrap_or_else(PoisonError::into_inner).arbiters.retain(|(n, _)| *n != self.number);
+    }
+}
+
+/// The right of a loop to remove things. It is taken away when the loop's thread hangs and another takes its place: should
+/// the old one ever go on, what it was about to remove was checked long ago.
+#[derive(Clone, Debug, Default)]
+pub struct Lease(Arc<AtomicBool>);
+
+impl Lease {
+    /// Takes it away for ever.
+    pub fn revoke(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was taken away.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
