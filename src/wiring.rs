@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
+use cri_gc_actors::admin::{Admin, Subjects};
 use cri_gc_actors::collector::{Collector, Loop, LoopHandle, Schedule, Supervisor, Tools};
 use cri_gc_actors::configuration::{Configuration, Generation, Reading};
 use cri_gc_actors::container_gc::ContainerGc;
 use cri_gc_actors::files::Workers;
+use cri_gc_actors::files::socket::SocketError;
 use cri_gc_actors::gateway::calls::Version;
 use cri_gc_actors::gateway::{CriError, ErrorClass, Gateway, Limits, RuntimeVersion, Sockets, Waits};
 use cri_gc_actors::image_gc::records::SharedRecords;
@@ -278,6 +280,24 @@ impl Service {
             && source.is_some()
             && configuration.is_some()
             && supervisors.iter().all(Option::is_some)
+    }
+
+    /// Serves the admin API on the socket of the settings.
+    ///
+    /// # Errors
+    /// The socket can't be made, or a live process has it.
+    pub fn admin(&self, settings: &Settings, group: Option<u32>) -> Result<Admin, SocketError> {
+        let subjects = Subjects {
+            tools: self.tools.clone(),
+            loops: self.loops.clone(),
+            images: self.images.clone(),
+            configuration: self.configuration.clone(),
+            threshold: self.threshold.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: self.tools.clock.now(),
+        };
+        let path = settings.admin.socket.clone();
+        Admin::start(&self.threads.start().handle, Pace::from(settings), path, group, subjects)
     }
 
     /// Brings all loops to rest: no removal is begun any more, and those under way end.

@@ -12,6 +12,7 @@
 //! Actors share no memory: what passes between them is messages that own their data. No actor blocks its thread; what
 //! blocks runs on the workers of `files`. Nothing here reads a clock or measures a disk but through `seams`.
 
+pub mod admin;
 pub mod collector;
 pub mod configuration;
 pub mod container_gc;

@@ -13,6 +13,7 @@
 mod age;
 pub mod containers;
 mod decide;
+pub mod explain;
 pub mod images;
 pub mod links;
 pub mod log_dirs;

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cri_gc_actors::admin::group_number;
 use cri_gc_actors::configuration::{Cause, Generation};
+use cri_gc_actors::files::lock;
 use cri_gc_actors::recorder::{Event, EventKind};
 use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{Loaded, Sources, load};
@@ -32,10 +34,13 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
     if let Some(problem) = not_yet(&loaded.settings) {
         return Err(Failure::configuration(problem));
     }
+    let group = loaded.settings.admin.group.as_deref().map(group_number);
+    let group = group.transpose().map_err(Failure::configuration)?;
+    let _lock = lock::hold(&loaded.settings.state.dir).map_err(Failure::failed)?;
     let log = &loaded.settings.log;
     let logging = Logging::to_stderr(log.level, log.format);
     logging.take_over();
-    in_system(serve(sources, loaded, &logging))?;
+    in_system(serve(sources, loaded, group, &logging))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -59,7 +64,12 @@ impl StopSignals {
     }
 }
 
-async fn serve(sources: Sources, loaded: Loaded, logging: &Logging) -> Result<(), Failure> {
+async fn serve(
+    sources: Sources,
+    loaded: Loaded,
+    group: Option<u32>,
+    logging: &Logging,
+) -> Result<(), Failure> {
     let log = &logging.log;
     let (mut stop, mut hangup) = (StopSignals::listen()?, signal(SignalKind::hangup())?);
     let seams = Seams::system();
@@ -74,6 +84,14 @@ async fn serve(sources: Sources, loaded: Loaded, logging: &Logging) -> Result<()
         log: log.clone(),
     })?;
     let settings = &generation.settings;
+    let admin = match service.admin(settings, group) {
+        Ok(admin) => admin,
+        Err(error) => {
+            // Nothing has been done yet: the first passes come a little later.
+            service.stop();
+            return Err(Failure::failed(error));
+        }
+    };
     info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "endpoint" => settings.runtime.endpoint.as_str(),
         "pods" => settings.pods.source.as_str());
     service.recorder.record(Event::new(EventKind::Started, None, env!("CARGO_PKG_VERSION")));
@@ -98,7 +116,7 @@ async fn serve(sources: Sources, loaded: Loaded, logging: &Logging) -> Result<()
     service.recorder.record(Event::new(EventKind::Stopping, None, ""));
     tell(log, &[NotifyState::Stopping]);
     tokio::select! {
-        () = service.finish() => info!(log, "stopped"),
+        () = async { futures_util::join!(service.finish(), admin.stop()); } => info!(log, "stopped"),
         () = stop.recv() => warn!(log, "stopped at once, by a second signal"),
     }
     service.stop();

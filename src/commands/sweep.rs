@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
 use cri_gc_actors::collector::{PassReport, Progress, RunPass};
+use cri_gc_actors::files::lock::{self, LockError};
 use cri_gc_actors::log_reaper::look_at_links;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -27,6 +28,12 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// A bad configuration, or no runtime. What goes wrong in a pass is in its report.
 pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     let mut settings = settings(global)?.settings;
+    // Whoever may not look there has no service of his own there.
+    if let Err(error @ LockError::Held { .. }) = lock::check(&settings.state.dir) {
+        return Err(Failure::failed(format_args!(
+            "{error}\n  have it make the passes: `cri-gc run-now` (or stop it, or name another state.dir)"
+        )));
+    }
     if args.dry_run {
         for mode in [
             &mut settings.container_gc.mode,

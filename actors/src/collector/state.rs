@@ -54,6 +54,8 @@ pub struct LoopState {
     pub doing: Doing,
     /// Since when.
     pub since: Timestamp,
+    /// Since when it is paused, if it is; a pass under way then ends without further removals.
+    pub paused_since: Option<Timestamp>,
     /// The generation of settings that it follows.
     pub generation: u64,
     /// How often it makes a pass.

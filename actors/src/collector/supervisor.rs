@@ -199,6 +199,7 @@ impl<C: Collect> Supervisor<C> {
             mode,
             doing,
             since,
+            paused_since: self.paused,
             generation: facts.follows,
             period: C::period(&self.generation.settings),
             next_pass_at: if idle { None } else { facts.next_pass_at },

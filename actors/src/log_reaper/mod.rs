@@ -69,6 +69,8 @@ impl Collect for LogReaper {
     async fn pass(&self, tools: &Tools, pass: &Pass) {
         match observe::pods(tools, &pass.settings).await {
             Ok(view) => self.directories(tools, pass, view).await,
+            // Without a runtime nothing can be checked of links either.
+            Err(error) if error.is_away() => return pass.error(error),
             Err(error) => {
                 pass.error(error);
                 // Whether a kubelet manages this node after all was not looked at.

@@ -1,0 +1,125 @@
+//! Who may call: root, the user that the service runs as, and members of `admin.group`, by the credentials that the kernel
+//! gives of a peer (spec 10). The mode of the socket keeps others from connecting at all; this is the second lock.
+
+use std::time::Duration;
+
+use tokio::net::unix::UCred;
+use tonic::{Request, Status};
+
+use crate::files::Workers;
+
+/// How long it may take to look up the groups of a peer.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Who may call.
+#[derive(Clone)]
+pub struct Access {
+    own: u32,
+    group: Option<u32>,
+    files: Workers,
+}
+
+/// What was decided of a connection; each of its requests bears it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    uid: u32,
+    allowed: bool,
+}
+
+/// A group that there is not.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "admin.group: there is no group \"{0}\" on this machine; make it, or name another (a number will do)"
+)]
+pub struct AccessError(String);
+
+/// The number of a group that is given by its name or its number. It may ask a directory service, and block.
+///
+/// # Errors
+/// There is no such group.
+pub fn group_number(name: &str) -> Result<u32, AccessError> {
+    let number = name.parse().ok();
+    let number = number.or_else(|| uzers::get_group_by_name(name).map(|group| group.gid()));
+    number.ok_or_else(|| AccessError(name.to_owned()))
+}
+
+impl Access {
+    pub fn new(group: Option<u32>, files: Workers) -> Self {
+        Self { own: rustix::process::geteuid().as_raw(), group, files }
+    }
+
+    /// Decides of a peer. One whose credentials can't be had is refused.
+    pub async fn judge(&self, credentials: std::io::Result<UCred>) -> Peer {
+        let Ok(peer) = credentials else { return Peer { uid: u32::MAX, allowed: false } };
+        let uid = peer.uid();
+        let allowed = match self.group {
+            _ if uid == 0 || uid == self.own => true,
+            None => false,
+            Some(group) if peer.gid() == group => true,
+            Some(group) => match peer.pid() {
+                Some(pid) => self.is_member(pid, group).await,
+                None => false,
+            },
+        };
+        Peer { uid, allowed }
+    }
+
+    /// Whether that process has the group among its supplementary ones, as the kernel tells.
+    async fn is_member(&self, pid: i32, group: u32) -> bool {
+        let look = move || std::fs::read_to_string(format!("/proc/{pid}/status"));
+        let Ok(Ok(status)) = self.files.run_within(LOOK_WITHIN, look).await else { return false };
+        in_groups(&status, group)
+    }
+}
+
+/// Whether the `Groups:` of a `/proc/PID/status` hold that number.
+fn in_groups(status: &str, group: u32) -> bool {
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    groups.is_some_and(|groups| groups.split_whitespace().any(|number| number.parse() == Ok(group)))
+}
+
+/// Refuses the requests of those who may not call.
+pub fn check<T>(request: Request<T>) -> Result<Request<T>, Status> {
+    match request.extensions().get::<Peer>() {
+        Some(Peer { allowed: true, .. }) => Ok(request),
+        peer => Err(Status::permission_denied(format!(
+            "user {} may not ask cri-gc; root, the user that it runs as, and members of admin.group may",
+            peer.map_or_else(|| "?".to_owned(), |peer| peer.uid.to_string())
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(peer: Option<Peer>) -> Request<()> {
+        let mut request = Request::new(());
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        request
+    }
+
+    #[test]
+    fn a_request_of_nobody_known_is_refused() {
+        assert!(check(request(Some(Peer { uid: 0, allowed: true }))).is_ok());
+        for peer in [None, Some(Peer { uid: 1_000, allowed: false })] {
+            assert_eq!(check(request(peer)).unwrap_err().code(), tonic::Code::PermissionDenied);
+        }
+    }
+
+    #[test]
+    fn the_groups_of_a_process_are_read_whole() {
+        let status = "Name:\tx\nGid:\t7\t7\t7\t7\nGroups:\t4 24 1000 \nVmPeak:\t7 kB\n";
+        assert!(in_groups(status, 24) && in_groups(status, 1000));
+        assert!(!in_groups(status, 7) && !in_groups(status, 100) && !in_groups("", 0));
+    }
+
+    #[test]
+    fn a_group_is_named_or_numbered() {
+        assert_eq!(group_number("4711").unwrap(), 4711);
+        assert_eq!(group_number("root").unwrap(), 0);
+        assert!(group_number("no-such-group-here").unwrap_err().to_string().contains("no-such-group-here"));
+    }
+}

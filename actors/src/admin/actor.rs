@@ -1,0 +1,334 @@
+//! The actor: takes each question, and hands it on to whom it concerns. Its answers are futures, so that none waits for
+//! another.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
+use cri_gc_config::LogLevel;
+use cri_gc_policy::explain::{Found, explain};
+use cri_gc_policy::{Observation, PlanReport, decide};
+use cri_gc_proto::admin as api;
+use slog::info;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::{self, Sender, unbounded_channel};
+use tonic::Status;
+
+use super::Subjects;
+use super::answers::{self, Told};
+use crate::collector::{LoopHandle, LoopState};
+use crate::configuration::{Cause, ConfigurationState};
+use crate::gateway::calls::{ImageFsInfo, Version};
+use crate::observe;
+use crate::recorder::Subscription;
+use crate::whole;
+
+/// How long a status waits for the runtime and for the file systems.
+const SOON: Duration = Duration::from_secs(2);
+
+/// The admin actor.
+pub struct AdminActor {
+    subjects: Subjects,
+}
+
+/// A question in the words of the API, and the answer that is expected.
+pub struct Asked<Q, A> {
+    question: Q,
+    answer: PhantomData<fn() -> A>,
+}
+
+impl<Q, A> Asked<Q, A> {
+    pub fn new(question: Q) -> Self {
+        Self { question, answer: PhantomData }
+    }
+}
+
+impl<Q: 'static, A: 'static> Message for Asked<Q, A> {
+    type Result = Result<A, Status>;
+}
+
+/// Make a pass of each of these loops, and say how it goes on.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Status>")]
+pub struct RunLoops {
+    pub loops: Vec<String>,
+    pub updates: Sender<Result<api::PassUpdate, Status>>,
+}
+
+/// Say what has happened, and what happens.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Status>")]
+pub struct Follow {
+    pub recent: usize,
+    pub events: Sender<Result<api::Event, Status>>,
+}
+
+impl AdminActor {
+    pub fn new(subjects: Subjects) -> Self {
+        Self { subjects }
+    }
+}
+
+impl Actor for AdminActor {
+    type Context = Context<Self>;
+}
+
+impl Supervised for AdminActor {}
+
+/// Answers a question by a function of the subjects.
+macro_rules! answer {
+    ($question:ty => $answer:ty: $by:expr) => {
+        impl Handler<Asked<$question, $answer>> for AdminActor {
+            type Result = ResponseFuture<Result<$answer, Status>>;
+
+            fn handle(&mut self, asked: Asked<$question, $answer>, _ctx: &mut Context<Self>) -> Self::Result {
+                let subjects = self.subjects.clone();
+                Box::pin(async move { $by(&subjects, asked.question).await })
+            }
+        }
+    };
+}
+
+answer!(api::StatusRequest => api::StatusResponse: status);
+answer!(api::PlanRequest => api::PlanResponse: plan);
+answer!(api::ExplainRequest => api::ExplainResponse: explain_object);
+answer!(api::ConfigRequest => api::ConfigResponse: configuration);
+answer!(api::ReloadRequest => api::ReloadResponse: reload);
+answer!(api::SetLogLevelRequest => api::SetLogLevelResponse: set_log_level);
+answer!(api::PauseRequest => api::PauseResponse: async |subjects: &Subjects, asked: api::PauseRequest| {
+    Ok(api::PauseResponse { paused: pause(subjects, &asked.loops, true).await? })
+});
+answer!(api::ResumeRequest => api::ResumeResponse: async |subjects: &Subjects, asked: api::ResumeRequest| {
+    Ok(api::ResumeResponse { paused: pause(subjects, &asked.loops, false).await? })
+});
+
+fn restarting(who: &str) -> Status {
+    Status::unavailable(format!("the {who} is being restarted; try again"))
+}
+
+async fn states(subjects: &Subjects) -> Vec<LoopState> {
+    let states = futures_util::future::join_all(subjects.loops.iter().map(LoopHandle::state)).await;
+    states.into_iter().flatten().collect()
+}
+
+async fn generation(subjects: &Subjects) -> Result<ConfigurationState, Status> {
+    subjects.configuration.state().await.ok_or_else(|| restarting("configuration actor"))
+}
+
+async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::StatusResponse, Status> {
+    let tools = &subjects.tools;
+    let state = generation(subjects).await?;
+    // So that what is said of the runtime is of this moment. What it answers goes to the gateway's own book.
+    let reach = tokio::time::timeout(SOON, tools.gateway.call(Version {}));
+    let disks = async {
+        let places = tokio::time::timeout(SOON, tools.gateway.call(ImageFsInfo {})).await;
+        match places {
+            Ok(Ok(places)) => observe::measure(tools, &places).await,
+            // Told with the runtime, which is away then.
+            Ok(Err(_)) | Err(_) => (Vec::new(), Vec::new()),
+        }
+    };
+    let (_, (filesystems, problems), states) = futures_util::join!(reach, disks, states(subjects));
+    let (runtime, source) = futures_util::join!(tools.gateway.runtime(), tools.pods.source());
+    let settings = &state.generation.settings;
+    let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
+    let problems = problems.iter().map(ToString::to_string);
+    let problems = problems.chain(silent.map(|of| format!("the supervisor of {} does not answer", of.of)));
+    Ok(api::StatusResponse {
+        version: subjects.version.to_owned(),
+        pid: std::process::id(),
+        node_name: settings.node_name.clone().unwrap_or_else(host_name),
+        started_at: subjects.started_at.to_string(),
+        now: tools.clock.now().to_string(),
+        log_level: subjects.threshold.get().as_str().to_owned(),
+        runtime: runtime.map(|runtime| answers::runtime(settings.runtime.endpoint.as_str(), runtime)),
+        pods: source.map(answers::source),
+        loops: states.iter().map(answers::loop_status).collect(),
+        filesystems: filesystems.iter().map(|fs| answers::filesystem(fs, settings)).collect(),
+        problems: problems.collect(),
+        configuration: Some(answers::configuration(&state)),
+    })
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// One look at the node as the service sees it, and the plan that it leads to.
+async fn look(subjects: &Subjects) -> Result<(Observation, PlanReport, Told), Status> {
+    let settings = generation(subjects).await?.generation.settings.clone();
+    let whole = whole::look(&subjects.tools, &settings, &subjects.images)
+        .await
+        .map_err(|error| Status::unavailable(format!("the node could not be observed: {error}")))?;
+    let policy = settings.policy();
+    let plan = decide(&whole.observation, &policy);
+    let problems = whole.problems.iter().map(ToString::to_string);
+    let told = Told {
+        problems: problems.chain(plan.images.problems.iter().map(ToString::to_string)).collect(),
+        notes: whole.verdict.notes.into_iter().chain(whole.verdict.report_only).collect(),
+    };
+    let report = PlanReport::new(&plan, &whole.observation, &policy);
+    Ok((whole.observation, report, told))
+}
+
+async fn plan(subjects: &Subjects, _asked: api::PlanRequest) -> Result<api::PlanResponse, Status> {
+    let (_, report, told) = look(subjects).await?;
+    Ok(answers::plan(report, told))
+}
+
+async fn explain_object(
+    subjects: &Subjects,
+    asked: api::ExplainRequest,
+) -> Result<api::ExplainResponse, Status> {
+    let (observation, report, told) = look(subjects).await?;
+    let states = states(subjects).await;
+    match explain(&observation, &report, &asked.object) {
+        Found::Objects(objects) => Ok(api::ExplainResponse {
+            objects: objects.into_iter().map(|object| answers::explained(object, &states)).collect(),
+            notes: told.problems.into_iter().chain(told.notes).collect(),
+        }),
+        Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
+            "several objects begin with \"{}\": {}; give more of the id",
+            asked.object,
+            ids.join(", ")
+        ))),
+        Found::Nothing => Err(Status::not_found(format!(
+            "no container, sandbox, log directory or image on this node is called \"{}\"",
+            asked.object
+        ))),
+    }
+}
+
+async fn configuration(
+    subjects: &Subjects,
+    _asked: api::ConfigRequest,
+) -> Result<api::ConfigResponse, Status> {
+    answers::settings(&generation(subjects).await?)
+}
+
+async fn reload(subjects: &Subjects, _asked: api::ReloadRequest) -> Result<api::ReloadResponse, Status> {
+    match subjects.configuration.reload(Cause::Admin).await {
+        Ok(reloaded) => Ok(api::ReloadResponse {
+            configuration: Some(answers::configuration(&reloaded.state)),
+            changed: reloaded.changed.into_iter().map(ToOwned::to_owned).collect(),
+        }),
+        Err(refused) => Err(Status::invalid_argument(refused.to_string())),
+    }
+}
+
+async fn set_log_level(
+    subjects: &Subjects,
+    asked: api::SetLogLevelRequest,
+) -> Result<api::SetLogLevelResponse, Status> {
+    let level: LogLevel = asked.level.parse().map_err(|error| {
+        Status::invalid_argument(format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
+    })?;
+    let previous = subjects.threshold.get();
+    subjects.threshold.set(level);
+    info!(subjects.tools.log, "log level changed"; "from" => previous.as_str(), "to" => level.as_str());
+    Ok(api::SetLogLevelResponse { previous: previous.as_str().to_owned() })
+}
+
+/// The loops of these names, in the order of the chain; all of them if none is named.
+fn named(subjects: &Subjects, names: &[String]) -> Result<Vec<LoopHandle>, Status> {
+    let known = |name: &str| subjects.loops.iter().any(|known| known.of.as_str() == name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let loops: Vec<&str> = subjects.loops.iter().map(|known| known.of.as_str()).collect();
+        let loops = loops.join(", ");
+        return Err(Status::invalid_argument(format!("there is no loop \"{unknown}\"; there are {loops}")));
+    }
+    let meant = |known: &&LoopHandle| names.is_empty() || names.iter().any(|name| name == known.of.as_str());
+    Ok(subjects.loops.iter().filter(meant).cloned().collect())
+}
+
+/// Pauses loops or lets them go on, and says which are paused then.
+async fn pause(subjects: &Subjects, names: &[String], paused: bool) -> Result<Vec<String>, Status> {
+    for known in named(subjects, names)? {
+        known.pause(paused).await;
+    }
+    let paused = states(subjects).await.into_iter().filter(|state| state.paused_since.is_some());
+    Ok(paused.map(|state| state.of.as_str().to_owned()).collect())
+}
+
+impl Handler<RunLoops> for AdminActor {
+    type Result = Result<(), Status>;
+
+    fn handle(&mut self, RunLoops { loops, updates }: RunLoops, _ctx: &mut Context<Self>) -> Self::Result {
+        let loops = named(&self.subjects, &loops)?;
+        actix_rt::spawn(async move {
+            for next in loops {
+                // Whoever asked has gone: the loops make their passes by themselves.
+                if updates.is_closed() {
+                    return;
+                }
+                if run(&next, &updates).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+/// One pass, told as it goes on.
+async fn run(
+    of: &LoopHandle,
+    updates: &Sender<Result<api::PassUpdate, Status>>,
+) -> Result<(), mpsc::error::SendError<Result<api::PassUpdate, Status>>> {
+    let (progress, mut told) = unbounded_channel();
+    let telling = async {
+        // It ends with the pass, which holds the sender.
+        while let Some(progress) = told.recv().await {
+            updates.send(Ok(answers::update(&progress))).await?;
+        }
+        Ok(())
+    };
+    let (report, told) = futures_util::join!(of.run(Some(progress)), telling);
+    told?;
+    match report {
+        Ok(report) => updates.send(Ok(answers::ended(&report))).await,
+        Err(declined) => {
+            updates.send(Err(Status::failed_precondition(declined.to_string()))).await?;
+            // The stream ends with its error.
+            Err(mpsc::error::SendError(Err(Status::ok(""))))
+        }
+    }
+}
+
+impl Handler<Follow> for AdminActor {
+    type Result = ResponseFuture<Result<(), Status>>;
+
+    fn handle(&mut self, Follow { recent, events }: Follow, _ctx: &mut Context<Self>) -> Self::Result {
+        let recorder = self.subjects.tools.recorder.clone();
+        Box::pin(async move {
+            let subscription = recorder.subscribe(recent).await.ok_or_else(|| restarting("recorder"))?;
+            // Ends when the client is gone.
+            actix_rt::spawn(follow(subscription, events));
+            Ok(())
+        })
+    }
+}
+
+/// Hands events on until the client is gone.
+async fn follow(subscription: Subscription, events: Sender<Result<api::Event, Status>>) {
+    let Subscription { past, mut coming } = subscription;
+    for event in &past {
+        if events.send(Ok(answers::event(event))).await.is_err() {
+            return;
+        }
+    }
+    let mut next = answers::now();
+    loop {
+        if events.send(Ok(next)).await.is_err() {
+            return;
+        }
+        next = tokio::select! {
+            event = coming.recv() => match event {
+                Ok(event) => answers::event(&event),
+                Err(RecvError::Lagged(count)) => answers::missed(count),
+                Err(RecvError::Closed) => return,
+            },
+            () = events.closed() => return,
+        };
+    }
+}

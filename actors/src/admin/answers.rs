@@ -1,0 +1,253 @@
+//! Facts in the words of the API. Nothing is asked or decided here.
+
+use cri_gc_config::{Settings, key_names, render};
+use cri_gc_policy::explain::{Explained, What};
+use cri_gc_policy::images::space::usage_percent;
+use cri_gc_policy::report::{Item, SectionReport};
+use cri_gc_policy::{FileSystem, PlanReport, PodState};
+use cri_gc_proto::admin as api;
+use jiff::Timestamp;
+use tonic::Status;
+
+use crate::collector::{Kind, LastPass, Loop, LoopState, Outcome, PassReport, Progress, Removal, Trigger};
+use crate::configuration::ConfigurationState;
+use crate::gateway::RuntimeState;
+use crate::pod_state::SourceState;
+use crate::recorder::Stamped;
+
+/// What is told beside a plan.
+pub struct Told {
+    pub problems: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+/// A time, or nothing.
+fn time(time: Option<Timestamp>) -> String {
+    time.map(|time| time.to_string()).unwrap_or_default()
+}
+
+pub fn configuration(state: &ConfigurationState) -> api::Configuration {
+    let generation = &state.generation;
+    let (refused, refused_at) = state.refused.clone().unzip();
+    api::Configuration {
+        generation: generation.number,
+        loaded_at: generation.loaded_at.to_string(),
+        file: generation.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default(),
+        trigger: generation.cause.as_str().to_owned(),
+        waiting_for_restart: state.waiting_for_restart.iter().map(ToString::to_string).collect(),
+        refused: refused.unwrap_or_default(),
+        refused_at: time(refused_at),
+    }
+}
+
+pub fn settings(state: &ConfigurationState) -> Result<api::ConfigResponse, Status> {
+    let generation = &state.generation;
+    let origin = |key| generation.origins.get(key).map(|origin| (key.to_owned(), origin.to_string()));
+    Ok(api::ConfigResponse {
+        configuration: Some(configuration(state)),
+        toml: render(&generation.settings),
+        json: serde_json::to_string(&*generation.settings)
+            .map_err(|error| Status::internal(error.to_string()))?,
+        origins: key_names().filter_map(origin).collect(),
+    })
+}
+
+pub fn runtime(endpoint: &str, state: RuntimeState) -> api::Runtime {
+    let (name, version) = state.version.map(|version| (version.name, version.version)).unzip();
+    api::Runtime {
+        endpoint: endpoint.to_owned(),
+        name: name.unwrap_or_default(),
+        version: version.unwrap_or_default(),
+        reachable: state.reachable.unwrap_or(false),
+        since: time(state.since),
+        error: state.error.unwrap_or_default(),
+        returns: state.returns,
+    }
+}
+
+pub fn source(state: SourceState) -> api::PodSource {
+    api::PodSource {
+        source: state.source.as_str().to_owned(),
+        synced: state.synced,
+        synced_at: time(state.synced_at),
+        problem: state.problem.unwrap_or_default(),
+        notes: state.notes,
+    }
+}
+
+pub fn loop_status(state: &LoopState) -> api::LoopStatus {
+    let stuck = state.last.iter().flat_map(|last| &last.stuck);
+    api::LoopStatus {
+        r#loop: state.of.as_str().to_owned(),
+        mode: state.mode.as_str().to_owned(),
+        state: state.doing.as_str().to_owned(),
+        state_since: state.since.to_string(),
+        generation: state.generation,
+        period_seconds: state.period.as_secs_f64(),
+        next_pass_at: time(state.next_pass_at),
+        last_pass: state.last.as_ref().map(|last| pass(state.of, last)),
+        passes: state.passes,
+        removed: state.removed,
+        freed_bytes: state.freed_bytes,
+        failures: state.failures,
+        failing_since: time(state.failing_since),
+        restarts: state.restarts,
+        last_restart: state.last_restart.clone().unwrap_or_default(),
+        stuck: stuck.map(removal).collect(),
+    }
+}
+
+fn pass(of: Loop, last: &LastPass) -> api::Pass {
+    api::Pass {
+        r#loop: of.as_str().to_owned(),
+        trigger: last.trigger.as_str().to_owned(),
+        started_at: last.started_at.to_string(),
+        took_seconds: last.took.as_secs_f64(),
+        mode: last.mode.as_str().to_owned(),
+        removed: last.removed,
+        would_remove: last.would_remove,
+        gone: last.gone,
+        refused: last.refused,
+        failed: last.failed,
+        kept: last.kept,
+        freed_bytes: last.freed_bytes,
+        errors: last.errors.clone(),
+        notes: last.notes.clone(),
+    }
+}
+
+fn removal(removal: &Removal) -> api::Removal {
+    let (result, detail) = match &removal.outcome {
+        Outcome::Removed => ("removed", ""),
+        Outcome::AlreadyGone => ("already_gone", ""),
+        Outcome::Refused { because } => ("refused", because.as_str()),
+        Outcome::Failed { error } => ("failed", error.as_str()),
+        Outcome::WouldRemove => ("would_remove", ""),
+    };
+    api::Removal {
+        kind: removal.kind.as_str().to_owned(),
+        id: removal.id.clone(),
+        name: removal.name.clone(),
+        reason: removal.reason.clone(),
+        result: result.to_owned(),
+        detail: detail.to_owned(),
+        bytes: removal.bytes,
+    }
+}
+
+pub fn update(progress: &Progress) -> api::PassUpdate {
+    let (of, what) = match progress {
+        Progress::Planned(of, count) => (of, api::pass_update::What::Planned(*count as u64)),
+        Progress::Done(of, done) => (of, api::pass_update::What::Removal(removal(done))),
+    };
+    api::PassUpdate { r#loop: of.as_str().to_owned(), what: Some(what) }
+}
+
+pub fn ended(report: &PassReport) -> api::PassUpdate {
+    let ended = pass(report.of, &LastPass::new(Trigger::Admin, report));
+    api::PassUpdate {
+        r#loop: report.of.as_str().to_owned(),
+        what: Some(api::pass_update::What::Ended(ended)),
+    }
+}
+
+pub fn filesystem(fs: &FileSystem, settings: &Settings) -> api::FileSystem {
+    let (stats, gc) = (&fs.stats, &settings.image_gc);
+    // Thresholds are those of images.
+    let threshold = |percent: u8| if fs.holds_images { percent.into() } else { 0 };
+    api::FileSystem {
+        mountpoint: fs.mountpoint.clone(),
+        holds_images: fs.holds_images,
+        holds_containers: fs.holds_containers,
+        capacity_bytes: stats.capacity_bytes,
+        available_bytes: stats.available_bytes,
+        inodes: stats.inodes,
+        inodes_free: stats.inodes_free,
+        used_percent: usage_percent(stats.capacity_bytes, stats.available_bytes).map(u32::from),
+        high_threshold_percent: threshold(gc.high_threshold_percent),
+        low_threshold_percent: threshold(gc.low_threshold_percent),
+    }
+}
+
+pub fn plan(report: PlanReport, told: Told) -> api::PlanResponse {
+    let item = |Item { id, reason, detail }| api::Item { id, reason, detail };
+    let section = |section: SectionReport| {
+        Some(api::Section {
+            remove: section.remove.into_iter().map(item).collect(),
+            keep: section.keep.into_iter().map(item).collect(),
+        })
+    };
+    api::PlanResponse {
+        containers: section(report.containers),
+        sandboxes: section(report.sandboxes),
+        log_dirs: section(report.log_dirs),
+        images: section(report.images.section),
+        bytes_to_free: report.images.bytes_to_free,
+        problems: told.problems,
+        notes: told.notes,
+    }
+}
+
+pub fn explained(object: Explained, states: &[LoopState]) -> api::Explained {
+    let (kind, of) = match object.what {
+        What::Container => (Kind::Container, Loop::ContainerGc),
+        What::Sandbox => (Kind::Sandbox, Loop::SandboxGc),
+        What::LogDir => (Kind::LogDir, Loop::LogGc),
+        What::Image => (Kind::Image, Loop::ImageGc),
+    };
+    let state = states.iter().find(|state| state.of == of);
+    api::Explained {
+        kind: kind.as_str().to_owned(),
+        id: object.id,
+        names: object.names,
+        pod_uid: object.pod_uid,
+        pod_state: object.pod_state.map(pod_state).unwrap_or_default().to_owned(),
+        decision: if object.goes { "remove" } else { "keep" }.to_owned(),
+        reason: object.reason,
+        detail: object.detail,
+        r#loop: of.as_str().to_owned(),
+        loop_mode: state.map(|state| state.mode.as_str()).unwrap_or_default().to_owned(),
+        loop_state: state.map(|state| state.doing.as_str()).unwrap_or_default().to_owned(),
+        next_pass_at: time(state.and_then(|state| state.next_pass_at)),
+    }
+}
+
+fn pod_state(state: PodState) -> &'static str {
+    match state {
+        PodState::Active => "active",
+        PodState::Terminated => "terminated",
+        PodState::Evicted => "evicted",
+        PodState::Deleted => "deleted",
+        PodState::Unknown => "unknown",
+    }
+}
+
+pub fn event(stamped: &Stamped) -> api::Event {
+    let event = &stamped.event;
+    let object = event.object.as_deref();
+    let text = |of: fn(&crate::recorder::Object) -> &str| object.map(of).unwrap_or_default().to_owned();
+    api::Event {
+        sequence: stamped.sequence,
+        time: stamped.time.to_string(),
+        r#loop: event.of.map(Loop::as_str).unwrap_or_default().to_owned(),
+        kind: event.kind.as_str().to_owned(),
+        object_kind: text(|object| object.kind.as_str()),
+        object_id: text(|object| &object.id),
+        object_name: text(|object| &object.name),
+        reason: text(|object| &object.reason),
+        bytes: event.bytes,
+        count: event.count,
+        message: event.message.clone(),
+    }
+}
+
+/// Between the past and what comes.
+pub fn now() -> api::Event {
+    api::Event { kind: "Now".to_owned(), ..api::Event::default() }
+}
+
+/// The client was too slow.
+pub fn missed(count: u64) -> api::Event {
+    let message = format!("{count} events were lost, for they were not read in time");
+    api::Event { kind: "EventsMissed".to_owned(), count, message, ..api::Event::default() }
+}

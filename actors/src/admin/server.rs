@@ -1,0 +1,186 @@
+//! Listens, and bounds what connections can cost: how many there are, how long one may be silent, and whether the client
+//! is still there.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix::Addr;
+use cri_gc_proto::admin::{DESCRIPTORS, admin_server::AdminServer};
+use slog::{Logger, error, warn};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Sleep, sleep};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::InterceptorLayer;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+
+use super::access::{Access, Peer, check};
+use super::actor::AdminActor;
+use super::service::AdminService;
+
+/// Connections at a time. A client more is turned away at once, rather than left to wait.
+const CONNECTIONS: usize = 512;
+
+/// How long a new connection may say nothing.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How often a client is asked whether it is there, and how long it may take to answer.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// How long calls may go on after the stop.
+const LAST_CALLS: Duration = Duration::from_secs(2);
+
+/// Serves until told to stop.
+pub async fn serve(
+    listener: UnixListener,
+    access: Access,
+    actor: Addr<AdminActor>,
+    stop: oneshot::Receiver<()>,
+    log: Logger,
+) {
+    let listener = match tokio::net::UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return error!(log, "the admin socket can't be served"; "error" => %error),
+    };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<AdminServer<AdminService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    let reflection = match reflection {
+        Ok(reflection) => Some(reflection),
+        Err(error) => {
+            warn!(log, "the admin socket is served without reflection"; "error" => %error);
+            None
+        }
+    };
+    let (send, connections) = mpsc::channel(1);
+    let mut accepting = tokio::spawn(accept(listener, access, send, log.clone()));
+    let (tell, told) = oneshot::channel();
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .layer(InterceptorLayer::new(check))
+        .add_service(AdminServer::new(AdminService::new(actor)))
+        .add_service(health_service)
+        .add_optional_service(reflection)
+        .serve_with_incoming_shutdown(ReceiverStream::new(connections), async {
+            let _ = told.await;
+        });
+    let stopping = async {
+        let _ = stop.await;
+        accepting.abort();
+        // Only then is the listener closed.
+        let _ = (&mut accepting).await;
+        let _ = tell.send(());
+        // Who follows events would never end by himself.
+        sleep(LAST_CALLS).await;
+    };
+    tokio::select! {
+        served = server => if let Err(error) = served {
+            error!(log, "the admin socket is not served any more"; "error" => %error);
+        },
+        () = stopping => {}
+    }
+}
+
+/// Takes connections in, as many as there may be. Ends with the server.
+async fn accept(
+    listener: tokio::net::UnixListener,
+    access: Access,
+    send: mpsc::Sender<io::Result<Connection>>,
+    log: Logger,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // E.g. no file descriptor is left: that passes.
+                warn!(log, "a connection to the admin socket was not taken in"; "error" => %error);
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
+        let (access, send) = (access.clone(), send.clone());
+        // Looking up the groups of one must not keep the next waiting.
+        tokio::spawn(async move {
+            let peer = access.judge(stream.peer_cred()).await;
+            let connection =
+                Connection { stream, peer, silence: Some(Box::pin(sleep(SILENCE))), _place: place };
+            // The server may have ended.
+            let _ = send.send(Ok(connection)).await;
+        });
+    }
+}
+
+/// A connection of a known peer, that holds its place until it ends.
+struct Connection {
+    stream: UnixStream,
+    peer: Peer,
+    /// Runs until the first byte has come.
+    silence: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.silence = None;
+        } else if let Some(silence) = &mut self.silence
+            && silence.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
