@@ -136,6 +136,10 @@ impl Runtime for Real {
         self.containerd.kill();
     }
 
+    fn kill(&mut self) {
+        self.containerd.kill();
+    }
+
     fn restart(&mut self) {
         self.containerd.restart();
     }

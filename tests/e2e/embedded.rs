@@ -152,6 +152,10 @@ impl Runtime for Embedded {
         // The hook that was ordered sees to it.
     }
 
+    fn kill(&mut self) {
+        self.sim.kill();
+    }
+
     fn restart(&mut self) {
         self.sim.clear_hooks();
         self.sim.restart().unwrap();

@@ -53,6 +53,7 @@ mod modes;
 mod plans;
 mod pods_file;
 mod pods_runtime;
+mod running_service;
 mod sandboxes;
 mod trouble;
 mod whole_node;

@@ -63,6 +63,8 @@ pub trait Runtime {
     fn order_death(&mut self, left: usize);
     /// ... and while it goes on.
     fn await_death(&mut self, left: usize);
+    /// It dies at once, without a word.
+    fn kill(&mut self);
     /// Brings a dead runtime back.
     fn restart(&mut self);
     /// Whether the runtime names the image of its sandboxes in its status; the newer ones only pin it.

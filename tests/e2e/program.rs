@@ -39,6 +39,17 @@ impl Running {
         Self { child: command.spawn().unwrap(), files }
     }
 
+    /// What it has written to stderr so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.files.path().join("stderr")).unwrap()
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
     /// Waits until it has ended.
     pub fn wait(mut self) -> Ended {
         let status = until(DEADLINE, "the program ends", || self.child.try_wait().unwrap());

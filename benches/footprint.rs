@@ -1,0 +1,99 @@
+//! What the idle service costs: resident memory and processor time of the released program, as a process of its own, on
+//! the embedded runtime with a node of ordinary size on which nothing happens.
+//!
+//! `cargo bench --bench footprint`, with the seconds to measure for as an argument if they should not be 60. It ends with
+//! an error when a limit is passed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement fails loudly"
+)]
+
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use cri_gc_sim::{ContainerSpec, ImageSpec, Options, PodSpec, Sim};
+
+/// Resident memory, in bytes.
+const MEMORY: u64 = 10_000_000;
+
+/// Processor time, in percent of one core.
+const PERCENT: f64 = 0.1;
+
+/// The first passes, and what the start has left to do.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// What a kubelet runs at most by default.
+const PODS: usize = 110;
+
+fn main() -> ExitCode {
+    let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(60);
+    let folder = tempfile::tempdir().unwrap();
+    let sim = node(folder.path());
+    let mut service = serve(folder.path(), &sim);
+    std::thread::sleep(SETTLE);
+    let (before, began) = (processor_time(service.id()), Instant::now());
+    std::thread::sleep(Duration::from_secs(seconds));
+    let (after, lasted) = (processor_time(service.id()), began.elapsed());
+    let (memory, threads) = (status(service.id(), "VmRSS:") * 1024, status(service.id(), "Threads:"));
+    service.kill().unwrap();
+    service.wait().unwrap();
+
+    let percent = 100.0 * (after - before).as_secs_f64() / lasted.as_secs_f64();
+    println!("resident memory  {:.1} MB (at most {:.1})", memory as f64 / 1e6, MEMORY as f64 / 1e6);
+    println!("processor time   {percent:.3} % of a core over {seconds} s (at most {PERCENT})");
+    println!("threads          {threads}");
+    if memory <= MEMORY && percent < PERCENT { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A node on which nothing happens: every pod runs, and nothing is to be removed.
+fn node(folder: &Path) -> Sim {
+    let sim = Sim::start(&folder.join("node"), Options::default()).unwrap();
+    for number in 0..PODS {
+        let uid = format!("{number:08x}-0000-4000-8000-{number:012x}");
+        let sandbox = sim.add_pod(PodSpec::new("ns", format!("pod-{number}"), uid)).unwrap();
+        for name in ["app", "proxy"] {
+            sim.add_container(ContainerSpec::new(&sandbox, name)).unwrap();
+        }
+        sim.add_image(ImageSpec::single(format!("r.io/image-{number}:1"), 1 << 20, 1 << 20));
+    }
+    sim
+}
+
+fn serve(folder: &Path, sim: &Sim) -> Child {
+    let config = folder.join("config.toml");
+    let logs = sim.paths();
+    let text = format!(
+        "[runtime]\nendpoint = {:?}\n[pods]\nkubelet_root = {:?}\n[log_gc]\npod_logs_root = {:?}\n\
+         legacy_container_logs_root = {:?}\n[admin]\nsocket = {:?}\n[state]\ndir = {:?}\n",
+        sim.endpoint(),
+        folder.join("kubelet"),
+        logs.pod_logs_root,
+        logs.legacy_root,
+        folder.join("admin.sock"),
+        folder.join("state"),
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
+    program.arg("run").arg("--config").arg(config).stdin(Stdio::null()).spawn().unwrap()
+}
+
+/// Time that all threads of the process have run for.
+fn processor_time(pid: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let nanoseconds = tasks.map(|task| -> u64 {
+        let schedstat = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+        schedstat.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// The number behind that word of /proc/PID/status.
+fn status(pid: u32, word: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(word)).expect("it is there");
+    line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
+}
