@@ -8,7 +8,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a measurement fails loudly"
+    clippy::disallowed_methods,
+    reason = "a measurement fails loudly, and waits in earnest"
 )]
 
 use std::path::Path;

@@ -17,6 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_client(true)
         .build_server(true)
         .type_attribute(".", "#[derive(serde::Serialize)]")
+        .field_attribute("PassUpdate.what", "#[serde(flatten)]")
+        .type_attribute("PassUpdate.what", "#[serde(rename_all = \"snake_case\")]")
         .compile_fds(files)?;
     Ok(())
 }

@@ -1,20 +1,26 @@
-//! What can be typed. The doc comments are the help texts.
+//! What can be typed. The doc comments are the help texts. [`service`]: what is typed to talk to a running service.
 
 #![expect(
     missing_docs,
     reason = "a doc comment here is a help text; what has none is a container for others"
 )]
 
+pub mod service;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use cri_gc_config::LogLevel;
+
+pub use service::{ChangeLogLevel, Events, Explain, LoopName, Loops, RunNow, Service, Status};
 
 /// Garbage collector of a node that runs containers through a CRI runtime (containerd, CRI-O).
 ///
 /// Removes dead containers, sandboxes, the log directories of deleted pods, and images, by the rules of the kubelet.
 ///
-/// Exit codes: 0 good, 1 failed, 2 wrong usage, 3 partly failed, 4 no runtime reachable, 64 bad configuration.
+/// Exit codes: 0 good, 1 failed, 2 wrong usage, 3 partly failed, 4 no runtime (or no service) reachable, 64 bad
+/// configuration.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -64,9 +70,34 @@ pub enum Command {
     Sweep(Sweep),
     /// Sweep an embedded, full node before your eyes; needs no root, no network and no runtime
     Demo(Demo),
-    /// Show or check the configuration
+    /// Show how the running service is: its loops, the runtime, the pod source, the file systems
+    ///
+    /// Ends with 3 where the service could not find out everything.
+    Status(Status),
+    /// Ask the running service why an object goes or stays
+    ///
+    /// Ends with 1 where nothing is called that, and with 2 where the beginning of an id fits several.
+    Explain(Explain),
+    /// Have the running service make a pass of each named loop now, and watch it
+    ///
+    /// The passes belong to the service: they go on if this command is ended. Ends with 1 where a loop is paused or the
+    /// service is stopping, and with 3 where a pass failed or could not remove something.
+    RunNow(RunNow),
+    /// Have the running service begin no pass and no removal any more, until resumed or restarted
+    Pause(Loops),
+    /// End a pause; a pass is made at once
+    Resume(Loops),
+    /// Show what happened lately in the running service
+    Events(Events),
+    /// Show, check or reload the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Show what the running service logs, or have it log from another level on, until a reload changes log.level
+    LogLevel(ChangeLogLevel),
+    /// Print what makes a shell complete the commands and flags of cri-gc
+    ///
+    /// For bash: cri-gc completions bash > /usr/share/bash-completion/completions/cri-gc
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]
@@ -119,13 +150,35 @@ pub struct Demo {
 
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Print the settings in force, all layers merged
+    /// Print the settings, all layers merged: those that a command would use now, or those of the running service
     Show {
+        /// The settings that the running service follows
+        #[arg(long)]
+        running: bool,
+        /// Socket of the service [default: admin.socket of the settings]
+        #[arg(long, value_name = "PATH", requires = "running")]
+        socket: Option<String>,
         #[command(flatten)]
         output: ConfigOutput,
     },
     /// Check the configuration and say everything that is wrong with it
     Check,
+    /// Have the running service read its configuration anew
+    ///
+    /// A bad one is refused and changes nothing; the exit code is 64 then.
+    Reload {
+        #[command(flatten)]
+        service: Service,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: Shell,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use cri_gc_actors::gateway::{CriError, ErrorClass};
 
+use crate::client::{ClientError, Trouble};
+
 /// How a command ended badly.
 #[derive(Debug)]
 pub struct Failure {
@@ -15,6 +17,8 @@ pub struct Failure {
 
 /// The command failed.
 const FAILED: u8 = 1;
+/// What was typed cannot be meant.
+const USAGE: u8 = 2;
 /// Part of what was to be done failed; the output says which.
 pub const PARTLY: u8 = 3;
 /// Nothing could be reached.
@@ -33,7 +37,20 @@ impl Failure {
         Self { code: BAD_CONFIGURATION, message: message.to_string() }
     }
 
-    /// Nothing could be reached at that socket.
+    /// What was typed cannot be meant.
+    pub fn usage(message: impl Display) -> Self {
+        Self { code: USAGE, message: message.to_string() }
+    }
+
+    /// The same failure, with one more thing to do about it.
+    #[must_use]
+    pub fn or(mut self, remedy: &str) -> Self {
+        self.message.push_str("\n  ");
+        self.message.push_str(remedy);
+        self
+    }
+
+    /// No runtime could be reached at that socket.
     #[must_use]
     pub fn runtime(socket: &str, error: &CriError) -> Self {
         let remedy = match error.class {
@@ -70,6 +87,60 @@ impl Failure {
         // Nowhere is left to say that stderr is closed.
         let _ = writeln!(std::io::stderr().lock(), "cri-gc: {}", self.message);
         ExitCode::from(self.code)
+    }
+}
+
+/// Who may talk to a service, as a remedy.
+const WHO_MAY: &str = "run this as root, as the user of the service, or as a member of its admin.group";
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let ClientError { socket, message, trouble } = error;
+        let (code, cause, remedy) = match trouble {
+            Trouble::NoService => (
+                UNREACHABLE,
+                format!("no cri-gc service answers at {socket}: {message}"),
+                "start it with `cri-gc run`, or name its socket with --socket",
+            ),
+            Trouble::Locked => (
+                UNREACHABLE,
+                format!("the socket of the service, {socket}, is closed to this user: {message}"),
+                WHO_MAY,
+            ),
+            Trouble::Gone => (
+                UNREACHABLE,
+                format!("the service at {socket} went away before it had told all: {message}"),
+                "its log says why; if that is no cri-gc service, name the right socket with --socket",
+            ),
+            Trouble::Stranger => (
+                UNREACHABLE,
+                format!("what listens at {socket} does not answer as a cri-gc service does: {message}"),
+                "name the service's socket with --socket; a service that is older than this program has to be restarted",
+            ),
+            Trouble::Silent => (
+                UNREACHABLE,
+                format!("the service at {socket} gives no answer in time: {message}"),
+                "its log may say what it is busy with; if something else listens there, name the right socket with --socket",
+            ),
+            Trouble::Denied => {
+                (FAILED, format!("the service at {socket} refuses this user: {message}"), WHO_MAY)
+            }
+            Trouble::Invalid => (
+                USAGE,
+                format!("the service cannot tell what is meant: {message}"),
+                "see --help for what can be asked",
+            ),
+            Trouble::NotFound => (FAILED, message, "`cri-gc plan --all` lists what there is"),
+            Trouble::NotNow => (
+                FAILED,
+                format!("not now: {message}"),
+                "`cri-gc status` shows the state of each loop; `cri-gc resume` ends a pause",
+            ),
+            Trouble::Failed => {
+                (FAILED, format!("the service at {socket} failed: {message}"), "its log may say more")
+            }
+        };
+        Self { code, message: cause }.or(remedy)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The program `cri-gc`: its command line, its subcommands, and the wiring of its actors.
 //!
 //! - [`cli`]: what can be typed. [`commands`]: one file for each subcommand. [`demo`]: the embedded node that `demo` sweeps.
-//! - [`wiring`]: which actors run on which threads.
+//! - [`wiring`]: which actors run on which threads. [`client`]: the connection to a service that runs already.
 //! - [`output`]: tables for people, JSON and YAML for programs. [`failure`]: errors as sentences, and exit codes.
 //!
-//! No decision is made here, no RPC is sent from here, and no file is removed from here.
+//! No decision is made here, no RPC is sent to a runtime from here, and no file is removed from here.
 
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod demo;
 pub mod failure;

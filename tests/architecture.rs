@@ -28,8 +28,12 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 
 /// Files below `folder`, outside `but`, whose code holds one of `words`.
 fn files_with(folder: &str, but: &[&str], words: &[&str]) -> Vec<String> {
+    files_among(sources(folder), but, words)
+}
+
+fn files_among(files: Vec<(PathBuf, String)>, but: &[&str], words: &[&str]) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    sources(folder)
+    files
         .into_iter()
         .filter(|(path, _)| !but.iter().any(|inside| path.starts_with(root.join(inside))))
         .flat_map(|(path, code)| {
@@ -60,11 +64,29 @@ fn policy_depends_on_no_runtime_no_file_system_and_no_clock() {
     assert_eq!(files_with("policy/src", &[], &words), NONE);
 }
 
+/// What is left of the wire types once those of the admin API are set aside.
+fn without_admin(files: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
+    files.into_iter().map(|(path, code)| (path, code.replace("cri_gc_proto::admin", ""))).collect()
+}
+
 #[test]
 fn only_the_gateway_speaks_cri() {
-    let words = ["cri_gc_proto", "tonic::transport", "runtime_service_client"];
-    assert_eq!(files_with("actors/src", &["actors/src/gateway"], &words), NONE);
-    assert_eq!(files_with("src", &[], &words), NONE);
+    // Whichever way the module is written, in braces too: all but `cri_gc_proto::admin` is CRI.
+    let words = ["cri_gc_proto", "runtime_service_client", "image_service_client"];
+    let actors = without_admin(sources("actors/src"));
+    assert_eq!(files_among(actors, &["actors/src/gateway"], &words), NONE);
+    assert_eq!(files_among(without_admin(sources("src")), &[], &words), NONE);
+}
+
+#[test]
+fn only_the_two_ends_of_the_admin_socket_speak_its_api() {
+    let ours = ["cri_gc_proto", "admin_client", "admin_server"];
+    let server = ["actors/src/gateway", "actors/src/admin"];
+    assert_eq!(files_with("actors/src", &server, &ours), NONE);
+    assert_eq!(files_with("src", &["src/client.rs", "src/commands", "src/output"], &ours), NONE);
+    // Connections are made in one place of each.
+    assert_eq!(files_with("actors/src", &server, &["tonic::transport"]), NONE);
+    assert_eq!(files_with("src", &["src/client.rs"], &["tonic::transport", "admin_client"]), NONE);
 }
 
 #[test]

@@ -1,54 +1,86 @@
-//! `cri-gc config show` and `cri-gc config check`.
+//! `cri-gc config`: shows settings, checks the configuration, and has the running service reload it.
 
 use std::process::ExitCode;
 
-use cri_gc_config::{key_names, render};
+use cri_gc_config::{Settings, key_names, render};
+use cri_gc_proto::admin::ConfigResponse;
 
-use super::{not_yet, settings};
-use crate::cli::{Config, ConfigForm, Global};
+use super::{in_system, not_yet, service, settings};
+use crate::cli::{Config, ConfigForm, Global, Service};
+use crate::client::{ClientError, Trouble};
 use crate::failure::Failure;
-use crate::output::table::{render as render_table, table};
-use crate::output::{json, print, remark, yaml};
+use crate::output::{answers, config, print, remark, show};
 
-/// Shows or checks.
+/// Shows, checks or reloads.
 ///
 /// # Errors
-/// Everything that is wrong with the configuration.
+/// Everything that is wrong with the configuration; no service answers.
 pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
-    let loaded = settings(global)?;
     match command {
-        Config::Check => {
-            let from = match &loaded.file {
-                Some(file) => format!("{} is good", file.display()),
-                None => {
-                    "there is no configuration file; the defaults, the environment and the flags are good"
-                        .to_owned()
-                }
-            };
-            print(&format!("{from}\n"))?;
-            if let Some(problem) = not_yet(&loaded.settings) {
-                remark(&format!("cri-gc: {problem}"));
-            }
+        Config::Check => check(global)?,
+        Config::Show { running: false, output, .. } => print(&own(global, output.output)?)?,
+        Config::Show { running: true, socket, output } => {
+            let meant = Service { socket: socket.clone() };
+            let answer =
+                in_system(async { Ok::<_, Failure>(service(global, &meant).await?.config().await?) })?;
+            print(&running(&answer, output.output)?)?;
         }
-        Config::Show { output } => match output.output {
-            ConfigForm::Toml => print(&render(&loaded.settings))?,
-            ConfigForm::Json => print(&json(&loaded.settings)?)?,
-            ConfigForm::Yaml => print(&yaml(&loaded.settings)?)?,
-            ConfigForm::Table => {
-                let values = serde_json::to_value(&loaded.settings).map_err(Failure::failed)?;
-                let mut rows = table(&["KEY", "VALUE", "FROM"]);
-                for key in key_names() {
-                    let value = key.split('.').try_fold(&values, |value, part| value.get(part));
-                    let from = loaded.origins.get(key).map_or_else(String::new, ToString::to_string);
-                    rows.add_row([
-                        key.to_string(),
-                        value.map_or_else(String::new, ToString::to_string),
-                        from,
-                    ]);
-                }
-                print(&render_table(rows, &[]))?;
-            }
-        },
+        Config::Reload { service: meant, output } => {
+            let answer = in_system(async { service(global, meant).await?.reload().await.map_err(refused) })?;
+            show(output.output, &answer, answers::reloaded)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn check(global: &Global) -> Result<(), Failure> {
+    let loaded = settings(global)?;
+    let from = match &loaded.file {
+        Some(file) => format!("{} is good", file.display()),
+        None => {
+            "there is no configuration file; the defaults, the environment and the flags are good".to_owned()
+        }
+    };
+    print(&format!("{from}\n"))?;
+    if let Some(problem) = not_yet(&loaded.settings) {
+        remark(&format!("cri-gc: {problem}"));
+    }
+    Ok(())
+}
+
+/// The settings that a command would use now.
+fn own(global: &Global, form: ConfigForm) -> Result<String, Failure> {
+    let loaded = settings(global)?;
+    let origin = |key: &str| loaded.origins.get(key).map_or_else(String::new, ToString::to_string);
+    let origins: Vec<_> = key_names().map(|key| (key.to_owned(), origin(key))).collect();
+    config::text(form, &loaded.settings, || render(&loaded.settings), &origins)
+}
+
+/// The settings of a service.
+fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure> {
+    if form == ConfigForm::Toml {
+        return Ok(answer.toml.clone());
+    }
+    let toml = || answer.toml.clone();
+    let origins: Vec<_> = answer.origins.iter().map(|(key, from)| (key.clone(), from.clone())).collect();
+    // Read as settings they keep the order of a configuration. A service of another version may have settings that this
+    // program does not know: they are shown as well.
+    if let Ok(settings) = serde_json::from_str::<Settings>(&answer.json) {
+        return config::text(form, &settings, toml, &origins);
+    }
+    let values: serde_json::Value = serde_json::from_str(&answer.json).map_err(|error| {
+        Failure::failed(format_args!("the settings that the service tells cannot be read: {error}"))
+            .or("-o toml prints them as they are")
+    })?;
+    config::text(form, &values, toml, &origins)
+}
+
+fn refused(error: ClientError) -> Failure {
+    match error.trouble {
+        Trouble::Invalid => Failure::configuration(format_args!(
+            "the service refuses the new configuration, the old one holds: {}",
+            error.message
+        )),
+        _ => error.into(),
+    }
 }

@@ -1,23 +1,34 @@
-//! The subcommands, one file each, and what they share: reading the settings, and a runtime to work with.
+//! The subcommands, one file each, and what they share: reading the settings, a runtime to work with, and a service that
+//! runs already.
 
+pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod events;
+pub mod explain;
+pub mod log_level;
+pub mod pause;
 pub mod plan;
+pub mod resume;
 pub mod run;
+pub mod run_now;
 pub mod snapshot;
+pub mod status;
 pub mod sweep;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cri_gc_actors::collector::Loop;
 use cri_gc_actors::gateway::RuntimeVersion;
 use cri_gc_actors::whole::{self, Whole};
 use cri_gc_config::{
     DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, load,
 };
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, Global, LoopName, Service};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::logging::Logging;
 use crate::wiring::{Crew, Seams};
@@ -37,7 +48,15 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Snapshot(args) => snapshot::run(&global, &args),
         Command::Sweep(args) => sweep::run(&global, &args),
         Command::Demo(args) => demo::run(&global, &args),
+        Command::Status(args) => status::run(&global, &args),
+        Command::Explain(args) => explain::run(&global, &args),
+        Command::RunNow(args) => run_now::run(&global, &args),
+        Command::Pause(args) => pause::run(&global, &args),
+        Command::Resume(args) => resume::run(&global, &args),
+        Command::Events(args) => events::run(&global, &args),
         Command::Config(args) => config::run(&global, &args),
+        Command::LogLevel(args) => log_level::run(&global, &args),
+        Command::Completions(args) => completions::run(args.shell),
     }
 }
 
@@ -58,6 +77,33 @@ fn sources(global: &Global) -> Sources {
 /// Reads the settings.
 fn settings(global: &Global) -> Result<Loaded, Failure> {
     load(&sources(global)).map_err(Failure::configuration)
+}
+
+/// Connects to the service that is meant: the one named, else the one of the settings.
+async fn service(global: &Global, service: &Service) -> Result<Client, Failure> {
+    let socket = match &service.socket {
+        Some(socket) => socket.strip_prefix("unix://").unwrap_or(socket).into(),
+        None => settings(global).map_err(|bad| bad.or(UNREAD))?.settings.admin.socket,
+    };
+    let socket = std::path::absolute(&socket).map_err(|error| {
+        Failure::usage(format_args!("--socket {:?} is no path: {error}", socket.display()))
+    })?;
+    Ok(Client::connect(&socket.to_string_lossy()).await?)
+}
+
+/// What to do where bad settings do not tell the socket of a service that runs well with its old ones.
+const UNREAD: &str = "a service that runs can be asked all the same: name its socket with --socket";
+
+/// The names of loops as the service knows them, each once.
+fn loops(names: &[LoopName]) -> Vec<String> {
+    let mut loops: Vec<String> = Vec::new();
+    for name in names {
+        let name = Loop::from(*name).as_str().to_owned();
+        if !loops.contains(&name) {
+            loops.push(name);
+        }
+    }
+    loops
 }
 
 /// The log of a one-shot command: for people, and errors only unless more is asked for.

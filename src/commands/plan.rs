@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use cri_gc_policy::{ImagePlan, Observation, PlanReport, Policy, Snapshot, decide};
 
 use super::{crew, in_system, logging, look, settings, sync_pods};
-use crate::cli::{self, Form, Global};
+use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
-use crate::output::{self, json, print, remark, yaml};
+use crate::output::{self, remark, show};
 
 /// Plans and prints.
 ///
@@ -37,11 +37,7 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
     };
     let (report, images) = plan(&observation, &policy);
     problems.extend(images.problems.iter().map(ToString::to_string));
-    match args.output.output {
-        Form::Table => print(&output::plan::text(&report, args.all))?,
-        Form::Json => print(&json(&report)?)?,
-        Form::Yaml => print(&yaml(&report)?)?,
-    }
+    show(args.output.output, &report, |report| output::plan::text(report, args.all))?;
     problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }

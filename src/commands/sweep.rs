@@ -8,14 +8,14 @@ use actix::{Actor, Addr, Handler};
 use cri_gc_actors::collector::{PassReport, Progress, RunPass};
 use cri_gc_actors::files::lock::{self, LockError};
 use cri_gc_actors::log_reaper::look_at_links;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::{crew, in_system, logging, settings, sync_pods};
-use crate::cli::{self, Form, Global};
+use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
-use crate::output::{self, json, print, remark, yaml};
+use crate::output::progress::Bar;
+use crate::output::{self, remark, show};
 use crate::wiring::Crew;
 
 /// A link has to point to nothing at two looks, this far apart at least: a log that is being rotated is missing for a
@@ -51,11 +51,16 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
         let (crew, _) = crew(settings, args.source.confirm_deleted, &logging).await?;
         let (progress, mut told) = unbounded_channel();
         let bar = actix::spawn(async move {
-            let bar = ProgressBar::new(0).with_style(style());
+            let bar = Bar::default();
             while let Some(progress) = told.recv().await {
-                show(&bar, &progress);
+                match progress {
+                    Progress::Planned(of, count) => {
+                        bar.planned(of.as_str(), u64::try_from(count).unwrap_or(u64::MAX));
+                    }
+                    Progress::Done(..) => bar.done(),
+                }
             }
-            bar.finish_and_clear();
+            bar.end();
         });
         let swept = sweep(&crew, &Some(progress)).await;
         crew.stop();
@@ -63,11 +68,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
         let _ = bar.await;
         swept
     })?;
-    match args.output.output {
-        Form::Table => print(&output::sweep::text(&reports))?,
-        Form::Json => print(&json(&reports)?)?,
-        Form::Yaml => print(&yaml(&reports)?)?,
-    }
+    show(args.output.output, &reports, |reports| output::sweep::text(reports))?;
     problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
     let good = problem.is_none() && reports.iter().all(PassReport::is_good);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
@@ -105,21 +106,4 @@ where
 {
     let answer = collector.send(RunPass { progress: progress.clone() }).await.map_err(Failure::failed)?;
     answer.map_err(Failure::failed)
-}
-
-fn style() -> ProgressStyle {
-    // The template is a constant; were it wrong, the default style would do.
-    ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn show(bar: &ProgressBar, progress: &Progress) {
-    match progress {
-        Progress::Planned(of, count) => {
-            bar.set_message(of.as_str());
-            bar.set_position(0);
-            bar.set_length(u64::try_from(*count).unwrap_or(u64::MAX));
-        }
-        Progress::Done(..) => bar.inc(1),
-    }
 }

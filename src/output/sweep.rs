@@ -3,80 +3,53 @@
 use cri_gc_actors::collector::{Outcome, PassReport};
 use cri_gc_config::Mode;
 
-use super::table::{bytes, render, short, table, tally, tally_line};
+use super::passes::{self, Gone, PassRow, RemovalRow};
+use super::table::{tally, tally_line};
 
 /// One line for each object that was to go, one for each loop, and all errors.
 #[must_use]
 pub fn text(reports: &[PassReport]) -> String {
-    let mut text = String::new();
-    if reports.iter().any(|report| !report.removals.is_empty()) {
-        let mut rows = table(&["KIND", "ID", "NAME", "REASON", "RESULT", "BYTES"]);
-        for removal in reports.iter().flat_map(|report| &report.removals) {
-            rows.add_row([
-                removal.kind.as_str(),
-                short(&removal.id),
-                &removal.name,
-                &removal.reason,
-                &removal.outcome.to_string(),
-                &bytes(removal.bytes),
-            ]);
-        }
-        text.push_str(&render(rows, &[5]));
-        text.push('\n');
-    }
-    text.push_str(&summary(reports));
-    // Said once, with all the loops that it holds for.
-    let mut notes: Vec<(&str, Vec<&str>)> = Vec::new();
-    for report in reports {
-        for note in &report.notes {
-            match notes.iter_mut().find(|(known, _)| known == note) {
-                Some((_, loops)) => loops.push(report.of.as_str()),
-                None => notes.push((note, vec![report.of.as_str()])),
-            }
-        }
-    }
-    for (note, loops) in notes {
-        text.push_str(&format!("note ({}): {note}\n", loops.join(", ")));
-    }
-    for report in reports {
-        for error in &report.errors {
-            text.push_str(&format!("error ({}): {error}\n", report.of));
-        }
-    }
-    text
+    let removals = reports.iter().flat_map(|report| &report.removals).map(|removal| RemovalRow {
+        kind: removal.kind.as_str(),
+        id: &removal.id,
+        name: &removal.name,
+        reason: &removal.reason,
+        result: removal.outcome.to_string(),
+        bytes: removal.bytes,
+    });
+    passes::text(&removals.collect::<Vec<_>>(), &rows(reports))
 }
 
 /// One line for each loop.
 #[must_use]
 pub fn summary(reports: &[PassReport]) -> String {
-    let mut rows = table(&["LOOP", "MODE", "REMOVED", "FAILED", "KEPT", "TOOK", "KEPT FOR"]);
-    for report in reports {
-        let reasons = tally(report.kept.iter().map(|kept| kept.item.reason.as_str()));
-        let refused = report.count(|outcome| matches!(outcome, Outcome::Refused { .. }));
-        let gone = match report.mode {
+    passes::summary(&rows(reports))
+}
+
+fn rows(reports: &[PassReport]) -> Vec<PassRow<'_>> {
+    reports.iter().map(row).collect()
+}
+
+fn row(report: &PassReport) -> PassRow<'_> {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let count = |which: fn(&Outcome) -> bool| number(report.count(which));
+    let reasons = tally(report.kept.iter().map(|kept| kept.item.reason.as_str()));
+    PassRow {
+        of: report.of.as_str(),
+        mode: report.mode.as_str(),
+        gone: match report.mode {
             Mode::Enforce => {
-                report.count(|outcome| matches!(outcome, Outcome::Removed | Outcome::AlreadyGone)).to_string()
+                Gone::Removed(count(|outcome| matches!(outcome, Outcome::Removed | Outcome::AlreadyGone)))
             }
-            Mode::Report => format!("({})", report.removals.len()),
-            Mode::Off => "-".to_owned(),
-        };
-        rows.add_row([
-            report.of.as_str().to_owned(),
-            report.mode.as_str().to_owned(),
-            gone,
-            report.count(|outcome| matches!(outcome, Outcome::Failed { .. })).to_string(),
-            (report.kept.len() + refused).to_string(),
-            format!("{:.1?}", report.took),
-            tally_line(&reasons),
-        ]);
+            Mode::Report => Gone::WouldGo(number(report.removals.len())),
+            Mode::Off => Gone::Off,
+        },
+        failed: count(|outcome| matches!(outcome, Outcome::Failed { .. })),
+        kept: number(report.kept.len()) + count(|outcome| matches!(outcome, Outcome::Refused { .. })),
+        kept_for: Some(tally_line(&reasons)),
+        took: report.took,
+        freed_bytes: report.freed_bytes,
+        notes: &report.notes,
+        errors: report.errors.iter().map(ToString::to_string).collect(),
     }
-    let mut text = render(rows, &[2, 3, 4, 5]);
-    for report in reports.iter().filter(|report| report.freed_bytes > 0) {
-        text.push_str(&format!(
-            "{}: the file system has {} more available.\n",
-            report.of,
-            bytes(report.freed_bytes)
-        ));
-    }
-    text
 }

@@ -42,6 +42,10 @@ pub fn render(mut table: Table, right: &[usize]) -> String {
 
 /// Width of the terminal that stdout is, if it is one.
 fn console_width() -> Option<u16> {
+    if cfg!(test) {
+        // What a test expects does not depend on the terminal that it is run in.
+        return None;
+    }
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0).then_some(size.ws_col)
 }
@@ -64,6 +68,13 @@ pub fn short(id: &str) -> &str {
 #[must_use]
 pub fn bytes(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { ByteSize(bytes).to_string() }
+}
+
+/// What somebody else named or said, on one line and without what a terminal would take for a command.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// How often each of the words occurs.

@@ -1,8 +1,8 @@
 //! Runs the binary: in an environment of its own, for a bounded time, with all that it says kept.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -66,12 +66,17 @@ pub fn said(mut command: Command, input: &str) -> Said {
     // It may well end without reading all of it.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
+    ended(child)
+}
+
+/// Waits for a command that runs already, with all that it still says.
+pub fn ended(child: Child) -> Said {
     let process = rustix::process::Pid::from_child(&child);
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || tell.send(child.wait_with_output()));
     let Ok(output) = told.recv_timeout(PATIENCE) else {
         rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
-        panic!("{command:?} does not end");
+        panic!("the command does not end");
     };
     let Output { status, stdout, stderr } = output.unwrap();
     let said = Said {
@@ -81,6 +86,31 @@ pub fn said(mut command: Command, input: &str) -> Said {
     };
     assert!(!said.err.contains("panicked"), "{said:?}");
     said
+}
+
+/// Starts a command whose lines are read as they come.
+pub fn started(mut command: Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The next line of a command that goes on; nobody has read more of its output than that.
+pub fn next_line(child: &mut Child) -> String {
+    let mut stdout = child.stdout.take().unwrap();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while line.last() != Some(&b'\n') && stdout.read(&mut byte).unwrap() > 0 {
+            line.extend(byte);
+        }
+        tell.send((line, stdout))
+    });
+    let Ok((line, stdout)) = told.recv_timeout(PATIENCE) else {
+        child.kill().unwrap();
+        panic!("the command says nothing");
+    };
+    child.stdout = Some(stdout);
+    String::from_utf8(line).unwrap()
 }
 
 impl Said {

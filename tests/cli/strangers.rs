@@ -16,14 +16,14 @@ use tonic::transport::Server;
 use super::program::{Bench, text};
 
 /// Something that listens, and does the same with everybody who comes.
-struct Stranger {
-    socket: PathBuf,
+pub struct Stranger {
+    pub socket: PathBuf,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Stranger {
-    fn new(bench: &Bench, meet: impl Fn(UnixStream) + Send + 'static) -> Self {
+    pub fn new(bench: &Bench, meet: impl Fn(UnixStream) + Send + 'static) -> Self {
         let socket = bench.path("stranger.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let ends = Arc::new(AtomicBool::new(false));
@@ -44,6 +44,36 @@ impl Drop for Stranger {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
         drop(UnixStream::connect(&self.socket));
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// A gRPC server that knows no call at all.
+pub struct NoServices {
+    pub socket: PathBuf,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub fn grpc_without_services(bench: &Bench) -> NoServices {
+    let socket = bench.path("grpc.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let listener = runtime.block_on(async { tokio::net::UnixListener::bind(&socket).unwrap() });
+    let thread = std::thread::spawn(move || {
+        let served = Server::builder()
+            .add_routes(Routes::default())
+            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async { drop(stopped.await) });
+        runtime.block_on(served).unwrap();
+    });
+    NoServices { socket, stop: Some(stop), thread: Some(thread) }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
@@ -99,19 +129,8 @@ fn one_that_never_answers_is_given_up() {
 #[test]
 fn one_that_speaks_grpc_but_not_cri() {
     let bench = Bench::new();
-    let socket = bench.path("grpc.sock");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let listener = runtime.block_on(async { tokio::net::UnixListener::bind(&socket).unwrap() });
-    let server = std::thread::spawn(move || {
-        let served = Server::builder()
-            .add_routes(Routes::default())
-            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async { drop(stopped.await) });
-        runtime.block_on(served).unwrap();
-    });
-    refused(&bench, &socket, &["speaks gRPC but not CRI v1"]);
-    stop.send(()).unwrap();
-    server.join().unwrap();
+    let server = grpc_without_services(&bench);
+    refused(&bench, &server.socket, &["speaks gRPC but not CRI v1"]);
 }
 
 #[test]

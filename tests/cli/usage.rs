@@ -5,16 +5,33 @@ use std::process::Stdio;
 
 use super::program::{Bench, said};
 
+const COMMANDS: [&str; 14] = [
+    "run",
+    "plan",
+    "snapshot",
+    "sweep",
+    "demo",
+    "status",
+    "explain",
+    "run-now",
+    "pause",
+    "resume",
+    "events",
+    "config",
+    "log-level",
+    "completions",
+];
+
 #[test]
 fn help_names_every_command_and_the_exit_codes() {
     let bench = Bench::new();
     for help in ["--help", "help"] {
         let text = said(bench.bare(&[help]), "").good();
-        for part in ["plan", "snapshot", "sweep", "demo", "config", "--config", "--endpoint", "Exit codes"] {
+        for part in COMMANDS.iter().chain(&["--config", "--endpoint", "Exit codes"]) {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
-    for command in ["plan", "snapshot", "sweep", "demo", "config", "run"] {
+    for command in COMMANDS {
         let text = said(bench.bare(&[command, "--help"]), "").good();
         assert!(text.contains(&format!("cri-gc {command}")), "{text}");
     }
@@ -39,6 +56,10 @@ fn wrong_usage_ends_with_2_and_says_what_there_is() {
         (&["snapshot", "--output", "table"], "json, yaml"),
         (&["config"], "show"),
         (&["sweep", "now"], "unexpected argument"),
+        (&["explain"], "<OBJECT>"),
+        (&["events", "--recent=-1"], "--recent"),
+        (&["pause", "everything"], "container_gc, sandbox_gc, log_gc, image_gc"),
+        (&["completions"], "<SHELL>"),
         (&["plan", "--log-level", "loud"], "error, warning, info, debug, trace"),
     ] {
         let said = said(bench.bare(args), "");

@@ -44,6 +44,7 @@ mod node;
 mod program;
 mod service;
 
+mod admin_socket;
 mod container_logs;
 mod containers;
 mod disk_pressure;

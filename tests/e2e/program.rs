@@ -39,6 +39,11 @@ impl Running {
         Self { child: command.spawn().unwrap(), files }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to stderr so far.
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(self.files.path().join("stderr")).unwrap()

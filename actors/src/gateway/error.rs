@@ -147,9 +147,10 @@ fn classify(status: &Status) -> ErrorClass {
     }
 }
 
-/// The error of the operating system at the bottom of a status, if there is one.
-fn innermost_io(status: &Status) -> Option<&std::io::Error> {
-    let mut source = status.source();
+/// The error of the operating system at the bottom of another one, if there is one.
+#[must_use]
+pub fn innermost_io<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std::io::Error> {
+    let mut source = error.source();
     let mut found = None;
     while let Some(error) = source {
         found = error.downcast_ref::<std::io::Error>().or(found);

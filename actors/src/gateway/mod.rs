@@ -28,7 +28,7 @@ use actor::GatewayActor;
 pub use answers::{ContainerFacts, FsPlaces, RuntimeVersion};
 use calls::{CriCall, Lane};
 pub use connection::{Clients, Sockets};
-pub use error::{CriError, ErrorClass};
+pub use error::{CriError, ErrorClass, innermost_io};
 use health::Health;
 pub use health::{RuntimeState, Waits};
 pub use messages::{CriResult, Freshness, Limits, ListAll, Listed};

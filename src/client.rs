@@ -1,0 +1,307 @@
+//! The connection of a client command to the admin socket of a running service.
+//!
+//! It sends what is asked, with a deadline, and sorts what can go wrong by what an operator can do about it. It prints
+//! nothing and decides nothing.
+
+use std::error::Error as _;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use cri_gc_actors::gateway::innermost_io;
+use cri_gc_proto::admin::admin_client::AdminClient;
+use cri_gc_proto::admin::{
+    ConfigRequest, ConfigResponse, Event, ExplainRequest, ExplainResponse, FollowRequest, PassUpdate,
+    PauseRequest, PauseResponse, ReloadRequest, ReloadResponse, ResumeRequest, ResumeResponse, RunNowRequest,
+    SetLogLevelRequest, SetLogLevelResponse, StatusRequest, StatusResponse,
+};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Response, Status, Streaming};
+
+/// How long an answer may take that the service has at hand.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long an answer may take for which the service looks at the whole node.
+const LOOK_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The largest answer that is taken: a status with all stuck objects of a very bad day.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Why a service did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{socket}: {message}")]
+pub struct ClientError {
+    /// Where it was asked.
+    pub socket: String,
+    /// What that means.
+    pub trouble: Trouble,
+    /// What the service, or the connection, said.
+    pub message: String,
+}
+
+/// What can go wrong, by what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing listens there.
+    NoService,
+    /// This user may not open the socket.
+    Locked,
+    /// The service went away during the call.
+    Gone,
+    /// Something listens there that is no cri-gc service, or one without this call.
+    Stranger,
+    /// No answer within the deadline.
+    Silent,
+    /// The service talks to others only.
+    Denied,
+    /// What was asked cannot be meant, or a configuration is bad.
+    Invalid,
+    /// Nothing is called that.
+    NotFound,
+    /// Not in the state that the service is in.
+    NotNow,
+    /// The service failed.
+    Failed,
+}
+
+/// A connection to a service.
+#[derive(Debug, Clone)]
+pub struct Client {
+    admin: AdminClient<Channel>,
+    socket: String,
+    deadline: Duration,
+    look_deadline: Duration,
+}
+
+impl Client {
+    /// Connects to the socket of this path.
+    ///
+    /// # Errors
+    /// Nothing listens there, or this user may not connect.
+    pub async fn connect(socket: &str) -> Result<Self, ClientError> {
+        let no_service = |error: &tonic::transport::Error| {
+            let io = innermost_io(error);
+            let locked = io.is_some_and(|io| io.kind() == ErrorKind::PermissionDenied);
+            ClientError {
+                socket: socket.to_owned(),
+                trouble: if locked { Trouble::Locked } else { Trouble::NoService },
+                message: io.map_or_else(|| error.to_string(), ToString::to_string),
+            }
+        };
+        let endpoint = Endpoint::try_from(format!("unix://{socket}")).map_err(|error| no_service(&error))?;
+        let channel = endpoint.connect().await.map_err(|error| no_service(&error))?;
+        Ok(Self {
+            admin: AdminClient::new(channel).max_decoding_message_size(MAX_ANSWER),
+            socket: socket.to_owned(),
+            deadline: DEADLINE,
+            look_deadline: LOOK_DEADLINE,
+        })
+    }
+
+    /// How everything is.
+    ///
+    /// # Errors
+    /// As all calls: what [`Trouble`] tells.
+    pub async fn status(&self) -> Result<StatusResponse, ClientError> {
+        let mut admin = self.admin.clone();
+        self.answer(self.deadline, admin.status(StatusRequest {})).await
+    }
+
+    /// Why an object goes or stays.
+    ///
+    /// # Errors
+    /// [`Trouble::NotFound`], [`Trouble::Invalid`] where it fits several, and what can go wrong with all calls.
+    pub async fn explain(&self, object: String) -> Result<ExplainResponse, ClientError> {
+        let mut admin = self.admin.clone();
+        self.answer(self.look_deadline, admin.explain(ExplainRequest { object })).await
+    }
+
+    /// Has passes made; how they go on is told as long as they take.
+    ///
+    /// # Errors
+    /// [`Trouble::NotNow`], and what can go wrong with all calls.
+    pub async fn run_now(&self, loops: Vec<String>) -> Result<Told<PassUpdate>, ClientError> {
+        let mut admin = self.admin.clone();
+        let answer = admin.run_now(RunNowRequest { loops }).await;
+        self.told(answer)
+    }
+
+    /// Pauses loops.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn pause(&self, loops: Vec<String>) -> Result<PauseResponse, ClientError> {
+        let mut admin = self.admin.clone();
+        self.answer(self.deadline, admin.pause(PauseRequest { loops })).await
+    }
+
+    /// Ends pauses.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn resume(&self, loops: Vec<String>) -> Result<ResumeResponse, ClientError> {
+        let mut admin = self.admin.clone();
+        self.answer(self.deadline, admin.resume(ResumeRequest { loops })).await
+    }
+
+    /// The settings in force.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn config(&self) -> Result<ConfigResponse, ClientError> {
+        let mut admin = self.admin.clone();
+        self.answer(self.deadline, admin.config(ConfigRequest {})).await
+    }
+
+    /// Has the configuration read anew.
+    ///
+    /// # Errors
+    /// [`Trouble::Invalid`] where it is bad, and what can go wrong with all calls.
+    pub async fn reload(&self) -> Result<ReloadResponse, ClientError> {
+        let mut admin = self.admin.clone();
+        self.answer(self.deadline, admin.reload(ReloadRequest {})).await
+    }
+
+    /// Has the service log from another level on.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn set_log_level(&self, level: String) -> Result<SetLogLevelResponse, ClientError> {
+        let mut admin = self.admin.clone();
+        self.answer(self.deadline, admin.set_log_level(SetLogLevelRequest { level })).await
+    }
+
+    /// Events, the newest of the past first.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn follow(&self, recent: u32) -> Result<Told<Event>, ClientError> {
+        let mut admin = self.admin.clone();
+        let answer = admin.follow(FollowRequest { recent }).await;
+        self.told(answer)
+    }
+
+    async fn answer<T>(
+        &self,
+        deadline: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, ClientError> {
+        match tokio::time::timeout(deadline, call).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(failed(&self.socket, &status)),
+            Err(_) => Err(ClientError {
+                socket: self.socket.clone(),
+                trouble: Trouble::Silent,
+                message: format!("waited {deadline:?}"),
+            }),
+        }
+    }
+
+    fn told<T>(&self, answer: Result<Response<Streaming<T>>, Status>) -> Result<Told<T>, ClientError> {
+        match answer {
+            Ok(answer) => Ok(Told { stream: answer.into_inner(), socket: self.socket.clone() }),
+            Err(status) => Err(failed(&self.socket, &status)),
+        }
+    }
+}
+
+/// What a service tells bit by bit.
+#[derive(Debug)]
+pub struct Told<T> {
+    stream: Streaming<T>,
+    socket: String,
+}
+
+impl<T> Told<T> {
+    /// The next bit; `None` when the service has told all.
+    ///
+    /// # Errors
+    /// What can go wrong with all calls.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
+        self.stream.message().await.map_err(|status| {
+            let mut error = failed(&self.socket, &status);
+            // Whoever has begun to answer is a service: its connection broke.
+            if error.trouble == Trouble::Stranger {
+                error.trouble = Trouble::Gone;
+            }
+            error
+        })
+    }
+
+    /// The error that the service ended this before it had told all.
+    #[must_use]
+    pub fn cut_short(&self, message: &str) -> ClientError {
+        ClientError { socket: self.socket.clone(), trouble: Trouble::Gone, message: message.to_owned() }
+    }
+}
+
+/// Sorts what tonic says.
+fn failed(socket: &str, status: &Status) -> ClientError {
+    let io = innermost_io(status);
+    let trouble = match status.code() {
+        _ if io.is_some() => Trouble::Gone,
+        // We never cancel a call, so a cancelled one is a connection that ended under it.
+        Code::Unavailable | Code::Cancelled => Trouble::Gone,
+        // A status that was sent has no source; one with a source was made of what came that is no gRPC.
+        _ if status.source().is_some() => Trouble::Stranger,
+        Code::Unimplemented => Trouble::Stranger,
+        Code::DeadlineExceeded => Trouble::Silent,
+        Code::PermissionDenied | Code::Unauthenticated => Trouble::Denied,
+        Code::InvalidArgument => Trouble::Invalid,
+        Code::NotFound => Trouble::NotFound,
+        Code::FailedPrecondition => Trouble::NotNow,
+        _ => Trouble::Failed,
+    };
+    let message = match (innermost(status), status.message()) {
+        (Some(cause), _) => cause,
+        (None, "") => status.code().to_string(),
+        (None, message) => message.to_owned(),
+    };
+    ClientError { socket: socket.to_owned(), trouble, message }
+}
+
+/// What is at the bottom of a status that was not sent, but made of a broken connection.
+fn innermost(status: &Status) -> Option<String> {
+    let mut error = status.source()?;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    Some(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_does_not_answer_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        // The kernel accepts for it.
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = runtime.block_on(async {
+            let mut client = Client::connect(socket.to_str().unwrap()).await.unwrap();
+            client.deadline = Duration::from_millis(1);
+            client.status().await.unwrap_err()
+        });
+        assert_eq!((error.trouble, error.message.as_str()), (Trouble::Silent, "waited 1ms"));
+    }
+
+    #[test]
+    fn what_a_service_says_is_sorted_by_what_to_do_about_it() {
+        for (code, trouble) in [
+            (Code::PermissionDenied, Trouble::Denied),
+            (Code::InvalidArgument, Trouble::Invalid),
+            (Code::NotFound, Trouble::NotFound),
+            (Code::FailedPrecondition, Trouble::NotNow),
+            (Code::Unimplemented, Trouble::Stranger),
+            (Code::Unavailable, Trouble::Gone),
+            (Code::Internal, Trouble::Failed),
+            (Code::Unknown, Trouble::Failed),
+        ] {
+            let error = failed("/run/x.sock", &Status::new(code, "no"));
+            assert_eq!((error.trouble, error.message.as_str()), (trouble, "no"));
+        }
+        assert!(!failed("/run/x.sock", &Status::new(Code::Internal, "")).message.is_empty());
+    }
+}

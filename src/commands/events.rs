@@ -1,0 +1,46 @@
+//! `cri-gc events`: what happened in the running service, and what happens.
+
+use std::process::ExitCode;
+
+use cri_gc_proto::admin::Event;
+
+use super::{in_system, service};
+use crate::cli::{self, Global};
+use crate::client::Told;
+use crate::failure::Failure;
+use crate::output::events::line;
+use crate::output::{Reader, item, reader_gone};
+
+/// The kind of the event that tells nothing but that the past has been told. It is not shown.
+const NOW: &str = "Now";
+
+/// Prints events, until all of the past are told or, with `--follow`, until it is ended.
+///
+/// # Errors
+/// No service answers, or it went away.
+pub fn run(global: &Global, args: &cli::Events) -> Result<ExitCode, Failure> {
+    in_system(async {
+        let mut events = service(global, &args.service).await?.follow(args.recent).await?;
+        tokio::select! {
+            // Else `cri-gc events -f | head -1` would wait for one more event.
+            () = reader_gone() => Ok(()),
+            told = tell(&mut events, args) => told,
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn tell(events: &mut Told<Event>, args: &cli::Events) -> Result<(), Failure> {
+    while let Some(event) = events.next().await? {
+        if event.kind == NOW {
+            if args.follow {
+                continue;
+            }
+            return Ok(());
+        }
+        if item(args.output, &event, line)? == Reader::Gone {
+            return Ok(());
+        }
+    }
+    Err(events.cut_short("it tells no more events").into())
+}

@@ -1,0 +1,96 @@
+//! `cri-gc run-now`: has the running service make passes now, and tells how they go.
+
+use std::process::ExitCode;
+
+use cri_gc_proto::admin::pass_update::What;
+use cri_gc_proto::admin::{Pass, PassUpdate, Removal};
+
+use super::{in_system, loops, service};
+use crate::cli::{self, Form, Global};
+use crate::client::{ClientError, Told};
+use crate::failure::{Failure, PARTLY};
+use crate::output::progress::Bar;
+use crate::output::{self, Reader, item, print};
+
+/// Asks, watches and prints.
+///
+/// # Errors
+/// No service answers, it refuses, or it went away before the passes had ended. What it told by then is printed.
+pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
+    let form = args.output;
+    let mut watch = Watch { named: loops(&args.loops), ..Watch::default() };
+    let watched = in_system(async {
+        let mut updates = service(global, &args.service).await?.run_now(watch.named.clone()).await?;
+        watch.all(&mut updates, form).await
+    });
+    if form == Form::Table && watch.has_seen_something() {
+        print(&output::run_now::text(&watch.removals, &watch.passes))?;
+    }
+    watched?;
+    let good = watch.passes.iter().all(|pass| pass.failed == 0 && pass.errors.is_empty());
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}
+
+/// What has been told so far.
+#[derive(Default)]
+struct Watch {
+    named: Vec<String>,
+    begun: Vec<String>,
+    removals: Vec<Removal>,
+    passes: Vec<Pass>,
+}
+
+impl Watch {
+    /// Takes in updates until the last, or until nobody reads what is printed of them.
+    async fn all(&mut self, updates: &mut Told<PassUpdate>, form: Form) -> Result<(), Failure> {
+        let bar = Bar::default();
+        let watched = self.each(updates, form, &bar).await;
+        bar.end();
+        watched
+    }
+
+    async fn each(&mut self, updates: &mut Told<PassUpdate>, form: Form, bar: &Bar) -> Result<(), Failure> {
+        while let Some(update) = updates.next().await? {
+            if form != Form::Table && item(form, &update, |_| String::new())? == Reader::Gone {
+                return Ok(());
+            }
+            self.take(update, bar);
+        }
+        match self.missing() {
+            Some(of) => Err(cut_short(updates, &of).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, update: PassUpdate, bar: &Bar) {
+        match update.what {
+            Some(What::Planned(count)) => {
+                bar.planned(&update.r#loop, count);
+                self.begun.push(update.r#loop);
+            }
+            Some(What::Removal(removal)) => {
+                bar.done();
+                self.removals.push(removal);
+            }
+            Some(What::Ended(pass)) => self.passes.push(pass),
+            // A newer service tells more than this program knows.
+            None => {}
+        }
+    }
+
+    fn has_seen_something(&self) -> bool {
+        !self.removals.is_empty() || !self.passes.is_empty()
+    }
+
+    /// A loop whose pass has not ended, although it was asked for or begun.
+    fn missing(&self) -> Option<String> {
+        let ended = |of: &String| self.passes.iter().any(|pass| pass.r#loop == *of);
+        let missing = self.named.iter().chain(&self.begun).find(|of| !ended(of)).cloned();
+        // Which loops there are only the service knows; none at all is too few.
+        missing.or_else(|| self.passes.is_empty().then(|| "any loop".to_owned()))
+    }
+}
+
+fn cut_short(updates: &Told<PassUpdate>, of: &str) -> ClientError {
+    updates.cut_short(&format!("it told no end of the pass of {of}"))
+}

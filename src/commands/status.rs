@@ -1,0 +1,19 @@
+//! `cri-gc status`: how the running service is.
+
+use std::process::ExitCode;
+
+use super::{in_system, service};
+use crate::cli::{self, Global};
+use crate::failure::{Failure, PARTLY};
+use crate::output::{self, show};
+
+/// Asks and prints.
+///
+/// # Errors
+/// No service answers.
+pub fn run(global: &Global, args: &cli::Status) -> Result<ExitCode, Failure> {
+    let status =
+        in_system(async { Ok::<_, Failure>(service(global, &args.service).await?.status().await?) })?;
+    show(args.output.output, &status, output::status::text)?;
+    Ok(if status.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}

@@ -1,0 +1,52 @@
+//! The short answers of a service, in words.
+
+use cri_gc_proto::admin::ReloadResponse;
+
+/// Which loops are paused.
+#[must_use]
+pub fn paused(loops: &[String]) -> String {
+    if loops.is_empty() {
+        "No loop is paused.\n".to_owned()
+    } else {
+        format!("Paused: {}\n", loops.join(", "))
+    }
+}
+
+/// What a reload brought.
+#[must_use]
+pub fn reloaded(answer: &ReloadResponse) -> String {
+    let configuration = answer.configuration.clone().unwrap_or_default();
+    let changed = match answer.changed.as_slice() {
+        [] => "no setting has another value".to_owned(),
+        keys => format!("changed: {}", keys.join(", ")),
+    };
+    let mut text = format!("Generation {} of the settings holds; {changed}\n", configuration.generation);
+    if !configuration.waiting_for_restart.is_empty() {
+        text.push_str(&format!("Waiting for a restart: {}\n", configuration.waiting_for_restart.join(", ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use cri_gc_proto::admin::Configuration;
+
+    use super::*;
+
+    #[test]
+    fn a_reload_tells_what_changed_and_what_waits() {
+        let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut answer = ReloadResponse {
+            configuration: Some(Configuration { generation: 4, ..Configuration::default() }),
+            changed: Vec::new(),
+        };
+        assert_eq!(reloaded(&answer), "Generation 4 of the settings holds; no setting has another value\n");
+        answer.changed = keys(&["image_gc.min_age", "log.level"]);
+        answer.configuration.as_mut().unwrap().waiting_for_restart = keys(&["log.format"]);
+        assert_eq!(
+            reloaded(&answer),
+            "Generation 4 of the settings holds; changed: image_gc.min_age, log.level\n\
+             Waiting for a restart: log.format\n"
+        );
+    }
+}

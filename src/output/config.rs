@@ -1,0 +1,47 @@
+//! Settings in their forms: as a table of keys with their values and where these come from, and as data.
+
+use std::collections::BTreeSet;
+
+use cri_gc_config::key_names;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::table::{render, table};
+use super::{json, yaml};
+use crate::cli::ConfigForm;
+use crate::failure::Failure;
+
+/// Settings in one of the forms. `toml` is their form as a file, `origins` tells where a key's value comes from.
+///
+/// # Errors
+/// They cannot be written in that form.
+pub fn text<T: Serialize>(
+    form: ConfigForm,
+    settings: &T,
+    toml: impl FnOnce() -> String,
+    origins: &[(String, String)],
+) -> Result<String, Failure> {
+    match form {
+        ConfigForm::Toml => Ok(toml()),
+        ConfigForm::Json => json(settings),
+        ConfigForm::Yaml => yaml(settings),
+        ConfigForm::Table => {
+            let values = serde_json::to_value(settings).map_err(Failure::failed)?;
+            Ok(of_keys(&values, origins))
+        }
+    }
+}
+
+/// In the order of the configuration; keys that only another version knows come last.
+fn of_keys(values: &Value, origins: &[(String, String)]) -> String {
+    let known: Vec<&str> = key_names().collect();
+    let theirs: BTreeSet<&str> = origins.iter().map(|(key, _)| key.as_str()).collect();
+    let others = theirs.iter().copied().filter(|key| !known.contains(key));
+    let mut rows = table(&["KEY", "VALUE", "FROM"]);
+    for key in known.iter().copied().filter(|key| theirs.contains(key)).chain(others) {
+        let value = key.split('.').try_fold(values, |value, part| value.get(part));
+        let from = origins.iter().find(|(of, _)| of == key).map_or("", |(_, from)| from);
+        rows.add_row([key, &value.map_or_else(String::new, ToString::to_string), from]);
+    }
+    render(rows, &[])
+}

@@ -1,0 +1,70 @@
+//! An event as a line. Events are told one by one, so the columns have fixed widths.
+
+use cri_gc_proto::admin::Event;
+
+use super::ages::moment;
+use super::table::{bytes, plain, short};
+
+/// When, which loop, what happened, and to what.
+#[must_use]
+pub fn line(event: &Event) -> String {
+    let of = if event.r#loop.is_empty() { "-" } else { &event.r#loop };
+    let columns = format!("{}  {of:<12}  {:<19}  {}", moment(&event.time), event.kind, what(event));
+    format!("{}\n", columns.trim_end())
+}
+
+/// "container 7e5560b376b0f shop/web-0/web#0: pod_deleted, 1.0 KiB, failure number 2: device busy".
+fn what(event: &Event) -> String {
+    let object = [event.object_kind.as_str(), short(&event.object_id), &event.object_name];
+    let object = object.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let count = if event.count > 1 { format!("failure number {}", event.count) } else { String::new() };
+    let why = [event.reason.clone(), bytes(event.bytes), count];
+    let why = why.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    let parts = [object, why, event.message.clone()];
+    let parts = parts.iter().map(|part| plain(part)).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let event = |of: &str, kind: &str| Event {
+            sequence: 7,
+            time: "2026-01-31T11:59:48.512345Z".to_owned(),
+            r#loop: of.to_owned(),
+            kind: kind.to_owned(),
+            ..Event::default()
+        };
+        let removed = Event {
+            object_kind: "image".to_owned(),
+            object_id: format!("sha256:{}", "a0".repeat(32)),
+            object_name: "registry.example.com/web:1\u{1b}[2J".to_owned(),
+            reason: "disk_pressure".to_owned(),
+            bytes: 12 << 20,
+            ..event("image_gc", "Removed")
+        };
+        let failed = Event {
+            count: 4,
+            message: "ListImages: the runtime\ndoes not answer".to_owned(),
+            ..event("image_gc", "ImageGCFailed")
+        };
+        let lost = Event {
+            message: "connection refused".to_owned(),
+            time: String::new(),
+            ..event("", "RuntimeLost")
+        };
+        let lines: String = [removed, failed, event("log_gc", "Recovered"), lost].iter().map(line).collect();
+        assert_eq!(
+            lines,
+            "\
+2026-01-31T11:59:48Z  image_gc      Removed              image a0a0a0a0a0a0a registry.example.com/web:1 [2J: disk_pressure, 12.0 MiB
+2026-01-31T11:59:48Z  image_gc      ImageGCFailed        failure number 4: ListImages: the runtime does not answer
+2026-01-31T11:59:48Z  log_gc        Recovered
+  -             RuntimeLost          connection refused
+"
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! Why objects go or stay, in words.
+
+use cri_gc_proto::admin::{ExplainResponse, Explained};
+
+use super::ages::moment;
+use super::table::plain;
+
+/// A paragraph for each object.
+#[must_use]
+pub fn text(answer: &ExplainResponse) -> String {
+    let mut paragraphs: Vec<String> = answer.objects.iter().map(object).collect();
+    if !answer.notes.is_empty() {
+        paragraphs.push(answer.notes.iter().map(|note| format!("note: {}\n", plain(note))).collect());
+    }
+    paragraphs.join("\n")
+}
+
+fn object(object: &Explained) -> String {
+    let mut text = format!("{} {}\n", object.kind, plain(&object.id));
+    let mut line = |label: &str, value: &str| text.push_str(&format!("  {label:<8}  {value}\n"));
+    for (number, name) in object.names.iter().enumerate() {
+        line(if number == 0 { "name" } else { "" }, &plain(name));
+    }
+    if !object.pod_uid.is_empty() {
+        line("pod", &format!("{}, {}", plain(&object.pod_uid), object.pod_state));
+    }
+    line("verdict", &format!("{}: {}", verdict(object), object.reason));
+    if !object.detail.is_empty() {
+        line("", &plain(&object.detail));
+    }
+    let next = match moment(&object.next_pass_at) {
+        next if next.is_empty() => "no pass is planned".to_owned(),
+        next => format!("next pass at {next}"),
+    };
+    line("loop", &format!("{}: mode {}, {}, {next}", object.r#loop, object.loop_mode, object.loop_state));
+    text
+}
+
+/// What the decision means in the mode and the state that the loop is in.
+fn verdict(object: &Explained) -> &'static str {
+    match (object.decision.as_str(), object.loop_mode.as_str(), object.loop_state.as_str()) {
+        ("keep", ..) => "stays",
+        ("remove", "enforce", "paused") => "would go, but the loop is paused",
+        ("remove", "enforce", "hung" | "restarting" | "stopped") => "would go, but the loop does not run now",
+        ("remove", "enforce", _) => "goes at the next pass",
+        ("remove", "off", _) => "would go, but the loop is off",
+        ("remove", ..) => "would go, but the loop only reports",
+        _ => "not known",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container() -> Explained {
+        Explained {
+            kind: "container".to_owned(),
+            id: "7e".repeat(32),
+            names: vec!["shop/web-0/web#0".to_owned()],
+            pod_uid: "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5".to_owned(),
+            pod_state: "active".to_owned(),
+            decision: "remove".to_owned(),
+            reason: "over_pod_container_limit".to_owned(),
+            detail: "2 newer ones stay".to_owned(),
+            r#loop: "container_gc".to_owned(),
+            loop_mode: "enforce".to_owned(),
+            loop_state: "waiting".to_owned(),
+            next_pass_at: "2026-01-31T12:00:48.5Z".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_object_has_its_paragraph() {
+        let image = Explained {
+            kind: "image".to_owned(),
+            id: "sha256:a3".to_owned(),
+            names: vec!["registry.example.com/web:0".to_owned(), "registry.example.com/web:old".to_owned()],
+            decision: "keep".to_owned(),
+            reason: "in_use".to_owned(),
+            r#loop: "image_gc".to_owned(),
+            loop_mode: "report".to_owned(),
+            loop_state: "paused".to_owned(),
+            ..Explained::default()
+        };
+        let answer = ExplainResponse {
+            objects: vec![container(), image],
+            notes: vec!["the pod source is not synced".to_owned()],
+        };
+        assert_eq!(
+            text(&answer),
+            "\
+container 7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e
+  name      shop/web-0/web#0
+  pod       0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5, active
+  verdict   goes at the next pass: over_pod_container_limit
+            2 newer ones stay
+  loop      container_gc: mode enforce, waiting, next pass at 2026-01-31T12:00:48Z
+
+image sha256:a3
+  name      registry.example.com/web:0
+            registry.example.com/web:old
+  verdict   stays: in_use
+  loop      image_gc: mode report, paused, no pass is planned
+
+note: the pod source is not synced
+"
+        );
+    }
+
+    #[test]
+    fn a_decision_is_told_by_what_the_loop_may_do_now() {
+        let told = |decision: &str, mode: &str, state: &str| {
+            verdict(&Explained {
+                decision: decision.to_owned(),
+                loop_mode: mode.to_owned(),
+                loop_state: state.to_owned(),
+                ..container()
+            })
+        };
+        assert_eq!(told("remove", "enforce", "running"), "goes at the next pass");
+        assert_eq!(told("remove", "enforce", "paused"), "would go, but the loop is paused");
+        assert_eq!(told("remove", "enforce", "hung"), "would go, but the loop does not run now");
+        assert_eq!(told("remove", "report", "paused"), "would go, but the loop only reports");
+        assert_eq!(told("remove", "off", "off"), "would go, but the loop is off");
+        assert_eq!(told("keep", "off", "off"), "stays");
+        assert_eq!(told("postpone", "enforce", "waiting"), "not known");
+    }
+}

@@ -1,0 +1,151 @@
+//! How a service is, on one screen. All ages are by the clock of the service, which is that of its answer.
+//!
+//! - `loops`: the table of the loops and what is the matter with them.
+
+mod loops;
+#[cfg(test)]
+mod tests;
+
+use bytesize::ByteSize;
+use cri_gc_proto::admin::{Configuration, FileSystem, PodSource, Runtime, StatusResponse};
+
+use super::ages::{Now, moment};
+use super::passes;
+use super::table::{plain, render, table};
+
+/// Width of the column of labels.
+const LABEL: usize = 15;
+
+/// First what all answers have, then only what matters.
+#[must_use]
+pub fn text(status: &StatusResponse) -> String {
+    let now = Now::new(&status.now);
+    let configuration = status.configuration.as_ref();
+    let mut text = format!(
+        "cri-gc {} on {}, pid {}, running {}{}\n\n",
+        plain(&status.version),
+        plain(&status.node_name),
+        status.pid,
+        now.lasting(&status.started_at),
+        now.since(&status.started_at)
+            .map_or_else(String::new, |_| format!(" (since {})", moment(&status.started_at)))
+    );
+    if let Some(configuration) = configuration {
+        text.push_str(&labelled("configuration", &of_configuration(configuration, now)));
+    }
+    text.push_str(&labelled("log level", &[plain(&status.log_level)]));
+    if let Some(runtime) = &status.runtime {
+        text.push_str(&labelled("runtime", &of_runtime(runtime, now)));
+    }
+    if let Some(pods) = &status.pods {
+        text.push_str(&labelled("pods", &of_pods(pods, now)));
+    }
+    let paragraphs = [
+        loops::table_of(&status.loops, now),
+        loops::matters(&status.loops, configuration.map_or(0, |configuration| configuration.generation), now),
+        loops::stuck(&status.loops),
+        filesystems(&status.filesystems),
+        passes::notes(
+            status.loops.iter().filter_map(|of| Some((of.r#loop.as_str(), &*of.last_pass.as_ref()?.notes))),
+        ),
+        status.problems.iter().map(|problem| format!("problem: {}\n", plain(problem))).collect(),
+    ];
+    for paragraph in paragraphs.iter().filter(|paragraph| !paragraph.is_empty()) {
+        text.push('\n');
+        text.push_str(paragraph);
+    }
+    text
+}
+
+/// Lines, the first of which has a label.
+fn labelled(label: &str, lines: &[String]) -> String {
+    let line = |(number, line): (usize, &String)| {
+        let label = if number == 0 { label } else { "" };
+        format!("{}\n", format!("{label:<LABEL$}{line}").trim_end())
+    };
+    lines.iter().enumerate().map(line).collect()
+}
+
+fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
+    let from = match configuration.file.as_str() {
+        "" => "without a file".to_owned(),
+        file => format!("from {}", plain(file)),
+    };
+    let mut lines = vec![format!(
+        "generation {}, loaded {} ({}) {from}",
+        configuration.generation,
+        now.ago(&configuration.loaded_at),
+        configuration.trigger
+    )];
+    if !configuration.waiting_for_restart.is_empty() {
+        lines.push(format!("WAITS FOR A RESTART: {}", configuration.waiting_for_restart.join(", ")));
+    }
+    if !configuration.refused.is_empty() {
+        lines.push(format!(
+            "a RELOAD WAS REFUSED {}, so that the old one holds:",
+            now.ago(&configuration.refused_at)
+        ));
+        lines.extend(configuration.refused.lines().map(|line| format!("  {}", plain(line))));
+    }
+    lines
+}
+
+fn of_runtime(runtime: &Runtime, now: Now) -> Vec<String> {
+    let which = [&runtime.name, &runtime.version].map(|part| plain(part)).join(" ");
+    let which = if which.trim().is_empty() { "not known yet".to_owned() } else { which };
+    let (which, endpoint) = (which.trim(), plain(&runtime.endpoint));
+    if !runtime.reachable {
+        let mut lines = vec![format!("AWAY {}: {which} at {endpoint}", now.lasting(&runtime.since))];
+        lines.extend((!runtime.error.is_empty()).then(|| plain(&runtime.error)));
+        return lines;
+    }
+    let returns = match runtime.returns {
+        0 => String::new(),
+        1 => "; it was away once".to_owned(),
+        times => format!("; it was away {times} times"),
+    };
+    vec![format!("{which} at {endpoint}, reachable {}{returns}", now.lasting(&runtime.since))]
+}
+
+fn of_pods(pods: &PodSource, now: Now) -> Vec<String> {
+    let source = plain(&pods.source);
+    let mut lines = vec![match (pods.synced, pods.synced_at.as_str()) {
+        (true, "") => source,
+        (true, at) => format!("{source}, synced {}", now.ago(at)),
+        (false, "") => format!("{source}, NOT SYNCED: no pod counts as deleted"),
+        (false, at) => format!("{source}, NOT SYNCED (last {}): no pod counts as deleted", now.ago(at)),
+    }];
+    lines.extend((!pods.problem.is_empty()).then(|| plain(&pods.problem)));
+    lines.extend(pods.notes.iter().map(|note| format!("note: {}", plain(note))));
+    lines
+}
+
+fn filesystems(all: &[FileSystem]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut rows = table(&["FILE SYSTEM", "HOLDS", "USED", "HIGH", "LOW", "AVAILABLE", "INODES"]);
+    for one in all {
+        let holds = [(one.holds_images, "images"), (one.holds_containers, "containers")];
+        let holds: Vec<&str> = holds.into_iter().filter(|(holds, _)| *holds).map(|(_, what)| what).collect();
+        let threshold = |percent: u32| match (one.holds_images, one.high_threshold_percent) {
+            (false, _) => "-".to_owned(),
+            (true, 100..) => "off".to_owned(),
+            (true, _) => format!("{percent}%"),
+        };
+        let inodes = u128::from(one.inodes.saturating_sub(one.inodes_free)) * 100;
+        rows.add_row([
+            plain(&one.mountpoint),
+            holds.join(", "),
+            one.used_percent.map_or_else(|| "?".to_owned(), |percent| format!("{percent}%")),
+            threshold(one.high_threshold_percent),
+            threshold(one.low_threshold_percent),
+            match one.capacity_bytes {
+                0 => "?".to_owned(),
+                capacity => format!("{} of {}", ByteSize(one.available_bytes), ByteSize(capacity)),
+            },
+            inodes.checked_div(one.inodes.into()).map_or_else(|| "-".to_owned(), |used| format!("{used}%")),
+        ]);
+    }
+    render(rows, &[2, 3, 4, 5, 6])
+}

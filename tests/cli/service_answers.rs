@@ -1,0 +1,228 @@
+//! What the client commands make of the answers of a service, in all forms.
+
+use cri_gc_config::{FileSource, Sources, load, render};
+use cri_gc_proto::admin::{
+    ConfigResponse, Configuration, ExplainResponse, Explained, LoopStatus, PauseResponse, ReloadResponse,
+    ResumeResponse, SetLogLevelResponse, StatusResponse,
+};
+use serde_json::Value;
+use tonic::Status;
+
+use super::fake::{Answers, Fake};
+use super::program::{Bench, Said};
+
+fn ask(answers: Answers, args: &[&str]) -> Said {
+    let bench = Bench::new();
+    let fake = Fake::start(&bench, answers);
+    bench.run(&[args, &["--socket", fake.socket()]].concat())
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+/// What a command prints as JSON, which has to be what it prints as YAML.
+fn data(answers: impl Fn() -> Answers, args: &[&str]) -> Value {
+    let json = ask(answers(), &[args, &["-o", "json"]].concat()).good();
+    let yaml = ask(answers(), &[args, &["-o", "yaml"]].concat()).good();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json, serde_saphyr::from_str::<Value>(&yaml).unwrap());
+    json
+}
+
+fn status() -> Answers {
+    let status = StatusResponse {
+        version: "0.1.0".to_owned(),
+        node_name: "edge-7".to_owned(),
+        log_level: "debug".to_owned(),
+        loops: vec![LoopStatus { r#loop: "image_gc".to_owned(), ..LoopStatus::default() }],
+        ..StatusResponse::default()
+    };
+    Answers { status: Some(Ok(status)), ..Answers::default() }
+}
+
+#[test]
+fn status_in_its_forms() {
+    let table = ask(status(), &["status"]).good();
+    assert!(table.starts_with("cri-gc 0.1.0 on edge-7"), "{table}");
+    let json = data(status, &["status"]);
+    assert_eq!((&json["node_name"], &json["loops"][0]["loop"]), (&"edge-7".into(), &"image_gc".into()));
+    assert_eq!(json["runtime"], Value::Null);
+}
+
+#[test]
+fn a_status_that_is_not_whole_ends_with_3() {
+    let mut answers = status();
+    if let Some(Ok(status)) = &mut answers.status {
+        status.problems.push("the gateway does not answer".to_owned());
+    }
+    let said = ask(answers, &["status"]);
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(said.out.contains("problem: the gateway does not answer"), "{said:?}");
+}
+
+#[test]
+fn explain_in_its_forms() {
+    let answers = || {
+        let object = Explained {
+            kind: "image".to_owned(),
+            id: "sha256:a3".to_owned(),
+            names: texts(&["web:0"]),
+            decision: "keep".to_owned(),
+            reason: "in_use".to_owned(),
+            ..Explained::default()
+        };
+        let answer = ExplainResponse { objects: vec![object], notes: Vec::new() };
+        Answers { explain: Some(Ok(answer)), ..Answers::default() }
+    };
+    let table = ask(answers(), &["explain", "web:0"]).good();
+    assert!(table.contains("stays: in_use"), "{table}");
+    assert_eq!(data(answers, &["explain", "web:0"])["objects"][0]["id"], "sha256:a3");
+    let bench = Bench::new();
+    let fake = Fake::start(&bench, answers());
+    bench.run(&["explain", "sha256:a3", "--socket", fake.socket()]).good();
+    assert_eq!(fake.asked(), ["explain sha256:a3"]);
+}
+
+#[test]
+fn what_cannot_be_explained() {
+    let refused =
+        |status: Status| ask(Answers { explain: Some(Err(status)), ..Answers::default() }, &["explain", "a"]);
+    refused(Status::not_found("nothing is called \"a\""))
+        .refused(1, &["nothing is called", "cri-gc plan --all"]);
+    refused(Status::invalid_argument("\"a\" begins 12 ids"))
+        .refused(2, &["begins 12 ids", "write more of it"]);
+    refused(Status::internal("ListImages: boom")).refused(1, &["failed", "ListImages: boom", "its log"]);
+    refused(Status::failed_precondition("the service is stopping")).refused(1, &["the service is stopping"]);
+}
+
+#[test]
+fn pause_and_resume_say_what_is_paused() {
+    let answers = |paused: &'static [&'static str]| {
+        move || Answers {
+            pause: Some(Ok(PauseResponse { paused: texts(paused) })),
+            resume: Some(Ok(ResumeResponse { paused: texts(paused) })),
+            ..Answers::default()
+        }
+    };
+    let both = answers(&["log_gc", "image_gc"]);
+    assert_eq!(ask(both(), &["pause", "images"]).good(), "Paused: log_gc, image_gc\n");
+    assert_eq!(ask(answers(&[])(), &["resume"]).good(), "No loop is paused.\n");
+    for command in ["pause", "resume"] {
+        assert_eq!(data(both, &[command])["paused"], serde_json::json!(["log_gc", "image_gc"]));
+    }
+    let bench = Bench::new();
+    let fake = Fake::start(&bench, both());
+    bench.run(&["pause", "images", "logs", "--socket", fake.socket()]).good();
+    bench.run(&["resume", "--socket", fake.socket()]).good();
+    assert_eq!(fake.asked(), ["pause image_gc,log_gc", "resume "]);
+}
+
+#[test]
+fn the_log_level_is_shown_or_changed() {
+    assert_eq!(ask(status(), &["log-level"]).good(), "debug\n");
+    assert_eq!(data(status, &["log-level"]), serde_json::json!({"level": "debug"}));
+    let changed = || {
+        let answer = SetLogLevelResponse { previous: "info".to_owned() };
+        Answers { set_log_level: Some(Ok(answer)), ..Answers::default() }
+    };
+    assert_eq!(ask(changed(), &["log-level", "trace"]).good(), "trace (was info)\n");
+    assert_eq!(
+        data(changed, &["log-level", "trace"]),
+        serde_json::json!({"level": "trace", "previous": "info"})
+    );
+    ask(changed(), &["log-level", "loud"]).refused(2, &["error, warning, info, debug, trace"]);
+}
+
+#[test]
+fn a_reload_says_what_changed() {
+    let answers = || {
+        let answer = ReloadResponse {
+            configuration: Some(Configuration { generation: 4, ..Configuration::default() }),
+            changed: texts(&["image_gc.min_age"]),
+        };
+        Answers { reload: Some(Ok(answer)), ..Answers::default() }
+    };
+    let table = ask(answers(), &["config", "reload"]).good();
+    assert_eq!(table, "Generation 4 of the settings holds; changed: image_gc.min_age\n");
+    assert_eq!(data(answers, &["config", "reload"])["configuration"]["generation"], 4);
+}
+
+#[test]
+fn a_reload_of_a_bad_configuration_ends_with_64() {
+    let bad = Status::invalid_argument("/etc/cri-gc/config.toml:2:1: there is no image_gc.mn_age");
+    let answers = Answers { reload: Some(Err(bad)), ..Answers::default() };
+    let parts = ["refuses the new configuration", "the old one holds", "config.toml:2:1"];
+    ask(answers, &["config", "reload"]).refused(64, &parts);
+}
+
+/// What a service with these settings answers, and what `config show` prints of the same.
+fn running(bench: &Bench, extra: Option<(&str, Value)>) -> (Answers, String) {
+    let file = bench.file("settings.toml", "[image_gc]\nmin_age = \"90s\"\nprotect = [\"busybox:*\"]\n");
+    let sources =
+        Sources { file: FileSource::Explicit(file.clone().into()), env: Vec::new(), overrides: Vec::new() };
+    let loaded = load(&sources).unwrap();
+    let mut values = serde_json::to_value(&loaded.settings).unwrap();
+    let keys = cri_gc_config::key_names();
+    let mut origins: Vec<_> =
+        keys.map(|key| (key.to_owned(), loaded.origins.get(key).unwrap().to_string())).collect();
+    if let Some((key, value)) = extra {
+        values[key] = value;
+        origins.push((key.to_owned(), "the future".to_owned()));
+    }
+    let answer = ConfigResponse {
+        configuration: None,
+        toml: render(&loaded.settings),
+        json: values.to_string(),
+        origins: origins.into_iter().collect(),
+    };
+    (Answers { config: Some(Ok(answer)), ..Answers::default() }, file)
+}
+
+#[test]
+fn the_settings_of_a_service_look_like_those_of_a_file() {
+    let bench = Bench::new();
+    for form in ["toml", "json", "yaml", "table"] {
+        let (answers, file) = running(&bench, None);
+        let own = super::program::said(bench.bare(&["config", "show", "-o", form, "--config", &file]), "");
+        assert_eq!(ask(answers, &["config", "show", "--running", "-o", form]).good(), own.good(), "{form}");
+    }
+}
+
+#[test]
+fn settings_of_a_newer_service_are_shown_as_well() {
+    let bench = Bench::new();
+    for form in ["json", "yaml", "table"] {
+        let (answers, _) = running(&bench, Some(("shiny", Value::from("new"))));
+        let out = ask(answers, &["config", "show", "--running", "-o", form]).good();
+        assert!(out.contains("shiny") && out.contains("1m30s"), "{form}: {out}");
+    }
+    let broken = ConfigResponse { json: "{".to_owned(), toml: "x = 1\n".to_owned(), ..Default::default() };
+    let answers = || Answers { config: Some(Ok(broken.clone())), ..Answers::default() };
+    ask(answers(), &["config", "show", "--running", "-o", "json"]).refused(1, &["cannot be read", "-o toml"]);
+    assert_eq!(ask(answers(), &["config", "show", "--running"]).good(), "x = 1\n");
+}
+
+#[test]
+fn a_socket_is_of_no_use_to_show_the_settings_of_a_file() {
+    let bench = Bench::new();
+    bench.run(&["config", "show", "--socket", "/run/x.sock"]).refused(2, &["--running"]);
+}
+
+#[test]
+fn a_call_that_the_service_does_not_know_is_told() {
+    let parts = ["does not answer as a cri-gc service does", "older than this program"];
+    ask(Answers::default(), &["status"]).refused(4, &parts);
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let bench = Bench::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = super::program::said(bench.bare(&["completions", shell]), "").good();
+        for word in ["run-now", "socket", "completions"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    bench.run(&["completions", "tcsh"]).refused(2, &["bash", "zsh", "fish"]);
+}
