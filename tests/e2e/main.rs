@@ -56,5 +56,6 @@ mod pods_file;
 mod pods_runtime;
 mod running_service;
 mod sandboxes;
+mod service_commands;
 mod trouble;
 mod whole_node;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cri_gc_test_support::until;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::inventory::Inventory;
@@ -31,11 +32,22 @@ pub struct Ended {
 impl Running {
     /// Starts the binary, with nothing of this process's environment.
     pub fn start(arguments: &[String], input: Option<&Path>) -> Self {
+        Self::start_in(arguments, input, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_in(arguments: &[String], input: Option<&Path>, environment: &[(&str, String)]) -> Self {
         let files = tempfile::tempdir().unwrap();
         let file = |name: &str| File::create(files.path().join(name)).unwrap();
         let input = input.map_or(Stdio::null(), |path| File::open(path).unwrap().into());
         let mut command = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
-        command.args(arguments).env_clear().stdin(input).stdout(file("stdout")).stderr(file("stderr"));
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(environment.iter().cloned())
+            .stdin(input)
+            .stdout(file("stdout"))
+            .stderr(file("stderr"));
         Self { child: command.spawn().unwrap(), files }
     }
 
@@ -51,8 +63,12 @@ impl Running {
 
     /// Asks it to end.
     pub fn terminate(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits until it has ended.

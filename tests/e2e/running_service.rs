@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{StatusRequest, StatusResponse};
+use cri_gc_sim::{Fault, Method, Scope};
 use cri_gc_test_support::{ContainerSpec, until_async};
+use rustix::process::Signal;
 use serde_json::Value;
 use tonic::transport::Endpoint;
 
@@ -21,7 +23,12 @@ on_both!(
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Passes every second; images go by age, so that the disk of the machine does not matter.
-fn serve(node: &mut Node) -> Running {
+pub fn serve(node: &mut Node) -> Running {
+    Running::start(&service(node), None)
+}
+
+/// The arguments of such a service.
+fn service(node: &mut Node) -> Vec<String> {
     for section in ["container_gc", "sandbox_gc", "log_gc", "image_gc"] {
         node.set(&format!("{section}.period"), "1s");
     }
@@ -30,11 +37,11 @@ fn serve(node: &mut Node) -> Running {
         .set("image_gc.min_age", "0s")
         .set("image_gc.max_age", "1h");
     node.set("log.format", "json");
-    Running::start(&node.arguments(&["run"]), None)
+    node.arguments(&["run"])
 }
 
 /// How the service says it is; waits for a status that suits.
-async fn status(node: &Node, suits: impl Fn(&StatusResponse) -> bool) -> StatusResponse {
+pub async fn status(node: &Node, suits: impl Fn(&StatusResponse) -> bool) -> StatusResponse {
     let endpoint = Endpoint::try_from(format!("unix://{}", node.path("admin.sock").display())).unwrap();
     let ask = || async {
         let mut client = AdminClient::new(endpoint.connect().await.ok()?);
@@ -49,7 +56,8 @@ fn passed(before: &StatusResponse, more: u64) -> impl Fn(&StatusResponse) -> boo
     move |now| now.loops.iter().zip(&before.loops).all(|(now, before)| now.passes >= before.passes + more)
 }
 
-fn well(status: &StatusResponse) -> bool {
+/// All loops have made a pass, none fails, and the runtime is there.
+pub fn well(status: &StatusResponse) -> bool {
     status.loops.len() == 4
         && status.loops.iter().all(|l| l.passes > 0 && l.failures == 0 && l.last_pass.is_some())
         && status.runtime.as_ref().is_some_and(|runtime| runtime.reachable)
@@ -194,4 +202,63 @@ async fn a_service_that_starts_before_its_runtime_waits_for_it(node: &mut Node) 
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(count(&ended.stderr, "the runtime is away"), 1, "{}", ended.stderr);
     assert_eq!(count(&ended.stderr, "the runtime is back"), 1, "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn systemd_is_told_that_it_is_ready_alive_reloading_and_stopping() {
+    let mut node = crate::embedded::node();
+    let path = node.path("notify.sock");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let next = || {
+        let mut buffer = [0; 4_096];
+        let length = socket.recv(&mut buffer).expect("systemd is told something");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let until = |word: &str| while !next().lines().any(|line| line == word) {};
+    let environment = [("NOTIFY_SOCKET", path.display().to_string()), ("WATCHDOG_USEC", "400000".to_owned())];
+    let running = Running::start_in(&service(&mut node), None, &environment);
+    until("READY=1");
+    until("WATCHDOG=1");
+    until("WATCHDOG=1");
+    running.signal(Signal::HUP);
+    let reloading = std::iter::repeat_with(next).find(|text| text.contains("RELOADING=1")).unwrap();
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    until("READY=1");
+    running.terminate();
+    until("STOPPING=1");
+    assert_eq!(running.wait().code, 0);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_removals_under_way_and_a_second_signal_does_not() {
+    for second in [false, true] {
+        let (mut node, sim) = crate::embedded::node_and_sim(cri_gc_sim::Options::default());
+        let web = node.pod("web").await;
+        node.running(&web, "main").await;
+        let jobs = node.dead(&web, "job", 0..3).await;
+        node.set("container_gc.parallel_removals", 1);
+        sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
+        let running = serve(&mut node);
+        assert!(sim.wait_for_calls(Method::RemoveContainer, 1, PATIENCE));
+        running.terminate();
+        let said = || running.stderr().contains("removals under way end").then_some(());
+        cri_gc_test_support::until(PATIENCE, "it says that it is stopping", said);
+        if second {
+            running.terminate();
+            let ended = running.wait();
+            assert_eq!(ended.code, 0);
+            assert!(ended.stderr.contains("by a second signal"), "{}", ended.stderr);
+            sim.clear_faults();
+        } else {
+            sim.clear_faults();
+            let ended = running.wait();
+            assert_eq!(ended.code, 0);
+            assert_eq!(count(&ended.stderr, "\"stopped\""), 1, "{}", ended.stderr);
+            // What was under way was done, and the next one not begun.
+            assert_eq!(sim.count(Method::RemoveContainer), 1);
+            let left = sim.container_ids();
+            assert!(!left.contains(&jobs[0]) && left.contains(&jobs[1]), "{left:?}");
+        }
+    }
 }
