@@ -40,12 +40,14 @@ fn main() -> ExitCode {
     std::thread::sleep(Duration::from_secs(seconds));
     let (after, lasted) = (processor_time(service.id()), began.elapsed());
     let (memory, threads) = (status(service.id(), "VmRSS:") * 1024, status(service.id(), "Threads:"));
+    let heap = status(service.id(), "RssAnon:") * 1024;
     service.kill().unwrap();
     service.wait().unwrap();
 
     let percent = 100.0 * (after - before).as_secs_f64() / lasted.as_secs_f64();
     println!("resident memory  {:.1} MB (at most {:.1})", memory as f64 / 1e6, MEMORY as f64 / 1e6);
     println!("processor time   {percent:.3} % of a core over {seconds} s (at most {PERCENT})");
+    println!("of that no file  {:.1} MB", heap as f64 / 1e6);
     println!("threads          {threads}");
     if memory <= MEMORY && percent < PERCENT { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -70,8 +70,16 @@ pub struct Crew {
     threads: Threads,
 }
 
-/// How soon after its start the service makes the first pass of each loop.
-const FIRST_PASS: Duration = Duration::from_secs(1);
+/// How soon after its start the service makes the first pass of a loop: one after another, so that not all four hold their
+/// lists of the node at the same time.
+fn first_pass(of: Loop) -> Duration {
+    Duration::from_secs(match of {
+        Loop::ContainerGc => 1,
+        Loop::SandboxGc => 2,
+        Loop::LogGc => 3,
+        Loop::ImageGc => 4,
+    })
+}
 
 /// How long a runtime may take to say what it is, before a one-shot command gives up.
 const HELLO: Duration = Duration::from_secs(10);
@@ -230,23 +238,31 @@ impl Service {
                 log: log.clone(),
             })
         };
-        let schedule = || Schedule { first: FIRST_PASS, chance: seams.chance.clone() };
-        let base = || (keeping.clone(), threads.clone(), Arc::clone(&generation), schedule());
+        let base = |of| {
+            let schedule = Schedule { first: first_pass(of), chance: seams.chance.clone() };
+            (keeping.clone(), threads.clone(), Arc::clone(&generation), schedule)
+        };
         // The chain: container pass, sandbox pass, log pass. Built from its end.
         let of_logs = tools(Some(Loop::LogGc), settings.log_gc.workers.into())?;
-        let log_reaper = Supervisor::start(base(), of_logs, Vec::new(), LogReaper::default);
+        let log_reaper = Supervisor::start(base(Loop::LogGc), of_logs, Vec::new(), LogReaper::default);
         let next = vec![log_reaper.clone().recipient()];
-        let sandbox_reaper =
-            Supervisor::start(base(), tools(Some(Loop::SandboxGc), 1)?, next, SandboxReaper::default);
+        let sandbox_reaper = Supervisor::start(
+            base(Loop::SandboxGc),
+            tools(Some(Loop::SandboxGc), 1)?,
+            next,
+            SandboxReaper::default,
+        );
         let records = SharedRecords::default();
-        let image_gc = Supervisor::start(base(), tools(Some(Loop::ImageGc), 1)?, Vec::new(), move || {
-            ImageGc::new(records.clone())
-        });
+        let image_gc =
+            Supervisor::start(base(Loop::ImageGc), tools(Some(Loop::ImageGc), 1)?, Vec::new(), move || {
+                ImageGc::new(records.clone())
+            });
         let used = image_gc.clone().recipient();
         let next = vec![sandbox_reaper.clone().recipient()];
-        let container_gc = Supervisor::start(base(), tools(Some(Loop::ContainerGc), 1)?, next, move || {
-            ContainerGc::new(used.clone())
-        });
+        let container_gc =
+            Supervisor::start(base(Loop::ContainerGc), tools(Some(Loop::ContainerGc), 1)?, next, move || {
+                ContainerGc::new(used.clone())
+            });
 
         let loops = [
             LoopHandle::new(&container_gc),
