@@ -8,10 +8,11 @@ use cri_gc_actors::gateway::calls::{
     RemovePodSandbox, StopContainer, StopPodSandbox, Version,
 };
 use cri_gc_actors::gateway::{CriError, ErrorClass, Freshness, Gateway, Limits, Sockets};
+use cri_gc_actors::supervision::threads::Lease;
 use cri_gc_policy::Container;
 use cri_gc_sim::{Code, Fault, Method, Options, Scope};
 
-use super::bed::{Bed, PATIENCE, begun, silent};
+use super::bed::{Bed, PATIENCE, SECOND, begun, silent};
 
 /// Checks again and again, until it is so.
 async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -145,6 +146,31 @@ fn a_runtime_that_came_back_is_used_by_the_next_call() {
             gateway.list::<Container>(Freshness::Fresh).await.unwrap();
         }
     });
+}
+
+#[test]
+fn under_a_revoked_lease_one_may_look_and_nothing_else() {
+    let bed = Bed::new();
+    let pod = bed.living_pod(1);
+    let id = bed.ended(&pod, "app", 0);
+    bed.run(async |crew| {
+        let lease = Lease::default();
+        let gateway = crew.tools.gateway.under(lease.clone());
+        gateway.call(ContainerStatus { id: id.clone() }).await.unwrap();
+        lease.revoke();
+        gateway.call(ContainerStatus { id: id.clone() }).await.unwrap();
+        let revoked: Vec<CriError> = vec![
+            error(&gateway, RemoveContainer { id: id.clone() }).await,
+            error(&gateway, StopContainer { id: id.clone(), timeout: SECOND }).await,
+            error(&gateway, StopPodSandbox { id: pod.clone() }).await,
+            error(&gateway, RemovePodSandbox { id: pod.clone() }).await,
+            error(&gateway, RemoveImage { id: id.clone(), runtime_handler: String::new() }).await,
+        ];
+        assert!(revoked.iter().all(|error| error.message.contains("was replaced")), "{revoked:?}");
+        // The lease is that of one loop.
+        crew.tools.gateway.call(RemoveContainer { id: id.clone() }).await.unwrap();
+    });
+    assert_eq!(bed.harmful_calls(), 1);
 }
 
 #[test]
