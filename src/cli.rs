@@ -8,10 +8,12 @@
 pub mod service;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use cri_gc_config::LogLevel;
+use jiff::SignedDuration;
 
 pub use service::{ChangeLogLevel, Events, Explain, LoopName, Loops, RunNow, Service, Status};
 
@@ -144,8 +146,44 @@ pub struct Source {
 #[derive(Debug, Args)]
 pub struct Demo {
     /// List every object, not only the first few of each reason
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub all: bool,
+    /// Show the service at work instead, on a node where things come and go all the time, and break things by keys
+    ///
+    /// Ends with 3 where something went wrong that nobody had broken.
+    #[arg(long)]
+    pub watch: bool,
+    /// Break this from a third to two thirds of the time (may be given several times)
+    #[arg(long = "break", value_name = "WHAT", value_enum, requires = "watch")]
+    pub breaks: Vec<Breakage>,
+    /// How long to watch, e.g. 1m [default: until q on a terminal, else 30s]
+    #[arg(long = "for", value_name = "DURATION", requires = "watch", value_parser = length)]
+    pub length: Option<Duration>,
+}
+
+/// The longest watch: a day.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn length(text: &str) -> Result<Duration, String> {
+    let length = text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
+    length
+        .filter(|length| *length >= Duration::from_secs(1) && *length <= LONGEST)
+        .ok_or_else(|| "write a number with its unit, from 1s to 24h, e.g. 30s or 5m".to_owned())
+}
+
+/// What can be broken in the demo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Breakage {
+    /// The runtime answers with errors whenever it is asked for images
+    Images,
+    /// The runtime never answers when it is to remove a container
+    Hang,
+    /// The runtime is gone
+    Runtime,
+    /// Container GC panics
+    Panic,
+    /// The thread of the sandbox reaper hangs
+    Thread,
 }
 
 #[derive(Debug, Subcommand)]

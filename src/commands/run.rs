@@ -12,12 +12,13 @@ use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{Loaded, Sources, load};
 use sd_notify::NotifyState;
 use slog::{Logger, info, warn};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{in_system, not_yet, sources};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::logging::Logging;
+use crate::signals::StopSignals;
 use crate::wiring::{Seams, Service, Start};
 
 /// Serves.
@@ -47,26 +48,6 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
     logging.take_over();
     in_system(serve(sources, loaded, group, &logging))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The signals that end the service.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Somebody wants the service to end.
-    async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 async fn serve(

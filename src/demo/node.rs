@@ -75,16 +75,31 @@ impl Demo {
     /// Its clock and its disk.
     #[must_use]
     pub fn seams(&self) -> Seams {
-        let (clock, probe, boot) = (self.sim.clock(), self.sim.fs_probe(), self.sim.clone());
+        let probe = self.sim.fs_probe();
         Seams {
             own_clocks: Vec::new(),
-            clock: Clock::with_boot(
-                move || clock(),
-                move || SignedDuration::try_from(boot.uptime()).unwrap_or_default(),
-            ),
+            clock: self.clock(|| ()),
             probe: FsProbe::new(move |path| probe(path)),
             chance: Chance::none(),
         }
+    }
+
+    /// Its clock, for one whom `before` befalls whenever he asks for the time.
+    pub fn clock(&self, before: impl Fn() + Send + Sync + 'static) -> Clock {
+        let (wall, boot) = (self.sim.clock(), self.sim.clone());
+        Clock::with_boot(
+            move || {
+                before();
+                wall()
+            },
+            move || SignedDuration::try_from(boot.uptime()).unwrap_or_default(),
+        )
+    }
+
+    /// The modelled node itself, to change it.
+    #[must_use]
+    pub fn sim(&self) -> &Sim {
+        &self.sim
     }
 
     /// What is on it now.

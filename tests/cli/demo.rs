@@ -1,11 +1,14 @@
-//! `demo`: it tells the whole story, ends well, and leaves nothing behind.
+//! `demo`: it tells the whole story, ends well, and leaves nothing behind. `demo --watch`: the loops go on beside one that
+//! is broken, and it leaves nothing behind either.
 
 use std::path::Path;
 use std::process::Command;
 
 use cri_gc_sim::{Options, Sim};
 
-use super::program::{Bench, said, text};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::program::{Bench, ended, next_line, said, started, text};
 
 /// The demo, with a folder of its own for what is temporary.
 fn demo(bench: &Bench, args: &[&str]) -> Command {
@@ -143,4 +146,97 @@ fn it_never_touches_another_node() {
     command.env("CRI_GC__RUNTIME__ENDPOINT", sim.endpoint());
     said(command, "").good();
     assert_eq!(sim.calls(), []);
+}
+
+/// What the row of that loop in the summary says in that column.
+fn summed_up(said: &str, of: &str, column: usize) -> u64 {
+    let summary = said.split("Watched for").nth(1).unwrap_or_else(|| panic!("no summary: {said}"));
+    let row = summary.lines().find(|line| line.starts_with(of)).unwrap_or_else(|| panic!("{of}: {said}"));
+    row.split_whitespace().nth(column).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_loops_go_on_while_others_are_broken() {
+    let bench = Bench::new();
+    // On a machine that is very busy, not every loop gets to a pass in the shortest time.
+    let passed = ["4s", "20s", "80s"].into_iter().any(|length| {
+        let args = ["--watch", "--for", length, "--break", "images", "--break", "panic"];
+        let said = said(demo(&bench, &args), "").good();
+        for part in [
+            "disk     [",
+            "broken   nothing",
+            "sandbox_gc    enforce",
+            "Broken meanwhile: the runtime answers with errors when it is asked for images.",
+            "Broken meanwhile: container_gc panics.",
+            "Nothing that was in use is gone",
+        ] {
+            assert!(said.contains(part), "{part:?} is not in\n{said}");
+        }
+        assert!(!said.contains('\u{1b}'), "no terminal, no commands to one: {said:?}");
+        assert!(!said.contains("UNEXPECTED"), "{said}");
+        assert!(is_empty(&bench.path("tmp")), "it leaves nothing behind");
+        let fell = summed_up(&said, "container_gc", 4) > 0;
+        fell && ["sandbox_gc", "log_gc"].iter().all(|of| summed_up(&said, of, 1) > 0)
+    });
+    assert!(passed, "the loop that panics never falls, or those that are not broken make no passes");
+}
+
+/// A runtime that is gone, calls and threads that hang: none of it keeps it from its end.
+#[test]
+fn it_comes_to_its_end_whatever_was_broken() {
+    let bench = Bench::new();
+    let breaks = ["images", "hang", "runtime", "panic", "thread"].map(|what| format!("--break={what}"));
+    let mut command = demo(&bench, &["--watch", "--for=6s"]);
+    command.args(&breaks);
+    let said = said(command, "").good();
+    assert_eq!(said.matches("Broken meanwhile: ").count(), breaks.len(), "{said}");
+    assert!(is_empty(&bench.path("tmp")), "it leaves nothing behind");
+}
+
+#[test]
+fn a_signal_ends_the_watch_and_it_sums_up() {
+    let bench = Bench::new();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut child = started(demo(&bench, &["--watch", "--for=1h"]));
+        let first = next_line(&mut child);
+        assert!(first.starts_with("cri-gc at work") && first.contains("left"), "{first}");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let said = ended(child).good();
+        assert!(said.contains("Watched for"), "{said}");
+        assert!(is_empty(&bench.path("tmp")), "it leaves nothing behind");
+    }
+}
+
+/// At once, most likely before there is a folder; and once it has begun, in the middle of the sweep or after its end.
+#[test]
+fn a_signal_ends_the_demo_without_a_trace() {
+    let bench = Bench::new();
+    for begun in [false, true] {
+        let mut child = started(demo(&bench, &[]));
+        if begun {
+            assert!(next_line(&mut child).starts_with("An embedded node"));
+        }
+        // It is not waited for yet, so this is nobody else.
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let said = ended(child);
+        assert!(matches!(said.code, None | Some(0 | 1)), "{said:?}");
+        assert!(is_empty(&bench.path("tmp")), "{said:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_watched_is_wrong_usage() {
+    let bench = Bench::new();
+    for (args, part) in [
+        (&["--watch", "--for", "0s"][..], "1s to 24h"),
+        (&["--watch", "--for=-3s"], "--for"),
+        (&["--watch", "--for", "soon"], "30s"),
+        (&["--watch", "--break", "everything"], "images, hang, runtime, panic, thread"),
+        (&["--break", "images"], "--watch"),
+        (&["--watch", "--all"], "--all"),
+    ] {
+        said(demo(&bench, args), "").refused(2, &[part]);
+    }
+    said(demo(&bench, &["--watch", "--set", "pods.source=kubelet"]), "").refused(64, &["pods.source"]);
+    assert!(is_empty(&bench.path("tmp")));
 }

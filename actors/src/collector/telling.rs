@@ -11,7 +11,7 @@ use slog::{Logger, debug, info, log};
 
 use super::report::{FailureKind, Kind, Loop, Outcome, PassError, PassReport};
 use crate::recorder::{Event, EventKind, Object, Recorder};
-use crate::supervision::failure_log::{Due, FailureLog, First, Line};
+use crate::supervision::failure_log::{Due, FailureLog, First, Line, lasted};
 
 /// The log of one loop.
 pub struct Telling {
@@ -102,8 +102,8 @@ impl Telling {
         match self.failures.succeeded(now) {
             Some(outage) if told => {
                 info!(self.log, "the loop has recovered"; "loop" => of, "failures" => outage.failures,
-                    "lasted" => format!("{:#}", outage.lasted), "removed" => removed);
-                let message = format!("after {} failures in {:#}", outage.failures, outage.lasted);
+                    "lasted" => lasted(outage.lasted), "removed" => removed);
+                let message = format!("failed {} times in {}", outage.failures, lasted(outage.lasted));
                 self.recorder.record(Event::new(EventKind::Recovered, Some(self.of), message));
             }
             _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => ?took),

@@ -11,6 +11,7 @@ use super::error::{CriError, ErrorClass};
 use super::messages::CriResult;
 use crate::recorder::{Event, EventKind, Recorder};
 use crate::seams::Clock;
+use crate::supervision::failure_log::lasted as in_words;
 
 /// What the service has beside a one-shot command: it waits for a runtime that is away.
 #[derive(Clone, Debug)]
@@ -140,7 +141,7 @@ impl Health {
         };
         self.count_return();
         self.since.set(now);
-        let lasted = now.zip(away.since).map(|(now, since)| format!("{:#}", now.duration_since(since)));
+        let lasted = now.zip(away.since).map(|(now, since)| in_words(now.duration_since(since)));
         info!(self.log, "the runtime is back"; "away_for" => lasted.as_deref());
         if let Some(waits) = &self.waits {
             let message = format!("after {}", lasted.unwrap_or_default());

@@ -29,7 +29,7 @@ use crate::files::Workers;
 use crate::gateway::calls::ContainerStatus;
 use crate::gateway::{ErrorClass, Freshness, Gateway};
 use crate::seams::{Clock, Moment};
-use crate::supervision::failure_log::{Due, FailureLog, First};
+use crate::supervision::failure_log::{Due, FailureLog, First, lasted};
 
 /// How often the service reads a source that lists pods (spec 2).
 const READ_EVERY: Duration = Duration::from_secs(10);
@@ -150,7 +150,7 @@ impl Provider {
             Ok(()) => {
                 if let Some(outage) = self.failures.succeeded(now) {
                     info!(log, "the pod source is back"; "failures" => outage.failures,
-                        "lasted" => format!("{:#}", outage.lasted));
+                        "lasted" => lasted(outage.lasted));
                 }
             }
             // The gateway has told it.

@@ -42,6 +42,14 @@ pub struct Recovery {
     pub lasted: SignedDuration,
 }
 
+/// How long something lasted, for people: to the second, and below 10 s to the millisecond.
+#[must_use]
+pub fn lasted(for_how_long: SignedDuration) -> String {
+    let short = for_how_long.abs() < SignedDuration::from_secs(10);
+    let nanos = if short { for_how_long.subsec_millis() * 1_000_000 } else { 0 };
+    format!("{:#}", SignedDuration::new(for_how_long.as_secs(), nanos))
+}
+
 /// How the first failure of a kind is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum First {
@@ -175,6 +183,13 @@ mod tests {
         assert_eq!(log.succeeded(at(25)), Some(recovery));
         assert_eq!(log.succeeded(at(30)), None);
         assert_eq!(log.since(), None);
+    }
+
+    #[test]
+    fn how_long_it_lasted_is_told_for_people() {
+        assert_eq!(lasted(SignedDuration::new(2, 99_646_043)), "2s 99ms");
+        assert_eq!(lasted(SignedDuration::new(3_725, 999_999_999)), "1h 2m 5s");
+        assert_eq!(lasted(SignedDuration::ZERO), "0s");
     }
 
     #[test]

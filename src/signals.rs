@@ -1,0 +1,49 @@
+//! The signals that end a command which has something to put in order first.
+//!
+//! What is to be done then is the command's own; here is only how it hears of them.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that end it, listened to from now on: they do not end the process by themselves any more.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// The terminal is gone. A service takes that signal for another wish.
+    hangup: Option<Signal>,
+}
+
+impl StopSignals {
+    /// Listens to SIGTERM and SIGINT. Must be called in an actix system.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn listen() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hangup: None })
+    }
+
+    /// Listens to SIGHUP as well: that of a command which belongs to a terminal.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn listen_on_terminal() -> std::io::Result<Self> {
+        Ok(Self { hangup: Some(signal(SignalKind::hangup())?), ..Self::listen()? })
+    }
+
+    /// Somebody wants the command to end.
+    pub async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = hung_up(&mut self.hangup) => {}
+        }
+    }
+}
+
+/// The terminal is gone; for ever where that is not listened to.
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => std::future::pending().await,
+    }
+}
