@@ -70,16 +70,12 @@ pub struct Crew {
     threads: Threads,
 }
 
-/// How soon after its start the service makes the first pass of a loop: one after another, so that not all four hold their
-/// lists of the node at the same time.
-fn first_pass(of: Loop) -> Duration {
-    Duration::from_secs(match of {
-        Loop::ContainerGc => 1,
-        Loop::SandboxGc => 2,
-        Loop::LogGc => 3,
-        Loop::ImageGc => 4,
-    })
-}
+/// How soon after its start the service makes its first pass.
+const FIRST_PASS: Duration = Duration::from_secs(1);
+
+/// By how much the first passes of the loops follow each other, so that not all four hold their lists of the node at the
+/// same time.
+pub const STAGGER: Duration = Duration::from_secs(1);
 
 /// How long a runtime may take to say what it is, before a one-shot command gives up.
 const HELLO: Duration = Duration::from_secs(10);
@@ -160,6 +156,8 @@ pub struct Start {
     pub seams: Seams,
     /// Where the actors run.
     pub threads: Threads,
+    /// By how much the first passes of the loops follow each other.
+    pub stagger: Duration,
     /// From which level on is logged.
     pub threshold: LogThreshold,
     /// Where to log.
@@ -207,7 +205,7 @@ impl Service {
     /// # Errors
     /// The operating system has no thread left.
     pub fn start(start: Start) -> std::io::Result<Self> {
-        let Start { generation, sources, cannot, seams, threads, threshold, log } = start;
+        let Start { generation, sources, cannot, seams, threads, stagger, threshold, log } = start;
         let settings = &*generation.settings;
         let (clock, pace) = (seams.clock.clone(), Pace::from(settings));
         // Nothing on this thread ever waits for long: the supervisors, the recorder, the configuration.
@@ -238,8 +236,10 @@ impl Service {
                 log: log.clone(),
             })
         };
-        let base = |of| {
-            let schedule = Schedule { first: first_pass(of), chance: seams.chance.clone() };
+        let base = |of: Loop| {
+            let place = Loop::ALL.into_iter().take_while(|other| *other != of).map(|_| stagger);
+            let first = FIRST_PASS + place.sum::<Duration>();
+            let schedule = Schedule { first, chance: seams.chance.clone() };
             (keeping.clone(), threads.clone(), Arc::clone(&generation), schedule)
         };
         // The chain: container pass, sandbox pass, log pass. Built from its end.

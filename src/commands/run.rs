@@ -19,7 +19,7 @@ use crate::cli::Global;
 use crate::failure::Failure;
 use crate::logging::Logging;
 use crate::signals::StopSignals;
-use crate::wiring::{Seams, Service, Start};
+use crate::wiring::{STAGGER, Seams, Service, Start};
 
 /// Serves.
 ///
@@ -66,6 +66,7 @@ async fn serve(
         cannot: not_yet,
         seams,
         threads: Threads::own(),
+        stagger: STAGGER,
         threshold: logging.threshold.clone(),
         log: log.clone(),
     })?;

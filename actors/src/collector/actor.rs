@@ -226,6 +226,10 @@ impl<C: Collect> Supervised for Collector<C> {
         self.asked.clear();
         self.finished.clear();
         self.timer = None;
+        if let Some(service) = &mut self.service {
+            // The pause before was long enough.
+            service.schedule.first = Duration::ZERO;
+        }
     }
 }
 

@@ -126,7 +126,7 @@ pub struct AskState;
 /// How a loop of the service makes passes by itself.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// How soon after a start, or a restart, the first pass is made.
+    /// How soon after a start the first pass is made. After the pause that follows a fall it is made at once.
     pub first: Duration,
     /// Spreads the passes of many nodes.
     pub chance: Chance,

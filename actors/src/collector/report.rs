@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::files::WorkerGone;
-use crate::gateway::CriError;
+use crate::gateway::{CriError, ErrorClass};
 
 /// The four loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -177,6 +177,14 @@ impl PassError {
             Self::Interrupted(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether the runtime is away, or says itself that it is not available (spec 8): loops report that once, not per
+    /// object.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        let not_ready = matches!(self, Self::Cri(error) if error.class == ErrorClass::NotReady);
+        not_ready || self.is_away()
     }
 
     /// What makes it the same failure as another one.

@@ -382,7 +382,11 @@ impl<C: Collect> Handler<Finish> for Supervisor<C> {
             tokio::select! {
                 // A loop that is gone is at rest.
                 _ = address.send(Finish) => {}
-                () = hangs => lease.revoke(),
+                () = hangs => {
+                    lease.revoke();
+                    // Should it ever go on. The question above went with whoever asked it.
+                    address.do_send(Finish);
+                }
             }
             me.do_send(AtRest);
         })

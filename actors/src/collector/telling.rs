@@ -58,12 +58,7 @@ impl Telling {
 
     /// Tells what there is to tell of a pass.
     pub fn of(&mut self, report: &PassReport, now: Timestamp) {
-        self.notes.retain(|note| report.notes.contains(note));
-        for note in &report.notes {
-            if self.notes.insert(note.clone()) {
-                slog::warn!(self.log, "{}", note; "loop" => self.of.as_str());
-            }
-        }
+        self.notes(report);
         self.objects(report);
         let failures = failures(report);
         if failures.is_empty() {
@@ -84,6 +79,23 @@ impl Telling {
             };
             self.line(line, &format!("pass failed: {}{hint}", failure.text));
             self.event(line, failure.event, failure.text);
+        }
+    }
+
+    /// Tells each note once until it is gone.
+    fn notes(&mut self, report: &PassReport) {
+        // What a pass without the runtime notes follows from that, and is not worth a line.
+        if report.errors.iter().any(PassError::is_away) {
+            return;
+        }
+        // One that failed may not have come to what was noted before.
+        if report.errors.is_empty() {
+            self.notes.retain(|note| report.notes.contains(note));
+        }
+        for note in &report.notes {
+            if self.notes.insert(note.clone()) {
+                slog::warn!(self.log, "{}", note; "loop" => self.of.as_str());
+            }
         }
     }
 
@@ -158,14 +170,16 @@ fn failures(report: &PassReport) -> Vec<Failure> {
             all.push(Failure { kind: error.kind(), event, text: error.to_string(), away: error.is_away() });
         }
     }
-    // Where the runtime went away in the middle, nothing more is to be said of the objects.
-    let away = all.iter().any(|failure| failure.away);
+    // Where the runtime was not available in the middle, nothing more is to be said of the objects.
+    if report.errors.iter().any(PassError::is_unavailable) {
+        return all;
+    }
     for (removal, error) in report.failed() {
         let kind = FailureKind { step: removal.kind.as_str(), code: None };
         if all.iter().all(|known| known.kind != kind) {
             let count = report.failed().filter(|(other, _)| other.kind == removal.kind).count();
             let text = format!("{count} {} could not be removed, {}: {error}", kind.step, removal.id);
-            all.push(Failure { kind, event: EventKind::failed(report.of), text, away });
+            all.push(Failure { kind, event: EventKind::failed(report.of), text, away: false });
         }
     }
     all

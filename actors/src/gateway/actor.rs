@@ -193,8 +193,8 @@ impl Supervised for GatewayActor {
 impl<C: CriCall> Handler<Call<C>> for GatewayActor {
     type Result = ResponseFuture<CriResult<C::Answer>>;
 
-    fn handle(&mut self, Call(call): Call<C>, _ctx: &mut Context<Self>) -> Self::Result {
-        if call.id().is_some_and(str::is_empty) {
+    fn handle(&mut self, asked: Call<C>, _ctx: &mut Context<Self>) -> Self::Result {
+        if asked.call.id().is_some_and(str::is_empty) {
             return Box::pin(std::future::ready(Err(CriError::empty_id(C::METHOD))));
         }
         let clients = match self.clients(C::METHOD) {
@@ -202,11 +202,13 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
         let lane = self.lanes.get(C::LANE);
-        let deadline = self.limits.request_timeout.saturating_add(call.extra_time());
+        let deadline = self.limits.request_timeout.saturating_add(asked.call.extra_time());
         let health = Rc::clone(&self.health);
         Box::pin(async move {
             let _permit = lane.acquire_owned().await;
-            let answer = within(C::METHOD, deadline, call.send(clients)).await;
+            // It may have waited for long.
+            asked.may_go()?;
+            let answer = within(C::METHOD, deadline, asked.call.send(clients)).await;
             health.note(&answer);
             answer
         })

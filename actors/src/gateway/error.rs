@@ -101,6 +101,20 @@ impl CriError {
         }
     }
 
+    /// A removal that waited for so long that what was checked before it is old.
+    #[must_use]
+    pub fn late(method: &'static str, waited: std::time::Duration) -> Self {
+        let waited = std::time::Duration::from_secs(waited.as_secs());
+        Self {
+            method,
+            class: ErrorClass::Failed,
+            code: Code::Aborted,
+            message: format!(
+                "it could not be sent for {waited:?} after its object was checked; it is left for the next pass"
+            ),
+        }
+    }
+
     /// A request that must never be sent: an empty id is a prefix of every id, and a runtime takes a unique prefix for
     /// the object.
     #[must_use]

@@ -7,10 +7,12 @@ use std::time::Duration;
 use actix::Message;
 use cri_gc_config::Settings;
 use cri_gc_policy::{Container, Image, Sandbox};
+use tokio::time::Instant;
 
-use super::calls::CriCall;
+use super::calls::{CriCall, Lane};
 use super::error::CriError;
 use super::health::RuntimeState;
+use crate::supervision::threads::Lease;
 
 /// Result of an RPC.
 pub type CriResult<T> = Result<T, CriError>;
@@ -18,7 +20,37 @@ pub type CriResult<T> = Result<T, CriError>;
 /// One RPC, to be carried out once.
 #[derive(Debug, Message)]
 #[rtype(result = "CriResult<C::Answer>")]
-pub struct Call<C: CriCall>(pub C);
+pub struct Call<C: CriCall> {
+    /// What is sent.
+    pub call: C,
+    /// When it was asked for: what a removal rests on was looked at right before.
+    pub asked: Instant,
+    /// Of whoever asks.
+    pub lease: Lease,
+}
+
+impl<C: CriCall> Call<C> {
+    /// Whether it may still be sent. A question always may.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn may_go(&self) -> CriResult<()> {
+        if C::LANE == Lane::Read {
+            return Ok(());
+        }
+        if self.lease.is_revoked() {
+            return Err(CriError::revoked(C::METHOD));
+        }
+        match self.asked.elapsed() {
+            waited if waited > CHECKED_WITHIN => Err(CriError::late(C::METHOD, waited)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A removal that could not be sent for this long, because earlier ones are not answered or the gateway was restarted, rests
+/// on a look that is too old: what was dead then may run now.
+const CHECKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// All objects of one kind. Equal requests in flight share an answer, if they may.
 #[derive(Debug, Clone, Copy, Message)]

@@ -26,7 +26,7 @@ use cri_gc_config::Settings;
 
 use actor::GatewayActor;
 pub use answers::{ContainerFacts, FsPlaces, RuntimeVersion};
-use calls::{CriCall, Lane};
+use calls::CriCall;
 pub use connection::{Clients, Sockets};
 pub use error::{CriError, ErrorClass, innermost_io};
 use health::Health;
@@ -75,13 +75,8 @@ impl Gateway {
     /// # Errors
     /// What the runtime answered, sorted; nothing is tried twice.
     pub async fn call<C: CriCall>(&self, call: C) -> CriResult<C::Answer> {
-        if C::LANE != Lane::Read && self.lease.is_revoked() {
-            return Err(CriError::revoked(C::METHOD));
-        }
-        self.address
-            .send(messages::Call(call))
-            .await
-            .unwrap_or_else(|_| Err(CriError::gateway_gone(C::METHOD)))
+        let call = messages::Call { call, asked: tokio::time::Instant::now(), lease: self.lease.clone() };
+        self.address.send(call).await.unwrap_or_else(|_| Err(CriError::gateway_gone(C::METHOD)))
     }
 
     /// All objects of one kind.

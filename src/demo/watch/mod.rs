@@ -32,7 +32,7 @@ use crate::cli::Breakage;
 use crate::failure::Failure;
 use crate::output::print;
 use crate::signals::StopSignals;
-use crate::wiring::{Seams, Service, Start};
+use crate::wiring::{STAGGER, Seams, Service, Start};
 use breakages::Breakages;
 use churn::Churn;
 use show::Show;
@@ -99,6 +99,7 @@ impl Watch<'_> {
             cannot: self.cannot,
             seams,
             threads: Threads::own(),
+            stagger: STAGGER,
             threshold: LogThreshold::new(LogLevel::Info),
             log: self.log,
         })?;

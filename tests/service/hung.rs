@@ -1,0 +1,170 @@
+//! A loop whose thread hangs, on threads of their own as in the program, and in real time: time can't be driven where the
+//! thread that hangs takes it with it. What is waited for is an effect, never a time.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use cri_gc_actors::collector::{Doing, Loop};
+use cri_gc_actors::seams::Clock;
+use cri_gc_actors::supervision::threads::Threads;
+use cri_gc_sim::Method;
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+
+use crate::isolation::node;
+use crate::stage::{PATIENCE, Setup, Stage};
+
+/// How long a thread may be silent in these tests: longer than a busy machine keeps one waiting.
+const SILENCE: &str = "4s";
+
+/// A clock whose next question hangs once it is armed, on whichever thread but that of the supervisors.
+struct Trap {
+    armed: Arc<AtomicBool>,
+    sprung: Arc<AtomicBool>,
+    /// Whether whoever hung has gone on.
+    gone_on: Arc<AtomicBool>,
+    /// Dropped: whoever hangs goes on.
+    release: Option<mpsc::Sender<()>>,
+}
+
+/// Which clock a trap is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum In {
+    /// The one that everything asks.
+    Wall,
+    /// The one that only passes ask.
+    Boot,
+}
+
+impl Trap {
+    /// Lays it for a loop.
+    fn lay(setup: &mut Setup, of: Loop, at: In) -> Self {
+        let new = || Arc::new(AtomicBool::new(false));
+        let (armed, sprung, gone_on) = (new(), new(), new());
+        let (release, end) = mpsc::channel::<()>();
+        let (end, supervisors) = (Mutex::new(end), OnceLock::<ThreadId>::new());
+        let (arms, springs, goes_on) = (Arc::clone(&armed), Arc::clone(&sprung), Arc::clone(&gone_on));
+        let asked = Arc::new(move |clock: In| {
+            let here = std::thread::current().id();
+            // The supervisor is the first to ask.
+            let in_a_loop = *supervisors.get_or_init(|| here) != here;
+            if in_a_loop && clock == at && arms.swap(false, SeqCst) {
+                springs.store(true, SeqCst);
+                let _ = end.lock().unwrap().recv();
+                goes_on.store(true, SeqCst);
+            }
+        });
+        let (too, wall, sim) = (Arc::clone(&asked), setup.sim.clock(), setup.sim.clone());
+        let wall = move || {
+            asked(In::Wall);
+            wall()
+        };
+        let boot = move || {
+            too(In::Boot);
+            SignedDuration::try_from(sim.uptime()).unwrap()
+        };
+        setup.seams.own_clocks.push((of, Clock::with_boot(wall, boot)));
+        Self { armed, sprung, gone_on, release: Some(release) }
+    }
+}
+
+fn on_its_own_threads(mut setup: Setup) -> Setup {
+    setup.threads = Threads::own();
+    for of in Loop::ALL {
+        setup = setup.set(&format!("{of}.period"), "1s");
+    }
+    setup.set("supervision.hang_timeout", SILENCE)
+}
+
+/// Looks again and again, and fails when it has lost its patience.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: it does not come about");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn passes(stage: &Stage, of: Loop) -> u64 {
+    stage.state(of).await.passes
+}
+
+/// The thread of `of` hangs. The others go on, it gets another one, and the old one may end.
+async fn hangs_alone(of: Loop) {
+    let mut setup = Setup::new();
+    let mut trap = Trap::lay(&mut setup, of, In::Boot);
+    let stage = on_its_own_threads(setup).start_in(None);
+    until("a first pass", async || (passes(&stage, of).await > 0).then_some(())).await;
+    trap.armed.store(true, SeqCst);
+    until("the trap", async || trap.sprung.load(SeqCst).then_some(())).await;
+    let hung = passes(&stage, of).await;
+    for other in Loop::ALL.into_iter().filter(|other| *other != of) {
+        let before = passes(&stage, other).await;
+        until("passes of the others", async || (passes(&stage, other).await > before + 1).then_some(()))
+            .await;
+    }
+    // It says so, for 2 s of silence are enough for that, until it is given another thread.
+    let state = until("its end", async || {
+        let state = stage.state(of).await;
+        (state.doing == Doing::Hung || state.restarts > 0).then_some(state)
+    });
+    let state = state.await;
+    assert!(state.restarts > 0 || state.passes == hung, "{state:?}");
+    let state = until("its new thread", async || {
+        let state = stage.state(of).await;
+        (state.restarts == 1 && state.passes > hung + 2).then_some(state)
+    });
+    let state = state.await;
+    assert!(
+        state.last_restart.as_ref().is_some_and(|why| why.contains("did not answer for 4s")),
+        "{state:?}"
+    );
+    assert_eq!(state.failures, 0);
+    let told: Vec<String> = stage.lines.all();
+    let fell = format!(
+        "ERRO {of} the loop fell, it is started anew in 0ns: its thread did not answer for 4s; it was given another one \
+         failures=1 untold=0"
+    );
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[0], fell);
+    assert!(told[1].starts_with(&format!("INFO {of} the loop has recovered failures=1")), "{told:?}");
+    trap.release = None;
+    stage.service.stop();
+}
+
+#[actix_rt::test]
+async fn a_loop_whose_thread_hangs_does_so_alone_and_gets_another_one() {
+    join_all(Loop::ALL.map(hangs_alone)).await;
+}
+
+#[actix_rt::test]
+async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_goes_on() {
+    let (mut setup, id) = node(Loop::ContainerGc);
+    let mut trap = Trap::lay(&mut setup, Loop::ContainerGc, In::Wall);
+    // The check before the removal is the last question of the wall clock before it.
+    let (armed, sim) = (Arc::clone(&trap.armed), setup.sim.clone());
+    sim.before_next(Method::ContainerStatus, move |_, _| armed.store(true, SeqCst));
+    let stage = on_its_own_threads(setup).start_in(None);
+    until("the trap", async || trap.sprung.load(SeqCst).then_some(())).await;
+    // Nobody else removes it.
+    stage.handle(Loop::ContainerGc).pause(true).await;
+    let restarted = async || (stage.state(Loop::ContainerGc).await.restarts == 1).then_some(());
+    until("its new thread", restarted).await;
+    assert_eq!(stage.state(Loop::ContainerGc).await.doing, Doing::Paused);
+    // The old one goes on where it hung, and asks for the removal right away.
+    trap.release = None;
+    until("the old thread", async || trap.gone_on.load(SeqCst).then_some(())).await;
+    let before = passes(&stage, Loop::LogGc).await;
+    until("a pass of another loop", async || (passes(&stage, Loop::LogGc).await > before).then_some(()))
+        .await;
+    assert_eq!(stage.sim.count(Method::RemoveContainer), 0);
+    stage.handle(Loop::ContainerGc).pause(false).await;
+    until("the removal", async || (!stage.sim.container_ids().contains(&id)).then_some(())).await;
+    assert_eq!(stage.sim.count(Method::RemoveContainer), 1, "by the new one");
+    stage.service.stop();
+}

@@ -1,0 +1,295 @@
+//! An RPC that fails or hangs for 50 periods, or a directory that can't be read: it stays in its own loop, is told as
+//! spec 7 says and not once more, and is over within a period.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cri_gc_actors::collector::Loop;
+use cri_gc_actors::recorder::EventKind;
+use cri_gc_sim::{Code, ContainerState, Fault, Method, Scope};
+
+use crate::lines;
+use crate::stage::{PERIOD, SECOND, STEP, Setup, Stage};
+
+/// Periods for which something is wrong.
+const PERIODS: u64 = 50;
+
+/// More calls than any test lets hang.
+pub const FOR_EVER: usize = 1_000_000;
+
+/// A node on which that loop has one object to remove, and no other has any. The id of the object.
+pub fn node(of: Loop) -> (Setup, String) {
+    let setup = Setup::new().set("container_gc.max_per_pod_container", "0");
+    let id = match of {
+        Loop::ContainerGc => setup.ended(&setup.living_pod(1), 0),
+        Loop::SandboxGc => setup.replaced_sandbox(2),
+        Loop::ImageGc => {
+            let id = setup.image("free:1", 10_000);
+            setup.sim.with(|node| node.fill_to_percent(90));
+            id
+        }
+        Loop::LogGc => String::new(),
+    };
+    (setup, id)
+}
+
+/// Lets the periods pass, by such steps, with `of` broken, and sees that every other loop passes in each of them.
+pub async fn the_others_keep_their_pace(stage: &Stage, of: Loop, step: Duration) {
+    for period in 1..=PERIODS {
+        let before = stage.passes().await;
+        stage.pass_time_by(step, PERIOD).await;
+        let after = stage.passes().await;
+        for ((other, before), after) in Loop::ALL.into_iter().zip(before).zip(after) {
+            // The chain wakes sandboxes and logs beside.
+            let alone = matches!(other, Loop::ContainerGc | Loop::ImageGc);
+            let kept = if alone { after == before + 1 } else { after > before };
+            assert!(other == of || kept, "{other} in period {period}: {before} to {after} passes");
+        }
+    }
+}
+
+/// Waits, by such steps, for `of`, which was repaired now, and sees that it takes a period at most.
+pub async fn it_recovers_within_a_period(stage: &Stage, of: Loop, step: Duration) {
+    let mut waited = Duration::ZERO;
+    while stage.state(of).await.failures > 0 {
+        assert!(waited < PERIOD, "it has not recovered: {:?}", stage.state(of).await);
+        stage.step(step).await;
+        waited += step;
+        // What falls due at once when something else does is a millisecond late.
+        stage.step(Duration::ZERO).await;
+    }
+}
+
+/// What a broken loop has to tell: in so many passes, each failed in all of these ways.
+pub struct Outage {
+    pub of: Loop,
+    pub texts: Vec<String>,
+    /// Whether there is an object that could not be removed.
+    pub object: bool,
+}
+
+impl Outage {
+    fn events(&self, failures: u64) -> Vec<(EventKind, u64)> {
+        let mut events = Vec::new();
+        for number in lines::told(failures) {
+            if self.object {
+                events.push((EventKind::RemovalFailed, number));
+            }
+            for text in &self.texts {
+                let kind = if text.starts_with("FreeDiskSpaceFailed") {
+                    EventKind::FreeDiskSpaceFailed
+                } else {
+                    EventKind::failed(self.of)
+                };
+                // The first of image GC may be none.
+                if self.of != Loop::ImageGc || number > 1 {
+                    events.push((kind, number));
+                }
+            }
+        }
+        events
+    }
+
+    /// Runs the 50 periods on a service that is about to make its first passes, and what `repair` repairs.
+    pub async fn runs_its_course(mut self, stage: Stage, repair: impl FnOnce(&Stage)) {
+        let of = self.of;
+        stage.step(SECOND).await;
+        let first = stage.sim.now();
+        the_others_keep_their_pace(&stage, of, STEP).await;
+        let broken = stage.state(of).await;
+        let (failures, since) = (broken.failures, broken.failing_since.unwrap());
+        assert_eq!(broken.passes, failures, "every pass has failed");
+        assert!(failures >= PERIODS / 2 && since <= first + 2 * PERIOD, "{broken:?}");
+        if let Some(needed) = broken.last.unwrap().errors.iter().find(|e| e.starts_with("FreeDisk")) {
+            self.texts.insert(0, needed.clone());
+        }
+
+        repair(&stage);
+        stage.settle().await;
+        it_recovers_within_a_period(&stage, of, STEP).await;
+        let (lasted, mended) = (stage.sim.now().duration_since(since), stage.state(of).await);
+        stage.pass_time(5 * PERIOD).await;
+
+        let removals = (0..mended.removed).map(|_| lines::removed(of));
+        let told = failures * self.texts.len() as u64;
+        let mut expected = lines::failed(of, &self.texts, failures);
+        expected.extend(removals.chain([lines::recovered(of, told, lasted)]));
+        lines::assert_same(&stage.lines.all(), &expected);
+
+        let mut expected = self.events(failures);
+        expected.extend((0..mended.removed).map(|_| (EventKind::Removed, 0)));
+        expected.push((EventKind::Recovered, 0));
+        assert_eq!(stage.event_kinds().await, expected);
+    }
+}
+
+/// The words for an object that could not be removed.
+pub fn stuck(of: Loop, id: &str, why: &str) -> String {
+    let kind = match of {
+        Loop::ContainerGc => "container",
+        Loop::SandboxGc => "sandbox",
+        Loop::LogGc => "log directory",
+        Loop::ImageGc => "image",
+    };
+    format!("1 {kind} could not be removed, {id}: {why}")
+}
+
+/// Whether a call of that method is about an object that is to go.
+fn is_removal(method: Method) -> bool {
+    !matches!(method, Method::ListImages | Method::ImageFsInfo | Method::Status)
+}
+
+fn node_for(of: Loop, method: Method) -> (Setup, String) {
+    let (setup, id) = node(of);
+    if method == Method::StopContainer {
+        setup.sim.set_container_state(&id, ContainerState::Unknown).unwrap();
+    }
+    (setup.set("container_gc.stop_timeout", "0s"), id)
+}
+
+/// `method`, which no other loop calls, is answered with an error.
+async fn errs(of: Loop, method: Method, code: Code) {
+    let (setup, id) = node_for(of, method);
+    setup.sim.fault(method, Fault::error(code, "boom"), Scope::Always);
+    let lead = if code == Code::Unavailable { "the runtime is not ready: " } else { "" };
+    let error = format!("{method}: {lead}boom");
+    let object = is_removal(method);
+    // Of a runtime that is not available, nothing is said object by object (spec 8).
+    let text = if object && code != Code::Unavailable { stuck(of, &id, &error) } else { error };
+    let outage = Outage { of, texts: vec![text], object };
+    outage.runs_its_course(setup.start().await, Stage::clear_faults).await;
+}
+
+/// `method`, which no other loop calls, is not answered for that long.
+async fn hangs(of: Loop, method: Method, timeout: u64) {
+    let (setup, id) = node_for(of, method);
+    let stage = setup.set("runtime.request_timeout", &format!("{timeout}s")).start().await;
+    stage.hang(of, method, FOR_EVER, Duration::from_secs(timeout)).await;
+    let error = format!("{method}: no answer in time: waited {timeout}s");
+    let object = is_removal(method);
+    let text = if object { stuck(of, &id, &error) } else { error };
+    Outage { of, texts: vec![text], object }.runs_its_course(stage, Stage::clear_faults).await;
+}
+
+/// `method` is not answered for longer than a pass may take.
+async fn hangs_for_longer_than_a_pass(of: Loop, method: Method) {
+    let (setup, _) = node_for(of, method);
+    let stage = setup.set("runtime.request_timeout", "100s").set(&format!("{of}.deadline"), "40s");
+    let stage = stage.start().await;
+    stage.hang(of, method, FOR_EVER, 2 * STEP).await;
+    let text = "the pass was given up after its deadline of 40s; what was begun ends by itself, the rest is for the next \
+                pass";
+    let outage = Outage { of, texts: vec![text.to_owned()], object: false };
+    outage.runs_its_course(stage, Stage::clear_faults).await;
+}
+
+/// Something else is put where a root of logs was.
+async fn a_log_root_is_spoilt(
+    root: impl Fn(&Stage) -> PathBuf,
+    step: &str,
+    spoil: impl Fn(&PathBuf),
+    why: &str,
+) {
+    let stage = node(Loop::LogGc).0.start().await;
+    let root = root(&stage);
+    let away = root.with_extension("away");
+    fs::rename(&root, &away).unwrap();
+    spoil(&root);
+    let text = format!("{step}: {}: {why}", root.display());
+    let outage = Outage { of: Loop::LogGc, texts: vec![text], object: false };
+    let repair = |_: &Stage| {
+        fs::remove_file(&root).unwrap();
+        fs::rename(&away, &root).unwrap();
+    };
+    outage.runs_its_course(stage, repair).await;
+}
+
+macro_rules! tests {
+    ($($name:ident: $run:expr;)+) => {
+        $(#[actix_rt::test]
+        async fn $name() {
+            $run.await;
+        })+
+    };
+}
+
+mod an_error {
+    use super::Code::{Internal, Unavailable, Unknown};
+    use super::Loop::{ContainerGc, ImageGc, SandboxGc};
+    use super::Method::*;
+    use super::errs;
+
+    tests! {
+        of_remove_container: errs(ContainerGc, RemoveContainer, Unknown);
+        of_stop_container: errs(ContainerGc, StopContainer, Internal);
+        of_pod_sandbox_status: errs(SandboxGc, PodSandboxStatus, Internal);
+        of_stop_pod_sandbox: errs(SandboxGc, StopPodSandbox, Unknown);
+        of_remove_pod_sandbox: errs(SandboxGc, RemovePodSandbox, Unknown);
+        of_list_images: errs(ImageGc, ListImages, Unknown);
+        of_image_fs_info: errs(ImageGc, ImageFsInfo, Internal);
+        of_status: errs(ImageGc, Status, Unknown);
+        of_remove_image: errs(ImageGc, RemoveImage, Internal);
+        of_remove_container_that_is_not_ready: errs(ContainerGc, RemoveContainer, Unavailable);
+        of_stop_pod_sandbox_that_is_not_ready: errs(SandboxGc, StopPodSandbox, Unavailable);
+        of_list_images_that_is_not_ready: errs(ImageGc, ListImages, Unavailable);
+        of_remove_image_that_is_not_ready: errs(ImageGc, RemoveImage, Unavailable);
+    }
+}
+
+mod no_answer {
+    use super::Loop::{ContainerGc, ImageGc, SandboxGc};
+    use super::Method::*;
+    use super::{hangs, hangs_for_longer_than_a_pass};
+
+    tests! {
+        to_remove_container: hangs(ContainerGc, RemoveContainer, 20);
+        to_stop_container: hangs(ContainerGc, StopContainer, 20);
+        to_pod_sandbox_status: hangs(SandboxGc, PodSandboxStatus, 20);
+        to_stop_pod_sandbox: hangs(SandboxGc, StopPodSandbox, 20);
+        to_remove_pod_sandbox: hangs(SandboxGc, RemovePodSandbox, 20);
+        to_list_images: hangs(ImageGc, ListImages, 20);
+        to_image_fs_info: hangs(ImageGc, ImageFsInfo, 20);
+        to_status: hangs(ImageGc, Status, 20);
+        to_remove_image: hangs(ImageGc, RemoveImage, 20);
+        for_longer_than_a_period_to_remove_container: hangs(ContainerGc, RemoveContainer, 100);
+        for_longer_than_a_period_to_stop_pod_sandbox: hangs(SandboxGc, StopPodSandbox, 100);
+        for_longer_than_a_period_to_list_images: hangs(ImageGc, ListImages, 100);
+        for_longer_than_a_pass_to_remove_container: hangs_for_longer_than_a_pass(ContainerGc, RemoveContainer);
+        for_longer_than_a_pass_to_remove_pod_sandbox: hangs_for_longer_than_a_pass(SandboxGc, RemovePodSandbox);
+        for_longer_than_a_pass_to_remove_image: hangs_for_longer_than_a_pass(ImageGc, RemoveImage);
+    }
+}
+
+mod a_log_root {
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::{Stage, a_log_root_is_spoilt, fs};
+
+    const DIRECTORIES: &str = "looking for log directories";
+    const NO_DIRECTORY: &str = "Not a directory (os error 20)";
+    const A_LOOP: &str = "Too many levels of symbolic links (os error 40)";
+
+    fn pods(stage: &Stage) -> PathBuf {
+        stage.sim.paths().pod_logs_root.clone()
+    }
+
+    fn legacy(stage: &Stage) -> PathBuf {
+        stage.sim.paths().legacy_root.clone()
+    }
+
+    fn file(root: &PathBuf) {
+        fs::write(root, "a file").unwrap();
+    }
+
+    fn link_to_itself(root: &PathBuf) {
+        symlink(root, root).unwrap();
+    }
+
+    tests! {
+        that_is_a_file: a_log_root_is_spoilt(pods, DIRECTORIES, file, NO_DIRECTORY);
+        that_nobody_can_read: a_log_root_is_spoilt(pods, DIRECTORIES, link_to_itself, A_LOOP);
+        of_links_that_is_a_file: a_log_root_is_spoilt(legacy, "looking for log links", file, NO_DIRECTORY);
+    }
+}

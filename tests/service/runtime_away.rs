@@ -1,0 +1,218 @@
+//! The runtime goes away under the service and comes back: two lines, two events, whatever was under way; every loop goes
+//! on within a period, and nothing goes that has to stay.
+
+use cri_gc_actors::collector::Loop;
+use cri_gc_actors::recorder::EventKind;
+use cri_gc_sim::{ContainerSpec, Fault, Method, Scope, Sim};
+
+use crate::isolation::node;
+use crate::lines;
+use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, pod};
+
+const AWAY: &str = "ERRO - the runtime is away, and is waited for; check that it runs, and that runtime.endpoint names its \
+                    socket";
+const BACK: &str = "INFO - the runtime is back";
+
+/// A node on which everything has to stay: of a living pod what runs, its image and its newest dead container, its sandbox,
+/// and its log directory.
+fn node_to_keep() -> Setup {
+    // Every image that nobody uses would go.
+    let setup = Setup::new().set("image_gc.max_age", "1s");
+    setup.image("used:1", 1_000);
+    let (sim, made) = (&setup.sim, setup.sim.ago(HOUR));
+    let mut with_logs = pod(1).created_at(made);
+    with_logs.log_directory = true;
+    let sandbox = sim.add_pod(with_logs).unwrap();
+    sim.add_container(ContainerSpec::new(&sandbox, "runs").image("used:1").created_at(made)).unwrap();
+    setup.ended(&sandbox, 7);
+    setup
+}
+
+fn all_there(sim: &Sim) -> (Vec<String>, Vec<String>, Vec<String>, usize) {
+    let logs = std::fs::read_dir(&sim.paths().pod_logs_root).unwrap().count();
+    (sim.container_ids(), sim.sandbox_ids(), sim.image_ids(), logs)
+}
+
+/// Has the runtime back, and sees that it is noticed within a second.
+async fn comes_back(stage: &Stage) {
+    stage.sim.restart().unwrap();
+    stage.step(SECOND).await;
+    is_reachable(stage, true).await;
+}
+
+async fn is_reachable(stage: &Stage, wanted: bool) {
+    let gateway = &stage.service.gateway;
+    let look = async || (gateway.runtime().await?.reachable? == wanted).then_some(());
+    stage.until("what the gateway says of the runtime", look).await;
+}
+
+/// Sees that every loop makes a good pass within a period.
+async fn all_go_on(stage: &Stage) {
+    let before = stage.passes().await;
+    stage.pass_time(PERIOD).await;
+    for (of, before) in Loop::ALL.into_iter().zip(before) {
+        let state = stage.state(of).await;
+        assert!(state.passes > before && state.failures == 0, "{state:?}");
+    }
+}
+
+async fn kinds(stage: &Stage) -> Vec<EventKind> {
+    stage.events().await.into_iter().map(|event| event.kind).collect()
+}
+
+#[actix_rt::test]
+async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
+    let stage = node_to_keep().start().await;
+    let there = all_there(&stage.sim);
+    stage.step(SECOND).await;
+    stage.pass_time(PERIOD).await;
+    stage.sim.kill();
+    stage.pass_time(5 * PERIOD).await;
+    assert_eq!(stage.lines.all(), [AWAY]);
+    for of in Loop::ALL {
+        let state = stage.state(of).await;
+        assert!(state.failures >= 5, "{state:?}");
+    }
+    let runtime = stage.service.gateway.runtime().await.unwrap();
+    assert!(runtime.error.is_some_and(|error| error.contains("does not answer")));
+    comes_back(&stage).await;
+    all_go_on(&stage).await;
+    stage.pass_time(5 * PERIOD).await;
+    assert_eq!(stage.lines.all(), [AWAY, BACK]);
+    assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned]);
+    assert_eq!(all_there(&stage.sim), there);
+}
+
+#[actix_rt::test]
+async fn ten_losses_are_ten_times_two_lines() {
+    let stage = node_to_keep().start().await;
+    let there = all_there(&stage.sim);
+    stage.step(SECOND).await;
+    for loss in 1..=10 {
+        stage.sim.kill();
+        stage.pass_time(PERIOD).await;
+        assert_eq!(stage.lines.all().len(), 2 * loss - 1, "{:?}", stage.lines.all());
+        comes_back(&stage).await;
+        all_go_on(&stage).await;
+    }
+    assert_eq!(stage.lines.all(), [AWAY, BACK].repeat(10));
+    assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned].repeat(10));
+    assert_eq!(stage.service.gateway.returns().await, 10);
+    assert_eq!(all_there(&stage.sim), there);
+}
+
+#[actix_rt::test]
+async fn a_restart_that_nobody_was_waiting_for_is_not_even_noticed() {
+    let stage = node_to_keep().start().await;
+    stage.step(SECOND).await;
+    for _ in 0..5 {
+        stage.sim.restart().unwrap();
+        all_go_on(&stage).await;
+    }
+    assert_eq!(stage.lines.all(), Vec::<String>::new());
+}
+
+/// The runtime dies over this call, which only this loop makes.
+async fn dies_over(of: Loop, method: Method) {
+    let (setup, id) = node(of);
+    setup.sim.fault(method, Fault::Die, Scope::Times(1));
+    let stage = setup.start().await;
+    stage.step(SECOND).await;
+    is_reachable(&stage, false).await;
+    stage.pass_time(PERIOD).await;
+    assert_eq!(stage.lines.all(), [AWAY], "{method}");
+    comes_back(&stage).await;
+    all_go_on(&stage).await;
+    assert_eq!(stage.lines.all(), [AWAY.to_owned(), BACK.to_owned(), lines::removed(of)], "{method}");
+    let removed =
+        [EventKind::RemovalFailed, EventKind::RuntimeLost, EventKind::RuntimeReturned, EventKind::Removed];
+    let mut told = kinds(&stage).await;
+    told.sort_by_key(|kind| removed.iter().position(|known| known == kind));
+    let object = usize::from(method == Method::ListImages);
+    assert_eq!(told, removed[object..], "{method}");
+    let (containers, sandboxes, images, _) = all_there(&stage.sim);
+    assert!(![containers, sandboxes, images].concat().contains(&id));
+}
+
+#[actix_rt::test]
+async fn a_death_over_the_removal_of_a_container_is_told_once() {
+    dies_over(Loop::ContainerGc, Method::RemoveContainer).await;
+}
+
+#[actix_rt::test]
+async fn a_death_over_the_stop_of_a_sandbox_is_told_once() {
+    dies_over(Loop::SandboxGc, Method::StopPodSandbox).await;
+}
+
+#[actix_rt::test]
+async fn a_death_over_the_list_of_images_is_told_once() {
+    dies_over(Loop::ImageGc, Method::ListImages).await;
+}
+
+#[actix_rt::test]
+async fn a_death_over_the_removal_of_an_image_is_told_once() {
+    dies_over(Loop::ImageGc, Method::RemoveImage).await;
+}
+
+#[actix_rt::test]
+async fn a_runtime_that_is_away_at_the_start_is_waited_for() {
+    let setup = node_to_keep();
+    setup.sim.kill();
+    let there = all_there(&setup.sim);
+    let stage = setup.start().await;
+    stage.step(SECOND).await;
+    stage.pass_time(3 * PERIOD).await;
+    assert_eq!(stage.lines.all(), [AWAY]);
+    // Not even a socket.
+    std::fs::remove_file(stage.sim.socket()).unwrap();
+    stage.pass_time(3 * PERIOD).await;
+    assert_eq!(stage.lines.all(), [AWAY]);
+    assert!(stage.service.is_alive().await);
+    comes_back(&stage).await;
+    all_go_on(&stage).await;
+    assert_eq!(stage.lines.all(), [AWAY, BACK]);
+    assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned]);
+    assert_eq!(all_there(&stage.sim), there);
+}
+
+#[actix_rt::test]
+async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back() {
+    let setup = Setup::new().set("pods.runtime_grace", "3m");
+    let made = setup.sim.ago(2 * HOUR);
+    let sandbox = setup.sim.add_pod(pod(1).created_at(made).not_ready()).unwrap();
+    let container = setup.ended(&sandbox, 0);
+    let stage = setup.start().await;
+    stage.step(SECOND).await;
+    stage.pass_time(2 * PERIOD).await;
+    stage.sim.kill();
+    stage.pass_time(PERIOD).await;
+    comes_back(&stage).await;
+    stage.pass_time(2 * PERIOD).await;
+    assert_eq!(stage.sim.container_ids(), [container]);
+    stage.pass_time(2 * PERIOD).await;
+    assert_eq!(stage.sim.container_ids(), Vec::<String>::new());
+    let mut expected = vec![AWAY.to_owned(), BACK.to_owned()];
+    expected.extend([Loop::ContainerGc, Loop::SandboxGc].map(lines::removed));
+    assert_eq!(stage.lines.all(), expected);
+}
+
+#[actix_rt::test]
+async fn what_was_noted_before_a_loss_is_not_told_again_after_it() {
+    let setup = node_to_keep();
+    std::fs::create_dir_all(setup.sim.paths().root.join("kubelet/pods/of-a-kubelet")).unwrap();
+    let stage = setup.start().await;
+    stage.step(SECOND).await;
+    let noted = stage.lines.take();
+    assert_eq!(noted.len(), 3, "containers, sandboxes and logs are only reported: {noted:?}");
+    assert!(
+        noted.iter().all(|line| line.starts_with("WARN") && line.contains("are only reported")),
+        "{noted:?}"
+    );
+    for _ in 0..3 {
+        stage.sim.kill();
+        stage.pass_time(PERIOD).await;
+        comes_back(&stage).await;
+        all_go_on(&stage).await;
+    }
+    assert_eq!(stage.lines.all(), [AWAY, BACK].repeat(3));
+}

@@ -1,0 +1,166 @@
+//! A configuration file that changes by itself is read, however it is written, once it has come to rest; one that vanishes
+//! is not.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use cri_gc_actors::collector::Loop;
+use cri_gc_actors::configuration::Cause;
+use cri_gc_actors::pod_state::Seen;
+use cri_gc_config::{FileSource, Mode};
+
+use crate::stage::{PERIOD, SECOND, Setup, Stage};
+
+const REPORT: &str = "[image_gc]\nmode = \"report\"\n";
+const OFF: &str = "[image_gc]\nmode = \"off\"\n";
+const RELOADED: &str = "INFO - configuration reloaded cause=file";
+
+/// Has the configuration actor look at its file, and waits until it has.
+async fn look(stage: &Stage) {
+    stage.step(2 * SECOND).await;
+    // The look is made by the worker that this question needs too, and before it.
+    stage.answer("the pods", stage.service.pods.judge(Seen::default())).await;
+    stage.settle().await;
+}
+
+/// What is in force: the generation, what had it read, and the mode that image GC follows.
+async fn in_force(stage: &Stage) -> (u64, Cause, Mode) {
+    let state = stage.answer("the configuration", stage.service.configuration.state()).await.unwrap();
+    let followed = stage.state(Loop::ImageGc).await;
+    (state.generation.number, state.generation.cause, followed.mode)
+}
+
+/// Sees that what was changed right now is taken at the second look, and not at the first.
+async fn is_taken_at_the_second_look(stage: &Stage, number: u64, mode: Mode) {
+    let before = in_force(stage).await;
+    look(stage).await;
+    assert_eq!(in_force(stage).await, before, "it may still be written");
+    look(stage).await;
+    let taken = async || (in_force(stage).await == (number, Cause::File, mode)).then_some(());
+    stage.until("the new configuration", taken).await;
+    assert_eq!(stage.lines.take(), [RELOADED]);
+    for _ in 0..3 {
+        look(stage).await;
+    }
+    assert_eq!(in_force(stage).await, (number, Cause::File, mode), "it is read once");
+    assert_eq!(stage.lines.take(), Vec::<String>::new());
+}
+
+async fn started(file: &Path) -> Stage {
+    let mut setup = Setup::new();
+    setup.sources.file = FileSource::Explicit(file.to_owned());
+    let stage = setup.start().await;
+    look(&stage).await;
+    assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Enforce));
+    stage
+}
+
+#[actix_rt::test]
+async fn a_file_that_is_written_in_place_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    fs::write(&file, "").unwrap();
+    let stage = started(&file).await;
+    fs::write(&file, REPORT).unwrap();
+    is_taken_at_the_second_look(&stage, 2, Mode::Report).await;
+    fs::write(&file, OFF).unwrap();
+    is_taken_at_the_second_look(&stage, 3, Mode::Off).await;
+}
+
+#[actix_rt::test]
+async fn a_file_that_is_replaced_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    fs::write(&file, "").unwrap();
+    let stage = started(&file).await;
+    fs::write(file.with_extension("new"), REPORT).unwrap();
+    fs::rename(file.with_extension("new"), &file).unwrap();
+    is_taken_at_the_second_look(&stage, 2, Mode::Report).await;
+}
+
+#[actix_rt::test]
+async fn a_config_map_whose_link_is_swapped_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // As a kubelet does it: a directory for each state, a link to the one that holds, and a link through that one.
+    let publish = |state: &str, text: &str| {
+        fs::create_dir(at(state)).unwrap();
+        fs::write(at(state).join("config.toml"), text).unwrap();
+        symlink(state, at("..data_tmp")).unwrap();
+        fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    };
+    publish("..2026_1", "");
+    symlink("..data/config.toml", at("config.toml")).unwrap();
+    let stage = started(&at("config.toml")).await;
+    publish("..2026_2", REPORT);
+    fs::remove_dir_all(at("..2026_1")).unwrap();
+    is_taken_at_the_second_look(&stage, 2, Mode::Report).await;
+    publish("..2026_3", OFF);
+    fs::remove_dir_all(at("..2026_2")).unwrap();
+    is_taken_at_the_second_look(&stage, 3, Mode::Off).await;
+}
+
+#[actix_rt::test]
+async fn what_is_half_written_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let whole = "[image_gc]\nmode = \"report\"\nprotect = [\"needed\"]\n";
+    fs::write(&file, whole).unwrap();
+    let mut setup = Setup::new();
+    setup.sources.file = FileSource::Explicit(file.clone());
+    let stage = setup.start().await;
+    look(&stage).await;
+    // Every beginning of it that ends with a line is a good configuration, which removes images.
+    let new = "[container_gc]\nperiod = \"2m\"\n[image_gc]\nmode = \"off\"\nprotect = [\"needed\"]\n";
+    let lines: Vec<&str> = new.split_inclusive('\n').collect();
+    for written in 0..=lines.len() {
+        fs::write(&file, lines[..written].concat()).unwrap();
+        look(&stage).await;
+        assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Report), "{written} lines");
+    }
+    look(&stage).await;
+    let taken = async || (in_force(&stage).await == (2, Cause::File, Mode::Off)).then_some(());
+    stage.until("the whole of it", taken).await;
+    assert_eq!(stage.lines.all(), [RELOADED]);
+}
+
+#[actix_rt::test]
+async fn a_file_that_vanishes_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    fs::write(&file, "").unwrap();
+    let stage = started(&file).await;
+    fs::remove_file(&file).unwrap();
+    for _ in 0..5 {
+        look(&stage).await;
+    }
+    stage.pass_time(PERIOD).await;
+    assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Enforce));
+    assert_eq!(stage.lines.all(), Vec::<String>::new());
+    fs::write(&file, OFF).unwrap();
+    is_taken_at_the_second_look(&stage, 2, Mode::Off).await;
+}
+
+#[actix_rt::test]
+async fn a_bad_file_is_refused_once_and_a_good_one_taken_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    fs::write(&file, "").unwrap();
+    let stage = started(&file).await;
+    fs::write(&file, "[image_gc]\nmood = \"report\"\n").unwrap();
+    look(&stage).await;
+    look(&stage).await;
+    stage.until("the refusal", async || stage.lines.all().first().cloned()).await;
+    for _ in 0..5 {
+        look(&stage).await;
+    }
+    let told = stage.lines.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let refused =
+        format!("is refused, the old one holds: the configuration can't be used: {}:2", file.display());
+    assert!(told[0].contains(&refused) && told[0].contains("image_gc.mood"), "{told:?}");
+    assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Enforce));
+    fs::write(&file, REPORT).unwrap();
+    is_taken_at_the_second_look(&stage, 2, Mode::Report).await;
+}
