@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 
 /// How long an answer may take that the service has at hand.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long an answer may take for which the service looks at the whole node.
 const LOOK_DEADLINE: Duration = Duration::from_secs(120);

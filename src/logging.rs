@@ -9,6 +9,9 @@ use cri_gc_config::{LogFormat, LogLevel};
 use serde_json::{Map, Value};
 use slog::{Drain, KV, Key, Level, Logger, Never, OwnedKVList, Record, Serializer, o};
 
+/// Records that may wait for whoever reads the log. More are dropped, and their number is told: nothing waits for a log.
+const QUEUE: usize = 512;
+
 /// A logger, and what has to live until the last record is written.
 pub struct Logging {
     /// Where to log.
@@ -30,9 +33,13 @@ impl Logging {
         // Writing blocks: it is done on a thread of its own, and flushed when the guard goes.
         let (drain, flush) = if people {
             let decorator = slog_term::TermDecorator::new().stderr().build();
-            slog_async::Async::new(slog_term::FullFormat::new(decorator).build().fuse()).build_with_guard()
+            slog_async::Async::new(slog_term::FullFormat::new(decorator).build().fuse())
+                .chan_size(QUEUE)
+                .build_with_guard()
         } else {
-            slog_async::Async::new(JsonLines::new(std::io::stderr()).fuse()).build_with_guard()
+            slog_async::Async::new(JsonLines::new(std::io::stderr()).fuse())
+                .chan_size(QUEUE)
+                .build_with_guard()
         };
         let threshold = LogThreshold::new(level);
         let switch = threshold.clone();

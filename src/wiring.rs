@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use cri_gc_actors::admin::{Admin, Subjects};
-use cri_gc_actors::collector::{Collector, Loop, LoopHandle, Schedule, Supervisor, Tools};
+use cri_gc_actors::collector::{Base, Collector, Loop, LoopHandle, Schedule, Supervisor, Tools};
 use cri_gc_actors::configuration::{Configuration, Generation, Reading};
 use cri_gc_actors::container_gc::ContainerGc;
 use cri_gc_actors::files::Workers;
@@ -25,6 +25,7 @@ use cri_gc_actors::supervision::guard::{Pace, say};
 use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{Settings, Sources};
 use slog::Logger;
+use tokio::sync::Semaphore;
 
 /// What differs between a real node and a modelled one.
 #[derive(Debug, Clone)]
@@ -106,7 +107,8 @@ impl Crew {
         let pods =
             PodStates::start(&on, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
         let recorder = Recorder::none(clock.clone());
-        let tools = Tools { gateway, pods, files, clock, probe, recorder, log };
+        let disks = files.clone();
+        let tools = Tools { gateway, pods, files, disks, clock, probe, recorder, log };
         let on = || threads.start().handle;
         let (shared, same) = (|| tools.clone(), || Arc::clone(&settings));
         let image_gc = Collector::start(&on(), shared(), same(), ImageGc::default);
@@ -225,11 +227,13 @@ impl Service {
         let pods =
             PodStates::start(&on, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
 
+        let disks = Workers::start(1)?;
         let tools = |of: Option<Loop>, workers: usize| -> std::io::Result<Tools> {
             Ok(Tools {
                 gateway: gateway.clone(),
                 pods: pods.clone(),
                 files: Workers::start(workers)?,
+                disks: disks.clone(),
                 clock: of.map_or_else(|| clock.clone(), |of| seams.clock_of(of)),
                 probe: seams.probe.clone(),
                 recorder: recorder.clone(),
@@ -240,7 +244,13 @@ impl Service {
             let place = Loop::ALL.into_iter().take_while(|other| *other != of).map(|_| stagger);
             let first = FIRST_PASS + place.sum::<Duration>();
             let schedule = Schedule { first, chance: seams.chance.clone() };
-            (keeping.clone(), threads.clone(), Arc::clone(&generation), schedule)
+            Base {
+                on: keeping.clone(),
+                threads: threads.clone(),
+                generation: Arc::clone(&generation),
+                schedule,
+                clock: clock.clone(),
+            }
         };
         // The chain: container pass, sandbox pass, log pass. Built from its end.
         let of_logs = tools(Some(Loop::LogGc), settings.log_gc.workers.into())?;
@@ -271,7 +281,8 @@ impl Service {
             LoopHandle::new(&image_gc),
         ];
         let followers = loops.iter().map(LoopHandle::follower).chain([gateway.follower(), pods.follower()]);
-        let reading = Reading { sources, cannot, files, at_start: AT_START };
+        // Of its own: neither the pod source nor the configuration may hang with the other's disk.
+        let reading = Reading { sources, cannot, files: Workers::start(1)?, at_start: AT_START };
         let fell = say(log.clone(), "configuration", None);
         let configuration = Configuration::start(
             &keeping,
@@ -289,13 +300,13 @@ impl Service {
 
     /// Whether those answer on whom everything rests.
     pub async fn is_alive(&self) -> bool {
-        let (runtime, source, configuration) =
-            futures_util::join!(self.gateway.runtime(), self.pods.source(), self.configuration.state());
-        let supervisors = futures_util::future::join_all(self.loops.iter().map(LoopHandle::state)).await;
-        runtime.is_some()
-            && source.is_some()
-            && configuration.is_some()
-            && supervisors.iter().all(Option::is_some)
+        let supervisors = self.loops.iter().map(LoopHandle::is_supervised);
+        let (runtime, source, supervisors) = futures_util::join!(
+            self.tools.gateway.runtime(),
+            self.tools.pods.source(),
+            futures_util::future::join_all(supervisors)
+        );
+        runtime.is_some() && source.is_some() && supervisors.into_iter().all(|answers| answers)
     }
 
     /// Serves the admin API on the socket of the settings.
@@ -309,6 +320,7 @@ impl Service {
             images: self.images.clone(),
             configuration: self.configuration.clone(),
             threshold: self.threshold.clone(),
+            looks: Arc::new(Semaphore::new(Subjects::LOOKS)),
             version: env!("CARGO_PKG_VERSION"),
             started_at: self.tools.clock.now(),
         };

@@ -113,7 +113,7 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
         }
     }
     let probe = tools.probe.clone();
-    let measured = tools.files.run_within(SCAN_WITHIN, move || {
+    let measured = tools.disks.run_within(SCAN_WITHIN, move || {
         all.into_iter()
             .map(|fs| match probe.stats(Path::new(&fs.mountpoint)) {
                 Ok(stats) => Ok(FileSystem { stats, ..fs }),

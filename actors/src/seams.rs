@@ -28,6 +28,22 @@ pub struct Moment {
     boot: SignedDuration,
 }
 
+impl Moment {
+    /// Whether the wall clock was set between that moment and this one, by more than 10 s either way.
+    #[must_use]
+    pub fn was_set_since(&self, then: &Self) -> bool {
+        let passed = self.boot.saturating_sub(then.boot);
+        let drift = self.wall.duration_since(then.wall).saturating_sub(passed);
+        drift.abs() > STEP
+    }
+
+    /// The wall-clock time of it.
+    #[must_use]
+    pub fn wall(&self) -> Timestamp {
+        self.wall
+    }
+}
+
 impl Clock {
     /// The clock of this machine.
     #[must_use]
@@ -64,9 +80,7 @@ impl Clock {
     /// be believed then.
     #[must_use]
     pub fn was_set_since(&self, then: &Moment) -> bool {
-        let now = self.moment();
-        let drift = now.wall.duration_since(then.wall).saturating_sub(now.boot.saturating_sub(then.boot));
-        drift.abs() > STEP
+        self.moment().was_set_since(then)
     }
 
     /// The time.

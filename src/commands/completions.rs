@@ -16,6 +16,10 @@ use crate::output::print;
 pub fn run(shell: Shell) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), env!("CARGO_PKG_NAME"), &mut script);
-    print(&String::from_utf8_lossy(&script))?;
+    let script = String::from_utf8_lossy(&script);
+    // clap_complete 4.6 names the program by two rules where its name has a hyphen, and then finds nothing.
+    let script =
+        if shell == Shell::Bash { script.replace("cri__subcmd__gc", "cri__gc") } else { script.into_owned() };
+    print(&script)?;
     Ok(ExitCode::SUCCESS)
 }

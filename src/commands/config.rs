@@ -9,7 +9,7 @@ use super::{in_system, not_yet, service, settings};
 use crate::cli::{Config, ConfigForm, Global, Service};
 use crate::client::{ClientError, Trouble};
 use crate::failure::Failure;
-use crate::output::{answers, config, print, remark, show};
+use crate::output::{answers, config, print, show};
 
 /// Shows, checks or reloads.
 ///
@@ -41,11 +41,10 @@ fn check(global: &Global) -> Result<(), Failure> {
             "there is no configuration file; the defaults, the environment and the flags are good".to_owned()
         }
     };
-    print(&format!("{from}\n"))?;
     if let Some(problem) = not_yet(&loaded.settings) {
-        remark(&format!("cri-gc: {problem}"));
+        return Err(Failure::configuration(problem));
     }
-    Ok(())
+    print(&format!("{from}\n"))
 }
 
 /// The settings that a command would use now.

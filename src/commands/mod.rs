@@ -81,6 +81,15 @@ fn settings(global: &Global) -> Result<Loaded, Failure> {
 
 /// Connects to the service that is meant: the one named, else the one of the settings.
 async fn service(global: &Global, service: &Service) -> Result<Client, Failure> {
+    // Whoever writes `run-now --set image_gc.mode=report` must not get a pass that removes.
+    let other = global.set.iter().map(|(key, _)| key.as_str()).find(|key| *key != "admin.socket");
+    let other = other.or(global.endpoint.as_ref().map(|_| "runtime.endpoint"));
+    if let Some(key) = other {
+        return Err(Failure::usage(format_args!(
+            "a running service has settings of its own, so {key} can't be set here\n  change its file and `cri-gc config \
+             reload`; of the flags only --socket, --config and --set admin.socket=PATH matter here, to find it"
+        )));
+    }
     let socket = match &service.socket {
         Some(socket) => socket.strip_prefix("unix://").unwrap_or(socket).into(),
         None => settings(global).map_err(|bad| bad.or(UNREAD))?.settings.admin.socket,

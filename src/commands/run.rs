@@ -1,5 +1,6 @@
 //! `cri-gc run`: the service of a node, until it is told to stop.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use cri_gc_actors::files::lock::{self, LockError};
 use cri_gc_actors::recorder::{Event, EventKind};
 use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{Loaded, Sources, load};
+use futures_util::FutureExt;
+use futures_util::future::Fuse;
 use sd_notify::NotifyState;
 use slog::{Logger, info, warn};
 use tokio::signal::unix::{SignalKind, signal};
@@ -84,6 +87,7 @@ async fn serve(
     service.recorder.record(Event::new(EventKind::Started, None, env!("CARGO_PKG_VERSION")));
     tell(log, &[NotifyState::Ready]);
     let mut watchdog = Box::pin(watchdog(&service));
+    let mut reloading = pin!(Fuse::terminated());
     loop {
         tokio::select! {
             () = stop.recv() => break,
@@ -92,10 +96,12 @@ async fn serve(
                 let at = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
                 let micros = at.tv_sec.saturating_mul(1_000_000).saturating_add(at.tv_nsec / 1_000);
                 tell(log, &[NotifyState::Reloading, NotifyState::MonotonicUsec(micros.into())]);
-                // The configuration actor tells how it went.
-                let _ = service.configuration.reload(Cause::Signal).await;
-                tell(log, &[NotifyState::Ready]);
+                // Beside everything else: a file on a disk that hangs keeps no signal waiting.
+                let configuration = service.configuration.clone();
+                reloading.set(async move { configuration.reload(Cause::Signal).await }.fuse());
             }
+            // The configuration actor has told how it went.
+            _ = &mut reloading => tell(log, &[NotifyState::Ready]),
         }
     }
     drop(watchdog);

@@ -6,7 +6,7 @@ use cri_gc_proto::admin::ReloadResponse;
 #[must_use]
 pub fn paused(loops: &[String]) -> String {
     if loops.is_empty() {
-        "No loop is paused.\n".to_owned()
+        "No loop is paused now.\n".to_owned()
     } else {
         format!("Paused: {}\n", loops.join(", "))
     }

@@ -107,7 +107,7 @@ fn pause_and_resume_say_what_is_paused() {
     };
     let both = answers(&["log_gc", "image_gc"]);
     assert_eq!(ask(both(), &["pause", "images"]).good(), "Paused: log_gc, image_gc\n");
-    assert_eq!(ask(answers(&[])(), &["resume"]).good(), "No loop is paused.\n");
+    assert_eq!(ask(answers(&[])(), &["resume"]).good(), "No loop is paused now.\n");
     for command in ["pause", "resume"] {
         assert_eq!(data(both, &[command])["paused"], serde_json::json!(["log_gc", "image_gc"]));
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::node::Node;
-use crate::program::Ended;
+use crate::program::{Ended, Running};
 use crate::running_service::{serve, status, well};
 
 on_both!(
@@ -14,7 +14,9 @@ on_both!(
 
 /// Runs a command that asks the service.
 fn ask(node: &Node, command: &[&str]) -> Ended {
-    node.run_program(command, None)
+    let socket = node.path("admin.sock").display().to_string();
+    let arguments = command.iter().map(ToString::to_string).chain(["--socket".to_owned(), socket]);
+    Running::start(&arguments.collect::<Vec<_>>(), None).wait()
 }
 
 fn json(ended: &Ended) -> Value {

@@ -70,7 +70,7 @@ async fn a_stricter_mode_holds_at_once(mode: &str, now: Mode) {
     assert_eq!((last.removed, last.would_remove, last.mode), (1, 2, Mode::Report));
     stage.pass_time(3 * PERIOD).await;
     assert_eq!((stage.sim.container_ids().len(), stage.state(Loop::ContainerGc).await.mode), (2, now));
-    reload(&stage, &file, "").await;
+    reload(&stage, &file, "[container_gc]\nmode = \"enforce\"\n").await;
     stage.pass_time(PERIOD).await;
     assert_eq!(stage.sim.container_ids().len(), 0);
 }

@@ -2,8 +2,7 @@
 //! thread that hangs takes it with it. What is waited for is an effect, never a time.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::thread::ThreadId;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use cri_gc_actors::collector::{Doing, Loop};
@@ -19,7 +18,7 @@ use crate::stage::{PATIENCE, Setup, Stage};
 /// How long a thread may be silent in these tests: longer than a busy machine keeps one waiting.
 const SILENCE: &str = "4s";
 
-/// A clock whose next question hangs once it is armed, on whichever thread but that of the supervisors.
+/// The clock of a loop, whose next question hangs once it is armed.
 struct Trap {
     armed: Arc<AtomicBool>,
     sprung: Arc<AtomicBool>,
@@ -44,13 +43,10 @@ impl Trap {
         let new = || Arc::new(AtomicBool::new(false));
         let (armed, sprung, gone_on) = (new(), new(), new());
         let (release, end) = mpsc::channel::<()>();
-        let (end, supervisors) = (Mutex::new(end), OnceLock::<ThreadId>::new());
+        let end = Mutex::new(end);
         let (arms, springs, goes_on) = (Arc::clone(&armed), Arc::clone(&sprung), Arc::clone(&gone_on));
         let asked = Arc::new(move |clock: In| {
-            let here = std::thread::current().id();
-            // The supervisor is the first to ask.
-            let in_a_loop = *supervisors.get_or_init(|| here) != here;
-            if in_a_loop && clock == at && arms.swap(false, SeqCst) {
+            if clock == at && arms.swap(false, SeqCst) {
                 springs.store(true, SeqCst);
                 let _ = end.lock().unwrap().recv();
                 goes_on.store(true, SeqCst);

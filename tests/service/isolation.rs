@@ -155,8 +155,7 @@ async fn errs(of: Loop, method: Method, code: Code) {
     let lead = if code == Code::Unavailable { "the runtime is not ready: " } else { "" };
     let error = format!("{method}: {lead}boom");
     let object = is_removal(method);
-    // Of a runtime that is not available, nothing is said object by object (spec 8).
-    let text = if object && code != Code::Unavailable { stuck(of, &id, &error) } else { error };
+    let text = if object { stuck(of, &id, &error) } else { error };
     let outage = Outage { of, texts: vec![text], object };
     outage.runs_its_course(setup.start().await, Stage::clear_faults).await;
 }

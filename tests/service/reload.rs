@@ -79,7 +79,7 @@ async fn a_bad_configuration_changes_nothing_and_says_why() {
         assert_eq!(stage.lines.take(), [line], "{what}");
     }
     assert_eq!(stage.event_kinds().await, [(EventKind::ReloadRefused, 0); 8]);
-    put(b"");
+    put(b"[container_gc]\nmode = \"enforce\"\n");
     let reloaded = read(&stage).await.unwrap();
     assert_eq!((reloaded.changed, reloaded.state.refused), (vec!["container_gc.mode"], None));
     assert_eq!(generations(&stage).await, [2; 5]);
@@ -193,7 +193,7 @@ async fn settings_that_need_a_restart_are_named_and_the_log_level_is_none_of_the
     assert_eq!(stage.service.threshold.get(), LogLevel::Debug);
     let late = "WARN - these settings take effect at the next start only settings=node_name, log_gc.workers";
     assert_eq!(stage.lines.take(), ["INFO - configuration reloaded cause=admin", late]);
-    let reloaded = reload(&stage, &file, "").await.unwrap();
+    let reloaded = reload(&stage, &file, "[log]\nlevel = \"info\"\n").await.unwrap();
     assert_eq!(
         reloaded.state.waiting_for_restart,
         Vec::<&str>::new(),

@@ -17,7 +17,8 @@ use tonic::Status;
 use super::Subjects;
 use super::answers::{self, Told};
 use crate::collector::{LoopHandle, LoopState};
-use crate::configuration::{Cause, ConfigurationState};
+use crate::configuration::{Cause, ConfigurationState, Refused};
+use crate::gateway::CriError;
 use crate::gateway::calls::{ImageFsInfo, Version};
 use crate::observe;
 use crate::recorder::Subscription;
@@ -124,15 +125,16 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
         let places = tokio::time::timeout(SOON, tools.gateway.call(ImageFsInfo {})).await;
         match places {
             Ok(Ok(places)) => observe::measure(tools, &places).await,
-            // Told with the runtime, which is away then.
-            Ok(Err(_)) | Err(_) => (Vec::new(), Vec::new()),
+            Ok(Err(error)) => (Vec::new(), vec![error.into()]),
+            Err(_) => (Vec::new(), vec![CriError::deadline("ImageFsInfo", SOON).into()]),
         }
     };
-    let (_, (filesystems, problems), states) = futures_util::join!(reach, disks, states(subjects));
+    let (reached, (filesystems, problems), states) = futures_util::join!(reach, disks, states(subjects));
+    let hangs = reached.is_err().then(|| format!("the runtime has not answered within {SOON:?}"));
     let (runtime, source) = futures_util::join!(tools.gateway.runtime(), tools.pods.source());
     let settings = &state.generation.settings;
     let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
-    let problems = problems.iter().map(ToString::to_string);
+    let problems = hangs.into_iter().chain(problems.iter().map(ToString::to_string));
     let problems = problems.chain(silent.map(|of| format!("the supervisor of {} does not answer", of.of)));
     Ok(api::StatusResponse {
         version: subjects.version.to_owned(),
@@ -156,10 +158,12 @@ fn host_name() -> String {
 
 /// One look at the node as the service sees it, and the plan that it leads to.
 async fn look(subjects: &Subjects) -> Result<(Observation, PlanReport, Told), Status> {
+    // Each holds all there is on the node: more of them wait.
+    let _place = subjects.looks.acquire().await.map_err(|_| restarting("admin actor"))?;
     let settings = generation(subjects).await?.generation.settings.clone();
     let whole = whole::look(&subjects.tools, &settings, &subjects.images)
         .await
-        .map_err(|error| Status::unavailable(format!("the node could not be observed: {error}")))?;
+        .map_err(|error| Status::failed_precondition(format!("the node could not be observed: {error}")))?;
     let policy = settings.policy();
     let plan = decide(&whole.observation, &policy);
     let problems = whole.problems.iter().map(ToString::to_string);
@@ -212,7 +216,7 @@ async fn reload(subjects: &Subjects, _asked: api::ReloadRequest) -> Result<api::
             configuration: Some(answers::configuration(&reloaded.state)),
             changed: reloaded.changed.into_iter().map(ToOwned::to_owned).collect(),
         }),
-        Err(refused) => Err(Status::invalid_argument(refused.to_string())),
+        Err(Refused(why)) => Err(Status::invalid_argument(why)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Facts in the words of the API. Nothing is asked or decided here.
 
-use cri_gc_config::{Settings, key_names, render};
+use cri_gc_config::{Mode, Settings, key_names, render};
 use cri_gc_policy::explain::{Explained, What};
 use cri_gc_policy::images::space::usage_percent;
 use cri_gc_policy::report::{Item, SectionReport};
@@ -79,7 +79,7 @@ pub fn loop_status(state: &LoopState) -> api::LoopStatus {
     let stuck = state.last.iter().flat_map(|last| &last.stuck);
     api::LoopStatus {
         r#loop: state.of.as_str().to_owned(),
-        mode: state.mode.as_str().to_owned(),
+        mode: mode(state).to_owned(),
         state: state.doing.as_str().to_owned(),
         state_since: state.since.to_string(),
         generation: state.generation,
@@ -95,6 +95,12 @@ pub fn loop_status(state: &LoopState) -> api::LoopStatus {
         last_restart: state.last_restart.clone().unwrap_or_default(),
         stuck: stuck.map(removal).collect(),
     }
+}
+
+/// What the loop does with its plans: what the settings say, unless something else let its last pass only report.
+fn mode(state: &LoopState) -> &'static str {
+    let only_reported = state.last.as_ref().is_some_and(|last| last.mode == Mode::Report);
+    if state.mode == Mode::Enforce && only_reported { Mode::Report.as_str() } else { state.mode.as_str() }
 }
 
 fn pass(of: Loop, last: &LastPass) -> api::Pass {
@@ -206,7 +212,7 @@ pub fn explained(object: Explained, states: &[LoopState]) -> api::Explained {
         reason: object.reason,
         detail: object.detail,
         r#loop: of.as_str().to_owned(),
-        loop_mode: state.map(|state| state.mode.as_str()).unwrap_or_default().to_owned(),
+        loop_mode: state.map(mode).unwrap_or_default().to_owned(),
         loop_state: state.map(|state| state.doing.as_str()).unwrap_or_default().to_owned(),
         next_pass_at: time(state.and_then(|state| state.next_pass_at)),
     }

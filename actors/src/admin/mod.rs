@@ -17,9 +17,11 @@ mod server;
 mod service;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use actix::{ArbiterHandle, Recipient};
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 use crate::collector::{LoopHandle, Tools};
 use crate::configuration::Configuration;
@@ -42,10 +44,17 @@ pub struct Subjects {
     pub configuration: Configuration,
     /// From which level on is logged.
     pub threshold: LogThreshold,
+    /// Looks at the whole node that may be under way for clients: [`Subjects::LOOKS`].
+    pub looks: Arc<Semaphore>,
     /// Version of the program.
     pub version: &'static str,
     /// When the service started.
     pub started_at: Timestamp,
+}
+
+impl Subjects {
+    /// How many looks there may be.
+    pub const LOOKS: usize = 2;
 }
 
 /// The admin API, served.
@@ -69,9 +78,9 @@ impl Admin {
     ) -> Result<Self, SocketError> {
         let listener = socket::listen(&path, group)?;
         let fell = guard::say(subjects.tools.log.clone(), "admin", None);
-        let (files, log) = (subjects.tools.files.clone(), subjects.tools.log.clone());
+        let log = subjects.tools.log.clone();
         let address = guard::start(on, pace, fell, move |_| actor::AdminActor::new(subjects));
-        let access = access::Access::new(group, files);
+        let access = access::Access::new(group);
         let (stop, told) = tokio::sync::oneshot::channel();
         let (tell, stopped) = tokio::sync::oneshot::channel();
         on.spawn(async move {

@@ -27,6 +27,9 @@ use super::service::AdminService;
 /// Connections at a time. A client more is turned away at once, rather than left to wait.
 const CONNECTIONS: usize = 512;
 
+/// Calls at a time of one connection.
+const STREAMS: u32 = 32;
+
 /// How long a new connection may say nothing.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -65,6 +68,7 @@ pub async fn serve(
     let mut accepting = tokio::spawn(accept(listener, access, send, log.clone()));
     let (tell, told) = oneshot::channel();
     let server = Server::builder()
+        .max_concurrent_streams(Some(STREAMS))
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .layer(InterceptorLayer::new(check))
@@ -115,7 +119,7 @@ async fn accept(
         let (access, send) = (access.clone(), send.clone());
         // Looking up the groups of one must not keep the next waiting.
         tokio::spawn(async move {
-            let peer = access.judge(stream.peer_cred()).await;
+            let peer = access.judge(stream.peer_cred());
             let connection =
                 Connection { stream, peer, silence: Some(Box::pin(sleep(SILENCE))), _place: place };
             // The server may have ended.

@@ -94,7 +94,9 @@ impl<C: Collect> Collector<C> {
         logic: impl FnOnce() -> C + Send + 'static,
     ) -> Addr<Self> {
         Self::start_in_arbiter(on, move |_| {
-            let live = Live::new(Generation::only(settings), false, Lease::default());
+            let lease = Lease::default();
+            let tools = Tools { gateway: tools.gateway.under(lease.clone()), ..tools };
+            let live = Live::new(C::LOOP, Generation::only(settings), false, lease);
             Self::new(tools, live, None, logic())
         })
     }
@@ -111,7 +113,8 @@ impl<C: Collect> Collector<C> {
         let link = service.link.clone();
         let fell = Box::new(move |why: &str, pause| link.tell(News::Fell { why: why.to_owned(), pause }));
         guard::start(on, pace, fell, move |_| {
-            Self::new(tools, Live::new(generation, paused, lease), Some(service), logic())
+            let live = Live::new(C::LOOP, generation, paused, lease);
+            Self::new(tools, live, Some(service), logic())
         })
     }
 

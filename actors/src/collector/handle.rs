@@ -3,6 +3,7 @@
 use actix::{Addr, Recipient};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::actor::Ping;
 use super::{
     AskState, Collect, Declined, Finish, Loop, LoopState, PassReport, Pause, Progress, RunPass, Supervisor,
 };
@@ -17,6 +18,7 @@ pub struct LoopHandle {
     pause: Recipient<Pause>,
     ask: Recipient<AskState>,
     finish: Recipient<Finish>,
+    ping: Recipient<Ping>,
     reconfigure: Recipient<Reconfigure>,
 }
 
@@ -30,6 +32,7 @@ impl LoopHandle {
             pause: supervisor.clone().recipient(),
             ask: supervisor.clone().recipient(),
             finish: supervisor.clone().recipient(),
+            ping: supervisor.clone().recipient(),
             reconfigure: supervisor.clone().recipient(),
         }
     }
@@ -51,6 +54,11 @@ impl LoopHandle {
     /// How it is. `None` while its supervisor is being restarted.
     pub async fn state(&self) -> Option<LoopState> {
         self.ask.send(AskState).await.ok()
+    }
+
+    /// Whether its supervisor answers, however the loop itself is.
+    pub async fn is_supervised(&self) -> bool {
+        self.ping.send(Ping).await.is_ok()
     }
 
     /// Brings it to rest.

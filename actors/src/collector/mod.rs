@@ -28,7 +28,7 @@ pub use handle::LoopHandle;
 pub use pass::{Live, Pass, Progress, Removed, Target, Tools};
 pub use report::{FailureKind, Kept, Kind, Loop, Outcome, PassError, PassReport, Removal};
 pub use state::{Doing, LastPass, LoopState};
-pub use supervisor::{Relay, Supervisor};
+pub use supervisor::{Base, Relay, Supervisor};
 
 use crate::seams::Chance;
 use crate::supervision::failure_log::First;

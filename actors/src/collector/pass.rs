@@ -30,6 +30,8 @@ pub struct Tools {
     pub pods: PodStates,
     /// The log directories.
     pub files: Workers,
+    /// Who measures disks: a log root that hangs must not keep a full disk from being seen.
+    pub disks: Workers,
     /// The time.
     pub clock: Clock,
     /// How full the disks are.
@@ -53,6 +55,7 @@ pub enum Progress {
 /// that remove less. Shared by a loop and its pass, both on one thread.
 #[derive(Debug)]
 pub struct Live {
+    of: Loop,
     generation: RefCell<Arc<Generation>>,
     paused: Cell<bool>,
     finishing: Cell<bool>,
@@ -60,25 +63,37 @@ pub struct Live {
 }
 
 impl Live {
-    pub(super) fn new(generation: Arc<Generation>, paused: bool, lease: Lease) -> Self {
-        Self {
+    pub(super) fn new(of: Loop, generation: Arc<Generation>, paused: bool, lease: Lease) -> Self {
+        let live = Self {
+            of,
             generation: RefCell::new(generation),
             paused: Cell::new(paused),
             finishing: Cell::new(false),
             lease,
-        }
+        };
+        live.settle_lease();
+        live
     }
 
     pub(super) fn configure(&self, generation: Arc<Generation>) {
         self.generation.replace(generation);
+        self.settle_lease();
     }
 
     pub(super) fn pause(&self, paused: bool) {
         self.paused.set(paused);
+        self.settle_lease();
     }
 
     pub(super) fn finish(&self) {
         self.finishing.set(true);
+        self.settle_lease();
+    }
+
+    /// What holds here holds for removals that wait in the gateway too.
+    fn settle_lease(&self) {
+        let reports = self.of.mode(&self.settings()) != Mode::Enforce;
+        self.lease.suspend(self.paused.get() || self.finishing.get() || reports);
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -281,7 +296,10 @@ impl Pass {
                 ErrorClass::NotFound | ErrorClass::AlreadyRemoving => {
                     self.done(target, Outcome::AlreadyGone, 0)
                 }
-                ErrorClass::Unavailable | ErrorClass::NoSocket | ErrorClass::NotReady => {
+                ErrorClass::Withheld => {
+                    self.done(target, Outcome::Refused { because: error.message }, 0);
+                }
+                ErrorClass::Unavailable | ErrorClass::NoSocket => {
                     if !self.away.replace(true) {
                         self.error(error.clone());
                     }

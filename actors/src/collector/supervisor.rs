@@ -28,6 +28,7 @@ use super::{
 use crate::collector::PassReport;
 use crate::configuration::{Generation, Reconfigure};
 use crate::recorder::{Event, EventKind};
+use crate::seams::Clock;
 use crate::supervision::guard::{self, Pace};
 use crate::supervision::threads::{Lease, Thread, Threads};
 
@@ -44,19 +45,37 @@ const GIVEN_UP: Duration = Duration::from_secs(10);
 pub struct Supervisor<C: Collect> {
     make: Arc<dyn Fn() -> C + Send + Sync>,
     threads: Threads,
+    /// The loop's tools. Its clock is not asked here: it may be one that breaks the loop.
     tools: Tools,
+    clock: Clock,
     schedule: Schedule,
     next: Next,
     generation: Arc<Generation>,
     /// Since when it is paused.
     paused: Option<Timestamp>,
     stopping: bool,
+    /// As it was at the start: it takes effect then only.
+    hang_timeout: Duration,
     current: Current<C>,
     /// Tells the number of the loop that holds now, to whoever waits for one that was replaced.
     replaced: watch::Sender<u64>,
     pinged: bool,
     telling: Telling,
     facts: Facts,
+}
+
+/// What the supervisors of a service have alike.
+pub struct Base {
+    /// Where the supervisor runs.
+    pub on: ArbiterHandle,
+    /// Where its loop gets its thread from.
+    pub threads: Threads,
+    /// The first generation of settings.
+    pub generation: Arc<Generation>,
+    /// When the loop makes passes.
+    pub schedule: Schedule,
+    /// The supervisor's own clock.
+    pub clock: Clock,
 }
 
 /// The loop as it runs now.
@@ -118,7 +137,7 @@ impl<C: Collect> Supervisor<C> {
     /// Starts it on an arbiter, and the loop on a thread of its own. `make` makes the loop's own part, anew for each thread:
     /// what has to outlive a thread is shared by what it makes. `next` are woken after each pass.
     pub fn start(
-        (on, threads, generation, schedule): (ArbiterHandle, Threads, Arc<Generation>, Schedule),
+        Base { on, threads, generation, schedule, clock }: Base,
         tools: Tools,
         next: Next,
         make: impl Fn() -> C + Send + Sync + 'static,
@@ -127,12 +146,14 @@ impl<C: Collect> Supervisor<C> {
         let fell = guard::say(tools.log.clone(), "supervisor", Some(C::LOOP));
         guard::start(&on, pace, fell, move |ctx| {
             let make: Arc<dyn Fn() -> C + Send + Sync> = Arc::new(make);
-            let now = tools.clock.now();
+            let now = clock.now();
             let telling = Telling::new(C::LOOP, C::FIRST_FAILURE, tools.log.clone(), tools.recorder.clone());
             let hired = Hire { threads: &threads, tools: &tools, schedule: &schedule, make: &make };
             let current = hired.hire(1, (Arc::clone(&generation), false), ctx.address().recipient());
             Self {
                 facts: Facts::new(now, generation.number),
+                hang_timeout: generation.settings.supervision.hang_timeout,
+                clock,
                 make,
                 threads,
                 tools,
@@ -155,7 +176,7 @@ impl<C: Collect> Supervisor<C> {
             return;
         }
         self.pinged = true;
-        let (limit, number) = (self.generation.settings.supervision.hang_timeout, self.current.number);
+        let (limit, number) = (self.hang_timeout, self.current.number);
         let answer = tokio::time::timeout(limit, self.current.address.send(Ping));
         ctx.spawn(wrap_future(answer).map(move |answer, this: &mut Self, ctx| {
             this.pinged = false;
@@ -169,14 +190,15 @@ impl<C: Collect> Supervisor<C> {
 
     /// Gives the loop another thread.
     fn replace(&mut self, ctx: &mut Context<Self>, hung_for: Duration) {
-        let now = self.tools.clock.now();
+        let now = self.clock.now();
         let why = format!("its thread did not answer for {hung_for:?}; it was given another one");
         self.telling.fell("hang", &why, Duration::ZERO, now);
-        self.current.lease.revoke();
         let hire =
             Hire { threads: &self.threads, tools: &self.tools, schedule: &self.schedule, make: &self.make };
         let holds = (Arc::clone(&self.generation), self.paused.is_some());
         let next = hire.hire(self.current.number + 1, holds, ctx.address().recipient());
+        // Only now: should no thread be left for another one, this one may go on if it comes to.
+        self.current.lease.revoke();
         let old = std::mem::replace(&mut self.current, next);
         old.thread.abandon();
         self.replaced.send_replace(self.current.number);
@@ -280,8 +302,7 @@ impl<C: Collect> Actor for Supervisor<C> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let every = self.generation.settings.supervision.hang_timeout / PINGS;
-        ctx.run_interval(every, Self::ping);
+        ctx.run_interval(self.hang_timeout / PINGS, Self::ping);
     }
 }
 
@@ -299,7 +320,7 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
         if number != self.current.number {
             return;
         }
-        let now = self.tools.clock.now();
+        let now = self.clock.now();
         match news {
             News::Planned(next) => {
                 self.facts.next_pass_at = next;
@@ -310,8 +331,9 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
             News::Began => self.facts.now_does(Doing::Running, now),
             News::Ended(trigger, report) => {
                 self.facts.now_does(Doing::Waiting, now);
-                self.telling.of(&report, now);
+                // A loop that is switched off has neither failed nor recovered.
                 if report.mode != Mode::Off {
+                    self.telling.of(&report, now);
                     self.facts.ended(LastPass::new(trigger, &report));
                 }
                 for next in &self.next {
@@ -343,7 +365,7 @@ impl<C: Collect> Handler<Pause> for Supervisor<C> {
         if paused == self.paused.is_some() {
             return;
         }
-        self.paused = paused.then(|| self.tools.clock.now());
+        self.paused = paused.then(|| self.clock.now());
         let kind = if paused { EventKind::Paused } else { EventKind::Resumed };
         slog::info!(self.tools.log, "{}", if paused { "paused" } else { "resumed" }; "loop" => C::LOOP.as_str());
         self.record(kind, "");
@@ -365,6 +387,12 @@ impl<C: Collect> Handler<AskState> for Supervisor<C> {
             state
         })
     }
+}
+
+impl<C: Collect> Handler<Ping> for Supervisor<C> {
+    type Result = ();
+
+    fn handle(&mut self, _ping: Ping, _ctx: &mut Context<Self>) {}
 }
 
 impl<C: Collect> Handler<Finish> for Supervisor<C> {
@@ -402,7 +430,7 @@ impl<C: Collect> Handler<AtRest> for Supervisor<C> {
     type Result = ();
 
     fn handle(&mut self, _at_rest: AtRest, _ctx: &mut Context<Self>) {
-        self.facts.now_does(Doing::Stopped, self.tools.clock.now());
+        self.facts.now_does(Doing::Stopped, self.clock.now());
     }
 }
 

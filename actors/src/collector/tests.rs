@@ -142,14 +142,16 @@ impl Stage {
             PodStates::start(&here, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
         let probe = FsProbe::new(|_| Ok(FsStats::default()));
         let recorder = Recorder::none(clock.clone());
-        Self { tools: Tools { gateway, pods, files, clock, probe, recorder, log }, lines }
+        let disks = files.clone();
+        Self { tools: Tools { gateway, pods, files, disks, clock, probe, recorder, log }, lines }
     }
 
     fn serve(&self, strings: &Strings, next: Next) -> Addr<Supervisor<Puppet>> {
         let strings = strings.clone();
         let schedule = Schedule { first: Duration::from_secs(1), chance: Chance::none() };
         let generation = Generation::only(Arc::default());
-        let base = (Arbiter::current(), Threads::here(), generation, schedule);
+        let clock = self.tools.clock.clone();
+        let base = Base { on: Arbiter::current(), threads: Threads::here(), generation, schedule, clock };
         Supervisor::start(base, self.tools.clone(), next, move || Puppet {
             strings: strings.clone(),
             own: Cell::new(0),
@@ -247,6 +249,21 @@ async fn a_loop_that_panics_is_told_as_seldom_as_one_that_errs() {
 }
 
 #[actix_rt::test]
+async fn a_loop_that_is_switched_off_during_an_outage_has_not_recovered() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Err);
+    let address = stage.serve(&strings, Vec::new());
+    periods(3).await;
+    let mut settings = Settings::default();
+    settings.container_gc.mode = cri_gc_config::Mode::Off;
+    address.send(Reconfigure(Generation::only(Arc::new(settings)))).await.unwrap();
+    periods(3).await;
+    assert_eq!(stage.told().len(), 2, "the first failure and the second: {:?}", stage.told());
+    assert_eq!(address.send(AskState).await.unwrap().doing, Doing::Off);
+}
+
+#[actix_rt::test]
 async fn a_loop_that_hangs_is_told_as_seldom_as_one_that_errs() {
     tokio::time::pause();
     let stage = Stage::new();
@@ -319,11 +336,9 @@ async fn a_loop_whose_thread_hangs_gets_another_one_and_the_old_one_loses_its_le
     let (strings_of, hangs_of, wait_of) = (strings.clone(), Arc::clone(&hangs), wait.clone());
     // The first loop's thread hangs in its clock until the end of the test, the second one's does not.
     let clock = Clock::new(move || {
-        if std::thread::current().name().is_some_and(|name| name.starts_with("actix-rt")) {
-            let first = hangs_of.load(Relaxed) == 0 && strings_of.passes() == 1;
-            if first && hangs_of.fetch_add(1, Relaxed) == 0 {
-                let _ = wait_of.recv();
-            }
+        let first = hangs_of.load(Relaxed) == 0 && strings_of.passes() == 1;
+        if first && hangs_of.fetch_add(1, Relaxed) == 0 {
+            let _ = wait_of.recv();
         }
         jiff::Timestamp::UNIX_EPOCH
     });
@@ -331,7 +346,13 @@ async fn a_loop_whose_thread_hangs_gets_another_one_and_the_old_one_loses_its_le
     settings.container_gc.period = Duration::from_millis(20);
     settings.supervision.hang_timeout = Duration::from_millis(400);
     let schedule = Schedule { first: Duration::ZERO, chance: Chance::none() };
-    let base = (Arbiter::current(), threads.clone(), Generation::only(Arc::new(settings)), schedule);
+    let base = Base {
+        on: Arbiter::current(),
+        threads: threads.clone(),
+        generation: Generation::only(Arc::new(settings)),
+        schedule,
+        clock: stage.tools.clock.clone(),
+    };
     let tools = Tools { clock, ..stage.tools.clone() };
     let made = strings.clone();
     let address = Supervisor::start(base, tools, Vec::new(), move || Fresh { strings: made.clone() });

@@ -8,7 +8,7 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, MessageResult, Recipient,
     Supervised, WrapFuture,
 };
-use cri_gc_config::{FileSource, Loaded, Settings, changed_keys, load};
+use cri_gc_config::{FileSource, Loaded, Origin, Origins, Settings, changed_keys, load};
 use jiff::Timestamp;
 use slog::{Logger, info, warn};
 
@@ -20,7 +20,7 @@ use crate::recorder::{Event, EventKind, Recorder};
 use crate::seams::{Clock, LogThreshold};
 
 /// How long reading the file may take: a network mount may hang.
-const READ_WITHIN: Duration = Duration::from_secs(30);
+const READ_WITHIN: Duration = Duration::from_secs(15);
 
 /// The actor. Use it through [`super::Configuration`].
 pub struct ConfigurationActor {
@@ -126,6 +126,20 @@ impl ConfigurationActor {
                 before.display()
             ));
         }
+        // A disk that is full makes such files, and so does a writer that has only begun.
+        let set_by_file = |origins: &Origins| {
+            cri_gc_config::key_names().filter(|key| matches!(origins.get(key), Some(Origin::File(_)))).count()
+        };
+        if let Some(file) = &loaded.file
+            && set_by_file(&loaded.origins) == 0
+            && set_by_file(&self.current.origins) > 0
+        {
+            return Err(format!(
+                "{} sets nothing any more, and what it set would be lost; write what is wanted (to go on with the \
+                 defaults, restart cri-gc)",
+                file.display()
+            ));
+        }
         match (self.reading.cannot)(&loaded.settings) {
             Some(problem) => Err(problem),
             None => Ok(loaded),
@@ -159,7 +173,8 @@ impl ConfigurationActor {
         if !late.is_empty() {
             warn!(self.log, "these settings take effect at the next start only"; "settings" => late.join(", "));
         }
-        let message = format!("generation {}, changed: {}", self.current.number, changed.join(", "));
+        let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
+        let message = format!("generation {} ({}), changed: {what}", self.current.number, cause.as_str());
         self.recorder.record(Event::new(EventKind::Reloaded, None, message));
         Reloaded { state, changed }
     }

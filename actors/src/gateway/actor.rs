@@ -24,6 +24,10 @@ use crate::configuration::Reconfigure;
 /// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
 const READS: usize = 32;
 
+/// How long a removal waits for its turn. As many are asked for at a time as there are turns, so none waits unless earlier
+/// ones are stuck, or the number was lowered meanwhile.
+const LANE_WAIT: Duration = Duration::from_secs(1);
+
 /// Pause between two attempts to reach a runtime that is away (spec 8).
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -102,6 +106,13 @@ impl GatewayActor {
         Ok(clients)
     }
 
+    /// Whether the answer to that method tells whether the runtime is there: an image service on a socket of its own may be
+    /// away by itself.
+    fn tells_of_the_runtime(&self, method: &str) -> bool {
+        let of_images = ["ListImages", "ImageFsInfo", "RemoveImage"].contains(&method);
+        !of_images || self.sockets.images == self.sockets.runtime
+    }
+
     /// A list, joined to one in flight if it may be.
     fn list<T: 'static>(
         &mut self,
@@ -124,11 +135,13 @@ impl GatewayActor {
         };
         let lane = self.lanes.get(Lane::Read);
         let deadline = self.limits.request_timeout;
-        let health = Rc::clone(&self.health);
+        let (health, tells) = (Rc::clone(&self.health), self.tells_of_the_runtime(method));
         let list: Shared<_> = async move {
             let _permit = lane.acquire_owned().await;
             let answer = within(method, deadline, send(clients)).await.map(Arc::new);
-            health.note(&answer);
+            if tells {
+                health.note(&answer);
+            }
             answer
         }
         .boxed_local()
@@ -203,13 +216,21 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
         };
         let lane = self.lanes.get(C::LANE);
         let deadline = self.limits.request_timeout.saturating_add(asked.call.extra_time());
-        let health = Rc::clone(&self.health);
+        let (health, tells) = (Rc::clone(&self.health), self.tells_of_the_runtime(C::METHOD));
         Box::pin(async move {
-            let _permit = lane.acquire_owned().await;
-            // It may have waited for long.
+            let _permit = match C::LANE {
+                Lane::Read => lane.acquire_owned().await,
+                // It rests on a look right before it, so it does not wait for long.
+                _ => match tokio::time::timeout(LANE_WAIT, lane.acquire_owned()).await {
+                    Ok(permit) => permit,
+                    Err(_) => return Err(CriError::late(C::METHOD, asked.asked.elapsed())),
+                },
+            };
             asked.may_go()?;
             let answer = within(C::METHOD, deadline, asked.call.send(clients)).await;
-            health.note(&answer);
+            if tells {
+                health.note(&answer);
+            }
             answer
         })
     }

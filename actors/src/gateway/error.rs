@@ -37,6 +37,8 @@ pub enum ErrorClass {
     AlreadyRemoving,
     /// The runtime does not know the method. For `Version` it means that the socket is not that of a CRI runtime.
     Unimplemented,
+    /// It was not sent: whoever asked may not remove any more, or what he had checked has grown old.
+    Withheld,
     /// Anything else: the runtime's own failure.
     Failed,
 }
@@ -52,7 +54,7 @@ impl ErrorClass {
             Self::TooLarge => "the answer is too large: ",
             Self::AlreadyRemoving => "somebody else is removing it: ",
             Self::Unimplemented => "the runtime does not know the method: ",
-            Self::Failed => "",
+            Self::Withheld | Self::Failed => "",
         }
     }
 }
@@ -95,9 +97,20 @@ impl CriError {
     pub fn revoked(method: &'static str) -> Self {
         Self {
             method,
-            class: ErrorClass::Failed,
+            class: ErrorClass::Withheld,
             code: Code::Aborted,
             message: "the loop hung and was replaced; what it had checked is old".to_owned(),
+        }
+    }
+
+    /// The loop that asks is paused, comes to rest, or may only report.
+    #[must_use]
+    pub fn suspended(method: &'static str) -> Self {
+        Self {
+            method,
+            class: ErrorClass::Withheld,
+            code: Code::Aborted,
+            message: "the loop was told to remove nothing".to_owned(),
         }
     }
 
@@ -107,7 +120,7 @@ impl CriError {
         let waited = std::time::Duration::from_secs(waited.as_secs());
         Self {
             method,
-            class: ErrorClass::Failed,
+            class: ErrorClass::Withheld,
             code: Code::Aborted,
             message: format!(
                 "it could not be sent for {waited:?} after its object was checked; it is left for the next pass"
@@ -151,7 +164,7 @@ fn classify(status: &Status) -> ErrorClass {
         Code::ResourceExhausted | Code::OutOfRange => ErrorClass::TooLarge,
         Code::Unimplemented => ErrorClass::Unimplemented,
         // Said by the runtime itself, over a connection that holds.
-        Code::Unavailable if status.source().is_none() => ErrorClass::NotReady,
+        Code::Unavailable | Code::Cancelled if status.source().is_none() => ErrorClass::NotReady,
         // We never cancel a call, so a cancelled one is a connection that ended under it.
         Code::Unavailable | Code::Cancelled => ErrorClass::Unavailable,
         // A status that the runtime sent has no source; one with a source was made of a broken connection.
@@ -184,7 +197,7 @@ mod tests {
     #[test]
     fn codes_are_sorted_by_what_they_mean() {
         assert_eq!(class(Code::NotFound, ""), ErrorClass::NotFound);
-        assert_eq!(class(Code::Cancelled, ""), ErrorClass::Unavailable, "we never cancel: the runtime died");
+        assert_eq!(class(Code::Cancelled, ""), ErrorClass::NotReady);
         assert_eq!(class(Code::Unavailable, ""), ErrorClass::NotReady, "it answers, so it is not away");
         assert_eq!(class(Code::ResourceExhausted, "larger than max"), ErrorClass::TooLarge);
         assert_eq!(class(Code::OutOfRange, ""), ErrorClass::TooLarge);

@@ -41,6 +41,9 @@ impl<C: CriCall> Call<C> {
         if self.lease.is_revoked() {
             return Err(CriError::revoked(C::METHOD));
         }
+        if self.lease.is_suspended() {
+            return Err(CriError::suspended(C::METHOD));
+        }
         match self.asked.elapsed() {
             waited if waited > CHECKED_WITHIN => Err(CriError::late(C::METHOD, waited)),
             _ => Ok(()),
@@ -48,7 +51,7 @@ impl<C: CriCall> Call<C> {
     }
 }
 
-/// A removal that could not be sent for this long, because earlier ones are not answered or the gateway was restarted, rests
+/// A removal that could not be sent within this time, because earlier ones are not answered or the gateway was restarted, rests
 /// on a look that is too old: what was dead then may run now.
 const CHECKED_WITHIN: Duration = Duration::from_secs(5);
 

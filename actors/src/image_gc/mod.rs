@@ -139,7 +139,9 @@ impl ImageGc {
         let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
         let places = tools.gateway.call(ImageFsInfo {}).await?;
         let mut images = Arc::unwrap_or_clone(images);
-        self.records.lock().observe(&mut images, containers, tools.clock.now());
+        // Asked before the records are taken: a clock that hangs must not take them along.
+        let now = tools.clock.moment();
+        self.records.lock().observe(&mut images, containers, now);
         Ok(Look { images, sandbox_image, places })
     }
 
@@ -172,7 +174,7 @@ impl ImageGc {
             observation.images.retain(|image| {
                 !tried.iter().any(|t| t.id == image.id && t.runtime_handler == image.runtime_handler)
             });
-            if pass.is_interrupted() {
+            if pass.is_interrupted() || !pass.enforces() {
                 // What is left was not tried, so nothing can be said of what it would have brought.
                 plan = ImagePlan { missing: Missing::default(), ..decide(&observation, &policy) };
                 break;

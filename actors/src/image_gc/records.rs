@@ -10,6 +10,8 @@ use cri_gc_policy::images::{reference_of, used_by};
 use cri_gc_policy::{Container, Image};
 use jiff::Timestamp;
 
+use crate::seams::Moment;
+
 /// An image is remembered by its id and the handler whose copy it is.
 type Key = (String, String);
 
@@ -25,24 +27,36 @@ struct Record {
 pub struct Records {
     records: HashMap<Key, Record>,
     /// Uses by containers that were removed before the images were looked at.
-    uses: Vec<(String, Timestamp)>,
+    uses: HashMap<String, Timestamp>,
+    /// When the images were last looked at.
+    at: Option<Moment>,
 }
 
 impl Records {
     /// A container that used the image of this reference until then is removed.
     pub fn used(&mut self, reference: String, at: Timestamp) {
         if !reference.is_empty() {
-            self.uses.push((reference, at));
+            let latest = self.uses.entry(reference).or_insert(at);
+            *latest = (*latest).max(at);
         }
     }
 
     /// Takes in a complete list of images and containers, and fills in what is remembered. Records of images that are no
     /// longer there go.
-    pub fn observe(&mut self, images: &mut [Image], containers: &[Container], now: Timestamp) {
+    pub fn observe(&mut self, images: &mut [Image], containers: &[Container], at: Moment) {
+        let now = at.wall();
+        // By a clock that was set meanwhile all of them would be old, or from the future: ages count from the step (spec 2).
+        if self.at.replace(at).is_some_and(|before| at.was_set_since(&before)) {
+            for record in self.records.values_mut() {
+                record.first_detected = now;
+                record.last_used = record.last_used.map(|_| now);
+            }
+            self.uses.values_mut().for_each(|used| *used = now);
+        }
         let used_now = used_by(images, containers.iter().map(reference_of));
         let mut last_used: HashMap<usize, Timestamp> =
             used_now.into_iter().map(|index| (index, now)).collect();
-        for (reference, at) in self.uses.drain(..) {
+        for (reference, at) in self.uses.drain() {
             for index in used_by(images, [reference.as_str()]) {
                 let latest = last_used.entry(index).or_insert(at);
                 *latest = (*latest).max(at);
@@ -77,8 +91,10 @@ impl SharedRecords {
 #[cfg(test)]
 mod tests {
     use cri_gc_policy::ContainerState;
+    use jiff::SignedDuration;
 
     use super::*;
+    use crate::seams::Clock;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -117,7 +133,7 @@ mod tests {
     fn look(records: &mut Records, ids: &[&str], used: &[&str], now: i64) -> Vec<(i64, Option<i64>)> {
         let mut images: Vec<Image> = ids.iter().map(|id| image(id)).collect();
         let containers: Vec<Container> = used.iter().map(|id| container(id)).collect();
-        records.observe(&mut images, &containers, at(now));
+        records.observe(&mut images, &containers, Clock::new(move || at(now)).moment());
         let seconds = |image: &Image| {
             (image.first_detected.unwrap().as_second(), image.last_used.map(|t| t.as_second()))
         };
@@ -137,6 +153,19 @@ mod tests {
         look(records, &["a"], &["a"], 10);
         look(records, &[], &[], 20);
         assert_eq!(look(records, &["a"], &[], 30), [(30, None)]);
+    }
+
+    #[test]
+    fn by_a_clock_that_was_set_no_image_is_old() {
+        let records = &mut Records::default();
+        look(records, &["a", "b"], &["a"], 10);
+        let year = 365 * 86_400;
+        let clock = Clock::with_boot(move || at(20 + year), || SignedDuration::from_secs(20));
+        let mut images = vec![image("a"), image("b")];
+        records.observe(&mut images, &[], clock.moment());
+        let times: Vec<_> = images.iter().map(|image| (image.first_detected, image.last_used)).collect();
+        let now = Some(at(20 + year));
+        assert_eq!(times, [(now, now), (now, None)], "ages count from the step");
     }
 
     #[test]

@@ -95,7 +95,14 @@ async fn owner(tools: &Tools, name: &str, before: bool) -> LinkOwner {
 
 async fn remove(tools: &Tools, pass: &Pass, name: &str) -> Removed {
     let (root, link) = (pass.settings.log_gc.legacy_container_logs_root.clone(), name.to_owned());
-    let removed = tools.files.run(move || links::remove_dangling(&root, &link)).await;
+    // Asked once a worker is free: the loop may have been halted while it waited.
+    let may_go = async { !pass.is_interrupted() && pass.enforces() };
+    let removed = tools.files.run_checked(may_go, move || links::remove_dangling(&root, &link)).await;
+    let removed = match removed {
+        Ok(Some(removed)) => Ok(removed),
+        Ok(None) => return Ok((Outcome::Refused { because: "halted".to_owned() }, 0)),
+        Err(gone) => Err(gone),
+    };
     Ok(match removed {
         Ok(Ok(true)) => (Outcome::Removed, 0),
         // Gone, or its log is back.

@@ -5,7 +5,7 @@
 
 mod links;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -139,9 +139,13 @@ async fn alive(tools: &Tools) -> CriResult<HashSet<String>> {
 /// Removes a directory. The runtime is asked once a worker is free for it, so that no answer grows old in a queue.
 async fn remove(tools: &Tools, pass: &Pass, name: &str) -> Removed {
     let (root, directory) = (pass.settings.log_gc.pod_logs_root.clone(), name.to_owned());
-    let asked = RefCell::new(Ok(()));
+    let (asked, halted) = (RefCell::new(Ok(())), Cell::new(false));
     let nothing_is_known_of_it = async {
         match alive(tools).await {
+            Ok(_) if pass.is_interrupted() || !pass.enforces() => {
+                halted.set(true);
+                false
+            }
             Ok(alive) => pod_uid_of(name).is_some_and(|uid| !alive.contains(uid)),
             Err(error) => {
                 *asked.borrow_mut() = Err(error);
@@ -156,6 +160,7 @@ async fn remove(tools: &Tools, pass: &Pass, name: &str) -> Removed {
     let removed = removed.await;
     asked.into_inner()?;
     Ok(match removed {
+        Ok(None) if halted.get() => (Outcome::Refused { because: "halted".to_owned() }, 0),
         Ok(None) => (Outcome::refused(Reason::HasContainers), 0),
         Ok(Some(Ok(Some(removed)))) => (Outcome::Removed, removed.bytes),
         Ok(Some(Ok(None))) => (Outcome::AlreadyGone, 0),

@@ -44,6 +44,14 @@ pub struct Verdict {
     pub notes: Vec<String>,
 }
 
+impl Verdict {
+    /// Nothing is known, for that reason; not even which images pods name, so no image goes either.
+    fn nothing(why: String) -> Self {
+        let images = "it could not be found out which images pods name; images are only reported";
+        Self { images_unknown: Some(images.to_owned()), notes: vec![why], ..Self::default() }
+    }
+}
+
 /// Judge the pods of which something was seen.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Verdict")]
@@ -159,10 +167,8 @@ impl PodStates {
 
     /// The states of the pods of which something was seen. If the provider cannot answer, nothing is known.
     pub async fn judge(&self, seen: Seen) -> Verdict {
-        self.address.send(Judge(seen)).await.unwrap_or_else(|_| Verdict {
-            notes: vec!["the pod-state provider was restarted during the question".to_owned()],
-            ..Verdict::default()
-        })
+        let gone = || Verdict::nothing("the pod-state provider was restarted during the question".to_owned());
+        self.address.send(Judge(seen)).await.unwrap_or_else(|_| gone())
     }
 
     /// Reads the source.

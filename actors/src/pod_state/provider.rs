@@ -18,6 +18,7 @@ use cri_gc_policy::{Container, Sandbox, SandboxState};
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use slog::{Logger, debug, error, info, warn};
+use tokio::time::Instant;
 
 use super::absence::{Absence, Judgement, Rules, Sync};
 use super::evidence::by_pod;
@@ -37,6 +38,9 @@ const READ_EVERY: Duration = Duration::from_secs(10);
 /// Status questions in flight.
 const PARALLEL_STATUS: usize = 8;
 
+/// Two readings by the service are at least this far apart, as those of a one-shot command are (spec 2).
+const APART: Duration = Duration::from_secs(2);
+
 /// How long a file system may take to answer: a network mount that hangs must not hold up who asks for pods.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -51,6 +55,9 @@ pub struct Provider {
     /// When it began to remember: a clock that was set since makes all of it void.
     since: Moment,
     failures: FailureLog<Discriminant<SyncError>>,
+    /// Whether the service reads the source, and when it last did.
+    reading: bool,
+    read_at: Option<Instant>,
     /// Why the source could not be read the last time.
     problem: Option<String>,
     log: Logger,
@@ -92,6 +99,8 @@ impl Provider {
             memory: Rc::default(),
             since,
             failures,
+            reading: false,
+            read_at: None,
             problem: None,
             log,
         }
@@ -114,6 +123,7 @@ impl Supervised for Provider {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
         // What was remembered may have been half written when it fell.
         self.memory = Rc::default();
+        self.reading = false;
     }
 }
 
@@ -126,8 +136,18 @@ impl Handler<Reread> for Provider {
     type Result = ();
 
     fn handle(&mut self, _reread: Reread, ctx: &mut Context<Self>) {
+        // Two readings that end together are one: what both lack may have been missing for a moment only.
+        let too_soon = self.read_at.is_some_and(|at| at.elapsed() < APART);
+        if self.reading || too_soon {
+            return;
+        }
+        self.reading = true;
         let reading = Handler::<Resync>::handle(self, Resync, ctx);
-        ctx.spawn(wrap_future(reading).map(|read, this: &mut Self, _ctx| this.tell(&read)));
+        ctx.spawn(wrap_future(reading).map(|read, this: &mut Self, _ctx| {
+            this.reading = false;
+            this.read_at = Some(Instant::now());
+            this.tell(&read);
+        }));
     }
 }
 
@@ -174,9 +194,15 @@ impl Handler<Reconfigure> for Provider {
     type Result = ();
 
     fn handle(&mut self, Reconfigure(generation): Reconfigure, _ctx: &mut Context<Self>) {
-        let source = |settings: &Settings| (settings.pods.source, settings.pods.file.clone());
-        if source(&generation.settings) != source(&self.configuration.settings) {
-            // What another source said proves nothing here.
+        // All that a proof rests on. What was proved by another source, or by a shorter grace, proves nothing here.
+        let rules = |settings: &Settings| {
+            let pods = &settings.pods;
+            (
+                (pods.source, pods.file.clone(), pods.kubelet_root.clone()),
+                (pods.runtime_grace, pods.max_staleness, pods.max_newly_deleted_percent),
+            )
+        };
+        if rules(&generation.settings) != rules(&self.configuration.settings) {
             self.memory = Rc::default();
             self.problem = None;
         }
@@ -217,10 +243,7 @@ impl Handler<Judge> for Provider {
             let verdict = match pods.source {
                 PodSource::Runtime => tools.judge_by_runtime(&seen, &configuration, &memory).await,
                 PodSource::File => tools.judge_by_file(&seen, &configuration, &memory).await,
-                other => Verdict {
-                    notes: vec![SyncError::NotAvailable(other.as_str()).to_string()],
-                    ..Verdict::default()
-                },
+                other => Verdict::nothing(SyncError::NotAvailable(other.as_str()).to_string()),
             };
             let mut memory = memory.borrow_mut();
             memory.asked = true;
@@ -363,7 +386,10 @@ impl Tools {
             uids.into_iter().filter(|uid| root.join(uid).symlink_metadata().is_ok()).collect::<HashSet<_>>()
         });
         let Ok(kept) = kept.await else {
-            return Verdict { notes: vec![SyncError::Failed.to_string()], ..Verdict::default() };
+            return Verdict::nothing(format!(
+                "{} did not answer, so it is not known which pods a kubelet still holds",
+                settings.kubelet_root.display()
+            ));
         };
         let rules = Rules {
             max_staleness: settings.max_staleness,

@@ -2,8 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
+
+/// How long threads may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Where a new actor gets its thread from.
 #[derive(Clone, Debug)]
@@ -45,15 +49,23 @@ impl Threads {
         Thread { handle, number: own.next, all: self.clone() }
     }
 
-    /// Ends all threads but those that were abandoned, and waits for them.
+    /// Ends all threads but those that were abandoned, and waits for them, but not for ever: one that hangs ends with the
+    /// process.
     pub fn stop(&self) {
         let Some(own) = &self.own else { return };
         let arbiters = std::mem::take(&mut own.lock().unwrap_or_else(PoisonError::into_inner).arbiters);
-        for (_, arbiter) in arbiters {
+        for (_, arbiter) in &arbiters {
             arbiter.stop();
-            // A thread that panicked has been reported by the panic itself.
-            let _ = arbiter.join();
         }
+        let (tell, told) = crossbeam_channel::bounded(1);
+        std::thread::spawn(move || {
+            for (_, arbiter) in arbiters {
+                // A thread that panicked has been reported by the panic itself.
+                let _ = arbiter.join();
+            }
+            let _ = tell.send(());
+        });
+        let _ = told.recv_timeout(LAST_WORDS);
     }
 }
 
@@ -76,19 +88,37 @@ impl Thread {
 }
 
 /// The right of a loop to remove things. It is taken away when the loop's thread hangs and another takes its place: should
-/// the old one ever go on, what it was about to remove was checked long ago.
+/// the old one ever go on, what it was about to remove was checked long ago. It rests while the loop is paused, comes to its
+/// end, or may only report.
 #[derive(Clone, Debug, Default)]
-pub struct Lease(Arc<AtomicBool>);
+pub struct Lease(Arc<Rights>);
+
+#[derive(Debug, Default)]
+struct Rights {
+    revoked: AtomicBool,
+    suspended: AtomicBool,
+}
 
 impl Lease {
     /// Takes it away for ever.
     pub fn revoke(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.revoked.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets it rest, or gives it back.
+    pub fn suspend(&self, suspended: bool) {
+        self.0.suspended.store(suspended, Ordering::SeqCst);
+    }
+
+    /// Whether it rests.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.0.suspended.load(Ordering::SeqCst)
     }
 
     /// Whether it was taken away.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.revoked.load(Ordering::SeqCst)
     }
 }

@@ -117,7 +117,8 @@ impl Bed {
             log.clone(),
         );
         let recorder = Recorder::none(clock.clone());
-        let tools = Tools { gateway, pods, files, clock, probe, recorder, log };
+        let disks = files.clone();
+        let tools = Tools { gateway, pods, files, disks, clock, probe, recorder, log };
         let image_gc = Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), ImageGc::default);
         let images = image_gc.clone().recipient();
         let container_gc =

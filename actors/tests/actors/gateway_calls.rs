@@ -197,7 +197,7 @@ fn what_the_runtime_answers_is_sorted_by_what_it_means() {
         (Code::Unimplemented, "unknown method", ErrorClass::Unimplemented),
         (Code::ResourceExhausted, "trying to send message larger than max", ErrorClass::TooLarge),
         (Code::Unavailable, "shutting down", ErrorClass::NotReady),
-        (Code::Cancelled, "context canceled", ErrorClass::Unavailable),
+        (Code::Cancelled, "context canceled", ErrorClass::NotReady),
         (Code::DeadlineExceeded, "context deadline exceeded", ErrorClass::DeadlineExceeded),
         (Code::NotFound, "no such container", ErrorClass::NotFound),
         (Code::Unknown, "cannot remove: CNI plugin failed", ErrorClass::Failed),

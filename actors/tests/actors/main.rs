@@ -12,6 +12,7 @@
     reason = "test code: failing loudly is its job"
 )]
 
+mod attacks;
 mod bed;
 mod container_gc;
 mod container_races;

@@ -1,10 +1,8 @@
 //! A trap in the clock of one loop: whoever asks for the time panics, or never gets an answer. The clock is a seam of the
-//! service, so nothing in the service itself has to know that it may be broken on purpose.
-//!
-//! It must never catch the loop's supervisor, which has the same clock on another thread.
+//! service, so nothing in the service itself has to know that it may be broken on purpose. The loop's supervisor has another
+//! clock.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::ThreadId;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What a panic of a trap says; any other one is a bug.
@@ -34,8 +32,6 @@ enum Spring {
 pub struct Trap {
     spring: Mutex<Spring>,
     changed: Condvar,
-    /// The thread of the supervisor: it asks first, before it starts the loop.
-    supervisor: OnceLock<ThreadId>,
 }
 
 impl Trap {
@@ -46,10 +42,6 @@ impl Trap {
     /// The loop is about to ask for the time.
     #[expect(clippy::panic, reason = "that is what it is for: the service has to live with it")]
     pub fn pass(self: &Arc<Self>) {
-        let me = std::thread::current().id();
-        if *self.supervisor.get_or_init(|| me) == me {
-            return;
-        }
         let mut spring = self.spring();
         match *spring {
             Spring::Idle | Spring::Holds => {}
@@ -112,16 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn it_springs_on_the_loop_and_never_on_its_supervisor() {
+    fn it_springs_once_or_until_it_is_released() {
         let trap = Arc::new(Trap::default());
-        trap.pass();
         assert!(asks(&trap));
         trap.panic(true);
-        trap.pass();
         assert!(!trap.is_idle() && !asks(&trap) && trap.is_idle() && asks(&trap), "once");
         trap.panic(false);
         assert!(!asks(&trap) && !asks(&trap));
-        trap.pass();
         trap.release();
         assert!(asks(&trap));
     }
@@ -129,7 +118,6 @@ mod tests {
     #[test]
     fn it_holds_one_thread_until_that_is_released() {
         let trap = Arc::new(Trap::default());
-        trap.pass();
         trap.hold();
         let held = {
             let trap = Arc::clone(&trap);
