@@ -182,11 +182,7 @@ const AT_START: &[&str] = &[
 /// All actors of the service, running: the loops make passes by themselves, each wakes the next of the chain, and one that
 /// falls or hangs is started anew.
 pub struct Service {
-    /// The runtime.
-    pub gateway: Gateway,
-    /// Whose pods live.
-    pub pods: PodStates,
-    /// What the actors for questions use: file workers of their own, the clock, the probe, the log.
+    /// The runtime, whose pods live, who is told what happens, and file workers for whoever asks.
     pub tools: Tools,
     /// The four loops, in the order of the chain.
     pub loops: [LoopHandle; 4],
@@ -194,8 +190,6 @@ pub struct Service {
     pub images: Recipient<LookAtImages>,
     /// The settings in force.
     pub configuration: Configuration,
-    /// Who is told what happens.
-    pub recorder: Recorder,
     /// From which level on is logged.
     pub threshold: LogThreshold,
     threads: Threads,
@@ -295,7 +289,7 @@ impl Service {
         );
         let tools = tools(None, 1)?;
         let images = image_gc.recipient();
-        Ok(Self { gateway, pods, tools, loops, images, configuration, recorder, threshold, threads })
+        Ok(Self { tools, loops, images, configuration, threshold, threads })
     }
 
     /// Whether those answer on whom everything rests.

@@ -84,7 +84,7 @@ async fn serve(
     };
     info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "endpoint" => settings.runtime.endpoint.as_str(),
         "pods" => settings.pods.source.as_str());
-    service.recorder.record(Event::new(EventKind::Started, None, env!("CARGO_PKG_VERSION")));
+    service.tools.recorder.record(Event::new(EventKind::Started, None, env!("CARGO_PKG_VERSION")));
     tell(log, &[NotifyState::Ready]);
     let mut watchdog = Box::pin(watchdog(&service));
     let mut reloading = pin!(Fuse::terminated());
@@ -106,7 +106,7 @@ async fn serve(
     }
     drop(watchdog);
     info!(log, "stopping; removals under way end");
-    service.recorder.record(Event::new(EventKind::Stopping, None, ""));
+    service.tools.recorder.record(Event::new(EventKind::Stopping, None, ""));
     tell(log, &[NotifyState::Stopping]);
     tokio::select! {
         () = async { futures_util::join!(service.finish(), admin.stop()); } => info!(log, "stopped"),

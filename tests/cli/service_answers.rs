@@ -216,6 +216,22 @@ fn a_call_that_the_service_does_not_know_is_told() {
 }
 
 #[test]
+fn bash_completes_subcommands_loops_and_flags() {
+    let script = super::program::said(Bench::new().bare(&["completions", "bash"]), "").good();
+    let tries = r#"
+        try() {
+            COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=()
+            _cri__gc cri-gc "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+            echo "${COMPREPLY[*]}"
+        }
+        try cri-gc pau; try cri-gc pause con; try cri-gc status --so
+    "#;
+    let bash = std::process::Command::new("bash").arg("-c").arg(format!("{script}\n{tries}")).output();
+    let Ok(bash) = bash else { return };
+    assert_eq!(String::from_utf8_lossy(&bash.stdout), "pause\ncontainer_gc\n--socket\n", "{bash:?}");
+}
+
+#[test]
 fn completions_for_every_shell() {
     let bench = Bench::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -231,7 +231,7 @@ async fn the_pod_state_provider_falls_over_a_question_and_forgets_its_proofs() {
     stage.step(SECOND).await;
     stage.pass_time(PERIOD).await;
     fuse.light();
-    let verdict = stage.service.pods.judge(Seen::default()).await;
+    let verdict = stage.service.tools.pods.judge(Seen::default()).await;
     assert!(fuse.has_burnt() && !verdict.pods.synced, "nothing is known: {verdict:?}");
     assert!(verdict.notes[0].contains("restarted during the question"));
     assert_eq!(stage.lines.take(), [fell("pod-state provider", "-")]);

@@ -41,7 +41,7 @@ async fn comes_back(stage: &Stage) {
 }
 
 async fn is_reachable(stage: &Stage, wanted: bool) {
-    let gateway = &stage.service.gateway;
+    let gateway = &stage.service.tools.gateway;
     let look = async || (gateway.runtime().await?.reachable? == wanted).then_some(());
     stage.until("what the gateway says of the runtime", look).await;
 }
@@ -73,7 +73,7 @@ async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
         let state = stage.state(of).await;
         assert!(state.failures >= 5, "{state:?}");
     }
-    let runtime = stage.service.gateway.runtime().await.unwrap();
+    let runtime = stage.service.tools.gateway.runtime().await.unwrap();
     assert!(runtime.error.is_some_and(|error| error.contains("does not answer")));
     comes_back(&stage).await;
     all_go_on(&stage).await;
@@ -97,7 +97,7 @@ async fn ten_losses_are_ten_times_two_lines() {
     }
     assert_eq!(stage.lines.all(), [AWAY, BACK].repeat(10));
     assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned].repeat(10));
-    assert_eq!(stage.service.gateway.returns().await, 10);
+    assert_eq!(stage.service.tools.gateway.returns().await, 10);
     assert_eq!(all_there(&stage.sim), there);
 }
 

@@ -117,7 +117,9 @@ impl Setup {
     pub async fn start(self) -> Stage {
         tokio::time::pause();
         let stage = self.start_in(Some(Held::new()));
-        stage.until("the runtime is asked", async || stage.service.gateway.runtime().await?.reachable).await;
+        stage
+            .until("the runtime is asked", async || stage.service.tools.gateway.runtime().await?.reachable)
+            .await;
         stage.settle().await;
         stage
     }
@@ -256,7 +258,7 @@ impl Stage {
 
     /// The events so far.
     pub async fn events(&self) -> Vec<Event> {
-        let past = self.service.recorder.subscribe(usize::MAX).await.unwrap().past;
+        let past = self.service.tools.recorder.subscribe(usize::MAX).await.unwrap().past;
         past.into_iter().map(|stamped| (*stamped.event).clone()).collect()
     }
 

@@ -20,7 +20,7 @@ const RELOADED: &str = "INFO - configuration reloaded cause=file";
 async fn look(stage: &Stage) {
     stage.step(2 * SECOND).await;
     // The look is made by the worker that this question needs too, and before it.
-    stage.answer("the pods", stage.service.pods.judge(Seen::default())).await;
+    stage.answer("the pods", stage.service.tools.pods.judge(Seen::default())).await;
     stage.settle().await;
 }
 

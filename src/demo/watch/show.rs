@@ -99,7 +99,7 @@ impl<'a> Show<'a> {
             let of = of.clone();
             asked(async move || of.state().await)
         };
-        let gateway = service.gateway.clone();
+        let gateway = service.tools.gateway.clone();
         let mut show = Self {
             demo,
             handles: service.loops.clone(),
@@ -112,7 +112,7 @@ impl<'a> Show<'a> {
             lasted: Duration::ZERO,
             paused: false,
         };
-        if let Some(Subscription { past, coming }) = service.recorder.subscribe(usize::MAX).await {
+        if let Some(Subscription { past, coming }) = service.tools.recorder.subscribe(usize::MAX).await {
             past.into_iter().for_each(|event| show.told.add(event));
             show.coming = Some(coming);
         }
