@@ -214,12 +214,11 @@ impl Service {
             endpoint: settings.runtime.endpoint.as_str().to_owned(),
         };
         let gateway = Gateway::serve(&threads.start().handle, settings, waits, log.clone());
-        let files = Workers::start(1)?;
         let configure =
             Configure { settings: Arc::clone(&generation.settings), confirmed: false, service: true };
         let on = threads.start().handle;
         let pods =
-            PodStates::start(&on, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
+            PodStates::start(&on, gateway.clone(), Workers::start(1)?, clock.clone(), configure, log.clone());
 
         let disks = Workers::start(1)?;
         let tools = |of: Option<Loop>, workers: usize| -> std::io::Result<Tools> {

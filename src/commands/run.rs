@@ -3,7 +3,6 @@
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cri_gc_actors::admin::group_number;
 use cri_gc_actors::configuration::{Cause, Generation};
@@ -126,7 +125,7 @@ async fn watchdog(service: &Service) {
             tell(&service.tools.log, &[NotifyState::Watchdog]);
         } else {
             warn!(service.tools.log, "an actor does not answer; systemd is not told that all is well";
-                "limit" => ?Duration::from_secs(limit.as_secs()));
+                "limit" => ?limit);
         }
     }
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use cri_gc_actors::collector::Loop;
 use cri_gc_actors::configuration::Cause;
-use cri_gc_actors::pod_state::Seen;
 use cri_gc_config::{FileSource, Mode};
 
 use crate::stage::{PERIOD, SECOND, Setup, Stage};
@@ -18,9 +17,10 @@ const RELOADED: &str = "INFO - configuration reloaded cause=file";
 
 /// Has the configuration actor look at its file, and waits until it has.
 async fn look(stage: &Stage) {
+    let looks = async || stage.service.configuration.state().await.map_or(0, |state| state.looks);
+    let before = looks().await;
     stage.step(2 * SECOND).await;
-    // The look is made by the worker that this question needs too, and before it.
-    stage.answer("the pods", stage.service.tools.pods.judge(Seen::default())).await;
+    stage.until("the look", async || (looks().await > before).then_some(())).await;
     stage.settle().await;
 }
 

@@ -5,7 +5,6 @@ use tokio::net::unix::UCred;
 use tonic::{Request, Status};
 
 /// Who may call.
-#[derive(Clone)]
 pub struct Access {
     own: u32,
     group: Option<u32>,

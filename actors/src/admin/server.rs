@@ -116,15 +116,12 @@ async fn accept(
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             continue;
         };
-        let (access, send) = (access.clone(), send.clone());
-        // Looking up the groups of one must not keep the next waiting.
-        tokio::spawn(async move {
-            let peer = access.judge(stream.peer_cred());
-            let connection =
-                Connection { stream, peer, silence: Some(Box::pin(sleep(SILENCE))), _place: place };
-            // The server may have ended.
-            let _ = send.send(Ok(connection)).await;
-        });
+        let peer = access.judge(stream.peer_cred());
+        let connection = Connection { stream, peer, silence: Some(Box::pin(sleep(SILENCE))), _place: place };
+        if send.send(Ok(connection)).await.is_err() {
+            // The server has ended.
+            return;
+        }
     }
 }
 

@@ -236,6 +236,12 @@ impl Pass {
         self.away.get() || self.live.is_halted() || self.clock.was_set_since(&self.began)
     }
 
+    /// Whether a removal that was begun by asking may still go on: asked again where something was waited for in between.
+    #[must_use]
+    pub fn may_remove(&self) -> bool {
+        self.enforces() && !self.is_interrupted()
+    }
+
     /// Bytes that were measurably freed.
     pub fn freed(&self, bytes: u64) {
         self.book.borrow_mut().freed_bytes = bytes;

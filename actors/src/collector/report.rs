@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::files::WorkerGone;
-use crate::gateway::{CriError, ErrorClass};
+use crate::gateway::CriError;
 
 /// The four loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -112,6 +112,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The loop was told to remove nothing any more, or hung until now.
+    #[must_use]
+    pub fn halted() -> Self {
+        Self::Refused { because: "halted".to_owned() }
+    }
+
     /// The re-check saw that it must stay.
     #[must_use]
     pub fn refused(because: Reason) -> Self {
@@ -177,14 +183,6 @@ impl PassError {
             Self::Interrupted(_) => true,
             _ => false,
         }
-    }
-
-    /// Whether the runtime is away, or says itself that it is not available (spec 8): loops report that once, not per
-    /// object.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
-        let not_ready = matches!(self, Self::Cri(error) if error.class == ErrorClass::NotReady);
-        not_ready || self.is_away()
     }
 
     /// What makes it the same failure as another one.

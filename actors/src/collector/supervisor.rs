@@ -22,10 +22,9 @@ use tokio::sync::watch;
 use super::actor::{Ping, Service};
 use super::telling::Telling;
 use super::{
-    AskState, Collect, Collector, Doing, Finish, LastPass, LoopState, Next, Pause, RunPass, Schedule, Tools,
-    Trigger, Wake,
+    AskState, Collect, Collector, Doing, Finish, LastPass, LoopState, Next, PassReport, Pause, RunPass,
+    Schedule, Tools, Trigger, Wake,
 };
-use crate::collector::PassReport;
 use crate::configuration::{Generation, Reconfigure};
 use crate::recorder::{Event, EventKind};
 use crate::seams::Clock;
@@ -235,10 +234,6 @@ impl<C: Collect> Supervisor<C> {
             last_restart: facts.last_restart.clone(),
         }
     }
-
-    fn record(&self, kind: EventKind, message: &str) {
-        self.tools.recorder.record(Event::new(kind, Some(C::LOOP), message));
-    }
 }
 
 /// What starting a loop takes.
@@ -368,7 +363,7 @@ impl<C: Collect> Handler<Pause> for Supervisor<C> {
         self.paused = paused.then(|| self.clock.now());
         let kind = if paused { EventKind::Paused } else { EventKind::Resumed };
         slog::info!(self.tools.log, "{}", if paused { "paused" } else { "resumed" }; "loop" => C::LOOP.as_str());
-        self.record(kind, "");
+        self.tools.recorder.record(Event::new(kind, Some(C::LOOP), ""));
         self.current.address.do_send(Pause(paused));
     }
 }

@@ -170,8 +170,8 @@ fn failures(report: &PassReport) -> Vec<Failure> {
             all.push(Failure { kind: error.kind(), event, text: error.to_string(), away: error.is_away() });
         }
     }
-    // Where the runtime was not available in the middle, nothing more is to be said of the objects.
-    if report.errors.iter().any(PassError::is_unavailable) {
+    // Where the runtime went away in the middle, nothing more is to be said of the objects.
+    if all.iter().any(|failure| failure.away) {
         return all;
     }
     for (removal, error) in report.failed() {

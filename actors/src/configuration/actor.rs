@@ -32,6 +32,7 @@ pub struct ConfigurationActor {
     /// The file that is watched.
     path: Option<PathBuf>,
     watch: Watch,
+    looks: u64,
     followers: Vec<Recipient<Reconfigure>>,
     threshold: LogThreshold,
     clock: Clock,
@@ -63,6 +64,7 @@ impl ConfigurationActor {
             reading,
             path,
             watch: Watch::default(),
+            looks: 0,
             followers,
             threshold,
             clock,
@@ -78,6 +80,7 @@ impl ConfigurationActor {
             generation: Arc::clone(&self.current),
             waiting_for_restart: waiting,
             refused: self.refused.clone(),
+            looks: self.looks,
         }
     }
 
@@ -185,8 +188,14 @@ impl ConfigurationActor {
         let files = self.reading.files.clone();
         let look = async move { files.run_within(READ_WITHIN, move || Fingerprint::of(&path)).await.ok() };
         ctx.spawn(look.into_actor(self).map(|state, this, ctx| {
+            this.looks += 1;
             if state.is_some_and(|state| this.watch.looked(state)) {
-                ctx.notify(Reload(Cause::File));
+                // Before any other look is heard of: each state is read once.
+                let reading = this.read().into_actor(this).map(|read, this, _ctx| {
+                    // It has told how it went.
+                    let _ = this.take(Cause::File, read);
+                });
+                ctx.wait(reading);
             }
         }));
     }

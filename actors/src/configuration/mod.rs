@@ -131,6 +131,8 @@ pub struct ConfigurationState {
     pub waiting_for_restart: Vec<&'static str>,
     /// The newest reload that was refused since: why and when.
     pub refused: Option<(String, Timestamp)>,
+    /// How often the file has been looked at.
+    pub looks: u64,
 }
 
 /// What a reload needs.

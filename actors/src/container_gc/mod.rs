@@ -113,9 +113,9 @@ impl ContainerGc {
         }
         // One that was never started has written nothing, and may be started at any moment: nothing comes between the
         // status above and its removal.
-        // A loop that was halted meanwhile, or hung until now, takes no log: its container's removal is refused as well.
-        if pass.is_interrupted() {
-            return Ok((Outcome::Refused { because: "halted".to_owned() }, 0));
+        // Before its log: the gateway would withhold the removal of the container, and the log would be gone.
+        if !pass.may_remove() {
+            return Ok((Outcome::halted(), 0));
         }
         let has_log = facts.state != ContainerState::Created && keeper.may_go(container);
         let bytes = if has_log && !keeper.is_stuck() {

@@ -18,7 +18,7 @@ use super::connection::{Clients, Sockets};
 use super::convert;
 use super::error::CriError;
 use super::health::Health;
-use super::messages::{AskRuntime, Call, CriResult, Freshness, Limits, ListAll, Returns};
+use super::messages::{AskRuntime, Call, CriResult, Freshness, Limits, ListAll};
 use crate::configuration::Reconfigure;
 
 /// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
@@ -106,11 +106,12 @@ impl GatewayActor {
         Ok(clients)
     }
 
-    /// Whether the answer to that method tells whether the runtime is there: an image service on a socket of its own may be
-    /// away by itself.
-    fn tells_of_the_runtime(&self, method: &str) -> bool {
+    /// Who takes note of the answer to that method. An image service on a socket of its own may be away by itself, which
+    /// tells nothing of the runtime.
+    fn noting(&self, method: &str) -> Option<Rc<Health>> {
         let of_images = ["ListImages", "ImageFsInfo", "RemoveImage"].contains(&method);
-        !of_images || self.sockets.images == self.sockets.runtime
+        let tells = !of_images || self.sockets.images == self.sockets.runtime;
+        tells.then(|| Rc::clone(&self.health))
     }
 
     /// A list, joined to one in flight if it may be.
@@ -135,14 +136,10 @@ impl GatewayActor {
         };
         let lane = self.lanes.get(Lane::Read);
         let deadline = self.limits.request_timeout;
-        let (health, tells) = (Rc::clone(&self.health), self.tells_of_the_runtime(method));
+        let health = self.noting(method);
         let list: Shared<_> = async move {
             let _permit = lane.acquire_owned().await;
-            let answer = within(method, deadline, send(clients)).await.map(Arc::new);
-            if tells {
-                health.note(&answer);
-            }
-            answer
+            within(method, deadline, health.as_deref(), send(clients)).await.map(Arc::new)
         }
         .boxed_local()
         .shared();
@@ -151,23 +148,26 @@ impl GatewayActor {
     }
 }
 
-/// Runs an RPC under its deadline.
+/// Runs an RPC under its deadline, and has somebody take note of how it ended.
 async fn within<T>(
     method: &'static str,
     deadline: Duration,
+    health: Option<&Health>,
     rpc: impl Future<Output = Result<T, Status>>,
 ) -> CriResult<T> {
-    match tokio::time::timeout(deadline, rpc).await {
+    let answer = match tokio::time::timeout(deadline, rpc).await {
         Ok(answer) => answer.map_err(|status| CriError::from_status(method, &status)),
         Err(_elapsed) => Err(CriError::deadline(method, deadline)),
-    }
+    };
+    health.into_iter().for_each(|health| health.note(&answer));
+    answer
 }
 
 /// Asks the runtime what it is, and asks again while it is away.
 async fn reach(clients: Clients, health: Rc<Health>) {
     loop {
-        let answer = within(Version::METHOD, ATTEMPT, Version {}.send(clients.clone())).await;
-        health.note(&answer);
+        let hello = Version {}.send(clients.clone());
+        let answer = within(Version::METHOD, ATTEMPT, Some(&health), hello).await;
         if let Ok(version) = answer {
             health.says(version);
         }
@@ -216,7 +216,7 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
         };
         let lane = self.lanes.get(C::LANE);
         let deadline = self.limits.request_timeout.saturating_add(asked.call.extra_time());
-        let (health, tells) = (Rc::clone(&self.health), self.tells_of_the_runtime(C::METHOD));
+        let health = self.noting(C::METHOD);
         Box::pin(async move {
             let _permit = match C::LANE {
                 Lane::Read => lane.acquire_owned().await,
@@ -227,11 +227,7 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
                 },
             };
             asked.may_go()?;
-            let answer = within(C::METHOD, deadline, asked.call.send(clients)).await;
-            if tells {
-                health.note(&answer);
-            }
-            answer
+            within(C::METHOD, deadline, health.as_deref(), asked.call.send(clients)).await
         })
     }
 }
@@ -292,18 +288,11 @@ impl Handler<ListAll<Image>> for GatewayActor {
     }
 }
 
-impl Handler<Returns> for GatewayActor {
-    type Result = u64;
-
-    fn handle(&mut self, _returns: Returns, _ctx: &mut Context<Self>) -> u64 {
-        self.health.returns()
-    }
-}
-
-impl Handler<Limits> for GatewayActor {
+impl Handler<Reconfigure> for GatewayActor {
     type Result = ();
 
-    fn handle(&mut self, limits: Limits, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, Reconfigure(generation): Reconfigure, _ctx: &mut Context<Self>) {
+        let limits = Limits::from(&*generation.settings);
         if limits == self.limits {
             return;
         }
@@ -311,14 +300,6 @@ impl Handler<Limits> for GatewayActor {
         self.lanes = Lanes::new(&limits);
         self.clients = None;
         self.limits = limits;
-    }
-}
-
-impl Handler<Reconfigure> for GatewayActor {
-    type Result = ();
-
-    fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
-        Handler::<Limits>::handle(self, Limits::from(&*generation.settings), ctx);
     }
 }
 

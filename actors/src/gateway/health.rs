@@ -90,10 +90,6 @@ impl Health {
         self.away.borrow().is_some()
     }
 
-    pub fn returns(&self) -> u64 {
-        self.returns.get()
-    }
-
     /// What was seen of it has gaps: that is as good as a return.
     pub fn count_return(&self) {
         self.returns.set(self.returns.get() + 1);

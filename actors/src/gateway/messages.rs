@@ -78,9 +78,8 @@ impl Listed for Container {}
 impl Listed for Sandbox {}
 impl Listed for Image {}
 
-/// What bounds the RPCs. A new configuration sends new limits.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
+/// What bounds the RPCs. New settings bring new limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Time that an RPC may take; stopping a container adds the time that the container is given.
     pub request_timeout: Duration,
@@ -115,11 +114,6 @@ pub enum Freshness {
     /// before a removal needs this.
     Fresh,
 }
-
-/// How often the runtime came back after it had been away.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "u64")]
-pub struct Returns;
 
 /// How the runtime is, as the last RPC saw it.
 #[derive(Debug, Clone, Copy, Message)]

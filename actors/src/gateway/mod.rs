@@ -96,7 +96,7 @@ impl Gateway {
     /// this.
     pub async fn returns(&self) -> u64 {
         // A gateway that was restarted has seen nothing, which is as good as a return.
-        self.address.send(messages::Returns).await.unwrap_or(u64::MAX)
+        self.runtime().await.map_or(u64::MAX, |runtime| runtime.returns)
     }
 
     /// How the runtime is. `None` while the gateway is being restarted.
@@ -104,14 +104,9 @@ impl Gateway {
         self.address.send(messages::AskRuntime).await.ok()
     }
 
-    /// Who is to be told of new settings.
+    /// Who is to be told of new settings; RPCs under way end under the old ones.
     #[must_use]
     pub fn follower(&self) -> Recipient<Reconfigure> {
         self.address.clone().recipient()
-    }
-
-    /// Sends new limits; RPCs under way end under the old ones.
-    pub fn set_limits(&self, limits: Limits) {
-        self.address.do_send(limits);
     }
 }

@@ -174,7 +174,7 @@ impl ImageGc {
             observation.images.retain(|image| {
                 !tried.iter().any(|t| t.id == image.id && t.runtime_handler == image.runtime_handler)
             });
-            if pass.is_interrupted() || !pass.enforces() {
+            if !pass.may_remove() {
                 // What is left was not tried, so nothing can be said of what it would have brought.
                 plan = ImagePlan { missing: Missing::default(), ..decide(&observation, &policy) };
                 break;

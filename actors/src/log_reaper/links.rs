@@ -96,18 +96,14 @@ async fn owner(tools: &Tools, name: &str, before: bool) -> LinkOwner {
 async fn remove(tools: &Tools, pass: &Pass, name: &str) -> Removed {
     let (root, link) = (pass.settings.log_gc.legacy_container_logs_root.clone(), name.to_owned());
     // Asked once a worker is free: the loop may have been halted while it waited.
-    let may_go = async { !pass.is_interrupted() && pass.enforces() };
+    let may_go = async { pass.may_remove() };
     let removed = tools.files.run_checked(may_go, move || links::remove_dangling(&root, &link)).await;
-    let removed = match removed {
-        Ok(Some(removed)) => Ok(removed),
-        Ok(None) => return Ok((Outcome::Refused { because: "halted".to_owned() }, 0)),
-        Err(gone) => Err(gone),
-    };
     Ok(match removed {
-        Ok(Ok(true)) => (Outcome::Removed, 0),
+        Ok(None) => (Outcome::halted(), 0),
+        Ok(Some(Ok(true))) => (Outcome::Removed, 0),
         // Gone, or its log is back.
-        Ok(Ok(false)) => (Outcome::AlreadyGone, 0),
-        Ok(Err(error)) => (Outcome::Failed { error: error.to_string() }, 0),
+        Ok(Some(Ok(false))) => (Outcome::AlreadyGone, 0),
+        Ok(Some(Err(error))) => (Outcome::Failed { error: error.to_string() }, 0),
         Err(gone) => (Outcome::Failed { error: gone.to_string() }, 0),
     })
 }

@@ -142,7 +142,7 @@ async fn remove(tools: &Tools, pass: &Pass, name: &str) -> Removed {
     let (asked, halted) = (RefCell::new(Ok(())), Cell::new(false));
     let nothing_is_known_of_it = async {
         match alive(tools).await {
-            Ok(_) if pass.is_interrupted() || !pass.enforces() => {
+            Ok(_) if !pass.may_remove() => {
                 halted.set(true);
                 false
             }
@@ -160,7 +160,7 @@ async fn remove(tools: &Tools, pass: &Pass, name: &str) -> Removed {
     let removed = removed.await;
     asked.into_inner()?;
     Ok(match removed {
-        Ok(None) if halted.get() => (Outcome::Refused { because: "halted".to_owned() }, 0),
+        Ok(None) if halted.get() => (Outcome::halted(), 0),
         Ok(None) => (Outcome::refused(Reason::HasContainers), 0),
         Ok(Some(Ok(Some(removed)))) => (Outcome::Removed, removed.bytes),
         Ok(Some(Ok(None))) => (Outcome::AlreadyGone, 0),

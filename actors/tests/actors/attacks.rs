@@ -283,9 +283,11 @@ fn a_pause_holds_for_what_waits_in_the_gateway() {
     bed.sim.fault(Method::RemoveContainer, Fault::Delay(Duration::from_millis(500)), Scope::Always);
     bed.run(async |crew| {
         // A reload that lowers parallel_removals comes while the pass looks.
-        let (gc, gateway) = (crew.container_gc.clone(), crew.tools.gateway.clone());
-        let limits = cri_gc_actors::gateway::Limits { container_removals: 1, ..bed.limits() };
-        bed.sim.before_next(Method::ContainerStatus, move |_, _| gateway.set_limits(limits));
+        let (gc, gateway) = (crew.container_gc.clone(), crew.tools.gateway.follower());
+        let mut settings = bed.settings.clone();
+        settings.container_gc.parallel_removals = 1;
+        let fewer = Reconfigure(Generation::only(Arc::new(settings)));
+        bed.sim.before_next(Method::ContainerStatus, move |_, _| gateway.do_send(fewer));
         bed.sim.before_next(Method::RemoveContainer, move |_, _| {
             gc.do_send(cri_gc_actors::collector::Pause(true))
         });
@@ -308,4 +310,31 @@ fn stop_does_not_wait_for_a_thread_that_hangs() {
         });
     });
     assert!(told.recv_timeout(10 * SECOND).is_ok(), "stop() joins a thread that hangs");
+}
+
+#[test]
+fn a_log_stays_with_its_container_once_the_loop_may_only_report() {
+    let bed = Bed::new();
+    let pod = bed.dead_pod(1);
+    let id = bed.ended(&pod, "app", 0);
+    let log = bed.sim.with(|node| node.container(&id).map(|container| container.log_path.clone())).unwrap();
+    assert!(std::path::Path::new(&log).exists());
+    bed.run(async |crew| {
+        let mut settings = bed.settings.clone();
+        settings.container_gc.mode = Mode::Report;
+        let (gc, stricter) = (crew.container_gc.clone(), Generation::only(Arc::new(settings)));
+        // At the status that the removal rests on: the second one, for the first tells when its pod ended.
+        let mut asked = 0;
+        bed.sim.before(Method::ContainerStatus, move |_, _| {
+            asked += 1;
+            if asked == 2 {
+                gc.do_send(Reconfigure(Arc::clone(&stricter)));
+            }
+        });
+        let report = crew.containers().await;
+        assert!(removed(&report).is_empty(), "{report:?}");
+    });
+    assert_eq!(bed.sim.count(Method::ContainerStatus), 2);
+    assert_eq!(bed.sim.container_ids(), [id]);
+    assert!(std::path::Path::new(&log).exists(), "its log went without it");
 }

@@ -77,18 +77,11 @@ impl Bed {
     }
 
     pub fn limits(&self) -> Limits {
-        Limits {
-            request_timeout: self.settings.runtime.request_timeout,
-            max_message_size: usize::try_from(self.settings.runtime.max_message_size).unwrap(),
-            container_removals: self.settings.container_gc.parallel_removals.into(),
-            sandbox_removals: self.settings.sandbox_gc.parallel_removals.into(),
-            image_removals: self.settings.image_gc.parallel_removals.into(),
-        }
+        Limits::from(&self.settings)
     }
 
     pub fn sockets(&self) -> Sockets {
-        let socket = self.sim.socket().to_owned();
-        Sockets { images: socket.clone(), runtime: socket }
+        Sockets::from(&self.settings)
     }
 
     /// All actors. Must be called in a system.

@@ -1,8 +1,10 @@
 //! The gateway's calls: deadlines, the classes of errors as they come over a real wire, and reconnection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
+use cri_gc_actors::configuration::{Generation, Reconfigure};
 use cri_gc_actors::gateway::calls::{
     ContainerStatus, CriCall, ListContainers, PodSandboxStatus, RemoveContainer, RemoveImage,
     RemovePodSandbox, StopContainer, StopPodSandbox, Version,
@@ -239,7 +241,8 @@ fn a_list_over_our_own_limit_is_too_large_and_raising_it_helps() {
         let gateway = Gateway::start(&Arbiter::current(), bed.sockets(), small, silent());
         let failed = gateway.list::<Container>(Freshness::Fresh).await.unwrap_err();
         assert_eq!(failed.class, ErrorClass::TooLarge, "{failed:?}");
-        gateway.set_limits(bed.limits());
+        let generation = Generation::only(Arc::new(bed.settings.clone()));
+        gateway.follower().do_send(Reconfigure(generation));
         assert_eq!(gateway.list::<Container>(Freshness::Fresh).await.unwrap().len(), 20);
     });
 }
