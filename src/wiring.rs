@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Recipient};
+use actix::Addr;
 use cri_gc_actors::admin::{Admin, Subjects};
 use cri_gc_actors::collector::{Base, Collector, Loop, LoopHandle, Schedule, Supervisor, Tools};
 use cri_gc_actors::configuration::{Configuration, Generation, Reading};
@@ -14,8 +14,8 @@ use cri_gc_actors::files::Workers;
 use cri_gc_actors::files::socket::SocketError;
 use cri_gc_actors::gateway::calls::Version;
 use cri_gc_actors::gateway::{CriError, ErrorClass, Gateway, Limits, RuntimeVersion, Sockets, Waits};
-use cri_gc_actors::image_gc::records::SharedRecords;
-use cri_gc_actors::image_gc::{ImageGc, LookAtImages};
+use cri_gc_actors::image_gc::ImageGc;
+use cri_gc_actors::image_records::{Home, ImageRecords};
 use cri_gc_actors::log_reaper::LogReaper;
 use cri_gc_actors::pod_state::{Configure, PodStates};
 use cri_gc_actors::recorder::Recorder;
@@ -90,6 +90,7 @@ impl Crew {
     pub fn start(
         settings: Arc<Settings>,
         seams: Seams,
+        home: Home,
         confirmed: bool,
         log: Logger,
     ) -> std::io::Result<Self> {
@@ -106,14 +107,22 @@ impl Crew {
         let (clock, probe) = (seams.clock, seams.probe);
         let pods =
             PodStates::start(&on, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
+        let fell = say(log.clone(), "image records", None);
+        let images = ImageRecords::start(
+            &on,
+            (Pace::from(&*settings), fell),
+            home,
+            files.clone(),
+            clock.clone(),
+            log.clone(),
+        );
         let recorder = Recorder::none(clock.clone());
         let disks = files.clone();
-        let tools = Tools { gateway, pods, files, disks, clock, probe, recorder, log };
+        let tools = Tools { gateway, pods, images, files, disks, clock, probe, recorder, log };
         let on = || threads.start().handle;
         let (shared, same) = (|| tools.clone(), || Arc::clone(&settings));
         let image_gc = Collector::start(&on(), shared(), same(), ImageGc::default);
-        let images = image_gc.clone().recipient();
-        let container_gc = Collector::start(&on(), shared(), same(), || ContainerGc::new(images));
+        let container_gc = Collector::start(&on(), shared(), same(), ContainerGc::default);
         let sandbox_reaper = Collector::start(&on(), shared(), same(), SandboxReaper::default);
         let log_reaper = Collector::start(&on(), shared(), same(), LogReaper::default);
         Ok(Self { tools, settings, container_gc, sandbox_reaper, log_reaper, image_gc, threads })
@@ -156,6 +165,8 @@ pub struct Start {
     pub cannot: fn(&Settings) -> Option<String>,
     /// The machine, or what stands for it.
     pub seams: Seams,
+    /// Where image records are kept.
+    pub home: Home,
     /// Where the actors run.
     pub threads: Threads,
     /// By how much the first passes of the loops follow each other.
@@ -182,12 +193,11 @@ const AT_START: &[&str] = &[
 /// All actors of the service, running: the loops make passes by themselves, each wakes the next of the chain, and one that
 /// falls or hangs is started anew.
 pub struct Service {
-    /// The runtime, whose pods live, who is told what happens, and file workers for whoever asks.
+    /// The runtime, whose pods live, what is remembered of images, who is told what happens, and file workers for whoever
+    /// asks.
     pub tools: Tools,
     /// The four loops, in the order of the chain.
     pub loops: [LoopHandle; 4],
-    /// What is remembered of images, with a look at them.
-    pub images: Recipient<LookAtImages>,
     /// The settings in force.
     pub configuration: Configuration,
     /// From which level on is logged.
@@ -201,7 +211,7 @@ impl Service {
     /// # Errors
     /// The operating system has no thread left.
     pub fn start(start: Start) -> std::io::Result<Self> {
-        let Start { generation, sources, cannot, seams, threads, stagger, threshold, log } = start;
+        let Start { generation, sources, cannot, seams, home, threads, stagger, threshold, log } = start;
         let settings = &*generation.settings;
         let (clock, pace) = (seams.clock.clone(), Pace::from(settings));
         // Nothing on this thread ever waits for long: the supervisors, the recorder, the configuration.
@@ -220,11 +230,16 @@ impl Service {
         let pods =
             PodStates::start(&on, gateway.clone(), Workers::start(1)?, clock.clone(), configure, log.clone());
 
+        let fell = say(log.clone(), "image records", None);
+        let store = Workers::start(1)?;
+        let images =
+            ImageRecords::start(&keeping, (pace.clone(), fell), home, store, clock.clone(), log.clone());
         let disks = Workers::start(1)?;
         let tools = |of: Option<Loop>, workers: usize| -> std::io::Result<Tools> {
             Ok(Tools {
                 gateway: gateway.clone(),
                 pods: pods.clone(),
+                images: images.clone(),
                 files: Workers::start(workers)?,
                 disks: disks.clone(),
                 clock: of.map_or_else(|| clock.clone(), |of| seams.clock_of(of)),
@@ -255,17 +270,19 @@ impl Service {
             next,
             SandboxReaper::default,
         );
-        let records = SharedRecords::default();
-        let image_gc =
-            Supervisor::start(base(Loop::ImageGc), tools(Some(Loop::ImageGc), 1)?, Vec::new(), move || {
-                ImageGc::new(records.clone())
-            });
-        let used = image_gc.clone().recipient();
+        let image_gc = Supervisor::start(
+            base(Loop::ImageGc),
+            tools(Some(Loop::ImageGc), 1)?,
+            Vec::new(),
+            ImageGc::default,
+        );
         let next = vec![sandbox_reaper.clone().recipient()];
-        let container_gc =
-            Supervisor::start(base(Loop::ContainerGc), tools(Some(Loop::ContainerGc), 1)?, next, move || {
-                ContainerGc::new(used.clone())
-            });
+        let container_gc = Supervisor::start(
+            base(Loop::ContainerGc),
+            tools(Some(Loop::ContainerGc), 1)?,
+            next,
+            ContainerGc::default,
+        );
 
         let loops = [
             LoopHandle::new(&container_gc),
@@ -287,8 +304,7 @@ impl Service {
             (clock.clone(), recorder.clone(), log.clone()),
         );
         let tools = tools(None, 1)?;
-        let images = image_gc.recipient();
-        Ok(Self { tools, loops, images, configuration, threshold, threads })
+        Ok(Self { tools, loops, configuration, threshold, threads })
     }
 
     /// Whether those answer on whom everything rests.
@@ -310,7 +326,6 @@ impl Service {
         let subjects = Subjects {
             tools: self.tools.clone(),
             loops: self.loops.clone(),
-            images: self.images.clone(),
             configuration: self.configuration.clone(),
             threshold: self.threshold.clone(),
             looks: Arc::new(Semaphore::new(Subjects::LOOKS)),

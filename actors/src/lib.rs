@@ -19,6 +19,7 @@ pub mod container_gc;
 pub mod files;
 pub mod gateway;
 pub mod image_gc;
+pub mod image_records;
 pub mod log_reaper;
 pub mod observe;
 pub mod pod_state;

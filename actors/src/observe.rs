@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::Settings;
-use cri_gc_policy::{Container, FileSystem, FsStats, Observation, Reclaiming, Sandbox};
+use cri_gc_policy::images::references;
+use cri_gc_policy::{Container, FileSystem, FsStats, Image, Observation, PodTable, Reclaiming, Sandbox};
 
 use crate::collector::{Pass, PassError, Tools};
 use crate::files::scan::{self, LogDir};
+use crate::gateway::calls::{ImageFsInfo, SandboxImage};
 use crate::gateway::{CriResult, Freshness, FsPlaces};
 use crate::pod_state::{Seen, Verdict};
+use crate::seams::Measured;
 
 /// How long a scan or a measurement may take: a mount that hangs must not hold up a pass for longer.
 pub const SCAN_WITHIN: Duration = Duration::from_secs(10);
@@ -57,6 +60,7 @@ pub struct PodView {
 /// A list of the runtime failed.
 pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     let (sandboxes, containers) = runtime(tools).await?;
+    let listed_at = tools.clock.moment();
     // Directories that can't be listed are directories that nothing is decided about.
     let (log_dirs, problem) = match log_dirs(tools, settings).await {
         Ok(dirs) => (Arc::new(dirs), None),
@@ -75,6 +79,8 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         log_dirs: log_dirs.iter().map(|dir| dir.name.clone()).collect(),
         ..Observation::empty(tools.clock.now())
     };
+    // Whichever loop saw it: jobs that come and go between two looks at the images have used theirs all the same.
+    tools.images.seen(references(&observation, &PodTable::new(&observation)), listed_at);
     Ok(PodView { observation, verdict, problem })
 }
 
@@ -93,7 +99,31 @@ pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
     }
 }
 
-/// The file systems of these places with their statistics. One that cannot be measured is an error of its own, and is
+/// What one look at the images saw.
+#[derive(Debug, Clone)]
+pub struct ImageView {
+    /// All images with what is remembered of them.
+    pub images: Vec<Image>,
+    /// Image that the runtime makes sandboxes of; empty if it does not tell.
+    pub sandbox_image: String,
+    /// Where images and containers lie.
+    pub places: FsPlaces,
+}
+
+/// All images. Whoever asks has looked at the pods before: what these use is used as of then.
+///
+/// # Errors
+/// Without all of this, no image may go.
+pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
+    let sandbox_image = tools.gateway.call(SandboxImage).await?;
+    let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
+    let places = tools.gateway.call(ImageFsInfo {}).await?;
+    let images = tools.images.remember(Arc::unwrap_or_clone(images), tools.clock.moment()).await;
+    Ok(ImageView { images: images.ok_or(PassError::Records)?, sandbox_image, places })
+}
+
+/// The file systems of these places with their statistics. Two places on one file system are one: what is missing there is
+/// missing once. One that cannot be measured is an error of its own, and is
 /// left out: how full it is is not known.
 pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<PassError>) {
     let mut all: Vec<FileSystem> = Vec::new();
@@ -114,22 +144,30 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
     }
     let probe = tools.probe.clone();
     let measured = tools.disks.run_within(SCAN_WITHIN, move || {
-        all.into_iter()
-            .map(|fs| match probe.stats(Path::new(&fs.mountpoint)) {
-                Ok(stats) => Ok(FileSystem { stats, ..fs }),
-                Err(error) => Err(PassError::File {
-                    step: "measuring a file system of images",
-                    error: format!("{}: {error}; is it mounted?", fs.mountpoint),
-                }),
-            })
-            .collect::<Vec<_>>()
+        let measure = |fs: FileSystem| match probe.stats(Path::new(&fs.mountpoint)) {
+            Ok(Measured { stats, device }) => Ok((FileSystem { stats, ..fs }, device)),
+            Err(error) => Err(PassError::File {
+                step: "measuring a file system of images",
+                error: format!("{}: {error}; is it mounted?", fs.mountpoint),
+            }),
+        };
+        all.into_iter().map(measure).collect::<Vec<_>>()
     });
-    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    let (mut good, mut bad) = (Vec::<(FileSystem, Option<u64>)>::new(), Vec::new());
     match measured.await {
         Ok(results) => {
             for result in results {
                 match result {
-                    Ok(fs) => good.push(fs),
+                    Ok((fs, device)) => {
+                        let same = good.iter_mut().find(|(_, known)| device.is_some() && *known == device);
+                        match same {
+                            Some((known, _)) => {
+                                known.holds_images |= fs.holds_images;
+                                known.holds_containers |= fs.holds_containers;
+                            }
+                            None => good.push((fs, device)),
+                        }
+                    }
                     Err(error) => bad.push(error),
                 }
             }
@@ -138,5 +176,5 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
             bad.push(PassError::File { step: "measuring the file systems", error: gone.to_string() })
         }
     }
-    (good, bad)
+    (good.into_iter().map(|(fs, _)| fs).collect(), bad)
 }

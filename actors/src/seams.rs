@@ -16,6 +16,7 @@ pub struct Clock {
     wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Time since the machine was booted: it never steps.
     boot: Arc<dyn Fn() -> SignedDuration + Send + Sync>,
+    boot_id: Arc<str>,
 }
 
 /// A wall clock that moves by this much against the boot clock was set (spec 2).
@@ -37,10 +38,22 @@ impl Moment {
         drift.abs() > STEP
     }
 
+    /// The moment at which the clocks showed this.
+    #[must_use]
+    pub fn new(wall: Timestamp, boot: SignedDuration) -> Self {
+        Self { wall, boot }
+    }
+
     /// The wall-clock time of it.
     #[must_use]
     pub fn wall(&self) -> Timestamp {
         self.wall
+    }
+
+    /// The time since the machine was booted.
+    #[must_use]
+    pub fn boot(&self) -> SignedDuration {
+        self.boot
     }
 }
 
@@ -48,18 +61,23 @@ impl Clock {
     /// The clock of this machine.
     #[must_use]
     pub fn system() -> Self {
-        Self::with_boot(Timestamp::now, || {
+        let clock = Self::with_boot(Timestamp::now, || {
             let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
             // Nanoseconds are below a thousand million.
             SignedDuration::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or_default())
-        })
+        });
+        // The kernel answers from memory. Where it does not tell, each start counts as a boot.
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        let boot_id = boot_id.unwrap_or_else(|_| format!("start at {}", Timestamp::now()));
+        clock.of_boot(boot_id.trim())
     }
 
     /// Another clock, which is never set: that of a test.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         let wall = Arc::new(now);
         let boot = Arc::clone(&wall);
-        Self { wall, boot: Arc::new(move || boot().duration_since(Timestamp::UNIX_EPOCH)) }
+        let boot = Arc::new(move || boot().duration_since(Timestamp::UNIX_EPOCH));
+        Self { wall, boot, boot_id: "".into() }
     }
 
     /// Another pair of clocks: those of a modelled node.
@@ -67,7 +85,19 @@ impl Clock {
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
         boot: impl Fn() -> SignedDuration + Send + Sync + 'static,
     ) -> Self {
-        Self { wall: Arc::new(now), boot: Arc::new(boot) }
+        Self { wall: Arc::new(now), boot: Arc::new(boot), boot_id: "".into() }
+    }
+
+    /// The same clocks, in a boot of that name.
+    #[must_use]
+    pub fn of_boot(self, boot_id: &str) -> Self {
+        Self { boot_id: boot_id.into(), ..self }
+    }
+
+    /// Name of this boot of the machine; empty if it has none.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.boot_id
     }
 
     /// Now, on both clocks.
@@ -96,7 +126,16 @@ impl fmt::Debug for Clock {
     }
 }
 
-type Probe = dyn Fn(&Path) -> std::io::Result<FsStats> + Send + Sync;
+/// What was measured of a file system.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// Its statistics.
+    pub stats: FsStats,
+    /// Which device it is, to know it again under another name; `None` where that can't be told.
+    pub device: Option<u64>,
+}
+
+type Probe = dyn Fn(&Path) -> std::io::Result<Measured> + Send + Sync;
 
 /// Asks the file system of a directory for its statistics. A call may block (a stale network mount hangs), so it is
 /// made on a worker thread, never on an actor's.
@@ -107,27 +146,29 @@ impl FsProbe {
     /// statvfs of this machine.
     #[must_use]
     pub fn system() -> Self {
-        Self::new(|path| {
+        Self(Arc::new(|path| {
             let stats = rustix::fs::statvfs(path)?;
-            Ok(FsStats {
+            let device = rustix::fs::stat(path).ok().map(|stat| stat.st_dev);
+            let stats = FsStats {
                 capacity_bytes: stats.f_blocks.saturating_mul(stats.f_frsize),
                 available_bytes: stats.f_bavail.saturating_mul(stats.f_frsize),
                 inodes: stats.f_files,
                 inodes_free: stats.f_favail,
-            })
-        })
+            };
+            Ok(Measured { stats, device })
+        }))
     }
 
     /// Another probe: that of a modelled node, or of a test.
     pub fn new(probe: impl Fn(&Path) -> std::io::Result<FsStats> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(probe))
+        Self(Arc::new(move |path| Ok(Measured { stats: probe(path)?, device: None })))
     }
 
-    /// The statistics of the file system that `path` lies on.
+    /// The file system that `path` lies on.
     ///
     /// # Errors
     /// What the operating system says, e.g. that the directory is gone.
-    pub fn stats(&self, path: &Path) -> std::io::Result<FsStats> {
+    pub fn stats(&self, path: &Path) -> std::io::Result<Measured> {
         (self.0)(path)
     }
 }

@@ -1,12 +1,9 @@
 //! One look at a whole node, for `plan` and `snapshot`: what the collectors see, all at once.
 
-use actix::Recipient;
 use cri_gc_config::Settings;
 use cri_gc_policy::Observation;
 
 use crate::collector::{PassError, Tools};
-use crate::gateway::{CriError, CriResult};
-use crate::image_gc::LookAtImages;
 use crate::observe;
 use crate::pod_state::Verdict;
 
@@ -24,12 +21,12 @@ pub struct Whole {
 ///
 /// # Errors
 /// A list of the runtime failed.
-pub async fn look(tools: &Tools, settings: &Settings, images: &Recipient<LookAtImages>) -> CriResult<Whole> {
+pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError> {
     let view = observe::pods(tools, settings).await?;
-    let look =
-        images.send(LookAtImages).await.unwrap_or_else(|_| Err(CriError::gateway_gone("ListImages")))?;
+    let look = observe::images(tools).await?;
     let (filesystems, mut problems) = observe::measure(tools, &look.places).await;
     problems.extend(view.problem);
+    problems.extend(tools.images.problem().await.map(PassError::Memory));
     let observation = Observation {
         images: look.images,
         sandbox_image: look.sandbox_image,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cri_gc_actors::collector::PassReport;
+use cri_gc_actors::image_records::Home;
 use cri_gc_actors::supervision::panics;
 use cri_gc_config::{FileSource, Loaded, Sources, load};
 use slog::{Drain, Duplicate, Logger, o};
@@ -45,7 +46,8 @@ pub fn run(global: &Global, args: &cli::Demo) -> Result<ExitCode, Failure> {
 async fn sweep_it(demo: &Demo, global: &Global, all: bool) -> Result<bool, Failure> {
     let (loaded, _) = settings(demo, &[], global)?;
     let logging = logging(global);
-    let crew = Crew::start(Arc::new(loaded.settings), demo.seams(), false, logging.log.clone())?;
+    let crew =
+        Crew::start(Arc::new(loaded.settings), demo.seams(), Home::Memory, false, logging.log.clone())?;
     let told = tell(demo, &crew, all).await;
     crew.stop();
     Ok(told?.iter().all(PassReport::is_good))

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use cri_gc_actors::collector::Loop;
 use cri_gc_actors::gateway::RuntimeVersion;
+use cri_gc_actors::image_records::Home;
 use cri_gc_actors::whole::{self, Whole};
 use cri_gc_config::{
     DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, load,
@@ -138,13 +139,14 @@ fn in_system<T>(work: impl Future<Output = T>) -> T {
 /// The actors of a one-shot command, with a runtime that has said what it is.
 async fn crew(
     settings: Settings,
+    home: Home,
     confirmed: bool,
     logging: &Logging,
 ) -> Result<(Crew, RuntimeVersion), Failure> {
     if let Some(problem) = not_yet(&settings) {
         return Err(Failure::configuration(problem));
     }
-    let crew = Crew::start(Arc::new(settings), Seams::system(), confirmed, logging.log.clone())?;
+    let crew = Crew::start(Arc::new(settings), Seams::system(), home, confirmed, logging.log.clone())?;
     match crew.hello().await {
         Ok(version) => Ok((crew, version)),
         Err(error) => {
@@ -170,7 +172,7 @@ async fn sync_pods(crew: &Crew) -> Option<String> {
 
 /// One look at the whole node, for `plan` and `snapshot`.
 async fn look(crew: &Crew) -> Result<Whole, Failure> {
-    whole::look(&crew.tools, &crew.settings, &crew.image_gc.clone().recipient())
+    whole::look(&crew.tools, &crew.settings)
         .await
         .map_err(|error| Failure::failed(format_args!("the node could not be observed: {error}")))
 }

@@ -1,12 +1,14 @@
 //! `cri-gc sweep`: one pass of each loop, in order, without a service.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
 use cri_gc_actors::collector::{PassReport, Progress, RunPass};
-use cri_gc_actors::files::lock::{self, LockError};
+use cri_gc_actors::files::lock::{self, LockError, StateLock};
+use cri_gc_actors::image_records::Home;
 use cri_gc_actors::log_reaper::look_at_links;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -28,12 +30,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// A bad configuration, or no runtime. What goes wrong in a pass is in its report.
 pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     let mut settings = settings(global)?.settings;
-    // Whoever may not look there has no service of his own there.
-    if let Err(error @ LockError::Held { .. }) = lock::check(&settings.state.dir) {
-        return Err(Failure::failed(format_args!(
-            "{error}\n  have it make the passes: `cri-gc run-now` (or stop it, or name another state.dir)"
-        )));
-    }
+    let (home, _lock) = home(&settings.state.dir, args.dry_run)?;
     if args.dry_run {
         for mode in [
             &mut settings.container_gc.mode,
@@ -48,7 +45,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     }
     let logging = logging(global);
     let (reports, problem) = in_system(async {
-        let (crew, _) = crew(settings, args.source.confirm_deleted, &logging).await?;
+        let (crew, _) = crew(settings, home, args.source.confirm_deleted, &logging).await?;
         let (progress, mut told) = unbounded_channel();
         let bar = actix::spawn(async move {
             let bar = Bar::default();
@@ -72,6 +69,24 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
     let good = problem.is_none() && reports.iter().all(PassReport::is_good);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}
+
+/// Where the sweep keeps what it sees of images, so that the next one knows how old they are; and the lock on it, held
+/// meanwhile. A dry run only reads there. Whoever may not write there is no service's neighbour: to him all images are new.
+fn home(state_dir: &Path, dry_run: bool) -> Result<(Home, Option<StateLock>), Failure> {
+    let locked =
+        if dry_run { lock::check(state_dir).map(|()| None) } else { lock::hold(state_dir).map(Some) };
+    match locked {
+        Ok(Some(lock)) => Ok((Home::Store(state_dir.to_owned()), Some(lock))),
+        Ok(None) => Ok((Home::Copy(state_dir.to_owned()), None)),
+        Err(error @ LockError::Held { .. }) => Err(Failure::failed(format_args!(
+            "{error}\n  have it make the passes: `cri-gc run-now` (or stop it, or name another state.dir)"
+        ))),
+        Err(error @ LockError::Refused { .. }) => {
+            remark(&format!("cri-gc: note: {error}; until then every image counts as new"));
+            Ok((Home::Memory, None))
+        }
+    }
 }
 
 /// One pass of each loop, in order: what a container pass frees, the sandbox pass can take, and so on. Also says what was

@@ -43,6 +43,10 @@ impl Bench {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.bare(args);
         command.arg("--config").arg(self.path("empty.toml"));
+        if args.contains(&"sweep") {
+            // It remembers images: here, not on this machine.
+            command.arg("--set").arg(format!("state.dir={}", self.path("state").display()));
+        }
         command
     }
 

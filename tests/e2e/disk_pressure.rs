@@ -45,7 +45,7 @@ async fn on_the_embedded_runtime_images_go_when_inodes_run_out() {
 }
 
 fn measure(node: &Node) -> FsStats {
-    node.runtime.seams().probe.stats(&node.runtime.image_root()).unwrap()
+    node.runtime.seams().probe.stats(&node.runtime.image_root()).unwrap().stats
 }
 
 fn used_bytes(node: &Node) -> u8 {

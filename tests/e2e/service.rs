@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use cri_gc::commands::sweep::sweep;
 use cri_gc::wiring::{Crew, Seams};
 use cri_gc_actors::collector::PassReport;
-use cri_gc_actors::image_gc::LookAtImages;
+use cri_gc_actors::image_records::Home;
+use cri_gc_actors::whole::look;
 use cri_gc_config::{FileSource, Sources, load};
 use slog::{Discard, Logger, o};
 
@@ -30,8 +31,9 @@ impl Service {
         let (looked, has_looked) = channel();
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async {
-                let crew = Crew::start(settings, seams, false, Logger::root(Discard, o!())).unwrap();
-                looked.send(crew.image_gc.send(LookAtImages).await.unwrap().map(drop)).unwrap();
+                let crew =
+                    Crew::start(settings, seams, Home::Memory, false, Logger::root(Discard, o!())).unwrap();
+                looked.send(look(&crew.tools, &crew.settings).await.map(drop)).unwrap();
                 serve(&crew, &asked).await;
                 crew.stop();
             });

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use cri_gc::wiring::{Seams, Service, Start};
 use cri_gc_actors::collector::{Doing, Loop, LoopHandle, LoopState};
 use cri_gc_actors::configuration::Generation;
+use cri_gc_actors::image_records::Home;
 use cri_gc_actors::recorder::{Event, EventKind};
 use cri_gc_actors::seams::{Chance, Clock, FsProbe, LogThreshold};
 use cri_gc_actors::supervision::threads::Threads;
@@ -43,6 +44,7 @@ pub struct Setup {
     pub sim: Sim,
     pub seams: Seams,
     pub sources: Sources,
+    pub home: Home,
     pub threads: Threads,
     folder: tempfile::TempDir,
 }
@@ -66,8 +68,8 @@ impl Setup {
         ];
         let overrides = overrides.map(|(key, value)| (key.to_owned(), value)).into();
         let sources = Sources { file: FileSource::None, env: Vec::new(), overrides };
-        let this = Self { sim, seams, sources, threads: Threads::here(), folder };
-        this.set("image_gc.period", "60s").set("image_gc.min_age", "0s")
+        let this = Self { sim, seams, sources, home: Home::Memory, threads: Threads::here(), folder };
+        this.set("image_gc.period", "60s").set("image_gc.min_age", "0s").set("image_gc.pressure_poll", "0s")
     }
 
     /// A setting that no reload changes.
@@ -126,7 +128,7 @@ impl Setup {
 
     /// Starts it in the time that is.
     pub fn start_in(self, held: Option<Held>) -> Stage {
-        let Self { sim, seams, sources, threads, folder } = self;
+        let Self { sim, seams, sources, home, threads, folder } = self;
         let lines = Lines::default();
         let generation = Generation::first(load(&sources).unwrap(), sim.now());
         let service = Service::start(Start {
@@ -134,6 +136,7 @@ impl Setup {
             sources,
             cannot,
             seams,
+            home,
             threads,
             stagger: Duration::ZERO,
             threshold: LogThreshold::new(LogLevel::Info),

@@ -161,7 +161,7 @@ async fn look(subjects: &Subjects) -> Result<(Observation, PlanReport, Told), St
     // Each holds all there is on the node: more of them wait.
     let _place = subjects.looks.acquire().await.map_err(|_| restarting("admin actor"))?;
     let settings = generation(subjects).await?.generation.settings.clone();
-    let whole = whole::look(&subjects.tools, &settings, &subjects.images)
+    let whole = whole::look(&subjects.tools, &settings)
         .await
         .map_err(|error| Status::failed_precondition(format!("the node could not be observed: {error}")))?;
     let policy = settings.policy();

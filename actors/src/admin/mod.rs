@@ -19,14 +19,13 @@ mod service;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use actix::{ArbiterHandle, Recipient};
+use actix::ArbiterHandle;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::collector::{LoopHandle, Tools};
 use crate::configuration::Configuration;
 use crate::files::socket::{self, SocketError};
-use crate::image_gc::LookAtImages;
 use crate::seams::LogThreshold;
 use crate::supervision::guard::{self, Pace};
 pub use access::{AccessError, group_number};
@@ -34,12 +33,10 @@ pub use access::{AccessError, group_number};
 /// What the admin actor asks, and what it knows by itself.
 #[derive(Clone)]
 pub struct Subjects {
-    /// The gateway, the pod-state provider, the recorder, file workers of its own, the clock, the probe, the log.
+    /// The gateway, the pod-state provider, the keeper of image records, the recorder, file workers of its own, the clock, the probe, the log.
     pub tools: Tools,
     /// The four loops, in the order of the chain.
     pub loops: [LoopHandle; 4],
-    /// What is remembered of images, with a look at them.
-    pub images: Recipient<LookAtImages>,
     /// The settings in force.
     pub configuration: Configuration,
     /// From which level on is logged.

@@ -46,6 +46,8 @@ pub struct Collector<C: Collect> {
     /// Who waits for the loop to have come to rest.
     finished: Vec<oneshot::Sender<()>>,
     timer: Option<SpawnHandle>,
+    /// The next look for a reason to begin a pass at once, or the one under way.
+    lookout: Option<SpawnHandle>,
 }
 
 /// What a loop of the service has beside.
@@ -83,6 +85,7 @@ impl<C: Collect> Collector<C> {
             asked: VecDeque::new(),
             finished: Vec::new(),
             timer: None,
+            lookout: None,
         }
     }
 
@@ -196,6 +199,30 @@ impl<C: Collect> Collector<C> {
         }));
     }
 
+    /// A look after the pause that the settings say, and again and again from then on. None is made while a pass is under
+    /// way, which sees what there is to see.
+    fn look_out(&mut self, ctx: &mut Context<Self>) {
+        if let Some(lookout) = self.lookout.take() {
+            ctx.cancel_future(lookout);
+        }
+        let Some(every) = C::look_out_every(&self.live.settings()) else { return };
+        self.lookout = Some(ctx.run_later(every, |this, ctx| {
+            this.lookout = None;
+            if this.running || this.may_pass().is_err() {
+                return this.look_out(ctx);
+            }
+            let (logic, tools, settings) = (Rc::clone(&this.logic), this.tools.clone(), this.live.settings());
+            let look = wrap_future(async move { logic.look_out(&tools, &settings).await });
+            this.lookout = Some(ctx.spawn(look.map(|alarm, this: &mut Self, ctx| {
+                this.lookout = None;
+                if alarm && !this.running && this.may_pass().is_ok() {
+                    this.begin(ctx, Asked::by(Trigger::Pressure));
+                }
+                this.look_out(ctx);
+            })));
+        }));
+    }
+
     /// The period, a little shortened by chance, so that the nodes of a cluster do not all pass at the same moment.
     fn pause(&self) -> Duration {
         let chance = self.service.as_ref().map_or(0.0, |service| service.schedule.chance.draw());
@@ -218,6 +245,7 @@ impl<C: Collect> Actor for Collector<C> {
             && !self.live.is_finishing()
         {
             self.arm(ctx, first, Trigger::Start);
+            self.look_out(ctx);
         }
     }
 }
@@ -229,6 +257,7 @@ impl<C: Collect> Supervised for Collector<C> {
         self.asked.clear();
         self.finished.clear();
         self.timer = None;
+        self.lookout = None;
         if let Some(service) = &mut self.service {
             // The pause before was long enough.
             service.schedule.first = Duration::ZERO;
@@ -246,12 +275,17 @@ impl<C: Collect> Handler<Reconfigure> for Collector<C> {
     type Result = ();
 
     fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
-        let changed = C::period(&self.live.settings()) != C::period(&generation.settings);
+        let before = self.live.settings();
+        let changed = C::period(&before) != C::period(&generation.settings);
+        let looks_otherwise = C::look_out_every(&before) != C::look_out_every(&generation.settings);
         let number = generation.number;
         self.live.configure(generation);
         if self.timer.is_some() && changed {
             let pause = self.pause();
             self.arm(ctx, pause, Trigger::Period);
+        }
+        if self.timer.is_some() && looks_otherwise {
+            self.look_out(ctx);
         }
         self.tell(News::Follows(number));
     }

@@ -47,6 +47,16 @@ pub trait Collect: Unpin + 'static {
     /// How long a pass may take.
     fn deadline(settings: &Settings) -> Duration;
 
+    /// How often it looks, between passes, whether there is a reason to begin one at once; `None` is never.
+    fn look_out_every(_settings: &Settings) -> Option<Duration> {
+        None
+    }
+
+    /// Such a look. The runtime is asked nothing.
+    fn look_out(&self, _tools: &Tools, _settings: &Settings) -> impl Future<Output = bool> {
+        std::future::ready(false)
+    }
+
     /// One pass: observe, plan, re-check, act. It is not called again before it has ended.
     fn pass(&self, tools: &Tools, pass: &Pass) -> impl Future<Output = ()>;
 }
@@ -86,6 +96,8 @@ pub enum Trigger {
     Period,
     /// The loop before it in the chain made a pass.
     Chain,
+    /// A disk is over its threshold.
+    Pressure,
     /// Somebody asked for it.
     Admin,
 }
@@ -98,6 +110,7 @@ impl Trigger {
             Self::Start => "start",
             Self::Period => "period",
             Self::Chain => "chain",
+            Self::Pressure => "pressure",
             Self::Admin => "admin",
         }
     }

@@ -16,6 +16,7 @@ use super::report::{Kept, Kind, Loop, Outcome, PassError, Removal};
 use crate::configuration::Generation;
 use crate::files::Workers;
 use crate::gateway::{CriError, ErrorClass, Gateway};
+use crate::image_records::ImageRecords;
 use crate::pod_state::PodStates;
 use crate::recorder::{Event, EventKind, Object, Recorder};
 use crate::seams::{Clock, FsProbe, Moment};
@@ -28,6 +29,8 @@ pub struct Tools {
     pub gateway: Gateway,
     /// Whose pods live.
     pub pods: PodStates,
+    /// What is remembered of images.
+    pub images: ImageRecords,
     /// The log directories.
     pub files: Workers,
     /// Who measures disks: a log root that hangs must not keep a full disk from being seen.

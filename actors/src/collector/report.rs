@@ -196,6 +196,8 @@ impl PassError {
             Self::FreeDiskSpaceFailed(_) => ("FreeDiskSpaceFailed", None),
             Self::ClockSet(_) => ("clock", None),
             Self::Interrupted(_) => ("interrupted", None),
+            Self::Records | Self::Memory(_) => ("image records", None),
+            Self::NoFileSystem => ("ImageFsInfo", None),
         };
         FailureKind { step, code }
     }
@@ -231,6 +233,20 @@ pub enum PassError {
         "the clock was set during the pass, so the ages it planned by can't be believed; {0} more were to go and were not tried"
     )]
     ClockSet(usize),
+    /// Nothing is known of how old the images are.
+    #[error(
+        "the keeper of the image records is being restarted, so no image goes; the next pass asks it again"
+    )]
+    Records,
+    /// What is remembered of images can't be read or kept.
+    #[error("{0}")]
+    Memory(String),
+    /// The runtime does not tell where its images lie.
+    #[error(
+        "the runtime names no file system of images (ImageFsInfo is empty), so no image goes for lack of space; its \
+         statistics may not be ready yet"
+    )]
+    NoFileSystem,
     /// Removals that were not tried because the runtime went away.
     #[error("the runtime went away during the pass; {0} more were to go and were not tried")]
     Interrupted(usize),

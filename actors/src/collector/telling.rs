@@ -66,12 +66,14 @@ impl Telling {
         }
         self.failures.pass_failed();
         for failure in failures {
-            let line = self.failures.failed(failure.kind, now);
+            let first =
+                if failure.event == EventKind::FreeDiskSpaceFailed { First::Lasting } else { self.first };
+            let line = self.failures.failed_as(first, failure.kind, now);
             if failure.away {
                 debug!(self.log, "pass failed: {}", failure.text; "loop" => self.of.as_str());
                 continue;
             }
-            let hint = match (self.first, line.number) {
+            let hint = match (first, line.number) {
                 (First::Warning, 1) => {
                     " (the statistics of a runtime that has just started may not be ready yet)"
                 }

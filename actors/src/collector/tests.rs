@@ -16,9 +16,11 @@ use super::*;
 use crate::configuration::{Generation, Reconfigure};
 use crate::files::Workers;
 use crate::gateway::{Gateway, Limits, Sockets};
+use crate::image_records::{Home, ImageRecords};
 use crate::pod_state::{Configure, PodStates};
 use crate::recorder::Recorder;
 use crate::seams::{Clock, FsProbe};
+use crate::supervision::guard::{self, Pace};
 use crate::supervision::threads::Threads;
 
 /// What a loop of these tests does in its passes.
@@ -142,8 +144,11 @@ impl Stage {
             PodStates::start(&here, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
         let probe = FsProbe::new(|_| Ok(FsStats::default()));
         let recorder = Recorder::none(clock.clone());
-        let disks = files.clone();
-        Self { tools: Tools { gateway, pods, files, disks, clock, probe, recorder, log }, lines }
+        let (disks, store, at) = (files.clone(), files.clone(), clock.clone());
+        let pace = Pace { min: Duration::from_secs(1), max: Duration::from_secs(1) };
+        let fell = guard::say(log.clone(), "image records", None);
+        let images = ImageRecords::start(&here, (pace, fell), Home::Memory, store, at, log.clone());
+        Self { tools: Tools { gateway, pods, images, files, disks, clock, probe, recorder, log }, lines }
     }
 
     fn serve(&self, strings: &Strings, next: Next) -> Addr<Supervisor<Puppet>> {

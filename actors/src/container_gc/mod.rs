@@ -8,7 +8,6 @@ mod recheck;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use actix::Recipient;
 use cri_gc_config::Settings;
 use cri_gc_policy::images::reference_of;
 use cri_gc_policy::{Container, ContainerState, Observation, Plan, PlanReport, PodTable, Reason};
@@ -17,7 +16,6 @@ use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Removed, T
 use crate::files::links;
 use crate::gateway::CriResult;
 use crate::gateway::calls::{ContainerStatus, HasReadySandbox, RemoveContainer, StopContainer};
-use crate::image_gc::ImageUsed;
 use crate::observe;
 use logs::LogKeeper;
 use recheck::{Recheck, recheck};
@@ -26,18 +24,8 @@ use recheck::{Recheck, recheck};
 const LOG_WITHIN: Duration = Duration::from_secs(60);
 
 /// The collector of dead containers.
-pub struct ContainerGc {
-    /// Who is told that the image of a removed container was in use.
-    images: Recipient<ImageUsed>,
-}
-
-impl ContainerGc {
-    /// It tells `images` which images the containers that it removes have used.
-    #[must_use]
-    pub fn new(images: Recipient<ImageUsed>) -> Self {
-        Self { images }
-    }
-}
+#[derive(Debug, Default)]
+pub struct ContainerGc;
 
 impl Collect for ContainerGc {
     const LOOP: Loop = Loop::ContainerGc;
@@ -79,59 +67,56 @@ impl Collect for ContainerGc {
         let keeper = LogKeeper::new(&observation, &pods);
         let links = link_names(tools, pass, &keeper).await;
         let parallel = pass.settings.container_gc.parallel_removals.into();
-        pass.act(targets, parallel, async |target| self.remove(tools, pass, target, &keeper, &links).await)
-            .await;
+        pass.act(targets, parallel, async |target| remove(tools, pass, target, &keeper, &links).await).await;
     }
 }
 
-impl ContainerGc {
-    async fn remove<'a>(
-        &self,
-        tools: &Tools,
-        pass: &Pass,
-        target: &Target<(&'a Container, &'a str)>,
-        keeper: &LogKeeper<'a>,
-        links: &HashMap<String, Vec<String>>,
-    ) -> Removed {
-        let (settings, reason, (container, uid)) = (&pass.settings, target.reason, target.object);
-        let mut facts = match recheck(tools, container, &settings.policy().containers).await? {
-            Recheck::Go(facts) => facts,
-            Recheck::Stay(reason) => return Ok((Outcome::refused(reason), 0)),
-        };
-        if facts.state == ContainerState::Unknown {
-            // It may still run: if it can't be stopped, it stays.
-            let timeout = settings.container_gc.stop_timeout;
-            tools.gateway.call(StopContainer { id: container.id.clone(), timeout }).await?;
-            // Only now the runtime tells what became of it, and where its log is.
-            facts = tools.gateway.call(ContainerStatus { id: container.id.clone() }).await?;
-            if facts.state != ContainerState::Exited {
-                return Ok((Outcome::refused(Reason::StateUnknown), 0));
-            }
+/// Asks once more, and removes the container with its log.
+async fn remove<'a>(
+    tools: &Tools,
+    pass: &Pass,
+    target: &Target<(&'a Container, &'a str)>,
+    keeper: &LogKeeper<'a>,
+    links: &HashMap<String, Vec<String>>,
+) -> Removed {
+    let (settings, reason, (container, uid)) = (&pass.settings, target.reason, target.object);
+    let mut facts = match recheck(tools, container, &settings.policy().containers).await? {
+        Recheck::Go(facts) => facts,
+        Recheck::Stay(reason) => return Ok((Outcome::refused(reason), 0)),
+    };
+    if facts.state == ContainerState::Unknown {
+        // It may still run: if it can't be stopped, it stays.
+        let timeout = settings.container_gc.stop_timeout;
+        tools.gateway.call(StopContainer { id: container.id.clone(), timeout }).await?;
+        // Only now the runtime tells what became of it, and where its log is.
+        facts = tools.gateway.call(ContainerStatus { id: container.id.clone() }).await?;
+        if facts.state != ContainerState::Exited {
+            return Ok((Outcome::refused(Reason::StateUnknown), 0));
         }
-        if reason.is_for_pod() && is_pod_ready(tools, uid).await? {
-            return Ok((Outcome::refused(Reason::PodActive), 0));
-        }
-        // One that was never started has written nothing, and may be started at any moment: nothing comes between the
-        // status above and its removal.
-        // Before its log: the gateway would withhold the removal of the container, and the log would be gone.
-        if !pass.may_remove() {
-            return Ok((Outcome::halted(), 0));
-        }
-        let has_log = facts.state != ContainerState::Created && keeper.may_go(container);
-        let bytes = if has_log && !keeper.is_stuck() {
-            let names = links.get(&container.id).cloned().unwrap_or_default();
-            remove_logs(tools, pass, keeper, uid.to_owned(), facts.log_path, names).await
-        } else {
-            0
-        };
-        tools.gateway.call(RemoveContainer { id: container.id.clone() }).await?;
-        keeper.gone(container);
-        // A job that came and went between two looks has used its image all the same.
-        if let Some(at) = facts.finished_at.or(container.created_at) {
-            self.images.do_send(ImageUsed { reference: reference_of(container).to_owned(), at });
-        }
-        Ok((Outcome::Removed, bytes))
     }
+    if reason.is_for_pod() && is_pod_ready(tools, uid).await? {
+        return Ok((Outcome::refused(Reason::PodActive), 0));
+    }
+    // One that was never started has written nothing, and may be started at any moment: nothing comes between the
+    // status above and its removal.
+    // Before its log: the gateway would withhold the removal of the container, and the log would be gone.
+    if !pass.may_remove() {
+        return Ok((Outcome::halted(), 0));
+    }
+    let has_log = facts.state != ContainerState::Created && keeper.may_go(container);
+    let bytes = if has_log && !keeper.is_stuck() {
+        let names = links.get(&container.id).cloned().unwrap_or_default();
+        remove_logs(tools, pass, keeper, uid.to_owned(), facts.log_path, names).await
+    } else {
+        0
+    };
+    tools.gateway.call(RemoveContainer { id: container.id.clone() }).await?;
+    keeper.gone(container);
+    // A job that came and went between two looks has used its image all the same.
+    if let Some(at) = facts.finished_at.or(container.created_at) {
+        tools.images.was_used(reference_of(container).to_owned(), at, tools.clock.moment());
+    }
+    Ok((Outcome::Removed, bytes))
 }
 
 /// Whether a sandbox of the pod is ready at this moment: a pod that is there again keeps what is its own.

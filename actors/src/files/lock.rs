@@ -1,4 +1,4 @@
-//! The lock on the state directory: one service at a time works with it, and a sweep asks whether one does.
+//! The lock on the state directory: one service or sweep at a time works with it.
 //!
 //! It is a lock of the kernel on an open file, so it ends with its process, however that ends.
 
@@ -21,8 +21,8 @@ pub struct StateLock {
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// A service holds it.
-    #[error("a cri-gc service{} works with {}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .dir.display())]
+    /// A service, or a sweep, holds it.
+    #[error("another cri-gc{} works with {}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .dir.display())]
     Held {
         /// The directory.
         dir: PathBuf,
@@ -39,10 +39,10 @@ pub enum LockError {
     },
 }
 
-/// Takes the lock, for a service. A directory that is missing is made, for its owner only.
+/// Takes the lock, for a service or a sweep. A directory that is missing is made, for its owner only.
 ///
 /// # Errors
-/// Another service holds it, or the directory can't be used.
+/// Another process holds it, or the directory can't be used.
 pub fn hold(dir: &Path) -> Result<StateLock, LockError> {
     let refused = |error| LockError::Refused { dir: dir.to_owned(), error };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?;
@@ -62,10 +62,10 @@ pub fn hold(dir: &Path) -> Result<StateLock, LockError> {
     Ok(StateLock { _file: file })
 }
 
-/// Whether a service holds it; takes nothing and makes nothing.
+/// Whether somebody holds it; takes nothing and makes nothing.
 ///
 /// # Errors
-/// A service holds it, or it can't be told.
+/// Somebody holds it, or it can't be told.
 pub fn check(dir: &Path) -> Result<(), LockError> {
     let mut file = match File::open(dir.join(NAME)) {
         Ok(file) => file,

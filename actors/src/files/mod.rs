@@ -5,7 +5,7 @@
 //! - [`tree`]: a log directory with all its content.
 //! - [`logs`]: the log files of one container, and the legacy links to them.
 //! - [`scan`]: what lies in the roots.
-//! - [`socket`]: the admin socket. [`lock`]: the lock on the state directory.
+//! - [`socket`]: the admin socket. [`lock`]: the lock on the state directory. [`store`]: what is remembered of images there.
 //! - [`root`]: the confinement that all work in the log roots shares: everything is opened relative to a root that is held open, and
 //!   the kernel is told to refuse symbolic links, `..` and mount points on the way (`openat2`).
 
@@ -15,6 +15,7 @@ pub mod logs;
 pub mod root;
 pub mod scan;
 pub mod socket;
+pub mod store;
 pub mod tree;
 mod workers;
 

@@ -32,4 +32,16 @@ pub struct FsPlaces {
     pub images: Vec<String>,
     /// Those of writable layers; the same as those of images where the runtime names none.
     pub containers: Vec<String>,
+    /// Bytes that the runtime counts there, up to a minute old.
+    pub used_bytes: u64,
+    /// It counts what is unpacked only: the images' content, compressed, lies beside (containerd).
+    pub beside_content: bool,
+}
+
+impl FsPlaces {
+    /// Bytes that images and the layers on top of them hold together, images alone being told to be of these sizes.
+    #[must_use]
+    pub fn held_by_images(&self, sizes: u64) -> u64 {
+        if self.beside_content { sizes.saturating_add(self.used_bytes) } else { sizes.max(self.used_bytes) }
+    }
 }

@@ -93,9 +93,14 @@ pub(super) fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
         let named = list.into_iter().filter_map(|usage| usage.fs_id).map(|id| id.mountpoint);
         named.filter(|mountpoint| !mountpoint.is_empty()).collect()
     };
+    let counted = from.image_filesystems.iter().filter_map(|usage| usage.used_bytes.as_ref());
+    let used_bytes = counted.fold(0u64, |sum, used| sum.saturating_add(used.value));
     let images = places(from.image_filesystems);
     let containers = places(from.container_filesystems);
-    FsPlaces { containers: if containers.is_empty() { images.clone() } else { containers }, images }
+    // containerd names the directory of its snapshotter, and counts what is in there.
+    let beside_content = images.iter().any(|mountpoint| mountpoint.contains("snapshotter"));
+    let containers = if containers.is_empty() { images.clone() } else { containers };
+    FsPlaces { containers, images, used_bytes, beside_content }
 }
 
 /// The sandbox image out of the verbose status: key "config", JSON, `sandboxImage` (containerd).
@@ -134,15 +139,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_snapshotter_counts_comes_on_top_of_the_sizes_of_images() {
+        let held = |mountpoint: &str| {
+            let usage = cri::FilesystemUsage {
+                fs_id: Some(cri::FilesystemIdentifier { mountpoint: mountpoint.to_owned() }),
+                used_bytes: Some(cri::UInt64Value { value: 30 }),
+                ..Default::default()
+            };
+            let answer = cri::ImageFsInfoResponse { image_filesystems: vec![usage], ..Default::default() };
+            fs_places(answer).held_by_images(100)
+        };
+        assert_eq!(held("/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"), 130);
+        assert_eq!(held("/var/lib/containers/storage/overlay-images"), 100);
+    }
+
+    #[test]
     fn without_a_file_system_of_their_own_containers_lie_with_the_images() {
         let usage = |mountpoint: &str| cri::FilesystemUsage {
             fs_id: Some(cri::FilesystemIdentifier { mountpoint: mountpoint.to_owned() }),
             ..Default::default()
         };
         let answer = cri::ImageFsInfoResponse { image_filesystems: vec![usage("/i")], ..Default::default() };
+        let there = vec!["/i".to_owned()];
         assert_eq!(
             fs_places(answer),
-            FsPlaces { images: vec!["/i".to_owned()], containers: vec!["/i".to_owned()] }
+            FsPlaces { images: there.clone(), containers: there, ..FsPlaces::default() }
         );
     }
 }

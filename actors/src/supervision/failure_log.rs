@@ -55,9 +55,14 @@ pub fn lasted(for_how_long: SignedDuration) -> String {
 pub enum First {
     /// As an error.
     Error,
+    /// As an error that stands for a state of things: told once, and brought to mind from the 16th on.
+    Lasting,
     /// As a warning, for it may be no failure (a runtime that just started has no statistics yet); the second is the error.
     Warning,
 }
+
+/// The number of the failure by which a lasting one is brought to mind first.
+const REMINDED: u64 = 16;
 
 /// The failures of one loop since its last success. `K` is what makes two of them the same.
 #[derive(Debug)]
@@ -89,13 +94,18 @@ impl<K: Eq + Hash> FailureLog<K> {
         *number = number.saturating_add(1);
         let number = *number;
         let due = match (number, first) {
-            (1, First::Error) | (2, First::Warning) => Due::Error,
+            (1, First::Error | First::Lasting) | (2, First::Warning) => Due::Error,
             (1, First::Warning) => Due::Warning,
+            (n, First::Lasting) if n < REMINDED => Due::Debug,
             (n, _) if n.is_power_of_two() => Due::Warning,
             _ => Due::Debug,
         };
-        // Every power of two is told, so those since the last told one are those since the last power of two.
-        let untold = if due == Due::Debug { 0 } else { (number / 2).saturating_sub(1) };
+        let untold = match (due, first) {
+            (Due::Debug, _) => 0,
+            (_, First::Lasting) if number == REMINDED => number.saturating_sub(2),
+            // Every power of two is told, so those since the last told one are those since the last power of two.
+            _ => (number / 2).saturating_sub(1),
+        };
         Line { due, number, untold }
     }
 
@@ -159,6 +169,12 @@ mod tests {
     fn where_statistics_may_not_be_ready_the_second_is_the_error() {
         use Due::{Error, Warning};
         assert_eq!(told(First::Warning, 5), [(1, Warning, 0), (2, Error, 0), (4, Warning, 1)]);
+    }
+
+    #[test]
+    fn a_state_that_lasts_is_told_once_and_brought_to_mind_later() {
+        use Due::{Error, Warning};
+        assert_eq!(told(First::Lasting, 40), [(1, Error, 0), (16, Warning, 14), (32, Warning, 15)]);
     }
 
     #[test]

@@ -12,12 +12,15 @@ use cri_gc_actors::collector::{Collector, Outcome, PassReport, RunPass, Tools};
 use cri_gc_actors::container_gc::ContainerGc;
 use cri_gc_actors::files::Workers;
 use cri_gc_actors::gateway::{Gateway, Limits, Sockets};
-use cri_gc_actors::image_gc::{ImageGc, LookAtImages};
+use cri_gc_actors::image_gc::ImageGc;
+use cri_gc_actors::image_records::{Home, ImageRecords};
 use cri_gc_actors::log_reaper::LogReaper;
 use cri_gc_actors::pod_state::{Configure, PodStates};
 use cri_gc_actors::recorder::Recorder;
 use cri_gc_actors::sandbox_reaper::SandboxReaper;
 use cri_gc_actors::seams::{Clock, FsProbe};
+use cri_gc_actors::supervision::guard::{Pace, say};
+use cri_gc_actors::whole;
 use cri_gc_config::Settings;
 use cri_gc_sim::{Call, ContainerSpec, ImageSpec, Method, Options, PodSpec, Sim};
 use slog::{Discard, Logger, o};
@@ -111,11 +114,14 @@ impl Bed {
         );
         let recorder = Recorder::none(clock.clone());
         let disks = files.clone();
-        let tools = Tools { gateway, pods, files, disks, clock, probe, recorder, log };
+        let pace = Pace::from(&*settings);
+        let fell = say(log.clone(), "image records", None);
+        let (store, at) = (files.clone(), clock.clone());
+        let images = ImageRecords::start(&arbiter(), (pace, fell), Home::Memory, store, at, log.clone());
+        let tools = Tools { gateway, pods, images, files, disks, clock, probe, recorder, log };
         let image_gc = Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), ImageGc::default);
-        let images = image_gc.clone().recipient();
         let container_gc =
-            Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), || ContainerGc::new(images));
+            Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), ContainerGc::default);
         let sandbox_reaper =
             Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), SandboxReaper::default);
         let log_reaper =
@@ -199,9 +205,9 @@ impl Crew {
         pass(&self.image_gc).await
     }
 
-    /// Has the image GC supervisor look at the images, so that it remembers them from now on.
+    /// Looks at the images, so that they are remembered from now on.
     pub async fn look_at_images(&self) {
-        self.image_gc.send(LookAtImages).await.unwrap().unwrap();
+        whole::look(&self.tools, &Settings::default()).await.unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cri_gc_actors::collector::{Outcome, PassReport};
 use cri_gc_sim::{Code, ContainerSpec, Fault, ImageSpec, LayerSpec, Method, Options, Scope};
 
-use super::bed::{Bed, MIB, PATIENCE, errors, outcome, removed};
+use super::bed::{Bed, MIB, SECOND, errors, outcome, removed};
 
 const CAPACITY: u64 = 100_000 * MIB;
 
@@ -59,17 +59,34 @@ fn it_goes_on_where_the_sizes_promise_more_than_comes_back() {
 }
 
 #[test]
-fn it_goes_on_though_the_first_ones_free_nothing() {
+fn it_goes_on_though_the_first_ones_free_next_to_nothing() {
     let bed = bed();
-    // The first nine to go share every layer with the tenth.
+    // The first nine to go share what is large with the tenth.
     for number in 0..10 {
-        let layer = LayerSpec::new("shared", 4_000 * MIB, 8_000 * MIB);
-        bed.sim.add_image(ImageSpec::new(format!("app:{number}")).layer(layer));
+        let shared = LayerSpec::new("shared", 4_000 * MIB, 8_000 * MIB);
+        let own = LayerSpec::new(format!("own-{number}"), 8192, 8192);
+        bed.sim.add_image(ImageSpec::new(format!("app:{number}")).layer(shared).layer(own));
     }
     let report = collect(&bed, 90);
     assert!(report.is_good(), "{report:?}");
     assert_eq!(removed(&report).len(), 10);
     assert!(bed.used_percent() <= 80);
+}
+
+#[test]
+fn where_nothing_comes_back_it_stops_after_three_and_says_what_is_left() {
+    let bed = bed();
+    for number in 0..10 {
+        let layer = LayerSpec::new("shared", 4_000 * MIB, 8_000 * MIB);
+        bed.sim.add_image(ImageSpec::new(format!("app:{number}")).layer(layer));
+    }
+    let report = collect(&bed, 90);
+    assert_eq!(removed(&report).len(), 3);
+    let said = errors(&report).join("; ");
+    assert!(said.contains("brought nothing, so 7 more (27.3 GiB) are left for later"), "{said}");
+    assert!(said.contains("protected ones 302.7 KiB"), "{said}");
+    // The next pass tries three others.
+    assert_eq!(removed(&collect(&bed, 90)).len(), 3);
 }
 
 #[test]
@@ -157,7 +174,7 @@ fn a_runtime_that_dies_ends_the_pass_and_is_told_once() {
 fn it_waits_for_a_runtime_that_gives_space_back_late() {
     let mut bed = bed();
     // Far longer than needed: a wait that works ends by itself.
-    bed.settings.image_gc.settle = PATIENCE;
+    bed.settings.image_gc.settle = 8 * SECOND;
     one_percent_each(&bed, 40, 1000);
     bed.sim.with(|node| node.set_release_delay(Duration::from_secs(5)));
     bed.sim.with(|node| node.fill_to_percent(85));

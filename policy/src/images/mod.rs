@@ -9,7 +9,7 @@
 mod names;
 pub mod space;
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,7 +21,7 @@ use crate::pods::PodTable;
 use crate::policy::ImagePolicy;
 use crate::reason::Reason;
 use crate::reference::Reference;
-use names::Names;
+pub use names::Names;
 pub use space::{FsProblem, Missing};
 
 /// The decisions on all images.
@@ -54,6 +54,22 @@ pub fn used_by<'a>(images: &'a [Image], references: impl IntoIterator<Item = &'a
     used.sort_unstable();
     used.dedup();
     used
+}
+
+/// All references by which an image counts as used (spec 6): those of the containers, in whatever state, and those that
+/// the specs of pods name which are not proved to be gone.
+#[must_use]
+pub fn references<'a>(observation: &'a Observation, pods: &PodTable<'_>) -> HashSet<&'a str> {
+    let containers = observation.containers.iter().map(reference_of);
+    let named = observation.pods.pods.iter().filter(|pod| keeps_images(pods.state(&pod.uid)));
+    let named = named.flat_map(|pod| pod.images.iter().map(String::as_str));
+    containers.chain(named).filter(|reference| !reference.is_empty()).collect()
+}
+
+/// Whether what the spec of such a pod names stays: of a pod that is not proved to be gone, nothing goes, so unknown
+/// protects as well as active.
+fn keeps_images(state: PodState) -> bool {
+    matches!(state, PodState::Active | PodState::Unknown)
 }
 
 /// Decides on all images.
@@ -161,8 +177,7 @@ fn shields(
         names.resolve(reference).for_each(|i| protect(i, Reason::InUse, Detail::Holder(holder)));
     }
     for (holder, pod) in observation.pods.pods.iter().enumerate() {
-        // Of a pod that is not proved to be gone, nothing goes: unknown protects as well as active.
-        if matches!(pods.state(&pod.uid), PodState::Active | PodState::Unknown) {
+        if keeps_images(pods.state(&pod.uid)) {
             for reference in &pod.images {
                 names.resolve(reference).for_each(|i| protect(i, Reason::NamedByPod, Detail::Holder(holder)));
             }

@@ -11,7 +11,7 @@ use crate::observation::Image;
 use crate::reference::{Reference, canonical};
 
 /// All ids, tags and digests of a list of images, to look references up in.
-pub(super) struct Names<'a> {
+pub struct Names<'a> {
     /// Positions by id, without "sha256:".
     ids: HashMap<&'a str, Positions>,
     /// Positions by full name.
@@ -21,7 +21,9 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn new(images: &'a [Image]) -> Self {
+    /// Takes in the names of all of them.
+    #[must_use]
+    pub fn new(images: &'a [Image]) -> Self {
         let mut all = Self {
             ids: HashMap::with_capacity(images.len()),
             names: HashMap::with_capacity(images.iter().map(|image| image.names().count()).sum()),
@@ -40,7 +42,7 @@ impl<'a> Names<'a> {
     }
 
     /// Positions of the images that `reference` means; some may come twice.
-    pub(super) fn resolve(&self, reference: &str) -> impl Iterator<Item = usize> + use<'_> {
+    pub fn resolve(&self, reference: &str) -> impl Iterator<Item = usize> + use<'_> {
         let known = !reference.is_empty();
         let digest = Reference::parse(reference).digest.unwrap_or(reference);
         let ids = self.ids.get(bare(reference)).filter(|_| known);

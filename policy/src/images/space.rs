@@ -18,6 +18,14 @@ pub struct Missing {
     pub known: bool,
 }
 
+impl Missing {
+    /// Whether nothing is.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.bytes == 0 && self.inodes == 0
+    }
+}
+
 /// A file system whose usage could not be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FsProblem {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_actors::configuration::Generation;
+use cri_gc_actors::image_records::Home;
 use cri_gc_actors::seams::LogThreshold;
 use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{Loaded, LogLevel, Settings, Sources};
@@ -98,6 +99,7 @@ impl Watch<'_> {
             sources: self.sources,
             cannot: self.cannot,
             seams,
+            home: Home::Memory,
             threads: Threads::own(),
             stagger: STAGGER,
             threshold: LogThreshold::new(LogLevel::Info),

@@ -1,0 +1,96 @@
+//! The keeper of image records: remembers when each image was first seen and last used, over restarts and crashes (spec 6).
+//!
+//! Every loop tells it which images the containers that it saw use, so that short-lived jobs count; whoever looks at the
+//! images ([`ImageRecords::remember`]) gets them back with what is remembered. What it has told is on the disk before.
+//! Where the disk fails it goes on from memory, says so, and tries again. It asks the runtime nothing and decides nothing.
+//!
+//! - [`records`]: what is remembered, pure. `actor`: who keeps it. The store is `files::store`.
+
+mod actor;
+pub mod records;
+
+use std::path::PathBuf;
+
+use actix::{Addr, ArbiterHandle, Message};
+use cri_gc_policy::Image;
+use jiff::Timestamp;
+use slog::Logger;
+
+use crate::files::Workers;
+use crate::seams::{Clock, Moment};
+use crate::supervision::guard::{self, Fell, Pace};
+use actor::Keeper;
+
+/// Where the records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Home {
+    /// Nowhere: they end with the process.
+    Memory,
+    /// In the store of this state directory, of which nobody else makes use meanwhile.
+    Store(PathBuf),
+    /// They begin with those of the store of this state directory, and nothing is written.
+    Copy(PathBuf),
+}
+
+/// These references were seen used, each last at that time.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+struct Used {
+    uses: Vec<(String, Timestamp)>,
+    seen_at: Moment,
+}
+
+/// These are all images. Say what is remembered of them.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Vec<Image>")]
+struct Remember {
+    images: Vec<Image>,
+    seen_at: Moment,
+}
+
+/// How is the store?
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Option<String>")]
+struct AskProblem;
+
+/// A handle to the keeper. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ImageRecords(Addr<Keeper>);
+
+impl ImageRecords {
+    /// Starts the keeper on an arbiter. Its worker is for the store alone: a disk that hangs holds up nothing else.
+    pub fn start(
+        on: &ArbiterHandle,
+        (pace, fell): (Pace, Fell),
+        home: Home,
+        store: Workers,
+        clock: Clock,
+        log: Logger,
+    ) -> Self {
+        Self(guard::start(on, pace, fell, move |_| Keeper::new(home, store, clock, log)))
+    }
+
+    /// Containers and specs of pods were seen that use images by these references.
+    pub fn seen<'a>(&self, references: impl IntoIterator<Item = &'a str>, seen_at: Moment) {
+        let uses = references.into_iter().map(|reference| (reference.to_owned(), seen_at.wall())).collect();
+        self.0.do_send(Used { uses, seen_at });
+    }
+
+    /// A container that used the image of this reference until then was removed.
+    pub fn was_used(&self, reference: String, until: Timestamp, seen_at: Moment) {
+        self.0.do_send(Used { uses: vec![(reference, until)], seen_at });
+    }
+
+    /// All images with what is remembered of them. `None` while the keeper is being restarted.
+    pub async fn remember(&self, images: Vec<Image>, seen_at: Moment) -> Option<Vec<Image>> {
+        self.0.send(Remember { images, seen_at }).await.ok()
+    }
+
+    /// Why the records would not survive a restart now; `None` if they would, or are not meant to.
+    pub async fn problem(&self) -> Option<String> {
+        self.0
+            .send(AskProblem)
+            .await
+            .unwrap_or_else(|_| Some("the keeper of the image records is being restarted".to_owned()))
+    }
+}
