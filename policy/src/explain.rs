@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use crate::log_dirs::pod_uid_of;
 use crate::observation::{Container, Image, Observation, PodState, Sandbox};
 use crate::pods::PodTable;
@@ -42,6 +44,19 @@ pub struct Explained {
     pub reason: String,
     /// The reason in words.
     pub detail: String,
+    /// What is remembered of an image.
+    pub image: Option<ImageFacts>,
+}
+
+/// What is known of an image beside the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Bytes as the runtime tells them.
+    pub size_bytes: u64,
+    /// When it was first seen.
+    pub first_detected: Option<Timestamp>,
+    /// When it was last seen used; `None` is never.
+    pub last_used: Option<Timestamp>,
 }
 
 /// What is called so.
@@ -135,9 +150,9 @@ fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
     let mut take = |what: What, section: &SectionReport, about: &dyn Fn(&str) -> About| {
         for (items, goes) in [(&section.remove, true), (&section.keep, false)] {
             for Item { id, reason, detail } in items {
-                let About { names, pod: (pod_uid, pod_state) } = about(id);
+                let About { names, pod: (pod_uid, pod_state), image } = about(id);
                 let (id, reason, detail) = (id.clone(), reason.clone(), detail.clone());
-                all.push(Explained { what, id, names, pod_uid, pod_state, goes, reason, detail });
+                all.push(Explained { what, id, names, pod_uid, pod_state, goes, reason, detail, image });
             }
         }
     };
@@ -148,24 +163,31 @@ fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
             Some(pod) => format!("{pod}/{}", container.name),
             None => container.name.clone(),
         };
-        About { names: vec![name], pod: of_pod(pods.uid_of_container(container)) }
+        About { names: vec![name], pod: of_pod(pods.uid_of_container(container)), image: None }
     });
     take(What::Sandbox, &report.sandboxes, &|id| match sandboxes.get(id) {
-        Some(sandbox) => About { names: vec![pod_name(sandbox)], pod: of_pod(&sandbox.pod_uid) },
+        Some(sandbox) => About { names: vec![pod_name(sandbox)], pod: of_pod(&sandbox.pod_uid), image: None },
         None => About::default(),
     });
     take(What::LogDir, &report.log_dirs, &|id| {
         let uid = pod_uid_of(id).unwrap_or_default();
         // "namespace_name_uid"; neither namespaces nor names of pods hold an underscore.
         let pod = id.strip_suffix(uid).and_then(|front| front.strip_suffix('_')).unwrap_or_default();
-        About { names: vec![pod.replacen('_', "/", 1)], pod: of_pod(uid) }
+        About { names: vec![pod.replacen('_', "/", 1)], pod: of_pod(uid), image: None }
     });
     take(What::Image, &report.images.section, &|id| {
-        let names = images.get(id).into_iter().flatten().flat_map(|image| image.names());
+        let copies = images.get(id).into_iter().flatten();
+        let names = copies.clone().flat_map(|image| image.names());
         let mut names: Vec<String> = names.map(ToOwned::to_owned).collect();
         names.sort_unstable();
         names.dedup();
-        About { names, pod: (String::new(), None) }
+        // Of several copies, one for each runtime handler, the newest.
+        let facts = copies.map(|image| ImageFacts {
+            size_bytes: image.size_bytes,
+            first_detected: image.first_detected,
+            last_used: image.last_used,
+        });
+        About { names, pod: (String::new(), None), image: facts.max_by_key(|facts| facts.first_detected) }
     });
     all
 }
@@ -175,12 +197,11 @@ fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
 struct About {
     names: Vec<String>,
     pod: (String, Option<PodState>),
+    image: Option<ImageFacts>,
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::{ContainerState, Policy, SandboxState, decide};
 

@@ -1,5 +1,6 @@
 //! Why objects go or stay, in words.
 
+use bytesize::ByteSize;
 use cri_gc_proto::admin::{ExplainResponse, Explained};
 
 use super::ages::moment;
@@ -20,6 +21,14 @@ fn object(object: &Explained) -> String {
     let mut line = |label: &str, value: &str| text.push_str(&format!("  {label:<8}  {value}\n"));
     for (number, name) in object.names.iter().enumerate() {
         line(if number == 0 { "name" } else { "" }, &plain(name));
+    }
+    if !object.first_detected.is_empty() {
+        let used = match moment(&object.last_used) {
+            never if never.is_empty() => "never seen used".to_owned(),
+            used => format!("last used {used}"),
+        };
+        let size = ByteSize(object.size_bytes);
+        line("image", &format!("{size}, first seen {}, {used}", moment(&object.first_detected)));
     }
     if !object.pod_uid.is_empty() {
         line("pod", &format!("{}, {}", plain(&object.pod_uid), object.pod_state));
@@ -67,6 +76,7 @@ mod tests {
             loop_mode: "enforce".to_owned(),
             loop_state: "waiting".to_owned(),
             next_pass_at: "2026-01-31T12:00:48.5Z".to_owned(),
+            ..Explained::default()
         }
     }
 
@@ -81,6 +91,8 @@ mod tests {
             r#loop: "image_gc".to_owned(),
             loop_mode: "report".to_owned(),
             loop_state: "paused".to_owned(),
+            size_bytes: 3 << 29,
+            first_detected: "2026-01-30T10:00:00.25Z".to_owned(),
             ..Explained::default()
         };
         let answer = ExplainResponse {
@@ -100,6 +112,7 @@ container 7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e
 image sha256:a3
   name      registry.example.com/web:0
             registry.example.com/web:old
+  image     1.5 GiB, first seen 2026-01-30T10:00:00Z, never seen used
   verdict   stays: in_use
   loop      image_gc: mode report, paused, no pass is planned
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
 use cri_gc_config::LogLevel;
 use cri_gc_policy::explain::{Found, explain};
-use cri_gc_policy::{Observation, PlanReport, decide};
+use cri_gc_policy::{Observation, Plan, PlanReport, Policy, decide};
 use cri_gc_proto::admin as api;
 use slog::info;
 use tokio::sync::broadcast::error::RecvError;
@@ -18,13 +18,11 @@ use super::Subjects;
 use super::answers::{self, Told};
 use crate::collector::{LoopHandle, LoopState};
 use crate::configuration::{Cause, ConfigurationState, Refused};
-use crate::gateway::CriError;
-use crate::gateway::calls::{ImageFsInfo, Version};
-use crate::observe;
+use crate::gateway::calls::Version;
 use crate::recorder::Subscription;
 use crate::whole;
 
-/// How long a status waits for the runtime and for the file systems.
+/// How long a status waits for the runtime and for a look at the node.
 const SOON: Duration = Duration::from_secs(2);
 
 /// The admin actor.
@@ -121,20 +119,19 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
     let state = generation(subjects).await?;
     // So that what is said of the runtime is of this moment. What it answers goes to the gateway's own book.
     let reach = tokio::time::timeout(SOON, tools.gateway.call(Version {}));
-    let disks = async {
-        let places = tokio::time::timeout(SOON, tools.gateway.call(ImageFsInfo {})).await;
-        match places {
-            Ok(Ok(places)) => observe::measure(tools, &places).await,
-            Ok(Err(error)) => (Vec::new(), vec![error.into()]),
-            Err(_) => (Vec::new(), vec![CriError::deadline("ImageFsInfo", SOON).into()]),
-        }
+    let looking = tokio::time::timeout(SOON, look(subjects));
+    let (reached, looked, states) = futures_util::join!(reach, looking, states(subjects));
+    let (looked, blind) = match looked {
+        Ok(Ok(looked)) => (Some(looked), None),
+        Ok(Err(error)) => (None, Some(error.message().to_owned())),
+        Err(_) => (None, Some(format!("the node could not be observed within {SOON:?}"))),
     };
-    let (reached, (filesystems, problems), states) = futures_util::join!(reach, disks, states(subjects));
+    let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
     let hangs = reached.is_err().then(|| format!("the runtime has not answered within {SOON:?}"));
     let (runtime, source) = futures_util::join!(tools.gateway.runtime(), tools.pods.source());
     let settings = &state.generation.settings;
     let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
-    let problems = hangs.into_iter().chain(problems.iter().map(ToString::to_string));
+    let problems = hangs.into_iter().chain(blind).chain(problems.iter().cloned());
     let problems = problems.chain(silent.map(|of| format!("the supervisor of {} does not answer", of.of)));
     Ok(api::StatusResponse {
         version: subjects.version.to_owned(),
@@ -146,7 +143,12 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
         runtime: runtime.map(|runtime| answers::runtime(settings.runtime.endpoint.as_str(), runtime)),
         pods: source.map(answers::source),
         loops: states.iter().map(answers::loop_status).collect(),
-        filesystems: filesystems.iter().map(|fs| answers::filesystem(fs, settings)).collect(),
+        filesystems: looked
+            .iter()
+            .flat_map(|looked| &looked.observation.filesystems)
+            .map(|fs| answers::filesystem(fs, settings))
+            .collect(),
+        images: looked.as_ref().map(|looked| answers::images(&looked.observation, &looked.plan.images)),
         problems: problems.collect(),
         configuration: Some(answers::configuration(&state)),
     })
@@ -157,7 +159,20 @@ fn host_name() -> String {
 }
 
 /// One look at the node as the service sees it, and the plan that it leads to.
-async fn look(subjects: &Subjects) -> Result<(Observation, PlanReport, Told), Status> {
+struct Looked {
+    observation: Observation,
+    policy: Policy,
+    plan: Plan,
+    told: Told,
+}
+
+impl Looked {
+    fn report(&self) -> PlanReport {
+        PlanReport::new(&self.plan, &self.observation, &self.policy)
+    }
+}
+
+async fn look(subjects: &Subjects) -> Result<Looked, Status> {
     // Each holds all there is on the node: more of them wait.
     let _place = subjects.looks.acquire().await.map_err(|_| restarting("admin actor"))?;
     let settings = generation(subjects).await?.generation.settings.clone();
@@ -171,25 +186,25 @@ async fn look(subjects: &Subjects) -> Result<(Observation, PlanReport, Told), St
         problems: problems.chain(plan.images.problems.iter().map(ToString::to_string)).collect(),
         notes: whole.verdict.notes.into_iter().chain(whole.verdict.report_only).collect(),
     };
-    let report = PlanReport::new(&plan, &whole.observation, &policy);
-    Ok((whole.observation, report, told))
+    Ok(Looked { observation: whole.observation, policy, plan, told })
 }
 
 async fn plan(subjects: &Subjects, _asked: api::PlanRequest) -> Result<api::PlanResponse, Status> {
-    let (_, report, told) = look(subjects).await?;
-    Ok(answers::plan(report, told))
+    let looked = look(subjects).await?;
+    Ok(answers::plan(looked.report(), looked.told))
 }
 
 async fn explain_object(
     subjects: &Subjects,
     asked: api::ExplainRequest,
 ) -> Result<api::ExplainResponse, Status> {
-    let (observation, report, told) = look(subjects).await?;
+    let looked = look(subjects).await?;
     let states = states(subjects).await;
-    match explain(&observation, &report, &asked.object) {
+    let told = &looked.told;
+    match explain(&looked.observation, &looked.report(), &asked.object) {
         Found::Objects(objects) => Ok(api::ExplainResponse {
             objects: objects.into_iter().map(|object| answers::explained(object, &states)).collect(),
-            notes: told.problems.into_iter().chain(told.notes).collect(),
+            notes: told.problems.iter().chain(&told.notes).cloned().collect(),
         }),
         Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
             "several objects begin with \"{}\": {}; give more of the id",

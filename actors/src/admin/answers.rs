@@ -4,7 +4,7 @@ use cri_gc_config::{Mode, Settings, key_names, render};
 use cri_gc_policy::explain::{Explained, What};
 use cri_gc_policy::images::space::usage_percent;
 use cri_gc_policy::report::{Item, SectionReport};
-use cri_gc_policy::{FileSystem, PlanReport, PodState};
+use cri_gc_policy::{Decision, FileSystem, ImagePlan, Observation, PlanReport, PodState};
 use cri_gc_proto::admin as api;
 use jiff::Timestamp;
 use tonic::Status;
@@ -215,6 +215,49 @@ pub fn explained(object: Explained, states: &[LoopState]) -> api::Explained {
         loop_mode: state.map(mode).unwrap_or_default().to_owned(),
         loop_state: state.map(|state| state.doing.as_str()).unwrap_or_default().to_owned(),
         next_pass_at: time(state.and_then(|state| state.next_pass_at)),
+        size_bytes: object.image.as_ref().map(|image| image.size_bytes).unwrap_or_default(),
+        first_detected: time(object.image.as_ref().and_then(|image| image.first_detected)),
+        last_used: time(object.image.as_ref().and_then(|image| image.last_used)),
+    }
+}
+
+/// Candidates that a status names one by one.
+const NEXT: usize = 10;
+
+pub fn images(observation: &Observation, plan: &ImagePlan) -> api::Images {
+    let image = |decision: &Decision| observation.images.get(decision.index);
+    let mut sums: Vec<api::ImageSum> = Vec::new();
+    let mut count = |decision: &Decision, may_go: bool| {
+        let reason = decision.reason.as_str();
+        let place = sums.iter().position(|sum| sum.reason == reason).unwrap_or_else(|| {
+            sums.push(api::ImageSum { reason: reason.to_owned(), may_go, ..api::ImageSum::default() });
+            sums.len() - 1
+        });
+        if let Some(sum) = sums.get_mut(place) {
+            sum.count += 1;
+            sum.size_bytes =
+                sum.size_bytes.saturating_add(image(decision).map_or(0, |image| image.size_bytes));
+        }
+    };
+    plan.in_line().for_each(|decision| count(decision, true));
+    plan.protected().for_each(|decision| count(decision, false));
+    let candidate = |decision: &Decision| {
+        let image = image(decision)?;
+        Some(api::Candidate {
+            id: image.id.clone(),
+            runtime_handler: image.runtime_handler.clone(),
+            names: image.names().map(ToOwned::to_owned).collect(),
+            size_bytes: image.size_bytes,
+            first_detected: time(image.first_detected),
+            last_used: time(image.last_used),
+            reason: decision.reason.as_str().to_owned(),
+        })
+    };
+    api::Images {
+        bytes_to_free: plan.missing.bytes,
+        inodes_to_free: plan.missing.inodes,
+        sums,
+        next: plan.in_line().take(NEXT).filter_map(candidate).collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytesize::ByteSize;
 use cri_gc_policy::images::Missing;
-use cri_gc_policy::{Image, ImagePlan, Observation, Reason};
+use cri_gc_policy::{Decision, Image, ImagePlan, Observation, Reason};
 
 use crate::gateway::FsPlaces;
 
@@ -46,19 +46,19 @@ impl Account {
     /// Adds up what the last plan leaves.
     pub fn close(&mut self, observation: &Observation, plan: &ImagePlan) {
         self.missing = plan.missing;
-        for decision in plan.section.keep.iter().chain(&plan.section.remove) {
+        let size =
+            |decision: &Decision| observation.images.get(decision.index).map_or(0, |image| image.size_bytes);
+        for decision in &plan.section.keep {
             let sum = match decision.reason {
                 Reason::InUse | Reason::NamedByPod => &mut self.in_use,
                 Reason::Pinned | Reason::Protected | Reason::SandboxImage => &mut self.protected,
                 Reason::TooYoung => &mut self.too_young,
-                _ => {
-                    self.untried_count += 1;
-                    &mut self.untried
-                }
+                _ => continue,
             };
-            let size = observation.images.get(decision.index).map_or(0, |image| image.size_bytes);
-            *sum = sum.saturating_add(size);
+            *sum = sum.saturating_add(size(decision));
         }
+        self.untried_count = plan.in_line().count();
+        self.untried = plan.in_line().map(size).sum();
     }
 }
 
@@ -94,7 +94,7 @@ impl fmt::Display for Account {
 
 #[cfg(test)]
 mod tests {
-    use cri_gc_policy::{Decision, FileSystem, FsStats, Reclaiming, Section};
+    use cri_gc_policy::{FileSystem, FsStats, Reclaiming, Section};
     use jiff::Timestamp;
 
     use super::*;

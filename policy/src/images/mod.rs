@@ -35,6 +35,25 @@ pub struct ImagePlan {
     pub problems: Vec<FsProblem>,
 }
 
+impl ImagePlan {
+    /// What nothing protects, in the order in which it would go: first what goes now, then what may stay for the time being.
+    pub fn in_line(&self) -> impl Iterator<Item = &Decision> {
+        // They were filed in that order.
+        let stays = self.section.keep.iter().filter(|decision| waits(decision.reason));
+        self.section.remove.iter().chain(stays)
+    }
+
+    /// All others: what something protects, or what image GC leaves alone.
+    pub fn protected(&self) -> impl Iterator<Item = &Decision> {
+        self.section.keep.iter().filter(|decision| !waits(decision.reason))
+    }
+}
+
+/// Whether an image stays for that reason although nothing protects it.
+fn waits(reason: Reason) -> bool {
+    matches!(reason, Reason::BelowThreshold | Reason::EnoughFreed | Reason::UsageUnknown)
+}
+
 /// The reference by which a container uses its image: the id, else what the runtime resolved, else the name that its
 /// creator gave (whose tag may have moved on to another image since, so it comes last). Empty if nothing is known.
 #[must_use]

@@ -1,7 +1,8 @@
 //! How a service is, on one screen. All ages are by the clock of the service, which is that of its answer.
 //!
-//! - `loops`: the table of the loops and what is the matter with them.
+//! - `images`: what may go, and what protects the rest. `loops`: the table of the loops and what is the matter with them.
 
+mod images;
 mod loops;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub fn text(status: &StatusResponse) -> String {
         loops::matters(&status.loops, configuration.map_or(0, |configuration| configuration.generation), now),
         loops::stuck(&status.loops),
         filesystems(&status.filesystems),
+        status.images.as_ref().map_or_else(String::new, |of| images::text(of, now)),
         passes::notes(
             status.loops.iter().filter_map(|of| Some((of.r#loop.as_str(), &*of.last_pass.as_ref()?.notes))),
         ),

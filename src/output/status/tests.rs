@@ -1,7 +1,8 @@
 //! Whole texts: of a service that is well, and of one of which everything is broken.
 
 use cri_gc_proto::admin::{
-    Configuration, FileSystem, LoopStatus, Pass, PodSource, Removal, Runtime, StatusResponse,
+    Candidate, Configuration, FileSystem, ImageSum, Images, LoopStatus, Pass, PodSource, Removal, Runtime,
+    StatusResponse,
 };
 
 use super::text;
@@ -126,6 +127,36 @@ fn well() -> StatusResponse {
             },
         ],
         problems: Vec::new(),
+        images: Some(images()),
+    }
+}
+
+fn images() -> Images {
+    let sum = |reason: &str, may_go, count, gib| ImageSum {
+        reason: reason.to_owned(),
+        may_go,
+        count,
+        size_bytes: gib * GIB,
+    };
+    let candidate = |names: &[&str], last_used: &str| Candidate {
+        id: format!("sha256:{}", "a3".repeat(32)),
+        names: texts(names),
+        size_bytes: GIB / 2,
+        first_detected: "2026-01-30T12:00:00Z".to_owned(),
+        last_used: last_used.to_owned(),
+        ..Candidate::default()
+    };
+    Images {
+        sums: vec![
+            sum("below_threshold", true, 2, 1),
+            sum("in_use", false, 12, 30),
+            sum("protected", false, 3, 4),
+        ],
+        next: vec![
+            candidate(&["registry.example.com/old:1", "registry.example.com/old:latest"], ""),
+            candidate(&["registry.example.com/job:7"], "2026-01-31T09:00:00Z"),
+        ],
+        ..Images::default()
     }
 }
 
@@ -186,6 +217,9 @@ fn broken() -> StatusResponse {
     images.last_restart = "hung".to_owned();
     status.filesystems[0].high_threshold_percent = 100;
     status.filesystems[1] = FileSystem { mountpoint: "/mnt".to_owned(), ..FileSystem::default() };
+    let images = status.images.as_mut().unwrap();
+    (images.bytes_to_free, images.inodes_to_free) = (3 * GIB, 700);
+    images.next.truncate(0);
     status.problems = texts(&["/mnt: Input/output error"]);
     status
 }
@@ -211,6 +245,15 @@ image_gc      enforce  waiting     2m ago: 5 removed (2.0 GiB)   in 3m       40 
 FILE SYSTEM          HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
 /var/lib/containerd  images, containers   74%   85%  80%  26.0 GiB of 100.0 GiB     12%
 /                    containers           90%     -    -    1.0 GiB of 10.0 GiB       -
+
+IMAGES           COUNT      SIZE
+below_threshold      2   1.0 GiB  nothing protects them
+in_use              12  30.0 GiB
+protected            3   4.0 GiB
+
+NEXT TO GO                       ID                  SIZE  FIRST SEEN  LAST USED
+registry.example.com/old:1 (+1)  a3a3a3a3a3a3a  512.0 MiB      1d ago      never
+registry.example.com/job:7       a3a3a3a3a3a3a  512.0 MiB      1d ago     3h ago
 "
     );
 }
@@ -263,6 +306,13 @@ container  0000000000000  shop/web-4/web#0  pod_deleted  device or resource busy
 FILE SYSTEM          HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
 /var/lib/containerd  images, containers   74%   off  off  26.0 GiB of 100.0 GiB     12%
 /mnt                                        ?     -    -                      ?       -
+
+IMAGES           COUNT      SIZE
+below_threshold      2   1.0 GiB  nothing protects them
+in_use              12  30.0 GiB
+protected            3   4.0 GiB
+3.0 GiB have to be freed to the low threshold
+700 inodes have to be freed to the low threshold
 
 note (container_gc, log_gc): a kubelet runs here
 

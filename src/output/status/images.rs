@@ -1,0 +1,56 @@
+//! The images of a node: how many may go, what protects the rest, and which would go next.
+
+use bytesize::ByteSize;
+use cri_gc_proto::admin::{Candidate, Images};
+
+use super::super::ages::{Now, rough};
+use super::super::table::{plain, render, short, table};
+
+/// Candidates that are shown: the rest would fill the screen.
+const SHOWN: usize = 5;
+
+/// Both tables; nothing where there is no image.
+pub fn text(images: &Images, now: Now) -> String {
+    if images.sums.is_empty() {
+        return String::new();
+    }
+    let mut sums = table(&["IMAGES", "COUNT", "SIZE", ""]);
+    for sum in &images.sums {
+        let may_go = if sum.may_go { "nothing protects them" } else { "" };
+        let size = ByteSize(sum.size_bytes).to_string();
+        sums.add_row([plain(&sum.reason), sum.count.to_string(), size, may_go.to_owned()]);
+    }
+    let mut text = render(sums, &[1, 2]);
+    for (count, what) in [
+        (images.bytes_to_free, ByteSize(images.bytes_to_free).to_string()),
+        (images.inodes_to_free, format!("{} inodes", images.inodes_to_free)),
+    ] {
+        if count > 0 {
+            text.push_str(&format!("{what} have to be freed to the low threshold\n"));
+        }
+    }
+    if images.next.is_empty() {
+        return text;
+    }
+    let mut next = table(&["NEXT TO GO", "ID", "SIZE", "FIRST SEEN", "LAST USED"]);
+    for candidate in images.next.iter().take(SHOWN) {
+        next.add_row(row(candidate, now));
+    }
+    text + "\n" + &render(next, &[2, 3, 4])
+}
+
+fn row(candidate: &Candidate, now: Now) -> [String; 5] {
+    let name = match candidate.names.as_slice() {
+        [] => "<none>".to_owned(),
+        [name] => plain(name),
+        [name, more @ ..] => format!("{} (+{})", plain(name), more.len()),
+    };
+    let ago = |then: &str| now.since(then).map(|since| format!("{} ago", rough(since)));
+    [
+        name,
+        short(&candidate.id).to_owned(),
+        ByteSize(candidate.size_bytes).to_string(),
+        ago(&candidate.first_detected).unwrap_or_else(|| "?".to_owned()),
+        ago(&candidate.last_used).unwrap_or_else(|| "never".to_owned()),
+    ]
+}
