@@ -72,7 +72,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
 }
 
 /// Where the sweep keeps what it sees of images, so that the next one knows how old they are; and the lock on it, held
-/// meanwhile. A dry run only reads there. Whoever may not write there is no service's neighbour: to him all images are new.
+/// meanwhile. A dry run only reads there. Whoever may not write there has no service there: to him all images are new.
 fn home(state_dir: &Path, dry_run: bool) -> Result<(Home, Option<StateLock>), Failure> {
     let locked =
         if dry_run { lock::check(state_dir).map(|()| None) } else { lock::hold(state_dir).map(Some) };
@@ -80,7 +80,7 @@ fn home(state_dir: &Path, dry_run: bool) -> Result<(Home, Option<StateLock>), Fa
         Ok(Some(lock)) => Ok((Home::Store(state_dir.to_owned()), Some(lock))),
         Ok(None) => Ok((Home::Copy(state_dir.to_owned()), None)),
         Err(error @ LockError::Held { .. }) => Err(Failure::failed(format_args!(
-            "{error}\n  have it make the passes: `cri-gc run-now` (or stop it, or name another state.dir)"
+            "{error}\n  a service makes passes when asked: `cri-gc run-now`; another sweep ends soon"
         ))),
         Err(error @ LockError::Refused { .. }) => {
             remark(&format!("cri-gc: note: {error}; until then every image counts as new"));

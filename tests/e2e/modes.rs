@@ -3,7 +3,11 @@
 use crate::node::Node;
 use crate::program::{Report, Running};
 
-on_both!(what_is_only_to_be_reported_stays, two_sweeps_at_once_both_succeed);
+on_both!(
+    what_is_only_to_be_reported_stays,
+    two_sweeps_at_once_both_succeed,
+    a_state_directory_is_worked_with_once
+);
 
 const LOOPS: [&str; 4] = ["container_gc", "sandbox_gc", "log_gc", "image_gc"];
 
@@ -78,12 +82,33 @@ async fn two_sweeps_at_once_both_succeed(node: &mut Node) {
     full(node).await;
     node.set("image_gc.mode", "off");
     let before = node.look().await;
-    let start = || Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
-    let (first, second) = (start(), start());
+    let first = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
+    // Of another user, say: they do not know of each other.
+    node.set("state.dir", node.path("other-state").display());
+    let second = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
     let reports = [first, second].map(|running| Report::new(&running.wait(), &before));
     assert_eq!(before.lost(&node.look().await), before.meant(&FULL));
     for report in &reports {
         report.is_good();
     }
     node.is_settled().await;
+}
+
+async fn a_state_directory_is_worked_with_once(node: &mut Node) {
+    full(node).await;
+    node.set("image_gc.mode", "off");
+    let before = node.look().await;
+    let state = node.path("state");
+    let lock = cri_gc_actors::files::lock::hold(&state).unwrap();
+    let refused = node.run_program(&["sweep"], None);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for part in [&format!("another cri-gc (pid {})", std::process::id()), state.to_str().unwrap(), "run-now"]
+    {
+        assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+    }
+    assert_eq!(before.lost(&node.look().await), before.meant(&[]));
+    // Whoever only looks disturbs nobody.
+    assert_eq!(node.run_program(&["plan"], None).code, 0);
+    drop(lock);
+    assert_eq!(node.run_program(&["sweep"], None).code, 0);
 }
