@@ -20,6 +20,7 @@ mod halting;
 mod hung;
 mod isolation;
 mod lines;
+mod pressure;
 mod reload;
 mod runtime_away;
 mod stage;

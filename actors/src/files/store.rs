@@ -193,6 +193,20 @@ impl Store {
 /// # Errors
 /// It can't be read, or is damaged. Where there is none, nothing is remembered, which is no error.
 pub fn look(state_dir: &Path) -> Result<Content, StoreError> {
+    let mut copied = copy(state_dir);
+    for _ in 1..COPIES {
+        if !matches!(copied, Err(StoreError::Damaged(_))) {
+            break;
+        }
+        copied = copy(state_dir);
+    }
+    copied
+}
+
+/// How often a store is copied until it makes sense: one that is being written may be seen half before and half after.
+const COPIES: usize = 5;
+
+fn copy(state_dir: &Path) -> Result<Content, StoreError> {
     let bytes = match fs::read(state_dir.join(NAME)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::default()),

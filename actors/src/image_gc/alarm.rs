@@ -24,22 +24,34 @@ impl Alarm {
             *self = Self::default();
             return false;
         }
-        if self.not_before.is_some_and(|not_before| now < not_before) {
+        if self.is_put_off(now) {
             return false;
         }
+        self.put_off(period, now);
+        true
+    }
+
+    /// A pass has ended, whatever began it: it has measurably freed that many bytes, and the disk was over its threshold or not.
+    pub fn passed(&mut self, freed: u64, over: bool, period: Duration, now: Instant) {
+        if freed > 0 {
+            // Should the disk fill up again, that is another time.
+            *self = Self::default();
+        } else if over && !self.is_put_off(now) {
+            // A pass that came by itself need not be repeated at the next look.
+            self.put_off(period, now);
+        }
+    }
+
+    fn is_put_off(&self, now: Instant) -> bool {
+        self.not_before.is_some_and(|not_before| now < not_before)
+    }
+
+    fn put_off(&mut self, period: Duration, now: Instant) {
         // A fifth of a short period, so that its passes are not outdone by those of the alarm.
         let first = FIRST.min(period / 5);
         let pause = first.saturating_mul(2u32.saturating_pow(self.futile)).min(period);
         self.futile = self.futile.saturating_add(1);
         self.not_before = now.checked_add(pause);
-        true
-    }
-
-    /// A pass has measurably freed that many bytes: the next alarm comes at once, should the disk fill up again.
-    pub fn freed(&mut self, bytes: u64) {
-        if bytes > 0 {
-            *self = Self::default();
-        }
     }
 }
 
@@ -77,9 +89,20 @@ mod tests {
     fn so_does_one_on_which_a_pass_has_freed_something() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
         assert!(alarm.looked(true, PERIOD, now));
-        alarm.freed(0);
+        alarm.passed(0, true, PERIOD, now);
         assert!(!alarm.looked(true, PERIOD, now));
-        alarm.freed(1);
+        alarm.passed(1, true, PERIOD, now);
         assert!(alarm.looked(true, PERIOD, now));
+    }
+
+    #[test]
+    fn a_pass_that_came_by_itself_and_freed_nothing_is_not_repeated_at_once() {
+        let (mut alarm, now) = (Alarm::default(), Instant::now());
+        alarm.passed(0, false, PERIOD, now);
+        assert!(alarm.looked(true, PERIOD, now), "the disk was not full then");
+        let mut alarm = Alarm::default();
+        alarm.passed(0, true, PERIOD, now);
+        assert!(!alarm.looked(true, PERIOD, now));
+        assert!(alarm.looked(true, PERIOD, now + FIRST));
     }
 }

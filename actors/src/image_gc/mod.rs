@@ -99,13 +99,15 @@ impl Collect for ImageGc {
         pass.planned(plan.section.remove.len());
         pass.kept(Kind::Image, keep(&observation, &plan, &policy));
         let parallel = pass.settings.image_gc.parallel_removals.into();
-        if pass.enforces() {
-            let freed = Reclaim::new(tools, pass, &policy, look.places).run(observation, plan).await;
-            self.alarm.borrow_mut().freed(freed);
+        let over = plan.missing.triggered;
+        let freed = if pass.enforces() {
+            Reclaim::new(tools, pass, &policy, look.places).run(observation, plan).await
         } else {
             let all = reclaim::targets(&observation, &plan, plan.section.remove.len());
             pass.act(all, parallel, async |_| Ok((Outcome::WouldRemove, 0))).await;
-        }
+            0
+        };
+        self.alarm.borrow_mut().passed(freed, over, pass.settings.image_gc.period, Instant::now());
     }
 }
 

@@ -134,9 +134,11 @@ impl Records {
         for (reference, at) in uses.into_iter().filter(|(reference, _)| !reference.is_empty()) {
             // The clock of whoever says so may go wrong; nothing was used in the future.
             let at = at.min(now.wall());
-            let latest = self.uses.entry(reference.clone()).or_insert(at);
-            *latest = (*latest).max(at);
-            self.changed_uses.insert(reference);
+            // A removal tells what the list before it has told already, or less: that costs no commit.
+            if self.uses.get(&reference).is_none_or(|known| *known < at) {
+                self.uses.insert(reference.clone(), at);
+                self.changed_uses.insert(reference);
+            }
         }
         while self.uses.len() > USES {
             let Some((oldest, _)) = self.uses.iter().min_by_key(|(_, at)| **at) else { break };
@@ -398,6 +400,8 @@ mod tests {
         use_of(records, &["b"], 25);
         write(store, records);
         assert_eq!(records.batch(), None, "all is written");
+        records.used([("b".to_owned(), at(24))], moment(26));
+        assert_eq!(records.batch(), None, "that is known");
         let next = &mut begun_with(store, moment(100));
         assert_eq!(look(next, &["a", "b", "c"], &[], 110), [(10, Some(10)), (10, Some(25)), (110, None)]);
     }

@@ -1,0 +1,120 @@
+//! A disk that fills up between two passes starts one at once; while passes free nothing, they come after pauses that grow,
+//! and the full disk is told once (spec 6.6).
+
+use std::time::Duration;
+
+use cri_gc_actors::collector::{Loop, Trigger};
+use cri_gc_actors::recorder::EventKind;
+
+use crate::stage::{SECOND, Setup, Stage};
+
+const POLL: Duration = Duration::from_secs(5);
+
+/// A node whose disk is half empty, right after its first pass over the images. The next one by itself is long away.
+async fn started(setup: Setup) -> Stage {
+    setup.sim.with(|node| node.fill_to_percent(50));
+    let stage = setup.set("image_gc.pressure_poll", "5s").set("image_gc.period", "300s").start().await;
+    stage.step(SECOND).await;
+    assert_eq!(passes(&stage).await, 1);
+    stage
+}
+
+async fn passes(stage: &Stage) -> u64 {
+    stage.state(Loop::ImageGc).await.passes
+}
+
+/// Lets time pass until the next poll, and waits for what comes of it.
+async fn poll(stage: &Stage) {
+    stage.step(POLL).await;
+    // The measurement is made by this worker, before it is asked this.
+    stage.answer("the disk", stage.service.tools.disks.run(|| ())).await.unwrap();
+    stage.settle().await;
+}
+
+fn fill(stage: &Stage, percent: u64) {
+    stage.sim.with(|node| node.fill_to_percent(percent));
+}
+
+/// The polls, of so many, after which there had been another pass.
+async fn alarms(stage: &Stage, polls: usize) -> Vec<usize> {
+    let mut alarms = Vec::new();
+    for number in 1..=polls {
+        let before = passes(stage).await;
+        poll(stage).await;
+        if passes(stage).await > before {
+            alarms.push(number);
+        }
+    }
+    alarms
+}
+
+#[actix_rt::test]
+async fn a_disk_that_fills_up_starts_a_pass_at_the_next_poll() {
+    let setup = Setup::new();
+    setup.image("old:1", 20_000);
+    let stage = started(setup).await;
+    assert_eq!(alarms(&stage, 3).await, Vec::<usize>::new(), "it is not full");
+    fill(&stage, 90);
+    assert_eq!(alarms(&stage, 1).await, [1]);
+    let state = stage.state(Loop::ImageGc).await;
+    assert_eq!((state.removed, state.last.unwrap().trigger), (1, Trigger::Pressure));
+    // It may fill up again at once.
+    stage.sim.add_image(cri_gc_sim::ImageSpec::single("old:2", 10_000 << 20, 10_000 << 20));
+    fill(&stage, 90);
+    poll(&stage).await;
+    let last = stage.state(Loop::ImageGc).await;
+    assert_eq!((last.removed, last.last.unwrap().trigger), (2, Trigger::Pressure));
+}
+
+#[actix_rt::test]
+async fn a_disk_full_of_something_else_is_told_once_and_looked_at_less_and_less() {
+    let stage = started(Setup::new()).await;
+    fill(&stage, 95);
+    // After the first one a minute, two, four, and from then on the passes come by themselves.
+    assert_eq!(alarms(&stage, 50).await, [1, 13, 37]);
+    let told = stage.lines.all();
+    let [told] = told.as_slice() else { panic!("{told:#?}") };
+    assert!(told.starts_with("ERRO image_gc pass failed: FreeDiskSpaceFailed: "), "{told}");
+    let events = stage.event_kinds().await;
+    assert_eq!(events.iter().filter(|(kind, _)| *kind == EventKind::FreeDiskSpaceFailed).count(), 1);
+
+    // What is in the way goes, and comes back: that is another time.
+    fill(&stage, 50);
+    let handle = stage.handle(Loop::ImageGc).clone();
+    stage.answer("a pass", handle.run(None)).await.unwrap();
+    assert!(stage.lines.all().last().unwrap().starts_with("INFO image_gc the loop has recovered"));
+    poll(&stage).await;
+    fill(&stage, 95);
+    assert_eq!(alarms(&stage, 1).await, [1]);
+    assert!(stage.lines.all().last().unwrap().starts_with("ERRO image_gc pass failed: FreeDiskSpaceFailed"));
+}
+
+#[actix_rt::test]
+async fn who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once() {
+    let mut setup = Setup::new();
+    let file = setup.file("[image_gc]\npressure_poll = \"5s\"\n");
+    setup.sim.with(|node| node.fill_to_percent(50));
+    // A setting by file, so that a reload changes it.
+    setup.sources.overrides.retain(|(key, _)| key != "image_gc.pressure_poll");
+    let stage = setup.set("image_gc.period", "300s").start().await;
+    stage.step(SECOND).await;
+    let reload = async |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let cause = cri_gc_actors::configuration::Cause::Admin;
+        stage.answer("a reload", stage.service.configuration.reload(cause)).await.unwrap();
+        stage.settle().await;
+    };
+    fill(&stage, 90);
+    for none in ["pressure_poll = \"0s\"\n", "mode = \"off\"\npressure_poll = \"5s\"\n"] {
+        reload(&format!("[image_gc]\n{none}")).await;
+        assert_eq!(alarms(&stage, 4).await, Vec::<usize>::new(), "{none}");
+    }
+    let handle = stage.handle(Loop::ImageGc).clone();
+    handle.pause(true).await;
+    reload("[image_gc]\npressure_poll = \"5s\"\n").await;
+    assert_eq!(alarms(&stage, 4).await, Vec::<usize>::new(), "it is paused");
+    // It makes a pass when it is resumed, which frees nothing: that is not repeated at once.
+    handle.pause(false).await;
+    stage.settle().await;
+    assert_eq!(alarms(&stage, 14).await, [12]);
+}
