@@ -51,7 +51,7 @@ impl Drop for Inner {
 
 impl Sim {
     /// Makes a node in the folder `dir` and serves its runtime on `<dir>/cri.sock`. Also makes `<dir>/pods` and
-    /// `<dir>/containers` (log roots), `<dir>/images` and `<dir>/container-fs` (mountpoints).
+    /// `<dir>/containers` (log roots), `<dir>/snapshotter` and `<dir>/container-fs` (mountpoints).
     ///
     /// # Errors
     /// The folders or the socket cannot be made. (The path of a socket has at most about 100 bytes.)

@@ -59,7 +59,8 @@ impl Paths {
             socket: root.join("cri.sock"),
             pod_logs_root: root.join("pods"),
             legacy_root: root.join("containers"),
-            images: root.join("images"),
+            // As containerd does, which names its snapshotter there, and counts what is unpacked only.
+            images: root.join("snapshotter"),
             containers_fs: root.join("container-fs"),
             root,
         }
