@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize as _;
+
 use crate::keys::{self, Key};
 use crate::origin::Source;
 use crate::{Problem, Settings, suggest};
@@ -84,9 +86,9 @@ fn try_read(key: &str, value: toml::Value) -> Result<(), String> {
     let tree = key
         .rsplit('.')
         .fold(value, |value, part| toml::Value::Table(std::iter::once((part.to_owned(), value)).collect()));
-    match serde_path_to_error::deserialize::<_, Settings>(tree) {
+    match Settings::deserialize(tree) {
         Ok(_) => Ok(()),
-        Err(error) => Err(error.inner().message().trim().to_owned()),
+        Err(error) => Err(error.message().trim().to_owned()),
     }
 }
 

@@ -75,19 +75,18 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 /// The merged settings. Every layer is known to be readable by itself, so an error here is one of ours; it is told
 /// like any other all the same.
 fn merge(layers: [Layer; 4]) -> Result<Settings, Box<Problem>> {
-    let problem = |key: Option<String>, what: String| {
+    let problem = |error: config::ConfigError| {
         Box::new(Problem {
             origin: Origin::Default,
             position: None,
-            key,
+            key: None,
             value: None,
-            what,
+            what: error.to_string(),
             allowed: None,
             remedy: "please report this".to_owned(),
         })
     };
     let builder = layers.into_iter().fold(Config::builder(), |all, layer| all.add_source(layer));
-    let merged = builder.build().map_err(|error| problem(None, error.to_string()))?;
-    serde_path_to_error::deserialize(merged)
-        .map_err(|error| problem(Some(error.path().to_string()), error.inner().to_string()))
+    // Which key it is, the error says.
+    builder.build().and_then(Config::try_deserialize).map_err(problem)
 }

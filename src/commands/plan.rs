@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use cri_gc_actors::image_records::Home;
+use cri_gc_actors::image_records::{Home, Origin};
 use cri_gc_policy::{ImagePlan, Observation, PlanReport, Policy, Snapshot, decide};
 
 use super::{crew, in_system, logging, look, settings, sync_pods};
@@ -24,7 +24,7 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
         None => {
             let logging = logging(global);
             // A service may be at work with the store itself.
-            let home = Home::Copy(loaded.settings.state.dir.clone());
+            let home = Home::Copy(loaded.settings.state.dir.clone(), Origin::here(&loaded.settings));
             in_system(async {
                 let (crew, _) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
                 let problem = sync_pods(&crew).await;

@@ -1,6 +1,5 @@
 //! `cri-gc sweep`: one pass of each loop, in order, without a service.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,8 +7,9 @@ use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
 use cri_gc_actors::collector::{PassReport, Progress, RunPass};
 use cri_gc_actors::files::lock::{self, LockError, StateLock};
-use cri_gc_actors::image_records::Home;
+use cri_gc_actors::image_records::{Home, Origin};
 use cri_gc_actors::log_reaper::look_at_links;
+use cri_gc_config::Settings;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// A bad configuration, or no runtime. What goes wrong in a pass is in its report.
 pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     let mut settings = settings(global)?.settings;
-    let (home, _lock) = home(&settings.state.dir, args.dry_run)?;
+    let (home, _lock) = home(&settings, args.dry_run)?;
     if args.dry_run {
         for mode in [
             &mut settings.container_gc.mode,
@@ -73,12 +73,13 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
 
 /// Where the sweep keeps what it sees of images, so that the next one knows how old they are; and the lock on it, held
 /// meanwhile. A dry run only reads there. Whoever may not write there has no service there: to him all images are new.
-fn home(state_dir: &Path, dry_run: bool) -> Result<(Home, Option<StateLock>), Failure> {
+fn home(settings: &Settings, dry_run: bool) -> Result<(Home, Option<StateLock>), Failure> {
+    let (state_dir, origin) = (&settings.state.dir, Origin::here(settings));
     let locked =
         if dry_run { lock::check(state_dir).map(|()| None) } else { lock::hold(state_dir).map(Some) };
     match locked {
-        Ok(Some(lock)) => Ok((Home::Store(state_dir.to_owned()), Some(lock))),
-        Ok(None) => Ok((Home::Copy(state_dir.to_owned()), None)),
+        Ok(Some(lock)) => Ok((Home::Store(state_dir.clone(), origin), Some(lock))),
+        Ok(None) => Ok((Home::Copy(state_dir.clone(), origin), None)),
         Err(error @ LockError::Held { .. }) => Err(Failure::failed(format_args!(
             "{error}\n  a service makes passes when asked: `cri-gc run-now`; another sweep ends soon"
         ))),

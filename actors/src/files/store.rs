@@ -10,14 +10,17 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
+use cri_gc_config::Settings;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
     TableDefinition, TableError,
 };
 
-use crate::image_records::records::{Batch, Content, Observed, Record};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::image_records::records::{Batch, Content};
 use crate::supervision::panics::catch;
 
 /// Name of the store in the state directory.
@@ -32,20 +35,43 @@ const FORMAT: u32 = 1;
 /// Records are few and small.
 const CACHE: usize = 256 * 1024;
 
-/// "format": the number.
-const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
+/// All tables are of one kind, which keeps the program small. Values are JSON: fields may be added.
+type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
-/// First detected, last used (nanoseconds since the epoch), size in bytes, pinned.
-type Row = (i128, Option<i128>, u64, bool);
+/// "format": the number. "origin": an [`Origin`]. "observed": when the newest of all was observed.
+const META: Table = TableDefinition::new("meta");
 
-/// By image id and runtime handler.
-const IMAGES: TableDefinition<'_, (&str, &str), Row> = TableDefinition::new("images");
+/// By image id and runtime handler, with a line break in between.
+const IMAGES: Table = TableDefinition::new("images");
 
-/// References of containers that no look at the images has resolved yet: used until then.
-const USES: TableDefinition<'_, &str, i128> = TableDefinition::new("uses");
+/// When references of containers that no look at the images has resolved yet were used last.
+const USES: Table = TableDefinition::new("uses");
 
-/// "last": when the newest of all was observed: wall clock, boot clock (nanoseconds), and which boot.
-const OBSERVED: TableDefinition<'_, &str, (i128, i128, &str)> = TableDefinition::new("observed");
+/// Whose records these are. Those of another machine (a copied disk) or another runtime say nothing of the images here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What the machine is called by; empty where that can't be told.
+    pub machine: String,
+    /// Socket of the image service.
+    pub runtime: String,
+}
+
+impl Origin {
+    /// What the records would be of now.
+    #[must_use]
+    pub fn here(settings: &Settings) -> Self {
+        let runtime = &settings.runtime;
+        let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        let socket = runtime.image_endpoint.as_ref().unwrap_or(&runtime.endpoint);
+        Self { machine: machine.trim().to_owned(), runtime: socket.as_str().to_owned() }
+    }
+
+    /// Whether records of that origin speak of the same images. What is not known is no difference.
+    fn is(&self, other: &Self) -> bool {
+        let same = |a: &str, b: &str| a.is_empty() || b.is_empty() || a == b;
+        same(&self.machine, &other.machine) && same(&self.runtime, &other.runtime)
+    }
+}
 
 /// Why a store can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +82,14 @@ pub enum StoreError {
     /// It says that a newer cri-gc wrote it.
     #[error("a newer cri-gc wrote it (format {0}, this one knows {FORMAT})")]
     Newer(u32),
+    /// It was written on another machine, or for another runtime.
+    #[error("it is of another {}", if .theirs.runtime == .ours.runtime { "machine" } else { "runtime" })]
+    Foreign {
+        /// Whose it is.
+        theirs: Origin,
+        /// Whose it should be.
+        ours: Origin,
+    },
     /// The operating system refuses.
     #[error("{0}")]
     Refused(#[from] io::Error),
@@ -63,7 +97,7 @@ pub enum StoreError {
 
 impl StoreError {
     fn is_of_the_content(&self) -> bool {
-        matches!(self, Self::Damaged(_) | Self::Newer(_))
+        matches!(self, Self::Damaged(_) | Self::Newer(_) | Self::Foreign { .. })
     }
 }
 
@@ -107,6 +141,7 @@ pub struct Opened {
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    origin: Origin,
     /// `None` before it is opened, and after anything has failed.
     database: Option<Database>,
 }
@@ -114,14 +149,8 @@ pub struct Store {
 impl Store {
     /// That of a state directory. Nothing is opened yet.
     #[must_use]
-    pub fn of(state_dir: &Path) -> Self {
-        Self { path: state_dir.join(NAME), database: None }
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn of(state_dir: &Path, origin: Origin) -> Self {
+        Self { path: state_dir.join(NAME), origin, database: None }
     }
 
     /// Opens it, makes it if there is none, and reads it. If its content is of no use it is set aside, and a new one made.
@@ -157,7 +186,7 @@ impl Store {
         if !file.metadata()?.is_file() {
             return Err(StoreError::Damaged("it is no file".to_owned()));
         }
-        let (database, content) = read(FileBackend::new(file)?)?;
+        let (database, content) = read(FileBackend::new(file)?, &self.origin)?;
         self.database = Some(database);
         Ok(content)
     }
@@ -173,9 +202,8 @@ impl Store {
             batch.merge(&opened.content);
         }
         let done = match &self.database {
-            Some(database) => {
-                catch(|| write(database, &batch)).unwrap_or_else(|panic| Err(StoreError::Damaged(panic)))
-            }
+            Some(database) => catch(|| write(database, &self.origin, &batch))
+                .unwrap_or_else(|panic| Err(StoreError::Damaged(panic))),
             // It was opened right above.
             None => Err(StoreError::Refused(ErrorKind::NotFound.into())),
         };
@@ -192,13 +220,13 @@ impl Store {
 ///
 /// # Errors
 /// It can't be read, or is damaged. Where there is none, nothing is remembered, which is no error.
-pub fn look(state_dir: &Path) -> Result<Content, StoreError> {
-    let mut copied = copy(state_dir);
+pub fn look(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
+    let mut copied = copy(state_dir, origin);
     for _ in 1..COPIES {
         if !matches!(copied, Err(StoreError::Damaged(_))) {
             break;
         }
-        copied = copy(state_dir);
+        copied = copy(state_dir, origin);
     }
     copied
 }
@@ -206,7 +234,7 @@ pub fn look(state_dir: &Path) -> Result<Content, StoreError> {
 /// How often a store is copied until it makes sense: one that is being written may be seen half before and half after.
 const COPIES: usize = 5;
 
-fn copy(state_dir: &Path) -> Result<Content, StoreError> {
+fn copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
     let bytes = match fs::read(state_dir.join(NAME)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::default()),
@@ -215,23 +243,23 @@ fn copy(state_dir: &Path) -> Result<Content, StoreError> {
     let copy = InMemoryBackend::new();
     copy.set_len(bytes.len() as u64)?;
     copy.write(0, &bytes)?;
-    Ok(read(copy)?.1)
+    Ok(read(copy, origin)?.1)
 }
 
 /// Opens what lies there, verifies all of it, and reads it.
-fn read(from: impl StorageBackend) -> Result<(Database, Content), StoreError> {
+fn read(from: impl StorageBackend, origin: &Origin) -> Result<(Database, Content), StoreError> {
     let work = move || {
         let mut builder = Builder::new();
         let builder = builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
         let database = builder.create_with_backend(from)?;
-        let content = content(&database)?;
+        let content = content(&database, origin)?;
         Ok((database, content))
     };
     // What a database does with a file that something else has written is not to be relied on.
     catch(work).unwrap_or_else(|panic| Err(StoreError::Damaged(panic)))
 }
 
-fn content(database: &Database) -> Result<Content, StoreError> {
+fn content(database: &Database, origin: &Origin) -> Result<Content, StoreError> {
     let transaction = database.begin_read()?;
     let meta = match transaction.open_table(META) {
         Ok(meta) => meta,
@@ -239,75 +267,80 @@ fn content(database: &Database) -> Result<Content, StoreError> {
         Err(TableError::TableDoesNotExist(_)) => return Ok(Content::default()),
         Err(error) => return Err(error.into()),
     };
-    match meta.get("format")?.map(|format| format.value()) {
+    match meta.get("format")?.map(|format| from_json(format.value())).transpose()? {
         Some(FORMAT) => {}
         Some(newer) if newer > FORMAT => return Err(StoreError::Newer(newer)),
         _ => return Err(StoreError::Damaged("it says no format".to_owned())),
     }
-    let mut content = Content::default();
+    let theirs: Origin = meta.get("origin")?.map(|of| from_json(of.value())).transpose()?.unwrap_or_default();
+    if !theirs.is(origin) {
+        return Err(StoreError::Foreign { theirs, ours: origin.clone() });
+    }
+    let mut content = Content {
+        observed: meta.get("observed")?.map(|observed| from_json(observed.value())).transpose()?,
+        ..Content::default()
+    };
     for entry in transaction.open_table(IMAGES)?.iter()? {
-        let (key, value) = entry?;
-        let ((id, handler), (first_detected, last_used, size_bytes, pinned)) = (key.value(), value.value());
-        let record = Record {
-            first_detected: time(first_detected)?,
-            last_used: last_used.map(time).transpose()?,
-            size_bytes,
-            pinned,
+        let (key, record) = entry?;
+        let Some((id, handler)) = key.value().split_once(BETWEEN) else {
+            return Err(StoreError::Damaged("an image has no runtime handler".to_owned()));
         };
-        content.images.insert((id.to_owned(), handler.to_owned()), record);
+        content.images.insert((id.to_owned(), handler.to_owned()), from_json(record.value())?);
     }
     for entry in transaction.open_table(USES)?.iter()? {
         let (reference, at) = entry?;
-        content.uses.insert(reference.value().to_owned(), time(at.value())?);
-    }
-    if let Some(observed) = transaction.open_table(OBSERVED)?.get("last")? {
-        let (wall, boot, boot_id) = observed.value();
-        content.observed = Some(Observed {
-            wall: time(wall)?,
-            boot: SignedDuration::try_from_nanos_i128(boot)
-                .ok_or_else(|| StoreError::Damaged("a time".to_owned()))?,
-            boot_id: boot_id.to_owned(),
-        });
+        content.uses.insert(reference.value().to_owned(), from_json(at.value())?);
     }
     Ok(content)
 }
 
-fn time(nanoseconds: i128) -> Result<Timestamp, StoreError> {
-    Timestamp::from_nanosecond(nanoseconds).map_err(|error| StoreError::Damaged(error.to_string()))
+/// No id holds one.
+const BETWEEN: char = '\n';
+
+fn from_json<T: DeserializeOwned>(value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
-fn write(database: &Database, batch: &Batch) -> Result<(), StoreError> {
+/// What can't be written as JSON is no value of ours.
+fn to_json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError::Refused(error.into()))
+}
+
+fn write(database: &Database, origin: &Origin, batch: &Batch) -> Result<(), StoreError> {
     let transaction = database.begin_write()?;
+    if batch.whole {
+        transaction.delete_table(IMAGES)?;
+        transaction.delete_table(USES)?;
+    }
     {
-        if batch.whole {
-            transaction.delete_table(IMAGES)?;
-            transaction.delete_table(USES)?;
+        let mut meta = transaction.open_table(META)?;
+        meta.insert("format", to_json(&FORMAT)?.as_slice())?;
+        meta.insert("origin", to_json(origin)?.as_slice())?;
+        if let Some(observed) = &batch.observed {
+            meta.insert("observed", to_json(observed)?.as_slice())?;
         }
-        transaction.open_table(META)?.insert("format", FORMAT)?;
         let mut images = transaction.open_table(IMAGES)?;
         for ((id, handler), record) in &batch.images {
-            let key: (&str, &str) = (id, handler);
-            match record {
-                Some(record) => {
-                    let last_used = record.last_used.map(Timestamp::as_nanosecond);
-                    let first_detected = record.first_detected.as_nanosecond();
-                    images.insert(key, (first_detected, last_used, record.size_bytes, record.pinned))?;
-                }
-                None => drop(images.remove(key)?),
-            }
+            put(&mut images, &format!("{id}{BETWEEN}{handler}"), record.as_ref())?;
         }
         let mut uses = transaction.open_table(USES)?;
         for (reference, at) in &batch.uses {
-            match at {
-                Some(at) => drop(uses.insert(reference.as_str(), at.as_nanosecond())?),
-                None => drop(uses.remove(reference.as_str())?),
-            }
-        }
-        if let Some(observed) = &batch.observed {
-            let value = (observed.wall.as_nanosecond(), observed.boot.as_nanos(), observed.boot_id.as_str());
-            transaction.open_table(OBSERVED)?.insert("last", value)?;
+            put(&mut uses, reference, at.as_ref())?;
         }
     }
     transaction.commit()?;
+    Ok(())
+}
+
+/// Writes a value, or takes it away.
+fn put(
+    table: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    key: &str,
+    value: Option<&impl Serialize>,
+) -> Result<(), StoreError> {
+    match value {
+        Some(value) => drop(table.insert(key, to_json(value)?.as_slice())?),
+        None => drop(table.remove(key)?),
+    }
     Ok(())
 }

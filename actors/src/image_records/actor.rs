@@ -52,8 +52,8 @@ enum Failure {
 impl Keeper {
     pub(super) fn new(home: Home, worker: Workers, clock: Clock, log: Logger) -> Self {
         let store = match &home {
-            Home::Store(dir) => Some(Arc::new(Mutex::new(Store::of(dir)))),
-            Home::Memory | Home::Copy(_) => None,
+            Home::Store(dir, origin) => Some(Arc::new(Mutex::new(Store::of(dir, origin.clone())))),
+            Home::Memory | Home::Copy(..) => None,
         };
         Self {
             records: Records::new(clock.boot_id().to_owned()),
@@ -76,7 +76,9 @@ impl Keeper {
         async move {
             let read = worker.run_within(WITHIN, move || match (home, store) {
                 (_, Some(store)) => lock(&store).open(),
-                (Home::Copy(dir), _) => store::look(&dir).map(|content| Opened { content, set_aside: None }),
+                (Home::Copy(dir, origin), _) => {
+                    store::look(&dir, &origin).map(|content| Opened { content, set_aside: None })
+                }
                 (_, None) => Ok(Opened::default()),
             });
             Ok(read.await??)
@@ -151,9 +153,7 @@ impl Keeper {
     fn failed(&mut self, failure: &Failure) {
         let what = match &self.home {
             Home::Memory => "the image records".to_owned(),
-            Home::Store(dir) | Home::Copy(dir) => {
-                format!("the image records in {}", Store::of(dir).path().display())
-            }
+            Home::Store(dir, _) | Home::Copy(dir, _) => format!("the image records in {}", dir.display()),
         };
         let text = format!(
             "{what} can't be used: {failure}; ages and uses of images are remembered in memory only until that is mended"

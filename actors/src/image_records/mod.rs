@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use slog::Logger;
 
 use crate::files::Workers;
+pub use crate::files::store::Origin;
 use crate::seams::{Clock, Moment};
 use crate::supervision::guard::{self, Fell, Pace};
 use actor::Keeper;
@@ -27,9 +28,9 @@ pub enum Home {
     /// Nowhere: they end with the process.
     Memory,
     /// In the store of this state directory, of which nobody else makes use meanwhile.
-    Store(PathBuf),
+    Store(PathBuf, Origin),
     /// They begin with those of the store of this state directory, and nothing is written.
-    Copy(PathBuf),
+    Copy(PathBuf, Origin),
 }
 
 /// These references were seen used, each last at that time.

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use cri_gc_policy::Image;
 use cri_gc_policy::images::Names;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::seams::Moment;
 
@@ -13,7 +14,7 @@ use crate::seams::Moment;
 pub type Key = (String, String);
 
 /// What is remembered of one image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// When it was first seen; never earlier than it came.
     pub first_detected: Timestamp,
@@ -26,7 +27,7 @@ pub struct Record {
 }
 
 /// When something was observed, in a form that another process understands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
     /// By the wall clock.
     pub wall: Timestamp,
