@@ -17,6 +17,8 @@ use crate::model::Node;
 pub enum Fault {
     /// It is answered with this error.
     Error(Code, String),
+    /// It is answered with nothing in the answer, as by a runtime that has no statistics yet.
+    Empty,
     /// It waits until the faults are cleared (then it goes on) or the server ends.
     Hang,
     /// It waits for this long, in real time, then goes on.

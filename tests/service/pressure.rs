@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use cri_gc_actors::collector::{Loop, Trigger};
 use cri_gc_actors::recorder::EventKind;
+use cri_gc_actors::seams::FsProbe;
+use cri_gc_policy::FsStats;
 
 use crate::stage::{SECOND, Setup, Stage};
 
@@ -117,4 +119,19 @@ async fn who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once() {
     handle.pause(false).await;
     stage.settle().await;
     assert_eq!(alarms(&stage, 14).await, [12]);
+}
+
+#[actix_rt::test]
+async fn a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_for_empty() {
+    let mut setup = Setup::new();
+    setup.image("old:1", 20_000);
+    setup.seams.probe =
+        FsProbe::new(|_| Ok(FsStats { capacity_bytes: 100, available_bytes: 101, ..FsStats::default() }));
+    let stage = setup.set("image_gc.period", "5s").start().await;
+    for _ in 0..5 {
+        poll(&stage).await;
+    }
+    assert_eq!(stage.state(Loop::ImageGc).await.removed, 0);
+    let told = stage.lines.all();
+    assert!(told.len() == 1 && told[0].contains("tells more bytes available than it has"), "{told:#?}");
 }

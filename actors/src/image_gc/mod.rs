@@ -87,6 +87,12 @@ impl Collect for ImageGc {
             taken_at: tools.clock.now(),
             ..view.observation
         };
+        for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::tells_too_much(fs)) {
+            pass.note(format!(
+                "the file system of {} tells more bytes available than it has; it is taken for empty",
+                fs.mountpoint
+            ));
+        }
         self.places.replace(look.places.clone());
 
         let policy = pass.settings.policy();

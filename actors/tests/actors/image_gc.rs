@@ -150,6 +150,19 @@ fn a_capacity_of_nothing_is_named_and_removes_nothing() {
 }
 
 #[test]
+fn statistics_that_are_not_ready_are_named_and_remove_nothing() {
+    let bed = full();
+    bed.image("free:1", 100);
+    fill(&bed);
+    bed.sim.fault(Method::ImageFsInfo, Fault::Empty, Scope::Times(1));
+    let (first, second) = bed.run(async |crew| (crew.images().await, crew.images().await));
+    let errors = errors(&first);
+    assert!(errors.len() == 1 && errors[0].contains("may not be ready yet"), "{errors:?}");
+    assert!(first.removals.is_empty());
+    assert_eq!(removed(&second).len(), 1, "{second:?}");
+}
+
+#[test]
 fn a_mountpoint_that_vanished_is_named_and_removes_nothing() {
     let bed = full();
     let id = bed.image("free:1", 100);

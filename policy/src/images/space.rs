@@ -54,6 +54,12 @@ pub fn usage_percent(capacity: u64, available: u64) -> Option<u8> {
     u8::try_from(100u128.saturating_sub(free)).ok()
 }
 
+/// Whether a file system tells more bytes available than it has. It is taken for empty then.
+#[must_use]
+pub fn tells_too_much(fs: &FileSystem) -> bool {
+    fs.stats.capacity_bytes > 0 && fs.stats.available_bytes > fs.stats.capacity_bytes
+}
+
 /// What is missing to the low threshold, if usage is at or over the high one (or over the low one, where it is being
 /// reclaimed already).
 fn to_free(capacity: u64, available: u64, thresholds: Thresholds, reclaiming: bool) -> Option<u64> {
