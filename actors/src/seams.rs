@@ -20,7 +20,7 @@ pub struct Clock {
 }
 
 /// A wall clock that moves by this much against the boot clock was set (spec 2).
-const STEP: SignedDuration = SignedDuration::from_secs(10);
+pub const STEP: SignedDuration = SignedDuration::from_secs(10);
 
 /// A moment on both clocks, to see later whether the wall clock was set in between.
 #[derive(Debug, Clone, Copy)]

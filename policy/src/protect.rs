@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::reference::{Reference, familiar_repo, full_repo};
+use crate::reference::{Reference, familiar_repo, full_repo, path_on_hub};
 
 /// One entry of `image_gc.protect`: `repo`, `repo:tag`, `repo@digest`, each with `*` (any run of characters, slashes
 /// included), or an image id, whole or at least 12 of its hex digits.
@@ -22,7 +22,8 @@ enum Kind {
     Id(String),
     Repo(String),
     RepoTag(String, String),
-    RepoDigest(String, String),
+    /// With a tag, as it may stand before the digest.
+    RepoDigest(String, Option<String>, String),
 }
 
 /// Why a pattern can't be used.
@@ -39,6 +40,12 @@ pub enum PatternError {
         "no image name holds `{0}`; write one pattern in each entry (in the environment and on the command line: a,b)"
     )]
     Character(char),
+    /// An address.
+    #[error("an image name has no `://`; write it as `crictl images` shows it")]
+    Scheme,
+    /// A folder of a registry.
+    #[error("it ends with `/`, as no image name does; write `*` behind it to protect all that is in there")]
+    Folder,
     /// `sha256:` and something that is no id.
     #[error("an image id is \"sha256:\" and 12 to 64 hex digits; this would protect nothing")]
     NoId,
@@ -67,6 +74,12 @@ impl FromStr for Pattern {
 
 impl Kind {
     fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.contains("://") {
+            return Err(PatternError::Scheme);
+        }
+        if text.ends_with('/') {
+            return Err(PatternError::Folder);
+        }
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         if (12..=64).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Ok(Self::Id(hex.to_ascii_lowercase()));
@@ -82,12 +95,11 @@ impl Kind {
         };
         if let Some(parts) = text.split_once('@') {
             let (repo, digest) = halves('@', parts)?;
-            // `repo:tag@digest` names one digest; the tag adds nothing to it.
-            let repo = match tag_split(&repo) {
-                Some((repo, _)) => repo.to_owned(),
-                None => repo,
+            let (repo, tag) = match tag_split(&repo) {
+                Some((repo, tag)) => (repo.to_owned(), Some(tag.to_owned())),
+                None => (repo, None),
             };
-            return Ok(Self::RepoDigest(repo, digest));
+            return Ok(Self::RepoDigest(repo, tag, digest));
         }
         if let Some(parts) = tag_split(text) {
             let (repo, tag) = halves(':', parts)?;
@@ -126,8 +138,8 @@ impl Pattern {
             Kind::Id(hex) => {
                 let id = id.strip_prefix("sha256:").unwrap_or(id);
                 id.get(..hex.len()).is_some_and(|head| head.eq_ignore_ascii_case(hex))
-                    // A repo may be named with hex digits only.
-                    || names.any(|name| self.matches_name(&name))
+                    // A digest looks as an id does, and a repo may be named with hex digits only.
+                    || names.any(|name| is_of_digest(&name, hex) || self.matches_name(&name))
             }
             // "*" means every image, those without a name included.
             Kind::Repo(repo) if repo.bytes().all(|b| b == b'*') => true,
@@ -141,16 +153,27 @@ impl Pattern {
         let repo_matches = |pattern: &str| {
             glob(pattern, name.repo)
                 || glob(&full_repo(pattern), &full)
+                || path_on_hub(pattern).is_some_and(|path| glob(&format!("docker.io/{path}"), &full))
                 || familiar_repo(&full).any(|short| glob(pattern, short))
         };
         match &self.kind {
             Kind::Id(repo) | Kind::Repo(repo) => repo_matches(repo),
-            Kind::RepoTag(repo, tag) => name.tag.is_some_and(|t| glob(tag, t)) && repo_matches(repo),
-            Kind::RepoDigest(repo, digest) => {
-                name.digest.is_some_and(|d| glob(digest, d)) && repo_matches(repo)
+            // One that is known by its digest only may have had any tag.
+            Kind::RepoTag(repo, tag) => name.tag.map_or(tag == "*", |t| glob(tag, t)) && repo_matches(repo),
+            // One that was side-loaded has no digest to know it by, but its tag.
+            Kind::RepoDigest(repo, tag, digest) => {
+                let by_digest = name.digest.is_some_and(|d| glob(digest, d));
+                let by_tag = tag.as_deref().is_some_and(|tag| name.tag.is_some_and(|t| glob(tag, t)));
+                (by_digest || by_tag) && repo_matches(repo)
             }
         }
     }
+}
+
+/// Whether a name bears the digest that these hex digits begin.
+fn is_of_digest(name: &Reference<'_>, hex: &str) -> bool {
+    let digits = name.digest.and_then(|digest| digest.strip_prefix("sha256:"));
+    digits.and_then(|digits| digits.get(..hex.len())).is_some_and(|head| head.eq_ignore_ascii_case(hex))
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any run of characters, none included.
@@ -195,6 +218,9 @@ mod tests {
         assert!(matches("a/b:1.0", "a/b:1.0"));
         assert!(!matches("a/b:1", "a/b:1.0"));
         assert!(!matches("a/b:1.0", "a/b@sha256:1.0"));
+        assert!(matches("a/b:*", "a/b@sha256:ff"), "it may have had any tag");
+        assert!(matches("a/b:1@sha256:ff", "a/b:1"), "it may have lost its digest");
+        assert!(!matches("a/b:1@sha256:ff", "a/b:2"));
         assert!(matches("a/b@sha256:ff", "a/b@sha256:ff"));
         assert!(matches("a/b:1.0@sha256:ff", "a/b@sha256:ff"));
     }
@@ -257,5 +283,7 @@ mod tests {
         }
         assert_eq!("a:".parse::<Pattern>(), Err(PatternError::EmptyPart(':')));
         assert_eq!("@sha256:1".parse::<Pattern>(), Err(PatternError::EmptyPart('@')));
+        assert_eq!("docker://busybox".parse::<Pattern>(), Err(PatternError::Scheme));
+        assert_eq!("registry.example/base/".parse::<Pattern>(), Err(PatternError::Folder));
     }
 }

@@ -35,10 +35,20 @@ pub fn familiar_repo(repo: &str) -> impl Iterator<Item = &str> {
     hub.into_iter().chain(hub.and_then(|path| path.strip_prefix("library/")))
 }
 
+/// The names that Docker Hub answers to.
+const HUB: [&str; 4] =
+    ["index.docker.io/", "registry-1.docker.io/", "registry.hub.docker.com/", "docker.io/"];
+
+/// The path of a repository on Docker Hub, if it says that it lies there.
+#[must_use]
+pub fn path_on_hub(repo: &str) -> Option<&str> {
+    HUB.iter().find_map(|name| repo.strip_prefix(name))
+}
+
 /// The full form of a repository.
 #[must_use]
 pub fn full_repo(repo: &str) -> Cow<'_, str> {
-    let hub = repo.strip_prefix("index.docker.io/").or_else(|| repo.strip_prefix("docker.io/"));
+    let hub = path_on_hub(repo);
     let (path, named) = match (hub, repo.split_once('/')) {
         (Some(path), _) => (path, repo.starts_with("docker.io/")),
         (None, Some((host, _))) if host.contains(['.', ':']) || host == "localhost" => {

@@ -72,7 +72,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
 }
 
 /// Where the sweep keeps what it sees of images, so that the next one knows how old they are; and the lock on it, held
-/// meanwhile. A dry run only reads there. Whoever may not write there has no service there: to him all images are new.
+/// meanwhile. A dry run only reads there. Where there is none and none can be made, every image is new.
 fn home(settings: &Settings, dry_run: bool) -> Result<(Home, Option<StateLock>), Failure> {
     let (state_dir, origin) = (&settings.state.dir, Origin::here(settings));
     let locked =
@@ -83,6 +83,10 @@ fn home(settings: &Settings, dry_run: bool) -> Result<(Home, Option<StateLock>),
         Err(error @ LockError::Held { .. }) => Err(Failure::failed(format_args!(
             "{error}\n  a service makes passes when asked: `cri-gc run-now`; another sweep ends soon"
         ))),
+        // It is there, and somebody else's: whether a service holds it can't be told.
+        Err(error @ LockError::Refused { .. }) if state_dir.symlink_metadata().is_ok() => {
+            Err(Failure::failed(error))
+        }
         Err(error @ LockError::Refused { .. }) => {
             remark(&format!("cri-gc: note: {error}; until then every image counts as new"));
             Ok((Home::Memory, None))

@@ -7,7 +7,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cri_gc_config::Settings;
@@ -104,6 +104,12 @@ impl StoreError {
 impl From<redb::Error> for StoreError {
     fn from(error: redb::Error) -> Self {
         match error {
+            // So it says of a file that is not its own, or too short.
+            redb::Error::Io(error)
+                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+            {
+                Self::Damaged(error.to_string())
+            }
             redb::Error::Io(error) => Self::Refused(error),
             // What failed first was told then; the store is opened anew.
             redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::LockPoisoned(_) => {
@@ -144,13 +150,17 @@ pub struct Store {
     origin: Origin,
     /// `None` before it is opened, and after anything has failed.
     database: Option<Database>,
+    /// Which file it was opened as.
+    file: Option<(u64, u64)>,
+    /// That one was set aside, until that can be told with a new one.
+    set_aside: Option<String>,
 }
 
 impl Store {
     /// That of a state directory. Nothing is opened yet.
     #[must_use]
     pub fn of(state_dir: &Path, origin: Origin) -> Self {
-        Self { path: state_dir.join(NAME), origin, database: None }
+        Self { path: state_dir.join(NAME), origin, database: None, file: None, set_aside: None }
     }
 
     /// Opens it, makes it if there is none, and reads it. If its content is of no use it is set aside, and a new one made.
@@ -160,16 +170,21 @@ impl Store {
     pub fn open(&mut self) -> Result<Opened, StoreError> {
         self.database = None;
         match self.try_open() {
-            Ok(content) => Ok(Opened { content, set_aside: None }),
+            Ok(content) => Ok(Opened { content, set_aside: self.set_aside.take() }),
+            // The one that was worth keeping is aside already; this is what a full disk left of the next.
+            Err(bad) if bad.is_of_the_content() && self.set_aside.is_some() => {
+                fs::remove_file(&self.path)?;
+                Ok(Opened { content: self.try_open()?, set_aside: self.set_aside.take() })
+            }
             Err(bad) if bad.is_of_the_content() => {
                 let aside = self.path.with_file_name(ASIDE);
                 fs::rename(&self.path, &aside)?;
-                let set_aside = format!(
+                self.set_aside = Some(format!(
                     "the image records in {} can't be used: {bad}; they were set aside as {}, and all images count as new",
                     self.path.display(),
                     aside.display()
-                );
-                Ok(Opened { content: self.try_open()?, set_aside: Some(set_aside) })
+                ));
+                Ok(Opened { content: self.try_open()?, set_aside: self.set_aside.take() })
             }
             Err(error) => Err(error),
         }
@@ -186,17 +201,27 @@ impl Store {
         if !file.metadata()?.is_file() {
             return Err(StoreError::Damaged("it is no file".to_owned()));
         }
+        self.file = Some(identity(&file.metadata()?));
         let (database, content) = read(FileBackend::new(file)?, &self.origin)?;
         self.database = Some(database);
         Ok(content)
     }
 
-    /// Writes a batch, and returns once it is on the disk. After any failure before, the store is opened anew first; what
-    /// it holds of the same images is then merged into the batch, so that no record goes back in time.
+    /// Writes a batch, and returns once it is on the disk. After any failure before, and for a batch that is unsure, the
+    /// store is opened anew first; what it holds of the same images is then merged into the batch, so that no record goes
+    /// back in time.
     ///
     /// # Errors
-    /// Nothing of the batch is kept for sure; a whole one is to follow.
+    /// Nothing of the batch is kept for sure; one that is unsure is to follow.
     pub fn commit(&mut self, mut batch: Batch) -> Result<Option<Opened>, StoreError> {
+        if self.database.is_some() && fs::metadata(&self.path).ok().as_ref().map(identity) != self.file {
+            self.database = None;
+            return Err(StoreError::Refused(io::Error::other("it was taken away under the service")));
+        }
+        // Whatever it was that failed, or came too late: what the store holds is read again.
+        if batch.unsure {
+            self.database = None;
+        }
         let opened = if self.database.is_none() { Some(self.open()?) } else { None };
         if let Some(opened) = &opened {
             batch.merge(&opened.content);
@@ -213,6 +238,11 @@ impl Store {
         }
         Ok(opened)
     }
+}
+
+/// What tells a file from all others.
+fn identity(meta: &fs::Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
 }
 
 /// What the store of a state directory holds, without touching it: whoever only plans reads a copy, and a service may

@@ -140,6 +140,12 @@ impl CriError {
         }
     }
 
+    /// Whether the runtime may have done what it was asked for, or may still do it: it did not say.
+    #[must_use]
+    pub fn may_have_done_it(&self) -> bool {
+        matches!(self.class, ErrorClass::DeadlineExceeded | ErrorClass::Unavailable)
+    }
+
     /// Whether nothing at all can be reached, so that every further call would fail the same way.
     #[must_use]
     pub fn is_away(&self) -> bool {

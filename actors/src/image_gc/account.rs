@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytesize::ByteSize;
 use cri_gc_policy::images::Missing;
-use cri_gc_policy::{Decision, Image, ImagePlan, Observation, Reason};
+use cri_gc_policy::{Decision, FileSystem, Image, ImagePlan, Observation, Reason};
 
 use crate::gateway::FsPlaces;
 
@@ -30,10 +30,11 @@ impl Account {
     pub fn new(observation: &Observation, places: &FsPlaces) -> Self {
         let sizes = observation.images.iter().fold(0u64, |sum, image| sum.saturating_add(image.size_bytes));
         let holding = observation.filesystems.iter().filter(|fs| fs.holds_images);
-        let used = holding.clone().map(|fs| fs.stats.capacity_bytes.saturating_sub(fs.stats.available_bytes));
+        let used = |fs: &FileSystem| fs.stats.capacity_bytes.saturating_sub(fs.stats.available_bytes);
+        let used = holding.clone().map(used).fold(0, u64::saturating_add);
         Self {
             mountpoints: holding.map(|fs| fs.mountpoint.clone()).collect(),
-            other: used.sum::<u64>().saturating_sub(places.held_by_images(sizes)),
+            other: used.saturating_sub(places.held_by_images(sizes)),
             ..Self::default()
         }
     }
@@ -58,7 +59,7 @@ impl Account {
             *sum = sum.saturating_add(size(decision));
         }
         self.untried_count = plan.in_line().count();
-        self.untried = plan.in_line().map(size).sum();
+        self.untried = plan.in_line().map(size).fold(0, u64::saturating_add);
     }
 }
 
@@ -94,7 +95,7 @@ impl fmt::Display for Account {
 
 #[cfg(test)]
 mod tests {
-    use cri_gc_policy::{FileSystem, FsStats, Reclaiming, Section};
+    use cri_gc_policy::{FsStats, Reclaiming, Section};
     use jiff::Timestamp;
 
     use super::*;

@@ -1,5 +1,5 @@
 //! When a full disk starts a pass at once (spec 6.6): at the first look that finds it over its high threshold, and then,
-//! while passes free nothing, after pauses that grow.
+//! while passes free nothing, after pauses that grow. And when images are tried again after some went in vain.
 
 use std::time::Duration;
 
@@ -7,6 +7,17 @@ use tokio::time::Instant;
 
 /// The pause after the first pass that freed nothing. What changes by itself meanwhile is that images grow old enough.
 const FIRST: Duration = Duration::from_secs(60);
+
+/// How full the disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// At its low threshold or under it.
+    Low,
+    /// Over that.
+    Between,
+    /// At its high threshold or over it.
+    High,
+}
 
 /// What was seen of the disk since it was last under its threshold.
 #[derive(Debug, Default)]
@@ -19,16 +30,17 @@ pub struct Alarm {
 
 impl Alarm {
     /// A look at the disk. Whether a pass is to begin at once; passes come by themselves every `period`.
-    pub fn looked(&mut self, over: bool, period: Duration, now: Instant) -> bool {
-        if !over {
-            *self = Self::default();
-            return false;
+    pub fn looked(&mut self, usage: Usage, period: Duration, now: Instant) -> bool {
+        match usage {
+            Usage::Low => *self = Self::default(),
+            Usage::High if !self.is_put_off(now) => {
+                self.put_off(period, now);
+                return true;
+            }
+            // One that hovers around its high threshold has not become another one.
+            Usage::Between | Usage::High => {}
         }
-        if self.is_put_off(now) {
-            return false;
-        }
-        self.put_off(period, now);
-        true
+        false
     }
 
     /// A pass has ended, whatever began it: it has measurably freed that many bytes, and the disk was over its threshold or not.
@@ -55,6 +67,31 @@ impl Alarm {
     }
 }
 
+/// The longest pause between two tries.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// Removals that brought nothing: what fills the disk is none of the images, so the next ones are tried after pauses that
+/// double, from a period to an hour.
+#[derive(Debug, Default)]
+pub struct Patience {
+    futile: u32,
+    not_before: Option<Instant>,
+}
+
+impl Patience {
+    /// Whether images may go for lack of space now.
+    pub fn lets_try(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|not_before| now >= not_before)
+    }
+
+    /// A pass has tried, and what went brought nothing.
+    pub fn in_vain(&mut self, period: Duration, now: Instant) {
+        let pause = period.saturating_mul(2u32.saturating_pow(self.futile));
+        self.futile = self.futile.saturating_add(1);
+        self.not_before = now.checked_add(pause.min(LONGEST));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +102,7 @@ mod tests {
     /// Seconds at which a disk that is over its threshold raises an alarm within an hour.
     fn alarms(alarm: &mut Alarm, period: Duration) -> Vec<u64> {
         let begin = Instant::now();
-        let at = |second: &u64| alarm.looked(true, period, begin + Duration::from_secs(*second));
+        let at = |second: &u64| alarm.looked(Usage::High, period, begin + Duration::from_secs(*second));
         (0..3_600).step_by(POLL as usize).filter(at).collect()
     }
 
@@ -77,32 +114,48 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_was_under_its_threshold_raises_the_next_alarm_at_once() {
+    fn a_disk_that_was_at_its_low_threshold_raises_the_next_alarm_at_once() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
-        assert!(alarm.looked(true, PERIOD, now));
-        assert!(!alarm.looked(true, PERIOD, now));
-        assert!(!alarm.looked(false, PERIOD, now));
-        assert!(alarm.looked(true, PERIOD, now));
+        assert!(alarm.looked(Usage::High, PERIOD, now));
+        for usage in [Usage::High, Usage::Between, Usage::High] {
+            assert!(!alarm.looked(usage, PERIOD, now), "{usage:?}");
+        }
+        assert!(!alarm.looked(Usage::Low, PERIOD, now));
+        assert!(alarm.looked(Usage::High, PERIOD, now));
     }
 
     #[test]
     fn so_does_one_on_which_a_pass_has_freed_something() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
-        assert!(alarm.looked(true, PERIOD, now));
+        assert!(alarm.looked(Usage::High, PERIOD, now));
         alarm.passed(0, true, PERIOD, now);
-        assert!(!alarm.looked(true, PERIOD, now));
+        assert!(!alarm.looked(Usage::High, PERIOD, now));
         alarm.passed(1, true, PERIOD, now);
-        assert!(alarm.looked(true, PERIOD, now));
+        assert!(alarm.looked(Usage::High, PERIOD, now));
+    }
+
+    #[test]
+    fn what_went_in_vain_is_followed_after_pauses_that_double_to_an_hour() {
+        let (mut patience, begin) = (Patience::default(), Instant::now());
+        let mut tries = Vec::new();
+        for minute in 0..300 {
+            let now = begin + Duration::from_secs(60 * minute);
+            if patience.lets_try(now) {
+                patience.in_vain(PERIOD, now);
+                tries.push(minute);
+            }
+        }
+        assert_eq!(tries, [0, 5, 15, 35, 75, 135, 195, 255]);
     }
 
     #[test]
     fn a_pass_that_came_by_itself_and_freed_nothing_is_not_repeated_at_once() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
         alarm.passed(0, false, PERIOD, now);
-        assert!(alarm.looked(true, PERIOD, now), "the disk was not full then");
+        assert!(alarm.looked(Usage::High, PERIOD, now), "the disk was not full then");
         let mut alarm = Alarm::default();
         alarm.passed(0, true, PERIOD, now);
-        assert!(!alarm.looked(true, PERIOD, now));
-        assert!(alarm.looked(true, PERIOD, now + FIRST));
+        assert!(!alarm.looked(Usage::High, PERIOD, now));
+        assert!(alarm.looked(Usage::High, PERIOD, now + FIRST));
     }
 }

@@ -16,15 +16,15 @@ use std::time::Duration;
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::images::space;
 use cri_gc_policy::report::Item;
-use cri_gc_policy::{ImagePlan, Observation, Plan, PlanReport, PodTable, Policy};
+use cri_gc_policy::{ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming};
 use tokio::time::Instant;
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Tools};
 use crate::gateway::FsPlaces;
 use crate::observe;
 use crate::supervision::failure_log::First;
-use alarm::Alarm;
-use reclaim::Reclaim;
+use alarm::{Alarm, Patience, Usage};
+use reclaim::{Brought, Reclaim};
 
 /// The collector of images.
 #[derive(Debug, Default)]
@@ -32,6 +32,7 @@ pub struct ImageGc {
     /// Where images lie, as the last pass was told.
     places: RefCell<FsPlaces>,
     alarm: RefCell<Alarm>,
+    patience: RefCell<Patience>,
 }
 
 impl Collect for ImageGc {
@@ -58,9 +59,16 @@ impl Collect for ImageGc {
             return false;
         }
         // What can't be measured is the next pass's matter to tell.
-        let (filesystems, _) = observe::measure(tools, &places).await;
-        let (missing, _) = space::missing(&filesystems, &settings.policy().images);
-        self.alarm.borrow_mut().looked(missing.triggered, settings.image_gc.period, Instant::now())
+        let (mut filesystems, _) = observe::measure(tools, &places).await;
+        let policy = settings.policy().images;
+        let high = space::missing(&filesystems, &policy).0.triggered;
+        filesystems.iter_mut().for_each(|fs| fs.reclaiming = Reclaiming { bytes: true, inodes: true });
+        let usage = match space::missing(&filesystems, &policy).0.is_none() {
+            _ if high => Usage::High,
+            true => Usage::Low,
+            false => Usage::Between,
+        };
+        self.alarm.borrow_mut().looked(usage, settings.image_gc.period, Instant::now())
     }
 
     async fn pass(&self, tools: &Tools, pass: &Pass) {
@@ -105,15 +113,21 @@ impl Collect for ImageGc {
         pass.planned(plan.section.remove.len());
         pass.kept(Kind::Image, keep(&observation, &plan, &policy));
         let parallel = pass.settings.image_gc.parallel_removals.into();
-        let over = plan.missing.triggered;
-        let freed = if pass.enforces() {
-            Reclaim::new(tools, pass, &policy, look.places).run(observation, plan).await
+        let (over, period) = (plan.missing.triggered, pass.settings.image_gc.period);
+        let tries = self.patience.borrow().lets_try(Instant::now());
+        let brought = if pass.enforces() {
+            Reclaim::new(tools, pass, &policy, look.places).run(observation, plan, tries).await
         } else {
             let all = reclaim::targets(&observation, &plan, plan.section.remove.len());
             pass.act(all, parallel, async |_| Ok((Outcome::WouldRemove, 0))).await;
-            0
+            Brought::default()
         };
-        self.alarm.borrow_mut().passed(freed, over, pass.settings.image_gc.period, Instant::now());
+        if brought.in_vain {
+            self.patience.borrow_mut().in_vain(period, Instant::now());
+        } else if !over || tries {
+            self.patience.replace(Patience::default());
+        }
+        self.alarm.borrow_mut().passed(brought.freed, over, period, Instant::now());
     }
 }
 

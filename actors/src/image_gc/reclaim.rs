@@ -10,7 +10,7 @@ use cri_gc_policy::{FileSystem, Image, ImagePlan, Observation, Policy, Reason};
 use super::account::Account;
 use super::{decide, keep, recheck};
 use crate::collector::{Kind, Outcome, Pass, PassError, Target, Tools};
-use crate::gateway::FsPlaces;
+use crate::gateway::{Freshness, FsPlaces};
 use crate::observe;
 
 /// How often a file system is measured while a runtime may still be giving space back.
@@ -22,6 +22,18 @@ const QUIET: u32 = 4;
 /// Batches in a row that measurably bring nothing: what fills the disk is none of these images. Not the first one: images
 /// may share all of their layers.
 const FUTILE: u32 = 3;
+
+/// What counts as something: a hundredth of what was promised, or this many bytes. Others on the node free a little, too.
+const SOMETHING: u64 = 1 << 20;
+
+/// What a pass has brought.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// Bytes that came back by the measure.
+    pub freed: u64,
+    /// The last images that went brought nothing, so that it stopped.
+    pub in_vain: bool,
+}
 
 /// The closed loop of a pass.
 pub struct Reclaim<'a> {
@@ -37,29 +49,40 @@ impl<'a> Reclaim<'a> {
         Self { tools, pass, policy, places }
     }
 
-    /// Removes by the plan that was made of the observation, and as much as turns out to be needed. Says how many bytes
-    /// came back by the measure.
-    pub async fn run(self, mut observation: Observation, mut plan: ImagePlan) -> u64 {
+    /// Removes by the plan that was made of the observation, and as much as turns out to be needed; for lack of space only if
+    /// it may try.
+    pub async fn run(self, mut observation: Observation, mut plan: ImagePlan, tries: bool) -> Brought {
         let (tools, pass, policy) = (self.tools, self.pass, self.policy);
         let parallel = pass.settings.image_gc.parallel_removals.into();
-        let available_before = available(&observation);
+        let sandbox_image = observation.sandbox_image.clone();
         let mut account = Account::new(&observation, &self.places);
-        let mut futile = 0;
-        while !plan.section.remove.is_empty() && futile < FUTILE {
-            let aged = plan.section.remove.first().is_some_and(|first| first.reason == Reason::UnusedTooLong);
+        let (mut futile, mut freed) = (0, 0u64);
+        while let Some(first) = plan.section.remove.first() {
+            let aged = first.reason == Reason::UnusedTooLong;
+            if !aged && (!tries || futile >= FUTILE) {
+                break;
+            }
             let batch = targets(&observation, &plan, batch(&observation, &plan));
-            let promised: u64 = batch.iter().map(|target| target.object.size_bytes).sum();
             let tried: Vec<Image> = batch.iter().map(|target| target.object.clone()).collect();
-            let gone = RefCell::new(0u64);
+            let (gone, failed) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
             let remove = async |target: &Target<Image>| {
-                let removed = recheck::remove(tools, pass, &target.object).await;
+                let removed = recheck::remove(tools, pass, &sandbox_image, &target.object).await;
                 match &removed {
-                    Ok((Outcome::Removed | Outcome::AlreadyGone, _)) => *gone.borrow_mut() += 1,
-                    _ => account.stayed(&target.object),
+                    Ok((Outcome::Removed | Outcome::AlreadyGone, _)) => {
+                        gone.borrow_mut().push(target.object.clone())
+                    }
+                    Ok(_) => account.stayed(&target.object),
+                    Err(_) => failed.borrow_mut().push(target.object.clone()),
                 }
                 removed
             };
+            let before = available(&observation);
             pass.act(batch, parallel, remove).await;
+            let (mut gone, failed) = (gone.into_inner(), failed.into_inner());
+            // A runtime may fail to say that it did it.
+            let (went, stayed) = self.went(failed).await;
+            stayed.iter().for_each(|image| account.stayed(image));
+            gone.extend(went);
             // Gone or not: what was tried is not tried again in this pass.
             observation.images.retain(|image| {
                 !tried.iter().any(|t| t.id == image.id && t.runtime_handler == image.runtime_handler)
@@ -68,13 +91,17 @@ impl<'a> Reclaim<'a> {
                 // What is left was not tried, so nothing can be said of what it would have brought.
                 plan = decide(&observation, policy);
                 pass.kept_after_all(Kind::Image, keep(&observation, &plan, policy));
-                return self.freed(available_before, &observation);
+                return Brought { freed, in_vain: false };
             }
-            let gone = gone.into_inner() > 0;
-            let grew = self.settle(&mut observation, if gone { promised } else { 0 }).await;
-            // What goes for its age need not bring anything, and what could not go has brought nothing.
-            if gone && !aged {
-                futile = if grew { 0 } else { futile + 1 };
+            let promised = gone.iter().fold(0u64, |sum, image| sum.saturating_add(image.size_bytes));
+            let grew = self.settle(&mut observation, (!gone.is_empty()).then_some(promised)).await;
+            // What others free meanwhile is not the pass's doing, and what goes for its age need not bring anything.
+            if !gone.is_empty() {
+                freed = freed.saturating_add(available(&observation).saturating_sub(before));
+                pass.freed(freed);
+                if !aged {
+                    futile = if grew { 0 } else { futile + 1 };
+                }
             }
             plan = decide(&observation, policy);
         }
@@ -84,18 +111,25 @@ impl<'a> Reclaim<'a> {
             account.close(&observation, &plan);
             pass.error(PassError::FreeDiskSpaceFailed(account.to_string()));
         }
-        self.freed(available_before, &observation)
+        Brought { freed, in_vain: futile >= FUTILE }
     }
 
-    fn freed(&self, before: u64, observation: &Observation) -> u64 {
-        let freed = available(observation).saturating_sub(before);
-        self.pass.freed(freed);
-        freed
+    /// Which of those whose removal failed went all the same, and which are still there.
+    async fn went(&self, failed: Vec<Image>) -> (Vec<Image>, Vec<Image>) {
+        if failed.is_empty() {
+            return (Vec::new(), failed);
+        }
+        match self.tools.gateway.list::<Image>(Freshness::Fresh).await {
+            Ok(there) => failed.into_iter().partition(|image| there.iter().all(|other| other.id != image.id)),
+            Err(_) => (Vec::new(), failed),
+        }
     }
 
     /// Measures until the low thresholds are met, all that was promised came back and nothing follows, or the runtime had
-    /// its time. Whether anything came back where it is missing.
-    async fn settle(&self, observation: &mut Observation, promised: u64) -> bool {
+    /// its time; once, where nothing went. Whether something came back where it is missing.
+    async fn settle(&self, observation: &mut Observation, went: Option<u64>) -> bool {
+        let promised = went.unwrap_or_default();
+        let something = (promised / 100).clamp(1, SOMETHING);
         let before = observation.filesystems.clone();
         let settle = self.pass.settings.image_gc.settle;
         let began = tokio::time::Instant::now();
@@ -117,8 +151,8 @@ impl<'a> Reclaim<'a> {
             }
             // Sizes promise too little as well as too much: what follows late must not cost another image.
             let all = most > 0 && most >= promised && missing.inodes == 0 && now - since >= settle / QUIET;
-            if lost || missing.is_none() || all || now - began >= settle {
-                return grown.0 > 0 || grown.1 > 0;
+            if lost || missing.is_none() || all || went.is_none() || now - began >= settle {
+                return grown.0 >= something || grown.1 > 0;
             }
             tokio::time::sleep(MEASURE_EVERY).await;
         }
@@ -146,7 +180,8 @@ fn grown(before: &[FileSystem], now: &[FileSystem]) -> (u64, u64) {
 
 /// Bytes available on all file systems of images.
 fn available(observation: &Observation) -> u64 {
-    observation.filesystems.iter().filter(|fs| fs.holds_images).map(|fs| fs.stats.available_bytes).sum()
+    let holding = observation.filesystems.iter().filter(|fs| fs.holds_images);
+    holding.fold(0, |sum, fs| sum.saturating_add(fs.stats.available_bytes))
 }
 
 /// How many go before the next measurement: all that go for their age, else one, or as many as together promise at most a

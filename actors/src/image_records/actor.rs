@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture, SpawnHandle,
+    Supervised,
 };
 use slog::{Logger, error, info, warn};
 use tokio::sync::oneshot;
 
 use super::records::{Batch, Records};
-use super::{AskProblem, Home, Remember, Used};
+use super::{AskProblem, AskUse, Forget, Home, Remember, Used};
 use crate::files::store::{self, Opened, Store, StoreError};
 use crate::files::{WorkerGone, Workers};
 use crate::seams::Clock;
@@ -31,7 +32,8 @@ pub struct Keeper {
     store: Option<Arc<Mutex<Store>>>,
     worker: Workers,
     loaded: bool,
-    committing: bool,
+    /// One is under way; what is done should it take too long.
+    committing: Option<SpawnHandle>,
     /// Who waits for the next commit to end.
     waiting: Vec<oneshot::Sender<()>>,
     problem: Option<String>,
@@ -61,7 +63,7 @@ impl Keeper {
             home,
             store,
             worker,
-            committing: false,
+            committing: None,
             waiting: Vec::new(),
             problem: None,
             failures: FailureLog::new(First::Error),
@@ -86,7 +88,6 @@ impl Keeper {
     }
 
     fn loaded(&mut self, opened: Result<Opened, Failure>) {
-        self.loaded = true;
         match opened {
             Ok(opened) => self.opened(opened),
             Err(failure) => {
@@ -95,6 +96,8 @@ impl Keeper {
                 self.failed(&failure);
             }
         }
+        // Last: should it fall before, it is to be read again.
+        self.loaded = true;
     }
 
     fn opened(&mut self, Opened { content, set_aside }: Opened) {
@@ -107,21 +110,25 @@ impl Keeper {
     /// Writes what the store does not hold yet, and again if that has changed meanwhile.
     fn commit(&mut self, ctx: &mut Context<Self>) {
         let Some(store) = self.store.clone() else { return self.waiting.clear() };
-        if self.committing {
+        if self.committing.is_some() {
             return;
         }
         let Some(batch) = self.records.batch() else { return self.waiting.clear() };
-        self.committing = true;
         let (worker, waiting) = (self.worker.clone(), std::mem::take(&mut self.waiting));
+        // However long it takes: another one would only queue up behind it.
         let write = async move {
             let work = move || {
                 let opened = lock(&store).commit(batch.clone())?;
                 Ok::<_, StoreError>((batch, opened))
             };
-            Ok(worker.run_within(WITHIN, work).await??)
+            Ok(worker.run(work).await??)
         };
+        self.committing =
+            Some(ctx.run_later(WITHIN, |this, _ctx| this.failed(&WorkerGone::Hung(WITHIN).into())));
         ctx.spawn(wrap_future(write).map(move |written, this: &mut Self, ctx| {
-            this.committing = false;
+            if let Some(late) = this.committing.take() {
+                ctx.cancel_future(late);
+            }
             this.committed(written);
             // Whoever waited is told by that these are gone.
             drop(waiting);
@@ -197,7 +204,7 @@ impl Actor for Keeper {
 impl Supervised for Keeper {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
         // What became of the commit under way is not known.
-        if std::mem::take(&mut self.committing) {
+        if self.committing.take().is_some() {
             self.records.unsure();
         }
         self.waiting.clear();
@@ -226,10 +233,27 @@ impl Handler<Remember> for Keeper {
         self.waiting.push(tell);
         self.commit(ctx);
         Box::pin(async move {
-            // It is never sent on, only dropped.
-            let _ = told.await;
+            // It is never sent on, only dropped; a disk that hangs is not waited for.
+            let _ = tokio::time::timeout(WITHIN, told).await;
             images
         })
+    }
+}
+
+impl Handler<Forget> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Forget { id }: Forget, ctx: &mut Context<Self>) {
+        self.records.forget(&id);
+        self.commit(ctx);
+    }
+}
+
+impl Handler<AskUse> for Keeper {
+    type Result = MessageResult<AskUse>;
+
+    fn handle(&mut self, AskUse { image }: AskUse, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.records.told_of(&image))
     }
 }
 

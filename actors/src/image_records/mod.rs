@@ -1,8 +1,8 @@
 //! The keeper of image records: remembers when each image was first seen and last used, over restarts and crashes (spec 6).
 //!
 //! Every loop tells it which images the containers that it saw use, so that short-lived jobs count; whoever looks at the
-//! images ([`ImageRecords::remember`]) gets them back with what is remembered. What it has told is on the disk before.
-//! Where the disk fails it goes on from memory, says so, and tries again. It asks the runtime nothing and decides nothing.
+//! images ([`ImageRecords::remember`]) gets them back with what is remembered. What it tells is on the disk before, unless
+//! the disk fails: then it goes on from memory, says so, and tries again. It asks the runtime nothing and decides nothing.
 //!
 //! - [`records`]: what is remembered, pure. `actor`: who keeps it. The store is `files::store`.
 
@@ -49,6 +49,20 @@ struct Remember {
     seen_at: Moment,
 }
 
+/// The images of this id were removed, or may have been.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+struct Forget {
+    id: String,
+}
+
+/// When was this image last told to be in use, since the last look at all of them?
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Option<Timestamp>")]
+struct AskUse {
+    image: Image,
+}
+
 /// How is the store?
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Option<String>")]
@@ -85,6 +99,17 @@ impl ImageRecords {
     /// All images with what is remembered of them. `None` while the keeper is being restarted.
     pub async fn remember(&self, images: Vec<Image>, seen_at: Moment) -> Option<Vec<Image>> {
         self.0.send(Remember { images, seen_at }).await.ok()
+    }
+
+    /// The images of this id were removed, or may have been: should they be pulled again, they are new.
+    pub fn forget(&self, id: &str) {
+        self.0.do_send(Forget { id: id.to_owned() });
+    }
+
+    /// Whether a loop has told since then that a container uses this image; also while that can't be told.
+    pub async fn is_used_since(&self, image: &Image, since: Option<Timestamp>) -> bool {
+        let told = self.0.send(AskUse { image: image.clone() }).await;
+        told.is_ok_and(|told| told > since) || told.is_err()
     }
 
     /// Why the records would not survive a restart now; `None` if they would, or are not meant to.

@@ -8,7 +8,7 @@ use cri_gc_policy::images::Names;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::seams::Moment;
+use crate::seams::{Moment, STEP};
 
 /// An image is remembered by its id and the handler whose copy it is.
 pub type Key = (String, String);
@@ -51,6 +51,8 @@ pub struct Content {
 /// What is to be written to the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
+    /// What the store holds is not known: it is to be read before, and to be merged in.
+    pub unsure: bool,
     /// It is all there is: what the store holds beside it goes.
     pub whole: bool,
     /// Images, with `None` for one that is gone.
@@ -75,6 +77,16 @@ impl Batch {
                 record.merge(old);
             }
         }
+        // Later ones replace earlier ones, so the newest of a reference comes last.
+        let mut uses: Vec<(String, Option<Timestamp>)> =
+            store.uses.iter().map(|(reference, at)| (reference.clone(), Some(*at))).collect();
+        for (reference, at) in &mut self.uses {
+            if let (Some(at), Some(old)) = (at, store.uses.get(reference)) {
+                *at = (*at).max(*old);
+            }
+        }
+        uses.append(&mut self.uses);
+        self.uses = uses;
     }
 }
 
@@ -84,6 +96,9 @@ impl Record {
         self.last_used = self.last_used.max(old.last_used);
     }
 }
+
+/// A machine that was off for longer than this might as well have had its clock set.
+const OFF: SignedDuration = SignedDuration::from_hours(24);
 
 /// References that are remembered at most: were nobody to look at the images for years, they would fill the memory.
 const USES: usize = 10_000;
@@ -99,7 +114,9 @@ pub struct Records {
     changed_images: HashSet<Key>,
     changed_uses: HashSet<String>,
     /// What the store holds is not known.
-    all_changed: bool,
+    unsure: bool,
+    /// The images were looked at: those that are not known are not there.
+    looked: bool,
     /// How often the clock was set, and how many of these the store knows of.
     steps: u64,
     steps_stored: u64,
@@ -152,6 +169,7 @@ impl Records {
     /// Takes in a complete list of images and fills in what is remembered. Records of images that are no longer there go.
     pub fn look(&mut self, images: &mut [Image], now: Moment) {
         self.at(now);
+        self.looked = true;
         let names = Names::new(images);
         let mut last_used: HashMap<usize, Timestamp> = HashMap::new();
         for (reference, at) in self.uses.drain() {
@@ -184,13 +202,13 @@ impl Records {
 
     /// What the store does not hold yet; `None` if it holds all.
     pub fn batch(&mut self) -> Option<Batch> {
-        if !self.all_changed && self.changed_images.is_empty() && self.changed_uses.is_empty() {
+        let unsure = std::mem::take(&mut self.unsure);
+        if !unsure && self.changed_images.is_empty() && self.changed_uses.is_empty() {
             return None;
         }
-        let whole = std::mem::take(&mut self.all_changed);
         let (mut images, mut uses) =
             (std::mem::take(&mut self.changed_images), std::mem::take(&mut self.changed_uses));
-        if whole {
+        if unsure {
             images = self.images.keys().cloned().collect();
             uses = self.uses.keys().cloned().collect();
         }
@@ -203,7 +221,9 @@ impl Records {
             (reference, at)
         };
         Some(Batch {
-            whole,
+            unsure,
+            // What is not known yet may be in the store.
+            whole: unsure && self.looked,
             images: images.into_iter().map(image).collect(),
             uses: uses.into_iter().map(reference).collect(),
             observed: self.observed.map(|at| Observed {
@@ -221,9 +241,26 @@ impl Records {
         self.steps_stored = batch.steps;
     }
 
-    /// What the store holds is not known any more: the next batch is whole.
+    /// What the store holds is not known any more.
     pub fn unsure(&mut self) {
-        self.all_changed = true;
+        self.unsure = true;
+    }
+
+    /// The images of that id were removed, or may have been: should they be seen again, they are new.
+    pub fn forget(&mut self, id: &str) {
+        let gone: Vec<Key> = self.images.keys().filter(|(known, _)| known == id).cloned().collect();
+        for key in gone {
+            self.images.remove(&key);
+            self.changed_images.insert(key);
+        }
+    }
+
+    /// When a container was last seen that uses this image, as far as it was told since the last look at the images.
+    #[must_use]
+    pub fn told_of(&self, image: &Image) -> Option<Timestamp> {
+        let names = Names::new(std::slice::from_ref(image));
+        let told = self.uses.iter().filter(|(reference, _)| names.resolve(reference).next().is_some());
+        told.map(|(_, at)| *at).max()
     }
 
     /// By a clock that was set meanwhile all of them would be old, or from the future: ages count from the step (spec 2).
@@ -243,22 +280,21 @@ impl Records {
             record.last_used = record.last_used.map(|_| now);
         }
         self.uses.values_mut().for_each(|used| *used = now);
-        self.all_changed = true;
+        self.changed_images.extend(self.images.keys().cloned());
+        self.changed_uses.extend(self.uses.keys().cloned());
         self.steps += 1;
     }
 }
 
 impl Observed {
-    /// Whether the clock was set between then and now, as far as it can be told: between two boots only if it goes back.
+    /// Whether the clock was set between then and now. Between two boots that can't be told from a machine that was off: a
+    /// clock that went back was set, and so was, for all that is known, one that went on for long.
     fn clock_was_set(&self, now: Moment, boot_id: &str) -> bool {
-        let then = if self.boot_id == boot_id {
-            self.boot
-        } else {
-            // However long it was switched off.
-            let passed = now.wall().duration_since(self.wall).max(SignedDuration::ZERO);
-            now.boot().saturating_sub(passed)
-        };
-        now.was_set_since(&Moment::new(self.wall, then))
+        if self.boot_id == boot_id {
+            return now.was_set_since(&Moment::new(self.wall, self.boot));
+        }
+        let off = now.wall().duration_since(self.wall).saturating_sub(now.boot());
+        off < -STEP || off > OFF
     }
 }
 
@@ -420,8 +456,9 @@ mod tests {
         assert_eq!(first("boot", moment(300_000)), [(100_000, Some(100_000))], "it was not set");
         assert_eq!(first("boot", set_by(3_600, 100_100)), [(103_700, Some(103_700))]);
         assert_eq!(first("boot", set_by(-3_600, 100_100)), [(96_500, Some(96_500))]);
-        // Of another boot it is known only that time does not go back.
-        assert_eq!(first("next", set_by(200_000, 50)), [(100_000, Some(100_000))]);
+        // Whether the machine was off or its clock was set can't be told, but for a day.
+        assert_eq!(first("next", set_by(180_000, 50)), [(100_000, Some(100_000))]);
+        assert_eq!(first("next", set_by(190_000, 50)), [(190_050, Some(190_050))], "a year or the true time");
         assert_eq!(
             first("next", set_by(0, 50)),
             [(50, Some(50))],
@@ -437,9 +474,13 @@ mod tests {
         // It can't be read: all is new.
         let next = &mut Records::new("boot".to_owned());
         next.unsure();
+        use_of(next, &["b"], 40);
+        let early = next.batch().unwrap();
+        assert!(early.unsure && !early.whole, "before the first look, what is not known may be there");
+        next.unsure();
         assert_eq!(look(next, &["a", "b"], &["b"], 50), [(50, None), (50, Some(50))]);
         let mut batch = next.batch().unwrap();
-        assert!(batch.whole);
+        assert!(batch.unsure && batch.whole);
         batch.merge(store);
         let old = |id: &str| {
             let record = batch.images.iter().find(|(key, _)| key.0 == id).unwrap().1.clone().unwrap();
@@ -461,6 +502,27 @@ mod tests {
         batch.merge(store);
         let record = batch.images.first().and_then(|(_, record)| record.clone()).unwrap();
         assert_eq!((record.first_detected, record.last_used), (at(87_460), Some(at(87_460))));
+    }
+
+    #[test]
+    fn an_image_that_was_removed_is_new_should_it_come_back() {
+        let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
+        look(records, &["a", "b"], &["a"], 10);
+        write(store, records);
+        records.forget("a");
+        write(store, records);
+        assert_eq!(store.images.len(), 1);
+        assert_eq!(look(records, &["a", "b"], &[], 20), [(20, None), (10, None)]);
+    }
+
+    #[test]
+    fn what_was_told_since_the_last_look_is_known_at_once() {
+        let records = &mut Records::default();
+        look(records, &["a"], &["a"], 10);
+        assert_eq!(records.told_of(&image("a")), None);
+        use_of(records, &["r.io/a:1", "b"], 15);
+        use_of(records, &["a"], 12);
+        assert_eq!(records.told_of(&image("a")), Some(at(15)));
     }
 
     #[test]

@@ -74,6 +74,17 @@ impl Absence {
         self.syncs = Some((self.syncs.take().map(|(_, last)| last), sync));
     }
 
+    /// The images that pods name which are not finished, by the last good sync; while the source is away, all that pods named.
+    #[must_use]
+    pub fn named(&self) -> Vec<String> {
+        let Some((_, last)) = &self.syncs else {
+            return self.named.iter().flat_map(|pod| pod.images.iter().cloned()).collect();
+        };
+        let living = last.listing.pods.values();
+        let living = living.filter(|(state, _)| matches!(state, PodState::Active | PodState::Unknown));
+        living.flat_map(|(_, images)| images.iter().cloned()).collect()
+    }
+
     /// Whether the source was ever read.
     #[must_use]
     pub fn has_listing(&self) -> bool {

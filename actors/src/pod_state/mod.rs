@@ -74,6 +74,11 @@ pub struct Configure {
     pub service: bool,
 }
 
+/// Which images do pods name that are not gone, as far as the source tells by now?
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<String>")]
+pub struct AskNamed;
+
 /// How is the source?
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "SourceState")]
@@ -177,6 +182,11 @@ impl PodStates {
     /// Why it could not be read, or cannot be right. What it proved before does not hold any more.
     pub async fn resync(&self) -> Result<(), SyncError> {
         self.address.send(Resync).await.unwrap_or(Err(SyncError::Failed))
+    }
+
+    /// The images that pods name by now. `None` while the provider is being restarted.
+    pub async fn named(&self) -> Option<Vec<String>> {
+        self.address.send(AskNamed).await.ok()
     }
 
     /// How the source is. `None` while the provider is being restarted.

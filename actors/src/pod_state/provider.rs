@@ -24,7 +24,7 @@ use super::absence::{Absence, Judgement, Rules, Sync};
 use super::evidence::by_pod;
 use super::listing::Listing;
 use super::runtime_source::{FinishTimes, RuntimeSource};
-use super::{AskSource, Configure, Judge, Resync, Seen, SourceState, SyncError, Verdict};
+use super::{AskNamed, AskSource, Configure, Judge, Resync, Seen, SourceState, SyncError, Verdict};
 use crate::configuration::Reconfigure;
 use crate::files::Workers;
 use crate::gateway::calls::ContainerStatus;
@@ -228,6 +228,14 @@ impl Handler<AskSource> for Provider {
             problem: self.problem.clone(),
             notes: memory.notes.clone(),
         })
+    }
+}
+
+impl Handler<AskNamed> for Provider {
+    type Result = MessageResult<AskNamed>;
+
+    fn handle(&mut self, _ask: AskNamed, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.memory.borrow().absence.named())
     }
 }
 

@@ -64,7 +64,7 @@ fn it_goes_on_though_the_first_ones_free_next_to_nothing() {
     // The first nine to go share what is large with the tenth.
     for number in 0..10 {
         let shared = LayerSpec::new("shared", 4_000 * MIB, 8_000 * MIB);
-        let own = LayerSpec::new(format!("own-{number}"), 8192, 8192);
+        let own = LayerSpec::new(format!("own-{number}"), MIB, MIB);
         bed.sim.add_image(ImageSpec::new(format!("app:{number}")).layer(shared).layer(own));
     }
     let report = collect(&bed, 90);

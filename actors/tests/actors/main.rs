@@ -13,6 +13,7 @@
 )]
 
 mod attacks;
+mod attacks_images;
 mod bed;
 mod container_gc;
 mod container_races;
