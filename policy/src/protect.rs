@@ -141,6 +141,19 @@ impl Pattern {
                     // A digest looks as an id does, and a repo may be named with hex digits only.
                     || names.any(|name| is_of_digest(&name, hex) || self.matches_name(&name))
             }
+            Kind::RepoDigest(repo, Some(tag), _) => {
+                // One that was side-loaded has no digest to know it by, but its tag.
+                let tagged = Self { text: String::new(), kind: Kind::RepoTag(repo.clone(), tag.clone()) };
+                let (mut by_tag, mut has_digest) = (false, false);
+                for name in names {
+                    if self.matches_name(&name) {
+                        return true;
+                    }
+                    by_tag |= tagged.matches_name(&name);
+                    has_digest |= name.digest.is_some();
+                }
+                by_tag && !has_digest
+            }
             // "*" means every image, those without a name included.
             Kind::Repo(repo) if repo.bytes().all(|b| b == b'*') => true,
             _ => names.any(|name| self.matches_name(&name)),
@@ -160,11 +173,8 @@ impl Pattern {
             Kind::Id(repo) | Kind::Repo(repo) => repo_matches(repo),
             // One that is known by its digest only may have had any tag.
             Kind::RepoTag(repo, tag) => name.tag.map_or(tag == "*", |t| glob(tag, t)) && repo_matches(repo),
-            // One that was side-loaded has no digest to know it by, but its tag.
-            Kind::RepoDigest(repo, tag, digest) => {
-                let by_digest = name.digest.is_some_and(|d| glob(digest, d));
-                let by_tag = tag.as_deref().is_some_and(|tag| name.tag.is_some_and(|t| glob(tag, t)));
-                (by_digest || by_tag) && repo_matches(repo)
+            Kind::RepoDigest(repo, _, digest) => {
+                name.digest.is_some_and(|d| glob(digest, d)) && repo_matches(repo)
             }
         }
     }

@@ -37,6 +37,11 @@ fn start(test: &str, options: Options) -> Option<Node> {
     Some(Node::new(Box::new(Real { containerd, ahead: Arc::default() })))
 }
 
+/// Where the content of a layer of that name begins.
+fn seed(name: &str) -> u64 {
+    name.bytes().map(u64::from).fold(1, |sum, byte| sum * 31 % 1_000_003 + byte)
+}
+
 impl Runtime for Real {
     fn cri(&self) -> Cri {
         self.containerd.cri()
@@ -67,9 +72,8 @@ impl Runtime for Real {
     fn add_image(&self, names: &[&str], mib: u64) {
         let full = |name: &str| format!("{REGISTRY}{name}");
         // The name is a part of the image, so the same seed does not make the same image.
-        let seed = names[0].bytes().map(u64::from).fold(1, |sum, byte| sum * 31 % 1_000_003 + byte);
         let image = OciImage::new(&full(names[0]));
-        let image = if mib > 0 { image.payload(seed, mib << 20) } else { image };
+        let image = if mib > 0 { image.payload(seed(names[0]), mib << 20) } else { image };
         self.containerd.import(&names[1..].iter().fold(image, |image, name| image.name(&full(name))));
     }
 
@@ -77,6 +81,12 @@ impl Runtime for Real {
         let seed = name.bytes().map(u64::from).sum();
         self.containerd
             .import(&OciImage::new(&format!("{REGISTRY}{name}")).layer(&Layer::files(seed, files, 8)));
+    }
+
+    fn add_layered_image(&self, name: &str, layers: &[(&str, u64)]) {
+        let image = OciImage::new(&format!("{REGISTRY}{name}"));
+        let image = layers.iter().fold(image, |image, (layer, mib)| image.payload(seed(layer), mib << 20));
+        self.containerd.import(&image);
     }
 
     fn tag(&self, image: &str, name: &str) {

@@ -94,6 +94,14 @@ impl Runtime for Embedded {
         self.sim.add_image(ImageSpec::new(format!("{REGISTRY}{name}")).layer(layer).no_digest());
     }
 
+    fn add_layered_image(&self, name: &str, layers: &[(&str, u64)]) {
+        let image =
+            ImageSpec::new(format!("{REGISTRY}{name}")).layer(LayerSpec::new("busybox", MIB, 2 * MIB));
+        let layer = |(name, mib): &(&str, u64)| LayerSpec::new(*name, mib * MIB, mib * MIB);
+        let image = layers.iter().fold(image, |image, own| image.layer(layer(own)));
+        self.sim.add_image(image.no_digest());
+    }
+
     fn tag(&self, image: &str, name: &str) {
         self.sim.move_tag(&format!("{REGISTRY}{name}"), &format!("{REGISTRY}{image}")).unwrap();
     }

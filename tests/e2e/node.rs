@@ -41,6 +41,8 @@ pub trait Runtime {
     fn add_image(&self, names: &[&str], mib: u64);
     /// Brings an image with so many small files.
     fn add_image_of_files(&self, name: &str, files: u64);
+    /// Brings an image of these layers, each of so many MiB; layers of one name and size are shared by all images that have them.
+    fn add_layered_image(&self, name: &str, layers: &[(&str, u64)]);
     /// Gives an image one more name, taking it from whichever had it.
     fn tag(&self, image: &str, name: &str);
     /// Sees to it that a container that ends by itself does.
@@ -123,7 +125,7 @@ impl Node {
 
     /// Starts the collectors of this process, anew if the settings have changed.
     pub fn serve(&self) {
-        let start = || Service::start(self.settings.clone().into_iter().collect(), self.runtime.seams());
+        let start = || Service::start(self.settings(), self.runtime.seams());
         self.service.borrow_mut().get_or_insert_with(start);
     }
 
@@ -262,6 +264,11 @@ impl Node {
     /// All there is.
     pub async fn look(&self) -> Inventory {
         Inventory::look(&self.cri, &self.runtime.pod_logs(), &self.runtime.container_logs()).await
+    }
+
+    /// The settings, for a service in this process.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        self.settings.clone().into_iter().collect()
     }
 
     /// The arguments of a command with the settings.

@@ -13,18 +13,18 @@ on_both!(
 );
 
 /// Runs a command that asks the service.
-fn ask(node: &Node, command: &[&str]) -> Ended {
+pub fn ask(node: &Node, command: &[&str]) -> Ended {
     let socket = node.path("admin.sock").display().to_string();
     let arguments = command.iter().map(ToString::to_string).chain(["--socket".to_owned(), socket]);
     Running::start(&arguments.collect::<Vec<_>>(), None).wait()
 }
 
-fn json(ended: &Ended) -> Value {
+pub fn json(ended: &Ended) -> Value {
     serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {ended:?}"))
 }
 
 #[track_caller]
-fn good(ended: Ended) -> Ended {
+pub fn good(ended: Ended) -> Ended {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
     ended
 }

@@ -19,18 +19,18 @@ use crate::stage::{PATIENCE, Setup, Stage};
 const SILENCE: &str = "4s";
 
 /// The clock of a loop, whose next question hangs once it is armed.
-struct Trap {
-    armed: Arc<AtomicBool>,
-    sprung: Arc<AtomicBool>,
+pub struct Trap {
+    pub armed: Arc<AtomicBool>,
+    pub sprung: Arc<AtomicBool>,
     /// Whether whoever hung has gone on.
     gone_on: Arc<AtomicBool>,
     /// Dropped: whoever hangs goes on.
-    release: Option<mpsc::Sender<()>>,
+    pub release: Option<mpsc::Sender<()>>,
 }
 
 /// Which clock a trap is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum In {
+pub enum In {
     /// The one that everything asks.
     Wall,
     /// The one that only passes ask.
@@ -39,7 +39,7 @@ enum In {
 
 impl Trap {
     /// Lays it for a loop.
-    fn lay(setup: &mut Setup, of: Loop, at: In) -> Self {
+    pub fn lay(setup: &mut Setup, of: Loop, at: In) -> Self {
         let new = || Arc::new(AtomicBool::new(false));
         let (armed, sprung, gone_on) = (new(), new(), new());
         let (release, end) = mpsc::channel::<()>();
@@ -66,7 +66,7 @@ impl Trap {
     }
 }
 
-fn on_its_own_threads(mut setup: Setup) -> Setup {
+pub fn on_its_own_threads(mut setup: Setup) -> Setup {
     setup.threads = Threads::own();
     for of in Loop::ALL {
         setup = setup.set(&format!("{of}.period"), "1s");
@@ -75,7 +75,7 @@ fn on_its_own_threads(mut setup: Setup) -> Setup {
 }
 
 /// Looks again and again, and fails when it has lost its patience.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -86,7 +86,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     }
 }
 
-async fn passes(stage: &Stage, of: Loop) -> u64 {
+pub async fn passes(stage: &Stage, of: Loop) -> u64 {
     stage.state(of).await.passes
 }
 

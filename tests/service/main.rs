@@ -22,6 +22,7 @@ mod isolation;
 mod lines;
 mod pressure;
 mod reload;
+mod restarts;
 mod runtime_away;
 mod stage;
 mod stale;

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use cri_gc::wiring::{Seams, Service, Start};
@@ -46,12 +46,12 @@ pub struct Setup {
     pub sources: Sources,
     pub home: Home,
     pub threads: Threads,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Setup {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let sim = Sim::start(folder.path(), Options::default()).unwrap();
         let (clock, probe) = (clock_of(&sim), sim.fs_probe());
         let probe = FsProbe::new(move |path| probe(path));
@@ -70,6 +70,13 @@ impl Setup {
         let sources = Sources { file: FileSource::None, env: Vec::new(), overrides };
         let this = Self { sim, seams, sources, home: Home::Memory, threads: Threads::here(), folder };
         this.set("image_gc.period", "60s").set("image_gc.min_age", "0s").set("image_gc.pressure_poll", "0s")
+    }
+
+    /// The same node, for one more service on it after another has ended.
+    pub fn again(&self) -> Self {
+        let Self { sim, seams, sources, home, folder, .. } = self;
+        let (sim, seams, sources) = (sim.clone(), seams.clone(), sources.clone());
+        Self { sim, seams, sources, home: home.clone(), threads: Threads::here(), folder: Arc::clone(folder) }
     }
 
     /// A setting that no reload changes.
@@ -193,7 +200,7 @@ pub struct Stage {
     hangs: RefCell<Vec<Hang>>,
     _held: Option<Held>,
     // Dropped last: the node's files.
-    _folder: tempfile::TempDir,
+    _folder: Arc<tempfile::TempDir>,
 }
 
 /// Something that hangs in each pass of a loop, once.

@@ -160,7 +160,7 @@ impl Store {
     /// That of a state directory. Nothing is opened yet.
     #[must_use]
     pub fn of(state_dir: &Path, origin: Origin) -> Self {
-        Self { path: state_dir.join(NAME), origin, database: None, file: None, set_aside: None }
+        Self { path: path_in(state_dir), origin, database: None, file: None, set_aside: None }
     }
 
     /// Opens it, makes it if there is none, and reads it. If its content is of no use it is set aside, and a new one made.
@@ -240,6 +240,12 @@ impl Store {
     }
 }
 
+/// Where the store of a state directory is.
+#[must_use]
+pub fn path_in(state_dir: &Path) -> PathBuf {
+    state_dir.join(NAME)
+}
+
 /// What tells a file from all others.
 fn identity(meta: &fs::Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
@@ -265,7 +271,7 @@ pub fn look(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
 const COPIES: usize = 5;
 
 fn copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
-    let bytes = match fs::read(state_dir.join(NAME)) {
+    let bytes = match fs::read(path_in(state_dir)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::default()),
         Err(error) => return Err(error.into()),
@@ -374,3 +380,6 @@ fn put(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use cri_gc_proto::cri;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::calls::{CriCall, Lane, Version};
@@ -106,12 +107,12 @@ impl GatewayActor {
         Ok(clients)
     }
 
-    /// Who takes note of the answer to that method. An image service on a socket of its own may be away by itself, which
+    /// Who is told of the answer to that method. An image service on a socket of its own may be away by itself, which
     /// tells nothing of the runtime.
-    fn noting(&self, method: &str) -> Option<Rc<Health>> {
+    fn listener(&self, method: &str) -> Listener {
         let of_images = ["ListImages", "ImageFsInfo", "RemoveImage"].contains(&method);
-        let tells = !of_images || self.sockets.images == self.sockets.runtime;
-        tells.then(|| Rc::clone(&self.health))
+        let notes = !of_images || self.sockets.images == self.sockets.runtime;
+        Listener { health: Rc::clone(&self.health), notes }
     }
 
     /// A list, joined to one in flight if it may be.
@@ -136,10 +137,10 @@ impl GatewayActor {
         };
         let lane = self.lanes.get(Lane::Read);
         let deadline = self.limits.request_timeout;
-        let health = self.noting(method);
+        let listener = self.listener(method);
         let list: Shared<_> = async move {
             let _permit = lane.acquire_owned().await;
-            within(method, deadline, health.as_deref(), send(clients)).await.map(Arc::new)
+            within((method, ""), deadline, &listener, send(clients)).await.map(Arc::new)
         }
         .boxed_local()
         .shared();
@@ -148,26 +149,38 @@ impl GatewayActor {
     }
 }
 
-/// Runs an RPC under its deadline, and has somebody take note of how it ended.
+/// Who is told how an RPC ended.
+struct Listener {
+    health: Rc<Health>,
+    /// Whether the answer tells how the runtime is.
+    notes: bool,
+}
+
+/// Runs an RPC (its method, and the id of its object) under its deadline, and tells how it ended.
 async fn within<T>(
-    method: &'static str,
+    (method, id): (&'static str, &str),
     deadline: Duration,
-    health: Option<&Health>,
+    Listener { health, notes }: &Listener,
     rpc: impl Future<Output = Result<T, Status>>,
 ) -> CriResult<T> {
+    let began = Instant::now();
     let answer = match tokio::time::timeout(deadline, rpc).await {
         Ok(answer) => answer.map_err(|status| CriError::from_status(method, &status)),
         Err(_elapsed) => Err(CriError::deadline(method, deadline)),
     };
-    health.into_iter().for_each(|health| health.note(&answer));
+    health.trace((method, id), began, &answer);
+    if *notes {
+        health.note(&answer);
+    }
     answer
 }
 
 /// Asks the runtime what it is, and asks again while it is away.
 async fn reach(clients: Clients, health: Rc<Health>) {
+    let listener = Listener { health: Rc::clone(&health), notes: true };
     loop {
         let hello = Version {}.send(clients.clone());
-        let answer = within(Version::METHOD, ATTEMPT, Some(&health), hello).await;
+        let answer = within((Version::METHOD, ""), ATTEMPT, &listener, hello).await;
         if let Ok(version) = answer {
             health.says(version);
         }
@@ -216,7 +229,7 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
         };
         let lane = self.lanes.get(C::LANE);
         let deadline = self.limits.request_timeout.saturating_add(asked.call.extra_time());
-        let health = self.noting(C::METHOD);
+        let listener = self.listener(C::METHOD);
         Box::pin(async move {
             let _permit = match C::LANE {
                 Lane::Read => lane.acquire_owned().await,
@@ -227,7 +240,8 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
                 },
             };
             asked.may_go()?;
-            within(C::METHOD, deadline, health.as_deref(), asked.call.send(clients)).await
+            let id = asked.call.id().unwrap_or_default().to_owned();
+            within((C::METHOD, &id), deadline, &listener, asked.call.send(clients)).await
         })
     }
 }

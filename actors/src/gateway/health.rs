@@ -1,10 +1,13 @@
-//! Whether the runtime answers, as the last RPC saw it. A loss and a return are told here once each, for all loops.
+//! Whether the runtime answers, as the last RPC saw it. A loss and a return are told here once each, for all loops; for
+//! whoever traces, so is every RPC.
 
 use std::cell::{Cell, RefCell};
 
 use jiff::Timestamp;
-use slog::{Logger, error, info, warn};
+use slog::{FnValue, Logger, error, info, trace, warn};
 use tokio::sync::Notify;
+use tokio::time::Instant;
+use tonic::Code;
 
 use super::answers::RuntimeVersion;
 use super::error::{CriError, ErrorClass};
@@ -79,6 +82,19 @@ impl Health {
             Err(error) if error.class == ErrorClass::DeadlineExceeded => {}
             Err(_) | Ok(_) => self.is_back(),
         }
+    }
+
+    /// One line for each RPC, also for one that failed: with `began` the order of what cri-gc saw and did can be compared
+    /// with what others did. Nothing of it is worked out unless it is wanted.
+    pub fn trace<T>(&self, (method, id): (&str, &str), began: Instant, answer: &CriResult<T>) {
+        // The clock is read first, so that `began` is never told too late.
+        let wall = |_: &slog::Record<'_>| {
+            let now = self.waits.as_ref().map(|waits| waits.clock.now());
+            now.and_then(|now| now.checked_sub(began.elapsed()).ok()).map(|began| format!("{began:.6}"))
+        };
+        trace!(self.log, "rpc"; "method" => method, "id" => id, "began" => FnValue(wall),
+            "took_us" => FnValue(|_| u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            "code" => ?answer.as_ref().err().map_or(Code::Ok, |error| error.code));
     }
 
     /// What it says it is.

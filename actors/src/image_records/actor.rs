@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture, SpawnHandle,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, SpawnHandle,
     Supervised,
 };
+use cri_gc_policy::Image;
 use slog::{Logger, error, info, warn};
 use tokio::sync::oneshot;
 
@@ -141,6 +142,17 @@ impl Keeper {
         }));
     }
 
+    /// Ends with the next commit, or when there is nothing to commit; a disk that hangs is not waited for.
+    fn next_commit(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + use<> {
+        let (tell, told) = oneshot::channel::<()>();
+        self.waiting.push(tell);
+        self.commit(ctx);
+        async move {
+            // It is never sent on, only dropped.
+            let _ = tokio::time::timeout(WITHIN, told).await;
+        }
+    }
+
     fn committed(&mut self, written: Result<(Batch, Option<Opened>), Failure>) {
         match written {
             Ok((batch, opened)) => {
@@ -160,7 +172,9 @@ impl Keeper {
     fn failed(&mut self, failure: &Failure) {
         let what = match &self.home {
             Home::Memory => "the image records".to_owned(),
-            Home::Store(dir, _) | Home::Copy(dir, _) => format!("the image records in {}", dir.display()),
+            Home::Store(dir, _) | Home::Copy(dir, _) => {
+                format!("the image records in {}", store::path_in(dir).display())
+            }
         };
         let text = format!(
             "{what} can't be used: {failure}; ages and uses of images are remembered in memory only until that is mended"
@@ -221,22 +235,28 @@ impl Handler<Used> for Keeper {
 }
 
 impl Handler<Remember> for Keeper {
-    type Result = ResponseFuture<Vec<cri_gc_policy::Image>>;
+    type Result = ResponseActFuture<Self, Vec<Image>>;
 
     fn handle(
         &mut self,
         Remember { mut images, seen_at }: Remember,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
-        self.records.look(&mut images, seen_at);
-        let (tell, told) = oneshot::channel::<()>();
-        self.waiting.push(tell);
-        self.commit(ctx);
-        Box::pin(async move {
-            // It is never sent on, only dropped; a disk that hangs is not waited for.
-            let _ = tokio::time::timeout(WITHIN, told).await;
-            images
-        })
+        // After a failure the store may be read by now: what it holds is older than what this look would say.
+        let known = self.problem.is_some().then(|| self.next_commit(ctx));
+        let known = wrap_future(async move {
+            if let Some(known) = known {
+                known.await;
+            }
+        });
+        Box::pin(known.then(move |(), this: &mut Self, ctx| {
+            this.records.look(&mut images, seen_at);
+            let stored = this.next_commit(ctx);
+            wrap_future(async move {
+                stored.await;
+                images
+            })
+        }))
     }
 }
 

@@ -21,6 +21,7 @@ mod gateway_calls;
 mod gateway_lists;
 mod image_gc;
 mod image_loop;
+mod image_records;
 mod isolation;
 mod log_reaper;
 mod pod_states;

@@ -44,6 +44,8 @@ pub fn protects(pattern: &str, id: &str, names: &[String]) -> bool {
     let (repo, rest) = split(pattern);
     names.iter().any(|name| {
         let (its_repo, its_rest) = split(name);
-        glob(repo, its_repo) && (rest.is_empty() || glob(rest, its_rest))
+        // One that is known by its digest only may have had any tag.
+        let any_tag = rest == ":*" && its_rest.starts_with('@');
+        glob(repo, its_repo) && (rest.is_empty() || any_tag || glob(rest, its_rest))
     })
 }

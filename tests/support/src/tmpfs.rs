@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 /// How large a tmpfs is.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,15 @@ impl Tmpfs {
         let data = CString::new(data)?;
         mount("cri-gc-test", path, "tmpfs", MountFlags::empty(), Some(data.as_c_str()))?;
         Ok(Self { path: path.to_owned() })
+    }
+
+    /// Takes the right to write from everybody, root too, or gives it back.
+    ///
+    /// # Errors
+    /// What the kernel says, e.g. `ResourceBusy` while a file on it is open for writing.
+    pub fn set_read_only(&self, read_only: bool) -> io::Result<()> {
+        let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+        Ok(mount_remount(&self.path, flags, c"")?)
     }
 }
 

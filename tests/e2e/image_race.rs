@@ -1,0 +1,361 @@
+//! Section 6 of the contract, where time is what matters: between the last look and a removal, and between one life of the
+//! service and the next.
+//!
+//! The race is run for real, on a containerd. Who was first is not guessed from pauses: the service tells when it began each
+//! RPC (at level trace), the test when each of its own came back, both by the same clock, and the two are compared
+//! afterwards. What is forced to happen in between is shown on the embedded runtime, in `images` and in
+//! `actors/tests/actors/image_gc.rs`.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cri_gc::logging::JsonLines;
+use cri_gc::wiring::{Seams, Service, Start};
+use cri_gc_actors::configuration::Generation;
+use cri_gc_actors::files::store::Store;
+use cri_gc_actors::image_records::Home;
+use cri_gc_actors::image_records::Origin;
+use cri_gc_actors::image_records::records::{Batch, Observed, Record};
+use cri_gc_actors::seams::{Clock, LogThreshold};
+use cri_gc_actors::supervision::threads::Threads;
+use cri_gc_config::{FileSource, LogLevel, Sources, load};
+use cri_gc_test_support::{ContainerSpec, Pod};
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use slog::{Drain, Logger, o};
+use tokio::sync::oneshot;
+
+use crate::node::{Node, image};
+use crate::program::Running;
+use crate::running_service::status;
+use crate::service_commands::{ask, good, json as answer};
+
+on_both!(a_restart_makes_no_image_younger_and_none_older);
+
+// ---- A container that is made while its image goes ----
+
+const ROUNDS: usize = 15;
+/// Images of a round that get a container while the pass goes on; one more gets its container before.
+const RACING: usize = 3;
+
+/// A service in this process, on the clock and the disk of the machine. Its log loses no line; that of the binary drops
+/// records rather than let anything wait for it, and at level trace there are many.
+struct Inside {
+    log: Log,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Inside {
+    fn start(node: &Node) -> Self {
+        let sources = Sources { file: FileSource::None, env: Vec::new(), overrides: node.settings() };
+        let loaded = load(&sources).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let log = Log::default();
+        let lines = log.clone();
+        let serve = async move {
+            let seams = Seams::system();
+            let generation = Generation::first(loaded, seams.clock.now());
+            let settings = Arc::clone(&generation.settings);
+            let service = Service::start(Start {
+                generation,
+                sources,
+                cannot: |_| None,
+                seams,
+                home: Home::Memory,
+                threads: Threads::own(),
+                stagger: Duration::ZERO,
+                threshold: LogThreshold::new(LogLevel::Trace),
+                log: Logger::root(JsonLines::new(lines).fuse(), o!()),
+            });
+            let service = service.unwrap();
+            let admin = service.admin(&settings, None).unwrap();
+            // It comes to rest too when the test fails.
+            let _ = stopped.await;
+            futures_util::join!(service.finish(), admin.stop());
+            service.stop();
+        };
+        let thread = std::thread::spawn(|| actix::System::new().block_on(serve));
+        Self { log, stop, thread }
+    }
+
+    /// Brings it to rest. Gives all that it has logged.
+    fn stop(self) -> String {
+        self.stop.send(()).unwrap();
+        self.thread.join().unwrap();
+        String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// An RPC of the service, as it told of it.
+struct Rpc {
+    method: String,
+    id: String,
+    began: Timestamp,
+    code: String,
+}
+
+/// All RPCs that a log tells of, in the order in which they began.
+fn rpcs(log: &str) -> Vec<Rpc> {
+    let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let rpc = |record: Value| {
+        let text = |field: &str| record[field].as_str().unwrap().to_owned();
+        let began = text("began").parse().unwrap();
+        Rpc { method: text("method"), id: text("id"), began, code: text("code") }
+    };
+    let mut all: Vec<Rpc> = records.filter(|record| record["msg"] == "rpc").map(rpc).collect();
+    all.sort_by_key(|rpc| rpc.began);
+    all
+}
+
+/// How a container came to its image, or did not.
+struct Made {
+    image: String,
+    /// Id of the image, and when CreateContainer had come back, if it was good.
+    id: String,
+    back: Option<Timestamp>,
+    /// Whether the image is gone after the pass.
+    gone: bool,
+}
+
+#[tokio::test]
+async fn an_image_goes_only_if_its_container_came_after_the_last_look() {
+    let name = "an_image_goes_only_if_its_container_came_after_the_last_look";
+    let Some(mut node) = crate::containerd::node(name) else { return };
+    for section in ["container_gc", "sandbox_gc", "log_gc"] {
+        node.set(&format!("{section}.mode"), "off");
+    }
+    // Passes are made when the test asks for one. All that may go has to, one after the other.
+    node.set("image_gc.mode", "enforce").set("image_gc.pressure_poll", "0s").set("image_gc.min_age", "0s");
+    node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
+    node.set("image_gc.parallel_removals", 1);
+    let pod = node.pod("racer").await;
+    let service = Inside::start(&node);
+    status(&node, |s| s.loops.len() == 4 && s.loops[3].passes > 0).await;
+
+    // How long such a round takes, so that the containers come all over it.
+    let whole = round(&node, &pod, 0, None).await.1;
+    let mut all = Vec::new();
+    for number in 1..=ROUNDS {
+        all.extend(round(&node, &pod, number, Some(whole)).await.0);
+    }
+    let log = service.stop();
+    let rpcs = rpcs(&log);
+
+    let (mut saved, mut too_late, mut refused, mut crossed) = (0, 0, 0, Vec::new());
+    for made in &all {
+        let Some(back) = made.back else {
+            assert!(made.gone, "{} is there, and no container could be made of it", made.image);
+            refused += 1;
+            continue;
+        };
+        if !made.gone {
+            saved += 1;
+            continue;
+        }
+        too_late += 1;
+        let removal = rpcs.iter().position(|rpc| rpc.method == "RemoveImage" && rpc.id == made.id);
+        let removal = removal
+            .unwrap_or_else(|| panic!("{} is gone, and nobody says why; of {}", made.image, rpcs.len()));
+        let look = rpcs[..removal].iter().rev().find(|rpc| rpc.method == "ListContainers").unwrap();
+        assert_eq!((look.code.as_str(), rpcs[removal].code.as_str()), ("Ok", "Ok"));
+        assert!(
+            back >= look.began,
+            "{} went at {} after a look at {}, and its container was there at {back}",
+            made.image,
+            rpcs[removal].began,
+            look.began
+        );
+        crossed.push((back.duration_since(look.began), rpcs[removal].began.duration_since(look.began)));
+    }
+    crossed.sort();
+    eprintln!(
+        "race: a round of {whole:?}; of {} images {saved} were saved by their containers, {refused} gone before, \
+         {too_late} gone under a container that came after the last look: {crossed:?} (container back, removal asked for, \
+         both after the look)",
+        all.len(),
+    );
+    // Each removal has a look of its own, the last thing before it. (A status that is asked for meanwhile lists nothing.)
+    let steps = ["ListImages", "ListContainers", "RemoveImage"];
+    let steps: Vec<&Rpc> = rpcs.iter().filter(|rpc| steps.contains(&rpc.method.as_str())).collect();
+    let removals = steps.windows(2).filter(|two| two[1].method == "RemoveImage");
+    assert!(removals.clone().count() > ROUNDS, "a race needs two: {saved} of {} were saved", all.len());
+    for two in removals {
+        assert_eq!(two[0].method, "ListContainers", "before {} at {}", two[1].id, two[1].began);
+    }
+}
+
+/// Brings images, has a pass made, and makes containers meanwhile, spread over the time that a round takes; without that time,
+/// none. Gives what became of them, and how long it took.
+async fn round(node: &Node, pod: &Pod, number: usize, whole: Option<Duration>) -> (Vec<Made>, Duration) {
+    let names: Vec<String> = (0..=RACING).map(|of| format!("race:{number}-{of}")).collect();
+    for name in &names {
+        node.runtime.add_image(&[name], 0);
+    }
+    let before = node.look().await;
+    let make = async |of: usize, after: Duration| {
+        tokio::time::sleep(after).await;
+        let spec = ContainerSpec::sleeper(&format!("round-{number}-{of}"), &image(&names[of]));
+        let made = node.cri.create(pod, &spec).await;
+        (made.ok(), Timestamp::now())
+    };
+    let mut made = Vec::new();
+    if whole.is_some() {
+        made.push(make(0, Duration::ZERO).await);
+    }
+    let socket = node.path("admin.sock").display().to_string();
+    let command = ["run-now", "images", "--socket", &socket, "-o", "json"].map(str::to_owned);
+    let began = Instant::now();
+    let pass = Running::start(&command, None);
+    if let Some(whole) = whole {
+        // Each at another moment, and over all rounds at every moment.
+        let share = |of: usize| (number * RACING + of) as f64 * 0.618_034 % 1.0;
+        made.extend(join_all((1..=RACING).map(|of| make(of, whole.mul_f64(share(of))))).await);
+    }
+    let ended = pass.wait();
+    let took = began.elapsed();
+    assert!(ended.stdout.contains("\"ended\""), "{ended:?}");
+
+    let after = node.look().await;
+    let result = |(of, (id, back)): (usize, &(Option<String>, Timestamp))| {
+        let name = format!("image {}", names[of]);
+        Made {
+            id: before.id(&name).to_owned(),
+            back: id.as_ref().map(|_| *back),
+            gone: !after.has(&name),
+            image: name,
+        }
+    };
+    let results: Vec<Made> = made.iter().enumerate().map(result).collect();
+    if let Some(held) = results.first() {
+        assert!(!held.gone && held.back.is_some(), "{} was in use before the pass began", held.image);
+    }
+    for id in made.iter().filter_map(|(id, _)| id.as_ref()) {
+        node.cri.remove(id).await.unwrap();
+    }
+    for name in names.iter().filter(|name| after.has(&format!("image {name}"))) {
+        node.cri.remove_image(&image(name)).await.unwrap();
+    }
+    (results, took)
+}
+
+// ---- One life of the service, and the next ----
+
+/// How old the record of an image is to be.
+pub struct Age {
+    first_detected: SignedDuration,
+    last_used: Option<SignedDuration>,
+}
+
+impl Age {
+    /// First seen so many hours ago, and last used so many.
+    pub fn hours(first_detected: i64, last_used: Option<i64>) -> Self {
+        let (first_detected, last_used) =
+            (SignedDuration::from_hours(first_detected), last_used.map(SignedDuration::from_hours));
+        Self { first_detected, last_used }
+    }
+}
+
+/// Writes records of that age for images, as a service of hours ago would have. No service may run now.
+pub async fn remember(node: &Node, images: &[&str], age: Age) {
+    let (there, clock) = (node.look().await, Clock::system());
+    let moment = clock.moment();
+    let now = moment.wall();
+    let record = |name: &&str| {
+        let record = Record {
+            first_detected: now - age.first_detected,
+            last_used: age.last_used.map(|ago| now - ago),
+            size_bytes: 0,
+            pinned: false,
+        };
+        ((there.id(&format!("image {name}")).to_owned(), String::new()), Some(record))
+    };
+    let mut batch = Batch::default();
+    batch.images = images.iter().map(record).collect();
+    // Without that the clock would have to be taken for one that was set since.
+    let boot_id = clock.boot_id().to_owned();
+    batch.observed = Some(Observed { wall: now, boot: moment.boot(), boot_id });
+    let state = node.path("state");
+    std::fs::create_dir_all(&state).unwrap();
+    let mut store = Store::of(&state, Origin::default());
+    store.open().unwrap();
+    store.commit(batch).unwrap();
+}
+
+/// When an image was first seen, by what the node looks like to a snapshot.
+fn first_detected(node: &Node, name: &str) -> String {
+    let snapshot = answer(&good(node.run_program(&["snapshot"], None)));
+    let images = snapshot["images"].as_array().unwrap();
+    let named = |known: &&Value| known["repo_tags"].as_array().unwrap().contains(&json!(image(name)));
+    images.iter().find(named).unwrap()["first_detected"].as_str().unwrap().to_owned()
+}
+
+/// Starts a service, and waits until it has made its first pass of images. It makes no second one soon.
+async fn live(node: &Node) -> Running {
+    let running = Running::start(&node.arguments(&["run"]), None);
+    let now = status(node, |s| s.loops.len() == 4 && s.loops[3].passes > 0).await;
+    let images = &now.loops[3];
+    assert_eq!((images.passes, images.last_pass.as_ref().unwrap().trigger.as_str()), (1, "start"));
+    running
+}
+
+async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
+    let web = node.pod("web").await;
+    node.running(&web, "main").await;
+    for name in ["young:1", "old:1"] {
+        node.runtime.add_image(&[name], 0);
+    }
+    node.set("image_gc.mode", "enforce").set("image_gc.pressure_poll", "0s").set("log.format", "json");
+    node.set("image_gc.min_age", "1h").set("image_gc.max_age", "2h");
+    // The disk asks for all of them.
+    node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
+    let before = node.look().await;
+    let explain = |name: &str| {
+        let told = answer(&good(ask(node, &["explain", &image(name), "-o", "json"])));
+        told["objects"][0]["reason"].as_str().unwrap().to_owned()
+    };
+
+    let running = live(node).await;
+    let seen = first_detected(node, "young:1");
+    assert_eq!((explain("young:1"), explain("old:1")), ("too_young".to_owned(), "too_young".to_owned()));
+    // It crashes.
+    running.signal(Signal::KILL);
+    running.wait();
+    assert!(before.lost(&node.look().await).is_empty());
+
+    remember(node, &["old:1"], Age::hours(5, Some(3))).await;
+    let running = live(node).await;
+    let lost = before.lost(&node.look().await);
+    assert_eq!(lost, BTreeSet::from(["image old:1".to_owned()]), "at the first pass");
+    let events = good(ask(node, &["events", "-o", "json"])).stdout;
+    assert!(events.lines().any(|event| event.contains("unused_too_long")), "{events}");
+    assert_eq!(first_detected(node, "young:1"), seen, "after a crash");
+    assert_eq!(explain("young:1"), "too_young");
+    running.terminate();
+    assert_eq!(running.wait().code, 0);
+
+    let running = live(node).await;
+    assert_eq!(first_detected(node, "young:1"), seen, "after a stop");
+    assert_eq!(explain("young:1"), "too_young");
+    running.terminate();
+    assert_eq!(running.wait().code, 0);
+    assert_eq!(before.lost(&node.look().await), lost);
+}
