@@ -55,7 +55,7 @@ impl Logging {
         let libraries = Libraries { log: self.log.clone(), threshold: self.threshold.clone() };
         // It fails only where somebody did the same before.
         if log::set_boxed_logger(Box::new(libraries)).is_ok() {
-            log::set_max_level(log::LevelFilter::Trace);
+            log::set_max_level(log::LevelFilter::Debug);
         }
     }
 }

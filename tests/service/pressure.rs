@@ -7,6 +7,7 @@ use cri_gc_actors::collector::{Loop, Trigger};
 use cri_gc_actors::recorder::EventKind;
 use cri_gc_actors::seams::FsProbe;
 use cri_gc_policy::FsStats;
+use cri_gc_sim::{Code, Fault, Method, Scope};
 
 use crate::stage::{SECOND, Setup, Stage};
 
@@ -134,4 +135,22 @@ async fn a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_fo
     assert_eq!(stage.state(Loop::ImageGc).await.removed, 0);
     let told = stage.lines.all();
     assert!(told.len() == 1 && told[0].contains("tells more bytes available than it has"), "{told:#?}");
+}
+
+#[actix_rt::test]
+async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
+    let setup = Setup::new();
+    setup.image("stuck:1", 1_000);
+    let stage = started(setup).await;
+    stage.sim.fault(Method::RemoveImage, Fault::error(Code::Unknown, "boom"), Scope::Always);
+    fill(&stage, 95);
+    let other = stage.sim.usage().other_bytes;
+    let mut turn = 0u64;
+    stage.sim.before(Method::ListImages, move |node, _| {
+        turn += 1;
+        // Somebody deletes a log of 1 MiB, again and again.
+        node.set_other_bytes(other - (turn << 20));
+    });
+    let found = alarms(&stage, 50).await;
+    assert_eq!((found.len() <= 4, stage.state(Loop::ImageGc).await.freed_bytes), (true, 0), "{found:?}");
 }
