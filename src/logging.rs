@@ -53,7 +53,7 @@ impl Logging {
     pub fn take_over(&self) {
         panics::install(self.log.clone());
         let libraries = Libraries { log: self.log.clone(), threshold: self.threshold.clone() };
-        // It fails only where somebody did the same before.
+        // Their traces, a line for each frame on the wire, would drown ours. It fails only where somebody did the same before.
         if log::set_boxed_logger(Box::new(libraries)).is_ok() {
             log::set_max_level(log::LevelFilter::Debug);
         }

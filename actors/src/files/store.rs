@@ -33,7 +33,7 @@ const ASIDE: &str = "images.redb.set-aside";
 const FORMAT: u32 = 1;
 
 /// Records are few and small.
-const CACHE: usize = 256 * 1024;
+const CACHE: usize = 64 * 1024;
 
 /// All tables are of one kind, which keeps the program small. Values are JSON: fields may be added.
 type Table = TableDefinition<'static, &'static str, &'static [u8]>;

@@ -100,6 +100,9 @@ impl Record {
 /// A machine that was off for longer than this might as well have had its clock set.
 const OFF: SignedDuration = SignedDuration::from_hours(24);
 
+/// A use is not noted again within this time.
+const CLOSE: SignedDuration = SignedDuration::from_secs(10);
+
 /// References that are remembered at most: were nobody to look at the images for years, they would fill the memory.
 const USES: usize = 10_000;
 
@@ -152,8 +155,8 @@ impl Records {
         for (reference, at) in uses.into_iter().filter(|(reference, _)| !reference.is_empty()) {
             // The clock of whoever says so may go wrong; nothing was used in the future.
             let at = at.min(now.wall());
-            // A removal tells what the list before it has told already, or less: that costs no commit.
-            if self.uses.get(&reference).is_none_or(|known| *known < at) {
+            // The loops look one after the other, and a removal tells what the list before it has told: that costs no commit.
+            if self.uses.get(&reference).is_none_or(|known| at.duration_since(*known) > CLOSE) {
                 self.uses.insert(reference.clone(), at);
                 self.changed_uses.insert(reference);
             }
@@ -437,8 +440,10 @@ mod tests {
         use_of(records, &["b"], 25);
         write(store, records);
         assert_eq!(records.batch(), None, "all is written");
-        records.used([("b".to_owned(), at(24))], moment(26));
-        assert_eq!(records.batch(), None, "that is known");
+        for again in [24, 35] {
+            records.used([("b".to_owned(), at(again))], moment(36));
+            assert_eq!(records.batch(), None, "that is known");
+        }
         let next = &mut begun_with(store, moment(100));
         assert_eq!(look(next, &["a", "b", "c"], &[], 110), [(10, Some(10)), (10, Some(25)), (110, None)]);
     }
@@ -474,7 +479,7 @@ mod tests {
         // It can't be read: all is new.
         let next = &mut Records::new("boot".to_owned());
         next.unsure();
-        use_of(next, &["b"], 40);
+        use_of(next, &["b"], 30);
         let early = next.batch().unwrap();
         assert!(early.unsure && !early.whole, "before the first look, what is not known may be there");
         next.unsure();

@@ -361,13 +361,13 @@ fn a_keeper_that_panics_after_a_commit_keeps_its_records() {
         for fall in 1..4 {
             // It asks the time when a commit has ended.
             desk.fuse.store(1, SeqCst);
-            records.seen(["r.io/app:8"], desk.moment(20 + fall));
+            records.seen(["r.io/app:8"], desk.moment(20 + 20 * fall));
             let fell =
                 || (desk.lines.0.lock().unwrap().len() == usize::try_from(fall).unwrap()).then_some(());
             until("the fall", fell).await;
         }
-        let after = records.remember(images(0..9), desk.moment(30)).await.unwrap();
-        assert_eq!(told(&after)[&image(8).id], (20, Some(23)));
+        let after = records.remember(images(0..9), desk.moment(90)).await.unwrap();
+        assert_eq!(told(&after)[&image(8).id], (20, Some(80)));
         assert_eq!(told(&after[..8]), told(&before[..8]));
         assert_eq!(held(&desk.disk()), told(&after));
     });
