@@ -37,11 +37,16 @@ pub struct Rules {
 /// The brake takes hold from this many pods on.
 const BRAKE_FROM: usize = 5;
 
+/// For so long all syncs have to lack the pods that the brake holds, before they count as deleted.
+const BRAKE_LETS_GO: SignedDuration = SignedDuration::from_mins(10);
+
 /// The last two good syncs, and what they proved.
 #[derive(Debug, Default)]
 pub struct Absence {
     syncs: Option<(Option<Sync>, Sync)>,
     proofs: Proofs,
+    /// Pods that would count as deleted but for the brake, and since when all syncs have lacked them.
+    braked: HashMap<String, Timestamp>,
     listed: bool,
     /// The pods of the last good sync that name images: these count as used even while the source is away.
     named: Vec<Pod>,
@@ -61,6 +66,7 @@ impl Absence {
     pub fn synced(&mut self, sync: Sync) {
         for uid in sync.listing.pods.keys() {
             self.proofs.void(uid);
+            self.braked.remove(uid);
         }
         self.listed = true;
         let naming = sync.listing.pods.iter().filter(|(_, (_, images))| !images.is_empty());
@@ -101,7 +107,12 @@ impl Absence {
     /// A sync failed: two in a row have to be made anew.
     pub fn failed(&mut self) {
         self.syncs = None;
+        self.void_all();
+    }
+
+    fn void_all(&mut self) {
         self.proofs.void_all();
+        self.braked.clear();
     }
 
     /// UIDs that both syncs lack.
@@ -135,7 +146,7 @@ impl Absence {
                 "the last good list of pods counts as of {}, too old for pods.max_staleness",
                 last.at
             ));
-            self.proofs.void_all();
+            self.void_all();
             return Judgement {
                 pods: Pods { synced: false, pods: judged, absent: PodState::Unknown },
                 notes,
@@ -159,18 +170,27 @@ impl Absence {
                 self.proofs.void(uid);
             }
         }
-        let share = newly.len().saturating_mul(100)
+        // What was never listed again for long enough is believed; the brake looks at the others.
+        let (mut newly, sudden): (Vec<&str>, Vec<&str>) = newly.into_iter().partition(|uid| {
+            self.braked.get(*uid).is_some_and(|since| now.duration_since(*since) >= BRAKE_LETS_GO)
+        });
+        let share = sudden.len().saturating_mul(100)
             > pods.len().saturating_mul(rules.max_newly_deleted_percent.into());
-        if newly.len() >= BRAKE_FROM && share && !rules.confirmed {
+        if sudden.len() >= BRAKE_FROM && share && !rules.confirmed {
             notes.push(format!(
                 "{} of {} pods would count as deleted all at once, more than pods.max_newly_deleted_percent = {} allows: \
-                 none does until that is confirmed (--confirm-deleted)",
-                newly.len(),
+                 none does before the source has lacked them for 10 minutes, or that is confirmed (--confirm-deleted)",
+                sudden.len(),
                 pods.len(),
                 rules.max_newly_deleted_percent
             ));
-            newly.clear();
+            for uid in sudden {
+                self.braked.entry(uid.to_owned()).or_insert(now);
+            }
+        } else {
+            newly.extend(sudden);
         }
+        self.braked.retain(|uid, _| pods.contains_key(uid.as_str()));
         newly.sort_unstable();
         for uid in newly {
             if let Some(evidence) = pods.get(uid) {
@@ -323,5 +343,69 @@ mod tests {
         assert_eq!(deleted(6, &Rules { confirmed: true, ..RULES }), (6, 0));
         assert_eq!(deleted(10, &Rules { max_newly_deleted_percent: 100, ..RULES }), (10, 0));
         assert_eq!(deleted(4, &Rules { max_newly_deleted_percent: 0, ..RULES }), (4, 0), "fewer than five");
+    }
+
+    /// Ten pods, all of which vanish from the list between the first sync and the next.
+    struct Node {
+        absence: Absence,
+        uids: Vec<String>,
+        ids: Vec<String>,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let name = |lead: &str| (0..10).map(|n| format!("{lead}{n}")).collect();
+            Self { absence: Absence::default(), uids: name("u"), ids: name("c") }
+        }
+
+        fn sync(&mut self, second: i64, listed: &[&str]) {
+            let objects: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+            self.absence.synced(sync(second, listed, &objects));
+        }
+
+        fn deleted(&mut self, now: i64) -> usize {
+            let pods = self.uids.iter().zip(&self.ids);
+            let pods = pods.map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
+            let judged = self.absence.judge(&pods, &HashSet::new(), &RULES, at(now)).pods;
+            judged.pods.iter().filter(|pod| pod.state == PodState::Deleted).count()
+        }
+    }
+
+    #[test]
+    fn the_brake_lets_go_once_all_syncs_of_ten_minutes_lacked_them() {
+        let node = &mut Node::new();
+        for second in (100..=690).step_by(10) {
+            node.sync(second, &[]);
+            assert_eq!(node.deleted(second), 0, "{second}");
+        }
+        node.sync(710, &[]);
+        assert_eq!(node.deleted(710), 10);
+    }
+
+    #[test]
+    fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over() {
+        let node = &mut Node::new();
+        for second in (100..=600).step_by(10) {
+            node.sync(second, &[]);
+            node.deleted(second);
+        }
+        node.sync(610, &["u3"]);
+        node.sync(620, &[]);
+        node.sync(630, &[]);
+        node.deleted(630);
+        node.sync(710, &[]);
+        assert_eq!(node.deleted(710), 10, "the one that came back is not too many by itself");
+        let node = &mut Node::new();
+        for second in (100..=600).step_by(10) {
+            node.sync(second, &[]);
+            node.deleted(second);
+        }
+        node.absence.failed();
+        for second in (610..=1200).step_by(10) {
+            node.sync(second, &[]);
+            assert_eq!(node.deleted(second), 0, "{second}");
+        }
+        node.sync(1230, &[]);
+        assert_eq!(node.deleted(1230), 10);
     }
 }
