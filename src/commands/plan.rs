@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cri_gc_actors::image_records::{Home, Origin};
+use cri_gc_policy::images::unmatched;
 use cri_gc_policy::{ImagePlan, Observation, PlanReport, Policy, Snapshot, decide};
 
 use super::{crew, in_system, logging, look, settings, sync_pods};
@@ -33,6 +34,13 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
                 let whole = whole?;
                 let notes = whole.verdict.notes.into_iter().chain(whole.verdict.report_only);
                 notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
+                let unmatched = unmatched(&whole.observation.images, &policy.images);
+                if !unmatched.is_empty() {
+                    let patterns = unmatched.join(", ");
+                    remark(&format!(
+                        "cri-gc: note: no image here matches these patterns of image_gc.protect: {patterns}"
+                    ));
+                }
                 let problems = problem.into_iter().chain(whole.problems.iter().map(ToString::to_string));
                 Ok::<_, Failure>((whole.observation, problems.collect::<Vec<_>>()))
             })?

@@ -91,7 +91,7 @@ fn lines(log: &str, levels: &[&str], words: &str) -> usize {
 /// What an account of a full disk says that no image accounts for.
 fn no_image(account: &str) -> u64 {
     let end = account.strip_suffix(" there belong to no image").unwrap_or_else(|| panic!("{account}"));
-    end.rsplit("; ").next().unwrap().parse::<ByteSize>().unwrap().as_u64()
+    end.rsplit(" about ").next().unwrap().parse::<ByteSize>().unwrap().as_u64()
 }
 
 async fn count(node: &Node) -> usize {

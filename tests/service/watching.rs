@@ -108,6 +108,7 @@ async fn what_is_half_written_is_not_taken() {
     let whole = "[image_gc]\nmode = \"report\"\nprotect = [\"needed\"]\n";
     fs::write(&file, whole).unwrap();
     let mut setup = Setup::new();
+    setup.image("needed", 1);
     setup.sources.file = FileSource::Explicit(file.clone());
     let stage = setup.start().await;
     look(&stage).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
 use cri_gc_config::LogLevel;
-use cri_gc_policy::explain::{Found, explain};
+use cri_gc_policy::explain::{Found, What, explain};
 use cri_gc_policy::{Observation, Plan, PlanReport, Policy, decide};
 use cri_gc_proto::admin as api;
 use slog::info;
@@ -16,7 +16,7 @@ use tonic::Status;
 
 use super::Subjects;
 use super::answers::{self, Told};
-use crate::collector::{LoopHandle, LoopState};
+use crate::collector::{Loop, LoopHandle, LoopState};
 use crate::configuration::{Cause, ConfigurationState, Refused};
 use crate::gateway::calls::Version;
 use crate::recorder::Subscription;
@@ -201,10 +201,17 @@ async fn explain_object(
     let looked = look(subjects).await?;
     let states = states(subjects).await;
     let told = &looked.told;
+    // Why images that should go may not go yet.
+    let noted =
+        states.iter().filter(|state| state.of == Loop::ImageGc).filter_map(|state| state.last.as_ref());
+    let noted = noted.flat_map(|last| last.notes.iter().cloned());
     match explain(&looked.observation, &looked.report(), &asked.object) {
         Found::Objects(objects) => Ok(api::ExplainResponse {
+            notes: {
+                let images = objects.iter().any(|object| object.what == What::Image);
+                told.problems.iter().chain(&told.notes).cloned().chain(noted.filter(|_| images)).collect()
+            },
             objects: objects.into_iter().map(|object| answers::explained(object, &states)).collect(),
-            notes: told.problems.iter().chain(&told.notes).cloned().collect(),
         }),
         Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
             "several objects begin with \"{}\": {}; give more of the id",

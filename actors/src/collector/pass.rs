@@ -331,7 +331,7 @@ impl Pass {
         let (kind, outcome) = (removal.kind.as_str(), removal.outcome.to_string());
         let what = slog::o!(
             "loop" => self.of.as_str(), "kind" => kind, "id" => removal.id.clone(), "name" => removal.name.clone(),
-            "reason" => removal.reason.clone()
+            "reason" => removal.reason.clone(), "bytes" => removal.bytes
         );
         match removal.outcome {
             Outcome::Removed => info!(self.log, "{}", outcome; what),

@@ -191,6 +191,16 @@ impl Store {
     }
 
     fn try_open(&mut self) -> Result<Content, StoreError> {
+        let existed = self.path.symlink_metadata().is_ok();
+        let content = self.read_file(existed);
+        if !existed && content.is_err() {
+            // What a full disk left of a new one is no store. It may not be there at all.
+            let _ = fs::remove_file(&self.path);
+        }
+        content
+    }
+
+    fn read_file(&mut self, existed: bool) -> Result<Content, StoreError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -198,10 +208,14 @@ impl Store {
             .truncate(false)
             .mode(0o600)
             .open(&self.path)?;
-        if !file.metadata()?.is_file() {
+        let meta = file.metadata()?;
+        if !meta.is_file() {
             return Err(StoreError::Damaged("it is no file".to_owned()));
         }
-        self.file = Some(identity(&file.metadata()?));
+        if existed && meta.len() == 0 {
+            return Err(StoreError::Damaged(EMPTY.to_owned()));
+        }
+        self.file = Some(identity(&meta));
         let (database, content) = read(FileBackend::new(file)?, &self.origin)?;
         self.database = Some(database);
         Ok(content)
@@ -267,6 +281,9 @@ pub fn look(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
     copied
 }
 
+/// A full disk makes such files, and so does whoever wants to start over.
+const EMPTY: &str = "it is empty";
+
 /// How often a store is copied until it makes sense: one that is being written may be seen half before and half after.
 const COPIES: usize = 5;
 
@@ -276,6 +293,9 @@ fn copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::default()),
         Err(error) => return Err(error.into()),
     };
+    if bytes.is_empty() {
+        return Err(StoreError::Damaged(EMPTY.to_owned()));
+    }
     let copy = InMemoryBackend::new();
     copy.set_len(bytes.len() as u64)?;
     copy.write(0, &bytes)?;

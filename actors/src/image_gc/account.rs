@@ -82,8 +82,8 @@ impl fmt::Display for Account {
         }
         write!(
             f,
-            "images in use hold {}, protected ones {}, ones younger than min_age {}, ones that could not be removed {}; {} \
-             there belong to no image",
+            "images in use hold {}, protected ones {}, ones younger than min_age {}, ones that could not be removed {}; by \
+             the runtime's own count about {} there belong to no image",
             ByteSize(self.in_use),
             ByteSize(self.protected),
             ByteSize(self.too_young),
@@ -144,7 +144,7 @@ mod tests {
             account.to_string(),
             "FreeDiskSpaceFailed: 4.0 GiB more should be free on the file system of /var/lib/x, and no image that may go is \
              left: images in use hold 7.0 GiB, protected ones 7.0 GiB, ones younger than min_age 3.0 GiB, ones that could \
-             not be removed 6.0 GiB; 52.0 GiB there belong to no image",
+             not be removed 6.0 GiB; by the runtime's own count about 52.0 GiB there belong to no image",
             "90 GiB are used: 18 GiB by the content of images, 20 GiB by what is unpacked of them"
         );
         let mut account = Account::new(&observation, &places);

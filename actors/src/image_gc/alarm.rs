@@ -26,25 +26,38 @@ pub struct Alarm {
     futile: u32,
     /// No alarm before.
     not_before: Option<Instant>,
+    /// The last pass found it over its threshold, and could not free enough.
+    is_short: bool,
 }
 
 impl Alarm {
     /// A look at the disk. Whether a pass is to begin at once; passes come by themselves every `period`.
     pub fn looked(&mut self, usage: Usage, period: Duration, now: Instant) -> bool {
         match usage {
-            Usage::Low => *self = Self::default(),
+            Usage::Low => {
+                let was_short = self.is_short;
+                *self = Self::default();
+                was_short
+            }
             Usage::High if !self.is_put_off(now) => {
                 self.put_off(period, now);
-                return true;
+                true
             }
-            // One that hovers around its high threshold has not become another one.
-            Usage::Between | Usage::High => {}
+            Usage::High => false,
+            // One that hovers around its high threshold has not become another one; but that it has room is worth a pass,
+            // which ends what was told of it.
+            Usage::Between => std::mem::take(&mut self.is_short),
         }
-        false
     }
 
-    /// A pass has ended, whatever began it: it has measurably freed that many bytes, and the disk was over its threshold or not.
-    pub fn passed(&mut self, freed: u64, over: bool, period: Duration, now: Instant) {
+    /// A pass has ended, whatever began it: it has measurably freed that many bytes, the disk was over its threshold or not,
+    /// and is still short of space or not.
+    pub fn passed(&mut self, (freed, is_short): (u64, bool), over: bool, period: Duration, now: Instant) {
+        self.ended(freed, over, period, now);
+        self.is_short = is_short;
+    }
+
+    fn ended(&mut self, freed: u64, over: bool, period: Duration, now: Instant) {
         if freed > 0 {
             // Should the disk fill up again, that is another time.
             *self = Self::default();
@@ -125,12 +138,23 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_has_room_again_is_passed_once() {
+        for room in [Usage::Between, Usage::Low] {
+            let (mut alarm, now) = (Alarm::default(), Instant::now());
+            alarm.passed((0, true), true, PERIOD, now);
+            assert!(!alarm.looked(Usage::High, PERIOD, now));
+            assert!(alarm.looked(room, PERIOD, now), "{room:?}");
+            assert!(!alarm.looked(room, PERIOD, now), "{room:?}");
+        }
+    }
+
+    #[test]
     fn so_does_one_on_which_a_pass_has_freed_something() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
         assert!(alarm.looked(Usage::High, PERIOD, now));
-        alarm.passed(0, true, PERIOD, now);
+        alarm.passed((0, true), true, PERIOD, now);
         assert!(!alarm.looked(Usage::High, PERIOD, now));
-        alarm.passed(1, true, PERIOD, now);
+        alarm.passed((1, true), true, PERIOD, now);
         assert!(alarm.looked(Usage::High, PERIOD, now));
     }
 
@@ -151,10 +175,10 @@ mod tests {
     #[test]
     fn a_pass_that_came_by_itself_and_freed_nothing_is_not_repeated_at_once() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
-        alarm.passed(0, false, PERIOD, now);
+        alarm.passed((0, false), false, PERIOD, now);
         assert!(alarm.looked(Usage::High, PERIOD, now), "the disk was not full then");
         let mut alarm = Alarm::default();
-        alarm.passed(0, true, PERIOD, now);
+        alarm.passed((0, true), true, PERIOD, now);
         assert!(!alarm.looked(Usage::High, PERIOD, now));
         assert!(alarm.looked(Usage::High, PERIOD, now + FIRST));
     }

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
-use cri_gc_policy::images::space;
+use cri_gc_policy::images::{space, unmatched};
 use cri_gc_policy::report::Item;
 use cri_gc_policy::{ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming};
 use tokio::time::Instant;
@@ -115,6 +115,18 @@ impl Collect for ImageGc {
         let parallel = pass.settings.image_gc.parallel_removals.into();
         let (over, period) = (plan.missing.triggered, pass.settings.image_gc.period);
         let tries = self.patience.borrow().lets_try(Instant::now());
+        if over && !tries {
+            pass.note(
+                "images are held back for a while, for the last ones that went brought nothing".to_owned(),
+            );
+        }
+        let unmatched = unmatched(&observation.images, &policy.images);
+        if !unmatched.is_empty() {
+            pass.note(format!(
+                "no image here matches these patterns of image_gc.protect: {}",
+                unmatched.join(", ")
+            ));
+        }
         let brought = if pass.enforces() {
             Reclaim::new(tools, pass, &policy, look.places).run(observation, plan, tries).await
         } else {
@@ -127,7 +139,7 @@ impl Collect for ImageGc {
         } else if !over || tries {
             self.patience.replace(Patience::default());
         }
-        self.alarm.borrow_mut().passed(brought.freed, over, period, Instant::now());
+        self.alarm.borrow_mut().passed((brought.freed, brought.is_short), over, period, Instant::now());
     }
 }
 

@@ -21,7 +21,7 @@ const QUIET: u32 = 4;
 
 /// Batches in a row that measurably bring nothing: what fills the disk is none of these images. Not the first one: images
 /// may share all of their layers.
-const FUTILE: u32 = 3;
+const FUTILE: u32 = 5;
 
 /// What counts as something: a hundredth of what was promised, or this many bytes. Others on the node free a little, too.
 const SOMETHING: u64 = 1 << 20;
@@ -33,6 +33,8 @@ pub struct Brought {
     pub freed: u64,
     /// The last images that went brought nothing, so that it stopped.
     pub in_vain: bool,
+    /// More should be free.
+    pub is_short: bool,
 }
 
 /// The closed loop of a pass.
@@ -91,7 +93,7 @@ impl<'a> Reclaim<'a> {
                 // What is left was not tried, so nothing can be said of what it would have brought.
                 plan = decide(&observation, policy);
                 pass.kept_after_all(Kind::Image, keep(&observation, &plan, policy));
-                return Brought { freed, in_vain: false };
+                return Brought { freed, ..Brought::default() };
             }
             let promised = gone.iter().fold(0u64, |sum, image| sum.saturating_add(image.size_bytes));
             let grew = self.settle(&mut observation, (!gone.is_empty()).then_some(promised)).await;
@@ -111,7 +113,7 @@ impl<'a> Reclaim<'a> {
             account.close(&observation, &plan);
             pass.error(PassError::FreeDiskSpaceFailed(account.to_string()));
         }
-        Brought { freed, in_vain: futile >= FUTILE }
+        Brought { freed, in_vain: futile >= FUTILE, is_short: !plan.missing.is_none() }
     }
 
     /// Which of those whose removal failed went all the same, and which are still there.

@@ -74,19 +74,19 @@ fn it_goes_on_though_the_first_ones_free_next_to_nothing() {
 }
 
 #[test]
-fn where_nothing_comes_back_it_stops_after_three_and_says_what_is_left() {
+fn where_nothing_comes_back_it_stops_after_five_and_says_what_is_left() {
     let bed = bed();
     for number in 0..10 {
         let layer = LayerSpec::new("shared", 4_000 * MIB, 8_000 * MIB);
         bed.sim.add_image(ImageSpec::new(format!("app:{number}")).layer(layer));
     }
     let report = collect(&bed, 90);
-    assert_eq!(removed(&report).len(), 3);
+    assert_eq!(removed(&report).len(), 5);
     let said = errors(&report).join("; ");
-    assert!(said.contains("brought nothing, so 7 more (27.3 GiB) are left for later"), "{said}");
+    assert!(said.contains("brought nothing, so 5 more (19.5 GiB) are left for later"), "{said}");
     assert!(said.contains("protected ones 302.7 KiB"), "{said}");
-    // The next pass tries three others.
-    assert_eq!(removed(&collect(&bed, 90)).len(), 3);
+    // Whoever begins anew tries the others.
+    assert!(collect(&bed, 90).is_good());
 }
 
 #[test]

@@ -85,6 +85,19 @@ pub fn references<'a>(observation: &'a Observation, pods: &PodTable<'_>) -> Hash
     containers.chain(named).filter(|reference| !reference.is_empty()).collect()
 }
 
+/// The patterns of `image_gc.protect` that match none of these images: perhaps not written as they were meant.
+#[must_use]
+pub fn unmatched(images: &[Image], policy: &ImagePolicy) -> Vec<String> {
+    let parsed: Vec<(&str, Vec<Reference<'_>>)> = images
+        .iter()
+        .map(|image| (image.id.as_str(), image.names().map(Reference::parse).collect()))
+        .collect();
+    let matches = |pattern: &&crate::protect::Pattern| {
+        parsed.iter().any(|(id, names)| pattern.matches_parsed(id, names.iter().copied()))
+    };
+    policy.protect.iter().filter(|pattern| !matches(pattern)).map(ToString::to_string).collect()
+}
+
 /// Whether what the spec of such a pod names stays: of a pod that is not proved to be gone, nothing goes, so unknown
 /// protects as well as active.
 fn keeps_images(state: PodState) -> bool {

@@ -77,8 +77,8 @@ fn is_set_aside(folder: &Path, content: &Content, told: &str, what: &str) {
 }
 
 #[test]
-fn an_empty_file_is_a_store_that_nothing_was_written_to() {
-    assert_eq!(take(b"", "0 bytes"), Taken::As(Box::default()));
+fn an_empty_file_is_set_aside_as_any_other_that_is_no_store() {
+    assert_eq!(take(b"", "0 bytes"), Taken::SetAside);
 }
 
 #[test]
