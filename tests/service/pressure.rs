@@ -9,7 +9,7 @@ use cri_gc_actors::seams::FsProbe;
 use cri_gc_policy::FsStats;
 use cri_gc_sim::{Code, Fault, Method, Scope};
 
-use crate::stage::{SECOND, Setup, Stage};
+use crate::stage::{PERIOD, SECOND, Setup, Stage};
 
 const POLL: Duration = Duration::from_secs(5);
 
@@ -153,4 +153,22 @@ async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
     });
     let found = alarms(&stage, 50).await;
     assert_eq!((found.len() <= 4, stage.state(Loop::ImageGc).await.freed_bytes), (true, 0), "{found:?}");
+}
+
+#[actix_rt::test]
+async fn a_loop_that_only_reports_says_so_whenever_the_number_changes() {
+    let setup = Setup::new();
+    setup.image("old:1", 20_000);
+    setup.sim.with(|node| node.fill_to_percent(90));
+    let stage = setup.set("image_gc.mode", "report").start().await;
+    let said = || stage.lines.all().iter().filter(|line| line.contains("only reports")).count();
+    stage.step(SECOND).await;
+    assert_eq!(said(), 1);
+    stage.pass_time(3 * PERIOD).await;
+    assert_eq!(said(), 1, "it is the same");
+    stage.sim.add_image(cri_gc_sim::ImageSpec::single("old:2", 1 << 20, 1 << 20));
+    stage.sim.with(|node| node.fill_to_percent(99));
+    stage.pass_time(2 * PERIOD).await;
+    assert_eq!(said(), 2);
+    assert_eq!(stage.state(Loop::ImageGc).await.removed, 0);
 }

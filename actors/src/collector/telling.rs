@@ -23,6 +23,8 @@ pub struct Telling {
     objects: HashMap<(Kind, String), u64>,
     /// Notes that were told, each once until it is gone.
     notes: HashSet<String>,
+    /// Objects that would go, as it was told last.
+    would_go: usize,
     log: Logger,
     recorder: Recorder,
     first: First,
@@ -45,6 +47,7 @@ impl Telling {
             told: false,
             objects: HashMap::new(),
             notes: HashSet::new(),
+            would_go: 0,
             log,
             recorder,
             first,
@@ -59,6 +62,7 @@ impl Telling {
     /// Tells what there is to tell of a pass.
     pub fn of(&mut self, report: &PassReport, now: Timestamp) {
         self.notes(report);
+        self.would_go(report);
         self.objects(report);
         let failures = failures(report);
         if failures.is_empty() {
@@ -98,6 +102,14 @@ impl Telling {
             if self.notes.insert(note.clone()) {
                 slog::warn!(self.log, "{}", note; "loop" => self.of.as_str());
             }
+        }
+    }
+
+    /// Tells how many objects a loop that only reports would remove, whenever that changes.
+    fn would_go(&mut self, report: &PassReport) {
+        let would_go = report.count(|outcome| *outcome == Outcome::WouldRemove);
+        if std::mem::replace(&mut self.would_go, would_go) != would_go && would_go > 0 {
+            info!(self.log, "only reports"; "loop" => self.of.as_str(), "would_go" => would_go);
         }
     }
 
