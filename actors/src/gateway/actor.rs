@@ -170,7 +170,7 @@ async fn within<T>(
     };
     health.trace((method, id), began, &answer);
     if *notes {
-        health.note(&answer);
+        health.note(began, &answer);
     }
     answer
 }

@@ -30,6 +30,8 @@ pub struct Waits {
 /// Whether the runtime answers.
 pub struct Health {
     away: RefCell<Option<Away>>,
+    /// When it was lost or came back last.
+    changed: Cell<Option<Instant>>,
     /// Since when it has been reachable.
     since: Cell<Option<Timestamp>>,
     /// How often it came back.
@@ -65,6 +67,7 @@ impl Health {
     pub fn new(waits: Option<Waits>, log: Logger) -> Self {
         Self {
             away: RefCell::default(),
+            changed: Cell::default(),
             since: Cell::default(),
             returns: Cell::default(),
             version: RefCell::default(),
@@ -74,8 +77,12 @@ impl Health {
         }
     }
 
-    /// Takes note of how an RPC ended.
-    pub fn note<T>(&self, answer: &CriResult<T>) {
+    /// Takes note of how an RPC ended that began then. One that was sent before the last loss or return tells nothing new:
+    /// its answer was under way.
+    pub fn note<T>(&self, began: Instant, answer: &CriResult<T>) {
+        if self.changed.get().is_some_and(|changed| began < changed) {
+            return;
+        }
         match answer {
             Err(error) if error.is_away() => self.is_lost(error),
             // It has not answered, but nothing says that it is gone.
@@ -132,6 +139,7 @@ impl Health {
             away.error = error.to_string();
             return;
         }
+        self.changed.set(Some(Instant::now()));
         *away = Some(Away { since: now, error: error.to_string() });
         let Some(waits) = &self.waits else {
             return warn!(self.log, "the runtime is away"; "error" => %error);
@@ -151,6 +159,7 @@ impl Health {
             }
             return;
         };
+        self.changed.set(Some(Instant::now()));
         self.count_return();
         self.since.set(now);
         let lasted = now.zip(away.since).map(|(now, since)| in_words(now.duration_since(since)));
@@ -159,5 +168,33 @@ impl Health {
             let message = format!("after {}", lasted.unwrap_or_default());
             waits.recorder.record(Event::new(EventKind::RuntimeReturned, None, message));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use slog::{Discard, o};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_was_under_way_tells_nothing_new() {
+        let health = Health::new(None, Logger::root(Discard, o!()));
+        let away = || Err::<(), _>(CriError::gateway_gone("Version"));
+        let (before, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
+        health.note(later, &away());
+        assert_eq!(health.state().reachable, Some(false));
+        health.note(before, &Ok(()));
+        assert_eq!(
+            (health.state().reachable, health.state().returns),
+            (Some(false), 0),
+            "it was sent before the loss"
+        );
+        health.note(later, &Ok(()));
+        assert_eq!((health.state().returns, health.is_away()), (1, false));
+        health.note(before, &away());
+        assert!(!health.is_away(), "it was sent before the return");
     }
 }
