@@ -163,17 +163,19 @@ fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
             Some(pod) => format!("{pod}/{}", container.name),
             None => container.name.clone(),
         };
-        About { names: vec![name], pod: of_pod(pods.uid_of_container(container)), image: None }
+        About { names: vec![name], pod: of_pod(pods.uid_of_container(container)), ..About::default() }
     });
     take(What::Sandbox, &report.sandboxes, &|id| match sandboxes.get(id) {
-        Some(sandbox) => About { names: vec![pod_name(sandbox)], pod: of_pod(&sandbox.pod_uid), image: None },
+        Some(sandbox) => {
+            About { names: vec![pod_name(sandbox)], pod: of_pod(&sandbox.pod_uid), ..About::default() }
+        }
         None => About::default(),
     });
     take(What::LogDir, &report.log_dirs, &|id| {
         let uid = pod_uid_of(id).unwrap_or_default();
         // "namespace_name_uid"; neither namespaces nor names of pods hold an underscore.
         let pod = id.strip_suffix(uid).and_then(|front| front.strip_suffix('_')).unwrap_or_default();
-        About { names: vec![pod.replacen('_', "/", 1)], pod: of_pod(uid), image: None }
+        About { names: vec![pod.replacen('_', "/", 1)], pod: of_pod(uid), ..About::default() }
     });
     take(What::Image, &report.images.section, &|id| {
         let copies = images.get(id).into_iter().flatten();
@@ -187,7 +189,7 @@ fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
             first_detected: image.first_detected,
             last_used: image.last_used,
         });
-        About { names, pod: (String::new(), None), image: facts.max_by_key(|facts| facts.first_detected) }
+        About { names, image: facts.max_by_key(|facts| facts.first_detected), ..About::default() }
     });
     all
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use cri_gc_actors::image_records::{Home, Origin};
+use cri_gc_actors::image_records::Home;
 use cri_gc_policy::images::unmatched;
 use cri_gc_policy::{ImagePlan, Observation, PlanReport, Policy, Snapshot, decide};
 
@@ -24,23 +24,16 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
         Some(path) => (read_snapshot(path)?, Vec::new()),
         None => {
             let logging = logging(global);
-            // A service may be at work with the store itself.
-            let home = Home::Copy(loaded.settings.state.dir.clone(), Origin::here(&loaded.settings));
+            let home = Home::copy(&loaded.settings);
             in_system(async {
                 let (crew, _) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
                 let problem = sync_pods(&crew).await;
                 let whole = look(&crew).await;
                 crew.stop();
                 let whole = whole?;
-                let notes = whole.verdict.notes.into_iter().chain(whole.verdict.report_only);
-                notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
                 let unmatched = unmatched(&whole.observation.images, &policy.images);
-                if !unmatched.is_empty() {
-                    let patterns = unmatched.join(", ");
-                    remark(&format!(
-                        "cri-gc: note: no image here matches these patterns of image_gc.protect: {patterns}"
-                    ));
-                }
+                let notes = whole.verdict.notes.into_iter().chain(whole.verdict.report_only).chain(unmatched);
+                notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
                 let problems = problem.into_iter().chain(whole.problems.iter().map(ToString::to_string));
                 Ok::<_, Failure>((whole.observation, problems.collect::<Vec<_>>()))
             })?

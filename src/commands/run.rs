@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cri_gc_actors::admin::group_number;
 use cri_gc_actors::configuration::{Cause, Generation};
 use cri_gc_actors::files::lock::{self, LockError};
-use cri_gc_actors::image_records::{Home, Origin};
+use cri_gc_actors::image_records::Home;
 use cri_gc_actors::recorder::{Event, EventKind};
 use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{Loaded, Sources, load};
@@ -68,7 +68,7 @@ async fn serve(
         sources,
         cannot: not_yet,
         seams,
-        home: Home::Store(generation.settings.state.dir.clone(), Origin::here(&generation.settings)),
+        home: Home::store(&generation.settings),
         threads: Threads::own(),
         stagger: STAGGER,
         threshold: logging.threshold.clone(),

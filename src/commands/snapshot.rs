@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cri_gc_actors::image_records::{Home, Origin};
+use cri_gc_actors::image_records::Home;
 use cri_gc_policy::Snapshot;
 
 use super::{crew, in_system, logging, look, settings, sync_pods};
@@ -17,8 +17,7 @@ use crate::output::{json, print, remark, yaml};
 pub fn run(global: &Global, args: &cli::Snapshot) -> Result<ExitCode, Failure> {
     let loaded = settings(global)?;
     let logging = logging(global);
-    // A service may be at work with the store itself.
-    let home = Home::Copy(loaded.settings.state.dir.clone(), Origin::here(&loaded.settings));
+    let home = Home::copy(&loaded.settings);
     let (snapshot, problems) = in_system(async {
         let (crew, runtime) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
         let problem = sync_pods(&crew).await;

@@ -7,7 +7,7 @@ use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
 use cri_gc_actors::collector::{PassReport, Progress, RunPass};
 use cri_gc_actors::files::lock::{self, LockError, StateLock};
-use cri_gc_actors::image_records::{Home, Origin};
+use cri_gc_actors::image_records::Home;
 use cri_gc_actors::log_reaper::look_at_links;
 use cri_gc_config::Settings;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -74,12 +74,12 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
 /// Where the sweep keeps what it sees of images, so that the next one knows how old they are; and the lock on it, held
 /// meanwhile. A dry run only reads there. Where there is none and none can be made, every image is new.
 fn home(settings: &Settings, dry_run: bool) -> Result<(Home, Option<StateLock>), Failure> {
-    let (state_dir, origin) = (&settings.state.dir, Origin::here(settings));
+    let state_dir = &settings.state.dir;
     let locked =
         if dry_run { lock::check(state_dir).map(|()| None) } else { lock::hold(state_dir).map(Some) };
     match locked {
-        Ok(Some(lock)) => Ok((Home::Store(state_dir.clone(), origin), Some(lock))),
-        Ok(None) => Ok((Home::Copy(state_dir.clone(), origin), None)),
+        Ok(Some(lock)) => Ok((Home::store(settings), Some(lock))),
+        Ok(None) => Ok((Home::copy(settings), None)),
         Err(error @ LockError::Held { .. }) => Err(Failure::failed(format_args!(
             "{error}\n  a service makes passes when asked: `cri-gc run-now`; another sweep ends soon"
         ))),

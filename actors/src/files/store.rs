@@ -169,25 +169,31 @@ impl Store {
     /// The operating system refuses.
     pub fn open(&mut self) -> Result<Opened, StoreError> {
         self.database = None;
-        match self.try_open() {
-            Ok(content) => Ok(Opened { content, set_aside: self.set_aside.take() }),
-            // The one that was worth keeping is aside already; this is what a full disk left of the next.
-            Err(bad) if bad.is_of_the_content() && self.set_aside.is_some() => {
-                fs::remove_file(&self.path)?;
-                Ok(Opened { content: self.try_open()?, set_aside: self.set_aside.take() })
-            }
+        let content = match self.try_open() {
+            Ok(content) => content,
             Err(bad) if bad.is_of_the_content() => {
-                let aside = self.path.with_file_name(ASIDE);
-                fs::rename(&self.path, &aside)?;
-                self.set_aside = Some(format!(
-                    "the image records in {} can't be used: {bad}; they were set aside as {}, and all images count as new",
-                    self.path.display(),
-                    aside.display()
-                ));
-                Ok(Opened { content: self.try_open()?, set_aside: self.set_aside.take() })
+                if self.set_aside.is_none() {
+                    self.put_aside(&bad)?;
+                } else {
+                    // The one that was worth keeping is aside already; this is what a full disk left of the next.
+                    fs::remove_file(&self.path)?;
+                }
+                self.try_open()?
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        Ok(Opened { content, set_aside: self.set_aside.take() })
+    }
+
+    fn put_aside(&mut self, bad: &StoreError) -> io::Result<()> {
+        let aside = self.path.with_file_name(ASIDE);
+        fs::rename(&self.path, &aside)?;
+        self.set_aside = Some(format!(
+            "the image records in {} can't be used: {bad}; they were set aside as {}, and all images count as new",
+            self.path.display(),
+            aside.display()
+        ));
+        Ok(())
     }
 
     fn try_open(&mut self) -> Result<Content, StoreError> {

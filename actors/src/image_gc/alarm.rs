@@ -53,11 +53,6 @@ impl Alarm {
     /// A pass has ended, whatever began it: it has measurably freed that many bytes, the disk was over its threshold or not,
     /// and is still short of space or not.
     pub fn passed(&mut self, (freed, is_short): (u64, bool), over: bool, period: Duration, now: Instant) {
-        self.ended(freed, over, period, now);
-        self.is_short = is_short;
-    }
-
-    fn ended(&mut self, freed: u64, over: bool, period: Duration, now: Instant) {
         if freed > 0 {
             // Should the disk fill up again, that is another time.
             *self = Self::default();
@@ -65,6 +60,7 @@ impl Alarm {
             // A pass that came by itself need not be repeated at the next look.
             self.put_off(period, now);
         }
+        self.is_short = is_short;
     }
 
     fn is_put_off(&self, now: Instant) -> bool {

@@ -120,13 +120,7 @@ impl Collect for ImageGc {
                 "images are held back for a while, for the last ones that went brought nothing".to_owned(),
             );
         }
-        let unmatched = unmatched(&observation.images, &policy.images);
-        if !unmatched.is_empty() {
-            pass.note(format!(
-                "no image here matches these patterns of image_gc.protect: {}",
-                unmatched.join(", ")
-            ));
-        }
+        unmatched(&observation.images, &policy.images).into_iter().for_each(|note| pass.note(note));
         let brought = if pass.enforces() {
             Reclaim::new(tools, pass, &policy, look.places).run(observation, plan, tries).await
         } else {

@@ -12,6 +12,7 @@ pub mod records;
 use std::path::PathBuf;
 
 use actix::{Addr, ArbiterHandle, Message};
+use cri_gc_config::Settings;
 use cri_gc_policy::Image;
 use jiff::Timestamp;
 use slog::Logger;
@@ -31,6 +32,20 @@ pub enum Home {
     Store(PathBuf, Origin),
     /// They begin with those of the store of this state directory, and nothing is written.
     Copy(PathBuf, Origin),
+}
+
+impl Home {
+    /// In the store of the settings.
+    #[must_use]
+    pub fn store(settings: &Settings) -> Self {
+        Self::Store(settings.state.dir.clone(), Origin::here(settings))
+    }
+
+    /// A copy of that: whoever only looks disturbs nobody who works with it.
+    #[must_use]
+    pub fn copy(settings: &Settings) -> Self {
+        Self::Copy(settings.state.dir.clone(), Origin::here(settings))
+    }
 }
 
 /// These references were seen used, each last at that time.

@@ -85,9 +85,10 @@ pub fn references<'a>(observation: &'a Observation, pods: &PodTable<'_>) -> Hash
     containers.chain(named).filter(|reference| !reference.is_empty()).collect()
 }
 
-/// The patterns of `image_gc.protect` that match none of these images: perhaps not written as they were meant.
+/// Names the patterns of `image_gc.protect` that match none of these images, if there are any: perhaps they are not written
+/// as they were meant.
 #[must_use]
-pub fn unmatched(images: &[Image], policy: &ImagePolicy) -> Vec<String> {
+pub fn unmatched(images: &[Image], policy: &ImagePolicy) -> Option<String> {
     let parsed: Vec<(&str, Vec<Reference<'_>>)> = images
         .iter()
         .map(|image| (image.id.as_str(), image.names().map(Reference::parse).collect()))
@@ -95,7 +96,11 @@ pub fn unmatched(images: &[Image], policy: &ImagePolicy) -> Vec<String> {
     let matches = |pattern: &&crate::protect::Pattern| {
         parsed.iter().any(|(id, names)| pattern.matches_parsed(id, names.iter().copied()))
     };
-    policy.protect.iter().filter(|pattern| !matches(pattern)).map(ToString::to_string).collect()
+    let unmatched = policy.protect.iter().filter(|pattern| !matches(pattern)).map(ToString::to_string);
+    let unmatched: Vec<String> = unmatched.collect();
+    let patterns = unmatched.join(", ");
+    (!unmatched.is_empty())
+        .then(|| format!("no image here matches these patterns of image_gc.protect: {patterns}"))
 }
 
 /// Whether what the spec of such a pod names stays: of a pod that is not proved to be gone, nothing goes, so unknown
