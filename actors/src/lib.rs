@@ -20,6 +20,8 @@ pub mod files;
 pub mod gateway;
 pub mod image_gc;
 pub mod image_records;
+#[cfg(feature = "kubernetes")]
+pub mod kube_api;
 pub mod log_reaper;
 pub mod observe;
 pub mod pod_state;
@@ -28,6 +30,19 @@ pub mod sandbox_reaper;
 pub mod seams;
 pub mod supervision;
 pub mod whole;
+
+/// An error with all its causes, for the first alone says little.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut told: Vec<String> = Vec::new();
+    for cause in chain.map(ToString::to_string) {
+        // Many repeat their cause.
+        if !told.iter().any(|known| known.contains(&cause)) {
+            told.push(cause);
+        }
+    }
+    told.join(": ")
+}
 
 #[cfg(test)]
 fn test_note(line: &str) {

@@ -130,6 +130,8 @@ pub(crate) const ALL: &[Key] = &[
     key("pods.kubelet.url", Form::Text),
     key("pods.kubelet.token_file", Form::Text),
     key("pods.kubelet.ca_file", Form::Text),
+    key("pods.kubelet.client_cert_file", Form::Text),
+    key("pods.kubelet.client_key_file", Form::Text),
     key("pods.kubelet.insecure_skip_verify", Form::Switch),
     key("pods.kubelet.period", AT_LEAST_1S),
     key("pods.kube_api.kubeconfig", Form::Text),

@@ -9,13 +9,26 @@ use crate::reason::Reason;
 /// a uid is 8-4-4-4-12 or 32 hex digits. `None` for any other name: nobody but its maker knows what it is.
 #[must_use]
 pub fn pod_uid_of(name: &str) -> Option<&str> {
+    parts(name).map(|(_, uid)| uid)
+}
+
+/// Namespace and name of the pod that a directory of this name belongs to, where it tells them.
+#[must_use]
+pub fn pod_name_of(name: &str) -> Option<(&str, &str)> {
+    parts(name).and_then(|(pod, _)| pod)
+}
+
+/// What a directory's name tells: of the new form namespace and name, of both the UID.
+fn parts(name: &str) -> Option<(Option<(&str, &str)>, &str)> {
     let mut parts = name.split('_');
-    let uid = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(uid), None, None, None) => uid,
-        (Some(namespace), Some(pod), Some(uid), None) if is_dns(namespace) && is_dns(pod) => uid,
+    let (pod, uid) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(uid), None, None, None) => (None, uid),
+        (Some(namespace), Some(pod), Some(uid), None) if is_dns(namespace) && is_dns(pod) => {
+            (Some((namespace, pod)), uid)
+        }
         _ => return None,
     };
-    is_uid(uid).then_some(uid)
+    is_uid(uid).then_some((pod, uid))
 }
 
 /// Whether `part` can be the name of a namespace or a pod: lower-case letters, digits, `-` and `.`.

@@ -23,6 +23,7 @@ use std::time::Duration;
 use cri_gc_actors::collector::Loop;
 use cri_gc_actors::gateway::RuntimeVersion;
 use cri_gc_actors::image_records::Home;
+use cri_gc_actors::pod_state::SyncError;
 use cri_gc_actors::whole::{self, Whole};
 use cri_gc_config::{
     DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, load,
@@ -121,14 +122,10 @@ fn logging(global: &Global) -> Logging {
     Logging::to_stderr(global.log_level.unwrap_or(LogLevel::Error), LogFormat::Term)
 }
 
-/// What the settings ask for that this version has not got.
+/// What the settings ask for that this program was built without.
 fn not_yet(settings: &Settings) -> Option<String> {
-    matches!(settings.pods.source, PodSource::Kubelet | PodSource::KubeApi).then(|| {
-        format!(
-            "pods.source = \"{}\" is not in this version; use \"file\", or \"runtime\" where no kubelet runs",
-            settings.pods.source
-        )
-    })
+    let is_missing = settings.pods.source == PodSource::KubeApi && !cfg!(feature = "kubernetes");
+    is_missing.then(|| SyncError::NotBuiltIn.to_string())
 }
 
 /// Runs `work` in an actix system.

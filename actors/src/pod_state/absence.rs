@@ -1,6 +1,7 @@
-//! The proof of absence (spec 2) for sources that list pods: what two good syncs in a row allow to be called deleted.
+//! The proof of absence (spec 2) for sources that list pods: what two good looks in a row allow to be called deleted.
 //!
-//! Pure: the provider gives it the syncs, the evidence and the time.
+//! Pure: the provider gives it the lists, the answers about single pods, the evidence and the time. Every doubt keeps: there
+//! is one way to [`Standing::ProvedAbsent`], through all the rules of [`Absence::stand`], the brake and the second look.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -11,11 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 use super::evidence::Evidence;
 use super::listing::Listing;
 use super::proofs::Proofs;
+use super::standing::Standing;
+
+#[cfg(test)]
+mod tests;
 
 /// One good reading of the source.
 #[derive(Debug, Clone)]
 pub struct Sync {
-    /// As of when it counts: a file, as of its modification time.
+    /// As of when it counts: a file, as of its modification time; a question, as of when it was sent.
     pub at: Timestamp,
     /// What it listed.
     pub listing: Listing,
@@ -23,8 +28,18 @@ pub struct Sync {
     pub objects: HashSet<String>,
 }
 
-/// What the operator asks of a proof.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How the second look at a pod is made that a list lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Second {
+    /// By the list before: two in a row.
+    #[default]
+    List,
+    /// By asking for the pod itself; the list is kept up to date by a watch.
+    Ask,
+}
+
+/// What the operator asks of a proof, and what the source needs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
     /// How old the last sync may be.
     pub max_staleness: Duration,
@@ -32,21 +47,64 @@ pub struct Rules {
     pub max_newly_deleted_percent: u8,
     /// The administrator has confirmed that many are deleted at once.
     pub confirmed: bool,
+    /// How the second look is made.
+    pub second: Second,
+    /// When the clock was set last. Something that was created later than now was there by then.
+    pub clock_set: Option<Timestamp>,
+}
+
+/// The pods that a kubelet still has a directory of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// All of them, by UID.
+    Of(HashSet<String>),
+    /// It can't be told, for this reason: any pod may be one of them.
+    Unreadable(String),
+}
+
+/// The answer to the question for one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only the source kube-api asks"))]
+pub enum Answer {
+    /// There is none of that name, or it has another UID.
+    Gone {
+        /// When it was asked.
+        at: Timestamp,
+    },
+    /// It is there.
+    There,
+    /// It could not be asked for.
+    Failed(String),
 }
 
 /// The brake takes hold from this many pods on.
 const BRAKE_FROM: usize = 5;
 
 /// For so long all syncs have to lack the pods that the brake holds, before they count as deleted.
-const BRAKE_LETS_GO: SignedDuration = SignedDuration::from_mins(10);
+pub const BRAKE_LETS_GO: SignedDuration = SignedDuration::from_mins(10);
 
-/// The last two good syncs, and what they proved.
+/// The second look is made so long after the first one at the earliest (spec 2).
+pub const APART: SignedDuration = SignedDuration::from_secs(2);
+
+/// The good lists in a row.
+#[derive(Debug)]
+struct Lists {
+    first: Option<Sync>,
+    last: Sync,
+    /// As of when the last one still holds: it is kept up to date by a watch, or as old as it is.
+    fresh: Timestamp,
+}
+
+/// The last good lists, and what they proved.
 #[derive(Debug, Default)]
 pub struct Absence {
-    syncs: Option<(Option<Sync>, Sync)>,
+    lists: Option<Lists>,
     proofs: Proofs,
     /// Pods that would count as deleted but for the brake, and since when all syncs have lacked them.
     braked: HashMap<String, Timestamp>,
+    /// Pods that are being asked for, and answers that no list and no event has contradicted since.
+    asked: HashSet<String>,
+    answers: HashMap<String, Answer>,
     listed: bool,
     /// The pods of the last good sync that name images: these count as used even while the source is away.
     named: Vec<Pod>,
@@ -57,19 +115,64 @@ pub struct Absence {
 pub struct Judgement {
     /// The states.
     pub pods: Pods,
+    /// By which evidence, for every pod of which there is something, or that the source lists.
+    pub standings: Vec<(String, PodState, Standing)>,
     /// Why less is collected than could be expected.
     pub notes: Vec<String>,
+    /// Whether a newer list could prove more.
+    pub wants_list: bool,
+}
+
+/// How the pods stand that the source lacks, before those are proved that nothing speaks against.
+struct Weighed<'a> {
+    standings: Vec<(&'a str, Standing)>,
+    /// Nothing speaks against these but that a second look may be missing.
+    open: Vec<&'a str>,
+    notes: Vec<String>,
 }
 
 impl Absence {
-    /// A good sync.
+    /// A good sync, after the one before.
     pub fn synced(&mut self, sync: Sync) {
-        for uid in sync.listing.pods.keys() {
+        self.sight(&sync.listing);
+        let first = self.lists.take().map(|lists| lists.last);
+        self.lists = Some(Lists { first, fresh: sync.at, last: sync });
+    }
+
+    /// A good list, from which on a watch tells what changes: the first look. The last is what the watch makes of it.
+    pub fn listed(&mut self, sync: Sync) {
+        self.sight(&sync.listing);
+        // An answer counts as the second look only if it came after the list.
+        self.forget_answers();
+        self.lists = Some(Lists { first: Some(sync.clone()), fresh: sync.at, last: sync });
+    }
+
+    /// The watch has told: what is listed now, if it has changed. Told while there is no list, it is of no use.
+    pub fn heard(&mut self, changed: Option<Listing>, now: Timestamp) {
+        if self.lists.is_none() {
+            return;
+        }
+        if let Some(listing) = &changed {
+            self.sight(listing);
+        }
+        if let Some(lists) = &mut self.lists {
+            lists.fresh = lists.fresh.max(now);
+            if let Some(listing) = changed {
+                lists.last.listing = listing;
+            }
+        }
+    }
+
+    /// What is listed exists: whatever was found out against it is void.
+    fn sight(&mut self, listing: &Listing) {
+        for uid in listing.pods.keys() {
             self.proofs.void(uid);
             self.braked.remove(uid);
+            self.asked.remove(uid);
+            self.answers.remove(uid);
         }
         self.listed = true;
-        let naming = sync.listing.pods.iter().filter(|(_, (_, images))| !images.is_empty());
+        let naming = listing.pods.iter().filter(|(_, (_, images))| !images.is_empty());
         self.named = naming
             .map(|(uid, (_, images))| Pod {
                 uid: uid.clone(),
@@ -77,16 +180,27 @@ impl Absence {
                 images: images.clone(),
             })
             .collect();
-        self.syncs = Some((self.syncs.take().map(|(_, last)| last), sync));
+    }
+
+    /// The answer to a question of [`Self::questions`]. It is of no use if the pod was sighted or the source lost meanwhile.
+    pub fn answered(&mut self, uid: String, answer: Answer) {
+        if self.asked.remove(&uid) {
+            self.answers.insert(uid, answer);
+        }
+    }
+
+    fn forget_answers(&mut self) {
+        self.asked.clear();
+        self.answers.clear();
     }
 
     /// The images that pods name which are not finished, by the last good sync; while the source is away, all that pods named.
     #[must_use]
     pub fn named(&self) -> Vec<String> {
-        let Some((_, last)) = &self.syncs else {
+        let Some(lists) = &self.lists else {
             return self.named.iter().flat_map(|pod| pod.images.iter().cloned()).collect();
         };
-        let living = last.listing.pods.values();
+        let living = lists.last.listing.pods.values();
         let living = living.filter(|(state, _)| matches!(state, PodState::Active | PodState::Unknown));
         living.flat_map(|(_, images)| images.iter().cloned()).collect()
     }
@@ -97,315 +211,267 @@ impl Absence {
         self.listed
     }
 
-    /// Whether two good syncs in a row hold now, and as of when the last good one counts.
+    /// Whether the source can prove anything now, and as of when its last good list holds.
     #[must_use]
-    pub fn synced_at(&self, max_staleness: Duration, now: Timestamp) -> (bool, Option<Timestamp>) {
-        let Some((first, last)) = &self.syncs else { return (false, None) };
-        (first.is_some() && !is_stale(last, max_staleness, now), Some(last.at))
+    pub fn synced_at(&self, rules: &Rules, now: Timestamp) -> (bool, Option<Timestamp>) {
+        let Some(lists) = &self.lists else { return (false, None) };
+        (lists.first.is_some() && !lists.is_stale(rules.max_staleness, now), Some(lists.fresh))
     }
 
     /// A sync failed: two in a row have to be made anew.
     pub fn failed(&mut self) {
-        self.syncs = None;
+        self.lists = None;
         self.void_all();
     }
 
     fn void_all(&mut self) {
         self.proofs.void_all();
         self.braked.clear();
+        self.forget_answers();
     }
 
-    /// UIDs that both syncs lack.
-    fn absent<'a>(&self, pods: &HashMap<&'a str, Evidence<'_>>) -> Vec<&'a str> {
-        let Some((Some(first), last)) = &self.syncs else { return Vec::new() };
-        let lacks = |sync: &Sync, uid: &str| !sync.listing.pods.contains_key(uid);
-        pods.keys().copied().filter(|uid| lacks(first, uid) && lacks(last, uid)).collect()
+    /// The pods to ask for by name before [`Self::judge`] can call them deleted. Each is to be answered.
+    pub fn questions(
+        &mut self,
+        pods: &HashMap<&str, Evidence<'_>>,
+        kept: &Kept,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Vec<String> {
+        let first = self.lists.as_ref().and_then(|lists| lists.first.as_ref());
+        let is_due = first.is_some_and(|first| now.duration_since(first.at) >= APART);
+        if rules.second != Second::Ask || !is_due {
+            return Vec::new();
+        }
+        let open = self.weigh(pods, kept, rules, now).open;
+        let unanswered = |uid: &&str| !matches!(self.answers.get(*uid), Some(Answer::Gone { .. }));
+        let open: Vec<String> = open.into_iter().filter(unanswered).map(ToOwned::to_owned).collect();
+        self.asked = open.iter().cloned().collect();
+        open
     }
 
-    /// The state of every pod. `kept` are the UIDs that a kubelet still has a directory of.
+    /// The state of every pod.
     pub fn judge(
         &mut self,
         pods: &HashMap<&str, Evidence<'_>>,
-        kept: &HashSet<String>,
+        kept: &Kept,
         rules: &Rules,
         now: Timestamp,
     ) -> Judgement {
-        let mut notes = Vec::new();
-        self.proofs.forget_all_but(pods);
-        let Some((first, last)) = &self.syncs else {
+        let Weighed { mut standings, open, notes } = self.weigh(pods, kept, rules, now);
+        let Some(lists) = &self.lists else {
             // What pods named when they were last listed is still held; of nothing else is anything known.
-            return Judgement { pods: Pods { pods: self.named.clone(), ..Pods::default() }, notes };
+            let held = Pods { pods: self.named.clone(), ..Pods::default() };
+            return Judgement { pods: held, standings: with_states(standings, &[]), notes, wants_list: true };
         };
-        let listed = last.listing.pods.iter();
-        let mut judged: Vec<Pod> = listed
-            .map(|(uid, (state, images))| Pod { uid: uid.clone(), state: *state, images: images.clone() })
-            .collect();
-        judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
-        if is_stale(last, rules.max_staleness, now) {
-            notes.push(format!(
-                "the last good list of pods counts as of {}, too old for pods.max_staleness",
-                last.at
-            ));
-            self.void_all();
-            return Judgement {
-                pods: Pods { synced: false, pods: judged, absent: PodState::Unknown },
-                notes,
+        for uid in open {
+            let (Some(evidence), Some(first)) = (pods.get(uid), &lists.first) else { continue };
+            let proved = |second, asked| Standing::ProvedAbsent { first: first.at, second, asked };
+            let standing = match (rules.second, self.answers.get(uid)) {
+                (Second::List, _) => proved(lists.last.at, false),
+                (Second::Ask, Some(Answer::Gone { at })) => proved(*at, true),
+                (Second::Ask, Some(Answer::There)) => Standing::StillThere,
+                (Second::Ask, Some(Answer::Failed(error))) => Standing::AskFailed(error.clone()),
+                (Second::Ask, None) => Standing::NotAsked,
             };
-        }
-
-        let mut newly = Vec::new();
-        for uid in self.absent(pods) {
-            let Some(evidence) = pods.get(uid) else { continue };
-            let orphaned = kept.contains(uid);
-            if orphaned {
-                notes.push(format!("pod {uid} is not listed, but the kubelet still has a directory of it"));
+            if matches!(standing, Standing::ProvedAbsent { .. }) {
+                self.proofs.add(uid, evidence, standing.clone());
             }
-            if evidence.runs || orphaned {
-                self.proofs.void(uid);
-            } else if self.proofs.hold(uid, evidence) {
-                judged.push(Pod { uid: uid.to_owned(), state: PodState::Deleted, images: Vec::new() });
-            } else if first.as_ref().is_some_and(|first| older_than(evidence, first)) {
-                newly.push(uid);
+            standings.push((uid, standing));
+        }
+        let mut judged: Vec<Pod> = Vec::with_capacity(lists.last.listing.pods.len());
+        for (uid, (state, images)) in &lists.last.listing.pods {
+            judged.push(Pod { uid: uid.clone(), state: *state, images: images.clone() });
+            if !pods.contains_key(uid.as_str()) {
+                standings.push((uid, Standing::Listed));
+            }
+        }
+        for (uid, standing) in &standings {
+            if matches!(standing, Standing::ProvedAbsent { .. }) {
+                let uid = (*uid).to_owned();
+                judged.push(Pod { uid, state: PodState::Deleted, images: Vec::new() });
             } else {
                 self.proofs.void(uid);
             }
         }
+        judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
+        let synced = !lists.is_stale(rules.max_staleness, now);
+        let wants_list = !synced || standings.iter().any(|(_, standing)| standing.wants_list());
+        let standings = with_states(standings, if synced { &judged } else { &[] });
+        // Whoever is not among them is not proved absent.
+        Judgement {
+            pods: Pods { synced, pods: judged, absent: PodState::Unknown },
+            standings,
+            notes,
+            wants_list,
+        }
+    }
+
+    /// Weighs all pods of which there is something. The open ones are not among the standings.
+    fn weigh<'a>(
+        &mut self,
+        pods: &HashMap<&'a str, Evidence<'_>>,
+        kept: &Kept,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Weighed<'a> {
+        self.proofs.forget_all_but(pods);
+        let lists = match &self.lists {
+            Some(lists) if !lists.is_stale(rules.max_staleness, now) => lists,
+            lost => {
+                let stale = |lists: &Lists| {
+                    format!(
+                        "the last good list of pods counts as of {}, too old for pods.max_staleness",
+                        lists.fresh
+                    )
+                };
+                let notes = lost.iter().map(stale).collect();
+                self.void_all();
+                let standings = pods.iter().map(|(uid, evidence)| (*uid, no_source(evidence))).collect();
+                return Weighed { standings, open: Vec::new(), notes };
+            }
+        };
+        let mut weighed =
+            Weighed { standings: Vec::with_capacity(pods.len()), open: Vec::new(), notes: Vec::new() };
+        let runs: Vec<&str> =
+            pods.iter().filter(|(_, evidence)| evidence.runs).map(|(uid, _)| *uid).collect();
+        // The same rule that a reading is held against, for a list that has changed since (spec 2, rule 3).
+        let lists_none = rules.second == Second::Ask
+            && !runs.is_empty()
+            && !runs.iter().any(|uid| lists.last.listing.pods.contains_key(*uid));
+        let mut open = Vec::new();
+        for (uid, evidence) in pods {
+            match self.stand(lists, uid, evidence, kept, rules, now) {
+                Some(Standing::Orphaned) => {
+                    weighed.notes.push(format!(
+                        "pod {uid} is not listed, but the kubelet still has a directory of it"
+                    ));
+                    weighed.standings.push((uid, Standing::Orphaned));
+                }
+                Some(standing @ (Standing::Runs | Standing::Listed)) => {
+                    weighed.standings.push((uid, standing))
+                }
+                _ if lists_none => weighed.standings.push((uid, Standing::ListsNoneThatRun)),
+                Some(standing) => weighed.standings.push((uid, standing)),
+                None => open.push(*uid),
+            }
+        }
+        weighed.notes.sort_unstable();
+        if let Kept::Unreadable(why) = kept
+            && weighed.standings.iter().any(|(_, standing)| *standing == Standing::RootUnreadable)
+        {
+            weighed.notes.push(why.clone());
+        }
+        open.sort_unstable();
+        weighed.open = self.brake(open, pods.len(), rules, now, &mut weighed);
+        self.braked.retain(|uid, _| pods.contains_key(uid.as_str()));
+        weighed
+    }
+
+    /// Holds what vanished all at once; gives back the others.
+    fn brake<'a>(
+        &mut self,
+        open: Vec<&'a str>,
+        of: usize,
+        rules: &Rules,
+        now: Timestamp,
+        weighed: &mut Weighed<'a>,
+    ) -> Vec<&'a str> {
         // What was never listed again for long enough is believed; the brake looks at the others.
-        let (mut newly, sudden): (Vec<&str>, Vec<&str>) = newly.into_iter().partition(|uid| {
+        let (mut believed, sudden): (Vec<&str>, Vec<&str>) = open.into_iter().partition(|uid| {
             self.braked.get(*uid).is_some_and(|since| now.duration_since(*since) >= BRAKE_LETS_GO)
         });
-        let share = sudden.len().saturating_mul(100)
-            > pods.len().saturating_mul(rules.max_newly_deleted_percent.into());
-        if sudden.len() >= BRAKE_FROM && share && !rules.confirmed {
-            notes.push(format!(
-                "{} of {} pods would count as deleted all at once, more than pods.max_newly_deleted_percent = {} allows: \
-                 none does before the source has lacked them for 10 minutes, or that is confirmed (--confirm-deleted)",
-                sudden.len(),
-                pods.len(),
-                rules.max_newly_deleted_percent
-            ));
-            for uid in sudden {
-                self.braked.entry(uid.to_owned()).or_insert(now);
-            }
-        } else {
-            newly.extend(sudden);
+        let share =
+            sudden.len().saturating_mul(100) > of.saturating_mul(rules.max_newly_deleted_percent.into());
+        if sudden.len() < BRAKE_FROM || !share || rules.confirmed {
+            believed.extend(sudden);
+            believed.sort_unstable();
+            return believed;
         }
-        self.braked.retain(|uid, _| pods.contains_key(uid.as_str()));
-        newly.sort_unstable();
-        for uid in newly {
-            if let Some(evidence) = pods.get(uid) {
-                self.proofs.add(uid, evidence);
-            }
-            judged.push(Pod { uid: uid.to_owned(), state: PodState::Deleted, images: Vec::new() });
+        weighed.notes.push(format!(
+            "{} of {of} pods would count as deleted all at once, more than pods.max_newly_deleted_percent = {} allows: none \
+             does before the source has lacked them for 10 minutes, or that is confirmed (--confirm-deleted)",
+            sudden.len(),
+            rules.max_newly_deleted_percent
+        ));
+        for uid in sudden {
+            let since = *self.braked.entry(uid.to_owned()).or_insert(now);
+            weighed.standings.push((uid, Standing::Braked { since }));
         }
-        // Whoever is not among them is not proved absent.
-        Judgement { pods: Pods { synced: true, pods: judged, absent: PodState::Unknown }, notes }
+        believed
+    }
+
+    /// How a pod stands by the rules that look at it alone (spec 2); `None` if nothing speaks against its being deleted.
+    fn stand(
+        &self,
+        lists: &Lists,
+        uid: &str,
+        evidence: &Evidence<'_>,
+        kept: &Kept,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Option<Standing> {
+        let lacks = |sync: &Sync| !sync.listing.pods.contains_key(uid);
+        if evidence.runs {
+            return Some(Standing::Runs);
+        }
+        if !lacks(&lists.last) {
+            return Some(Standing::Listed);
+        }
+        match kept {
+            Kept::Unreadable(_) => return Some(Standing::RootUnreadable),
+            Kept::Of(uids) if uids.contains(uid) => return Some(Standing::Orphaned),
+            Kept::Of(_) => {}
+        }
+        if let Some(proved) = self.proofs.hold(uid, evidence) {
+            return Some(proved.clone());
+        }
+        let Some(first) = &lists.first else { return Some(Standing::OnlyOneList) };
+        if !lacks(first) {
+            return Some(Standing::ListedLately);
+        }
+        if evidence.undated {
+            return Some(Standing::Undated);
+        }
+        if !older_than(evidence, first, rules.clock_set, now) {
+            return Some(Standing::TooNew);
+        }
+        (rules.second == Second::Ask && evidence.names.is_empty()).then_some(Standing::Nameless)
     }
 }
 
-/// Whether a sync is too old to prove anything.
-fn is_stale(sync: &Sync, max_staleness: Duration, now: Timestamp) -> bool {
-    SignedDuration::try_from(max_staleness).is_ok_and(|limit| now.duration_since(sync.at) > limit)
+impl Lists {
+    /// Whether they are too old to prove anything.
+    fn is_stale(&self, max_staleness: Duration, now: Timestamp) -> bool {
+        SignedDuration::try_from(max_staleness).is_ok_and(|limit| now.duration_since(self.fresh) > limit)
+    }
+}
+
+/// How a pod stands while the source can't be relied on.
+fn no_source(evidence: &Evidence<'_>) -> Standing {
+    if evidence.runs { Standing::Runs } else { Standing::NoSource }
+}
+
+/// The states that go with the standings: those that were judged, sorted by UID.
+fn with_states(standings: Vec<(&str, Standing)>, judged: &[Pod]) -> Vec<(String, PodState, Standing)> {
+    let state = |uid: &str, standing: &Standing| match standing {
+        Standing::Runs => PodState::Active,
+        _ => judged
+            .binary_search_by(|pod| pod.uid.as_str().cmp(uid))
+            .ok()
+            .and_then(|place| judged.get(place))
+            .map_or(PodState::Unknown, |pod| pod.state),
+    };
+    standings.into_iter().map(|(uid, standing)| (uid.to_owned(), state(uid, &standing), standing)).collect()
 }
 
 /// Whether all there is of the pod was created before the first sync, and listed by the runtime before it.
-fn older_than(evidence: &Evidence<'_>, first: &Sync) -> bool {
-    let before = |time: Option<Timestamp>| time.is_none_or(|time| time < first.at);
+fn older_than(evidence: &Evidence<'_>, first: &Sync, clock_set: Option<Timestamp>, now: Timestamp) -> bool {
+    // What bears a time to come was created before the clock was put back.
+    let created = |time: Timestamp| if time > now { clock_set.unwrap_or(time) } else { time };
+    let before = |time: Option<Timestamp>| time.is_none_or(|time| created(time) < first.at);
     !evidence.undated
         && before(evidence.newest)
         && before(evidence.logs_changed)
         && evidence.objects.iter().all(|id| first.objects.contains(*id))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RULES: Rules =
-        Rules { max_staleness: Duration::from_secs(300), max_newly_deleted_percent: 50, confirmed: false };
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_000_000 + second).unwrap()
-    }
-
-    fn sync(second: i64, listed: &[&str], objects: &[&str]) -> Sync {
-        let pods = listed.iter().map(|uid| ((*uid).to_owned(), (PodState::Active, Vec::new()))).collect();
-        Sync {
-            at: at(second),
-            listing: Listing { pods },
-            objects: objects.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    fn evidence(id: &str, created: i64) -> Evidence<'_> {
-        Evidence { objects: vec![id], newest: Some(at(created)), ..Evidence::default() }
-    }
-
-    fn state(absence: &mut Absence, evidence: Evidence<'_>, now: i64) -> PodState {
-        let pods = HashMap::from([("u", evidence)]);
-        let judged = absence.judge(&pods, &HashSet::new(), &RULES, at(now)).pods;
-        if !judged.synced {
-            return PodState::Unknown;
-        }
-        judged.pods.iter().find(|pod| pod.uid == "u").map_or(judged.absent, |pod| pod.state)
-    }
-
-    #[test]
-    fn two_good_syncs_without_it_prove_a_pod_deleted() {
-        let absence = &mut Absence::default();
-        assert_eq!(state(absence, evidence("c", 0), 100), PodState::Unknown, "no sync");
-        absence.synced(sync(100, &[], &["c"]));
-        assert_eq!(state(absence, evidence("c", 0), 100), PodState::Unknown, "one sync");
-        absence.synced(sync(100, &[], &["c"]));
-        assert_eq!(state(absence, evidence("c", 0), 100), PodState::Deleted);
-    }
-
-    #[test]
-    fn both_syncs_must_lack_it() {
-        for (first, last) in [(&["u"][..], &[][..]), (&[], &["u"])] {
-            let absence = &mut Absence::default();
-            absence.synced(sync(100, first, &["c"]));
-            absence.synced(sync(102, last, &["c"]));
-            assert_ne!(state(absence, evidence("c", 0), 103), PodState::Deleted);
-        }
-    }
-
-    fn proved() -> Absence {
-        let mut absence = Absence::default();
-        absence.synced(sync(100, &[], &["c"]));
-        absence.synced(sync(102, &[], &["c"]));
-        absence
-    }
-
-    #[test]
-    fn everything_of_it_must_be_older_than_the_first_sync() {
-        assert_eq!(
-            state(&mut proved(), evidence("c", 100), 103),
-            PodState::Unknown,
-            "created at the first sync"
-        );
-        assert_eq!(state(&mut proved(), evidence("new", 0), 103), PodState::Unknown, "not listed before it");
-        let undated = Evidence { undated: true, ..evidence("c", 0) };
-        assert_eq!(state(&mut proved(), undated, 103), PodState::Unknown);
-        let logs = |changed| Evidence { logs_changed: Some(at(changed)), ..Evidence::default() };
-        assert_eq!(state(&mut proved(), logs(101), 103), PodState::Unknown);
-        assert_eq!(state(&mut proved(), logs(99), 103), PodState::Deleted);
-    }
-
-    #[test]
-    fn a_stale_or_failed_source_proves_nothing() {
-        assert_eq!(state(&mut proved(), evidence("c", 0), 402), PodState::Deleted);
-        assert_eq!(state(&mut proved(), evidence("c", 0), 403), PodState::Unknown);
-        let mut absence = proved();
-        assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Deleted);
-        absence.failed();
-        assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Unknown);
-    }
-
-    #[test]
-    fn a_kubelet_directory_keeps_its_pod_and_is_named() {
-        let pods = HashMap::from([("u", evidence("c", 0))]);
-        let judged = proved().judge(&pods, &HashSet::from(["u".to_owned()]), &RULES, at(103));
-        assert_eq!(judged.pods.pods, []);
-        assert!(judged.notes[0].contains("pod u is not listed"));
-    }
-
-    #[test]
-    fn a_proof_outlives_the_removals_it_led_to_and_nothing_new() {
-        let mut absence = proved();
-        let with_logs = Evidence { logs_changed: Some(at(1)), ..evidence("c", 0) };
-        assert_eq!(state(&mut absence, with_logs, 103), PodState::Deleted);
-        let logs = Evidence { logs_changed: Some(at(104)), ..Evidence::default() };
-        assert_eq!(state(&mut absence, logs, 105), PodState::Deleted);
-        assert_eq!(state(&mut absence, evidence("new", 104), 105), PodState::Unknown);
-        absence.synced(sync(106, &["u"], &["c"]));
-        absence.synced(sync(107, &[], &["c"]));
-        assert_eq!(state(&mut absence, evidence("c", 0), 108), PodState::Unknown, "it was sighted");
-    }
-
-    #[test]
-    fn many_at_once_are_not_believed_until_confirmed() {
-        let ids: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
-        let uids: Vec<String> = (0..10).map(|n| format!("u{n}")).collect();
-        let deleted = |gone: usize, rules: &Rules| {
-            let objects: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let listed: Vec<&str> = uids[gone..].iter().map(String::as_str).collect();
-            let mut absence = Absence::default();
-            absence.synced(sync(100, &listed, &objects));
-            absence.synced(sync(102, &listed, &objects));
-            let pods = uids.iter().zip(&ids).map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
-            let judged = absence.judge(&pods, &HashSet::new(), rules, at(103));
-            let deleted = judged.pods.pods.iter().filter(|pod| pod.state == PodState::Deleted).count();
-            (deleted, judged.notes.len())
-        };
-        assert_eq!(deleted(5, &RULES), (5, 0), "half of them is not more than half");
-        assert_eq!(deleted(6, &RULES), (0, 1));
-        assert_eq!(deleted(6, &Rules { confirmed: true, ..RULES }), (6, 0));
-        assert_eq!(deleted(10, &Rules { max_newly_deleted_percent: 100, ..RULES }), (10, 0));
-        assert_eq!(deleted(4, &Rules { max_newly_deleted_percent: 0, ..RULES }), (4, 0), "fewer than five");
-    }
-
-    /// Ten pods, all of which vanish from the list between the first sync and the next.
-    struct Node {
-        absence: Absence,
-        uids: Vec<String>,
-        ids: Vec<String>,
-    }
-
-    impl Node {
-        fn new() -> Self {
-            let name = |lead: &str| (0..10).map(|n| format!("{lead}{n}")).collect();
-            Self { absence: Absence::default(), uids: name("u"), ids: name("c") }
-        }
-
-        fn sync(&mut self, second: i64, listed: &[&str]) {
-            let objects: Vec<&str> = self.ids.iter().map(String::as_str).collect();
-            self.absence.synced(sync(second, listed, &objects));
-        }
-
-        fn deleted(&mut self, now: i64) -> usize {
-            let pods = self.uids.iter().zip(&self.ids);
-            let pods = pods.map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
-            let judged = self.absence.judge(&pods, &HashSet::new(), &RULES, at(now)).pods;
-            judged.pods.iter().filter(|pod| pod.state == PodState::Deleted).count()
-        }
-    }
-
-    #[test]
-    fn the_brake_lets_go_once_all_syncs_of_ten_minutes_lacked_them() {
-        let node = &mut Node::new();
-        for second in (100..=690).step_by(10) {
-            node.sync(second, &[]);
-            assert_eq!(node.deleted(second), 0, "{second}");
-        }
-        node.sync(710, &[]);
-        assert_eq!(node.deleted(710), 10);
-    }
-
-    #[test]
-    fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over() {
-        let node = &mut Node::new();
-        for second in (100..=600).step_by(10) {
-            node.sync(second, &[]);
-            node.deleted(second);
-        }
-        node.sync(610, &["u3"]);
-        node.sync(620, &[]);
-        node.sync(630, &[]);
-        node.deleted(630);
-        node.sync(710, &[]);
-        assert_eq!(node.deleted(710), 10, "the one that came back is not too many by itself");
-        let node = &mut Node::new();
-        for second in (100..=600).step_by(10) {
-            node.sync(second, &[]);
-            node.deleted(second);
-        }
-        node.absence.failed();
-        for second in (610..=1200).step_by(10) {
-            node.sync(second, &[]);
-            assert_eq!(node.deleted(second), 0, "{second}");
-        }
-        node.sync(1230, &[]);
-        assert_eq!(node.deleted(1230), 10);
-    }
 }

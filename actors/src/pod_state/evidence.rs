@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cri_gc_policy::log_dirs::pod_uid_of;
+use cri_gc_policy::log_dirs::{pod_name_of, pod_uid_of};
 use cri_gc_policy::{Container, ContainerState, Sandbox, SandboxState};
 use jiff::Timestamp;
 
@@ -25,6 +25,8 @@ pub struct Seen {
 pub struct Evidence<'a> {
     /// Ids of its containers and sandboxes.
     pub objects: Vec<&'a str>,
+    /// Namespaces and names that its sandboxes and log directories say it has.
+    pub names: Vec<(&'a str, &'a str)>,
     /// Ids of those of its containers that have ended: their status tells when.
     pub exited: Vec<&'a str>,
     /// The newest creation time of its containers and sandboxes.
@@ -50,6 +52,7 @@ pub fn by_pod(seen: &Seen) -> HashMap<&str, Evidence<'_>> {
     for sandbox in seen.sandboxes.iter().filter(|sandbox| !sandbox.pod_uid.is_empty()) {
         let pod = pods.entry(&sandbox.pod_uid).or_default();
         pod.add(&sandbox.id, sandbox.created_at);
+        pod.call(&sandbox.namespace, &sandbox.name);
         pod.runs |= sandbox.state != SandboxState::NotReady;
     }
     for container in seen.containers.iter() {
@@ -74,6 +77,9 @@ pub fn by_pod(seen: &Seen) -> HashMap<&str, Evidence<'_>> {
         if let Some(uid) = pod_uid_of(&dir.name) {
             let pod = pods.entry(uid).or_default();
             pod.log_dirs.push(dir.identity);
+            if let Some((namespace, name)) = pod_name_of(&dir.name) {
+                pod.call(namespace, name);
+            }
             pod.undated |= dir.changed_at.is_none();
             pod.logs_changed = pod.logs_changed.max(dir.changed_at);
         }
@@ -82,6 +88,12 @@ pub fn by_pod(seen: &Seen) -> HashMap<&str, Evidence<'_>> {
 }
 
 impl<'a> Evidence<'a> {
+    fn call(&mut self, namespace: &'a str, name: &'a str) {
+        if !namespace.is_empty() && !name.is_empty() && !self.names.contains(&(namespace, name)) {
+            self.names.push((namespace, name));
+        }
+    }
+
     fn add(&mut self, id: &'a str, created_at: Option<Timestamp>) {
         self.objects.push(id);
         self.undated |= created_at.is_none();

@@ -6,11 +6,15 @@ use cri_gc_policy::PodState;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::kube_pod::{KubePod, ListedPod};
+
 /// What one reading of a source listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// By UID: the state, and the images that the pod's spec names.
     pub pods: HashMap<String, (PodState, Vec<String>)>,
+    /// Whether it is a Kubernetes list on which no pod comes from the API server: a kubelet that has just started answers so.
+    pub only_static: bool,
 }
 
 /// Why a list could not be read.
@@ -44,6 +48,18 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ListingError> {
 }
 
 impl Listing {
+    /// Reads a list as a kubelet answers it: a `PodList`, whose items are null where it has no pods.
+    ///
+    /// # Errors
+    /// See [`ListingError`].
+    pub fn of_kubelet(text: &str) -> Result<Self, ListingError> {
+        if text.trim().is_empty() {
+            return Err(ListingError::Empty);
+        }
+        let list: PodList = json(text)?;
+        Self::kubernetes(PodList { items: Some(list.items.unwrap_or_default()), ..list })
+    }
+
     /// Reads a list from text.
     ///
     /// # Errors
@@ -89,9 +105,12 @@ impl Listing {
     fn kubernetes(list: PodList) -> Result<Self, ListingError> {
         // `kubectl` writes a `List` whose items each say what they are. The kind stands behind the items in its YAML, so one
         // that is cut off has none.
+        let Some(items) = list.items else {
+            return Err(ListingError::Shape("it has no items".to_owned()));
+        };
         let of_pods = match list.kind.as_str() {
-            "PodList" => list.items.iter().all(|pod| matches!(pod.kind.as_deref(), None | Some("Pod"))),
-            "List" => list.items.iter().all(|pod| pod.kind.as_deref() == Some("Pod")),
+            "PodList" => items.iter().all(|pod| matches!(pod.kind.as_deref(), None | Some("Pod"))),
+            "List" => items.iter().all(|pod| pod.kind.as_deref() == Some("Pod")),
             _ => false,
         };
         if !of_pods {
@@ -102,21 +121,23 @@ impl Listing {
         {
             return Err(ListingError::Page);
         }
-        let mut listing = Self::default();
-        for (number, pod) in list.items.into_iter().enumerate() {
-            let state = pod.status.state();
-            let images = pod.spec.images();
-            // A mirror pod bears another UID than the sandbox of its static pod; its annotations name that one.
-            for (key, uid) in pod.metadata.annotations.unwrap_or_default() {
-                if matches!(key.as_str(), "kubernetes.io/config.hash" | "kubernetes.io/config.mirror")
-                    && !uid.is_empty()
-                {
-                    listing.add(uid, state, images.clone(), number)?;
-                }
-            }
-            listing.add(pod.metadata.uid, state, images, number)?;
+        let mut listing = Self { only_static: true, ..Self::default() };
+        for (number, pod) in items.into_iter().enumerate() {
+            listing.take(&pod.into(), number)?;
         }
         Ok(listing)
+    }
+
+    /// Adds a pod as Kubernetes lists it, the `number`th.
+    ///
+    /// # Errors
+    /// It has no UID.
+    pub fn take(&mut self, pod: &ListedPod, number: usize) -> Result<(), ListingError> {
+        self.only_static &= pod.is_static;
+        for uid in pod.uids() {
+            self.add(uid.to_owned(), pod.state, pod.images.clone(), number)?;
+        }
+        Ok(())
     }
 
     fn add(
@@ -156,88 +177,27 @@ enum PlainState {
     Unknown,
 }
 
-// The parts of Kubernetes' pods that matter here. A field that may be null is an `Option`.
-
+/// A list of pods as Kubernetes writes it, or a page of one.
 #[derive(Deserialize)]
-struct PodList {
+pub struct PodList {
     #[serde(default)]
-    kind: String,
-    metadata: Option<ListMetadata>,
-    items: Vec<KubePod>,
+    pub kind: String,
+    pub metadata: Option<ListMetadata>,
+    pub items: Option<Vec<KubePod>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct ListMetadata {
+#[cfg_attr(
+    not(feature = "kubernetes"),
+    expect(dead_code, reason = "only the source kube-api needs all of it")
+)]
+pub struct ListMetadata {
+    /// Where the next page begins.
     #[serde(rename = "continue")]
-    next: Option<String>,
-    remaining_item_count: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct KubePod {
-    kind: Option<String>,
-    metadata: Metadata,
-    #[serde(default)]
-    spec: Spec,
-    #[serde(default)]
-    status: Status,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    uid: String,
-    annotations: Option<HashMap<String, String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    containers: Option<Vec<KubeContainer>>,
-    init_containers: Option<Vec<KubeContainer>>,
-    ephemeral_containers: Option<Vec<KubeContainer>>,
-    volumes: Option<Vec<Volume>>,
-}
-
-#[derive(Deserialize)]
-struct KubeContainer {
-    image: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Volume {
-    image: Option<ImageVolume>,
-}
-
-#[derive(Deserialize)]
-struct ImageVolume {
-    reference: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct Status {
-    phase: Option<String>,
-    reason: Option<String>,
-}
-
-impl Spec {
-    fn images(self) -> Vec<String> {
-        let containers = [self.containers, self.init_containers, self.ephemeral_containers];
-        let named = containers.into_iter().flatten().flatten().filter_map(|container| container.image);
-        let volumes = self.volumes.into_iter().flatten().filter_map(|volume| volume.image?.reference);
-        named.chain(volumes).filter(|image| !image.is_empty()).collect()
-    }
-}
-
-impl Status {
-    fn state(&self) -> PodState {
-        match (self.phase.as_deref(), self.reason.as_deref()) {
-            (Some("Failed"), Some("Evicted")) => PodState::Evicted,
-            (Some("Failed" | "Succeeded"), _) => PodState::Terminated,
-            _ => PodState::Active,
-        }
-    }
+    pub next: Option<String>,
+    pub remaining_item_count: Option<i64>,
+    pub resource_version: Option<String>,
 }
 
 #[cfg(test)]

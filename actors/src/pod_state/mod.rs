@@ -3,16 +3,27 @@
 //! A collector sends what it saw ([`Seen`]); back comes the state of every pod of it ([`Verdict`]). What runs is active
 //! whatever the source says: that rule is not here but in `cri-gc-policy`, where no source can get around it.
 //!
-//! - `evidence`: what was seen, by pod. `proofs`: what was proved before.
-//! - `runtime_source`: the source `runtime`. `listing` and `absence`: sources that list pods, today `file`.
-//! - `provider`: the actor, which does the asking and the reading for them.
+//! - `evidence`: what was seen, by pod. `proofs`: what was proved before. `standing`: why a pod is in its state, and since when.
+//! - `runtime_source`: the source `runtime`.
+//! - `absence`: the proof for the sources that list pods. `listing` and `kube_pod`: what these say.
+//! - `reading`: the sources `file` and `kubelet` (`kubelet`: how it is asked). `kube_source`: the source `kube-api`.
+//! - `judging`: fetches what a judgement needs. `memory`: what is kept between two of them.
+//! - `provider`: the actor.
 
 mod absence;
 mod evidence;
-mod listing;
+mod judging;
+pub(crate) mod kube_pod;
+#[cfg_attr(not(feature = "kubernetes"), path = "no_kube_source.rs")]
+mod kube_source;
+mod kubelet;
+pub(crate) mod listing;
+mod memory;
 mod proofs;
 mod provider;
+mod reading;
 mod runtime_source;
+mod standing;
 
 use std::sync::Arc;
 
@@ -28,8 +39,10 @@ use crate::gateway::{CriError, Gateway};
 use crate::seams::Clock;
 use crate::supervision::guard::{self, Pace};
 pub use evidence::Seen;
+pub use kubelet::KubeletError;
 pub use listing::ListingError;
 use provider::Provider;
+pub use standing::{PodFacts, Standing};
 
 /// What the provider says of the pods of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,6 +91,11 @@ pub struct Configure {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Vec<String>")]
 pub struct AskNamed;
+
+/// How does each pod stand, as of the last question?
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<PodFacts>")]
+pub struct AskPods;
 
 /// How is the source?
 #[derive(Debug, Clone, Copy, Message)]
@@ -137,14 +155,75 @@ pub enum SyncError {
     /// The runtime could not be asked what there is.
     #[error("the runtime could not be asked for what there is: {0}")]
     Runtime(#[from] CriError),
-    /// This program cannot read such a source (yet).
+    /// The kubelet could not be asked.
+    #[error(transparent)]
+    Kubelet(#[from] KubeletError),
+    /// What the kubelet answers is no list of pods.
     #[error(
-        "pods.source = \"{0}\" is not available in this version; use \"runtime\" (no kubelet) or \"file\""
+        "what the kubelet at {url} answers is not understood: {error}; pods.kubelet.url has to be its /pods"
     )]
-    NotAvailable(&'static str),
+    KubeletListing {
+        /// Where.
+        url: String,
+        /// What is wrong with it.
+        error: ListingError,
+    },
+    /// The kubelet may have just started.
+    #[error(
+        "the kubelet lists no pod of the API server (since {since}), as one does that has just started; that is believed          once it has said so for 10 minutes, or with --confirm-deleted"
+    )]
+    OnlyStatic {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The API server could not be asked.
+    #[cfg(feature = "kubernetes")]
+    #[error(transparent)]
+    KubeApi(#[from] crate::kube_api::ApiError),
+    /// This program was built without the source.
+    #[error(
+        "pods.source = \"kube-api\" is not built into this program (it needs the cargo feature `kubernetes`); use \"kubelet\", \
+         \"file\" or \"runtime\""
+    )]
+    NotBuiltIn,
+    /// The settings name no file.
+    #[error("pods.source = \"file\" needs pods.file")]
+    NoFile,
     /// A worker thread or the provider itself failed.
     #[error("the pod-state provider failed; see the log")]
     Failed,
+}
+
+impl SyncError {
+    /// What makes two of them the same failure (spec 7): the kind, and the code of who was asked.
+    #[must_use]
+    pub fn kind(&self) -> u64 {
+        let (kind, code) = match self {
+            Self::File { .. } => (1, 0),
+            Self::Listing { .. } => (2, 0),
+            Self::Future { .. } => (3, 0),
+            Self::ListsNoneThatRun { .. } => (4, 0),
+            Self::Runtime(_) => (5, 0),
+            Self::Kubelet(error) => (6, error.kind()),
+            Self::KubeletListing { .. } => (7, 0),
+            Self::OnlyStatic { .. } => (8, 0),
+            #[cfg(feature = "kubernetes")]
+            Self::KubeApi(error) => (9, error.kind()),
+            Self::NotBuiltIn => (10, 0),
+            Self::NoFile => (11, 0),
+            Self::Failed => (12, 0),
+        };
+        kind << 16 | u64::from(code)
+    }
+
+    /// Whether this happens without anything being wrong.
+    #[must_use]
+    pub fn is_ordinary(&self) -> bool {
+        #[cfg(feature = "kubernetes")]
+        return matches!(self, Self::KubeApi(crate::kube_api::ApiError::Expired { .. }));
+        #[cfg(not(feature = "kubernetes"))]
+        false
+    }
 }
 
 /// Where to ask. Cheap to clone.
@@ -187,6 +266,11 @@ impl PodStates {
     /// The images that pods name by now. `None` while the provider is being restarted.
     pub async fn named(&self) -> Option<Vec<String>> {
         self.address.send(AskNamed).await.ok()
+    }
+
+    /// How each pod stands. `None` while the provider is being restarted.
+    pub async fn pods(&self) -> Option<Vec<PodFacts>> {
+        self.address.send(AskPods).await.ok()
     }
 
     /// How the source is. `None` while the provider is being restarted.

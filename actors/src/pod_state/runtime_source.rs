@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::Evidence;
 use super::proofs::Proofs;
+use super::standing::Standing;
 
 /// When the containers that have ended did so, as far as asked; `None` is what the runtime could not tell.
 pub type FinishTimes = HashMap<String, Option<Timestamp>>;
@@ -50,8 +51,8 @@ impl RuntimeSource {
     ) -> Vec<&'a str> {
         let nothing = FinishTimes::new();
         let open = pods.iter().filter(|(uid, evidence)| {
-            !self.proofs.hold(uid, evidence)
-                && self.idle_since(uid, evidence, &nothing).is_some_and(|t| past(t, grace, now))
+            self.proofs.hold(uid, evidence).is_none()
+                && self.idle_since(uid, evidence, &nothing, now).is_some_and(|t| past(t, grace, now))
         });
         open.flat_map(|(_, evidence)| evidence.exited.iter().copied()).collect()
     }
@@ -64,38 +65,55 @@ impl RuntimeSource {
         finished: &FinishTimes,
         grace: Duration,
         now: Timestamp,
-    ) -> Pods {
+    ) -> (Pods, Vec<(String, PodState, Standing)>) {
         let mut judged = Vec::with_capacity(pods.len());
         for (uid, evidence) in pods {
             let told = evidence.exited.iter().all(|id| finished.contains_key(*id));
-            let idle = self.idle_since(uid, evidence, finished);
-            let state = if evidence.runs {
-                PodState::Active
-            } else if self.proofs.hold(uid, evidence) {
-                PodState::Deleted
-            } else if told && idle.is_some_and(|since| past(since, grace, now)) {
-                self.proofs.add(uid, evidence);
-                PodState::Deleted
+            let idle = self.idle_since(uid, evidence, finished, now);
+            let (state, standing) = if evidence.runs {
+                (PodState::Active, Standing::Runs)
+            } else if let Some(proved) = self.proofs.hold(uid, evidence) {
+                (PodState::Deleted, proved.clone())
+            } else if let Some(since) = idle.filter(|since| told && past(*since, grace, now)) {
+                self.proofs.add(uid, evidence, Standing::Idle { since });
+                (PodState::Deleted, Standing::Idle { since })
             } else {
                 self.proofs.void(uid);
-                PodState::Unknown
+                // Where a finish time is missing, what the others tell is not when it became idle.
+                let early = idle.filter(|since| told || !past(*since, grace, now));
+                (PodState::Unknown, Standing::Waiting { since: early })
             };
-            judged.push(Pod { uid: (*uid).to_owned(), state, images: Vec::new() });
+            judged.push(((*uid).to_owned(), state, standing));
         }
-        judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
-        Pods { synced: true, pods: judged, absent: PodState::Unknown }
+        judged.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let pod = |(uid, state, _): &(String, PodState, Standing)| Pod {
+            uid: uid.clone(),
+            state: *state,
+            images: Vec::new(),
+        };
+        let pods = judged.iter().map(pod).collect();
+        (Pods { synced: true, pods, absent: PodState::Unknown }, judged)
     }
 
     /// Since when nothing of the pod runs, as far as is known; `None` if it can't be told or something runs.
-    fn idle_since(&self, uid: &str, evidence: &Evidence<'_>, finished: &FinishTimes) -> Option<Timestamp> {
+    fn idle_since(
+        &self,
+        uid: &str,
+        evidence: &Evidence<'_>,
+        finished: &FinishTimes,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         if evidence.runs || evidence.unknown_container || evidence.undated {
             return None;
         }
         let ended = evidence.exited.iter().filter_map(|id| finished.get(*id).copied().flatten()).max();
         // A log directory speaks only for a pod of which nothing else is there.
         let logs = evidence.logs_changed.filter(|_| evidence.objects.is_empty());
+        // What bears a time to come is from before the clock was put back, so from before it was watched since.
+        let told = |time: Timestamp| self.watched_since.filter(|_| time > now).unwrap_or(time);
+        let told = [evidence.newest, ended, logs].map(|time| time.map(told));
         let seen = [self.last_active.get(uid).copied(), self.watched_since];
-        [evidence.newest, ended, logs].into_iter().chain(seen).flatten().max()
+        told.into_iter().chain(seen).flatten().max()
     }
 }
 
@@ -122,7 +140,7 @@ mod tests {
         let pods = HashMap::from([("u", evidence)]);
         let finished = finished.iter().map(|(id, t)| ((*id).to_owned(), Some(at(*t)))).collect();
         source.sight(&pods, at(now));
-        source.judge(&pods, &finished, GRACE, at(now)).pods[0].state
+        source.judge(&pods, &finished, GRACE, at(now)).0.pods[0].state
     }
 
     fn pod(created: i64) -> Evidence<'static> {
@@ -154,6 +172,19 @@ mod tests {
         let wanted = |now| source.wanted(&HashMap::from([("u", pod(0))]), GRACE, at(now));
         assert_eq!(wanted(599), Vec::<&str>::new());
         assert_eq!(wanted(600), ["c"]);
+    }
+
+    #[test]
+    fn what_bears_a_time_to_come_counts_from_when_the_clock_was_put_back() {
+        let source = &mut RuntimeSource::default();
+        assert_eq!(
+            state(source, pod(9000), &[("c", 9001)], 5000),
+            PodState::Unknown,
+            "nobody saw the clock being set"
+        );
+        source.watch_anew(at(5000));
+        assert_eq!(state(source, pod(9000), &[("c", 9001)], 5599), PodState::Unknown);
+        assert_eq!(state(source, pod(9000), &[("c", 9001)], 5600), PodState::Deleted);
     }
 
     #[test]

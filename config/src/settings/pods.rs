@@ -70,6 +70,12 @@ pub struct Kubelet {
     /// The CA that signed the kubelet's serving certificate; not set: the public ones.
     #[serde(with = "optional")]
     pub ca_file: Option<PathBuf>,
+    /// The certificate by which the kubelet knows who asks; not set: none. Read again at every use.
+    #[serde(with = "optional")]
+    pub client_cert_file: Option<PathBuf>,
+    /// The private key of that certificate: both or neither.
+    #[serde(with = "optional")]
+    pub client_key_file: Option<PathBuf>,
     /// Whether the kubelet's certificate is taken unchecked.
     pub insecure_skip_verify: bool,
     /// How often it is asked, at least 1s.
@@ -83,6 +89,8 @@ impl Default for Kubelet {
             url: "https://127.0.0.1:10250/pods".to_owned(),
             token_file: Some("/var/run/secrets/kubernetes.io/serviceaccount/token".into()),
             ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
             insecure_skip_verify: false,
             period: Duration::from_secs(10),
         }

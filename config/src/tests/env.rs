@@ -99,7 +99,10 @@ fn a_key_is_spelt_in_one_way_only() {
 fn a_section_is_no_value() {
     let refused = problem(load_env(&[("CRI_GC__PODS__KUBELET", "x")]));
     assert_eq!(refused.what, "`pods.kubelet` is a section, not a key");
-    assert_eq!(refused.allowed.as_deref(), Some("url, token_file, ca_file, insecure_skip_verify, period"));
+    assert_eq!(
+        refused.allowed.as_deref(),
+        Some("url, token_file, ca_file, client_cert_file, client_key_file, insecure_skip_verify, period")
+    );
 }
 
 #[test]

@@ -75,13 +75,16 @@ fn pods() -> impl Strategy<Value = Pods> {
         "https?://[a-z]{1,9}(:[0-9]{1,4})?/pods",
         optional_path(),
         optional_path(),
+        optional_path(),
         any::<bool>(),
         at_least_1s(),
     )
-        .prop_map(|(url, token_file, ca_file, insecure_skip_verify, period)| Kubelet {
+        .prop_map(|(url, token_file, ca_file, client, insecure_skip_verify, period)| Kubelet {
             url,
             token_file,
             ca_file,
+            client_key_file: client.clone(),
+            client_cert_file: client,
             insecure_skip_verify,
             period,
         });

@@ -1,0 +1,163 @@
+//! The Kubernetes API server, as far as a node's garbage collector needs it: one client, and what it is asked.
+//!
+//! - `pods`: the pods of this node, listed and watched; single pods and the node itself.
+//! - `event`: an Event of the node.
+//!
+//! Nothing is decided here, and nothing is tried twice: whoever asks knows what an error means to it. All of it stands behind
+//! the cargo feature `kubernetes`.
+
+mod error;
+mod event;
+mod pods;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cri_gc_config::Settings;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use kube::Client;
+use kube::client::Body;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::files::Workers;
+pub use error::ApiError;
+pub use event::{NodeEvent, Severity};
+pub use pods::{Change, Listed, Store};
+
+/// How long one answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A page of pods is below 10 MiB; what is longer than this is none.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// The API server, asked for one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    client: Client,
+    node: String,
+}
+
+/// The name of this machine, as a kubelet would take it for its node.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
+}
+
+/// How an error is answered.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct StatusBody {
+    kind: String,
+    message: String,
+    reason: String,
+    details: Option<StatusDetails>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct StatusDetails {
+    name: String,
+    kind: String,
+}
+
+impl Api {
+    /// Makes a client: by the kubeconfig of the settings, else by the credentials of the pod that we run in, else by
+    /// `$KUBECONFIG`. Nobody is asked yet. Certificates and keys are read now, tokens again and again.
+    ///
+    /// # Errors
+    /// There are no credentials, or they are not understood.
+    pub async fn connect(settings: &Settings, files: &Workers) -> Result<Self, ApiError> {
+        let kubeconfig = settings.pods.kube_api.kubeconfig.clone();
+        let node = settings.node_name.clone().unwrap_or_else(host_name);
+        let runtime = tokio::runtime::Handle::current();
+        // It reads files, and may run a program that tells a token.
+        let connect = move || {
+            let config = futures_util::FutureExt::now_or_never(configuration(kubeconfig));
+            let config = config
+                .ok_or_else(|| ApiError::Configuration("it could not be read at once".to_owned()))??;
+            // The client starts a task of its own.
+            let _in_runtime = runtime.enter();
+            Client::try_from(config).map_err(|error| ApiError::configuration(&error))
+        };
+        let connected = files.run_within(ANSWER_WITHIN, connect).await;
+        let client = connected.map_err(|gone| ApiError::Configuration(gone.to_string()))??;
+        Ok(Self { client, node })
+    }
+
+    /// The node that it is asked for.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Sends a request and reads the whole answer.
+    async fn call(
+        &self,
+        what: &'static str,
+        request: Request<Vec<u8>>,
+    ) -> Result<(StatusCode, Vec<u8>), ApiError> {
+        let asking = async {
+            let sent = self.client.send(request.map(Body::from)).await;
+            let answer = sent.map_err(|error| ApiError::unreachable(what, &error))?;
+            let code = answer.status();
+            let body = Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|error| {
+                let why = if error.is::<LengthLimitError>() {
+                    format!("it is longer than {LONGEST} bytes")
+                } else {
+                    crate::causes(&*error)
+                };
+                ApiError::Answer { what, why }
+            })?;
+            Ok((code, body.to_bytes().into()))
+        };
+        let asked = tokio::time::timeout(ANSWER_WITHIN, asking).await;
+        asked.unwrap_or(Err(ApiError::Deadline { what, within: ANSWER_WITHIN }))
+    }
+
+    /// The same, for an answer that is to be a good one.
+    async fn read<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        request: Request<Vec<u8>>,
+    ) -> Result<T, ApiError> {
+        let (code, body) = self.call(what, request).await?;
+        if code.is_success() {
+            let unread = |error: serde_json::Error| ApiError::Answer { what, why: error.to_string() };
+            serde_json::from_slice(&body).map_err(unread)
+        } else {
+            Err(ApiError::status(what, code, &body))
+        }
+    }
+}
+
+async fn configuration(kubeconfig: Option<PathBuf>) -> Result<Config, ApiError> {
+    let own = match kubeconfig {
+        Some(path) => Some(Kubeconfig::read_from(&path).map_err(|error| ApiError::configuration(&error))?),
+        None => None,
+    };
+    let own = match own {
+        Some(own) => own,
+        None => match Config::incluster() {
+            Ok(config) => return Ok(without_retries(config)),
+            Err(outside) => match Kubeconfig::from_env() {
+                Ok(Some(own)) => own,
+                Ok(None) => {
+                    return Err(ApiError::Configuration(format!(
+                        "this is no pod of a cluster ({outside}), and $KUBECONFIG is not set"
+                    )));
+                }
+                Err(error) => return Err(ApiError::configuration(&error)),
+            },
+        },
+    };
+    let config = Config::from_custom_kubeconfig(own, &KubeConfigOptions::default()).await;
+    config.map(without_retries).map_err(|error| ApiError::configuration(&error))
+}
+
+/// Who tries again is whoever asked.
+fn without_retries(mut config: Config) -> Config {
+    config.default_retry = false;
+    config
+}

@@ -1,0 +1,196 @@
+//! The proof of absence, case by case.
+
+use super::*;
+
+const RULES: Rules = Rules {
+    max_staleness: Duration::from_secs(300),
+    max_newly_deleted_percent: 50,
+    confirmed: false,
+    second: Second::List,
+    clock_set: None,
+};
+
+fn nothing_kept() -> Kept {
+    Kept::Of(HashSet::new())
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+fn sync(second: i64, listed: &[&str], objects: &[&str]) -> Sync {
+    let pods = listed.iter().map(|uid| ((*uid).to_owned(), (PodState::Active, Vec::new()))).collect();
+    Sync {
+        at: at(second),
+        listing: Listing { pods, ..Listing::default() },
+        objects: objects.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn evidence(id: &str, created: i64) -> Evidence<'_> {
+    Evidence { objects: vec![id], newest: Some(at(created)), ..Evidence::default() }
+}
+
+fn state(absence: &mut Absence, evidence: Evidence<'_>, now: i64) -> PodState {
+    let pods = HashMap::from([("u", evidence)]);
+    let judged = absence.judge(&pods, &nothing_kept(), &RULES, at(now)).pods;
+    if !judged.synced {
+        return PodState::Unknown;
+    }
+    judged.pods.iter().find(|pod| pod.uid == "u").map_or(judged.absent, |pod| pod.state)
+}
+
+#[test]
+fn two_good_syncs_without_it_prove_a_pod_deleted() {
+    let absence = &mut Absence::default();
+    assert_eq!(state(absence, evidence("c", 0), 100), PodState::Unknown, "no sync");
+    absence.synced(sync(100, &[], &["c"]));
+    assert_eq!(state(absence, evidence("c", 0), 100), PodState::Unknown, "one sync");
+    absence.synced(sync(100, &[], &["c"]));
+    assert_eq!(state(absence, evidence("c", 0), 100), PodState::Deleted);
+}
+
+#[test]
+fn both_syncs_must_lack_it() {
+    for (first, last) in [(&["u"][..], &[][..]), (&[], &["u"])] {
+        let absence = &mut Absence::default();
+        absence.synced(sync(100, first, &["c"]));
+        absence.synced(sync(102, last, &["c"]));
+        assert_ne!(state(absence, evidence("c", 0), 103), PodState::Deleted);
+    }
+}
+
+fn proved() -> Absence {
+    let mut absence = Absence::default();
+    absence.synced(sync(100, &[], &["c"]));
+    absence.synced(sync(102, &[], &["c"]));
+    absence
+}
+
+#[test]
+fn everything_of_it_must_be_older_than_the_first_sync() {
+    assert_eq!(state(&mut proved(), evidence("c", 100), 103), PodState::Unknown, "created at the first sync");
+    assert_eq!(state(&mut proved(), evidence("new", 0), 103), PodState::Unknown, "not listed before it");
+    let undated = Evidence { undated: true, ..evidence("c", 0) };
+    assert_eq!(state(&mut proved(), undated, 103), PodState::Unknown);
+    let logs = |changed| Evidence { logs_changed: Some(at(changed)), ..Evidence::default() };
+    assert_eq!(state(&mut proved(), logs(101), 103), PodState::Unknown);
+    assert_eq!(state(&mut proved(), logs(99), 103), PodState::Deleted);
+}
+
+#[test]
+fn a_stale_or_failed_source_proves_nothing() {
+    assert_eq!(state(&mut proved(), evidence("c", 0), 402), PodState::Deleted);
+    assert_eq!(state(&mut proved(), evidence("c", 0), 403), PodState::Unknown);
+    let mut absence = proved();
+    assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Deleted);
+    absence.failed();
+    assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Unknown);
+}
+
+#[test]
+fn a_kubelet_directory_keeps_its_pod_and_is_named() {
+    let pods = HashMap::from([("u", evidence("c", 0))]);
+    let judged = proved().judge(&pods, &Kept::Of(HashSet::from(["u".to_owned()])), &RULES, at(103));
+    assert_eq!(judged.pods.pods, []);
+    assert!(judged.notes[0].contains("pod u is not listed"));
+}
+
+#[test]
+fn a_proof_outlives_the_removals_it_led_to_and_nothing_new() {
+    let mut absence = proved();
+    let with_logs = Evidence { logs_changed: Some(at(1)), ..evidence("c", 0) };
+    assert_eq!(state(&mut absence, with_logs, 103), PodState::Deleted);
+    let logs = Evidence { logs_changed: Some(at(104)), ..Evidence::default() };
+    assert_eq!(state(&mut absence, logs, 105), PodState::Deleted);
+    assert_eq!(state(&mut absence, evidence("new", 104), 105), PodState::Unknown);
+    absence.synced(sync(106, &["u"], &["c"]));
+    absence.synced(sync(107, &[], &["c"]));
+    assert_eq!(state(&mut absence, evidence("c", 0), 108), PodState::Unknown, "it was sighted");
+}
+
+#[test]
+fn many_at_once_are_not_believed_until_confirmed() {
+    let ids: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
+    let uids: Vec<String> = (0..10).map(|n| format!("u{n}")).collect();
+    let deleted = |gone: usize, rules: &Rules| {
+        let objects: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let listed: Vec<&str> = uids[gone..].iter().map(String::as_str).collect();
+        let mut absence = Absence::default();
+        absence.synced(sync(100, &listed, &objects));
+        absence.synced(sync(102, &listed, &objects));
+        let pods = uids.iter().zip(&ids).map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
+        let judged = absence.judge(&pods, &nothing_kept(), rules, at(103));
+        let deleted = judged.pods.pods.iter().filter(|pod| pod.state == PodState::Deleted).count();
+        (deleted, judged.notes.len())
+    };
+    assert_eq!(deleted(5, &RULES), (5, 0), "half of them is not more than half");
+    assert_eq!(deleted(6, &RULES), (0, 1));
+    assert_eq!(deleted(6, &Rules { confirmed: true, ..RULES }), (6, 0));
+    assert_eq!(deleted(10, &Rules { max_newly_deleted_percent: 100, ..RULES }), (10, 0));
+    assert_eq!(deleted(4, &Rules { max_newly_deleted_percent: 0, ..RULES }), (4, 0), "fewer than five");
+}
+
+/// Ten pods, all of which vanish from the list between the first sync and the next.
+struct Node {
+    absence: Absence,
+    uids: Vec<String>,
+    ids: Vec<String>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let name = |lead: &str| (0..10).map(|n| format!("{lead}{n}")).collect();
+        Self { absence: Absence::default(), uids: name("u"), ids: name("c") }
+    }
+
+    fn sync(&mut self, second: i64, listed: &[&str]) {
+        let objects: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        self.absence.synced(sync(second, listed, &objects));
+    }
+
+    fn deleted(&mut self, now: i64) -> usize {
+        let pods = self.uids.iter().zip(&self.ids);
+        let pods = pods.map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
+        let judged = self.absence.judge(&pods, &nothing_kept(), &RULES, at(now)).pods;
+        judged.pods.iter().filter(|pod| pod.state == PodState::Deleted).count()
+    }
+}
+
+#[test]
+fn the_brake_lets_go_once_all_syncs_of_ten_minutes_lacked_them() {
+    let node = &mut Node::new();
+    for second in (100..=690).step_by(10) {
+        node.sync(second, &[]);
+        assert_eq!(node.deleted(second), 0, "{second}");
+    }
+    node.sync(710, &[]);
+    assert_eq!(node.deleted(710), 10);
+}
+
+#[test]
+fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over() {
+    let node = &mut Node::new();
+    for second in (100..=600).step_by(10) {
+        node.sync(second, &[]);
+        node.deleted(second);
+    }
+    node.sync(610, &["u3"]);
+    node.sync(620, &[]);
+    node.sync(630, &[]);
+    node.deleted(630);
+    node.sync(710, &[]);
+    assert_eq!(node.deleted(710), 10, "the one that came back is not too many by itself");
+    let node = &mut Node::new();
+    for second in (100..=600).step_by(10) {
+        node.sync(second, &[]);
+        node.deleted(second);
+    }
+    node.absence.failed();
+    for second in (610..=1200).step_by(10) {
+        node.sync(second, &[]);
+        assert_eq!(node.deleted(second), 0, "{second}");
+    }
+    node.sync(1230, &[]);
+    assert_eq!(node.deleted(1230), 10);
+}

@@ -1,0 +1,187 @@
+//! Judges what a collector saw, by the source that the settings name: fetches what the pure parts need, and asks them.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cri_gc_config::{PodSource, Settings};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+
+use super::absence::{Answer, Judgement, Kept};
+use super::evidence::by_pod;
+use super::kube_source;
+use super::memory::Memory;
+use super::reading::{ANSWER_WITHIN, Reader};
+use super::{Configure, Seen, Verdict};
+use crate::gateway::ErrorClass;
+use crate::gateway::calls::ContainerStatus;
+
+/// Status questions in flight.
+const PARALLEL_STATUS: usize = 8;
+
+/// Questions for single pods in flight: the API server has other nodes as well.
+const PARALLEL_ASKS: usize = 4;
+
+impl Reader {
+    /// By the source `runtime`.
+    pub async fn judge_by_runtime(
+        &self,
+        seen: &Seen,
+        configuration: &Configure,
+        memory: &RefCell<Memory>,
+    ) -> Verdict {
+        let settings = &configuration.settings.pods;
+        let now = self.clock.now();
+        let evidence = by_pod(seen);
+        let returns = if configuration.service { Some(self.gateway.returns().await) } else { None };
+        let wanted: Vec<String> = {
+            let memory = &mut *memory.borrow_mut();
+            if memory.returns != returns {
+                memory.returns = returns;
+                memory.runtime.watch_anew(now);
+            }
+            memory.runtime.sight(&evidence, now);
+            let listed: HashSet<&str> = seen.containers.iter().map(|c| c.id.as_str()).collect();
+            memory.finished.retain(|id, _| listed.contains(id.as_str()));
+            let wanted = memory.runtime.wanted(&evidence, settings.runtime_grace, now);
+            wanted
+                .into_iter()
+                .filter(|id| !memory.finished.contains_key(*id))
+                .map(ToOwned::to_owned)
+                .collect()
+        };
+        let told: Vec<(String, Option<Timestamp>)> = futures_util::stream::iter(wanted)
+            .map(|id| async move {
+                match self.gateway.call(ContainerStatus { id: id.clone() }).await {
+                    // One that has ended and does not tell when is not told: its pod stays unknown.
+                    Ok(facts) => facts.finished_at.map(|at| (id, Some(at))),
+                    // It is gone: what remains decides.
+                    Err(error) if error.class == ErrorClass::NotFound => Some((id, None)),
+                    // Not told: its pod stays unknown.
+                    Err(_) => None,
+                }
+            })
+            .buffer_unordered(PARALLEL_STATUS)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        let pods = {
+            let memory = &mut *memory.borrow_mut();
+            memory.finished.extend(told);
+            let Memory { runtime, finished, .. } = memory;
+            let (pods, standings) = runtime.judge(&evidence, finished, settings.runtime_grace, now);
+            memory.chronicle.note(standings, now);
+            pods
+        };
+        let kubelet = settings.kubelet_root.join("pods");
+        let report_only = if settings.runtime_beside_kubelet { None } else { self.kubelet_at(kubelet).await };
+        Verdict { pods, report_only, images_unknown: None, notes: Vec::new() }
+    }
+
+    /// Why a kubelet is taken to be on this node, if it is.
+    async fn kubelet_at(&self, directory: PathBuf) -> Option<String> {
+        let shown = directory.display().to_string();
+        let root = directory.parent().map(Path::to_owned).unwrap_or_default();
+        let look = move || match std::fs::read_dir(&directory) {
+            Ok(mut entries) => Ok(entries.next().is_some()),
+            // A link to a disk that is not mounted (yet): what is behind it is not known.
+            Err(_) if root.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) && !root.exists() => {
+                Err(io::Error::other("it is a link to something that is not there"))
+            }
+            Err(error) => Err(error),
+        };
+        let found = self.files.run_within(ANSWER_WITHIN, look).await;
+        let why = match found {
+            Ok(Ok(false)) => return None,
+            Ok(Err(error))
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                return None;
+            }
+            Ok(Ok(true)) => format!("{shown} is not empty, so a kubelet manages the pods of this node"),
+            Ok(Err(error)) => {
+                format!("{shown} cannot be read ({error}), so a kubelet may manage the pods of this node")
+            }
+            Err(gone) => format!("{shown} could not be looked at: {gone}"),
+        };
+        Some(format!(
+            "{why}, and pods.source = \"runtime\" cannot tell which of them it still wants; containers, sandboxes and logs \
+             are only reported (use another pod source, or set pods.runtime_beside_kubelet = true)"
+        ))
+    }
+
+    /// By a source that lists pods.
+    pub async fn judge_by_lists(
+        &self,
+        seen: &Seen,
+        configuration: &Configure,
+        memory: &RefCell<Memory>,
+    ) -> Verdict {
+        let settings = &configuration.settings;
+        let evidence = by_pod(seen);
+        let kept = self.kept(settings).await;
+        let rules = memory.borrow().rules(configuration);
+        let asked = memory.borrow_mut().absence.questions(&evidence, &kept, &rules, self.clock.now());
+        let api = memory.borrow().api.clone();
+        if let Some(api) = api.filter(|_| !asked.is_empty()) {
+            let names = |uid: &str| {
+                let names = evidence.get(uid).map(|evidence| evidence.names.as_slice()).unwrap_or_default();
+                names.iter().map(|(namespace, name)| ((*namespace).to_owned(), (*name).to_owned())).collect()
+            };
+            let asked = asked.into_iter().map(|uid| (names(&uid), uid));
+            let mut answers = futures_util::stream::iter(asked)
+                .map(|(names, uid): (Vec<(String, String)>, String)| {
+                    let api = &api;
+                    async move {
+                        let answer = kube_source::ask(self, api, &uid, &names).await;
+                        (uid, answer)
+                    }
+                })
+                .buffer_unordered(PARALLEL_ASKS);
+            while let Some((uid, answer)) = answers.next().await {
+                let failed = matches!(answer, Answer::Failed(_));
+                memory.borrow_mut().absence.answered(uid, answer);
+                // The others would fail as well, each after its time.
+                if failed {
+                    break;
+                }
+            }
+        }
+        let memory = &mut *memory.borrow_mut();
+        let now = self.clock.now();
+        let Judgement { pods, standings, notes, wants_list } =
+            memory.absence.judge(&evidence, &kept, &rules, now);
+        memory.chronicle.note(standings, now);
+        if wants_list {
+            memory.list_wanted.notify_one();
+        }
+        let images_unknown = (!memory.absence.has_listing()).then(|| {
+            "the pod source has not been read yet, so it is not known which images pods name; images are only reported"
+                .to_owned()
+        });
+        Verdict { pods, report_only: None, images_unknown, notes }
+    }
+
+    /// The pods that a kubelet has a directory of.
+    async fn kept(&self, settings: &Settings) -> Kept {
+        let root = settings.pods.kubelet_root.join("pods");
+        let shown = root.display().to_string();
+        let look = move || {
+            let names = std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.file_name()));
+            names.map(|name| name.map(|name| name.to_string_lossy().into_owned())).collect::<io::Result<_>>()
+        };
+        let why = match self.files.run_within(ANSWER_WITHIN, look).await {
+            Ok(Ok(uids)) => return Kept::Of(uids),
+            // A node without a kubelet has no such directory; with this source one that can't be read is no evidence.
+            Ok(Err(_)) if settings.pods.source == PodSource::File => return Kept::Of(HashSet::new()),
+            Ok(Err(error)) => error.to_string(),
+            Err(gone) => gone.to_string(),
+        };
+        Kept::Unreadable(format!(
+            "{shown} cannot be read ({why}), so it is not known which pods the kubelet still has a directory of, and none \
+             counts as deleted; check pods.kubelet_root, and that it is mounted where cri-gc runs in a container"
+        ))
+    }
+}

@@ -1,0 +1,69 @@
+//! What the provider remembers from one question to the next. It begins anew when the clock was set, when other rules hold,
+//! and when the provider fell.
+
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::Configure;
+use super::SyncError;
+use super::absence::{Absence, BRAKE_LETS_GO, Rules, Second, Sync};
+use super::kube_source::Api;
+use super::runtime_source::{FinishTimes, RuntimeSource};
+use super::standing::Chronicle;
+use cri_gc_config::PodSource;
+
+/// What is remembered.
+#[derive(Default)]
+pub struct Memory {
+    pub runtime: RuntimeSource,
+    pub finished: FinishTimes,
+    pub absence: Absence,
+    pub chronicle: Chronicle,
+    /// How often the runtime had come back when it was last asked; `None` before the first question.
+    pub returns: Option<u64>,
+    /// Whether anybody has asked since.
+    pub asked: bool,
+    /// What the last verdict told beside.
+    pub notes: Vec<String>,
+    /// Source `kube-api`: by what single pods are asked for.
+    pub api: Option<Api>,
+    /// Source `kube-api`: whoever follows is to make a new list.
+    pub list_wanted: Rc<Notify>,
+    /// When the clock was set last.
+    pub clock_set: Option<Timestamp>,
+    /// Source `kubelet`: since when it has listed nothing from the API server.
+    pub only_static_since: Option<Timestamp>,
+}
+
+impl Memory {
+    /// What a proof has to meet.
+    pub fn rules(&self, configuration: &Configure) -> Rules {
+        let pods = &configuration.settings.pods;
+        Rules {
+            max_staleness: pods.max_staleness,
+            max_newly_deleted_percent: pods.max_newly_deleted_percent,
+            confirmed: configuration.confirmed,
+            second: if pods.source == PodSource::KubeApi { Second::Ask } else { Second::List },
+            clock_set: self.clock_set,
+        }
+    }
+
+    /// A kubelet that has just started lists its static pods only. One that has no others is believed once it has said so for
+    /// as long as the brake holds.
+    ///
+    /// # Errors
+    /// It may have just started.
+    pub fn trust(&mut self, sync: Sync, confirmed: bool, now: Timestamp) -> Result<Sync, SyncError> {
+        if !sync.listing.only_static {
+            self.only_static_since = None;
+            return Ok(sync);
+        }
+        let since = *self.only_static_since.get_or_insert(now);
+        if confirmed || now.duration_since(since) >= BRAKE_LETS_GO {
+            return Ok(sync);
+        }
+        Err(SyncError::OnlyStatic { since })
+    }
+}

@@ -1,0 +1,195 @@
+//! How a pod stands: by which evidence it is in the state that it is in, for whoever asks why something stays or goes.
+//!
+//! Words only; what they rest on is decided in `absence` and `runtime_source`.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use cri_gc_policy::PodState;
+use jiff::Timestamp;
+
+/// By which evidence a pod is in its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Something of it runs, or may run: no source can say otherwise.
+    Runs,
+    /// The source lists it.
+    Listed,
+    /// The source can't be relied on now.
+    NoSource,
+    /// Only one list so far lacks it.
+    OnlyOneList,
+    /// The first of the last two lists still had it.
+    ListedLately,
+    /// Something of it was not there yet when the first list was made.
+    TooNew,
+    /// When something of it was created is not known.
+    Undated,
+    /// A kubelet still has a directory of it.
+    Orphaned,
+    /// It can't be told whether a kubelet has a directory of it.
+    RootUnreadable,
+    /// The source lists nothing of what runs on this node.
+    ListsNoneThatRun,
+    /// Too many pods vanished at once.
+    Braked {
+        /// Since when all lists have lacked it.
+        since: Timestamp,
+    },
+    /// Its namespace and name are not known, so it can't be asked for.
+    Nameless,
+    /// It was not asked for by name yet.
+    NotAsked,
+    /// The list lacks it, and yet it is there when asked for by name.
+    StillThere,
+    /// It could not be asked for.
+    AskFailed(String),
+    /// Two looks in a row lack it.
+    ProvedAbsent {
+        /// When the first was made.
+        first: Timestamp,
+        /// When the second was.
+        second: Timestamp,
+        /// Whether the second was a question for the pod itself.
+        asked: bool,
+    },
+    /// Source `runtime`: nothing of it has run for long enough.
+    Idle {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Source `runtime`: nothing of it runs, but not for long enough yet; `None` if it can't be told since when.
+    Waiting {
+        /// Since when.
+        since: Option<Timestamp>,
+    },
+}
+
+impl Standing {
+    /// Whether a newer list could prove more.
+    #[must_use]
+    pub fn wants_list(&self) -> bool {
+        matches!(
+            self,
+            Self::OnlyOneList | Self::ListedLately | Self::TooNew | Self::ListsNoneThatRun | Self::StillThere
+        )
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Runs => f.write_str("something of it runs"),
+            Self::Listed => f.write_str("the pod source lists it"),
+            Self::NoSource => f.write_str("the pod source is not synced, so nothing is known of it"),
+            Self::OnlyOneList => f.write_str("one list lacks it; a second one has to"),
+            Self::ListedLately => f.write_str("a list lacks it, the one before did not; another one has to"),
+            Self::TooNew => f.write_str(
+                "it is not listed, but something of it is newer than the lists; a later one has to lack it",
+            ),
+            Self::Undated => {
+                f.write_str("it is not listed, but it can't be told when something of it was created")
+            }
+            Self::Orphaned => f.write_str("it is not listed, but the kubelet still has a directory of it"),
+            Self::RootUnreadable => f.write_str(
+                "it is not listed, but it can't be told whether the kubelet has a directory of it",
+            ),
+            Self::ListsNoneThatRun => f.write_str("it is not listed, but neither is any pod that runs"),
+            Self::Braked { since } => {
+                write!(f, "not listed since {since}, but too many pods vanished at once to be believed yet")
+            }
+            Self::Nameless => {
+                f.write_str("it is not listed, but neither its namespace nor its name is known to ask for it")
+            }
+            Self::NotAsked => {
+                f.write_str("it is not listed; the API server has yet to be asked for it by name")
+            }
+            Self::StillThere => f.write_str("it is not listed, but the API server has it"),
+            Self::AskFailed(error) => {
+                write!(f, "it is not listed, but could not be asked for by name: {error}")
+            }
+            Self::ProvedAbsent { first, second, asked: true } => {
+                write!(f, "the list of {first} lacks it, and the API server did not have it at {second}")
+            }
+            Self::ProvedAbsent { first, second, asked: false } => {
+                write!(f, "the lists of {first} and {second} lack it")
+            }
+            Self::Idle { since } => write!(f, "nothing of it has run since {since}"),
+            Self::Waiting { since: Some(since) } => {
+                write!(f, "nothing of it has run since {since}, which is less than pods.runtime_grace")
+            }
+            Self::Waiting { since: None } => f.write_str("it can't be told since when nothing of it has run"),
+        }
+    }
+}
+
+/// What is known of one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodFacts {
+    /// Its UID.
+    pub uid: String,
+    /// Its state.
+    pub state: PodState,
+    /// Since when it has been seen in that state.
+    pub since: Timestamp,
+    /// By which evidence.
+    pub standing: Standing,
+}
+
+/// What was known of each pod when last asked, and since when.
+#[derive(Debug, Default)]
+pub struct Chronicle {
+    pods: HashMap<String, (PodState, Timestamp, Standing)>,
+}
+
+impl Chronicle {
+    /// Notes how all pods stand. One that is not among them is forgotten.
+    pub fn note(&mut self, all: Vec<(String, PodState, Standing)>, now: Timestamp) {
+        let mut before = std::mem::take(&mut self.pods);
+        self.pods = all
+            .into_iter()
+            .map(|(uid, state, standing)| {
+                let since = match before.remove(&uid) {
+                    Some((known, since, _)) if known == state => since,
+                    _ => now,
+                };
+                (uid, (state, since, standing))
+            })
+            .collect();
+    }
+
+    /// What is known of all pods, by UID.
+    #[must_use]
+    pub fn facts(&self) -> Vec<PodFacts> {
+        let facts = self.pods.iter().map(|(uid, (state, since, standing))| PodFacts {
+            uid: uid.clone(),
+            state: *state,
+            since: *since,
+            standing: standing.clone(),
+        });
+        let mut facts: Vec<PodFacts> = facts.collect();
+        facts.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
+        facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_counts_since_it_was_first_seen_in_a_row() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut chronicle = Chronicle::default();
+        let mut note = |state, now| {
+            chronicle.note(vec![("u".to_owned(), state, Standing::Listed)], at(now));
+            chronicle.facts().into_iter().map(|facts| (facts.state, facts.since)).collect::<Vec<_>>()
+        };
+        assert_eq!(note(PodState::Active, 1), [(PodState::Active, at(1))]);
+        assert_eq!(note(PodState::Active, 2), [(PodState::Active, at(1))]);
+        assert_eq!(note(PodState::Unknown, 3), [(PodState::Unknown, at(3))]);
+        assert_eq!(note(PodState::Active, 4), [(PodState::Active, at(4))]);
+        chronicle.note(Vec::new(), at(5));
+        assert_eq!(chronicle.facts(), []);
+    }
+}
