@@ -119,9 +119,13 @@ impl Client {
     ///
     /// # Errors
     /// [`Trouble::NotNow`], and what can go wrong with all calls.
-    pub async fn run_now(&self, loops: Vec<String>) -> Result<Told<PassUpdate>, ClientError> {
+    pub async fn run_now(
+        &self,
+        loops: Vec<String>,
+        confirm_deleted: bool,
+    ) -> Result<Told<PassUpdate>, ClientError> {
         let mut admin = self.admin.clone();
-        let answer = admin.run_now(RunNowRequest { loops }).await;
+        let answer = admin.run_now(RunNowRequest { loops, confirm_deleted }).await;
         self.told(answer)
     }
 

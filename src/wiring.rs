@@ -291,6 +291,14 @@ impl Service {
             LoopHandle::new(&image_gc),
         ];
         let followers = loops.iter().map(LoopHandle::follower).chain([gateway.follower(), pods.follower()]);
+        #[cfg(feature = "kubernetes")]
+        let followers = followers.chain([{
+            use cri_gc_actors::node_events::{Means, start};
+            let fell = say(log.clone(), "node events", None);
+            let (recorder, clock, log) = (recorder.clone(), clock.clone(), log.clone());
+            let means = Means { recorder, clock, log };
+            start(&keeping, (pace.clone(), fell), Arc::clone(&generation.settings), means)
+        }]);
         // Of its own: neither the pod source nor the configuration may hang with the other's disk.
         let reading = Reading { sources, cannot, files: Workers::start(1)?, at_start: AT_START };
         let fell = say(log.clone(), "configuration", None);

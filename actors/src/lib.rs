@@ -23,6 +23,8 @@ pub mod image_records;
 #[cfg(feature = "kubernetes")]
 pub mod kube_api;
 pub mod log_reaper;
+#[cfg(feature = "kubernetes")]
+pub mod node_events;
 pub mod observe;
 pub mod pod_state;
 pub mod recorder;

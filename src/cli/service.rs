@@ -36,6 +36,9 @@ pub struct RunNow {
     /// Which loops; containers, sandboxes, logs and images will do, too [default: all]
     #[arg(value_enum, value_name = "LOOP")]
     pub loops: Vec<LoopName>,
+    /// Believe the pod source although many pods vanished from it at once, as `status` says
+    #[arg(long)]
+    pub confirm_deleted: bool,
     #[command(flatten)]
     pub service: Service,
     /// Form of the output; json: one update a line, as it comes

@@ -20,7 +20,8 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
     let form = args.output;
     let mut watch = Watch { named: loops(&args.loops), ..Watch::default() };
     let watched = in_system(async {
-        let mut updates = service(global, &args.service).await?.run_now(watch.named.clone()).await?;
+        let mut updates =
+            service(global, &args.service).await?.run_now(watch.named.clone(), args.confirm_deleted).await?;
         watch.all(&mut updates, form).await
     });
     if form == Form::Table && watch.has_seen_something() {

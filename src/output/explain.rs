@@ -31,7 +31,14 @@ fn object(object: &Explained) -> String {
         line("image", &format!("{size}, first seen {}, {used}", moment(&object.first_detected)));
     }
     if !object.pod_uid.is_empty() {
-        line("pod", &format!("{}, {}", plain(&object.pod_uid), object.pod_state));
+        let since = match moment(&object.pod_since) {
+            since if since.is_empty() => String::new(),
+            since => format!(" since {since}"),
+        };
+        line("pod", &format!("{}, {}{since}", plain(&object.pod_uid), object.pod_state));
+        if !object.pod_evidence.is_empty() {
+            line("", &plain(&object.pod_evidence));
+        }
     }
     line("verdict", &format!("{}: {}", verdict(object), object.reason));
     if !object.detail.is_empty() {
@@ -69,6 +76,8 @@ mod tests {
             names: vec!["shop/web-0/web#0".to_owned()],
             pod_uid: "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5".to_owned(),
             pod_state: "active".to_owned(),
+            pod_since: "2026-01-31T11:58:00.5Z".to_owned(),
+            pod_evidence: "the pod source lists it".to_owned(),
             decision: "remove".to_owned(),
             reason: "over_pod_container_limit".to_owned(),
             detail: "2 newer ones stay".to_owned(),
@@ -104,7 +113,8 @@ mod tests {
             "\
 container 7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e
   name      shop/web-0/web#0
-  pod       0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5, active
+  pod       0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5, active since 2026-01-31T11:58:00Z
+            the pod source lists it
   verdict   goes at the next pass: over_pod_container_limit
             2 newer ones stay
   loop      container_gc: mode enforce, waiting, next pass at 2026-01-31T12:00:48Z

@@ -189,7 +189,7 @@ async fn clients_that_vanish_or_never_read_disturb_no_loop() {
         if number % 2 == 0 {
             // Dropped in the middle of the call, with its connection.
             let call = tokio::spawn(async move {
-                let run = RunNowRequest { loops: vec!["container_gc".to_owned()] };
+                let run = RunNowRequest { loops: vec!["container_gc".to_owned()], confirm_deleted: false };
                 let _ = client.run_now(run).await;
             });
             tokio::task::yield_now().await;
@@ -284,13 +284,16 @@ async fn a_second_service_is_refused_and_the_socket_of_a_killed_one_is_taken_ove
 async fn what_is_asked_wrong_is_told_in_words() {
     let served = Served::start().await;
     let mut client = served.client().await;
-    let unknown = client.run_now(RunNowRequest { loops: vec!["images".to_owned()] }).await.unwrap_err();
+    let unknown = client
+        .run_now(RunNowRequest { loops: vec!["images".to_owned()], confirm_deleted: false })
+        .await
+        .unwrap_err();
     assert_eq!(unknown.code(), Code::InvalidArgument);
     assert!(unknown.message().contains("image_gc"), "{unknown:?}");
     let nothing = client.explain(ExplainRequest { object: "nobody".to_owned() }).await.unwrap_err();
     assert_eq!(nothing.code(), Code::NotFound);
     client.pause(PauseRequest { loops: vec!["sandbox_gc".to_owned()] }).await.unwrap();
-    let run = RunNowRequest { loops: vec!["sandbox_gc".to_owned()] };
+    let run = RunNowRequest { loops: vec!["sandbox_gc".to_owned()], confirm_deleted: false };
     let mut updates = client.run_now(run).await.unwrap().into_inner();
     let paused = updates.message().await.unwrap_err();
     assert_eq!(

@@ -331,7 +331,7 @@ async fn ask<T>(
 
 /// When the plan was asked for; `None` if the service could not look at everything yet.
 async fn cycle(mut client: AdminClient<Channel>) -> Option<Timestamp> {
-    let pass = RunNowRequest { loops: vec!["image_gc".to_owned()] };
+    let pass = RunNowRequest { loops: vec!["image_gc".to_owned()], confirm_deleted: false };
     let mut updates = client.run_now(pass).await.ok()?.into_inner();
     let mut ended = None;
     while let Some(update) = updates.message().await.ok()? {

@@ -51,6 +51,7 @@ impl<Q: 'static, A: 'static> Message for Asked<Q, A> {
 #[rtype(result = "Result<(), Status>")]
 pub struct RunLoops {
     pub loops: Vec<String>,
+    pub confirm_deleted: bool,
     pub updates: Sender<Result<api::PassUpdate, Status>>,
 }
 
@@ -128,7 +129,9 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
     };
     let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
     let hangs = reached.is_err().then(|| format!("the runtime has not answered within {SOON:?}"));
-    let (runtime, source) = futures_util::join!(tools.gateway.runtime(), tools.pods.source());
+    let (runtime, source, pods) =
+        futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
+    let pods = pods.unwrap_or_default();
     let settings = &state.generation.settings;
     let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
     let problems = hangs.into_iter().chain(blind).chain(problems.iter().cloned());
@@ -141,7 +144,8 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
         now: tools.clock.now().to_string(),
         log_level: subjects.threshold.get().as_str().to_owned(),
         runtime: runtime.map(|runtime| answers::runtime(settings.runtime.endpoint.as_str(), runtime)),
-        pods: source.map(answers::source),
+        pods: source
+            .map(|source| answers::source(source, &pods, looked.as_ref().map(|looked| &looked.observation))),
         loops: states.iter().map(answers::loop_status).collect(),
         filesystems: looked
             .iter()
@@ -200,6 +204,7 @@ async fn explain_object(
 ) -> Result<api::ExplainResponse, Status> {
     let looked = look(subjects).await?;
     let states = states(subjects).await;
+    let pods = subjects.tools.pods.pods().await.unwrap_or_default();
     let told = &looked.told;
     // Why images that should go may not go yet.
     let noted =
@@ -211,7 +216,7 @@ async fn explain_object(
                 let images = objects.iter().any(|object| object.what == What::Image);
                 told.problems.iter().chain(&told.notes).cloned().chain(noted.filter(|_| images)).collect()
             },
-            objects: objects.into_iter().map(|object| answers::explained(object, &states)).collect(),
+            objects: objects.into_iter().map(|object| answers::explained(object, &states, &pods)).collect(),
         }),
         Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
             "several objects begin with \"{}\": {}; give more of the id",
@@ -279,9 +284,15 @@ async fn pause(subjects: &Subjects, names: &[String], paused: bool) -> Result<Ve
 impl Handler<RunLoops> for AdminActor {
     type Result = Result<(), Status>;
 
-    fn handle(&mut self, RunLoops { loops, updates }: RunLoops, _ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, asked: RunLoops, _ctx: &mut Context<Self>) -> Self::Result {
+        let RunLoops { loops, confirm_deleted, updates } = asked;
         let loops = named(&self.subjects, &loops)?;
+        let pods = self.subjects.tools.pods.clone();
         actix_rt::spawn(async move {
+            if confirm_deleted && pods.confirm().await.is_none() {
+                let _ = updates.send(Err(restarting("pod-state provider"))).await;
+                return;
+            }
             for next in loops {
                 // Whoever asked has gone: the loops make their passes by themselves.
                 if updates.is_closed() {

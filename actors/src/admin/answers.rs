@@ -12,7 +12,7 @@ use tonic::Status;
 use crate::collector::{Kind, LastPass, Loop, LoopState, Outcome, PassReport, Progress, Removal, Trigger};
 use crate::configuration::ConfigurationState;
 use crate::gateway::RuntimeState;
-use crate::pod_state::SourceState;
+use crate::pod_state::{PodFacts, SourceState};
 use crate::recorder::Stamped;
 
 /// What is told beside a plan.
@@ -65,8 +65,31 @@ pub fn runtime(endpoint: &str, state: RuntimeState) -> api::Runtime {
     }
 }
 
-pub fn source(state: SourceState) -> api::PodSource {
+/// Pods that a status names one by one.
+const PODS: usize = 10;
+
+/// The source, and how its pods stand.
+pub fn source(state: SourceState, pods: &[PodFacts], seen: Option<&Observation>) -> api::PodSource {
+    let sum = |state: &PodState| {
+        let count = pods.iter().filter(|pod| pod.state == *state).count() as u64;
+        (count > 0).then(|| api::PodSum { state: pod_state(*state).to_owned(), count })
+    };
+    let name = |uid: &str| {
+        let sandbox = seen?.sandboxes.iter().find(|sandbox| sandbox.pod_uid == uid)?;
+        Some(format!("{}/{}", sandbox.namespace, sandbox.name))
+    };
+    let pod = |pod: &PodFacts| api::Pod {
+        uid: pod.uid.clone(),
+        name: name(&pod.uid).unwrap_or_default(),
+        state: pod_state(pod.state).to_owned(),
+        since: pod.since.to_string(),
+        evidence: pod.standing.to_string(),
+    };
+    let states = [PodState::Unknown, PodState::Deleted, PodState::Evicted, PodState::Terminated];
+    let in_state = |state: PodState| pods.iter().filter(move |pod| pod.state == state);
     api::PodSource {
+        sums: [PodState::Active].iter().chain(&states).filter_map(sum).collect(),
+        pods: states.into_iter().flat_map(in_state).take(PODS).map(pod).collect(),
         source: state.source.as_str().to_owned(),
         synced: state.synced,
         synced_at: time(state.synced_at),
@@ -194,7 +217,8 @@ pub fn plan(report: PlanReport, told: Told) -> api::PlanResponse {
     }
 }
 
-pub fn explained(object: Explained, states: &[LoopState]) -> api::Explained {
+pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> api::Explained {
+    let pod = pods.iter().find(|pod| !object.pod_uid.is_empty() && pod.uid == object.pod_uid);
     let (kind, of) = match object.what {
         What::Container => (Kind::Container, Loop::ContainerGc),
         What::Sandbox => (Kind::Sandbox, Loop::SandboxGc),
@@ -206,6 +230,8 @@ pub fn explained(object: Explained, states: &[LoopState]) -> api::Explained {
         kind: kind.as_str().to_owned(),
         id: object.id,
         names: object.names,
+        pod_since: pod.map(|pod| pod.since.to_string()).unwrap_or_default(),
+        pod_evidence: pod.map(|pod| pod.standing.to_string()).unwrap_or_default(),
         pod_uid: object.pod_uid,
         pod_state: object.pod_state.map(pod_state).unwrap_or_default().to_owned(),
         decision: if object.goes { "remove" } else { "keep" }.to_owned(),

@@ -90,7 +90,8 @@ impl Admin for AdminService {
 
     async fn run_now(&self, request: Request<RunNowRequest>) -> Result<Response<Self::RunNowStream>, Status> {
         let (updates, stream) = mpsc::channel(WAITING);
-        let run = RunLoops { loops: request.into_inner().loops, updates };
+        let RunNowRequest { loops, confirm_deleted } = request.into_inner();
+        let run = RunLoops { loops, confirm_deleted, updates };
         self.actor.send(run).await.unwrap_or_else(|_| Err(gone()))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }

@@ -118,6 +118,13 @@ impl ApiError {
         }
     }
 
+    /// Whether the API server has made up its mind: the same request would be answered the same way.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        let passing = [StatusCode::UNAUTHORIZED, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+        matches!(self, Self::Status { code, .. } if code.is_client_error() && !passing.contains(code))
+    }
+
     /// What makes two of them the same failure: the kind, and the code.
     #[must_use]
     pub fn kind(&self) -> u16 {

@@ -1,7 +1,7 @@
 //! Events of the node at the API server, where `kubectl describe node` shows them.
 
-use http::Request;
 use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode};
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 
@@ -86,7 +86,11 @@ impl Api {
         let request = Request::post(path).header(CONTENT_TYPE, "application/json").body(body);
         let request = request.map_err(|error| ApiError::unreachable(POST, &error))?;
         let (code, answer) = self.call(POST, request).await?;
-        if code.is_success() { Ok(()) } else { Err(ApiError::status(POST, code, &answer)) }
+        // It is there already: it was sent before, and the answer lost.
+        if code.is_success() || code == StatusCode::CONFLICT {
+            return Ok(());
+        }
+        Err(ApiError::status(POST, code, &answer))
     }
 }
 

@@ -194,6 +194,13 @@ impl Absence {
         self.answers.clear();
     }
 
+    /// An administrator says that the pods which the brake holds are deleted indeed. Gives back how many there are.
+    pub fn confirm(&mut self) -> usize {
+        // As if all lists had lacked them for ever.
+        self.braked.values_mut().for_each(|since| *since = Timestamp::MIN);
+        self.braked.len()
+    }
+
     /// The images that pods name which are not finished, by the last good sync; while the source is away, all that pods named.
     #[must_use]
     pub fn named(&self) -> Vec<String> {

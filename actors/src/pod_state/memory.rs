@@ -50,6 +50,14 @@ impl Memory {
         }
     }
 
+    /// An administrator says that what is held back is deleted indeed. Gives back how many pods that concerns.
+    pub fn confirm(&mut self) -> usize {
+        if let Some(since) = &mut self.only_static_since {
+            *since = Timestamp::MIN;
+        }
+        self.absence.confirm()
+    }
+
     /// A kubelet that has just started lists its static pods only. One that has no others is believed once it has said so for
     /// as long as the brake holds.
     ///

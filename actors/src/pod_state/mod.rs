@@ -97,6 +97,12 @@ pub struct AskNamed;
 #[rtype(result = "Vec<PodFacts>")]
 pub struct AskPods;
 
+/// An administrator confirms that the pods which are held back, for too many vanished at once, are deleted indeed. The
+/// answer is how many there are.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "usize")]
+pub struct Confirm;
+
 /// How is the source?
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "SourceState")]
@@ -271,6 +277,11 @@ impl PodStates {
     /// How each pod stands. `None` while the provider is being restarted.
     pub async fn pods(&self) -> Option<Vec<PodFacts>> {
         self.address.send(AskPods).await.ok()
+    }
+
+    /// Confirms that the pods which are held back are deleted indeed. `None` while the provider is being restarted.
+    pub async fn confirm(&self) -> Option<usize> {
+        self.address.send(Confirm).await.ok()
     }
 
     /// How the source is. `None` while the provider is being restarted.

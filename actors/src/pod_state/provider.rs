@@ -17,7 +17,9 @@ use tokio::time::Instant;
 use super::kube_source::{self, Followed, Follower, News};
 use super::memory::Memory;
 use super::reading::Reader;
-use super::{AskNamed, AskPods, AskSource, Configure, Judge, Resync, SourceState, SyncError, Verdict};
+use super::{
+    AskNamed, AskPods, AskSource, Configure, Confirm, Judge, Resync, SourceState, SyncError, Verdict,
+};
 use crate::configuration::Reconfigure;
 use crate::files::Workers;
 use crate::gateway::Gateway;
@@ -289,6 +291,16 @@ impl Handler<Judge> for Provider {
             memory.notes = verdict.notes.iter().chain(&verdict.report_only).cloned().collect();
             verdict
         })
+    }
+}
+
+impl Handler<Confirm> for Provider {
+    type Result = MessageResult<Confirm>;
+
+    fn handle(&mut self, _confirm: Confirm, _ctx: &mut Context<Self>) -> Self::Result {
+        let pods = self.memory.borrow_mut().confirm();
+        warn!(self.reader.log, "an administrator confirms that pods which vanished at once are deleted"; "pods" => pods);
+        MessageResult(pods)
     }
 }
 

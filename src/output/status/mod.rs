@@ -117,6 +117,16 @@ fn of_pods(pods: &PodSource, now: Now) -> Vec<String> {
         (false, "") => format!("{source}, NOT SYNCED: no pod counts as deleted"),
         (false, at) => format!("{source}, NOT SYNCED (last {}): no pod counts as deleted", now.ago(at)),
     }];
+    let sums: Vec<String> = pods.sums.iter().map(|sum| format!("{} {}", sum.count, sum.state)).collect();
+    lines.extend((!sums.is_empty()).then(|| sums.join(", ")));
+    for pod in &pods.pods {
+        let name = if pod.name.is_empty() {
+            plain(&pod.uid)
+        } else {
+            format!("{} ({})", plain(&pod.name), plain(&pod.uid))
+        };
+        lines.push(format!("{name} {} since {}: {}", pod.state, now.ago(&pod.since), plain(&pod.evidence)));
+    }
     lines.extend((!pods.problem.is_empty()).then(|| plain(&pods.problem)));
     lines.extend(pods.notes.iter().map(|note| format!("note: {}", plain(note))));
     lines

@@ -1,8 +1,8 @@
 //! Whole texts: of a service that is well, and of one of which everything is broken.
 
 use cri_gc_proto::admin::{
-    Candidate, Configuration, FileSystem, ImageSum, Images, LoopStatus, Pass, PodSource, Removal, Runtime,
-    StatusResponse,
+    Candidate, Configuration, FileSystem, ImageSum, Images, LoopStatus, Pass, Pod, PodSource, PodSum,
+    Removal, Runtime, StatusResponse,
 };
 
 use super::text;
@@ -184,6 +184,16 @@ fn broken() -> StatusResponse {
         synced_at: "2026-01-31T11:00:00Z".to_owned(),
         problem: "/run/pods.json: the file does not exist".to_owned(),
         notes: texts(&["/var/lib/kubelet/pods is not empty"]),
+        sums: [("active", 12), ("unknown", 1)]
+            .map(|(state, count)| PodSum { state: state.to_owned(), count })
+            .to_vec(),
+        pods: vec![Pod {
+            uid: "0f6c8d3e".to_owned(),
+            name: "shop/web-0".to_owned(),
+            state: "unknown".to_owned(),
+            since: "2026-01-31T11:00:00Z".to_owned(),
+            evidence: "the kubelet still has a directory of it".to_owned(),
+        }],
     });
     let [containers, sandboxes, logs, images] = status.loops.as_mut_slice() else { panic!("four loops") };
     containers.failures = 7;
@@ -274,6 +284,8 @@ log level      info
 runtime        AWAY for 12m 3s: containerd 2.1.4 at /run/containerd/containerd.sock
                Connection refused (os error 111)
 pods           file, NOT SYNCED (last 1h ago): no pod counts as deleted
+               12 active, 1 unknown
+               shop/web-0 (0f6c8d3e) unknown since 1h ago: the kubelet still has a directory of it
                /run/pods.json: the file does not exist
                note: /var/lib/kubelet/pods is not empty
 

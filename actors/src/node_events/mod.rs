@@ -1,0 +1,273 @@
+//! Events of the node at the API server (spec 9), with the pod source `kube-api` only: what an operator looks for with
+//! `kubectl describe node`.
+//!
+//! An actor of its own that follows the recorder: nobody waits for it, and that an event can't be sent disturbs no pass. What
+//! concerns single objects stays on the node: a full node would write thousands of them to a database that all nodes share.
+//!
+//! - `limit`: how many may be sent. Here: which ones, and the sending.
+
+mod limit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ArbiterHandle, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
+use cri_gc_config::{KubeApi, PodSource, Settings};
+use slog::{Logger, debug, error, info, warn};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::sleep;
+
+use crate::configuration::Reconfigure;
+use crate::files::Workers;
+use crate::kube_api::{Api, ApiError, NodeEvent, Severity};
+use crate::recorder::{EventKind, Recorder, Stamped};
+use crate::seams::Clock;
+use crate::supervision::backoff::Backoff;
+use crate::supervision::failure_log::{Due, FailureLog, First, lasted};
+use crate::supervision::guard::{self, Fell, Pace};
+use limit::Limit;
+
+/// Pauses between attempts at an event, from and to.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What the sender works with.
+#[derive(Clone)]
+pub struct Means {
+    /// Whom to follow.
+    pub recorder: Recorder,
+    /// Since when something has failed.
+    pub clock: Clock,
+    /// Where to log.
+    pub log: Logger,
+}
+
+/// The actor.
+struct NodeEvents {
+    settings: Arc<Settings>,
+    means: Means,
+    sending: Option<SpawnHandle>,
+}
+
+/// Starts the actor on an arbiter, and gives back who is to be told of new settings.
+#[must_use]
+pub fn start(
+    on: &ArbiterHandle,
+    (pace, fell): (Pace, Fell),
+    settings: Arc<Settings>,
+    means: Means,
+) -> Recipient<Reconfigure> {
+    guard::start(on, pace, fell, |_| NodeEvents { settings, means, sending: None }).recipient()
+}
+
+impl Actor for NodeEvents {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.send(ctx);
+    }
+}
+
+impl Supervised for NodeEvents {
+    fn restarting(&mut self, _ctx: &mut Context<Self>) {
+        self.sending = None;
+    }
+}
+
+impl NodeEvents {
+    fn send(&mut self, ctx: &mut Context<Self>) {
+        if let Some(before) = self.sending.take() {
+            ctx.cancel_future(before);
+        }
+        if self.settings.pods.source != PodSource::KubeApi {
+            return;
+        }
+        // Of its own: a program that tells a token may hang, and nobody else is to wait for it.
+        match Workers::start(1) {
+            Ok(files) => {
+                let sender = Sender::new(Arc::clone(&self.settings), self.means.clone(), files);
+                self.sending = Some(ctx.spawn(wrap_future(sender.follow())));
+            }
+            Err(error) => error!(self.means.log, "no events of the node are sent: {}", error),
+        }
+    }
+}
+
+impl Handler<Reconfigure> for NodeEvents {
+    type Result = ();
+
+    fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
+        let way = |settings: &Settings| -> (PodSource, KubeApi) {
+            (settings.pods.source, settings.pods.kube_api.clone())
+        };
+        let other = way(&self.settings) != way(&generation.settings);
+        self.settings = Arc::clone(&generation.settings);
+        if other {
+            self.send(ctx);
+        }
+    }
+}
+
+/// What the API server is to be told of an event, if anything.
+fn of_node(stamped: &Stamped, untold: u64) -> Option<NodeEvent> {
+    let event = &stamped.event;
+    let severity = match event.kind {
+        EventKind::Removed | EventKind::RemovalFailed => return None,
+        EventKind::ContainerGcFailed
+        | EventKind::SandboxGcFailed
+        | EventKind::LogGcFailed
+        | EventKind::ImageGcFailed
+        | EventKind::FreeDiskSpaceFailed
+        | EventKind::InvalidDiskCapacity
+        | EventKind::Restarted
+        | EventKind::ReloadRefused
+        | EventKind::RuntimeLost => Severity::Warning,
+        EventKind::Started
+        | EventKind::Stopping
+        | EventKind::Recovered
+        | EventKind::Paused
+        | EventKind::Resumed
+        | EventKind::Reloaded
+        | EventKind::RuntimeReturned => Severity::Normal,
+    };
+    let of = event.of.map(|of| of.as_str());
+    let words: Vec<&str> =
+        of.into_iter().chain([event.message.as_str()]).filter(|word| !word.is_empty()).collect();
+    let mut message = words.join(": ");
+    if message.is_empty() {
+        event.kind.as_str().clone_into(&mut message);
+    }
+    if event.count > 1 {
+        message.push_str(&format!(" (failure number {} since the last success)", event.count));
+    }
+    if untold > 0 {
+        message.push_str(&format!(" ({untold} earlier events of this node were not sent)"));
+    }
+    Some(NodeEvent { time: stamped.time, reason: event.kind.as_str(), severity, message })
+}
+
+/// Follows the recorder and sends.
+struct Sender {
+    settings: Arc<Settings>,
+    means: Means,
+    files: Workers,
+    limit: Limit,
+    failures: FailureLog<u16>,
+    api: Option<Api>,
+    /// Events that could not be sent, or not so many at once.
+    untold: u64,
+}
+
+impl Sender {
+    fn new(settings: Arc<Settings>, means: Means, files: Workers) -> Self {
+        let failures = FailureLog::new(First::Error);
+        Self { settings, means, files, limit: Limit::default(), failures, api: None, untold: 0 }
+    }
+
+    async fn follow(mut self) {
+        let Some(mut subscription) = self.means.recorder.subscribe(usize::MAX).await else { return };
+        for stamped in std::mem::take(&mut subscription.past) {
+            self.take(&stamped).await;
+        }
+        loop {
+            match subscription.coming.recv().await {
+                Ok(stamped) => self.take(&stamped).await,
+                Err(RecvError::Lagged(lost)) => self.untold += lost,
+                // The recorder fell: what it records from now on is told by a new channel.
+                Err(RecvError::Closed) => match self.means.recorder.subscribe(0).await {
+                    Some(next) => subscription = next,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Sends what is to be told, and tries until it is sent or refused.
+    async fn take(&mut self, stamped: &Stamped) {
+        let Some(event) = of_node(stamped, self.untold) else { return };
+        if !self.limit.takes() {
+            self.untold += 1;
+            return;
+        }
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
+        loop {
+            match self.try_once(&event).await {
+                Ok(()) => {
+                    self.untold = 0;
+                    self.went_well();
+                    return;
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    if error.is_final() {
+                        self.untold += 1;
+                        return;
+                    }
+                }
+            }
+            // Credentials may be other ones by then.
+            self.api = None;
+            sleep(backoff.pause()).await;
+        }
+    }
+
+    async fn try_once(&mut self, event: &NodeEvent) -> Result<(), ApiError> {
+        let api = match &self.api {
+            Some(api) => api.clone(),
+            None => self.api.insert(Api::connect(&self.settings, &self.files).await?).clone(),
+        };
+        api.record(event).await
+    }
+
+    fn went_well(&mut self) {
+        if let Some(outage) = self.failures.succeeded(self.means.clock.now()) {
+            info!(self.means.log, "events of the node are sent again"; "failures" => outage.failures,
+                "lasted" => lasted(outage.lasted));
+        }
+    }
+
+    fn failed(&mut self, error: &ApiError) {
+        let log = &self.means.log;
+        let line = self.failures.failed(error.kind(), self.means.clock.now());
+        match line.due {
+            Due::Error => error!(log, "an event of the node was not sent: {}", error),
+            Due::Warning => warn!(log, "an event of the node was not sent: {}", error;
+                "failures" => line.number, "untold" => line.untold),
+            Due::Info | Due::Debug => debug!(log, "an event of the node was not sent: {}", error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::collector::Loop;
+    use crate::recorder::Event;
+
+    fn told(event: Event, untold: u64) -> Option<(&'static str, Severity, String)> {
+        let stamped = Stamped { sequence: 1, time: Timestamp::UNIX_EPOCH, event: Arc::new(event) };
+        of_node(&stamped, untold).map(|event| (event.reason, event.severity, event.message))
+    }
+
+    #[test]
+    fn failures_are_told_with_the_kubelets_reasons_and_removals_are_not() {
+        let failed =
+            Event { count: 4, ..Event::new(EventKind::ImageGcFailed, Some(Loop::ImageGc), "no answer") };
+        assert_eq!(
+            told(failed, 3),
+            Some((
+                "ImageGCFailed",
+                Severity::Warning,
+                "image_gc: no answer (failure number 4 since the last success) (3 earlier events of this node were not sent)"
+                    .to_owned()
+            ))
+        );
+        let stopping = Event::new(EventKind::Stopping, None, "");
+        assert_eq!(told(stopping, 0), Some(("Stopping", Severity::Normal, "Stopping".to_owned())));
+        for kind in [EventKind::Removed, EventKind::RemovalFailed] {
+            assert_eq!(told(Event::new(kind, Some(Loop::ContainerGc), ""), 0), None);
+        }
+    }
+}
