@@ -74,6 +74,7 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     let verdict = tools.pods.judge(seen).await;
     let observation = Observation {
         pods: verdict.pods.clone(),
+        clock_set: verdict.clock_set,
         containers: Arc::unwrap_or_clone(containers),
         sandboxes: Arc::unwrap_or_clone(sandboxes),
         log_dirs: log_dirs.iter().map(|dir| dir.name.clone()).collect(),

@@ -10,9 +10,49 @@ pub(crate) fn newest_first<T: Ord>(a: (T, u32, &str), b: (T, u32, &str)) -> Orde
     (b.0, b.1).cmp(&(a.0, a.1)).then_with(|| a.2.cmp(b.2))
 }
 
-/// Whether `time` was at least `age` before `now`. A time in the future never was.
-pub(crate) fn at_least(age: Duration, time: Timestamp, now: Timestamp) -> bool {
-    // No setting is longer than a century, so the fallback is never reached; it keeps more.
-    let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
-    time <= now && now.duration_since(time) >= age
+/// The time of a decision, and how far back times can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The time.
+    pub at: Timestamp,
+    /// When the clock was set last, if that was seen: no age counts from before (spec 2).
+    pub clock_set: Option<Timestamp>,
+}
+
+impl Now {
+    /// How old something is that happened at that time; `None` for what happens in the future, as far as can be told.
+    #[must_use]
+    pub fn age(self, time: Timestamp) -> Option<SignedDuration> {
+        // What bears a time to come was there before the clock was put back.
+        let since =
+            if time > self.at { self.clock_set? } else { self.clock_set.map_or(time, |set| time.max(set)) };
+        (since <= self.at).then(|| self.at.duration_since(since))
+    }
+
+    /// Whether `time` was at least `age` ago. A time in the future never was.
+    pub(crate) fn at_least(self, age: Duration, time: Timestamp) -> bool {
+        // No setting is longer than a century, so the fallback is never reached; it keeps more.
+        let wanted = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+        self.age(time).is_some_and(|age| age >= wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_counts_from_when_the_clock_was_set() {
+        let second = |second| Timestamp::from_second(second).unwrap();
+        let age = |time, at, set: Option<i64>| {
+            let now = Now { at: second(at), clock_set: set.map(second) };
+            now.age(second(time)).map(|age| age.as_secs())
+        };
+        assert_eq!(age(100, 160, None), Some(60));
+        assert_eq!(age(161, 160, None), None, "in the future");
+        assert_eq!(age(100, 9_000, Some(8_990)), Some(10), "put forward: it is not 8900 s old");
+        assert_eq!(age(8_995, 9_000, Some(8_990)), Some(5), "it came after that");
+        assert_eq!(age(9_000, 160, Some(100)), Some(60), "put back: it was there by then");
+        assert_eq!(age(9_000, 160, Some(161)), None);
+    }
 }

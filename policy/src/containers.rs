@@ -3,7 +3,7 @@
 use foldhash::HashMap;
 use jiff::Timestamp;
 
-use crate::age::at_least;
+use crate::age::Now;
 use crate::observation::{Container, ContainerState, Observation};
 use crate::plan::{Decision, Detail, Section};
 use crate::pods::{Gone, PodTable};
@@ -27,7 +27,7 @@ impl Evictable {
         index: usize,
         container: &Container,
         policy: &ContainerPolicy,
-        now: Timestamp,
+        now: Now,
         fate: impl FnOnce() -> Result<usize, Reason>,
     ) -> Result<Self, Reason> {
         let Container { state, created_at, finished_at, .. } = *container;
@@ -47,19 +47,19 @@ pub fn evictable_since(
     created_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
     policy: &ContainerPolicy,
-    now: Timestamp,
+    now: Now,
 ) -> Result<Timestamp, Reason> {
     if state == ContainerState::Running {
         return Err(Reason::Running);
     }
     let created_at = created_at.ok_or(Reason::AgeUnknown)?;
-    if !at_least(policy.min_age, created_at, now) {
+    if !now.at_least(policy.min_age, created_at) {
         return Err(Reason::TooYoung);
     }
-    if finished_at.is_some_and(|finished_at| !at_least(policy.min_dead_age, finished_at, now)) {
+    if finished_at.is_some_and(|finished_at| !now.at_least(policy.min_dead_age, finished_at)) {
         return Err(Reason::FinishedRecently);
     }
-    if state == ContainerState::Created && !at_least(policy.created_grace, created_at, now) {
+    if state == ContainerState::Created && !now.at_least(policy.created_grace, created_at) {
         return Err(Reason::CreatedRecently);
     }
     Ok(created_at)
@@ -80,7 +80,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
             Gone::Unmanaged => Err(Reason::Unmanaged),
             Gone::No(pod) => Ok(units.number(pod, &container.name)),
         };
-        match Evictable::check(index, container, limits, observation.taken_at, fate) {
+        match Evictable::check(index, container, limits, observation.now(), fate) {
             Err(Reason::Running) => section.push(Decision::new(index, Reason::Running)),
             _ if gone == Gone::Unmanaged => section.push(Decision::new(index, Reason::Unmanaged)),
             Err(reason) => section.push(Decision::new(index, reason)),

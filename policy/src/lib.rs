@@ -28,6 +28,7 @@ pub mod report;
 pub mod sandboxes;
 pub mod snapshot;
 
+pub use age::Now;
 pub use decide::{Plan, decide};
 pub use images::{FsProblem, ImagePlan};
 pub use observation::{

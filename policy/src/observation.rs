@@ -5,6 +5,8 @@
 
 use jiff::Timestamp;
 
+use crate::age::Now;
+
 /// State of a container (CRI `ContainerState`). Every state but `Running` is *dead* (spec 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContainerState {
@@ -192,6 +194,8 @@ impl Default for Pods {
 pub struct Observation {
     /// When: the "now" of every decision on it.
     pub taken_at: Timestamp,
+    /// When the clock was set last, if that was seen: ages count from then at the earliest (spec 2).
+    pub clock_set: Option<Timestamp>,
     /// Image that the runtime makes sandboxes of, as it names it; empty if it does not tell.
     pub sandbox_image: String,
     /// Pods by their source.
@@ -209,11 +213,18 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// The time by which all ages are told.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now { at: self.taken_at, clock_set: self.clock_set }
+    }
+
     /// A look that saw nothing.
     #[must_use]
     pub fn empty(taken_at: Timestamp) -> Self {
         Self {
             taken_at,
+            clock_set: None,
             sandbox_image: String::new(),
             pods: Pods::default(),
             containers: Vec::new(),

@@ -215,7 +215,7 @@ impl Words<'_> {
 
     fn age(&self, since: Option<Timestamp>) -> String {
         // What is not known counts as now (spec 6).
-        let age = since.map_or(SignedDuration::ZERO, |t| self.observation.taken_at.duration_since(t));
+        let age = since.and_then(|t| self.observation.now().age(t)).unwrap_or_default();
         format!("{:#}", SignedDuration::from_secs(age.as_secs()))
     }
 }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use foldhash::{HashMap, HashMapExt as _};
 use jiff::Timestamp;
 
-use crate::age::{at_least, newest_first};
+use crate::age::newest_first;
 use crate::observation::{Observation, Sandbox, SandboxState};
 use crate::plan::{Decision, Section};
 use crate::pods::{Gone, PodTable};
@@ -56,7 +56,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
             (SandboxState::NotReady, gone) => match (sandbox.created_at, gone) {
                 (None, _) => Reason::AgeUnknown,
                 (Some(created_at), _)
-                    if !at_least(policy.sandboxes.min_age, created_at, observation.taken_at) =>
+                    if !observation.now().at_least(policy.sandboxes.min_age, created_at) =>
                 {
                     Reason::TooYoung
                 }

@@ -237,6 +237,5 @@ fn what_cannot_be_watched_is_wrong_usage() {
     ] {
         said(demo(&bench, args), "").refused(2, &[part]);
     }
-    said(demo(&bench, &["--watch", "--set", "pods.source=kubelet"]), "").refused(64, &["pods.source"]);
     assert!(is_empty(&bench.path("tmp")));
 }

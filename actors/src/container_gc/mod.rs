@@ -11,6 +11,7 @@ use std::time::Duration;
 use cri_gc_config::Settings;
 use cri_gc_policy::images::reference_of;
 use cri_gc_policy::{Container, ContainerState, Observation, Plan, PlanReport, PodTable, Reason};
+use jiff::Timestamp;
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Removed, Target, Tools};
 use crate::files::links;
@@ -67,7 +68,11 @@ impl Collect for ContainerGc {
         let keeper = LogKeeper::new(&observation, &pods);
         let links = link_names(tools, pass, &keeper).await;
         let parallel = pass.settings.container_gc.parallel_removals.into();
-        pass.act(targets, parallel, async |target| remove(tools, pass, target, &keeper, &links).await).await;
+        let clock_set = observation.clock_set;
+        pass.act(targets, parallel, async |target| {
+            remove(tools, pass, target, clock_set, &keeper, &links).await
+        })
+        .await;
     }
 }
 
@@ -76,11 +81,12 @@ async fn remove<'a>(
     tools: &Tools,
     pass: &Pass,
     target: &Target<(&'a Container, &'a str)>,
+    clock_set: Option<Timestamp>,
     keeper: &LogKeeper<'a>,
     links: &HashMap<String, Vec<String>>,
 ) -> Removed {
     let (settings, reason, (container, uid)) = (&pass.settings, target.reason, target.object);
-    let mut facts = match recheck(tools, container, &settings.policy().containers).await? {
+    let mut facts = match recheck(tools, container, &settings.policy().containers, clock_set).await? {
         Recheck::Go(facts) => facts,
         Recheck::Stay(reason) => return Ok((Outcome::refused(reason), 0)),
     };

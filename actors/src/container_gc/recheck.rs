@@ -1,7 +1,8 @@
 //! What is asked right before a container is removed: a runtime kills a running one without a word.
 
 use cri_gc_policy::containers::evictable_since;
-use cri_gc_policy::{Container, ContainerPolicy, Reason};
+use cri_gc_policy::{Container, ContainerPolicy, Now, Reason};
+use jiff::Timestamp;
 
 use crate::collector::Tools;
 use crate::gateway::calls::ContainerStatus;
@@ -17,10 +18,16 @@ pub enum Recheck {
 
 /// Reads the status and applies rule 1 of section 3 to it once more. Lists do not tell when a container finished, so
 /// this is where `min_dead_age` takes effect.
-pub async fn recheck(tools: &Tools, container: &Container, policy: &ContainerPolicy) -> CriResult<Recheck> {
+pub async fn recheck(
+    tools: &Tools,
+    container: &Container,
+    policy: &ContainerPolicy,
+    clock_set: Option<Timestamp>,
+) -> CriResult<Recheck> {
     let facts = tools.gateway.call(ContainerStatus { id: container.id.clone() }).await?;
     let created_at = facts.created_at.or(container.created_at);
-    Ok(match evictable_since(facts.state, created_at, facts.finished_at, policy, tools.clock.now()) {
+    let now = Now { at: tools.clock.now(), clock_set };
+    Ok(match evictable_since(facts.state, created_at, facts.finished_at, policy, now) {
         Ok(_) => Recheck::Go(facts),
         Err(reason) => Recheck::Stay(reason),
     })

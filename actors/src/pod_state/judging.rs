@@ -77,7 +77,7 @@ impl Reader {
         };
         let kubelet = settings.kubelet_root.join("pods");
         let report_only = if settings.runtime_beside_kubelet { None } else { self.kubelet_at(kubelet).await };
-        Verdict { pods, report_only, images_unknown: None, notes: Vec::new() }
+        Verdict { pods, report_only, ..Verdict::default() }
     }
 
     /// Why a kubelet is taken to be on this node, if it is.
@@ -161,7 +161,7 @@ impl Reader {
             "the pod source has not been read yet, so it is not known which images pods name; images are only reported"
                 .to_owned()
         });
-        Verdict { pods, report_only: None, images_unknown, notes }
+        Verdict { pods, images_unknown, notes, ..Verdict::default() }
     }
 
     /// The pods that a kubelet has a directory of.

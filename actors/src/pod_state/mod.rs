@@ -55,6 +55,8 @@ pub struct Verdict {
     pub images_unknown: Option<String>,
     /// What else an operator should know.
     pub notes: Vec<String>,
+    /// When the clock was set last, if that was seen.
+    pub clock_set: Option<Timestamp>,
 }
 
 impl Verdict {

@@ -282,12 +282,13 @@ impl Handler<Judge> for Provider {
         let (reader, configuration, memory) =
             (self.reader.clone(), self.configuration.clone(), Rc::clone(&self.memory));
         Box::pin(async move {
-            let verdict = match configuration.settings.pods.source {
+            let mut verdict = match configuration.settings.pods.source {
                 PodSource::Runtime => reader.judge_by_runtime(&seen, &configuration, &memory).await,
                 _ => reader.judge_by_lists(&seen, &configuration, &memory).await,
             };
             let mut memory = memory.borrow_mut();
             memory.asked = true;
+            verdict.clock_set = memory.clock_set;
             memory.notes = verdict.notes.iter().chain(&verdict.report_only).cloned().collect();
             verdict
         })

@@ -14,7 +14,6 @@ use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::age::at_least;
 use crate::observation::{Container, Image, Observation, PodState};
 use crate::plan::{Decision, Detail, Section};
 use crate::pods::PodTable;
@@ -124,7 +123,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
         match shield {
             Some((reason, detail)) => section.push(Decision::new(index, reason).with(detail)),
             None if policy.is_off() => section.push(Decision::new(index, Reason::ImageGcOff)),
-            None if !at_least(policy.min_age, first_detected, now) => {
+            None if !observation.now().at_least(policy.min_age, first_detected) => {
                 section.push(Decision::new(index, Reason::TooYoung));
             }
             None => candidates.push(Candidate { index, image, first_detected }),

@@ -34,6 +34,7 @@ impl TryFrom<Snapshot> for Observation {
         check_ids("images", image_keys.iter().map(String::as_str))?;
         Ok(Self {
             taken_at: snapshot.taken_at,
+            clock_set: None,
             sandbox_image: snapshot.runtime.sandbox_image,
             pods: snapshot.pods.into(),
             containers: snapshot.containers.into_iter().map(Into::into).collect(),
