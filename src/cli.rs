@@ -91,7 +91,7 @@ pub enum Command {
     Resume(Loops),
     /// Show what happened lately in the running service
     Events(Events),
-    /// Show, check or reload the configuration
+    /// Show, check or reload the configuration, or make one of a kubelet's
     #[command(subcommand)]
     Config(Config),
     /// Show what the running service logs, or have it log from another level on, until a reload changes log.level
@@ -210,6 +210,23 @@ pub enum Config {
         #[command(flatten)]
         output: Output,
     },
+    /// Print the configuration that does what a kubelet's own garbage collection does
+    ///
+    /// Comments in it say where each setting comes from, what to set in the kubelet so that not both collect images, and what
+    /// only the kubelet does.
+    ///
+    /// For example: cri-gc config import-kubelet /var/lib/kubelet/config.yaml -- --root-dir=/data/kubelet > config.toml
+    ImportKubelet(ImportKubelet),
+}
+
+#[derive(Debug, Args)]
+pub struct ImportKubelet {
+    /// The kubelet's configuration, a KubeletConfiguration in YAML or JSON ("-": standard input)
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What the kubelet is started with; its flags beat the file, those that matter here are taken over
+    #[arg(last = true, value_name = "KUBELET FLAGS")]
+    pub flags: Vec<String>,
 }
 
 #[derive(Debug, Args)]

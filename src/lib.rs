@@ -3,6 +3,7 @@
 //! - [`cli`]: what can be typed. [`commands`]: one file for each subcommand. [`demo`]: the embedded node that `demo` sweeps.
 //! - [`wiring`]: which actors run on which threads. [`client`]: the connection to a service that runs already.
 //! - [`output`]: tables for people, JSON and YAML for programs. [`failure`]: errors as sentences, and exit codes.
+//! - [`kubelet_config`]: a kubelet's configuration as settings of ours.
 //! - [`signals`]: those that end a command which has something to put in order first.
 //!
 //! No decision is made here, no RPC is sent to a runtime from here, and no file is removed from here.
@@ -12,6 +13,7 @@ pub mod client;
 pub mod commands;
 pub mod demo;
 pub mod failure;
+pub mod kubelet_config;
 pub mod logging;
 pub mod output;
 pub mod signals;

@@ -44,5 +44,5 @@ pub use forms::endpoint::{Endpoint, EndpointError};
 pub use keys::{key_names, section_names};
 pub use load::{Loaded, Sources, load};
 pub use origin::{Origin, Origins};
-pub use render::{DEFAULT_TOML, changed_keys, render};
+pub use render::{DEFAULT_TOML, changed_keys, render, render_value};
 pub use settings::*;

@@ -12,6 +12,12 @@ pub fn render(settings: &Settings) -> String {
     to_toml(settings).to_string()
 }
 
+/// The value of one dotted key as TOML; `None` if there is no such key.
+#[must_use]
+pub fn render_value(settings: &Settings, key: &str) -> Option<String> {
+    flatten(settings).get(key).map(ToString::to_string)
+}
+
 /// The dotted names of the keys whose values differ, in the order of the default configuration.
 #[must_use]
 pub fn changed_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {

@@ -1,20 +1,21 @@
-//! `cri-gc config`: shows settings, checks the configuration, and has the running service reload it.
+//! `cri-gc config`: shows settings, checks the configuration, and has the running service reload it. What makes one of a
+//! kubelet's is in [`import_kubelet`].
 
 use std::process::ExitCode;
 
 use cri_gc_config::{Settings, key_names, render};
 use cri_gc_proto::admin::ConfigResponse;
 
-use super::{in_system, not_yet, service, settings};
+use super::{import_kubelet, in_system, not_yet, service, settings};
 use crate::cli::{Config, ConfigForm, Global, Service};
 use crate::client::{ClientError, Trouble};
 use crate::failure::Failure;
 use crate::output::{answers, config, print, show};
 
-/// Shows, checks or reloads.
+/// Shows, checks, reloads or imports.
 ///
 /// # Errors
-/// Everything that is wrong with the configuration; no service answers.
+/// Everything that is wrong with the configuration, or with a kubelet's; no service answers.
 pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
     match command {
         Config::Check => check(global)?,
@@ -29,6 +30,7 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
             let answer = in_system(async { service(global, meant).await?.reload().await.map_err(refused) })?;
             show(output.output, &answer, answers::reloaded)?;
         }
+        Config::ImportKubelet(args) => import_kubelet::run(global, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ pub mod config;
 pub mod demo;
 pub mod events;
 pub mod explain;
+pub mod import_kubelet;
 pub mod log_level;
 pub mod pause;
 pub mod plan;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::load_text;
 use crate::{
     Admin, ContainerGc, ImageGc, KubeApi, Kubelet, Log, LogFormat, LogGc, LogLevel, Metrics, Mode, PodSource,
-    Pods, Runtime, SandboxGc, Settings, State, Supervision, Unmanaged, render,
+    Pods, Runtime, SandboxGc, Settings, State, Supervision, Unmanaged, render, render_value,
 };
 
 const MAX: u64 = 100 * 31_557_600;
@@ -277,4 +277,16 @@ proptest! {
         let name = format!("CRI_GC__{}", key.replace('.', "__").to_uppercase());
         let _ = super::load_env(&[(&name, &text)]);
     }
+}
+
+#[test]
+fn a_single_value_is_written_as_it_is_in_the_whole() {
+    let settings = Settings { node_name: Some("a \"b\"\n".to_owned()), ..Settings::default() };
+    let value = |key| render_value(&settings, key);
+    assert_eq!(value("image_gc.min_age").as_deref(), Some("\"2m\""));
+    assert_eq!(value("image_gc.protect").as_deref(), Some("[]"));
+    let read = load_text(&format!("node_name = {}", value("node_name").unwrap())).unwrap();
+    assert_eq!(read.settings, settings);
+    assert_eq!(value("image_gc"), None);
+    assert_eq!(value("nonsense"), None);
 }

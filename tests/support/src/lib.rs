@@ -19,7 +19,8 @@
 //!
 //! Everything that a [`Containerd`] makes lies below one temporary folder, in one network namespace and in one cgroup,
 //! and is gone after it is dropped, whether the test passed or panicked. [`Cri`] speaks to any runtime's socket, the
-//! embedded one's too. There are no assertions about cri-gc in here.
+//! embedded one's too. [`kubernetes`] has what answers to a node's agent beside the runtime: an API server and a kubelet, both
+//! made up, with faults to order. There are no assertions about cri-gc in here.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,6 +32,7 @@
 
 mod containerd;
 mod cri;
+pub mod kubernetes;
 mod logs;
 mod oci;
 mod poll;
