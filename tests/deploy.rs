@@ -55,9 +55,23 @@ fn at_the_api_server_it_may_look_and_tell_events() {
     let rules = json!([
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
-        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     ]);
-    assert_eq!(objects("rbac.yaml"), [account, role("cri-gc", &rules), binding("cri-gc")]);
+    // Events of what is in no namespace are written to `default`, and nowhere else.
+    let place = json!({"name": "cri-gc-events", "namespace": "default"});
+    let events = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": place,
+        "rules": [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}],
+    });
+    let bound = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": place,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "cri-gc-events"},
+        "subjects": [{"kind": "ServiceAccount", "name": "cri-gc", "namespace": "kube-system"}],
+    });
+    assert_eq!(objects("rbac.yaml"), [account, role("cri-gc", &rules), binding("cri-gc"), events, bound]);
 }
 
 #[test]

@@ -187,17 +187,22 @@ pub async fn ask(settings: &Kubelet, files: &Workers) -> Result<String, KubeletE
 
 fn unreachable(url: &str, error: &hyper_util::client::legacy::Error) -> KubeletError {
     let (url, why) = (url.to_owned(), causes(error));
-    let first: &(dyn std::error::Error + 'static) = error;
-    let certificate = std::iter::successors(Some(first), |error| error.source()).any(|error| {
-        // What rustls says travels inside of an I/O error.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        matches!(
-            tls.or_else(|| error.downcast_ref()),
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
-        )
-    });
-    if certificate { KubeletError::Certificate { url, why } } else { KubeletError::Unreachable { url, why } }
+    match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            KubeletError::Certificate { url, why }
+        }
+        _ => KubeletError::Unreachable { url, why },
+    }
+}
+
+/// What TLS has to say, among the causes. It travels inside of I/O errors, which do not tell it as their source.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let within = within.and_then(|within| tls_error(within));
+    within.or_else(|| error.source().and_then(tls_error))
 }
 
 /// With what we show who we are, and know whom we ask.

@@ -30,6 +30,9 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(60 * 60);
 pub const MIB: u64 = 1 << 20;
 
+/// The boot that the modelled node is in.
+pub const BOOT: &str = "b0075b00-75b0-4075-b007-5b0075b00750";
+
 /// How long a test waits for what has to happen on a machine however busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -95,7 +98,8 @@ impl Bed {
     pub fn crew_that_logs(&self, log: Logger) -> Crew {
         let settings = Arc::new(self.settings.clone());
         let (clock, probe) = (self.sim.clock(), self.sim.fs_probe());
-        let (clock, probe) = (Clock::new(move || clock()), FsProbe::new(move |path| probe(path)));
+        let (clock, probe) =
+            (Clock::new(move || clock()).of_boot(BOOT), FsProbe::new(move |path| probe(path)));
         let files = Workers::start(settings.log_gc.workers.into()).unwrap();
         let mut arbiters = Vec::new();
         let mut arbiter = || {

@@ -25,5 +25,6 @@ mod image_records;
 mod isolation;
 mod log_reaper;
 mod pod_states;
+mod pods_kubernetes;
 mod safety;
 mod sandbox_reaper;
