@@ -198,6 +198,19 @@ fn mismatches(settings: &Settings) -> Vec<Mismatch> {
             remedy: "write it as \"https://127.0.0.1:10250/pods\", or choose another source",
         });
     }
+    let (cert, key) = ("pods.kubelet.client_cert_file", "pods.kubelet.client_key_file");
+    let alone = match (&pods.kubelet.client_cert_file, &pods.kubelet.client_key_file) {
+        (Some(_), None) => Some((cert, key)),
+        (None, Some(_)) => Some((key, cert)),
+        _ => None,
+    };
+    found.extend(alone.map(|(key, other)| Mismatch {
+        key,
+        what: "it is set alone, without",
+        other: Some(other),
+        allowed: "both or neither",
+        remedy: "name the certificate and its key, or none of them",
+    }));
     found
 }
 

@@ -64,10 +64,11 @@ impl Default for Pods {
 pub struct Kubelet {
     /// The endpoint: `https://HOST:10250/pods`, or `http://HOST:10255/pods` where the read-only port is open.
     pub url: String,
-    /// The file with the bearer token; not set: none is sent. Read again at every use, as tokens are renewed.
+    /// The file with the bearer token; not set: none is sent. Read again at every use, as tokens are
+    /// renewed; sent over HTTPS only.
     #[serde(with = "optional")]
     pub token_file: Option<PathBuf>,
-    /// The CA that signed the kubelet's serving certificate; not set: the public ones.
+    /// The CA that signed the kubelet's serving certificate; not set: those that this machine trusts.
     #[serde(with = "optional")]
     pub ca_file: Option<PathBuf>,
     /// The certificate by which the kubelet knows who asks; not set: none. Read again at every use.

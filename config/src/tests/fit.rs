@@ -73,6 +73,17 @@ fn the_source_kubelet_needs_a_url() {
 }
 
 #[test]
+fn a_client_certificate_needs_its_key_and_a_key_its_certificate() {
+    let text = |keys: &str| format!("[pods.kubelet]\n{keys}\n");
+    assert!(load_text(&text("client_cert_file = '/c'\nclient_key_file = '/k'")).is_ok());
+    for alone in ["client_cert_file", "client_key_file"] {
+        let refused = problem(load_text(&text(&format!("{alone} = '/x'"))));
+        assert_eq!(refused.key, Some(format!("pods.kubelet.{alone}")));
+        assert!(refused.to_string().contains("both or neither"), "{refused}");
+    }
+}
+
+#[test]
 fn restart_pauses_are_in_order() {
     let text = |min: &str, max: &str| {
         format!("[supervision]\nrestart_backoff_min = '{min}'\nrestart_backoff_max = '{max}'\n")
