@@ -161,7 +161,7 @@ fn the_examples_do_what_they_say() {
     assert!(!edge.protect.iter().any(|p| p.matches("sha256:00", ["docker.io/library/busybox:1"])));
 
     let beside = example("beside-kubelet.toml");
-    assert_eq!(beside.pods.source, PodSource::File);
+    assert_eq!(beside.pods.source, PodSource::KubeApi);
     assert_eq!(beside.image_gc.mode, Mode::Enforce);
     for mode in [beside.container_gc.mode, beside.sandbox_gc.mode, beside.log_gc.mode] {
         assert_eq!(mode, Mode::Report);
