@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix::{Addr, Message};
 use cri_gc_config::Settings;
 use futures_util::StreamExt;
-use slog::{debug, info};
+use slog::debug;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -151,7 +151,7 @@ impl Follower {
             debug!(log, "the pods of the node are listed"; "pods" => sync.listing.pods.len(), "node" => api.node());
             self.tell(News::Listed(Box::new(sync), api.clone()));
             let Err(why) = self.watch(&api, listed, listed_at).await?;
-            info!(log, "listing the pods of the node again"; "because" => why);
+            debug!(log, "the pods of the node are listed again"; "because" => why);
         }
     }
 
