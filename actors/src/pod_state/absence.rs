@@ -301,6 +301,8 @@ impl Absence {
                 self.proofs.void(uid);
             }
         }
+        // They were the second look at what there was by now. What was not proved by them is asked for again.
+        self.answers.clear();
         judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
         let synced = !lists.is_stale(rules.max_staleness, now);
         let wants_list = !synced || standings.iter().any(|(_, standing)| standing.wants_list());
