@@ -114,6 +114,8 @@ impl ApiError {
                 message: status.message.clone(),
             },
             kube::Error::SerdeError(error) => Self::Answer { what, why: error.to_string() },
+            // Its own words for this one say nothing.
+            kube::Error::Service(error) => Self::unreachable(what, &**error),
             other => Self::unreachable(what, other),
         }
     }

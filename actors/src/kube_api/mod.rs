@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod pods;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use serde::de::DeserializeOwned;
 use crate::files::Workers;
 pub use error::ApiError;
 pub use event::{NodeEvent, Severity};
-pub use pods::{Change, Listed, Store};
+pub use pods::{Change, Listed, Store, is_before};
 
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -77,6 +78,7 @@ impl Api {
             let config = futures_util::FutureExt::now_or_never(configuration(kubeconfig));
             let config = config
                 .ok_or_else(|| ApiError::Configuration("it could not be read at once".to_owned()))??;
+            keeps_its_secrets(&config)?;
             // The client starts a task of its own.
             let _in_runtime = runtime.enter();
             Client::try_from(config).map_err(|error| ApiError::configuration(&error))
@@ -100,7 +102,7 @@ impl Api {
     ) -> Result<(StatusCode, Vec<u8>), ApiError> {
         let asking = async {
             let sent = self.client.send(request.map(Body::from)).await;
-            let answer = sent.map_err(|error| ApiError::unreachable(what, &error))?;
+            let answer = sent.map_err(|error| ApiError::of_client(what, &error))?;
             let code = answer.status();
             let body = Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|error| {
                 let why = if error.is::<LengthLimitError>() {
@@ -156,8 +158,46 @@ async fn configuration(kubeconfig: Option<PathBuf>) -> Result<Config, ApiError> 
     config.map(without_retries).map_err(|error| ApiError::configuration(&error))
 }
 
+/// Credentials do not travel in the clear, but to this machine itself.
+fn keeps_its_secrets(config: &Config) -> Result<(), ApiError> {
+    let url = &config.cluster_url;
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let auth = &config.auth_info;
+    let is_secret = auth.token.is_some()
+        || auth.token_file.is_some()
+        || auth.password.is_some()
+        || auth.exec.is_some()
+        || auth.auth_provider.is_some();
+    if url.scheme_str() == Some("https") || is_here || !is_secret {
+        return Ok(());
+    }
+    Err(ApiError::Configuration(format!("{url} is not https, so the credentials would travel in the clear")))
+}
+
 /// Who tries again is whoever asked.
 fn without_retries(mut config: Config) -> Config {
     config.default_retry = false;
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_travel_in_the_clear_to_this_machine_only() {
+        let kept = |url: &str, token: Option<&str>| {
+            let mut config = Config::new(url.parse().unwrap());
+            config.auth_info.token_file = token.map(ToOwned::to_owned);
+            keeps_its_secrets(&config).is_ok()
+        };
+        for url in ["https://10.0.0.1:6443", "http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001"] {
+            assert!(kept(url, Some("/token")), "{url}");
+        }
+        for url in ["http://10.0.0.1:6443", "http://localhost.example", "http://127.0.0.1.example"] {
+            assert!(!kept(url, Some("/token")), "{url}");
+            assert!(kept(url, None), "{url}");
+        }
+    }
 }

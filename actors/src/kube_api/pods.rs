@@ -14,6 +14,9 @@ use crate::pod_state::listing::{Listing, PodList};
 /// Pods of one page.
 const PAGE: u32 = 500;
 
+/// No node has so many pods: a server that goes on answers something else.
+const MOST_PAGES: usize = 200;
+
 /// After so many seconds the API server ends a watch, and a new one goes on from there.
 const WATCH_SECONDS: u32 = 290;
 
@@ -30,6 +33,12 @@ pub struct Listed {
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     pods: HashMap<String, ListedPod>,
+}
+
+/// Whether a version is before another. They are numbers, as far as anybody has seen; what is none can't be compared.
+#[must_use]
+pub fn is_before(version: &str, other: &str) -> bool {
+    matches!((version.parse::<u64>(), other.parse::<u64>()), (Ok(version), Ok(other)) if version < other)
 }
 
 /// What a watch tells.
@@ -146,8 +155,9 @@ impl Api {
         let mut store = Store::default();
         let mut version = None;
         let mut next: Option<String> = None;
+        let mut pages = 0;
         loop {
-            let params = ListParams { continue_token: next, ..ListParams::default() };
+            let params = ListParams { continue_token: next.clone(), ..ListParams::default() };
             let params = params.fields(&self.selector()).limit(PAGE);
             let request = kube::api::Request::new("/api/v1/pods").list(&params);
             let request = request.map_err(|error| ApiError::unreachable(LIST, &error))?;
@@ -165,7 +175,12 @@ impl Api {
             }
             // All pages are of the version of the first.
             version = version.or(metadata.resource_version).filter(|version| !version.is_empty());
+            let before = next;
             next = metadata.next.filter(|next| !next.is_empty());
+            pages += 1;
+            if next.is_some() && (next == before || pages >= MOST_PAGES) {
+                return Err(unread("it does not end"));
+            }
             if next.is_none() && metadata.remaining_item_count.is_some_and(|left| left > 0) {
                 return Err(unread("it ends before it is whole"));
             }
@@ -220,11 +235,11 @@ impl Api {
             }
             let unread = |why: String| ApiError::Answer { what: ASK, why };
             let found: KubePod = serde_json::from_slice(&body).map_err(|error| unread(error.to_string()))?;
-            if found.kind.as_deref() != Some("Pod") || found.name() != pod {
+            if found.kind.as_deref() != Some("Pod") || found.name() != (namespace, pod) {
                 return Err(unread("it is not the pod that was asked for".to_owned()));
             }
             // Another UID is another pod, unless it is the mirror of this one.
-            if known(found)?.uids().any(|known| known == uid) {
+            if known(found)?.uids().any(|(known, _)| known == uid) {
                 return Ok(true);
             }
         }

@@ -30,9 +30,12 @@ pub struct ListedPod {
 }
 
 impl ListedPod {
-    /// All UIDs by which it may be known on the node.
-    pub fn uids(&self) -> impl Iterator<Item = &str> {
-        self.mirrored.iter().chain([&self.uid]).map(String::as_str)
+    /// All UIDs by which it may be known on the node, with what it tells of each. Anybody may write the annotations of a
+    /// mirror pod on a pod of their own: so they say that a pod is there, and never that it is finished.
+    pub fn uids(&self) -> impl Iterator<Item = (&str, PodState)> {
+        let mirrored = if self.state == PodState::Active { PodState::Active } else { PodState::Unknown };
+        let others = self.mirrored.iter().map(move |uid| (uid.as_str(), mirrored));
+        others.chain([(self.uid.as_str(), self.state)])
     }
 }
 
@@ -58,6 +61,8 @@ struct Metadata {
     uid: String,
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    namespace: String,
     resource_version: Option<String>,
     annotations: Option<HashMap<String, String>>,
 }
@@ -99,9 +104,9 @@ impl KubePod {
         self.metadata.resource_version.clone()
     }
 
-    /// `metadata.name`.
-    pub fn name(&self) -> &str {
-        &self.metadata.name
+    /// `metadata.namespace` and `metadata.name`.
+    pub fn name(&self) -> (&str, &str) {
+        (&self.metadata.namespace, &self.metadata.name)
     }
 }
 
@@ -109,9 +114,12 @@ impl From<KubePod> for ListedPod {
     fn from(pod: KubePod) -> Self {
         let annotations = pod.metadata.annotations.unwrap_or_default();
         // A mirror pod bears another UID than the sandbox of its static pod; its annotations name that one.
-        let mirrored = MIRRORED.iter().filter_map(|key| annotations.get(*key)).filter(|uid| !uid.is_empty());
+        let mut mirrored: Vec<String> =
+            MIRRORED.iter().filter_map(|key| annotations.get(*key)).filter(|uid| !uid.is_empty()).cloned().collect();
+        // A static pod as its kubelet lists it names itself.
+        mirrored.retain(|uid| *uid != pod.metadata.uid);
         Self {
-            mirrored: mirrored.cloned().collect(),
+            mirrored,
             state: pod.status.unwrap_or_default().state(),
             images: pod.spec.unwrap_or_default().images(),
             is_static: annotations.get(SOURCE).is_some_and(|source| source != "api"),

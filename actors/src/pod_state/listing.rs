@@ -134,8 +134,8 @@ impl Listing {
     /// It has no UID.
     pub fn take(&mut self, pod: &ListedPod, number: usize) -> Result<(), ListingError> {
         self.only_static &= pod.is_static;
-        for uid in pod.uids() {
-            self.add(uid.to_owned(), pod.state, pod.images.clone(), number)?;
+        for (uid, state) in pod.uids() {
+            self.add(uid.to_owned(), state, pod.images.clone(), number)?;
         }
         Ok(())
     }
@@ -250,6 +250,20 @@ items:
         assert_eq!(state("out"), PodState::Evicted);
         assert!(["run", "mirror", "m", "h"].iter().all(|uid| state(uid) == PodState::Active));
         assert_eq!(listing.pods["run"].1, ["app:1", "init:1", "data:1"]);
+    }
+
+    #[test]
+    fn annotations_that_anybody_may_write_never_say_that_a_pod_is_finished() {
+        let evicted = "status: {phase: Failed, reason: Evicted}";
+        let pod = |uid: &str, hash: &str| {
+            format!("- metadata: {{uid: {uid}, annotations: {{kubernetes.io/config.hash: {hash}}}}}\n  {evicted}\n")
+        };
+        let text = format!("kind: PodList\nitems:\n{}{}", pod("own", "other"), pod("static", "static"));
+        let listing = Listing::parse(&text).unwrap();
+        let state = |uid: &str| listing.pods[uid].0;
+        assert_eq!(state("own"), PodState::Evicted);
+        assert_eq!(state("other"), PodState::Unknown);
+        assert_eq!(state("static"), PodState::Evicted, "a kubelet's own static pod names itself");
     }
 
     #[test]
