@@ -192,7 +192,9 @@ mod tests {
             config.auth_info.token_file = token.map(ToOwned::to_owned);
             keeps_its_secrets(&config).is_ok()
         };
-        for url in ["https://10.0.0.1:6443", "http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001"] {
+        for url in
+            ["https://10.0.0.1:6443", "http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001"]
+        {
             assert!(kept(url, Some("/token")), "{url}");
         }
         for url in ["http://10.0.0.1:6443", "http://localhost.example", "http://127.0.0.1.example"] {

@@ -8,6 +8,8 @@
 
 mod limit;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +48,18 @@ pub struct Means {
 struct NodeEvents {
     settings: Arc<Settings>,
     means: Means,
+    done: Rc<RefCell<Done>>,
     sending: Option<SpawnHandle>,
+}
+
+/// What was sent: it outlives a reload and a fall, so that nothing is told twice.
+#[derive(Default)]
+struct Done {
+    limit: Limit,
+    /// The last event that was looked at.
+    sequence: u64,
+    /// Events that could not be sent, or not so many at once.
+    untold: u64,
 }
 
 /// Starts the actor on an arbiter, and gives back who is to be told of new settings.
@@ -57,7 +70,8 @@ pub fn start(
     settings: Arc<Settings>,
     means: Means,
 ) -> Recipient<Reconfigure> {
-    guard::start(on, pace, fell, |_| NodeEvents { settings, means, sending: None }).recipient()
+    guard::start(on, pace, fell, |_| NodeEvents { settings, means, done: Rc::default(), sending: None })
+        .recipient()
 }
 
 impl Actor for NodeEvents {
@@ -85,7 +99,8 @@ impl NodeEvents {
         // Of its own: a program that tells a token may hang, and nobody else is to wait for it.
         match Workers::start(1) {
             Ok(files) => {
-                let sender = Sender::new(Arc::clone(&self.settings), self.means.clone(), files);
+                let sender =
+                    Sender::new(Arc::clone(&self.settings), self.means.clone(), files, Rc::clone(&self.done));
                 self.sending = Some(ctx.spawn(wrap_future(sender.follow())));
             }
             Err(error) => error!(self.means.log, "no events of the node are sent: {}", error),
@@ -151,17 +166,15 @@ struct Sender {
     settings: Arc<Settings>,
     means: Means,
     files: Workers,
-    limit: Limit,
+    done: Rc<RefCell<Done>>,
     failures: FailureLog<u16>,
     api: Option<Api>,
-    /// Events that could not be sent, or not so many at once.
-    untold: u64,
 }
 
 impl Sender {
-    fn new(settings: Arc<Settings>, means: Means, files: Workers) -> Self {
+    fn new(settings: Arc<Settings>, means: Means, files: Workers, done: Rc<RefCell<Done>>) -> Self {
         let failures = FailureLog::new(First::Error);
-        Self { settings, means, files, limit: Limit::default(), failures, api: None, untold: 0 }
+        Self { settings, means, files, done, failures, api: None }
     }
 
     async fn follow(mut self) {
@@ -172,7 +185,7 @@ impl Sender {
         loop {
             match subscription.coming.recv().await {
                 Ok(stamped) => self.take(&stamped).await,
-                Err(RecvError::Lagged(lost)) => self.untold += lost,
+                Err(RecvError::Lagged(lost)) => self.done.borrow_mut().untold += lost,
                 // The recorder fell: what it records from now on is told by a new channel.
                 Err(RecvError::Closed) => match self.means.recorder.subscribe(0).await {
                     Some(next) => subscription = next,
@@ -182,25 +195,37 @@ impl Sender {
         }
     }
 
-    /// Sends what is to be told, and tries until it is sent or refused.
+    /// Takes an event that was not taken before. One that is cut short by a reload is taken anew.
     async fn take(&mut self, stamped: &Stamped) {
-        let Some(event) = of_node(stamped, self.untold) else { return };
-        if !self.limit.takes() {
-            self.untold += 1;
-            return;
+        if stamped.sequence > self.done.borrow().sequence {
+            self.send(stamped).await;
+            self.done.borrow_mut().sequence = stamped.sequence;
         }
+    }
+
+    /// Sends what is to be told, and tries until it is sent or refused.
+    async fn send(&mut self, stamped: &Stamped) {
+        let event = {
+            let done = &mut *self.done.borrow_mut();
+            let Some(event) = of_node(stamped, done.untold) else { return };
+            if !done.limit.takes() {
+                done.untold += 1;
+                return;
+            }
+            event
+        };
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
             match self.try_once(&event).await {
                 Ok(()) => {
-                    self.untold = 0;
+                    self.done.borrow_mut().untold = 0;
                     self.went_well();
                     return;
                 }
                 Err(error) => {
                     self.failed(&error);
                     if error.is_final() {
-                        self.untold += 1;
+                        self.done.borrow_mut().untold += 1;
                         return;
                     }
                 }

@@ -114,8 +114,12 @@ impl From<KubePod> for ListedPod {
     fn from(pod: KubePod) -> Self {
         let annotations = pod.metadata.annotations.unwrap_or_default();
         // A mirror pod bears another UID than the sandbox of its static pod; its annotations name that one.
-        let mut mirrored: Vec<String> =
-            MIRRORED.iter().filter_map(|key| annotations.get(*key)).filter(|uid| !uid.is_empty()).cloned().collect();
+        let mut mirrored: Vec<String> = MIRRORED
+            .iter()
+            .filter_map(|key| annotations.get(*key))
+            .filter(|uid| !uid.is_empty())
+            .cloned()
+            .collect();
         // A static pod as its kubelet lists it names itself.
         mirrored.retain(|uid| *uid != pod.metadata.uid);
         Self {

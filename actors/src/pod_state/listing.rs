@@ -256,7 +256,9 @@ items:
     fn annotations_that_anybody_may_write_never_say_that_a_pod_is_finished() {
         let evicted = "status: {phase: Failed, reason: Evicted}";
         let pod = |uid: &str, hash: &str| {
-            format!("- metadata: {{uid: {uid}, annotations: {{kubernetes.io/config.hash: {hash}}}}}\n  {evicted}\n")
+            format!(
+                "- metadata: {{uid: {uid}, annotations: {{kubernetes.io/config.hash: {hash}}}}}\n  {evicted}\n"
+            )
         };
         let text = format!("kind: PodList\nitems:\n{}{}", pod("own", "other"), pod("static", "static"));
         let listing = Listing::parse(&text).unwrap();
