@@ -29,6 +29,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// That of a modelled directory.
+    #[cfg(test)]
+    pub fn of_inode(inode: u64) -> Self {
+        Self { inode, born: None }
+    }
+
     fn of(meta: &std::fs::Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
         Self { inode: meta.ino(), born: meta.created().ok() }

@@ -15,6 +15,8 @@ use super::proofs::Proofs;
 use super::standing::Standing;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 /// One good reading of the source.
@@ -64,7 +66,10 @@ pub enum Kept {
 
 /// The answer to the question for one pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only the source kube-api asks"))]
+#[cfg_attr(
+    not(any(test, feature = "kubernetes")),
+    expect(dead_code, reason = "only the source kube-api asks")
+)]
 pub enum Answer {
     /// There is none of that name, or it has another UID.
     Gone {
@@ -102,8 +107,8 @@ pub struct Absence {
     proofs: Proofs,
     /// Pods that would count as deleted but for the brake, and since when all syncs have lacked them.
     braked: HashMap<String, Timestamp>,
-    /// Pods that are being asked for, and answers that no list and no event has contradicted since.
-    asked: HashSet<String>,
+    /// Pods that are being asked for, since when, and answers that no list and no event has contradicted since.
+    asked: HashMap<String, Timestamp>,
     answers: HashMap<String, Answer>,
     listed: bool,
     /// The pods of the last good sync that name images: these count as used even while the source is away.
@@ -158,6 +163,12 @@ impl Absence {
         if let Some(lists) = &mut self.lists {
             lists.fresh = lists.fresh.max(now);
             if let Some(listing) = changed {
+                // What was sighted since the first look was not looked at twice in a row.
+                if let Some(first) = &mut lists.first {
+                    for (uid, pod) in &listing.pods {
+                        first.listing.pods.entry(uid.clone()).or_insert_with(|| pod.clone());
+                    }
+                }
                 lists.last.listing = listing;
             }
         }
@@ -182,10 +193,23 @@ impl Absence {
             .collect();
     }
 
-    /// The answer to a question of [`Self::questions`]. It is of no use if the pod was sighted or the source lost meanwhile.
+    /// The answer to a question of [`Self::questions`]. It is of no use if the pod was sighted or the source lost meanwhile,
+    /// even if somebody else asks for the pod again; but that it is there is a sighting, whoever asked.
     pub fn answered(&mut self, uid: String, answer: Answer) {
-        if self.asked.remove(&uid) {
+        let since = self.asked.remove(&uid);
+        if answer == Answer::There {
+            self.proofs.void(&uid);
+        }
+        let counts = match &answer {
+            Answer::Gone { at } => since.is_some_and(|since| *at >= since),
+            Answer::There => true,
+            Answer::Failed(_) => since.is_some(),
+        };
+        if counts {
             self.answers.insert(uid, answer);
+        } else if let Some(since) = since {
+            // That was the answer to an older question: the one that counts is still to come.
+            self.asked.insert(uid, since);
         }
     }
 
@@ -253,7 +277,10 @@ impl Absence {
         let open = self.weigh(pods, kept, rules, now).open;
         let unanswered = |uid: &&str| !matches!(self.answers.get(*uid), Some(Answer::Gone { .. }));
         let open: Vec<String> = open.into_iter().filter(unanswered).map(ToOwned::to_owned).collect();
-        self.asked = open.iter().cloned().collect();
+        // Collectors ask at the same time: the first one's answer is as good as the next one's.
+        let before = std::mem::take(&mut self.asked);
+        let since = |uid: &String| (uid.clone(), before.get(uid).copied().unwrap_or(now));
+        self.asked = open.iter().map(since).collect();
         open
     }
 

@@ -120,6 +120,7 @@ impl Reader {
         memory: &RefCell<Memory>,
     ) -> Verdict {
         let settings = &configuration.settings;
+        let began = self.clock.moment();
         let evidence = by_pod(seen);
         let kept = self.kept(settings).await;
         let rules = memory.borrow().rules(configuration);
@@ -148,6 +149,10 @@ impl Reader {
                     break;
                 }
             }
+        }
+        // By the times of the other clock nothing can be told any more.
+        if self.clock.was_set_since(&began) {
+            return Verdict::nothing("the clock was set during the question".to_owned());
         }
         let memory = &mut *memory.borrow_mut();
         let now = self.clock.now();

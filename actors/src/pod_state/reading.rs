@@ -38,7 +38,7 @@ pub struct Reader {
 /// What the runtime had right before a list was asked for.
 pub struct Before {
     /// UIDs of the pods that have a ready sandbox.
-    ready: HashSet<String>,
+    pub ready: HashSet<String>,
     /// Ids of all containers and sandboxes.
     pub objects: HashSet<String>,
 }

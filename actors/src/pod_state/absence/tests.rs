@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod asking;
+
 const RULES: Rules = Rules {
     max_staleness: Duration::from_secs(300),
     max_newly_deleted_percent: 50,

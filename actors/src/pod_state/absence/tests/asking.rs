@@ -1,0 +1,286 @@
+//! The proof of absence where the second look is a question for the pod itself, and a watch keeps the list up to date.
+
+use super::*;
+
+const ASKING: Rules = Rules { second: Second::Ask, ..RULES };
+
+fn named(id: &str, created: i64) -> Evidence<'_> {
+    Evidence { names: vec![("shop", "web-0")], ..evidence(id, created) }
+}
+
+fn listing(uids: &[&str]) -> Listing {
+    sync(0, uids, &[]).listing
+}
+
+fn gone(second: i64) -> Answer {
+    Answer::Gone { at: at(second) }
+}
+
+/// A list at 100 that lacks the pod, whose object was there by then.
+fn listed() -> Absence {
+    let mut absence = Absence::default();
+    absence.listed(sync(100, &["v"], &["c"]));
+    absence
+}
+
+fn questions(absence: &mut Absence, now: i64) -> Vec<String> {
+    absence.questions(&HashMap::from([("u", named("c", 0))]), &nothing_kept(), &ASKING, at(now))
+}
+
+fn judge_by(
+    absence: &mut Absence,
+    evidence: Evidence<'_>,
+    kept: &Kept,
+    rules: &Rules,
+    now: i64,
+) -> Judgement {
+    absence.judge(&HashMap::from([("u", evidence)]), kept, rules, at(now))
+}
+
+fn stands(judged: &Judgement) -> (PodState, Standing) {
+    let (_, state, standing) = judged.standings.iter().find(|(uid, ..)| uid == "u").unwrap();
+    (*state, standing.clone())
+}
+
+fn judge(absence: &mut Absence, now: i64) -> (PodState, Standing) {
+    stands(&judge_by(absence, named("c", 0), &nothing_kept(), &ASKING, now))
+}
+
+fn proved(second: i64) -> (PodState, Standing) {
+    let proved = Standing::ProvedAbsent { first: at(100), second: at(second), asked: true };
+    (PodState::Deleted, proved)
+}
+
+fn unknown(standing: Standing) -> (PodState, Standing) {
+    (PodState::Unknown, standing)
+}
+
+#[test]
+fn a_list_and_an_answer_that_lack_it_prove_a_pod_deleted() {
+    let absence = &mut listed();
+    assert_eq!(judge(absence, 110), unknown(Standing::NotAsked));
+    assert_eq!(questions(absence, 110), ["u"]);
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 111), proved(110));
+    assert_eq!(questions(absence, 112), Vec::<String>::new(), "it is proved");
+    assert_eq!(judge(absence, 113), proved(110));
+}
+
+#[test]
+fn a_pod_that_is_there_or_can_not_be_asked_for_is_asked_for_again() {
+    let absence = &mut listed();
+    for (answer, standing) in [
+        (Answer::There, Standing::StillThere),
+        (Answer::Failed("no".to_owned()), Standing::AskFailed("no".to_owned())),
+    ] {
+        assert_eq!(questions(absence, 110), ["u"]);
+        absence.answered("u".to_owned(), answer);
+        assert_eq!(judge(absence, 111), unknown(standing));
+    }
+    assert_eq!(questions(absence, 112), ["u"]);
+    absence.answered("u".to_owned(), gone(112));
+    assert_eq!(judge(absence, 113), proved(112));
+}
+
+#[test]
+fn nobody_is_asked_for_right_after_the_list() {
+    let absence = &mut listed();
+    assert_eq!(questions(absence, 101), Vec::<String>::new());
+    assert_eq!(judge(absence, 101), unknown(Standing::NotAsked));
+    assert_eq!(questions(absence, 102), ["u"]);
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_or_that_is_older_than_the_question_is_ignored() {
+    let absence = &mut listed();
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 111), unknown(Standing::NotAsked));
+    assert_eq!(questions(absence, 120), ["u"]);
+    absence.answered("u".to_owned(), gone(119));
+    assert_eq!(judge(absence, 121), unknown(Standing::NotAsked));
+    absence.answered("u".to_owned(), gone(120));
+    assert_eq!(judge(absence, 122), proved(120), "the one that is to come counts");
+}
+
+#[test]
+fn an_event_that_lists_it_voids_answer_and_proof() {
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.heard(Some(listing(&["u", "v"])), at(111));
+    absence.heard(Some(listing(&["v"])), at(112));
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 113), unknown(Standing::ListedLately), "it was sighted after the first look");
+
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 111), proved(110));
+    absence.heard(Some(listing(&["u", "v"])), at(112));
+    assert_eq!(judge(absence, 113), (PodState::Active, Standing::Listed));
+    absence.heard(Some(listing(&["v"])), at(114));
+    assert_eq!(judge(absence, 115), unknown(Standing::ListedLately));
+    absence.listed(sync(120, &["v"], &["c"]));
+    questions(absence, 122);
+    absence.answered("u".to_owned(), gone(122));
+    assert_eq!(judge(absence, 123).0, PodState::Deleted);
+}
+
+#[test]
+fn that_it_is_there_counts_whoever_asked() {
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 111), proved(110));
+    // Another collector asked as well, and is answered later.
+    absence.answered("u".to_owned(), Answer::There);
+    assert_eq!(judge(absence, 112), unknown(Standing::StillThere));
+    assert_eq!(questions(absence, 113), ["u"]);
+    absence.answered("u".to_owned(), gone(111));
+    assert_eq!(judge(absence, 114).0, PodState::Unknown, "asked for before it was there");
+}
+
+#[test]
+fn a_new_list_voids_answers_but_no_proof() {
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.listed(sync(111, &["v"], &["c"]));
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 113), unknown(Standing::NotAsked), "under way when the list came");
+    questions(absence, 114);
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(
+        judge(absence, 115),
+        unknown(Standing::NotAsked),
+        "asked again since, but that is not its answer"
+    );
+
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.answered("u".to_owned(), gone(110));
+    absence.listed(sync(111, &["v"], &["c"]));
+    assert_eq!(judge(absence, 113), unknown(Standing::NotAsked), "answered before the list");
+
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 111), proved(110));
+    absence.listed(sync(120, &["v"], &["c"]));
+    assert_eq!(judge(absence, 121), proved(110));
+}
+
+#[test]
+fn a_lost_source_voids_answers_and_proofs() {
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 111), proved(110));
+    absence.failed();
+    absence.heard(Some(listing(&["v"])), at(112));
+    assert_eq!(judge(absence, 112), unknown(Standing::NoSource), "what is heard without a list is no list");
+    absence.answered("u".to_owned(), gone(112));
+    absence.listed(sync(120, &["v"], &["c"]));
+    assert_eq!(judge(absence, 123), unknown(Standing::NotAsked));
+}
+
+#[test]
+fn a_pod_without_a_name_is_not_asked_for() {
+    let absence = &mut listed();
+    let pods = HashMap::from([("u", evidence("c", 0))]);
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASKING, at(110)), Vec::<String>::new());
+    let judged = judge_by(absence, evidence("c", 0), &nothing_kept(), &ASKING, 110);
+    assert_eq!(stands(&judged), unknown(Standing::Nameless));
+}
+
+#[test]
+fn what_is_newer_than_the_list_needs_another_one() {
+    let absence = &mut listed();
+    for evidence in [named("c", 100), named("new", 0)] {
+        let judged = judge_by(absence, evidence, &nothing_kept(), &ASKING, 110);
+        assert_eq!(stands(&judged), unknown(Standing::TooNew));
+        assert!(judged.wants_list);
+    }
+}
+
+#[test]
+fn a_list_that_has_lost_all_that_runs_proves_nothing() {
+    let absence = &mut listed();
+    let runs = Evidence { runs: true, ..named("w", 0) };
+    let pods = HashMap::from([("u", named("c", 0)), ("v", runs)]);
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASKING, at(110)), ["u"]);
+    absence.answered("u".to_owned(), gone(110));
+    absence.heard(Some(listing(&[])), at(111));
+    let judged = absence.judge(&pods, &nothing_kept(), &ASKING, at(112));
+    assert_eq!(stands(&judged), unknown(Standing::ListsNoneThatRun));
+    assert!(judged.wants_list);
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASKING, at(113)), Vec::<String>::new());
+    absence.heard(Some(listing(&["v"])), at(114));
+    // An answer counts for one judgement.
+    let judged = absence.judge(&pods, &nothing_kept(), &ASKING, at(115));
+    assert_eq!(stands(&judged), unknown(Standing::NotAsked));
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASKING, at(116)), ["u"]);
+    absence.answered("u".to_owned(), gone(116));
+    assert_eq!(stands(&absence.judge(&pods, &nothing_kept(), &ASKING, at(117))).0, PodState::Deleted);
+}
+
+#[test]
+fn what_is_already_proved_falls_with_a_list_that_has_lost_all_that_runs() {
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 111), proved(110));
+    let runs = Evidence { runs: true, ..named("w", 0) };
+    let pods = HashMap::from([("u", named("c", 0)), ("w", runs)]);
+    let judged = absence.judge(&pods, &nothing_kept(), &ASKING, at(112));
+    assert_eq!(stands(&judged), unknown(Standing::ListsNoneThatRun));
+}
+
+#[test]
+fn without_the_directories_of_the_kubelet_nothing_is_proved() {
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 111), proved(110));
+    let unreadable = Kept::Unreadable("no such directory".to_owned());
+    let judged = judge_by(absence, named("c", 0), &unreadable, &ASKING, 112);
+    assert_eq!(stands(&judged), unknown(Standing::RootUnreadable));
+    assert_eq!(judged.notes, ["no such directory"]);
+    let kept = Kept::Of(HashSet::from(["u".to_owned()]));
+    let judged = judge_by(absence, named("c", 0), &kept, &ASKING, 113);
+    assert_eq!(stands(&judged), unknown(Standing::Orphaned));
+    assert!(judged.notes[0].contains("pod u "));
+    assert!(absence.proofs.hold("u", &named("c", 0)).is_none(), "the proof is void");
+}
+
+#[test]
+fn a_watch_from_which_nothing_comes_is_stale() {
+    let absence = &mut listed();
+    questions(absence, 110);
+    absence.answered("u".to_owned(), gone(110));
+    assert_eq!(judge(absence, 400), proved(110));
+    absence.heard(None, at(395));
+    assert_eq!(judge(absence, 695), proved(110), "a bookmark is enough");
+    assert_eq!(absence.synced_at(&ASKING, at(695)), (true, Some(at(395))));
+    let judged = judge_by(absence, named("c", 0), &nothing_kept(), &ASKING, 696);
+    assert_eq!((stands(&judged), judged.pods.synced), (unknown(Standing::NoSource), false));
+    assert!(judged.wants_list && !judged.notes.is_empty());
+    absence.heard(None, at(697));
+    assert_eq!(judge(absence, 698), unknown(Standing::NotAsked), "what was proved before is void");
+}
+
+#[test]
+fn what_bears_a_time_to_come_is_from_before_the_clock_was_put_back() {
+    let ask = |rules: &Rules, created: i64, now: i64| {
+        let absence = &mut listed();
+        let pods = HashMap::from([("u", named("c", created))]);
+        let asked = absence.questions(&pods, &nothing_kept(), rules, at(now));
+        asked.into_iter().for_each(|uid| absence.answered(uid, gone(now)));
+        stands(&absence.judge(&pods, &nothing_kept(), rules, at(now)))
+    };
+    let set = Rules { clock_set: Some(at(90)), ..ASKING };
+    assert_eq!(ask(&ASKING, 5000, 110), unknown(Standing::TooNew), "nobody saw the clock being set");
+    assert_eq!(ask(&set, 5000, 110), proved(110));
+    assert_eq!(ask(&set, 105, 110), unknown(Standing::TooNew), "created since");
+    assert_eq!(ask(&Rules { clock_set: Some(at(100)), ..ASKING }, 5000, 110), unknown(Standing::TooNew));
+    // Put forward, what was created before it seems older than it is, and what comes after it does not.
+    assert_eq!(ask(&set, -5000, 110), proved(110));
+}
