@@ -51,6 +51,8 @@ pub struct Rules {
     pub confirmed: bool,
     /// How the second look is made.
     pub second: Second,
+    /// Whether a sync counts as of when the source was asked, rather than as of when somebody wrote it.
+    pub is_live: bool,
     /// When the clock was set last. Something that was created later than now was there by then.
     pub clock_set: Option<Timestamp>,
 }
@@ -87,6 +89,9 @@ const BRAKE_FROM: usize = 5;
 
 /// For so long all syncs have to lack the pods that the brake holds, before they count as deleted.
 pub const BRAKE_LETS_GO: SignedDuration = SignedDuration::from_mins(10);
+
+/// So many pods may have come and gone since a list before a new one is wanted.
+const REMEMBERED: usize = 1_000;
 
 /// The second look is made so long after the first one at the earliest (spec 2).
 pub const APART: SignedDuration = SignedDuration::from_secs(2);
@@ -165,8 +170,9 @@ impl Absence {
             if let Some(listing) = changed {
                 // What was sighted since the first look was not looked at twice in a row.
                 if let Some(first) = &mut lists.first {
-                    for (uid, pod) in &listing.pods {
-                        first.listing.pods.entry(uid.clone()).or_insert_with(|| pod.clone());
+                    for uid in listing.pods.keys() {
+                        let sighted = || (PodState::Active, Vec::new());
+                        first.listing.pods.entry(uid.clone()).or_insert_with(sighted);
                     }
                 }
                 lists.last.listing = listing;
@@ -292,7 +298,7 @@ impl Absence {
         rules: &Rules,
         now: Timestamp,
     ) -> Judgement {
-        let Weighed { mut standings, open, notes } = self.weigh(pods, kept, rules, now);
+        let Weighed { mut standings, open, mut notes } = self.weigh(pods, kept, rules, now);
         let Some(lists) = &self.lists else {
             // What pods named when they were last listed is still held; of nothing else is anything known.
             let held = Pods { pods: self.named.clone(), ..Pods::default() };
@@ -330,9 +336,20 @@ impl Absence {
         }
         // They were the second look at what there was by now. What was not proved by them is asked for again.
         self.answers.clear();
+        let failed = standings.iter().find_map(|(_, standing)| match standing {
+            Standing::AskFailed(error) => Some(error),
+            _ => None,
+        });
+        notes.extend(failed.map(|error| {
+            format!("pods that are not listed could not be asked for by name, so they are not taken for deleted: {error}")
+        }));
         judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
         let synced = !lists.is_stale(rules.max_staleness, now);
-        let wants_list = !synced || standings.iter().any(|(_, standing)| standing.wants_list());
+        // What is remembered as sighted since the first list only grows.
+        let is_long = |first: &Sync| first.listing.pods.len() > lists.last.listing.pods.len() + REMEMBERED;
+        let wants_list = !synced
+            || standings.iter().any(|(_, standing)| standing.wants_list())
+            || lists.first.as_ref().is_some_and(is_long);
         let standings = with_states(standings, if synced { &judged } else { &[] });
         // Whoever is not among them is not proved absent.
         Judgement {
@@ -378,12 +395,6 @@ impl Absence {
         let mut open = Vec::new();
         for (uid, evidence) in pods {
             match self.stand(lists, uid, evidence, kept, rules, now) {
-                Some(Standing::Orphaned) => {
-                    weighed.notes.push(format!(
-                        "pod {uid} is not listed, but the kubelet still has a directory of it"
-                    ));
-                    weighed.standings.push((uid, Standing::Orphaned));
-                }
                 Some(standing @ (Standing::Runs | Standing::Listed)) => {
                     weighed.standings.push((uid, standing))
                 }
@@ -392,14 +403,17 @@ impl Absence {
                 None => open.push(*uid),
             }
         }
-        weighed.notes.sort_unstable();
+        weighed.notes.extend(orphans(&weighed.standings));
         if let Kept::Unreadable(why) = kept
             && weighed.standings.iter().any(|(_, standing)| *standing == Standing::RootUnreadable)
         {
             weighed.notes.push(why.clone());
         }
         open.sort_unstable();
-        weighed.open = self.brake(open, pods.len(), rules, now, &mut weighed);
+        // What was proved before is as good as gone: it is no measure for what vanishes now.
+        let proved = |(_, standing): &&(&str, Standing)| matches!(standing, Standing::ProvedAbsent { .. });
+        let of = pods.len() - weighed.standings.iter().filter(proved).count();
+        weighed.open = self.brake(open, of, rules, now, &mut weighed);
         self.braked.retain(|uid, _| pods.contains_key(uid.as_str()));
         weighed
     }
@@ -469,8 +483,11 @@ impl Absence {
         if evidence.undated {
             return Some(Standing::Undated);
         }
-        if !older_than(evidence, first, rules.clock_set, now) {
-            return Some(Standing::TooNew);
+        if !older_than(evidence, first, rules, now) {
+            // Where it is not known when the clock was put back, no list helps.
+            let to_come = times(evidence, rules, now).max().is_some_and(|time| time > now);
+            let is_lost = to_come && rules.clock_set.is_none();
+            return Some(if is_lost { Standing::FromTheFuture } else { Standing::TooNew });
         }
         (rules.second == Second::Ask && evidence.names.is_empty()).then_some(Standing::Nameless)
     }
@@ -501,13 +518,38 @@ fn with_states(standings: Vec<(&str, Standing)>, judged: &[Pod]) -> Vec<(String,
     standings.into_iter().map(|(uid, standing)| (uid.to_owned(), state(uid, &standing), standing)).collect()
 }
 
+/// The times that tell how new a pod is. An object that the runtime listed before a live source was asked was there by then,
+/// also if it bears a time to come.
+fn times(evidence: &Evidence<'_>, rules: &Rules, now: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let newest = evidence.newest.filter(|time| !rules.is_live || *time <= now);
+    [newest, evidence.logs_changed].into_iter().flatten()
+}
+
 /// Whether all there is of the pod was created before the first sync, and listed by the runtime before it.
-fn older_than(evidence: &Evidence<'_>, first: &Sync, clock_set: Option<Timestamp>, now: Timestamp) -> bool {
+fn older_than(evidence: &Evidence<'_>, first: &Sync, rules: &Rules, now: Timestamp) -> bool {
     // What bears a time to come was created before the clock was put back.
-    let created = |time: Timestamp| if time > now { clock_set.unwrap_or(time) } else { time };
-    let before = |time: Option<Timestamp>| time.is_none_or(|time| created(time) < first.at);
+    let created = |time: Timestamp| if time > now { rules.clock_set.unwrap_or(time) } else { time };
     !evidence.undated
-        && before(evidence.newest)
-        && before(evidence.logs_changed)
+        && times(evidence, rules, now).all(|time| created(time) < first.at)
         && evidence.objects.iter().all(|id| first.objects.contains(*id))
+}
+
+/// Orphans that a note names.
+const ORPHANS: usize = 5;
+
+/// What is to be said of the pods that only a directory of the kubelet keeps.
+fn orphans(standings: &[(&str, Standing)]) -> Option<String> {
+    let mut orphans: Vec<&str> = standings
+        .iter()
+        .filter(|(_, standing)| *standing == Standing::Orphaned)
+        .map(|(uid, _)| *uid)
+        .collect();
+    orphans.sort_unstable();
+    let (named, others) = orphans.split_at(orphans.len().min(ORPHANS));
+    let (pods, are, them) = if orphans.len() == 1 { ("pod", "is", "it") } else { ("pods", "are", "them") };
+    let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
+    let named = named.join(", ");
+    (!orphans.is_empty()).then(|| {
+        format!("{pods} {named}{others} {are} not listed, but the kubelet still has a directory of {them}")
+    })
 }

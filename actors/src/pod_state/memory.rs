@@ -46,6 +46,7 @@ impl Memory {
             max_newly_deleted_percent: pods.max_newly_deleted_percent,
             confirmed: configuration.confirmed,
             second: if pods.source == PodSource::KubeApi { Second::Ask } else { Second::List },
+            is_live: pods.source != PodSource::File,
             clock_set: self.clock_set,
         }
     }

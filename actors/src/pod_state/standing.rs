@@ -23,6 +23,8 @@ pub enum Standing {
     ListedLately,
     /// Something of it was not there yet when the first list was made.
     TooNew,
+    /// Something of it bears a time to come.
+    FromTheFuture,
     /// When something of it was created is not known.
     Undated,
     /// A kubelet still has a directory of it.
@@ -86,6 +88,9 @@ impl fmt::Display for Standing {
             Self::ListedLately => f.write_str("a list lacks it, the one before did not; another one has to"),
             Self::TooNew => f.write_str(
                 "it is not listed, but something of it is newer than the lists; a later one has to lack it",
+            ),
+            Self::FromTheFuture => f.write_str(
+                "it is not listed, but something of it bears a time to come: the clock was put back, or is wrong",
             ),
             Self::Undated => {
                 f.write_str("it is not listed, but it can't be told when something of it was created")

@@ -9,6 +9,7 @@ const RULES: Rules = Rules {
     max_newly_deleted_percent: 50,
     confirmed: false,
     second: Second::List,
+    is_live: false,
     clock_set: None,
 };
 

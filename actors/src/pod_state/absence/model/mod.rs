@@ -29,6 +29,7 @@ const RULES: Rules = Rules {
     max_newly_deleted_percent: 50,
     confirmed: false,
     second: Second::List,
+    is_live: false,
     clock_set: None,
 };
 
@@ -471,11 +472,13 @@ impl Model {
                 Some((_, Standing::Undated)) => evidence.undated,
                 Some((_, Standing::Nameless)) => self.source.kind == Kind::Api && evidence.names.is_empty(),
                 // The clock was put back: the time it bears is passed right now, or is to come, and the service was
-                // restarted since and does not know.
-                Some((_, Standing::TooNew)) => {
+                // restarted since and does not know. Of objects the live sources need not know.
+                Some((_, Standing::TooNew | Standing::FromTheFuture)) => {
                     let knows = self.mind.borrow().memory.clock_set.is_some();
-                    let times = [evidence.newest, evidence.logs_changed];
-                    times.into_iter().flatten().any(|time| time > now - PASSES && !(knows && time > now))
+                    let is_live = self.source.kind != Kind::File;
+                    let is_lost = |time: Timestamp| time > now - PASSES && !(knows && time > now);
+                    let newest = evidence.newest.filter(|time| !(is_live && *time > now));
+                    [newest, evidence.logs_changed].into_iter().flatten().any(is_lost)
                 }
                 _ => false,
             };

@@ -45,7 +45,7 @@ pub struct Mind {
 impl Mind {
     pub fn rules(&self, kind: Kind) -> Rules {
         let second = if kind == Kind::Api { Second::Ask } else { Second::List };
-        Rules { second, clock_set: self.memory.clock_set, ..RULES }
+        Rules { second, is_live: kind != Kind::File, clock_set: self.memory.clock_set, ..RULES }
     }
 
     /// What it was told is true as of then, or a lie. Where directories tell what a lie does not, it knows nothing by its

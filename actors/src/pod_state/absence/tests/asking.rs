@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ASKING: Rules = Rules { second: Second::Ask, ..RULES };
+const ASKING: Rules = Rules { second: Second::Ask, is_live: true, ..RULES };
 
 fn named(id: &str, created: i64) -> Evidence<'_> {
     Evidence { names: vec![("shop", "web-0")], ..evidence(id, created) }
@@ -277,10 +277,17 @@ fn what_bears_a_time_to_come_is_from_before_the_clock_was_put_back() {
         stands(&absence.judge(&pods, &nothing_kept(), rules, at(now)))
     };
     let set = Rules { clock_set: Some(at(90)), ..ASKING };
-    assert_eq!(ask(&ASKING, 5000, 110), unknown(Standing::TooNew), "nobody saw the clock being set");
+    assert_eq!(ask(&ASKING, 5000, 110), proved(110), "the runtime listed it before the source was asked");
+    let written = Rules { is_live: false, ..ASKING };
+    let lost = unknown(Standing::FromTheFuture);
+    assert_eq!(
+        ask(&written, 5000, 110),
+        lost,
+        "nobody saw the clock being set, and who wrote the list may have been first"
+    );
     assert_eq!(ask(&set, 5000, 110), proved(110));
     assert_eq!(ask(&set, 105, 110), unknown(Standing::TooNew), "created since");
-    assert_eq!(ask(&Rules { clock_set: Some(at(100)), ..ASKING }, 5000, 110), unknown(Standing::TooNew));
+    assert_eq!(ask(&Rules { clock_set: Some(at(100)), ..written }, 5000, 110), unknown(Standing::TooNew));
     // Put forward, what was created before it seems older than it is, and what comes after it does not.
     assert_eq!(ask(&set, -5000, 110), proved(110));
 }
