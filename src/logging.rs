@@ -60,15 +60,20 @@ impl Logging {
     }
 }
 
-/// The records of libraries. What a library calls information is a detail here, and what it calls a detail a trace.
+/// The records of libraries. What a library calls information is a detail here, and what it calls a detail a trace. So is
+/// what one complains of that answers with the same error: whoever asked tells it, less and less while it goes on (spec 7).
 struct Libraries {
     log: Logger,
     threshold: LogThreshold,
 }
 
+/// The client of the API server: all its errors come back to who asked it.
+const ANSWERS: &str = "kube_client";
+
 impl Libraries {
-    fn level(theirs: log::Level) -> LogLevel {
-        match theirs {
+    fn level(meta: &log::Metadata<'_>) -> LogLevel {
+        match meta.level() {
+            log::Level::Error | log::Level::Warn if meta.target().starts_with(ANSWERS) => LogLevel::Debug,
             log::Level::Error => LogLevel::Error,
             log::Level::Warn => LogLevel::Warning,
             log::Level::Info => LogLevel::Debug,
@@ -79,12 +84,12 @@ impl Libraries {
 
 impl log::Log for Libraries {
     fn enabled(&self, meta: &log::Metadata<'_>) -> bool {
-        self.threshold.lets(Self::level(meta.level()))
+        self.threshold.lets(Self::level(meta))
     }
 
     fn log(&self, record: &log::Record<'_>) {
         let fields = o!("library" => record.target().to_owned());
-        match Self::level(record.level()) {
+        match Self::level(record.metadata()) {
             LogLevel::Error => slog::error!(self.log, "{}", record.args(); fields),
             LogLevel::Warning => slog::warn!(self.log, "{}", record.args(); fields),
             LogLevel::Info | LogLevel::Debug => slog::debug!(self.log, "{}", record.args(); fields),
@@ -198,23 +203,30 @@ mod tests {
         }
     }
 
-    #[test]
-    fn records_of_libraries_come_one_level_lower_and_only_if_wanted() {
+    /// As which levels what a library says comes out, if debug and up is wanted.
+    fn levels_of(library: &str, levels: &[log::Level]) -> Vec<Value> {
         use log::Log;
         let (buffer, threshold) = (Buffer::default(), LogThreshold::new(LogLevel::Debug));
         let log = Logger::root(JsonLines::new(buffer.clone()).fuse(), o!());
         let libraries = Libraries { log, threshold };
-        for level in [log::Level::Error, log::Level::Info, log::Level::Debug] {
-            let record = log::Record::builder().level(level).target("h2").args(format_args!("hi")).build();
+        for level in levels {
+            let record =
+                log::Record::builder().level(*level).target(library).args(format_args!("hi")).build();
             if libraries.enabled(record.metadata()) {
                 libraries.log(&record);
             }
         }
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
-        let levels: Vec<Value> =
-            text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["level"].clone()).collect();
-        assert_eq!(levels, ["error", "debug"]);
-        assert!(text.contains(r#""library":"h2""#));
+        assert!(text.contains(&format!("\"library\":\"{library}\"")));
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["level"].clone()).collect()
+    }
+
+    #[test]
+    fn records_of_libraries_come_one_level_lower_and_only_if_wanted() {
+        use log::Level::{Debug, Error, Info, Warn};
+        assert_eq!(levels_of("h2", &[Error, Warn, Info, Debug]), ["error", "warning", "debug"]);
+        let api = levels_of("kube_client::client::builder", &[Error, Warn, Info, Debug]);
+        assert_eq!(api, ["debug", "debug", "debug"], "its errors are told by who asked");
     }
 
     #[test]

@@ -70,6 +70,23 @@ fn the_source_file_needs_a_file() {
         .refused(64, &["pods.file", "not absolute"]);
 }
 
+#[cfg(not(feature = "kubernetes"))]
+#[test]
+fn the_source_kube_api_needs_a_program_that_was_built_with_it() {
+    let bench = Bench::new();
+    let file = bench.file("cri-gc.toml", "[pods]\nsource = \"kube-api\"\n");
+    let parts = [
+        "pods.source = \"kube-api\" is not built into this program",
+        "cargo feature `kubernetes`",
+        "\"file\"",
+    ];
+    for command in [&["config", "check"][..], &["run"], &["sweep"], &["plan"], &["snapshot"]] {
+        let state = format!("state.dir={}", text(&bench.path("state")));
+        said(bench.bare(&[command, &["--config", &file, "--set", &state]].concat()), "").refused(64, &parts);
+    }
+    with_file(&bench, "[pods]\nsource = \"kubelet\"\n").good();
+}
+
 #[test]
 fn thresholds_and_pauses_have_to_fit_together() {
     let bench = Bench::new();

@@ -113,6 +113,10 @@ impl Runtime for Real {
         self.containerd.mend_cni();
     }
 
+    fn slow_down(&self) {
+        // It writes to the disk, and ends mounts and networks: that takes a moment.
+    }
+
     fn order_of_calls(&self, container: &str) -> Vec<&'static str> {
         let log = std::fs::read_to_string(self.containerd.log_path()).unwrap();
         let calls = |line: &str| {

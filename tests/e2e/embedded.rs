@@ -20,6 +20,9 @@ const BEHIND: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(1);
 const MIB: u64 = 1 << 20;
 
+/// How long it takes to remove a container once that is to take a moment.
+const REMOVAL: Duration = Duration::from_millis(100);
+
 /// The embedded runtime and the folder that it lives in.
 pub struct Embedded {
     sim: Sim,
@@ -125,6 +128,10 @@ impl Runtime for Embedded {
 
     fn mend_teardown(&self) {
         self.sim.clear_faults();
+    }
+
+    fn slow_down(&self) {
+        self.sim.fault(Method::RemoveContainer, Fault::Delay(REMOVAL), Scope::Always);
     }
 
     fn order_of_calls(&self, container: &str) -> Vec<&'static str> {

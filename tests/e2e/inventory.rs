@@ -103,6 +103,13 @@ impl Inventory {
         meant
     }
 
+    /// All there was then or later, as it was last.
+    pub fn and(mut self, later: Self) -> Self {
+        self.all.extend(later.all);
+        self.names.extend(later.names);
+        self
+    }
+
     /// Whether there is something of that name.
     pub fn has(&self, name: &str) -> bool {
         self.all.contains_key(name)

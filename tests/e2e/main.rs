@@ -6,6 +6,7 @@
 //!
 //! - [`node`]: pods, containers and images on either runtime, and sweeps of it. [`containerd`] and [`embedded`]: the two.
 //! - [`inventory`]: all there is on a node, by names that people read. [`program`]: running the binary.
+//!   [`cluster`]: a node of a Kubernetes cluster, by whichever source it is asked.
 //!   [`service`]: the same collectors in this process, by the clock and the disk of the embedded runtime.
 //! - the others: what is shown, by section of the contract.
 //!
@@ -37,6 +38,7 @@ macro_rules! on_both {
     };
 }
 
+mod cluster;
 mod containerd;
 mod embedded;
 mod inventory;
@@ -57,6 +59,9 @@ mod log_dirs;
 mod modes;
 mod plans;
 mod pods_file;
+#[cfg(feature = "kubernetes")]
+mod pods_kube_api;
+mod pods_kubelet;
 mod pods_runtime;
 mod running_service;
 mod sandboxes;

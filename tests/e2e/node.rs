@@ -55,6 +55,8 @@ pub trait Runtime {
     fn break_teardown(&self);
     /// Undoes that.
     fn mend_teardown(&self);
+    /// From now on it takes a moment to remove a container, where it does not anyhow: a pass can be met in the middle.
+    fn slow_down(&self);
     /// StopContainer and RemoveContainer calls for a container, in order.
     fn order_of_calls(&self, container: &str) -> Vec<&'static str>;
     /// Lets time pass, for collectors in this process.

@@ -52,7 +52,7 @@ pub async fn status(node: &Node, suits: impl Fn(&StatusResponse) -> bool) -> Sta
 }
 
 /// All four loops have made so many passes more than `before` says.
-fn passed(before: &StatusResponse, more: u64) -> impl Fn(&StatusResponse) -> bool {
+pub fn passed(before: &StatusResponse, more: u64) -> impl Fn(&StatusResponse) -> bool {
     move |now| now.loops.iter().zip(&before.loops).all(|(now, before)| now.passes >= before.passes + more)
 }
 
@@ -64,7 +64,7 @@ pub fn well(status: &StatusResponse) -> bool {
 }
 
 /// Waits until the runtime knows that container no more.
-async fn until_removed(node: &Node, container: &str) {
+pub async fn until_removed(node: &Node, container: &str) {
     let gone = || async {
         let known = node.cri.list_containers().await.ok()?;
         (!known.iter().any(|other| other.id == container)).then_some(())

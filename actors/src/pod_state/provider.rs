@@ -106,6 +106,11 @@ impl Handler<Reread> for Provider {
 
     fn handle(&mut self, _reread: Reread, ctx: &mut Context<Self>) {
         ctx.notify_later(Reread, self.read_every());
+        // Whoever follows the source tells how it is: nothing was read here that could say that it is back.
+        if self.configuration.settings.pods.source == PodSource::KubeApi {
+            self.start_over_if_the_clock_was_set(ctx);
+            return;
+        }
         // Two readings that end together are one: what both lack may have been missing for a moment only.
         let too_soon = self.read_at.is_some_and(|at| at.elapsed() < APART);
         if self.reading || too_soon {

@@ -1,0 +1,545 @@
+//! A node of a Kubernetes cluster: its pods, what the control plane knows of them, and what the sources that ask it (`kubelet`
+//! and `kube-api`) both have to hold to, whatever becomes of whom they ask. Each of these stories is told once, here; the two
+//! modules of the sources tell them for theirs, and what only theirs can do.
+//!
+//! What is removed never comes back under its id, and an [`Inventory`] compares ids and contents. So what is there at the end of
+//! a stage was there at every moment of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use cri_gc_proto::admin::StatusResponse;
+use cri_gc_test_support::kubernetes::{FakeServer, PodObject};
+use cri_gc_test_support::{ContainerSpec, Pod, PodSpec, fresh_uid, until_async};
+use serde_json::Value;
+
+use crate::inventory::Inventory;
+use crate::node::{APP, Node, image};
+use crate::program::Ended;
+use crate::running_service::{passed, serve, status, until_removed, well};
+use crate::service_commands::{ask, good, json};
+
+/// What the cluster calls the node.
+pub const NODE: &str = "node-1";
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Passes that each loop makes before anything counts as staying.
+const PASSES: u64 = 2;
+
+/// Pods of the story that are deleted, and the containers of each: enough that a pass takes a while, few enough to be believed.
+const GONE: usize = 4;
+const JOBS: u32 = 14;
+
+/// Whom a pod source asks, in the hands of a test.
+pub trait Source {
+    /// The lines of a configuration that name it.
+    fn settings(&self, folder: &Path) -> String;
+    /// It knows these pods from now on, and no others. To be called while it is down.
+    fn fill(&self, pods: &[PodObject]);
+    /// How it tells a static pod that has this UID on its node.
+    fn static_pod(&self, name: &str, uid: &str) -> PodObject;
+    /// What it listens with.
+    fn server(&self) -> &FakeServer;
+
+    /// It is away for a moment, and comes back with these pods.
+    fn come_back_with(&self, pods: &[PodObject]) {
+        self.server().stop_listening();
+        self.fill(pods);
+        self.server().listen_again();
+    }
+}
+
+/// Lets the node go by a source that knows these pods. Who lives has a directory of the kubelet's.
+pub fn join(node: &mut Node, source: &dyn Source, pods: &[PodObject], living: &[&Pod]) {
+    source.come_back_with(pods);
+    fs::create_dir_all(node.path("kubelet/pods")).unwrap();
+    living.iter().for_each(|pod| keep_directory(node, &pod.spec.uid));
+    let settings = source.settings(&node.path(""));
+    fs::write(node.path("cri-gc.toml"), format!("node_name = \"{NODE}\"\n{settings}")).unwrap();
+}
+
+/// Makes the directory that a kubelet has of a pod until all of it is cleared away.
+fn keep_directory(node: &Node, uid: &str) {
+    fs::create_dir_all(node.path("kubelet/pods").join(uid).join("volumes")).unwrap();
+}
+
+/// A pod as the control plane knows it.
+pub fn known(pod: &Pod, phase: &str) -> PodObject {
+    PodObject::new(&pod.spec.namespace, &pod.spec.name, &pod.spec.uid).phase(phase).image(&image(APP))
+}
+
+/// A pod that was evicted, as the control plane knows it.
+pub fn known_evicted(pod: &Pod) -> PodObject {
+    known(pod, "Failed").reason("Evicted")
+}
+
+/// Waits until the source is not synced, for a reason with these words in it.
+pub async fn until_lost(node: &Node, words: &str) -> StatusResponse {
+    let lost = |s: &StatusResponse| s.pods.as_ref().is_some_and(|p| !p.synced && p.problem.contains(words));
+    status(node, lost).await
+}
+
+/// All loops make some more passes, of which none fails.
+pub async fn passes(node: &Node) {
+    let now = status(node, well).await;
+    status(node, |s| well(s) && passed(&now, PASSES)(s)).await;
+}
+
+/// Waits until exactly this is gone, and nothing more goes.
+pub async fn until_lost_all(node: &Node, before: &Inventory, gone: &[&str]) {
+    let meant = before.meant(gone);
+    // An inventory is none of a node on which things go meanwhile; files of containers go before these.
+    let objects: Vec<&String> = meant.iter().filter(|name| !name.starts_with("log ")).collect();
+    let ids: Vec<&str> = objects.into_iter().map(|name| before.id(name)).collect();
+    let folders = meant.iter().filter(|name| name.starts_with("log ") && name.ends_with('/'));
+    let folders: Vec<_> = folders.map(|name| node.runtime.pod_logs().join(before.id(name))).collect();
+    let all = || async {
+        let left = present(node).await;
+        let none = !ids.iter().any(|id| left.contains(*id)) && !folders.iter().any(|folder| folder.exists());
+        none.then_some(())
+    };
+    // If not, what is left is told below.
+    let _ = until_async(PATIENCE, all).await;
+    passes(node).await;
+    assert_eq!(before.lost(&node.look().await), meant, "what is gone, and what was to go");
+}
+
+/// Ids of all containers and sandboxes.
+async fn present(node: &Node) -> BTreeSet<String> {
+    let containers = node.cri.list_containers().await.unwrap().into_iter().map(|container| container.id);
+    let sandboxes = node.cri.list_sandboxes().await.unwrap().into_iter().map(|sandbox| sandbox.id);
+    containers.chain(sandboxes).collect()
+}
+
+/// Nothing goes in the next passes.
+pub async fn loses_nothing(node: &Node) {
+    let before = node.look().await;
+    passes(node).await;
+    assert_eq!(before.lost(&node.look().await), BTreeSet::new(), "nothing goes");
+}
+
+/// What `status` says of the source and its pods.
+pub fn told(node: &Node) -> Value {
+    json(&good(ask(node, &["status", "-o", "json"])))["pods"].clone()
+}
+
+/// How `status` says a pod stands: its state, and by which evidence.
+pub fn standing(node: &Node, pod: &Pod) -> (String, String) {
+    let told = told(node);
+    let pods = told["pods"].as_array().unwrap();
+    let found = pods.iter().find(|known| known["uid"] == pod.spec.uid.as_str());
+    let found = found.unwrap_or_else(|| panic!("{} is not told: {told:#}", pod.spec.name));
+    assert!(!found["since"].as_str().unwrap().is_empty(), "{found:#}");
+    (found["state"].as_str().unwrap().to_owned(), found["evidence"].as_str().unwrap().to_owned())
+}
+
+/// How `explain` says the pod of an object stands, and why that stays.
+pub fn explained(node: &Node, object: &str) -> (String, String, String) {
+    let told = json(&good(ask(node, &["explain", object, "-o", "json"])));
+    let found = &told["objects"][0];
+    assert_eq!(found["decision"], "keep", "{told:#}");
+    assert!(!found["pod_since"].as_str().unwrap().is_empty(), "{told:#}");
+    let text = |field: &str| found[field].as_str().unwrap().to_owned();
+    (text("pod_state"), text("reason"), text("pod_evidence"))
+}
+
+/// How many pods `status` counts in a state.
+pub fn sum(told: &Value, state: &str) -> u64 {
+    let sums = told["sums"].as_array().unwrap();
+    sums.iter().find(|sum| sum["state"] == state).map_or(0, |sum| sum["count"].as_u64().unwrap())
+}
+
+/// The pods of the story.
+struct Pods {
+    web: Pod,
+    again: Pod,
+    manifest: Pod,
+    down: Pod,
+    done: Pod,
+    stubborn: Pod,
+    leaving: Pod,
+    orphan: Pod,
+    known: Vec<PodObject>,
+}
+
+/// What goes of them while the source tells the truth. Of all that are not gone only what is over the limits.
+const GOES: [&str; 23] = [
+    "container web/app#0",
+    "container web/app#1",
+    "log web/app/0.log",
+    "log web/app/1.log",
+    "sandbox again#0",
+    "container down/app#0",
+    "log down/app/0.log",
+    "container done/job#0",
+    "log done/job/0.log",
+    "container stubborn/job#0",
+    "log stubborn/job/0.log",
+    "container orphan/job#0",
+    "log orphan/job/0.log",
+    "container evicted/*",
+    "sandbox evicted#0",
+    "log evicted/*",
+    "container gone*",
+    "sandbox gone*",
+    "log gone*",
+    "container stuck/*",
+    "sandbox stuck#0",
+    "log stuck/*",
+    "log lost/*",
+];
+
+/// The pod that was deleted and made anew under its name: the sandbox and the container of its first UID.
+const MADE_ANEW: [&str; 2] = ["container db/job#0", "sandbox db#0"];
+
+async fn populate(node: &Node, source: &dyn Source) -> Pods {
+    // A finished init container, and one that was restarted: the newest of each is what a kubelet reads.
+    let web = node.pod("web").await;
+    node.running(&web, "main").await;
+    node.dead(&web, "init", 0..1).await;
+    node.dead(&web, "app", 0..3).await;
+    let first = node.pod("again").await;
+    node.stop(&first).await;
+    let again = node.again(&first).await;
+    let manifest = node.pod("manifest").await;
+    node.running(&manifest, "main").await;
+    // A static pod that is down for the moment, and of which the kubelet has no directory yet: only the list speaks for it.
+    let down = ended(node, "down", "app").await;
+    let done = ended(node, "done", "job").await;
+    let evicted = node.ended_pod("evicted", &["job", "job2"]).await;
+    // The API says that it was evicted, but it runs.
+    let stubborn = node.pod("stubborn").await;
+    node.running(&stubborn, "main").await;
+    node.dead(&stubborn, "job", 0..2).await;
+    let leaving = node.pod("leaving").await;
+    node.running(&leaving, "main").await;
+    let orphan = ended(node, "orphan", "job").await;
+    by_hand(node).await;
+    for number in 0..GONE {
+        let gone = node.pod(&format!("gone{number}")).await;
+        // Each a unit of its own, so that no limit lets it go.
+        for job in 0..JOBS {
+            node.created(&gone, &ContainerSpec::sleeper(&format!("job{job}"), &image(APP))).await;
+        }
+        node.stop(&gone).await;
+    }
+    // Its network can't be torn down for now.
+    let stuck = node.pod("stuck").await;
+    node.dead(&stuck, "job", 0..1).await;
+    node.runtime.lose_sandbox(&stuck.id);
+    node.until_not_ready(&stuck).await;
+    node.log_dir(&format!("default_lost_{}", fresh_uid()));
+    let spec = |attempt| PodSpec::new("default", "db").attempt(attempt);
+    let old = node.run_pod(spec(0)).await;
+    node.dead(&old, "job", 0..1).await;
+    node.stop(&old).await;
+    let db = node.run_pod(spec(1)).await;
+
+    let known = vec![
+        known(&web, "Running"),
+        known(&again, "Running"),
+        source.static_pod("manifest", &manifest.spec.uid),
+        source.static_pod("down", &down.spec.uid),
+        known(&done, "Succeeded"),
+        known_evicted(&evicted),
+        known_evicted(&stubborn),
+        known(&leaving, "Running"),
+        known(&db, "Pending"),
+    ];
+    Pods { web, again, manifest, down, done, stubborn, leaving, orphan, known }
+}
+
+/// A pod that has ended, whose container ran twice.
+async fn ended(node: &Node, name: &str, container: &str) -> Pod {
+    let pod = node.pod(name).await;
+    node.dead(&pod, container, 0..2).await;
+    node.stop(&pod).await;
+    pod
+}
+
+/// What somebody made who is no kubelet.
+async fn by_hand(node: &Node) {
+    let pod = node.run_pod(PodSpec::new("default", "by-hand").uid("").without_labels()).await;
+    for attempt in 0..2 {
+        let job = ContainerSpec::exits("job", &image(APP)).without_labels().attempt(attempt);
+        let id = node.run(&pod, &job).await;
+        node.runtime.end(&id);
+        node.cri.wait_exited(&id).await.unwrap();
+    }
+    node.stop(&pod).await;
+}
+
+/// The source dies while removals that rest on it are under way, comes back empty, comes back as that of another node, and comes
+/// back whole.
+pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source: &dyn Source) {
+    let pods = populate(node, source).await;
+    let living = [&pods.web, &pods.again, &pods.manifest, &pods.stubborn, &pods.leaving, &pods.orphan];
+    join(node, source, &pods.known, &living);
+    // Less than half of the pods are gone, and not even once the one that leaves is: that is not too many at once.
+    node.set("container_gc.parallel_removals", 1);
+    node.runtime.slow_down();
+    node.runtime.break_teardown();
+    let before = node.look().await;
+    let goes: Vec<&str> = GOES.iter().chain(&MADE_ANEW).copied().collect();
+    let meant = before.meant(&goes);
+    let running = serve(node);
+
+    // ---- It dies in the middle. ----
+    let first = before.id("container gone0/job0#0");
+    let begun = || async { (!present(node).await.contains(first)).then_some(()) };
+    until_async(PATIENCE, begun).await.expect("what is deleted goes");
+    source.server().stop_listening();
+    until_lost(node, "cannot be reached").await;
+    // What a pass had planned before, it brings to its end. What failed until then could be done now, were it still proved.
+    let now = status(node, |_| true).await;
+    status(node, passed(&now, PASSES)).await;
+    node.runtime.mend_teardown();
+    let older = before.id("sandbox again#0");
+    let tried_anew = || async { (!present(node).await.contains(older)).then_some(()) };
+    until_async(PATIENCE, tried_anew).await.expect("what is over the limits goes");
+    passes(node).await;
+    let lost = before.lost(&node.look().await);
+    assert!(lost.is_subset(&meant), "{:?}", lost.difference(&meant));
+    assert!(!lost.contains("sandbox stuck#0") && !lost.contains("log stuck/"), "{lost:?}");
+
+    // What is over the limits of a pod goes on going; a pod that vanishes meanwhile stays.
+    let late = node.dead(&pods.web, "late", 0..2).await;
+    until_removed(node, &late[0]).await;
+    node.stop(&pods.leaving).await;
+    fs::remove_dir_all(node.path("kubelet/pods").join(&pods.leaving.spec.uid)).unwrap();
+    loses_nothing(node).await;
+    let state = explained(node, &pods.leaving.spec.uid);
+    assert_eq!((state.0.as_str(), state.2.contains("not synced")), ("unknown", true), "{state:?}");
+
+    // ---- It comes back empty, then with what another node has. ----
+    let stranger = PodObject::new("default", "stranger", &fresh_uid()).phase("Running");
+    for others in [&[][..], &[stranger][..]] {
+        source.come_back_with(others);
+        until_lost(node, "the source lists none of the ").await;
+        loses_nothing(node).await;
+        assert!(!status(node, well).await.pods.unwrap().synced, "still");
+    }
+
+    assert!(
+        node.look().await.has("sandbox stuck#0"),
+        "what was proved before it died is not proved any more"
+    );
+
+    // ---- It comes back whole. ----
+    let before = before.and(node.look().await);
+    let mut whole = pods.known.clone();
+    whole.retain(|pod| pod.to_json()["metadata"]["uid"] != pods.leaving.spec.uid.as_str());
+    source.come_back_with(&whole);
+    let leaving = ["container leaving/*", "sandbox leaving#0", "log leaving/*"];
+    let goes: Vec<&str> = goes.into_iter().chain(leaving).collect();
+    until_lost_all(node, &before, &goes).await;
+    how_they_stand(node, &pods);
+    running.terminate();
+    let ended = running.wait();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    // However often it was tried: it was lost once, and failed in two ways.
+    let lines = |words: &str| ended.stderr.lines().filter(|line| line.contains(words)).count();
+    assert_eq!(lines("the pod source is back"), 1, "{}", ended.stderr);
+    let other = ["\"level\":\"info\"", " is not listed, but ", "\"loop\":\"sandbox_gc\""];
+    let loud = |line: &&str| !other.iter().any(|words| line.contains(words));
+    let loud: Vec<&str> = ended.stderr.lines().filter(loud).collect();
+    let expected = ["the pod source failed: ", "an event of the node was not sent: "];
+    assert!(loud.iter().all(|line| expected.iter().any(|words| line.contains(words))), "{loud:#?}");
+    assert!((2..=12).contains(&loud.len()), "{loud:#?}");
+}
+
+/// After the story.
+fn how_they_stand(node: &Node, pods: &Pods) {
+    let told = told(node);
+    assert_eq!((&told["synced"], &told["problem"]), (&true.into(), &"".into()), "{told:#}");
+    assert!(!told["synced_at"].as_str().unwrap().is_empty(), "{told:#}");
+    // The evicted pod is listed still, though nothing of it is left.
+    for (state, count) in [("unknown", 1), ("terminated", 1), ("evicted", 1), ("deleted", 0)] {
+        assert_eq!(sum(&told, state), count, "{state}: {told:#}");
+    }
+    assert!(sum(&told, "active") >= 6, "{told:#}");
+    let orphan = standing(node, &pods.orphan);
+    assert_eq!(
+        (orphan.0.as_str(), orphan.1.contains("the kubelet still has a directory of it")),
+        ("unknown", true)
+    );
+    let named = |note: &Value| note.as_str().unwrap().contains(&pods.orphan.spec.uid);
+    assert!(told["notes"].as_array().unwrap().iter().any(named), "{told:#}");
+    assert_eq!(standing(node, &pods.done), ("terminated".to_owned(), "the pod source lists it".to_owned()));
+    for (pod, state, reason, evidence) in [
+        (&pods.web, "active", "sandbox_ready", "something of it runs"),
+        (&pods.stubborn, "active", "sandbox_ready", "something of it runs"),
+        (&pods.down, "active", "has_containers", "the pod source lists it"),
+        (&pods.orphan, "unknown", "has_containers", "the kubelet still has a directory of it"),
+    ] {
+        let found = explained(node, &pod.id);
+        assert_eq!((found.0.as_str(), found.1.as_str()), (state, reason), "{}: {found:?}", pod.spec.name);
+        assert!(found.2.contains(evidence), "{}: {found:?}", pod.spec.name);
+    }
+    let table = good(ask(node, &["status"])).stdout;
+    assert!(table.contains(&pods.orphan.spec.uid) && table.contains("1 unknown"), "{table}");
+}
+
+/// The commands that work without a service: what they do while the source is away, wrong, and there.
+pub async fn commands_say_what_is_wrong_and_do_the_rest(node: &mut Node, source: &dyn Source) {
+    let web = node.pod("web").await;
+    node.running(&web, "main").await;
+    let busy = node.dead(&web, "job", 0..2).await;
+    let done = node.ended_pod("done", &["job"]).await;
+    let evicted = node.ended_pod("evicted", &["job"]).await;
+    let orphan = node.ended_pod("orphan", &["job"]).await;
+    let gone = node.ended_pod("gone", &["job"]).await;
+    by_hand(node).await;
+    let whole = [known(&web, "Running"), known(&done, "Succeeded"), known_evicted(&evicted)];
+    join(node, source, &whole, &[&web, &orphan]);
+
+    // Away: what the limits let go goes all the same.
+    source.server().stop_listening();
+    let report = node.loses(&["container web/job#0", "log web/job/0.log"]).await;
+    assert_eq!(report.code, 3, "{report:#?}");
+    assert!(report.stderr.contains("cannot be reached"), "{}", report.stderr);
+    assert_eq!(report.stderr.lines().count(), 1, "one sentence: {}", report.stderr);
+    for name in ["log gone/", "log evicted/", "log done/"] {
+        assert_eq!(report.kept(name), "pod_unknown", "{name}");
+    }
+    let plan = partly(node.run_program(&["plan", "--output", "json"], None), "cannot be reached");
+    assert!(removed_by(&plan).is_empty(), "{plan:#}");
+    let snapshot = partly(node.run_program(&["snapshot"], None), "cannot be reached");
+    assert_eq!(snapshot["pods"]["synced"], false, "{snapshot:#}");
+
+    // There, but empty.
+    source.come_back_with(&[]);
+    let report = node.loses(&[]).await;
+    assert_eq!(report.code, 3, "{report:#?}");
+    assert!(report.stderr.contains("lists none of the 1 pods"), "{}", report.stderr);
+
+    // There.
+    source.come_back_with(&whole);
+    let before = node.look().await;
+    let plan = node.run_program(&["plan", "--output", "json"], None);
+    assert_eq!(plan.code, 0, "{plan:?}");
+    assert!(plan.stderr.contains(&orphan.spec.uid), "the orphaned pod is named: {plan:?}");
+    let named: BTreeSet<String> = removed_by(&json(&plan)).iter().map(|id| before.name_of(id)).collect();
+    // Whose runtime objects are not gone yet keeps its logs until they are; no plan counts on another's removals.
+    let objects = ["container gone/job#0", "container evicted/job#0"];
+    assert!(objects.iter().all(|name| named.contains(*name)), "{named:?}");
+    let snapshot = json(&good(node.run_program(&["snapshot"], None)));
+    assert_eq!(snapshot["pods"]["synced"], true);
+    for (pod, state) in [(&web, "active"), (&done, "terminated"), (&evicted, "evicted"), (&gone, "deleted")] {
+        assert_eq!(state_in(&snapshot, pod), state, "{}", pod.spec.name);
+    }
+    assert!(["unknown", ""].contains(&state_in(&snapshot, &orphan).as_str()), "{snapshot:#}");
+    assert_eq!(snapshot["pods"]["absent"], "unknown", "{snapshot:#}");
+    assert!(before.lost(&node.look().await).is_empty(), "neither removes anything");
+
+    let all = [
+        "container gone/*",
+        "sandbox gone#0",
+        "log gone/*",
+        "container evicted/*",
+        "sandbox evicted#0",
+        "log evicted/*",
+    ];
+    let report = node.loses(&all).await;
+    let said = |note: &String| note.contains(&orphan.spec.uid) && note.contains("directory");
+    assert!(report.is_good().notes().iter().any(said), "{:?}", report.notes());
+    assert_eq!(report.removal("container gone/job#0"), "pod_deleted: removed");
+    assert_eq!(report.removal("container evicted/job#0"), "pod_evicted: removed");
+    assert_eq!(report.kept("log orphan/"), "pod_unknown");
+    assert_eq!(report.kept("log done/"), "pod_finished");
+    assert_eq!(report.kept("container by-hand/job#0"), "unmanaged");
+    assert!(node.look().await.id("container web/job#1") == busy[1], "the newest record of it");
+    node.is_settled().await;
+
+    node.set("container_gc.evict_terminated_pods", true);
+    let report = node.loses(&["container done/job#0", "sandbox done#0"]).await;
+    assert_eq!(report.is_good().removal("sandbox done#0"), "pod_terminated: removed");
+    // A pod that was terminated is unknown without the source.
+    source.server().stop_listening();
+    assert_eq!(node.loses(&[]).await.kept("log done/"), "pod_unknown");
+}
+
+/// A command that did what it could, and said what it could not in these words.
+pub fn partly(ended: Ended, words: &str) -> Value {
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stderr.contains(words), "{ended:?}");
+    json(&ended)
+}
+
+/// Ids of everything that a plan would remove.
+fn removed_by(plan: &Value) -> Vec<String> {
+    let sections = ["containers", "sandboxes", "log_dirs"];
+    let items = sections.iter().flat_map(|section| plan[section]["remove"].as_array().unwrap());
+    items.map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The state of a pod in a snapshot, empty if it is not there.
+fn state_in(snapshot: &Value, pod: &Pod) -> String {
+    let pods = snapshot["pods"]["pods"].as_array().unwrap();
+    let found = pods.iter().find(|known| known["uid"] == pod.spec.uid.as_str());
+    found.map(|known| known["state"].as_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+/// Most pods of the node vanish at once: nothing goes until an administrator confirms it, in a sweep or to the service.
+pub async fn many_that_vanish_at_once_are_held_until_confirmed(node: &mut Node, source: &dyn Source) {
+    const VANISHED: [&str; 4] = ["container gone/*", "sandbox gone#0", "log gone/*", "log lost*"];
+    let web = node.pod("web").await;
+    node.running(&web, "main").await;
+    let lost = |node: &Node| {
+        (0..4).for_each(|number| drop(node.log_dir(&format!("default_lost{number}_{}", fresh_uid()))));
+    };
+    join(node, source, &[known(&web, "Running")], &[&web]);
+
+    let gone = node.ended_pod("gone", &["job"]).await;
+    lost(node);
+    let report = node.loses(&[]).await;
+    assert_eq!(report.code, 0, "{report:#?}");
+    let said = |note: &String| note.contains("5 of 6 pods") && note.contains("--confirm-deleted");
+    assert!(report.notes().iter().any(said), "{:?}", report.notes());
+    assert_eq!(report.kept("log gone/"), "pod_unknown");
+    let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json"], None));
+    assert!(removed_by(&plan).is_empty(), "{plan:#}");
+    let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json", "--confirm-deleted"], None));
+    assert_eq!(removed_by(&plan).len(), 6, "{plan:#}");
+    let snapshot = good_but_for_notes(node.run_program(&["snapshot", "--confirm-deleted"], None));
+    assert_eq!(state_in(&snapshot, &gone), "deleted");
+    node.loses_with(&["--confirm-deleted"], &VANISHED).await.is_good();
+    node.is_settled().await;
+
+    let gone = node.ended_pod("gone", &["job"]).await;
+    lost(node);
+    let before = node.look().await;
+    let running = serve(node);
+    let held = |s: &StatusResponse| {
+        let notes = s.pods.iter().flat_map(|pods| &pods.notes);
+        well(s) && notes.into_iter().any(|note| note.contains("5 of 6 pods"))
+    };
+    status(node, held).await;
+    loses_nothing(node).await;
+    let (state, evidence) = standing(node, &gone);
+    assert_eq!(state, "unknown");
+    assert!(evidence.contains("too many pods vanished at once"), "{evidence}");
+    assert_eq!(explained(node, &gone.id).2, evidence);
+    assert_eq!(sum(&told(node), "unknown"), 5);
+    // A pass by itself is no confirmation.
+    good(ask(node, &["run-now"]));
+    assert!(before.lost(&node.look().await).is_empty());
+
+    let run = good(ask(node, &["run-now", "--confirm-deleted", "-o", "json"]));
+    assert!(run.stdout.contains("pod_deleted"), "{run:?}");
+    until_lost_all(node, &before, &VANISHED).await;
+    running.terminate();
+    let ended = running.wait();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("an administrator confirms"), "{}", ended.stderr);
+}
+
+/// The answer of a command that may have told notes, but no problem.
+fn good_but_for_notes(ended: Ended) -> Value {
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.lines().all(|line| line.starts_with("cri-gc: note: ")), "{ended:?}");
+    json(&ended)
+}

@@ -1,0 +1,157 @@
+//! Section 2 of the contract: the pod source `kubelet`, over HTTP and HTTPS, as a service and as the commands use it.
+
+use std::fs;
+use std::path::Path;
+
+use cri_gc_test_support::fresh_uid;
+use cri_gc_test_support::kubernetes::{FakeKubelet, FakeServer, Fault, On, PodObject};
+
+use crate::cluster::{self, NODE, Source, join, known, loses_nothing, passes, until_lost, until_lost_all};
+use crate::node::Node;
+use crate::running_service::{serve, status, well};
+use crate::service_commands::good;
+
+on_both!(
+    a_kubelet_that_dies_comes_back_empty_and_comes_back_whole,
+    commands_say_what_is_wrong_with_the_kubelet_and_do_the_rest,
+    many_pods_that_a_kubelet_lacks_at_once_are_held_until_confirmed,
+    a_kubelet_without_pods_proves_nothing_though_nothing_runs,
+    who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet,
+);
+
+const TOKEN: &str = "a-token-of-the-test";
+
+impl Source for FakeKubelet {
+    /// By HTTPS with the token in `kubelet.token`, if that is there.
+    fn settings(&self, folder: &Path) -> String {
+        let url = format!(
+            "[pods]\nsource = \"kubelet\"\n[pods.kubelet]\nperiod = \"1s\"\nurl = \"{}/pods\"\n",
+            self.url()
+        );
+        let file = |name: &str| folder.join(name).display().to_string();
+        match folder.join("kubelet.token").exists() {
+            true => format!(
+                "{url}token_file = \"{}\"\nca_file = \"{}\"\n",
+                file("kubelet.token"),
+                file("kubelet.ca")
+            ),
+            false => url,
+        }
+    }
+
+    fn fill(&self, pods: &[PodObject]) {
+        self.set_pods(pods.to_vec());
+    }
+
+    fn static_pod(&self, name: &str, uid: &str) -> PodObject {
+        PodObject::new("default", name, uid).phase("Running").from_file()
+    }
+
+    fn server(&self) -> &FakeServer {
+        self
+    }
+}
+
+/// A kubelet that speaks HTTPS and lets in whoever has the token.
+fn https(node: &Node) -> FakeKubelet {
+    let kubelet = FakeKubelet::start_https(NODE);
+    kubelet.set_token(Some(TOKEN));
+    fs::write(node.path("kubelet.token"), TOKEN).unwrap();
+    fs::write(node.path("kubelet.ca"), kubelet.ca_pem()).unwrap();
+    kubelet
+}
+
+async fn a_kubelet_that_dies_comes_back_empty_and_comes_back_whole(node: &mut Node) {
+    let kubelet = https(node);
+    cluster::dies_comes_back_empty_and_comes_back_whole(node, &kubelet).await;
+}
+
+async fn commands_say_what_is_wrong_with_the_kubelet_and_do_the_rest(node: &mut Node) {
+    cluster::commands_say_what_is_wrong_and_do_the_rest(node, &FakeKubelet::start(NODE)).await;
+}
+
+async fn many_pods_that_a_kubelet_lacks_at_once_are_held_until_confirmed(node: &mut Node) {
+    cluster::many_that_vanish_at_once_are_held_until_confirmed(node, &FakeKubelet::start(NODE)).await;
+}
+
+async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut Node) {
+    let kubelet = FakeKubelet::start(NODE);
+    let (web, down) = (node.pod("web").await, node.ended_pod("down", &["app"]).await);
+    node.running(&web, "main").await;
+    node.ended_pod("gone", &["job"]).await;
+    let manifest = kubelet.static_pod("manifest", &fresh_uid());
+    let whole = [known(&web, "Running"), known(&down, "Running"), manifest.clone()];
+    // It has restarted, and heard of nothing but what its own disk tells: nothing runs that could prove it wrong.
+    join(node, &kubelet, &[manifest], &[&web]);
+    node.stop(&web).await;
+    let before = node.look().await;
+    let running = serve(node);
+    until_lost(node, "as one does that has just started").await;
+    loses_nothing(node).await;
+    kubelet.come_back_with(&[]);
+    passes(node).await;
+    until_lost(node, "as one does that has just started").await;
+    loses_nothing(node).await;
+    let swept =
+        cluster::partly(node.run_program(&["plan", "-o", "json"], None), "believed once it has said so");
+    assert_eq!(swept["containers"]["remove"].as_array().unwrap().len(), 0, "{swept:#}");
+    assert!(before.lost(&node.look().await).is_empty());
+
+    kubelet.come_back_with(&whole);
+    until_lost_all(node, &before, &["container gone/*", "sandbox gone#0", "log gone/*"]).await;
+    // Lists that are no lists lose what was proved, and nothing else.
+    for fault in [Fault::Status(503), Fault::Garbage("{\"kind\": \"PodList\"".to_owned()), Fault::CutBody(40)]
+    {
+        kubelet.fail(On::List, Some(fault));
+        until_lost(node, "the kubelet at").await;
+        loses_nothing(node).await;
+        kubelet.fail(On::List, None);
+        status(node, |s| well(s) && s.pods.as_ref().is_some_and(|pods| pods.synced)).await;
+    }
+    running.terminate();
+    assert_eq!(running.wait().code, 0);
+}
+
+async fn who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet(node: &mut Node) {
+    let kubelet = https(node);
+    let web = node.pod("web").await;
+    node.running(&web, "main").await;
+    node.ended_pod("gone", &["job"]).await;
+    join(node, &kubelet, &[known(&web, "Running")], &[&web]);
+    let refused = |node: &Node, words: &[&str]| {
+        let ended = node.run_program(&["plan", "-o", "json"], None);
+        let told = ended.stderr.clone();
+        cluster::partly(ended, "kubelet");
+        words.iter().for_each(|word| assert!(told.contains(word), "no {word} in {told}"));
+    };
+    fs::write(node.path("kubelet.token"), "another").unwrap();
+    refused(node, &["401", "pods.kubelet.token_file"]);
+    node.set("pods.kubelet.ca_file", "");
+    refused(node, &["not trusted", "pods.kubelet.ca_file", "insecure_skip_verify"]);
+    let missing = node.path("missing.ca").display().to_string();
+    node.set("pods.kubelet.ca_file", missing);
+    refused(node, &["pods.kubelet.ca_file", "missing.ca"]);
+
+    // A certificate instead of the token.
+    let files =
+        [("ca", kubelet.ca_pem()), ("crt", kubelet.client_cert_pem()), ("key", kubelet.client_key_pem())];
+    for (name, pem) in files {
+        fs::write(node.path(name), pem).unwrap();
+    }
+    kubelet.require_client_certificate(true);
+    let file = |node: &Node, name: &str| node.path(name).display().to_string();
+    let (ca, crt, key) = (file(node, "ca"), file(node, "crt"), file(node, "key"));
+    node.set("pods.kubelet.ca_file", ca).set("pods.kubelet.token_file", "");
+    node.set("pods.kubelet.client_cert_file", crt).set("pods.kubelet.client_key_file", key);
+    good(node.run_program(&["plan", "-o", "json"], None));
+    node.loses(&["container gone/*", "sandbox gone#0", "log gone/*"]).await.is_good();
+
+    // The token, over a connection whose other end nobody vouches for.
+    fs::write(node.path("kubelet.token"), TOKEN).unwrap();
+    let token = file(node, "kubelet.token");
+    node.set("pods.kubelet.client_cert_file", "").set("pods.kubelet.client_key_file", "");
+    node.set("pods.kubelet.token_file", token).set("pods.kubelet.ca_file", "");
+    node.set("pods.kubelet.insecure_skip_verify", true);
+    node.ended_pod("gone", &["job"]).await;
+    node.loses(&["container gone/*", "sandbox gone#0", "log gone/*"]).await.is_good();
+}
