@@ -127,6 +127,22 @@ impl ApiError {
         matches!(self, Self::Status { code, .. } if code.is_client_error() && !passing.contains(code))
     }
 
+    /// Whether nobody is there who answers us, whatever is asked.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        let away = [
+            StatusCode::UNAUTHORIZED,
+            StatusCode::FORBIDDEN,
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
+        match self {
+            Self::Unreachable { .. } | Self::Deadline { .. } => true,
+            Self::Status { code, .. } => away.contains(code),
+            _ => false,
+        }
+    }
+
     /// What makes two of them the same failure: the kind, and the code.
     #[must_use]
     pub fn kind(&self) -> u16 {

@@ -32,6 +32,8 @@ pub enum Severity {
 pub struct NodeEvent {
     /// When it happened.
     pub time: Timestamp,
+    /// Its number in this run of the service: a clock may show one time twice.
+    pub sequence: u64,
     /// In one word: the kubelet's, where it has one.
     pub reason: &'static str,
     /// Whether something is wrong.
@@ -51,8 +53,11 @@ impl NodeEvent {
         json!({
             "apiVersion": "v1",
             "kind": "Event",
-            // Two of one nanosecond would be one too many; the second is refused, which does no harm.
-            "metadata": { "name": format!("{node}.{:x}", self.time.as_nanosecond()), "namespace": NAMESPACE },
+            // The same name each time it is sent, so that it is taken once.
+            "metadata": {
+                "name": format!("{node}.{:x}.{:x}", self.time.as_nanosecond(), self.sequence),
+                "namespace": NAMESPACE,
+            },
             // A kubelet names the node so, too, and this is how it is looked for.
             "involvedObject": { "kind": "Node", "name": node, "uid": node },
             "reason": self.reason,
@@ -102,13 +107,14 @@ mod tests {
     fn an_event_names_the_node_as_a_kubelet_does_and_is_never_too_long() {
         let event = NodeEvent {
             time: Timestamp::from_millisecond(1_700_000_000_400).unwrap(),
+            sequence: 31,
             reason: "ImageGCFailed",
             severity: Severity::Warning,
             message: "ä".repeat(1_000),
         };
         let body = event.body("worker-1");
         assert_eq!(body["involvedObject"], json!({ "kind": "Node", "name": "worker-1", "uid": "worker-1" }));
-        assert_eq!(body["metadata"]["name"], "worker-1.17979cfe3a2e8400");
+        assert_eq!(body["metadata"]["name"], "worker-1.17979cfe4e018400.1f");
         assert_eq!(body["lastTimestamp"], "2023-11-14T22:13:20Z");
         assert_eq!(body["type"], "Warning");
         assert_eq!(body["message"].as_str().unwrap().len(), 1024);

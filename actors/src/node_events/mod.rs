@@ -158,7 +158,8 @@ fn of_node(stamped: &Stamped, untold: u64) -> Option<NodeEvent> {
     if untold > 0 {
         message.push_str(&format!(" ({untold} earlier events of this node were not sent)"));
     }
-    Some(NodeEvent { time: stamped.time, reason: event.kind.as_str(), severity, message })
+    let (time, sequence) = (stamped.time, stamped.sequence);
+    Some(NodeEvent { time, sequence, reason: event.kind.as_str(), severity, message })
 }
 
 /// Follows the recorder and sends.

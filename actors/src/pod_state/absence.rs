@@ -80,8 +80,10 @@ pub enum Answer {
     },
     /// It is there.
     There,
-    /// It could not be asked for.
+    /// It could not be asked for. Others may be.
     Failed(String),
+    /// Nobody answers: others could not be asked for either.
+    Away(String),
 }
 
 /// The brake takes hold from this many pods on.
@@ -209,7 +211,7 @@ impl Absence {
         let counts = match &answer {
             Answer::Gone { at } => since.is_some_and(|since| *at >= since),
             Answer::There => true,
-            Answer::Failed(_) => since.is_some(),
+            Answer::Failed(_) | Answer::Away(_) => since.is_some(),
         };
         if counts {
             self.answers.insert(uid, answer);
@@ -311,7 +313,9 @@ impl Absence {
                 (Second::List, _) => proved(lists.last.at, false),
                 (Second::Ask, Some(Answer::Gone { at })) => proved(*at, true),
                 (Second::Ask, Some(Answer::There)) => Standing::StillThere,
-                (Second::Ask, Some(Answer::Failed(error))) => Standing::AskFailed(error.clone()),
+                (Second::Ask, Some(Answer::Failed(error) | Answer::Away(error))) => {
+                    Standing::AskFailed(error.clone())
+                }
                 (Second::Ask, None) => Standing::NotAsked,
             };
             if matches!(standing, Standing::ProvedAbsent { .. }) {

@@ -1,16 +1,19 @@
 //! Judges what a collector saw, by the source that the settings name: fetches what the pure parts need, and asks them.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
 use futures_util::StreamExt;
 use jiff::Timestamp;
+use tokio::time::{Instant, timeout_at};
 
 use super::absence::{Answer, Judgement, Kept};
-use super::evidence::by_pod;
+use super::evidence::{Evidence, by_pod};
 use super::kube_source;
 use super::memory::Memory;
 use super::reading::{ANSWER_WITHIN, Reader};
@@ -20,6 +23,12 @@ use crate::gateway::calls::ContainerStatus;
 
 /// Status questions in flight.
 const PARALLEL_STATUS: usize = 8;
+
+/// How long all questions of one judgement may take; the others wait for the next one.
+const ASK_WITHIN: Duration = Duration::from_secs(60);
+
+/// Where nobody answers, nobody is asked for so long: those who wait for a judgement would wait one after another.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Questions for single pods in flight: the API server has other nodes as well.
 const PARALLEL_ASKS: usize = 4;
@@ -122,10 +131,19 @@ impl Reader {
         let settings = &configuration.settings;
         let began = self.clock.moment();
         let evidence = by_pod(seen);
-        let kept = self.kept(settings).await;
+        // One at a time: whoever comes meanwhile finds what was found out, and asks nobody again.
+        let round = Rc::clone(&memory.borrow().round);
+        let _round = if settings.pods.source == PodSource::KubeApi { Some(round.lock().await) } else { None };
+        let mut kept = self.kept(settings, &evidence).await;
         let rules = memory.borrow().rules(configuration);
-        let asked = memory.borrow_mut().absence.questions(&evidence, &kept, &rules, self.clock.now());
-        let api = memory.borrow().api.clone();
+        let (api, may_ask) = {
+            let memory = memory.borrow();
+            (memory.api.clone(), memory.ask_again_at.is_none_or(|at| at <= Instant::now()))
+        };
+        let asked = match may_ask {
+            true => memory.borrow_mut().absence.questions(&evidence, &kept, &rules, self.clock.now()),
+            false => Vec::new(),
+        };
         if let Some(api) = api.filter(|_| !asked.is_empty()) {
             let names = |uid: &str| {
                 let names = evidence.get(uid).map(|evidence| evidence.names.as_slice()).unwrap_or_default();
@@ -141,14 +159,18 @@ impl Reader {
                     }
                 })
                 .buffer_unordered(PARALLEL_ASKS);
-            while let Some((uid, answer)) = answers.next().await {
-                let failed = matches!(answer, Answer::Failed(_));
+            let until = Instant::now() + ASK_WITHIN;
+            while let Ok(Some((uid, answer))) = timeout_at(until, answers.next()).await {
+                let away = matches!(answer, Answer::Away(_));
                 memory.borrow_mut().absence.answered(uid, answer);
-                // The others would fail as well, each after its time.
-                if failed {
+                // The others would fail as well, each after its time. What concerns one pod alone holds up no other.
+                if away {
+                    memory.borrow_mut().ask_again_at = Some(Instant::now() + ASK_AGAIN);
                     break;
                 }
             }
+            // A pod may have come back meanwhile.
+            kept = self.kept(settings, &evidence).await;
         }
         // By the times of the other clock nothing can be told any more.
         if self.clock.was_set_since(&began) {
@@ -170,23 +192,34 @@ impl Reader {
     }
 
     /// The pods that a kubelet has a directory of.
-    async fn kept(&self, settings: &Settings) -> Kept {
+    async fn kept(&self, settings: &Settings, evidence: &HashMap<&str, Evidence<'_>>) -> Kept {
         let root = settings.pods.kubelet_root.join("pods");
         let shown = root.display().to_string();
         let look = move || {
             let names = std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.file_name()));
             names.map(|name| name.map(|name| name.to_string_lossy().into_owned())).collect::<io::Result<_>>()
         };
-        let why = match self.files.run_within(ANSWER_WITHIN, look).await {
-            Ok(Ok(uids)) => return Kept::Of(uids),
+        let found: io::Result<HashSet<String>> = self
+            .files
+            .run_within(ANSWER_WITHIN, look)
+            .await
+            .unwrap_or_else(|gone| Err(io::Error::other(gone)));
+        let mut running =
+            evidence.iter().filter(|(_, evidence)| evidence.runs).map(|(uid, _)| *uid).peekable();
+        let why = match found {
             // A node without a kubelet has no such directory; with this source one that can't be read is no evidence.
-            Ok(Err(_)) if settings.pods.source == PodSource::File => return Kept::Of(HashSet::new()),
-            Ok(Err(error)) => error.to_string(),
-            Err(gone) => gone.to_string(),
+            found if settings.pods.source == PodSource::File => return Kept::Of(found.unwrap_or_default()),
+            // A kubelet has a directory of every pod that it runs.
+            Ok(uids) if running.peek().is_none() || running.any(|uid| uids.contains(uid)) => {
+                return Kept::Of(uids);
+            }
+            Ok(_) => "has a directory of none of the pods that run here, so it is not that of this kubelet"
+                .to_owned(),
+            Err(error) => format!("cannot be read ({error})"),
         };
         Kept::Unreadable(format!(
-            "{shown} cannot be read ({why}), so it is not known which pods the kubelet still has a directory of, and none \
-             counts as deleted; check pods.kubelet_root, and that it is mounted where cri-gc runs in a container"
+            "{shown} {why}; it is not known which pods the kubelet still has a directory of, and none counts as deleted: \
+             check pods.kubelet_root, and that it is mounted where cri-gc runs in a container"
         ))
     }
 }

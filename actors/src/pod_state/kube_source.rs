@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use actix::{Addr, Message};
 use cri_gc_config::Settings;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use slog::debug;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::SyncError;
 use super::absence::{Answer, Sync};
@@ -23,11 +23,11 @@ use super::listing::Listing;
 use super::provider::Provider;
 use super::reading::Reader;
 pub use crate::kube_api::Api;
-use crate::kube_api::{Listed, Store};
+use crate::kube_api::{ApiError, Change, Listed, Store, is_before};
 use crate::supervision::backoff::Backoff;
 
-/// Lists that are asked for are at least so far apart, however much they are wanted.
-const LISTS_APART: Duration = Duration::from_secs(10);
+/// Lists that are wanted are so far apart, however much they are wanted: from, and to while nothing changes.
+const LISTS_APART: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5 * 60));
 
 /// Pauses after losses of the source, from and to: the API server has other nodes as well.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -55,6 +55,8 @@ pub struct Followed {
 pub enum News {
     /// A complete list, from which on changes are told. Single pods can be asked for by the same client.
     Listed(Box<Sync>, Api),
+    /// The list is followed: what went wrong before is over.
+    Steady,
     /// The API server is there: what is listed now, if that has changed.
     Heard(Option<Listing>),
     /// The source is lost.
@@ -103,6 +105,7 @@ pub async fn ask(reader: &Reader, api: &Api, uid: &str, names: &[(String, String
     match api.is_there(uid, names).await {
         Ok(true) => Answer::There,
         Ok(false) => Answer::Gone { at },
+        Err(error) if error.is_away() => Answer::Away(error.to_string()),
         Err(error) => Answer::Failed(error.to_string()),
     }
 }
@@ -144,62 +147,78 @@ impl Follower {
     async fn session(&self) -> Result<Infallible, SyncError> {
         let log = &self.reader.log;
         let api = connect(&self.reader, &self.settings).await?;
+        let mut lists = Backoff::new(LISTS_APART.0, LISTS_APART.1);
         loop {
             // Whoever wanted a list before this one gets it.
             let listed_at = Instant::now();
             let (sync, listed) = list(&self.reader, &api).await?;
             debug!(log, "the pods of the node are listed"; "pods" => sync.listing.pods.len(), "node" => api.node());
             self.tell(News::Listed(Box::new(sync), api.clone()));
-            let Err(why) = self.watch(&api, listed, listed_at).await?;
+            let why = self.watch(&api, listed, listed_at, &mut lists).await?;
             debug!(log, "the pods of the node are listed again"; "because" => why);
         }
     }
 
-    /// Watches until a new list is due. Gives back why.
+    /// Watches until a new list is due. Gives back why it is.
     async fn watch(
         &self,
         api: &Api,
         Listed { mut store, mut version }: Listed,
         listed_at: Instant,
-    ) -> Result<Result<Infallible, &'static str>, SyncError> {
-        // Held over all watches: a wish that was heard is not forgotten while something else is told.
-        let mut wanted = std::pin::pin!(self.list_wanted(listed_at));
+        lists: &mut Backoff,
+    ) -> Result<&'static str, SyncError> {
+        // A wish for a list waits. While nothing changes, a list that could not prove more will not soon.
+        let mut earliest = listed_at + self.spread(lists.pause());
+        let mut is_wanted = false;
+        // Over all watches: one that ends and begins again tells nothing of the pods.
+        let mut heard = listed_at;
+        // A list is no success where the watch is refused each time: the same failure would be told as a first one for ever.
+        let mut steady = std::pin::pin!(sleep(WATCHES_APART).fuse());
         loop {
             let began = Instant::now();
             let mut changes = api.watch(&version).await?;
             loop {
-                let next = timeout(self.silence(), changes.next());
+                let next = timeout_at(heard + self.silence(), changes.next());
                 let change = tokio::select! {
                     change = next => change,
-                    () = &mut wanted => return Ok(Err("it could prove more")),
+                    () = &mut steady => {
+                        self.tell(News::Steady);
+                        continue;
+                    }
+                    () = self.wanted.notified(), if !is_wanted => {
+                        is_wanted = true;
+                        continue;
+                    }
+                    () = sleep_until(earliest), if is_wanted => return Ok("it could prove more"),
                 };
                 match change {
-                    Ok(Some(change)) => self.take(&mut store, &mut version, change?)?,
+                    Ok(Some(change)) => {
+                        if self.take(&mut store, &mut version, change?)? {
+                            lists.reset();
+                            earliest = earliest.min(listed_at + self.spread(lists.pause()));
+                        }
+                        heard = Instant::now();
+                    }
                     // It was ended, or cut off. Nothing is lost if it goes on from the same version.
                     Ok(None) => break,
-                    Err(_) => return Ok(Err("nothing came from the watch for long")),
+                    Err(_) => return Ok("nothing came from the watch for long"),
                 }
             }
             sleep(WATCHES_APART.saturating_sub(began.elapsed())).await;
         }
     }
 
-    fn take(
-        &self,
-        store: &mut Store,
-        version: &mut String,
-        change: crate::kube_api::Change,
-    ) -> Result<(), SyncError> {
+    /// Takes over a change, and says whether anything is different now.
+    fn take(&self, store: &mut Store, version: &mut String, change: Change) -> Result<bool, SyncError> {
         let (reached, is_new) = store.apply(change)?;
         if let Some(reached) = reached {
+            if is_before(&reached, version) {
+                // It has lost what it told before: nothing of that holds any more.
+                return Err(ApiError::Expired { what: "its versions went back" }.into());
+            }
             *version = reached;
         }
         self.tell(News::Heard(is_new.then(|| store.listing())));
-        Ok(())
-    }
-
-    async fn list_wanted(&self, listed_at: Instant) {
-        self.wanted.notified().await;
-        tokio::time::sleep_until(listed_at + LISTS_APART).await;
+        Ok(is_new)
     }
 }

@@ -4,7 +4,8 @@
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use super::Configure;
 use super::SyncError;
@@ -29,6 +30,10 @@ pub struct Memory {
     pub notes: Vec<String>,
     /// Source `kube-api`: by what single pods are asked for.
     pub api: Option<Api>,
+    /// Held by the judgement under way.
+    pub round: Rc<Mutex<()>>,
+    /// Source `kube-api`: nobody answered; from then on single pods are asked for again.
+    pub ask_again_at: Option<Instant>,
     /// Source `kube-api`: whoever follows is to make a new list.
     pub list_wanted: Rc<Notify>,
     /// When the clock was set last.

@@ -33,6 +33,8 @@ pub enum News {
     #[expect(dead_code, reason = "the face of the source that is not here")]
     Listed(Box<Sync>, Api),
     #[expect(dead_code, reason = "the face of the source that is not here")]
+    Steady,
+    #[expect(dead_code, reason = "the face of the source that is not here")]
     Heard(Option<Listing>),
     Lost(SyncError),
 }

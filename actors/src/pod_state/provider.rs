@@ -89,8 +89,9 @@ impl Actor for Provider {
 
 impl Supervised for Provider {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
-        // What was remembered may have been half written when it fell.
-        self.memory = Rc::default();
+        // What was remembered may have been half written when it fell. That the clock was set is still true.
+        let clock_set = self.memory.try_borrow().ok().and_then(|memory| memory.clock_set);
+        self.memory = Rc::new(RefCell::new(Memory { clock_set, ..Memory::default() }));
         self.reading = false;
         self.following = None;
     }
@@ -118,10 +119,14 @@ impl Handler<Reread> for Provider {
         }
         self.reading = true;
         let reading = Handler::<Resync>::handle(self, Resync, ctx);
-        ctx.spawn(wrap_future(reading).map(|read, this: &mut Self, _ctx| {
+        let memory = Rc::clone(&self.memory);
+        ctx.spawn(wrap_future(reading).map(move |read, this: &mut Self, _ctx| {
             this.reading = false;
             this.read_at = Some(Instant::now());
-            this.tell(&read);
+            // What was asked by other rules says nothing of the source that holds now.
+            if Rc::ptr_eq(&memory, &this.memory) {
+                this.tell(&read);
+            }
         }));
     }
 }
@@ -141,18 +146,16 @@ impl Handler<Followed> for Provider {
                 memory.absence.listed(*sync);
                 memory.api = Some(api);
             }
+            News::Steady => self.tell(&Ok(())),
             News::Heard(changed) => {
                 let now = self.reader.clock.now();
                 self.memory.borrow_mut().absence.heard(changed, now);
-                return;
             }
             News::Lost(error) => {
                 self.memory.borrow_mut().absence.failed();
                 self.tell(&Err(error));
-                return;
             }
         }
-        self.tell(&Ok(()));
     }
 }
 
@@ -172,7 +175,12 @@ impl Provider {
         let settings = Arc::clone(&self.configuration.settings);
         if settings.pods.source == PodSource::KubeApi {
             let wanted = Rc::clone(&self.memory.borrow().list_wanted);
-            let (reader, provider) = (self.reader.clone(), ctx.address());
+            let (mut reader, provider) = (self.reader.clone(), ctx.address());
+            // Of its own: a program that tells a token may hang, and no other source is to wait for it.
+            match Workers::start(1) {
+                Ok(files) => reader.files = files,
+                Err(error) => warn!(reader.log, "no thread is left for the credentials: {}", error),
+            }
             let follower = Follower { number: self.follower, reader, settings, wanted, provider };
             self.following = Some(ctx.spawn(wrap_future(kube_source::follow(follower))));
         }
@@ -340,7 +348,11 @@ impl Handler<Resync> for Provider {
                         let now = reader.clock.now();
                         memory.borrow_mut().trust(sync, configuration.confirmed, now)
                     }
-                    Err(error) => Err(error),
+                    Err(error) => {
+                        // It may start again meanwhile.
+                        memory.borrow_mut().only_static_since = None;
+                        Err(error)
+                    }
                 },
                 (PodSource::KubeApi, _) => {
                     let known = memory.borrow().api.clone();

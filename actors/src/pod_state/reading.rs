@@ -88,7 +88,8 @@ impl Reader {
             }
             Ok((text, Timestamp::try_from(changed).map_err(io::Error::other)?))
         });
-        let read: io::Result<(String, Timestamp)> = read.await.map_err(|_| SyncError::Failed)?;
+        let read: io::Result<(String, Timestamp)> =
+            read.await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
         let (text, at) = read.map_err(|error| SyncError::File { path: shown.clone(), error })?;
         let now = self.clock.now();
         if at.duration_since(now) > CLOCK_SLACK {

@@ -14,6 +14,8 @@
 
 mod attacks;
 mod attacks_images;
+#[cfg(feature = "kubernetes")]
+mod attacks_pods;
 mod bed;
 mod container_gc;
 mod container_races;

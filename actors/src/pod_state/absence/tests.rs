@@ -197,3 +197,108 @@ fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over()
     node.sync(1230, &[]);
     assert_eq!(node.deleted(1230), 10);
 }
+
+// ---- What an attack found ----
+
+const ASK: Rules = Rules { second: Second::Ask, ..RULES };
+
+fn named(id: &str, created: i64) -> Evidence<'_> {
+    Evidence { names: vec![("ns", "u")], ..evidence(id, created) }
+}
+
+fn standing(absence: &mut Absence, evidence: Evidence<'_>, now: i64) -> Standing {
+    let pods = HashMap::from([("u", evidence)]);
+    let judged = absence.judge(&pods, &nothing_kept(), &ASK, at(now));
+    judged.standings.into_iter().find(|(uid, _, _)| uid == "u").unwrap().2
+}
+
+#[test]
+fn attack_an_answer_to_a_question_from_before_the_list_is_no_second_look() {
+    let absence = &mut Absence::default();
+    let pods = HashMap::from([("u", named("c", 0))]);
+    absence.listed(sync(100, &[], &["c"]));
+    // One judgement asks at 110, and the answer takes its time.
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(110)), ["u"]);
+    // Meanwhile a new list comes, and another judgement asks by it.
+    absence.listed(sync(130, &[], &["c"]));
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(133)), ["u"]);
+    absence.answered("u".to_owned(), Answer::Gone { at: at(110) });
+    let found = standing(absence, named("c", 0), 134);
+    assert_eq!(found, Standing::NotAsked, "the second look was made 20 s before the first");
+}
+
+#[test]
+fn attack_an_answer_from_before_a_sighting_is_no_second_look() {
+    let absence = &mut Absence::default();
+    let pods = HashMap::from([("u", named("c", 0))]);
+    absence.listed(sync(100, &[], &["c"]));
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(110)), ["u"]);
+    // The mirror comes, goes, and another judgement asks anew.
+    absence.heard(Some(sync(0, &["u"], &[]).listing), at(111));
+    absence.heard(Some(sync(0, &[], &[]).listing), at(112));
+    absence.questions(&pods, &nothing_kept(), &ASK, at(113));
+    absence.answered("u".to_owned(), Answer::Gone { at: at(110) });
+    assert!(!matches!(standing(absence, named("c", 0), 114), Standing::ProvedAbsent { .. }));
+}
+
+#[test]
+fn attack_a_sighting_by_the_watch_voids_the_first_look() {
+    let absence = &mut Absence::default();
+    let pods = HashMap::from([("u", named("c", 0))]);
+    absence.listed(sync(100, &[], &["c"]));
+    // A mirror pod is made, and deleted by hand (its kubelet makes it again at once).
+    absence.heard(Some(sync(0, &["u"], &[]).listing), at(200));
+    absence.heard(Some(sync(0, &[], &[]).listing), at(201));
+    for uid in absence.questions(&pods, &nothing_kept(), &ASK, at(202)) {
+        absence.answered(uid, Answer::Gone { at: at(202) });
+    }
+    let found = standing(absence, named("c", 0), 202);
+    assert!(
+        !matches!(found, Standing::ProvedAbsent { .. }),
+        "seen 2 s ago, by a list of 100 s before that: {found:?}"
+    );
+}
+
+#[test]
+fn attack_a_list_that_cannot_help_is_not_wanted_for_ever() {
+    let absence = &mut Absence::default();
+    let wants = |absence: &mut Absence, now| {
+        let pods = HashMap::from([("u", named("c", 1_000_000_000))]);
+        absence.judge(&pods, &nothing_kept(), &ASK, at(now)).wants_list
+    };
+    absence.listed(sync(100, &[], &["c"]));
+    let mut lists = 0;
+    for minute in 2..62 {
+        absence.heard(None, at(minute * 60));
+        if wants(absence, minute * 60) {
+            absence.listed(sync(minute * 60 + 10, &[], &["c"]));
+            lists += 1;
+        }
+    }
+    assert!(lists < 10, "{lists} lists in an hour for one pod that bears a time to come");
+}
+
+#[test]
+fn attack_what_was_proved_deleted_before_is_no_measure_for_the_brake() {
+    let old: Vec<String> = (0..100).map(|n| format!("old{n:03}")).collect();
+    let new: Vec<String> = (0..20).map(|n| format!("new{n:03}")).collect();
+    let all: Vec<&str> = old.iter().chain(&new).map(String::as_str).collect();
+    let living: Vec<&str> = new.iter().map(String::as_str).collect();
+    let pods: HashMap<&str, Evidence<'_>> = all.iter().map(|id| (*id, evidence(id, 0))).collect();
+    let rules = Rules { max_newly_deleted_percent: 50, ..RULES };
+    let absence = &mut Absence::default();
+    // A node in mode `report`, as the shipped manifests are: what was found is still there, believed or confirmed long ago.
+    absence.synced(sync(100, &living, &all));
+    absence.synced(sync(110, &living, &all));
+    let confirmed = Rules { confirmed: true, ..rules.clone() };
+    assert_eq!(deleted(absence, &pods, &confirmed, 111), 100);
+    // The source loses all pods that are left.
+    absence.synced(sync(120, &[], &all));
+    absence.synced(sync(130, &[], &all));
+    assert_eq!(deleted(absence, &pods, &rules, 131), 100, "all of the 20 living pods at once");
+}
+
+fn deleted(absence: &mut Absence, pods: &HashMap<&str, Evidence<'_>>, rules: &Rules, now: i64) -> usize {
+    let judged = absence.judge(pods, &nothing_kept(), rules, at(now)).pods.pods;
+    judged.iter().filter(|pod| pod.state == PodState::Deleted).count()
+}

@@ -15,7 +15,7 @@ fn by_api(api: &FakeApi) -> Bed {
     bed.settings.pods.source = PodSource::KubeApi;
     bed.settings.node_name = Some(NODE.to_owned());
     bed.settings.pods.kube_api.kubeconfig = Some(api.write_kubeconfig(&bed.sim.paths().root));
-    kubelet_directories(&bed, &[]);
+    kubelet_directories(&bed, &[1]);
     api.set_node(NODE, BOOT);
     bed
 }

@@ -12,7 +12,7 @@ fn by_kubelet(kubelet: &FakeKubelet) -> Bed {
     let mut bed = Bed::new();
     bed.settings.pods.source = PodSource::Kubelet;
     bed.settings.pods.kubelet.url = kubelet.url() + "/pods";
-    kubelet_directories(&bed, &[]);
+    kubelet_directories(&bed, &[1]);
     bed
 }
 

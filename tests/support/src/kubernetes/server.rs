@@ -24,6 +24,9 @@ use super::request::Request;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 128;
 
+/// A turn is so many looks at what has arrived: one accepts, one reads, one answers, one sends.
+const TURNS: usize = 4;
+
 /// What a server says when all goes well.
 pub(super) type Handler = Box<dyn Fn(&Request, &[u8]) -> Answer + Send + Sync>;
 
@@ -52,7 +55,8 @@ struct Desk {
 }
 
 struct Command {
-    listen: bool,
+    /// Whether to listen from now on; `None` changes nothing.
+    listen: Option<bool>,
     done: std_mpsc::Sender<()>,
 }
 
@@ -97,6 +101,12 @@ impl FakeServer {
         self.desk().faults.stand(on, fault);
     }
 
+    /// Takes back all orders, also those that were for once, and lets all go on that is held.
+    pub fn clear_faults(&self) {
+        self.desk().faults = Faults::default();
+        self.release_stalled();
+    }
+
     /// Lets all go on that [`Fault::Stall`] holds.
     pub fn release_stalled(&self) {
         self.desk().release.send_replace(());
@@ -104,12 +114,12 @@ impl FakeServer {
 
     /// Closes the port: connections are refused, open ones end, whatever they are in the middle of.
     pub fn stop_listening(&self) {
-        self.command(false);
+        self.command(Some(false));
     }
 
     /// Opens the same port again.
     pub fn listen_again(&self) {
-        self.command(true);
+        self.command(Some(true));
     }
 
     /// All requests that have arrived, also those that a fault met.
@@ -124,7 +134,15 @@ impl FakeServer {
         self.desk().log.iter().filter(|request| on.covers(request.kind())).count()
     }
 
-    fn command(&self, listen: bool) {
+    /// Gives the server its turn: what a client had sent by now has arrived when this returns, and is answered but where a
+    /// fault holds it. For a test whose time stands still, and whose client needs turns of its own in between.
+    pub fn turn(&self) {
+        for _ in 0..TURNS {
+            self.command(None);
+        }
+    }
+
+    fn command(&self, listen: Option<bool>) {
         let (done, is_done) = std_mpsc::channel();
         let commands = self.commands.as_ref().expect("there until drop");
         let _ = commands.send(Command { listen, done });
@@ -166,11 +184,17 @@ impl Loop {
                 Some(ended) = connections.join_next() => ended.expect("an answer that does not panic"),
                 command = commands.recv() => {
                     let Some(Command { listen: wanted, done }) = command else { return };
-                    if !wanted {
-                        listener = None;
-                        connections.shutdown().await;
-                    } else if listener.is_none() {
-                        listener = Some(listen(self.address));
+                    match wanted {
+                        Some(false) => {
+                            listener = None;
+                            connections.shutdown().await;
+                        }
+                        Some(true) if listener.is_none() => listener = Some(listen(self.address)),
+                        _ => {}
+                    }
+                    // Whoever yields is heard again after a look at all sockets.
+                    for _ in 0..TURNS {
+                        tokio::task::yield_now().await;
                     }
                     let _ = done.send(());
                 }
