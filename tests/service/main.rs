@@ -5,6 +5,7 @@
 //! a thread that hangs takes the time with it, runs in real time ([`hung`]).
 //!
 //! - [`stage`]: a node, the service on it, and its time. [`lines`]: what is logged, and what was to be.
+//! - `kubernetes`, `pods_kubelet`: the service that asks an API server or a kubelet, which tests control.
 //! - the others: what is shown.
 
 #![allow(
@@ -19,7 +20,10 @@ mod falls;
 mod halting;
 mod hung;
 mod isolation;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod lines;
+mod pods_kubelet;
 mod pressure;
 mod reload;
 mod restarts;

@@ -46,6 +46,8 @@ pub struct Setup {
     pub sources: Sources,
     pub home: Home,
     pub threads: Threads,
+    /// What settings may ask for that this program cannot do.
+    pub cannot: fn(&Settings) -> Option<String>,
     folder: Arc<tempfile::TempDir>,
 }
 
@@ -68,15 +70,23 @@ impl Setup {
         ];
         let overrides = overrides.map(|(key, value)| (key.to_owned(), value)).into();
         let sources = Sources { file: FileSource::None, env: Vec::new(), overrides };
-        let this = Self { sim, seams, sources, home: Home::Memory, threads: Threads::here(), folder };
+        let this = Self { sim, seams, sources, home: Home::Memory, threads: Threads::here(), cannot, folder };
         this.set("image_gc.period", "60s").set("image_gc.min_age", "0s").set("image_gc.pressure_poll", "0s")
     }
 
     /// The same node, for one more service on it after another has ended.
     pub fn again(&self) -> Self {
-        let Self { sim, seams, sources, home, folder, .. } = self;
-        let (sim, seams, sources) = (sim.clone(), seams.clone(), sources.clone());
-        Self { sim, seams, sources, home: home.clone(), threads: Threads::here(), folder: Arc::clone(folder) }
+        let Self { sim, seams, sources, home, cannot, folder, .. } = self;
+        let (sim, seams, sources, home) = (sim.clone(), seams.clone(), sources.clone(), home.clone());
+        Self {
+            sim,
+            seams,
+            sources,
+            home,
+            threads: Threads::here(),
+            cannot: *cannot,
+            folder: Arc::clone(folder),
+        }
     }
 
     /// A setting that no reload changes.
@@ -135,7 +145,7 @@ impl Setup {
 
     /// Starts it in the time that is.
     pub fn start_in(self, held: Option<Held>) -> Stage {
-        let Self { sim, seams, sources, home, threads, folder } = self;
+        let Self { sim, seams, sources, home, threads, cannot, folder } = self;
         let lines = Lines::default();
         let generation = Generation::first(load(&sources).unwrap(), sim.now());
         let service = Service::start(Start {

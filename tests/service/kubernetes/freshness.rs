@@ -1,0 +1,131 @@
+//! What keeps the source fresh, and what follows when nothing does.
+
+use cri_gc_policy::PodState::{Active, Deleted, Unknown};
+use cri_gc_test_support::kubernetes::{Fault, On};
+
+use super::{Before, GONE_WITHIN, HEALS_WITHIN, NOTHING, World, left_of};
+use crate::stage::{PERIOD, SECOND};
+
+/// A pod that is proved deleted, and that the runtime refuses to remove until removals are allowed.
+async fn proved_but_held() -> World {
+    let before = Before::new().set("supervision.stuck_backoff_max", "1s");
+    before.living(1);
+    let world = before.start().await;
+    world.dead_but_listed(2);
+    world.pass_time(PERIOD).await;
+    world.refuse_removals();
+    world.api.delete("ns", "pod-2");
+    world.pass_time(GONE_WITHIN).await;
+    assert_eq!(world.state(2).await, Deleted);
+    world
+}
+
+/// Lets time pass by steps of ten seconds, and sees that the source is never lost.
+async fn stays_synced(world: &World, minutes: u32, mut each_minute: impl FnMut()) {
+    for step in 0..minutes * 6 {
+        if step % 6 == 5 {
+            each_minute();
+            world.exchange().await;
+        }
+        world.step(10 * SECOND).await;
+        let source = world.source().await;
+        assert!(
+            source.synced && source.problem.is_none() && source.notes.is_empty(),
+            "step {step}: {source:?}"
+        );
+        let age = world.sim().now().duration_since(source.synced_at.unwrap());
+        assert!(age.as_secs() <= 200, "step {step}: {source:?}");
+        assert_eq!((world.state(1).await, world.state(2).await), (Active, Deleted), "step {step}");
+    }
+}
+
+#[actix_rt::test]
+async fn bookmarks_keep_it_fresh_without_a_new_list() {
+    let world = proved_but_held().await;
+    let lists = world.api.count(On::List);
+    stays_synced(&world, 20, || world.api.bookmark()).await;
+    assert_eq!(world.api.count(On::List), lists);
+}
+
+#[actix_rt::test]
+async fn without_bookmarks_a_list_is_read_before_it_is_stale() {
+    let world = proved_but_held().await;
+    let lists = world.api.count(On::List);
+    stays_synced(&world, 20, || ()).await;
+    let read = world.api.count(On::List) - lists;
+    assert!((4..=10).contains(&read), "{read}");
+}
+
+/// As by a proxy that ends what is idle for a minute.
+#[actix_rt::test]
+async fn watches_that_end_every_minute_and_tell_nothing_are_no_news() {
+    let world = proved_but_held().await;
+    let lists = world.api.count(On::List);
+    stays_synced(&world, 20, || world.api.close_watches()).await;
+    let read = world.api.count(On::List) - lists;
+    assert!((4..=10).contains(&read), "{read}");
+}
+
+/// What may prove something is only what is not older than the operator allows.
+#[actix_rt::test]
+async fn a_short_max_staleness_is_kept_to() {
+    let before = Before::new().set("pods.max_staleness", "30s");
+    before.living(1);
+    let world = before.start().await;
+    for _ in 0..60 {
+        world.step(2 * SECOND).await;
+        assert!(world.source().await.synced);
+    }
+    world.api.fail(On::List, Some(Fault::Stall));
+    world.pass_time(35 * SECOND).await;
+    assert!(!world.source().await.synced);
+}
+
+/// A server that takes every request and answers none, and a network that swallows all of it.
+#[actix_rt::test]
+async fn when_the_server_is_silent_all_is_unknown_in_time_and_nothing_goes() {
+    let world = proved_but_held().await;
+    world.api.fail(On::Any, Some(Fault::Stall));
+    let mut stale = false;
+    for step in 1..=60 {
+        world.step(10 * SECOND).await;
+        let source = world.source().await;
+        stale |= !source.synced;
+        assert!(stale || step <= 30, "it counts no longer than pods.max_staleness: {source:?}");
+    }
+    assert_eq!(world.state(2).await, Unknown);
+    assert_eq!(world.evidence(2).await, "the pod source is not synced, so nothing is known of it");
+    world.allow_removals();
+    world.pass_time(5 * PERIOD).await;
+    world.has_all(&[1, 2], "what was proved by a source that is lost");
+    let lines = world.lines_of_source();
+    let first = lines.first().unwrap();
+    assert!(first.starts_with("ERRO") && first.contains("has not answered within"), "{lines:#?}");
+    assert!(lines[1..].iter().all(|line| line.starts_with("WARN")), "{lines:#?}");
+    world.api.fail(On::Any, None);
+    world.api.release_stalled();
+    world.heals("it answers again").await;
+    world.step(2 * SECOND).await;
+    let lines = world.lines_of_source();
+    assert!(lines.last().is_some_and(|line| line.starts_with("INFO - the pod source is back")), "{lines:#?}");
+    world.goes(2, "it answers again").await;
+    world.has_all(&[1], "it lives");
+}
+
+/// The loops ask, each for itself, while the list is young, old, lost and back: none of it holds up a pass.
+#[actix_rt::test]
+async fn passes_go_on_while_the_server_is_silent() {
+    let before = Before::new();
+    before.living(1);
+    let world = before.start().await;
+    world.pass_time(PERIOD).await;
+    world.api.fail(On::Any, Some(Fault::Stall));
+    let passes = world.stage.passes().await;
+    world.pass_time(10 * PERIOD).await;
+    let after = world.stage.passes().await;
+    assert!(after.iter().zip(passes).all(|(after, before)| after - before >= 10), "{passes:?} {after:?}");
+    for handle in &world.stage.service.loops {
+        assert_eq!(world.stage.state(handle.of).await.failures, 0);
+    }
+    assert!(HEALS_WITHIN > PERIOD && left_of(world.sim(), 1) != NOTHING);
+}

@@ -1,0 +1,308 @@
+//! The service with the pod source `kube-api`, against an API server that a test controls.
+//!
+//! Only the driver's time is held: the server lives in real time, and what goes over its socket needs turns of both sides
+//! ([`World::exchange`]), not time.
+//!
+//! - here: a node that is also known to an API server. `proofs`: what it takes until a deleted pod goes. `freshness`: what
+//!   keeps the source synced, and what loses it. `outages`: all that can go wrong, and that it heals. `random`: any order of
+//!   events. `reload`: other settings. `node_events`: what is written to the server.
+
+mod freshness;
+mod node_events;
+mod outages;
+mod proofs;
+mod random;
+mod reload;
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cri_gc_actors::pod_state::{PodFacts, SourceState};
+use cri_gc_policy::PodState;
+use cri_gc_sim::{Code, ContainerSpec, Fault as RuntimeFault, Method, PodSpec, Scope, Sim};
+use cri_gc_test_support::kubernetes::{FakeApi, PodObject};
+
+use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, clock_of, turns, uid};
+
+pub const NODE: &str = "node-1";
+
+/// The boot that the modelled node is in.
+pub const BOOT: &str = "b0075b00-75b0-4075-b007-5b0075b00750";
+
+/// Within this much driven time the source has to be synced again once the server is whole: the longest pause, spread.
+pub const HEALS_WITHIN: Duration = Duration::from_secs(100);
+
+/// A pod that was deleted, and of which nothing runs, is gone after so long: it is missed, listed anew, asked for.
+pub const GONE_WITHIN: Duration = Duration::from_secs(180);
+
+/// Real time in which what is under way comes to its end, unless something of ours has to fall due first.
+const GIVEN: Duration = Duration::from_millis(60);
+
+/// The same while the source is not whole, and most of the time waits for something of ours.
+const GIVEN_ELSE: Duration = Duration::from_millis(3);
+
+/// Rounds of turns in which both sides of a socket come to what they can do.
+const ROUNDS: u32 = 5;
+
+/// A node, and the API server that knows it, before the service starts.
+pub struct Before {
+    pub setup: Setup,
+    pub api: FakeApi,
+}
+
+impl Before {
+    pub fn new() -> Self {
+        let api = FakeApi::start(NODE);
+        api.set_node(NODE, BOOT);
+        let mut setup = Setup::new();
+        setup.seams.clock = clock_of(&setup.sim).of_boot(BOOT);
+        setup.cannot = |_| None;
+        std::fs::create_dir_all(kubelet_pods(&setup.sim)).unwrap();
+        let kubeconfig = api.write_kubeconfig(&setup.sim.paths().root).display().to_string();
+        let setup = setup.set("node_name", NODE).set("pods.kube_api.kubeconfig", &kubeconfig);
+        Self { setup, api }
+    }
+
+    /// The source stands in the file, and may be changed by a reload.
+    pub fn by_file(mut self, text: &str) -> (Self, PathBuf) {
+        let file = self.setup.file(text);
+        self.setup.sources.overrides.retain(|(key, _)| key != "pods.kube_api.kubeconfig");
+        (self, file)
+    }
+
+    pub fn set(self, key: &str, value: &str) -> Self {
+        Self { setup: self.setup.set(key, value), ..self }
+    }
+
+    /// A pod that lives: it has a ready sandbox, and the API server has it.
+    pub fn living(&self, number: usize) {
+        living_pod(&self.setup.sim, number);
+        self.api.apply(pod(number));
+    }
+
+    /// Starts the service with the source `kube-api`, and waits until the source is synced.
+    pub async fn start(self) -> World {
+        let world = self.set("pods.source", "kube-api").start_as_it_is().await;
+        world.stage.until("the first list", async || world.is_whole().await.then_some(())).await;
+        world
+    }
+
+    pub async fn start_as_it_is(self) -> World {
+        let Self { setup, api } = self;
+        World { stage: setup.start().await, api, was_whole: Cell::new(true) }
+    }
+}
+
+/// What Kubernetes knows as the pod of that number.
+pub fn pod(number: usize) -> PodObject {
+    PodObject::new("ns", &format!("pod-{number}"), &uid(number)).phase("Running")
+}
+
+fn sandbox_spec(sim: &Sim, number: usize) -> PodSpec {
+    PodSpec::new("ns", format!("pod-{number}"), uid(number)).created_at(sim.ago(HOUR))
+}
+
+pub fn living_pod(sim: &Sim, number: usize) {
+    let sandbox = sim.add_pod(sandbox_spec(sim, number)).unwrap();
+    sim.add_container(ended(sim, &sandbox, 0)).unwrap();
+}
+
+/// A pod of which nothing runs: a dead container, a sandbox that is not ready, a log directory.
+pub fn dead_pod(sim: &Sim, number: usize) {
+    let sandbox = sim.add_pod(sandbox_spec(sim, number).not_ready()).unwrap();
+    sim.add_container(ended(sim, &sandbox, 0)).unwrap();
+}
+
+/// A container that ended half an hour ago; a larger attempt is a newer one.
+pub fn ended(sim: &Sim, sandbox: &str, attempt: u32) -> ContainerSpec {
+    let made = sim.ago(HOUR - attempt * SECOND);
+    ContainerSpec::new(sandbox, "app").attempt(attempt).exited(made, made + HOUR / 2).no_log()
+}
+
+fn kubelet_pods(sim: &Sim) -> PathBuf {
+    sim.paths().root.join("kubelet/pods")
+}
+
+/// How many containers, sandboxes and log directories there are of a pod.
+pub fn left_of(sim: &Sim, number: usize) -> [usize; 3] {
+    let (uid, name) = (uid(number), format!("ns_pod-{number}_{}", uid(number)));
+    let (sandboxes, containers) = sim.with(|node| {
+        let of_pod: Vec<String> = node.sandboxes().filter(|s| s.uid == uid).map(|s| s.id.clone()).collect();
+        (of_pod.len(), of_pod.iter().map(|id| node.containers_in(id).count()).sum())
+    });
+    [containers, sandboxes, usize::from(sim.paths().pod_logs_root.join(name).exists())]
+}
+
+pub const ALL: [usize; 3] = [1, 1, 1];
+pub const NOTHING: [usize; 3] = [0, 0, 0];
+
+/// The service on a node that an API server knows.
+pub struct World {
+    pub stage: Stage,
+    pub api: FakeApi,
+    /// Whether the source was whole when last looked at.
+    was_whole: Cell<bool>,
+}
+
+impl World {
+    pub fn sim(&self) -> &Sim {
+        &self.stage.sim
+    }
+
+    /// One more pod of which nothing runs, and which the API server has.
+    pub fn dead_but_listed(&self, number: usize) {
+        dead_pod(self.sim(), number);
+        self.api.apply(pod(number));
+    }
+
+    pub fn kubelet_directory(&self, number: usize) -> PathBuf {
+        kubelet_pods(self.sim()).join(uid(number))
+    }
+
+    // ---- The source ----
+
+    pub async fn source(&self) -> SourceState {
+        self.stage.service.tools.pods.source().await.unwrap()
+    }
+
+    /// The source is synced, and followed.
+    pub async fn is_whole(&self) -> bool {
+        self.source().await.synced && self.api.open_watches() == 1
+    }
+
+    /// Lets time pass until the source notices that it is lost: by itself, and before it may be stale.
+    pub async fn is_lost(&self, what: &str) {
+        for _ in 0..30 {
+            if !self.source().await.synced {
+                break;
+            }
+            self.step(10 * SECOND).await;
+        }
+        let source = self.source().await;
+        assert!(!source.synced && source.problem.is_some(), "{what}: {source:?}");
+    }
+
+    /// Lets time pass until the source says what is wrong with it.
+    pub async fn fails_with(&self, why: &str) {
+        let mut problem = None;
+        for _ in 0..60 {
+            problem = self.source().await.problem;
+            if problem.as_ref().is_some_and(|problem| problem.contains(why)) {
+                return;
+            }
+            self.step(5 * SECOND).await;
+        }
+        panic!("{why:?} is not said: {problem:?}\n{:#?}", self.stage.lines.all());
+    }
+
+    pub async fn facts(&self, number: usize) -> PodFacts {
+        let facts = self.stage.service.tools.pods.pods().await.unwrap();
+        facts.into_iter().find(|pod| pod.uid == uid(number)).unwrap()
+    }
+
+    pub async fn state(&self, number: usize) -> PodState {
+        self.facts(number).await.state
+    }
+
+    pub async fn evidence(&self, number: usize) -> String {
+        self.facts(number).await.standing.to_string()
+    }
+
+    // ---- Time ----
+
+    /// Lets both sides do what they can do without any time passing.
+    pub async fn exchange(&self) {
+        for _ in 0..ROUNDS {
+            turns(20).await;
+            self.api.turn();
+        }
+        turns(20).await;
+    }
+
+    /// Lets both sides go on, in no time of ours, until the source is whole or that seems to need time. What is under way
+    /// takes other threads their own time, and deadlines that are driven would fall due on them.
+    async fn rest(&self) {
+        let began = Instant::now();
+        loop {
+            self.exchange().await;
+            let is_whole = self.is_whole().await;
+            let given = if self.was_whole.get() { GIVEN } else { GIVEN_ELSE };
+            if is_whole || began.elapsed() > given {
+                self.was_whole.set(is_whole);
+                return;
+            }
+        }
+    }
+
+    pub async fn step(&self, by: Duration) {
+        self.rest().await;
+        self.stage.step(by).await;
+        self.rest().await;
+    }
+
+    pub async fn pass_time(&self, span: Duration) {
+        self.pass_time_by(PERIOD / 6, span, || ()).await;
+    }
+
+    /// Lets time pass by such steps, and does something before each.
+    pub async fn pass_time_by(&self, step: Duration, mut span: Duration, mut act: impl FnMut()) {
+        while !span.is_zero() {
+            let step = span.min(step);
+            act();
+            self.step(step).await;
+            span -= step;
+        }
+    }
+
+    /// Lets time pass until the source is synced and followed. The server is to be whole.
+    pub async fn heals(&self, what: &str) {
+        let small = 2 * SECOND;
+        for _ in 0..HEALS_WITHIN.as_secs() / small.as_secs() {
+            self.was_whole.set(true);
+            self.rest().await;
+            if self.was_whole.get() {
+                return;
+            }
+            self.stage.step(small).await;
+        }
+        self.stage.until(what, async || self.is_whole().await.then_some(())).await;
+    }
+
+    /// Sees that a pod goes as a whole within [`GONE_WITHIN`].
+    pub async fn goes(&self, number: usize, what: &str) {
+        self.pass_time(GONE_WITHIN).await;
+        let facts = self.stage.service.tools.pods.pods().await.unwrap();
+        let (left, lines) = (left_of(self.sim(), number), self.stage.lines.all());
+        assert_eq!(left, NOTHING, "{what}: pod {number}\n{facts:#?}\n{lines:#?}");
+    }
+
+    /// Sees that all of these are there.
+    #[track_caller]
+    pub fn has_all(&self, numbers: &[usize], what: &str) {
+        for number in numbers {
+            assert_eq!(left_of(self.sim(), *number), ALL, "{what}: pod {number}");
+        }
+    }
+
+    /// The runtime refuses all removals until [`Self::allow_removals`].
+    pub fn refuse_removals(&self) {
+        for method in [Method::RemoveContainer, Method::StopPodSandbox, Method::RemovePodSandbox] {
+            self.sim().fault(method, RuntimeFault::error(Code::Internal, "busy"), Scope::Always);
+        }
+    }
+
+    pub fn allow_removals(&self) {
+        self.stage.clear_faults();
+    }
+
+    /// The lines that were logged about the source since they were taken last, by level and beginning.
+    pub fn lines_of_source(&self) -> Vec<String> {
+        let lines = self.stage.lines.take();
+        // A thread that reads a file takes its own time, while that of its deadline is driven.
+        let late = ["the file system did not", "no answer in time"];
+        let is_ours =
+            |line: &String| line.contains("the pod source") && !late.iter().any(|late| line.contains(late));
+        lines.into_iter().filter(is_ours).collect()
+    }
+}

@@ -1,0 +1,273 @@
+//! What it takes until a deleted pod goes: a new list that lacks it, then the server's own word that it is not there. What
+//! changes otherwise is told by the watch alone.
+
+use cri_gc_policy::PodState::{Active, Deleted, Evicted, Terminated, Unknown};
+use cri_gc_sim::Method;
+use cri_gc_test_support::kubernetes::{Fault, On, PodObject};
+
+use super::{ALL, Before, GONE_WITHIN, NOTHING, dead_pod, ended, left_of, living_pod, pod};
+use crate::stage::{HOUR, PERIOD, SECOND, uid};
+
+#[actix_rt::test]
+async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before() {
+    let before = Before::new();
+    before.api.set_max_page(2);
+    (1..=7).for_each(|number| before.living(number));
+    dead_pod(&before.setup.sim, 8);
+    before.api.apply(pod(8));
+    let world = before.start().await;
+    assert_eq!(world.api.count(On::List), 4, "eight pods by pages of two");
+    world.pass_time(2 * PERIOD).await;
+    assert_eq!(world.evidence(8).await, "the pod source lists it");
+    assert_eq!((world.state(8).await, world.state(1).await), (Active, Active));
+    // The watch tells that it is gone. No new list can be read: it stays.
+    world.api.fail(On::Get, Some(Fault::Status(503)));
+    world.api.fail_next(On::List, Fault::Stall);
+    world.api.delete("ns", "pod-8");
+    world.step(PERIOD).await;
+    assert!(world.evidence(8).await.starts_with("a list lacks it, the one before did not"));
+    world.step(SECOND).await;
+    assert_eq!((world.api.count(On::List), world.api.count(On::Get)), (5, 0));
+    world.has_all(&[8], "the list has not been answered");
+    // It is, but nobody says that the pod is not there.
+    world.api.release_stalled();
+    world.exchange().await;
+    assert_eq!(world.api.count(On::List), 8, "all pages");
+    world.pass_time(3 * PERIOD).await;
+    assert!(
+        world.evidence(8).await.contains("could not be asked for by name"),
+        "{}",
+        world.evidence(8).await
+    );
+    assert_eq!(world.state(8).await, Unknown);
+    world.has_all(&[8], "the question has not been answered");
+    // Now it is said.
+    world.api.fail(On::Get, None);
+    let asked = world.api.count(On::Get);
+    world.pass_time(PERIOD).await;
+    assert_eq!(left_of(world.sim(), 8), NOTHING);
+    let log = world.api.requests();
+    let last = |what: &str| log.iter().rposition(|request| request.path.ends_with(what)).unwrap();
+    assert!(last("/api/v1/pods") > 0 && world.api.count(On::Get) > asked);
+    assert!(
+        log.iter().filter(|request| request.path.ends_with("/pods/pod-8")).count()
+            == world.api.count(On::Get),
+        "nobody else was asked for"
+    );
+    world.has_all(&[1, 2, 3, 4, 5, 6, 7], "they live");
+    let removed = world.stage.lines.all().iter().filter(|line| line.contains("removed")).count();
+    assert_eq!(removed, 3, "{:#?}", world.stage.lines.all());
+}
+
+#[actix_rt::test]
+async fn what_the_watch_tells_changes_states_without_a_new_list() {
+    let before = Before::new().set("container_gc.evict_terminated_pods", "true");
+    before.living(1);
+    for number in 2..=4 {
+        dead_pod(&before.setup.sim, number);
+        before.api.apply(pod(number));
+    }
+    let world = before.start().await;
+    world.pass_time(2 * PERIOD).await;
+    world.has_all(&[1, 2, 3, 4], "all are active");
+    let since = world.facts(2).await.since;
+    world.api.apply(pod(2).phase("Succeeded"));
+    world.api.apply(pod(3).phase("Failed").reason("Evicted"));
+    world.api.apply(pod(4).phase("Failed"));
+    dead_pod(world.sim(), 5);
+    world.api.apply(pod(5));
+    world.refuse_removals();
+    world.pass_time(PERIOD).await;
+    for (number, state) in [(1, Active), (2, Terminated), (3, Evicted), (4, Terminated), (5, Active)] {
+        assert_eq!(world.state(number).await, state, "{number}");
+    }
+    assert!(world.facts(2).await.since > since, "since it finished");
+    assert_eq!((world.api.count(On::List), world.api.count(On::Get)), (1, 0));
+    world.allow_removals();
+    world.pass_time(3 * PERIOD).await;
+    assert_eq!([2, 3, 4].map(|number| left_of(world.sim(), number)), [[0, 0, 1], NOTHING, [0, 0, 1]]);
+    world.has_all(&[1, 5], "they live");
+}
+
+/// A list that lags behind: it lacks pods that live. Only the question for each of them can tell.
+#[actix_rt::test]
+async fn a_list_that_lags_behind_takes_nothing_from_a_pod_that_lives() {
+    let before = Before::new();
+    before.living(1);
+    before.api.freeze_lists();
+    // Nor does the watch tell of what was made since.
+    before.api.fail(On::Watch, Some(Fault::Stall));
+    for number in 2..=4 {
+        dead_pod(&before.setup.sim, number);
+        before.api.apply(pod(number));
+    }
+    let world = before.set("pods.source", "kube-api").start_as_it_is().await;
+    world.pass_time(10 * PERIOD).await;
+    // It asks anew after each list.
+    assert_eq!(world.state(2).await, Unknown);
+    assert!(world.evidence(2).await.starts_with("it is not listed"), "{}", world.evidence(2).await);
+    assert!(world.api.count(On::Get) > 3 && world.api.count(On::List) > 3, "newer lists were asked for");
+    world.has_all(&[1, 2, 3, 4], "they live");
+    world.api.delete("ns", "pod-2");
+    world.api.thaw_lists();
+    world.api.fail(On::Watch, None);
+    world.api.cut_watches();
+    world.api.release_stalled();
+    world.heals("the lists are true again").await;
+    world.goes(2, "it was deleted").await;
+    world.has_all(&[1, 3, 4], "they live");
+}
+
+#[actix_rt::test]
+async fn a_static_pod_lives_while_its_mirror_is_deleted_and_made_again() {
+    let before = Before::new();
+    before.living(1);
+    for number in 2..=4 {
+        dead_pod(&before.setup.sim, number);
+    }
+    // The mirror bears a UID of its own each time, and names that of the sandbox.
+    let mirror = |life: usize, of: usize| {
+        PodObject::new("ns", &format!("pod-{of}"), &uid(100 * life + of)).mirror_of(&uid(of)).phase("Running")
+    };
+    (2..=4).for_each(|of| before.api.apply(mirror(1, of)));
+    let world = before.start().await;
+    std::fs::create_dir(world.kubelet_directory(2)).unwrap();
+    for life in 2..6 {
+        for of in 2..=3 {
+            assert!(world.api.delete("ns", &format!("pod-{of}")));
+        }
+        // The third one is made again at once, the second after passes in which only the kubelet's directory speaks for it.
+        world.api.apply(mirror(life, 3));
+        world.pass_time(2 * PERIOD).await;
+        assert_eq!(world.evidence(2).await, "it is not listed, but the kubelet still has a directory of it");
+        world.api.apply(mirror(life, 2));
+        world.pass_time(PERIOD).await;
+        assert_eq!(world.evidence(2).await, "the pod source lists it");
+        world.has_all(&[1, 2, 3, 4], "static pods");
+    }
+    // Taken away for good.
+    world.api.delete("ns", "pod-2");
+    std::fs::remove_dir(world.kubelet_directory(2)).unwrap();
+    world.goes(2, "a static pod that was taken away").await;
+    world.has_all(&[1, 3, 4], "static pods");
+}
+
+#[actix_rt::test]
+async fn a_uid_that_comes_back_is_alive_again() {
+    let before = Before::new().set("supervision.stuck_backoff_max", "1s");
+    before.living(1);
+    let world = before.start().await;
+    world.dead_but_listed(2);
+    world.pass_time(PERIOD).await;
+    world.refuse_removals();
+    world.api.delete("ns", "pod-2");
+    world.pass_time(GONE_WITHIN).await;
+    assert_eq!(world.state(2).await, Deleted);
+    assert!(world.evidence(2).await.contains("the API server did not have it at"));
+    // Its object is made again before anything of it went; only the watch tells.
+    world.api.apply(pod(2));
+    world.exchange().await;
+    world.allow_removals();
+    world.pass_time(2 * PERIOD).await;
+    assert_eq!(world.state(2).await, Active);
+    world.has_all(&[2], "it is there again");
+    // Deleted again, and proved, when something of it appears that was not there: no old proof covers that.
+    world.refuse_removals();
+    world.api.delete("ns", "pod-2");
+    world.pass_time(GONE_WITHIN).await;
+    assert_eq!(world.state(2).await, Deleted);
+    let sandbox =
+        world.sim().sandbox_ids().into_iter().find(|id| {
+            world.sim().with(|node| node.sandbox(id).is_some_and(|sandbox| sandbox.uid == uid(2)))
+        });
+    world.api.fail(On::Get, Some(Fault::Status(500)));
+    world
+        .sim()
+        .add_container(ended(world.sim(), &sandbox.unwrap(), 1).created_at(world.sim().now()))
+        .unwrap();
+    world.allow_removals();
+    world.pass_time(GONE_WITHIN).await;
+    assert_eq!(left_of(world.sim(), 2), ALL, "the newest container, by the limits of a pod that may live");
+    world.api.fail(On::Get, None);
+    world.goes(2, "asked for once more").await;
+}
+
+#[actix_rt::test]
+async fn a_uid_that_was_there_for_a_moment_has_to_be_asked_for_again() {
+    let before = Before::new().set("supervision.stuck_backoff_max", "1s");
+    before.living(1);
+    let world = before.start().await;
+    world.dead_but_listed(2);
+    world.pass_time(PERIOD).await;
+    world.refuse_removals();
+    world.api.delete("ns", "pod-2");
+    world.pass_time(GONE_WITHIN).await;
+    assert_eq!(world.state(2).await, Deleted);
+    // Between two passes: none of them sees it listed.
+    world.api.fail(On::Get, Some(Fault::Status(500)));
+    world.api.apply(pod(2));
+    world.exchange().await;
+    world.api.delete("ns", "pod-2");
+    world.exchange().await;
+    world.allow_removals();
+    world.pass_time(GONE_WITHIN).await;
+    world.has_all(&[1, 2], "what was proved before it was seen again");
+    world.api.fail(On::Get, None);
+    world.goes(2, "asked for again").await;
+}
+
+/// One that runs is active although nobody knows it, and one of a name that no path can bear is nobody's question.
+#[actix_rt::test]
+async fn a_pod_that_cannot_be_asked_for_holds_up_no_other() {
+    let before = Before::new();
+    before.living(1);
+    let sim = &before.setup.sim;
+    living_pod(sim, 2);
+    let odd = cri_gc_sim::PodSpec::new("ns", "No_Name of Kubernetes", uid(3)).created_at(sim.ago(HOUR));
+    sim.add_pod(odd.not_ready().no_logs()).unwrap();
+    for number in 4..=9 {
+        dead_pod(sim, number);
+    }
+    let before = before.set("pods.max_newly_deleted_percent", "100");
+    let world = before.start().await;
+    world.pass_time(GONE_WITHIN).await;
+    assert_eq!((world.state(2).await, world.state(3).await), (Active, Unknown));
+    assert!(world.evidence(3).await.contains("is no name of Kubernetes"), "{}", world.evidence(3).await);
+    for number in 4..=9 {
+        assert_eq!(left_of(world.sim(), number), NOTHING, "{number}");
+    }
+    world.has_all(&[1, 2], "they run");
+}
+
+#[actix_rt::test]
+async fn many_that_vanish_at_once_wait_for_the_lists_to_agree_or_for_a_word() {
+    let before = Before::new();
+    before.living(1);
+    let world = before.start().await;
+    let many: Vec<usize> = (11..=16).collect();
+    many.iter().for_each(|number| world.dead_but_listed(*number));
+    world.pass_time(2 * PERIOD).await;
+    many.iter().for_each(|number| assert!(world.api.delete("ns", &format!("pod-{number}"))));
+    world.pass_time(5 * PERIOD).await;
+    world.has_all(&many, "the brake");
+    assert!(world.evidence(11).await.contains("too many pods vanished at once"));
+    assert_eq!(world.api.count(On::Get), 0);
+    let notes = world.source().await.notes;
+    assert!(
+        notes.iter().any(|note| note.starts_with("6 of 7 pods would count as deleted all at once")),
+        "{notes:?}"
+    );
+    // An administrator's word lets them be asked for, no more.
+    world.api.apply(pod(16));
+    world.api.delete("ns", "pod-16");
+    world.api.freeze_lists();
+    let confirmed = world.stage.service.tools.pods.confirm().await.unwrap();
+    assert!((5..=6).contains(&confirmed), "{confirmed}");
+    world.pass_time(GONE_WITHIN).await;
+    for number in &many {
+        assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
+    }
+    assert!(world.api.count(On::Get) >= 6);
+    assert_eq!(left_of(world.sim(), 1), ALL);
+    assert_eq!(world.sim().count(Method::RemoveContainer), 6);
+}

@@ -1,0 +1,217 @@
+//! The service with the pod source `kubelet`: asked once a period, believed only where two answers in a row agree.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use cri_gc_policy::PodState::{self, Active, Unknown};
+use cri_gc_sim::{PodSpec, Sim};
+use cri_gc_test_support::kubernetes::{FakeKubelet, Fault, On, PodObject};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, turns, uid};
+
+const NODE: &str = "node-1";
+
+/// The API's pod of that number, as the kubelet tells it.
+fn told(number: usize) -> PodObject {
+    PodObject::new("ns", &format!("pod-{number}"), &uid(number)).phase("Running")
+}
+
+fn sandbox(sim: &Sim, number: usize, ready: bool) -> String {
+    let spec = PodSpec::new("ns", format!("pod-{number}"), uid(number)).created_at(sim.ago(HOUR));
+    sim.add_pod(if ready { spec } else { spec.not_ready() }).unwrap()
+}
+
+/// Whether anything of a pod is there.
+fn exists(sim: &Sim, number: usize) -> bool {
+    let known = sim.with(|node| node.sandboxes().any(|sandbox| sandbox.uid == uid(number)));
+    known || sim.paths().pod_logs_root.join(format!("ns_pod-{number}_{}", uid(number))).exists()
+}
+
+struct World {
+    stage: Stage,
+    kubelet: FakeKubelet,
+    /// How old its last list is at most, while all is well.
+    fresh: SignedDuration,
+    was_fresh: Cell<bool>,
+}
+
+/// A node with one pod that runs, and one of which nothing does.
+async fn world(kubelet: FakeKubelet, setup: Setup, period: i64) -> World {
+    sandbox(&setup.sim, 1, true);
+    sandbox(&setup.sim, 2, false);
+    std::fs::create_dir_all(setup.sim.paths().root.join("kubelet/pods")).unwrap();
+    let url = kubelet.url() + "/pods";
+    let setup = setup.set("pods.source", "kubelet").set("pods.kubelet.url", &url);
+    let fresh = SignedDuration::from_secs(period + 5);
+    let stage = setup.set("pods.kubelet.period", &format!("{period}s")).start().await;
+    let world = World { stage, kubelet, fresh, was_fresh: Cell::new(true) };
+    world.stage.until("the first list", async || world.listed_at().await.map(drop)).await;
+    world
+}
+
+impl World {
+    /// Lets that much time pass, by small steps: what is under way takes other threads their own time.
+    async fn pass_time(&self, span: Duration) {
+        for _ in 0..span.as_secs() / 5 {
+            self.stage.step(5 * SECOND).await;
+            self.exchange().await;
+        }
+    }
+
+    /// Lets both sides go on, in no time of ours, until what was asked is answered or that seems to need time.
+    async fn exchange(&self) {
+        let began = Instant::now();
+        loop {
+            for _ in 0..5 {
+                turns(20).await;
+                self.kubelet.turn();
+            }
+            let at = self.listed_at().await;
+            let is_fresh = at.is_some_and(|at| self.stage.sim.now().duration_since(at) < self.fresh);
+            let given = Duration::from_millis(if self.was_fresh.get() { 80 } else { 5 });
+            if is_fresh || began.elapsed() > given {
+                self.was_fresh.set(is_fresh);
+                return;
+            }
+        }
+    }
+
+    async fn state(&self, number: usize) -> PodState {
+        let facts = self.stage.service.tools.pods.pods().await.unwrap();
+        facts.into_iter().find(|pod| pod.uid == uid(number)).map_or(Unknown, |pod| pod.state)
+    }
+
+    async fn listed_at(&self) -> Option<Timestamp> {
+        self.stage.service.tools.pods.source().await.unwrap().synced_at
+    }
+
+    async fn problem(&self) -> Option<String> {
+        self.stage.service.tools.pods.source().await.unwrap().problem
+    }
+
+    /// Lets time pass until the source says what is wrong with it.
+    async fn fails_with(&self, why: &str) {
+        let mut problem = None;
+        for _ in 0..60 {
+            problem = self.problem().await;
+            if problem.as_ref().is_some_and(|problem| problem.contains(why)) {
+                return;
+            }
+            self.pass_time(5 * SECOND).await;
+        }
+        panic!("{why:?} is not said: {problem:?}");
+    }
+
+    fn source_lines(&self) -> Vec<String> {
+        let lines = self.stage.lines.take();
+        // A thread that reads a file takes its own time, while that of its deadline is driven.
+        let late = ["the file system did not", "no answer in time"];
+        let is_ours =
+            |line: &String| line.contains("the pod source") && !late.iter().any(|late| line.contains(late));
+        lines.into_iter().filter(is_ours).collect()
+    }
+}
+
+#[actix_rt::test]
+async fn it_is_asked_once_a_period_and_a_pod_that_it_does_not_tell_goes() {
+    let kubelet = FakeKubelet::start(NODE);
+    kubelet.set_pods(vec![told(1), told(2)]);
+    let world = world(kubelet, Setup::new(), 30).await;
+    world.pass_time(10 * PERIOD).await;
+    let asked = world.kubelet.count(On::List);
+    assert!((20..=22).contains(&asked), "{asked}");
+    assert_eq!((world.state(1).await, world.state(2).await), (Active, Active));
+    world.kubelet.set_pods(vec![told(1)]);
+    // One answer that lacks it may be wrong.
+    world.pass_time(30 * SECOND).await;
+    assert!(exists(&world.stage.sim, 2));
+    world.pass_time(3 * PERIOD).await;
+    assert!(!exists(&world.stage.sim, 2) && exists(&world.stage.sim, 1));
+    assert_eq!(world.source_lines(), Vec::<String>::new());
+}
+
+#[actix_rt::test]
+async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
+    let kubelet = FakeKubelet::start(NODE);
+    kubelet.set_pods(vec![told(1), told(2)]);
+    let world = world(kubelet, Setup::new(), 10).await;
+    world.pass_time(PERIOD).await;
+    // What runs is a static pod: it is all that the kubelet knows until it has reached the API server.
+    let fixed = || told(1).from_file();
+    for restart in 0..3 {
+        world.kubelet.stop_listening();
+        world.pass_time(PERIOD).await;
+        world.kubelet.set_pods(if restart == 1 { Vec::new() } else { vec![fixed()] });
+        world.kubelet.listen_again();
+        world.pass_time(5 * PERIOD).await;
+        assert!(exists(&world.stage.sim, 2), "it was restarted");
+        assert_eq!(world.state(2).await, Unknown);
+        let why = if restart == 1 { "lists none of the 1 pods" } else { "as one does that has just started" };
+        world.fails_with(why).await;
+        world.kubelet.set_pods(vec![fixed(), told(2)]);
+        world.pass_time(2 * PERIOD).await;
+        assert_eq!((world.state(2).await, world.problem().await), (Active, None));
+        let lines = world.source_lines();
+        assert!(lines.first().is_some_and(|line| line.starts_with("ERRO")), "{lines:#?}");
+        assert!(lines.last().is_some_and(|line| line.contains("the pod source is back")), "{lines:#?}");
+        assert!(lines.len() <= 10, "{lines:#?}");
+    }
+    world.kubelet.set_pods(vec![fixed()]);
+    world.pass_time(5 * PERIOD).await;
+    assert!(exists(&world.stage.sim, 2));
+    // It has said so for ten minutes.
+    world.pass_time(8 * PERIOD).await;
+    assert!(!exists(&world.stage.sim, 2) && exists(&world.stage.sim, 1));
+}
+
+#[actix_rt::test]
+async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() {
+    let kubelet = FakeKubelet::start_https(NODE);
+    kubelet.set_token(Some("first"));
+    kubelet.set_pods(vec![told(1), told(2)]);
+    let setup = Setup::new();
+    let root = setup.sim.paths().root.clone();
+    let put = |name: &str, text: &str| {
+        let path = root.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (token, ca) = (put("token", "first"), put("ca.pem", kubelet.ca_pem()));
+    let setup = setup.set("pods.kubelet.token_file", &token).set("pods.kubelet.ca_file", &ca);
+    let world = world(kubelet, setup, 10).await;
+    // Whoever does not answer in time, or not as it should, is not believed, and nor is what it had said before.
+    let faults: [(&str, &dyn Fn()); 6] = [
+        ("401", &|| world.kubelet.set_token(Some("second"))),
+        ("500", &|| world.kubelet.fail(On::Any, Some(Fault::Status(500)))),
+        ("cannot be reached", &|| world.kubelet.stop_listening()),
+        ("could not be read", &|| world.kubelet.fail(On::Any, Some(Fault::CutBody(40)))),
+        ("has not answered within 10s", &|| world.kubelet.fail(On::Any, Some(Fault::Stall))),
+        ("is not understood", &|| world.kubelet.fail(On::Any, Some(Fault::Garbage("{}".to_owned())))),
+    ];
+    for (why, begin) in faults {
+        world.kubelet.set_pods(vec![told(1), told(2)]);
+        world.pass_time(2 * PERIOD).await;
+        assert_eq!((world.state(2).await, world.problem().await), (Active, None), "{why}");
+        world.stage.lines.take();
+        begin();
+        world.kubelet.set_pods(vec![told(1)]);
+        world.pass_time(10 * PERIOD).await;
+        world.fails_with(why).await;
+        assert!(exists(&world.stage.sim, 2), "{why}");
+        assert_eq!(world.state(2).await, Unknown, "{why}");
+        let lines = world.source_lines();
+        assert!(lines[0].starts_with("ERRO") && lines.len() <= 14, "{why}: {lines:#?}");
+        world.kubelet.fail(On::Any, None);
+        world.kubelet.release_stalled();
+        world.kubelet.listen_again();
+        put("token", "second\n");
+        world.kubelet.set_token(Some("second"));
+        world.pass_time(3 * PERIOD).await;
+        assert!(!exists(&world.stage.sim, 2) && exists(&world.stage.sim, 1), "{why}");
+        let lines = world.source_lines();
+        assert!(lines.iter().any(|line| line.contains("the pod source is back")), "{why}: {lines:#?}");
+        sandbox(&world.stage.sim, 2, false);
+    }
+}
