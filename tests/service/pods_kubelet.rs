@@ -41,7 +41,7 @@ struct World {
 async fn world(kubelet: FakeKubelet, setup: Setup, period: i64) -> World {
     sandbox(&setup.sim, 1, true);
     sandbox(&setup.sim, 2, false);
-    std::fs::create_dir_all(setup.sim.paths().root.join("kubelet/pods")).unwrap();
+    std::fs::create_dir_all(setup.sim.paths().root.join("kubelet/pods").join(uid(1))).unwrap();
     let url = kubelet.url() + "/pods";
     let setup = setup.set("pods.source", "kubelet").set("pods.kubelet.url", &url);
     let fresh = SignedDuration::from_secs(period + 5);

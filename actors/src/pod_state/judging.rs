@@ -136,15 +136,16 @@ impl Reader {
         let _round = if settings.pods.source == PodSource::KubeApi { Some(round.lock().await) } else { None };
         let mut kept = self.kept(settings, &evidence).await;
         let rules = memory.borrow().rules(configuration);
-        let (api, may_ask) = {
+        let asked = memory.borrow_mut().absence.questions(&evidence, &kept, &rules, self.clock.now());
+        let (api, again) = {
             let memory = memory.borrow();
-            (memory.api.clone(), memory.ask_again_at.is_none_or(|at| at <= Instant::now()))
+            (memory.api.clone(), memory.ask_again.clone())
         };
-        let asked = match may_ask {
-            true => memory.borrow_mut().absence.questions(&evidence, &kept, &rules, self.clock.now()),
-            false => Vec::new(),
-        };
-        if let Some(api) = api.filter(|_| !asked.is_empty()) {
+        if let Some((_, error)) = again.filter(|(at, _)| Instant::now() < *at) {
+            for uid in asked {
+                memory.borrow_mut().absence.answered(uid, Answer::Away(error.clone()));
+            }
+        } else if let Some(api) = api.filter(|_| !asked.is_empty()) {
             let names = |uid: &str| {
                 let names = evidence.get(uid).map(|evidence| evidence.names.as_slice()).unwrap_or_default();
                 names.iter().map(|(namespace, name)| ((*namespace).to_owned(), (*name).to_owned())).collect()
@@ -161,11 +162,11 @@ impl Reader {
                 .buffer_unordered(PARALLEL_ASKS);
             let until = Instant::now() + ASK_WITHIN;
             while let Ok(Some((uid, answer))) = timeout_at(until, answers.next()).await {
-                let away = matches!(answer, Answer::Away(_));
+                let away = if let Answer::Away(error) = &answer { Some(error.clone()) } else { None };
                 memory.borrow_mut().absence.answered(uid, answer);
                 // The others would fail as well, each after its time. What concerns one pod alone holds up no other.
-                if away {
-                    memory.borrow_mut().ask_again_at = Some(Instant::now() + ASK_AGAIN);
+                if let Some(error) = away {
+                    memory.borrow_mut().ask_again = Some((Instant::now() + ASK_AGAIN, error));
                     break;
                 }
             }

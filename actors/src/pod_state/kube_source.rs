@@ -149,9 +149,10 @@ impl Follower {
         let api = connect(&self.reader, &self.settings).await?;
         let mut lists = Backoff::new(LISTS_APART.0, LISTS_APART.1);
         loop {
-            // Whoever wanted a list before this one gets it.
             let listed_at = Instant::now();
             let (sync, listed) = list(&self.reader, &api).await?;
+            // Whoever wanted a list by now has it.
+            let _ = self.wanted.notified().now_or_never();
             debug!(log, "the pods of the node are listed"; "pods" => sync.listing.pods.len(), "node" => api.node());
             self.tell(News::Listed(Box::new(sync), api.clone()));
             let why = self.watch(&api, listed, listed_at, &mut lists).await?;

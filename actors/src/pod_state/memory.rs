@@ -32,8 +32,8 @@ pub struct Memory {
     pub api: Option<Api>,
     /// Held by the judgement under way.
     pub round: Rc<Mutex<()>>,
-    /// Source `kube-api`: nobody answered; from then on single pods are asked for again.
-    pub ask_again_at: Option<Instant>,
+    /// Source `kube-api`: nobody answered, for this reason; from then on single pods are asked for again.
+    pub ask_again: Option<(Instant, String)>,
     /// Source `kube-api`: whoever follows is to make a new list.
     pub list_wanted: Rc<Notify>,
     /// When the clock was set last.

@@ -58,7 +58,8 @@ impl Before {
         let mut setup = Setup::new();
         setup.seams.clock = clock_of(&setup.sim).of_boot(BOOT);
         setup.cannot = |_| None;
-        std::fs::create_dir_all(kubelet_pods(&setup.sim)).unwrap();
+        // The kubelet has a directory of what it runs: without any, it would not be its root.
+        std::fs::create_dir_all(kubelet_pods(&setup.sim).join(uid(1))).unwrap();
         let kubeconfig = api.write_kubeconfig(&setup.sim.paths().root).display().to_string();
         let setup = setup.set("node_name", NODE).set("pods.kube_api.kubeconfig", &kubeconfig);
         Self { setup, api }

@@ -259,7 +259,6 @@ async fn an_empty_list_while_nothing_runs_is_asked_about() {
         before.api.apply(pod(number));
     });
     let world = before.start().await;
-    std::fs::create_dir(world.kubelet_directory(1)).unwrap();
     world.pass_time(2 * PERIOD).await;
     // Lists and watches know nothing, as from a cache that is being filled; the pods are there but for one.
     world.api.wipe();

@@ -125,7 +125,7 @@ impl Run {
             self.container(place, runs);
         }
         if self.rng.usize(..3) == 0 {
-            std::fs::create_dir(self.world.kubelet_directory(number)).unwrap();
+            std::fs::create_dir_all(self.world.kubelet_directory(number)).unwrap();
         }
         self.tell(format!("pod {number}, runs: {runs}"));
     }

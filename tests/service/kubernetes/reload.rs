@@ -66,7 +66,12 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
     world.api.delete("ns", "pod-2");
     world.pass_time(GONE_WITHIN).await;
     assert_eq!(world.state(2).await, Deleted);
-    reload(&world, &file, "[pods]\nsource = \"runtime\"\nruntime_grace = \"5m\"\n").await;
+    reload(
+        &world,
+        &file,
+        "[pods]\nsource = \"runtime\"\nruntime_grace = \"5m\"\nruntime_beside_kubelet = true\n",
+    )
+    .await;
     let asked = world.api.count(On::Any);
     world.allow_removals();
     world.stage.pass_time(4 * PERIOD).await;
