@@ -178,7 +178,8 @@ pub enum SyncError {
     },
     /// The kubelet may have just started.
     #[error(
-        "the kubelet lists no pod of the API server (since {since}), as one does that has just started; that is believed          once it has said so for 10 minutes, or with --confirm-deleted"
+        "the kubelet lists no pod of the API server (since {since}), as one does that has just started; that is believed \
+         once it has said so for 10 minutes, or with --confirm-deleted"
     )]
     OnlyStatic {
         /// Since when.
