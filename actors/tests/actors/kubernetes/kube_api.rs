@@ -78,7 +78,6 @@ fn with_source_kube_api_only_the_servers_own_not_found_counts() {
         read_twice(&bed, crew).await.unwrap();
         for fault in [
             Fault::PlainText(404, "404 page not found".to_owned()),
-            Fault::Status(403),
             Fault::Status(500),
             Fault::Garbage("{}".to_owned()),
             Fault::CutBody(10),

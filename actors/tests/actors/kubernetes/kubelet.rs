@@ -57,11 +57,18 @@ fn with_source_kubelet_a_directory_or_a_root_that_cannot_be_read_keeps_the_pod()
         let root = bed.settings.pods.kubelet_root.join("pods");
         std::fs::remove_dir(root.join(uid(2))).unwrap();
         assert_eq!(state(&bed, crew, 2).await, Deleted);
-        std::fs::remove_dir(&root).unwrap();
+        let elsewhere = root.with_file_name("elsewhere");
+        std::fs::rename(&root, &elsewhere).unwrap();
         let told = verdict(&bed, crew).await;
         assert!(told.notes.iter().any(|note| note.contains("pods.kubelet_root")), "{told:?}");
         assert_eq!(state(&bed, crew, 2).await, Unknown);
+        // A directory that is not the kubelet's: there is none of what runs in it.
         std::fs::create_dir(&root).unwrap();
+        let told = verdict(&bed, crew).await;
+        assert!(told.notes.iter().any(|note| note.contains("none of the pods that run here")), "{told:?}");
+        assert_eq!(state(&bed, crew, 2).await, Unknown);
+        std::fs::remove_dir(&root).unwrap();
+        std::fs::rename(&elsewhere, &root).unwrap();
         assert_eq!(state(&bed, crew, 2).await, Deleted);
     });
 }
@@ -79,6 +86,7 @@ fn with_source_kubelet_one_that_has_just_started_proves_nothing() {
             assert_eq!(state(&bed, crew, 2).await, Unknown);
         }
         kubelet.set_pods(vec![pod(1).from_file()]);
+        crew.tools.pods.resync().await.unwrap_err();
         bed.sim.advance(10 * MINUTE);
         read_twice(&bed, crew).await.unwrap();
         assert_eq!(state(&bed, crew, 2).await, Deleted, "it has said so for long");
