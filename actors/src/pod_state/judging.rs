@@ -200,23 +200,24 @@ impl Reader {
             let names = std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.file_name()));
             names.map(|name| name.map(|name| name.to_string_lossy().into_owned())).collect::<io::Result<_>>()
         };
-        let found: io::Result<HashSet<String>> = self
-            .files
-            .run_within(ANSWER_WITHIN, look)
-            .await
-            .unwrap_or_else(|gone| Err(io::Error::other(gone)));
+        let found: Result<io::Result<HashSet<String>>, _> = self.files.run_within(ANSWER_WITHIN, look).await;
         let mut running =
             evidence.iter().filter(|(_, evidence)| evidence.runs).map(|(uid, _)| *uid).peekable();
         let why = match found {
             // A node without a kubelet has no such directory; with this source one that can't be read is no evidence.
-            found if settings.pods.source == PodSource::File => return Kept::Of(found.unwrap_or_default()),
+            Ok(found) if settings.pods.source == PodSource::File => {
+                return Kept::Of(found.unwrap_or_default());
+            }
             // A kubelet has a directory of every pod that it runs.
-            Ok(uids) if running.peek().is_none() || running.any(|uid| uids.contains(uid)) => {
+            Ok(Ok(uids)) if running.peek().is_none() || running.any(|uid| uids.contains(uid)) => {
                 return Kept::Of(uids);
             }
-            Ok(_) => "has a directory of none of the pods that run here, so it is not that of this kubelet"
-                .to_owned(),
-            Err(error) => format!("cannot be read ({error})"),
+            Ok(Ok(_)) => {
+                "has a directory of none of the pods that run here, so it is not that of this kubelet"
+                    .to_owned()
+            }
+            Ok(Err(error)) => format!("cannot be read ({error})"),
+            Err(gone) => format!("cannot be read ({gone})"),
         };
         Kept::Unreadable(format!(
             "{shown} {why}; it is not known which pods the kubelet still has a directory of, and none counts as deleted: \
