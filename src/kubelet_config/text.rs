@@ -18,7 +18,7 @@ const SECTIONS: [(&str, &str, &[&str]); 7] = [
     (
         "pods",
         "Which pods still exist: a kubelet runs here, so the API server is asked, as a service account (in a pod of the \
-         cluster) or by [pods.kube_api] kubeconfig. Or source = \"kubelet\", which asks the kubelet itself, or \"file\", a pod \
+         cluster) or by [pods.kube_api] kubeconfig (not the kubelet's own). Or source = \"kubelet\", which asks the kubelet itself, or \"file\", a pod \
          list that you keep fresh (pods.file). Not \"runtime\", which is for nodes without a kubelet.",
         &["pods.source", "pods.kubelet_root"],
     ),
@@ -84,7 +84,7 @@ impl Imported {
         );
         line(text, "#");
         let done = "The kubelet's own collection of images is off. Leave it so, or both collect images side by side:";
-        let to_do = "Set this in the kubelet, and restart it, so that not both collect images side by side:";
+        let to_do = "Set this in the kubelet once `cri-gc status` shows the pod source synced, so that not both collect images:";
         comment(text, "", if self.in_kubelet.done { done } else { to_do });
         self.in_kubelet.fields.iter().for_each(|field| comment(text, "  ", field));
         if !self.left.is_empty() {

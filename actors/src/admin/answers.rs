@@ -3,6 +3,7 @@
 use cri_gc_config::{Mode, Settings, key_names, render};
 use cri_gc_policy::explain::{Explained, What};
 use cri_gc_policy::images::space::usage_percent;
+use cri_gc_policy::log_dirs::{pod_name_of, pod_uid_of};
 use cri_gc_policy::report::{Item, SectionReport};
 use cri_gc_policy::{Decision, FileSystem, ImagePlan, Observation, PlanReport, PodState};
 use cri_gc_proto::admin as api;
@@ -75,8 +76,17 @@ pub fn source(state: SourceState, pods: &[PodFacts], seen: Option<&Observation>)
         (count > 0).then(|| api::PodSum { state: pod_state(*state).to_owned(), count })
     };
     let name = |uid: &str| {
-        let sandbox = seen?.sandboxes.iter().find(|sandbox| sandbox.pod_uid == uid)?;
-        Some(format!("{}/{}", sandbox.namespace, sandbox.name))
+        let sandbox = seen?.sandboxes.iter().find(|sandbox| sandbox.pod_uid == uid);
+        let logs = || {
+            seen?
+                .log_dirs
+                .iter()
+                .find(|name| pod_uid_of(name) == Some(uid))
+                .and_then(|name| pod_name_of(name))
+        };
+        let (namespace, name) =
+            sandbox.map(|sandbox| (sandbox.namespace.as_str(), sandbox.name.as_str())).or_else(logs)?;
+        Some(format!("{namespace}/{name}"))
     };
     let pod = |pod: &PodFacts| api::Pod {
         uid: pod.uid.clone(),

@@ -58,7 +58,7 @@ pub enum ApiError {
     /// There is no such node.
     #[error(
         "there is no node \"{0}\" in the cluster, so its pods are not those of this machine; set node_name to the name of this \
-         node (kubectl get nodes)"
+         node (kubectl get nodes), in a DaemonSet by CRI_GC__NODE_NAME from spec.nodeName"
     )]
     NodeMissing(String),
     /// The node of that name is another machine, or this one before its last boot.
@@ -80,7 +80,9 @@ pub enum ApiError {
 fn advice(code: StatusCode) -> &'static str {
     match code {
         StatusCode::UNAUTHORIZED => "; check the token or certificate of the kubeconfig or service account",
-        StatusCode::FORBIDDEN => "; deploy/kubernetes/rbac.yaml has the rights that are needed",
+        StatusCode::FORBIDDEN => {
+            "; deploy/kubernetes/rbac.yaml has the rights that are needed, which a kubelet's own credentials have not"
+        }
         _ => "",
     }
 }

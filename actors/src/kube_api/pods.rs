@@ -129,7 +129,7 @@ impl Api {
     pub async fn check_node(&self, boot_id: &str) -> Result<(), ApiError> {
         let request = get(NODE, &format!("/api/v1/nodes/{}", name(NODE, &self.node)?))?;
         let (code, body) = self.call(NODE, request).await?;
-        if code == StatusCode::NOT_FOUND && says_not_found(&body, "nodes", &self.node) {
+        if code == StatusCode::NOT_FOUND {
             return Err(ApiError::NodeMissing(self.node.clone()));
         }
         if !code.is_success() {

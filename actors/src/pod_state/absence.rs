@@ -554,6 +554,6 @@ fn orphans(standings: &[(&str, Standing)]) -> Option<String> {
     let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
     let named = named.join(", ");
     (!orphans.is_empty()).then(|| {
-        format!("{pods} {named}{others} {are} not listed, but the kubelet still has a directory of {them}")
+        format!("{pods} {named}{others} {are} not listed, but the kubelet still has a directory of {them}; see its log, and remove what nothing is mounted in")
     })
 }

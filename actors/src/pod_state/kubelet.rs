@@ -286,7 +286,7 @@ fn token(path: &Path) -> io::Result<HeaderValue> {
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, KubeletError> {
     let failed = |why: String| KubeletError::File { key, path: path.display().to_string(), why };
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = File::open(path).map_err(|error| failed(format!("{error}; check the path")))?;
     let all = CertificateDer::pem_reader_iter(BufReader::new(file)).collect::<Result<Vec<_>, _>>();
     match all {
         Ok(all) if all.is_empty() => Err(failed("it holds no certificate (PEM)".to_owned())),
