@@ -10,7 +10,7 @@ use crate::cli::{self, Form, Global};
 use crate::client::{ClientError, Told};
 use crate::failure::{Failure, PARTLY};
 use crate::output::progress::Bar;
-use crate::output::{self, Reader, item, print};
+use crate::output::{self, Reader, item, print, remark};
 
 /// Asks, watches and prints.
 ///
@@ -74,6 +74,7 @@ impl Watch {
                 self.removals.push(removal);
             }
             Some(What::Ended(pass)) => self.passes.push(pass),
+            Some(What::Told(told)) => remark(&format!("cri-gc: {told}")),
             // A newer service tells more than this program knows.
             None => {}
         }

@@ -289,9 +289,13 @@ impl Handler<RunLoops> for AdminActor {
         let loops = named(&self.subjects, &loops)?;
         let pods = self.subjects.tools.pods.clone();
         actix_rt::spawn(async move {
-            if confirm_deleted && pods.confirm().await.is_none() {
-                let _ = updates.send(Err(restarting("pod-state provider"))).await;
-                return;
+            if confirm_deleted {
+                let told = pods.confirm().await.map(answers::confirmed);
+                let is_confirmed = told.is_some();
+                let told = told.ok_or_else(|| restarting("pod-state provider"));
+                if updates.send(told).await.is_err() || !is_confirmed {
+                    return;
+                }
             }
             for next in loops {
                 // Whoever asked has gone: the loops make their passes by themselves.

@@ -182,6 +182,16 @@ pub fn update(progress: &Progress) -> api::PassUpdate {
     api::PassUpdate { r#loop: of.as_str().to_owned(), what: Some(what) }
 }
 
+/// So many pods were held back, and are not any more.
+pub fn confirmed(pods: usize) -> api::PassUpdate {
+    let told = match pods {
+        0 => "no pod was held back for vanishing with many others".to_owned(),
+        1 => "1 pod is confirmed; it counts as deleted from the next look at it on".to_owned(),
+        _ => format!("{pods} pods are confirmed; they count as deleted from the next look at them on"),
+    };
+    api::PassUpdate { r#loop: String::new(), what: Some(api::pass_update::What::Told(told)) }
+}
+
 pub fn ended(report: &PassReport) -> api::PassUpdate {
     let ended = pass(report.of, &LastPass::new(Trigger::Admin, report));
     api::PassUpdate {
