@@ -24,6 +24,9 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
             service(global, &args.service).await?.run_now(watch.named.clone(), args.confirm_deleted).await?;
         watch.all(&mut updates, form).await
     });
+    if form == Form::Table {
+        watch.told.iter().for_each(|told| remark(&format!("cri-gc: {told}")));
+    }
     if form == Form::Table && watch.has_seen_something() {
         print(&output::run_now::text(&watch.removals, &watch.passes))?;
     }
@@ -39,6 +42,7 @@ struct Watch {
     begun: Vec<String>,
     removals: Vec<Removal>,
     passes: Vec<Pass>,
+    told: Vec<String>,
 }
 
 impl Watch {
@@ -74,7 +78,7 @@ impl Watch {
                 self.removals.push(removal);
             }
             Some(What::Ended(pass)) => self.passes.push(pass),
-            Some(What::Told(told)) => remark(&format!("cri-gc: {told}")),
+            Some(What::Told(told)) => self.told.push(told),
             // A newer service tells more than this program knows.
             None => {}
         }

@@ -529,7 +529,7 @@ pub async fn many_that_vanish_at_once_are_held_until_confirmed(node: &mut Node, 
     assert!(before.lost(&node.look().await).is_empty());
 
     let run = good(ask(node, &["run-now", "--confirm-deleted", "-o", "json"]));
-    assert!(run.stdout.contains("pod_deleted"), "{run:?}");
+    assert!(run.stdout.contains("pod_deleted") && run.stdout.contains("5 pods are confirmed"), "{run:?}");
     until_lost_all(node, &before, &VANISHED).await;
     running.terminate();
     let ended = running.wait();
