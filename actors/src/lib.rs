@@ -18,6 +18,7 @@ pub mod configuration;
 pub mod container_gc;
 pub mod files;
 pub mod gateway;
+mod http_body;
 pub mod image_gc;
 pub mod image_records;
 #[cfg(feature = "kubernetes")]
@@ -32,6 +33,11 @@ pub mod sandbox_reaper;
 pub mod seams;
 pub mod supervision;
 pub mod whole;
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
 
 /// An error with all its causes, for the first alone says little.
 pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {

@@ -139,7 +139,7 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
     Ok(api::StatusResponse {
         version: subjects.version.to_owned(),
         pid: std::process::id(),
-        node_name: settings.node_name.clone().unwrap_or_else(host_name),
+        node_name: settings.node_name.clone().unwrap_or_else(crate::host_name),
         started_at: subjects.started_at.to_string(),
         now: tools.clock.now().to_string(),
         log_level: subjects.threshold.get().as_str().to_owned(),
@@ -156,10 +156,6 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
         problems: problems.collect(),
         configuration: Some(answers::configuration(&state)),
     })
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// One look at the node as the service sees it, and the plan that it leads to.

@@ -12,7 +12,7 @@ use actix::{
     Supervised,
 };
 use cri_gc_policy::Image;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, error};
 use tokio::sync::oneshot;
 
 use super::records::{Batch, Records};
@@ -20,7 +20,8 @@ use super::{AskProblem, AskUse, Forget, Home, Remember, Used};
 use crate::files::store::{self, Opened, Store, StoreError};
 use crate::files::{WorkerGone, Workers};
 use crate::seams::Clock;
-use crate::supervision::failure_log::{Due, FailureLog, First, lasted};
+use crate::supervision::failure_log::{FailureLog, First};
+use crate::supervision::telling;
 
 /// How long the store may take, to be read or to be written. A full or slow disk takes a while, a dead one never answers.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -180,22 +181,17 @@ impl Keeper {
             "{what} can't be used: {failure}; ages and uses of images are remembered in memory only until that is mended"
         );
         let line = self.failures.failed((), self.clock.now());
-        match line.due {
-            // Whoever only looks says himself what he could not see.
-            _ if self.store.is_none() => {}
-            Due::Error => error!(self.log, "{}", text),
-            Due::Warning => warn!(self.log, "{}", text; "failures" => line.number, "untold" => line.untold),
-            Due::Info | Due::Debug => slog::debug!(self.log, "{}", text),
+        // Whoever only looks says himself what he could not see.
+        if self.store.is_some() {
+            telling::failure(&self.log, &line, &text);
         }
         self.problem = Some(text);
     }
 
     fn succeeded(&mut self) {
         self.problem = None;
-        if let Some(outage) = self.failures.succeeded(self.clock.now()) {
-            info!(self.log, "the image records are on the disk again"; "failures" => outage.failures,
-                "lasted" => lasted(outage.lasted));
-        }
+        let outage = self.failures.succeeded(self.clock.now());
+        telling::recovery(&self.log, outage, "the image records are on the disk again");
     }
 }
 

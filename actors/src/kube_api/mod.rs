@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use cri_gc_config::Settings;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::Client;
 use kube::client::Body;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
@@ -24,6 +23,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::files::Workers;
+use crate::http_body;
 pub use error::ApiError;
 pub use event::{NodeEvent, Severity};
 pub use pods::{Change, Listed, Store, is_before};
@@ -31,19 +31,11 @@ pub use pods::{Change, Listed, Store, is_before};
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// A page of pods is below 10 MiB; what is longer than this is none.
-const LONGEST: usize = 64 * 1024 * 1024;
-
 /// The API server, asked for one node. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
     node: String,
-}
-
-/// The name of this machine, as a kubelet would take it for its node.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
 }
 
 /// How an error is answered.
@@ -71,7 +63,8 @@ impl Api {
     /// There are no credentials, or they are not understood.
     pub async fn connect(settings: &Settings, files: &Workers) -> Result<Self, ApiError> {
         let kubeconfig = settings.pods.kube_api.kubeconfig.clone();
-        let node = settings.node_name.clone().unwrap_or_else(host_name);
+        // A kubelet takes the name of its machine in lower case.
+        let node = settings.node_name.clone().unwrap_or_else(|| crate::host_name().to_lowercase());
         let runtime = tokio::runtime::Handle::current();
         // It reads files, and may run a program that tells a token.
         let connect = move || {
@@ -104,15 +97,8 @@ impl Api {
             let sent = self.client.send(request.map(Body::from)).await;
             let answer = sent.map_err(|error| ApiError::of_client(what, &error))?;
             let code = answer.status();
-            let body = Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|error| {
-                let why = if error.is::<LengthLimitError>() {
-                    format!("it is longer than {LONGEST} bytes")
-                } else {
-                    crate::causes(&*error)
-                };
-                ApiError::Answer { what, why }
-            })?;
-            Ok((code, body.to_bytes().into()))
+            let body = http_body::read(answer.into_body()).await;
+            Ok((code, body.map_err(|why| ApiError::Answer { what, why })?))
         };
         let asked = tokio::time::timeout(ANSWER_WITHIN, asking).await;
         asked.unwrap_or(Err(ApiError::Deadline { what, within: ANSWER_WITHIN }))
@@ -135,27 +121,20 @@ impl Api {
 }
 
 async fn configuration(kubeconfig: Option<PathBuf>) -> Result<Config, ApiError> {
+    let bad = |error| ApiError::configuration(&error);
     let own = match kubeconfig {
-        Some(path) => Some(Kubeconfig::read_from(&path).map_err(|error| ApiError::configuration(&error))?),
-        None => None,
-    };
-    let own = match own {
-        Some(own) => own,
+        Some(path) => Kubeconfig::read_from(&path).map_err(bad)?,
         None => match Config::incluster() {
             Ok(config) => return Ok(without_retries(config)),
-            Err(outside) => match Kubeconfig::from_env() {
-                Ok(Some(own)) => own,
-                Ok(None) => {
-                    return Err(ApiError::Configuration(format!(
-                        "this is no pod of a cluster ({outside}), and $KUBECONFIG is not set"
-                    )));
-                }
-                Err(error) => return Err(ApiError::configuration(&error)),
-            },
+            Err(outside) => Kubeconfig::from_env().map_err(bad)?.ok_or_else(|| {
+                ApiError::Configuration(format!(
+                    "this is no pod of a cluster ({outside}), and $KUBECONFIG is not set"
+                ))
+            })?,
         },
     };
     let config = Config::from_custom_kubeconfig(own, &KubeConfigOptions::default()).await;
-    config.map(without_retries).map_err(|error| ApiError::configuration(&error))
+    config.map(without_retries).map_err(bad)
 }
 
 /// Credentials do not travel in the clear, but to this machine itself.

@@ -128,15 +128,10 @@ impl Api {
     /// It is not, or it can't be told.
     pub async fn check_node(&self, boot_id: &str) -> Result<(), ApiError> {
         let request = get(NODE, &format!("/api/v1/nodes/{}", name(NODE, &self.node)?))?;
-        let (code, body) = self.call(NODE, request).await?;
-        if code == StatusCode::NOT_FOUND {
-            return Err(ApiError::NodeMissing(self.node.clone()));
-        }
-        if !code.is_success() {
-            return Err(ApiError::status(NODE, code, &body));
-        }
-        let unread = |error: serde_json::Error| ApiError::Answer { what: NODE, why: error.to_string() };
-        let node: KubeNode = serde_json::from_slice(&body).map_err(unread)?;
+        let node: KubeNode = self.read(NODE, request).await.map_err(|error| match error {
+            ApiError::Status { code: StatusCode::NOT_FOUND, .. } => ApiError::NodeMissing(self.node.clone()),
+            error => error,
+        })?;
         let theirs =
             node.status.and_then(|status| status.node_info).map(|info| info.boot_id).unwrap_or_default();
         // A machine that has no boot id is not the node of the one that has none either.
@@ -220,14 +215,14 @@ impl Api {
     ///
     /// # Errors
     /// It can't be told: nothing follows from it.
-    pub async fn is_there(&self, uid: &str, names: &[(String, String)]) -> Result<bool, ApiError> {
+    pub async fn is_there(&self, uid: &str, names: &[(&str, &str)]) -> Result<bool, ApiError> {
         if names.is_empty() {
             return Err(ApiError::Answer { what: ASK, why: "its name is not known".to_owned() });
         }
         for (namespace, pod) in names {
             let path = format!("/api/v1/namespaces/{}/pods/{}", name(ASK, namespace)?, name(ASK, pod)?);
             let (code, body) = self.call(ASK, get(ASK, &path)?).await?;
-            if code == StatusCode::NOT_FOUND && says_not_found(&body, "pods", pod) {
+            if code == StatusCode::NOT_FOUND && says_no_such_pod(&body, pod) {
                 continue;
             }
             if !code.is_success() {
@@ -235,7 +230,7 @@ impl Api {
             }
             let unread = |why: String| ApiError::Answer { what: ASK, why };
             let found: KubePod = serde_json::from_slice(&body).map_err(|error| unread(error.to_string()))?;
-            if found.kind.as_deref() != Some("Pod") || found.name() != (namespace, pod) {
+            if found.kind.as_deref() != Some("Pod") || found.name() != (*namespace, *pod) {
                 return Err(unread("it is not the pod that was asked for".to_owned()));
             }
             // Another UID is another pod, unless it is the mirror of this one.
@@ -260,13 +255,13 @@ fn name<'a>(what: &'static str, name: &'a str) -> Result<&'a str, ApiError> {
     Err(ApiError::Answer { what, why: format!("{name:?} is no name of Kubernetes") })
 }
 
-/// Whether that is how an API server says that there is no such object. A proxy that knows no such path answers 404 as well.
-fn says_not_found(body: &[u8], kind: &str, name: &str) -> bool {
+/// Whether that is how an API server says that there is no such pod. A proxy that knows no such path answers 404 as well.
+fn says_no_such_pod(body: &[u8], name: &str) -> bool {
     let Ok(status) = serde_json::from_slice::<StatusBody>(body) else { return false };
-    let meant = status.details.is_some_and(|details| details.kind == kind && details.name == name);
+    let meant = status.details.is_some_and(|details| details.kind == "pods" && details.name == name);
     status.kind == "Status"
         && status.reason == "NotFound"
-        && (meant || status.message == format!("{kind} \"{name}\" not found"))
+        && (meant || status.message == format!("pods \"{name}\" not found"))
 }
 
 #[cfg(test)]
@@ -275,7 +270,7 @@ mod tests {
 
     #[test]
     fn only_the_api_servers_own_words_say_that_a_pod_is_gone() {
-        let gone = |text: &str| says_not_found(text.as_bytes(), "pods", "web-0");
+        let gone = |text: &str| says_no_such_pod(text.as_bytes(), "web-0");
         let status = |rest: &str| format!(r#"{{"kind":"Status","apiVersion":"v1","code":404,{rest}}}"#);
         assert!(gone(&status(r#""reason":"NotFound","details":{"name":"web-0","kind":"pods"}"#)));
         assert!(gone(&status(r#""reason":"NotFound","message":"pods \"web-0\" not found""#)));

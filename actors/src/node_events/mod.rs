@@ -16,7 +16,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ArbiterHandle, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
 use cri_gc_config::{KubeApi, PodSource, Settings};
-use slog::{Logger, debug, error, info, warn};
+use slog::{Logger, error};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 
@@ -26,8 +26,9 @@ use crate::kube_api::{Api, ApiError, NodeEvent, Severity};
 use crate::recorder::{EventKind, Recorder, Stamped};
 use crate::seams::Clock;
 use crate::supervision::backoff::Backoff;
-use crate::supervision::failure_log::{Due, FailureLog, First, lasted};
+use crate::supervision::failure_log::{FailureLog, First};
 use crate::supervision::guard::{self, Fell, Pace};
+use crate::supervision::telling;
 use limit::Limit;
 
 /// Pauses between attempts at an event, from and to.
@@ -246,21 +247,13 @@ impl Sender {
     }
 
     fn went_well(&mut self) {
-        if let Some(outage) = self.failures.succeeded(self.means.clock.now()) {
-            info!(self.means.log, "events of the node are sent again"; "failures" => outage.failures,
-                "lasted" => lasted(outage.lasted));
-        }
+        let outage = self.failures.succeeded(self.means.clock.now());
+        telling::recovery(&self.means.log, outage, "events of the node are sent again");
     }
 
     fn failed(&mut self, error: &ApiError) {
-        let log = &self.means.log;
         let line = self.failures.failed(error.kind(), self.means.clock.now());
-        match line.due {
-            Due::Error => error!(log, "an event of the node was not sent: {}", error),
-            Due::Warning => warn!(log, "an event of the node was not sent: {}", error;
-                "failures" => line.number, "untold" => line.untold),
-            Due::Info | Due::Debug => debug!(log, "an event of the node was not sent: {}", error),
-        }
+        telling::failure(&self.means.log, &line, &format!("an event of the node was not sent: {error}"));
     }
 }
 

@@ -146,16 +146,12 @@ impl Reader {
                 memory.borrow_mut().absence.answered(uid, Answer::Away(error.clone()));
             }
         } else if let Some(api) = api.filter(|_| !asked.is_empty()) {
-            let names = |uid: &str| {
-                let names = evidence.get(uid).map(|evidence| evidence.names.as_slice()).unwrap_or_default();
-                names.iter().map(|(namespace, name)| ((*namespace).to_owned(), (*name).to_owned())).collect()
-            };
-            let asked = asked.into_iter().map(|uid| (names(&uid), uid));
             let mut answers = futures_util::stream::iter(asked)
-                .map(|(names, uid): (Vec<(String, String)>, String)| {
-                    let api = &api;
+                .map(|uid| {
+                    let (api, known) = (&api, evidence.get(uid.as_str()));
+                    let names = known.map(|known| known.names.as_slice()).unwrap_or_default();
                     async move {
-                        let answer = kube_source::ask(self, api, &uid, &names).await;
+                        let answer = kube_source::ask(self, api, &uid, names).await;
                         (uid, answer)
                     }
                 })

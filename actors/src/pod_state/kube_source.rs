@@ -100,7 +100,7 @@ async fn list(reader: &Reader, api: &Api) -> Result<(Sync, Listed), SyncError> {
 }
 
 /// Asks for a pod by its names.
-pub async fn ask(reader: &Reader, api: &Api, uid: &str, names: &[(String, String)]) -> Answer {
+pub async fn ask(reader: &Reader, api: &Api, uid: &str, names: &[(&str, &str)]) -> Answer {
     let at = reader.clock.now();
     match api.is_there(uid, names).await {
         Ok(true) => Answer::There,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use cri_gc_config::Kubelet;
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::Empty;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -25,12 +25,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::causes;
 use crate::files::Workers;
+use crate::http_body;
 
 /// How long the kubelet may take for its whole answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
-/// A list of a node with many pods is below 10 MiB; what is longer than this is none.
-const LONGEST: usize = 64 * 1024 * 1024;
 
 /// A token is about 1 KiB.
 const LONGEST_TOKEN: u64 = 64 * 1024;
@@ -175,11 +173,8 @@ pub async fn ask(settings: &Kubelet, files: &Workers) -> Result<String, KubeletE
             return Err(KubeletError::Status { url: url.clone(), code });
         }
         let unread = |why: String| KubeletError::Answer { url: url.clone(), why };
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|error| {
-            let too_long = error.is::<LengthLimitError>();
-            unread(if too_long { format!("it is longer than {LONGEST} bytes") } else { causes(&*error) })
-        })?;
-        String::from_utf8(body.to_bytes().into()).map_err(|error| unread(error.to_string()))
+        let body = http_body::read(answer.into_body()).await.map_err(unread)?;
+        String::from_utf8(body).map_err(|error| unread(error.to_string()))
     };
     let asked = tokio::time::timeout(ANSWER_WITHIN, asking).await;
     asked.unwrap_or_else(|_| Err(KubeletError::Deadline { url: url.clone() }))

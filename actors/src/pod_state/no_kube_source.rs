@@ -62,7 +62,7 @@ pub async fn read(_reader: &Reader, api: &Api) -> Result<Sync, SyncError> {
 }
 
 #[expect(clippy::unused_async, reason = "the face of the source that is not here")]
-pub async fn ask(_reader: &Reader, api: &Api, _uid: &str, _names: &[(String, String)]) -> Answer {
+pub async fn ask(_reader: &Reader, api: &Api, _uid: &str, _names: &[(&str, &str)]) -> Answer {
     match api.0 {}
 }
 

@@ -11,9 +11,10 @@ use actix::{
     SpawnHandle, Supervised,
 };
 use cri_gc_config::{PodSource, Settings};
-use slog::{Logger, debug, error, info, warn};
+use slog::{Logger, debug, warn};
 use tokio::time::Instant;
 
+use super::absence;
 use super::kube_source::{self, Followed, Follower, News};
 use super::memory::Memory;
 use super::reading::Reader;
@@ -24,13 +25,14 @@ use crate::configuration::Reconfigure;
 use crate::files::Workers;
 use crate::gateway::Gateway;
 use crate::seams::{Clock, Moment};
-use crate::supervision::failure_log::{Due, FailureLog, First, lasted};
+use crate::supervision::failure_log::{FailureLog, First};
+use crate::supervision::telling;
 
 /// How often the service reads the source `file` (spec 2).
 const READ_EVERY: Duration = Duration::from_secs(10);
 
 /// Two readings by the service are at least this far apart, as those of a one-shot command are (spec 2).
-const APART: Duration = Duration::from_secs(2);
+const APART: Duration = absence::APART.unsigned_abs();
 
 /// The actor. Use it through [`super::PodStates`].
 pub struct Provider {
@@ -212,10 +214,7 @@ impl Provider {
         self.problem = read.as_ref().err().map(ToString::to_string);
         match read {
             Ok(()) => {
-                if let Some(outage) = self.failures.succeeded(now) {
-                    info!(log, "the pod source is back"; "failures" => outage.failures,
-                        "lasted" => lasted(outage.lasted));
-                }
+                telling::recovery(log, self.failures.succeeded(now), "the pod source is back");
             }
             // The gateway has told it.
             Err(SyncError::Runtime(error)) if error.is_away() => {
@@ -224,12 +223,7 @@ impl Provider {
             Err(error) if error.is_ordinary() => debug!(log, "the pod source begins anew: {}", error),
             Err(error) => {
                 let line = self.failures.failed(error.kind(), now);
-                match line.due {
-                    Due::Error => error!(log, "the pod source failed: {}", error),
-                    Due::Warning => warn!(log, "the pod source failed: {}", error;
-                        "failures" => line.number, "untold" => line.untold),
-                    Due::Info | Due::Debug => debug!(log, "the pod source failed: {}", error),
-                }
+                telling::failure(log, &line, &format!("the pod source failed: {error}"));
             }
         }
     }

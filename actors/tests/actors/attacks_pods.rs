@@ -16,17 +16,8 @@ use cri_gc_sim::{ContainerSpec, Method, PodSpec};
 use cri_gc_test_support::kubernetes::{FakeApi, FakeKubelet, Fault, On, PodObject};
 
 use super::bed::{BOOT, Bed, Crew, HOUR, MINUTE, SECOND, removed, silent, uid};
+use super::kubernetes::kube_api::by_api;
 use super::kubernetes::{NODE, evidence, kubelet_directories, pod, read_twice, state, verdict};
-
-fn by_api(api: &FakeApi) -> Bed {
-    let mut bed = Bed::new();
-    bed.settings.pods.source = PodSource::KubeApi;
-    bed.settings.node_name = Some(NODE.to_owned());
-    bed.settings.pods.kube_api.kubeconfig = Some(api.write_kubeconfig(&bed.sim.paths().root));
-    kubelet_directories(&bed, &[1]);
-    api.set_node(NODE, BOOT);
-    bed
-}
 
 /// A provider of its own, on a thread of its own.
 fn provider(bed: &Bed, crew: &Crew, service: bool, clock: Clock) -> (PodStates, Arbiter) {

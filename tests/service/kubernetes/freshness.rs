@@ -3,22 +3,8 @@
 use cri_gc_policy::PodState::{Active, Deleted, Unknown};
 use cri_gc_test_support::kubernetes::{Fault, On};
 
-use super::{Before, GONE_WITHIN, HEALS_WITHIN, NOTHING, World, left_of};
+use super::{Before, HEALS_WITHIN, NOTHING, World, left_of, proved_but_held};
 use crate::stage::{PERIOD, SECOND};
-
-/// A pod that is proved deleted, and that the runtime refuses to remove until removals are allowed.
-async fn proved_but_held() -> World {
-    let before = Before::new().set("supervision.stuck_backoff_max", "1s");
-    before.living(1);
-    let world = before.start().await;
-    world.dead_but_listed(2);
-    world.pass_time(PERIOD).await;
-    world.refuse_removals();
-    world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
-    assert_eq!(world.state(2).await, Deleted);
-    world
-}
 
 /// Lets time pass by steps of ten seconds, and sees that the source is never lost.
 async fn stays_synced(world: &World, minutes: u32, mut each_minute: impl FnMut()) {

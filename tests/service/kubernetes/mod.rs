@@ -138,6 +138,20 @@ pub fn left_of(sim: &Sim, number: usize) -> [usize; 3] {
 pub const ALL: [usize; 3] = [1, 1, 1];
 pub const NOTHING: [usize; 3] = [0, 0, 0];
 
+/// A node with pod 1, which lives, and pod 2: it is proved deleted, and the runtime refuses to remove it until removals are allowed.
+pub async fn proved_but_held() -> World {
+    let before = Before::new().set("supervision.stuck_backoff_max", "1s");
+    before.living(1);
+    let world = before.start().await;
+    world.dead_but_listed(2);
+    world.pass_time(PERIOD).await;
+    world.refuse_removals();
+    world.api.delete("ns", "pod-2");
+    world.pass_time(GONE_WITHIN).await;
+    assert_eq!(world.state(2).await, PodState::Deleted);
+    world
+}
+
 /// The service on a node that an API server knows.
 pub struct World {
     pub stage: Stage,

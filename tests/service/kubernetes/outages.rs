@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cri_gc_test_support::kubernetes::{Fault, On};
 
-use super::{BOOT, Before, NODE, NOTHING, World, dead_pod, left_of, pod};
+use super::{BOOT, Before, NODE, NOTHING, World, dead_pod, left_of, pod, proved_but_held};
 use crate::stage::{PERIOD, SECOND};
 
 /// How an outage begins and ends.
@@ -312,15 +312,7 @@ async fn a_clock_that_is_set_back_begins_all_proofs_anew() {
 }
 
 async fn is_set(forward: bool) {
-    let before = Before::new().set("supervision.stuck_backoff_max", "1s");
-    before.living(1);
-    let world = before.start().await;
-    world.dead_but_listed(2);
-    world.pass_time(PERIOD).await;
-    world.refuse_removals();
-    world.api.delete("ns", "pod-2");
-    world.pass_time(3 * PERIOD).await;
-    assert_eq!(world.state(2).await, cri_gc_policy::PodState::Deleted);
+    let world = proved_but_held().await;
     let (now, hour) = (world.sim().now(), Duration::from_secs(3 * 3600));
     let lists = world.api.count(On::List);
     world.sim().step_clock(if forward { now + hour } else { now - hour });

@@ -5,7 +5,7 @@ use cri_gc_policy::PodState::{Active, Deleted, Evicted, Terminated, Unknown};
 use cri_gc_sim::Method;
 use cri_gc_test_support::kubernetes::{Fault, On, PodObject};
 
-use super::{ALL, Before, GONE_WITHIN, NOTHING, dead_pod, ended, left_of, living_pod, pod};
+use super::{ALL, Before, GONE_WITHIN, NOTHING, dead_pod, ended, left_of, living_pod, pod, proved_but_held};
 use crate::stage::{HOUR, PERIOD, SECOND, uid};
 
 #[actix_rt::test]
@@ -154,15 +154,7 @@ async fn a_static_pod_lives_while_its_mirror_is_deleted_and_made_again() {
 
 #[actix_rt::test]
 async fn a_uid_that_comes_back_is_alive_again() {
-    let before = Before::new().set("supervision.stuck_backoff_max", "1s");
-    before.living(1);
-    let world = before.start().await;
-    world.dead_but_listed(2);
-    world.pass_time(PERIOD).await;
-    world.refuse_removals();
-    world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
-    assert_eq!(world.state(2).await, Deleted);
+    let world = proved_but_held().await;
     assert!(world.evidence(2).await.contains("the API server did not have it at"));
     // Its object is made again before anything of it went; only the watch tells.
     world.api.apply(pod(2));
@@ -194,15 +186,7 @@ async fn a_uid_that_comes_back_is_alive_again() {
 
 #[actix_rt::test]
 async fn a_uid_that_was_there_for_a_moment_has_to_be_asked_for_again() {
-    let before = Before::new().set("supervision.stuck_backoff_max", "1s");
-    before.living(1);
-    let world = before.start().await;
-    world.dead_but_listed(2);
-    world.pass_time(PERIOD).await;
-    world.refuse_removals();
-    world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
-    assert_eq!(world.state(2).await, Deleted);
+    let world = proved_but_held().await;
     // Between two passes: none of them sees it listed.
     world.api.fail(On::Get, Some(Fault::Status(500)));
     world.api.apply(pod(2));

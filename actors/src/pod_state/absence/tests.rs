@@ -4,7 +4,7 @@ use super::*;
 
 mod asking;
 
-const RULES: Rules = Rules {
+pub(super) const RULES: Rules = Rules {
     max_staleness: Duration::from_secs(300),
     max_newly_deleted_percent: 50,
     confirmed: false,

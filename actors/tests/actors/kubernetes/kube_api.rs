@@ -10,7 +10,8 @@ use cri_gc_test_support::kubernetes::{FakeApi, Fault, On, PodObject};
 use super::{NODE, evidence, kubelet_directories, pod, read_twice, state, states};
 use crate::bed::{BOOT, Bed, HOUR, kept_for, uid};
 
-fn by_api(api: &FakeApi) -> Bed {
+/// A node whose pods are told by the API server.
+pub fn by_api(api: &FakeApi) -> Bed {
     let mut bed = Bed::new();
     bed.settings.pods.source = PodSource::KubeApi;
     bed.settings.node_name = Some(NODE.to_owned());

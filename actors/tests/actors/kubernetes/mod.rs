@@ -1,7 +1,7 @@
 //! The pod sources `kubelet` and `kube-api`, asked as a one-shot command asks them: read twice, then judged.
 
 #[cfg(feature = "kubernetes")]
-mod kube_api;
+pub mod kube_api;
 mod kubelet;
 
 use std::collections::HashMap;

@@ -11,27 +11,18 @@ mod world;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use cri_gc_policy::PodState;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{APART, Answer, Judgement, Kept, Rules, Second};
+use super::tests::RULES;
+use super::{APART, Answer, Judgement, Kept, Rules};
 use crate::pod_state::Seen;
 use crate::pod_state::evidence::{Evidence, by_pod};
 use crate::pod_state::standing::Standing;
 use crate::seams::Moment;
 use source::{Follower, Kind, Lie, Mind, Source};
 use world::World;
-
-const RULES: Rules = Rules {
-    max_staleness: Duration::from_secs(300),
-    max_newly_deleted_percent: 50,
-    confirmed: false,
-    second: Second::List,
-    is_live: false,
-    clock_set: None,
-};
 
 /// Steps of each run, and how many runs there are of each kind of node.
 const STEPS: usize = 6000;
