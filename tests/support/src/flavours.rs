@@ -10,8 +10,21 @@ use std::marker::PhantomData;
 pub use cri_gc_sim::Flavour;
 use cri_gc_sim::Options;
 
-/// Tests that fail on CRI-O today, each for a point of the program that is open. Nothing else may be in here.
-pub const KNOWN_OPEN: &[&str] = &[];
+/// Tests that fail on a flavour today, each for a point of the program that is open. Nothing else may be in here.
+pub const KNOWN_OPEN: &[(&str, &[Flavour])] = &[
+    // Only the first field of a container that is not empty is looked up as its image.
+    ("an_image_that_any_field_of_a_container_names_is_in_use", &Flavour::ALL),
+    // No list reports what is mounted, and no status is asked for it.
+    ("an_image_that_is_mounted_into_a_container_is_in_use", &[Flavour::Containerd21, Flavour::CriO]),
+    // OK is taken for a removal.
+    ("an_artifact_that_is_not_removed_by_its_id_is_removed_by_a_name", &[Flavour::CriO]),
+    ("artifacts_in_front_of_the_line_do_not_hold_up_the_others", &[Flavour::CriO]),
+    // A refusal for use counts as a failure.
+    ("an_image_that_another_program_uses_is_kept_and_is_no_failure", &[Flavour::CriO]),
+    ("an_old_sandbox_image_is_kept_while_sandboxes_use_it_and_is_no_failure", &[Flavour::CriO]),
+    // All of these at random.
+    ("nothing_that_is_used_in_any_way_is_ever_removed", &Flavour::ALL),
+];
 
 thread_local! {
     static CURRENT: Cell<Option<Flavour>> = const { Cell::new(None) };
@@ -30,10 +43,12 @@ impl Drop for Entered {
 /// Begins a test of that flavour; `None` if it is one of [`KNOWN_OPEN`], after a line on stderr that says so.
 #[must_use]
 pub fn enter(flavour: Flavour, test: &str) -> Option<Entered> {
-    if flavour == Flavour::CriO && KNOWN_OPEN.contains(&test) {
+    if std::env::var_os("OPEN").is_none()
+        && KNOWN_OPEN.iter().any(|(open, on)| *open == test && on.contains(&flavour))
+    {
+        let line = format!("SKIPPED {test} on {flavour:?}: known to be open\n");
         // Past the capture of the test harness, which hides what a passing test prints.
-        let _ =
-            std::io::stderr().write_all(format!("SKIPPED {test} on CRI-O: known to be open\n").as_bytes());
+        let _ = std::io::stderr().write_all(line.as_bytes());
         return None;
     }
     CURRENT.set(Some(flavour));

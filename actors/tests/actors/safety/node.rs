@@ -17,14 +17,31 @@ use crate::bed::{Bed, HOUR, MIB, MINUTE, uid};
 #[derive(Debug, Clone)]
 pub struct Case {
     pods: Vec<Pod>,
-    /// Images beside the sandbox image, which is number 0: whether each is pinned.
-    images: Vec<bool>,
+    /// Images beside the sandbox image, which is number 0.
+    images: Vec<Image>,
+    runtime: Runtime,
     /// Log directories of pods that nobody knows, by their age in minutes.
     orphans: Vec<u64>,
     policy: Policy,
     pub full_percent: u64,
     pub changes: Vec<Change>,
     pub troubles: Vec<Trouble>,
+}
+
+#[derive(Debug, Clone)]
+struct Image {
+    pinned: bool,
+    /// An OCI artifact, and used by another program.
+    artifact: bool,
+    held: bool,
+}
+
+/// What differs between runtimes of one flavour.
+#[derive(Debug, Clone)]
+struct Runtime {
+    container_image_ids: bool,
+    pin_sandbox_image: bool,
+    separate_container_fs: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +64,10 @@ struct Container {
     age: u64,
     lived: u64,
     image: usize,
+    /// An image that is mounted into it.
+    volume: Option<usize>,
+    /// Whether its `image_ref` is a digest that no image has any more, so that only its `image` names one, by id.
+    stale_ref: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -76,23 +97,48 @@ fn age() -> impl Strategy<Value = u64> {
     select(vec![0, 1, 4, 6, 11, 30, 120])
 }
 
-fn container() -> impl Strategy<Value = Container> {
-    let parts =
-        (0..4usize, select(vec!["app", "init"]), 0..4u32, select(STATES.to_vec()), age(), age(), 0..6usize);
-    parts.prop_map(|(sandbox, name, attempt, state, age, lived, image)| Container {
-        sandbox,
-        name,
-        attempt,
-        state,
-        age,
-        lived: lived.min(age),
-        image,
-    })
+/// True with that probability, in the cases that have everything.
+fn rarely(everything: bool, probability: f64) -> impl Strategy<Value = bool> {
+    prop::bool::weighted(if everything { probability } else { 0.0 })
 }
 
-fn pod() -> impl Strategy<Value = Pod> {
+fn container(everything: bool) -> impl Strategy<Value = Container> {
+    let parts =
+        (0..4usize, select(vec!["app", "init"]), 0..4u32, select(STATES.to_vec()), age(), age(), 0..6usize);
+    let uses = (rarely(everything, 0.4), 0..6usize, rarely(everything, 0.3));
+    (parts, uses).prop_map(
+        |((sandbox, name, attempt, state, age, lived, image), (mounts, volume, stale_ref))| Container {
+            sandbox,
+            name,
+            attempt,
+            state,
+            age,
+            lived: lived.min(age),
+            image,
+            volume: mounts.then_some(volume),
+            stale_ref,
+        },
+    )
+}
+
+fn image(everything: bool) -> impl Strategy<Value = Image> {
+    (prop::bool::weighted(0.2), rarely(everything, 0.2), rarely(everything, 0.2))
+        .prop_map(|(pinned, artifact, held)| Image { pinned, artifact, held })
+}
+
+fn runtime(everything: bool) -> impl Strategy<Value = Runtime> {
+    (rarely(everything, 0.5), rarely(everything, 0.5), rarely(everything, 0.5)).prop_map(
+        |(no_ids, no_pin, separate_container_fs)| Runtime {
+            container_image_ids: !no_ids,
+            pin_sandbox_image: !no_pin,
+            separate_container_fs,
+        },
+    )
+}
+
+fn pod(everything: bool) -> impl Strategy<Value = Pod> {
     let sandbox = (prop::bool::weighted(0.3), age());
-    (vec(sandbox, 1..4), vec(container(), 0..6), prop::bool::weighted(0.9), any::<bool>())
+    (vec(sandbox, 1..4), vec(container(everything), 0..6), prop::bool::weighted(0.9), any::<bool>())
         .prop_map(|(sandboxes, containers, labelled, recent)| Pod { sandboxes, containers, labelled, recent })
 }
 
@@ -119,19 +165,21 @@ fn policy() -> impl Strategy<Value = Policy> {
         })
 }
 
-pub fn case() -> impl Strategy<Value = Case> {
+/// A case; with `everything`, images are also used in ways that no list tells.
+pub fn case(everything: bool) -> impl Strategy<Value = Case> {
     (
-        vec(pod(), 1..5),
-        vec(prop::bool::weighted(0.2), 2..6),
+        vec(pod(everything), 1..5),
+        (vec(image(everything), 2..6), runtime(everything)),
         vec(age(), 0..4),
         policy(),
         select(vec![10u64, 83, 86, 92, 99]),
         vec(change(), 0..5),
         vec(trouble(), 0..3),
     )
-        .prop_map(|(pods, images, orphans, policy, full_percent, changes, troubles)| Case {
+        .prop_map(|(pods, (images, runtime), orphans, policy, full_percent, changes, troubles)| Case {
             pods,
             images,
+            runtime,
             orphans,
             policy,
             full_percent,
@@ -143,7 +191,14 @@ pub fn case() -> impl Strategy<Value = Case> {
 impl Case {
     /// The node with what is not recent, and the settings.
     pub fn build(&self) -> Bed {
-        let mut bed = Bed::with(Options { capacity_bytes: 20_000 * MIB, ..options() });
+        let Runtime { container_image_ids, pin_sandbox_image, separate_container_fs } = self.runtime;
+        let mut bed = Bed::with(Options {
+            capacity_bytes: 20_000 * MIB,
+            container_image_ids,
+            pin_sandbox_image,
+            separate_container_fs,
+            ..options()
+        });
         let minutes = |count: u64| Duration::from_secs(60 * count);
         let policy = &self.policy;
         let containers = &mut bed.settings.container_gc;
@@ -165,11 +220,15 @@ impl Case {
         }
         bed.settings.image_gc.protect =
             policy.protect.map(|n| image_name(n).parse().unwrap()).into_iter().collect();
-        for (number, pinned) in self.images.iter().enumerate() {
+        for (number, traits) in self.images.iter().enumerate() {
             let own = LayerSpec::new(format!("own-{number}"), 100 * MIB, 200 * MIB);
             let shared = LayerSpec::new(format!("shared-{}", number % 2), 50 * MIB, 100 * MIB);
             let image = ImageSpec::new(image_name(number + 1)).layer(own).layer(shared);
-            bed.sim.add_image(if *pinned { image.pinned() } else { image });
+            let image = if traits.pinned { image.pinned() } else { image };
+            let id = bed.sim.add_image(if traits.artifact { image.artifact() } else { image });
+            if traits.held {
+                bed.sim.with(|node| node.hold_image(&id)).unwrap();
+            }
         }
         let long_ago = bed.sim.ago(48 * HOUR);
         bed.sim.with(|node| node.add_log_dir("lost+found", long_ago)).unwrap();
@@ -209,6 +268,14 @@ impl Case {
                         .image(if image == 0 { String::new() } else { image_name(image) })
                         .log(LogSpec { legacy_link: true, ..LogSpec::default() });
                 let spec = if pod.labelled { spec } else { spec.unlabelled().no_log() };
+                let spec = match container.volume.filter(|_| flavour().has_image_volumes()) {
+                    Some(volume) => spec.image_volume(image_name(1 + volume % self.images.len())),
+                    None => spec,
+                };
+                let spec = match bed.sim.with(|node| node.resolve_image(&spec.image)) {
+                    Ok(id) if container.stale_ref => spec.image(id).image_ref("r.example/web@sha256:aaaa"),
+                    _ => spec,
+                };
                 let made = ago(container.age);
                 let spec = match container.state {
                     ContainerState::Exited => spec.exited(made, ago(container.age - container.lived)),
