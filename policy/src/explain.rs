@@ -222,6 +222,7 @@ mod tests {
             image: String::new(),
             image_ref: "sha256:feed01".to_owned(),
             image_id: String::new(),
+            image_volumes: Vec::new(),
             log_path: String::new(),
         };
         let image = |id: &str, tag: &str| Image {
@@ -233,6 +234,7 @@ mod tests {
             pinned: false,
             first_detected: None,
             last_used: None,
+            in_use_elsewhere: false,
         };
         Observation {
             containers: vec![container("c0ffee01", "app"), container("c0ffee02", "my-app")],

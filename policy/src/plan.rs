@@ -23,6 +23,8 @@ pub enum Detail {
     /// Position, in its own list, of what holds the object: a container that uses an image, a pattern that protects
     /// it, a pod whose spec names it.
     Holder(usize),
+    /// Position of the container that has an image mounted as an image volume.
+    Mount(usize),
 }
 
 impl Decision {

@@ -151,6 +151,12 @@ impl Words<'_> {
                 Some(container) => format!("used by container {} ({:?})", container.id, container.name),
                 None => "used by a container".to_owned(),
             },
+            (Reason::InUse, Detail::Mount(at)) => match self.observation.containers.get(at) {
+                Some(container) => {
+                    format!("mounted as an image volume in container {} ({:?})", container.id, container.name)
+                }
+                None => "mounted as an image volume".to_owned(),
+            },
             (Reason::NamedByPod, Detail::Holder(at)) => match self.observation.pods.pods.get(at) {
                 Some(pod) => format!("the spec of pod {} names it", pod.uid),
                 None => "the spec of a pod names it".to_owned(),
@@ -204,6 +210,9 @@ impl Words<'_> {
             Reason::ImageGcOff => "image GC is off: high thresholds of 100, no max_age".to_owned(),
             Reason::UsageUnknown => "it is not known how full the file system is".to_owned(),
             Reason::InUse => "a container uses it".to_owned(),
+            Reason::InUseElsewhere => {
+                "the runtime refused to remove it: something other than a CRI container uses it".to_owned()
+            }
             reason => reason.as_str().replace('_', " "),
         }
     }
@@ -223,7 +232,7 @@ impl Words<'_> {
 fn newer(decision: &Decision) -> usize {
     match decision.detail {
         Detail::Newer(newer) => newer,
-        Detail::None | Detail::Holder(_) => 0,
+        Detail::None | Detail::Holder(_) | Detail::Mount(_) => 0,
     }
 }
 

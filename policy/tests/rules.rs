@@ -95,6 +95,11 @@ const RULES: &[(&str, Change)] = &[
     ("log-dirs-go-only-with-their-pod", |s| s.evict_terminated_pods = true),
     ("log-dirs-of-what-is-still-known-are-checked-later", DEFAULTS),
     // Section 6.
+    ("images-in-use-by-a-field-behind-one-that-resolves-to-nothing", DEFAULTS),
+    ("images-mounted-as-volumes-stay", DEFAULTS),
+    ("images-that-the-runtime-refuses-to-remove-wait", DEFAULTS),
+    ("images-young-ones-are-too-young-only-where-the-disk-is-full", DEFAULTS),
+    ("images-gone-for-their-age-may-not-be-enough", AN_HOUR_UNUSED),
     ("images-in-use-stay", DEFAULTS),
     ("images-in-use-stay-in-whatever-form-they-are-named", DEFAULTS),
     ("images-a-tag-that-moved-on-uses-nothing", DEFAULTS),

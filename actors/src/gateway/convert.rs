@@ -49,6 +49,7 @@ pub(super) fn container(from: cri::Container) -> Container {
         image: from.image.map(|image| image.image).unwrap_or_default(),
         image_ref: from.image_ref,
         image_id: from.image_id,
+        image_volumes: Vec::new(),
         log_path: String::new(),
     }
 }
@@ -76,6 +77,7 @@ pub(super) fn image(from: cri::Image) -> Image {
         pinned: from.pinned,
         first_detected: None,
         last_used: None,
+        in_use_elsewhere: false,
     }
 }
 

@@ -238,6 +238,7 @@ mod tests {
             pinned: false,
             first_detected: None,
             last_used: None,
+            in_use_elsewhere: false,
         };
         let observation = Observation {
             images: sizes.iter().map(image).collect(),

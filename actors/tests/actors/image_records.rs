@@ -140,6 +140,7 @@ fn image(number: usize) -> Image {
         pinned: false,
         first_detected: None,
         last_used: None,
+        in_use_elsewhere: false,
     }
 }
 

@@ -31,21 +31,24 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
             && !at_exactly(node, since, settings.image_max_age)
     });
 
-    // 2. Space.
-    let missing = |high, low, of: &dyn Fn(&SnapshotFileSystem) -> (u64, u64)| -> u128 {
+    // 2. Space, judged as if the images of rule 1 were gone. Which file system they lie on is not known, so each is judged as if
+    // they lay there.
+    let aged: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
+    let missing = |high, low, aged: u128, of: &dyn Fn(&SnapshotFileSystem) -> (u64, u64)| -> u128 {
         image_filesystems(node)
             // A capacity of 0 is an error: what else such a file system tells is not believed either.
             .filter(|fs| fs.capacity_bytes > 0)
             .map(|fs| {
                 let (capacity, available) = of(fs);
-                to_free(capacity.into(), available.into(), high, low)
+                to_free(capacity.into(), u128::from(available) + aged, high, low)
             })
             .sum()
     };
-    let bytes = missing(settings.high, settings.low, &|fs| (fs.capacity_bytes, fs.available_bytes));
-    let inodes = missing(settings.inode_high, settings.inode_low, &|fs| (fs.inodes, fs.inodes_free));
+    let bytes = missing(settings.high, settings.low, aged, &|fs| (fs.capacity_bytes, fs.available_bytes));
+    let inodes = missing(settings.inode_high, settings.inode_low, 0, &|fs| (fs.inodes, fs.inodes_free));
     for image in rest {
-        let freed: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
+        let sizes: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
+        let freed = sizes - aged;
         // Nothing tells how many inodes an image has: one that goes is followed by a measurement.
         if freed < bytes || (inodes > 0 && gone.is_empty()) {
             gone.push(image);
@@ -91,16 +94,19 @@ fn to_free(capacity: u128, available: u128, high: u8, low: u8) -> u128 {
 /// Used, pinned, protected, or what the runtime makes sandboxes of.
 fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool {
     let names: Vec<String> = image.repo_tags.iter().chain(&image.repo_digests).cloned().collect();
-    let is = |text: &str| !text.is_empty() && (text == image.id || names.iter().any(|name| name == text));
+    let is = |text: &str| !text.is_empty() && (text == image.id || names.iter().any(|name| same(name, text)));
 
+    let listed = |text: &str| {
+        node.images.iter().any(|other| {
+            let mut names = other.repo_tags.iter().chain(&other.repo_digests);
+            !text.is_empty() && (text == other.id || names.any(|name| same(name, text)))
+        })
+    };
     let used_by_container = node.containers.iter().any(|container| {
-        if !container.image_id.is_empty() {
-            is(&container.image_id)
-        } else if !container.image_ref.is_empty() {
-            is(&container.image_ref)
-        } else {
-            is(&container.image)
-        }
+        let resolved = is(&container.image_id) || is(&container.image_ref);
+        // The name in its spec counts only where neither of the two is a listed image.
+        let by_name = !listed(&container.image_id) && !listed(&container.image_ref) && is(&container.image);
+        resolved || by_name || container.image_volumes.iter().any(|volume| is(volume))
     });
     // Nothing is proved of a pod in state unknown: it may be active.
     let named_by_pod = node.pods.pods.iter().any(|pod| {
@@ -109,5 +115,16 @@ fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool 
         may_run && pod.images.iter().any(|name| is(name))
     });
     let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));
-    used_by_container || named_by_pod || image.pinned || protected || is(&node.runtime.sandbox_image)
+    used_by_container
+        || named_by_pod
+        || image.pinned
+        || protected
+        || image.in_use_elsewhere
+        || is(&node.runtime.sandbox_image)
+}
+
+/// Whether two full names name the same image: the same tag, or the same digest in whatever repository.
+fn same(a: &str, b: &str) -> bool {
+    let digest = |name: &str| name.split_once('@').map(|(_, digest)| digest.to_owned());
+    a == b || (digest(a).is_some() && digest(a) == digest(b))
 }

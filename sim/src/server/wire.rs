@@ -101,6 +101,7 @@ pub(super) fn container_status(container: &Container) -> cri::ContainerStatus {
         created_at: nanos(Some(container.created_at)),
         started_at: nanos(container.started_at),
         finished_at: nanos(container.finished_at),
+        mounts: Vec::new(),
         log_path: container.log_path.to_string_lossy().into_owned(),
     }
 }
