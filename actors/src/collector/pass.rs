@@ -2,6 +2,7 @@
 //! done is told even if the pass is cut short.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -141,6 +142,8 @@ pub(super) struct Book {
     pub(super) removals: Vec<Removal>,
     pub(super) kept: Vec<Kept>,
     pub(super) errors: Vec<PassError>,
+    /// The errors in words: each is reported once in a pass.
+    reported: HashSet<String>,
     pub(super) notes: Vec<String>,
     pub(super) freed_bytes: u64,
     pub(super) report_only: bool,
@@ -196,9 +199,12 @@ impl Pass {
         self.book.borrow_mut().report_only = true;
     }
 
-    /// An error of a step. The later steps go on.
+    /// An error of a step. The later steps go on. The same error again, of a step that is repeated, is not reported again.
     pub fn error(&self, error: impl Into<PassError>) {
         let error = error.into();
+        if !self.book.borrow_mut().reported.insert(error.to_string()) {
+            return;
+        }
         // How loud it is told is the failure log's matter, when the pass has ended.
         debug!(self.log, "step failed"; "loop" => self.of.as_str(), "error" => %error);
         self.book.borrow_mut().errors.push(error);
@@ -270,17 +276,30 @@ impl Pass {
         parallel: usize,
         remove: impl AsyncFn(&Target<T>) -> Removed,
     ) {
+        self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
+    }
+
+    /// The same where the answer to a removal is not yet its outcome: `ended` gets each target with its answer, and has it
+    /// [recorded](Self::record) once that is known.
+    pub async fn attempt<T>(
+        &self,
+        targets: Vec<Target<T>>,
+        parallel: usize,
+        remove: impl AsyncFn(&Target<T>) -> Removed,
+        ended: impl Fn(Target<T>, Removed),
+    ) {
         let untried = Rc::new(Cell::new(0));
         futures_util::stream::iter(targets)
             .map(|target| {
-                let (remove, untried) = (&remove, Rc::clone(&untried));
+                let (remove, ended, untried) = (&remove, &ended, Rc::clone(&untried));
                 async move {
                     if !self.enforces() {
                         self.done(&target, Outcome::WouldRemove, 0);
                     } else if self.is_interrupted() {
                         untried.set(untried.get() + 1);
                     } else {
-                        self.settle(&target, remove(&target).await);
+                        let removed = remove(&target).await;
+                        ended(target, removed);
                     }
                 }
             })
@@ -297,7 +316,8 @@ impl Pass {
         }
     }
 
-    fn settle<T>(&self, target: &Target<T>, removed: Removed) {
+    /// Takes down how a removal ended.
+    pub fn record<T>(&self, target: &Target<T>, removed: Removed) {
         match removed {
             Ok((outcome, bytes)) => self.done(target, outcome, bytes),
             Err(error) => match error.class {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use cri_gc_config::Settings;
-use cri_gc_policy::images::reference_of;
+use cri_gc_policy::images::ImageUse;
 use cri_gc_policy::{Container, ContainerState, Observation, Plan, PlanReport, PodTable, Reason};
 use jiff::Timestamp;
 
@@ -120,7 +120,8 @@ async fn remove<'a>(
     keeper.gone(container);
     // A job that came and went between two looks has used its image all the same.
     if let Some(at) = facts.finished_at.or(container.created_at) {
-        tools.images.was_used(reference_of(container).to_owned(), at, tools.clock.moment());
+        let volumes = facts.image_volumes.iter().map(|volume| ImageUse::named(volume));
+        tools.images.were_used(ImageUse::of_container(container).chain(volumes), at, tools.clock.moment());
     }
     Ok((Outcome::Removed, bytes))
 }

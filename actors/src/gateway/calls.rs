@@ -233,9 +233,9 @@ call! {
 }
 
 call! {
-    /// Removes an image with all its names. A runtime checks nothing, so whoever sends this has looked.
+    /// Removes an image with all its names, or (CRI-O, by a name) that name. A runtime checks little, so whoever sends this has looked.
     RemoveImage {
-        /// Whole id.
+        /// Whole id, as it is listed; or one of its names.
         id: String,
         /// Handler whose copy is meant; empty is the default one.
         runtime_handler: String

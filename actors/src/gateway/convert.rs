@@ -82,11 +82,14 @@ pub(super) fn image(from: cri::Image) -> Image {
 }
 
 pub(super) fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
+    let mounted = from.mounts.into_iter().filter_map(|mount| mount.image);
+    let mounted = mounted.map(|spec| spec.image).filter(|image| !image.is_empty());
     ContainerFacts {
         state: container_state(from.state),
         created_at: time(from.created_at),
         finished_at: time(from.finished_at),
         log_path: from.log_path,
+        image_volumes: mounted.collect(),
     }
 }
 

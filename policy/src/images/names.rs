@@ -69,6 +69,12 @@ impl<'a> ImageUse<'a> {
     }
 }
 
+impl<'a> From<&'a str> for ImageUse<'a> {
+    fn from(image: &'a str) -> Self {
+        Self::named(image)
+    }
+}
+
 /// All ids, tags and digests of a list of images, to look references up in.
 pub struct Names<'a> {
     /// Positions by id, without "sha256:".
@@ -192,7 +198,8 @@ mod tests {
     #[test]
     fn a_field_that_is_no_listed_image_never_hides_the_next_one() {
         let hex = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b";
-        let images = [image(hex, &["r.example/web:v2"], &["r.example/web@sha256:dddd"]), image("bb", &[], &[])];
+        let images =
+            [image(hex, &["r.example/web:v2"], &["r.example/web@sha256:dddd"]), image("bb", &[], &[])];
         for fields in [
             // CRI-O after a restart: the digest is listed no more, the image was asked for by its id.
             ["", "r.example/web@sha256:aaaa", hex],
@@ -207,7 +214,8 @@ mod tests {
         }
         assert_eq!(used(&images, [hex, "bb", ""]), [0, 1], "both of the resolved ones count");
         assert_eq!(used(&images, ["bb", "", "r.example/web:v2"]), [1], "a tag that moved on uses nothing");
-        for nothing in [["", "", ""], ["", "", "6b"], ["", "", "6b86b273x"], ["0000", "", "r.example/web:v3"]] {
+        for nothing in [["", "", ""], ["", "", "6b"], ["", "", "6b86b273x"], ["0000", "", "r.example/web:v3"]]
+        {
             assert_eq!(used(&images, nothing), [0usize; 0], "{nothing:?}");
         }
     }

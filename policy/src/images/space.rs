@@ -98,11 +98,7 @@ pub fn reclaiming(fs: &FileSystem, policy: &ImagePolicy) -> Reclaiming {
 /// `coming` are the bytes of images that are removed in any case. On which file system each of them lies is not known, so they count
 /// as available on every one.
 #[must_use]
-pub fn missing(
-    filesystems: &[FileSystem],
-    policy: &ImagePolicy,
-    coming: u64,
-) -> (Missing, Vec<FsProblem>) {
+pub fn missing(filesystems: &[FileSystem], policy: &ImagePolicy, coming: u64) -> (Missing, Vec<FsProblem>) {
     let mut sum = Missing::default();
     let mut problems = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
