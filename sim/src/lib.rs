@@ -1,8 +1,9 @@
 //! An embedded CRI runtime: a real gRPC server on a real unix socket, with a modelled node behind it.
 //!
-//! It is for tests and for `cri-gc demo`. It answers as containerd 1.6 or 2.1 does, also where that is inconvenient:
-//! it removes what it is told to, in use or not; its sizes are hints; its lists fail when they grow too large. On top
-//! of that it can be made to fail, hang, die and race with its callers on order.
+//! It is for tests and for `cri-gc demo`. It answers as containerd 1.6 or 2.1 or CRI-O 1.37 does ([`Flavour`]), also where
+//! that is inconvenient: containerd removes what it is told to, in use or not, CRI-O answers OK and keeps an artifact; sizes
+//! are hints; lists fail when they grow too large. On top of that it can be made to fail, hang, die and race with its
+//! callers on order.
 //!
 //! - The **model** ([`Node`]) holds sandboxes, containers, images made of shared layers, a disk and a clock. All time
 //!   in it is modelled: it passes only by [`Sim::advance`]. Log files and their directories are real, in the folder
@@ -56,7 +57,7 @@ pub use error::SimError;
 pub use faults::{Fault, Scope};
 pub use journal::Call;
 pub use method::Method;
-pub use model::{Container, Image, Node, Paths, Sandbox, Usage};
+pub use model::{Container, Image, ImageVolume, Node, Paths, Sandbox, Usage};
 pub use options::{Flavour, Options};
 pub use sim::{ClockFn, FsProbe, Sim};
 pub use spec::{ContainerSpec, ImageSpec, LayerSpec, LogSpec, PodSpec};

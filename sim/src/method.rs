@@ -19,7 +19,9 @@ pub enum Method {
     RunPodSandbox,
     CreateContainer,
     StartContainer,
+    ListContainerStats,
     ListImages,
+    ImageStatus,
     RemoveImage,
     ImageFsInfo,
 }

@@ -7,31 +7,65 @@ use std::time::Duration;
 use cri_gc_proto::RUNTIME_MESSAGE_LIMIT;
 use jiff::Timestamp;
 
-/// Which containerd the server behaves like, where versions differ.
+/// Which runtime the server behaves like, where they differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Flavour {
-    /// containerd 1.6: stopping what is missing is NotFound, and no image is ever pinned.
+    /// containerd 1.6: stopping what is missing is NotFound, no image is ever pinned, and there are no image volumes.
     Containerd16,
     /// containerd 2.1: stopping what is missing succeeds, and the sandbox image is pinned.
     #[default]
     Containerd21,
+    /// CRI-O 1.37: image ids without `sha256:`, containers that name their image by digest, and no removal of an image in
+    /// use.
+    CriO,
 }
 
 impl Flavour {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Containerd16, Self::Containerd21, Self::CriO];
+
+    /// `runtime_name` in the answer to Version.
+    #[must_use]
+    pub fn runtime_name(self) -> &'static str {
+        match self {
+            Self::Containerd16 | Self::Containerd21 => "containerd",
+            Self::CriO => "cri-o",
+        }
+    }
+
     /// `runtime_version` in the answer to Version.
     #[must_use]
     pub fn version(self) -> &'static str {
         match self {
             Self::Containerd16 => "1.6.20",
             Self::Containerd21 => "v2.1.9",
+            Self::CriO => "1.37.0",
         }
+    }
+
+    /// Whether Status names the sandbox image; containerd 2.1 only pins it.
+    #[must_use]
+    pub fn names_the_sandbox_image(self) -> bool {
+        self != Self::Containerd21
+    }
+
+    /// Whether it reports images as pinned: the label came after containerd 1.6.
+    #[must_use]
+    pub fn pins_images(self) -> bool {
+        self != Self::Containerd16
+    }
+
+    /// Whether a container can have an image mounted as a volume.
+    #[must_use]
+    pub fn has_image_volumes(self) -> bool {
+        self != Self::Containerd16
     }
 }
 
 /// How a modelled node begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Which containerd to be.
+    /// Which runtime to be.
     pub flavour: Flavour,
     /// What the modelled wall clock shows at first.
     pub start_time: Timestamp,
@@ -43,16 +77,23 @@ pub struct Options {
     pub inodes: u64,
     /// Image that sandboxes are made of, as Status names it.
     pub sandbox_image: String,
+    /// Whether a runtime that pins images pins that one. CRI-O has been seen without: its setting names another image.
+    pub pin_sandbox_image: bool,
     /// Whether that image is on the node at first. Without it no sandbox can be made over the socket.
     pub sandbox_image_present: bool,
     /// Largest answer in bytes; a larger one becomes ResourceExhausted. containerd's is 16 MiB.
     pub message_limit: usize,
-    /// Whether writable layers of containers lie on a file system of their own, which ImageFsInfo then tells.
+    /// Whether writable layers of containers lie on a file system of their own, which ImageFsInfo then tells. With CRI-O
+    /// that is its option `imagestore`.
     pub separate_container_fs: bool,
     /// Size in bytes of that file system.
     pub container_capacity_bytes: u64,
     /// Inodes of that file system; 0 for one that has no fixed number of them.
     pub container_inodes: u64,
+    /// Whether CRI-O reports `image_id` of containers; older releases do not.
+    pub container_image_ids: bool,
+    /// Whether the `created_at` that CRI-O lists for a container moves by 0.1 ms whenever the runtime restarts.
+    pub list_times_move: bool,
     /// Modelled time until space that a removal gave back shows in the statistics of the file system.
     pub release_delay: Duration,
     /// Further folders in which StartContainer may create log files; beneath the node's own folder it always may.
@@ -73,11 +114,14 @@ impl Default for Options {
             capacity_bytes: 40 * GIB,
             inodes: 2_621_440,
             sandbox_image: "registry.k8s.io/pause:3.10".to_owned(),
+            pin_sandbox_image: true,
             sandbox_image_present: true,
             message_limit: RUNTIME_MESSAGE_LIMIT,
             separate_container_fs: false,
             container_capacity_bytes: 20 * GIB,
             container_inodes: 1_310_720,
+            container_image_ids: true,
+            list_times_move: true,
             release_delay: Duration::ZERO,
             log_roots: Vec::new(),
         }

@@ -51,13 +51,13 @@ impl Drop for Inner {
 
 impl Sim {
     /// Makes a node in the folder `dir` and serves its runtime on `<dir>/cri.sock`. Also makes `<dir>/pods` and
-    /// `<dir>/containers` (log roots), `<dir>/snapshotter` and `<dir>/container-fs` (mountpoints).
+    /// `<dir>/containers` (log roots) and the folders that the runtime names as mountpoints.
     ///
     /// # Errors
     /// The folders or the socket cannot be made. (The path of a socket has at most about 100 bytes.)
     pub fn start(dir: &Path, options: Options) -> Result<Self, SimError> {
         let root = std::path::absolute(dir).map_err(SimError::io(dir))?;
-        let paths = Paths::beneath(root);
+        let paths = Paths::beneath(root, &options);
         for dir in [&paths.pod_logs_root, &paths.legacy_root, &paths.images, &paths.containers_fs] {
             std::fs::create_dir_all(dir).map_err(SimError::io(dir))?;
         }
@@ -94,7 +94,7 @@ impl Sim {
     /// The socket cannot be bound.
     pub fn restart(&self) -> Result<(), SimError> {
         self.kill();
-        self.0.shared.node().count_usage();
+        self.0.shared.node().restarted();
         let server = Server::start(Arc::clone(&self.0.shared), &self.0.paths.socket)?;
         *self.server() = Some(server);
         Ok(())

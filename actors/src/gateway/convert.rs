@@ -136,6 +136,7 @@ mod tests {
     fn the_sandbox_image_is_read_from_the_verbose_status() {
         let status = |key: &str, value: &str| cri::StatusResponse {
             info: vec![cri::Pair { key: key.to_owned(), value: value.to_owned() }],
+            ..Default::default()
         };
         assert_eq!(sandbox_image(&status("config", r#"{"sandboxImage": "pause:3.9"}"#)), "pause:3.9");
         assert_eq!(sandbox_image(&status("config", r#"{"other": 1}"#)), "");

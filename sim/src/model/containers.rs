@@ -1,13 +1,13 @@
 //! Containers: making, starting, stopping and removing them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cri_gc_policy::{ContainerState, SandboxState};
 use jiff::Timestamp;
 
 use crate::error::SimError;
-use crate::model::{Node, logs, object};
+use crate::model::{Node, crio, logs, object};
 use crate::options::Flavour;
 use crate::spec::ContainerSpec;
 
@@ -36,6 +36,10 @@ pub struct Container {
     pub image: String,
     /// Id of that image then.
     pub image_id: String,
+    /// What the runtime resolved that image to: its id with containerd, one of its digests or its id with CRI-O.
+    pub image_ref: String,
+    /// Images that are mounted into it.
+    pub volumes: Vec<ImageVolume>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Its log file; empty if it has none.
@@ -44,8 +48,25 @@ pub struct Container {
     pub writable: (u64, u64),
     /// Bytes by which annotations make its entry in a list larger.
     pub annotation_bytes: usize,
-    /// Layers of its image.
+    /// Layers of its image and of its image volumes.
     pub(crate) layers: Vec<String>,
+}
+
+/// An image that is mounted into a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageVolume {
+    /// The image as the container's creator asked for it.
+    pub image: String,
+    /// Its id then.
+    pub image_id: String,
+}
+
+/// What the images of a container come to when it is made.
+struct Source {
+    image_id: String,
+    image_ref: String,
+    volumes: Vec<ImageVolume>,
+    layers: Vec<String>,
 }
 
 /// A container as a client asks for it.
@@ -55,6 +76,7 @@ pub(crate) struct NewContainer {
     pub(crate) name: String,
     pub(crate) attempt: u32,
     pub(crate) image: String,
+    pub(crate) image_volumes: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) log_path: PathBuf,
     pub(crate) annotation_bytes: usize,
@@ -82,7 +104,7 @@ impl Node {
             labels.insert(CONTAINER_NAME_LABEL.to_owned(), spec.name.clone());
         }
         let asked = if spec.image.is_empty() { &self.options.sandbox_image } else { &spec.image };
-        let image = self.image(asked).ok_or_else(|| object::not_found("image", asked))?;
+        let source = self.source(asked, &spec.image_volumes)?;
         let now = self.now();
         let created_at = spec.created_at.unwrap_or(now);
         let started = spec.state != ContainerState::Created;
@@ -98,18 +120,22 @@ impl Node {
             started_at,
             finished_at: spec.finished_at.or(exited.then_some(now)),
             image: asked.clone(),
-            image_id: image.id.clone(),
+            image_id: source.image_id,
+            image_ref: spec.image_ref.unwrap_or(source.image_ref),
+            volumes: source.volumes,
             labels,
             log_path,
             writable: (spec.writable_bytes, spec.writable_files),
             annotation_bytes: spec.annotation_bytes,
-            layers: image.layers.clone(),
+            layers: source.layers,
         };
-        if let (Some(log), true, false) = (&spec.log, started, container.log_path.as_os_str().is_empty()) {
-            let modified = container.finished_at.or(started_at).unwrap_or(created_at);
-            logs::make_log(&container.log_path, log, created_at, modified)?;
-        }
+        let modified = container.finished_at.or(started_at).unwrap_or(created_at);
         let id = self.insert_container(container);
+        let log_path =
+            self.containers.get(&id).map(|container| container.log_path.clone()).unwrap_or_default();
+        if let (Some(log), true, false) = (&spec.log, started, log_path.as_os_str().is_empty()) {
+            logs::make_log(&log_path, log, created_at, modified)?;
+        }
         if spec.log.is_some_and(|log| log.legacy_link) {
             self.add_legacy_link(&id)?;
         }
@@ -121,9 +147,13 @@ impl Node {
     pub(crate) fn create_container(&mut self, new: NewContainer) -> Result<String, SimError> {
         let id = self.resolve_sandbox(&new.sandbox)?;
         let sandbox = self.sandboxes.get(&id).ok_or_else(|| object::not_found("sandbox", &id))?;
-        if sandbox.state != SandboxState::Ready && self.options.flavour == Flavour::Containerd16 {
-            // To containerd 1 the process of the sandbox is what is missing; containerd 2 notices at the start only.
-            return Err(object::not_found("process of sandbox", &id));
+        match self.options.flavour {
+            _ if sandbox.state == SandboxState::Ready => {}
+            // To containerd 1 the process of the sandbox is what is missing.
+            Flavour::Containerd16 => return Err(object::not_found("process of sandbox", &id)),
+            // It notices at the start only.
+            Flavour::Containerd21 => {}
+            Flavour::CriO => return Err(SimError::Refused(format!("sandbox {id} is stopped"))),
         }
         // The number of the sandbox is no part of the name: two sandboxes of one pod share the names.
         let same = |c: &&Container| {
@@ -137,8 +167,7 @@ impl Node {
         if let Some(other) = self.containers.values().find(same) {
             return Err(SimError::Refused(format!("the name of the container is reserved for {}", other.id)));
         }
-        let image = self.resolve_image(&new.image)?;
-        let layers = self.images.get(&image).map(|image| image.layers.clone()).unwrap_or_default();
+        let source = self.source(&new.image, &new.image_volumes)?;
         let container = Container {
             id: String::new(),
             sandbox: id,
@@ -149,18 +178,45 @@ impl Node {
             started_at: None,
             finished_at: None,
             image: new.image,
-            image_id: image,
+            image_id: source.image_id,
+            image_ref: source.image_ref,
+            volumes: source.volumes,
             labels: new.labels,
             log_path: new.log_path,
             writable: (0, 0),
             annotation_bytes: new.annotation_bytes,
-            layers,
+            layers: source.layers,
         };
         Ok(self.insert_container(container))
     }
 
+    /// What the images that a container is made of resolve to now.
+    fn source(&self, asked: &str, image_volumes: &[String]) -> Result<Source, SimError> {
+        let find = |name: &str| self.image(name).ok_or_else(|| object::not_found("image", name));
+        if !image_volumes.is_empty() && !self.options.flavour.has_image_volumes() {
+            return Err(SimError::Refused("this runtime has no image volumes".to_owned()));
+        }
+        let image = find(asked)?;
+        let crio = self.options.flavour == Flavour::CriO;
+        let mut source = Source {
+            image_id: image.id.clone(),
+            image_ref: if crio { crio::image_ref(image, asked) } else { image.id.clone() },
+            volumes: Vec::new(),
+            layers: image.layers.clone(),
+        };
+        for name in image_volumes {
+            let volume = find(name)?;
+            source.layers.extend_from_slice(&volume.layers);
+            source.volumes.push(ImageVolume { image: name.clone(), image_id: volume.id.clone() });
+        }
+        Ok(source)
+    }
+
     fn insert_container(&mut self, mut container: Container) -> String {
         container.id = self.ids.next();
+        if self.options.flavour == Flavour::CriO {
+            container.log_path = self.log_path_as_crio(&container);
+        }
         self.disk.use_layers(&container.layers);
         self.disk.resize_writable((0, 0), container.writable, self.clock.uptime());
         let id = container.id.clone();
@@ -225,6 +281,20 @@ impl Node {
         Ok(())
     }
 
+    /// Ends a container whose process was killed while the runtime was down. When that was, containerd takes to be now;
+    /// CRI-O knows neither when it started nor when it ended.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub fn kill_unseen(&mut self, id: &str) -> Result<(), SimError> {
+        self.set_container_state(id, ContainerState::Exited)?;
+        if self.options.flavour == Flavour::CriO {
+            let container = self.container_mut(id)?;
+            (container.started_at, container.finished_at) = (None, None);
+        }
+        Ok(())
+    }
+
     /// Sets what the writable layer of a container holds.
     ///
     /// # Errors
@@ -240,18 +310,21 @@ impl Node {
     /// Starts a container as StartContainer does, and opens its log file. One that fails to start has exited.
     ///
     /// # Errors
-    /// There is no such container, it is not CREATED, its sandbox is not ready, or its log file cannot be opened: its
-    /// folder is missing (a runtime does not make it), or lies where this node may not write.
+    /// There is no such container, it is not CREATED, its sandbox is not ready, an image that it mounts is gone, or its log
+    /// file cannot be opened: its folder is missing (a runtime does not make it), or lies where this node may not write.
     pub fn start_container(&mut self, id: &str) -> Result<(), SimError> {
         let container = self.container_mut(id)?.clone();
         if container.state != ContainerState::Created {
             return Err(SimError::Refused(format!("container {id}: only a created one can be started")));
         }
         let ready = |s: &crate::model::Sandbox| s.state == SandboxState::Ready;
-        let opened = if self.sandbox(&container.sandbox).is_some_and(ready) {
-            self.open_log(&container)
-        } else {
+        let gone = container.volumes.iter().find(|volume| !self.images.contains_key(&volume.image_id));
+        let opened = if !self.sandbox(&container.sandbox).is_some_and(ready) {
             Err(SimError::Refused(format!("sandbox {} is not running", container.sandbox)))
+        } else if let Some(volume) = gone {
+            Err(object::not_found("image", &volume.image))
+        } else {
+            self.open_log(&container)
         };
         let state = if opened.is_ok() { ContainerState::Running } else { ContainerState::Exited };
         self.set_container_state(&container.id, state)?;
@@ -266,12 +339,20 @@ impl Node {
         if path.as_os_str().is_empty() {
             return Ok(());
         }
-        let mut roots = self.options.log_roots.iter().chain([&self.paths.root]);
-        let up = path.components().any(|part| part == std::path::Component::ParentDir);
-        if up || !roots.any(|root| path.starts_with(root)) {
+        if !self.may_write(path) {
             return Err(SimError::Refused(format!("log file {} is outside the node", path.display())));
         }
+        if path.starts_with(&self.paths.runtime_logs) {
+            path.parent().map_or(Ok(()), |folder| logs::make_dir(folder, self.now()))?;
+        }
         logs::open_log(path, self.now())
+    }
+
+    /// Whether a file that a client names is one that this node may make.
+    pub(crate) fn may_write(&self, path: &Path) -> bool {
+        let mut roots = self.options.log_roots.iter().chain([&self.paths.root]);
+        let up = path.components().any(|part| part == std::path::Component::ParentDir);
+        !up && roots.any(|root| path.starts_with(root))
     }
 
     /// Ends a container that runs, or that nothing is known of; any other stays as it is.

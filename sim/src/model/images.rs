@@ -1,41 +1,60 @@
 //! Images: how names resolve to them, how tags move, and what goes when one is removed.
 //!
-//! Nothing here looks at containers: like the runtime it models, it removes what it is told to.
+//! containerd looks at no container here: it removes what it is told to. What CRI-O refuses is in `crio`.
 
 use crate::error::SimError;
-use crate::model::{Node, object};
+use crate::model::names::{complete, repository};
+use crate::model::{Node, crio, object};
 use crate::options::Flavour;
 use crate::spec::ImageSpec;
 
 /// An image on the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// `sha256:` and 64 hex digits.
+    /// 64 hex digits, with containerd after `sha256:`.
     pub id: String,
     /// Names with a tag, complete.
     pub tags: Vec<String>,
     /// Names with a digest, complete.
     pub digests: Vec<String>,
+    /// Digest of its manifest: the one of the digests that the runtime makes itself.
+    pub manifest: String,
     /// Whether the runtime tells it as pinned.
     pub pinned: bool,
+    /// Whether it is an OCI artifact that CRI-O lists as an image.
+    pub artifact: bool,
     /// Names of its layers.
     pub layers: Vec<String>,
     /// Sum of the compressed sizes of its layers.
     pub size_bytes: u64,
 }
 
-const PREFIX: &str = "sha256:";
+pub(crate) const PREFIX: &str = "sha256:";
+
+impl Image {
+    /// Whether `name`, complete, is one of its tags or digests.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.tags.iter().chain(&self.digests).any(|own| own == name)
+    }
+}
 
 impl Node {
     /// Puts an image on the node, as a pull does, and returns its id. If an image of that id is there already, it
     /// gets the further names and stays as it is otherwise.
     pub fn add_image(&mut self, spec: ImageSpec) -> String {
+        let flavour = self.options.flavour;
         let made_up = format!("{PREFIX}{}", self.ids.next());
         let id = if spec.id.is_empty() { made_up.clone() } else { spec.id };
+        let id = if flavour == Flavour::CriO { crio::image_id(&id) } else { id };
         let tags: Vec<String> = spec.tags.iter().map(|tag| complete(tag)).collect();
+        let given: Vec<String> = spec.digests.iter().flatten().map(|digest| complete(digest)).collect();
+        let manifest =
+            given.first().and_then(|name| name.split_once('@')).map(|(_, digest)| digest.to_owned());
+        let manifest = manifest.unwrap_or(made_up);
         let digests = match (spec.digests, tags.first()) {
-            (Some(digests), _) => digests.iter().map(|digest| complete(digest)).collect(),
-            (None, Some(tag)) => vec![format!("{}@{made_up}", repository(tag))],
+            _ if flavour == Flavour::CriO => crio::repo_digests(&given, &tags, &manifest),
+            (Some(_), _) => given,
+            (None, Some(tag)) => vec![format!("{}@{manifest}", repository(tag))],
             (None, None) => Vec::new(),
         };
         if !self.images.contains_key(&id) {
@@ -45,8 +64,9 @@ impl Node {
                 id: id.clone(),
                 tags: Vec::new(),
                 digests: Vec::new(),
-                // The label that pins an image came after 1.6.
-                pinned: spec.pinned && self.options.flavour != Flavour::Containerd16,
+                manifest,
+                pinned: spec.pinned && flavour.pins_images(),
+                artifact: spec.artifact && flavour == Flavour::CriO,
                 size_bytes: self.disk.compressed_size(&layers),
                 layers,
             };
@@ -55,13 +75,7 @@ impl Node {
         for tag in &tags {
             self.give_tag(tag, &id);
         }
-        if let Some(image) = self.images.get_mut(&id) {
-            for digest in digests {
-                if !image.digests.contains(&digest) {
-                    image.digests.push(digest);
-                }
-            }
-        }
+        self.give_digests(digests, &id);
         id
     }
 
@@ -72,7 +86,12 @@ impl Node {
     /// There is no image `to`.
     pub fn move_tag(&mut self, tag: &str, to: &str) -> Result<(), SimError> {
         let id = self.resolve_image(to)?;
-        self.give_tag(&complete(tag), &id);
+        let tag = complete(tag);
+        self.give_tag(&tag, &id);
+        if let (Flavour::CriO, Some(image)) = (self.options.flavour, self.images.get(&id)) {
+            let digests = crio::repo_digests(&[], &[tag], &image.manifest);
+            self.give_digests(digests, &id);
+        }
         Ok(())
     }
 
@@ -86,21 +105,57 @@ impl Node {
         }
     }
 
-    /// Removes an image with all its names, used or not, pinned or not. Its layers go as far as nobody else needs
-    /// them: the compressed form with the last image, the snapshot with the last container or sandbox as well.
-    /// Returns its id.
+    fn give_digests(&mut self, digests: Vec<String>, to: &str) {
+        if let Some(image) = self.images.get_mut(to) {
+            for digest in digests {
+                if !image.digests.contains(&digest) {
+                    image.digests.push(digest);
+                }
+            }
+        }
+    }
+
+    /// Makes the runtime use another image for its sandboxes, as a changed setting does. A runtime that pins its sandbox
+    /// image pins that one now; CRI-O takes the pin off the one before.
+    pub fn set_sandbox_image(&mut self, name: &str) {
+        let before = std::mem::replace(&mut self.options.sandbox_image, name.to_owned());
+        if self.options.flavour == Flavour::CriO {
+            self.set_pinned(&before, false);
+        }
+        if self.options.pin_sandbox_image && self.options.flavour.pins_images() {
+            self.set_pinned(name, true);
+        }
+    }
+
+    fn set_pinned(&mut self, name: &str, pinned: bool) {
+        let image = self.resolve_image(name).ok().and_then(|id| self.images.get_mut(&id));
+        image.into_iter().for_each(|image| image.pinned = pinned);
+    }
+
+    /// Removes an image as RemoveImage does, and returns its id. containerd removes it with all its names, used or not;
+    /// for CRI-O see `crio`. Nothing looks at the pin. Its layers go as far as nobody else needs them: the compressed form
+    /// with the last image, the snapshot with the last container or sandbox as well.
     ///
     /// # Errors
-    /// There is no image of that name (over the socket, that is success), or the name is a prefix of several ids.
+    /// There is no image of that name (over the socket, that is success), the name is a prefix of several ids, or CRI-O
+    /// refuses.
     pub fn remove_image(&mut self, name: &str) -> Result<String, SimError> {
-        let id = self.resolve_image(name)?;
-        if let Some(image) = self.images.remove(&id) {
-            self.disk.drop_image(&image.layers, self.clock.uptime());
+        if self.options.flavour == Flavour::CriO {
+            return self.remove_image_as_crio(name);
         }
+        let id = self.resolve_image(name)?;
+        self.drop_image(&id);
         Ok(id)
     }
 
-    /// The id of the image that a tag, a digest, an id, or a unique prefix of the hex digits of an id names.
+    pub(crate) fn drop_image(&mut self, id: &str) {
+        if let Some(image) = self.images.remove(id) {
+            self.disk.drop_image(&image.layers, self.clock.uptime());
+        }
+    }
+
+    /// The id of the image that a tag, a digest, an id, or a unique prefix of the hex digits of an id names. An id with
+    /// `sha256:` names nothing to CRI-O.
     ///
     /// # Errors
     /// There is none, or several.
@@ -108,14 +163,14 @@ impl Node {
         if self.images.contains_key(name) {
             return Ok(name.to_owned());
         }
-        let full = complete(name);
-        let named = |image: &&Image| image.tags.contains(&full) || image.digests.contains(&full);
-        if let Some(image) = self.images.values().find(named) {
+        let crio = self.options.flavour == Flavour::CriO;
+        let full = if crio { crio::name(name) } else { complete(name) };
+        if let Some(image) = self.images.values().find(|image| image.is_named(&full)) {
             return Ok(image.id.clone());
         }
-        let hex = name.strip_prefix(PREFIX).unwrap_or(name);
-        let mut matches =
-            self.images.keys().filter(|id| id.strip_prefix(PREFIX).is_some_and(|h| h.starts_with(hex)));
+        let bare = |id: &str| id.strip_prefix(PREFIX).unwrap_or(id).to_owned();
+        let hex = if crio { name.to_owned() } else { bare(name) };
+        let mut matches = self.images.keys().filter(|id| bare(id).starts_with(&hex));
         match (matches.next(), matches.next()) {
             (None, _) => Err(object::not_found("image", name)),
             (Some(id), None) => Ok(id.clone()),
@@ -132,55 +187,5 @@ impl Node {
     /// All images, by id.
     pub fn images(&self) -> impl Iterator<Item = &Image> {
         self.images.values()
-    }
-}
-
-/// The repository of a complete name.
-fn repository(name: &str) -> &str {
-    let name = name.split_once('@').map_or(name, |(repository, _)| repository);
-    match name.rsplit_once(':') {
-        // A colon before the last slash belongs to a port.
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    }
-}
-
-/// A name with the registry, the folder and the tag that containerd takes for granted. With a digest, a tag is dropped.
-fn complete(name: &str) -> String {
-    let (first, rest) = name.split_once('/').unwrap_or(("", name));
-    let host = first.contains(['.', ':']) || first == "localhost";
-    let name = match (first, host) {
-        ("", _) => format!("docker.io/library/{rest}"),
-        (_, true) => name.to_owned(),
-        (_, false) => format!("docker.io/{name}"),
-    };
-    let repository = repository(&name);
-    if let Some((_, digest)) = name.split_once('@') {
-        format!("{repository}@{digest}")
-    } else if repository.len() == name.len() {
-        format!("{name}:latest")
-    } else {
-        name
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::complete;
-
-    #[test]
-    fn short_names_are_completed_as_the_runtime_does() {
-        for (name, full) in [
-            ("busybox", "docker.io/library/busybox:latest"),
-            ("busybox:1.36", "docker.io/library/busybox:1.36"),
-            ("team/app", "docker.io/team/app:latest"),
-            ("localhost/app:1", "localhost/app:1"),
-            ("registry:5000/app", "registry:5000/app:latest"),
-            ("registry:5000/team/app:2", "registry:5000/team/app:2"),
-            ("quay.io/a/b@sha256:00", "quay.io/a/b@sha256:00"),
-            ("quay.io/a/b:1@sha256:00", "quay.io/a/b@sha256:00"),
-        ] {
-            assert_eq!(complete(name), full, "{name}");
-        }
     }
 }

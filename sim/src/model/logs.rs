@@ -61,6 +61,15 @@ pub(crate) fn open_log(path: &Path, at: Timestamp) -> Result<(), SimError> {
     }
 }
 
+/// Makes an empty file, and leaves its folder as new as it was, or as the file if that is newer.
+pub(crate) fn make_empty(path: &Path, at: Timestamp) -> Result<(), SimError> {
+    let folder = path.parent().unwrap_or(path);
+    let folder_time = modified_of(folder).map_or(at, |before| before.max(at));
+    File::create(path).map_err(SimError::io(path))?;
+    set_modified(path, at)?;
+    set_modified(folder, folder_time)
+}
+
 fn modified_of(path: &Path) -> Option<Timestamp> {
     Timestamp::try_from(fs::metadata(path).ok()?.modified().ok()?).ok()
 }

@@ -1,12 +1,15 @@
-//! The modelled node: sandboxes, containers, images, the disk and the log files, with the rules of containerd.
+//! The modelled node: sandboxes, containers, images, the disk and the log files, with the rules of containerd; [`crio`] has
+//! what CRI-O does differently.
 //!
 //! The server and the tests act on the same [`Node`], through the same methods, under one lock; so a test can do
 //! between two RPCs, or just before one, whatever could happen on a node. Nothing here speaks gRPC or knows of faults.
 
 mod containers;
+mod crio;
 mod disk;
 mod images;
 mod logs;
+mod names;
 mod object;
 mod pods;
 
@@ -19,8 +22,8 @@ use std::time::Duration;
 use cri_gc_policy::FsStats;
 use jiff::Timestamp;
 
-pub use containers::Container;
 pub(crate) use containers::NewContainer;
+pub use containers::{Container, ImageVolume};
 pub use disk::Usage;
 use disk::{Disk, Which};
 pub use images::Image;
@@ -30,7 +33,7 @@ pub use pods::Sandbox;
 use crate::clock::{Clock, earlier};
 use crate::error::SimError;
 use crate::ids::Ids;
-use crate::options::Options;
+use crate::options::{Flavour, Options};
 use crate::spec::{ImageSpec, LayerSpec};
 
 /// How often containerd counts what its snapshots take, in modelled time.
@@ -51,17 +54,25 @@ pub struct Paths {
     pub images: PathBuf,
     /// The same for containers; told only if they have a file system of their own.
     pub containers_fs: PathBuf,
+    /// Where CRI-O writes the logs of containers whose pod has no log directory. Outside the log roots.
+    pub runtime_logs: PathBuf,
 }
 
 impl Paths {
-    pub(crate) fn beneath(root: PathBuf) -> Self {
+    pub(crate) fn beneath(root: PathBuf, options: &Options) -> Self {
+        let (images, containers_fs) = match (options.flavour, options.separate_container_fs) {
+            // As containerd does, which names its snapshotter there, and counts what is unpacked only.
+            (Flavour::Containerd16 | Flavour::Containerd21, _) => ("snapshotter", "container-fs"),
+            (Flavour::CriO, false) => ("storage/overlay-images", "storage/overlay-containers"),
+            (Flavour::CriO, true) => ("imagestore/overlay-images", "storage/overlay-containers"),
+        };
         Self {
             socket: root.join("cri.sock"),
             pod_logs_root: root.join("pods"),
             legacy_root: root.join("containers"),
-            // As containerd does, which names its snapshotter there, and counts what is unpacked only.
-            images: root.join("snapshotter"),
-            containers_fs: root.join("container-fs"),
+            images: root.join(images),
+            containers_fs: root.join(containers_fs),
+            runtime_logs: root.join("runtime-logs"),
             root,
         }
     }
@@ -73,6 +84,12 @@ pub(crate) struct Counted {
     pub(crate) at: Timestamp,
     pub(crate) images: (u64, u64),
     pub(crate) containers: (u64, u64),
+}
+
+/// Bytes and inodes of the metadata of so many images or containers in CRI-O's store.
+fn metadata(objects: usize) -> (u64, u64) {
+    let objects = u64::try_from(objects).unwrap_or(u64::MAX);
+    (objects.saturating_mul(4096), objects.saturating_mul(3))
 }
 
 /// The state of a node. Reached through [`crate::Sim::with`], or from a hook.
@@ -87,6 +104,10 @@ pub struct Node {
     /// Sandbox and container, for every container: what is asked most, on nodes with very many containers.
     by_sandbox: BTreeSet<(String, String)>,
     images: BTreeMap<String, Image>,
+    /// Images of which another program of the same store has a container, and the id of that container.
+    held_images: BTreeMap<String, String>,
+    /// How often the runtime was restarted.
+    restarts: u32,
     disk: Disk,
     counted: Counted,
     probe_error: Option<io::ErrorKind>,
@@ -105,13 +126,16 @@ impl Node {
             containers: BTreeMap::new(),
             by_sandbox: BTreeSet::new(),
             images: BTreeMap::new(),
+            held_images: BTreeMap::new(),
+            restarts: 0,
             disk,
             counted,
             probe_error: None,
         };
         if node.options.sandbox_image_present {
             let layer = LayerSpec::new("the sandbox image", 310_000, 750_000);
-            node.add_image(ImageSpec::new(node.options.sandbox_image.clone()).layer(layer).pinned());
+            let image = ImageSpec::new(node.options.sandbox_image.clone()).layer(layer);
+            node.add_image(if node.options.pin_sandbox_image { image.pinned() } else { image });
         }
         node.count_usage();
         node
@@ -158,11 +182,20 @@ impl Node {
 
     /// Has the runtime count at once what ImageFsInfo tells, as it does when it starts and then every 10 s.
     pub fn count_usage(&mut self) {
-        self.counted = Counted {
-            at: self.clock.now(),
-            images: self.disk.counted_by_runtime(Which::Images),
-            containers: self.disk.counted_by_runtime(Which::Containers),
+        let (images, containers) = match self.options.flavour {
+            Flavour::Containerd16 | Flavour::Containerd21 => {
+                (self.disk.counted_by_runtime(Which::Images), self.disk.counted_by_runtime(Which::Containers))
+            }
+            // CRI-O counts the folders of its metadata: a few kB for each object.
+            Flavour::CriO => (metadata(self.images.len()), metadata(self.containers.len())),
         };
+        self.counted = Counted { at: self.clock.now(), images, containers };
+    }
+
+    /// The runtime comes back after a death.
+    pub(crate) fn restarted(&mut self) {
+        self.restarts = self.restarts.saturating_add(1);
+        self.count_usage();
     }
 
     pub(crate) fn counted(&self) -> Counted {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::error::SimError;
 use crate::model::{Node, logs, object};
+use crate::options::Flavour;
 use crate::spec::PodSpec;
 
 const POD_NAME_LABEL: &str = "io.kubernetes.pod.name";
@@ -39,7 +40,8 @@ pub struct Sandbox {
     pub log_directory: PathBuf,
     /// Bytes by which annotations make its entry in a list larger.
     pub annotation_bytes: usize,
-    /// Layers of the sandbox image that it was made of.
+    /// The sandbox image that it was made of, and its layers.
+    pub(crate) image_id: String,
     pub(crate) layers: Vec<String>,
 }
 
@@ -60,8 +62,9 @@ impl Node {
     /// are taken as given, and the sandbox image may be missing.
     ///
     /// # Errors
-    /// Its log directory cannot be made.
+    /// Its log directory cannot be made, or it has no UID and CRI-O refuses that.
     pub fn add_pod(&mut self, spec: PodSpec) -> Result<String, SimError> {
+        self.check_uid(&spec.uid)?;
         let created_at = spec.created_at.unwrap_or_else(|| self.now());
         let mut log_directory = PathBuf::new();
         if spec.log_directory {
@@ -77,9 +80,10 @@ impl Node {
             labels.insert(POD_NAMESPACE_LABEL.to_owned(), spec.namespace.clone());
             labels.insert(POD_UID_LABEL.to_owned(), spec.uid.clone());
         }
-        let layers =
-            self.image(&self.options.sandbox_image).map(|image| image.layers.clone()).unwrap_or_default();
-        Ok(self.insert_sandbox(Sandbox {
+        let image = self.image(&self.options.sandbox_image);
+        let image = image.map(|image| (image.id.clone(), image.layers.clone()));
+        let (image_id, layers) = image.unwrap_or_default();
+        self.insert_sandbox(Sandbox {
             id: String::new(),
             namespace: spec.namespace,
             name: spec.name,
@@ -91,12 +95,21 @@ impl Node {
             runtime_handler: spec.runtime_handler,
             log_directory,
             annotation_bytes: spec.annotation_bytes,
+            image_id,
             layers,
-        }))
+        })
+    }
+
+    fn check_uid(&self, uid: &str) -> Result<(), SimError> {
+        if uid.is_empty() && self.options.flavour == Flavour::CriO {
+            return Err(SimError::Refused("the pod has no UID".to_owned()));
+        }
+        Ok(())
     }
 
     /// Makes a sandbox as RunPodSandbox does.
     pub(crate) fn run_sandbox(&mut self, new: NewSandbox) -> Result<String, SimError> {
+        self.check_uid(&new.uid)?;
         let same = |s: &&Sandbox| {
             (&s.namespace, &s.name, &s.uid, s.attempt) == (&new.namespace, &new.name, &new.uid, new.attempt)
         };
@@ -108,7 +121,7 @@ impl Node {
             let image = &self.options.sandbox_image;
             return Err(SimError::Refused(format!("sandbox image {image:?}: absent, and pulling it failed")));
         };
-        let layers = image.layers.clone();
+        let (image_id, layers) = (image.id.clone(), image.layers.clone());
         let sandbox = Sandbox {
             id: String::new(),
             namespace: new.namespace,
@@ -121,17 +134,21 @@ impl Node {
             runtime_handler: String::new(),
             log_directory: new.log_directory,
             annotation_bytes: new.annotation_bytes,
+            image_id,
             layers,
         };
-        Ok(self.insert_sandbox(sandbox))
+        self.insert_sandbox(sandbox)
     }
 
-    fn insert_sandbox(&mut self, mut sandbox: Sandbox) -> String {
+    fn insert_sandbox(&mut self, mut sandbox: Sandbox) -> Result<String, SimError> {
         sandbox.id = self.ids.next();
         self.disk.use_layers(&sandbox.layers);
         let id = sandbox.id.clone();
         self.sandboxes.insert(id.clone(), sandbox);
-        id
+        if self.options.flavour == Flavour::CriO {
+            self.make_sandbox_log(&id)?;
+        }
+        Ok(id)
     }
 
     /// The whole id of a sandbox.

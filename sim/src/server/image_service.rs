@@ -1,20 +1,38 @@
-//! ImageService, as containerd answers it.
+//! ImageService, as each flavour answers it.
 
 use cri_gc_proto::cri::{self, image_service_server::ImageService};
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::method::Method;
 use crate::model::Counted;
+use crate::options::Flavour;
 use crate::server::{Services, missing_is_fine, wire};
 
 #[async_trait]
 impl ImageService for Services {
     async fn list_images(
         &self,
-        _request: Request<cri::ListImagesRequest>,
+        request: Request<cri::ListImagesRequest>,
     ) -> Result<Response<cri::ListImagesResponse>, Status> {
-        self.call(Method::ListImages, "", |node| {
-            Ok(cri::ListImagesResponse { images: node.images().map(wire::image).collect() }.into())
+        let name = request.into_inner().filter.and_then(|filter| filter.image).unwrap_or_default().image;
+        self.call(Method::ListImages, &name, |node| {
+            let images = match node.options().flavour {
+                Flavour::CriO if !name.is_empty() => node.image(&name).map(wire::image).into_iter().collect(),
+                // containerd does not look at the filter.
+                _ => node.images().map(wire::image).collect(),
+            };
+            Ok(cri::ListImagesResponse { images }.into())
+        })
+        .await
+    }
+
+    async fn image_status(
+        &self,
+        request: Request<cri::ImageStatusRequest>,
+    ) -> Result<Response<cri::ImageStatusResponse>, Status> {
+        let name = request.into_inner().image.unwrap_or_default().image;
+        self.call(Method::ImageStatus, &name, |node| {
+            Ok(cri::ImageStatusResponse { image: node.image(&name).map(wire::image) }.into())
         })
         .await
     }
@@ -37,21 +55,18 @@ impl ImageService for Services {
     ) -> Result<Response<cri::ImageFsInfoResponse>, Status> {
         self.call(Method::ImageFsInfo, "", |node| {
             let Counted { at, images, containers } = node.counted();
-            let entry = |path: &std::path::Path, (bytes, inodes): (u64, u64)| cri::FilesystemUsage {
-                timestamp: wire::nanos(Some(at)),
-                fs_id: Some(cri::FilesystemIdentifier { mountpoint: path.to_string_lossy().into_owned() }),
-                used_bytes: Some(cri::UInt64Value { value: bytes }),
-                inodes_used: Some(cri::UInt64Value { value: inodes }),
+            let entry =
+                |path: &std::path::Path, used| wire::filesystem_usage(&path.to_string_lossy(), used, at);
+            let on_images = entry(&node.paths().images, images);
+            let on_their_own = entry(&node.paths().containers_fs, containers);
+            let container_filesystems = match (node.options().separate_container_fs, node.options().flavour) {
+                (true, _) => vec![on_their_own],
+                // CRI-O names the folder of the images in both lists.
+                (false, Flavour::CriO) => vec![on_images.clone()],
+                (false, Flavour::Containerd16 | Flavour::Containerd21) => Vec::new(),
             };
-            let separate = node.options().separate_container_fs;
-            Ok(cri::ImageFsInfoResponse {
-                image_filesystems: vec![entry(&node.paths().images, images)],
-                container_filesystems: separate
-                    .then(|| entry(&node.paths().containers_fs, containers))
-                    .into_iter()
-                    .collect(),
-            }
-            .into())
+            let image_filesystems = vec![on_images];
+            Ok(cri::ImageFsInfoResponse { image_filesystems, container_filesystems }.into())
         })
         .await
     }

@@ -224,7 +224,7 @@ fn checked<T: prost::Message>(answer: Answer<T>, limit: usize) -> Result<Respons
     Ok(Response::new(answer.message))
 }
 
-/// The status that containerd gives: NotFound for what is missing, Unknown for all errors that have no code there.
+/// The status that both runtimes give: NotFound for what is missing, Unknown for all errors that have no code there.
 fn status(error: &SimError) -> Status {
     let code = if error.is_not_found() { Code::NotFound } else { Code::Unknown };
     Status::new(code, error.to_string())

@@ -1,4 +1,4 @@
-//! RuntimeService, as containerd answers it.
+//! RuntimeService, as each flavour answers it.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ impl RuntimeService for Services {
         self.call(Method::Version, "", |node| {
             Ok(cri::VersionResponse {
                 version: "0.1.0".to_owned(),
-                runtime_name: "containerd".to_owned(),
+                runtime_name: node.options().flavour.runtime_name().to_owned(),
                 runtime_version: node.options().flavour.version().to_owned(),
                 runtime_api_version: "v1".to_owned(),
             }
@@ -35,16 +35,23 @@ impl RuntimeService for Services {
     ) -> Result<Response<cri::StatusResponse>, Status> {
         let verbose = request.into_inner().verbose;
         self.call(Method::Status, "", |node| {
-            let mut config = serde_json::json!({
-                "containerdRootDir": node.paths().root,
-                "containerdEndpoint": node.paths().socket,
-            });
+            let mut config = match node.options().flavour {
+                Flavour::CriO => serde_json::json!({}),
+                Flavour::Containerd16 | Flavour::Containerd21 => serde_json::json!({
+                    "containerdRootDir": node.paths().root,
+                    "containerdEndpoint": node.paths().socket,
+                }),
+            };
             // containerd 2 pins the image instead, and names it nowhere.
-            if let (Flavour::Containerd16, Some(config)) = (node.options().flavour, config.as_object_mut()) {
+            let names_it = node.options().flavour.names_the_sandbox_image();
+            if let Some(config) = config.as_object_mut().filter(|_| names_it) {
                 config.insert("sandboxImage".to_owned(), node.options().sandbox_image.clone().into());
             }
             let info = cri::Pair { key: "config".to_owned(), value: config.to_string() };
-            Ok(cri::StatusResponse { info: verbose.then_some(info).into_iter().collect() }.into())
+            let condition = |of: &str| cri::RuntimeCondition { r#type: of.to_owned(), status: true };
+            let conditions = ["RuntimeReady", "NetworkReady"].map(condition).into();
+            let status = Some(cri::RuntimeStatus { conditions });
+            Ok(cri::StatusResponse { status, info: verbose.then_some(info).into_iter().collect() }.into())
         })
         .await
     }
@@ -102,8 +109,11 @@ impl RuntimeService for Services {
         request: Request<cri::ListContainersRequest>,
     ) -> Result<Response<cri::ListContainersResponse>, Status> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        let id = if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id };
-        self.call(Method::ListContainers, id, |node| Ok(list_containers(node, &filter))).await
+        self.call(Method::ListContainers, named(&filter), |node| {
+            let (containers, unsent) = selected(node, &filter, |container| wire::container(node, container));
+            Ok(Answer { message: cri::ListContainersResponse { containers }, unsent })
+        })
+        .await
     }
 
     async fn container_status(
@@ -115,7 +125,8 @@ impl RuntimeService for Services {
             let id = node.resolve_container(&id).map_err(|error| status(&error))?;
             let container = node.container(&id);
             let unsent = container.map_or(0, |container| container.annotation_bytes);
-            let message = cri::ContainerStatusResponse { status: container.map(wire::container_status) };
+            let message =
+                cri::ContainerStatusResponse { status: container.map(|c| wire::container_status(node, c)) };
             Ok(Answer { message, unsent })
         })
         .await
@@ -142,6 +153,21 @@ impl RuntimeService for Services {
         self.call(Method::RemoveContainer, &id, |node| {
             missing_is_fine(node.remove_container(&id))?;
             Ok(cri::RemoveContainerResponse {}.into())
+        })
+        .await
+    }
+
+    async fn list_container_stats(
+        &self,
+        request: Request<cri::ListContainerStatsRequest>,
+    ) -> Result<Response<cri::ListContainerStatsResponse>, Status> {
+        let cri::ContainerStatsFilter { id, pod_sandbox_id, label_selector } =
+            request.into_inner().filter.unwrap_or_default();
+        let filter = cri::ContainerFilter { id, pod_sandbox_id, label_selector, state: None };
+        self.call(Method::ListContainerStats, named(&filter), |node| {
+            let mountpoint = node.paths().containers_fs.to_string_lossy();
+            let (stats, _) = selected(node, &filter, |c| wire::container_stats(c, &mountpoint, node.now()));
+            Ok(cri::ListContainerStatsResponse { stats }.into())
         })
         .await
     }
@@ -189,6 +215,12 @@ impl RuntimeService for Services {
                 name: metadata.name,
                 attempt: metadata.attempt,
                 image: config.image.unwrap_or_default().image,
+                image_volumes: config
+                    .mounts
+                    .into_iter()
+                    .filter_map(|mount| mount.image)
+                    .map(|i| i.image)
+                    .collect(),
                 labels: config.labels.into_iter().collect(),
                 log_path,
                 annotation_bytes: wire::map_bytes(&config.annotations),
@@ -229,8 +261,17 @@ fn list_sandboxes(node: &Node, filter: &cri::PodSandboxFilter) -> Answer<cri::Li
     Answer { message: cri::ListPodSandboxResponse { items }, unsent }
 }
 
-/// The containers that pass the filter, in the same way.
-fn list_containers(node: &Node, filter: &cri::ContainerFilter) -> Answer<cri::ListContainersResponse> {
+/// The object that a filter of containers names.
+fn named(filter: &cri::ContainerFilter) -> &str {
+    if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id }
+}
+
+/// What is told of the containers that pass the filter, in the same way, and the size of their annotations.
+fn selected<T>(
+    node: &Node,
+    filter: &cri::ContainerFilter,
+    told: impl Fn(&Container) -> T,
+) -> (Vec<T>, usize) {
     let sandbox =
         node.resolve_sandbox(&filter.pod_sandbox_id).unwrap_or_else(|_| filter.pod_sandbox_id.clone());
     let candidates: Box<dyn Iterator<Item = &Container>> = if !filter.id.is_empty() {
@@ -250,16 +291,16 @@ fn list_containers(node: &Node, filter: &cri::ContainerFilter) -> Answer<cri::Li
         })
         .filter(|container| wire::selected(&container.labels, &filter.label_selector))
         .inspect(|container| unsent += container.annotation_bytes)
-        .map(wire::container)
+        .map(told)
         .collect();
-    Answer { message: cri::ListContainersResponse { containers }, unsent }
+    (containers, unsent)
 }
 
-/// How a stop ends: on what is missing it succeeds from 2.1 on.
+/// How a stop ends: on what is missing it succeeds, but for containerd 1.6.
 fn stopped(node: &Node, result: Result<(), SimError>) -> Result<(), Status> {
     match node.options().flavour {
         Flavour::Containerd16 => result.map_err(|error| status(&error)),
-        Flavour::Containerd21 => missing_is_fine(result),
+        Flavour::Containerd21 | Flavour::CriO => missing_is_fine(result),
     }
 }
 

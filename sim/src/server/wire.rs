@@ -7,7 +7,11 @@ use cri_gc_proto::cri;
 use jiff::Timestamp;
 use prost::Message;
 
-use crate::model::{Container, Image, Sandbox};
+use crate::model::{Container, Image, ImageVolume, Node, Sandbox};
+use crate::options::Flavour;
+
+/// What CRI-O reports for a time that it does not know: year 1, counted from 1970 as Go does, with its overflow.
+const NO_TIME: i64 = -6_795_364_578_871_345_152;
 
 /// Nanoseconds since the epoch; 0 for a time that is not known.
 pub(super) fn nanos(at: Option<Timestamp>) -> i64 {
@@ -78,32 +82,77 @@ pub(super) fn sandbox_status(sandbox: &Sandbox) -> cri::PodSandboxStatus {
     }
 }
 
-pub(super) fn container(container: &Container) -> cri::Container {
+pub(super) fn container(node: &Node, container: &Container) -> cri::Container {
+    let options = node.options();
+    let has_id = options.flavour == Flavour::CriO && options.container_image_ids;
     cri::Container {
         id: container.id.clone(),
         pod_sandbox_id: container.sandbox.clone(),
-        metadata: Some(cri::ContainerMetadata { name: container.name.clone(), attempt: container.attempt }),
-        image: Some(cri::ImageSpec { image: container.image.clone(), runtime_handler: String::new() }),
-        image_ref: container.image_id.clone(),
+        metadata: Some(container_metadata(container)),
+        image: Some(image_spec(&container.image)),
+        image_ref: container.image_ref.clone(),
         state: container_state(container.state).into(),
-        created_at: nanos(Some(container.created_at)),
+        created_at: nanos(Some(node.listed_created_at(container))),
         labels: pairs(&container.labels),
-        // Neither flavour fills it.
-        image_id: String::new(),
+        image_id: if has_id { container.image_id.clone() } else { String::new() },
     }
 }
 
-pub(super) fn container_status(container: &Container) -> cri::ContainerStatus {
+pub(super) fn image_spec(image: &str) -> cri::ImageSpec {
+    cri::ImageSpec { image: image.to_owned(), runtime_handler: String::new() }
+}
+
+pub(super) fn container_status(node: &Node, container: &Container) -> cri::ContainerStatus {
+    let crio = node.options().flavour == Flavour::CriO;
+    let unset = if crio && container.state == ContainerState::Exited { NO_TIME } else { 0 };
+    let time = |at: Option<Timestamp>| at.map_or(unset, |at| nanos(Some(at)));
+    // CRI-O reports a name that the image has now.
+    let name = node.image(&container.image_id).and_then(|image| image.tags.first()).filter(|_| crio);
+    let mount = |volume: &ImageVolume| cri::Mount {
+        container_path: "/volume".to_owned(),
+        image: Some(image_spec(&volume.image)),
+    };
     cri::ContainerStatus {
         id: container.id.clone(),
-        metadata: Some(cri::ContainerMetadata { name: container.name.clone(), attempt: container.attempt }),
+        metadata: Some(container_metadata(container)),
         state: container_state(container.state).into(),
         created_at: nanos(Some(container.created_at)),
-        started_at: nanos(container.started_at),
-        finished_at: nanos(container.finished_at),
-        mounts: Vec::new(),
+        started_at: time(container.started_at),
+        finished_at: time(container.finished_at),
+        image: Some(image_spec(name.unwrap_or(&container.image))),
+        image_ref: container.image_ref.clone(),
+        mounts: container.volumes.iter().map(mount).collect(),
         log_path: container.log_path.to_string_lossy().into_owned(),
     }
+}
+
+/// What a container uses: of processes nothing is modelled.
+pub(super) fn container_stats(
+    container: &Container,
+    mountpoint: &str,
+    now: Timestamp,
+) -> cri::ContainerStats {
+    cri::ContainerStats {
+        attributes: Some(cri::ContainerAttributes {
+            id: container.id.clone(),
+            metadata: Some(container_metadata(container)),
+            labels: pairs(&container.labels),
+        }),
+        writable_layer: Some(filesystem_usage(mountpoint, container.writable, now)),
+    }
+}
+
+pub(super) fn filesystem_usage(mountpoint: &str, used: (u64, u64), at: Timestamp) -> cri::FilesystemUsage {
+    cri::FilesystemUsage {
+        timestamp: nanos(Some(at)),
+        fs_id: Some(cri::FilesystemIdentifier { mountpoint: mountpoint.to_owned() }),
+        used_bytes: Some(cri::UInt64Value { value: used.0 }),
+        inodes_used: Some(cri::UInt64Value { value: used.1 }),
+    }
+}
+
+fn container_metadata(container: &Container) -> cri::ContainerMetadata {
+    cri::ContainerMetadata { name: container.name.clone(), attempt: container.attempt }
 }
 
 pub(super) fn image(image: &Image) -> cri::Image {

@@ -128,7 +128,7 @@ impl Bed {
     }
 
     pub(crate) async fn list_images(&mut self) -> Vec<cri::Image> {
-        self.images.list_images(cri::ListImagesRequest {}).await.unwrap().into_inner().images
+        self.images.list_images(cri::ListImagesRequest::default()).await.unwrap().into_inner().images
     }
 
     pub(crate) async fn remove_image(&mut self, name: &str) -> Answer<()> {

@@ -115,7 +115,7 @@ async fn the_limit_is_exact_and_holds_for_sandboxes_and_images_too() {
     for n in 0..10 {
         bed.sim.add_image(ImageSpec::single(format!("app:{n}"), 1, 1));
     }
-    let error = bed.images.list_images(cri::ListImagesRequest {}).await.unwrap_err();
+    let error = bed.images.list_images(cri::ListImagesRequest::default()).await.unwrap_err();
     assert_eq!(error.code(), Code::ResourceExhausted);
 }
 

@@ -1,0 +1,159 @@
+//! What CRI-O does differently from containerd: the forms of its names, what it refuses to remove, and what it reports of
+//! times and logs. Seen on CRI-O 1.37.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::clock::{earlier, later};
+use crate::error::SimError;
+use crate::model::images::PREFIX;
+use crate::model::names::{complete, repository};
+use crate::model::{Container, Image, Node, logs, object};
+use crate::options::Flavour;
+
+/// What a restart of the runtime adds to the creation times in lists.
+const MOVE: Duration = Duration::from_micros(100);
+
+/// An image id in the form of CRI-O.
+pub(crate) fn image_id(id: &str) -> String {
+    id.strip_prefix(PREFIX).unwrap_or(id).to_owned()
+}
+
+/// A complete name. One with a digest loses the registry's port and all that follows it.
+pub(crate) fn name(name: &str) -> String {
+    let name = complete(name);
+    match name.split_once('@') {
+        Some((repository, digest)) => format!("{}@{digest}", without_port(repository)),
+        None => name,
+    }
+}
+
+/// CRI-O cuts a repository at its first colon, which it takes for that of a tag.
+fn without_port(repository: &str) -> &str {
+    repository.split_once(':').map_or(repository, |(host, _)| host)
+}
+
+/// The names with a digest that an image has: those given, else one for the repository of each tag, else an invented one.
+pub(crate) fn repo_digests(given: &[String], tags: &[String], manifest: &str) -> Vec<String> {
+    if !given.is_empty() {
+        return given.iter().map(|digest| name(digest)).collect();
+    }
+    let mut digests: Vec<String> =
+        tags.iter().map(|tag| format!("{}@{manifest}", without_port(repository(tag)))).collect();
+    digests.dedup();
+    if digests.is_empty() {
+        let hex = image_id(manifest);
+        digests.push(format!("docker.io/library/{}-tmp@{manifest}", hex.get(..12).unwrap_or(&hex)));
+    }
+    digests
+}
+
+/// What a container made of `image` by the name `asked` has as its `image_ref`: the digest of the repository asked for,
+/// else the first one, else the bare id.
+pub(crate) fn image_ref(image: &Image, asked: &str) -> String {
+    let asked = complete(asked);
+    let wanted = format!("{}@", without_port(repository(&asked)));
+    let digest = image.digests.iter().find(|digest| digest.starts_with(&wanted));
+    digest.or(image.digests.first()).unwrap_or(&image.id).clone()
+}
+
+impl Node {
+    /// RemoveImage: an image in use is refused by whatever name; an id or a part of it removes the image, one of several
+    /// tags only that tag. An artifact goes by a tag or digest only.
+    pub(crate) fn remove_image_as_crio(&mut self, asked: &str) -> Result<String, SimError> {
+        if asked.starts_with(PREFIX) {
+            let problem = "did not resolve to an alias and no search registries are defined";
+            return Err(SimError::Refused(format!("short-name {asked:?} {problem}")));
+        }
+        let id = self.resolve_image(asked)?;
+        if let Some(user) = self.image_user(&id) {
+            return Err(SimError::Refused(format!("image used by {user}: image is in use by a container")));
+        }
+        let mounted = |container: &&Container| container.volumes.iter().any(|volume| volume.image_id == id);
+        if let Some(user) = self.containers.values().find(mounted) {
+            return Err(SimError::Refused(format!("the image is in use by {}", user.id)));
+        }
+        let name = name(asked);
+        let image = self.images.get_mut(&id).ok_or_else(|| object::not_found("image", asked))?;
+        let by_name = image.is_named(&name);
+        let last_name = image.tags.iter().all(|tag| *tag == name);
+        let goes = if image.artifact { by_name } else { !by_name || last_name };
+        if goes {
+            self.drop_image(&id);
+        } else {
+            image.tags.retain(|tag| *tag != name);
+        }
+        Ok(id)
+    }
+
+    /// A container, a sandbox, or a container of another program in the same store that was made of the image.
+    fn image_user(&self, image: &str) -> Option<&str> {
+        let container = self.containers.values().find(|container| container.image_id == image);
+        let sandbox = || self.sandboxes.values().find(|sandbox| sandbox.image_id == image);
+        let elsewhere = || self.held_images.get(image).map(String::as_str);
+        container
+            .map(|container| container.id.as_str())
+            .or_else(|| sandbox().map(|sandbox| sandbox.id.as_str()))
+            .or_else(elsewhere)
+    }
+
+    /// Has another program of the same image store (buildah, podman) make a container of an image: CRI lists no container,
+    /// and CRI-O refuses to remove the image. containerd shares its images with no such program, so it removes it.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn hold_image(&mut self, name: &str) -> Result<(), SimError> {
+        let id = self.resolve_image(name)?;
+        let container = self.ids.next();
+        self.held_images.insert(id, container);
+        Ok(())
+    }
+
+    /// That program removes its container.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn release_image(&mut self, name: &str) -> Result<(), SimError> {
+        let id = self.resolve_image(name)?;
+        self.held_images.remove(&id);
+        Ok(())
+    }
+
+    /// `created_at` of a container in lists. With CRI-O it is that of the record, which comes 40 to 70 ms before the
+    /// container that the status is about, and is read from the disk at a restart with another precision.
+    #[must_use]
+    pub fn listed_created_at(&self, container: &Container) -> Timestamp {
+        if self.options.flavour != Flavour::CriO {
+            return container.created_at;
+        }
+        let spread = container.id.bytes().fold(0u64, |sum, byte| sum + u64::from(byte));
+        let listed = earlier(container.created_at, Duration::from_millis(40 + spread % 31));
+        if self.options.list_times_move { later(listed, MOVE.saturating_mul(self.restarts)) } else { listed }
+    }
+
+    /// The log of a container: below the folder of the sandbox, or of the runtime's own where the sandbox has none. Only
+    /// CRI-O makes a log that nobody asked for.
+    pub(crate) fn log_path_as_crio(&self, container: &Container) -> PathBuf {
+        let asked = &container.log_path;
+        let folder = self.sandboxes.get(&container.sandbox).map(|sandbox| &sandbox.log_directory);
+        let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).cloned();
+        let folder = folder.unwrap_or_else(|| self.paths.runtime_logs.join(&container.sandbox));
+        if asked.as_os_str().is_empty() {
+            folder.join(format!("{}.log", container.id))
+        } else {
+            asked.clone()
+        }
+    }
+
+    /// Makes the empty log of a sandbox, where its log directory exists and this node may write.
+    pub(crate) fn make_sandbox_log(&self, sandbox: &str) -> Result<(), SimError> {
+        let Some(sandbox) = self.sandboxes.get(sandbox) else { return Ok(()) };
+        let path = sandbox.log_directory.join(format!("{}.log", sandbox.id));
+        if sandbox.log_directory.is_dir() && self.may_write(&path) {
+            logs::make_empty(&path, sandbox.created_at)?;
+        }
+        Ok(())
+    }
+}
