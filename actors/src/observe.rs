@@ -153,6 +153,12 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// A file system on that device.
+    #[must_use]
+    pub fn new(fs: FileSystem, device: Option<u64>) -> Self {
+        Self { fs, device }
+    }
+
     /// Whether the two are one file system, perhaps named by another directory.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -184,7 +190,7 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassEr
     let probe = tools.probe.clone();
     let measured = tools.disks.run_within(SCAN_WITHIN, move || {
         let measure = |fs: FileSystem| match probe.stats(Path::new(&fs.mountpoint)) {
-            Ok(Measured { stats, device }) => Ok(Disk { fs: FileSystem { stats, ..fs }, device }),
+            Ok(Measured { stats, device }) => Ok(Disk::new(FileSystem { stats, ..fs }, device)),
             Err(error) => Err(PassError::File {
                 step: "measuring a file system of images",
                 error: format!("{}: {error}; is it mounted?", fs.mountpoint),

@@ -299,7 +299,8 @@ impl Handler<ListAll<Image>> for GatewayActor {
             message.freshness,
             |this| &mut this.images,
             async |mut clients| {
-                let answer = clients.images.list_images(cri::ListImagesRequest::default()).await?.into_inner();
+                let answer =
+                    clients.images.list_images(cri::ListImagesRequest::default()).await?.into_inner();
                 Ok(answer.images.into_iter().map(convert::image).collect())
             },
         )

@@ -33,7 +33,8 @@ pub async fn remove(
     for image in &still_listed {
         for name in names(&listed, image) {
             let removed = recheck::remove_by(tools, pass, sandbox_image, image, &name).await;
-            if !matches!(removed, Ok((Outcome::Removed, _))) {
+            // That the image is gone, or the name, may be what the name before did: the list tells.
+            if !matches!(removed, Ok((Outcome::Removed | Outcome::AlreadyGone, _))) {
                 answers.replace(image, removed);
                 break;
             }

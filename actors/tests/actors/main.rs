@@ -24,6 +24,7 @@ mod gateway_lists;
 mod image_gc;
 mod image_loop;
 mod image_records;
+mod image_removed;
 mod isolation;
 mod kubernetes;
 mod log_reaper;
