@@ -114,7 +114,7 @@ impl GatewayActor {
     /// Who is told of the answer to that method. An image service on a socket of its own may be away by itself, which
     /// tells nothing of the runtime.
     fn listener(&self, method: &str) -> Listener {
-        let of_images = ["ListImages", "ImageFsInfo", "RemoveImage"].contains(&method);
+        let of_images = ["ListImages", "ImageStatus", "ImageFsInfo", "RemoveImage"].contains(&method);
         let notes = !of_images || self.sockets.images == self.sockets.runtime;
         Listener { health: Rc::clone(&self.health), notes }
     }

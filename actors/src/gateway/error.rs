@@ -139,6 +139,13 @@ impl CriError {
         Self { method, class: ErrorClass::Failed, code: Code::Ok, message: message.to_owned() }
     }
 
+    /// An object is listed again right after its removal.
+    #[must_use]
+    pub fn there_again(method: &'static str) -> Self {
+        let message = "the runtime removed it, and lists it again: perhaps it was pulled meanwhile";
+        Self { method, class: ErrorClass::Failed, code: Code::Ok, message: message.to_owned() }
+    }
+
     /// The runtime answered OK to a removal, and could not be asked for the list that has to confirm it.
     #[must_use]
     pub fn unconfirmed(method: &'static str) -> Self {
@@ -172,6 +179,10 @@ impl CriError {
     }
 }
 
+/// How CRI-O refuses to remove an image: "image used by X: image is in use by a container", "the image is in use by X", and in older
+/// releases "image X is mounted as volume to container with ID: Y".
+const IN_USE: [&str; 2] = ["is in use by", "is mounted as volume to container"];
+
 fn classify(method: &str, status: &Status) -> ErrorClass {
     if let Some(io) = innermost_io(status) {
         use std::io::ErrorKind as Kind;
@@ -195,8 +206,9 @@ fn classify(method: &str, status: &Status) -> ErrorClass {
         // A status that the runtime sent has no source; one with a source was made of a broken connection.
         _ if status.source().is_some() => ErrorClass::Unavailable,
         _ if status.message().contains("already in removing state") => ErrorClass::AlreadyRemoving,
-        // CRI-O: "image is in use by a container", "the image is in use by X".
-        _ if method == "RemoveImage" && status.message().contains("is in use by") => ErrorClass::InUse,
+        _ if method == "RemoveImage" && IN_USE.iter().any(|text| status.message().contains(text)) => {
+            ErrorClass::InUse
+        }
         _ => ErrorClass::Failed,
     }
 }

@@ -1,12 +1,8 @@
 //! Removes a batch of images, and finds out which of them are gone: an image counts as removed when a list no longer has it, not when
-//! the runtime says so (spec 6).
-//!
-//! CRI-O lists OCI artifacts as images, and answers OK to their removal by id without removing them. So what is still listed is tried
-//! by its digests and tags, and has failed if it is listed even then.
+//! the runtime says so (spec 6). What is listed all the same has failed.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use cri_gc_policy::Image;
 
@@ -24,37 +20,10 @@ pub async fn remove(
 ) -> Vec<Image> {
     let parallel = pass.settings.image_gc.parallel_removals.into();
     let answers = Answers { pass, open: RefCell::default() };
-    let by_id =
+    let ask =
         async |target: &Target<Image>| recheck::remove(tools, pass, sandbox_image, &target.object).await;
-    pass.attempt(batch, parallel, by_id, |target, removed| answers.add(target, removed)).await;
-    let (mut gone, listed) = answers.confirm(tools).await;
-    let listed = listed.unwrap_or_default();
-    let still_listed = answers.said_ok();
-    for image in &still_listed {
-        for name in names(&listed, image) {
-            let removed = recheck::remove_by(tools, pass, sandbox_image, image, &name).await;
-            // That the image is gone, or the name, may be what the name before did: the list tells.
-            if !matches!(removed, Ok((Outcome::Removed | Outcome::AlreadyGone, _))) {
-                answers.replace(image, removed);
-                break;
-            }
-        }
-    }
-    if !still_listed.is_empty() {
-        gone.extend(answers.confirm(tools).await.0);
-    }
-    answers.fail_the_rest();
-    gone
-}
-
-/// The names by which an image that its id did not remove is tried: digests first, for a tag may move to another image.
-fn names(listed: &[Image], image: &Image) -> Vec<String> {
-    let now = listed.iter().find(|now| is_same(now, image)).into_iter();
-    now.flat_map(|now| now.repo_digests.iter().chain(&now.repo_tags)).cloned().collect()
-}
-
-fn is_same(a: &Image, b: &Image) -> bool {
-    a.id == b.id && a.runtime_handler == b.runtime_handler
+    pass.attempt(batch, parallel, ask, |target, removed| answers.add(target, removed)).await;
+    answers.confirm(tools).await
 }
 
 /// Whether a list has to say what became of an image.
@@ -85,57 +54,46 @@ impl Answers<'_> {
         }
     }
 
-    /// Puts another answer in the place of the one for that image.
-    fn replace(&self, image: &Image, removed: Removed) {
-        let position = self.open.borrow().iter().position(|(target, _)| is_same(&target.object, image));
-        if let Some(position) = position {
-            let (target, _) = self.open.borrow_mut().swap_remove(position);
-            self.add(target, removed);
-        }
-    }
-
-    /// Those that the runtime says it has removed, and that no list has confirmed yet.
-    fn said_ok(&self) -> Vec<Image> {
-        let open = self.open.borrow();
-        open.iter().filter(|(_, removed)| removed.is_ok()).map(|(target, _)| target.object.clone()).collect()
-    }
-
-    /// Looks for them in a list, and records those as removed that it does not have. Gives these back, and the list.
-    async fn confirm(&self, tools: &Tools) -> (Vec<Image>, Option<Arc<Vec<Image>>>) {
+    /// Looks for them in a list. Records those as removed that it does not have, and gives them back; the others have failed.
+    async fn confirm(&self, tools: &Tools) -> Vec<Image> {
         if self.open.borrow().is_empty() {
-            return (Vec::new(), None);
+            return Vec::new();
         }
-        let listed = match tools.gateway.list::<Image>(Freshness::Fresh).await {
-            Ok(listed) => listed,
-            Err(error) => {
-                self.pass.error(error);
-                let unconfirmed = |(target, removed): (_, Removed)| {
-                    (target, removed.and_then(|_| Err(CriError::unconfirmed(RemoveImage::METHOD))))
-                };
-                self.open.replace_with(|open| std::mem::take(open).into_iter().map(unconfirmed).collect());
-                return (Vec::new(), None);
-            }
-        };
         let key = |image: &Image| (image.id.clone(), image.runtime_handler.clone());
-        let there: HashSet<(String, String)> = listed.iter().map(key).collect();
-        let answers = self.open.take().into_iter();
-        let (open, gone): (Vec<_>, Vec<_>) =
-            answers.partition(|(target, _)| there.contains(&key(&target.object)));
-        self.open.replace(open);
-        let gone = gone.into_iter().map(|(target, _)| {
-            tools.images.forget(&target.object.id);
-            self.pass.record(&target, Ok((Outcome::Removed, target.object.size_bytes)));
-            target.object
-        });
-        (gone.collect(), Some(listed))
-    }
-
-    /// What is listed after all that could be tried was not removed.
-    fn fail_the_rest(&self) {
+        let listed = tools.gateway.list::<Image>(Freshness::Fresh).await;
+        let listed: Result<HashSet<(String, String)>, _> =
+            listed.map(|images| images.iter().map(key).collect());
+        let mut gone = Vec::new();
         for (target, removed) in self.open.take() {
-            let still_there = CriError::without_effect(RemoveImage::METHOD);
-            self.pass.record(&target, removed.and_then(|_| Err(still_there)));
+            let image = &target.object;
+            match &listed {
+                Ok(listed) if !listed.contains(&key(image)) => {
+                    tools.images.forget(&image.id);
+                    self.pass.record(&target, Ok((Outcome::Removed, image.size_bytes)));
+                    gone.push(target.object);
+                }
+                Ok(_) => {
+                    if removed.is_ok() {
+                        // It was gone a moment ago: this one was pulled since.
+                        tools.images.forget(&image.id);
+                    }
+                    self.pass.record(
+                        &target,
+                        removed.and_then(|_| Err(CriError::there_again(RemoveImage::METHOD))),
+                    );
+                }
+                Err(_) => {
+                    self.pass.record(
+                        &target,
+                        removed.and_then(|_| Err(CriError::unconfirmed(RemoveImage::METHOD))),
+                    );
+                }
+            }
         }
+        if let Err(error) = listed {
+            self.pass.error(error);
+        }
+        gone
     }
 }
 

@@ -4,29 +4,49 @@ use cri_gc_policy::images::{ImageUse, Names};
 use cri_gc_policy::{Container, Image, Reason};
 
 use crate::collector::{Outcome, Pass, Removed, Tools};
-use crate::gateway::calls::RemoveImage;
-use crate::gateway::{CriResult, ErrorClass, Freshness};
+use crate::gateway::calls::{CriCall, ImageStatus, RemoveImage};
+use crate::gateway::{CriError, CriResult, ErrorClass, Freshness};
 
 /// How often the containers are listed again because one came that has to be asked for its image volumes.
 const LISTS: usize = 3;
 
-/// Looks at everything that keeps an image once more, and removes the image by its id if nothing does. `sandbox_image` is the name
-/// of the image that sandboxes are made of. That the runtime says so does not mean that it is removed: a list has to confirm it.
+/// Looks at everything that keeps an image once more, and removes the image if nothing does. `sandbox_image` is the name of the image
+/// that sandboxes are made of.
+///
+/// CRI-O lists OCI artifacts as images, answers OK to their removal by id, and does nothing. So the image is asked for at once, and
+/// tried by its names while it is there: later it might be another one, pulled again.
 pub async fn remove(tools: &Tools, pass: &Pass, sandbox_image: &str, image: &Image) -> Removed {
-    remove_by(tools, pass, sandbox_image, image, &image.id).await
+    let removed = remove_by(tools, pass, sandbox_image, image, &image.id).await?;
+    if removed.0 != Outcome::Removed || !is_there(tools, image).await {
+        return Ok(removed);
+    }
+    // Digests first, for a tag may move to another image.
+    for name in image.repo_digests.iter().chain(&image.repo_tags) {
+        match remove_by(tools, pass, sandbox_image, image, name).await? {
+            (Outcome::Removed, bytes) if !is_there(tools, image).await => {
+                return Ok((Outcome::Removed, bytes));
+            }
+            // The name was no longer one of the image, or without effect as well.
+            (Outcome::Removed | Outcome::AlreadyGone, _) => {}
+            kept => return Ok(kept),
+        }
+    }
+    Err(CriError::without_effect(RemoveImage::METHOD))
 }
 
-/// The same by another name of the image. CRI-O answers OK to the removal of an OCI artifact by its id, and does nothing. A name that
-/// is not the image's any more is left alone.
-pub async fn remove_by(
-    tools: &Tools,
-    pass: &Pass,
-    sandbox_image: &str,
-    image: &Image,
-    name: &str,
-) -> Removed {
+/// Whether the runtime still has that image. One that can't be asked for is left to the list that follows.
+async fn is_there(tools: &Tools, image: &Image) -> bool {
+    let Image { id, runtime_handler, .. } = image.clone();
+    tools.gateway.call(ImageStatus { id, runtime_handler }).await.is_ok_and(|there| there)
+}
+
+/// Removes an image by one of its names, or by its id.
+async fn remove_by(tools: &Tools, pass: &Pass, sandbox_image: &str, image: &Image, name: &str) -> Removed {
     if let Some(outcome) = keeps(tools, pass, sandbox_image, image, name).await? {
         return Ok((outcome, 0));
+    }
+    if !pass.may_remove() {
+        return Ok((Outcome::halted(), 0));
     }
     let call = RemoveImage { id: name.to_owned(), runtime_handler: image.runtime_handler.clone() };
     match tools.gateway.call(call).await {
