@@ -18,14 +18,28 @@ use cri_gc_actors::seams::Clock;
 use cri_gc_config::{Mode, PodSource};
 use cri_gc_policy::PodState;
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Method, Scope};
+use cri_gc_test_support::on_each_flavour;
 
 use super::bed::{Bed, HOUR, MINUTE, SECOND, errors, removed, silent, uid};
+
+on_each_flavour!(
+    a_longer_grace_by_reload_holds,
+    a_step_of_the_clock_makes_no_image_old,
+    images_that_pods_name_stay_while_the_kubelet_root_hangs,
+    one_object_that_answers_unavailable_does_not_hold_up_the_others,
+    cancelled_as_an_answer_is_no_return_of_the_runtime,
+    a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look,
+    an_image_service_that_is_away_is_no_return_of_the_runtime,
+    a_pass_of_images_that_is_told_to_report_only_does_not_fail_for_that,
+    readings_that_piled_up_are_not_two_syncs,
+    a_pause_holds_for_what_waits_in_the_gateway,
+    a_log_stays_with_its_container_once_the_loop_may_only_report,
+);
 
 async fn run(c: &actix::Addr<Collector<ImageGc>>) -> PassReport {
     c.send(RunPass { progress: None }).await.unwrap().unwrap()
 }
 
-#[test]
 fn a_longer_grace_by_reload_holds() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
@@ -44,7 +58,6 @@ fn a_longer_grace_by_reload_holds() {
     });
 }
 
-#[test]
 fn a_step_of_the_clock_makes_no_image_old() {
     let mut bed = Bed::new();
     bed.settings.image_gc.max_age = 24 * 30 * HOUR;
@@ -71,7 +84,6 @@ fn a_step_of_the_clock_makes_no_image_old() {
     });
 }
 
-#[test]
 fn images_that_pods_name_stay_while_the_kubelet_root_hangs() {
     let mut bed = Bed::new();
     bed.settings.image_gc.max_age = SECOND;
@@ -120,7 +132,6 @@ fn images_that_pods_name_stay_while_the_kubelet_root_hangs() {
     });
 }
 
-#[test]
 fn one_object_that_answers_unavailable_does_not_hold_up_the_others() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -141,7 +152,6 @@ fn one_object_that_answers_unavailable_does_not_hold_up_the_others() {
     });
 }
 
-#[test]
 fn cancelled_as_an_answer_is_no_return_of_the_runtime() {
     let bed = Bed::new();
     bed.run(async |crew| {
@@ -162,7 +172,6 @@ fn cancelled_as_an_answer_is_no_return_of_the_runtime() {
     });
 }
 
-#[test]
 fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -186,7 +195,6 @@ fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look() {
     });
 }
 
-#[test]
 fn an_image_service_that_is_away_is_no_return_of_the_runtime() {
     let mut bed = Bed::new();
     bed.settings.runtime.image_endpoint = Some("unix:///nonexistent/images.sock".parse().unwrap());
@@ -207,7 +215,6 @@ fn an_image_service_that_is_away_is_no_return_of_the_runtime() {
     });
 }
 
-#[test]
 fn a_pass_of_images_that_is_told_to_report_only_does_not_fail_for_that() {
     let mut bed = Bed::with(cri_gc_sim::Options { capacity_bytes: 100_000 << 20, ..Default::default() });
     bed.settings.image_gc.min_age = Duration::ZERO;
@@ -228,7 +235,6 @@ fn a_pass_of_images_that_is_told_to_report_only_does_not_fail_for_that() {
     });
 }
 
-#[test]
 fn readings_that_piled_up_are_not_two_syncs() {
     let mut bed = Bed::new();
     bed.settings.pods.source = PodSource::File;
@@ -271,7 +277,6 @@ fn readings_that_piled_up_are_not_two_syncs() {
     });
 }
 
-#[test]
 fn a_pause_holds_for_what_waits_in_the_gateway() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -312,7 +317,6 @@ fn stop_does_not_wait_for_a_thread_that_hangs() {
     assert!(told.recv_timeout(10 * SECOND).is_ok(), "stop() joins a thread that hangs");
 }
 
-#[test]
 fn a_log_stays_with_its_container_once_the_loop_may_only_report() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);

@@ -13,16 +13,28 @@ use cri_gc_actors::supervision::guard::{Pace, say};
 use cri_gc_config::PodSource;
 use cri_gc_policy::Image;
 use cri_gc_sim::{Code, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, Scope};
+use cri_gc_test_support::{flavours::options, on_each_flavour};
 use jiff::{SignedDuration, Timestamp};
 
 use super::bed::{Bed, HOUR, MIB, MINUTE, SECOND, errors, kept_for, removed, silent, uid};
+
+on_each_flavour!(
+    an_image_that_was_removed_and_pulled_again_is_young,
+    an_image_that_went_for_its_age_and_was_pulled_again_is_not_old,
+    an_image_that_a_new_pod_names_during_a_pass_stays,
+    a_disk_full_of_something_else_does_not_cost_all_images_by_and_by,
+    a_disk_that_breathes_does_not_make_futile_removals_useful,
+    removals_that_failed_count_as_futile_too,
+    images_that_cannot_be_removed_do_not_hold_up_the_others,
+    a_pass_cut_short_tells_what_it_freed_and_each_image_once,
+);
 
 fn id(digit: char) -> String {
     format!("sha256:{}", digit.to_string().repeat(64))
 }
 
 fn bed() -> Bed {
-    let mut bed = Bed::with(Options { capacity_bytes: 100_000 * MIB, ..Options::default() });
+    let mut bed = Bed::with(Options { capacity_bytes: 100_000 * MIB, ..options() });
     bed.settings.image_gc.min_age = Duration::ZERO;
     bed.settings.image_gc.parallel_removals = 1;
     bed
@@ -40,7 +52,6 @@ fn fill(bed: &Bed, percent: u64) {
 // ---- what must stay ----
 
 /// T1. What cri-gc itself removed, and somebody pulled again before the next look, is a new image.
-#[test]
 fn an_image_that_was_removed_and_pulled_again_is_young() {
     let mut bed = bed();
     bed.settings.image_gc.min_age = 2 * MINUTE;
@@ -60,7 +71,6 @@ fn an_image_that_was_removed_and_pulled_again_is_young() {
 }
 
 /// The same for its age.
-#[test]
 fn an_image_that_went_for_its_age_and_was_pulled_again_is_not_old() {
     let mut bed = bed();
     bed.settings.image_gc.min_age = 2 * MINUTE;
@@ -77,7 +87,6 @@ fn an_image_that_went_for_its_age_and_was_pulled_again_is_not_old() {
 }
 
 /// T2. A pod that the source tells of while a pass is under way keeps its image.
-#[test]
 fn an_image_that_a_new_pod_names_during_a_pass_stays() {
     let mut bed = bed();
     let file = bed.sim.paths().root.join("pods.json");
@@ -115,23 +124,24 @@ fn an_image_that_a_new_pod_names_during_a_pass_stays() {
 /// T3. The name of the sandbox image moves on to another image during a pass.
 #[test]
 fn an_image_that_becomes_the_sandbox_image_during_a_pass_stays() {
-    let options = Options { flavour: Flavour::Containerd16, ..Options::default() };
-    let sandbox_image = options.sandbox_image.clone();
-    let mut bed = Bed::with(Options { capacity_bytes: 100_000 * MIB, ..options });
-    bed.settings.image_gc.min_age = Duration::ZERO;
-    bed.settings.image_gc.parallel_removals = 1;
-    let (first, next) = (image(&bed, 'a', "old:1"), image(&bed, 'b', "staged/pause:3.10"));
-    fill(&bed, 90);
-    let to = next.clone();
-    bed.sim.before_next(Method::RemoveImage, move |node, _| node.move_tag(&sandbox_image, &to).unwrap());
-    let report = bed.run(async |crew| crew.images().await);
-    assert!(removed(&report).contains(&first));
-    assert!(!removed(&report).contains(&next), "{report:?}");
+    for flavour in [Flavour::Containerd16, Flavour::CriO] {
+        let options = Options { flavour, ..Options::default() };
+        let sandbox_image = options.sandbox_image.clone();
+        let mut bed = Bed::with(Options { capacity_bytes: 100_000 * MIB, ..options });
+        bed.settings.image_gc.min_age = Duration::ZERO;
+        bed.settings.image_gc.parallel_removals = 1;
+        let (first, next) = (image(&bed, 'a', "old:1"), image(&bed, 'b', "staged/pause:3.10"));
+        fill(&bed, 90);
+        let to = next.clone();
+        bed.sim.before_next(Method::RemoveImage, move |node, _| node.move_tag(&sandbox_image, &to).unwrap());
+        let report = bed.run(async |crew| crew.images().await);
+        assert!(removed(&report).contains(&first));
+        assert!(!removed(&report).contains(&next), "{report:?}");
+    }
 }
 
 /// T6. A disk full of something else (or of what removals do not give back: snapshots, another mount) costs no images in
 /// vain (README), not even over many passes.
-#[test]
 fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
     let bed = bed();
     for number in 0..30 {
@@ -151,7 +161,6 @@ fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
 }
 
 /// T6b. What others free meanwhile is not what the removals brought.
-#[test]
 fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
     let bed = bed();
     for number in 0..30 {
@@ -176,7 +185,6 @@ fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
 }
 
 /// T20. A runtime that removes and then says that it failed: nothing comes back, so it stops after three.
-#[test]
 fn removals_that_failed_count_as_futile_too() {
     let bed = bed();
     for number in 0..30 {
@@ -194,7 +202,6 @@ fn removals_that_failed_count_as_futile_too() {
 // ---- idle for ever, or useless ----
 
 /// T7. What cannot be removed brings nothing, so nobody has to wait for what it brings.
-#[test]
 fn images_that_cannot_be_removed_do_not_hold_up_the_others() {
     let mut bed = bed();
     bed.settings.image_gc.settle = Duration::from_millis(200);
@@ -202,7 +209,7 @@ fn images_that_cannot_be_removed_do_not_hold_up_the_others() {
     for number in 0..40 {
         let stuck = format!("sha256:{number:064}");
         let shared = LayerSpec::new("shared", 3_000 * MIB, MIB);
-        bed.sim.add_image(ImageSpec::new(format!("stuck:{number}")).layer(shared).id(stuck.clone()));
+        let stuck = bed.sim.add_image(ImageSpec::new(format!("stuck:{number}")).layer(shared).id(stuck));
         let error = Fault::error(Code::Unknown, "image is in use by a container");
         bed.sim.fault(Method::RemoveImage, error, Scope::ForId(stuck));
     }
@@ -225,7 +232,6 @@ fn images_that_cannot_be_removed_do_not_hold_up_the_others() {
 // ---- what is said ----
 
 /// T19. A pass that is cut short by its deadline has freed what it freed, and says of each image one thing.
-#[test]
 fn a_pass_cut_short_tells_what_it_freed_and_each_image_once() {
     let mut bed = bed();
     bed.settings.image_gc.deadline = 2 * SECOND;

@@ -14,10 +14,33 @@ use cri_gc_config::PodSource;
 use cri_gc_policy::PodState::{Deleted, Evicted, Unknown};
 use cri_gc_sim::{ContainerSpec, Method, PodSpec};
 use cri_gc_test_support::kubernetes::{FakeApi, FakeKubelet, Fault, On, PodObject};
+use cri_gc_test_support::on_each_flavour;
 
 use super::bed::{BOOT, Bed, Crew, HOUR, MINUTE, SECOND, removed, silent, uid};
 use super::kubernetes::kube_api::by_api;
 use super::kubernetes::{NODE, evidence, kubelet_directories, pod, read_twice, state, verdict};
+
+on_each_flavour!(
+    a_lost_api_server_stays_lost_in_the_status,
+    one_pod_that_cannot_be_asked_for_does_not_hold_up_the_others,
+    one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others,
+    an_answer_about_a_pod_of_another_namespace_proves_nothing,
+    a_pod_that_bears_the_hash_of_another_does_not_decide_about_it,
+    a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod,
+    looks_that_wait_for_one_answer_ask_once,
+    a_get_that_is_forbidden_is_told,
+    a_list_whose_pages_never_end_is_given_up,
+    no_token_travels_to_another_machine_in_the_clear,
+    a_kubelet_that_starts_again_is_a_kubelet_that_has_just_started,
+    a_clock_that_is_set_during_a_pass_makes_no_container_old,
+    a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after,
+    a_provider_that_fell_still_knows_that_the_clock_was_set,
+    a_reload_does_not_send_the_events_of_the_past_anew,
+    a_pod_that_is_deleted_while_the_service_follows_goes_in_the_end,
+    a_watch_that_always_ends_or_fails_is_not_begun_without_a_pause,
+    there_is_one_follower_whatever_happens,
+    an_api_server_that_came_back_with_less_is_listed_anew,
+);
 
 /// A provider of its own, on a thread of its own.
 fn provider(bed: &Bed, crew: &Crew, service: bool, clock: Clock) -> (PodStates, Arbiter) {
@@ -29,7 +52,6 @@ fn provider(bed: &Bed, crew: &Crew, service: bool, clock: Clock) -> (PodStates, 
     (pods, arbiter)
 }
 
-#[test]
 fn a_lost_api_server_stays_lost_in_the_status() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -53,7 +75,6 @@ fn a_lost_api_server_stays_lost_in_the_status() {
     });
 }
 
-#[test]
 fn one_pod_that_cannot_be_asked_for_does_not_hold_up_the_others() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -78,7 +99,6 @@ fn one_pod_that_cannot_be_asked_for_does_not_hold_up_the_others() {
     });
 }
 
-#[test]
 fn one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others() {
     // Each look meets the broken object first (they are asked in the order of their UIDs).
     let api = FakeApi::start(NODE);
@@ -115,7 +135,6 @@ impl BrakeOff for Bed {
     }
 }
 
-#[test]
 fn an_answer_about_a_pod_of_another_namespace_proves_nothing() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -131,7 +150,6 @@ fn an_answer_about_a_pod_of_another_namespace_proves_nothing() {
     });
 }
 
-#[test]
 fn a_pod_that_bears_the_hash_of_another_does_not_decide_about_it() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -149,7 +167,6 @@ fn a_pod_that_bears_the_hash_of_another_does_not_decide_about_it() {
     });
 }
 
-#[test]
 fn a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -174,7 +191,6 @@ fn a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod() {
     });
 }
 
-#[test]
 fn looks_that_wait_for_one_answer_ask_once() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -192,7 +208,6 @@ fn looks_that_wait_for_one_answer_ask_once() {
     });
 }
 
-#[test]
 fn a_get_that_is_forbidden_is_told() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -211,7 +226,6 @@ fn a_get_that_is_forbidden_is_told() {
     });
 }
 
-#[test]
 fn a_list_whose_pages_never_end_is_given_up() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -227,7 +241,6 @@ fn a_list_whose_pages_never_end_is_given_up() {
     });
 }
 
-#[test]
 fn no_token_travels_to_another_machine_in_the_clear() {
     let api = FakeApi::start(NODE);
     api.set_token(Some("secret"));
@@ -242,7 +255,6 @@ fn no_token_travels_to_another_machine_in_the_clear() {
     });
 }
 
-#[test]
 fn a_kubelet_that_starts_again_is_a_kubelet_that_has_just_started() {
     let kubelet = FakeKubelet::start(NODE);
     let mut bed = Bed::new();
@@ -267,7 +279,6 @@ fn a_kubelet_that_starts_again_is_a_kubelet_that_has_just_started() {
     });
 }
 
-#[test]
 fn a_clock_that_is_set_during_a_pass_makes_no_container_old() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -296,7 +307,6 @@ fn a_clock_that_is_set_during_a_pass_makes_no_container_old() {
     });
 }
 
-#[test]
 fn a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after() {
     let api = FakeApi::start(NODE);
     let mut bed = by_api(&api);
@@ -335,7 +345,6 @@ fn a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after
     });
 }
 
-#[test]
 fn a_provider_that_fell_still_knows_that_the_clock_was_set() {
     use std::sync::atomic::AtomicBool;
     let bed = Bed::new();
@@ -367,7 +376,6 @@ fn a_provider_that_fell_still_knows_that_the_clock_was_set() {
     });
 }
 
-#[test]
 fn a_reload_does_not_send_the_events_of_the_past_anew() {
     use cri_gc_actors::node_events::{Means, start};
     use cri_gc_actors::recorder::{Event, EventKind, Recorder};
@@ -419,7 +427,6 @@ async fn until(mut is_so: impl AsyncFnMut() -> bool, within: Duration) -> bool {
     is_so().await
 }
 
-#[test]
 fn a_pod_that_is_deleted_while_the_service_follows_goes_in_the_end() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -448,7 +455,6 @@ fn a_pod_that_is_deleted_while_the_service_follows_goes_in_the_end() {
     });
 }
 
-#[test]
 fn a_watch_that_always_ends_or_fails_is_not_begun_without_a_pause() {
     for fault in [
         Fault::Garbage(String::new()),
@@ -475,7 +481,6 @@ fn a_watch_that_always_ends_or_fails_is_not_begun_without_a_pause() {
     }
 }
 
-#[test]
 fn there_is_one_follower_whatever_happens() {
     use std::sync::atomic::AtomicBool;
     let api = FakeApi::start(NODE);
@@ -517,7 +522,6 @@ fn there_is_one_follower_whatever_happens() {
     });
 }
 
-#[test]
 fn an_api_server_that_came_back_with_less_is_listed_anew() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);

@@ -23,6 +23,7 @@ use cri_gc_actors::supervision::guard::{Pace, say};
 use cri_gc_actors::whole;
 use cri_gc_config::Settings;
 use cri_gc_sim::{Call, ContainerSpec, ImageSpec, Method, Options, PodSpec, Sim};
+use cri_gc_test_support::flavours::options;
 use slog::{Discard, Logger, o};
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -57,8 +58,9 @@ pub struct Crew {
 }
 
 impl Bed {
+    /// A node of the flavour that the test is about.
     pub fn new() -> Self {
-        Self::with(Options::default())
+        Self::with(options())
     }
 
     pub fn with(options: Options) -> Self {

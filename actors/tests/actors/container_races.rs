@@ -2,8 +2,19 @@
 
 use cri_gc_actors::collector::{Outcome, PassReport};
 use cri_gc_sim::{ContainerSpec, ContainerState, Method, Node};
+use cri_gc_test_support::on_each_flavour;
 
 use super::bed::{Bed, MINUTE, SECOND, kept_for, outcome};
+
+on_each_flavour!(
+    one_that_runs_again_stays,
+    one_that_was_started_and_has_ended_since_stays_until_it_is_dead_for_long_enough,
+    one_that_is_gone_by_then_is_no_failure,
+    a_created_one_that_was_started_after_the_plan_is_not_stopped,
+    one_that_finished_just_now_stays_though_the_list_did_not_tell,
+    what_the_recheck_refuses_is_made_up_for_by_nothing_else,
+    the_look_of_one_removal_says_nothing_of_the_next,
+);
 
 /// One container that is to go, and what happens to it right before the re-check that begins its removal.
 fn raced(change: impl FnOnce(&mut Node, &str) + Send + 'static) -> (Bed, String, PassReport) {
@@ -16,7 +27,6 @@ fn raced(change: impl FnOnce(&mut Node, &str) + Send + 'static) -> (Bed, String,
     (bed, id, report)
 }
 
-#[test]
 fn one_that_runs_again_stays() {
     let (bed, id, report) = raced(|node, id| node.set_container_state(id, ContainerState::Running).unwrap());
     assert_eq!(kept_for(&report, &id).as_deref(), Some("running"));
@@ -24,7 +34,6 @@ fn one_that_runs_again_stays() {
     assert!(report.is_good());
 }
 
-#[test]
 fn one_that_was_started_and_has_ended_since_stays_until_it_is_dead_for_long_enough() {
     let (bed, id, report) = raced(|node, id| {
         node.set_container_state(id, ContainerState::Running).unwrap();
@@ -35,7 +44,6 @@ fn one_that_was_started_and_has_ended_since_stays_until_it_is_dead_for_long_enou
     assert_eq!(bed.harmful_calls(), 0);
 }
 
-#[test]
 fn one_that_is_gone_by_then_is_no_failure() {
     let (bed, id, report) = raced(|node, id| node.remove_container(id).unwrap());
     assert_eq!(outcome(&report, &id), Some(Outcome::AlreadyGone));
@@ -43,7 +51,6 @@ fn one_that_is_gone_by_then_is_no_failure() {
     assert!(report.is_good());
 }
 
-#[test]
 fn a_created_one_that_was_started_after_the_plan_is_not_stopped() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -58,7 +65,6 @@ fn a_created_one_that_was_started_after_the_plan_is_not_stopped() {
     assert_eq!(bed.sim.with(|node| node.container(&id).unwrap().state), ContainerState::Running);
 }
 
-#[test]
 fn one_that_finished_just_now_stays_though_the_list_did_not_tell() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -74,7 +80,6 @@ fn one_that_finished_just_now_stays_though_the_list_did_not_tell() {
     });
 }
 
-#[test]
 fn what_the_recheck_refuses_is_made_up_for_by_nothing_else() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
@@ -91,7 +96,6 @@ fn what_the_recheck_refuses_is_made_up_for_by_nothing_else() {
     assert_eq!(kept_for(&report, &ids[2]).as_deref(), Some("within_limits"));
 }
 
-#[test]
 fn the_look_of_one_removal_says_nothing_of_the_next() {
     // The second is started right before the first one is removed: only a look of its own can see that.
     let mut bed = Bed::new();

@@ -13,8 +13,27 @@ use cri_gc_actors::gateway::{CriError, ErrorClass, Freshness, Gateway, Limits, S
 use cri_gc_actors::supervision::threads::Lease;
 use cri_gc_policy::Container;
 use cri_gc_sim::{Code, Fault, Method, Options, Scope};
+use cri_gc_test_support::{
+    flavours::{flavour, options},
+    on_each_flavour,
+};
 
 use super::bed::{Bed, PATIENCE, SECOND, begun, silent};
+
+on_each_flavour!(
+    a_call_that_is_not_answered_ends_at_its_deadline,
+    a_stop_has_the_time_that_the_container_is_given_on_top_of_the_deadline,
+    a_caller_who_stops_waiting_does_not_cancel_what_was_sent,
+    a_runtime_that_dies_during_a_call_is_away_and_so_it_is_afterwards,
+    a_runtime_that_dies_of_its_answer_is_away,
+    a_runtime_that_came_back_is_used_by_the_next_call,
+    under_a_revoked_lease_one_may_look_and_nothing_else,
+    without_a_socket_there_is_no_socket_and_once_there_is_one_it_is_used,
+    what_the_runtime_answers_is_sorted_by_what_it_means,
+    a_list_over_the_runtimes_limit_is_too_large,
+    a_list_over_our_own_limit_is_too_large_and_raising_it_helps,
+    an_empty_id_is_refused_before_it_is_sent,
+);
 
 /// Checks again and again, until it is so.
 async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -41,7 +60,6 @@ fn remove(id: &str) -> RemoveContainer {
     RemoveContainer { id: id.to_owned() }
 }
 
-#[test]
 fn a_call_that_is_not_answered_ends_at_its_deadline() {
     let mut bed = Bed::new();
     bed.settings.runtime.request_timeout = Duration::from_millis(300);
@@ -56,7 +74,6 @@ fn a_call_that_is_not_answered_ends_at_its_deadline() {
     });
 }
 
-#[test]
 fn a_stop_has_the_time_that_the_container_is_given_on_top_of_the_deadline() {
     let mut bed = Bed::new();
     bed.settings.runtime.request_timeout = Duration::from_millis(300);
@@ -69,7 +86,6 @@ fn a_stop_has_the_time_that_the_container_is_given_on_top_of_the_deadline() {
     });
 }
 
-#[test]
 fn a_caller_who_stops_waiting_does_not_cancel_what_was_sent() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
@@ -88,7 +104,6 @@ fn a_caller_who_stops_waiting_does_not_cancel_what_was_sent() {
     });
 }
 
-#[test]
 fn a_runtime_that_dies_during_a_call_is_away_and_so_it_is_afterwards() {
     for method in [Method::ListContainers, Method::ContainerStatus, Method::RemoveContainer] {
         let bed = Bed::new();
@@ -121,7 +136,6 @@ fn a_runtime_that_dies_during_a_call_is_away_and_so_it_is_afterwards() {
     }
 }
 
-#[test]
 fn a_runtime_that_dies_of_its_answer_is_away() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
@@ -134,13 +148,12 @@ fn a_runtime_that_dies_of_its_answer_is_away() {
     });
 }
 
-#[test]
 fn a_runtime_that_came_back_is_used_by_the_next_call() {
     let bed = Bed::new();
     bed.run(async |crew| {
         let gateway = &crew.tools.gateway;
         for _ in 0..3 {
-            assert_eq!(gateway.call(Version {}).await.unwrap().name, "containerd");
+            assert_eq!(gateway.call(Version {}).await.unwrap().name, flavour().runtime_name());
             bed.sim.kill();
             assert!(error(gateway, Version {}).await.is_away());
             bed.sim.restart().unwrap();
@@ -150,7 +163,6 @@ fn a_runtime_that_came_back_is_used_by_the_next_call() {
     });
 }
 
-#[test]
 fn under_a_revoked_lease_one_may_look_and_nothing_else() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
@@ -175,7 +187,6 @@ fn under_a_revoked_lease_one_may_look_and_nothing_else() {
     assert_eq!(bed.harmful_calls(), 1);
 }
 
-#[test]
 fn without_a_socket_there_is_no_socket_and_once_there_is_one_it_is_used() {
     let bed = Bed::new();
     let missing = bed.sim.paths().root.join("later.sock");
@@ -190,7 +201,6 @@ fn without_a_socket_there_is_no_socket_and_once_there_is_one_it_is_used() {
     });
 }
 
-#[test]
 fn what_the_runtime_answers_is_sorted_by_what_it_means() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
@@ -220,9 +230,8 @@ fn what_the_runtime_answers_is_sorted_by_what_it_means() {
     });
 }
 
-#[test]
 fn a_list_over_the_runtimes_limit_is_too_large() {
-    let bed = Bed::with(Options { message_limit: 2000, ..Options::default() });
+    let bed = Bed::with(Options { message_limit: 2000, ..options() });
     let pod = bed.living_pod(1);
     (0..20).for_each(|n| drop(bed.ended(&pod, "app", n)));
     bed.run(async |crew| {
@@ -231,7 +240,6 @@ fn a_list_over_the_runtimes_limit_is_too_large() {
     });
 }
 
-#[test]
 fn a_list_over_our_own_limit_is_too_large_and_raising_it_helps() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
@@ -247,7 +255,6 @@ fn a_list_over_our_own_limit_is_too_large_and_raising_it_helps() {
     });
 }
 
-#[test]
 fn an_empty_id_is_refused_before_it_is_sent() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);

@@ -8,10 +8,20 @@ use cri_gc_actors::gateway::calls::{
 use cri_gc_actors::gateway::{CriResult, Freshness, Gateway};
 use cri_gc_policy::{Container, Image, Sandbox};
 use cri_gc_sim::{Fault, Method, Scope};
+use cri_gc_test_support::on_each_flavour;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::bed::{Bed, PATIENCE, begun};
+
+on_each_flavour!(
+    equal_lists_in_flight_are_one_call,
+    a_merged_list_outlives_the_one_who_asked_first,
+    a_fresh_list_never_joins_an_older_one,
+    fresh_lists_do_not_join_each_other,
+    removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals,
+    a_limit_holds_through_a_whole_pass,
+);
 
 type Waiting<'a, T> = futures_util::future::LocalBoxFuture<'a, CriResult<T>>;
 
@@ -28,7 +38,6 @@ async fn barrier(gateway: &Gateway) {
     gateway.call(Version {}).await.unwrap();
 }
 
-#[test]
 fn equal_lists_in_flight_are_one_call() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
@@ -59,7 +68,6 @@ fn equal_lists_in_flight_are_one_call() {
     });
 }
 
-#[test]
 fn a_merged_list_outlives_the_one_who_asked_first() {
     let bed = Bed::new();
     bed.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);
@@ -76,7 +84,6 @@ fn a_merged_list_outlives_the_one_who_asked_first() {
     });
 }
 
-#[test]
 fn a_fresh_list_never_joins_an_older_one() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
@@ -96,7 +103,6 @@ fn a_fresh_list_never_joins_an_older_one() {
     });
 }
 
-#[test]
 fn fresh_lists_do_not_join_each_other() {
     let bed = Bed::new();
     bed.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);
@@ -112,7 +118,6 @@ fn fresh_lists_do_not_join_each_other() {
     });
 }
 
-#[test]
 fn removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 3;
@@ -166,7 +171,6 @@ fn removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals() {
     });
 }
 
-#[test]
 fn a_limit_holds_through_a_whole_pass() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 2;

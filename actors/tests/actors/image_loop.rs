@@ -4,13 +4,29 @@ use std::time::Duration;
 
 use cri_gc_actors::collector::{Outcome, PassReport};
 use cri_gc_sim::{Code, ContainerSpec, Fault, ImageSpec, LayerSpec, Method, Options, Scope};
+use cri_gc_test_support::{flavours::options, on_each_flavour};
 
 use super::bed::{Bed, MIB, SECOND, errors, outcome, removed};
+
+on_each_flavour!(
+    it_stops_at_the_low_threshold_though_the_sizes_promise_less_or_as_much,
+    it_goes_on_where_the_sizes_promise_more_than_comes_back,
+    it_goes_on_though_the_first_ones_free_next_to_nothing,
+    where_nothing_comes_back_it_stops_after_five_and_says_what_is_left,
+    below_the_high_threshold_it_removes_nothing_and_from_there_on_goes_to_the_low_one,
+    inodes_alone_can_start_it,
+    what_holds_the_rest_is_told_where_it_is_not_enough,
+    an_image_that_cannot_be_removed_is_passed_over_and_tried_once,
+    a_runtime_that_dies_ends_the_pass_and_is_told_once,
+    it_waits_for_a_runtime_that_gives_space_back_late,
+    a_file_system_that_vanishes_in_between_ends_the_pass,
+    every_image_is_told_of_once,
+);
 
 const CAPACITY: u64 = 100_000 * MIB;
 
 fn bed() -> Bed {
-    let mut bed = Bed::with(Options { capacity_bytes: CAPACITY, ..Options::default() });
+    let mut bed = Bed::with(Options { capacity_bytes: CAPACITY, ..options() });
     bed.settings.image_gc.min_age = Duration::ZERO;
     bed.settings.image_gc.parallel_removals = 1;
     bed
@@ -30,7 +46,6 @@ fn collect(bed: &Bed, percent: u64) -> PassReport {
     bed.run(async |crew| crew.images().await)
 }
 
-#[test]
 fn it_stops_at_the_low_threshold_though_the_sizes_promise_less_or_as_much() {
     for told in [300, 500, 1000] {
         let bed = bed();
@@ -43,7 +58,6 @@ fn it_stops_at_the_low_threshold_though_the_sizes_promise_less_or_as_much() {
     }
 }
 
-#[test]
 fn it_goes_on_where_the_sizes_promise_more_than_comes_back() {
     let bed = bed();
     // Of what is told, nearly all is one layer that all of them share.
@@ -58,7 +72,6 @@ fn it_goes_on_where_the_sizes_promise_more_than_comes_back() {
     assert_eq!(bed.used_percent(), 80);
 }
 
-#[test]
 fn it_goes_on_though_the_first_ones_free_next_to_nothing() {
     let bed = bed();
     // The first nine to go share what is large with the tenth.
@@ -73,7 +86,6 @@ fn it_goes_on_though_the_first_ones_free_next_to_nothing() {
     assert!(bed.used_percent() <= 80);
 }
 
-#[test]
 fn where_nothing_comes_back_it_stops_after_five_and_says_what_is_left() {
     let bed = bed();
     for number in 0..10 {
@@ -89,7 +101,6 @@ fn where_nothing_comes_back_it_stops_after_five_and_says_what_is_left() {
     assert!(collect(&bed, 90).is_good());
 }
 
-#[test]
 fn below_the_high_threshold_it_removes_nothing_and_from_there_on_goes_to_the_low_one() {
     let bed = bed();
     one_percent_each(&bed, 40, 300);
@@ -101,7 +112,6 @@ fn below_the_high_threshold_it_removes_nothing_and_from_there_on_goes_to_the_low
     assert_eq!(bed.used_percent(), 80);
 }
 
-#[test]
 fn inodes_alone_can_start_it() {
     let mut bed = bed();
     bed.settings.image_gc.inode_high_threshold_percent = 85;
@@ -119,7 +129,6 @@ fn inodes_alone_can_start_it() {
     assert!((6..=9).contains(&gone), "{gone} of 20");
 }
 
-#[test]
 fn what_holds_the_rest_is_told_where_it_is_not_enough() {
     let mut bed = bed();
     bed.settings.image_gc.protect = vec!["kept".parse().unwrap()];
@@ -140,7 +149,6 @@ fn what_holds_the_rest_is_told_where_it_is_not_enough() {
     assert!(!report.is_good());
 }
 
-#[test]
 fn an_image_that_cannot_be_removed_is_passed_over_and_tried_once() {
     let bed = bed();
     one_percent_each(&bed, 20, 500);
@@ -157,7 +165,6 @@ fn an_image_that_cannot_be_removed_is_passed_over_and_tried_once() {
     assert_eq!(bed.asked(Method::RemoveImage).iter().filter(|id| **id == stuck).count(), 1);
 }
 
-#[test]
 fn a_runtime_that_dies_ends_the_pass_and_is_told_once() {
     let bed = bed();
     one_percent_each(&bed, 20, 500);
@@ -170,7 +177,6 @@ fn a_runtime_that_dies_ends_the_pass_and_is_told_once() {
     assert_eq!(bed.sim.count(Method::RemoveImage), 1);
 }
 
-#[test]
 fn it_waits_for_a_runtime_that_gives_space_back_late() {
     let mut bed = bed();
     // Far longer than needed: a wait that works ends by itself.
@@ -195,7 +201,6 @@ fn it_waits_for_a_runtime_that_gives_space_back_late() {
     assert_eq!(bed.used_percent(), 80);
 }
 
-#[test]
 fn a_file_system_that_vanishes_in_between_ends_the_pass() {
     let bed = bed();
     one_percent_each(&bed, 40, 1000);
@@ -206,7 +211,6 @@ fn a_file_system_that_vanishes_in_between_ends_the_pass() {
     assert!(errors(&report).iter().any(|error| error.contains("is it mounted")), "{report:?}");
 }
 
-#[test]
 fn every_image_is_told_of_once() {
     for (told, percent) in [(1000, 90), (100, 90), (300, 85), (300, 50)] {
         let bed = bed();

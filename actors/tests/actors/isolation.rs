@@ -2,8 +2,18 @@
 
 use cri_gc_actors::collector::{Loop, Outcome, PassReport};
 use cri_gc_sim::{Code, Fault, Method, Scope};
+use cri_gc_test_support::on_each_flavour;
 
 use super::bed::{Bed, Crew, HOUR, PATIENCE, SECOND, begun, errors, outcome, removed, uid};
+
+on_each_flavour!(
+    an_rpc_that_fails_spoils_its_own_loop_only,
+    log_directories_that_cannot_be_listed_spoil_their_own_loop_only,
+    an_rpc_that_hangs_holds_up_its_own_loop_only,
+    a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did,
+    a_pass_that_is_asked_for_while_one_is_under_way_follows_it,
+    a_runtime_that_is_away_is_one_error_of_each_loop,
+);
 
 /// A node on which every loop has one object to remove.
 fn node() -> Bed {
@@ -31,7 +41,6 @@ fn did_its_work(report: &PassReport) -> bool {
     !removed(report).is_empty() && errors(report).iter().all(|error| error.starts_with("FreeDiskSpaceFailed"))
 }
 
-#[test]
 fn an_rpc_that_fails_spoils_its_own_loop_only() {
     for (method, of) in [
         (Method::RemoveContainer, Loop::ContainerGc),
@@ -51,7 +60,6 @@ fn an_rpc_that_fails_spoils_its_own_loop_only() {
     }
 }
 
-#[test]
 fn log_directories_that_cannot_be_listed_spoil_their_own_loop_only() {
     let mut bed = node();
     bed.settings.log_gc.pod_logs_root = bed.sim.paths().root.join("file");
@@ -62,7 +70,6 @@ fn log_directories_that_cannot_be_listed_spoil_their_own_loop_only() {
     }
 }
 
-#[test]
 fn an_rpc_that_hangs_holds_up_its_own_loop_only() {
     for (method, of) in [
         (Method::RemoveContainer, Loop::ContainerGc),
@@ -101,7 +108,6 @@ fn an_rpc_that_hangs_holds_up_its_own_loop_only() {
     }
 }
 
-#[test]
 fn a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -129,7 +135,6 @@ fn a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did() {
     assert_eq!(bed.sim.container_ids(), Vec::<String>::new());
 }
 
-#[test]
 fn a_pass_that_is_asked_for_while_one_is_under_way_follows_it() {
     let bed = node();
     bed.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
@@ -147,7 +152,6 @@ fn a_pass_that_is_asked_for_while_one_is_under_way_follows_it() {
     });
 }
 
-#[test]
 fn a_runtime_that_is_away_is_one_error_of_each_loop() {
     let bed = node();
     bed.sim.kill();

@@ -7,9 +7,28 @@ use std::sync::{Arc, Mutex};
 use cri_gc_actors::collector::{Kind, Outcome, PassReport};
 use cri_gc_actors::log_reaper::look_at_links;
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, LogSpec, Method, PodSpec, Scope};
+use cri_gc_test_support::on_each_flavour;
 use slog::{Drain, Level, Logger, o};
 
 use super::bed::{Bed, HOUR, MINUTE, kept_for, outcome, removed, uid};
+
+on_each_flavour!(
+    a_container_that_appears_between_plan_and_removal_saves_the_directory,
+    a_sandbox_that_appears_between_plan_and_removal_saves_the_directory,
+    directories_of_deleted_pods_go_and_those_of_others_stay,
+    while_the_runtime_still_has_something_of_the_pod_its_directory_stays,
+    where_the_last_check_fails_nothing_goes,
+    more_directories_than_one_check_covers_all_go,
+    a_directory_that_cannot_be_removed_fails_by_itself,
+    a_link_goes_at_the_second_look_that_finds_no_target,
+    a_look_before_the_pass_counts_as_the_first,
+    a_link_whose_log_came_back_in_between_begins_anew,
+    links_stay_of_containers_that_run_or_whose_status_cannot_be_read,
+    a_link_of_a_container_that_is_gone_goes_and_one_that_names_none_stays,
+    beside_a_kubelet_no_link_goes_whatever_else_fails,
+    beside_a_kubelet_no_link_goes_though_the_directories_cannot_be_listed,
+    a_foreign_name_is_reported_once,
+);
 
 fn name(number: usize) -> String {
     format!("ns_pod-{number}_{}", uid(number))
@@ -25,7 +44,6 @@ fn reap(bed: &Bed) -> PassReport {
     bed.run(async |crew| crew.logs().await)
 }
 
-#[test]
 fn directories_of_deleted_pods_go_and_those_of_others_stay() {
     let bed = Bed::new();
     let gone = orphan(&bed, 1);
@@ -62,19 +80,16 @@ fn raced(before: Method, container_too: bool) {
     assert!(directory.exists());
 }
 
-#[test]
 fn a_sandbox_that_appears_between_plan_and_removal_saves_the_directory() {
     raced(Method::ListPodSandbox, false);
     raced(Method::ListContainers, false);
 }
 
-#[test]
 fn a_container_that_appears_between_plan_and_removal_saves_the_directory() {
     raced(Method::ListContainers, true);
     raced(Method::ListPodSandbox, true);
 }
 
-#[test]
 fn while_the_runtime_still_has_something_of_the_pod_its_directory_stays() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
@@ -88,7 +103,6 @@ fn while_the_runtime_still_has_something_of_the_pod_its_directory_stays() {
     });
 }
 
-#[test]
 fn where_the_last_check_fails_nothing_goes() {
     for method in [Method::ListPodSandbox, Method::ListContainers] {
         let bed = Bed::new();
@@ -107,7 +121,6 @@ fn where_the_last_check_fails_nothing_goes() {
     }
 }
 
-#[test]
 fn more_directories_than_one_check_covers_all_go() {
     let bed = Bed::new();
     let all: Vec<PathBuf> = (0..40).map(|n| orphan(&bed, n)).collect();
@@ -117,7 +130,6 @@ fn more_directories_than_one_check_covers_all_go() {
     assert!(bed.sim.count(Method::ListPodSandbox) >= 3, "the check is repeated, so that it is never old");
 }
 
-#[test]
 fn a_directory_that_cannot_be_removed_fails_by_itself() {
     let bed = Bed::new();
     let (bad, good) = (orphan(&bed, 1), orphan(&bed, 2));
@@ -148,7 +160,6 @@ fn is_link(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-#[test]
 fn a_link_goes_at_the_second_look_that_finds_no_target() {
     let bed = Bed::new();
     let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
@@ -163,7 +174,6 @@ fn a_link_goes_at_the_second_look_that_finds_no_target() {
     });
 }
 
-#[test]
 fn a_look_before_the_pass_counts_as_the_first() {
     let bed = Bed::new();
     let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
@@ -174,7 +184,6 @@ fn a_look_before_the_pass_counts_as_the_first() {
     });
 }
 
-#[test]
 fn a_link_whose_log_came_back_in_between_begins_anew() {
     let bed = Bed::new();
     let (_, link, target) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
@@ -188,7 +197,6 @@ fn a_link_whose_log_came_back_in_between_begins_anew() {
     });
 }
 
-#[test]
 fn links_stay_of_containers_that_run_or_whose_status_cannot_be_read() {
     for state in [ContainerState::Running, ContainerState::Created, ContainerState::Unknown] {
         let bed = Bed::new();
@@ -203,7 +211,6 @@ fn links_stay_of_containers_that_run_or_whose_status_cannot_be_read() {
     assert!(is_link(&link), "its status cannot be read");
 }
 
-#[test]
 fn a_link_of_a_container_that_is_gone_goes_and_one_that_names_none_stays() {
     let bed = Bed::new();
     let (id, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
@@ -215,7 +222,6 @@ fn a_link_of_a_container_that_is_gone_goes_and_one_that_names_none_stays() {
 }
 
 /// Beside a kubelet the source `runtime` allows nothing to be removed: links no more than directories.
-#[test]
 fn beside_a_kubelet_no_link_goes_whatever_else_fails() {
     for broken_list in [None, Some(Method::ListPodSandbox)] {
         let bed = Bed::new();
@@ -231,7 +237,6 @@ fn beside_a_kubelet_no_link_goes_whatever_else_fails() {
     }
 }
 
-#[test]
 fn beside_a_kubelet_no_link_goes_though_the_directories_cannot_be_listed() {
     let mut bed = Bed::new();
     let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
@@ -243,7 +248,6 @@ fn beside_a_kubelet_no_link_goes_though_the_directories_cannot_be_listed() {
     assert!(is_link(&link));
 }
 
-#[test]
 fn a_foreign_name_is_reported_once() {
     #[derive(Clone, Default)]
     struct Warnings(Arc<Mutex<Vec<String>>>);

@@ -10,9 +10,27 @@ use cri_gc_actors::pod_state::{SyncError, Verdict};
 use cri_gc_config::{Mode, PodSource};
 use cri_gc_policy::PodState::{self, Active, Deleted, Unknown};
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Method, SandboxState, Scope};
+use cri_gc_test_support::on_each_flavour;
 use jiff::Timestamp;
 
 use super::bed::{Bed, Crew, HOUR, MINUTE, SECOND, outcome, uid};
+
+on_each_flavour!(
+    with_source_runtime_a_pod_is_deleted_when_nothing_of_it_ran_for_the_grace,
+    with_source_runtime_the_grace_counts_from_when_it_was_last_seen_active,
+    with_source_runtime_an_unknown_container_or_finish_time_keeps_its_pod_unknown,
+    with_source_runtime_a_new_object_voids_the_proof,
+    beside_a_kubelet_all_loops_but_images_only_report_and_say_why,
+    a_kubelet_root_that_cannot_be_read_counts_as_a_kubelets,
+    with_source_file_two_syncs_without_it_prove_a_pod_deleted,
+    with_source_file_a_failed_or_stale_sync_makes_unknown_what_was_deleted,
+    with_source_file_deep_nesting_is_an_error_and_no_crash,
+    with_source_file_what_is_newer_than_the_first_sync_is_not_deleted,
+    with_source_file_what_runs_is_active_whatever_the_file_says,
+    with_source_file_a_directory_of_the_kubelet_keeps_its_pod_and_is_named,
+    with_source_file_many_at_once_are_not_believed,
+    a_source_that_was_never_read_proves_nothing,
+);
 
 async fn verdict(bed: &Bed, crew: &Crew) -> Verdict {
     observe::pods(&crew.tools, &bed.settings).await.unwrap().verdict
@@ -34,7 +52,6 @@ fn ended_at(bed: &Bed, pod: &str, ended: Timestamp) -> String {
     bed.sim.add_container(ContainerSpec::new(pod, "app").exited(made, ended)).unwrap()
 }
 
-#[test]
 fn with_source_runtime_a_pod_is_deleted_when_nothing_of_it_ran_for_the_grace() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
@@ -49,7 +66,6 @@ fn with_source_runtime_a_pod_is_deleted_when_nothing_of_it_ran_for_the_grace() {
     });
 }
 
-#[test]
 fn with_source_runtime_the_grace_counts_from_when_it_was_last_seen_active() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
@@ -63,7 +79,6 @@ fn with_source_runtime_the_grace_counts_from_when_it_was_last_seen_active() {
     });
 }
 
-#[test]
 fn with_source_runtime_an_unknown_container_or_finish_time_keeps_its_pod_unknown() {
     let bed = Bed::new();
     let (first, second) = (bed.dead_pod(1), bed.dead_pod(2));
@@ -79,7 +94,6 @@ fn with_source_runtime_an_unknown_container_or_finish_time_keeps_its_pod_unknown
     });
 }
 
-#[test]
 fn with_source_runtime_a_new_object_voids_the_proof() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
@@ -90,7 +104,6 @@ fn with_source_runtime_a_new_object_voids_the_proof() {
     });
 }
 
-#[test]
 fn beside_a_kubelet_all_loops_but_images_only_report_and_say_why() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -111,7 +124,6 @@ fn beside_a_kubelet_all_loops_but_images_only_report_and_say_why() {
     bed.run(async |crew| assert_eq!(outcome(&crew.containers().await, &id), Some(Outcome::Removed)));
 }
 
-#[test]
 fn a_kubelet_root_that_cannot_be_read_counts_as_a_kubelets() {
     let bed = Bed::new();
     bed.dead_pod(1);
@@ -149,7 +161,6 @@ fn write(bed: &Bed, text: &str, changed: Timestamp) {
     file.set_modified(SystemTime::from(changed)).unwrap();
 }
 
-#[test]
 fn with_source_file_two_syncs_without_it_prove_a_pod_deleted() {
     let bed = by_file();
     bed.living_pod(1);
@@ -171,7 +182,6 @@ fn with_source_file_two_syncs_without_it_prove_a_pod_deleted() {
     });
 }
 
-#[test]
 fn with_source_file_a_failed_or_stale_sync_makes_unknown_what_was_deleted() {
     let bed = by_file();
     bed.living_pod(1);
@@ -207,7 +217,6 @@ fn with_source_file_a_failed_or_stale_sync_makes_unknown_what_was_deleted() {
     });
 }
 
-#[test]
 fn with_source_file_deep_nesting_is_an_error_and_no_crash() {
     let bed = by_file();
     bed.dead_pod(1);
@@ -221,7 +230,6 @@ fn with_source_file_deep_nesting_is_an_error_and_no_crash() {
     });
 }
 
-#[test]
 fn with_source_file_what_is_newer_than_the_first_sync_is_not_deleted() {
     let bed = by_file();
     bed.living_pod(1);
@@ -238,7 +246,6 @@ fn with_source_file_what_is_newer_than_the_first_sync_is_not_deleted() {
     });
 }
 
-#[test]
 fn with_source_file_what_runs_is_active_whatever_the_file_says() {
     let bed = by_file();
     let pod = bed.dead_pod(1);
@@ -254,7 +261,6 @@ fn with_source_file_what_runs_is_active_whatever_the_file_says() {
     });
 }
 
-#[test]
 fn with_source_file_a_directory_of_the_kubelet_keeps_its_pod_and_is_named() {
     let bed = by_file();
     bed.living_pod(1);
@@ -270,7 +276,6 @@ fn with_source_file_a_directory_of_the_kubelet_keeps_its_pod_and_is_named() {
     });
 }
 
-#[test]
 fn with_source_file_many_at_once_are_not_believed() {
     let mut bed = by_file();
     bed.living_pod(1);
@@ -292,7 +297,6 @@ fn with_source_file_many_at_once_are_not_believed() {
     assert_eq!(deleted(&bed).0, 8);
 }
 
-#[test]
 fn a_source_that_was_never_read_proves_nothing() {
     for source in [PodSource::Kubelet, PodSource::KubeApi] {
         let mut bed = Bed::new();

@@ -2,8 +2,22 @@
 
 use cri_gc_actors::collector::{Outcome, PassReport};
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Method, PodSpec, SandboxState, Scope};
+use cri_gc_test_support::on_each_flavour;
 
 use super::bed::{Bed, HOUR, MINUTE, errors, kept_for, outcome, removed, uid};
+
+on_each_flavour!(
+    an_empty_sandbox_of_a_deleted_pod_is_stopped_then_removed,
+    of_a_living_pod_all_but_the_newest_go_oldest_first,
+    one_that_is_ready_again_stays,
+    a_container_made_between_plan_and_stop_saves_it,
+    a_container_made_between_stop_and_removal_saves_it,
+    where_the_stop_fails_nothing_is_removed_and_the_others_go,
+    a_recheck_that_fails_removes_nothing,
+    one_that_somebody_else_removed_is_no_failure,
+    without_a_complete_list_nothing_is_removed,
+    a_sandbox_whose_containers_went_a_pass_before_can_go,
+);
 
 async fn pass(bed: &Bed) -> PassReport {
     bed.crew().sandboxes().await
@@ -18,7 +32,6 @@ fn calls_about(bed: &Bed, id: &str) -> Vec<Method> {
     bed.sim.calls().into_iter().filter(|call| call.id == id).map(|call| call.method).collect()
 }
 
-#[test]
 fn an_empty_sandbox_of_a_deleted_pod_is_stopped_then_removed() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
@@ -35,7 +48,6 @@ fn an_empty_sandbox_of_a_deleted_pod_is_stopped_then_removed() {
     assert_eq!(bed.sim.sandbox_ids(), Vec::<String>::new());
 }
 
-#[test]
 fn of_a_living_pod_all_but_the_newest_go_oldest_first() {
     let mut bed = Bed::new();
     bed.settings.sandbox_gc.parallel_removals = 1;
@@ -56,7 +68,6 @@ fn of_a_living_pod_all_but_the_newest_go_oldest_first() {
     assert!(reap(&bed).removals.is_empty(), "a second pass finds nothing");
 }
 
-#[test]
 fn one_that_is_ready_again_stays() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
@@ -68,7 +79,6 @@ fn one_that_is_ready_again_stays() {
     assert_eq!(bed.harmful_calls(), 0);
 }
 
-#[test]
 fn a_container_made_between_plan_and_stop_saves_it() {
     for state in [ContainerState::Created, ContainerState::Running, ContainerState::Exited] {
         let bed = Bed::new();
@@ -83,7 +93,6 @@ fn a_container_made_between_plan_and_stop_saves_it() {
     }
 }
 
-#[test]
 fn a_container_made_between_stop_and_removal_saves_it() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
@@ -97,7 +106,6 @@ fn a_container_made_between_stop_and_removal_saves_it() {
     assert_eq!(bed.sim.container_ids().len(), 1);
 }
 
-#[test]
 fn where_the_stop_fails_nothing_is_removed_and_the_others_go() {
     let bed = Bed::new();
     let (stuck, other) = (bed.dead_pod(1), bed.dead_pod(2));
@@ -110,7 +118,6 @@ fn where_the_stop_fails_nothing_is_removed_and_the_others_go() {
     assert_eq!(bed.asked(Method::RemovePodSandbox), [other]);
 }
 
-#[test]
 fn a_recheck_that_fails_removes_nothing() {
     for method in [Method::PodSandboxStatus, Method::ListContainers] {
         let bed = Bed::new();
@@ -122,7 +129,6 @@ fn a_recheck_that_fails_removes_nothing() {
     }
 }
 
-#[test]
 fn one_that_somebody_else_removed_is_no_failure() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
@@ -132,7 +138,6 @@ fn one_that_somebody_else_removed_is_no_failure() {
     assert!(report.is_good());
 }
 
-#[test]
 fn without_a_complete_list_nothing_is_removed() {
     for method in [Method::ListPodSandbox, Method::ListContainers] {
         let bed = Bed::new();
@@ -147,7 +152,6 @@ fn without_a_complete_list_nothing_is_removed() {
     }
 }
 
-#[test]
 fn a_sandbox_whose_containers_went_a_pass_before_can_go() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);

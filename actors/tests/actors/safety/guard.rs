@@ -148,7 +148,7 @@ impl State {
             let may_start = container.state == ContainerState::Created
                 && !is_old(node, container.created_at, policy.created_grace);
             if container.state != ContainerState::Running && old && !may_start {
-                self.units.entry((uid, container.name.clone())).or_default().push(age_of(container));
+                self.units.entry((uid, container.name.clone())).or_default().push(age_of(node, container));
             }
         }
         let deleted = std::mem::take(&mut self.deleted);
@@ -223,7 +223,7 @@ impl State {
             Some(false) => {
                 let unit = self.units.get(&(uid, container.name.clone()));
                 let newer =
-                    unit.map_or(0, |unit| unit.iter().filter(|age| **age > age_of(container)).count());
+                    unit.map_or(0, |unit| unit.iter().filter(|age| **age > age_of(node, container)).count());
                 let stay = usize::try_from(policy.max_per_pod_container).ok();
                 if stay.is_none_or(|stay| newer < stay) {
                     self.violated(format!(
@@ -271,6 +271,10 @@ impl State {
         if node.containers().any(|container| container.image_id == id) {
             self.violated(format!("image {id} is removed, and is in use"));
         }
+        let mounts = |container: &Container| container.volumes.iter().any(|volume| volume.image_id == id);
+        if node.containers().any(mounts) {
+            self.violated(format!("image {id} is removed, and is mounted as an image volume"));
+        }
         if image.pinned {
             self.violated(format!("image {id} is removed, and is pinned"));
         }
@@ -290,8 +294,8 @@ fn uid_of(node: &Node, container: &Container) -> String {
     node.sandbox(&container.sandbox).map(|sandbox| sandbox.uid.clone()).unwrap_or_default()
 }
 
-fn age_of(container: &Container) -> Age {
-    (container.created_at, container.attempt, std::cmp::Reverse(container.id.clone()))
+fn age_of(node: &Node, container: &Container) -> Age {
+    (node.listed_created_at(container), container.attempt, std::cmp::Reverse(container.id.clone()))
 }
 
 fn runs(node: &Node, uid: &str) -> bool {

@@ -14,11 +14,14 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 
 use cri_gc_actors::collector::{Outcome, PassReport};
 use cri_gc_actors::gateway::calls::Version;
+use cri_gc_test_support::on_each_flavour;
 
 use super::bed::{Bed, Crew};
 use change::{Change, Trouble};
 use guard::Guard;
 use node::{Case, case};
+
+on_each_flavour!(nothing_that_must_stay_is_ever_removed,);
 
 /// Rounds of passes after which a node at rest has to be clean. Two do, but what a re-check refused may take more.
 const ROUNDS: usize = 6;
@@ -27,7 +30,6 @@ fn cases() -> u32 {
     std::env::var("CRI_GC_SAFETY_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64)
 }
 
-#[test]
 fn nothing_that_must_stay_is_ever_removed() {
     let config =
         Config { cases: cases(), failure_persistence: None, max_shrink_iters: 300, ..Config::default() };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cri_gc_config::Unmanaged;
 use cri_gc_sim::{ContainerSpec, ContainerState, ImageSpec, LayerSpec, LogSpec, Options, PodSpec};
+use cri_gc_test_support::flavours::{Flavour, flavour, options};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -142,7 +143,7 @@ pub fn case() -> impl Strategy<Value = Case> {
 impl Case {
     /// The node with what is not recent, and the settings.
     pub fn build(&self) -> Bed {
-        let mut bed = Bed::with(Options { capacity_bytes: 20_000 * MIB, ..Options::default() });
+        let mut bed = Bed::with(Options { capacity_bytes: 20_000 * MIB, ..options() });
         let minutes = |count: u64| Duration::from_secs(60 * count);
         let policy = &self.policy;
         let containers = &mut bed.settings.container_gc;
@@ -191,7 +192,9 @@ impl Case {
         for (number, pod) in self.pods.iter().enumerate().filter(|(_, pod)| pod.recent == recent) {
             let mut sandboxes = Vec::new();
             for (attempt, (ready, age)) in (0u32..).zip(&pod.sandboxes) {
-                let uid = if pod.labelled { uid(number) } else { String::new() };
+                // CRI-O refuses a pod that has no UID.
+                let has_uid = pod.labelled || flavour() == Flavour::CriO;
+                let uid = if has_uid { uid(number) } else { String::new() };
                 let spec =
                     PodSpec::new("ns", format!("pod-{number}"), uid).attempt(attempt).created_at(ago(*age));
                 let spec = if *ready { spec } else { spec.not_ready() };

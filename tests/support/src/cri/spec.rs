@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cri_gc_proto::POD_UID_LABEL;
 use cri_gc_proto::cri::{
     ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
-    LinuxPodSandboxConfig, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata,
+    LinuxPodSandboxConfig, Mount, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata,
 };
 
 use crate::logs::pod_log_dir;
@@ -119,6 +119,8 @@ pub struct ContainerSpec {
     pub attempt: u32,
     /// Name or id of its image, which must be there.
     pub image: String,
+    /// Images that are mounted into it, by name or id; they must be there too.
+    pub image_volumes: Vec<String>,
     /// What it runs; empty is what the image says.
     pub command: Vec<String>,
     /// Whether it bears a kubelet's labels.
@@ -153,6 +155,7 @@ impl ContainerSpec {
             name: name.to_owned(),
             attempt: 0,
             image: image.to_owned(),
+            image_volumes: Vec::new(),
             command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             with_labels: true,
             annotations: HashMap::new(),
@@ -163,6 +166,13 @@ impl ContainerSpec {
     #[must_use]
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.attempt = attempt;
+        self
+    }
+
+    /// With one more image mounted as a volume, at `/volume-0` and so on.
+    #[must_use]
+    pub fn image_volume(mut self, image: &str) -> Self {
+        self.image_volumes.push(image.to_owned());
         self
     }
 
@@ -187,11 +197,16 @@ impl ContainerSpec {
             labels.insert(CONTAINER_NAME_LABEL.to_owned(), self.name.clone());
         }
         let log_path = pod.log_root.as_ref().map(|_| format!("{}/{}.log", self.name, self.attempt));
+        let mount = |(number, image): (usize, &String)| Mount {
+            container_path: format!("/volume-{number}"),
+            image: Some(ImageSpec { image: image.clone(), ..ImageSpec::default() }),
+        };
         ContainerConfig {
             metadata: Some(ContainerMetadata { name: self.name.clone(), attempt: self.attempt }),
             image: Some(ImageSpec { image: self.image.clone(), ..ImageSpec::default() }),
             command: self.command.clone(),
             args: Vec::new(),
+            mounts: self.image_volumes.iter().enumerate().map(mount).collect(),
             labels,
             annotations: self.annotations.clone(),
             log_path: log_path.unwrap_or_default(),
