@@ -210,7 +210,6 @@ impl ContainerSpec {
             labels,
             annotations: self.annotations.clone(),
             log_path: log_path.unwrap_or_default(),
-            mounts: Vec::new(),
             // As a kubelet asks for: each container has processes of its own.
             linux: Some(LinuxContainerConfig {
                 security_context: Some(LinuxContainerSecurityContext {
