@@ -78,7 +78,9 @@ pub(crate) struct NewContainer {
     pub(crate) image: String,
     pub(crate) image_volumes: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) log_path: PathBuf,
+    /// Log directory of the sandbox as this request has it, and the log in it.
+    pub(crate) log_directory: PathBuf,
+    pub(crate) log: String,
     pub(crate) annotation_bytes: usize,
 }
 
@@ -168,6 +170,13 @@ impl Node {
             return Err(SimError::Refused(format!("the name of the container is reserved for {}", other.id)));
         }
         let source = self.source(&new.image, &new.image_volumes)?;
+        let log_path = match self.options.flavour {
+            _ if new.log.is_empty() => PathBuf::new(),
+            Flavour::CriO => self.log_path_as_crio(&id, &new.log),
+            // The log directory is read from this request, not from what the sandbox was made with.
+            _ if new.log_directory.as_os_str().is_empty() => PathBuf::new(),
+            _ => new.log_directory.join(new.log.trim_start_matches('/')),
+        };
         let container = Container {
             id: String::new(),
             sandbox: id,
@@ -182,7 +191,7 @@ impl Node {
             image_ref: source.image_ref,
             volumes: source.volumes,
             labels: new.labels,
-            log_path: new.log_path,
+            log_path,
             writable: (0, 0),
             annotation_bytes: new.annotation_bytes,
             layers: source.layers,
@@ -214,8 +223,9 @@ impl Node {
 
     fn insert_container(&mut self, mut container: Container) -> String {
         container.id = self.ids.next();
-        if self.options.flavour == Flavour::CriO {
-            container.log_path = self.log_path_as_crio(&container);
+        // CRI-O makes a log that nobody asked for, too.
+        if self.options.flavour == Flavour::CriO && container.log_path.as_os_str().is_empty() {
+            container.log_path = self.log_path_as_crio(&container.sandbox, &format!("{}.log", container.id));
         }
         self.disk.use_layers(&container.layers);
         self.disk.resize_writable((0, 0), container.writable, self.clock.uptime());

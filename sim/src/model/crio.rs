@@ -134,18 +134,12 @@ impl Node {
         if self.options.list_times_move { later(listed, MOVE.saturating_mul(self.restarts)) } else { listed }
     }
 
-    /// The log of a container: below the folder of the sandbox, or of the runtime's own where the sandbox has none. Only
-    /// CRI-O makes a log that nobody asked for.
-    pub(crate) fn log_path_as_crio(&self, container: &Container) -> PathBuf {
-        let asked = &container.log_path;
-        let folder = self.sandboxes.get(&container.sandbox).map(|sandbox| &sandbox.log_directory);
-        let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).cloned();
-        let folder = folder.unwrap_or_else(|| self.paths.runtime_logs.join(&container.sandbox));
-        if asked.as_os_str().is_empty() {
-            folder.join(format!("{}.log", container.id))
-        } else {
-            asked.clone()
-        }
+    /// The log of that name of a container: in the log directory of the sandbox, or in the runtime's own where the sandbox has
+    /// none.
+    pub(crate) fn log_path_as_crio(&self, sandbox: &str, log: &str) -> PathBuf {
+        let own = self.sandboxes.get(sandbox).map(|sandbox| &sandbox.log_directory);
+        let own = own.filter(|folder| !folder.as_os_str().is_empty()).cloned();
+        own.unwrap_or_else(|| self.paths.runtime_logs.join(sandbox)).join(log.trim_start_matches('/'))
     }
 
     /// Makes the empty log of a sandbox, where its log directory exists and this node may write.

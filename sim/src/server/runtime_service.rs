@@ -204,12 +204,6 @@ impl RuntimeService for Services {
             let config = config.unwrap_or_default();
             let metadata = config.metadata.ok_or_else(|| lacks("the container config", "metadata"))?;
             let sandbox_config = sandbox_config.unwrap_or_default();
-            // As containerd does, the log directory is read from this request, not from what the sandbox was made with.
-            let log_path = if sandbox_config.log_directory.is_empty() || config.log_path.is_empty() {
-                PathBuf::new()
-            } else {
-                PathBuf::from(sandbox_config.log_directory).join(config.log_path.trim_start_matches('/'))
-            };
             let new = NewContainer {
                 sandbox: pod_sandbox_id.clone(),
                 name: metadata.name,
@@ -222,7 +216,8 @@ impl RuntimeService for Services {
                     .map(|i| i.image)
                     .collect(),
                 labels: config.labels.into_iter().collect(),
-                log_path,
+                log_directory: PathBuf::from(sandbox_config.log_directory),
+                log: config.log_path,
                 annotation_bytes: wire::map_bytes(&config.annotations),
             };
             let container_id = node.create_container(new).map_err(|error| status(&error))?;

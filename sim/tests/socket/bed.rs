@@ -4,6 +4,7 @@ use cri_gc_proto::cri;
 use cri_gc_proto::cri::image_service_client::ImageServiceClient;
 use cri_gc_proto::cri::runtime_service_client::RuntimeServiceClient;
 use cri_gc_sim::{Code, ContainerSpec, Flavour, Options, PodSpec, Sim};
+use cri_gc_test_support::flavours::options;
 use tonic::transport::{Channel, Endpoint};
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -19,9 +20,9 @@ pub(crate) struct Bed {
 pub(crate) type Answer<T> = Result<T, tonic::Status>;
 
 impl Bed {
-    /// containerd 2.1.
+    /// The flavour that the test is about.
     pub(crate) fn new() -> Self {
-        Self::with(Options::default())
+        Self::with(options())
     }
 
     pub(crate) fn flavour(flavour: Flavour) -> Self {

@@ -5,8 +5,20 @@ use std::time::Duration;
 use crate::bed::{Bed, code};
 use cri_gc_proto::cri;
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Flavour, ImageSpec, SandboxState};
+use cri_gc_test_support::on_each_flavour;
 
-#[tokio::test]
+on_each_flavour!(
+    #[tokio::test] async:
+    removing_a_running_container_kills_and_removes_it,
+    a_stop_ends_what_runs_or_is_unknown_and_leaves_the_rest_alone,
+    times_and_the_log_path_come_with_the_status,
+    ids_have_64_hex_digits_and_repeat_with_the_seed,
+    a_unique_beginning_of_an_id_names_the_object,
+    an_empty_or_ambiguous_id_is_an_error_even_for_removal,
+    stopping_a_sandbox_kills_what_runs_in_it_and_nothing_else,
+    removing_a_ready_sandbox_removes_everything_in_it,
+);
+
 async fn removing_a_running_container_kills_and_removes_it() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
@@ -18,7 +30,7 @@ async fn removing_a_running_container_kills_and_removes_it() {
 
 #[tokio::test]
 async fn removing_what_is_missing_succeeds_and_its_status_is_not_found() {
-    for flavour in [Flavour::Containerd16, Flavour::Containerd21] {
+    for flavour in Flavour::ALL {
         let mut bed = Bed::flavour(flavour);
         bed.remove("feed").await.unwrap();
         bed.remove_sandbox("feed").await.unwrap();
@@ -30,14 +42,18 @@ async fn removing_what_is_missing_succeeds_and_its_status_is_not_found() {
 
 #[tokio::test]
 async fn stopping_what_is_missing_depends_on_the_version() {
-    for (flavour, expected) in [(Flavour::Containerd16, Code::NotFound), (Flavour::Containerd21, Code::Ok)] {
+    let expected = [
+        (Flavour::Containerd16, Code::NotFound),
+        (Flavour::Containerd21, Code::Ok),
+        (Flavour::CriO, Code::Ok),
+    ];
+    for (flavour, expected) in expected {
         let mut bed = Bed::flavour(flavour);
         assert_eq!(code(bed.stop("feed").await), expected);
         assert_eq!(code(bed.stop_sandbox("feed").await), expected);
     }
 }
 
-#[tokio::test]
 async fn a_stop_ends_what_runs_or_is_unknown_and_leaves_the_rest_alone() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
@@ -57,7 +73,6 @@ async fn a_stop_ends_what_runs_or_is_unknown_and_leaves_the_rest_alone() {
     }
 }
 
-#[tokio::test]
 async fn times_and_the_log_path_come_with_the_status() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
@@ -96,7 +111,6 @@ async fn image_ref_is_the_id_and_stays_when_the_tag_moves_on() {
     }
 }
 
-#[tokio::test]
 async fn ids_have_64_hex_digits_and_repeat_with_the_seed() {
     let ids = || {
         let bed = Bed::new();
@@ -105,13 +119,12 @@ async fn ids_have_64_hex_digits_and_repeat_with_the_seed() {
         (pod, container, bed.sim.image_ids().remove(0))
     };
     let (pod, container, image) = ids();
-    for id in [&pod, &container, &image.strip_prefix("sha256:").unwrap().to_owned()] {
+    for id in [&pod, &container, &image.trim_start_matches("sha256:").to_owned()] {
         assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
     }
     assert_eq!(ids(), (pod, container, image));
 }
 
-#[tokio::test]
 async fn a_unique_beginning_of_an_id_names_the_object() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
@@ -126,7 +139,6 @@ async fn a_unique_beginning_of_an_id_names_the_object() {
     assert!(bed.sim.sandbox_ids().is_empty());
 }
 
-#[tokio::test]
 async fn an_empty_or_ambiguous_id_is_an_error_even_for_removal() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
@@ -147,7 +159,6 @@ async fn an_empty_or_ambiguous_id_is_an_error_even_for_removal() {
     assert_eq!(bed.sim.container_ids().len(), 17);
 }
 
-#[tokio::test]
 async fn stopping_a_sandbox_kills_what_runs_in_it_and_nothing_else() {
     let mut bed = Bed::new();
     let (pod, other) = (bed.pod("a"), bed.pod("b"));
@@ -164,7 +175,6 @@ async fn stopping_a_sandbox_kills_what_runs_in_it_and_nothing_else() {
     bed.stop_sandbox(&pod).await.unwrap();
 }
 
-#[tokio::test]
 async fn removing_a_ready_sandbox_removes_everything_in_it() {
     let mut bed = Bed::new();
     let (pod, other) = (bed.pod("a"), bed.pod("b"));

@@ -1,10 +1,20 @@
-//! Images and the disk: removal, shared layers, sizes that are hints, space that comes back late.
+//! Images and the disk, as containerd has them where CRI-O ([`super::crio`]) differs: removal, shared layers, sizes that are hints, space that comes back late.
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::bed::{Bed, MIB, code};
 use cri_gc_sim::{Code, ContainerSpec, ImageSpec, LayerSpec, Options};
+use cri_gc_test_support::{flavours::options, on_each_flavour};
+
+on_each_flavour!(
+    #[tokio::test] async:
+    sizes_told_count_shared_layers_in_every_image_and_the_disk_holds_them_once,
+    removing_an_image_frees_only_what_no_other_has,
+    space_comes_back_after_the_release_delay,
+    a_container_file_system_of_its_own_holds_the_writable_layers,
+    other_bytes_and_writable_layers_take_space_on_the_images_file_system,
+);
 
 /// Two images on a common base: 30/80 MiB shared, 10/20 and 5/12 of their own.
 fn shared(bed: &Bed) -> (String, String) {
@@ -20,9 +30,8 @@ fn bare(options: Options) -> Bed {
     Bed::with(Options { sandbox_image_present: false, ..options })
 }
 
-#[tokio::test]
 async fn sizes_told_count_shared_layers_in_every_image_and_the_disk_holds_them_once() {
-    let mut bed = bare(Options::default());
+    let mut bed = bare(options());
     let (one, two) = shared(&bed);
     let images = bed.list_images().await;
     let size = |id: &str| images.iter().find(|image| image.id == id).unwrap().size;
@@ -33,9 +42,8 @@ async fn sizes_told_count_shared_layers_in_every_image_and_the_disk_holds_them_o
     assert_eq!(bed.available(), 40 * 1024 * MIB - 157 * MIB);
 }
 
-#[tokio::test]
 async fn removing_an_image_frees_only_what_no_other_has() {
-    let mut bed = bare(Options::default());
+    let mut bed = bare(options());
     let (one, two) = shared(&bed);
     let full = bed.available();
     bed.remove_image(&one).await.unwrap();
@@ -47,7 +55,7 @@ async fn removing_an_image_frees_only_what_no_other_has() {
 
 #[tokio::test]
 async fn a_container_keeps_the_snapshots_of_its_removed_image() {
-    let mut bed = bare(Options::default());
+    let mut bed = bare(options());
     let (one, two) = shared(&bed);
     let pod = bed.pod("a");
     let spec = ContainerSpec::new(&pod, "app").image("one:1").writable(3 * MIB, 7);
@@ -64,7 +72,7 @@ async fn a_container_keeps_the_snapshots_of_its_removed_image() {
 
 #[tokio::test]
 async fn a_layer_that_a_container_kept_counts_once_when_its_image_returns() {
-    let mut bed = bare(Options::default());
+    let mut bed = bare(options());
     let image = || ImageSpec::single("app:1", 10, 100);
     bed.sim.add_image(image());
     let pod = bed.pod("a");
@@ -100,7 +108,7 @@ async fn an_image_answers_to_short_names_digests_and_beginnings_of_its_id() {
     for name in
         ["app:1", "docker.io/library/app:1", &digest, &hex, &hex[..5], &format!("sha256:{}", &hex[..5])]
     {
-        let mut bed = bare(Options::default());
+        let mut bed = bare(options());
         let spec = ImageSpec::single("app:1", 1, 1).id(format!("sha256:{hex}")).digest(&digest);
         bed.sim.add_image(spec);
         bed.remove_image("app:2").await.unwrap();
@@ -108,17 +116,16 @@ async fn an_image_answers_to_short_names_digests_and_beginnings_of_its_id() {
         bed.remove_image(name).await.unwrap();
         assert!(bed.sim.image_ids().is_empty(), "{name}");
     }
-    let mut bed = bare(Options::default());
+    let mut bed = bare(options());
     bed.sim.add_image(ImageSpec::new("a:1").id(format!("sha256:aa{}", "0".repeat(62))));
     bed.sim.add_image(ImageSpec::new("b:1").id(format!("sha256:ab{}", "0".repeat(62))));
     assert_eq!(code(bed.remove_image("sha256:a").await), Code::Unknown);
     assert_eq!(bed.sim.image_ids().len(), 2);
 }
 
-#[tokio::test]
 async fn space_comes_back_after_the_release_delay() {
     let delay = Duration::from_secs(7);
-    let mut bed = bare(Options { release_delay: delay, ..Options::default() });
+    let mut bed = bare(Options { release_delay: delay, ..options() });
     let (one, _) = shared(&bed);
     let before = bed.available();
     bed.remove_image(&one).await.unwrap();
@@ -133,7 +140,7 @@ async fn space_comes_back_after_the_release_delay() {
 
 #[tokio::test]
 async fn the_runtimes_own_usage_is_up_to_10_s_old() {
-    let mut bed = bare(Options::default());
+    let mut bed = bare(options());
     let used = |info: &cri_gc_proto::cri::ImageFsInfoResponse| {
         info.image_filesystems[0].used_bytes.as_ref().unwrap().value
     };
@@ -168,13 +175,12 @@ async fn one_file_system_of_images_is_told_and_none_of_containers() {
     assert!(probe(Path::new("/")).is_err());
 }
 
-#[tokio::test]
 async fn a_container_file_system_of_its_own_holds_the_writable_layers() {
     let mut bed = Bed::with(Options {
         separate_container_fs: true,
         container_capacity_bytes: 100 * MIB,
         container_inodes: 500,
-        ..Options::default()
+        ..options()
     });
     let images_before = bed.available();
     let pod = bed.pod("a");
@@ -188,9 +194,8 @@ async fn a_container_file_system_of_its_own_holds_the_writable_layers() {
     assert_eq!((stats().available_bytes, stats().inodes_free), (90 * MIB, 495));
 }
 
-#[tokio::test]
 async fn other_bytes_and_writable_layers_take_space_on_the_images_file_system() {
-    let bed = bare(Options { capacity_bytes: 1000 * MIB, inodes: 5000, ..Options::default() });
+    let bed = bare(Options { capacity_bytes: 1000 * MIB, inodes: 5000, ..options() });
     shared(&bed);
     bed.sim.set_other_bytes(600 * MIB);
     bed.sim.with(|node| node.set_other_inodes(70));

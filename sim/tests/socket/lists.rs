@@ -3,6 +3,15 @@
 use crate::bed::{Bed, code};
 use cri_gc_proto::{POD_UID_LABEL, cri};
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Flavour, ImageSpec, Options, PodSpec};
+use cri_gc_test_support::{flavours::options, on_each_flavour};
+
+on_each_flavour!(
+    #[tokio::test] async:
+    all_set_parts_of_a_filter_must_match,
+    sandboxes_are_filtered_in_the_same_way,
+    a_list_over_16_mib_fails_as_a_whole_and_its_parts_do_not,
+    the_limit_is_exact_and_holds_for_sandboxes_and_images_too,
+);
 
 fn state(state: cri::ContainerState) -> Option<cri::ContainerStateValue> {
     Some(cri::ContainerStateValue { state: state.into() })
@@ -12,7 +21,6 @@ fn uid(uid: &str) -> std::collections::HashMap<String, String> {
     [(POD_UID_LABEL.to_owned(), uid.to_owned())].into()
 }
 
-#[tokio::test]
 async fn all_set_parts_of_a_filter_must_match() {
     let mut bed = Bed::new();
     let (a, b) = (bed.pod("a"), bed.pod("b"));
@@ -51,7 +59,6 @@ async fn all_set_parts_of_a_filter_must_match() {
     assert!(bed.list_ids(missing).await.is_empty(), "nor does a sandbox that is not there");
 }
 
-#[tokio::test]
 async fn sandboxes_are_filtered_in_the_same_way() {
     let mut bed = Bed::new();
     let ready = bed.pod("a");
@@ -73,7 +80,6 @@ async fn sandboxes_are_filtered_in_the_same_way() {
     assert_eq!((bare.labels.len(), bare.metadata.unwrap().uid.as_str()), (0, "uid-of-c"));
 }
 
-#[tokio::test]
 async fn a_list_over_16_mib_fails_as_a_whole_and_its_parts_do_not() {
     let mut bed = Bed::new();
     let (a, b) = (bed.pod("a"), bed.pod("b"));
@@ -94,7 +100,6 @@ async fn a_list_over_16_mib_fails_as_a_whole_and_its_parts_do_not() {
     assert_eq!(bed.list(part).await.unwrap().len(), 10);
 }
 
-#[tokio::test]
 async fn the_limit_is_exact_and_holds_for_sandboxes_and_images_too() {
     use prost::Message;
     let encoded = {
@@ -104,14 +109,14 @@ async fn the_limit_is_exact_and_holds_for_sandboxes_and_images_too() {
         cri::ListPodSandboxResponse { items }.encoded_len()
     };
     for (spare, expected) in [(0, Code::Ok), (1, Code::ResourceExhausted)] {
-        let mut bed = Bed::with(Options { message_limit: encoded + 50, ..Options::default() });
+        let mut bed = Bed::with(Options { message_limit: encoded + 50, ..options() });
         let spec = PodSpec::new("default", "a", "uid-of-a").annotation_bytes(50 + spare);
         bed.sim.add_pod(spec).unwrap();
         assert_eq!(code(bed.sandboxes(Default::default()).await), expected);
         let id = bed.sim.sandbox_ids().remove(0);
         assert_eq!(code(bed.sandbox_status(&id).await), Code::Ok, "one by itself is small enough");
     }
-    let mut bed = Bed::with(Options { message_limit: 1000, ..Options::default() });
+    let mut bed = Bed::with(Options { message_limit: 1000, ..options() });
     for n in 0..10 {
         bed.sim.add_image(ImageSpec::single(format!("app:{n}"), 1, 1));
     }
@@ -121,20 +126,22 @@ async fn the_limit_is_exact_and_holds_for_sandboxes_and_images_too() {
 
 #[tokio::test]
 async fn version_and_status_tell_the_runtime_and_its_sandbox_image() {
-    for (flavour, version, pinned) in
-        [(Flavour::Containerd16, "1.6.20", false), (Flavour::Containerd21, "v2.1.9", true)]
-    {
-        let options = Options { flavour, sandbox_image: "reg.example/pause:7".into(), ..Options::default() };
+    for (flavour, name, version, pinned) in [
+        (Flavour::Containerd16, "containerd", "1.6.20", false),
+        (Flavour::Containerd21, "containerd", "v2.1.9", true),
+        (Flavour::CriO, "cri-o", "1.37.0", true),
+    ] {
+        let options = Options { flavour, sandbox_image: "reg.example/pause:7".into(), ..options() };
         let mut bed = Bed::with(options);
         let answer = bed.runtime.version(cri::VersionRequest::default()).await.unwrap().into_inner();
-        assert_eq!((answer.runtime_name.as_str(), answer.runtime_version.as_str()), ("containerd", version));
+        assert_eq!((answer.runtime_name.as_str(), answer.runtime_version.as_str()), (name, version));
         assert_eq!(answer.runtime_api_version, "v1");
         let status = bed.runtime.status(cri::StatusRequest { verbose: true }).await.unwrap().into_inner();
         let config = status.info.iter().find(|pair| pair.key == "config").unwrap();
         let config: serde_json::Value = serde_json::from_str(&config.value).unwrap();
         // containerd 2 names it nowhere, and pins it.
         let named = config.get("sandboxImage").and_then(serde_json::Value::as_str);
-        assert_eq!(named, (!pinned).then_some("reg.example/pause:7"));
+        assert_eq!(named, flavour.names_the_sandbox_image().then_some("reg.example/pause:7"));
         let status = bed.runtime.status(cri::StatusRequest { verbose: false }).await.unwrap().into_inner();
         assert!(status.info.is_empty());
         let image = bed.list_images().await.remove(0);

@@ -5,6 +5,12 @@ mod bed;
 #[cfg(test)]
 mod containers;
 #[cfg(test)]
+mod crictl;
+#[cfg(test)]
+mod crio;
+#[cfg(test)]
+mod image_volumes;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod lists;
