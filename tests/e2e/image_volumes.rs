@@ -31,8 +31,7 @@ async fn an_image_volume_survives_a_clean_up_to_1_percent_and_its_container_can_
     let by_id = node.look().await.id("image byid:1").to_owned();
     let web = node.pod("web").await;
     // A kubelet asks by id, others by a name.
-    let spec =
-        |name: &str, volume: &str| ContainerSpec::sleeper(name, &image("app:1")).image_volume(volume);
+    let spec = |name: &str, volume: &str| ContainerSpec::sleeper(name, &image("app:1")).image_volume(volume);
     let containers = [("main", image("model:1")), ("other", by_id)];
     for (name, volume) in &containers {
         node.run(&web, &spec(name, volume)).await;
