@@ -1,7 +1,7 @@
 //! Section 6, as a snapshot plan has it (section 11).
 
 use cri_gc_policy::snapshot::{Holds, Snapshot, SnapshotFileSystem, SnapshotImage, SnapshotPodState};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Verdict, at_least_ago, names, state, verdict};
 use crate::nodes::Settings;
@@ -58,6 +58,17 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
     (verdict, u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
+/// On `then`, which is to come after `node`, whatever a container of `node` uses was used later than all else.
+pub fn use_now(node: &Snapshot, then: &mut Snapshot) {
+    let latest = then.images.iter().filter_map(|image| image.last_used).chain([node.taken_at]).max().unwrap();
+    for image in &mut then.images {
+        let copies = node.images.iter().filter(|copy| copy.id == image.id);
+        if copies.into_iter().any(|copy| is_used(node, copy)) {
+            image.last_used = Some(latest + SignedDuration::from_nanos(1));
+        }
+    }
+}
+
 fn first_detected(node: &Snapshot, image: &SnapshotImage) -> Option<Timestamp> {
     image.first_detected.or(Some(node.taken_at))
 }
@@ -88,26 +99,34 @@ fn to_free(capacity: u128, available: u128, high: u8, low: u8) -> u128 {
     (capacity * (100 - u128::from(low)) / 100).saturating_sub(available)
 }
 
+/// A container in any state uses it.
+fn is_used(node: &Snapshot, image: &SnapshotImage) -> bool {
+    node.containers.iter().any(|container| {
+        if !container.image_id.is_empty() {
+            is_called(image, &container.image_id)
+        } else if !container.image_ref.is_empty() {
+            is_called(image, &container.image_ref)
+        } else {
+            is_called(image, &container.image)
+        }
+    })
+}
+
+fn is_called(image: &SnapshotImage, text: &str) -> bool {
+    let mut names = image.repo_tags.iter().chain(&image.repo_digests);
+    !text.is_empty() && (text == image.id || names.any(|name| name == text))
+}
+
 /// Used, pinned, protected, or what the runtime makes sandboxes of.
 fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool {
     let names: Vec<String> = image.repo_tags.iter().chain(&image.repo_digests).cloned().collect();
-    let is = |text: &str| !text.is_empty() && (text == image.id || names.iter().any(|name| name == text));
-
-    let used_by_container = node.containers.iter().any(|container| {
-        if !container.image_id.is_empty() {
-            is(&container.image_id)
-        } else if !container.image_ref.is_empty() {
-            is(&container.image_ref)
-        } else {
-            is(&container.image)
-        }
-    });
     // Nothing is proved of a pod in state unknown: it may be active.
     let named_by_pod = node.pods.pods.iter().any(|pod| {
         let state = state(node, &pod.uid);
         let may_run = [SnapshotPodState::Active, SnapshotPodState::Unknown].contains(&state);
-        may_run && pod.images.iter().any(|name| is(name))
+        may_run && pod.images.iter().any(|name| is_called(image, name))
     });
     let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));
-    used_by_container || named_by_pod || image.pinned || protected || is(&node.runtime.sandbox_image)
+    let sandboxes = is_called(image, &node.runtime.sandbox_image);
+    is_used(node, image) || named_by_pod || image.pinned || protected || sandboxes
 }
