@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
+use cri_gc_policy::follow;
 use cri_gc_policy::images::{space, unmatched};
 use cri_gc_policy::report::Item;
 use cri_gc_policy::{ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming};
@@ -108,7 +109,9 @@ impl Collect for ImageGc {
         for fs in &mut observation.filesystems {
             fs.reclaiming = space::reclaiming(fs, &policy.images);
         }
-        let plan = decide(&observation, &policy);
+        let mut plan = decide(&observation, &policy);
+        let (pods, removed) = (PodTable::new(&observation), pass.foreseen.of(&observation));
+        let following = follow::of_images(&mut plan, &observation, &pods, &policy, &removed);
         plan.problems.iter().for_each(|problem| pass.error(PassError::Disk(problem.clone())));
         pass.planned(plan.section.remove.len());
         pass.kept(Kind::Image, keep(&observation, &plan, &policy));
@@ -126,6 +129,9 @@ impl Collect for ImageGc {
         } else {
             let all = reclaim::targets(&observation, &plan, plan.section.remove.len());
             pass.act(all, parallel, async |_| Ok((Outcome::WouldRemove, 0))).await;
+            let count = following.len();
+            plan.section.remove = following;
+            pass.follow(reclaim::targets(&observation, &plan, count));
             Brought::default()
         };
         if brought.in_vain {

@@ -22,7 +22,7 @@ use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Method, Scope};
 use super::bed::{Bed, HOUR, MINUTE, SECOND, errors, removed, silent, uid};
 
 async fn run(c: &actix::Addr<Collector<ImageGc>>) -> PassReport {
-    c.send(RunPass { progress: None }).await.unwrap().unwrap()
+    c.send(RunPass::default()).await.unwrap().unwrap()
 }
 
 #[test]
