@@ -13,11 +13,13 @@ use futures_util::StreamExt;
 use slog::{Logger, debug, info};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::RunPass;
 use super::report::{Kept, Kind, Loop, Outcome, PassError, Removal};
 use crate::configuration::Generation;
 use crate::files::Workers;
 use crate::gateway::{CriError, ErrorClass, Gateway};
 use crate::image_records::ImageRecords;
+use crate::planning::Foreseen;
 use crate::pod_state::PodStates;
 use crate::recorder::{Event, EventKind, Object, Recorder};
 use crate::seams::{Clock, FsProbe, Moment};
@@ -127,6 +129,8 @@ pub struct Pass {
     pub settings: Arc<Settings>,
     /// What holds from the next removal on.
     pub live: Rc<Live>,
+    /// What the passes of a dry run before it would have removed.
+    pub foreseen: Arc<Foreseen>,
     clock: Clock,
     began: Moment,
     progress: Option<UnboundedSender<Progress>>,
@@ -140,6 +144,7 @@ pub struct Pass {
 #[derive(Default)]
 pub(super) struct Book {
     pub(super) removals: Vec<Removal>,
+    pub(super) follow: Vec<Removal>,
     pub(super) kept: Vec<Kept>,
     pub(super) errors: Vec<PassError>,
     /// The errors in words: each is reported once in a pass.
@@ -164,6 +169,19 @@ pub struct Target<T> {
     pub object: T,
 }
 
+impl<T> Target<T> {
+    fn ended(&self, outcome: Outcome, bytes: u64) -> Removal {
+        Removal {
+            kind: self.kind,
+            id: self.id.clone(),
+            name: self.name.clone(),
+            reason: self.reason.as_str().to_owned(),
+            outcome,
+            bytes,
+        }
+    }
+}
+
 /// How a removal ended, and the bytes that it brought.
 pub type Removed = Result<(Outcome, u64), CriError>;
 
@@ -171,13 +189,13 @@ impl Pass {
     pub(super) fn new(
         of: Loop,
         live: Rc<Live>,
-        progress: Option<UnboundedSender<Progress>>,
+        RunPass { progress, foreseen }: RunPass,
         tools: &Tools,
     ) -> Self {
         let (clock, recorder, log) = (tools.clock.clone(), tools.recorder.clone(), tools.log.clone());
         let (settings, began) = (live.settings(), clock.moment());
         let (book, away) = (RefCell::default(), Cell::new(false));
-        Self { of, settings, live, clock, began, progress, recorder, log, book, away }
+        Self { of, settings, live, foreseen, clock, began, progress, recorder, log, book, away }
     }
 
     /// Whether this pass removes, or only says what it would remove.
@@ -254,6 +272,12 @@ impl Pass {
     /// Bytes that were measurably freed.
     pub fn freed(&self, bytes: u64) {
         self.book.borrow_mut().freed_bytes = bytes;
+    }
+
+    /// What would be removed after the removals of the passes before this one. Nothing is told of it to whoever watches.
+    pub fn follow<T>(&self, targets: impl IntoIterator<Item = Target<T>>) {
+        let removals = targets.into_iter().map(|target| target.ended(Outcome::WouldRemove, 0));
+        self.book.borrow_mut().follow.extend(removals);
     }
 
     /// So many are to go.
@@ -340,14 +364,7 @@ impl Pass {
     }
 
     fn done<T>(&self, target: &Target<T>, outcome: Outcome, bytes: u64) {
-        let removal = Removal {
-            kind: target.kind,
-            id: target.id.clone(),
-            name: target.name.clone(),
-            reason: target.reason.as_str().to_owned(),
-            outcome,
-            bytes,
-        };
+        let removal = target.ended(outcome, bytes);
         let (kind, outcome) = (removal.kind.as_str(), removal.outcome.to_string());
         let what = slog::o!(
             "loop" => self.of.as_str(), "kind" => kind, "id" => removal.id.clone(), "name" => removal.name.clone(),

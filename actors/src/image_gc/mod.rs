@@ -16,9 +16,12 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
+use cri_gc_policy::follow;
 use cri_gc_policy::images::{space, unmatched};
 use cri_gc_policy::report::Item;
-use cri_gc_policy::{FileSystem, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming};
+use cri_gc_policy::{
+    Decision, FileSystem, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming,
+};
 use tokio::time::Instant;
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Tools};
@@ -119,12 +122,12 @@ impl Collect for ImageGc {
         }
 
         let policy = pass.settings.policy();
-        let mut plan = decide(&observation, &policy);
-        if !plan.section.remove.is_empty() {
+        let (mut plan, mut following) = foresee(&observation, &policy, pass);
+        if !plan.section.remove.is_empty() || !following.is_empty() {
             if let Err(error) = observe::image_volumes(tools, &mut observation).await {
                 return pass.error(error);
             }
-            plan = decide(&observation, &policy);
+            (plan, following) = foresee(&observation, &policy, pass);
         }
         plan.problems.iter().for_each(|problem| pass.error(PassError::Disk(problem.clone())));
         pass.planned(plan.section.remove.len());
@@ -139,6 +142,9 @@ impl Collect for ImageGc {
         } else {
             let all = reclaim::targets(&observation, &plan, plan.section.remove.len());
             pass.act(all, parallel, async |_| Ok((Outcome::WouldRemove, 0))).await;
+            let count = following.len();
+            plan.section.remove = following;
+            pass.follow(reclaim::targets(&observation, &plan, count));
             Brought { over: plan.missing.triggered, ..Brought::default() }
         };
         if brought.over && !tries {
@@ -154,6 +160,14 @@ impl Collect for ImageGc {
         let ended = (brought.freed, brought.is_short);
         self.alarm.borrow_mut().passed(ended, brought.over, period, Instant::now());
     }
+}
+
+/// The plan, and what follows from removals of earlier passes of a dry run.
+fn foresee(observation: &Observation, policy: &Policy, pass: &Pass) -> (ImagePlan, Vec<Decision>) {
+    let mut plan = decide(observation, policy);
+    let (pods, removed) = (PodTable::new(observation), pass.foreseen.of(observation));
+    let following = follow::of_images(&mut plan, observation, &pods, policy, &removed);
+    (plan, following)
 }
 
 /// What stays by that plan, in words.

@@ -235,7 +235,7 @@ where
     A: Actor + Handler<RunPass>,
     A::Context: ToEnvelope<A, RunPass>,
 {
-    collector.send(RunPass { progress: None }).await.unwrap().unwrap()
+    collector.send(RunPass::default()).await.unwrap().unwrap()
 }
 
 /// A log that nobody reads.

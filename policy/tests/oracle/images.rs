@@ -1,7 +1,7 @@
 //! Section 6, as a snapshot plan has it (section 11).
 
 use cri_gc_policy::snapshot::{Holds, Snapshot, SnapshotFileSystem, SnapshotImage, SnapshotPodState};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Verdict, at_least_ago, names, state, verdict};
 use crate::nodes::Settings;
@@ -61,6 +61,17 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
     (verdict, u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
+/// On `then`, which is to come after `node`, whatever a container of `node` uses was used later than all else.
+pub fn use_now(node: &Snapshot, then: &mut Snapshot) {
+    let latest = then.images.iter().filter_map(|image| image.last_used).chain([node.taken_at]).max().unwrap();
+    for image in &mut then.images {
+        let copies = node.images.iter().filter(|copy| copy.id == image.id);
+        if copies.into_iter().any(|copy| is_used(node, copy)) {
+            image.last_used = Some(latest + SignedDuration::from_nanos(1));
+        }
+    }
+}
+
 fn first_detected(node: &Snapshot, image: &SnapshotImage) -> Option<Timestamp> {
     image.first_detected.or(Some(node.taken_at))
 }
@@ -91,40 +102,40 @@ fn to_free(capacity: u128, available: u128, high: u8, low: u8) -> u128 {
     (capacity * (100 - u128::from(low)) / 100).saturating_sub(available)
 }
 
-/// Used, pinned, protected, or what the runtime makes sandboxes of.
-fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool {
-    let names: Vec<String> = image.repo_tags.iter().chain(&image.repo_digests).cloned().collect();
-    let is = |text: &str| !text.is_empty() && (text == image.id || names.iter().any(|name| same(name, text)));
-
-    let listed = |text: &str| {
-        node.images.iter().any(|other| {
-            let mut names = other.repo_tags.iter().chain(&other.repo_digests);
-            !text.is_empty() && (text == other.id || names.any(|name| same(name, text)))
-        })
-    };
-    let used_by_container = node.containers.iter().any(|container| {
-        let resolved = is(&container.image_id) || is(&container.image_ref);
+/// A container in any state uses it.
+fn is_used(node: &Snapshot, image: &SnapshotImage) -> bool {
+    let listed = |text: &str| node.images.iter().any(|other| is_called(other, text));
+    node.containers.iter().any(|container| {
+        let resolved = is_called(image, &container.image_id) || is_called(image, &container.image_ref);
         // The name in its spec counts only where neither of the two is a listed image.
-        let by_name = !listed(&container.image_id) && !listed(&container.image_ref) && is(&container.image);
-        resolved || by_name || container.image_volumes.iter().any(|volume| is(volume))
-    });
-    // Nothing is proved of a pod in state unknown: it may be active.
-    let named_by_pod = node.pods.pods.iter().any(|pod| {
-        let state = state(node, &pod.uid);
-        let may_run = [SnapshotPodState::Active, SnapshotPodState::Unknown].contains(&state);
-        may_run && pod.images.iter().any(|name| is(name))
-    });
-    let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));
-    used_by_container
-        || named_by_pod
-        || image.pinned
-        || protected
-        || image.in_use_elsewhere
-        || is(&node.runtime.sandbox_image)
+        let unresolved = !listed(&container.image_id) && !listed(&container.image_ref);
+        let mounted = container.image_volumes.iter().any(|volume| is_called(image, volume));
+        resolved || mounted || (unresolved && is_called(image, &container.image))
+    })
+}
+
+fn is_called(image: &SnapshotImage, text: &str) -> bool {
+    let mut names = image.repo_tags.iter().chain(&image.repo_digests);
+    !text.is_empty() && (text == image.id || names.any(|name| same(name, text)))
 }
 
 /// Whether two full names name the same image: the same tag, or the same digest in whatever repository.
 fn same(a: &str, b: &str) -> bool {
     let digest = |name: &str| name.split_once('@').map(|(_, digest)| digest.to_owned());
     a == b || (digest(a).is_some() && digest(a) == digest(b))
+}
+
+/// Used, pinned, protected, or what the runtime makes sandboxes of.
+fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool {
+    let names: Vec<String> = image.repo_tags.iter().chain(&image.repo_digests).cloned().collect();
+    // Nothing is proved of a pod in state unknown: it may be active.
+    let named_by_pod = node.pods.pods.iter().any(|pod| {
+        let state = state(node, &pod.uid);
+        let may_run = [SnapshotPodState::Active, SnapshotPodState::Unknown].contains(&state);
+        may_run && pod.images.iter().any(|name| is_called(image, name))
+    });
+    let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));
+    let sandboxes = is_called(image, &node.runtime.sandbox_image);
+    let held = image.pinned || protected || image.in_use_elsewhere || sandboxes;
+    is_used(node, image) || named_by_pod || held
 }
