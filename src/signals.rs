@@ -2,6 +2,8 @@
 //!
 //! What is to be done then is the command's own; here is only how it hears of them.
 
+use std::process::ExitCode;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that end it, listened to from now on: they do not end the process by themselves any more.
@@ -10,6 +12,39 @@ pub struct StopSignals {
     interrupt: Signal,
     /// The terminal is gone. A service takes that signal for another wish.
     hangup: Option<Signal>,
+}
+
+/// Which signal wants the command to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT.
+    Interrupt,
+    /// SIGHUP.
+    Hangup,
+}
+
+impl StopSignal {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+            Self::Hangup => "SIGHUP",
+        }
+    }
+
+    /// The exit code of a command that it ended: 128 and its number, as shells have it.
+    #[must_use]
+    pub fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Terminate => 143,
+            Self::Interrupt => 130,
+            Self::Hangup => 129,
+        })
+    }
 }
 
 impl StopSignals {
@@ -31,11 +66,11 @@ impl StopSignals {
     }
 
     /// Somebody wants the command to end.
-    pub async fn recv(&mut self) {
+    pub async fn recv(&mut self) -> StopSignal {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            () = hung_up(&mut self.hangup) => {}
+            _ = self.terminate.recv() => StopSignal::Terminate,
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+            () = hung_up(&mut self.hangup) => StopSignal::Hangup,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use cri_gc_actors::admin::{Admin, Subjects};
-use cri_gc_actors::collector::{Base, Collector, Loop, LoopHandle, Schedule, Supervisor, Tools};
+use cri_gc_actors::collector::{Base, Collector, Finish, Loop, LoopHandle, Schedule, Supervisor, Tools};
 use cri_gc_actors::configuration::{Configuration, Generation, Reading};
 use cri_gc_actors::container_gc::ContainerGc;
 use cri_gc_actors::files::Workers;
@@ -147,6 +147,14 @@ impl Crew {
             });
         }
         Ok(version)
+    }
+
+    /// Begins no removal and no pass any more. Passes under way end once the removals that were sent are answered.
+    pub fn halt(&self) {
+        self.container_gc.do_send(Finish);
+        self.sandbox_reaper.do_send(Finish);
+        self.log_reaper.do_send(Finish);
+        self.image_gc.do_send(Finish);
     }
 
     /// Ends all actors and waits for their threads.

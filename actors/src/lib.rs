@@ -27,6 +27,7 @@ pub mod log_reaper;
 #[cfg(feature = "kubernetes")]
 pub mod node_events;
 pub mod observe;
+pub mod planning;
 pub mod pod_state;
 pub mod recorder;
 pub mod sandbox_reaper;

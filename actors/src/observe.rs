@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::Settings;
-use cri_gc_policy::images::references;
+use cri_gc_policy::images::{ImageUse, uses};
 use cri_gc_policy::{Container, FileSystem, FsStats, Image, Observation, PodTable, Reclaiming, Sandbox};
 
 use crate::collector::{Pass, PassError, Tools};
@@ -81,7 +81,7 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         ..Observation::empty(tools.clock.now())
     };
     // Whichever loop saw it: jobs that come and go between two looks at the images have used theirs all the same.
-    tools.images.seen(references(&observation, &PodTable::new(&observation)), listed_at);
+    tools.images.seen(uses(&observation, &PodTable::new(&observation)), listed_at);
     Ok(PodView { observation, verdict, problem })
 }
 
@@ -100,6 +100,26 @@ pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
     }
 }
 
+/// Fills in which images are mounted into the containers as image volumes. Only what is about to remove images, or says that it would,
+/// has to know: each container is asked once.
+///
+/// # Errors
+/// What one of the containers has mounted is not known, so no image may be removed.
+pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriResult<()> {
+    let containers = std::mem::take(&mut observation.containers);
+    let containers = Arc::new(containers);
+    let asked = tools.gateway.image_volumes(Arc::clone(&containers)).await;
+    observation.containers = Arc::unwrap_or_clone(containers);
+    let (mut volumes, _) = asked?;
+    tools.images.seen(volumes.values().flatten().map(|volume| ImageUse::named(volume)), tools.clock.moment());
+    for container in &mut observation.containers {
+        if let Some(images) = volumes.remove(&container.id) {
+            container.image_volumes = images;
+        }
+    }
+    Ok(())
+}
+
 /// What one look at the images saw.
 #[derive(Debug, Clone)]
 pub struct ImageView {
@@ -107,26 +127,50 @@ pub struct ImageView {
     pub images: Vec<Image>,
     /// Image that the runtime makes sandboxes of; empty if it does not tell.
     pub sandbox_image: String,
-    /// Where images and containers lie.
-    pub places: FsPlaces,
+    /// Where images and containers lie. Without it images can still be removed for their age.
+    pub places: CriResult<FsPlaces>,
 }
 
 /// All images. Whoever asks has looked at the pods before: what these use is used as of then.
 ///
 /// # Errors
-/// Without all of this, no image may go.
+/// Without the images and the sandbox image, no image may go.
 pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
     let sandbox_image = tools.gateway.call(SandboxImage).await?;
     let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
-    let places = tools.gateway.call(ImageFsInfo {}).await?;
+    let places = tools.gateway.call(ImageFsInfo {}).await;
     let images = tools.images.remember(Arc::unwrap_or_clone(images), tools.clock.moment()).await;
     Ok(ImageView { images: images.ok_or(PassError::Records)?, sandbox_image, places })
+}
+
+/// A file system, and the device that it is on.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// The file system.
+    pub fs: FileSystem,
+    /// The device; `None` where that can't be told.
+    device: Option<u64>,
+}
+
+impl Disk {
+    /// A file system on that device.
+    #[must_use]
+    pub fn new(fs: FileSystem, device: Option<u64>) -> Self {
+        Self { fs, device }
+    }
+
+    /// Whether the two are one file system, perhaps named by another directory.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_device = self.device.is_some() && self.device == other.device;
+        same_device || self.fs.mountpoint == other.fs.mountpoint
+    }
 }
 
 /// The file systems of these places with their statistics. Two places on one file system are one: what is missing there is
 /// missing once. One that cannot be measured is an error of its own, and is
 /// left out: how full it is is not known.
-pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<PassError>) {
+pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassError>) {
     let mut all: Vec<FileSystem> = Vec::new();
     for (mountpoints, holds_images) in [(&places.images, true), (&places.containers, false)] {
         for mountpoint in mountpoints {
@@ -146,7 +190,7 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
     let probe = tools.probe.clone();
     let measured = tools.disks.run_within(SCAN_WITHIN, move || {
         let measure = |fs: FileSystem| match probe.stats(Path::new(&fs.mountpoint)) {
-            Ok(Measured { stats, device }) => Ok((FileSystem { stats, ..fs }, device)),
+            Ok(Measured { stats, device }) => Ok(Disk::new(FileSystem { stats, ..fs }, device)),
             Err(error) => Err(PassError::File {
                 step: "measuring a file system of images",
                 error: format!("{}: {error}; is it mounted?", fs.mountpoint),
@@ -154,21 +198,18 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
         };
         all.into_iter().map(measure).collect::<Vec<_>>()
     });
-    let (mut good, mut bad) = (Vec::<(FileSystem, Option<u64>)>::new(), Vec::new());
+    let (mut good, mut bad) = (Vec::<Disk>::new(), Vec::new());
     match measured.await {
         Ok(results) => {
             for result in results {
                 match result {
-                    Ok((fs, device)) => {
-                        let same = good.iter_mut().find(|(_, known)| device.is_some() && *known == device);
-                        match same {
-                            Some((known, _)) => {
-                                known.holds_images |= fs.holds_images;
-                                known.holds_containers |= fs.holds_containers;
-                            }
-                            None => good.push((fs, device)),
+                    Ok(disk) => match good.iter_mut().find(|known| known.is_same(&disk)) {
+                        Some(known) => {
+                            known.fs.holds_images |= disk.fs.holds_images;
+                            known.fs.holds_containers |= disk.fs.holds_containers;
                         }
-                    }
+                        None => good.push(disk),
+                    },
                     Err(error) => bad.push(error),
                 }
             }
@@ -177,5 +218,5 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
             bad.push(PassError::File { step: "measuring the file systems", error: gone.to_string() })
         }
     }
-    (good.into_iter().map(|(fs, _)| fs).collect(), bad)
+    (good, bad)
 }

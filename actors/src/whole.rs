@@ -1,9 +1,10 @@
 //! One look at a whole node, for `plan` and `snapshot`: what the collectors see, all at once.
 
 use cri_gc_config::Settings;
-use cri_gc_policy::Observation;
+use cri_gc_policy::{Observation, PodTable, images};
 
 use crate::collector::{PassError, Tools};
+use crate::gateway::calls::ImageFsInfo;
 use crate::observe;
 use crate::pod_state::Verdict;
 
@@ -17,22 +18,63 @@ pub struct Whole {
     pub problems: Vec<PassError>,
 }
 
-/// Looks at everything: pods and their objects, images with what is remembered of them, and file systems.
+/// Looks at everything: pods and their objects, images with what is remembered of them, and file systems. A call that fails is a
+/// problem, and hides nothing but what can't be decided without its answer.
 ///
 /// # Errors
-/// A list of the runtime failed.
+/// The runtime can't be reached.
 pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError> {
-    let view = observe::pods(tools, settings).await?;
-    let look = observe::images(tools).await?;
-    let (filesystems, mut problems) = observe::measure(tools, &look.places).await;
-    problems.extend(view.problem);
-    problems.extend(tools.images.problem().await.map(PassError::Memory));
-    let observation = Observation {
-        images: look.images,
-        sandbox_image: look.sandbox_image,
-        filesystems,
-        taken_at: tools.clock.now(),
-        ..view.observation
+    let mut problems = Vec::new();
+    let (observation, verdict) = match observe::pods(tools, settings).await {
+        Ok(view) => {
+            problems.extend(view.problem);
+            (Some(view.observation), view.verdict)
+        }
+        Err(error) if error.is_away() => return Err(error.into()),
+        Err(error) => {
+            problems.push(error.into());
+            (None, Verdict::default())
+        }
     };
-    Ok(Whole { observation, verdict: view.verdict, problems })
+    // Without all containers and sandboxes nothing else can be called unused.
+    let knows_pods = observation.is_some();
+    let mut observation = observation.unwrap_or_else(|| Observation::empty(tools.clock.now()));
+    let places = match observe::images(tools).await {
+        Ok(look) => {
+            if knows_pods {
+                (observation.images, observation.sandbox_image) = (look.images, look.sandbox_image);
+            }
+            look.places
+        }
+        Err(error) => {
+            problems.push(error);
+            tools.gateway.call(ImageFsInfo {}).await
+        }
+    };
+    match places {
+        Ok(places) => {
+            let (disks, unmeasured) = observe::measure(tools, &places).await;
+            observation.filesystems = disks.into_iter().map(|disk| disk.fs).collect();
+            problems.extend(unmeasured);
+        }
+        Err(error) => problems.push(error.into()),
+    }
+    problems.extend(tools.images.problem().await.map(PassError::Memory));
+    observation.taken_at = tools.clock.now();
+    let mut whole = Whole { observation, verdict, problems };
+    let (pods, policy) = (PodTable::new(&whole.observation), settings.policy());
+    if !images::decide(&whole.observation, &pods, &policy.images).section.remove.is_empty() {
+        image_volumes(tools, &mut whole).await;
+    }
+    Ok(whole)
+}
+
+/// Adds which images are mounted as image volumes, where that is not known yet. [`look`] does it where the policy would remove an image;
+/// whoever hands the observation on to another policy does it in any case.
+pub async fn image_volumes(tools: &Tools, whole: &mut Whole) {
+    if let Err(error) = observe::image_volumes(tools, &mut whole.observation).await {
+        // Any image may be mounted.
+        whole.observation.images.clear();
+        whole.problems.push(error.into());
+    }
 }

@@ -61,6 +61,7 @@ fn container(index: usize, pod: usize, attempt: u32, image: &str) -> Container {
         image: "registry.example/team/app:v1".to_owned(),
         image_ref: image.to_owned(),
         image_id: String::new(),
+        image_volumes: Vec::new(),
         log_path: format!("/var/log/pods/default_web_{}/app/{attempt}.log", uid(pod)),
     }
 }
@@ -121,6 +122,7 @@ pub(crate) fn images(count: usize, users: usize) -> Observation {
                 let ago = i.wrapping_mul(2_654_435_761) % 100_000;
                 now() - SignedDuration::from_secs(i64::try_from(ago).unwrap_or_default())
             }),
+            in_use_elsewhere: false,
         })
         .collect();
     seen.containers = (0..users)

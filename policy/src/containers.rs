@@ -37,12 +37,60 @@ impl Evictable {
     }
 }
 
-/// Rule 1 on bare facts: when the container was created, if it is dead and dead for long enough; else why it stays.
-/// The re-check before a removal asks the same, with what the runtime says at that moment.
+/// What the runtime reports of one container when it is asked for this container alone: also when it finished, which no
+/// list tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// State at that moment.
+    pub state: ContainerState,
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+    /// When its process ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// The check right before a removal: rule 1 once more, by the status at that moment. `None` is a status that could not be
+/// read: then the container is kept.
 ///
 /// # Errors
 /// The reason to keep the container.
-pub fn evictable_since(
+pub fn recheck(
+    container: &Container,
+    status: Option<Status>,
+    policy: &ContainerPolicy,
+    now: Now,
+) -> Result<(), Reason> {
+    let Status { state, created_at, finished_at } = status.ok_or(Reason::StateUnknown)?;
+    evictable_since(state, created_at.or(container.created_at), finished_at, policy, now).map(drop)
+}
+
+/// Keeps of a section's removals those that the check right before their removal would refuse. A pass decides without
+/// finish times and refuses single containers, and no other container is removed in their place (spec 3): so nothing else
+/// of the section changes here.
+pub fn settle(
+    section: &mut Section,
+    containers: &[Container],
+    status: impl Fn(usize) -> Option<Status>,
+    policy: &ContainerPolicy,
+    now: Now,
+) {
+    let keep = &mut section.keep;
+    section.remove.retain(|decision| {
+        let Some(container) = containers.get(decision.index) else { return true };
+        let status = status(decision.index);
+        let Err(reason) = recheck(container, status, policy, now) else { return true };
+        let at = match reason {
+            Reason::FinishedRecently => status.and_then(|status| status.finished_at),
+            Reason::TooYoung | Reason::CreatedRecently => status.and_then(|status| status.created_at),
+            _ => None,
+        };
+        keep.push(Decision::new(decision.index, reason).with(at.map_or(Detail::None, Detail::At)));
+        false
+    });
+}
+
+/// Rule 1 on bare facts: when the container was created, if it is dead and dead for long enough; else why it stays.
+fn evictable_since(
     state: ContainerState,
     created_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
@@ -162,4 +210,84 @@ fn cut_each(
         *newer += 1;
     }
     cut
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn container(id: &str) -> Container {
+        Container {
+            id: id.to_owned(),
+            pod_uid: "u".to_owned(),
+            pod_sandbox_id: String::new(),
+            name: "app".to_owned(),
+            attempt: 0,
+            state: ContainerState::Exited,
+            created_at: Some(at(0)),
+            finished_at: None,
+            image: String::new(),
+            image_ref: String::new(),
+            image_id: String::new(),
+            image_volumes: Vec::new(),
+            log_path: String::new(),
+        }
+    }
+
+    fn status(state: ContainerState, finished: Option<i64>) -> Option<Status> {
+        Some(Status { state, created_at: Some(at(0)), finished_at: finished.map(at) })
+    }
+
+    #[test]
+    fn what_the_check_before_a_removal_would_refuse_is_kept_and_nothing_else_changes() {
+        let all = ["old", "finished", "started", "created", "silent", "lost", "kept"].map(container);
+        let statuses = [
+            status(ContainerState::Exited, Some(10)),
+            status(ContainerState::Exited, Some(990)),
+            status(ContainerState::Running, None),
+            Some(Status { state: ContainerState::Created, created_at: Some(at(900)), finished_at: None }),
+            None,
+            Some(Status { state: ContainerState::Unknown, created_at: None, finished_at: None }),
+        ];
+        let reason = Reason::PodDeleted;
+        let mut section = Section {
+            remove: (0..6).map(|index| Decision::new(index, reason)).collect(),
+            keep: vec![Decision::new(6, Reason::WithinLimits)],
+        };
+        let policy = ContainerPolicy { min_dead_age: Duration::from_secs(60), ..ContainerPolicy::default() };
+        let now = Now { at: at(1_000), clock_set: None };
+        settle(&mut section, &all, |index| statuses[index], &policy, now);
+        assert_eq!(section.remove, [Decision::new(0, reason), Decision::new(5, reason)], "in their order");
+        let kept = |index, reason, time: Option<i64>| {
+            Decision::new(index, reason).with(time.map_or(Detail::None, |time| Detail::At(at(time))))
+        };
+        assert_eq!(
+            section.keep,
+            [
+                kept(6, Reason::WithinLimits, None),
+                kept(1, Reason::FinishedRecently, Some(990)),
+                kept(2, Reason::Running, None),
+                kept(3, Reason::CreatedRecently, Some(900)),
+                kept(4, Reason::StateUnknown, None),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_finish_time_before_the_clock_was_set_is_as_old_as_that() {
+        let now = Now { at: at(1_000), clock_set: Some(at(970)) };
+        let policy = ContainerPolicy { min_dead_age: Duration::from_secs(60), ..ContainerPolicy::default() };
+        let checked = |now| recheck(&container("c"), status(ContainerState::Exited, Some(10)), &policy, now);
+        assert_eq!(checked(now), Err(Reason::FinishedRecently));
+        let later = Now { at: now.at + SignedDuration::from_secs(30), ..now };
+        assert_eq!(checked(later), Ok(()));
+    }
 }

@@ -2,12 +2,9 @@
 //!
 //! It decides nothing: what it says of an object is what the plan says.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 
-use crate::log_dirs::pod_uid_of;
-use crate::observation::{Container, Image, Observation, PodState, Sandbox};
+use crate::observation::{Observation, PodState};
 use crate::pods::PodTable;
 use crate::reference::canonical;
 use crate::report::{Item, PlanReport, SectionReport};
@@ -25,6 +22,29 @@ pub enum What {
     Image,
 }
 
+/// What becomes of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is removed.
+    Remove,
+    /// It is removed after others, whose removal makes it removable.
+    Follow,
+    /// It is kept.
+    Keep,
+}
+
+impl Verdict {
+    /// The word for it, which is the name of the list of a plan.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Remove => "remove",
+            Self::Follow => "follow",
+            Self::Keep => "keep",
+        }
+    }
+}
+
 /// One object, and what the plan says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
@@ -38,8 +58,8 @@ pub struct Explained {
     pub pod_uid: String,
     /// State of that pod; `None` for what belongs to none.
     pub pod_state: Option<PodState>,
-    /// Whether it would go.
-    pub goes: bool,
+    /// What becomes of it.
+    pub verdict: Verdict,
     /// A word of [`crate::Reason`].
     pub reason: String,
     /// The reason in words.
@@ -113,99 +133,68 @@ fn is_called(object: &Explained, text: &str) -> bool {
     if object.pod_uid == text {
         return true;
     }
-    let ends = |name: &String| {
-        // At a slash only: "app" is no name of "ns/pod/my-app".
-        name.strip_suffix(text).is_some_and(|front| front.is_empty() || front.ends_with('/'))
-    };
+    // At a slash only: "app" is no name of "ns/pod/my-app".
+    let ends =
+        |name: &str| name.strip_suffix(text).is_some_and(|front| front.is_empty() || front.ends_with('/'));
+    // With the attempt and without.
+    let bare =
+        |name: &str| name.rsplit_once('#').map_or_else(|| name.to_owned(), |(bare, _)| bare.to_owned());
     match object.what {
         What::Image => {
             let wanted = canonical(text);
             object.names.iter().any(|name| name == text || canonical(name) == wanted)
         }
-        What::LogDir => object.names.iter().any(ends),
+        What::LogDir => object.names.iter().any(|name| ends(name)),
         // A pod's name means its containers too.
-        What::Container => object
-            .names
-            .iter()
-            .any(|name| ends(name) || name.rsplit_once('/').is_some_and(|(pod, _)| ends(&pod.to_owned()))),
-        What::Sandbox => object.names.iter().any(ends),
+        What::Container => object.names.iter().any(|name| {
+            let bare = bare(name);
+            ends(name) || ends(&bare) || bare.rsplit_once('/').is_some_and(|(pod, _)| ends(pod))
+        }),
+        What::Sandbox => object.names.iter().any(|name| ends(name) || ends(&bare(name))),
     }
 }
 
 /// Every object of a plan.
 fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
     let pods = PodTable::new(observation);
-    let sandboxes: HashMap<&str, &Sandbox> =
-        observation.sandboxes.iter().map(|sandbox| (sandbox.id.as_str(), sandbox)).collect();
-    let containers: HashMap<&str, &Container> =
-        observation.containers.iter().map(|container| (container.id.as_str(), container)).collect();
-    let mut images: HashMap<&str, Vec<&Image>> = HashMap::new();
-    for image in &observation.images {
-        images.entry(&image.id).or_default().push(image);
-    }
-    let pod_name = |sandbox: &Sandbox| format!("{}/{}", sandbox.namespace, sandbox.name);
-    let of_pod = |uid: &str| (uid.to_owned(), (!uid.is_empty()).then(|| pods.state(uid)));
-
-    let mut all = Vec::new();
-    let mut take = |what: What, section: &SectionReport, about: &dyn Fn(&str) -> About| {
-        for (items, goes) in [(&section.remove, true), (&section.keep, false)] {
-            for Item { id, reason, detail } in items {
-                let About { names, pod: (pod_uid, pod_state), image } = about(id);
-                let (id, reason, detail) = (id.clone(), reason.clone(), detail.clone());
-                all.push(Explained { what, id, names, pod_uid, pod_state, goes, reason, detail, image });
-            }
-        }
-    };
-    take(What::Container, &report.containers, &|id| {
-        let Some(container) = containers.get(id) else { return About::default() };
-        let pod = sandboxes.get(container.pod_sandbox_id.as_str()).map(|sandbox| pod_name(sandbox));
-        let name = match pod {
-            Some(pod) => format!("{pod}/{}", container.name),
-            None => container.name.clone(),
+    let of_kind = |what: What, section: &SectionReport| {
+        let lists = [
+            (&section.remove, Verdict::Remove),
+            (&section.follow, Verdict::Follow),
+            (&section.keep, Verdict::Keep),
+        ];
+        let explained = |item: &Item, verdict: Verdict| Explained {
+            what,
+            id: item.id.clone(),
+            names: if what == What::Image { item.names.clone() } else { vec![item.name.clone()] },
+            pod_uid: item.pod_uid.clone(),
+            pod_state: (!item.pod_uid.is_empty()).then(|| pods.state(&item.pod_uid)),
+            verdict,
+            reason: item.reason.clone(),
+            detail: item.detail.clone(),
+            image: (what == What::Image).then(|| ImageFacts {
+                size_bytes: item.size_bytes.unwrap_or_default(),
+                first_detected: item.first_detected,
+                last_used: item.last_used,
+            }),
         };
-        About { names: vec![name], pod: of_pod(pods.uid_of_container(container)), ..About::default() }
-    });
-    take(What::Sandbox, &report.sandboxes, &|id| match sandboxes.get(id) {
-        Some(sandbox) => {
-            About { names: vec![pod_name(sandbox)], pod: of_pod(&sandbox.pod_uid), ..About::default() }
-        }
-        None => About::default(),
-    });
-    take(What::LogDir, &report.log_dirs, &|id| {
-        let uid = pod_uid_of(id).unwrap_or_default();
-        // "namespace_name_uid"; neither namespaces nor names of pods hold an underscore.
-        let pod = id.strip_suffix(uid).and_then(|front| front.strip_suffix('_')).unwrap_or_default();
-        About { names: vec![pod.replacen('_', "/", 1)], pod: of_pod(uid), ..About::default() }
-    });
-    take(What::Image, &report.images.section, &|id| {
-        let copies = images.get(id).into_iter().flatten();
-        let names = copies.clone().flat_map(|image| image.names());
-        let mut names: Vec<String> = names.map(ToOwned::to_owned).collect();
-        names.sort_unstable();
-        names.dedup();
-        // Of several copies, one for each runtime handler, the newest.
-        let facts = copies.map(|image| ImageFacts {
-            size_bytes: image.size_bytes,
-            first_detected: image.first_detected,
-            last_used: image.last_used,
-        });
-        About { names, image: facts.max_by_key(|facts| facts.first_detected), ..About::default() }
-    });
+        let lists = lists.into_iter();
+        lists
+            .flat_map(|(items, verdict)| items.iter().map(move |item| (item, verdict)))
+            .map(|(item, verdict)| explained(item, verdict))
+            .collect::<Vec<_>>()
+    };
+    let mut all = of_kind(What::Container, &report.containers);
+    all.extend(of_kind(What::Sandbox, &report.sandboxes));
+    all.extend(of_kind(What::LogDir, &report.log_dirs));
+    all.extend(of_kind(What::Image, &report.images.section));
     all
-}
-
-/// What an observation tells of an object beside the plan.
-#[derive(Default)]
-struct About {
-    names: Vec<String>,
-    pod: (String, Option<PodState>),
-    image: Option<ImageFacts>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ContainerState, Policy, SandboxState, decide};
+    use crate::{Container, ContainerState, Image, Policy, Sandbox, SandboxState, decide};
 
     const UID: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -222,6 +211,7 @@ mod tests {
             image: String::new(),
             image_ref: "sha256:feed01".to_owned(),
             image_id: String::new(),
+            image_volumes: Vec::new(),
             log_path: String::new(),
         };
         let image = |id: &str, tag: &str| Image {
@@ -233,6 +223,7 @@ mod tests {
             pinned: false,
             first_detected: None,
             last_used: None,
+            in_use_elsewhere: false,
         };
         Observation {
             containers: vec![container("c0ffee01", "app"), container("c0ffee02", "my-app")],
@@ -271,7 +262,7 @@ mod tests {
         assert_eq!(ids("c0ffee01"), ["c0ffee01"]);
         assert_eq!(ids("feed02"), ["sha256:feed02"], "without its algorithm");
         assert_eq!(ids("sha256:feed02"), ["sha256:feed02"]);
-        for name in ["app", "web/app", "ns/web/app"] {
+        for name in ["app", "web/app", "ns/web/app", "ns/web/app#0", "app#0"] {
             assert_eq!(ids(name), ["c0ffee01"], "{name}");
         }
         for tag in ["busybox:1.36", "docker.io/library/busybox:1.36", "library/busybox:1.36-too"] {
@@ -279,7 +270,7 @@ mod tests {
         }
         assert_eq!(ids("5a"), ["5a0d"]);
         assert_eq!(found("c0f"), Found::Ambiguous(vec!["c0ffee01".to_owned(), "c0ffee02".to_owned()]));
-        for nothing in ["", " ", "ap", "eb", "busybox", "zz"] {
+        for nothing in ["", " ", "ap", "eb", "busybox", "zz", "app#1", "#0"] {
             assert_eq!(found(nothing), Found::Nothing, "{nothing:?}");
         }
     }
@@ -295,7 +286,7 @@ mod tests {
     fn what_is_said_of_an_object_is_what_the_plan_says() {
         let Found::Objects(objects) = found("c0ffee01") else { panic!("it is there") };
         let object = &objects[0];
-        assert_eq!((object.goes, object.reason.as_str()), (false, "running"));
+        assert_eq!((object.verdict, object.reason.as_str()), (Verdict::Keep, "running"));
         assert_eq!((object.pod_uid.as_str(), object.pod_state), (UID, Some(PodState::Active)));
         let Found::Objects(objects) = found("busybox:1.36") else { panic!("it is there") };
         assert_eq!((objects[0].reason.as_str(), objects[0].names.len()), ("in_use", 2));

@@ -14,9 +14,11 @@ mod age;
 pub mod containers;
 mod decide;
 pub mod explain;
+pub mod follow;
 pub mod images;
 pub mod links;
 pub mod log_dirs;
+pub mod naming;
 pub mod observation;
 pub mod plan;
 pub mod pods;
@@ -29,7 +31,8 @@ pub mod sandboxes;
 pub mod snapshot;
 
 pub use age::Now;
-pub use decide::{Plan, decide};
+pub use decide::{Plan, complete, decide};
+pub use follow::{Enforcing, Follow};
 pub use images::{FsProblem, ImagePlan};
 pub use observation::{
     Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods, Reclaiming,

@@ -1,5 +1,10 @@
 //! Which of the pods' log directories go (spec 5).
 
+use std::cell::OnceCell;
+
+use foldhash::HashSet;
+
+use crate::follow::Removed;
 use crate::observation::{Observation, PodState};
 use crate::plan::{Decision, Section};
 use crate::pods::PodTable;
@@ -52,27 +57,73 @@ fn is_uid(text: &str) -> bool {
     }
 }
 
-/// Decides on all log directories. What the runtime still knows of such a pod is looked at when the directory is about
-/// to be removed, not here.
+/// Decides on all log directories. One of whose pod there is still something is kept: the check right before a removal
+/// would refuse it.
 #[must_use]
 pub fn decide(observation: &Observation, pods: &PodTable<'_>) -> Section {
+    // Most nodes have no such directory.
+    let found = OnceCell::new();
+    let known = || found.get_or_init(|| known(observation, &Removed::default()));
     let mut section = Section::default();
     let mut names: Vec<(usize, &str)> =
         observation.log_dirs.iter().enumerate().map(|(index, name)| (index, name.as_str())).collect();
     names.sort_unstable_by_key(|&(index, name)| (name, index));
     names.dedup_by_key(|&mut (_, name)| name);
     for (index, name) in names {
-        let reason = match pod_uid_of(name).map(|uid| pods.state(uid)) {
+        let uid = pod_uid_of(name);
+        let reason = match uid.map(|uid| pods.state(uid)) {
             None => Reason::ForeignName,
-            Some(PodState::Deleted) => Reason::PodDeleted,
-            Some(PodState::Evicted) => Reason::PodEvicted,
-            Some(PodState::Active) => Reason::PodActive,
-            Some(PodState::Terminated) => Reason::PodFinished,
-            Some(PodState::Unknown) => Reason::PodUnknown,
+            Some(state) => match reason_of(state) {
+                reason if reason.removes() && uid.is_some_and(|uid| known().contains(uid)) => {
+                    Reason::HasContainers
+                }
+                reason => reason,
+            },
         };
         section.push(Decision::new(index, reason));
     }
     section
+}
+
+/// What the state of its pod means for a log directory.
+fn reason_of(state: PodState) -> Reason {
+    match state {
+        PodState::Deleted => Reason::PodDeleted,
+        PodState::Evicted => Reason::PodEvicted,
+        PodState::Active => Reason::PodActive,
+        PodState::Terminated => Reason::PodFinished,
+        PodState::Unknown => Reason::PodUnknown,
+    }
+}
+
+/// UIDs of which the runtime knows a sandbox or a container, but for those removed.
+fn known<'a>(observation: &'a Observation, removed: &Removed) -> HashSet<&'a str> {
+    let sandboxes = observation.sandboxes.iter().enumerate();
+    let sandboxes = sandboxes.filter(|(at, _)| !removed.sandboxes.contains(*at)).map(|(_, s)| &s.pod_uid);
+    let containers = observation.containers.iter().enumerate();
+    let containers = containers.filter(|(at, _)| !removed.containers.contains(*at)).map(|(_, c)| &c.pod_uid);
+    sandboxes.chain(containers).map(String::as_str).collect()
+}
+
+/// Takes out of what a section keeps the directories that are removable once those containers and sandboxes are removed.
+pub(crate) fn follow(
+    section: &mut Section,
+    observation: &Observation,
+    pods: &PodTable<'_>,
+    removed: &Removed,
+) -> Vec<Decision> {
+    let known = known(observation, removed);
+    let mut follow = Vec::new();
+    section.keep.retain(|decision| {
+        let name = observation.log_dirs.get(decision.index);
+        let uid = name.and_then(|name| pod_uid_of(name)).filter(|uid| !known.contains(uid));
+        match uid.filter(|_| decision.reason == Reason::HasContainers) {
+            Some(uid) => follow.push(Decision::new(decision.index, reason_of(pods.state(uid)))),
+            None => return true,
+        }
+        false
+    });
+    follow
 }
 
 #[cfg(test)]

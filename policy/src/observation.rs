@@ -45,6 +45,9 @@ pub struct Container {
     pub image_ref: String,
     /// Id of the image.
     pub image_id: String,
+    /// Images mounted into it as image volumes (CRI `ContainerStatus.mounts[].image`). No list reports them, so they are filled
+    /// in only where images are about to be removed; empty if not known or none.
+    pub image_volumes: Vec<String>,
     /// Absolute path of its log file; empty if not known or none.
     pub log_path: String,
 }
@@ -98,6 +101,9 @@ pub struct Image {
     pub first_detected: Option<Timestamp>,
     /// When it was last seen used; `None` is never.
     pub last_used: Option<Timestamp>,
+    /// The runtime refused to remove it because something uses it that is no container of the CRI, and it is too early to try
+    /// again.
+    pub in_use_elsewhere: bool,
 }
 
 impl Image {

@@ -1,5 +1,7 @@
 //! What a plan is made of: one decision for each object, and a section for each kind.
 
+use jiff::Timestamp;
+
 use crate::reason::Reason;
 
 /// What becomes of one object, and why.
@@ -23,6 +25,11 @@ pub enum Detail {
     /// Position, in its own list, of what holds the object: a container that uses an image, a pattern that protects
     /// it, a pod whose spec names it.
     Holder(usize),
+    /// Position of the container that has an image mounted as an image volume.
+    Mount(usize),
+    /// The time that decided, where the observation does not have it: when a container was created or finished, as the
+    /// runtime reported it for this container alone.
+    At(Timestamp),
 }
 
 impl Decision {

@@ -5,6 +5,7 @@
 
 use foldhash::{HashMap, HashMapExt as _};
 
+use crate::follow::Positions;
 use crate::observation::{Container, ContainerState, Observation, PodState, SandboxState};
 use crate::policy::Unmanaged;
 use crate::reason::Reason;
@@ -126,6 +127,15 @@ impl<'a> PodTable<'a> {
     /// Whether a container of any state names the sandbox at that position.
     pub(crate) fn is_occupied(&self, sandbox: usize) -> bool {
         self.first.get(sandbox).and_then(|&first| self.occupied.get(first)).copied().unwrap_or(true)
+    }
+
+    /// Which sandboxes are occupied once those containers are removed.
+    pub(crate) fn occupied_without(&self, observation: &Observation, removed: &Positions) -> Positions {
+        let left = observation.containers.iter().enumerate().filter(|(at, _)| !removed.contains(*at));
+        let firsts = left.filter_map(|(_, c)| self.sandboxes.get(c.pod_sandbox_id.as_str()).copied());
+        let firsts: Positions = firsts.collect();
+        let occupied = |(_, first): &(usize, &usize)| firsts.contains(**first);
+        self.first.iter().enumerate().filter(occupied).map(|(sandbox, _)| sandbox).collect()
     }
 
     /// UID of the pod of a container: its label, else that of its sandbox, else empty.

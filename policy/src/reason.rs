@@ -75,6 +75,8 @@ pub enum Reason {
     // Kept, images:
     /// A container uses it.
     InUse,
+    /// The runtime refused to remove it because something uses it that is no container of the CRI.
+    InUseElsewhere,
     /// The spec of an active pod names it.
     NamedByPod,
     /// The runtime pins it.
@@ -125,6 +127,7 @@ impl Reason {
         Self::ForeignName,
         Self::TargetMissingOnce,
         Self::InUse,
+        Self::InUseElsewhere,
         Self::NamedByPod,
         Self::Pinned,
         Self::Protected,
@@ -168,6 +171,7 @@ impl Reason {
             Self::ForeignName => "foreign_name",
             Self::TargetMissingOnce => "target_missing_once",
             Self::InUse => "in_use",
+            Self::InUseElsewhere => "in_use_elsewhere",
             Self::NamedByPod => "named_by_pod",
             Self::Pinned => "pinned",
             Self::Protected => "protected",

@@ -6,6 +6,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use jiff::Timestamp;
 
 use crate::age::newest_first;
+use crate::follow::Removed;
 use crate::observation::{Observation, Sandbox, SandboxState};
 use crate::plan::{Decision, Section};
 use crate::pods::{Gone, PodTable};
@@ -27,55 +28,101 @@ pub fn has_newer(all: &[Sandbox], id: &str) -> bool {
     })
 }
 
-/// Decides on all sandboxes.
-#[must_use]
-pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -> Section {
-    let owners: Vec<Gone> = pods
-        .owners_of_sandboxes()
-        .map(|owner| pods.gone(owner, policy.unmanaged, policy.sandboxes.evict_terminated_pods))
-        .collect();
+/// What the decisions on single sandboxes rest on.
+struct Rules<'a> {
+    observation: &'a Observation,
+    policy: &'a Policy,
+    owners: Vec<Gone>,
+    /// The newest over all of a pod's sandboxes, evictable or not.
+    newest: HashMap<usize, &'a Sandbox>,
+}
 
-    // The newest over all of a pod's sandboxes, evictable or not.
-    let mut newest: HashMap<usize, &Sandbox> = HashMap::new();
-    for (sandbox, gone) in observation.sandboxes.iter().zip(&owners) {
-        if let Gone::No(pod) = gone {
-            let best = newest.entry(*pod).or_insert(sandbox);
-            if newest_first(age_key(sandbox), age_key(best)) == Ordering::Less {
-                *best = sandbox;
+impl<'a> Rules<'a> {
+    fn new(observation: &'a Observation, pods: &PodTable<'_>, policy: &'a Policy) -> Self {
+        let owners: Vec<Gone> = pods
+            .owners_of_sandboxes()
+            .map(|owner| pods.gone(owner, policy.unmanaged, policy.sandboxes.evict_terminated_pods))
+            .collect();
+        let mut newest: HashMap<usize, &Sandbox> = HashMap::new();
+        for (sandbox, gone) in observation.sandboxes.iter().zip(&owners) {
+            if let Gone::No(pod) = gone {
+                let best = newest.entry(*pod).or_insert(sandbox);
+                if newest_first(age_key(sandbox), age_key(best)) == Ordering::Less {
+                    *best = sandbox;
+                }
             }
         }
+        Self { observation, policy, owners, newest }
     }
 
-    let mut section = Section::default();
-    for (index, (sandbox, gone)) in observation.sandboxes.iter().zip(&owners).enumerate() {
-        let reason = match (sandbox.state, gone) {
+    /// What becomes of the sandbox at that position, with or without a container in it.
+    fn reason(&self, index: usize, is_occupied: bool) -> Option<Reason> {
+        let (sandbox, gone) = (self.observation.sandboxes.get(index)?, *self.owners.get(index)?);
+        Some(match (sandbox.state, gone) {
             (SandboxState::Ready, _) => Reason::SandboxReady,
             (SandboxState::Unknown, _) => Reason::StateUnknown,
-            (SandboxState::NotReady, _) if pods.is_occupied(index) => Reason::HasContainers,
+            (SandboxState::NotReady, _) if is_occupied => Reason::HasContainers,
             (SandboxState::NotReady, Gone::Unmanaged) => Reason::Unmanaged,
             (SandboxState::NotReady, gone) => match (sandbox.created_at, gone) {
                 (None, _) => Reason::AgeUnknown,
                 (Some(created_at), _)
-                    if !observation.now().at_least(policy.sandboxes.min_age, created_at) =>
+                    if !self.observation.now().at_least(self.policy.sandboxes.min_age, created_at) =>
                 {
                     Reason::TooYoung
                 }
-                (_, Gone::Yes(reason)) => *reason,
-                (_, Gone::No(pod)) if newest.get(pod).is_some_and(|best| best.id == sandbox.id) => {
+                (_, Gone::Yes(reason)) => reason,
+                (_, Gone::No(pod)) if self.newest.get(&pod).is_some_and(|best| best.id == sandbox.id) => {
                     Reason::NewestSandbox
                 }
                 (_, _) => Reason::OlderSandbox,
             },
-        };
-        section.push(Decision::new(index, reason));
+        })
     }
-    section.remove.sort_unstable_by(|a, b| {
-        match (observation.sandboxes.get(a.index), observation.sandboxes.get(b.index)) {
-            // Oldest first.
+
+    /// Oldest first.
+    fn sort(&self, decisions: &mut [Decision]) {
+        let sandboxes = &self.observation.sandboxes;
+        decisions.sort_unstable_by(|a, b| match (sandboxes.get(a.index), sandboxes.get(b.index)) {
             (Some(a), Some(b)) => newest_first(age_key(b), age_key(a)),
             // Never: the indices are those of this very list.
             _ => Ordering::Equal,
+        });
+    }
+}
+
+/// Decides on all sandboxes.
+#[must_use]
+pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -> Section {
+    let rules = Rules::new(observation, pods, policy);
+    let mut section = Section::default();
+    for index in 0..observation.sandboxes.len() {
+        if let Some(reason) = rules.reason(index, pods.is_occupied(index)) {
+            section.push(Decision::new(index, reason));
         }
-    });
+    }
+    rules.sort(&mut section.remove);
     section
+}
+
+/// Takes out of what a section keeps the sandboxes that are removable once those containers are removed.
+pub(crate) fn follow(
+    section: &mut Section,
+    observation: &Observation,
+    pods: &PodTable<'_>,
+    policy: &Policy,
+    removed: &Removed,
+) -> Vec<Decision> {
+    let rules = Rules::new(observation, pods, policy);
+    let occupied = pods.occupied_without(observation, &removed.containers);
+    let mut follow = Vec::new();
+    section.keep.retain(|decision| {
+        let empties = decision.reason == Reason::HasContainers && !occupied.contains(decision.index);
+        match rules.reason(decision.index, false).filter(|reason| empties && reason.removes()) {
+            Some(reason) => follow.push(Decision::new(decision.index, reason)),
+            None => return true,
+        }
+        false
+    });
+    rules.sort(&mut follow);
+    follow
 }

@@ -15,26 +15,30 @@ use cri_gc_policy::{Decision, Observation, Plan, PodTable, Reason, Section, deci
 use nodes::{Settings, Size};
 use proptest::prelude::*;
 
-/// A plan by the names of the objects: what goes, in order, and what stays.
+/// A plan by the names of the objects: what is removed and what follows, in order, and what is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Named {
     remove: Vec<(String, Reason)>,
+    follow: Vec<(String, Reason)>,
     keep: BTreeMap<String, Reason>,
 }
 
 fn sections(seen: &Observation, plan: &Plan) -> [Named; 4] {
-    let named = |section: &Section, name: &dyn Fn(usize) -> String| {
+    let named = |section: &Section, follow: &[Decision], name: &dyn Fn(usize) -> String| {
         let item = |d: &Decision| (name(d.index), d.reason);
         Named {
             remove: section.remove.iter().map(item).collect(),
+            follow: follow.iter().map(item).collect(),
             keep: section.keep.iter().map(item).collect(),
         }
     };
     [
-        named(&plan.containers, &|i| seen.containers[i].id.clone()),
-        named(&plan.sandboxes, &|i| seen.sandboxes[i].id.clone()),
-        named(&plan.images.section, &|i| format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)),
-        named(&plan.log_dirs, &|i| seen.log_dirs[i].clone()),
+        named(&plan.containers, &[], &|i| seen.containers[i].id.clone()),
+        named(&plan.sandboxes, &plan.follow.sandboxes, &|i| seen.sandboxes[i].id.clone()),
+        named(&plan.images.section, &plan.follow.images, &|i| {
+            format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)
+        }),
+        named(&plan.log_dirs, &plan.follow.log_dirs, &|i| seen.log_dirs[i].clone()),
     ]
 }
 
@@ -72,16 +76,18 @@ proptest! {
         node in nodes::node(Size::ALL), settings in nodes::settings()
     ) {
         let plan = decide(&nodes::observe(&node), &settings.policy());
-        for (section, count) in [
-            (&plan.containers, node.containers.len()),
-            (&plan.sandboxes, node.sandboxes.len()),
-            (&plan.images.section, node.images.len()),
-            (&plan.log_dirs, node.log_dirs.len()),
+        let follow = &plan.follow;
+        for (section, follow, count) in [
+            (&plan.containers, &vec![], node.containers.len()),
+            (&plan.sandboxes, &follow.sandboxes, node.sandboxes.len()),
+            (&plan.images.section, &follow.images, node.images.len()),
+            (&plan.log_dirs, &follow.log_dirs, node.log_dirs.len()),
         ] {
-            let mut decided: Vec<usize> = section.remove.iter().chain(&section.keep).map(|d| d.index).collect();
+            let all = section.remove.iter().chain(follow).chain(&section.keep);
+            let mut decided: Vec<usize> = all.map(|d| d.index).collect();
             decided.sort_unstable();
             prop_assert_eq!(decided, (0..count).collect::<Vec<_>>());
-            for (decisions, goes) in [(&section.remove, true), (&section.keep, false)] {
+            for (decisions, goes) in [(&section.remove, true), (follow, true), (&section.keep, false)] {
                 for decision in decisions {
                     prop_assert!(Reason::ALL.contains(&decision.reason));
                     prop_assert_eq!(decision.reason.removes(), goes, "{}", decision.reason);
@@ -131,7 +137,7 @@ proptest! {
             let (a, b) = (&seen.containers[pair[0].index], &seen.containers[pair[1].index]);
             prop_assert!((a.created_at, a.attempt) <= (b.created_at, b.attempt), "{} before {}", a.id, b.id);
         }
-        for pair in plan.sandboxes.remove.windows(2) {
+        for pair in plan.sandboxes.remove.windows(2).chain(plan.follow.sandboxes.windows(2)) {
             let (a, b) = (&seen.sandboxes[pair[0].index], &seen.sandboxes[pair[1].index]);
             prop_assert!((a.created_at, a.attempt) <= (b.created_at, b.attempt), "{} before {}", a.id, b.id);
         }
@@ -214,7 +220,8 @@ proptest! {
                 decide(&pinned, &settings.policy()),
                 decide(&seen, &protecting.policy()),
             ] {
-                prop_assert!(plan.images.section.remove.iter().all(|d| d.index != decision.index), "{}", image.id);
+                let mut goes = plan.images.section.remove.iter().chain(&plan.follow.images);
+                prop_assert!(goes.all(|d| d.index != decision.index), "{}", image.id);
             }
         }
     }

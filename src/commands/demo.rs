@@ -36,7 +36,7 @@ pub fn run(global: &Global, args: &cli::Demo) -> Result<ExitCode, Failure> {
         }
         tokio::select! {
             good = sweep_it(&demo, global, args.all) => good,
-            () = stop.recv() => Err(Failure::failed("the demo was ended by a signal")),
+            _ = stop.recv() => Err(Failure::failed("the demo was ended by a signal")),
         }
     })?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })

@@ -4,14 +4,19 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
+use cri_gc_actors::collector::Loop;
 use cri_gc_actors::image_records::Home;
+use cri_gc_actors::planning;
+use cri_gc_actors::whole::Whole;
+use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::images::unmatched;
-use cri_gc_policy::{ImagePlan, Observation, PlanReport, Policy, Snapshot, decide};
+use cri_gc_policy::{Observation, Plan, PlanReport, Policy, Snapshot, decide};
 
 use super::{crew, in_system, logging, look, settings, sync_pods};
 use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
 use crate::output::{self, remark, show};
+use crate::wiring::Crew;
 
 /// Plans and prints.
 ///
@@ -20,35 +25,59 @@ use crate::output::{self, remark, show};
 pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
     let loaded = settings(global)?;
     let policy = loaded.settings.policy();
-    let (observation, mut problems) = match &args.snapshot {
-        Some(path) => (read_snapshot(path)?, Vec::new()),
-        None => {
-            let logging = logging(global);
-            let home = Home::copy(&loaded.settings);
-            in_system(async {
-                let (crew, _) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
-                let problem = sync_pods(&crew).await;
-                let whole = look(&crew).await;
-                crew.stop();
-                let whole = whole?;
-                let unmatched = unmatched(&whole.observation.images, &policy.images);
-                let notes = whole.verdict.notes.into_iter().chain(whole.verdict.report_only).chain(unmatched);
-                notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
-                let problems = problem.into_iter().chain(whole.problems.iter().map(ToString::to_string));
-                Ok::<_, Failure>((whole.observation, problems.collect::<Vec<_>>()))
-            })?
+    let (report, problems) = match &args.snapshot {
+        Some(path) => {
+            let observation = read_snapshot(path)?;
+            let plan = decide(&observation, &policy);
+            (PlanReport::new(&plan, &observation, &policy), of_images(&plan).collect())
         }
+        None => in_system(async {
+            let (logging, home) = (logging(global), Home::copy(&loaded.settings));
+            let (crew, _) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
+            let planned = plan(&crew, &policy).await;
+            crew.stop();
+            planned
+        })?,
     };
-    let (report, images) = plan(&observation, &policy);
-    problems.extend(images.problems.iter().map(ToString::to_string));
     show(args.output.output, &report, |report| output::plan::text(report, args.all))?;
     problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 
-fn plan(observation: &Observation, policy: &Policy) -> (PlanReport, ImagePlan) {
-    let plan = decide(observation, policy);
-    (PlanReport::new(&plan, observation, policy), plan.images)
+/// The plan for the node of that crew, and what could not be seen or judged.
+async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>), Failure> {
+    let problem = sync_pods(crew).await;
+    let Whole { observation, verdict, problems } = look(crew).await?;
+    let enforcing = planning::enforcing(&crew.settings, &verdict);
+    let (plan, unread) = planning::plan(&crew.tools, &observation, policy, enforcing).await;
+    let report = PlanReport::new(&plan, &observation, policy);
+    let unmatched = unmatched(&observation.images, &policy.images);
+    let notes = verdict.notes.into_iter().chain(verdict.report_only).chain(unmatched);
+    let notes = notes.chain(modes(&report, &crew.settings));
+    notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
+    let problems = problems.iter().chain(&unread).map(ToString::to_string);
+    Ok((report, problem.into_iter().chain(problems).chain(of_images(&plan)).collect()))
+}
+
+fn of_images(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.images.problems.iter().map(ToString::to_string)
+}
+
+/// What is planned for loops that do not remove it.
+fn modes(report: &PlanReport, settings: &Settings) -> impl Iterator<Item = String> {
+    let sections = [
+        (Loop::ContainerGc, &report.containers),
+        (Loop::SandboxGc, &report.sandboxes),
+        (Loop::LogGc, &report.log_dirs),
+        (Loop::ImageGc, &report.images.section),
+    ];
+    let planned = sections.into_iter().filter(|(_, section)| section.remove.len() + section.follow.len() > 0);
+    let idle = planned.map(|(of, _)| (of, of.mode(settings))).filter(|(_, mode)| *mode != Mode::Enforce);
+    idle.map(|(of, mode)| {
+        format!("{of}.mode is \"{}\", so a sweep removes none of its objects", mode.as_str())
+    })
+    .collect::<Vec<_>>()
+    .into_iter()
 }
 
 /// Reads a snapshot; what is wrong with it is told with line and column.

@@ -91,7 +91,7 @@ async fn serve(
     let mut reloading = pin!(Fuse::terminated());
     loop {
         tokio::select! {
-            () = stop.recv() => break,
+            _ = stop.recv() => break,
             () = &mut watchdog => {}
             _ = hangup.recv() => {
                 let at = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -111,7 +111,7 @@ async fn serve(
     tell(log, &[NotifyState::Stopping]);
     tokio::select! {
         () = async { futures_util::join!(service.finish(), admin.stop()); } => info!(log, "stopped"),
-        () = stop.recv() => warn!(log, "stopped at once, by a second signal"),
+        _ = stop.recv() => warn!(log, "stopped at once, by a second signal"),
     }
     service.stop();
     Ok(())

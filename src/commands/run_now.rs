@@ -9,7 +9,7 @@ use super::{in_system, loops, service};
 use crate::cli::{self, Form, Global};
 use crate::client::{ClientError, Told};
 use crate::failure::{Failure, PARTLY};
-use crate::output::progress::Bar;
+use crate::output::progress::{Bar, Ended};
 use crate::output::{self, Reader, item, print, remark};
 
 /// Asks, watches and prints.
@@ -74,7 +74,12 @@ impl Watch {
                 self.begun.push(update.r#loop);
             }
             Some(What::Removal(removal)) => {
-                bar.done();
+                bar.ended(match removal.result.as_str() {
+                    "removed" | "already_gone" => Ended::Removed,
+                    "would_remove" => Ended::WouldBeRemoved,
+                    "failed" => Ended::Failed,
+                    _ => Ended::Kept,
+                });
                 self.removals.push(removal);
             }
             Some(What::Ended(pass)) => self.passes.push(pass),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use cri_gc_actors::image_records::Home;
+use cri_gc_actors::whole::image_volumes;
 use cri_gc_policy::Snapshot;
 
 use super::{crew, in_system, logging, look, settings, sync_pods};
@@ -21,7 +22,11 @@ pub fn run(global: &Global, args: &cli::Snapshot) -> Result<ExitCode, Failure> {
     let (snapshot, problems) = in_system(async {
         let (crew, runtime) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
         let problem = sync_pods(&crew).await;
-        let whole = look(&crew).await;
+        let mut whole = look(&crew).await;
+        // Another policy than this one may be applied to it.
+        if let Ok(whole) = &mut whole {
+            image_volumes(&crew.tools, whole).await;
+        }
         crew.stop();
         let whole = whole?;
         let problems: Vec<String> =

@@ -1,23 +1,28 @@
 //! `cri-gc sweep`: one pass of each loop, in order, without a service.
 
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
-use cri_gc_actors::collector::{PassReport, Progress, RunPass};
+use cri_gc_actors::collector::{Declined, Outcome, PassReport, Progress, RunPass};
 use cri_gc_actors::files::lock::{self, LockError, StateLock};
 use cri_gc_actors::image_records::Home;
 use cri_gc_actors::log_reaper::look_at_links;
-use cri_gc_config::Settings;
+use cri_gc_actors::planning::Foreseen;
+use cri_gc_config::{Mode, Settings};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{crew, in_system, logging, settings, sync_pods};
 use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
-use crate::output::progress::Bar;
+use crate::output::progress::{Bar, Ended};
 use crate::output::{self, remark, show};
+use crate::signals::{StopSignal, StopSignals};
 use crate::wiring::Crew;
 
 /// A link has to point to nothing at two looks, this far apart at least: a log that is being rotated is missing for a
@@ -30,7 +35,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// A bad configuration, or no runtime. What goes wrong in a pass is in its report.
 pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     let mut settings = settings(global)?.settings;
-    let (home, _lock) = home(&settings, args.dry_run)?;
+    let (home, _lock) = if args.dry_run { (Home::copy(&settings), None) } else { home(&settings)? };
+    let rehearsed = args.dry_run.then(|| settings.clone());
     if args.dry_run {
         for mode in [
             &mut settings.container_gc.mode,
@@ -38,48 +44,100 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
             &mut settings.log_gc.mode,
             &mut settings.image_gc.mode,
         ] {
-            if *mode == cri_gc_config::Mode::Enforce {
-                *mode = cri_gc_config::Mode::Report;
+            if *mode == Mode::Enforce {
+                *mode = Mode::Report;
             }
         }
     }
     let logging = logging(global);
-    let (reports, problem) = in_system(async {
-        let (crew, _) = crew(settings, home, args.source.confirm_deleted, &logging).await?;
-        let (progress, mut told) = unbounded_channel();
-        let bar = actix::spawn(async move {
-            let bar = Bar::default();
-            while let Some(progress) = told.recv().await {
-                match progress {
-                    Progress::Planned(of, count) => {
-                        bar.planned(of.as_str(), u64::try_from(count).unwrap_or(u64::MAX));
-                    }
-                    Progress::Done(..) => bar.done(),
-                }
-            }
-            bar.end();
-        });
-        let swept = sweep(&crew, &Some(progress)).await;
+    let (swept, signal) = in_system(async {
+        let mut stop = StopSignals::listen()?;
+        let crew = tokio::select! {
+            crew = crew(settings, home, args.source.confirm_deleted, &logging) => crew?.0,
+            // Nothing was begun.
+            signal = stop.recv() => return Ok((Some(Swept::default()), Some(signal))),
+        };
+        let swept = until_stopped(&crew, rehearsed, &mut stop).await;
         crew.stop();
-        // It ends with the last sender, which the collectors held.
-        let _ = bar.await;
         swept
     })?;
-    show(args.output.output, &reports, |reports| output::sweep::text(reports))?;
-    problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
-    let good = problem.is_none() && reports.iter().all(PassReport::is_good);
+    if let Some((reports, problem)) = &swept {
+        show(args.output.output, reports, |reports| output::sweep::text(reports))?;
+        problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
+    }
+    if let Some(signal) = signal {
+        remark(&format!("cri-gc: ended by {}", signal.as_str()));
+        return Ok(signal.exit_code());
+    }
+    let good =
+        swept.is_none_or(|(reports, problem)| problem.is_none() && reports.iter().all(PassReport::is_good));
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 
+/// What a sweep did, and what was wrong with the pod source, if anything.
+type Swept = (Vec<PassReport>, Option<String>);
+
+/// Sweeps until all is done or a signal comes: then no removal is begun any more, and those that were sent are awaited. A
+/// second signal ends at once, without a word of what was done.
+async fn until_stopped(
+    crew: &Crew,
+    rehearsed: Option<Settings>,
+    stop: &mut StopSignals,
+) -> Result<(Option<Swept>, Option<StopSignal>), Failure> {
+    let (progress, mut told) = unbounded_channel();
+    let bar = Rc::new(Bar::default());
+    let shown = Rc::clone(&bar);
+    let showing = actix::spawn(async move {
+        while let Some(progress) = told.recv().await {
+            match progress {
+                Progress::Planned(of, count) => {
+                    shown.planned(of.as_str(), u64::try_from(count).unwrap_or(u64::MAX));
+                }
+                Progress::Done(_, removal) => shown.ended(ended(&removal.outcome)),
+            }
+        }
+    });
+    let (halt, halted) = watch::channel(false);
+    let sweep = Sweep { crew, progress: Some(progress), rehearsed, halted, ..Sweep::of(crew) };
+    let mut sweeping = std::pin::pin!(sweep.run());
+    let mut signal = None;
+    let swept = loop {
+        tokio::select! {
+            swept = &mut sweeping => break Some(swept?),
+            received = stop.recv() => {
+                if signal.replace(received).is_some() {
+                    break None;
+                }
+                bar.end();
+                remark("cri-gc: stopping: removals in progress are awaited, no other is begun; a second signal ends at once");
+                crew.halt();
+                halt.send_replace(true);
+            }
+        }
+    };
+    if swept.is_some() {
+        // It ends with the last sender, which the collectors and the sweep held.
+        let _ = showing.await;
+    }
+    bar.end();
+    Ok((swept, signal))
+}
+
+fn ended(outcome: &Outcome) -> Ended {
+    match outcome {
+        Outcome::Removed | Outcome::AlreadyGone => Ended::Removed,
+        Outcome::WouldRemove => Ended::WouldBeRemoved,
+        Outcome::Refused { .. } => Ended::Kept,
+        Outcome::Failed { .. } => Ended::Failed,
+    }
+}
+
 /// Where the sweep keeps what it sees of images, so that the next one knows how old they are; and the lock on it, held
-/// meanwhile. A dry run only reads there. Where there is none and none can be made, every image is new.
-fn home(settings: &Settings, dry_run: bool) -> Result<(Home, Option<StateLock>), Failure> {
+/// meanwhile. Where there is none and none can be made, every image is new.
+fn home(settings: &Settings) -> Result<(Home, Option<StateLock>), Failure> {
     let state_dir = &settings.state.dir;
-    let locked =
-        if dry_run { lock::check(state_dir).map(|()| None) } else { lock::hold(state_dir).map(Some) };
-    match locked {
-        Ok(Some(lock)) => Ok((Home::store(settings), Some(lock))),
-        Ok(None) => Ok((Home::copy(settings), None)),
+    match lock::hold(state_dir) {
+        Ok(lock) => Ok((Home::store(settings), Some(lock))),
         Err(error @ LockError::Held { .. }) => Err(Failure::failed(format_args!(
             "{error}\n  a service makes passes when asked: `cri-gc run-now`; another sweep ends soon"
         ))),
@@ -103,27 +161,79 @@ pub async fn sweep(
     crew: &Crew,
     progress: &Option<UnboundedSender<Progress>>,
 ) -> Result<(Vec<PassReport>, Option<String>), Failure> {
-    let looked = Instant::now();
-    let dangling = look_at_links(&crew.log_reaper).await.map_err(Failure::failed)?;
-    let problem = sync_pods(crew).await;
-    let mut reports =
-        vec![pass(&crew.container_gc, progress).await?, pass(&crew.sandbox_reaper, progress).await?];
-    if dangling > 0 {
-        tokio::time::sleep_until(looked + BETWEEN_LOOKS).await;
-    }
-    reports.push(pass(&crew.log_reaper, progress).await?);
-    reports.push(pass(&crew.image_gc, progress).await?);
-    Ok((reports, problem))
+    Sweep { progress: progress.clone(), ..Sweep::of(crew) }.run().await
 }
 
-async fn pass<A>(
-    collector: &Addr<A>,
-    progress: &Option<UnboundedSender<Progress>>,
-) -> Result<PassReport, Failure>
-where
-    A: Actor + Handler<RunPass>,
-    A::Context: ToEnvelope<A, RunPass>,
-{
-    let answer = collector.send(RunPass { progress: progress.clone() }).await.map_err(Failure::failed)?;
-    answer.map_err(Failure::failed)
+/// A sweep under way.
+struct Sweep<'a> {
+    crew: &'a Crew,
+    progress: Option<UnboundedSender<Progress>>,
+    /// The settings of the sweep that this dry run rehearses.
+    rehearsed: Option<Settings>,
+    /// What the passes so far would have removed there.
+    foreseen: Arc<Foreseen>,
+    /// Whether it is to end.
+    halted: watch::Receiver<bool>,
+    reports: Vec<PassReport>,
+}
+
+impl<'a> Sweep<'a> {
+    fn of(crew: &'a Crew) -> Self {
+        // Without a sender it is never halted.
+        let halted = watch::channel(false).1;
+        Self { crew, progress: None, rehearsed: None, foreseen: Arc::default(), halted, reports: Vec::new() }
+    }
+
+    async fn run(mut self) -> Result<Swept, Failure> {
+        let crew = self.crew;
+        let looked = Instant::now();
+        let ready = async {
+            let dangling = look_at_links(&crew.log_reaper).await.map_err(Failure::failed)?;
+            Ok::<_, Failure>((dangling, sync_pods(crew).await))
+        };
+        let Some(ready) = self.unless_halted(ready).await else { return Ok((self.reports, None)) };
+        let (dangling, problem) = ready?;
+        self.pass(&crew.container_gc).await?;
+        self.pass(&crew.sandbox_reaper).await?;
+        if dangling > 0 {
+            self.unless_halted(tokio::time::sleep_until(looked + BETWEEN_LOOKS)).await;
+        }
+        self.pass(&crew.log_reaper).await?;
+        self.pass(&crew.image_gc).await?;
+        Ok((self.reports, problem))
+    }
+
+    /// What `work` gives; nothing if the sweep is to end before.
+    async fn unless_halted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut halted = self.halted.clone();
+        let halt = async {
+            if halted.wait_for(|halted| *halted).await.is_err() {
+                // Nobody is left who could say so.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            done = work => Some(done),
+            () = halt => None,
+        }
+    }
+
+    async fn pass<A>(&mut self, collector: &Addr<A>) -> Result<(), Failure>
+    where
+        A: Actor + Handler<RunPass>,
+        A::Context: ToEnvelope<A, RunPass>,
+    {
+        let run = RunPass { progress: self.progress.clone(), foreseen: Arc::clone(&self.foreseen) };
+        let report = match collector.send(run).await.map_err(Failure::failed)? {
+            Ok(report) => report,
+            Err(Declined::Stopping(_)) => return Ok(()),
+            Err(declined) => return Err(Failure::failed(declined)),
+        };
+        let enforces = |settings: &Settings| report.of.mode(settings) == Mode::Enforce;
+        if self.rehearsed.as_ref().is_some_and(enforces) && !report.report_only {
+            Arc::make_mut(&mut self.foreseen).add(&report);
+        }
+        self.reports.push(report);
+        Ok(())
+    }
 }

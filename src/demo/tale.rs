@@ -9,7 +9,7 @@ use cri_gc_config::Settings;
 use cri_gc_policy::images::space::usage_percent;
 
 use super::node::{Demo, Tally};
-use crate::output::table::{bytes, render, short, table};
+use crate::output::table::{bytes, render, table};
 
 /// Objects shown of each reason, unless all are asked for.
 const EXAMPLES: usize = 3;
@@ -107,19 +107,14 @@ impl Tale<'_> {
         let mut groups: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
         for kept in reports.iter().flat_map(|report| &report.kept) {
             let group = groups.entry((kept.kind.as_str(), kept.item.reason.as_str())).or_default();
-            group.push((&kept.item.id, &kept.item.detail));
+            group.push((&kept.item.name, &kept.item.detail));
         }
         let mut rows = table(&["", "REASON", "COUNT", "FOR EXAMPLE"]);
         for ((kind, reason), members) in &groups {
             let shown = if self.all { members.len() } else { 1 };
-            for (number, (id, detail)) in members.iter().take(shown).enumerate() {
+            for (number, (name, detail)) in members.iter().take(shown).enumerate() {
                 let count = if number == 0 { members.len().to_string() } else { String::new() };
-                rows.add_row([
-                    (*kind).to_owned(),
-                    (*reason).to_owned(),
-                    count,
-                    format!("{} {detail}", short(id)),
-                ]);
+                rows.add_row([(*kind).to_owned(), (*reason).to_owned(), count, format!("{name}: {detail}")]);
             }
         }
         text.push_str(&render(rows, &[2]));

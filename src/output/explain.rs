@@ -56,11 +56,14 @@ fn object(object: &Explained) -> String {
 fn verdict(object: &Explained) -> &'static str {
     match (object.decision.as_str(), object.loop_mode.as_str(), object.loop_state.as_str()) {
         ("keep", ..) => "stays",
-        ("remove", "enforce", "paused") => "would go, but the loop is paused",
-        ("remove", "enforce", "hung" | "restarting" | "stopped") => "would go, but the loop does not run now",
+        ("remove" | "follow", "enforce", "paused") => "would go, but the loop is paused",
+        ("remove" | "follow", "enforce", "hung" | "restarting" | "stopped") => {
+            "would go, but the loop does not run now"
+        }
         ("remove", "enforce", _) => "goes at the next pass",
-        ("remove", "off", _) => "would go, but the loop is off",
-        ("remove", ..) => "would go, but the loop only reports",
+        ("follow", "enforce", _) => "goes once the removals before it are done",
+        ("remove" | "follow", "off", _) => "would go, but the loop is off",
+        ("remove" | "follow", ..) => "would go, but the loop only reports",
         _ => "not known",
     }
 }
@@ -146,6 +149,9 @@ note: the pod source is not synced
         assert_eq!(told("remove", "enforce", "hung"), "would go, but the loop does not run now");
         assert_eq!(told("remove", "report", "paused"), "would go, but the loop only reports");
         assert_eq!(told("remove", "off", "off"), "would go, but the loop is off");
+        assert_eq!(told("follow", "enforce", "waiting"), "goes once the removals before it are done");
+        assert_eq!(told("follow", "enforce", "paused"), "would go, but the loop is paused");
+        assert_eq!(told("follow", "report", "waiting"), "would go, but the loop only reports");
         assert_eq!(told("keep", "off", "off"), "stays");
         assert_eq!(told("postpone", "enforce", "waiting"), "not known");
     }

@@ -62,18 +62,18 @@ pub enum Gone {
 pub fn text(removals: &[RemovalRow<'_>], passes: &[PassRow<'_>]) -> String {
     let mut text = String::new();
     if !removals.is_empty() {
-        let mut rows = table(&["KIND", "ID", "NAME", "REASON", "RESULT", "BYTES"]);
+        let mut rows = table(&["KIND", "NAME", "REASON", "RESULT", "BYTES", "ID"]);
         for removal in removals {
             rows.add_row([
                 removal.kind,
-                short(removal.id),
                 &plain(removal.name),
                 removal.reason,
                 &plain(&removal.result),
                 &bytes(removal.bytes),
+                &plain(short(removal.id)),
             ]);
         }
-        text.push_str(&render(rows, &[5]));
+        text.push_str(&render(rows, &[4]));
         text.push('\n');
     }
     if passes.is_empty() {

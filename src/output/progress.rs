@@ -5,33 +5,61 @@
 use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
 
+/// What became of an object that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It is gone.
+    Removed,
+    /// It would be, were nothing only reported.
+    WouldBeRemoved,
+    /// The check right before its removal kept it.
+    Kept,
+    /// It could not be removed.
+    Failed,
+}
+
 /// The line. One pass after the other moves it.
 pub struct Bar {
     shown: bool,
     of: RefCell<String>,
-    all: Cell<u64>,
-    done: Cell<u64>,
+    counts: Cell<Counts>,
+}
+
+/// How many objects a pass had planned to remove, and what became of them so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    all: u64,
+    removed: u64,
+    would_be_removed: u64,
+    kept: u64,
+    failed: u64,
 }
 
 impl Default for Bar {
     fn default() -> Self {
         let shown = std::io::stderr().is_terminal();
-        Self { shown, of: RefCell::default(), all: Cell::default(), done: Cell::default() }
+        Self { shown, of: RefCell::default(), counts: Cell::default() }
     }
 }
 
 impl Bar {
-    /// A pass has its plan: so many objects are to go.
-    pub fn planned(&self, of: &str, count: u64) {
+    /// A pass has its plan: so many objects are to be removed.
+    pub fn planned(&self, of: &str, all: u64) {
         self.of.replace(of.to_owned());
-        self.all.set(count);
-        self.done.set(0);
+        self.counts.set(Counts { all, ..Counts::default() });
         self.show();
     }
 
-    /// One of them is done.
-    pub fn done(&self) {
-        self.done.set(self.done.get().saturating_add(1));
+    /// One of them has ended so.
+    pub fn ended(&self, ended: Ended) {
+        let mut counts = self.counts.get();
+        *match ended {
+            Ended::Removed => &mut counts.removed,
+            Ended::WouldBeRemoved => &mut counts.would_be_removed,
+            Ended::Kept => &mut counts.kept,
+            Ended::Failed => &mut counts.failed,
+        } += 1;
+        self.counts.set(counts);
         self.show();
     }
 
@@ -42,8 +70,8 @@ impl Bar {
 
     fn show(&self) {
         // Nothing to do is nothing to wait for.
-        if self.all.get() > 0 {
-            self.write(&line(&self.of.borrow(), self.done.get(), self.all.get()));
+        if self.counts.get().all > 0 {
+            self.write(&self.counts.get().line(&self.of.borrow()));
         }
     }
 
@@ -58,10 +86,25 @@ impl Bar {
 /// Characters of the bar.
 const WIDTH: u64 = 40;
 
-fn line(of: &str, done: u64, all: u64) -> String {
-    let full = usize::try_from(done.min(all).saturating_mul(WIDTH) / all.max(1)).unwrap_or_default();
-    let rest = usize::try_from(WIDTH).unwrap_or_default().saturating_sub(full);
-    format!("{of:14} [{}{}] {done}/{all}", "#".repeat(full), "-".repeat(rest))
+impl Counts {
+    /// What is counted is what was removed; the bar shows how many of all have ended.
+    fn line(self, of: &str) -> String {
+        let Self { all, removed, would_be_removed, kept, failed } = self;
+        let ended = removed + would_be_removed + kept + failed;
+        let full = usize::try_from(ended.min(all).saturating_mul(WIDTH) / all.max(1)).unwrap_or_default();
+        let rest = usize::try_from(WIDTH).unwrap_or_default().saturating_sub(full);
+        let mut line = format!("{of:14} [{}{}] ", "#".repeat(full), "-".repeat(rest));
+        line.push_str(&match would_be_removed {
+            0 => format!("{removed} of {all} removed"),
+            would => format!("{would} of {all} would be removed"),
+        });
+        for (count, what) in [(kept, "kept"), (failed, "failed")] {
+            if count > 0 {
+                line.push_str(&format!(", {count} {what}"));
+            }
+        }
+        line
+    }
 }
 
 #[cfg(test)]
@@ -69,10 +112,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_tells_how_far_it_has_come() {
-        let half = format!("image_gc       [{}{}] 2/4", "#".repeat(20), "-".repeat(20));
-        assert_eq!(line("image_gc", 2, 4), half);
-        assert!(line("image_gc", 9, 4).contains(&"#".repeat(40)), "more than were planned");
-        assert!(line("image_gc", 0, 0).contains(&"-".repeat(40)));
+    fn the_line_counts_what_was_removed_and_the_bar_shows_what_has_ended() {
+        let counts = Counts { all: 43, removed: 25, kept: 17, failed: 1, ..Counts::default() };
+        let full = "#".repeat(40);
+        assert_eq!(
+            counts.line("container_gc"),
+            format!("container_gc   [{full}] 25 of 43 removed, 17 kept, 1 failed")
+        );
+        let half = Counts { all: 4, removed: 1, kept: 1, ..Counts::default() };
+        let bar = format!("[{}{}]", "#".repeat(20), "-".repeat(20));
+        assert_eq!(half.line("image_gc"), format!("image_gc       {bar} 1 of 4 removed, 1 kept"));
+        let dry = Counts { all: 2, would_be_removed: 2, ..Counts::default() };
+        assert_eq!(dry.line("log_gc"), format!("log_gc         [{full}] 2 of 2 would be removed"));
+        let more = Counts { all: 1, removed: 9, ..Counts::default() };
+        assert!(more.line("log_gc").contains(&full), "more than were planned");
+        assert!(Counts::default().line("log_gc").contains(&"-".repeat(40)));
     }
 }

@@ -1,6 +1,6 @@
 //! What a sweep did, as a table.
 
-use cri_gc_actors::collector::{Outcome, PassReport};
+use cri_gc_actors::collector::{Outcome, PassReport, Removal};
 use cri_gc_config::Mode;
 
 use super::passes::{self, Gone, PassRow, RemovalRow};
@@ -9,15 +9,17 @@ use super::table::{tally, tally_line};
 /// One line for each object that was to go, one for each loop, and all errors.
 #[must_use]
 pub fn text(reports: &[PassReport]) -> String {
-    let removals = reports.iter().flat_map(|report| &report.removals).map(|removal| RemovalRow {
-        kind: removal.kind.as_str(),
-        id: &removal.id,
-        name: &removal.name,
-        reason: &removal.reason,
-        result: removal.outcome.to_string(),
-        bytes: removal.bytes,
-    });
-    passes::text(&removals.collect::<Vec<_>>(), &rows(reports))
+    let mut removals = Vec::new();
+    for report in reports {
+        removals.extend(report.removals.iter().map(|removal| object(removal, removal.outcome.to_string())));
+        removals.extend(report.follow.iter().map(|removal| object(removal, "would follow".to_owned())));
+    }
+    passes::text(&removals, &rows(reports))
+}
+
+fn object(removal: &Removal, result: String) -> RemovalRow<'_> {
+    let Removal { kind, id, name, reason, bytes, .. } = removal;
+    RemovalRow { kind: kind.as_str(), id, name, reason, result, bytes: *bytes }
 }
 
 /// One line for each loop.
@@ -41,7 +43,7 @@ fn row(report: &PassReport) -> PassRow<'_> {
             Mode::Enforce => {
                 Gone::Removed(count(|outcome| matches!(outcome, Outcome::Removed | Outcome::AlreadyGone)))
             }
-            Mode::Report => Gone::WouldGo(number(report.removals.len())),
+            Mode::Report => Gone::WouldGo(number(report.removals.len() + report.follow.len())),
             Mode::Off => Gone::Off,
         },
         failed: count(|outcome| matches!(outcome, Outcome::Failed { .. })),

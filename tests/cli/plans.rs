@@ -3,7 +3,7 @@
 use super::expected::is_as_expected;
 use super::program::Bench;
 
-/// Every kind of object, some that go and some that stay.
+/// Every kind of object, some that are removed, some that follow and some that are kept.
 const NODE: &str = r#"{
   "version": 1, "taken_at": "2026-01-31T12:00:00Z",
   "runtime": {"name": "containerd", "version": "2.1.4", "sandbox_image": "registry.k8s.io/pause:3.10"},
@@ -29,6 +29,8 @@ const NODE: &str = r#"{
      "state": "ready", "created_at": "2026-01-31T09:00:00Z"},
     {"id": "s1", "pod_uid": "1f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "namespace": "ci", "name": "job-1",
      "state": "not_ready", "created_at": "2026-01-31T11:58:00Z"},
+    {"id": "s2", "pod_uid": "2f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "namespace": "ci", "name": "job-2",
+     "state": "not_ready", "created_at": "2026-01-30T08:59:00Z"},
     {"id": "s3", "pod_uid": "3f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "namespace": "ci", "name": "job-3",
      "state": "not_ready", "created_at": "2026-01-29T11:58:00Z"}],
   "images": [
@@ -45,6 +47,7 @@ const NODE: &str = r#"{
                    "capacity_bytes": 10000000000, "available_bytes": 1000000000,
                    "inodes": 655360, "inodes_free": 500000}],
   "log_dirs": ["shop_web-0_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "ci_job-3_3f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5",
+               "ci_job-2_2f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "ci_old_4f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5",
                "lost+found"]
 }"#;
 

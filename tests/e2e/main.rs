@@ -55,6 +55,7 @@ mod disk_pressure;
 mod image_need;
 mod image_pressure;
 mod image_race;
+mod image_volumes;
 mod images;
 mod log_dirs;
 mod modes;

@@ -2,12 +2,13 @@
 //! another.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
-use cri_gc_config::LogLevel;
+use cri_gc_config::{LogLevel, Settings};
 use cri_gc_policy::explain::{Found, What, explain};
-use cri_gc_policy::{Observation, Plan, PlanReport, Policy, decide};
+use cri_gc_policy::{Enforcing, Observation, PlanReport, PodTable};
 use cri_gc_proto::admin as api;
 use slog::info;
 use tokio::sync::broadcast::error::RecvError;
@@ -19,8 +20,9 @@ use super::answers::{self, Told};
 use crate::collector::{Loop, LoopHandle, LoopState};
 use crate::configuration::{Cause, ConfigurationState, Refused};
 use crate::gateway::calls::Version;
+use crate::pod_state::Verdict;
 use crate::recorder::Subscription;
-use crate::whole;
+use crate::{planning, whole};
 
 /// How long a status waits for the runtime and for a look at the node.
 const SOON: Duration = Duration::from_secs(2);
@@ -127,14 +129,20 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
         Ok(Err(error)) => (None, Some(error.message().to_owned())),
         Err(_) => (None, Some(format!("the node could not be observed within {SOON:?}"))),
     };
+    // What is said of images needs no finish times of containers.
+    let images = looked.as_ref().map(|looked| {
+        let pods = PodTable::new(&looked.observation);
+        cri_gc_policy::images::decide(&looked.observation, &pods, &looked.settings.policy().images)
+    });
     let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
+    let of_images = images.iter().flat_map(|plan| plan.problems.iter().map(ToString::to_string));
     let hangs = reached.is_err().then(|| format!("the runtime has not answered within {SOON:?}"));
     let (runtime, source, pods) =
         futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
     let pods = pods.unwrap_or_default();
     let settings = &state.generation.settings;
     let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
-    let problems = hangs.into_iter().chain(blind).chain(problems.iter().cloned());
+    let problems = hangs.into_iter().chain(blind).chain(problems.iter().cloned()).chain(of_images);
     let problems = problems.chain(silent.map(|of| format!("the supervisor of {} does not answer", of.of)));
     Ok(api::StatusResponse {
         version: subjects.version.to_owned(),
@@ -152,24 +160,27 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
             .flat_map(|looked| &looked.observation.filesystems)
             .map(|fs| answers::filesystem(fs, settings))
             .collect(),
-        images: looked.as_ref().map(|looked| answers::images(&looked.observation, &looked.plan.images)),
+        images: looked
+            .as_ref()
+            .zip(images.as_ref())
+            .map(|(looked, plan)| answers::images(&looked.observation, plan)),
         problems: problems.collect(),
         configuration: Some(answers::configuration(&state)),
     })
 }
 
-/// One look at the node as the service sees it, and the plan that it leads to.
+/// One look at the node as the service sees it.
 struct Looked {
     observation: Observation,
-    policy: Policy,
-    plan: Plan,
+    settings: Arc<Settings>,
+    verdict: Verdict,
     told: Told,
 }
 
-impl Looked {
-    fn report(&self) -> PlanReport {
-        PlanReport::new(&self.plan, &self.observation, &self.policy)
-    }
+/// The plan that such a look leads to.
+struct Planned {
+    looked: Looked,
+    report: PlanReport,
 }
 
 async fn look(subjects: &Subjects) -> Result<Looked, Status> {
@@ -179,34 +190,50 @@ async fn look(subjects: &Subjects) -> Result<Looked, Status> {
     let whole = whole::look(&subjects.tools, &settings)
         .await
         .map_err(|error| Status::failed_precondition(format!("the node could not be observed: {error}")))?;
-    let policy = settings.policy();
-    let plan = decide(&whole.observation, &policy);
-    let problems = whole.problems.iter().map(ToString::to_string);
+    let verdict = whole.verdict;
     let told = Told {
-        problems: problems.chain(plan.images.problems.iter().map(ToString::to_string)).collect(),
-        notes: whole.verdict.notes.into_iter().chain(whole.verdict.report_only).collect(),
+        problems: whole.problems.iter().map(ToString::to_string).collect(),
+        notes: verdict.notes.iter().chain(&verdict.report_only).cloned().collect(),
     };
-    Ok(Looked { observation: whole.observation, policy, plan, told })
+    Ok(Looked { observation: whole.observation, settings, verdict, told })
+}
+
+/// A look, and the plan that it leads to: what the loops would remove as they are now.
+async fn look_and_plan(subjects: &Subjects, states: &[LoopState]) -> Result<Planned, Status> {
+    let mut looked = look(subjects).await?;
+    let (observation, policy) = (&looked.observation, looked.settings.policy());
+    let runs = |of: Loop| states.iter().all(|state| state.of != of || state.paused_since.is_none());
+    let enforcing = planning::enforcing(&looked.settings, &looked.verdict);
+    let enforcing = Enforcing {
+        containers: enforcing.containers && runs(Loop::ContainerGc),
+        sandboxes: enforcing.sandboxes && runs(Loop::SandboxGc),
+    };
+    let (plan, problem) = planning::plan(&subjects.tools, observation, &policy, enforcing).await;
+    let report = PlanReport::new(&plan, observation, &policy);
+    looked.told.problems.extend(problem.map(|problem| problem.to_string()));
+    looked.told.problems.extend(plan.images.problems.iter().map(ToString::to_string));
+    Ok(Planned { looked, report })
 }
 
 async fn plan(subjects: &Subjects, _asked: api::PlanRequest) -> Result<api::PlanResponse, Status> {
-    let looked = look(subjects).await?;
-    Ok(answers::plan(looked.report(), looked.told))
+    let states = states(subjects).await;
+    let Planned { looked, report } = look_and_plan(subjects, &states).await?;
+    Ok(answers::plan(report, &looked.observation.filesystems, &looked.settings, looked.told))
 }
 
 async fn explain_object(
     subjects: &Subjects,
     asked: api::ExplainRequest,
 ) -> Result<api::ExplainResponse, Status> {
-    let looked = look(subjects).await?;
     let states = states(subjects).await;
+    let Planned { looked, report } = look_and_plan(subjects, &states).await?;
     let pods = subjects.tools.pods.pods().await.unwrap_or_default();
     let told = &looked.told;
     // Why images that should go may not go yet.
     let noted =
         states.iter().filter(|state| state.of == Loop::ImageGc).filter_map(|state| state.last.as_ref());
     let noted = noted.flat_map(|last| last.notes.iter().cloned());
-    match explain(&looked.observation, &looked.report(), &asked.object) {
+    match explain(&looked.observation, &report, &asked.object) {
         Found::Objects(objects) => Ok(api::ExplainResponse {
             notes: {
                 let images = objects.iter().any(|object| object.what == What::Image);

@@ -218,15 +218,39 @@ pub fn filesystem(fs: &FileSystem, settings: &Settings) -> api::FileSystem {
     }
 }
 
-pub fn plan(report: PlanReport, told: Told) -> api::PlanResponse {
-    let item = |Item { id, reason, detail }| api::Item { id, reason, detail };
+fn item(item: Item) -> api::Item {
+    api::Item {
+        id: item.id,
+        reason: item.reason,
+        detail: item.detail,
+        name: item.name,
+        names: item.names,
+        runtime_handler: item.runtime_handler,
+        pod_uid: item.pod_uid,
+        size_bytes: item.size_bytes.unwrap_or_default(),
+        created_at: time(item.created_at),
+        first_detected: time(item.first_detected),
+        last_used: time(item.last_used),
+    }
+}
+
+pub fn plan(
+    report: PlanReport,
+    filesystems: &[FileSystem],
+    settings: &Settings,
+    told: Told,
+) -> api::PlanResponse {
     let section = |section: SectionReport| {
         Some(api::Section {
+            would_free_bytes: section.would_free_bytes.unwrap_or_default(),
             remove: section.remove.into_iter().map(item).collect(),
+            follow: section.follow.into_iter().map(item).collect(),
             keep: section.keep.into_iter().map(item).collect(),
         })
     };
+    let of_images = filesystems.iter().filter(|fs| fs.holds_images);
     api::PlanResponse {
+        filesystems: of_images.map(|fs| filesystem(fs, settings)).collect(),
         containers: section(report.containers),
         sandboxes: section(report.sandboxes),
         log_dirs: section(report.log_dirs),
@@ -254,7 +278,7 @@ pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> 
         pod_evidence: pod.map(|pod| pod.standing.to_string()).unwrap_or_default(),
         pod_uid: object.pod_uid,
         pod_state: object.pod_state.map(pod_state).unwrap_or_default().to_owned(),
-        decision: if object.goes { "remove" } else { "keep" }.to_owned(),
+        decision: object.verdict.as_str().to_owned(),
         reason: object.reason,
         detail: object.detail,
         r#loop: of.as_str().to_owned(),

@@ -15,13 +15,12 @@ use actix::{
 };
 use cri_gc_config::{Mode, Settings};
 use jiff::SignedDuration;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::supervisor::{Link, News};
 use super::{
-    Collect, Declined, Finish, Live, Pass, PassError, PassReport, Pause, Progress, RunPass, Schedule, Tools,
-    Trigger, Wake,
+    Collect, Declined, Finish, Live, Pass, PassError, PassReport, Pause, RunPass, Schedule, Tools, Trigger,
+    Wake,
 };
 use crate::configuration::{Generation, Reconfigure};
 use crate::supervision::guard::{self, Pace};
@@ -59,13 +58,13 @@ pub(super) struct Service {
 /// A pass that was asked for.
 struct Asked {
     trigger: Trigger,
-    progress: Option<UnboundedSender<Progress>>,
+    run: RunPass,
     waiting: Option<oneshot::Sender<Result<PassReport, Declined>>>,
 }
 
 impl Asked {
     fn by(trigger: Trigger) -> Self {
-        Self { trigger, progress: None, waiting: None }
+        Self { trigger, run: RunPass::default(), waiting: None }
     }
 }
 
@@ -131,8 +130,7 @@ impl<C: Collect> Collector<C> {
     fn begin(&mut self, ctx: &mut Context<Self>, asked: Asked) {
         self.running = true;
         self.tell(News::Began);
-        let pass =
-            make_pass(Rc::clone(&self.logic), self.tools.clone(), Rc::clone(&self.live), asked.progress);
+        let pass = make_pass(Rc::clone(&self.logic), self.tools.clone(), Rc::clone(&self.live), asked.run);
         let (trigger, waiting) = (asked.trigger, asked.waiting);
         ctx.spawn(
             wrap_future(pass)
@@ -358,7 +356,7 @@ impl<C: Collect> Handler<RunPass> for Collector<C> {
             return Box::pin(std::future::ready(Err(why)));
         }
         let (tell, told) = oneshot::channel();
-        let asked = Asked { trigger: Trigger::Admin, progress: message.progress, waiting: Some(tell) };
+        let asked = Asked { trigger: Trigger::Admin, run: message, waiting: Some(tell) };
         if self.running {
             self.asked.push_back(asked);
         } else {
@@ -369,15 +367,10 @@ impl<C: Collect> Handler<RunPass> for Collector<C> {
 }
 
 /// One pass under its deadline, and what it did.
-async fn make_pass<C: Collect>(
-    logic: Rc<C>,
-    tools: Tools,
-    live: Rc<Live>,
-    progress: Option<UnboundedSender<Progress>>,
-) -> PassReport {
+async fn make_pass<C: Collect>(logic: Rc<C>, tools: Tools, live: Rc<Live>, run: RunPass) -> PassReport {
     let started_at = tools.clock.now();
     let began = tokio::time::Instant::now();
-    let pass = Pass::new(C::LOOP, live, progress, &tools);
+    let pass = Pass::new(C::LOOP, live, run, &tools);
     if pass.mode() != Mode::Off {
         let deadline = C::deadline(&pass.settings);
         if tokio::time::timeout(deadline, logic.pass(&tools, &pass)).await.is_err() {
@@ -392,7 +385,9 @@ async fn make_pass<C: Collect>(
         started_at,
         took: began.elapsed(),
         removals: book.removals,
+        follow: book.follow,
         kept: book.kept,
+        report_only: book.report_only,
         freed_bytes: book.freed_bytes,
         errors: book.errors,
         notes: book.notes,

@@ -42,7 +42,8 @@ impl LoopHandle {
     /// # Errors
     /// It is paused or stopping, or fell during the pass.
     pub async fn run(&self, progress: Option<UnboundedSender<Progress>>) -> Result<PassReport, Declined> {
-        self.run.send(RunPass { progress }).await.unwrap_or(Err(Declined::Fell(self.of)))
+        let run = RunPass { progress, ..RunPass::default() };
+        self.run.send(run).await.unwrap_or(Err(Declined::Fell(self.of)))
     }
 
     /// Pauses it, or lets it go on.

@@ -17,6 +17,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
@@ -30,6 +31,7 @@ pub use report::{FailureKind, Kept, Kind, Loop, Outcome, PassError, PassReport, 
 pub use state::{Doing, LastPass, LoopState};
 pub use supervisor::{Base, Relay, Supervisor};
 
+use crate::planning::Foreseen;
 use crate::seams::Chance;
 use crate::supervision::failure_log::First;
 
@@ -63,11 +65,13 @@ pub trait Collect: Unpin + 'static {
 
 /// Make a pass now, and say what it did. If one is under way, another follows it: what it shows was seen after it was asked
 /// for.
-#[derive(Debug, Message)]
+#[derive(Debug, Default, Message)]
 #[rtype(result = "Result<PassReport, Declined>")]
 pub struct RunPass {
     /// Who is told how it goes on.
     pub progress: Option<UnboundedSender<Progress>>,
+    /// In a dry run: what the passes before it would have removed.
+    pub foreseen: Arc<Foreseen>,
 }
 
 /// Why no pass is made.

@@ -2,6 +2,7 @@
 //! done is told even if the pass is cut short.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,11 +13,13 @@ use futures_util::StreamExt;
 use slog::{Logger, debug, info};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::RunPass;
 use super::report::{Kept, Kind, Loop, Outcome, PassError, Removal};
 use crate::configuration::Generation;
 use crate::files::Workers;
 use crate::gateway::{CriError, ErrorClass, Gateway};
 use crate::image_records::ImageRecords;
+use crate::planning::Foreseen;
 use crate::pod_state::PodStates;
 use crate::recorder::{Event, EventKind, Object, Recorder};
 use crate::seams::{Clock, FsProbe, Moment};
@@ -126,6 +129,8 @@ pub struct Pass {
     pub settings: Arc<Settings>,
     /// What holds from the next removal on.
     pub live: Rc<Live>,
+    /// What the passes of a dry run before it would have removed.
+    pub foreseen: Arc<Foreseen>,
     clock: Clock,
     began: Moment,
     progress: Option<UnboundedSender<Progress>>,
@@ -139,8 +144,11 @@ pub struct Pass {
 #[derive(Default)]
 pub(super) struct Book {
     pub(super) removals: Vec<Removal>,
+    pub(super) follow: Vec<Removal>,
     pub(super) kept: Vec<Kept>,
     pub(super) errors: Vec<PassError>,
+    /// The errors in words: each is reported once in a pass.
+    reported: HashSet<String>,
     pub(super) notes: Vec<String>,
     pub(super) freed_bytes: u64,
     pub(super) report_only: bool,
@@ -161,6 +169,19 @@ pub struct Target<T> {
     pub object: T,
 }
 
+impl<T> Target<T> {
+    fn ended(&self, outcome: Outcome, bytes: u64) -> Removal {
+        Removal {
+            kind: self.kind,
+            id: self.id.clone(),
+            name: self.name.clone(),
+            reason: self.reason.as_str().to_owned(),
+            outcome,
+            bytes,
+        }
+    }
+}
+
 /// How a removal ended, and the bytes that it brought.
 pub type Removed = Result<(Outcome, u64), CriError>;
 
@@ -168,13 +189,13 @@ impl Pass {
     pub(super) fn new(
         of: Loop,
         live: Rc<Live>,
-        progress: Option<UnboundedSender<Progress>>,
+        RunPass { progress, foreseen }: RunPass,
         tools: &Tools,
     ) -> Self {
         let (clock, recorder, log) = (tools.clock.clone(), tools.recorder.clone(), tools.log.clone());
         let (settings, began) = (live.settings(), clock.moment());
         let (book, away) = (RefCell::default(), Cell::new(false));
-        Self { of, settings, live, clock, began, progress, recorder, log, book, away }
+        Self { of, settings, live, foreseen, clock, began, progress, recorder, log, book, away }
     }
 
     /// Whether this pass removes, or only says what it would remove.
@@ -196,9 +217,12 @@ impl Pass {
         self.book.borrow_mut().report_only = true;
     }
 
-    /// An error of a step. The later steps go on.
+    /// An error of a step. The later steps go on. The same error again, of a step that is repeated, is not reported again.
     pub fn error(&self, error: impl Into<PassError>) {
         let error = error.into();
+        if !self.book.borrow_mut().reported.insert(error.to_string()) {
+            return;
+        }
         // How loud it is told is the failure log's matter, when the pass has ended.
         debug!(self.log, "step failed"; "loop" => self.of.as_str(), "error" => %error);
         self.book.borrow_mut().errors.push(error);
@@ -250,6 +274,12 @@ impl Pass {
         self.book.borrow_mut().freed_bytes = bytes;
     }
 
+    /// What would be removed after the removals of the passes before this one. Nothing is told of it to whoever watches.
+    pub fn follow<T>(&self, targets: impl IntoIterator<Item = Target<T>>) {
+        let removals = targets.into_iter().map(|target| target.ended(Outcome::WouldRemove, 0));
+        self.book.borrow_mut().follow.extend(removals);
+    }
+
     /// So many are to go.
     pub fn planned(&self, count: usize) {
         self.tell(Progress::Planned(self.of, count));
@@ -270,17 +300,30 @@ impl Pass {
         parallel: usize,
         remove: impl AsyncFn(&Target<T>) -> Removed,
     ) {
+        self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
+    }
+
+    /// The same where the answer to a removal is not yet its outcome: `ended` gets each target with its answer, and has it
+    /// [recorded](Self::record) once that is known.
+    pub async fn attempt<T>(
+        &self,
+        targets: Vec<Target<T>>,
+        parallel: usize,
+        remove: impl AsyncFn(&Target<T>) -> Removed,
+        ended: impl Fn(Target<T>, Removed),
+    ) {
         let untried = Rc::new(Cell::new(0));
         futures_util::stream::iter(targets)
             .map(|target| {
-                let (remove, untried) = (&remove, Rc::clone(&untried));
+                let (remove, ended, untried) = (&remove, &ended, Rc::clone(&untried));
                 async move {
                     if !self.enforces() {
                         self.done(&target, Outcome::WouldRemove, 0);
                     } else if self.is_interrupted() {
                         untried.set(untried.get() + 1);
                     } else {
-                        self.settle(&target, remove(&target).await);
+                        let removed = remove(&target).await;
+                        ended(target, removed);
                     }
                 }
             })
@@ -297,7 +340,8 @@ impl Pass {
         }
     }
 
-    fn settle<T>(&self, target: &Target<T>, removed: Removed) {
+    /// Takes down how a removal ended.
+    pub fn record<T>(&self, target: &Target<T>, removed: Removed) {
         match removed {
             Ok((outcome, bytes)) => self.done(target, outcome, bytes),
             Err(error) => match error.class {
@@ -320,14 +364,7 @@ impl Pass {
     }
 
     fn done<T>(&self, target: &Target<T>, outcome: Outcome, bytes: u64) {
-        let removal = Removal {
-            kind: target.kind,
-            id: target.id.clone(),
-            name: target.name.clone(),
-            reason: target.reason.as_str().to_owned(),
-            outcome,
-            bytes,
-        };
+        let removal = target.ended(outcome, bytes);
         let (kind, outcome) = (removal.kind.as_str(), removal.outcome.to_string());
         let what = slog::o!(
             "loop" => self.of.as_str(), "kind" => kind, "id" => removal.id.clone(), "name" => removal.name.clone(),

@@ -179,7 +179,7 @@ impl PassError {
     #[must_use]
     pub fn is_away(&self) -> bool {
         match self {
-            Self::Cri(error) => error.is_away(),
+            Self::Cri(error) | Self::Statuses { error, .. } => error.is_away(),
             Self::Interrupted(_) => true,
             _ => false,
         }
@@ -189,7 +189,7 @@ impl PassError {
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         let (step, code) = match self {
-            Self::Cri(error) => (error.method, Some(error.code)),
+            Self::Cri(error) | Self::Statuses { error, .. } => (error.method, Some(error.code)),
             Self::File { step, .. } => (*step, None),
             Self::Disk(_) => ("InvalidDiskCapacity", None),
             Self::Deadline(_) => ("deadline", None),
@@ -209,6 +209,16 @@ pub enum PassError {
     /// An RPC.
     #[error("{0}")]
     Cri(#[from] CriError),
+    /// Containers that a plan keeps because their status could not be read.
+    #[error("the status of {} that would be removed could not be read, so the plan keeps {}: {error}",
+        if *.unread == 1 { "1 container".to_owned() } else { format!("{unread} containers") },
+        if *.unread == 1 { "it" } else { "them" })]
+    Statuses {
+        /// How many.
+        unread: usize,
+        /// What the runtime said of the first of them.
+        error: CriError,
+    },
     /// A root of log directories could not be read.
     #[error("{step}: {error}")]
     File {
@@ -273,8 +283,15 @@ pub struct PassReport {
     pub took: Duration,
     /// What was to go, in the order in which it was done.
     pub removals: Vec<Removal>,
+    /// What would be removed after what the passes before this one would have removed, and after `removals`; only in a dry
+    /// run, and left out where there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub follow: Vec<Removal>,
     /// What stayed.
     pub kept: Vec<Kept>,
+    /// Whether something outside the settings let it only report.
+    #[serde(skip)]
+    pub report_only: bool,
     /// Bytes by which the file systems of images became emptier, measured; only for image GC.
     pub freed_bytes: u64,
     /// All errors of the pass, those of single objects left out.

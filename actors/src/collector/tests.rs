@@ -295,7 +295,7 @@ async fn a_paused_loop_makes_no_pass_and_goes_on_at_once_when_it_is_resumed() {
     assert_eq!(strings.passes(), 1);
     let state = address.send(AskState).await.unwrap();
     assert_eq!((state.doing, state.next_pass_at), (Doing::Paused, None));
-    let declined = address.send(RunPass { progress: None }).await.unwrap();
+    let declined = address.send(RunPass::default()).await.unwrap();
     assert_eq!(declined.err(), Some(Declined::Paused(Loop::ContainerGc)));
     address.send(Pause(false)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -326,7 +326,7 @@ async fn whoever_waits_for_a_pass_that_falls_is_told_so() {
     let stage = Stage::new();
     let strings = Strings::new(Does::Panic);
     let address = stage.serve(&strings, Vec::new());
-    let answer = address.send(RunPass { progress: None }).await;
+    let answer = address.send(RunPass::default()).await;
     assert_eq!(answer.unwrap().err(), Some(Declined::Fell(Loop::ContainerGc)));
 }
 
@@ -441,7 +441,7 @@ async fn who_asks_for_a_pass_while_one_is_under_way_gets_one_that_follows_it() {
     let address = stage.serve(&strings, Vec::new());
     tokio::time::sleep(Duration::from_secs(2)).await;
     let second = tokio::time::Instant::now();
-    let report = address.send(RunPass { progress: None }).await.unwrap().unwrap();
+    let report = address.send(RunPass::default()).await.unwrap().unwrap();
     assert_eq!(strings.passes(), 2);
     assert!(second.elapsed() >= Duration::from_secs(58), "the rest of the first pass, and the second one");
     assert_eq!(report.errors.len(), 1);

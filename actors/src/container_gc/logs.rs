@@ -94,6 +94,7 @@ mod tests {
             image: String::new(),
             image_ref: String::new(),
             image_id: String::new(),
+            image_volumes: Vec::new(),
             log_path: String::new(),
         }
     }

@@ -9,15 +9,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use cri_gc_config::Settings;
-use cri_gc_policy::images::reference_of;
-use cri_gc_policy::{Container, ContainerState, Observation, Plan, PlanReport, PodTable, Reason};
+use cri_gc_policy::images::ImageUse;
+use cri_gc_policy::naming::Naming;
+use cri_gc_policy::{Container, ContainerState, Plan, PlanReport, PodTable, Reason};
 use jiff::Timestamp;
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Removed, Target, Tools};
 use crate::files::links;
 use crate::gateway::CriResult;
 use crate::gateway::calls::{ContainerStatus, HasReadySandbox, RemoveContainer, StopContainer};
-use crate::observe;
+use crate::{observe, planning};
 use logs::LogKeeper;
 use recheck::{Recheck, recheck};
 
@@ -43,11 +44,16 @@ impl Collect for ContainerGc {
         let Some(observation) = observe::for_pass(tools, pass).await else { return };
         let policy = pass.settings.policy();
         let pods = PodTable::new(&observation);
-        let section = cri_gc_policy::containers::decide(&observation, &pods, &policy);
+        let mut section = cri_gc_policy::containers::decide(&observation, &pods, &policy);
+        if !pass.enforces() {
+            // Nobody asks right before the removals, so that is done here.
+            let problem = planning::settle(tools, &observation, &mut section, &policy).await;
+            problem.into_iter().for_each(|problem| pass.error(problem));
+        }
         let plan = Plan { containers: section, ..Plan::default() };
         pass.kept(Kind::Container, PlanReport::new(&plan, &observation, &policy).containers.keep);
 
-        let names = names(&observation);
+        let naming = Naming::new(&observation);
         let removals = plan.containers.remove.iter();
         let targets: Vec<Target<(&Container, &str)>> = removals
             .filter_map(|decision| {
@@ -55,7 +61,7 @@ impl Collect for ContainerGc {
                 Some(Target {
                     kind: Kind::Container,
                     id: container.id.clone(),
-                    name: name(&names, container),
+                    name: naming.container(container),
                     reason: decision.reason,
                     object: (container, pods.uid_of_container(container)),
                 })
@@ -120,7 +126,8 @@ async fn remove<'a>(
     keeper.gone(container);
     // A job that came and went between two looks has used its image all the same.
     if let Some(at) = facts.finished_at.or(container.created_at) {
-        tools.images.was_used(reference_of(container).to_owned(), at, tools.clock.moment());
+        let volumes = facts.image_volumes.iter().map(|volume| ImageUse::named(volume));
+        tools.images.were_used(ImageUse::of_container(container).chain(volumes), at, tools.clock.moment());
     }
     Ok((Outcome::Removed, bytes))
 }
@@ -158,18 +165,6 @@ async fn remove_logs(
     };
     pass.error(PassError::File { step, error });
     0
-}
-
-/// Namespace and name of each sandbox's pod.
-fn names(observation: &Observation) -> HashMap<&str, String> {
-    let of = |s: &cri_gc_policy::Sandbox| format!("{}/{}", s.namespace, s.name);
-    observation.sandboxes.iter().map(|sandbox| (sandbox.id.as_str(), of(sandbox))).collect()
-}
-
-/// "namespace/pod/container#attempt".
-fn name(pods: &HashMap<&str, String>, container: &Container) -> String {
-    let pod = pods.get(container.pod_sandbox_id.as_str()).map_or("?", String::as_str);
-    format!("{pod}/{}#{}", container.name, container.attempt)
 }
 
 /// The legacy links by the id of their container. Without them the containers go all the same: a link that is left

@@ -1,6 +1,6 @@
 //! What is asked right before a container is removed: a runtime kills a running one without a word.
 
-use cri_gc_policy::containers::evictable_since;
+use cri_gc_policy::containers;
 use cri_gc_policy::{Container, ContainerPolicy, Now, Reason};
 use jiff::Timestamp;
 
@@ -25,10 +25,9 @@ pub async fn recheck(
     clock_set: Option<Timestamp>,
 ) -> CriResult<Recheck> {
     let facts = tools.gateway.call(ContainerStatus { id: container.id.clone() }).await?;
-    let created_at = facts.created_at.or(container.created_at);
     let now = Now { at: tools.clock.now(), clock_set };
-    Ok(match evictable_since(facts.state, created_at, facts.finished_at, policy, now) {
-        Ok(_) => Recheck::Go(facts),
+    Ok(match containers::recheck(container, Some((&facts).into()), policy, now) {
+        Ok(()) => Recheck::Go(facts),
         Err(reason) => Recheck::Stay(reason),
     })
 }

@@ -19,6 +19,7 @@ use super::connection::{Clients, Sockets};
 use super::convert;
 use super::error::CriError;
 use super::health::Health;
+use super::image_volumes::ImageVolumes;
 use super::messages::{AskRuntime, Call, CriResult, Freshness, Limits, ListAll};
 use crate::configuration::Reconfigure;
 
@@ -51,6 +52,8 @@ pub struct GatewayActor {
     containers: Option<Pending<Container>>,
     sandboxes: Option<Pending<Sandbox>>,
     images: Option<Pending<Image>>,
+    /// Image volumes of the containers that were asked for them; empty for one that has none.
+    pub(super) image_volumes: ImageVolumes,
 }
 
 /// The bounds on what is in flight.
@@ -94,6 +97,7 @@ impl GatewayActor {
             containers: None,
             sandboxes: None,
             images: None,
+            image_volumes: ImageVolumes::new(),
         }
     }
 
@@ -110,7 +114,7 @@ impl GatewayActor {
     /// Who is told of the answer to that method. An image service on a socket of its own may be away by itself, which
     /// tells nothing of the runtime.
     fn listener(&self, method: &str) -> Listener {
-        let of_images = ["ListImages", "ImageFsInfo", "RemoveImage"].contains(&method);
+        let of_images = ["ListImages", "ImageStatus", "ImageFsInfo", "RemoveImage"].contains(&method);
         let notes = !of_images || self.sockets.images == self.sockets.runtime;
         Listener { health: Rc::clone(&self.health), notes }
     }

@@ -23,6 +23,8 @@ pub struct ContainerFacts {
     pub finished_at: Option<Timestamp>,
     /// Absolute path of its log file; empty if it has none.
     pub log_path: String,
+    /// Images that are mounted into it as image volumes. They never change.
+    pub image_volumes: Vec<String>,
 }
 
 /// Directories on the file systems that images and containers lie on.

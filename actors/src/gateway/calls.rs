@@ -180,6 +180,24 @@ call! {
 }
 
 call! {
+    /// Whether there is an image of that id.
+    ImageStatus {
+        /// Whole id, as it is listed.
+        id: String,
+        /// Handler whose copy is meant; empty is the default one.
+        runtime_handler: String
+    } in Read -> bool;
+    id: |call| Some(&call.id);
+    |call, clients| {
+        let image = cri::ImageSpec { image: call.id.clone(), runtime_handler: call.runtime_handler };
+        let request = cri::ImageStatusRequest { image: Some(image), ..Default::default() };
+        let answer = clients.images.image_status(request).await?.into_inner();
+        // A runtime takes the beginning of an id for the image.
+        Ok(answer.image.is_some_and(|image| image.id == call.id))
+    }
+}
+
+call! {
     /// Ends a container, by force after `timeout`.
     StopContainer {
         /// Whole id.
@@ -233,9 +251,9 @@ call! {
 }
 
 call! {
-    /// Removes an image with all its names. A runtime checks nothing, so whoever sends this has looked.
+    /// Removes an image with all its names, or (CRI-O, by a name) that name. A runtime checks little, so whoever sends this has looked.
     RemoveImage {
-        /// Whole id.
+        /// Whole id, as it is listed; or one of its names.
         id: String,
         /// Handler whose copy is meant; empty is the default one.
         runtime_handler: String

@@ -49,6 +49,7 @@ pub(super) fn container(from: cri::Container) -> Container {
         image: from.image.map(|image| image.image).unwrap_or_default(),
         image_ref: from.image_ref,
         image_id: from.image_id,
+        image_volumes: Vec::new(),
         log_path: String::new(),
     }
 }
@@ -76,15 +77,19 @@ pub(super) fn image(from: cri::Image) -> Image {
         pinned: from.pinned,
         first_detected: None,
         last_used: None,
+        in_use_elsewhere: false,
     }
 }
 
 pub(super) fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
+    let mounted = from.mounts.into_iter().filter_map(|mount| mount.image);
+    let mounted = mounted.map(|spec| spec.image).filter(|image| !image.is_empty());
     ContainerFacts {
         state: container_state(from.state),
         created_at: time(from.created_at),
         finished_at: time(from.finished_at),
         log_path: from.log_path,
+        image_volumes: mounted.collect(),
     }
 }
 

@@ -35,6 +35,9 @@ pub enum ErrorClass {
     TooLarge,
     /// Somebody else is removing the object right now.
     AlreadyRemoving,
+    /// The runtime refuses to remove an image because something uses it: a container, an image volume, another program with the
+    /// same store (CRI-O).
+    InUse,
     /// The runtime does not know the method. For `Version` it means that the socket is not that of a CRI runtime.
     Unimplemented,
     /// It was not sent: whoever asked may not remove any more, or what he had checked has grown old.
@@ -53,6 +56,7 @@ impl ErrorClass {
             Self::DeadlineExceeded => "no answer in time: ",
             Self::TooLarge => "the answer is too large: ",
             Self::AlreadyRemoving => "somebody else is removing it: ",
+            Self::InUse => "the runtime refuses to remove it: ",
             Self::Unimplemented => "the runtime does not know the method: ",
             Self::Withheld | Self::Failed => "",
         }
@@ -67,7 +71,7 @@ impl CriError {
             Some(io) => io.to_string(),
             None => status.message().to_owned(),
         };
-        Self { method, class: classify(status), code: status.code(), message }
+        Self { method, class: classify(method, status), code: status.code(), message }
     }
 
     /// No answer within `deadline`.
@@ -128,6 +132,28 @@ impl CriError {
         }
     }
 
+    /// The runtime answered OK to a removal, and lists the object all the same.
+    #[must_use]
+    pub fn without_effect(method: &'static str) -> Self {
+        let message = "the runtime answers OK, but still lists it; its id and all its names were tried";
+        Self { method, class: ErrorClass::Failed, code: Code::Ok, message: message.to_owned() }
+    }
+
+    /// An object is listed again right after its removal.
+    #[must_use]
+    pub fn there_again(method: &'static str) -> Self {
+        let message = "the runtime removed it, and lists it again: perhaps it was pulled meanwhile";
+        Self { method, class: ErrorClass::Failed, code: Code::Ok, message: message.to_owned() }
+    }
+
+    /// The runtime answered OK to a removal, and could not be asked for the list that has to confirm it.
+    #[must_use]
+    pub fn unconfirmed(method: &'static str) -> Self {
+        let message =
+            "the runtime answered OK, but the list that has to confirm it failed; the next pass checks it";
+        Self { method, class: ErrorClass::Failed, code: Code::Ok, message: message.to_owned() }
+    }
+
     /// A request that must never be sent: an empty id is a prefix of every id, and a runtime takes a unique prefix for
     /// the object.
     #[must_use]
@@ -153,7 +179,11 @@ impl CriError {
     }
 }
 
-fn classify(status: &Status) -> ErrorClass {
+/// How CRI-O refuses to remove an image: "image used by X: image is in use by a container", "the image is in use by X", and in older
+/// releases "image X is mounted as volume to container with ID: Y".
+const IN_USE: [&str; 2] = ["is in use by", "is mounted as volume to container"];
+
+fn classify(method: &str, status: &Status) -> ErrorClass {
     if let Some(io) = innermost_io(status) {
         use std::io::ErrorKind as Kind;
         return match io.kind() {
@@ -176,6 +206,9 @@ fn classify(status: &Status) -> ErrorClass {
         // A status that the runtime sent has no source; one with a source was made of a broken connection.
         _ if status.source().is_some() => ErrorClass::Unavailable,
         _ if status.message().contains("already in removing state") => ErrorClass::AlreadyRemoving,
+        _ if method == "RemoveImage" && IN_USE.iter().any(|text| status.message().contains(text)) => {
+            ErrorClass::InUse
+        }
         _ => ErrorClass::Failed,
     }
 }
@@ -213,6 +246,17 @@ mod tests {
             class(Code::Unknown, "failed to set removing state: container is already in removing state"),
             ErrorClass::AlreadyRemoving
         );
+    }
+
+    #[test]
+    fn an_image_that_is_used_is_told_from_other_failures() {
+        let class = |method, message: &str| CriError::from_status(method, &Status::unknown(message)).class;
+        for message in ["image used by 5a0d: image is in use by a container", "the image is in use by c0ffee"]
+        {
+            assert_eq!(class("RemoveImage", message), ErrorClass::InUse, "{message}");
+            assert_eq!(class("RemoveContainer", message), ErrorClass::Failed, "{message}");
+        }
+        assert_eq!(class("RemoveImage", "layer is locked"), ErrorClass::Failed);
     }
 
     #[test]

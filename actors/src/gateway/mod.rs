@@ -6,6 +6,7 @@
 //! - [`calls`]: one struct for each RPC; [`messages`]: lists and limits; [`answers`]: what comes back.
 //! - [`error`]: the classes of failures.
 //! - `health`: whether the runtime answers; a loss and a return are told there, once for all loops.
+//! - `image_volumes`: what containers have mounted of images, which no list reports.
 //! - `connection`: the socket clients; `convert`: wire types to facts; `actor`: the actor itself.
 //!
 //! Recovery from over-long lists (lists in parts, streaming lists) has its place in `actor`, behind the same messages.
@@ -17,6 +18,7 @@ mod connection;
 mod convert;
 pub mod error;
 mod health;
+mod image_volumes;
 pub mod messages;
 
 use std::sync::Arc;

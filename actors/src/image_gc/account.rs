@@ -112,6 +112,7 @@ mod tests {
             pinned: false,
             first_detected: None,
             last_used: None,
+            in_use_elsewhere: false,
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! - here: observe, plan, and hand on to what acts.
 //! - `reclaim`: the closed loop; the sizes that a runtime tells are hints, so a few images go, and the file system is
-//!   measured before any other does. `recheck`: what is asked right before a removal. `account`: what holds the rest.
+//!   measured before any other does. `disks`: what was measured. `recheck`: what is asked right before a removal. `confirm`: what became of it. `account`: what holds the rest.
 //! - `alarm`: looks at the disk between passes. What is remembered of images is kept by `image_records`.
 
 mod account;
 mod alarm;
+mod confirm;
+mod disks;
 mod recheck;
 mod reclaim;
 
@@ -14,9 +16,12 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
+use cri_gc_policy::follow;
 use cri_gc_policy::images::{space, unmatched};
 use cri_gc_policy::report::Item;
-use cri_gc_policy::{ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming};
+use cri_gc_policy::{
+    Decision, FileSystem, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming,
+};
 use tokio::time::Instant;
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Tools};
@@ -24,6 +29,7 @@ use crate::gateway::FsPlaces;
 use crate::observe;
 use crate::supervision::failure_log::First;
 use alarm::{Alarm, Patience, Usage};
+use disks::Disks;
 use reclaim::{Brought, Reclaim};
 
 /// The collector of images.
@@ -59,11 +65,12 @@ impl Collect for ImageGc {
             return false;
         }
         // What can't be measured is the next pass's matter to tell.
-        let (mut filesystems, _) = observe::measure(tools, &places).await;
+        let (disks, _) = observe::measure(tools, &places).await;
+        let mut filesystems: Vec<FileSystem> = disks.into_iter().map(|disk| disk.fs).collect();
         let policy = settings.policy().images;
-        let high = space::missing(&filesystems, &policy).0.triggered;
+        let high = space::missing(&filesystems, &policy, 0).0.triggered;
         filesystems.iter_mut().for_each(|fs| fs.reclaiming = Reclaiming { bytes: true, inodes: true });
-        let usage = match space::missing(&filesystems, &policy).0.is_none() {
+        let usage = match space::missing(&filesystems, &policy, 0).0.is_none() {
             _ if high => Usage::High,
             true => Usage::Low,
             false => Usage::Between,
@@ -82,15 +89,27 @@ impl Collect for ImageGc {
             Err(error) => return pass.error(error),
         };
         view.verdict.images_unknown.into_iter().for_each(|why| pass.only_report(why));
-        if look.places.images.is_empty() {
-            pass.error(PassError::NoFileSystem);
-        }
-        let (filesystems, problems) = observe::measure(tools, &look.places).await;
+        // Where images lie matters for space only: for their age they are removed all the same.
+        let places = match look.places {
+            Ok(places) if places.images.is_empty() => {
+                pass.error(PassError::NoFileSystem);
+                places
+            }
+            Ok(places) => {
+                self.places.replace(places.clone());
+                places
+            }
+            Err(error) => {
+                pass.error(error);
+                FsPlaces::default()
+            }
+        };
+        let (disks, problems) = observe::measure(tools, &places).await;
         problems.into_iter().for_each(|problem| pass.error(problem));
         let mut observation = Observation {
             images: look.images,
             sandbox_image: look.sandbox_image,
-            filesystems,
+            filesystems: disks.iter().map(|disk| disk.fs.clone()).collect(),
             // Not when the containers were listed: an image that was first seen since would be from the future, and young.
             taken_at: tools.clock.now(),
             ..view.observation
@@ -101,40 +120,54 @@ impl Collect for ImageGc {
                 fs.mountpoint
             ));
         }
-        self.places.replace(look.places.clone());
 
         let policy = pass.settings.policy();
-        // What is at its high threshold now is freed to the low one, even when that is crossed in between.
-        for fs in &mut observation.filesystems {
-            fs.reclaiming = space::reclaiming(fs, &policy.images);
+        let (mut plan, mut following) = foresee(&observation, &policy, pass);
+        if !plan.section.remove.is_empty() || !following.is_empty() {
+            if let Err(error) = observe::image_volumes(tools, &mut observation).await {
+                return pass.error(error);
+            }
+            (plan, following) = foresee(&observation, &policy, pass);
         }
-        let plan = decide(&observation, &policy);
         plan.problems.iter().for_each(|problem| pass.error(PassError::Disk(problem.clone())));
         pass.planned(plan.section.remove.len());
         pass.kept(Kind::Image, keep(&observation, &plan, &policy));
         let parallel = pass.settings.image_gc.parallel_removals.into();
-        let (over, period) = (plan.missing.triggered, pass.settings.image_gc.period);
+        let period = pass.settings.image_gc.period;
         let tries = self.patience.borrow().lets_try(Instant::now());
-        if over && !tries {
+        unmatched(&observation.images, &policy.images).into_iter().for_each(|note| pass.note(note));
+        let brought = if pass.enforces() {
+            let reclaim = Reclaim::new(tools, pass, &policy, (places, Disks::new(disks)));
+            reclaim.run(observation, plan, tries).await
+        } else {
+            let all = reclaim::targets(&observation, &plan, plan.section.remove.len());
+            pass.act(all, parallel, async |_| Ok((Outcome::WouldRemove, 0))).await;
+            let count = following.len();
+            plan.section.remove = following;
+            pass.follow(reclaim::targets(&observation, &plan, count));
+            Brought { over: plan.missing.triggered, ..Brought::default() }
+        };
+        if brought.over && !tries {
             pass.note(
                 "images are held back for a while, for the last ones that went brought nothing".to_owned(),
             );
         }
-        unmatched(&observation.images, &policy.images).into_iter().for_each(|note| pass.note(note));
-        let brought = if pass.enforces() {
-            Reclaim::new(tools, pass, &policy, look.places).run(observation, plan, tries).await
-        } else {
-            let all = reclaim::targets(&observation, &plan, plan.section.remove.len());
-            pass.act(all, parallel, async |_| Ok((Outcome::WouldRemove, 0))).await;
-            Brought::default()
-        };
         if brought.in_vain {
             self.patience.borrow_mut().in_vain(period, Instant::now());
-        } else if !over || tries {
+        } else if !brought.over || tries {
             self.patience.replace(Patience::default());
         }
-        self.alarm.borrow_mut().passed((brought.freed, brought.is_short), over, period, Instant::now());
+        let ended = (brought.freed, brought.is_short);
+        self.alarm.borrow_mut().passed(ended, brought.over, period, Instant::now());
     }
+}
+
+/// The plan, and what follows from removals of earlier passes of a dry run.
+fn foresee(observation: &Observation, policy: &Policy, pass: &Pass) -> (ImagePlan, Vec<Decision>) {
+    let mut plan = decide(observation, policy);
+    let (pods, removed) = (PodTable::new(observation), pass.foreseen.of(observation));
+    let following = follow::of_images(&mut plan, observation, &pods, policy, &removed);
+    (plan, following)
 }
 
 /// What stays by that plan, in words.

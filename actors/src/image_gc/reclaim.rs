@@ -1,17 +1,16 @@
 //! The closed loop (spec 6.4): removes a few images, measures the file system, plans anew on what it measured, and stops as
 //! soon as the low threshold is met, nothing is left that may go, or what goes brings nothing.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_policy::images::space;
-use cri_gc_policy::{FileSystem, Image, ImagePlan, Observation, Policy, Reason};
+use cri_gc_policy::{FileSystem, Image, ImagePlan, Observation, Policy, Reason, Reclaiming};
 
 use super::account::Account;
-use super::{decide, keep, recheck};
-use crate::collector::{Kind, Outcome, Pass, PassError, Target, Tools};
-use crate::gateway::{Freshness, FsPlaces};
-use crate::observe;
+use super::disks::Disks;
+use super::{confirm, decide, keep};
+use crate::collector::{Kind, Pass, PassError, Target, Tools};
+use crate::gateway::FsPlaces;
 
 /// How often a file system is measured while a runtime may still be giving space back.
 const MEASURE_EVERY: Duration = Duration::from_millis(100);
@@ -35,6 +34,8 @@ pub struct Brought {
     pub in_vain: bool,
     /// More should be free.
     pub is_short: bool,
+    /// A file system was at its high threshold once the images of rule 1 were gone.
+    pub over: bool,
 }
 
 /// The closed loop of a pass.
@@ -43,64 +44,62 @@ pub struct Reclaim<'a> {
     pass: &'a Pass,
     policy: &'a Policy,
     places: FsPlaces,
+    disks: Disks,
 }
 
 impl<'a> Reclaim<'a> {
-    /// That of this pass.
-    pub fn new(tools: &'a Tools, pass: &'a Pass, policy: &'a Policy, places: FsPlaces) -> Self {
-        Self { tools, pass, policy, places }
+    /// That of this pass, with what was measured when it began.
+    pub fn new(
+        tools: &'a Tools,
+        pass: &'a Pass,
+        policy: &'a Policy,
+        (places, disks): (FsPlaces, Disks),
+    ) -> Self {
+        Self { tools, pass, policy, places, disks }
     }
 
     /// Removes by the plan that was made of the observation, and as much as turns out to be needed; for lack of space only if
     /// it may try.
-    pub async fn run(self, mut observation: Observation, mut plan: ImagePlan, tries: bool) -> Brought {
-        let (tools, pass, policy) = (self.tools, self.pass, self.policy);
-        let parallel = pass.settings.image_gc.parallel_removals.into();
-        let sandbox_image = observation.sandbox_image.clone();
+    pub async fn run(mut self, mut observation: Observation, mut plan: ImagePlan, tries: bool) -> Brought {
+        let (pass, policy) = (self.pass, self.policy);
         let mut account = Account::new(&observation, &self.places);
-        let (mut futile, mut freed) = (0, 0u64);
-        while let Some(first) = plan.section.remove.first() {
-            let aged = first.reason == Reason::UnusedTooLong;
-            if !aged && (!tries || futile >= FUTILE) {
+        let (mut brought, mut futile, mut is_for_space) = (Brought::default(), 0, false);
+        loop {
+            let aged = plan.section.remove.first().is_some_and(|first| first.reason == Reason::UnusedTooLong);
+            if !aged && !is_for_space {
+                // How full the disks are counts once the images of rule 1 are gone (spec 6.2).
+                is_for_space = true;
+                self.disks.begin_reclaiming(&policy.images);
+                observation.filesystems = self.disks.measurable();
+                plan = decide(&observation, policy);
+                brought.over = plan.missing.triggered;
+            }
+            if plan.section.remove.is_empty() || (!aged && (!tries || futile >= FUTILE)) {
                 break;
             }
             let batch = targets(&observation, &plan, batch(&observation, &plan));
             let tried: Vec<Image> = batch.iter().map(|target| target.object.clone()).collect();
-            let (gone, failed) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
-            let remove = async |target: &Target<Image>| {
-                let removed = recheck::remove(tools, pass, &sandbox_image, &target.object).await;
-                match &removed {
-                    Ok((Outcome::Removed | Outcome::AlreadyGone, _)) => {
-                        gone.borrow_mut().push(target.object.clone())
-                    }
-                    Ok(_) => account.stayed(&target.object),
-                    Err(_) => failed.borrow_mut().push(target.object.clone()),
-                }
-                removed
-            };
-            let before = available(&observation);
-            pass.act(batch, parallel, remove).await;
-            let (mut gone, failed) = (gone.into_inner(), failed.into_inner());
-            // A runtime may fail to say that it did it.
-            let (went, stayed) = self.went(failed).await;
-            stayed.iter().for_each(|image| account.stayed(image));
-            gone.extend(went);
+            let before = self.disks.available();
+            let gone = confirm::remove(self.tools, pass, &observation.sandbox_image, batch).await;
             // Gone or not: what was tried is not tried again in this pass.
-            observation.images.retain(|image| {
-                !tried.iter().any(|t| t.id == image.id && t.runtime_handler == image.runtime_handler)
-            });
+            let is_among = |images: &[Image], image: &Image| {
+                images.iter().any(|t| t.id == image.id && t.runtime_handler == image.runtime_handler)
+            };
+            observation.images.retain(|image| !is_among(&tried, image));
+            tried.iter().filter(|image| !is_among(&gone, image)).for_each(|image| account.stayed(image));
             if !pass.may_remove() {
                 // What is left was not tried, so nothing can be said of what it would have brought.
                 plan = decide(&observation, policy);
                 pass.kept_after_all(Kind::Image, keep(&observation, &plan, policy));
-                return Brought { freed, ..Brought::default() };
+                return Brought { freed: brought.freed, over: brought.over, ..Brought::default() };
             }
             let promised = gone.iter().fold(0u64, |sum, image| sum.saturating_add(image.size_bytes));
             let grew = self.settle(&mut observation, (!gone.is_empty()).then_some(promised)).await;
             // What others free meanwhile is not the pass's doing, and what goes for its age need not bring anything.
             if !gone.is_empty() {
-                freed = freed.saturating_add(available(&observation).saturating_sub(before));
-                pass.freed(freed);
+                let came = self.disks.available().saturating_sub(before);
+                brought.freed = brought.freed.saturating_add(came);
+                pass.freed(brought.freed);
                 if !aged {
                     futile = if grew { 0 } else { futile + 1 };
                 }
@@ -113,39 +112,23 @@ impl<'a> Reclaim<'a> {
             account.close(&observation, &plan);
             pass.error(PassError::FreeDiskSpaceFailed(account.to_string()));
         }
-        Brought { freed, in_vain: futile >= FUTILE, is_short: !plan.missing.is_none() }
-    }
-
-    /// Which of those whose removal failed went all the same, and which are still there.
-    async fn went(&self, failed: Vec<Image>) -> (Vec<Image>, Vec<Image>) {
-        if failed.is_empty() {
-            return (Vec::new(), failed);
-        }
-        match self.tools.gateway.list::<Image>(Freshness::Fresh).await {
-            Ok(there) => failed.into_iter().partition(|image| there.iter().all(|other| other.id != image.id)),
-            Err(_) => (Vec::new(), failed),
-        }
+        Brought { in_vain: futile >= FUTILE, is_short: self.disks.is_short(&policy.images), ..brought }
     }
 
     /// Measures until the low thresholds are met, all that was promised came back and nothing follows, or the runtime had
     /// its time; once, where nothing went. Whether something came back where it is missing.
-    async fn settle(&self, observation: &mut Observation, went: Option<u64>) -> bool {
+    async fn settle(&mut self, observation: &mut Observation, went: Option<u64>) -> bool {
         let promised = went.unwrap_or_default();
         let something = (promised / 100).clamp(1, SOMETHING);
-        let before = observation.filesystems.clone();
+        let before = self.disks.measurable();
         let settle = self.pass.settings.image_gc.settle;
         let began = tokio::time::Instant::now();
         let (mut most, mut since) = (0, began);
         loop {
-            let (filesystems, problems) = observe::measure(self.tools, &self.places).await;
-            let lost = !problems.is_empty();
-            problems.into_iter().for_each(|problem| self.pass.error(problem));
-            observation.filesystems = filesystems;
-            for fs in &mut observation.filesystems {
-                fs.reclaiming = same(&before, fs).map(|before| before.reclaiming).unwrap_or_default();
-            }
+            self.disks.measure(self.tools, self.pass, &self.places).await;
+            observation.filesystems = self.disks.measurable();
             observation.taken_at = self.tools.clock.now();
-            let (missing, _) = space::missing(&observation.filesystems, &self.policy.images);
+            let (missing, _) = space::missing(&observation.filesystems, &self.policy.images, 0);
             let grown = grown(&before, &observation.filesystems);
             let now = tokio::time::Instant::now();
             if grown.0 > most {
@@ -153,7 +136,7 @@ impl<'a> Reclaim<'a> {
             }
             // Sizes promise too little as well as too much: what follows late must not cost another image.
             let all = most > 0 && most >= promised && missing.inodes == 0 && now - since >= settle / QUIET;
-            if lost || missing.is_none() || all || went.is_none() || now - began >= settle {
+            if missing.is_none() || all || went.is_none() || now - began >= settle {
                 return grown.0 >= something || grown.1 > 0;
             }
             tokio::time::sleep(MEASURE_EVERY).await;
@@ -161,29 +144,20 @@ impl<'a> Reclaim<'a> {
     }
 }
 
-fn same<'a>(before: &'a [FileSystem], fs: &FileSystem) -> Option<&'a FileSystem> {
-    before.iter().find(|before| before.mountpoint == fs.mountpoint)
-}
-
-/// Bytes and inodes that came back where they are being reclaimed.
+/// Bytes and inodes that came back: where they are being reclaimed, or on all file systems as long as images are removed for their age.
 fn grown(before: &[FileSystem], now: &[FileSystem]) -> (u64, u64) {
+    let aged = now.iter().all(|fs| fs.reclaiming == Reclaiming::default());
     let mut sum = (0u64, 0u64);
     for fs in now {
-        let Some(before) = same(before, fs) else { continue };
-        if fs.reclaiming.bytes {
+        let Some(before) = before.iter().find(|before| before.mountpoint == fs.mountpoint) else { continue };
+        if fs.reclaiming.bytes || (aged && fs.holds_images) {
             sum.0 += fs.stats.available_bytes.saturating_sub(before.stats.available_bytes);
         }
-        if fs.reclaiming.inodes {
+        if fs.reclaiming.inodes || (aged && fs.holds_images) {
             sum.1 += fs.stats.inodes_free.saturating_sub(before.stats.inodes_free);
         }
     }
     sum
-}
-
-/// Bytes available on all file systems of images.
-fn available(observation: &Observation) -> u64 {
-    let holding = observation.filesystems.iter().filter(|fs| fs.holds_images);
-    holding.fold(0, |sum, fs| sum.saturating_add(fs.stats.available_bytes))
 }
 
 /// How many go before the next measurement: all that go for their age, else one, or as many as together promise at most a
@@ -238,6 +212,7 @@ mod tests {
             pinned: false,
             first_detected: None,
             last_used: None,
+            in_use_elsewhere: false,
         };
         let observation = Observation {
             images: sizes.iter().map(image).collect(),

@@ -16,7 +16,8 @@ use slog::{Logger, error};
 use tokio::sync::oneshot;
 
 use super::records::{Batch, Records};
-use super::{AskProblem, AskUse, Forget, Home, Remember, Used};
+use super::refusals::Refusals;
+use super::{AskProblem, AskUsed, Forget, Home, Refused, Remember, Used};
 use crate::files::store::{self, Opened, Store, StoreError};
 use crate::files::{WorkerGone, Workers};
 use crate::seams::Clock;
@@ -29,6 +30,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// The actor. Use it through [`super::ImageRecords`].
 pub struct Keeper {
     records: Records,
+    refusals: Refusals,
     home: Home,
     /// Used by the worker alone, for one job at a time.
     store: Option<Arc<Mutex<Store>>>,
@@ -61,6 +63,7 @@ impl Keeper {
         };
         Self {
             records: Records::new(clock.boot_id().to_owned()),
+            refusals: Refusals::default(),
             loaded: home == Home::Memory,
             home,
             store,
@@ -247,6 +250,10 @@ impl Handler<Remember> for Keeper {
         });
         Box::pin(known.then(move |(), this: &mut Self, ctx| {
             this.records.look(&mut images, seen_at);
+            this.refusals.retain(&images.iter().map(|image| image.id.as_str()).collect());
+            for image in &mut images {
+                image.in_use_elsewhere = this.refusals.is_waiting(&image.id, seen_at);
+            }
             let stored = this.next_commit(ctx);
             wrap_future(async move {
                 stored.await;
@@ -261,15 +268,24 @@ impl Handler<Forget> for Keeper {
 
     fn handle(&mut self, Forget { id }: Forget, ctx: &mut Context<Self>) {
         self.records.forget(&id);
+        self.refusals.forget(&id);
         self.commit(ctx);
     }
 }
 
-impl Handler<AskUse> for Keeper {
-    type Result = MessageResult<AskUse>;
+impl Handler<Refused> for Keeper {
+    type Result = ();
 
-    fn handle(&mut self, AskUse { image }: AskUse, _ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.records.told_of(&image))
+    fn handle(&mut self, Refused { id, first, longest, at }: Refused, _ctx: &mut Context<Self>) {
+        self.refusals.refused(id, first, longest, at);
+    }
+}
+
+impl Handler<AskUsed> for Keeper {
+    type Result = MessageResult<AskUsed>;
+
+    fn handle(&mut self, AskUsed { since }: AskUsed, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.records.used_since(since))
     }
 }
 

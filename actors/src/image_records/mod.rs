@@ -4,16 +4,19 @@
 //! images ([`ImageRecords::remember`]) gets them back with what is remembered. What it tells is on the disk before, unless
 //! the disk fails: then it goes on from memory, says so, and tries again. It asks the runtime nothing and decides nothing.
 //!
-//! - [`records`]: what is remembered, pure. `actor`: who keeps it. The store is `files::store`.
+//! - [`records`]: what is remembered, pure. `refusals`: which images the runtime refused to remove. `actor`: who keeps it. The store is `files::store`.
 
 mod actor;
 pub mod records;
+mod refusals;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle, Message};
 use cri_gc_config::Settings;
 use cri_gc_policy::Image;
+use cri_gc_policy::images::ImageUse;
 use jiff::Timestamp;
 use slog::Logger;
 
@@ -71,11 +74,21 @@ struct Forget {
     id: String,
 }
 
-/// When was this image last told to be in use, since the last look at all of them?
+/// Which uses of images were reported since the last look at all of them, later than that?
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<String>")]
+struct AskUsed {
+    since: Option<Timestamp>,
+}
+
+/// The runtime has refused to remove the images of this id, because something else uses them.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Option<Timestamp>")]
-struct AskUse {
-    image: Image,
+#[rtype(result = "()")]
+struct Refused {
+    id: String,
+    first: Duration,
+    longest: Duration,
+    at: Moment,
 }
 
 /// How is the store?
@@ -100,15 +113,20 @@ impl ImageRecords {
         Self(guard::start(on, pace, fell, move |_| Keeper::new(home, store, clock, log)))
     }
 
-    /// Containers and specs of pods were seen that use images by these references.
-    pub fn seen<'a>(&self, references: impl IntoIterator<Item = &'a str>, seen_at: Moment) {
-        let uses = references.into_iter().map(|reference| (reference.to_owned(), seen_at.wall())).collect();
-        self.0.do_send(Used { uses, seen_at });
+    /// Containers and specs of pods were seen that use images so.
+    pub fn seen<'a, U: Into<ImageUse<'a>>>(&self, uses: impl IntoIterator<Item = U>, seen_at: Moment) {
+        self.were_used(uses, seen_at.wall(), seen_at);
     }
 
-    /// A container that used the image of this reference until then was removed.
-    pub fn was_used(&self, reference: String, until: Timestamp, seen_at: Moment) {
-        self.0.do_send(Used { uses: vec![(reference, until)], seen_at });
+    /// A container that used images so until then was removed.
+    pub fn were_used<'a, U: Into<ImageUse<'a>>>(
+        &self,
+        uses: impl IntoIterator<Item = U>,
+        until: Timestamp,
+        seen_at: Moment,
+    ) {
+        let uses = uses.into_iter().map(|used| (used.into().to_text(), until)).collect();
+        self.0.do_send(Used { uses, seen_at });
     }
 
     /// All images with what is remembered of them. `None` while the keeper is being restarted.
@@ -121,10 +139,15 @@ impl ImageRecords {
         self.0.do_send(Forget { id: id.to_owned() });
     }
 
-    /// Whether a loop has told since then that a container uses this image; also while that can't be told.
-    pub async fn is_used_since(&self, image: &Image, since: Option<Timestamp>) -> bool {
-        let told = self.0.send(AskUse { image: image.clone() }).await;
-        told.is_ok_and(|told| told > since) || told.is_err()
+    /// The runtime has refused to remove the images of this id because something else uses them: they are not tried again before a
+    /// pause that begins with `first` and doubles up to `longest`.
+    pub fn refused(&self, id: &str, first: Duration, longest: Duration, at: Moment) {
+        self.0.do_send(Refused { id: id.to_owned(), first, longest, at });
+    }
+
+    /// The uses that a loop has reported later than that, as [`ImageUse::to_text`] writes them. `None` while that can't be told.
+    pub async fn used_since(&self, since: Option<Timestamp>) -> Option<Vec<String>> {
+        self.0.send(AskUsed { since }).await.ok()
     }
 
     /// Why the records would not survive a restart now; `None` if they would, or are not meant to.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use cri_gc_policy::Image;
-use cri_gc_policy::images::Names;
+use cri_gc_policy::images::{ImageUse, Names};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +176,7 @@ impl Records {
         let names = Names::new(images);
         let mut last_used: HashMap<usize, Timestamp> = HashMap::new();
         for (reference, at) in self.uses.drain() {
-            for index in names.resolve(&reference) {
+            for index in names.used(ImageUse::from_text(&reference)) {
                 let latest = last_used.entry(index).or_insert(at);
                 *latest = (*latest).max(at);
             }
@@ -258,12 +258,11 @@ impl Records {
         }
     }
 
-    /// When a container was last seen that uses this image, as far as it was told since the last look at the images.
+    /// What was seen used later than that, as far as it was reported since the last look at the images.
     #[must_use]
-    pub fn told_of(&self, image: &Image) -> Option<Timestamp> {
-        let names = Names::new(std::slice::from_ref(image));
-        let told = self.uses.iter().filter(|(reference, _)| names.resolve(reference).next().is_some());
-        told.map(|(_, at)| *at).max()
+    pub fn used_since(&self, since: Option<Timestamp>) -> Vec<String> {
+        let later = self.uses.iter().filter(|(_, at)| Some(**at) > since);
+        later.map(|(used, _)| used.clone()).collect()
     }
 
     /// By a clock that was set meanwhile all of them would be old, or from the future: ages count from the step (spec 2).
@@ -329,6 +328,7 @@ mod tests {
             pinned: false,
             first_detected: None,
             last_used: None,
+            in_use_elsewhere: false,
         }
     }
 
@@ -521,13 +521,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_since_the_last_look_is_known_at_once() {
+    fn what_was_reported_since_the_last_look_is_known_at_once() {
         let records = &mut Records::default();
         look(records, &["a"], &["a"], 10);
-        assert_eq!(records.told_of(&image("a")), None);
-        use_of(records, &["r.io/a:1", "b"], 15);
+        assert_eq!(records.used_since(None), [""; 0]);
+        use_of(records, &["r.io/a:1"], 15);
         use_of(records, &["a"], 12);
-        assert_eq!(records.told_of(&image("a")), Some(at(15)));
+        assert_eq!(records.used_since(Some(at(12))), ["r.io/a:1"]);
+        assert_eq!(records.used_since(Some(at(15))), [""; 0]);
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl LogReaper {
                 Reason::TargetMissingOnce => "its log is missing for the first time".to_owned(),
                 reason => reason.as_str().replace('_', " "),
             };
-            Some(Item { id: name(decision.index)?, reason: decision.reason.as_str().to_owned(), detail })
+            let (id, reason) = (name(decision.index)?, decision.reason.as_str().to_owned());
+            Some(Item { id: id.clone(), reason, detail, name: id, ..Item::default() })
         });
         pass.kept(Kind::LogLink, kept.collect());
         let removals = section.remove.iter();

@@ -12,7 +12,8 @@ use std::time::Duration;
 use actix::{Addr, Context, Handler, Message, ResponseFuture};
 use cri_gc_config::{PodSource, Settings};
 use cri_gc_policy::log_dirs::pod_uid_of;
-use cri_gc_policy::{Plan, PlanReport, PodTable, Reason};
+use cri_gc_policy::{Decision, Plan, PlanReport, PodTable, Reason};
+use cri_gc_policy::{follow, naming};
 use slog::warn;
 
 use crate::collector::{Collect, Collector, Kind, Loop, Outcome, Pass, Relay, Removed, Target, Tools};
@@ -95,20 +96,22 @@ impl LogReaper {
         }
         view.verdict.notes.into_iter().for_each(|note| pass.note(note));
         let observation = view.observation;
-        let section = cri_gc_policy::log_dirs::decide(&observation, &PodTable::new(&observation));
+        let pods = PodTable::new(&observation);
+        let mut section = cri_gc_policy::log_dirs::decide(&observation, &pods);
+        let removed = pass.foreseen.of(&observation);
+        let following = follow::of_log_dirs(&mut section, &observation, &pods, &removed);
         let plan = Plan { log_dirs: section, ..Plan::default() };
         let report = PlanReport::new(&plan, &observation, &pass.settings.policy());
         self.tell_foreign(tools, pass, &report.log_dirs.keep);
         pass.kept(Kind::LogDir, report.log_dirs.keep);
-        let removals = plan.log_dirs.remove.iter();
-        let targets: Vec<Target<()>> = removals
-            .filter_map(|decision| {
-                let name = observation.log_dirs.get(decision.index)?;
-                let (id, name) = (name.clone(), name.clone());
-                Some(Target { kind: Kind::LogDir, id, name, reason: decision.reason, object: () })
-            })
-            .collect();
+        let target = |decision: &Decision| {
+            let id = observation.log_dirs.get(decision.index)?.clone();
+            let name = naming::log_dir(&id);
+            Some(Target { kind: Kind::LogDir, id, name, reason: decision.reason, object: () })
+        };
+        let targets: Vec<Target<()>> = plan.log_dirs.remove.iter().filter_map(target).collect();
         pass.planned(targets.len());
+        pass.follow(following.iter().filter_map(target));
         let parallel = pass.settings.log_gc.workers.into();
         pass.act(targets, parallel, async |target| remove(tools, pass, &target.id).await).await;
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::sandboxes::has_newer;
-use cri_gc_policy::{Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState};
+use cri_gc_policy::{Decision, Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState};
+use cri_gc_policy::{follow, naming};
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, Removed, Target, Tools};
 use crate::gateway::calls::{
@@ -31,23 +32,25 @@ impl Collect for SandboxReaper {
     async fn pass(&self, tools: &Tools, pass: &Pass) {
         let Some(observation) = observe::for_pass(tools, pass).await else { return };
         let policy = pass.settings.policy();
-        let section = cri_gc_policy::sandboxes::decide(&observation, &PodTable::new(&observation), &policy);
+        let pods = PodTable::new(&observation);
+        let mut section = cri_gc_policy::sandboxes::decide(&observation, &pods, &policy);
+        let removed = pass.foreseen.of(&observation);
+        let following = follow::of_sandboxes(&mut section, &observation, &pods, &policy, &removed);
         let plan = Plan { sandboxes: section, ..Plan::default() };
         pass.kept(Kind::Sandbox, PlanReport::new(&plan, &observation, &policy).sandboxes.keep);
-        let removals = plan.sandboxes.remove.iter();
-        let targets: Vec<Target<String>> = removals
-            .filter_map(|decision| {
-                let sandbox: &Sandbox = observation.sandboxes.get(decision.index)?;
-                Some(Target {
-                    kind: Kind::Sandbox,
-                    id: sandbox.id.clone(),
-                    name: format!("{}/{}#{}", sandbox.namespace, sandbox.name, sandbox.attempt),
-                    reason: decision.reason,
-                    object: sandbox.pod_uid.clone(),
-                })
+        let target = |decision: &Decision| {
+            let sandbox: &Sandbox = observation.sandboxes.get(decision.index)?;
+            Some(Target {
+                kind: Kind::Sandbox,
+                id: sandbox.id.clone(),
+                name: naming::sandbox(sandbox),
+                reason: decision.reason,
+                object: sandbox.pod_uid.clone(),
             })
-            .collect();
+        };
+        let targets: Vec<Target<String>> = plan.sandboxes.remove.iter().filter_map(target).collect();
         pass.planned(targets.len());
+        pass.follow(following.iter().filter_map(target));
         let parallel = pass.settings.sandbox_gc.parallel_removals.into();
         pass.act(targets, parallel, async |target| remove(tools, target).await).await;
     }

@@ -37,7 +37,7 @@ on_each_flavour!(
 );
 
 async fn run(c: &actix::Addr<Collector<ImageGc>>) -> PassReport {
-    c.send(RunPass { progress: None }).await.unwrap().unwrap()
+    c.send(RunPass::default()).await.unwrap().unwrap()
 }
 
 fn a_longer_grace_by_reload_holds() {

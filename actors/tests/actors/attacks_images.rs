@@ -294,6 +294,7 @@ fn listed(names: &[&str]) -> Vec<Image> {
         pinned: false,
         first_detected: None,
         last_used: None,
+        in_use_elsewhere: false,
     };
     names.iter().map(image).collect()
 }

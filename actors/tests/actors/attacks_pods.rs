@@ -298,7 +298,7 @@ fn a_clock_that_is_set_during_a_pass_makes_no_container_old() {
         let gc = Collector::start(&Arbiter::current(), tools, settings, ContainerGc::default);
         // NTP sets the clock right when the re-check asks; lists tell no finish times, so only the re-check sees them.
         bed.sim.before_next(Method::ContainerStatus, move |_, _| step.store(3_600, SeqCst));
-        let report = gc.send(RunPass { progress: None }).await.unwrap().unwrap();
+        let report = gc.send(RunPass::default()).await.unwrap().unwrap();
         arbiter.stop();
         assert!(
             !removed(&report).contains(&fresh),

@@ -41,6 +41,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Bed {
     pub sim: Sim,
     pub settings: Settings,
+    /// How full the disks are: those of the node, unless a test breaks them.
+    pub probe: FsProbe,
     // Dropped last: the node's files.
     _folder: tempfile::TempDir,
 }
@@ -73,7 +75,9 @@ impl Bed {
         settings.log_gc.legacy_container_logs_root = sim.paths().legacy_root.clone();
         // The modelled disk gives space back at once, unless a test says otherwise.
         settings.image_gc.settle = Duration::ZERO;
-        Self { sim, settings, _folder: folder }
+        let probe = sim.fs_probe();
+        let probe = FsProbe::new(move |path| probe(path));
+        Self { sim, settings, probe, _folder: folder }
     }
 
     /// Runs a test with all actors.
@@ -99,9 +103,8 @@ impl Bed {
 
     pub fn crew_that_logs(&self, log: Logger) -> Crew {
         let settings = Arc::new(self.settings.clone());
-        let (clock, probe) = (self.sim.clock(), self.sim.fs_probe());
-        let (clock, probe) =
-            (Clock::new(move || clock()).of_boot(BOOT), FsProbe::new(move |path| probe(path)));
+        let (clock, probe) = (self.sim.clock(), self.probe.clone());
+        let clock = Clock::new(move || clock()).of_boot(BOOT);
         let files = Workers::start(settings.log_gc.workers.into()).unwrap();
         let mut arbiters = Vec::new();
         let mut arbiter = || {
@@ -232,7 +235,7 @@ where
     A: Actor + Handler<RunPass>,
     A::Context: ToEnvelope<A, RunPass>,
 {
-    collector.send(RunPass { progress: None }).await.unwrap().unwrap()
+    collector.send(RunPass::default()).await.unwrap().unwrap()
 }
 
 /// A log that nobody reads.

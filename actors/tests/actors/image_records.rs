@@ -140,6 +140,7 @@ fn image(number: usize) -> Image {
         pinned: false,
         first_detected: None,
         last_used: None,
+        in_use_elsewhere: false,
     }
 }
 
@@ -210,7 +211,7 @@ fn a_use_that_no_look_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
     fs::create_dir(desk.dir()).unwrap();
     desk.keep(async |records| {
         records.seen(["r.io/app:1", "r.io/gone:1"], desk.moment(10));
-        records.was_used("r.io/app:2".to_owned(), at(5), desk.moment(20));
+        records.were_used(["r.io/app:2"], at(5), desk.moment(20));
         let uses = |uses: [(&str, i64); 3]| uses.map(|(name, second)| (name.to_owned(), at(second))).into();
         let expected = uses([("r.io/app:1", 10), ("r.io/gone:1", 10), ("r.io/app:2", 5)]);
         // It is just being made.

@@ -25,6 +25,7 @@ mod gateway_lists;
 mod image_gc;
 mod image_loop;
 mod image_records;
+mod image_removed;
 mod image_use;
 mod isolation;
 mod kubernetes;

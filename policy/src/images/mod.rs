@@ -14,13 +14,13 @@ use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::observation::{Container, Image, Observation, PodState};
+use crate::observation::{Image, Observation, PodState};
 use crate::plan::{Decision, Detail, Section};
 use crate::pods::PodTable;
 use crate::policy::ImagePolicy;
 use crate::reason::Reason;
 use crate::reference::Reference;
-pub use names::Names;
+pub use names::{ImageUse, Names};
 pub use space::{FsProblem, Missing};
 
 /// The decisions on all images.
@@ -53,35 +53,24 @@ fn waits(reason: Reason) -> bool {
     matches!(reason, Reason::BelowThreshold | Reason::EnoughFreed | Reason::UsageUnknown)
 }
 
-/// The reference by which a container uses its image: the id, else what the runtime resolved, else the name that its
-/// creator gave (whose tag may have moved on to another image since, so it comes last). Empty if nothing is known.
+/// Positions of the images that are used so.
 #[must_use]
-pub fn reference_of(container: &Container) -> &str {
-    [&container.image_id, &container.image_ref, &container.image]
-        .into_iter()
-        .find(|reference| !reference.is_empty())
-        .map_or("", String::as_str)
-}
-
-/// Positions of the images that a container of that reference uses.
-#[must_use]
-pub fn used_by<'a>(images: &'a [Image], references: impl IntoIterator<Item = &'a str>) -> Vec<usize> {
+pub fn used_by<'a>(images: &[Image], uses: impl IntoIterator<Item = ImageUse<'a>>) -> Vec<usize> {
     let names = Names::new(images);
-    let mut used: Vec<usize> =
-        references.into_iter().flat_map(|reference| names.resolve(reference)).collect();
+    let mut used: Vec<usize> = uses.into_iter().flat_map(|used| names.used(used)).collect();
     used.sort_unstable();
     used.dedup();
     used
 }
 
-/// All references by which an image counts as used (spec 6): those of the containers, in whatever state, and those that
-/// the specs of pods name which are not proved to be gone.
+/// All uses of images (spec 6): those of the containers, in whatever state, and those by the specs of pods that are not proved to be
+/// gone.
 #[must_use]
-pub fn references<'a>(observation: &'a Observation, pods: &PodTable<'_>) -> HashSet<&'a str> {
-    let containers = observation.containers.iter().map(reference_of);
+pub fn uses<'a>(observation: &'a Observation, pods: &PodTable<'_>) -> HashSet<ImageUse<'a>> {
+    let containers = observation.containers.iter().flat_map(ImageUse::of_container);
     let named = observation.pods.pods.iter().filter(|pod| keeps_images(pods.state(&pod.uid)));
-    let named = named.flat_map(|pod| pod.images.iter().map(String::as_str));
-    containers.chain(named).filter(|reference| !reference.is_empty()).collect()
+    let named = named.flat_map(|pod| pod.images.iter().map(|image| ImageUse::named(image)));
+    containers.chain(named).filter(|used| !used.is_empty()).collect()
 }
 
 /// Names the patterns of `image_gc.protect` that match none of these images, if there are any: perhaps they are not written
@@ -112,37 +101,37 @@ fn keeps_images(state: PodState) -> bool {
 #[must_use]
 pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePolicy) -> ImagePlan {
     let now = observation.taken_at;
-    let (missing, problems) = space::missing(&observation.filesystems, policy);
     let shields = shields(observation, pods, policy);
 
     let mut section = Section::default();
-    let mut candidates = Vec::new();
+    let (mut candidates, mut young) = (Vec::new(), Vec::new());
     for (index, (image, shield)) in observation.images.iter().zip(shields).enumerate() {
         // An image that nothing is remembered of was first seen just now.
         let first_detected = image.first_detected.unwrap_or(now);
         match shield {
             Some((reason, detail)) => section.push(Decision::new(index, reason).with(detail)),
             None if policy.is_off() => section.push(Decision::new(index, Reason::ImageGcOff)),
-            None if !observation.now().at_least(policy.min_age, first_detected) => {
-                section.push(Decision::new(index, Reason::TooYoung));
+            None if observation.now().at_least(policy.min_age, first_detected) => {
+                candidates.push(Candidate { index, image, first_detected });
             }
-            None => candidates.push(Candidate { index, image, first_detected }),
+            None => young.push(Candidate { index, image, first_detected }),
         }
     }
     candidates.sort_unstable_by(Candidate::next_first);
 
     let (aged, rest): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|c| c.unused_too_long(policy, now));
-    let mut freed = 0u64;
-    for candidate in aged {
-        freed = freed.saturating_add(candidate.image.size_bytes);
-        section.push(Decision::new(candidate.index, Reason::UnusedTooLong));
-    }
+    let sizes = aged.iter().map(|candidate| candidate.image.size_bytes);
+    let freed_by_age = sizes.fold(0, u64::saturating_add);
+    section.remove.extend(aged.iter().map(|c| Decision::new(c.index, Reason::UnusedTooLong)));
+    // How full the file systems are counts once the images of rule 1 are gone.
+    let (missing, problems) = space::missing(&observation.filesystems, policy, freed_by_age);
     let satisfied = match missing {
         Missing { bytes: 0, inodes: 0, .. } if missing.triggered => Reason::EnoughFreed,
         Missing { bytes: 0, inodes: 0, .. } if missing.known => Reason::BelowThreshold,
         Missing { bytes: 0, inodes: 0, .. } => Reason::UsageUnknown,
         Missing { .. } => Reason::EnoughFreed,
     };
+    let mut freed = 0u64;
     for candidate in rest {
         let reason = if freed < missing.bytes {
             freed = freed.saturating_add(candidate.image.size_bytes);
@@ -155,10 +144,16 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
         };
         section.push(Decision::new(candidate.index, reason));
     }
+    for candidate in young {
+        // Its age is why it is kept only where it would be removed otherwise.
+        let below = satisfied == Reason::BelowThreshold && !candidate.unused_too_long(policy, now);
+        let reason = if below { satisfied } else { Reason::TooYoung };
+        section.push(Decision::new(candidate.index, reason));
+    }
     ImagePlan { section, missing, problems }
 }
 
-/// An image that nothing protects and that is old enough.
+/// An image that nothing protects.
 struct Candidate<'a> {
     index: usize,
     image: &'a Image,
@@ -202,24 +197,29 @@ fn shields(
         }
     };
 
-    // Many containers share few images: each reference is looked up once, for the first container that bears it.
-    let mut users: HashMap<&str, usize> = HashMap::new();
+    // Many containers share few images: each use is looked up once, for the first container that has it.
+    let mut users: HashMap<ImageUse<'_>, (usize, Detail)> = HashMap::new();
     for (holder, container) in observation.containers.iter().enumerate() {
-        users.entry(reference_of(container)).or_insert(holder);
+        for (place, used) in ImageUse::of_container(container).enumerate() {
+            let detail = if place == 0 { Detail::Holder(holder) } else { Detail::Mount(holder) };
+            users.entry(used).or_insert((holder, detail));
+        }
     }
-    let mut users: Vec<(&str, usize)> = users.into_iter().collect();
-    users.sort_unstable_by_key(|&(_, holder)| holder);
-    for (reference, holder) in users {
-        names.resolve(reference).for_each(|i| protect(i, Reason::InUse, Detail::Holder(holder)));
+    let mut users: Vec<(ImageUse<'_>, (usize, Detail))> = users.into_iter().collect();
+    users.sort_unstable_by_key(|&(used, (holder, _))| (holder, used));
+    for (used, (_, detail)) in users {
+        names.used(used).into_iter().for_each(|i| protect(i, Reason::InUse, detail));
     }
     for (holder, pod) in observation.pods.pods.iter().enumerate() {
         if keeps_images(pods.state(&pod.uid)) {
-            for reference in &pod.images {
-                names.resolve(reference).for_each(|i| protect(i, Reason::NamedByPod, Detail::Holder(holder)));
+            for image in &pod.images {
+                let used = names.used(ImageUse::named(image)).into_iter();
+                used.for_each(|i| protect(i, Reason::NamedByPod, Detail::Holder(holder)));
             }
         }
     }
-    names.resolve(&observation.sandbox_image).for_each(|i| protect(i, Reason::SandboxImage, Detail::None));
+    let sandbox_image = names.used(ImageUse::named(&observation.sandbox_image)).into_iter();
+    sandbox_image.for_each(|i| protect(i, Reason::SandboxImage, Detail::None));
     // Taken apart once for all patterns.
     let mut parsed = Vec::new();
     for (index, image) in images.iter().enumerate() {
@@ -231,6 +231,9 @@ fn shields(
             policy.protect.iter().position(|p| p.matches_parsed(&image.id, parsed.iter().copied()))
         {
             protect(index, Reason::Protected, Detail::Holder(at));
+        }
+        if image.in_use_elsewhere {
+            protect(index, Reason::InUseElsewhere, Detail::None);
         }
     }
 

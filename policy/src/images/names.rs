@@ -1,4 +1,4 @@
-//! Which images a reference means: by id, tag or digest.
+//! Which images a reference means: by id, tag or digest; and which images a container uses.
 //!
 //! Generous on purpose: a reference that means an image in any way keeps it.
 
@@ -7,8 +7,73 @@ use std::collections::hash_map::Entry;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::observation::Image;
+use crate::observation::{Container, Image};
 use crate::reference::{Reference, canonical};
+
+/// How a container, the spec of a pod or the runtime refers to an image it uses.
+///
+/// A container of the CRI has three fields for it, and runtimes fill them differently: containerd leaves `image_id` empty, CRI-O may
+/// list a digest in `image_ref` that no image has any more, and `image` may be a tag that has moved to another image since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageUse<'a> {
+    /// Id of the image.
+    pub image_id: &'a str,
+    /// The image as the runtime resolved it.
+    pub image_ref: &'a str,
+    /// The image as its user named it. It counts only where neither of the two others is an image of the list.
+    pub image: &'a str,
+}
+
+/// Between the parts of a use in text form. No reference contains it.
+const BETWEEN: char = '\n';
+
+impl<'a> ImageUse<'a> {
+    /// The use of an image by one name: that in the spec of a pod, an image volume, the sandbox image.
+    #[must_use]
+    pub fn named(image: &'a str) -> Self {
+        Self { image_id: "", image_ref: "", image }
+    }
+
+    /// The uses of a container: its own image, and its image volumes.
+    pub fn of_container(container: &'a Container) -> impl Iterator<Item = Self> {
+        let Container { image_id, image_ref, image, image_volumes, .. } = container;
+        let volumes = image_volumes.iter().map(|volume| Self::named(volume));
+        std::iter::once(Self { image_id, image_ref, image }).chain(volumes)
+    }
+
+    /// Whether it names nothing.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.image_id.is_empty() && self.image_ref.is_empty() && self.image.is_empty()
+    }
+
+    /// One text for it, from which [`Self::from_text`] makes it again. The use of an image by one name is that name.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        let Self { image_id, image_ref, image } = self;
+        if image_id.is_empty() && image_ref.is_empty() && !image.contains(BETWEEN) {
+            image.to_owned()
+        } else {
+            format!("{image_id}{BETWEEN}{image_ref}{BETWEEN}{image}")
+        }
+    }
+
+    /// Reads what [`Self::to_text`] wrote.
+    #[must_use]
+    pub fn from_text(text: &'a str) -> Self {
+        let mut parts = text.splitn(3, BETWEEN);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(image_id), Some(image_ref), Some(image)) => Self { image_id, image_ref, image },
+            _ => Self::named(text),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for ImageUse<'a> {
+    fn from(image: &'a str) -> Self {
+        Self::named(image)
+    }
+}
 
 /// All ids, tags and digests of a list of images, to look references up in.
 pub struct Names<'a> {
@@ -41,6 +106,23 @@ impl<'a> Names<'a> {
         all
     }
 
+    /// Positions of the images that are used; some may come twice (spec 6). A field that is empty or is no image of the list never
+    /// hides the next one.
+    #[must_use]
+    pub fn used(&self, used: ImageUse<'_>) -> Vec<usize> {
+        let ImageUse { image_id, image_ref, image } = used;
+        let resolved: Vec<usize> = self.resolve(image_id).chain(self.resolve(image_ref)).collect();
+        if !resolved.is_empty() {
+            return resolved;
+        }
+        let named: Vec<usize> = self.resolve(image).collect();
+        if !named.is_empty() {
+            return named;
+        }
+        // CRI-O takes the beginning of an id for the image, and lists a container's image as it was asked for.
+        [image_id, image_ref, image].into_iter().flat_map(|prefix| self.beginning_with(prefix)).collect()
+    }
+
     /// Positions of the images that `reference` means; some may come twice.
     pub fn resolve(&self, reference: &str) -> impl Iterator<Item = usize> + use<'_> {
         let known = !reference.is_empty();
@@ -50,7 +132,20 @@ impl<'a> Names<'a> {
         let digests = self.digests.get(digest).filter(|_| known);
         [ids, names, digests].into_iter().flatten().flat_map(Positions::all)
     }
+
+    /// Positions of the images whose ids begin with these hexadecimal digits.
+    fn beginning_with(&self, prefix: &str) -> Vec<usize> {
+        let prefix = bare(prefix);
+        if prefix.len() < SHORTEST_PREFIX || !prefix.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Vec::new();
+        }
+        let begin = self.ids.iter().filter(|(id, _)| id.starts_with(prefix));
+        begin.flat_map(|(_, positions)| positions.all()).collect()
+    }
 }
+
+/// Shorter beginnings of ids are not taken by any runtime.
+const SHORTEST_PREFIX: usize = 3;
 
 /// Where a name occurs: nearly always once, so no list is made for that.
 struct Positions {
@@ -92,7 +187,48 @@ mod tests {
             pinned: false,
             first_detected: None,
             last_used: None,
+            in_use_elsewhere: false,
         }
+    }
+
+    fn used(images: &[Image], [image_id, image_ref, image]: [&str; 3]) -> Vec<usize> {
+        crate::images::used_by(images, [ImageUse { image_id, image_ref, image }])
+    }
+
+    #[test]
+    fn a_field_that_is_no_listed_image_never_hides_the_next_one() {
+        let hex = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b";
+        let images =
+            [image(hex, &["r.example/web:v2"], &["r.example/web@sha256:dddd"]), image("bb", &[], &[])];
+        for fields in [
+            // CRI-O after a restart: the digest is listed no more, the image was asked for by its id.
+            ["", "r.example/web@sha256:aaaa", hex],
+            ["0000", "r.example/web@sha256:dddd", ""],
+            ["0000", "r.example/web@sha256:aaaa", "r.example/web:v2"],
+            ["0000", "", "r.example/web:v2"],
+            [hex, "r.example/web@sha256:aaaa", "other:v1"],
+            ["", "", &hex[..12]],
+            ["", &format!("sha256:{}", &hex[..12]), ""],
+        ] {
+            assert_eq!(used(&images, fields), [0], "{fields:?}");
+        }
+        assert_eq!(used(&images, [hex, "bb", ""]), [0, 1], "both of the resolved ones count");
+        assert_eq!(used(&images, ["bb", "", "r.example/web:v2"]), [1], "a tag that moved on uses nothing");
+        for nothing in [["", "", ""], ["", "", "6b"], ["", "", "6b86b273x"], ["0000", "", "r.example/web:v3"]]
+        {
+            assert_eq!(used(&images, nothing), [0usize; 0], "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_use_survives_its_text_form() {
+        for fields in [["", "", "a:1"], ["a", "b", "c"], ["", "b", ""], ["", "", ""], ["", "", "odd\nname"]] {
+            let [image_id, image_ref, image] = fields;
+            let used = ImageUse { image_id, image_ref, image };
+            assert_eq!(ImageUse::from_text(&used.to_text()), used);
+        }
+        // What an older release remembered.
+        assert_eq!(ImageUse::from_text("sha256:aa"), ImageUse::named("sha256:aa"));
     }
 
     #[test]

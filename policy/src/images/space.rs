@@ -38,8 +38,8 @@ impl fmt::Display for FsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "InvalidDiskCapacity: the file system of {} tells a capacity of 0 bytes, so no image goes for lack of space; \
-             check that it is mounted",
+            "InvalidDiskCapacity: the file system of {} reports a capacity of 0 bytes, so no image is removed for lack of space \
+             there; check that it is mounted",
             self.mountpoint
         )
     }
@@ -73,9 +73,9 @@ fn to_free(capacity: u64, available: u64, thresholds: Thresholds, reclaiming: bo
     Some(u64::try_from(wanted).unwrap_or(u64::MAX).saturating_sub(available.min(capacity)))
 }
 
-fn bytes_to_free(fs: &FileSystem, policy: &ImagePolicy) -> Option<u64> {
+fn bytes_to_free(fs: &FileSystem, policy: &ImagePolicy, coming: u64) -> Option<u64> {
     let FsStats { capacity_bytes, available_bytes, .. } = fs.stats;
-    to_free(capacity_bytes, available_bytes, policy.bytes, fs.reclaiming.bytes)
+    to_free(capacity_bytes, available_bytes.saturating_add(coming), policy.bytes, fs.reclaiming.bytes)
 }
 
 /// A file system without a fixed number of inodes tells 0, which is no pressure.
@@ -87,15 +87,18 @@ fn inodes_to_free(fs: &FileSystem, policy: &ImagePolicy) -> Option<u64> {
 #[must_use]
 pub fn reclaiming(fs: &FileSystem, policy: &ImagePolicy) -> Reclaiming {
     Reclaiming {
-        bytes: fs.holds_images && bytes_to_free(fs, policy).is_some(),
+        bytes: fs.holds_images && bytes_to_free(fs, policy, 0).is_some(),
         inodes: fs.holds_images && inodes_to_free(fs, policy).is_some(),
     }
 }
 
 /// Judges each file system that holds images by itself and adds up what is missing. Where images and the writable
 /// layers of containers lie apart, removing images frees nothing for the containers, so theirs does not count here.
+///
+/// `coming` are the bytes of images that are removed in any case. On which file system each of them lies is not known, so they count
+/// as available on every one.
 #[must_use]
-pub fn missing(filesystems: &[FileSystem], policy: &ImagePolicy) -> (Missing, Vec<FsProblem>) {
+pub fn missing(filesystems: &[FileSystem], policy: &ImagePolicy, coming: u64) -> (Missing, Vec<FsProblem>) {
     let mut sum = Missing::default();
     let mut problems = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
@@ -109,7 +112,7 @@ pub fn missing(filesystems: &[FileSystem], policy: &ImagePolicy) -> (Missing, Ve
             continue;
         }
         sum.known = true;
-        if let Some(bytes) = bytes_to_free(fs, policy) {
+        if let Some(bytes) = bytes_to_free(fs, policy, coming) {
             sum.triggered = true;
             sum.bytes = sum.bytes.saturating_add(bytes);
         }
@@ -170,6 +173,7 @@ mod tests {
         let (missing, problems) = missing(
             &[fs("/a", true, 100), fs("/a", true, 100), fs("/b", true, 900), fs("/c", false, 0)],
             &ImagePolicy::default(),
+            0,
         );
         assert_eq!(missing, Missing { bytes: 100, inodes: 0, triggered: true, known: true });
         assert_eq!(problems, []);

@@ -115,11 +115,12 @@ macro_rules! same_variants {
 
 same_fields!(SnapshotPod <=> Pod { uid, state, images });
 same_fields!(SnapshotContainer <=> Container {
-    id, pod_uid, pod_sandbox_id, name, attempt, state, created_at, finished_at, image, image_ref, image_id, log_path,
+    id, pod_uid, pod_sandbox_id, name, attempt, state, created_at, finished_at, image, image_ref, image_id,
+    image_volumes, log_path,
 });
 same_fields!(SnapshotSandbox <=> Sandbox { id, pod_uid, namespace, name, attempt, state, created_at });
 same_fields!(SnapshotImage <=> Image {
-    id, runtime_handler, repo_tags, repo_digests, size_bytes, pinned, first_detected, last_used,
+    id, runtime_handler, repo_tags, repo_digests, size_bytes, pinned, first_detected, last_used, in_use_elsewhere,
 });
 same_variants!(SnapshotPodState <=> PodState { Active, Terminated, Evicted, Deleted, Unknown });
 same_variants!(SnapshotContainerState <=> ContainerState { Created, Running, Exited, Unknown });

@@ -123,6 +123,9 @@ pub struct SnapshotContainer {
     pub image: String,
     pub image_ref: String,
     pub image_id: String,
+    /// An addition to the contract; left out when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_volumes: Vec<String>,
     pub log_path: String,
 }
 
@@ -181,6 +184,14 @@ pub struct SnapshotImage {
     pub first_detected: Option<Timestamp>,
     #[serde(with = "time")]
     pub last_used: Option<Timestamp>,
+    /// An addition to the contract; left out when false.
+    #[serde(skip_serializing_if = "is_false")]
+    pub in_use_elsewhere: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A file system; the fields are those of [`crate::FileSystem`] and [`crate::FsStats`].

@@ -199,6 +199,7 @@ fn container(i: usize, mut dice: Digits) -> SnapshotContainer {
         image_id: if dice.below(2) == 0 { String::new() } else { any_image(&mut dice) },
         image_ref: if dice.below(2) == 0 { String::new() } else { any_image(&mut dice) },
         image: any_image(&mut dice),
+        image_volumes: if dice.once_in(6) { vec![any_image(&mut dice)] } else { Vec::new() },
         log_path: String::new(),
     }
 }
@@ -227,6 +228,7 @@ fn image(mut dice: Digits) -> SnapshotImage {
         pinned: dice.once_in(9),
         first_detected: time(&mut dice, 8),
         last_used: if dice.below(2) == 0 { None } else { Some(ago(&mut dice)) },
+        in_use_elsewhere: dice.once_in(11),
     }
 }
 

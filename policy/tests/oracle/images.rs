@@ -1,7 +1,7 @@
 //! Section 6, as a snapshot plan has it (section 11).
 
 use cri_gc_policy::snapshot::{Holds, Snapshot, SnapshotFileSystem, SnapshotImage, SnapshotPodState};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Verdict, at_least_ago, names, state, verdict};
 use crate::nodes::Settings;
@@ -31,21 +31,24 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
             && !at_exactly(node, since, settings.image_max_age)
     });
 
-    // 2. Space.
-    let missing = |high, low, of: &dyn Fn(&SnapshotFileSystem) -> (u64, u64)| -> u128 {
+    // 2. Space, judged as if the images of rule 1 were gone. Which file system they lie on is not known, so each is judged as if
+    // they lay there.
+    let aged: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
+    let missing = |high, low, aged: u128, of: &dyn Fn(&SnapshotFileSystem) -> (u64, u64)| -> u128 {
         image_filesystems(node)
             // A capacity of 0 is an error: what else such a file system tells is not believed either.
             .filter(|fs| fs.capacity_bytes > 0)
             .map(|fs| {
                 let (capacity, available) = of(fs);
-                to_free(capacity.into(), available.into(), high, low)
+                to_free(capacity.into(), u128::from(available) + aged, high, low)
             })
             .sum()
     };
-    let bytes = missing(settings.high, settings.low, &|fs| (fs.capacity_bytes, fs.available_bytes));
-    let inodes = missing(settings.inode_high, settings.inode_low, &|fs| (fs.inodes, fs.inodes_free));
+    let bytes = missing(settings.high, settings.low, aged, &|fs| (fs.capacity_bytes, fs.available_bytes));
+    let inodes = missing(settings.inode_high, settings.inode_low, 0, &|fs| (fs.inodes, fs.inodes_free));
     for image in rest {
-        let freed: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
+        let sizes: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
+        let freed = sizes - aged;
         // Nothing tells how many inodes an image has: one that goes is followed by a measurement.
         if freed < bytes || (inodes > 0 && gone.is_empty()) {
             gone.push(image);
@@ -56,6 +59,17 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
     let remove: Vec<String> = gone.into_iter().map(named).collect();
     let verdict = verdict(remove.iter().map(String::as_str).collect(), node.images.iter().map(named));
     (verdict, u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+/// On `then`, which is to come after `node`, whatever a container of `node` uses was used later than all else.
+pub fn use_now(node: &Snapshot, then: &mut Snapshot) {
+    let latest = then.images.iter().filter_map(|image| image.last_used).chain([node.taken_at]).max().unwrap();
+    for image in &mut then.images {
+        let copies = node.images.iter().filter(|copy| copy.id == image.id);
+        if copies.into_iter().any(|copy| is_used(node, copy)) {
+            image.last_used = Some(latest + SignedDuration::from_nanos(1));
+        }
+    }
 }
 
 fn first_detected(node: &Snapshot, image: &SnapshotImage) -> Option<Timestamp> {
@@ -88,26 +102,40 @@ fn to_free(capacity: u128, available: u128, high: u8, low: u8) -> u128 {
     (capacity * (100 - u128::from(low)) / 100).saturating_sub(available)
 }
 
+/// A container in any state uses it.
+fn is_used(node: &Snapshot, image: &SnapshotImage) -> bool {
+    let listed = |text: &str| node.images.iter().any(|other| is_called(other, text));
+    node.containers.iter().any(|container| {
+        let resolved = is_called(image, &container.image_id) || is_called(image, &container.image_ref);
+        // The name in its spec counts only where neither of the two is a listed image.
+        let unresolved = !listed(&container.image_id) && !listed(&container.image_ref);
+        let mounted = container.image_volumes.iter().any(|volume| is_called(image, volume));
+        resolved || mounted || (unresolved && is_called(image, &container.image))
+    })
+}
+
+fn is_called(image: &SnapshotImage, text: &str) -> bool {
+    let mut names = image.repo_tags.iter().chain(&image.repo_digests);
+    !text.is_empty() && (text == image.id || names.any(|name| same(name, text)))
+}
+
+/// Whether two full names name the same image: the same tag, or the same digest in whatever repository.
+fn same(a: &str, b: &str) -> bool {
+    let digest = |name: &str| name.split_once('@').map(|(_, digest)| digest.to_owned());
+    a == b || (digest(a).is_some() && digest(a) == digest(b))
+}
+
 /// Used, pinned, protected, or what the runtime makes sandboxes of.
 fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool {
     let names: Vec<String> = image.repo_tags.iter().chain(&image.repo_digests).cloned().collect();
-    let is = |text: &str| !text.is_empty() && (text == image.id || names.iter().any(|name| name == text));
-
-    let used_by_container = node.containers.iter().any(|container| {
-        if !container.image_id.is_empty() {
-            is(&container.image_id)
-        } else if !container.image_ref.is_empty() {
-            is(&container.image_ref)
-        } else {
-            is(&container.image)
-        }
-    });
     // Nothing is proved of a pod in state unknown: it may be active.
     let named_by_pod = node.pods.pods.iter().any(|pod| {
         let state = state(node, &pod.uid);
         let may_run = [SnapshotPodState::Active, SnapshotPodState::Unknown].contains(&state);
-        may_run && pod.images.iter().any(|name| is(name))
+        may_run && pod.images.iter().any(|name| is_called(image, name))
     });
     let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));
-    used_by_container || named_by_pod || image.pinned || protected || is(&node.runtime.sandbox_image)
+    let sandboxes = is_called(image, &node.runtime.sandbox_image);
+    let held = image.pinned || protected || image.in_use_elsewhere || sandboxes;
+    is_used(node, image) || named_by_pod || held
 }

@@ -22,6 +22,8 @@ use crate::nodes::Settings;
 pub struct Verdict {
     /// Ids in the order of removal.
     pub remove: Vec<String>,
+    /// Ids of what is removed after it, in order, because removals of other kinds make it removable.
+    pub follow: Vec<String>,
     /// Ids of the rest.
     pub keep: BTreeSet<String>,
 }
@@ -37,15 +39,35 @@ pub struct Answer {
     pub log_dirs: Verdict,
 }
 
-/// Decides on everything in a snapshot.
+/// Decides on everything in a snapshot: first on each kind by itself, then again on what each earlier pass of a sweep leaves.
 pub fn answer(node: &Snapshot, settings: &Settings) -> Answer {
+    let containers = containers(node, settings);
+    let mut then = node.clone();
+    then.containers.retain(|container| !containers.remove.contains(&container.id));
+
+    let later = sandboxes(&then, settings);
+    let sandboxes = sandboxes(node, settings).followed_by(&later);
+    // What a sweep has seen used was used last of all.
+    images::use_now(node, &mut then);
     let (images, bytes_to_free) = images::decide(node, settings);
+    let images = images.followed_by(&images::decide(&then, settings).0);
+
+    then.sandboxes.retain(|sandbox| !later.remove.contains(&sandbox.id));
     Answer {
-        containers: containers(node, settings),
-        sandboxes: sandboxes(node, settings),
+        containers,
+        sandboxes,
         images,
         bytes_to_free,
-        log_dirs: log_dirs(node),
+        log_dirs: log_dirs(node).followed_by(&log_dirs(&then)),
+    }
+}
+
+impl Verdict {
+    /// What is removed later and not at once follows.
+    fn followed_by(mut self, later: &Self) -> Self {
+        self.follow = later.remove.iter().filter(|id| !self.remove.contains(id)).cloned().collect();
+        self.keep.retain(|id| !self.follow.contains(id));
+        self
     }
 }
 
@@ -233,7 +255,10 @@ fn log_dirs(node: &Snapshot) -> Verdict {
         .iter()
         .filter(|name| {
             names::uid_of_log_dir(name).is_some_and(|uid| {
-                matches!(state(node, uid), SnapshotPodState::Deleted | SnapshotPodState::Evicted)
+                let gone = matches!(state(node, uid), SnapshotPodState::Deleted | SnapshotPodState::Evicted);
+                let sandbox = node.sandboxes.iter().any(|sandbox| sandbox.pod_uid == uid);
+                let container = node.containers.iter().any(|c| uid_of_container(node, c) == Some(uid));
+                gone && !sandbox && !container
             })
         })
         .map(String::as_str)
@@ -246,5 +271,5 @@ fn log_dirs(node: &Snapshot) -> Verdict {
 fn verdict(remove: Vec<&str>, all: impl Iterator<Item = String>) -> Verdict {
     let remove: Vec<String> = remove.into_iter().map(str::to_owned).collect();
     let keep = all.filter(|id| !remove.contains(id)).collect();
-    Verdict { remove, keep }
+    Verdict { remove, follow: Vec::new(), keep }
 }

@@ -76,13 +76,14 @@ impl Node {
             return Err(SimError::Refused(format!("the image is in use by {}", user.id)));
         }
         let name = name(asked);
+        let is_stubborn = self.stubborn_images.contains(&id);
         let image = self.images.get_mut(&id).ok_or_else(|| object::not_found("image", asked))?;
         let by_name = image.is_named(&name);
         let last_name = image.tags.iter().all(|tag| *tag == name);
         let goes = if image.artifact { by_name } else { !by_name || last_name };
         if goes {
             self.drop_image(&id);
-        } else {
+        } else if !is_stubborn {
             image.tags.retain(|tag| *tag != name);
         }
         Ok(id)

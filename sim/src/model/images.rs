@@ -132,6 +132,29 @@ impl Node {
         image.into_iter().for_each(|image| image.pinned = pinned);
     }
 
+    /// Has RemoveImage answer OK for that image from now on and leave it where it is, by whatever name.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn keep_image_on_removal(&mut self, name: &str) -> Result<(), SimError> {
+        let id = self.resolve_image(name)?;
+        self.stubborn_images.insert(id);
+        Ok(())
+    }
+
+    /// Takes the names with a digest off an image: CRI-O has been seen to list none of them any more after a restart, while its
+    /// containers still name the image by one.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn lose_digests(&mut self, name: &str) -> Result<(), SimError> {
+        let id = self.resolve_image(name)?;
+        if let Some(image) = self.images.get_mut(&id) {
+            image.digests.clear();
+        }
+        Ok(())
+    }
+
     /// Removes an image as RemoveImage does, and returns its id. containerd removes it with all its names, used or not;
     /// for CRI-O see `crio`. Nothing looks at the pin. Its layers go as far as nobody else needs them: the compressed form
     /// with the last image, the snapshot with the last container or sandbox as well.
@@ -148,7 +171,11 @@ impl Node {
         Ok(id)
     }
 
+    /// Drops an image, unless it is one that no removal has an effect on.
     pub(crate) fn drop_image(&mut self, id: &str) {
+        if self.stubborn_images.contains(id) {
+            return;
+        }
         if let Some(image) = self.images.remove(id) {
             self.disk.drop_image(&image.layers, self.clock.uptime());
         }

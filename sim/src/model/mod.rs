@@ -106,6 +106,8 @@ pub struct Node {
     images: BTreeMap<String, Image>,
     /// Images of which another program of the same store has a container, and the id of that container.
     held_images: BTreeMap<String, String>,
+    /// Ids of images that RemoveImage does not remove though it answers OK.
+    stubborn_images: BTreeSet<String>,
     /// How often the runtime was restarted.
     restarts: u32,
     disk: Disk,
@@ -127,6 +129,7 @@ impl Node {
             by_sandbox: BTreeSet::new(),
             images: BTreeMap::new(),
             held_images: BTreeMap::new(),
+            stubborn_images: BTreeSet::new(),
             restarts: 0,
             disk,
             counted,

@@ -204,6 +204,10 @@ impl RuntimeService for Services {
             let config = config.unwrap_or_default();
             let metadata = config.metadata.ok_or_else(|| lacks("the container config", "metadata"))?;
             let sandbox_config = sandbox_config.unwrap_or_default();
+            let writable = config.mounts.iter().any(|mount| mount.image.is_some() && !mount.readonly);
+            if writable && node.options().flavour != Flavour::CriO {
+                return Err(Status::unknown("an image volume has to be read-only"));
+            }
             let new = NewContainer {
                 sandbox: pod_sandbox_id.clone(),
                 name: metadata.name,

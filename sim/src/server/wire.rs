@@ -110,6 +110,7 @@ pub(super) fn container_status(node: &Node, container: &Container) -> cri::Conta
     let name = node.image(&container.image_id).and_then(|image| image.tags.first()).filter(|_| crio);
     let mount = |volume: &ImageVolume| cri::Mount {
         container_path: "/volume".to_owned(),
+        readonly: true,
         image: Some(image_spec(&volume.image)),
     };
     cri::ContainerStatus {

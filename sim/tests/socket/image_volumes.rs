@@ -6,7 +6,7 @@ use cri_gc_sim::{Code, ContainerSpec, Flavour, ImageSpec};
 
 fn with_volume(image: &str) -> cri::ContainerConfig {
     let image = Some(cri::ImageSpec { image: image.into(), runtime_handler: String::new() });
-    let mount = cri::Mount { container_path: "/model".into(), image };
+    let mount = cri::Mount { container_path: "/model".into(), readonly: true, image };
     cri::ContainerConfig { mounts: vec![mount], ..container_config("app", 0, "app:1") }
 }
 

@@ -113,7 +113,7 @@ impl Watch<'_> {
         tokio::select! {
             // What does not come to rest in time ends with the process.
             _ = tokio::time::timeout(REST, service.finish()) => {}
-            () = stop.recv() => {}
+            _ = stop.recv() => {}
         }
         let (loops, told) = show.end(&service).await;
         service.stop();

@@ -148,7 +148,7 @@ impl<'a> Show<'a> {
                 return Ok(());
             }
             tokio::select! {
-                () = stop.recv() => return Ok(()),
+                _ = stop.recv() => return Ok(()),
                 _ = life.tick() => {
                     let passed = std::mem::replace(&mut lived, Instant::now()).elapsed();
                     churn.step(passed).map_err(Failure::failed)?;

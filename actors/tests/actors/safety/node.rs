@@ -97,15 +97,10 @@ fn age() -> impl Strategy<Value = u64> {
     select(vec![0, 1, 4, 6, 11, 30, 120])
 }
 
-/// True with that probability, in the cases that have everything.
-fn rarely(everything: bool, probability: f64) -> impl Strategy<Value = bool> {
-    prop::bool::weighted(if everything { probability } else { 0.0 })
-}
-
-fn container(everything: bool) -> impl Strategy<Value = Container> {
+fn container() -> impl Strategy<Value = Container> {
     let parts =
         (0..4usize, select(vec!["app", "init"]), 0..4u32, select(STATES.to_vec()), age(), age(), 0..6usize);
-    let uses = (rarely(everything, 0.4), 0..6usize, rarely(everything, 0.3));
+    let uses = (prop::bool::weighted(0.4), 0..6usize, prop::bool::weighted(0.3));
     (parts, uses).prop_map(
         |((sandbox, name, attempt, state, age, lived, image), (mounts, volume, stale_ref))| Container {
             sandbox,
@@ -121,13 +116,13 @@ fn container(everything: bool) -> impl Strategy<Value = Container> {
     )
 }
 
-fn image(everything: bool) -> impl Strategy<Value = Image> {
-    (prop::bool::weighted(0.2), rarely(everything, 0.2), rarely(everything, 0.2))
+fn image() -> impl Strategy<Value = Image> {
+    (prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.2))
         .prop_map(|(pinned, artifact, held)| Image { pinned, artifact, held })
 }
 
-fn runtime(everything: bool) -> impl Strategy<Value = Runtime> {
-    (rarely(everything, 0.5), rarely(everything, 0.5), rarely(everything, 0.5)).prop_map(
+fn runtime() -> impl Strategy<Value = Runtime> {
+    (prop::bool::weighted(0.5), prop::bool::weighted(0.5), prop::bool::weighted(0.5)).prop_map(
         |(no_ids, no_pin, separate_container_fs)| Runtime {
             container_image_ids: !no_ids,
             pin_sandbox_image: !no_pin,
@@ -136,9 +131,9 @@ fn runtime(everything: bool) -> impl Strategy<Value = Runtime> {
     )
 }
 
-fn pod(everything: bool) -> impl Strategy<Value = Pod> {
+fn pod() -> impl Strategy<Value = Pod> {
     let sandbox = (prop::bool::weighted(0.3), age());
-    (vec(sandbox, 1..4), vec(container(everything), 0..6), prop::bool::weighted(0.9), any::<bool>())
+    (vec(sandbox, 1..4), vec(container(), 0..6), prop::bool::weighted(0.9), any::<bool>())
         .prop_map(|(sandboxes, containers, labelled, recent)| Pod { sandboxes, containers, labelled, recent })
 }
 
@@ -165,11 +160,10 @@ fn policy() -> impl Strategy<Value = Policy> {
         })
 }
 
-/// A case; with `everything`, images are also used in ways that no list tells.
-pub fn case(everything: bool) -> impl Strategy<Value = Case> {
+pub fn case() -> impl Strategy<Value = Case> {
     (
-        vec(pod(everything), 1..5),
-        (vec(image(everything), 2..6), runtime(everything)),
+        vec(pod(), 1..5),
+        (vec(image(), 2..6), runtime()),
         vec(age(), 0..4),
         policy(),
         select(vec![10u64, 83, 86, 92, 99]),

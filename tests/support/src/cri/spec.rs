@@ -199,6 +199,7 @@ impl ContainerSpec {
         let log_path = pod.log_root.as_ref().map(|_| format!("{}/{}.log", self.name, self.attempt));
         let mount = |(number, image): (usize, &String)| Mount {
             container_path: format!("/volume-{number}"),
+            readonly: true,
             image: Some(ImageSpec { image: image.clone(), ..ImageSpec::default() }),
         };
         ContainerConfig {

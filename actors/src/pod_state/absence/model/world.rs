@@ -297,6 +297,7 @@ impl World {
             image: String::new(),
             image_ref: String::new(),
             image_id: String::new(),
+            image_volumes: Vec::new(),
             log_path: String::new(),
         });
         "gets a container"

@@ -1,0 +1,63 @@
+//! What people call an object: one naming for plans, reports, logs and `explain`.
+//!
+//! Containers are "namespace/pod/container#attempt", sandboxes "namespace/pod#attempt", log directories "namespace/pod".
+
+use foldhash::{HashMap, HashMapExt as _};
+
+use crate::log_dirs::pod_name_of;
+use crate::observation::{Container, Image, Observation, Sandbox};
+
+/// The name of an image that has none.
+pub const UNNAMED: &str = "<none>";
+
+/// Knows the names of the pods that containers belong to: a container itself only has an id of its sandbox and a UID.
+#[derive(Debug)]
+pub struct Naming<'a> {
+    sandboxes: HashMap<&'a str, &'a Sandbox>,
+    pods: HashMap<&'a str, &'a Sandbox>,
+}
+
+impl<'a> Naming<'a> {
+    /// That of the objects of an observation.
+    #[must_use]
+    pub fn new(observation: &'a Observation) -> Self {
+        let count = observation.sandboxes.len();
+        let mut all = Self { sandboxes: HashMap::with_capacity(count), pods: HashMap::with_capacity(count) };
+        for sandbox in &observation.sandboxes {
+            all.sandboxes.entry(&sandbox.id).or_insert(sandbox);
+            if !sandbox.pod_uid.is_empty() {
+                all.pods.entry(&sandbox.pod_uid).or_insert(sandbox);
+            }
+        }
+        all
+    }
+
+    /// Name of a container. Where nothing tells the name of its pod, that is left out.
+    #[must_use]
+    pub fn container(&self, container: &Container) -> String {
+        let Container { name, attempt, .. } = container;
+        let sandbox = self.sandboxes.get(container.pod_sandbox_id.as_str());
+        match sandbox.or_else(|| self.pods.get(container.pod_uid.as_str())) {
+            Some(pod) => format!("{}/{}/{name}#{attempt}", pod.namespace, pod.name),
+            None => format!("{name}#{attempt}"),
+        }
+    }
+}
+
+/// Name of a sandbox.
+#[must_use]
+pub fn sandbox(sandbox: &Sandbox) -> String {
+    format!("{}/{}#{}", sandbox.namespace, sandbox.name, sandbox.attempt)
+}
+
+/// Name of the log directory of a pod: that of the pod, where the directory's name tells it.
+#[must_use]
+pub fn log_dir(name: &str) -> String {
+    pod_name_of(name).map_or_else(|| name.to_owned(), |(namespace, pod)| format!("{namespace}/{pod}"))
+}
+
+/// Name of an image: its first tag, else its first digest. All of its names are removed with it.
+#[must_use]
+pub fn image(image: &Image) -> &str {
+    image.names().next().unwrap_or(UNNAMED)
+}
