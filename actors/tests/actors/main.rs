@@ -27,6 +27,7 @@ mod image_records;
 mod isolation;
 mod kubernetes;
 mod log_reaper;
+mod plans;
 mod pod_states;
 mod safety;
 mod sandbox_reaper;
