@@ -29,6 +29,7 @@ mod image_removed;
 mod isolation;
 mod kubernetes;
 mod log_reaper;
+mod plans;
 mod pod_states;
 mod safety;
 mod sandbox_reaper;

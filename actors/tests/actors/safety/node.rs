@@ -143,6 +143,22 @@ pub fn case() -> impl Strategy<Value = Case> {
 impl Case {
     /// The node with what is not recent, and the settings.
     pub fn build(&self) -> Bed {
+        self.build_of(|number| {
+            let own = LayerSpec::new(format!("own-{number}"), 100 * MIB, 200 * MIB);
+            let shared = LayerSpec::new(format!("shared-{}", number % 2), 50 * MIB, 100 * MIB);
+            vec![own, shared]
+        })
+    }
+
+    /// The same, of images that bring on the disk exactly what the runtime reports.
+    pub fn build_of_truthful_images(&self) -> Bed {
+        self.build_of(|number| {
+            let size = MIB * u64::try_from(100 + 70 * (number % 4)).unwrap();
+            vec![LayerSpec::new(format!("own-{number}"), size, 0)]
+        })
+    }
+
+    fn build_of(&self, layers: impl Fn(usize) -> Vec<LayerSpec>) -> Bed {
         let mut bed = Bed::with(Options { capacity_bytes: 20_000 * MIB, ..options() });
         let minutes = |count: u64| Duration::from_secs(60 * count);
         let policy = &self.policy;
@@ -166,9 +182,8 @@ impl Case {
         bed.settings.image_gc.protect =
             policy.protect.map(|n| image_name(n).parse().unwrap()).into_iter().collect();
         for (number, pinned) in self.images.iter().enumerate() {
-            let own = LayerSpec::new(format!("own-{number}"), 100 * MIB, 200 * MIB);
-            let shared = LayerSpec::new(format!("shared-{}", number % 2), 50 * MIB, 100 * MIB);
-            let image = ImageSpec::new(image_name(number + 1)).layer(own).layer(shared);
+            let image = ImageSpec::new(image_name(number + 1));
+            let image = layers(number).into_iter().fold(image, ImageSpec::layer);
             bed.sim.add_image(if *pinned { image.pinned() } else { image });
         }
         let long_ago = bed.sim.ago(48 * HOUR);
