@@ -106,11 +106,7 @@ pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
 /// # Errors
 /// What one of the containers has mounted is not known, so no image may be removed.
 pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriResult<()> {
-    let containers = std::mem::take(&mut observation.containers);
-    let containers = Arc::new(containers);
-    let asked = tools.gateway.image_volumes(Arc::clone(&containers)).await;
-    observation.containers = Arc::unwrap_or_clone(containers);
-    let (mut volumes, _) = asked?;
+    let (mut volumes, _) = tools.gateway.image_volumes(&observation.containers).await?;
     tools.images.seen(volumes.values().flatten().map(|volume| ImageUse::named(volume)), tools.clock.moment());
     for container in &mut observation.containers {
         if let Some(images) = volumes.remove(&container.id) {

@@ -10,13 +10,16 @@ use std::time::Duration;
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::containers::{self, Status};
 use cri_gc_policy::follow::Removed;
-use cri_gc_policy::{Enforcing, Now, Observation, Plan, PodTable, Policy, Section, complete};
+use cri_gc_policy::{
+    Enforcing, ImagePlan, ImagePolicy, Now, Observation, Plan, PodTable, Policy, Section, complete,
+};
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::collector::{Kind, Loop, PassError, PassReport, Tools};
 use crate::gateway::calls::ContainerStatus;
 use crate::gateway::{ContainerFacts, CriError, ErrorClass};
+use crate::observe;
 use crate::pod_state::Verdict;
 
 /// Questions in flight: as many as the gateway sends at a time.
@@ -89,14 +92,41 @@ async fn ask(tools: &Tools, wanted: Vec<(usize, String)>) -> (HashMap<usize, Sta
 /// The plan of this moment for a live node, and what it could not take into account.
 pub async fn plan(
     tools: &Tools,
-    observation: &Observation,
+    observation: &mut Observation,
     policy: &Policy,
     enforcing: Enforcing,
-) -> (Plan, Option<PassError>) {
-    let pods = PodTable::new(observation);
-    let mut section = containers::decide(observation, &pods, policy);
-    let problem = settle(tools, observation, &mut section, policy).await;
-    (complete(observation, &pods, policy, section, enforcing), problem)
+) -> (Plan, Vec<PassError>) {
+    let mut section = containers::decide(observation, &PodTable::new(observation), policy);
+    let mut problems: Vec<PassError> =
+        settle(tools, observation, &mut section, policy).await.into_iter().collect();
+    let complete = |observation: &Observation, section: Section| {
+        complete(observation, &PodTable::new(observation), policy, section, enforcing)
+    };
+    let plan = complete(observation, section.clone());
+    if plan.images.section.remove.is_empty() && plan.follow.images.is_empty() {
+        return (plan, problems);
+    }
+    if let Err(error) = observe::image_volumes(tools, observation).await {
+        // Any image may be mounted.
+        observation.images.clear();
+        problems.push(error.into());
+    }
+    (complete(observation, section), problems)
+}
+
+/// What would become of the images of a live node. Where it can't be told which images are mounted, none would be removed.
+pub async fn images(tools: &Tools, observation: &mut Observation, policy: &ImagePolicy) -> ImagePlan {
+    let decide = |observation: &Observation| {
+        cri_gc_policy::images::decide(observation, &PodTable::new(observation), policy)
+    };
+    let plan = decide(observation);
+    if plan.section.remove.is_empty() {
+        return plan;
+    }
+    if observe::image_volumes(tools, observation).await.is_err() {
+        observation.images.clear();
+    }
+    decide(observation)
 }
 
 /// Which loops remove what they plan, by the settings and by what the pod-state provider says.

@@ -1,7 +1,7 @@
 //! One look at a whole node, for `plan` and `snapshot`: what the collectors see, all at once.
 
 use cri_gc_config::Settings;
-use cri_gc_policy::{Observation, PodTable, images};
+use cri_gc_policy::Observation;
 
 use crate::collector::{PassError, Tools};
 use crate::gateway::calls::ImageFsInfo;
@@ -61,20 +61,5 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
     }
     problems.extend(tools.images.problem().await.map(PassError::Memory));
     observation.taken_at = tools.clock.now();
-    let mut whole = Whole { observation, verdict, problems };
-    let (pods, policy) = (PodTable::new(&whole.observation), settings.policy());
-    if !images::decide(&whole.observation, &pods, &policy.images).section.remove.is_empty() {
-        image_volumes(tools, &mut whole).await;
-    }
-    Ok(whole)
-}
-
-/// Adds which images are mounted as image volumes, where that is not known yet. [`look`] does it where the policy would remove an image;
-/// whoever hands the observation on to another policy does it in any case.
-pub async fn image_volumes(tools: &Tools, whole: &mut Whole) {
-    if let Err(error) = observe::image_volumes(tools, &mut whole.observation).await {
-        // Any image may be mounted.
-        whole.observation.images.clear();
-        whole.problems.push(error.into());
-    }
+    Ok(Whole { observation, verdict, problems })
 }

@@ -153,7 +153,7 @@ fn section(lists: [&[Decision]; 3], describe: impl Fn(&Decision) -> Option<Item>
     };
     let [remove, mut follow, mut keep] = lists.map(|list| list.iter().filter_map(item).collect::<Vec<_>>());
     for item in &mut follow {
-        item.detail.push_str("; after the removals before it");
+        item.detail.push_str("; follows other removals of this plan");
     }
     keep.sort_by(|a, b| (&a.id, &a.detail, &a.runtime_handler).cmp(&(&b.id, &b.detail, &b.runtime_handler)));
     let sizes = remove.iter().chain(&follow).filter_map(|item| item.size_bytes);

@@ -47,9 +47,9 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
 /// The plan for the node of that crew, and what could not be seen or judged.
 async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>), Failure> {
     let problem = sync_pods(crew).await;
-    let Whole { observation, verdict, problems } = look(crew).await?;
+    let Whole { mut observation, verdict, problems } = look(crew).await?;
     let enforcing = planning::enforcing(&crew.settings, &verdict);
-    let (plan, unread) = planning::plan(&crew.tools, &observation, policy, enforcing).await;
+    let (plan, unread) = planning::plan(&crew.tools, &mut observation, policy, enforcing).await;
     let report = PlanReport::new(&plan, &observation, policy);
     let unmatched = unmatched(&observation.images, &policy.images);
     let notes = verdict.notes.into_iter().chain(verdict.report_only).chain(unmatched);

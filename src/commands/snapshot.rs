@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use cri_gc_actors::image_records::Home;
-use cri_gc_actors::whole::image_volumes;
+use cri_gc_actors::observe;
+use cri_gc_actors::whole::Whole;
 use cri_gc_policy::Snapshot;
 
 use super::{crew, in_system, logging, look, settings, sync_pods};
@@ -23,9 +24,13 @@ pub fn run(global: &Global, args: &cli::Snapshot) -> Result<ExitCode, Failure> {
         let (crew, runtime) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
         let problem = sync_pods(&crew).await;
         let mut whole = look(&crew).await;
-        // Another policy than this one may be applied to it.
-        if let Ok(whole) = &mut whole {
-            image_volumes(&crew.tools, whole).await;
+        // Whoever plans on it can't ask the containers any more.
+        if let Ok(Whole { observation, problems, .. }) = &mut whole
+            && let Err(error) = observe::image_volumes(&crew.tools, observation).await
+        {
+            // Any image may be mounted.
+            observation.images.clear();
+            problems.push(error.into());
         }
         crew.stop();
         let whole = whole?;

@@ -1,11 +1,14 @@
 //! `sweep`, `plan` and `snapshot` against a runtime: the forms of their output, and exit codes of passes that fail.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::Command;
 use std::time::Duration;
 
 use cri_gc_sim::{Code, ContainerSpec, Fault, Method, Options, PodSpec, Scope, Sim};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::expected::is_as_expected;
-use super::program::{Bench, Said, text};
+use super::program::{Bench, Said, ended, said, started, text};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const UID: &str = "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5";
@@ -32,6 +35,10 @@ impl Node {
     }
 
     fn run(&self, args: &[&str]) -> Said {
+        said(self.command(args), "")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let paths = self.sim.paths();
         let places = [
             format!("runtime.endpoint={}", self.sim.endpoint()),
@@ -42,7 +49,7 @@ impl Node {
             "image_gc.high_threshold_percent=100".to_owned(),
         ];
         let set: Vec<&str> = places.iter().flat_map(|place| ["--set", place]).collect();
-        self.bench.run(&[args, &set].concat())
+        self.bench.command(&[args, &set].concat())
     }
 
     fn harmful_calls(&self) -> usize {
@@ -83,6 +90,93 @@ fn a_dry_run_removes_nothing() {
     is_as_expected("sweep-dry-run", &timeless(&node.run(&["sweep", "--dry-run"]).good()));
     assert_eq!(node.harmful_calls(), 0);
     assert_eq!(node.sim.container_ids().len(), 3);
+}
+
+/// A sweep that is stopped by `signals`, one after the other as soon as it has said something; `release` lets the removals
+/// under way be done then.
+fn stopped(node: &Node, signals: &[Signal], release: bool) -> Said {
+    node.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
+    let mut child = started(node.command(&["sweep", "--set", "container_gc.parallel_removals=1"]));
+    assert!(node.sim.wait_for_calls(Method::RemoveContainer, 1, MINUTE));
+    let process = Pid::from_child(&child);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    for signal in signals {
+        kill_process(process, *signal).unwrap();
+        if said.is_empty() {
+            stderr.read_line(&mut said).unwrap();
+        }
+    }
+    if release {
+        node.sim.clear_faults();
+    }
+    let mut rest = ended(child);
+    stderr.read_to_string(&mut said).unwrap();
+    rest.err = said;
+    rest
+}
+
+#[test]
+fn a_sweep_that_is_stopped_waits_for_what_was_sent_and_says_what_it_did() {
+    for (signal, name, code) in [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143)] {
+        let node = Node::new();
+        let said = stopped(&node, &[signal], true);
+        assert_eq!(said.code, Some(code), "{said:?}");
+        assert!(said.err.contains("removals in progress are awaited") && said.err.contains(name), "{said:?}");
+        assert_eq!(node.sim.count(Method::RemoveContainer), 1, "no other is begun");
+        assert_eq!(node.sim.container_ids().len(), 2);
+        assert_eq!(said.out.matches("removed ").count(), 1, "{said:?}");
+        assert!(said.out.contains("shop/web-0/web#0") && said.out.contains("1 more were to go"), "{said:?}");
+        assert!(!said.out.contains("sandbox_gc"), "no other pass is begun: {said:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_sweep_at_once() {
+    let node = Node::new();
+    let said = stopped(&node, &[Signal::INT, Signal::TERM], false);
+    assert_eq!((said.code, said.out.as_str()), (Some(143), ""), "{said:?}");
+    node.sim.clear_faults();
+}
+
+#[test]
+fn a_sweep_that_is_stopped_before_it_begins_removes_nothing() {
+    let node = Node::new();
+    node.sim.fault(Method::Version, Fault::Hang, Scope::Always);
+    let child = started(node.command(&["sweep", "-o", "json"]));
+    assert!(node.sim.wait_for_calls(Method::Version, 1, MINUTE));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let said = ended(child);
+    assert_eq!((said.code, said.out.trim()), (Some(143), "[]"), "{said:?}");
+    assert_eq!(node.harmful_calls(), 0);
+    node.sim.clear_faults();
+}
+
+#[test]
+fn what_is_only_to_be_reported_is_noted_beside_a_plan() {
+    let node = Node::new();
+    let said = node.run(&["plan", "--set", "container_gc.mode=report", "--set", "sandbox_gc.mode=off"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(
+        said.err, "cri-gc: note: container_gc.mode is \"report\", so a sweep removes none of its objects\n",
+        "sandbox_gc has nothing to remove"
+    );
+}
+
+#[test]
+fn a_status_that_cannot_be_read_is_told_beside_the_plan_of_the_rest() {
+    let node = Node::new();
+    let id = node.sim.container_ids()[0].clone();
+    node.sim.fault(Method::ContainerStatus, Fault::error(Code::Unknown, "boom"), Scope::ForId(id.clone()));
+    for command in [&["plan", "-o", "json"][..], &["sweep", "--dry-run", "-o", "json"]] {
+        let said = node.run(command);
+        assert_eq!(said.code, Some(3), "{said:?}");
+        assert!(
+            said.err.contains("the status of 1 container ")
+                || said.out.contains("the status of 1 container ")
+        );
+        assert!(said.out.contains("state_unknown"), "{said:?}");
+    }
 }
 
 #[test]

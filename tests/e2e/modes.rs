@@ -41,6 +41,7 @@ async fn what_is_only_to_be_reported_stays(node: &mut Node) {
     for name in would_go {
         assert!(report.is_good().with_result("would_remove").contains(&name), "{name}");
     }
+    assert_eq!(report.follow(), ["sandbox gone#0", "log empty/", "log gone/"]);
 
     for name in LOOPS {
         node.set(&format!("{name}.mode"), "off");
@@ -62,6 +63,7 @@ async fn what_is_only_to_be_reported_stays(node: &mut Node) {
     for name in would_go {
         assert!(report.is_good().with_result("would_remove").contains(&name), "{name}");
     }
+    assert_eq!(report.follow(), Vec::<String>::new(), "what is only reported makes nothing follow");
     for name in LOOPS {
         assert_eq!(report.pass(name)["mode"], "report");
     }
@@ -109,6 +111,10 @@ async fn a_state_directory_is_worked_with_once(node: &mut Node) {
     assert_eq!(before.lost(&node.look().await), before.meant(&[]));
     // Whoever only looks disturbs nobody.
     assert_eq!(node.run_program(&["plan"], None).code, 0);
+    let dry = node.run_program(&["sweep", "--dry-run"], None);
+    assert_eq!((dry.code, dry.stderr.as_str()), (0, ""), "{dry:?}");
+    assert!(dry.stdout.contains("web/job#1"), "{dry:?}");
+    assert_eq!(before.lost(&node.look().await), before.meant(&[]));
     drop(lock);
     assert_eq!(node.run_program(&["sweep"], None).code, 0);
 }

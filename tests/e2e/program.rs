@@ -94,6 +94,7 @@ pub struct Report {
     /// One for each loop.
     pub passes: Value,
     removals: Vec<(String, Value)>,
+    follow: Vec<String>,
     kept: BTreeMap<String, String>,
 }
 
@@ -103,14 +104,16 @@ impl Report {
         let passes: Value = serde_json::from_str(&ended.stdout)
             .unwrap_or_else(|error| panic!("no report ({error}), but: {ended:?}"));
         let all = |field: &str| -> Vec<Value> {
-            let lists = passes.as_array().unwrap().iter().map(|pass| pass[field].as_array().unwrap());
+            // What a pass has nothing of, it leaves out.
+            let lists = passes.as_array().unwrap().iter().filter_map(|pass| pass[field].as_array());
             lists.flatten().cloned().collect()
         };
         let name = |object: &Value| before.name_of(object["id"].as_str().unwrap());
         let removals = all("removals").into_iter().map(|removal| (name(&removal), removal)).collect();
+        let follow = all("follow").iter().map(name).collect();
         let reason = |kept: &Value| kept["reason"].as_str().unwrap().to_owned();
         let kept = all("kept").iter().map(|kept| (name(kept), reason(kept))).collect();
-        Self { code: ended.code, stderr: ended.stderr.clone(), passes, removals, kept }
+        Self { code: ended.code, stderr: ended.stderr.clone(), passes, removals, follow, kept }
     }
 
     /// Why something was to go, and how that ended: "over_pod_container_limit: removed".
@@ -133,6 +136,11 @@ impl Report {
     pub fn with_result(&self, result: &str) -> Vec<&str> {
         let so = self.removals.iter().filter(|(_, removal)| removal["result"] == result);
         so.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// What would follow from other removals, loop by loop.
+    pub fn follow(&self) -> Vec<&str> {
+        self.follow.iter().map(String::as_str).collect()
     }
 
     /// The pass of a loop.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
 use cri_gc_config::{LogLevel, Settings};
 use cri_gc_policy::explain::{Found, What, explain};
-use cri_gc_policy::{Enforcing, Observation, PlanReport, PodTable};
+use cri_gc_policy::{Enforcing, Observation, PlanReport};
 use cri_gc_proto::admin as api;
 use slog::info;
 use tokio::sync::broadcast::error::RecvError;
@@ -124,16 +124,19 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
     let reach = tokio::time::timeout(SOON, tools.gateway.call(Version {}));
     let looking = tokio::time::timeout(SOON, look(subjects));
     let (reached, looked, states) = futures_util::join!(reach, looking, states(subjects));
-    let (looked, blind) = match looked {
+    let (mut looked, blind) = match looked {
         Ok(Ok(looked)) => (Some(looked), None),
         Ok(Err(error)) => (None, Some(error.message().to_owned())),
         Err(_) => (None, Some(format!("the node could not be observed within {SOON:?}"))),
     };
     // What is said of images needs no finish times of containers.
-    let images = looked.as_ref().map(|looked| {
-        let pods = PodTable::new(&looked.observation);
-        cri_gc_policy::images::decide(&looked.observation, &pods, &looked.settings.policy().images)
-    });
+    let images = match &mut looked {
+        Some(Looked { observation, settings, .. }) => {
+            let policy = settings.policy();
+            tokio::time::timeout(SOON, planning::images(tools, observation, &policy.images)).await.ok()
+        }
+        None => None,
+    };
     let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
     let of_images = images.iter().flat_map(|plan| plan.problems.iter().map(ToString::to_string));
     let hangs = reached.is_err().then(|| format!("the runtime has not answered within {SOON:?}"));
@@ -201,16 +204,17 @@ async fn look(subjects: &Subjects) -> Result<Looked, Status> {
 /// A look, and the plan that it leads to: what the loops would remove as they are now.
 async fn look_and_plan(subjects: &Subjects, states: &[LoopState]) -> Result<Planned, Status> {
     let mut looked = look(subjects).await?;
-    let (observation, policy) = (&looked.observation, looked.settings.policy());
+    let policy = looked.settings.policy();
     let runs = |of: Loop| states.iter().all(|state| state.of != of || state.paused_since.is_none());
     let enforcing = planning::enforcing(&looked.settings, &looked.verdict);
     let enforcing = Enforcing {
         containers: enforcing.containers && runs(Loop::ContainerGc),
         sandboxes: enforcing.sandboxes && runs(Loop::SandboxGc),
     };
-    let (plan, problem) = planning::plan(&subjects.tools, observation, &policy, enforcing).await;
+    let observation = &mut looked.observation;
+    let (plan, problems) = planning::plan(&subjects.tools, observation, &policy, enforcing).await;
     let report = PlanReport::new(&plan, observation, &policy);
-    looked.told.problems.extend(problem.map(|problem| problem.to_string()));
+    looked.told.problems.extend(problems.iter().map(ToString::to_string));
     looked.told.problems.extend(plan.images.problems.iter().map(ToString::to_string));
     Ok(Planned { looked, report })
 }

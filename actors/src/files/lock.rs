@@ -3,7 +3,7 @@
 //! It is a lock of the kernel on an open file, so it ends with its process, however that ends.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -62,25 +62,6 @@ pub fn hold(dir: &Path) -> Result<StateLock, LockError> {
     Ok(StateLock { _file: file })
 }
 
-/// Whether somebody holds it; takes nothing and makes nothing.
-///
-/// # Errors
-/// Somebody holds it, or it can't be told.
-pub fn check(dir: &Path) -> Result<(), LockError> {
-    let mut file = match File::open(dir.join(NAME)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(LockError::Refused { dir: dir.to_owned(), error }),
-    };
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(LockError::Held { dir: dir.to_owned(), pid: holder(&mut file) })
-        }
-        Err(error) => Err(LockError::Refused { dir: dir.to_owned(), error: error.into() }),
-    }
-}
-
 fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
@@ -95,14 +76,10 @@ mod tests {
     fn one_holds_it_at_a_time_and_others_are_told_who() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("state");
-        check(&dir).unwrap();
-        assert!(!dir.exists(), "a check makes nothing");
         let lock = hold(&dir).unwrap();
         let told = |error: LockError| matches!(error, LockError::Held { pid: Some(pid), .. } if pid == std::process::id());
         assert!(told(hold(&dir).unwrap_err()));
-        assert!(told(check(&dir).unwrap_err()));
         drop(lock);
-        check(&dir).unwrap();
         hold(&dir).unwrap();
     }
 

@@ -4,7 +4,6 @@
 //! the container is listed. Nothing is asked here by itself: only image GC needs this, and only before it removes something.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use actix::{Context, Handler, Message, MessageResult};
 use cri_gc_policy::Container;
@@ -13,7 +12,7 @@ use futures_util::StreamExt;
 use super::actor::GatewayActor;
 use super::calls::ContainerStatus;
 use super::error::ErrorClass;
-use super::{CriError, CriResult, Gateway};
+use super::{CriError, CriResult, Freshness, Gateway};
 
 /// Containers asked at a time.
 const PARALLEL: usize = 8;
@@ -21,10 +20,10 @@ const PARALLEL: usize = 8;
 /// The image volumes of a container, by its id.
 pub type ImageVolumes = HashMap<String, Vec<String>>;
 
-/// What is known of all containers of the node.
+/// What is known of the containers of these ids, which are all there are?
 #[derive(Debug, Message)]
 #[rtype(result = "Known")]
-pub(super) struct AskKnown(Arc<Vec<Container>>);
+pub(super) struct AskKnown(HashSet<String>);
 
 /// What is known of them.
 pub(super) struct Known {
@@ -44,9 +43,11 @@ impl Gateway {
     /// `containers` is a complete list.
     ///
     /// # Errors
-    /// A container could not be asked, so what it has mounted is not known. One that is gone has nothing mounted.
-    pub async fn image_volumes(&self, containers: Arc<Vec<Container>>) -> CriResult<(ImageVolumes, bool)> {
-        let known = self.address.send(AskKnown(containers)).await;
+    /// A container could not be asked, so what it has mounted is not known. One that is gone has nothing mounted; one that is listed
+    /// all the same is not gone.
+    pub async fn image_volumes(&self, containers: &[Container]) -> CriResult<(ImageVolumes, bool)> {
+        let listed = containers.iter().map(|container| container.id.clone()).collect();
+        let known = self.address.send(AskKnown(listed)).await;
         let Known { mut volumes, unknown } = known.map_err(|_| CriError::gateway_gone("ContainerStatus"))?;
         let asks = !unknown.is_empty();
         let asked = futures_util::stream::iter(unknown).map(|id| async {
@@ -54,19 +55,24 @@ impl Gateway {
             (id, answer)
         });
         let mut asked = asked.buffer_unordered(PARALLEL);
-        let (mut learned, mut failed) = (ImageVolumes::new(), None);
+        let (mut learned, mut gone, mut failed) = (ImageVolumes::new(), Vec::new(), None);
         while let Some((id, answer)) = asked.next().await {
             match answer {
                 Ok(facts) => {
                     learned.insert(id, facts.image_volumes);
                 }
-                Err(error) if error.class == ErrorClass::NotFound => {}
+                Err(error) if error.class == ErrorClass::NotFound => gone.push((id, error)),
                 Err(error) => {
-                    let message = format!("container {id}: {}", error.message);
-                    failed = Some(CriError { message, ..error });
+                    failed = Some(about(&id, error));
                     break;
                 }
             }
+        }
+        drop(asked);
+        if failed.is_none() && !gone.is_empty() {
+            let listed = self.list::<Container>(Freshness::Fresh).await?;
+            let still = gone.into_iter().find(|(id, _)| listed.iter().any(|container| container.id == *id));
+            failed = still.map(|(id, error)| about(&id, error));
         }
         volumes.extend(
             learned
@@ -79,14 +85,19 @@ impl Gateway {
     }
 }
 
+/// The same error, with the container that it is about.
+fn about(id: &str, error: CriError) -> CriError {
+    let message = format!("the image volumes of container {id} can't be read: {}", error.message);
+    let class = if error.class == ErrorClass::NotFound { ErrorClass::Failed } else { error.class };
+    CriError { message, class, ..error }
+}
+
 impl Handler<AskKnown> for GatewayActor {
     type Result = MessageResult<AskKnown>;
 
-    fn handle(&mut self, AskKnown(containers): AskKnown, _ctx: &mut Context<Self>) -> Self::Result {
-        let listed: HashSet<&str> = containers.iter().map(|container| container.id.as_str()).collect();
-        self.image_volumes.retain(|id, _| listed.contains(id.as_str()));
-        let unknown = listed.into_iter().filter(|id| !self.image_volumes.contains_key(*id));
-        let unknown = unknown.map(ToOwned::to_owned).collect();
+    fn handle(&mut self, AskKnown(listed): AskKnown, _ctx: &mut Context<Self>) -> Self::Result {
+        self.image_volumes.retain(|id, _| listed.contains(id));
+        let unknown = listed.into_iter().filter(|id| !self.image_volumes.contains_key(id)).collect();
         let volumes = self.image_volumes.iter().filter(|(_, images)| !images.is_empty());
         let volumes = volumes.map(|(id, images)| (id.clone(), images.clone())).collect();
         MessageResult(Known { volumes, unknown })

@@ -117,7 +117,7 @@ async fn keeps(
     // Last, for nothing may come between it and the removal.
     for _ in 0..LISTS {
         let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
-        let (volumes, asked) = tools.gateway.image_volumes(containers.clone()).await?;
+        let (volumes, asked) = tools.gateway.image_volumes(&containers).await?;
         let mounted = volumes.values().flatten().any(|volume| is_used(ImageUse::named(volume)));
         if mounted || containers.iter().flat_map(ImageUse::of_container).any(is_used) {
             return Ok(Some(Outcome::refused(Reason::InUse)));

@@ -18,6 +18,8 @@ pub type FinishTimes = HashMap<String, Option<Timestamp>>;
 /// What is remembered from one question to the next.
 #[derive(Debug, Default)]
 pub struct RuntimeSource {
+    /// When each pod was active last, as far as was ever seen. What is gone since still counts: a pod must not look idle for
+    /// longer because its youngest container was removed.
     last_active: HashMap<String, Timestamp>,
     proofs: Proofs,
     /// In a service: the first complete list since it started, or since the runtime came back.
@@ -38,6 +40,10 @@ impl RuntimeSource {
         for (uid, _) in pods.iter().filter(|(_, evidence)| evidence.runs) {
             self.last_active.insert((*uid).to_owned(), now);
             self.proofs.void(uid);
+        }
+        // One in state UNKNOWN may run until it is stopped and removed.
+        for (uid, _) in pods.iter().filter(|(_, evidence)| evidence.unknown_container) {
+            self.last_active.insert((*uid).to_owned(), now);
         }
     }
 
@@ -70,6 +76,9 @@ impl RuntimeSource {
         for (uid, evidence) in pods {
             let told = evidence.exited.iter().all(|id| finished.contains_key(*id));
             let idle = self.idle_since(uid, evidence, finished, now);
+            if let Some(since) = idle.filter(|since| *since <= now && !evidence.objects.is_empty()) {
+                self.last_active.insert((*uid).to_owned(), since);
+            }
             let (state, standing) = if evidence.runs {
                 (PodState::Active, Standing::Runs)
             } else if let Some(proved) = self.proofs.hold(uid, evidence) {
@@ -201,6 +210,20 @@ mod tests {
         ] {
             assert_eq!(state(&mut RuntimeSource::default(), evidence, &[("c", 1)], 9999), expected);
         }
+    }
+
+    #[test]
+    fn what_is_removed_of_a_pod_does_not_make_it_look_idle_for_longer() {
+        let sandbox = || Evidence { objects: vec!["s"], newest: Some(at(0)), ..Evidence::default() };
+        let source = &mut RuntimeSource::default();
+        assert_eq!(state(source, pod(0), &[("c", 900)], 1000), PodState::Unknown);
+        assert_eq!(state(source, sandbox(), &[], 1499), PodState::Unknown, "its container was removed");
+        assert_eq!(state(source, sandbox(), &[], 1500), PodState::Deleted);
+        let source = &mut RuntimeSource::default();
+        let lost = Evidence { unknown_container: true, ..pod(0) };
+        assert_eq!(state(source, lost, &[], 1000), PodState::Unknown);
+        assert_eq!(state(source, sandbox(), &[], 1599), PodState::Unknown, "it may have run until now");
+        assert_eq!(state(source, sandbox(), &[], 1600), PodState::Deleted);
     }
 
     #[test]

@@ -138,6 +138,31 @@ impl Bed {
         Crew { tools, container_gc, sandbox_reaper, log_reaper, image_gc, arbiters }
     }
 
+    /// The loops of another process, by settings of its own: it knows nothing of the pods yet, and remembers of images what
+    /// `crew` does. Must be called in a system.
+    pub fn crew_like(&self, crew: &Crew, settings: Settings) -> Crew {
+        let settings = Arc::new(settings);
+        let arbiter = Arbiter::new();
+        let on = arbiter.handle();
+        let configure = Configure { settings: Arc::clone(&settings), confirmed: false, service: false };
+        let Tools { gateway, files, clock, log, .. } = crew.tools.clone();
+        let pods = PodStates::start(&on, gateway, files, clock, configure, log);
+        let tools = Tools { pods, ..crew.tools.clone() };
+        Crew {
+            container_gc: Collector::start(&on, tools.clone(), Arc::clone(&settings), ContainerGc::default),
+            sandbox_reaper: Collector::start(
+                &on,
+                tools.clone(),
+                Arc::clone(&settings),
+                SandboxReaper::default,
+            ),
+            log_reaper: Collector::start(&on, tools.clone(), Arc::clone(&settings), LogReaper::default),
+            image_gc: Collector::start(&on, tools.clone(), settings, ImageGc::default),
+            tools,
+            arbiters: vec![arbiter],
+        }
+    }
+
     // ---- What lies on the node ----
 
     /// A pod made an hour ago whose sandbox is ready.

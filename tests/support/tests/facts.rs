@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cri_gc_proto::cri::ContainerState;
+use cri_gc_proto::cri::{ContainerState, ImageFilter, ImageSpec, ListImagesRequest};
 use cri_gc_test_support::{
     ContainerSpec, Containerd, Cri, OciImage, Options, PAUSE_IMAGE, PodSpec, containerd_or_skip, until_async,
 };
@@ -178,4 +178,43 @@ async fn a_killed_containerd_is_unknown_to_the_first_call_and_unavailable_to_the
     let first = cri.version().await.unwrap_err();
     assert!([Code::Unknown, Code::Unavailable].contains(&first.code()), "{first:?}");
     assert_eq!(code(cri.version().await), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_list_of_images_does_not_look_at_its_filter() {
+    let Some(containerd) = with_app("a_list_of_images_does_not_look_at_its_filter") else {
+        return;
+    };
+    let image = Some(ImageSpec { image: "cri-gc.test/none:1".to_owned(), ..ImageSpec::default() });
+    let request = ListImagesRequest { filter: Some(ImageFilter { image }) };
+    let listed = containerd.cri().images().list_images(request).await.unwrap().into_inner().images;
+    assert!(listed.iter().any(|image| image.id == app().id()), "{listed:?}");
+}
+
+#[tokio::test]
+async fn a_removed_image_volume_lives_on_until_its_container_is_made_anew() {
+    let name = "a_removed_image_volume_lives_on_until_its_container_is_made_anew";
+    let Some(containerd) = with_app(name) else {
+        return;
+    };
+    if !containerd.at_least(2, 1) {
+        return;
+    }
+    const MODEL: &str = "cri-gc.test/model:1";
+    containerd.import(&OciImage::new(MODEL).payload(2, 100_000));
+    let cri = containerd.cri();
+    cri.wait_image(MODEL).await.unwrap();
+    let pod = cri.run_pod(PodSpec::new("default", "web-0")).await.unwrap();
+    let spec = |name: &str| ContainerSpec::sleeper(name, APP).image_volume(MODEL);
+    let running = cri.run(&pod, &spec("main")).await.unwrap();
+    let created = cri.create(&pod, &spec("next")).await.unwrap();
+    let mounts = cri.status(&running).await.unwrap().mounts;
+    let mounted: Vec<String> = mounts.into_iter().filter_map(|mount| mount.image).map(|i| i.image).collect();
+    assert_eq!(mounted, [MODEL]);
+
+    cri.remove_image(MODEL).await.unwrap();
+    assert_eq!(cri.status(&running).await.unwrap().state(), ContainerState::ContainerRunning);
+    // The image is mounted when a container is created; a restart creates a new one.
+    cri.start(&created).await.unwrap();
+    assert_eq!(code(cri.create(&pod, &spec("main").attempt(1)).await), Code::NotFound);
 }

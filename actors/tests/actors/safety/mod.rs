@@ -9,7 +9,7 @@
 
 mod change;
 mod guard;
-mod node;
+pub mod node;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
@@ -27,7 +27,7 @@ on_each_flavour!(nothing_that_must_stay_is_ever_removed);
 /// Rounds of passes after which a node at rest has to be clean. Two do, but what a re-check refused may take more.
 const ROUNDS: usize = 6;
 
-fn cases() -> u32 {
+pub fn cases() -> u32 {
     std::env::var("CRI_GC_SAFETY_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64)
 }
 
@@ -62,7 +62,7 @@ impl Tally {
     }
 }
 
-async fn round(crew: &Crew) -> [PassReport; 4] {
+pub async fn round(crew: &Crew) -> [PassReport; 4] {
     [crew.containers().await, crew.sandboxes().await, crew.logs().await, crew.images().await]
 }
 

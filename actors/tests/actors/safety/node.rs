@@ -185,6 +185,28 @@ pub fn case() -> impl Strategy<Value = Case> {
 impl Case {
     /// The node with what is not recent, and the settings.
     pub fn build(&self) -> Bed {
+        self.build_of(|number| {
+            let own = LayerSpec::new(format!("own-{number}"), 100 * MIB, 200 * MIB);
+            let shared = LayerSpec::new(format!("shared-{}", number % 2), 50 * MIB, 100 * MIB);
+            vec![own, shared]
+        })
+    }
+
+    /// The case without images that another program uses: only the attempt to remove one tells of it.
+    pub fn without_other_programs(mut self) -> Self {
+        self.images.iter_mut().for_each(|image| image.held = false);
+        self
+    }
+
+    /// The same, of images that bring on the disk exactly what the runtime reports.
+    pub fn build_of_truthful_images(&self) -> Bed {
+        self.build_of(|number| {
+            let size = MIB * u64::try_from(100 + 70 * (number % 4)).unwrap();
+            vec![LayerSpec::new(format!("own-{number}"), size, 0)]
+        })
+    }
+
+    fn build_of(&self, layers: impl Fn(usize) -> Vec<LayerSpec>) -> Bed {
         let Runtime { container_image_ids, pin_sandbox_image, separate_container_fs } = self.runtime;
         let mut bed = Bed::with(Options {
             capacity_bytes: 20_000 * MIB,
@@ -215,9 +237,8 @@ impl Case {
         bed.settings.image_gc.protect =
             policy.protect.map(|n| image_name(n).parse().unwrap()).into_iter().collect();
         for (number, traits) in self.images.iter().enumerate() {
-            let own = LayerSpec::new(format!("own-{number}"), 100 * MIB, 200 * MIB);
-            let shared = LayerSpec::new(format!("shared-{}", number % 2), 50 * MIB, 100 * MIB);
-            let image = ImageSpec::new(image_name(number + 1)).layer(own).layer(shared);
+            let image = ImageSpec::new(image_name(number + 1));
+            let image = layers(number).into_iter().fold(image, ImageSpec::layer);
             let image = if traits.pinned { image.pinned() } else { image };
             let id = bed.sim.add_image(if traits.artifact { image.artifact() } else { image });
             if traits.held {
