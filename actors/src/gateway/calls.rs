@@ -190,7 +190,7 @@ call! {
     id: |call| Some(&call.id);
     |call, clients| {
         let image = cri::ImageSpec { image: call.id.clone(), runtime_handler: call.runtime_handler };
-        let request = cri::ImageStatusRequest { image: Some(image), ..Default::default() };
+        let request = cri::ImageStatusRequest { image: Some(image) };
         let answer = clients.images.image_status(request).await?.into_inner();
         // A runtime takes the beginning of an id for the image.
         Ok(answer.image.is_some_and(|image| image.id == call.id))

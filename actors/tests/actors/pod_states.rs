@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use cri_gc_actors::collector::Outcome;
+use cri_gc_actors::gateway::calls::Version;
 use cri_gc_actors::observe;
 use cri_gc_actors::pod_state::{SyncError, Verdict};
 use cri_gc_config::{Mode, PodSource};
@@ -23,6 +24,7 @@ on_each_flavour!(
     beside_a_kubelet_all_loops_but_images_only_report_and_say_why,
     a_kubelet_root_that_cannot_be_read_counts_as_a_kubelets,
     with_source_file_two_syncs_without_it_prove_a_pod_deleted,
+    with_source_file_a_restart_of_the_runtime_voids_no_proof,
     with_source_file_a_failed_or_stale_sync_makes_unknown_what_was_deleted,
     with_source_file_deep_nesting_is_an_error_and_no_crash,
     with_source_file_what_is_newer_than_the_first_sync_is_not_deleted,
@@ -179,6 +181,24 @@ fn with_source_file_two_syncs_without_it_prove_a_pod_deleted() {
         list(&bed, &[1]);
         crew.tools.pods.resync().await.unwrap();
         assert_ne!(state(&bed, crew, 2).await, Deleted, "absent once since");
+    });
+}
+
+fn with_source_file_a_restart_of_the_runtime_voids_no_proof() {
+    let bed = by_file();
+    bed.living_pod(1);
+    let pod = bed.dead_pod(2);
+    bed.ended(&pod, "app", 0);
+    list(&bed, &[1]);
+    bed.run(async |crew| {
+        state(&bed, crew, 2).await;
+        crew.tools.pods.resync().await.unwrap();
+        crew.tools.pods.resync().await.unwrap();
+        assert_eq!(state(&bed, crew, 2).await, Deleted);
+        // CRI-O lists another creation time from now on, 0.1 ms later.
+        bed.sim.restart().unwrap();
+        drop(crew.tools.gateway.call(Version {}).await);
+        assert_eq!(state(&bed, crew, 2).await, Deleted);
     });
 }
 

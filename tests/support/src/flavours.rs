@@ -4,14 +4,10 @@
 //! [`options`] of this module, which know the flavour that the test on this thread is about.
 
 use std::cell::Cell;
-use std::io::Write as _;
 use std::marker::PhantomData;
 
 pub use cri_gc_sim::Flavour;
 use cri_gc_sim::Options;
-
-/// Tests that fail on a flavour today, each for a point of the program that is open. Nothing else may be in here.
-pub const KNOWN_OPEN: &[(&str, &[Flavour])] = &[];
 
 thread_local! {
     static CURRENT: Cell<Option<Flavour>> = const { Cell::new(None) };
@@ -27,19 +23,11 @@ impl Drop for Entered {
     }
 }
 
-/// Begins a test of that flavour; `None` if it is one of [`KNOWN_OPEN`], after a line on stderr that says so.
+/// Begins a test of that flavour.
 #[must_use]
-pub fn enter(flavour: Flavour, test: &str) -> Option<Entered> {
-    if std::env::var_os("OPEN").is_none()
-        && KNOWN_OPEN.iter().any(|(open, on)| *open == test && on.contains(&flavour))
-    {
-        let line = format!("SKIPPED {test} on {flavour:?}: known to be open\n");
-        // Past the capture of the test harness, which hides what a passing test prints.
-        let _ = std::io::stderr().write_all(line.as_bytes());
-        return None;
-    }
+pub fn enter(flavour: Flavour) -> Entered {
     CURRENT.set(Some(flavour));
-    Some(Entered(PhantomData))
+    Entered(PhantomData)
 }
 
 /// The flavour that the test on this thread is about.
@@ -66,20 +54,16 @@ macro_rules! on_each_flavour {
     (@async $module:ident $flavour:ident #[$test:meta] $($name:ident)+) => {
         mod $module {
             $(#[$test] async fn $name() {
-                let flavour = $crate::flavours::Flavour::$flavour;
-                if let Some(_on) = $crate::flavours::enter(flavour, stringify!($name)) {
-                    super::$name().await;
-                }
+                let _on = $crate::flavours::enter($crate::flavours::Flavour::$flavour);
+                super::$name().await;
             })+
         }
     };
     (@sync $module:ident $flavour:ident $($name:ident)+) => {
         mod $module {
             $(#[test] fn $name() {
-                let flavour = $crate::flavours::Flavour::$flavour;
-                if let Some(_on) = $crate::flavours::enter(flavour, stringify!($name)) {
-                    super::$name();
-                }
+                let _on = $crate::flavours::enter($crate::flavours::Flavour::$flavour);
+                super::$name();
             })+
         }
     };
