@@ -77,7 +77,7 @@ pub struct Options {
     pub inodes: u64,
     /// Image that sandboxes are made of, as Status names it.
     pub sandbox_image: String,
-    /// Whether a runtime that pins images pins that one. CRI-O has been seen without: its setting names another image.
+    /// Whether CRI-O pins that image; containerd 2.1 always does.
     pub pin_sandbox_image: bool,
     /// Whether that image is on the node at first. Without it no sandbox can be made over the socket.
     pub sandbox_image_present: bool,

@@ -161,4 +161,8 @@ impl Runtime for Real {
     fn names_the_sandbox_image(&self) -> bool {
         !self.containerd.at_least(2, 0)
     }
+
+    fn takes_pods_without_uid(&self) -> bool {
+        true
+    }
 }

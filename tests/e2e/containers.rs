@@ -1,10 +1,18 @@
 //! Section 3 of the contract: which dead containers go, and in which order. Their logs: [`super::container_logs`].
 
-use cri_gc_sim::{Code, ContainerState, Fault, Method, Options, Scope};
-use cri_gc_test_support::ContainerSpec;
+use cri_gc_sim::{Code, ContainerState, Fault, Method, Scope};
+use cri_gc_test_support::{ContainerSpec, flavours::options, on_each_flavour};
 
 use crate::embedded::node_and_sim;
 use crate::node::{APP, Node, image};
+
+on_each_flavour!(
+    #[tokio::test] async:
+    an_unknown_container_is_stopped_before_it_is_removed,
+    an_unknown_container_keeps_its_pod,
+    a_container_that_starts_before_it_would_be_removed_stays,
+    a_container_that_cannot_be_removed_or_stopped_holds_up_no_other,
+);
 
 on_both!(
     each_unit_keeps_its_newest_containers,
@@ -151,7 +159,6 @@ async fn a_container_whose_status_containerd_lost_has_no_age_and_stays_with_its_
 
 // What no real runtime does to order.
 
-#[tokio::test]
 async fn an_unknown_container_is_stopped_before_it_is_removed() {
     let mut node = crate::embedded::node();
     let web = node.pod("web").await;
@@ -164,7 +171,6 @@ async fn an_unknown_container_is_stopped_before_it_is_removed() {
     node.is_settled().await;
 }
 
-#[tokio::test]
 async fn an_unknown_container_keeps_its_pod() {
     let mut node = crate::embedded::node();
     let pod = node.pod("done").await;
@@ -182,9 +188,8 @@ async fn an_unknown_container_keeps_its_pod() {
     node.is_settled().await;
 }
 
-#[tokio::test]
 async fn a_container_that_starts_before_it_would_be_removed_stays() {
-    let (mut node, sim) = node_and_sim(Options::default());
+    let (mut node, sim) = node_and_sim(options());
     let web = node.pod("web").await;
     let next = node.created(&web, &waiting("next")).await;
     node.dead(&web, "job", 0..1).await;
@@ -202,9 +207,8 @@ async fn a_container_that_starts_before_it_would_be_removed_stays() {
     assert_eq!(sim.container_ids(), [next]);
 }
 
-#[tokio::test]
 async fn a_container_that_cannot_be_removed_or_stopped_holds_up_no_other() {
-    let (mut node, sim) = node_and_sim(Options::default());
+    let (mut node, sim) = node_and_sim(options());
     let web = node.pod("web").await;
     let busy = node.dead(&web, "busy", 0..1).await.remove(0);
     let lost = node.running(&web, "lost").await;

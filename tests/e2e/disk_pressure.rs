@@ -2,9 +2,15 @@
 
 use cri_gc_policy::FsStats;
 use cri_gc_policy::images::space::usage_percent;
-use cri_gc_test_support::{ContainerSpec, TmpfsSize};
+use cri_gc_test_support::{ContainerSpec, TmpfsSize, on_each_flavour};
 
 use crate::node::{Node, image};
+
+on_each_flavour!(
+    #[tokio::test] async:
+    on_the_embedded_runtime_only_as_many_images_go_as_have_to,
+    on_the_embedded_runtime_images_go_when_inodes_run_out,
+);
 
 /// Capacity of the disk in MiB, and what each image takes up of it (its layer compressed, and once more unpacked).
 const DISK: u64 = 160;
@@ -23,7 +29,6 @@ async fn on_containerd_only_as_many_images_go_as_have_to() {
     }
 }
 
-#[tokio::test]
 async fn on_the_embedded_runtime_only_as_many_images_go_as_have_to() {
     only_as_many_images_go_as_have_to(&mut crate::embedded::node_on_disk(TmpfsSize::mib(DISK))).await;
 }
@@ -38,7 +43,6 @@ async fn on_containerd_images_go_when_inodes_run_out() {
     }
 }
 
-#[tokio::test]
 async fn on_the_embedded_runtime_images_go_when_inodes_run_out() {
     let size = TmpfsSize { mib: DISK, inodes: Some(INODES) };
     images_go_when_inodes_run_out(&mut crate::embedded::node_on_disk(size)).await;

@@ -8,7 +8,7 @@ use cri_gc_actors::seams::{Clock, FsProbe};
 use cri_gc_sim::{
     Code, ContainerState, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, SandboxState, Scope, Sim,
 };
-use cri_gc_test_support::{Cri, PAUSE_IMAGE, TmpfsSize};
+use cri_gc_test_support::{Cri, PAUSE_IMAGE, TmpfsSize, flavours::options};
 use jiff::Timestamp;
 
 use crate::inventory::REGISTRY;
@@ -17,7 +17,8 @@ use crate::node::{Node, Runtime};
 /// How far the node's clock is behind at first. It goes on by [`TICK`] with each object, and so is never ahead of the
 /// program's.
 const BEHIND: Duration = Duration::from_secs(60);
-const TICK: Duration = Duration::from_millis(1);
+/// It is longer than the 30 ms by which CRI-O's lists shift the creation of one container against that of another.
+const TICK: Duration = Duration::from_millis(40);
 const MIB: u64 = 1 << 20;
 
 /// How long it takes to remove a container once that is to take a moment.
@@ -30,14 +31,14 @@ pub struct Embedded {
     _folder: tempfile::TempDir,
 }
 
-/// A node like containerd 2.1.
+/// A node of the flavour that the test is about.
 pub fn node() -> Node {
-    node_and_sim(Options::default()).0
+    node_and_sim(options()).0
 }
 
 /// A node with a disk of that size.
 pub fn node_on_disk(size: TmpfsSize) -> Node {
-    let options = Options::default();
+    let options = options();
     let inodes = size.inodes.unwrap_or(options.inodes);
     let mut node = node_and_sim(Options { capacity_bytes: size.mib * MIB, inodes, ..options }).0;
     // The binary would measure the disk of this machine.
@@ -177,6 +178,10 @@ impl Runtime for Embedded {
     }
 
     fn names_the_sandbox_image(&self) -> bool {
-        self.sim.with(|node| node.options().flavour == Flavour::Containerd16)
+        self.sim.with(|node| node.options().flavour.names_the_sandbox_image())
+    }
+
+    fn takes_pods_without_uid(&self) -> bool {
+        self.sim.with(|node| node.options().flavour != Flavour::CriO)
     }
 }

@@ -7,7 +7,7 @@
 use cri_gc_policy::FsStats;
 use cri_gc_policy::images::space::usage_percent;
 use cri_gc_sim::{Flavour, Options};
-use cri_gc_test_support::{ContainerSpec, TmpfsSize};
+use cri_gc_test_support::{ContainerSpec, TmpfsSize, flavours::options, on_each_flavour};
 use serde_json::{Value, json};
 
 use crate::embedded::{node_and_sim, node_on_disk};
@@ -15,6 +15,12 @@ use crate::node::{APP, Node, image};
 use crate::program::Running;
 use crate::running_service::status;
 use crate::service_commands::{ask, good, json as answer};
+
+on_each_flavour!(
+    #[tokio::test] async:
+    on_the_embedded_runtime_one_image_goes_where_one_is_enough,
+    on_the_embedded_runtime_it_goes_on_where_images_share_layers,
+);
 
 const MIB: u64 = 1 << 20;
 
@@ -85,7 +91,6 @@ async fn on_containerd_one_image_goes_where_one_is_enough() {
     }
 }
 
-#[tokio::test]
 async fn on_the_embedded_runtime_one_image_goes_where_one_is_enough() {
     // The binary would plan on the disk of this machine.
     one_image_goes_where_one_is_enough(&mut node_on_disk(TmpfsSize::mib(DISK)), false).await;
@@ -141,7 +146,6 @@ async fn on_containerd_it_goes_on_where_images_share_layers() {
     }
 }
 
-#[tokio::test]
 async fn on_the_embedded_runtime_it_goes_on_where_images_share_layers() {
     it_goes_on_where_images_share_layers(&mut node_on_disk(TmpfsSize::mib(DISK))).await;
 }
@@ -189,8 +193,8 @@ async fn on_containerd_a_node_cleaned_to_the_last_image_starts_a_pod() {
 
 #[tokio::test]
 async fn on_the_embedded_runtime_a_node_cleaned_to_the_last_image_starts_a_pod() {
-    for flavour in [Flavour::Containerd16, Flavour::Containerd21] {
-        let (mut node, _sim) = node_and_sim(Options { flavour, ..Options::default() });
+    for flavour in Flavour::ALL {
+        let (mut node, _sim) = node_and_sim(Options { flavour, ..options() });
         a_node_cleaned_to_the_last_image_starts_a_pod(&mut node).await;
     }
 }

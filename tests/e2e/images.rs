@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use cri_gc_sim::{Code, ContainerSpec as SimContainer, Fault, Flavour, Method, Options, Scope};
-use cri_gc_test_support::{ContainerSpec, fresh_uid};
+use cri_gc_test_support::{ContainerSpec, flavours::options, fresh_uid, on_each_flavour};
 use serde_json::json;
 
 use crate::embedded::node_and_sim;
 use crate::node::{Node, image};
+
+on_each_flavour!(
+    #[tokio::test] async:
+    an_image_that_gets_a_container_meanwhile_stays,
+);
 
 on_both!(
     of_images_that_must_go_only_the_unused_and_unprotected_do,
@@ -156,9 +161,8 @@ async fn an_image_that_an_active_pod_names_stays(node: &mut Node) {
 
 // What no real runtime does to order.
 
-#[tokio::test]
 async fn an_image_that_gets_a_container_meanwhile_stays() {
-    let (mut node, sim) = node_and_sim(Options::default());
+    let (mut node, sim) = node_and_sim(options());
     node.runtime.add_image(&["late:1"], 0);
     let web = node.pod("web").await;
     node.running(&web, "main").await;
@@ -183,7 +187,7 @@ async fn an_image_that_gets_a_container_meanwhile_stays() {
 
 #[tokio::test]
 async fn a_sandbox_image_that_is_not_pinned_is_known_by_status_and_without_it_no_image_goes() {
-    let options = Options { flavour: Flavour::Containerd16, ..Options::default() };
+    let options = Options { flavour: Flavour::Containerd16, ..options() };
     let (mut node, sim) = node_and_sim(options);
     node.runtime.add_image(&["unused:1"], 0);
     want_all(&mut node);

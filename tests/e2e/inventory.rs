@@ -88,13 +88,14 @@ impl Inventory {
         named.unwrap_or_else(|| panic!("no {name} in {:#?}", self.all)).0
     }
 
-    /// Everything that one of these means. One that ends in `*` means all that begin so.
+    /// Everything that one of these means. One that ends in `*` means all that begin so, and a log directory the empty logs
+    /// of its sandboxes, which CRI-O makes.
     pub fn meant(&self, patterns: &[&str]) -> BTreeSet<String> {
         let mut meant = BTreeSet::new();
         for pattern in patterns {
             let fits = |name: &&String| match pattern.strip_suffix('*') {
                 Some(start) => name.starts_with(start),
-                None => name == pattern,
+                None => name == pattern || name.strip_prefix(*pattern).is_some_and(is_sandbox_log),
             };
             let known = meant.len();
             meant.extend(self.all.keys().filter(fits).cloned());
@@ -122,6 +123,12 @@ impl Inventory {
         assert_eq!(stayed, after.all, "what stays is untouched");
         self.all.keys().filter(|name| !after.all.contains_key(*name)).cloned().collect()
     }
+}
+
+/// Whether what follows the name of a log directory is the log of a sandbox.
+fn is_sandbox_log(file: &str) -> bool {
+    let id = file.strip_suffix(".log").unwrap_or_default();
+    id.len() == 64 && id.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// A path below the log root with the name of the pod in place of `<namespace>_<name>_<uid>`.

@@ -1,8 +1,8 @@
 //! End-to-end tests: the program's own binary, as an operator runs it, against runtimes that really remove.
 //!
-//! Each behaviour is written once, as a function of a [`node::Node`], and shown on two runtimes: a containerd of the
-//! test's own, and the embedded one in this process. Where containerd can't be had the first says so and steps aside
-//! (`CRI_GC_TEST_REQUIRE_CONTAINERD=1` makes that an error).
+//! Each behaviour is written once, as a function of a [`node::Node`], and shown on a containerd of the test's own, and on
+//! the embedded runtime in this process, as containerd 1.6 and 2.1 and as CRI-O. Where containerd can't be had the first
+//! says so and steps aside (`CRI_GC_TEST_REQUIRE_CONTAINERD=1` makes that an error).
 //!
 //! - [`node`]: pods, containers and images on either runtime, and sweeps of it. [`containerd`] and [`embedded`]: the two.
 //! - [`inventory`]: all there is on a node, by names that people read. [`program`]: running the binary.
@@ -20,7 +20,7 @@
     reason = "helpers of tests may fail loudly as tests may"
 )]
 
-/// Makes a test on containerd and one on the embedded runtime of each of these functions.
+/// Makes a test on containerd and one on each flavour of the embedded runtime of each of these functions.
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
         mod containerd {
@@ -31,9 +31,10 @@ macro_rules! on_both {
             })+
         }
         mod embedded {
-            $(#[tokio::test] async fn $name() {
+            $(async fn $name() {
                 super::$name(&mut crate::embedded::node()).await;
             })+
+            cri_gc_test_support::on_each_flavour!(#[tokio::test] async: $($name),+);
         }
     };
 }

@@ -73,6 +73,8 @@ pub trait Runtime {
     fn restart(&mut self);
     /// Whether the runtime names the image of its sandboxes in its status; the newer ones only pin it.
     fn names_the_sandbox_image(&self) -> bool;
+    /// Whether it makes a pod that has no UID, so that there are objects of no pod; CRI-O refuses one.
+    fn takes_pods_without_uid(&self) -> bool;
 }
 
 /// A runtime, its log roots, and the settings of the program.

@@ -5,13 +5,19 @@ use std::time::Duration;
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{StatusRequest, StatusResponse};
 use cri_gc_sim::{Fault, Method, Scope};
-use cri_gc_test_support::{ContainerSpec, until_async};
+use cri_gc_test_support::{ContainerSpec, flavours::options, on_each_flavour, until_async};
 use rustix::process::Signal;
 use serde_json::Value;
 use tonic::transport::Endpoint;
 
 use crate::node::{APP, Node, image};
 use crate::program::Running;
+
+on_each_flavour!(
+    #[tokio::test] async:
+    systemd_is_told_that_it_is_ready_alive_reloading_and_stopping,
+    a_stop_waits_for_removals_under_way_and_a_second_signal_does_not,
+);
 
 on_both!(
     the_service_collects_by_itself_and_comes_to_rest_when_told,
@@ -204,7 +210,6 @@ async fn a_service_that_starts_before_its_runtime_waits_for_it(node: &mut Node) 
     assert_eq!(count(&ended.stderr, "the runtime is back"), 1, "{}", ended.stderr);
 }
 
-#[tokio::test]
 async fn systemd_is_told_that_it_is_ready_alive_reloading_and_stopping() {
     let mut node = crate::embedded::node();
     let path = node.path("notify.sock");
@@ -230,10 +235,9 @@ async fn systemd_is_told_that_it_is_ready_alive_reloading_and_stopping() {
     assert_eq!(running.wait().code, 0);
 }
 
-#[tokio::test]
 async fn a_stop_waits_for_removals_under_way_and_a_second_signal_does_not() {
     for second in [false, true] {
-        let (mut node, sim) = crate::embedded::node_and_sim(cri_gc_sim::Options::default());
+        let (mut node, sim) = crate::embedded::node_and_sim(options());
         let web = node.pod("web").await;
         node.running(&web, "main").await;
         let jobs = node.dead(&web, "job", 0..3).await;

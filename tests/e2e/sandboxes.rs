@@ -1,9 +1,15 @@
 //! Section 4 of the contract: which sandboxes go.
 
-use cri_gc_sim::{ContainerSpec, Method, Options, SandboxState};
+use cri_gc_sim::{ContainerSpec, Method, SandboxState};
+use cri_gc_test_support::{flavours::options, on_each_flavour};
 
 use crate::embedded::node_and_sim;
 use crate::node::Node;
+
+on_each_flavour!(
+    #[tokio::test] async:
+    a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_stays,
+);
 
 on_both!(
     of_a_pod_that_is_not_gone_the_newest_sandbox_stays_and_so_does_what_is_not_empty,
@@ -80,10 +86,9 @@ async fn a_sandbox_that_cannot_be_stopped_is_not_removed_until_it_can(node: &mut
 
 // What no real runtime does to order.
 
-#[tokio::test]
 async fn a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_stays() {
     for becomes_ready in [false, true] {
-        let (node, sim) = node_and_sim(Options::default());
+        let (node, sim) = node_and_sim(options());
         let pod = node.ended_pod("pod", &[]).await;
         let id = pod.id.clone();
         // A removal would take the container along without a word.

@@ -1,9 +1,13 @@
 //! One node with everything on it: exactly what the contract says goes, everything else is untouched, and a second sweep
 //! does nothing.
 
-use cri_gc_test_support::{TmpfsSize, fresh_uid};
-
 use crate::node::Node;
+use cri_gc_test_support::{TmpfsSize, fresh_uid, on_each_flavour};
+
+on_each_flavour!(
+    #[tokio::test] async:
+    the_embedded_runtime_is_swept_as_the_contract_says,
+);
 
 /// Capacity of the disk, in MiB. The images that nobody uses take up 45 % of it, everything else less than 15 %.
 const DISK: u64 = 160;
@@ -17,7 +21,6 @@ async fn containerd_is_swept_as_the_contract_says() {
     }
 }
 
-#[tokio::test]
 async fn the_embedded_runtime_is_swept_as_the_contract_says() {
     a_full_node_is_swept(&mut crate::embedded::node_on_disk(TmpfsSize::mib(DISK))).await;
 }

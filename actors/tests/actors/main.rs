@@ -26,6 +26,7 @@ mod image_gc;
 mod image_loop;
 mod image_records;
 mod image_removed;
+mod image_use;
 mod isolation;
 mod kubernetes;
 mod log_reaper;

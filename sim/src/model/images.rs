@@ -122,7 +122,7 @@ impl Node {
         if self.options.flavour == Flavour::CriO {
             self.set_pinned(&before, false);
         }
-        if self.options.pin_sandbox_image && self.options.flavour.pins_images() {
+        if self.pins_sandbox_image() {
             self.set_pinned(name, true);
         }
     }

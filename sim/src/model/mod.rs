@@ -138,7 +138,7 @@ impl Node {
         if node.options.sandbox_image_present {
             let layer = LayerSpec::new("the sandbox image", 310_000, 750_000);
             let image = ImageSpec::new(node.options.sandbox_image.clone()).layer(layer);
-            node.add_image(if node.options.pin_sandbox_image { image.pinned() } else { image });
+            node.add_image(if node.pins_sandbox_image() { image.pinned() } else { image });
         }
         node.count_usage();
         node
@@ -193,6 +193,14 @@ impl Node {
             Flavour::CriO => (metadata(self.images.len()), metadata(self.containers.len())),
         };
         self.counted = Counted { at: self.clock.now(), images, containers };
+    }
+
+    pub(crate) fn pins_sandbox_image(&self) -> bool {
+        match self.options.flavour {
+            Flavour::Containerd16 => false,
+            Flavour::Containerd21 => true,
+            Flavour::CriO => self.options.pin_sandbox_image,
+        }
     }
 
     /// The runtime comes back after a death.

@@ -265,13 +265,15 @@ impl State {
     fn remove_image(&mut self, node: &Node, id: &str) {
         let Some(image) = node.image(id) else { return };
         let settings = self.settings.image_gc.clone();
-        if image.id != id {
+        // Some are removed by a name only.
+        if image.id != id && !image.artifact {
             self.violated(format!("{id:?} is no id"));
         }
-        if node.containers().any(|container| container.image_id == id) {
+        let id = &image.id;
+        if node.containers().any(|container| container.image_id == *id) {
             self.violated(format!("image {id} is removed, and is in use"));
         }
-        let mounts = |container: &Container| container.volumes.iter().any(|volume| volume.image_id == id);
+        let mounts = |container: &Container| container.volumes.iter().any(|volume| volume.image_id == *id);
         if node.containers().any(mounts) {
             self.violated(format!("image {id} is removed, and is mounted as an image volume"));
         }

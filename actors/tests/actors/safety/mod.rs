@@ -1,5 +1,6 @@
 //! Section 12 of the specification, held against random nodes, policies, faults and races: whatever happens, none of
-//! what it names is ever removed. And once all is well again, passes come to an end.
+//! what it names is ever removed. And once all is well again, passes come to an end. Images are also used as image volumes, by
+//! containers whose references have gone stale and by other programs, and some are OCI artifacts.
 //!
 //! [`node`]: what random nodes are like. [`change`]: what happens on them between an observation and a removal.
 //! [`guard`]: the rules, checked on the model at the moment of each stop and each removal.
@@ -21,7 +22,7 @@ use change::{Change, Trouble};
 use guard::Guard;
 use node::{Case, case};
 
-on_each_flavour!(nothing_that_must_stay_is_ever_removed,);
+on_each_flavour!(nothing_that_must_stay_is_ever_removed);
 
 /// Rounds of passes after which a node at rest has to be clean. Two do, but what a re-check refused may take more.
 const ROUNDS: usize = 6;

@@ -17,14 +17,31 @@ use crate::bed::{Bed, HOUR, MIB, MINUTE, uid};
 #[derive(Debug, Clone)]
 pub struct Case {
     pods: Vec<Pod>,
-    /// Images beside the sandbox image, which is number 0: whether each is pinned.
-    images: Vec<bool>,
+    /// Images beside the sandbox image, which is number 0.
+    images: Vec<Image>,
+    runtime: Runtime,
     /// Log directories of pods that nobody knows, by their age in minutes.
     orphans: Vec<u64>,
     policy: Policy,
     pub full_percent: u64,
     pub changes: Vec<Change>,
     pub troubles: Vec<Trouble>,
+}
+
+#[derive(Debug, Clone)]
+struct Image {
+    pinned: bool,
+    /// An OCI artifact, and used by another program.
+    artifact: bool,
+    held: bool,
+}
+
+/// What differs between runtimes of one flavour.
+#[derive(Debug, Clone)]
+struct Runtime {
+    container_image_ids: bool,
+    pin_sandbox_image: bool,
+    separate_container_fs: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +64,10 @@ struct Container {
     age: u64,
     lived: u64,
     image: usize,
+    /// An image that is mounted into it.
+    volume: Option<usize>,
+    /// Whether its `image_ref` is a digest that no image has any more, so that only its `image` names one, by id.
+    stale_ref: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -79,15 +100,35 @@ fn age() -> impl Strategy<Value = u64> {
 fn container() -> impl Strategy<Value = Container> {
     let parts =
         (0..4usize, select(vec!["app", "init"]), 0..4u32, select(STATES.to_vec()), age(), age(), 0..6usize);
-    parts.prop_map(|(sandbox, name, attempt, state, age, lived, image)| Container {
-        sandbox,
-        name,
-        attempt,
-        state,
-        age,
-        lived: lived.min(age),
-        image,
-    })
+    let uses = (prop::bool::weighted(0.4), 0..6usize, prop::bool::weighted(0.3));
+    (parts, uses).prop_map(
+        |((sandbox, name, attempt, state, age, lived, image), (mounts, volume, stale_ref))| Container {
+            sandbox,
+            name,
+            attempt,
+            state,
+            age,
+            lived: lived.min(age),
+            image,
+            volume: mounts.then_some(volume),
+            stale_ref,
+        },
+    )
+}
+
+fn image() -> impl Strategy<Value = Image> {
+    (prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.2))
+        .prop_map(|(pinned, artifact, held)| Image { pinned, artifact, held })
+}
+
+fn runtime() -> impl Strategy<Value = Runtime> {
+    (prop::bool::weighted(0.5), prop::bool::weighted(0.5), prop::bool::weighted(0.5)).prop_map(
+        |(no_ids, no_pin, separate_container_fs)| Runtime {
+            container_image_ids: !no_ids,
+            pin_sandbox_image: !no_pin,
+            separate_container_fs,
+        },
+    )
 }
 
 fn pod() -> impl Strategy<Value = Pod> {
@@ -122,16 +163,17 @@ fn policy() -> impl Strategy<Value = Policy> {
 pub fn case() -> impl Strategy<Value = Case> {
     (
         vec(pod(), 1..5),
-        vec(prop::bool::weighted(0.2), 2..6),
+        (vec(image(), 2..6), runtime()),
         vec(age(), 0..4),
         policy(),
         select(vec![10u64, 83, 86, 92, 99]),
         vec(change(), 0..5),
         vec(trouble(), 0..3),
     )
-        .prop_map(|(pods, images, orphans, policy, full_percent, changes, troubles)| Case {
+        .prop_map(|(pods, (images, runtime), orphans, policy, full_percent, changes, troubles)| Case {
             pods,
             images,
+            runtime,
             orphans,
             policy,
             full_percent,
@@ -159,7 +201,14 @@ impl Case {
     }
 
     fn build_of(&self, layers: impl Fn(usize) -> Vec<LayerSpec>) -> Bed {
-        let mut bed = Bed::with(Options { capacity_bytes: 20_000 * MIB, ..options() });
+        let Runtime { container_image_ids, pin_sandbox_image, separate_container_fs } = self.runtime;
+        let mut bed = Bed::with(Options {
+            capacity_bytes: 20_000 * MIB,
+            container_image_ids,
+            pin_sandbox_image,
+            separate_container_fs,
+            ..options()
+        });
         let minutes = |count: u64| Duration::from_secs(60 * count);
         let policy = &self.policy;
         let containers = &mut bed.settings.container_gc;
@@ -181,10 +230,14 @@ impl Case {
         }
         bed.settings.image_gc.protect =
             policy.protect.map(|n| image_name(n).parse().unwrap()).into_iter().collect();
-        for (number, pinned) in self.images.iter().enumerate() {
+        for (number, traits) in self.images.iter().enumerate() {
             let image = ImageSpec::new(image_name(number + 1));
             let image = layers(number).into_iter().fold(image, ImageSpec::layer);
-            bed.sim.add_image(if *pinned { image.pinned() } else { image });
+            let image = if traits.pinned { image.pinned() } else { image };
+            let id = bed.sim.add_image(if traits.artifact { image.artifact() } else { image });
+            if traits.held {
+                bed.sim.with(|node| node.hold_image(&id)).unwrap();
+            }
         }
         let long_ago = bed.sim.ago(48 * HOUR);
         bed.sim.with(|node| node.add_log_dir("lost+found", long_ago)).unwrap();
@@ -224,6 +277,14 @@ impl Case {
                         .image(if image == 0 { String::new() } else { image_name(image) })
                         .log(LogSpec { legacy_link: true, ..LogSpec::default() });
                 let spec = if pod.labelled { spec } else { spec.unlabelled().no_log() };
+                let spec = match container.volume.filter(|_| flavour().has_image_volumes()) {
+                    Some(volume) => spec.image_volume(image_name(1 + volume % self.images.len())),
+                    None => spec,
+                };
+                let spec = match bed.sim.with(|node| node.resolve_image(&spec.image)) {
+                    Ok(id) if container.stale_ref => spec.image(id).image_ref("r.example/web@sha256:aaaa"),
+                    _ => spec,
+                };
                 let made = ago(container.age);
                 let spec = match container.state {
                     ContainerState::Exited => spec.exited(made, ago(container.age - container.lived)),
