@@ -8,11 +8,26 @@ use cri_gc_actors::collector::{Declined, Doing, Loop, PassReport, Trigger};
 use cri_gc_actors::configuration::Cause;
 use cri_gc_config::Mode;
 use cri_gc_sim::Method;
+use cri_gc_test_support::on_each_flavour;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use crate::lines;
 use crate::stage::{PERIOD, SECOND, STEP, Setup, Stage};
+
+on_each_flavour!(
+    #[actix_rt::test] async:
+    a_pass_under_way_removes_nothing_more_once_the_mode_is_off,
+    a_pass_under_way_only_reports_what_is_left_once_the_mode_is_report,
+    a_pattern_protects_from_the_next_removal_on,
+    a_pause_holds_from_the_next_removal_on,
+    while_one_is_paused_the_others_keep_their_pace,
+    a_pass_that_is_asked_for_follows_the_one_under_way,
+    more_passes_than_a_loop_takes_are_declined_and_the_others_answered,
+    the_end_begins_no_removal_and_waits_for_the_one_under_way,
+    the_end_waits_for_a_removal_that_hangs_no_longer_than_for_its_deadline,
+    the_end_waits_for_no_longer_than_a_pass_may_take,
+);
 
 type Asked<'a> = Pin<Box<dyn Future<Output = Result<PassReport, Declined>> + 'a>>;
 
@@ -75,17 +90,14 @@ async fn a_stricter_mode_holds_at_once(mode: &str, now: Mode) {
     assert_eq!(stage.sim.container_ids().len(), 0);
 }
 
-#[actix_rt::test]
 async fn a_pass_under_way_only_reports_what_is_left_once_the_mode_is_report() {
     a_stricter_mode_holds_at_once("report", Mode::Report).await;
 }
 
-#[actix_rt::test]
 async fn a_pass_under_way_removes_nothing_more_once_the_mode_is_off() {
     a_stricter_mode_holds_at_once("off", Mode::Off).await;
 }
 
-#[actix_rt::test]
 async fn a_pattern_protects_from_the_next_removal_on() {
     let mut setup = Setup::new().set("image_gc.max_age", "1s").set("image_gc.parallel_removals", "1");
     let file = setup.file("");
@@ -112,7 +124,6 @@ async fn a_pattern_protects_from_the_next_removal_on() {
 
 // ---- A pause ----
 
-#[actix_rt::test]
 async fn a_pause_holds_from_the_next_removal_on() {
     let stage = in_the_middle(Setup::new()).await;
     stage.handle(Loop::ContainerGc).pause(true).await;
@@ -140,7 +151,6 @@ async fn a_pause_holds_from_the_next_removal_on() {
     lines::assert_same(&stage.lines.all(), &expected);
 }
 
-#[actix_rt::test]
 async fn while_one_is_paused_the_others_keep_their_pace() {
     let stage = Setup::new().start().await;
     stage.step(SECOND).await;
@@ -164,7 +174,6 @@ async fn while_one_is_paused_the_others_keep_their_pace() {
 
 // ---- Passes that are asked for ----
 
-#[actix_rt::test]
 async fn a_pass_that_is_asked_for_follows_the_one_under_way() {
     let stage = in_the_middle(Setup::new()).await;
     let asked = [ask(&stage, Loop::ContainerGc), ask(&stage, Loop::ContainerGc)];
@@ -185,7 +194,6 @@ async fn a_pass_that_is_asked_for_follows_the_one_under_way() {
     assert_eq!((state.passes, state.removed, state.last.unwrap().trigger), (3, 3, Trigger::Admin));
 }
 
-#[actix_rt::test]
 async fn more_passes_than_a_loop_takes_are_declined_and_the_others_answered() {
     let stage = in_the_middle(Setup::new()).await;
     let asked: Vec<Asked<'_>> = (0..40).map(|_| ask(&stage, Loop::ContainerGc)).collect();
@@ -206,7 +214,6 @@ async fn more_passes_than_a_loop_takes_are_declined_and_the_others_answered() {
 
 // ---- The end ----
 
-#[actix_rt::test]
 async fn the_end_begins_no_removal_and_waits_for_the_one_under_way() {
     let stage = in_the_middle(Setup::new()).await;
     let asked = ask(&stage, Loop::ContainerGc);
@@ -236,7 +243,6 @@ async fn at_rest_for_good(stage: &Stage) {
     }
 }
 
-#[actix_rt::test]
 async fn the_end_waits_for_a_removal_that_hangs_no_longer_than_for_its_deadline() {
     let stage = in_the_middle(Setup::new()).await;
     let mut end = Box::pin(stage.service.finish());
@@ -249,7 +255,6 @@ async fn the_end_waits_for_a_removal_that_hangs_no_longer_than_for_its_deadline(
     at_rest_for_good(&stage).await;
 }
 
-#[actix_rt::test]
 async fn the_end_waits_for_no_longer_than_a_pass_may_take() {
     let setup = three_containers(Setup::new().set("runtime.request_timeout", "100s"));
     let stage = setup.set("container_gc.deadline", "40s").start().await;

@@ -6,10 +6,18 @@ use std::time::{Duration, Instant};
 use cri_gc_policy::PodState::{self, Active, Unknown};
 use cri_gc_sim::{PodSpec, Sim};
 use cri_gc_test_support::kubernetes::{FakeKubelet, Fault, On, PodObject};
+use cri_gc_test_support::on_each_flavour;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, turns, uid};
+
+on_each_flavour!(
+    #[actix_rt::test] async:
+    it_is_asked_once_a_period_and_a_pod_that_it_does_not_tell_goes,
+    a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives,
+    a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves,
+);
 
 const NODE: &str = "node-1";
 
@@ -114,7 +122,6 @@ impl World {
     }
 }
 
-#[actix_rt::test]
 async fn it_is_asked_once_a_period_and_a_pod_that_it_does_not_tell_goes() {
     let kubelet = FakeKubelet::start(NODE);
     kubelet.set_pods(vec![told(1), told(2)]);
@@ -132,7 +139,6 @@ async fn it_is_asked_once_a_period_and_a_pod_that_it_does_not_tell_goes() {
     assert_eq!(world.source_lines(), Vec::<String>::new());
 }
 
-#[actix_rt::test]
 async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
     let kubelet = FakeKubelet::start(NODE);
     kubelet.set_pods(vec![told(1), told(2)]);
@@ -166,7 +172,6 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
     assert!(!exists(&world.stage.sim, 2) && exists(&world.stage.sim, 1));
 }
 
-#[actix_rt::test]
 async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() {
     let kubelet = FakeKubelet::start_https(NODE);
     kubelet.set_token(Some("first"));

@@ -8,8 +8,19 @@ use cri_gc_actors::recorder::EventKind;
 use cri_gc_actors::seams::FsProbe;
 use cri_gc_policy::FsStats;
 use cri_gc_sim::{Code, Fault, Method, Scope};
+use cri_gc_test_support::on_each_flavour;
 
 use crate::stage::{PERIOD, SECOND, Setup, Stage};
+
+on_each_flavour!(
+    #[actix_rt::test] async:
+    a_disk_that_fills_up_starts_a_pass_at_the_next_poll,
+    a_disk_full_of_something_else_is_told_once_and_looked_at_less_and_less,
+    who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once,
+    a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_for_empty,
+    passes_that_remove_nothing_are_put_off_though_others_free_a_little,
+    a_loop_that_only_reports_says_so_whenever_the_number_changes,
+);
 
 const POLL: Duration = Duration::from_secs(5);
 
@@ -51,7 +62,6 @@ async fn alarms(stage: &Stage, polls: usize) -> Vec<usize> {
     alarms
 }
 
-#[actix_rt::test]
 async fn a_disk_that_fills_up_starts_a_pass_at_the_next_poll() {
     let setup = Setup::new();
     setup.image("old:1", 20_000);
@@ -69,7 +79,6 @@ async fn a_disk_that_fills_up_starts_a_pass_at_the_next_poll() {
     assert_eq!((last.removed, last.last.unwrap().trigger), (2, Trigger::Pressure));
 }
 
-#[actix_rt::test]
 async fn a_disk_full_of_something_else_is_told_once_and_looked_at_less_and_less() {
     let stage = started(Setup::new()).await;
     fill(&stage, 95);
@@ -92,7 +101,6 @@ async fn a_disk_full_of_something_else_is_told_once_and_looked_at_less_and_less(
     assert!(stage.lines.all().last().unwrap().starts_with("ERRO image_gc pass failed: FreeDiskSpaceFailed"));
 }
 
-#[actix_rt::test]
 async fn who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once() {
     let mut setup = Setup::new();
     let file = setup.file("[image_gc]\npressure_poll = \"5s\"\n");
@@ -122,7 +130,6 @@ async fn who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once() {
     assert_eq!(alarms(&stage, 14).await, [12]);
 }
 
-#[actix_rt::test]
 async fn a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_for_empty() {
     let mut setup = Setup::new();
     setup.image("old:1", 20_000);
@@ -137,7 +144,6 @@ async fn a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_fo
     assert!(told.len() == 1 && told[0].contains("tells more bytes available than it has"), "{told:#?}");
 }
 
-#[actix_rt::test]
 async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
     let setup = Setup::new();
     setup.image("stuck:1", 1_000);
@@ -155,7 +161,6 @@ async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
     assert_eq!((found.len() <= 4, stage.state(Loop::ImageGc).await.freed_bytes), (true, 0), "{found:?}");
 }
 
-#[actix_rt::test]
 async fn a_loop_that_only_reports_says_so_whenever_the_number_changes() {
     let setup = Setup::new();
     setup.image("old:1", 20_000);

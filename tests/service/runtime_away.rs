@@ -4,10 +4,25 @@
 use cri_gc_actors::collector::Loop;
 use cri_gc_actors::recorder::EventKind;
 use cri_gc_sim::{ContainerSpec, Fault, Method, Scope, Sim};
+use cri_gc_test_support::on_each_flavour;
 
 use crate::isolation::node;
 use crate::lines;
 use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, pod};
+
+on_each_flavour!(
+    #[actix_rt::test] async:
+    a_death_over_the_removal_of_an_image_is_told_once,
+    a_death_over_the_list_of_images_is_told_once,
+    a_death_over_the_stop_of_a_sandbox_is_told_once,
+    a_death_over_the_removal_of_a_container_is_told_once,
+    a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes,
+    ten_losses_are_ten_times_two_lines,
+    a_restart_that_nobody_was_waiting_for_is_not_even_noticed,
+    a_runtime_that_is_away_at_the_start_is_waited_for,
+    the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back,
+    what_was_noted_before_a_loss_is_not_told_again_after_it,
+);
 
 const AWAY: &str = "ERRO - the runtime is away, and is waited for; check that it runs, and that runtime.endpoint names its \
                     socket";
@@ -60,7 +75,6 @@ async fn kinds(stage: &Stage) -> Vec<EventKind> {
     stage.events().await.into_iter().map(|event| event.kind).collect()
 }
 
-#[actix_rt::test]
 async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
     let stage = node_to_keep().start().await;
     let there = all_there(&stage.sim);
@@ -83,7 +97,6 @@ async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
     assert_eq!(all_there(&stage.sim), there);
 }
 
-#[actix_rt::test]
 async fn ten_losses_are_ten_times_two_lines() {
     let stage = node_to_keep().start().await;
     let there = all_there(&stage.sim);
@@ -101,7 +114,6 @@ async fn ten_losses_are_ten_times_two_lines() {
     assert_eq!(all_there(&stage.sim), there);
 }
 
-#[actix_rt::test]
 async fn a_restart_that_nobody_was_waiting_for_is_not_even_noticed() {
     let stage = node_to_keep().start().await;
     stage.step(SECOND).await;
@@ -134,27 +146,22 @@ async fn dies_over(of: Loop, method: Method) {
     assert!(![containers, sandboxes, images].concat().contains(&id));
 }
 
-#[actix_rt::test]
 async fn a_death_over_the_removal_of_a_container_is_told_once() {
     dies_over(Loop::ContainerGc, Method::RemoveContainer).await;
 }
 
-#[actix_rt::test]
 async fn a_death_over_the_stop_of_a_sandbox_is_told_once() {
     dies_over(Loop::SandboxGc, Method::StopPodSandbox).await;
 }
 
-#[actix_rt::test]
 async fn a_death_over_the_list_of_images_is_told_once() {
     dies_over(Loop::ImageGc, Method::ListImages).await;
 }
 
-#[actix_rt::test]
 async fn a_death_over_the_removal_of_an_image_is_told_once() {
     dies_over(Loop::ImageGc, Method::RemoveImage).await;
 }
 
-#[actix_rt::test]
 async fn a_runtime_that_is_away_at_the_start_is_waited_for() {
     let setup = node_to_keep();
     setup.sim.kill();
@@ -175,7 +182,6 @@ async fn a_runtime_that_is_away_at_the_start_is_waited_for() {
     assert_eq!(all_there(&stage.sim), there);
 }
 
-#[actix_rt::test]
 async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back() {
     let setup = Setup::new().set("pods.runtime_grace", "3m");
     let made = setup.sim.ago(2 * HOUR);
@@ -196,7 +202,6 @@ async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_bac
     assert_eq!(stage.lines.all(), expected);
 }
 
-#[actix_rt::test]
 async fn what_was_noted_before_a_loss_is_not_told_again_after_it() {
     let setup = node_to_keep();
     std::fs::create_dir_all(setup.sim.paths().root.join("kubelet/pods/of-a-kubelet")).unwrap();

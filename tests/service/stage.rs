@@ -17,7 +17,8 @@ use cri_gc_actors::recorder::{Event, EventKind};
 use cri_gc_actors::seams::{Chance, Clock, FsProbe, LogThreshold};
 use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{FileSource, LogLevel, PodSource, Settings, Sources, load};
-use cri_gc_sim::{ContainerSpec, Fault, ImageSpec, Method, Options, PodSpec, Scope, Sim};
+use cri_gc_sim::{ContainerSpec, Fault, ImageSpec, Method, PodSpec, Scope, Sim};
+use cri_gc_test_support::flavours::options;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use slog::{Drain, Logger, o};
@@ -52,9 +53,10 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// A node of the flavour that the test is about.
     pub fn new() -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let sim = Sim::start(folder.path(), Options::default()).unwrap();
+        let sim = Sim::start(folder.path(), options()).unwrap();
         let (clock, probe) = (clock_of(&sim), sim.fs_probe());
         let probe = FsProbe::new(move |path| probe(path));
         let seams = Seams { clock, own_clocks: Vec::new(), probe, chance: Chance::none() };

@@ -5,12 +5,18 @@ use std::sync::mpsc;
 use cri_gc_actors::collector::{Doing, Loop};
 use cri_gc_actors::gateway::calls::{RemoveContainer, Version};
 use cri_gc_sim::{ContainerSpec, ContainerState, Method};
+use cri_gc_test_support::on_each_flavour;
 use futures_util::FutureExt;
 
 use crate::falls::Fuse;
 use crate::stage::{HOUR, PERIOD, SECOND, STEP, Setup, turns};
 
-#[actix_rt::test]
+on_each_flavour!(
+    #[actix_rt::test] async:
+    a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_check,
+    a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its_check,
+);
+
 async fn a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_check() {
     let setup = Setup::new()
         .set("container_gc.max_per_pod_container", "0")
@@ -47,7 +53,6 @@ async fn a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_c
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1, "the one that hung");
 }
 
-#[actix_rt::test]
 async fn a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its_check() {
     let mut setup = Setup::new();
     let pod = setup.living_pod(1);
