@@ -208,8 +208,9 @@ async fn look_and_plan(subjects: &Subjects, states: &[LoopState]) -> Result<Plan
         containers: enforcing.containers && runs(Loop::ContainerGc),
         sandboxes: enforcing.sandboxes && runs(Loop::SandboxGc),
     };
-    let (plan, problem) = planning::plan(&subjects.tools, observation, &policy, enforcing).await;
-    let report = PlanReport::new(&plan, observation, &policy);
+    let (plan, problem) =
+        planning::plan(&subjects.tools, observation, &looked.verdict.finished, &policy, enforcing).await;
+    let report = planning::report(&subjects.tools, &looked.settings, &plan, observation).await;
     looked.told.problems.extend(problem.map(|problem| problem.to_string()));
     looked.told.problems.extend(plan.images.problems.iter().map(ToString::to_string));
     Ok(Planned { looked, report })
