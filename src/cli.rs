@@ -64,11 +64,16 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 pub enum Command {
     /// Run as the service of this node: all loops with their periods, until SIGTERM or SIGINT
     Run,
-    /// Show what would be removed now, what would stay, and why; removes nothing
+    /// Show what a sweep would remove now, what it would keep, and why; removes nothing
+    ///
+    /// Ends with 3 where something could not be found out; what is known is printed.
     Plan(Plan),
     /// Write what one look at the node sees, to be planned on elsewhere (plan --snapshot reads the JSON form)
     Snapshot(Snapshot),
     /// Make one pass of each loop now, without a service: containers, sandboxes, logs, images
+    ///
+    /// SIGINT and SIGTERM end it once the removals that were sent are answered, with the table of what was done and exit code 130
+    /// or 143; a second one ends it at once.
     Sweep(Sweep),
     /// Sweep an embedded, full node before your eyes; needs no root, no network and no runtime
     Demo(Demo),
@@ -127,7 +132,7 @@ pub struct Snapshot {
 
 #[derive(Debug, Args)]
 pub struct Sweep {
-    /// Remove nothing: every loop only reports
+    /// Remove nothing: list what a sweep would remove; works beside a running service
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]

@@ -11,19 +11,17 @@ use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::containers::{self, Status};
 use cri_gc_policy::follow::Removed;
 use cri_gc_policy::{
-    Enforcing, ImagePlan, ImagePolicy, Now, Observation, Plan, PodTable, Policy, Section, complete,
+    Container, ContainerState, Enforcing, ImagePlan, ImagePolicy, Now, Observation, Plan, PlanReport, PodTable,
+    Policy, Section, complete,
 };
-use futures_util::StreamExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::collector::{Kind, Loop, PassError, PassReport, Tools};
-use crate::gateway::calls::ContainerStatus;
-use crate::gateway::{ContainerFacts, CriError, ErrorClass};
+use crate::files::root::Root;
+use crate::files::tree;
+use crate::gateway::{ContainerFacts, ErrorClass};
 use crate::observe;
-use crate::pod_state::Verdict;
-
-/// Questions in flight: as many as the gateway sends at a time.
-const PARALLEL: usize = 32;
+use crate::pod_state::{FinishTimes, Verdict};
 
 /// How long all questions of one plan may take; what was not answered by then counts as not readable.
 const ASK_WITHIN: Duration = Duration::from_secs(60);
@@ -35,70 +33,72 @@ impl From<&ContainerFacts> for Status {
 }
 
 /// Keeps what the check right before its removal would refuse: asks the runtime for the status of each container that the
-/// section removes. Gives back what could not be read; those containers are kept.
+/// section removes, but for those whose finish times are known. Gives back what could not be read; those containers are kept.
 pub async fn settle(
     tools: &Tools,
     observation: &Observation,
     section: &mut Section,
     policy: &Policy,
+    finished: &FinishTimes,
 ) -> Option<PassError> {
-    let wanted: Vec<(usize, String)> = section
-        .remove
-        .iter()
-        .filter_map(|decision| {
-            let container = observation.containers.get(decision.index)?;
-            Some((decision.index, container.id.clone()))
-        })
-        .collect();
-    let (statuses, failures) = ask(tools, wanted).await;
+    let (statuses, problem) = ask(tools, observation, section, finished).await;
     let now = Now { at: tools.clock.now(), clock_set: observation.clock_set };
     let status = |index: usize| statuses.get(&index).copied();
     containers::settle(section, &observation.containers, status, &policy.containers, now);
-    failures
+    problem
 }
 
-/// The statuses of these containers, and why some could not be read.
-async fn ask(tools: &Tools, wanted: Vec<(usize, String)>) -> (HashMap<usize, Status>, Option<PassError>) {
-    let count = wanted.len();
-    let mut statuses = HashMap::with_capacity(count);
-    let (mut gone, mut first_error) = (0, None::<CriError>);
-    let mut answers = futures_util::stream::iter(wanted)
-        .map(|(index, id)| async move { (index, tools.gateway.call(ContainerStatus { id }).await) })
-        .buffer_unordered(PARALLEL);
-    let until = Instant::now() + ASK_WITHIN;
-    while let Ok(Some((index, answer))) = timeout_at(until, answers.next()).await {
-        match answer {
-            Ok(facts) => drop(statuses.insert(index, Status::from(&facts))),
-            // Somebody removed it since it was listed. It is kept from this plan, and nothing is wrong.
-            Err(error) if error.class == ErrorClass::NotFound => gone += 1,
-            Err(error) => {
-                // Where nobody answers in time, the others would be waited for as well.
-                let is_last = error.is_away() || error.class == ErrorClass::DeadlineExceeded;
-                first_error.get_or_insert(error);
-                if is_last {
-                    break;
-                }
+/// The statuses of the containers that a section removes, by position, and why some could not be read.
+async fn ask(
+    tools: &Tools,
+    observation: &Observation,
+    section: &Section,
+    finished: &FinishTimes,
+) -> (HashMap<usize, Status>, Option<PassError>) {
+    let mut statuses = HashMap::with_capacity(section.remove.len());
+    let (mut positions, mut ids) = (Vec::new(), Vec::new());
+    for decision in &section.remove {
+        let Some(container) = observation.containers.get(decision.index) else { continue };
+        let Container { id, state, created_at, .. } = container;
+        match finished.get(id).copied().flatten().filter(|_| *state == ContainerState::Exited) {
+            // What has ended never runs again.
+            Some(at) => {
+                let status = Status { state: *state, created_at: *created_at, finished_at: Some(at) };
+                statuses.insert(decision.index, status);
+            }
+            None => {
+                positions.push(decision.index);
+                ids.push(id.clone());
             }
         }
     }
-    let unread = count - statuses.len() - gone;
-    let failures = (unread > 0).then(|| PassError::Statuses {
-        unread,
-        error: first_error.unwrap_or_else(|| CriError::deadline("ContainerStatus", ASK_WITHIN)),
-    });
-    (statuses, failures)
+    let answers = tools.gateway.statuses(ids, Instant::now() + ASK_WITHIN).await;
+    let (mut unread, mut first) = (0, None);
+    for (position, answer) in positions.into_iter().zip(answers) {
+        match answer {
+            Ok(facts) => drop(statuses.insert(position, Status::from(&facts))),
+            // Somebody removed it since it was listed: it is kept from this plan, and nothing is wrong.
+            Err(error) if error.class == ErrorClass::NotFound => {}
+            Err(error) => {
+                unread += 1;
+                first.get_or_insert(error);
+            }
+        }
+    }
+    (statuses, first.map(|error| PassError::Statuses { unread, error }))
 }
 
 /// The plan of this moment for a live node, and what it could not take into account.
 pub async fn plan(
     tools: &Tools,
     observation: &mut Observation,
+    finished: &FinishTimes,
     policy: &Policy,
     enforcing: Enforcing,
 ) -> (Plan, Vec<PassError>) {
     let mut section = containers::decide(observation, &PodTable::new(observation), policy);
     let mut problems: Vec<PassError> =
-        settle(tools, observation, &mut section, policy).await.into_iter().collect();
+        settle(tools, observation, &mut section, policy, finished).await.into_iter().collect();
     let complete = |observation: &Observation, section: Section| {
         complete(observation, &PodTable::new(observation), policy, section, enforcing)
     };
@@ -127,6 +127,49 @@ pub async fn images(tools: &Tools, observation: &mut Observation, policy: &Image
         observation.images.clear();
     }
     decide(observation)
+}
+
+/// The same in words, with the sizes of log directories as far as they can be measured in time.
+pub async fn report(
+    tools: &Tools,
+    settings: &Settings,
+    plan: &Plan,
+    observation: &Observation,
+) -> PlanReport {
+    let mut report = PlanReport::new(plan, observation, &settings.policy());
+    let section = &report.log_dirs;
+    let names: Vec<String> =
+        section.remove.iter().chain(&section.follow).map(|item| item.id.clone()).collect();
+    if !names.is_empty() {
+        let root = settings.log_gc.pod_logs_root.clone();
+        let measured = tools.files.run_within(observe::SCAN_WITHIN, move || {
+            let root = Root::open(&root).ok().flatten()?;
+            let size = |name: String| Some((tree::measure(&root, &name).ok()??, name));
+            Some(names.into_iter().filter_map(size).map(|(size, name)| (name, size)).collect())
+        });
+        // A size is told where it is known, and no reason to do without a plan.
+        let sizes: HashMap<String, u64> = measured.await.ok().flatten().unwrap_or_default();
+        report.log_dirs.measured(|name| sizes.get(name).copied());
+    }
+    report
+}
+
+/// Fills in when containers finished that would be removed, for a snapshot to be planned on. Gives back what could not be
+/// read.
+pub async fn finish_times(
+    tools: &Tools,
+    observation: &mut Observation,
+    policy: &Policy,
+    finished: &FinishTimes,
+) -> Option<PassError> {
+    let section = containers::decide(observation, &PodTable::new(observation), policy);
+    let (statuses, problem) = ask(tools, observation, &section, finished).await;
+    for (index, status) in statuses {
+        if let Some(container) = observation.containers.get_mut(index) {
+            container.finished_at = status.finished_at;
+        }
+    }
+    problem
 }
 
 /// Which loops remove what they plan, by the settings and by what the pod-state provider says.

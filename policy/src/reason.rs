@@ -53,7 +53,7 @@ pub enum Reason {
     // Kept, sandboxes:
     /// It is ready.
     SandboxReady,
-    /// The runtime does not tell its state.
+    /// The runtime does not tell its state, or its status could not be read.
     StateUnknown,
     /// A container is still in it.
     HasContainers,

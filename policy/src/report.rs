@@ -101,7 +101,8 @@ pub struct Item {
     /// UID of its pod; left out for what belongs to none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub pod_uid: String,
-    /// Bytes, as the runtime reports them for an image.
+    /// Bytes: of an image as the runtime reports them, of a log directory that is removed as measured (the logs of containers
+    /// that are removed before included).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
     /// When a container or sandbox was created.
@@ -120,6 +121,21 @@ impl Item {
     #[must_use]
     pub fn since(&self) -> Option<Timestamp> {
         self.created_at.or(self.last_used).or(self.first_detected)
+    }
+}
+
+impl SectionReport {
+    /// Fills in the sizes of what is removed and of what follows, as far as they were found out.
+    pub fn measured(&mut self, size: impl Fn(&str) -> Option<u64>) {
+        for item in self.remove.iter_mut().chain(&mut self.follow) {
+            item.size_bytes = size(&item.id).or(item.size_bytes);
+        }
+        self.would_free_bytes = self.sum();
+    }
+
+    fn sum(&self) -> Option<u64> {
+        let sizes = self.remove.iter().chain(&self.follow).filter_map(|item| item.size_bytes);
+        sizes.reduce(u64::saturating_add)
     }
 }
 
@@ -156,9 +172,8 @@ fn section(lists: [&[Decision]; 3], describe: impl Fn(&Decision) -> Option<Item>
         item.detail.push_str("; follows other removals of this plan");
     }
     keep.sort_by(|a, b| (&a.id, &a.detail, &a.runtime_handler).cmp(&(&b.id, &b.detail, &b.runtime_handler)));
-    let sizes = remove.iter().chain(&follow).filter_map(|item| item.size_bytes);
-    let would_free_bytes = sizes.reduce(u64::saturating_add);
-    SectionReport { remove, follow, keep, would_free_bytes }
+    let section = SectionReport { remove, follow, keep, would_free_bytes: None };
+    SectionReport { would_free_bytes: section.sum(), ..section }
 }
 
 /// The file systems that images lie on, each once.
@@ -220,6 +235,7 @@ impl Words<'_> {
                 self.young("created", at(container.created_at), "created_grace", limits.created_grace)
             }
             Reason::WithinLimits => format!("one of the newest of {name:?} in its pod"),
+            Reason::StateUnknown => "its status could not be read".to_owned(),
             reason => self.common(reason, self.pods.uid_of_container(container)),
         };
         Some(Item {

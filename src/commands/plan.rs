@@ -49,8 +49,9 @@ async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>),
     let problem = sync_pods(crew).await;
     let Whole { mut observation, verdict, problems } = look(crew).await?;
     let enforcing = planning::enforcing(&crew.settings, &verdict);
-    let (plan, unread) = planning::plan(&crew.tools, &mut observation, policy, enforcing).await;
-    let report = PlanReport::new(&plan, &observation, policy);
+    let (plan, unread) =
+        planning::plan(&crew.tools, &mut observation, &verdict.finished, policy, enforcing).await;
+    let report = planning::report(&crew.tools, &crew.settings, &plan, &observation).await;
     let unmatched = unmatched(&observation.images, &policy.images);
     let notes = verdict.notes.into_iter().chain(verdict.report_only).chain(unmatched);
     let notes = notes.chain(modes(&report, &crew.settings));

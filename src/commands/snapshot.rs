@@ -2,15 +2,32 @@
 
 use std::process::ExitCode;
 
+use cri_gc_actors::collector::PassError;
 use cri_gc_actors::image_records::Home;
-use cri_gc_actors::observe;
 use cri_gc_actors::whole::Whole;
-use cri_gc_policy::Snapshot;
+use cri_gc_actors::{observe, planning};
+use cri_gc_policy::{Observation, Snapshot};
 
 use super::{crew, in_system, logging, look, settings, sync_pods};
 use crate::cli::{self, DataForm, Global};
 use crate::failure::{Failure, PARTLY};
 use crate::output::{json, print, remark, yaml};
+use crate::wiring::Crew;
+
+/// One look, and when the containers finished that would be removed, so that a plan on the snapshot keeps what has finished a
+/// moment ago as a plan on the node does.
+async fn look_deeper(crew: &Crew) -> Result<(Observation, Vec<PassError>), Failure> {
+    let Whole { mut observation, mut problems, verdict } = look(crew).await?;
+    let policy = crew.settings.policy();
+    problems.extend(planning::finish_times(&crew.tools, &mut observation, &policy, &verdict.finished).await);
+    // Whoever plans on it can't ask the containers any more.
+    if let Err(error) = observe::image_volumes(&crew.tools, &mut observation).await {
+        // Any image may be mounted.
+        observation.images.clear();
+        problems.push(error.into());
+    }
+    Ok((observation, problems))
+}
 
 /// Looks and prints.
 ///
@@ -23,20 +40,12 @@ pub fn run(global: &Global, args: &cli::Snapshot) -> Result<ExitCode, Failure> {
     let (snapshot, problems) = in_system(async {
         let (crew, runtime) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
         let problem = sync_pods(&crew).await;
-        let mut whole = look(&crew).await;
-        // Whoever plans on it can't ask the containers any more.
-        if let Ok(Whole { observation, problems, .. }) = &mut whole
-            && let Err(error) = observe::image_volumes(&crew.tools, observation).await
-        {
-            // Any image may be mounted.
-            observation.images.clear();
-            problems.push(error.into());
-        }
+        let looked = look_deeper(&crew).await;
         crew.stop();
-        let whole = whole?;
+        let (observation, problems) = looked?;
         let problems: Vec<String> =
-            problem.into_iter().chain(whole.problems.iter().map(ToString::to_string)).collect();
-        Ok::<_, Failure>((Snapshot::new(whole.observation, runtime.name, runtime.version), problems))
+            problem.into_iter().chain(problems.iter().map(ToString::to_string)).collect();
+        Ok::<_, Failure>((Snapshot::new(observation, runtime.name, runtime.version), problems))
     })?;
     print(&match args.output {
         DataForm::Json => json(&snapshot)?,

@@ -238,6 +238,24 @@ fn a_snapshot_of_a_node_plans_as_the_node_does() {
 }
 
 #[test]
+fn a_snapshot_knows_what_has_finished_a_moment_ago() {
+    let node = Node::new();
+    let pod = node.sim.sandbox_ids()[0].clone();
+    let (made, now) =
+        (node.sim.ago(49 * MINUTE + Duration::from_secs(30)), node.sim.ago(Duration::from_secs(10)));
+    let fresh = ContainerSpec::new(&pod, "web").attempt(7).exited(made, now).no_log();
+    let fresh = node.sim.add_container(fresh).unwrap();
+    let file = node.bench.file("snapshot.json", node.run(&["snapshot"]).good());
+    for args in [&["plan", "-o", "json"][..], &["plan", "-o", "json", "--snapshot", &file]] {
+        let plan: serde_json::Value = serde_json::from_str(&node.run(args).good()).unwrap();
+        let containers = &plan["containers"];
+        assert_eq!(containers["remove"].as_array().unwrap().len(), 2, "{containers}");
+        let kept = containers["keep"].as_array().unwrap().iter().find(|item| item["id"] == *fresh).unwrap();
+        assert_eq!(kept["reason"], "finished_recently");
+    }
+}
+
+#[test]
 fn a_list_that_fails_is_no_plan() {
     for method in [Method::ListContainers, Method::ListPodSandbox, Method::ListImages] {
         let node = Node::new();

@@ -312,3 +312,44 @@ async fn what_is_asked_wrong_is_told_in_words() {
     assert_eq!(status.generation, 1);
     assert!(status.refused.contains("image_gc.high"));
 }
+
+#[tokio::test]
+async fn a_plan_and_an_explanation_tell_what_follows_from_removals_that_are_made() {
+    let hour = ["container_gc.period", "sandbox_gc.period", "log_gc.period", "image_gc.period"];
+    let served = Served::with(&hour.map(|key| (key, "1h"))).await;
+    // The passes at the start, and those that they wake.
+    served
+        .until(|status| {
+            status.loops.iter().all(|l| {
+                l.state == "waiting"
+                    && l.passes > u64::from(l.r#loop != "container_gc" && l.r#loop != "image_gc")
+            })
+        })
+        .await;
+    let gone = served.node.ended_pod("gone", &["job"]).await;
+    let mut client = served.client().await;
+    let plan = client.plan(PlanRequest {}).await.unwrap().into_inner();
+    let names =
+        |items: &[cri_gc_proto::admin::Item]| items.iter().map(|item| item.name.clone()).collect::<Vec<_>>();
+    let (containers, sandboxes, logs) =
+        (plan.containers.unwrap(), plan.sandboxes.unwrap(), plan.log_dirs.unwrap());
+    assert_eq!(names(&containers.remove), ["default/gone/job#0"]);
+    assert_eq!(
+        (names(&sandboxes.remove), names(&sandboxes.follow)),
+        (vec![], vec!["default/gone#0".to_owned()])
+    );
+    assert_eq!((names(&logs.remove), names(&logs.follow)), (vec![], vec!["default/gone".to_owned()]));
+    assert!(logs.would_free_bytes > 0, "the log of the container");
+    assert!(!plan.filesystems.is_empty());
+    let question = ExplainRequest { object: gone.id.clone() };
+    let explained = client.explain(question.clone()).await.unwrap().into_inner();
+    assert_eq!(explained.objects[0].decision, "follow", "{explained:?}");
+
+    // Nothing follows from what is not removed.
+    let loops = vec!["container_gc".to_owned()];
+    client.pause(PauseRequest { loops }).await.unwrap();
+    let plan = client.plan(PlanRequest {}).await.unwrap().into_inner();
+    assert!(plan.sandboxes.unwrap().follow.is_empty() && plan.log_dirs.unwrap().follow.is_empty());
+    let explained = client.explain(question).await.unwrap().into_inner();
+    assert_eq!((&*explained.objects[0].decision, &*explained.objects[0].reason), ("keep", "has_containers"));
+}

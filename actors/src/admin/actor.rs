@@ -211,10 +211,11 @@ async fn look_and_plan(subjects: &Subjects, states: &[LoopState]) -> Result<Plan
         containers: enforcing.containers && runs(Loop::ContainerGc),
         sandboxes: enforcing.sandboxes && runs(Loop::SandboxGc),
     };
-    let observation = &mut looked.observation;
-    let (plan, problems) = planning::plan(&subjects.tools, observation, &policy, enforcing).await;
-    let report = PlanReport::new(&plan, observation, &policy);
-    looked.told.problems.extend(problems.iter().map(ToString::to_string));
+    let Looked { observation, verdict, settings, told } = &mut looked;
+    let (plan, problems) =
+        planning::plan(&subjects.tools, observation, &verdict.finished, &policy, enforcing).await;
+    let report = planning::report(&subjects.tools, settings, &plan, observation).await;
+    told.problems.extend(problems.iter().map(ToString::to_string));
     looked.told.problems.extend(plan.images.problems.iter().map(ToString::to_string));
     Ok(Planned { looked, report })
 }

@@ -18,6 +18,7 @@ use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Removed, T
 use crate::files::links;
 use crate::gateway::CriResult;
 use crate::gateway::calls::{ContainerStatus, HasReadySandbox, RemoveContainer, StopContainer};
+use crate::pod_state::FinishTimes;
 use crate::{observe, planning};
 use logs::LogKeeper;
 use recheck::{Recheck, recheck};
@@ -47,7 +48,8 @@ impl Collect for ContainerGc {
         let mut section = cri_gc_policy::containers::decide(&observation, &pods, &policy);
         if !pass.enforces() {
             // Nobody asks right before the removals, so that is done here.
-            let problem = planning::settle(tools, &observation, &mut section, &policy).await;
+            let problem =
+                planning::settle(tools, &observation, &mut section, &policy, &FinishTimes::new()).await;
             problem.into_iter().for_each(|problem| pass.error(problem));
         }
         let plan = Plan { containers: section, ..Plan::default() };

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, fstat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, fstat, unlinkat};
 use rustix::io::Errno;
 
 use super::root::{FileError, Root, open_beneath};
@@ -36,10 +36,7 @@ impl Removed {
 /// what the operating system says. A file that vanishes meanwhile is no error.
 pub fn remove(root: &Root, name: &str) -> Result<Option<Removed>, FileError> {
     let path = Path::new(name);
-    if root.relative(&root.path().join(path)).is_none_or(|relative| relative.components().count() != 1) {
-        return Err(FileError::Outside(path.to_owned(), root.path().to_owned()));
-    }
-    let Some(directory) = root.directory(path)? else { return Ok(None) };
+    let Some(directory) = directory(root, path)? else { return Ok(None) };
     let place = root.path().join(path);
     survey(&directory, &place, 0)?;
     let mut removed = empty(&directory, &place, 0)?;
@@ -51,24 +48,47 @@ pub fn remove(root: &Root, name: &str) -> Result<Option<Removed>, FileError> {
     Ok(Some(removed))
 }
 
-/// Walks the whole tree and removes nothing.
-fn survey(directory: &OwnedFd, place: &Path, depth: usize) -> Result<(), FileError> {
+/// Bytes that a removal of the directory `name` of `root` would bring. `None` if there is none.
+///
+/// # Errors
+/// As for the removal: then none would be made.
+pub fn measure(root: &Root, name: &str) -> Result<Option<u64>, FileError> {
+    let path = Path::new(name);
+    let Some(directory) = directory(root, path)? else { return Ok(None) };
+    survey(&directory, &root.path().join(path), 0).map(Some)
+}
+
+/// The directory of that name right in the root.
+fn directory(root: &Root, path: &Path) -> Result<Option<OwnedFd>, FileError> {
+    if root.relative(&root.path().join(path)).is_none_or(|relative| relative.components().count() != 1) {
+        return Err(FileError::Outside(path.to_owned(), root.path().to_owned()));
+    }
+    root.directory(path)
+}
+
+/// Walks the whole tree and removes nothing. The bytes of its files.
+fn survey(directory: &OwnedFd, place: &Path, depth: usize) -> Result<u64, FileError> {
     if depth > MAX_DEPTH {
         return Err(FileError::TooDeep(place.to_owned()));
     }
+    let mut bytes = 0u64;
     for (name, kind) in entries(directory, place)? {
         let place = place.join(to_path(&name));
         if kind == FileType::Directory {
             if let Some(inner) = open_directory(directory.as_fd(), &name, &place)? {
-                survey(&inner, &place, depth + 1)?;
+                bytes = bytes.saturating_add(survey(&inner, &place, depth + 1)?);
             }
         } else {
             // A file can be a mount point too.
-            open_beneath(directory.as_fd(), name.as_c_str(), OFlags::PATH)
-                .map_err(|error| FileError::io(&place, error))?;
+            let file = open_beneath(directory.as_fd(), name.as_c_str(), OFlags::PATH);
+            let file = file.map_err(|error| FileError::io(&place, error))?;
+            if let Some(file) = file {
+                let stat = fstat(&file).map_err(|error| FileError::io(&place, error))?;
+                bytes = bytes.saturating_add(size(&stat));
+            }
         }
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// Removes the content of a directory, deepest first.
@@ -104,10 +124,13 @@ pub(super) fn unlink(directory: BorrowedFd<'_>, name: &CStr, place: &Path) -> Re
         Err(Errno::NOENT) => return Ok(Removed::default()),
         Err(error) => return Err(FileError::io(place, error)),
     }
-    // Blocks are counted in units of 512 bytes; those of a file with another name are not free yet.
-    let bytes =
-        if stat.st_nlink > 1 { 0 } else { u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) };
-    Ok(Removed { entries: 1, bytes })
+    Ok(Removed { entries: 1, bytes: size(&stat) })
+}
+
+/// Bytes that are free once a file is gone. Blocks are counted in units of 512 bytes; those of a file with another name are
+/// not free yet.
+fn size(stat: &Stat) -> u64 {
+    if stat.st_nlink > 1 { 0 } else { u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) }
 }
 
 fn open_directory(at: BorrowedFd<'_>, name: &CStr, place: &Path) -> Result<Option<OwnedFd>, FileError> {
@@ -166,9 +189,12 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("0.log"), vec![b'x'; 100_000]).unwrap();
         fs::write(dir.join("0.log.1.gz"), "y").unwrap();
+        let measured = measure(&root, "a_b_c").unwrap().unwrap();
         let removed = remove(&root, "a_b_c").unwrap().unwrap();
         assert_eq!(removed.entries, 4);
         assert!(removed.bytes >= 100_000);
+        assert_eq!(measured, removed.bytes);
+        assert_eq!(measure(&root, "a_b_c").unwrap(), None);
         assert!(fs::read_dir(root.path()).unwrap().next().is_none());
         assert_eq!(
             remove(&root, "a_b_c").unwrap(),

@@ -1,5 +1,6 @@
 //! The gateway actor: it owns the connection, bounds what is in flight, gives each RPC a deadline and merges equal lists.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +9,20 @@ use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
 use cri_gc_policy::{Container, Image, Sandbox};
 use cri_gc_proto::cri;
-use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::calls::{CriCall, Lane, Version};
+use super::answers::ContainerFacts;
+use super::calls::{ContainerStatus, CriCall, Lane, Version};
 use super::connection::{Clients, Sockets};
 use super::convert;
-use super::error::CriError;
+use super::error::{CriError, ErrorClass};
 use super::health::Health;
 use super::image_volumes::ImageVolumes;
-use super::messages::{AskRuntime, Call, CriResult, Freshness, Limits, ListAll};
+use super::messages::{AskRuntime, AskStatuses, Call, CriResult, Freshness, Limits, ListAll};
 use crate::configuration::Reconfigure;
 
 /// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
@@ -246,6 +248,46 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
             asked.may_go()?;
             let id = asked.call.id().unwrap_or_default().to_owned();
             within((C::METHOD, &id), deadline, &listener, asked.call.send(clients)).await
+        })
+    }
+}
+
+impl Handler<AskStatuses> for GatewayActor {
+    type Result = ResponseFuture<Vec<CriResult<ContainerFacts>>>;
+
+    fn handle(&mut self, AskStatuses { ids, until }: AskStatuses, _ctx: &mut Context<Self>) -> Self::Result {
+        const METHOD: &str = ContainerStatus::METHOD;
+        let clients = match self.clients(METHOD) {
+            Ok(clients) => clients,
+            Err(error) => return Box::pin(std::future::ready(vec![Err(error); ids.len()])),
+        };
+        let (lane, listener) = (self.lanes.get(Lane::Read), self.listener(METHOD));
+        let deadline = self.limits.request_timeout;
+        Box::pin(async move {
+            let began = Instant::now();
+            // Where nobody answers in time, the others would be waited for as well.
+            let stopped = RefCell::new(None::<CriError>);
+            let ask = async |id: String| {
+                if id.is_empty() {
+                    return Err(CriError::empty_id(METHOD));
+                }
+                let _permit = lane.acquire().await;
+                if let Some(error) = stopped.borrow().clone() {
+                    return Err(error);
+                }
+                if Instant::now() >= until {
+                    return Err(CriError::deadline(METHOD, began.elapsed()));
+                }
+                let call = ContainerStatus { id: id.clone() }.send(clients.clone());
+                let answer = within((METHOD, &id), deadline, &listener, call).await;
+                if let Err(error) = &answer
+                    && (error.is_away() || error.class == ErrorClass::DeadlineExceeded)
+                {
+                    stopped.borrow_mut().get_or_insert_with(|| error.clone());
+                }
+                answer
+            };
+            futures_util::stream::iter(ids).map(ask).buffered(READS).collect().await
         })
     }
 }

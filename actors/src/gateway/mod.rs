@@ -35,6 +35,7 @@ use health::Health;
 pub use health::{RuntimeState, Waits};
 pub use messages::{CriResult, Freshness, Limits, ListAll, Listed};
 use slog::Logger;
+use tokio::time::Instant;
 
 use crate::configuration::Reconfigure;
 use crate::supervision::guard::{self, Pace};
@@ -79,6 +80,14 @@ impl Gateway {
     pub async fn call<C: CriCall>(&self, call: C) -> CriResult<C::Answer> {
         let call = messages::Call { call, asked: tokio::time::Instant::now(), lease: self.lease.clone() };
         self.address.send(call).await.unwrap_or_else(|_| Err(CriError::gateway_gone(C::METHOD)))
+    }
+
+    /// What is true of each of these containers now, in their order. From `until` on none is asked any more, nor once the
+    /// runtime does not answer one of them in time.
+    pub async fn statuses(&self, ids: Vec<String>, until: Instant) -> Vec<CriResult<ContainerFacts>> {
+        let count = ids.len();
+        let answers = self.address.send(messages::AskStatuses { ids, until }).await;
+        answers.unwrap_or_else(|_| vec![Err(CriError::gateway_gone("ContainerStatus")); count])
     }
 
     /// All objects of one kind.

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
 use futures_util::StreamExt;
-use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use super::absence::{Answer, Judgement, Kept};
@@ -19,10 +19,6 @@ use super::memory::Memory;
 use super::reading::{ANSWER_WITHIN, Reader};
 use super::{Configure, Seen, Verdict};
 use crate::gateway::ErrorClass;
-use crate::gateway::calls::ContainerStatus;
-
-/// Status questions in flight.
-const PARALLEL_STATUS: usize = 8;
 
 /// How long all questions of one judgement may take; the others wait for the next one.
 const ASK_WITHIN: Duration = Duration::from_secs(60);
@@ -53,7 +49,7 @@ impl Reader {
             }
             memory.runtime.sight(&evidence, now);
             let listed: HashSet<&str> = seen.containers.iter().map(|c| c.id.as_str()).collect();
-            memory.finished.retain(|id, _| listed.contains(id.as_str()));
+            Arc::make_mut(&mut memory.finished).retain(|id, _| listed.contains(id.as_str()));
             let wanted = memory.runtime.wanted(&evidence, settings.runtime_grace, now);
             wanted
                 .into_iter()
@@ -61,32 +57,26 @@ impl Reader {
                 .map(ToOwned::to_owned)
                 .collect()
         };
-        let told: Vec<(String, Option<Timestamp>)> = futures_util::stream::iter(wanted)
-            .map(|id| async move {
-                match self.gateway.call(ContainerStatus { id: id.clone() }).await {
-                    // One that has ended and does not tell when is not told: its pod stays unknown.
-                    Ok(facts) => facts.finished_at.map(|at| (id, Some(at))),
-                    // It is gone: what remains decides.
-                    Err(error) if error.class == ErrorClass::NotFound => Some((id, None)),
-                    // Not told: its pod stays unknown.
-                    Err(_) => None,
-                }
-            })
-            .buffer_unordered(PARALLEL_STATUS)
-            .filter_map(std::future::ready)
-            .collect()
-            .await;
-        let pods = {
+        let answers = self.gateway.statuses(wanted.clone(), Instant::now() + ASK_WITHIN).await;
+        let told = wanted.into_iter().zip(answers).filter_map(|(id, answer)| match answer {
+            // One that has ended and does not tell when is not told: its pod stays unknown.
+            Ok(facts) => facts.finished_at.map(|at| (id, Some(at))),
+            // It is gone: what remains decides.
+            Err(error) if error.class == ErrorClass::NotFound => Some((id, None)),
+            // Not told: its pod stays unknown.
+            Err(_) => None,
+        });
+        let (pods, finished) = {
             let memory = &mut *memory.borrow_mut();
-            memory.finished.extend(told);
+            Arc::make_mut(&mut memory.finished).extend(told);
             let Memory { runtime, finished, .. } = memory;
             let (pods, standings) = runtime.judge(&evidence, finished, settings.runtime_grace, now);
             memory.chronicle.note(standings, now);
-            pods
+            (pods, Arc::clone(&memory.finished))
         };
         let kubelet = settings.kubelet_root.join("pods");
         let report_only = if settings.runtime_beside_kubelet { None } else { self.kubelet_at(kubelet).await };
-        Verdict { pods, report_only, ..Verdict::default() }
+        Verdict { pods, report_only, finished, ..Verdict::default() }
     }
 
     /// Why a kubelet is taken to be on this node, if it is.

@@ -2,6 +2,7 @@
 //! and when the provider fell.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify};
@@ -19,7 +20,7 @@ use cri_gc_config::PodSource;
 #[derive(Default)]
 pub struct Memory {
     pub runtime: RuntimeSource,
-    pub finished: FinishTimes,
+    pub finished: Arc<FinishTimes>,
     pub absence: Absence,
     pub chronicle: Chronicle,
     /// How often the runtime had come back when it was last asked; `None` before the first question.

@@ -42,6 +42,7 @@ pub use evidence::Seen;
 pub use kubelet::KubeletError;
 pub use listing::ListingError;
 use provider::Provider;
+pub use runtime_source::FinishTimes;
 pub use standing::{PodFacts, Standing};
 
 /// What the provider says of the pods of a node.
@@ -57,6 +58,8 @@ pub struct Verdict {
     pub notes: Vec<String>,
     /// When the clock was set last, if that was seen.
     pub clock_set: Option<Timestamp>,
+    /// When containers finished that have ended, as far as that had to be asked.
+    pub finished: Arc<FinishTimes>,
 }
 
 impl Verdict {

@@ -132,7 +132,9 @@ fn play(case: &Case, extra: &Extra, tally: &mut [[usize; 2]; 4]) -> Result<(), T
 async fn plan(bed: &Bed, crew: &Crew) -> PlanReport {
     let mut whole = whole::look(&crew.tools, &bed.settings).await.unwrap();
     let (policy, enforcing) = (bed.settings.policy(), planning::enforcing(&bed.settings, &whole.verdict));
-    let (plan, _) = planning::plan(&crew.tools, &mut whole.observation, &policy, enforcing).await;
+    let (plan, _) =
+        planning::plan(&crew.tools, &mut whole.observation, &whole.verdict.finished, &policy, enforcing)
+            .await;
     PlanReport::new(&plan, &whole.observation, &policy)
 }
 
@@ -231,7 +233,8 @@ fn a_status_that_cannot_be_read_keeps_its_container_and_is_told_once() {
     let (plan, problem) = bed.run(async |crew| {
         let mut whole = whole::look(&crew.tools, &bed.settings).await.unwrap();
         let (plan, problem) =
-            planning::plan(&crew.tools, &mut whole.observation, &policy, Enforcing::ALL).await;
+            planning::plan(&crew.tools, &mut whole.observation, &whole.verdict.finished, &policy, Enforcing::ALL)
+            .await;
         (PlanReport::new(&plan, &whole.observation, &policy), problem)
     });
     let planned: Vec<&str> = plan.containers.remove.iter().map(|item| item.id.as_str()).collect();
