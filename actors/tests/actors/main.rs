@@ -27,6 +27,7 @@ mod image_records;
 mod isolation;
 mod kubernetes;
 mod log_reaper;
+mod own_changes;
 mod pod_states;
 mod safety;
 mod sandbox_reaper;

@@ -199,6 +199,7 @@ impl Model {
                 "the machine is rebooted".to_owned()
             }
             49 if self.world.chance.of_thousand(700) => return self.check_nothing_is_left(),
+            52 => return self.check_own_changes(),
             50 | 51 => return self.check_vanished(),
             _ => return,
         };
@@ -437,12 +438,53 @@ impl Model {
         self.trail("calm");
     }
 
+    /// What a collector itself removed of a pod is no sign of life: by a file that is not written again, the pod counts as
+    /// deleted after each restart of the service.
+    fn check_own_changes(&mut self) {
+        if self.source.kind != Kind::File {
+            return;
+        }
+        self.calm_down();
+        self.world.settle();
+        self.world.is_quiet = true;
+        // The clock may have been put back by less than is noticed.
+        self.world.now += 30_000;
+        self.source.write(&self.world);
+        let mut before: Option<HashSet<String>> = None;
+        for _ in 0..3 {
+            self.begin_anew(None);
+            self.since = self.world.moment();
+            self.source.reading = None;
+            for _ in 0..2 {
+                self.world.now += 2000;
+                self.source_does();
+                self.source_does();
+            }
+            let mut session = Session::default();
+            // Not all that could be removed is.
+            while !self.goes_on(&mut session, false) {}
+            let has_logs = !session.seen.log_dirs.is_empty();
+            let deleted = |(_, (state, _)): &(&String, &(PodState, Standing))| *state == PodState::Deleted;
+            let deleted: HashSet<String> =
+                self.last.iter().filter(deleted).map(|(uid, _)| uid.clone()).collect();
+            let braked = self.last.values().any(|(_, by)| matches!(by, Standing::Braked { .. }));
+            let left = before.iter().flatten().filter(|uid| self.world.has_objects(uid));
+            for uid in left.filter(|uid| !braked && has_logs && !deleted.contains(*uid)) {
+                panic!("{uid} was deleted before the restart, and now: {:?}", self.last.get(uid));
+            }
+            before = has_logs.then_some(deleted);
+        }
+        self.world.is_quiet = false;
+    }
+
     /// The second thing that must hold: a pod that is deleted does not stay for ever.
     fn check_nothing_is_left(&mut self) {
         self.calms += 1;
         self.calm_down();
         self.world.settle();
+        self.world.is_quiet = true;
         self.pass_calmly(35 * 60);
+        self.world.is_quiet = false;
         let (sandboxes, containers, log_dirs) =
             (self.world.list_sandboxes(), self.world.list_containers(), self.world.list_log_dirs());
         let seen = Seen { sandboxes, containers, log_dirs };
