@@ -131,6 +131,8 @@ pub struct Judgement {
     pub standings: Vec<(String, PodState, Standing)>,
     /// Why less is collected than could be expected.
     pub notes: Vec<String>,
+    /// Why pods could not be asked for by name, if that is so.
+    pub asking_failed: Option<String>,
     /// Whether a newer list could prove more.
     pub wants_list: bool,
 }
@@ -300,11 +302,17 @@ impl Absence {
         rules: &Rules,
         now: Timestamp,
     ) -> Judgement {
-        let Weighed { mut standings, open, mut notes } = self.weigh(pods, kept, rules, now);
+        let Weighed { mut standings, open, notes } = self.weigh(pods, kept, rules, now);
         let Some(lists) = &self.lists else {
             // What pods named when they were last listed is still held; of nothing else is anything known.
             let held = Pods { pods: self.named.clone(), ..Pods::default() };
-            return Judgement { pods: held, standings: with_states(standings, &[]), notes, wants_list: true };
+            return Judgement {
+                pods: held,
+                standings: with_states(standings, &[]),
+                notes,
+                asking_failed: None,
+                wants_list: true,
+            };
         };
         for uid in open {
             let (Some(evidence), Some(first)) = (pods.get(uid), &lists.first) else { continue };
@@ -344,9 +352,9 @@ impl Absence {
             Standing::AskFailed(error) => Some(error),
             _ => None,
         });
-        notes.extend(failed.map(|error| {
+        let asking_failed = failed.map(|error| {
             format!("pods that are not listed could not be asked for by name, so they are not taken for deleted: {error}")
-        }));
+        });
         judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
         let synced = !lists.is_stale(rules.max_staleness, now);
         // What is remembered as sighted since the first list only grows.
@@ -360,6 +368,7 @@ impl Absence {
             pods: Pods { synced, pods: judged, absent: PodState::Unknown },
             standings,
             notes,
+            asking_failed,
             wants_list,
         }
     }
@@ -407,7 +416,6 @@ impl Absence {
                 None => open.push(*uid),
             }
         }
-        weighed.notes.extend(orphans(&weighed.standings));
         if let Kept::Unreadable(why) = kept
             && weighed.standings.iter().any(|(_, standing)| *standing == Standing::RootUnreadable)
         {
@@ -536,24 +544,4 @@ fn older_than(evidence: &Evidence<'_>, first: &Sync, rules: &Rules, now: Timesta
     !evidence.undated
         && times(evidence, rules, now).all(|time| created(time) < first.at)
         && evidence.objects.iter().all(|id| first.objects.contains(*id))
-}
-
-/// Orphans that a note names.
-const ORPHANS: usize = 5;
-
-/// What is to be said of the pods that only a directory of the kubelet keeps.
-fn orphans(standings: &[(&str, Standing)]) -> Option<String> {
-    let mut orphans: Vec<&str> = standings
-        .iter()
-        .filter(|(_, standing)| *standing == Standing::Orphaned)
-        .map(|(uid, _)| *uid)
-        .collect();
-    orphans.sort_unstable();
-    let (named, others) = orphans.split_at(orphans.len().min(ORPHANS));
-    let (pods, are, them) = if orphans.len() == 1 { ("pod", "is", "it") } else { ("pods", "are", "them") };
-    let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
-    let named = named.join(", ");
-    (!orphans.is_empty()).then(|| {
-        format!("{pods} {named}{others} {are} not listed, but the kubelet still has a directory of {them}; see its log, and remove what nothing is mounted in")
-    })
 }

@@ -11,8 +11,10 @@ use super::Configure;
 use super::SyncError;
 use super::absence::{Absence, BRAKE_LETS_GO, Rules, Second, Sync};
 use super::kube_source::Api;
+use super::leftovers::Leftovers;
 use super::runtime_source::{FinishTimes, RuntimeSource};
 use super::standing::Chronicle;
+use crate::supervision::grace::{Grace, Weight};
 use cri_gc_config::PodSource;
 
 /// What is remembered.
@@ -22,6 +24,7 @@ pub struct Memory {
     pub finished: FinishTimes,
     pub absence: Absence,
     pub chronicle: Chronicle,
+    pub leftovers: Leftovers,
     /// How often the runtime had come back when it was last asked; `None` before the first question.
     pub returns: Option<u64>,
     /// Whether anybody has asked since.
@@ -34,6 +37,9 @@ pub struct Memory {
     pub round: Rc<Mutex<()>>,
     /// Source `kube-api`: nobody answered, for this reason; from then on single pods are asked for again.
     pub ask_again: Option<(Instant, String)>,
+    /// Source `kube-api`: single pods could not be asked for, for this reason, which may pass by itself.
+    pub asking_failed: Option<String>,
+    pub asking: Grace,
     /// Source `kube-api`: whoever follows is to make a new list.
     pub list_wanted: Rc<Notify>,
     /// When the clock was set last.
@@ -43,6 +49,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// The memory that follows this one: nothing that was proved, but when the clock was set, and what was logged.
+    pub fn anew(&mut self) -> Self {
+        let leftovers = std::mem::take(&mut self.leftovers);
+        Self { clock_set: self.clock_set, leftovers, ..Self::default() }
+    }
+
     /// What a proof has to meet.
     pub fn rules(&self, configuration: &Configure) -> Rules {
         let pods = &configuration.settings.pods;
@@ -53,6 +65,22 @@ impl Memory {
             second: if pods.source == PodSource::KubeApi { Second::Ask } else { Second::List },
             is_live: pods.source != PodSource::File,
             clock_set: self.clock_set,
+        }
+    }
+
+    /// Single pods could be asked for, or could not for that reason. Gives back the reason once it has lasted.
+    pub fn asked_for_pods(&mut self, failed: Option<String>, now: Timestamp) -> Option<String> {
+        self.asking_failed = None;
+        let Some(why) = failed else {
+            self.asking.passed();
+            return None;
+        };
+        match self.asking.weigh(true, now) {
+            Weight::Failure { .. } => Some(why),
+            Weight::MayPass { .. } => {
+                self.asking_failed = Some(why);
+                None
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! - `runtime_source`: the source `runtime`.
 //! - `absence`: the proof for the sources that list pods. `listing` and `kube_pod`: what these say.
 //! - `reading`: the sources `file` and `kubelet` (`kubelet`: how it is asked). `kube_source`: the source `kube-api`.
+//! - `leftovers`: pods that only a directory of the kubelet keeps.
 //! - `judging`: fetches what a judgement needs. `memory`: what is kept between two of them.
 //! - `provider`: the actor.
 
@@ -17,6 +18,7 @@ pub(crate) mod kube_pod;
 #[cfg_attr(not(feature = "kubernetes"), path = "no_kube_source.rs")]
 mod kube_source;
 mod kubelet;
+mod leftovers;
 pub(crate) mod listing;
 mod memory;
 mod proofs;
@@ -223,6 +225,18 @@ impl SyncError {
             Self::Failed => (12, 0),
         };
         kind << 16 | u64::from(code)
+    }
+
+    /// Whether this also happens while nothing is wrong, for some seconds after the start of a server or of the machine.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Kubelet(error) => error.may_pass(),
+            Self::OnlyStatic { .. } => true,
+            #[cfg(feature = "kubernetes")]
+            Self::KubeApi(error) => error.may_pass(),
+            _ => false,
+        }
     }
 
     /// Whether this happens without anything being wrong.

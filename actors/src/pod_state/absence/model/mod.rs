@@ -63,7 +63,6 @@ struct Model {
     only_static_since: i64,
     /// The last judgement, by UID.
     last: HashMap<String, (PodState, Standing)>,
-    notes: Vec<String>,
     /// What was done last.
     trail: VecDeque<String>,
     name: String,
@@ -96,7 +95,6 @@ impl Model {
             unreadable: false,
             only_static_since: 0,
             last: HashMap::new(),
-            notes: Vec::new(),
             trail: VecDeque::new(),
             name: format!("{kind:?}, directories: {dirs}, seed {seed}"),
             step: 0,
@@ -348,7 +346,7 @@ impl Model {
         if judged.wants_list && Rc::ptr_eq(mind, &self.mind) {
             mind.borrow_mut().wanted = true;
         }
-        self.notes = judged.notes;
+        mind.borrow_mut().memory.leftovers.note(&judged.standings, now);
         self.last =
             judged.standings.into_iter().map(|(uid, state, standing)| (uid, (state, standing))).collect();
         for uid in deleted {
@@ -500,7 +498,9 @@ impl Model {
             }
             let is_excused = match &stands {
                 Some((_, Standing::Orphaned)) => {
-                    orphans.contains(uid) && self.notes.iter().any(|note| note.contains(uid))
+                    let notes = self.mind.borrow().memory.leftovers.notes(now);
+                    orphans.contains(uid)
+                        && notes.iter().any(|note| note.contains("orphaned") && note.contains(uid))
                 }
                 Some((_, Standing::Undated)) => evidence.undated,
                 Some((_, Standing::Nameless)) => self.source.kind == Kind::Api && evidence.names.is_empty(),
