@@ -40,6 +40,17 @@ pub enum Second {
     Ask,
 }
 
+impl Second {
+    /// The brake takes hold from this many pods on. Where the API server itself says of each pod that it is not there, a
+    /// wrong list alone deletes nothing: there it takes more.
+    fn brake_from(self) -> usize {
+        match self {
+            Self::List => 5,
+            Self::Ask => 20,
+        }
+    }
+}
+
 /// What the operator asks of a proof, and what the source needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
@@ -86,9 +97,6 @@ pub enum Answer {
     Away(String),
 }
 
-/// The brake takes hold from this many pods on.
-const BRAKE_FROM: usize = 5;
-
 /// For so long all syncs have to lack the pods that the brake holds, before they count as deleted.
 pub const BRAKE_LETS_GO: SignedDuration = SignedDuration::from_mins(10);
 
@@ -114,6 +122,9 @@ pub struct Absence {
     proofs: Proofs,
     /// Pods that would count as deleted but for the brake, and since when all syncs have lacked them.
     braked: HashMap<String, Timestamp>,
+    /// Pods of which an administrator says that they are deleted: for these there is no brake. Every other rule is in force,
+    /// and a sighting voids it.
+    confirmed: HashSet<String>,
     /// Pods that are being asked for, since when, and answers that no list and no event has contradicted since.
     asked: HashMap<String, Timestamp>,
     answers: HashMap<String, Answer>,
@@ -189,6 +200,7 @@ impl Absence {
         for uid in listing.pods.keys() {
             self.proofs.void(uid);
             self.braked.remove(uid);
+            self.confirmed.remove(uid);
             self.asked.remove(uid);
             self.answers.remove(uid);
         }
@@ -228,10 +240,11 @@ impl Absence {
         self.answers.clear();
     }
 
-    /// An administrator says that the pods which the brake holds are deleted indeed. Gives back how many there are.
-    pub fn confirm(&mut self) -> usize {
-        // As if all lists had lacked them for ever.
-        self.braked.values_mut().for_each(|since| *since = Timestamp::MIN);
+    /// An administrator says that these pods are deleted indeed, also those whose proof is still to come, and those that the
+    /// brake holds. Gives back how many the brake holds.
+    pub fn confirm(&mut self, missing: impl IntoIterator<Item = String>) -> usize {
+        self.confirmed.extend(missing);
+        self.confirmed.extend(self.braked.keys().cloned());
         self.braked.len()
     }
 
@@ -427,6 +440,7 @@ impl Absence {
         let of = pods.len() - weighed.standings.iter().filter(proved).count();
         weighed.open = self.brake(open, of, rules, now, &mut weighed);
         self.braked.retain(|uid, _| pods.contains_key(uid.as_str()));
+        self.confirmed.retain(|uid| pods.contains_key(uid.as_str()));
         weighed
     }
 
@@ -439,13 +453,15 @@ impl Absence {
         now: Timestamp,
         weighed: &mut Weighed<'a>,
     ) -> Vec<&'a str> {
-        // What was never listed again for long enough is believed; the brake looks at the others.
+        // What was never listed again for long enough, or is confirmed, is believed; the brake looks at the others.
         let (mut believed, sudden): (Vec<&str>, Vec<&str>) = open.into_iter().partition(|uid| {
-            self.braked.get(*uid).is_some_and(|since| now.duration_since(*since) >= BRAKE_LETS_GO)
+            let lacked_since = self.braked.get(*uid);
+            self.confirmed.contains(*uid)
+                || lacked_since.is_some_and(|since| now.duration_since(*since) >= BRAKE_LETS_GO)
         });
         let share =
             sudden.len().saturating_mul(100) > of.saturating_mul(rules.max_newly_deleted_percent.into());
-        if sudden.len() < BRAKE_FROM || !share || rules.confirmed {
+        if sudden.len() < rules.second.brake_from() || !share || rules.confirmed {
             believed.extend(sudden);
             believed.sort_unstable();
             return believed;

@@ -27,7 +27,15 @@ pub struct Leftovers {
 struct Leftover {
     /// Since when the directory has been seen without the pod being listed.
     since: Timestamp,
+    /// Whether it was there at the last judgement; else nothing was known of it.
+    is_seen: bool,
     is_logged: bool,
+}
+
+impl Leftover {
+    fn is_orphaned(&self, now: Timestamp) -> bool {
+        now.duration_since(self.since) >= ORPHANED_AFTER
+    }
 }
 
 impl Leftovers {
@@ -36,17 +44,19 @@ impl Leftovers {
         let mut before = std::mem::take(&mut self.pods);
         for (uid, _, standing) in all {
             let known = before.remove(uid);
+            let is_seen = *standing == Standing::Orphaned;
             let leftover = match standing {
-                Standing::Orphaned => known.or(Some(Leftover { since: now, is_logged: false })),
+                Standing::Orphaned => known.or(Some(Leftover { since: now, is_seen, is_logged: false })),
                 // Nothing is known of it at the moment.
                 Standing::NoSource | Standing::RootUnreadable | Standing::ListsNoneThatRun => known,
                 _ => None,
             };
             if let Some(leftover) = leftover {
-                self.pods.insert(uid.clone(), leftover);
+                self.pods.insert(uid.clone(), Leftover { is_seen, ..leftover });
             }
         }
-        let due = self.pods.iter_mut().filter(|(_, pod)| !pod.is_logged && is_orphaned(pod.since, now));
+        let is_due = |pod: &Leftover| pod.is_seen && !pod.is_logged && pod.is_orphaned(now);
+        let due = self.pods.iter_mut().filter(|(_, pod)| is_due(pod));
         let due: Vec<&str> = due
             .map(|(uid, pod)| {
                 pod.is_logged = true;
@@ -59,8 +69,8 @@ impl Leftovers {
     /// What an operator should know of them now.
     #[must_use]
     pub fn notes(&self, now: Timestamp) -> Vec<String> {
-        let uids = |old: bool| {
-            let of_age = self.pods.iter().filter(move |(_, pod)| is_orphaned(pod.since, now) == old);
+        let uids = |old: bool| -> Vec<&str> {
+            let of_age = self.pods.iter().filter(|(_, pod)| pod.is_seen && pod.is_orphaned(now) == old);
             of_age.map(|(uid, _)| uid.as_str()).collect()
         };
         orphaned(uids(true)).into_iter().chain(recent(uids(false))).collect()
@@ -70,10 +80,6 @@ impl Leftovers {
     pub fn count_from(&mut self, now: Timestamp) {
         self.pods.values_mut().for_each(|pod| pod.since = now);
     }
-}
-
-fn is_orphaned(since: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(since) >= ORPHANED_AFTER
 }
 
 fn orphaned(uids: Vec<&str>) -> Option<String> {

@@ -84,12 +84,16 @@ impl Memory {
         }
     }
 
-    /// An administrator says that what is held back is deleted indeed. Gives back how many pods that concerns.
-    pub fn confirm(&mut self) -> usize {
-        if let Some(since) = &mut self.only_static_since {
-            *since = Timestamp::MIN;
-        }
-        self.absence.confirm()
+    /// An administrator says that the pods which are missing now are deleted indeed. Gives back how many of them are held back
+    /// for that.
+    pub fn confirm(&mut self, now: Timestamp) -> usize {
+        // A kubelet that lists no pod of the API server is believed. While the source fails otherwise, nothing is known.
+        let since = self.only_static_since.as_mut();
+        let doubted = since.filter(|since| now.duration_since(**since) < BRAKE_LETS_GO);
+        let is_doubted = doubted.map(|since| *since = Timestamp::MIN).is_some();
+        let missing: Vec<String> = self.chronicle.missing(is_doubted).collect();
+        let held = if is_doubted { missing.len() } else { 0 };
+        held.max(self.absence.confirm(missing))
     }
 
     /// A kubelet that has just started lists its static pods only. One that has no others is believed once it has said so for

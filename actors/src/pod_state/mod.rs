@@ -101,8 +101,8 @@ pub struct AskNamed;
 #[rtype(result = "Vec<PodFacts>")]
 pub struct AskPods;
 
-/// An administrator confirms that the pods which are held back, for too many vanished at once, are deleted indeed. The
-/// answer is how many there are.
+/// An administrator confirms that the pods which are missing, as of the last question, are deleted indeed, however many they
+/// are. The answer is how many of them are held back.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "usize")]
 pub struct Confirm;

@@ -331,7 +331,7 @@ impl Handler<Confirm> for Provider {
     type Result = MessageResult<Confirm>;
 
     fn handle(&mut self, _confirm: Confirm, _ctx: &mut Context<Self>) -> Self::Result {
-        let pods = self.memory.borrow_mut().confirm();
+        let pods = self.memory.borrow_mut().confirm(self.reader.clock.now());
         warn!(self.reader.log, "an administrator confirms that pods which vanished at once are deleted"; "pods" => pods);
         MessageResult(pods)
     }

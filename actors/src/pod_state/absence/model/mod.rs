@@ -199,9 +199,21 @@ impl Model {
             49 if self.world.chance.of_thousand(700) => return self.check_nothing_is_left(),
             52 => return self.check_own_changes(),
             50 | 51 => return self.check_vanished(),
+            // An administrator knows what is deleted; a kubelet that has just started does not.
+            53 if self.source.last_true && self.source.lie.hides.is_empty() && !self.world.only_static => {
+                let now = self.world.wall();
+                let mut mind = self.mind.borrow_mut();
+                mind.memory.chronicle.note(self.standings(), now);
+                format!("an administrator confirms {} pods", mind.memory.confirm(now))
+            }
             _ => return,
         };
         self.trail(&what);
+    }
+
+    /// How all pods stood at the last judgement.
+    fn standings(&self) -> Vec<(String, PodState, Standing)> {
+        self.last.iter().map(|(uid, (state, standing))| (uid.clone(), *state, standing.clone())).collect()
     }
 
     /// The source begins to lie, or ends it. Where no directory tells of the pods, a list that lies comes alone, and who is
@@ -527,6 +539,10 @@ impl Model {
         }
         self.calm_down();
         let runs = self.world.chance.of_thousand(500);
+        // Where each pod is asked for, the brake holds more of them.
+        if self.source.kind == Kind::Api && self.world.chance.of_thousand(300) {
+            self.world.crowd();
+        }
         if !runs {
             self.world.reboot();
         }
@@ -552,7 +568,8 @@ impl Model {
         let runs = runs && hidden.iter().any(|uid| pods[uid.as_str()].runs);
         // What runs protects the others where a list of all of it came before.
         let is_steady = !is_api || matches!(self.source.follower, Follower::Watching { .. });
-        if !(runs && is_steady || idle >= 5 && idle * 2 > all) || self.mind.borrow().told == 0 {
+        let from = if is_api { 20 } else { 5 };
+        if !(runs && is_steady || idle >= from && idle * 2 > all) || self.mind.borrow().told == 0 {
             return;
         }
         self.vanished += 1;

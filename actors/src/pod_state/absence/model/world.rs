@@ -190,6 +190,17 @@ impl World {
         told
     }
 
+    /// Many pods are made at once, and come up.
+    pub fn crowd(&mut self) {
+        while self.pods.len() < 40 {
+            self.create();
+            let place = self.pods.len() - 1;
+            for _ in 0..6 {
+                self.kubelet_does(place);
+            }
+        }
+    }
+
     /// The kubelet does the next thing for some pod.
     pub fn kubelet(&mut self) -> String {
         if self.pods.is_empty() {
