@@ -11,8 +11,8 @@ use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::containers::{self, Status};
 use cri_gc_policy::follow::Removed;
 use cri_gc_policy::{
-    Container, ContainerState, Enforcing, ImagePlan, ImagePolicy, Now, Observation, Plan, PlanReport, PodTable,
-    Policy, Section, complete,
+    Container, ContainerState, Enforcing, ImagePlan, ImagePolicy, Now, Observation, Plan, PlanReport,
+    PodTable, Policy, Section, complete,
 };
 use tokio::time::Instant;
 

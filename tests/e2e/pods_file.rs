@@ -3,10 +3,16 @@
 use std::fs;
 use std::time::Duration;
 
+use cri_gc_proto::admin::StatusResponse;
+use cri_gc_sim::{Method, Options};
 use cri_gc_test_support::{Pod, fresh_uid};
 use serde_json::{Value, json};
 
+use crate::embedded::node_and_sim;
 use crate::node::{Node, set_age};
+use crate::program::Running;
+use crate::running_service::{status, well};
+use crate::service_commands::{ask, good};
 
 on_both!(
     each_state_of_a_listed_pod_lets_go_what_it_may,
@@ -169,4 +175,46 @@ async fn many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed(node: 
     node.is_settled().await;
     node.set("pods.max_newly_deleted_percent", 100);
     node.loses(&["log lost*"]).await.is_good();
+}
+
+// What no real runtime does to order.
+
+#[tokio::test]
+async fn what_is_confirmed_goes_whole_in_one_command_though_some_is_proved_only_during_it() {
+    let (mut node, sim) = node_and_sim(Options::default());
+    let live = node.pod("live").await;
+    node.running(&live, "main").await;
+    let mut directories = Vec::new();
+    for number in 0..12 {
+        let gone = node.ended_pod(&format!("gone{number}"), &["job"]).await;
+        let directory = node.path("kubelet/pods").join(&gone.spec.uid);
+        // The kubelet has not come to all of them yet.
+        if number < 5 {
+            fs::create_dir_all(&directory).unwrap();
+            directories.push(directory);
+        }
+    }
+    write(&mut node, &pod_list(&[(&live, "Running", "")]));
+    // No pass is made by itself but the first.
+    for section in ["container_gc", "sandbox_gc", "log_gc", "image_gc"] {
+        node.set(&format!("{section}.period"), "1h");
+    }
+    node.set("image_gc.mode", "report").set("pods.max_staleness", "1h");
+    let running = Running::start(&node.arguments(&["run"]), None);
+    let held = |s: &StatusResponse| {
+        let notes = s.pods.iter().flat_map(|pods| &pods.notes);
+        well(s) && notes.into_iter().any(|note| note.starts_with("7 of 13 pods would count as deleted"))
+    };
+    status(&node, held).await;
+    let before = node.look().await;
+    // It comes to the others while the first ones are removed.
+    sim.before_next(Method::RemoveContainer, move |_, _| {
+        directories.iter().for_each(|directory| fs::remove_dir(directory).unwrap());
+    });
+    let run = good(ask(&node, &["run-now", "--confirm-deleted", "-o", "json"]));
+    assert!(run.stdout.contains("7 pods are confirmed"), "{run:?}");
+    let lost = before.lost(&node.look().await);
+    assert_eq!(lost, before.meant(&["container gone*", "sandbox gone*", "log gone*"]), "{run:?}");
+    running.terminate();
+    assert_eq!(running.wait().code, 0);
 }

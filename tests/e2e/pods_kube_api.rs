@@ -39,6 +39,10 @@ impl Source for FakeApi {
         PodObject::new("default", name, &fresh_uid()).phase("Running").mirror_of(uid)
     }
 
+    fn held_from(&self) -> usize {
+        20
+    }
+
     fn server(&self) -> &FakeServer {
         self
     }

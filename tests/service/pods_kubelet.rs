@@ -207,7 +207,10 @@ async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() 
         assert!(exists(&world.stage.sim, 2), "{why}");
         assert_eq!(world.state(2).await, Unknown, "{why}");
         let lines = world.source_lines();
-        assert!(lines[0].starts_with("ERRO") && lines.len() <= 14, "{why}: {lines:#?}");
+        // What a kubelet answers that has just started is an error only once it has lasted.
+        let not_ready = lines.iter().filter(|line| line.contains("is not ready yet")).count();
+        assert_eq!(not_ready, usize::from(["401", "500"].contains(&why)), "{why}: {lines:#?}");
+        assert!(lines[not_ready].starts_with("ERRO") && lines.len() <= 14, "{why}: {lines:#?}");
         world.kubelet.fail(On::Any, None);
         world.kubelet.release_stalled();
         world.kubelet.listen_again();
@@ -218,5 +221,29 @@ async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() 
         let lines = world.source_lines();
         assert!(lines.iter().any(|line| line.contains("the pod source is back")), "{why}: {lines:#?}");
         sandbox(&world.stage.sim, 2, false);
+    }
+}
+
+#[actix_rt::test]
+async fn a_kubelet_that_has_just_started_is_no_error_for_half_a_minute() {
+    let kubelet = FakeKubelet::start(NODE);
+    kubelet.set_pods(vec![told(1), told(2)]);
+    let world = world(kubelet, Setup::new(), 10).await;
+    let starts: [(&str, &dyn Fn()); 3] = [
+        ("as one does that has just started", &|| world.kubelet.set_pods(vec![told(1).from_file()])),
+        ("401", &|| world.kubelet.fail(On::Any, Some(Fault::Status(401)))),
+        ("503", &|| world.kubelet.fail(On::Any, Some(Fault::Status(503)))),
+    ];
+    for (why, begin) in starts {
+        world.pass_time(PERIOD).await;
+        world.stage.lines.take();
+        begin();
+        world.pass_time(20 * SECOND).await;
+        world.fails_with(why).await;
+        world.kubelet.fail(On::Any, None);
+        world.kubelet.set_pods(vec![told(1), told(2)]);
+        world.pass_time(20 * SECOND).await;
+        let lines = world.source_lines();
+        assert!(lines.iter().all(|line| line.starts_with("INFO")) && lines.len() == 2, "{why}: {lines:#?}");
     }
 }

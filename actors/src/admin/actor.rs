@@ -1,6 +1,7 @@
 //! The actor: takes each question, and hands it on to whom it concerns. Its answers are futures, so that none waits for
 //! another.
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
 use cri_gc_config::{LogLevel, Settings};
 use cri_gc_policy::explain::{Found, What, explain};
-use cri_gc_policy::{Enforcing, Observation, PlanReport};
+use cri_gc_policy::{Enforcing, Observation, PlanReport, Pod, PodState};
 use cri_gc_proto::admin as api;
 use slog::info;
 use tokio::sync::broadcast::error::RecvError;
@@ -20,12 +21,16 @@ use super::answers::{self, Told};
 use crate::collector::{Loop, LoopHandle, LoopState};
 use crate::configuration::{Cause, ConfigurationState, Refused};
 use crate::gateway::calls::Version;
+use crate::observe;
 use crate::pod_state::Verdict;
 use crate::recorder::Subscription;
 use crate::{planning, whole};
 
 /// How long a status waits for the runtime and for a look at the node.
 const SOON: Duration = Duration::from_secs(2);
+
+/// How often `run-now --confirm-deleted` goes through its loops, at most.
+const MOST_ROUNDS: usize = 5;
 
 /// The admin actor.
 pub struct AdminActor {
@@ -315,28 +320,61 @@ impl Handler<RunLoops> for AdminActor {
     fn handle(&mut self, asked: RunLoops, _ctx: &mut Context<Self>) -> Self::Result {
         let RunLoops { loops, confirm_deleted, updates } = asked;
         let loops = named(&self.subjects, &loops)?;
-        let pods = self.subjects.tools.pods.clone();
+        let subjects = self.subjects.clone();
         actix_rt::spawn(async move {
-            if confirm_deleted {
-                let told = pods.confirm().await.map(answers::confirmed);
-                let is_confirmed = told.is_some();
-                let told = told.ok_or_else(|| restarting("pod-state provider"));
-                if updates.send(told).await.is_err() || !is_confirmed {
-                    return;
-                }
+            if !confirm_deleted {
+                let _ = run_all(&loops, &updates).await;
+                return;
             }
-            for next in loops {
-                // Whoever asked has gone: the loops make their passes by themselves.
-                if updates.is_closed() {
+            // What has vanished since the last pass is meant as well.
+            let _ = deleted(&subjects).await;
+            let told = subjects.tools.pods.confirm().await.map(answers::confirmed);
+            let is_confirmed = told.is_some();
+            let told = told.ok_or_else(|| restarting("pod-state provider"));
+            if updates.send(told).await.is_err() || !is_confirmed {
+                return;
+            }
+            // A proof that comes between two passes leaves a pod half removed: the chain begins again for it.
+            let mut before = deleted(&subjects).await;
+            for _ in 0..MOST_ROUNDS {
+                if run_all(&loops, &updates).await.is_err() {
                     return;
                 }
-                if run(&next, &updates).await.is_err() {
+                let after = deleted(&subjects).await;
+                if after.is_subset(&before) {
                     return;
                 }
+                before = after;
             }
         });
         Ok(())
     }
+}
+
+/// A pass of each, in this order.
+async fn run_all(
+    loops: &[LoopHandle],
+    updates: &Sender<Result<api::PassUpdate, Status>>,
+) -> Result<(), mpsc::error::SendError<Result<api::PassUpdate, Status>>> {
+    for next in loops {
+        // Where the client is gone, nothing more is begun: the loops make their passes by themselves.
+        if updates.is_closed() {
+            return Ok(());
+        }
+        run(next, updates).await?;
+    }
+    Ok(())
+}
+
+/// The pods of which something is left and that are deleted. None where the node can't be observed: the passes say why.
+async fn deleted(subjects: &Subjects) -> HashSet<String> {
+    let Ok(state) = generation(subjects).await else { return HashSet::new() };
+    let Ok(view) = observe::pods(&subjects.tools, &state.generation.settings).await else {
+        return HashSet::new();
+    };
+    let pods = view.verdict.pods;
+    let is_deleted = |pod: &Pod| pods.synced && pod.state == PodState::Deleted;
+    pods.pods.iter().filter(|pod| is_deleted(pod)).map(|pod| pod.uid.clone()).collect()
 }
 
 /// One pass, told as it goes on.

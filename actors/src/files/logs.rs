@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 
 use super::links;
 use super::root::{FileError, Root};
-use super::tree::{Removed, entries, to_path, unlink};
+use super::tree::{Removed, remove_each, to_path, unlink};
 
 /// Removes the log at `log_path` with its rotated files and the legacy links of these `link_names` that point to it.
 ///
@@ -52,14 +52,15 @@ pub fn remove(
     let mut prefix = file.as_bytes().to_vec();
     let whole = CString::new(prefix.clone()).ok();
     prefix.push(b'.');
-    for (name, kind) in entries(&directory, &place)? {
+    removed.add(remove_each(&directory, &place, |name, kind| {
         // Rotation appends to the name of a log; of anything else the names that begin alike are other files.
         let rotated = file.as_bytes().ends_with(b".log") && name.to_bytes().starts_with(&prefix);
-        let ours = whole.as_ref() == Some(&name) || rotated;
-        if ours && kind != FileType::Directory {
-            removed.add(unlink(directory.as_fd(), &name, &place.join(to_path(&name)))?);
+        let ours = whole.as_deref() == Some(name) || rotated;
+        if !ours || kind == FileType::Directory {
+            return Ok(Removed::default());
         }
-    }
+        unlink(directory.as_fd(), name, &place.join(to_path(name)))
+    })?);
     Ok(removed)
 }
 

@@ -4,6 +4,7 @@
 //! - [`Workers`]: plain threads that do what blocks; an actor's thread never does.
 //! - [`tree`]: a log directory with all its content.
 //! - [`logs`]: the log files of one container, and the legacy links to them.
+//! - `own_change`: a removal leaves the modification time of the directory around it as it was.
 //! - [`scan`]: what lies in the roots.
 //! - [`socket`]: the admin socket. [`lock`]: the lock on the state directory. [`store`]: what is remembered of images there.
 //! - [`root`]: the confinement that all work in the log roots shares: everything is opened relative to a root that is held open, and
@@ -12,6 +13,7 @@
 pub mod links;
 pub mod lock;
 pub mod logs;
+mod own_change;
 pub mod root;
 pub mod scan;
 pub mod socket;

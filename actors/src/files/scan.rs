@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rustix::fs::FileType;
 
 use super::root::{FileError, Root};
-use super::tree::{entries, to_path};
+use super::tree::{Entry, entries, to_path};
 
 /// An entry of the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub fn log_dirs(root: &Path) -> Result<Vec<LogDir>, FileError> {
     let Some(opened) = Root::open(root)? else { return Ok(Vec::new()) };
     let Some(directory) = opened_again(&opened)? else { return Ok(Vec::new()) };
     let mut dirs = Vec::new();
-    for (name, kind) in entries(&directory, root)? {
+    for Entry { name, kind, .. } in entries(&directory, root)? {
         if let (FileType::Directory, Some(text)) = (kind, to_path(&name).to_str()) {
             let path = root.join(text);
             let identity = path.symlink_metadata().map(|meta| Identity::of(&meta)).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, fstat, unlinkat};
 use rustix::io::Errno;
 
+use super::own_change::Before;
 use super::root::{FileError, Root, open_beneath};
 
 /// Directories within directories, at most: a log directory has two levels.
@@ -72,7 +73,7 @@ fn survey(directory: &OwnedFd, place: &Path, depth: usize) -> Result<u64, FileEr
         return Err(FileError::TooDeep(place.to_owned()));
     }
     let mut bytes = 0u64;
-    for (name, kind) in entries(directory, place)? {
+    for Entry { name, kind, .. } in entries(directory, place)? {
         let place = place.join(to_path(&name));
         if kind == FileType::Directory {
             if let Some(inner) = open_directory(directory.as_fd(), &name, &place)? {
@@ -91,25 +92,50 @@ fn survey(directory: &OwnedFd, place: &Path, depth: usize) -> Result<u64, FileEr
     Ok(bytes)
 }
 
+/// Has `remove` remove entries of a directory, up to its first error, and leaves the modification time of the directory as
+/// it was, also where that fails: neither says anything about the pod.
+pub(super) fn remove_each(
+    directory: &OwnedFd,
+    place: &Path,
+    mut remove: impl FnMut(&CStr, FileType) -> Result<Removed, FileError>,
+) -> Result<Removed, FileError> {
+    let mut before = Before::read(directory, place)?;
+    let mut removed = Removed::default();
+    let ended = before.each(|name, kind| {
+        let entry = remove(name, kind)?;
+        removed.add(entry);
+        Ok(entry.entries > 0)
+    });
+    before.restore_time();
+    ended.map(|()| removed)
+}
+
 /// Removes the content of a directory, deepest first.
 fn empty(directory: &OwnedFd, place: &Path, depth: usize) -> Result<Removed, FileError> {
     if depth > MAX_DEPTH {
         return Err(FileError::TooDeep(place.to_owned()));
     }
-    let mut removed = Removed::default();
-    for (name, kind) in entries(directory, place)? {
-        let place = place.join(to_path(&name));
-        if kind == FileType::Directory {
-            let Some(inner) = open_directory(directory.as_fd(), &name, &place)? else { continue };
-            removed.add(empty(&inner, &place, depth + 1)?);
-            match unlinkat(directory, name.as_c_str(), AtFlags::REMOVEDIR) {
-                Ok(()) => removed.entries += 1,
-                Err(Errno::NOENT) => {}
-                Err(error) => return Err(FileError::io(place, error)),
-            }
-        } else {
-            removed.add(unlink(directory.as_fd(), &name, &place)?);
-        }
+    remove_each(directory, place, |name, kind| remove_entry(directory, name, kind, place, depth))
+}
+
+/// Removes one entry of a directory, a directory with all its content.
+fn remove_entry(
+    directory: &OwnedFd,
+    name: &CStr,
+    kind: FileType,
+    place: &Path,
+    depth: usize,
+) -> Result<Removed, FileError> {
+    let place = place.join(to_path(name));
+    if kind != FileType::Directory {
+        return unlink(directory.as_fd(), name, &place);
+    }
+    let Some(inner) = open_directory(directory.as_fd(), name, &place)? else { return Ok(Removed::default()) };
+    let mut removed = empty(&inner, &place, depth + 1)?;
+    match unlinkat(directory, name, AtFlags::REMOVEDIR) {
+        Ok(()) => removed.entries += 1,
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(FileError::io(place, error)),
     }
     Ok(removed)
 }
@@ -137,9 +163,17 @@ fn open_directory(at: BorrowedFd<'_>, name: &CStr, place: &Path) -> Result<Optio
     open_beneath(at, name, OFlags::DIRECTORY | OFlags::RDONLY).map_err(|error| FileError::io(place, error))
 }
 
+/// An entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub name: CString,
+    pub inode: u64,
+    pub kind: FileType,
+}
+
 /// The entries of a directory, `.` and `..` left out. Read to the end before any is removed: a directory that changes
 /// while it is read may skip some.
-pub(super) fn entries(directory: &OwnedFd, place: &Path) -> Result<Vec<(CString, FileType)>, FileError> {
+pub(super) fn entries(directory: &OwnedFd, place: &Path) -> Result<Vec<Entry>, FileError> {
     let reader = Dir::read_from(directory).map_err(|error| FileError::io(place, error))?;
     let mut all = Vec::new();
     for entry in reader {
@@ -157,7 +191,7 @@ pub(super) fn entries(directory: &OwnedFd, place: &Path) -> Result<Vec<(CString,
             },
             known => known,
         };
-        all.push((name.to_owned(), kind));
+        all.push(Entry { name: name.to_owned(), inode: entry.ino(), kind });
     }
     Ok(all)
 }
@@ -201,6 +235,29 @@ mod tests {
             None,
             "a second time there is nothing, which is no error"
         );
+    }
+
+    #[test]
+    fn a_removal_that_fails_half_way_leaves_the_modification_time_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let directory = fs::File::open(folder.path()).unwrap();
+        directory.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let directory = OwnedFd::from(directory);
+        let mut count = 0;
+        let removed = remove_each(&directory, folder.path(), |name, _| {
+            count += 1;
+            if count == 3 {
+                return Err(FileError::TooDeep(folder.path().to_owned()));
+            }
+            unlink(directory.as_fd(), name, folder.path())
+        });
+        assert!(removed.is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let modified = fs::metadata(folder.path()).unwrap().modified().unwrap();
+        assert_eq!(modified, std::time::SystemTime::UNIX_EPOCH);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::StatusBody;
+use crate::http_body;
 
 /// Why the API server could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +128,17 @@ impl ApiError {
     pub fn is_final(&self) -> bool {
         let passing = [StatusCode::UNAUTHORIZED, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
         matches!(self, Self::Status { code, .. } if code.is_client_error() && !passing.contains(code))
+    }
+
+    /// Whether this happens while nothing is wrong, and passes by itself: an API server that has just started refuses whom it
+    /// does not know yet, is busy, or waits for its store; a kubelet that has just started has not reported its node.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => http_body::may_pass(*code),
+            Self::NodeMissing(_) | Self::OtherNode { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether nobody is there who answers us, whatever is asked.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ArbiterHandle, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
 use cri_gc_config::{KubeApi, PodSource, Settings};
-use slog::{Logger, error};
+use slog::{Logger, debug, error};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 
@@ -27,6 +27,7 @@ use crate::recorder::{EventKind, Recorder, Stamped};
 use crate::seams::Clock;
 use crate::supervision::backoff::Backoff;
 use crate::supervision::failure_log::{FailureLog, First};
+use crate::supervision::grace::{Grace, Weight};
 use crate::supervision::guard::{self, Fell, Pace};
 use crate::supervision::telling;
 use limit::Limit;
@@ -170,13 +171,15 @@ struct Sender {
     files: Workers,
     done: Rc<RefCell<Done>>,
     failures: FailureLog<u16>,
+    /// For failures that may pass by themselves.
+    grace: Grace,
     api: Option<Api>,
 }
 
 impl Sender {
     fn new(settings: Arc<Settings>, means: Means, files: Workers, done: Rc<RefCell<Done>>) -> Self {
         let failures = FailureLog::new(First::Error);
-        Self { settings, means, files, done, failures, api: None }
+        Self { settings, means, files, done, failures, grace: Grace::default(), api: None }
     }
 
     async fn follow(mut self) {
@@ -225,8 +228,7 @@ impl Sender {
                     return;
                 }
                 Err(error) => {
-                    self.failed(&error);
-                    if error.is_final() {
+                    if self.failed(&error) && error.is_final() {
                         self.done.borrow_mut().untold += 1;
                         return;
                     }
@@ -247,13 +249,25 @@ impl Sender {
     }
 
     fn went_well(&mut self) {
+        self.grace.passed();
         let outage = self.failures.succeeded(self.means.clock.now());
         telling::recovery(&self.means.log, outage, "events of the node are sent again");
     }
 
-    fn failed(&mut self, error: &ApiError) {
-        let line = self.failures.failed(error.kind(), self.means.clock.now());
-        telling::failure(&self.means.log, &line, &format!("an event of the node was not sent: {error}"));
+    /// Says whether it is a failure, or may pass by itself.
+    fn failed(&mut self, error: &ApiError) -> bool {
+        let text = format!("an event of the node was not sent: {error}");
+        match self.grace.weigh(error.may_pass(), self.means.clock.now()) {
+            Weight::MayPass { .. } => {
+                debug!(self.means.log, "{}", text);
+                false
+            }
+            Weight::Failure { since } => {
+                let line = self.failures.failed(error.kind(), since);
+                telling::failure(&self.means.log, &line, &text);
+                true
+            }
+        }
     }
 }
 

@@ -40,6 +40,17 @@ pub enum Second {
     Ask,
 }
 
+impl Second {
+    /// The brake takes hold from this many pods on. Where the API server itself says of each pod that it is not there, a
+    /// wrong list alone deletes nothing: there it takes more.
+    fn brake_from(self) -> usize {
+        match self {
+            Self::List => 5,
+            Self::Ask => 20,
+        }
+    }
+}
+
 /// What the operator asks of a proof, and what the source needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
@@ -86,9 +97,6 @@ pub enum Answer {
     Away(String),
 }
 
-/// The brake takes hold from this many pods on.
-const BRAKE_FROM: usize = 5;
-
 /// For so long all syncs have to lack the pods that the brake holds, before they count as deleted.
 pub const BRAKE_LETS_GO: SignedDuration = SignedDuration::from_mins(10);
 
@@ -114,6 +122,9 @@ pub struct Absence {
     proofs: Proofs,
     /// Pods that would count as deleted but for the brake, and since when all syncs have lacked them.
     braked: HashMap<String, Timestamp>,
+    /// Pods of which an administrator says that they are deleted: for these there is no brake. Every other rule is in force,
+    /// and a sighting voids it.
+    confirmed: HashSet<String>,
     /// Pods that are being asked for, since when, and answers that no list and no event has contradicted since.
     asked: HashMap<String, Timestamp>,
     answers: HashMap<String, Answer>,
@@ -131,6 +142,8 @@ pub struct Judgement {
     pub standings: Vec<(String, PodState, Standing)>,
     /// Why less is collected than could be expected.
     pub notes: Vec<String>,
+    /// Why pods could not be asked for by name, if that is so.
+    pub asking_failed: Option<String>,
     /// Whether a newer list could prove more.
     pub wants_list: bool,
 }
@@ -187,6 +200,7 @@ impl Absence {
         for uid in listing.pods.keys() {
             self.proofs.void(uid);
             self.braked.remove(uid);
+            self.confirmed.remove(uid);
             self.asked.remove(uid);
             self.answers.remove(uid);
         }
@@ -226,10 +240,11 @@ impl Absence {
         self.answers.clear();
     }
 
-    /// An administrator says that the pods which the brake holds are deleted indeed. Gives back how many there are.
-    pub fn confirm(&mut self) -> usize {
-        // As if all lists had lacked them for ever.
-        self.braked.values_mut().for_each(|since| *since = Timestamp::MIN);
+    /// An administrator says that these pods are deleted indeed, also those whose proof is still to come, and those that the
+    /// brake holds. Gives back how many the brake holds.
+    pub fn confirm(&mut self, missing: impl IntoIterator<Item = String>) -> usize {
+        self.confirmed.extend(missing);
+        self.confirmed.extend(self.braked.keys().cloned());
         self.braked.len()
     }
 
@@ -300,11 +315,17 @@ impl Absence {
         rules: &Rules,
         now: Timestamp,
     ) -> Judgement {
-        let Weighed { mut standings, open, mut notes } = self.weigh(pods, kept, rules, now);
+        let Weighed { mut standings, open, notes } = self.weigh(pods, kept, rules, now);
         let Some(lists) = &self.lists else {
             // What pods named when they were last listed is still held; of nothing else is anything known.
             let held = Pods { pods: self.named.clone(), ..Pods::default() };
-            return Judgement { pods: held, standings: with_states(standings, &[]), notes, wants_list: true };
+            return Judgement {
+                pods: held,
+                standings: with_states(standings, &[]),
+                notes,
+                asking_failed: None,
+                wants_list: true,
+            };
         };
         for uid in open {
             let (Some(evidence), Some(first)) = (pods.get(uid), &lists.first) else { continue };
@@ -344,9 +365,9 @@ impl Absence {
             Standing::AskFailed(error) => Some(error),
             _ => None,
         });
-        notes.extend(failed.map(|error| {
+        let asking_failed = failed.map(|error| {
             format!("pods that are not listed could not be asked for by name, so they are not taken for deleted: {error}")
-        }));
+        });
         judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
         let synced = !lists.is_stale(rules.max_staleness, now);
         // What is remembered as sighted since the first list only grows.
@@ -360,6 +381,7 @@ impl Absence {
             pods: Pods { synced, pods: judged, absent: PodState::Unknown },
             standings,
             notes,
+            asking_failed,
             wants_list,
         }
     }
@@ -407,7 +429,6 @@ impl Absence {
                 None => open.push(*uid),
             }
         }
-        weighed.notes.extend(orphans(&weighed.standings));
         if let Kept::Unreadable(why) = kept
             && weighed.standings.iter().any(|(_, standing)| *standing == Standing::RootUnreadable)
         {
@@ -419,6 +440,7 @@ impl Absence {
         let of = pods.len() - weighed.standings.iter().filter(proved).count();
         weighed.open = self.brake(open, of, rules, now, &mut weighed);
         self.braked.retain(|uid, _| pods.contains_key(uid.as_str()));
+        self.confirmed.retain(|uid| pods.contains_key(uid.as_str()));
         weighed
     }
 
@@ -431,13 +453,15 @@ impl Absence {
         now: Timestamp,
         weighed: &mut Weighed<'a>,
     ) -> Vec<&'a str> {
-        // What was never listed again for long enough is believed; the brake looks at the others.
+        // What was never listed again for long enough, or is confirmed, is believed; the brake looks at the others.
         let (mut believed, sudden): (Vec<&str>, Vec<&str>) = open.into_iter().partition(|uid| {
-            self.braked.get(*uid).is_some_and(|since| now.duration_since(*since) >= BRAKE_LETS_GO)
+            let lacked_since = self.braked.get(*uid);
+            self.confirmed.contains(*uid)
+                || lacked_since.is_some_and(|since| now.duration_since(*since) >= BRAKE_LETS_GO)
         });
         let share =
             sudden.len().saturating_mul(100) > of.saturating_mul(rules.max_newly_deleted_percent.into());
-        if sudden.len() < BRAKE_FROM || !share || rules.confirmed {
+        if sudden.len() < rules.second.brake_from() || !share || rules.confirmed {
             believed.extend(sudden);
             believed.sort_unstable();
             return believed;
@@ -536,24 +560,4 @@ fn older_than(evidence: &Evidence<'_>, first: &Sync, rules: &Rules, now: Timesta
     !evidence.undated
         && times(evidence, rules, now).all(|time| created(time) < first.at)
         && evidence.objects.iter().all(|id| first.objects.contains(*id))
-}
-
-/// Orphans that a note names.
-const ORPHANS: usize = 5;
-
-/// What is to be said of the pods that only a directory of the kubelet keeps.
-fn orphans(standings: &[(&str, Standing)]) -> Option<String> {
-    let mut orphans: Vec<&str> = standings
-        .iter()
-        .filter(|(_, standing)| *standing == Standing::Orphaned)
-        .map(|(uid, _)| *uid)
-        .collect();
-    orphans.sort_unstable();
-    let (named, others) = orphans.split_at(orphans.len().min(ORPHANS));
-    let (pods, are, them) = if orphans.len() == 1 { ("pod", "is", "it") } else { ("pods", "are", "them") };
-    let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
-    let named = named.join(", ");
-    (!orphans.is_empty()).then(|| {
-        format!("{pods} {named}{others} {are} not listed, but the kubelet still has a directory of {them}; see its log, and remove what nothing is mounted in")
-    })
 }

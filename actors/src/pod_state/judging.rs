@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
 use futures_util::StreamExt;
+use slog::warn;
 use tokio::time::{Instant, timeout_at};
 
 use super::absence::{Answer, Judgement, Kept};
@@ -165,8 +166,20 @@ impl Reader {
         }
         let memory = &mut *memory.borrow_mut();
         let now = self.clock.now();
-        let Judgement { pods, standings, notes, wants_list } =
+        let Judgement { pods, standings, mut notes, asking_failed, wants_list } =
             memory.absence.judge(&evidence, &kept, &rules, now);
+        let orphaned = memory.leftovers.note(&standings, now);
+        if configuration.service {
+            notes.extend(memory.asked_for_pods(asking_failed, now));
+            // Logged here, once for all loops.
+            if let Some(orphaned) = orphaned {
+                warn!(self.log, "{}", orphaned);
+            }
+        } else {
+            // A one-shot command reports what its only observation shows.
+            notes.extend(asking_failed);
+            notes.extend(memory.leftovers.notes(now));
+        }
         memory.chronicle.note(standings, now);
         if wants_list {
             memory.list_wanted.notify_one();

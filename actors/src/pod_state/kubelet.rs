@@ -102,6 +102,13 @@ pub enum KubeletError {
 }
 
 impl KubeletError {
+    /// Whether this happens while nothing is wrong, and passes by itself: a kubelet that has just started asks the API server
+    /// whom it may answer.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Status { code, .. } if http_body::may_pass(*code))
+    }
+
     /// What makes two of them the same failure: the kind, and the code.
     #[must_use]
     pub fn kind(&self) -> u16 {

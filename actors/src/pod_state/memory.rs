@@ -12,8 +12,10 @@ use super::Configure;
 use super::SyncError;
 use super::absence::{Absence, BRAKE_LETS_GO, Rules, Second, Sync};
 use super::kube_source::Api;
+use super::leftovers::Leftovers;
 use super::runtime_source::{FinishTimes, RuntimeSource};
 use super::standing::Chronicle;
+use crate::supervision::grace::{Grace, Weight};
 use cri_gc_config::PodSource;
 
 /// What is remembered.
@@ -23,6 +25,7 @@ pub struct Memory {
     pub finished: Arc<FinishTimes>,
     pub absence: Absence,
     pub chronicle: Chronicle,
+    pub leftovers: Leftovers,
     /// How often the runtime had come back when it was last asked; `None` before the first question.
     pub returns: Option<u64>,
     /// Whether anybody has asked since.
@@ -35,6 +38,9 @@ pub struct Memory {
     pub round: Rc<Mutex<()>>,
     /// Source `kube-api`: nobody answered, for this reason; from then on single pods are asked for again.
     pub ask_again: Option<(Instant, String)>,
+    /// Source `kube-api`: single pods could not be asked for, for this reason, which may pass by itself.
+    pub asking_failed: Option<String>,
+    pub asking: Grace,
     /// Source `kube-api`: whoever follows is to make a new list.
     pub list_wanted: Rc<Notify>,
     /// When the clock was set last.
@@ -44,6 +50,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// The memory that follows this one: nothing that was proved, but when the clock was set, and what was logged.
+    pub fn anew(&mut self) -> Self {
+        let leftovers = std::mem::take(&mut self.leftovers);
+        Self { clock_set: self.clock_set, leftovers, ..Self::default() }
+    }
+
     /// What a proof has to meet.
     pub fn rules(&self, configuration: &Configure) -> Rules {
         let pods = &configuration.settings.pods;
@@ -57,12 +69,32 @@ impl Memory {
         }
     }
 
-    /// An administrator says that what is held back is deleted indeed. Gives back how many pods that concerns.
-    pub fn confirm(&mut self) -> usize {
-        if let Some(since) = &mut self.only_static_since {
-            *since = Timestamp::MIN;
+    /// Single pods could be asked for, or could not for that reason. Gives back the reason once it has lasted.
+    pub fn asked_for_pods(&mut self, failed: Option<String>, now: Timestamp) -> Option<String> {
+        self.asking_failed = None;
+        let Some(why) = failed else {
+            self.asking.passed();
+            return None;
+        };
+        match self.asking.weigh(true, now) {
+            Weight::Failure { .. } => Some(why),
+            Weight::MayPass { .. } => {
+                self.asking_failed = Some(why);
+                None
+            }
         }
-        self.absence.confirm()
+    }
+
+    /// An administrator says that the pods which are missing now are deleted indeed. Gives back how many of them are held back
+    /// for that.
+    pub fn confirm(&mut self, now: Timestamp) -> usize {
+        // A kubelet that lists no pod of the API server is believed. While the source fails otherwise, nothing is known.
+        let since = self.only_static_since.as_mut();
+        let doubted = since.filter(|since| now.duration_since(**since) < BRAKE_LETS_GO);
+        let is_doubted = doubted.map(|since| *since = Timestamp::MIN).is_some();
+        let missing: Vec<String> = self.chronicle.missing(is_doubted).collect();
+        let held = if is_doubted { missing.len() } else { 0 };
+        held.max(self.absence.confirm(missing))
     }
 
     /// A kubelet that has just started lists its static pods only. One that has no others is believed once it has said so for

@@ -7,6 +7,7 @@
 //! - `runtime_source`: the source `runtime`.
 //! - `absence`: the proof for the sources that list pods. `listing` and `kube_pod`: what these say.
 //! - `reading`: the sources `file` and `kubelet` (`kubelet`: how it is asked). `kube_source`: the source `kube-api`.
+//! - `leftovers`: pods that only a directory of the kubelet keeps.
 //! - `judging`: fetches what a judgement needs. `memory`: what is kept between two of them.
 //! - `provider`: the actor.
 
@@ -17,6 +18,7 @@ pub(crate) mod kube_pod;
 #[cfg_attr(not(feature = "kubernetes"), path = "no_kube_source.rs")]
 mod kube_source;
 mod kubelet;
+mod leftovers;
 pub(crate) mod listing;
 mod memory;
 mod proofs;
@@ -102,8 +104,8 @@ pub struct AskNamed;
 #[rtype(result = "Vec<PodFacts>")]
 pub struct AskPods;
 
-/// An administrator confirms that the pods which are held back, for too many vanished at once, are deleted indeed. The
-/// answer is how many there are.
+/// An administrator confirms that the pods which are missing, as of the last question, are deleted indeed, however many they
+/// are. The answer is how many of them are held back.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "usize")]
 pub struct Confirm;
@@ -226,6 +228,18 @@ impl SyncError {
             Self::Failed => (12, 0),
         };
         kind << 16 | u64::from(code)
+    }
+
+    /// Whether this also happens while nothing is wrong, for some seconds after the start of a server or of the machine.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Kubelet(error) => error.may_pass(),
+            Self::OnlyStatic { .. } => true,
+            #[cfg(feature = "kubernetes")]
+            Self::KubeApi(error) => error.may_pass(),
+            _ => false,
+        }
     }
 
     /// Whether this happens without anything being wrong.

@@ -11,7 +11,7 @@ use actix::{
     SpawnHandle, Supervised,
 };
 use cri_gc_config::{PodSource, Settings};
-use slog::{Logger, debug, warn};
+use slog::{Logger, debug, info, warn};
 use tokio::time::Instant;
 
 use super::absence;
@@ -26,6 +26,7 @@ use crate::files::Workers;
 use crate::gateway::Gateway;
 use crate::seams::{Clock, Moment};
 use crate::supervision::failure_log::{FailureLog, First};
+use crate::supervision::grace::{GRACE, Grace, Weight};
 use crate::supervision::telling;
 
 /// How often the service reads the source `file` (spec 2).
@@ -42,6 +43,8 @@ pub struct Provider {
     /// When it began to remember: a clock that was set since makes all of it void.
     since: Moment,
     failures: FailureLog<u64>,
+    /// For failures that may pass by themselves.
+    grace: Grace,
     /// Whether the service reads the source, and when it last did.
     reading: bool,
     read_at: Option<Instant>,
@@ -68,6 +71,7 @@ impl Provider {
             memory: Rc::default(),
             since,
             failures,
+            grace: Grace::default(),
             reading: false,
             read_at: None,
             following: None,
@@ -92,8 +96,8 @@ impl Actor for Provider {
 impl Supervised for Provider {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
         // What was remembered may have been half written when it fell. That the clock was set is still true.
-        let clock_set = self.memory.try_borrow().ok().and_then(|memory| memory.clock_set);
-        self.memory = Rc::new(RefCell::new(Memory { clock_set, ..Memory::default() }));
+        let memory = self.memory.try_borrow_mut().map(|mut memory| memory.anew()).unwrap_or_default();
+        self.memory = Rc::new(RefCell::new(memory));
         self.reading = false;
         self.following = None;
     }
@@ -193,8 +197,10 @@ impl Provider {
         let clock = &self.reader.clock;
         if clock.was_set_since(&self.since) {
             warn!(self.reader.log, "the clock was set; all proofs of deleted pods start over");
-            let mut memory = Memory { clock_set: Some(clock.now()), ..Memory::default() };
-            memory.runtime.watch_anew(clock.now());
+            let (now, mut memory) = (clock.now(), self.memory.borrow_mut().anew());
+            memory.clock_set = Some(now);
+            memory.runtime.watch_anew(now);
+            memory.leftovers.count_from(now);
             self.since = clock.moment();
             self.begin_anew(memory, ctx);
         }
@@ -214,17 +220,34 @@ impl Provider {
         self.problem = read.as_ref().err().map(ToString::to_string);
         match read {
             Ok(()) => {
-                telling::recovery(log, self.failures.succeeded(now), "the pod source is back");
+                let outage = self.failures.succeeded(now);
+                if self.grace.passed() && outage.is_none() {
+                    info!(log, "the pod source is ready");
+                }
+                telling::recovery(log, outage, "the pod source is back");
             }
             // The gateway has told it.
             Err(SyncError::Runtime(error)) if error.is_away() => {
                 debug!(log, "the pod source failed: {}", error)
             }
             Err(error) if error.is_ordinary() => debug!(log, "the pod source begins anew: {}", error),
-            Err(error) => {
-                let line = self.failures.failed(error.kind(), now);
-                telling::failure(log, &line, &format!("the pod source failed: {error}"));
-            }
+            Err(error) => match self.grace.weigh(error.may_pass(), now) {
+                Weight::MayPass { is_first: true } => {
+                    info!(
+                        log,
+                        "the pod source is not ready yet, which is a failure once it has lasted for {}s: {}",
+                        GRACE.as_secs(),
+                        error
+                    );
+                }
+                Weight::MayPass { is_first: false } => {
+                    debug!(log, "the pod source is not ready yet: {}", error);
+                }
+                Weight::Failure { since } => {
+                    let line = self.failures.failed(error.kind(), since);
+                    telling::failure(log, &line, &format!("the pod source failed: {error}"));
+                }
+            },
         }
     }
 }
@@ -245,9 +268,10 @@ impl Handler<Reconfigure> for Provider {
         let others = rules(&generation.settings) != rules(&self.configuration.settings);
         self.configuration.settings = Arc::clone(&generation.settings);
         if others {
-            let clock_set = self.memory.borrow().clock_set;
             self.problem = None;
-            self.begin_anew(Memory { clock_set, ..Memory::default() }, ctx);
+            self.grace = Grace::default();
+            let memory = self.memory.borrow_mut().anew();
+            self.begin_anew(memory, ctx);
         }
     }
 }
@@ -257,18 +281,19 @@ impl Handler<AskSource> for Provider {
 
     fn handle(&mut self, _ask: AskSource, _ctx: &mut Context<Self>) -> Self::Result {
         let pods = &self.configuration.settings.pods;
-        let memory = self.memory.borrow();
+        let (memory, now) = (self.memory.borrow(), self.reader.clock.now());
+        let leftovers = memory.leftovers.notes(now);
         let (synced, synced_at) = match pods.source {
             // The collectors' own lists are all there is to it.
             PodSource::Runtime => (memory.asked, None),
-            _ => memory.absence.synced_at(&memory.rules(&self.configuration), self.reader.clock.now()),
+            _ => memory.absence.synced_at(&memory.rules(&self.configuration), now),
         };
         MessageResult(SourceState {
             source: pods.source,
             synced,
             synced_at,
             problem: self.problem.clone(),
-            notes: memory.notes.clone(),
+            notes: memory.notes.iter().chain(&memory.asking_failed).cloned().chain(leftovers).collect(),
         })
     }
 }
@@ -306,7 +331,7 @@ impl Handler<Confirm> for Provider {
     type Result = MessageResult<Confirm>;
 
     fn handle(&mut self, _confirm: Confirm, _ctx: &mut Context<Self>) -> Self::Result {
-        let pods = self.memory.borrow_mut().confirm();
+        let pods = self.memory.borrow_mut().confirm(self.reader.clock.now());
         warn!(self.reader.log, "an administrator confirms that pods which vanished at once are deleted"; "pods" => pods);
         MessageResult(pods)
     }

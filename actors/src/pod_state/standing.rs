@@ -163,6 +163,22 @@ impl Chronicle {
             .collect();
     }
 
+    /// The pods that count as deleted, or would but for a directory, an answer or the brake. Not those that one list lacks
+    /// only, or that are newer than the lists: what lacks these may be wrong. With `by_no_source` also those of which nothing is known while the source is doubted.
+    pub fn missing(&self, by_no_source: bool) -> impl Iterator<Item = String> {
+        let is_missing = move |standing: &Standing| match standing {
+            Standing::ProvedAbsent { .. }
+            | Standing::Braked { .. }
+            | Standing::Orphaned
+            | Standing::NotAsked
+            | Standing::AskFailed(_) => true,
+            Standing::NoSource => by_no_source,
+            _ => false,
+        };
+        let missing = self.pods.iter().filter(move |(_, (_, _, standing))| is_missing(standing));
+        missing.map(|(uid, _)| uid.clone())
+    }
+
     /// What is known of all pods, by UID.
     #[must_use]
     pub fn facts(&self) -> Vec<PodFacts> {

@@ -1,11 +1,12 @@
 //! What keeps a service going: an actor that falls is restarted, and a failure that repeats is told less and less.
 //!
 //! - [`guard`]: restarts an actor wherever it panics. [`backoff`]: pauses that double.
-//! - [`failure_log`]: log levels that back off. [`telling`]: the lines that are due by it. [`threads`]: where actors run, and what is left of a thread that hangs.
+//! - [`grace`]: failures that pass by themselves. [`failure_log`]: log levels that back off. [`telling`]: the lines that are due by it. [`threads`]: where actors run, and what is left of a thread that hangs.
 //! - [`panics`]: where a panic that was caught came from.
 
 pub mod backoff;
 pub mod failure_log;
+pub mod grace;
 pub mod guard;
 pub mod panics;
 pub mod telling;

@@ -30,6 +30,7 @@ mod image_use;
 mod isolation;
 mod kubernetes;
 mod log_reaper;
+mod own_changes;
 mod plans;
 mod pod_states;
 mod safety;

@@ -232,9 +232,14 @@ fn a_status_that_cannot_be_read_keeps_its_container_and_is_told_once() {
     let policy = bed.settings.policy();
     let (plan, problem) = bed.run(async |crew| {
         let mut whole = whole::look(&crew.tools, &bed.settings).await.unwrap();
-        let (plan, problem) =
-            planning::plan(&crew.tools, &mut whole.observation, &whole.verdict.finished, &policy, Enforcing::ALL)
-            .await;
+        let (plan, problem) = planning::plan(
+            &crew.tools,
+            &mut whole.observation,
+            &whole.verdict.finished,
+            &policy,
+            Enforcing::ALL,
+        )
+        .await;
         (PlanReport::new(&plan, &whole.observation, &policy), problem)
     });
     let planned: Vec<&str> = plan.containers.remove.iter().map(|item| item.id.as_str()).collect();

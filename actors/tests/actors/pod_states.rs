@@ -139,7 +139,7 @@ fn a_kubelet_root_that_cannot_be_read_counts_as_a_kubelets() {
 // ---- The source `file` ----
 
 /// A node whose pods are told by a file.
-fn by_file() -> Bed {
+pub fn by_file() -> Bed {
     let mut bed = Bed::new();
     bed.settings.pods.source = PodSource::File;
     bed.settings.pods.file = Some(file(&bed));
@@ -151,7 +151,7 @@ fn file(bed: &Bed) -> PathBuf {
 }
 
 /// Writes the file as of now.
-fn list(bed: &Bed, numbers: &[usize]) {
+pub fn list(bed: &Bed, numbers: &[usize]) {
     let pods: Vec<String> =
         numbers.iter().map(|n| format!(r#"{{"uid": "{}", "state": "active"}}"#, uid(*n))).collect();
     write(bed, &format!("[{}]", pods.join(", ")), bed.sim.now());

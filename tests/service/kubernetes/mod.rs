@@ -5,12 +5,13 @@
 //!
 //! - here: a node that is also known to an API server. `proofs`: what it takes until a deleted pod goes. `freshness`: what
 //!   keeps the source synced, and what loses it. `outages`: all that can go wrong, and that it heals. `random`: any order of
-//!   events. `reload`: other settings. `node_events`: what is written to the server.
+//!   events. `quiet`: what passes by itself is no error. `reload`: other settings. `node_events`: what is written to the server.
 
 mod freshness;
 mod node_events;
 mod outages;
 mod proofs;
+mod quiet;
 mod random;
 mod reload;
 

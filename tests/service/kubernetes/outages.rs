@@ -15,6 +15,8 @@ struct Outage {
     ends: fn(&World),
     /// Whether it is an outage of the source, or of a single question only.
     of_source: bool,
+    /// Whether it is what a server does for a moment that has just started: an error only once it has lasted.
+    may_pass: bool,
 }
 
 fn fails(world: &World, on: On, fault: Fault) {
@@ -34,18 +36,19 @@ fn is_whole(world: &World) {
 }
 
 const fn outage(name: &'static str, begins: fn(&World)) -> Outage {
-    Outage { name, begins, ends: is_whole, of_source: true }
+    Outage { name, begins, ends: is_whole, of_source: true, may_pass: false }
 }
 
 fn outages() -> Vec<Outage> {
     let single = |name, begins| Outage { of_source: false, ..outage(name, begins) };
+    let passing = |name, begins| Outage { may_pass: true, ..outage(name, begins) };
     vec![
         outage("the server is down", |world| world.api.stop_listening()),
-        outage("500 for all", |world| fails(world, On::Any, Fault::Status(500))),
-        outage("401 for all", |world| fails(world, On::Any, Fault::Status(401))),
-        outage("403 for lists", |world| fails(world, On::List, Fault::Status(403))),
-        outage("429 for all", |world| fails(world, On::Any, Fault::Status(429))),
-        outage("403 for watches", |world| fails(world, On::Watch, Fault::Status(403))),
+        passing("500 for all", |world| fails(world, On::Any, Fault::Status(500))),
+        passing("401 for all", |world| fails(world, On::Any, Fault::Status(401))),
+        passing("403 for lists", |world| fails(world, On::List, Fault::Status(403))),
+        passing("429 for all", |world| fails(world, On::Any, Fault::Status(429))),
+        passing("403 for watches", |world| fails(world, On::Watch, Fault::Status(403))),
         outage("a page of a proxy", |world| {
             fails(world, On::List, Fault::PlainText(200, "<html>".to_owned()))
         }),
@@ -58,14 +61,14 @@ fn outages() -> Vec<Outage> {
         }),
         outage("lists that end in the middle", |world| fails(world, On::List, Fault::CutBody(60))),
         outage("lists that never end", |world| fails(world, On::List, Fault::Stall)),
-        outage("watches of garbage", |world| {
+        passing("watches of garbage", |world| {
             fails(world, On::Watch, Fault::Garbage("{\"type\":7}\n".to_owned()))
         }),
-        outage("there is no such node", |world| {
+        passing("there is no such node", |world| {
             world.api.remove_node(NODE);
             fails(world, On::Events, Fault::Status(403));
         }),
-        outage("the node is another machine", |world| {
+        passing("the node is another machine", |world| {
             world.api.set_node(NODE, "another boot");
             fails(world, On::Events, Fault::Status(403));
         }),
@@ -112,11 +115,20 @@ async fn nothing_goes_in_any_outage_and_all_that_was_deleted_goes_after_it() {
             world.pass_time(3 * PERIOD).await;
             world.has_all(&[deleted, lives], name);
         }
-        let lines = world.lines_of_source();
+        let mut lines = world.lines_of_source();
         if outage.of_source {
+            // On a busy machine an attempt takes longer than the time that is driven meanwhile.
+            for _ in 0..20 {
+                if lines.iter().all(|line| !line.starts_with("ERRO")) {
+                    world.pass_time(PERIOD / 2).await;
+                    lines.extend(world.lines_of_source());
+                }
+            }
             let errors = lines.iter().filter(|line| line.starts_with("ERRO")).count();
             // The two of a restart of a whole cluster: the watch, then the list.
-            assert!((1..=2).contains(&errors) && lines[0].starts_with("ERRO"), "{name}: {lines:#?}");
+            let not_ready = lines.iter().filter(|line| line.contains("is not ready yet")).count();
+            assert_eq!(not_ready, usize::from(outage.may_pass), "{name}: {lines:#?}");
+            assert!((1..=2).contains(&errors) && lines[not_ready].starts_with("ERRO"), "{name}: {lines:#?}");
             assert!((1..=12).contains(&lines.len()), "{name}: {lines:#?}");
             assert!(!lines.iter().any(|line| line.contains("is back")), "{name}: {lines:#?}");
         }
@@ -254,7 +266,7 @@ async fn an_empty_list_while_something_runs_is_none() {
 #[actix_rt::test]
 async fn an_empty_list_while_nothing_runs_is_asked_about() {
     let before = Before::new();
-    (1..=8).for_each(|number| {
+    (1..=22).for_each(|number| {
         dead_pod(&before.setup.sim, number);
         before.api.apply(pod(number));
     });
@@ -264,18 +276,18 @@ async fn an_empty_list_while_nothing_runs_is_asked_about() {
     world.api.wipe();
     world.api.freeze_lists();
     world.api.fail(On::Watch, Some(Fault::Stall));
-    (2..=7).for_each(|number| world.api.apply(pod(number)));
+    (2..=21).for_each(|number| world.api.apply(pod(number)));
     world.heals("it is synced, and knows nothing").await;
-    let all: Vec<usize> = (1..=8).collect();
+    let all: Vec<usize> = (1..=22).collect();
     for _ in 0..8 {
         world.pass_time(PERIOD).await;
         world.has_all(&all, "the brake");
     }
     assert_eq!(world.api.count(On::Get), 0);
     world.pass_time(10 * PERIOD).await;
-    assert!(world.api.count(On::Get) >= 7, "{}", world.api.count(On::Get));
-    world.has_all(&[1, 2, 3, 4, 5, 6, 7], "its directory, and the questions");
-    assert_eq!(left_of(world.sim(), 8), NOTHING, "it is gone indeed");
+    assert!(world.api.count(On::Get) >= 21, "{}", world.api.count(On::Get));
+    world.has_all(&all[..21], "its directory, and the questions");
+    assert_eq!(left_of(world.sim(), 22), NOTHING, "it is gone indeed");
     assert!(world.source().await.notes.iter().any(|note| note.contains("the kubelet still has a directory")));
 }
 
@@ -294,7 +306,8 @@ async fn the_node_is_looked_at_before_each_list() {
     world.has_all(&[1, 2], "another machine");
     world.fails_with("another boot").await;
     let lines = world.lines_of_source();
-    assert!(lines.len() < 10 && lines[0].starts_with("ERRO"), "{lines:#?}");
+    let first = [&lines[0][..4], &lines[1][..4]];
+    assert!(lines.len() < 10 && first == ["INFO", "ERRO"], "it may not have been reported yet: {lines:#?}");
     world.api.set_node(NODE, BOOT);
     world.heals("its own name").await;
     world.goes(2, "its own name").await;

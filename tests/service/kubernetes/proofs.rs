@@ -223,12 +223,58 @@ async fn a_pod_that_cannot_be_asked_for_holds_up_no_other() {
     world.has_all(&[1, 2], "they run");
 }
 
+/// A small node: the API server itself says of each pod that it is not there.
+#[actix_rt::test]
+async fn nine_of_ten_pods_of_a_node_go_without_waiting_for_ten_minutes() {
+    let before = Before::new();
+    before.living(1);
+    let world = before.start().await;
+    let many: Vec<usize> = (11..=19).collect();
+    many.iter().for_each(|number| world.dead_but_listed(*number));
+    world.pass_time(2 * PERIOD).await;
+    many.iter().for_each(|number| assert!(world.api.delete("ns", &format!("pod-{number}"))));
+    world.pass_time(GONE_WITHIN).await;
+    for number in &many {
+        assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
+    }
+    assert!(world.api.count(On::Get) >= 9, "each was asked for");
+}
+
+/// What an administrator confirms is meant of the pods, not of what is proved by then: the kubelet takes its time.
+#[actix_rt::test]
+async fn a_pod_that_is_confirmed_is_believed_although_its_directory_is_removed_later() {
+    let before = Before::new();
+    before.living(1);
+    let world = before.start().await;
+    let (held, later): (Vec<usize>, Vec<usize>) = ((11..=40).collect(), (41..=60).collect());
+    held.iter().chain(&later).for_each(|number| world.dead_but_listed(*number));
+    later.iter().for_each(|number| std::fs::create_dir(world.kubelet_directory(*number)).unwrap());
+    world.pass_time(2 * PERIOD).await;
+    for number in held.iter().chain(&later) {
+        assert!(world.api.delete("ns", &format!("pod-{number}")));
+    }
+    world.pass_time(GONE_WITHIN).await;
+    world.has_all(&held, "the brake");
+    assert_eq!(world.stage.service.tools.pods.confirm().await, Some(30));
+    world.pass_time(GONE_WITHIN).await;
+    for number in &held {
+        assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
+    }
+    world.has_all(&later, "the directories of the kubelet");
+    later.iter().for_each(|number| std::fs::remove_dir(world.kubelet_directory(*number)).unwrap());
+    world.pass_time(GONE_WITHIN).await;
+    for number in &later {
+        assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}: {}", world.evidence(*number).await);
+    }
+    world.has_all(&[1], "it lives");
+}
+
 #[actix_rt::test]
 async fn many_that_vanish_at_once_wait_for_the_lists_to_agree_or_for_a_word() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
-    let many: Vec<usize> = (11..=16).collect();
+    let many: Vec<usize> = (11..=30).collect();
     many.iter().for_each(|number| world.dead_but_listed(*number));
     world.pass_time(2 * PERIOD).await;
     many.iter().for_each(|number| assert!(world.api.delete("ns", &format!("pod-{number}"))));
@@ -238,20 +284,20 @@ async fn many_that_vanish_at_once_wait_for_the_lists_to_agree_or_for_a_word() {
     assert_eq!(world.api.count(On::Get), 0);
     let notes = world.source().await.notes;
     assert!(
-        notes.iter().any(|note| note.starts_with("6 of 7 pods would count as deleted all at once")),
+        notes.iter().any(|note| note.starts_with("20 of 21 pods would count as deleted all at once")),
         "{notes:?}"
     );
     // An administrator's word lets them be asked for, no more.
-    world.api.apply(pod(16));
-    world.api.delete("ns", "pod-16");
+    world.api.apply(pod(30));
+    world.api.delete("ns", "pod-30");
     world.api.freeze_lists();
     let confirmed = world.stage.service.tools.pods.confirm().await.unwrap();
-    assert!((5..=6).contains(&confirmed), "{confirmed}");
+    assert!((19..=20).contains(&confirmed), "{confirmed}");
     world.pass_time(GONE_WITHIN).await;
     for number in &many {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
     }
-    assert!(world.api.count(On::Get) >= 6);
+    assert!(world.api.count(On::Get) >= 20);
     assert_eq!(left_of(world.sim(), 1), ALL);
-    assert_eq!(world.sim().count(Method::RemoveContainer), 6);
+    assert_eq!(world.sim().count(Method::RemoveContainer), 20);
 }

@@ -91,12 +91,19 @@ fn a_stale_or_failed_source_proves_nothing() {
     assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Unknown);
 }
 
+/// What is said of the pods that only a directory keeps.
+fn leftover_note(judged: &Judgement, second: i64) -> String {
+    let mut leftovers = crate::pod_state::leftovers::Leftovers::default();
+    leftovers.note(&judged.standings, at(second));
+    leftovers.notes(at(second)).concat()
+}
+
 #[test]
 fn a_kubelet_directory_keeps_its_pod_and_is_named() {
     let pods = HashMap::from([("u", evidence("c", 0))]);
     let judged = proved().judge(&pods, &Kept::Of(HashSet::from(["u".to_owned()])), &RULES, at(103));
     assert_eq!(judged.pods.pods, []);
-    assert!(judged.notes[0].contains("pod u is not listed"));
+    assert!(leftover_note(&judged, 103).contains("pod u is not listed"));
 }
 
 #[test]
@@ -169,6 +176,30 @@ fn the_brake_lets_go_once_all_syncs_of_ten_minutes_lacked_them() {
     }
     node.sync(710, &[]);
     assert_eq!(node.deleted(710), 10);
+}
+
+#[test]
+fn what_is_confirmed_is_believed_also_if_its_proof_comes_later_or_again_and_a_sighting_voids_that() {
+    let node = &mut Node::new();
+    let missing = |uids: std::ops::Range<usize>| uids.map(|n| format!("u{n}")).collect::<Vec<_>>();
+    node.sync(100, &[]);
+    node.sync(110, &[]);
+    assert_eq!(node.deleted(110), 0);
+    // The ninth is confirmed as well, and its proof is still to come.
+    assert_eq!(node.absence.confirm(missing(8..9)), 10);
+    assert_eq!(node.deleted(111), 10);
+    node.absence.failed();
+    node.sync(120, &[]);
+    assert_eq!(node.deleted(120), 0, "one list");
+    node.sync(130, &[]);
+    assert_eq!(node.deleted(130), 10, "proved again");
+    let all: Vec<String> = node.uids.clone();
+    node.sync(140, &all.iter().map(String::as_str).collect::<Vec<_>>());
+    node.sync(150, &[]);
+    node.sync(160, &[]);
+    assert_eq!(node.deleted(160), 0, "they were there again");
+    node.absence.confirm(missing(0..6));
+    assert_eq!(node.deleted(161), 10, "the brake held all ten");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use cri_gc_test_support::kubernetes::{FakeKubelet, Fault, On};
 use super::{NODE, evidence, kubelet_directories, pod, read_twice, state, states, verdict};
 use crate::bed::{Bed, MINUTE, SECOND, uid};
 
-fn by_kubelet(kubelet: &FakeKubelet) -> Bed {
+pub fn by_kubelet(kubelet: &FakeKubelet) -> Bed {
     let mut bed = Bed::new();
     bed.settings.pods.source = PodSource::Kubelet;
     bed.settings.pods.kubelet.url = kubelet.url() + "/pods";

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "kubernetes")]
 pub mod kube_api;
-mod kubelet;
+pub mod kubelet;
 
 use std::collections::HashMap;
 

@@ -63,7 +63,6 @@ struct Model {
     only_static_since: i64,
     /// The last judgement, by UID.
     last: HashMap<String, (PodState, Standing)>,
-    notes: Vec<String>,
     /// What was done last.
     trail: VecDeque<String>,
     name: String,
@@ -96,7 +95,6 @@ impl Model {
             unreadable: false,
             only_static_since: 0,
             last: HashMap::new(),
-            notes: Vec::new(),
             trail: VecDeque::new(),
             name: format!("{kind:?}, directories: {dirs}, seed {seed}"),
             step: 0,
@@ -199,10 +197,23 @@ impl Model {
                 "the machine is rebooted".to_owned()
             }
             49 if self.world.chance.of_thousand(700) => return self.check_nothing_is_left(),
+            52 => return self.check_own_changes(),
             50 | 51 => return self.check_vanished(),
+            // An administrator knows what is deleted; a kubelet that has just started does not.
+            53 if self.source.last_true && self.source.lie.hides.is_empty() && !self.world.only_static => {
+                let now = self.world.wall();
+                let mut mind = self.mind.borrow_mut();
+                mind.memory.chronicle.note(self.standings(), now);
+                format!("an administrator confirms {} pods", mind.memory.confirm(now))
+            }
             _ => return,
         };
         self.trail(&what);
+    }
+
+    /// How all pods stood at the last judgement.
+    fn standings(&self) -> Vec<(String, PodState, Standing)> {
+        self.last.iter().map(|(uid, (state, standing))| (uid.clone(), *state, standing.clone())).collect()
     }
 
     /// The source begins to lie, or ends it. Where no directory tells of the pods, a list that lies comes alone, and who is
@@ -347,7 +358,7 @@ impl Model {
         if judged.wants_list && Rc::ptr_eq(mind, &self.mind) {
             mind.borrow_mut().wanted = true;
         }
-        self.notes = judged.notes;
+        mind.borrow_mut().memory.leftovers.note(&judged.standings, now);
         self.last =
             judged.standings.into_iter().map(|(uid, state, standing)| (uid, (state, standing))).collect();
         for uid in deleted {
@@ -437,12 +448,53 @@ impl Model {
         self.trail("calm");
     }
 
+    /// What a collector itself removed of a pod is no sign of life: by a file that is not written again, the pod counts as
+    /// deleted after each restart of the service.
+    fn check_own_changes(&mut self) {
+        if self.source.kind != Kind::File {
+            return;
+        }
+        self.calm_down();
+        self.world.settle();
+        self.world.is_quiet = true;
+        // The clock may have been put back by less than is noticed.
+        self.world.now += 30_000;
+        self.source.write(&self.world);
+        let mut before: Option<HashSet<String>> = None;
+        for _ in 0..3 {
+            self.begin_anew(None);
+            self.since = self.world.moment();
+            self.source.reading = None;
+            for _ in 0..2 {
+                self.world.now += 2000;
+                self.source_does();
+                self.source_does();
+            }
+            let mut session = Session::default();
+            // Not all that could be removed is.
+            while !self.goes_on(&mut session, false) {}
+            let has_logs = !session.seen.log_dirs.is_empty();
+            let deleted = |(_, (state, _)): &(&String, &(PodState, Standing))| *state == PodState::Deleted;
+            let deleted: HashSet<String> =
+                self.last.iter().filter(deleted).map(|(uid, _)| uid.clone()).collect();
+            let braked = self.last.values().any(|(_, by)| matches!(by, Standing::Braked { .. }));
+            let left = before.iter().flatten().filter(|uid| self.world.has_objects(uid));
+            for uid in left.filter(|uid| !braked && has_logs && !deleted.contains(*uid)) {
+                panic!("{uid} was deleted before the restart, and now: {:?}", self.last.get(uid));
+            }
+            before = has_logs.then_some(deleted);
+        }
+        self.world.is_quiet = false;
+    }
+
     /// The second thing that must hold: a pod that is deleted does not stay for ever.
     fn check_nothing_is_left(&mut self) {
         self.calms += 1;
         self.calm_down();
         self.world.settle();
+        self.world.is_quiet = true;
         self.pass_calmly(35 * 60);
+        self.world.is_quiet = false;
         let (sandboxes, containers, log_dirs) =
             (self.world.list_sandboxes(), self.world.list_containers(), self.world.list_log_dirs());
         let seen = Seen { sandboxes, containers, log_dirs };
@@ -458,7 +510,9 @@ impl Model {
             }
             let is_excused = match &stands {
                 Some((_, Standing::Orphaned)) => {
-                    orphans.contains(uid) && self.notes.iter().any(|note| note.contains(uid))
+                    let notes = self.mind.borrow().memory.leftovers.notes(now);
+                    orphans.contains(uid)
+                        && notes.iter().any(|note| note.contains("orphaned") && note.contains(uid))
                 }
                 Some((_, Standing::Undated)) => evidence.undated,
                 Some((_, Standing::Nameless)) => self.source.kind == Kind::Api && evidence.names.is_empty(),
@@ -485,6 +539,10 @@ impl Model {
         }
         self.calm_down();
         let runs = self.world.chance.of_thousand(500);
+        // Where each pod is asked for, the brake holds more of them.
+        if self.source.kind == Kind::Api && self.world.chance.of_thousand(300) {
+            self.world.crowd();
+        }
         if !runs {
             self.world.reboot();
         }
@@ -510,7 +568,8 @@ impl Model {
         let runs = runs && hidden.iter().any(|uid| pods[uid.as_str()].runs);
         // What runs protects the others where a list of all of it came before.
         let is_steady = !is_api || matches!(self.source.follower, Follower::Watching { .. });
-        if !(runs && is_steady || idle >= 5 && idle * 2 > all) || self.mind.borrow().told == 0 {
+        let from = if is_api { 20 } else { 5 };
+        if !(runs && is_steady || idle >= from && idle * 2 > all) || self.mind.borrow().told == 0 {
             return;
         }
         self.vanished += 1;

@@ -86,6 +86,8 @@ pub struct World {
     pub only_static: bool,
     /// Whether a mirror pod may come and go later than its static pod.
     pub late_mirrors: bool,
+    /// Whether no other process writes logs at the moment.
+    pub is_quiet: bool,
     /// Counts the changes of what the API server has.
     pub version: u64,
     count: u64,
@@ -108,6 +110,7 @@ impl World {
             dirs: HashMap::new(),
             only_static: false,
             late_mirrors,
+            is_quiet: false,
             version: 0,
             count: 0,
         }
@@ -185,6 +188,17 @@ impl World {
             named,
         });
         told
+    }
+
+    /// Many pods are made at once, and come up.
+    pub fn crowd(&mut self) {
+        while self.pods.len() < 40 {
+            self.create();
+            let place = self.pods.len() - 1;
+            for _ in 0..6 {
+                self.kubelet_does(place);
+            }
+        }
     }
 
     /// The kubelet does the next thing for some pod.
@@ -429,7 +443,8 @@ impl World {
         Before { ready: ready.map(|s| s.pod_uid.clone()).collect(), objects: ids.cloned().collect() }
     }
 
-    /// A collector removes some or all of what it saw of a pod, as far as that is dead: containers first, logs last.
+    /// A collector removes some or all of what it saw of a pod, as far as that is dead: containers first, logs last. The log
+    /// directory keeps its time, unless another process writes to it at that moment.
     pub fn collect(&mut self, uid: &str, seen: &crate::pod_state::Seen, all: bool) {
         let some = |chance: &mut Chance| all || chance.of_thousand(500);
         let of_it: HashSet<String> =
@@ -454,11 +469,11 @@ impl World {
                 && some(chance);
             !goes
         });
+        let is_written = removed_log && !self.is_quiet && self.chance.of_thousand(100);
         let wall = self.wall();
         let has_more = self.sandboxes.iter().any(|s| s.pod_uid == uid)
             || self.containers.iter().any(|c| c.pod_uid == uid);
-        for dir in self.log_dirs.iter_mut().filter(|dir| removed_log && dir.name.ends_with(uid)) {
-            // Its log file went with the container.
+        for dir in self.log_dirs.iter_mut().filter(|dir| is_written && dir.name.ends_with(uid)) {
             dir.changed_at = dir.changed_at.map(|_| wall);
         }
         let chance = &mut self.chance;

@@ -247,7 +247,7 @@ fn without_the_directories_of_the_kubelet_nothing_is_proved() {
     let kept = Kept::Of(HashSet::from(["u".to_owned()]));
     let judged = judge_by(absence, named("c", 0), &kept, &ASKING, 113);
     assert_eq!(stands(&judged), unknown(Standing::Orphaned));
-    assert!(judged.notes[0].contains("pod u "));
+    assert!(leftover_note(&judged, 113).contains("pod u "));
     assert!(absence.proofs.hold("u", &named("c", 0)).is_none(), "the proof is void");
 }
 
@@ -290,4 +290,23 @@ fn what_bears_a_time_to_come_is_from_before_the_clock_was_put_back() {
     assert_eq!(ask(&Rules { clock_set: Some(at(100)), ..written }, 5000, 110), unknown(Standing::TooNew));
     // Put forward, what was created before it seems older than it is, and what comes after it does not.
     assert_eq!(ask(&set, -5000, 110), proved(110));
+}
+
+#[test]
+fn where_each_pod_is_asked_for_the_brake_holds_20_and_not_5() {
+    let vanish = |count: usize, confirmed: bool| {
+        let (uids, ids): (Vec<String>, Vec<String>) =
+            (0..count).map(|n| (format!("u{n}"), format!("c{n}"))).unzip();
+        let objects: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let mut absence = Absence::default();
+        absence.listed(sync(100, &["v"], &objects));
+        let pods = uids.iter().zip(&ids).map(|(uid, id)| (uid.as_str(), named(id, 0))).collect();
+        if confirmed {
+            absence.judge(&pods, &nothing_kept(), &ASKING, at(110));
+            assert_eq!(absence.confirm([]), count);
+        }
+        absence.questions(&pods, &nothing_kept(), &ASKING, at(110)).len()
+    };
+    assert_eq!([5, 9, 19, 20, 40].map(|count| vanish(count, false)), [5, 9, 19, 0, 0]);
+    assert_eq!(vanish(40, true), 40);
 }
