@@ -36,8 +36,8 @@ pub struct RunNow {
     /// Which loops; containers, sandboxes, logs and images will do, too [default: all]
     #[arg(value_enum, value_name = "LOOP")]
     pub loops: Vec<LoopName>,
-    /// Believe the pod source although many pods vanished from it at once, as `status` says; what needs a second look first goes
-    /// with the next pass
+    /// Confirm that the pods that are missing from the pod source now are deleted, although many vanished at once (see
+    /// `status`); each must still be proved deleted
     #[arg(long)]
     pub confirm_deleted: bool,
     #[command(flatten)]

@@ -1,7 +1,6 @@
 //! The actor: takes each question, and hands it on to whom it concerns. Its answers are futures, so that none waits for
 //! another.
 
-use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
 use cri_gc_config::{LogLevel, Settings};
 use cri_gc_policy::explain::{Found, What, explain};
-use cri_gc_policy::{Enforcing, Observation, PlanReport, Pod, PodState};
+use cri_gc_policy::{Enforcing, Observation, PlanReport};
 use cri_gc_proto::admin as api;
 use slog::info;
 use tokio::sync::broadcast::error::RecvError;
@@ -18,19 +17,16 @@ use tonic::Status;
 
 use super::Subjects;
 use super::answers::{self, Told};
+use super::confirming;
 use crate::collector::{Loop, LoopHandle, LoopState};
 use crate::configuration::{Cause, ConfigurationState, Refused};
 use crate::gateway::calls::Version;
-use crate::observe;
 use crate::pod_state::Verdict;
 use crate::recorder::Subscription;
 use crate::{planning, whole};
 
 /// How long a status waits for the runtime and for a look at the node.
 const SOON: Duration = Duration::from_secs(2);
-
-/// How often `run-now --confirm-deleted` goes through its loops, at most.
-const MOST_ROUNDS: usize = 5;
 
 /// The admin actor.
 pub struct AdminActor {
@@ -59,8 +55,14 @@ impl<Q: 'static, A: 'static> Message for Asked<Q, A> {
 pub struct RunLoops {
     pub loops: Vec<String>,
     pub confirm_deleted: bool,
-    pub updates: Sender<Result<api::PassUpdate, Status>>,
+    pub updates: Updates,
 }
+
+/// Where the client is told how passes go on.
+pub(super) type Updates = Sender<Result<api::PassUpdate, Status>>;
+
+/// The client is gone, or has been told an error.
+pub(super) type Ended = mpsc::error::SendError<Result<api::PassUpdate, Status>>;
 
 /// Say what has happened, and what happens.
 #[derive(Debug, Message)]
@@ -109,7 +111,7 @@ answer!(api::ResumeRequest => api::ResumeResponse: async |subjects: &Subjects, a
     Ok(api::ResumeResponse { paused: pause(subjects, &asked.loops, false).await? })
 });
 
-fn restarting(who: &str) -> Status {
+pub(super) fn restarting(who: &str) -> Status {
     Status::unavailable(format!("the {who} is being restarted; try again"))
 }
 
@@ -118,7 +120,7 @@ async fn states(subjects: &Subjects) -> Vec<LoopState> {
     states.into_iter().flatten().collect()
 }
 
-async fn generation(subjects: &Subjects) -> Result<ConfigurationState, Status> {
+pub(super) async fn generation(subjects: &Subjects) -> Result<ConfigurationState, Status> {
     subjects.configuration.state().await.ok_or_else(|| restarting("configuration actor"))
 }
 
@@ -322,40 +324,19 @@ impl Handler<RunLoops> for AdminActor {
         let loops = named(&self.subjects, &loops)?;
         let subjects = self.subjects.clone();
         actix_rt::spawn(async move {
-            if !confirm_deleted {
-                let _ = run_all(&loops, &updates).await;
-                return;
-            }
-            // What has vanished since the last pass is meant as well.
-            let _ = deleted(&subjects).await;
-            let told = subjects.tools.pods.confirm().await.map(answers::confirmed);
-            let is_confirmed = told.is_some();
-            let told = told.ok_or_else(|| restarting("pod-state provider"));
-            if updates.send(told).await.is_err() || !is_confirmed {
-                return;
-            }
-            // A proof that comes between two passes leaves a pod half removed: the chain begins again for it.
-            let mut before = deleted(&subjects).await;
-            for _ in 0..MOST_ROUNDS {
-                if run_all(&loops, &updates).await.is_err() {
-                    return;
-                }
-                let after = deleted(&subjects).await;
-                if after.is_subset(&before) {
-                    return;
-                }
-                before = after;
-            }
+            // The client may be gone.
+            let _ = if confirm_deleted {
+                confirming::run(&subjects, &loops, &updates).await
+            } else {
+                run_all(&loops, &updates).await
+            };
         });
         Ok(())
     }
 }
 
 /// A pass of each, in this order.
-async fn run_all(
-    loops: &[LoopHandle],
-    updates: &Sender<Result<api::PassUpdate, Status>>,
-) -> Result<(), mpsc::error::SendError<Result<api::PassUpdate, Status>>> {
+pub(super) async fn run_all(loops: &[LoopHandle], updates: &Updates) -> Result<(), Ended> {
     for next in loops {
         // Where the client is gone, nothing more is begun: the loops make their passes by themselves.
         if updates.is_closed() {
@@ -366,22 +347,8 @@ async fn run_all(
     Ok(())
 }
 
-/// The pods of which something is left and that are deleted. None where the node can't be observed: the passes say why.
-async fn deleted(subjects: &Subjects) -> HashSet<String> {
-    let Ok(state) = generation(subjects).await else { return HashSet::new() };
-    let Ok(view) = observe::pods(&subjects.tools, &state.generation.settings).await else {
-        return HashSet::new();
-    };
-    let pods = view.verdict.pods;
-    let is_deleted = |pod: &Pod| pods.synced && pod.state == PodState::Deleted;
-    pods.pods.iter().filter(|pod| is_deleted(pod)).map(|pod| pod.uid.clone()).collect()
-}
-
 /// One pass, told as it goes on.
-async fn run(
-    of: &LoopHandle,
-    updates: &Sender<Result<api::PassUpdate, Status>>,
-) -> Result<(), mpsc::error::SendError<Result<api::PassUpdate, Status>>> {
+async fn run(of: &LoopHandle, updates: &Updates) -> Result<(), Ended> {
     let (progress, mut told) = unbounded_channel();
     let telling = async {
         // It ends with the pass, which holds the sender.

@@ -8,11 +8,12 @@
 //! pass would make. It runs on a thread of its own: whatever clients do, no loop notices.
 //!
 //! - `actor`: the questions, and whom each is handed on to. `answers`: facts in the words of the API.
-//! - `server`: listens, bounds the connections. `access`: who may call. `service`: the gRPC side.
+//! - `confirming`: passes after a confirmation. `server`: listens, bounds the connections. `access`: who may call. `service`: the gRPC side.
 
 mod access;
 mod actor;
 mod answers;
+mod confirming;
 mod server;
 mod service;
 

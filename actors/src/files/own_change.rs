@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn the_change_of_another_process_is_not_hidden() {
-        let changes: [(&str, fn(&Path)); 4] = [
+        type Change = (&'static str, fn(&Path));
+        let changes: [Change; 4] = [
             ("a new file", |path| fs::write(path.join("2.log"), "x").unwrap()),
             ("the removed file again", |path| fs::write(path.join("0.log"), "x").unwrap()),
             ("another file removed", |path| fs::remove_file(path.join("1.log")).unwrap()),

@@ -25,7 +25,8 @@ pub struct Pods {
     pub max_staleness: Duration,
     /// What becomes of objects that belong to no pod.
     pub unmanaged: Unmanaged,
-    /// The kubelet's directory, an absolute path: a pod that has a directory in `<kubelet_root>/pods` is not deleted.
+    /// The kubelet's directory, an absolute path: a pod that has a directory in `<kubelet_root>/pods` is not deleted. The
+    /// sources `kubelet` and `kube-api` believe it only if one of the pods that run here has a directory there.
     /// The kubelet's flag is `--root-dir`.
     #[serde(serialize_with = "path::serialize")]
     pub kubelet_root: PathBuf,

@@ -478,9 +478,11 @@ impl Model {
             let deleted: HashSet<String> =
                 self.last.iter().filter(deleted).map(|(uid, _)| uid.clone()).collect();
             let braked = self.last.values().any(|(_, by)| matches!(by, Standing::Braked { .. }));
-            let left = before.iter().flatten().filter(|uid| self.world.has_objects(uid));
-            for uid in left.filter(|uid| !braked && has_logs && !deleted.contains(*uid)) {
-                panic!("{uid} was deleted before the restart, and now: {:?}", self.last.get(uid));
+            if !braked && has_logs {
+                for uid in before.iter().flatten().filter(|uid| self.world.has_objects(uid)) {
+                    let now = self.last.get(uid);
+                    assert!(deleted.contains(uid), "{uid} was deleted before the restart, and now: {now:?}");
+                }
             }
             before = has_logs.then_some(deleted);
         }
