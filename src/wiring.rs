@@ -352,9 +352,11 @@ impl Service {
         Admin::start(&self.threads.start().handle, Pace::from(settings), path, group, subjects)
     }
 
-    /// Brings all loops to rest: no removal is begun any more, and those under way end.
+    /// Brings all loops to rest: no removal is begun any more, and those under way end. What they have said of images is on the
+    /// disk then, unless the disk fails.
     pub async fn finish(&self) {
         futures_util::future::join_all(self.loops.iter().map(LoopHandle::finish)).await;
+        self.tools.images.flush().await;
     }
 
     /// Ends all actors and waits for their threads.

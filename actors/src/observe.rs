@@ -13,7 +13,7 @@ use crate::files::scan::{self, LogDir};
 use crate::gateway::calls::{ImageFsInfo, SandboxImage};
 use crate::gateway::{CriResult, Freshness, FsPlaces};
 use crate::pod_state::{Seen, Verdict};
-use crate::seams::Measured;
+use crate::seams::{Measured, Moment};
 
 /// How long a scan or a measurement may take: a mount that hangs must not hold up a pass for longer.
 pub const SCAN_WITHIN: Duration = Duration::from_secs(10);
@@ -52,9 +52,18 @@ pub struct PodView {
     pub verdict: Verdict,
     /// Log directories that could not be listed.
     pub problem: Option<PassError>,
+    /// When the containers were listed.
+    pub listed_at: Moment,
 }
 
-/// Containers, sandboxes, log directories, and the states of their pods.
+impl PodView {
+    /// How containers and specs of pods use images.
+    pub fn uses(&self) -> impl Iterator<Item = ImageUse<'_>> {
+        uses(&self.observation, &PodTable::new(&self.observation)).into_iter()
+    }
+}
+
+/// Containers, sandboxes, log directories, and the states of their pods. Nothing is remembered of them.
 ///
 /// # Errors
 /// A list of the runtime failed.
@@ -80,14 +89,23 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         log_dirs: log_dirs.iter().map(|dir| dir.name.clone()).collect(),
         ..Observation::empty(tools.clock.now())
     };
-    // Whichever loop saw it: jobs that come and go between two looks at the images have used theirs all the same.
-    tools.images.seen(uses(&observation, &PodTable::new(&observation)), listed_at);
-    Ok(PodView { observation, verdict, problem })
+    Ok(PodView { observation, verdict, problem, listed_at })
+}
+
+/// The same for a pass of any loop: which images are in use is remembered, so that those of jobs that come and go between two
+/// passes of image GC count as used.
+///
+/// # Errors
+/// A list of the runtime failed.
+pub async fn remember_pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
+    let view = pods(tools, settings).await?;
+    tools.images.seen(view.uses(), view.listed_at);
+    Ok(view)
 }
 
 /// The same for a pass, which takes to its book what the provider said. `None` if a list failed: the book has the error.
 pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
-    match pods(tools, &pass.settings).await {
+    match remember_pods(tools, &pass.settings).await {
         Ok(view) => {
             view.verdict.notes.into_iter().for_each(|note| pass.note(note));
             view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
@@ -107,7 +125,6 @@ pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
 /// What one of the containers has mounted is not known, so no image may be removed.
 pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriResult<()> {
     let (mut volumes, _) = tools.gateway.image_volumes(&observation.containers).await?;
-    tools.images.seen(volumes.values().flatten().map(|volume| ImageUse::named(volume)), tools.clock.moment());
     for container in &mut observation.containers {
         if let Some(images) = volumes.remove(&container.id) {
             container.image_volumes = images;
@@ -116,10 +133,21 @@ pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriR
     Ok(())
 }
 
+/// The same for a pass: that these images are in use is remembered.
+///
+/// # Errors
+/// What one of the containers has mounted is not known, so no image may be removed.
+pub async fn remember_image_volumes(tools: &Tools, observation: &mut Observation) -> CriResult<()> {
+    image_volumes(tools, observation).await?;
+    let volumes = observation.containers.iter().flat_map(|container| &container.image_volumes);
+    tools.images.seen(volumes.map(|volume| ImageUse::named(volume)), tools.clock.moment());
+    Ok(())
+}
+
 /// What one look at the images saw.
 #[derive(Debug, Clone)]
 pub struct ImageView {
-    /// All images with what is remembered of them.
+    /// All images.
     pub images: Vec<Image>,
     /// Image that the runtime makes sandboxes of; empty if it does not tell.
     pub sandbox_image: String,
@@ -127,7 +155,7 @@ pub struct ImageView {
     pub places: CriResult<FsPlaces>,
 }
 
-/// All images. Whoever asks has looked at the pods before: what these use is used as of then.
+/// All images, as the runtime lists them: when each was first seen and last used is not known.
 ///
 /// # Errors
 /// Without the images and the sandbox image, no image may go.
@@ -135,8 +163,18 @@ pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
     let sandbox_image = tools.gateway.call(SandboxImage).await?;
     let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
     let places = tools.gateway.call(ImageFsInfo {}).await;
-    let images = tools.images.remember(Arc::unwrap_or_clone(images), tools.clock.moment()).await;
-    Ok(ImageView { images: images.ok_or(PassError::Records)?, sandbox_image, places })
+    Ok(ImageView { images: Arc::unwrap_or_clone(images), sandbox_image, places })
+}
+
+/// The same for a pass: the images are remembered, and have what was remembered of them before. The pods were observed and
+/// remembered before: what these use is used as of then.
+///
+/// # Errors
+/// Without the images and the sandbox image, no image may go.
+pub async fn remember_images(tools: &Tools) -> Result<ImageView, PassError> {
+    let view = images(tools).await?;
+    let images = tools.images.remember(view.images, tools.clock.moment()).await;
+    Ok(ImageView { images: images.ok_or(PassError::Records)?, ..view })
 }
 
 /// A file system, and the device that it is on.

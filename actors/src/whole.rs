@@ -1,4 +1,4 @@
-//! One look at a whole node, for `plan` and `snapshot`: what the collectors see, all at once.
+//! One look at a whole node, for questions: what the collectors see, all at once. Nothing is remembered of it.
 
 use cri_gc_config::Settings;
 use cri_gc_policy::Observation;
@@ -18,22 +18,23 @@ pub struct Whole {
     pub problems: Vec<PassError>,
 }
 
-/// Looks at everything: pods and their objects, images with what is remembered of them, and file systems. A call that fails is a
-/// problem, and hides nothing but what can't be decided without its answer.
+/// Looks at everything: pods and their objects, images with what is remembered of them, and file systems. It only reads. A call
+/// that fails is a problem, and hides nothing but what can't be decided without its answer.
 ///
 /// # Errors
 /// The runtime can't be reached.
 pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError> {
     let mut problems = Vec::new();
-    let (observation, verdict) = match observe::pods(tools, settings).await {
+    let (observation, verdict, uses) = match observe::pods(tools, settings).await {
         Ok(view) => {
+            let uses = view.uses().map(|used| (used.to_text(), view.listed_at.wall())).collect();
             problems.extend(view.problem);
-            (Some(view.observation), view.verdict)
+            (Some(view.observation), view.verdict, uses)
         }
         Err(error) if error.is_away() => return Err(error.into()),
         Err(error) => {
             problems.push(error.into());
-            (None, Verdict::default())
+            (None, Verdict::default(), Vec::new())
         }
     };
     // Without all containers and sandboxes nothing else can be called unused.
@@ -41,8 +42,15 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
     let mut observation = observation.unwrap_or_else(|| Observation::empty(tools.clock.now()));
     let places = match observe::images(tools).await {
         Ok(look) => {
-            if knows_pods {
-                (observation.images, observation.sandbox_image) = (look.images, look.sandbox_image);
+            match tools.images.recall(look.images, uses, tools.clock.moment()).await {
+                Some(recalled) => {
+                    problems.extend(recalled.problem.map(PassError::Memory));
+                    if knows_pods {
+                        (observation.images, observation.sandbox_image) =
+                            (recalled.images, look.sandbox_image);
+                    }
+                }
+                None => problems.push(PassError::Records),
             }
             look.places
         }
@@ -59,7 +67,6 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
         }
         Err(error) => problems.push(error.into()),
     }
-    problems.extend(tools.images.problem().await.map(PassError::Memory));
     observation.taken_at = tools.clock.now();
     Ok(Whole { observation, verdict, problems })
 }

@@ -178,6 +178,7 @@ pub(crate) const ALL: &[Key] = &[
     key("admin.group", Form::Text),
     key("metrics.listen", Form::Listen),
     key("state.dir", Form::Path),
+    key("state.runtime_dir", Form::Path),
     key("state.history_max_events", Form::Count),
     key("log.level", Form::Word(LogLevel::WORDS)),
     key("log.format", Form::Word(LogFormat::WORDS)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cri_gc_actors::admin::group_number;
 use cri_gc_actors::configuration::{Cause, Generation};
 use cri_gc_actors::files::lock::{self, LockError};
-use cri_gc_actors::image_records::Home;
+use cri_gc_actors::image_records::{Dirs, Home};
 use cri_gc_actors::recorder::{Event, EventKind};
 use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{Loaded, Sources, load};
@@ -40,7 +40,7 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
     }
     let group = loaded.settings.admin.group.as_deref().map(group_number);
     let group = group.transpose().map_err(Failure::configuration)?;
-    let _lock = lock::hold(&loaded.settings.state.dir).map_err(|error| match error {
+    let _lock = lock::hold_either(&Dirs::of(&loaded.settings)).map_err(|error| match error {
         LockError::Held { .. } => Failure::failed(format_args!(
             "{error}\n  there can be only one for a state directory: stop it, or set state.dir and admin.socket"
         )),

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
-use cri_gc_actors::collector::{Declined, Outcome, PassReport, Progress, RunPass};
+use cri_gc_actors::collector::{Declined, Kept, Loop, Outcome, PassReport, Progress, RunPass};
 use cri_gc_actors::files::lock::{self, LockError, StateLock};
-use cri_gc_actors::image_records::Home;
+use cri_gc_actors::image_records::{Dirs, Home};
 use cri_gc_actors::log_reaper::look_at_links;
 use cri_gc_actors::planning::Foreseen;
 use cri_gc_config::{Mode, Settings};
+use cri_gc_policy::Reason;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ use super::{crew, in_system, logging, settings, sync_pods};
 use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
 use crate::output::progress::{Bar, Ended};
+use crate::output::unrecorded::Unrecorded;
 use crate::output::{self, remark, show};
 use crate::signals::{StopSignal, StopSignals};
 use crate::wiring::Crew;
@@ -35,7 +37,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// A bad configuration, or no runtime. What goes wrong in a pass is in its report.
 pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     let mut settings = settings(global)?.settings;
-    let (home, _lock) = if args.dry_run { (Home::copy(&settings), None) } else { home(&settings)? };
+    let (home, _lock, nowhere) =
+        if args.dry_run { (Home::copy(&settings), None, None) } else { home(&settings)? };
     let rehearsed = args.dry_run.then(|| settings.clone());
     if args.dry_run {
         for mode in [
@@ -57,7 +60,12 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
             // Nothing was begun.
             signal = stop.recv() => return Ok((Some(Swept::default()), Some(signal))),
         };
-        let swept = until_stopped(&crew, rehearsed, &mut stop).await;
+        let mut swept = until_stopped(&crew, rehearsed, &mut stop).await;
+        if let Ok((Some((reports, _)), _)) = &mut swept {
+            // The last removal is on the disk as well: should that image be pulled again, it is new.
+            crew.tools.images.flush().await;
+            add_note_on_ages(&crew, args.dry_run, nowhere, reports).await;
+        }
         crew.stop();
         swept
     })?;
@@ -132,24 +140,33 @@ fn ended(outcome: &Outcome) -> Ended {
     }
 }
 
-/// Where the sweep keeps what it sees of images, so that the next one knows how old they are; and the lock on it, held
-/// meanwhile. Where there is none and none can be made, every image is new.
-fn home(settings: &Settings) -> Result<(Home, Option<StateLock>), Failure> {
-    let state_dir = &settings.state.dir;
-    match lock::hold(state_dir) {
-        Ok(lock) => Ok((Home::store(settings), Some(lock))),
+/// Where the sweep keeps what it sees of images, so that the next one knows how old they are; the lock on it, held meanwhile;
+/// and why it keeps that nowhere, if so.
+fn home(settings: &Settings) -> Result<(Home, Option<StateLock>, Option<String>), Failure> {
+    match lock::hold_either(&Dirs::of(settings)) {
+        Ok(lock) => Ok((Home::store(settings), Some(lock), None)),
         Err(error @ LockError::Held { .. }) => Err(Failure::failed(format_args!(
             "{error}\n  a service makes passes when asked: `cri-gc run-now`; another sweep ends soon"
         ))),
-        // It is there, and somebody else's: whether a service holds it can't be told.
-        Err(error @ LockError::Refused { .. }) if state_dir.symlink_metadata().is_ok() => {
-            Err(Failure::failed(error))
-        }
-        Err(error @ LockError::Refused { .. }) => {
-            remark(&format!("cri-gc: note: {error}; until then every image counts as new"));
-            Ok((Home::Memory, None))
-        }
+        Err(error) if error.is_held_by_no_process() => Ok((Home::Memory, None, Some(error.to_string()))),
+        // It is there, and another user's: whether a service holds it can't be told.
+        Err(error) => Err(Failure::failed(error)),
     }
+}
+
+/// Says in the report on images if they are kept only because nothing is recorded of them.
+async fn add_note_on_ages(crew: &Crew, dry_run: bool, nowhere: Option<String>, reports: &mut [PassReport]) {
+    let Some(report) = reports.iter_mut().find(|report| report.of == Loop::ImageGc) else { return };
+    let Some(ages) = crew.tools.images.ages().await else { return };
+    let nowhere = nowhere.or(ages.lost);
+    let is_too_young = |kept: &Kept| kept.item.reason == Reason::TooYoung.as_str();
+    let unrecorded = Unrecorded {
+        are_too_young: ages.are_new && report.kept.iter().any(is_too_young),
+        dry_run,
+        nowhere: nowhere.as_deref(),
+        min_age: crew.settings.image_gc.min_age,
+    };
+    report.notes.extend(unrecorded.note());
 }
 
 /// One pass of each loop, in order: what a container pass frees, the sandbox pass can take, and so on. Also says what was

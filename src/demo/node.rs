@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use cri_gc_actors::observe;
 use cri_gc_actors::seams::{Chance, Clock, FsProbe};
-use cri_gc_actors::whole;
 use cri_gc_sim::{
     ContainerSpec, ContainerState, ImageSpec, LayerSpec, LogSpec, Options, PodSpec, Sim, SimError,
 };
@@ -130,7 +130,8 @@ impl Demo {
     pub async fn live_its_past(&self, crew: &Crew) -> Result<(), SimError> {
         let look = async || {
             // The sweep will say so if the images can't be looked at.
-            let _ = whole::look(&crew.tools, &crew.settings).await;
+            let _ = observe::remember_pods(&crew.tools, &crew.settings).await;
+            let _ = observe::remember_images(&crew.tools).await;
         };
         self.pull_images();
         look().await;

@@ -12,6 +12,7 @@ pub mod run_now;
 pub mod status;
 pub mod sweep;
 pub mod table;
+pub mod unrecorded;
 
 use std::io::{ErrorKind, Write};
 

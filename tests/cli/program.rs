@@ -46,6 +46,7 @@ impl Bench {
         if args.contains(&"sweep") {
             // It remembers images: here, not on this machine.
             command.arg("--set").arg(format!("state.dir={}", self.path("state").display()));
+            command.arg("--set").arg(format!("state.runtime_dir={}", self.path("run").display()));
         }
         command
     }

@@ -1,7 +1,7 @@
 //! What the service remembers of images survives its death at any moment, in the middle of a commit too.
 //!
 //! The program's own binary serves the embedded node while images and the containers that use them come and go, and while
-//! the admin socket has it look again and again, so that it commits all the time. Then SIGKILL: right after the start (a
+//! the admin socket has it make pass after pass, so that it commits all the time. Then SIGKILL: right after the start (a
 //! store is just being opened and mended), between two answers, or as soon as a thread of it is in a system call on the
 //! store. What the disk holds afterwards is compared with what it held before and with what the service had answered.
 //!
@@ -23,7 +23,7 @@ use cri_gc_actors::files::store;
 use cri_gc_actors::image_records::Origin;
 use cri_gc_actors::image_records::records::{Content, Record};
 use cri_gc_proto::admin::admin_client::AdminClient;
-use cri_gc_proto::admin::{PlanRequest, RunNowRequest, pass_update::What};
+use cri_gc_proto::admin::{Pass, RunNowRequest, pass_update::What};
 use cri_gc_sim::{ContainerSpec, ContainerState, ImageSpec, Options, Sim};
 use fastrand::Rng;
 use jiff::Timestamp;
@@ -292,8 +292,8 @@ async fn churn<T>(truth: &RefCell<Truth>) -> T {
     }
 }
 
-/// Asks the service again and again, for as long as it is polled: for a pass of image GC, which waits for one under way,
-/// and for a plan. Both look at everything, and are answered once what they saw is on the disk.
+/// Asks the service again and again, for as long as it is polled: for a pass of image GC, which waits for one under way, and for
+/// one more. Both look at everything, and are answered once what they saw is on the disk.
 async fn ask<T>(
     node: &Node,
     truth: &RefCell<Truth>,
@@ -329,8 +329,15 @@ async fn ask<T>(
     }
 }
 
-/// When the plan was asked for; `None` if the service could not look at everything yet.
+/// When the second pass was asked for; `None` if the service could not look at everything yet.
 async fn cycle(mut client: AdminClient<Channel>) -> Option<Timestamp> {
+    let first = pass(&mut client).await?;
+    let asked = Timestamp::now();
+    let second = pass(&mut client).await?;
+    (first.errors.is_empty() && second.errors.is_empty()).then_some(asked)
+}
+
+async fn pass(client: &mut AdminClient<Channel>) -> Option<Pass> {
     let pass = RunNowRequest { loops: vec!["image_gc".to_owned()], confirm_deleted: false };
     let mut updates = client.run_now(pass).await.ok()?.into_inner();
     let mut ended = None;
@@ -339,10 +346,7 @@ async fn cycle(mut client: AdminClient<Channel>) -> Option<Timestamp> {
             ended = Some(pass);
         }
     }
-    let pass = ended?;
-    let asked = Timestamp::now();
-    let plan = client.plan(PlanRequest {}).await.ok()?.into_inner();
-    (pass.errors.is_empty() && plan.problems.is_empty()).then_some(asked)
+    ended
 }
 
 /// What is on the disk now that the service is dead.

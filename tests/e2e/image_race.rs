@@ -285,6 +285,7 @@ pub async fn remember(node: &Node, images: &[&str], age: Age) {
             last_used: age.last_used.map(|ago| now - ago),
             size_bytes: 0,
             pinned: false,
+            absent_at: None,
         };
         ((there.id(&format!("image {name}")).to_owned(), String::new()), Some(record))
     };

@@ -100,6 +100,7 @@ impl Node {
             ("pods.kubelet_root", file("kubelet")),
             ("pods.runtime_grace", "0s".to_owned()),
             ("state.dir", file("state")),
+            ("state.runtime_dir", file("run")),
             ("admin.socket", file("admin.sock")),
             ("container_gc.min_dead_age", "0s".to_owned()),
             ("container_gc.created_grace", "0s".to_owned()),

@@ -9,7 +9,7 @@ use cri_gc::commands::sweep::sweep;
 use cri_gc::wiring::{Crew, Seams};
 use cri_gc_actors::collector::PassReport;
 use cri_gc_actors::image_records::Home;
-use cri_gc_actors::whole::look;
+use cri_gc_actors::observe;
 use cri_gc_config::{FileSource, Sources, load};
 use slog::{Discard, Logger, o};
 
@@ -33,7 +33,8 @@ impl Service {
             actix::System::new().block_on(async {
                 let crew =
                     Crew::start(settings, seams, Home::Memory, false, Logger::root(Discard, o!())).unwrap();
-                looked.send(look(&crew.tools, &crew.settings).await.map(drop)).unwrap();
+                observe::remember_pods(&crew.tools, &crew.settings).await.unwrap();
+                looked.send(observe::remember_images(&crew.tools).await.map(drop)).unwrap();
                 serve(&crew, &asked).await;
                 crew.stop();
             });

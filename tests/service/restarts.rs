@@ -31,7 +31,7 @@ impl Node {
     fn new(settings: &[(&str, &str)]) -> Self {
         let state = tempfile::tempdir().unwrap();
         let mut setup = settings.iter().fold(Setup::new(), |setup, (key, value)| setup.set(key, value));
-        setup.home = Home::Store(state.path().to_owned(), Origin::default());
+        setup.home = Home::Store(state.path().to_owned().into(), Origin::default());
         Self { setup, state }
     }
 
@@ -87,7 +87,7 @@ impl Life<'_> {
         while !span.is_zero() {
             let step = span.min(STEP);
             self.stage.step(step).await;
-            self.reason("").await;
+            self.stage.answer("the records", self.stage.service.tools.images.flush()).await;
             span -= step;
         }
     }

@@ -3,7 +3,9 @@
 //! What is committed survives the process however it ends. A store that is damaged, or that a newer cri-gc wrote, is set
 //! aside under another name and a new one is begun: records that are lost make images young, never old. A store that
 //! can't be opened for another reason (no permission, a full disk) is left as it is and tried again at the next commit,
-//! so that nothing in it is forgotten by a bad hour of the disk.
+//! so that nothing in it is forgotten by a bad hour of the disk. [`fallback`] keeps a copy elsewhere meanwhile.
+
+pub mod fallback;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -38,7 +40,8 @@ const CACHE: usize = 64 * 1024;
 /// All tables are of one kind, which keeps the program small. Values are JSON: fields may be added.
 type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
-/// "format": the number. "origin": an [`Origin`]. "observed": when the newest of all was observed.
+/// "format": the number. "origin": an [`Origin`]. "observed": when the newest of all was observed. "listed": when a complete
+/// list of the images was seen last.
 const META: Table = TableDefinition::new("meta");
 
 /// By image id and runtime handler, with a line break in between.
@@ -90,9 +93,22 @@ pub enum StoreError {
         /// Whose it should be.
         ours: Origin,
     },
+    /// It is a copy that an earlier boot of this machine left.
+    #[error("it is of an earlier boot")]
+    OtherBoot,
     /// The operating system refuses.
     #[error("{0}")]
     Refused(#[from] io::Error),
+    /// Neither the store nor its copy can be written.
+    #[error("{refused}; and the copy {copy} can't be used: {error}")]
+    Nowhere {
+        /// Why the store can't.
+        refused: Box<Self>,
+        /// The copy.
+        copy: PathBuf,
+        /// Why the copy can't.
+        error: Box<Self>,
+    },
 }
 
 impl StoreError {
@@ -161,6 +177,15 @@ impl Store {
     #[must_use]
     pub fn of(state_dir: &Path, origin: Origin) -> Self {
         Self { path: path_in(state_dir), origin, database: None, file: None, set_aside: None }
+    }
+
+    /// Closes and removes it. Whether it is gone.
+    fn remove(&mut self) -> bool {
+        self.database = None;
+        match fs::remove_file(&self.path) {
+            Ok(()) => true,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
     }
 
     /// Opens it, makes it if there is none, and reads it. If its content is of no use it is set aside, and a new one made.
@@ -340,6 +365,7 @@ fn content(database: &Database, origin: &Origin) -> Result<Content, StoreError> 
     }
     let mut content = Content {
         observed: meta.get("observed")?.map(|observed| from_json(observed.value())).transpose()?,
+        listed: meta.get("listed")?.map(|listed| from_json(listed.value())).transpose()?,
         ..Content::default()
     };
     for entry in transaction.open_table(IMAGES)?.iter()? {
@@ -380,6 +406,9 @@ fn write(database: &Database, origin: &Origin, batch: &Batch) -> Result<(), Stor
         meta.insert("origin", to_json(origin)?.as_slice())?;
         if let Some(observed) = &batch.observed {
             meta.insert("observed", to_json(observed)?.as_slice())?;
+        }
+        if let Some(listed) = &batch.listed {
+            meta.insert("listed", to_json(listed)?.as_slice())?;
         }
         let mut images = transaction.open_table(IMAGES)?;
         for ((id, handler), record) in &batch.images {

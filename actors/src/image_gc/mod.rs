@@ -80,11 +80,11 @@ impl Collect for ImageGc {
 
     async fn pass(&self, tools: &Tools, pass: &Pass) {
         // Without the pods, the containers, the sandbox image and the images, all of them, no image goes.
-        let view = match observe::pods(tools, &pass.settings).await {
+        let view = match observe::remember_pods(tools, &pass.settings).await {
             Ok(view) => view,
             Err(error) => return pass.error(error),
         };
-        let look = match observe::images(tools).await {
+        let look = match observe::remember_images(tools).await {
             Ok(look) => look,
             Err(error) => return pass.error(error),
         };
@@ -124,7 +124,7 @@ impl Collect for ImageGc {
         let policy = pass.settings.policy();
         let (mut plan, mut following) = foresee(&observation, &policy, pass);
         if !plan.section.remove.is_empty() || !following.is_empty() {
-            if let Err(error) = observe::image_volumes(tools, &mut observation).await {
+            if let Err(error) = observe::remember_image_volumes(tools, &mut observation).await {
                 return pass.error(error);
             }
             (plan, following) = foresee(&observation, &policy, pass);

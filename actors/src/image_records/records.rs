@@ -8,6 +8,7 @@ use cri_gc_policy::images::{ImageUse, Names};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::merging::{merge_images, merge_uses};
 use crate::seams::{Moment, STEP};
 
 /// An image is remembered by its id and the handler whose copy it is.
@@ -24,6 +25,10 @@ pub struct Record {
     pub size_bytes: u64,
     /// Whether the runtime pins it.
     pub pinned: bool,
+    /// A complete list of this time did not have it, or had an earlier copy that was removed since: what was recorded up to then
+    /// says nothing of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent_at: Option<Timestamp>,
 }
 
 /// When something was observed, in a form that another process understands.
@@ -46,6 +51,8 @@ pub struct Content {
     pub uses: HashMap<String, Timestamp>,
     /// When the newest of all was observed.
     pub observed: Option<Observed>,
+    /// When a complete list of the images was seen last: an image that is missing here was missing in that list.
+    pub listed: Option<Timestamp>,
 }
 
 /// What is to be written to the store.
@@ -61,40 +68,11 @@ pub struct Batch {
     pub uses: Vec<(String, Option<Timestamp>)>,
     /// When that was.
     pub observed: Option<Observed>,
+    /// When a complete list of the images was seen last.
+    pub listed: Option<Timestamp>,
     /// The clock was set since the store was last written: what it holds is by another clock.
-    other_clock: bool,
-    steps: u64,
-}
-
-impl Batch {
-    /// Takes in what a store holds that could not be read before: no record goes back in time.
-    pub fn merge(&mut self, store: &Content) {
-        if self.other_clock {
-            return;
-        }
-        for (key, record) in &mut self.images {
-            if let (Some(record), Some(old)) = (record, store.images.get(key)) {
-                record.merge(old);
-            }
-        }
-        // Later ones replace earlier ones, so the newest of a reference comes last.
-        let mut uses: Vec<(String, Option<Timestamp>)> =
-            store.uses.iter().map(|(reference, at)| (reference.clone(), Some(*at))).collect();
-        for (reference, at) in &mut self.uses {
-            if let (Some(at), Some(old)) = (at, store.uses.get(reference)) {
-                *at = (*at).max(*old);
-            }
-        }
-        uses.append(&mut self.uses);
-        self.uses = uses;
-    }
-}
-
-impl Record {
-    fn merge(&mut self, old: &Self) {
-        self.first_detected = self.first_detected.min(old.first_detected);
-        self.last_used = self.last_used.max(old.last_used);
-    }
+    pub(super) other_clock: bool,
+    pub(super) steps: u64,
 }
 
 /// A machine that was off for longer than this might as well have had its clock set.
@@ -118,8 +96,8 @@ pub struct Records {
     changed_uses: HashSet<String>,
     /// What the store holds is not known.
     unsure: bool,
-    /// The images were looked at: those that are not known are not there.
-    looked: bool,
+    /// When a complete list of the images was seen last: those that are not known were not there.
+    listed: Option<Timestamp>,
     /// How often the clock was set, and how many of these the store knows of.
     steps: u64,
     steps_stored: u64,
@@ -135,13 +113,9 @@ impl Records {
     /// Takes in what a store holds, at the start or when it can be read at last.
     pub fn load(&mut self, store: Content, now: Moment) {
         let set = store.observed.as_ref().is_some_and(|then| then.clock_was_set(now, &self.boot_id));
-        for (key, old) in store.images {
-            self.images.entry(key).and_modify(|record| record.merge(&old)).or_insert(old);
-        }
-        for (reference, at) in store.uses {
-            let latest = self.uses.entry(reference).or_insert(at);
-            *latest = (*latest).max(at);
-        }
+        merge_images(&mut self.images, store.images, self.listed);
+        merge_uses(&mut self.uses, store.uses);
+        self.listed = self.listed.max(store.listed);
         if set {
             self.start_over(now.wall());
         }
@@ -172,35 +146,60 @@ impl Records {
     /// Takes in a complete list of images and fills in what is remembered. Records of images that are no longer there go.
     pub fn look(&mut self, images: &mut [Image], now: Moment) {
         self.at(now);
-        self.looked = true;
-        let names = Names::new(images);
-        let mut last_used: HashMap<usize, Timestamp> = HashMap::new();
-        for (reference, at) in self.uses.drain() {
-            for index in names.used(ImageUse::from_text(&reference)) {
-                let latest = last_used.entry(index).or_insert(at);
-                *latest = (*latest).max(at);
-            }
-            self.changed_uses.insert(reference);
-        }
-        drop(names);
+        self.recall(images, &[], now);
+        self.changed_uses.extend(self.uses.drain().map(|(reference, _)| reference));
         let mut next = HashMap::with_capacity(images.len());
-        for (index, image) in images.iter_mut().enumerate() {
-            let key = (image.id.clone(), image.runtime_handler.clone());
-            let old = self.images.remove(&key);
-            let first_detected = old.as_ref().map_or(now.wall(), |old| old.first_detected);
-            let last_used = old.as_ref().and_then(|old| old.last_used).max(last_used.get(&index).copied());
-            let record =
-                Record { first_detected, last_used, size_bytes: image.size_bytes, pinned: image.pinned };
-            image.first_detected = Some(first_detected);
-            image.last_used = last_used;
-            if old.as_ref() != Some(&record) {
+        for image in images.iter() {
+            let key = key_of(image);
+            let old = self.images.get(&key);
+            let record = Record {
+                first_detected: image.first_detected.unwrap_or(now.wall()),
+                last_used: image.last_used,
+                size_bytes: image.size_bytes,
+                pinned: image.pinned,
+                absent_at: self.absent_at(&key),
+            };
+            if old != Some(&record) {
                 self.changed_images.insert(key.clone());
             }
             next.insert(key, record);
         }
-        // What is left of the old ones is gone.
         let old = std::mem::replace(&mut self.images, next);
-        self.changed_images.extend(old.into_keys());
+        self.changed_images.extend(old.into_keys().filter(|key| !self.images.contains_key(key)));
+        self.listed = Some(now.wall());
+    }
+
+    /// Fills into a complete list of images what is remembered of them, and changes nothing: for a question, which has seen
+    /// these references used. An image that is not known counts as first seen now.
+    pub fn recall(&self, images: &mut [Image], uses: &[(String, Timestamp)], now: Moment) {
+        let set = self.observed.is_some_and(|before| now.was_set_since(&before));
+        let by_this_clock = |at: Timestamp| if set { now.wall() } else { at };
+        let keys: Vec<Key> = images.iter().map(key_of).collect();
+        let absent: Vec<Option<Timestamp>> = keys.iter().map(|key| self.absent_at(key)).collect();
+        let mut last_used: HashMap<usize, Timestamp> = HashMap::new();
+        let names = Names::new(images);
+        let known = self.uses.iter().map(|(reference, at)| (reference, *at));
+        for (reference, at) in known.chain(uses.iter().map(|(reference, at)| (reference, *at))) {
+            for index in names.used(ImageUse::from_text(reference)) {
+                // A use of an earlier copy is none of this one.
+                if absent.get(index).is_some_and(|absent| absent.is_none_or(|absent| absent <= at)) {
+                    let latest = last_used.entry(index).or_insert(at);
+                    *latest = (*latest).max(at);
+                }
+            }
+        }
+        drop(names);
+        for (index, (image, key)) in images.iter_mut().zip(&keys).enumerate() {
+            let old = self.images.get(key);
+            let used = old.and_then(|old| old.last_used).max(last_used.get(&index).copied());
+            image.first_detected = Some(by_this_clock(old.map_or(now.wall(), |old| old.first_detected)));
+            image.last_used = used.map(by_this_clock);
+        }
+    }
+
+    /// When this copy of the image was certainly not there: one that is not known, or was removed, comes after the last list.
+    fn absent_at(&self, key: &Key) -> Option<Timestamp> {
+        self.images.get(key).map_or(self.listed, |record| record.absent_at)
     }
 
     /// What the store does not hold yet; `None` if it holds all.
@@ -226,7 +225,7 @@ impl Records {
         Some(Batch {
             unsure,
             // What is not known yet may be in the store.
-            whole: unsure && self.looked,
+            whole: unsure && self.listed.is_some(),
             images: images.into_iter().map(image).collect(),
             uses: uses.into_iter().map(reference).collect(),
             observed: self.observed.map(|at| Observed {
@@ -234,6 +233,7 @@ impl Records {
                 boot: at.boot(),
                 boot_id: self.boot_id.clone(),
             }),
+            listed: self.listed,
             other_clock: self.steps > self.steps_stored,
             steps: self.steps,
         })
@@ -280,7 +280,9 @@ impl Records {
         for record in self.images.values_mut() {
             record.first_detected = now;
             record.last_used = record.last_used.map(|_| now);
+            record.absent_at = record.absent_at.map(|_| now);
         }
+        self.listed = self.listed.map(|_| now);
         self.uses.values_mut().for_each(|used| *used = now);
         self.changed_images.extend(self.images.keys().cloned());
         self.changed_uses.extend(self.uses.keys().cloned());
@@ -288,10 +290,14 @@ impl Records {
     }
 }
 
+fn key_of(image: &Image) -> Key {
+    (image.id.clone(), image.runtime_handler.clone())
+}
+
 impl Observed {
     /// Whether the clock was set between then and now. Between two boots that can't be told from a machine that was off: a
     /// clock that went back was set, and so was, for all that is known, one that went on for long.
-    fn clock_was_set(&self, now: Moment, boot_id: &str) -> bool {
+    pub(super) fn clock_was_set(&self, now: Moment, boot_id: &str) -> bool {
         if self.boot_id == boot_id {
             return now.was_set_since(&Moment::new(self.wall, self.boot));
         }
@@ -540,5 +546,56 @@ mod tests {
         assert_eq!(records.uses.len(), USES);
         let newest = format!("job-{}", 2 * USES - 1);
         assert_eq!(look(records, &[&newest], &[], 50_000), [(50_000, Some(2 * USES as i64 - 1))]);
+    }
+    #[test]
+    fn a_use_of_a_copy_that_was_removed_is_no_use_of_the_one_that_was_pulled_later() {
+        // The store could not be written since 15: the use is still in it, and the list of 20 is not.
+        let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
+        look(records, &["a", "b"], &[], 10);
+        use_of(records, &["a"], 15);
+        write(store, records);
+        assert_eq!(look(records, &["b"], &[], 20), [(10, None)]);
+        assert_eq!(look(records, &["a", "b"], &[], 30), [(30, None), (10, None)]);
+        records.load(store.clone(), moment(40));
+        assert_eq!(look(records, &["a", "b"], &["b"], 50), [(30, None), (10, Some(50))]);
+        // And the next one that the list of 30 was not written for.
+        records.load(store.clone(), moment(55));
+        assert_eq!(look(records, &["a", "b"], &["a"], 70), [(30, Some(70)), (10, Some(50))]);
+    }
+
+    #[test]
+    fn an_image_that_was_removed_since_the_last_list_is_new_whatever_a_store_holds_of_it() {
+        let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
+        look(records, &["a"], &["a"], 10);
+        write(store, records);
+        records.forget("a");
+        records.load(store.clone(), moment(15));
+        assert_eq!(look(records, &["a"], &[], 20), [(20, None)]);
+        records.load(store.clone(), moment(25));
+        assert_eq!(look(records, &["a"], &[], 30), [(20, None)]);
+    }
+
+    #[test]
+    fn a_question_is_told_what_a_look_would_tell_and_changes_nothing() {
+        for step in [0, 3_600, -3_600] {
+            let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
+            look(records, &["a", "b", "gone"], &["gone"], 10_000);
+            use_of(records, &["b"], 10_020);
+            write(store, records);
+            let before = format!("{records:?}");
+            let now = set_by(step, 10_040);
+            let uses = [("r.io/a:1".to_owned(), now.wall())];
+            let mut images: Vec<Image> = ["a", "b", "new"].map(image).into();
+            for _ in 0..100 {
+                records.recall(&mut images, &uses, now);
+            }
+            assert_eq!(format!("{records:?}"), before);
+            assert_eq!(records.batch(), None, "there is nothing to be written");
+            let mut looked: Vec<Image> = ["a", "b", "new"].map(image).into();
+            records.used(uses, now);
+            records.look(&mut looked, now);
+            assert_eq!(images, looked, "step {step}");
+            assert!(images.iter().all(|image| image.first_detected.is_some()));
+        }
     }
 }

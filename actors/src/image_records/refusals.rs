@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use cri_gc_policy::Image;
 use jiff::SignedDuration;
 
 use crate::seams::Moment;
@@ -35,6 +36,13 @@ impl Refusals {
     #[must_use]
     pub fn is_waiting(&self, id: &str, now: Moment) -> bool {
         self.0.get(id).is_some_and(|refusal| now.boot() < refusal.not_before)
+    }
+
+    /// Fills in which of these images are not to be tried yet.
+    pub fn fill_in(&self, images: &mut [Image], now: Moment) {
+        for image in images {
+            image.in_use_elsewhere = self.is_waiting(&image.id, now);
+        }
     }
 
     /// That image was removed.

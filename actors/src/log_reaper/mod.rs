@@ -68,7 +68,7 @@ impl Collect for LogReaper {
     }
 
     async fn pass(&self, tools: &Tools, pass: &Pass) {
-        match observe::pods(tools, &pass.settings).await {
+        match observe::remember_pods(tools, &pass.settings).await {
             Ok(view) => self.directories(tools, pass, view).await,
             // Without a runtime nothing can be checked of links either.
             Err(error) if error.is_away() => return pass.error(error),

@@ -333,7 +333,8 @@ fn life(dir: &Path, hands: &Hands, test: impl AsyncFnOnce(&ImageRecords)) {
         let arbiter = Arbiter::new();
         let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(4) };
         let fell = say(silent(), "image records", None);
-        let (home, worker) = (Home::Store(dir.to_owned(), Origin::default()), Workers::start(1).unwrap());
+        let (home, worker) =
+            (Home::Store(dir.to_owned().into(), Origin::default()), Workers::start(1).unwrap());
         let records =
             ImageRecords::start(&arbiter.handle(), (pace, fell), home, worker, hands.clock(), silent());
         test(&records).await;

@@ -15,12 +15,12 @@ use cri_gc_actors::gateway::{Gateway, Limits, Sockets};
 use cri_gc_actors::image_gc::ImageGc;
 use cri_gc_actors::image_records::{Home, ImageRecords};
 use cri_gc_actors::log_reaper::LogReaper;
+use cri_gc_actors::observe;
 use cri_gc_actors::pod_state::{Configure, PodStates};
 use cri_gc_actors::recorder::Recorder;
 use cri_gc_actors::sandbox_reaper::SandboxReaper;
 use cri_gc_actors::seams::{Clock, FsProbe};
 use cri_gc_actors::supervision::guard::{Pace, say};
-use cri_gc_actors::whole;
 use cri_gc_config::Settings;
 use cri_gc_sim::{Call, ContainerSpec, ImageSpec, Method, Options, PodSpec, Sim};
 use cri_gc_test_support::flavours::options;
@@ -241,7 +241,8 @@ impl Crew {
 
     /// Looks at the images, so that they are remembered from now on.
     pub async fn look_at_images(&self) {
-        whole::look(&self.tools, &Settings::default()).await.unwrap();
+        observe::remember_pods(&self.tools, &Settings::default()).await.unwrap();
+        observe::remember_images(&self.tools).await.unwrap();
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use actix::{Arbiter, System};
 use cri_gc_actors::files::Workers;
 use cri_gc_actors::files::store::{self, Store};
-use cri_gc_actors::image_records::Origin;
 use cri_gc_actors::image_records::records::{Batch, Content, Record};
+use cri_gc_actors::image_records::{Dirs, Origin};
 use cri_gc_actors::image_records::{Home, ImageRecords};
 use cri_gc_actors::seams::{Clock, Moment};
 use cri_gc_actors::supervision::guard::Pace;
@@ -111,10 +111,15 @@ impl Desk {
 
     /// Does something with a keeper that has the state directory. It is gone, and has let go of its store, at the end.
     fn keep<T>(&self, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
-        System::new().block_on(async {
-            let (keeper, _) = self.keeper(Home::Store(self.dir(), Origin::default()));
-            test(&keeper).await
-        })
+        System::new().block_on(async { self.keep_at(self.dir().into(), test).await })
+    }
+
+    async fn keep_at<T>(&self, dirs: Dirs, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
+        let (keeper, worker) = self.keeper(Home::Store(dirs, Origin::default()));
+        let result = test(&keeper).await;
+        // A commit under way would hold the store for a moment longer.
+        worker.run(|| ()).await.unwrap();
+        result
     }
 
     fn disk(&self) -> Content {
@@ -327,7 +332,7 @@ fn a_copy_is_read_and_nothing_is_written() {
     fs::File::open(&file).unwrap().set_modified(long_ago).unwrap();
     let bytes = fs::read(&file).unwrap();
     System::new().block_on(async {
-        let (records, _) = desk.keeper(Home::Copy(desk.dir(), Origin::default()));
+        let (records, _) = desk.keeper(Home::Copy(desk.dir().into(), Origin::default()));
         records.seen(["r.io/app:7"], desk.moment(50));
         let known = records.remember(images(0..9), desk.moment(60)).await.unwrap();
         let ages = |first, used| (first, used);
@@ -345,7 +350,8 @@ fn a_copy_is_read_and_nothing_is_written() {
     assert_eq!(fs::read_dir(desk.dir()).unwrap().count(), 1);
     // Nor is anything made where nothing is.
     System::new().block_on(async {
-        let (records, _) = desk.keeper(Home::Copy(desk.folder.path().join("nowhere"), Origin::default()));
+        let (records, _) =
+            desk.keeper(Home::Copy(desk.folder.path().join("nowhere").into(), Origin::default()));
         records.remember(images(0..9), desk.moment(80)).await.unwrap();
         assert_eq!(records.problem().await, None);
     });
@@ -419,7 +425,13 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
     fs::create_dir(&dir).unwrap();
     // So many that it takes a while to verify them.
     let mut batch = Batch::default();
-    let record = Record { first_detected: at(0), last_used: Some(at(5)), size_bytes: 1, pinned: false };
+    let record = Record {
+        first_detected: at(0),
+        last_used: Some(at(5)),
+        size_bytes: 1,
+        pinned: false,
+        absent_at: None,
+    };
     let key = |number: usize| (image(number).id, String::new());
     batch.images = (0..5_000).map(|number| (key(number), Some(record.clone()))).collect();
     Store::of(&dir, Origin::default()).commit(batch).unwrap();
@@ -428,7 +440,7 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
         let (hold, held_until) = mpsc::channel::<()>();
         // Paused time stands still while a blocking task is under way.
         tokio::task::spawn_blocking(move || held_until.recv());
-        let (records, worker) = desk.keeper(Home::Store(dir.clone(), Origin::default()));
+        let (records, worker) = desk.keeper(Home::Store(dir.clone().into(), Origin::default()));
         until("the worker has begun", || is_open(&dir.join(STORE)).then_some(())).await;
         tokio::time::advance(Duration::from_secs(11)).await;
         if records.problem().await.is_none() {

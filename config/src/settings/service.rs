@@ -71,6 +71,9 @@ pub struct State {
     /// The directory of the image records and the history: an absolute path, held by one service at a time.
     #[serde(serialize_with = "path::serialize")]
     pub dir: PathBuf,
+    /// The directory of the image records while they can't be written to `dir`: an absolute path, best in memory (tmpfs).
+    #[serde(serialize_with = "path::serialize")]
+    pub runtime_dir: PathBuf,
     /// Events kept in the history; -1 is no limit, see [`State::history_limit`].
     #[serde(deserialize_with = "number::deserialize")]
     pub history_max_events: i64,
@@ -78,7 +81,7 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { dir: "/var/lib/cri-gc".into(), history_max_events: 10_000 }
+        Self { dir: "/var/lib/cri-gc".into(), runtime_dir: "/run/cri-gc".into(), history_max_events: 10_000 }
     }
 }
 

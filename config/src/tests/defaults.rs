@@ -84,6 +84,7 @@ fn the_defaults_are_fit_for_use_and_follow_the_contract() {
     assert_eq!(settings.image_gc.pressure_poll(), Some(Duration::from_secs(5)));
     assert_eq!(settings.supervision.stuck_backoff_max, Duration::from_secs(3600));
     assert_eq!(settings.admin.socket, Path::new("/run/cri-gc/admin.sock"));
+    assert_eq!(settings.state.runtime_dir, Path::new("/run/cri-gc"));
     assert_eq!(settings.state.history_limit(), Some(10_000));
     assert_eq!((settings.node_name, settings.metrics.listen, settings.pods.file), (None, None, None));
 }

@@ -33,7 +33,7 @@ fn the_image_endpoint_is_the_endpoint_unless_set() {
 
 #[test]
 fn paths_are_absolute() {
-    for key in ["pods.kubelet_root", "state.dir"] {
+    for key in ["pods.kubelet_root", "state.dir", "state.runtime_dir"] {
         range(key, &["'/x'"], &["'x'", "'./x'", "''", r#""/x\u0000""#], "an absolute path");
     }
 }

@@ -2,10 +2,11 @@
 //! aside, or it is left alone.
 //!
 //! - here: what is written is read back. [`damage`]: files that are not as redb left them. [`refused`]: an operating system
-//!   that says no. [`cuts`]: a process that is killed, or a machine that loses its power, at each write.
+//!   that says no, and [`fallback`]: where the records are then. [`cuts`]: a process that is killed, or a machine that loses its power, at each write.
 
 mod cuts;
 mod damage;
+mod fallback;
 mod refused;
 
 use std::collections::HashMap;
@@ -44,6 +45,7 @@ fn record(first_detected: i128, last_used: Option<i128>) -> Record {
         last_used: last_used.map(nanos),
         size_bytes: 1,
         pinned: false,
+        absent_at: None,
     }
 }
 
@@ -58,6 +60,7 @@ fn whole(content: &Content) -> Batch {
     batch.images = content.images.iter().map(|(key, record)| (key.clone(), Some(record.clone()))).collect();
     batch.uses = content.uses.iter().map(|(reference, at)| (reference.clone(), Some(*at))).collect();
     batch.observed = content.observed.clone();
+    batch.listed = content.listed;
     // In the same order each time, so that the same bytes come of it.
     batch.images.sort_by(|one, other| one.0.cmp(&other.0));
     batch.uses.sort();
@@ -82,6 +85,7 @@ fn apply(content: &mut Content, batch: &Batch) {
         }
     }
     content.observed = batch.observed.clone().or(content.observed.take());
+    content.listed = batch.listed.or(content.listed);
 }
 
 /// Some images and uses of the year 2026, each with times of its own.
@@ -93,12 +97,18 @@ fn sample(images: i128) -> Content {
             last_used: (number % 3 > 0).then(|| nanos(begun + 1_000_000_000 * number + 1)),
             size_bytes: u64::try_from(number).unwrap() << 20,
             pinned: number % 5 == 0,
+            absent_at: (number % 7 == 0).then(|| nanos(begun - 1)),
         };
         (key(&format!("sha256:{number:064x}"), if number % 4 == 0 { "runsc" } else { "" }), record)
     };
     let uses: HashMap<_, _> =
         (0..images / 4).map(|n| (format!("r.io/job:{n}"), nanos(begun + 3 * n))).collect();
-    Content { images: (0..images).map(image).collect(), uses, observed: Some(observed(begun)) }
+    Content {
+        images: (0..images).map(image).collect(),
+        uses,
+        observed: Some(observed(begun)),
+        listed: Some(nanos(begun)),
+    }
 }
 
 /// A state directory with a store that holds a content; it was closed.

@@ -216,7 +216,7 @@ fn on_a_disk_that_is_full_from_the_start_it_is_made_later() {
 }
 
 /// Takes all room there is.
-fn fill(file: &Path) {
+pub fn fill(file: &Path) {
     use std::io::Write;
     let mut file = fs::File::create(file).unwrap();
     for size in [1 << 16, 4096, 1] {
