@@ -109,12 +109,12 @@ mod tests {
         assert_eq!(
             text(&removals, &passes),
             "\
-KIND       ID             NAME              REASON       RESULT               BYTES
-container  7e7e7e7e7e7e7  shop/web-0/web#0  pod_deleted  removed
-container  c1             shop/web-0/web#0  pod_deleted  already gone
-container  c2             shop/web-0/web#0  pod_deleted  kept: running
-container  c3             shop/web-0/web#0  pod_deleted  failed: device busy
-container  c4             shop/web-0/web#0  pod_deleted  postponed
+KIND       NAME              REASON       RESULT               BYTES  ID
+container  shop/web-0/web#0  pod_deleted  removed                     7e7e7e7e7e7e7
+container  shop/web-0/web#0  pod_deleted  already gone                c1
+container  shop/web-0/web#0  pod_deleted  kept: running               c2
+container  shop/web-0/web#0  pod_deleted  failed: device busy         c3
+container  shop/web-0/web#0  pod_deleted  postponed                   c4
 
 LOOP          MODE     REMOVED  FAILED  KEPT     TOOK
 container_gc  enforce        2       1    13  412.3ms
