@@ -10,7 +10,7 @@ mod source;
 mod world;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use cri_gc_policy::PodState;
