@@ -219,8 +219,8 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
         found.unwrap_or_else(|| panic!("the plan does not {list} {name}: {plan:#}")).clone()
     };
     assert_eq!(item("keep", pause)["reason"], stays);
-    let detail = item("remove", twice)["detail"].as_str().unwrap().to_owned();
-    assert!(tags.iter().all(|tag| detail.contains(tag)), "{detail}");
+    let names = item("remove", twice)["names"].as_array().unwrap().clone();
+    assert!(tags.iter().all(|tag| names.contains(&json!(tag))), "{names:?}");
 
     let running = Running::start(&node.arguments(&["run"]), None);
     status(node, |s| s.loops.len() == 4 && s.loops[3].passes > 0).await;
