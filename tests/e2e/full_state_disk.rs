@@ -44,7 +44,7 @@ impl Bed {
         let tmpfs = match Tmpfs::mount(&mount, TmpfsSize::mib(4)) {
             Ok(tmpfs) => tmpfs,
             Err(error) => {
-                println!("skipped: no tmpfs can be mounted here ({error})");
+                eprintln!("SKIPPED: no tmpfs can be mounted here ({error})");
                 return None;
             }
         };
