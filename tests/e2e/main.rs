@@ -52,6 +52,7 @@ mod container_logs;
 mod containers;
 mod crashes;
 mod disk_pressure;
+mod full_state_disk;
 mod image_need;
 mod image_pressure;
 mod image_race;

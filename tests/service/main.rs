@@ -25,6 +25,7 @@ mod kubernetes;
 mod lines;
 mod pods_kubelet;
 mod pressure;
+mod questions;
 mod reload;
 mod restarts;
 mod runtime_away;

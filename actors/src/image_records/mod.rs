@@ -139,6 +139,9 @@ pub struct Ages {
     pub lost: Option<String>,
 }
 
+/// How long a question waits for the store to be read at the start. It takes milliseconds, unless the disk hangs.
+const LOADED_WITHIN: Duration = Duration::from_millis(500);
+
 /// A handle to the keeper. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ImageRecords {
@@ -193,7 +196,7 @@ impl ImageRecords {
         self.keeper.send(Remember { images, seen_at }).await.ok()
     }
 
-    /// All images with what is remembered of them, for a question: nothing is changed or written, and no disk is waited for.
+    /// All images with what is remembered of them, for a question: nothing is changed or written, and no commit is waited for.
     /// The references were seen used at that time. `None` while the keeper is being restarted.
     pub async fn recall(
         &self,
@@ -202,13 +205,14 @@ impl ImageRecords {
         seen_at: Moment,
     ) -> Option<Recalled> {
         let uses = uses.into_iter().collect::<Vec<_>>();
-        match &self.loading {
-            Some(loading) if !*self.loaded.borrow() => {
+        if let Some(loading) = &self.loading {
+            let mut loaded = self.loaded.clone();
+            if tokio::time::timeout(LOADED_WITHIN, loaded.wait_for(|loaded| *loaded)).await.is_err() {
                 Records::default().recall(&mut images, &uses, seen_at);
-                Some(Recalled { images, problem: Some(loading.clone()) })
+                return Some(Recalled { images, problem: Some(loading.clone()) });
             }
-            _ => self.keeper.send(Recall { images, uses, seen_at }).await.ok(),
         }
+        self.keeper.send(Recall { images, uses, seen_at }).await.ok()
     }
 
     /// Ends once all is on the disk that was told before, or the disk had its time.

@@ -23,7 +23,7 @@ use slog::{Drain, KV, Key, Level, Logger, Never, OwnedKVList, Serializer, o};
 
 use super::bed::PATIENCE;
 
-const STORE: &str = "images.redb";
+pub const STORE: &str = "images.redb";
 
 /// Seconds since the epoch at which these tests begin.
 const BEGUN: i64 = 1_790_000_000;
@@ -58,8 +58,8 @@ impl Drain for Lines {
 }
 
 /// A state directory, a clock that stands still until it is told, and what a keeper logs.
-struct Desk {
-    folder: tempfile::TempDir,
+pub struct Desk {
+    pub folder: tempfile::TempDir,
     /// Seconds since the beginning.
     time: Arc<AtomicI64>,
     /// The next so many questions of the time panic.
@@ -68,7 +68,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             time: Arc::default(),
@@ -77,7 +77,7 @@ impl Desk {
         }
     }
 
-    fn dir(&self) -> PathBuf {
+    pub fn dir(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
@@ -93,28 +93,37 @@ impl Desk {
     }
 
     /// The moment of so many seconds after the beginning, which is now from then on.
-    fn moment(&self, second: i64) -> Moment {
+    pub fn moment(&self, second: i64) -> Moment {
         self.time.store(second, SeqCst);
         Moment::new(at(second), SignedDuration::from_secs(second))
     }
 
+    /// The state directory, and a runtime directory beside it.
+    pub fn dirs(&self) -> Dirs {
+        Dirs { state: self.dir(), runtime: Some(self.folder.path().join("run/state")) }
+    }
+
     /// A keeper on this thread, and its worker.
-    fn keeper(&self, home: Home) -> (ImageRecords, Workers) {
+    pub fn keeper(&self, home: Home) -> (ImageRecords, Workers) {
+        let worker = Workers::start(1).unwrap();
+        (self.keeper_with(home, worker.clone()), worker)
+    }
+
+    pub fn keeper_with(&self, home: Home, worker: Workers) -> ImageRecords {
         let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(10) };
         let lines = self.lines.clone();
         let fell = Box::new(move |why: &str, _| lines.0.lock().unwrap().push(format!("fell: {why}")));
-        let worker = Workers::start(1).unwrap();
         let log = Logger::root(self.lines.clone().fuse(), o!());
         let here = Arbiter::current();
-        (ImageRecords::start(&here, (pace, fell), home, worker.clone(), self.clock(), log), worker)
+        ImageRecords::start(&here, (pace, fell), home, worker, self.clock(), log)
     }
 
     /// Does something with a keeper that has the state directory. It is gone, and has let go of its store, at the end.
-    fn keep<T>(&self, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
+    pub fn keep<T>(&self, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
         System::new().block_on(async { self.keep_at(self.dir().into(), test).await })
     }
 
-    async fn keep_at<T>(&self, dirs: Dirs, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
+    pub async fn keep_at<T>(&self, dirs: Dirs, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
         let (keeper, worker) = self.keeper(Home::Store(dirs, Origin::default()));
         let result = test(&keeper).await;
         // A commit under way would hold the store for a moment longer.
@@ -122,11 +131,11 @@ impl Desk {
         result
     }
 
-    fn disk(&self) -> Content {
+    pub fn disk(&self) -> Content {
         store::look(&self.dir(), &Origin::default()).unwrap()
     }
 
-    fn told(&self) -> Vec<String> {
+    pub fn told(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.0.lock().unwrap())
     }
 }
@@ -135,7 +144,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(BEGUN + second).unwrap()
 }
 
-fn image(number: usize) -> Image {
+pub fn image(number: usize) -> Image {
     Image {
         id: format!("sha256:{number:064x}"),
         runtime_handler: String::new(),
@@ -149,19 +158,19 @@ fn image(number: usize) -> Image {
     }
 }
 
-fn images(numbers: impl IntoIterator<Item = usize>) -> Vec<Image> {
+pub fn images(numbers: impl IntoIterator<Item = usize>) -> Vec<Image> {
     numbers.into_iter().map(image).collect()
 }
 
 /// First detected and last used of each, in seconds, by what was told.
-fn told(images: &[Image]) -> BTreeMap<String, (i64, Option<i64>)> {
+pub fn told(images: &[Image]) -> BTreeMap<String, (i64, Option<i64>)> {
     let second = |time: Timestamp| time.as_second() - BEGUN;
     let ages = |image: &Image| (second(image.first_detected.unwrap()), image.last_used.map(second));
     images.iter().map(|image| (image.id.clone(), ages(image))).collect()
 }
 
 /// The same by what the disk holds.
-fn held(content: &Content) -> BTreeMap<String, (i64, Option<i64>)> {
+pub fn held(content: &Content) -> BTreeMap<String, (i64, Option<i64>)> {
     let second = |time: Timestamp| time.as_second() - BEGUN;
     let ages = |record: &Record| (second(record.first_detected), record.last_used.map(second));
     content.images.iter().map(|((id, _), record)| (id.clone(), ages(record))).collect()
@@ -313,7 +322,7 @@ fn a_state_directory_that_is_removed_is_noticed_and_one_that_is_made_anew_is_use
 }
 
 /// A store of some images that were seen at 0 and used at 5, the first `uses` of them.
-fn stored(desk: &Desk, count: usize, uses: usize) {
+pub fn stored(desk: &Desk, count: usize, uses: usize) {
     fs::create_dir_all(desk.dir()).unwrap();
     desk.keep(async |records| {
         let names: Vec<String> = (0..uses).map(|number| format!("r.io/app:{number}")).collect();

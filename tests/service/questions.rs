@@ -1,0 +1,140 @@
+//! Questions on the admin socket while the disk of the image records hangs: they only read, so they are answered. Time stands still in
+//! these tests, so that an answer that waited for a commit, or for a deadline, would never come.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use actix::Arbiter;
+use cri_gc_actors::admin::Admin;
+use cri_gc_actors::files::Workers;
+use cri_gc_actors::image_records::{Home, ImageRecords, Origin};
+use cri_gc_actors::observe;
+use cri_gc_actors::supervision::guard::{Pace, say};
+use cri_gc_config::{Settings, load};
+use cri_gc_policy::images::ImageUse;
+use cri_gc_proto::admin::admin_client::AdminClient;
+use cri_gc_proto::admin::{ExplainRequest, PlanRequest, StatusRequest};
+use slog::{Discard, Logger, o};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::stage::{SECOND, Setup, Stage, turns};
+
+/// A service whose questions are answered by a keeper with a store there, and with a worker that is in our hands.
+struct Asked {
+    stage: Stage,
+    client: AdminClient<Channel>,
+    image: String,
+    _admin: Admin,
+    folder: tempfile::TempDir,
+}
+
+impl Asked {
+    async fn start(worker: Workers) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let setup = Setup::new().set("admin.socket", socket.to_str().unwrap());
+        let image = setup.image("free:1", 10);
+        // It is in use, which a pass would remember.
+        setup.ended(&setup.living_pod(1), 1);
+        let settings = load(&setup.sources).unwrap().settings;
+        let clock = setup.seams.clock.clone();
+        let mut stage = setup.start().await;
+        let (pace, log) = (Pace::from(&settings), Logger::root(Discard, o!()));
+        let fell = say(log.clone(), "image records", None);
+        let home = Home::Store(folder.path().to_owned().into(), Origin::default());
+        let here = Arbiter::current();
+        stage.service.tools.images = ImageRecords::start(&here, (pace, fell), home, worker, clock, log);
+        let admin = stage.service.admin(&settings, None).unwrap();
+        let endpoint = Endpoint::try_from(format!("unix://{}", socket.display())).unwrap();
+        let client = AdminClient::new(stage.answer("a connection", endpoint.connect()).await.unwrap());
+        Self { stage, client, image, _admin: admin, folder }
+    }
+
+    /// Asks everything; gives back the problems that `status` tells.
+    async fn ask_all(&self) -> Vec<String> {
+        let mut client = self.client.clone();
+        let status = client.status(StatusRequest {}).await.unwrap().into_inner();
+        assert!(status.images.as_ref().is_some_and(|images| !images.sums.is_empty()), "{status:#?}");
+        let plan = client.plan(PlanRequest {}).await.unwrap().into_inner();
+        assert_eq!(plan.problems, status.problems);
+        let explain = ExplainRequest { object: self.image.clone() };
+        let explained = client.explain(explain).await.unwrap().into_inner();
+        assert_eq!(explained.objects.len(), 1, "{explained:#?}");
+        status.problems
+    }
+}
+
+/// Lets all tasks have turns for so long, in real time.
+async fn turns_for(span: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < span {
+        turns(10).await;
+    }
+}
+
+/// Has the worker hang until the sender is dropped.
+async fn hang(worker: &Workers) -> mpsc::Sender<()> {
+    let (release, held_until) = mpsc::channel::<()>();
+    let worker = worker.clone();
+    actix_rt::spawn(async move { worker.run(move || held_until.recv()).await });
+    turns(10).await;
+    release
+}
+
+#[actix_rt::test]
+async fn status_plan_and_explain_are_answered_while_the_disk_of_the_records_hangs() {
+    let worker = Workers::start(1).unwrap();
+    let asked = Asked::start(worker.clone()).await;
+    let (stage, records) = (&asked.stage, &asked.stage.service.tools.images);
+    assert_eq!(stage.answer("the records", records.problem()).await, None);
+    let _release = hang(&worker).await;
+    // A pass has seen something, which is not on the disk yet.
+    records.seen([ImageUse::named("r.io/job:1")], stage.service.tools.clock.moment());
+    assert_eq!(stage.answer("all answers", asked.ask_all()).await, Vec::<String>::new());
+    // Once the disk has had its time, they say so.
+    stage.step_without_rest(11 * SECOND).await;
+    let problems = stage.answer("all answers", asked.ask_all()).await;
+    assert!(problems.len() == 1 && problems[0].contains("did not answer within"), "{problems:#?}");
+}
+
+#[actix_rt::test]
+async fn a_hundred_questions_write_nothing() {
+    let asked = Asked::start(Workers::start(1).unwrap()).await;
+    let (stage, records) = (&asked.stage, &asked.stage.service.tools.images);
+    assert_eq!(stage.answer("the records", records.problem()).await, None);
+    let written = || std::fs::read(asked.folder.path().join("images.redb")).unwrap();
+    let before = written();
+    for _ in 0..34 {
+        assert_eq!(stage.answer("all answers", asked.ask_all()).await, Vec::<String>::new());
+        stage.step_without_rest(SECOND).await;
+    }
+    stage.answer("the disk", records.flush()).await;
+    assert!(written() == before, "a question has written something");
+    // What a pass sees is written.
+    stage.answer("a pass", observe::remember_pods(&stage.service.tools, &Settings::default())).await.unwrap();
+    stage.answer("the disk", records.flush()).await;
+    assert!(written() != before);
+}
+
+#[actix_rt::test]
+async fn before_the_records_were_read_questions_say_so_within_a_second() {
+    let worker = Workers::start(1).unwrap();
+    let _release = hang(&worker).await;
+    let asked = Asked::start(worker).await;
+    let mut all = Box::pin(asked.ask_all());
+    // Three questions, each of which may wait a little.
+    let mut waited = Duration::ZERO;
+    let problems = loop {
+        tokio::select! {
+            biased;
+            problems = &mut all => break problems,
+            // Time is driven on slowly: what a busy machine has to do in between is not to count.
+            () = turns_for(Duration::from_millis(200)) => {
+                asked.stage.step_without_rest(SECOND / 4).await;
+                waited += SECOND / 4;
+                assert!(waited <= 3 * SECOND, "they wait for the disk");
+            }
+        }
+    };
+    assert!(problems.len() == 1 && problems[0].contains("are still being read"), "{problems:#?}");
+}
