@@ -478,10 +478,12 @@ pub fn partly(ended: Ended, words: &str) -> Value {
     json(&ended)
 }
 
-/// Ids of everything that a plan would remove.
+/// Ids of everything that a plan would remove, and of what follows from that.
 fn removed_by(plan: &Value) -> Vec<String> {
     let sections = ["containers", "sandboxes", "log_dirs"];
-    let items = sections.iter().flat_map(|section| plan[section]["remove"].as_array().unwrap());
+    let lists = sections.iter().flat_map(|section| [&plan[section]["remove"], &plan[section]["follow"]]);
+    // A list of nothing that follows is left out.
+    let items = lists.filter_map(Value::as_array).flatten();
     items.map(|item| item["id"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -515,7 +517,7 @@ pub async fn many_that_vanish_at_once_are_held_until_confirmed(node: &mut Node, 
     let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json"], None));
     assert!(removed_by(&plan).is_empty(), "{plan:#}");
     let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json", "--confirm-deleted"], None));
-    assert_eq!(removed_by(&plan).len(), held_from + 1, "{plan:#}");
+    assert_eq!(removed_by(&plan).len(), held_from + 2, "{plan:#}");
     let snapshot = good_but_for_notes(node.run_program(&["snapshot", "--confirm-deleted"], None));
     assert_eq!(state_in(&snapshot, &gone), "deleted");
     node.loses_with(&["--confirm-deleted"], &VANISHED).await.is_good();
@@ -553,7 +555,7 @@ pub async fn many_that_vanish_at_once_are_held_until_confirmed(node: &mut Node, 
 }
 
 /// The answer of a command that may have told notes, but no problem.
-fn good_but_for_notes(ended: Ended) -> Value {
+pub fn good_but_for_notes(ended: Ended) -> Value {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.lines().all(|line| line.starts_with("cri-gc: note: ")), "{ended:?}");
     json(&ended)
