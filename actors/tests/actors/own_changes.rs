@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use cri_gc_policy::PodState::{Deleted, Unknown};
 use cri_gc_sim::LogSpec;
 
-use super::bed::{Bed, Crew, MINUTE, SECOND, removed};
+use super::bed::{Bed, Crew, SECOND, removed};
 use super::kubernetes::{evidence, read_twice, state};
 use super::pod_states::{by_file, list};
 
@@ -104,6 +104,7 @@ fn with_source_kubelet_a_removed_log_does_not_ask_for_later_lists() {
 #[cfg(feature = "kubernetes")]
 #[test]
 fn with_source_kube_api_a_removed_log_does_not_ask_for_later_lists() {
+    use super::bed::MINUTE;
     use super::kubernetes::{kube_api::by_api, pod};
     let api = cri_gc_test_support::kubernetes::FakeApi::start(super::kubernetes::NODE);
     let bed = by_api(&api);
