@@ -19,6 +19,7 @@ use cri_gc_config::{Mode, PodSource};
 use cri_gc_policy::PodState;
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Method, Scope};
 use cri_gc_test_support::on_each_flavour;
+use futures_util::FutureExt;
 
 use super::bed::{Bed, HOUR, MINUTE, SECOND, errors, removed, silent, uid};
 
@@ -293,8 +294,12 @@ fn a_pause_holds_for_what_waits_in_the_gateway() {
         settings.container_gc.parallel_removals = 1;
         let fewer = Reconfigure(Generation::only(Arc::new(settings)));
         bed.sim.before_next(Method::ContainerStatus, move |_, _| gateway.do_send(fewer));
+        // The pause is in force before the removal is answered, however busy the machine is.
         bed.sim.before_next(Method::RemoveContainer, move |_, _| {
-            gc.do_send(cri_gc_actors::collector::Pause(true))
+            let mut pause = Box::pin(gc.send(cri_gc_actors::collector::Pause(true)));
+            while pause.as_mut().now_or_never().is_none() {
+                std::thread::yield_now();
+            }
         });
         let report = crew.containers().await;
         assert!(removed(&report).len() <= 1, "{}", removed(&report).len());
