@@ -89,10 +89,7 @@ fn play(case: &Case, extra: &Extra, tally: &mut [[usize; 2]; 4]) -> Result<(), T
     bed.settings.log_gc.mode = logs;
     bed.settings.image_gc.mode = images;
     bed.run(async |crew| {
-        crew.look_at_images().await;
-        bed.sim.advance(HOUR);
-        case.make_recent(&bed);
-        bed.sim.with(|node| node.fill_to_percent(case.full_percent));
+        // From the beginning: what was read once is remembered by a crew, and a sweep may be another one's.
         for (which, code) in &extra.unread {
             let ids = bed.sim.container_ids();
             if !ids.is_empty() {
@@ -100,6 +97,10 @@ fn play(case: &Case, extra: &Extra, tally: &mut [[usize; 2]; 4]) -> Result<(), T
                 bed.sim.fault(Method::ContainerStatus, fault, Scope::ForId(which.get(&ids).clone()));
             }
         }
+        crew.look_at_images().await;
+        bed.sim.advance(HOUR);
+        case.make_recent(&bed);
+        bed.sim.with(|node| node.fill_to_percent(case.full_percent));
         if !extra.measured {
             bed.sim.with(|node| node.set_probe_error(Some(std::io::ErrorKind::Other)));
         }
