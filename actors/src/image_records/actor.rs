@@ -179,12 +179,13 @@ impl Keeper {
             if let Some(late) = this.committing.take() {
                 ctx.cancel_future(late);
             }
-            let is_kept = this.committed(written);
-            if !is_kept && !is_all && this.has_copy() {
-                // The copy takes all there is, or nothing. That is tried at once, once.
+            if matches!(written, Err(Failure::Store(_))) && !is_all && this.has_copy() {
+                // The copy takes all there is, or nothing. That is tried at once, once, before anything is said.
+                this.records.unsure();
                 this.waiting.append(&mut waiting);
                 return this.commit(ctx);
             }
+            let is_kept = this.committed(written);
             // Whoever waited is told by that these are gone.
             drop(waiting);
             // After a failure the next change is the next try.
@@ -217,7 +218,10 @@ impl Keeper {
                 return false;
             }
         };
-        self.records.stored(&batch);
+        if refused.is_none() {
+            // Else the state directory holds what was written before the clock was set, if it was.
+            self.records.stored(&batch);
+        }
         if let Some(opened) = opened {
             self.opened(opened);
         }

@@ -29,6 +29,15 @@ impl Content {
     }
 }
 
+impl Content {
+    /// The clock was set: all ages count from now on.
+    pub(super) fn start_over(&mut self, now: Timestamp) {
+        self.images.values_mut().for_each(|record| record.start_over(now));
+        self.uses.values_mut().for_each(|used| *used = now);
+        self.listed = self.listed.map(|_| now);
+    }
+}
+
 impl Batch {
     /// A batch that makes a store hold that content and nothing else.
     #[must_use]
@@ -67,6 +76,13 @@ impl Batch {
 }
 
 impl Record {
+    /// The clock was set: its ages count from now on.
+    pub(super) fn start_over(&mut self, now: Timestamp) {
+        self.first_detected = now;
+        self.last_used = self.last_used.map(|_| now);
+        self.absent_at = self.absent_at.map(|_| now);
+    }
+
     /// Takes in another record of the same image: the earlier first sight, the later use. Records of two copies, one of which
     /// was removed before the other came, are not merged: the later copy has the record.
     fn merge(&mut self, other: &Self) {

@@ -111,14 +111,17 @@ impl Records {
     }
 
     /// Takes in what a store holds, at the start or when it can be read at last.
-    pub fn load(&mut self, store: Content, now: Moment) {
-        let set = store.observed.as_ref().is_some_and(|then| then.clock_was_set(now, &self.boot_id));
+    pub fn load(&mut self, mut store: Content, now: Moment) {
+        if store.observed.as_ref().is_some_and(|then| then.clock_was_set(now, &self.boot_id)) {
+            // What was observed by this clock meanwhile is none the worse for it.
+            store.start_over(now.wall());
+            self.changed_images.extend(store.images.keys().cloned());
+            self.changed_uses.extend(store.uses.keys().cloned());
+            self.steps += 1;
+        }
         merge_images(&mut self.images, store.images, self.listed);
         merge_uses(&mut self.uses, store.uses);
         self.listed = self.listed.max(store.listed);
-        if set {
-            self.start_over(now.wall());
-        }
         self.observed.get_or_insert(now);
     }
 
@@ -277,11 +280,7 @@ impl Records {
     }
 
     fn start_over(&mut self, now: Timestamp) {
-        for record in self.images.values_mut() {
-            record.first_detected = now;
-            record.last_used = record.last_used.map(|_| now);
-            record.absent_at = record.absent_at.map(|_| now);
-        }
+        self.images.values_mut().for_each(|record| record.start_over(now));
         self.listed = self.listed.map(|_| now);
         self.uses.values_mut().for_each(|used| *used = now);
         self.changed_images.extend(self.images.keys().cloned());

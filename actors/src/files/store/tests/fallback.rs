@@ -276,14 +276,16 @@ impl Life {
         Self { store, records, knows_all, copy_knows_all, looked_at: None }
     }
 
-    fn commit(&mut self, now: i64) {
+    fn commit(&mut self, now: Moment) {
         while let Some(batch) = self.records.batch() {
             let is_all = batch.unsure;
             match self.store.commit(batch.clone()) {
                 Ok(Committed { opened, refused }) => {
-                    self.records.stored(&batch);
+                    if refused.is_none() {
+                        self.records.stored(&batch);
+                    }
                     if let Some(opened) = opened {
-                        self.records.load(opened.content, moment(now));
+                        self.records.load(opened.content, now);
                     }
                     self.knows_all |= refused.is_none();
                     self.copy_knows_all = refused.is_some() && (self.copy_knows_all || self.knows_all);
@@ -318,6 +320,44 @@ fn image(id: &str) -> Image {
     }
 }
 
+/// The clock is set while the records are in the copy: what the disk still holds is by the old clock.
+#[test]
+fn ages_count_from_when_the_clock_was_set_though_the_disk_still_holds_what_was_before() {
+    const DAYS: i64 = 3 * 86_400;
+    for restarts in [false, true] {
+        let place = Place::new();
+        let set = |second: i64| {
+            Moment::new(Timestamp::from_second(second + DAYS).unwrap(), SignedDuration::from_secs(second))
+        };
+        let look = |life: &mut Life, now: Moment| {
+            let mut images = vec![image("a")];
+            life.commit(now);
+            life.records.look(&mut images, now);
+            life.commit(now);
+            images[0].first_detected.unwrap().as_second()
+        };
+        let mut life = Life::begin(&place, 1_000, false);
+        assert_eq!(look(&mut life, moment(1_000)), 1_000);
+        place.break_disk(true);
+        assert_eq!(look(&mut life, moment(1_020)), 1_000);
+        let since = 1_040 + DAYS;
+        assert_eq!(look(&mut life, set(1_040)), since);
+        place.break_disk(false);
+        assert_eq!(look(&mut life, set(1_060)), since);
+        assert_eq!(look(&mut life, set(1_080)), since);
+        assert!(!place.copy().exists());
+        if restarts {
+            drop(life);
+            let mut store = place.store();
+            let mut records = Records::new(BOOT.to_owned());
+            records.load(loaded(&mut store, true), set(1_100));
+            let mut images = vec![image("a")];
+            records.look(&mut images, set(1_100));
+            assert_eq!(images[0].first_detected.unwrap().as_second(), since);
+        }
+    }
+}
+
 /// What a look tells is what was seen, through broken disks, restarts, and crashes before the copy is removed.
 #[test]
 fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it() {
@@ -341,14 +381,14 @@ fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it(
                     if there.get(&id).is_some_and(is_unused) {
                         there.remove(&id);
                         life.records.forget(&id);
-                        life.commit(now);
+                        life.commit(moment(now));
                     }
                 }
                 3..5 => {
                     if let Some(truth) = there.get_mut(&id).filter(|truth| truth.is_there) {
                         truth.last_used = Some(now);
                         life.records.used([(id.clone(), Timestamp::from_second(now).unwrap())], moment(now));
-                        life.commit(now);
+                        life.commit(moment(now));
                     }
                 }
                 5 => {
@@ -357,7 +397,7 @@ fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it(
                 }
                 6 => {
                     let copy = fs::read(place.copy()).ok();
-                    life.commit(now);
+                    life.commit(moment(now));
                     let copy_knows_all = life.copy_knows_all;
                     drop(life);
                     if let Some(copy) = copy.filter(|_| !place.copy().exists()) {
@@ -368,7 +408,7 @@ fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it(
                 }
                 _ => {
                     // As for a pass: after a failure the store may be read by now.
-                    life.commit(now);
+                    life.commit(moment(now));
                     // If it was seen that one is missing, it is another one that comes.
                     there.retain(|_, truth| truth.is_there);
                     life.looked_at = Some(now);
@@ -377,7 +417,7 @@ fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it(
                     life.records.recall(&mut recalled, &[], moment(now));
                     life.records.look(&mut images, moment(now));
                     assert_eq!(recalled, images, "a question is told the same");
-                    life.commit(now);
+                    life.commit(moment(now));
                     for image in images {
                         let truth = there.get_mut(&image.id).unwrap();
                         let second = |time: Timestamp| time.as_second();
