@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
@@ -18,6 +17,7 @@ use super::evidence::{Evidence, by_pod};
 use super::kube_source;
 use super::memory::Memory;
 use super::reading::{ANSWER_WITHIN, Reader};
+use super::runtime_source::FinishTimes;
 use super::{Configure, Seen, Verdict};
 use crate::gateway::ErrorClass;
 
@@ -50,7 +50,7 @@ impl Reader {
             }
             memory.runtime.sight(&evidence, now);
             let listed: HashSet<&str> = seen.containers.iter().map(|c| c.id.as_str()).collect();
-            Arc::make_mut(&mut memory.finished).retain(|id, _| listed.contains(id.as_str()));
+            memory.finished.retain(|id, _| listed.contains(id.as_str()));
             let wanted = memory.runtime.wanted(&evidence, settings.runtime_grace, now);
             wanted
                 .into_iter()
@@ -67,13 +67,14 @@ impl Reader {
             // Not told: its pod stays unknown.
             Err(_) => None,
         });
-        let (pods, finished) = {
+        let finished: FinishTimes = told.collect();
+        let pods = {
             let memory = &mut *memory.borrow_mut();
-            Arc::make_mut(&mut memory.finished).extend(told);
+            memory.finished.extend(finished.iter().map(|(id, at)| (id.clone(), *at)));
             let Memory { runtime, finished, .. } = memory;
             let (pods, standings) = runtime.judge(&evidence, finished, settings.runtime_grace, now);
             memory.chronicle.note(standings, now);
-            (pods, Arc::clone(&memory.finished))
+            pods
         };
         let kubelet = settings.kubelet_root.join("pods");
         let report_only = if settings.runtime_beside_kubelet { None } else { self.kubelet_at(kubelet).await };

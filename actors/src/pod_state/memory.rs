@@ -2,7 +2,6 @@
 //! and when the provider fell.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify};
@@ -22,7 +21,8 @@ use cri_gc_config::PodSource;
 #[derive(Default)]
 pub struct Memory {
     pub runtime: RuntimeSource,
-    pub finished: Arc<FinishTimes>,
+    /// When containers finished that have ended, as far as that had to be asked.
+    pub finished: FinishTimes,
     pub absence: Absence,
     pub chronicle: Chronicle,
     pub leftovers: Leftovers,

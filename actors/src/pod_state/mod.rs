@@ -60,8 +60,9 @@ pub struct Verdict {
     pub notes: Vec<String>,
     /// When the clock was set last, if that was seen.
     pub clock_set: Option<Timestamp>,
-    /// When containers finished that have ended, as far as that had to be asked.
-    pub finished: Arc<FinishTimes>,
+    /// When containers finished that have ended, as far as the runtime was asked for this verdict: what an earlier one read
+    /// may no longer be readable.
+    pub finished: FinishTimes,
 }
 
 impl Verdict {

@@ -138,16 +138,21 @@ impl Bed {
         Crew { tools, container_gc, sandbox_reaper, log_reaper, image_gc, arbiters }
     }
 
-    /// The loops of another process, by settings of its own: it knows nothing of the pods yet, and remembers of images what
-    /// `crew` does. Must be called in a system.
-    pub fn crew_like(&self, crew: &Crew, settings: Settings) -> Crew {
+    /// The tools of another process: it knows nothing of the pods yet, and remembers of images what `crew` does. Must be
+    /// called in a system.
+    pub fn tools_of_another(&self, crew: &Crew) -> Tools {
+        let configure =
+            Configure { settings: Arc::new(self.settings.clone()), confirmed: false, service: false };
+        let Tools { gateway, files, clock, log, .. } = crew.tools.clone();
+        let pods = PodStates::start(&Arbiter::new().handle(), gateway, files, clock, configure, log);
+        Tools { pods, ..crew.tools.clone() }
+    }
+
+    /// Loops with these tools, by settings of their own. Must be called in a system.
+    pub fn crew_with(&self, tools: Tools, settings: Settings) -> Crew {
         let settings = Arc::new(settings);
         let arbiter = Arbiter::new();
         let on = arbiter.handle();
-        let configure = Configure { settings: Arc::clone(&settings), confirmed: false, service: false };
-        let Tools { gateway, files, clock, log, .. } = crew.tools.clone();
-        let pods = PodStates::start(&on, gateway, files, clock, configure, log);
-        let tools = Tools { pods, ..crew.tools.clone() };
         Crew {
             container_gc: Collector::start(&on, tools.clone(), Arc::clone(&settings), ContainerGc::default),
             sandbox_reaper: Collector::start(
