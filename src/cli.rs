@@ -112,7 +112,8 @@ pub struct Plan {
     /// Plan on a snapshot instead of a runtime ("-": standard input); its time is taken as now
     #[arg(long, value_name = "FILE")]
     pub snapshot: Option<PathBuf>,
-    /// List what stays object by object, not by reason (table only)
+    /// List every object, what is kept too (table only). Without it, what is kept is counted by reason, and a terminal shows 10
+    /// of the objects that would be removed for the same reason
     #[arg(long)]
     pub all: bool,
     #[command(flatten)]

@@ -1,12 +1,12 @@
 //! Errors at the edge: a sentence with the cause and what to do, on stderr, and an exit code (spec 10).
 
 use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 
 use cri_gc_actors::gateway::{CriError, ErrorClass};
 
 use crate::client::{ClientError, Trouble};
+use crate::output::remark;
 
 /// How a command ended badly.
 #[derive(Debug)]
@@ -84,8 +84,7 @@ impl Failure {
     /// Says it on stderr.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        // Nowhere is left to say that stderr is closed.
-        let _ = writeln!(std::io::stderr().lock(), "cri-gc: {}", self.message);
+        remark(&format!("cri-gc: {}", self.message));
         ExitCode::from(self.code)
     }
 }

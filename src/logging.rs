@@ -1,13 +1,15 @@
 //! Logging: for people on a terminal, one JSON object a line for everything else; the level can be changed while running.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 
 use cri_gc_actors::seams::LogThreshold;
 use cri_gc_actors::supervision::panics;
 use cri_gc_config::{LogFormat, LogLevel};
+use cri_gc_policy::text::{Lines, escape, shorten};
 use serde_json::{Map, Value};
 use slog::{Drain, KV, Key, Level, Logger, Never, OwnedKVList, Record, Serializer, o};
+use slog_term::{Decorator, RecordDecorator};
 
 /// Records that may wait for whoever reads the log. More are dropped, and their number is told: nothing waits for a log.
 const QUEUE: usize = 512;
@@ -32,7 +34,7 @@ impl Logging {
         };
         // Writing blocks: it is done on a thread of its own, and flushed when the guard goes.
         let (drain, flush) = if people {
-            let decorator = slog_term::TermDecorator::new().stderr().build();
+            let decorator = PrintableText(slog_term::TermDecorator::new().stderr().build());
             slog_async::Async::new(slog_term::FullFormat::new(decorator).build().fuse())
                 .chan_size(QUEUE)
                 .build_with_guard()
@@ -57,6 +59,87 @@ impl Logging {
         if log::set_boxed_logger(Box::new(libraries)).is_ok() {
             log::set_max_level(log::LevelFilter::Debug);
         }
+    }
+}
+
+/// A value or a message that is longer than so many characters is shortened in the middle.
+const LONGEST: usize = 8_192;
+
+/// Escapes messages, names and values before they reach a terminal, line ends too: a record is one line.
+struct PrintableText<D>(D);
+
+impl<D: Decorator> Decorator for PrintableText<D> {
+    fn with_record<F>(&self, record: &Record<'_>, values: &OwnedKVList, write: F) -> io::Result<()>
+    where
+        F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
+    {
+        self.0.with_record(record, values, |to| write(&mut PrintableRecord { to, is_text: false }))
+    }
+}
+
+struct PrintableRecord<'a> {
+    to: &'a mut dyn RecordDecorator,
+    /// Whether what is written now is the text of somebody, not the frame of the record.
+    is_text: bool,
+}
+
+impl Write for PrintableRecord<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let lines = if self.is_text { Lines::Escape } else { Lines::Keep };
+        let text = String::from_utf8_lossy(bytes);
+        self.to.write_all(escape(&shorten(&text, LONGEST), lines).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+impl RecordDecorator for PrintableRecord<'_> {
+    fn reset(&mut self) -> io::Result<()> {
+        self.is_text = false;
+        self.to.reset()
+    }
+
+    fn start_whitespace(&mut self) -> io::Result<()> {
+        self.is_text = false;
+        self.to.start_whitespace()
+    }
+
+    fn start_msg(&mut self) -> io::Result<()> {
+        self.is_text = true;
+        self.to.start_msg()
+    }
+
+    fn start_key(&mut self) -> io::Result<()> {
+        self.is_text = true;
+        self.to.start_key()
+    }
+
+    fn start_value(&mut self) -> io::Result<()> {
+        self.is_text = true;
+        self.to.start_value()
+    }
+
+    fn start_timestamp(&mut self) -> io::Result<()> {
+        self.is_text = false;
+        self.to.start_timestamp()
+    }
+
+    fn start_level(&mut self) -> io::Result<()> {
+        self.is_text = false;
+        self.to.start_level()
+    }
+
+    fn start_separator(&mut self) -> io::Result<()> {
+        self.is_text = false;
+        self.to.start_separator()
+    }
+
+    fn start_comma(&mut self) -> io::Result<()> {
+        self.is_text = false;
+        self.to.start_comma()
     }
 }
 
@@ -133,7 +216,8 @@ impl<W: Write> Drain for JsonLines<W> {
         // A value that cannot be written is left out; the line still is.
         let _ =
             values.serialize(record, &mut fields).and_then(|()| record.kv().serialize(record, &mut fields));
-        let mut line = Value::Object(fields.0).to_string();
+        let line = Value::Object(fields.0).to_string();
+        let mut line = escape(&line, Lines::Escape).into_owned();
         line.push('\n');
         let mut to = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // Where the log goes wrong there is nowhere to say so.
@@ -146,6 +230,10 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn put(&mut self, key: &str, value: Value) {
+        let value = match value {
+            Value::String(text) => shorten(&text, LONGEST).into_owned().into(),
+            other => other,
+        };
         self.0.insert(key.to_owned(), value);
     }
 }
@@ -241,5 +329,27 @@ mod tests {
         assert_eq!((&line["msg"], &line["loop"]), (&"two\nlines".into(), &"image_gc".into()));
         assert_eq!((&line["failures"], &line["node"]), (&4.into(), &"n1".into()));
         assert!(line["ts"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    }
+
+    #[test]
+    fn nothing_that_others_named_comes_out_raw_and_nothing_is_endless() {
+        let name = format!("a\u{1b}[2J\nFORGED \u{202e}b{}", "/d".repeat(20_000));
+        let (json, term) = (Buffer::default(), Buffer::default());
+        let log = Logger::root(JsonLines::new(json.clone()).fuse(), o!());
+        slog::warn!(log, "could not remove {}", name; "error" => &name);
+        let plain = PrintableText(slog_term::PlainSyncDecorator::new(term.clone()));
+        let log = Logger::root(slog_term::FullFormat::new(plain).build().fuse(), o!());
+        slog::warn!(log, "could not remove {}", name; "error" => &name);
+        for buffer in [json, term] {
+            let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(text.lines().count(), 1, "{text}");
+            let text = text.trim_end_matches('\n');
+            assert_eq!(escape(text, Lines::Escape), text);
+            assert!(
+                text.contains("a\\u001b[2J\\nFORGED \\u202eb/d/d") && text.len() < 18_000,
+                "{}",
+                text.len()
+            );
+        }
     }
 }

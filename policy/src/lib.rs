@@ -29,6 +29,7 @@ pub mod reference;
 pub mod report;
 pub mod sandboxes;
 pub mod snapshot;
+pub mod text;
 
 pub use age::Now;
 pub use decide::{Plan, complete, decide};

@@ -1,6 +1,6 @@
 //! `cri-gc plan`: what would go now and why, on a runtime or on a snapshot.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,7 +15,8 @@ use cri_gc_policy::{Observation, Plan, PlanReport, Policy, Snapshot, decide};
 use super::{crew, in_system, logging, look, settings, sync_pods};
 use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
-use crate::output::{self, remark, show};
+use crate::output::plan::Extent;
+use crate::output::{self, remark, show_by};
 use crate::wiring::Crew;
 
 /// Plans and prints.
@@ -39,7 +40,13 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
             planned
         })?,
     };
-    show(args.output.output, &report, |report| output::plan::text(report, args.all))?;
+    let extent = match args.all {
+        true => Extent::AllAndKept,
+        // Somebody reads it: 100,000 rows would hide the rest.
+        false if std::io::stdout().is_terminal() => Extent::Examples,
+        false => Extent::Removed,
+    };
+    show_by(args.output.output, &report, |report, out| output::plan::write(report, extent, out))?;
     problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }

@@ -3,7 +3,8 @@
 use cri_gc_proto::admin::Event;
 
 use super::ages::moment;
-use super::table::{bytes, plain, short};
+use super::table::{bytes, short};
+use cri_gc_policy::text::one_line;
 
 /// When, which loop, what happened, and to what.
 #[must_use]
@@ -21,7 +22,7 @@ fn what(event: &Event) -> String {
     let why = [event.reason.clone(), bytes(event.bytes), count];
     let why = why.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     let parts = [object, why, event.message.clone()];
-    let parts = parts.iter().map(|part| plain(part)).filter(|part| !part.is_empty());
+    let parts = parts.iter().map(|part| one_line(part)).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join(": ")
 }
 
@@ -60,7 +61,7 @@ mod tests {
         assert_eq!(
             lines,
             "\
-2026-01-31T11:59:48Z  image_gc      Removed              image a0a0a0a0a0a0a registry.example.com/web:1 [2J: disk_pressure, 12.0 MiB
+2026-01-31T11:59:48Z  image_gc      Removed              image a0a0a0a0a0a0a registry.example.com/web:1\\u001b[2J: disk_pressure, 12.0 MiB
 2026-01-31T11:59:48Z  image_gc      ImageGCFailed        failure number 4: ListImages: the runtime does not answer
 2026-01-31T11:59:48Z  log_gc        Recovered
   -             RuntimeLost          connection refused

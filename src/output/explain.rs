@@ -4,23 +4,23 @@ use bytesize::ByteSize;
 use cri_gc_proto::admin::{ExplainResponse, Explained};
 
 use super::ages::moment;
-use super::table::plain;
+use cri_gc_policy::text::one_line;
 
 /// A paragraph for each object.
 #[must_use]
 pub fn text(answer: &ExplainResponse) -> String {
     let mut paragraphs: Vec<String> = answer.objects.iter().map(object).collect();
     if !answer.notes.is_empty() {
-        paragraphs.push(answer.notes.iter().map(|note| format!("note: {}\n", plain(note))).collect());
+        paragraphs.push(answer.notes.iter().map(|note| format!("note: {}\n", one_line(note))).collect());
     }
     paragraphs.join("\n")
 }
 
 fn object(object: &Explained) -> String {
-    let mut text = format!("{} {}\n", object.kind, plain(&object.id));
+    let mut text = format!("{} {}\n", object.kind, one_line(&object.id));
     let mut line = |label: &str, value: &str| text.push_str(&format!("  {label:<8}  {value}\n"));
     for (number, name) in object.names.iter().enumerate() {
-        line(if number == 0 { "name" } else { "" }, &plain(name));
+        line(if number == 0 { "name" } else { "" }, &one_line(name));
     }
     if !object.first_detected.is_empty() {
         let used = match moment(&object.last_used) {
@@ -35,14 +35,14 @@ fn object(object: &Explained) -> String {
             since if since.is_empty() => String::new(),
             since => format!(" since {since}"),
         };
-        line("pod", &format!("{}, {}{since}", plain(&object.pod_uid), object.pod_state));
+        line("pod", &format!("{}, {}{since}", one_line(&object.pod_uid), object.pod_state));
         if !object.pod_evidence.is_empty() {
-            line("", &plain(&object.pod_evidence));
+            line("", &one_line(&object.pod_evidence));
         }
     }
     line("verdict", &format!("{}: {}", verdict(object), object.reason));
     if !object.detail.is_empty() {
-        line("", &plain(&object.detail));
+        line("", &one_line(&object.detail));
     }
     let next = match moment(&object.next_pass_at) {
         next if next.is_empty() => "no pass is planned".to_owned(),

@@ -9,13 +9,15 @@ pub mod passes;
 pub mod plan;
 pub mod progress;
 pub mod run_now;
+pub mod sink;
 pub mod status;
 pub mod sweep;
 pub mod table;
 pub mod unrecorded;
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 
+use cri_gc_policy::text::{Lines, escape};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -46,8 +48,13 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// # Errors
 /// What the operating system says, e.g. that the disk is full.
 pub fn deliver(text: &str) -> Result<Reader, Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    deliver_by(|out| out.write_all(text.as_bytes()))
+}
+
+/// As [`deliver`], for what is written bit by bit.
+fn deliver_by(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Reader, Failure> {
+    let mut out = sink::stdout();
+    match write(&mut out).and_then(|()| out.flush()) {
         Ok(()) => Ok(Reader::Reads),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(Failure::failed(format_args!("the output could not be written: {error}"))),
@@ -77,11 +84,27 @@ pub async fn reader_gone() {
 /// # Errors
 /// The value cannot be written in that form, or not at all.
 pub fn show<T: Serialize>(form: Form, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Failure> {
-    print(&match form {
-        Form::Table => table(value),
-        Form::Json => json(value)?,
-        Form::Yaml => yaml(value)?,
-    })
+    show_by(form, value, |value, out| out.write_all(table(value).as_bytes()))
+}
+
+/// As [`show`], for tables of any length: they are written row by row.
+///
+/// # Errors
+/// The value cannot be written in that form, or not at all.
+pub fn show_by<T: Serialize>(
+    form: Form,
+    value: &T,
+    table: impl FnOnce(&T, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    match form {
+        Form::Table => deliver_by(|out| table(value, out)).map(drop),
+        Form::Json => deliver_by(|out| {
+            serde_json::to_writer_pretty(&mut *out, value)?;
+            writeln!(out)
+        })
+        .map(drop),
+        Form::Yaml => print(&yaml(value)?),
+    }
 }
 
 /// Prints one of many values as soon as it is there: as JSON one a line, as YAML one a document.
@@ -99,7 +122,7 @@ pub fn item<T: Serialize>(form: Form, value: &T, line: impl FnOnce(&T) -> String
 /// Says something beside the data, on stderr.
 pub fn remark(text: &str) {
     // If stderr is closed, nobody wants to hear it.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(sink::stderr(), "{}", sink::message(text));
 }
 
 /// As JSON, on lines.
@@ -117,5 +140,7 @@ pub fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
 /// # Errors
 /// The value cannot be written as YAML.
 pub fn yaml<T: Serialize>(value: &T) -> Result<String, Failure> {
-    serde_saphyr::to_string(value).map_err(Failure::failed)
+    let yaml = serde_saphyr::to_string(value).map_err(Failure::failed)?;
+    // Only quoted strings can hold escapes. Where a name needs some, YAML is written as JSON, which is YAML as well.
+    if escape(&yaml, Lines::Keep) == yaml { Ok(yaml) } else { json(value) }
 }

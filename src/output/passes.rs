@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::table::{bytes, plain, render, short, table};
+use super::table::{bytes, render, short, table};
+use cri_gc_policy::text::one_line;
 
 /// An object that was to go.
 #[derive(Debug)]
@@ -66,11 +67,11 @@ pub fn text(removals: &[RemovalRow<'_>], passes: &[PassRow<'_>]) -> String {
         for removal in removals {
             rows.add_row([
                 removal.kind,
-                &plain(removal.name),
+                removal.name,
                 removal.reason,
-                &plain(&removal.result),
+                &removal.result,
                 &bytes(removal.bytes),
-                &plain(short(removal.id)),
+                short(removal.id),
             ]);
         }
         text.push_str(&render(rows, &[4]));
@@ -84,7 +85,7 @@ pub fn text(removals: &[RemovalRow<'_>], passes: &[PassRow<'_>]) -> String {
     text.push_str(&notes(passes.iter().map(|pass| (pass.of, pass.notes))));
     for pass in passes {
         for error in &pass.errors {
-            text.push_str(&format!("error ({}): {}\n", pass.of, plain(error)));
+            text.push_str(&format!("error ({}): {}\n", pass.of, one_line(error)));
         }
     }
     text
@@ -138,6 +139,7 @@ pub fn notes<'a>(of_loops: impl IntoIterator<Item = (&'a str, &'a [String])>) ->
             }
         }
     }
-    let line = |(note, loops): (&str, Vec<&str>)| format!("note ({}): {}\n", loops.join(", "), plain(note));
+    let line =
+        |(note, loops): (&str, Vec<&str>)| format!("note ({}): {}\n", loops.join(", "), one_line(note));
     known.into_iter().map(line).collect()
 }

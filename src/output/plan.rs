@@ -1,34 +1,46 @@
 //! A plan as a table.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use cri_gc_policy::PlanReport;
 use cri_gc_policy::report::{FileSystemReport, Item, SectionReport};
 
 use super::ages::rough;
-use super::table::{bytes, plain, render, short, table, tally, tally_line};
+use super::table::{bytes, render, short, table, tally, tally_line, write_rows};
+use cri_gc_policy::text::one_line;
 
-/// What would be removed, object by object, and what is kept, by reason (`all`: object by object too).
-#[must_use]
-pub fn text(plan: &PlanReport, all: bool) -> String {
+/// How many objects of a kind with the same reason are listed where the others are only counted.
+pub const EXAMPLES: usize = 10;
+
+/// Writes what would be removed, object by object, and what is kept, by reason.
+///
+/// # Errors
+/// What `out` says.
+pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Result<()> {
     let sections: [(&str, &SectionReport); 4] = [
         ("container", &plan.containers),
         ("sandbox", &plan.sandboxes),
         ("log dir", &plan.log_dirs),
         ("image", &plan.images.section),
     ];
-    let mut text = objects(plan, "REMOVE", sections.map(|(kind, section)| (kind, &*section.remove)));
-    if text.is_empty() {
-        text.push_str("Nothing would be removed.\n\n");
+    let most = if extent == Extent::Examples { EXAMPLES } else { usize::MAX };
+    let of = |items: fn(&SectionReport) -> &[Item]| rows(sections.map(|(kind, of)| (kind, items(of))), most);
+    let remove = of(|section| &section.remove);
+    if remove.is_empty() {
+        out.write_all(b"Nothing would be removed.\n\n")?;
     }
-    text.push_str(&objects(plan, "FOLLOW", sections.map(|(kind, section)| (kind, &*section.follow))));
-    if all {
-        text.push_str(&objects(plan, "KEEP", sections.map(|(kind, section)| (kind, &*section.keep))));
+    write_objects(plan, "REMOVE", &remove, out)?;
+    write_objects(plan, "FOLLOW", &of(|section| &section.follow), out)?;
+    if extent == Extent::AllAndKept {
+        write_objects(plan, "KEEP", &of(|section| &section.keep), out)?;
     }
-    let mut rows = table(&["", "REMOVE", "FOLLOW", "KEEP", "FREES", "KEPT FOR"]);
+    let mut sums = table(&["", "REMOVE", "FOLLOW", "KEEP", "FREES", "KEPT FOR"]);
     for (kind, section) in sections {
         let reasons = tally(section.keep.iter().map(|item| item.reason.as_str()));
-        rows.add_row([
+        sums.add_row([
             if kind == "sandbox" { "sandboxes".to_owned() } else { format!("{kind}s") },
             section.remove.len().to_string(),
             section.follow.len().to_string(),
@@ -37,33 +49,99 @@ pub fn text(plan: &PlanReport, all: bool) -> String {
             tally_line(&reasons),
         ]);
     }
-    text.push_str(&render(rows, &[1, 2, 3, 4]));
-    text.push_str(&disks(&plan.images.filesystems, plan.images.bytes_to_free));
-    text
+    out.write_all(render(sums, &[1, 2, 3, 4]).as_bytes())?;
+    out.write_all(disks(&plan.images.filesystems, plan.images.bytes_to_free).as_bytes())
+}
+
+/// How much of a plan is listed object by object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Of what would be removed, some examples for each kind and reason.
+    Examples,
+    /// All that would be removed.
+    Removed,
+    /// What is kept as well.
+    AllAndKept,
+}
+
+/// A row of a table of objects.
+#[derive(Debug, Clone, Copy)]
+enum Row<'a> {
+    Object {
+        kind: &'a str,
+        item: &'a Item,
+    },
+    /// That many more of a kind, for the same reason.
+    More {
+        kind: &'a str,
+        reason: &'a str,
+        count: usize,
+        bytes: u64,
+    },
+}
+
+/// The objects, `most` of each kind and reason.
+fn rows<'a>(sections: [(&'a str, &'a [Item]); 4], most: usize) -> Vec<Row<'a>> {
+    let mut rows = Vec::new();
+    for (kind, items) in sections {
+        // How many of a reason, and the bytes of those that are not listed.
+        let mut seen: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+        for item in items {
+            let (count, unlisted) = seen.entry(&item.reason).or_default();
+            *count += 1;
+            if *count <= most {
+                rows.push(Row::Object { kind, item });
+            } else {
+                *unlisted = unlisted.saturating_add(item.size_bytes.unwrap_or_default());
+            }
+        }
+        for (reason, (count, bytes)) in seen {
+            if let Some(count @ 1..) = count.checked_sub(most) {
+                rows.push(Row::More { kind, reason, count, bytes });
+            }
+        }
+    }
+    rows
 }
 
 /// A table of objects, names first and ids last, with an empty line after it; nothing if there are none.
-fn objects(plan: &PlanReport, header: &str, sections: [(&str, &[Item]); 4]) -> String {
-    if sections.iter().all(|(_, items)| items.is_empty()) {
-        return String::new();
+fn write_objects(plan: &PlanReport, header: &str, rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
     }
-    let mut rows = table(&[header, "NAME", "REASON", "SIZE", "AGE", "DETAIL", "ID"]);
-    for (kind, items) in sections {
-        for item in items {
-            let age = item.since().zip(plan.now).and_then(|(since, now)| now.age(since));
-            let age = age.map(|age| rough(Duration::try_from(age).unwrap_or_default()));
-            rows.add_row([
-                kind,
-                &plain(&name(item)),
-                &item.reason,
-                &bytes(item.size_bytes.unwrap_or_default()),
-                &age.unwrap_or_default(),
-                &plain(&item.detail),
-                &plain(short(&item.id)),
-            ]);
+    let header = [header, "NAME", "REASON", "SIZE", "AGE", "DETAIL", "ID"];
+    write_rows(out, &header, &[3, 4], || rows.iter().map(|row| row.cells(plan)))?;
+    writeln!(out)
+}
+
+impl Row<'_> {
+    fn cells(&self, plan: &PlanReport) -> [Cow<'_, str>; 7] {
+        let empty = Cow::Borrowed("");
+        match *self {
+            Row::Object { kind, item } => {
+                let age = item.since().zip(plan.now).and_then(|(since, now)| now.age(since));
+                let age = age.map(|age| rough(Duration::try_from(age).unwrap_or_default()));
+                [
+                    kind.into(),
+                    name(item).into(),
+                    item.reason.as_str().into(),
+                    bytes(item.size_bytes.unwrap_or_default()).into(),
+                    age.unwrap_or_default().into(),
+                    item.detail.as_str().into(),
+                    short(&item.id).into(),
+                ]
+            }
+            Row::More { kind, reason, count, bytes: size } => [
+                kind.into(),
+                format!("... and {count} more").into(),
+                reason.into(),
+                bytes(size).into(),
+                empty.clone(),
+                "--all lists all".into(),
+                empty,
+            ],
         }
     }
-    render(rows, &[3, 4]) + "\n"
 }
 
 /// What people call it. An image is called by all its tags: they are removed together.
@@ -96,7 +174,7 @@ fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
             100 => "no image is removed for lack of space".to_owned(),
             _ => format!("images are removed from {high} % on, down to {low} %"),
         };
-        text.push_str(&format!("Image filesystem {}: {used}; {thresholds}.\n", plain(&fs.mountpoint)));
+        text.push_str(&format!("Image filesystem {}: {used}; {thresholds}.\n", one_line(&fs.mountpoint)));
     }
     if bytes_to_free > 0 {
         let low = filesystems.iter().map(|fs| fs.low_threshold_percent).min();

@@ -1,53 +1,101 @@
-//! Tables, and the words in them.
+//! Tables, and the words in them. Every cell is one line of printable characters ([`one_line`]), whoever wrote it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use bytesize::ByteSize;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use std::collections::BTreeMap;
-
-/// Width of a table where stdout is no terminal: wide enough that nothing is wrapped.
-const UNLIMITED: u16 = 400;
+use cri_gc_policy::text::one_line;
 
 /// Characters of an id that people read: what `crictl` shows.
 const SHORT_ID: usize = 13;
 
-/// A table without lines, as kubectl and crictl print them.
-#[must_use]
-pub fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header);
-    let terminal = console_width();
-    table.set_width(terminal.unwrap_or(UNLIMITED));
-    table
+/// No column is padded further: one long cell would push what stands behind it out of sight in all rows.
+const WIDEST: usize = 80;
+
+/// What is between columns.
+const GAP: usize = 2;
+
+/// A table without lines, as kubectl and crictl print them: as wide as its cells, never wrapped.
+#[derive(Debug)]
+pub struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
 }
 
-/// Ready to print: lines without trailing blanks.
+/// A table with these headings.
 #[must_use]
-pub fn render(mut table: Table, right: &[usize]) -> String {
-    for (number, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if right.contains(&number) {
-            column.set_cell_alignment(CellAlignment::Right);
+pub fn table(header: &[&'static str]) -> Table {
+    Table { header: header.to_vec(), rows: Vec::new() }
+}
+
+impl Table {
+    /// Adds a row: a cell for each heading.
+    pub fn add_row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
+        self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+}
+
+/// Ready to print: lines without trailing blanks. The columns at the positions `right` are aligned to the right.
+#[must_use]
+pub fn render(table: Table, right: &[usize]) -> String {
+    let mut text = Vec::new();
+    let rows = || table.rows.iter().map(|row| row.iter().map(String::as_str));
+    // Writing to memory can't fail, and what is written is text.
+    let _ = write_rows(&mut text, &table.header, right, rows);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Writes a table row by row, for as many rows as there may be: `rows` is asked twice, first for the widths.
+///
+/// # Errors
+/// What `out` says.
+pub fn write_rows<R, C>(
+    out: &mut dyn Write,
+    header: &[&str],
+    right: &[usize],
+    rows: impl Fn() -> R,
+) -> io::Result<()>
+where
+    R: Iterator,
+    R::Item: IntoIterator<Item = C>,
+    C: AsRef<str>,
+{
+    let mut widths: Vec<usize> = header.iter().map(|heading| heading.len()).collect();
+    for row in rows() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(one_line(cell.as_ref()).chars().count());
         }
     }
-    let mut text = String::new();
-    for line in table.lines() {
-        text.push_str(line.trim_end());
-        text.push('\n');
+    for width in &mut widths {
+        *width = (*width).min(WIDEST);
     }
-    text
+    write_row(out, header, &widths, right)?;
+    for row in rows() {
+        write_row(out, row, &widths, right)?;
+    }
+    Ok(())
 }
 
-/// Width of the terminal that stdout is, if it is one.
-fn console_width() -> Option<u16> {
-    if cfg!(test) {
-        // What a test expects does not depend on the terminal that it is run in.
-        return None;
+fn write_row<C: AsRef<str>>(
+    out: &mut dyn Write,
+    cells: impl IntoIterator<Item = C>,
+    widths: &[usize],
+    right: &[usize],
+) -> io::Result<()> {
+    // Blanks are written once something follows them.
+    let mut blanks = 0;
+    for (column, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
+        let cell = one_line(cell.as_ref());
+        let missing = width.saturating_sub(cell.chars().count());
+        let (before, after) = if right.contains(&column) { (missing, 0) } else { (0, missing) };
+        blanks += before;
+        if !cell.is_empty() {
+            write!(out, "{:blanks$}{cell}", "")?;
+            blanks = 0;
+        }
+        blanks += after + GAP;
     }
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
-    (size.ws_col > 0).then_some(size.ws_col)
+    writeln!(out)
 }
 
 /// An id as people read it.
@@ -68,13 +116,6 @@ pub fn short(id: &str) -> &str {
 #[must_use]
 pub fn bytes(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { ByteSize(bytes).to_string() }
-}
-
-/// What somebody else named or said, on one line and without what a terminal would take for a command.
-#[must_use]
-pub fn plain(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// How often each of the words occurs.

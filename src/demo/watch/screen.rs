@@ -2,8 +2,9 @@
 //!
 //! A terminal is given back as it was, however the demo ends: the screen does that when it is dropped.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
+use cri_gc_policy::text::{Lines, escape};
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
 };
@@ -42,7 +43,7 @@ impl Screen {
         let mut screen = Self { in_place, before: None };
         if in_place {
             screen.before = read_keys_at_once();
-            deliver(ENTER)?;
+            command(ENTER).map_err(Failure::failed)?;
         }
         Ok(screen)
     }
@@ -67,7 +68,8 @@ impl Screen {
         if self.in_place {
             let size = tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_row > 0 && size.ws_col > 0);
             let size = size.map_or(SIZE, |size| (size.ws_row.into(), size.ws_col.into()));
-            return deliver(&picture(text, size));
+            // A terminal that went away ends the view as a reader of a pipe does.
+            return Ok(command(&picture(text, size)).map_or(Reader::Gone, |()| Reader::Reads));
         }
         deliver(&format!("{text}\n"))
     }
@@ -79,12 +81,17 @@ impl Drop for Screen {
             return;
         }
         // Where the terminal is gone, nothing is left to put back.
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(LEAVE.as_bytes()).and_then(|()| out.flush());
+        let _ = command(LEAVE);
         if let Some(before) = &self.before {
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, before);
         }
     }
+}
+
+/// Writes what a terminal is meant to act on.
+fn command(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 /// Has the terminal hand over keys one by one, unseen, and says how it was before. Ctrl-C goes on to send its signal, but
@@ -104,7 +111,7 @@ fn read_keys_at_once() -> Option<Termios> {
 /// the terminal stays empty: writing its end would move all up.
 fn picture(text: &str, (rows, columns): (usize, usize)) -> String {
     let mut picture = HOME.to_owned();
-    for line in text.lines().take(rows.saturating_sub(1)) {
+    for line in escape(text, Lines::Keep).lines().take(rows.saturating_sub(1)) {
         picture.extend(line.chars().take(columns));
         picture.push_str(CLEAR_LINE);
     }

@@ -9,7 +9,8 @@ use super::breakages::meaning;
 use super::told::Told;
 use crate::cli::Breakage;
 use crate::output::ages::span;
-use crate::output::table::{plain, render, table};
+use crate::output::table::{render, table};
+use cri_gc_policy::text::one_line;
 
 /// All that is known at the end.
 pub struct Summary<'a> {
@@ -39,7 +40,7 @@ impl Summary<'_> {
     #[must_use]
     pub fn surprises(&self) -> Vec<String> {
         let lost = self.lost.iter().map(|lost| format!("{lost} was in use and is gone"));
-        let panics = self.told.panics().iter().map(|panic| format!("a loop fell: {}", plain(panic)));
+        let panics = self.told.panics().iter().map(|panic| format!("a loop fell: {}", one_line(panic)));
         let mut surprises: Vec<String> = lost.chain(panics).collect();
         if self.uncaught > 0 {
             surprises.push(format!("{} panics that nobody caught; stderr tells them", self.uncaught));

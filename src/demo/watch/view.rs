@@ -20,7 +20,8 @@ use super::told::Line;
 use crate::cli::Breakage;
 use crate::demo::Tally;
 use crate::output::ages::{rough, span};
-use crate::output::table::{bytes, plain, short};
+use crate::output::table::{bytes, short};
+use cri_gc_policy::text::one_line;
 
 /// Cells of the bar of the disk: two percent each.
 const CELLS: u16 = 50;
@@ -114,7 +115,7 @@ fn runtime(snapshot: &Snapshot) -> String {
     match state.reachable {
         Some(true) => format!("{which}, reachable for {lasting}"),
         Some(false) => {
-            let error = state.error.as_deref().map(|error| format!(": {}", plain(error)));
+            let error = state.error.as_deref().map(|error| format!(": {}", one_line(error)));
             format!("AWAY for {lasting}{}", error.unwrap_or_default())
         }
         None => which,
@@ -180,7 +181,7 @@ fn last_pass(state: &LoopState, now: Timestamp) -> String {
         let _ = write!(did, ", {} failed", last.failed);
     }
     if let Some(error) = last.errors.first() {
-        let error = plain(error);
+        let error = one_line(error);
         let shown: String = error.chars().take(ERROR).collect();
         let dots = if shown.len() < error.len() { "..." } else { "" };
         let _ = write!(did, ", ERROR {shown}{dots}");
@@ -205,7 +206,7 @@ fn news(line: &Line) -> String {
     let count = if event.count > 1 { format!("failure number {}", event.count) } else { String::new() };
     let why = [reason, bytes(brought), count].into_iter().filter(|part| !part.is_empty());
     let parts = [object, why.collect::<Vec<_>>().join(", "), event.message.clone()];
-    let parts = parts.iter().map(|part| plain(part)).filter(|part| !part.is_empty());
+    let parts = parts.iter().map(|part| one_line(part)).filter(|part| !part.is_empty());
     let what = parts.collect::<Vec<_>>().join(": ");
     let text = format!("{}  {of:<12}  {:<19}  {what}", line.time.strftime("%H:%M:%S"), event.kind.as_str());
     format!("{}\n", text.trim_end())

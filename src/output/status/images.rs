@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use cri_gc_proto::admin::{Candidate, Images};
 
 use super::super::ages::{Now, rough};
-use super::super::table::{plain, render, short, table};
+use super::super::table::{render, short, table};
 
 /// Candidates that are shown: the rest would fill the screen.
 const SHOWN: usize = 5;
@@ -18,7 +18,7 @@ pub fn text(images: &Images, now: Now) -> String {
     for sum in &images.sums {
         let may_go = if sum.may_go { "nothing protects them" } else { "" };
         let size = ByteSize(sum.size_bytes).to_string();
-        sums.add_row([plain(&sum.reason), sum.count.to_string(), size, may_go.to_owned()]);
+        sums.add_row([sum.reason.clone(), sum.count.to_string(), size, may_go.to_owned()]);
     }
     let mut text = render(sums, &[1, 2]);
     for (count, what) in [
@@ -42,8 +42,8 @@ pub fn text(images: &Images, now: Now) -> String {
 fn row(candidate: &Candidate, now: Now) -> [String; 5] {
     let name = match candidate.names.as_slice() {
         [] => "<none>".to_owned(),
-        [name] => plain(name),
-        [name, more @ ..] => format!("{} (+{})", plain(name), more.len()),
+        [name] => name.clone(),
+        [name, more @ ..] => format!("{} (+{})", name, more.len()),
     };
     let ago = |then: &str| now.since(then).map(|since| format!("{} ago", rough(since)));
     [

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::super::ages::{Now, rough};
 use super::super::passes::Gone;
 use super::super::run_now::gone;
-use super::super::table::{plain, render, short, table};
+use super::super::table::{render, short, table};
 use super::labelled;
 
 /// Errors that are shown of one pass, and stuck objects that are shown at all: the rest would fill the screen.
@@ -90,11 +90,11 @@ fn matter(of: &LoopStatus, generation: u64, now: Now) -> Vec<String> {
         let colon = if errors.is_empty() { "" } else { ":" };
         lines.push(format!("FAILING {} ({passes}){colon}", now.lasting(&of.failing_since)));
     }
-    lines.extend(errors.iter().take(SHOWN_ERRORS).map(|error| format!("  {}", plain(error))));
+    lines.extend(errors.iter().take(SHOWN_ERRORS).map(|error| format!("  {error}")));
     lines.extend(more(errors.len(), SHOWN_ERRORS).map(|more| format!("  {more}")));
     if of.restarts > 0 {
         let times = if of.restarts == 1 { "once".to_owned() } else { format!("{} times", of.restarts) };
-        lines.push(format!("restarted {times}, the last time for: {}", plain(&of.last_restart)));
+        lines.push(format!("restarted {times}, the last time for: {}", of.last_restart));
     }
     if of.generation != generation && generation > 0 {
         lines.push(format!("still follows generation {} of the settings", of.generation));
@@ -113,9 +113,9 @@ pub fn stuck(loops: &[LoopStatus]) -> String {
         rows.add_row([
             removal.kind.as_str(),
             short(&removal.id),
-            &plain(&removal.name),
+            &removal.name,
             &removal.reason,
-            &plain(&removal.detail),
+            &removal.detail,
         ]);
     }
     let more = more(all.len(), SHOWN_STUCK).map_or_else(String::new, |more| format!("{more}\n"));

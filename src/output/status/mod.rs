@@ -12,7 +12,8 @@ use cri_gc_proto::admin::{Configuration, FileSystem, PodSource, Runtime, StatusR
 
 use super::ages::{Now, moment};
 use super::passes;
-use super::table::{plain, render, table};
+use super::table::{render, table};
+use cri_gc_policy::text::one_line;
 
 /// Width of the column of labels.
 const LABEL: usize = 15;
@@ -24,8 +25,8 @@ pub fn text(status: &StatusResponse) -> String {
     let configuration = status.configuration.as_ref();
     let mut text = format!(
         "cri-gc {} on {}, pid {}, running {}{}\n\n",
-        plain(&status.version),
-        plain(&status.node_name),
+        one_line(&status.version),
+        one_line(&status.node_name),
         status.pid,
         now.lasting(&status.started_at),
         now.since(&status.started_at)
@@ -34,7 +35,7 @@ pub fn text(status: &StatusResponse) -> String {
     if let Some(configuration) = configuration {
         text.push_str(&labelled("configuration", &of_configuration(configuration, now)));
     }
-    text.push_str(&labelled("log level", &[plain(&status.log_level)]));
+    text.push_str(&labelled("log level", &[status.log_level.clone()]));
     if let Some(runtime) = &status.runtime {
         text.push_str(&labelled("runtime", &of_runtime(runtime, now)));
     }
@@ -50,7 +51,7 @@ pub fn text(status: &StatusResponse) -> String {
         passes::notes(
             status.loops.iter().filter_map(|of| Some((of.r#loop.as_str(), &*of.last_pass.as_ref()?.notes))),
         ),
-        status.problems.iter().map(|problem| format!("problem: {}\n", plain(problem))).collect(),
+        status.problems.iter().map(|problem| format!("problem: {}\n", one_line(problem))).collect(),
     ];
     for paragraph in paragraphs.iter().filter(|paragraph| !paragraph.is_empty()) {
         text.push('\n');
@@ -63,7 +64,8 @@ pub fn text(status: &StatusResponse) -> String {
 fn labelled(label: &str, lines: &[String]) -> String {
     let line = |(number, line): (usize, &String)| {
         let label = if number == 0 { label } else { "" };
-        format!("{}\n", format!("{label:<LABEL$}{line}").trim_end())
+        let indented = line.len() - line.trim_start_matches(' ').len();
+        format!("{}\n", format!("{label:<LABEL$}{:indented$}{}", "", one_line(line)).trim_end())
     };
     lines.iter().enumerate().map(line).collect()
 }
@@ -71,7 +73,7 @@ fn labelled(label: &str, lines: &[String]) -> String {
 fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
     let from = match configuration.file.as_str() {
         "" => "without a file".to_owned(),
-        file => format!("from {}", plain(file)),
+        file => format!("from {}", file),
     };
     let mut lines = vec![format!(
         "generation {}, loaded {} ({}) {from}",
@@ -87,18 +89,18 @@ fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
             "a RELOAD WAS REFUSED {}, so that the old one holds:",
             now.ago(&configuration.refused_at)
         ));
-        lines.extend(configuration.refused.lines().map(|line| format!("  {}", plain(line))));
+        lines.extend(configuration.refused.lines().map(|line| format!("  {}", line.trim_start())));
     }
     lines
 }
 
 fn of_runtime(runtime: &Runtime, now: Now) -> Vec<String> {
-    let which = [&runtime.name, &runtime.version].map(|part| plain(part)).join(" ");
+    let which = format!("{} {}", runtime.name, runtime.version);
     let which = if which.trim().is_empty() { "not known yet".to_owned() } else { which };
-    let (which, endpoint) = (which.trim(), plain(&runtime.endpoint));
+    let (which, endpoint) = (which.trim(), &runtime.endpoint);
     if !runtime.reachable {
         let mut lines = vec![format!("AWAY {}: {which} at {endpoint}", now.lasting(&runtime.since))];
-        lines.extend((!runtime.error.is_empty()).then(|| plain(&runtime.error)));
+        lines.extend((!runtime.error.is_empty()).then(|| runtime.error.clone()));
         return lines;
     }
     let returns = match runtime.returns {
@@ -110,9 +112,9 @@ fn of_runtime(runtime: &Runtime, now: Now) -> Vec<String> {
 }
 
 fn of_pods(pods: &PodSource, now: Now) -> Vec<String> {
-    let source = plain(&pods.source);
+    let source = &pods.source;
     let mut lines = vec![match (pods.synced, pods.synced_at.as_str()) {
-        (true, "") => source,
+        (true, "") => source.clone(),
         (true, at) => format!("{source}, synced {}", now.ago(at)),
         (false, "") => format!("{source}, NOT SYNCED: no pod counts as deleted"),
         (false, at) => format!("{source}, NOT SYNCED (last {}): no pod counts as deleted", now.ago(at)),
@@ -120,15 +122,12 @@ fn of_pods(pods: &PodSource, now: Now) -> Vec<String> {
     let sums: Vec<String> = pods.sums.iter().map(|sum| format!("{} {}", sum.count, sum.state)).collect();
     lines.extend((!sums.is_empty()).then(|| sums.join(", ")));
     for pod in &pods.pods {
-        let name = if pod.name.is_empty() {
-            plain(&pod.uid)
-        } else {
-            format!("{} ({})", plain(&pod.name), plain(&pod.uid))
-        };
-        lines.push(format!("{name} {} since {}: {}", pod.state, now.ago(&pod.since), plain(&pod.evidence)));
+        let name =
+            if pod.name.is_empty() { pod.uid.clone() } else { format!("{} ({})", &pod.name, &pod.uid) };
+        lines.push(format!("{name} {} since {}: {}", pod.state, now.ago(&pod.since), &pod.evidence));
     }
-    lines.extend((!pods.problem.is_empty()).then(|| plain(&pods.problem)));
-    lines.extend(pods.notes.iter().map(|note| format!("note: {}", plain(note))));
+    lines.extend((!pods.problem.is_empty()).then(|| pods.problem.clone()));
+    lines.extend(pods.notes.iter().map(|note| format!("note: {}", note)));
     lines
 }
 
@@ -147,7 +146,7 @@ fn filesystems(all: &[FileSystem]) -> String {
         };
         let inodes = u128::from(one.inodes.saturating_sub(one.inodes_free)) * 100;
         rows.add_row([
-            plain(&one.mountpoint),
+            one.mountpoint.clone(),
             holds.join(", "),
             one.used_percent.map_or_else(|| "?".to_owned(), |percent| format!("{percent}%")),
             threshold(one.high_threshold_percent),

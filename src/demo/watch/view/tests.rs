@@ -180,7 +180,7 @@ sandbox_gc    enforce  HUNG            12       40         0         1  1s ago: 
 log_gc        enforce  paused          12       40         0         0  1s ago: 3 removed
 image_gc      enforce  waiting         12       40         7         0  1s ago: 0 removed, 2 failed, ERROR ListImages: locked and locked and locked and locked and locked and loc...
 
-12:00:29  image_gc      ImageGCFailed        failure number 4: ListImages: [2J no
+12:00:29  image_gc      ImageGCFailed        failure number 4: ListImages:\\u001b[2J no
 12:00:29  -             RuntimeLost          Connection refused
 12:00:29  log_gc        Paused
 "

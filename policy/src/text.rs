@@ -1,0 +1,139 @@
+//! Text that others wrote: names of containers and log directories, tags, messages of a runtime or an API server.
+//!
+//! Whatever is printed or logged passes [`escape`] at the sink, once, so that no name can clear a terminal, hide what
+//! stands next to it or forge a line. It must not be used on what is compared or sent back: there the bytes count.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// What becomes of line ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// They structure the text: tables, JSON, messages of several lines.
+    Keep,
+    /// They are escaped: the text is one name or one message.
+    Escape,
+}
+
+/// Replaces every character that a terminal acts on or doesn't show (control, bidi and zero-width characters, blanks other
+/// than the space) by its escape as JSON writes it: `\n`, `\u001b`. So JSON stays the same value.
+#[must_use]
+pub fn escape(text: &str, lines: Lines) -> Cow<'_, str> {
+    let safe = |c: char| is_printable(c) || (c == '\n' && lines == Lines::Keep);
+    // Nearly every text is printable ASCII.
+    let Some(at) = text.find(|c| !safe(c)) else { return Cow::Borrowed(text) };
+    let (start, rest) = text.split_at(at);
+    let mut escaped = start.to_owned();
+    for c in rest.chars() {
+        match c {
+            c if safe(c) => escaped.push(c),
+            '\n' => escaped.push_str("\\n"),
+            '\t' => escaped.push_str("\\t"),
+            '\r' => escaped.push_str("\\r"),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string can't fail.
+                    let _ = write!(escaped, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn is_printable(c: char) -> bool {
+    // Rust escapes exactly what Unicode doesn't count as printable, and three characters that its own literals need escaped.
+    matches!(c, ' '..='~') || (!c.is_ascii() && c.escape_debug().len() == 1)
+}
+
+/// Longest word that is shown to people: a tag with a digest, a path, the names of a pod and its container fit.
+const WORD: usize = 200;
+
+/// Longest text that is shown to people in one place.
+const TEXT: usize = 2_000;
+
+/// One line for people: escaped, line ends and runs of blanks as one space, and what is too long shortened in the middle,
+/// for the beginning and the end of a path or a name tell most. Data (JSON, YAML) is never shortened.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let plain = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    if text.len() <= WORD && plain(text.as_bytes()) && text.trim() == text && !text.contains("  ") {
+        return Cow::Borrowed(text);
+    }
+    let words = text.split(|c: char| c.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let words = words.map(|word| shorten(word, WORD)).collect::<Vec<_>>().join(" ");
+    Cow::Owned(escape(&shorten(&words, TEXT), Lines::Escape).into_owned())
+}
+
+/// The beginning and the end of a text of more than `limit` characters, with what is missing between them.
+#[must_use]
+pub fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
+    // A character is at least a byte long.
+    if text.len() <= limit {
+        return Cow::Borrowed(text);
+    }
+    let count = text.chars().count();
+    if count <= limit {
+        return Cow::Borrowed(text);
+    }
+    let half = limit / 2;
+    let start: String = text.chars().take(half).collect();
+    let end: String = text.chars().skip(count - half).collect();
+    Cow::Owned(format!("{start}...({} more characters)...{end}", count - 2 * half))
+}
+
+/// "1 container", "4 containers".
+#[must_use]
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_left() {
+        for (text, lines, escaped) in [
+            (
+                "shop/web-0 (é, 日本, \"q\", \\, 100 %)",
+                Lines::Escape,
+                "shop/web-0 (é, 日本, \"q\", \\, 100 %)",
+            ),
+            ("a\nb\tc\r", Lines::Escape, "a\\nb\\tc\\r"),
+            ("a\nb", Lines::Keep, "a\nb"),
+            ("\u{1b}[2J\u{7}\u{7f}\u{9b}1m", Lines::Keep, "\\u001b[2J\\u0007\\u007f\\u009b1m"),
+            (
+                "\u{202e}gpj\u{2066}\u{200b}\u{feff}\u{2028}",
+                Lines::Keep,
+                "\\u202egpj\\u2066\\u200b\\ufeff\\u2028",
+            ),
+            ("\u{e0041}", Lines::Keep, "\\udb40\\udc41"),
+        ] {
+            assert_eq!(escape(text, lines), escaped);
+        }
+        let all: String = ('\0'..=char::MAX).collect();
+        let escaped = escape(&all, Lines::Escape);
+        assert!(!escaped.contains(char::is_control));
+        assert_eq!(escape(&escaped, Lines::Escape), escaped, "what is escaped stays as it is");
+    }
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let all: String = ('\0'..=char::MAX).collect();
+        let json = serde_json::to_string(&all).unwrap();
+        assert_eq!(serde_json::from_str::<String>(&escape(&json, Lines::Keep)).unwrap(), all);
+    }
+
+    #[test]
+    fn what_is_too_long_for_people_is_shortened_in_the_middle() {
+        let path = "/d".repeat(10_000);
+        let shown = one_line(&format!("the directory {path}\n  is too deep"));
+        assert!(shown.starts_with("the directory /d/d/d") && shown.ends_with("/d/d is too deep"), "{shown}");
+        assert!(shown.contains("...(19800 more characters)..."), "{shown}");
+        assert!(shown.len() < 300);
+        assert_eq!(shorten("ééé", 3), "ééé");
+        assert_eq!(shorten("äöüé", 2), "ä...(2 more characters)...é");
+        assert!(one_line(&"word ".repeat(5_000)).len() < 2_100);
+    }
+}
