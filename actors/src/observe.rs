@@ -87,6 +87,7 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         containers: Arc::unwrap_or_clone(containers),
         sandboxes: Arc::unwrap_or_clone(sandboxes),
         log_dirs: log_dirs.iter().map(|dir| dir.name.clone()).collect(),
+        uses_unknown: verdict.images_unknown.clone(),
         ..Observation::empty(tools.clock.now())
     };
     Ok(PodView { observation, verdict, problem, listed_at })
@@ -118,13 +119,34 @@ pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
     }
 }
 
-/// Fills in which images are mounted into the containers as image volumes. Only what is about to remove images, or says that it would,
-/// has to know: each container is asked once.
+/// Fills in which image the runtime makes sandboxes of. Where that can't be told, no image is removed.
 ///
 /// # Errors
-/// What one of the containers has mounted is not known, so no image may be removed.
+/// Why it can't be told.
+pub fn sandbox_image(observation: &mut Observation, answer: CriResult<String>) -> CriResult<()> {
+    match answer {
+        Ok(name) => observation.sandbox_image = name,
+        Err(error) => {
+            observation.lose_uses(|| format!("the sandbox image of the runtime is not known: {error}"));
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Fills in which images are mounted into the containers as image volumes. Only what is about to remove images, or says that it would,
+/// has to know: each container is asked once. Where that can't be told, no image is removed.
+///
+/// # Errors
+/// What one of the containers has mounted is not known.
 pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriResult<()> {
-    let (mut volumes, _) = tools.gateway.image_volumes(&observation.containers).await?;
+    let (mut volumes, _) = match tools.gateway.image_volumes(&observation.containers).await {
+        Ok(volumes) => volumes,
+        Err(error) => {
+            observation.lose_uses(|| error.to_string());
+            return Err(error);
+        }
+    };
     for container in &mut observation.containers {
         if let Some(images) = volumes.remove(&container.id) {
             container.image_volumes = images;
@@ -136,7 +158,7 @@ pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriR
 /// The same for a pass: that these images are in use is remembered.
 ///
 /// # Errors
-/// What one of the containers has mounted is not known, so no image may be removed.
+/// What one of the containers has mounted is not known.
 pub async fn remember_image_volumes(tools: &Tools, observation: &mut Observation) -> CriResult<()> {
     image_volumes(tools, observation).await?;
     let volumes = observation.containers.iter().flat_map(|container| &container.image_volumes);
@@ -149,8 +171,8 @@ pub async fn remember_image_volumes(tools: &Tools, observation: &mut Observation
 pub struct ImageView {
     /// All images.
     pub images: Vec<Image>,
-    /// Image that the runtime makes sandboxes of; empty if it does not tell.
-    pub sandbox_image: String,
+    /// Image that the runtime makes sandboxes of; empty if it does not tell. Without it no image is removed.
+    pub sandbox_image: CriResult<String>,
     /// Where images and containers lie. Without it images can still be removed for their age.
     pub places: CriResult<FsPlaces>,
 }
@@ -158,9 +180,9 @@ pub struct ImageView {
 /// All images, as the runtime lists them: when each was first seen and last used is not known.
 ///
 /// # Errors
-/// Without the images and the sandbox image, no image may go.
+/// The images could not be listed.
 pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
-    let sandbox_image = tools.gateway.call(SandboxImage).await?;
+    let sandbox_image = tools.gateway.call(SandboxImage).await;
     let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
     let places = tools.gateway.call(ImageFsInfo {}).await;
     Ok(ImageView { images: Arc::unwrap_or_clone(images), sandbox_image, places })
@@ -170,7 +192,7 @@ pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
 /// remembered before: what these use is used as of then.
 ///
 /// # Errors
-/// Without the images and the sandbox image, no image may go.
+/// The images could not be listed, or what is remembered of them not be read.
 pub async fn remember_images(tools: &Tools) -> Result<ImageView, PassError> {
     let view = images(tools).await?;
     let images = tools.images.remember(view.images, tools.clock.moment()).await;

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::collector::{Kind, Loop, PassError, PassReport, Tools};
 use crate::files::root::Root;
 use crate::files::tree;
-use crate::gateway::{ContainerFacts, ErrorClass};
+use crate::gateway::{ContainerFacts, CriError, CriResult, ErrorClass};
 use crate::observe;
 use crate::pod_state::{FinishTimes, Verdict};
 
@@ -102,31 +102,46 @@ pub async fn plan(
     let complete = |observation: &Observation, section: Section| {
         complete(observation, &PodTable::new(observation), policy, section, enforcing)
     };
-    let plan = complete(observation, section.clone());
-    if plan.images.section.remove.is_empty() && plan.follow.images.is_empty() {
-        return (plan, problems);
-    }
-    if let Err(error) = observe::image_volumes(tools, observation).await {
-        // Any image may be mounted.
-        observation.images.clear();
-        problems.push(error.into());
-    }
-    (complete(observation, section), problems)
+    let (plan, unread) = with_image_volumes(
+        observation,
+        async |observation| observe::image_volumes(tools, observation).await,
+        |observation| complete(observation, section.clone()),
+        |plan| !plan.images.section.remove.is_empty() || !plan.follow.images.is_empty(),
+    )
+    .await;
+    problems.extend(unread.map(PassError::from));
+    (plan, problems)
 }
 
-/// What would become of the images of a live node. Where it can't be told which images are mounted, none would be removed.
-pub async fn images(tools: &Tools, observation: &mut Observation, policy: &ImagePolicy) -> ImagePlan {
-    let decide = |observation: &Observation| {
-        cri_gc_policy::images::decide(observation, &PodTable::new(observation), policy)
-    };
+/// What would become of the images of a live node, and what could not be read of them.
+pub async fn images(
+    tools: &Tools,
+    observation: &mut Observation,
+    policy: &ImagePolicy,
+) -> (ImagePlan, Option<CriError>) {
+    with_image_volumes(
+        observation,
+        async |observation| observe::image_volumes(tools, observation).await,
+        |observation| cri_gc_policy::images::decide(observation, &PodTable::new(observation), policy),
+        |plan| !plan.section.remove.is_empty(),
+    )
+    .await
+}
+
+/// Decides, and where images would be removed by that, reads which images are mounted into containers, and decides once more.
+/// Gives back why they could not be read: then no image is removed.
+pub async fn with_image_volumes<P>(
+    observation: &mut Observation,
+    read: impl AsyncFnOnce(&mut Observation) -> CriResult<()>,
+    decide: impl Fn(&Observation) -> P,
+    removes_images: impl FnOnce(&P) -> bool,
+) -> (P, Option<CriError>) {
     let plan = decide(observation);
-    if plan.section.remove.is_empty() {
-        return plan;
+    if !removes_images(&plan) {
+        return (plan, None);
     }
-    if observe::image_volumes(tools, observation).await.is_err() {
-        observation.images.clear();
-    }
-    decide(observation)
+    let unread = read(observation).await.err();
+    (decide(observation), unread)
 }
 
 /// The same in words, with the sizes of log directories as far as they can be measured in time.

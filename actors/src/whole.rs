@@ -37,21 +37,21 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
             (None, Verdict::default(), Vec::new())
         }
     };
-    // Without all containers and sandboxes nothing else can be called unused.
-    let knows_pods = observation.is_some();
-    let mut observation = observation.unwrap_or_else(|| Observation::empty(tools.clock.now()));
+    let mut observation = observation.unwrap_or_else(|| Observation {
+        uses_unknown: Some("the containers and sandboxes could not be listed".to_owned()),
+        ..Observation::empty(tools.clock.now())
+    });
     let places = match observe::images(tools).await {
         Ok(look) => {
             match tools.images.recall(look.images, uses, tools.clock.moment()).await {
                 Some(recalled) => {
                     problems.extend(recalled.problem.map(PassError::Memory));
-                    if knows_pods {
-                        (observation.images, observation.sandbox_image) =
-                            (recalled.images, look.sandbox_image);
-                    }
+                    observation.images = recalled.images;
                 }
                 None => problems.push(PassError::Records),
             }
+            let sandbox_image = observe::sandbox_image(&mut observation, look.sandbox_image);
+            problems.extend(sandbox_image.err().map(PassError::from));
             look.places
         }
         Err(error) => {

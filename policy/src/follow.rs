@@ -157,6 +157,7 @@ pub fn of_images(
         sandbox_image: observation.sandbox_image.clone(),
         pods: observation.pods.clone(),
         images: observation.images.clone(),
+        uses_unknown: observation.uses_unknown.clone(),
         filesystems: observation.filesystems.clone(),
         ..Observation::empty(observation.taken_at)
     };

@@ -212,6 +212,8 @@ pub struct Observation {
     pub sandboxes: Vec<Sandbox>,
     /// Every image.
     pub images: Vec<Image>,
+    /// Why it isn't known which images are in use, where it isn't: then no image is removed.
+    pub uses_unknown: Option<String>,
     /// File systems that images and containers lie on.
     pub filesystems: Vec<FileSystem>,
     /// Names in the root of the pods' log directories.
@@ -225,6 +227,11 @@ impl Observation {
         Now { at: self.taken_at, clock_set: self.clock_set }
     }
 
+    /// It isn't known which images are in use, for this reason. The first reason counts.
+    pub fn lose_uses(&mut self, why: impl FnOnce() -> String) {
+        self.uses_unknown.get_or_insert_with(why);
+    }
+
     /// A look that saw nothing.
     #[must_use]
     pub fn empty(taken_at: Timestamp) -> Self {
@@ -236,6 +243,7 @@ impl Observation {
             containers: Vec::new(),
             sandboxes: Vec::new(),
             images: Vec::new(),
+            uses_unknown: None,
             filesystems: Vec::new(),
             log_dirs: Vec::new(),
         }

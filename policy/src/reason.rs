@@ -75,6 +75,8 @@ pub enum Reason {
     // Kept, images:
     /// A container uses it.
     InUse,
+    /// It isn't known which images are in use, so it may be.
+    UseUnknown,
     /// The runtime refused to remove it because something uses it that is no container of the CRI.
     InUseElsewhere,
     /// The spec of an active pod names it.
@@ -127,6 +129,7 @@ impl Reason {
         Self::ForeignName,
         Self::TargetMissingOnce,
         Self::InUse,
+        Self::UseUnknown,
         Self::InUseElsewhere,
         Self::NamedByPod,
         Self::Pinned,
@@ -171,6 +174,7 @@ impl Reason {
             Self::ForeignName => "foreign_name",
             Self::TargetMissingOnce => "target_missing_once",
             Self::InUse => "in_use",
+            Self::UseUnknown => "use_unknown",
             Self::InUseElsewhere => "in_use_elsewhere",
             Self::NamedByPod => "named_by_pod",
             Self::Pinned => "pinned",

@@ -45,16 +45,20 @@ pub fn path_on_hub(repo: &str) -> Option<&str> {
     HUB.iter().find_map(|name| repo.strip_prefix(name))
 }
 
+/// Whether a repository names the registry that it lies on.
+#[must_use]
+pub fn has_registry(repo: &str) -> bool {
+    repo.split_once('/').is_some_and(|(host, _)| host.contains(['.', ':']) || host == "localhost")
+}
+
 /// The full form of a repository.
 #[must_use]
 pub fn full_repo(repo: &str) -> Cow<'_, str> {
     let hub = path_on_hub(repo);
-    let (path, named) = match (hub, repo.split_once('/')) {
-        (Some(path), _) => (path, repo.starts_with("docker.io/")),
-        (None, Some((host, _))) if host.contains(['.', ':']) || host == "localhost" => {
-            return Cow::Borrowed(repo);
-        }
-        (None, _) => (repo, false),
+    let (path, named) = match hub {
+        Some(path) => (path, repo.starts_with("docker.io/")),
+        None if has_registry(repo) => return Cow::Borrowed(repo),
+        None => (repo, false),
     };
     match path.contains('/') {
         true if named => Cow::Borrowed(repo),

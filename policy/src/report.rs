@@ -359,6 +359,10 @@ impl Words<'_> {
             Reason::ImageGcOff => "image GC is off: high thresholds of 100, no max_age".to_owned(),
             Reason::UsageUnknown => "it is not known how full the file system is".to_owned(),
             Reason::InUse => "a container uses it".to_owned(),
+            Reason::UseUnknown => match &self.observation.uses_unknown {
+                Some(why) => why.clone(),
+                None => "it is not known which images are in use".to_owned(),
+            },
             Reason::InUseElsewhere => {
                 "the runtime refused to remove it: something other than a CRI container uses it".to_owned()
             }

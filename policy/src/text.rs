@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn what_is_too_long_for_people_is_shortened_in_the_middle() {
         let path = "/d".repeat(10_000);
-        let shown = one_line(&format!("the directory {path}\n  is too deep"));
+        let text = format!("the directory {path}\n  is too deep");
+        let shown = one_line(&text);
         assert!(shown.starts_with("the directory /d/d/d") && shown.ends_with("/d/d is too deep"), "{shown}");
         assert!(shown.contains("...(19800 more characters)..."), "{shown}");
         assert!(shown.len() < 300);

@@ -104,6 +104,7 @@ const RULES: &[(&str, Change)] = &[
     // Section 6.
     ("images-in-use-by-a-field-behind-one-that-resolves-to-nothing", DEFAULTS),
     ("images-mounted-as-volumes-stay", DEFAULTS),
+    ("images-stay-where-it-is-not-known-which-are-in-use", DEFAULTS),
     ("images-that-the-runtime-refuses-to-remove-wait", DEFAULTS),
     ("images-young-ones-are-too-young-only-where-the-disk-is-full", DEFAULTS),
     ("images-gone-for-their-age-may-not-be-enough", AN_HOUR_UNUSED),

@@ -60,7 +60,8 @@ async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>),
         planning::plan(&crew.tools, &mut observation, &verdict.finished, policy, enforcing).await;
     let report = planning::report(&crew.tools, &crew.settings, &plan, &observation).await;
     let unmatched = unmatched(&observation.images, &policy.images);
-    let notes = verdict.notes.into_iter().chain(verdict.report_only).chain(unmatched);
+    let notes =
+        verdict.notes.into_iter().chain(verdict.report_only).chain(verdict.images_unknown).chain(unmatched);
     let notes = notes.chain(modes(&report, &crew.settings));
     notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
     let problems = problems.iter().chain(&unread).map(ToString::to_string);

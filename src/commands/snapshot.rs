@@ -22,8 +22,6 @@ async fn look_deeper(crew: &Crew) -> Result<(Observation, Vec<PassError>), Failu
     problems.extend(planning::finish_times(&crew.tools, &mut observation, &policy, &verdict.finished).await);
     // Whoever plans on it can't ask the containers any more.
     if let Err(error) = observe::image_volumes(&crew.tools, &mut observation).await {
-        // Any image may be mounted.
-        observation.images.clear();
         problems.push(error.into());
     }
     Ok((observation, problems))

@@ -61,10 +61,19 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
             signal = stop.recv() => return Ok((Some(Swept::default()), Some(signal))),
         };
         let mut swept = until_stopped(&crew, rehearsed, &mut stop).await;
-        if let Ok((Some((reports, _)), _)) = &mut swept {
-            // The last removal is on the disk as well: should that image be pulled again, it is new.
-            crew.tools.images.flush().await;
-            add_note_on_ages(&crew, args.dry_run, nowhere, reports).await;
+        if let Ok((Some((reports, _)), signal)) = &mut swept {
+            let mut finish = std::pin::pin!(async {
+                // The last removal is on the disk as well: should that image be pulled again, it is new.
+                crew.tools.images.flush().await;
+                add_note_on_ages(&crew, args.dry_run, nowhere, reports).await;
+            });
+            loop {
+                tokio::select! {
+                    () = &mut finish => break,
+                    // A second one ends at once here as well: the disk may hang.
+                    received = stop.recv() => if signal.replace(received).is_some() { break },
+                }
+            }
         }
         crew.stop();
         swept

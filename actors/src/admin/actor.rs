@@ -138,9 +138,20 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
     };
     // What is said of images needs no finish times of containers.
     let images = match &mut looked {
-        Some(Looked { observation, settings, .. }) => {
+        Some(Looked { observation, settings, told, .. }) => {
             let policy = settings.policy();
-            tokio::time::timeout(SOON, planning::images(tools, observation, &policy.images)).await.ok()
+            match tokio::time::timeout(SOON, planning::images(tools, observation, &policy.images)).await {
+                Ok((plan, unread)) => {
+                    told.problems.extend(unread.map(|error| error.to_string()));
+                    Some(plan)
+                }
+                Err(_) => {
+                    let slow = "the images could not be judged in time: it is still being read which of them are mounted into \
+                         containers; ask again";
+                    told.problems.push(slow.to_owned());
+                    None
+                }
+            }
         }
         None => None,
     };
@@ -203,7 +214,13 @@ async fn look(subjects: &Subjects) -> Result<Looked, Status> {
     let verdict = whole.verdict;
     let told = Told {
         problems: whole.problems.iter().map(ToString::to_string).collect(),
-        notes: verdict.notes.iter().chain(&verdict.report_only).cloned().collect(),
+        notes: verdict
+            .notes
+            .iter()
+            .chain(&verdict.report_only)
+            .chain(&verdict.images_unknown)
+            .cloned()
+            .collect(),
     };
     Ok(Looked { observation: whole.observation, settings, verdict, told })
 }

@@ -128,9 +128,11 @@ async fn remove<'a>(
     keeper.gone(container);
     // A job that came and went between two looks has used its image all the same.
     if let Some(at) = facts.finished_at.or(container.created_at) {
-        let volumes = facts.image_volumes.iter().map(|volume| ImageUse::named(volume));
-        tools.images.were_used(ImageUse::of_container(container).chain(volumes), at, tools.clock.moment());
+        tools.images.were_used(ImageUse::of_container(container), at, tools.clock.moment());
     }
+    // What it has mounted was seen in use just now: no list tells that, so no observation has recorded it.
+    let volumes = facts.image_volumes.iter().map(|volume| ImageUse::named(volume));
+    tools.images.seen(volumes, tools.clock.moment());
     Ok((Outcome::Removed, bytes))
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Before<'d> {
     modified: Option<Timespec>,
     entries: Vec<Entry>,
     removed: HashSet<CString>,
+    /// Modification time right after our last removal: another one is not our doing.
+    left: Option<Timespec>,
 }
 
 impl<'d> Before<'d> {
@@ -33,11 +35,18 @@ impl<'d> Before<'d> {
     /// # Errors
     /// What the operating system says.
     pub fn read(directory: &'d OwnedFd, place: &Path) -> Result<Self, FileError> {
-        let time = || modified(directory).map_err(|error| FileError::io(place, error));
+        let time = || modification_time(directory).map_err(|error| FileError::io(place, error));
         let before = time()?;
         let entries = entries(directory, place)?;
         let modified = (time()? == before).then_some(before);
-        Ok(Self { directory, place: place.to_owned(), modified, entries, removed: HashSet::new() })
+        Ok(Self {
+            directory,
+            place: place.to_owned(),
+            modified,
+            entries,
+            removed: HashSet::new(),
+            left: None,
+        })
     }
 
     /// Has `remove` remove entries, which answers for each whether it did. Ends with its first error.
@@ -51,6 +60,7 @@ impl<'d> Before<'d> {
         for Entry { name, kind, .. } in &self.entries {
             if remove(name, *kind)? {
                 self.removed.insert(name.clone());
+                self.left = modification_time(self.directory).ok();
             }
         }
         Ok(())
@@ -64,7 +74,10 @@ impl<'d> Before<'d> {
         let expected: Vec<Entry> = sorted(self.entries.iter().filter(|entry| left(entry)).cloned().collect());
         let is_as_left =
             || entries(self.directory, &self.place).is_ok_and(|entries| sorted(entries) == expected);
-        if !is_as_left() || set_modified(self.directory, modified).is_err() {
+        if modification_time(self.directory).ok() != self.left
+            || !is_as_left()
+            || set_modified(self.directory, modified).is_err()
+        {
             return;
         }
         // Something may have changed between the comparison and the new time.
@@ -76,7 +89,7 @@ impl<'d> Before<'d> {
     }
 }
 
-fn modified(directory: &OwnedFd) -> Result<Timespec, Errno> {
+fn modification_time(directory: &OwnedFd) -> Result<Timespec, Errno> {
     let stat = fstat(directory)?;
     // Nanoseconds are below a thousand million.
     Ok(Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.try_into().unwrap_or_default() })
@@ -170,6 +183,21 @@ mod tests {
         directory.remove(&mut before, "0.log");
         before.restore_time();
         fs::write(directory.0.path().join("2.log"), "x").unwrap();
+        assert!(directory.modified() > Duration::from_secs(6));
+    }
+
+    #[test]
+    fn a_file_that_came_and_went_after_our_removal_is_the_change_of_another_process() {
+        let directory = Directory::new();
+        let mut before = directory.before();
+        directory.remove(&mut before, "0.log");
+        let ours = directory.modified();
+        // The clock of a file system goes in steps.
+        while directory.modified() == ours {
+            fs::write(directory.0.path().join("2.log"), "x").unwrap();
+            fs::remove_file(directory.0.path().join("2.log")).unwrap();
+        }
+        before.restore_time();
         assert!(directory.modified() > Duration::from_secs(6));
     }
 

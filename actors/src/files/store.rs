@@ -28,8 +28,11 @@ use crate::supervision::panics::catch;
 /// Name of the store in the state directory.
 const NAME: &str = "images.redb";
 
-/// What a store that can't be used is named from then on. There is one such file at most: the newest.
+/// What a store that can't be used is named from then on; with a number if there is one already.
 const ASIDE: &str = "images.redb.set-aside";
+
+/// How many such files there are at most. The last one is overwritten, none of the others ever is.
+const MOST_ASIDE: usize = 9;
 
 /// What the tables hold, and how. A store of a higher number was written by a newer cri-gc.
 const FORMAT: u32 = 1;
@@ -66,13 +69,27 @@ impl Origin {
         let runtime = &settings.runtime;
         let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
         let socket = runtime.image_endpoint.as_ref().unwrap_or(&runtime.endpoint);
-        Self { machine: machine.trim().to_owned(), runtime: socket.as_str().to_owned() }
+        Self { machine: machine.trim().to_owned(), runtime: resolved(socket.as_str()) }
     }
 
     /// Whether records of that origin speak of the same images. What is not known is no difference.
     fn is(&self, other: &Self) -> bool {
         let same = |a: &str, b: &str| a.is_empty() || b.is_empty() || a == b;
-        same(&self.machine, &other.machine) && same(&self.runtime, &other.runtime)
+        // Earlier releases wrote the socket as the settings name it.
+        same(&self.machine, &other.machine) && same(&resolved(&self.runtime), &resolved(&other.runtime))
+    }
+}
+
+/// One spelling for each socket: without the scheme, the directory without links (`/var/run` is `/run`), doubled slashes and
+/// dots. The socket itself is not followed, for it may not exist at the moment.
+fn resolved(socket: &str) -> String {
+    let path = Path::new(socket.strip_prefix("unix://").unwrap_or(socket));
+    let directory = path
+        .parent()
+        .map(|parent| fs::canonicalize(parent).unwrap_or_else(|_| parent.components().collect()));
+    match (directory, path.file_name()) {
+        (Some(directory), Some(name)) => directory.join(name).to_string_lossy().into_owned(),
+        _ => socket.to_owned(),
     }
 }
 
@@ -211,7 +228,12 @@ impl Store {
     }
 
     fn put_aside(&mut self, bad: &StoreError) -> io::Result<()> {
-        let aside = self.path.with_file_name(ASIDE);
+        let named = |number: usize| match number {
+            1 => self.path.with_file_name(ASIDE),
+            _ => self.path.with_file_name(format!("{ASIDE}.{number}")),
+        };
+        let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+        let aside = (1..MOST_ASIDE).map(named).find(is_free).unwrap_or_else(|| named(MOST_ASIDE));
         fs::rename(&self.path, &aside)?;
         self.set_aside = Some(format!(
             "the image records in {} can't be used: {bad}; they were set aside as {}, and all images count as new",

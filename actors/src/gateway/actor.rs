@@ -1,6 +1,6 @@
 //! The gateway actor: it owns the connection, bounds what is in flight, gives each RPC a deadline and merges equal lists.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,9 @@ use crate::configuration::Reconfigure;
 
 /// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
 const READS: usize = 32;
+
+/// Of these, statuses that one question asks for: should all of them hang, the lists of the loops still get through.
+const STATUSES: usize = 8;
 
 /// How long a removal waits for its turn. As many are asked for at a time as there are turns, so none waits unless earlier
 /// ones are stuck, or the number was lowered meanwhile.
@@ -265,8 +268,8 @@ impl Handler<AskStatuses> for GatewayActor {
         let deadline = self.limits.request_timeout;
         Box::pin(async move {
             let began = Instant::now();
-            // Where nobody answers in time, the others would be waited for as well.
-            let stopped = RefCell::new(None::<CriError>);
+            // Where nobody answers in time, the others would be waited for as well. One that hangs holds up nothing but its place.
+            let (stopped, late) = (RefCell::new(None::<CriError>), Cell::new(0));
             let ask = async |id: String| {
                 if id.is_empty() {
                     return Err(CriError::empty_id(METHOD));
@@ -279,15 +282,25 @@ impl Handler<AskStatuses> for GatewayActor {
                     return Err(CriError::deadline(METHOD, began.elapsed()));
                 }
                 let call = ContainerStatus { id: id.clone() }.send(clients.clone());
-                let answer = within((METHOD, &id), deadline, &listener, call).await;
+                let left = until.saturating_duration_since(Instant::now());
+                let answer = within((METHOD, &id), deadline.min(left), &listener, call).await;
+                match &answer {
+                    Err(error) if error.class == ErrorClass::DeadlineExceeded => late.set(late.get() + 1),
+                    Err(error) if error.is_away() => late.set(STATUSES),
+                    _ => late.set(0),
+                }
                 if let Err(error) = &answer
-                    && (error.is_away() || error.class == ErrorClass::DeadlineExceeded)
+                    && late.get() >= STATUSES
                 {
                     stopped.borrow_mut().get_or_insert_with(|| error.clone());
                 }
                 answer
             };
-            futures_util::stream::iter(ids).map(ask).buffered(READS).collect().await
+            let ask = async |(position, id): (usize, String)| (position, ask(id).await);
+            let answers = futures_util::stream::iter(ids).enumerate().map(ask).buffer_unordered(STATUSES);
+            let mut answers: Vec<_> = answers.collect().await;
+            answers.sort_unstable_by_key(|(position, _)| *position);
+            answers.into_iter().map(|(_, answer)| answer).collect()
         })
     }
 }

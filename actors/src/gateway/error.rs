@@ -180,8 +180,8 @@ impl CriError {
 }
 
 /// How CRI-O refuses to remove an image: "image used by X: image is in use by a container", "the image is in use by X", and in older
-/// releases "image X is mounted as volume to container with ID: Y".
-const IN_USE: [&str; 2] = ["is in use by", "is mounted as volume to container"];
+/// releases "image X is mounted as volume to container with ID: Y". A lock, a layer or a device that is in use is a failure.
+const IN_USE: [&str; 2] = ["image is in use by", "is mounted as volume to container"];
 
 fn classify(method: &str, status: &Status) -> ErrorClass {
     if let Some(io) = innermost_io(status) {

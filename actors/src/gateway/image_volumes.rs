@@ -33,10 +33,10 @@ pub(super) struct Known {
     unknown: Vec<String>,
 }
 
-/// These were asked.
+/// The container of this id has these image volumes.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Learn(ImageVolumes);
+pub(super) struct Learn(String, Vec<String>);
 
 impl Gateway {
     /// The image volumes of the containers that have any, and whether one had to be asked: the list is a little older then.
@@ -55,11 +55,15 @@ impl Gateway {
             (id, answer)
         });
         let mut asked = asked.buffer_unordered(PARALLEL);
-        let (mut learned, mut gone, mut failed) = (ImageVolumes::new(), Vec::new(), None);
+        let (mut gone, mut failed) = (Vec::new(), None);
         while let Some((id, answer)) = asked.next().await {
             match answer {
                 Ok(facts) => {
-                    learned.insert(id, facts.image_volumes);
+                    // At once: whoever asks may give up, and the next one is to find out the rest.
+                    self.address.do_send(Learn(id.clone(), facts.image_volumes.clone()));
+                    if !facts.image_volumes.is_empty() {
+                        volumes.insert(id, facts.image_volumes);
+                    }
                 }
                 Err(error) if error.class == ErrorClass::NotFound => gone.push((id, error)),
                 Err(error) => {
@@ -74,13 +78,6 @@ impl Gateway {
             let still = gone.into_iter().find(|(id, _)| listed.iter().any(|container| container.id == *id));
             failed = still.map(|(id, error)| about(&id, error));
         }
-        volumes.extend(
-            learned
-                .iter()
-                .filter(|(_, images)| !images.is_empty())
-                .map(|(id, images)| (id.clone(), images.clone())),
-        );
-        self.address.do_send(Learn(learned));
         failed.map_or(Ok((volumes, asks)), Err)
     }
 }
@@ -107,7 +104,7 @@ impl Handler<AskKnown> for GatewayActor {
 impl Handler<Learn> for GatewayActor {
     type Result = ();
 
-    fn handle(&mut self, Learn(learned): Learn, _ctx: &mut Context<Self>) {
-        self.image_volumes.extend(learned);
+    fn handle(&mut self, Learn(id, volumes): Learn, _ctx: &mut Context<Self>) {
+        self.image_volumes.insert(id, volumes);
     }
 }

@@ -51,7 +51,7 @@ impl Account {
             |decision: &Decision| observation.images.get(decision.index).map_or(0, |image| image.size_bytes);
         for decision in &plan.section.keep {
             let sum = match decision.reason {
-                Reason::InUse | Reason::NamedByPod => &mut self.in_use,
+                Reason::InUse | Reason::NamedByPod | Reason::InUseElsewhere => &mut self.in_use,
                 Reason::Pinned | Reason::Protected | Reason::SandboxImage => &mut self.protected,
                 Reason::TooYoung => &mut self.too_young,
                 _ => continue,

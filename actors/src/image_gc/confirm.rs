@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use cri_gc_policy::Image;
 
-use super::recheck;
+use super::recheck::Recheck;
 use crate::collector::{Outcome, Pass, Removed, Target, Tools};
 use crate::gateway::calls::{CriCall, RemoveImage};
 use crate::gateway::{CriError, ErrorClass, Freshness};
@@ -15,15 +15,15 @@ use crate::gateway::{CriError, ErrorClass, Freshness};
 pub async fn remove(
     tools: &Tools,
     pass: &Pass,
-    sandbox_image: &str,
+    recheck: &Recheck<'_>,
     batch: Vec<Target<Image>>,
 ) -> Vec<Image> {
     let parallel = pass.settings.image_gc.parallel_removals.into();
-    let answers = Answers { pass, open: RefCell::default() };
+    let answers = Answers { tools, pass, accepted: RefCell::default(), open: RefCell::default() };
     let ask =
-        async |target: &Target<Image>| recheck::remove(tools, pass, sandbox_image, &target.object).await;
+        async |target: &Target<Image>| recheck.remove(&target.object, || answers.accepted(target)).await;
     pass.attempt(batch, parallel, ask, |target, removed| answers.add(target, removed)).await;
-    answers.confirm(tools).await
+    answers.confirm().await
 }
 
 /// Whether a list has to say what became of an image.
@@ -41,12 +41,23 @@ fn is_open(removed: &Removed) -> bool {
 /// What the runtime answered to the removals of a batch. What no list has confirmed when a pass is cut short is recorded as it was
 /// answered.
 struct Answers<'a> {
+    tools: &'a Tools,
     pass: &'a Pass,
+    /// Removals that the runtime accepted, and that are still asked about.
+    accepted: RefCell<Vec<Target<Image>>>,
     open: RefCell<Vec<(Target<Image>, Removed)>>,
 }
 
 impl Answers<'_> {
+    fn accepted(&self, target: &Target<Image>) {
+        self.accepted.borrow_mut().push(target.clone());
+    }
+
     fn add(&self, target: Target<Image>, removed: Removed) {
+        let is_same = |other: &Target<Image>| {
+            other.id == target.id && other.object.runtime_handler == target.object.runtime_handler
+        };
+        self.accepted.borrow_mut().retain(|other| !is_same(other));
         if is_open(&removed) {
             self.open.borrow_mut().push((target, removed));
         } else {
@@ -55,7 +66,8 @@ impl Answers<'_> {
     }
 
     /// Looks for them in a list. Records those as removed that it does not have, and gives them back; the others have failed.
-    async fn confirm(&self, tools: &Tools) -> Vec<Image> {
+    async fn confirm(&self) -> Vec<Image> {
+        let tools = self.tools;
         if self.open.borrow().is_empty() {
             return Vec::new();
         }
@@ -72,16 +84,10 @@ impl Answers<'_> {
                     self.pass.record(&target, Ok((Outcome::Removed, image.size_bytes)));
                     gone.push(target.object);
                 }
-                Ok(_) => {
-                    if removed.is_ok() {
-                        // It was gone a moment ago: this one was pulled since.
-                        tools.images.forget(&image.id);
-                    }
-                    self.pass.record(
-                        &target,
-                        removed.and_then(|_| Err(CriError::there_again(RemoveImage::METHOD))),
-                    );
-                }
+                // It was gone a moment ago, and forgotten: this one was pulled since.
+                Ok(_) => self
+                    .pass
+                    .record(&target, removed.and_then(|_| Err(CriError::there_again(RemoveImage::METHOD)))),
                 Err(_) => {
                     self.pass.record(
                         &target,
@@ -99,7 +105,15 @@ impl Answers<'_> {
 
 impl Drop for Answers<'_> {
     fn drop(&mut self) {
-        for (target, removed) in self.open.take() {
+        let accepted = self.accepted.take().into_iter().map(|target| {
+            let bytes = target.object.size_bytes;
+            (target, Ok((Outcome::Removed, bytes)))
+        });
+        for (target, removed) in self.open.take().into_iter().chain(accepted) {
+            // Should it be pulled again before anybody looks, it is a new one.
+            if removed.is_ok() {
+                self.tools.images.forget(&target.object.id);
+            }
             self.pass.record(&target, removed);
         }
     }

@@ -26,8 +26,8 @@ use tokio::time::Instant;
 
 use crate::collector::{Collect, Kind, Loop, Outcome, Pass, PassError, Tools};
 use crate::gateway::FsPlaces;
-use crate::observe;
 use crate::supervision::failure_log::First;
+use crate::{observe, planning};
 use alarm::{Alarm, Patience, Usage};
 use disks::Disks;
 use reclaim::{Brought, Reclaim};
@@ -79,7 +79,7 @@ impl Collect for ImageGc {
     }
 
     async fn pass(&self, tools: &Tools, pass: &Pass) {
-        // Without the pods, the containers, the sandbox image and the images, all of them, no image goes.
+        // Without the pods, the containers and the images, all of them, nothing can be decided.
         let view = match observe::remember_pods(tools, &pass.settings).await {
             Ok(view) => view,
             Err(error) => return pass.error(error),
@@ -88,7 +88,7 @@ impl Collect for ImageGc {
             Ok(look) => look,
             Err(error) => return pass.error(error),
         };
-        view.verdict.images_unknown.into_iter().for_each(|why| pass.only_report(why));
+        view.verdict.images_unknown.into_iter().for_each(|why| pass.note(why));
         // Where images lie matters for space only: for their age they are removed all the same.
         let places = match look.places {
             Ok(places) if places.images.is_empty() => {
@@ -108,12 +108,14 @@ impl Collect for ImageGc {
         problems.into_iter().for_each(|problem| pass.error(problem));
         let mut observation = Observation {
             images: look.images,
-            sandbox_image: look.sandbox_image,
             filesystems: disks.iter().map(|disk| disk.fs.clone()).collect(),
             // Not when the containers were listed: an image that was first seen since would be from the future, and young.
             taken_at: tools.clock.now(),
             ..view.observation
         };
+        if let Err(error) = observe::sandbox_image(&mut observation, look.sandbox_image) {
+            pass.error(error);
+        }
         for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::tells_too_much(fs)) {
             pass.note(format!(
                 "the file system of {} tells more bytes available than it has; it is taken for empty",
@@ -122,12 +124,15 @@ impl Collect for ImageGc {
         }
 
         let policy = pass.settings.policy();
-        let (mut plan, mut following) = foresee(&observation, &policy, pass);
-        if !plan.section.remove.is_empty() || !following.is_empty() {
-            if let Err(error) = observe::remember_image_volumes(tools, &mut observation).await {
-                return pass.error(error);
-            }
-            (plan, following) = foresee(&observation, &policy, pass);
+        let ((mut plan, following), unread) = planning::with_image_volumes(
+            &mut observation,
+            async |observation| observe::remember_image_volumes(tools, observation).await,
+            |observation| foresee(observation, &policy, pass),
+            |(plan, following)| !plan.section.remove.is_empty() || !following.is_empty(),
+        )
+        .await;
+        if let Some(error) = unread {
+            pass.error(error);
         }
         plan.problems.iter().for_each(|problem| pass.error(PassError::Disk(problem.clone())));
         pass.planned(plan.section.remove.len());

@@ -8,6 +8,7 @@ use cri_gc_policy::{FileSystem, Image, ImagePlan, Observation, Policy, Reason, R
 
 use super::account::Account;
 use super::disks::Disks;
+use super::recheck::Recheck;
 use super::{confirm, decide, keep};
 use crate::collector::{Kind, Pass, PassError, Target, Tools};
 use crate::gateway::FsPlaces;
@@ -63,6 +64,8 @@ impl<'a> Reclaim<'a> {
     pub async fn run(mut self, mut observation: Observation, mut plan: ImagePlan, tries: bool) -> Brought {
         let (pass, policy) = (self.pass, self.policy);
         let mut account = Account::new(&observation, &self.places);
+        let sandbox_image = observation.sandbox_image.clone();
+        let recheck = Recheck::new(self.tools, pass, &sandbox_image, &observation.containers);
         let (mut brought, mut futile, mut is_for_space) = (Brought::default(), 0, false);
         loop {
             let aged = plan.section.remove.first().is_some_and(|first| first.reason == Reason::UnusedTooLong);
@@ -80,7 +83,7 @@ impl<'a> Reclaim<'a> {
             let batch = targets(&observation, &plan, batch(&observation, &plan));
             let tried: Vec<Image> = batch.iter().map(|target| target.object.clone()).collect();
             let before = self.disks.available();
-            let gone = confirm::remove(self.tools, pass, &observation.sandbox_image, batch).await;
+            let gone = confirm::remove(self.tools, pass, &recheck, batch).await;
             // Gone or not: what was tried is not tried again in this pass.
             let is_among = |images: &[Image], image: &Image| {
                 images.iter().any(|t| t.id == image.id && t.runtime_handler == image.runtime_handler)
@@ -108,7 +111,8 @@ impl<'a> Reclaim<'a> {
         }
         // Of what the first plan named, some may have stayed, and some that it did not name may have gone.
         pass.kept_after_all(Kind::Image, keep(&observation, &plan, policy));
-        if !plan.missing.is_none() {
+        // Where no image may be removed, why it is so is an error already.
+        if !plan.missing.is_none() && observation.uses_unknown.is_none() {
             account.close(&observation, &plan);
             pass.error(PassError::FreeDiskSpaceFailed(account.to_string()));
         }

@@ -186,7 +186,7 @@ impl Reader {
             memory.list_wanted.notify_one();
         }
         let images_unknown = (!memory.absence.has_listing()).then(|| {
-            "the pod source has not been read yet, so it is not known which images pods name; images are only reported"
+            "the pod source has not been read yet, so it is not known which images pods name, and no image is removed"
                 .to_owned()
         });
         Verdict { pods, images_unknown, notes, ..Verdict::default() }

@@ -54,7 +54,7 @@ pub struct Verdict {
     pub pods: Pods,
     /// Why containers, sandboxes and log directories may only be reported, not removed; `None` if they may.
     pub report_only: Option<String>,
-    /// Why images may only be reported; `None` if they may be removed.
+    /// Why it isn't known which images pods name; `None` if it is.
     pub images_unknown: Option<String>,
     /// What else an operator should know.
     pub notes: Vec<String>,
@@ -68,7 +68,7 @@ pub struct Verdict {
 impl Verdict {
     /// Nothing is known, for that reason; not even which images pods name, so no image goes either.
     fn nothing(why: String) -> Self {
-        let images = "it could not be found out which images pods name; images are only reported";
+        let images = "it could not be found out which images pods name, so no image is removed";
         Self { images_unknown: Some(images.to_owned()), notes: vec![why], ..Self::default() }
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use cri_gc_actors::collector::Outcome;
 use cri_gc_actors::seams::FsProbe;
-use cri_gc_actors::whole;
+use cri_gc_actors::{planning, whole};
+use cri_gc_policy::{Enforcing, PlanReport};
 use cri_gc_sim::{Code, ContainerSpec, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, Scope};
 
 use super::bed::{Bed, HOUR, MIB, SECOND, errors, kept_for, outcome, removed};
@@ -93,7 +94,7 @@ fn a_volume_that_comes_between_plan_and_removal_saves_its_image() {
 fn a_container_that_cannot_be_asked_for_its_volumes_keeps_all_images() {
     for flavour in Flavour::ALL {
         let bed = bed(flavour);
-        bed.image("free:1", 100);
+        let free = bed.image("free:1", 100);
         let pod = bed.living_pod(1);
         let id = bed.sim.add_container(ContainerSpec::new(&pod, "app")).unwrap();
         fill(&bed, 95);
@@ -101,6 +102,7 @@ fn a_container_that_cannot_be_asked_for_its_volumes_keeps_all_images() {
         bed.run(async |crew| {
             let report = crew.images().await;
             assert!(errors(&report).iter().any(|e| e.contains(&id) && e.contains("boom")), "{report:?}");
+            assert_eq!(kept_for(&report, &free).as_deref(), Some("use_unknown"), "{report:?}");
             assert_eq!(bed.harmful_calls(), 0);
             bed.sim.clear_faults();
             assert_eq!(removed(&crew.images().await).len(), 1);
@@ -146,6 +148,50 @@ fn an_artifact_that_its_id_does_not_remove_is_removed_by_its_digest() {
     let gone = removed(&report);
     assert!(artifacts.iter().chain([&image]).all(|id| gone.contains(id)), "{report:?}");
     assert_eq!(bed.sim.image_ids().len(), 1, "the sandbox image");
+}
+
+#[test]
+fn an_image_is_tried_by_its_other_names_where_one_is_not_understood_and_where_it_cannot_be_asked_for() {
+    for status_fails in [false, true] {
+        let mut bed = bed(Flavour::CriO);
+        let (artifacts, image) = artifacts(&bed);
+        bed.settings.image_gc.low_threshold_percent = 1;
+        fill(&bed, 95);
+        let digest = bed.sim.with(|node| node.image("artifact:0").unwrap().digests[0].clone());
+        bed.sim.fault(Method::RemoveImage, Fault::error(Code::Unknown, "boom"), Scope::ForId(digest));
+        if status_fails {
+            bed.sim.fault(Method::ImageStatus, Fault::error(Code::Unknown, "boom"), Scope::Always);
+        }
+        let report = bed.run(async |crew| crew.images().await);
+        let gone = removed(&report);
+        assert!(artifacts.iter().chain([&image]).all(|id| gone.contains(id)), "{report:?}");
+    }
+}
+
+#[test]
+fn what_the_runtime_has_removed_is_forgotten_also_where_no_list_confirms_it() {
+    for flavour in Flavour::ALL {
+        let bed = bed(flavour);
+        bed.image("a:1", 100);
+        bed.run(async |crew| {
+            crew.look_at_images().await;
+            bed.sim.advance(HOUR);
+            fill(&bed, 86);
+            let sim = bed.sim.clone();
+            bed.sim.before_next(Method::ImageStatus, move |_, _| {
+                sim.fault(Method::ListImages, Fault::error(Code::Unknown, "boom"), Scope::Times(1));
+            });
+            let report = crew.images().await;
+            assert_eq!(errors(&report)[0], "ListImages: boom", "{flavour:?}");
+            bed.sim.clear_hooks();
+            // Pulled again before anybody listed the images: it is another copy, and as young as that.
+            let again = bed.image("a:1", 100);
+            let seen = whole::look(&crew.tools, &bed.settings).await.unwrap().observation;
+            let image = seen.images.iter().find(|image| image.id == again).unwrap();
+            let first_detected = image.first_detected.unwrap_or(seen.taken_at);
+            assert!(seen.taken_at.duration_since(first_detected).as_secs() < 60, "{flavour:?}: {image:?}");
+        });
+    }
 }
 
 #[test]
@@ -254,10 +300,38 @@ fn one_failing_call_hides_nothing_that_can_be_known_without_its_answer() {
         (seen.sandboxes.len(), seen.images.len(), seen.filesystems.len())
     };
     assert_eq!(look(Method::ImageFsInfo), (1, 2, 0));
-    // Without these an image that is used would look unused.
-    assert_eq!(look(Method::Status), (1, 0, 1));
+    assert_eq!(look(Method::Status), (1, 2, 1));
     assert_eq!(look(Method::ListImages), (1, 0, 1));
-    assert_eq!(look(Method::ListContainers), (0, 0, 1));
+    assert_eq!(look(Method::ListContainers), (0, 2, 1));
+}
+
+#[test]
+fn where_an_image_that_is_used_would_look_unused_none_would_be_removed() {
+    for method in [Method::Status, Method::ListContainers, Method::ListPodSandbox, Method::ContainerStatus] {
+        let bed = bed(Flavour::Containerd21);
+        let free = bed.image("free:1", 100);
+        let pod = bed.living_pod(1);
+        bed.sim.add_container(ContainerSpec::new(&pod, "app")).unwrap();
+        fill(&bed, 95);
+        bed.sim.fault(method, Fault::error(Code::Unknown, "boom"), Scope::Always);
+        let (policy, enforcing) = (bed.settings.policy(), Enforcing::ALL);
+        let (plan, problems) = bed.run(async |crew| {
+            let mut seen = whole::look(&crew.tools, &bed.settings).await.unwrap();
+            let (plan, unread) = planning::plan(
+                &crew.tools,
+                &mut seen.observation,
+                &seen.verdict.finished,
+                &policy,
+                enforcing,
+            )
+            .await;
+            (PlanReport::new(&plan, &seen.observation, &policy), seen.problems.len() + unread.len())
+        });
+        assert_eq!(problems, 1, "{method}");
+        assert!(plan.images.section.remove.is_empty(), "{method}: {plan:?}");
+        let kept = plan.images.section.keep.iter().find(|item| item.id == free).unwrap();
+        assert_eq!(kept.reason, "use_unknown", "{method}: {kept:?}");
+    }
 }
 
 /// Has the disks fail from the measurement of that number on, counted from 1, for so many.

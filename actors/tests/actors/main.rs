@@ -24,6 +24,7 @@ mod gateway_calls;
 mod gateway_lists;
 mod image_gc;
 mod image_loop;
+mod image_meanwhile;
 mod image_recall;
 mod image_records;
 mod image_removed;

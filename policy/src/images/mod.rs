@@ -111,6 +111,9 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
         match shield {
             Some((reason, detail)) => section.push(Decision::new(index, reason).with(detail)),
             None if policy.is_off() => section.push(Decision::new(index, Reason::ImageGcOff)),
+            None if observation.uses_unknown.is_some() => {
+                section.push(Decision::new(index, Reason::UseUnknown));
+            }
             None if observation.now().at_least(policy.min_age, first_detected) => {
                 candidates.push(Candidate { index, image, first_detected });
             }

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::observation::{Container, Image};
-use crate::reference::{Reference, canonical};
+use crate::reference::{Reference, canonical, has_registry, path_on_hub};
 
 /// How a container, the spec of a pod or the runtime refers to an image it uses.
 ///
@@ -120,7 +120,28 @@ impl<'a> Names<'a> {
             return named;
         }
         // CRI-O takes the beginning of an id for the image, and lists a container's image as it was asked for.
-        [image_id, image_ref, image].into_iter().flat_map(|prefix| self.beginning_with(prefix)).collect()
+        let begin = [image_id, image_ref, image].into_iter().flat_map(|prefix| self.beginning_with(prefix));
+        begin.chain(self.on_any_registry(image)).collect()
+    }
+
+    /// Positions of the images that a name without a registry may mean: CRI-O looks it up in the registries of its own settings.
+    fn on_any_registry(&self, name: &str) -> Vec<usize> {
+        if name.is_empty() || has_registry(Reference::parse(name).repo) {
+            return Vec::new();
+        }
+        let tagged = canonical(name);
+        let Some(short) = path_on_hub(&tagged) else { return Vec::new() };
+        let short = short.strip_prefix("library/").unwrap_or(short);
+        let means = |known: &str| {
+            known
+                .split_once('/')
+                .is_some_and(|(registry, path)| has_registry(known) && !registry.is_empty() && path == short)
+        };
+        self.names
+            .iter()
+            .filter(|(known, _)| means(known))
+            .flat_map(|(_, positions)| positions.all())
+            .collect()
     }
 
     /// Positions of the images that `reference` means; some may come twice.
@@ -211,6 +232,12 @@ mod tests {
             ["", &format!("sha256:{}", &hex[..12]), ""],
         ] {
             assert_eq!(used(&images, fields), [0], "{fields:?}");
+        }
+        for listed in ["localhost/app:1", "quay.io/app:1", "registry.example:5000/app:1"] {
+            let listed =
+                [image("aa", &[listed], &[]), image("bb", &["quay.io/team/app:1", "quay.io/app:2"], &[])];
+            assert_eq!(used(&listed, ["", "", "app:1"]), [0], "CRI-O resolved it");
+            assert_eq!(used(&listed, ["", "", "other.example/app:1"]), [0usize; 0]);
         }
         assert_eq!(used(&images, [hex, "bb", ""]), [0, 1], "both of the resolved ones count");
         assert_eq!(used(&images, ["bb", "", "r.example/web:v2"]), [1], "a tag that moved on uses nothing");

@@ -40,6 +40,7 @@ impl TryFrom<Snapshot> for Observation {
             containers: snapshot.containers.into_iter().map(Into::into).collect(),
             sandboxes: snapshot.sandboxes.into_iter().map(Into::into).collect(),
             images: snapshot.images.into_iter().map(Into::into).collect(),
+            uses_unknown: Some(snapshot.image_uses_unknown).filter(|why| !why.is_empty()),
             filesystems: snapshot.filesystems.into_iter().map(Into::into).collect(),
             log_dirs: snapshot.log_dirs,
         })
@@ -75,6 +76,7 @@ impl Snapshot {
             containers: observation.containers.into_iter().map(Into::into).collect(),
             sandboxes: observation.sandboxes.into_iter().map(Into::into).collect(),
             images: observation.images.into_iter().map(Into::into).collect(),
+            image_uses_unknown: observation.uses_unknown.unwrap_or_default(),
             filesystems: observation.filesystems.into_iter().map(Into::into).collect(),
             log_dirs: observation.log_dirs,
         }

@@ -34,6 +34,9 @@ pub struct Snapshot {
     /// All images.
     #[serde(default)]
     pub images: Vec<SnapshotImage>,
+    /// Why it isn't known which images are in use (an addition to the contract; left out where it is known).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image_uses_unknown: String,
     /// The file systems that images and containers lie on.
     #[serde(default)]
     pub filesystems: Vec<SnapshotFileSystem>,

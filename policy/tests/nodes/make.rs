@@ -131,6 +131,7 @@ pub fn snapshot(node: u64, dice: &Dice) -> Snapshot {
         0 => String::new(),
         _ => any_image(&mut of_node),
     };
+    let image_uses_unknown = if of_node.once_in(20) { "boom".to_owned() } else { String::new() };
     let mut pods: Vec<SnapshotPod> = Vec::new();
     for made in dice.pods.iter().map(|&n| pod(Digits(n))) {
         if pods.iter().all(|pod| pod.uid != made.uid) {
@@ -158,6 +159,7 @@ pub fn snapshot(node: u64, dice: &Dice) -> Snapshot {
         containers: (0..).zip(&dice.containers).map(|(i, &n)| container(i, Digits(n))).collect(),
         sandboxes: (0..).zip(&dice.sandboxes).map(|(i, &n)| sandbox(i, Digits(n))).collect(),
         images,
+        image_uses_unknown,
         filesystems: filesystems(&dice.filesystems),
         log_dirs,
     }

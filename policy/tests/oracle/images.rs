@@ -136,6 +136,7 @@ fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool 
     });
     let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));
     let sandboxes = is_called(image, &node.runtime.sandbox_image);
-    let held = image.pinned || protected || image.in_use_elsewhere || sandboxes;
+    let unknown = !node.image_uses_unknown.is_empty();
+    let held = unknown || image.pinned || protected || image.in_use_elsewhere || sandboxes;
     is_used(node, image) || named_by_pod || held
 }

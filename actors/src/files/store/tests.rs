@@ -247,3 +247,21 @@ fn a_look_beside_commits_sees_one_that_was_made_or_fails() {
     println!("{good} good looks, {torn} in the middle of a commit");
     assert!(good > 0);
 }
+
+#[test]
+fn a_socket_in_another_spelling_is_the_same_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    fs::create_dir(root.join("run")).unwrap();
+    std::os::unix::fs::symlink("run", root.join("link")).unwrap();
+    let of = |runtime: String| Origin { machine: "m".to_owned(), runtime };
+    let ours = of(root.join("run/c.sock").display().to_string());
+    for spelling in ["run/c.sock", "link/c.sock", "run//c.sock", "run/./c.sock"] {
+        for scheme in ["", "unix://"] {
+            let theirs = of(format!("{scheme}{}/{spelling}", root.display()));
+            assert!(ours.is(&theirs) && theirs.is(&ours), "{scheme}{spelling}");
+        }
+    }
+    assert!(!ours.is(&of(root.join("run/d.sock").display().to_string())));
+    assert!(of("unix:///nowhere//c.sock".to_owned()).is(&of("/nowhere/c.sock".to_owned())));
+}

@@ -86,7 +86,8 @@ fn a_bad_store_that_can_not_be_set_aside_is_told_and_left_alone() {
     let mut bytes = fs::read(folder.path().join(NAME)).unwrap();
     bytes[64..].fill(0xA5);
     fs::write(folder.path().join(NAME), &bytes).unwrap();
-    fs::create_dir(folder.path().join(ASIDE)).unwrap();
+    let names = (2..=MOST_ASIDE).map(|number| format!("{ASIDE}.{number}")).chain([ASIDE.to_owned()]);
+    names.for_each(|name| fs::create_dir(folder.path().join(name)).unwrap());
     let mut store = Store::of(folder.path(), Origin::default());
     refused(store.open());
     refused(store.commit(whole(&sample(3))));
