@@ -42,7 +42,9 @@ pub enum PatternError {
     )]
     Character(char),
     /// A part of the path that begins with a dot, most likely of the regular expression `.*`.
-    #[error("no part of an image name begins with `.`; regular expressions are not supported, write `*` instead of `.*`")]
+    #[error(
+        "no part of an image name begins with `.`; regular expressions are not supported, write `*` instead of `.*`"
+    )]
     Dot,
     /// An address.
     #[error("an image name has no `://`; write it as `crictl images` shows it")]

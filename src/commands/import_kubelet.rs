@@ -57,6 +57,9 @@ pub fn run(global: &Global, args: &ImportKubelet) -> Result<(), Failure> {
         shown.push_str(&format!(" and {} of {}", counted(drop_ins.len()), folder.display()));
     }
     let imported = import(text.as_deref(), &drop_ins, &args.flags).map_err(|error| failed(error, &shown))?;
+    if let (Some(_), Some(config)) = (&args.file, &named.config) {
+        shown.push_str(&format!(" (in place of {})", config.display()));
+    }
     print(&imported.to_toml(&shown))
 }
 
@@ -77,7 +80,11 @@ fn drop_in_paths(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     // The last is next.
     let mut open = vec![folder.to_owned()];
     while let Some(path) = open.pop() {
-        let is_dir = if path == folder { true } else { path.symlink_metadata().map_err(|error| bad(&path, error))?.is_dir() };
+        let is_dir = if path == folder {
+            true
+        } else {
+            path.symlink_metadata().map_err(|error| bad(&path, error))?.is_dir()
+        };
         if is_dir {
             let entries = path.read_dir().map_err(|error| bad(&path, error))?;
             let mut inner: Vec<PathBuf> = Vec::new();

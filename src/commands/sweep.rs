@@ -11,8 +11,8 @@ use cri_gc_actors::collector::{Declined, Kept, Loop, Outcome, PassReport, Progre
 use cri_gc_actors::files::lock::{self, LockError, StateLock};
 use cri_gc_actors::image_records::{Dirs, Home};
 use cri_gc_actors::log_reaper::look_at_links;
-use cri_gc_actors::planning::Foreseen;
 use cri_gc_actors::observe;
+use cri_gc_actors::planning::Foreseen;
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::Reason;
 use cri_gc_policy::images::unmatched;

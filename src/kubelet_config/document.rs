@@ -94,7 +94,8 @@ impl Document {
         let from = from.map_or_else(String::new, |from| format!(" ({from})"));
         let named = |name: &String| Some((plain(name), near_miss(name)?));
         let bad = fields.keys().filter_map(named);
-        self.bad.extend(bad.map(|(name, what)| BadValue { what: format!("{name}{from}: {what}"), typed: false }));
+        self.bad
+            .extend(bad.map(|(name, what)| BadValue { what: format!("{name}{from}: {what}"), typed: false }));
     }
 }
 
@@ -105,8 +106,10 @@ pub(super) fn read(file: Option<&str>, drop_ins: &[DropIn], is_k3s: bool) -> Res
     document.check_names(&document.fields.clone(), None);
     let is_effective = parsed.form == Form::Configz;
     if is_k3s && !is_effective {
-        document.endpoint =
-            Some(("unix:///run/k3s/containerd/containerd.sock", "k3s and rke2 give the kubelet this endpoint"));
+        document.endpoint = Some((
+            "unix:///run/k3s/containerd/containerd.sock",
+            "k3s and rke2 give the kubelet this endpoint",
+        ));
     }
     if parsed.form == Form::OpenShift {
         document.endpoint = Some(("unix:///var/run/crio/crio.sock", "nodes of OpenShift run CRI-O"));
@@ -119,13 +122,22 @@ pub(super) fn read(file: Option<&str>, drop_ins: &[DropIn], is_k3s: bool) -> Res
         let in_file = |error| ImportError::InFile(drop_in.path.clone(), Box::new(error));
         let parsed = form::parse(&drop_in.text).map_err(in_file)?;
         if parsed.form != Form::Plain {
-            return Err(in_file(ImportError::OtherKind { what: "it is no drop-in of a kubelet".to_owned(), hint: None }));
+            return Err(in_file(ImportError::OtherKind {
+                what: "it is no drop-in of a kubelet".to_owned(),
+                hint: None,
+            }));
         }
         document.check_names(&parsed.fields, Some(&drop_in.path));
         document.notes.extend(parsed.notes);
         let origins = parsed.fields.keys().map(|field| (field.clone(), drop_in.path.clone()));
         document.origins.extend(origins);
         merge(&mut document.fields, parsed.fields);
+    }
+    if let Some(value) = document.get(MERGE)
+        && document.defaults != Defaults::Missing
+    {
+        let note = format!("{MERGE}: {}, which changes nothing here.", plain(&value.to_string()));
+        document.notes.push(note);
     }
     Ok(document)
 }
@@ -207,7 +219,9 @@ fn near_miss(name: &str) -> Option<String> {
     }
     if let Some(flag) = FLAGS.into_iter().find(|flag| name == *flag).or_else(|| meant(name, FLAGS)) {
         let flag = if flag == "node-name" { "hostname-override" } else { flag };
-        return Some(format!("{NO_FIELD}; if the kubelet has the flag --{flag}, give it after -- and delete the field"));
+        return Some(format!(
+            "{NO_FIELD}; if the kubelet has the flag --{flag}, give it after -- and delete the field"
+        ));
     }
     let nested = ["kubeletconfig", "kubeletconfiguration", "kubelet", "kubeletextraconfig"];
     nested

@@ -59,7 +59,8 @@ impl Flags {
 
     fn names(&self, known: bool) -> Vec<String> {
         let names = self.given.iter().map(|(name, _)| name.as_str());
-        let mut names: Vec<_> = names.filter(|name| KNOWN.contains(name) == known).map(|name| format!("--{name}")).collect();
+        let mut names: Vec<_> =
+            names.filter(|name| KNOWN.contains(name) == known).map(|name| format!("--{name}")).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -67,10 +68,14 @@ impl Flags {
 
     fn add(&mut self, name: String, value: &str) -> Result<(), BadValue> {
         if let Some(meant) = meant(&name, KNOWN) {
-            return Err(typed(format!("--{name}: the kubelet has no such flag; write --{meant} if that is meant")));
+            return Err(typed(format!(
+                "--{name}: the kubelet has no such flag; write --{meant} if that is meant"
+            )));
         }
         if value.contains(" --") {
-            return Err(typed(format!("--{name}={value}: several flags are in one word; write them without quotes around all of them")));
+            return Err(typed(format!(
+                "--{name}={value}: several flags are in one word; write them without quotes around all of them"
+            )));
         }
         if KNOWN.contains(&name.as_str()) {
             check_shell(&name, value)?;
@@ -91,14 +96,18 @@ impl Flags {
 /// Refuses what a shell would have taken away or replaced.
 fn check_shell(name: &str, value: &str) -> Result<(), BadValue> {
     if value.contains(['"', '\'']) {
-        return Err(typed(format!("--{name}={value}: the quotes are part of the value, which the kubelet would refuse; leave them out")));
+        return Err(typed(format!(
+            "--{name}={value}: the quotes are part of the value, which the kubelet would refuse; leave them out"
+        )));
     }
     if value.contains('$') {
         let remedy = match name {
             "hostname-override" => "write the name that `kubectl get nodes` shows for this machine",
             _ => "write what it stands for on the node",
         };
-        return Err(typed(format!("--{name}={value}: it holds a variable that nothing replaces here; {remedy}")));
+        return Err(typed(format!(
+            "--{name}={value}: it holds a variable that nothing replaces here; {remedy}"
+        )));
     }
     Ok(())
 }
@@ -127,7 +136,9 @@ fn read<'a>(
         if word == "--" {
             // What follows is no flag to the kubelet either.
             if let Some(next) = words.next() {
-                return Err(typed(format!("`{next}`: what stands behind a second -- is no flag to the kubelet; leave that out")));
+                return Err(typed(format!(
+                    "`{next}`: what stands behind a second -- is no flag to the kubelet; leave that out"
+                )));
             }
             break;
         }
@@ -135,7 +146,9 @@ fn read<'a>(
             // A flag of one letter, as -v 2.
             if word.len() > 1 && word.starts_with('-') {
                 let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
-                if let Some(meant) = KNOWN.into_iter().find(|known| *known == name).or_else(|| meant(name, KNOWN)) {
+                if let Some(meant) =
+                    KNOWN.into_iter().find(|known| *known == name).or_else(|| meant(name, KNOWN))
+                {
                     return Err(typed(format!("`{word}`: write it with two dashes, as --{meant}=VALUE")));
                 }
                 words.next_if(|next| !word.contains('=') && !next.starts_with('-'));
@@ -210,7 +223,10 @@ mod tests {
         assert_eq!(flags.get("maximum-dead-containers"), Some("-1"));
         assert_eq!(flags.get("minimum-image-ttl-duration"), None);
         assert_eq!(flags.others(), ["--enable-server", "--exit-on-lock", "--node-ip"]);
-        assert_eq!(flags.used(), ["--config", "--image-gc-high-threshold", "--maximum-dead-containers", "--root-dir"]);
+        assert_eq!(
+            flags.used(),
+            ["--config", "--image-gc-high-threshold", "--maximum-dead-containers", "--root-dir"]
+        );
         assert!(parsed("").unwrap().given.is_empty());
         assert!(parsed("kubelet").unwrap().given.is_empty());
     }
@@ -224,15 +240,32 @@ mod tests {
         ] {
             let flags = parsed(line).unwrap();
             assert!(flags.is_k3s, "{line}");
-            assert_eq!(flags.used(), ["--hostname-override", "--image-gc-high-threshold", "--root-dir"], "{line}");
-            assert_eq!((flags.get("root-dir"), flags.get("hostname-override")), (Some("/d"), Some("n1")), "{line}");
+            assert_eq!(
+                flags.used(),
+                ["--hostname-override", "--image-gc-high-threshold", "--root-dir"],
+                "{line}"
+            );
+            assert_eq!(
+                (flags.get("root-dir"), flags.get("hostname-override")),
+                (Some("/d"), Some("n1")),
+                "{line}"
+            );
         }
-        for before in ["/usr/local/bin/k3s", "./kubelet", "exec /usr/bin/kubelet", "hyperkube kubelet", "sudo /k"] {
-            assert_eq!(parsed(&format!("{before} --root-dir=/d")).unwrap().get("root-dir"), Some("/d"), "{before}");
+        for before in
+            ["/usr/local/bin/k3s", "./kubelet", "exec /usr/bin/kubelet", "hyperkube kubelet", "sudo /k"]
+        {
+            assert_eq!(
+                parsed(&format!("{before} --root-dir=/d")).unwrap().get("root-dir"),
+                Some("/d"),
+                "{before}"
+            );
         }
         let extra = ["--kubelet-extra-args".to_owned(), "'--root-dir=/d --max-pods=5'".to_owned()];
         let flags = parse(&extra).unwrap();
-        assert_eq!((flags.used(), flags.others()), (vec!["--root-dir".to_owned()], vec!["--max-pods".to_owned()]));
+        assert_eq!(
+            (flags.used(), flags.others()),
+            (vec!["--root-dir".to_owned()], vec!["--max-pods".to_owned()])
+        );
     }
 
     #[test]

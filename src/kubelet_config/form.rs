@@ -45,7 +45,8 @@ pub(super) fn parse(text: &str) -> Result<Parsed, ImportError> {
     let documents: Vec<Value> = documents.into_iter().flat_map(items).collect();
     let count = documents.len();
     for document in documents {
-        let kind = document.get("kind").and_then(Value::as_str).map_or("one without a kind".to_owned(), plain);
+        let kind =
+            document.get("kind").and_then(Value::as_str).map_or("one without a kind".to_owned(), plain);
         match of_document(document) {
             Ok(parsed) => found.push(parsed),
             Err(error) => {
@@ -94,7 +95,9 @@ fn of_document(document: Value) -> Result<Parsed, ImportError> {
         Value::String(text) if text.contains("--") => {
             return Err(ImportError::OtherKind {
                 what: "it holds flags".to_owned(),
-                hint: Some("give the kubelet's flags after --, as cri-gc config import-kubelet -- --root-dir=/data/kubelet"),
+                hint: Some(
+                    "give the kubelet's flags after --, as cri-gc config import-kubelet -- --root-dir=/data/kubelet",
+                ),
             });
         }
         Value::String(_) => return Err(ImportError::NoFields("a single text")),
@@ -189,11 +192,15 @@ fn other_kind(fields: &Map<String, Value>) -> ImportError {
         ),
         (_, None) if fields.contains_key("kubelet-arg") => (
             "it is a configuration of k3s or rke2".to_owned(),
-            Some("give its entries of kubelet-arg after --, each as --kubelet-arg=FLAG=VALUE, and node-name as --node-name=NAME"),
+            Some(
+                "give its entries of kubelet-arg after --, each as --kubelet-arg=FLAG=VALUE, and node-name as --node-name=NAME",
+            ),
         ),
         (_, None) if fields.contains_key("machine") => (
             "it is a machine configuration of Talos".to_owned(),
-            Some("import the file that Talos makes of it: `talosctl -n NODE read /etc/kubernetes/kubelet.yaml | cri-gc config import-kubelet -`"),
+            Some(
+                "import the file that Talos makes of it: `talosctl -n NODE read /etc/kubernetes/kubelet.yaml | cri-gc config import-kubelet -`",
+            ),
         ),
         (_, None) => ("it bears no kind".to_owned(), None),
     };

@@ -93,7 +93,11 @@ pub fn named(arguments: &[String]) -> Result<Named, ImportError> {
 ///
 /// # Errors
 /// A text is no such configuration, or a kubelet would refuse it, or it can't be had here; all bad values are named.
-pub fn import(file: Option<&str>, drop_ins: &[DropIn], arguments: &[String]) -> Result<Imported, ImportError> {
+pub fn import(
+    file: Option<&str>,
+    drop_ins: &[DropIn],
+    arguments: &[String],
+) -> Result<Imported, ImportError> {
     let flags = flags::parse(arguments).map_err(|bad| ImportError::Values(vec![bad]))?;
     let document = document::read(file, drop_ins, flags.is_k3s)?;
     translate::translate(&document, &flags).map_err(ImportError::Values)
@@ -180,7 +184,10 @@ impl ImportError {
                 "give the document with the KubeletConfiguration alone, e.g. on standard input, as -"
             }
             Self::InFile(_, error) => match error.as_ref() {
-                Self::OtherKind { hint: None, .. } | Self::Empty | Self::NoFields(_) | Self::Unreadable(_) => {
+                Self::OtherKind { hint: None, .. }
+                | Self::Empty
+                | Self::NoFields(_)
+                | Self::Unreadable(_) => {
                     "each *.conf in the directory of --config-dir has to be a KubeletConfiguration, with apiVersion and kind"
                 }
                 error => error.remedy(),

@@ -60,7 +60,10 @@ impl<'a> Reader<'a> {
             let from = self.document.origin(field).map_or_else(String::new, |from| format!(" (in {from})"));
             found.said = format!("{field}: {}{from}", written.shown());
             match read(written) {
-                Ok(value) if zero(&value) => found.said.push_str(", for which the kubelet takes its default"),
+                Ok(value) if zero(&value) => {
+                    found.said.push_str(", for which the kubelet takes its default");
+                    beaten = Some(field);
+                }
                 Ok(value) => {
                     found.value = Some(value);
                     beaten = Some(field);

@@ -200,7 +200,7 @@ fn what_only_the_kubelet_does_is_named() {
                containerLogMaxSize: 50Mi\ncontainerLogMaxFiles: 3\npodPidsLimit: 5\nevictionPressureTransitionPeriod: 1m\n";
     let found = left(all, "");
     for part in [
-        "evictionHard (imagefs.available 10%); evictionSoft (containerfs.available 30%); evictionMinimumReclaim (nodefs",
+        "evictionHard (imagefs.available 10%); evictionSoft (containerfs.available 30%) for evictionSoftGracePeriod; evictionMinimumReclaim (nodefs",
         // The lowest of those that begin something; what is reclaimed begins nothing.
         "reached at 70% used: image_gc.high_threshold_percent = 85 should be some points below",
         "containerLogMaxSize: 50Mi, containerLogMaxFiles: 3: cri-gc rotates none",
@@ -212,9 +212,14 @@ fn what_only_the_kubelet_does_is_named() {
         assert!(!found.contains(part), "{part}: {found}");
     }
     let found = left("imageGCHighThresholdPercent: 81\n", "");
-    assert!(found.contains("imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 10%") && found.contains("85% used, after"), "{found}");
+    assert!(
+        found.contains("imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 10%")
+            && found.contains("85% used, after"),
+        "{found}"
+    );
     // All signals of disks are off.
-    assert_eq!(left("evictionHard: {imagefs.available: 0%, nodefs.available: 0%}\n", ""), "");
+    let found = left("evictionHard: {imagefs.available: 0%, nodefs.available: 0%}\n", "");
+    assert_eq!(found, "What has no signal of a disk, or none that is switched on: evictionHard.");
     let found = left(
         "evictionHard: {imagefs.available: 0%}\n",
         "--eviction-hard=nodefs.available<1Gi,pid.available<5%",
@@ -224,12 +229,20 @@ fn what_only_the_kubelet_does_is_named() {
         "{found}"
     );
     let found = left("evictionHard: {pid.available: 5%}", "--image-gc-some=1 --max-pods=3");
-    assert!(found.contains("Flags that were not looked at") && found.contains("--image-gc-some, --max-pods."), "{found}");
+    assert!(
+        found.contains("Flags that were not looked at") && found.contains("--image-gc-some, --max-pods."),
+        "{found}"
+    );
 }
 
 /// What is said of eviction.
 fn eviction(fields: &str, flags: &str) -> String {
-    imported(fields, flags).unwrap().left.into_iter().find(|one| one.starts_with("Eviction")).unwrap_or_default()
+    imported(fields, flags)
+        .unwrap()
+        .left
+        .into_iter()
+        .find(|one| one.starts_with("Eviction"))
+        .unwrap_or_default()
 }
 
 #[test]
@@ -256,7 +269,10 @@ fn eviction_is_that_of_the_kubelet() {
 #[test]
 fn what_is_nearly_a_field_is_refused_and_not_dropped() {
     for (fields, parts) in [
-        ("imageGcHighThresholdPercent: 90", &["imageGcHighThresholdPercent: ", "write imageGCHighThresholdPercent"][..]),
+        (
+            "imageGcHighThresholdPercent: 90",
+            &["imageGcHighThresholdPercent: ", "write imageGCHighThresholdPercent"][..],
+        ),
         ("imageGCHighThreshholdPercent: 90", &["write imageGCHighThresholdPercent"]),
         ("EvictionHard: {}", &["write evictionHard"]),
         ("eviction-hard: {}", &["write evictionHard"]),
@@ -271,7 +287,10 @@ fn what_is_nearly_a_field_is_refused_and_not_dropped() {
         ("evictionHard: {imagefs.avail: 15%}", &["evictionHard", "no signal `imagefs.avail`"]),
         ("evictionHard: {nodefs.available: lots}", &["nodefs.available lots: it is neither"]),
         ("evictionHard: {nodefs.available: -5%}", &["0% to 100%"]),
-        ("evictionSoft: {nodefs.available: 5%}", &["evictionSoftGracePeriod", "has to have nodefs.available"]),
+        (
+            "evictionSoft: {nodefs.available: 5%}",
+            &["evictionSoftGracePeriod", "has to have nodefs.available"],
+        ),
     ] {
         let error = refused(fields, "");
         assert!(!error.is_usage(), "{error}");
@@ -321,29 +340,43 @@ fn the_forms_of_real_nodes_are_read() {
     assert!(k3s.to_toml("FILE").contains("k3s and rke2 give the kubelet this endpoint"));
     assert!(k3s.left.iter().any(|one| one.contains("95% used")), "{:?}", k3s.left);
     let flags = super::import(None, &[], &words("--root-dir=/d --image-gc-high-threshold=91")).unwrap();
-    assert_eq!((flags.settings.image_gc.high_threshold_percent, flags.settings.pods.kubelet_root.to_str()), (91, Some("/d")));
+    assert_eq!(
+        (flags.settings.image_gc.high_threshold_percent, flags.settings.pods.kubelet_root.to_str()),
+        (91, Some("/d"))
+    );
 }
 
 #[test]
 fn drop_ins_are_merged_as_the_kubelet_merges_them() {
-    let drop_in = |path: &str, fields: &str| DropIn { path: path.to_owned(), text: format!("{HEAD}{fields}") };
+    let drop_in =
+        |path: &str, fields: &str| DropIn { path: path.to_owned(), text: format!("{HEAD}{fields}") };
     let merged = |fields: &str, drop_ins: &[DropIn], flags: &str| {
         let found = super::import(Some(&format!("{HEAD}{fields}")), drop_ins, &words(flags)).unwrap();
         let eviction = found.left.iter().find(|one| one.starts_with("Eviction")).cloned().unwrap_or_default();
         (found.settings.image_gc.high_threshold_percent, eviction, found.to_toml("FILE"))
     };
     let both = [
-        drop_in("/d/10.conf", "imageGCHighThresholdPercent: 88\nevictionHard: {nodefs.available: 20%}\nmaxPods: 5\n"),
+        drop_in(
+            "/d/10.conf",
+            "imageGCHighThresholdPercent: 88\nevictionHard: {nodefs.available: 20%}\nmaxPods: 5\n",
+        ),
         drop_in("/d/20.conf", "imageGCHighThresholdPercent: 89\nevictionHard: {imagefs.available: null}\n"),
     ];
     let (high, eviction, text) = merged("imageGCHighThresholdPercent: 87\n", &both, "");
     assert_eq!(high, 89);
     // The defaults of the file are merged into, key by key; null removes.
-    assert!(eviction.contains("(imagefs.inodesFree 5%, nodefs.available 20%, nodefs.inodesFree 5%)"), "{eviction}");
-    assert!(text.contains("# imageGCHighThresholdPercent: 89 (in /d/20.conf)\n") && text.contains("maxPods"), "{text}");
+    assert!(
+        eviction.contains("(imagefs.inodesFree 5%, nodefs.available 20%, nodefs.inodesFree 5%)"),
+        "{eviction}"
+    );
+    assert!(
+        text.contains("# imageGCHighThresholdPercent: 89 (in /d/20.conf)\n") && text.contains("maxPods"),
+        "{text}"
+    );
     let (_, eviction, _) = merged("evictionHard: {imagefs.available: 7%}\n", &both[..1], "");
     assert!(eviction.contains("(imagefs.available 7%, nodefs.available 20%)"), "{eviction}");
-    let (high, eviction, _) = merged("", &both, "--image-gc-high-threshold=90 --eviction-hard=imagefs.available<4%");
+    let (high, eviction, _) =
+        merged("", &both, "--image-gc-high-threshold=90 --eviction-hard=imagefs.available<4%");
     assert!(high == 90 && eviction.contains("--eviction-hard (imagefs.available 4%)"), "{eviction}");
     for (text, part) in [
         ("imageGCHighThresholdPercent: 90\n".to_owned(), "/d/x.conf: it bears no kind"),
@@ -455,8 +488,7 @@ fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
 #[test]
 fn no_value_gets_out_of_its_comment_or_its_quotes() {
     let nasty = r#"podLogsDir: "/a\nmode = 'off'\r\x7f\u2028\"'''\\ # x""#;
-    let flags =
-        vec!["--root-dir=/a\nmode = enforce # b".to_owned(), "--gc-\u{7f}x=1".to_owned()];
+    let flags = vec!["--root-dir=/a\nmode = enforce # b".to_owned(), "--gc-\u{7f}x=1".to_owned()];
     let imported = import(&format!("{HEAD}{nasty}\n"), &flags).unwrap();
     let loaded = loaded(&imported.to_toml("a\nmode = \"off\"\n[log]\u{1b}[31m"));
     assert_eq!(loaded, imported.settings);

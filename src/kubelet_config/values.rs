@@ -197,7 +197,11 @@ pub(super) fn signals(kind: Kind, written: Written<'_>) -> Result<Vec<(String, S
             .filter(|one| !one.is_empty())
             .map(|one| match one.split_once(kind.sign()) {
                 Some((signal, value)) => Ok((signal.trim().to_owned(), value.trim().to_owned())),
-                None => Err(format!("`{}` is no signal with a value, as imagefs.available{}15%", plain(one), kind.sign())),
+                None => Err(format!(
+                    "`{}` is no signal with a value, as imagefs.available{}15%",
+                    plain(one),
+                    kind.sign()
+                )),
             })
             .collect::<Result<_, _>>(),
     }?;
@@ -229,7 +233,8 @@ fn amount(kind: Kind, text: &str) -> Result<(), String> {
         };
     }
     let bad = || "it is neither a percentage nor a quantity, as 10% or 1Gi".to_owned();
-    let number_ends = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let number_ends =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, unit) = text.split_at(number_ends);
     let units = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let exponent = unit.strip_prefix(['e', 'E']).is_some_and(|exponent| exponent.parse::<i32>().is_ok());

@@ -312,5 +312,8 @@ fn patterns_that_match_no_image_are_named_before_anything_is_removed() {
     std::io::BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(line.starts_with("cri-gc: note: no image here matches") && line.contains("no.example/*"), "{line}");
+    assert!(
+        line.starts_with("cri-gc: note: no image here matches") && line.contains("no.example/*"),
+        "{line}"
+    );
 }

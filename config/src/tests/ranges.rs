@@ -124,12 +124,26 @@ fn the_message_size_is_1mib_to_2gib() {
 fn the_node_name_is_a_dns_subdomain() {
     assert!(problem(set("node_name", &format!("'{}'", "a".repeat(254)))).what.contains("longer than 253"));
     let bad = [
-        "'Node-1'", "'a b'", "'a_b'", "'a..b'", "'.a'", "'a.'", "'-a'", "'a.b-'", "'${HOSTNAME}'", "'$(NODE_NAME)'", "'a/b'",
+        "'Node-1'",
+        "'a b'",
+        "'a_b'",
+        "'a..b'",
+        "'.a'",
+        "'a.'",
+        "'-a'",
+        "'a.b-'",
+        "'${HOSTNAME}'",
+        "'$(NODE_NAME)'",
+        "'a/b'",
         "'b\u{e4}r'",
     ];
-    let allowed =
-        "the name of a Node, a DNS subdomain (RFC 1123): a-z, 0-9, - and . , at most 253; or empty (the host name)";
-    range("node_name", &["''", "'node-1'", "'007'", "'ip-10-0-0-1.eu-central-1.compute.internal'"], &bad, allowed);
+    let allowed = "the name of a Node, a DNS subdomain (RFC 1123): a-z, 0-9, - and . , at most 253; or empty (the host name)";
+    range(
+        "node_name",
+        &["''", "'node-1'", "'007'", "'ip-10-0-0-1.eu-central-1.compute.internal'"],
+        &bad,
+        allowed,
+    );
     let message = problem(set("node_name", "'${HOSTNAME}'")).to_string();
     assert!(message.contains("holds a variable") && message.contains("kubectl get nodes"), "{message}");
 }
