@@ -227,10 +227,12 @@ pub enum Config {
 
 #[derive(Debug, Args)]
 pub struct ImportKubelet {
-    /// The kubelet's configuration, a KubeletConfiguration in YAML or JSON ("-": standard input)
+    /// The kubelet's configuration, in YAML or JSON ("-": standard input): a KubeletConfiguration, what the kubelet answers at
+    /// /configz, or a KubeletConfig of OpenShift [default: the file that the kubelet's flag --config names, if it is given]
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// What the kubelet is started with; its flags beat the file, those that matter here are taken over
+    pub file: Option<PathBuf>,
+    /// What the kubelet is started with; its flags beat the file, those that matter here are taken over. The drop-ins of
+    /// --config-dir are read
     #[arg(last = true, value_name = "KUBELET FLAGS")]
     pub flags: Vec<String>,
 }

@@ -87,6 +87,32 @@ fn in_range(form: Form, value: &toml::Value) -> Result<(), String> {
         Form::Root => absolute(text).and_then(|()| removal_root(text)),
         Form::Socket => endpoint::check_socket_path(text).map_err(|error| error.to_string()),
         Form::Listen => listen(text),
+        Form::NodeName => node_name(text),
+    }
+}
+
+/// A DNS subdomain by RFC 1123, as the API server wants the names of Nodes; empty is the name of the host.
+fn node_name(name: &str) -> Result<(), String> {
+    const MAX: usize = 253;
+    if name.is_empty() {
+        return Ok(());
+    }
+    if name.contains(['$', '{', '%']) {
+        return Err("it holds a variable, which nothing replaces here".to_owned());
+    }
+    if let Some(odd) = name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.')) {
+        return Err(match odd {
+            'A'..='Z' => "names of Nodes have no capitals".to_owned(),
+            _ => format!("no name of a Node contains `{}`", odd.escape_debug()),
+        });
+    }
+    if name.len() > MAX {
+        return Err(format!("it is longer than {MAX} characters"));
+    }
+    let is_label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+    match name.split('.').all(is_label) {
+        true => Ok(()),
+        false => Err("each part between dots has to begin and end with a letter or a digit".to_owned()),
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) enum Form {
     Socket,
     /// `HOST:PORT`, or empty.
     Listen,
+    /// The name of a Node, or empty.
+    NodeName,
     /// A list of image patterns.
     Patterns,
 }
@@ -69,6 +71,9 @@ impl Form {
             Self::Root => "an absolute path other than /, without ..".to_owned(),
             Self::Socket => "an absolute path of at most 107 bytes".to_owned(),
             Self::Listen => "HOST:PORT, or empty (off)".to_owned(),
+            Self::NodeName => {
+                "the name of a Node, a DNS subdomain (RFC 1123): a-z, 0-9, - and . , at most 253; or empty (the host name)".to_owned()
+            }
             Self::Patterns => {
                 "a list of repo, repo:tag, repo@digest (each may hold *) or image ids".to_owned()
             }
@@ -97,6 +102,9 @@ impl Form {
             Self::Root => "name the directory itself, as \"/var/log/pods\"".to_owned(),
             Self::Socket => "write it as \"/run/cri-gc/admin.sock\"".to_owned(),
             Self::Listen => "write it as \"127.0.0.1:9477\" or \"[::1]:9477\", or \"\" for none".to_owned(),
+            // In quotes it would be one.
+            Self::NodeName if raw.parse::<u64>().is_ok() => format!("write it in quotes, as \"{raw}\""),
+            Self::NodeName => "write the name that `kubectl get nodes` shows for this machine".to_owned(),
             Self::Patterns => "write it as [\"registry.example/*\", \"busybox:1.36\"]".to_owned(),
         }
     }
@@ -114,7 +122,7 @@ const MODE: Form = Form::Word(Mode::WORDS);
 
 /// All settings, in the order of `default.toml`.
 pub(crate) const ALL: &[Key] = &[
-    key("node_name", Form::Text),
+    key("node_name", Form::NodeName),
     key("runtime.endpoint", Form::Endpoint),
     key("runtime.image_endpoint", Form::Endpoint),
     key("runtime.request_timeout", AT_LEAST_1S),

@@ -46,3 +46,4 @@ pub use load::{Loaded, Sources, load};
 pub use origin::{Origin, Origins};
 pub use render::{DEFAULT_TOML, changed_keys, render, render_value};
 pub use settings::*;
+pub use suggest::letters_apart;

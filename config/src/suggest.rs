@@ -50,6 +50,12 @@ fn plain(text: &str) -> Vec<char> {
     text.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
 }
 
+/// How many letters of two names differ. Case, and `-` for `_`, count for nothing.
+#[must_use]
+pub fn letters_apart(a: &str, b: &str) -> usize {
+    distance(&plain(a), &plain(b))
+}
+
 /// How many letters have to be added, left out, changed or swapped with their neighbour.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut two_before: Vec<usize> = Vec::new();

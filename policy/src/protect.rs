@@ -35,11 +35,17 @@ pub enum PatternError {
     /// No image name holds white space.
     #[error("it holds white space, which no image name does")]
     WhiteSpace,
-    /// A character that stands in no image name: most likely a whole list was written where one pattern belongs.
+    /// A character that is in no image name: a regular expression, a negation, or a whole list in one entry.
     #[error(
-        "no image name holds `{0}`; write one pattern in each entry (in the environment and on the command line: a,b)"
+        "no image name contains `{0}`; only `*` is special, regular expressions and `!` are not supported; write one pattern \
+         in each entry (in the environment and on the command line: a,b)"
     )]
     Character(char),
+    /// A part of the path that begins with a dot, most likely of the regular expression `.*`.
+    #[error(
+        "no part of an image name begins with `.`; regular expressions are not supported, write `*` instead of `.*`"
+    )]
+    Dot,
     /// An address.
     #[error("an image name has no `://`; write it as `crictl images` shows it")]
     Scheme,
@@ -64,12 +70,19 @@ impl FromStr for Pattern {
         if text.chars().any(char::is_whitespace) {
             return Err(PatternError::WhiteSpace);
         }
-        if let Some(odd) = text.chars().find(|c| matches!(c, '[' | ']' | '"' | '\'' | '{' | '}' | ',' | '?'))
-        {
+        if let Some(odd) = text.chars().find(|c| !is_of_references(*c)) {
             return Err(PatternError::Character(odd));
+        }
+        if text.split('/').any(|part| part.starts_with('.')) {
+            return Err(PatternError::Dot);
         }
         Ok(Self { text: text.to_owned(), kind: Kind::parse(text)? })
     }
+}
+
+/// Whether a character may be in a reference (the `+` in the name of a digest's algorithm), or is the wildcard.
+fn is_of_references(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+' | '*')
 }
 
 impl Kind {
@@ -288,6 +301,27 @@ mod tests {
         assert_eq!("".parse::<Pattern>(), Err(PatternError::Empty));
         assert_eq!("a b".parse::<Pattern>(), Err(PatternError::WhiteSpace));
         assert_eq!("[\"a/*\"".parse::<Pattern>(), Err(PatternError::Character('[')));
+        for (pattern, odd) in [
+            ("^a.*$", '^'),
+            ("a$", '$'),
+            ("(a|b)", '('),
+            ("a|b", '|'),
+            ("a\\.b", '\\'),
+            ("a[0-9]", '['),
+            ("!a/b", '!'),
+            ("a?", '?'),
+            ("b\u{e4}r", '\u{e4}'),
+            ("a\u{202e}b", '\u{202e}'),
+        ] {
+            assert_eq!(pattern.parse::<Pattern>(), Err(PatternError::Character(odd)), "{pattern}");
+        }
+        for pattern in [".*", "registry.example/.*", ".*/base:1"] {
+            assert_eq!(pattern.parse::<Pattern>(), Err(PatternError::Dot), "{pattern}");
+        }
+        let good = ["a_b/c-d.e:V1_2-x", "localhost:5000/*", "a@sha256:*", "a@sha512+b64:ff"];
+        for pattern in good {
+            assert!(pattern.parse::<Pattern>().is_ok(), "{pattern}");
+        }
         for id in ["sha256:", "sha256:abc", "sha256:e6f1816883972*"] {
             assert_eq!(id.parse::<Pattern>(), Err(PatternError::NoId), "{id}");
         }

@@ -3,11 +3,11 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::{Global, ImportKubelet};
 use crate::failure::Failure;
-use crate::kubelet_config::import;
+use crate::kubelet_config::{DropIn, ImportError, import, named};
 use crate::output::print;
 
 /// A file that is larger is no kubelet's; without a bound, a device given by mistake would fill the memory.
@@ -25,17 +25,85 @@ pub fn run(global: &Global, args: &ImportKubelet) -> Result<(), Failure> {
              the file that you make of it, or give --container-runtime-endpoint after --",
         ));
     }
-    let stdin = args.file == Path::new("-");
-    let shown = if stdin { "standard input".to_owned() } else { args.file.display().to_string() };
-    let imported = import(&read(&args.file, stdin, &shown)?, &args.flags).map_err(|error| {
+    let failed = |error: ImportError, shown: &str| {
         let remedy = error.remedy();
         if error.is_usage() {
             Failure::usage(format_args!("the kubelet's flags can't be taken over: {error}\n  {remedy}"))
         } else {
             Failure::configuration(format_args!("{shown} can't be imported: {error}\n  {remedy}"))
         }
-    })?;
+    };
+    let named = named(&args.flags).map_err(|error| failed(error, ""))?;
+    if args.file.is_none() && args.flags.is_empty() {
+        return Err(Failure::usage(
+            "nothing to import\n  name the kubelet's configuration (with kubeadm /var/lib/kubelet/config.yaml), or give the \
+             kubelet's flags after --, or both",
+        ));
+    }
+    let file = args.file.as_ref().or(named.config.as_ref());
+    let stdin = args.file.as_deref() == Some(Path::new("-"));
+    let mut shown = match file {
+        _ if stdin => "standard input".to_owned(),
+        Some(file) => file.display().to_string(),
+        None => "the kubelet's command line".to_owned(),
+    };
+    let text = file.map(|file| read(file, stdin, &shown)).transpose()?;
+    let mut drop_ins = Vec::new();
+    if let Some(folder) = &named.config_dir {
+        for path in drop_in_paths(folder)? {
+            let path_shown = path.display().to_string();
+            drop_ins.push(DropIn { text: read(&path, false, &path_shown)?, path: path_shown });
+        }
+        shown.push_str(&format!(" and {} of {}", counted(drop_ins.len()), folder.display()));
+    }
+    let imported = import(text.as_deref(), &drop_ins, &args.flags).map_err(|error| failed(error, &shown))?;
+    if let (Some(_), Some(config)) = (&args.file, &named.config) {
+        shown.push_str(&format!(" (in place of {})", config.display()));
+    }
     print(&imported.to_toml(&shown))
+}
+
+fn counted(files: usize) -> String {
+    if files == 1 { "1 drop-in".to_owned() } else { format!("{files} drop-ins") }
+}
+
+/// The files of `--config-dir` that the kubelet merges: those of directories in it too, in the order of their names.
+fn drop_in_paths(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    const MAX: usize = 1000;
+    let bad = |path: &Path, error: std::io::Error| {
+        Failure::configuration(format_args!(
+            "{} can't be read for the drop-ins of --config-dir: {error}\n  name the directory of that node, or a copy of it",
+            path.display()
+        ))
+    };
+    let mut found = Vec::new();
+    // The last is next.
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        let is_dir = if path == folder {
+            true
+        } else {
+            path.symlink_metadata().map_err(|error| bad(&path, error))?.is_dir()
+        };
+        if is_dir {
+            let entries = path.read_dir().map_err(|error| bad(&path, error))?;
+            let mut inner: Vec<PathBuf> = Vec::new();
+            for entry in entries {
+                inner.push(entry.map_err(|error| bad(&path, error))?.path());
+            }
+            inner.sort();
+            open.extend(inner.into_iter().rev());
+        } else if path.as_os_str().as_encoded_bytes().ends_with(b".conf") {
+            found.push(path);
+        }
+        if found.len() > MAX || open.len() > MAX {
+            return Err(Failure::configuration(format_args!(
+                "{} holds more than {MAX} files\n  name the directory with the kubelet's drop-ins",
+                folder.display()
+            )));
+        }
+    }
+    Ok(found)
 }
 
 fn read(file: &Path, stdin: bool, shown: &str) -> Result<String, Failure> {

@@ -30,6 +30,7 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
         Some(path) => {
             let observation = read_snapshot(path)?;
             let plan = decide(&observation, &policy);
+            note(unmatched(&observation.images, &policy.images));
             (PlanReport::new(&plan, &observation, &policy), of_images(&plan).collect())
         }
         None => in_system(async {
@@ -63,9 +64,13 @@ async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>),
     let notes =
         verdict.notes.into_iter().chain(verdict.report_only).chain(verdict.images_unknown).chain(unmatched);
     let notes = notes.chain(modes(&report, &crew.settings));
-    notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
+    note(notes);
     let problems = problems.iter().chain(&unread).map(ToString::to_string);
     Ok((report, problem.into_iter().chain(problems).chain(of_images(&plan)).collect()))
+}
+
+fn note(notes: impl IntoIterator<Item = String>) {
+    notes.into_iter().for_each(|note| remark(&format!("cri-gc: note: {note}")));
 }
 
 fn of_images(plan: &Plan) -> impl Iterator<Item = String> {

@@ -11,9 +11,11 @@ use cri_gc_actors::collector::{Declined, Kept, Loop, Outcome, PassReport, Progre
 use cri_gc_actors::files::lock::{self, LockError, StateLock};
 use cri_gc_actors::image_records::{Dirs, Home};
 use cri_gc_actors::log_reaper::look_at_links;
+use cri_gc_actors::observe;
 use cri_gc_actors::planning::Foreseen;
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::Reason;
+use cri_gc_policy::images::unmatched;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -89,6 +91,20 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     let good =
         swept.is_none_or(|(reports, problem)| problem.is_none() && reports.iter().all(PassReport::is_good));
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}
+
+/// Names the patterns of `image_gc.protect` that match no image, while nothing is removed yet. Images that can't be listed are
+/// an error of their own pass.
+async fn name_unmatched_patterns(crew: &Crew) {
+    let policy = crew.settings.policy();
+    if policy.images.protect.is_empty() || crew.settings.image_gc.mode == Mode::Off {
+        return;
+    }
+    if let Ok(view) = observe::images(&crew.tools).await
+        && let Some(note) = unmatched(&view.images, &policy.images)
+    {
+        remark(&format!("cri-gc: note: {note}"));
+    }
 }
 
 /// What a sweep did, and what was wrong with the pod source, if anything.
@@ -219,6 +235,9 @@ impl<'a> Sweep<'a> {
         };
         let Some(ready) = self.unless_halted(ready).await else { return Ok((self.reports, None)) };
         let (dangling, problem) = ready?;
+        if self.unless_halted(name_unmatched_patterns(crew)).await.is_none() {
+            return Ok((self.reports, problem));
+        }
         self.pass(&crew.container_gc).await?;
         self.pass(&crew.sandbox_reaper).await?;
         if dangling > 0 {

@@ -1,21 +1,76 @@
-//! The kubelet's configuration file: its fields, once it is known to be such a file.
+//! The kubelet's configuration file and its drop-ins: their fields, merged as the kubelet merges them.
 //!
-//! Fields that have nothing to do with garbage collection are not looked at, so that a file of any version of the kubelet
-//! can be read.
+//! Fields that have nothing to do with garbage collection are named and not looked at, so that a file of any version of the
+//! kubelet can be read. `form` knows the forms that such a file comes in.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
-use super::ImportError;
-use super::values::plain;
+use serde_json::{Map, Value, json};
 
-/// The version of the form that is known; there is no other that a kubelet reads.
-pub(super) const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
-const KIND: &str = "KubeletConfiguration";
+use super::form::{self, Form, Parsed};
+use super::near::meant;
+use super::values::{SIGNALS, plain};
+use super::{BadValue, DropIn, ImportError};
+
+/// Fields that are translated, or that name what stays with the kubelet.
+const KNOWN: [&str; 14] = [
+    "containerLogMaxFiles",
+    "containerLogMaxSize",
+    "containerRuntimeEndpoint",
+    "evictionHard",
+    "evictionMinimumReclaim",
+    "evictionSoft",
+    "evictionSoftGracePeriod",
+    "imageGCHighThresholdPercent",
+    "imageGCLowThresholdPercent",
+    "imageMaximumGCAge",
+    "imageMinimumGCAge",
+    "imageServiceEndpoint",
+    "mergeDefaultEvictionSettings",
+    "podLogsDir",
+];
+
+/// What is set by a flag alone.
+const FLAGS: [&str; 8] = [
+    "config-dir",
+    "hostname-override",
+    "maximum-dead-containers",
+    "maximum-dead-containers-per-container",
+    "minimum-container-ttl-duration",
+    "minimum-image-ttl-duration",
+    "node-name",
+    "root-dir",
+];
+
+const HARD: &str = "evictionHard";
+const MERGE: &str = "mergeDefaultEvictionSettings";
+
+/// Which signals of `evictionHard` no file has set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Defaults {
+    /// None of them.
+    #[default]
+    None,
+    /// All: the kubelet's defaults.
+    All,
+    /// Those that are missing from the file, by `mergeDefaultEvictionSettings`.
+    Missing,
+    /// All: k3s and rke2 give the kubelet a flag.
+    OfK3s,
+}
 
 /// The fields of a `KubeletConfiguration`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Document {
     fields: Map<String, Value>,
+    /// The drop-in that set a field last.
+    origins: BTreeMap<String, String>,
+    pub(super) defaults: Defaults,
+    /// The endpoint of a distribution that gives another one than the kubelet's default, and why it is known.
+    pub(super) endpoint: Option<(&'static str, &'static str)>,
+    /// What else is in the file, or is missing from it.
+    pub(super) notes: Vec<String>,
+    pub(super) bad: Vec<BadValue>,
 }
 
 impl Document {
@@ -23,76 +78,153 @@ impl Document {
     pub(super) fn get(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
     }
-}
 
-/// Reads YAML or JSON.
-pub(super) fn read(text: &str) -> Result<Document, ImportError> {
-    // Else what stands in front of the first key would be part of its name.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.lines().all(|line| matches!(line.trim(), "" | "---") || line.trim_start().starts_with('#')) {
-        return Err(ImportError::Empty);
+    /// The drop-in that set a field, if one did.
+    pub(super) fn origin(&self, field: &str) -> Option<&str> {
+        self.origins.get(field).map(String::as_str)
     }
-    // All JSON is YAML.
-    let fields = match serde_saphyr::from_str(text).map_err(|error| unreadable(&error))? {
-        Value::Object(fields) => fields,
-        Value::Null => return Err(ImportError::Empty),
-        Value::Array(_) => return Err(ImportError::NoFields("a list")),
-        Value::String(_) => return Err(ImportError::NoFields("a single text")),
-        Value::Number(_) => return Err(ImportError::NoFields("a single number")),
-        Value::Bool(_) => return Err(ImportError::NoFields("a single value")),
-    };
-    check_kind(&fields)?;
-    Ok(Document { fields })
-}
 
-/// The reader's own words for some of these are for programmers.
-fn unreadable(error: &serde_saphyr::Error) -> ImportError {
-    let error = error.without_snippet();
-    let place = match error.location() {
-        Some(at) => format!(", at line {}, column {}", at.line(), at.column()),
-        None => String::new(),
-    };
-    match error {
-        serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
-            let key = key.as_deref().unwrap_or("a key");
-            ImportError::Twice(format!("{} stands there twice{place}", plain(key)))
-        }
-        serde_saphyr::Error::MultipleDocuments { .. } => ImportError::Several,
-        _ => ImportError::Unreadable(plain(error.to_string().lines().next().unwrap_or_default())),
+    /// The fields that are not looked at.
+    pub(super) fn others(&self) -> Vec<String> {
+        let other = |name: &&String| !KNOWN.contains(&name.as_str());
+        self.fields.keys().filter(other).map(|name| plain(name)).collect()
+    }
+
+    fn check_names(&mut self, fields: &Map<String, Value>, from: Option<&str>) {
+        let from = from.map_or_else(String::new, |from| format!(" ({from})"));
+        let named = |name: &String| Some((plain(name), near_miss(name)?));
+        let bad = fields.keys().filter_map(named);
+        self.bad
+            .extend(bad.map(|(name, what)| BadValue { what: format!("{name}{from}: {what}"), typed: false }));
     }
 }
 
-fn check_kind(fields: &Map<String, Value>) -> Result<(), ImportError> {
-    let text = |field: &str| fields.get(field).and_then(Value::as_str);
-    let (what, hint) = match (text("apiVersion"), text("kind")) {
-        (Some(API_VERSION), Some(KIND)) => return Ok(()),
-        (Some("v1"), Some("ConfigMap")) => (
-            "it is a ConfigMap".to_owned(),
-            Some(
-                "kubeadm's ConfigMap has the kubelet's configuration under data.kubelet: `kubectl -n kube-system get configmap \
-                 kubelet-config -o jsonpath='{.data.kubelet}' | cri-gc config import-kubelet -`",
-            ),
-        ),
-        (Some("v1"), Some("Config")) => {
-            ("it is a kubeconfig, which tells how to reach the API server".to_owned(), None)
+/// Reads the file, which a kubelet that has flags alone does not have, and the drop-ins in their order.
+pub(super) fn read(file: Option<&str>, drop_ins: &[DropIn], is_k3s: bool) -> Result<Document, ImportError> {
+    let parsed = file.map_or_else(|| Ok(Parsed::default()), form::parse)?;
+    let mut document = Document { fields: parsed.fields, notes: parsed.notes, ..Document::default() };
+    document.check_names(&document.fields.clone(), None);
+    let is_effective = parsed.form == Form::Configz;
+    if is_k3s && !is_effective {
+        document.endpoint = Some((
+            "unix:///run/k3s/containerd/containerd.sock",
+            "k3s and rke2 give the kubelet this endpoint",
+        ));
+    }
+    if parsed.form == Form::OpenShift {
+        document.endpoint = Some(("unix:///var/run/crio/crio.sock", "nodes of OpenShift run CRI-O"));
+    }
+    let given = is_k3s && drop_ins.iter().any(|drop_in| drop_in.text.contains(HARD));
+    if !is_effective {
+        document.set_defaults(is_k3s && !given);
+    }
+    for drop_in in drop_ins {
+        let in_file = |error| ImportError::InFile(drop_in.path.clone(), Box::new(error));
+        let parsed = form::parse(&drop_in.text).map_err(in_file)?;
+        if parsed.form != Form::Plain {
+            return Err(in_file(ImportError::OtherKind {
+                what: "it is no drop-in of a kubelet".to_owned(),
+                hint: None,
+            }));
         }
-        (Some(version), Some(kind)) if version.starts_with("kubeadm.k8s.io/") => {
-            (format!("it is a {} of kubeadm", plain(kind)), None)
+        document.check_names(&parsed.fields, Some(&drop_in.path));
+        document.notes.extend(parsed.notes);
+        let origins = parsed.fields.keys().map(|field| (field.clone(), drop_in.path.clone()));
+        document.origins.extend(origins);
+        merge(&mut document.fields, parsed.fields);
+    }
+    if let Some(value) = document.get(MERGE)
+        && document.defaults != Defaults::Missing
+    {
+        let note = format!("{MERGE}: {}, which changes nothing here.", plain(&value.to_string()));
+        document.notes.push(note);
+    }
+    Ok(document)
+}
+
+impl Document {
+    /// The kubelet sets its defaults for `evictionHard` in the file, before it merges the drop-ins into it.
+    fn set_defaults(&mut self, is_k3s: bool) {
+        let merge = match self.get(MERGE) {
+            None => false,
+            Some(Value::Bool(merge)) => *merge,
+            Some(value) => {
+                let what = format!("{MERGE}: {}: it is not true or false", plain(&value.to_string()));
+                self.bad.push(BadValue { what, typed: false });
+                false
+            }
+        };
+        let (defaults, of) = match is_k3s && self.get(HARD).is_none() {
+            true => (json!({"imagefs.available": "5%", "nodefs.available": "5%"}), Defaults::OfK3s),
+            false => (
+                json!({
+                    "imagefs.available": "15%", "imagefs.inodesFree": "5%", "memory.available": "100Mi",
+                    "nodefs.available": "10%", "nodefs.inodesFree": "5%",
+                }),
+                Defaults::All,
+            ),
+        };
+        match (self.get(HARD).is_some(), defaults) {
+            (false, defaults) => {
+                self.fields.insert(HARD.to_owned(), defaults);
+                self.defaults = of;
+            }
+            (true, Value::Object(defaults)) if merge => {
+                if let Some(Value::Object(set)) = self.fields.get_mut(HARD) {
+                    for (signal, value) in defaults {
+                        set.entry(signal).or_insert(value);
+                    }
+                }
+                self.defaults = Defaults::Missing;
+            }
+            _ => {}
         }
-        (Some(version), Some(kind)) => (format!("it is a {} of {}", plain(kind), plain(version)), None),
-        (None, Some(kind)) => (
-            format!("it is a {} of no apiVersion", plain(kind)),
-            (kind == KIND).then_some(
-                "write apiVersion: kubelet.config.k8s.io/v1beta1 into it; the kubelet needs that too",
-            ),
-        ),
-        (_, None) if fields.contains_key("kubeletconfig") => (
-            "it is what a kubelet answers at /configz".to_owned(),
-            Some(
-                "take what is under kubeletconfig, and give it the kind and the apiVersion of a KubeletConfiguration",
-            ),
-        ),
-        (_, None) => ("it bears no kind".to_owned(), None),
-    };
-    Err(ImportError::OtherKind { what, hint })
+    }
+}
+
+/// Merges as RFC 7396 (JSON Merge Patch) says, which the kubelet follows: maps key by key, null removes, all else replaces.
+fn merge(into: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (key, value) in patch {
+        match value {
+            Value::Null => {
+                into.remove(&key);
+            }
+            Value::Object(patch) => {
+                let old = into.entry(key).or_insert_with(|| Value::Object(Map::new()));
+                if !old.is_object() {
+                    *old = Value::Object(Map::new());
+                }
+                if let Value::Object(old) = old {
+                    merge(old, patch);
+                }
+            }
+            value => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// What is meant by a field that no kubelet has, if that matters here.
+fn near_miss(name: &str) -> Option<String> {
+    const NO_FIELD: &str = "the kubelet has no such field, and ignores it";
+    if KNOWN.contains(&name) {
+        return None;
+    }
+    if SIGNALS.contains(&name) || meant(name, SIGNALS).is_some() {
+        return Some(format!("{NO_FIELD}; a signal of eviction has to be in evictionHard or evictionSoft"));
+    }
+    if let Some(meant) = meant(name, KNOWN) {
+        return Some(format!("{NO_FIELD}; write {meant} if that is meant, or else delete it"));
+    }
+    if let Some(flag) = FLAGS.into_iter().find(|flag| name == *flag).or_else(|| meant(name, FLAGS)) {
+        let flag = if flag == "node-name" { "hostname-override" } else { flag };
+        return Some(format!(
+            "{NO_FIELD}; if the kubelet has the flag --{flag}, give it after -- and delete the field"
+        ));
+    }
+    let nested = ["kubeletconfig", "kubeletconfiguration", "kubelet", "kubeletextraconfig"];
+    nested
+        .contains(&name.to_lowercase().as_str())
+        .then(|| format!("{NO_FIELD}; what is in it has to be at the top of the file"))
 }

@@ -1,16 +1,19 @@
 //! Translates the configuration of a kubelet into settings of cri-gc that do the same (`cri-gc config import-kubelet`).
 //!
-//! [`import`] is a pure function: the text of a `KubeletConfiguration` and the arguments of the kubelet's command line go
-//! in, settings and a commented configuration file come out. `document`: what the file says. `flags`: what the command line
-//! says. `values`: how the kubelet writes numbers, durations and endpoints. `reader`: one setting, of both. `translate`: what
-//! all of that means here. `left`: what the kubelet goes on doing. `text`: the file that is printed.
+//! [`import`] is a pure function: the texts of the kubelet's files and the arguments of its command line go in, settings and
+//! a commented configuration file come out. `form`: which forms a file has. `document`: what the files say. `flags`: what the
+//! command line says. `near`: names that are nearly right. `values`: how the kubelet writes numbers, durations, endpoints and
+//! signals. `reader`: one setting, of both. `translate`: what all of that means here. `left`: what the kubelet goes on doing.
+//! `text`: the file that is printed.
 //!
 //! It must not read files, and it must never print a configuration that does something else than its comments say: what
 //! can't be translated is an error or a comment, never dropped.
 
 mod document;
 mod flags;
+mod form;
 mod left;
+mod near;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -19,6 +22,7 @@ mod translate;
 mod values;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use cri_gc_config::Settings;
 
@@ -56,13 +60,46 @@ struct Source {
     given: bool,
 }
 
-/// Translates the text of a `KubeletConfiguration` and the arguments of the kubelet's command line, which beat it.
+/// A file of the directory that the kubelet's flag `--config-dir` names.
+#[derive(Debug, Clone)]
+pub struct DropIn {
+    /// Its path, for messages.
+    pub path: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// The files that a kubelet's command line names.
+#[derive(Debug, Clone, Default)]
+pub struct Named {
+    /// The file of `--config`.
+    pub config: Option<PathBuf>,
+    /// The directory of `--config-dir`.
+    pub config_dir: Option<PathBuf>,
+}
+
+/// Which files a kubelet that is started with these arguments reads.
 ///
 /// # Errors
-/// The text is no such configuration, or a kubelet would refuse it, or it can't be had here; all bad values are named.
-pub fn import(text: &str, arguments: &[String]) -> Result<Imported, ImportError> {
+/// A kubelet would refuse the arguments, or something in them was meant otherwise.
+pub fn named(arguments: &[String]) -> Result<Named, ImportError> {
     let flags = flags::parse(arguments).map_err(|bad| ImportError::Values(vec![bad]))?;
-    let document = document::read(text)?;
+    let path = |flag| flags.get(flag).filter(|path| !path.is_empty()).map(PathBuf::from);
+    Ok(Named { config: path("config"), config_dir: path("config-dir") })
+}
+
+/// Translates the text of a kubelet's configuration, its drop-ins in their order, which beat it, and the arguments of the
+/// kubelet's command line, which beat both.
+///
+/// # Errors
+/// A text is no such configuration, or a kubelet would refuse it, or it can't be had here; all bad values are named.
+pub fn import(
+    file: Option<&str>,
+    drop_ins: &[DropIn],
+    arguments: &[String],
+) -> Result<Imported, ImportError> {
+    let flags = flags::parse(arguments).map_err(|bad| ImportError::Values(vec![bad]))?;
+    let document = document::read(file, drop_ins, flags.is_k3s)?;
     translate::translate(&document, &flags).map_err(ImportError::Values)
 }
 
@@ -78,14 +115,17 @@ pub enum ImportError {
     /// A key that stands there twice, so that nobody knows which of them holds.
     #[error("{0}")]
     Twice(String),
-    /// More than one document.
-    #[error("it holds several documents")]
-    Several,
+    /// More than one document, and not one to take.
+    #[error("{0}")]
+    Several(String),
+    /// A drop-in that can't be imported.
+    #[error("{0}: {1}")]
+    InFile(String, Box<ImportError>),
     /// It holds a list or a single value.
     #[error("it holds {0}, not the fields of a KubeletConfiguration")]
     NoFields(&'static str),
     /// It says that it is something else, or does not say what it is.
-    #[error("{what}; it has to be a KubeletConfiguration of {}", document::API_VERSION)]
+    #[error("{what}; it has to be a KubeletConfiguration of {}", form::API_VERSION)]
     OtherKind {
         /// What it is.
         what: String,
@@ -140,9 +180,18 @@ impl ImportError {
             Self::Values(_) => "mend it there, or give the right value as a flag of the kubelet's after --",
             Self::OtherKind { hint: Some(hint), .. } => hint,
             Self::Twice(_) => "leave the one that you mean",
-            Self::Several => {
+            Self::Several(_) => {
                 "give the document with the KubeletConfiguration alone, e.g. on standard input, as -"
             }
+            Self::InFile(_, error) => match error.as_ref() {
+                Self::OtherKind { hint: None, .. }
+                | Self::Empty
+                | Self::NoFields(_)
+                | Self::Unreadable(_) => {
+                    "each *.conf in the directory of --config-dir has to be a KubeletConfiguration, with apiVersion and kind"
+                }
+                error => error.remedy(),
+            },
             _ => NAME_IT,
         }
     }

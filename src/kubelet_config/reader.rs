@@ -34,7 +34,7 @@ pub(super) struct Found<T> {
 
 /// The two sources, and what was found wrong in them.
 pub(super) struct Reader<'a> {
-    document: &'a Document,
+    pub(super) document: &'a Document,
     pub(super) flags: &'a Flags,
     pub(super) bad: Vec<BadValue>,
     pub(super) sources: Vec<Source>,
@@ -42,7 +42,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(document: &'a Document, flags: &'a Flags) -> Self {
-        Self { document, flags, bad: Vec::new(), sources: Vec::new() }
+        Self { document, flags, bad: document.bad.clone(), sources: Vec::new() }
     }
 
     /// The value that the kubelet has for a setting. `zero` tells values of the file that the kubelet replaces by its
@@ -57,9 +57,13 @@ impl<'a> Reader<'a> {
         let mut beaten = None;
         if let Some((field, value)) = known.field.and_then(|field| Some((field, self.document.get(field)?))) {
             let written = Written::Field(value);
-            found.said = format!("{field}: {}", written.shown());
+            let from = self.document.origin(field).map_or_else(String::new, |from| format!(" (in {from})"));
+            found.said = format!("{field}: {}{from}", written.shown());
             match read(written) {
-                Ok(value) if zero(&value) => found.said.push_str(", for which the kubelet takes its default"),
+                Ok(value) if zero(&value) => {
+                    found.said.push_str(", for which the kubelet takes its default");
+                    beaten = Some(field);
+                }
                 Ok(value) => {
                     found.value = Some(value);
                     beaten = Some(field);
@@ -100,6 +104,14 @@ impl<'a> Reader<'a> {
     /// Says of a value that it is bad.
     pub(super) fn refuse<T>(&mut self, found: &Found<T>, what: &str) {
         self.bad.push(BadValue { what: format!("{}: {what}", found.said), typed: found.typed });
+    }
+
+    /// Says of a key that its value is that of a distribution.
+    pub(super) fn preset(&mut self, key: &str, why: &str) {
+        if let Some(source) = self.sources.iter_mut().find(|source| source.key == key) {
+            source.said = why.to_owned();
+            source.given = true;
+        }
     }
 
     /// Says of a key that its default holds although the kubelet has something else.

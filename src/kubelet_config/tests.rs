@@ -6,9 +6,13 @@ use std::time::Duration;
 use cri_gc_config::{FileSource, Mode, PodSource, Settings, Sources, changed_keys, load};
 use proptest::prelude::*;
 
-use super::{ImportError, Imported, import};
+use super::{DropIn, ImportError, Imported};
 
 const HEAD: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+
+fn import(text: &str, flags: &[String]) -> Result<Imported, ImportError> {
+    super::import(Some(text), &[], flags)
+}
 
 fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
@@ -191,25 +195,31 @@ fn left(fields: &str, flags: &str) -> String {
 #[test]
 fn what_only_the_kubelet_does_is_named() {
     let all = "evictionHard: {imagefs.available: 10%, memory.available: 100Mi, imagefs.inodesFree: 0%}\n\
-               evictionSoft: {containerfs.available: 30%}\n\
+               evictionSoft: {containerfs.available: 30%}\nevictionSoftGracePeriod: {containerfs.available: 1m}\n\
                evictionMinimumReclaim: {nodefs.available: 40%}\n\
                containerLogMaxSize: 50Mi\ncontainerLogMaxFiles: 3\npodPidsLimit: 5\nevictionPressureTransitionPeriod: 1m\n";
     let found = left(all, "");
     for part in [
-        "evictionHard (imagefs.available 10%); evictionSoft (containerfs.available 30%); evictionMinimumReclaim (nodefs",
+        "evictionHard (imagefs.available 10%); evictionSoft (containerfs.available 30%) for evictionSoftGracePeriod; evictionMinimumReclaim (nodefs",
         // The lowest of those that begin something; what is reclaimed begins nothing.
         "reached at 70% used: image_gc.high_threshold_percent = 85 should be some points below",
         "containerLogMaxSize: 50Mi, containerLogMaxFiles: 3: cri-gc rotates none",
+        "Fields that were not looked at, for cri-gc has no such setting: evictionPressureTransitionPeriod, podPidsLimit.",
     ] {
         assert!(found.contains(part), "{part}: {found}");
     }
-    for part in ["memory", "inodesFree", "podPidsLimit", "Transition", "not set"] {
+    for part in ["memory", "inodesFree", "not set", "defaults"] {
         assert!(!found.contains(part), "{part}: {found}");
     }
     let found = left("imageGCHighThresholdPercent: 81\n", "");
-    assert!(found.contains("evictionHard is not set") && found.contains("85% used, after"), "{found}");
+    assert!(
+        found.contains("imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 10%")
+            && found.contains("85% used, after"),
+        "{found}"
+    );
     // All signals of disks are off.
-    assert_eq!(left("evictionHard: {imagefs.available: 0%, nodefs.available: 0%}\n", ""), "");
+    let found = left("evictionHard: {imagefs.available: 0%, nodefs.available: 0%}\n", "");
+    assert_eq!(found, "What has no signal of a disk, or none that is switched on: evictionHard.");
     let found = left(
         "evictionHard: {imagefs.available: 0%}\n",
         "--eviction-hard=nodefs.available<1Gi,pid.available<5%",
@@ -218,10 +228,165 @@ fn what_only_the_kubelet_does_is_named() {
         found.contains("--eviction-hard (nodefs.available 1Gi)") && found.contains("before them"),
         "{found}"
     );
-    let found =
-        left("evictionHard: {pid.available: 5%}", "--config-dir=/etc/k.d --image-gc-some=1 --max-pods=3");
-    assert!(found.contains("--image-gc-some.") && found.contains("--config-dir=/etc/k.d"), "{found}");
-    assert!(!found.contains("max-pods"), "{found}");
+    let found = left("evictionHard: {pid.available: 5%}", "--image-gc-some=1 --max-pods=3");
+    assert!(
+        found.contains("Flags that were not looked at") && found.contains("--image-gc-some, --max-pods."),
+        "{found}"
+    );
+}
+
+/// What is said of eviction.
+fn eviction(fields: &str, flags: &str) -> String {
+    imported(fields, flags)
+        .unwrap()
+        .left
+        .into_iter()
+        .find(|one| one.starts_with("Eviction"))
+        .unwrap_or_default()
+}
+
+#[test]
+fn eviction_is_that_of_the_kubelet() {
+    let all = "imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 10%, nodefs.inodesFree 5%";
+    assert!(eviction("", "").contains(all));
+    assert!(eviction("evictionHard: null", "").contains(all));
+    // Without the merge, one that is set switches the others off.
+    let found = eviction("evictionHard: {nodefs.available: 20%}", "");
+    assert!(found.contains("(nodefs.available 20%)") && found.contains("80% used"), "{found}");
+    let merged = "mergeDefaultEvictionSettings: true\nevictionHard: ";
+    let found = eviction(&format!("{merged}{{nodefs.available: 7%}}"), "");
+    let wanted = "imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 7%, nodefs.inodesFree 5%), those that";
+    assert!(found.contains(wanted) && found.contains("85% used"), "{found}");
+    assert!(eviction(&format!("{merged}{{}}"), "").contains(all));
+    // None.
+    assert_eq!(eviction("evictionHard: {}", ""), "");
+    assert_eq!(eviction("", "--eviction-hard="), "");
+    assert_eq!(eviction(&format!("{merged}{{nodefs.available: 7%}}"), "--eviction-hard="), "");
+    let found = eviction("", "--eviction-hard=imagefs.available<10% --eviction-hard=nodefs.available<5%");
+    assert!(found.contains("--eviction-hard (imagefs.available 10%, nodefs.available 5%)"), "{found}");
+}
+
+#[test]
+fn what_is_nearly_a_field_is_refused_and_not_dropped() {
+    for (fields, parts) in [
+        (
+            "imageGcHighThresholdPercent: 90",
+            &["imageGcHighThresholdPercent: ", "write imageGCHighThresholdPercent"][..],
+        ),
+        ("imageGCHighThreshholdPercent: 90", &["write imageGCHighThresholdPercent"]),
+        ("EvictionHard: {}", &["write evictionHard"]),
+        ("eviction-hard: {}", &["write evictionHard"]),
+        ("imagefs.available: 10%", &["imagefs.available: ", "has to be in evictionHard"]),
+        ("rootDir: /x", &["--root-dir", "after --"]),
+        ("root-dir: /x", &["--root-dir", "after --"]),
+        ("hostnameOverride: x", &["--hostname-override"]),
+        ("nodeName: x", &["--hostname-override"]),
+        ("maximumDeadContainers: 1", &["--maximum-dead-containers,"]),
+        ("kubeletConfig: {maxPods: 1}", &["at the top of the file"]),
+        ("mergeDefaultEvictionSettings: yes please", &["mergeDefaultEvictionSettings", "not true or false"]),
+        ("evictionHard: {imagefs.avail: 15%}", &["evictionHard", "no signal `imagefs.avail`"]),
+        ("evictionHard: {nodefs.available: lots}", &["nodefs.available lots: it is neither"]),
+        ("evictionHard: {nodefs.available: -5%}", &["0% to 100%"]),
+        (
+            "evictionSoft: {nodefs.available: 5%}",
+            &["evictionSoftGracePeriod", "has to have nodefs.available"],
+        ),
+    ] {
+        let error = refused(fields, "");
+        assert!(!error.is_usage(), "{error}");
+        for part in parts {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+    }
+    // Real ones that look alike.
+    for field in ["evictionMaxPodGracePeriod: 3", "containerLogMaxWorkers: 2", "podCIDR: x", "maxPods: 3"] {
+        let name = field.split(':').next().unwrap();
+        assert!(left(field, "").contains(name), "{field}");
+    }
+}
+
+#[test]
+fn the_forms_of_real_nodes_are_read() {
+    let configz = r#"{"kubeletconfig": {"imageGCHighThresholdPercent": 91, "evictionHard": {"nodefs.available": "3%"}, "maxPods": 3}}"#;
+    let found = import(configz, &[]).unwrap();
+    assert_eq!(found.settings.image_gc.high_threshold_percent, 91);
+    assert!(found.left.iter().any(|one| one.contains("(nodefs.available 3%)")), "{:?}", found.left);
+    // There an empty map is left out, and defaults are not.
+    let found = import(r#"{"kubeletconfig": {"maxPods": 3}}"#, &[]).unwrap();
+    assert!(!found.left.iter().any(|one| one.starts_with("Eviction")), "{:?}", found.left);
+
+    let documents = format!(
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n---\n{HEAD}imageGCHighThresholdPercent: 91\n---\n"
+    );
+    let found = import(&documents, &[]).unwrap();
+    assert_eq!(found.settings.image_gc.high_threshold_percent, 91);
+    assert!(found.left.iter().any(|one| one.contains("InitConfiguration")), "{:?}", found.left);
+
+    let object = "apiVersion: machineconfiguration.openshift.io/v1\nkind: KubeletConfig\nmetadata: {name: x}\nspec:\n  \
+                  autoSizingReserved: true\n  kubeletConfig:\n    imageGCHighThresholdPercent: 91\n    maxPods: 3\n";
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}", object.trim_end().replace('\n', "\n  "));
+    for text in [object, &list] {
+        let found = import(text, &[]).unwrap();
+        assert_eq!(found.settings.image_gc.high_threshold_percent, 91);
+        assert_eq!(found.settings.runtime.endpoint.as_str(), "unix:///var/run/crio/crio.sock");
+        for part in ["autoSizingReserved", "maxPods", "configz"] {
+            assert!(found.left.iter().any(|one| one.contains(part)), "{part}: {:?}", found.left);
+        }
+        assert_eq!(loaded(&found.to_toml("FILE")), found.settings);
+    }
+    let k3s = super::import(None, &[], &words("k3s agent --kubelet-arg=image-gc-high-threshold=91")).unwrap();
+    assert_eq!(k3s.settings.runtime.endpoint.as_str(), "unix:///run/k3s/containerd/containerd.sock");
+    assert_eq!(k3s.settings.image_gc.high_threshold_percent, 91);
+    assert!(k3s.to_toml("FILE").contains("k3s and rke2 give the kubelet this endpoint"));
+    assert!(k3s.left.iter().any(|one| one.contains("95% used")), "{:?}", k3s.left);
+    let flags = super::import(None, &[], &words("--root-dir=/d --image-gc-high-threshold=91")).unwrap();
+    assert_eq!(
+        (flags.settings.image_gc.high_threshold_percent, flags.settings.pods.kubelet_root.to_str()),
+        (91, Some("/d"))
+    );
+}
+
+#[test]
+fn drop_ins_are_merged_as_the_kubelet_merges_them() {
+    let drop_in =
+        |path: &str, fields: &str| DropIn { path: path.to_owned(), text: format!("{HEAD}{fields}") };
+    let merged = |fields: &str, drop_ins: &[DropIn], flags: &str| {
+        let found = super::import(Some(&format!("{HEAD}{fields}")), drop_ins, &words(flags)).unwrap();
+        let eviction = found.left.iter().find(|one| one.starts_with("Eviction")).cloned().unwrap_or_default();
+        (found.settings.image_gc.high_threshold_percent, eviction, found.to_toml("FILE"))
+    };
+    let both = [
+        drop_in(
+            "/d/10.conf",
+            "imageGCHighThresholdPercent: 88\nevictionHard: {nodefs.available: 20%}\nmaxPods: 5\n",
+        ),
+        drop_in("/d/20.conf", "imageGCHighThresholdPercent: 89\nevictionHard: {imagefs.available: null}\n"),
+    ];
+    let (high, eviction, text) = merged("imageGCHighThresholdPercent: 87\n", &both, "");
+    assert_eq!(high, 89);
+    // The defaults of the file are merged into, key by key; null removes.
+    assert!(
+        eviction.contains("(imagefs.inodesFree 5%, nodefs.available 20%, nodefs.inodesFree 5%)"),
+        "{eviction}"
+    );
+    assert!(
+        text.contains("# imageGCHighThresholdPercent: 89 (in /d/20.conf)\n") && text.contains("maxPods"),
+        "{text}"
+    );
+    let (_, eviction, _) = merged("evictionHard: {imagefs.available: 7%}\n", &both[..1], "");
+    assert!(eviction.contains("(imagefs.available 7%, nodefs.available 20%)"), "{eviction}");
+    let (high, eviction, _) =
+        merged("", &both, "--image-gc-high-threshold=90 --eviction-hard=imagefs.available<4%");
+    assert!(high == 90 && eviction.contains("--eviction-hard (imagefs.available 4%)"), "{eviction}");
+    for (text, part) in [
+        ("imageGCHighThresholdPercent: 90\n".to_owned(), "/d/x.conf: it bears no kind"),
+        (format!("{HEAD}rootDir: /x\n"), "rootDir (/d/x.conf): "),
+        (format!("{HEAD}imageGCHighThresholdPercent: x\n"), "x (in /d/x.conf): it is not a whole number"),
+    ] {
+        let bad = [DropIn { path: "/d/x.conf".to_owned(), text }];
+        let error = super::import(None, &bad, &[]).unwrap_err();
+        assert!(error.to_string().contains(part) && !error.is_usage(), "{error}");
+    }
 }
 
 #[test]
@@ -305,10 +470,13 @@ fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
         ),
         ("kind: KubeletConfiguration\n", "no apiVersion", "write apiVersion"),
         ("imageGCHighThresholdPercent: 90\n", "it bears no kind", "kubeadm"),
-        ("{\"kubeletconfig\": {\"imageGCHighThresholdPercent\": 90}}", "/configz", "under kubeletconfig"),
+        ("kubelet-arg: [v=2]\nnode-name: n\n", "configuration of k3s or rke2", "--kubelet-arg=FLAG=VALUE"),
+        ("version: v1alpha1\nmachine: {kubelet: {}}\n", "machine configuration of Talos", "talosctl"),
+        ("--root-dir=/data\n--v=2\n", "it holds flags", "after --"),
         ("kind: KubeletConfiguration\nkind: Pod\n", "kind stands there twice, at line 2", "leave the one"),
         ("{\"kind\": \"Pod\", \"kind\": \"Pod\"}", "kind stands there twice", "leave the one"),
-        ("kind: a\n---\nkind: b\n", "it holds several documents", "alone"),
+        ("kind: a\n---\nkind: b\n", "none of its 2 documents is a KubeletConfiguration (a, b)", "alone"),
+        (&format!("{HEAD}---\n{HEAD}"), "2 of its documents are a KubeletConfiguration", "alone"),
     ] {
         let error = import(text, &[]).expect_err(text);
         assert!(error.to_string().contains(cause), "{text}: {error}");
@@ -320,8 +488,7 @@ fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
 #[test]
 fn no_value_gets_out_of_its_comment_or_its_quotes() {
     let nasty = r#"podLogsDir: "/a\nmode = 'off'\r\x7f\u2028\"'''\\ # x""#;
-    let flags =
-        vec!["--hostname-override=a\nmode = \"enforce\" # 'b".to_owned(), "--gc-\u{7f}x=1".to_owned()];
+    let flags = vec!["--root-dir=/a\nmode = enforce # b".to_owned(), "--gc-\u{7f}x=1".to_owned()];
     let imported = import(&format!("{HEAD}{nasty}\n"), &flags).unwrap();
     let loaded = loaded(&imported.to_toml("a\nmode = \"off\"\n[log]\u{1b}[31m"));
     assert_eq!(loaded, imported.settings);
@@ -335,7 +502,7 @@ proptest! {
         (low, high) in (0..100_u8).prop_flat_map(|low| (Just(low), low + 1..=100)),
         min in 0..10_000_u32, over in 1..10_000_u32, aged: bool,
         per in -3..10_i32, all in -3..1000_i32,
-        root in "/[a-z\"'\\\\ #]{0,12}[a-z]", node in "[a-zA-Z0-9.-]{1,20}", logs in "/x\\PC{0,12}",
+        root in "/[a-z\\\\ #]{0,12}[a-z]", node in "[a-zA-Z0-9]([a-zA-Z0-9-]{0,9}[a-zA-Z0-9])?", logs in "/x\\PC{0,12}",
     ) {
         prop_assume!(!logs.contains(".."));
         let max = if aged { min.max(120) + over } else { 0 };

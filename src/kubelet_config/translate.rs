@@ -71,6 +71,13 @@ fn paths(reader: &mut Reader<'_>, settings: &mut Settings) {
     let endpoint = |text: &String| text.parse::<Endpoint>().map_err(|error| error.to_string());
     let found = reader.find(ENDPOINT, values::endpoint, String::is_empty);
     reader.set(&mut settings.runtime.endpoint, &found, endpoint);
+    if let (None, Some((text, why))) = (&found.value, reader.document.endpoint) {
+        match text.parse() {
+            Ok(endpoint) => settings.runtime.endpoint = endpoint,
+            Err(error) => reader.refuse(&found, &format!("{text}: {error}")),
+        }
+        reader.preset(ENDPOINT.key, why);
+    }
     let found = reader.find(IMAGE_ENDPOINT, values::endpoint, String::is_empty);
     reader.set(&mut settings.runtime.image_endpoint, &found, |text| match text.as_str() {
         "" => Ok(None),

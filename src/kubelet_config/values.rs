@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::near::meant;
+
 /// A value as it was written.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Written<'a> {
@@ -148,25 +150,102 @@ pub(super) fn endpoint(written: Written<'_>) -> Result<String, String> {
     })
 }
 
-/// The signals that the kubelet evicts by: each with its value.
-pub(super) fn signals(written: Written<'_>) -> Result<Vec<(String, String)>, String> {
-    match written {
+/// The signals that the kubelet evicts by.
+pub(super) const SIGNALS: [&str; 9] = [
+    "memory.available",
+    "allocatableMemory.available",
+    "nodefs.available",
+    "nodefs.inodesFree",
+    "imagefs.available",
+    "imagefs.inodesFree",
+    "containerfs.available",
+    "containerfs.inodesFree",
+    "pid.available",
+];
+
+/// What the signals of a map have as values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// How little is left: `10%` or `1Gi`.
+    Threshold,
+    /// How much has to be reclaimed, in the same form.
+    Reclaim,
+    /// How long that has to last.
+    Period,
+}
+
+impl Kind {
+    /// What is between signal and value on the command line.
+    fn sign(self) -> char {
+        if self == Self::Threshold { '<' } else { '=' }
+    }
+}
+
+/// A map of signals: each with its value, by the kubelet's own rules.
+pub(super) fn signals(kind: Kind, written: Written<'_>) -> Result<Vec<(String, String)>, String> {
+    let all: Vec<(String, String)> = match written {
         Written::Field(Value::Object(map)) => map
             .iter()
             .map(|(signal, value)| match value {
                 Value::String(value) => Ok((signal.clone(), value.clone())),
-                _ => Err(format!("{signal} is not text, as 10% or 1Gi")),
+                _ => Err(format!("{} is not text, as 10% or 1Gi", plain(signal))),
             })
-            .collect(),
+            .collect::<Result<_, _>>(),
         Written::Field(_) => Err("it is not a map of signals, as imagefs.available: 15%".to_owned()),
         Written::Flag(text) => text
             .split(',')
             .filter(|one| !one.is_empty())
-            .map(|one| match one.split_once(['<', '=']) {
+            .map(|one| match one.split_once(kind.sign()) {
                 Some((signal, value)) => Ok((signal.trim().to_owned(), value.trim().to_owned())),
-                None => Err(format!("`{one}` is no signal with a value, as imagefs.available<15%")),
+                None => Err(format!(
+                    "`{}` is no signal with a value, as imagefs.available{}15%",
+                    plain(one),
+                    kind.sign()
+                )),
             })
-            .collect(),
+            .collect::<Result<_, _>>(),
+    }?;
+    for (signal, value) in &all {
+        if !SIGNALS.contains(&signal.as_str()) {
+            let remedy = match meant(signal, SIGNALS) {
+                Some(meant) => format!("write {meant} if that is meant"),
+                None => format!("it knows {}", SIGNALS.join(", ")),
+            };
+            return Err(format!("the kubelet knows no signal `{}`; {remedy}", plain(signal)));
+        }
+        let checked = match kind {
+            Kind::Period => go_duration(value).map(drop),
+            Kind::Threshold | Kind::Reclaim => amount(kind, value),
+        };
+        checked.map_err(|what| format!("{signal} {}: {what}", plain(value)))?;
+    }
+    Ok(all)
+}
+
+/// A part of the whole, or a quantity as Kubernetes writes it.
+fn amount(kind: Kind, text: &str) -> Result<(), String> {
+    if let Some(percent) = text.strip_suffix('%') {
+        return match percent.parse::<f32>() {
+            Ok(percent) if kind == Kind::Reclaim && percent <= 0.0 => Err("it has to be above 0%".to_owned()),
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(()),
+            Ok(_) => Err("it has to be from 0% to 100%".to_owned()),
+            Err(_) => Err("it is not a percentage, as 10%".to_owned()),
+        };
+    }
+    let bad = || "it is neither a percentage nor a quantity, as 10% or 1Gi".to_owned();
+    let number_ends =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_ends);
+    let units = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    let exponent = unit.strip_prefix(['e', 'E']).is_some_and(|exponent| exponent.parse::<i32>().is_ok());
+    let number: f64 = number.parse().map_err(|_| bad())?;
+    if !units.contains(&unit) && !exponent {
+        return Err(bad());
+    }
+    match kind {
+        Kind::Reclaim if number >= 0.0 => Ok(()),
+        Kind::Threshold if number > 0.0 => Ok(()),
+        _ => Err("it has to be above 0".to_owned()),
     }
 }
 
@@ -240,13 +319,46 @@ mod tests {
 
     #[test]
     fn signals_are_read_from_the_file_and_from_a_flag() {
+        fn thresholds(written: Written<'_>) -> Result<Vec<(String, String)>, String> {
+            signals(Kind::Threshold, written)
+        }
         let wanted = Ok(vec![("imagefs.available".to_owned(), "15%".to_owned())]);
-        assert_eq!(signals(Written::Field(&json!({"imagefs.available": "15%"}))), wanted);
-        assert_eq!(signals(Written::Flag("imagefs.available<15%")), wanted);
-        assert_eq!(signals(Written::Flag("imagefs.available=15%")), wanted);
-        assert_eq!(signals(Written::Flag("")), Ok(vec![]));
-        assert!(signals(Written::Field(&json!({"imagefs.available": 15}))).is_err());
-        assert!(signals(Written::Flag("imagefs.available")).is_err());
+        assert_eq!(thresholds(Written::Field(&json!({"imagefs.available": "15%"}))), wanted);
+        assert_eq!(thresholds(Written::Flag("imagefs.available<15%")), wanted);
+        assert_eq!(signals(Kind::Reclaim, Written::Flag("imagefs.available=15%")), wanted);
+        assert_eq!(thresholds(Written::Flag("")), Ok(vec![]));
+        assert_eq!(thresholds(Written::Field(&json!({}))), Ok(vec![]));
+        for good in ["0%", "100%", "7.5%", "1", "1.5Gi", "500M", "1e9", "100Mi"] {
+            assert!(thresholds(Written::Field(&json!({"nodefs.available": good}))).is_ok(), "{good}");
+        }
+        assert!(signals(Kind::Period, Written::Flag("nodefs.available=1m30s")).is_ok());
+        assert!(thresholds(Written::Field(&json!({"imagefs.available": 15}))).is_err());
+    }
+
+    #[test]
+    fn signals_that_a_kubelet_refuses_are_refused() {
+        for (kind, text, part) in [
+            (Kind::Threshold, "imagefs.available", "no signal with a value"),
+            (Kind::Threshold, "imagefs.available=15%", "imagefs.available<15%"),
+            (Kind::Threshold, "imagefs.avail<15%", "no signal `imagefs.avail`; it knows"),
+            (Kind::Threshold, "imageFs.available<15%", "write imagefs.available"),
+            (Kind::Threshold, "nodefs.available<lots", "lots: it is neither"),
+            (Kind::Threshold, "nodefs.available<", "it is neither"),
+            (Kind::Threshold, "nodefs.available<-5%", "0% to 100%"),
+            (Kind::Threshold, "nodefs.available<101%", "0% to 100%"),
+            (Kind::Threshold, "nodefs.available<NaN%", "0% to 100%"),
+            (Kind::Threshold, "nodefs.available<x%", "not a percentage"),
+            (Kind::Threshold, "nodefs.available<0", "above 0"),
+            (Kind::Threshold, "nodefs.available<-1Gi", "above 0"),
+            (Kind::Threshold, "nodefs.available<1GB", "it is neither"),
+            (Kind::Reclaim, "nodefs.available=0%", "above 0%"),
+            (Kind::Reclaim, "nodefs.available<1Gi", "imagefs.available=15%"),
+            (Kind::Period, "nodefs.available=soon", "not a duration"),
+            (Kind::Period, "nodefs.available=-1s", "negative"),
+        ] {
+            let error = signals(kind, Written::Flag(text)).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
     }
 
     proptest! {

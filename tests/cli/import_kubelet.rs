@@ -155,7 +155,7 @@ fn wrong_flags_are_wrong_usage() {
     ] {
         import(&bench, &file, flags).refused(2, &["the kubelet's flags", part, "\n  write after --"]);
     }
-    said(bench.bare(&["config", "import-kubelet"]), "").refused(2, &["<FILE>"]);
+    said(bench.bare(&["config", "import-kubelet"]), "").refused(2, &["nothing to import"]);
     said(bench.bare(&["config", "import-kubelet", &file, "--root-dir=/x"]), "")
         .refused(2, &["-- --root-dir"]);
     let set = ["config", "import-kubelet", &file, "--set", "image_gc.mode=off"];
@@ -172,4 +172,153 @@ fn help_has_an_example() {
         assert!(help.contains(part), "{part}: {help}");
     }
     assert!(said(bench.bare(&["config", "--help"]), "").good().contains("import-kubelet"));
+}
+
+/// The names that are at the top of a file's configuration: before the first colon of lines that are not indented, or the
+/// keys of JSON.
+fn names(text: &str) -> Vec<String> {
+    if let Ok(serde_json::Value::Object(map)) = serde_json::from_str(text) {
+        let inner = map.get("kubeletconfig").and_then(serde_json::Value::as_object).unwrap_or(&map);
+        return inner.keys().cloned().collect();
+    }
+    let deep = if text.contains("kind: KubeletConfig\n") { "    " } else { "" };
+    let kubelet = text.split("---\n").find(|part| part.contains("kind: Kubelet")).unwrap();
+    let fields = kubelet.rsplit("kubeletConfig:\n").next().unwrap().lines();
+    let fields = fields.filter_map(|line| line.strip_prefix(deep)).filter(|line| !line.starts_with(' '));
+    fields.map(|line| line.split(':').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn kubelets_of_distributions_are_imported_with_nothing_dropped() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/kubelets");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name));
+    let bench = Bench::new();
+    for (name, file, wanted) in [
+        ("kubeadm", Some("kubeadm.yaml"), &["/runtime/endpoint=unix:///run/containerd/containerd.sock"][..]),
+        (
+            "eks",
+            Some("eks.json"),
+            &[
+                "/node_name=ip-192-0-2-8.eu-central-1.compute.internal",
+                "/image_gc/high_threshold_percent=75",
+                "/image_gc/low_threshold_percent=60",
+            ],
+        ),
+        ("aks", None, &["/image_gc/high_threshold_percent=85", "/image_gc/low_threshold_percent=80"]),
+        ("gke", Some("gke.yaml"), &["/image_gc/high_threshold_percent=80"]),
+        (
+            "openshift",
+            Some("openshift.yaml"),
+            &[
+                "/runtime/endpoint=unix:///var/run/crio/crio.sock",
+                "/image_gc/high_threshold_percent=78",
+                "/image_gc/min_age=5m",
+            ],
+        ),
+        (
+            "k3s",
+            None,
+            &[
+                "/node_name=edge-7",
+                "/runtime/endpoint=unix:///run/k3s/containerd/containerd.sock",
+                "/image_gc/high_threshold_percent=70",
+                "/image_gc/low_threshold_percent=50",
+                "/container_gc/max_containers=20",
+            ],
+        ),
+        (
+            "rke2",
+            Some("rke2.yaml"),
+            &[
+                "/pods/kubelet_root=/data/kubelet",
+                "/runtime/endpoint=unix:///run/k3s/containerd/containerd.sock",
+            ],
+        ),
+        ("talos", Some("talos.yaml"), &["/node_name=talos-a1", "/image_gc/max_age=10days"]),
+        (
+            "microk8s",
+            None,
+            &[
+                "/pods/kubelet_root=/var/snap/microk8s/common/var/lib/kubelet",
+                "/runtime/endpoint=unix:///var/snap/microk8s/common/run/containerd.sock",
+            ],
+        ),
+        ("kind", Some("kind.yaml"), &["/image_gc/high_threshold_percent=85"]),
+        (
+            "configz",
+            Some("configz.json"),
+            &["/runtime/endpoint=unix:///run/crio/crio.sock", "/image_gc/high_threshold_percent=88"],
+        ),
+    ] {
+        let flags = read(&format!("{name}.flags")).unwrap_or_default().replace("DIR", text(&folder));
+        let flags: Vec<&str> = flags.split_whitespace().collect();
+        let path = file.map(|file| folder.join(file));
+        let file: Vec<&str> = path.iter().map(|path| text(path)).collect();
+        let args = [&["config", "import-kubelet"], file.as_slice(), &["--"], &flags].concat();
+        let printed = said(bench.bare(&args), "").good();
+        is_accepted(&bench, &printed);
+        let ours = bench.file("ours.toml", &printed);
+        let shown = said(bench.bare(&["config", "show", "-o", "json", "--config", &ours]), "").good();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        for wanted in wanted {
+            let (key, value) = wanted.split_once('=').unwrap();
+            let found = shown.pointer(key).unwrap().to_string();
+            assert_eq!(found.trim_matches('"'), value, "{name}: {key}\n{printed}");
+        }
+        // Each name is in a comment, whether it is taken over or not.
+        let words = printed.replace("\n#  ", "").replace("\n# ", " ");
+        let fields = path.iter().flat_map(|path| names(&std::fs::read_to_string(path).unwrap()));
+        for field in fields.filter(|field| !["apiVersion", "kind"].contains(&field.as_str())) {
+            assert!(words.contains(&field), "{name}: {field} is dropped: {printed}");
+        }
+        for flag in flags.iter().filter(|flag| flag.starts_with("--")) {
+            let flag = flag.split('=').next().unwrap();
+            let flag = match flag {
+                "--kubelet-arg" => continue,
+                "--node-name" => "--hostname-override",
+                flag => flag,
+            };
+            assert!(words.contains(flag), "{name}: {flag} is dropped: {printed}");
+        }
+    }
+}
+
+#[test]
+fn files_that_the_flags_name_are_read() {
+    let bench = Bench::new();
+    let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+    let file = bench.file("kubelet.yaml", format!("{head}imageGCHighThresholdPercent: 88\n"));
+    let import = |args: &[&str]| said(bench.bare(&[&["config", "import-kubelet"], args].concat()), "");
+    let printed = import(&["--", &format!("--config={file}")]).good();
+    assert!(printed.contains("high_threshold_percent = 88"), "{printed}");
+    // A file that is named beats it.
+    let other = bench.file("other.yaml", head);
+    let printed = import(&[&other, "--", "--config=/nonexistent"]).good();
+    assert!(printed.contains("# high_threshold_percent = 85"), "{printed}");
+
+    let folder = bench.path("conf.d");
+    std::fs::create_dir_all(folder.join("20-more")).unwrap();
+    for (name, percent) in [("10-a.conf", 89), ("20-more/z.conf", 90), ("15.conf.bak", 91), ("9.yaml", 92)] {
+        std::fs::write(folder.join(name), format!("{head}imageGCHighThresholdPercent: {percent}\n")).unwrap();
+    }
+    let dir = format!("--config-dir={}", text(&folder));
+    let printed = import(&[&file, "--", &dir]).good();
+    assert!(printed.contains("high_threshold_percent = 90") && printed.contains("2 drop-ins"), "{printed}");
+    let printed = import(&["--", &dir, "--image-gc-high-threshold=93"]).good();
+    assert!(printed.contains("high_threshold_percent = 93"), "{printed}");
+    std::fs::write(folder.join("30.conf"), "imageGCHighThresholdPercent: 90\n").unwrap();
+    import(&[&file, "--", &dir]).refused(64, &["30.conf: it bears no kind", "each *.conf"]);
+    import(&[&file, "--", "--config-dir=/nonexistent"])
+        .refused(64, &["/nonexistent", "--config-dir", "a copy of it"]);
+    import(&[]).refused(2, &["nothing to import", "after --"]);
+    for (flag, part) in [
+        ("--eviction-hard=\"nodefs.available<10%\"", "leave them out"),
+        ("--eviction-hard=imagefs.avail<15%", "no signal `imagefs.avail`"),
+        ("--eviction-hard=nodefs.available<lots", "neither a percentage nor a quantity"),
+        ("--eviction-hard=nodefs.available<-5%", "from 0% to 100%"),
+        ("--hostname-override=${NODE}", "kubectl get nodes"),
+        ("--hostname-override=node_1", "DNS subdomain"),
+    ] {
+        import(&["--", flag]).refused(2, &["the kubelet's flags can't be taken over", part]);
+    }
 }

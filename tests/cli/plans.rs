@@ -99,6 +99,19 @@ fn settings_change_the_plan_and_modes_do_not() {
 }
 
 #[test]
+fn patterns_that_match_no_image_are_named_for_a_snapshot_too() {
+    let bench = Bench::new();
+    let file = bench.file("node.json", NODE);
+    let set = "image_gc.protect=registry.example.com/*,registry.exmaple.com/*";
+    let planned = bench.command(&["plan", "--snapshot", &file, "--set", set]).output().unwrap();
+    let said = String::from_utf8(planned.stderr).unwrap();
+    assert_eq!(
+        said,
+        "cri-gc: note: no image here matches these patterns of image_gc.protect: registry.exmaple.com/*\n"
+    );
+}
+
+#[test]
 fn no_runtime_is_asked_for_a_plan_on_a_snapshot() {
     let bench = Bench::new();
     let file = bench.file("node.json", NODE);

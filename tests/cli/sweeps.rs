@@ -301,3 +301,19 @@ fn a_pod_source_that_cannot_be_read_removes_no_pod_and_is_told() {
     }
     assert_eq!(node.harmful_calls(), 0);
 }
+
+#[test]
+fn patterns_that_match_no_image_are_named_before_anything_is_removed() {
+    use std::io::BufRead;
+    let node = Node::new();
+    node.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
+    let mut child = started(node.command(&["sweep", "--set", "image_gc.protect=no.example/*"]));
+    let mut line = String::new();
+    std::io::BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        line.starts_with("cri-gc: note: no image here matches") && line.contains("no.example/*"),
+        "{line}"
+    );
+}

@@ -121,6 +121,34 @@ fn the_message_size_is_1mib_to_2gib() {
 }
 
 #[test]
+fn the_node_name_is_a_dns_subdomain() {
+    assert!(problem(set("node_name", &format!("'{}'", "a".repeat(254)))).what.contains("longer than 253"));
+    let bad = [
+        "'Node-1'",
+        "'a b'",
+        "'a_b'",
+        "'a..b'",
+        "'.a'",
+        "'a.'",
+        "'-a'",
+        "'a.b-'",
+        "'${HOSTNAME}'",
+        "'$(NODE_NAME)'",
+        "'a/b'",
+        "'b\u{e4}r'",
+    ];
+    let allowed = "the name of a Node, a DNS subdomain (RFC 1123): a-z, 0-9, - and . , at most 253; or empty (the host name)";
+    range(
+        "node_name",
+        &["''", "'node-1'", "'007'", "'ip-10-0-0-1.eu-central-1.compute.internal'"],
+        &bad,
+        allowed,
+    );
+    let message = problem(set("node_name", "'${HOSTNAME}'")).to_string();
+    assert!(message.contains("holds a variable") && message.contains("kubectl get nodes"), "{message}");
+}
+
+#[test]
 fn words_are_those_of_the_contract() {
     for key in ["container_gc.mode", "sandbox_gc.mode", "log_gc.mode", "image_gc.mode"] {
         range(

@@ -196,8 +196,16 @@ fn service() -> impl Strategy<Value = (Supervision, Admin, Metrics, State, Log)>
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    (optional_text(), runtime(), pods(), container_gc(), small_loops(), image_gc(), service()).prop_map(
-        |(node_name, runtime, pods, container_gc, (sandbox_gc, log_gc), image_gc, service)| {
+    (
+        prop::option::of("[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\\.[a-z0-9]{1,9})?"),
+        runtime(),
+        pods(),
+        container_gc(),
+        small_loops(),
+        image_gc(),
+        service(),
+    )
+        .prop_map(|(node_name, runtime, pods, container_gc, (sandbox_gc, log_gc), image_gc, service)| {
             let (supervision, admin, metrics, state, log) = service;
             Settings {
                 node_name,
@@ -213,8 +221,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 state,
                 log,
             }
-        },
-    )
+        })
 }
 
 #[test]
@@ -285,11 +292,14 @@ proptest! {
 
 #[test]
 fn a_single_value_is_written_as_it_is_in_the_whole() {
-    let settings = Settings { node_name: Some("a \"b\"\n".to_owned()), ..Settings::default() };
+    let settings = Settings {
+        admin: Admin { group: Some("a \"b\"\n".to_owned()), ..Admin::default() },
+        ..Settings::default()
+    };
     let value = |key| render_value(&settings, key);
     assert_eq!(value("image_gc.min_age").as_deref(), Some("\"2m\""));
     assert_eq!(value("image_gc.protect").as_deref(), Some("[]"));
-    let read = load_text(&format!("node_name = {}", value("node_name").unwrap())).unwrap();
+    let read = load_text(&format!("admin.group = {}", value("admin.group").unwrap())).unwrap();
     assert_eq!(read.settings, settings);
     assert_eq!(value("image_gc"), None);
     assert_eq!(value("nonsense"), None);
