@@ -10,7 +10,7 @@ use cri_gc_policy::text::one_line;
 const SHORT_ID: usize = 13;
 
 /// No column is padded further: one long cell would push what stands behind it out of sight in all rows.
-const WIDEST: usize = 80;
+const WIDEST: usize = 120;
 
 /// What is between columns.
 const GAP: usize = 2;

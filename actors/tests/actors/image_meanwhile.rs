@@ -145,7 +145,7 @@ fn an_image_volume_of_a_removed_container_goes_as_planned_with_max_age() {
         let spec = bed.ended_spec(&sandbox, "job", 0).image("app:1").image_volume("model:1");
         let job = bed.sim.add_container(spec).unwrap();
         let plan = plan(&bed, crew).await;
-        assert_eq!(ids(&plan.containers.remove), [job.clone()]);
+        assert_eq!(ids(&plan.containers.remove), [job.as_str()]);
         let section = &plan.images.section;
         let mut listed = [ids(&section.remove), ids(&section.follow)].concat();
         assert_eq!(removed(&crew.containers().await), [job]);
@@ -181,7 +181,7 @@ fn an_image_volume_of_a_removed_container_goes_as_planned_for_lack_of_space() {
         let job = bed.sim.add_container(spec).unwrap();
         fill(&bed, 85);
         let plan = plan(&bed, crew).await;
-        assert_eq!(ids(&plan.containers.remove), [job.clone()]);
+        assert_eq!(ids(&plan.containers.remove), [job.as_str()]);
         let section = &plan.images.section;
         let listed = [ids(&section.remove), ids(&section.follow)].concat();
         assert_eq!(removed(&crew.containers().await), [job]);

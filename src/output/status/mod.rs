@@ -35,7 +35,7 @@ pub fn text(status: &StatusResponse) -> String {
     if let Some(configuration) = configuration {
         text.push_str(&labelled("configuration", &of_configuration(configuration, now)));
     }
-    text.push_str(&labelled("log level", &[status.log_level.clone()]));
+    text.push_str(&labelled("log level", std::slice::from_ref(&status.log_level)));
     if let Some(runtime) = &status.runtime {
         text.push_str(&labelled("runtime", &of_runtime(runtime, now)));
     }
