@@ -12,7 +12,7 @@ use crate::{Origin, Problem};
 pub const ENV_PREFIX: &str = "CRI_GC__";
 
 /// The variable that sets a dotted key: `CRI_GC__IMAGE_GC__PERIOD` for `image_gc.period`.
-fn variable(key: &str) -> String {
+pub(crate) fn variable(key: &str) -> String {
     format!("{ENV_PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 

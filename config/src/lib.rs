@@ -30,6 +30,7 @@ mod forms;
 mod keys;
 mod layer;
 mod load;
+mod notes;
 mod origin;
 mod render;
 mod settings;

@@ -6,6 +6,7 @@ use config::Config;
 
 use crate::file::{self, FileSource, Outcome};
 use crate::layer::Layer;
+use crate::notes;
 use crate::{ConfigError, Origin, Origins, Problem, Settings, check, env};
 
 /// Everything that settings may come from, besides the built-in defaults.
@@ -30,6 +31,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Where each value came from.
     pub origins: Origins,
+    /// What an operator should know of it although it is valid: a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// Loads the settings: built-in defaults, then the file, then the environment, then the overrides; later wins, and a
@@ -66,7 +69,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let refused: Vec<String> = problems.iter().filter_map(|problem| problem.key.clone()).collect();
     problems.extend(check::check(&settings, &origins, &refused));
     if problems.is_empty() {
-        Ok(Loaded { settings, file: path, origins })
+        let notes = notes::notes(&settings, &origins, &sources.env);
+        Ok(Loaded { settings, file: path, origins, notes })
     } else {
         Err(ConfigError::new(problems))
     }

@@ -29,6 +29,13 @@ impl Now {
         (since <= self.at).then(|| self.at.duration_since(since))
     }
 
+    /// How far ahead a time lies that can't be true, in seconds; `None` for what has an age.
+    #[must_use]
+    pub fn ahead(self, time: Timestamp) -> Option<SignedDuration> {
+        let ahead = SignedDuration::from_secs(time.duration_since(self.at).as_secs());
+        (self.age(time).is_none() && !ahead.is_zero()).then_some(ahead)
+    }
+
     /// Whether `time` was at least `age` ago. A time in the future never was.
     pub(crate) fn at_least(self, age: Duration, time: Timestamp) -> bool {
         // No setting is longer than a century, so the fallback is never reached; it keeps more.

@@ -372,6 +372,12 @@ impl Words<'_> {
 
     /// "created 12s ago, min_age is 1m".
     fn young(&self, what: &str, since: Option<Timestamp>, setting: &str, needs: Duration) -> String {
+        if let Some(ahead) = since.and_then(|since| self.observation.now().ahead(since)) {
+            return format!(
+                "{what} {ahead:#} in the future by the clock of this node, {setting} is {}",
+                span(needs)
+            );
+        }
         format!("{what} {} ago, {setting} is {}", self.age(since), span(needs))
     }
 

@@ -10,7 +10,7 @@ use super::{import_kubelet, in_system, not_yet, service, settings};
 use crate::cli::{Config, ConfigForm, Global, Service};
 use crate::client::{ClientError, Trouble};
 use crate::failure::Failure;
-use crate::output::{answers, config, print, show};
+use crate::output::{answers, config, print, remark, show};
 
 /// Shows, checks, reloads or imports.
 ///
@@ -46,6 +46,7 @@ fn check(global: &Global) -> Result<(), Failure> {
     if let Some(problem) = not_yet(&loaded.settings) {
         return Err(Failure::configuration(problem));
     }
+    loaded.notes.iter().for_each(|note| remark(&format!("cri-gc: note: {note}")));
     print(&format!("{from}\n"))
 }
 

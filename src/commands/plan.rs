@@ -10,6 +10,7 @@ use cri_gc_actors::planning;
 use cri_gc_actors::whole::Whole;
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::images::unmatched;
+use cri_gc_policy::snapshot::{self, SnapshotError};
 use cri_gc_policy::{Observation, Plan, PlanReport, Policy, Snapshot, decide};
 
 use super::{crew, in_system, logging, look, settings, sync_pods};
@@ -94,6 +95,20 @@ fn modes(report: &PlanReport, settings: &Settings) -> impl Iterator<Item = Strin
     .into_iter()
 }
 
+/// Whether a text is a snapshot of the version that this program reads, or none at all.
+fn check_version(text: &str) -> Result<(), SnapshotError> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    match serde_json::from_str::<Versioned>(text) {
+        Ok(Versioned { version }) if version != snapshot::VERSION => {
+            Err(SnapshotError::Version { found: version })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reads a snapshot; what is wrong with it is told with line and column.
 fn read_snapshot(path: &Path) -> Result<Observation, Failure> {
     let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
@@ -106,6 +121,10 @@ fn read_snapshot(path: &Path) -> Result<Observation, Failure> {
     read.map_err(|error| Failure::failed(format_args!("the snapshot {shown} cannot be read: {error}")))?;
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     let snapshot: Snapshot = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // What another version is made of is not for this one to find fault with.
+        if let Err(other) = check_version(&text) {
+            return Failure::failed(format_args!("the snapshot {shown} cannot be planned on: {other}"));
+        }
         let place = match error.path().to_string().as_str() {
             "." => String::new(),
             key => format!(" (in {key})"),

@@ -60,6 +60,7 @@ async fn serve(
     logging: &Logging,
 ) -> Result<(), Failure> {
     let log = &logging.log;
+    loaded.notes.iter().for_each(|note| warn!(log, "{}", note));
     let (mut stop, mut hangup) = (StopSignals::listen()?, signal(SignalKind::hangup())?);
     let seams = Seams::system();
     let generation = Generation::first(loaded, seams.clock.now());

@@ -191,3 +191,53 @@ fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
 fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(id: usize, reason: &str) -> Item {
+        Item {
+            id: format!("c{id}"),
+            reason: reason.to_owned(),
+            name: format!("ci/job/step#{id}"),
+            size_bytes: Some(1 << 20),
+            ..Item::default()
+        }
+    }
+
+    fn lines(plan: &PlanReport, extent: Extent) -> Vec<String> {
+        let mut text = Vec::new();
+        write(plan, extent, &mut text).unwrap();
+        String::from_utf8(text).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn what_is_alike_is_shown_by_examples_where_somebody_reads_it() {
+        let mut plan = PlanReport::default();
+        plan.containers.remove = (0..1_000).map(|id| item(id, "pod_deleted")).collect();
+        plan.containers.remove.push(item(1_000, "over_node_limit"));
+        let shown = lines(&plan, Extent::Examples);
+        assert_eq!(shown.len(), 1 + EXAMPLES + 1 + 1 + 1 + 5, "{shown:?}");
+        let more: Vec<&str> = shown[EXAMPLES + 2].split_whitespace().collect();
+        assert_eq!(
+            more.join(" "),
+            "container ... and 990 more pod_deleted 990.0 MiB --all lists all",
+            "after the examples and the only one of the other reason"
+        );
+        let all = lines(&plan, Extent::Removed);
+        assert_eq!(all.len(), 1 + 1_001 + 1 + 5);
+        assert!(all.iter().any(|line| line.contains("step#999")));
+    }
+
+    #[test]
+    fn a_row_is_one_line_whatever_it_names() {
+        let mut plan = PlanReport::default();
+        let evil =
+            Item { name: "a\nFORGED\u{1b}[2J".to_owned(), detail: "x".repeat(9_000), ..item(1, "running") };
+        plan.containers.keep = vec![evil];
+        let shown = lines(&plan, Extent::AllAndKept);
+        let row = shown.iter().find(|line| line.starts_with("container  ")).unwrap();
+        assert!(row.contains("a FORGED\\u001b[2J") && row.len() < 400, "{row}");
+    }
+}

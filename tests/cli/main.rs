@@ -17,6 +17,7 @@ mod demo;
 mod endpoints;
 mod expected;
 mod fake;
+mod hostile;
 mod import_kubelet;
 mod plans;
 mod program;

@@ -1,11 +1,12 @@
 //! Removes a directory of a root with all its content: first a survey that refuses the whole if anything in it is not
-//! ours to remove, then the removal.
+//! ours to remove, then the removal. Each level takes a file descriptor and a part of the stack, so what is nested too deeply for
+//! that is moved up first, within the directory.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, fstat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, RenameFlags, Stat, fstat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
 use super::own_change::Before;
@@ -39,6 +40,9 @@ pub fn remove(root: &Root, name: &str) -> Result<Option<Removed>, FileError> {
     let path = Path::new(name);
     let Some(directory) = directory(root, path)? else { return Ok(None) };
     let place = root.path().join(path);
+    if let Err(FileError::TooDeep(_)) = survey(&directory, &place, 0) {
+        flatten(&directory, &place)?;
+    }
     survey(&directory, &place, 0)?;
     let mut removed = empty(&directory, &place, 0)?;
     match unlinkat(root, path, AtFlags::REMOVEDIR) {
@@ -90,6 +94,59 @@ fn survey(directory: &OwnedFd, place: &Path, depth: usize) -> Result<u64, FileEr
         }
     }
     Ok(bytes)
+}
+
+/// Moves what is nested too deeply right into `top`, piece by piece, until nothing is. Nothing is removed by that; the modification
+/// time of `top` is a new one, which keeps it for longer should its removal fail.
+///
+/// # Errors
+/// A mount point among what would be moved, or what the operating system says.
+fn flatten(top: &OwnedFd, place: &Path) -> Result<(), FileError> {
+    let (mut moved, mut open) = (0u64, vec![]);
+    lift((top, place), top, 0, (&mut moved, &mut open))?;
+    while let Some(name) = open.pop() {
+        if let Some(directory) = open_directory(top.as_fd(), &name, &place.join(to_path(&name)))? {
+            lift((top, place), &directory, 1, (&mut moved, &mut open))?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves the directories below a directory of the greatest depth into `top`, with names that are free there, which it adds to those
+/// that are still to be gone through.
+fn lift(
+    (top, place): (&OwnedFd, &Path),
+    directory: &OwnedFd,
+    depth: usize,
+    (moved, open): (&mut u64, &mut Vec<CString>),
+) -> Result<(), FileError> {
+    for Entry { name, kind, .. } in entries(directory, place)? {
+        if kind != FileType::Directory {
+            continue;
+        }
+        // A mount point is refused here.
+        let Some(inner) = open_directory(directory.as_fd(), &name, place)? else { continue };
+        if depth < MAX_DEPTH {
+            lift((top, place), &inner, depth + 1, (moved, open))?;
+            continue;
+        }
+        drop(inner);
+        loop {
+            *moved += 1;
+            let free = format!("cri-gc-moved-{moved}").into_bytes();
+            // It has no zero byte.
+            let Ok(free) = CString::new(free) else { return Err(FileError::TooDeep(place.to_owned())) };
+            match renameat_with(directory, &name, top, &free, RenameFlags::NOREPLACE) {
+                Ok(()) => open.push(free),
+                Err(Errno::EXIST) => continue,
+                // It vanished meanwhile.
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(FileError::io(place, error)),
+            }
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Has `remove` remove entries of a directory, up to its first error, and leaves the modification time of the directory as
@@ -258,6 +315,73 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let modified = fs::metadata(folder.path()).unwrap().modified().unwrap();
         assert_eq!(modified, std::time::SystemTime::UNIX_EPOCH);
+    }
+
+    /// A chain of that many directories in `from`, each with a file; the deepest one.
+    fn chain(from: &Path, levels: usize) -> OwnedFd {
+        let mut at = OwnedFd::from(fs::File::open(from).unwrap());
+        for _ in 0..levels {
+            rustix::fs::mkdirat(&at, "d", rustix::fs::Mode::RWXU).unwrap();
+            let flags = OFlags::CREATE | OFlags::WRONLY;
+            rustix::fs::openat(&at, "f", flags, rustix::fs::Mode::RUSR).unwrap();
+            at = rustix::fs::openat(&at, "d", OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+        }
+        at
+    }
+
+    #[test]
+    fn a_tree_of_any_depth_goes_and_what_its_links_point_to_stays() {
+        let (folder, root) = root();
+        let outside = folder.path().join("data");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("precious"), "data").unwrap();
+        let dir = folder.path().join("pods/a_b_c");
+        for branch in ["x", "y"] {
+            fs::create_dir_all(dir.join(branch)).unwrap();
+            let deepest = chain(&dir.join(branch), 2_000);
+            rustix::fs::symlinkat(&outside, &deepest, "link").unwrap();
+        }
+        // A name that is taken.
+        fs::write(dir.join("cri-gc-moved-1"), "x").unwrap();
+        let removed = remove(&root, "a_b_c").unwrap().unwrap();
+        assert_eq!(removed.entries, 2 * (2 * 2_000 + 2) + 2);
+        assert!(!dir.exists());
+        assert_eq!(fs::read_to_string(outside.join("precious")).unwrap(), "data");
+    }
+
+    #[test]
+    fn a_mount_point_deep_inside_saves_the_whole_directory() {
+        if !rustix::process::geteuid().is_root() {
+            return crate::test_note(
+                "SKIPPED a_mount_point_deep_inside_saves_the_whole_directory: needs root to mount",
+            );
+        }
+        for depth in [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 3 * MAX_DEPTH] {
+            let (folder, root) = root();
+            let data = folder.path().join("data");
+            fs::create_dir(&data).unwrap();
+            fs::write(data.join("precious"), "data").unwrap();
+            let dir = folder.path().join("pods/a_b_c");
+            fs::create_dir(&dir).unwrap();
+            drop(chain(&dir, 4 * MAX_DEPTH));
+            let volume: std::path::PathBuf = std::iter::repeat_n("d", depth).collect();
+            let volume = dir.join(volume);
+            let run = |args: &[&std::ffi::OsStr]| {
+                assert!(std::process::Command::new(args[0]).args(&args[1..]).status().unwrap().success());
+            };
+            run(&["mount".as_ref(), "--bind".as_ref(), data.as_ref(), volume.as_ref()]);
+            assert!(matches!(remove(&root, "a_b_c"), Err(FileError::MountPoint(_))), "{depth}");
+            assert_eq!(fs::read_to_string(data.join("precious")).unwrap(), "data");
+            assert!(dir.join("f").exists(), "nothing is removed");
+            // Where it was moved with what is around it, it is still there.
+            let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+            let at = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+            let at: Vec<&str> = at.filter(|at| at.starts_with(dir.to_str().unwrap())).collect();
+            assert_eq!(at.len(), 1, "{mounts}");
+            run(&["umount".as_ref(), at[0].as_ref()]);
+            remove(&root, "a_b_c").unwrap().unwrap();
+            assert!(data.join("precious").exists());
+        }
     }
 
     #[test]

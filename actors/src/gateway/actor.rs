@@ -319,7 +319,7 @@ impl Handler<ListAll<Container>> for GatewayActor {
                     .list_containers(cri::ListContainersRequest::default())
                     .await?
                     .into_inner();
-                Ok(answer.containers.into_iter().map(convert::container).collect())
+                Ok(convert::containers(answer.containers))
             },
         )
     }
@@ -339,7 +339,7 @@ impl Handler<ListAll<Sandbox>> for GatewayActor {
                     .list_pod_sandbox(cri::ListPodSandboxRequest::default())
                     .await?
                     .into_inner();
-                Ok(answer.items.into_iter().map(convert::sandbox).collect())
+                Ok(convert::sandboxes(answer.items))
             },
         )
     }
@@ -356,7 +356,7 @@ impl Handler<ListAll<Image>> for GatewayActor {
             async |mut clients| {
                 let answer =
                     clients.images.list_images(cri::ListImagesRequest::default()).await?.into_inner();
-                Ok(answer.images.into_iter().map(convert::image).collect())
+                Ok(convert::images(answer.images))
             },
         )
     }

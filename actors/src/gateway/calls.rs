@@ -165,7 +165,7 @@ call! {
         let filter = cri::ContainerFilter { pod_sandbox_id: call.sandbox, ..Default::default() };
         let request = cri::ListContainersRequest { filter: Some(filter) };
         let answer = clients.runtime.list_containers(request).await?.into_inner();
-        Ok(answer.containers.into_iter().map(convert::container).collect())
+        Ok(convert::containers(answer.containers))
     }
 }
 

@@ -1,6 +1,9 @@
 //! From the wire types of the CRI to the values that decisions are made on. What cannot be true (an object without an
 //! id, a state outside the enumeration) is turned into what keeps more.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
 use cri_gc_proto::{POD_UID_LABEL, cri};
 use jiff::Timestamp;
@@ -34,7 +37,65 @@ pub(super) fn sandbox_state(state: i32) -> SandboxState {
     }
 }
 
-pub(super) fn container(from: cri::Container) -> Container {
+/// Each object once, however often a list has it. `merge` takes a repetition into what is there.
+fn once<T, K: Eq + Hash>(
+    all: impl Iterator<Item = T>,
+    key: impl Fn(&T) -> K,
+    merge: impl Fn(&mut T, T),
+) -> Vec<T> {
+    let (mut each, mut places) = (Vec::new(), HashMap::new());
+    for one in all {
+        let place = *places.entry(key(&one)).or_insert(each.len());
+        match each.get_mut(place) {
+            Some(known) => merge(known, one),
+            None => each.push(one),
+        }
+    }
+    each
+}
+
+/// A list of containers. Of one that is listed twice, the state that keeps more counts.
+pub(super) fn containers(from: Vec<cri::Container>) -> Vec<Container> {
+    let liveliness = |container: &Container| match container.state {
+        ContainerState::Running => 3,
+        ContainerState::Unknown => 2,
+        ContainerState::Created => 1,
+        ContainerState::Exited => 0,
+    };
+    let merge = |known: &mut Container, again: Container| {
+        if liveliness(&again) > liveliness(known) {
+            *known = again;
+        }
+    };
+    once(from.into_iter().map(container), |container| container.id.clone(), merge)
+}
+
+/// A list of sandboxes. Of one that is listed twice, the state that keeps more counts.
+pub(super) fn sandboxes(from: Vec<cri::PodSandbox>) -> Vec<Sandbox> {
+    let merge = |known: &mut Sandbox, again: Sandbox| {
+        if known.state == SandboxState::NotReady {
+            *known = again;
+        }
+    };
+    once(from.into_iter().map(sandbox), |sandbox| sandbox.id.clone(), merge)
+}
+
+/// A list of images. One that is listed twice for the same runtime handler has the names of both.
+pub(super) fn images(from: Vec<cri::Image>) -> Vec<Image> {
+    let merge = |known: &mut Image, again: Image| {
+        for (names, more) in
+            [(&mut known.repo_tags, again.repo_tags), (&mut known.repo_digests, again.repo_digests)]
+        {
+            let new: Vec<String> = more.into_iter().filter(|name| !names.contains(name)).collect();
+            names.extend(new);
+        }
+        known.pinned |= again.pinned;
+        known.size_bytes = known.size_bytes.max(again.size_bytes);
+    };
+    once(from.into_iter().map(image), |image| (image.id.clone(), image.runtime_handler.clone()), merge)
+}
+
+fn container(from: cri::Container) -> Container {
     let metadata = from.metadata.unwrap_or_default();
     let state = container_state(from.state);
     Container {
@@ -67,7 +128,7 @@ pub(super) fn sandbox(from: cri::PodSandbox) -> Sandbox {
     }
 }
 
-pub(super) fn image(from: cri::Image) -> Image {
+fn image(from: cri::Image) -> Image {
     Image {
         id: from.id,
         runtime_handler: from.spec.map(|spec| spec.runtime_handler).unwrap_or_default(),
@@ -123,6 +184,31 @@ mod tests {
     fn a_state_that_is_not_known_is_never_taken_for_a_dead_one() {
         assert_eq!(container_state(17), ContainerState::Running);
         assert_eq!(sandbox_state(17), SandboxState::Unknown);
+    }
+
+    #[test]
+    fn what_a_list_has_twice_is_there_once_and_in_the_state_that_keeps_more() {
+        let container = |id: &str, state| cri::Container { id: id.to_owned(), state, ..Default::default() };
+        let exited = cri::ContainerState::ContainerExited as i32;
+        let running = cri::ContainerState::ContainerRunning as i32;
+        let all = containers(vec![container("a", exited), container("b", exited), container("a", running)]);
+        let all: Vec<_> = all.iter().map(|one| (one.id.as_str(), one.state)).collect();
+        assert_eq!(all, [("a", ContainerState::Running), ("b", ContainerState::Exited)]);
+        let sandbox = |state| cri::PodSandbox { id: "s".to_owned(), state, ..Default::default() };
+        let all = sandboxes(vec![
+            sandbox(cri::PodSandboxState::SandboxNotready as i32),
+            sandbox(cri::PodSandboxState::SandboxReady as i32),
+        ]);
+        assert_eq!((all.len(), all[0].state), (1, SandboxState::Ready));
+        let image = |tag: &str, pinned| cri::Image {
+            id: "i".to_owned(),
+            repo_tags: vec![tag.to_owned()],
+            pinned,
+            ..Default::default()
+        };
+        let all = images(vec![image("a:1", false), image("a:2", true), image("a:1", false)]);
+        assert_eq!((all.len(), all[0].pinned), (1, true));
+        assert_eq!(all[0].repo_tags, ["a:1", "a:2"]);
     }
 
     #[test]

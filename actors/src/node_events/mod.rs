@@ -30,6 +30,7 @@ use crate::supervision::failure_log::{FailureLog, First};
 use crate::supervision::grace::{Grace, Weight};
 use crate::supervision::guard::{self, Fell, Pace};
 use crate::supervision::telling;
+use cri_gc_policy::text::one_line;
 use limit::Limit;
 
 /// Pauses between attempts at an event, from and to.
@@ -161,6 +162,8 @@ fn of_node(stamped: &Stamped, untold: u64) -> Option<NodeEvent> {
         message.push_str(&format!(" ({untold} earlier events of this node were not sent)"));
     }
     let (time, sequence) = (stamped.time, stamped.sequence);
+    // Whoever reads it prints it on a terminal.
+    let message = one_line(&message).into_owned();
     Some(NodeEvent { time, sequence, reason: event.kind.as_str(), severity, message })
 }
 

@@ -61,7 +61,7 @@ fn check_ids<'a>(list: &'static str, ids: impl Iterator<Item = &'a str>) -> Resu
 }
 
 impl Snapshot {
-    /// The file form of an observation.
+    /// The file form of an observation. What has no id is left out: nothing can be planned for it.
     #[must_use]
     pub fn new(observation: Observation, runtime_name: String, runtime_version: String) -> Self {
         Self {
@@ -73,9 +73,19 @@ impl Snapshot {
                 sandbox_image: observation.sandbox_image,
             },
             pods: observation.pods.into(),
-            containers: observation.containers.into_iter().map(Into::into).collect(),
-            sandboxes: observation.sandboxes.into_iter().map(Into::into).collect(),
-            images: observation.images.into_iter().map(Into::into).collect(),
+            containers: observation
+                .containers
+                .into_iter()
+                .filter(|c| !c.id.is_empty())
+                .map(Into::into)
+                .collect(),
+            sandboxes: observation
+                .sandboxes
+                .into_iter()
+                .filter(|s| !s.id.is_empty())
+                .map(Into::into)
+                .collect(),
+            images: observation.images.into_iter().filter(|i| !i.id.is_empty()).map(Into::into).collect(),
             image_uses_unknown: observation.uses_unknown.unwrap_or_default(),
             filesystems: observation.filesystems.into_iter().map(Into::into).collect(),
             log_dirs: observation.log_dirs,

@@ -1,0 +1,64 @@
+//! What an operator should know of a configuration that is valid all the same: settings without effect, and variables that look
+//! like ours and aren't read.
+
+use crate::env::{ENV_PREFIX, variable};
+use crate::keys;
+use crate::origin::Origins;
+use crate::settings::Settings;
+
+/// Settings that no part of this release reads yet, with whether they are set to something.
+fn without_effect(settings: &Settings) -> [(&'static str, bool); 2] {
+    let default = Settings::default();
+    [
+        ("metrics.listen", settings.metrics != default.metrics),
+        ("state.history_max_events", settings.state.history_max_events != default.state.history_max_events),
+    ]
+}
+
+/// A sentence for each.
+pub(crate) fn notes(settings: &Settings, origins: &Origins, environment: &[(String, String)]) -> Vec<String> {
+    let set = without_effect(settings).into_iter().filter(|(_, is_set)| *is_set);
+    let without_effect = set.map(|(key, _)| {
+        let from = origins.get(key).map(|origin| format!(" ({origin})")).unwrap_or_default();
+        format!("{key}{from} has no effect: this release does not support it yet")
+    });
+    without_effect.chain(environment.iter().filter_map(|(name, _)| mistake(name))).collect()
+}
+
+/// What a variable was probably meant to be: all but its underscores is that of one of ours.
+fn mistake(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("CRI_GC_").filter(|_| !name.starts_with(ENV_PREFIX))?;
+    let plain = |name: &str| name.replace("__", "_").to_ascii_lowercase();
+    let meant = keys::key_names().find(|key| key.replace('.', "_") == plain(rest))?;
+    Some(format!("the environment variable {name} is not read: {} sets {meant}", variable(meant)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_with_too_few_underscores_is_named() {
+        let meant = "the environment variable CRI_GC_IMAGE_GC_MIN_AGE is not read: CRI_GC__IMAGE_GC__MIN_AGE sets image_gc.min_age";
+        assert_eq!(mistake("CRI_GC_IMAGE_GC_MIN_AGE").as_deref(), Some(meant));
+        assert!(mistake("CRI_GC_IMAGE_GC__MIN_AGE").is_some() && mistake("CRI_GC_NODE_NAME").is_some());
+        // Set by Kubernetes for a service of that name, and read as ours.
+        for other in ["CRI_GC_SERVICE_HOST", "CRI_GC_PORT_80_TCP", "CRI_GC__IMAGE_GC__MIN_AGE", "PATH"] {
+            assert_eq!(mistake(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_setting_without_effect_is_named_where_it_is_not_the_default() {
+        let mut settings = Settings::default();
+        assert_eq!(notes(&settings, &Origins::default(), &[]), Vec::<String>::new());
+        settings.state.history_max_events = 7;
+        let notes = notes(&settings, &Origins::default(), &[]);
+        assert_eq!(
+            notes,
+            [
+                "state.history_max_events (built-in default) has no effect: this release does not support it yet"
+            ]
+        );
+    }
+}
