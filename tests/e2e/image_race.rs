@@ -197,7 +197,8 @@ async fn an_image_goes_only_if_its_container_came_after_the_last_look() {
     let steps = ["ListImages", "ListContainers", "RemoveImage"];
     let steps: Vec<&Rpc> = rpcs.iter().filter(|rpc| steps.contains(&rpc.method.as_str())).collect();
     let removals = steps.windows(2).filter(|two| two[1].method == "RemoveImage");
-    assert!(removals.clone().count() > ROUNDS, "a race needs two: {saved} of {} were saved", all.len());
+    // One round had no containers.
+    assert!(removals.clone().count() > RACING + 1, "a race needs two: {saved} of {} were saved", all.len());
     for two in removals {
         assert_eq!(two[0].method, "ListContainers", "before {} at {}", two[1].id, two[1].began);
     }
