@@ -14,7 +14,7 @@ use cri_gc_config::{Loaded, Sources, load};
 use futures_util::FutureExt;
 use futures_util::future::Fuse;
 use sd_notify::NotifyState;
-use slog::{Logger, info, warn};
+use slog::{Logger, error, info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{in_system, not_yet, sources};
@@ -53,6 +53,10 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is said when threads hang one after the other.
+const EXHAUSTED: &str = "the threads of 3 loops hung within an hour, and only a new process frees what they hold: the service ends with an error, \
+     to be restarted by systemd or the kubelet; the log says which loops hung";
+
 async fn serve(
     sources: Sources,
     loaded: Loaded,
@@ -62,7 +66,7 @@ async fn serve(
     let log = &logging.log;
     loaded.notes.iter().for_each(|note| warn!(log, "{}", note));
     let (mut stop, mut hangup) = (StopSignals::listen()?, signal(SignalKind::hangup())?);
-    let seams = Seams::system();
+    let (seams, threads) = (Seams::system(), Threads::own());
     let generation = Generation::first(loaded, seams.clock.now());
     let service = Service::start(Start {
         generation: Arc::clone(&generation),
@@ -70,7 +74,7 @@ async fn serve(
         cannot: not_yet,
         seams,
         home: Home::store(&generation.settings),
-        threads: Threads::own(),
+        threads: threads.clone(),
         stagger: STAGGER,
         threshold: logging.threshold.clone(),
         log: log.clone(),
@@ -90,9 +94,15 @@ async fn serve(
     tell(log, &[NotifyState::Ready]);
     let mut watchdog = Box::pin(watchdog(&service));
     let mut reloading = pin!(Fuse::terminated());
+    let (mut exhausted, mut failed) = (pin!(threads.exhausted()), false);
     loop {
         tokio::select! {
             _ = stop.recv() => break,
+            () = &mut exhausted => {
+                error!(log, "{}", EXHAUSTED);
+                failed = true;
+                break;
+            }
             () = &mut watchdog => {}
             _ = hangup.recv() => {
                 let at = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -115,7 +125,7 @@ async fn serve(
         _ = stop.recv() => warn!(log, "stopped at once, by a second signal"),
     }
     service.stop();
-    Ok(())
+    if failed { Err(Failure::failed(EXHAUSTED)) } else { Ok(()) }
 }
 
 /// Tells systemd again and again that the service lives, where systemd asks for it: that those answer who must never

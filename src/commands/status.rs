@@ -15,5 +15,8 @@ pub fn run(global: &Global, args: &cli::Status) -> Result<ExitCode, Failure> {
     let status =
         in_system(async { Ok::<_, Failure>(service(global, &args.service).await?.status().await?) })?;
     show(args.output.output, &status, output::status::text)?;
-    Ok(if status.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    let refused = status.configuration.as_ref().is_some_and(|of| !of.refused.is_empty());
+    let unsynced = status.pods.as_ref().is_some_and(|pods| !pods.synced);
+    let is_well = status.problems.is_empty() && !refused && !unsynced;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }

@@ -134,7 +134,7 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
     let (mut looked, blind) = match looked {
         Ok(Ok(looked)) => (Some(looked), None),
         Ok(Err(error)) => (None, Some(error.message().to_owned())),
-        Err(_) => (None, Some(format!("the node could not be observed within {SOON:?}"))),
+        Err(_) => (None, Some(format!("the node could not be observed within {}s", SOON.as_secs()))),
     };
     // What is said of images needs no finish times of containers.
     let images = match &mut looked {
@@ -157,7 +157,7 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
     };
     let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
     let of_images = images.iter().flat_map(|plan| plan.problems.iter().map(ToString::to_string));
-    let hangs = reached.is_err().then(|| format!("the runtime has not answered within {SOON:?}"));
+    let hangs = reached.is_err().then(|| format!("the runtime has not answered within {}s", SOON.as_secs()));
     let (runtime, source, pods) =
         futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
     let pods = pods.unwrap_or_default();
@@ -172,7 +172,13 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
         started_at: subjects.started_at.to_string(),
         now: tools.clock.now().to_string(),
         log_level: subjects.threshold.get().as_str().to_owned(),
-        runtime: runtime.map(|runtime| answers::runtime(settings.runtime.endpoint.as_str(), runtime)),
+        runtime: runtime.map(|runtime| {
+            let mut answer = answers::runtime(settings.runtime.endpoint.as_str(), runtime);
+            if answer.reachable && reached.is_err() {
+                answer.error = format!("no answer within {}s", SOON.as_secs());
+            }
+            answer
+        }),
         pods: source
             .map(|source| answers::source(source, &pods, looked.as_ref().map(|looked| &looked.observation))),
         loops: states.iter().map(answers::loop_status).collect(),

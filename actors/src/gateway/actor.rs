@@ -184,16 +184,17 @@ async fn within<T>(
     answer
 }
 
-/// Asks the runtime what it is, and asks again while it is away.
+/// Asks the runtime what it is, and asks again while it is away or does not answer in time.
 async fn reach(clients: Clients, health: Rc<Health>) {
     let listener = Listener { health: Rc::clone(&health), notes: true };
     loop {
         let hello = Version {}.send(clients.clone());
         let answer = within((Version::METHOD, ""), ATTEMPT, &listener, hello).await;
+        let is_late = matches!(&answer, Err(error) if error.class == ErrorClass::DeadlineExceeded);
         if let Ok(version) = answer {
             health.says(version);
         }
-        if health.is_away() {
+        if health.is_away() || is_late {
             tokio::time::sleep(RECONNECT).await;
         } else {
             health.lost.notified().await;

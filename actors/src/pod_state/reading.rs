@@ -15,7 +15,7 @@ use slog::Logger;
 use super::SyncError;
 use super::absence::Sync;
 use super::kubelet;
-use super::listing::Listing;
+use super::listing::{Listing, ListingError};
 use crate::files::Workers;
 use crate::gateway::{Freshness, Gateway};
 use crate::seams::Clock;
@@ -25,6 +25,23 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A file may be this much ahead of the clock: file systems and clocks round differently.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(10);
+
+/// Largest file that is read, in bytes: what a kubelet may answer as well.
+const LARGEST: u64 = 64 << 20;
+
+/// The content of a file that is at most so large.
+fn read_at_most(file: &mut impl Read, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    // One byte more tells a file that is larger. A pipe or a device tells no size beforehand.
+    let read = file.take(most.saturating_add(1)).read_to_string(&mut text)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > most {
+        return Err(io::Error::other(format!(
+            "it is larger than {} MiB; no node has that many pods",
+            most >> 20
+        )));
+    }
+    Ok(text)
+}
 
 /// What reading needs. Owned by each question, so that none holds the actor.
 #[derive(Clone)]
@@ -81,21 +98,21 @@ impl Reader {
             // for one that is written to while it is read.
             let mut file = std::fs::File::open(&file)?;
             let changed = file.metadata()?.modified()?;
-            let mut text = String::new();
-            file.read_to_string(&mut text)?;
+            let text = read_at_most(&mut file, LARGEST)?;
             if file.metadata()?.modified()? != changed {
                 return Err(io::Error::other("it was written to while it was read"));
             }
-            Ok((text, Timestamp::try_from(changed).map_err(io::Error::other)?))
+            // Parsed here as well: a large one would keep the actors waiting.
+            Ok((Listing::parse(&text), Timestamp::try_from(changed).map_err(io::Error::other)?))
         });
-        let read: io::Result<(String, Timestamp)> =
+        let read: io::Result<(Result<Listing, ListingError>, Timestamp)> =
             read.await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
-        let (text, at) = read.map_err(|error| SyncError::File { path: shown.clone(), error })?;
+        let (listing, at) = read.map_err(|error| SyncError::File { path: shown.clone(), error })?;
         let now = self.clock.now();
         if at.duration_since(now) > CLOCK_SLACK {
             return Err(SyncError::Future { path: shown, at });
         }
-        let listing = Listing::parse(&text).map_err(|error| SyncError::Listing { path: shown, error })?;
+        let listing = listing.map_err(|error| SyncError::Listing { path: shown, error })?;
         before.check(&listing)?;
         Ok(Sync { at: at.min(now), listing, objects: before.objects })
     }
@@ -105,9 +122,26 @@ impl Reader {
         let before = self.runtime().await?;
         let at = self.clock.now();
         let text = kubelet::ask(settings, &self.files).await?;
-        let listing = Listing::of_kubelet(&text)
+        let parsed = self.files.run_within(ANSWER_WITHIN, move || Listing::of_kubelet(&text)).await;
+        let listing = parsed
+            .unwrap_or_else(|gone| Err(ListingError::Syntax(gone.to_string())))
             .map_err(|error| SyncError::KubeletListing { url: settings.url.clone(), error })?;
         before.check(&listing)?;
         Ok(Sync { at, listing, objects: before.objects })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_a_bound() {
+        let most = 1 << 20;
+        let content = |size: usize| io::repeat(b'x').take(u64::try_from(size).unwrap());
+        assert_eq!(read_at_most(&mut content(most), 1 << 20).unwrap().len(), most);
+        let error = read_at_most(&mut content(most + 1), 1 << 20).unwrap_err();
+        assert!(error.to_string().starts_with("it is larger than 1 MiB"), "{error}");
+        assert!(read_at_most(&mut io::repeat(b'x'), 1 << 20).is_err(), "one without an end");
     }
 }

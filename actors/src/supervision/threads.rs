@@ -1,25 +1,62 @@
 //! The threads that actors run on, and what is left of a thread that hangs.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How long threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// So many threads may hang within [`WITHIN`]; then the process has to end. Each may keep a core busy and memory in use for ever,
+/// and only the end of the process frees them.
+pub const MOST_HUNG: usize = 3;
+
+/// How long a thread that hung counts.
+pub const WITHIN: Duration = Duration::from_secs(60 * 60);
 
 /// Where a new actor gets its thread from.
 #[derive(Clone, Debug)]
 pub struct Threads {
     /// `None`: everything runs on the thread that it is started from.
-    own: Option<Arc<Mutex<Own>>>,
+    own: Option<Arc<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    own: Mutex<Own>,
+    /// Rung when too many threads hang.
+    exhausted: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Own {
     next: u64,
     arbiters: Vec<(u64, Arbiter)>,
+    hung: Hung,
+}
+
+/// When threads were abandoned.
+#[derive(Debug, Default)]
+struct Hung(VecDeque<Instant>);
+
+impl Hung {
+    /// One more hangs. Whether that is too many.
+    fn add(&mut self, now: Instant) -> bool {
+        self.0.retain(|at| now.saturating_duration_since(*at) < WITHIN);
+        self.0.push_back(now);
+        self.0.len() >= MOST_HUNG
+    }
+}
+
+impl Shared {
+    fn own(&self) -> std::sync::MutexGuard<'_, Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Threads {
@@ -43,17 +80,25 @@ impl Threads {
         };
         let arbiter = Arbiter::new();
         let handle = arbiter.handle();
-        let own = &mut *own.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = &mut *own.own();
         own.next += 1;
         own.arbiters.push((own.next, arbiter));
         Thread { handle, number: own.next, all: self.clone() }
+    }
+
+    /// Waits until so many threads hang that the process has to end.
+    pub async fn exhausted(&self) {
+        match &self.own {
+            Some(own) => own.exhausted.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends all threads but those that were abandoned, and waits for them, but not for ever: one that hangs ends with the
     /// process.
     pub fn stop(&self) {
         let Some(own) = &self.own else { return };
-        let arbiters = std::mem::take(&mut own.lock().unwrap_or_else(PoisonError::into_inner).arbiters);
+        let arbiters = std::mem::take(&mut own.own().arbiters);
         for (_, arbiter) in &arbiters {
             arbiter.stop();
         }
@@ -83,7 +128,14 @@ impl Thread {
     pub fn abandon(self) {
         let Some(own) = &self.all.own else { return };
         self.handle.stop();
-        own.lock().unwrap_or_else(PoisonError::into_inner).arbiters.retain(|(n, _)| *n != self.number);
+        let too_many = {
+            let own = &mut *own.own();
+            own.arbiters.retain(|(n, _)| *n != self.number);
+            own.hung.add(Instant::now())
+        };
+        if too_many {
+            own.exhausted.notify_one();
+        }
     }
 }
 
@@ -120,5 +172,39 @@ impl Lease {
     #[must_use]
     pub fn is_revoked(&self) -> bool {
         self.0.revoked.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_threads_that_hang_within_an_hour_are_too_many() {
+        let began = Instant::now();
+        let minutes = |minutes: u64| began + Duration::from_secs(60 * minutes);
+        let mut hung = Hung::default();
+        assert_eq!(
+            [0, 50, 61].map(|at| hung.add(minutes(at))),
+            [false, false, false],
+            "the first is an hour old"
+        );
+        assert!(hung.add(minutes(70)));
+        assert!(!hung.add(minutes(300)), "a day later it begins again");
+    }
+
+    #[test]
+    fn whoever_waits_for_that_is_told() {
+        actix::System::new().block_on(async {
+            let threads = Threads::own();
+            for _ in 1..MOST_HUNG {
+                threads.start().abandon();
+            }
+            let mut exhausted = std::pin::pin!(threads.exhausted());
+            assert!(futures_util::poll!(&mut exhausted).is_pending());
+            threads.start().abandon();
+            exhausted.await;
+            threads.stop();
+        });
     }
 }

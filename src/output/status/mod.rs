@@ -108,6 +108,13 @@ fn of_runtime(runtime: &Runtime, now: Now) -> Vec<String> {
         1 => "; it was away once".to_owned(),
         times => format!("; it was away {times} times"),
     };
+    if !runtime.error.is_empty() {
+        let since = now.lasting(&runtime.since);
+        return vec![
+            format!("NOT ANSWERING: {which} at {endpoint}, connected {since}"),
+            runtime.error.clone(),
+        ];
+    }
     vec![format!("{which} at {endpoint}, reachable {}{returns}", now.lasting(&runtime.since))]
 }
 
