@@ -1,5 +1,5 @@
 //! A configuration file that changes by itself is read, however it is written, once it has come to rest; one that vanishes
-//! is not.
+//! is reported.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -127,18 +127,25 @@ async fn what_is_half_written_is_not_taken() {
 }
 
 #[actix_rt::test]
-async fn a_file_that_vanishes_is_waited_for() {
+async fn a_file_that_vanishes_is_reported_once_and_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     fs::write(&file, "").unwrap();
     let stage = started(&file).await;
     fs::remove_file(&file).unwrap();
+    look(&stage).await;
+    assert_eq!(stage.lines.all(), Vec::<String>::new(), "it may be being swapped");
+    look(&stage).await;
+    stage.until("the report", async || stage.lines.all().first().cloned()).await;
     for _ in 0..5 {
         look(&stage).await;
     }
     stage.pass_time(PERIOD).await;
     assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Enforce));
-    assert_eq!(stage.lines.all(), Vec::<String>::new());
+    let told = stage.lines.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let why = format!("{}: the file does not exist", file.display());
+    assert!(told[0].contains("the old one holds") && told[0].contains(&why), "{told:?}");
     fs::write(&file, OFF).unwrap();
     is_taken_at_the_second_look(&stage, 2, Mode::Off).await;
 }

@@ -51,10 +51,10 @@ impl Watch {
         self.last = state;
     }
 
-    /// A look. Whether the file is to be read: it is another one than was read, and has come to rest. A file that vanished
-    /// is not read: what it set would be lost with it.
+    /// A look. Whether the file is to be read: it is another one than was read, and has come to rest. So is one that vanished:
+    /// reading it is refused, for what it set would be lost, and that is how the operator hears of it.
     pub fn looked(&mut self, state: Option<Fingerprint>) -> bool {
-        let rests = state.is_some() && state == self.last;
+        let rests = state == self.last;
         self.last = state;
         rests && state != self.read
     }
@@ -85,8 +85,10 @@ mod tests {
     fn a_swapped_link_is_another_file_and_a_vanished_file_is_none() {
         let mut watch = Watch::default();
         watch.read(state(1, 10));
-        assert!(!watch.looked(None));
-        assert!(!watch.looked(None), "what is gone is not read");
+        assert!(!watch.looked(None), "it may be being swapped");
+        assert!(watch.looked(None), "it is gone");
+        watch.read(None);
+        assert!(!watch.looked(None), "that is said once");
         assert!(!watch.looked(state(2, 10)));
         assert!(watch.looked(state(2, 10)), "another file of the same size");
     }

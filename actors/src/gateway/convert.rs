@@ -37,15 +37,18 @@ pub(super) fn sandbox_state(state: i32) -> SandboxState {
     }
 }
 
-/// Each object once, however often a list has it. `merge` takes a repetition into what is there.
+/// Each object once, however often a list has it. `merge` takes a repetition into what is there. What has no id is no repetition of
+/// anything.
 fn once<T, K: Eq + Hash>(
     all: impl Iterator<Item = T>,
+    id: impl Fn(&T) -> &str,
     key: impl Fn(&T) -> K,
     merge: impl Fn(&mut T, T),
 ) -> Vec<T> {
     let (mut each, mut places) = (Vec::new(), HashMap::new());
     for one in all {
-        let place = *places.entry(key(&one)).or_insert(each.len());
+        let next = each.len();
+        let place = if id(&one).is_empty() { next } else { *places.entry(key(&one)).or_insert(next) };
         match each.get_mut(place) {
             Some(known) => merge(known, one),
             None => each.push(one),
@@ -67,7 +70,7 @@ pub(super) fn containers(from: Vec<cri::Container>) -> Vec<Container> {
             *known = again;
         }
     };
-    once(from.into_iter().map(container), |container| container.id.clone(), merge)
+    once(from.into_iter().map(container), |container| &container.id, |container| container.id.clone(), merge)
 }
 
 /// A list of sandboxes. Of one that is listed twice, the state that keeps more counts.
@@ -77,7 +80,7 @@ pub(super) fn sandboxes(from: Vec<cri::PodSandbox>) -> Vec<Sandbox> {
             *known = again;
         }
     };
-    once(from.into_iter().map(sandbox), |sandbox| sandbox.id.clone(), merge)
+    once(from.into_iter().map(sandbox), |sandbox| &sandbox.id, |sandbox| sandbox.id.clone(), merge)
 }
 
 /// A list of images. One that is listed twice for the same runtime handler has the names of both.
@@ -92,7 +95,8 @@ pub(super) fn images(from: Vec<cri::Image>) -> Vec<Image> {
         known.pinned |= again.pinned;
         known.size_bytes = known.size_bytes.max(again.size_bytes);
     };
-    once(from.into_iter().map(image), |image| (image.id.clone(), image.runtime_handler.clone()), merge)
+    let key = |image: &Image| (image.id.clone(), image.runtime_handler.clone());
+    once(from.into_iter().map(image), |image| &image.id, key, merge)
 }
 
 fn container(from: cri::Container) -> Container {
@@ -194,6 +198,11 @@ mod tests {
         let all = containers(vec![container("a", exited), container("b", exited), container("a", running)]);
         let all: Vec<_> = all.iter().map(|one| (one.id.as_str(), one.state)).collect();
         assert_eq!(all, [("a", ContainerState::Running), ("b", ContainerState::Exited)]);
+        assert_eq!(
+            containers(vec![container("", running), container("", exited)]).len(),
+            2,
+            "no id, no repetition"
+        );
         let sandbox = |state| cri::PodSandbox { id: "s".to_owned(), state, ..Default::default() };
         let all = sandboxes(vec![
             sandbox(cri::PodSandboxState::SandboxNotready as i32),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use cri_gc_policy::images::{ImageUse, Names};
 use cri_gc_policy::{Container, Image, Reason};
@@ -24,14 +25,14 @@ pub struct Recheck<'a> {
     /// Name of the image that sandboxes are made of.
     sandbox_image: &'a str,
     /// Ids of the containers that were listed so far.
-    listed: RefCell<HashSet<String>>,
+    listed: RefCell<Rc<HashSet<String>>>,
 }
 
 impl<'a> Recheck<'a> {
     /// That of a pass which has seen this.
     pub fn new(tools: &'a Tools, pass: &'a Pass, sandbox_image: &'a str, containers: &[Container]) -> Self {
         let listed = containers.iter().map(|container| container.id.clone()).collect();
-        Self { tools, pass, sandbox_image, listed: RefCell::new(listed) }
+        Self { tools, pass, sandbox_image, listed: RefCell::new(Rc::new(listed)) }
     }
 
     /// Looks at everything that keeps an image once more, and removes the image if nothing does. `accepted` is called when the
@@ -114,7 +115,7 @@ impl<'a> Recheck<'a> {
     /// before the images were listed has all listed again.
     async fn keeps(&self, image: &Image, name: &str) -> CriResult<Option<Outcome>> {
         for _ in 0..LISTS {
-            let known = self.listed.borrow().clone();
+            let known = Rc::clone(&self.listed.borrow());
             let images = self.tools.gateway.list::<Image>(Freshness::Fresh).await?;
             let names = Names::new(&images);
             let copies = match self.keeps_of_images(&images, &names, image, name).await {
@@ -132,7 +133,8 @@ impl<'a> Recheck<'a> {
             if !asked && !containers.iter().any(is_new) {
                 return Ok(None);
             }
-            self.listed.borrow_mut().extend(containers.iter().map(|container| container.id.clone()));
+            let ids = containers.iter().map(|container| container.id.clone());
+            Rc::make_mut(&mut self.listed.borrow_mut()).extend(ids);
         }
         Ok(Some(Outcome::refused(Reason::InUse)))
     }
