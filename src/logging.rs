@@ -79,7 +79,7 @@ impl<D: Decorator> Decorator for PrintableText<D> {
 
 struct PrintableRecord<'a> {
     to: &'a mut dyn RecordDecorator,
-    /// Whether what is written now is the text of somebody, not the frame of the record.
+    /// Whether a message, a name or a value is written now, not the frame of the record.
     is_text: bool,
 }
 
@@ -96,51 +96,28 @@ impl Write for PrintableRecord<'_> {
     }
 }
 
-impl RecordDecorator for PrintableRecord<'_> {
-    fn reset(&mut self) -> io::Result<()> {
-        self.is_text = false;
-        self.to.reset()
-    }
+/// Each part of a record is announced; what is not announced here counts as part of the frame.
+macro_rules! announced {
+    ($($part:ident: $is_text:literal,)*) => {
+        impl RecordDecorator for PrintableRecord<'_> {
+            $(fn $part(&mut self) -> io::Result<()> {
+                self.is_text = $is_text;
+                self.to.$part()
+            })*
+        }
+    };
+}
 
-    fn start_whitespace(&mut self) -> io::Result<()> {
-        self.is_text = false;
-        self.to.start_whitespace()
-    }
-
-    fn start_msg(&mut self) -> io::Result<()> {
-        self.is_text = true;
-        self.to.start_msg()
-    }
-
-    fn start_key(&mut self) -> io::Result<()> {
-        self.is_text = true;
-        self.to.start_key()
-    }
-
-    fn start_value(&mut self) -> io::Result<()> {
-        self.is_text = true;
-        self.to.start_value()
-    }
-
-    fn start_timestamp(&mut self) -> io::Result<()> {
-        self.is_text = false;
-        self.to.start_timestamp()
-    }
-
-    fn start_level(&mut self) -> io::Result<()> {
-        self.is_text = false;
-        self.to.start_level()
-    }
-
-    fn start_separator(&mut self) -> io::Result<()> {
-        self.is_text = false;
-        self.to.start_separator()
-    }
-
-    fn start_comma(&mut self) -> io::Result<()> {
-        self.is_text = false;
-        self.to.start_comma()
-    }
+announced! {
+    reset: false,
+    start_whitespace: false,
+    start_timestamp: false,
+    start_level: false,
+    start_separator: false,
+    start_comma: false,
+    start_msg: true,
+    start_key: true,
+    start_value: true,
 }
 
 /// The records of libraries. What a library calls information is a detail here, and what it calls a detail a trace. So is

@@ -119,10 +119,10 @@ pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
     }
 }
 
-/// Fills in which image the runtime makes sandboxes of. Where that can't be told, no image is removed.
+/// Fills in which image the runtime makes sandboxes of. Where that is not known, no image is removed.
 ///
 /// # Errors
-/// Why it can't be told.
+/// Why it is not known.
 pub fn sandbox_image(observation: &mut Observation, answer: CriResult<String>) -> CriResult<()> {
     match answer {
         Ok(name) => observation.sandbox_image = name,
@@ -135,7 +135,7 @@ pub fn sandbox_image(observation: &mut Observation, answer: CriResult<String>) -
 }
 
 /// Fills in which images are mounted into the containers as image volumes. Only what is about to remove images, or says that it would,
-/// has to know: each container is asked once. Where that can't be told, no image is removed.
+/// has to know: each container is asked once. Where that is not known, no image is removed.
 ///
 /// # Errors
 /// What one of the containers has mounted is not known.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use cri_gc_policy::text::excerpt;
 use serde::Serialize;
 
 use crate::Origin;
@@ -61,7 +62,7 @@ impl fmt::Display for Problem {
             write!(f, ":{position}")?;
         }
         match (&self.key, &self.value) {
-            (Some(key), Some(value)) => write!(f, ": {key} = {}", one_line(value))?,
+            (Some(key), Some(value)) => write!(f, ": {key} = {}", excerpt(value))?,
             (Some(key), None) => write!(f, ": {key}")?,
             (None, _) => {}
         }
@@ -71,16 +72,6 @@ impl fmt::Display for Problem {
         }
         write!(f, "; {}", self.remedy)
     }
-}
-
-/// The value in a form that keeps a message on one line of bearable length.
-fn one_line(value: &str) -> String {
-    const MAX: usize = 160;
-    let mut line: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX).collect();
-    if value.chars().nth(MAX).is_some() {
-        line.push_str("...");
-    }
-    line
 }
 
 /// A configuration that can't be used, with everything that is wrong with it. A program ends with exit code 64.
@@ -130,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_value_of_many_lines_is_told_on_one() {
-        assert_eq!(one_line("a\nb"), "a b");
-        assert_eq!(one_line(&"x".repeat(161)), format!("{}...", "x".repeat(160)));
+        assert_eq!(excerpt("a\nb"), "a b");
+        assert_eq!(excerpt(&"x".repeat(161)), format!("{}...", "x".repeat(160)));
     }
 }

@@ -17,6 +17,7 @@ use crate::plan::{Decision, Detail};
 use crate::pods::PodTable;
 use crate::policy::{ImagePolicy, Policy};
 use crate::reason::Reason;
+use crate::text::counted;
 
 /// A whole plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -396,12 +397,6 @@ fn newer(decision: &Decision) -> usize {
         Detail::Newer(newer) => newer,
         Detail::None | Detail::Holder(_) | Detail::Mount(_) | Detail::At(_) => 0,
     }
-}
-
-/// "1 container", "4 containers".
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 fn span(duration: Duration) -> String {

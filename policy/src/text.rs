@@ -82,10 +82,23 @@ pub fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{start}...({} more characters)...{end}", count - 2 * half))
 }
 
+/// The beginning of a value that is quoted in a message about it, without control characters. (What is shown for itself is
+/// [`one_line`].)
+#[must_use]
+pub fn excerpt(text: &str) -> String {
+    const MAX: usize = 160;
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX).collect();
+    if text.chars().nth(MAX).is_some() {
+        line.push_str("...");
+    }
+    line
+}
+
 /// "1 container", "4 containers".
 #[must_use]
-pub fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
+pub fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 #[cfg(test)]

@@ -40,6 +40,19 @@ fn an_image_that_nothing_is_remembered_of_says_so_and_no_age() {
 }
 
 #[test]
+fn a_time_in_the_future_is_named_as_such() {
+    let report = plan(
+        r#""containers": [{"id": "a", "pod_uid": "u", "pod_sandbox_id": "s", "name": "web", "state": "exited",
+                           "created_at": "2026-02-10T12:00:00Z"}]"#,
+        &Settings::default(),
+    );
+    assert_eq!(
+        details(&report.containers.keep),
+        ["created 240h in the future by the clock of this node, min_age is 0s"]
+    );
+}
+
+#[test]
 fn counts_agree_with_their_nouns() {
     let container = |id: u32| {
         format!(

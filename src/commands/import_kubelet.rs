@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use cri_gc_policy::text::counted;
+
 use crate::cli::{Global, ImportKubelet};
 use crate::failure::Failure;
 use crate::kubelet_config::{DropIn, ImportError, import, named};
@@ -54,17 +56,13 @@ pub fn run(global: &Global, args: &ImportKubelet) -> Result<(), Failure> {
             let path_shown = path.display().to_string();
             drop_ins.push(DropIn { text: read(&path, false, &path_shown)?, path: path_shown });
         }
-        shown.push_str(&format!(" and {} of {}", counted(drop_ins.len()), folder.display()));
+        shown.push_str(&format!(" and {} of {}", counted(drop_ins.len(), "drop-in"), folder.display()));
     }
     let imported = import(text.as_deref(), &drop_ins, &args.flags).map_err(|error| failed(error, &shown))?;
     if let (Some(_), Some(config)) = (&args.file, &named.config) {
         shown.push_str(&format!(" (in place of {})", config.display()));
     }
     print(&imported.to_toml(&shown))
-}
-
-fn counted(files: usize) -> String {
-    if files == 1 { "1 drop-in".to_owned() } else { format!("{files} drop-ins") }
 }
 
 /// The files of `--config-dir` that the kubelet merges: those of directories in it too, in the order of their names.

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use cri_gc_policy::text::excerpt;
 use serde_json::{Map, Value, json};
 
 use super::form::{self, Form, Parsed};
 use super::near::meant;
-use super::values::{SIGNALS, plain};
+use super::values::SIGNALS;
 use super::{BadValue, DropIn, ImportError};
 
 /// Fields that are translated, or that name what stays with the kubelet.
@@ -87,23 +88,25 @@ impl Document {
     /// The fields that are not looked at.
     pub(super) fn others(&self) -> Vec<String> {
         let other = |name: &&String| !KNOWN.contains(&name.as_str());
-        self.fields.keys().filter(other).map(|name| plain(name)).collect()
+        self.fields.keys().filter(other).map(|name| excerpt(name)).collect()
     }
+}
 
-    fn check_names(&mut self, fields: &Map<String, Value>, from: Option<&str>) {
-        let from = from.map_or_else(String::new, |from| format!(" ({from})"));
-        let named = |name: &String| Some((plain(name), near_miss(name)?));
-        let bad = fields.keys().filter_map(named);
-        self.bad
-            .extend(bad.map(|(name, what)| BadValue { what: format!("{name}{from}: {what}"), typed: false }));
-    }
+/// The fields, of the file or of that drop-in, that no kubelet has.
+fn bad_names(fields: &Map<String, Value>, drop_in: Option<&str>) -> Vec<BadValue> {
+    let from = drop_in.map_or_else(String::new, |path| format!(" ({path})"));
+    let bad = |name: &String| {
+        let what = format!("{}{from}: {}", excerpt(name), near_miss(name)?);
+        Some(BadValue { what, typed: false })
+    };
+    fields.keys().filter_map(bad).collect()
 }
 
 /// Reads the file, which a kubelet that has flags alone does not have, and the drop-ins in their order.
 pub(super) fn read(file: Option<&str>, drop_ins: &[DropIn], is_k3s: bool) -> Result<Document, ImportError> {
     let parsed = file.map_or_else(|| Ok(Parsed::default()), form::parse)?;
-    let mut document = Document { fields: parsed.fields, notes: parsed.notes, ..Document::default() };
-    document.check_names(&document.fields.clone(), None);
+    let bad = bad_names(&parsed.fields, None);
+    let mut document = Document { fields: parsed.fields, notes: parsed.notes, bad, ..Document::default() };
     let is_effective = parsed.form == Form::Configz;
     if is_k3s && !is_effective {
         document.endpoint = Some((
@@ -127,7 +130,7 @@ pub(super) fn read(file: Option<&str>, drop_ins: &[DropIn], is_k3s: bool) -> Res
                 hint: None,
             }));
         }
-        document.check_names(&parsed.fields, Some(&drop_in.path));
+        document.bad.extend(bad_names(&parsed.fields, Some(&drop_in.path)));
         document.notes.extend(parsed.notes);
         let origins = parsed.fields.keys().map(|field| (field.clone(), drop_in.path.clone()));
         document.origins.extend(origins);
@@ -136,7 +139,7 @@ pub(super) fn read(file: Option<&str>, drop_ins: &[DropIn], is_k3s: bool) -> Res
     if let Some(value) = document.get(MERGE)
         && document.defaults != Defaults::Missing
     {
-        let note = format!("{MERGE}: {}, which changes nothing here.", plain(&value.to_string()));
+        let note = format!("{MERGE}: {}, which changes nothing here.", excerpt(&value.to_string()));
         document.notes.push(note);
     }
     Ok(document)
@@ -149,7 +152,7 @@ impl Document {
             None => false,
             Some(Value::Bool(merge)) => *merge,
             Some(value) => {
-                let what = format!("{MERGE}: {}: it is not true or false", plain(&value.to_string()));
+                let what = format!("{MERGE}: {}: it is not true or false", excerpt(&value.to_string()));
                 self.bad.push(BadValue { what, typed: false });
                 false
             }

@@ -1,10 +1,10 @@
 //! The forms that a kubelet's configuration comes in: the file of a kubelet, the answer of its `/configz`, an object of
 //! OpenShift, one of several documents.
 
+use cri_gc_policy::text::excerpt;
 use serde_json::{Map, Value};
 
 use super::ImportError;
-use super::values::plain;
 
 /// The version of the form that is known; there is no other that a kubelet reads.
 pub(super) const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, ImportError> {
     let count = documents.len();
     for document in documents {
         let kind =
-            document.get("kind").and_then(Value::as_str).map_or("one without a kind".to_owned(), plain);
+            document.get("kind").and_then(Value::as_str).map_or("one without a kind".to_owned(), excerpt);
         match of_document(document) {
             Ok(parsed) => found.push(parsed),
             Err(error) => {
@@ -141,7 +141,7 @@ fn of_openshift(mut fields: Map<String, Value>) -> Result<Parsed, ImportError> {
 
 /// Names what stands next to the fields of a kubelet.
 fn rest(place: &str, fields: &Map<String, Value>) -> Option<String> {
-    let names: Vec<_> = fields.keys().map(|name| plain(name)).collect();
+    let names: Vec<_> = fields.keys().map(|name| excerpt(name)).collect();
     (!names.is_empty()).then(|| format!("{place}, and not looked at: {}.", names.join(", ")))
 }
 
@@ -161,9 +161,9 @@ fn unreadable(error: &serde_saphyr::Error) -> ImportError {
     match error {
         serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("a key");
-            ImportError::Twice(format!("{} stands there twice{place}", plain(key)))
+            ImportError::Twice(format!("{} stands there twice{place}", excerpt(key)))
         }
-        _ => ImportError::Unreadable(plain(error.to_string().lines().next().unwrap_or_default())),
+        _ => ImportError::Unreadable(excerpt(error.to_string().lines().next().unwrap_or_default())),
     }
 }
 
@@ -181,11 +181,11 @@ fn other_kind(fields: &Map<String, Value>) -> ImportError {
             ("it is a kubeconfig, which tells how to reach the API server".to_owned(), None)
         }
         (Some(version), Some(kind)) if version.starts_with("kubeadm.k8s.io/") => {
-            (format!("it is a {} of kubeadm", plain(kind)), None)
+            (format!("it is a {} of kubeadm", excerpt(kind)), None)
         }
-        (Some(version), Some(kind)) => (format!("it is a {} of {}", plain(kind), plain(version)), None),
+        (Some(version), Some(kind)) => (format!("it is a {} of {}", excerpt(kind), excerpt(version)), None),
         (None, Some(kind)) => (
-            format!("it is a {} of no apiVersion", plain(kind)),
+            format!("it is a {} of no apiVersion", excerpt(kind)),
             (kind == KIND).then_some(
                 "write apiVersion: kubelet.config.k8s.io/v1beta1 into it; the kubelet needs that too",
             ),

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use cri_gc_policy::text::excerpt;
 use serde_json::Value;
 
 use super::near::meant;
@@ -21,21 +22,11 @@ impl Written<'_> {
     /// For messages and comments.
     pub(super) fn shown(&self) -> String {
         match self {
-            Self::Field(Value::String(text)) if !text.is_empty() => plain(text),
-            Self::Field(value) => plain(&value.to_string()),
-            Self::Flag(text) => plain(text),
+            Self::Field(Value::String(text)) if !text.is_empty() => excerpt(text),
+            Self::Field(value) => excerpt(&value.to_string()),
+            Self::Flag(text) => excerpt(text),
         }
     }
-}
-
-/// Text of a file as a message can bear it: on one line of bearable length, and nothing that a terminal would obey.
-pub(super) fn plain(text: &str) -> String {
-    const MAX: usize = 160;
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX).collect();
-    if text.chars().nth(MAX).is_some() {
-        line.push_str("...");
-    }
-    line
 }
 
 /// A whole number of 32 bits, as all of the kubelet's are that matter here.
@@ -188,7 +179,7 @@ pub(super) fn signals(kind: Kind, written: Written<'_>) -> Result<Vec<(String, S
             .iter()
             .map(|(signal, value)| match value {
                 Value::String(value) => Ok((signal.clone(), value.clone())),
-                _ => Err(format!("{} is not text, as 10% or 1Gi", plain(signal))),
+                _ => Err(format!("{} is not text, as 10% or 1Gi", excerpt(signal))),
             })
             .collect::<Result<_, _>>(),
         Written::Field(_) => Err("it is not a map of signals, as imagefs.available: 15%".to_owned()),
@@ -199,7 +190,7 @@ pub(super) fn signals(kind: Kind, written: Written<'_>) -> Result<Vec<(String, S
                 Some((signal, value)) => Ok((signal.trim().to_owned(), value.trim().to_owned())),
                 None => Err(format!(
                     "`{}` is no signal with a value, as imagefs.available{}15%",
-                    plain(one),
+                    excerpt(one),
                     kind.sign()
                 )),
             })
@@ -211,13 +202,13 @@ pub(super) fn signals(kind: Kind, written: Written<'_>) -> Result<Vec<(String, S
                 Some(meant) => format!("write {meant} if that is meant"),
                 None => format!("it knows {}", SIGNALS.join(", ")),
             };
-            return Err(format!("the kubelet knows no signal `{}`; {remedy}", plain(signal)));
+            return Err(format!("the kubelet knows no signal `{}`; {remedy}", excerpt(signal)));
         }
         let checked = match kind {
             Kind::Period => go_duration(value).map(drop),
             Kind::Threshold | Kind::Reclaim => amount(kind, value),
         };
-        checked.map_err(|what| format!("{signal} {}: {what}", plain(value)))?;
+        checked.map_err(|what| format!("{signal} {}: {what}", excerpt(value)))?;
     }
     Ok(all)
 }

@@ -98,11 +98,7 @@ pub fn show_by<T: Serialize>(
 ) -> Result<(), Failure> {
     match form {
         Form::Table => deliver_by(|out| table(value, out)).map(drop),
-        Form::Json => deliver_by(|out| {
-            serde_json::to_writer_pretty(&mut *out, value)?;
-            writeln!(out)
-        })
-        .map(drop),
+        Form::Json => deliver_by(|out| write_json(value, out)).map(drop),
         Form::Yaml => print(&yaml(value)?),
     }
 }
@@ -130,9 +126,14 @@ pub fn remark(text: &str) {
 /// # Errors
 /// The value cannot be written as JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
-    let mut text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
-    text.push('\n');
-    Ok(text)
+    let mut text = Vec::new();
+    write_json(value, &mut text).map_err(Failure::failed)?;
+    String::from_utf8(text).map_err(Failure::failed)
+}
+
+fn write_json<T: Serialize>(value: &T, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
 }
 
 /// As YAML.

@@ -44,8 +44,8 @@ pub fn stderr() -> Printable<StderrLock<'static>> {
 /// How the lines of a message go on after the first.
 const GOES_ON: &str = "\n  ";
 
-/// A message of one or more lines for people. Its own line ends are followed by two blanks; any other is part of what somebody
-/// else wrote.
+/// A message of one or more lines for people. Its own line ends are followed by two blanks; any other is part of a name or a
+/// message from elsewhere.
 #[must_use]
 pub fn message(text: &str) -> String {
     let one = |part: &str| {

@@ -1,4 +1,4 @@
-//! Tables, and the words in them. Every cell is one line of printable characters ([`one_line`]), whoever wrote it.
+//! Tables, and the words in them. Every cell is one line of printable characters ([`one_line`]).
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -48,18 +48,9 @@ impl Node {
     }
 
     fn command(&self, args: &[&str]) -> std::process::Command {
-        let paths = self.sim.paths();
-        let places = [
-            format!("runtime.endpoint={}", self.sim.endpoint()),
-            format!("pods.kubelet_root={}", text(&paths.root.join("kubelet"))),
-            format!("log_gc.pod_logs_root={}", text(&paths.pod_logs_root)),
-            format!("log_gc.legacy_container_logs_root={}", text(&paths.legacy_root)),
-            format!("state.dir={}", text(&self.bench.path("state"))),
-            format!("state.runtime_dir={}", text(&self.bench.path("run"))),
-            format!("admin.socket={}", text(&self.bench.path("admin.sock"))),
-        ];
-        let set: Vec<&str> = places.iter().flat_map(|place| ["--set", place]).collect();
-        self.bench.command(&[args, &set].concat())
+        let places = [("state.dir", "state"), ("state.runtime_dir", "run"), ("admin.socket", "admin.sock")]
+            .map(|(key, name)| format!("{key}={}", text(&self.bench.path(name))));
+        self.bench.command_on(&self.sim, args, &places.each_ref().map(String::as_str))
     }
 
     fn run(&self, args: &[&str]) -> Said {

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use cri_gc_sim::Sim;
+
 /// How long a command may take on a machine however busy. What hangs fails its test, and is ended.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -49,6 +51,20 @@ impl Bench {
             command.arg("--set").arg(format!("state.runtime_dir={}", self.path("run").display()));
         }
         command
+    }
+
+    /// The program with these arguments on the node of an embedded runtime, with further settings.
+    pub fn command_on(&self, sim: &Sim, args: &[&str], settings: &[&str]) -> Command {
+        let paths = sim.paths();
+        let places = [
+            format!("runtime.endpoint={}", sim.endpoint()),
+            format!("pods.kubelet_root={}", text(&paths.root.join("kubelet"))),
+            format!("log_gc.pod_logs_root={}", text(&paths.pod_logs_root)),
+            format!("log_gc.legacy_container_logs_root={}", text(&paths.legacy_root)),
+        ];
+        let all = places.iter().map(String::as_str).chain(settings.iter().copied());
+        let set: Vec<&str> = all.flat_map(|setting| ["--set", setting]).collect();
+        self.command(&[args, &set].concat())
     }
 
     /// The program with these arguments, and nothing else.

@@ -40,17 +40,8 @@ impl Node {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let paths = self.sim.paths();
-        let places = [
-            format!("runtime.endpoint={}", self.sim.endpoint()),
-            format!("pods.kubelet_root={}", text(&paths.root.join("kubelet"))),
-            format!("log_gc.pod_logs_root={}", text(&paths.pod_logs_root)),
-            format!("log_gc.legacy_container_logs_root={}", text(&paths.legacy_root)),
-            // How full the disk of this machine is does not matter here.
-            "image_gc.high_threshold_percent=100".to_owned(),
-        ];
-        let set: Vec<&str> = places.iter().flat_map(|place| ["--set", place]).collect();
-        self.bench.command(&[args, &set].concat())
+        // How full the disk of this machine is does not matter here.
+        self.bench.command_on(&self.sim, args, &["image_gc.high_threshold_percent=100"])
     }
 
     fn harmful_calls(&self) -> usize {

@@ -130,7 +130,7 @@ async fn remove<'a>(
     if let Some(at) = facts.finished_at.or(container.created_at) {
         tools.images.were_used(ImageUse::of_container(container), at, tools.clock.moment());
     }
-    // What it has mounted was seen in use just now: no list tells that, so no observation has recorded it.
+    // What it has mounted was seen in use just now: no list reports that, so no observation has recorded it.
     let volumes = facts.image_volumes.iter().map(|volume| ImageUse::named(volume));
     tools.images.seen(volumes, tools.clock.moment());
     Ok((Outcome::Removed, bytes))

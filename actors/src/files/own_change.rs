@@ -192,7 +192,7 @@ mod tests {
         let mut before = directory.before();
         directory.remove(&mut before, "0.log");
         let ours = directory.modified();
-        // The clock of a file system goes in steps.
+        // The clock of a file system advances in steps.
         while directory.modified() == ours {
             fs::write(directory.0.path().join("2.log"), "x").unwrap();
             fs::remove_file(directory.0.path().join("2.log")).unwrap();

@@ -269,7 +269,7 @@ impl Handler<AskStatuses> for GatewayActor {
         let deadline = self.limits.request_timeout;
         Box::pin(async move {
             let began = Instant::now();
-            // Where nobody answers in time, the others would be waited for as well. One that hangs holds up nothing but its place.
+            // Where the runtime answers none in time, no more are asked. One that hangs holds up nothing but its place.
             let (stopped, late) = (RefCell::new(None::<CriError>), Cell::new(0));
             let ask = async |id: String| {
                 if id.is_empty() {

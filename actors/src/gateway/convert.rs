@@ -2,7 +2,6 @@
 //! id, a state outside the enumeration) is turned into what keeps more.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 
 use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
 use cri_gc_proto::{POD_UID_LABEL, cri};
@@ -39,16 +38,18 @@ pub(super) fn sandbox_state(state: i32) -> SandboxState {
 
 /// Each object once, however often a list has it. `merge` takes a repetition into what is there. What has no id is no repetition of
 /// anything.
-fn once<T, K: Eq + Hash>(
+fn once<T>(
     all: impl Iterator<Item = T>,
-    id: impl Fn(&T) -> &str,
-    key: impl Fn(&T) -> K,
+    id_and_handler: impl Fn(&T) -> (&str, &str),
     merge: impl Fn(&mut T, T),
 ) -> Vec<T> {
     let (mut each, mut places) = (Vec::new(), HashMap::new());
     for one in all {
         let next = each.len();
-        let place = if id(&one).is_empty() { next } else { *places.entry(key(&one)).or_insert(next) };
+        let place = match id_and_handler(&one) {
+            ("", _) => next,
+            (id, handler) => *places.entry((id.to_owned(), handler.to_owned())).or_insert(next),
+        };
         match each.get_mut(place) {
             Some(known) => merge(known, one),
             None => each.push(one),
@@ -70,7 +71,7 @@ pub(super) fn containers(from: Vec<cri::Container>) -> Vec<Container> {
             *known = again;
         }
     };
-    once(from.into_iter().map(container), |container| &container.id, |container| container.id.clone(), merge)
+    once(from.into_iter().map(container), |container| (&container.id, ""), merge)
 }
 
 /// A list of sandboxes. Of one that is listed twice, the state that keeps more counts.
@@ -80,7 +81,7 @@ pub(super) fn sandboxes(from: Vec<cri::PodSandbox>) -> Vec<Sandbox> {
             *known = again;
         }
     };
-    once(from.into_iter().map(sandbox), |sandbox| &sandbox.id, |sandbox| sandbox.id.clone(), merge)
+    once(from.into_iter().map(sandbox), |sandbox| (&sandbox.id, ""), merge)
 }
 
 /// A list of images. One that is listed twice for the same runtime handler has the names of both.
@@ -95,8 +96,7 @@ pub(super) fn images(from: Vec<cri::Image>) -> Vec<Image> {
         known.pinned |= again.pinned;
         known.size_bytes = known.size_bytes.max(again.size_bytes);
     };
-    let key = |image: &Image| (image.id.clone(), image.runtime_handler.clone());
-    once(from.into_iter().map(image), |image| &image.id, key, merge)
+    once(from.into_iter().map(image), |image| (&image.id, &image.runtime_handler), merge)
 }
 
 fn container(from: cri::Container) -> Container {

@@ -59,7 +59,7 @@ impl Gateway {
         while let Some((id, answer)) = asked.next().await {
             match answer {
                 Ok(facts) => {
-                    // At once: whoever asks may give up, and the next one is to find out the rest.
+                    // At once: the caller may give up, and the next one continues from here.
                     self.address.do_send(Learn(id.clone(), facts.image_volumes.clone()));
                     if !facts.image_volumes.is_empty() {
                         volumes.insert(id, facts.image_volumes);

@@ -32,7 +32,7 @@ const LARGEST: u64 = 64 << 20;
 /// The content of a file that is at most so large.
 fn read_at_most(file: &mut impl Read, most: u64) -> io::Result<String> {
     let mut text = String::new();
-    // One byte more tells a file that is larger. A pipe or a device tells no size beforehand.
+    // One byte more shows that a file is larger. A pipe or a device has no size beforehand.
     let read = file.take(most.saturating_add(1)).read_to_string(&mut text)?;
     if u64::try_from(read).unwrap_or(u64::MAX) > most {
         return Err(io::Error::other(format!(

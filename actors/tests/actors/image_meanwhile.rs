@@ -8,18 +8,8 @@ use cri_gc_policy::report::Item;
 use cri_gc_sim::{Code, ContainerSpec, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, Scope};
 
 use super::bed::{Bed, HOUR, MIB, MINUTE, kept_for, outcome, removed};
+use super::image_removed::{bed, fill};
 use super::plans::plan;
-
-fn bed(flavour: Flavour) -> Bed {
-    let mut bed = Bed::with(Options { capacity_bytes: 10_000 * MIB, flavour, ..Options::default() });
-    bed.settings.image_gc.min_age = Duration::ZERO;
-    bed.settings.image_gc.parallel_removals = 1;
-    bed
-}
-
-fn fill(bed: &Bed, percent: u64) {
-    bed.sim.with(|node| node.fill_to_percent(percent));
-}
 
 fn ids(items: &[Item]) -> Vec<String> {
     items.iter().map(|item| item.id.clone()).collect()

@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use cri_gc_actors::collector::Outcome;
 use cri_gc_actors::seams::FsProbe;
-use cri_gc_actors::{planning, whole};
-use cri_gc_policy::{Enforcing, PlanReport};
+use cri_gc_actors::whole;
 use cri_gc_sim::{Code, ContainerSpec, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, Scope};
 
 use super::bed::{Bed, HOUR, MIB, SECOND, errors, kept_for, outcome, removed};
+use super::plans::plan_and_problems;
 
 /// A node of that runtime on which one image of the tests holds one percent of the disk.
-fn bed(flavour: Flavour) -> Bed {
+pub fn bed(flavour: Flavour) -> Bed {
     let mut bed = Bed::with(Options { capacity_bytes: 10_000 * MIB, flavour, ..Options::default() });
     bed.settings.image_gc.min_age = Duration::ZERO;
     bed.settings.image_gc.parallel_removals = 1;
     bed
 }
 
-fn fill(bed: &Bed, percent: u64) {
+pub fn fill(bed: &Bed, percent: u64) {
     bed.sim.with(|node| node.fill_to_percent(percent));
 }
 
@@ -314,20 +314,8 @@ fn where_an_image_that_is_used_would_look_unused_none_would_be_removed() {
         bed.sim.add_container(ContainerSpec::new(&pod, "app")).unwrap();
         fill(&bed, 95);
         bed.sim.fault(method, Fault::error(Code::Unknown, "boom"), Scope::Always);
-        let (policy, enforcing) = (bed.settings.policy(), Enforcing::ALL);
-        let (plan, problems) = bed.run(async |crew| {
-            let mut seen = whole::look(&crew.tools, &bed.settings).await.unwrap();
-            let (plan, unread) = planning::plan(
-                &crew.tools,
-                &mut seen.observation,
-                &seen.verdict.finished,
-                &policy,
-                enforcing,
-            )
-            .await;
-            (PlanReport::new(&plan, &seen.observation, &policy), seen.problems.len() + unread.len())
-        });
-        assert_eq!(problems, 1, "{method}");
+        let (plan, problems) = bed.run(async |crew| plan_and_problems(&bed, crew).await);
+        assert_eq!(problems.len(), 1, "{method}: {problems:?}");
         assert!(plan.images.section.remove.is_empty(), "{method}: {plan:?}");
         let kept = plan.images.section.keep.iter().find(|item| item.id == free).unwrap();
         assert_eq!(kept.reason, "use_unknown", "{method}: {kept:?}");

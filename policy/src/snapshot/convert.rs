@@ -73,24 +73,19 @@ impl Snapshot {
                 sandbox_image: observation.sandbox_image,
             },
             pods: observation.pods.into(),
-            containers: observation
-                .containers
-                .into_iter()
-                .filter(|c| !c.id.is_empty())
-                .map(Into::into)
-                .collect(),
-            sandboxes: observation
-                .sandboxes
-                .into_iter()
-                .filter(|s| !s.id.is_empty())
-                .map(Into::into)
-                .collect(),
-            images: observation.images.into_iter().filter(|i| !i.id.is_empty()).map(Into::into).collect(),
+            containers: with_ids(observation.containers, |container| &container.id),
+            sandboxes: with_ids(observation.sandboxes, |sandbox| &sandbox.id),
+            images: with_ids(observation.images, |image| &image.id),
             image_uses_unknown: observation.uses_unknown.unwrap_or_default(),
             filesystems: observation.filesystems.into_iter().map(Into::into).collect(),
             log_dirs: observation.log_dirs,
         }
     }
+}
+
+/// The file form of those that have an id.
+fn with_ids<T, U: From<T>>(all: Vec<T>, id: impl Fn(&T) -> &str) -> Vec<U> {
+    all.into_iter().filter(|one| !id(one).is_empty()).map(Into::into).collect()
 }
 
 /// Conversions, both ways, between two structs whose fields bear the same names.

@@ -68,7 +68,7 @@ impl Screen {
         if self.in_place {
             let size = tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_row > 0 && size.ws_col > 0);
             let size = size.map_or(SIZE, |size| (size.ws_row.into(), size.ws_col.into()));
-            // A terminal that went away ends the view as a reader of a pipe does.
+            // A terminal that is closed ends the view, as the reader of a pipe does.
             return Ok(command(&picture(text, size)).map_or(Reader::Gone, |()| Reader::Reads));
         }
         deliver(&format!("{text}\n"))

@@ -73,7 +73,7 @@ fn labelled(label: &str, lines: &[String]) -> String {
 fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
     let from = match configuration.file.as_str() {
         "" => "without a file".to_owned(),
-        file => format!("from {}", file),
+        file => format!("from {file}"),
     };
     let mut lines = vec![format!(
         "generation {}, loaded {} ({}) {from}",
@@ -129,12 +129,11 @@ fn of_pods(pods: &PodSource, now: Now) -> Vec<String> {
     let sums: Vec<String> = pods.sums.iter().map(|sum| format!("{} {}", sum.count, sum.state)).collect();
     lines.extend((!sums.is_empty()).then(|| sums.join(", ")));
     for pod in &pods.pods {
-        let name =
-            if pod.name.is_empty() { pod.uid.clone() } else { format!("{} ({})", &pod.name, &pod.uid) };
+        let name = if pod.name.is_empty() { pod.uid.clone() } else { format!("{} ({})", pod.name, pod.uid) };
         lines.push(format!("{name} {} since {}: {}", pod.state, now.ago(&pod.since), &pod.evidence));
     }
     lines.extend((!pods.problem.is_empty()).then(|| pods.problem.clone()));
-    lines.extend(pods.notes.iter().map(|note| format!("note: {}", note)));
+    lines.extend(pods.notes.iter().map(|note| format!("note: {note}")));
     lines
 }
 

@@ -334,6 +334,19 @@ problem: /mnt: Input/output error
 }
 
 #[test]
+fn a_runtime_that_is_connected_and_hangs_is_not_called_reachable() {
+    let mut status = well();
+    let runtime = status.runtime.as_mut().unwrap();
+    runtime.error = "no answer within 2s".to_owned();
+    let text = text(&status);
+    let runtime = "\
+runtime        NOT ANSWERING: containerd 2.1.4 at /run/containerd/containerd.sock, connected for 3d 3h
+               no answer within 2s
+";
+    assert!(text.contains(runtime) && !text.contains("reachable"), "{text}");
+}
+
+#[test]
 fn a_service_that_tells_nothing_is_no_reason_to_fail() {
     assert_eq!(
         text(&StatusResponse::default()),
