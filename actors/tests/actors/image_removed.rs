@@ -172,7 +172,9 @@ fn an_image_is_tried_by_its_other_names_where_one_is_not_understood_and_where_it
 fn what_the_runtime_has_removed_is_forgotten_also_where_no_list_confirms_it() {
     for flavour in Flavour::ALL {
         let bed = bed(flavour);
-        bed.image("a:1", 100);
+        // The same content, so that the copy which is pulled later has the same id.
+        let spec = || ImageSpec::single("a:1", 50 * MIB, 50 * MIB).id(format!("sha256:{}", "a".repeat(64)));
+        let first = bed.sim.add_image(spec());
         bed.run(async |crew| {
             crew.look_at_images().await;
             bed.sim.advance(HOUR);
@@ -185,7 +187,8 @@ fn what_the_runtime_has_removed_is_forgotten_also_where_no_list_confirms_it() {
             assert_eq!(errors(&report)[0], "ListImages: boom", "{flavour:?}");
             bed.sim.clear_hooks();
             // Pulled again before anybody listed the images: it is another copy, and as young as that.
-            let again = bed.image("a:1", 100);
+            let again = bed.sim.add_image(spec());
+            assert_eq!(again, first);
             let seen = whole::look(&crew.tools, &bed.settings).await.unwrap().observation;
             let image = seen.images.iter().find(|image| image.id == again).unwrap();
             let first_detected = image.first_detected.unwrap_or(seen.taken_at);
