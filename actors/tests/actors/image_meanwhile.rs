@@ -253,3 +253,76 @@ fn a_tag_that_moves_to_the_image_while_a_new_container_is_asked_counts() {
     bed.sim.clear_hooks();
     assert!(bed.sim.image_ids().contains(&a), "it is mounted: {:?}", outcome(&report, &a));
 }
+
+#[test]
+fn an_image_that_is_pinned_between_plan_and_removal_stays() {
+    let bed = bed(Flavour::Containerd21);
+    let a = bed.image("a:1", 100);
+    fill(&bed, 95);
+    // The first list of images is that of the plan.
+    let mut lists = 0;
+    bed.sim.before(Method::ListImages, move |node, _| {
+        lists += 1;
+        if lists == 2 {
+            node.set_pinned("a:1", true);
+        }
+    });
+    let report = bed.run(async |crew| crew.images().await);
+    bed.sim.clear_hooks();
+    assert_eq!(kept_for(&report, &a).as_deref(), Some("pinned"), "{report:?}");
+    assert_eq!(bed.harmful_calls(), 0);
+}
+
+#[test]
+fn an_image_that_a_loop_saw_in_use_since_the_plan_stays() {
+    for flavour in Flavour::ALL {
+        let bed = bed(flavour);
+        let a = bed.image("a:1", 100);
+        fill(&bed, 95);
+        let report = bed.run(async |crew| {
+            // A job that came and went: no list has its container any more.
+            let (images, clock, mut lists) = (crew.tools.images.clone(), crew.tools.clock.clone(), 0);
+            bed.sim.before(Method::ListImages, move |_, _| {
+                lists += 1;
+                if lists == 2 {
+                    images.seen(["a:1"], clock.moment());
+                }
+            });
+            let report = crew.images().await;
+            bed.sim.clear_hooks();
+            report
+        });
+        assert_eq!(kept_for(&report, &a).as_deref(), Some("in_use"), "{flavour:?}: {report:?}");
+        assert_eq!(bed.harmful_calls(), 0);
+    }
+}
+
+#[test]
+fn an_image_that_the_confirming_list_has_again_was_not_removed_for_good_and_is_young() {
+    for flavour in Flavour::ALL {
+        let bed = bed(flavour);
+        let spec = || ImageSpec::single("a:1", 50 * MIB, 50 * MIB).id(id_of('a'));
+        let a = bed.sim.add_image(spec());
+        bed.run(async |crew| {
+            crew.look_at_images().await;
+            bed.sim.advance(HOUR);
+            fill(&bed, 95);
+            // Those of the plan, of the check, and of the confirmation.
+            let mut lists = 0;
+            bed.sim.before(Method::ListImages, move |node, _| {
+                lists += 1;
+                if lists == 3 {
+                    node.add_image(spec());
+                }
+            });
+            let report = crew.images().await;
+            bed.sim.clear_hooks();
+            assert!(matches!(outcome(&report, &a), Some(Outcome::Failed { .. })), "{flavour:?}: {report:?}");
+            assert_eq!(report.freed_bytes, 0, "nothing is freed by what is there");
+            let seen = whole::look(&crew.tools, &bed.settings).await.unwrap().observation;
+            let image = seen.images.iter().find(|image| image.id == a).unwrap();
+            let first_detected = image.first_detected.unwrap_or(seen.taken_at);
+            assert!(seen.taken_at.duration_since(first_detected).as_secs() < 60, "{flavour:?}: {image:?}");
+        });
+    }
+}

@@ -127,7 +127,8 @@ impl Node {
         }
     }
 
-    fn set_pinned(&mut self, name: &str, pinned: bool) {
+    /// Pins an image, or takes its pin away; nothing if there is no such image.
+    pub fn set_pinned(&mut self, name: &str, pinned: bool) {
         let image = self.resolve_image(name).ok().and_then(|id| self.images.get_mut(&id));
         image.into_iter().for_each(|image| image.pinned = pinned);
     }
