@@ -25,7 +25,6 @@ use cri_gc_actors::supervision::guard::{Pace, say};
 use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{Settings, Sources};
 use slog::Logger;
-use tokio::sync::Semaphore;
 
 /// What differs between a real node and a modelled one.
 #[derive(Debug, Clone)]
@@ -344,7 +343,6 @@ impl Service {
             loops: self.loops.clone(),
             configuration: self.configuration.clone(),
             threshold: self.threshold.clone(),
-            looks: Arc::new(Semaphore::new(Subjects::LOOKS)),
             version: env!("CARGO_PKG_VERSION"),
             started_at: self.tools.clock.now(),
         };

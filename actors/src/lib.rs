@@ -21,6 +21,7 @@ pub mod gateway;
 mod http_body;
 pub mod image_gc;
 pub mod image_records;
+mod in_flight;
 #[cfg(feature = "kubernetes")]
 pub mod kube_api;
 pub mod log_reaper;

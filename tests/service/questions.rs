@@ -14,6 +14,7 @@ use cri_gc_config::{Settings, load};
 use cri_gc_policy::images::ImageUse;
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{ExplainRequest, PlanRequest, StatusRequest};
+use cri_gc_sim::{Fault, Method, Scope};
 use slog::{Discard, Logger, o};
 use tonic::transport::{Channel, Endpoint};
 
@@ -137,4 +138,44 @@ async fn before_the_records_were_read_questions_say_so_within_a_second() {
         }
     };
     assert!(problems.len() == 1 && problems[0].contains("are still being read"), "{problems:#?}");
+}
+
+#[actix_rt::test]
+async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
+    let asked = Asked::start(Workers::start(1).unwrap()).await;
+    let Asked { stage, client, .. } = &asked;
+    // What is counted is of questions only.
+    for handle in &stage.service.loops {
+        stage.answer("a pause", handle.pause(true)).await;
+    }
+    stage.sim.clear_calls();
+    stage.sim.fault(Method::Version, Fault::Hang, Scope::Always);
+    stage.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);
+    for _ in 0..5 {
+        let ask = || {
+            let mut client = client.clone();
+            async move { client.status(StatusRequest {}).await.unwrap().into_inner() }
+        };
+        let mut answers = Box::pin(futures_util::future::join_all((0..10).map(|_| ask())));
+        let answers = loop {
+            tokio::select! {
+                biased;
+                answers = &mut answers => break answers,
+                () = turns_for(Duration::from_millis(100)) => stage.step_without_rest(SECOND / 4).await,
+            }
+        };
+        for status in answers {
+            let told = |what: &str| status.problems.iter().any(|problem| problem.contains(what));
+            assert!(told("has not answered within") && told("could not be observed within"), "{status:#?}");
+        }
+    }
+    let counts = [Method::Version, Method::ListContainers].map(|method| stage.sim.count(method));
+    assert_eq!(counts, [1, 1], "{:#?}", stage.sim.calls());
+    // What was asked before is answered then, and whoever asks is told.
+    stage.clear_faults();
+    let well = async || {
+        let status = client.clone().status(StatusRequest {}).await.unwrap().into_inner();
+        status.problems.is_empty().then_some(())
+    };
+    stage.until("a status without problems", well).await;
 }

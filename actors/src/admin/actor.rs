@@ -1,52 +1,43 @@
 //! The actor: takes each question, and hands it on to whom it concerns. Its answers are futures, so that none waits for
 //! another.
 
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
-use cri_gc_config::{LogLevel, Settings};
+use cri_gc_config::LogLevel;
 use cri_gc_policy::explain::{Found, What, explain};
-use cri_gc_policy::{Enforcing, Observation, PlanReport};
 use cri_gc_proto::admin as api;
 use slog::info;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{self, Sender, unbounded_channel};
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::Subjects;
-use super::answers::{self, Told};
+use super::answers;
 use super::confirming;
+use super::desk::{Desk, Planned};
 use crate::collector::{Loop, LoopHandle, LoopState};
 use crate::configuration::{Cause, ConfigurationState, Refused};
-use crate::gateway::calls::Version;
-use crate::pod_state::Verdict;
 use crate::recorder::Subscription;
-use crate::{planning, whole};
 
 /// How long a status waits for the runtime and for a look at the node.
 const SOON: Duration = Duration::from_secs(2);
 
 /// The admin actor.
 pub struct AdminActor {
-    subjects: Subjects,
+    desk: Rc<Desk>,
 }
 
-/// A question in the words of the API, and the answer that is expected.
+/// A question in the words of the API, and where its answer is waited for.
 pub struct Asked<Q, A> {
-    question: Q,
-    answer: PhantomData<fn() -> A>,
-}
-
-impl<Q, A> Asked<Q, A> {
-    pub fn new(question: Q) -> Self {
-        Self { question, answer: PhantomData }
-    }
+    pub question: Q,
+    pub answer: oneshot::Sender<Result<A, Status>>,
 }
 
 impl<Q: 'static, A: 'static> Message for Asked<Q, A> {
-    type Result = Result<A, Status>;
+    type Result = ();
 }
 
 /// Make a pass of each of these loops, and say how it goes on.
@@ -74,7 +65,7 @@ pub struct Follow {
 
 impl AdminActor {
     pub fn new(subjects: Subjects) -> Self {
-        Self { subjects }
+        Self { desk: Rc::new(Desk::new(subjects)) }
     }
 }
 
@@ -84,38 +75,56 @@ impl Actor for AdminActor {
 
 impl Supervised for AdminActor {}
 
-/// Answers a question by a function of the subjects.
+/// Handles a request by a function of the desk.
 macro_rules! answer {
-    ($question:ty => $answer:ty: $by:expr) => {
-        impl Handler<Asked<$question, $answer>> for AdminActor {
-            type Result = ResponseFuture<Result<$answer, Status>>;
+    ($request:ty => $answer:ty: $by:expr, $given_up:expr) => {
+        impl Handler<Asked<$request, $answer>> for AdminActor {
+            type Result = ();
 
-            fn handle(&mut self, asked: Asked<$question, $answer>, _ctx: &mut Context<Self>) -> Self::Result {
-                let subjects = self.subjects.clone();
-                Box::pin(async move { $by(&subjects, asked.question).await })
+            fn handle(&mut self, asked: Asked<$request, $answer>, _ctx: &mut Context<Self>) {
+                let desk = Rc::clone(&self.desk);
+                let Asked { question, mut answer } = asked;
+                actix_rt::spawn(async move {
+                    let answered = tokio::select! {
+                        answered = $by(&desk, question) => answered,
+                        () = $given_up(&mut answer) => return,
+                    };
+                    // The client may be gone.
+                    let _ = answer.send(answered);
+                });
             }
         }
     };
 }
 
-answer!(api::StatusRequest => api::StatusResponse: status);
-answer!(api::PlanRequest => api::PlanResponse: plan);
-answer!(api::ExplainRequest => api::ExplainResponse: explain_object);
-answer!(api::ConfigRequest => api::ConfigResponse: configuration);
-answer!(api::ReloadRequest => api::ReloadResponse: reload);
-answer!(api::SetLogLevelRequest => api::SetLogLevelResponse: set_log_level);
-answer!(api::PauseRequest => api::PauseResponse: async |subjects: &Subjects, asked: api::PauseRequest| {
-    Ok(api::PauseResponse { paused: pause(subjects, &asked.loops, true).await? })
-});
-answer!(api::ResumeRequest => api::ResumeResponse: async |subjects: &Subjects, asked: api::ResumeRequest| {
-    Ok(api::ResumeResponse { paused: pause(subjects, &asked.loops, false).await? })
-});
+/// A question ends when its client gives up.
+async fn closed<T>(answer: &mut oneshot::Sender<T>) {
+    answer.closed().await;
+}
+
+/// An order is carried out whole, whether its client still waits or not.
+async fn never<T>(_answer: &mut oneshot::Sender<T>) {
+    std::future::pending().await
+}
+
+answer!(api::StatusRequest => api::StatusResponse: status, closed);
+answer!(api::PlanRequest => api::PlanResponse: plan, closed);
+answer!(api::ExplainRequest => api::ExplainResponse: explain_object, closed);
+answer!(api::ConfigRequest => api::ConfigResponse: configuration, closed);
+answer!(api::ReloadRequest => api::ReloadResponse: reload, never);
+answer!(api::SetLogLevelRequest => api::SetLogLevelResponse: set_log_level, never);
+answer!(api::PauseRequest => api::PauseResponse: async |desk: &Rc<Desk>, asked: api::PauseRequest| {
+    Ok(api::PauseResponse { paused: pause(&desk.subjects, &asked.loops, true).await? })
+}, never);
+answer!(api::ResumeRequest => api::ResumeResponse: async |desk: &Rc<Desk>, asked: api::ResumeRequest| {
+    Ok(api::ResumeResponse { paused: pause(&desk.subjects, &asked.loops, false).await? })
+}, never);
 
 pub(super) fn restarting(who: &str) -> Status {
     Status::unavailable(format!("the {who} is being restarted; try again"))
 }
 
-async fn states(subjects: &Subjects) -> Vec<LoopState> {
+pub(super) async fn states(subjects: &Subjects) -> Vec<LoopState> {
     let states = futures_util::future::join_all(subjects.loops.iter().map(LoopHandle::state)).await;
     states.into_iter().flatten().collect()
 }
@@ -124,46 +133,43 @@ pub(super) async fn generation(subjects: &Subjects) -> Result<ConfigurationState
     subjects.configuration.state().await.ok_or_else(|| restarting("configuration actor"))
 }
 
-async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::StatusResponse, Status> {
+async fn status(desk: &Rc<Desk>, _asked: api::StatusRequest) -> Result<api::StatusResponse, Status> {
+    let subjects = &desk.subjects;
     let tools = &subjects.tools;
     let state = generation(subjects).await?;
     // So that what is said of the runtime is of this moment. What it answers goes to the gateway's own book.
-    let reach = tokio::time::timeout(SOON, tools.gateway.call(Version {}));
-    let looking = tokio::time::timeout(SOON, look(subjects));
+    let reach = tokio::time::timeout(SOON, desk.greet());
+    let looking = tokio::time::timeout(SOON, desk.look());
     let (reached, looked, states) = futures_util::join!(reach, looking, states(subjects));
-    let (mut looked, blind) = match looked {
+    let (looked, blind) = match looked {
         Ok(Ok(looked)) => (Some(looked), None),
         Ok(Err(error)) => (None, Some(error.message().to_owned())),
         Err(_) => (None, Some(format!("the node could not be observed within {}s", SOON.as_secs()))),
     };
     // What is said of images needs no finish times of containers.
-    let images = match &mut looked {
-        Some(Looked { observation, settings, told, .. }) => {
-            let policy = settings.policy();
-            match tokio::time::timeout(SOON, planning::images(tools, observation, &policy.images)).await {
-                Ok((plan, unread)) => {
-                    told.problems.extend(unread.map(|error| error.to_string()));
-                    Some(plan)
-                }
-                Err(_) => {
-                    let slow = "the images could not be judged in time: it is still being read which of them are mounted into \
-                         containers; ask again";
-                    told.problems.push(slow.to_owned());
-                    None
-                }
+    let (images, unjudged) = match &looked {
+        Some(looked) => match tokio::time::timeout(SOON, desk.judge_images(looked)).await {
+            Ok(Ok(judged)) => (Some(judged), None),
+            Ok(Err(error)) => (None, Some(error.message().to_owned())),
+            Err(_) => {
+                let slow = "the images could not be judged in time: it is still being read which of them are mounted into \
+                     containers; ask again";
+                (None, Some(slow.to_owned()))
             }
-        }
-        None => None,
+        },
+        None => (None, None),
     };
+    let unread = images.iter().flat_map(|images| images.unread.clone());
     let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
-    let of_images = images.iter().flat_map(|plan| plan.problems.iter().map(ToString::to_string));
+    let of_images = images.iter().flat_map(|images| images.plan.problems.iter().map(ToString::to_string));
     let hangs = reached.is_err().then(|| format!("the runtime has not answered within {}s", SOON.as_secs()));
     let (runtime, source, pods) =
         futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
     let pods = pods.unwrap_or_default();
     let settings = &state.generation.settings;
     let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
-    let problems = hangs.into_iter().chain(blind).chain(problems.iter().cloned()).chain(of_images);
+    let problems = hangs.into_iter().chain(blind).chain(problems.iter().cloned());
+    let problems = problems.chain(unread).chain(unjudged).chain(of_images);
     let problems = problems.chain(silent.map(|of| format!("the supervisor of {} does not answer", of.of)));
     Ok(api::StatusResponse {
         version: subjects.version.to_owned(),
@@ -187,94 +193,36 @@ async fn status(subjects: &Subjects, _asked: api::StatusRequest) -> Result<api::
             .flat_map(|looked| &looked.observation.filesystems)
             .map(|fs| answers::filesystem(fs, settings))
             .collect(),
-        images: looked
-            .as_ref()
-            .zip(images.as_ref())
-            .map(|(looked, plan)| answers::images(&looked.observation, plan)),
+        images: images.as_ref().map(|images| answers::images(&images.observation, &images.plan)),
         problems: problems.collect(),
         configuration: Some(answers::configuration(&state)),
     })
 }
 
-/// One look at the node as the service sees it.
-struct Looked {
-    observation: Observation,
-    settings: Arc<Settings>,
-    verdict: Verdict,
-    told: Told,
-}
-
-/// The plan that such a look leads to.
-struct Planned {
-    looked: Looked,
-    report: PlanReport,
-}
-
-async fn look(subjects: &Subjects) -> Result<Looked, Status> {
-    // Each holds all there is on the node: more of them wait.
-    let _place = subjects.looks.acquire().await.map_err(|_| restarting("admin actor"))?;
-    let settings = generation(subjects).await?.generation.settings.clone();
-    let whole = whole::look(&subjects.tools, &settings)
-        .await
-        .map_err(|error| Status::failed_precondition(format!("the node could not be observed: {error}")))?;
-    let verdict = whole.verdict;
-    let told = Told {
-        problems: whole.problems.iter().map(ToString::to_string).collect(),
-        notes: verdict
-            .notes
-            .iter()
-            .chain(&verdict.report_only)
-            .chain(&verdict.images_unknown)
-            .cloned()
-            .collect(),
-    };
-    Ok(Looked { observation: whole.observation, settings, verdict, told })
-}
-
-/// A look, and the plan that it leads to: what the loops would remove as they are now.
-async fn look_and_plan(subjects: &Subjects, states: &[LoopState]) -> Result<Planned, Status> {
-    let mut looked = look(subjects).await?;
-    let policy = looked.settings.policy();
-    let runs = |of: Loop| states.iter().all(|state| state.of != of || state.paused_since.is_none());
-    let enforcing = planning::enforcing(&looked.settings, &looked.verdict);
-    let enforcing = Enforcing {
-        containers: enforcing.containers && runs(Loop::ContainerGc),
-        sandboxes: enforcing.sandboxes && runs(Loop::SandboxGc),
-    };
-    let Looked { observation, verdict, settings, told } = &mut looked;
-    let (plan, problems) =
-        planning::plan(&subjects.tools, observation, &verdict.finished, &policy, enforcing).await;
-    let report = planning::report(&subjects.tools, settings, &plan, observation).await;
-    told.problems.extend(problems.iter().map(ToString::to_string));
-    looked.told.problems.extend(plan.images.problems.iter().map(ToString::to_string));
-    Ok(Planned { looked, report })
-}
-
-async fn plan(subjects: &Subjects, _asked: api::PlanRequest) -> Result<api::PlanResponse, Status> {
-    let states = states(subjects).await;
-    let Planned { looked, report } = look_and_plan(subjects, &states).await?;
-    Ok(answers::plan(report, &looked.observation.filesystems, &looked.settings, looked.told))
+async fn plan(desk: &Rc<Desk>, _asked: api::PlanRequest) -> Result<api::PlanResponse, Status> {
+    let planned = desk.plan().await?;
+    let Planned { observation, settings, told, report, .. } = &*planned;
+    Ok(answers::plan(report.clone(), &observation.filesystems, settings, told.clone()))
 }
 
 async fn explain_object(
-    subjects: &Subjects,
+    desk: &Rc<Desk>,
     asked: api::ExplainRequest,
 ) -> Result<api::ExplainResponse, Status> {
-    let states = states(subjects).await;
-    let Planned { looked, report } = look_and_plan(subjects, &states).await?;
-    let pods = subjects.tools.pods.pods().await.unwrap_or_default();
-    let told = &looked.told;
+    let planned = desk.plan().await?;
+    let Planned { observation, told, states, report, .. } = &*planned;
+    let pods = desk.subjects.tools.pods.pods().await.unwrap_or_default();
     // Why images that should go may not go yet.
     let noted =
         states.iter().filter(|state| state.of == Loop::ImageGc).filter_map(|state| state.last.as_ref());
     let noted = noted.flat_map(|last| last.notes.iter().cloned());
-    match explain(&looked.observation, &report, &asked.object) {
+    match explain(observation, report, &asked.object) {
         Found::Objects(objects) => Ok(api::ExplainResponse {
             notes: {
                 let images = objects.iter().any(|object| object.what == What::Image);
                 told.problems.iter().chain(&told.notes).cloned().chain(noted.filter(|_| images)).collect()
             },
-            objects: objects.into_iter().map(|object| answers::explained(object, &states, &pods)).collect(),
+            objects: objects.into_iter().map(|object| answers::explained(object, states, &pods)).collect(),
         }),
         Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
             "several objects begin with \"{}\": {}; give more of the id",
@@ -288,15 +236,12 @@ async fn explain_object(
     }
 }
 
-async fn configuration(
-    subjects: &Subjects,
-    _asked: api::ConfigRequest,
-) -> Result<api::ConfigResponse, Status> {
-    answers::settings(&generation(subjects).await?)
+async fn configuration(desk: &Rc<Desk>, _asked: api::ConfigRequest) -> Result<api::ConfigResponse, Status> {
+    answers::settings(&generation(&desk.subjects).await?)
 }
 
-async fn reload(subjects: &Subjects, _asked: api::ReloadRequest) -> Result<api::ReloadResponse, Status> {
-    match subjects.configuration.reload(Cause::Admin).await {
+async fn reload(desk: &Rc<Desk>, _asked: api::ReloadRequest) -> Result<api::ReloadResponse, Status> {
+    match desk.subjects.configuration.reload(Cause::Admin).await {
         Ok(reloaded) => Ok(api::ReloadResponse {
             configuration: Some(answers::configuration(&reloaded.state)),
             changed: reloaded.changed.into_iter().map(ToOwned::to_owned).collect(),
@@ -306,9 +251,10 @@ async fn reload(subjects: &Subjects, _asked: api::ReloadRequest) -> Result<api::
 }
 
 async fn set_log_level(
-    subjects: &Subjects,
+    desk: &Rc<Desk>,
     asked: api::SetLogLevelRequest,
 ) -> Result<api::SetLogLevelResponse, Status> {
+    let subjects = &desk.subjects;
     let level: LogLevel = asked.level.parse().map_err(|error| {
         Status::invalid_argument(format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
     })?;
@@ -344,12 +290,12 @@ impl Handler<RunLoops> for AdminActor {
 
     fn handle(&mut self, asked: RunLoops, _ctx: &mut Context<Self>) -> Self::Result {
         let RunLoops { loops, confirm_deleted, updates } = asked;
-        let loops = named(&self.subjects, &loops)?;
-        let subjects = self.subjects.clone();
+        let loops = named(&self.desk.subjects, &loops)?;
+        let desk = Rc::clone(&self.desk);
         actix_rt::spawn(async move {
             // The client may be gone.
             let _ = if confirm_deleted {
-                confirming::run(&subjects, &loops, &updates).await
+                confirming::run(&desk.subjects, &loops, &updates).await
             } else {
                 run_all(&loops, &updates).await
             };
@@ -396,7 +342,7 @@ impl Handler<Follow> for AdminActor {
     type Result = ResponseFuture<Result<(), Status>>;
 
     fn handle(&mut self, Follow { recent, events }: Follow, _ctx: &mut Context<Self>) -> Self::Result {
-        let recorder = self.subjects.tools.recorder.clone();
+        let recorder = self.desk.subjects.tools.recorder.clone();
         Box::pin(async move {
             let subscription = recorder.subscribe(recent).await.ok_or_else(|| restarting("recorder"))?;
             // Ends when the client is gone.

@@ -17,6 +17,7 @@ use crate::pod_state::{PodFacts, SourceState};
 use crate::recorder::Stamped;
 
 /// What is told beside a plan.
+#[derive(Clone)]
 pub struct Told {
     pub problems: Vec<String>,
     pub notes: Vec<String>,

@@ -8,21 +8,21 @@
 //! pass would make. It runs on a thread of its own: whatever clients do, no loop notices.
 //!
 //! - `actor`: the questions, and whom each is handed on to. `answers`: facts in the words of the API.
+//! - `desk`: observations and plans, shared by all who ask at the same time.
 //! - `confirming`: passes after a confirmation. `server`: listens, bounds the connections. `access`: who may call. `service`: the gRPC side.
 
 mod access;
 mod actor;
 mod answers;
 mod confirming;
+mod desk;
 mod server;
 mod service;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use actix::ArbiterHandle;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 use crate::collector::{LoopHandle, Tools};
 use crate::configuration::Configuration;
@@ -42,17 +42,10 @@ pub struct Subjects {
     pub configuration: Configuration,
     /// From which level on is logged.
     pub threshold: LogThreshold,
-    /// Looks at the whole node that may be under way for clients: [`Subjects::LOOKS`].
-    pub looks: Arc<Semaphore>,
     /// Version of the program.
     pub version: &'static str,
     /// When the service started.
     pub started_at: Timestamp,
-}
-
-impl Subjects {
-    /// How many looks there may be.
-    pub const LOOKS: usize = 2;
 }
 
 /// The admin API, served.

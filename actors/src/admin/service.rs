@@ -10,7 +10,7 @@ use cri_gc_proto::admin::{
     ResumeResponse, RunNowRequest, SetLogLevelRequest, SetLogLevelResponse, StatusRequest, StatusResponse,
 };
 use futures_util::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -36,11 +36,14 @@ impl AdminService {
     where
         Q: Send + 'static,
         A: Send + 'static,
-        Asked<Q, A>: Message<Result = Result<A, Status>>,
+        Asked<Q, A>: Message<Result = ()>,
         AdminActor: Handler<Asked<Q, A>>,
     {
-        let answer = self.actor.send(Asked::new(request.into_inner())).await;
-        answer.unwrap_or_else(|_| Err(gone())).map(Response::new)
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked { question: request.into_inner(), answer };
+        self.actor.send(asked).await.map_err(|_| gone())?;
+        // A client who gives up has this dropped, and with it what is done for the answer.
+        answered.await.unwrap_or_else(|_| Err(gone())).map(Response::new)
     }
 }
 

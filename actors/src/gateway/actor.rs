@@ -9,9 +9,8 @@ use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
 use cri_gc_policy::{Container, Image, Sandbox};
 use cri_gc_proto::cri;
-use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
-use futures_util::{FutureExt, StreamExt};
-use tokio::sync::Semaphore;
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -24,6 +23,7 @@ use super::health::Health;
 use super::image_volumes::ImageVolumes;
 use super::messages::{AskRuntime, AskStatuses, Call, CriResult, Freshness, Limits, ListAll};
 use crate::configuration::Reconfigure;
+use crate::in_flight::InFlight;
 
 /// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
 const READS: usize = 32;
@@ -41,8 +41,8 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// A list under way, for whoever may join it.
-type Pending<T> = WeakShared<LocalBoxFuture<'static, CriResult<Arc<Vec<T>>>>>;
+/// The list of one kind that may be joined.
+type Pending<T> = InFlight<CriResult<Arc<Vec<T>>>>;
 
 /// The actor. Use it through [`super::Gateway`].
 pub struct GatewayActor {
@@ -54,9 +54,9 @@ pub struct GatewayActor {
     health: Rc<Health>,
     /// Whether a runtime that is away is waited for.
     waits: bool,
-    containers: Option<Pending<Container>>,
-    sandboxes: Option<Pending<Sandbox>>,
-    images: Option<Pending<Image>>,
+    containers: Pending<Container>,
+    sandboxes: Pending<Sandbox>,
+    images: Pending<Image>,
     /// Image volumes of the containers that were asked for them; empty for one that has none.
     pub(super) image_volumes: ImageVolumes,
 }
@@ -99,9 +99,9 @@ impl GatewayActor {
             clients: None,
             health: Rc::new(health),
             waits,
-            containers: None,
-            sandboxes: None,
-            images: None,
+            containers: Pending::default(),
+            sandboxes: Pending::default(),
+            images: Pending::default(),
             image_volumes: ImageVolumes::new(),
         }
     }
@@ -129,16 +129,13 @@ impl GatewayActor {
         &mut self,
         method: &'static str,
         freshness: Freshness,
-        pending: fn(&mut Self) -> &mut Option<Pending<T>>,
+        pending: fn(&mut Self) -> &mut Pending<T>,
         send: impl AsyncFnOnce(Clients) -> Result<Vec<T>, Status> + 'static,
     ) -> ResponseFuture<CriResult<Arc<Vec<T>>>> {
-        if freshness == Freshness::Shared {
-            // One that has its answer already is no longer in flight.
-            let joined =
-                pending(self).as_ref().and_then(WeakShared::upgrade).filter(|list| list.peek().is_none());
-            if let Some(joined) = joined {
-                return Box::pin(joined);
-            }
+        if freshness == Freshness::Shared
+            && let Some(joined) = pending(self).join()
+        {
+            return Box::pin(joined);
         }
         let clients = match self.clients(method) {
             Ok(clients) => clients,
@@ -147,14 +144,11 @@ impl GatewayActor {
         let lane = self.lanes.get(Lane::Read);
         let deadline = self.limits.request_timeout;
         let listener = self.listener(method);
-        let list: Shared<_> = async move {
-            let _permit = lane.acquire_owned().await;
+        let list = async move {
+            let _permit = a_place(method, lane, deadline).await?;
             within((method, ""), deadline, &listener, send(clients)).await.map(Arc::new)
-        }
-        .boxed_local()
-        .shared();
-        *pending(self) = list.downgrade();
-        Box::pin(list)
+        };
+        Box::pin(pending(self).begin(list))
     }
 }
 
@@ -163,6 +157,19 @@ struct Listener {
     health: Rc<Health>,
     /// Whether the answer tells how the runtime is.
     notes: bool,
+}
+
+/// A place for a question, which is given up where earlier ones hold them all for as long as an RPC may take.
+async fn a_place(
+    method: &'static str,
+    lane: Arc<Semaphore>,
+    limit: Duration,
+) -> CriResult<Option<OwnedSemaphorePermit>> {
+    match tokio::time::timeout(limit, lane.acquire_owned()).await {
+        // It is never closed.
+        Ok(permit) => Ok(permit.ok()),
+        Err(_elapsed) => Err(CriError::crowded(method, limit)),
+    }
 }
 
 /// Runs an RPC (its method, and the id of its object) under its deadline, and tells how it ended.
@@ -218,7 +225,7 @@ impl Actor for GatewayActor {
 impl Supervised for GatewayActor {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
         self.clients = None;
-        (self.containers, self.sandboxes, self.images) = (None, None, None);
+        (self.containers, self.sandboxes, self.images) = Default::default();
         self.health.count_return();
     }
 }
@@ -242,10 +249,10 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
         let listener = self.listener(C::METHOD);
         Box::pin(async move {
             let _permit = match C::LANE {
-                Lane::Read => lane.acquire_owned().await,
+                Lane::Read => a_place(C::METHOD, lane, deadline).await?,
                 // It rests on a look right before it, so it does not wait for long.
                 _ => match tokio::time::timeout(LANE_WAIT, lane.acquire_owned()).await {
-                    Ok(permit) => permit,
+                    Ok(permit) => permit.ok(),
                     Err(_) => return Err(CriError::late(C::METHOD, asked.asked.elapsed())),
                 },
             };
@@ -275,7 +282,8 @@ impl Handler<AskStatuses> for GatewayActor {
                 if id.is_empty() {
                     return Err(CriError::empty_id(METHOD));
                 }
-                let _permit = lane.acquire().await;
+                let left = until.saturating_duration_since(Instant::now());
+                let _permit = a_place(METHOD, Arc::clone(&lane), left).await?;
                 if let Some(error) = stopped.borrow().clone() {
                     return Err(error);
                 }

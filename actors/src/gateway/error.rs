@@ -85,6 +85,13 @@ impl CriError {
         }
     }
 
+    /// It could not be sent within `deadline`, because earlier questions are not answered.
+    #[must_use]
+    pub fn crowded(method: &'static str, deadline: std::time::Duration) -> Self {
+        let message = format!("waited {deadline:?} for earlier questions to be answered; it was not sent");
+        Self { message, ..Self::deadline(method, deadline) }
+    }
+
     /// The gateway actor itself is gone or was restarted during the call.
     #[must_use]
     pub fn gateway_gone(method: &'static str) -> Self {
