@@ -167,7 +167,7 @@ pub struct Demo {
     pub length: Option<Duration>,
 }
 
-/// The longest watch: a day.
+/// The longest watch, and the longest wait: a day.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn length(text: &str) -> Result<Duration, String> {

@@ -14,14 +14,12 @@ use cri_gc_proto::admin::{
     PauseRequest, PauseResponse, ReloadRequest, ReloadResponse, ResumeRequest, ResumeResponse, RunNowRequest,
     SetLogLevelRequest, SetLogLevelResponse, StatusRequest, StatusResponse,
 };
+use jiff::SignedDuration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 
-/// How long an answer may take that the service has at hand.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// How long an answer may take for which the service looks at the whole node.
-const LOOK_DEADLINE: Duration = Duration::from_secs(120);
+/// How long an answer may take unless the caller says otherwise. For some the service observes the whole node first.
+pub const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The largest answer that is taken: a status with all stuck objects of a very bad day.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -69,15 +67,14 @@ pub struct Client {
     admin: AdminClient<Channel>,
     socket: String,
     deadline: Duration,
-    look_deadline: Duration,
 }
 
 impl Client {
-    /// Connects to the socket of this path.
+    /// Connects to the socket of this path. Each answer is waited for until `deadline`.
     ///
     /// # Errors
     /// Nothing listens there, or this user may not connect.
-    pub async fn connect(socket: &str) -> Result<Self, ClientError> {
+    pub async fn connect(socket: &str, deadline: Duration) -> Result<Self, ClientError> {
         let no_service = |error: &tonic::transport::Error| {
             let io = innermost_io(error);
             let locked = io.is_some_and(|io| io.kind() == ErrorKind::PermissionDenied);
@@ -92,8 +89,7 @@ impl Client {
         Ok(Self {
             admin: AdminClient::new(channel).max_decoding_message_size(MAX_ANSWER),
             socket: socket.to_owned(),
-            deadline: DEADLINE,
-            look_deadline: LOOK_DEADLINE,
+            deadline,
         })
     }
 
@@ -103,7 +99,7 @@ impl Client {
     /// As all calls: what [`Trouble`] tells.
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
         let mut admin = self.admin.clone();
-        self.answer(self.deadline, admin.status(StatusRequest {})).await
+        self.answer(admin.status(StatusRequest {})).await
     }
 
     /// Why an object goes or stays.
@@ -112,7 +108,7 @@ impl Client {
     /// [`Trouble::NotFound`], [`Trouble::Invalid`] where it fits several, and what can go wrong with all calls.
     pub async fn explain(&self, object: String) -> Result<ExplainResponse, ClientError> {
         let mut admin = self.admin.clone();
-        self.answer(self.look_deadline, admin.explain(ExplainRequest { object })).await
+        self.answer(admin.explain(ExplainRequest { object })).await
     }
 
     /// Has passes made; how they go on is told as long as they take.
@@ -135,7 +131,7 @@ impl Client {
     /// As all calls.
     pub async fn pause(&self, loops: Vec<String>) -> Result<PauseResponse, ClientError> {
         let mut admin = self.admin.clone();
-        self.answer(self.deadline, admin.pause(PauseRequest { loops })).await
+        self.answer(admin.pause(PauseRequest { loops })).await
     }
 
     /// Ends pauses.
@@ -144,7 +140,7 @@ impl Client {
     /// As all calls.
     pub async fn resume(&self, loops: Vec<String>) -> Result<ResumeResponse, ClientError> {
         let mut admin = self.admin.clone();
-        self.answer(self.deadline, admin.resume(ResumeRequest { loops })).await
+        self.answer(admin.resume(ResumeRequest { loops })).await
     }
 
     /// The settings in force.
@@ -153,7 +149,7 @@ impl Client {
     /// As all calls.
     pub async fn config(&self) -> Result<ConfigResponse, ClientError> {
         let mut admin = self.admin.clone();
-        self.answer(self.deadline, admin.config(ConfigRequest {})).await
+        self.answer(admin.config(ConfigRequest {})).await
     }
 
     /// Has the configuration read anew.
@@ -162,7 +158,7 @@ impl Client {
     /// [`Trouble::Invalid`] where it is bad, and what can go wrong with all calls.
     pub async fn reload(&self) -> Result<ReloadResponse, ClientError> {
         let mut admin = self.admin.clone();
-        self.answer(self.deadline, admin.reload(ReloadRequest {})).await
+        self.answer(admin.reload(ReloadRequest {})).await
     }
 
     /// Has the service log from another level on.
@@ -171,7 +167,7 @@ impl Client {
     /// As all calls.
     pub async fn set_log_level(&self, level: String) -> Result<SetLogLevelResponse, ClientError> {
         let mut admin = self.admin.clone();
-        self.answer(self.deadline, admin.set_log_level(SetLogLevelRequest { level })).await
+        self.answer(admin.set_log_level(SetLogLevelRequest { level })).await
     }
 
     /// Events, the newest of the past first.
@@ -186,17 +182,35 @@ impl Client {
 
     async fn answer<T>(
         &self,
-        deadline: Duration,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, ClientError> {
-        match tokio::time::timeout(deadline, call).await {
+        match tokio::time::timeout(self.deadline, call).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(failed(&self.socket, &status)),
-            Err(_) => Err(ClientError {
-                socket: self.socket.clone(),
-                trouble: Trouble::Silent,
-                message: format!("waited {deadline:?}"),
-            }),
+            Err(_) => Err(self.silent(self.deadline)),
+        }
+    }
+
+    /// What takes several answers; without a limit as long as it takes.
+    ///
+    /// # Errors
+    /// Its own, and [`Trouble::Silent`].
+    pub async fn within<T, E: From<ClientError>>(
+        &self,
+        limit: Option<Duration>,
+        answers: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let Some(limit) = limit else { return answers.await };
+        tokio::time::timeout(limit, answers).await.unwrap_or_else(|_| Err(self.silent(limit).into()))
+    }
+
+    /// The error that the service has not answered for so long.
+    #[must_use]
+    pub fn silent(&self, waited: Duration) -> ClientError {
+        ClientError {
+            socket: self.socket.clone(),
+            trouble: Trouble::Silent,
+            message: format!("waited {}", in_words(waited)),
         }
     }
 
@@ -236,6 +250,11 @@ impl<T> Told<T> {
     pub fn cut_short(&self, message: &str) -> ClientError {
         ClientError { socket: self.socket.clone(), trouble: Trouble::Gone, message: message.to_owned() }
     }
+}
+
+/// A length of time, as "15s" or "1m 30s".
+pub fn in_words(length: Duration) -> String {
+    SignedDuration::try_from(length).map_or_else(|_| "for ever".to_owned(), |length| format!("{length:#}"))
 }
 
 /// Sorts what tonic says.
@@ -284,8 +303,7 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let error = runtime.block_on(async {
-            let mut client = Client::connect(socket.to_str().unwrap()).await.unwrap();
-            client.deadline = Duration::from_millis(1);
+            let client = Client::connect(socket.to_str().unwrap(), Duration::from_millis(1)).await.unwrap();
             client.status().await.unwrap_err()
         });
         assert_eq!((error.trouble, error.message.as_str()), (Trouble::Silent, "waited 1ms"));

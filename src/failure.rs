@@ -119,7 +119,8 @@ impl From<ClientError> for Failure {
             Trouble::Silent => (
                 UNREACHABLE,
                 format!("the service at {socket} gives no answer in time: {message}"),
-                "its log may say what it is busy with; if something else listens there, name the right socket with --socket",
+                "`cri-gc status` shows whether the runtime answers it; --timeout waits longer; if something else listens there, \
+                 name the right socket with --socket",
             ),
             Trouble::Denied => {
                 (FAILED, format!("the service at {socket} refuses this user: {message}"), WHO_MAY)
@@ -133,7 +134,7 @@ impl From<ClientError> for Failure {
             Trouble::NotNow => (
                 FAILED,
                 format!("not now: {message}"),
-                "`cri-gc status` shows the state of each loop; `cri-gc resume` ends a pause",
+                "`cri-gc status` shows the state of each loop, and whether the runtime answers",
             ),
             Trouble::Failed => {
                 (FAILED, format!("the service at {socket} failed: {message}"), "its log may say more")

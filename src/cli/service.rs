@@ -1,5 +1,7 @@
 //! What can be typed to talk to a running service. The doc comments are the help texts.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use cri_gc_actors::collector::Loop;
 use cri_gc_config::LogLevel;
@@ -11,6 +13,9 @@ pub struct Service {
     /// Socket of the service; with it, no configuration is read [default: admin.socket of the settings]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<String>,
+    /// How long to wait until all is answered, e.g. 1m [default: 15s; for run-now and events --follow as long as it takes]
+    #[arg(long, value_name = "DURATION", value_parser = super::length)]
+    pub timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

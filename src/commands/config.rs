@@ -21,7 +21,7 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
         Config::Check => check(global)?,
         Config::Show { running: false, output, .. } => print(&own(global, output.output)?)?,
         Config::Show { running: true, socket, output } => {
-            let meant = Service { socket: socket.clone() };
+            let meant = Service { socket: socket.clone(), timeout: None };
             let answer =
                 in_system(async { Ok::<_, Failure>(service(global, &meant).await?.config().await?) })?;
             print(&running(&answer, output.output)?)?;

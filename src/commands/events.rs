@@ -6,7 +6,7 @@ use cri_gc_proto::admin::Event;
 
 use super::{in_system, service};
 use crate::cli::{self, Global};
-use crate::client::Told;
+use crate::client::{DEADLINE, Told};
 use crate::failure::Failure;
 use crate::output::events::line;
 use crate::output::{Reader, item, reader_gone};
@@ -20,12 +20,17 @@ const NOW: &str = "Now";
 /// No service answers, or it went away.
 pub fn run(global: &Global, args: &cli::Events) -> Result<ExitCode, Failure> {
     in_system(async {
-        let mut events = service(global, &args.service).await?.follow(args.recent).await?;
-        tokio::select! {
-            // Else `cri-gc events -f | head -1` would wait for one more event.
-            () = reader_gone() => Ok(()),
-            told = tell(&mut events, args) => told,
-        }
+        let service = service(global, &args.service).await?;
+        let told = async {
+            let mut events = service.follow(args.recent).await?;
+            tokio::select! {
+                // Else `cri-gc events -f | head -1` would wait for one more event.
+                () = reader_gone() => Ok(()),
+                told = tell(&mut events, args) => told,
+            }
+        };
+        let limit = args.service.timeout.or((!args.follow).then_some(DEADLINE));
+        service.within(limit, told).await
     })?;
     Ok(ExitCode::SUCCESS)
 }

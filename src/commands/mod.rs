@@ -31,7 +31,7 @@ use cri_gc_config::{
 };
 
 use crate::cli::{Cli, Command, Global, LoopName, Service};
-use crate::client::Client;
+use crate::client::{Client, DEADLINE};
 use crate::failure::Failure;
 use crate::logging::Logging;
 use crate::wiring::{Crew, Seams};
@@ -100,7 +100,7 @@ async fn service(global: &Global, service: &Service) -> Result<Client, Failure> 
     let socket = std::path::absolute(&socket).map_err(|error| {
         Failure::usage(format_args!("--socket {:?} is no path: {error}", socket.display()))
     })?;
-    Ok(Client::connect(&socket.to_string_lossy()).await?)
+    Ok(Client::connect(&socket.to_string_lossy(), service.timeout.unwrap_or(DEADLINE)).await?)
 }
 
 /// What to do where bad settings do not tell the socket of a service that runs well with its old ones.

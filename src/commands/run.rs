@@ -40,7 +40,7 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
     }
     let group = loaded.settings.admin.group.as_deref().map(group_number);
     let group = group.transpose().map_err(Failure::configuration)?;
-    let _lock = lock::hold_either(&Dirs::of(&loaded.settings)).map_err(|error| match error {
+    let _lock = lock::hold_for_process(&Dirs::of(&loaded.settings)).map_err(|error| match error {
         LockError::Held { .. } => Failure::failed(format_args!(
             "{error}\n  there can be only one for a state directory: stop it, or set state.dir and admin.socket"
         )),

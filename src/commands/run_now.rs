@@ -1,16 +1,20 @@
 //! `cri-gc run-now`: has the running service make passes now, and tells how they go.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cri_gc_proto::admin::pass_update::What;
 use cri_gc_proto::admin::{Pass, PassUpdate, Removal};
 
 use super::{in_system, loops, service};
 use crate::cli::{self, Form, Global};
-use crate::client::{ClientError, Told};
+use crate::client::{ClientError, Told, in_words};
 use crate::failure::{Failure, PARTLY};
 use crate::output::progress::{Bar, Ended};
 use crate::output::{self, Reader, item, print, remark};
+
+/// After so long without an update that is said, and again after twice that.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Asks, watches and prints.
 ///
@@ -20,9 +24,12 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
     let form = args.output;
     let mut watch = Watch { named: loops(&args.loops), ..Watch::default() };
     let watched = in_system(async {
-        let mut updates =
-            service(global, &args.service).await?.run_now(watch.named.clone(), args.confirm_deleted).await?;
-        watch.all(&mut updates, form).await
+        let service = service(global, &args.service).await?;
+        let watched = async {
+            let mut updates = service.run_now(watch.named.clone(), args.confirm_deleted).await?;
+            watch.all(&mut updates, form).await
+        };
+        service.within(args.service.timeout, watched).await
     });
     if form == Form::Table {
         watch.told.iter().for_each(|told| remark(&format!("cri-gc: {told}")));
@@ -55,7 +62,7 @@ impl Watch {
     }
 
     async fn each(&mut self, updates: &mut Told<PassUpdate>, form: Form, bar: &Bar) -> Result<(), Failure> {
-        while let Some(update) = updates.next().await? {
+        while let Some(update) = self.next(updates, bar).await? {
             if form != Form::Table && item(form, &update, |_| String::new())? == Reader::Gone {
                 return Ok(());
             }
@@ -64,6 +71,28 @@ impl Watch {
         match self.missing() {
             Some(of) => Err(cut_short(updates, &of).into()),
             None => Ok(()),
+        }
+    }
+
+    /// The next update. While none comes, that is said from time to time.
+    async fn next(
+        &self,
+        updates: &mut Told<PassUpdate>,
+        bar: &Bar,
+    ) -> Result<Option<PassUpdate>, ClientError> {
+        let mut next = std::pin::pin!(updates.next());
+        let (mut silence, mut waited) = (SILENCE, Duration::ZERO);
+        loop {
+            if let Ok(update) = tokio::time::timeout(silence, &mut next).await {
+                return update;
+            }
+            waited += silence;
+            silence *= 2;
+            bar.end();
+            remark(&format!(
+                "cri-gc: note: no update for {}; `cri-gc status` shows what the service waits for",
+                in_words(waited)
+            ));
         }
     }
 

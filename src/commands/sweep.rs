@@ -168,7 +168,7 @@ fn ended(outcome: &Outcome) -> Ended {
 /// Where the sweep keeps what it sees of images, so that the next one knows how old they are; the lock on it, held meanwhile;
 /// and why it keeps that nowhere, if so.
 fn home(settings: &Settings) -> Result<(Home, Option<StateLock>, Option<String>), Failure> {
-    match lock::hold_either(&Dirs::of(settings)) {
+    match lock::hold_for_process(&Dirs::of(settings)) {
         Ok(lock) => Ok((Home::store(settings), Some(lock), None)),
         Err(error @ LockError::Held { .. }) => Err(Failure::failed(format_args!(
             "{error}\n  a service makes passes when asked: `cri-gc run-now`; another sweep ends soon"

@@ -130,6 +130,20 @@ fn one_that_answers_garbage() {
 }
 
 #[test]
+fn one_that_never_answers_is_given_up() {
+    let bench = Bench::new();
+    let kept = std::sync::Mutex::new(Vec::new());
+    let stranger = Stranger::new(&bench, move |stream| kept.lock().unwrap().push(stream));
+    let socket = text(&stranger.socket);
+    for command in
+        [&["status"][..], &["explain", "x"], &["run-now"], &["pause"], &["events"], &["config", "reload"]]
+    {
+        let args = [command, &["--timeout", "1s", "--socket", socket]].concat();
+        bench.run(&args).refused(4, &[socket, "no answer in time", "waited 1s", "--timeout"]);
+    }
+}
+
+#[test]
 fn one_that_speaks_another_http() {
     let bench = Bench::new();
     let stranger = Stranger::new(&bench, |mut stream| {

@@ -1,5 +1,6 @@
 //! `run-now` and `events`: what a service tells bit by bit, as it comes, and what if it stops telling.
 
+use cri_gc_actors::collector::{Declined, Loop};
 use cri_gc_proto::admin::pass_update::What;
 use cri_gc_proto::admin::{Event, Pass, PassUpdate, Removal};
 use tonic::Status;
@@ -129,11 +130,29 @@ fn an_error_in_the_middle_is_told_after_what_was_done() {
 #[test]
 fn a_loop_that_is_paused_is_told_with_what_to_do() {
     let bench = Bench::new();
-    let paused = Status::failed_precondition("image_gc is paused");
+    let paused = Status::failed_precondition(Declined::Paused(Loop::ImageGc).to_string());
     let fake = Fake::start(&bench, Answers { run_now: Some(Err(paused)), ..Answers::default() });
     bench
         .run(&["run-now", "image_gc", "--socket", fake.socket()])
-        .refused(1, &["image_gc is paused", "cri-gc resume"]);
+        .refused(1, &["image_gc is paused", "cri-gc resume image_gc"]);
+}
+
+#[test]
+fn a_pass_that_tells_nothing_is_waited_for_as_long_as_is_wanted() {
+    let bench = Bench::new();
+    let planned = vec![update("container_gc", What::Planned(1))];
+    let answers = Answers {
+        run_now: Some(Ok(planned)),
+        follow: Some(Ok(Vec::new())),
+        holds: true,
+        ..Answers::default()
+    };
+    let fake = Fake::start(&bench, answers);
+    for command in [&["run-now"][..], &["events"], &["events", "--follow"]] {
+        let args = [command, &["--timeout", "1s", "--socket", fake.socket()]].concat();
+        bench.run(&args).refused(4, &[fake.socket(), "no answer in time", "waited 1s", "--timeout"]);
+    }
+    bench.run(&["status", "--timeout", "1"]).refused(2, &["write a number with its unit"]);
 }
 
 #[test]

@@ -298,7 +298,7 @@ async fn what_is_asked_wrong_is_told_in_words() {
     let paused = updates.message().await.unwrap_err();
     assert_eq!(
         (paused.code(), paused.message()),
-        (Code::FailedPrecondition, "sandbox_gc is paused; resume it first")
+        (Code::FailedPrecondition, "sandbox_gc is paused; `cri-gc resume sandbox_gc` ends that")
     );
     // Its configuration file is empty, so that what it was told by flags stays.
     std::fs::write(served.node.path("cri-gc.toml"), "[image_gc]\nhigh = 3\n").unwrap();

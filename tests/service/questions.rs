@@ -13,9 +13,10 @@ use cri_gc_actors::supervision::guard::{Pace, say};
 use cri_gc_config::{Settings, load};
 use cri_gc_policy::images::ImageUse;
 use cri_gc_proto::admin::admin_client::AdminClient;
-use cri_gc_proto::admin::{ExplainRequest, PlanRequest, StatusRequest};
+use cri_gc_proto::admin::{ExplainRequest, PlanRequest, RunNowRequest, StatusRequest};
 use cri_gc_sim::{Fault, Method, Scope};
 use slog::{Discard, Logger, o};
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::stage::{SECOND, Setup, Stage, turns};
@@ -171,6 +172,21 @@ async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
     }
     let counts = [Method::Version, Method::ListContainers].map(|method| stage.sim.count(method));
     assert_eq!(counts, [1, 1], "{:#?}", stage.sim.calls());
+    // No pass is begun either, which would hang with the runtime.
+    let passes = stage.passes().await;
+    let mut asks = client.clone();
+    let request = RunNowRequest { loops: Vec::new(), confirm_deleted: false };
+    let mut run = Box::pin(async move { asks.run_now(request).await?.into_inner().message().await });
+    let refused = loop {
+        tokio::select! {
+            biased;
+            refused = &mut run => break refused.unwrap_err(),
+            () = turns_for(Duration::from_millis(100)) => stage.step_without_rest(SECOND).await,
+        }
+    };
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("the runtime has not answered within 10s"), "{refused}");
+    assert_eq!(stage.passes().await, passes);
     // What was asked before is answered then, and whoever asks is told.
     stage.clear_faults();
     let well = async || {

@@ -25,6 +25,9 @@ use crate::recorder::Subscription;
 /// How long a status waits for the runtime and for a look at the node.
 const SOON: Duration = Duration::from_secs(2);
 
+/// How long a runtime has to say that it is there before passes are asked for.
+const GREETED_WITHIN: Duration = Duration::from_secs(10);
+
 /// The admin actor.
 pub struct AdminActor {
     desk: Rc<Desk>,
@@ -138,9 +141,9 @@ async fn status(desk: &Rc<Desk>, _asked: api::StatusRequest) -> Result<api::Stat
     let tools = &subjects.tools;
     let state = generation(subjects).await?;
     // So that what is said of the runtime is of this moment. What it answers goes to the gateway's own book.
-    let reach = tokio::time::timeout(SOON, desk.greet());
+    let greeting = desk.runtime_hangs(SOON);
     let looking = tokio::time::timeout(SOON, desk.look());
-    let (reached, looked, states) = futures_util::join!(reach, looking, states(subjects));
+    let (hangs, looked, states) = futures_util::join!(greeting, looking, states(subjects));
     let (looked, blind) = match looked {
         Ok(Ok(looked)) => (Some(looked), None),
         Ok(Err(error)) => (None, Some(error.message().to_owned())),
@@ -162,13 +165,13 @@ async fn status(desk: &Rc<Desk>, _asked: api::StatusRequest) -> Result<api::Stat
     let unread = images.iter().flat_map(|images| images.unread.clone());
     let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
     let of_images = images.iter().flat_map(|images| images.plan.problems.iter().map(ToString::to_string));
-    let hangs = reached.is_err().then(|| format!("the runtime has not answered within {}s", SOON.as_secs()));
+    let unanswered = hangs.then(|| format!("the runtime has not answered within {}s", SOON.as_secs()));
     let (runtime, source, pods) =
         futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
     let pods = pods.unwrap_or_default();
     let settings = &state.generation.settings;
     let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
-    let problems = hangs.into_iter().chain(blind).chain(problems.iter().cloned());
+    let problems = unanswered.into_iter().chain(blind).chain(problems.iter().cloned());
     let problems = problems.chain(unread).chain(unjudged).chain(of_images);
     let problems = problems.chain(silent.map(|of| format!("the supervisor of {} does not answer", of.of)));
     Ok(api::StatusResponse {
@@ -180,7 +183,7 @@ async fn status(desk: &Rc<Desk>, _asked: api::StatusRequest) -> Result<api::Stat
         log_level: subjects.threshold.get().as_str().to_owned(),
         runtime: runtime.map(|runtime| {
             let mut answer = answers::runtime(settings.runtime.endpoint.as_str(), runtime);
-            if answer.reachable && reached.is_err() {
+            if answer.reachable && hangs {
                 answer.error = format!("no answer within {}s", SOON.as_secs());
             }
             answer
@@ -205,10 +208,7 @@ async fn plan(desk: &Rc<Desk>, _asked: api::PlanRequest) -> Result<api::PlanResp
     Ok(answers::plan(report.clone(), &observation.filesystems, settings, told.clone()))
 }
 
-async fn explain_object(
-    desk: &Rc<Desk>,
-    asked: api::ExplainRequest,
-) -> Result<api::ExplainResponse, Status> {
+async fn explain_object(desk: &Rc<Desk>, asked: api::ExplainRequest) -> Result<api::ExplainResponse, Status> {
     let planned = desk.plan().await?;
     let Planned { observation, told, states, report, .. } = &*planned;
     let pods = desk.subjects.tools.pods.pods().await.unwrap_or_default();
@@ -293,6 +293,15 @@ impl Handler<RunLoops> for AdminActor {
         let loops = named(&self.desk.subjects, &loops)?;
         let desk = Rc::clone(&self.desk);
         actix_rt::spawn(async move {
+            // A pass would wait for as long as an RPC may take, once for each list. Where the runtime is away it fails at once.
+            if desk.runtime_hangs(GREETED_WITHIN).await {
+                let hangs = format!(
+                    "the runtime has not answered within {}s; no pass was asked for, the loops try by themselves",
+                    GREETED_WITHIN.as_secs()
+                );
+                let _ = updates.send(Err(Status::failed_precondition(hangs))).await;
+                return;
+            }
             // The client may be gone.
             let _ = if confirm_deleted {
                 confirming::run(&desk.subjects, &loops, &updates).await

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::{Enforcing, ImagePlan, Observation, PlanReport};
@@ -18,6 +19,7 @@ use super::actor::{generation, states};
 use super::answers::Told;
 use crate::collector::{Loop, LoopState};
 use crate::gateway::calls::Version;
+use crate::gateway::{CriResult, ErrorClass};
 use crate::in_flight::InFlight;
 use crate::pod_state::Verdict;
 use crate::{planning, whole};
@@ -25,7 +27,7 @@ use crate::{planning, whole};
 /// The subjects, and what they are being asked.
 pub(super) struct Desk {
     pub subjects: Subjects,
-    greeting: Slot<()>,
+    greeting: Slot<CriResult<()>>,
     observing: Slot<Result<Rc<Looked>, Status>>,
     judging: Slot<Rc<Images>>,
     planning: Slot<Result<Rc<Planned>, Status>>,
@@ -86,11 +88,15 @@ impl Desk {
         }
     }
 
-    /// Has the runtime say that it is there.
-    pub async fn greet(&self) {
+    /// Whether the runtime hangs: it does not say in time what it is. One that is away does not hang; the gateway knows that.
+    pub async fn runtime_hangs(&self, within: Duration) -> bool {
         let gateway = self.subjects.tools.gateway.clone();
-        // How it went is known to the gateway.
-        let _ = join(&self.greeting, async move { drop(gateway.call(Version {}).await) }).await;
+        let greeted = join(&self.greeting, async move { gateway.call(Version {}).await.map(drop) });
+        match tokio::time::timeout(within, greeted).await {
+            Ok(Ok(Err(error))) => error.class == ErrorClass::DeadlineExceeded,
+            Ok(_) => false,
+            Err(_elapsed) => true,
+        }
     }
 
     /// The node as it is.

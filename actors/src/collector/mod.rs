@@ -78,7 +78,7 @@ pub struct RunPass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
     /// It is paused.
-    #[error("{0} is paused; resume it first")]
+    #[error("{0} is paused; `cri-gc resume {0}` ends that")]
     Paused(Loop),
     /// The service is coming to rest.
     #[error("{0} is coming to rest")]

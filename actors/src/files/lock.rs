@@ -7,11 +7,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::make_private_dir;
 use super::store::fallback::Dirs;
+use super::workers::{WorkerGone, wait_within};
 
 /// Name of the file that is locked.
 const NAME: &str = "lock";
@@ -53,7 +55,8 @@ impl LockError {
             Ok(_) => false,
             Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
         };
-        matches!(self, Self::Refused { dir, .. } if no_file(dir))
+        // One that hangs is not asked again.
+        matches!(self, Self::Refused { dir, error } if error.kind() != ErrorKind::TimedOut && no_file(dir))
     }
 }
 
@@ -83,6 +86,24 @@ pub fn hold(dir: &Path) -> Result<StateLock, LockError> {
     // For people only: the lock holds whatever the file says.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(StateLock { _file: file, _other: None })
+}
+
+/// How long the directories may take.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// [`hold_either`] for a process that has no actors yet. It waits for a file system that hangs, but not for ever.
+///
+/// # Errors
+/// The same, and that a directory did not answer in time.
+pub fn hold_for_process(dirs: &Dirs) -> Result<StateLock, LockError> {
+    let held = {
+        let dirs = dirs.clone();
+        wait_within(WITHIN, move || hold_either(&dirs))
+    };
+    held.unwrap_or_else(|error| {
+        let kind = if matches!(error, WorkerGone::Hung(_)) { ErrorKind::TimedOut } else { ErrorKind::Other };
+        Err(LockError::Refused { dir: dirs.state.clone(), error: io::Error::new(kind, error) })
+    })
 }
 
 /// Takes the lock for records that are kept in these directories: that of the state directory, or that of the runtime
@@ -116,7 +137,8 @@ pub fn hold_either(dirs: &Dirs) -> Result<StateLock, LockError> {
     }
 }
 
-/// Whether a process holds it; takes nothing and makes nothing.
+/// Whether a process holds it; makes nothing. For a moment it holds a shared lock itself: it is for the holder of the other
+/// directory only, so whoever is refused meanwhile is refused rightly.
 fn check(dir: &Path) -> Result<(), LockError> {
     let refused = |error| LockError::Refused { dir: dir.to_owned(), error };
     let mut file = File::open(dir.join(NAME)).map_err(refused)?;

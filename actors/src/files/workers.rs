@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded, unbounded};
 use tokio::sync::oneshot;
 
 use crate::supervision::panics::catch;
@@ -107,6 +107,27 @@ impl Workers {
     }
 }
 
+/// Does `work` on a thread of its own and waits here, for no longer than that: for a command that has no actors yet. What was begun
+/// is done to its end, or ends with the process.
+///
+/// # Errors
+/// The work panicked, no thread is left, or the file system hangs.
+pub fn wait_within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, WorkerGone> {
+    let (tell, told) = bounded(1);
+    // Whoever waited may have given up.
+    let work = move || drop(tell.send(catch(work)));
+    let begun = thread::Builder::new().name("files".to_owned()).spawn(work);
+    begun.map_err(|error| WorkerGone::Panicked(format!("no thread is left: {error}")))?;
+    match told.recv_timeout(limit) {
+        Ok(done) => done.map_err(WorkerGone::Panicked),
+        Err(RecvTimeoutError::Timeout) => Err(WorkerGone::Hung(limit)),
+        Err(RecvTimeoutError::Disconnected) => Err(WorkerGone::Panicked("its thread ended".to_owned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +149,16 @@ mod tests {
         go.send(()).unwrap();
         assert_eq!(second.await, Ok(None), "the check said no");
         assert_eq!(workers.run_checked(async { true }, || 7).await, Ok(Some(7)));
+    }
+
+    #[test]
+    fn a_command_does_not_wait_for_a_file_system_that_hangs() {
+        let (_release, held) = crossbeam_channel::bounded::<()>(0);
+        let hung = wait_within(Duration::from_millis(1), move || held.recv());
+        assert_eq!(hung, Err(WorkerGone::Hung(Duration::from_millis(1))));
+        assert_eq!(wait_within(Duration::from_secs(60), || 7), Ok(7));
+        let panicked = wait_within(Duration::from_secs(60), || panic!("on purpose"));
+        assert!(matches!(panicked, Err(WorkerGone::Panicked(why)) if why.contains("on purpose")));
     }
 
     #[tokio::test]

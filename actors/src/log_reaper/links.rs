@@ -11,6 +11,7 @@ use super::{LogReaper, is_not_found};
 use crate::collector::{Kind, Outcome, Pass, PassError, Removed, Target, Tools};
 use crate::files::links::{self, container_id};
 use crate::gateway::calls::ContainerStatus;
+use crate::observe;
 
 impl LogReaper {
     /// Looks for links that point to nothing and remembers them. Those that did so at the look before come marked.
@@ -20,7 +21,7 @@ impl LogReaper {
         settings: &Settings,
     ) -> Result<Vec<(String, bool)>, PassError> {
         let root = settings.log_gc.legacy_container_logs_root.clone();
-        let found = tools.files.run(move || links::scan(&root)).await?;
+        let found = tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&root)).await?;
         let found = found
             .map_err(|error| PassError::File { step: "looking for log links", error: error.to_string() })?;
         let now: HashSet<String> =

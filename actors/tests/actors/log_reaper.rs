@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use cri_gc_actors::collector::{Kind, Outcome, PassReport};
-use cri_gc_actors::log_reaper::look_at_links;
+use actix::Arbiter;
+use cri_gc_actors::collector::{Collector, Kind, Outcome, PassReport, Tools};
+use cri_gc_actors::files::Workers;
+use cri_gc_actors::log_reaper::{LogReaper, look_at_links};
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, LogSpec, Method, PodSpec, Scope};
 use cri_gc_test_support::on_each_flavour;
 use slog::{Drain, Level, Logger, o};
@@ -30,6 +32,7 @@ on_each_flavour!(
     beside_a_kubelet_no_link_goes_whatever_else_fails,
     beside_a_kubelet_no_link_goes_though_the_directories_cannot_be_listed,
     a_foreign_name_is_reported_once,
+    a_mount_of_links_that_hangs_is_given_up,
 );
 
 fn name(number: usize) -> String {
@@ -40,6 +43,25 @@ fn name(number: usize) -> String {
 fn orphan(bed: &Bed, number: usize) -> PathBuf {
     let changed = bed.sim.ago(HOUR);
     bed.sim.with(|node| node.add_log_dir(&name(number), changed)).unwrap()
+}
+
+fn a_mount_of_links_that_hangs_is_given_up() {
+    let bed = Bed::new();
+    bed.run(async |crew| {
+        tokio::time::pause();
+        let files = Workers::start(1).unwrap();
+        let tools = Tools { files: files.clone(), ..crew.tools.clone() };
+        let settings = Arc::new(bed.settings.clone());
+        let reaper = Collector::start(&Arbiter::current(), tools, settings, LogReaper::default);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let began = tokio::time::Instant::now();
+        let hung = actix::spawn(async move { files.run(move || held.recv().is_err()).await });
+        tokio::task::yield_now().await;
+        assert_eq!(look_at_links(&reaper).await.unwrap(), 0);
+        assert_eq!(began.elapsed().as_secs(), 10);
+        drop(release);
+        assert_eq!(hung.await.unwrap(), Ok(true));
+    });
 }
 
 fn reap(bed: &Bed) -> PassReport {
