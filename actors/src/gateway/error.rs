@@ -27,6 +27,8 @@ pub enum ErrorClass {
     Unavailable,
     /// The runtime answers that it is not available, e.g. while it is starting. What else it is asked may well succeed.
     NotReady,
+    /// Our own gateway failed, whatever the runtime does; it is restarted.
+    GatewayGone,
     /// The socket cannot be used at all: it does not exist, is refused to this user, or is no socket.
     NoSocket,
     /// No answer within the deadline.
@@ -58,7 +60,7 @@ impl ErrorClass {
             Self::AlreadyRemoving => "somebody else is removing it: ",
             Self::InUse => "the runtime refuses to remove it: ",
             Self::Unimplemented => "the runtime does not know the method: ",
-            Self::Withheld | Self::Failed => "",
+            Self::GatewayGone | Self::Withheld | Self::Failed => "",
         }
     }
 }
@@ -97,9 +99,10 @@ impl CriError {
     pub fn gateway_gone(method: &'static str) -> Self {
         Self {
             method,
-            class: ErrorClass::Unavailable,
-            code: Code::Unavailable,
-            message: "the gateway was restarted during the call".to_owned(),
+            class: ErrorClass::GatewayGone,
+            code: Code::Internal,
+            message: "the CRI gateway of cri-gc failed and was restarted during the call; its log has why"
+                .to_owned(),
         }
     }
 
@@ -176,7 +179,7 @@ impl CriError {
     /// Whether the runtime may have done what it was asked for, or may still do it: it did not say.
     #[must_use]
     pub fn may_have_done_it(&self) -> bool {
-        matches!(self.class, ErrorClass::DeadlineExceeded | ErrorClass::Unavailable)
+        matches!(self.class, ErrorClass::DeadlineExceeded | ErrorClass::Unavailable | ErrorClass::GatewayGone)
     }
 
     /// Whether nothing at all can be reached, so that every further call would fail the same way.

@@ -182,7 +182,8 @@ mod tests {
     #[test]
     fn an_answer_that_was_under_way_tells_nothing_new() {
         let health = Health::new(None, Logger::root(Discard, o!()));
-        let away = || Err::<(), _>(CriError::gateway_gone("Version"));
+        let gone = CriError::gateway_gone("Version");
+        let away = || Err::<(), _>(CriError { class: ErrorClass::Unavailable, ..gone.clone() });
         let (before, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
         health.note(later, &away());
         assert_eq!(health.state().reachable, Some(false));
