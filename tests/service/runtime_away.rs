@@ -1,14 +1,14 @@
 //! The runtime goes away under the service and comes back: two lines, two events, whatever was under way; every loop goes
 //! on within a period, and nothing goes that has to stay.
 
-use cri_gc_actors::collector::Loop;
+use cri_gc_actors::collector::{Loop, Trigger};
 use cri_gc_actors::recorder::EventKind;
 use cri_gc_sim::{ContainerSpec, Fault, Method, Scope, Sim};
 use cri_gc_test_support::on_each_flavour;
 
 use crate::isolation::node;
 use crate::lines;
-use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, pod};
+use crate::stage::{HOUR, Held, PERIOD, SECOND, Setup, Stage, pod};
 
 on_each_flavour!(
     #[actix_rt::test] async:
@@ -21,6 +21,7 @@ on_each_flavour!(
     a_restart_that_nobody_was_waiting_for_is_not_even_noticed,
     a_runtime_that_is_away_at_the_start_is_waited_for,
     the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back,
+    a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again,
     what_was_noted_before_a_loss_is_not_told_again_after_it,
 );
 
@@ -90,6 +91,15 @@ async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
     let runtime = stage.service.tools.gateway.runtime().await.unwrap();
     assert!(runtime.error.is_some_and(|error| error.contains("does not answer")));
     comes_back(&stage).await;
+    for of in Loop::ALL {
+        let state = stage.state(of).await;
+        let trigger = state.last.unwrap().trigger;
+        assert!(
+            state.failures == 0 && matches!(trigger, Trigger::Recovery | Trigger::Chain),
+            "{of}: {trigger:?}, {} failures: no pass was made at once",
+            state.failures
+        );
+    }
     all_go_on(&stage).await;
     stage.pass_time(5 * PERIOD).await;
     assert_eq!(stage.lines.all(), [AWAY, BACK]);
@@ -180,6 +190,23 @@ async fn a_runtime_that_is_away_at_the_start_is_waited_for() {
     assert_eq!(stage.lines.all(), [AWAY, BACK]);
     assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned]);
     assert_eq!(all_there(&stage.sim), there);
+}
+
+async fn a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again() {
+    let setup = Setup::new();
+    setup.sim.fault(Method::Version, Fault::Hang, Scope::Times(2));
+    tokio::time::pause();
+    let stage = setup.start_in(Some(Held::new()));
+    let gateway = &stage.service.tools.gateway;
+    stage.until("the first question", async || (stage.sim.count(Method::Version) == 1).then_some(())).await;
+    for _ in 0..2 {
+        stage.step(SECOND).await;
+        assert_eq!(gateway.runtime().await.unwrap().version, None);
+        // It is given 10 s, and asked again after one more.
+        stage.step(10 * SECOND).await;
+    }
+    stage.step(SECOND).await;
+    stage.until("what it is", async || gateway.runtime().await?.version).await;
 }
 
 async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back() {

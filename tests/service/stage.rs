@@ -193,7 +193,7 @@ pub struct Held {
 }
 
 impl Held {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (until, end) = mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || {
             let _ = end.recv();

@@ -21,6 +21,7 @@ use super::desk::{Desk, Planned};
 use crate::collector::{Loop, LoopHandle, LoopState};
 use crate::configuration::{Cause, ConfigurationState, Refused};
 use crate::recorder::Subscription;
+use crate::supervision::guard::Guarded;
 
 /// How long a status waits for the runtime and for a look at the node.
 const SOON: Duration = Duration::from_secs(2);
@@ -77,6 +78,8 @@ impl Actor for AdminActor {
 }
 
 impl Supervised for AdminActor {}
+
+impl Guarded for AdminActor {}
 
 /// Handles a request by a function of the desk.
 macro_rules! answer {

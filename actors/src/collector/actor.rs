@@ -16,6 +16,7 @@ use actix::{
 use cri_gc_config::{Mode, Settings};
 use jiff::SignedDuration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::supervisor::{Link, News};
 use super::{
@@ -23,7 +24,7 @@ use super::{
     Wake,
 };
 use crate::configuration::{Generation, Reconfigure};
-use crate::supervision::guard::{self, Pace};
+use crate::supervision::guard::{self, Guarded, Pace};
 use crate::supervision::threads::Lease;
 
 /// How much of a period a pass may come earlier than the period says.
@@ -44,9 +45,18 @@ pub struct Collector<C: Collect> {
     asked: VecDeque<Asked>,
     /// Who waits for the loop to have come to rest.
     finished: Vec<oneshot::Sender<()>>,
-    timer: Option<SpawnHandle>,
+    pub(super) timer: Option<Timer>,
+    /// The wait for a runtime that was away in the last pass.
+    awaiting: Option<SpawnHandle>,
     /// The next look for a reason to begin a pass at once, or the one under way.
     lookout: Option<SpawnHandle>,
+}
+
+/// When the next pass by itself is due.
+pub(super) struct Timer {
+    pub handle: SpawnHandle,
+    armed: Instant,
+    pause: Duration,
 }
 
 /// What a loop of the service has beside.
@@ -68,9 +78,9 @@ impl Asked {
     }
 }
 
-/// Do you answer? Whoever hangs does not.
+/// Do you answer? Whoever hangs does not. Nor does one make passes by itself any more whose timer was lost: then the answer is no.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub(super) struct Ping;
 
 impl<C: Collect> Collector<C> {
@@ -84,6 +94,7 @@ impl<C: Collect> Collector<C> {
             asked: VecDeque::new(),
             finished: Vec::new(),
             timer: None,
+            awaiting: None,
             lookout: None,
         }
     }
@@ -130,12 +141,20 @@ impl<C: Collect> Collector<C> {
     fn begin(&mut self, ctx: &mut Context<Self>, asked: Asked) {
         self.running = true;
         self.tell(News::Began);
+        if let Some(awaiting) = self.awaiting.take() {
+            ctx.cancel_future(awaiting);
+        }
+        // From now on: it may be back before the pass has ended that found it away.
+        let returned = self.tools.gateway.returned();
         let pass = make_pass(Rc::clone(&self.logic), self.tools.clone(), Rc::clone(&self.live), asked.run);
         let (trigger, waiting) = (asked.trigger, asked.waiting);
-        ctx.spawn(
-            wrap_future(pass)
-                .map(move |report, this: &mut Self, ctx| this.ended(ctx, trigger, report, waiting)),
-        );
+        ctx.spawn(wrap_future(pass).map(move |report, this: &mut Self, ctx| {
+            let was_away = report.errors.iter().any(PassError::is_away);
+            this.ended(ctx, trigger, report, waiting);
+            if was_away {
+                this.pass_once(ctx, returned);
+            }
+        }));
     }
 
     fn ended(
@@ -157,6 +176,27 @@ impl<C: Collect> Collector<C> {
         if let Some(asked) = self.asked.pop_front() {
             self.begin(ctx, asked);
         }
+    }
+
+    /// A pass of the service as soon as the runtime is back, unless another one begins before.
+    fn pass_once(&mut self, ctx: &mut Context<Self>, returned: impl Future<Output = ()> + 'static) {
+        if self.service.is_none() || self.running {
+            return;
+        }
+        self.awaiting = Some(ctx.spawn(wrap_future(returned).map(|(), this: &mut Self, ctx| {
+            this.awaiting = None;
+            if !this.running && this.may_pass().is_ok() {
+                this.begin(ctx, Asked::by(Trigger::Recovery));
+            }
+        })));
+    }
+
+    /// Whether it makes passes by itself, as it should: its timer is not overdue by more than a thread may hang.
+    fn is_timed(&self) -> bool {
+        let hang_timeout = self.live.settings().supervision.hang_timeout;
+        let overdue = |timer: &Timer| timer.armed.elapsed() > timer.pause.saturating_add(hang_timeout);
+        let rings = self.timer.as_ref().is_some_and(|timer| !overdue(timer));
+        rings || self.service.is_none() || self.live.is_finishing()
     }
 
     /// Whether a pass may begin.
@@ -181,12 +221,12 @@ impl<C: Collect> Collector<C> {
     /// A pass after `pause`, and one every period from then on.
     fn arm(&mut self, ctx: &mut Context<Self>, pause: Duration, trigger: Trigger) {
         if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer);
+            ctx.cancel_future(timer.handle);
         }
         // A pause too long for the calendar is as good as none planned.
         let next = SignedDuration::try_from(pause).ok();
         self.tell(News::Planned(next.and_then(|pause| self.tools.clock.now().checked_add(pause).ok())));
-        self.timer = Some(ctx.run_later(pause, move |this, ctx| {
+        let handle = ctx.run_later(pause, move |this, ctx| {
             this.timer = None;
             // A pass that lasts longer than a period is not followed by another one at once.
             if !this.running && this.may_pass().is_ok() {
@@ -194,7 +234,8 @@ impl<C: Collect> Collector<C> {
             }
             let pause = this.pause();
             this.arm(ctx, pause, Trigger::Period);
-        }));
+        });
+        self.timer = Some(Timer { handle, armed: Instant::now(), pause });
     }
 
     /// A look after the pause that the settings say, and again and again from then on. None is made while a pass is under
@@ -237,8 +278,10 @@ impl<C: Collect> Collector<C> {
 
 impl<C: Collect> Actor for Collector<C> {
     type Context = Context<Self>;
+}
 
-    fn started(&mut self, ctx: &mut Context<Self>) {
+impl<C: Collect> Guarded for Collector<C> {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
         if let Some(first) = self.service.as_ref().map(|service| service.schedule.first)
             && !self.live.is_finishing()
         {
@@ -255,6 +298,7 @@ impl<C: Collect> Supervised for Collector<C> {
         self.asked.clear();
         self.finished.clear();
         self.timer = None;
+        self.awaiting = None;
         self.lookout = None;
         if let Some(service) = &mut self.service {
             // The pause before was long enough.
@@ -264,9 +308,11 @@ impl<C: Collect> Supervised for Collector<C> {
 }
 
 impl<C: Collect> Handler<Ping> for Collector<C> {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, _ping: Ping, _ctx: &mut Context<Self>) {}
+    fn handle(&mut self, _ping: Ping, _ctx: &mut Context<Self>) -> bool {
+        self.is_timed()
+    }
 }
 
 impl<C: Collect> Handler<Reconfigure> for Collector<C> {
@@ -316,7 +362,7 @@ impl<C: Collect> Handler<Finish> for Collector<C> {
         self.live.finish();
         self.decline_all();
         if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer);
+            ctx.cancel_future(timer.handle);
         }
         if !self.running {
             return Box::pin(std::future::ready(()));
@@ -369,7 +415,7 @@ impl<C: Collect> Handler<RunPass> for Collector<C> {
 /// One pass under its deadline, and what it did.
 async fn make_pass<C: Collect>(logic: Rc<C>, tools: Tools, live: Rc<Live>, run: RunPass) -> PassReport {
     let started_at = tools.clock.now();
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let pass = Pass::new(C::LOOP, live, run, &tools);
     if pass.mode() != Mode::Off {
         let deadline = C::deadline(&pass.settings);

@@ -102,6 +102,8 @@ pub enum Trigger {
     Chain,
     /// A disk is over its threshold.
     Pressure,
+    /// The runtime is reachable again, and the pass before failed because it was not.
+    Recovery,
     /// Somebody asked for it.
     Admin,
 }
@@ -115,6 +117,7 @@ impl Trigger {
             Self::Period => "period",
             Self::Chain => "chain",
             Self::Pressure => "pressure",
+            Self::Recovery => "recovery",
             Self::Admin => "admin",
         }
     }

@@ -28,7 +28,7 @@ use super::{
 use crate::configuration::{Generation, Reconfigure};
 use crate::recorder::{Event, EventKind};
 use crate::seams::Clock;
-use crate::supervision::guard::{self, Pace};
+use crate::supervision::guard::{self, Guarded, Pace};
 use crate::supervision::threads::{Lease, Thread, Threads};
 
 /// A loop that does not answer for this long is said to hang. It is started anew after `supervision.hang_timeout` only.
@@ -181,16 +181,22 @@ impl<C: Collect> Supervisor<C> {
             this.pinged = false;
             // In the pause before a restart it can't answer.
             let excused = this.facts.doing == Doing::Restarting || this.current.number != number;
-            if !matches!(answer, Ok(Ok(()))) && !excused && !this.stopping {
-                this.replace(ctx, limit);
+            let why = match answer {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => "the timer of its passes was lost; it was given another thread".to_owned(),
+                Ok(Err(_)) | Err(_) => {
+                    format!("its thread did not answer for {limit:?}; it was given another one")
+                }
+            };
+            if !excused && !this.stopping {
+                this.replace(ctx, why);
             }
         }));
     }
 
     /// Gives the loop another thread.
-    fn replace(&mut self, ctx: &mut Context<Self>, hung_for: Duration) {
+    fn replace(&mut self, ctx: &mut Context<Self>, why: String) {
         let now = self.clock.now();
-        let why = format!("its thread did not answer for {hung_for:?}; it was given another one");
         self.telling.fell("hang", &why, Duration::ZERO, now);
         let hire =
             Hire { threads: &self.threads, tools: &self.tools, schedule: &self.schedule, make: &self.make };
@@ -295,8 +301,10 @@ impl Facts {
 
 impl<C: Collect> Actor for Supervisor<C> {
     type Context = Context<Self>;
+}
 
-    fn started(&mut self, ctx: &mut Context<Self>) {
+impl<C: Collect> Guarded for Supervisor<C> {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
         ctx.run_interval(self.hang_timeout / PINGS, Self::ping);
     }
 }
@@ -385,9 +393,11 @@ impl<C: Collect> Handler<AskState> for Supervisor<C> {
 }
 
 impl<C: Collect> Handler<Ping> for Supervisor<C> {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, _ping: Ping, _ctx: &mut Context<Self>) {}
+    fn handle(&mut self, _ping: Ping, _ctx: &mut Context<Self>) -> bool {
+        true
+    }
 }
 
 impl<C: Collect> Handler<Finish> for Supervisor<C> {
@@ -398,7 +408,7 @@ impl<C: Collect> Handler<Finish> for Supervisor<C> {
         let (address, lease, me) = (self.current.address.clone(), self.current.lease.clone(), ctx.address());
         Box::pin(async move {
             let hangs = async {
-                while let Ok(Ok(())) = tokio::time::timeout(GIVEN_UP, address.send(Ping)).await {
+                while let Ok(Ok(_)) = tokio::time::timeout(GIVEN_UP, address.send(Ping)).await {
                     tokio::time::sleep(GIVEN_UP).await;
                 }
             };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::Addr;
+use actix::{Addr, AsyncContext, Context, Handler, Message};
 use actix_rt::Arbiter;
 use cri_gc_config::Settings;
 use cri_gc_policy::FsStats;
@@ -159,7 +159,7 @@ impl Stage {
         let base = Base { on: Arbiter::current(), threads: Threads::here(), generation, schedule, clock };
         Supervisor::start(base, self.tools.clone(), next, move || Puppet {
             strings: strings.clone(),
-            own: Cell::new(0),
+            own: Cell::new(strings.passes()),
         })
     }
 
@@ -251,6 +251,36 @@ async fn a_loop_that_panics_is_told_as_seldom_as_one_that_errs() {
     assert!(told[1..told.len() - 1].iter().all(|line| line.starts_with("WARN the loop fell")), "{told:?}");
     assert_eq!(told.last().unwrap(), &format!("INFO the loop has recovered failures={}", state.restarts));
     assert_eq!(address.send(AskState).await.unwrap().doing, Doing::Waiting);
+}
+
+/// The timer never rings, though the loop believes that it will.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LoseTimer;
+
+impl Relay for LoseTimer {}
+
+impl Handler<LoseTimer> for Collector<Puppet> {
+    type Result = ();
+
+    fn handle(&mut self, _lose: LoseTimer, ctx: &mut Context<Self>) {
+        ctx.cancel_future(self.timer.as_ref().unwrap().handle);
+    }
+}
+
+#[actix_rt::test]
+async fn a_loop_whose_timer_was_lost_is_given_another() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Well);
+    let address = stage.serve(&strings, Vec::new());
+    periods(2).await;
+    address.send(LoseTimer).await.unwrap();
+    let before = strings.passes();
+    tokio::time::sleep(2 * Settings::default().supervision.hang_timeout + 3 * PERIOD).await;
+    assert!(strings.passes() > before + 1, "it makes passes by itself again");
+    let told = stage.told();
+    assert!(told[0].starts_with("ERRO") && told[0].contains("the timer of its passes was lost"), "{told:?}");
 }
 
 #[actix_rt::test]

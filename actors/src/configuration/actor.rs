@@ -18,6 +18,7 @@ use super::{
 };
 use crate::recorder::{Event, EventKind, Recorder};
 use crate::seams::{Clock, LogThreshold};
+use crate::supervision::guard::Guarded;
 
 /// How long reading the file may take: a network mount may hang.
 const READ_WITHIN: Duration = Duration::from_secs(15);
@@ -203,8 +204,10 @@ impl ConfigurationActor {
 
 impl Actor for ConfigurationActor {
     type Context = Context<Self>;
+}
 
-    fn started(&mut self, ctx: &mut Context<Self>) {
+impl Guarded for ConfigurationActor {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
         if let Some(path) = self.path.clone() {
             // Of the file as it is now; were it changed since the settings were read, the first two looks would tell.
             let (files, loaded) = (self.reading.files.clone(), self.current.file.is_some());

@@ -24,6 +24,7 @@ use super::image_volumes::ImageVolumes;
 use super::messages::{AskRuntime, AskStatuses, Call, CriResult, Freshness, Limits, ListAll};
 use crate::configuration::Reconfigure;
 use crate::in_flight::InFlight;
+use crate::supervision::guard::Guarded;
 
 /// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
 const READS: usize = 32;
@@ -211,8 +212,10 @@ async fn reach(clients: Clients, health: Rc<Health>) {
 
 impl Actor for GatewayActor {
     type Context = Context<Self>;
+}
 
-    fn started(&mut self, ctx: &mut Context<Self>) {
+impl Guarded for GatewayActor {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
         // Clients of its own, which new limits do not replace: an answer to this question is always small.
         if self.waits
             && let Ok(clients) = Clients::lazy(&self.sockets, self.limits.max_message_size)

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use jiff::Timestamp;
 use slog::{FnValue, Logger, error, info, trace, warn};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -35,7 +35,7 @@ pub struct Health {
     /// Since when it has been reachable.
     since: Cell<Option<Timestamp>>,
     /// How often it came back.
-    returns: Cell<u64>,
+    returns: watch::Sender<u64>,
     version: RefCell<Option<RuntimeVersion>>,
     waits: Option<Waits>,
     log: Logger,
@@ -64,12 +64,13 @@ pub struct RuntimeState {
 }
 
 impl Health {
-    pub fn new(waits: Option<Waits>, log: Logger) -> Self {
+    /// `returns` learns how often it came back.
+    pub fn new(waits: Option<Waits>, returns: watch::Sender<u64>, log: Logger) -> Self {
         Self {
             away: RefCell::default(),
             changed: Cell::default(),
             since: Cell::default(),
-            returns: Cell::default(),
+            returns,
             version: RefCell::default(),
             waits,
             log,
@@ -115,7 +116,7 @@ impl Health {
 
     /// What was seen of it has gaps: that is as good as a return.
     pub fn count_return(&self) {
-        self.returns.set(self.returns.get() + 1);
+        self.returns.send_modify(|returns| *returns += 1);
     }
 
     pub fn state(&self) -> RuntimeState {
@@ -128,7 +129,7 @@ impl Health {
             },
             since: away.as_ref().map_or(self.since.get(), |away| away.since),
             error: away.as_ref().map(|away| away.error.clone()),
-            returns: self.returns.get(),
+            returns: *self.returns.borrow(),
         }
     }
 
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_under_way_tells_nothing_new() {
-        let health = Health::new(None, Logger::root(Discard, o!()));
+        let health = Health::new(None, watch::Sender::new(0), Logger::root(Discard, o!()));
         let gone = CriError::gateway_gone("Version");
         let away = || Err::<(), _>(CriError { class: ErrorClass::Unavailable, ..gone.clone() });
         let (before, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));

@@ -35,6 +35,7 @@ use health::Health;
 pub use health::{RuntimeState, Waits};
 pub use messages::{CriResult, Freshness, Limits, ListAll, Listed};
 use slog::Logger;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::configuration::Reconfigure;
@@ -47,14 +48,17 @@ pub struct Gateway {
     address: Addr<GatewayActor>,
     /// Of whoever asks: what was revoked may only look.
     lease: Lease,
+    /// How often the runtime came back after it had been away.
+    returns: watch::Receiver<u64>,
 }
 
 impl Gateway {
     /// Starts the actor on an arbiter, for a one-shot command. It connects with the first request.
     #[must_use]
     pub fn start(on: &ArbiterHandle, sockets: Sockets, limits: Limits, log: Logger) -> Self {
-        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(None, log), false);
-        Self { address: GatewayActor::start_in_arbiter(on, make), lease: Lease::default() }
+        let (told, returns) = watch::channel(0);
+        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(None, told, log), false);
+        Self { address: GatewayActor::start_in_arbiter(on, make), lease: Lease::default(), returns }
     }
 
     /// Starts it for the service: it waits for a runtime that is away, and is restarted wherever it falls.
@@ -62,15 +66,17 @@ impl Gateway {
     pub fn serve(on: &ArbiterHandle, settings: &Settings, waits: Waits, log: Logger) -> Self {
         let (sockets, limits) = (Sockets::from(settings), Limits::from(settings));
         let fell = guard::say(log.clone(), "gateway", None);
-        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(Some(waits), log), true);
+        let (told, returns) = watch::channel(0);
+        let health = move || Health::new(Some(waits), told, log);
+        let make = move |_: &mut _| GatewayActor::new(sockets, limits, health(), true);
         let address = guard::start(on, Pace::from(settings), fell, make);
-        Self { address, lease: Lease::default() }
+        Self { address, lease: Lease::default(), returns }
     }
 
     /// The same gateway, for whoever may remove things under that lease.
     #[must_use]
     pub fn under(&self, lease: Lease) -> Self {
-        Self { address: self.address.clone(), lease }
+        Self { lease, ..self.clone() }
     }
 
     /// Makes one RPC.
@@ -101,6 +107,18 @@ impl Gateway {
     {
         let answer = self.address.send(ListAll::<T>::new(freshness)).await;
         answer.unwrap_or_else(|_| Err(CriError::gateway_gone("List")))
+    }
+
+    /// Ends once the runtime has come back after it had been away, counted from this call on.
+    pub fn returned(&self) -> impl Future<Output = ()> + use<> {
+        let mut returns = self.returns.clone();
+        returns.mark_unchanged();
+        async move {
+            if returns.changed().await.is_err() {
+                // The gateway is gone, and nothing returns any more.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// How often the runtime came back after it had been away. Whoever counts on having seen the node all the time asks

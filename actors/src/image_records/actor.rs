@@ -25,6 +25,7 @@ use crate::files::store::{Opened, StoreError, path_in};
 use crate::files::{WorkerGone, Workers};
 use crate::seams::Clock;
 use crate::supervision::failure_log::{FailureLog, First};
+use crate::supervision::guard::Guarded;
 use crate::supervision::telling;
 
 /// How long the store may take, to be read or to be written. A full or slow disk takes a while, a dead one never answers.
@@ -280,8 +281,10 @@ fn lock(store: &Mutex<FallbackStore>) -> std::sync::MutexGuard<'_, FallbackStore
 
 impl Actor for Keeper {
     type Context = Context<Self>;
+}
 
-    fn started(&mut self, ctx: &mut Context<Self>) {
+impl Guarded for Keeper {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
         if !*self.loaded.borrow() {
             // No pass is answered before: without what was remembered every image would be new.
             ctx.wait(wrap_future(self.load()).map(|loaded, this: &mut Self, _ctx| this.loaded(loaded)));

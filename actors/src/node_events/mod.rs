@@ -28,7 +28,7 @@ use crate::seams::Clock;
 use crate::supervision::backoff::Backoff;
 use crate::supervision::failure_log::{FailureLog, First};
 use crate::supervision::grace::{Grace, Weight};
-use crate::supervision::guard::{self, Fell, Pace};
+use crate::supervision::guard::{self, Fell, Guarded, Pace};
 use crate::supervision::telling;
 use cri_gc_policy::text::one_line;
 use limit::Limit;
@@ -79,8 +79,10 @@ pub fn start(
 
 impl Actor for NodeEvents {
     type Context = Context<Self>;
+}
 
-    fn started(&mut self, ctx: &mut Context<Self>) {
+impl Guarded for NodeEvents {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
         self.send(ctx);
     }
 }

@@ -27,6 +27,7 @@ use crate::gateway::Gateway;
 use crate::seams::{Clock, Moment};
 use crate::supervision::failure_log::{FailureLog, First};
 use crate::supervision::grace::{GRACE, Grace, Weight};
+use crate::supervision::guard::Guarded;
 use crate::supervision::telling;
 
 /// How often the service reads the source `file` (spec 2).
@@ -83,8 +84,10 @@ impl Provider {
 
 impl Actor for Provider {
     type Context = Context<Self>;
+}
 
-    fn started(&mut self, ctx: &mut Context<Self>) {
+impl Guarded for Provider {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
         if self.configuration.service {
             // The first reading at once: two are needed before anything is proved.
             ctx.notify(Reread);

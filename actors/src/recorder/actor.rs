@@ -9,6 +9,7 @@ use tokio::sync::broadcast;
 
 use super::Subscription;
 use super::event::{Event, Stamped};
+use crate::supervision::guard::Guarded;
 
 /// Events that are kept for whoever asks what has happened: a pass over a full node, about 300 bytes each.
 const KEPT: usize = 1_000;
@@ -45,6 +46,8 @@ impl Actor for RecorderActor {
 }
 
 impl Supervised for RecorderActor {}
+
+impl Guarded for RecorderActor {}
 
 impl Handler<Record> for RecorderActor {
     type Result = ();

@@ -2,15 +2,19 @@
 //!
 //! `actix::Supervisor` restarts an actor that stops, at once, and loses one that panics. Here the actor's future is polled
 //! under [`catch`]; after a panic or a stop it is restarted by `ContextFut::restart`, which drops what the actor had
-//! spawned (its timers too: `started` arms them again) and keeps the actor's value. Its state must therefore be one that
+//! spawned (its timers too: [`Guarded::begin`] arms them again) and keeps the actor's value. Its state must therefore be one that
 //! any statement may be the last of: `restarting` puts it in order.
+//!
+//! actix 0.13 keeps what a handler had cancelled before it panicked, and counts spawned futures from 1 again: were timers armed in
+//! `Actor::started`, it would take one of them for what was cancelled. A guarded actor begins in a future that it waits for,
+//! before which actix has forgotten what was cancelled.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::dev::{ContextFut, channel};
-use actix::{Actor, Addr, ArbiterHandle, Context, Supervised};
+use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Supervised, fut};
 use cri_gc_config::Settings;
 use slog::{Logger, error};
 use tokio::time::{Instant, Sleep, sleep};
@@ -38,6 +42,17 @@ impl From<&Settings> for Pace {
     }
 }
 
+/// What a guarded actor does by itself.
+pub trait Guarded: Supervised {
+    /// Begins it: at the start, and again after each restart. No message is handled before.
+    fn begin(&mut self, _ctx: &mut Self::Context) {}
+}
+
+/// Has an actor begin as soon as its context is polled.
+fn begin<A: Guarded + Actor<Context = Context<A>>>(ctx: &mut Context<A>) {
+    ctx.wait(fut::ready(()).map(|(), actor: &mut A, ctx| actor.begin(ctx)));
+}
+
 /// Who is told that an actor panicked (with this message) or stopped, and is restarted after this pause.
 pub type Fell = Box<dyn FnMut(&str, Duration) + Send>;
 
@@ -57,12 +72,13 @@ pub fn start<A>(
     make: impl FnOnce(&mut Context<A>) -> A + Send + 'static,
 ) -> Addr<A>
 where
-    A: Supervised + Actor<Context = Context<A>> + Unpin,
+    A: Guarded + Actor<Context = Context<A>> + Unpin,
 {
     let (sender, receiver) = channel::channel(MAILBOX);
     on.spawn_fn(move || {
         let mut context = Context::with_receiver(receiver);
         let actor = make(&mut context);
+        begin(&mut context);
         let backoff = Backoff::new(pace.min, pace.max);
         let actor = context.into_future(actor);
         actix_rt::spawn(Guard {
@@ -78,7 +94,7 @@ where
 }
 
 /// The actor's future, watched.
-struct Guard<A: Supervised + Actor<Context = Context<A>>> {
+struct Guard<A: Guarded + Actor<Context = Context<A>>> {
     actor: ContextFut<A, Context<A>>,
     fell: Fell,
     backoff: Backoff,
@@ -89,7 +105,7 @@ struct Guard<A: Supervised + Actor<Context = Context<A>>> {
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl<A: Supervised + Actor<Context = Context<A>> + Unpin> Future for Guard<A> {
+impl<A: Guarded + Actor<Context = Context<A>> + Unpin> Future for Guard<A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
@@ -103,7 +119,7 @@ impl<A: Supervised + Actor<Context = Context<A>> + Unpin> Future for Guard<A> {
                 this.since = Instant::now();
                 // `restarting` is the actor's own code, and may panic like any other.
                 match catch(|| this.actor.restart()) {
-                    Ok(true) => {}
+                    Ok(true) => begin(this.actor.ctx()),
                     // Nobody holds its address any more: it is done.
                     Ok(false) => return Poll::Ready(()),
                     Err(panic) => {
@@ -122,7 +138,7 @@ impl<A: Supervised + Actor<Context = Context<A>> + Unpin> Future for Guard<A> {
     }
 }
 
-impl<A: Supervised + Actor<Context = Context<A>> + Unpin> Guard<A> {
+impl<A: Guarded + Actor<Context = Context<A>> + Unpin> Guard<A> {
     fn fall(&mut self, why: &str) {
         if self.since.elapsed() > self.longest {
             self.backoff.reset();
@@ -137,7 +153,7 @@ impl<A: Supervised + Actor<Context = Context<A>> + Unpin> Guard<A> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use actix::{AsyncContext, Handler, Message};
+    use actix::{ActorContext, Handler, Message, SpawnHandle};
 
     use super::*;
 
@@ -151,33 +167,42 @@ mod tests {
         PanicInWait,
         PanicInTimer,
         PanicInNextStart,
+        CancelAndPanic,
         Stop,
     }
 
     struct Fragile {
         starts: u32,
-        answered: u32,
+        /// Times that the timer rang which each life arms first.
+        rung: u32,
+        timer: Option<SpawnHandle>,
         panic_at_start: bool,
     }
 
     impl Actor for Fragile {
         type Context = Context<Self>;
-
-        fn started(&mut self, _ctx: &mut Context<Self>) {
-            self.starts += 1;
-            assert!(!std::mem::take(&mut self.panic_at_start), "at start");
-        }
     }
 
     impl Supervised for Fragile {}
+
+    impl Guarded for Fragile {
+        fn begin(&mut self, ctx: &mut Context<Self>) {
+            self.starts += 1;
+            assert!(!std::mem::take(&mut self.panic_at_start), "at start");
+            self.timer = Some(ctx.run_later(Duration::ZERO, |this, _| this.rung = this.starts));
+        }
+    }
 
     impl Handler<Do> for Fragile {
         type Result = u32;
 
         fn handle(&mut self, message: Do, ctx: &mut Context<Self>) -> u32 {
-            use actix::{ActorContext, ActorFutureExt, fut};
             match message {
-                Do::Answer => self.answered += 1,
+                Do::Answer => return if self.rung == self.starts { self.starts } else { 0 },
+                Do::CancelAndPanic => {
+                    ctx.cancel_future(self.timer.unwrap());
+                    panic!("in handler");
+                }
                 Do::PanicInHandler => panic!("in handler"),
                 Do::PanicInSpawn => {
                     ctx.spawn(fut::ready(()).map(|(), _: &mut Self, _| panic!("in spawn")));
@@ -203,7 +228,8 @@ mod tests {
         let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(4) };
         let tell = Arc::clone(&told);
         let fell: Fell = Box::new(move |why, _| tell.lock().unwrap().push(why.to_owned()));
-        let fragile = |_: &mut Context<Fragile>| Fragile { starts: 0, answered: 0, panic_at_start: false };
+        let fragile =
+            |_: &mut Context<Fragile>| Fragile { starts: 0, rung: 0, timer: None, panic_at_start: false };
         let address = start(&arbiter.handle(), pace, fell, fragile);
         let mut falls = 0;
         for (how, times) in [
@@ -212,6 +238,7 @@ mod tests {
             (Do::PanicInWait, 1),
             (Do::PanicInTimer, 1),
             (Do::PanicInNextStart, 2),
+            (Do::CancelAndPanic, 1),
             (Do::Stop, 1),
         ] {
             // The answer is lost where the handler itself falls.
@@ -227,7 +254,16 @@ mod tests {
             assert_eq!(starts, falls + 1, "{how:?}");
         }
         let told = told.lock().unwrap();
-        let words = ["in handler", "in spawn", "in wait", "in timer", "in handler", "at start", "stopped"];
+        let words = [
+            "in handler",
+            "in spawn",
+            "in wait",
+            "in timer",
+            "in handler",
+            "at start",
+            "in handler",
+            "stopped",
+        ];
         assert_eq!(told.len(), words.len(), "{told:?}");
         assert!(told.iter().zip(words).all(|(told, word)| told.contains(word)), "{told:?}");
         arbiter.stop();
