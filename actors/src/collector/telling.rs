@@ -13,6 +13,9 @@ use super::report::{FailureKind, Kind, Loop, Outcome, PassError, PassReport};
 use crate::recorder::{Event, EventKind, Object, Recorder};
 use crate::supervision::failure_log::{Due, FailureLog, First, Line, lasted};
 
+/// Notes that are remembered while passes fail. With more of them, what the last pass did not note may be told again.
+const NOTES: usize = 100;
+
 /// The log of one loop.
 pub struct Telling {
     of: Loop,
@@ -95,7 +98,7 @@ impl Telling {
             return;
         }
         // One that failed may not have come to what was noted before.
-        if report.errors.is_empty() {
+        if report.errors.is_empty() || self.notes.len() > NOTES {
             self.notes.retain(|note| report.notes.contains(note));
         }
         for note in &report.notes {
@@ -197,4 +200,39 @@ fn failures(report: &PassReport) -> Vec<Failure> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use cri_gc_config::Mode;
+    use slog::{Discard, o};
+
+    use super::*;
+    use crate::seams::Clock;
+
+    #[test]
+    fn notes_that_differ_each_time_are_forgotten_although_every_pass_fails() {
+        let log = Logger::root(Discard, o!());
+        let clock = Clock::new(|| Timestamp::UNIX_EPOCH);
+        let mut telling = Telling::new(Loop::LogGc, First::Error, log, Recorder::none(clock));
+        let error = PassError::File { step: "test", error: "on purpose".to_owned() };
+        let mut report = PassReport {
+            of: Loop::LogGc,
+            mode: Mode::Enforce,
+            started_at: Timestamp::UNIX_EPOCH,
+            took: Duration::ZERO,
+            removals: Vec::new(),
+            follow: Vec::new(),
+            kept: Vec::new(),
+            report_only: false,
+            freed_bytes: 0,
+            errors: vec![error],
+            notes: Vec::new(),
+        };
+        for number in 0..10 * NOTES {
+            report.notes = vec![format!("{number} pods are unknown")];
+            telling.of(&report, Timestamp::UNIX_EPOCH);
+            assert!(telling.notes.len() <= NOTES + 1);
+        }
+    }
 }

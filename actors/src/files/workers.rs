@@ -3,12 +3,15 @@
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
 use crate::supervision::panics::catch;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Jobs that may wait for a thread: while a file system hangs, whoever asks again and again gets an error at once.
+const QUEUE: usize = 1024;
 
 /// A handle to the threads. They end when the last handle is gone and the work that was asked for is done.
 #[derive(Clone, Debug)]
@@ -25,6 +28,11 @@ pub enum WorkerGone {
     /// It took longer than it may, or what was before it did.
     #[error("the file system did not answer within {0:?}; is it a network mount that hangs?")]
     Hung(Duration),
+    /// So many wait already: those before them hang.
+    #[error(
+        "{0} file operations wait already, as the file system does not answer; is it a network mount that hangs?"
+    )]
+    Crowded(usize),
 }
 
 impl Workers {
@@ -33,7 +41,7 @@ impl Workers {
     /// # Errors
     /// The operating system has no thread left.
     pub fn start(threads: usize) -> std::io::Result<Self> {
-        let (jobs, queue) = unbounded::<Job>();
+        let (jobs, queue) = bounded::<Job>(QUEUE);
         for number in 0..threads.max(1) {
             let queue = queue.clone();
             thread::Builder::new().name(format!("files-{number}")).spawn(move || {
@@ -90,7 +98,10 @@ impl Workers {
             let _ = tell.send(catch(work));
         });
         let gone = || WorkerGone::Panicked("no thread is left".to_owned());
-        self.jobs.send(job).map_err(|_| gone())?;
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => WorkerGone::Crowded(QUEUE),
+            TrySendError::Disconnected(_) => gone(),
+        })?;
         told.await.map_err(|_| gone())?.map_err(WorkerGone::Panicked)
     }
 
@@ -159,6 +170,29 @@ mod tests {
         assert_eq!(wait_within(Duration::from_secs(60), || 7), Ok(7));
         let panicked = wait_within(Duration::from_secs(60), || panic!("on purpose"));
         assert!(matches!(panicked, Err(WorkerGone::Panicked(why)) if why.contains("on purpose")));
+    }
+
+    #[tokio::test]
+    async fn while_a_file_system_hangs_no_more_than_so_many_wait() {
+        let workers = Workers::start(1).unwrap();
+        let (go, wait) = crossbeam_channel::bounded::<()>(0);
+        let (begun, begins) = crossbeam_channel::bounded::<()>(1);
+        let mut busy = Box::pin(workers.run(move || {
+            let _ = begun.send(());
+            wait.recv()
+        }));
+        assert!(futures_util::FutureExt::now_or_never(busy.as_mut()).is_none());
+        begins.recv().unwrap();
+        for _ in 0..QUEUE {
+            assert_eq!(futures_util::FutureExt::now_or_never(workers.run(|| ())), None);
+        }
+        assert_eq!(workers.run(|| ()).await, Err(WorkerGone::Crowded(QUEUE)));
+        go.send(()).unwrap();
+        assert_eq!(busy.await, Ok(Ok(())));
+        // Nobody waits for those any more, so they cost nothing.
+        while workers.run(|| ()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -201,6 +201,8 @@ impl Keeper {
     /// Ends with the next commit, or when there is nothing to commit; a disk that hangs is not waited for.
     fn next_commit(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + use<> {
         let (tell, told) = oneshot::channel::<()>();
+        // While the disk hangs, those who gave up are not kept.
+        self.waiting.retain(|waiting| !waiting.is_closed());
         self.waiting.push(tell);
         self.commit(ctx);
         async move {

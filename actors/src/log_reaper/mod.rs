@@ -27,7 +27,7 @@ use crate::observe;
 pub struct LogReaper {
     /// Links that pointed to nothing at the last look.
     pub(crate) dangling: RefCell<HashSet<String>>,
-    /// Names that were said to be foreign: each is said once.
+    /// Names that were foreign at the last look: each is said once as long as it is there.
     foreign: RefCell<HashSet<String>>,
 }
 
@@ -118,9 +118,11 @@ impl LogReaper {
 
     /// A name that is nobody's log directory is reported once.
     fn tell_foreign(&self, tools: &Tools, pass: &Pass, kept: &[cri_gc_policy::report::Item]) {
-        let mut known = self.foreign.borrow_mut();
-        for item in kept.iter().filter(|item| item.reason == Reason::ForeignName.as_str()) {
-            if known.insert(item.id.clone()) {
+        let foreign = || kept.iter().filter(|item| item.reason == Reason::ForeignName.as_str());
+        let now = foreign().map(|item| item.id.clone()).collect();
+        let known = self.foreign.replace(now);
+        for item in foreign() {
+            if !known.contains(&item.id) {
                 let root = pass.settings.log_gc.pod_logs_root.display();
                 warn!(tools.log, "not the log directory of a pod; left alone"; "loop" => Self::LOOP.as_str(),
                     "path" => format!("{root}/{}", item.id));

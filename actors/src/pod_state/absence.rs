@@ -441,6 +441,7 @@ impl Absence {
         weighed.open = self.brake(open, of, rules, now, &mut weighed);
         self.braked.retain(|uid, _| pods.contains_key(uid.as_str()));
         self.confirmed.retain(|uid| pods.contains_key(uid.as_str()));
+        self.answers.retain(|uid, _| pods.contains_key(uid.as_str()));
         weighed
     }
 

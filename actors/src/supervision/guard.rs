@@ -245,11 +245,14 @@ mod tests {
             let _ = address.send(how).await;
             falls += times;
             // Asked until the fall is over: a message that came before it may be answered by the old life.
+            let mut tries = 0;
             let starts = loop {
                 match address.send(Do::Answer).await {
                     Ok(starts) if starts > falls => break starts,
                     _ => tokio::time::sleep(Duration::from_millis(1)).await,
                 }
+                tries += 1;
+                assert!(tries < 30_000, "{how:?}: it does not come back, or its timer does not ring");
             };
             assert_eq!(starts, falls + 1, "{how:?}");
         }
