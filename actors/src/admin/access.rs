@@ -52,7 +52,10 @@ impl Access {
         Peer { uid, allowed }
     }
 
-    /// Whether that process has the group among its supplementary ones, as the kernel tells.
+    /// Whether that process has the group among its supplementary ones, as the kernel tells. Read once, when the connection is
+    /// accepted: the number of a process that has ended since it connected would have to be given to a member of the group
+    /// within that moment. SO_PEERGROUPS leaves not even that, but no safe interface to it exists, and this program has no
+    /// unsafe code.
     fn is_member(pid: i32, group: u32) -> bool {
         // On the connection's own task; the kernel answers this from memory.
         std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| in_groups(&status, group))

@@ -36,6 +36,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 pub struct Api {
     client: Client,
     node: String,
+    files: Workers,
 }
 
 /// How an error is answered.
@@ -78,7 +79,7 @@ impl Api {
         };
         let connected = files.run_within(ANSWER_WITHIN, connect).await;
         let client = connected.map_err(|gone| ApiError::Configuration(gone.to_string()))??;
-        Ok(Self { client, node })
+        Ok(Self { client, node, files: files.clone() })
     }
 
     /// The node that it is asked for.
@@ -105,15 +106,18 @@ impl Api {
     }
 
     /// The same, for an answer that is to be a good one.
-    async fn read<T: DeserializeOwned>(
+    async fn read<T: DeserializeOwned + Send + 'static>(
         &self,
         what: &'static str,
         request: Request<Vec<u8>>,
     ) -> Result<T, ApiError> {
         let (code, body) = self.call(what, request).await?;
         if code.is_success() {
-            let unread = |error: serde_json::Error| ApiError::Answer { what, why: error.to_string() };
-            serde_json::from_slice(&body).map_err(unread)
+            // A page of pods is megabytes, and parsing it would keep the actors waiting.
+            let parse = move || serde_json::from_slice(&body).map_err(|error| error.to_string());
+            let parsed = self.files.run_within(ANSWER_WITHIN, parse).await;
+            let parsed = parsed.unwrap_or_else(|gone| Err(gone.to_string()));
+            parsed.map_err(|why| ApiError::Answer { what, why })
         } else {
             Err(ApiError::status(what, code, &body))
         }
