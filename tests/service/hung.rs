@@ -9,6 +9,7 @@ use cri_gc_actors::collector::{Doing, Loop};
 use cri_gc_actors::seams::Clock;
 use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_sim::Method;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 
@@ -162,5 +163,30 @@ async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_goes_on
     stage.handle(Loop::ContainerGc).pause(false).await;
     until("the removal", async || (!stage.sim.container_ids().contains(&id)).then_some(())).await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1, "by the new one");
+    stage.service.stop();
+}
+
+#[actix_rt::test]
+async fn when_the_threads_of_three_loops_hang_the_process_has_to_end() {
+    let mut setup = Setup::new();
+    let of = [Loop::ContainerGc, Loop::SandboxGc, Loop::LogGc];
+    let mut traps = of.map(|of| Trap::lay(&mut setup, of, In::Boot));
+    let setup = on_its_own_threads(setup);
+    let threads = setup.threads.clone();
+    let stage = setup.start_in(None);
+    let mut exhausted = Box::pin(threads.exhausted());
+    for (number, (trap, of)) in traps.iter().zip(of).enumerate() {
+        let first = async || (passes(&stage, of).await > 0).then_some(());
+        until("a first pass", first).await;
+        assert!(exhausted.as_mut().now_or_never().is_none(), "{number} threads hang");
+        trap.armed.store(true, SeqCst);
+        let replaced = async || (stage.state(of).await.restarts == 1).then_some(());
+        until("its new thread", replaced).await;
+    }
+    tokio::time::timeout(PATIENCE, exhausted).await.unwrap();
+    // The others go on meanwhile.
+    let before = passes(&stage, Loop::ImageGc).await;
+    until("a pass", async || (passes(&stage, Loop::ImageGc).await > before).then_some(())).await;
+    traps.iter_mut().for_each(|trap| trap.release = None);
     stage.service.stop();
 }
