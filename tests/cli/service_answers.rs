@@ -2,8 +2,8 @@
 
 use cri_gc_config::{FileSource, Sources, load, render};
 use cri_gc_proto::admin::{
-    ConfigResponse, Configuration, ExplainResponse, Explained, LoopStatus, PauseResponse, ReloadResponse,
-    ResumeResponse, SetLogLevelResponse, StatusResponse,
+    ConfigResponse, Configuration, ExplainResponse, Explained, LoopStatus, PauseResponse, PodSource,
+    ReloadResponse, ResumeResponse, SetLogLevelResponse, StatusResponse,
 };
 use serde_json::Value;
 use tonic::Status;
@@ -52,13 +52,31 @@ fn status_in_its_forms() {
 
 #[test]
 fn a_status_that_is_not_whole_ends_with_3() {
-    let mut answers = status();
-    if let Some(Ok(status)) = &mut answers.status {
-        status.problems.push("the gateway does not answer".to_owned());
-    }
-    let said = ask(answers, &["status"]);
+    let with = |change: fn(&mut StatusResponse)| {
+        let mut answers = status();
+        if let Some(Ok(status)) = &mut answers.status {
+            change(status);
+        }
+        ask(answers, &["status"])
+    };
+    let said = with(|status| status.problems.push("the gateway does not answer".to_owned()));
     assert_eq!(said.code, Some(3), "{said:?}");
     assert!(said.out.contains("problem: the gateway does not answer"), "{said:?}");
+    assert_eq!(
+        with(|status| status.pods = Some(PodSource { synced: true, ..PodSource::default() })).code,
+        Some(0)
+    );
+    let refused = with(|status| {
+        let refused = "image_gc.min_age: no duration".to_owned();
+        status.configuration = Some(Configuration { refused, ..Configuration::default() });
+    });
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(refused.out.contains("image_gc.min_age"), "{refused:?}");
+    let said = with(|status| {
+        status.pods = Some(PodSource { source: "kube-api".to_owned(), ..PodSource::default() })
+    });
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(said.out.contains("NOT SYNCED"), "{said:?}");
 }
 
 #[test]
