@@ -154,6 +154,14 @@ impl Runtime for Real {
         self.containerd.kill();
     }
 
+    fn hang(&self) {
+        self.containerd.hang();
+    }
+
+    fn go_on(&self) {
+        self.containerd.go_on();
+    }
+
     fn restart(&mut self) {
         self.containerd.restart();
     }

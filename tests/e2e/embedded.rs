@@ -22,6 +22,17 @@ const TICK: Duration = Duration::from_millis(40);
 const MIB: u64 = 1 << 20;
 
 /// How long it takes to remove a container once that is to take a moment.
+/// What a service asks again and again.
+const ASKED: [Method; 7] = [
+    Method::Version,
+    Method::Status,
+    Method::ListContainers,
+    Method::ListPodSandbox,
+    Method::ContainerStatus,
+    Method::ListImages,
+    Method::ImageFsInfo,
+];
+
 const REMOVAL: Duration = Duration::from_millis(100);
 
 /// The embedded runtime and the folder that it lives in.
@@ -170,6 +181,16 @@ impl Runtime for Embedded {
 
     fn kill(&mut self) {
         self.sim.kill();
+    }
+
+    fn hang(&self) {
+        for method in ASKED {
+            self.sim.fault(method, Fault::Hang, Scope::Always);
+        }
+    }
+
+    fn go_on(&self) {
+        self.sim.clear_faults();
     }
 
     fn restart(&mut self) {

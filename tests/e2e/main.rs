@@ -69,5 +69,6 @@ mod pods_runtime;
 mod running_service;
 mod sandboxes;
 mod service_commands;
+mod soak;
 mod trouble;
 mod whole_node;

@@ -69,6 +69,10 @@ pub trait Runtime {
     fn await_death(&mut self, left: usize);
     /// It dies at once, without a word.
     fn kill(&mut self);
+    /// It answers nobody any more ...
+    fn hang(&self);
+    /// ... until now.
+    fn go_on(&self);
     /// Brings a dead runtime back.
     fn restart(&mut self);
     /// Whether the runtime names the image of its sandboxes in its status; the newer ones only pin it.

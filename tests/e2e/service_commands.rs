@@ -9,6 +9,7 @@ use crate::running_service::{serve, status, well};
 on_both!(
     status_tells_everything_and_explain_why_an_object_stays,
     a_loop_is_paused_resumed_and_run_by_command,
+    a_runtime_that_hangs_keeps_nobody_waiting_who_asks,
     settings_are_reloaded_by_command_and_by_a_change_of_the_file,
 );
 
@@ -114,6 +115,31 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
         (1, 2, 4, 4),
         "{kinds:?}"
     );
+}
+
+async fn a_runtime_that_hangs_keeps_nobody_waiting_who_asks(node: &mut Node) {
+    let web = node.pod("web").await;
+    let main = node.running(&web, "main").await;
+    let running = serve(node);
+    status(node, well).await;
+    node.runtime.hang();
+    let said = ask(node, &["status"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    for told in ["has not answered within 2s", "could not be observed within 2s"] {
+        assert!(said.stdout.contains(told), "{said:?}");
+    }
+    let said = ask(node, &["explain", &main, "--timeout", "2s"]);
+    assert_eq!(said.code, 4, "{said:?}");
+    assert!(said.stderr.contains("waited 2s") && said.stderr.contains("--timeout"), "{said:?}");
+    let said = ask(node, &["run-now"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("the runtime has not answered within 10s"), "{said:?}");
+    node.runtime.go_on();
+    status(node, well).await;
+    good(ask(node, &["explain", &main]));
+    good(ask(node, &["run-now"]));
+    running.terminate();
+    assert_eq!(running.wait().code, 0);
 }
 
 async fn settings_are_reloaded_by_command_and_by_a_change_of_the_file(node: &mut Node) {

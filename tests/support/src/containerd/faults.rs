@@ -30,6 +30,22 @@ impl Containerd {
         }
     }
 
+    /// Makes containerd hang (SIGSTOP): who asks it something is not answered. Nothing happens if it does not run.
+    pub fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Undoes [`hang`](Self::hang).
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            kill_process(Pid::from_child(child), signal).expect("a child can be sent a signal");
+        }
+    }
+
     /// Ends containerd if it runs, starts it again on the same folder, and waits until it answers.
     ///
     /// # Panics
