@@ -22,7 +22,12 @@ pub(crate) fn notes(settings: &Settings, origins: &Origins, environment: &[(Stri
         let from = origins.get(key).map(|origin| format!(" ({origin})")).unwrap_or_default();
         format!("{key}{from} has no effect: this release does not support it yet")
     });
-    without_effect.chain(environment.iter().filter_map(|(name, _)| mistake(name))).collect()
+    let ages = &settings.image_gc;
+    let is_late = !ages.max_age.is_zero() && ages.max_age < ages.min_age;
+    let late = is_late.then(|| {
+        "image_gc.max_age is shorter than image_gc.min_age: an unused image is removed once min_age has passed".to_owned()
+    });
+    without_effect.chain(late).chain(environment.iter().filter_map(|(name, _)| mistake(name))).collect()
 }
 
 /// What a variable was probably meant to be: all but its underscores is that of one of ours.
@@ -45,6 +50,18 @@ mod tests {
         // Set by Kubernetes for a service of that name, and read as ours.
         for other in ["CRI_GC_SERVICE_HOST", "CRI_GC_PORT_80_TCP", "CRI_GC__IMAGE_GC__MIN_AGE", "PATH"] {
             assert_eq!(mistake(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn ages_of_images_that_contradict_each_other_are_named() {
+        let second = std::time::Duration::from_secs(1);
+        let mut settings = Settings::default();
+        for (min_age, max_age, noted) in
+            [(second, 0 * second, 0), (2 * second, second, 1), (second, 2 * second, 0)]
+        {
+            (settings.image_gc.min_age, settings.image_gc.max_age) = (min_age, max_age);
+            assert_eq!(notes(&settings, &Origins::default(), &[]).len(), noted, "{min_age:?}, {max_age:?}");
         }
     }
 

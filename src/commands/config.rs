@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use cri_gc_actors::admin::group_number;
 use cri_gc_config::{Settings, key_names, render};
 use cri_gc_proto::admin::ConfigResponse;
 
@@ -46,7 +47,10 @@ fn check(global: &Global) -> Result<(), Failure> {
     if let Some(problem) = not_yet(&loaded.settings) {
         return Err(Failure::configuration(problem));
     }
-    loaded.notes.iter().for_each(|note| remark(&format!("cri-gc: note: {note}")));
+    // `run` refuses it at its start; a configuration may be checked on another machine than its own.
+    let group = loaded.settings.admin.group.as_deref().and_then(|name| group_number(name).err());
+    let notes = loaded.notes.into_iter().chain(group.map(|error| error.to_string()));
+    notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
     print(&format!("{from}\n"))
 }
 
