@@ -22,6 +22,7 @@ on_each_flavour!(
     a_runtime_that_is_away_at_the_start_is_waited_for,
     the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back,
     a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again,
+    a_runtime_that_dies_over_each_pass_is_not_asked_faster_and_faster,
     what_was_noted_before_a_loss_is_not_told_again_after_it,
 );
 
@@ -207,6 +208,28 @@ async fn a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again() {
     }
     stage.step(SECOND).await;
     stage.until("what it is", async || gateway.runtime().await?.version).await;
+}
+
+async fn a_runtime_that_dies_over_each_pass_is_not_asked_faster_and_faster() {
+    let stage = node_to_keep().start().await;
+    stage.step(SECOND).await;
+    stage.sim.clear_calls();
+    for _ in 0..120 {
+        stage.sim.fault(Method::ListContainers, Fault::Die, Scope::Times(1));
+        if !stage.sim.is_running() {
+            stage.sim.restart().unwrap();
+        }
+        stage.step(SECOND).await;
+    }
+    // Two periods of four loops, and what follows from them; not 120 times four.
+    let lists = stage.sim.count(Method::ListContainers);
+    assert!((4..80).contains(&lists), "{lists} lists in two periods");
+    stage.clear_faults();
+    if !stage.sim.is_running() {
+        stage.sim.restart().unwrap();
+    }
+    stage.pass_time(PERIOD).await;
+    all_go_on(&stage).await;
 }
 
 async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back() {

@@ -24,11 +24,15 @@ use super::{
     Wake,
 };
 use crate::configuration::{Generation, Reconfigure};
+use crate::supervision::backoff::Backoff;
 use crate::supervision::guard::{self, Guarded, Pace};
 use crate::supervision::threads::Lease;
 
 /// How much of a period a pass may come earlier than the period says.
 const SPREAD: f64 = 0.1;
+
+/// The shortest and the longest pause before a pass after the runtime's return, where it was away again in the last such pass.
+const RECOVERY_PAUSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
 /// Passes that may be asked for while one is under way.
 const QUEUE: usize = 16;
@@ -48,8 +52,30 @@ pub struct Collector<C: Collect> {
     pub(super) timer: Option<Timer>,
     /// The wait for a runtime that was away in the last pass.
     awaiting: Option<SpawnHandle>,
+    recoveries: Recoveries,
     /// The next look for a reason to begin a pass at once, or the one under way.
     lookout: Option<SpawnHandle>,
+}
+
+/// A runtime that goes away over each pass and comes back is not asked faster and faster.
+struct Recoveries {
+    backoff: Backoff,
+    pause: Duration,
+}
+
+impl Recoveries {
+    fn new() -> Self {
+        Self { backoff: Backoff::new(RECOVERY_PAUSES.0, RECOVERY_PAUSES.1), pause: Duration::ZERO }
+    }
+
+    /// A pass has ended that was begun so, and found the runtime away or not.
+    fn ended(&mut self, trigger: Trigger, was_away: bool) {
+        if !was_away {
+            *self = Self::new();
+        } else if trigger == Trigger::Recovery {
+            self.pause = self.backoff.pause();
+        }
+    }
 }
 
 /// When the next pass by itself is due.
@@ -95,6 +121,7 @@ impl<C: Collect> Collector<C> {
             finished: Vec::new(),
             timer: None,
             awaiting: None,
+            recoveries: Recoveries::new(),
             lookout: None,
         }
     }
@@ -150,6 +177,7 @@ impl<C: Collect> Collector<C> {
         let (trigger, waiting) = (asked.trigger, asked.waiting);
         ctx.spawn(wrap_future(pass).map(move |report, this: &mut Self, ctx| {
             let was_away = report.errors.iter().any(PassError::is_away);
+            this.recoveries.ended(trigger, was_away);
             this.ended(ctx, trigger, report, waiting);
             if was_away {
                 this.pass_once(ctx, returned);
@@ -183,7 +211,14 @@ impl<C: Collect> Collector<C> {
         if self.service.is_none() || self.running {
             return;
         }
-        self.awaiting = Some(ctx.spawn(wrap_future(returned).map(|(), this: &mut Self, ctx| {
+        let pause = self.recoveries.pause;
+        let ready = async move {
+            returned.await;
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+        };
+        self.awaiting = Some(ctx.spawn(wrap_future(ready).map(|(), this: &mut Self, ctx| {
             this.awaiting = None;
             if !this.running && this.may_pass().is_ok() {
                 this.begin(ctx, Asked::by(Trigger::Recovery));
