@@ -58,7 +58,7 @@ mod tests {
         let second = std::time::Duration::from_secs(1);
         let mut settings = Settings::default();
         for (min_age, max_age, noted) in
-            [(second, 0 * second, 0), (2 * second, second, 1), (second, 2 * second, 0)]
+            [(second, std::time::Duration::ZERO, 0), (2 * second, second, 1), (second, 2 * second, 0)]
         {
             (settings.image_gc.min_age, settings.image_gc.max_age) = (min_age, max_age);
             assert_eq!(notes(&settings, &Origins::default(), &[]).len(), noted, "{min_age:?}, {max_age:?}");
