@@ -57,6 +57,8 @@ pub enum Trouble {
     NotFound,
     /// Not in the state that the service is in.
     NotNow,
+    /// The runtime does not answer the service.
+    NoRuntime,
     /// The service failed.
     Failed,
 }
@@ -99,7 +101,7 @@ impl Client {
     /// As all calls: what [`Trouble`] tells.
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
         let mut admin = self.admin.clone();
-        self.answer(admin.status(StatusRequest {})).await
+        self.answer(admin.status(StatusRequest { wait_seconds: self.deadline.as_secs_f64() })).await
     }
 
     /// Why an object goes or stays.
@@ -108,7 +110,7 @@ impl Client {
     /// [`Trouble::NotFound`], [`Trouble::Invalid`] where it fits several, and what can go wrong with all calls.
     pub async fn explain(&self, object: String) -> Result<ExplainResponse, ClientError> {
         let mut admin = self.admin.clone();
-        self.answer(admin.explain(ExplainRequest { object })).await
+        self.answer(admin.explain(ExplainRequest { object, wait_seconds: self.deadline.as_secs_f64() })).await
     }
 
     /// Has passes made; how they go on is told as long as they take.
@@ -121,8 +123,7 @@ impl Client {
         confirm_deleted: bool,
     ) -> Result<Told<PassUpdate>, ClientError> {
         let mut admin = self.admin.clone();
-        let answer = admin.run_now(RunNowRequest { loops, confirm_deleted }).await;
-        self.told(answer)
+        self.told(admin.run_now(RunNowRequest { loops, confirm_deleted })).await
     }
 
     /// Pauses loops.
@@ -176,8 +177,7 @@ impl Client {
     /// As all calls.
     pub async fn follow(&self, recent: u32) -> Result<Told<Event>, ClientError> {
         let mut admin = self.admin.clone();
-        let answer = admin.follow(FollowRequest { recent }).await;
-        self.told(answer)
+        self.told(admin.follow(FollowRequest { recent })).await
     }
 
     async fn answer<T>(
@@ -214,11 +214,13 @@ impl Client {
         }
     }
 
-    fn told<T>(&self, answer: Result<Response<Streaming<T>>, Status>) -> Result<Told<T>, ClientError> {
-        match answer {
-            Ok(answer) => Ok(Told { stream: answer.into_inner(), socket: self.socket.clone() }),
-            Err(status) => Err(failed(&self.socket, &status)),
-        }
+    /// The beginning of an answer that comes bit by bit has to be there by the deadline.
+    async fn told<T>(
+        &self,
+        call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+    ) -> Result<Told<T>, ClientError> {
+        let stream = self.answer(call).await?;
+        Ok(Told { stream, socket: self.socket.clone() })
     }
 }
 
@@ -272,6 +274,7 @@ fn failed(socket: &str, status: &Status) -> ClientError {
         Code::InvalidArgument => Trouble::Invalid,
         Code::NotFound => Trouble::NotFound,
         Code::FailedPrecondition => Trouble::NotNow,
+        Code::Aborted => Trouble::NoRuntime,
         _ => Trouble::Failed,
     };
     let message = match (innermost(status), status.message()) {
@@ -316,6 +319,7 @@ mod tests {
             (Code::InvalidArgument, Trouble::Invalid),
             (Code::NotFound, Trouble::NotFound),
             (Code::FailedPrecondition, Trouble::NotNow),
+            (Code::Aborted, Trouble::NoRuntime),
             (Code::Unimplemented, Trouble::Stranger),
             (Code::Unavailable, Trouble::Gone),
             (Code::Internal, Trouble::Failed),

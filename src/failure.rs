@@ -64,7 +64,10 @@ impl Failure {
                 "what listens there speaks gRPC but not CRI v1; set runtime.endpoint (or --endpoint) to the socket of a CRI \
                  runtime"
             }
-            ErrorClass::DeadlineExceeded | ErrorClass::Failed | ErrorClass::TooLarge => {
+            ErrorClass::DeadlineExceeded => {
+                "if it is the runtime it hangs: look at its unit and its journal; else set runtime.endpoint (or --endpoint)"
+            }
+            ErrorClass::Failed | ErrorClass::TooLarge => {
                 "what listens there does not answer as a CRI runtime does; check runtime.endpoint (or --endpoint)"
             }
             _ => "check that the runtime runs, and that it is a CRI runtime that listens there",
@@ -135,6 +138,11 @@ impl From<ClientError> for Failure {
                 FAILED,
                 format!("not now: {message}"),
                 "`cri-gc status` shows the state of each loop, and whether the runtime answers",
+            ),
+            Trouble::NoRuntime => (
+                UNREACHABLE,
+                message,
+                "`cri-gc status` shows since when; look at the runtime (its unit, its journal)",
             ),
             Trouble::Failed => {
                 (FAILED, format!("the service at {socket} failed: {message}"), "its log may say more")

@@ -66,7 +66,7 @@ impl Served {
         let mut client = self.client().await;
         let client = &mut client;
         for _ in 0..(PATIENCE.as_millis() / 50) {
-            if let Ok(status) = client.status(StatusRequest {}).await
+            if let Ok(status) = client.status(StatusRequest::default()).await
                 && suits(status.get_ref())
             {
                 return status.into_inner();
@@ -159,9 +159,14 @@ async fn two_hundred_clients_at_once_are_all_answered_and_disturb_no_loop() {
         clients.push(tokio::spawn(async move {
             for _ in 0..5 {
                 match number % 4 {
-                    0 => drop(client.status(StatusRequest {}).await.unwrap()),
+                    0 => drop(client.status(StatusRequest::default()).await.unwrap()),
                     1 => drop(client.plan(PlanRequest {}).await.unwrap()),
-                    2 => drop(client.explain(ExplainRequest { object: "job".to_owned() }).await.unwrap()),
+                    2 => drop(
+                        client
+                            .explain(ExplainRequest { object: "job".to_owned(), wait_seconds: 0.0 })
+                            .await
+                            .unwrap(),
+                    ),
                     _ => {
                         let mut events =
                             client.follow(FollowRequest { recent: 10 }).await.unwrap().into_inner();
@@ -290,7 +295,8 @@ async fn what_is_asked_wrong_is_told_in_words() {
         .unwrap_err();
     assert_eq!(unknown.code(), Code::InvalidArgument);
     assert!(unknown.message().contains("image_gc"), "{unknown:?}");
-    let nothing = client.explain(ExplainRequest { object: "nobody".to_owned() }).await.unwrap_err();
+    let nothing =
+        client.explain(ExplainRequest { object: "nobody".to_owned(), wait_seconds: 0.0 }).await.unwrap_err();
     assert_eq!(nothing.code(), Code::NotFound);
     client.pause(PauseRequest { loops: vec!["sandbox_gc".to_owned()] }).await.unwrap();
     let run = RunNowRequest { loops: vec!["sandbox_gc".to_owned()], confirm_deleted: false };
@@ -341,7 +347,7 @@ async fn a_plan_and_an_explanation_tell_what_follows_from_removals_that_are_made
     assert_eq!((names(&logs.remove), names(&logs.follow)), (vec![], vec!["default/gone".to_owned()]));
     assert!(logs.would_free_bytes > 0, "the log of the container");
     assert!(!plan.filesystems.is_empty());
-    let question = ExplainRequest { object: gone.id.clone() };
+    let question = ExplainRequest { object: gone.id.clone(), wait_seconds: 0.0 };
     let explained = client.explain(question.clone()).await.unwrap().into_inner();
     assert_eq!(explained.objects[0].decision, "follow", "{explained:?}");
 

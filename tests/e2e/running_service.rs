@@ -51,7 +51,7 @@ pub async fn status(node: &Node, suits: impl Fn(&StatusResponse) -> bool) -> Sta
     let endpoint = Endpoint::try_from(format!("unix://{}", node.path("admin.sock").display())).unwrap();
     let ask = || async {
         let mut client = AdminClient::new(endpoint.connect().await.ok()?);
-        let status = client.status(StatusRequest {}).await.ok()?.into_inner();
+        let status = client.status(StatusRequest::default()).await.ok()?.into_inner();
         suits(&status).then_some(status)
     };
     until_async(PATIENCE, ask).await.expect("the service says so in time")

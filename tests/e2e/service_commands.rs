@@ -130,10 +130,10 @@ async fn a_runtime_that_hangs_keeps_nobody_waiting_who_asks(node: &mut Node) {
     }
     let said = ask(node, &["explain", &main, "--timeout", "2s"]);
     assert_eq!(said.code, 4, "{said:?}");
-    assert!(said.stderr.contains("waited 2s") && said.stderr.contains("--timeout"), "{said:?}");
+    assert!(said.stderr.contains("the node could not be observed within 2s"), "{said:?}");
     let said = ask(node, &["run-now"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stderr.contains("the runtime has not answered within 10s"), "{said:?}");
+    assert_eq!(said.code, 4, "{said:?}");
+    assert!(said.stderr.contains("the runtime does not answer"), "{said:?}");
     node.runtime.go_on();
     status(node, well).await;
     good(ask(node, &["explain", &main]));

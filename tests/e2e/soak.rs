@@ -89,7 +89,7 @@ async fn ask_all_the_time(socket: PathBuf, until: watch::Receiver<bool>) -> BTre
         asked.spawn(async move {
             let answer = async {
                 let mut client = AdminClient::new(endpoint.connect().await.ok()?);
-                client.status(StatusRequest {}).await.ok()
+                client.status(StatusRequest::default()).await.ok()
             };
             match tokio::time::timeout(Duration::from_secs(3), answer).await {
                 Ok(Some(_)) => "answered",

@@ -14,7 +14,7 @@ use cri_gc_config::{Settings, load};
 use cri_gc_policy::images::ImageUse;
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{ExplainRequest, PlanRequest, RunNowRequest, StatusRequest};
-use cri_gc_sim::{Fault, Method, Scope};
+use cri_gc_sim::{Code as SimCode, Fault, Method, Scope};
 use slog::{Discard, Logger, o};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
@@ -55,11 +55,11 @@ impl Asked {
     /// Asks everything; gives back the problems that `status` tells.
     async fn ask_all(&self) -> Vec<String> {
         let mut client = self.client.clone();
-        let status = client.status(StatusRequest {}).await.unwrap().into_inner();
+        let status = client.status(StatusRequest::default()).await.unwrap().into_inner();
         assert!(status.images.as_ref().is_some_and(|images| !images.sums.is_empty()), "{status:#?}");
         let plan = client.plan(PlanRequest {}).await.unwrap().into_inner();
         assert_eq!(plan.problems, status.problems);
-        let explain = ExplainRequest { object: self.image.clone() };
+        let explain = ExplainRequest { object: self.image.clone(), wait_seconds: 0.0 };
         let explained = client.explain(explain).await.unwrap().into_inner();
         assert_eq!(explained.objects.len(), 1, "{explained:#?}");
         status.problems
@@ -155,7 +155,7 @@ async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
     for _ in 0..5 {
         let ask = || {
             let mut client = client.clone();
-            async move { client.status(StatusRequest {}).await.unwrap().into_inner() }
+            async move { client.status(StatusRequest::default()).await.unwrap().into_inner() }
         };
         let mut answers = Box::pin(futures_util::future::join_all((0..10).map(|_| ask())));
         let answers = loop {
@@ -184,14 +184,47 @@ async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
             () = turns_for(Duration::from_millis(100)) => stage.step_without_rest(SECOND).await,
         }
     };
-    assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert!(refused.message().contains("the runtime has not answered within 10s"), "{refused}");
+    assert_eq!(refused.code(), Code::Aborted);
+    assert!(refused.message().contains("the runtime does not answer; no pass was requested"), "{refused}");
     assert_eq!(stage.passes().await, passes);
     // What was asked before is answered then, and whoever asks is told.
     stage.clear_faults();
     let well = async || {
-        let status = client.clone().status(StatusRequest {}).await.unwrap().into_inner();
+        let status = client.clone().status(StatusRequest::default()).await.unwrap().into_inner();
         status.problems.is_empty().then_some(())
     };
     stage.until("a status without problems", well).await;
+}
+
+#[actix_rt::test]
+async fn what_could_not_be_observed_is_not_said_to_be_missing() {
+    let asked = Asked::start(Workers::start(1).unwrap()).await;
+    let Asked { stage, client, .. } = &asked;
+    let explain = |object: &str| {
+        let request = ExplainRequest { object: object.to_owned(), wait_seconds: 15.0 };
+        let mut client = client.clone();
+        async move { client.explain(request).await.map(drop).unwrap_err() }
+    };
+    assert_eq!(stage.answer("an answer", explain("web-0")).await.code(), Code::NotFound);
+    stage.sim.fault(Method::ListContainers, Fault::error(SimCode::Unknown, "no snapshotter"), Scope::Always);
+    let refused = stage.answer("an answer", explain("web-0")).await;
+    assert_eq!(refused.code(), Code::Aborted);
+    assert!(refused.message().contains("not everything could: ListContainers: no snapshotter"), "{refused}");
+    // A runtime that hangs: the service answers before the client gives up.
+    stage.sim.clear_faults();
+    stage.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);
+    let mut refused = Box::pin(explain("web-0"));
+    let mut waited = Duration::ZERO;
+    let refused = loop {
+        tokio::select! {
+            biased;
+            refused = &mut refused => break refused,
+            () = turns_for(Duration::from_millis(100)) => {
+                stage.step_without_rest(SECOND / 2).await;
+                waited += SECOND / 2;
+                assert!(waited < 15 * SECOND, "it was given up");
+            }
+        }
+    };
+    assert_eq!(refused.code(), Code::Aborted, "{refused}");
 }

@@ -8,7 +8,7 @@ use cri_gc_test_support::on_each_flavour;
 
 use crate::isolation::node;
 use crate::lines;
-use crate::stage::{HOUR, Held, PERIOD, SECOND, Setup, Stage, pod};
+use crate::stage::{HOUR, Held, PERIOD, SECOND, STEP, Setup, Stage, pod, turns};
 
 on_each_flavour!(
     #[actix_rt::test] async:
@@ -22,6 +22,7 @@ on_each_flavour!(
     a_runtime_that_is_away_at_the_start_is_waited_for,
     the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back,
     a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again,
+    a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again,
     a_runtime_that_dies_over_each_pass_is_not_asked_faster_and_faster,
     what_was_noted_before_a_loss_is_not_told_again_after_it,
 );
@@ -230,6 +231,35 @@ async fn a_runtime_that_dies_over_each_pass_is_not_asked_faster_and_faster() {
     }
     stage.pass_time(PERIOD).await;
     all_go_on(&stage).await;
+}
+
+async fn a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again() {
+    let stage = node_to_keep().start().await;
+    stage.step(SECOND).await;
+    let returns = stage.service.tools.gateway.returns().await;
+    for method in [Method::Version, Method::ListPodSandbox, Method::ListContainers, Method::ListImages] {
+        stage.sim.fault(method, Fault::Hang, Scope::Always);
+    }
+    // Every loop begins a pass in it, and waits for 20 s.
+    for _ in 0..5 {
+        stage.step_without_rest(STEP).await;
+        turns(500).await;
+    }
+    let failing = async || {
+        for of in Loop::ALL {
+            stage.state(of).await.failing_since?;
+        }
+        Some(())
+    };
+    stage.until("the failures", failing).await;
+    stage.clear_faults();
+    turns(500).await;
+    stage.step(SECOND).await;
+    for of in Loop::ALL {
+        let state = stage.state(of).await;
+        assert_eq!(state.failures, 0, "{of}: no pass was made at once: {state:?}");
+    }
+    assert_eq!(stage.service.tools.gateway.returns().await, returns, "it was never away");
 }
 
 async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back() {

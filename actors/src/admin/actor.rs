@@ -120,10 +120,10 @@ answer!(api::ConfigRequest => api::ConfigResponse: configuration, closed);
 answer!(api::ReloadRequest => api::ReloadResponse: reload, never);
 answer!(api::SetLogLevelRequest => api::SetLogLevelResponse: set_log_level, never);
 answer!(api::PauseRequest => api::PauseResponse: async |desk: &Rc<Desk>, asked: api::PauseRequest| {
-    Ok(api::PauseResponse { paused: pause(&desk.subjects, &asked.loops, true).await? })
+    Ok(api::PauseResponse { paused: pause(desk, &asked.loops, true).await? })
 }, never);
 answer!(api::ResumeRequest => api::ResumeResponse: async |desk: &Rc<Desk>, asked: api::ResumeRequest| {
-    Ok(api::ResumeResponse { paused: pause(&desk.subjects, &asked.loops, false).await? })
+    Ok(api::ResumeResponse { paused: pause(desk, &asked.loops, false).await? })
 }, never);
 
 pub(super) fn restarting(who: &str) -> Status {
@@ -139,22 +139,30 @@ pub(super) async fn generation(subjects: &Subjects) -> Result<ConfigurationState
     subjects.configuration.state().await.ok_or_else(|| restarting("configuration actor"))
 }
 
-async fn status(desk: &Rc<Desk>, _asked: api::StatusRequest) -> Result<api::StatusResponse, Status> {
+/// How long the client waits, less what its answer takes to reach it.
+fn waits(seconds: f64) -> Option<Duration> {
+    let wait = Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())?;
+    Some(wait.mul_f64(0.9))
+}
+
+async fn status(desk: &Rc<Desk>, asked: api::StatusRequest) -> Result<api::StatusResponse, Status> {
     let subjects = &desk.subjects;
     let tools = &subjects.tools;
+    // The node is observed, then its images are judged.
+    let soon = waits(asked.wait_seconds).map_or(SOON, |wait| SOON.min(wait / 2));
     let state = generation(subjects).await?;
     // So that what is said of the runtime is of this moment. What it answers goes to the gateway's own book.
-    let greeting = desk.runtime_hangs(SOON);
-    let looking = tokio::time::timeout(SOON, desk.look());
+    let greeting = desk.runtime_hangs(soon);
+    let looking = tokio::time::timeout(soon, desk.look());
     let (hangs, looked, states) = futures_util::join!(greeting, looking, states(subjects));
     let (looked, blind) = match looked {
         Ok(Ok(looked)) => (Some(looked), None),
         Ok(Err(error)) => (None, Some(error.message().to_owned())),
-        Err(_) => (None, Some(format!("the node could not be observed within {}s", SOON.as_secs()))),
+        Err(_) => (None, Some(format!("the node could not be observed within {soon:?}"))),
     };
     // What is said of images needs no finish times of containers.
     let (images, unjudged) = match &looked {
-        Some(looked) => match tokio::time::timeout(SOON, desk.judge_images(looked)).await {
+        Some(looked) => match tokio::time::timeout(soon, desk.judge_images(looked)).await {
             Ok(Ok(judged)) => (Some(judged), None),
             Ok(Err(error)) => (None, Some(error.message().to_owned())),
             Err(_) => {
@@ -168,7 +176,7 @@ async fn status(desk: &Rc<Desk>, _asked: api::StatusRequest) -> Result<api::Stat
     let unread = images.iter().flat_map(|images| images.unread.clone());
     let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
     let of_images = images.iter().flat_map(|images| images.plan.problems.iter().map(ToString::to_string));
-    let unanswered = hangs.then(|| format!("the runtime has not answered within {}s", SOON.as_secs()));
+    let unanswered = hangs.then(|| format!("the runtime has not answered within {soon:?}"));
     let (runtime, source, pods) =
         futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
     let pods = pods.unwrap_or_default();
@@ -187,7 +195,7 @@ async fn status(desk: &Rc<Desk>, _asked: api::StatusRequest) -> Result<api::Stat
         runtime: runtime.map(|runtime| {
             let mut answer = answers::runtime(settings.runtime.endpoint.as_str(), runtime);
             if answer.reachable && hangs {
-                answer.error = format!("no answer within {}s", SOON.as_secs());
+                answer.error = format!("no answer within {soon:?}");
             }
             answer
         }),
@@ -212,7 +220,14 @@ async fn plan(desk: &Rc<Desk>, _asked: api::PlanRequest) -> Result<api::PlanResp
 }
 
 async fn explain_object(desk: &Rc<Desk>, asked: api::ExplainRequest) -> Result<api::ExplainResponse, Status> {
-    let planned = desk.plan().await?;
+    let planned = match waits(asked.wait_seconds) {
+        Some(wait) => tokio::time::timeout(wait, desk.plan()).await.unwrap_or_else(|_| {
+            Err(Status::aborted(format!(
+                "the node could not be observed within {wait:.0?}: the runtime does not answer"
+            )))
+        }),
+        None => desk.plan().await,
+    }?;
     let Planned { observation, told, states, report, .. } = &*planned;
     let pods = desk.subjects.tools.pods.pods().await.unwrap_or_default();
     // Why images that should go may not go yet.
@@ -232,6 +247,12 @@ async fn explain_object(desk: &Rc<Desk>, asked: api::ExplainRequest) -> Result<a
             asked.object,
             ids.join(", ")
         ))),
+        // It may be among what was not seen.
+        Found::Nothing if !told.problems.is_empty() => Err(Status::aborted(format!(
+            "nothing that could be observed is called \"{}\", but not everything could: {}",
+            asked.object,
+            told.problems.join("; ")
+        ))),
         Found::Nothing => Err(Status::not_found(format!(
             "no container, sandbox, log directory or image on this node is called \"{}\"",
             asked.object
@@ -245,10 +266,13 @@ async fn configuration(desk: &Rc<Desk>, _asked: api::ConfigRequest) -> Result<ap
 
 async fn reload(desk: &Rc<Desk>, _asked: api::ReloadRequest) -> Result<api::ReloadResponse, Status> {
     match desk.subjects.configuration.reload(Cause::Admin).await {
-        Ok(reloaded) => Ok(api::ReloadResponse {
-            configuration: Some(answers::configuration(&reloaded.state)),
-            changed: reloaded.changed.into_iter().map(ToOwned::to_owned).collect(),
-        }),
+        Ok(reloaded) => {
+            desk.forget();
+            Ok(api::ReloadResponse {
+                configuration: Some(answers::configuration(&reloaded.state)),
+                changed: reloaded.changed.into_iter().map(ToOwned::to_owned).collect(),
+            })
+        }
         Err(Refused(why)) => Err(Status::invalid_argument(why)),
     }
 }
@@ -280,10 +304,12 @@ fn named(subjects: &Subjects, names: &[String]) -> Result<Vec<LoopHandle>, Statu
 }
 
 /// Pauses loops or lets them go on, and says which are paused then.
-async fn pause(subjects: &Subjects, names: &[String], paused: bool) -> Result<Vec<String>, Status> {
+async fn pause(desk: &Desk, names: &[String], paused: bool) -> Result<Vec<String>, Status> {
+    let subjects = &desk.subjects;
     for known in named(subjects, names)? {
         known.pause(paused).await;
     }
+    desk.forget();
     let paused = states(subjects).await.into_iter().filter(|state| state.paused_since.is_some());
     Ok(paused.map(|state| state.of.as_str().to_owned()).collect())
 }
@@ -298,11 +324,12 @@ impl Handler<RunLoops> for AdminActor {
         actix_rt::spawn(async move {
             // A pass would wait for as long as an RPC may take, once for each list. Where the runtime is away it fails at once.
             if desk.runtime_hangs(GREETED_WITHIN).await {
-                let hangs = format!(
-                    "the runtime has not answered within {}s; no pass was asked for, the loops try by themselves",
-                    GREETED_WITHIN.as_secs()
-                );
-                let _ = updates.send(Err(Status::failed_precondition(hangs))).await;
+                let hangs = "the runtime does not answer; no pass was requested, the loops try by themselves";
+                let _ = updates.send(Err(Status::aborted(hangs))).await;
+                return;
+            }
+            // What was asked for may have been taken back meanwhile.
+            if updates.is_closed() {
                 return;
             }
             // The client may be gone.
@@ -311,6 +338,7 @@ impl Handler<RunLoops> for AdminActor {
             } else {
                 run_all(&loops, &updates).await
             };
+            desk.forget();
         });
         Ok(())
     }

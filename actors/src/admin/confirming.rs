@@ -18,6 +18,10 @@ const MOST_ROUNDS: usize = 5;
 pub(super) async fn run(subjects: &Subjects, loops: &[LoopHandle], updates: &Updates) -> Result<(), Ended> {
     // An observation first: what has vanished since the last pass is meant as well.
     deleted(subjects).await;
+    // An order that was taken back confirms nothing.
+    if updates.is_closed() {
+        return Ok(());
+    }
     let confirmed = subjects.tools.pods.confirm().await.map(answers::confirmed);
     let is_confirmed = confirmed.is_some();
     updates.send(confirmed.ok_or_else(|| restarting("pod-state provider"))).await?;

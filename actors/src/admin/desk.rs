@@ -88,6 +88,14 @@ impl Desk {
         }
     }
 
+    /// From now on no question joins one that was begun before: something has changed by an order.
+    pub fn forget(&self) {
+        self.greeting.take();
+        self.observing.take();
+        self.judging.take();
+        self.planning.take();
+    }
+
     /// Whether the runtime hangs: it does not say in time what it is. One that is away does not hang; the gateway knows that.
     pub async fn runtime_hangs(&self, within: Duration) -> bool {
         let gateway = self.subjects.tools.gateway.clone();
@@ -132,7 +140,7 @@ async fn look(subjects: &Subjects) -> Result<Looked, Status> {
     let settings = generation(subjects).await?.generation.settings.clone();
     let whole = whole::look(&subjects.tools, &settings)
         .await
-        .map_err(|error| Status::failed_precondition(format!("the node could not be observed: {error}")))?;
+        .map_err(|error| Status::aborted(format!("the node could not be observed: {error}")))?;
     let verdict = whole.verdict;
     let told = Told {
         problems: whole.problems.iter().map(ToString::to_string).collect(),

@@ -15,6 +15,7 @@ use actix::{
 };
 use cri_gc_config::{Mode, Settings};
 use jiff::SignedDuration;
+use slog::warn;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -50,6 +51,10 @@ pub struct Collector<C: Collect> {
     /// Who waits for the loop to have come to rest.
     finished: Vec<oneshot::Sender<()>>,
     pub(super) timer: Option<Timer>,
+    /// How often the timer and the lookout were armed. actix still runs a future that was cancelled in the poll in which it is due,
+    /// so each knows its number, and does nothing unless it is the last.
+    arms: u64,
+    lookouts: u64,
     /// The wait for a runtime that was away in the last pass.
     awaiting: Option<SpawnHandle>,
     recoveries: Recoveries,
@@ -104,9 +109,9 @@ impl Asked {
     }
 }
 
-/// Do you answer? Whoever hangs does not. Nor does one make passes by itself any more whose timer was lost: then the answer is no.
+/// Do you answer? Whoever hangs does not.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "()")]
 pub(super) struct Ping;
 
 impl<C: Collect> Collector<C> {
@@ -120,6 +125,8 @@ impl<C: Collect> Collector<C> {
             asked: VecDeque::new(),
             finished: Vec::new(),
             timer: None,
+            arms: 0,
+            lookouts: 0,
             awaiting: None,
             recoveries: Recoveries::new(),
             lookout: None,
@@ -172,11 +179,11 @@ impl<C: Collect> Collector<C> {
             ctx.cancel_future(awaiting);
         }
         // From now on: it may be back before the pass has ended that found it away.
-        let returned = self.tools.gateway.returned();
+        let returned = self.tools.gateway.answers_again();
         let pass = make_pass(Rc::clone(&self.logic), self.tools.clone(), Rc::clone(&self.live), asked.run);
         let (trigger, waiting) = (asked.trigger, asked.waiting);
         ctx.spawn(wrap_future(pass).map(move |report, this: &mut Self, ctx| {
-            let was_away = report.errors.iter().any(PassError::is_away);
+            let was_away = report.errors.iter().any(PassError::is_unanswered);
             this.recoveries.ended(trigger, was_away);
             this.ended(ctx, trigger, report, waiting);
             if was_away {
@@ -206,7 +213,7 @@ impl<C: Collect> Collector<C> {
         }
     }
 
-    /// A pass of the service as soon as the runtime is back, unless another one begins before.
+    /// A pass of the service as soon as the runtime answers again, unless another one begins before.
     fn pass_once(&mut self, ctx: &mut Context<Self>, returned: impl Future<Output = ()> + 'static) {
         if self.service.is_none() || self.running {
             return;
@@ -226,12 +233,18 @@ impl<C: Collect> Collector<C> {
         })));
     }
 
-    /// Whether it makes passes by itself, as it should: its timer is not overdue by more than a thread may hang.
-    fn is_timed(&self) -> bool {
+    /// Sees to it that it makes passes by itself: a timer that is overdue by more than a thread may hang was lost, or the whole
+    /// process stood still.
+    fn keep_time(&mut self, ctx: &mut Context<Self>) {
+        if self.service.is_none() || self.live.is_finishing() {
+            return;
+        }
         let hang_timeout = self.live.settings().supervision.hang_timeout;
         let overdue = |timer: &Timer| timer.armed.elapsed() > timer.pause.saturating_add(hang_timeout);
-        let rings = self.timer.as_ref().is_some_and(|timer| !overdue(timer));
-        rings || self.service.is_none() || self.live.is_finishing()
+        if self.timer.as_ref().is_none_or(overdue) {
+            warn!(self.tools.log, "a pass is overdue, and is made now"; "loop" => C::LOOP.as_str());
+            self.arm(ctx, Duration::ZERO, Trigger::Period);
+        }
     }
 
     /// Whether a pass may begin.
@@ -261,7 +274,12 @@ impl<C: Collect> Collector<C> {
         // A pause too long for the calendar is as good as none planned.
         let next = SignedDuration::try_from(pause).ok();
         self.tell(News::Planned(next.and_then(|pause| self.tools.clock.now().checked_add(pause).ok())));
+        self.arms += 1;
+        let number = self.arms;
         let handle = ctx.run_later(pause, move |this, ctx| {
+            if this.arms != number {
+                return;
+            }
             this.timer = None;
             // A pass that lasts longer than a period is not followed by another one at once.
             if !this.running && this.may_pass().is_ok() {
@@ -279,15 +297,23 @@ impl<C: Collect> Collector<C> {
         if let Some(lookout) = self.lookout.take() {
             ctx.cancel_future(lookout);
         }
+        self.lookouts += 1;
+        let number = self.lookouts;
         let Some(every) = C::look_out_every(&self.live.settings()) else { return };
-        self.lookout = Some(ctx.run_later(every, |this, ctx| {
+        self.lookout = Some(ctx.run_later(every, move |this, ctx| {
+            if this.lookouts != number {
+                return;
+            }
             this.lookout = None;
             if this.running || this.may_pass().is_err() {
                 return this.look_out(ctx);
             }
             let (logic, tools, settings) = (Rc::clone(&this.logic), this.tools.clone(), this.live.settings());
             let look = wrap_future(async move { logic.look_out(&tools, &settings).await });
-            this.lookout = Some(ctx.spawn(look.map(|alarm, this: &mut Self, ctx| {
+            this.lookout = Some(ctx.spawn(look.map(move |alarm, this: &mut Self, ctx| {
+                if this.lookouts != number {
+                    return;
+                }
                 this.lookout = None;
                 if alarm && !this.running && this.may_pass().is_ok() {
                     this.begin(ctx, Asked::by(Trigger::Pressure));
@@ -343,10 +369,10 @@ impl<C: Collect> Supervised for Collector<C> {
 }
 
 impl<C: Collect> Handler<Ping> for Collector<C> {
-    type Result = bool;
+    type Result = ();
 
-    fn handle(&mut self, _ping: Ping, _ctx: &mut Context<Self>) -> bool {
-        self.is_timed()
+    fn handle(&mut self, _ping: Ping, ctx: &mut Context<Self>) {
+        self.keep_time(ctx);
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::files::WorkerGone;
-use crate::gateway::CriError;
+use crate::gateway::{CriError, ErrorClass};
 
 /// The four loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -182,6 +182,16 @@ impl PassError {
             Self::Cri(error) | Self::Statuses { error, .. } => error.is_away(),
             Self::Interrupted(_) => true,
             _ => false,
+        }
+    }
+
+    /// Whether the runtime did not answer: it cannot be reached, or hangs.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        let is_late = |error: &CriError| error.class == ErrorClass::DeadlineExceeded;
+        match self {
+            Self::Cri(error) | Self::Statuses { error, .. } => is_late(error) || self.is_away(),
+            _ => self.is_away(),
         }
     }
 

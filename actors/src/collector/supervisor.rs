@@ -181,22 +181,16 @@ impl<C: Collect> Supervisor<C> {
             this.pinged = false;
             // In the pause before a restart it can't answer.
             let excused = this.facts.doing == Doing::Restarting || this.current.number != number;
-            let why = match answer {
-                Ok(Ok(true)) => return,
-                Ok(Ok(false)) => "the timer of its passes was lost; it was given another thread".to_owned(),
-                Ok(Err(_)) | Err(_) => {
-                    format!("its thread did not answer for {limit:?}; it was given another one")
-                }
-            };
-            if !excused && !this.stopping {
-                this.replace(ctx, why);
+            if !matches!(answer, Ok(Ok(()))) && !excused && !this.stopping {
+                this.replace(ctx, limit);
             }
         }));
     }
 
     /// Gives the loop another thread.
-    fn replace(&mut self, ctx: &mut Context<Self>, why: String) {
+    fn replace(&mut self, ctx: &mut Context<Self>, hung_for: Duration) {
         let now = self.clock.now();
+        let why = format!("its thread did not answer for {hung_for:?}; it was given another one");
         self.telling.fell("hang", &why, Duration::ZERO, now);
         let hire =
             Hire { threads: &self.threads, tools: &self.tools, schedule: &self.schedule, make: &self.make };
@@ -393,11 +387,9 @@ impl<C: Collect> Handler<AskState> for Supervisor<C> {
 }
 
 impl<C: Collect> Handler<Ping> for Supervisor<C> {
-    type Result = bool;
+    type Result = ();
 
-    fn handle(&mut self, _ping: Ping, _ctx: &mut Context<Self>) -> bool {
-        true
-    }
+    fn handle(&mut self, _ping: Ping, _ctx: &mut Context<Self>) {}
 }
 
 impl<C: Collect> Handler<Finish> for Supervisor<C> {
@@ -408,7 +400,7 @@ impl<C: Collect> Handler<Finish> for Supervisor<C> {
         let (address, lease, me) = (self.current.address.clone(), self.current.lease.clone(), ctx.address());
         Box::pin(async move {
             let hangs = async {
-                while let Ok(Ok(_)) = tokio::time::timeout(GIVEN_UP, address.send(Ping)).await {
+                while let Ok(Ok(())) = tokio::time::timeout(GIVEN_UP, address.send(Ping)).await {
                     tokio::time::sleep(GIVEN_UP).await;
                 }
             };

@@ -201,6 +201,7 @@ async fn reach(clients: Clients, health: Rc<Health>) {
         let is_late = matches!(&answer, Err(error) if error.class == ErrorClass::DeadlineExceeded);
         if let Ok(version) = answer {
             health.says(version);
+            health.is_in_time();
         }
         if health.is_away() || is_late {
             tokio::time::sleep(RECONNECT).await;

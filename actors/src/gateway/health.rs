@@ -35,11 +35,15 @@ pub struct Health {
     /// Since when it has been reachable.
     since: Cell<Option<Timestamp>>,
     /// How often it came back.
-    returns: watch::Sender<u64>,
+    returns: Cell<u64>,
+    /// Whether it has not answered in time since it last answered.
+    late: Cell<bool>,
+    /// Told each time that it answers again, after it was away or hung.
+    answers: watch::Sender<()>,
     version: RefCell<Option<RuntimeVersion>>,
     waits: Option<Waits>,
     log: Logger,
-    /// Rung when it is lost.
+    /// Rung when it is lost or late.
     pub lost: Notify,
 }
 
@@ -64,13 +68,15 @@ pub struct RuntimeState {
 }
 
 impl Health {
-    /// `returns` learns how often it came back.
-    pub fn new(waits: Option<Waits>, returns: watch::Sender<u64>, log: Logger) -> Self {
+    /// `answers` is told each time that the runtime answers again.
+    pub fn new(waits: Option<Waits>, answers: watch::Sender<()>, log: Logger) -> Self {
         Self {
             away: RefCell::default(),
             changed: Cell::default(),
             since: Cell::default(),
-            returns,
+            returns: Cell::default(),
+            late: Cell::default(),
+            answers,
             version: RefCell::default(),
             waits,
             log,
@@ -87,7 +93,10 @@ impl Health {
         match answer {
             Err(error) if error.is_away() => self.is_lost(error),
             // It has not answered, but nothing says that it is gone.
-            Err(error) if error.class == ErrorClass::DeadlineExceeded => {}
+            Err(error) if error.class == ErrorClass::DeadlineExceeded => {
+                self.late.set(true);
+                self.lost.notify_one();
+            }
             Err(_) | Ok(_) => self.is_back(),
         }
     }
@@ -110,13 +119,20 @@ impl Health {
         self.version.replace(Some(version));
     }
 
+    /// It has answered who asked whether it answers: one that was late does again.
+    pub fn is_in_time(&self) {
+        if self.late.replace(false) {
+            self.answers.send_replace(());
+        }
+    }
+
     pub fn is_away(&self) -> bool {
         self.away.borrow().is_some()
     }
 
     /// What was seen of it has gaps: that is as good as a return.
     pub fn count_return(&self) {
-        self.returns.send_modify(|returns| *returns += 1);
+        self.returns.set(self.returns.get() + 1);
     }
 
     pub fn state(&self) -> RuntimeState {
@@ -129,7 +145,7 @@ impl Health {
             },
             since: away.as_ref().map_or(self.since.get(), |away| away.since),
             error: away.as_ref().map(|away| away.error.clone()),
-            returns: *self.returns.borrow(),
+            returns: self.returns.get(),
         }
     }
 
@@ -162,6 +178,8 @@ impl Health {
         };
         self.changed.set(Some(Instant::now()));
         self.count_return();
+        self.late.set(false);
+        self.answers.send_replace(());
         self.since.set(now);
         let lasted = now.zip(away.since).map(|(now, since)| in_words(now.duration_since(since)));
         info!(self.log, "the runtime is back"; "away_for" => lasted.as_deref());
@@ -182,7 +200,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_under_way_tells_nothing_new() {
-        let health = Health::new(None, watch::Sender::new(0), Logger::root(Discard, o!()));
+        let health = Health::new(None, watch::Sender::new(()), Logger::root(Discard, o!()));
         let gone = CriError::gateway_gone("Version");
         let away = || Err::<(), _>(CriError { class: ErrorClass::Unavailable, ..gone.clone() });
         let (before, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));

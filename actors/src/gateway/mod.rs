@@ -48,17 +48,17 @@ pub struct Gateway {
     address: Addr<GatewayActor>,
     /// Of whoever asks: what was revoked may only look.
     lease: Lease,
-    /// How often the runtime came back after it had been away.
-    returns: watch::Receiver<u64>,
+    /// Told each time that the runtime answers again.
+    answers: watch::Receiver<()>,
 }
 
 impl Gateway {
     /// Starts the actor on an arbiter, for a one-shot command. It connects with the first request.
     #[must_use]
     pub fn start(on: &ArbiterHandle, sockets: Sockets, limits: Limits, log: Logger) -> Self {
-        let (told, returns) = watch::channel(0);
+        let (told, answers) = watch::channel(());
         let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(None, told, log), false);
-        Self { address: GatewayActor::start_in_arbiter(on, make), lease: Lease::default(), returns }
+        Self { address: GatewayActor::start_in_arbiter(on, make), lease: Lease::default(), answers }
     }
 
     /// Starts it for the service: it waits for a runtime that is away, and is restarted wherever it falls.
@@ -66,11 +66,11 @@ impl Gateway {
     pub fn serve(on: &ArbiterHandle, settings: &Settings, waits: Waits, log: Logger) -> Self {
         let (sockets, limits) = (Sockets::from(settings), Limits::from(settings));
         let fell = guard::say(log.clone(), "gateway", None);
-        let (told, returns) = watch::channel(0);
+        let (told, answers) = watch::channel(());
         let health = move || Health::new(Some(waits), told, log);
         let make = move |_: &mut _| GatewayActor::new(sockets, limits, health(), true);
         let address = guard::start(on, Pace::from(settings), fell, make);
-        Self { address, lease: Lease::default(), returns }
+        Self { address, lease: Lease::default(), answers }
     }
 
     /// The same gateway, for whoever may remove things under that lease.
@@ -109,13 +109,13 @@ impl Gateway {
         answer.unwrap_or_else(|_| Err(CriError::gateway_gone("List")))
     }
 
-    /// Ends once the runtime has come back after it had been away, counted from this call on.
-    pub fn returned(&self) -> impl Future<Output = ()> + use<> {
-        let mut returns = self.returns.clone();
-        returns.mark_unchanged();
+    /// Ends once the runtime answers again after it was away or hung, counted from this call on.
+    pub fn answers_again(&self) -> impl Future<Output = ()> + use<> {
+        let mut answers = self.answers.clone();
+        answers.mark_unchanged();
         async move {
-            if returns.changed().await.is_err() {
-                // The gateway is gone, and nothing returns any more.
+            if answers.changed().await.is_err() {
+                // The gateway is gone, and tells nothing any more.
                 std::future::pending::<()>().await;
             }
         }

@@ -45,6 +45,8 @@ pub struct Keeper {
     is_new: bool,
     /// One is under way; what is done should it take too long.
     committing: Option<SpawnHandle>,
+    /// How many have been begun.
+    commits: u64,
     /// Who waits for the next commit to end.
     waiting: Vec<oneshot::Sender<()>>,
     problem: Option<String>,
@@ -95,6 +97,7 @@ impl Keeper {
             store,
             worker,
             committing: None,
+            commits: 0,
             waiting: Vec::new(),
             problem: None,
             is_in_copy: false,
@@ -173,7 +176,13 @@ impl Keeper {
             };
             Ok(worker.run(work).await??)
         };
-        self.committing = Some(ctx.run_later(WITHIN, |this, _ctx| {
+        self.commits += 1;
+        let number = self.commits;
+        self.committing = Some(ctx.run_later(WITHIN, move |this, _ctx| {
+            // actix still runs it in the poll in which the commit ends.
+            if this.committing.is_none() || this.commits != number {
+                return;
+            }
             this.failed(&WorkerGone::Hung(WITHIN).to_string(), Kept::InMemory);
         }));
         ctx.spawn(wrap_future(write).map(move |written, this: &mut Self, ctx| {

@@ -147,6 +147,7 @@ impl Records {
             self.uses.remove(&oldest);
             self.changed_uses.insert(oldest);
         }
+        self.bound_changes();
     }
 
     /// Takes in a complete list of images and fills in what is remembered. Records of images that are no longer there go.
@@ -173,6 +174,10 @@ impl Records {
         let old = std::mem::replace(&mut self.images, next);
         self.changed_images.extend(old.into_keys().filter(|key| !self.images.contains_key(key)));
         self.listed = Some(now.wall());
+        self.bound_changes();
+    }
+
+    fn bound_changes(&mut self) {
         if self.changed_images.len() + self.changed_uses.len() > CHANGES {
             self.unsure = true;
             self.changed_images = HashSet::new();
