@@ -10,7 +10,7 @@ use cri_gc_actors::files::lock::{self, LockError};
 use cri_gc_actors::image_records::{Dirs, Home};
 use cri_gc_actors::recorder::{Event, EventKind};
 use cri_gc_actors::supervision::threads::Threads;
-use cri_gc_config::{Loaded, Sources, load};
+use cri_gc_config::{Loaded, Settings, Sources, load};
 use futures_util::FutureExt;
 use futures_util::future::Fuse;
 use sd_notify::NotifyState;
@@ -57,6 +57,12 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
 const EXHAUSTED: &str = "the threads of 3 loops hung within an hour, and only a new process frees what they hold: the service ends with an error, \
      to be restarted by systemd or the kubelet; the log says which loops hung";
 
+/// Why the service could not start with these settings.
+fn cannot(settings: &Settings) -> Option<String> {
+    let group = || settings.admin.group.as_deref().and_then(|name| group_number(name).err());
+    not_yet(settings).or_else(|| group().map(|error| error.to_string()))
+}
+
 async fn serve(
     sources: Sources,
     loaded: Loaded,
@@ -71,7 +77,7 @@ async fn serve(
     let service = Service::start(Start {
         generation: Arc::clone(&generation),
         sources,
-        cannot: not_yet,
+        cannot,
         seams,
         home: Home::store(&generation.settings),
         threads: threads.clone(),

@@ -42,6 +42,13 @@ impl Default for Bar {
     }
 }
 
+impl Drop for Bar {
+    /// Whatever is said next, stands on a line of its own.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Bar {
     /// A pass has its plan: so many objects are to be removed.
     pub fn planned(&self, of: &str, all: u64) {

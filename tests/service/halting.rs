@@ -232,9 +232,11 @@ async fn the_end_begins_no_removal_and_waits_for_the_one_under_way() {
 
 async fn at_rest_for_good(stage: &Stage) {
     stage.settle().await;
-    let (before, calls) = (stage.passes().await, stage.sim.calls().len());
+    // The gateway may ask a runtime that was late whether it answers.
+    let calls = || stage.sim.calls().iter().filter(|call| call.method != Method::Version).count();
+    let before = (stage.passes().await, calls());
     stage.pass_time(3 * PERIOD).await;
-    assert_eq!((stage.passes().await, stage.sim.calls().len()), (before, calls));
+    assert_eq!((stage.passes().await, calls()), before);
     for of in Loop::ALL {
         let state = stage.state(of).await;
         assert_eq!((state.doing, state.next_pass_at), (Doing::Stopped, None));

@@ -115,7 +115,7 @@ pub fn failed(of: Loop, texts: &[String], failures: u64) -> Vec<String> {
                 lines.push(format!("{level} {of} pass failed: {text} failures={number} untold={untold}"));
                 continue;
             }
-            let hint = if statistics && number == 1 {
+            let hint = if statistics && number == 1 && text.contains("ImageFsInfo") {
                 " (the statistics of a runtime that has just started may not be ready yet)"
             } else {
                 ""

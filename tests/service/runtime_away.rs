@@ -56,6 +56,8 @@ async fn comes_back(stage: &Stage) {
     stage.sim.restart().unwrap();
     stage.step(SECOND).await;
     is_reachable(stage, true).await;
+    // The passes that follow at once.
+    stage.settle().await;
 }
 
 async fn is_reachable(stage: &Stage, wanted: bool) {

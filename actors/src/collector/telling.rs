@@ -81,7 +81,10 @@ impl Telling {
                 continue;
             }
             let hint = match (first, line.number) {
-                (First::Warning, 1) => {
+                (First::Warning, 1)
+                    if failure.event == EventKind::InvalidDiskCapacity
+                        || failure.kind.step == "ImageFsInfo" =>
+                {
                     " (the statistics of a runtime that has just started may not be ready yet)"
                 }
                 _ => "",

@@ -94,11 +94,15 @@ impl ConfigurationActor {
     fn read(&self) -> impl Future<Output = Read> + use<> {
         let (files, sources, path) =
             (self.reading.files.clone(), self.reading.sources.clone(), self.path.clone());
+        let cannot = self.reading.cannot;
         async move {
             let work = move || {
                 // Before the reading: what is written meanwhile is another state, and is read again.
                 let state = path.as_deref().and_then(Fingerprint::of);
-                (state, load(&sources).map_err(|error| error.to_string()))
+                let loaded = load(&sources).map_err(|error| error.to_string());
+                // Here as well: it may look a group up, which may take a while.
+                let loaded = loaded.and_then(|loaded| cannot(&loaded.settings).map_or(Ok(loaded), Err));
+                (state, loaded)
             };
             match files.run_within(READ_WITHIN, work).await {
                 Ok(read) => read,
@@ -144,10 +148,7 @@ impl ConfigurationActor {
                 file.display()
             ));
         }
-        match (self.reading.cannot)(&loaded.settings) {
-            Some(problem) => Err(problem),
-            None => Ok(loaded),
-        }
+        Ok(loaded)
     }
 
     fn accept(&mut self, cause: Cause, loaded: Loaded) -> Reloaded {

@@ -41,8 +41,8 @@ impl Identity {
     }
 }
 
-/// All directories right in the root, by name; none if there is no root. Names that are no UTF-8 are left out: no pod
-/// is named like that.
+/// All directories right in the root, by name; none if there is no root. Bytes of a name that are no UTF-8 are written as `\\xff`: no
+/// pod is named like that, so it is listed and left alone.
 ///
 /// # Errors
 /// What the operating system says of the root.
@@ -51,14 +51,23 @@ pub fn log_dirs(root: &Path) -> Result<Vec<LogDir>, FileError> {
     let Some(directory) = opened_again(&opened)? else { return Ok(Vec::new()) };
     let mut dirs = Vec::new();
     for Entry { name, kind, .. } in entries(&directory, root)? {
-        if let (FileType::Directory, Some(text)) = (kind, to_path(&name).to_str()) {
-            let path = root.join(text);
+        if kind == FileType::Directory {
+            let path = root.join(to_path(&name));
             let identity = path.symlink_metadata().map(|meta| Identity::of(&meta)).unwrap_or_default();
-            dirs.push(LogDir { name: text.to_owned(), changed_at: newest(&path), identity });
+            dirs.push(LogDir { name: text(name.as_bytes()), changed_at: newest(&path), identity });
         }
     }
     dirs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(dirs)
+}
+
+/// A name as text.
+fn text(name: &[u8]) -> String {
+    let of_chunk = |chunk: std::str::Utf8Chunk<'_>| {
+        let invalid = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
+        chunk.valid().to_owned() + &invalid.collect::<String>()
+    };
+    name.utf8_chunks().map(of_chunk).collect()
 }
 
 /// A second descriptor of the root, to be read from.
@@ -104,6 +113,18 @@ mod tests {
             .map(|dir| (dir.name, dir.changed_at.unwrap().as_second()))
             .collect();
         assert_eq!(seen, [("a".to_owned(), 100), ("b".to_owned(), 300)]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_utf8_is_listed_and_is_no_pods() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let name = std::ffi::OsStr::from_bytes(b"bad\xff_p_61111111-2222-3333-4444-555555555555");
+        fs::create_dir(folder.path().join(name)).unwrap();
+        let dirs = log_dirs(folder.path()).unwrap();
+        assert_eq!(dirs[0].name, "bad\\xff_p_61111111-2222-3333-4444-555555555555");
+        assert!(dirs[0].changed_at.is_some());
+        assert_eq!(cri_gc_policy::log_dirs::pod_uid_of(&dirs[0].name), None);
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub use pods::{Change, Listed, Store, is_before};
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
+/// An answer up to this size is parsed on the actor's thread. A page of pods may be megabytes, which a worker parses.
+const PARSED_AT_ONCE: usize = 64 * 1024;
+
 /// The API server, asked for one node. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
@@ -113,10 +116,14 @@ impl Api {
     ) -> Result<T, ApiError> {
         let (code, body) = self.call(what, request).await?;
         if code.is_success() {
-            // A page of pods is megabytes, and parsing it would keep the actors waiting.
+            let is_large = body.len() > PARSED_AT_ONCE;
             let parse = move || serde_json::from_slice(&body).map_err(|error| error.to_string());
-            let parsed = self.files.run_within(ANSWER_WITHIN, parse).await;
-            let parsed = parsed.unwrap_or_else(|gone| Err(gone.to_string()));
+            let parsed = if is_large {
+                let parsed = self.files.run_within(ANSWER_WITHIN, parse).await;
+                parsed.unwrap_or_else(|gone| Err(gone.to_string()))
+            } else {
+                parse()
+            };
             parsed.map_err(|why| ApiError::Answer { what, why })
         } else {
             Err(ApiError::status(what, code, &body))

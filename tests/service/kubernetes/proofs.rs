@@ -301,3 +301,16 @@ async fn many_that_vanish_at_once_wait_for_the_lists_to_agree_or_for_a_word() {
     assert_eq!(left_of(world.sim(), 1), ALL);
     assert_eq!(world.sim().count(Method::RemoveContainer), 20);
 }
+
+#[actix_rt::test]
+async fn a_page_of_pods_that_a_worker_parses_is_a_list_as_any_other() {
+    let before = Before::new();
+    // More than is parsed on the actor's thread.
+    (1..=480).for_each(|number| before.api.apply(pod(number)));
+    before.living(1);
+    dead_pod(&before.setup.sim, 500);
+    let world = before.start().await;
+    assert_eq!(world.api.count(On::List), 1);
+    world.pass_time(2 * PERIOD + GONE_WITHIN).await;
+    assert_eq!((world.state(1).await, left_of(world.sim(), 500)), (Active, NOTHING));
+}
