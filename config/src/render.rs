@@ -54,6 +54,13 @@ fn basic(text: &str) -> String {
     format!("\"{}\"", text.chars().map(character).collect::<String>())
 }
 
+/// The dotted names of the keys whose values differ, in the order of the default configuration.
+#[must_use]
+pub fn changed_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let (old, new) = (flatten(old), flatten(new));
+    crate::key_names().filter(|key| old.get(key) != new.get(key)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,11 +86,4 @@ mod tests {
             assert_eq!(load(&sources).unwrap().settings, settings, "{text}");
         }
     }
-}
-
-/// The dotted names of the keys whose values differ, in the order of the default configuration.
-#[must_use]
-pub fn changed_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
-    let (old, new) = (flatten(old), flatten(new));
-    crate::key_names().filter(|key| old.get(key) != new.get(key)).collect()
 }

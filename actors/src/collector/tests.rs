@@ -159,7 +159,7 @@ impl Stage {
         let base = Base { on: Arbiter::current(), threads: Threads::here(), generation, schedule, clock };
         Supervisor::start(base, self.tools.clone(), next, move || Puppet {
             strings: strings.clone(),
-            own: Cell::new(strings.passes()),
+            own: Cell::new(0),
         })
     }
 
@@ -412,8 +412,8 @@ struct Fresh {
 impl Collect for Fresh {
     const LOOP: Loop = Loop::ContainerGc;
 
-    fn period(_settings: &Settings) -> Duration {
-        PERIOD
+    fn period(settings: &Settings) -> Duration {
+        settings.container_gc.period
     }
 
     fn deadline(_settings: &Settings) -> Duration {
