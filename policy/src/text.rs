@@ -42,8 +42,10 @@ pub fn escape(text: &str, lines: Lines) -> Cow<'_, str> {
 }
 
 fn is_printable(c: char) -> bool {
+    // Letters and symbols by their category, of which nothing is seen.
+    let is_blank = matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}');
     // Rust escapes exactly what Unicode doesn't count as printable, and three characters that its own literals need escaped.
-    matches!(c, ' '..='~') || (!c.is_ascii() && c.escape_debug().len() == 1)
+    matches!(c, ' '..='~') || (!c.is_ascii() && !is_blank && c.escape_debug().len() == 1)
 }
 
 /// Longest word that is shown to people: a tag with a digest, a path, the names of a pod and its container fit.
@@ -122,6 +124,7 @@ mod tests {
                 "\\u202egpj\\u2066\\u200b\\ufeff\\u2028",
             ),
             ("\u{e0041}", Lines::Keep, "\\udb40\\udc41"),
+            ("a\u{3164}b\u{2800}", Lines::Escape, "a\\u3164b\\u2800"),
         ] {
             assert_eq!(escape(text, lines), escaped);
         }
