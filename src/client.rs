@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use cri_gc_actors::gateway::innermost_io;
+use cri_gc_actors::supervision::failure_log::lasted;
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{
     ConfigRequest, ConfigResponse, Event, ExplainRequest, ExplainResponse, FollowRequest, PassUpdate,
@@ -210,7 +211,7 @@ impl Client {
         ClientError {
             socket: self.socket.clone(),
             trouble: Trouble::Silent,
-            message: format!("waited {}", in_words(waited)),
+            message: format!("waited {}", lasted(waited.try_into().unwrap_or(SignedDuration::MAX))),
         }
     }
 
@@ -252,11 +253,6 @@ impl<T> Told<T> {
     pub fn cut_short(&self, message: &str) -> ClientError {
         ClientError { socket: self.socket.clone(), trouble: Trouble::Gone, message: message.to_owned() }
     }
-}
-
-/// A length of time, as "15s" or "1m 30s".
-pub fn in_words(length: Duration) -> String {
-    SignedDuration::try_from(length).map_or_else(|_| "for ever".to_owned(), |length| format!("{length:#}"))
 }
 
 /// Sorts what tonic says.

@@ -273,9 +273,22 @@ impl Sim {
 
     /// The same, before the next such call only.
     pub fn before_next(&self, method: Method, hook: impl FnOnce(&mut Node, &str) + Send + 'static) {
-        let mut hook = Some(hook);
+        self.before_nth(method, 1, hook);
+    }
+
+    /// The same, before one such call only, counted from now: 1 is the next.
+    pub fn before_nth(
+        &self,
+        method: Method,
+        number: usize,
+        hook: impl FnOnce(&mut Node, &str) + Send + 'static,
+    ) {
+        let (mut calls, mut hook) = (0, Some(hook));
         self.before(method, move |node, id| {
-            if let Some(hook) = hook.take() {
+            calls += 1;
+            if calls == number
+                && let Some(hook) = hook.take()
+            {
                 hook(node, id);
             }
         });

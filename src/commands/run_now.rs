@@ -8,8 +8,9 @@ use cri_gc_proto::admin::{Pass, PassUpdate, Removal};
 
 use super::{in_system, loops, service};
 use crate::cli::{self, Form, Global};
-use crate::client::{ClientError, Told, in_words};
+use crate::client::{ClientError, Told};
 use crate::failure::{Failure, PARTLY};
+use crate::output::ages::span;
 use crate::output::progress::{Bar, Ended};
 use crate::output::{self, Reader, item, print, remark};
 
@@ -56,17 +57,11 @@ impl Watch {
     /// Takes in updates until the last, or until nobody reads what is printed of them.
     async fn all(&mut self, updates: &mut Told<PassUpdate>, form: Form) -> Result<(), Failure> {
         let bar = Bar::default();
-        let watched = self.each(updates, form, &bar).await;
-        bar.end();
-        watched
-    }
-
-    async fn each(&mut self, updates: &mut Told<PassUpdate>, form: Form, bar: &Bar) -> Result<(), Failure> {
-        while let Some(update) = self.next(updates, bar).await? {
+        while let Some(update) = self.next(updates, &bar).await? {
             if form != Form::Table && item(form, &update, |_| String::new())? == Reader::Gone {
                 return Ok(());
             }
-            self.take(update, bar);
+            self.take(update, &bar);
         }
         match self.missing() {
             Some(of) => Err(cut_short(updates, &of).into()),
@@ -91,7 +86,7 @@ impl Watch {
             bar.end();
             remark(&format!(
                 "cri-gc: note: no update for {}; `cri-gc status` shows what the service waits for",
-                in_words(waited)
+                span(waited)
             ));
         }
     }

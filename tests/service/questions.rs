@@ -74,6 +74,24 @@ async fn turns_for(span: Duration) {
     }
 }
 
+/// Waits for an answer that has to be there within so much time of the service. That is driven on slowly: what a busy machine
+/// has to do in between is not to count.
+async fn within<T>(stage: &Stage, limit: Duration, answer: impl Future<Output = T>) -> T {
+    let mut answer = Box::pin(answer);
+    let mut waited = Duration::ZERO;
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            () = turns_for(Duration::from_millis(200)) => {
+                stage.step_without_rest(SECOND / 4).await;
+                waited += SECOND / 4;
+                assert!(waited <= limit, "no answer within {limit:?}");
+            }
+        }
+    }
+}
+
 /// Has the worker hang until the sender is dropped.
 async fn hang(worker: &Workers) -> mpsc::Sender<()> {
     let (release, held_until) = mpsc::channel::<()>();
@@ -123,21 +141,8 @@ async fn before_the_records_were_read_questions_say_so_within_a_second() {
     let worker = Workers::start(1).unwrap();
     let _release = hang(&worker).await;
     let asked = Asked::start(worker).await;
-    let mut all = Box::pin(asked.ask_all());
     // Three questions, each of which may wait a little.
-    let mut waited = Duration::ZERO;
-    let problems = loop {
-        tokio::select! {
-            biased;
-            problems = &mut all => break problems,
-            // Time is driven on slowly: what a busy machine has to do in between is not to count.
-            () = turns_for(Duration::from_millis(200)) => {
-                asked.stage.step_without_rest(SECOND / 4).await;
-                waited += SECOND / 4;
-                assert!(waited <= 3 * SECOND, "they wait for the disk");
-            }
-        }
-    };
+    let problems = within(&asked.stage, 3 * SECOND, asked.ask_all()).await;
     assert!(problems.len() == 1 && problems[0].contains("are still being read"), "{problems:#?}");
 }
 
@@ -157,14 +162,8 @@ async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
             let mut client = client.clone();
             async move { client.status(StatusRequest::default()).await.unwrap().into_inner() }
         };
-        let mut answers = Box::pin(futures_util::future::join_all((0..10).map(|_| ask())));
-        let answers = loop {
-            tokio::select! {
-                biased;
-                answers = &mut answers => break answers,
-                () = turns_for(Duration::from_millis(100)) => stage.step_without_rest(SECOND / 4).await,
-            }
-        };
+        let answers = futures_util::future::join_all((0..10).map(|_| ask()));
+        let answers = within(stage, 5 * SECOND, answers).await;
         for status in answers {
             let told = |what: &str| status.problems.iter().any(|problem| problem.contains(what));
             assert!(told("has not answered within") && told("could not be observed within"), "{status:#?}");
@@ -176,14 +175,8 @@ async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
     let passes = stage.passes().await;
     let mut asks = client.clone();
     let request = RunNowRequest { loops: Vec::new(), confirm_deleted: false };
-    let mut run = Box::pin(async move { asks.run_now(request).await?.into_inner().message().await });
-    let refused = loop {
-        tokio::select! {
-            biased;
-            refused = &mut run => break refused.unwrap_err(),
-            () = turns_for(Duration::from_millis(100)) => stage.step_without_rest(SECOND).await,
-        }
-    };
+    let run = async move { asks.run_now(request).await?.into_inner().message().await };
+    let refused = within(stage, 15 * SECOND, run).await.unwrap_err();
     assert_eq!(refused.code(), Code::Aborted);
     assert!(refused.message().contains("the runtime does not answer; no pass was requested"), "{refused}");
     assert_eq!(stage.passes().await, passes);
@@ -213,18 +206,6 @@ async fn what_could_not_be_observed_is_not_said_to_be_missing() {
     // A runtime that hangs: the service answers before the client gives up.
     stage.sim.clear_faults();
     stage.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);
-    let mut refused = Box::pin(explain("web-0"));
-    let mut waited = Duration::ZERO;
-    let refused = loop {
-        tokio::select! {
-            biased;
-            refused = &mut refused => break refused,
-            () = turns_for(Duration::from_millis(100)) => {
-                stage.step_without_rest(SECOND / 2).await;
-                waited += SECOND / 2;
-                assert!(waited < 15 * SECOND, "it was given up");
-            }
-        }
-    };
+    let refused = within(stage, 14 * SECOND, explain("web-0")).await;
     assert_eq!(refused.code(), Code::Aborted, "{refused}");
 }

@@ -146,7 +146,8 @@ impl GatewayActor {
         let deadline = self.limits.request_timeout;
         let listener = self.listener(method);
         let list = async move {
-            let _permit = a_place(method, lane, deadline).await?;
+            let place = a_place(lane, deadline).await;
+            let _place = place.ok_or_else(|| CriError::crowded(method, deadline))?;
             within((method, ""), deadline, &listener, send(clients)).await.map(Arc::new)
         };
         Box::pin(pending(self).begin(list))
@@ -160,17 +161,10 @@ struct Listener {
     notes: bool,
 }
 
-/// A place for a question, which is given up where earlier ones hold them all for as long as an RPC may take.
-async fn a_place(
-    method: &'static str,
-    lane: Arc<Semaphore>,
-    limit: Duration,
-) -> CriResult<Option<OwnedSemaphorePermit>> {
-    match tokio::time::timeout(limit, lane.acquire_owned()).await {
-        // It is never closed.
-        Ok(permit) => Ok(permit.ok()),
-        Err(_elapsed) => Err(CriError::crowded(method, limit)),
-    }
+/// A place in a lane. `None` where earlier RPCs hold them all for so long.
+async fn a_place(lane: Arc<Semaphore>, limit: Duration) -> Option<OwnedSemaphorePermit> {
+    // It is never closed.
+    tokio::time::timeout(limit, lane.acquire_owned()).await.ok()?.ok()
 }
 
 /// Runs an RPC (its method, and the id of its object) under its deadline, and tells how it ended.
@@ -252,14 +246,13 @@ impl<C: CriCall> Handler<Call<C>> for GatewayActor {
         let deadline = self.limits.request_timeout.saturating_add(asked.call.extra_time());
         let listener = self.listener(C::METHOD);
         Box::pin(async move {
-            let _permit = match C::LANE {
-                Lane::Read => a_place(C::METHOD, lane, deadline).await?,
-                // It rests on a look right before it, so it does not wait for long.
-                _ => match tokio::time::timeout(LANE_WAIT, lane.acquire_owned()).await {
-                    Ok(permit) => permit.ok(),
-                    Err(_) => return Err(CriError::late(C::METHOD, asked.asked.elapsed())),
-                },
-            };
+            // A removal rests on a look right before it, so it does not wait for long.
+            let is_read = C::LANE == Lane::Read;
+            let place = a_place(lane, if is_read { deadline } else { LANE_WAIT }).await;
+            let _place = place.ok_or_else(|| match is_read {
+                true => CriError::crowded(C::METHOD, deadline),
+                false => CriError::late(C::METHOD, asked.asked.elapsed()),
+            })?;
             asked.may_go()?;
             let id = asked.call.id().unwrap_or_default().to_owned();
             within((C::METHOD, &id), deadline, &listener, asked.call.send(clients)).await
@@ -287,7 +280,8 @@ impl Handler<AskStatuses> for GatewayActor {
                     return Err(CriError::empty_id(METHOD));
                 }
                 let left = until.saturating_duration_since(Instant::now());
-                let _permit = a_place(METHOD, Arc::clone(&lane), left).await?;
+                let place = a_place(Arc::clone(&lane), left).await;
+                let _place = place.ok_or_else(|| CriError::crowded(METHOD, left))?;
                 if let Some(error) = stopped.borrow().clone() {
                     return Err(error);
                 }

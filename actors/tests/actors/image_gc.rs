@@ -89,14 +89,10 @@ fn a_container_made_from_an_image_between_plan_and_removal_saves_the_image() {
         let pod = bed.living_pod(1);
         fill(&bed);
         // The first list of containers is that of the plan; each later one is a check.
-        let mut lists = 0;
-        bed.sim.before(Method::ListContainers, move |node, _| {
-            lists += 1;
-            if lists == 2 {
-                for image in ["a:1", "b:1"] {
-                    let container = ContainerSpec::new(&pod, image).image(image).state(state).no_log();
-                    node.add_container(container).unwrap();
-                }
+        bed.sim.before_nth(Method::ListContainers, 2, move |node, _| {
+            for image in ["a:1", "b:1"] {
+                let container = ContainerSpec::new(&pod, image).image(image).state(state).no_log();
+                node.add_container(container).unwrap();
             }
         });
         let report = bed.run(async |crew| crew.images().await);

@@ -193,18 +193,14 @@ fn a_name_that_the_image_gets_between_the_two_lists_of_the_check_counts() {
     let a = bed.sim.add_image(ImageSpec::single("old:1", 50 * MIB, 50 * MIB).id(id_of('a')));
     let pod = bed.living_pod(1);
     fill(&bed, 95);
-    let mut lists = 0;
     let digest = format!("r.example/new@sha256:{}", "e".repeat(64));
-    bed.sim.before(Method::ListContainers, move |node, _| {
-        lists += 1;
-        if lists == 2 {
-            // Pulled by another name, and a container made of it.
-            node.add_image(ImageSpec::new("r.example/new:1").id(id_of('a')).digest(&digest));
-            node.add_container(
-                ContainerSpec::new(&pod, "app").image("r.example/new:1").image_ref(digest.clone()),
-            )
-            .unwrap();
-        }
+    bed.sim.before_nth(Method::ListContainers, 2, move |node, _| {
+        // Pulled by another name, and a container made of it.
+        node.add_image(ImageSpec::new("r.example/new:1").id(id_of('a')).digest(&digest));
+        node.add_container(
+            ContainerSpec::new(&pod, "app").image("r.example/new:1").image_ref(digest.clone()),
+        )
+        .unwrap();
     });
     let report = bed.run(async |crew| crew.images().await);
     bed.sim.clear_hooks();
@@ -217,13 +213,9 @@ fn a_volume_by_a_name_that_the_image_gets_between_the_two_lists_of_the_check_cou
     let a = bed.sim.add_image(ImageSpec::single("model:1", 50 * MIB, 50 * MIB).id(id_of('a')));
     let pod = bed.living_pod(1);
     fill(&bed, 95);
-    let mut lists = 0;
-    bed.sim.before(Method::ListContainers, move |node, _| {
-        lists += 1;
-        if lists == 2 {
-            node.add_image(ImageSpec::new("model:2").id(id_of('a')));
-            node.add_container(ContainerSpec::new(&pod, "app").image_volume("model:2")).unwrap();
-        }
+    bed.sim.before_nth(Method::ListContainers, 2, move |node, _| {
+        node.add_image(ImageSpec::new("model:2").id(id_of('a')));
+        node.add_container(ContainerSpec::new(&pod, "app").image_volume("model:2")).unwrap();
     });
     let report = bed.run(async |crew| crew.images().await);
     bed.sim.clear_hooks();
@@ -237,17 +229,13 @@ fn a_tag_that_moves_to_the_image_while_a_new_container_is_asked_counts() {
     let pod = bed.living_pod(1);
     bed.sim.add_image(ImageSpec::single("other:1", MIB, MIB).id(id_of('b')).pinned());
     fill(&bed, 95);
-    let mut lists = 0;
     let asked = pod.clone();
-    bed.sim.before(Method::ListContainers, move |node, _| {
-        lists += 1;
-        if lists == 2 {
-            node.add_container(ContainerSpec::new(&asked, "new")).unwrap();
-        }
-        if lists == 3 {
-            node.move_tag("other:1", "model:1").unwrap();
-            node.add_container(ContainerSpec::new(&pod, "app").image_volume("other:1")).unwrap();
-        }
+    bed.sim.before_nth(Method::ListContainers, 2, move |node, _| {
+        node.add_container(ContainerSpec::new(&asked, "new")).unwrap();
+    });
+    bed.sim.before_nth(Method::ListContainers, 3, move |node, _| {
+        node.move_tag("other:1", "model:1").unwrap();
+        node.add_container(ContainerSpec::new(&pod, "app").image_volume("other:1")).unwrap();
     });
     let report = bed.run(async |crew| crew.images().await);
     bed.sim.clear_hooks();
@@ -260,12 +248,8 @@ fn an_image_that_is_pinned_between_plan_and_removal_stays() {
     let a = bed.image("a:1", 100);
     fill(&bed, 95);
     // The first list of images is that of the plan.
-    let mut lists = 0;
-    bed.sim.before(Method::ListImages, move |node, _| {
-        lists += 1;
-        if lists == 2 {
-            node.set_pinned("a:1", true);
-        }
+    bed.sim.before_nth(Method::ListImages, 2, move |node, _| {
+        node.set_pinned("a:1", true);
     });
     let report = bed.run(async |crew| crew.images().await);
     bed.sim.clear_hooks();
@@ -281,12 +265,9 @@ fn an_image_that_a_loop_saw_in_use_since_the_plan_stays() {
         fill(&bed, 95);
         let report = bed.run(async |crew| {
             // A job that came and went: no list has its container any more.
-            let (images, clock, mut lists) = (crew.tools.images.clone(), crew.tools.clock.clone(), 0);
-            bed.sim.before(Method::ListImages, move |_, _| {
-                lists += 1;
-                if lists == 2 {
-                    images.seen(["a:1"], clock.moment());
-                }
+            let (images, clock) = (crew.tools.images.clone(), crew.tools.clock.clone());
+            bed.sim.before_nth(Method::ListImages, 2, move |_, _| {
+                images.seen(["a:1"], clock.moment());
             });
             let report = crew.images().await;
             bed.sim.clear_hooks();
@@ -308,12 +289,8 @@ fn an_image_that_the_confirming_list_has_again_was_not_removed_for_good_and_is_y
             bed.sim.advance(HOUR);
             fill(&bed, 95);
             // Those of the plan, of the check, and of the confirmation.
-            let mut lists = 0;
-            bed.sim.before(Method::ListImages, move |node, _| {
-                lists += 1;
-                if lists == 3 {
-                    node.add_image(spec());
-                }
+            bed.sim.before_nth(Method::ListImages, 3, move |node, _| {
+                node.add_image(spec());
             });
             let report = crew.images().await;
             bed.sim.clear_hooks();

@@ -76,12 +76,8 @@ fn a_volume_that_comes_between_plan_and_removal_saves_its_image() {
         let pod = bed.living_pod(1);
         fill(&bed, 95);
         // The first list of containers is that of the plan.
-        let mut lists = 0;
-        bed.sim.before(Method::ListContainers, move |node, _| {
-            lists += 1;
-            if lists == 2 {
-                node.add_container(ContainerSpec::new(&pod, "app").image_volume("model:1")).unwrap();
-            }
+        bed.sim.before_nth(Method::ListContainers, 2, move |node, _| {
+            node.add_container(ContainerSpec::new(&pod, "app").image_volume("model:1")).unwrap();
         });
         let report = bed.run(async |crew| crew.images().await);
         bed.sim.clear_hooks();

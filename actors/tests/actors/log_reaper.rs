@@ -89,14 +89,10 @@ fn raced(before: Method, container_too: bool) {
     let bed = Bed::new();
     let directory = orphan(&bed, 1);
     // The first list is that of the plan, the second that of the check.
-    let mut lists = 0;
-    bed.sim.before(before, move |node, _| {
-        lists += 1;
-        if lists == 2 {
-            let pod = node.add_pod(PodSpec::new("ns", "pod-1", uid(1)).not_ready()).unwrap();
-            if container_too {
-                node.add_container(ContainerSpec::new(&pod, "app").state(ContainerState::Exited)).unwrap();
-            }
+    bed.sim.before_nth(before, 2, move |node, _| {
+        let pod = node.add_pod(PodSpec::new("ns", "pod-1", uid(1)).not_ready()).unwrap();
+        if container_too {
+            node.add_container(ContainerSpec::new(&pod, "app").state(ContainerState::Exited)).unwrap();
         }
     });
     let report = reap(&bed);
