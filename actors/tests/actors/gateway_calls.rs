@@ -33,6 +33,7 @@ on_each_flavour!(
     a_list_over_the_runtimes_limit_is_too_large,
     a_list_over_our_own_limit_is_too_large_and_raising_it_helps,
     an_empty_id_is_refused_before_it_is_sent,
+    a_question_does_not_wait_for_a_place_for_longer_than_it_may_take,
 );
 
 /// Checks again and again, until it is so.
@@ -58,6 +59,29 @@ fn status(id: &str) -> ContainerStatus {
 
 fn remove(id: &str) -> RemoveContainer {
     RemoveContainer { id: id.to_owned() }
+}
+
+fn a_question_does_not_wait_for_a_place_for_longer_than_it_may_take() {
+    let mut bed = Bed::new();
+    bed.settings.runtime.request_timeout = PATIENCE;
+    bed.sim.fault(Method::Version, Fault::Hang, Scope::Always);
+    bed.run(async |crew| {
+        let gateway = &crew.tools.gateway;
+        // As many as may be in flight, none of which is answered.
+        let mut held: Vec<_> = (0..32).map(|_| Box::pin(gateway.call(Version {}))).collect();
+        for call in &mut held {
+            assert!(begun(call.as_mut()).await);
+        }
+        assert!(bed.sim.wait_for_calls(Method::Version, held.len(), PATIENCE));
+        let until = tokio::time::Instant::now() + Duration::from_millis(50);
+        let asked = gateway.statuses(vec!["a".to_owned()], until).await.remove(0).unwrap_err();
+        assert!(asked.message.contains("for earlier questions"), "{asked}");
+        for call in &mut held {
+            assert!(begun(call.as_mut()).await, "it still has its place");
+        }
+        assert_eq!(bed.sim.count(Method::ContainerStatus), 0);
+        bed.sim.clear_faults();
+    });
 }
 
 fn a_call_that_is_not_answered_ends_at_its_deadline() {
