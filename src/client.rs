@@ -7,8 +7,8 @@ use std::error::Error as _;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use cri_gc_actors::gateway::innermost_io;
-use cri_gc_actors::supervision::failure_log::lasted;
+use cri_gc_gateway::innermost_io;
+use cri_gc_kit::supervision::failure_log::lasted;
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{
     ConfigRequest, ConfigResponse, Event, ExplainRequest, ExplainResponse, FollowRequest, PassUpdate,

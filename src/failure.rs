@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use cri_gc_actors::gateway::{CriError, ErrorClass};
+use cri_gc_gateway::{CriError, ErrorClass};
 
 use crate::client::{ClientError, Trouble};
 use crate::output::remark;

@@ -3,9 +3,9 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 
-use cri_gc_actors::seams::LogThreshold;
-use cri_gc_actors::supervision::panics;
 use cri_gc_config::{LogFormat, LogLevel};
+use cri_gc_kit::seams::LogThreshold;
+use cri_gc_kit::supervision::panics;
 use cri_gc_policy::text::{Lines, escape, shorten};
 use serde_json::{Map, Value};
 use slog::{Drain, KV, Key, Level, Logger, Never, OwnedKVList, Record, Serializer, o};

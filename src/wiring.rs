@@ -6,24 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use cri_gc_actors::admin::{Admin, Subjects};
-use cri_gc_actors::collector::{Base, Collector, Finish, Loop, LoopHandle, Schedule, Supervisor, Tools};
-use cri_gc_actors::configuration::{Configuration, Generation, Reading};
-use cri_gc_actors::container_gc::ContainerGc;
-use cri_gc_actors::files::Workers;
-use cri_gc_actors::files::socket::SocketError;
-use cri_gc_actors::gateway::calls::Version;
-use cri_gc_actors::gateway::{CriError, ErrorClass, Gateway, Limits, RuntimeVersion, Sockets, Waits};
-use cri_gc_actors::image_gc::ImageGc;
-use cri_gc_actors::image_records::{Home, ImageRecords};
-use cri_gc_actors::log_reaper::LogReaper;
-use cri_gc_actors::pod_state::{Configure, PodStates};
-use cri_gc_actors::recorder::Recorder;
-use cri_gc_actors::sandbox_reaper::SandboxReaper;
-use cri_gc_actors::seams::{Chance, Clock, FsProbe, LogThreshold};
-use cri_gc_actors::supervision::guard::{Pace, say};
-use cri_gc_actors::supervision::threads::Threads;
+use cri_gc_collectors::collector::{Base, Collector, Finish, LoopHandle, Schedule, Supervisor, Tools};
+use cri_gc_collectors::container_gc::ContainerGc;
+use cri_gc_collectors::image_gc::ImageGc;
+use cri_gc_collectors::log_reaper::LogReaper;
+use cri_gc_collectors::sandbox_reaper::SandboxReaper;
 use cri_gc_config::{Settings, Sources};
+use cri_gc_files::socket::SocketError;
+use cri_gc_gateway::calls::Version;
+use cri_gc_gateway::{CriError, ErrorClass, Gateway, Limits, RuntimeVersion, Sockets, Waits};
+use cri_gc_images::{Home, ImageRecords};
+use cri_gc_kit::generation::Generation;
+use cri_gc_kit::recorder::Recorder;
+use cri_gc_kit::seams::{Chance, Clock, FsProbe, LogThreshold};
+use cri_gc_kit::supervision::guard::{Pace, say};
+use cri_gc_kit::supervision::threads::Threads;
+use cri_gc_kit::words::Loop;
+use cri_gc_kit::workers::Workers;
+use cri_gc_pods::{Configure, PodStates};
+use cri_gc_service::admin::{Admin, Subjects};
+use cri_gc_service::configuration::{Configuration, Reading};
 use slog::Logger;
 
 /// What differs between a real node and a modelled one.
@@ -300,7 +302,7 @@ impl Service {
         let followers = loops.iter().map(LoopHandle::follower).chain([gateway.follower(), pods.follower()]);
         #[cfg(feature = "kubernetes")]
         let followers = followers.chain([{
-            use cri_gc_actors::node_events::{Means, start};
+            use cri_gc_service::node_events::{Means, start};
             let fell = say(log.clone(), "node events", None);
             let (recorder, clock, log) = (recorder.clone(), clock.clone(), log.clone());
             let means = Means { recorder, clock, log };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use cri_gc_actors::collector::Loop;
 use cri_gc_config::LogLevel;
+use cri_gc_kit::words::Loop;
 
 use super::{Output, log_level};
 

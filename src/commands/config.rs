@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use cri_gc_actors::admin::group_number;
 use cri_gc_config::{Settings, key_names, render};
 use cri_gc_proto::admin::ConfigResponse;
+use cri_gc_service::admin::group_number;
 
 use super::{import_kubelet, in_system, not_yet, service, settings};
 use crate::cli::{Config, ConfigForm, Global, Service};

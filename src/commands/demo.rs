@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cri_gc_actors::collector::PassReport;
-use cri_gc_actors::image_records::Home;
-use cri_gc_actors::supervision::panics;
+use cri_gc_collectors::collector::PassReport;
 use cri_gc_config::{FileSource, Loaded, Sources, load};
+use cri_gc_images::Home;
+use cri_gc_kit::supervision::panics;
 use slog::{Drain, Duplicate, Logger, o};
 
 use super::sweep::sweep;

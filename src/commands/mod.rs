@@ -21,14 +21,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::gateway::RuntimeVersion;
-use cri_gc_actors::image_records::Home;
-use cri_gc_actors::pod_state::SyncError;
-use cri_gc_actors::whole::{self, Whole};
+use cri_gc_collectors::whole::{self, Whole};
 use cri_gc_config::{
     DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, load,
 };
+use cri_gc_gateway::RuntimeVersion;
+use cri_gc_images::Home;
+use cri_gc_kit::words::Loop;
+use cri_gc_pods::SyncError;
 
 use crate::cli::{Cli, Command, Global, LoopName, Service};
 use crate::client::{Client, DEADLINE};

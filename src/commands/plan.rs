@@ -4,11 +4,11 @@ use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::image_records::Home;
-use cri_gc_actors::planning;
-use cri_gc_actors::whole::Whole;
+use cri_gc_collectors::planning;
+use cri_gc_collectors::whole::Whole;
 use cri_gc_config::{Mode, Settings};
+use cri_gc_images::Home;
+use cri_gc_kit::words::Loop;
 use cri_gc_policy::images::unmatched;
 use cri_gc_policy::snapshot::{self, SnapshotError};
 use cri_gc_policy::{Observation, Plan, PlanReport, Policy, Snapshot, decide};

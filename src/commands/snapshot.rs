@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use cri_gc_actors::collector::PassError;
-use cri_gc_actors::image_records::Home;
-use cri_gc_actors::whole::Whole;
-use cri_gc_actors::{observe, planning};
+use cri_gc_collectors::collector::PassError;
+use cri_gc_collectors::whole::Whole;
+use cri_gc_collectors::{observe, planning};
+use cri_gc_images::Home;
 use cri_gc_policy::{Observation, Snapshot};
 
 use super::{crew, in_system, logging, look, settings, sync_pods};

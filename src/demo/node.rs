@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use cri_gc_actors::observe;
-use cri_gc_actors::seams::{Chance, Clock, FsProbe};
+use cri_gc_collectors::observe;
+use cri_gc_kit::seams::{Chance, Clock, FsProbe};
 use cri_gc_sim::{
     ContainerSpec, ContainerState, ImageSpec, LayerSpec, LogSpec, Options, PodSpec, Sim, SimError,
 };

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use cri_gc_actors::collector::{Kind, Outcome, PassReport, Removal};
-use cri_gc_actors::gateway::RuntimeVersion;
+use cri_gc_collectors::collector::{Outcome, PassReport, Removal};
 use cri_gc_config::Settings;
+use cri_gc_gateway::RuntimeVersion;
+use cri_gc_kit::words::Kind;
 use cri_gc_policy::images::space::usage_percent;
 
 use super::node::{Demo, Tally};

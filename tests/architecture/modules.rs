@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemUse, Macro, UseTree, Visibility};
+use syn::{Attribute, Item, ItemUse, Macro, UseTree};
 
 /// A path of a module inside its crate; the root has none.
 pub type ModulePath = Vec<String>;
@@ -35,7 +35,8 @@ impl Crate {
         let mut files = Vec::new();
         collect(root, Vec::new(), &mut files);
         let known: BTreeSet<ModulePath> = files.iter().map(|(path, _)| path.clone()).collect();
-        let modules = files.into_iter().map(|(path, items)| (path.clone(), Module::read(path, &items, &known)));
+        let modules =
+            files.into_iter().map(|(path, items)| (path.clone(), Module::read(path, &items, &known)));
         Self { modules: modules.collect() }
     }
 
@@ -44,7 +45,9 @@ impl Crate {
         let mut path = path.to_vec();
         // A re-export of a re-export ends; anything longer is a fault of this test.
         for _ in 0..16 {
-            let depth = (0..=path.len()).rev().find(|depth| self.modules.contains_key(path.get(..*depth).unwrap()))?;
+            let depth = (0..=path.len())
+                .rev()
+                .find(|depth| self.modules.contains_key(path.get(..*depth).unwrap()))?;
             let (module, rest) = path.split_at(depth);
             let Some((name, rest)) = rest.split_first() else { return Some(module.to_vec()) };
             match self.modules.get(module)?.imports.get(name) {
@@ -111,7 +114,8 @@ fn collect(file: &Path, path: ModulePath, into: &mut Vec<(ModulePath, Vec<Item>)
             && !is_test(&module.attrs)
         {
             let child = module.ident.to_string();
-            let places: [PathBuf; 2] = [folder.join(format!("{child}.rs")), folder.join(&child).join("mod.rs")];
+            let places: [PathBuf; 2] =
+                [folder.join(format!("{child}.rs")), folder.join(&child).join("mod.rs")];
             // A module that a build script writes has no file here.
             if let Some(place) = places.iter().find(|place| place.exists()) {
                 collect(place, [path.clone(), vec![child]].concat(), into);
@@ -137,7 +141,7 @@ impl Module {
         // First the `use` lines, for paths may begin with what they bring in.
         for item in items {
             if let Item::Use(line) = item {
-                reader.line(line, &[]);
+                reader.line(line);
             }
         }
         for item in items {
@@ -156,21 +160,21 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn line(&mut self, line: &ItemUse, prefix: &[String]) {
+    fn line(&mut self, line: &ItemUse) {
         if !is_test(&line.attrs) {
-            self.tree(&line.tree, prefix.to_vec(), &line.vis);
+            self.tree(&line.tree, Vec::new());
         }
     }
 
-    fn tree(&mut self, tree: &UseTree, mut prefix: Vec<String>, visibility: &Visibility) {
+    fn tree(&mut self, tree: &UseTree, mut prefix: Vec<String>) {
         match tree {
             UseTree::Path(part) => {
                 prefix.push(part.ident.to_string());
-                self.tree(&part.tree, prefix, visibility);
+                self.tree(&part.tree, prefix);
             }
             UseTree::Group(group) => {
                 for tree in &group.items {
-                    self.tree(tree, prefix.clone(), visibility);
+                    self.tree(tree, prefix.clone());
                 }
             }
             UseTree::Glob(_) => self.import(None, &prefix),
@@ -231,7 +235,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         match item {
             // Lines at the top of the file are read already; an inline module's `super` is this file.
-            Item::Use(line) if !is_test(&line.attrs) => self.line(line, &[]),
+            Item::Use(line) if !is_test(&line.attrs) => self.line(line),
             Item::Mod(module) if is_test(&module.attrs) => {}
             Item::Fn(function) if is_test(&function.attrs) => {}
             Item::Impl(block) if is_test(&block.attrs) => {}
@@ -270,7 +274,10 @@ fn circles_are_seen_through_reexports_paths_and_macros() {
     write("a/inner.rs", "pub struct Inner; fn f() { println!(\"{}\", super::super::c::three()); }");
     write("b.rs", "use crate::a::Inner; pub type B = Inner;");
     write("c.rs", "pub fn three() -> crate::b::B { crate::b::B }");
-    write("free.rs", "use crate::{a::A, c}; fn f() -> u32 { c::three(); A } #[cfg(test)] mod tests { use super::super::b; }");
+    write(
+        "free.rs",
+        "use crate::{a::A, c}; fn f() -> u32 { c::three(); A } #[cfg(test)] mod tests { use super::super::b; }",
+    );
     let arrows = Crate::read(&folder.path().join("lib.rs")).arrows();
     assert_eq!(circles(&arrows), ["a::inner -> c", "b -> a::inner", "c -> b"]);
     assert_eq!(circles(&between_rooms(&arrows)), ["a -> c", "b -> a", "c -> b"]);

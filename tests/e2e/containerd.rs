@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cri_gc::wiring::Seams;
-use cri_gc_actors::seams::Clock;
+use cri_gc_kit::seams::Clock;
 use cri_gc_test_support::{Containerd, Cri, Layer, OciImage, Options, TmpfsSize, containerd_or_skip, until};
 use jiff::{SignedDuration, Timestamp};
 

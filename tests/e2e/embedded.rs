@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cri_gc::wiring::Seams;
-use cri_gc_actors::seams::{Clock, FsProbe};
+use cri_gc_kit::seams::{Clock, FsProbe};
 use cri_gc_sim::{
     Code, ContainerState, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, SandboxState, Scope, Sim,
 };

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cri_gc_actors::files::lock;
-use cri_gc_actors::files::store::fallback::{Dirs, look_at_both};
-use cri_gc_actors::image_records::Origin;
-use cri_gc_actors::image_records::records::Content;
-use cri_gc_actors::seams::Clock;
+use cri_gc_files::dirs::Dirs;
+use cri_gc_files::lock;
+use cri_gc_images::Origin;
+use cri_gc_images::records::Content;
+use cri_gc_images::store::fallback::look_at_both;
+use cri_gc_kit::seams::Clock;
 use cri_gc_sim::{ImageSpec, Sim};
 use cri_gc_test_support::{Tmpfs, TmpfsSize, flavours::options, until_async};
 use rustix::process::Signal;

@@ -101,7 +101,7 @@ async fn a_state_directory_is_worked_with_once(node: &mut Node) {
     node.set("image_gc.mode", "off");
     let before = node.look().await;
     let state = node.path("state");
-    let lock = cri_gc_actors::files::lock::hold(&state).unwrap();
+    let lock = cri_gc_files::lock::hold(&state).unwrap();
     let refused = node.run_program(&["sweep"], None);
     assert_eq!(refused.code, 1, "{refused:?}");
     for part in [&format!("another cri-gc (pid {})", std::process::id()), state.to_str().unwrap(), "run-now"]

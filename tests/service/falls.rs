@@ -7,12 +7,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
-use cri_gc_actors::collector::{Doing, Loop};
-use cri_gc_actors::configuration::Cause;
-use cri_gc_actors::gateway::calls::Version;
-use cri_gc_actors::pod_state::Seen;
-use cri_gc_actors::recorder::EventKind;
-use cri_gc_actors::seams::Clock;
+use cri_gc_collectors::collector::Doing;
+use cri_gc_gateway::calls::Version;
+use cri_gc_kit::generation::Cause;
+use cri_gc_kit::recorder::EventKind;
+use cri_gc_kit::seams::Clock;
+use cri_gc_kit::words::Loop;
+use cri_gc_pods::Seen;
 use futures_util::FutureExt;
 
 use crate::isolation::{it_recovers_within_a_period, node, the_others_keep_their_pace};

@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use cri_gc_actors::collector::{Declined, Doing, Loop, PassReport, Trigger};
-use cri_gc_actors::configuration::Cause;
+use cri_gc_collectors::collector::{Declined, Doing, PassReport, Trigger};
 use cri_gc_config::Mode;
+use cri_gc_kit::generation::Cause;
+use cri_gc_kit::words::Loop;
 use cri_gc_sim::Method;
 use cri_gc_test_support::on_each_flavour;
 use futures_util::FutureExt;

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use cri_gc_actors::collector::{Doing, Loop};
-use cri_gc_actors::seams::Clock;
-use cri_gc_actors::supervision::threads::Threads;
+use cri_gc_collectors::collector::Doing;
+use cri_gc_kit::seams::Clock;
+use cri_gc_kit::supervision::threads::Threads;
+use cri_gc_kit::words::Loop;
 use cri_gc_sim::Method;
 use futures_util::FutureExt;
 use futures_util::future::join_all;

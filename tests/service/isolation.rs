@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::recorder::EventKind;
+use cri_gc_kit::recorder::EventKind;
+use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Code, ContainerState, Fault, Method, Scope};
 
 use crate::lines;

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
-use cri_gc_actors::collector::Loop;
+use cri_gc_kit::words::Loop;
 use slog::{Drain, KV, Key, Level, Never, OwnedKVList, Record, Serializer};
 
 /// Fields that a line is compared with, in this order.

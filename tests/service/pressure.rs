@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use cri_gc_actors::collector::{Loop, Trigger};
-use cri_gc_actors::recorder::EventKind;
-use cri_gc_actors::seams::FsProbe;
+use cri_gc_collectors::collector::Trigger;
+use cri_gc_kit::recorder::EventKind;
+use cri_gc_kit::seams::FsProbe;
+use cri_gc_kit::words::Loop;
 use cri_gc_policy::FsStats;
 use cri_gc_sim::{Code, Fault, Method, Scope};
 use cri_gc_test_support::on_each_flavour;
@@ -111,7 +112,7 @@ async fn who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once() {
     stage.step(SECOND).await;
     let reload = async |text: &str| {
         std::fs::write(&file, text).unwrap();
-        let cause = cri_gc_actors::configuration::Cause::Admin;
+        let cause = cri_gc_kit::generation::Cause::Admin;
         stage.answer("a reload", stage.service.configuration.reload(cause)).await.unwrap();
         stage.settle().await;
     };

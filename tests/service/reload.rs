@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use cri_gc_actors::collector::{Doing, Loop, Trigger};
-use cri_gc_actors::configuration::{Cause, Refused, Reloaded};
-use cri_gc_actors::recorder::EventKind;
+use cri_gc_collectors::collector::{Doing, Trigger};
 use cri_gc_config::{LogLevel, Mode};
+use cri_gc_kit::generation::Cause;
+use cri_gc_kit::recorder::EventKind;
+use cri_gc_kit::words::Loop;
+use cri_gc_service::configuration::{Refused, Reloaded};
 use cri_gc_sim::{ContainerSpec, Method};
 use futures_util::FutureExt;
 use futures_util::future::join_all;

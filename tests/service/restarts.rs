@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::files::store;
-use cri_gc_actors::image_records::records::{Content, Record};
-use cri_gc_actors::image_records::{Home, Origin};
-use cri_gc_actors::seams::Clock;
-use cri_gc_actors::whole;
+use cri_gc_collectors::whole;
+use cri_gc_images::records::{Content, Record};
+use cri_gc_images::store;
+use cri_gc_images::{Home, Origin};
+use cri_gc_kit::seams::Clock;
+use cri_gc_kit::words::Loop;
 use cri_gc_policy::{PlanReport, decide};
 use cri_gc_sim::{ContainerSpec, Sim};
 use jiff::{SignedDuration, Timestamp};

@@ -2,8 +2,9 @@
 
 use std::sync::mpsc;
 
-use cri_gc_actors::collector::{Doing, Loop};
-use cri_gc_actors::gateway::calls::{RemoveContainer, Version};
+use cri_gc_collectors::collector::Doing;
+use cri_gc_gateway::calls::{RemoveContainer, Version};
+use cri_gc_kit::words::Loop;
 use cri_gc_sim::{ContainerSpec, ContainerState, Method};
 use cri_gc_test_support::on_each_flavour;
 use futures_util::FutureExt;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::seams::FsProbe;
+use cri_gc_kit::seams::FsProbe;
+use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Fault, Method, Scope};
 use futures_util::FutureExt;
 use jiff::SignedDuration;

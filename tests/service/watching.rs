@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::configuration::Cause;
 use cri_gc_config::{FileSource, Mode};
+use cri_gc_kit::generation::Cause;
+use cri_gc_kit::words::Loop;
 
 use crate::stage::{PERIOD, SECOND, Setup, Stage};
 

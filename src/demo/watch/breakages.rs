@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::seams::Clock;
+use cri_gc_kit::seams::Clock;
+use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Code, Fault, Method, Scope, Sim, SimError};
 use tokio::time::Instant;
 

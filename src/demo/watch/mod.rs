@@ -21,11 +21,11 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cri_gc_actors::configuration::Generation;
-use cri_gc_actors::image_records::Home;
-use cri_gc_actors::seams::LogThreshold;
-use cri_gc_actors::supervision::threads::Threads;
 use cri_gc_config::{Loaded, LogLevel, Settings, Sources};
+use cri_gc_images::Home;
+use cri_gc_kit::generation::Generation;
+use cri_gc_kit::seams::LogThreshold;
+use cri_gc_kit::supervision::threads::Threads;
 use slog::Logger;
 
 use super::Demo;

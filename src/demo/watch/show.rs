@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use cri_gc_actors::collector::{LoopHandle, LoopState};
-use cri_gc_actors::gateway::RuntimeState;
-use cri_gc_actors::recorder::{Stamped, Subscription};
+use cri_gc_collectors::collector::{LoopHandle, LoopState};
 use cri_gc_config::Settings;
+use cri_gc_gateway::RuntimeState;
+use cri_gc_kit::recorder::{Stamped, Subscription};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{broadcast, watch};

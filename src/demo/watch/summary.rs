@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use cri_gc_actors::collector::LoopState;
+use cri_gc_collectors::collector::LoopState;
 
 use super::breakages::meaning;
 use super::told::Told;
@@ -103,8 +103,8 @@ fn times(count: u64) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use cri_gc_actors::collector::Loop;
-    use cri_gc_actors::recorder::{Event, EventKind, Stamped};
+    use cri_gc_kit::recorder::{Event, EventKind, Stamped};
+    use cri_gc_kit::words::Loop;
     use jiff::Timestamp;
 
     use super::super::view::tests::looped;

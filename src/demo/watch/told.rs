@@ -5,8 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::recorder::{Event, EventKind, Stamped};
+use cri_gc_kit::recorder::{Event, EventKind, Stamped};
+use cri_gc_kit::words::Loop;
 use jiff::{SignedDuration, Timestamp};
 
 use super::trap::ON_PURPOSE;
@@ -126,8 +126,8 @@ fn same(one: &Event, other: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use cri_gc_actors::collector::Kind;
-    use cri_gc_actors::recorder::Object;
+    use cri_gc_kit::recorder::Object;
+    use cri_gc_kit::words::Kind;
 
     use super::*;
 

@@ -10,8 +10,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use cri_gc_actors::collector::{Doing, Kind, Loop, LoopState};
-use cri_gc_actors::gateway::RuntimeState;
+use cri_gc_collectors::collector::{Doing, LoopState};
+use cri_gc_gateway::RuntimeState;
+use cri_gc_kit::words::{Kind, Loop};
 use cri_gc_policy::images::space::usage_percent;
 use jiff::Timestamp;
 

@@ -19,7 +19,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cri_gc_actors::pod_state::{PodFacts, SourceState};
+use cri_gc_pods::{PodFacts, SourceState};
 use cri_gc_policy::PodState;
 use cri_gc_sim::{Code, ContainerSpec, Fault as RuntimeFault, Method, PodSpec, Scope, Sim};
 use cri_gc_test_support::kubernetes::{FakeApi, PodObject};

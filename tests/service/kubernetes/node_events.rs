@@ -1,7 +1,7 @@
 //! What the API server is told of the node, and that nobody waits for it.
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::configuration::Cause;
+use cri_gc_kit::generation::Cause;
+use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Code, Fault as RuntimeFault, Method, Scope};
 use cri_gc_test_support::kubernetes::{Fault, On};
 use serde_json::Value;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use cri_gc_actors::collector::Loop;
-use cri_gc_actors::configuration::Cause;
+use cri_gc_kit::generation::Cause;
+use cri_gc_kit::words::Loop;
 use cri_gc_policy::PodState::{Active, Deleted, Unknown};
 use cri_gc_test_support::kubernetes::{FakeApi, Fault, On};
 

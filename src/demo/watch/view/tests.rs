@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use cri_gc_actors::collector::{LastPass, Trigger};
-use cri_gc_actors::gateway::RuntimeVersion;
-use cri_gc_actors::recorder::{Event, EventKind, Object};
+use cri_gc_collectors::collector::{LastPass, Trigger};
 use cri_gc_config::Mode;
+use cri_gc_gateway::RuntimeVersion;
+use cri_gc_kit::recorder::{Event, EventKind, Object};
 
 use super::*;
 

@@ -1,0 +1,77 @@
+//! A loop of the service, whichever of the four it is: for whoever treats them alike.
+
+use actix::{Addr, Recipient};
+use cri_gc_kit::words::Loop;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::actor::Ping;
+use super::{
+    AskState, Collect, Declined, Finish, LoopState, PassReport, Pause, Progress, RunPass, Supervisor,
+};
+use cri_gc_kit::generation::Reconfigure;
+
+/// A loop. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LoopHandle {
+    /// Which.
+    pub of: Loop,
+    run: Recipient<RunPass>,
+    pause: Recipient<Pause>,
+    ask: Recipient<AskState>,
+    finish: Recipient<Finish>,
+    ping: Recipient<Ping>,
+    reconfigure: Recipient<Reconfigure>,
+}
+
+impl LoopHandle {
+    /// The loop of that supervisor.
+    #[must_use]
+    pub fn new<C: Collect>(supervisor: &Addr<Supervisor<C>>) -> Self {
+        Self {
+            of: C::LOOP,
+            run: supervisor.clone().recipient(),
+            pause: supervisor.clone().recipient(),
+            ask: supervisor.clone().recipient(),
+            finish: supervisor.clone().recipient(),
+            ping: supervisor.clone().recipient(),
+            reconfigure: supervisor.clone().recipient(),
+        }
+    }
+
+    /// Makes a pass now, after the one that is under way.
+    ///
+    /// # Errors
+    /// It is paused or stopping, or fell during the pass.
+    pub async fn run(&self, progress: Option<UnboundedSender<Progress>>) -> Result<PassReport, Declined> {
+        let run = RunPass { progress, ..RunPass::default() };
+        self.run.send(run).await.unwrap_or(Err(Declined::Fell(self.of)))
+    }
+
+    /// Pauses it, or lets it go on.
+    pub async fn pause(&self, paused: bool) {
+        // A supervisor that falls over this is restarted; its state tells whether it was heard.
+        let _ = self.pause.send(Pause(paused)).await;
+    }
+
+    /// How it is. `None` while its supervisor is being restarted.
+    pub async fn state(&self) -> Option<LoopState> {
+        self.ask.send(AskState).await.ok()
+    }
+
+    /// Whether its supervisor answers, however the loop itself is.
+    pub async fn is_supervised(&self) -> bool {
+        self.ping.send(Ping).await.is_ok()
+    }
+
+    /// Brings it to rest.
+    pub async fn finish(&self) {
+        // One that is gone is at rest.
+        let _ = self.finish.send(Finish).await;
+    }
+
+    /// Who is to be told of new settings.
+    #[must_use]
+    pub fn follower(&self) -> Recipient<Reconfigure> {
+        self.reconfigure.clone()
+    }
+}

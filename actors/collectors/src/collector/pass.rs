@@ -1,0 +1,393 @@
+//! A pass under way: what it may use, and the book it keeps. The book is outside the pass's own code, so that what was
+//! done is told even if the pass is cut short.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cri_gc_config::{Mode, Settings};
+use cri_gc_policy::Reason;
+use cri_gc_policy::report::Item;
+use futures_util::StreamExt;
+use slog::{Logger, debug, info};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::RunPass;
+use super::report::{Kept, Outcome, PassError, Removal};
+use crate::planning::Foreseen;
+use cri_gc_gateway::{CriError, ErrorClass, Gateway};
+use cri_gc_images::ImageRecords;
+use cri_gc_kit::generation::Generation;
+use cri_gc_kit::recorder::{Event, EventKind, Recorder};
+use cri_gc_kit::seams::{Clock, FsProbe, Moment};
+use cri_gc_kit::supervision::threads::Lease;
+use cri_gc_kit::words::{Kind, Loop};
+use cri_gc_kit::workers::Workers;
+use cri_gc_pods::PodStates;
+
+/// What every collector uses. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The runtime.
+    pub gateway: Gateway,
+    /// Whose pods live.
+    pub pods: PodStates,
+    /// What is remembered of images.
+    pub images: ImageRecords,
+    /// The log directories.
+    pub files: Workers,
+    /// Who measures disks: a log root that hangs must not keep a full disk from being seen.
+    pub disks: Workers,
+    /// The time.
+    pub clock: Clock,
+    /// How full the disks are.
+    pub probe: FsProbe,
+    /// Who is told what happened.
+    pub recorder: Recorder,
+    /// Where to log.
+    pub log: Logger,
+}
+
+/// What is told while a pass goes on.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// The plan is made: so many are to go.
+    Planned(Loop, usize),
+    /// One of them is done.
+    Done(Loop, Removal),
+}
+
+/// What holds from the next removal on, whatever a pass under way began with (spec 10): a stop, a pause, and settings
+/// that remove less. Shared by a loop and its pass, both on one thread.
+#[derive(Debug)]
+pub struct Live {
+    of: Loop,
+    generation: RefCell<Arc<Generation>>,
+    paused: Cell<bool>,
+    finishing: Cell<bool>,
+    lease: Lease,
+}
+
+impl Live {
+    pub(super) fn new(of: Loop, generation: Arc<Generation>, paused: bool, lease: Lease) -> Self {
+        let live = Self {
+            of,
+            generation: RefCell::new(generation),
+            paused: Cell::new(paused),
+            finishing: Cell::new(false),
+            lease,
+        };
+        live.settle_lease();
+        live
+    }
+
+    pub(super) fn configure(&self, generation: Arc<Generation>) {
+        self.generation.replace(generation);
+        self.settle_lease();
+    }
+
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.set(paused);
+        self.settle_lease();
+    }
+
+    pub(super) fn finish(&self) {
+        self.finishing.set(true);
+        self.settle_lease();
+    }
+
+    /// What holds here holds for removals that wait in the gateway too.
+    fn settle_lease(&self) {
+        let reports = self.of.mode(&self.settings()) != Mode::Enforce;
+        self.lease.suspend(self.paused.get() || self.finishing.get() || reports);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
+    pub(super) fn is_finishing(&self) -> bool {
+        self.finishing.get()
+    }
+
+    /// Whether no removal may be begun.
+    fn is_halted(&self) -> bool {
+        self.paused.get() || self.finishing.get() || self.lease.is_revoked()
+    }
+
+    /// The newest settings.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.generation.borrow().settings)
+    }
+}
+
+/// A pass under way.
+pub struct Pass {
+    of: Loop,
+    /// The settings that it follows to its end.
+    pub settings: Arc<Settings>,
+    /// What holds from the next removal on.
+    pub live: Rc<Live>,
+    /// What the passes of a dry run before it would have removed.
+    pub foreseen: Arc<Foreseen>,
+    clock: Clock,
+    began: Moment,
+    progress: Option<UnboundedSender<Progress>>,
+    recorder: Recorder,
+    log: Logger,
+    pub(super) book: RefCell<Book>,
+    away: Cell<bool>,
+}
+
+/// What a pass has done so far.
+#[derive(Default)]
+pub(super) struct Book {
+    pub(super) removals: Vec<Removal>,
+    pub(super) follow: Vec<Removal>,
+    pub(super) kept: Vec<Kept>,
+    pub(super) errors: Vec<PassError>,
+    /// The errors in words: each is reported once in a pass.
+    reported: HashSet<String>,
+    pub(super) notes: Vec<String>,
+    pub(super) freed_bytes: u64,
+    pub(super) report_only: bool,
+}
+
+/// An object to remove, as the pass names it.
+#[derive(Debug, Clone)]
+pub struct Target<T> {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Why it goes.
+    pub reason: Reason,
+    /// What else the removal needs.
+    pub object: T,
+}
+
+impl<T> Target<T> {
+    fn ended(&self, outcome: Outcome, bytes: u64) -> Removal {
+        Removal {
+            kind: self.kind,
+            id: self.id.clone(),
+            name: self.name.clone(),
+            reason: self.reason.as_str().to_owned(),
+            outcome,
+            bytes,
+        }
+    }
+}
+
+/// How a removal ended, and the bytes that it brought.
+pub type Removed = Result<(Outcome, u64), CriError>;
+
+impl Pass {
+    pub(super) fn new(
+        of: Loop,
+        live: Rc<Live>,
+        RunPass { progress, foreseen }: RunPass,
+        tools: &Tools,
+    ) -> Self {
+        let (clock, recorder, log) = (tools.clock.clone(), tools.recorder.clone(), tools.log.clone());
+        let (settings, began) = (live.settings(), clock.moment());
+        let (book, away) = (RefCell::default(), Cell::new(false));
+        Self { of, settings, live, foreseen, clock, began, progress, recorder, log, book, away }
+    }
+
+    /// Whether this pass removes, or only says what it would remove.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        let newest = self.of.mode(&self.live.settings());
+        self.mode() == Mode::Enforce && newest == Mode::Enforce && !self.book.borrow().report_only
+    }
+
+    /// The mode that the settings ask for.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.of.mode(&self.settings)
+    }
+
+    /// Something other than the settings forbids to remove in this pass.
+    pub fn only_report(&self, why: String) {
+        self.note(why);
+        self.book.borrow_mut().report_only = true;
+    }
+
+    /// An error of a step. The later steps go on. The same error again, of a step that is repeated, is not reported again.
+    pub fn error(&self, error: impl Into<PassError>) {
+        let error = error.into();
+        if !self.book.borrow_mut().reported.insert(error.to_string()) {
+            return;
+        }
+        // How loud it is told is the failure log's matter, when the pass has ended.
+        debug!(self.log, "step failed"; "loop" => self.of.as_str(), "error" => %error);
+        self.book.borrow_mut().errors.push(error);
+    }
+
+    /// What an operator should know.
+    pub fn note(&self, note: String) {
+        let notes = &mut self.book.borrow_mut().notes;
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    /// What stays.
+    pub fn kept(&self, kind: Kind, items: Vec<Item>) {
+        debug!(self.log, "kept"; "loop" => self.of.as_str(), "kind" => kind.as_str(), "count" => items.len());
+        self.book.borrow_mut().kept.extend(items.into_iter().map(|item| Kept { kind, item }));
+    }
+
+    /// What stays of that kind in the end, in place of what was said of it before.
+    pub fn kept_after_all(&self, kind: Kind, items: Vec<Item>) {
+        self.book.borrow_mut().kept.retain(|kept| kept.kind != kind);
+        self.kept(kind, items);
+    }
+
+    /// Removals that have failed so far.
+    #[must_use]
+    pub fn failures(&self) -> usize {
+        let failed =
+            |removal: &&Removal| matches!(removal.outcome, Outcome::Failed { .. } | Outcome::Refused { .. });
+        self.book.borrow().removals.iter().filter(failed).count()
+    }
+
+    /// Whether no further removal may be begun: the runtime went away, the loop was halted, or the clock was set, so that
+    /// the ages that the plan rests on are not to be believed.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.away.get() || self.live.is_halted() || self.clock.was_set_since(&self.began)
+    }
+
+    /// Whether a removal that was begun by asking may still go on: asked again where something was waited for in between.
+    #[must_use]
+    pub fn may_remove(&self) -> bool {
+        self.enforces() && !self.is_interrupted()
+    }
+
+    /// Bytes that were measurably freed.
+    pub fn freed(&self, bytes: u64) {
+        self.book.borrow_mut().freed_bytes = bytes;
+    }
+
+    /// What would be removed after the removals of the passes before this one. Nothing is told of it to whoever watches.
+    pub fn follow<T>(&self, targets: impl IntoIterator<Item = Target<T>>) {
+        let removals = targets.into_iter().map(|target| target.ended(Outcome::WouldRemove, 0));
+        self.book.borrow_mut().follow.extend(removals);
+    }
+
+    /// So many are to go.
+    pub fn planned(&self, count: usize) {
+        self.tell(Progress::Planned(self.of, count));
+    }
+
+    fn tell(&self, progress: Progress) {
+        if let Some(listener) = &self.progress {
+            // A listener that went away does not disturb the pass.
+            let _ = listener.send(progress);
+        }
+    }
+
+    /// Removes the targets in their order, at most `parallel` at a time, or says that they would go. Once the runtime is
+    /// away, the rest is not tried: it would fail the same way.
+    pub async fn act<T>(
+        &self,
+        targets: Vec<Target<T>>,
+        parallel: usize,
+        remove: impl AsyncFn(&Target<T>) -> Removed,
+    ) {
+        self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
+    }
+
+    /// The same where the answer to a removal is not yet its outcome: `ended` gets each target with its answer, and has it
+    /// [recorded](Self::record) once that is known.
+    pub async fn attempt<T>(
+        &self,
+        targets: Vec<Target<T>>,
+        parallel: usize,
+        remove: impl AsyncFn(&Target<T>) -> Removed,
+        ended: impl Fn(Target<T>, Removed),
+    ) {
+        let untried = Rc::new(Cell::new(0));
+        futures_util::stream::iter(targets)
+            .map(|target| {
+                let (remove, ended, untried) = (&remove, &ended, Rc::clone(&untried));
+                async move {
+                    if !self.enforces() {
+                        self.done(&target, Outcome::WouldRemove, 0);
+                    } else if self.is_interrupted() {
+                        untried.set(untried.get() + 1);
+                    } else {
+                        let removed = remove(&target).await;
+                        ended(target, removed);
+                    }
+                }
+            })
+            .buffer_unordered(parallel.max(1))
+            .collect::<()>()
+            .await;
+        match untried.get() {
+            0 => {}
+            untried if self.live.is_halted() => {
+                self.note(format!("the loop was halted; {untried} more were to go and were not tried"));
+            }
+            untried if self.clock.was_set_since(&self.began) => self.error(PassError::ClockSet(untried)),
+            untried => self.error(PassError::Interrupted(untried)),
+        }
+    }
+
+    /// Takes down how a removal ended.
+    pub fn record<T>(&self, target: &Target<T>, removed: Removed) {
+        match removed {
+            Ok((outcome, bytes)) => self.done(target, outcome, bytes),
+            Err(error) => match error.class {
+                // Gone, or going by another hand.
+                ErrorClass::NotFound | ErrorClass::AlreadyRemoving => {
+                    self.done(target, Outcome::AlreadyGone, 0)
+                }
+                ErrorClass::Withheld => {
+                    self.done(target, Outcome::Refused { because: error.message }, 0);
+                }
+                ErrorClass::Unavailable | ErrorClass::NoSocket => {
+                    if !self.away.replace(true) {
+                        self.error(error.clone());
+                    }
+                    self.done(target, Outcome::Failed { error: error.to_string() }, 0);
+                }
+                _ => self.done(target, Outcome::Failed { error: error.to_string() }, 0),
+            },
+        }
+    }
+
+    fn done<T>(&self, target: &Target<T>, outcome: Outcome, bytes: u64) {
+        let removal = target.ended(outcome, bytes);
+        let (kind, outcome) = (removal.kind.as_str(), removal.outcome.to_string());
+        let what = slog::o!(
+            "loop" => self.of.as_str(), "kind" => kind, "id" => removal.id.clone(), "name" => removal.name.clone(),
+            "reason" => removal.reason.clone(), "bytes" => removal.bytes
+        );
+        match removal.outcome {
+            Outcome::Removed => info!(self.log, "{}", outcome; what),
+            _ => debug!(self.log, "{}", outcome; what),
+        }
+        if removal.outcome == Outcome::Removed {
+            self.recorder.record(removed(self.of, &removal));
+        }
+        self.tell(Progress::Done(self.of, removal.clone()));
+        self.book.borrow_mut().removals.push(removal);
+    }
+}
+
+/// The event of a removal.
+fn removed(of: Loop, removal: &Removal) -> Event {
+    Event {
+        object: Some(Box::new(removal.object())),
+        bytes: removal.bytes,
+        ..Event::new(EventKind::Removed, Some(of), "")
+    }
+}

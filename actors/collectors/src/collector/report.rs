@@ -1,0 +1,284 @@
+//! What a pass did: every object that was to go with its outcome, everything that stayed with its reason, and all errors.
+
+use std::fmt;
+use std::time::Duration;
+
+use cri_gc_config::Mode;
+use cri_gc_policy::report::Item;
+use cri_gc_policy::{FsProblem, Reason};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use cri_gc_gateway::{CriError, ErrorClass};
+use cri_gc_kit::recorder::Object;
+use cri_gc_kit::words::{Kind, Loop};
+use cri_gc_kit::workers::WorkerGone;
+
+/// How an attempt to remove an object ended. Every removal is idempotent, so all but `Failed` are good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is gone.
+    Removed,
+    /// Somebody else removed it, or is doing so.
+    AlreadyGone,
+    /// The re-check right before the removal saw that it must stay.
+    Refused {
+        /// Why it stays.
+        because: String,
+    },
+    /// It could not be removed; it is tried again in a later pass.
+    Failed {
+        /// What was said.
+        error: String,
+    },
+    /// The loop only reports: it would go.
+    WouldRemove,
+}
+
+impl Outcome {
+    /// The loop was told to remove nothing any more, or hung until now.
+    #[must_use]
+    pub fn halted() -> Self {
+        Self::Refused { because: "halted".to_owned() }
+    }
+
+    /// The re-check saw that it must stay.
+    #[must_use]
+    pub fn refused(because: Reason) -> Self {
+        Self::Refused { because: because.as_str().to_owned() }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Removed => f.write_str("removed"),
+            Self::AlreadyGone => f.write_str("already gone"),
+            Self::Refused { because } => write!(f, "kept: {because}"),
+            Self::Failed { error } => write!(f, "failed: {error}"),
+            Self::WouldRemove => f.write_str("would go"),
+        }
+    }
+}
+
+/// One object that was to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Removal {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id (of a directory or link: its name).
+    pub id: String,
+    /// What people call it: "namespace/pod/container", a tag.
+    pub name: String,
+    /// Why it was to go: a word of [`Reason`].
+    pub reason: String,
+    /// How that ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Bytes: measured for logs, told by the runtime for images (a hint), 0 for what nobody tells.
+    pub bytes: u64,
+}
+
+impl Removal {
+    /// The object, as an event names it.
+    #[must_use]
+    pub fn object(&self) -> Object {
+        Object { kind: self.kind, id: self.id.clone(), name: self.name.clone(), reason: self.reason.clone() }
+    }
+}
+
+/// Something that stayed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// What it is.
+    pub kind: Kind,
+    /// Which, and why.
+    #[serde(flatten)]
+    pub item: Item,
+}
+
+/// What makes two failures the same: the step (or RPC method) and the code (spec 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FailureKind {
+    /// The step, or the RPC method.
+    pub step: &'static str,
+    /// The gRPC code, where there is one.
+    pub code: Option<tonic::Code>,
+}
+
+impl PassError {
+    /// Whether the runtime cannot be reached at all. The gateway tells that, once for all loops.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Cri(error) | Self::Statuses { error, .. } => error.is_away(),
+            Self::Interrupted(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the runtime did not answer: it cannot be reached, or hangs.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        let is_late = |error: &CriError| error.class == ErrorClass::DeadlineExceeded;
+        match self {
+            Self::Cri(error) | Self::Statuses { error, .. } => is_late(error) || self.is_away(),
+            _ => self.is_away(),
+        }
+    }
+
+    /// What makes it the same failure as another one.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        let (step, code) = match self {
+            Self::Cri(error) | Self::Statuses { error, .. } => (error.method, Some(error.code)),
+            Self::File { step, .. } => (*step, None),
+            Self::Disk(_) => ("InvalidDiskCapacity", None),
+            Self::Deadline(_) => ("deadline", None),
+            Self::FreeDiskSpaceFailed(_) => ("FreeDiskSpaceFailed", None),
+            Self::ClockSet(_) => ("clock", None),
+            Self::Interrupted(_) => ("interrupted", None),
+            Self::Records | Self::Memory(_) => ("image records", None),
+            Self::NoFileSystem => ("ImageFsInfo", None),
+        };
+        FailureKind { step, code }
+    }
+}
+
+/// What went wrong in a pass, apart from single objects.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PassError {
+    /// An RPC.
+    #[error("{0}")]
+    Cri(#[from] CriError),
+    /// Containers that a plan keeps because their status could not be read.
+    #[error("the status of {} that would be removed could not be read, so the plan keeps {}: {error}",
+        if *.unread == 1 { "1 container".to_owned() } else { format!("{unread} containers") },
+        if *.unread == 1 { "it" } else { "them" })]
+    Statuses {
+        /// How many.
+        unread: usize,
+        /// What the runtime said of the first of them.
+        error: CriError,
+    },
+    /// A root of log directories could not be read.
+    #[error("{step}: {error}")]
+    File {
+        /// What was being done.
+        step: &'static str,
+        /// What was said.
+        error: String,
+    },
+    /// A file system could not be judged.
+    #[error("{0}")]
+    Disk(FsProblem),
+    /// The pass took longer than it may.
+    #[error(
+        "the pass was given up after its deadline of {0:?}; what was begun ends by itself, the rest is for the next pass"
+    )]
+    Deadline(Duration),
+    /// Everything that may go is gone, and it is not enough.
+    #[error("{0}")]
+    FreeDiskSpaceFailed(String),
+    /// Removals that were not tried because the wall clock was set meanwhile.
+    #[error(
+        "the clock was set during the pass, so the ages it planned by can't be believed; {0} more were to go and were not tried"
+    )]
+    ClockSet(usize),
+    /// Nothing is known of how old the images are.
+    #[error(
+        "the keeper of the image records is being restarted, so no image goes; the next pass asks it again"
+    )]
+    Records,
+    /// What is remembered of images can't be read or kept.
+    #[error("{0}")]
+    Memory(String),
+    /// The runtime does not tell where its images lie.
+    #[error(
+        "the runtime names no file system of images (ImageFsInfo is empty), so no image goes for lack of space; its \
+         statistics may not be ready yet"
+    )]
+    NoFileSystem,
+    /// Removals that were not tried because the runtime went away.
+    #[error("the runtime went away during the pass; {0} more were to go and were not tried")]
+    Interrupted(usize),
+}
+
+impl From<WorkerGone> for PassError {
+    fn from(gone: WorkerGone) -> Self {
+        Self::File { step: "working on files", error: gone.to_string() }
+    }
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Serialize)]
+pub struct PassReport {
+    /// Which loop.
+    #[serde(rename = "loop")]
+    pub of: Loop,
+    /// What the loop may do; `report` also where something outside the settings made it so (see `notes`).
+    pub mode: Mode,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub took: Duration,
+    /// What was to go, in the order in which it was done.
+    pub removals: Vec<Removal>,
+    /// What would be removed after what the passes before this one would have removed, and after `removals`; only in a dry
+    /// run, and left out where there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub follow: Vec<Removal>,
+    /// What stayed.
+    pub kept: Vec<Kept>,
+    /// Whether something outside the settings let it only report.
+    #[serde(skip)]
+    pub report_only: bool,
+    /// Bytes by which the file systems of images became emptier, measured; only for image GC.
+    pub freed_bytes: u64,
+    /// All errors of the pass, those of single objects left out.
+    #[serde(serialize_with = "texts")]
+    pub errors: Vec<PassError>,
+    /// What an operator should know beside errors.
+    pub notes: Vec<String>,
+}
+
+impl PassReport {
+    /// Number of removals that ended so.
+    pub fn count(&self, which: impl Fn(&Outcome) -> bool) -> usize {
+        self.removals.iter().filter(|removal| which(&removal.outcome)).count()
+    }
+
+    /// The objects that could not be removed, with what was said.
+    pub fn failed(&self) -> impl Iterator<Item = (&Removal, &str)> {
+        self.removals.iter().filter_map(|removal| match &removal.outcome {
+            Outcome::Failed { error } => Some((removal, error.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Bytes that the pass brought: measured for images, the sizes of the files for logs.
+    #[must_use]
+    pub fn brought(&self) -> u64 {
+        let gone = self.removals.iter().filter(|removal| removal.outcome == Outcome::Removed);
+        match self.of {
+            Loop::ImageGc => self.freed_bytes,
+            _ => gone.map(|removal| removal.bytes).sum(),
+        }
+    }
+
+    /// Whether everything went well.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.errors.is_empty() && self.count(|outcome| matches!(outcome, Outcome::Failed { .. })) == 0
+    }
+}
+
+fn seconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(took.as_secs_f64())
+}
+
+fn texts<S: serde::Serializer>(errors: &[PassError], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(errors.iter().map(ToString::to_string))
+}

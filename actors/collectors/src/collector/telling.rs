@@ -1,0 +1,242 @@
+//! What is told of a loop, as log lines and as events: its failures, less and less of them while they repeat, and the
+//! recovery (spec 7).
+//!
+//! A runtime that is away is told by the gateway, once for all loops; here it counts, and is told at DEBUG only.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use slog::{Logger, debug, info, log};
+
+use super::report::{FailureKind, Outcome, PassError, PassReport};
+use cri_gc_kit::recorder::{Event, EventKind, Recorder};
+use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line, lasted};
+use cri_gc_kit::words::{Kind, Loop};
+
+/// Notes that are remembered while passes fail. With more of them, what the last pass did not note may be told again.
+const NOTES: usize = 100;
+
+/// The log of one loop.
+pub struct Telling {
+    of: Loop,
+    failures: FailureLog<FailureKind>,
+    /// Whether anything of the outage was told, so that its end is worth telling.
+    told: bool,
+    /// In how many passes in a row each object could not be removed.
+    objects: HashMap<(Kind, String), u64>,
+    /// Notes that were told, each once until it is gone.
+    notes: HashSet<String>,
+    /// Objects that would go, as it was told last.
+    would_go: usize,
+    log: Logger,
+    recorder: Recorder,
+    first: First,
+}
+
+/// A failure of a pass, as it is told.
+struct Failure {
+    kind: FailureKind,
+    event: EventKind,
+    text: String,
+    /// The gateway tells it.
+    away: bool,
+}
+
+impl Telling {
+    pub fn new(of: Loop, first: First, log: Logger, recorder: Recorder) -> Self {
+        Self {
+            of,
+            failures: FailureLog::new(first),
+            told: false,
+            objects: HashMap::new(),
+            notes: HashSet::new(),
+            would_go: 0,
+            log,
+            recorder,
+            first,
+        }
+    }
+
+    /// Failures since the last good pass, and since when.
+    pub fn outage(&self) -> (u64, Option<Timestamp>) {
+        (self.failures.passes(), self.failures.since())
+    }
+
+    /// Tells what there is to tell of a pass.
+    pub fn of(&mut self, report: &PassReport, now: Timestamp) {
+        self.notes(report);
+        self.would_go(report);
+        self.objects(report);
+        let failures = failures(report);
+        if failures.is_empty() {
+            return self.success(report, now);
+        }
+        self.failures.pass_failed();
+        for failure in failures {
+            let first =
+                if failure.event == EventKind::FreeDiskSpaceFailed { First::Lasting } else { self.first };
+            let line = self.failures.failed_as(first, failure.kind, now);
+            if failure.away {
+                debug!(self.log, "pass failed: {}", failure.text; "loop" => self.of.as_str());
+                continue;
+            }
+            let hint = match (first, line.number) {
+                (First::Warning, 1)
+                    if failure.event == EventKind::InvalidDiskCapacity
+                        || failure.kind.step == "ImageFsInfo" =>
+                {
+                    " (the statistics of a runtime that has just started may not be ready yet)"
+                }
+                _ => "",
+            };
+            self.line(line, &format!("pass failed: {}{hint}", failure.text));
+            self.event(line, failure.event, failure.text);
+        }
+    }
+
+    /// Tells each note once until it is gone.
+    fn notes(&mut self, report: &PassReport) {
+        // What a pass without the runtime notes follows from that, and is not worth a line.
+        if report.errors.iter().any(PassError::is_away) {
+            return;
+        }
+        // One that failed may not have come to what was noted before.
+        if report.errors.is_empty() || self.notes.len() > NOTES {
+            self.notes.retain(|note| report.notes.contains(note));
+        }
+        for note in &report.notes {
+            if self.notes.insert(note.clone()) {
+                slog::warn!(self.log, "{}", note; "loop" => self.of.as_str());
+            }
+        }
+    }
+
+    /// Tells how many objects a loop that only reports would remove, whenever that changes.
+    fn would_go(&mut self, report: &PassReport) {
+        let would_go = report.count(|outcome| *outcome == Outcome::WouldRemove);
+        if std::mem::replace(&mut self.would_go, would_go) != would_go && would_go > 0 {
+            info!(self.log, "only reports"; "loop" => self.of.as_str(), "would_go" => would_go);
+        }
+    }
+
+    /// Tells that the loop itself fell, and is started anew after that pause. Such a failure is never one of statistics.
+    pub fn fell(&mut self, step: &'static str, why: &str, pause: Duration, now: Timestamp) {
+        self.failures.pass_failed();
+        let line = self.failures.failed_as(First::Error, FailureKind { step, code: None }, now);
+        let text = format!("the loop fell, it is started anew in {pause:?}: {why}");
+        self.line(line, &text);
+        self.event(line, EventKind::Restarted, why.to_owned());
+    }
+
+    fn success(&mut self, report: &PassReport, now: Timestamp) {
+        let (removed, took) = (report.count(|outcome| *outcome == Outcome::Removed), report.took);
+        let (of, told) = (self.of.as_str(), std::mem::take(&mut self.told));
+        match self.failures.succeeded(now) {
+            Some(outage) if told => {
+                info!(self.log, "the loop has recovered"; "loop" => of, "failures" => outage.failures,
+                    "lasted" => lasted(outage.lasted), "removed" => removed);
+                let message = format!("failed {} times in {}", outage.failures, lasted(outage.lasted));
+                self.recorder.record(Event::new(EventKind::Recovered, Some(self.of), message));
+            }
+            _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => ?took),
+        }
+    }
+
+    fn line(&mut self, line: Line, text: &str) {
+        self.told |= line.due > Due::Debug;
+        let fields = slog::o!("loop" => self.of.as_str(), "failures" => line.number, "untold" => line.untold);
+        match line.due {
+            Due::Error => log!(self.log, slog::Level::Error, "", "{}", text; fields),
+            Due::Warning => log!(self.log, slog::Level::Warning, "", "{}", text; fields),
+            Due::Info | Due::Debug => log!(self.log, slog::Level::Debug, "", "{}", text; fields),
+        }
+    }
+
+    /// The event of a failure. A first one that may be none has no event.
+    fn event(&self, line: Line, kind: EventKind, message: String) {
+        let perhaps_none = line.number == 1 && line.due == Due::Warning;
+        if line.due > Due::Debug && !perhaps_none {
+            let event = Event::new(kind, Some(self.of), message);
+            self.recorder.record(Event { count: line.number, ..event });
+        }
+    }
+
+    /// An event for each object that could not be removed, in as many passes in a row as a doubling says.
+    fn objects(&mut self, report: &PassReport) {
+        let before = std::mem::take(&mut self.objects);
+        for (removal, error) in report.failed() {
+            let key = (removal.kind, removal.id.clone());
+            let count = before.get(&key).copied().unwrap_or_default().saturating_add(1);
+            self.objects.insert(key, count);
+            if count.is_power_of_two() {
+                let object = Some(Box::new(removal.object()));
+                let event = Event::new(EventKind::RemovalFailed, Some(self.of), error);
+                self.recorder.record(Event { object, count, ..event });
+            }
+        }
+    }
+}
+
+/// The failures of a pass, one of each kind. Objects that could not be removed are one failure for each kind of object.
+fn failures(report: &PassReport) -> Vec<Failure> {
+    let mut all: Vec<Failure> = Vec::new();
+    for error in &report.errors {
+        if all.iter().all(|failure| failure.kind != error.kind()) {
+            let event = match error {
+                PassError::FreeDiskSpaceFailed(_) => EventKind::FreeDiskSpaceFailed,
+                PassError::Disk(_) => EventKind::InvalidDiskCapacity,
+                _ => EventKind::failed(report.of),
+            };
+            all.push(Failure { kind: error.kind(), event, text: error.to_string(), away: error.is_away() });
+        }
+    }
+    // Where the runtime went away in the middle, nothing more is to be said of the objects.
+    if all.iter().any(|failure| failure.away) {
+        return all;
+    }
+    for (removal, error) in report.failed() {
+        let kind = FailureKind { step: removal.kind.as_str(), code: None };
+        if all.iter().all(|known| known.kind != kind) {
+            let count = report.failed().filter(|(other, _)| other.kind == removal.kind).count();
+            let text = format!("{count} {} could not be removed, {}: {error}", kind.step, removal.id);
+            all.push(Failure { kind, event: EventKind::failed(report.of), text, away: false });
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use cri_gc_config::Mode;
+    use slog::{Discard, o};
+
+    use super::*;
+    use cri_gc_kit::seams::Clock;
+
+    #[test]
+    fn notes_that_differ_each_time_are_forgotten_although_every_pass_fails() {
+        let log = Logger::root(Discard, o!());
+        let clock = Clock::new(|| Timestamp::UNIX_EPOCH);
+        let mut telling = Telling::new(Loop::LogGc, First::Error, log, Recorder::none(clock));
+        let error = PassError::File { step: "test", error: "on purpose".to_owned() };
+        let mut report = PassReport {
+            of: Loop::LogGc,
+            mode: Mode::Enforce,
+            started_at: Timestamp::UNIX_EPOCH,
+            took: Duration::ZERO,
+            removals: Vec::new(),
+            follow: Vec::new(),
+            kept: Vec::new(),
+            report_only: false,
+            freed_bytes: 0,
+            errors: vec![error],
+            notes: Vec::new(),
+        };
+        for number in 0..10 * NOTES {
+            report.notes = vec![format!("{number} pods are unknown")];
+            telling.of(&report, Timestamp::UNIX_EPOCH);
+            assert!(telling.notes.len() <= NOTES + 1);
+        }
+    }
+}

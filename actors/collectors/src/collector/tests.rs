@@ -1,0 +1,479 @@
+//! The loop by itself, on paused time and without a runtime: its pace, its chain, and that a loop that errs, panics or
+//! hangs does so alone.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::{Addr, AsyncContext, Context, Handler, Message};
+use actix_rt::Arbiter;
+use cri_gc_config::Settings;
+use cri_gc_policy::FsStats;
+use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
+
+use super::*;
+use cri_gc_gateway::{Gateway, Limits, Sockets};
+use cri_gc_images::{Home, ImageRecords};
+use cri_gc_kit::generation::{Generation, Reconfigure};
+use cri_gc_kit::recorder::Recorder;
+use cri_gc_kit::seams::{Clock, FsProbe};
+use cri_gc_kit::supervision::guard::{self, Pace};
+use cri_gc_kit::supervision::threads::Threads;
+use cri_gc_kit::workers::Workers;
+use cri_gc_pods::{Configure, PodStates};
+
+/// What a loop of these tests does in its passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    Well,
+    Err,
+    Panic,
+    Hang,
+}
+
+/// What a test sees of a loop, and orders.
+#[derive(Clone)]
+struct Strings {
+    passes: Arc<AtomicU32>,
+    does: Arc<Mutex<Does>>,
+}
+
+impl Strings {
+    fn new(does: Does) -> Self {
+        Self { passes: Arc::default(), does: Arc::new(Mutex::new(does)) }
+    }
+
+    fn passes(&self) -> u32 {
+        self.passes.load(Relaxed)
+    }
+}
+
+/// A loop on strings.
+struct Puppet {
+    strings: Strings,
+    /// A loop keeps its value through its falls.
+    own: Cell<u32>,
+}
+
+const PERIOD: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(30);
+
+impl Collect for Puppet {
+    const LOOP: Loop = Loop::ContainerGc;
+
+    fn period(_settings: &Settings) -> Duration {
+        PERIOD
+    }
+
+    fn deadline(_settings: &Settings) -> Duration {
+        DEADLINE
+    }
+
+    async fn pass(&self, _tools: &Tools, pass: &Pass) {
+        self.own.set(self.own.get() + 1);
+        self.strings.passes.fetch_add(1, Relaxed);
+        assert_eq!(self.own.get(), self.strings.passes(), "the value survives");
+        let does = *self.strings.does.lock().unwrap();
+        match does {
+            Does::Well => {}
+            Does::Err => pass.error(PassError::File { step: "test", error: "on purpose".to_owned() }),
+            Does::Panic => panic!("on purpose"),
+            Does::Hang => std::future::pending().await,
+        }
+    }
+}
+
+/// Records what is logged from INFO on, as "level msg".
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Drain for Lines {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, _values: &OwnedKVList) -> Result<(), Never> {
+        struct Numbers(String);
+        impl Serializer for Numbers {
+            fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
+                if matches!(key, "failures" | "untold") {
+                    self.0.push_str(&format!(" {key}={value}"));
+                }
+                Ok(())
+            }
+        }
+        if record.level().is_at_least(slog::Level::Info) {
+            let mut numbers = Numbers(String::new());
+            let _ = record.kv().serialize(record, &mut numbers);
+            let mut words: Vec<&str> = numbers.0.split_whitespace().collect();
+            words.sort_unstable();
+            let line = format!("{} {} {}", record.level(), record.msg(), words.join(" "));
+            self.0.lock().unwrap().push(line.trim_end().to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Everything on the test's own thread, so that time can be paused for all of it.
+struct Stage {
+    tools: Tools,
+    lines: Lines,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let here = Arbiter::current();
+        let lines = Lines::default();
+        let log = Logger::root(lines.clone().fuse(), o!());
+        let nowhere = Sockets { runtime: "/nonexistent".into(), images: "/nonexistent".into() };
+        let limits = Limits {
+            request_timeout: DEADLINE,
+            max_message_size: 1 << 20,
+            container_removals: 1,
+            sandbox_removals: 1,
+            image_removals: 1,
+        };
+        let files = Workers::start(1).unwrap();
+        let gateway = Gateway::start(&here, nowhere, limits, log.clone());
+        let began = tokio::time::Instant::now();
+        let clock = Clock::new(move || {
+            jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(began.elapsed()).unwrap()
+        });
+        let configure = Configure { settings: Arc::default(), confirmed: false, service: false };
+        let pods =
+            PodStates::start(&here, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
+        let probe = FsProbe::new(|_| Ok(FsStats::default()));
+        let recorder = Recorder::none(clock.clone());
+        let (disks, store, at) = (files.clone(), files.clone(), clock.clone());
+        let pace = Pace { min: Duration::from_secs(1), max: Duration::from_secs(1) };
+        let fell = guard::say(log.clone(), "image records", None);
+        let images = ImageRecords::start(&here, (pace, fell), Home::Memory, store, at, log.clone());
+        Self { tools: Tools { gateway, pods, images, files, disks, clock, probe, recorder, log }, lines }
+    }
+
+    fn serve(&self, strings: &Strings, next: Next) -> Addr<Supervisor<Puppet>> {
+        let strings = strings.clone();
+        let schedule = Schedule { first: Duration::from_secs(1), chance: Chance::none() };
+        let generation = Generation::only(Arc::default());
+        let clock = self.tools.clock.clone();
+        let base = Base { on: Arbiter::current(), threads: Threads::here(), generation, schedule, clock };
+        Supervisor::start(base, self.tools.clone(), next, move || Puppet {
+            strings: strings.clone(),
+            own: Cell::new(0),
+        })
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.lines.0.lock().unwrap().clone()
+    }
+}
+
+/// Time passes; everything that falls due happens.
+async fn periods(count: u32) {
+    tokio::time::sleep(PERIOD * count).await;
+}
+
+#[actix_rt::test]
+async fn a_loop_passes_soon_after_its_start_and_once_a_period() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Well);
+    let _loop = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(strings.passes(), 1);
+    periods(10).await;
+    assert_eq!(strings.passes(), 11);
+    assert_eq!(stage.told(), Vec::<String>::new(), "all is well, and nothing is said");
+}
+
+#[actix_rt::test]
+async fn a_loop_that_errs_panics_or_hangs_for_50_periods_does_so_alone_and_recovers() {
+    tokio::time::pause();
+    for broken in [Does::Err, Does::Panic, Does::Hang] {
+        let stage = Stage::new();
+        let bad = Strings::new(broken);
+        let good = [(); 3].map(|()| Strings::new(Does::Well));
+        let _bad = stage.serve(&bad, Vec::new());
+        let _good = good.each_ref().map(|strings| stage.serve(strings, Vec::new()));
+        periods(50).await;
+        for strings in &good {
+            assert_eq!(strings.passes(), 50, "{broken:?}: every period has its pass");
+        }
+        *bad.does.lock().unwrap() = Does::Well;
+        let before = bad.passes();
+        periods(1).await;
+        tokio::time::sleep(DEADLINE).await;
+        assert!(bad.passes() > before, "{broken:?}: it passes again within a period and the deadline");
+    }
+}
+
+#[actix_rt::test]
+async fn of_50_failures_in_a_row_seven_lines_are_told_and_the_recovery() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Err);
+    let _loop = stage.serve(&strings, Vec::new());
+    periods(50).await;
+    *strings.does.lock().unwrap() = Does::Well;
+    periods(5).await;
+    let failed = "pass failed: test: on purpose";
+    assert_eq!(
+        stage.told(),
+        [
+            format!("ERRO {failed} failures=1 untold=0"),
+            format!("WARN {failed} failures=2 untold=0"),
+            format!("WARN {failed} failures=4 untold=1"),
+            format!("WARN {failed} failures=8 untold=3"),
+            format!("WARN {failed} failures=16 untold=7"),
+            format!("WARN {failed} failures=32 untold=15"),
+            "INFO the loop has recovered failures=50".to_owned(),
+        ]
+    );
+}
+
+#[actix_rt::test]
+async fn a_loop_that_panics_is_told_as_seldom_as_one_that_errs() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Panic);
+    let address = stage.serve(&strings, Vec::new());
+    periods(50).await;
+    let state = address.send(AskState).await.unwrap();
+    assert_eq!(u64::from(strings.passes()), state.restarts, "each pass was a fall");
+    assert_eq!(state.failures, state.restarts);
+    assert_eq!(state.doing, Doing::Restarting);
+    *strings.does.lock().unwrap() = Does::Well;
+    periods(2).await;
+    let told = stage.told();
+    let doublings = state.restarts.ilog2() + 1;
+    assert_eq!(u32::try_from(told.len()).unwrap(), doublings + 1, "{told:?}");
+    assert!(told[0].starts_with("ERRO the loop fell, it is started anew in 1s: it panicked"), "{told:?}");
+    assert!(told[1..told.len() - 1].iter().all(|line| line.starts_with("WARN the loop fell")), "{told:?}");
+    assert_eq!(told.last().unwrap(), &format!("INFO the loop has recovered failures={}", state.restarts));
+    assert_eq!(address.send(AskState).await.unwrap().doing, Doing::Waiting);
+}
+
+/// The timer never rings, though the loop believes that it will.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LoseTimer;
+
+impl Relay for LoseTimer {}
+
+impl Handler<LoseTimer> for Collector<Puppet> {
+    type Result = ();
+
+    fn handle(&mut self, _lose: LoseTimer, ctx: &mut Context<Self>) {
+        ctx.cancel_future(self.timer.as_ref().unwrap().handle);
+    }
+}
+
+#[actix_rt::test]
+async fn a_loop_whose_timer_was_lost_makes_passes_again() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Well);
+    let address = stage.serve(&strings, Vec::new());
+    periods(2).await;
+    address.send(LoseTimer).await.unwrap();
+    let before = strings.passes();
+    tokio::time::sleep(2 * Settings::default().supervision.hang_timeout + 3 * PERIOD).await;
+    assert!(strings.passes() > before + 1, "it makes passes by itself again");
+    let told = stage.told();
+    assert_eq!(told, ["WARN a pass is overdue, and is made now"]);
+    assert_eq!(address.send(AskState).await.unwrap().restarts, 0);
+}
+
+#[actix_rt::test]
+async fn a_loop_that_is_switched_off_during_an_outage_has_not_recovered() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Err);
+    let address = stage.serve(&strings, Vec::new());
+    periods(3).await;
+    let mut settings = Settings::default();
+    settings.container_gc.mode = cri_gc_config::Mode::Off;
+    address.send(Reconfigure(Generation::only(Arc::new(settings)))).await.unwrap();
+    periods(3).await;
+    assert_eq!(stage.told().len(), 2, "the first failure and the second: {:?}", stage.told());
+    assert_eq!(address.send(AskState).await.unwrap().doing, Doing::Off);
+}
+
+#[actix_rt::test]
+async fn a_loop_that_hangs_is_told_as_seldom_as_one_that_errs() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Hang);
+    let _loop = stage.serve(&strings, Vec::new());
+    periods(50).await;
+    *strings.does.lock().unwrap() = Does::Well;
+    periods(2).await;
+    let told = stage.told();
+    let levels: Vec<&str> = told.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(levels, ["ERRO", "WARN", "WARN", "WARN", "WARN", "WARN", "INFO"], "{told:?}");
+    assert!(told[0].contains("deadline of 30s"), "{told:?}");
+}
+
+#[actix_rt::test]
+async fn a_paused_loop_makes_no_pass_and_goes_on_at_once_when_it_is_resumed() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Well);
+    let address = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    address.send(Pause(true)).await.unwrap();
+    periods(10).await;
+    assert_eq!(strings.passes(), 1);
+    let state = address.send(AskState).await.unwrap();
+    assert_eq!((state.doing, state.next_pass_at), (Doing::Paused, None));
+    let declined = address.send(RunPass::default()).await.unwrap();
+    assert_eq!(declined.err(), Some(Declined::Paused(Loop::ContainerGc)));
+    address.send(Pause(false)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(strings.passes(), 2);
+    periods(3).await;
+    assert_eq!(strings.passes(), 5);
+}
+
+#[actix_rt::test]
+async fn a_pause_and_settings_outlive_a_fall() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Panic);
+    let address = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(strings.passes(), 1);
+    address.send(Pause(true)).await.unwrap();
+    let generation = Generation { number: 7, ..(*Generation::only(Arc::default())).clone() };
+    address.send(Reconfigure(Arc::new(generation))).await.unwrap();
+    periods(5).await;
+    let state = address.send(AskState).await.unwrap();
+    assert_eq!((strings.passes(), state.doing, state.generation), (1, Doing::Paused, 7));
+}
+
+#[actix_rt::test]
+async fn whoever_waits_for_a_pass_that_falls_is_told_so() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Panic);
+    let address = stage.serve(&strings, Vec::new());
+    let answer = address.send(RunPass::default()).await;
+    assert_eq!(answer.unwrap().err(), Some(Declined::Fell(Loop::ContainerGc)));
+}
+
+/// On threads of its own and in real time, for a thread that hangs takes the time with it.
+#[actix_rt::test]
+async fn a_loop_whose_thread_hangs_gets_another_one_and_the_old_one_loses_its_lease() {
+    let stage = Stage::new();
+    let threads = Threads::own();
+    let strings = Strings::new(Does::Well);
+    let (go, wait) = crossbeam_channel::bounded::<()>(0);
+    let hangs = Arc::new(AtomicU32::new(0));
+    let (strings_of, hangs_of, wait_of) = (strings.clone(), Arc::clone(&hangs), wait.clone());
+    // The first loop's thread hangs in its clock until the end of the test, the second one's does not.
+    let clock = Clock::new(move || {
+        let first = hangs_of.load(Relaxed) == 0 && strings_of.passes() == 1;
+        if first && hangs_of.fetch_add(1, Relaxed) == 0 {
+            let _ = wait_of.recv();
+        }
+        jiff::Timestamp::UNIX_EPOCH
+    });
+    let mut settings = Settings::default();
+    settings.container_gc.period = Duration::from_millis(20);
+    settings.supervision.hang_timeout = Duration::from_millis(400);
+    let schedule = Schedule { first: Duration::ZERO, chance: Chance::none() };
+    let base = Base {
+        on: Arbiter::current(),
+        threads: threads.clone(),
+        generation: Generation::only(Arc::new(settings)),
+        schedule,
+        clock: stage.tools.clock.clone(),
+    };
+    let tools = Tools { clock, ..stage.tools.clone() };
+    let made = strings.clone();
+    let address = Supervisor::start(base, tools, Vec::new(), move || Fresh { strings: made.clone() });
+    let mut state = address.send(AskState).await.unwrap();
+    while state.restarts == 0 || state.passes < 5 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        state = address.send(AskState).await.unwrap();
+    }
+    assert_eq!((state.restarts, hangs.load(Relaxed)), (1, 1));
+    assert!(state.last_restart.unwrap().contains("did not answer"));
+    assert!(stage.told()[0].starts_with("ERRO the loop fell"), "{:?}", stage.told());
+    drop(go);
+    threads.stop();
+}
+
+/// A loop that keeps nothing.
+struct Fresh {
+    strings: Strings,
+}
+
+impl Collect for Fresh {
+    const LOOP: Loop = Loop::ContainerGc;
+
+    fn period(settings: &Settings) -> Duration {
+        settings.container_gc.period
+    }
+
+    fn deadline(_settings: &Settings) -> Duration {
+        DEADLINE
+    }
+
+    async fn pass(&self, tools: &Tools, _pass: &Pass) {
+        self.strings.passes.fetch_add(1, Relaxed);
+        let _ = tools.clock.now();
+    }
+}
+
+#[actix_rt::test]
+async fn each_pass_wakes_the_next_of_the_chain() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let (first, second) = (Strings::new(Does::Well), Strings::new(Does::Well));
+    let next = stage.serve(&second, Vec::new());
+    let _first = stage.serve(&first, vec![next.recipient()]);
+    periods(10).await;
+    assert_eq!((first.passes(), second.passes()), (10, 20), "its own, and one after each of the other's");
+}
+
+#[actix_rt::test]
+async fn passes_never_overlap() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let (first, second) = (Strings::new(Does::Well), Strings::new(Does::Hang));
+    let next = stage.serve(&second, Vec::new());
+    let _first =
+        stage.serve(&first, vec![next.clone().recipient(), next.clone().recipient(), next.recipient()]);
+    periods(10).await;
+    // Each of the second's passes lasts for its whole deadline, and many more are asked for than there is time.
+    assert!((10..=20).contains(&second.passes()), "{} passes of 30 s in 600 s", second.passes());
+}
+
+#[actix_rt::test]
+async fn a_loop_that_is_told_to_finish_ends_its_pass_and_begins_no_other() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Hang);
+    let address = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = tokio::time::Instant::now();
+    address.send(Finish).await.unwrap();
+    assert!(before.elapsed() >= Duration::from_secs(28), "it waited for the pass, to its deadline");
+    periods(5).await;
+    assert_eq!(strings.passes(), 1);
+}
+
+#[actix_rt::test]
+async fn who_asks_for_a_pass_while_one_is_under_way_gets_one_that_follows_it() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Hang);
+    let address = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let second = tokio::time::Instant::now();
+    let report = address.send(RunPass::default()).await.unwrap().unwrap();
+    assert_eq!(strings.passes(), 2);
+    assert!(second.elapsed() >= Duration::from_secs(58), "the rest of the first pass, and the second one");
+    assert_eq!(report.errors.len(), 1);
+}

@@ -1,0 +1,187 @@
+//! The image GC supervisor: removes unused images when they are old or the disk is full (spec 6).
+//!
+//! - here: observe, plan, and hand on to what acts.
+//! - `reclaim`: the closed loop; the sizes that a runtime tells are hints, so a few images go, and the file system is
+//!   measured before any other does. `disks`: what was measured. `recheck`: what is asked right before a removal. `confirm`: what became of it. `account`: what holds the rest.
+//! - `alarm`: looks at the disk between passes. What is remembered of images is kept by `image_records`.
+
+mod account;
+mod alarm;
+mod confirm;
+mod disks;
+mod recheck;
+mod reclaim;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use cri_gc_config::{Mode, Settings};
+use cri_gc_policy::follow;
+use cri_gc_policy::images::{space, unmatched};
+use cri_gc_policy::report::Item;
+use cri_gc_policy::{
+    Decision, FileSystem, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming,
+};
+use tokio::time::Instant;
+
+use crate::collector::{Collect, Outcome, Pass, PassError, Tools};
+use crate::{observe, planning};
+use alarm::{Alarm, Patience, Usage};
+use cri_gc_gateway::FsPlaces;
+use cri_gc_kit::supervision::failure_log::First;
+use cri_gc_kit::words::{Kind, Loop};
+use disks::Disks;
+use reclaim::{Brought, Reclaim};
+
+/// The collector of images.
+#[derive(Debug, Default)]
+pub struct ImageGc {
+    /// Where images lie, as the last pass was told.
+    places: RefCell<FsPlaces>,
+    alarm: RefCell<Alarm>,
+    patience: RefCell<Patience>,
+}
+
+impl Collect for ImageGc {
+    const LOOP: Loop = Loop::ImageGc;
+    const FIRST_FAILURE: First = First::Warning;
+
+    fn period(settings: &Settings) -> Duration {
+        settings.image_gc.period
+    }
+
+    fn deadline(settings: &Settings) -> Duration {
+        settings.image_gc.deadline
+    }
+
+    fn look_out_every(settings: &Settings) -> Option<Duration> {
+        let every = settings.image_gc.pressure_poll;
+        (!every.is_zero() && settings.image_gc.mode != Mode::Off).then_some(every)
+    }
+
+    /// Whether a file system of images is over its high threshold. The runtime is not asked.
+    async fn look_out(&self, tools: &Tools, settings: &Settings) -> bool {
+        let places = self.places.borrow().clone();
+        if places.images.is_empty() {
+            return false;
+        }
+        // What can't be measured is the next pass's matter to tell.
+        let (disks, _) = observe::measure(tools, &places).await;
+        let mut filesystems: Vec<FileSystem> = disks.into_iter().map(|disk| disk.fs).collect();
+        let policy = settings.policy().images;
+        let high = space::missing(&filesystems, &policy, 0).0.triggered;
+        filesystems.iter_mut().for_each(|fs| fs.reclaiming = Reclaiming { bytes: true, inodes: true });
+        let usage = match space::missing(&filesystems, &policy, 0).0.is_none() {
+            _ if high => Usage::High,
+            true => Usage::Low,
+            false => Usage::Between,
+        };
+        self.alarm.borrow_mut().looked(usage, settings.image_gc.period, Instant::now())
+    }
+
+    async fn pass(&self, tools: &Tools, pass: &Pass) {
+        // Without the pods, the containers and the images, all of them, nothing can be decided.
+        let view = match observe::remember_pods(tools, &pass.settings).await {
+            Ok(view) => view,
+            Err(error) => return pass.error(error),
+        };
+        let look = match observe::remember_images(tools).await {
+            Ok(look) => look,
+            Err(error) => return pass.error(error),
+        };
+        view.verdict.images_unknown.into_iter().for_each(|why| pass.note(why));
+        // Where images lie matters for space only: for their age they are removed all the same.
+        let places = match look.places {
+            Ok(places) if places.images.is_empty() => {
+                pass.error(PassError::NoFileSystem);
+                places
+            }
+            Ok(places) => {
+                self.places.replace(places.clone());
+                places
+            }
+            Err(error) => {
+                pass.error(error);
+                FsPlaces::default()
+            }
+        };
+        let (disks, problems) = observe::measure(tools, &places).await;
+        problems.into_iter().for_each(|problem| pass.error(problem));
+        let mut observation = Observation {
+            images: look.images,
+            filesystems: disks.iter().map(|disk| disk.fs.clone()).collect(),
+            // Not when the containers were listed: an image that was first seen since would be from the future, and young.
+            taken_at: tools.clock.now(),
+            ..view.observation
+        };
+        if let Err(error) = observe::sandbox_image(&mut observation, look.sandbox_image) {
+            pass.error(error);
+        }
+        for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::tells_too_much(fs)) {
+            pass.note(format!(
+                "the file system of {} tells more bytes available than it has; it is taken for empty",
+                fs.mountpoint
+            ));
+        }
+
+        let policy = pass.settings.policy();
+        let ((mut plan, following), unread) = planning::with_image_volumes(
+            &mut observation,
+            async |observation| observe::remember_image_volumes(tools, observation).await,
+            |observation| foresee(observation, &policy, pass),
+            |(plan, following)| !plan.section.remove.is_empty() || !following.is_empty(),
+        )
+        .await;
+        if let Some(error) = unread {
+            pass.error(error);
+        }
+        plan.problems.iter().for_each(|problem| pass.error(PassError::Disk(problem.clone())));
+        pass.planned(plan.section.remove.len());
+        pass.kept(Kind::Image, keep(&observation, &plan, &policy));
+        let parallel = pass.settings.image_gc.parallel_removals.into();
+        let period = pass.settings.image_gc.period;
+        let tries = self.patience.borrow().lets_try(Instant::now());
+        unmatched(&observation.images, &policy.images).into_iter().for_each(|note| pass.note(note));
+        let brought = if pass.enforces() {
+            let reclaim = Reclaim::new(tools, pass, &policy, (places, Disks::new(disks)));
+            reclaim.run(observation, plan, tries).await
+        } else {
+            let all = reclaim::targets(&observation, &plan, plan.section.remove.len());
+            pass.act(all, parallel, async |_| Ok((Outcome::WouldRemove, 0))).await;
+            let count = following.len();
+            plan.section.remove = following;
+            pass.follow(reclaim::targets(&observation, &plan, count));
+            Brought { over: plan.missing.triggered, ..Brought::default() }
+        };
+        if brought.over && !tries {
+            pass.note(
+                "images are held back for a while, for the last ones that went brought nothing".to_owned(),
+            );
+        }
+        if brought.in_vain {
+            self.patience.borrow_mut().in_vain(period, Instant::now());
+        } else if !brought.over || tries {
+            self.patience.replace(Patience::default());
+        }
+        let ended = (brought.freed, brought.is_short);
+        self.alarm.borrow_mut().passed(ended, brought.over, period, Instant::now());
+    }
+}
+
+/// The plan, and what follows from removals of earlier passes of a dry run.
+fn foresee(observation: &Observation, policy: &Policy, pass: &Pass) -> (ImagePlan, Vec<Decision>) {
+    let mut plan = decide(observation, policy);
+    let (pods, removed) = (PodTable::new(observation), pass.foreseen.of(observation));
+    let following = follow::of_images(&mut plan, observation, &pods, policy, &removed);
+    (plan, following)
+}
+
+/// What stays by that plan, in words.
+fn keep(observation: &Observation, plan: &ImagePlan, policy: &Policy) -> Vec<Item> {
+    let whole = Plan { images: plan.clone(), ..Plan::default() };
+    PlanReport::new(&whole, observation, policy).images.section.keep
+}
+
+fn decide(observation: &Observation, policy: &Policy) -> ImagePlan {
+    cri_gc_policy::images::decide(observation, &PodTable::new(observation), &policy.images)
+}

@@ -1,0 +1,278 @@
+//! Looks at the node: the parts of an observation that several collectors, `plan` and `snapshot` share.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cri_gc_config::Settings;
+use cri_gc_policy::images::{ImageUse, uses};
+use cri_gc_policy::{Container, FileSystem, FsStats, Image, Observation, PodTable, Reclaiming, Sandbox};
+
+use crate::collector::{Pass, PassError, Tools};
+use cri_gc_files::scan::{self, LogDir};
+use cri_gc_gateway::calls::{ImageFsInfo, SandboxImage};
+use cri_gc_gateway::{CriResult, Freshness, FsPlaces};
+use cri_gc_kit::seams::{Measured, Moment};
+use cri_gc_pods::{Seen, Verdict};
+
+/// How long a scan or a measurement may take: a mount that hangs must not hold up a pass for longer.
+pub const SCAN_WITHIN: Duration = Duration::from_secs(10);
+
+/// All containers and sandboxes. The sandboxes are listed first: a pod that is made meanwhile then has a container too
+/// many in the answer rather than a sandbox that looks empty.
+///
+/// # Errors
+/// One of the lists failed: without both, nothing can be decided.
+pub async fn runtime(tools: &Tools) -> CriResult<(Arc<Vec<Sandbox>>, Arc<Vec<Container>>)> {
+    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Shared).await?;
+    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
+    Ok((sandboxes, containers))
+}
+
+/// The log directories of pods.
+///
+/// # Errors
+/// The root could not be read.
+pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Vec<LogDir>, PassError> {
+    let root = settings.log_gc.pod_logs_root.clone();
+    let found = tools.files.run_within(SCAN_WITHIN, move || scan::log_dirs(&root)).await;
+    let step = "looking for log directories";
+    match found {
+        Ok(Ok(dirs)) => Ok(dirs),
+        Ok(Err(error)) => Err(PassError::File { step, error: error.to_string() }),
+        Err(gone) => Err(PassError::File { step, error: gone.to_string() }),
+    }
+}
+
+/// What one look at pods and their objects saw.
+pub struct PodView {
+    /// The observation, without images and file systems.
+    pub observation: Observation,
+    /// What the pod-state provider said.
+    pub verdict: Verdict,
+    /// Log directories that could not be listed.
+    pub problem: Option<PassError>,
+    /// When the containers were listed.
+    pub listed_at: Moment,
+}
+
+impl PodView {
+    /// How containers and specs of pods use images.
+    pub fn uses(&self) -> impl Iterator<Item = ImageUse<'_>> {
+        uses(&self.observation, &PodTable::new(&self.observation)).into_iter()
+    }
+}
+
+/// Containers, sandboxes, log directories, and the states of their pods. Nothing is remembered of them.
+///
+/// # Errors
+/// A list of the runtime failed.
+pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
+    let (sandboxes, containers) = runtime(tools).await?;
+    let listed_at = tools.clock.moment();
+    // Directories that can't be listed are directories that nothing is decided about.
+    let (log_dirs, problem) = match log_dirs(tools, settings).await {
+        Ok(dirs) => (Arc::new(dirs), None),
+        Err(problem) => (Arc::default(), Some(problem)),
+    };
+    let seen = Seen {
+        containers: Arc::clone(&containers),
+        sandboxes: Arc::clone(&sandboxes),
+        log_dirs: Arc::clone(&log_dirs),
+    };
+    let verdict = tools.pods.judge(seen).await;
+    let observation = Observation {
+        pods: verdict.pods.clone(),
+        clock_set: verdict.clock_set,
+        containers: Arc::unwrap_or_clone(containers),
+        sandboxes: Arc::unwrap_or_clone(sandboxes),
+        log_dirs: log_dirs.iter().map(|dir| dir.name.clone()).collect(),
+        uses_unknown: verdict.images_unknown.clone(),
+        ..Observation::empty(tools.clock.now())
+    };
+    Ok(PodView { observation, verdict, problem, listed_at })
+}
+
+/// The same for a pass of any loop: which images are in use is remembered, so that those of jobs that come and go between two
+/// passes of image GC count as used.
+///
+/// # Errors
+/// A list of the runtime failed.
+pub async fn remember_pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
+    let view = pods(tools, settings).await?;
+    tools.images.seen(view.uses(), view.listed_at);
+    Ok(view)
+}
+
+/// The same for a pass, which takes to its book what the provider said. `None` if a list failed: the book has the error.
+pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
+    match remember_pods(tools, &pass.settings).await {
+        Ok(view) => {
+            view.verdict.notes.into_iter().for_each(|note| pass.note(note));
+            view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
+            Some(view.observation)
+        }
+        Err(error) => {
+            pass.error(error);
+            None
+        }
+    }
+}
+
+/// Fills in which image the runtime makes sandboxes of. Where that is not known, no image is removed.
+///
+/// # Errors
+/// Why it is not known.
+pub fn sandbox_image(observation: &mut Observation, answer: CriResult<String>) -> CriResult<()> {
+    match answer {
+        Ok(name) => observation.sandbox_image = name,
+        Err(error) => {
+            observation.lose_uses(|| format!("the sandbox image of the runtime is not known: {error}"));
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Fills in which images are mounted into the containers as image volumes. Only what is about to remove images, or says that it would,
+/// has to know: each container is asked once. Where that is not known, no image is removed.
+///
+/// # Errors
+/// What one of the containers has mounted is not known.
+pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriResult<()> {
+    let (mut volumes, _) = match tools.gateway.image_volumes(&observation.containers).await {
+        Ok(volumes) => volumes,
+        Err(error) => {
+            observation.lose_uses(|| error.to_string());
+            return Err(error);
+        }
+    };
+    for container in &mut observation.containers {
+        if let Some(images) = volumes.remove(&container.id) {
+            container.image_volumes = images;
+        }
+    }
+    Ok(())
+}
+
+/// The same for a pass: that these images are in use is remembered.
+///
+/// # Errors
+/// What one of the containers has mounted is not known.
+pub async fn remember_image_volumes(tools: &Tools, observation: &mut Observation) -> CriResult<()> {
+    image_volumes(tools, observation).await?;
+    let volumes = observation.containers.iter().flat_map(|container| &container.image_volumes);
+    tools.images.seen(volumes.map(|volume| ImageUse::named(volume)), tools.clock.moment());
+    Ok(())
+}
+
+/// What one look at the images saw.
+#[derive(Debug, Clone)]
+pub struct ImageView {
+    /// All images.
+    pub images: Vec<Image>,
+    /// Image that the runtime makes sandboxes of; empty if it does not tell. Without it no image is removed.
+    pub sandbox_image: CriResult<String>,
+    /// Where images and containers lie. Without it images can still be removed for their age.
+    pub places: CriResult<FsPlaces>,
+}
+
+/// All images, as the runtime lists them: when each was first seen and last used is not known.
+///
+/// # Errors
+/// The images could not be listed.
+pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
+    let sandbox_image = tools.gateway.call(SandboxImage).await;
+    let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
+    let places = tools.gateway.call(ImageFsInfo {}).await;
+    Ok(ImageView { images: Arc::unwrap_or_clone(images), sandbox_image, places })
+}
+
+/// The same for a pass: the images are remembered, and have what was remembered of them before. The pods were observed and
+/// remembered before: what these use is used as of then.
+///
+/// # Errors
+/// The images could not be listed, or what is remembered of them not be read.
+pub async fn remember_images(tools: &Tools) -> Result<ImageView, PassError> {
+    let view = images(tools).await?;
+    let images = tools.images.remember(view.images, tools.clock.moment()).await;
+    Ok(ImageView { images: images.ok_or(PassError::Records)?, ..view })
+}
+
+/// A file system, and the device that it is on.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// The file system.
+    pub fs: FileSystem,
+    /// The device; `None` where that can't be told.
+    device: Option<u64>,
+}
+
+impl Disk {
+    /// A file system on that device.
+    #[must_use]
+    pub fn new(fs: FileSystem, device: Option<u64>) -> Self {
+        Self { fs, device }
+    }
+
+    /// Whether the two are one file system, perhaps named by another directory.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_device = self.device.is_some() && self.device == other.device;
+        same_device || self.fs.mountpoint == other.fs.mountpoint
+    }
+}
+
+/// The file systems of these places with their statistics. Two places on one file system are one: what is missing there is
+/// missing once. One that cannot be measured is an error of its own, and is
+/// left out: how full it is is not known.
+pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassError>) {
+    let mut all: Vec<FileSystem> = Vec::new();
+    for (mountpoints, holds_images) in [(&places.images, true), (&places.containers, false)] {
+        for mountpoint in mountpoints {
+            match all.iter_mut().find(|fs| fs.mountpoint == *mountpoint) {
+                Some(known) if holds_images => known.holds_images = true,
+                Some(known) => known.holds_containers = true,
+                None => all.push(FileSystem {
+                    mountpoint: mountpoint.clone(),
+                    holds_images,
+                    holds_containers: !holds_images,
+                    stats: FsStats::default(),
+                    reclaiming: Reclaiming::default(),
+                }),
+            }
+        }
+    }
+    let probe = tools.probe.clone();
+    let measured = tools.disks.run_within(SCAN_WITHIN, move || {
+        let measure = |fs: FileSystem| match probe.stats(Path::new(&fs.mountpoint)) {
+            Ok(Measured { stats, device }) => Ok(Disk::new(FileSystem { stats, ..fs }, device)),
+            Err(error) => Err(PassError::File {
+                step: "measuring a file system of images",
+                error: format!("{}: {error}; is it mounted?", fs.mountpoint),
+            }),
+        };
+        all.into_iter().map(measure).collect::<Vec<_>>()
+    });
+    let (mut good, mut bad) = (Vec::<Disk>::new(), Vec::new());
+    match measured.await {
+        Ok(results) => {
+            for result in results {
+                match result {
+                    Ok(disk) => match good.iter_mut().find(|known| known.is_same(&disk)) {
+                        Some(known) => {
+                            known.fs.holds_images |= disk.fs.holds_images;
+                            known.fs.holds_containers |= disk.fs.holds_containers;
+                        }
+                        None => good.push(disk),
+                    },
+                    Err(error) => bad.push(error),
+                }
+            }
+        }
+        Err(gone) => {
+            bad.push(PassError::File { step: "measuring the file systems", error: gone.to_string() })
+        }
+    }
+    (good, bad)
+}

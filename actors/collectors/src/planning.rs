@@ -1,0 +1,225 @@
+//! Plans that come true (spec 10): what a plan of this moment needs beside an observation.
+//!
+//! A list does not report when a container finished, so a pass decides without it, and the check right before a removal
+//! refuses what finished a moment ago. Whoever only says what would be removed asks for it beforehand. And what follows from
+//! a plan's removals depends on which loops remove, and in a dry run on what the passes before would have removed.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use cri_gc_config::{Mode, Settings};
+use cri_gc_policy::containers::{self, Status};
+use cri_gc_policy::follow::Removed;
+use cri_gc_policy::{
+    Container, ContainerState, Enforcing, ImagePlan, ImagePolicy, Now, Observation, Plan, PlanReport,
+    PodTable, Policy, Section, complete,
+};
+use tokio::time::Instant;
+
+use crate::collector::{PassError, PassReport, Tools};
+use crate::observe;
+use cri_gc_files::root::Root;
+use cri_gc_files::tree;
+use cri_gc_gateway::{CriError, CriResult, ErrorClass};
+use cri_gc_kit::words::{Kind, Loop};
+use cri_gc_pods::{FinishTimes, Verdict};
+
+/// How long all questions of one plan may take; what was not answered by then counts as not readable.
+const ASK_WITHIN: Duration = Duration::from_secs(60);
+
+/// Keeps what the check right before its removal would refuse: asks the runtime for the status of each container that the
+/// section removes, but for those whose finish times are known. Gives back what could not be read; those containers are kept.
+pub async fn settle(
+    tools: &Tools,
+    observation: &Observation,
+    section: &mut Section,
+    policy: &Policy,
+    finished: &FinishTimes,
+) -> Option<PassError> {
+    let (statuses, problem) = ask(tools, observation, section, finished).await;
+    let now = Now { at: tools.clock.now(), clock_set: observation.clock_set };
+    let status = |index: usize| statuses.get(&index).copied();
+    containers::settle(section, &observation.containers, status, &policy.containers, now);
+    problem
+}
+
+/// The statuses of the containers that a section removes, by position, and why some could not be read.
+async fn ask(
+    tools: &Tools,
+    observation: &Observation,
+    section: &Section,
+    finished: &FinishTimes,
+) -> (HashMap<usize, Status>, Option<PassError>) {
+    let mut statuses = HashMap::with_capacity(section.remove.len());
+    let (mut positions, mut ids) = (Vec::new(), Vec::new());
+    for decision in &section.remove {
+        let Some(container) = observation.containers.get(decision.index) else { continue };
+        let Container { id, state, created_at, .. } = container;
+        match finished.get(id).copied().flatten().filter(|_| *state == ContainerState::Exited) {
+            // What has ended never runs again.
+            Some(at) => {
+                let status = Status { state: *state, created_at: *created_at, finished_at: Some(at) };
+                statuses.insert(decision.index, status);
+            }
+            None => {
+                positions.push(decision.index);
+                ids.push(id.clone());
+            }
+        }
+    }
+    let answers = tools.gateway.statuses(ids, Instant::now() + ASK_WITHIN).await;
+    let (mut unread, mut first) = (0, None);
+    for (position, answer) in positions.into_iter().zip(answers) {
+        match answer {
+            Ok(facts) => drop(statuses.insert(position, facts.status)),
+            // Somebody removed it since it was listed: it is kept from this plan, and nothing is wrong.
+            Err(error) if error.class == ErrorClass::NotFound => {}
+            Err(error) => {
+                unread += 1;
+                first.get_or_insert(error);
+            }
+        }
+    }
+    (statuses, first.map(|error| PassError::Statuses { unread, error }))
+}
+
+/// The plan of this moment for a live node, and what it could not take into account.
+pub async fn plan(
+    tools: &Tools,
+    observation: &mut Observation,
+    finished: &FinishTimes,
+    policy: &Policy,
+    enforcing: Enforcing,
+) -> (Plan, Vec<PassError>) {
+    let mut section = containers::decide(observation, &PodTable::new(observation), policy);
+    let mut problems: Vec<PassError> =
+        settle(tools, observation, &mut section, policy, finished).await.into_iter().collect();
+    let complete = |observation: &Observation, section: Section| {
+        complete(observation, &PodTable::new(observation), policy, section, enforcing)
+    };
+    let (plan, unread) = with_image_volumes(
+        observation,
+        async |observation| observe::image_volumes(tools, observation).await,
+        |observation| complete(observation, section.clone()),
+        |plan| !plan.images.section.remove.is_empty() || !plan.follow.images.is_empty(),
+    )
+    .await;
+    problems.extend(unread.map(PassError::from));
+    (plan, problems)
+}
+
+/// What would become of the images of a live node, and what could not be read of them.
+pub async fn images(
+    tools: &Tools,
+    observation: &mut Observation,
+    policy: &ImagePolicy,
+) -> (ImagePlan, Option<CriError>) {
+    with_image_volumes(
+        observation,
+        async |observation| observe::image_volumes(tools, observation).await,
+        |observation| cri_gc_policy::images::decide(observation, &PodTable::new(observation), policy),
+        |plan| !plan.section.remove.is_empty(),
+    )
+    .await
+}
+
+/// Decides, and where images would be removed by that, reads which images are mounted into containers, and decides once more.
+/// Gives back why they could not be read: then no image is removed.
+pub async fn with_image_volumes<P>(
+    observation: &mut Observation,
+    read: impl AsyncFnOnce(&mut Observation) -> CriResult<()>,
+    decide: impl Fn(&Observation) -> P,
+    removes_images: impl FnOnce(&P) -> bool,
+) -> (P, Option<CriError>) {
+    let plan = decide(observation);
+    if !removes_images(&plan) {
+        return (plan, None);
+    }
+    let unread = read(observation).await.err();
+    (decide(observation), unread)
+}
+
+/// The same in words, with the sizes of log directories as far as they can be measured in time.
+pub async fn report(
+    tools: &Tools,
+    settings: &Settings,
+    plan: &Plan,
+    observation: &Observation,
+) -> PlanReport {
+    let mut report = PlanReport::new(plan, observation, &settings.policy());
+    let section = &report.log_dirs;
+    let names: Vec<String> =
+        section.remove.iter().chain(&section.follow).map(|item| item.id.clone()).collect();
+    if !names.is_empty() {
+        let root = settings.log_gc.pod_logs_root.clone();
+        let measured = tools.files.run_within(observe::SCAN_WITHIN, move || {
+            let root = Root::open(&root).ok().flatten()?;
+            let size = |name: String| Some((tree::measure(&root, &name).ok()??, name));
+            Some(names.into_iter().filter_map(size).map(|(size, name)| (name, size)).collect())
+        });
+        // A size is told where it is known, and no reason to do without a plan.
+        let sizes: HashMap<String, u64> = measured.await.ok().flatten().unwrap_or_default();
+        report.log_dirs.measured(|name| sizes.get(name).copied());
+    }
+    report
+}
+
+/// Fills in when containers finished that would be removed, for a snapshot to be planned on. Gives back what could not be
+/// read.
+pub async fn finish_times(
+    tools: &Tools,
+    observation: &mut Observation,
+    policy: &Policy,
+    finished: &FinishTimes,
+) -> Option<PassError> {
+    let section = containers::decide(observation, &PodTable::new(observation), policy);
+    let (statuses, problem) = ask(tools, observation, &section, finished).await;
+    for (index, status) in statuses {
+        if let Some(container) = observation.containers.get_mut(index) {
+            container.finished_at = status.finished_at;
+        }
+    }
+    problem
+}
+
+/// Which loops remove what they plan, by the settings and by what the pod-state provider says.
+#[must_use]
+pub fn enforcing(settings: &Settings, verdict: &Verdict) -> Enforcing {
+    let enforces = |of: Loop| of.mode(settings) == Mode::Enforce && verdict.report_only.is_none();
+    Enforcing { containers: enforces(Loop::ContainerGc), sandboxes: enforces(Loop::SandboxGc) }
+}
+
+/// What the passes of a dry run before this one would have removed, by id. To every other pass nothing is foreseen: it sees
+/// what earlier ones left.
+#[derive(Debug, Clone, Default)]
+pub struct Foreseen {
+    containers: HashSet<String>,
+    sandboxes: HashSet<String>,
+}
+
+impl Foreseen {
+    /// Takes in what a pass would have removed.
+    pub fn add(&mut self, report: &PassReport) {
+        for removal in report.removals.iter().chain(&report.follow) {
+            match removal.kind {
+                Kind::Container => drop(self.containers.insert(removal.id.clone())),
+                Kind::Sandbox => drop(self.sandboxes.insert(removal.id.clone())),
+                Kind::LogDir | Kind::LogLink | Kind::Image => {}
+            }
+        }
+    }
+
+    /// The same by position in an observation.
+    #[must_use]
+    pub fn of(&self, observation: &Observation) -> Removed {
+        let containers = observation.containers.iter().enumerate();
+        let sandboxes = observation.sandboxes.iter().enumerate();
+        Removed {
+            containers: containers
+                .filter(|(_, c)| self.containers.contains(&c.id))
+                .map(|(at, _)| at)
+                .collect(),
+            sandboxes: sandboxes.filter(|(_, s)| self.sandboxes.contains(&s.id)).map(|(at, _)| at).collect(),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! One look at a whole node, for questions: what the collectors see, all at once. Nothing is remembered of it.
+
+use cri_gc_config::Settings;
+use cri_gc_policy::Observation;
+
+use crate::collector::{PassError, Tools};
+use crate::observe;
+use cri_gc_gateway::calls::ImageFsInfo;
+use cri_gc_pods::Verdict;
+
+/// One look at a whole node.
+pub struct Whole {
+    /// What was seen.
+    pub observation: Observation,
+    /// What the pod-state provider said.
+    pub verdict: Verdict,
+    /// What could not be seen.
+    pub problems: Vec<PassError>,
+}
+
+/// Looks at everything: pods and their objects, images with what is remembered of them, and file systems. It only reads. A call
+/// that fails is a problem, and hides nothing but what can't be decided without its answer.
+///
+/// # Errors
+/// The runtime can't be reached.
+pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError> {
+    let mut problems = Vec::new();
+    let (observation, verdict, uses) = match observe::pods(tools, settings).await {
+        Ok(view) => {
+            let uses = view.uses().map(|used| (used.to_text(), view.listed_at.wall())).collect();
+            problems.extend(view.problem);
+            (Some(view.observation), view.verdict, uses)
+        }
+        Err(error) if error.is_away() => return Err(error.into()),
+        Err(error) => {
+            problems.push(error.into());
+            (None, Verdict::default(), Vec::new())
+        }
+    };
+    let mut observation = observation.unwrap_or_else(|| Observation {
+        uses_unknown: Some("the containers and sandboxes could not be listed".to_owned()),
+        ..Observation::empty(tools.clock.now())
+    });
+    let places = match observe::images(tools).await {
+        Ok(look) => {
+            match tools.images.recall(look.images, uses, tools.clock.moment()).await {
+                Some(recalled) => {
+                    problems.extend(recalled.problem.map(PassError::Memory));
+                    observation.images = recalled.images;
+                }
+                None => problems.push(PassError::Records),
+            }
+            let sandbox_image = observe::sandbox_image(&mut observation, look.sandbox_image);
+            problems.extend(sandbox_image.err().map(PassError::from));
+            look.places
+        }
+        Err(error) => {
+            problems.push(error);
+            tools.gateway.call(ImageFsInfo {}).await
+        }
+    };
+    match places {
+        Ok(places) => {
+            let (disks, unmeasured) = observe::measure(tools, &places).await;
+            observation.filesystems = disks.into_iter().map(|disk| disk.fs).collect();
+            problems.extend(unmeasured);
+        }
+        Err(error) => problems.push(error.into()),
+    }
+    observation.taken_at = tools.clock.now();
+    Ok(Whole { observation, verdict, problems })
+}

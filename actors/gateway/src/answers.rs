@@ -1,0 +1,44 @@
+//! What the runtime answers, as far as it is no list of objects.
+
+use cri_gc_policy::containers::Status;
+
+/// Name and version of the runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeVersion {
+    /// E.g. "containerd".
+    pub name: String,
+    /// As the runtime numbers itself.
+    pub version: String,
+}
+
+/// The state of one container, as `ContainerStatus` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// State and times at that moment.
+    pub status: Status,
+    /// Absolute path of its log file; empty if it has none.
+    pub log_path: String,
+    /// Images that are mounted into it as image volumes. They never change.
+    pub image_volumes: Vec<String>,
+}
+
+/// Directories on the file systems that images and containers lie on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FsPlaces {
+    /// Those of images.
+    pub images: Vec<String>,
+    /// Those of writable layers; the same as those of images where the runtime names none.
+    pub containers: Vec<String>,
+    /// Bytes that the runtime counts there, up to a minute old.
+    pub used_bytes: u64,
+    /// It counts what is unpacked only: the images' content, compressed, lies beside (containerd).
+    pub beside_content: bool,
+}
+
+impl FsPlaces {
+    /// Bytes that images and the layers on top of them hold together, images alone being told to be of these sizes.
+    #[must_use]
+    pub fn held_by_images(&self, sizes: u64) -> u64 {
+        if self.beside_content { sizes.saturating_add(self.used_bytes) } else { sizes.max(self.used_bytes) }
+    }
+}

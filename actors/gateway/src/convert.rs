@@ -1,0 +1,273 @@
+//! From the wire types of the CRI to the values that decisions are made on. What cannot be true (an object without an
+//! id, a state outside the enumeration) is turned into what keeps more.
+
+use std::collections::HashMap;
+
+use cri_gc_policy::containers::Status;
+use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
+use cri_gc_proto::{POD_UID_LABEL, cri};
+use jiff::Timestamp;
+
+use super::answers::{ContainerFacts, FsPlaces};
+
+/// Nanoseconds since the epoch; 0 and less mean "not known".
+fn time(nanoseconds: i64) -> Option<Timestamp> {
+    if nanoseconds <= 0 { None } else { Timestamp::from_nanosecond(i128::from(nanoseconds)).ok() }
+}
+
+fn label(labels: Vec<cri::Pair>, key: &str) -> String {
+    labels.into_iter().find(|pair| pair.key == key).map(|pair| pair.value).unwrap_or_default()
+}
+
+fn container_state(state: i32) -> ContainerState {
+    match cri::ContainerState::try_from(state) {
+        Ok(cri::ContainerState::ContainerCreated) => ContainerState::Created,
+        Ok(cri::ContainerState::ContainerExited) => ContainerState::Exited,
+        Ok(cri::ContainerState::ContainerUnknown) => ContainerState::Unknown,
+        // A state that a newer CRI may add: whatever it means, such a container is not known to be dead.
+        Ok(cri::ContainerState::ContainerRunning) | Err(_) => ContainerState::Running,
+    }
+}
+
+pub(super) fn sandbox_state(state: i32) -> SandboxState {
+    match cri::PodSandboxState::try_from(state) {
+        Ok(cri::PodSandboxState::SandboxReady) => SandboxState::Ready,
+        Ok(cri::PodSandboxState::SandboxNotready) => SandboxState::NotReady,
+        Err(_) => SandboxState::Unknown,
+    }
+}
+
+/// Each object once, however often a list has it. `merge` takes a repetition into what is there. What has no id is no repetition of
+/// anything.
+fn once<T>(
+    all: impl Iterator<Item = T>,
+    id_and_handler: impl Fn(&T) -> (&str, &str),
+    merge: impl Fn(&mut T, T),
+) -> Vec<T> {
+    let (mut each, mut places) = (Vec::new(), HashMap::new());
+    for one in all {
+        let next = each.len();
+        let place = match id_and_handler(&one) {
+            ("", _) => next,
+            (id, handler) => *places.entry((id.to_owned(), handler.to_owned())).or_insert(next),
+        };
+        match each.get_mut(place) {
+            Some(known) => merge(known, one),
+            None => each.push(one),
+        }
+    }
+    each
+}
+
+/// A list of containers. Of one that is listed twice, the state that keeps more counts.
+pub(super) fn containers(from: Vec<cri::Container>) -> Vec<Container> {
+    let liveliness = |container: &Container| match container.state {
+        ContainerState::Running => 3,
+        ContainerState::Unknown => 2,
+        ContainerState::Created => 1,
+        ContainerState::Exited => 0,
+    };
+    let merge = |known: &mut Container, again: Container| {
+        if liveliness(&again) > liveliness(known) {
+            *known = again;
+        }
+    };
+    once(from.into_iter().map(container), |container| (&container.id, ""), merge)
+}
+
+/// A list of sandboxes. Of one that is listed twice, the state that keeps more counts.
+pub(super) fn sandboxes(from: Vec<cri::PodSandbox>) -> Vec<Sandbox> {
+    let merge = |known: &mut Sandbox, again: Sandbox| {
+        if known.state == SandboxState::NotReady {
+            *known = again;
+        }
+    };
+    once(from.into_iter().map(sandbox), |sandbox| (&sandbox.id, ""), merge)
+}
+
+/// A list of images. One that is listed twice for the same runtime handler has the names of both.
+pub(super) fn images(from: Vec<cri::Image>) -> Vec<Image> {
+    let merge = |known: &mut Image, again: Image| {
+        for (names, more) in
+            [(&mut known.repo_tags, again.repo_tags), (&mut known.repo_digests, again.repo_digests)]
+        {
+            let new: Vec<String> = more.into_iter().filter(|name| !names.contains(name)).collect();
+            names.extend(new);
+        }
+        known.pinned |= again.pinned;
+        known.size_bytes = known.size_bytes.max(again.size_bytes);
+    };
+    once(from.into_iter().map(image), |image| (&image.id, &image.runtime_handler), merge)
+}
+
+fn container(from: cri::Container) -> Container {
+    let metadata = from.metadata.unwrap_or_default();
+    let state = container_state(from.state);
+    Container {
+        id: from.id,
+        pod_uid: label(from.labels, POD_UID_LABEL),
+        pod_sandbox_id: from.pod_sandbox_id,
+        name: metadata.name,
+        attempt: metadata.attempt,
+        state,
+        created_at: time(from.created_at),
+        finished_at: None,
+        image: from.image.map(|image| image.image).unwrap_or_default(),
+        image_ref: from.image_ref,
+        image_id: from.image_id,
+        image_volumes: Vec::new(),
+        log_path: String::new(),
+    }
+}
+
+pub(super) fn sandbox(from: cri::PodSandbox) -> Sandbox {
+    let metadata = from.metadata.unwrap_or_default();
+    Sandbox {
+        id: from.id,
+        pod_uid: metadata.uid,
+        namespace: metadata.namespace,
+        name: metadata.name,
+        attempt: metadata.attempt,
+        state: sandbox_state(from.state),
+        created_at: time(from.created_at),
+    }
+}
+
+fn image(from: cri::Image) -> Image {
+    Image {
+        id: from.id,
+        runtime_handler: from.spec.map(|spec| spec.runtime_handler).unwrap_or_default(),
+        repo_tags: from.repo_tags,
+        repo_digests: from.repo_digests,
+        size_bytes: from.size,
+        pinned: from.pinned,
+        first_detected: None,
+        last_used: None,
+        in_use_elsewhere: false,
+    }
+}
+
+pub(super) fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
+    let mounted = from.mounts.into_iter().filter_map(|mount| mount.image);
+    let mounted = mounted.map(|spec| spec.image).filter(|image| !image.is_empty());
+    ContainerFacts {
+        status: Status {
+            state: container_state(from.state),
+            created_at: time(from.created_at),
+            finished_at: time(from.finished_at),
+        },
+        log_path: from.log_path,
+        image_volumes: mounted.collect(),
+    }
+}
+
+pub(super) fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
+    let places = |list: Vec<cri::FilesystemUsage>| -> Vec<String> {
+        let named = list.into_iter().filter_map(|usage| usage.fs_id).map(|id| id.mountpoint);
+        named.filter(|mountpoint| !mountpoint.is_empty()).collect()
+    };
+    let counted = from.image_filesystems.iter().filter_map(|usage| usage.used_bytes.as_ref());
+    let used_bytes = counted.fold(0u64, |sum, used| sum.saturating_add(used.value));
+    let images = places(from.image_filesystems);
+    let containers = places(from.container_filesystems);
+    // containerd names the directory of its snapshotter, and counts what is in there.
+    let beside_content = images.iter().any(|mountpoint| mountpoint.contains("snapshotter"));
+    let containers = if containers.is_empty() { images.clone() } else { containers };
+    FsPlaces { containers, images, used_bytes, beside_content }
+}
+
+/// The sandbox image out of the verbose status: key "config", JSON, `sandboxImage` (containerd).
+pub(super) fn sandbox_image(status: &cri::StatusResponse) -> String {
+    let config = status.info.iter().find(|pair| pair.key == "config").map_or("", |pair| pair.value.as_str());
+    let config: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
+    config.get("sandboxImage").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_is_not_known_is_never_taken_for_a_dead_one() {
+        assert_eq!(container_state(17), ContainerState::Running);
+        assert_eq!(sandbox_state(17), SandboxState::Unknown);
+    }
+
+    #[test]
+    fn what_a_list_has_twice_is_there_once_and_in_the_state_that_keeps_more() {
+        let container = |id: &str, state| cri::Container { id: id.to_owned(), state, ..Default::default() };
+        let exited = cri::ContainerState::ContainerExited as i32;
+        let running = cri::ContainerState::ContainerRunning as i32;
+        let all = containers(vec![container("a", exited), container("b", exited), container("a", running)]);
+        let all: Vec<_> = all.iter().map(|one| (one.id.as_str(), one.state)).collect();
+        assert_eq!(all, [("a", ContainerState::Running), ("b", ContainerState::Exited)]);
+        assert_eq!(
+            containers(vec![container("", running), container("", exited)]).len(),
+            2,
+            "no id, no repetition"
+        );
+        let sandbox = |state| cri::PodSandbox { id: "s".to_owned(), state, ..Default::default() };
+        let all = sandboxes(vec![
+            sandbox(cri::PodSandboxState::SandboxNotready as i32),
+            sandbox(cri::PodSandboxState::SandboxReady as i32),
+        ]);
+        assert_eq!((all.len(), all[0].state), (1, SandboxState::Ready));
+        let image = |tag: &str, pinned| cri::Image {
+            id: "i".to_owned(),
+            repo_tags: vec![tag.to_owned()],
+            pinned,
+            ..Default::default()
+        };
+        let all = images(vec![image("a:1", false), image("a:2", true), image("a:1", false)]);
+        assert_eq!((all.len(), all[0].pinned), (1, true));
+        assert_eq!(all[0].repo_tags, ["a:1", "a:2"]);
+    }
+
+    #[test]
+    fn a_time_of_zero_is_not_known() {
+        assert_eq!(time(0), None);
+        assert_eq!(time(-5), None);
+        assert_eq!(time(1_000_000_000), Some(Timestamp::from_second(1).unwrap()));
+    }
+
+    #[test]
+    fn the_sandbox_image_is_read_from_the_verbose_status() {
+        let status = |key: &str, value: &str| cri::StatusResponse {
+            info: vec![cri::Pair { key: key.to_owned(), value: value.to_owned() }],
+            ..Default::default()
+        };
+        assert_eq!(sandbox_image(&status("config", r#"{"sandboxImage": "pause:3.9"}"#)), "pause:3.9");
+        assert_eq!(sandbox_image(&status("config", r#"{"other": 1}"#)), "");
+        assert_eq!(sandbox_image(&status("config", "no json")), "");
+        assert_eq!(sandbox_image(&status("golang", "{}")), "");
+    }
+
+    #[test]
+    fn what_a_snapshotter_counts_comes_on_top_of_the_sizes_of_images() {
+        let held = |mountpoint: &str| {
+            let usage = cri::FilesystemUsage {
+                fs_id: Some(cri::FilesystemIdentifier { mountpoint: mountpoint.to_owned() }),
+                used_bytes: Some(cri::UInt64Value { value: 30 }),
+                ..Default::default()
+            };
+            let answer = cri::ImageFsInfoResponse { image_filesystems: vec![usage], ..Default::default() };
+            fs_places(answer).held_by_images(100)
+        };
+        assert_eq!(held("/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"), 130);
+        assert_eq!(held("/var/lib/containers/storage/overlay-images"), 100);
+    }
+
+    #[test]
+    fn without_a_file_system_of_their_own_containers_lie_with_the_images() {
+        let usage = |mountpoint: &str| cri::FilesystemUsage {
+            fs_id: Some(cri::FilesystemIdentifier { mountpoint: mountpoint.to_owned() }),
+            ..Default::default()
+        };
+        let answer = cri::ImageFsInfoResponse { image_filesystems: vec![usage("/i")], ..Default::default() };
+        let there = vec!["/i".to_owned()];
+        assert_eq!(
+            fs_places(answer),
+            FsPlaces { images: there.clone(), containers: there, ..FsPlaces::default() }
+        );
+    }
+}

@@ -1,0 +1,417 @@
+//! The actor: keeps the records in memory, and the store in step with them.
+//!
+//! One commit is under way at a time; what changes meanwhile is committed with the next. A pass is answered once what it is told
+//! is on the disk, or the disk had its time; a question is answered at once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, SpawnHandle,
+    Supervised,
+};
+use cri_gc_policy::Image;
+use slog::{Logger, error};
+use tokio::sync::{oneshot, watch};
+
+use super::records::{Batch, Content, Records};
+use super::refusals::Refusals;
+use super::{
+    Ages, AskAges, AskProblem, AskUsed, Flush, Forget, Home, Recall, Recalled, Refused, Remember, Used,
+};
+use crate::store::fallback::{Committed, FallbackStore, Loaded, look_at_both};
+use crate::store::{Opened, StoreError, path_in};
+use cri_gc_files::dirs::Dirs;
+use cri_gc_kit::seams::Clock;
+use cri_gc_kit::supervision::failure_log::{FailureLog, First};
+use cri_gc_kit::supervision::guard::Guarded;
+use cri_gc_kit::supervision::telling;
+use cri_gc_kit::workers::{WorkerGone, Workers};
+
+/// How long the store may take, to be read or to be written. A full or slow disk takes a while, a dead one never answers.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// The actor. Use it through [`super::ImageRecords`].
+pub struct Keeper {
+    records: Records,
+    refusals: Refusals,
+    home: Home,
+    /// Used by the worker alone, for one job at a time.
+    store: Option<Arc<Mutex<FallbackStore>>>,
+    worker: Workers,
+    /// Whether the store was read, or could not be.
+    loaded: watch::Sender<bool>,
+    /// Nothing was remembered from before.
+    is_new: bool,
+    /// One is under way; what is done should it take too long.
+    committing: Option<SpawnHandle>,
+    /// How many have been begun.
+    commits: u64,
+    /// Who waits for the next commit to end.
+    waiting: Vec<oneshot::Sender<()>>,
+    problem: Option<String>,
+    /// The last commit went to the copy.
+    is_in_copy: bool,
+    failures: FailureLog<Kept>,
+    clock: Clock,
+    log: Logger,
+}
+
+/// Why the store was of no use.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Worker(#[from] WorkerGone),
+}
+
+/// Where the records are kept while the state directory can't be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kept {
+    InCopy,
+    InMemory,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        home: Home,
+        worker: Workers,
+        clock: Clock,
+        log: Logger,
+        loaded: watch::Sender<bool>,
+    ) -> Self {
+        let store = match &home {
+            Home::Store(dirs, origin) => {
+                let store = FallbackStore::new(dirs.clone(), origin.clone(), clock.boot_id().to_owned());
+                Some(Arc::new(Mutex::new(store)))
+            }
+            Home::Memory | Home::Copy(..) => None,
+        };
+        Self {
+            records: Records::new(clock.boot_id().to_owned()),
+            refusals: Refusals::default(),
+            loaded,
+            is_new: true,
+            home,
+            store,
+            worker,
+            committing: None,
+            commits: 0,
+            waiting: Vec::new(),
+            problem: None,
+            is_in_copy: false,
+            failures: FailureLog::new(First::Error),
+            clock,
+            log,
+        }
+    }
+
+    /// Reads what is remembered from before.
+    fn load(&self) -> impl Future<Output = Result<Loaded, Failure>> + use<> {
+        let (worker, home, store) = (self.worker.clone(), self.home.clone(), self.store.clone());
+        let boot_id = self.clock.boot_id().to_owned();
+        async move {
+            let read = worker.run_within(WITHIN, move || {
+                let content = match (home, store) {
+                    (_, Some(store)) => return lock(&store).open(),
+                    (Home::Copy(dirs, origin), _) => look_at_both(&dirs, &origin, &boot_id)?,
+                    (_, None) => Content::default(),
+                };
+                Ok(Loaded { opened: Opened { content, set_aside: None }, refused: None })
+            });
+            Ok(read.await??)
+        }
+    }
+
+    fn loaded(&mut self, loaded: Result<Loaded, Failure>) {
+        let refused = match loaded {
+            Ok(Loaded { opened, refused }) => {
+                self.opened(opened);
+                refused.map(Failure::from)
+            }
+            Err(failure) => Some(failure),
+        };
+        if let Some(failure) = refused {
+            // Should it be read at last, nothing in it is to be overwritten by what is known now.
+            self.records.unsure();
+            match failure {
+                // Whether the copy can be written is seen by the first commit, which is logged.
+                Failure::Store(error) if self.has_copy() => {
+                    self.problem = Some(format!("{} can't be used: {error}", self.what()));
+                }
+                failure => self.failed(&failure.to_string(), Kept::InMemory),
+            }
+        }
+        // Last: should it fall before, it is to be read again.
+        self.loaded.send_replace(true);
+    }
+
+    fn opened(&mut self, Opened { content, set_aside }: Opened) {
+        if let Some(set_aside) = set_aside {
+            error!(self.log, "{}", set_aside);
+        }
+        self.is_new &= content.observed.is_none();
+        self.records.load(content, self.clock.moment());
+    }
+
+    fn has_copy(&self) -> bool {
+        matches!(&self.home, Home::Store(dirs, _) if dirs.runtime.is_some())
+    }
+
+    /// Writes what the store does not hold yet, and again if that has changed meanwhile.
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        let Some(store) = self.store.clone() else { return self.waiting.clear() };
+        if self.committing.is_some() {
+            return;
+        }
+        let Some(batch) = self.records.batch() else { return self.waiting.clear() };
+        let (worker, mut waiting) = (self.worker.clone(), std::mem::take(&mut self.waiting));
+        let is_all = batch.unsure;
+        // However long it takes: another one would only queue up behind it.
+        let write = async move {
+            let work = move || {
+                let committed = lock(&store).commit(batch.clone())?;
+                Ok::<_, StoreError>((batch, committed))
+            };
+            Ok(worker.run(work).await??)
+        };
+        self.commits += 1;
+        let number = self.commits;
+        self.committing = Some(ctx.run_later(WITHIN, move |this, _ctx| {
+            // actix still runs it in the poll in which the commit ends.
+            if this.committing.is_none() || this.commits != number {
+                return;
+            }
+            this.failed(&WorkerGone::Hung(WITHIN).to_string(), Kept::InMemory);
+        }));
+        ctx.spawn(wrap_future(write).map(move |written, this: &mut Self, ctx| {
+            if let Some(late) = this.committing.take() {
+                ctx.cancel_future(late);
+            }
+            if matches!(written, Err(Failure::Store(_))) && !is_all && this.has_copy() {
+                // The copy takes all there is, or nothing. That is tried at once, once, before anything is said.
+                this.records.unsure();
+                this.waiting.append(&mut waiting);
+                return this.commit(ctx);
+            }
+            let is_kept = this.committed(written);
+            // Whoever waited is told by that these are gone.
+            drop(waiting);
+            // After a failure the next change is the next try.
+            if this.problem.is_none() || (is_kept && !this.waiting.is_empty()) {
+                this.commit(ctx);
+            } else {
+                this.waiting.clear();
+            }
+        }));
+    }
+
+    /// Ends with the next commit, or when there is nothing to commit; a disk that hangs is not waited for.
+    fn next_commit(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + use<> {
+        let (tell, told) = oneshot::channel::<()>();
+        // While the disk hangs, those who gave up are not kept.
+        self.waiting.retain(|waiting| !waiting.is_closed());
+        self.waiting.push(tell);
+        self.commit(ctx);
+        async move {
+            // It is never sent on, only dropped.
+            let _ = tokio::time::timeout(WITHIN, told).await;
+        }
+    }
+
+    /// Whether the batch is in the store, or in its copy.
+    fn committed(&mut self, written: Result<(Batch, Committed), Failure>) -> bool {
+        let (batch, Committed { opened, refused }) = match written {
+            Ok(written) => written,
+            Err(failure) => {
+                self.records.unsure();
+                self.failed(&failure.to_string(), Kept::InMemory);
+                return false;
+            }
+        };
+        if refused.is_none() {
+            // Else the state directory holds what was written before the clock was set, if it was.
+            self.records.stored(&batch);
+        }
+        if let Some(opened) = opened {
+            self.opened(opened);
+        }
+        match refused {
+            None => self.succeeded(),
+            Some(refused) => {
+                // What the state directory holds is to be read again, and all is to be written there.
+                self.records.unsure();
+                self.failed(&refused.to_string(), Kept::InCopy);
+            }
+        }
+        true
+    }
+
+    /// What is kept, and where.
+    fn what(&self) -> String {
+        match &self.home {
+            Home::Memory => "the image records".to_owned(),
+            Home::Store(dirs, _) | Home::Copy(dirs, _) => {
+                format!("the image records in {}", path_in(&dirs.state).display())
+            }
+        }
+    }
+
+    fn failed(&mut self, why: &str, kept: Kept) {
+        let what = self.what();
+        let text = match (kept, &self.home) {
+            (Kept::InCopy, Home::Store(Dirs { runtime: Some(runtime), .. }, _)) => format!(
+                "{what} can't be written: {why}; they are kept in {} until they can, and are lost by a reboot before that",
+                path_in(runtime).display()
+            ),
+            _ => format!(
+                "{what} can't be used: {why}; ages and uses of images are remembered in memory only until that is mended"
+            ),
+        };
+        let line = self.failures.failed(kept, self.clock.now());
+        // Whoever only looks says himself what he could not see.
+        if self.store.is_some() {
+            telling::failure(&self.log, &line, &text);
+        }
+        self.problem = Some(text);
+        self.is_in_copy = kept == Kept::InCopy;
+    }
+
+    fn succeeded(&mut self) {
+        self.problem = None;
+        let outage = self.failures.succeeded(self.clock.now());
+        telling::recovery(&self.log, outage, "the image records are on the disk again");
+    }
+}
+
+/// A panic within a job leaves a store that is opened anew, or one that is as good as ever.
+fn lock(store: &Mutex<FallbackStore>) -> std::sync::MutexGuard<'_, FallbackStore> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Actor for Keeper {
+    type Context = Context<Self>;
+}
+
+impl Guarded for Keeper {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        if !*self.loaded.borrow() {
+            // No pass is answered before: without what was remembered every image would be new.
+            ctx.wait(wrap_future(self.load()).map(|loaded, this: &mut Self, _ctx| this.loaded(loaded)));
+        }
+    }
+}
+
+impl Supervised for Keeper {
+    fn restarting(&mut self, _ctx: &mut Context<Self>) {
+        // What became of the commit under way is not known.
+        if self.committing.take().is_some() {
+            self.records.unsure();
+        }
+        self.waiting.clear();
+    }
+}
+
+impl Handler<Used> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Used { uses, seen_at }: Used, ctx: &mut Context<Self>) {
+        self.records.used(uses, seen_at);
+        self.commit(ctx);
+    }
+}
+
+impl Handler<Remember> for Keeper {
+    type Result = ResponseActFuture<Self, Vec<Image>>;
+
+    fn handle(
+        &mut self,
+        Remember { mut images, seen_at }: Remember,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        // After a failure the store may be read by now: what it holds is older than what this look would say.
+        let known = self.problem.is_some().then(|| self.next_commit(ctx));
+        let known = wrap_future(async move {
+            if let Some(known) = known {
+                known.await;
+            }
+        });
+        Box::pin(known.then(move |(), this: &mut Self, ctx| {
+            this.records.look(&mut images, seen_at);
+            this.refusals.retain(&images.iter().map(|image| image.id.as_str()).collect());
+            this.refusals.fill_in(&mut images, seen_at);
+            let stored = this.next_commit(ctx);
+            wrap_future(async move {
+                stored.await;
+                images
+            })
+        }))
+    }
+}
+
+impl Handler<Recall> for Keeper {
+    type Result = MessageResult<Recall>;
+
+    fn handle(
+        &mut self,
+        Recall { mut images, uses, seen_at }: Recall,
+        _ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        self.records.recall(&mut images, &uses, seen_at);
+        self.refusals.fill_in(&mut images, seen_at);
+        MessageResult(Recalled { images, problem: self.problem.clone() })
+    }
+}
+
+impl Handler<Flush> for Keeper {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _flush: Flush, ctx: &mut Context<Self>) -> Self::Result {
+        Box::pin(wrap_future(self.next_commit(ctx)))
+    }
+}
+
+impl Handler<Forget> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Forget { id }: Forget, ctx: &mut Context<Self>) {
+        self.records.forget(&id);
+        self.refusals.forget(&id);
+        self.commit(ctx);
+    }
+}
+
+impl Handler<Refused> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Refused { id, first, longest, at }: Refused, _ctx: &mut Context<Self>) {
+        self.refusals.refused(id, first, longest, at);
+    }
+}
+
+impl Handler<AskUsed> for Keeper {
+    type Result = MessageResult<AskUsed>;
+
+    fn handle(&mut self, AskUsed { since }: AskUsed, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.records.used_since(since))
+    }
+}
+
+impl Handler<AskProblem> for Keeper {
+    type Result = MessageResult<AskProblem>;
+
+    fn handle(&mut self, _ask: AskProblem, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.problem.clone())
+    }
+}
+
+impl Handler<AskAges> for Keeper {
+    type Result = MessageResult<AskAges>;
+
+    fn handle(&mut self, _ask: AskAges, _ctx: &mut Context<Self>) -> Self::Result {
+        let lost = self.problem.clone().filter(|_| self.store.is_some() && !self.is_in_copy);
+        MessageResult(Ages { are_new: self.is_new, lost })
+    }
+}

@@ -1,0 +1,462 @@
+//! The store of image records: a small database of its own (redb) in the state directory. It blocks: it is used by a worker.
+//!
+//! What is committed survives the process however it ends. A store that is damaged, or that a newer cri-gc wrote, is set
+//! aside under another name and a new one is begun: records that are lost make images young, never old. A store that
+//! can't be opened for another reason (no permission, a full disk) is left as it is and tried again at the next commit,
+//! so that nothing in it is forgotten by a bad hour of the disk. [`fallback`] keeps a copy elsewhere meanwhile.
+
+pub mod fallback;
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use cri_gc_config::Settings;
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
+    TableDefinition, TableError,
+};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::records::{Batch, Content};
+use cri_gc_kit::supervision::panics::catch;
+
+/// Name of the store in the state directory.
+const NAME: &str = "images.redb";
+
+/// What a store that can't be used is named from then on; with a number if there is one already.
+const ASIDE: &str = "images.redb.set-aside";
+
+/// How many such files there are at most. The last one is overwritten, none of the others ever is.
+const MOST_ASIDE: usize = 9;
+
+/// What the tables hold, and how. A store of a higher number was written by a newer cri-gc.
+const FORMAT: u32 = 1;
+
+/// Records are few and small.
+const CACHE: usize = 64 * 1024;
+
+/// All tables are of one kind, which keeps the program small. Values are JSON: fields may be added.
+type Table = TableDefinition<'static, &'static str, &'static [u8]>;
+
+/// "format": the number. "origin": an [`Origin`]. "observed": when the newest of all was observed. "listed": when a complete
+/// list of the images was seen last.
+const META: Table = TableDefinition::new("meta");
+
+/// By image id and runtime handler, with a line break in between.
+const IMAGES: Table = TableDefinition::new("images");
+
+/// When references of containers that no look at the images has resolved yet were used last.
+const USES: Table = TableDefinition::new("uses");
+
+/// Whose records these are. Those of another machine (a copied disk) or another runtime say nothing of the images here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What the machine is called by; empty where that can't be told.
+    pub machine: String,
+    /// Socket of the image service.
+    pub runtime: String,
+}
+
+impl Origin {
+    /// What the records would be of now.
+    #[must_use]
+    pub fn here(settings: &Settings) -> Self {
+        let runtime = &settings.runtime;
+        let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        let socket = runtime.image_endpoint.as_ref().unwrap_or(&runtime.endpoint);
+        Self { machine: machine.trim().to_owned(), runtime: resolved(socket.as_str()) }
+    }
+
+    /// Whether records of that origin speak of the same images. What is not known is no difference.
+    fn is(&self, other: &Self) -> bool {
+        let same = |a: &str, b: &str| a.is_empty() || b.is_empty() || a == b;
+        // Earlier releases wrote the socket as the settings name it.
+        same(&self.machine, &other.machine) && same(&resolved(&self.runtime), &resolved(&other.runtime))
+    }
+}
+
+/// One spelling for each socket: without the scheme, the directory without links (`/var/run` is `/run`), doubled slashes and
+/// dots. The socket itself is not followed, for it may not exist at the moment.
+fn resolved(socket: &str) -> String {
+    let path = Path::new(socket.strip_prefix("unix://").unwrap_or(socket));
+    let directory = path
+        .parent()
+        .map(|parent| fs::canonicalize(parent).unwrap_or_else(|_| parent.components().collect()));
+    match (directory, path.file_name()) {
+        (Some(directory), Some(name)) => directory.join(name).to_string_lossy().into_owned(),
+        _ => socket.to_owned(),
+    }
+}
+
+/// Why a store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Its content can't be trusted.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// It says that a newer cri-gc wrote it.
+    #[error("a newer cri-gc wrote it (format {0}, this one knows {FORMAT})")]
+    Newer(u32),
+    /// It was written on another machine, or for another runtime.
+    #[error("it is of another {}", if .theirs.runtime == .ours.runtime { "machine" } else { "runtime" })]
+    Foreign {
+        /// Whose it is.
+        theirs: Origin,
+        /// Whose it should be.
+        ours: Origin,
+    },
+    /// It is a copy that an earlier boot of this machine left.
+    #[error("it is of an earlier boot")]
+    OtherBoot,
+    /// The operating system refuses.
+    #[error("{0}")]
+    Refused(#[from] io::Error),
+    /// Neither the store nor its copy can be written.
+    #[error("{refused}; and the copy {copy} can't be used: {error}")]
+    Nowhere {
+        /// Why the store can't.
+        refused: Box<Self>,
+        /// The copy.
+        copy: PathBuf,
+        /// Why the copy can't.
+        error: Box<Self>,
+    },
+}
+
+impl StoreError {
+    fn is_of_the_content(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::Newer(_) | Self::Foreign { .. })
+    }
+}
+
+impl From<redb::Error> for StoreError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            // So it says of a file that is not its own, or too short.
+            redb::Error::Io(error)
+                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+            {
+                Self::Damaged(error.to_string())
+            }
+            redb::Error::Io(error) => Self::Refused(error),
+            // What failed first was told then; the store is opened anew.
+            redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::LockPoisoned(_) => {
+                Self::Refused(io::Error::other(error.to_string()))
+            }
+            redb::Error::DatabaseAlreadyOpen => {
+                Self::Refused(io::Error::new(ErrorKind::WouldBlock, error.to_string()))
+            }
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+macro_rules! by_way_of {
+    ($($error:ty),*) => { $(
+        impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                redb::Error::from(error).into()
+            }
+        }
+    )* };
+}
+by_way_of!(DatabaseError, StorageError, TableError, redb::TransactionError, redb::CommitError);
+
+/// What became of the store when it was opened.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// What it held.
+    pub content: Content,
+    /// Why a store was set aside, if one was: a sentence.
+    pub set_aside: Option<String>,
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    origin: Origin,
+    /// `None` before it is opened, and after anything has failed.
+    database: Option<Database>,
+    /// Which file it was opened as.
+    file: Option<(u64, u64)>,
+    /// That one was set aside, until that can be told with a new one.
+    set_aside: Option<String>,
+}
+
+impl Store {
+    /// That of a state directory. Nothing is opened yet.
+    #[must_use]
+    pub fn of(state_dir: &Path, origin: Origin) -> Self {
+        Self { path: path_in(state_dir), origin, database: None, file: None, set_aside: None }
+    }
+
+    /// Closes and removes it. Whether it is gone.
+    fn remove(&mut self) -> bool {
+        self.database = None;
+        match fs::remove_file(&self.path) {
+            Ok(()) => true,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
+    }
+
+    /// Opens it, makes it if there is none, and reads it. If its content is of no use it is set aside, and a new one made.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn open(&mut self) -> Result<Opened, StoreError> {
+        self.database = None;
+        let content = match self.try_open() {
+            Ok(content) => content,
+            Err(bad) if bad.is_of_the_content() => {
+                if self.set_aside.is_none() {
+                    self.put_aside(&bad)?;
+                } else {
+                    // The one that was worth keeping is aside already; this is what a full disk left of the next.
+                    fs::remove_file(&self.path)?;
+                }
+                self.try_open()?
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Opened { content, set_aside: self.set_aside.take() })
+    }
+
+    fn put_aside(&mut self, bad: &StoreError) -> io::Result<()> {
+        let named = |number: usize| match number {
+            1 => self.path.with_file_name(ASIDE),
+            _ => self.path.with_file_name(format!("{ASIDE}.{number}")),
+        };
+        let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+        let aside = (1..MOST_ASIDE).map(named).find(is_free).unwrap_or_else(|| named(MOST_ASIDE));
+        fs::rename(&self.path, &aside)?;
+        self.set_aside = Some(format!(
+            "the image records in {} can't be used: {bad}; they were set aside as {}, and all images count as new",
+            self.path.display(),
+            aside.display()
+        ));
+        Ok(())
+    }
+
+    fn try_open(&mut self) -> Result<Content, StoreError> {
+        let existed = self.path.symlink_metadata().is_ok();
+        let content = self.read_file(existed);
+        if !existed && content.is_err() {
+            // What a full disk left of a new one is no store. It may not be there at all.
+            let _ = fs::remove_file(&self.path);
+        }
+        content
+    }
+
+    fn read_file(&mut self, existed: bool) -> Result<Content, StoreError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&self.path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(StoreError::Damaged("it is no file".to_owned()));
+        }
+        if existed && meta.len() == 0 {
+            return Err(StoreError::Damaged(EMPTY.to_owned()));
+        }
+        self.file = Some(identity(&meta));
+        let (database, content) = read(FileBackend::new(file)?, &self.origin)?;
+        self.database = Some(database);
+        Ok(content)
+    }
+
+    /// Writes a batch, and returns once it is on the disk. After any failure before, and for a batch that is unsure, the
+    /// store is opened anew first; what it holds of the same images is then merged into the batch, so that no record goes
+    /// back in time.
+    ///
+    /// # Errors
+    /// Nothing of the batch is kept for sure; one that is unsure is to follow.
+    pub fn commit(&mut self, mut batch: Batch) -> Result<Option<Opened>, StoreError> {
+        if self.database.is_some() && fs::metadata(&self.path).ok().as_ref().map(identity) != self.file {
+            self.database = None;
+            return Err(StoreError::Refused(io::Error::other("it was taken away under the service")));
+        }
+        // Whatever it was that failed, or came too late: what the store holds is read again.
+        if batch.unsure {
+            self.database = None;
+        }
+        let opened = if self.database.is_none() { Some(self.open()?) } else { None };
+        if let Some(opened) = &opened {
+            batch.merge(&opened.content);
+        }
+        let done = match &self.database {
+            Some(database) => catch(|| write(database, &self.origin, &batch))
+                .unwrap_or_else(|panic| Err(StoreError::Damaged(panic))),
+            // It was opened right above.
+            None => Err(StoreError::Refused(ErrorKind::NotFound.into())),
+        };
+        if let Err(error) = done {
+            self.database = None;
+            return Err(error);
+        }
+        Ok(opened)
+    }
+}
+
+/// Where the store of a state directory is.
+#[must_use]
+pub fn path_in(state_dir: &Path) -> PathBuf {
+    state_dir.join(NAME)
+}
+
+/// What tells a file from all others.
+fn identity(meta: &fs::Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
+}
+
+/// What the store of a state directory holds, without touching it: whoever only plans reads a copy, and a service may
+/// work with the store meanwhile.
+///
+/// # Errors
+/// It can't be read, or is damaged. Where there is none, nothing is remembered, which is no error.
+pub fn look(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
+    let mut copied = copy(state_dir, origin);
+    for _ in 1..COPIES {
+        if !matches!(copied, Err(StoreError::Damaged(_))) {
+            break;
+        }
+        copied = copy(state_dir, origin);
+    }
+    copied
+}
+
+/// A full disk makes such files, and so does whoever wants to start over.
+const EMPTY: &str = "it is empty";
+
+/// How often a store is copied until it makes sense: one that is being written may be seen half before and half after.
+const COPIES: usize = 5;
+
+fn copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
+    let bytes = match fs::read(path_in(state_dir)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::default()),
+        Err(error) => return Err(error.into()),
+    };
+    if bytes.is_empty() {
+        return Err(StoreError::Damaged(EMPTY.to_owned()));
+    }
+    let copy = InMemoryBackend::new();
+    copy.set_len(bytes.len() as u64)?;
+    copy.write(0, &bytes)?;
+    Ok(read(copy, origin)?.1)
+}
+
+/// Opens what lies there, verifies all of it, and reads it.
+fn read(from: impl StorageBackend, origin: &Origin) -> Result<(Database, Content), StoreError> {
+    let work = move || {
+        let mut builder = Builder::new();
+        let builder = builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+        let database = builder.create_with_backend(from)?;
+        let content = content(&database, origin)?;
+        Ok((database, content))
+    };
+    // What a database does with a file that something else has written is not to be relied on.
+    catch(work).unwrap_or_else(|panic| Err(StoreError::Damaged(panic)))
+}
+
+fn content(database: &Database, origin: &Origin) -> Result<Content, StoreError> {
+    let transaction = database.begin_read()?;
+    let meta = match transaction.open_table(META) {
+        Ok(meta) => meta,
+        // Made, but nothing was ever written.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Content::default()),
+        Err(error) => return Err(error.into()),
+    };
+    match meta.get("format")?.map(|format| from_json(format.value())).transpose()? {
+        Some(FORMAT) => {}
+        Some(newer) if newer > FORMAT => return Err(StoreError::Newer(newer)),
+        _ => return Err(StoreError::Damaged("it says no format".to_owned())),
+    }
+    let theirs: Origin = meta.get("origin")?.map(|of| from_json(of.value())).transpose()?.unwrap_or_default();
+    if !theirs.is(origin) {
+        return Err(StoreError::Foreign { theirs, ours: origin.clone() });
+    }
+    let mut content = Content {
+        observed: meta.get("observed")?.map(|observed| from_json(observed.value())).transpose()?,
+        listed: meta.get("listed")?.map(|listed| from_json(listed.value())).transpose()?,
+        ..Content::default()
+    };
+    for entry in transaction.open_table(IMAGES)?.iter()? {
+        let (key, record) = entry?;
+        let Some((id, handler)) = key.value().split_once(BETWEEN) else {
+            return Err(StoreError::Damaged("an image has no runtime handler".to_owned()));
+        };
+        content.images.insert((id.to_owned(), handler.to_owned()), from_json(record.value())?);
+    }
+    for entry in transaction.open_table(USES)?.iter()? {
+        let (reference, at) = entry?;
+        content.uses.insert(reference.value().to_owned(), from_json(at.value())?);
+    }
+    Ok(content)
+}
+
+/// No id holds one.
+const BETWEEN: char = '\n';
+
+fn from_json<T: DeserializeOwned>(value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
+/// What can't be written as JSON is no value of ours.
+fn to_json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError::Refused(error.into()))
+}
+
+fn write(database: &Database, origin: &Origin, batch: &Batch) -> Result<(), StoreError> {
+    let transaction = database.begin_write()?;
+    if batch.whole {
+        transaction.delete_table(IMAGES)?;
+        transaction.delete_table(USES)?;
+    }
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert("format", to_json(&FORMAT)?.as_slice())?;
+        meta.insert("origin", to_json(origin)?.as_slice())?;
+        if let Some(observed) = &batch.observed {
+            meta.insert("observed", to_json(observed)?.as_slice())?;
+        }
+        if let Some(listed) = &batch.listed {
+            meta.insert("listed", to_json(listed)?.as_slice())?;
+        }
+        let mut images = transaction.open_table(IMAGES)?;
+        for ((id, handler), record) in &batch.images {
+            put(&mut images, &format!("{id}{BETWEEN}{handler}"), record.as_ref())?;
+        }
+        let mut uses = transaction.open_table(USES)?;
+        for (reference, at) in &batch.uses {
+            put(&mut uses, reference, at.as_ref())?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Writes a value, or takes it away.
+fn put(
+    table: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    key: &str,
+    value: Option<&impl Serialize>,
+) -> Result<(), StoreError> {
+    match value {
+        Some(value) => drop(table.insert(key, to_json(value)?.as_slice())?),
+        None => drop(table.remove(key)?),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

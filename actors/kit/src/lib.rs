@@ -1,0 +1,12 @@
+//! What every actor of cri-gc is built from: settings in generations, seams, worker threads, supervision, the recorder of events.
+//!
+//! Nothing here knows a runtime, a pod, an image or a file of a container.
+
+pub mod generation;
+pub mod in_flight;
+pub mod recorder;
+pub mod seams;
+pub mod supervision;
+pub mod text;
+pub mod words;
+pub mod workers;

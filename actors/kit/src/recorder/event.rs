@@ -1,0 +1,141 @@
+//! What an event is. The kinds that a kubelet has keep its names.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::words::{Kind, Loop};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// The service has started.
+    Started,
+    /// The service is coming to rest.
+    Stopping,
+    /// An object is gone.
+    Removed,
+    /// An object could not be removed.
+    RemovalFailed,
+    /// A pass of container GC failed (the kubelet's name).
+    ContainerGcFailed,
+    /// A pass of the sandbox reaper failed.
+    SandboxGcFailed,
+    /// A pass of the log-directory reaper failed.
+    LogGcFailed,
+    /// A pass of image GC failed (the kubelet's name).
+    ImageGcFailed,
+    /// Image GC could not free what is needed (the kubelet's name).
+    FreeDiskSpaceFailed,
+    /// A file system of images tells impossible figures (the kubelet's name).
+    InvalidDiskCapacity,
+    /// The first good pass after failed ones.
+    Recovered,
+    /// A loop panicked or hung, and is started anew.
+    Restarted,
+    /// A loop is paused.
+    Paused,
+    /// A loop goes on.
+    Resumed,
+    /// New settings are in force.
+    Reloaded,
+    /// New settings were refused; the old ones hold.
+    ReloadRefused,
+    /// The runtime does not answer any more.
+    RuntimeLost,
+    /// The runtime answers again.
+    RuntimeReturned,
+}
+
+impl EventKind {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "Started",
+            Self::Stopping => "Stopping",
+            Self::Removed => "Removed",
+            Self::RemovalFailed => "RemovalFailed",
+            Self::ContainerGcFailed => "ContainerGCFailed",
+            Self::SandboxGcFailed => "SandboxGCFailed",
+            Self::LogGcFailed => "LogGCFailed",
+            Self::ImageGcFailed => "ImageGCFailed",
+            Self::FreeDiskSpaceFailed => "FreeDiskSpaceFailed",
+            Self::InvalidDiskCapacity => "InvalidDiskCapacity",
+            Self::Recovered => "Recovered",
+            Self::Restarted => "Restarted",
+            Self::Paused => "Paused",
+            Self::Resumed => "Resumed",
+            Self::Reloaded => "Reloaded",
+            Self::ReloadRefused => "ReloadRefused",
+            Self::RuntimeLost => "RuntimeLost",
+            Self::RuntimeReturned => "RuntimeReturned",
+        }
+    }
+
+    /// A failed pass of that loop.
+    #[must_use]
+    pub fn failed(of: Loop) -> Self {
+        match of {
+            Loop::ContainerGc => Self::ContainerGcFailed,
+            Loop::SandboxGc => Self::SandboxGcFailed,
+            Loop::LogGc => Self::LogGcFailed,
+            Loop::ImageGc => Self::ImageGcFailed,
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The object that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Why it was to go: a word of `cri_gc_policy::Reason`.
+    pub reason: String,
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// In which loop; `None` for what concerns none, or all.
+    pub of: Option<Loop>,
+    /// To which object.
+    pub object: Option<Box<Object>>,
+    /// Bytes that it brought.
+    pub bytes: u64,
+    /// Of a failure: which it is since the last success, from 1.
+    pub count: u64,
+    /// In words.
+    pub message: String,
+}
+
+impl Event {
+    /// An event in words, of no object.
+    pub fn new(kind: EventKind, of: Option<Loop>, message: impl Into<String>) -> Self {
+        Self { kind, of, object: None, bytes: 0, count: 0, message: message.into() }
+    }
+}
+
+/// An event with its place among all others.
+#[derive(Debug, Clone)]
+pub struct Stamped {
+    /// Counts up by one, from 1.
+    pub sequence: u64,
+    /// When it happened.
+    pub time: Timestamp,
+    /// What happened.
+    pub event: Arc<Event>,
+}

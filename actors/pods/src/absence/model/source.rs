@@ -1,0 +1,365 @@
+//! The modelled source: how the truth of the node comes to the service, late, in part, wrongly or not at all, and what the
+//! provider does with it. As `reading`, `kube_source` and `provider` do it, without the actors.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::{Rules, Second, Sync};
+use super::world::World;
+use super::{Model, RULES};
+use crate::listing::Listing;
+use crate::memory::Memory;
+use crate::reading::Before;
+
+/// Which source it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Kubelet,
+    Api,
+}
+
+/// What the provider remembers, and beside it what the oracle has to know: what it was truly told.
+#[derive(Default)]
+pub struct Mind {
+    pub memory: Memory,
+    /// Until when it was told the truth of all pods, and of single ones.
+    pub told: i64,
+    pub told_of: HashMap<String, i64>,
+    /// For the time of each look, since when what it shows was truly so.
+    pub looks: HashMap<Timestamp, i64>,
+    /// When a list of that time arrived, and when the source was lost last.
+    pub arrived: HashMap<Timestamp, i64>,
+    pub lost: i64,
+    /// As of when the last word truly counts.
+    pub fresh: i64,
+    /// When it was last found out that the source tells nothing.
+    pub unsynced: Option<Timestamp>,
+    /// A newer list is wanted.
+    pub wanted: bool,
+}
+
+impl Mind {
+    pub fn rules(&self, kind: Kind) -> Rules {
+        let second = if kind == Kind::Api { Second::Ask } else { Second::List };
+        Rules { second, is_live: kind != Kind::File, clock_set: self.memory.clock_set, ..RULES }
+    }
+
+    /// What it was told is true as of then, or a lie. Where directories tell what a lie does not, it knows nothing by its
+    /// source any more.
+    fn told(&mut self, truth_of: Option<i64>, dirs: bool) {
+        match truth_of {
+            Some(told) => self.told = self.told.max(told),
+            None if dirs => {
+                self.told = 0;
+                self.told_of.clear();
+            }
+            None => {}
+        }
+    }
+
+    fn lose(&mut self, now: i64) {
+        self.memory.absence.failed();
+        self.lost = now;
+    }
+
+    fn look(&mut self, at: Timestamp, truly: i64, now: i64) {
+        self.arrived.insert(at, now);
+        self.fresh = truly;
+        let known = self.looks.entry(at).or_insert(truly);
+        *known = truly.max(*known);
+    }
+}
+
+/// How a source misleads.
+#[derive(Default)]
+pub struct Lie {
+    /// Lists lack these.
+    pub hides: HashSet<String>,
+    /// Questions for single pods are answered in the same way.
+    pub answers_too: bool,
+}
+
+/// A reading that is under way.
+pub struct Reading {
+    mind: Rc<RefCell<Mind>>,
+    before: Before,
+    at: Timestamp,
+    began: i64,
+}
+
+/// Who follows the API server.
+pub enum Follower {
+    Pausing { until: i64 },
+    Listing { before: Before, at: Timestamp, began: i64 },
+    Watching { news: VecDeque<(i64, Option<Listing>)>, version: u64, heard: i64, listed: i64 },
+}
+
+/// The file, as it was last written.
+#[derive(Default)]
+pub struct File {
+    listing: Listing,
+    at: Timestamp,
+    truly: i64,
+}
+
+/// The source, and what is wrong with it.
+pub struct Source {
+    pub kind: Kind,
+    pub is_down: bool,
+    /// The file is not written, the watch tells nothing.
+    pub hangs: bool,
+    pub lie: Lie,
+    /// One list only is wrong.
+    pub lies_once: bool,
+    /// The last reading was no lie.
+    pub last_true: bool,
+    pub reading: Option<Reading>,
+    read: i64,
+    pub follower: Follower,
+    file: File,
+}
+
+impl Source {
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            is_down: false,
+            hangs: false,
+            lie: Lie::default(),
+            lies_once: false,
+            last_true: true,
+            reading: None,
+            read: 0,
+            follower: Follower::Pausing { until: 0 },
+            file: File::default(),
+        }
+    }
+
+    /// Whoever writes the file does so.
+    pub fn write(&mut self, world: &World) {
+        self.file = File { listing: world.api(), at: world.wall(), truly: world.now };
+    }
+
+    fn tells(&self, mut listing: Listing) -> (Listing, bool) {
+        let all = listing.pods.len();
+        listing.pods.retain(|uid, _| !self.lie.hides.contains(uid));
+        let is_true = all == listing.pods.len();
+        (listing, is_true)
+    }
+}
+
+impl Model {
+    /// What was remembered is forgotten: the service was restarted, or the clock was set.
+    pub fn begin_anew(&mut self, clock_set: Option<Timestamp>) {
+        let memory = Memory { clock_set, ..Memory::default() };
+        self.mind = Rc::new(RefCell::new(Mind { memory, ..Mind::default() }));
+        self.source.follower = Follower::Pausing { until: 0 };
+    }
+
+    /// As the provider does it.
+    pub fn start_over_if_the_clock_was_set(&mut self) {
+        if self.world.moment().was_set_since(&self.since) {
+            self.trail("the service sees that the clock was set");
+            self.begin_anew(Some(self.world.wall()));
+            self.since = self.world.moment();
+        }
+    }
+
+    /// The source does the next thing, if it is time to.
+    pub fn source_does(&mut self) {
+        match self.source.kind {
+            Kind::Api => self.follow(),
+            Kind::File | Kind::Kubelet if self.source.reading.is_none() => self.begin_reading(),
+            Kind::File | Kind::Kubelet => self.end_reading(),
+        }
+    }
+
+    fn begin_reading(&mut self) {
+        if self.world.now - self.source.read < 2000 {
+            return;
+        }
+        self.start_over_if_the_clock_was_set();
+        let (before, at, began) = (self.world.before(), self.world.wall(), self.world.now);
+        self.source.reading = Some(Reading { mind: Rc::clone(&self.mind), before, at, began });
+    }
+
+    fn end_reading(&mut self) {
+        let Some(Reading { mind, before, at, began }) = self.source.reading.take() else { return };
+        let now = self.world.now;
+        self.source.read = now;
+        let mut mind = mind.borrow_mut();
+        if self.source.is_down {
+            self.source.last_true = true;
+            self.trail("a reading fails");
+            mind.lose(now);
+            return;
+        }
+        let (listing, at, truly, told) = match self.source.kind {
+            Kind::Kubelet => (self.world.kubelet_pods(), at, began, now),
+            _ => {
+                let file = &self.source.file;
+                let ahead = file.at.duration_since(self.world.wall());
+                if ahead > SignedDuration::from_secs(10) {
+                    mind.lose(now);
+                    return;
+                }
+                (file.listing.clone(), file.at.min(self.world.wall()), file.truly, file.truly)
+            }
+        };
+        let (listing, is_true) = self.source.tells(listing);
+        if self.source.lies_once {
+            self.source.lies_once = false;
+            self.source.lie = Lie::default();
+        }
+        self.source.last_true = is_true;
+        let is_true = is_true && !(self.source.kind == Kind::Kubelet && self.world.only_static);
+        let sync = before.check(&listing).map(|()| Sync { at, listing, objects: before.objects });
+        let sync = sync.and_then(|sync| match self.source.kind {
+            Kind::Kubelet => mind.memory.trust(sync, false, self.world.wall()),
+            _ => Ok(sync),
+        });
+        self.trail(&format!(
+            "a reading that began at {began}: true: {is_true}, {:?}",
+            sync.as_ref().map(listed)
+        ));
+        match sync {
+            Ok(sync) => {
+                mind.look(sync.at, truly, now);
+                mind.memory.absence.synced(sync);
+                mind.told(is_true.then_some(told), self.dirs);
+            }
+            Err(_) => mind.lose(now),
+        }
+    }
+
+    fn lost(&mut self, why: &str) {
+        self.trail(why);
+        self.start_over_if_the_clock_was_set();
+        self.mind.borrow_mut().lose(self.world.now);
+        let pause = self.world.chance.between(1000, 20_000);
+        self.source.follower = Follower::Pausing { until: self.world.now + pause };
+    }
+
+    fn follow(&mut self) {
+        let now = self.world.now;
+        match std::mem::replace(&mut self.source.follower, Follower::Pausing { until: 0 }) {
+            Follower::Pausing { until } if now < until => self.source.follower = Follower::Pausing { until },
+            Follower::Pausing { .. } => self.list(),
+            Follower::Listing { before, at, began } => self.end_list(before, at, began),
+            Follower::Watching { mut news, version, heard, listed } => {
+                let wanted = self.mind.borrow().wanted && now - listed >= 10_000;
+                if wanted || (now - heard > 150_000 && !self.source.hangs) {
+                    self.mind.borrow_mut().wanted = false;
+                    return self.list();
+                }
+                if self.source.is_down && self.world.chance.of_thousand(300) {
+                    return self.lost("the watch is lost");
+                }
+                let news_now = if self.source.hangs || self.source.is_down { None } else { news.pop_front() };
+                let Some((told, listing)) = news_now else {
+                    self.source.follower = Follower::Watching { news, version, heard, listed };
+                    return;
+                };
+                let old = Rc::clone(&self.mind);
+                self.start_over_if_the_clock_was_set();
+                if !Rc::ptr_eq(&old, &self.mind) {
+                    // Told to nobody: there is a new follower.
+                    return;
+                }
+                let wall = self.world.wall();
+                let is_true = self.source.lie.hides.is_empty();
+                let is_told = listing.is_some();
+                let listing = listing.map(|listing| self.source.tells(listing).0);
+                self.trail(&format!("the watch tells {:?}", listing.as_ref().map(uids)));
+                let mut mind = self.mind.borrow_mut();
+                if is_told {
+                    mind.told(is_true.then_some(told), self.dirs);
+                }
+                mind.fresh = now;
+                mind.memory.absence.heard(listing, wall);
+                self.source.follower = Follower::Watching { news, version, heard: now, listed };
+            }
+        }
+    }
+
+    fn list(&mut self) {
+        let (before, at, began) = (self.world.before(), self.world.wall(), self.world.now);
+        self.source.follower = Follower::Listing { before, at, began };
+    }
+
+    fn end_list(&mut self, before: Before, at: Timestamp, began: i64) {
+        let now = self.world.now;
+        if self.source.is_down {
+            return self.lost("a list fails");
+        }
+        let (listing, is_true) = self.source.tells(self.world.api());
+        if before.check(&listing).is_err() {
+            return self.lost("a list lacks all that runs");
+        }
+        let old = Rc::clone(&self.mind);
+        self.start_over_if_the_clock_was_set();
+        if !Rc::ptr_eq(&old, &self.mind) {
+            return;
+        }
+        let sync = Sync { at, listing, objects: before.objects };
+        self.trail(&format!("a list that began at {began}: true: {is_true}, {:?}", listed(&sync)));
+        let mut mind = self.mind.borrow_mut();
+        mind.look(sync.at, began, now);
+        mind.memory.absence.listed(sync);
+        mind.told(is_true.then_some(now), self.dirs);
+        let version = self.world.version;
+        self.source.follower = Follower::Watching { news: VecDeque::new(), version, heard: now, listed: now };
+    }
+
+    /// The API server takes note of what changed, for whoever watches.
+    pub fn api_notes(&mut self) {
+        if let Follower::Watching { news, version, .. } = &mut self.source.follower
+            && *version != self.world.version
+        {
+            *version = self.world.version;
+            news.push_back((self.world.now, Some(self.world.api())));
+        }
+    }
+
+    /// Once in a while the API server tells that it is there.
+    pub fn bookmark(&mut self) {
+        if let Follower::Watching { news, .. } = &mut self.source.follower {
+            news.push_back((self.world.now, None));
+        }
+    }
+
+    /// The source is lost for a moment.
+    pub fn lose(&mut self) {
+        if self.source.kind == Kind::Api {
+            return self.lost("the watch is lost");
+        }
+        self.source.is_down = true;
+        self.world.now += 3000;
+        self.begin_reading();
+        self.end_reading();
+        self.source.is_down = false;
+    }
+
+    /// The API server does not know any more what changed since.
+    pub fn expire(&mut self) {
+        if matches!(self.source.follower, Follower::Watching { .. }) {
+            self.lost("the watch is expired");
+        }
+    }
+}
+
+fn listed(sync: &Sync) -> Vec<String> {
+    uids(&sync.listing)
+}
+
+/// The ends of the UIDs: enough to tell them from each other.
+fn uids(listing: &Listing) -> Vec<String> {
+    let mut uids: Vec<String> =
+        listing.pods.keys().map(|uid| uid.trim_start_matches(['0', '-']).to_owned()).collect();
+    uids.sort_unstable();
+    uids
+}

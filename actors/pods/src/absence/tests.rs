@@ -1,0 +1,335 @@
+//! The proof of absence, case by case.
+
+use super::*;
+
+mod asking;
+
+pub(super) const RULES: Rules = Rules {
+    max_staleness: Duration::from_secs(300),
+    max_newly_deleted_percent: 50,
+    confirmed: false,
+    second: Second::List,
+    is_live: false,
+    clock_set: None,
+};
+
+fn nothing_kept() -> Kept {
+    Kept::Of(HashSet::new())
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+fn sync(second: i64, listed: &[&str], objects: &[&str]) -> Sync {
+    let pods = listed.iter().map(|uid| ((*uid).to_owned(), (PodState::Active, Vec::new()))).collect();
+    Sync {
+        at: at(second),
+        listing: Listing { pods, ..Listing::default() },
+        objects: objects.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn evidence(id: &str, created: i64) -> Evidence<'_> {
+    Evidence { objects: vec![id], newest: Some(at(created)), ..Evidence::default() }
+}
+
+fn state(absence: &mut Absence, evidence: Evidence<'_>, now: i64) -> PodState {
+    let pods = HashMap::from([("u", evidence)]);
+    let judged = absence.judge(&pods, &nothing_kept(), &RULES, at(now)).pods;
+    if !judged.synced {
+        return PodState::Unknown;
+    }
+    judged.pods.iter().find(|pod| pod.uid == "u").map_or(judged.absent, |pod| pod.state)
+}
+
+#[test]
+fn two_good_syncs_without_it_prove_a_pod_deleted() {
+    let absence = &mut Absence::default();
+    assert_eq!(state(absence, evidence("c", 0), 100), PodState::Unknown, "no sync");
+    absence.synced(sync(100, &[], &["c"]));
+    assert_eq!(state(absence, evidence("c", 0), 100), PodState::Unknown, "one sync");
+    absence.synced(sync(100, &[], &["c"]));
+    assert_eq!(state(absence, evidence("c", 0), 100), PodState::Deleted);
+}
+
+#[test]
+fn both_syncs_must_lack_it() {
+    for (first, last) in [(&["u"][..], &[][..]), (&[], &["u"])] {
+        let absence = &mut Absence::default();
+        absence.synced(sync(100, first, &["c"]));
+        absence.synced(sync(102, last, &["c"]));
+        assert_ne!(state(absence, evidence("c", 0), 103), PodState::Deleted);
+    }
+}
+
+fn proved() -> Absence {
+    let mut absence = Absence::default();
+    absence.synced(sync(100, &[], &["c"]));
+    absence.synced(sync(102, &[], &["c"]));
+    absence
+}
+
+#[test]
+fn everything_of_it_must_be_older_than_the_first_sync() {
+    assert_eq!(state(&mut proved(), evidence("c", 100), 103), PodState::Unknown, "created at the first sync");
+    assert_eq!(state(&mut proved(), evidence("new", 0), 103), PodState::Unknown, "not listed before it");
+    let undated = Evidence { undated: true, ..evidence("c", 0) };
+    assert_eq!(state(&mut proved(), undated, 103), PodState::Unknown);
+    let logs = |changed| Evidence { logs_changed: Some(at(changed)), ..Evidence::default() };
+    assert_eq!(state(&mut proved(), logs(101), 103), PodState::Unknown);
+    assert_eq!(state(&mut proved(), logs(99), 103), PodState::Deleted);
+}
+
+#[test]
+fn a_stale_or_failed_source_proves_nothing() {
+    assert_eq!(state(&mut proved(), evidence("c", 0), 402), PodState::Deleted);
+    assert_eq!(state(&mut proved(), evidence("c", 0), 403), PodState::Unknown);
+    let mut absence = proved();
+    assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Deleted);
+    absence.failed();
+    assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Unknown);
+}
+
+/// What is said of the pods that only a directory keeps.
+fn leftover_note(judged: &Judgement, second: i64) -> String {
+    let mut leftovers = crate::leftovers::Leftovers::default();
+    leftovers.note(&judged.standings, at(second));
+    leftovers.notes(at(second)).concat()
+}
+
+#[test]
+fn a_kubelet_directory_keeps_its_pod_and_is_named() {
+    let pods = HashMap::from([("u", evidence("c", 0))]);
+    let judged = proved().judge(&pods, &Kept::Of(HashSet::from(["u".to_owned()])), &RULES, at(103));
+    assert_eq!(judged.pods.pods, []);
+    assert!(leftover_note(&judged, 103).contains("pod u is not listed"));
+}
+
+#[test]
+fn a_proof_outlives_the_removals_it_led_to_and_nothing_new() {
+    let mut absence = proved();
+    let with_logs = Evidence { logs_changed: Some(at(1)), ..evidence("c", 0) };
+    assert_eq!(state(&mut absence, with_logs, 103), PodState::Deleted);
+    let logs = Evidence { logs_changed: Some(at(104)), ..Evidence::default() };
+    assert_eq!(state(&mut absence, logs, 105), PodState::Deleted);
+    assert_eq!(state(&mut absence, evidence("new", 104), 105), PodState::Unknown);
+    absence.synced(sync(106, &["u"], &["c"]));
+    absence.synced(sync(107, &[], &["c"]));
+    assert_eq!(state(&mut absence, evidence("c", 0), 108), PodState::Unknown, "it was sighted");
+}
+
+#[test]
+fn many_at_once_are_not_believed_until_confirmed() {
+    let ids: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
+    let uids: Vec<String> = (0..10).map(|n| format!("u{n}")).collect();
+    let deleted = |gone: usize, rules: &Rules| {
+        let objects: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let listed: Vec<&str> = uids[gone..].iter().map(String::as_str).collect();
+        let mut absence = Absence::default();
+        absence.synced(sync(100, &listed, &objects));
+        absence.synced(sync(102, &listed, &objects));
+        let pods = uids.iter().zip(&ids).map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
+        let judged = absence.judge(&pods, &nothing_kept(), rules, at(103));
+        let deleted = judged.pods.pods.iter().filter(|pod| pod.state == PodState::Deleted).count();
+        (deleted, judged.notes.len())
+    };
+    assert_eq!(deleted(5, &RULES), (5, 0), "half of them is not more than half");
+    assert_eq!(deleted(6, &RULES), (0, 1));
+    assert_eq!(deleted(6, &Rules { confirmed: true, ..RULES }), (6, 0));
+    assert_eq!(deleted(10, &Rules { max_newly_deleted_percent: 100, ..RULES }), (10, 0));
+    assert_eq!(deleted(4, &Rules { max_newly_deleted_percent: 0, ..RULES }), (4, 0), "fewer than five");
+}
+
+/// Ten pods, all of which vanish from the list between the first sync and the next.
+struct Node {
+    absence: Absence,
+    uids: Vec<String>,
+    ids: Vec<String>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let name = |lead: &str| (0..10).map(|n| format!("{lead}{n}")).collect();
+        Self { absence: Absence::default(), uids: name("u"), ids: name("c") }
+    }
+
+    fn sync(&mut self, second: i64, listed: &[&str]) {
+        let objects: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        self.absence.synced(sync(second, listed, &objects));
+    }
+
+    fn deleted(&mut self, now: i64) -> usize {
+        let pods = self.uids.iter().zip(&self.ids);
+        let pods = pods.map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
+        let judged = self.absence.judge(&pods, &nothing_kept(), &RULES, at(now)).pods;
+        judged.pods.iter().filter(|pod| pod.state == PodState::Deleted).count()
+    }
+}
+
+#[test]
+fn the_brake_lets_go_once_all_syncs_of_ten_minutes_lacked_them() {
+    let node = &mut Node::new();
+    for second in (100..=690).step_by(10) {
+        node.sync(second, &[]);
+        assert_eq!(node.deleted(second), 0, "{second}");
+    }
+    node.sync(710, &[]);
+    assert_eq!(node.deleted(710), 10);
+}
+
+#[test]
+fn what_is_confirmed_is_believed_also_if_its_proof_comes_later_or_again_and_a_sighting_voids_that() {
+    let node = &mut Node::new();
+    let missing = |uids: std::ops::Range<usize>| uids.map(|n| format!("u{n}")).collect::<Vec<_>>();
+    node.sync(100, &[]);
+    node.sync(110, &[]);
+    assert_eq!(node.deleted(110), 0);
+    // The ninth is confirmed as well, and its proof is still to come.
+    assert_eq!(node.absence.confirm(missing(8..9)), 10);
+    assert_eq!(node.deleted(111), 10);
+    node.absence.failed();
+    node.sync(120, &[]);
+    assert_eq!(node.deleted(120), 0, "one list");
+    node.sync(130, &[]);
+    assert_eq!(node.deleted(130), 10, "proved again");
+    let all: Vec<String> = node.uids.clone();
+    node.sync(140, &all.iter().map(String::as_str).collect::<Vec<_>>());
+    node.sync(150, &[]);
+    node.sync(160, &[]);
+    assert_eq!(node.deleted(160), 0, "they were there again");
+    node.absence.confirm(missing(0..6));
+    assert_eq!(node.deleted(161), 10, "the brake held all ten");
+}
+
+#[test]
+fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over() {
+    let node = &mut Node::new();
+    for second in (100..=600).step_by(10) {
+        node.sync(second, &[]);
+        node.deleted(second);
+    }
+    node.sync(610, &["u3"]);
+    node.sync(620, &[]);
+    node.sync(630, &[]);
+    node.deleted(630);
+    node.sync(710, &[]);
+    assert_eq!(node.deleted(710), 10, "the one that came back is not too many by itself");
+    let node = &mut Node::new();
+    for second in (100..=600).step_by(10) {
+        node.sync(second, &[]);
+        node.deleted(second);
+    }
+    node.absence.failed();
+    for second in (610..=1200).step_by(10) {
+        node.sync(second, &[]);
+        assert_eq!(node.deleted(second), 0, "{second}");
+    }
+    node.sync(1230, &[]);
+    assert_eq!(node.deleted(1230), 10);
+}
+
+// ---- What an attack found ----
+
+const ASK: Rules = Rules { second: Second::Ask, ..RULES };
+
+fn named(id: &str, created: i64) -> Evidence<'_> {
+    Evidence { names: vec![("ns", "u")], ..evidence(id, created) }
+}
+
+fn standing(absence: &mut Absence, evidence: Evidence<'_>, now: i64) -> Standing {
+    let pods = HashMap::from([("u", evidence)]);
+    let judged = absence.judge(&pods, &nothing_kept(), &ASK, at(now));
+    judged.standings.into_iter().find(|(uid, _, _)| uid == "u").unwrap().2
+}
+
+#[test]
+fn attack_an_answer_to_a_question_from_before_the_list_is_no_second_look() {
+    let absence = &mut Absence::default();
+    let pods = HashMap::from([("u", named("c", 0))]);
+    absence.listed(sync(100, &[], &["c"]));
+    // One judgement asks at 110, and the answer takes its time.
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(110)), ["u"]);
+    // Meanwhile a new list comes, and another judgement asks by it.
+    absence.listed(sync(130, &[], &["c"]));
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(133)), ["u"]);
+    absence.answered("u".to_owned(), Answer::Gone { at: at(110) });
+    let found = standing(absence, named("c", 0), 134);
+    assert_eq!(found, Standing::NotAsked, "the second look was made 20 s before the first");
+}
+
+#[test]
+fn attack_an_answer_from_before_a_sighting_is_no_second_look() {
+    let absence = &mut Absence::default();
+    let pods = HashMap::from([("u", named("c", 0))]);
+    absence.listed(sync(100, &[], &["c"]));
+    assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(110)), ["u"]);
+    // The mirror comes, goes, and another judgement asks anew.
+    absence.heard(Some(sync(0, &["u"], &[]).listing), at(111));
+    absence.heard(Some(sync(0, &[], &[]).listing), at(112));
+    absence.questions(&pods, &nothing_kept(), &ASK, at(113));
+    absence.answered("u".to_owned(), Answer::Gone { at: at(110) });
+    assert!(!matches!(standing(absence, named("c", 0), 114), Standing::ProvedAbsent { .. }));
+}
+
+#[test]
+fn attack_a_sighting_by_the_watch_voids_the_first_look() {
+    let absence = &mut Absence::default();
+    let pods = HashMap::from([("u", named("c", 0))]);
+    absence.listed(sync(100, &[], &["c"]));
+    // A mirror pod is made, and deleted by hand (its kubelet makes it again at once).
+    absence.heard(Some(sync(0, &["u"], &[]).listing), at(200));
+    absence.heard(Some(sync(0, &[], &[]).listing), at(201));
+    for uid in absence.questions(&pods, &nothing_kept(), &ASK, at(202)) {
+        absence.answered(uid, Answer::Gone { at: at(202) });
+    }
+    let found = standing(absence, named("c", 0), 202);
+    assert!(
+        !matches!(found, Standing::ProvedAbsent { .. }),
+        "seen 2 s ago, by a list of 100 s before that: {found:?}"
+    );
+}
+
+#[test]
+fn attack_a_list_that_cannot_help_is_not_wanted_for_ever() {
+    let absence = &mut Absence::default();
+    let wants = |absence: &mut Absence, now| {
+        let pods = HashMap::from([("u", named("c", 1_000_000_000))]);
+        absence.judge(&pods, &nothing_kept(), &ASK, at(now)).wants_list
+    };
+    absence.listed(sync(100, &[], &["c"]));
+    let mut lists = 0;
+    for minute in 2..62 {
+        absence.heard(None, at(minute * 60));
+        if wants(absence, minute * 60) {
+            absence.listed(sync(minute * 60 + 10, &[], &["c"]));
+            lists += 1;
+        }
+    }
+    assert!(lists < 10, "{lists} lists in an hour for one pod that bears a time to come");
+}
+
+#[test]
+fn attack_what_was_proved_deleted_before_is_no_measure_for_the_brake() {
+    let old: Vec<String> = (0..100).map(|n| format!("old{n:03}")).collect();
+    let new: Vec<String> = (0..20).map(|n| format!("new{n:03}")).collect();
+    let all: Vec<&str> = old.iter().chain(&new).map(String::as_str).collect();
+    let living: Vec<&str> = new.iter().map(String::as_str).collect();
+    let pods: HashMap<&str, Evidence<'_>> = all.iter().map(|id| (*id, evidence(id, 0))).collect();
+    let rules = Rules { max_newly_deleted_percent: 50, ..RULES };
+    let absence = &mut Absence::default();
+    // A node in mode `report`, as the shipped manifests are: what was found is still there, believed or confirmed long ago.
+    absence.synced(sync(100, &living, &all));
+    absence.synced(sync(110, &living, &all));
+    let confirmed = Rules { confirmed: true, ..rules.clone() };
+    assert_eq!(deleted(absence, &pods, &confirmed, 111), 100);
+    // The source loses all pods that are left.
+    absence.synced(sync(120, &[], &all));
+    absence.synced(sync(130, &[], &all));
+    assert_eq!(deleted(absence, &pods, &rules, 131), 100, "all of the 20 living pods at once");
+}
+
+fn deleted(absence: &mut Absence, pods: &HashMap<&str, Evidence<'_>>, rules: &Rules, now: i64) -> usize {
+    let judged = absence.judge(pods, &nothing_kept(), rules, at(now)).pods.pods;
+    judged.iter().filter(|pod| pod.state == PodState::Deleted).count()
+}

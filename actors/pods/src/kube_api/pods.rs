@@ -1,0 +1,301 @@
+//! The pods of this node at the API server: the list, what changes it, single pods, and whether the node is this machine.
+
+use std::collections::HashMap;
+
+use futures_util::{Stream, StreamExt};
+use http::{Request, StatusCode};
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use serde::Deserialize;
+
+use super::{ANSWER_WITHIN, Api, ApiError, StatusBody};
+use crate::kube_pod::{KubePod, ListedPod};
+use crate::listing::{Listing, PodList};
+
+/// Pods of one page.
+const PAGE: u32 = 500;
+
+/// No node has so many pods: a server that goes on answers something else.
+const MOST_PAGES: usize = 200;
+
+/// After so many seconds the API server ends a watch, and a new one goes on from there.
+const WATCH_SECONDS: u32 = 290;
+
+/// The pods of the node, as of a version that a watch can go on from.
+#[derive(Debug)]
+pub struct Listed {
+    /// The pods.
+    pub store: Store,
+    /// The resource version of the list.
+    pub version: String,
+}
+
+/// The pods of the node, by the UIDs of the API's own objects.
+#[derive(Debug, Clone, Default)]
+pub struct Store {
+    pods: HashMap<String, ListedPod>,
+}
+
+/// Whether a version is before another. They are numbers, as far as anybody has seen; what is none can't be compared.
+#[must_use]
+pub fn is_before(version: &str, other: &str) -> bool {
+    matches!((version.parse::<u64>(), other.parse::<u64>()), (Ok(version), Ok(other)) if version < other)
+}
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Change {
+    /// A pod is there, as it is now.
+    Put(KubePod),
+    /// A pod is not there any more.
+    Gone(KubePod),
+    /// Nothing up to this version.
+    Nothing(String),
+}
+
+impl Store {
+    /// Takes over a change. Gives back the version that it leads to, and whether anything is different now.
+    ///
+    /// # Errors
+    /// It tells no UID, so nobody knows whom it concerns.
+    pub fn apply(&mut self, change: Change) -> Result<(Option<String>, bool), ApiError> {
+        let (pod, is_there) = match change {
+            Change::Nothing(version) => return Ok((Some(version), false)),
+            Change::Put(pod) => (pod, true),
+            Change::Gone(pod) => (pod, false),
+        };
+        let version = pod.version();
+        let pod = known(pod)?;
+        if is_there {
+            self.pods.insert(pod.uid.clone(), pod);
+        } else {
+            self.pods.remove(&pod.uid);
+        }
+        Ok((version, true))
+    }
+
+    /// The list that they make up.
+    #[must_use]
+    pub fn listing(&self) -> Listing {
+        let mut listing = Listing::default();
+        for (number, pod) in self.pods.values().enumerate() {
+            // None without a UID comes in here, so there is nothing to fail.
+            let _ = listing.take(pod, number);
+        }
+        listing
+    }
+}
+
+fn known(pod: KubePod) -> Result<ListedPod, ApiError> {
+    let pod = ListedPod::from(pod);
+    if pod.uid.is_empty() {
+        return Err(ApiError::Answer { what: LIST, why: "a pod has no UID".to_owned() });
+    }
+    Ok(pod)
+}
+
+/// A node, as far as it matters here.
+#[derive(Deserialize)]
+struct KubeNode {
+    status: Option<NodeStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeStatus {
+    node_info: Option<NodeInfo>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeInfo {
+    #[serde(default, rename = "bootID")]
+    boot_id: String,
+}
+
+const LIST: &str = "listing the pods of this node";
+const WATCH: &str = "watching the pods of this node";
+const ASK: &str = "asking for a pod";
+const NODE: &str = "asking for the node";
+
+impl Api {
+    fn selector(&self) -> String {
+        format!("spec.nodeName={}", self.node)
+    }
+
+    /// Is the node of that name this machine, in this boot? The pods of another one would prove all of ours absent.
+    ///
+    /// # Errors
+    /// It is not, or it can't be told.
+    pub async fn check_node(&self, boot_id: &str) -> Result<(), ApiError> {
+        let request = get(NODE, &format!("/api/v1/nodes/{}", name(NODE, &self.node)?))?;
+        let node: KubeNode = self.read(NODE, request).await.map_err(|error| match error {
+            ApiError::Status { code: StatusCode::NOT_FOUND, .. } => ApiError::NodeMissing(self.node.clone()),
+            error => error,
+        })?;
+        let theirs =
+            node.status.and_then(|status| status.node_info).map(|info| info.boot_id).unwrap_or_default();
+        // A machine that has no boot id is not the node of the one that has none either.
+        if theirs == boot_id && !boot_id.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::OtherNode { node: self.node.clone(), theirs, ours: boot_id.to_owned() })
+    }
+
+    /// All pods of the node, as they are now: the newest list, never one out of a cache of unknown age.
+    ///
+    /// # Errors
+    /// It could not be read whole.
+    pub async fn list(&self) -> Result<Listed, ApiError> {
+        let unread = |why: &str| ApiError::Answer { what: LIST, why: why.to_owned() };
+        let mut store = Store::default();
+        let mut version = None;
+        let mut next: Option<String> = None;
+        let mut pages = 0;
+        loop {
+            let params = ListParams { continue_token: next.clone(), ..ListParams::default() };
+            let params = params.fields(&self.selector()).limit(PAGE);
+            let request = kube::api::Request::new("/api/v1/pods").list(&params);
+            let request = request.map_err(|error| ApiError::unreachable(LIST, &error))?;
+            let page: PodList = self.read(LIST, request).await?;
+            let of_pods = |kind: &Option<String>| matches!(kind.as_deref(), None | Some("Pod"));
+            let (Some(metadata), Some(items)) = (page.metadata, page.items) else {
+                return Err(unread("it is no list"));
+            };
+            if page.kind != "PodList" || !items.iter().all(|pod| of_pods(&pod.kind)) {
+                return Err(unread("it is no list of pods"));
+            }
+            for pod in items {
+                let pod = known(pod)?;
+                store.pods.insert(pod.uid.clone(), pod);
+            }
+            // All pages are of the version of the first.
+            version = version.or(metadata.resource_version).filter(|version| !version.is_empty());
+            let before = next;
+            next = metadata.next.filter(|next| !next.is_empty());
+            pages += 1;
+            if next.is_some() && (next == before || pages >= MOST_PAGES) {
+                return Err(unread("it does not end"));
+            }
+            if next.is_none() && metadata.remaining_item_count.is_some_and(|left| left > 0) {
+                return Err(unread("it ends before it is whole"));
+            }
+            if next.is_none() {
+                let version = version.ok_or_else(|| unread("it has no version"))?;
+                return Ok(Listed { store, version });
+            }
+        }
+    }
+
+    /// What changes from that version on. It ends when the API server or the connection does.
+    ///
+    /// # Errors
+    /// The watch could not be begun; an item: it could not go on.
+    pub async fn watch(
+        &self,
+        version: &str,
+    ) -> Result<impl Stream<Item = Result<Change, ApiError>> + Unpin + use<>, ApiError> {
+        let params = WatchParams::default().fields(&self.selector()).timeout(WATCH_SECONDS);
+        let request = kube::api::Request::new("/api/v1/pods").watch(&params, version);
+        let request = request.map_err(|error| ApiError::unreachable(WATCH, &error))?;
+        let begun = tokio::time::timeout(ANSWER_WITHIN, self.client.request_events::<KubePod>(request)).await;
+        let events = match begun {
+            Ok(begun) => begun.map_err(|error| ApiError::of_client(WATCH, &error))?,
+            Err(_) => return Err(ApiError::Deadline { what: WATCH, within: ANSWER_WITHIN }),
+        };
+        Ok(Box::pin(events.map(|event: kube::Result<_>| match event {
+            Ok(WatchEvent::Added(pod) | WatchEvent::Modified(pod)) => Ok(Change::Put(pod)),
+            Ok(WatchEvent::Deleted(pod)) => Ok(Change::Gone(pod)),
+            Ok(WatchEvent::Bookmark(mark)) => Ok(Change::Nothing(mark.metadata.resource_version)),
+            Ok(WatchEvent::Error(status)) => Err(ApiError::of_client(WATCH, &kube::Error::Api(status))),
+            Err(error) => Err(ApiError::of_client(WATCH, &error)),
+        })))
+    }
+
+    /// Whether a pod of that UID is there under one of these namespaces and names.
+    ///
+    /// # Errors
+    /// It can't be told: nothing follows from it.
+    pub async fn is_there(&self, uid: &str, names: &[(&str, &str)]) -> Result<bool, ApiError> {
+        if names.is_empty() {
+            return Err(ApiError::Answer { what: ASK, why: "its name is not known".to_owned() });
+        }
+        for (namespace, pod) in names {
+            let path = format!("/api/v1/namespaces/{}/pods/{}", name(ASK, namespace)?, name(ASK, pod)?);
+            let (code, body) = self.call(ASK, get(ASK, &path)?).await?;
+            if code == StatusCode::NOT_FOUND && says_no_such_pod(&body, pod) {
+                continue;
+            }
+            if !code.is_success() {
+                return Err(ApiError::status(ASK, code, &body));
+            }
+            let unread = |why: String| ApiError::Answer { what: ASK, why };
+            let found: KubePod = serde_json::from_slice(&body).map_err(|error| unread(error.to_string()))?;
+            if found.kind.as_deref() != Some("Pod") || found.name() != (*namespace, *pod) {
+                return Err(unread("it is not the pod that was asked for".to_owned()));
+            }
+            // Another UID is another pod, unless it is the mirror of this one.
+            if known(found)?.uids().any(|(known, _)| known == uid) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn get(what: &'static str, path: &str) -> Result<Request<Vec<u8>>, ApiError> {
+    Request::get(path).body(Vec::new()).map_err(|error| ApiError::unreachable(what, &error))
+}
+
+/// A name that may stand in a path: those of Kubernetes all may. What a runtime says can be anything.
+fn name<'a>(what: &'static str, name: &'a str) -> Result<&'a str, ApiError> {
+    let is_good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    if !name.is_empty() && name.bytes().all(is_good) && !name.starts_with('.') {
+        return Ok(name);
+    }
+    Err(ApiError::Answer { what, why: format!("{name:?} is no name of Kubernetes") })
+}
+
+/// Whether that is how an API server says that there is no such pod. A proxy that knows no such path answers 404 as well.
+fn says_no_such_pod(body: &[u8], name: &str) -> bool {
+    let Ok(status) = serde_json::from_slice::<StatusBody>(body) else { return false };
+    let meant = status.details.is_some_and(|details| details.kind == "pods" && details.name == name);
+    status.kind == "Status"
+        && status.reason == "NotFound"
+        && (meant || status.message == format!("pods \"{name}\" not found"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_api_servers_own_words_say_that_a_pod_is_gone() {
+        let gone = |text: &str| says_no_such_pod(text.as_bytes(), "web-0");
+        let status = |rest: &str| format!(r#"{{"kind":"Status","apiVersion":"v1","code":404,{rest}}}"#);
+        assert!(gone(&status(r#""reason":"NotFound","details":{"name":"web-0","kind":"pods"}"#)));
+        assert!(gone(&status(r#""reason":"NotFound","message":"pods \"web-0\" not found""#)));
+        for other in [
+            "404 page not found".to_owned(),
+            String::new(),
+            "{}".to_owned(),
+            status(
+                r#""reason":"NotFound","message":"the server could not find the requested resource","details":{}"#,
+            ),
+            status(r#""reason":"NotFound","details":{"name":"web-1","kind":"pods"}"#),
+            status(r#""reason":"NotFound","details":{"name":"web-0","kind":"nodes"}"#),
+            status(r#""reason":"Forbidden","details":{"name":"web-0","kind":"pods"}"#),
+        ] {
+            assert!(!gone(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_kubernetes_come_into_a_path() {
+        for good in ["web-0", "kube-system", "a.b", "0"] {
+            assert!(name(ASK, good).is_ok(), "{good}");
+        }
+        for bad in ["", "..", "../nodes", "a/b", "a?b", "a b", "A", "ä", "%2e", "a\n"] {
+            assert!(name(ASK, bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The source `kubelet`: one question to the `/pods` endpoint of the node's kubelet.
+//!
+//! Over HTTPS with a bearer token, a client certificate or both; over plain HTTP (the read-only port) with neither. Files
+//! are read anew for each question, for tokens and certificates are renewed while we run. What the answer means is not
+//! decided here.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cri_gc_config::Kubelet;
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderValue, Request, StatusCode, Uri};
+use http_body_util::Empty;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::http_body;
+use cri_gc_kit::text::causes;
+use cri_gc_kit::workers::Workers;
+
+/// How long the kubelet may take for its whole answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// A token is about 1 KiB.
+const LONGEST_TOKEN: u64 = 64 * 1024;
+
+/// Why the kubelet could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeletError {
+    /// The address is none.
+    #[error(
+        "pods.kubelet.url \"{url}\" is not an address that can be asked: {why}; write https://HOST:10250/pods"
+    )]
+    Url {
+        /// What the settings say.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file that is needed to ask could not be used.
+    #[error("{key} {path}: {why}")]
+    File {
+        /// Which setting names it.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// Nobody answered, or not whom we trust.
+    #[error(
+        "the kubelet at {url} cannot be reached: {why}; check pods.kubelet.url, and that the kubelet runs"
+    )]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why, with all causes.
+        why: String,
+    },
+    /// Its certificate is not one that we trust.
+    #[error(
+        "the certificate of the kubelet at {url} is not trusted: {why}; name the CA that signed it in pods.kubelet.ca_file \
+         (a kubelet that signs its own: insecure_skip_verify)"
+    )]
+    Certificate {
+        /// Where.
+        url: String,
+        /// Why not.
+        why: String,
+    },
+    /// It answered with an error.
+    #[error("the kubelet at {url} answered {code}{}", advice(*code))]
+    Status {
+        /// Where.
+        url: String,
+        /// The HTTP status.
+        code: StatusCode,
+    },
+    /// It took too long.
+    #[error("the kubelet at {url} has not answered within {}s", ANSWER_WITHIN.as_secs())]
+    Deadline {
+        /// Where.
+        url: String,
+    },
+    /// The answer was cut off, too long, or no text.
+    #[error("the answer of the kubelet at {url} could not be read: {why}")]
+    Answer {
+        /// Where.
+        url: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl KubeletError {
+    /// Whether this happens while nothing is wrong, and passes by itself: a kubelet that has just started asks the API server
+    /// whom it may answer.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Status { code, .. } if http_body::may_pass(*code))
+    }
+
+    /// What makes two of them the same failure: the kind, and the code.
+    #[must_use]
+    pub fn kind(&self) -> u16 {
+        match self {
+            Self::Url { .. } => 1,
+            Self::File { .. } => 2,
+            Self::Unreachable { .. } => 3,
+            Self::Certificate { .. } => 4,
+            Self::Deadline { .. } => 5,
+            Self::Answer { .. } => 6,
+            Self::Status { code, .. } => code.as_u16(),
+        }
+    }
+}
+
+/// What to do about an error that the kubelet answers.
+fn advice(code: StatusCode) -> &'static str {
+    match code {
+        StatusCode::UNAUTHORIZED => {
+            ": it knows neither the token of pods.kubelet.token_file nor a client certificate; its webhook \
+             authentication has to be on for tokens"
+        }
+        StatusCode::FORBIDDEN => {
+            ": whoever asks needs the right to get nodes/pods (or nodes/proxy, before Kubernetes 1.33)"
+        }
+        StatusCode::NOT_FOUND => "; pods.kubelet.url has to end in /pods",
+        _ => "",
+    }
+}
+
+/// Asks the kubelet for its pods, and gives back what it says.
+///
+/// # Errors
+/// See [`KubeletError`].
+pub async fn ask(settings: &Kubelet, files: &Workers) -> Result<String, KubeletError> {
+    let url = settings.url.clone();
+    let bad = |why: String| KubeletError::Url { url: url.clone(), why };
+    let uri: Uri = url.parse().map_err(|error| bad(format!("{error}")))?;
+    let secure = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err(bad("it begins with neither https:// nor http://".to_owned())),
+    };
+    let mut request = Request::get(uri).header(ACCEPT, "application/json");
+    let mut tls = None;
+    if secure {
+        let settings = settings.clone();
+        let read = files.run_within(ANSWER_WITHIN, move || Credentials::read(&settings)).await;
+        let Credentials { token, config } =
+            read.map_err(|gone| KubeletError::Answer { url: url.clone(), why: gone.to_string() })??;
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        tls = Some(config);
+    }
+    let request = request.body(Empty::<&[u8]>::new()).map_err(|error| bad(error.to_string()))?;
+    // A token must not travel in the clear, so without TLS there is none, and no certificates are needed.
+    let tls = match tls {
+        Some(tls) => tls,
+        None => plain_tls().map_err(|why| bad(why.to_string()))?,
+    };
+    // A connection of its own for each question: nothing to keep alive between two of them, ten seconds apart.
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    let asking = async {
+        let answer = client.request(request).await.map_err(|error| unreachable(&url, &error))?;
+        let code = answer.status();
+        if code != StatusCode::OK {
+            return Err(KubeletError::Status { url: url.clone(), code });
+        }
+        let unread = |why: String| KubeletError::Answer { url: url.clone(), why };
+        let body = http_body::read(answer.into_body()).await.map_err(unread)?;
+        String::from_utf8(body).map_err(|error| unread(error.to_string()))
+    };
+    let asked = tokio::time::timeout(ANSWER_WITHIN, asking).await;
+    asked.unwrap_or_else(|_| Err(KubeletError::Deadline { url: url.clone() }))
+}
+
+fn unreachable(url: &str, error: &hyper_util::client::legacy::Error) -> KubeletError {
+    let (url, why) = (url.to_owned(), causes(error));
+    match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            KubeletError::Certificate { url, why }
+        }
+        _ => KubeletError::Unreachable { url, why },
+    }
+}
+
+/// What TLS has to say, among the causes. It travels inside of I/O errors, which do not tell it as their source.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let within = within.and_then(|within| tls_error(within));
+    within.or_else(|| error.source().and_then(tls_error))
+}
+
+/// With what we show who we are, and know whom we ask.
+struct Credentials {
+    token: Option<HeaderValue>,
+    config: ClientConfig,
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// For the read-only port, which is asked in the clear.
+fn plain_tls() -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+impl Credentials {
+    /// Reads all files. It blocks.
+    fn read(settings: &Kubelet) -> Result<Self, KubeletError> {
+        let file =
+            |key, path: &Path, why: String| KubeletError::File { key, path: path.display().to_string(), why };
+        let client = match (&settings.client_cert_file, &settings.client_key_file) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(path), None) | (None, Some(path)) => {
+                let why = "a certificate needs its key, and a key its certificate; set both or neither";
+                return Err(file("pods.kubelet.client_cert_file or client_key_file", path, why.to_owned()));
+            }
+        };
+        let token = match &settings.token_file {
+            Some(path) => match token(path) {
+                Ok(token) => Some(token),
+                // The token file has a default: whoever has a certificate need not have one.
+                Err(error) if client.is_some() && error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => {
+                    let why = format!(
+                        "{error}; check the path, or set it to \"\" where a client certificate or nothing is needed"
+                    );
+                    return Err(file("pods.kubelet.token_file", path, why));
+                }
+            },
+            None => None,
+        };
+        let broken = |error: rustls::Error| file("pods.kubelet", Path::new(""), error.to_string());
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(broken)?;
+        let builder = if settings.insecure_skip_verify {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider())))
+        } else {
+            builder.with_root_certificates(roots(settings.ca_file.as_deref())?)
+        };
+        let config = match client {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = certificates("pods.kubelet.client_cert_file", certificate)?;
+                let secret = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|error| file("pods.kubelet.client_key_file", key, error.to_string()))?;
+                builder
+                    .with_client_auth_cert(chain, secret)
+                    .map_err(|error| file("pods.kubelet.client_cert_file", certificate, error.to_string()))?
+            }
+        };
+        Ok(Self { token, config })
+    }
+}
+
+fn token(path: &Path) -> io::Result<HeaderValue> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST_TOKEN).read_to_string(&mut text)?;
+    if text.trim().is_empty() {
+        return Err(io::Error::other("it is empty"));
+    }
+    let mut token = HeaderValue::try_from(format!("Bearer {}", text.trim()))
+        .map_err(|_| io::Error::other("what it holds is no token"))?;
+    token.set_sensitive(true);
+    Ok(token)
+}
+
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, KubeletError> {
+    let failed = |why: String| KubeletError::File { key, path: path.display().to_string(), why };
+    let file = File::open(path).map_err(|error| failed(format!("{error}; check the path")))?;
+    let all = CertificateDer::pem_reader_iter(BufReader::new(file)).collect::<Result<Vec<_>, _>>();
+    match all {
+        Ok(all) if all.is_empty() => Err(failed("it holds no certificate (PEM)".to_owned())),
+        Ok(all) => Ok(all),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// The CAs that are trusted: the one of the settings, else those of this machine.
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, KubeletError> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        Some(path) => {
+            for certificate in certificates("pods.kubelet.ca_file", path)? {
+                roots.add(certificate).map_err(|error| KubeletError::File {
+                    key: "pods.kubelet.ca_file",
+                    path: path.display().to_string(),
+                    why: error.to_string(),
+                })?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(roots)
+}
+
+/// Takes any certificate: `insecure_skip_verify`. Signatures are still checked, so that it is one connection to one peer.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,419 @@
+//! The actor: takes each question, and hands it on to whom it concerns. Its answers are futures, so that none waits for
+//! another.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
+use cri_gc_config::LogLevel;
+use cri_gc_policy::explain::{Found, What, explain};
+use cri_gc_proto::admin as api;
+use slog::info;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::{self, Sender, unbounded_channel};
+use tokio::sync::oneshot;
+use tonic::Status;
+
+use super::Subjects;
+use super::answers;
+use super::confirming;
+use super::desk::{Desk, Planned};
+use crate::configuration::{ConfigurationState, Refused};
+use cri_gc_collectors::collector::{LoopHandle, LoopState};
+use cri_gc_kit::generation::Cause;
+use cri_gc_kit::recorder::Subscription;
+use cri_gc_kit::supervision::guard::Guarded;
+use cri_gc_kit::words::Loop;
+
+/// How long a status waits for the runtime and for a look at the node.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How long a runtime has to say that it is there before passes are asked for.
+const GREETED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The admin actor.
+pub struct AdminActor {
+    desk: Rc<Desk>,
+}
+
+/// A question in the words of the API, and where its answer is waited for.
+pub struct Asked<Q, A> {
+    pub question: Q,
+    pub answer: oneshot::Sender<Result<A, Status>>,
+}
+
+impl<Q: 'static, A: 'static> Message for Asked<Q, A> {
+    type Result = ();
+}
+
+/// Make a pass of each of these loops, and say how it goes on.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Status>")]
+pub struct RunLoops {
+    pub loops: Vec<String>,
+    pub confirm_deleted: bool,
+    pub updates: Updates,
+}
+
+/// Where the client is told how passes go on.
+pub(super) type Updates = Sender<Result<api::PassUpdate, Status>>;
+
+/// The client is gone, or has been told an error.
+pub(super) type Ended = mpsc::error::SendError<Result<api::PassUpdate, Status>>;
+
+/// Say what has happened, and what happens.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Status>")]
+pub struct Follow {
+    pub recent: usize,
+    pub events: Sender<Result<api::Event, Status>>,
+}
+
+impl AdminActor {
+    pub fn new(subjects: Subjects) -> Self {
+        Self { desk: Rc::new(Desk::new(subjects)) }
+    }
+}
+
+impl Actor for AdminActor {
+    type Context = Context<Self>;
+}
+
+impl Supervised for AdminActor {}
+
+impl Guarded for AdminActor {}
+
+/// Handles a request by a function of the desk.
+macro_rules! answer {
+    ($request:ty => $answer:ty: $by:expr, $given_up:expr) => {
+        impl Handler<Asked<$request, $answer>> for AdminActor {
+            type Result = ();
+
+            fn handle(&mut self, asked: Asked<$request, $answer>, _ctx: &mut Context<Self>) {
+                let desk = Rc::clone(&self.desk);
+                let Asked { question, mut answer } = asked;
+                actix_rt::spawn(async move {
+                    let answered = tokio::select! {
+                        answered = $by(&desk, question) => answered,
+                        () = $given_up(&mut answer) => return,
+                    };
+                    // The client may be gone.
+                    let _ = answer.send(answered);
+                });
+            }
+        }
+    };
+}
+
+/// A question ends when its client gives up.
+async fn closed<T>(answer: &mut oneshot::Sender<T>) {
+    answer.closed().await;
+}
+
+/// An order is carried out whole, whether its client still waits or not.
+async fn never<T>(_answer: &mut oneshot::Sender<T>) {
+    std::future::pending().await
+}
+
+answer!(api::StatusRequest => api::StatusResponse: status, closed);
+answer!(api::PlanRequest => api::PlanResponse: plan, closed);
+answer!(api::ExplainRequest => api::ExplainResponse: explain_object, closed);
+answer!(api::ConfigRequest => api::ConfigResponse: configuration, closed);
+answer!(api::ReloadRequest => api::ReloadResponse: reload, never);
+answer!(api::SetLogLevelRequest => api::SetLogLevelResponse: set_log_level, never);
+answer!(api::PauseRequest => api::PauseResponse: async |desk: &Rc<Desk>, asked: api::PauseRequest| {
+    Ok(api::PauseResponse { paused: pause(desk, &asked.loops, true).await? })
+}, never);
+answer!(api::ResumeRequest => api::ResumeResponse: async |desk: &Rc<Desk>, asked: api::ResumeRequest| {
+    Ok(api::ResumeResponse { paused: pause(desk, &asked.loops, false).await? })
+}, never);
+
+pub(super) fn restarting(who: &str) -> Status {
+    Status::unavailable(format!("the {who} is being restarted; try again"))
+}
+
+pub(super) async fn states(subjects: &Subjects) -> Vec<LoopState> {
+    let states = futures_util::future::join_all(subjects.loops.iter().map(LoopHandle::state)).await;
+    states.into_iter().flatten().collect()
+}
+
+pub(super) async fn generation(subjects: &Subjects) -> Result<ConfigurationState, Status> {
+    subjects.configuration.state().await.ok_or_else(|| restarting("configuration actor"))
+}
+
+/// How long the client waits, less what its answer takes to reach it.
+fn waits(seconds: f64) -> Option<Duration> {
+    let wait = Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())?;
+    Some(wait.mul_f64(0.9))
+}
+
+async fn status(desk: &Rc<Desk>, asked: api::StatusRequest) -> Result<api::StatusResponse, Status> {
+    let subjects = &desk.subjects;
+    let tools = &subjects.tools;
+    // The node is observed, then its images are judged.
+    let soon = waits(asked.wait_seconds).map_or(SOON, |wait| SOON.min(wait / 2));
+    let state = generation(subjects).await?;
+    // So that what is said of the runtime is of this moment. What it answers goes to the gateway's own book.
+    let greeting = desk.runtime_hangs(soon);
+    let looking = tokio::time::timeout(soon, desk.look());
+    let (hangs, looked, states) = futures_util::join!(greeting, looking, states(subjects));
+    let (looked, blind) = match looked {
+        Ok(Ok(looked)) => (Some(looked), None),
+        Ok(Err(error)) => (None, Some(error.message().to_owned())),
+        Err(_) => (None, Some(format!("the node could not be observed within {soon:?}"))),
+    };
+    // What is said of images needs no finish times of containers.
+    let (images, unjudged) = match &looked {
+        Some(looked) => match tokio::time::timeout(soon, desk.judge_images(looked)).await {
+            Ok(Ok(judged)) => (Some(judged), None),
+            Ok(Err(error)) => (None, Some(error.message().to_owned())),
+            Err(_) => {
+                let slow = "the images could not be judged in time: it is still being read which of them are mounted into \
+                     containers; ask again";
+                (None, Some(slow.to_owned()))
+            }
+        },
+        None => (None, None),
+    };
+    let unread = images.iter().flat_map(|images| images.unread.clone());
+    let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
+    let of_images = images.iter().flat_map(|images| images.plan.problems.iter().map(ToString::to_string));
+    let unanswered = hangs.then(|| format!("the runtime has not answered within {soon:?}"));
+    let (runtime, source, pods) =
+        futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
+    let pods = pods.unwrap_or_default();
+    let settings = &state.generation.settings;
+    let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
+    let problems = unanswered.into_iter().chain(blind).chain(problems.iter().cloned());
+    let problems = problems.chain(unread).chain(unjudged).chain(of_images);
+    let problems = problems.chain(silent.map(|of| format!("the supervisor of {} does not answer", of.of)));
+    Ok(api::StatusResponse {
+        version: subjects.version.to_owned(),
+        pid: std::process::id(),
+        node_name: settings.node_name.clone().unwrap_or_else(cri_gc_kit::text::host_name),
+        started_at: subjects.started_at.to_string(),
+        now: tools.clock.now().to_string(),
+        log_level: subjects.threshold.get().as_str().to_owned(),
+        runtime: runtime.map(|runtime| {
+            let mut answer = answers::runtime(settings.runtime.endpoint.as_str(), runtime);
+            if answer.reachable && hangs {
+                answer.error = format!("no answer within {soon:?}");
+            }
+            answer
+        }),
+        pods: source
+            .map(|source| answers::source(source, &pods, looked.as_ref().map(|looked| &looked.observation))),
+        loops: states.iter().map(answers::loop_status).collect(),
+        filesystems: looked
+            .iter()
+            .flat_map(|looked| &looked.observation.filesystems)
+            .map(|fs| answers::filesystem(fs, settings))
+            .collect(),
+        images: images.as_ref().map(|images| answers::images(&images.observation, &images.plan)),
+        problems: problems.collect(),
+        configuration: Some(answers::configuration(&state)),
+    })
+}
+
+async fn plan(desk: &Rc<Desk>, _asked: api::PlanRequest) -> Result<api::PlanResponse, Status> {
+    let planned = desk.plan().await?;
+    let Planned { observation, settings, told, report, .. } = &*planned;
+    Ok(answers::plan(report.clone(), &observation.filesystems, settings, told.clone()))
+}
+
+async fn explain_object(desk: &Rc<Desk>, asked: api::ExplainRequest) -> Result<api::ExplainResponse, Status> {
+    let planned = match waits(asked.wait_seconds) {
+        Some(wait) => tokio::time::timeout(wait, desk.plan()).await.unwrap_or_else(|_| {
+            Err(Status::aborted(format!(
+                "the node could not be observed within {wait:.0?}: the runtime does not answer"
+            )))
+        }),
+        None => desk.plan().await,
+    }?;
+    let Planned { observation, told, states, report, .. } = &*planned;
+    let pods = desk.subjects.tools.pods.pods().await.unwrap_or_default();
+    // Why images that should go may not go yet.
+    let noted =
+        states.iter().filter(|state| state.of == Loop::ImageGc).filter_map(|state| state.last.as_ref());
+    let noted = noted.flat_map(|last| last.notes.iter().cloned());
+    match explain(observation, report, &asked.object) {
+        Found::Objects(objects) => Ok(api::ExplainResponse {
+            notes: {
+                let images = objects.iter().any(|object| object.what == What::Image);
+                told.problems.iter().chain(&told.notes).cloned().chain(noted.filter(|_| images)).collect()
+            },
+            objects: objects.into_iter().map(|object| answers::explained(object, states, &pods)).collect(),
+        }),
+        Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
+            "several objects begin with \"{}\": {}; give more of the id",
+            asked.object,
+            ids.join(", ")
+        ))),
+        // It may be among what was not seen.
+        Found::Nothing if !told.problems.is_empty() => Err(Status::aborted(format!(
+            "nothing that could be observed is called \"{}\", but not everything could: {}",
+            asked.object,
+            told.problems.join("; ")
+        ))),
+        Found::Nothing => Err(Status::not_found(format!(
+            "no container, sandbox, log directory or image on this node is called \"{}\"",
+            asked.object
+        ))),
+    }
+}
+
+async fn configuration(desk: &Rc<Desk>, _asked: api::ConfigRequest) -> Result<api::ConfigResponse, Status> {
+    answers::settings(&generation(&desk.subjects).await?)
+}
+
+async fn reload(desk: &Rc<Desk>, _asked: api::ReloadRequest) -> Result<api::ReloadResponse, Status> {
+    match desk.subjects.configuration.reload(Cause::Admin).await {
+        Ok(reloaded) => {
+            desk.forget();
+            Ok(api::ReloadResponse {
+                configuration: Some(answers::configuration(&reloaded.state)),
+                changed: reloaded.changed.into_iter().map(ToOwned::to_owned).collect(),
+            })
+        }
+        Err(Refused(why)) => Err(Status::invalid_argument(why)),
+    }
+}
+
+async fn set_log_level(
+    desk: &Rc<Desk>,
+    asked: api::SetLogLevelRequest,
+) -> Result<api::SetLogLevelResponse, Status> {
+    let subjects = &desk.subjects;
+    let level: LogLevel = asked.level.parse().map_err(|error| {
+        Status::invalid_argument(format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
+    })?;
+    let previous = subjects.threshold.get();
+    subjects.threshold.set(level);
+    info!(subjects.tools.log, "log level changed"; "from" => previous.as_str(), "to" => level.as_str());
+    Ok(api::SetLogLevelResponse { previous: previous.as_str().to_owned() })
+}
+
+/// The loops of these names, in the order of the chain; all of them if none is named.
+fn named(subjects: &Subjects, names: &[String]) -> Result<Vec<LoopHandle>, Status> {
+    let known = |name: &str| subjects.loops.iter().any(|known| known.of.as_str() == name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let loops: Vec<&str> = subjects.loops.iter().map(|known| known.of.as_str()).collect();
+        let loops = loops.join(", ");
+        return Err(Status::invalid_argument(format!("there is no loop \"{unknown}\"; there are {loops}")));
+    }
+    let meant = |known: &&LoopHandle| names.is_empty() || names.iter().any(|name| name == known.of.as_str());
+    Ok(subjects.loops.iter().filter(meant).cloned().collect())
+}
+
+/// Pauses loops or lets them go on, and says which are paused then.
+async fn pause(desk: &Desk, names: &[String], paused: bool) -> Result<Vec<String>, Status> {
+    let subjects = &desk.subjects;
+    for known in named(subjects, names)? {
+        known.pause(paused).await;
+    }
+    desk.forget();
+    let paused = states(subjects).await.into_iter().filter(|state| state.paused_since.is_some());
+    Ok(paused.map(|state| state.of.as_str().to_owned()).collect())
+}
+
+impl Handler<RunLoops> for AdminActor {
+    type Result = Result<(), Status>;
+
+    fn handle(&mut self, asked: RunLoops, _ctx: &mut Context<Self>) -> Self::Result {
+        let RunLoops { loops, confirm_deleted, updates } = asked;
+        let loops = named(&self.desk.subjects, &loops)?;
+        let desk = Rc::clone(&self.desk);
+        actix_rt::spawn(async move {
+            // A pass would wait for as long as an RPC may take, once for each list. Where the runtime is away it fails at once.
+            if desk.runtime_hangs(GREETED_WITHIN).await {
+                let hangs = "the runtime does not answer; no pass was requested, the loops try by themselves";
+                let _ = updates.send(Err(Status::aborted(hangs))).await;
+                return;
+            }
+            // What was asked for may have been taken back meanwhile.
+            if updates.is_closed() {
+                return;
+            }
+            // The client may be gone.
+            let _ = if confirm_deleted {
+                confirming::run(&desk.subjects, &loops, &updates).await
+            } else {
+                run_all(&loops, &updates).await
+            };
+            desk.forget();
+        });
+        Ok(())
+    }
+}
+
+/// A pass of each, in this order.
+pub(super) async fn run_all(loops: &[LoopHandle], updates: &Updates) -> Result<(), Ended> {
+    for next in loops {
+        // Where the client is gone, nothing more is begun: the loops make their passes by themselves.
+        if updates.is_closed() {
+            return Ok(());
+        }
+        run(next, updates).await?;
+    }
+    Ok(())
+}
+
+/// One pass, told as it goes on.
+async fn run(of: &LoopHandle, updates: &Updates) -> Result<(), Ended> {
+    let (progress, mut told) = unbounded_channel();
+    let telling = async {
+        // It ends with the pass, which holds the sender.
+        while let Some(progress) = told.recv().await {
+            updates.send(Ok(answers::update(&progress))).await?;
+        }
+        Ok(())
+    };
+    let (report, told) = futures_util::join!(of.run(Some(progress)), telling);
+    told?;
+    match report {
+        Ok(report) => updates.send(Ok(answers::ended(&report))).await,
+        Err(declined) => {
+            updates.send(Err(Status::failed_precondition(declined.to_string()))).await?;
+            // The stream ends with its error.
+            Err(mpsc::error::SendError(Err(Status::ok(""))))
+        }
+    }
+}
+
+impl Handler<Follow> for AdminActor {
+    type Result = ResponseFuture<Result<(), Status>>;
+
+    fn handle(&mut self, Follow { recent, events }: Follow, _ctx: &mut Context<Self>) -> Self::Result {
+        let recorder = self.desk.subjects.tools.recorder.clone();
+        Box::pin(async move {
+            let subscription = recorder.subscribe(recent).await.ok_or_else(|| restarting("recorder"))?;
+            // Ends when the client is gone.
+            actix_rt::spawn(follow(subscription, events));
+            Ok(())
+        })
+    }
+}
+
+/// Hands events on until the client is gone.
+async fn follow(subscription: Subscription, events: Sender<Result<api::Event, Status>>) {
+    let Subscription { past, mut coming } = subscription;
+    for event in &past {
+        if events.send(Ok(answers::event(event))).await.is_err() {
+            return;
+        }
+    }
+    let mut next = answers::now();
+    loop {
+        if events.send(Ok(next)).await.is_err() {
+            return;
+        }
+        next = tokio::select! {
+            event = coming.recv() => match event {
+                Ok(event) => answers::event(&event),
+                Err(RecvError::Lagged(count)) => answers::missed(count),
+                Err(RecvError::Closed) => return,
+            },
+            () = events.closed() => return,
+        };
+    }
+}

@@ -1,0 +1,374 @@
+//! Facts in the words of the API. Nothing is asked or decided here.
+
+use cri_gc_config::{Mode, Settings, key_names, render};
+use cri_gc_policy::explain::{Explained, What};
+use cri_gc_policy::images::space::usage_percent;
+use cri_gc_policy::log_dirs::{pod_name_of, pod_uid_of};
+use cri_gc_policy::report::{Item, SectionReport};
+use cri_gc_policy::{Decision, FileSystem, ImagePlan, Observation, PlanReport, PodState};
+use cri_gc_proto::admin as api;
+use jiff::Timestamp;
+use tonic::Status;
+
+use crate::configuration::ConfigurationState;
+use cri_gc_collectors::collector::{LastPass, LoopState, Outcome, PassReport, Progress, Removal, Trigger};
+use cri_gc_gateway::RuntimeState;
+use cri_gc_kit::recorder::Stamped;
+use cri_gc_kit::words::{Kind, Loop};
+use cri_gc_pods::{PodFacts, SourceState};
+
+/// What is told beside a plan.
+#[derive(Clone)]
+pub struct Told {
+    pub problems: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+/// A time, or nothing.
+fn time(time: Option<Timestamp>) -> String {
+    time.map(|time| time.to_string()).unwrap_or_default()
+}
+
+pub fn configuration(state: &ConfigurationState) -> api::Configuration {
+    let generation = &state.generation;
+    let (refused, refused_at) = state.refused.clone().unzip();
+    api::Configuration {
+        generation: generation.number,
+        loaded_at: generation.loaded_at.to_string(),
+        file: generation.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default(),
+        trigger: generation.cause.as_str().to_owned(),
+        waiting_for_restart: state.waiting_for_restart.iter().map(ToString::to_string).collect(),
+        refused: refused.unwrap_or_default(),
+        refused_at: time(refused_at),
+    }
+}
+
+pub fn settings(state: &ConfigurationState) -> Result<api::ConfigResponse, Status> {
+    let generation = &state.generation;
+    let origin = |key| generation.origins.get(key).map(|origin| (key.to_owned(), origin.to_string()));
+    Ok(api::ConfigResponse {
+        configuration: Some(configuration(state)),
+        toml: render(&generation.settings),
+        json: serde_json::to_string(&*generation.settings)
+            .map_err(|error| Status::internal(error.to_string()))?,
+        origins: key_names().filter_map(origin).collect(),
+    })
+}
+
+pub fn runtime(endpoint: &str, state: RuntimeState) -> api::Runtime {
+    let (name, version) = state.version.map(|version| (version.name, version.version)).unzip();
+    api::Runtime {
+        endpoint: endpoint.to_owned(),
+        name: name.unwrap_or_default(),
+        version: version.unwrap_or_default(),
+        reachable: state.reachable.unwrap_or(false),
+        since: time(state.since),
+        error: state.error.unwrap_or_default(),
+        returns: state.returns,
+    }
+}
+
+/// Pods that a status names one by one.
+const PODS: usize = 10;
+
+/// The source, and how its pods stand.
+pub fn source(state: SourceState, pods: &[PodFacts], seen: Option<&Observation>) -> api::PodSource {
+    let sum = |state: &PodState| {
+        let count = pods.iter().filter(|pod| pod.state == *state).count() as u64;
+        (count > 0).then(|| api::PodSum { state: pod_state(*state).to_owned(), count })
+    };
+    let name = |uid: &str| {
+        let sandbox = seen?.sandboxes.iter().find(|sandbox| sandbox.pod_uid == uid);
+        let logs = || {
+            seen?
+                .log_dirs
+                .iter()
+                .find(|name| pod_uid_of(name) == Some(uid))
+                .and_then(|name| pod_name_of(name))
+        };
+        let (namespace, name) =
+            sandbox.map(|sandbox| (sandbox.namespace.as_str(), sandbox.name.as_str())).or_else(logs)?;
+        Some(format!("{namespace}/{name}"))
+    };
+    let pod = |pod: &PodFacts| api::Pod {
+        uid: pod.uid.clone(),
+        name: name(&pod.uid).unwrap_or_default(),
+        state: pod_state(pod.state).to_owned(),
+        since: pod.since.to_string(),
+        evidence: pod.standing.to_string(),
+    };
+    let states = [PodState::Unknown, PodState::Deleted, PodState::Evicted, PodState::Terminated];
+    let in_state = |state: PodState| pods.iter().filter(move |pod| pod.state == state);
+    api::PodSource {
+        sums: [PodState::Active].iter().chain(&states).filter_map(sum).collect(),
+        pods: states.into_iter().flat_map(in_state).take(PODS).map(pod).collect(),
+        source: state.source.as_str().to_owned(),
+        synced: state.synced,
+        synced_at: time(state.synced_at),
+        problem: state.problem.unwrap_or_default(),
+        notes: state.notes,
+    }
+}
+
+pub fn loop_status(state: &LoopState) -> api::LoopStatus {
+    let stuck = state.last.iter().flat_map(|last| &last.stuck);
+    api::LoopStatus {
+        r#loop: state.of.as_str().to_owned(),
+        mode: mode(state).to_owned(),
+        state: state.doing.as_str().to_owned(),
+        state_since: state.since.to_string(),
+        generation: state.generation,
+        period_seconds: state.period.as_secs_f64(),
+        next_pass_at: time(state.next_pass_at),
+        last_pass: state.last.as_ref().map(|last| pass(state.of, last)),
+        passes: state.passes,
+        removed: state.removed,
+        freed_bytes: state.freed_bytes,
+        failures: state.failures,
+        failing_since: time(state.failing_since),
+        restarts: state.restarts,
+        last_restart: state.last_restart.clone().unwrap_or_default(),
+        stuck: stuck.map(removal).collect(),
+    }
+}
+
+/// What the loop does with its plans: what the settings say, unless something else let its last pass only report.
+fn mode(state: &LoopState) -> &'static str {
+    let only_reported = state.last.as_ref().is_some_and(|last| last.mode == Mode::Report);
+    if state.mode == Mode::Enforce && only_reported { Mode::Report.as_str() } else { state.mode.as_str() }
+}
+
+fn pass(of: Loop, last: &LastPass) -> api::Pass {
+    api::Pass {
+        r#loop: of.as_str().to_owned(),
+        trigger: last.trigger.as_str().to_owned(),
+        started_at: last.started_at.to_string(),
+        took_seconds: last.took.as_secs_f64(),
+        mode: last.mode.as_str().to_owned(),
+        removed: last.removed,
+        would_remove: last.would_remove,
+        gone: last.gone,
+        refused: last.refused,
+        failed: last.failed,
+        kept: last.kept,
+        freed_bytes: last.freed_bytes,
+        errors: last.errors.clone(),
+        notes: last.notes.clone(),
+    }
+}
+
+fn removal(removal: &Removal) -> api::Removal {
+    let (result, detail) = match &removal.outcome {
+        Outcome::Removed => ("removed", ""),
+        Outcome::AlreadyGone => ("already_gone", ""),
+        Outcome::Refused { because } => ("refused", because.as_str()),
+        Outcome::Failed { error } => ("failed", error.as_str()),
+        Outcome::WouldRemove => ("would_remove", ""),
+    };
+    api::Removal {
+        kind: removal.kind.as_str().to_owned(),
+        id: removal.id.clone(),
+        name: removal.name.clone(),
+        reason: removal.reason.clone(),
+        result: result.to_owned(),
+        detail: detail.to_owned(),
+        bytes: removal.bytes,
+    }
+}
+
+pub fn update(progress: &Progress) -> api::PassUpdate {
+    let (of, what) = match progress {
+        Progress::Planned(of, count) => (of, api::pass_update::What::Planned(*count as u64)),
+        Progress::Done(of, done) => (of, api::pass_update::What::Removal(removal(done))),
+    };
+    api::PassUpdate { r#loop: of.as_str().to_owned(), what: Some(what) }
+}
+
+/// So many pods were held back, and are not any more.
+pub fn confirmed(pods: usize) -> api::PassUpdate {
+    let told = match pods {
+        0 => "no pod was held back for vanishing with many others".to_owned(),
+        1 => "1 pod is confirmed; it counts as deleted from the next look at it on".to_owned(),
+        _ => format!("{pods} pods are confirmed; they count as deleted from the next look at them on"),
+    };
+    api::PassUpdate { r#loop: String::new(), what: Some(api::pass_update::What::Told(told)) }
+}
+
+pub fn ended(report: &PassReport) -> api::PassUpdate {
+    let ended = pass(report.of, &LastPass::new(Trigger::Admin, report));
+    api::PassUpdate {
+        r#loop: report.of.as_str().to_owned(),
+        what: Some(api::pass_update::What::Ended(ended)),
+    }
+}
+
+pub fn filesystem(fs: &FileSystem, settings: &Settings) -> api::FileSystem {
+    let (stats, gc) = (&fs.stats, &settings.image_gc);
+    // Thresholds are those of images.
+    let threshold = |percent: u8| if fs.holds_images { percent.into() } else { 0 };
+    api::FileSystem {
+        mountpoint: fs.mountpoint.clone(),
+        holds_images: fs.holds_images,
+        holds_containers: fs.holds_containers,
+        capacity_bytes: stats.capacity_bytes,
+        available_bytes: stats.available_bytes,
+        inodes: stats.inodes,
+        inodes_free: stats.inodes_free,
+        used_percent: usage_percent(stats.capacity_bytes, stats.available_bytes).map(u32::from),
+        high_threshold_percent: threshold(gc.high_threshold_percent),
+        low_threshold_percent: threshold(gc.low_threshold_percent),
+    }
+}
+
+fn item(item: Item) -> api::Item {
+    api::Item {
+        id: item.id,
+        reason: item.reason,
+        detail: item.detail,
+        name: item.name,
+        names: item.names,
+        runtime_handler: item.runtime_handler,
+        pod_uid: item.pod_uid,
+        size_bytes: item.size_bytes.unwrap_or_default(),
+        created_at: time(item.created_at),
+        first_detected: time(item.first_detected),
+        last_used: time(item.last_used),
+    }
+}
+
+pub fn plan(
+    report: PlanReport,
+    filesystems: &[FileSystem],
+    settings: &Settings,
+    told: Told,
+) -> api::PlanResponse {
+    let section = |section: SectionReport| {
+        Some(api::Section {
+            would_free_bytes: section.would_free_bytes.unwrap_or_default(),
+            remove: section.remove.into_iter().map(item).collect(),
+            follow: section.follow.into_iter().map(item).collect(),
+            keep: section.keep.into_iter().map(item).collect(),
+        })
+    };
+    let of_images = filesystems.iter().filter(|fs| fs.holds_images);
+    api::PlanResponse {
+        filesystems: of_images.map(|fs| filesystem(fs, settings)).collect(),
+        containers: section(report.containers),
+        sandboxes: section(report.sandboxes),
+        log_dirs: section(report.log_dirs),
+        images: section(report.images.section),
+        bytes_to_free: report.images.bytes_to_free,
+        problems: told.problems,
+        notes: told.notes,
+    }
+}
+
+pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> api::Explained {
+    let pod = pods.iter().find(|pod| !object.pod_uid.is_empty() && pod.uid == object.pod_uid);
+    let (kind, of) = match object.what {
+        What::Container => (Kind::Container, Loop::ContainerGc),
+        What::Sandbox => (Kind::Sandbox, Loop::SandboxGc),
+        What::LogDir => (Kind::LogDir, Loop::LogGc),
+        What::Image => (Kind::Image, Loop::ImageGc),
+    };
+    let state = states.iter().find(|state| state.of == of);
+    api::Explained {
+        kind: kind.as_str().to_owned(),
+        id: object.id,
+        names: object.names,
+        pod_since: pod.map(|pod| pod.since.to_string()).unwrap_or_default(),
+        pod_evidence: pod.map(|pod| pod.standing.to_string()).unwrap_or_default(),
+        pod_uid: object.pod_uid,
+        pod_state: object.pod_state.map(pod_state).unwrap_or_default().to_owned(),
+        decision: object.verdict.as_str().to_owned(),
+        reason: object.reason,
+        detail: object.detail,
+        r#loop: of.as_str().to_owned(),
+        loop_mode: state.map(mode).unwrap_or_default().to_owned(),
+        loop_state: state.map(|state| state.doing.as_str()).unwrap_or_default().to_owned(),
+        next_pass_at: time(state.and_then(|state| state.next_pass_at)),
+        size_bytes: object.image.as_ref().map(|image| image.size_bytes).unwrap_or_default(),
+        first_detected: time(object.image.as_ref().and_then(|image| image.first_detected)),
+        last_used: time(object.image.as_ref().and_then(|image| image.last_used)),
+    }
+}
+
+/// Candidates that a status names one by one.
+const NEXT: usize = 10;
+
+pub fn images(observation: &Observation, plan: &ImagePlan) -> api::Images {
+    let image = |decision: &Decision| observation.images.get(decision.index);
+    let mut sums: Vec<api::ImageSum> = Vec::new();
+    let mut count = |decision: &Decision, may_go: bool| {
+        let reason = decision.reason.as_str();
+        let place = sums.iter().position(|sum| sum.reason == reason).unwrap_or_else(|| {
+            sums.push(api::ImageSum { reason: reason.to_owned(), may_go, ..api::ImageSum::default() });
+            sums.len() - 1
+        });
+        if let Some(sum) = sums.get_mut(place) {
+            sum.count += 1;
+            sum.size_bytes =
+                sum.size_bytes.saturating_add(image(decision).map_or(0, |image| image.size_bytes));
+        }
+    };
+    plan.in_line().for_each(|decision| count(decision, true));
+    plan.protected().for_each(|decision| count(decision, false));
+    let candidate = |decision: &Decision| {
+        let image = image(decision)?;
+        Some(api::Candidate {
+            id: image.id.clone(),
+            runtime_handler: image.runtime_handler.clone(),
+            names: image.names().map(ToOwned::to_owned).collect(),
+            size_bytes: image.size_bytes,
+            first_detected: time(image.first_detected),
+            last_used: time(image.last_used),
+            reason: decision.reason.as_str().to_owned(),
+        })
+    };
+    api::Images {
+        bytes_to_free: plan.missing.bytes,
+        inodes_to_free: plan.missing.inodes,
+        sums,
+        next: plan.in_line().take(NEXT).filter_map(candidate).collect(),
+    }
+}
+
+fn pod_state(state: PodState) -> &'static str {
+    match state {
+        PodState::Active => "active",
+        PodState::Terminated => "terminated",
+        PodState::Evicted => "evicted",
+        PodState::Deleted => "deleted",
+        PodState::Unknown => "unknown",
+    }
+}
+
+pub fn event(stamped: &Stamped) -> api::Event {
+    let event = &stamped.event;
+    let object = event.object.as_deref();
+    let text = |of: fn(&cri_gc_kit::recorder::Object) -> &str| object.map(of).unwrap_or_default().to_owned();
+    api::Event {
+        sequence: stamped.sequence,
+        time: stamped.time.to_string(),
+        r#loop: event.of.map(Loop::as_str).unwrap_or_default().to_owned(),
+        kind: event.kind.as_str().to_owned(),
+        object_kind: text(|object| object.kind.as_str()),
+        object_id: text(|object| &object.id),
+        object_name: text(|object| &object.name),
+        reason: text(|object| &object.reason),
+        bytes: event.bytes,
+        count: event.count,
+        message: event.message.clone(),
+    }
+}
+
+/// Between the past and what comes.
+pub fn now() -> api::Event {
+    api::Event { kind: "Now".to_owned(), ..api::Event::default() }
+}
+
+/// The client was too slow.
+pub fn missed(count: u64) -> api::Event {
+    let message = format!("{count} events were lost, for they were not read in time");
+    api::Event { kind: "EventsMissed".to_owned(), count, message, ..api::Event::default() }
+}

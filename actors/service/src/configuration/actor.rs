@@ -1,0 +1,244 @@
+//! The actor: reads, checks, and hands on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, MessageResult, Recipient,
+    Supervised, WrapFuture,
+};
+use cri_gc_config::{FileSource, Loaded, Origin, Origins, Settings, changed_keys, load};
+use jiff::Timestamp;
+use slog::{Logger, info, warn};
+
+use super::watch::{Fingerprint, LOOK_EVERY, Watch};
+use super::{
+    AskConfiguration, Cause, ConfigurationState, Generation, Reading, Reconfigure, Refused, Reload, Reloaded,
+};
+use cri_gc_kit::recorder::{Event, EventKind, Recorder};
+use cri_gc_kit::seams::{Clock, LogThreshold};
+use cri_gc_kit::supervision::guard::Guarded;
+
+/// How long reading the file may take: a network mount may hang.
+const READ_WITHIN: Duration = Duration::from_secs(15);
+
+/// The actor. Use it through [`super::Configuration`].
+pub struct ConfigurationActor {
+    /// What the keys that are read at the start only were then.
+    at_start: Arc<Settings>,
+    current: Arc<Generation>,
+    refused: Option<(String, Timestamp)>,
+    reading: Reading,
+    /// The file that is watched.
+    path: Option<PathBuf>,
+    watch: Watch,
+    looks: u64,
+    followers: Vec<Recipient<Reconfigure>>,
+    threshold: LogThreshold,
+    clock: Clock,
+    recorder: Recorder,
+    log: Logger,
+}
+
+/// What a reading brought: the state of the file right before it, and the settings or what is wrong with them.
+type Read = (Option<Fingerprint>, Result<Loaded, String>);
+
+impl ConfigurationActor {
+    pub(super) fn new(
+        first: Arc<Generation>,
+        reading: Reading,
+        followers: Vec<Recipient<Reconfigure>>,
+        threshold: LogThreshold,
+        clock: Clock,
+        recorder: Recorder,
+        log: Logger,
+    ) -> Self {
+        let path = match &reading.sources.file {
+            FileSource::Explicit(path) | FileSource::Default(path) => Some(path.clone()),
+            FileSource::None => None,
+        };
+        Self {
+            at_start: Arc::clone(&first.settings),
+            current: first,
+            refused: None,
+            reading,
+            path,
+            watch: Watch::default(),
+            looks: 0,
+            followers,
+            threshold,
+            clock,
+            recorder,
+            log,
+        }
+    }
+
+    fn state(&self) -> ConfigurationState {
+        let waiting = changed_keys(&self.at_start, &self.current.settings);
+        let waiting = waiting.into_iter().filter(|key| self.is_read_at_start(key)).collect();
+        ConfigurationState {
+            generation: Arc::clone(&self.current),
+            waiting_for_restart: waiting,
+            refused: self.refused.clone(),
+            looks: self.looks,
+        }
+    }
+
+    fn is_read_at_start(&self, key: &str) -> bool {
+        let mut keys = self.reading.at_start.iter();
+        keys.any(|start| if start.ends_with('.') { key.starts_with(start) } else { key == *start })
+    }
+
+    /// Reads on a worker.
+    fn read(&self) -> impl Future<Output = Read> + use<> {
+        let (files, sources, path) =
+            (self.reading.files.clone(), self.reading.sources.clone(), self.path.clone());
+        let cannot = self.reading.cannot;
+        async move {
+            let work = move || {
+                // Before the reading: what is written meanwhile is another state, and is read again.
+                let state = path.as_deref().and_then(Fingerprint::of);
+                let loaded = load(&sources).map_err(|error| error.to_string());
+                // Here as well: it may look a group up, which may take a while.
+                let loaded = loaded.and_then(|loaded| cannot(&loaded.settings).map_or(Ok(loaded), Err));
+                (state, loaded)
+            };
+            match files.run_within(READ_WITHIN, work).await {
+                Ok(read) => read,
+                Err(gone) => (None, Err(format!("the configuration could not be read: {gone}"))),
+            }
+        }
+    }
+
+    /// Takes what was read, whole, or refuses it, whole.
+    fn take(&mut self, cause: Cause, (state, loaded): Read) -> Result<Reloaded, Refused> {
+        self.watch.read(state);
+        match loaded.and_then(|loaded| self.check(loaded)) {
+            Ok(loaded) => Ok(self.accept(cause, loaded)),
+            Err(why) => {
+                warn!(self.log, "the new configuration is refused, the old one holds: {}", why;
+                    "generation" => self.current.number, "cause" => cause.as_str());
+                self.recorder.record(Event::new(EventKind::ReloadRefused, None, why.clone()));
+                self.refused = Some((why.clone(), self.clock.now()));
+                Err(Refused(why))
+            }
+        }
+    }
+
+    fn check(&self, loaded: Loaded) -> Result<Loaded, String> {
+        // Going on without it would drop what it protects.
+        if let (Some(before), None) = (&self.current.file, &loaded.file) {
+            return Err(format!(
+                "{} is gone, and what it set would be lost; put it back (to go on without a file, restart cri-gc)",
+                before.display()
+            ));
+        }
+        // A disk that is full makes such files, and so does a writer that has only begun.
+        let set_by_file = |origins: &Origins| {
+            cri_gc_config::key_names().filter(|key| matches!(origins.get(key), Some(Origin::File(_)))).count()
+        };
+        if let Some(file) = &loaded.file
+            && set_by_file(&loaded.origins) == 0
+            && set_by_file(&self.current.origins) > 0
+        {
+            return Err(format!(
+                "{} sets nothing any more, and what it set would be lost; write what is wanted (to go on with the \
+                 defaults, restart cri-gc)",
+                file.display()
+            ));
+        }
+        Ok(loaded)
+    }
+
+    fn accept(&mut self, cause: Cause, loaded: Loaded) -> Reloaded {
+        let before = Arc::clone(&self.current);
+        let generation = Arc::new(Generation {
+            number: before.number + 1,
+            settings: Arc::new(loaded.settings),
+            loaded_at: self.clock.now(),
+            file: loaded.file,
+            cause,
+            origins: loaded.origins,
+        });
+        let changed = changed_keys(&before.settings, &generation.settings);
+        // One that was set by hand since holds until the file says something else.
+        if before.settings.log.level != generation.settings.log.level {
+            self.threshold.set(generation.settings.log.level);
+        }
+        self.current = generation;
+        self.refused = None;
+        for follower in &self.followers {
+            follower.do_send(Reconfigure(Arc::clone(&self.current)));
+        }
+        let state = self.state();
+        info!(self.log, "configuration reloaded"; "generation" => self.current.number, "cause" => cause.as_str(),
+            "changed" => changed.join(", "));
+        let late: Vec<&str> = changed.iter().copied().filter(|key| self.is_read_at_start(key)).collect();
+        if !late.is_empty() {
+            warn!(self.log, "these settings take effect at the next start only"; "settings" => late.join(", "));
+        }
+        let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
+        let message = format!("generation {} ({}), changed: {what}", self.current.number, cause.as_str());
+        self.recorder.record(Event::new(EventKind::Reloaded, None, message));
+        Reloaded { state, changed }
+    }
+
+    /// Looks at the file, and reads it if it has changed and come to rest.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let Some(path) = self.path.clone() else { return };
+        let files = self.reading.files.clone();
+        let look = async move { files.run_within(READ_WITHIN, move || Fingerprint::of(&path)).await.ok() };
+        ctx.spawn(look.into_actor(self).map(|state, this, ctx| {
+            this.looks += 1;
+            if state.is_some_and(|state| this.watch.looked(state)) {
+                // Before any other look is heard of: each state is read once.
+                let reading = this.read().into_actor(this).map(|read, this, _ctx| {
+                    // It has told how it went.
+                    let _ = this.take(Cause::File, read);
+                });
+                ctx.wait(reading);
+            }
+        }));
+    }
+}
+
+impl Actor for ConfigurationActor {
+    type Context = Context<Self>;
+}
+
+impl Guarded for ConfigurationActor {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        if let Some(path) = self.path.clone() {
+            // Of the file as it is now; were it changed since the settings were read, the first two looks would tell.
+            let (files, loaded) = (self.reading.files.clone(), self.current.file.is_some());
+            let look = async move { files.run_within(READ_WITHIN, move || Fingerprint::of(&path)).await };
+            ctx.spawn(look.into_actor(self).map(move |state, this, _| {
+                if loaded {
+                    this.watch.read(state.ok().flatten());
+                }
+            }));
+            ctx.run_interval(LOOK_EVERY, Self::look);
+        }
+    }
+}
+
+impl Supervised for ConfigurationActor {}
+
+impl Handler<Reload> for ConfigurationActor {
+    // One after another, so that generations follow each other and the newest file wins.
+    type Result = AtomicResponse<Self, Result<Reloaded, Refused>>;
+
+    fn handle(&mut self, Reload(cause): Reload, _ctx: &mut Context<Self>) -> Self::Result {
+        let reading = self.read().into_actor(self);
+        AtomicResponse::new(Box::pin(reading.map(move |read, this, _ctx| this.take(cause, read))))
+    }
+}
+
+impl Handler<AskConfiguration> for ConfigurationActor {
+    type Result = MessageResult<AskConfiguration>;
+
+    fn handle(&mut self, _ask: AskConfiguration, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.state())
+    }
+}

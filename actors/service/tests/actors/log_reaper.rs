@@ -1,0 +1,313 @@
+//! Passes of the log-directory reaper: directories of deleted pods, and links that point to nothing.
+
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use actix::Arbiter;
+use cri_gc_collectors::collector::{Collector, Outcome, PassReport, Tools};
+use cri_gc_collectors::log_reaper::{LogReaper, look_at_links};
+use cri_gc_kit::words::Kind;
+use cri_gc_kit::workers::Workers;
+use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, LogSpec, Method, PodSpec, Scope};
+use cri_gc_test_support::on_each_flavour;
+use slog::{Drain, Level, Logger, o};
+
+use super::bed::{Bed, HOUR, MINUTE, kept_for, outcome, removed, uid};
+
+on_each_flavour!(
+    a_container_that_appears_between_plan_and_removal_saves_the_directory,
+    a_sandbox_that_appears_between_plan_and_removal_saves_the_directory,
+    directories_of_deleted_pods_go_and_those_of_others_stay,
+    while_the_runtime_still_has_something_of_the_pod_its_directory_stays,
+    where_the_last_check_fails_nothing_goes,
+    more_directories_than_one_check_covers_all_go,
+    a_directory_that_cannot_be_removed_fails_by_itself,
+    a_link_goes_at_the_second_look_that_finds_no_target,
+    a_look_before_the_pass_counts_as_the_first,
+    a_link_whose_log_came_back_in_between_begins_anew,
+    links_stay_of_containers_that_run_or_whose_status_cannot_be_read,
+    a_link_of_a_container_that_is_gone_goes_and_one_that_names_none_stays,
+    beside_a_kubelet_no_link_goes_whatever_else_fails,
+    beside_a_kubelet_no_link_goes_though_the_directories_cannot_be_listed,
+    a_foreign_name_is_reported_once,
+    a_mount_of_links_that_hangs_is_given_up,
+);
+
+fn name(number: usize) -> String {
+    format!("ns_pod-{number}_{}", uid(number))
+}
+
+/// The log directory of a pod that nobody knows any more.
+fn orphan(bed: &Bed, number: usize) -> PathBuf {
+    let changed = bed.sim.ago(HOUR);
+    bed.sim.with(|node| node.add_log_dir(&name(number), changed)).unwrap()
+}
+
+fn a_mount_of_links_that_hangs_is_given_up() {
+    let bed = Bed::new();
+    bed.run(async |crew| {
+        tokio::time::pause();
+        let files = Workers::start(1).unwrap();
+        let tools = Tools { files: files.clone(), ..crew.tools.clone() };
+        let settings = Arc::new(bed.settings.clone());
+        let reaper = Collector::start(&Arbiter::current(), tools, settings, LogReaper::default);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let began = tokio::time::Instant::now();
+        let hung = actix::spawn(async move { files.run(move || held.recv().is_err()).await });
+        tokio::task::yield_now().await;
+        assert_eq!(look_at_links(&reaper).await.unwrap(), 0);
+        assert_eq!(began.elapsed().as_secs(), 10);
+        drop(release);
+        assert_eq!(hung.await.unwrap(), Ok(true));
+    });
+}
+
+fn reap(bed: &Bed) -> PassReport {
+    bed.run(async |crew| crew.logs().await)
+}
+
+fn directories_of_deleted_pods_go_and_those_of_others_stay() {
+    let bed = Bed::new();
+    let gone = orphan(&bed, 1);
+    bed.living_pod(2);
+    let made = bed.sim.ago(2 * HOUR);
+    let fresh = bed.sim.with(|node| node.add_log_dir(&name(3), node.ago(MINUTE))).unwrap();
+    let foreign = bed.sim.with(|node| node.add_log_dir("lost+found", made)).unwrap();
+    let report = reap(&bed);
+    assert!(report.is_good(), "{report:?}");
+    assert_eq!(removed(&report), [name(1)]);
+    assert!(!gone.exists() && fresh.exists() && foreign.exists());
+    assert_eq!(kept_for(&report, &name(2)).as_deref(), Some("pod_active"));
+    assert_eq!(kept_for(&report, &name(3)).as_deref(), Some("pod_unknown"));
+    assert_eq!(kept_for(&report, "lost+found").as_deref(), Some("foreign_name"));
+}
+
+/// A directory that is to go, and what comes while the runtime is asked for the last time.
+fn raced(before: Method, container_too: bool) {
+    let bed = Bed::new();
+    let directory = orphan(&bed, 1);
+    // The first list is that of the plan, the second that of the check.
+    bed.sim.before_nth(before, 2, move |node, _| {
+        let pod = node.add_pod(PodSpec::new("ns", "pod-1", uid(1)).not_ready()).unwrap();
+        if container_too {
+            node.add_container(ContainerSpec::new(&pod, "app").state(ContainerState::Exited)).unwrap();
+        }
+    });
+    let report = reap(&bed);
+    assert_eq!(kept_for(&report, &name(1)).as_deref(), Some("has_containers"), "{report:?}");
+    assert!(directory.exists());
+}
+
+fn a_sandbox_that_appears_between_plan_and_removal_saves_the_directory() {
+    raced(Method::ListPodSandbox, false);
+    raced(Method::ListContainers, false);
+}
+
+fn a_container_that_appears_between_plan_and_removal_saves_the_directory() {
+    raced(Method::ListContainers, true);
+    raced(Method::ListPodSandbox, true);
+}
+
+fn while_the_runtime_still_has_something_of_the_pod_its_directory_stays() {
+    let bed = Bed::new();
+    let pod = bed.dead_pod(1);
+    bed.ended(&pod, "app", 0);
+    bed.run(async |crew| {
+        let report = crew.logs().await;
+        assert_eq!(kept_for(&report, &name(1)).as_deref(), Some("has_containers"), "{report:?}");
+        crew.containers().await;
+        crew.sandboxes().await;
+        assert_eq!(removed(&crew.logs().await), [name(1)]);
+    });
+}
+
+fn where_the_last_check_fails_nothing_goes() {
+    for method in [Method::ListPodSandbox, Method::ListContainers] {
+        let bed = Bed::new();
+        let directory = orphan(&bed, 1);
+        let ordered = bed.sim.clone();
+        // The plan's own lists are answered.
+        bed.sim.before_next(method, move |_, _| {
+            ordered.fault(method, Fault::error(Code::Unknown, "boom"), Scope::Always);
+        });
+        let report = reap(&bed);
+        bed.sim.clear_hooks();
+        assert!(removed(&report).is_empty() && !report.is_good(), "{method}: {report:?}");
+        let outcome = &report.removals[0].outcome;
+        assert!(matches!(outcome, Outcome::Failed { error } if error.contains("boom")), "{outcome:?}");
+        assert!(directory.exists());
+    }
+}
+
+fn more_directories_than_one_check_covers_all_go() {
+    let bed = Bed::new();
+    let all: Vec<PathBuf> = (0..40).map(|n| orphan(&bed, n)).collect();
+    let report = reap(&bed);
+    assert_eq!(removed(&report).len(), 40);
+    assert!(all.iter().all(|directory| !directory.exists()));
+    assert!(bed.sim.count(Method::ListPodSandbox) >= 3, "the check is repeated, so that it is never old");
+}
+
+fn a_directory_that_cannot_be_removed_fails_by_itself() {
+    if !rustix::process::geteuid().is_root() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED a_directory_that_cannot_be_removed_fails_by_itself: needs root to mount"
+        );
+        return;
+    }
+    let bed = Bed::new();
+    let (bad, good) = (orphan(&bed, 1), orphan(&bed, 2));
+    let inner = bad.join("d");
+    std::fs::create_dir(&inner).unwrap();
+    for directory in [&inner, &bad] {
+        std::fs::File::open(directory).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    }
+    let run = |command: &mut Command| assert!(command.status().unwrap().success());
+    run(Command::new("mount").arg("--bind").arg(&inner).arg(&inner));
+    let report = reap(&bed);
+    run(Command::new("umount").arg(&inner));
+    assert!(matches!(outcome(&report, &name(1)), Some(Outcome::Failed { .. })), "{report:?}");
+    assert!(bad.exists() && !good.exists());
+    assert!(!report.is_good());
+}
+
+/// A link of an ended container whose log is gone.
+fn dangling(bed: &Bed, pod: &str, attempt: u32, state: ContainerState) -> (String, PathBuf, PathBuf) {
+    let log = LogSpec { legacy_link: true, ..LogSpec::default() };
+    let id = bed.sim.add_container(bed.ended_spec(pod, "app", attempt).log(log)).unwrap();
+    bed.sim.set_container_state(&id, state).unwrap();
+    let target = bed.sim.with(|node| node.container(&id).unwrap().log_path.clone());
+    std::fs::remove_file(&target).unwrap();
+    let link = bed.sim.paths().legacy_root.join(format!("pod-1_ns_app-{id}.log"));
+    assert!(is_link(&link));
+    (id, link, target)
+}
+
+fn is_link(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn a_link_goes_at_the_second_look_that_finds_no_target() {
+    let bed = Bed::new();
+    let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
+    bed.run(async |crew| {
+        let first = crew.logs().await;
+        assert!(first.removals.is_empty() && is_link(&link));
+        assert_eq!(first.kept.iter().filter(|kept| kept.item.reason == "target_missing_once").count(), 1);
+        let second = crew.logs().await;
+        assert_eq!(removed(&second).len(), 1);
+        assert_eq!(second.removals[0].kind, Kind::LogLink);
+        assert!(!is_link(&link));
+    });
+}
+
+fn a_look_before_the_pass_counts_as_the_first() {
+    let bed = Bed::new();
+    let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
+    bed.run(async |crew| {
+        assert_eq!(look_at_links(&crew.log_reaper).await, Ok(1));
+        crew.logs().await;
+        assert!(!is_link(&link));
+    });
+}
+
+fn a_link_whose_log_came_back_in_between_begins_anew() {
+    let bed = Bed::new();
+    let (_, link, target) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
+    bed.run(async |crew| {
+        crew.logs().await;
+        std::fs::write(&target, "rotated").unwrap();
+        crew.logs().await;
+        std::fs::remove_file(&target).unwrap();
+        crew.logs().await;
+        assert!(is_link(&link), "missing, there, missing: not twice in a row");
+    });
+}
+
+fn links_stay_of_containers_that_run_or_whose_status_cannot_be_read() {
+    for state in [ContainerState::Running, ContainerState::Created, ContainerState::Unknown] {
+        let bed = Bed::new();
+        let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, state);
+        bed.run(async |crew| (crew.logs().await, crew.logs().await, crew.logs().await));
+        assert!(is_link(&link), "{state:?}");
+    }
+    let bed = Bed::new();
+    let (id, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
+    bed.sim.fault(Method::ContainerStatus, Fault::error(Code::Unknown, "boom"), Scope::ForId(id));
+    bed.run(async |crew| (crew.logs().await, crew.logs().await));
+    assert!(is_link(&link), "its status cannot be read");
+}
+
+fn a_link_of_a_container_that_is_gone_goes_and_one_that_names_none_stays() {
+    let bed = Bed::new();
+    let (id, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
+    bed.sim.with(|node| node.remove_container(&id)).unwrap();
+    let nobodys = bed.sim.paths().legacy_root.join("somebody-elses.log");
+    symlink("/nonexistent/target", &nobodys).unwrap();
+    bed.run(async |crew| (crew.logs().await, crew.logs().await, crew.logs().await));
+    assert!(!is_link(&link) && is_link(&nobodys));
+}
+
+/// Beside a kubelet the source `runtime` allows nothing to be removed: links no more than directories.
+fn beside_a_kubelet_no_link_goes_whatever_else_fails() {
+    for broken_list in [None, Some(Method::ListPodSandbox)] {
+        let bed = Bed::new();
+        let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
+        let directory = orphan(&bed, 7);
+        std::fs::create_dir_all(bed.settings.pods.kubelet_root.join("pods").join(uid(50))).unwrap();
+        if let Some(method) = broken_list {
+            bed.sim.fault(method, Fault::error(Code::Unknown, "boom"), Scope::Always);
+        }
+        bed.run(async |crew| (crew.logs().await, crew.logs().await));
+        assert!(is_link(&link), "{broken_list:?}");
+        assert!(directory.exists());
+    }
+}
+
+fn beside_a_kubelet_no_link_goes_though_the_directories_cannot_be_listed() {
+    let mut bed = Bed::new();
+    let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
+    std::fs::create_dir_all(bed.settings.pods.kubelet_root.join("pods").join(uid(50))).unwrap();
+    // A file in place of the root.
+    bed.settings.log_gc.pod_logs_root = bed.sim.paths().root.join("file");
+    std::fs::write(&bed.settings.log_gc.pod_logs_root, "x").unwrap();
+    bed.run(async |crew| (crew.logs().await, crew.logs().await));
+    assert!(is_link(&link));
+}
+
+fn a_foreign_name_is_reported_once() {
+    #[derive(Clone, Default)]
+    struct Warnings(Arc<Mutex<Vec<String>>>);
+    impl Drain for Warnings {
+        type Ok = ();
+        type Err = slog::Never;
+        fn log(&self, record: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
+            if record.level() == Level::Warning {
+                self.0.lock().unwrap().push(record.msg().to_string());
+            }
+            Ok(())
+        }
+    }
+    let bed = Bed::new();
+    let path = bed.sim.with(|node| node.add_log_dir("lost+found", node.ago(HOUR))).unwrap();
+    let warnings = Warnings::default();
+    let said = warnings.clone();
+    actix::System::new().block_on(async {
+        let crew = bed.crew_that_logs(Logger::root(said, o!()));
+        for _ in 0..3 {
+            assert_eq!(kept_for(&crew.logs().await, "lost+found").as_deref(), Some("foreign_name"));
+        }
+        assert!(path.exists());
+        assert_eq!(warnings.0.lock().unwrap().len(), 1, "{:?}", warnings.0);
+        // One that went and came is reported again: what is gone is not remembered.
+        std::fs::remove_dir_all(&path).unwrap();
+        crew.logs().await;
+        std::fs::create_dir(&path).unwrap();
+        crew.logs().await;
+    });
+    assert_eq!(warnings.0.lock().unwrap().len(), 2, "{:?}", warnings.0);
+}
