@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cri_gc_collectors::collector::PassReport;
+use cri_gc_collectors::report::PassReport;
 use cri_gc_config::{FileSource, Loaded, Sources, load};
 use cri_gc_images::Home;
 use cri_gc_kit::supervision::panics;

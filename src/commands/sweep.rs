@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
-use cri_gc_collectors::collector::{Declined, Kept, Outcome, PassReport, Progress, RunPass};
+use cri_gc_collectors::collector::messages::{Declined, RunPass};
 use cri_gc_collectors::log_reaper::look_at_links;
 use cri_gc_collectors::observe;
 use cri_gc_collectors::planning::Foreseen;
+use cri_gc_collectors::report::{Kept, Outcome, PassReport, Progress};
 use cri_gc_config::{Mode, Settings};
 use cri_gc_files::dirs::Dirs;
 use cri_gc_files::lock::{self, LockError, StateLock};
@@ -270,7 +271,11 @@ impl<'a> Sweep<'a> {
         A: Actor + Handler<RunPass>,
         A::Context: ToEnvelope<A, RunPass>,
     {
-        let run = RunPass { progress: self.progress.clone(), foreseen: Arc::clone(&self.foreseen) };
+        let run = RunPass {
+            progress: self.progress.clone(),
+            foreseen: Arc::clone(&self.foreseen),
+            ..RunPass::default()
+        };
         let report = match collector.send(run).await.map_err(Failure::failed)? {
             Ok(report) => report,
             Err(Declined::Stopping(_)) => return Ok(()),

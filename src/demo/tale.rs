@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use cri_gc_collectors::collector::{Outcome, PassReport, Removal};
+use cri_gc_collectors::report::{Outcome, PassReport, Removal};
 use cri_gc_config::Settings;
 use cri_gc_gateway::RuntimeVersion;
 use cri_gc_kit::words::Kind;

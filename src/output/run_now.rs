@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cri_gc_collectors::collector::Outcome;
+use cri_gc_collectors::report::Outcome;
 use cri_gc_proto::admin::{Pass, Removal};
 
 use super::passes::{self, Gone, PassRow, RemovalRow};

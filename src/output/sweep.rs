@@ -1,6 +1,6 @@
 //! What a sweep did, as a table.
 
-use cri_gc_collectors::collector::{Outcome, PassReport, Removal};
+use cri_gc_collectors::report::{Outcome, PassReport, Removal};
 use cri_gc_config::Mode;
 
 use super::passes::{self, Gone, PassRow, RemovalRow};

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use cri_gc_collectors::collector::{Declined, Doing, PassReport, Trigger};
+use cri_gc_collectors::collector::Doing;
+use cri_gc_collectors::collector::messages::Declined;
+use cri_gc_collectors::report::{PassReport, Trigger};
 use cri_gc_config::Mode;
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::words::Loop;
@@ -157,6 +159,8 @@ async fn while_one_is_paused_the_others_keep_their_pace() {
     stage.step(SECOND).await;
     for of in Loop::ALL {
         stage.handle(of).pause(true).await;
+        // A loop that waits for the one before it makes a pass by itself a tenth of a period later.
+        stage.pass_time(PERIOD / 10).await;
         for _ in 0..5 {
             let before = stage.passes().await;
             stage.pass_time(PERIOD).await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cri_gc_collectors::collector::Trigger;
+use cri_gc_collectors::report::Trigger;
 use cri_gc_kit::recorder::EventKind;
 use cri_gc_kit::seams::FsProbe;
 use cri_gc_kit::words::Loop;

@@ -16,8 +16,9 @@ use cri_gc_policy::{
 };
 use tokio::time::Instant;
 
-use crate::collector::{PassError, PassReport, Tools};
 use crate::observe;
+use crate::report::{PassError, PassReport};
+use crate::tools::Tools;
 use cri_gc_files::root::Root;
 use cri_gc_files::tree;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass};

@@ -5,8 +5,7 @@ use std::time::Duration;
 use cri_gc_config::Mode;
 use jiff::Timestamp;
 
-use super::Trigger;
-use super::report::{Outcome, PassReport, Removal};
+use crate::report::{Outcome, PassReport, Removal, Trigger};
 use cri_gc_kit::words::Loop;
 
 /// What a loop is doing.

@@ -19,12 +19,12 @@ use cri_gc_config::Mode;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::actor::{Ping, Service};
+use super::actor::{Collector, Schedule, Service};
+use super::collect::Collect;
+use super::messages::{AskState, Finish, Link, News, NewsOf, Pause, Ping, RunPass, Wake};
+use super::state::{Doing, LastPass, LoopState};
 use super::telling::Telling;
-use super::{
-    AskState, Collect, Collector, Doing, Finish, LastPass, LoopState, Next, PassReport, Pause, RunPass,
-    Schedule, Tools, Trigger, Wake,
-};
+use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::{Event, EventKind};
 use cri_gc_kit::seams::Clock;
@@ -63,6 +63,9 @@ pub struct Supervisor<C: Collect> {
     facts: Facts,
 }
 
+/// Has one loop's passes woken another's: the chain of container, sandbox and log passes.
+pub type Next = Vec<Recipient<Wake>>;
+
 /// What the supervisors of a service have alike.
 pub struct Base {
     /// Where the supervisor runs.
@@ -97,39 +100,6 @@ struct Facts {
     freed_bytes: u64,
     restarts: u64,
     last_restart: Option<String>,
-}
-
-/// What a loop tells its supervisor.
-#[derive(Debug)]
-pub(super) enum News {
-    /// When it will make its next pass by itself.
-    Planned(Option<Timestamp>),
-    /// A pass has begun.
-    Began,
-    /// A pass has ended.
-    Ended(Trigger, Box<PassReport>),
-    /// It follows that generation of settings.
-    Follows(u64),
-    /// It fell, and is restarted after that pause.
-    Fell { why: String, pause: Duration },
-}
-
-/// News of the loop of that number: what one that was replaced says is not heard.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct NewsOf(u64, News);
-
-/// A loop's line to its supervisor.
-#[derive(Clone)]
-pub(super) struct Link {
-    number: u64,
-    to: Recipient<NewsOf>,
-}
-
-impl Link {
-    pub fn tell(&self, news: News) {
-        self.to.do_send(NewsOf(self.number, news));
-    }
 }
 
 impl<C: Collect> Supervisor<C> {
@@ -326,7 +296,7 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
                 }
             }
             News::Began => self.facts.now_does(Doing::Running, now),
-            News::Ended(trigger, report) => {
+            News::Ended { trigger, report, seen } => {
                 self.facts.now_does(Doing::Waiting, now);
                 // A loop that is switched off has neither failed nor recovered.
                 if report.mode != Mode::Off {
@@ -334,7 +304,7 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
                     self.facts.ended(LastPass::new(trigger, &report));
                 }
                 for next in &self.next {
-                    next.do_send(Wake);
+                    next.do_send(Wake { seen: seen.clone() });
                 }
             }
             News::Follows(generation) => self.facts.follows = generation,

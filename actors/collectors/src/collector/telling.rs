@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use slog::{Logger, debug, info, log};
 
-use super::report::{FailureKind, Outcome, PassError, PassReport};
+use crate::report::{FailureKind, Outcome, PassError, PassReport};
 use cri_gc_kit::recorder::{Event, EventKind, Recorder};
 use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line, lasted};
 use cri_gc_kit::words::{Kind, Loop};

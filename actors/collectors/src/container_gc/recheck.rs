@@ -4,7 +4,7 @@ use cri_gc_policy::containers;
 use cri_gc_policy::{Container, ContainerPolicy, Now, Reason};
 use jiff::Timestamp;
 
-use crate::collector::Tools;
+use crate::tools::Tools;
 use cri_gc_gateway::calls::ContainerStatus;
 use cri_gc_gateway::{ContainerFacts, CriResult};
 

@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use cri_gc_policy::Image;
 
 use super::recheck::Recheck;
-use crate::collector::{Outcome, Pass, Removed, Target, Tools};
+use crate::collector::{Pass, Removed, Target};
+use crate::report::Outcome;
+use crate::tools::Tools;
 use cri_gc_gateway::calls::{CriCall, RemoveImage};
 use cri_gc_gateway::{CriError, ErrorClass, Freshness};
 

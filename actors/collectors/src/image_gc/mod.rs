@@ -24,7 +24,9 @@ use cri_gc_policy::{
 };
 use tokio::time::Instant;
 
-use crate::collector::{Collect, Outcome, Pass, PassError, Tools};
+use crate::collector::{Collect, Pass};
+use crate::report::{Outcome, PassError};
+use crate::tools::Tools;
 use crate::{observe, planning};
 use alarm::{Alarm, Patience, Usage};
 use cri_gc_gateway::FsPlaces;

@@ -10,7 +10,9 @@ use super::account::Account;
 use super::disks::Disks;
 use super::recheck::Recheck;
 use super::{confirm, decide, keep};
-use crate::collector::{Pass, PassError, Target, Tools};
+use crate::collector::{Pass, Target};
+use crate::report::PassError;
+use crate::tools::Tools;
 use cri_gc_gateway::FsPlaces;
 use cri_gc_kit::words::Kind;
 

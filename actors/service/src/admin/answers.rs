@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use tonic::Status;
 
 use crate::configuration::ConfigurationState;
-use cri_gc_collectors::collector::{LastPass, LoopState, Outcome, PassReport, Progress, Removal, Trigger};
+use cri_gc_collectors::collector::{LastPass, LoopState};
+use cri_gc_collectors::report::{Outcome, PassReport, Progress, Removal, Trigger};
 use cri_gc_gateway::RuntimeState;
 use cri_gc_kit::recorder::Stamped;
 use cri_gc_kit::words::{Kind, Loop};

@@ -26,7 +26,8 @@ use jiff::Timestamp;
 
 use crate::configuration::Configuration;
 pub use access::{AccessError, group_number};
-use cri_gc_collectors::collector::{LoopHandle, Tools};
+use cri_gc_collectors::collector::LoopHandle;
+use cri_gc_collectors::tools::Tools;
 use cri_gc_files::socket::{self, SocketError};
 use cri_gc_kit::seams::LogThreshold;
 use cri_gc_kit::supervision::guard::{self, Pace};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use cri_gc_collectors::collector::Outcome;
+use cri_gc_collectors::report::Outcome;
 use cri_gc_collectors::whole;
 use cri_gc_kit::seams::FsProbe;
 use cri_gc_sim::{Code, ContainerSpec, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, Scope};

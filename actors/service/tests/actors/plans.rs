@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cri_gc_collectors::collector::{Outcome, PassReport, RunPass, Tools};
+use cri_gc_collectors::collector::messages::RunPass;
 use cri_gc_collectors::planning::{self, Foreseen};
+use cri_gc_collectors::report::{Outcome, PassReport};
+use cri_gc_collectors::tools::Tools;
 use cri_gc_collectors::whole;
 use cri_gc_config::Mode;
 use cri_gc_kit::words::{Kind, Loop};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use cri_gc_collectors::collector::{LastPass, Trigger};
+use cri_gc_collectors::collector::LastPass;
+use cri_gc_collectors::report::Trigger;
 use cri_gc_config::Mode;
 use cri_gc_gateway::RuntimeVersion;
 use cri_gc_kit::recorder::{Event, EventKind, Object};

@@ -13,7 +13,7 @@ pub mod node;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use cri_gc_collectors::collector::{Outcome, PassReport};
+use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_gateway::calls::Version;
 use cri_gc_test_support::on_each_flavour;
 

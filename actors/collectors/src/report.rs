@@ -62,6 +62,38 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// What began a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// The loop was started, or started anew.
+    Start,
+    /// It was time.
+    Period,
+    /// The loop before it in the chain made a pass.
+    Chain,
+    /// A disk is over its threshold.
+    Pressure,
+    /// The runtime is reachable again, and the pass before failed because it was not.
+    Recovery,
+    /// Somebody asked for it.
+    Admin,
+}
+
+impl Trigger {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Period => "period",
+            Self::Chain => "chain",
+            Self::Pressure => "pressure",
+            Self::Recovery => "recovery",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// One object that was to go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Removal {
@@ -209,6 +241,15 @@ impl From<WorkerGone> for PassError {
     fn from(gone: WorkerGone) -> Self {
         Self::File { step: "working on files", error: gone.to_string() }
     }
+}
+
+/// What is told while a pass goes on.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// The plan is made: so many are to go.
+    Planned(Loop, usize),
+    /// One of them is done.
+    Done(Loop, Removal),
 }
 
 /// What a pass did.
