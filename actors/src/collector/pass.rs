@@ -57,7 +57,7 @@ pub enum Progress {
     Done(Loop, Removal),
 }
 
-/// What holds from the next removal on, whatever a pass under way began with (spec 10): a stop, a pause, and settings
+/// What holds from the next removal on, whatever a pass under way began with (behaviour: Reloading the configuration): a stop, a pause, and settings
 /// that remove less. Shared by a loop and its pass, both on one thread.
 #[derive(Debug)]
 pub struct Live {

@@ -16,13 +16,13 @@ use crate::gateway::{CriError, ErrorClass};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loop {
-    /// Dead containers (spec 3).
+    /// Dead containers (behaviour: Dead containers).
     ContainerGc,
-    /// Sandboxes (spec 4).
+    /// Sandboxes (behaviour: Sandboxes).
     SandboxGc,
-    /// Log directories and legacy links (spec 5).
+    /// Log directories and legacy links (behaviour: Log directories).
     LogGc,
-    /// Images (spec 6).
+    /// Images (behaviour: Images).
     ImageGc,
 }
 
@@ -165,7 +165,7 @@ pub struct Kept {
     pub item: Item,
 }
 
-/// What makes two failures the same: the step (or RPC method) and the code (spec 7).
+/// What makes two failures the same: the step (or RPC method) and the code (behaviour: Failures and log levels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FailureKind {
     /// The step, or the RPC method.
