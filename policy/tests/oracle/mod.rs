@@ -263,7 +263,7 @@ fn log_dirs(node: &Snapshot) -> Verdict {
         })
         .map(String::as_str)
         .collect();
-    // The specification gives no order; by name is one that doesn't depend on the order of the list.
+    // docs/behaviour.md gives no order; by name is one that doesn't depend on the order of the list.
     gone.sort_unstable();
     verdict(gone, node.log_dirs.iter().cloned())
 }
