@@ -1,7 +1,7 @@
 //! The documentation as a whole: what refers to a page refers to something that is there. Whether the examples on the pages are
 //! right is tested in `tests/cli/docs`, and their words in `tests/words.rs`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: failing loudly is its job")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: failing loudly is its job")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

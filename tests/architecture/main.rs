@@ -1,7 +1,12 @@
 //! Holds the invariants of ARCHITECTURE.md that are about the shape of the code: who may depend on whom, who may speak
 //! CRI, who may remove files.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code: failing loudly is its job")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: failing loudly is its job"
+)]
 
 mod modules;
 
@@ -130,7 +135,9 @@ fn rooms_depend_downwards_only() {
 #[test]
 fn no_modules_use_each_other_in_a_circle() {
     let mut found = Vec::new();
-    for root in ["src/lib.rs", "actors/src/lib.rs", "config/src/lib.rs", "policy/src/lib.rs", "sim/src/lib.rs"] {
+    for root in
+        ["src/lib.rs", "actors/src/lib.rs", "config/src/lib.rs", "policy/src/lib.rs", "sim/src/lib.rs"]
+    {
         let arrows = Crate::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(root)).arrows();
         for circle in circles(&arrows).into_iter().chain(circles(&between_rooms(&arrows))) {
             found.push(format!("{root}: {circle}"));

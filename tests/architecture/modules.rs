@@ -35,7 +35,8 @@ impl Crate {
         let mut files = Vec::new();
         collect(root, Vec::new(), &mut files);
         let known: BTreeSet<ModulePath> = files.iter().map(|(path, _)| path.clone()).collect();
-        let modules = files.into_iter().map(|(path, items)| (path.clone(), Module::read(path, &items, &known)));
+        let modules =
+            files.into_iter().map(|(path, items)| (path.clone(), Module::read(path, &items, &known)));
         Self { modules: modules.collect() }
     }
 
@@ -44,7 +45,9 @@ impl Crate {
         let mut path = path.to_vec();
         // A re-export of a re-export ends; anything longer is a fault of this test.
         for _ in 0..16 {
-            let depth = (0..=path.len()).rev().find(|depth| self.modules.contains_key(path.get(..*depth).unwrap()))?;
+            let depth = (0..=path.len())
+                .rev()
+                .find(|depth| self.modules.contains_key(path.get(..*depth).unwrap()))?;
             let (module, rest) = path.split_at(depth);
             let Some((name, rest)) = rest.split_first() else { return Some(module.to_vec()) };
             match self.modules.get(module)?.imports.get(name) {
@@ -111,7 +114,8 @@ fn collect(file: &Path, path: ModulePath, into: &mut Vec<(ModulePath, Vec<Item>)
             && !is_test(&module.attrs)
         {
             let child = module.ident.to_string();
-            let places: [PathBuf; 2] = [folder.join(format!("{child}.rs")), folder.join(&child).join("mod.rs")];
+            let places: [PathBuf; 2] =
+                [folder.join(format!("{child}.rs")), folder.join(&child).join("mod.rs")];
             // A module that a build script writes has no file here.
             if let Some(place) = places.iter().find(|place| place.exists()) {
                 collect(place, [path.clone(), vec![child]].concat(), into);
@@ -270,7 +274,10 @@ fn circles_are_seen_through_reexports_paths_and_macros() {
     write("a/inner.rs", "pub struct Inner; fn f() { println!(\"{}\", super::super::c::three()); }");
     write("b.rs", "use crate::a::Inner; pub type B = Inner;");
     write("c.rs", "pub fn three() -> crate::b::B { crate::b::B }");
-    write("free.rs", "use crate::{a::A, c}; fn f() -> u32 { c::three(); A } #[cfg(test)] mod tests { use super::super::b; }");
+    write(
+        "free.rs",
+        "use crate::{a::A, c}; fn f() -> u32 { c::three(); A } #[cfg(test)] mod tests { use super::super::b; }",
+    );
     let arrows = Crate::read(&folder.path().join("lib.rs")).arrows();
     assert_eq!(circles(&arrows), ["a::inner -> c", "b -> a::inner", "c -> b"]);
     assert_eq!(circles(&between_rooms(&arrows)), ["a -> c", "b -> a", "c -> b"]);
