@@ -36,7 +36,7 @@ use crate::failure::Failure;
 use crate::logging::Logging;
 use crate::wiring::{Crew, Seams};
 
-/// The pause between the two readings of a source by a one-shot command (spec 2).
+/// The pause between the two readings of a source by a one-shot command (behaviour: Pod sources).
 const BETWEEN_READINGS: Duration = Duration::from_secs(2);
 
 /// Carries out what was typed.

@@ -14,6 +14,7 @@
 mod config_show;
 mod configuration;
 mod demo;
+mod docs;
 mod endpoints;
 mod expected;
 mod fake;

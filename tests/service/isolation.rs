@@ -1,5 +1,5 @@
 //! An RPC that fails or hangs for 50 periods, or a directory that can't be read: it stays in its own loop, is told as
-//! spec 7 says and not once more, and is over within a period.
+//! docs/behaviour.md says (behaviour: Failures and log levels) and not once more, and is over within a period.
 
 use std::fs;
 use std::path::PathBuf;

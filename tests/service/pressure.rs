@@ -1,5 +1,5 @@
 //! A disk that fills up between two passes starts one at once; while passes free nothing, they come after pauses that grow,
-//! and the full disk is told once (spec 6.6).
+//! and the full disk is told once (behaviour: Image disk space).
 
 use std::time::Duration;
 

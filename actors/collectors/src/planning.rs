@@ -1,4 +1,4 @@
-//! Plans that come true (spec 10): what a plan of this moment needs beside an observation.
+//! Plans that come true (behaviour: Plans): what a plan of this moment needs beside an observation.
 //!
 //! A list does not report when a container finished, so a pass decides without it, and the check right before a removal
 //! refuses what finished a moment ago. Whoever only says what would be removed asks for it beforehand. And what follows from

@@ -130,7 +130,7 @@ pub struct Kept {
     pub item: Item,
 }
 
-/// What makes two failures the same: the step (or RPC method) and the code (spec 7).
+/// What makes two failures the same: the step (or RPC method) and the code (behaviour: Failures and log levels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FailureKind {
     /// The step, or the RPC method.

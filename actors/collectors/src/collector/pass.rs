@@ -29,7 +29,7 @@ use cri_gc_kit::words::{Kind, Loop};
 /// What the loop before this one in the chain has seen counts for this long: it comes right after that loop's pass, or not at all.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// What holds from the next removal on, whatever a pass under way began with (spec 10): a stop, a pause, and settings
+/// What holds from the next removal on, whatever a pass under way began with (behaviour: Reloading the configuration): a stop, a pause, and settings
 /// that remove less. Shared by a loop and its pass, both on one thread.
 #[derive(Debug)]
 pub struct Live {

@@ -1,5 +1,5 @@
 //! The supervisor of a loop: it starts the loop's actor on a thread of its own, keeps it going, hands on what it is asked,
-//! tells its failures, and answers for it even while it hangs (spec 7).
+//! tells its failures, and answers for it even while it hangs (behaviour: Passes and loops).
 //!
 //! A loop that panics comes back on its own thread, with its value and its mailbox (`supervision::guard`). A loop whose
 //! thread hangs does not answer a ping: its lease is revoked, so that it removes nothing should it ever go on, and another

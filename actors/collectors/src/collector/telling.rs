@@ -1,5 +1,5 @@
 //! What is told of a loop, as log lines and as events: its failures, less and less of them while they repeat, and the
-//! recovery (spec 7).
+//! recovery (behaviour: Failures and log levels).
 //!
 //! A runtime that is away is told by the gateway, once for all loops; here it counts, and is told at DEBUG only.
 

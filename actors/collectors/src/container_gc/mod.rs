@@ -1,4 +1,4 @@
-//! The container GC supervisor: removes dead containers with their logs (spec 3).
+//! The container GC supervisor: removes dead containers with their logs (behaviour: Dead containers).
 //!
 //! - here: observe, plan, act. `recheck`: what is asked right before a removal. `logs`: which logs go with it.
 

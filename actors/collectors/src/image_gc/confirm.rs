@@ -1,5 +1,5 @@
 //! Removes a batch of images, and finds out which of them are gone: an image counts as removed when a list no longer has it, not when
-//! the runtime says so (spec 6). What is listed all the same has failed.
+//! the runtime says so (behaviour: Image disk space). What is listed all the same has failed.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

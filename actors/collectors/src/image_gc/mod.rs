@@ -1,4 +1,4 @@
-//! The image GC supervisor: removes unused images when they are old or the disk is full (spec 6).
+//! The image GC supervisor: removes unused images when they are old or the disk is full (behaviour: Images).
 //!
 //! - here: observe, plan, and hand on to what acts.
 //! - `reclaim`: the closed loop; the sizes that a runtime tells are hints, so a few images go, and the file system is

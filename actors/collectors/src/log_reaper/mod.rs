@@ -1,5 +1,5 @@
 //! The log-directory reaper: removes the log directories of deleted pods, and legacy links that point to nothing
-//! (spec 5). The file work is done by the workers.
+//! (behaviour: Log directories). The file work is done by the workers.
 //!
 //! - here: the directories. `links`: the links, and the memory of which were dangling a pass ago.
 

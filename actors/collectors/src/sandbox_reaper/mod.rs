@@ -1,4 +1,4 @@
-//! The sandbox reaper: removes sandboxes that are not ready and empty (spec 4).
+//! The sandbox reaper: removes sandboxes that are not ready and empty (behaviour: Sandboxes).
 
 use std::time::Duration;
 

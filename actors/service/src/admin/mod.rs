@@ -1,4 +1,4 @@
-//! The admin actor and the socket that it is asked through (spec 10).
+//! The admin actor and the socket that it is asked through (behaviour: Admin socket).
 //!
 //! ```text
 //! client ──unix socket──> server (connections, who may call) ──> service (gRPC) ──message──> actor ──messages──> the others

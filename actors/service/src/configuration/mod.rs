@@ -1,4 +1,4 @@
-//! The configuration while the service runs: generations of settings, and how a new one comes about (spec 10).
+//! The configuration while the service runs: generations of settings, and how a new one comes about (behaviour: Reloading the configuration).
 //!
 //! A generation never changes. A reload reads and checks the whole file first; a bad one is refused and changes nothing, a
 //! good one becomes the next generation and goes to every actor as one message.

@@ -141,7 +141,7 @@ fn an_image_that_becomes_the_sandbox_image_during_a_pass_stays() {
 }
 
 /// T6. A disk full of something else (or of what removals do not give back: snapshots, another mount) costs no images in
-/// vain (README), not even over many passes.
+/// vain (docs/images.md), not even over many passes.
 fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
     let bed = bed();
     for number in 0..30 {

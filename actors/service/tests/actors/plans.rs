@@ -1,4 +1,4 @@
-//! Plans that come true (section 10 of the specification): on an unchanged node, what a plan lists as `remove` and `follow`
+//! Plans that come true (behaviour: Plans): on an unchanged node, what a plan lists as `remove` and `follow`
 //! is what a sweep right after removes, and nothing else; and so is what a dry run lists.
 //!
 //! The nodes, policies and cases are those of [`super::safety`], with faults in reading that stay. Images are removed by

@@ -1,4 +1,4 @@
-//! Section 12 of the specification, held against random nodes, policies, faults and races: whatever happens, none of
+//! What is never removed (behaviour: Never removed), held against random nodes, policies, faults and races: whatever happens, none of
 //! what it names is ever removed. And once all is well again, passes come to an end. Images are also used as image volumes, by
 //! containers whose references have gone stale and by other programs, and some are OCI artifacts.
 //!
