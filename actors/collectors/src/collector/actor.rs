@@ -23,7 +23,7 @@ use super::collect::Collect;
 use super::messages::{Declined, Finish, Link, News, Pause, Ping, RunPass, Wake};
 use super::pass::{Live, Pass};
 use crate::observe::PodView;
-use crate::report::{PassError, PassReport, Trigger};
+use crate::report::{Counts, PassError, PassReport, Trigger};
 use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::seams::Chance;
@@ -191,7 +191,13 @@ impl<C: Collect> Collector<C> {
         }
         // From now on: it may be back before the pass has ended that found it away.
         let returned = self.tools.gateway.answers_again();
-        let pass = make_pass(Rc::clone(&self.logic), self.tools.clone(), Rc::clone(&self.live), asked.run);
+        let pass = make_pass(
+            Rc::clone(&self.logic),
+            self.tools.clone(),
+            Rc::clone(&self.live),
+            asked.trigger,
+            asked.run,
+        );
         let (trigger, waiting) = (asked.trigger, asked.waiting);
         if trigger == Trigger::Chain {
             // Should the loop before this one fail, hang or be paused, this one makes its passes by itself. The pass of the other
@@ -202,7 +208,7 @@ impl<C: Collect> Collector<C> {
         ctx.spawn(wrap_future(pass).map(move |(report, seen), this: &mut Self, ctx| {
             let was_away = report.errors.iter().any(PassError::is_unanswered);
             this.recoveries.ended(trigger, was_away);
-            this.ended(ctx, (trigger, report, seen), waiting);
+            this.ended(ctx, report, seen, waiting);
             if was_away {
                 this.pass_once(ctx, returned);
             }
@@ -212,7 +218,8 @@ impl<C: Collect> Collector<C> {
     fn ended(
         &mut self,
         ctx: &mut Context<Self>,
-        (trigger, report, seen): (Trigger, PassReport, Option<Arc<PodView>>),
+        report: PassReport,
+        seen: Option<Arc<PodView>>,
         waiting: Option<oneshot::Sender<Result<PassReport, Declined>>>,
     ) {
         self.running = false;
@@ -220,7 +227,7 @@ impl<C: Collect> Collector<C> {
             // Whoever asked may be gone.
             let _ = waiting.send(Ok(report.clone()));
         }
-        self.tell(News::Ended { trigger, report: Box::new(report), seen });
+        self.tell(News::Ended { report: Box::new(report), seen });
         for finished in self.finished.drain(..) {
             let _ = finished.send(());
         }
@@ -494,6 +501,7 @@ async fn make_pass<C: Collect>(
     logic: Rc<C>,
     tools: Tools,
     live: Rc<Live>,
+    trigger: Trigger,
     run: RunPass,
 ) -> (PassReport, Option<Arc<PodView>>) {
     let started_at = tools.clock.now();
@@ -508,18 +516,21 @@ async fn make_pass<C: Collect>(
     let mode = if pass.mode() == Mode::Enforce && !pass.enforces() { Mode::Report } else { pass.mode() };
     let seen = pass.seen_for_next();
     let book = pass.book.into_inner();
-    let report = PassReport {
+    let mut report = PassReport {
         of: C::LOOP,
+        trigger,
         mode,
         started_at,
         took: began.elapsed(),
         removals: book.removals,
         follow: book.follow,
         kept: book.kept,
+        counts: Counts::default(),
         report_only: book.report_only,
         freed_bytes: book.freed_bytes,
         errors: book.errors,
         notes: book.notes,
     };
+    report.count();
     (report, seen)
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::state::LoopState;
 use crate::observe::PodView;
 use crate::planning::Foreseen;
-use crate::report::{PassReport, Progress, Trigger};
+use crate::report::{PassReport, Progress};
 
 /// Make a pass now, and say what it did. If one is under way, another follows it: what it shows was seen after it was asked
 /// for.
@@ -80,8 +80,6 @@ pub(super) enum News {
     Began,
     /// A pass has ended.
     Ended {
-        /// What began it.
-        trigger: Trigger,
         /// What it did.
         report: Box<PassReport>,
         /// What the next loop in the chain can use.

@@ -22,5 +22,5 @@ pub use actor::{Collector, Schedule};
 pub use collect::Collect;
 pub use handle::LoopHandle;
 pub use pass::{Live, Pass, Removed, Target};
-pub use state::{Doing, LastPass, LoopState};
+pub use state::{Doing, LoopState};
 pub use supervisor::{Base, Relay, Supervisor};

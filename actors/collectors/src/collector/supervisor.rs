@@ -22,8 +22,9 @@ use tokio::sync::watch;
 use super::actor::{Collector, Schedule, Service};
 use super::collect::Collect;
 use super::messages::{AskState, Finish, Link, News, NewsOf, Pause, Ping, RunPass, Wake};
-use super::state::{Doing, LastPass, LoopState};
+use super::state::{Doing, LoopState};
 use super::telling::Telling;
+use crate::report::PassReport;
 use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::{Event, EventKind};
@@ -94,7 +95,7 @@ struct Facts {
     since: Timestamp,
     follows: u64,
     next_pass_at: Option<Timestamp>,
-    last: Option<LastPass>,
+    last: Option<PassReport>,
     passes: u64,
     removed: u64,
     freed_bytes: u64,
@@ -255,10 +256,10 @@ impl Facts {
         self.now_does(Doing::Restarting, now);
     }
 
-    fn ended(&mut self, last: LastPass) {
+    fn ended(&mut self, last: PassReport) {
         self.passes += 1;
-        self.removed += last.removed;
-        self.freed_bytes += last.freed_bytes;
+        self.removed += last.counts.removed;
+        self.freed_bytes += last.counts.freed_bytes;
         self.last = Some(last);
     }
 }
@@ -296,12 +297,12 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
                 }
             }
             News::Began => self.facts.now_does(Doing::Running, now),
-            News::Ended { trigger, report, seen } => {
+            News::Ended { report, seen } => {
                 self.facts.now_does(Doing::Waiting, now);
                 // A loop that is switched off has neither failed nor recovered.
                 if report.mode != Mode::Off {
                     self.telling.of(&report, now);
-                    self.facts.ended(LastPass::new(trigger, &report));
+                    self.facts.ended(report.summary());
                 }
                 for next in &self.next {
                     next.do_send(Wake { seen: seen.clone() });
