@@ -1,34 +1,31 @@
-//! The life on the modelled node: pods come, pull images, crash and end, faster than on any real node, so that all loops
-//! have something to do all the time. Also lets modelled time pass, as fast as real time does.
+//! The pods of the modelled node: they come, pull images, crash and end, faster than on any real node, so that all loops
+//! always have something to do. Modelled time passes as fast as real time.
 //!
-//! Which things happen is drawn by chance with a fixed seed. It knows what must never go: what runs, and the logs of that;
-//! should something of it be gone, it says so.
+//! What happens is drawn at random with a fixed seed. It knows what must never be removed: what runs, and its logs; it
+//! notes what was removed all the same.
 
 use std::time::Duration;
 
-use cri_gc_sim::{
-    ContainerSpec, ContainerState, ImageSpec, LayerSpec, LogSpec, Node, PodSpec, Sim, SimError,
-};
+use cri_gc_sim::{ContainerSpec, ContainerState, LogSpec, Node, PodSpec, Sim, SimError};
 
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+use crate::demo::node::{build_image, build_tag, service_image, service_tag, uid};
 
 /// How often something happens.
 pub const STEP: Duration = Duration::from_millis(300);
 
 /// What else lies on the disk.
-const OTHER: u64 = 8 * GIB;
+const OTHER: u64 = 8 << 30;
 
 /// Images that are there at the start.
 const IMAGES: usize = 28;
 
-/// Jobs that run at one time, at most.
+/// Jobs that run at the same time, at most.
 const JOBS: usize = 7;
 
-/// Sandboxes at which no job is begun any more: a real node has a limit too, and the logs here are real files.
+/// Sandboxes at which no more jobs start: a real node has a limit too, and the logs here are real files.
 const SANDBOXES: usize = 150;
 
-/// Containers at which no service crashes any more, for the same reason.
+/// Containers at which no more services crash, for the same reason.
 const CONTAINERS: usize = 400;
 
 /// How full the disk may be for a pull to succeed, in percent.
@@ -37,17 +34,17 @@ const PULLS_UNTIL: u64 = 96;
 /// Services, which never end.
 const SERVICES: [&str; 3] = ["web", "db", "cache"];
 
-/// Steps after which the journal of calls is forgotten: nobody reads it, and it would grow for ever.
-const FORGET: u64 = 100;
+/// Steps after which the journal of calls is cleared: it is not read, and would grow forever.
+const CLEAR_JOURNAL: u64 = 100;
 
-/// A pod that lives.
+/// A pod that runs.
 struct Pod {
     sandbox: String,
     /// Its containers that run, with how many of that name came before.
     runs: Vec<(String, u32)>,
 }
 
-/// The life.
+/// The pods.
 pub struct Churn {
     sim: Sim,
     random: fastrand::Rng,
@@ -66,7 +63,7 @@ impl Churn {
     ///
     /// # Errors
     /// The temporary folder is full.
-    pub fn begin(sim: &Sim) -> Result<Self, SimError> {
+    pub fn start(sim: &Sim) -> Result<Self, SimError> {
         let mut churn = Self {
             sim: sim.clone(),
             random: fastrand::Rng::with_seed(7),
@@ -83,10 +80,8 @@ impl Churn {
                 churn.pull(node);
             }
             for name in SERVICES {
-                let image = ImageSpec::new(format!("registry.example.com/{name}:2.1"));
-                node.add_image(image.layer(base()).layer(LayerSpec::new(name, 60 * MIB, 180 * MIB)));
-                let pod =
-                    churn.start(node, "shop", name, &[(name, format!("registry.example.com/{name}:2.1"))])?;
+                node.add_image(service_image(name, 60));
+                let pod = churn.add_pod(node, "shop", name, &[name], &service_tag(name))?;
                 churn.services.push(pod);
             }
             (0..3).try_for_each(|_| churn.job(node))
@@ -94,13 +89,13 @@ impl Churn {
         Ok(churn)
     }
 
-    /// Lets that much time pass, and something happen.
+    /// Lets that much time pass, and something happens.
     ///
     /// # Errors
     /// The temporary folder is full.
     pub fn step(&mut self, passed: Duration) -> Result<(), SimError> {
         self.steps += 1;
-        if self.steps.is_multiple_of(FORGET) {
+        if self.steps.is_multiple_of(CLEAR_JOURNAL) {
             self.sim.clear_calls();
         }
         self.sim.advance(passed);
@@ -120,7 +115,7 @@ impl Churn {
         })
     }
 
-    /// What ran and is gone all the same.
+    /// What was in use and was removed all the same.
     #[must_use]
     pub fn lost(&self) -> &[String] {
         &self.lost
@@ -132,7 +127,7 @@ impl Churn {
         self.services.iter().chain(&self.jobs).map(|pod| pod.runs.len()).sum()
     }
 
-    /// Sees whether all that runs is still there, and takes note of what is not.
+    /// Notes what was removed though it runs.
     fn check(&mut self, node: &Node) {
         for pod in self.services.iter_mut().chain(&mut self.jobs) {
             pod.runs.retain(|(id, _)| {
@@ -152,18 +147,15 @@ impl Churn {
 
     fn pull(&mut self, node: &mut Node) -> String {
         self.image += 1;
-        let (number, size) = (self.image, self.random.u64(100..220) * MIB);
-        let name = format!("registry.example.com/build:1.{number}");
-        let tools = LayerSpec::new(format!("tools-{number}"), size, size * 3);
-        node.add_image(ImageSpec::new(&*name).layer(base()).layer(tools));
-        name
+        node.add_image(build_image(self.image, self.random.u64(100..220)));
+        build_tag(self.image)
     }
 
-    /// An image for a job: a new one as often as not, if the disk has room for it.
+    /// An image for a job: a new one about half the time, if the disk has space for it.
     fn image(&mut self, node: &mut Node) -> Option<String> {
         let used = node.usage().total_bytes();
-        let room = used < node.options().capacity_bytes / 100 * PULLS_UNTIL;
-        if room && self.random.u8(..100) < 60 {
+        let has_space = used < node.options().capacity_bytes / 100 * PULLS_UNTIL;
+        if has_space && self.random.u8(..100) < 60 {
             return Some(self.pull(node));
         }
         let builds = node.images().flat_map(|image| &image.tags).filter(|tag| tag.contains("/build:"));
@@ -172,29 +164,29 @@ impl Churn {
     }
 
     fn job(&mut self, node: &mut Node) -> Result<(), SimError> {
-        // Nothing to run it from: a kubelet would say ImagePullBackOff.
+        // Without an image it can't run; a kubelet would report ImagePullBackOff.
         let Some(image) = self.image(node) else { return Ok(()) };
         let steps: &[&str] = if self.random.bool() { &["clone", "build"] } else { &["test"] };
-        let containers: Vec<_> = steps.iter().map(|step| (*step, image.clone())).collect();
-        let pod = self.start(node, "ci", "job", &containers)?;
+        let pod = self.add_pod(node, "ci", "job", steps, &image)?;
         self.jobs.push(pod);
         Ok(())
     }
 
-    fn start(
+    /// A pod with running containers of these names, all from one image.
+    fn add_pod(
         &mut self,
         node: &mut Node,
         namespace: &str,
         name: &str,
-        containers: &[(&str, String)],
+        containers: &[&str],
+        image: &str,
     ) -> Result<Pod, SimError> {
         self.pod += 1;
-        let number = self.pod;
-        let uid = format!("{number:08x}-0c1d-4e2f-8a3b-{number:012x}");
-        let sandbox = node.add_pod(PodSpec::new(namespace, format!("{name}-{number}"), uid))?;
+        let pod = PodSpec::new(namespace, format!("{name}-{}", self.pod), uid(self.pod));
+        let sandbox = node.add_pod(pod)?;
         let mut runs = Vec::new();
-        for (name, image) in containers {
-            let container = ContainerSpec::new(&*sandbox, *name).image(&**image).log(log());
+        for name in containers {
+            let container = ContainerSpec::new(&*sandbox, *name).image(image).log(log());
             runs.push((node.add_container(container)?, 0));
         }
         Ok(Pod { sandbox, runs })
@@ -202,11 +194,11 @@ impl Churn {
 
     fn end_the_oldest(&mut self, node: &mut Node) -> Result<(), SimError> {
         let pod = self.jobs.remove(0);
-        // One that was lost has been told.
+        // One that was lost is noted already.
         if node.sandbox(&pod.sandbox).is_some() { node.stop_sandbox(&pod.sandbox) } else { Ok(()) }
     }
 
-    /// A container of a service crashes, and another one takes its place.
+    /// A container of a service crashes and is replaced.
     fn crash(&mut self, node: &mut Node) -> Result<(), SimError> {
         let Some(pod) = self.random.choice(&mut self.services) else { return Ok(()) };
         let Some((id, attempts)) = pod.runs.first_mut() else { return Ok(()) };
@@ -217,10 +209,6 @@ impl Churn {
         *id = node.add_container(next.log(log()))?;
         Ok(())
     }
-}
-
-fn base() -> LayerSpec {
-    LayerSpec::new("debian", 30 * MIB, 80 * MIB)
 }
 
 fn log() -> LogSpec {
