@@ -5,9 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cri_gc_actors::collector::PassReport;
+use cri_gc_actors::configuration::Generation;
 use cri_gc_actors::image_records::Home;
+use cri_gc_actors::seams::LogThreshold;
 use cri_gc_actors::supervision::panics;
-use cri_gc_config::{FileSource, Loaded, Sources, load};
+use cri_gc_actors::supervision::threads::Threads;
+use cri_gc_config::{FileSource, Loaded, LogLevel, Sources, load};
 use slog::{Drain, Duplicate, Logger, o};
 
 use super::sweep::sweep;
@@ -20,7 +23,7 @@ use crate::demo::watch::{SETTINGS, Watch};
 use crate::failure::{Failure, PARTLY};
 use crate::output::print;
 use crate::signals::StopSignals;
-use crate::wiring::Crew;
+use crate::wiring::{Crew, STAGGER, Service, Start};
 
 /// Starts the node, and sweeps it or runs the service on it.
 ///
@@ -90,8 +93,26 @@ async fn watch(
         None => Logger::root(uncaught.clone().fuse(), o!()),
     };
     panics::install(log.clone());
-    let (breaks, length) = (args.breaks.as_slice(), args.length);
-    Watch { demo, loaded, sources, cannot: not_yet, breaks, length, log, uncaught }.run(stop).await
+    let mut watch = Watch::new(demo, args).map_err(Failure::failed)?;
+    let seams = watch.seams();
+    let generation = Generation::first(loaded, seams.clock.now());
+    let service = Service::start(Start {
+        generation: Arc::clone(&generation),
+        sources,
+        cannot: not_yet,
+        seams,
+        home: Home::Memory,
+        threads: Threads::own(),
+        stagger: STAGGER,
+        threshold: LogThreshold::new(LogLevel::Info),
+        log,
+    })?;
+    let shown = watch.run(&service, &generation.settings, stop).await;
+    service.stop();
+    shown?;
+    let summary = watch.summary(uncaught.count());
+    print(&summary.text())?;
+    Ok(summary.surprises().is_empty())
 }
 
 /// The settings that name the embedded node. Set to another node's, that node would be swept, and for real.

@@ -9,16 +9,17 @@ use jiff::SignedDuration;
 use cri_gc_actors::observe;
 use cri_gc_actors::seams::{Chance, Clock, FsProbe};
 use cri_gc_policy::images::space::usage_percent;
-use cri_gc_sim::{
-    ContainerSpec, ContainerState, ImageSpec, LayerSpec, LogSpec, Options, PodSpec, Sim, SimError,
-};
+use cri_gc_sim::{ContainerSpec, ContainerState, Node, Options, PodSpec, Sim, SimError};
 
+use super::churn::{Churn, image, uid};
 use crate::wiring::{Crew, Seams};
 
-const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Size of the logs of a container.
+const LOG_BYTES: u64 = 1 << 20;
 
 /// How full the disk is when the sweep starts, in percent.
 const FULL: u64 = 91;
@@ -139,161 +140,41 @@ impl Demo {
         })
     }
 
-    /// Lets two days pass on the node in a moment. The images are observed now and then, as a service does, so that it is
-    /// known how old each is and when it was last used.
+    /// Lets two days pass on the node in a moment. It is observed every hour, as a service does, so that it is known how old
+    /// each image is, when it was last used, and which pods are deleted.
     ///
     /// # Errors
     /// A log file could not be made.
     pub async fn live_its_past(&self, crew: &Crew) -> Result<(), SimError> {
         let observe = async || {
-            // The sweep reports it if the images can't be observed.
+            // The sweep reports it if the node can't be observed.
             let _ = observe::remember_pods(&crew.tools, &crew.settings).await;
             let _ = observe::remember_images(&crew.tools).await;
         };
-        self.pull_images();
-        observe().await;
-        self.sim.advance(20 * HOUR);
-        let services = self.run_services()?;
-        self.run_builds(1, 4)?;
-        observe().await;
-        self.sim.advance(20 * HOUR);
-        self.run_builds(5, 9)?;
-        observe().await;
-        self.sim.advance(8 * HOUR);
-        self.crash_and_restart(&services)?;
-        self.run_recent_pods()?;
-        self.leave_odds_and_ends()?;
-        // Pulled just now, for a build that is about to start.
-        self.sim.add_image(build_image(10, 300));
+        let mut churn = Churn::start(&self.sim, LOG_BYTES)?;
+        for _ in 0..48 {
+            churn.step(HOUR)?;
+            observe().await;
+        }
+        self.sim.with(leave_odds_and_ends)?;
         observe().await;
         self.sim.with(|node| node.fill_to_percent(FULL));
         self.sim.advance(MINUTE);
         Ok(())
     }
-
-    fn pull_images(&self) {
-        for build in 1..=9 {
-            self.sim.add_image(build_image(build, 300));
-        }
-        for (name, mib) in [("web", 60), ("db", 160), ("cache", 40), ("proxy", 25), ("tester", 120)] {
-            self.sim.add_image(service_image(name, mib));
-        }
-        for name in ["modem", "gateway"] {
-            let image = ImageSpec::single(format!("registry.example.com/edge/{name}:7"), 90 * MIB, 260 * MIB);
-            self.sim.add_image(image);
-        }
-    }
-
-    /// Services that run all the time. Returns their sandboxes.
-    fn run_services(&self) -> Result<Vec<(String, &'static str)>, SimError> {
-        let mut sandboxes = Vec::new();
-        for (number, name) in ["web", "db", "cache"].into_iter().enumerate() {
-            let sandbox = self.sim.add_pod(PodSpec::new("shop", format!("{name}-0"), uid(number)))?;
-            let container = ContainerSpec::new(&sandbox, name).image(service_tag(name));
-            self.sim.add_container(container.log(linked_log(4 * MIB)))?;
-            sandboxes.push((sandbox, name));
-        }
-        Ok(sandboxes)
-    }
-
-    /// Build jobs that ran for some minutes and ended; nothing was cleaned up after them.
-    fn run_builds(&self, from: usize, to: usize) -> Result<(), SimError> {
-        for build in from..=to {
-            let (made, ended) = (self.sim.now(), self.sim.now() + 7 * MINUTE);
-            let pod =
-                PodSpec::new("ci", format!("build-{build}"), uid(100 + build)).created_at(made).not_ready();
-            let sandbox = self.sim.add_pod(pod)?;
-            for step in ["clone", "compile", "publish"] {
-                let container = ContainerSpec::new(&sandbox, step).image(build_tag(build));
-                self.sim.add_container(container.exited(made, ended).log(linked_log(2 * MIB)))?;
-            }
-            self.sim.advance(HOUR / 2);
-        }
-        Ok(())
-    }
-
-    /// A service that crashes again and again: each time one more dead container, log and link.
-    fn crash_and_restart(&self, services: &[(String, &'static str)]) -> Result<(), SimError> {
-        for (sandbox, name) in services.iter().filter(|(_, name)| *name != "db") {
-            for attempt in 1..=5 {
-                let container = ContainerSpec::new(sandbox, format!("{name}-sidecar")).attempt(attempt);
-                let (made, ended) = (self.sim.now(), self.sim.now() + MINUTE);
-                let container = container.image(service_tag("proxy")).exited(made, ended);
-                self.sim.add_container(container.log(linked_log(MIB)))?;
-                self.sim.advance(5 * MINUTE);
-            }
-        }
-        Ok(())
-    }
-
-    /// Containers that do not run and must not be removed yet.
-    fn run_recent_pods(&self) -> Result<(), SimError> {
-        let ended = self.sim.now();
-        let made = self.sim.ago(9 * MINUTE);
-        let tests = self.sim.add_pod(PodSpec::new("ci", "tests-77", uid(77)).created_at(made).not_ready())?;
-        let container = ContainerSpec::new(&tests, "tester").image(service_tag("tester"));
-        self.sim.add_container(container.exited(made, ended).log(linked_log(MIB)))?;
-        let next = self.sim.add_pod(PodSpec::new("ci", "build-10", uid(110)))?;
-        let container = ContainerSpec::new(&next, "clone").image(build_tag(9)).state(ContainerState::Created);
-        self.sim.add_container(container)?;
-        // Made by hand with crictl: it has no pod UID.
-        let by_hand = self.sim.add_pod(PodSpec::new("", "debug", "").unlabelled().no_logs().not_ready())?;
-        let container = ContainerSpec::new(&by_hand, "shell").image(service_tag("proxy"));
-        self.sim.add_container(
-            container.unlabelled().no_log().exited(self.sim.ago(3 * HOUR), self.sim.ago(2 * HOUR)),
-        )?;
-        Ok(())
-    }
-
-    /// Log directories of pods that are long gone, and a directory that is none of a pod.
-    fn leave_odds_and_ends(&self) -> Result<(), SimError> {
-        let long_ago = self.sim.ago(30 * HOUR);
-        self.sim.with(|node| {
-            for number in 0..6 {
-                node.add_log_dir(&format!("ci_nightly-{number}_{}", uid(200 + number)), long_ago)?;
-            }
-            node.add_log_dir("lost+found", long_ago).map(|_| ())
-        })
-    }
 }
 
-/// The UID of the demo's pod of that number.
-#[must_use]
-pub fn uid(number: usize) -> String {
-    format!("{number:08x}-0c1d-4e2f-8a3b-{number:012x}")
-}
-
-/// The tag of a build's image.
-#[must_use]
-pub fn build_tag(build: usize) -> String {
-    format!("registry.example.com/build:1.{build}")
-}
-
-/// The image of a build: the base, and tools of its own that take so many MiB as the registry has them.
-#[must_use]
-pub fn build_image(build: usize, mib: u64) -> ImageSpec {
-    image(build_tag(build), format!("tools-{build}"), mib)
-}
-
-/// The tag of a service's image.
-#[must_use]
-pub fn service_tag(name: &str) -> String {
-    format!("registry.example.com/{name}:2.1")
-}
-
-/// The image of a service: the base, and a layer of its own.
-#[must_use]
-pub fn service_image(name: &str, mib: u64) -> ImageSpec {
-    image(service_tag(name), name.to_owned(), mib)
-}
-
-/// An image of the base that all share, and a layer of that name and compressed size.
-fn image(tag: String, layer: String, mib: u64) -> ImageSpec {
-    let base = LayerSpec::new("debian", 30 * MIB, 80 * MIB);
-    ImageSpec::new(tag).layer(base).layer(LayerSpec::new(layer, mib * MIB, mib * MIB * 3))
-}
-
-/// A log with a rotated file and the kubelet's link.
-fn linked_log(bytes: u64) -> LogSpec {
-    LogSpec { bytes, rotated: 1, legacy_link: true }
+/// What a sweep has to keep though it looks unused: a container that was not started yet, an image for the next build, a
+/// container that was made with crictl and has no pod UID, and a directory of no pod. And the log directory of a pod whose
+/// sandbox is gone already.
+fn leave_odds_and_ends(node: &mut Node) -> Result<(), SimError> {
+    let next = node.add_pod(PodSpec::new("ci", "next-0", uid(1_000)))?;
+    node.add_container(ContainerSpec::new(next, "clone").state(ContainerState::Created))?;
+    node.add_image(image("build:2.0", 300));
+    let debug = node.add_pod(PodSpec::new("", "debug", "").unlabelled().no_logs().not_ready())?;
+    let (made, ended) = (node.ago(3 * HOUR), node.ago(2 * HOUR));
+    node.add_container(ContainerSpec::new(debug, "shell").unlabelled().no_log().exited(made, ended))?;
+    node.add_log_dir("lost+found", made)?;
+    node.add_log_dir(&format!("ci_nightly-0_{}", uid(2_000)), made)?;
+    Ok(())
 }

@@ -115,8 +115,8 @@ impl Breakages {
 
     /// What was broken at any time.
     #[must_use]
-    pub fn ever(&self) -> Vec<Breakage> {
-        self.ever.iter().copied().collect()
+    pub fn ever(&self) -> &BTreeSet<Breakage> {
+        &self.ever
     }
 
     /// A panic that happens once, and a thread that was released, need no fix.

@@ -1,49 +1,42 @@
 //! `demo --watch`: the service on an embedded node where pods come and go, shown live, with things that can be broken.
 //!
-//! - `churn`: the pods and images that come and go. `breakages`: what can be broken, and how; `trap`: in the clock of a loop.
-//! - `news`: the events of the service. `view`: what is shown while it runs, `summary`: at the end. `terminal`: where it is
+//! - `breakages`: what can be broken, and how; `trap`: in the clock of a loop.
+//! - `news`: the events of the service. `view`: what is shown while it runs, [`summary`]: at the end. `terminal`: where it is
 //!   drawn, and the keys. [`panics`]: panics that nothing caught.
-//! - here: the service is started, observed through its admin socket as `cri-gc status` and `cri-gc events` do, and ended in
-//!   such a way that neither a thread nor a changed terminal is left behind.
+//! - here: the service is observed through its admin socket, as `cri-gc status` and `cri-gc events` do, while things happen
+//!   on the node.
 //!
 //! None of the service's actors run on the thread that draws, so neither can block the other.
 
 mod breakages;
-mod churn;
 mod news;
 pub mod panics;
-mod summary;
+pub mod summary;
 mod terminal;
 mod trap;
 mod view;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use cri_gc_actors::configuration::Generation;
-use cri_gc_actors::image_records::Home;
-use cri_gc_actors::seams::LogThreshold;
-use cri_gc_actors::supervision::threads::Threads;
-use cri_gc_config::{Loaded, LogLevel, Settings, Sources};
+use cri_gc_config::Settings;
 use cri_gc_proto::admin::{Event, StatusResponse};
-use slog::Logger;
+use cri_gc_sim::SimError;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 use self::breakages::Breakages;
-use self::churn::{Churn, STEP};
 use self::news::News;
-use self::panics::UncaughtPanics;
 use self::summary::Summary;
 use self::terminal::{Key, Terminal};
 use self::view::View;
+use super::churn::Churn;
 use super::node::Demo;
-use crate::cli::demo::Breakage;
+use crate::cli;
 use crate::client::{Client, Told};
 use crate::failure::Failure;
-use crate::output::{Reader, print};
+use crate::output::Reader;
 use crate::signals::StopSignals;
-use crate::wiring::{STAGGER, Seams, Service, Start};
+use crate::wiring::{Seams, Service};
 
 /// Settings under which everything happens within seconds; `--set` overrides them.
 pub const SETTINGS: &[(&str, &str)] = &[
@@ -81,102 +74,65 @@ const USUAL_LENGTH: Duration = Duration::from_secs(30);
 /// How long the loops may take to shut down once nothing is broken any more.
 const SHUTDOWN: Duration = Duration::from_secs(15);
 
-/// What is watched.
+/// How often something happens on the node.
+const STEP: Duration = Duration::from_millis(300);
+
+/// Size of the logs of a container.
+const LOG_BYTES: u64 = 2_000;
+
+/// The service on the embedded node, being watched.
 pub struct Watch<'a> {
-    /// The node.
-    pub demo: &'a Demo,
-    /// The settings of the service.
-    pub loaded: Loaded,
-    /// Where they come from.
-    pub sources: Sources,
-    /// What settings may request that this program cannot do.
-    pub cannot: fn(&Settings) -> Option<String>,
-    /// What is broken in the middle third of the time.
-    pub breaks: &'a [Breakage],
-    /// How long it runs; `None`: until a key or a signal ends it.
-    pub length: Option<Duration>,
-    /// The log of the service.
-    pub log: Logger,
-    /// The part of the log that keeps panics.
-    pub uncaught: UncaughtPanics,
-}
-
-impl Watch<'_> {
-    /// Runs the service, shows it, and prints a summary. Returns whether nothing failed that was not broken on purpose.
-    ///
-    /// # Errors
-    /// The temporary folder is full, the terminal can't be written to, or the operating system has no thread left.
-    pub async fn run(self, stop: &mut StopSignals) -> Result<bool, Failure> {
-        let mut breakages = Breakages::new(self.demo);
-        let mut churn = Churn::start(&self.demo.sim).map_err(Failure::failed)?;
-        let seams = Seams { own_clocks: breakages.clocks(self.demo), ..self.demo.seams() };
-        let generation = Generation::first(self.loaded, seams.clock.now());
-        let service = Service::start(Start {
-            generation: Arc::clone(&generation),
-            sources: self.sources,
-            cannot: self.cannot,
-            seams,
-            home: Home::Memory,
-            threads: Threads::own(),
-            stagger: STAGGER,
-            threshold: LogThreshold::new(LogLevel::Info),
-            log: self.log,
-        })?;
-        let mut show = Show {
-            demo: self.demo,
-            settings: &generation.settings,
-            breaks: self.breaks,
-            length: self.length,
-            began: Instant::now(),
-            news: News::default(),
-            status: StatusResponse::default(),
-        };
-        let shown = show.run(&service, &mut churn, &mut breakages, stop).await;
-        service.stop();
-        shown?;
-        let summary = Summary {
-            lasted: show.began.elapsed(),
-            loops: &show.status.loops,
-            news: &show.news,
-            broken: &breakages.ever(),
-            running: churn.running(),
-            lost: churn.lost(),
-            uncaught: self.uncaught.count(),
-        };
-        print(&summary.text())?;
-        Ok(summary.surprises().is_empty())
-    }
-}
-
-/// What is shown while the service runs.
-struct Show<'a> {
     demo: &'a Demo,
-    settings: &'a Settings,
-    breaks: &'a [Breakage],
-    length: Option<Duration>,
+    args: &'a cli::Demo,
+    churn: Churn,
+    breakages: Breakages,
     began: Instant,
     news: News,
     /// The last answer of the service.
     status: StatusResponse,
 }
 
-impl Show<'_> {
+impl<'a> Watch<'a> {
+    /// Puts pods on the node.
+    ///
+    /// # Errors
+    /// The temporary folder is full.
+    pub fn new(demo: &'a Demo, args: &'a cli::Demo) -> Result<Self, SimError> {
+        Ok(Self {
+            demo,
+            args,
+            churn: Churn::start(&demo.sim, LOG_BYTES)?,
+            breakages: Breakages::new(demo),
+            began: Instant::now(),
+            news: News::default(),
+            status: StatusResponse::default(),
+        })
+    }
+
+    /// The clocks and the disk of the node, as the service is to see them.
+    #[must_use]
+    pub fn seams(&self) -> Seams {
+        Seams { own_clocks: self.breakages.clocks(self.demo), ..self.demo.seams() }
+    }
+
     /// Shows the service until it is ended, then has its loops shut down.
-    async fn run(
+    ///
+    /// # Errors
+    /// The temporary folder is full, the terminal can't be written to, or the operating system has no thread left.
+    pub async fn run(
         &mut self,
         service: &Service,
-        churn: &mut Churn,
-        breakages: &mut Breakages,
+        settings: &Settings,
         stop: &mut StopSignals,
     ) -> Result<(), Failure> {
         // It serves until it is dropped.
-        let _admin = service.admin(self.settings, None).map_err(Failure::failed)?;
-        let client = Client::connect(&self.settings.admin.socket.to_string_lossy(), DEADLINE).await?;
+        let _admin = service.admin(settings, None).map_err(Failure::failed)?;
+        let client = Client::connect(&settings.admin.socket.to_string_lossy(), DEADLINE).await?;
         let mut events = client.follow(u32::MAX).await?;
         self.request_status(&client).await;
-        let shown = self.until_ended(&client, &mut events, churn, breakages, stop).await;
+        let shown = self.until_ended(&client, &mut events, settings, stop).await;
         // Whatever happened: a thread or a call that hangs would delay the end.
-        breakages.fix_all().map_err(Failure::failed)?;
+        self.breakages.fix_all().map_err(Failure::failed)?;
         tokio::select! {
             // Loops that do not shut down in time end with the process.
             _ = timeout(SHUTDOWN, service.finish()) => {}
@@ -187,6 +143,20 @@ impl Show<'_> {
             self.news.add(event);
         }
         shown
+    }
+
+    /// What happened; `uncaught` is the number of panics that nothing caught.
+    #[must_use]
+    pub fn summary(&self, uncaught: usize) -> Summary<'_> {
+        Summary {
+            lasted: self.began.elapsed(),
+            loops: &self.status.loops,
+            news: &self.news,
+            broken: self.breakages.ever(),
+            running: self.churn.running(),
+            lost: &self.churn.lost,
+            uncaught,
+        }
     }
 
     /// The first answer and the last. Where none comes in time, the one before counts.
@@ -201,21 +171,18 @@ impl Show<'_> {
         &mut self,
         client: &Client,
         events: &mut Told<Event>,
-        churn: &mut Churn,
-        breakages: &mut Breakages,
+        settings: &Settings,
         stop: &mut StopSignals,
     ) -> Result<(), Failure> {
         let mut terminal = Terminal::open()?;
-        if !terminal.is_in_place() {
-            self.length.get_or_insert(USUAL_LENGTH);
-        }
+        let length = self.args.length.or((!terminal.is_in_place()).then_some(USUAL_LENGTH));
         let mut status = polled(client.clone());
         let (mut steps, mut pictures) =
             (every(STEP), every(if terminal.is_in_place() { DRAWN } else { PRINTED }));
         let (mut last_step, mut are_broken, mut is_paused) = (Instant::now(), false, false);
         loop {
             let lasted = self.began.elapsed();
-            let left = self.length.map(|length| length.saturating_sub(lasted));
+            let left = length.map(|length| length.saturating_sub(lasted));
             if left == Some(Duration::ZERO) {
                 return Ok(());
             }
@@ -223,12 +190,12 @@ impl Show<'_> {
                 _ = stop.recv() => return Ok(()),
                 _ = steps.tick() => {
                     let passed = std::mem::replace(&mut last_step, Instant::now()).elapsed();
-                    churn.step(passed).map_err(Failure::failed)?;
-                    let third = self.length.unwrap_or(USUAL_LENGTH) / 3;
+                    self.churn.step(passed).map_err(Failure::failed)?;
+                    let third = length.unwrap_or(USUAL_LENGTH) / 3;
                     let are_due = (third..third * 2).contains(&lasted);
                     if are_due != are_broken {
                         are_broken = are_due;
-                        breakages.set_all(self.breaks, are_due).map_err(Failure::failed)?;
+                        self.breakages.set_all(&self.args.breaks, are_due).map_err(Failure::failed)?;
                     }
                 }
                 event = events.next() => match event? {
@@ -237,12 +204,12 @@ impl Show<'_> {
                 },
                 Ok(()) = status.changed() => self.status = status.borrow_and_update().clone(),
                 _ = pictures.tick() => {
-                    let images = &self.settings.image_gc;
+                    let images = &settings.image_gc;
                     let view = View {
                         lasted,
                         left,
                         keys: terminal.has_keys(),
-                        broken: breakages.now(),
+                        broken: self.breakages.now(),
                         node: self.demo.tally(),
                         thresholds: (images.high_threshold_percent, images.low_threshold_percent),
                         status: &self.status,
@@ -255,7 +222,7 @@ impl Show<'_> {
                 key = terminal.next_key() => {
                     match key {
                         Key::Quit => return Ok(()),
-                        Key::Toggle(what) => breakages.toggle(what).map_err(Failure::failed)?,
+                        Key::Toggle(what) => self.breakages.toggle(what).map_err(Failure::failed)?,
                         Key::Pause => {
                             is_paused = !is_paused;
                             if is_paused {

@@ -1,5 +1,6 @@
 //! What is printed at the end: what each loop did, and whether anything failed that was not broken on purpose.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub struct Summary<'a> {
     /// What happened.
     pub news: &'a News,
     /// What was broken at any time.
-    pub broken: &'a [Breakage],
+    pub broken: &'a BTreeSet<Breakage>,
     /// Containers that run.
     pub running: usize,
     /// What was in use and was removed all the same.
@@ -107,7 +108,7 @@ mod tests {
             lasted: Duration::from_secs(30),
             loops: &[looped("log_gc"), looped("image_gc")],
             news: &news,
-            broken: &[Breakage::Images],
+            broken: &BTreeSet::from([Breakage::Images]),
             running: 9,
             lost: &[],
             uncaught: 0,
@@ -125,7 +126,7 @@ Nothing in use was removed; 9 containers run.
 Broken on purpose: the runtime answers requests about images with errors.
 "
         );
-        let calm = Summary { broken: &[], ..broken };
+        let calm = Summary { broken: &BTreeSet::new(), ..broken };
         assert_eq!(calm.surprises(), ["image_gc: failures: 1, restarts: 0"]);
     }
 
@@ -135,7 +136,7 @@ Broken on purpose: the runtime answers requests about images with errors.
             lasted: Duration::from_secs(30),
             loops: &[],
             news: &News::default(),
-            broken: &[Breakage::Panic],
+            broken: &BTreeSet::from([Breakage::Panic]),
             running: 9,
             lost: &["container 7".to_owned()],
             uncaught: 2,

@@ -1,17 +1,14 @@
-//! The pods of the modelled node: they come, pull images, crash and end, faster than on any real node, so that all loops
-//! always have something to do. Modelled time passes as fast as real time.
+//! The pods of the modelled node: they come, pull images, crash and end, and nothing is cleaned up after them.
 //!
-//! What happens is drawn at random with a fixed seed. It knows what must never be removed: what runs, and its logs; it
-//! notes what was removed all the same.
+//! What happens is drawn at random with a fixed seed. What must never be removed is known here: what runs, and its logs.
 
 use std::time::Duration;
 
-use cri_gc_sim::{ContainerSpec, ContainerState, LogSpec, Node, PodSpec, Sim, SimError};
+use cri_gc_sim::{
+    ContainerSpec, ContainerState, ImageSpec, LayerSpec, LogSpec, Node, PodSpec, Sim, SimError,
+};
 
-use crate::demo::node::{build_image, build_tag, service_image, service_tag, uid};
-
-/// How often something happens.
-pub const STEP: Duration = Duration::from_millis(300);
+const MIB: u64 = 1 << 20;
 
 /// What else lies on the disk.
 const OTHER: u64 = 8 << 30;
@@ -40,51 +37,54 @@ const CLEAR_JOURNAL: u64 = 100;
 /// A pod that runs.
 struct Pod {
     sandbox: String,
-    /// Its containers that run, with how many of that name came before.
-    runs: Vec<(String, u32)>,
+    /// Its containers that run.
+    containers: Vec<String>,
 }
 
 /// The pods.
 pub struct Churn {
     sim: Sim,
     random: fastrand::Rng,
+    log: LogSpec,
     services: Vec<Pod>,
     jobs: Vec<Pod>,
-    /// The number of the next pod.
-    pod: usize,
-    /// The number of the next image.
-    image: usize,
+    /// How many pods and images were made so far.
+    pods: usize,
+    images: usize,
     steps: u64,
-    lost: Vec<String>,
+    /// What was in use and was removed all the same.
+    pub lost: Vec<String>,
 }
 
 impl Churn {
-    /// Puts services and images on the node.
+    /// Puts services and images on the node. Containers write logs of that size.
     ///
     /// # Errors
     /// The temporary folder is full.
-    pub fn start(sim: &Sim) -> Result<Self, SimError> {
+    pub fn start(sim: &Sim, log_bytes: u64) -> Result<Self, SimError> {
         let mut churn = Self {
             sim: sim.clone(),
             random: fastrand::Rng::with_seed(7),
+            log: LogSpec { bytes: log_bytes, rotated: 0, legacy_link: true },
             services: Vec::new(),
             jobs: Vec::new(),
-            pod: 0,
-            image: 0,
+            pods: 0,
+            images: 0,
             steps: 0,
             lost: Vec::new(),
         };
-        sim.clone().with(|node| {
+        sim.with(|node| {
             node.set_other_bytes(OTHER);
+            node.add_image(image("edge/gateway:7", 90));
             for _ in 0..IMAGES {
                 churn.pull(node);
             }
             for name in SERVICES {
-                node.add_image(service_image(name, 60));
-                let pod = churn.add_pod(node, "shop", name, &[name], &service_tag(name))?;
+                let image = node.add_image(image(&format!("{name}:2.1"), 60));
+                let pod = churn.add_pod(node, "shop", name, &[name], &image)?;
                 churn.services.push(pod);
             }
-            (0..3).try_for_each(|_| churn.job(node))
+            (0..3).try_for_each(|_| churn.start_job(node))
         })?;
         Ok(churn)
     }
@@ -100,13 +100,13 @@ impl Churn {
         }
         self.sim.advance(passed);
         self.sim.clone().with(|node| {
-            self.check(node);
+            self.note_lost(node);
             if self.jobs.len() > 2 && self.random.u8(..100) < 45 {
-                self.end_the_oldest(node)?;
+                self.end_oldest_job(node)?;
             }
-            let room = self.jobs.len() < JOBS && node.sandboxes().count() < SANDBOXES;
-            if room && self.random.u8(..100) < 55 {
-                self.job(node)?;
+            let may_start = self.jobs.len() < JOBS && node.sandboxes().count() < SANDBOXES;
+            if may_start && self.random.u8(..100) < 55 {
+                self.start_job(node)?;
             }
             if node.containers().count() < CONTAINERS && self.random.u8(..100) < 40 {
                 self.crash(node)?;
@@ -115,27 +115,19 @@ impl Churn {
         })
     }
 
-    /// What was in use and was removed all the same.
-    #[must_use]
-    pub fn lost(&self) -> &[String] {
-        &self.lost
-    }
-
     /// Containers that run now.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.services.iter().chain(&self.jobs).map(|pod| pod.runs.len()).sum()
+        self.services.iter().chain(&self.jobs).map(|pod| pod.containers.len()).sum()
     }
 
     /// Notes what was removed though it runs.
-    fn check(&mut self, node: &Node) {
+    fn note_lost(&mut self, node: &Node) {
         for pod in self.services.iter_mut().chain(&mut self.jobs) {
-            pod.runs.retain(|(id, _)| {
+            pod.containers.retain(|id| {
                 let lost = match node.container(id) {
                     None => format!("container {id}"),
-                    Some(container) if !container.log_path.exists() => {
-                        format!("the log of container {id}")
-                    }
+                    Some(container) if !container.log_path.exists() => format!("the log of container {id}"),
                     Some(_) if node.sandbox(&pod.sandbox).is_none() => format!("sandbox {}", pod.sandbox),
                     Some(_) => return true,
                 };
@@ -145,27 +137,26 @@ impl Churn {
         }
     }
 
+    /// Pulls a new image of a build, and returns its id.
     fn pull(&mut self, node: &mut Node) -> String {
-        self.image += 1;
-        node.add_image(build_image(self.image, self.random.u64(100..220)));
-        build_tag(self.image)
+        self.images += 1;
+        node.add_image(image(&format!("build:1.{}", self.images), self.random.u64(100..220)))
     }
 
-    /// An image for a job: a new one about half the time, if the disk has space for it.
-    fn image(&mut self, node: &mut Node) -> Option<String> {
-        let used = node.usage().total_bytes();
-        let has_space = used < node.options().capacity_bytes / 100 * PULLS_UNTIL;
+    /// The image of a job: a new one about half the time, if the disk has space for it.
+    fn job_image(&mut self, node: &mut Node) -> Option<String> {
+        let has_space = node.usage().total_bytes() < node.options().capacity_bytes / 100 * PULLS_UNTIL;
         if has_space && self.random.u8(..100) < 60 {
             return Some(self.pull(node));
         }
-        let builds = node.images().flat_map(|image| &image.tags).filter(|tag| tag.contains("/build:"));
-        let builds: Vec<&String> = builds.collect();
-        self.random.choice(builds).cloned()
+        let is_build = |tag: &String| tag.contains("/build:");
+        let builds: Vec<_> = node.images().filter(|image| image.tags.iter().any(is_build)).collect();
+        self.random.choice(builds).map(|image| image.id.clone())
     }
 
-    fn job(&mut self, node: &mut Node) -> Result<(), SimError> {
+    fn start_job(&mut self, node: &mut Node) -> Result<(), SimError> {
         // Without an image it can't run; a kubelet would report ImagePullBackOff.
-        let Some(image) = self.image(node) else { return Ok(()) };
+        let Some(image) = self.job_image(node) else { return Ok(()) };
         let steps: &[&str] = if self.random.bool() { &["clone", "build"] } else { &["test"] };
         let pod = self.add_pod(node, "ci", "job", steps, &image)?;
         self.jobs.push(pod);
@@ -181,18 +172,15 @@ impl Churn {
         containers: &[&str],
         image: &str,
     ) -> Result<Pod, SimError> {
-        self.pod += 1;
-        let pod = PodSpec::new(namespace, format!("{name}-{}", self.pod), uid(self.pod));
+        self.pods += 1;
+        let pod = PodSpec::new(namespace, format!("{name}-{}", self.pods), uid(self.pods));
         let sandbox = node.add_pod(pod)?;
-        let mut runs = Vec::new();
-        for name in containers {
-            let container = ContainerSpec::new(&*sandbox, *name).image(image).log(log());
-            runs.push((node.add_container(container)?, 0));
-        }
-        Ok(Pod { sandbox, runs })
+        let specs = containers.iter().map(|name| ContainerSpec::new(&sandbox, *name).image(image));
+        let containers = specs.map(|spec| node.add_container(spec.log(self.log.clone())));
+        Ok(Pod { containers: containers.collect::<Result<_, _>>()?, sandbox })
     }
 
-    fn end_the_oldest(&mut self, node: &mut Node) -> Result<(), SimError> {
+    fn end_oldest_job(&mut self, node: &mut Node) -> Result<(), SimError> {
         let pod = self.jobs.remove(0);
         // One that was lost is noted already.
         if node.sandbox(&pod.sandbox).is_some() { node.stop_sandbox(&pod.sandbox) } else { Ok(()) }
@@ -201,16 +189,25 @@ impl Churn {
     /// A container of a service crashes and is replaced.
     fn crash(&mut self, node: &mut Node) -> Result<(), SimError> {
         let Some(pod) = self.random.choice(&mut self.services) else { return Ok(()) };
-        let Some((id, attempts)) = pod.runs.first_mut() else { return Ok(()) };
+        let Some(id) = pod.containers.first_mut() else { return Ok(()) };
         let Some(old) = node.container(id).cloned() else { return Ok(()) };
         node.set_container_state(id, ContainerState::Exited)?;
-        *attempts += 1;
-        let next = ContainerSpec::new(&*pod.sandbox, old.name).attempt(*attempts).image(old.image);
-        *id = node.add_container(next.log(log()))?;
+        let next = ContainerSpec::new(&pod.sandbox, old.name).attempt(old.attempt + 1).image(old.image);
+        *id = node.add_container(next.log(self.log.clone()))?;
         Ok(())
     }
 }
 
-fn log() -> LogSpec {
-    LogSpec { bytes: 2_000, rotated: 0, legacy_link: true }
+/// The UID of the demo's pod of that number.
+#[must_use]
+pub fn uid(number: usize) -> String {
+    format!("{number:08x}-0c1d-4e2f-8a3b-{number:012x}")
+}
+
+/// An image with that name in the registry of the demo: the base that all share, and a layer of so many MiB compressed.
+#[must_use]
+pub fn image(name: &str, mib: u64) -> ImageSpec {
+    let base = LayerSpec::new("debian", 30 * MIB, 80 * MIB);
+    let own = LayerSpec::new(name, mib * MIB, mib * MIB * 3);
+    ImageSpec::new(format!("registry.example.com/{name}")).layer(base).layer(own)
 }
