@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Both clocks of a node. They have a lock of their own, so that asking the time never waits for the model.
+/// Both clocks of a node. They have a lock of their own, so that reading the time never waits for the model.
 #[derive(Debug)]
 pub(crate) struct Clock(Mutex<(Timestamp, Duration)>);
 

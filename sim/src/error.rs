@@ -12,7 +12,7 @@ pub enum SimError {
     NotFound {
         /// "container", "sandbox" or "image".
         kind: &'static str,
-        /// What was asked for.
+        /// What was requested.
         id: String,
     },
     /// The id is empty, or more than one object begins with it.
@@ -20,12 +20,12 @@ pub enum SimError {
     BadId {
         /// "container", "sandbox" or "image".
         kind: &'static str,
-        /// What was asked for.
+        /// What was requested.
         id: String,
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The state of the object does not allow what was asked, or the request lacks something.
+    /// The state of the object does not allow the request, or something is missing from it.
     #[error("{0}")]
     Refused(String),
     /// The real file system under the node's folder failed.
@@ -33,7 +33,7 @@ pub enum SimError {
     Io {
         /// Which file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system reported.
         source: io::Error,
     },
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tonic::Code;
 
-use crate::method::Method;
+use crate::calls::Method;
 use crate::model::Node;
 
-/// What befalls a call.
+/// What is wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// It is answered with this error.
@@ -25,7 +25,7 @@ pub enum Fault {
     Delay(Duration),
     /// The runtime dies with every call in flight, as by [`crate::Sim::kill`].
     Die,
-    /// The call is carried out first; the fault befalls its answer.
+    /// The call is carried out first; the fault is that of its answer.
     After(Box<Fault>),
 }
 
@@ -46,7 +46,7 @@ impl Fault {
     }
 }
 
-/// Which calls of a method a fault befalls.
+/// Which calls of a method meet a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// All of them, until the faults are cleared.
@@ -60,7 +60,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether a call that names `id` is meant; if so, one of the times is used up.
+    /// Whether a call that names `id` is in scope; if so, one of the times is used up.
     fn take(&mut self, id: &str) -> bool {
         match self {
             Self::Always => true,
@@ -75,7 +75,7 @@ impl Scope {
     }
 }
 
-/// A fault that a call has met, with what tells when the faults are cleared.
+/// A fault that a call has met, with what wakes it when the faults are cleared.
 pub(crate) struct Met {
     pub(crate) fault: Fault,
     pub(crate) cleared: watch::Receiver<()>,
@@ -101,7 +101,7 @@ impl Faults {
         self.ordered().entry(method).or_default().push((fault, scope));
     }
 
-    /// The fault, if any, that a call meets: of those that mean it, the one ordered first.
+    /// The fault, if any, that a call meets: of those in whose scope it is, the one ordered first.
     pub(crate) fn meet(&self, method: Method, id: &str) -> Option<Met> {
         let mut ordered = self.ordered();
         let fault = ordered

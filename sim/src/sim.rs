@@ -1,5 +1,5 @@
-//! The handle of a running simulation: starts and ends the server, and passes wishes on to the model, the faults and
-//! the journal. It has no rules of its own.
+//! The handle of a running simulation: it starts and ends the server, and leads to the model, the faults and the journal. It
+//! has no rules of its own.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,16 @@ use std::time::Duration;
 use cri_gc_policy::{ContainerState, FsStats};
 use jiff::Timestamp;
 
+use crate::calls::{Call, Journal, Method};
 use crate::clock::{Clock, earlier};
 use crate::error::SimError;
 use crate::faults::{Fault, Faults, Hooks, Scope};
-use crate::journal::{Call, Journal};
-use crate::method::Method;
 use crate::model::{Node, Paths, Usage};
 use crate::options::Options;
 use crate::server::{Server, Shared};
 use crate::spec::{ContainerSpec, ImageSpec, PodSpec};
 
-/// A clock to give to whoever has to live in modelled time.
+/// A clock that shows modelled time.
 pub type ClockFn = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What stands in for statvfs.
@@ -156,7 +155,7 @@ impl Sim {
         self.0.shared.clock.set_wall(to);
     }
 
-    /// The modelled wall clock, to give to somebody else.
+    /// The modelled wall clock, as a function.
     #[must_use]
     pub fn clock(&self) -> ClockFn {
         let clock = Arc::clone(&self.0.shared.clock);
@@ -253,7 +252,7 @@ impl Sim {
 
     // ---- Faults and hooks ----
 
-    /// Orders a fault for the calls of `method` that `scope` means. A call meets at most one: the one ordered first.
+    /// Orders a fault for the calls of `method` in `scope`. A call meets at most one: the one ordered first.
     pub fn fault(&self, method: Method, fault: Fault, scope: Scope) {
         self.0.shared.faults.order(method, fault, scope);
     }

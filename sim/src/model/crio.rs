@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::logs;
+use super::names::{PREFIX, complete, repository};
+use super::node::Node;
+use super::objects::{Container, Image};
 use crate::clock::{earlier, later};
 use crate::error::SimError;
-use crate::model::images::PREFIX;
-use crate::model::names::{complete, repository};
-use crate::model::{Container, Image, Node, logs, object};
+use crate::ids::not_found;
 use crate::options::Flavour;
 
 /// What a restart of the runtime adds to the creation times in lists.
@@ -50,7 +52,7 @@ pub(crate) fn repo_digests(given: &[String], tags: &[String], manifest: &str) ->
     digests
 }
 
-/// What a container made of `image` by the name `asked` has as its `image_ref`: the digest of the repository asked for,
+/// The `image_ref` of a container that was made of `image` by the name `asked`: the digest in the repository of that name,
 /// else the first one, else the bare id.
 pub(crate) fn image_ref(image: &Image, asked: &str) -> String {
     let asked = complete(asked);
@@ -61,7 +63,7 @@ pub(crate) fn image_ref(image: &Image, asked: &str) -> String {
 
 impl Node {
     /// RemoveImage: an image in use is refused by whatever name; an id or a part of it removes the image, one of several
-    /// tags only that tag. An artifact goes by a tag or digest only.
+    /// tags only that tag. An artifact is removed only by a tag or digest.
     pub(crate) fn remove_image_as_crio(&mut self, asked: &str) -> Result<String, SimError> {
         if asked.starts_with(PREFIX) {
             let problem = "did not resolve to an alias and no search registries are defined";
@@ -77,11 +79,11 @@ impl Node {
         }
         let name = name(asked);
         let is_stubborn = self.stubborn_images.contains(&id);
-        let image = self.images.get_mut(&id).ok_or_else(|| object::not_found("image", asked))?;
+        let image = self.images.get_mut(&id).ok_or_else(|| not_found("image", asked))?;
         let by_name = image.is_named(&name);
         let last_name = image.tags.iter().all(|tag| *tag == name);
-        let goes = if image.artifact { by_name } else { !by_name || last_name };
-        if goes {
+        let is_removed = if image.artifact { by_name } else { !by_name || last_name };
+        if is_removed {
             self.drop_image(&id);
         } else if !is_stubborn {
             image.tags.retain(|tag| *tag != name);

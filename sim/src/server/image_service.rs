@@ -1,24 +1,21 @@
 //! ImageService, as each flavour answers it.
 
 use cri_gc_proto::cri::{self, image_service_server::ImageService};
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, async_trait};
 
-use crate::method::Method;
+use super::{Reply, Services, missing_is_fine, wire};
+use crate::calls::Method;
 use crate::model::Counted;
 use crate::options::Flavour;
-use crate::server::{Services, missing_is_fine, wire};
 
 #[async_trait]
 impl ImageService for Services {
-    async fn list_images(
-        &self,
-        request: Request<cri::ListImagesRequest>,
-    ) -> Result<Response<cri::ListImagesResponse>, Status> {
+    async fn list_images(&self, request: Request<cri::ListImagesRequest>) -> Reply<cri::ListImagesResponse> {
         let name = request.into_inner().filter.and_then(|filter| filter.image).unwrap_or_default().image;
         self.call(Method::ListImages, &name, |node| {
             let images = match node.options().flavour {
                 Flavour::CriO if !name.is_empty() => node.image(&name).map(wire::image).into_iter().collect(),
-                // containerd does not look at the filter.
+                // containerd ignores the filter.
                 _ => node.images().map(wire::image).collect(),
             };
             Ok(cri::ListImagesResponse { images }.into())
@@ -29,7 +26,7 @@ impl ImageService for Services {
     async fn image_status(
         &self,
         request: Request<cri::ImageStatusRequest>,
-    ) -> Result<Response<cri::ImageStatusResponse>, Status> {
+    ) -> Reply<cri::ImageStatusResponse> {
         let name = request.into_inner().image.unwrap_or_default().image;
         self.call(Method::ImageStatus, &name, |node| {
             Ok(cri::ImageStatusResponse { image: node.image(&name).map(wire::image) }.into())
@@ -40,7 +37,7 @@ impl ImageService for Services {
     async fn remove_image(
         &self,
         request: Request<cri::RemoveImageRequest>,
-    ) -> Result<Response<cri::RemoveImageResponse>, Status> {
+    ) -> Reply<cri::RemoveImageResponse> {
         let name = request.into_inner().image.unwrap_or_default().image;
         self.call(Method::RemoveImage, &name, |node| {
             missing_is_fine(node.remove_image(&name).map(drop))?;
@@ -52,7 +49,7 @@ impl ImageService for Services {
     async fn image_fs_info(
         &self,
         _request: Request<cri::ImageFsInfoRequest>,
-    ) -> Result<Response<cri::ImageFsInfoResponse>, Status> {
+    ) -> Reply<cri::ImageFsInfoResponse> {
         self.call(Method::ImageFsInfo, "", |node| {
             let Counted { at, images, containers } = node.counted();
             let entry =

@@ -1,22 +1,21 @@
 //! RuntimeService, as each flavour answers it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
+use cri_gc_policy::ContainerState;
 use cri_gc_proto::cri::{self, runtime_service_server::RuntimeService};
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Status, async_trait};
 
+use super::{Answer, Reply, Services, missing_is_fine, status, wire};
+use crate::calls::Method;
 use crate::error::SimError;
-use crate::method::Method;
-use crate::model::{Container, NewContainer, NewSandbox, Node};
+use crate::model::{Container, Node};
 use crate::options::Flavour;
-use crate::server::{Answer, Services, missing_is_fine, status, wire};
+use crate::spec::{ContainerSpec, PodSpec};
 
 #[async_trait]
 impl RuntimeService for Services {
-    async fn version(
-        &self,
-        _request: Request<cri::VersionRequest>,
-    ) -> Result<Response<cri::VersionResponse>, Status> {
+    async fn version(&self, _request: Request<cri::VersionRequest>) -> Reply<cri::VersionResponse> {
         self.call(Method::Version, "", |node| {
             Ok(cri::VersionResponse {
                 version: "0.1.0".to_owned(),
@@ -29,10 +28,7 @@ impl RuntimeService for Services {
         .await
     }
 
-    async fn status(
-        &self,
-        request: Request<cri::StatusRequest>,
-    ) -> Result<Response<cri::StatusResponse>, Status> {
+    async fn status(&self, request: Request<cri::StatusRequest>) -> Reply<cri::StatusResponse> {
         let verbose = request.into_inner().verbose;
         self.call(Method::Status, "", |node| {
             let mut config = match node.options().flavour {
@@ -59,7 +55,7 @@ impl RuntimeService for Services {
     async fn list_pod_sandbox(
         &self,
         request: Request<cri::ListPodSandboxRequest>,
-    ) -> Result<Response<cri::ListPodSandboxResponse>, Status> {
+    ) -> Reply<cri::ListPodSandboxResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
         self.call(Method::ListPodSandbox, &filter.id, |node| Ok(list_sandboxes(node, &filter))).await
     }
@@ -67,7 +63,7 @@ impl RuntimeService for Services {
     async fn pod_sandbox_status(
         &self,
         request: Request<cri::PodSandboxStatusRequest>,
-    ) -> Result<Response<cri::PodSandboxStatusResponse>, Status> {
+    ) -> Reply<cri::PodSandboxStatusResponse> {
         let id = request.into_inner().pod_sandbox_id;
         self.call(Method::PodSandboxStatus, &id, |node| {
             let id = node.resolve_sandbox(&id).map_err(|error| status(&error))?;
@@ -82,7 +78,7 @@ impl RuntimeService for Services {
     async fn stop_pod_sandbox(
         &self,
         request: Request<cri::StopPodSandboxRequest>,
-    ) -> Result<Response<cri::StopPodSandboxResponse>, Status> {
+    ) -> Reply<cri::StopPodSandboxResponse> {
         let id = request.into_inner().pod_sandbox_id;
         self.call(Method::StopPodSandbox, &id, |node| {
             let result = node.stop_sandbox(&id);
@@ -95,7 +91,7 @@ impl RuntimeService for Services {
     async fn remove_pod_sandbox(
         &self,
         request: Request<cri::RemovePodSandboxRequest>,
-    ) -> Result<Response<cri::RemovePodSandboxResponse>, Status> {
+    ) -> Reply<cri::RemovePodSandboxResponse> {
         let id = request.into_inner().pod_sandbox_id;
         self.call(Method::RemovePodSandbox, &id, |node| {
             missing_is_fine(node.remove_sandbox(&id))?;
@@ -107,7 +103,7 @@ impl RuntimeService for Services {
     async fn list_containers(
         &self,
         request: Request<cri::ListContainersRequest>,
-    ) -> Result<Response<cri::ListContainersResponse>, Status> {
+    ) -> Reply<cri::ListContainersResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
         self.call(Method::ListContainers, named(&filter), |node| {
             let (containers, unsent) = selected(node, &filter, |container| wire::container(node, container));
@@ -119,7 +115,7 @@ impl RuntimeService for Services {
     async fn container_status(
         &self,
         request: Request<cri::ContainerStatusRequest>,
-    ) -> Result<Response<cri::ContainerStatusResponse>, Status> {
+    ) -> Reply<cri::ContainerStatusResponse> {
         let id = request.into_inner().container_id;
         self.call(Method::ContainerStatus, &id, |node| {
             let id = node.resolve_container(&id).map_err(|error| status(&error))?;
@@ -135,7 +131,7 @@ impl RuntimeService for Services {
     async fn stop_container(
         &self,
         request: Request<cri::StopContainerRequest>,
-    ) -> Result<Response<cri::StopContainerResponse>, Status> {
+    ) -> Reply<cri::StopContainerResponse> {
         let id = request.into_inner().container_id;
         self.call(Method::StopContainer, &id, |node| {
             let result = node.stop_container(&id);
@@ -148,7 +144,7 @@ impl RuntimeService for Services {
     async fn remove_container(
         &self,
         request: Request<cri::RemoveContainerRequest>,
-    ) -> Result<Response<cri::RemoveContainerResponse>, Status> {
+    ) -> Reply<cri::RemoveContainerResponse> {
         let id = request.into_inner().container_id;
         self.call(Method::RemoveContainer, &id, |node| {
             missing_is_fine(node.remove_container(&id))?;
@@ -160,7 +156,7 @@ impl RuntimeService for Services {
     async fn list_container_stats(
         &self,
         request: Request<cri::ListContainerStatsRequest>,
-    ) -> Result<Response<cri::ListContainerStatsResponse>, Status> {
+    ) -> Reply<cri::ListContainerStatsResponse> {
         let cri::ContainerStatsFilter { id, pod_sandbox_id, label_selector } =
             request.into_inner().filter.unwrap_or_default();
         let filter = cri::ContainerFilter { id, pod_sandbox_id, label_selector, state: None };
@@ -175,21 +171,19 @@ impl RuntimeService for Services {
     async fn run_pod_sandbox(
         &self,
         request: Request<cri::RunPodSandboxRequest>,
-    ) -> Result<Response<cri::RunPodSandboxResponse>, Status> {
+    ) -> Reply<cri::RunPodSandboxResponse> {
         let config = request.into_inner().config.unwrap_or_default();
         let uid = config.metadata.as_ref().map(|metadata| metadata.uid.clone()).unwrap_or_default();
         self.call(Method::RunPodSandbox, &uid, |node| {
-            let metadata = config.metadata.ok_or_else(|| lacks("the sandbox config", "metadata"))?;
-            let new = NewSandbox {
-                namespace: metadata.namespace,
-                name: metadata.name,
-                uid: metadata.uid,
+            let metadata = config.metadata.ok_or_else(|| missing("the metadata of the sandbox config"))?;
+            let spec = PodSpec {
                 attempt: metadata.attempt,
                 labels: config.labels.into_iter().collect(),
-                log_directory: PathBuf::from(config.log_directory),
                 annotation_bytes: wire::map_bytes(&config.annotations),
+                ..PodSpec::new(metadata.namespace, metadata.name, metadata.uid)
             };
-            let pod_sandbox_id = node.run_sandbox(new).map_err(|error| status(&error))?;
+            let pod_sandbox_id =
+                node.run_sandbox(spec, config.log_directory.into()).map_err(|error| status(&error))?;
             Ok(cri::RunPodSandboxResponse { pod_sandbox_id }.into())
         })
         .await
@@ -198,33 +192,29 @@ impl RuntimeService for Services {
     async fn create_container(
         &self,
         request: Request<cri::CreateContainerRequest>,
-    ) -> Result<Response<cri::CreateContainerResponse>, Status> {
+    ) -> Reply<cri::CreateContainerResponse> {
         let cri::CreateContainerRequest { pod_sandbox_id, config, sandbox_config } = request.into_inner();
         self.call(Method::CreateContainer, &pod_sandbox_id, |node| {
             let config = config.unwrap_or_default();
-            let metadata = config.metadata.ok_or_else(|| lacks("the container config", "metadata"))?;
+            let metadata = config.metadata.ok_or_else(|| missing("the metadata of the container config"))?;
             let sandbox_config = sandbox_config.unwrap_or_default();
             let writable = config.mounts.iter().any(|mount| mount.image.is_some() && !mount.readonly);
             if writable && node.options().flavour != Flavour::CriO {
                 return Err(Status::unknown("an image volume has to be read-only"));
             }
-            let new = NewContainer {
-                sandbox: pod_sandbox_id.clone(),
-                name: metadata.name,
+            let image_volumes = config.mounts.into_iter().filter_map(|mount| mount.image);
+            let spec = ContainerSpec {
                 attempt: metadata.attempt,
                 image: config.image.unwrap_or_default().image,
-                image_volumes: config
-                    .mounts
-                    .into_iter()
-                    .filter_map(|mount| mount.image)
-                    .map(|i| i.image)
-                    .collect(),
+                image_volumes: image_volumes.map(|image| image.image).collect(),
+                state: ContainerState::Created,
                 labels: config.labels.into_iter().collect(),
-                log_directory: PathBuf::from(sandbox_config.log_directory),
-                log: config.log_path,
                 annotation_bytes: wire::map_bytes(&config.annotations),
+                ..ContainerSpec::new(&*pod_sandbox_id, metadata.name)
             };
-            let container_id = node.create_container(new).map_err(|error| status(&error))?;
+            let container_id = node
+                .create_container(spec, Path::new(&sandbox_config.log_directory), &config.log_path)
+                .map_err(|error| status(&error))?;
             Ok(cri::CreateContainerResponse { container_id }.into())
         })
         .await
@@ -233,7 +223,7 @@ impl RuntimeService for Services {
     async fn start_container(
         &self,
         request: Request<cri::StartContainerRequest>,
-    ) -> Result<Response<cri::StartContainerResponse>, Status> {
+    ) -> Reply<cri::StartContainerResponse> {
         let id = request.into_inner().container_id;
         self.call(Method::StartContainer, &id, |node| {
             node.start_container(&id).map_err(|error| status(&error))?;
@@ -243,7 +233,7 @@ impl RuntimeService for Services {
     }
 }
 
-/// The sandboxes that pass the filter. A prefix in it that is of no sandbox, or of several, passes none.
+/// The sandboxes that pass the filter. A prefix in it that fits no sandbox, or several, passes none.
 fn list_sandboxes(node: &Node, filter: &cri::PodSandboxFilter) -> Answer<cri::ListPodSandboxResponse> {
     let id = node.resolve_sandbox(&filter.id).unwrap_or_else(|_| filter.id.clone());
     let mut unsent = 0;
@@ -265,11 +255,11 @@ fn named(filter: &cri::ContainerFilter) -> &str {
     if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id }
 }
 
-/// What is told of the containers that pass the filter, in the same way, and the size of their annotations.
+/// The messages for the containers that pass the filter, and the size of their annotations.
 fn selected<T>(
     node: &Node,
     filter: &cri::ContainerFilter,
-    told: impl Fn(&Container) -> T,
+    message: impl Fn(&Container) -> T,
 ) -> (Vec<T>, usize) {
     let sandbox =
         node.resolve_sandbox(&filter.pod_sandbox_id).unwrap_or_else(|_| filter.pod_sandbox_id.clone());
@@ -290,7 +280,7 @@ fn selected<T>(
         })
         .filter(|container| wire::selected(&container.labels, &filter.label_selector))
         .inspect(|container| unsent += container.annotation_bytes)
-        .map(told)
+        .map(message)
         .collect();
     (containers, unsent)
 }
@@ -303,6 +293,6 @@ fn stopped(node: &Node, result: Result<(), SimError>) -> Result<(), Status> {
     }
 }
 
-fn lacks(what: &str, part: &str) -> Status {
-    Status::unknown(format!("{what} lacks its {part}"))
+fn missing(what: &str) -> Status {
+    Status::unknown(format!("{what} is missing"))
 }

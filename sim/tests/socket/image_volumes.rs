@@ -43,10 +43,10 @@ async fn a_status_reports_them_and_a_list_does_not() {
 async fn containerd_removes_a_mounted_image_whose_mount_lives_on_until_the_container_is_made_anew() {
     let (mut bed, volume, id) = mounted(Flavour::Containerd21).await;
     bed.start(&id).await.unwrap();
-    let snapshots = bed.sim.usage().snapshot_bytes;
+    let snapshots = bed.sim.usage().snapshots.bytes;
     bed.remove_image(&volume).await.unwrap();
     assert!(!bed.sim.image_ids().contains(&volume));
-    assert_eq!(bed.sim.usage().snapshot_bytes, snapshots, "the mount keeps it");
+    assert_eq!(bed.sim.usage().snapshots.bytes, snapshots, "the mount keeps it");
     assert_eq!(bed.status(&id).await.unwrap().state(), cri::ContainerState::ContainerRunning);
     // A restart makes a new container.
     let pod = bed.sim.sandbox_ids().remove(0);

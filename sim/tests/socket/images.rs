@@ -37,8 +37,8 @@ async fn sizes_told_count_shared_layers_in_every_image_and_the_disk_holds_them_o
     let size = |id: &str| images.iter().find(|image| image.id == id).unwrap().size;
     assert_eq!((size(&one), size(&two)), (40 * MIB, 35 * MIB));
     let usage = bed.sim.usage();
-    assert_eq!((usage.content_bytes, usage.snapshot_bytes), (45 * MIB, 112 * MIB));
-    assert_eq!(usage.snapshot_inodes, 1030);
+    assert_eq!((usage.content.bytes, usage.snapshots.bytes), (45 * MIB, 112 * MIB));
+    assert_eq!(usage.snapshots.inodes, 1030);
     assert_eq!(bed.available(), 40 * 1024 * MIB - 157 * MIB);
 }
 
@@ -62,9 +62,9 @@ async fn a_container_keeps_the_snapshots_of_its_removed_image() {
     let container = bed.sim.add_container(spec).unwrap();
     bed.remove_image(&one).await.unwrap();
     let usage = bed.sim.usage();
-    assert_eq!((usage.content_bytes, usage.snapshot_bytes), (35 * MIB, 112 * MIB), "only packed bytes went");
+    assert_eq!((usage.content.bytes, usage.snapshots.bytes), (35 * MIB, 112 * MIB), "only packed bytes went");
     bed.remove_image(&two).await.unwrap();
-    assert_eq!(bed.sim.usage().snapshot_bytes, 100 * MIB, "base and x, for the container");
+    assert_eq!(bed.sim.usage().snapshots.bytes, 100 * MIB, "base and x, for the container");
     assert_eq!(bed.list_all().await.remove(0).image_ref, one, "it still names the image");
     bed.remove(&container).await.unwrap();
     assert_eq!(bed.sim.usage(), Default::default());
@@ -80,7 +80,7 @@ async fn a_layer_that_a_container_kept_counts_once_when_its_image_returns() {
     bed.remove_image("app:1").await.unwrap();
     bed.sim.add_image(image());
     let usage = bed.sim.usage();
-    assert_eq!((usage.content_bytes, usage.snapshot_bytes), (10, 100));
+    assert_eq!((usage.content.bytes, usage.snapshots.bytes), (10, 100));
     bed.remove(&container).await.unwrap();
     assert_eq!(bed.sim.usage(), usage);
 }
@@ -131,11 +131,11 @@ async fn space_comes_back_after_the_release_delay() {
     bed.remove_image(&one).await.unwrap();
     bed.sim.advance(Duration::from_secs(6));
     assert_eq!(bed.available(), before);
-    assert_eq!(bed.sim.usage().unreleased_bytes, 30 * MIB);
+    assert_eq!(bed.sim.usage().unreleased.bytes, 30 * MIB);
     bed.sim.step_clock(bed.sim.ago(Duration::from_secs(3600)));
     bed.sim.advance(Duration::from_secs(1));
     assert_eq!(bed.available() - before, 30 * MIB, "a step of the wall clock is no passing of time");
-    assert_eq!(bed.sim.usage().unreleased_bytes, 0);
+    assert_eq!(bed.sim.usage().unreleased.bytes, 0);
 }
 
 #[tokio::test]
@@ -216,7 +216,7 @@ async fn a_sandbox_keeps_the_snapshots_of_the_sandbox_image() {
     let image = bed.sim.image_ids().remove(0);
     bed.remove_image(&image).await.unwrap();
     let usage = bed.sim.usage();
-    assert!(usage.content_bytes == 0 && usage.snapshot_bytes > 0, "{usage:?}");
+    assert!(usage.content.bytes == 0 && usage.snapshots.bytes > 0, "{usage:?}");
     bed.remove_sandbox(&pod).await.unwrap();
     assert_eq!(bed.sim.usage(), Default::default());
 }
