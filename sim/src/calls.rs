@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::{Condvar, Mutex};
 
 /// One RPC of the CRI subset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,13 +71,9 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Records a call. It counts as in flight until what this returns is dropped.
     pub(crate) fn enter(&self, method: Method, id: &str, at: Timestamp) -> InFlight<'_> {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         entries.calls.push(Call { method, id: id.to_owned(), at });
         let (now, most) = entries.in_flight.entry(method).or_default();
         *now += 1;
@@ -87,20 +83,20 @@ impl Journal {
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.entries().calls.clone()
+        self.entries.lock().calls.clone()
     }
 
     pub(crate) fn count(&self, method: Method) -> usize {
-        self.entries().count(method)
+        self.entries.lock().count(method)
     }
 
     pub(crate) fn most_in_flight(&self, method: Method) -> usize {
-        self.entries().in_flight.get(&method).map_or(0, |(_, most)| *most)
+        self.entries.lock().in_flight.get(&method).map_or(0, |(_, most)| *most)
     }
 
     /// Forgets the calls; those in flight still count as in flight.
     pub(crate) fn clear(&self) {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         entries.calls.clear();
         for (now, most) in entries.in_flight.values_mut() {
             *most = *now;
@@ -110,8 +106,7 @@ impl Journal {
     /// Blocks until `wanted` calls of `method` have arrived; false if that takes longer than `within` of real time.
     pub(crate) fn wait_for(&self, method: Method, wanted: usize, within: Duration) -> bool {
         let are_missing = |entries: &mut Entries| entries.count(method) < wanted;
-        let waited = self.arrived.wait_timeout_while(self.entries(), within, are_missing);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        !self.arrived.wait_while_for(&mut self.entries.lock(), are_missing, within).timed_out()
     }
 }
 
@@ -123,7 +118,7 @@ pub(crate) struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some((now, _)) = self.journal.entries().in_flight.get_mut(&self.method) {
+        if let Some((now, _)) = self.journal.entries.lock().in_flight.get_mut(&self.method) {
             *now = now.saturating_sub(1);
         }
     }

@@ -15,17 +15,7 @@ pub enum SimError {
         /// What was requested.
         id: String,
     },
-    /// The id is empty, or more than one object begins with it.
-    #[error("{kind} {id:?}: {problem}")]
-    BadId {
-        /// "container", "sandbox" or "image".
-        kind: &'static str,
-        /// What was requested.
-        id: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// The state of the object does not allow the request, or something is missing from it.
+    /// The state of the object does not allow the request, or the request is not valid.
     #[error("{0}")]
     Refused(String),
     /// The real file system under the node's folder failed.

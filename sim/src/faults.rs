@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic::Code;
 
@@ -93,17 +93,13 @@ impl Faults {
         Self { ordered: Mutex::default(), cleared: watch::Sender::new(()) }
     }
 
-    fn ordered(&self) -> MutexGuard<'_, BTreeMap<Method, Vec<(Fault, Scope)>>> {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn order(&self, method: Method, fault: Fault, scope: Scope) {
-        self.ordered().entry(method).or_default().push((fault, scope));
+        self.ordered.lock().entry(method).or_default().push((fault, scope));
     }
 
     /// The fault, if any, that a call meets: of those in whose scope it is, the one ordered first.
     pub(crate) fn meet(&self, method: Method, id: &str) -> Option<Met> {
-        let mut ordered = self.ordered();
+        let mut ordered = self.ordered.lock();
         let fault = ordered
             .get_mut(&method)?
             .iter_mut()
@@ -113,7 +109,7 @@ impl Faults {
     }
 
     pub(crate) fn clear(&self) {
-        let mut ordered = self.ordered();
+        let mut ordered = self.ordered.lock();
         ordered.clear();
         self.cleared.send_replace(());
     }
@@ -132,30 +128,26 @@ impl fmt::Debug for Hooks {
 }
 
 impl Hooks {
-    fn hooks(&self) -> MutexGuard<'_, BTreeMap<Method, Vec<Hook>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn add(&self, method: Method, hook: Hook) {
-        self.hooks().entry(method).or_default().push(hook);
+        self.0.lock().entry(method).or_default().push(hook);
     }
 
     /// Runs the hooks of `method`. They are out of the map meanwhile, so that a hook may add one (for later calls).
     pub(crate) fn run(&self, method: Method, node: &mut Node, id: &str) {
-        let Some(mut due) = self.hooks().remove(&method) else {
+        let Some(mut due) = self.0.lock().remove(&method) else {
             return;
         };
         for hook in &mut due {
             hook(node, id);
         }
-        let mut hooks = self.hooks();
+        let mut hooks = self.0.lock();
         due.append(hooks.entry(method).or_default());
         hooks.insert(method, due);
     }
 
     pub(crate) fn clear(&self) {
         // Dropped outside the lock: a hook may own anything, even the last handle of this server.
-        let all = std::mem::take(&mut *self.hooks());
+        let all = std::mem::take(&mut *self.0.lock());
         drop(all);
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn find<'a, T>(
     prefix: &str,
 ) -> Result<&'a T, SimError> {
     if prefix.is_empty() {
-        return Err(SimError::BadId { kind, id: String::new(), problem: "an id must not be empty" });
+        return Err(SimError::Refused(format!("{kind} \"\": an id must not be empty")));
     }
     let from = (Bound::Included(prefix), Bound::Unbounded);
     only(kind, prefix, store.range::<str, _>(from).take_while(|(id, _)| id.starts_with(prefix)))
@@ -58,7 +58,7 @@ pub(crate) fn only<T>(
         (None, _) => Err(not_found(kind, id)),
         (Some(found), None) => Ok(found),
         (Some(_), Some(_)) => {
-            Err(SimError::BadId { kind, id: id.to_owned(), problem: "more than one id begins with it" })
+            Err(SimError::Refused(format!("{kind} {id:?}: more than one id begins with it")))
         }
     }
 }
@@ -92,8 +92,8 @@ mod tests {
             ["aa11", "aa22", "b"].into_iter().map(|id| (id.to_owned(), id)).collect();
         assert_eq!(*find(&store, "container", "aa2").unwrap(), "aa22");
         assert_eq!(*find(&store, "container", "b").unwrap(), "b");
-        assert!(matches!(find(&store, "container", "aa"), Err(SimError::BadId { .. })));
-        assert!(matches!(find(&store, "container", ""), Err(SimError::BadId { .. })));
+        assert!(matches!(find(&store, "container", "aa"), Err(SimError::Refused(_))));
+        assert!(matches!(find(&store, "container", ""), Err(SimError::Refused(_))));
         assert!(find(&store, "container", "aa222").unwrap_err().is_not_found());
         assert!(find(&store, "container", "c").unwrap_err().is_not_found());
     }

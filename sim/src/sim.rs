@@ -2,12 +2,13 @@
 //! has no rules of its own.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_policy::{ContainerState, FsStats};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::calls::{Call, Journal, Method};
 use crate::clock::{Clock, earlier};
@@ -41,8 +42,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let server = self.server.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(server) = server {
+        if let Some(server) = self.server.get_mut().take() {
             server.kill();
         }
     }
@@ -72,16 +72,12 @@ impl Sim {
         Ok(Self(Arc::new(Inner { shared, paths, server: Mutex::new(Some(server)) })))
     }
 
-    fn server(&self) -> MutexGuard<'_, Option<Server>> {
-        self.0.server.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     // ---- The server ----
 
     /// Ends the server abruptly: calls in flight are cut off, the socket stays behind and refuses connections. The node
     /// goes on: containers keep running.
     pub fn kill(&self) {
-        let server = self.server().take();
+        let server = self.0.server.lock().take();
         if let Some(server) = server {
             server.kill();
         }
@@ -93,16 +89,16 @@ impl Sim {
     /// The socket cannot be bound.
     pub fn restart(&self) -> Result<(), SimError> {
         self.kill();
-        self.0.shared.node().restarted();
+        self.0.shared.node.lock().restarted();
         let server = Server::start(Arc::clone(&self.0.shared), &self.0.paths.socket)?;
-        *self.server() = Some(server);
+        *self.0.server.lock() = Some(server);
         Ok(())
     }
 
     /// Whether the server serves.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.server().as_ref().is_some_and(Server::is_alive)
+        self.0.server.lock().as_ref().is_some_and(Server::is_alive)
     }
 
     // ---- Places ----
@@ -147,7 +143,7 @@ impl Sim {
 
     /// Lets modelled time pass.
     pub fn advance(&self, by: Duration) {
-        self.0.shared.node().advance(by);
+        self.0.shared.node.lock().advance(by);
     }
 
     /// Steps the modelled wall clock, forward or back, without any time passing.
@@ -166,14 +162,14 @@ impl Sim {
     #[must_use]
     pub fn fs_probe(&self) -> FsProbe {
         let shared = Arc::clone(&self.0.shared);
-        Arc::new(move |path| shared.node().statvfs(path))
+        Arc::new(move |path| shared.node.lock().statvfs(path))
     }
 
     // ---- The model ----
 
     /// Reads or changes the model, with the server held off meanwhile.
     pub fn with<T>(&self, act: impl FnOnce(&mut Node) -> T) -> T {
-        act(&mut self.0.shared.node())
+        act(&mut self.0.shared.node.lock())
     }
 
     /// See [`Node::add_image`].
@@ -216,14 +212,6 @@ impl Sim {
     /// See [`Node::set_other_bytes`].
     pub fn set_other_bytes(&self, bytes: u64) {
         self.with(|node| node.set_other_bytes(bytes));
-    }
-
-    /// See [`Node::add_legacy_link`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn add_legacy_link(&self, id: &str) -> Result<PathBuf, SimError> {
-        self.with(|node| node.add_legacy_link(id))
     }
 
     /// Ids of all containers, sorted.

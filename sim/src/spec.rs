@@ -82,24 +82,10 @@ impl PodSpec {
         self
     }
 
-    /// Adds a label.
-    #[must_use]
-    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.labels.insert(key.into(), value.into());
-        self
-    }
-
     /// Leaves it without a log directory.
     #[must_use]
     pub fn no_logs(mut self) -> Self {
         self.log_directory = false;
-        self
-    }
-
-    /// Sets the bytes of its annotations.
-    #[must_use]
-    pub fn annotation_bytes(mut self, bytes: usize) -> Self {
-        self.annotation_bytes = bytes;
         self
     }
 }
@@ -264,13 +250,6 @@ impl ContainerSpec {
     #[must_use]
     pub fn writable(mut self, bytes: u64, files: u64) -> Self {
         self.writable = Space { bytes, inodes: files };
-        self
-    }
-
-    /// Sets the bytes of its annotations.
-    #[must_use]
-    pub fn annotation_bytes(mut self, bytes: usize) -> Self {
-        self.annotation_bytes = bytes;
         self
     }
 }

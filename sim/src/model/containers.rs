@@ -22,7 +22,7 @@ impl Node {
     /// # Errors
     /// Its sandbox or its image is missing, or its log cannot be made.
     pub fn add_container(&mut self, mut spec: ContainerSpec) -> Result<String, SimError> {
-        let sandbox = find(&self.sandboxes, "sandbox", &spec.sandbox)?;
+        let sandbox = self.find_sandbox(&spec.sandbox)?;
         if spec.kubelet_labels {
             let pod = sandbox.labels.iter().filter(|(key, _)| key.starts_with("io.kubernetes.pod."));
             spec.labels.extend(pod.map(|(key, value)| (key.clone(), value.clone())));
@@ -59,7 +59,7 @@ impl Node {
         log_directory: &Path,
         log: &str,
     ) -> Result<String, SimError> {
-        let sandbox = find(&self.sandboxes, "sandbox", &spec.sandbox)?;
+        let sandbox = self.find_sandbox(&spec.sandbox)?;
         let id = &sandbox.id;
         match self.options.flavour {
             _ if sandbox.state == SandboxState::Ready => {}
@@ -92,7 +92,7 @@ impl Node {
     }
 
     fn insert_container(&mut self, spec: ContainerSpec, mut log_path: PathBuf) -> Result<String, SimError> {
-        let sandbox = self.resolve_sandbox(&spec.sandbox)?;
+        let sandbox = self.find_sandbox(&spec.sandbox)?.id.clone();
         let find_image = |name: &str| self.image(name).ok_or_else(|| not_found("image", name));
         if !spec.image_volumes.is_empty() && !self.options.flavour.has_image_volumes() {
             return Err(SimError::Refused("this runtime has no image volumes".to_owned()));
@@ -140,23 +140,20 @@ impl Node {
         Ok(id)
     }
 
-    /// The whole id of a container.
-    ///
-    /// # Errors
-    /// The prefix is empty, of no container, or of several.
-    pub fn resolve_container(&self, id: &str) -> Result<String, SimError> {
-        find(&self.containers, "container", id).map(|container| container.id.clone())
+    /// The container of that id or unique prefix; an error that tells why there is none.
+    pub(crate) fn find_container(&self, id: &str) -> Result<&Container, SimError> {
+        find(&self.containers, "container", id)
     }
 
     fn container_mut(&mut self, id: &str) -> Result<&mut Container, SimError> {
-        let id = self.resolve_container(id)?;
+        let id = self.find_container(id)?.id.clone();
         self.containers.get_mut(&id).ok_or_else(|| not_found("container", &id))
     }
 
     /// The container of that id or unique prefix.
     #[must_use]
     pub fn container(&self, id: &str) -> Option<&Container> {
-        find(&self.containers, "container", id).ok()
+        self.find_container(id).ok()
     }
 
     /// All containers, by id.
@@ -285,7 +282,7 @@ impl Node {
     /// # Errors
     /// There is no such container (over the socket, that is success).
     pub fn remove_container(&mut self, id: &str) -> Result<(), SimError> {
-        let id = self.resolve_container(id)?;
+        let id = self.find_container(id)?.id.clone();
         if let Some(container) = self.containers.remove(&id) {
             let uptime = self.clock.uptime();
             self.by_sandbox.remove(&(container.sandbox, id));
@@ -301,8 +298,8 @@ impl Node {
     /// # Errors
     /// There is no such container, or the link cannot be made.
     pub fn add_legacy_link(&self, id: &str) -> Result<PathBuf, SimError> {
-        let container = find(&self.containers, "container", id)?;
-        let sandbox = find(&self.sandboxes, "sandbox", &container.sandbox)?;
+        let container = self.find_container(id)?;
+        let sandbox = self.find_sandbox(&container.sandbox)?;
         let name = format!("{}_{}_{}-{}.log", sandbox.name, sandbox.namespace, container.name, container.id);
         let link = self.paths.legacy_root.join(name);
         logs::make_link(&link, &container.log_path)?;

@@ -149,7 +149,7 @@ impl Node {
         let Some(sandbox) = self.sandboxes.get(sandbox) else { return Ok(()) };
         let path = sandbox.log_directory.join(format!("{}.log", sandbox.id));
         if sandbox.log_directory.is_dir() && self.may_write(&path) {
-            logs::make_empty(&path, sandbox.created_at)?;
+            logs::write_log(&path, 0, sandbox.created_at)?;
         }
         Ok(())
     }

@@ -98,18 +98,15 @@ impl Node {
         Ok(id)
     }
 
-    /// The whole id of a sandbox.
-    ///
-    /// # Errors
-    /// The prefix is empty, of no sandbox, or of several.
-    pub fn resolve_sandbox(&self, id: &str) -> Result<String, SimError> {
-        find(&self.sandboxes, "sandbox", id).map(|sandbox| sandbox.id.clone())
+    /// The sandbox of that id or unique prefix; an error that tells why there is none.
+    pub(crate) fn find_sandbox(&self, id: &str) -> Result<&Sandbox, SimError> {
+        find(&self.sandboxes, "sandbox", id)
     }
 
     /// The sandbox of that id or unique prefix.
     #[must_use]
     pub fn sandbox(&self, id: &str) -> Option<&Sandbox> {
-        find(&self.sandboxes, "sandbox", id).ok()
+        self.find_sandbox(id).ok()
     }
 
     /// All sandboxes, by id.
@@ -122,7 +119,7 @@ impl Node {
     /// # Errors
     /// There is no such sandbox.
     pub fn set_sandbox_state(&mut self, id: &str, state: SandboxState) -> Result<(), SimError> {
-        let id = self.resolve_sandbox(id)?;
+        let id = self.find_sandbox(id)?.id.clone();
         if let Some(sandbox) = self.sandboxes.get_mut(&id) {
             sandbox.state = state;
         }
@@ -134,7 +131,7 @@ impl Node {
     /// # Errors
     /// There is no such sandbox (over the socket of containerd 2.1, that is success).
     pub fn stop_sandbox(&mut self, id: &str) -> Result<(), SimError> {
-        let id = self.resolve_sandbox(id)?;
+        let id = self.find_sandbox(id)?.id.clone();
         for container in self.ids_in(&id) {
             self.stop_container(&container)?;
         }
@@ -151,7 +148,7 @@ impl Node {
     /// # Errors
     /// There is no such sandbox (over the socket, that is success).
     pub fn remove_sandbox(&mut self, id: &str) -> Result<(), SimError> {
-        let id = self.resolve_sandbox(id)?;
+        let id = self.find_sandbox(id)?.id.clone();
         for container in self.ids_in(&id) {
             self.remove_container(&container)?;
         }

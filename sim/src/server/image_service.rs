@@ -1,6 +1,10 @@
 //! ImageService, as each flavour answers it.
 
-use cri_gc_proto::cri::{self, image_service_server::ImageService};
+use cri_gc_proto::cri::image_service_server::ImageService;
+use cri_gc_proto::cri::{
+    ImageFsInfoRequest, ImageFsInfoResponse, ImageStatusRequest, ImageStatusResponse, ListImagesRequest,
+    ListImagesResponse, RemoveImageRequest, RemoveImageResponse,
+};
 use tonic::{Request, async_trait};
 
 use super::{Reply, Services, missing_is_fine, wire};
@@ -10,7 +14,7 @@ use crate::options::Flavour;
 
 #[async_trait]
 impl ImageService for Services {
-    async fn list_images(&self, request: Request<cri::ListImagesRequest>) -> Reply<cri::ListImagesResponse> {
+    async fn list_images(&self, request: Request<ListImagesRequest>) -> Reply<ListImagesResponse> {
         let name = request.into_inner().filter.and_then(|filter| filter.image).unwrap_or_default().image;
         self.call(Method::ListImages, &name, |node| {
             let images = match node.options().flavour {
@@ -18,38 +22,29 @@ impl ImageService for Services {
                 // containerd ignores the filter.
                 _ => node.images().map(wire::image).collect(),
             };
-            Ok(cri::ListImagesResponse { images }.into())
+            Ok(ListImagesResponse { images }.into())
         })
         .await
     }
 
-    async fn image_status(
-        &self,
-        request: Request<cri::ImageStatusRequest>,
-    ) -> Reply<cri::ImageStatusResponse> {
+    async fn image_status(&self, request: Request<ImageStatusRequest>) -> Reply<ImageStatusResponse> {
         let name = request.into_inner().image.unwrap_or_default().image;
         self.call(Method::ImageStatus, &name, |node| {
-            Ok(cri::ImageStatusResponse { image: node.image(&name).map(wire::image) }.into())
+            Ok(ImageStatusResponse { image: node.image(&name).map(wire::image) }.into())
         })
         .await
     }
 
-    async fn remove_image(
-        &self,
-        request: Request<cri::RemoveImageRequest>,
-    ) -> Reply<cri::RemoveImageResponse> {
+    async fn remove_image(&self, request: Request<RemoveImageRequest>) -> Reply<RemoveImageResponse> {
         let name = request.into_inner().image.unwrap_or_default().image;
         self.call(Method::RemoveImage, &name, |node| {
             missing_is_fine(node.remove_image(&name).map(drop))?;
-            Ok(cri::RemoveImageResponse {}.into())
+            Ok(RemoveImageResponse {}.into())
         })
         .await
     }
 
-    async fn image_fs_info(
-        &self,
-        _request: Request<cri::ImageFsInfoRequest>,
-    ) -> Reply<cri::ImageFsInfoResponse> {
+    async fn image_fs_info(&self, _request: Request<ImageFsInfoRequest>) -> Reply<ImageFsInfoResponse> {
         self.call(Method::ImageFsInfo, "", |node| {
             let Counted { at, images, containers } = node.counted();
             let entry =
@@ -63,7 +58,7 @@ impl ImageService for Services {
                 (false, Flavour::Containerd16 | Flavour::Containerd21) => Vec::new(),
             };
             let image_filesystems = vec![on_images];
-            Ok(cri::ImageFsInfoResponse { image_filesystems, container_filesystems }.into())
+            Ok(ImageFsInfoResponse { image_filesystems, container_filesystems }.into())
         })
         .await
     }

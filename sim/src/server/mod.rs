@@ -12,12 +12,13 @@ use std::fs;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use cri_gc_proto::RUNTIME_MESSAGE_LIMIT;
 use cri_gc_proto::cri::image_service_server::ImageServiceServer;
 use cri_gc_proto::cri::runtime_service_server::RuntimeServiceServer;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server as Tonic;
@@ -37,12 +38,6 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) hooks: Hooks,
     pub(crate) journal: Journal,
-}
-
-impl Shared {
-    pub(crate) fn node(&self) -> MutexGuard<'_, Node> {
-        self.node.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// One life of the server.
@@ -177,7 +172,7 @@ impl Services {
         id: &str,
         carry_out: impl FnOnce(&mut Node) -> Result<Answer<T>, Status>,
     ) -> Option<Reply<T>> {
-        let mut node = self.shared.node();
+        let mut node = self.shared.node.lock();
         self.shared.hooks.run(method, &mut node, id);
         if *self.die.borrow() {
             return None;
@@ -220,15 +215,14 @@ fn checked<T: prost::Message>(answer: Answer<T>, limit: usize) -> Reply<T> {
 }
 
 /// The status that both runtimes give: NotFound for what is missing, Unknown for all errors that have no code there.
-fn status(error: &SimError) -> Status {
-    let code = if error.is_not_found() { Code::NotFound } else { Code::Unknown };
-    Status::new(code, error.to_string())
+impl From<SimError> for Status {
+    fn from(error: SimError) -> Self {
+        let code = if error.is_not_found() { Code::NotFound } else { Code::Unknown };
+        Self::new(code, error.to_string())
+    }
 }
 
 /// Success also if the object is missing.
-fn missing_is_fine(result: Result<(), SimError>) -> Result<(), Status> {
-    match result {
-        Err(error) if !error.is_not_found() => Err(status(&error)),
-        _ => Ok(()),
-    }
+fn missing_is_fine(result: Result<(), SimError>) -> Result<(), SimError> {
+    result.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
 }

@@ -85,7 +85,8 @@ async fn a_list_over_16_mib_fails_as_a_whole_and_its_parts_do_not() {
     let (a, b) = (bed.pod("a"), bed.pod("b"));
     for pod in [&a, &b] {
         for attempt in 0..10 {
-            let spec = ContainerSpec::new(pod, "app").attempt(attempt).no_log().annotation_bytes(1 << 20);
+            let spec = ContainerSpec { annotation_bytes: 1 << 20, ..ContainerSpec::new(pod, "app") };
+            let spec = spec.attempt(attempt).no_log();
             bed.sim.add_container(spec).unwrap();
         }
     }
@@ -110,7 +111,7 @@ async fn the_limit_is_exact_and_holds_for_sandboxes_and_images_too() {
     };
     for (spare, expected) in [(0, Code::Ok), (1, Code::ResourceExhausted)] {
         let mut bed = Bed::with(Options { message_limit: encoded + 50, ..options() });
-        let spec = PodSpec::new("default", "a", "uid-of-a").annotation_bytes(50 + spare);
+        let spec = PodSpec { annotation_bytes: 50 + spare, ..PodSpec::new("default", "a", "uid-of-a") };
         bed.sim.add_pod(spec).unwrap();
         assert_eq!(code(bed.sandboxes(Default::default()).await), expected);
         let id = bed.sim.sandbox_ids().remove(0);
