@@ -29,7 +29,7 @@ pub enum SimError {
 }
 
 impl SimError {
-    /// Whether the object is missing, as opposed to anything else that went wrong.
+    /// Whether the object is missing, as opposed to any other error.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })

@@ -104,7 +104,7 @@ impl Faults {
             .get_mut(&method)?
             .iter_mut()
             .find_map(|(fault, scope)| scope.take(id).then(|| fault.clone()))?;
-        // Subscribed under the lock that `clear` takes as well, so that no clearing falls in between unseen.
+        // Subscribed under the lock that `clear` takes as well, so that no clearing in between is missed.
         Some(Met { fault, cleared: self.cleared.subscribe() })
     }
 

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use crate::error::SimError;
 
-/// Gives out ids: 64 hex digits that look random. The same seed and the same order of calls give the same ids.
+/// Makes ids: 64 hex digits that look random. The same seed and the same order of calls give the same ids.
 #[derive(Debug)]
 pub(crate) struct Ids {
     seed: u64,

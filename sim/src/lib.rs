@@ -1,10 +1,10 @@
 //! An embedded CRI runtime: a real gRPC server on a real unix socket, with a modelled node behind it.
 //!
 //! It is for tests and for `cri-gc demo`. It answers as containerd 1.6 or 2.1 or CRI-O 1.37 does ([`Flavour`]), also where
-//! that is inconvenient: containerd removes what it is told to, in use or not, CRI-O answers OK and keeps an artifact; sizes
+//! that is inconvenient: containerd removes images in use, CRI-O answers OK and keeps an artifact; sizes
 //! are hints; lists fail when they grow too large. It can also be made to fail, hang, die and race with its callers.
 //!
-//! - The **model** ([`Node`]) holds sandboxes, containers, images made of shared layers, a disk and a clock. All time
+//! - The **model** ([`Node`]) has sandboxes, containers, images made of shared layers, a disk and a clock. All time
 //!   in it is modelled: it passes only by [`Sim::advance`]. Log files and their directories are real, in the folder
 //!   given to [`Sim::start`].
 //! - The **server** runs on a thread of its own. [`Sim::kill`] ends it in the middle of whatever call, as a crash does;

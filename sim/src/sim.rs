@@ -29,7 +29,7 @@ pub type FsProbe = Arc<dyn Fn(&Path) -> io::Result<FsStats> + Send + Sync>;
 /// server ends.
 ///
 /// All methods may be called from any thread, but, except for [`Sim::now`], [`Sim::uptime`] and [`Sim::kill`], not
-/// from within a hook or [`Sim::with`]: those hold the lock of the model, and have the [`Node`] at hand instead.
+/// from within a hook or [`Sim::with`]: those have the lock of the model, and use the [`Node`] instead.
 #[derive(Debug, Clone)]
 pub struct Sim(Arc<Inner>);
 
@@ -232,7 +232,7 @@ impl Sim {
         self.with(|node| node.images().map(|image| image.id.clone()).collect())
     }
 
-    /// What lies on the disk now.
+    /// What is on the disk now.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.with(|node| node.usage())

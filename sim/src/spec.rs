@@ -136,7 +136,7 @@ pub struct ContainerSpec {
     pub kubelet_labels: bool,
     /// Further labels.
     pub labels: BTreeMap<String, String>,
-    /// Its log; none if the sandbox has no log directory. The file exists unless the state is `Created`.
+    /// Its log; none if the sandbox has no log directory. The file exists in every state but `Created`.
     pub log: Option<LogSpec>,
     /// Size of its writable layer.
     pub writable: Space,
@@ -246,7 +246,7 @@ impl ContainerSpec {
         self
     }
 
-    /// Sets what its writable layer holds.
+    /// Sets the size of its writable layer.
     #[must_use]
     pub fn writable(mut self, bytes: u64, files: u64) -> Self {
         self.writable = Space { bytes, inodes: files };

@@ -10,7 +10,7 @@ use cri_gc_sim::{
 
 const MIB: u64 = 1 << 20;
 
-/// What else lies on the disk.
+/// What else is on the disk, in bytes.
 const OTHER: u64 = 8 << 30;
 
 /// Images that are there at the start.

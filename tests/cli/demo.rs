@@ -61,7 +61,7 @@ fn it_prints_the_node_what_is_removed_what_is_kept_and_the_result() {
 }
 
 #[test]
-fn it_ends_at_or_below_the_low_threshold_and_nothing_that_runs_is_gone() {
+fn it_frees_space_to_the_low_threshold_and_removes_nothing_that_runs() {
     let bench = Bench::new();
     let output = said(demo(&bench, &[]), "").good();
     let disk = row(&output, "disk");
@@ -94,7 +94,7 @@ fn with_all_every_object_is_printed_once() {
 }
 
 #[test]
-fn it_needs_no_home_and_no_folder_that_it_may_write_to_but_the_temporary_one() {
+fn it_needs_no_home_and_writes_only_to_the_temporary_folder() {
     let bench = Bench::new();
     let mut command = demo(&bench, &[]);
     // Not even root can make a file here.
@@ -194,7 +194,7 @@ fn it_ends_whatever_was_broken() {
 }
 
 #[test]
-fn a_signal_ends_the_watch_and_it_sums_up() {
+fn a_signal_ends_the_watch_and_the_summary_is_printed() {
     let bench = Bench::new();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut child = started(demo(&bench, &["--watch", "--for=1h"]));

@@ -140,7 +140,7 @@ impl Node {
         Ok(id)
     }
 
-    /// The container of that id or unique prefix; an error that tells why there is none.
+    /// The container of that id or unique prefix; else why there is none.
     pub(crate) fn find_container(&self, id: &str) -> Result<&Container, SimError> {
         find(&self.containers, "container", id)
     }
@@ -207,7 +207,7 @@ impl Node {
         Ok(())
     }
 
-    /// Sets what the writable layer of a container holds.
+    /// Sets the size of the writable layer of a container.
     ///
     /// # Errors
     /// There is no such container.
@@ -224,7 +224,7 @@ impl Node {
     ///
     /// # Errors
     /// There is no such container, it is not CREATED, its sandbox is not ready, or its log file cannot be opened: its
-    /// folder is missing (a runtime does not make it), or lies where this node may not write.
+    /// folder is missing (a runtime does not make it), or it is where this node may not write.
     pub fn start_container(&mut self, id: &str) -> Result<(), SimError> {
         let container = self.container_mut(id)?.clone();
         if container.state != ContainerState::Created {

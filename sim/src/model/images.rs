@@ -1,19 +1,19 @@
 //! Images: how names resolve to them, how tags move, and what is removed with one.
 //!
-//! containerd checks no container here: it removes what it is told to. What CRI-O refuses is in `crio`.
+//! containerd checks no container here: it removes whatever is named. What CRI-O refuses is in `crio`.
 
 use super::crio;
 use super::names::{PREFIX, complete, repository};
 use super::node::Node;
 use super::objects::Image;
 use crate::error::SimError;
-use crate::ids::only;
+use crate::ids::{not_found, only};
 use crate::options::Flavour;
 use crate::spec::ImageSpec;
 
 impl Node {
     /// Puts an image on the node, as a pull does, and returns its id. If an image of that id is there already, it
-    /// gets the further names and is not changed otherwise.
+    /// gets the further names and nothing else changes.
     pub fn add_image(&mut self, spec: ImageSpec) -> String {
         let flavour = self.options.flavour;
         let made_up = format!("{PREFIX}{}", self.ids.next());
@@ -42,6 +42,8 @@ impl Node {
                 artifact: spec.artifact && flavour == Flavour::CriO,
                 size_bytes: self.disk.compressed_size(&layers),
                 layers,
+                held_by: None,
+                kept_on_removal: false,
             };
             self.images.insert(id.clone(), image);
         }
@@ -102,8 +104,9 @@ impl Node {
 
     /// Pins an image, or takes its pin away; nothing if there is no such image.
     pub fn set_pinned(&mut self, name: &str, pinned: bool) {
-        let image = self.resolve_image(name).ok().and_then(|id| self.images.get_mut(&id));
-        image.into_iter().for_each(|image| image.pinned = pinned);
+        if let Ok(image) = self.image_mut(name) {
+            image.pinned = pinned;
+        }
     }
 
     /// Has RemoveImage answer OK for that image from now on and not remove it, by whatever name.
@@ -111,8 +114,7 @@ impl Node {
     /// # Errors
     /// There is no such image.
     pub fn keep_image_on_removal(&mut self, name: &str) -> Result<(), SimError> {
-        let id = self.resolve_image(name)?;
-        self.stubborn_images.insert(id);
+        self.image_mut(name)?.kept_on_removal = true;
         Ok(())
     }
 
@@ -122,10 +124,7 @@ impl Node {
     /// # Errors
     /// There is no such image.
     pub fn lose_digests(&mut self, name: &str) -> Result<(), SimError> {
-        let id = self.resolve_image(name)?;
-        if let Some(image) = self.images.get_mut(&id) {
-            image.digests.clear();
-        }
+        self.image_mut(name)?.digests.clear();
         Ok(())
     }
 
@@ -145,9 +144,9 @@ impl Node {
         Ok(id)
     }
 
-    /// Drops an image, unless it is one that no removal has an effect on.
+    /// Removes an image, except one of [`Node::keep_image_on_removal`].
     pub(crate) fn drop_image(&mut self, id: &str) {
-        if self.stubborn_images.contains(id) {
+        if self.images.get(id).is_some_and(|image| image.kept_on_removal) {
             return;
         }
         if let Some(image) = self.images.remove(id) {
@@ -173,6 +172,11 @@ impl Node {
         let hex = if crio { name.to_owned() } else { bare(name) };
         let matches = self.images.keys().filter(|id| bare(id).starts_with(&hex));
         only("image", name, matches).cloned()
+    }
+
+    pub(super) fn image_mut(&mut self, name: &str) -> Result<&mut Image, SimError> {
+        let id = self.resolve_image(name)?;
+        self.images.get_mut(&id).ok_or_else(|| not_found("image", name))
     }
 
     /// The image of that name, in the sense of [`Node::resolve_image`].

@@ -88,10 +88,6 @@ pub struct Node {
     /// Sandbox and container, for every container: the most frequent lookup, on nodes with very many containers.
     pub(super) by_sandbox: BTreeSet<(String, String)>,
     pub(super) images: BTreeMap<String, Image>,
-    /// Images of which another program of the same store has a container, and the id of that container.
-    pub(super) held_images: BTreeMap<String, String>,
-    /// Ids of images that RemoveImage does not remove though it answers OK.
-    pub(super) stubborn_images: BTreeSet<String>,
     /// How often the runtime was restarted.
     pub(super) restarts: u32,
     pub(super) disk: Disk,
@@ -112,8 +108,6 @@ impl Node {
             containers: BTreeMap::new(),
             by_sandbox: BTreeSet::new(),
             images: BTreeMap::new(),
-            held_images: BTreeMap::new(),
-            stubborn_images: BTreeSet::new(),
             restarts: 0,
             disk,
             counted,

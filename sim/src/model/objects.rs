@@ -105,6 +105,10 @@ pub struct Image {
     pub layers: Vec<String>,
     /// Sum of the compressed sizes of its layers.
     pub size_bytes: u64,
+    /// Id of a container that another program of the same store made of it.
+    pub(crate) held_by: Option<String>,
+    /// Whether RemoveImage answers OK and does not remove it.
+    pub(crate) kept_on_removal: bool,
 }
 
 impl Image {

@@ -98,7 +98,7 @@ impl Node {
         Ok(id)
     }
 
-    /// The sandbox of that id or unique prefix; an error that tells why there is none.
+    /// The sandbox of that id or unique prefix; else why there is none.
     pub(crate) fn find_sandbox(&self, id: &str) -> Result<&Sandbox, SimError> {
         find(&self.sandboxes, "sandbox", id)
     }

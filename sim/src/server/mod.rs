@@ -165,7 +165,7 @@ impl Services {
         answer
     }
 
-    /// The answer to a call; `None` if the server died first, be it by a hook of this call.
+    /// The answer to a call; `None` if the server died first, even by a hook of this call.
     fn carry_out<T: prost::Message>(
         &self,
         method: Method,
@@ -204,7 +204,7 @@ async fn died(die: &watch::Sender<bool>) {
     drop(die.subscribe().wait_for(|die| *die).await);
 }
 
-/// The answer, unless it is larger than a runtime sends.
+/// The answer, or an error if it is larger than a runtime sends.
 fn checked<T: prost::Message>(answer: Answer<T>, limit: usize) -> Reply<T> {
     let size = answer.message.encoded_len().saturating_add(answer.unsent);
     if size > limit {

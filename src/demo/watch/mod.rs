@@ -159,14 +159,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The first answer and the last. Where none comes in time, the one before counts.
+    /// Requests the status once. If there is no answer in time, the last one is kept.
     async fn request_status(&mut self, client: &Client) {
         if let Ok(status) = client.status().await {
             self.status = status;
         }
     }
 
-    /// Goes on until the time is over, a key or a signal ends it, or the output is closed.
+    /// Runs until the time is over, a key or a signal ends it, or the output is closed.
     async fn until_ended(
         &mut self,
         client: &Client,
