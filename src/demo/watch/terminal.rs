@@ -154,7 +154,7 @@ fn report_keys_at_once() -> Option<Termios> {
 fn read_keys() -> io::Result<UnboundedReceiver<Key>> {
     let (pressed, keys) = unbounded_channel();
     std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
-        let bytes = io::stdin().bytes().map_while(Result::ok);
+        let bytes = io::stdin().lock().bytes().map_while(Result::ok);
         let _ = bytes.filter_map(Key::parse).try_for_each(|key| pressed.send(key));
     })?;
     Ok(keys)
