@@ -13,6 +13,7 @@
 
 mod config_show;
 mod configuration;
+#[cfg(feature = "demo")]
 mod demo;
 mod docs;
 mod endpoints;

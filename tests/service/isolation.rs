@@ -99,8 +99,9 @@ impl Outage {
         let (failures, since) = (broken.failures, broken.failing_since.unwrap());
         assert_eq!(broken.passes, failures, "every pass has failed");
         assert!(failures >= PERIODS / 2 && since <= first + 2 * PERIOD, "{broken:?}");
-        if let Some(needed) = broken.last.unwrap().errors.iter().find(|e| lines::is_lasting(e)) {
-            self.texts.insert(0, needed.clone());
+        let errors = broken.last.unwrap().errors.into_iter().map(|error| error.to_string());
+        if let Some(needed) = errors.into_iter().find(|error| lines::is_lasting(error)) {
+            self.texts.insert(0, needed);
         }
 
         repair(&stage);

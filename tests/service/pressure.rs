@@ -151,7 +151,7 @@ async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
     let stage = started(setup).await;
     stage.sim.fault(Method::RemoveImage, Fault::error(Code::Unknown, "boom"), Scope::Always);
     fill(&stage, 95);
-    let other = stage.sim.usage().other_bytes;
+    let other = stage.sim.usage().other.bytes;
     let mut turn = 0u64;
     stage.sim.before(Method::ListImages, move |node, _| {
         turn += 1;

@@ -136,7 +136,7 @@ async fn is_switched_off_and_to_reports_and_on(of: Loop) {
     reload(&stage, &file, &mode("report")).await.unwrap();
     stage.pass_time(2 * PERIOD).await;
     let last = stage.state(of).await.last.unwrap();
-    assert_eq!((last.mode, last.would_remove, last.removed), (Mode::Report, 1, 0), "{of}");
+    assert_eq!((last.mode, last.counts.would_remove, last.counts.removed), (Mode::Report, 1, 0), "{of}");
     assert!(all_ids(&stage).contains(&id), "{of}");
     reload(&stage, &file, &mode("enforce")).await.unwrap();
     stage.pass_time(PERIOD).await;

@@ -168,7 +168,7 @@ fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
         bed.sim.add_image(ImageSpec::new(format!("app:{number}")).layer(layer));
     }
     fill(&bed, 95);
-    let (other, mut turn) = (bed.sim.usage().other_bytes, 0);
+    let (other, mut turn) = (bed.sim.usage().other.bytes, 0);
     // Somebody deletes a log of 64 KiB now and then.
     bed.sim.before(Method::ListImages, move |node, _| {
         turn += 1;
