@@ -55,10 +55,10 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Removed => f.write_str("removed"),
-            Self::AlreadyGone => f.write_str("already gone"),
+            Self::AlreadyGone => f.write_str("already removed"),
             Self::Refused { because } => write!(f, "kept: {because}"),
             Self::Failed { error } => write!(f, "failed: {error}"),
-            Self::WouldRemove => f.write_str("would go"),
+            Self::WouldRemove => f.write_str("would be removed"),
         }
     }
 }
