@@ -13,7 +13,7 @@ use actix::{Addr, Context, Handler, Message, ResponseFuture};
 use cri_gc_config::{PodSource, Settings};
 use cri_gc_policy::log_dirs::pod_uid_of;
 use cri_gc_policy::{Decision, Plan, PlanReport, PodTable, Reason};
-use cri_gc_policy::{follow, naming};
+use cri_gc_policy::{log_dirs, naming};
 use slog::warn;
 
 use crate::collector::{Collect, Collector, Outcome, Pass, Relay, Removed, Target, Tools};
@@ -100,7 +100,7 @@ impl LogReaper {
         let pods = PodTable::new(&observation);
         let mut section = cri_gc_policy::log_dirs::decide(&observation, &pods);
         let removed = pass.foreseen.of(&observation);
-        let following = follow::of_log_dirs(&mut section, &observation, &pods, &removed);
+        let following = log_dirs::follow(&mut section, &observation, &pods, &removed);
         let plan = Plan { log_dirs: section, ..Plan::default() };
         let report = PlanReport::new(&plan, &observation, &pass.settings.policy());
         self.tell_foreign(tools, pass, &report.log_dirs.keep);

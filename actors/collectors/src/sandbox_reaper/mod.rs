@@ -5,7 +5,7 @@ use std::time::Duration;
 use cri_gc_config::Settings;
 use cri_gc_policy::sandboxes::has_newer;
 use cri_gc_policy::{Decision, Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState};
-use cri_gc_policy::{follow, naming};
+use cri_gc_policy::{naming, sandboxes};
 
 use crate::collector::{Collect, Outcome, Pass, Removed, Target, Tools};
 use crate::observe;
@@ -36,7 +36,7 @@ impl Collect for SandboxReaper {
         let pods = PodTable::new(&observation);
         let mut section = cri_gc_policy::sandboxes::decide(&observation, &pods, &policy);
         let removed = pass.foreseen.of(&observation);
-        let following = follow::of_sandboxes(&mut section, &observation, &pods, &policy, &removed);
+        let following = sandboxes::follow(&mut section, &observation, &pods, &policy, &removed);
         let plan = Plan { sandboxes: section, ..Plan::default() };
         pass.kept(Kind::Sandbox, PlanReport::new(&plan, &observation, &policy).sandboxes.keep);
         let target = |decision: &Decision| {
