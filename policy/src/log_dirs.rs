@@ -1,7 +1,5 @@
 //! Which of the pods' log directories are removed (behaviour: Log directories).
 
-use std::cell::OnceCell;
-
 use foldhash::HashSet;
 
 use crate::follow::Removed;
@@ -61,22 +59,17 @@ fn is_uid(text: &str) -> bool {
 /// removal would refuse it.
 #[must_use]
 pub fn decide(observation: &Observation, pods: &PodTable<'_>) -> Section {
-    // Most nodes have no such directory.
-    let found = OnceCell::new();
-    let known = || found.get_or_init(|| known(observation, &Removed::default()));
+    let known = known(observation, &Removed::default());
     let mut section = Section::default();
     let mut names: Vec<(usize, &str)> =
         observation.log_dirs.iter().enumerate().map(|(index, name)| (index, name.as_str())).collect();
     names.sort_unstable_by_key(|&(index, name)| (name, index));
     names.dedup_by_key(|&mut (_, name)| name);
     for (index, name) in names {
-        let uid = pod_uid_of(name);
-        let reason = match uid.map(|uid| pods.state(uid)) {
+        let reason = match pod_uid_of(name) {
             None => Reason::ForeignName,
-            Some(state) => match reason_of(state) {
-                reason if reason.removes() && uid.is_some_and(|uid| known().contains(uid)) => {
-                    Reason::HasContainers
-                }
+            Some(uid) => match reason_of(pods.state(uid)) {
+                reason if reason.removes() && known.contains(uid) => Reason::HasContainers,
                 reason => reason,
             },
         };

@@ -171,22 +171,22 @@ pub struct Reclaiming {
     pub inodes: bool,
 }
 
-/// State of a pod as its source reports it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// State of a pod as its source reports it. Of two states the smaller keeps more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PodState {
     /// Known to the source and not finished, or something of it is running.
     Active,
+    /// Not known.
+    #[default]
+    #[serde(alias = "")]
+    Unknown,
     /// Finished: phase Succeeded or Failed.
     Terminated,
     /// Failed with reason Evicted.
     Evicted,
     /// Confirmed deleted.
     Deleted,
-    /// Not known.
-    #[default]
-    #[serde(alias = "")]
-    Unknown,
 }
 
 /// One pod as its source reports it.

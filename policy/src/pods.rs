@@ -30,8 +30,8 @@ pub struct PodTable<'a> {
     of_sandboxes: Vec<(&'a str, Owner)>,
     /// Where each sandbox is listed first.
     first: Vec<usize>,
-    /// Whether a container names the sandbox, by the position where it is listed first.
-    occupied: Vec<bool>,
+    /// Where the sandbox that a container names is listed first, by position of the container.
+    sandbox_of: Vec<Option<usize>>,
     absent: PodState,
     synced: bool,
 }
@@ -45,7 +45,7 @@ impl<'a> PodTable<'a> {
             numbers: HashMap::with_capacity(observation.sandboxes.len()),
             states: Vec::with_capacity(observation.sandboxes.len()),
             sandboxes: HashMap::new(),
-            occupied: Vec::new(),
+            sandbox_of: Vec::with_capacity(observation.containers.len()),
             first: Vec::with_capacity(observation.sandboxes.len()),
             of_containers: Vec::with_capacity(observation.containers.len()),
             of_sandboxes: Vec::with_capacity(observation.sandboxes.len()),
@@ -58,7 +58,7 @@ impl<'a> PodTable<'a> {
             let state = if counts { pod.state } else { PodState::Unknown };
             match table.numbers.get(pod.uid.as_str()).and_then(|&n| table.states.get_mut(n)) {
                 // Listed twice with two states: what keeps more counts.
-                Some(known) => *known = (*known).keeping_more(state),
+                Some(known) => *known = state.min(*known),
                 None => {
                     table.numbers.insert(&pod.uid, table.states.len());
                     table.states.push(state);
@@ -73,13 +73,10 @@ impl<'a> PodTable<'a> {
             let owner = table.enter(&sandbox.pod_uid, sandbox.state != SandboxState::NotReady);
             table.of_sandboxes.push((&sandbox.pod_uid, owner));
         }
-        table.occupied = vec![false; observation.sandboxes.len()];
         for container in &observation.containers {
             let runs = container.state == ContainerState::Running;
             let sandbox = table.sandboxes.get(container.pod_sandbox_id.as_str()).copied();
-            if let Some(occupied) = sandbox.and_then(|index| table.occupied.get_mut(index)) {
-                *occupied = true;
-            }
+            table.sandbox_of.push(sandbox);
             let owner = match sandbox.and_then(|index| table.of_sandboxes.get(index).copied()) {
                 // Nearly always; saves looking the UID up.
                 Some((uid, owner)) if container.pod_uid.is_empty() || container.pod_uid == uid => {
@@ -124,22 +121,17 @@ impl<'a> PodTable<'a> {
         self.of_sandboxes.iter().map(|&(_, owner)| owner)
     }
 
-    /// Whether a container of any state names the sandbox at that position.
-    pub(crate) fn is_occupied(&self, sandbox: usize) -> bool {
-        self.first.get(sandbox).and_then(|&first| self.occupied.get(first)).copied().unwrap_or(true)
-    }
-
-    /// Which sandboxes are occupied once those containers are removed.
-    pub(crate) fn occupied_without(
-        &self,
-        observation: &Observation,
-        removed: &HashSet<usize>,
-    ) -> HashSet<usize> {
-        let left = observation.containers.iter().enumerate().filter(|(at, _)| !removed.contains(at));
-        let firsts = left.filter_map(|(_, c)| self.sandboxes.get(c.pod_sandbox_id.as_str()).copied());
-        let firsts: HashSet<usize> = firsts.collect();
-        let sandboxes = self.first.iter().enumerate();
-        sandboxes.filter(|(_, first)| firsts.contains(first)).map(|(sandbox, _)| sandbox).collect()
+    /// Whether a container of any state names a sandbox, by position of the sandbox. Those removed don't count.
+    pub(crate) fn occupied_without(&self, removed: &HashSet<usize>) -> Vec<bool> {
+        let mut occupied = vec![false; self.first.len()];
+        for (container, sandbox) in self.sandbox_of.iter().enumerate() {
+            if let Some(occupied) = sandbox.and_then(|sandbox| occupied.get_mut(sandbox))
+                && !removed.contains(&container)
+            {
+                *occupied = true;
+            }
+        }
+        self.first.iter().map(|first| occupied.get(*first) != Some(&false)).collect()
     }
 
     /// UID of the pod of a container: its label, else that of its sandbox, else empty.
@@ -205,18 +197,6 @@ pub(crate) enum Fate {
 }
 
 impl PodState {
-    /// The one of two states that keeps more.
-    fn keeping_more(self, other: Self) -> Self {
-        let rank = |state: Self| match state {
-            Self::Active => 0,
-            Self::Unknown => 1,
-            Self::Terminated => 2,
-            Self::Evicted => 3,
-            Self::Deleted => 4,
-        };
-        if rank(other) < rank(self) { other } else { self }
-    }
-
     /// Whether the log directory of a pod in this state may be removed.
     #[must_use]
     pub fn content_may_go(self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use jiff::Timestamp;
 
 use crate::age::newest_first;
@@ -94,8 +94,8 @@ impl<'a> Rules<'a> {
 pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -> Section {
     let rules = Rules::new(observation, pods, policy);
     let mut section = Section::default();
-    for index in 0..observation.sandboxes.len() {
-        if let Some(reason) = rules.reason(index, pods.is_occupied(index)) {
+    for (index, is_occupied) in pods.occupied_without(&HashSet::new()).into_iter().enumerate() {
+        if let Some(reason) = rules.reason(index, is_occupied) {
             section.push(Decision::new(index, reason));
         }
     }
@@ -115,10 +115,10 @@ pub fn follow(
         return Vec::new();
     }
     let rules = Rules::new(observation, pods, policy);
-    let occupied = pods.occupied_without(observation, &removed.containers);
-    let mut follow = section.take_kept(|decision| {
-        let is_emptied = decision.reason == Reason::HasContainers && !occupied.contains(&decision.index);
-        is_emptied.then(|| rules.reason(decision.index, false)).flatten()
+    let occupied = pods.occupied_without(&removed.containers);
+    let mut follow = section.take_kept(|decision| match decision.reason {
+        Reason::HasContainers => rules.reason(decision.index, *occupied.get(decision.index)?),
+        _ => None,
     });
     rules.sort(&mut follow);
     follow

@@ -11,7 +11,7 @@ pub mod space;
 
 use std::cmp::Ordering;
 
-use foldhash::{HashMap, HashMapExt as _, HashSet};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::follow::Removed;
@@ -82,9 +82,7 @@ pub fn unmatched(images: &[Image], policy: &ImagePolicy) -> Option<String> {
         .iter()
         .map(|image| (image.id.as_str(), image.names().map(Reference::parse).collect()))
         .collect();
-    let matches = |pattern: &&Pattern| {
-        parsed.iter().any(|(id, names)| pattern.matches_parsed(id, names.iter().copied()))
-    };
+    let matches = |pattern: &&Pattern| parsed.iter().any(|(id, names)| pattern.matches_parsed(id, names));
     let unmatched = policy.protect.iter().filter(|pattern| !matches(pattern)).map(ToString::to_string);
     let unmatched: Vec<String> = unmatched.collect();
     let patterns = unmatched.join(", ");
@@ -130,10 +128,9 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
     // How full the file systems are counts after the images of rule 1 are removed.
     let (missing, problems) = space::missing(&observation.filesystems, policy, freed_by_age);
     let satisfied = match missing {
-        Missing { bytes: 0, inodes: 0, .. } if missing.triggered => Reason::EnoughFreed,
-        Missing { bytes: 0, inodes: 0, .. } if missing.known => Reason::BelowThreshold,
-        Missing { bytes: 0, inodes: 0, .. } => Reason::UsageUnknown,
-        Missing { .. } => Reason::EnoughFreed,
+        Missing { triggered: true, .. } => Reason::EnoughFreed,
+        Missing { known: true, .. } => Reason::BelowThreshold,
+        Missing { .. } => Reason::UsageUnknown,
     };
     let mut freed = 0u64;
     for candidate in rest {
@@ -242,17 +239,14 @@ fn shields(
     };
 
     // Many containers share few images: each use is looked up once, for the first container that has it.
-    let mut users: HashMap<ImageUse<'_>, (usize, Detail)> = HashMap::new();
+    let mut seen: HashSet<ImageUse<'_>> = HashSet::new();
     for (holder, container) in observation.containers.iter().enumerate() {
         for (place, used) in ImageUse::of_container(container).enumerate() {
-            let detail = if place == 0 { Detail::Holder(holder) } else { Detail::Mount(holder) };
-            users.entry(used).or_insert((holder, detail));
+            if seen.insert(used) {
+                let detail = if place == 0 { Detail::Holder(holder) } else { Detail::Mount(holder) };
+                names.used(used).into_iter().for_each(|i| protect(i, Reason::InUse, detail));
+            }
         }
-    }
-    let mut users: Vec<(ImageUse<'_>, (usize, Detail))> = users.into_iter().collect();
-    users.sort_unstable_by_key(|&(used, (holder, _))| (holder, used));
-    for (used, (_, detail)) in users {
-        names.used(used).into_iter().for_each(|i| protect(i, Reason::InUse, detail));
     }
     for (holder, pod) in observation.pods.pods.iter().enumerate() {
         if keeps_images(pods.state(&pod.uid)) {
@@ -271,9 +265,7 @@ fn shields(
         parsed.extend(image.names().map(Reference::parse));
         if image.pinned {
             protect(index, Reason::Pinned, Detail::None);
-        } else if let Some(at) =
-            policy.protect.iter().position(|p| p.matches_parsed(&image.id, parsed.iter().copied()))
-        {
+        } else if let Some(at) = policy.protect.iter().position(|p| p.matches_parsed(&image.id, &parsed)) {
             protect(index, Reason::Protected, Detail::Holder(at));
         }
         if image.in_use_elsewhere {
