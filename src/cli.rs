@@ -1,5 +1,7 @@
-//! What can be typed. The doc comments are the help texts. `demo`: what is typed for the
-//! demo. [`service`]: what is typed to talk to a running service.
+//! What can be typed. The doc comments are the help texts.
+//!
+//! - [`service`]: the commands that talk to a running service. `demo`: the demo. [`output`]: forms of the output.
+//! - [`values`]: reads the values of flags.
 
 #![expect(
     missing_docs,
@@ -8,18 +10,19 @@
 
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod output;
 pub mod service;
+pub mod values;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use cri_gc_config::LogLevel;
-use jiff::SignedDuration;
 
 #[cfg(feature = "demo")]
 pub use demo::Demo;
+pub use output::{ConfigForm, ConfigOutput, DataForm, Form, Output};
 pub use service::{ChangeLogLevel, Events, Explain, LoopName, Loops, RunNow, Service, Status};
 
 /// Garbage collector of a node that runs containers through a CRI runtime (containerd, CRI-O).
@@ -44,25 +47,14 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One setting, e.g. --set image_gc.min_age=0s (may be given several times)
-    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = values::key_value)]
     pub set: Vec<(String, String)>,
     /// Socket of the runtime; the same as --set runtime.endpoint=SOCKET
     #[arg(long, global = true, value_name = "SOCKET")]
     pub endpoint: Option<String>,
     /// What is logged on stderr: error, warning, info, debug or trace [default: log.level for run, else error]
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = log_level)]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = values::log_level)]
     pub log_level: Option<LogLevel>,
-}
-
-fn log_level(text: &str) -> Result<LogLevel, String> {
-    text.parse().map_err(|error| format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
-        _ => Err("write KEY=VALUE, e.g. image_gc.min_age=0s".to_owned()),
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,16 +147,6 @@ pub struct Source {
     pub confirm_deleted: bool,
 }
 
-/// The longest watch, and the longest wait: a day.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn length(text: &str) -> Result<Duration, String> {
-    let length = text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
-    length
-        .filter(|length| *length >= Duration::from_secs(1) && *length <= LONGEST)
-        .ok_or_else(|| "write a number with its unit, from 1s to 24h, e.g. 30s or 5m".to_owned())
-}
-
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Print the settings, all layers merged: those that a command would use now, or those of the running service
@@ -215,49 +197,4 @@ pub struct Completions {
     /// Which shell
     #[arg(value_enum)]
     pub shell: Shell,
-}
-
-#[derive(Debug, Args)]
-pub struct Output {
-    /// Form of the output
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
-    pub output: Form,
-}
-
-#[derive(Debug, Args)]
-pub struct ConfigOutput {
-    /// Form of the output
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = ConfigForm::Toml)]
-    pub output: ConfigForm,
-}
-
-/// How data is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-    /// For both
-    Yaml,
-}
-
-/// How data is printed that no table could show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DataForm {
-    Json,
-    Yaml,
-}
-
-/// How settings are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ConfigForm {
-    /// A table of keys, values and where each comes from
-    Table,
-    /// As a configuration file
-    Toml,
-    /// For programs
-    Json,
-    /// For both
-    Yaml,
 }

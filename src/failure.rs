@@ -1,12 +1,11 @@
 //! Errors at the edge: a sentence with the cause and what to do, on stderr, and an exit code (behaviour: Commands).
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 use cri_gc_gateway::{CriError, ErrorClass};
 
 use crate::client::{ClientError, Trouble};
-use crate::output::remark;
 
 /// How a command ended badly.
 #[derive(Debug)]
@@ -78,17 +77,17 @@ impl Failure {
         }
     }
 
-    /// What went wrong, and what to do.
+    /// The exit code of the program.
     #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// Says it on stderr.
-    #[must_use]
-    pub fn report(&self) -> ExitCode {
-        remark(&format!("cri-gc: {}", self.message));
+    pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    /// What went wrong, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

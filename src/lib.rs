@@ -32,6 +32,9 @@ pub fn run() -> ExitCode {
     let cli = cli::Cli::parse();
     match commands::dispatch(cli) {
         Ok(code) => code,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            output::remark(&format!("cri-gc: {failure}"));
+            failure.exit_code()
+        }
     }
 }

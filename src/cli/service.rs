@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 use cri_gc_config::LogLevel;
 use cri_gc_kit::words::Loop;
 
-use super::{Output, log_level};
+use super::output::{Form, Output};
+use super::values::{length, log_level};
 
 #[derive(Debug, Args)]
 pub struct Service {
@@ -14,7 +15,7 @@ pub struct Service {
     #[arg(long, value_name = "PATH")]
     pub socket: Option<String>,
     /// How long to wait until all is answered, e.g. 1m [default: 15s; for run-now and events --follow as long as it takes]
-    #[arg(long, value_name = "DURATION", value_parser = super::length)]
+    #[arg(long, value_name = "DURATION", value_parser = length)]
     pub timeout: Option<Duration>,
 }
 
@@ -48,8 +49,8 @@ pub struct RunNow {
     #[command(flatten)]
     pub service: Service,
     /// Form of the output; json: one update a line, as it comes
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = super::Form::Table)]
-    pub output: super::Form,
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
+    pub output: Form,
 }
 
 #[derive(Debug, Args)]
@@ -74,8 +75,8 @@ pub struct Events {
     #[command(flatten)]
     pub service: Service,
     /// Form of the output; json: one event a line
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = super::Form::Table)]
-    pub output: super::Form,
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
+    pub output: Form,
 }
 
 #[derive(Debug, Args)]

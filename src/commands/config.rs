@@ -7,11 +7,13 @@ use cri_gc_config::{Settings, key_names, render};
 use cri_gc_proto::admin::ConfigResponse;
 use cri_gc_service::admin::group_number;
 
-use super::{import_kubelet, in_system, not_yet, service, settings};
+use super::import_kubelet;
+use super::requests::ask;
+use super::setup::{in_system, not_yet, service, settings};
 use crate::cli::{Config, ConfigForm, Global, Service};
-use crate::client::{ClientError, Trouble};
+use crate::client::{Client, ClientError, Trouble};
 use crate::failure::Failure;
-use crate::output::{answers, config, print, remark, show};
+use crate::output::{answers, config, print, remark};
 
 /// Shows, checks, reloads or imports.
 ///
@@ -28,8 +30,8 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
             print(&running(&answer, output.output)?)?;
         }
         Config::Reload { service: meant, output } => {
-            let answer = in_system(async { service(global, meant).await?.reload().await.map_err(refused) })?;
-            show(output.output, &answer, answers::reloaded)?;
+            let request = async |service: Client| service.reload().await.map_err(refused);
+            ask(global, meant, output.output, request, answers::reloaded)?;
         }
         Config::ImportKubelet(args) => import_kubelet::run(global, args)?,
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use cri_gc_proto::admin::Event;
 
-use super::{in_system, service};
+use super::setup::{in_system, service};
 use crate::cli::{self, Global};
 use crate::client::{DEADLINE, Told};
 use crate::failure::Failure;

@@ -13,7 +13,7 @@ use cri_gc_policy::images::unmatched;
 use cri_gc_policy::snapshot::{self, SnapshotError};
 use cri_gc_policy::{Observation, Plan, PlanReport, Policy, Snapshot, decide};
 
-use super::{crew, in_system, logging, look, settings, sync_pods};
+use super::setup::{crew, in_system, logging, look, settings, sync_pods};
 use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
 use crate::output::plan::Extent;

@@ -18,7 +18,7 @@ use sd_notify::NotifyState;
 use slog::{Logger, error, info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{in_system, not_yet, sources};
+use super::setup::{in_system, not_yet, sources};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::logging::Logging;

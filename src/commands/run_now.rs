@@ -6,7 +6,7 @@ use std::time::Duration;
 use cri_gc_proto::admin::pass_update::What;
 use cri_gc_proto::admin::{Pass, PassUpdate, Removal};
 
-use super::{in_system, loops, service};
+use super::setup::{in_system, loops, service};
 use crate::cli::{self, Form, Global};
 use crate::client::{ClientError, Told};
 use crate::failure::{Failure, PARTLY};

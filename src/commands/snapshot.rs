@@ -8,7 +8,7 @@ use cri_gc_collectors::{observe, planning};
 use cri_gc_images::Home;
 use cri_gc_policy::{Observation, Snapshot};
 
-use super::{crew, in_system, logging, look, settings, sync_pods};
+use super::setup::{crew, in_system, logging, look, settings, sync_pods};
 use crate::cli::{self, DataForm, Global};
 use crate::failure::{Failure, PARTLY};
 use crate::output::{json, print, remark, yaml};

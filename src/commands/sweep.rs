@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{crew, in_system, logging, settings, sync_pods};
+use super::setup::{crew, in_system, logging, settings, sync_pods};
 use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
 use crate::output::progress::{Bar, Ended};
