@@ -25,10 +25,10 @@ pub struct Pattern {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Nothing between the quotes.
-    #[error("it is empty; write `repo`, `repo:tag`, `repo@digest` (each may hold `*`) or an image id")]
+    #[error("it is empty; write `repo`, `repo:tag`, `repo@digest` (each may contain `*`) or an image id")]
     Empty,
-    /// No image name holds white space.
-    #[error("it holds white space, which no image name does")]
+    /// No image name contains white space.
+    #[error("it contains white space, which no image name does")]
     WhiteSpace,
     /// A character that is in no image name: a regular expression, a negation, or a whole list in one entry.
     #[error(
@@ -45,7 +45,7 @@ pub enum PatternError {
     #[error("an image name has no `://`; write it as `crictl images` shows it")]
     Scheme,
     /// A folder of a registry.
-    #[error("it ends with `/`, as no image name does; write `*` behind it to protect all that is in there")]
+    #[error("it ends with `/`, as no image name does; append `*` to protect everything below it")]
     Folder,
     /// `sha256:` and something that is no id.
     #[error("an image id is \"sha256:\" and 12 to 64 hex digits; this would protect nothing")]

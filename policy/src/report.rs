@@ -220,12 +220,15 @@ impl Words<'_> {
         let created = at(container.created_at);
         let detail = match decision.reason {
             Reason::OverPodContainerLimit => format!(
-                "{} {name:?} of its pod; max_per_pod_container keeps {}",
+                "{} {name:?} in its pod; max_per_pod_container keeps {}",
                 newer("container"),
                 limits.max_per_pod_container.unwrap_or_default()
             ),
             Reason::OverUnitShare => {
-                format!("{} {name:?} of its pod, which is their share of max_containers", newer("container"))
+                format!(
+                    "{} {name:?} in its pod, which is the share of max_containers for that name",
+                    newer("container")
+                )
             }
             Reason::OverNodeLimit => format!(
                 "{} on the node; max_containers keeps {}",
@@ -310,7 +313,7 @@ impl Words<'_> {
                 format!("the spec of pod {} names it", self.observation.pods.pods.get(at)?.uid)
             }
             (Reason::Protected, Detail::Holder(at)) => {
-                format!("image_gc.protect holds \"{}\"", self.policy.images.protect.get(at)?)
+                format!("matches protect pattern \"{}\"", self.policy.images.protect.get(at)?)
             }
             _ => return None,
         })
@@ -326,7 +329,7 @@ impl Words<'_> {
             }
             // First seen by this very observation: what was before is not recorded.
             (Reason::TooYoung, _) if self.seconds(first_detected) == 0 => {
-                format!("no records yet: it counts as first seen now, min_age is {}", span(min_age))
+                format!("first seen now (no earlier record), min_age is {}", span(min_age))
             }
             (Reason::TooYoung, _) => self.young("first seen", first_detected, "min_age", min_age),
             (Reason::DiskPressure | Reason::InodePressure, Some(_)) => {
@@ -349,22 +352,22 @@ impl Words<'_> {
             Reason::NewestSandbox => return format!("the newest sandbox of pod {uid}"),
             Reason::PodActive => return format!("pod {uid} is active"),
             Reason::PodFinished => return format!("pod {uid} finished but is not deleted"),
-            Reason::PodUnknown => return format!("it is not proved that pod {uid} is deleted"),
+            Reason::PodUnknown => return format!("pod {uid} is not confirmed deleted"),
             Reason::UnmanagedCollected => "belongs to no pod, and pods.unmanaged is \"collect\"",
             Reason::Unmanaged if self.observation.pods.synced => "belongs to no pod",
             Reason::Unmanaged => "belongs to no pod, and the pod source is not synced",
-            Reason::Running => "it runs",
+            Reason::Running => "it is running",
             Reason::SandboxReady => "it is ready",
-            Reason::StateUnknown => "the runtime does not tell its state",
-            Reason::HasContainers => "a container is still in it",
-            Reason::AgeUnknown => "the runtime does not tell when it was created",
-            Reason::ForeignName => "not named as the log directory of a pod",
+            Reason::StateUnknown => "the runtime does not report its state",
+            Reason::HasContainers => "it still has a container",
+            Reason::AgeUnknown => "the runtime does not report when it was created",
+            Reason::ForeignName => "its name is not that of a pod log directory",
             Reason::Pinned => "the runtime pins it",
-            Reason::SandboxImage => "the runtime makes its sandboxes of it",
-            Reason::BelowThreshold => "no file system of images is at its high threshold",
-            Reason::EnoughFreed => "what goes before it frees enough",
-            Reason::ImageGcOff => "image GC is off: high thresholds of 100, no max_age",
-            Reason::UsageUnknown => "it is not known how full the file system is",
+            Reason::SandboxImage => "sandbox (pause) image of the runtime",
+            Reason::BelowThreshold => "no image filesystem is at its high threshold",
+            Reason::EnoughFreed => "removing images earlier in line frees enough",
+            Reason::ImageGcOff => "image GC is off: high thresholds are 100 and max_age is 0",
+            Reason::UsageUnknown => "the usage of the image filesystem is not known",
             Reason::UseUnknown => match &self.observation.uses_unknown {
                 Some(why) => why,
                 None => "it is not known which images are in use",
@@ -399,5 +402,5 @@ impl Words<'_> {
 }
 
 fn span(duration: Duration) -> String {
-    SignedDuration::try_from(duration).map_or_else(|_| "for ever".to_owned(), |d| format!("{d:#}"))
+    SignedDuration::try_from(duration).map_or_else(|_| "forever".to_owned(), |d| format!("{d:#}"))
 }

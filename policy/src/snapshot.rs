@@ -102,7 +102,7 @@ pub enum SnapshotError {
         index: usize,
     },
     /// The same object twice would get two decisions.
-    #[error("{list} holds {id:?} twice; a node has an object once, so remove one of them")]
+    #[error("{list} contains {id:?} twice; a node has an object once, so remove one of them")]
     Duplicate {
         /// The list.
         list: &'static str,

@@ -27,7 +27,7 @@ pub enum Form {
     Yaml,
 }
 
-/// How data is printed that no table could show.
+/// Forms of data that has no table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DataForm {
     Json,
@@ -37,7 +37,7 @@ pub enum DataForm {
 /// How settings are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ConfigForm {
-    /// A table of keys, values and where each comes from
+    /// A table of keys, values and their sources
     Table,
     /// As a configuration file
     Toml,

@@ -1,4 +1,4 @@
-//! `cri-gc config`: shows settings, checks the configuration, and has the running service reload it. What makes one of a
+//! `cri-gc config`: shows settings, checks the configuration, and reloads that of the running service. The conversion of a
 //! kubelet's is in [`import_kubelet`].
 
 use std::process::ExitCode;
@@ -41,9 +41,9 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
 fn check(global: &Global) -> Result<(), Failure> {
     let loaded = settings(global)?;
     let from = match &loaded.file {
-        Some(file) => format!("{} is good", file.display()),
+        Some(file) => format!("{} is valid", file.display()),
         None => {
-            "there is no configuration file; the defaults, the environment and the flags are good".to_owned()
+            "there is no configuration file; the defaults, the environment and the flags are valid".to_owned()
         }
     };
     if let Some(problem) = not_yet(&loaded.settings) {
@@ -77,8 +77,8 @@ fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure>
         return config::text(form, &settings, toml, &origins);
     }
     let values: serde_json::Value = serde_json::from_str(&answer.json).map_err(|error| {
-        Failure::failed(format_args!("the settings that the service tells cannot be read: {error}"))
-            .or("-o toml prints them as they are")
+        Failure::failed(format_args!("could not read the settings of the service: {error}"))
+            .or("print them unchanged with -o toml")
     })?;
     config::text(form, &values, toml, &origins)
 }
@@ -86,7 +86,7 @@ fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure>
 fn refused(error: ClientError) -> Failure {
     match error.trouble {
         Trouble::Invalid => Failure::configuration(format_args!(
-            "the service refuses the new configuration, the old one holds: {}",
+            "the service refuses the new configuration, the old one remains in force: {}",
             error.message
         )),
         _ => error.into(),

@@ -40,15 +40,15 @@ pub fn settings(global: &Global) -> Result<Loaded, Failure> {
     load(&sources(global)).map_err(Failure::configuration)
 }
 
-/// Connects to the service that is meant: the one named, else the one of the settings.
+/// Connects to the service: at the socket of the command line, else at that of the settings.
 pub async fn service(global: &Global, service: &Service) -> Result<Client, Failure> {
-    // Whoever writes `run-now --set image_gc.mode=report` must not get a pass that removes.
+    // `run-now --set image_gc.mode=report` must not start a pass that removes.
     let other = global.set.iter().map(|(key, _)| key.as_str()).find(|key| *key != "admin.socket");
     let other = other.or(global.endpoint.as_ref().map(|_| "runtime.endpoint"));
     if let Some(key) = other {
         return Err(Failure::usage(format_args!(
-            "a running service has settings of its own, so {key} can't be set here\n  change its file and `cri-gc config \
-             reload`; of the flags only --socket, --config and --set admin.socket=PATH matter here, to find it"
+            "a running service has its own settings, so {key} can't be set here\n  change its file and run `cri-gc config \
+             reload`; of the flags only --socket, --config and --set admin.socket=PATH are valid here, to find the service"
         )));
     }
     let socket = match &service.socket {
@@ -56,13 +56,13 @@ pub async fn service(global: &Global, service: &Service) -> Result<Client, Failu
         None => settings(global).map_err(|bad| bad.or(UNREAD))?.settings.admin.socket,
     };
     let socket = std::path::absolute(&socket).map_err(|error| {
-        Failure::usage(format_args!("--socket {:?} is no path: {error}", socket.display()))
+        Failure::usage(format_args!("--socket {:?} is not a path: {error}", socket.display()))
     })?;
     Ok(Client::connect(&socket.to_string_lossy(), service.timeout.unwrap_or(DEADLINE)).await?)
 }
 
-/// What to do where bad settings do not tell the socket of a service that runs well with its old ones.
-const UNREAD: &str = "a service that runs can be asked all the same: name its socket with --socket";
+/// The remedy where invalid settings hide the socket of a service that is running with its old ones.
+const UNREAD: &str = "a running service can still be reached: set its socket with --socket";
 
 /// The names of loops as the service knows them, each once.
 pub fn loops(names: &[LoopName]) -> Vec<String> {
@@ -81,7 +81,7 @@ pub fn logging(global: &Global) -> Logging {
     Logging::to_stderr(global.log_level.unwrap_or(LogLevel::Error), LogFormat::Term)
 }
 
-/// What the settings ask for that this program was built without.
+/// What the settings need that this program was built without.
 pub fn not_yet(settings: &Settings) -> Option<String> {
     let is_missing = settings.pods.source == PodSource::KubeApi && !cfg!(feature = "kubernetes");
     is_missing.then(|| SyncError::NotBuiltIn.to_string())
@@ -92,7 +92,7 @@ pub fn in_system<T>(work: impl Future<Output = T>) -> T {
     actix::System::new().block_on(work)
 }
 
-/// The actors of a one-shot command, with a runtime that has said what it is.
+/// The actors of a one-shot command, and the version of the runtime.
 pub async fn crew(
     settings: Settings,
     home: Home,
@@ -113,8 +113,8 @@ pub async fn crew(
     }
 }
 
-/// Reads the pod source as often as it needs to prove anything. An error is no reason to do nothing: while the source is
-/// not synced, nothing counts as deleted.
+/// Reads the pod source twice, as confirmed deletion needs. An error does not end the command: while the source is not
+/// synced, no pod counts as deleted.
 pub async fn sync_pods(crew: &Crew) -> Option<String> {
     if crew.settings.pods.source == PodSource::Runtime {
         return None;
@@ -126,9 +126,9 @@ pub async fn sync_pods(crew: &Crew) -> Option<String> {
     crew.tools.pods.resync().await.err().map(|error| error.to_string())
 }
 
-/// One look at the whole node, for `plan` and `snapshot`.
-pub async fn look(crew: &Crew) -> Result<Whole, Failure> {
+/// Observes the whole node, for `plan` and `snapshot`.
+pub async fn observe_node(crew: &Crew) -> Result<Whole, Failure> {
     whole::look(&crew.tools, &crew.settings)
         .await
-        .map_err(|error| Failure::failed(format_args!("the node could not be observed: {error}")))
+        .map_err(|error| Failure::failed(format_args!("could not observe the node: {error}")))
 }

@@ -55,16 +55,6 @@ fn waits(reason: Reason) -> bool {
     matches!(reason, Reason::BelowThreshold | Reason::EnoughFreed | Reason::UsageUnknown)
 }
 
-/// Positions of the images that these uses mean.
-#[must_use]
-pub fn used_by<'a>(images: &[Image], uses: impl IntoIterator<Item = ImageUse<'a>>) -> Vec<usize> {
-    let names = Names::new(images);
-    let mut used: Vec<usize> = uses.into_iter().flat_map(|used| names.used(used)).collect();
-    used.sort_unstable();
-    used.dedup();
-    used
-}
-
 /// All uses of images: those of the containers, in whatever state, and those by the specs of pods that are not confirmed
 /// deleted.
 #[must_use]
@@ -87,7 +77,7 @@ pub fn unmatched(images: &[Image], policy: &ImagePolicy) -> Option<String> {
     let unmatched: Vec<String> = unmatched.collect();
     let patterns = unmatched.join(", ");
     (!unmatched.is_empty())
-        .then(|| format!("no image here matches these patterns of image_gc.protect: {patterns}"))
+        .then(|| format!("these patterns of image_gc.protect match no image on this node: {patterns}"))
 }
 
 /// Whether the images that the spec of such a pod names are kept. Nothing is removed of a pod that is not confirmed deleted, so

@@ -192,7 +192,10 @@ mod tests {
     }
 
     fn used(images: &[Image], [image_id, image_ref, image]: [&str; 3]) -> Vec<usize> {
-        crate::images::used_by(images, [ImageUse { image_id, image_ref, image }])
+        let mut used = Names::new(images).used(ImageUse { image_id, image_ref, image });
+        used.sort_unstable();
+        used.dedup();
+        used
     }
 
     #[test]
