@@ -1,4 +1,4 @@
-//! `cri-gc config`: shows settings, checks the configuration, and has the running service reload it. What makes one of a
+//! `cri-gc config`: shows settings, checks the configuration, and reloads that of the running service. The conversion of a
 //! kubelet's is in [`import_kubelet`].
 
 use std::process::ExitCode;
@@ -7,11 +7,13 @@ use cri_gc_config::{Settings, key_names, render};
 use cri_gc_proto::admin::ConfigResponse;
 use cri_gc_service::admin::group_number;
 
-use super::{import_kubelet, in_system, not_yet, service, settings};
+use super::import_kubelet;
+use super::requests::ask;
+use super::setup::{in_system, not_yet, service, settings};
 use crate::cli::{Config, ConfigForm, Global, Service};
-use crate::client::{ClientError, Trouble};
+use crate::client::{Client, ClientError, Trouble};
 use crate::failure::Failure;
-use crate::output::{answers, config, print, remark, show};
+use crate::output::{answers, config, print, remark};
 
 /// Shows, checks, reloads or imports.
 ///
@@ -28,8 +30,8 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
             print(&running(&answer, output.output)?)?;
         }
         Config::Reload { service: meant, output } => {
-            let answer = in_system(async { service(global, meant).await?.reload().await.map_err(refused) })?;
-            show(output.output, &answer, answers::reloaded)?;
+            let request = async |service: Client| service.reload().await.map_err(refused);
+            ask(global, meant, output.output, request, answers::reloaded)?;
         }
         Config::ImportKubelet(args) => import_kubelet::run(global, args)?,
     }
@@ -39,9 +41,9 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
 fn check(global: &Global) -> Result<(), Failure> {
     let loaded = settings(global)?;
     let from = match &loaded.file {
-        Some(file) => format!("{} is good", file.display()),
+        Some(file) => format!("{} is valid", file.display()),
         None => {
-            "there is no configuration file; the defaults, the environment and the flags are good".to_owned()
+            "there is no configuration file; the defaults, the environment and the flags are valid".to_owned()
         }
     };
     if let Some(problem) = not_yet(&loaded.settings) {
@@ -75,8 +77,8 @@ fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure>
         return config::text(form, &settings, toml, &origins);
     }
     let values: serde_json::Value = serde_json::from_str(&answer.json).map_err(|error| {
-        Failure::failed(format_args!("the settings that the service tells cannot be read: {error}"))
-            .or("-o toml prints them as they are")
+        Failure::failed(format_args!("could not read the settings of the service: {error}"))
+            .or("print them unchanged with -o toml")
     })?;
     config::text(form, &values, toml, &origins)
 }
@@ -84,7 +86,7 @@ fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure>
 fn refused(error: ClientError) -> Failure {
     match error.trouble {
         Trouble::Invalid => Failure::configuration(format_args!(
-            "the service refuses the new configuration, the old one holds: {}",
+            "the service refuses the new configuration, the old one remains in force: {}",
             error.message
         )),
         _ => error.into(),

@@ -13,8 +13,8 @@ use cri_gc_kit::supervision::panics;
 use cri_gc_kit::supervision::threads::Threads;
 use slog::{Drain, Duplicate, Logger, o};
 
+use super::setup::{in_system, logging, not_yet};
 use super::sweep::sweep;
-use super::{in_system, logging, not_yet};
 use crate::cli::{self, Global};
 use crate::demo::node::Demo;
 use crate::demo::report;

@@ -12,7 +12,7 @@ fn with_file(bench: &Bench, toml: &str) -> Said {
 fn a_good_configuration_is_said_to_be_good() {
     let bench = Bench::new();
     let good = with_file(&bench, "[image_gc]\nmin_age = \"1h\"\n").good();
-    assert_eq!(good, format!("{} is good\n", text(&bench.path("cri-gc.toml"))));
+    assert_eq!(good, format!("{} is valid\n", text(&bench.path("cri-gc.toml"))));
 }
 
 #[test]

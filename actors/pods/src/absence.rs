@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use cri_gc_policy::{Pod, PodState, Pods};
+use cri_gc_policy::{Absent, Pod, PodState, Pods};
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::Evidence;
@@ -378,7 +378,7 @@ impl Absence {
         let standings = with_states(standings, if synced { &judged } else { &[] });
         // Whoever is not among them is not proved absent.
         Judgement {
-            pods: Pods { synced, pods: judged, absent: PodState::Unknown },
+            pods: Pods { synced, pods: judged, absent: Absent::Unknown },
             standings,
             notes,
             asking_failed,

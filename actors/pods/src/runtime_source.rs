@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cri_gc_policy::{Pod, PodState, Pods};
+use cri_gc_policy::{Absent, Pod, PodState, Pods};
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::Evidence;
@@ -101,7 +101,7 @@ impl RuntimeSource {
             images: Vec::new(),
         };
         let pods = judged.iter().map(pod).collect();
-        (Pods { synced: true, pods, absent: PodState::Unknown }, judged)
+        (Pods { synced: true, pods, absent: Absent::Unknown }, judged)
     }
 
     /// Since when nothing of the pod runs, as far as is known; `None` if it can't be told or something runs.

@@ -178,7 +178,7 @@ fn every_bad_pattern_is_named_by_its_place() {
     assert_eq!(lines.len(), 3, "{message}");
     assert!(lines[0].starts_with("FILE:2:11: image_gc.protect[1] = \"\": it is empty;"), "{message}");
     assert!(
-        lines[1].starts_with("FILE:2:11: image_gc.protect[2] = \"a b\": it holds white space"),
+        lines[1].starts_with("FILE:2:11: image_gc.protect[2] = \"a b\": it contains white space"),
         "{message}"
     );
     assert!(

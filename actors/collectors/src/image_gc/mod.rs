@@ -16,7 +16,6 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
-use cri_gc_policy::follow;
 use cri_gc_policy::images::{space, unmatched};
 use cri_gc_policy::report::Item;
 use cri_gc_policy::{
@@ -173,7 +172,7 @@ impl Collect for ImageGc {
 fn foresee(observation: &Observation, policy: &Policy, pass: &Pass) -> (ImagePlan, Vec<Decision>) {
     let mut plan = decide(observation, policy);
     let (pods, removed) = (PodTable::new(observation), pass.foreseen.of(observation));
-    let following = follow::of_images(&mut plan, observation, &pods, policy, &removed);
+    let following = cri_gc_policy::images::follow(&mut plan, observation, &pods, policy, &removed);
     (plan, following)
 }
 

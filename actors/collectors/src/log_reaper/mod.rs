@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
 use cri_gc_policy::log_dirs::pod_uid_of;
-use cri_gc_policy::{Follow, Plan, PlanReport, PodTable, Reason, follow};
+use cri_gc_policy::{Follow, Plan, PlanReport, PodTable, Reason, log_dirs};
 use slog::warn;
 
 use crate::collector::{Collect, Pass, Removed};
@@ -84,9 +84,9 @@ impl LogReaper {
         }
         let observation = &view.observation;
         let pods = PodTable::new(observation);
-        let mut section = cri_gc_policy::log_dirs::decide(observation, &pods);
+        let mut section = log_dirs::decide(observation, &pods);
         let removed = pass.foreseen.of(observation);
-        let following = follow::of_log_dirs(&mut section, observation, &pods, &removed);
+        let following = log_dirs::follow(&mut section, observation, &pods, &removed);
         let follow = Follow { log_dirs: following, ..Follow::default() };
         let plan = Plan { log_dirs: section, follow, ..Plan::default() };
         let report = PlanReport::new(&plan, observation, &pass.settings.policy()).log_dirs;

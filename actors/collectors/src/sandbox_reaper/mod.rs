@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::sandboxes::has_newer;
-use cri_gc_policy::{Follow, Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState, follow};
+use cri_gc_policy::{Follow, Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState, sandboxes};
 
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::report::Outcome;
@@ -38,9 +38,9 @@ impl Collect for SandboxReaper {
         let observation = &view.observation;
         let policy = pass.settings.policy();
         let pods = PodTable::new(observation);
-        let mut section = cri_gc_policy::sandboxes::decide(observation, &pods, &policy);
+        let mut section = sandboxes::decide(observation, &pods, &policy);
         let removed = pass.foreseen.of(observation);
-        let following = follow::of_sandboxes(&mut section, observation, &pods, &policy, &removed);
+        let following = sandboxes::follow(&mut section, observation, &pods, &policy, &removed);
         let follow = Follow { sandboxes: following, ..Follow::default() };
         let plan = Plan { sandboxes: section, follow, ..Plan::default() };
         let report = PlanReport::new(&plan, observation, &policy).sandboxes;

@@ -40,7 +40,7 @@ fn state(absence: &mut Absence, evidence: Evidence<'_>, now: i64) -> PodState {
     if !judged.synced {
         return PodState::Unknown;
     }
-    judged.pods.iter().find(|pod| pod.uid == "u").map_or(judged.absent, |pod| pod.state)
+    judged.pods.iter().find(|pod| pod.uid == "u").map_or(judged.absent.into(), |pod| pod.state)
 }
 
 #[test]

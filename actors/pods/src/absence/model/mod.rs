@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use cri_gc_policy::PodState;
+use cri_gc_policy::{Absent, PodState};
 use jiff::{SignedDuration, Timestamp};
 
 use super::tests::RULES;
@@ -336,7 +336,7 @@ impl Model {
         let deleted: Vec<String> =
             judged.pods.pods.iter().filter(is_deleted).map(|pod| pod.uid.clone()).collect();
         self.trail(&format!("judged: {deleted:?} are deleted"));
-        assert_eq!(judged.pods.absent, PodState::Unknown);
+        assert_eq!(judged.pods.absent, Absent::Unknown);
         for uid in &deleted {
             let is_proved = |(known, state, standing): &&(String, PodState, Standing)| {
                 known == uid
