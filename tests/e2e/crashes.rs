@@ -19,9 +19,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::time::{Duration, Instant};
 
-use cri_gc_images::Origin;
-use cri_gc_images::records::{Content, Record};
 use cri_gc_images::store;
+use cri_gc_images::{Content, Origin, Record};
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{Pass, RunNowRequest, pass_update::What};
 use cri_gc_sim::{ContainerSpec, ContainerState, ImageSpec, Options, Sim};

@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use cri_gc_collectors::whole;
-use cri_gc_images::records::{Content, Record};
 use cri_gc_images::store;
-use cri_gc_images::{Home, Origin};
+use cri_gc_images::{Content, Home, Origin, Record};
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::words::Loop;
 use cri_gc_policy::{PlanReport, decide};

@@ -22,7 +22,7 @@ use redb::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::records::{Batch, Content};
+use crate::content::Content;
 use cri_gc_kit::supervision::panics::catch;
 
 /// Name of the store in the state directory.
@@ -274,27 +274,23 @@ impl Store {
         Ok(content)
     }
 
-    /// Writes a batch, and returns once it is on the disk. After any failure before, and for a batch that is unsure, the
-    /// store is opened anew first; what it holds of the same images is then merged into the batch, so that no record goes
-    /// back in time.
+    /// Writes all that is remembered in place of what the store holds, and returns once it is on the disk. After a failure, and
+    /// before the first commit, the store is opened and read first; what it holds is then joined into the content, so that no
+    /// record goes back in time.
     ///
     /// # Errors
-    /// Nothing of the batch is kept for sure; one that is unsure is to follow.
-    pub fn commit(&mut self, mut batch: Batch) -> Result<Option<Opened>, StoreError> {
+    /// Nothing of the content is kept for sure.
+    pub fn commit(&mut self, mut content: Content) -> Result<Option<Opened>, StoreError> {
         if self.database.is_some() && fs::metadata(&self.path).ok().as_ref().map(identity) != self.file {
             self.database = None;
-            return Err(StoreError::Refused(io::Error::other("it was taken away under the service")));
-        }
-        // Whatever it was that failed, or came too late: what the store holds is read again.
-        if batch.unsure {
-            self.database = None;
+            return Err(StoreError::Refused(io::Error::other("the file was removed or replaced")));
         }
         let opened = if self.database.is_none() { Some(self.open()?) } else { None };
         if let Some(opened) = &opened {
-            batch.merge(&opened.content);
+            content = content.joined_with(opened.content.clone());
         }
         let done = match &self.database {
-            Some(database) => catch(|| write(database, &self.origin, &batch))
+            Some(database) => catch(|| write(database, &self.origin, &content))
                 .unwrap_or_else(|panic| Err(StoreError::Damaged(panic))),
             // It was opened right above.
             None => Err(StoreError::Refused(ErrorKind::NotFound.into())),
@@ -304,6 +300,11 @@ impl Store {
             return Err(error);
         }
         Ok(opened)
+    }
+
+    /// Closes it: the next commit reads it again.
+    pub fn close(&mut self) {
+        self.database = None;
     }
 }
 
@@ -416,45 +417,30 @@ fn to_json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|error| StoreError::Refused(error.into()))
 }
 
-fn write(database: &Database, origin: &Origin, batch: &Batch) -> Result<(), StoreError> {
+fn write(database: &Database, origin: &Origin, content: &Content) -> Result<(), StoreError> {
     let transaction = database.begin_write()?;
-    if batch.whole {
-        transaction.delete_table(IMAGES)?;
-        transaction.delete_table(USES)?;
-    }
+    transaction.delete_table(IMAGES)?;
+    transaction.delete_table(USES)?;
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert("format", to_json(&FORMAT)?.as_slice())?;
         meta.insert("origin", to_json(origin)?.as_slice())?;
-        if let Some(observed) = &batch.observed {
+        if let Some(observed) = &content.observed {
             meta.insert("observed", to_json(observed)?.as_slice())?;
         }
-        if let Some(listed) = &batch.listed {
+        if let Some(listed) = &content.listed {
             meta.insert("listed", to_json(listed)?.as_slice())?;
         }
         let mut images = transaction.open_table(IMAGES)?;
-        for ((id, handler), record) in &batch.images {
-            put(&mut images, &format!("{id}{BETWEEN}{handler}"), record.as_ref())?;
+        for ((id, handler), record) in &content.images {
+            images.insert(format!("{id}{BETWEEN}{handler}").as_str(), to_json(record)?.as_slice())?;
         }
         let mut uses = transaction.open_table(USES)?;
-        for (reference, at) in &batch.uses {
-            put(&mut uses, reference, at.as_ref())?;
+        for (reference, at) in &content.uses {
+            uses.insert(reference.as_str(), to_json(at)?.as_slice())?;
         }
     }
     transaction.commit()?;
-    Ok(())
-}
-
-/// Writes a value, or takes it away.
-fn put(
-    table: &mut redb::Table<'_, &'static str, &'static [u8]>,
-    key: &str,
-    value: Option<&impl Serialize>,
-) -> Result<(), StoreError> {
-    match value {
-        Some(value) => drop(table.insert(key, to_json(value)?.as_slice())?),
-        None => drop(table.remove(key)?),
-    }
     Ok(())
 }
 

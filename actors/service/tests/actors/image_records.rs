@@ -10,10 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use actix::{Arbiter, System};
 use cri_gc_files::dirs::Dirs;
-use cri_gc_images::Origin;
-use cri_gc_images::records::{Batch, Content, Record};
 use cri_gc_images::store::{self, Store};
-use cri_gc_images::{Home, ImageRecords};
+use cri_gc_images::{Content, Home, ImageRecords, Origin, Record};
 use cri_gc_kit::seams::{Clock, Moment};
 use cri_gc_kit::supervision::guard::Pace;
 use cri_gc_kit::workers::Workers;
@@ -434,7 +432,7 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
     let dir = desk.dir();
     fs::create_dir(&dir).unwrap();
     // So many that it takes a while to verify them.
-    let mut batch = Batch::default();
+    let mut content = Content::default();
     let record = Record {
         first_detected: at(0),
         last_used: Some(at(5)),
@@ -443,8 +441,8 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
         absent_at: None,
     };
     let key = |number: usize| (image(number).id, String::new());
-    batch.images = (0..5_000).map(|number| (key(number), Some(record.clone()))).collect();
-    Store::of(&dir, Origin::default()).commit(batch).unwrap();
+    content.images = (0..5_000).map(|number| (key(number), record.clone())).collect();
+    Store::of(&dir, Origin::default()).commit(content).unwrap();
     System::new().block_on(async {
         tokio::time::pause();
         let (hold, held_until) = mpsc::channel::<()>();
