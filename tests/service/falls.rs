@@ -219,7 +219,7 @@ async fn the_gateway_falls_while_it_waits_for_the_runtime_and_finds_it_all_the_s
     assert!(stage.answer("the state", asked).await.is_some());
     stage.until("the return", async || gateway.runtime().await?.reachable?.then_some(())).await;
     stage.pass_time(PERIOD).await;
-    assert_eq!(stage.lines.take(), ["INFO - the runtime is back"]);
+    assert_eq!(stage.lines.take(), ["INFO - container runtime reachable again"]);
     assert_eq!(stage.passes().await.map(|passes| passes >= 2), [true; 4]);
 }
 

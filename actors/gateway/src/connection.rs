@@ -31,8 +31,8 @@ impl From<&Settings> for Sockets {
 /// Clients of both services. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    pub(super) runtime: RuntimeServiceClient<Channel>,
-    pub(super) images: ImageServiceClient<Channel>,
+    pub(crate) runtime: RuntimeServiceClient<Channel>,
+    pub(crate) images: ImageServiceClient<Channel>,
 }
 
 /// A large list comes faster when the sender may be this many bytes ahead; HTTP/2's own 64 KiB make it wait for us.
