@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use cri_gc_kit::workers::{WorkerGone, wait_within};
 
@@ -21,16 +22,15 @@ const NAME: &str = "lock";
 /// The lock, held until it is dropped.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: File,
-    /// The one in the other directory.
-    _other: Option<Box<Self>>,
+    /// That in the state directory, that in the runtime directory, or both.
+    files: Vec<File>,
 }
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// A service, or a sweep, holds it.
-    #[error("another cri-gc{} works with {}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .dir.display())]
+    #[error("another cri-gc{} uses {}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .dir.display())]
     Held {
         /// The directory.
         dir: PathBuf,
@@ -76,16 +76,10 @@ pub fn hold(dir: &Path) -> Result<StateLock, LockError> {
         file => file,
     };
     let mut file = file.map_err(refused)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            return Err(LockError::Held { dir: dir.to_owned(), pid: holder(&mut file) });
-        }
-        Err(error) => return Err(refused(error.into())),
-    }
+    lock(dir, &mut file, FlockOperation::NonBlockingLockExclusive)?;
     // For people only: the lock holds whatever the file says.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(StateLock { _file: file, _other: None })
+    Ok(StateLock { files: vec![file] })
 }
 
 /// How long the directories may take.
@@ -131,7 +125,7 @@ pub fn hold_either(dirs: &Dirs) -> Result<StateLock, LockError> {
         Err(LockError::Refused { .. }) => return Err(refused),
     };
     match hold(&dirs.state) {
-        Ok(other) => Ok(StateLock { _other: Some(Box::new(other)), ..lock }),
+        Ok(other) => Ok(StateLock { files: lock.files.into_iter().chain(other.files).collect() }),
         Err(held @ LockError::Held { .. }) => Err(held),
         Err(LockError::Refused { .. }) => Ok(lock),
     }
@@ -142,18 +136,20 @@ pub fn hold_either(dirs: &Dirs) -> Result<StateLock, LockError> {
 fn check(dir: &Path) -> Result<(), LockError> {
     let refused = |error| LockError::Refused { dir: dir.to_owned(), error };
     let mut file = File::open(dir.join(NAME)).map_err(refused)?;
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(LockError::Held { dir: dir.to_owned(), pid: holder(&mut file) })
-        }
-        locked => locked.map_err(|error| refused(error.into())),
-    }
+    lock(dir, &mut file, FlockOperation::NonBlockingLockShared)
 }
 
-fn holder(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+/// Locks the file, or says who holds it.
+fn lock(dir: &Path, file: &mut File, how: FlockOperation) -> Result<(), LockError> {
+    flock(&*file, how).map_err(|error| match error {
+        Errno::WOULDBLOCK => {
+            let mut text = String::new();
+            let read = file.read_to_string(&mut text);
+            let pid = read.ok().and_then(|_| text.trim().parse().ok());
+            LockError::Held { dir: dir.to_owned(), pid }
+        }
+        error => LockError::Refused { dir: dir.to_owned(), error: error.into() },
+    })
 }
 
 #[cfg(test)]
