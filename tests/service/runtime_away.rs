@@ -1,7 +1,7 @@
 //! The runtime goes away under the service and comes back: two lines, two events, whatever was under way; every loop goes
 //! on within a period, and nothing goes that has to stay.
 
-use cri_gc_collectors::collector::Trigger;
+use cri_gc_collectors::report::Trigger;
 use cri_gc_kit::recorder::EventKind;
 use cri_gc_kit::words::Loop;
 use cri_gc_sim::{ContainerSpec, Fault, Method, Scope, Sim};
@@ -129,7 +129,7 @@ async fn ten_losses_are_ten_times_two_lines() {
         comes_back(&stage).await;
         all_go_on(&stage).await;
     }
-    assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned()].repeat(10));
+    assert_eq!(stage.lines.all(), vec![[unreachable(&stage), BACK.to_owned()]; 10].concat());
     assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned].repeat(10));
     assert_eq!(stage.service.tools.gateway.returns().await, 10);
     assert_eq!(all_there(&stage.sim), there);
@@ -308,5 +308,5 @@ async fn what_was_noted_before_a_loss_is_not_told_again_after_it() {
         comes_back(&stage).await;
         all_go_on(&stage).await;
     }
-    assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned()].repeat(3));
+    assert_eq!(stage.lines.all(), vec![[unreachable(&stage), BACK.to_owned()]; 3].concat());
 }

@@ -30,7 +30,7 @@ const LANE_WAIT: Duration = Duration::from_secs(1);
 /// on a check that is too old: what was dead then may run now.
 const CHECKED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Pause between two attempts to reach a runtime that is unreachable ("Runtimes").
+/// Pause between two attempts to reach a runtime that is unreachable (behaviour: Runtime).
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// How long one attempt may take.

@@ -1,8 +1,9 @@
-//! What can go wrong with an RPC, sorted by what it means for the caller ("Runtimes").
+//! What can go wrong with an RPC, sorted by what it means for the caller (behaviour: Runtime).
 
 use std::error::Error as _;
 use std::time::Duration;
 
+use cri_gc_kit::text::duration;
 use tonic::{Code, Status};
 
 /// Result of an RPC.
@@ -87,14 +88,15 @@ impl CriError {
     /// No answer within `deadline`.
     #[must_use]
     pub fn deadline(method: &'static str, deadline: Duration) -> Self {
-        let message = format!("waited {deadline:?}");
+        let message = format!("waited {}", duration(deadline));
         Self::new(method, ErrorClass::DeadlineExceeded, Code::DeadlineExceeded, message)
     }
 
     /// It could not be sent within `deadline`, because earlier questions are not answered.
     #[must_use]
     pub fn crowded(method: &'static str, deadline: Duration) -> Self {
-        let message = format!("waited {deadline:?} for earlier questions to be answered; it was not sent");
+        let message =
+            format!("waited {} for earlier questions to be answered; it was not sent", duration(deadline));
         Self { message, ..Self::deadline(method, deadline) }
     }
 
@@ -122,9 +124,9 @@ impl CriError {
     /// A removal that waited for so long that what was checked before it is old.
     #[must_use]
     pub fn late(method: &'static str, waited: Duration) -> Self {
-        let waited = waited.as_secs();
+        let waited = duration(Duration::from_secs(waited.as_secs()));
         let message = format!(
-            "not sent: it waited {waited}s after the check of its object; it is left for the next pass"
+            "not sent: it waited {waited} after the check of its object; it is left for the next pass"
         );
         Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
     }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use cri_gc_kit::recorder::{Event, EventKind, Recorder};
 use cri_gc_kit::seams::Clock;
-use cri_gc_kit::supervision::failure_log::lasted as in_words;
+use cri_gc_kit::text::duration;
 use jiff::Timestamp;
 use slog::{FnValue, Logger, error, info, trace, warn};
 use tokio::sync::{Notify, watch};
@@ -163,7 +163,7 @@ impl Health {
         self.changed.set(Some(Instant::now()));
         self.late.set(false);
         self.answers.send_replace(());
-        let lasted = now.zip(since).map(|(now, since)| in_words(now.duration_since(since)));
+        let lasted = now.zip(since).map(|(now, since)| duration(now.duration_since(since)));
         info!(self.log, "container runtime reachable again"; "unreachable_for" => lasted.as_deref());
         if let Some(waits) = &self.waits {
             let message = format!("after {}", lasted.unwrap_or_default());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle};
 use cri_gc_kit::seams::{Clock, Moment};
-use cri_gc_kit::supervision::guard::{self, Fell, Pace};
+use cri_gc_kit::supervision::guard::{self, OnRestart, Pace};
 use cri_gc_kit::workers::Workers;
 use cri_gc_policy::Image;
 use cri_gc_policy::images::ImageUse;
@@ -34,7 +34,7 @@ impl ImageRecords {
     /// Starts the keeper on an arbiter. Its worker is for the store alone: a disk that hangs holds up nothing else.
     pub fn start(
         on: &ArbiterHandle,
-        (pace, fell): (Pace, Fell),
+        (pace, fell): (Pace, OnRestart),
         home: Home,
         store: Workers,
         clock: Clock,

@@ -1,4 +1,4 @@
-//! The image records: when each image was first seen and last used, over restarts and crashes ("State on disk").
+//! The image records: when each image was first seen and last used, over restarts and crashes (behaviour: State on disk).
 //!
 //! Every pass reports which images the containers that it saw use, so that short-lived jobs count; image GC
 //! ([`ImageRecords::remember`]) gets its images back with what is remembered of them. What it gets is on the disk before, or in the

@@ -1,4 +1,4 @@
-//! The proof of absence (spec 2) for sources that list pods: what two good looks in a row allow to be called deleted.
+//! The proof of absence (behaviour: Confirmed deletion) for sources that list pods: what two good looks in a row allow to be called deleted.
 //!
 //! Pure: the provider gives it the lists, the answers about single pods, the evidence and the time. Every doubt keeps: there
 //! is one way to [`Standing::ProvedAbsent`], through all the rules of [`Absence::stand`], the brake and the second look.
@@ -103,7 +103,7 @@ pub const BRAKE_LETS_GO: SignedDuration = SignedDuration::from_mins(10);
 /// So many pods may have come and gone since a list before a new one is wanted.
 const REMEMBERED: usize = 1_000;
 
-/// The second look is made so long after the first one at the earliest (spec 2).
+/// The second look is made so long after the first one at the earliest (behaviour: Confirmed deletion).
 pub const APART: SignedDuration = SignedDuration::from_secs(2);
 
 /// The good lists in a row.
@@ -414,7 +414,7 @@ impl Absence {
             Weighed { standings: Vec::with_capacity(pods.len()), open: Vec::new(), notes: Vec::new() };
         let runs: Vec<&str> =
             pods.iter().filter(|(_, evidence)| evidence.runs).map(|(uid, _)| *uid).collect();
-        // The same rule that a reading is held against, for a list that has changed since (spec 2, rule 3).
+        // The same rule that a reading is held against, for a list that has changed since (behaviour: Confirmed deletion, 3).
         let lists_none = rules.second == Second::Ask
             && !runs.is_empty()
             && !runs.iter().any(|uid| lists.last.listing.pods.contains_key(*uid));
@@ -480,7 +480,7 @@ impl Absence {
         believed
     }
 
-    /// How a pod stands by the rules that look at it alone (spec 2); `None` if nothing speaks against its being deleted.
+    /// How a pod stands by the rules that look at it alone (behaviour: Confirmed deletion); `None` if nothing speaks against its being deleted.
     fn stand(
         &self,
         lists: &Lists,

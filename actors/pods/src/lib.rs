@@ -1,4 +1,4 @@
-//! The pod-state provider: the one actor that says which pods live (spec 2).
+//! The pod-state provider: the one actor that says which pods live (behaviour: Pods).
 //!
 //! A collector sends what it saw ([`Seen`]); back comes the state of every pod of it ([`Verdict`]). What runs is active
 //! whatever the source says: that rule is not here but in `cri-gc-policy`, where no source can get around it.
@@ -213,7 +213,7 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// What makes two of them the same failure (spec 7): the kind, and the code of who was asked.
+    /// What makes two of them the same failure (behaviour: Failures and log levels): the kind, and the code of who was asked.
     #[must_use]
     pub fn kind(&self) -> u64 {
         let (kind, code) = match self {
@@ -274,7 +274,7 @@ impl PodStates {
         log: Logger,
     ) -> Self {
         let pace = Pace::from(&*configuration.settings);
-        let fell = guard::say(log.clone(), "pod-state provider", None);
+        let fell = guard::log_restart(log.clone(), "pod-state provider", None);
         let make = move |_: &mut _| Provider::new(gateway, files, clock, configuration, log);
         Self { address: guard::start(on, pace, fell, make) }
     }

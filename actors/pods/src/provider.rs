@@ -30,10 +30,10 @@ use cri_gc_kit::supervision::guard::Guarded;
 use cri_gc_kit::supervision::telling;
 use cri_gc_kit::workers::Workers;
 
-/// How often the service reads the source `file` (spec 2).
+/// How often the service reads the source `file` (behaviour: Pod sources).
 const READ_EVERY: Duration = Duration::from_secs(10);
 
-/// Two readings by the service are at least this far apart, as those of a one-shot command are (spec 2).
+/// Two readings by the service are at least this far apart, as those of a one-shot command are (behaviour: Pod sources).
 const APART: Duration = absence::APART.unsigned_abs();
 
 /// The actor. Use it through [`super::PodStates`].
@@ -195,7 +195,7 @@ impl Provider {
         }
     }
 
-    /// What was proved by times of a clock that was set since is not proved (spec 2).
+    /// What was proved by times of a clock that was set since is not proved (behaviour: Clock changes).
     fn start_over_if_the_clock_was_set(&mut self, ctx: &mut Context<Self>) {
         let clock = &self.reader.clock;
         if clock.was_set_since(&self.since) {

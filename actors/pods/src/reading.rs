@@ -61,7 +61,7 @@ pub struct Before {
 }
 
 impl Before {
-    /// A list that lacks every pod that runs, while some do, is not that of this node (spec 2, proof rule 3).
+    /// A list that lacks every pod that runs, while some do, is not that of this node (behaviour: Confirmed deletion, 3).
     ///
     /// # Errors
     /// It is such a list.

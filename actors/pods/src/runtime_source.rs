@@ -1,4 +1,4 @@
-//! The source `runtime` (spec 2): no kubelet on this node. A pod is deleted once nothing of it has run for the grace.
+//! The source `runtime` (behaviour: Pod sources): no kubelet on this node. A pod is deleted once nothing of it has run for the grace.
 //!
 //! Pure: the provider gives it the evidence, the finish times and the time.
 

@@ -12,14 +12,19 @@ use cri_gc_config::Settings;
 use cri_gc_policy::FsStats;
 use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 
+use super::messages::{AskState, Declined, Finish, Pause, RunPass};
+use super::supervisor::Next;
 use super::*;
+use crate::report::PassError;
+use crate::tools::Tools;
 use cri_gc_gateway::{Gateway, Limits, Sockets};
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::Recorder;
-use cri_gc_kit::seams::{Clock, FsProbe};
+use cri_gc_kit::seams::{Chance, Clock, FsProbe};
 use cri_gc_kit::supervision::guard::{self, Pace};
 use cri_gc_kit::supervision::threads::Threads;
+use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
 
@@ -96,7 +101,7 @@ impl Drain for Lines {
         struct Numbers(String);
         impl Serializer for Numbers {
             fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
-                if matches!(key, "failures" | "untold") {
+                if matches!(key, "failures" | "suppressed") {
                     self.0.push_str(&format!(" {key}={value}"));
                 }
                 Ok(())
@@ -146,7 +151,7 @@ impl Stage {
         let recorder = Recorder::none(clock.clone());
         let (disks, store, at) = (files.clone(), files.clone(), clock.clone());
         let pace = Pace { min: Duration::from_secs(1), max: Duration::from_secs(1) };
-        let fell = guard::say(log.clone(), "image records", None);
+        let fell = guard::log_restart(log.clone(), "image records", None);
         let images = ImageRecords::start(&here, (pace, fell), Home::Memory, store, at, log.clone());
         Self { tools: Tools { gateway, pods, images, files, disks, clock, probe, recorder, log }, lines }
     }
@@ -220,12 +225,12 @@ async fn of_50_failures_in_a_row_seven_lines_are_told_and_the_recovery() {
     assert_eq!(
         stage.told(),
         [
-            format!("ERRO {failed} failures=1 untold=0"),
-            format!("WARN {failed} failures=2 untold=0"),
-            format!("WARN {failed} failures=4 untold=1"),
-            format!("WARN {failed} failures=8 untold=3"),
-            format!("WARN {failed} failures=16 untold=7"),
-            format!("WARN {failed} failures=32 untold=15"),
+            format!("ERRO {failed} failures=1 suppressed=0"),
+            format!("WARN {failed} failures=2 suppressed=0"),
+            format!("WARN {failed} failures=4 suppressed=1"),
+            format!("WARN {failed} failures=8 suppressed=3"),
+            format!("WARN {failed} failures=16 suppressed=7"),
+            format!("WARN {failed} failures=32 suppressed=15"),
             "INFO the loop has recovered failures=50".to_owned(),
         ]
     );
@@ -427,14 +432,28 @@ impl Collect for Fresh {
 }
 
 #[actix_rt::test]
-async fn each_pass_wakes_the_next_of_the_chain() {
+async fn a_loop_passes_once_after_each_pass_of_the_loop_before_it() {
     tokio::time::pause();
     let stage = Stage::new();
     let (first, second) = (Strings::new(Does::Well), Strings::new(Does::Well));
     let next = stage.serve(&second, Vec::new());
     let _first = stage.serve(&first, vec![next.recipient()]);
     periods(10).await;
-    assert_eq!((first.passes(), second.passes()), (10, 20), "its own, and one after each of the other's");
+    assert_eq!((first.passes(), second.passes()), (10, 11), "both begin, and then it waits for the other");
+}
+
+#[actix_rt::test]
+async fn a_loop_passes_by_itself_while_the_loop_before_it_is_paused() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let (first, second) = (Strings::new(Does::Well), Strings::new(Does::Well));
+    let next = stage.serve(&second, Vec::new());
+    let paused = stage.serve(&first, vec![next.recipient()]);
+    periods(10).await;
+    paused.send(Pause(true)).await.unwrap();
+    let before = (first.passes(), second.passes());
+    periods(10).await;
+    assert_eq!((first.passes() - before.0, second.passes() - before.1), (0, 10));
 }
 
 #[actix_rt::test]

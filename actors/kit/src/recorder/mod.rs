@@ -1,4 +1,4 @@
-//! The event recorder: every removal, failure, recovery, reload, and loss or return of the runtime is an event (spec 9).
+//! The event recorder: every removal, failure, recovery, reload, and loss or return of the runtime is an event (behaviour: Events).
 //! It keeps the newest in memory and hands all of them to whoever follows.
 //!
 //! It decides nothing and thins nothing: whoever records a failure has asked the failure log whether it is due. A follower
@@ -12,7 +12,7 @@ mod messages;
 use actix::{Addr, ArbiterHandle};
 
 use crate::seams::Clock;
-use crate::supervision::guard::{self, Fell, Pace};
+use crate::supervision::guard::{self, OnRestart, Pace};
 use actor::RecorderActor;
 pub use event::{Event, EventKind, Object, Stamped};
 pub use messages::Subscription;
@@ -28,7 +28,7 @@ pub struct Recorder {
 impl Recorder {
     /// Starts the actor on an arbiter.
     #[must_use]
-    pub fn start(on: &ArbiterHandle, pace: Pace, fell: Fell, clock: Clock) -> Self {
+    pub fn start(on: &ArbiterHandle, pace: Pace, fell: OnRestart, clock: Clock) -> Self {
         Self { address: Some(guard::start(on, pace, fell, |_| RecorderActor::default())), clock }
     }
 

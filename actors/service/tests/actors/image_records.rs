@@ -27,7 +27,7 @@ pub const STORE: &str = "images.redb";
 /// Seconds since the epoch at which these tests begin.
 const BEGUN: i64 = 1_790_000_000;
 
-/// Collects what is logged from INFO on, as "LEVL message failures=1 untold=0".
+/// Collects what is logged from INFO on, as "LEVL message failures=1 suppressed=0".
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -35,7 +35,7 @@ struct Numbers(String);
 
 impl Serializer for Numbers {
     fn emit_arguments(&mut self, key: Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
-        if ["failures", "untold"].contains(&key) {
+        if ["failures", "suppressed"].contains(&key) {
             self.0 = format!(" {key}={value}{}", self.0);
         }
         Ok(())
@@ -273,7 +273,7 @@ fn a_disk_that_fails_is_told_less_and_less_and_its_return_once() {
         assert!(line.contains(&format!("the image records in {} can't be used", file.display())), "{line}");
         let ending = match 1_u64 << number {
             1 => String::new(),
-            power => format!(" failures={power} untold={}", power / 2 - 1),
+            power => format!(" failures={power} suppressed={}", power / 2 - 1),
         };
         assert!(line.starts_with(if number == 0 { "ERRO" } else { "WARN" }), "{lines:#?}");
         assert!(line.ends_with(&format!("until that is mended{ending}")), "{number}: {lines:#?}");
@@ -300,7 +300,7 @@ fn a_disk_that_becomes_full_is_told_and_what_was_missed_is_written_once_it_is_no
         assert!(now[..8].iter().all(|image| image.first_detected == Some(at(10))), "as before");
     });
     let lines = desk.told();
-    assert!(lines[0].starts_with("ERRO") && lines[1].ends_with("failures=2 untold=0"), "{lines:#?}");
+    assert!(lines[0].starts_with("ERRO") && lines[1].ends_with("failures=2 suppressed=0"), "{lines:#?}");
     assert!(lines.last().unwrap().starts_with("INFO the image records are on the disk again"), "{lines:#?}");
 }
 
