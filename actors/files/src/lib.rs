@@ -7,7 +7,7 @@
 //! - [`scan`]: what lies in the roots.
 //! - [`socket`]: the admin socket. [`lock`]: the lock on the state directory.
 //! - [`root`]: the confinement that all work in the log roots shares: everything is opened relative to a root that is held open, and
-//!   the kernel is told to refuse symbolic links, `..` and mount points on the way (`openat2`).
+//!   the kernel has to refuse symbolic links, `..` and mount points on the way (`openat2`).
 
 pub mod dirs;
 mod entries;

@@ -85,7 +85,7 @@ pub fn hold(dir: &Path) -> Result<StateLock, LockError> {
 /// How long the directories may take.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// [`hold_either`] for a process that has no actors yet. It waits for a file system that hangs, but not for ever.
+/// [`hold_either`] for a process that has no actors yet. It waits for a file system that hangs, but not without end.
 ///
 /// # Errors
 /// The same, and that a directory did not answer in time.
@@ -101,7 +101,7 @@ pub fn hold_for_process(dirs: &Dirs) -> Result<StateLock, LockError> {
 }
 
 /// Takes the lock for records that are kept in these directories: that of the state directory, or that of the runtime
-/// directory where no process can hold the other. Whoever gets the one looks for a holder of the other, so that there is one
+/// directory where no process can hold the other. The process that gets the one checks for a holder of the other, so that there is one
 /// at a time also while the disk becomes full, or is cleared.
 ///
 /// # Errors
@@ -132,7 +132,7 @@ pub fn hold_either(dirs: &Dirs) -> Result<StateLock, LockError> {
 }
 
 /// Whether a process holds it; makes nothing. For a moment it holds a shared lock itself: it is for the holder of the other
-/// directory only, so whoever is refused meanwhile is refused rightly.
+/// directory only, so a process that is refused meanwhile is refused rightly.
 fn check(dir: &Path) -> Result<(), LockError> {
     let refused = |error| LockError::Refused { dir: dir.to_owned(), error };
     let mut file = File::open(dir.join(NAME)).map_err(refused)?;
@@ -165,8 +165,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("state");
         let lock = hold(&dir).unwrap();
-        let told = |error: LockError| matches!(error, LockError::Held { pid: Some(pid), .. } if pid == std::process::id());
-        assert!(told(hold(&dir).unwrap_err()));
+        let is_ours = |error: LockError| matches!(error, LockError::Held { pid: Some(pid), .. } if pid == std::process::id());
+        assert!(is_ours(hold(&dir).unwrap_err()));
         drop(lock);
         hold(&dir).unwrap();
     }
@@ -196,7 +196,7 @@ mod tests {
         let dirs = Dirs { state: disk.join("state"), runtime: Some(folder.path().join("run/state")) };
         let lock = hold_either(&dirs).unwrap();
         assert!(is_held(&dirs));
-        // The disk can be written again: whoever takes the lock there finds who works already.
+        // The disk can be written again: the process that takes the lock there finds the one that runs already.
         fs::remove_file(&disk).unwrap();
         assert!(is_held(&dirs));
         drop(lock);

@@ -3,7 +3,7 @@
 //! next one-shot command as well.
 //!
 //! Only our own change is undone. No file system can compare and set a time in one step, so the entries are compared
-//! before and after: where anything but what we removed is different, the newer time stays. What another process does after
+//! before and after: where anything but what we removed is different, the newer time is kept. What another process does after
 //! that sets a new time by itself.
 
 use std::collections::HashSet;

@@ -17,7 +17,7 @@ pub struct LogDir {
     /// The newest modification time of it and its children, which counts as its creation; `None` if it is
     /// unknown.
     pub changed_at: Option<Timestamp>,
-    /// What tells this directory from another one that has its name later.
+    /// Distinguishes this directory from another one that has its name later.
     pub identity: Identity,
 }
 

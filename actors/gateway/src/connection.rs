@@ -1,7 +1,7 @@
-//! The connection to the runtime: lazy, and made anew by itself when the runtime comes back.
+//! The connection to the runtime: lazy, and made again by itself when the runtime is reachable again.
 //!
 //! tonic connects with the first request and, after a loss, with each following one, so the pause before a runtime that
-//! is back is used again is never longer than the pause between two requests.
+//! was restarted is used again is never longer than the pause between two requests.
 
 use std::path::{Path, PathBuf};
 

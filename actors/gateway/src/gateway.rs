@@ -47,10 +47,10 @@ impl Gateway {
     #[must_use]
     pub fn serve(on: &ArbiterHandle, settings: &Settings, waits: Waits, log: Logger) -> Self {
         let (sockets, limits) = (Sockets::from(settings), Limits::from(settings));
-        let fell = guard::log_restart(log.clone(), "gateway", None);
+        let on_restart = guard::log_restart(log.clone(), "gateway", None);
         let (sender, answers) = watch::channel(());
         let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(Some(waits), sender, log));
-        let address = guard::start(on, Pace::from(settings), fell, make);
+        let address = guard::start(on, Pace::from(settings), on_restart, make);
         Self { address, lease: Lease::default(), answers }
     }
 

@@ -34,13 +34,13 @@ impl ImageRecords {
     /// Starts the keeper on an arbiter. Its worker is for the store alone: a disk that hangs holds up nothing else.
     pub fn start(
         on: &ArbiterHandle,
-        (pace, fell): (Pace, OnRestart),
+        (pace, on_restart): (Pace, OnRestart),
         home: Home,
         store: Workers,
         clock: Clock,
         log: Logger,
     ) -> Self {
-        let (tell, loaded) = watch::channel(home == Home::Memory);
+        let (sender, loaded) = watch::channel(home == Home::Memory);
         let loading = match &home {
             Home::Store(..) => Some(format!(
                 "{} are still being read; until then every image counts as first seen now",
@@ -49,7 +49,8 @@ impl ImageRecords {
             // It is read for the question.
             Home::Memory | Home::Copy(..) => None,
         };
-        let keeper = guard::start(on, pace, fell, move |_| Keeper::new(home, store, clock, log, tell));
+        let keeper =
+            guard::start(on, pace, on_restart, move |_| Keeper::new(home, store, clock, log, sender));
         Self { keeper, loaded, loading }
     }
 
@@ -93,7 +94,7 @@ impl ImageRecords {
         self.keeper.send(Recall { images, uses, seen_at }).await.ok()
     }
 
-    /// Ends once all is on the disk that was told before, or the disk had its time.
+    /// Ends once all that was reported before is on the disk, or the disk had its time.
     pub async fn flush(&self) {
         // While the keeper is being restarted nothing is on its way.
         let _ = self.keeper.send(Flush).await;
@@ -110,7 +111,7 @@ impl ImageRecords {
         self.keeper.do_send(Refused { id: id.to_owned(), first, longest, at });
     }
 
-    /// The uses that a loop has reported later than that, as [`ImageUse::to_text`] writes them. `None` while that can't be told.
+    /// The uses that a loop has reported later than that, as [`ImageUse::to_text`] writes them. `None` while the keeper is being restarted.
     pub async fn used_since(&self, since: Option<Timestamp>) -> Option<Vec<String>> {
         self.keeper.send(AskUsed { since }).await.ok()
     }

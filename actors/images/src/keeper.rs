@@ -19,7 +19,7 @@ use crate::home::Home;
 use crate::messages::{Ages, AskAges, AskUsed, Flush, Forget, Recall, Recalled, Refused, Remember, Used};
 use crate::records::Records;
 use crate::refusals::Refusals;
-use crate::store::fallback::{FallbackStore, Outcome, look_at_both};
+use crate::store::fallback::{FallbackStore, Outcome, read_both};
 use crate::store::{Opened, StoreError, path_in};
 use cri_gc_files::dirs::Dirs;
 use cri_gc_kit::seams::Clock;
@@ -43,13 +43,13 @@ pub struct Keeper {
     loaded: watch::Sender<bool>,
     /// Nothing was remembered from before.
     is_new: bool,
-    /// One is under way; what is done should it take too long.
+    /// One is in progress; the timer for one that takes too long.
     committing: Option<SpawnHandle>,
     /// How many have been begun.
     commits: u64,
     /// The next commit reads the store first.
     is_unread: bool,
-    /// Who waits for the next commit to end.
+    /// Callers that wait for the next commit to end.
     waiting: Vec<oneshot::Sender<()>>,
     problem: Option<String>,
     /// The last commit went to the copy.
@@ -118,7 +118,7 @@ impl Keeper {
             let read = worker.run_within(WITHIN, move || {
                 let content = match (home, store) {
                     (_, Some(store)) => return lock(&store).open(),
-                    (Home::Copy(dirs, origin), _) => look_at_both(&dirs, &origin, &boot_id)?,
+                    (Home::Copy(dirs, origin), _) => read_both(&dirs, &origin, &boot_id)?,
                     (_, None) => return Ok(Outcome { opened: None, refused: None }),
                 };
                 Ok(Outcome { opened: Some(Opened { content, set_aside: None }), refused: None })
@@ -215,14 +215,14 @@ impl Keeper {
 
     /// Ends with the next commit, or when there is nothing to commit; a disk that hangs is not waited for.
     fn next_commit(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + use<> {
-        let (tell, told) = oneshot::channel::<()>();
-        // While the disk hangs, those who gave up are not kept.
+        let (sender, ended) = oneshot::channel::<()>();
+        // While the disk hangs, callers that gave up are not kept.
         self.waiting.retain(|waiting| !waiting.is_closed());
-        self.waiting.push(tell);
+        self.waiting.push(sender);
         self.commit(ctx);
         async move {
             // It is never sent on, only dropped.
-            let _ = tokio::time::timeout(WITHIN, told).await;
+            let _ = tokio::time::timeout(WITHIN, ended).await;
         }
     }
 
@@ -254,11 +254,11 @@ impl Keeper {
                 path_in(runtime).display()
             ),
             _ => format!(
-                "{what} can't be used: {why}; ages and uses of images are remembered in memory only until that is mended"
+                "{what} can't be used: {why}; ages and uses of images are remembered in memory only until that is fixed"
             ),
         };
         let line = self.failures.failed(kept, self.clock.now());
-        // Whoever only looks says himself what he could not see.
+        // A command that only reads reports itself what it could not read.
         if self.store.is_some() {
             telling::failure(&self.log, &line, &text);
         }
@@ -273,7 +273,7 @@ impl Keeper {
     }
 }
 
-/// A panic within a job leaves a store that is opened anew, or one that is as good as ever.
+/// A panic within a job leaves a store that is opened again, or an intact one.
 fn lock(store: &Mutex<FallbackStore>) -> std::sync::MutexGuard<'_, FallbackStore> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }

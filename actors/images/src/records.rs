@@ -1,5 +1,5 @@
-//! The records in memory: takes in what was seen and when, says what is remembered of an image, and whether the store lacks
-//! something of it. Pure.
+//! The records in memory: takes in what was seen and when, says what is remembered of an image, and whether something of it is not in
+//! the store yet. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -35,7 +35,7 @@ impl Records {
     /// Takes in what a store holds, at the start or as soon as it can be read.
     pub fn load(&mut self, mut store: Content, now: Moment) {
         if store.observed.as_ref().is_some_and(|then| then.clock_was_set(now, &self.boot_id)) {
-            // What was observed by this clock meanwhile stays as it is.
+            // What was observed by this clock meanwhile is kept as it is.
             store.start_over(now.wall());
             self.unsaved = true;
         }

@@ -50,13 +50,13 @@ const META: Table = TableDefinition::new("meta");
 /// By image id and runtime handler, with a line break in between.
 const IMAGES: Table = TableDefinition::new("images");
 
-/// When references of containers that no look at the images has resolved yet were used last.
+/// When references of containers that no list of images has resolved yet were used last.
 const USES: Table = TableDefinition::new("uses");
 
-/// Whose records these are. Those of another machine (a copied disk) or another runtime say nothing of the images here.
+/// The machine and runtime of the records. Those of another machine (a copied disk) or another runtime say nothing about the images here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// What the machine is called by; empty where that can't be told.
+    /// What the machine is called by; empty if unknown.
     pub machine: String,
     /// Socket of the image service.
     pub runtime: String,
@@ -105,9 +105,9 @@ pub enum StoreError {
     /// It was written on another machine, or for another runtime.
     #[error("it is of another {}", if .theirs.runtime == .ours.runtime { "machine" } else { "runtime" })]
     Foreign {
-        /// Whose it is.
+        /// Its origin.
         theirs: Origin,
-        /// Whose it should be.
+        /// The origin that was expected.
         ours: Origin,
     },
     /// It is a copy that an earlier boot of this machine left.
@@ -144,7 +144,7 @@ impl From<redb::Error> for StoreError {
                 Self::Damaged(error.to_string())
             }
             redb::Error::Io(error) => Self::Refused(error),
-            // What failed first was told then; the store is opened anew.
+            // What failed first was reported then; the store is opened again.
             redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::LockPoisoned(_) => {
                 Self::Refused(io::Error::other(error.to_string()))
             }
@@ -185,7 +185,7 @@ pub struct Store {
     database: Option<Database>,
     /// Which file it was opened as.
     file: Option<(u64, u64)>,
-    /// That one was set aside, until that can be told with a new one.
+    /// That one was set aside, until that can be reported with a new one.
     set_aside: Option<String>,
 }
 
@@ -314,17 +314,17 @@ pub fn path_in(state_dir: &Path) -> PathBuf {
     state_dir.join(NAME)
 }
 
-/// What tells a file from all others.
+/// Distinguishes a file from all others.
 fn identity(meta: &fs::Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// What the store of a state directory holds, without touching it: whoever only plans reads a copy, and a service may
-/// work with the store meanwhile.
+/// What the store of a state directory holds, without touching it: a command that only plans reads a copy, and a service may
+/// use the store meanwhile.
 ///
 /// # Errors
 /// It can't be read, or is damaged. Where there is none, nothing is remembered, which is no error.
-pub fn look(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
+pub fn read_copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
     let mut copied = copy(state_dir, origin);
     for _ in 1..COPIES {
         if !matches!(copied, Err(StoreError::Damaged(_))) {
@@ -335,7 +335,7 @@ pub fn look(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
     copied
 }
 
-/// A full disk makes such files, and so does whoever wants to start over.
+/// A full disk makes such files, and so does an operator who wants to start over.
 const EMPTY: &str = "it is empty";
 
 /// How often a store is copied until it makes sense: one that is being written may be seen half before and half after.

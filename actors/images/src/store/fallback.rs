@@ -5,7 +5,7 @@
 //! become one content; as soon as `state.dir` can be written it holds all of that, and only then the copy is removed, so that a
 //! crash in between loses nothing: what was observed last decides which of the two has the word.
 
-use super::{Opened, Origin, Store, StoreError, look, path_in};
+use super::{Opened, Origin, Store, StoreError, path_in, read_copy};
 use crate::content::Content;
 use cri_gc_files::dirs::{Dirs, make_private_dir};
 
@@ -60,7 +60,7 @@ impl FallbackStore {
         let (mut opened, mut refused) = match self.make_state_dir().and_then(|()| self.main.open()) {
             Ok(opened) => (opened, None),
             // What can't be written may be readable.
-            Err(refused) => match (look(&self.dirs.state, &self.origin), &copied) {
+            Err(refused) => match (read_copy(&self.dirs.state, &self.origin), &copied) {
                 (Ok(content), _) => (Opened { content, set_aside: None }, Some(refused)),
                 (Err(_), Some(_)) => (Opened::default(), Some(refused)),
                 (Err(_), None) => return Err(refused),
@@ -143,20 +143,20 @@ impl FallbackStore {
 ///
 /// # Errors
 /// Neither can be read. Where there is none, nothing is remembered, which is no error.
-pub fn look_at_both(dirs: &Dirs, origin: &Origin, boot_id: &str) -> Result<Content, StoreError> {
+pub fn read_both(dirs: &Dirs, origin: &Origin, boot_id: &str) -> Result<Content, StoreError> {
     // One that does not fit, or can't be read, adds nothing.
     let copied = copied(dirs, origin, boot_id).ok().flatten();
-    match (look(&dirs.state, origin), copied) {
+    match (read_copy(&dirs.state, origin), copied) {
         (Ok(content), Some(copied)) => Ok(joined(copied, content)),
         (Err(_), Some(copied)) => Ok(copied),
-        (looked, None) => looked,
+        (read, None) => read,
     }
 }
 
 /// What the copy holds, if there is one.
 fn copied(dirs: &Dirs, origin: &Origin, boot_id: &str) -> Result<Option<Content>, StoreError> {
     let Some(dir) = &dirs.runtime else { return Ok(None) };
-    let content = look(dir, origin)?;
+    let content = read_copy(dir, origin)?;
     match &content.observed {
         None => Ok(None),
         Some(observed) if observed.boot_id == boot_id => Ok(Some(content)),

@@ -107,7 +107,7 @@ fn stored(content: &Content) -> tempfile::TempDir {
 /// What another process reads there, in both ways.
 #[track_caller]
 fn reads(folder: &Path) -> Content {
-    let looked = look(folder, &Origin::default()).unwrap();
+    let looked = read_copy(folder, &Origin::default()).unwrap();
     let opened = Store::of(folder, Origin::default()).open().unwrap();
     assert_eq!(opened.set_aside, None);
     assert_eq!(looked, opened.content);
@@ -142,7 +142,7 @@ fn what_is_written_is_read_back_exactly() {
 #[test]
 fn a_store_that_nothing_was_written_to_is_empty_and_none_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), Content::default());
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), Content::default());
     assert!(!folder.path().join(NAME).exists(), "a look makes nothing");
     assert_eq!(Store::of(folder.path(), Origin::default()).open().unwrap().content, Content::default());
     assert_eq!(reads(folder.path()), Content::default());
@@ -159,7 +159,7 @@ fn what_is_committed_replaces_what_was_there() {
         change(&mut content, &mut chance, round);
         store.commit(content.clone()).unwrap();
         assert_eq!(
-            look(folder.path(), &Origin::default()).unwrap(),
+            read_copy(folder.path(), &Origin::default()).unwrap(),
             content,
             "what is committed is there, round {round}"
         );
@@ -180,7 +180,7 @@ fn two_do_not_work_with_one_store() {
     let mut second = Store::of(folder.path(), Origin::default());
     assert!(matches!(second.open(), Err(StoreError::Refused(_))), "it is not set aside");
     first.commit(sample(9)).unwrap();
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), sample(9));
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), sample(9));
     drop(first);
     assert_eq!(second.open().unwrap().content, sample(9));
 }
@@ -195,7 +195,7 @@ fn a_look_beside_commits_sees_one_that_was_made_or_fails() {
     let looks = std::thread::spawn(move || {
         let (mut good, mut torn) = (0, 0);
         while is_done.try_recv() != Err(crossbeam_channel::TryRecvError::Disconnected) {
-            match look(&path, &Origin::default()) {
+            match read_copy(&path, &Origin::default()) {
                 Ok(content) => {
                     let images = i128::try_from(content.images.len()).unwrap();
                     assert_eq!(content, sample(images), "half of one");

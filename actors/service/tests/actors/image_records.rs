@@ -131,7 +131,7 @@ impl Desk {
     }
 
     pub fn disk(&self) -> Content {
-        store::look(&self.dir(), &Origin::default()).unwrap()
+        store::read_copy(&self.dir(), &Origin::default()).unwrap()
     }
 
     pub fn told(&self) -> Vec<String> {
@@ -229,7 +229,9 @@ fn a_use_that_no_look_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
         let expected = uses([("r.io/app:1", 10), ("r.io/gone:1", 10), ("r.io/app:2", 5)]);
         // It is just being made.
         let held = || {
-            store::look(&desk.dir(), &Origin::default()).is_ok_and(|disk| disk.uses == expected).then_some(())
+            store::read_copy(&desk.dir(), &Origin::default())
+                .is_ok_and(|disk| disk.uses == expected)
+                .then_some(())
         };
         until("the uses", held).await;
     });
@@ -460,7 +462,7 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
         worker.run(|| ()).await.unwrap();
         records.remember(images(0..5_000), desk.moment(100)).await.unwrap();
         assert_eq!(records.problem().await, None);
-        let content = store::look(&dir, &Origin::default()).unwrap();
+        let content = store::read_copy(&dir, &Origin::default()).unwrap();
         let late = content.images.values().filter(|now| now.first_detected != at(0)).count();
         drop(hold);
         assert_eq!(late, 0, "of {} images count as new on the disk", content.images.len());

@@ -38,7 +38,7 @@ fn take(bytes: &[u8], what: &str) -> Taken {
     let folder = tempfile::tempdir().unwrap();
     let (path, aside) = (folder.path().join(NAME), folder.path().join(ASIDE));
     fs::write(&path, bytes).unwrap();
-    let looked = look(folder.path(), &Origin::default());
+    let looked = read_copy(folder.path(), &Origin::default());
     assert_eq!(fs::read(&path).unwrap(), bytes, "{what}: a look changes nothing");
     let mut store = Store::of(folder.path(), Origin::default());
     match store.open() {
@@ -250,7 +250,7 @@ fn a_store_of_a_newer_format_is_set_aside_and_one_of_none_too() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(NAME), &newer).unwrap();
         assert!(
-            matches!(look(folder.path(), &Origin::default()), Err(StoreError::Newer(newer)) if newer == format)
+            matches!(read_copy(folder.path(), &Origin::default()), Err(StoreError::Newer(newer)) if newer == format)
         );
         let told = Store::of(folder.path(), Origin::default()).open().unwrap().set_aside.unwrap();
         let says = format!("a newer cri-gc wrote it (format {format}, this one knows {FORMAT})");
@@ -351,7 +351,7 @@ fn a_link_to_a_store_is_followed_and_one_to_nothing_makes_it() {
     assert_eq!(reads(folder.path()), sample(8));
     let (folder, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     symlink(there.path().join(NAME), folder.path().join(NAME)).unwrap();
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), Content::default());
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), Content::default());
     Store::of(folder.path(), Origin::default()).commit(sample(8)).unwrap();
     assert_eq!(reads(folder.path()), sample(8));
     assert!(there.path().join(NAME).is_file());

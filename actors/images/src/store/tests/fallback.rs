@@ -10,7 +10,7 @@ use cri_gc_test_support::{Tmpfs, TmpfsSize};
 use super::refused::fill;
 use super::*;
 use crate::records::Records;
-use crate::store::fallback::{FallbackStore, Outcome, look_at_both};
+use crate::store::fallback::{FallbackStore, Outcome, read_both};
 use cri_gc_files::dirs::Dirs;
 use cri_gc_kit::seams::Moment;
 
@@ -58,7 +58,7 @@ impl Place {
 
     /// What a command that only plans reads.
     fn looked_at(&self) -> Content {
-        look_at_both(&self.dirs(), &Origin::default(), BOOT).unwrap()
+        read_both(&self.dirs(), &Origin::default(), BOOT).unwrap()
     }
 }
 
@@ -118,7 +118,7 @@ fn on_a_full_disk_the_records_are_in_the_copy_and_return_when_there_is_room() {
         }
         assert!(!place.copy().exists());
         drop(store);
-        assert_eq!(look(&place.path("state"), &Origin::default()).unwrap(), more);
+        assert_eq!(read_copy(&place.path("state"), &Origin::default()).unwrap(), more);
     }
 }
 
@@ -183,7 +183,7 @@ fn a_copy_of_another_boot_or_another_runtime_is_not_used() {
         is_in_copy(store.commit(seen_at(sample(3), 50)));
         drop(store);
         place.break_disk(false);
-        assert_eq!(look_at_both(&place.dirs(), &of(runtime), boot).unwrap(), Content::default());
+        assert_eq!(read_both(&place.dirs(), &of(runtime), boot).unwrap(), Content::default());
         assert!(place.copy().exists(), "a look touches nothing");
         let mut store = FallbackStore::new(place.dirs(), of(runtime), boot.to_owned());
         assert_eq!(loaded(&mut store, true), Content::default(), "{boot}, {runtime}");
@@ -308,7 +308,7 @@ fn ages_count_from_when_the_clock_was_set_though_the_disk_still_holds_what_was_b
         let set = |second: i64| {
             Moment::new(Timestamp::from_second(second + DAYS).unwrap(), SignedDuration::from_secs(second))
         };
-        let look = |life: &mut Life, now: Moment| {
+        let list = |life: &mut Life, now: Moment| {
             let mut images = vec![image("a")];
             life.commit(now);
             life.records.list(&mut images, now);
@@ -316,14 +316,14 @@ fn ages_count_from_when_the_clock_was_set_though_the_disk_still_holds_what_was_b
             images[0].first_detected.unwrap().as_second()
         };
         let mut life = Life::begin(&place, 1_000, false);
-        assert_eq!(look(&mut life, moment(1_000)), 1_000);
+        assert_eq!(list(&mut life, moment(1_000)), 1_000);
         place.break_disk(true);
-        assert_eq!(look(&mut life, moment(1_020)), 1_000);
+        assert_eq!(list(&mut life, moment(1_020)), 1_000);
         let since = 1_040 + DAYS;
-        assert_eq!(look(&mut life, set(1_040)), since);
+        assert_eq!(list(&mut life, set(1_040)), since);
         place.break_disk(false);
-        assert_eq!(look(&mut life, set(1_060)), since);
-        assert_eq!(look(&mut life, set(1_080)), since);
+        assert_eq!(list(&mut life, set(1_060)), since);
+        assert_eq!(list(&mut life, set(1_080)), since);
         assert!(!place.copy().exists());
         if restarts {
             drop(life);

@@ -59,12 +59,12 @@ fn a_directory_in_its_place_is_told_and_left_alone() {
     let mut store = Store::of(folder.path(), Origin::default());
     refused(store.open());
     refused(store.commit(sample(3)));
-    assert!(look(folder.path(), &Origin::default()).is_err());
+    assert!(read_copy(folder.path(), &Origin::default()).is_err());
     assert!(folder.path().join(NAME).join("in it").is_dir() && !folder.path().join(ASIDE).exists());
     // Once it is gone, all is well.
     fs::remove_dir_all(folder.path().join(NAME)).unwrap();
     store.commit(sample(3)).unwrap();
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), sample(3));
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), sample(3));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_state_directory_that_is_missing_is_waited_for() {
     refused(store.commit(sample(3)));
     fs::create_dir(&dir).unwrap();
     store.commit(sample(3)).unwrap();
-    assert_eq!(look(&dir, &Origin::default()).unwrap(), sample(3));
+    assert_eq!(read_copy(&dir, &Origin::default()).unwrap(), sample(3));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_store_that_could_not_be_read_at_first_is_merged_and_nothing_goes_back_in_ti
         refused(store.open());
         refused(store.commit(newer(&content)));
     }
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), content, "it can still be looked at");
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), content, "it can still be looked at");
     assert_eq!(fs::read(folder.path().join(NAME)).unwrap(), bytes, "untouched");
     tmpfs.set_read_only(false).unwrap();
     let opened = store.commit(newer(&content)).unwrap().unwrap();
@@ -176,7 +176,7 @@ fn a_disk_that_becomes_full_costs_no_record_and_is_used_again_when_it_is_not() {
         }
         assert!(!folder.path().join(ASIDE).exists());
         assert_eq!(
-            look(folder.path(), &Origin::default()).unwrap(),
+            read_copy(folder.path(), &Origin::default()).unwrap(),
             content,
             "what was committed is there, round {round}"
         );
