@@ -8,14 +8,13 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use cri_gc_gateway::innermost_io;
-use cri_gc_kit::supervision::failure_log::lasted;
+use cri_gc_kit::text::duration;
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{
     ConfigRequest, ConfigResponse, Event, ExplainRequest, ExplainResponse, FollowRequest, PassUpdate,
     PauseRequest, PauseResponse, ReloadRequest, ReloadResponse, ResumeRequest, ResumeResponse, RunNowRequest,
     SetLogLevelRequest, SetLogLevelResponse, StatusRequest, StatusResponse,
 };
-use jiff::SignedDuration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 
@@ -211,7 +210,7 @@ impl Client {
         ClientError {
             socket: self.socket.clone(),
             trouble: Trouble::Silent,
-            message: format!("waited {}", lasted(waited.try_into().unwrap_or(SignedDuration::MAX))),
+            message: format!("waited {}", duration(waited)),
         }
     }
 

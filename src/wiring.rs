@@ -21,7 +21,7 @@ use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::generation::Generation;
 use cri_gc_kit::recorder::Recorder;
 use cri_gc_kit::seams::{Chance, Clock, FsProbe, LogThreshold};
-use cri_gc_kit::supervision::guard::{Pace, say};
+use cri_gc_kit::supervision::guard::{Pace, log_restart};
 use cri_gc_kit::supervision::threads::Threads;
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::Workers;
@@ -110,7 +110,7 @@ impl Crew {
         let (clock, probe) = (seams.clock, seams.probe);
         let pods =
             PodStates::start(&on, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
-        let fell = say(log.clone(), "image records", None);
+        let fell = log_restart(log.clone(), "image records", None);
         let images = ImageRecords::start(
             &on,
             (Pace::from(&*settings), fell),
@@ -227,8 +227,12 @@ impl Service {
         let (clock, pace) = (seams.clock.clone(), Pace::from(settings));
         // Nothing on this thread ever waits for long: the supervisors, the recorder, the configuration.
         let keeping = threads.start().handle;
-        let recorder =
-            Recorder::start(&keeping, pace.clone(), say(log.clone(), "recorder", None), clock.clone());
+        let recorder = Recorder::start(
+            &keeping,
+            pace.clone(),
+            log_restart(log.clone(), "recorder", None),
+            clock.clone(),
+        );
         let waits = Waits {
             clock: clock.clone(),
             recorder: recorder.clone(),
@@ -241,7 +245,7 @@ impl Service {
         let pods =
             PodStates::start(&on, gateway.clone(), Workers::start(1)?, clock.clone(), configure, log.clone());
 
-        let fell = say(log.clone(), "image records", None);
+        let fell = log_restart(log.clone(), "image records", None);
         let store = Workers::start(1)?;
         let images =
             ImageRecords::start(&keeping, (pace.clone(), fell), home, store, clock.clone(), log.clone());
@@ -305,14 +309,14 @@ impl Service {
         #[cfg(feature = "kubernetes")]
         let followers = followers.chain([{
             use cri_gc_service::node_events::{Means, start};
-            let fell = say(log.clone(), "node events", None);
+            let fell = log_restart(log.clone(), "node events", None);
             let (recorder, clock, log) = (recorder.clone(), clock.clone(), log.clone());
             let means = Means { recorder, clock, log };
             start(&keeping, (pace.clone(), fell), Arc::clone(&generation.settings), means)
         }]);
         // Of its own: neither the pod source nor the configuration may hang with the other's disk.
         let reading = Reading { sources, cannot, files: Workers::start(1)?, at_start: AT_START };
-        let fell = say(log.clone(), "configuration", None);
+        let fell = log_restart(log.clone(), "configuration", None);
         let configuration = Configuration::start(
             &keeping,
             (pace, fell),

@@ -58,6 +58,10 @@ const TEXTS: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs",
 
 /// Folders and files whose messages are in plain words. The aim is all of src, actors, config and policy.
 const SOURCES: &[&str] = &[
+    "actors/files/src",
+    "actors/gateway/src",
+    "actors/images/src",
+    "actors/kit/src",
     "config/src",
     "policy/src",
     "src/cli.rs",

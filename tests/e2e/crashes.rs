@@ -19,9 +19,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::time::{Duration, Instant};
 
-use cri_gc_images::Origin;
-use cri_gc_images::records::{Content, Record};
 use cri_gc_images::store;
+use cri_gc_images::{Content, Origin, Record};
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{Pass, RunNowRequest, pass_update::What};
 use cri_gc_sim::{ContainerSpec, ContainerState, ImageSpec, Options, Sim};
@@ -315,7 +314,7 @@ async fn ask<T>(
         if let (Some(asked), Some(settled)) = (asked, settled) {
             truth.borrow_mut().answered(asked, settled);
             tally.borrow_mut().looks += 1;
-            match store::look(&node.path("state"), &Origin::default()) {
+            match store::read_copy(&node.path("state"), &Origin::default()) {
                 Ok(disk) => truth.borrow_mut().compare(&disk, settled),
                 // It was read in the middle of a commit.
                 Err(_) => tally.borrow_mut().torn_looks += 1,
@@ -353,7 +352,7 @@ async fn pass(client: &mut AdminClient<Channel>) -> Option<Pass> {
 fn left_over(node: &Node, log: &str) -> Content {
     assert!(!log.contains("image records"), "it had trouble with its store: {log}");
     assert!(!node.path("state/images.redb.set-aside").exists(), "the store was set aside: {log}");
-    store::look(&node.path("state"), &Origin::default()).unwrap_or_else(|error| panic!("{error}: {log}"))
+    store::read_copy(&node.path("state"), &Origin::default()).unwrap_or_else(|error| panic!("{error}: {log}"))
 }
 
 /// One-shot commands read what a dead service has left, as it is.

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use cri_gc_files::dirs::Dirs;
 use cri_gc_files::lock;
-use cri_gc_images::Origin;
-use cri_gc_images::records::Content;
-use cri_gc_images::store::fallback::look_at_both;
+use cri_gc_images::store::fallback::read_both;
+use cri_gc_images::{Content, Origin};
 use cri_gc_kit::seams::Clock;
 use cri_gc_sim::{ImageSpec, Sim};
 use cri_gc_test_support::{Tmpfs, TmpfsSize, flavours::options, until_async};
@@ -76,7 +75,7 @@ impl Bed {
     }
 
     fn recorded(&self) -> Content {
-        look_at_both(&self.dirs(), &Origin::default(), Clock::system().boot_id()).unwrap()
+        read_both(&self.dirs(), &Origin::default(), Clock::system().boot_id()).unwrap()
     }
 
     fn has_image(&self) -> bool {

@@ -15,10 +15,8 @@ use std::time::{Duration, Instant};
 use cri_gc::logging::JsonLines;
 use cri_gc::wiring::{Seams, Service, Start};
 use cri_gc_config::{FileSource, LogLevel, Sources, load};
-use cri_gc_images::Home;
-use cri_gc_images::Origin;
-use cri_gc_images::records::{Batch, Observed, Record};
 use cri_gc_images::store::Store;
+use cri_gc_images::{Home, Observed, Origin, Record};
 use cri_gc_kit::generation::Generation;
 use cri_gc_kit::seams::{Clock, LogThreshold};
 use cri_gc_kit::supervision::threads::Threads;
@@ -288,18 +286,16 @@ pub async fn remember(node: &Node, images: &[&str], age: Age) {
             pinned: false,
             absent_at: None,
         };
-        ((there.id(&format!("image {name}")).to_owned(), String::new()), Some(record))
+        ((there.id(&format!("image {name}")).to_owned(), String::new()), record)
     };
-    let mut batch = Batch::default();
-    batch.images = images.iter().map(record).collect();
-    // Without that the clock would have to be taken for one that was set since.
-    let boot_id = clock.boot_id().to_owned();
-    batch.observed = Some(Observed { wall: now, boot: moment.boot(), boot_id });
     let state = node.path("state");
     std::fs::create_dir_all(&state).unwrap();
     let mut store = Store::of(&state, Origin::default());
-    store.open().unwrap();
-    store.commit(batch).unwrap();
+    let mut content = store.open().unwrap().content;
+    content.images.extend(images.iter().map(record));
+    // Without that the clock would have to be taken for one that was set since.
+    content.observed = Some(Observed::new(moment, clock.boot_id()));
+    store.commit(content).unwrap();
 }
 
 /// When an image was first seen, by what the node looks like to a snapshot.

@@ -154,8 +154,8 @@ async fn a_runtime_that_dies_is_one_loss_and_one_return_and_nothing_wrong_goes(n
     running.terminate();
     let ended = running.wait();
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert_eq!(count(&ended.stderr, "the runtime is away"), 1, "{}", ended.stderr);
-    assert_eq!(count(&ended.stderr, "the runtime is back"), 1, "{}", ended.stderr);
+    assert_eq!(count(&ended.stderr, "container runtime unreachable"), 1, "{}", ended.stderr);
+    assert_eq!(count(&ended.stderr, "container runtime reachable again"), 1, "{}", ended.stderr);
     // While it starts, a containerd may answer some calls with errors of its own; the loss itself is one line.
     let loud = loud(&ended.stderr);
     assert!(loud.len() <= 9, "{loud:#?}");
@@ -186,8 +186,8 @@ async fn a_runtime_that_dies_in_the_middle_of_removals_is_one_loss_too(node: &mu
     assert_eq!(lost.len(), jobs.len(), "the newest stays");
     running.terminate();
     let ended = running.wait();
-    assert_eq!(count(&ended.stderr, "the runtime is away"), 1, "{}", ended.stderr);
-    assert_eq!(count(&ended.stderr, "the runtime is back"), 1, "{}", ended.stderr);
+    assert_eq!(count(&ended.stderr, "container runtime unreachable"), 1, "{}", ended.stderr);
+    assert_eq!(count(&ended.stderr, "container runtime reachable again"), 1, "{}", ended.stderr);
     let loud = loud(&ended.stderr);
     assert!(loud.len() <= 9, "{loud:#?}");
 }
@@ -206,8 +206,8 @@ async fn a_service_that_starts_before_its_runtime_waits_for_it(node: &mut Node) 
     running.terminate();
     let ended = running.wait();
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert_eq!(count(&ended.stderr, "the runtime is away"), 1, "{}", ended.stderr);
-    assert_eq!(count(&ended.stderr, "the runtime is back"), 1, "{}", ended.stderr);
+    assert_eq!(count(&ended.stderr, "container runtime unreachable"), 1, "{}", ended.stderr);
+    assert_eq!(count(&ended.stderr, "container runtime reachable again"), 1, "{}", ended.stderr);
 }
 
 async fn systemd_is_told_that_it_is_ready_alive_reloading_and_stopping() {

@@ -157,8 +157,8 @@ impl Fuse {
     }
 }
 
-fn fell(who: &str, of: &str) -> String {
-    format!("ERRO {of} an actor fell; it is restarted actor={who}")
+fn crashed(who: &str, of: &str) -> String {
+    format!("ERRO {of} {who} crashed, restarting in 1s")
 }
 
 #[actix_rt::test]
@@ -178,7 +178,7 @@ async fn the_configuration_falls_over_a_reload_and_takes_the_next_one() {
     let mut reload = Box::pin(configuration.reload(Cause::Admin));
     assert!(reload.as_mut().now_or_never().is_none());
     stage.settle().await;
-    assert_eq!(stage.lines.take(), [fell("configuration", "-")]);
+    assert_eq!(stage.lines.take(), [crashed("configuration", "-")]);
     stage.step(SECOND).await;
     let refused = stage.answer("the lost reload", lost).await.unwrap_err();
     assert!(refused.0.contains("restarted during the reload; try again"), "{refused}");
@@ -210,7 +210,7 @@ async fn the_gateway_falls_while_it_waits_for_the_runtime_and_finds_it_all_the_s
     fuse.light();
     stage.step(SECOND).await;
     assert!(fuse.has_burnt());
-    assert_eq!(stage.lines.take(), [fell("gateway", "-")]);
+    assert_eq!(stage.lines.take(), [crashed("gateway", "-")]);
     let mut asked = Box::pin(gateway.runtime());
     turns(100).await;
     assert!(asked.as_mut().now_or_never().is_none(), "it waits for the gateway");
@@ -219,7 +219,7 @@ async fn the_gateway_falls_while_it_waits_for_the_runtime_and_finds_it_all_the_s
     assert!(stage.answer("the state", asked).await.is_some());
     stage.until("the return", async || gateway.runtime().await?.reachable?.then_some(())).await;
     stage.pass_time(PERIOD).await;
-    assert_eq!(stage.lines.take(), ["INFO - the runtime is back"]);
+    assert_eq!(stage.lines.take(), ["INFO - container runtime reachable again"]);
     assert_eq!(stage.passes().await.map(|passes| passes >= 2), [true; 4]);
 }
 
@@ -236,7 +236,7 @@ async fn the_pod_state_provider_falls_over_a_question_and_forgets_its_proofs() {
     let verdict = stage.service.tools.pods.judge(Seen::default()).await;
     assert!(fuse.has_burnt() && !verdict.pods.synced, "nothing is known: {verdict:?}");
     assert!(verdict.notes[0].contains("restarted during the question"));
-    assert_eq!(stage.lines.take(), [fell("pod-state provider", "-")]);
+    assert_eq!(stage.lines.take(), [crashed("pod-state provider", "-")]);
     stage.pass_time(2 * PERIOD).await;
     assert_eq!(stage.sim.container_ids(), [container], "what it had watched before counts no more");
     stage.pass_time(2 * PERIOD).await;
@@ -253,7 +253,7 @@ async fn a_supervisor_falls_over_a_pause_and_takes_the_next_one() {
     fuse.light();
     stage.handle(Loop::LogGc).pause(true).await;
     assert!(fuse.has_burnt());
-    assert_eq!(stage.lines.take(), [fell("supervisor", "log_gc")]);
+    assert_eq!(stage.lines.take(), [crashed("supervisor", "log_gc")]);
     let mut pausing = Box::pin(stage.handle(Loop::LogGc).pause(true));
     turns(100).await;
     assert!(pausing.as_mut().now_or_never().is_none(), "it waits for the supervisor");

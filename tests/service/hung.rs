@@ -126,7 +126,7 @@ async fn hangs_alone(of: Loop) {
     let told: Vec<String> = stage.lines.all();
     let fell = format!(
         "ERRO {of} the loop fell, it is started anew in 0ns: its thread did not answer for 4s; it was given another one \
-         failures=1 untold=0"
+         failures=1 suppressed=0"
     );
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[0], fell);

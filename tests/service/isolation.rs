@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cri_gc_kit::recorder::EventKind;
+use cri_gc_kit::text::duration;
 use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Code, ContainerState, Fault, Method, Scope};
 
@@ -165,7 +166,7 @@ async fn hangs(of: Loop, method: Method, timeout: u64) {
     let (setup, id) = node_for(of, method);
     let stage = setup.set("runtime.request_timeout", &format!("{timeout}s")).start().await;
     stage.hang(of, method, FOR_EVER, Duration::from_secs(timeout)).await;
-    let error = format!("{method}: no answer in time: waited {timeout}s");
+    let error = format!("{method}: no answer in time: waited {}", duration(Duration::from_secs(timeout)));
     let object = is_removal(method);
     let text = if object { stuck(of, &id, &error) } else { error };
     Outage { of, texts: vec![text], object }.runs_its_course(stage, Stage::clear_faults).await;

@@ -8,7 +8,7 @@ use cri_gc_kit::words::Loop;
 use slog::{Drain, KV, Key, Level, Never, OwnedKVList, Record, Serializer};
 
 /// Fields that a line is compared with, in this order.
-const SHOWN: [&str; 6] = ["actor", "settings", "cause", "failures", "untold", "lasted"];
+const SHOWN: [&str; 6] = ["actor", "settings", "cause", "failures", "suppressed", "lasted"];
 
 /// Collects what is logged from INFO on, as "LEVL loop message field=value ...".
 #[derive(Clone, Default)]
@@ -110,9 +110,11 @@ pub fn failed(of: Loop, texts: &[String], failures: u64) -> Vec<String> {
     for number in told(failures) {
         for text in texts {
             if is_lasting(text) {
-                let Some(untold) = lasting(number) else { continue };
+                let Some(suppressed) = lasting(number) else { continue };
                 let level = level(number, false);
-                lines.push(format!("{level} {of} pass failed: {text} failures={number} untold={untold}"));
+                lines.push(format!(
+                    "{level} {of} pass failed: {text} failures={number} suppressed={suppressed}"
+                ));
                 continue;
             }
             let hint = if statistics && number == 1 && text.contains("ImageFsInfo") {
@@ -121,9 +123,9 @@ pub fn failed(of: Loop, texts: &[String], failures: u64) -> Vec<String> {
                 ""
             };
             // Those between this one and the doubling before it.
-            let untold = (number / 2).saturating_sub(1);
+            let suppressed = (number / 2).saturating_sub(1);
             lines.push(format!(
-                "{} {of} pass failed: {text}{hint} failures={number} untold={untold}",
+                "{} {of} pass failed: {text}{hint} failures={number} suppressed={suppressed}",
                 level(number, statistics)
             ));
         }
@@ -135,9 +137,9 @@ pub fn failed(of: Loop, texts: &[String], failures: u64) -> Vec<String> {
 pub fn fell(of: Loop, why: &str, falls: u64) -> Vec<String> {
     let line = |number: u64| {
         let pause = if number > 6 { 60 } else { 1 << (number - 1) };
-        let untold = (number / 2).saturating_sub(1);
+        let suppressed = (number / 2).saturating_sub(1);
         format!(
-            "{} {of} the loop fell, it is started anew in {pause}s: {why} failures={number} untold={untold}",
+            "{} {of} the loop fell, it is started anew in {pause}s: {why} failures={number} suppressed={suppressed}",
             level(number, false)
         )
     };

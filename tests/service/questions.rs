@@ -8,7 +8,7 @@ use actix::Arbiter;
 use cri_gc_collectors::observe;
 use cri_gc_config::{Settings, load};
 use cri_gc_images::{Home, ImageRecords, Origin};
-use cri_gc_kit::supervision::guard::{Pace, say};
+use cri_gc_kit::supervision::guard::{Pace, log_restart};
 use cri_gc_kit::workers::Workers;
 use cri_gc_policy::images::ImageUse;
 use cri_gc_proto::admin::admin_client::AdminClient;
@@ -42,7 +42,7 @@ impl Asked {
         let clock = setup.seams.clock.clone();
         let mut stage = setup.start().await;
         let (pace, log) = (Pace::from(&settings), Logger::root(Discard, o!()));
-        let fell = say(log.clone(), "image records", None);
+        let fell = log_restart(log.clone(), "image records", None);
         let home = Home::Store(folder.path().to_owned().into(), Origin::default());
         let here = Arbiter::current();
         stage.service.tools.images = ImageRecords::start(&here, (pace, fell), home, worker, clock, log);

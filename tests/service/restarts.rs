@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use cri_gc_collectors::whole;
-use cri_gc_images::records::{Content, Record};
 use cri_gc_images::store;
-use cri_gc_images::{Home, Origin};
+use cri_gc_images::{Content, Home, Origin, Record};
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::words::Loop;
 use cri_gc_policy::{PlanReport, decide};
@@ -64,7 +63,7 @@ impl Node {
 
     /// What the service that has ended has left.
     fn left(&self) -> Content {
-        store::look(self.state.path(), &Origin::default()).unwrap()
+        store::read_copy(self.state.path(), &Origin::default()).unwrap()
     }
 
     fn record(&self, image: &str) -> Record {
@@ -73,7 +72,7 @@ impl Node {
 }
 
 fn record(state: &Path, image: &str) -> Option<Record> {
-    store::look(state, &Origin::default()).ok()?.images.get(&(image.to_owned(), String::new())).cloned()
+    store::read_copy(state, &Origin::default()).ok()?.images.get(&(image.to_owned(), String::new())).cloned()
 }
 
 /// A service at work.
@@ -264,7 +263,7 @@ async fn an_image_loop_whose_thread_hung_has_lost_no_record_and_no_use() {
     let container = node.dead("late:1");
     let seen = stage.sim.now();
     let told = async || {
-        store::look(&dir, &Origin::default()).ok()?.uses.values().any(|at| *at >= seen).then_some(())
+        store::read_copy(&dir, &Origin::default()).ok()?.uses.values().any(|at| *at >= seen).then_some(())
     };
     until("the use", told).await;
     stage.sim.with(|node| node.remove_container(&container)).unwrap();

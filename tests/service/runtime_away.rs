@@ -28,9 +28,15 @@ on_each_flavour!(
     what_was_noted_before_a_loss_is_not_told_again_after_it,
 );
 
-const AWAY: &str = "ERRO - the runtime is away, and is waited for; check that it runs, and that runtime.endpoint names its \
-                    socket";
-const BACK: &str = "INFO - the runtime is back";
+const BACK: &str = "INFO - container runtime reachable again";
+
+fn unreachable(stage: &Stage) -> String {
+    format!(
+        "ERRO - container runtime unreachable at {}, retrying every second; check that it runs, and that runtime.endpoint \
+         names its socket",
+        stage.sim.endpoint()
+    )
+}
 
 /// A node on which everything has to stay: of a living pod what runs, its image and its newest dead container, its sandbox,
 /// and its log directory.
@@ -88,7 +94,7 @@ async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
     stage.pass_time(PERIOD).await;
     stage.sim.kill();
     stage.pass_time(5 * PERIOD).await;
-    assert_eq!(stage.lines.all(), [AWAY]);
+    assert_eq!(stage.lines.all(), [unreachable(&stage)]);
     for of in Loop::ALL {
         let state = stage.state(of).await;
         assert!(state.failures >= 5, "{state:?}");
@@ -107,7 +113,7 @@ async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
     }
     all_go_on(&stage).await;
     stage.pass_time(5 * PERIOD).await;
-    assert_eq!(stage.lines.all(), [AWAY, BACK]);
+    assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned()]);
     assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned]);
     assert_eq!(all_there(&stage.sim), there);
 }
@@ -123,7 +129,7 @@ async fn ten_losses_are_ten_times_two_lines() {
         comes_back(&stage).await;
         all_go_on(&stage).await;
     }
-    assert_eq!(stage.lines.all(), [AWAY, BACK].repeat(10));
+    assert_eq!(stage.lines.all(), vec![[unreachable(&stage), BACK.to_owned()]; 10].concat());
     assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned].repeat(10));
     assert_eq!(stage.service.tools.gateway.returns().await, 10);
     assert_eq!(all_there(&stage.sim), there);
@@ -147,10 +153,10 @@ async fn dies_over(of: Loop, method: Method) {
     stage.step(SECOND).await;
     is_reachable(&stage, false).await;
     stage.pass_time(PERIOD).await;
-    assert_eq!(stage.lines.all(), [AWAY], "{method}");
+    assert_eq!(stage.lines.all(), [unreachable(&stage)], "{method}");
     comes_back(&stage).await;
     all_go_on(&stage).await;
-    assert_eq!(stage.lines.all(), [AWAY.to_owned(), BACK.to_owned(), lines::removed(of)], "{method}");
+    assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned(), lines::removed(of)], "{method}");
     let removed =
         [EventKind::RemovalFailed, EventKind::RuntimeLost, EventKind::RuntimeReturned, EventKind::Removed];
     let mut told = kinds(&stage).await;
@@ -184,15 +190,15 @@ async fn a_runtime_that_is_away_at_the_start_is_waited_for() {
     let stage = setup.start().await;
     stage.step(SECOND).await;
     stage.pass_time(3 * PERIOD).await;
-    assert_eq!(stage.lines.all(), [AWAY]);
+    assert_eq!(stage.lines.all(), [unreachable(&stage)]);
     // Not even a socket.
     std::fs::remove_file(stage.sim.socket()).unwrap();
     stage.pass_time(3 * PERIOD).await;
-    assert_eq!(stage.lines.all(), [AWAY]);
+    assert_eq!(stage.lines.all(), [unreachable(&stage)]);
     assert!(stage.service.is_alive().await);
     comes_back(&stage).await;
     all_go_on(&stage).await;
-    assert_eq!(stage.lines.all(), [AWAY, BACK]);
+    assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned()]);
     assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned]);
     assert_eq!(all_there(&stage.sim), there);
 }
@@ -280,7 +286,7 @@ async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_bac
     assert_eq!(stage.sim.container_ids(), [container]);
     stage.pass_time(2 * PERIOD).await;
     assert_eq!(stage.sim.container_ids(), Vec::<String>::new());
-    let mut expected = vec![AWAY.to_owned(), BACK.to_owned()];
+    let mut expected = vec![unreachable(&stage), BACK.to_owned()];
     expected.extend([Loop::ContainerGc, Loop::SandboxGc].map(lines::removed));
     assert_eq!(stage.lines.all(), expected);
 }
@@ -302,5 +308,5 @@ async fn what_was_noted_before_a_loss_is_not_told_again_after_it() {
         comes_back(&stage).await;
         all_go_on(&stage).await;
     }
-    assert_eq!(stage.lines.all(), [AWAY, BACK].repeat(3));
+    assert_eq!(stage.lines.all(), vec![[unreachable(&stage), BACK.to_owned()]; 3].concat());
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use cri_gc_kit::seams::FsProbe;
+use cri_gc_kit::text::duration;
 use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Fault, Method, Scope};
 use futures_util::FutureExt;
@@ -26,7 +27,7 @@ async fn an_rpc_hangs_once(of: Loop, method: Method, timeout: Duration) {
     // The deadline, from where on a period is all it may take.
     let failed = stage.state(of).await;
     let object = method != Method::ListImages;
-    let why = format!("{method}: no answer in time: waited {timeout:?}");
+    let why = format!("{method}: no answer in time: waited {}", duration(timeout));
     let text = if object { stuck(of, &id, &why) } else { why };
     let mut told = stage.lines.take();
     assert_eq!(told.remove(0), lines::failed(of, &[text], 1)[0]);

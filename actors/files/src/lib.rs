@@ -3,13 +3,14 @@
 //!
 //! - [`tree`]: a log directory with all its content.
 //! - [`logs`]: the log files of one container, and the legacy links to them.
-//! - `own_change`: a removal leaves the modification time of the directory around it as it was.
+//! - `entries`: the entries of a directory. `own_change`: a removal leaves the modification time of the directory around it as it was.
 //! - [`scan`]: what lies in the roots.
 //! - [`socket`]: the admin socket. [`lock`]: the lock on the state directory.
 //! - [`root`]: the confinement that all work in the log roots shares: everything is opened relative to a root that is held open, and
-//!   the kernel is told to refuse symbolic links, `..` and mount points on the way (`openat2`).
+//!   the kernel has to refuse symbolic links, `..` and mount points on the way (`openat2`).
 
 pub mod dirs;
+mod entries;
 pub mod links;
 pub mod lock;
 pub mod logs;
@@ -18,9 +19,3 @@ pub mod root;
 pub mod scan;
 pub mod socket;
 pub mod tree;
-
-#[cfg(test)]
-fn test_note(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{line}");
-}

@@ -1,20 +1,19 @@
 //! The legacy links `/var/log/containers/<pod>_<namespace>_<container>-<id>.log`: one symbolic link for each container.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, readlinkat, unlinkat};
+use rustix::fs::{AtFlags, FileType, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::root::{FileError, Root};
+use crate::entries::{Entry, entries, to_path};
+use crate::root::{FileError, Root, unlink};
 
 /// A link of the legacy root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Its name, which ends in `.log`.
     pub name: String,
-    /// Whether what it points to is missing. A target that cannot be looked at is not missing.
+    /// Whether what it points to is missing. A target that can't be accessed is not missing.
     pub dangling: bool,
 }
 
@@ -39,14 +38,12 @@ pub fn container_id(name: &str) -> Option<&str> {
 /// What the operating system says of the root.
 pub fn scan(root: &Path) -> Result<Vec<Link>, FileError> {
     let Some(opened) = Root::open(root)? else { return Ok(Vec::new()) };
-    let reader = rustix::fs::Dir::read_from(&opened).map_err(|error| FileError::io(root, error))?;
     let mut links = Vec::new();
-    for entry in reader {
-        let entry = entry.map_err(|error| FileError::io(root, error))?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        if name.ends_with(".log") && readlinkat(&opened, name, Vec::new()).is_ok() {
-            let dangling = matches!(rustix::fs::statat(&opened, name, AtFlags::empty()), Err(Errno::NOENT));
-            links.push(Link { name: name.to_owned(), dangling });
+    for Entry { name, kind, .. } in entries(&opened, root)? {
+        let Ok(name) = name.into_string() else { continue };
+        if name.ends_with(".log") && kind == FileType::Symlink {
+            let dangling = matches!(statat(&opened, &name, AtFlags::empty()), Err(Errno::NOENT));
+            links.push(Link { name, dangling });
         }
     }
     links.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -66,16 +63,9 @@ pub fn remove_if(root: &Path, name: &str, condition: impl FnOnce(&Path) -> bool)
         Ok(target) => target,
         // Gone, or no symbolic link.
         Err(Errno::NOENT | Errno::INVAL) => return Ok(false),
-        Err(error) => return Err(FileError::io(root.join(name), error)),
+        Err(error) => return Err(FileError::at(&root.join(name))(error)),
     };
-    if !condition(Path::new(OsStr::from_bytes(target.to_bytes()))) {
-        return Ok(false);
-    }
-    match unlinkat(&opened, name, AtFlags::empty()) {
-        Ok(()) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(FileError::io(root.join(name), error)),
-    }
+    Ok(condition(to_path(&target)) && unlink(&opened, name, AtFlags::empty(), &root.join(name))?)
 }
 
 /// Removes the link `name` if what it points to is missing, and says whether it did.

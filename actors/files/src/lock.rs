@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use cri_gc_kit::workers::{WorkerGone, wait_within};
 
@@ -21,16 +22,15 @@ const NAME: &str = "lock";
 /// The lock, held until it is dropped.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: File,
-    /// The one in the other directory.
-    _other: Option<Box<Self>>,
+    /// That in the state directory, that in the runtime directory, or both.
+    files: Vec<File>,
 }
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// A service, or a sweep, holds it.
-    #[error("another cri-gc{} works with {}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .dir.display())]
+    #[error("another cri-gc{} uses {}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .dir.display())]
     Held {
         /// The directory.
         dir: PathBuf,
@@ -76,22 +76,16 @@ pub fn hold(dir: &Path) -> Result<StateLock, LockError> {
         file => file,
     };
     let mut file = file.map_err(refused)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            return Err(LockError::Held { dir: dir.to_owned(), pid: holder(&mut file) });
-        }
-        Err(error) => return Err(refused(error.into())),
-    }
+    lock(dir, &mut file, FlockOperation::NonBlockingLockExclusive)?;
     // For people only: the lock holds whatever the file says.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(StateLock { _file: file, _other: None })
+    Ok(StateLock { files: vec![file] })
 }
 
 /// How long the directories may take.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// [`hold_either`] for a process that has no actors yet. It waits for a file system that hangs, but not for ever.
+/// [`hold_either`] for a process that has no actors yet. It waits for a file system that hangs, but not without end.
 ///
 /// # Errors
 /// The same, and that a directory did not answer in time.
@@ -107,7 +101,7 @@ pub fn hold_for_process(dirs: &Dirs) -> Result<StateLock, LockError> {
 }
 
 /// Takes the lock for records that are kept in these directories: that of the state directory, or that of the runtime
-/// directory where no process can hold the other. Whoever gets the one looks for a holder of the other, so that there is one
+/// directory where no process can hold the other. The process that gets the one checks for a holder of the other, so that there is one
 /// at a time also while the disk becomes full, or is cleared.
 ///
 /// # Errors
@@ -131,29 +125,31 @@ pub fn hold_either(dirs: &Dirs) -> Result<StateLock, LockError> {
         Err(LockError::Refused { .. }) => return Err(refused),
     };
     match hold(&dirs.state) {
-        Ok(other) => Ok(StateLock { _other: Some(Box::new(other)), ..lock }),
+        Ok(other) => Ok(StateLock { files: lock.files.into_iter().chain(other.files).collect() }),
         Err(held @ LockError::Held { .. }) => Err(held),
         Err(LockError::Refused { .. }) => Ok(lock),
     }
 }
 
 /// Whether a process holds it; makes nothing. For a moment it holds a shared lock itself: it is for the holder of the other
-/// directory only, so whoever is refused meanwhile is refused rightly.
+/// directory only, so a process that is refused meanwhile is refused rightly.
 fn check(dir: &Path) -> Result<(), LockError> {
     let refused = |error| LockError::Refused { dir: dir.to_owned(), error };
     let mut file = File::open(dir.join(NAME)).map_err(refused)?;
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(LockError::Held { dir: dir.to_owned(), pid: holder(&mut file) })
-        }
-        locked => locked.map_err(|error| refused(error.into())),
-    }
+    lock(dir, &mut file, FlockOperation::NonBlockingLockShared)
 }
 
-fn holder(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+/// Locks the file, or says who holds it.
+fn lock(dir: &Path, file: &mut File, how: FlockOperation) -> Result<(), LockError> {
+    flock(&*file, how).map_err(|error| match error {
+        Errno::WOULDBLOCK => {
+            let mut text = String::new();
+            let read = file.read_to_string(&mut text);
+            let pid = read.ok().and_then(|_| text.trim().parse().ok());
+            LockError::Held { dir: dir.to_owned(), pid }
+        }
+        error => LockError::Refused { dir: dir.to_owned(), error: error.into() },
+    })
 }
 
 #[cfg(test)]
@@ -169,8 +165,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("state");
         let lock = hold(&dir).unwrap();
-        let told = |error: LockError| matches!(error, LockError::Held { pid: Some(pid), .. } if pid == std::process::id());
-        assert!(told(hold(&dir).unwrap_err()));
+        let is_ours = |error: LockError| matches!(error, LockError::Held { pid: Some(pid), .. } if pid == std::process::id());
+        assert!(is_ours(hold(&dir).unwrap_err()));
         drop(lock);
         hold(&dir).unwrap();
     }
@@ -200,7 +196,7 @@ mod tests {
         let dirs = Dirs { state: disk.join("state"), runtime: Some(folder.path().join("run/state")) };
         let lock = hold_either(&dirs).unwrap();
         assert!(is_held(&dirs));
-        // The disk can be written again: whoever takes the lock there finds who works already.
+        // The disk can be written again: the process that takes the lock there finds the one that runs already.
         fs::remove_file(&disk).unwrap();
         assert!(is_held(&dirs));
         drop(lock);

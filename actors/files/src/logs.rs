@@ -1,6 +1,5 @@
 //! The log files of one container: `NAME.log`, what rotation made of it (`NAME.log.*`), and the legacy link to it.
 
-use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -8,9 +7,10 @@ use std::path::Path;
 use cri_gc_policy::log_dirs::pod_uid_of;
 use rustix::fs::FileType;
 
-use super::links;
-use super::root::{FileError, Root};
-use super::tree::{Removed, remove_each, to_path, unlink};
+use crate::entries::to_path;
+use crate::links;
+use crate::own_change::{Removed, remove_each, remove_file};
+use crate::root::{FileError, Root};
 
 /// Removes the log at `log_path` with its rotated files and the legacy links of these `link_names` that point to it.
 ///
@@ -49,17 +49,18 @@ pub fn remove(
     }
     let Some(directory) = root.directory(parent)? else { return Ok(removed) };
     let place = root.path().join(parent);
-    let mut prefix = file.as_bytes().to_vec();
-    let whole = CString::new(prefix.clone()).ok();
-    prefix.push(b'.');
+    let is_log = file.as_bytes().ends_with(b".log");
     removed.add(remove_each(&directory, &place, |name, kind| {
         // Rotation appends to the name of a log; of anything else the names that begin alike are other files.
-        let rotated = file.as_bytes().ends_with(b".log") && name.to_bytes().starts_with(&prefix);
-        let ours = whole.as_deref() == Some(name) || rotated;
+        let ours = match name.to_bytes().strip_prefix(file.as_bytes()) {
+            Some([]) => true,
+            Some([b'.', ..]) => is_log,
+            _ => false,
+        };
         if !ours || kind == FileType::Directory {
             return Ok(Removed::default());
         }
-        unlink(directory.as_fd(), name, &place.join(to_path(name)))
+        remove_file(directory.as_fd(), name, &place.join(to_path(name)))
     })?);
     Ok(removed)
 }

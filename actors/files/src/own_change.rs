@@ -1,24 +1,71 @@
 //! What a removal of ours does to the modification time of the directory around it is undone: that time is evidence of whether
-//! a pod lives (behaviour: Confirmed deletion), and cri-gc's own change is no sign of life. The time lies on the disk, so this is true for
-//! the next start and the next one-shot command as well.
+//! a pod lives (behaviour: Confirmed deletion), and cri-gc's own change is no sign of life. The time lies on the disk, so this is true for the next start and the
+//! next one-shot command as well.
 //!
 //! Only our own change is undone. No file system can compare and set a time in one step, so the entries are compared
-//! before and after: where anything but what we removed is different, the newer time stays. What another process does after
+//! before and after: where anything but what we removed is different, the newer time is kept. What another process does after
 //! that sets a new time by itself.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstat, futimens};
+use rustix::fs::{
+    AtFlags, FileType, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstat, futimens,
+};
 use rustix::io::Errno;
 
-use super::root::FileError;
-use super::tree::{Entry, entries};
+use crate::entries::{Entry, entries};
+use crate::root::{FileError, open_beneath, unlink};
+
+/// The result of a removal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Files, links and directories that were removed.
+    pub entries: u64,
+    /// Bytes that their blocks took.
+    pub bytes: u64,
+}
+
+impl Removed {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// Calls `remove` for each entry of a directory, up to its first error, and leaves the modification time of the directory as
+/// it was, also where that fails: neither says anything about the pod.
+pub fn remove_each(
+    directory: &OwnedFd,
+    place: &Path,
+    remove: impl FnMut(&CStr, FileType) -> Result<Removed, FileError>,
+) -> Result<Removed, FileError> {
+    let mut before = Before::read(directory, place)?;
+    let removed = before.each(remove);
+    before.restore_time();
+    removed
+}
+
+/// Removes one file or link of a directory.
+pub fn remove_file(directory: BorrowedFd<'_>, name: &CStr, place: &Path) -> Result<Removed, FileError> {
+    let Some(file) = open_beneath(directory, name, OFlags::PATH, place)? else {
+        return Ok(Removed::default());
+    };
+    let bytes = size(&fstat(&file).map_err(FileError::at(place))?);
+    let is_removed = unlink(directory, name, AtFlags::empty(), place)?;
+    Ok(if is_removed { Removed { entries: 1, bytes } } else { Removed::default() })
+}
+
+/// Bytes that are free once a file is removed. Blocks are counted in units of 512 bytes; those of a file with another name are
+/// not free yet.
+pub fn size(stat: &Stat) -> u64 {
+    if stat.st_nlink > 1 { 0 } else { u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) }
+}
 
 /// A directory as it was before something of it is removed, and what of it was removed since.
-pub(super) struct Before<'d> {
+struct Before<'d> {
     directory: &'d OwnedFd,
     place: PathBuf,
     /// Modification time; `None` if it changed while the entries were read.
@@ -31,44 +78,35 @@ pub(super) struct Before<'d> {
 
 impl<'d> Before<'d> {
     /// Reads the entries and the time.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    pub fn read(directory: &'d OwnedFd, place: &Path) -> Result<Self, FileError> {
-        let time = || modification_time(directory).map_err(|error| FileError::io(place, error));
+    fn read(directory: &'d OwnedFd, place: &Path) -> Result<Self, FileError> {
+        let time = || modification_time(directory).map_err(FileError::at(place));
         let before = time()?;
         let entries = entries(directory, place)?;
         let modified = (time()? == before).then_some(before);
-        Ok(Self {
-            directory,
-            place: place.to_owned(),
-            modified,
-            entries,
-            removed: HashSet::new(),
-            left: None,
-        })
+        let place = place.to_owned();
+        Ok(Self { directory, place, modified, entries, removed: HashSet::new(), left: None })
     }
 
-    /// Has `remove` remove entries, which answers for each whether it did. Ends with its first error.
-    ///
-    /// # Errors
-    /// Those of `remove`.
-    pub fn each(
+    /// Calls `remove` for each entry, up to its first error.
+    fn each(
         &mut self,
-        mut remove: impl FnMut(&CStr, FileType) -> Result<bool, FileError>,
-    ) -> Result<(), FileError> {
+        mut remove: impl FnMut(&CStr, FileType) -> Result<Removed, FileError>,
+    ) -> Result<Removed, FileError> {
+        let mut all = Removed::default();
         for Entry { name, kind, .. } in &self.entries {
-            if remove(name, *kind)? {
+            let removed = remove(name, *kind)?;
+            all.add(removed);
+            if removed.entries > 0 {
                 self.removed.insert(name.clone());
                 self.left = modification_time(self.directory).ok();
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Gives the directory its time back. Where that can't be done, or something else has changed, it keeps the newer time:
     /// then a pod is kept for longer.
-    pub fn restore_time(self) {
+    fn restore_time(self) {
         let Some(modified) = self.modified.filter(|_| !self.removed.is_empty()) else { return };
         let left = |entry: &Entry| !self.removed.contains(&entry.name);
         let expected: Vec<Entry> = sorted(self.entries.iter().filter(|entry| left(entry)).cloned().collect());
@@ -112,7 +150,6 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::tree::unlink;
 
     const OLD: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -138,10 +175,35 @@ mod tests {
         }
 
         fn remove(&self, before: &mut Before<'_>, wanted: &str) {
-            let unlinked = |name: &CStr| unlink(self.1.as_fd(), name, self.0.path());
-            let is_wanted = |name: &CStr| name.to_bytes() == wanted.as_bytes();
-            before.each(|name, _| Ok(is_wanted(name) && unlinked(name).unwrap().entries > 0)).unwrap();
+            let remove = |name: &CStr| match name.to_bytes() == wanted.as_bytes() {
+                true => remove_file(self.1.as_fd(), name, self.0.path()),
+                false => Ok(Removed::default()),
+            };
+            before.each(|name, _| remove(name)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_removal_that_fails_half_way_leaves_the_modification_time_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let directory = fs::File::open(folder.path()).unwrap();
+        directory.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let directory = OwnedFd::from(directory);
+        let mut count = 0;
+        let removed = remove_each(&directory, folder.path(), |name, _| {
+            count += 1;
+            if count == 3 {
+                return Err(FileError::TooDeep(folder.path().to_owned()));
+            }
+            remove_file(directory.as_fd(), name, folder.path())
+        });
+        assert!(removed.is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let modified = fs::metadata(folder.path()).unwrap().modified().unwrap();
+        assert_eq!(modified, std::time::SystemTime::UNIX_EPOCH);
     }
 
     #[test]

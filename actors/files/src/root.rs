@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, open, openat2, unlinkat};
 use rustix::io::Errno;
 
 /// Why something below a root was not touched.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// A mount point lies in it: what is behind belongs to somebody else.
+    /// A mount point lies in it: what is behind is not cri-gc's to remove.
     #[error("a mount point lies at {0}; unmount it, or remove the directory by hand")]
     MountPoint(PathBuf),
     /// The name or path would lead out of the root.
@@ -30,11 +30,12 @@ pub enum FileError {
 }
 
 impl FileError {
-    pub(super) fn io(path: impl Into<PathBuf>, error: Errno) -> Self {
-        match error {
+    /// What an error of the operating system means for the object at `place`.
+    pub(crate) fn at(place: &Path) -> impl Fn(Errno) -> Self + '_ {
+        move |error| match error {
             Errno::NOSYS => Self::NoConfinement(error.into()),
-            Errno::XDEV => Self::MountPoint(path.into()),
-            error => Self::Io(path.into(), error.into()),
+            Errno::XDEV => Self::MountPoint(place.to_owned()),
+            error => Self::Io(place.to_owned(), error.into()),
         }
     }
 }
@@ -67,7 +68,7 @@ impl Root {
                 Ok(Some(Self { path: path.to_owned(), real, directory }))
             }
             Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(FileError::io(path, error)),
+            Err(error) => Err(FileError::at(path)(error)),
         }
     }
 
@@ -91,8 +92,7 @@ impl Root {
     /// # Errors
     /// A link or a mount point on the way, a path that leaves the root, or what the operating system says.
     pub fn directory(&self, relative: &Path) -> Result<Option<OwnedFd>, FileError> {
-        open_beneath(self.directory.as_fd(), relative, OFlags::DIRECTORY | OFlags::RDONLY)
-            .map_err(|error| FileError::io(self.path.join(relative), error))
+        open_directory(self.directory.as_fd(), relative, &self.path.join(relative))
     }
 }
 
@@ -102,19 +102,43 @@ impl AsFd for Root {
     }
 }
 
+/// Opens a directory beneath `directory`, as [`open_beneath`] does.
+pub(crate) fn open_directory(
+    directory: BorrowedFd<'_>,
+    name: impl rustix::path::Arg + Copy,
+    place: &Path,
+) -> Result<Option<OwnedFd>, FileError> {
+    open_beneath(directory, name, OFlags::DIRECTORY | OFlags::RDONLY, place)
+}
+
 /// Opens something beneath `directory` without following a link or crossing a mount; `None` if it is not there.
-pub(super) fn open_beneath(
+pub(crate) fn open_beneath(
     directory: BorrowedFd<'_>,
     name: impl rustix::path::Arg + Copy,
     flags: OFlags,
-) -> Result<Option<OwnedFd>, Errno> {
+    place: &Path,
+) -> Result<Option<OwnedFd>, FileError> {
     loop {
         match openat2(directory, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), CONFINED) {
             Ok(opened) => return Ok(Some(opened)),
             Err(Errno::NOENT) => return Ok(None),
-            // The kernel saw a rename or mount on the way and asks to look again.
+            // The kernel saw a rename or mount on the way and asks for another attempt.
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(FileError::at(place)(error)),
         }
+    }
+}
+
+/// Removes the entry `name` of a directory; whether it was there.
+pub(crate) fn unlink(
+    directory: impl AsFd,
+    name: impl rustix::path::Arg,
+    flags: AtFlags,
+    place: &Path,
+) -> Result<bool, FileError> {
+    match unlinkat(directory, name, flags) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(FileError::at(place)(error)),
     }
 }

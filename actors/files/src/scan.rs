@@ -6,27 +6,27 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use rustix::fs::FileType;
 
-use super::root::{FileError, Root};
-use super::tree::{Entry, entries, to_path};
+use crate::entries::{Entry, entries, to_path};
+use crate::root::{FileError, Root};
 
 /// An entry of the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogDir {
     /// Its name.
     pub name: String,
-    /// The newest modification time of it and its children, which counts as its creation (behaviour: Confirmed deletion); `None` if it cannot
-    /// be told.
+    /// The newest modification time of it and its children, which counts as its creation; `None` if it is
+    /// unknown.
     pub changed_at: Option<Timestamp>,
-    /// What tells this directory from another one that bears its name later.
+    /// Distinguishes this directory from another one that has its name later.
     pub identity: Identity,
 }
 
-/// Inode and, where the file system tells it, time of birth: an inode's number is given out again, but not its birth.
+/// Inode and, where the file system reports it, time of birth: an inode's number is given out again, but not its birth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The inode.
     pub inode: u64,
-    /// When it was made, where the file system tells it.
+    /// When it was made, where the file system reports it.
     pub born: Option<SystemTime>,
 }
 
@@ -44,9 +44,8 @@ impl Identity {
 /// What the operating system says of the root.
 pub fn log_dirs(root: &Path) -> Result<Vec<LogDir>, FileError> {
     let Some(opened) = Root::open(root)? else { return Ok(Vec::new()) };
-    let Some(directory) = opened_again(&opened)? else { return Ok(Vec::new()) };
     let mut dirs = Vec::new();
-    for Entry { name, kind, .. } in entries(&directory, root)? {
+    for Entry { name, kind, .. } in entries(&opened, root)? {
         if kind == FileType::Directory {
             let path = root.join(to_path(&name));
             let identity = path.symlink_metadata().map(|meta| Identity::of(&meta)).unwrap_or_default();
@@ -64,13 +63,6 @@ fn text(name: &[u8]) -> String {
         chunk.valid().to_owned() + &invalid.collect::<String>()
     };
     name.utf8_chunks().map(of_chunk).collect()
-}
-
-/// A second descriptor of the root, to be read from.
-fn opened_again(root: &Root) -> Result<Option<std::os::fd::OwnedFd>, FileError> {
-    use std::os::fd::AsFd;
-    let copy = root.as_fd().try_clone_to_owned();
-    copy.map(Some).map_err(|error| FileError::Io(root.path().to_owned(), error))
 }
 
 /// The newest modification time of a directory and its children. Only read, so that a plain walk does.

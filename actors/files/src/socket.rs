@@ -1,4 +1,4 @@
-//! The socket of the admin API: made so that nobody who may not connect ever can, and taken over from a dead process.
+//! The socket of the admin API: made so that no client without the right can ever connect, and taken over from a dead process.
 //!
 //! It is bound under another name, given its mode and group there, and then put in its place in one step, which replaces
 //! the socket of a dead process as well. The socket of a live one, and anything that is no socket, is left alone.
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Somebody listens on it.
+    /// A process listens on it.
     #[error(
         "another process answers at {0}; if it is a cri-gc, there can be only one at a time (stop it, or set admin.socket)"
     )]
     InUse(PathBuf),
     /// Something else is there.
-    #[error("{0} is there and is no socket; it is left alone (move it away, or set admin.socket)")]
+    #[error("{0} exists and is not a socket; it is left alone (remove it, or set admin.socket)")]
     NoSocket(PathBuf),
     /// The operating system refuses.
     #[error(
@@ -37,7 +37,7 @@ pub enum SocketError {
 /// made.
 ///
 /// # Errors
-/// Somebody listens there, something else is there, or the operating system refuses.
+/// A process listens there, something else is there, or the operating system refuses.
 pub fn listen(path: &Path, group: Option<u32>) -> Result<UnixListener, SocketError> {
     let refused = |error| SocketError::Refused { path: path.to_owned(), error };
     check_free(path)?;
@@ -47,7 +47,7 @@ pub fn listen(path: &Path, group: Option<u32>) -> Result<UnixListener, SocketErr
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    // Left by one that was killed in between; whoever starts holds the lock of the state directory, so nobody uses it.
+    // Left by one that was killed in between; a process that starts holds the lock of the state directory, so none uses it.
     match fs::symlink_metadata(&new) {
         Ok(meta) if meta.file_type().is_socket() => fs::remove_file(&new).map_err(refused)?,
         _ => {}
@@ -65,14 +65,14 @@ pub fn listen(path: &Path, group: Option<u32>) -> Result<UnixListener, SocketErr
     match placed() {
         Ok(()) => Ok(listener),
         Err(error) => {
-            // Nothing of ours is to be left; if it is, the next start takes it away.
+            // If it can't be removed, the next start does it.
             let _ = fs::remove_file(&new);
             Err(refused(error))
         }
     }
 }
 
-/// Takes the socket away, when nobody listens on it any more.
+/// Removes the socket, if no process listens on it any more.
 pub fn remove(path: &Path) {
     if check_free(path).is_ok() {
         // One that is left is taken over by the next start.
@@ -90,9 +90,9 @@ fn check_free(path: &Path) -> Result<(), SocketError> {
         Ok(_) => {}
     }
     match UnixStream::connect(path) {
-        // Nobody listens: whoever made it is dead.
+        // No process listens: the one that made it is dead.
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
-        // A queue that is full is somebody's who lives.
+        // A full queue belongs to a live process.
         Ok(_) => Err(SocketError::InUse(path.to_owned())),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(SocketError::InUse(path.to_owned())),
         Err(error) => Err(refused(error)),
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(matches!(listen(&path, None), Err(SocketError::InUse(_))));
         remove(&path);
-        assert!(path.exists(), "somebody listens on it");
+        assert!(path.exists(), "a process listens on it");
         drop(first);
         assert!(path.exists(), "a killed process leaves its socket");
         let second = listen(&path, None).unwrap();

@@ -11,7 +11,7 @@ pub struct RuntimeVersion {
     pub version: String,
 }
 
-/// The state of one container, as `ContainerStatus` tells it.
+/// The state of one container, as `ContainerStatus` reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerFacts {
     /// State and times at that moment.
@@ -31,12 +31,12 @@ pub struct FsPlaces {
     pub containers: Vec<String>,
     /// Bytes that the runtime counts there, up to a minute old.
     pub used_bytes: u64,
-    /// It counts what is unpacked only: the images' content, compressed, lies beside (containerd).
+    /// It counts what is unpacked only: the images' content, compressed, is stored in addition (containerd).
     pub beside_content: bool,
 }
 
 impl FsPlaces {
-    /// Bytes that images and the layers on top of them hold together, images alone being told to be of these sizes.
+    /// Bytes that images and the layers on top of them hold together, where the images alone are reported with these sizes.
     #[must_use]
     pub fn held_by_images(&self, sizes: u64) -> u64 {
         if self.beside_content { sizes.saturating_add(self.used_bytes) } else { sizes.max(self.used_bytes) }

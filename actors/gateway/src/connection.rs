@@ -1,7 +1,7 @@
-//! The connection to the runtime: lazy, and made anew by itself when the runtime comes back.
+//! The connection to the runtime: lazy, and made again by itself when the runtime is reachable again.
 //!
 //! tonic connects with the first request and, after a loss, with each following one, so the pause before a runtime that
-//! is back is used again is never longer than the pause between two requests.
+//! was restarted is used again is never longer than the pause between two requests.
 
 use std::path::{Path, PathBuf};
 
@@ -31,8 +31,8 @@ impl From<&Settings> for Sockets {
 /// Clients of both services. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    pub(super) runtime: RuntimeServiceClient<Channel>,
-    pub(super) images: ImageServiceClient<Channel>,
+    pub(crate) runtime: RuntimeServiceClient<Channel>,
+    pub(crate) images: ImageServiceClient<Channel>,
 }
 
 /// A large list comes faster when the sender may be this many bytes ahead; HTTP/2's own 64 KiB make it wait for us.

@@ -8,7 +8,7 @@ use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
 use cri_gc_proto::{POD_UID_LABEL, cri};
 use jiff::Timestamp;
 
-use super::answers::{ContainerFacts, FsPlaces};
+use crate::answers::{ContainerFacts, FsPlaces};
 
 /// Nanoseconds since the epoch; 0 and less mean "not known".
 fn time(nanoseconds: i64) -> Option<Timestamp> {
@@ -29,7 +29,7 @@ fn container_state(state: i32) -> ContainerState {
     }
 }
 
-pub(super) fn sandbox_state(state: i32) -> SandboxState {
+pub fn sandbox_state(state: i32) -> SandboxState {
     match cri::PodSandboxState::try_from(state) {
         Ok(cri::PodSandboxState::SandboxReady) => SandboxState::Ready,
         Ok(cri::PodSandboxState::SandboxNotready) => SandboxState::NotReady,
@@ -60,7 +60,7 @@ fn once<T>(
 }
 
 /// A list of containers. Of one that is listed twice, the state that keeps more counts.
-pub(super) fn containers(from: Vec<cri::Container>) -> Vec<Container> {
+pub fn containers(from: Vec<cri::Container>) -> Vec<Container> {
     let liveliness = |container: &Container| match container.state {
         ContainerState::Running => 3,
         ContainerState::Unknown => 2,
@@ -76,7 +76,7 @@ pub(super) fn containers(from: Vec<cri::Container>) -> Vec<Container> {
 }
 
 /// A list of sandboxes. Of one that is listed twice, the state that keeps more counts.
-pub(super) fn sandboxes(from: Vec<cri::PodSandbox>) -> Vec<Sandbox> {
+pub fn sandboxes(from: Vec<cri::PodSandbox>) -> Vec<Sandbox> {
     let merge = |known: &mut Sandbox, again: Sandbox| {
         if known.state == SandboxState::NotReady {
             *known = again;
@@ -86,7 +86,7 @@ pub(super) fn sandboxes(from: Vec<cri::PodSandbox>) -> Vec<Sandbox> {
 }
 
 /// A list of images. One that is listed twice for the same runtime handler has the names of both.
-pub(super) fn images(from: Vec<cri::Image>) -> Vec<Image> {
+pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
     let merge = |known: &mut Image, again: Image| {
         for (names, more) in
             [(&mut known.repo_tags, again.repo_tags), (&mut known.repo_digests, again.repo_digests)]
@@ -120,7 +120,7 @@ fn container(from: cri::Container) -> Container {
     }
 }
 
-pub(super) fn sandbox(from: cri::PodSandbox) -> Sandbox {
+pub fn sandbox(from: cri::PodSandbox) -> Sandbox {
     let metadata = from.metadata.unwrap_or_default();
     Sandbox {
         id: from.id,
@@ -147,7 +147,7 @@ fn image(from: cri::Image) -> Image {
     }
 }
 
-pub(super) fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
+pub fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
     let mounted = from.mounts.into_iter().filter_map(|mount| mount.image);
     let mounted = mounted.map(|spec| spec.image).filter(|image| !image.is_empty());
     ContainerFacts {
@@ -161,7 +161,7 @@ pub(super) fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
     }
 }
 
-pub(super) fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
+pub fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
     let places = |list: Vec<cri::FilesystemUsage>| -> Vec<String> {
         let named = list.into_iter().filter_map(|usage| usage.fs_id).map(|id| id.mountpoint);
         named.filter(|mountpoint| !mountpoint.is_empty()).collect()
@@ -177,7 +177,7 @@ pub(super) fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
 }
 
 /// The sandbox image out of the verbose status: key "config", JSON, `sandboxImage` (containerd).
-pub(super) fn sandbox_image(status: &cri::StatusResponse) -> String {
+pub fn sandbox_image(status: &cri::StatusResponse) -> String {
     let config = status.info.iter().find(|pair| pair.key == "config").map_or("", |pair| pair.value.as_str());
     let config: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
     config.get("sandboxImage").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()

@@ -1,10 +1,15 @@
 //! What can go wrong with an RPC, sorted by what it means for the caller (behaviour: Runtime).
 
 use std::error::Error as _;
+use std::time::Duration;
 
+use cri_gc_kit::text::duration;
 use tonic::{Code, Status};
 
-/// A failed RPC. Two are the same failure if method and code are the same (behaviour: Failures and log levels).
+/// Result of an RPC.
+pub type CriResult<T> = Result<T, CriError>;
+
+/// A failed RPC. Two are the same failure if method and code are the same.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{method}: {}{message}", .class.lead())]
 pub struct CriError {
@@ -23,7 +28,7 @@ pub struct CriError {
 pub enum ErrorClass {
     /// There is no such object. On a removal that is success.
     NotFound,
-    /// The runtime is away: not started, restarting, or it died during the call. Said once, not per object.
+    /// The runtime is unreachable: not started, restarting, or it died during the call. Logged once, not per object.
     Unavailable,
     /// The runtime answers that it is not available, e.g. while it is starting. What else it is asked may well succeed.
     NotReady,
@@ -35,14 +40,14 @@ pub enum ErrorClass {
     DeadlineExceeded,
     /// The answer is larger than the runtime sends or than we accept.
     TooLarge,
-    /// Somebody else is removing the object right now.
+    /// Another client is removing the object right now.
     AlreadyRemoving,
     /// The runtime refuses to remove an image because something uses it: a container, an image volume, another program with the
     /// same store (CRI-O).
     InUse,
     /// The runtime does not know the method. For `Version` it means that the socket is not that of a CRI runtime.
     Unimplemented,
-    /// It was not sent: whoever asked may not remove any more, or what he had checked has grown old.
+    /// It was not sent: the caller may not remove any more, or what it had checked is too old.
     Withheld,
     /// Anything else: the runtime's own failure.
     Failed,
@@ -57,7 +62,7 @@ impl ErrorClass {
             Self::NoSocket => "the socket cannot be used: ",
             Self::DeadlineExceeded => "no answer in time: ",
             Self::TooLarge => "the answer is too large: ",
-            Self::AlreadyRemoving => "somebody else is removing it: ",
+            Self::AlreadyRemoving => "another client is removing it: ",
             Self::InUse => "the runtime refuses to remove it: ",
             Self::Unimplemented => "the runtime does not know the method: ",
             Self::GatewayGone | Self::Withheld | Self::Failed => "",
@@ -66,6 +71,10 @@ impl ErrorClass {
 }
 
 impl CriError {
+    fn new(method: &'static str, class: ErrorClass, code: Code, message: impl Into<String>) -> Self {
+        Self { method, class, code, message: message.into() }
+    }
+
     /// Sorts what tonic says.
     #[must_use]
     pub fn from_status(method: &'static str, status: &Status) -> Self {
@@ -73,87 +82,67 @@ impl CriError {
             Some(io) => io.to_string(),
             None => status.message().to_owned(),
         };
-        Self { method, class: classify(method, status), code: status.code(), message }
+        Self::new(method, classify(method, status), status.code(), message)
     }
 
     /// No answer within `deadline`.
     #[must_use]
-    pub fn deadline(method: &'static str, deadline: std::time::Duration) -> Self {
-        Self {
-            method,
-            class: ErrorClass::DeadlineExceeded,
-            code: Code::DeadlineExceeded,
-            message: format!("waited {deadline:?}"),
-        }
+    pub fn deadline(method: &'static str, deadline: Duration) -> Self {
+        let message = format!("waited {}", duration(deadline));
+        Self::new(method, ErrorClass::DeadlineExceeded, Code::DeadlineExceeded, message)
     }
 
     /// It could not be sent within `deadline`, because earlier questions are not answered.
     #[must_use]
-    pub fn crowded(method: &'static str, deadline: std::time::Duration) -> Self {
-        let message = format!("waited {deadline:?} for earlier questions to be answered; it was not sent");
+    pub fn crowded(method: &'static str, deadline: Duration) -> Self {
+        let message =
+            format!("waited {} for earlier questions to be answered; it was not sent", duration(deadline));
         Self { message, ..Self::deadline(method, deadline) }
     }
 
-    /// The gateway actor itself is gone or was restarted during the call.
+    /// The gateway actor itself has ended or was restarted during the call.
     #[must_use]
     pub fn gateway_gone(method: &'static str) -> Self {
-        Self {
-            method,
-            class: ErrorClass::GatewayGone,
-            code: Code::Internal,
-            message: "the CRI gateway of cri-gc failed and was restarted during the call; its log has why"
-                .to_owned(),
-        }
+        let message = "the CRI gateway of cri-gc panicked and was restarted during the call; see its log for the reason";
+        Self::new(method, ErrorClass::GatewayGone, Code::Internal, message)
     }
 
-    /// The loop that asks was given up as hung, and another one has taken its place.
+    /// The loop of the caller was given up as hung and replaced.
     #[must_use]
     pub fn revoked(method: &'static str) -> Self {
-        Self {
-            method,
-            class: ErrorClass::Withheld,
-            code: Code::Aborted,
-            message: "the loop hung and was replaced; what it had checked is old".to_owned(),
-        }
+        let message = "not sent: the loop hung and was replaced; what it had checked is old";
+        Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
     }
 
-    /// The loop that asks is paused, comes to rest, or may only report.
+    /// The loop of the caller is paused, shuts down, or may only report.
     #[must_use]
     pub fn suspended(method: &'static str) -> Self {
-        Self {
-            method,
-            class: ErrorClass::Withheld,
-            code: Code::Aborted,
-            message: "the loop was told to remove nothing".to_owned(),
-        }
+        let message = "not sent: the loop is paused, shuts down, or is in report mode";
+        Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
     }
 
     /// A removal that waited for so long that what was checked before it is old.
     #[must_use]
-    pub fn late(method: &'static str, waited: std::time::Duration) -> Self {
-        let waited = std::time::Duration::from_secs(waited.as_secs());
-        Self {
-            method,
-            class: ErrorClass::Withheld,
-            code: Code::Aborted,
-            message: format!(
-                "it could not be sent for {waited:?} after its object was checked; it is left for the next pass"
-            ),
-        }
+    pub fn late(method: &'static str, waited: Duration) -> Self {
+        let waited = duration(Duration::from_secs(waited.as_secs()));
+        let message = format!(
+            "not sent: it waited {waited} after the check of its object; it is left for the next pass"
+        );
+        Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
     }
 
     /// The runtime answered OK to a removal, and lists the object all the same.
     #[must_use]
     pub fn without_effect(method: &'static str) -> Self {
         let message = "the runtime answers OK, but still lists it; its id and all its names were tried";
-        Self { method, class: ErrorClass::Failed, code: Code::Ok, message: message.to_owned() }
+        Self::new(method, ErrorClass::Failed, Code::Ok, message)
     }
 
     /// An object is listed again right after its removal.
     #[must_use]
     pub fn there_again(method: &'static str) -> Self {
         let message = "the runtime removed it, and lists it again: perhaps it was pulled meanwhile";
-        Self { method, class: ErrorClass::Failed, code: Code::Ok, message: message.to_owned() }
+        Self::new(method, ErrorClass::Failed, Code::Ok, message)
     }
 
     /// The runtime answered OK to a removal, and could not be asked for the list that has to confirm it.
@@ -161,19 +150,14 @@ impl CriError {
     pub fn unconfirmed(method: &'static str) -> Self {
         let message =
             "the runtime answered OK, but the list that has to confirm it failed; the next pass checks it";
-        Self { method, class: ErrorClass::Failed, code: Code::Ok, message: message.to_owned() }
+        Self::new(method, ErrorClass::Failed, Code::Ok, message)
     }
 
     /// A request that must never be sent: an empty id is a prefix of every id, and a runtime takes a unique prefix for
     /// the object.
     #[must_use]
     pub fn empty_id(method: &'static str) -> Self {
-        Self {
-            method,
-            class: ErrorClass::Failed,
-            code: Code::InvalidArgument,
-            message: "the object has no id".to_owned(),
-        }
+        Self::new(method, ErrorClass::Failed, Code::InvalidArgument, "the object has no id")
     }
 
     /// Whether the runtime may have done what it was asked for, or may still do it: it did not say.

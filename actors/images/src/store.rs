@@ -22,7 +22,7 @@ use redb::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::records::{Batch, Content};
+use crate::content::Content;
 use cri_gc_kit::supervision::panics::catch;
 
 /// Name of the store in the state directory.
@@ -50,13 +50,13 @@ const META: Table = TableDefinition::new("meta");
 /// By image id and runtime handler, with a line break in between.
 const IMAGES: Table = TableDefinition::new("images");
 
-/// When references of containers that no look at the images has resolved yet were used last.
+/// When references of containers that no list of images has resolved yet were used last.
 const USES: Table = TableDefinition::new("uses");
 
-/// Whose records these are. Those of another machine (a copied disk) or another runtime say nothing of the images here.
+/// The machine and runtime of the records. Those of another machine (a copied disk) or another runtime say nothing about the images here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// What the machine is called by; empty where that can't be told.
+    /// What the machine is called by; empty if unknown.
     pub machine: String,
     /// Socket of the image service.
     pub runtime: String,
@@ -105,9 +105,9 @@ pub enum StoreError {
     /// It was written on another machine, or for another runtime.
     #[error("it is of another {}", if .theirs.runtime == .ours.runtime { "machine" } else { "runtime" })]
     Foreign {
-        /// Whose it is.
+        /// Its origin.
         theirs: Origin,
-        /// Whose it should be.
+        /// The origin that was expected.
         ours: Origin,
     },
     /// It is a copy that an earlier boot of this machine left.
@@ -144,7 +144,7 @@ impl From<redb::Error> for StoreError {
                 Self::Damaged(error.to_string())
             }
             redb::Error::Io(error) => Self::Refused(error),
-            // What failed first was told then; the store is opened anew.
+            // What failed first was reported then; the store is opened again.
             redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::LockPoisoned(_) => {
                 Self::Refused(io::Error::other(error.to_string()))
             }
@@ -185,7 +185,7 @@ pub struct Store {
     database: Option<Database>,
     /// Which file it was opened as.
     file: Option<(u64, u64)>,
-    /// That one was set aside, until that can be told with a new one.
+    /// That one was set aside, until that can be reported with a new one.
     set_aside: Option<String>,
 }
 
@@ -274,27 +274,23 @@ impl Store {
         Ok(content)
     }
 
-    /// Writes a batch, and returns once it is on the disk. After any failure before, and for a batch that is unsure, the
-    /// store is opened anew first; what it holds of the same images is then merged into the batch, so that no record goes
-    /// back in time.
+    /// Writes all that is remembered in place of what the store holds, and returns once it is on the disk. After a failure, and
+    /// before the first commit, the store is opened and read first; what it holds is then joined into the content, so that no
+    /// record goes back in time.
     ///
     /// # Errors
-    /// Nothing of the batch is kept for sure; one that is unsure is to follow.
-    pub fn commit(&mut self, mut batch: Batch) -> Result<Option<Opened>, StoreError> {
+    /// Nothing of the content is kept for sure.
+    pub fn commit(&mut self, mut content: Content) -> Result<Option<Opened>, StoreError> {
         if self.database.is_some() && fs::metadata(&self.path).ok().as_ref().map(identity) != self.file {
             self.database = None;
-            return Err(StoreError::Refused(io::Error::other("it was taken away under the service")));
-        }
-        // Whatever it was that failed, or came too late: what the store holds is read again.
-        if batch.unsure {
-            self.database = None;
+            return Err(StoreError::Refused(io::Error::other("the file was removed or replaced")));
         }
         let opened = if self.database.is_none() { Some(self.open()?) } else { None };
         if let Some(opened) = &opened {
-            batch.merge(&opened.content);
+            content = content.joined_with(opened.content.clone());
         }
         let done = match &self.database {
-            Some(database) => catch(|| write(database, &self.origin, &batch))
+            Some(database) => catch(|| write(database, &self.origin, &content))
                 .unwrap_or_else(|panic| Err(StoreError::Damaged(panic))),
             // It was opened right above.
             None => Err(StoreError::Refused(ErrorKind::NotFound.into())),
@@ -305,6 +301,11 @@ impl Store {
         }
         Ok(opened)
     }
+
+    /// Closes it: the next commit reads it again.
+    pub fn close(&mut self) {
+        self.database = None;
+    }
 }
 
 /// Where the store of a state directory is.
@@ -313,17 +314,17 @@ pub fn path_in(state_dir: &Path) -> PathBuf {
     state_dir.join(NAME)
 }
 
-/// What tells a file from all others.
+/// Distinguishes a file from all others.
 fn identity(meta: &fs::Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// What the store of a state directory holds, without touching it: whoever only plans reads a copy, and a service may
-/// work with the store meanwhile.
+/// What the store of a state directory holds, without touching it: a command that only plans reads a copy, and a service may
+/// use the store meanwhile.
 ///
 /// # Errors
 /// It can't be read, or is damaged. Where there is none, nothing is remembered, which is no error.
-pub fn look(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
+pub fn read_copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
     let mut copied = copy(state_dir, origin);
     for _ in 1..COPIES {
         if !matches!(copied, Err(StoreError::Damaged(_))) {
@@ -334,7 +335,7 @@ pub fn look(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
     copied
 }
 
-/// A full disk makes such files, and so does whoever wants to start over.
+/// A full disk makes such files, and so does an operator who wants to start over.
 const EMPTY: &str = "it is empty";
 
 /// How often a store is copied until it makes sense: one that is being written may be seen half before and half after.
@@ -416,45 +417,30 @@ fn to_json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|error| StoreError::Refused(error.into()))
 }
 
-fn write(database: &Database, origin: &Origin, batch: &Batch) -> Result<(), StoreError> {
+fn write(database: &Database, origin: &Origin, content: &Content) -> Result<(), StoreError> {
     let transaction = database.begin_write()?;
-    if batch.whole {
-        transaction.delete_table(IMAGES)?;
-        transaction.delete_table(USES)?;
-    }
+    transaction.delete_table(IMAGES)?;
+    transaction.delete_table(USES)?;
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert("format", to_json(&FORMAT)?.as_slice())?;
         meta.insert("origin", to_json(origin)?.as_slice())?;
-        if let Some(observed) = &batch.observed {
+        if let Some(observed) = &content.observed {
             meta.insert("observed", to_json(observed)?.as_slice())?;
         }
-        if let Some(listed) = &batch.listed {
+        if let Some(listed) = &content.listed {
             meta.insert("listed", to_json(listed)?.as_slice())?;
         }
         let mut images = transaction.open_table(IMAGES)?;
-        for ((id, handler), record) in &batch.images {
-            put(&mut images, &format!("{id}{BETWEEN}{handler}"), record.as_ref())?;
+        for ((id, handler), record) in &content.images {
+            images.insert(format!("{id}{BETWEEN}{handler}").as_str(), to_json(record)?.as_slice())?;
         }
         let mut uses = transaction.open_table(USES)?;
-        for (reference, at) in &batch.uses {
-            put(&mut uses, reference, at.as_ref())?;
+        for (reference, at) in &content.uses {
+            uses.insert(reference.as_str(), to_json(at)?.as_slice())?;
         }
     }
     transaction.commit()?;
-    Ok(())
-}
-
-/// Writes a value, or takes it away.
-fn put(
-    table: &mut redb::Table<'_, &'static str, &'static [u8]>,
-    key: &str,
-    value: Option<&impl Serialize>,
-) -> Result<(), StoreError> {
-    match value {
-        Some(value) => drop(table.insert(key, to_json(value)?.as_slice())?),
-        None => drop(table.remove(key)?),
-    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! A question in flight that whoever asks the same meanwhile joins, so that callers who ask faster than they are answered
+//! A question in flight that later callers with the same question join, so that callers who ask faster than they are answered
 //! don't pile up.
 
 use futures_util::FutureExt;
@@ -49,6 +49,6 @@ mod tests {
         let given_up = in_flight.begin(std::future::pending());
         assert!(in_flight.join().is_some());
         drop(given_up);
-        assert!(in_flight.join().is_none(), "nobody asks any more");
+        assert!(in_flight.join().is_none(), "no caller is left");
     }
 }

@@ -10,7 +10,7 @@ use cri_gc_config::LogLevel;
 use cri_gc_policy::FsStats;
 use jiff::{SignedDuration, Timestamp};
 
-/// Tells the wall-clock time, and whether it was set. Pauses and deadlines do not use it: they run on tokio's timers.
+/// The wall-clock time, and whether it was set. Pauses and deadlines do not use it: they run on tokio's timers.
 #[derive(Clone)]
 pub struct Clock {
     wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -66,7 +66,7 @@ impl Clock {
             // Nanoseconds are below a thousand million.
             SignedDuration::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or_default())
         });
-        // The kernel answers from memory. Where it does not tell, each start counts as a boot.
+        // The kernel answers from memory. Without an answer, each start counts as a boot.
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
         let boot_id = boot_id.unwrap_or_else(|_| format!("start at {}", Timestamp::now()));
         clock.of_boot(boot_id.trim())
@@ -106,8 +106,8 @@ impl Clock {
         Moment { wall: self.now(), boot: (self.boot)() }
     }
 
-    /// Whether the wall clock was set since that moment, by more than 10 s either way: ages that were told by it are not to
-    /// be believed then.
+    /// Whether the wall clock was set since that moment, by more than 10 s either way: ages by that clock are
+    /// wrong then.
     #[must_use]
     pub fn was_set_since(&self, then: &Moment) -> bool {
         self.moment().was_set_since(then)
@@ -131,7 +131,7 @@ impl fmt::Debug for Clock {
 pub struct Measured {
     /// Its statistics.
     pub stats: FsStats,
-    /// Which device it is, to know it again under another name; `None` where that can't be told.
+    /// Which device it is, to recognize it under another name; `None` if unknown.
     pub device: Option<u64>,
 }
 
@@ -208,7 +208,7 @@ impl fmt::Debug for Chance {
     }
 }
 
-/// From which level on is logged. Shared by the log's filter and whoever changes it while the service runs.
+/// From which level on is logged. Shared by the log's filter and the code that changes it while the service runs.
 #[derive(Clone, Debug)]
 pub struct LogThreshold(Arc<AtomicUsize>);
 

@@ -7,13 +7,14 @@ use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
 use crate::supervision::panics::catch;
+use crate::text::duration;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Jobs that may wait for a thread: while a file system hangs, whoever asks again and again gets an error at once.
+/// Jobs that may wait for a thread: while a file system hangs, a caller that asks again and again gets an error at once.
 const QUEUE: usize = 1024;
 
-/// A handle to the threads. They end when the last handle is gone and the work that was asked for is done.
+/// A handle to the threads. They end when the last handle is dropped and the requested work is done.
 #[derive(Clone, Debug)]
 pub struct Workers {
     jobs: Sender<Job>,
@@ -26,11 +27,11 @@ pub enum WorkerGone {
     #[error("a file worker failed: {0}")]
     Panicked(String),
     /// It took longer than it may, or what was before it did.
-    #[error("the file system did not answer within {0:?}; is it a network mount that hangs?")]
+    #[error("the file system did not answer within {}; is it a network mount that hangs?", duration(*.0))]
     Hung(Duration),
     /// So many wait already: those before them hang.
     #[error(
-        "{0} file operations wait already, as the file system does not answer; is it a network mount that hangs?"
+        "{0} file operations are queued already because the file system does not answer; is it a network mount that hangs?"
     )]
     Crowded(usize),
 }
@@ -66,7 +67,7 @@ impl Workers {
         let (free, is_free) = oneshot::channel();
         let (allow, allowed) = oneshot::channel();
         let job = self.run(move || {
-            // Whoever does not listen any more allows nothing either.
+            // A caller that has given up allows nothing either.
             let _ = free.send(());
             allowed.blocking_recv().is_ok_and(|yes| yes).then(work)
         });
@@ -78,8 +79,7 @@ impl Workers {
         futures_util::future::join(job, checked).await.0
     }
 
-    /// Does `work` on one of the threads. It is not begun when nobody waits for it any more; once begun it is done to its
-    /// end.
+    /// Does `work` on one of the threads. It is not begun if the caller has given up; once begun it is done to its end.
     ///
     /// # Errors
     /// The work panicked.
@@ -87,22 +87,22 @@ impl Workers {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WorkerGone> {
-        let (tell, told) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         let job: Job = Box::new(move || {
-            // What was asked for by a pass that has been given up rests on a look that may be old by now.
-            if tell.is_closed() {
+            // What a pass that was given up has requested rests on an observation that may be old by now.
+            if sender.is_closed() {
                 return;
             }
-            // A panic costs its own job only: whoever waits for it is told, and the thread goes on. Nothing of the job is
-            // looked at afterwards. Where nobody waits any more, the work is done all the same.
-            let _ = tell.send(catch(work));
+            // A panic ends its own job only: the caller gets it as an error, and the thread continues. Nothing of the job is
+            // used afterwards. If the caller has given up, the work is done all the same.
+            let _ = sender.send(catch(work));
         });
         let gone = || WorkerGone::Panicked("no thread is left".to_owned());
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => WorkerGone::Crowded(QUEUE),
             TrySendError::Disconnected(_) => gone(),
         })?;
-        told.await.map_err(|_| gone())?.map_err(WorkerGone::Panicked)
+        result.await.map_err(|_| gone())?.map_err(WorkerGone::Panicked)
     }
 
     /// The same, but the result is not waited for any longer than that. What was begun is done to its end.
@@ -127,12 +127,12 @@ pub fn wait_within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, WorkerGone> {
-    let (tell, told) = bounded(1);
-    // Whoever waited may have given up.
-    let work = move || drop(tell.send(catch(work)));
+    let (sender, result) = bounded(1);
+    // The caller may have given up.
+    let work = move || drop(sender.send(catch(work)));
     let begun = thread::Builder::new().name("files".to_owned()).spawn(work);
     begun.map_err(|error| WorkerGone::Panicked(format!("no thread is left: {error}")))?;
-    match told.recv_timeout(limit) {
+    match result.recv_timeout(limit) {
         Ok(done) => done.map_err(WorkerGone::Panicked),
         Err(RecvTimeoutError::Timeout) => Err(WorkerGone::Hung(limit)),
         Err(RecvTimeoutError::Disconnected) => Err(WorkerGone::Panicked("its thread ended".to_owned())),
@@ -189,14 +189,14 @@ mod tests {
         assert_eq!(workers.run(|| ()).await, Err(WorkerGone::Crowded(QUEUE)));
         go.send(()).unwrap();
         assert_eq!(busy.await, Ok(Ok(())));
-        // Nobody waits for those any more, so they cost nothing.
+        // Their callers have given up, so they cost nothing.
         while workers.run(|| ()).await.is_err() {
             tokio::task::yield_now().await;
         }
     }
 
     #[tokio::test]
-    async fn work_that_nobody_waits_for_any_more_is_not_begun() {
+    async fn work_whose_caller_has_given_up_is_not_begun() {
         let workers = Workers::start(1).unwrap();
         let (go, wait) = crossbeam_channel::bounded::<()>(0);
         let busy = workers.run(move || wait.recv());

@@ -274,7 +274,7 @@ impl PodStates {
         log: Logger,
     ) -> Self {
         let pace = Pace::from(&*configuration.settings);
-        let fell = guard::say(log.clone(), "pod-state provider", None);
+        let fell = guard::log_restart(log.clone(), "pod-state provider", None);
         let make = move |_: &mut _| Provider::new(gateway, files, clock, configuration, log);
         Self { address: guard::start(on, pace, fell, make) }
     }

@@ -112,7 +112,7 @@ impl<C: Collect> Supervisor<C> {
         make: impl Fn() -> C + Send + Sync + 'static,
     ) -> Addr<Self> {
         let pace = Pace::from(&*generation.settings);
-        let fell = guard::say(tools.log.clone(), "supervisor", Some(C::LOOP));
+        let fell = guard::log_restart(tools.log.clone(), "supervisor", Some(C::LOOP));
         guard::start(&on, pace, fell, move |ctx| {
             let make: Arc<dyn Fn() -> C + Send + Sync> = Arc::new(make);
             let now = clock.now();

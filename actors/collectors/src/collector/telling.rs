@@ -11,7 +11,8 @@ use slog::{Logger, debug, info, log};
 
 use crate::report::{FailureKind, PassError, PassReport};
 use cri_gc_kit::recorder::{Event, EventKind, Recorder};
-use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line, lasted};
+use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line};
+use cri_gc_kit::text::duration;
 use cri_gc_kit::words::{Kind, Loop};
 
 /// Notes that are remembered while passes fail. With more of them, what the last pass did not note may be told again.
@@ -135,8 +136,8 @@ impl Telling {
         match self.failures.succeeded(now) {
             Some(outage) if told => {
                 info!(self.log, "the loop has recovered"; "loop" => of, "failures" => outage.failures,
-                    "lasted" => lasted(outage.lasted), "removed" => removed);
-                let message = format!("failed {} times in {}", outage.failures, lasted(outage.lasted));
+                    "lasted" => duration(outage.lasted), "removed" => removed);
+                let message = format!("failed {} times in {}", outage.failures, duration(outage.lasted));
                 self.recorder.record(Event::new(EventKind::Recovered, Some(self.of), message));
             }
             _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => ?took),
@@ -145,7 +146,8 @@ impl Telling {
 
     fn line(&mut self, line: Line, text: &str) {
         self.told |= line.due > Due::Debug;
-        let fields = slog::o!("loop" => self.of.as_str(), "failures" => line.number, "untold" => line.untold);
+        let fields =
+            slog::o!("loop" => self.of.as_str(), "failures" => line.number, "suppressed" => line.suppressed);
         match line.due {
             Due::Error => log!(self.log, slog::Level::Error, "", "{}", text; fields),
             Due::Warning => log!(self.log, slog::Level::Warning, "", "{}", text; fields),

@@ -101,7 +101,7 @@ impl Drain for Lines {
         struct Numbers(String);
         impl Serializer for Numbers {
             fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
-                if matches!(key, "failures" | "untold") {
+                if matches!(key, "failures" | "suppressed") {
                     self.0.push_str(&format!(" {key}={value}"));
                 }
                 Ok(())
@@ -151,7 +151,7 @@ impl Stage {
         let recorder = Recorder::none(clock.clone());
         let (disks, store, at) = (files.clone(), files.clone(), clock.clone());
         let pace = Pace { min: Duration::from_secs(1), max: Duration::from_secs(1) };
-        let fell = guard::say(log.clone(), "image records", None);
+        let fell = guard::log_restart(log.clone(), "image records", None);
         let images = ImageRecords::start(&here, (pace, fell), Home::Memory, store, at, log.clone());
         Self { tools: Tools { gateway, pods, images, files, disks, clock, probe, recorder, log }, lines }
     }
@@ -225,12 +225,12 @@ async fn of_50_failures_in_a_row_seven_lines_are_told_and_the_recovery() {
     assert_eq!(
         stage.told(),
         [
-            format!("ERRO {failed} failures=1 untold=0"),
-            format!("WARN {failed} failures=2 untold=0"),
-            format!("WARN {failed} failures=4 untold=1"),
-            format!("WARN {failed} failures=8 untold=3"),
-            format!("WARN {failed} failures=16 untold=7"),
-            format!("WARN {failed} failures=32 untold=15"),
+            format!("ERRO {failed} failures=1 suppressed=0"),
+            format!("WARN {failed} failures=2 suppressed=0"),
+            format!("WARN {failed} failures=4 suppressed=1"),
+            format!("WARN {failed} failures=8 suppressed=3"),
+            format!("WARN {failed} failures=16 suppressed=7"),
+            format!("WARN {failed} failures=32 suppressed=15"),
             "INFO the loop has recovered failures=50".to_owned(),
         ]
     );

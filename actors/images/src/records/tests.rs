@@ -39,7 +39,7 @@ type Seen = Vec<(i64, Option<i64>)>;
 
 fn look_at(records: &mut Records, ids: &[&str], now: Moment) -> Seen {
     let mut images: Vec<Image> = ids.iter().map(|id| image(id)).collect();
-    records.look(&mut images, now);
+    records.list(&mut images, now);
     let seconds =
         |image: &Image| (image.first_detected.unwrap().as_second(), image.last_used.map(|t| t.as_second()));
     images.iter().map(seconds).collect()
@@ -50,27 +50,11 @@ fn look(records: &mut Records, ids: &[&str], used: &[&str], second: i64) -> Seen
     look_at(records, ids, moment(second))
 }
 
-/// What a store would hold that began empty and got all batches.
+/// What a store holds once it has all that is known.
 fn write(store: &mut Content, records: &mut Records) {
-    let Some(batch) = records.batch() else { return };
-    if batch.whole {
-        store.images.clear();
-        store.uses.clear();
+    if let Some(content) = records.unsaved() {
+        *store = content;
     }
-    for (key, record) in batch.images.iter().cloned() {
-        match record {
-            Some(record) => store.images.insert(key, record),
-            None => store.images.remove(&key),
-        };
-    }
-    for (reference, at) in batch.uses.iter().cloned() {
-        match at {
-            Some(at) => store.uses.insert(reference, at),
-            None => store.uses.remove(&reference),
-        };
-    }
-    store.observed = batch.observed.clone();
-    records.stored(&batch);
 }
 
 fn begun_with(store: &Content, now: Moment) -> Records {
@@ -132,10 +116,10 @@ fn what_was_written_is_known_to_the_next() {
     look(records, &["a", "b"], &[], 20);
     use_of(records, &["b"], 25);
     write(store, records);
-    assert_eq!(records.batch(), None, "all is written");
+    assert_eq!(records.unsaved(), None, "all is written");
     for again in [24, 35] {
         records.used([("b".to_owned(), at(again))], moment(36));
-        assert_eq!(records.batch(), None, "that is known");
+        assert_eq!(records.unsaved(), None, "that is known");
     }
     let next = &mut begun_with(store, moment(100));
     assert_eq!(look(next, &["a", "b", "c"], &[], 110), [(10, Some(10)), (10, Some(25)), (110, None)]);
@@ -167,17 +151,13 @@ fn a_store_that_is_read_late_gives_back_what_was_older() {
     write(store, records);
     // It can't be read: all is new.
     let next = &mut Records::new("boot".to_owned());
-    next.unsure();
     use_of(next, &["b"], 30);
-    let early = next.batch().unwrap();
-    assert!(early.unsure && !early.whole, "before the first look, what is not known may be there");
-    next.unsure();
+    let early = next.unsaved().unwrap().joined_with(store.clone());
+    assert_eq!(early.images, store.images, "before the first list, what is not known may be there");
     assert_eq!(look(next, &["a", "b"], &["b"], 50), [(50, None), (50, Some(50))]);
-    let mut batch = next.batch().unwrap();
-    assert!(batch.unsure && batch.whole);
-    batch.merge(store);
+    let content = next.unsaved().unwrap().joined_with(store.clone());
     let old = |id: &str| {
-        let record = batch.images.iter().find(|(key, _)| key.0 == id).unwrap().1.clone().unwrap();
+        let record = &content.images[&(id.to_owned(), String::new())];
         (record.first_detected.as_second(), record.last_used.map(Timestamp::as_second))
     };
     assert_eq!((old("a"), old("b")), ((10, Some(10)), (10, Some(50))));
@@ -190,11 +170,9 @@ fn what_another_clock_wrote_is_not_given_back() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
     look(records, &["a"], &["a"], 1_000);
     write(store, records);
-    records.unsure();
     look_at(records, &["a"], set_by(86_400, 1_060));
-    let mut batch = records.batch().unwrap();
-    batch.merge(store);
-    let record = batch.images.first().and_then(|(_, record)| record.clone()).unwrap();
+    let content = records.unsaved().unwrap().joined_with(store.clone());
+    let record = content.images.values().next().unwrap();
     assert_eq!((record.first_detected, record.last_used), (at(87_460), Some(at(87_460))));
 }
 
@@ -226,7 +204,7 @@ fn references_that_nobody_resolves_do_not_fill_the_memory() {
     for number in 0..2 * USES as i64 {
         records.used([(format!("job-{number}"), at(number))], moment(number));
     }
-    assert_eq!(records.uses.len(), USES);
+    assert_eq!(records.known.uses.len(), USES);
     let newest = format!("job-{}", 2 * USES - 1);
     assert_eq!(look(records, &[&newest], &[], 50_000), [(50_000, Some(2 * USES as i64 - 1))]);
 }
@@ -273,10 +251,10 @@ fn a_question_is_told_what_a_look_would_tell_and_changes_nothing() {
             records.recall(&mut images, &uses, now);
         }
         assert_eq!(format!("{records:?}"), before);
-        assert_eq!(records.batch(), None, "there is nothing to be written");
+        assert_eq!(records.unsaved(), None, "there is nothing to be written");
         let mut looked: Vec<Image> = ["a", "b", "new"].map(image).into();
         records.used(uses, now);
-        records.look(&mut looked, now);
+        records.list(&mut looked, now);
         assert_eq!(images, looked, "step {step}");
         assert!(images.iter().all(|image| image.first_detected.is_some()));
     }
@@ -287,15 +265,10 @@ fn changes_do_not_fill_the_memory_while_nothing_can_be_written() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
     look(records, &["a", "old"], &[], 10);
     write(store, records);
-    for number in 0..CHANGES as i64 {
+    for number in 0..20_000 {
         look(records, &["a", &format!("build-{number}")], &[], 20 + number);
-        assert!(records.changed_images.len() <= CHANGES);
     }
-    let mut batch = records.batch().unwrap();
-    assert!(batch.unsure && batch.whole);
-    batch.merge(store);
-    let mut written: Vec<&str> =
-        batch.images.iter().filter(|(_, record)| record.is_some()).map(|(key, _)| key.0.as_str()).collect();
-    written.sort_unstable();
-    assert_eq!(written, ["a", &format!("build-{}", CHANGES - 1)], "all there is");
+    let content = records.unsaved().unwrap().joined_with(store.clone());
+    let written: Vec<&str> = content.images.keys().map(|key| key.0.as_str()).collect();
+    assert_eq!(written, ["a", "build-19999"], "all there is");
 }

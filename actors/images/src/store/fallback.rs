@@ -5,25 +5,16 @@
 //! become one content; as soon as `state.dir` can be written it holds all of that, and only then the copy is removed, so that a
 //! crash in between loses nothing: what was observed last decides which of the two has the word.
 
-use super::{Opened, Origin, Store, StoreError, look, path_in};
-use crate::records::{Batch, Content};
+use super::{Opened, Origin, Store, StoreError, path_in, read_copy};
+use crate::content::Content;
 use cri_gc_files::dirs::{Dirs, make_private_dir};
 
-/// What a store and its copy held when they were read.
+/// What became of the store and its copy when they were read or written.
 #[derive(Debug)]
-pub struct Loaded {
-    /// What they held.
-    pub opened: Opened,
-    /// Why the state directory can't be written; `None` if it can.
-    pub refused: Option<StoreError>,
-}
-
-/// Where a batch was written.
-#[derive(Debug)]
-pub struct Committed {
-    /// What was read before, where something had to be.
+pub struct Outcome {
+    /// What was read, where something had to be.
     pub opened: Option<Opened>,
-    /// Why the batch is in the copy and not in the state directory; `None` if it is there.
+    /// Why the state directory can't be written, so that the records are in the copy; `None` if it can.
     pub refused: Option<StoreError>,
 }
 
@@ -55,66 +46,81 @@ impl FallbackStore {
     ///
     /// # Errors
     /// The operating system refuses, and nothing could be read.
-    pub fn open(&mut self) -> Result<Loaded, StoreError> {
+    pub fn open(&mut self) -> Result<Outcome, StoreError> {
         self.is_read = true;
         let copied = match copied(&self.dirs, &self.origin, &self.boot_id) {
             Ok(copied) => copied,
             Err(StoreError::Refused(_)) => None,
-            // Of another boot, machine or runtime, or damaged: it says nothing of the images here.
+            // Of another boot, machine or runtime, or damaged: it says nothing about the images here.
             Err(_) => {
                 self.remove_copy();
                 None
             }
         };
-        let (mut opened, refused) = match self.make_state_dir().and_then(|()| self.main.open()) {
+        let (mut opened, mut refused) = match self.make_state_dir().and_then(|()| self.main.open()) {
             Ok(opened) => (opened, None),
             // What can't be written may be readable.
-            Err(refused) => match (look(&self.dirs.state, &self.origin), &copied) {
+            Err(refused) => match (read_copy(&self.dirs.state, &self.origin), &copied) {
                 (Ok(content), _) => (Opened { content, set_aside: None }, Some(refused)),
                 (Err(_), Some(_)) => (Opened::default(), Some(refused)),
                 (Err(_), None) => return Err(refused),
             },
         };
-        let Some(copied) = copied else { return Ok(Loaded { opened, refused }) };
-        opened.content = joined(copied, opened.content);
-        let refused = refused.or_else(|| self.main.commit(Batch::replacing(&opened.content)).err());
-        if refused.is_none() {
-            self.remove_copy();
+        if let Some(copied) = copied {
+            opened.content = joined(copied, opened.content);
+            refused = refused.or_else(|| self.main.commit(opened.content.clone()).err());
+            if refused.is_none() {
+                self.remove_copy();
+            }
         }
-        Ok(Loaded { opened, refused })
+        Ok(Outcome { opened: Some(opened), refused })
     }
 
-    /// Writes a batch to the state directory, and returns once it is on the disk. Where that is refused, a batch that is unsure
-    /// (it holds all there is) is written to the copy instead.
+    /// Writes all that is remembered to the state directory, and returns once it is on the disk. Where that is refused, it is
+    /// written to the copy instead.
     ///
     /// # Errors
-    /// Nothing of the batch is kept for sure; one that is unsure is to follow.
-    pub fn commit(&mut self, mut batch: Batch) -> Result<Committed, StoreError> {
-        // The start did not wait for it any longer, or never got its turn.
-        let late = if self.is_read { None } else { self.open().ok().map(|loaded| loaded.opened) };
+    /// Nothing of the content is kept for sure.
+    pub fn commit(&mut self, mut content: Content) -> Result<Outcome, StoreError> {
+        // The start stopped waiting for it, or it was never its turn.
+        let late = if self.is_read { None } else { self.open().ok().and_then(|read| read.opened) };
         if let Some(late) = &late {
-            batch.merge(&late.content);
+            content = content.joined_with(late.content.clone());
         }
-        let refused = match self.make_state_dir().and_then(|()| self.main.commit(batch.clone())) {
+        let mut written = self.write(content.clone());
+        if written.is_err() && self.copy.is_some() {
+            // What failed may be the database as it was opened: it is opened again before the copy is used.
+            written = self.write(content.clone());
+        }
+        let refused = match written {
             Ok(opened) => {
                 self.remove_copy();
-                return Ok(Committed { opened: both(opened, late), refused: None });
+                return Ok(Outcome { opened: both(opened, late), refused: None });
             }
-            Err(refused @ StoreError::Refused(_)) if batch.unsure => refused,
+            Err(refused @ StoreError::Refused(_)) => refused,
             Err(error) => return Err(error),
         };
         let (Some(copy), Some(dir)) = (&mut self.copy, &self.dirs.runtime) else { return Err(refused) };
         // Only this process writes the copy: what it holds is read once, when it is opened.
-        batch.unsure = false;
         self.has_copy = true;
-        match make_private_dir(dir).map_err(StoreError::from).and_then(|()| copy.commit(batch)) {
-            Ok(opened) => Ok(Committed { opened: both(opened, late), refused: Some(refused) }),
+        match make_private_dir(dir).map_err(StoreError::from).and_then(|()| copy.commit(content)) {
+            Ok(opened) => Ok(Outcome { opened: both(opened, late), refused: Some(refused) }),
             Err(error) => Err(StoreError::Nowhere {
                 refused: Box::new(refused),
                 copy: path_in(dir),
                 error: Box::new(error),
             }),
         }
+    }
+
+    /// Closes the store in the state directory: the next commit reads it again.
+    pub fn close(&mut self) {
+        self.main.close();
+    }
+
+    fn write(&mut self, content: Content) -> Result<Option<Opened>, StoreError> {
+        self.make_state_dir()?;
+        self.main.commit(content)
     }
 
     /// Where there is a copy to fall back on, a state directory that is missing is made as soon as that is possible.
@@ -137,20 +143,20 @@ impl FallbackStore {
 ///
 /// # Errors
 /// Neither can be read. Where there is none, nothing is remembered, which is no error.
-pub fn look_at_both(dirs: &Dirs, origin: &Origin, boot_id: &str) -> Result<Content, StoreError> {
+pub fn read_both(dirs: &Dirs, origin: &Origin, boot_id: &str) -> Result<Content, StoreError> {
     // One that does not fit, or can't be read, adds nothing.
     let copied = copied(dirs, origin, boot_id).ok().flatten();
-    match (look(&dirs.state, origin), copied) {
+    match (read_copy(&dirs.state, origin), copied) {
         (Ok(content), Some(copied)) => Ok(joined(copied, content)),
         (Err(_), Some(copied)) => Ok(copied),
-        (looked, None) => looked,
+        (read, None) => read,
     }
 }
 
 /// What the copy holds, if there is one.
 fn copied(dirs: &Dirs, origin: &Origin, boot_id: &str) -> Result<Option<Content>, StoreError> {
     let Some(dir) = &dirs.runtime else { return Ok(None) };
-    let content = look(dir, origin)?;
+    let content = read_copy(dir, origin)?;
     match &content.observed {
         None => Ok(None),
         Some(observed) if observed.boot_id == boot_id => Ok(Some(content)),

@@ -9,13 +9,11 @@ mod damage;
 mod fallback;
 mod refused;
 
-use std::collections::HashMap;
-
 use jiff::{SignedDuration, Timestamp};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::*;
-use crate::records::{Key, Observed, Record};
+use crate::content::{Key, Observed, Record};
 
 /// Chance that is the same each time.
 struct Chance(TestRng);
@@ -29,14 +27,6 @@ impl Chance {
         use proptest::prelude::Rng as _;
         usize::try_from(self.0.next_u64() % limit as u64).unwrap()
     }
-}
-
-/// Everything of a content, as a batch; in the same order each time, so that the same bytes come of it.
-fn whole(content: &Content) -> Batch {
-    let mut batch = Batch::replacing(content);
-    batch.images.sort_by(|one, other| one.0.cmp(&other.0));
-    batch.uses.sort();
-    batch
 }
 
 fn nanos(nanoseconds: i128) -> Timestamp {
@@ -61,25 +51,26 @@ fn observed(wall: i128) -> Observed {
     Observed { wall: nanos(wall), boot: SignedDuration::from_nanos(7), boot_id: "this boot".to_owned() }
 }
 
-/// What a content is after a batch.
-fn apply(content: &mut Content, batch: &Batch) {
-    if batch.whole {
-        (content.images, content.uses) = Default::default();
+/// Changes some images and uses of a content.
+fn change(content: &mut Content, chance: &mut Chance, round: i128) {
+    if chance.below(20) == 0 {
+        *content = Content::default();
     }
-    for (key, record) in &batch.images {
-        match record {
-            Some(record) => drop(content.images.insert(key.clone(), record.clone())),
-            None => drop(content.images.remove(key)),
+    for _ in 0..chance.below(12) {
+        let at = i128::try_from(chance.below(1 << 40)).unwrap();
+        let key = key(&format!("image-{}", chance.below(40)), ["", "runsc"][chance.below(2)]);
+        let last_used = (chance.below(2) == 0).then_some(at + 1);
+        match chance.below(3) {
+            0 => drop(content.images.remove(&key)),
+            _ => drop(content.images.insert(key, record(at, last_used))),
+        }
+        let reference = format!("r.io/{}", chance.below(20));
+        match chance.below(3) {
+            0 => drop(content.uses.remove(&reference)),
+            _ => drop(content.uses.insert(reference, nanos(at))),
         }
     }
-    for (reference, at) in &batch.uses {
-        match at {
-            Some(at) => drop(content.uses.insert(reference.clone(), *at)),
-            None => drop(content.uses.remove(reference)),
-        }
-    }
-    content.observed = batch.observed.clone().or(content.observed.take());
-    content.listed = batch.listed.or(content.listed);
+    content.observed = Some(observed(round));
 }
 
 /// Some images and uses of the year 2026, each with times of its own.
@@ -95,8 +86,7 @@ fn sample(images: i128) -> Content {
         };
         (key(&format!("sha256:{number:064x}"), if number % 4 == 0 { "runsc" } else { "" }), record)
     };
-    let uses: HashMap<_, _> =
-        (0..images / 4).map(|n| (format!("r.io/job:{n}"), nanos(begun + 3 * n))).collect();
+    let uses = (0..images / 4).map(|n| (format!("r.io/job:{n}"), nanos(begun + 3 * n))).collect();
     Content {
         images: (0..images).map(image).collect(),
         uses,
@@ -110,14 +100,14 @@ fn stored(content: &Content) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::of(folder.path(), Origin::default());
     store.open().unwrap();
-    store.commit(whole(content)).unwrap();
+    store.commit(content.clone()).unwrap();
     folder
 }
 
 /// What another process reads there, in both ways.
 #[track_caller]
 fn reads(folder: &Path) -> Content {
-    let looked = look(folder, &Origin::default()).unwrap();
+    let looked = read_copy(folder, &Origin::default()).unwrap();
     let opened = Store::of(folder, Origin::default()).open().unwrap();
     assert_eq!(opened.set_aside, None);
     assert_eq!(looked, opened.content);
@@ -152,7 +142,7 @@ fn what_is_written_is_read_back_exactly() {
 #[test]
 fn a_store_that_nothing_was_written_to_is_empty_and_none_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), Content::default());
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), Content::default());
     assert!(!folder.path().join(NAME).exists(), "a look makes nothing");
     assert_eq!(Store::of(folder.path(), Origin::default()).open().unwrap().content, Content::default());
     assert_eq!(reads(folder.path()), Content::default());
@@ -161,30 +151,15 @@ fn a_store_that_nothing_was_written_to_is_empty_and_none_is_no_error() {
 }
 
 #[test]
-fn batches_add_change_and_remove_and_a_whole_one_replaces() {
+fn what_is_committed_replaces_what_was_there() {
     let mut chance = Chance::new(1);
     let folder = tempfile::tempdir().unwrap();
     let (mut store, mut content) = (Store::of(folder.path(), Origin::default()), Content::default());
     for round in 0..300 {
-        let mut batch = Batch { whole: chance.below(20) == 0, ..Batch::default() };
-        for _ in 0..chance.below(12) {
-            let at = i128::try_from(chance.below(1 << 40)).unwrap();
-            let key = key(&format!("image-{}", chance.below(40)), ["", "runsc"][chance.below(2)]);
-            let last_used = (chance.below(2) == 0).then_some(at + 1);
-            // One of a batch counts: the records make no batch that names an image twice.
-            if batch.images.iter().all(|(other, _)| *other != key) {
-                batch.images.push((key, (chance.below(3) > 0).then(|| record(at, last_used))));
-            }
-            let reference = format!("r.io/{}", chance.below(20));
-            if batch.uses.iter().all(|(other, _)| *other != reference) {
-                batch.uses.push((reference, (chance.below(3) > 0).then(|| nanos(at))));
-            }
-        }
-        batch.observed = (chance.below(5) > 0).then(|| observed(round));
-        apply(&mut content, &batch);
-        store.commit(batch).unwrap();
+        change(&mut content, &mut chance, round);
+        store.commit(content.clone()).unwrap();
         assert_eq!(
-            look(folder.path(), &Origin::default()).unwrap(),
+            read_copy(folder.path(), &Origin::default()).unwrap(),
             content,
             "what is committed is there, round {round}"
         );
@@ -204,8 +179,8 @@ fn two_do_not_work_with_one_store() {
     first.open().unwrap();
     let mut second = Store::of(folder.path(), Origin::default());
     assert!(matches!(second.open(), Err(StoreError::Refused(_))), "it is not set aside");
-    first.commit(whole(&sample(9))).unwrap();
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), sample(9));
+    first.commit(sample(9)).unwrap();
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), sample(9));
     drop(first);
     assert_eq!(second.open().unwrap().content, sample(9));
 }
@@ -214,13 +189,13 @@ fn two_do_not_work_with_one_store() {
 fn a_look_beside_commits_sees_one_that_was_made_or_fails() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::of(folder.path(), Origin::default());
-    store.commit(whole(&sample(0))).unwrap();
+    store.commit(sample(0)).unwrap();
     let (done, is_done) = crossbeam_channel::bounded::<()>(0);
     let path = folder.path().to_owned();
     let looks = std::thread::spawn(move || {
         let (mut good, mut torn) = (0, 0);
         while is_done.try_recv() != Err(crossbeam_channel::TryRecvError::Disconnected) {
-            match look(&path, &Origin::default()) {
+            match read_copy(&path, &Origin::default()) {
                 Ok(content) => {
                     let images = i128::try_from(content.images.len()).unwrap();
                     assert_eq!(content, sample(images), "half of one");
@@ -233,7 +208,7 @@ fn a_look_beside_commits_sees_one_that_was_made_or_fails() {
         (good, torn)
     });
     for round in 1..300 {
-        store.commit(whole(&sample(round % 60))).unwrap();
+        store.commit(sample(round % 60)).unwrap();
     }
     drop(done);
     let (good, torn) = looks.join().unwrap();

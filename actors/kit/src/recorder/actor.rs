@@ -10,7 +10,7 @@ use super::event::Stamped;
 use super::messages::{Record, Subscribe, Subscription};
 use crate::supervision::guard::Guarded;
 
-/// Events that are kept for whoever asks what has happened: a pass over a full node, about 300 bytes each.
+/// Events that are kept for later subscribers: a pass over a full node, about 300 bytes each.
 const KEPT: usize = 1_000;
 
 /// Events that a follower may lag behind before it loses some.
@@ -21,7 +21,7 @@ const LAG: usize = 1_024;
 pub struct RecorderActor {
     sequence: u64,
     kept: VecDeque<Stamped>,
-    /// `None` until somebody follows.
+    /// `None` until there is a follower.
     followers: Option<broadcast::Sender<Stamped>>,
 }
 
@@ -43,7 +43,7 @@ impl Handler<Record> for RecorderActor {
             self.kept.pop_front();
         }
         self.kept.push_back(stamped.clone());
-        // It fails only where nobody follows any more; their places are given back then.
+        // It fails only where no follower is left; their places are freed then.
         if self.followers.as_ref().is_some_and(|followers| followers.send(stamped).is_err()) {
             self.followers = None;
         }

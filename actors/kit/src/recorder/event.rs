@@ -12,7 +12,7 @@ use crate::words::{Kind, Loop};
 pub enum EventKind {
     /// The service has started.
     Started,
-    /// The service is coming to rest.
+    /// The service is shutting down.
     Stopping,
     /// An object is gone.
     Removed,
@@ -28,19 +28,19 @@ pub enum EventKind {
     ImageGcFailed,
     /// Image GC could not free what is needed (the kubelet's name).
     FreeDiskSpaceFailed,
-    /// A file system of images tells impossible figures (the kubelet's name).
+    /// An image filesystem reports impossible figures (the kubelet's name).
     InvalidDiskCapacity,
     /// The first good pass after failed ones.
     Recovered,
-    /// A loop panicked or hung, and is started anew.
+    /// A loop panicked or hung, and is restarted.
     Restarted,
     /// A loop is paused.
     Paused,
-    /// A loop goes on.
+    /// A loop is resumed.
     Resumed,
     /// New settings are in force.
     Reloaded,
-    /// New settings were refused; the old ones hold.
+    /// New settings were refused; the old ones stay in force.
     ReloadRefused,
     /// The runtime does not answer any more.
     RuntimeLost,
@@ -101,7 +101,7 @@ pub struct Object {
     pub id: String,
     /// What people call it.
     pub name: String,
-    /// Why it was to go: a word of `cri_gc_policy::Reason`.
+    /// Why it was removed: a word of `cri_gc_policy::Reason`.
     pub reason: String,
 }
 
@@ -114,7 +114,7 @@ pub struct Event {
     pub of: Option<Loop>,
     /// To which object.
     pub object: Option<Box<Object>>,
-    /// Bytes that it brought.
+    /// Bytes that were freed.
     pub bytes: u64,
     /// Of a failure: which it is since the last success, from 1.
     pub count: u64,

@@ -1,4 +1,4 @@
-//! What the recorder is asked.
+//! The protocol of the recorder.
 
 use actix::Message;
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ pub struct Record {
     pub event: Event,
 }
 
-/// Tell me the newest, and all that follow.
+/// The newest events, and all that follow.
 #[derive(Debug, Message)]
 #[rtype(result = "Subscription")]
 pub struct Subscribe {
@@ -26,6 +26,6 @@ pub struct Subscribe {
 pub struct Subscription {
     /// The newest events, oldest first.
     pub past: Vec<Stamped>,
-    /// All that follow them without a gap; a receiver that lags is told how many it has lost.
+    /// All that follow them without a gap; a receiver that lags learns how many it has lost.
     pub coming: Receiver<Stamped>,
 }

@@ -1,8 +1,8 @@
 //! The event recorder: every removal, failure, recovery, reload, and loss or return of the runtime is an event (behaviour: Events).
-//! It keeps the newest in memory and hands all of them to whoever follows.
+//! It keeps the newest in memory and sends all of them to its followers.
 //!
-//! It decides nothing and thins nothing: whoever records a failure has asked the failure log whether it is due. A follower
-//! that is too slow loses events and is told how many; nobody waits for it. A history on disk belongs here, behind
+//! It decides nothing and suppresses nothing: the caller that records a failure has asked the failure log whether it is due. A follower
+//! that is too slow loses events and learns how many; it delays no one. A history on disk belongs here, behind
 //! [`Recorder::record`].
 
 mod actor;
@@ -12,7 +12,7 @@ mod messages;
 use actix::{Addr, ArbiterHandle};
 
 use crate::seams::Clock;
-use crate::supervision::guard::{self, Fell, Pace};
+use crate::supervision::guard::{self, OnRestart, Pace};
 use actor::RecorderActor;
 pub use event::{Event, EventKind, Object, Stamped};
 pub use messages::Subscription;
@@ -28,11 +28,11 @@ pub struct Recorder {
 impl Recorder {
     /// Starts the actor on an arbiter.
     #[must_use]
-    pub fn start(on: &ArbiterHandle, pace: Pace, fell: Fell, clock: Clock) -> Self {
-        Self { address: Some(guard::start(on, pace, fell, |_| RecorderActor::default())), clock }
+    pub fn start(on: &ArbiterHandle, pace: Pace, on_restart: OnRestart, clock: Clock) -> Self {
+        Self { address: Some(guard::start(on, pace, on_restart, |_| RecorderActor::default())), clock }
     }
 
-    /// Records nothing: for one-shot commands, whose report is all there is to tell.
+    /// Records nothing: for one-shot commands, whose report is their only output.
     #[must_use]
     pub fn none(clock: Clock) -> Self {
         Self { address: None, clock }

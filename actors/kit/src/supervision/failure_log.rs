@@ -1,8 +1,8 @@
 //! Log levels that back off after repeated errors (behaviour: Failures and log levels): the first failure of a kind is loud, then only every doubling
-//! of their number is told, until a success ends the outage.
+//! of their number is logged, until a success ends the outage.
 //!
-//! Pure: it says at which level a line is due and what is to be told in it. Whoever writes the line, or sends the event
-//! that follows the same thinning, asks it first.
+//! Pure: it says at which level a line is due and what has to be in it. The writer of the line, and of the event
+//! that is suppressed in the same way, asks it first.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 /// At which level a line is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
-    /// Not told: it is one of many, or all is well.
+    /// Suppressed: it is one of many, or all is well.
     Debug,
     /// A recovery.
     Info,
@@ -22,15 +22,15 @@ pub enum Due {
     Error,
 }
 
-/// What is to be said of a failure.
+/// What has to be logged about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
     /// At which level.
     pub due: Due,
     /// Which of its kind it is since the last success, from 1.
     pub number: u64,
-    /// Failures of its kind since the last one that was told.
-    pub untold: u64,
+    /// Failures of its kind since the last one that was logged.
+    pub suppressed: u64,
 }
 
 /// The end of an outage.
@@ -42,26 +42,18 @@ pub struct Recovery {
     pub lasted: SignedDuration,
 }
 
-/// How long something lasted, for people: to the second, and below 10 s to the millisecond.
-#[must_use]
-pub fn lasted(for_how_long: SignedDuration) -> String {
-    let short = for_how_long.abs() < SignedDuration::from_secs(10);
-    let nanos = if short { for_how_long.subsec_millis() * 1_000_000 } else { 0 };
-    format!("{:#}", SignedDuration::new(for_how_long.as_secs(), nanos))
-}
-
-/// How the first failure of a kind is told.
+/// How the first failure of a kind is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum First {
     /// As an error.
     Error,
-    /// As an error that stands for a state of things: told once, and brought to mind from the 16th on.
+    /// As an error that stands for a state: logged once, and again from the 16th on.
     Lasting,
     /// As a warning, for it may be no failure (a runtime that just started has no statistics yet); the second is the error.
     Warning,
 }
 
-/// The number of the failure by which a lasting one is brought to mind first.
+/// The number of the failure by which a lasting one is logged again first.
 const REMINDED: u64 = 16;
 
 /// The failures of one loop since its last success. `K` is what makes two of them the same.
@@ -86,7 +78,7 @@ impl<K: Eq + Hash> FailureLog<K> {
         self.failed_as(self.first, kind, now)
     }
 
-    /// The same, for a kind whose first one is told otherwise.
+    /// The same, for a kind whose first one is logged differently.
     pub fn failed_as(&mut self, first: First, kind: K, now: Timestamp) -> Line {
         self.since.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);
@@ -100,13 +92,13 @@ impl<K: Eq + Hash> FailureLog<K> {
             (n, _) if n.is_power_of_two() => Due::Warning,
             _ => Due::Debug,
         };
-        let untold = match (due, first) {
+        let suppressed = match (due, first) {
             (Due::Debug, _) => 0,
             (_, First::Lasting) if number == REMINDED => number.saturating_sub(2),
-            // Every power of two is told, so those since the last told one are those since the last power of two.
+            // Every power of two is logged, so those since the last logged one are those since the last power of two.
             _ => (number / 2).saturating_sub(1),
         };
-        Line { due, number, untold }
+        Line { due, number, suppressed }
     }
 
     /// A success: the outage that it ends, if it ends one.
@@ -144,14 +136,17 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn told(first: First, failures: u64) -> Vec<(u64, Due, u64)> {
+    fn logged(first: First, failures: u64) -> Vec<(u64, Due, u64)> {
         let mut log = FailureLog::new(first);
         let lines = (0..failures).map(|_| log.failed("kind", at(0)));
-        lines.filter(|line| line.due > Due::Debug).map(|line| (line.number, line.due, line.untold)).collect()
+        lines
+            .filter(|line| line.due > Due::Debug)
+            .map(|line| (line.number, line.due, line.suppressed))
+            .collect()
     }
 
     #[test]
-    fn the_first_is_an_error_then_only_doublings_are_told() {
+    fn the_first_is_an_error_then_only_doublings_are_logged() {
         use Due::{Error, Warning};
         let expected = [
             (1, Error, 0),
@@ -162,19 +157,19 @@ mod tests {
             (32, Warning, 15),
             (64, Warning, 31),
         ];
-        assert_eq!(told(First::Error, 100), expected);
+        assert_eq!(logged(First::Error, 100), expected);
     }
 
     #[test]
     fn where_statistics_may_not_be_ready_the_second_is_the_error() {
         use Due::{Error, Warning};
-        assert_eq!(told(First::Warning, 5), [(1, Warning, 0), (2, Error, 0), (4, Warning, 1)]);
+        assert_eq!(logged(First::Warning, 5), [(1, Warning, 0), (2, Error, 0), (4, Warning, 1)]);
     }
 
     #[test]
-    fn a_state_that_lasts_is_told_once_and_brought_to_mind_later() {
+    fn a_state_that_lasts_is_logged_once_and_again_later() {
         use Due::{Error, Warning};
-        assert_eq!(told(First::Lasting, 40), [(1, Error, 0), (16, Warning, 14), (32, Warning, 15)]);
+        assert_eq!(logged(First::Lasting, 40), [(1, Error, 0), (16, Warning, 14), (32, Warning, 15)]);
     }
 
     #[test]
@@ -184,13 +179,13 @@ mod tests {
             log.failed("a", at(0));
         }
         assert_eq!(log.failed("b", at(0)).due, Due::Error);
-        assert_eq!(log.failed("a", at(0)), Line { due: Due::Warning, number: 4, untold: 1 });
+        assert_eq!(log.failed("a", at(0)), Line { due: Due::Warning, number: 4, suppressed: 1 });
         log.succeeded(at(1));
         assert_eq!(log.failed("a", at(2)).due, Due::Error);
     }
 
     #[test]
-    fn the_first_success_tells_the_outage_and_further_ones_nothing() {
+    fn the_first_success_reports_the_outage_and_further_ones_nothing() {
         let mut log = FailureLog::new(First::Error);
         assert_eq!(log.succeeded(at(0)), None);
         log.failed("a", at(10));
@@ -202,15 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn how_long_it_lasted_is_told_for_people() {
-        assert_eq!(lasted(SignedDuration::new(2, 99_646_043)), "2s 99ms");
-        assert_eq!(lasted(SignedDuration::new(3_725, 999_999_999)), "1h 2m 5s");
-        assert_eq!(lasted(SignedDuration::ZERO), "0s");
-    }
-
-    #[test]
-    fn a_million_failures_are_told_in_21_lines() {
-        assert_eq!(told(First::Error, 1_000_000).len(), 20);
-        assert_eq!(told(First::Error, 1 << 20).len(), 21);
+    fn a_million_failures_are_logged_in_21_lines() {
+        assert_eq!(logged(First::Error, 1_000_000).len(), 20);
+        assert_eq!(logged(First::Error, 1 << 20).len(), 21);
     }
 }

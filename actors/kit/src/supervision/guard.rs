@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::backoff::Backoff;
 use super::panics::catch;
+use crate::text::duration;
 use crate::words::Loop;
 
 /// Messages that may wait in a mailbox, as actix has it by default.
@@ -53,14 +54,13 @@ fn begin<A: Guarded + Actor<Context = Context<A>>>(ctx: &mut Context<A>) {
     ctx.wait(fut::ready(()).map(|(), actor: &mut A, ctx| actor.begin(ctx)));
 }
 
-/// Who is told that an actor panicked (with this message) or stopped, and is restarted after this pause.
-pub type Fell = Box<dyn FnMut(&str, Duration) + Send>;
+/// Called when an actor panicked (with this message) or stopped, and will be restarted after this pause.
+pub type OnRestart = Box<dyn FnMut(&str, Duration) + Send>;
 
-/// Says in the log that an actor fell. How often is bounded by the pace of restarts.
-pub fn say(log: Logger, who: &'static str, of: Option<Loop>) -> Fell {
+/// Logs that an actor is restarted. How often is bounded by the pace of restarts.
+pub fn log_restart(log: Logger, who: &'static str, of: Option<Loop>) -> OnRestart {
     Box::new(move |why, pause| {
-        error!(log, "an actor fell; it is restarted"; "actor" => who, "loop" => of.map(Loop::as_str), "why" => why,
-            "pause" => ?pause);
+        error!(log, "{who} crashed, restarting in {}", duration(pause); "loop" => of.map(Loop::as_str), "why" => why);
     })
 }
 
@@ -68,7 +68,7 @@ pub fn say(log: Logger, who: &'static str, of: Option<Loop>) -> Fell {
 pub fn start<A>(
     on: &ArbiterHandle,
     pace: Pace,
-    fell: Fell,
+    on_restart: OnRestart,
     make: impl FnOnce(&mut Context<A>) -> A + Send + 'static,
 ) -> Addr<A>
 where
@@ -83,7 +83,7 @@ where
         let actor = context.into_future(actor);
         actix_rt::spawn(Guard {
             actor,
-            fell,
+            on_restart,
             backoff,
             longest: pace.max,
             since: Instant::now(),
@@ -96,12 +96,12 @@ where
 /// The actor's future, watched.
 struct Guard<A: Guarded + Actor<Context = Context<A>>> {
     actor: ContextFut<A, Context<A>>,
-    fell: Fell,
+    on_restart: OnRestart,
     backoff: Backoff,
     /// An actor that lived for longer than this begins with the shortest pause again.
     longest: Duration,
     since: Instant,
-    /// The pause under way.
+    /// The pause in progress.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -120,10 +120,10 @@ impl<A: Guarded + Actor<Context = Context<A>> + Unpin> Future for Guard<A> {
                 // `restarting` is the actor's own code, and may panic like any other.
                 match catch(|| this.actor.restart()) {
                     Ok(true) => begin(this.actor.ctx()),
-                    // Nobody holds its address any more: it is done.
+                    // No one has its address any more: it is done.
                     Ok(false) => return Poll::Ready(()),
                     Err(panic) => {
-                        this.fall(&panic);
+                        this.restart_later(&panic);
                         continue;
                     }
                 }
@@ -131,20 +131,20 @@ impl<A: Guarded + Actor<Context = Context<A>> + Unpin> Future for Guard<A> {
             match catch(|| Pin::new(&mut this.actor).poll(cx)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(())) if !this.actor.ctx().connected() => return Poll::Ready(()),
-                Ok(Poll::Ready(())) => this.fall("it stopped"),
-                Err(panic) => this.fall(&panic),
+                Ok(Poll::Ready(())) => this.restart_later("it stopped"),
+                Err(panic) => this.restart_later(&panic),
             }
         }
     }
 }
 
 impl<A: Guarded + Actor<Context = Context<A>> + Unpin> Guard<A> {
-    fn fall(&mut self, why: &str) {
+    fn restart_later(&mut self, why: &str) {
         if self.since.elapsed() > self.longest {
             self.backoff.reset();
         }
         let pause = self.backoff.pause();
-        (self.fell)(why, pause);
+        (self.on_restart)(why, pause);
         self.pause = Some(Box::pin(sleep(pause)));
     }
 }
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Where an actor can fall.
+    /// Where an actor can crash.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
     #[rtype(result = "u32")]
     enum Do {
@@ -222,16 +222,16 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn wherever_it_falls_it_comes_back_at_its_address_with_its_state() {
+    async fn wherever_it_crashes_it_is_restarted_at_its_address_with_its_state() {
         let arbiter = actix_rt::Arbiter::new();
-        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let reported: Arc<Mutex<Vec<String>>> = Arc::default();
         let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(4) };
-        let tell = Arc::clone(&told);
-        let fell: Fell = Box::new(move |why, _| tell.lock().unwrap().push(why.to_owned()));
+        let reports = Arc::clone(&reported);
+        let on_restart: OnRestart = Box::new(move |why, _| reports.lock().unwrap().push(why.to_owned()));
         let fragile =
             |_: &mut Context<Fragile>| Fragile { starts: 0, rung: 0, timer: None, panic_at_start: false };
-        let address = start(&arbiter.handle(), pace, fell, fragile);
-        let mut falls = 0;
+        let address = start(&arbiter.handle(), pace, on_restart, fragile);
+        let mut crashes = 0;
         for (how, times) in [
             (Do::PanicInHandler, 1),
             (Do::PanicInSpawn, 1),
@@ -241,22 +241,22 @@ mod tests {
             (Do::CancelAndPanic, 1),
             (Do::Stop, 1),
         ] {
-            // The answer is lost where the handler itself falls.
+            // The answer is lost where the handler itself panics.
             let _ = address.send(how).await;
-            falls += times;
-            // Asked until the fall is over: a message that came before it may be answered by the old life.
+            crashes += times;
+            // Asked until the restart is over: a message that came before it may be answered by the old life.
             let mut tries = 0;
             let starts = loop {
                 match address.send(Do::Answer).await {
-                    Ok(starts) if starts > falls => break starts,
+                    Ok(starts) if starts > crashes => break starts,
                     _ => tokio::time::sleep(Duration::from_millis(1)).await,
                 }
                 tries += 1;
-                assert!(tries < 30_000, "{how:?}: it does not come back, or its timer does not ring");
+                assert!(tries < 30_000, "{how:?}: it is not restarted, or its timer does not ring");
             };
-            assert_eq!(starts, falls + 1, "{how:?}");
+            assert_eq!(starts, crashes + 1, "{how:?}");
         }
-        let told = told.lock().unwrap();
+        let reported = reported.lock().unwrap();
         let words = [
             "in handler",
             "in spawn",
@@ -267,8 +267,8 @@ mod tests {
             "in handler",
             "stopped",
         ];
-        assert_eq!(told.len(), words.len(), "{told:?}");
-        assert!(told.iter().zip(words).all(|(told, word)| told.contains(word)), "{told:?}");
+        assert_eq!(reported.len(), words.len(), "{reported:?}");
+        assert!(reported.iter().zip(words).all(|(text, word)| text.contains(word)), "{reported:?}");
         arbiter.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! What keeps a service going: an actor that falls is restarted, and a failure that repeats is told less and less.
+//! What keeps a service running: an actor that panics is restarted, and a failure that repeats is logged less and less.
 //!
 //! - [`guard`]: restarts an actor wherever it panics. [`backoff`]: pauses that double.
 //! - [`grace`]: failures that pass by themselves. [`failure_log`]: log levels that back off. [`telling`]: the lines that are due by it. [`threads`]: where actors run, and what is left of a thread that hangs.

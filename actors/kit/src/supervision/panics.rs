@@ -1,4 +1,4 @@
-//! Where a panic that was caught came from: one that is confined to an actor or a worker is told by its supervisor, once
+//! Where a panic that was caught came from: one that is confined to an actor or a worker is logged by its supervisor, once
 //! and with its place, rather than by the process on stderr.
 
 use std::any::Any;
@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use slog::{Logger, error};
 
 thread_local! {
-    /// Whether whoever called will tell of a panic.
+    /// Whether a panic is caught and reported by the caller.
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
@@ -34,7 +34,7 @@ fn text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// From now on, panics that somebody catches and tells are not printed, and all others go to the log.
+/// From now on, panics that are caught by [`catch`] are not printed, and all others are logged.
 pub fn install(log: Logger) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string);
@@ -54,8 +54,8 @@ mod tests {
     #[test]
     fn a_panic_is_told_in_words_and_nothing_else_is_changed() {
         assert_eq!(catch(|| 7), Ok(7));
-        let told = catch(|| panic!("on {}", "purpose")).unwrap_err();
-        assert!(told.starts_with("it panicked") && told.ends_with(": on purpose"), "{told}");
+        let text = catch(|| panic!("on {}", "purpose")).unwrap_err();
+        assert!(text.starts_with("it panicked") && text.ends_with(": on purpose"), "{text}");
         assert!(catch(|| panic!("plain")).unwrap_err().ends_with(": plain"));
         assert!(!CAUGHT.get());
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// How long threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// So many threads may hang within [`WITHIN`]; then the process has to end. Each may keep a core busy and memory in use for ever,
+/// So many threads may hang within [`WITHIN`]; then the process has to end. Each may keep a core busy and memory in use without end,
 /// and only the end of the process frees them.
 pub const MOST_HUNG: usize = 3;
 
@@ -66,7 +66,7 @@ impl Threads {
         Self { own: Some(Arc::default()) }
     }
 
-    /// All on the thread of whoever asks, so that a test can drive the time of all of them.
+    /// All on the thread of the caller, so that a test can drive the time of all of them.
     #[must_use]
     pub fn here() -> Self {
         Self { own: None }
@@ -94,7 +94,7 @@ impl Threads {
         }
     }
 
-    /// Ends all threads but those that were abandoned, and waits for them, but not for ever: one that hangs ends with the
+    /// Ends all threads but those that were abandoned, and waits for them, but not without end: one that hangs ends with the
     /// process.
     pub fn stop(&self) {
         let Some(own) = &self.own else { return };
@@ -102,15 +102,15 @@ impl Threads {
         for (_, arbiter) in &arbiters {
             arbiter.stop();
         }
-        let (tell, told) = crossbeam_channel::bounded(1);
+        let (ended, all_ended) = crossbeam_channel::bounded(1);
         std::thread::spawn(move || {
             for (_, arbiter) in arbiters {
                 // A thread that panicked has been reported by the panic itself.
                 let _ = arbiter.join();
             }
-            let _ = tell.send(());
+            let _ = ended.send(());
         });
-        let _ = told.recv_timeout(LAST_WORDS);
+        let _ = all_ended.recv_timeout(LAST_WORDS);
     }
 }
 
@@ -124,7 +124,7 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// Nobody waits for it any more: it hangs. It ends by itself, should it ever go on.
+    /// It hangs, and is no longer waited for. It ends by itself if it ever continues.
     pub fn abandon(self) {
         let Some(own) = &self.all.own else { return };
         self.handle.stop();
@@ -139,9 +139,9 @@ impl Thread {
     }
 }
 
-/// The right of a loop to remove things. It is taken away when the loop's thread hangs and another takes its place: should
-/// the old one ever go on, what it was about to remove was checked long ago. It rests while the loop is paused, comes to its
-/// end, or may only report.
+/// The right of a loop to remove things. It is revoked when the loop's thread hangs and another takes its place: if
+/// the old one ever continues, what it was about to remove was checked long ago. It is suspended while the loop is paused, shuts
+/// down, or may only report.
 #[derive(Clone, Debug, Default)]
 pub struct Lease(Arc<Rights>);
 
@@ -152,23 +152,23 @@ struct Rights {
 }
 
 impl Lease {
-    /// Takes it away for ever.
+    /// Revokes it, without return.
     pub fn revoke(&self) {
         self.0.revoked.store(true, Ordering::SeqCst);
     }
 
-    /// Lets it rest, or gives it back.
+    /// Suspends it, or gives it back.
     pub fn suspend(&self, suspended: bool) {
         self.0.suspended.store(suspended, Ordering::SeqCst);
     }
 
-    /// Whether it rests.
+    /// Whether it is suspended.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
         self.0.suspended.load(Ordering::SeqCst)
     }
 
-    /// Whether it was taken away.
+    /// Whether it was revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
         self.0.revoked.load(Ordering::SeqCst)
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_for_that_is_told() {
+    fn that_too_many_threads_hang_is_reported() {
         actix::System::new().block_on(async {
             let threads = Threads::own();
             for _ in 1..MOST_HUNG {

@@ -31,7 +31,7 @@ impl Admin {
         subjects: Subjects,
     ) -> Result<Self, SocketError> {
         let listener = socket::listen(&path, group)?;
-        let fell = guard::say(subjects.tools.log.clone(), "admin", None);
+        let fell = guard::log_restart(subjects.tools.log.clone(), "admin", None);
         let log = subjects.tools.log.clone();
         let address = guard::start(on, pace, fell, move |_| actor::AdminActor::new(subjects));
         let access = access::Access::new(group);

@@ -6,7 +6,7 @@ use actix::{Addr, ArbiterHandle, Recipient};
 use cri_gc_kit::generation::{Cause, Generation, Reconfigure};
 use cri_gc_kit::recorder::Recorder;
 use cri_gc_kit::seams::{Clock, LogThreshold};
-use cri_gc_kit::supervision::guard::{self, Fell, Pace};
+use cri_gc_kit::supervision::guard::{self, OnRestart, Pace};
 use slog::Logger;
 
 use super::actor::ConfigurationActor;
@@ -23,7 +23,7 @@ impl Configuration {
     #[must_use]
     pub fn start(
         on: &ArbiterHandle,
-        (pace, fell): (Pace, Fell),
+        (pace, fell): (Pace, OnRestart),
         first: Arc<Generation>,
         reading: Reading,
         followers: Vec<Recipient<Reconfigure>>,

@@ -26,7 +26,7 @@ use cri_gc_kit::seams::Clock;
 use cri_gc_kit::supervision::backoff::Backoff;
 use cri_gc_kit::supervision::failure_log::{FailureLog, First};
 use cri_gc_kit::supervision::grace::{Grace, Weight};
-use cri_gc_kit::supervision::guard::{self, Fell, Guarded, Pace};
+use cri_gc_kit::supervision::guard::{self, Guarded, OnRestart, Pace};
 use cri_gc_kit::supervision::telling;
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::kube_api::{Api, ApiError, NodeEvent, Severity};
@@ -69,7 +69,7 @@ struct Done {
 #[must_use]
 pub fn start(
     on: &ArbiterHandle,
-    (pace, fell): (Pace, Fell),
+    (pace, fell): (Pace, OnRestart),
     settings: Arc<Settings>,
     means: Means,
 ) -> Recipient<Reconfigure> {

@@ -9,7 +9,7 @@ use actix::Arbiter;
 use cri_gc_config::PodSource;
 use cri_gc_images::{Home, ImageRecords, Origin};
 use cri_gc_kit::seams::{Clock, Moment};
-use cri_gc_kit::supervision::guard::{Pace, say};
+use cri_gc_kit::supervision::guard::{Pace, log_restart};
 use cri_gc_kit::workers::Workers;
 use cri_gc_policy::Image;
 use cri_gc_sim::{Code, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, Scope};
@@ -332,7 +332,7 @@ fn life(dir: &Path, hands: &Hands, test: impl AsyncFnOnce(&ImageRecords)) {
     actix::System::new().block_on(async {
         let arbiter = Arbiter::new();
         let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(4) };
-        let fell = say(silent(), "image records", None);
+        let fell = log_restart(silent(), "image records", None);
         let (home, worker) =
             (Home::Store(dir.to_owned().into(), Origin::default()), Workers::start(1).unwrap());
         let records =

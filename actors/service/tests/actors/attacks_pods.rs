@@ -380,7 +380,7 @@ fn a_provider_that_fell_still_knows_that_the_clock_was_set() {
 
 fn a_reload_does_not_send_the_events_of_the_past_anew() {
     use cri_gc_kit::recorder::{Event, EventKind, Recorder};
-    use cri_gc_kit::supervision::guard::{Pace, say};
+    use cri_gc_kit::supervision::guard::{Pace, log_restart};
     use cri_gc_service::node_events::{Means, start};
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -388,13 +388,14 @@ fn a_reload_does_not_send_the_events_of_the_past_anew() {
         let pace = || Pace::from(&bed.settings);
         let on = Arbiter::new();
         let clock = crew.tools.clock.clone();
-        let recorder = Recorder::start(&on.handle(), pace(), say(silent(), "recorder", None), clock.clone());
+        let recorder =
+            Recorder::start(&on.handle(), pace(), log_restart(silent(), "recorder", None), clock.clone());
         for n in 0..20 {
             recorder.record(Event::new(EventKind::ReloadRefused, None, format!("old {n}")));
             bed.sim.advance(SECOND);
         }
         let means = Means { recorder: recorder.clone(), clock, log: silent() };
-        let fell = say(silent(), "node events", None);
+        let fell = log_restart(silent(), "node events", None);
         let follower = start(&on.handle(), (pace(), fell), Arc::new(bed.settings.clone()), means);
         let sent = async |at_least: usize| {
             let began = std::time::Instant::now();

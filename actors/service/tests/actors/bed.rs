@@ -22,7 +22,7 @@ use cri_gc_gateway::{Gateway, Limits, Sockets};
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::recorder::Recorder;
 use cri_gc_kit::seams::{Clock, FsProbe};
-use cri_gc_kit::supervision::guard::{Pace, say};
+use cri_gc_kit::supervision::guard::{Pace, log_restart};
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
 use cri_gc_sim::{Call, ContainerSpec, ImageSpec, Method, Options, PodSpec, Sim};
@@ -127,7 +127,7 @@ impl Bed {
         let recorder = Recorder::none(clock.clone());
         let disks = files.clone();
         let pace = Pace::from(&*settings);
-        let fell = say(log.clone(), "image records", None);
+        let fell = log_restart(log.clone(), "image records", None);
         let (store, at) = (files.clone(), clock.clone());
         let images = ImageRecords::start(&arbiter(), (pace, fell), Home::Memory, store, at, log.clone());
         let tools = Tools { gateway, pods, images, files, disks, clock, probe, recorder, log };

@@ -130,7 +130,7 @@ fn a_command_that_only_plans_waits_for_its_copy() {
 fn where_the_disk_refuses_what_a_pass_is_told_is_in_the_runtime_directory_at_once() {
     let desk = Desk::new();
     let (state, away) = (desk.dir(), desk.folder.path().join("away"));
-    let in_copy = || store::look(desk.dirs().runtime.as_deref().unwrap(), &Origin::default()).unwrap();
+    let in_copy = || store::read_copy(desk.dirs().runtime.as_deref().unwrap(), &Origin::default()).unwrap();
     stored(&desk, 8, 4);
     System::new().block_on(async {
         desk.keep_at(desk.dirs(), async |records| {

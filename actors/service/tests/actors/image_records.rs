@@ -10,10 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use actix::{Arbiter, System};
 use cri_gc_files::dirs::Dirs;
-use cri_gc_images::Origin;
-use cri_gc_images::records::{Batch, Content, Record};
 use cri_gc_images::store::{self, Store};
-use cri_gc_images::{Home, ImageRecords};
+use cri_gc_images::{Content, Home, ImageRecords, Origin, Record};
 use cri_gc_kit::seams::{Clock, Moment};
 use cri_gc_kit::supervision::guard::Pace;
 use cri_gc_kit::workers::Workers;
@@ -29,7 +27,7 @@ pub const STORE: &str = "images.redb";
 /// Seconds since the epoch at which these tests begin.
 const BEGUN: i64 = 1_790_000_000;
 
-/// Collects what is logged from INFO on, as "LEVL message failures=1 untold=0".
+/// Collects what is logged from INFO on, as "LEVL message failures=1 suppressed=0".
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -37,7 +35,7 @@ struct Numbers(String);
 
 impl Serializer for Numbers {
     fn emit_arguments(&mut self, key: Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
-        if ["failures", "untold"].contains(&key) {
+        if ["failures", "suppressed"].contains(&key) {
             self.0 = format!(" {key}={value}{}", self.0);
         }
         Ok(())
@@ -133,7 +131,7 @@ impl Desk {
     }
 
     pub fn disk(&self) -> Content {
-        store::look(&self.dir(), &Origin::default()).unwrap()
+        store::read_copy(&self.dir(), &Origin::default()).unwrap()
     }
 
     pub fn told(&self) -> Vec<String> {
@@ -231,7 +229,9 @@ fn a_use_that_no_look_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
         let expected = uses([("r.io/app:1", 10), ("r.io/gone:1", 10), ("r.io/app:2", 5)]);
         // It is just being made.
         let held = || {
-            store::look(&desk.dir(), &Origin::default()).is_ok_and(|disk| disk.uses == expected).then_some(())
+            store::read_copy(&desk.dir(), &Origin::default())
+                .is_ok_and(|disk| disk.uses == expected)
+                .then_some(())
         };
         until("the uses", held).await;
     });
@@ -275,7 +275,7 @@ fn a_disk_that_fails_is_told_less_and_less_and_its_return_once() {
         assert!(line.contains(&format!("the image records in {} can't be used", file.display())), "{line}");
         let ending = match 1_u64 << number {
             1 => String::new(),
-            power => format!(" failures={power} untold={}", power / 2 - 1),
+            power => format!(" failures={power} suppressed={}", power / 2 - 1),
         };
         assert!(line.starts_with(if number == 0 { "ERRO" } else { "WARN" }), "{lines:#?}");
         assert!(line.ends_with(&format!("until that is mended{ending}")), "{number}: {lines:#?}");
@@ -302,7 +302,7 @@ fn a_disk_that_becomes_full_is_told_and_what_was_missed_is_written_once_it_is_no
         assert!(now[..8].iter().all(|image| image.first_detected == Some(at(10))), "as before");
     });
     let lines = desk.told();
-    assert!(lines[0].starts_with("ERRO") && lines[1].ends_with("failures=2 untold=0"), "{lines:#?}");
+    assert!(lines[0].starts_with("ERRO") && lines[1].ends_with("failures=2 suppressed=0"), "{lines:#?}");
     assert!(lines.last().unwrap().starts_with("INFO the image records are on the disk again"), "{lines:#?}");
 }
 
@@ -434,7 +434,7 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
     let dir = desk.dir();
     fs::create_dir(&dir).unwrap();
     // So many that it takes a while to verify them.
-    let mut batch = Batch::default();
+    let mut content = Content::default();
     let record = Record {
         first_detected: at(0),
         last_used: Some(at(5)),
@@ -443,8 +443,8 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
         absent_at: None,
     };
     let key = |number: usize| (image(number).id, String::new());
-    batch.images = (0..5_000).map(|number| (key(number), Some(record.clone()))).collect();
-    Store::of(&dir, Origin::default()).commit(batch).unwrap();
+    content.images = (0..5_000).map(|number| (key(number), record.clone())).collect();
+    Store::of(&dir, Origin::default()).commit(content).unwrap();
     System::new().block_on(async {
         tokio::time::pause();
         let (hold, held_until) = mpsc::channel::<()>();
@@ -462,7 +462,7 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
         worker.run(|| ()).await.unwrap();
         records.remember(images(0..5_000), desk.moment(100)).await.unwrap();
         assert_eq!(records.problem().await, None);
-        let content = store::look(&dir, &Origin::default()).unwrap();
+        let content = store::read_copy(&dir, &Origin::default()).unwrap();
         let late = content.images.values().filter(|now| now.first_detected != at(0)).count();
         drop(hold);
         assert_eq!(late, 0, "of {} images count as new on the disk", content.images.len());

@@ -89,16 +89,23 @@ fn work() -> (Vec<Done>, Vec<(usize, Content)>) {
     let mut chance = Chance::new(5);
     for round in 0..24 {
         let mut content = ends.last().unwrap().1.clone();
-        let mut batch = Batch { whole: chance.below(6) == 0, ..Batch::default() };
-        let mut images: Vec<_> = sample(60).images.into_iter().collect();
-        images.sort_by(|one, other| one.0.cmp(&other.0));
-        images.retain(|_| chance.below(3) == 0);
-        batch.images =
-            images.into_iter().map(|(key, record)| (key, (chance.below(4) > 0).then_some(record))).collect();
-        batch.uses = vec![(format!("r.io/{}", round % 5), (round % 3 > 0).then(|| nanos(round)))];
-        batch.observed = Some(observed(round));
-        super::write(&database, &Origin::default(), &batch).unwrap();
-        apply(&mut content, &batch);
+        if chance.below(6) == 0 {
+            content = Content::default();
+        }
+        for (key, record) in sample(60).images {
+            match chance.below(12) {
+                0 => drop(content.images.remove(&key)),
+                1..4 => drop(content.images.insert(key, record)),
+                _ => {}
+            }
+        }
+        let reference = format!("r.io/{}", round % 5);
+        match round % 3 {
+            0 => drop(content.uses.remove(&reference)),
+            _ => drop(content.uses.insert(reference, nanos(round))),
+        }
+        content.observed = Some(observed(round));
+        super::write(&database, &Origin::default(), &content).unwrap();
         ends.push((journal.count(), content));
     }
     drop(database);

@@ -16,7 +16,7 @@ fn bytes_in_use(contents: &[Content]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::of(folder.path(), Origin::default());
     for content in contents {
-        store.commit(whole(content)).unwrap();
+        store.commit(content.clone()).unwrap();
     }
     fs::read(folder.path().join(NAME)).unwrap()
 }
@@ -38,7 +38,7 @@ fn take(bytes: &[u8], what: &str) -> Taken {
     let folder = tempfile::tempdir().unwrap();
     let (path, aside) = (folder.path().join(NAME), folder.path().join(ASIDE));
     fs::write(&path, bytes).unwrap();
-    let looked = look(folder.path(), &Origin::default());
+    let looked = read_copy(folder.path(), &Origin::default());
     assert_eq!(fs::read(&path).unwrap(), bytes, "{what}: a look changes nothing");
     let mut store = Store::of(folder.path(), Origin::default());
     match store.open() {
@@ -52,7 +52,7 @@ fn take(bytes: &[u8], what: &str) -> Taken {
         Ok(Opened { content, set_aside: Some(told) }) => {
             is_set_aside(folder.path(), &content, &told, what);
             assert!(looked.is_err(), "{what}: {looked:?}");
-            store.commit(whole(&sample(3))).unwrap();
+            store.commit(sample(3)).unwrap();
             drop(store);
             assert_eq!(reads(folder.path()), sample(3), "{what}: the new one is of use");
             Taken::SetAside
@@ -205,7 +205,7 @@ fn one_changed_byte_of_a_closed_store_changes_nothing_or_sets_it_aside() {
     // Of several commits: redb could go back to the one before.
     let folder = tempfile::tempdir().unwrap();
     for content in [sample(30), sample(40), sample(60)] {
-        Store::of(folder.path(), Origin::default()).commit(whole(&content)).unwrap();
+        Store::of(folder.path(), Origin::default()).commit(content.clone()).unwrap();
     }
     let bytes = fs::read(folder.path().join(NAME)).unwrap();
     let Changed { before, aside, wrong, .. } = changed(&bytes, [&sample(40), &sample(60)], 3);
@@ -250,7 +250,7 @@ fn a_store_of_a_newer_format_is_set_aside_and_one_of_none_too() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(NAME), &newer).unwrap();
         assert!(
-            matches!(look(folder.path(), &Origin::default()), Err(StoreError::Newer(newer)) if newer == format)
+            matches!(read_copy(folder.path(), &Origin::default()), Err(StoreError::Newer(newer)) if newer == format)
         );
         let told = Store::of(folder.path(), Origin::default()).open().unwrap().set_aside.unwrap();
         let says = format!("a newer cri-gc wrote it (format {format}, this one knows {FORMAT})");
@@ -333,13 +333,13 @@ fn what_is_damaged_while_a_service_works_with_it_costs_no_more_than_its_records(
     fs::write(&store.path, vec![0xA5; usize::try_from(length).unwrap()]).unwrap();
     // Whether redb notices is its matter; that nothing is fatal, and that the store is of use soon, is ours.
     for _ in 0..4 {
-        let _ = store.commit(whole(&sample(40)));
+        let _ = store.commit(sample(40));
     }
     drop(store);
     let mut next = Store::of(folder.path(), Origin::default());
     let opened = next.open().unwrap();
     assert!(opened.content == sample(40) || opened.content == Content::default(), "{opened:?}");
-    next.commit(whole(&sample(50))).unwrap();
+    next.commit(sample(50)).unwrap();
     drop(next);
     assert_eq!(reads(folder.path()), sample(50));
 }
@@ -351,8 +351,8 @@ fn a_link_to_a_store_is_followed_and_one_to_nothing_makes_it() {
     assert_eq!(reads(folder.path()), sample(8));
     let (folder, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     symlink(there.path().join(NAME), folder.path().join(NAME)).unwrap();
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), Content::default());
-    Store::of(folder.path(), Origin::default()).commit(whole(&sample(8))).unwrap();
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), Content::default());
+    Store::of(folder.path(), Origin::default()).commit(sample(8)).unwrap();
     assert_eq!(reads(folder.path()), sample(8));
     assert!(there.path().join(NAME).is_file());
 }

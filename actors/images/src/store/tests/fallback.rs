@@ -10,7 +10,7 @@ use cri_gc_test_support::{Tmpfs, TmpfsSize};
 use super::refused::fill;
 use super::*;
 use crate::records::Records;
-use crate::store::fallback::{Committed, FallbackStore, Loaded, look_at_both};
+use crate::store::fallback::{FallbackStore, Outcome, read_both};
 use cri_gc_files::dirs::Dirs;
 use cri_gc_kit::seams::Moment;
 
@@ -58,15 +58,8 @@ impl Place {
 
     /// What a command that only plans reads.
     fn looked_at(&self) -> Content {
-        look_at_both(&self.dirs(), &Origin::default(), BOOT).unwrap()
+        read_both(&self.dirs(), &Origin::default(), BOOT).unwrap()
     }
-}
-
-/// A batch that holds all there is, after a failure.
-fn all(content: &Content) -> Batch {
-    let mut batch = whole(content);
-    batch.unsure = true;
-    batch
 }
 
 /// It was observed at that second of this boot.
@@ -76,21 +69,21 @@ fn seen_at(content: Content, second: i64) -> Content {
 }
 
 #[track_caller]
-fn is_in_copy(done: Result<Committed, StoreError>) {
+fn is_in_copy(done: Result<Outcome, StoreError>) {
     assert!(done.unwrap().refused.is_some(), "it is on the disk");
 }
 
 #[track_caller]
-fn is_on_disk(done: Result<Committed, StoreError>) {
+fn is_on_disk(done: Result<Outcome, StoreError>) {
     let refused = done.unwrap().refused;
     assert!(refused.is_none(), "{refused:?}");
 }
 
 #[track_caller]
 fn loaded(store: &mut FallbackStore, is_on_disk: bool) -> Content {
-    let Loaded { opened, refused } = store.open().unwrap();
+    let Outcome { opened, refused } = store.open().unwrap();
     assert_eq!(refused.is_none(), is_on_disk, "{refused:?}");
-    opened.content
+    opened.unwrap().content
 }
 
 #[test]
@@ -106,11 +99,7 @@ fn on_a_full_disk_the_records_are_in_the_copy_and_return_when_there_is_room() {
         let content = seen_at(sample(30), 50);
         let mut store = place.store();
         assert_eq!(loaded(&mut store, false), Content::default());
-        assert!(
-            matches!(store.commit(whole(&content)), Err(StoreError::Refused(_))),
-            "the copy takes all or nothing"
-        );
-        is_in_copy(store.commit(all(&content)));
+        is_in_copy(store.commit(content.clone()));
         assert_eq!(place.looked_at(), content);
         if restarts {
             drop(store);
@@ -118,18 +107,18 @@ fn on_a_full_disk_the_records_are_in_the_copy_and_return_when_there_is_room() {
             assert_eq!(loaded(&mut store, false), content, "another process goes on with the copy");
         }
         let more = seen_at(sample(40), 60);
-        is_in_copy(store.commit(all(&more)));
+        is_in_copy(store.commit(more.clone()));
         fs::remove_file(ballast).unwrap();
         if restarts {
             drop(store);
             store = place.store();
             assert_eq!(loaded(&mut store, true), more);
         } else {
-            is_on_disk(store.commit(all(&more)));
+            is_on_disk(store.commit(more.clone()));
         }
         assert!(!place.copy().exists());
         drop(store);
-        assert_eq!(look(&place.path("state"), &Origin::default()).unwrap(), more);
+        assert_eq!(read_copy(&place.path("state"), &Origin::default()).unwrap(), more);
     }
 }
 
@@ -141,7 +130,7 @@ fn records_on_a_read_only_disk_are_known_and_what_changes_is_in_the_copy() {
         Err(error) => return println!("skipped: no tmpfs can be mounted here ({error})"),
     };
     let content = seen_at(sample(30), 50);
-    is_on_disk(place.store().commit(whole(&content)));
+    is_on_disk(place.store().commit(content.clone()));
     tmpfs.set_read_only(true).unwrap();
     let mut store = place.store();
     assert_eq!(loaded(&mut store, false), content);
@@ -149,7 +138,7 @@ fn records_on_a_read_only_disk_are_known_and_what_changes_is_in_the_copy() {
     let mut less = seen_at(content.clone(), 60);
     let gone = key("sha256:0000000000000000000000000000000000000000000000000000000000000003", "");
     assert!(less.images.remove(&gone).is_some());
-    is_in_copy(store.commit(all(&less)));
+    is_in_copy(store.commit(less.clone()));
     drop(store);
     assert_eq!(place.looked_at(), less, "and not what the disk holds of it");
     tmpfs.set_read_only(false).unwrap();
@@ -165,9 +154,9 @@ fn a_state_directory_that_is_missing_is_made_once_it_can_be() {
     let content = seen_at(sample(3), 50);
     let mut store = place.store();
     assert!(store.open().is_err());
-    is_in_copy(store.commit(all(&content)));
+    is_in_copy(store.commit(content.clone()));
     fs::remove_file(place.path("state")).unwrap();
-    is_on_disk(store.commit(all(&content)));
+    is_on_disk(store.commit(content.clone()));
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(place.path("state")).unwrap());
     assert_eq!(mode & 0o777, 0o700);
 }
@@ -179,7 +168,7 @@ fn where_neither_can_be_written_both_are_named() {
     fs::write(place.path("run"), "a file").unwrap();
     let mut store = place.store();
     assert!(store.open().is_err());
-    let error = store.commit(all(&seen_at(sample(3), 50))).unwrap_err();
+    let error = store.commit(seen_at(sample(3), 50)).unwrap_err();
     assert!(matches!(error, StoreError::Nowhere { .. }), "{error}");
     assert!(error.to_string().contains(place.copy().to_str().unwrap()), "{error}");
 }
@@ -191,10 +180,10 @@ fn a_copy_of_another_boot_or_another_runtime_is_not_used() {
         let place = Place::new();
         place.break_disk(true);
         let mut store = FallbackStore::new(place.dirs(), of("/a.sock"), BOOT.to_owned());
-        is_in_copy(store.commit(all(&seen_at(sample(3), 50))));
+        is_in_copy(store.commit(seen_at(sample(3), 50)));
         drop(store);
         place.break_disk(false);
-        assert_eq!(look_at_both(&place.dirs(), &of(runtime), boot).unwrap(), Content::default());
+        assert_eq!(read_both(&place.dirs(), &of(runtime), boot).unwrap(), Content::default());
         assert!(place.copy().exists(), "a look touches nothing");
         let mut store = FallbackStore::new(place.dirs(), of(runtime), boot.to_owned());
         assert_eq!(loaded(&mut store, true), Content::default(), "{boot}, {runtime}");
@@ -207,7 +196,7 @@ fn a_copy_that_a_crash_left_behind_does_not_outlive_what_was_observed_since() {
     let place = Place::new();
     place.break_disk(true);
     let mut store = place.store();
-    is_in_copy(store.commit(all(&seen_at(sample(8), 50))));
+    is_in_copy(store.commit(seen_at(sample(8), 50)));
     let left = fs::read(place.copy()).unwrap();
     place.break_disk(false);
     // An image goes, another one is pulled again.
@@ -222,7 +211,7 @@ fn a_copy_that_a_crash_left_behind_does_not_outlive_what_was_observed_since() {
         },
     );
     newer.listed = Some(nanos(1_800_000_000_000_000_000));
-    is_on_disk(store.commit(all(&newer)));
+    is_on_disk(store.commit(newer.clone()));
     drop(store);
     fs::write(place.copy(), left).unwrap();
     assert_eq!(place.looked_at().images, newer.images);
@@ -234,12 +223,12 @@ fn a_copy_that_a_crash_left_behind_does_not_outlive_what_was_observed_since() {
 fn nothing_is_taken_out_of_a_store_that_was_written_before_the_clock_was_set() {
     let place = Place::new();
     let content = seen_at(sample(8), 50);
-    is_on_disk(place.store().commit(whole(&content)));
+    is_on_disk(place.store().commit(content.clone()));
     place.break_disk(true);
     // Set forward by an hour, ten seconds later.
     let mut set = Content { images: sample(2).images, ..seen_at(Content::default(), 3_660) };
     set.observed.as_mut().unwrap().boot = SignedDuration::from_secs(60);
-    is_in_copy(place.store().commit(all(&set)));
+    is_in_copy(place.store().commit(set.clone()));
     place.break_disk(false);
     assert_eq!(place.looked_at(), set);
     assert_eq!(loaded(&mut place.store(), true), set);
@@ -269,35 +258,24 @@ impl Life {
         let loaded = store.open();
         let knows_all = loaded.as_ref().is_ok_and(|loaded| loaded.refused.is_none() || copy_knows_all);
         if loaded.as_ref().map_or(true, |loaded| loaded.refused.is_some()) {
-            records.unsure();
+            records.mark_unsaved();
         }
-        if let Ok(loaded) = loaded {
-            records.load(loaded.opened.content, moment(now));
+        if let Some(opened) = loaded.ok().and_then(|loaded| loaded.opened) {
+            records.load(opened.content, moment(now));
         }
         Self { store, records, knows_all, copy_knows_all, looked_at: None }
     }
 
     fn commit(&mut self, now: Moment) {
-        while let Some(batch) = self.records.batch() {
-            let is_all = batch.unsure;
-            match self.store.commit(batch.clone()) {
-                Ok(Committed { opened, refused }) => {
-                    if refused.is_none() {
-                        self.records.stored(&batch);
-                    }
-                    if let Some(opened) = opened {
-                        self.records.load(opened.content, now);
-                    }
-                    self.knows_all |= refused.is_none();
-                    self.copy_knows_all = refused.is_some() && (self.copy_knows_all || self.knows_all);
-                    if refused.is_some() {
-                        return self.records.unsure();
-                    }
-                }
-                Err(_) => {
-                    self.records.unsure();
-                    assert!(!is_all, "the copy can always be written");
-                }
+        while let Some(content) = self.records.unsaved() {
+            let Outcome { opened, refused } = self.store.commit(content).unwrap();
+            if let Some(opened) = opened {
+                self.records.load(opened.content, now);
+            }
+            self.knows_all |= refused.is_none();
+            self.copy_knows_all = refused.is_some() && (self.copy_knows_all || self.knows_all);
+            if refused.is_some() {
+                return self.records.mark_unsaved();
             }
         }
     }
@@ -330,22 +308,22 @@ fn ages_count_from_when_the_clock_was_set_though_the_disk_still_holds_what_was_b
         let set = |second: i64| {
             Moment::new(Timestamp::from_second(second + DAYS).unwrap(), SignedDuration::from_secs(second))
         };
-        let look = |life: &mut Life, now: Moment| {
+        let list = |life: &mut Life, now: Moment| {
             let mut images = vec![image("a")];
             life.commit(now);
-            life.records.look(&mut images, now);
+            life.records.list(&mut images, now);
             life.commit(now);
             images[0].first_detected.unwrap().as_second()
         };
         let mut life = Life::begin(&place, 1_000, false);
-        assert_eq!(look(&mut life, moment(1_000)), 1_000);
+        assert_eq!(list(&mut life, moment(1_000)), 1_000);
         place.break_disk(true);
-        assert_eq!(look(&mut life, moment(1_020)), 1_000);
+        assert_eq!(list(&mut life, moment(1_020)), 1_000);
         let since = 1_040 + DAYS;
-        assert_eq!(look(&mut life, set(1_040)), since);
+        assert_eq!(list(&mut life, set(1_040)), since);
         place.break_disk(false);
-        assert_eq!(look(&mut life, set(1_060)), since);
-        assert_eq!(look(&mut life, set(1_080)), since);
+        assert_eq!(list(&mut life, set(1_060)), since);
+        assert_eq!(list(&mut life, set(1_080)), since);
         assert!(!place.copy().exists());
         if restarts {
             drop(life);
@@ -353,7 +331,7 @@ fn ages_count_from_when_the_clock_was_set_though_the_disk_still_holds_what_was_b
             let mut records = Records::new(BOOT.to_owned());
             records.load(loaded(&mut store, true), set(1_100));
             let mut images = vec![image("a")];
-            records.look(&mut images, set(1_100));
+            records.list(&mut images, set(1_100));
             assert_eq!(images[0].first_detected.unwrap().as_second(), since);
         }
     }
@@ -416,7 +394,7 @@ fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it(
                     let mut images: Vec<Image> = there.keys().map(|id| image(id)).collect();
                     let mut recalled = images.clone();
                     life.records.recall(&mut recalled, &[], moment(now));
-                    life.records.look(&mut images, moment(now));
+                    life.records.list(&mut images, moment(now));
                     assert_eq!(recalled, images, "a question is told the same");
                     life.commit(moment(now));
                     for image in images {

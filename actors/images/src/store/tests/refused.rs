@@ -26,24 +26,23 @@ fn refused<T: std::fmt::Debug>(done: Result<T, StoreError>) -> String {
 }
 
 /// Records that are newer than those of [`sample`] in every respect, of the same images and one more.
-fn newer(content: &Content) -> Batch {
-    let mut batch = whole(content);
+fn newer(content: &Content) -> Content {
+    let mut content = content.clone();
     let day = 86_400_000_000_000;
-    for (_, record) in &mut batch.images {
-        let record = record.as_mut().unwrap();
+    for record in content.images.values_mut() {
         record.first_detected = nanos(record.first_detected.as_nanosecond() + day);
         record.last_used = record.last_used.map(|_| record.first_detected);
     }
-    batch.images.push((key("sha256:new", ""), Some(record(2_000_000_000_000_000_000, None))));
-    batch
+    content.images.insert(key("sha256:new", ""), record(2_000_000_000_000_000_000, None));
+    content
 }
 
 /// Nothing of `content` has gone back: what is older of first detected, what is newer of last used.
 #[track_caller]
-fn is_merged(disk: &Content, content: &Content, batch: &Batch) {
+fn is_merged(disk: &Content, content: &Content, written: &Content) {
     assert_eq!(disk.images.len(), content.images.len() + 1);
-    for (key, record) in &batch.images {
-        let (new, now) = (record.as_ref().unwrap(), &disk.images[key]);
+    for (key, new) in &written.images {
+        let now = &disk.images[key];
         let Some(old) = content.images.get(key) else {
             assert_eq!(now, new);
             continue;
@@ -59,13 +58,13 @@ fn a_directory_in_its_place_is_told_and_left_alone() {
     fs::create_dir_all(folder.path().join(NAME).join("in it")).unwrap();
     let mut store = Store::of(folder.path(), Origin::default());
     refused(store.open());
-    refused(store.commit(whole(&sample(3))));
-    assert!(look(folder.path(), &Origin::default()).is_err());
+    refused(store.commit(sample(3)));
+    assert!(read_copy(folder.path(), &Origin::default()).is_err());
     assert!(folder.path().join(NAME).join("in it").is_dir() && !folder.path().join(ASIDE).exists());
     // Once it is gone, all is well.
     fs::remove_dir_all(folder.path().join(NAME)).unwrap();
-    store.commit(whole(&sample(3))).unwrap();
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), sample(3));
+    store.commit(sample(3)).unwrap();
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), sample(3));
 }
 
 #[test]
@@ -74,10 +73,10 @@ fn a_state_directory_that_is_missing_is_waited_for() {
     let dir = folder.path().join("state");
     let mut store = Store::of(&dir, Origin::default());
     refused(store.open());
-    refused(store.commit(whole(&sample(3))));
+    refused(store.commit(sample(3)));
     fs::create_dir(&dir).unwrap();
-    store.commit(whole(&sample(3))).unwrap();
-    assert_eq!(look(&dir, &Origin::default()).unwrap(), sample(3));
+    store.commit(sample(3)).unwrap();
+    assert_eq!(read_copy(&dir, &Origin::default()).unwrap(), sample(3));
 }
 
 #[test]
@@ -90,9 +89,9 @@ fn a_bad_store_that_can_not_be_set_aside_is_told_and_left_alone() {
     names.for_each(|name| fs::create_dir(folder.path().join(name)).unwrap());
     let mut store = Store::of(folder.path(), Origin::default());
     refused(store.open());
-    refused(store.commit(whole(&sample(3))));
+    refused(store.commit(sample(3)));
     fs::remove_dir(folder.path().join(ASIDE)).unwrap();
-    let opened = store.commit(whole(&sample(3))).unwrap().unwrap();
+    let opened = store.commit(sample(3)).unwrap().unwrap();
     assert!(opened.set_aside.is_some());
     drop(store);
     assert_eq!(reads(folder.path()), sample(3));
@@ -110,7 +109,7 @@ fn that_a_store_was_set_aside_is_told_though_the_new_one_can_not_be_made_at_once
     let mut told: Vec<String> = store.open().ok().into_iter().filter_map(|opened| opened.set_aside).collect();
     assert!(folder.path().join(ASIDE).exists());
     fs::remove_file(ballast).unwrap();
-    let opened = store.commit(whole(&sample(3))).unwrap();
+    let opened = store.commit(sample(3)).unwrap();
     told.extend(opened.and_then(|opened| opened.set_aside));
     assert_eq!(told.len(), 1, "nobody hears that the records are gone: {told:?}");
     let kept = fs::metadata(folder.path().join(ASIDE)).unwrap().len();
@@ -125,7 +124,7 @@ fn a_store_that_could_not_be_read_at_first_is_merged_and_nothing_goes_back_in_ti
     let Some((tmpfs, folder)) = small_disk() else { return };
     let content = sample(30);
     let mut store = Store::of(folder.path(), Origin::default());
-    store.commit(whole(&content)).unwrap();
+    store.commit(content.clone()).unwrap();
     drop(store);
     let bytes = fs::read(folder.path().join(NAME)).unwrap();
     tmpfs.set_read_only(true).unwrap();
@@ -134,7 +133,7 @@ fn a_store_that_could_not_be_read_at_first_is_merged_and_nothing_goes_back_in_ti
         refused(store.open());
         refused(store.commit(newer(&content)));
     }
-    assert_eq!(look(folder.path(), &Origin::default()).unwrap(), content, "it can still be looked at");
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), content, "it can still be looked at");
     assert_eq!(fs::read(folder.path().join(NAME)).unwrap(), bytes, "untouched");
     tmpfs.set_read_only(false).unwrap();
     let opened = store.commit(newer(&content)).unwrap().unwrap();
@@ -144,13 +143,13 @@ fn a_store_that_could_not_be_read_at_first_is_merged_and_nothing_goes_back_in_ti
 }
 
 #[test]
-fn what_a_batch_does_not_speak_of_stays_in_a_store_that_could_not_be_read_at_first() {
+fn what_is_not_known_stays_in_a_store_that_could_not_be_read_at_first() {
     // A loop has told of a use before anybody has looked at the images: what is not known by then is not gone.
     let content = sample(8);
     let folder = stored(&content);
-    let uses = vec![("r.io/new:1".to_owned(), Some(nanos(1_800_000_000_000_000_000)))];
-    let batch = Batch { unsure: true, uses, ..Batch::default() };
-    let opened = Store::of(folder.path(), Origin::default()).commit(batch).unwrap().unwrap();
+    let uses = [("r.io/new:1".to_owned(), nanos(1_800_000_000_000_000_000))].into();
+    let known = Content { uses, ..Content::default() };
+    let opened = Store::of(folder.path(), Origin::default()).commit(known).unwrap().unwrap();
     assert_eq!(opened.content, content);
     let disk = reads(folder.path());
     assert_eq!(disk.images, content.images);
@@ -164,20 +163,20 @@ fn a_disk_that_becomes_full_costs_no_record_and_is_used_again_when_it_is_not() {
     let Some((_tmpfs, folder)) = small_disk() else { return };
     let content = sample(30);
     let mut store = Store::of(folder.path(), Origin::default());
-    store.commit(whole(&content)).unwrap();
+    store.commit(content.clone()).unwrap();
     let ballast = folder.path().join("ballast");
     fill(&ballast);
     // So many records that the store has to grow, and cannot.
     let many = Content { images: sample(8_000).images, ..content.clone() };
     for round in 0..6 {
-        match store.commit(whole(&many)) {
+        match store.commit(many.clone()) {
             Ok(_) => panic!("it finds room: round {round}"),
             Err(StoreError::Refused(_)) => {}
             Err(error) => panic!("a full disk is no damage: {error}"),
         }
         assert!(!folder.path().join(ASIDE).exists());
         assert_eq!(
-            look(folder.path(), &Origin::default()).unwrap(),
+            read_copy(folder.path(), &Origin::default()).unwrap(),
             content,
             "what was committed is there, round {round}"
         );
@@ -191,7 +190,7 @@ fn a_disk_that_becomes_full_costs_no_record_and_is_used_again_when_it_is_not() {
     drop(store);
     fs::remove_file(ballast).unwrap();
     let mut store = Store::of(folder.path(), Origin::default());
-    store.commit(whole(&many)).unwrap();
+    store.commit(many.clone()).unwrap();
     drop(store);
     assert_eq!(reads(folder.path()), many);
 }
@@ -204,12 +203,12 @@ fn on_a_disk_that_is_full_from_the_start_it_is_made_later() {
     let mut store = Store::of(folder.path(), Origin::default());
     for _ in 0..3 {
         refused(store.open());
-        refused(store.commit(whole(&sample(3))));
+        refused(store.commit(sample(3)));
     }
     drop(store);
     fs::remove_file(ballast).unwrap();
     let mut store = Store::of(folder.path(), Origin::default());
-    let opened = store.commit(whole(&sample(3))).unwrap().unwrap();
+    let opened = store.commit(sample(3)).unwrap().unwrap();
     assert_eq!(opened.content, Content::default());
     drop(store);
     assert_eq!(reads(folder.path()), sample(3));

@@ -1,6 +1,6 @@
-//! The actor: keeps the records in memory, and the store in step with them.
+//! The actor: keeps the records in memory, and writes them to the store.
 //!
-//! One commit is under way at a time; what changes meanwhile is committed with the next. A pass is answered once what it is told
+//! One commit is in progress at a time; what changes meanwhile is committed with the next. A pass is answered once its answer
 //! is on the disk, or the disk had its time; a question is answered at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +15,11 @@ use cri_gc_policy::Image;
 use slog::{Logger, error};
 use tokio::sync::{oneshot, watch};
 
-use super::records::{Batch, Content, Records};
-use super::refusals::Refusals;
-use super::{
-    Ages, AskAges, AskProblem, AskUsed, Flush, Forget, Home, Recall, Recalled, Refused, Remember, Used,
-};
-use crate::store::fallback::{Committed, FallbackStore, Loaded, look_at_both};
+use crate::home::Home;
+use crate::messages::{Ages, AskAges, AskUsed, Flush, Forget, Recall, Recalled, Refused, Remember, Used};
+use crate::records::Records;
+use crate::refusals::Refusals;
+use crate::store::fallback::{FallbackStore, Outcome, read_both};
 use crate::store::{Opened, StoreError, path_in};
 use cri_gc_files::dirs::Dirs;
 use cri_gc_kit::seams::Clock;
@@ -44,11 +43,13 @@ pub struct Keeper {
     loaded: watch::Sender<bool>,
     /// Nothing was remembered from before.
     is_new: bool,
-    /// One is under way; what is done should it take too long.
+    /// One is in progress; the timer for one that takes too long.
     committing: Option<SpawnHandle>,
     /// How many have been begun.
     commits: u64,
-    /// Who waits for the next commit to end.
+    /// The next commit reads the store first.
+    is_unread: bool,
+    /// Callers that wait for the next commit to end.
     waiting: Vec<oneshot::Sender<()>>,
     problem: Option<String>,
     /// The last commit went to the copy.
@@ -99,6 +100,7 @@ impl Keeper {
             worker,
             committing: None,
             commits: 0,
+            is_unread: false,
             waiting: Vec::new(),
             problem: None,
             is_in_copy: false,
@@ -109,46 +111,46 @@ impl Keeper {
     }
 
     /// Reads what is remembered from before.
-    fn load(&self) -> impl Future<Output = Result<Loaded, Failure>> + use<> {
+    fn load(&self) -> impl Future<Output = Result<Outcome, Failure>> + use<> {
         let (worker, home, store) = (self.worker.clone(), self.home.clone(), self.store.clone());
         let boot_id = self.clock.boot_id().to_owned();
         async move {
             let read = worker.run_within(WITHIN, move || {
                 let content = match (home, store) {
                     (_, Some(store)) => return lock(&store).open(),
-                    (Home::Copy(dirs, origin), _) => look_at_both(&dirs, &origin, &boot_id)?,
-                    (_, None) => Content::default(),
+                    (Home::Copy(dirs, origin), _) => read_both(&dirs, &origin, &boot_id)?,
+                    (_, None) => return Ok(Outcome { opened: None, refused: None }),
                 };
-                Ok(Loaded { opened: Opened { content, set_aside: None }, refused: None })
+                Ok(Outcome { opened: Some(Opened { content, set_aside: None }), refused: None })
             });
             Ok(read.await??)
         }
     }
 
-    fn loaded(&mut self, loaded: Result<Loaded, Failure>) {
+    fn loaded(&mut self, loaded: Result<Outcome, Failure>) {
         let refused = match loaded {
-            Ok(Loaded { opened, refused }) => {
+            Ok(Outcome { opened, refused }) => {
                 self.opened(opened);
                 refused.map(Failure::from)
             }
             Err(failure) => Some(failure),
         };
         if let Some(failure) = refused {
-            // Should it be read at last, nothing in it is to be overwritten by what is known now.
-            self.records.unsure();
+            self.mark_unread();
             match failure {
                 // Whether the copy can be written is seen by the first commit, which is logged.
                 Failure::Store(error) if self.has_copy() => {
-                    self.problem = Some(format!("{} can't be used: {error}", self.what()));
+                    self.problem = Some(format!("{} can't be used: {error}", self.home.describe()));
                 }
                 failure => self.failed(&failure.to_string(), Kept::InMemory),
             }
         }
-        // Last: should it fall before, it is to be read again.
+        // Last: after a panic before this, the store is read again.
         self.loaded.send_replace(true);
     }
 
-    fn opened(&mut self, Opened { content, set_aside }: Opened) {
+    fn opened(&mut self, opened: Option<Opened>) {
+        let Some(Opened { content, set_aside }) = opened else { return };
         if let Some(set_aside) = set_aside {
             error!(self.log, "{}", set_aside);
         }
@@ -160,20 +162,29 @@ impl Keeper {
         matches!(&self.home, Home::Store(dirs, _) if dirs.runtime.is_some())
     }
 
-    /// Writes what the store does not hold yet, and again if that has changed meanwhile.
+    /// What the store holds is not known: it is read before it is written again, so that nothing in it is overwritten by less.
+    fn mark_unread(&mut self) {
+        self.is_unread = true;
+        self.records.mark_unsaved();
+    }
+
+    /// Writes what the store does not have yet, and again if that has changed meanwhile.
     fn commit(&mut self, ctx: &mut Context<Self>) {
         let Some(store) = self.store.clone() else { return self.waiting.clear() };
         if self.committing.is_some() {
             return;
         }
-        let Some(batch) = self.records.batch() else { return self.waiting.clear() };
-        let (worker, mut waiting) = (self.worker.clone(), std::mem::take(&mut self.waiting));
-        let is_all = batch.unsure;
+        let Some(content) = self.records.unsaved() else { return self.waiting.clear() };
+        let is_unread = std::mem::take(&mut self.is_unread);
+        let (worker, waiting) = (self.worker.clone(), std::mem::take(&mut self.waiting));
         // However long it takes: another one would only queue up behind it.
         let write = async move {
             let work = move || {
-                let committed = lock(&store).commit(batch.clone())?;
-                Ok::<_, StoreError>((batch, committed))
+                let mut store = lock(&store);
+                if is_unread {
+                    store.close();
+                }
+                store.commit(content)
             };
             Ok(worker.run(work).await??)
         };
@@ -190,16 +201,10 @@ impl Keeper {
             if let Some(late) = this.committing.take() {
                 ctx.cancel_future(late);
             }
-            if matches!(written, Err(Failure::Store(_))) && !is_all && this.has_copy() {
-                // The copy takes all there is, or nothing. That is tried at once, once, before anything is said.
-                this.records.unsure();
-                this.waiting.append(&mut waiting);
-                return this.commit(ctx);
-            }
             let is_kept = this.committed(written);
-            // Whoever waited is told by that these are gone.
+            // The callers that wait for this commit are answered when these are dropped.
             drop(waiting);
-            // After a failure the next change is the next try.
+            // After a failure the next change is the next attempt.
             if this.problem.is_none() || (is_kept && !this.waiting.is_empty()) {
                 this.commit(ctx);
             } else {
@@ -210,68 +215,50 @@ impl Keeper {
 
     /// Ends with the next commit, or when there is nothing to commit; a disk that hangs is not waited for.
     fn next_commit(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + use<> {
-        let (tell, told) = oneshot::channel::<()>();
-        // While the disk hangs, those who gave up are not kept.
+        let (sender, ended) = oneshot::channel::<()>();
+        // While the disk hangs, callers that gave up are not kept.
         self.waiting.retain(|waiting| !waiting.is_closed());
-        self.waiting.push(tell);
+        self.waiting.push(sender);
         self.commit(ctx);
         async move {
             // It is never sent on, only dropped.
-            let _ = tokio::time::timeout(WITHIN, told).await;
+            let _ = tokio::time::timeout(WITHIN, ended).await;
         }
     }
 
-    /// Whether the batch is in the store, or in its copy.
-    fn committed(&mut self, written: Result<(Batch, Committed), Failure>) -> bool {
-        let (batch, Committed { opened, refused }) = match written {
-            Ok(written) => written,
-            Err(failure) => {
-                self.records.unsure();
-                self.failed(&failure.to_string(), Kept::InMemory);
-                return false;
+    /// Whether the records are in the store, or in its copy.
+    fn committed(&mut self, written: Result<Outcome, Failure>) -> bool {
+        let (kept, why) = match written {
+            Ok(Outcome { opened, refused }) => {
+                self.opened(opened);
+                match refused {
+                    None => {
+                        self.succeeded();
+                        return true;
+                    }
+                    Some(refused) => (Kept::InCopy, refused.to_string()),
+                }
             }
+            Err(failure) => (Kept::InMemory, failure.to_string()),
         };
-        if refused.is_none() {
-            // Else the state directory holds what was written before the clock was set, if it was.
-            self.records.stored(&batch);
-        }
-        if let Some(opened) = opened {
-            self.opened(opened);
-        }
-        match refused {
-            None => self.succeeded(),
-            Some(refused) => {
-                // What the state directory holds is to be read again, and all is to be written there.
-                self.records.unsure();
-                self.failed(&refused.to_string(), Kept::InCopy);
-            }
-        }
-        true
-    }
-
-    /// What is kept, and where.
-    fn what(&self) -> String {
-        match &self.home {
-            Home::Memory => "the image records".to_owned(),
-            Home::Store(dirs, _) | Home::Copy(dirs, _) => {
-                format!("the image records in {}", path_in(&dirs.state).display())
-            }
-        }
+        self.mark_unread();
+        self.failed(&why, kept);
+        kept == Kept::InCopy
     }
 
     fn failed(&mut self, why: &str, kept: Kept) {
-        let what = self.what();
+        let what = self.home.describe();
         let text = match (kept, &self.home) {
             (Kept::InCopy, Home::Store(Dirs { runtime: Some(runtime), .. }, _)) => format!(
                 "{what} can't be written: {why}; they are kept in {} until they can, and are lost by a reboot before that",
                 path_in(runtime).display()
             ),
             _ => format!(
-                "{what} can't be used: {why}; ages and uses of images are remembered in memory only until that is mended"
+                "{what} can't be used: {why}; ages and uses of images are remembered in memory only until that is fixed"
             ),
         };
         let line = self.failures.failed(kept, self.clock.now());
-        // Whoever only looks says himself what he could not see.
+        // A command that only reads reports itself what it could not read.
         if self.store.is_some() {
             telling::failure(&self.log, &line, &text);
         }
@@ -286,7 +273,7 @@ impl Keeper {
     }
 }
 
-/// A panic within a job leaves a store that is opened anew, or one that is as good as ever.
+/// A panic within a job leaves a store that is opened again, or an intact one.
 fn lock(store: &Mutex<FallbackStore>) -> std::sync::MutexGuard<'_, FallbackStore> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -306,9 +293,9 @@ impl Guarded for Keeper {
 
 impl Supervised for Keeper {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
-        // What became of the commit under way is not known.
+        // What became of the commit in progress is not known, nor what it read.
         if self.committing.take().is_some() {
-            self.records.unsure();
+            self.mark_unread();
         }
         self.waiting.clear();
     }
@@ -331,7 +318,7 @@ impl Handler<Remember> for Keeper {
         Remember { mut images, seen_at }: Remember,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
-        // After a failure the store may be read by now: what it holds is older than what this look would say.
+        // After a failure the store may be read by now: what it holds is older than what this list would say.
         let known = self.problem.is_some().then(|| self.next_commit(ctx));
         let known = wrap_future(async move {
             if let Some(known) = known {
@@ -339,7 +326,7 @@ impl Handler<Remember> for Keeper {
             }
         });
         Box::pin(known.then(move |(), this: &mut Self, ctx| {
-            this.records.look(&mut images, seen_at);
+            this.records.list(&mut images, seen_at);
             this.refusals.retain(&images.iter().map(|image| image.id.as_str()).collect());
             this.refusals.fill_in(&mut images, seen_at);
             let stored = this.next_commit(ctx);
@@ -399,19 +386,11 @@ impl Handler<AskUsed> for Keeper {
     }
 }
 
-impl Handler<AskProblem> for Keeper {
-    type Result = MessageResult<AskProblem>;
-
-    fn handle(&mut self, _ask: AskProblem, _ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.problem.clone())
-    }
-}
-
 impl Handler<AskAges> for Keeper {
     type Result = MessageResult<AskAges>;
 
     fn handle(&mut self, _ask: AskAges, _ctx: &mut Context<Self>) -> Self::Result {
         let lost = self.problem.clone().filter(|_| self.store.is_some() && !self.is_in_copy);
-        MessageResult(Ages { are_new: self.is_new, lost })
+        MessageResult(Ages { are_new: self.is_new, problem: self.problem.clone(), lost })
     }
 }
