@@ -1,12 +1,10 @@
-//! What an operator should know of a configuration that is valid all the same: settings without effect, and variables that look
-//! like ours and aren't read.
+//! What an operator should know of a configuration although it is valid: settings without effect, and variables that look
+//! like those of cri-gc and are not read.
 
-use crate::env::{ENV_PREFIX, variable};
-use crate::keys;
-use crate::origin::Origins;
-use crate::settings::Settings;
+use crate::origins::Origins;
+use crate::settings::{ENV_PREFIX, Settings, key_names, variable};
 
-/// Settings that no part of this release reads yet, with whether they are set to something.
+/// Settings that no part of this release reads yet, and whether they are set.
 fn without_effect(settings: &Settings) -> [(&'static str, bool); 2] {
     let default = Settings::default();
     [
@@ -30,11 +28,11 @@ pub(crate) fn notes(settings: &Settings, origins: &Origins, environment: &[(Stri
     without_effect.chain(late).chain(environment.iter().filter_map(|(name, _)| mistake(name))).collect()
 }
 
-/// What a variable was probably meant to be: all but its underscores is that of one of ours.
+/// What a variable was probably meant to be, if it differs from one of cri-gc's in its underscores alone.
 fn mistake(name: &str) -> Option<String> {
     let rest = name.strip_prefix("CRI_GC_").filter(|_| !name.starts_with(ENV_PREFIX))?;
     let plain = |name: &str| name.replace("__", "_").to_ascii_lowercase();
-    let meant = keys::key_names().find(|key| key.replace('.', "_") == plain(rest))?;
+    let meant = key_names().find(|key| key.replace('.', "_") == plain(rest))?;
     Some(format!("the environment variable {name} is not read: {} sets {meant}", variable(meant)))
 }
 

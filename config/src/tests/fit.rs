@@ -24,7 +24,7 @@ fn the_low_threshold_may_not_be_over_the_high_one() {
 }
 
 #[test]
-fn a_default_that_no_longer_fits_is_told_as_one() {
+fn a_default_that_no_longer_fits_is_named_as_one() {
     let message = problem(load_env(&[("CRI_GC__IMAGE_GC__HIGH_THRESHOLD_PERCENT", "70")])).to_string();
     assert!(
         message.starts_with(
@@ -110,7 +110,7 @@ fn settings_built_in_the_program_are_checked_alike() {
 }
 
 #[test]
-fn all_ranges_are_told_at_once() {
+fn all_ranges_are_reported_at_once() {
     let text =
         "container_gc.parallel_removals = 0\nimage_gc.period = '0s'\nstate.dir = 'x'\nadmin.socket = 'y'\n";
     assert_eq!(problems(load_text(text)).len(), 4);
