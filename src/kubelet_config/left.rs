@@ -1,25 +1,15 @@
-//! What the kubelet goes on doing by itself, whatever is set here: for the comments.
+//! What the kubelet still does by itself, whatever is set here: for the comments.
 
-use cri_gc_config::Settings;
+use super::known::{HARD, Known, LOG_FILES, LOG_SIZE, RECLAIM, SOFT, SOFT_PERIOD};
+use super::reader::{Found, Reader};
+use super::values::pairs;
 
-use super::document::Defaults;
-use super::reader::{Known, Reader, known, never};
-use super::values::{self, Kind, Written};
-
-const HARD: Known = known("", Some("evictionHard"), Some("eviction-hard"));
-const SOFT: Known = known("", Some("evictionSoft"), Some("eviction-soft"));
-const SOFT_PERIOD: Known = known("", Some("evictionSoftGracePeriod"), Some("eviction-soft-grace-period"));
-const RECLAIM: Known = known("", Some("evictionMinimumReclaim"), Some("eviction-minimum-reclaim"));
-const LOG_SIZE: Known = known("", Some("containerLogMaxSize"), Some("container-log-max-size"));
-const LOG_FILES: Known = known("", Some("containerLogMaxFiles"), Some("container-log-max-files"));
-
-/// What the kubelet goes on doing; each a paragraph.
-pub(super) fn left(reader: &mut Reader<'_>, settings: &Settings) -> Vec<String> {
-    let mut left = eviction(reader, settings.image_gc.high_threshold_percent);
-    let size = reader.find(LOG_SIZE, values::text, String::is_empty);
-    let files = reader.find(LOG_FILES, values::number, never);
-    let rotation = [(size.value.is_some(), size.said), (files.value.is_some(), files.said)];
-    let rotation: Vec<_> = rotation.into_iter().filter_map(|(set, said)| set.then_some(said)).collect();
+/// What the kubelet still does; each a paragraph. `high` is the threshold at which cri-gc begins to remove images.
+pub(super) fn left(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
+    let mut left = eviction(reader, high);
+    let rotation = [reader.find(&LOG_SIZE), reader.find(&LOG_FILES)];
+    let rotation: Vec<_> =
+        rotation.into_iter().filter_map(|found| found.value.is_some().then_some(found.said)).collect();
     if !rotation.is_empty() {
         left.push(format!("The logs of running containers. {}: cri-gc rotates none.", rotation.join(", ")));
     }
@@ -27,109 +17,97 @@ pub(super) fn left(reader: &mut Reader<'_>, settings: &Settings) -> Vec<String> 
     if reader.flags.is_k3s {
         left.push(
             "What k3s and rke2 set by themselves: `kubectl get --raw /api/v1/nodes/NODE/proxy/configz | cri-gc config import-kubelet \
-             -` sees all of it."
+             -` reads all of it."
                 .to_owned(),
         );
     }
-    let others = [("Fields", reader.document.others()), ("Flags", reader.flags.others())];
-    for (what, names) in others.into_iter().filter(|(_, names)| !names.is_empty()) {
-        left.push(format!(
-            "{what} that were not looked at, for cri-gc has no such setting: {}.",
-            names.join(", ")
-        ));
+    for (what, names) in [("Fields", reader.document.others()), ("Flags", reader.flags.names(false))] {
+        if !names.is_empty() {
+            left.push(format!(
+                "{what} that were ignored, because cri-gc has no such setting: {}.",
+                names.join(", ")
+            ));
+        }
     }
     left
 }
 
 /// What the kubelet's eviction manager does for lack of disk, if it does anything.
 fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
-    let (mut named, mut idle) = (Vec::new(), Vec::new());
-    let mut first: Option<f64> = None;
-    let read = |kind| move |written: Written<'_>| values::signals(kind, written);
-    let hard = reader.find(HARD, read(Kind::Threshold), never);
-    let soft = reader.find(SOFT, read(Kind::Threshold), never);
-    let periods = reader.find(SOFT_PERIOD, read(Kind::Period), never);
-    let reclaim = reader.find(RECLAIM, read(Kind::Reclaim), never);
-    if let (Some(_), false) =
-        (&periods.value, soft.value.iter().flatten().any(|(signal, value)| is_of_disk(signal, value)))
+    let [hard, soft, periods, reclaim] = [HARD, SOFT, SOFT_PERIOD, RECLAIM].map(|known| reader.find(&known));
+    let value = |found: &Found| found.value.clone().unwrap_or_default();
+    let (soft_signals, period_signals) = (value(&soft), value(&periods));
+    let has_period = |signal: &str| pairs(&period_signals).any(|(other, _)| other == signal);
+    if let Some((signal, _)) =
+        pairs(&soft_signals).find(|(signal, value)| is_on(value) && !has_period(signal))
     {
-        idle.push(
-            if periods.typed { "--eviction-soft-grace-period" } else { "evictionSoftGracePeriod" }.to_owned(),
-        );
+        let what =
+            format!("evictionSoftGracePeriod (--eviction-soft-grace-period) has to have {signal}, too");
+        reader.bad.push(soft.bad(&what));
     }
-    let periods: Vec<_> = periods.value.unwrap_or_default();
-    let lacks_period =
-        |(signal, value): &&(String, String)| is_on(value) && periods.iter().all(|(of, _)| of != signal);
-    if let Some((signal, _)) = soft.value.iter().flatten().find(lacks_period) {
-        reader.refuse(
-            &soft,
-            &format!("evictionSoftGracePeriod (--eviction-soft-grace-period) has to have {signal} too"),
-        );
-    }
-    let about_hard = match reader.document.defaults {
-        _ if hard.typed => "",
-        Defaults::None => "",
-        Defaults::All => ", the kubelet's defaults, for no file sets it",
-        Defaults::Missing => {
-            ", those that are missing from the file being the kubelet's defaults by mergeDefaultEvictionSettings"
-        }
-        Defaults::OfK3s => ", which k3s and rke2 set",
+    let about_hard = if hard.is_flag { "" } else { reader.document.about_hard };
+    let name = |(known, found): (&Known, &Found)| match found.is_flag {
+        true => format!("--{}", known.flag),
+        false => known.field.to_owned(),
     };
-    for (known, found, begins) in [(HARD, hard, true), (SOFT, soft, true), (RECLAIM, reclaim, false)] {
-        let of_disks = || found.value.iter().flatten().filter(|(signal, value)| is_of_disk(signal, value));
-        let name = match (found.typed, known.flag) {
-            (true, Some(flag)) => format!("--{flag}"),
-            _ => known.field.unwrap_or_default().to_owned(),
-        };
-        if of_disks().next().is_none() {
-            idle.extend(found.value.is_some().then_some(name));
+    let (mut acting, mut idle) = (Vec::new(), Vec::new());
+    let mut first: Option<f64> = None;
+    for (known, found, begins, about) in [
+        (&HARD, &hard, true, about_hard),
+        (&SOFT, &soft, true, " for evictionSoftGracePeriod"),
+        (&RECLAIM, &reclaim, false, ""),
+    ] {
+        let signals = value(found);
+        let of_disks: Vec<_> =
+            pairs(&signals).filter(|(signal, value)| is_of_disk(signal) && is_on(value)).collect();
+        if of_disks.is_empty() {
+            let without_effect = [(known, found), (&SOFT_PERIOD, &periods)];
+            // The periods are for the signals of evictionSoft.
+            let count = if known.field == SOFT.field { 2 } else { 1 };
+            let names = without_effect.into_iter().take(count).filter(|(_, found)| found.value.is_some());
+            idle.extend(names.map(name));
             continue;
         }
-        let list: Vec<_> = of_disks().map(|(signal, value)| format!("{signal} {value}")).collect();
-        let about = match known.field {
-            field if field == HARD.field => about_hard,
-            field if field == SOFT.field => " for evictionSoftGracePeriod",
-            _ => "",
-        };
-        named.push(format!("{name} ({}){about}", list.join(", ")));
+        let list: Vec<_> = of_disks.iter().map(|(signal, value)| format!("{signal} {value}")).collect();
+        acting.push(format!("{} ({}){about}", name((known, found)), list.join(", ")));
         if begins {
-            let reached = of_disks().filter_map(|(signal, value)| reached_at(signal, value));
+            let reached = of_disks.iter().filter_map(|(signal, value)| reached_at(signal, value));
             first = reached.chain(first).min_by(f64::total_cmp);
         }
     }
-    let order = match first {
-        Some(used) if f64::from(high) < used => format!(
-            "The first of them is reached at {used}% used, after image_gc.high_threshold_percent = {high}, as it should be."
-        ),
-        Some(used) => format!(
-            "The first of them is reached at {used}% used: image_gc.high_threshold_percent = {high} should be some points below \
-             that, or the kubelet is first."
-        ),
-        None => format!("image_gc.high_threshold_percent = {high} should be reached before them."),
-    };
-    let acts = (!named.is_empty()).then(|| {
-        format!(
-            "Eviction. {}. Short of disk by these signals, the kubelet deletes dead containers and all unused images by itself; \
-             nothing but the signals tells it when. {order}",
-            named.join("; ")
-        )
-    });
-    let idle = (!idle.is_empty())
-        .then(|| format!("What has no signal of a disk, or none that is switched on: {}.", idle.join(", ")));
-    acts.into_iter().chain(idle).collect()
+    let mut left = Vec::new();
+    if !acting.is_empty() {
+        let order = match first {
+            Some(used) if f64::from(high) < used => format!(
+                "The first of them is reached at {used}% used, after image_gc.high_threshold_percent = {high}, as it should be."
+            ),
+            Some(used) => format!(
+                "The first of them is reached at {used}% used: image_gc.high_threshold_percent = {high} should be some points \
+                 below that, or the kubelet is first."
+            ),
+            None => format!("image_gc.high_threshold_percent = {high} should be reached before them."),
+        };
+        left.push(format!(
+            "Eviction. {}. Short of disk by these signals, the kubelet removes dead containers and all unused images by itself, \
+             and only these signals decide when. {order}",
+            acting.join("; ")
+        ));
+    }
+    if !idle.is_empty() {
+        left.push(format!("What has no signal of a disk, or none that is switched on: {}.", idle.join(", ")));
+    }
+    left
 }
 
-/// Whether a signal is of a disk, and switched on.
-fn is_of_disk(signal: &str, value: &str) -> bool {
-    let disk = ["imagefs.", "nodefs.", "containerfs."].iter().any(|of| signal.starts_with(of));
-    disk && is_on(value)
+fn is_of_disk(signal: &str) -> bool {
+    ["imagefs.", "nodefs.", "containerfs."].iter().any(|disk| signal.starts_with(disk))
 }
 
 fn is_on(value: &str) -> bool {
     !matches!(value, "0%" | "100%")
 }
 
-/// How full a disk is when a signal for its free space is reached, if that can be told without the disk.
+/// How full a disk is when a signal for its free space is reached, if that is known without the disk.
 fn reached_at(signal: &str, value: &str) -> Option<f64> {
     let free: f64 = value.strip_suffix('%').filter(|_| signal.ends_with(".available"))?.parse().ok()?;
     (0.0..=100.0).contains(&free).then_some(100.0 - free)

@@ -108,7 +108,7 @@ fn every_flag_has_its_setting() {
 }
 
 #[test]
-fn a_flag_beats_the_file() {
+fn a_flag_overrides_the_file() {
     let fields =
         "imageGCHighThresholdPercent: 90\nimageMinimumGCAge: 5m\ncontainerRuntimeEndpoint: /a.sock\n";
     let flags =
@@ -119,7 +119,7 @@ fn a_flag_beats_the_file() {
     assert_eq!(settings.runtime.endpoint.as_str(), "/b.sock");
     let text = imported(fields, flags).unwrap().to_toml("FILE");
     assert!(
-        text.contains("# --image-gc-high-threshold=95, which beats imageGCHighThresholdPercent in"),
+        text.contains("# --image-gc-high-threshold=95, which overrides imageGCHighThresholdPercent in"),
         "{text}"
     );
     // What was changed in the file would have no effect.
@@ -165,10 +165,10 @@ fn a_kubelet_that_leaves_images_alone_does_not_switch_ours_off() {
         assert_eq!(changed(fields, flags), [], "{fields}{flags}");
         let text = imported(fields, flags).unwrap().to_toml("FILE");
         let words = text.replace("\n# ", " ");
-        assert!(words.contains("The same here would leave that to nobody"), "{text}");
+        assert!(words.contains("With the same here neither of them would"), "{text}");
         assert!(text.contains("\n# high_threshold_percent = 85\n"), "{text}");
         assert!(text.contains("\n# low_threshold_percent = 80\n"), "{text}");
-        assert!(words.contains("The kubelet's own collection of images is off."), "{text}");
+        assert!(words.contains("The kubelet's own image collection is off."), "{text}");
     }
     // The age still goes over, and still is to be switched off there.
     let text =
@@ -184,7 +184,7 @@ fn what_to_set_in_the_kubelet_is_said() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(!text.contains("has that already"), "{text}");
+    assert!(!text.contains("already set"), "{text}");
 }
 
 /// The paragraphs about what only the kubelet does, in one line.
@@ -204,7 +204,7 @@ fn what_only_the_kubelet_does_is_named() {
         // The lowest of those that begin something; what is reclaimed begins nothing.
         "reached at 70% used: image_gc.high_threshold_percent = 85 should be some points below",
         "containerLogMaxSize: 50Mi, containerLogMaxFiles: 3: cri-gc rotates none",
-        "Fields that were not looked at, for cri-gc has no such setting: evictionPressureTransitionPeriod, podPidsLimit.",
+        "Fields that were ignored, because cri-gc has no such setting: evictionPressureTransitionPeriod, podPidsLimit.",
     ] {
         assert!(found.contains(part), "{part}: {found}");
     }
@@ -230,7 +230,7 @@ fn what_only_the_kubelet_does_is_named() {
     );
     let found = left("evictionHard: {pid.available: 5%}", "--image-gc-some=1 --max-pods=3");
     assert!(
-        found.contains("Flags that were not looked at") && found.contains("--image-gc-some, --max-pods."),
+        found.contains("Flags that were ignored") && found.contains("--image-gc-some, --max-pods."),
         "{found}"
     );
 }
@@ -255,7 +255,7 @@ fn eviction_is_that_of_the_kubelet() {
     assert!(found.contains("(nodefs.available 20%)") && found.contains("80% used"), "{found}");
     let merged = "mergeDefaultEvictionSettings: true\nevictionHard: ";
     let found = eviction(&format!("{merged}{{nodefs.available: 7%}}"), "");
-    let wanted = "imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 7%, nodefs.inodesFree 5%), those that";
+    let wanted = "imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 7%, nodefs.inodesFree 5%), of which those that";
     assert!(found.contains(wanted) && found.contains("85% used"), "{found}");
     assert!(eviction(&format!("{merged}{{}}"), "").contains(all));
     // None.
@@ -379,7 +379,7 @@ fn drop_ins_are_merged_as_the_kubelet_merges_them() {
         merged("", &both, "--image-gc-high-threshold=90 --eviction-hard=imagefs.available<4%");
     assert!(high == 90 && eviction.contains("--eviction-hard (imagefs.available 4%)"), "{eviction}");
     for (text, part) in [
-        ("imageGCHighThresholdPercent: 90\n".to_owned(), "/d/x.conf: it bears no kind"),
+        ("imageGCHighThresholdPercent: 90\n".to_owned(), "/d/x.conf: it has no kind"),
         (format!("{HEAD}rootDir: /x\n"), "rootDir (/d/x.conf): "),
         (format!("{HEAD}imageGCHighThresholdPercent: x\n"), "x (in /d/x.conf): it is not a whole number"),
     ] {
@@ -398,7 +398,7 @@ fn what_a_kubelet_would_refuse_is_refused_with_its_name() {
         ("imageGCHighThresholdPercent: 90.5", &["imageGCHighThresholdPercent", "whole number"]),
         ("imageGCLowThresholdPercent: 85", &["imageGCLowThresholdPercent: 85", "not below 85"]),
         ("imageGCHighThresholdPercent: 80", &["imageGCHighThresholdPercent: 80", "not above 80"]),
-        ("imageMaximumGCAge: 2m", &["imageMaximumGCAge: 2m", "not above 120s"]),
+        ("imageMaximumGCAge: 2m", &["imageMaximumGCAge: 2m", "not above 2m"]),
         ("imageMaximumGCAge: -1h", &["imageMaximumGCAge: -1h", "negative"]),
         ("imageMinimumGCAge: soon", &["imageMinimumGCAge: soon", "duration"]),
         ("imageMinimumGCAge: [1]", &["imageMinimumGCAge: [1]", "duration"]),
@@ -429,7 +429,7 @@ fn a_bad_flag_is_wrong_usage_and_a_bad_file_is_not() {
         ("--image-gc-high-threshold=x", "--image-gc-high-threshold=x"),
         ("--image-gc-high-threshold=50", "--image-gc-high-threshold=50: it is not above 80"),
         ("--minimum-container-ttl-duration=-1s", "negative"),
-        ("--minimum-container-ttl-duration=1d", "`d` is no unit"),
+        ("--minimum-container-ttl-duration=1d", "`d` is not a unit"),
         ("--maximum-dead-containers=99999999999", "32 bits"),
         ("--container-runtime-endpoint=tcp://x", "not over tcp://"),
         ("--container-runtime-endpoint=", "it is empty"),
@@ -441,7 +441,7 @@ fn a_bad_flag_is_wrong_usage_and_a_bad_file_is_not() {
         assert!(error.is_usage() && error.to_string().contains(part), "{flags}: {error}");
     }
     let error = refused("imageGCHighThresholdPercent: 101", "--maximum-dead-containers=x");
-    assert!(!error.is_usage() && error.to_string().starts_with("2 values are bad:\n  "), "{error}");
+    assert!(!error.is_usage() && error.to_string().starts_with("2 values are invalid:\n  "), "{error}");
 }
 
 #[test]
@@ -450,9 +450,9 @@ fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
         ("", "it is empty", "--config"),
         ("# nothing\n---\n", "it is empty", "kubeadm"),
         ("null\n", "it is empty", "kubeadm"),
-        ("- 1\n", "it holds a list", "kubeadm"),
-        ("some words\n", "it holds a single text", "kubeadm"),
-        ("17\n", "it holds a single number", "kubeadm"),
+        ("- 1\n", "it contains a list", "kubeadm"),
+        ("some words\n", "it contains a single text", "kubeadm"),
+        ("17\n", "it contains a single number", "kubeadm"),
         ("{\"kind\": ", "can't be read as YAML or JSON", "kubeadm"),
         ("[image_gc]\nmin_age = \"1h\"\n", "can't be read as YAML or JSON", "kubeadm"),
         ("apiVersion: v1\nkind: Config\n", "it is a kubeconfig", "kubeadm"),
@@ -468,13 +468,13 @@ fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
             "config.k8s.io/v1; it has to be",
             "",
         ),
-        ("kind: KubeletConfiguration\n", "no apiVersion", "write apiVersion"),
-        ("imageGCHighThresholdPercent: 90\n", "it bears no kind", "kubeadm"),
+        ("kind: KubeletConfiguration\n", "without an apiVersion", "add apiVersion"),
+        ("imageGCHighThresholdPercent: 90\n", "it has no kind", "kubeadm"),
         ("kubelet-arg: [v=2]\nnode-name: n\n", "configuration of k3s or rke2", "--kubelet-arg=FLAG=VALUE"),
         ("version: v1alpha1\nmachine: {kubelet: {}}\n", "machine configuration of Talos", "talosctl"),
-        ("--root-dir=/data\n--v=2\n", "it holds flags", "after --"),
-        ("kind: KubeletConfiguration\nkind: Pod\n", "kind stands there twice, at line 2", "leave the one"),
-        ("{\"kind\": \"Pod\", \"kind\": \"Pod\"}", "kind stands there twice", "leave the one"),
+        ("--root-dir=/data\n--v=2\n", "it contains flags", "after --"),
+        ("kind: KubeletConfiguration\nkind: Pod\n", "kind is set twice, at line 2", "leave the one"),
+        ("{\"kind\": \"Pod\", \"kind\": \"Pod\"}", "kind is set twice", "leave the one"),
         ("kind: a\n---\nkind: b\n", "none of its 2 documents is a KubeletConfiguration (a, b)", "alone"),
         (&format!("{HEAD}---\n{HEAD}"), "2 of its documents are a KubeletConfiguration", "alone"),
     ] {
