@@ -3,22 +3,10 @@
 //! All problems are listed at once, each with the place that the value came from.
 
 use crate::choices::PodSource;
-use crate::layer::{Layer, bad_value};
+use crate::layer::bad_value;
 use crate::origins::Origins;
 use crate::problem::Problem;
 use crate::settings::{self, Settings};
-
-impl Settings {
-    /// Everything that is out of range or does not fit together; empty if the settings are valid. Meant for settings that
-    /// were built in the program; [`load`](crate::load) has done this already.
-    #[must_use]
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let origins = Origins { by_key: Layer::of(self).sources().collect() };
-        check(self, &origins, &mut problems);
-        problems
-    }
-}
 
 /// Adds everything that is wrong with `settings` to the `problems` that are known. A value is not compared with one that
 /// has a problem of its own: of a value that was refused only its default is left.

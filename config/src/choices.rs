@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::nearest::nearest;
 
 /// Declares an enum whose variants are words of the configuration. The comment of a variant is what the documents say
-/// about its word.
+/// about its word; `default` marks the default.
 macro_rules! choice {
-    ($(#[$doc:meta])* $name:ident, default $default:ident { $(#[doc = $meaning:literal] $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $(#[doc = $meaning:literal] $variant:ident = $word:literal $($default:ident)?,)+ }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
         pub enum $name {
-            $(#[doc = $meaning] #[serde(rename = $word)] $variant,)+
+            $(#[doc = $meaning] $(#[$default])? #[serde(rename = $word)] $variant,)+
         }
 
         impl $name {
@@ -32,12 +32,6 @@ macro_rules! choice {
                 match self {
                     $(Self::$variant => $word,)+
                 }
-            }
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self::$default
             }
         }
 
@@ -64,9 +58,9 @@ macro_rules! choice {
 
 choice! {
     /// What a loop does with its plans.
-    Mode, default Enforce {
+    Mode {
         /// Remove.
-        Enforce = "enforce",
+        Enforce = "enforce" default,
         /// Only report what would be removed.
         Report = "report",
         /// Do nothing.
@@ -76,9 +70,9 @@ choice! {
 
 choice! {
     /// Where the list of existing pods comes from.
-    PodSource, default Runtime {
+    PodSource {
         /// The container runtime: for nodes without a kubelet.
-        Runtime = "runtime",
+        Runtime = "runtime" default,
         /// A file with a pod list (`pods.file`).
         File = "file",
         /// The kubelet on this node (section `pods.kubelet`).
@@ -90,9 +84,9 @@ choice! {
 
 choice! {
     /// What happens to containers and sandboxes that belong to no pod.
-    Unmanaged, default Keep {
+    Unmanaged {
         /// Keep them, and count them towards no limit.
-        Keep = "keep",
+        Keep = "keep" default,
         /// Handle them as if their pod were deleted; what runs or is ready is kept.
         Collect = "collect",
     }
@@ -100,13 +94,13 @@ choice! {
 
 choice! {
     /// The least severe log records that are written.
-    LogLevel, default Info {
+    LogLevel {
         /// Errors only.
         Error = "error",
         /// Warnings, too.
         Warning = "warning",
         /// What an operator should see of a healthy service, too.
-        Info = "info",
+        Info = "info" default,
         /// Every success and every suppressed repetition of a failure, too.
         Debug = "debug",
         /// Everything, single requests to the runtime included.
@@ -116,9 +110,9 @@ choice! {
 
 choice! {
     /// The format of log records.
-    LogFormat, default Auto {
+    LogFormat {
         /// `term` if standard error is a terminal, else `json`.
-        Auto = "auto",
+        Auto = "auto" default,
         /// Lines for people.
         Term = "term",
         /// One JSON object a line.

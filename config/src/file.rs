@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -67,11 +67,16 @@ pub(crate) fn read(source: &FileSource) -> Result<(Option<PathBuf>, Layer), Vec<
         let remedy = "correct the line; values are written as key = \"text\", 85, true or [\"a\", \"b\"]";
         vec![Problem::of(origin(), position, what, remedy)]
     })?;
-    let mut walk = Walk { path, text: &text, layer: Layer::default() };
-    walk.table("", table.into_inner());
+    let source = |at: usize, value: Range<usize>| Source {
+        origin: origin(),
+        position: Some(Position::of(&text, at)),
+        raw: text.get(value).unwrap_or_default().to_owned(),
+    };
+    let mut layer = Layer::default();
+    read_table(&mut layer, "", table.into_inner(), &source);
     // The parser sorts by name; an operator reads by line.
-    walk.layer.problems.sort_by_key(|problem| problem.position);
-    Ok((Some(path.clone()), walk.layer))
+    layer.problems.sort_by_key(|problem| problem.position);
+    Ok((Some(path.clone()), layer))
 }
 
 fn unreadable(origin: Origin, error: &std::io::Error) -> Problem {
@@ -89,54 +94,42 @@ fn unreadable(origin: Origin, error: &std::io::Error) -> Problem {
     Problem::of(origin, None, what.to_owned(), remedy)
 }
 
-/// The walk over the parsed file.
-struct Walk<'a> {
-    path: &'a Path,
-    text: &'a str,
-    layer: Layer,
-}
-
-impl Walk<'_> {
-    fn table(&mut self, section: &str, table: DeTable<'_>) {
-        for (name, value) in table {
-            let key = match section {
-                "" => name.get_ref().to_string(),
-                _ => format!("{section}.{}", name.get_ref()),
-            };
-            // A quoted name may contain dots; it is not the path that it looks like.
-            let plain = !name.get_ref().contains('.');
-            let span = value.span();
-            let known = settings::find(&key).filter(|_| plain);
-            let is_section = plain && settings::section_names().any(|section| section == key);
-            match (known, value) {
-                (Some(known), value) => {
-                    let source = self.source(span.start, span);
-                    match toml::Value::deserialize(ValueDeserializer::from(value)) {
-                        Ok(value) => self.layer.accept(known, value, source),
-                        Err(_) => {
-                            let what = "the number does not fit in 64 bits".to_owned();
-                            self.layer.problems.push(bad_value(known, &key, what, &source));
-                        }
+/// Reads a table of the file, "" being the top. `source` makes the place of a value from its first byte and its range.
+fn read_table(
+    layer: &mut Layer,
+    section: &str,
+    table: DeTable<'_>,
+    source: &impl Fn(usize, Range<usize>) -> Source,
+) {
+    for (name, value) in table {
+        let key = match section {
+            "" => name.get_ref().to_string(),
+            _ => format!("{section}.{}", name.get_ref()),
+        };
+        // A quoted name may contain dots; it is not the path that it looks like.
+        let is_plain = !name.get_ref().contains('.');
+        let is_section = is_plain && settings::section_names().any(|section| section == key);
+        let span = value.span();
+        match (settings::find(&key).filter(|_| is_plain), value) {
+            (Some(known), value) => {
+                let source = source(span.start, span);
+                match toml::Value::deserialize(ValueDeserializer::from(value)) {
+                    Ok(value) => layer.accept(known, value, source),
+                    Err(_) => {
+                        let what = "the number does not fit in 64 bits".to_owned();
+                        layer.problems.push(bad_value(known, &key, what, &source));
                     }
                 }
-                (None, value) if is_section => match value.into_inner() {
-                    DeValue::Table(inner) => self.table(&key, inner),
-                    _ => self.layer.refuse(&key, &self.source(span.start, span)),
-                },
-                (None, value) => {
-                    // The value of a whole section is nothing to show.
-                    let shown = if value.get_ref().is_table() { 0..0 } else { span };
-                    self.layer.refuse(&key, &self.source(name.span().start, shown));
-                }
             }
-        }
-    }
-
-    fn source(&self, at: usize, value: Range<usize>) -> Source {
-        Source {
-            origin: Origin::File(self.path.to_owned()),
-            position: Some(Position::of(self.text, at)),
-            raw: self.text.get(value).unwrap_or_default().to_owned(),
+            (None, value) if is_section => match value.into_inner() {
+                DeValue::Table(inner) => read_table(layer, &key, inner, source),
+                _ => layer.refuse(&key, &source(span.start, span)),
+            },
+            (None, value) => {
+                // The value of a whole section is nothing to show.
+                let shown = if value.get_ref().is_table() { 0..0 } else { span };
+                layer.refuse(&key, &source(name.span().start, shown));
+            }
         }
     }
 }

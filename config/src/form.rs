@@ -172,37 +172,30 @@ fn removal_root(path: &str) -> Result<(), String> {
 }
 
 fn listen(text: &str) -> Result<(), String> {
-    if text.is_empty() || text.parse::<SocketAddr>().is_ok() {
-        return Ok(());
+    match text.rsplit_once(':') {
+        _ if text.is_empty() || text.parse::<SocketAddr>().is_ok() => Ok(()),
+        None => Err("it has no port".to_owned()),
+        Some(("", _)) => Err("it has no host".to_owned()),
+        Some((host, _)) if host.contains([':', '/', '[', ']']) || host.contains(char::is_whitespace) => {
+            Err(format!("`{host}` is not a host"))
+        }
+        Some((_, port)) if port.parse::<u16>().is_err() => {
+            Err(format!("`{port}` is not a port (0 to 65535)"))
+        }
+        Some(_) => Ok(()),
     }
-    let (host, port) = text.rsplit_once(':').ok_or("it has no port")?;
-    if host.is_empty() {
-        return Err("it has no host".to_owned());
-    }
-    if host.contains([':', '/', '[', ']']) || host.contains(char::is_whitespace) {
-        return Err(format!("`{host}` is not a host"));
-    }
-    port.parse::<u16>().map(drop).map_err(|_| format!("`{port}` is not a port (0 to 65535)"))
 }
 
 /// A DNS subdomain by RFC 1123, as the API server requires of the names of Nodes; empty is the host name.
 fn node_name(name: &str) -> Result<(), String> {
     const MAX: usize = 253;
-    if name.is_empty() {
-        return Ok(());
-    }
-    if name.contains(['$', '{', '%']) {
-        return Err("it contains a variable, which is not replaced here".to_owned());
-    }
-    if let Some(odd) = name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.')) {
-        return Err(format!("no name of a Node contains `{}`", odd.escape_debug()));
-    }
-    if name.len() > MAX {
-        return Err(format!("it is longer than {MAX} characters"));
-    }
     let is_label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
-    match name.split('.').all(is_label) {
-        true => Ok(()),
-        false => Err("each part between dots has to begin and end with a letter or a digit".to_owned()),
+    match name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.')) {
+        _ if name.is_empty() => Ok(()),
+        Some('$' | '{' | '%') => Err("it contains a variable, which is not replaced here".to_owned()),
+        Some(odd) => Err(format!("no name of a Node contains `{}`", odd.escape_debug())),
+        None if name.len() > MAX => Err(format!("it is longer than {MAX} characters")),
+        None if name.split('.').all(is_label) => Ok(()),
+        None => Err("each part between dots has to begin and end with a letter or a digit".to_owned()),
     }
 }

@@ -1,7 +1,6 @@
 //! What has to fit together, and checks of settings as a whole.
 
 use super::{load_env, load_text, problem, problems};
-use crate::Settings;
 
 #[test]
 fn the_low_threshold_may_not_be_over_the_high_one() {
@@ -97,16 +96,6 @@ fn restart_pauses_are_in_order() {
         ),
         "{message}"
     );
-}
-
-#[test]
-fn settings_built_in_the_program_are_checked_alike() {
-    let mut settings = Settings::default();
-    settings.image_gc.high_threshold_percent = 200;
-    settings.log_gc.workers = 0;
-    settings.state.dir = "relative".into();
-    let keys: Vec<_> = settings.problems().into_iter().filter_map(|p| p.key).collect();
-    assert_eq!(keys, ["log_gc.workers", "image_gc.high_threshold_percent", "state.dir"]);
 }
 
 #[test]
