@@ -98,22 +98,18 @@ impl Document {
             "imagefs.available": "15%", "imagefs.inodesFree": "5%", "memory.available": "100Mi",
             "nodefs.available": "10%", "nodefs.inodesFree": "5%",
         });
-        let is_merged = match self.get(MERGE) {
-            None | Some(Value::Bool(false)) => false,
-            Some(Value::Bool(true)) => true,
-            Some(value) => {
-                let what = format!("{MERGE}: {}: it is not true or false", excerpt(&value.to_string()));
-                self.bad.push(BadValue::field(what));
-                false
-            }
-        };
+        let merge = self.get(MERGE).cloned().unwrap_or(Value::Bool(false));
+        if !merge.is_boolean() {
+            let what = format!("{MERGE}: {}: it is not true or false", excerpt(&merge.to_string()));
+            self.bad.push(BadValue::field(what));
+        }
         let set = self.fields.remove(HARD.field).filter(|value| !value.is_null());
         let (value, about) = match (set, kubelets) {
             (None, _) if is_k3s => {
                 (json!({"imagefs.available": "5%", "nodefs.available": "5%"}), ", which k3s and rke2 set")
             }
             (None, kubelets) => (kubelets, ", the kubelet's defaults, because no file sets it"),
-            (Some(Value::Object(set)), Value::Object(mut merged)) if is_merged => {
+            (Some(Value::Object(set)), Value::Object(mut merged)) if merge == true => {
                 merged.extend(set);
                 (Value::Object(merged), MERGED)
             }

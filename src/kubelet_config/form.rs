@@ -168,38 +168,35 @@ fn unreadable(error: &serde_saphyr::Error) -> ImportError {
 
 /// An object that is something else than a kubelet's configuration, or does not say what it is.
 fn other_object(fields: &Map<String, Value>, version: Option<&str>, kind: Option<&str>) -> ImportError {
-    match (version, kind) {
-        (Some("v1"), Some("ConfigMap")) => other_kind(
-            "it is a ConfigMap",
-            "kubeadm's ConfigMap has the kubelet's configuration under data.kubelet: `kubectl -n kube-system get configmap \
-             kubelet-config -o jsonpath='{.data.kubelet}' | cri-gc config import-kubelet -`",
-        ),
+    let (is_k3s, is_talos) = (fields.contains_key("kubelet-arg"), fields.contains_key("machine"));
+    let what = match (version, kind) {
         (Some("v1"), Some("Config")) => {
-            other_kind("it is a kubeconfig, which says how to reach the API server", NAME_IT)
+            "it is a kubeconfig, which says how to reach the API server".to_owned()
         }
-        (Some(version), Some(kind)) if version.starts_with("kubeadm.k8s.io/") => {
-            other_kind(&format!("it is a {} of kubeadm", excerpt(kind)), NAME_IT)
+        (Some(version), Some(kind)) => format!("it is a {} of {}", excerpt(kind), excerpt(version)),
+        (None, Some(kind)) => format!("it is a {} without an apiVersion", excerpt(kind)),
+        (_, None) if is_k3s => "it is a configuration of k3s or rke2".to_owned(),
+        (_, None) if is_talos => "it is a machine configuration of Talos".to_owned(),
+        (_, None) => "it has no kind".to_owned(),
+    };
+    let remedy = match (version, kind) {
+        (Some("v1"), Some("ConfigMap")) => {
+            "kubeadm's ConfigMap has the kubelet's configuration under data.kubelet: `kubectl -n kube-system get configmap \
+             kubelet-config -o jsonpath='{.data.kubelet}' | cri-gc config import-kubelet -`"
         }
-        (Some(version), Some(kind)) => {
-            other_kind(&format!("it is a {} of {}", excerpt(kind), excerpt(version)), NAME_IT)
+        (None, Some(KIND)) => {
+            "add apiVersion: kubelet.config.k8s.io/v1beta1 to it; the kubelet needs that, too"
         }
-        (None, Some(KIND)) => other_kind(
-            "it is a KubeletConfiguration without an apiVersion",
-            "add apiVersion: kubelet.config.k8s.io/v1beta1 to it; the kubelet needs that, too",
-        ),
-        (None, Some(kind)) => {
-            other_kind(&format!("it is a {} without an apiVersion", excerpt(kind)), NAME_IT)
+        (_, None) if is_k3s => {
+            "give its entries of kubelet-arg after --, each as --kubelet-arg=FLAG=VALUE, and node-name as --node-name=NAME"
         }
-        (_, None) if fields.contains_key("kubelet-arg") => other_kind(
-            "it is a configuration of k3s or rke2",
-            "give its entries of kubelet-arg after --, each as --kubelet-arg=FLAG=VALUE, and node-name as --node-name=NAME",
-        ),
-        (_, None) if fields.contains_key("machine") => other_kind(
-            "it is a machine configuration of Talos",
-            "import the file that Talos makes of it: `talosctl -n NODE read /etc/kubernetes/kubelet.yaml | cri-gc config import-kubelet -`",
-        ),
-        (_, None) => other_kind("it has no kind", NAME_IT),
-    }
+        (_, None) if is_talos => {
+            "import the file that Talos makes of it: `talosctl -n NODE read /etc/kubernetes/kubelet.yaml | cri-gc config \
+             import-kubelet -`"
+        }
+        _ => NAME_IT,
+    };
+    other_kind(&what, remedy)
 }
 
 pub(super) fn other_kind(what: &str, remedy: &'static str) -> ImportError {

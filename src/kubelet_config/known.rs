@@ -45,6 +45,16 @@ known! {
     LOG_FILES: "", "containerLogMaxFiles", "container-log-max-files", values::number, None;
 }
 
+/// What is chosen for a node with a kubelet: the API server lists the pods, and until an operator decides otherwise only
+/// images are removed.
+pub(super) const CHOICES: [(&str, &str); 5] = [
+    ("pods.source", "kube-api"),
+    ("container_gc.mode", "report"),
+    ("sandbox_gc.mode", "report"),
+    ("log_gc.mode", "report"),
+    ("image_gc.mode", "enforce"),
+];
+
 /// Whether the kubelet's defaults for evictionHard fill up what a file sets of it.
 pub(super) const MERGE: &str = "mergeDefaultEvictionSettings";
 

@@ -4,34 +4,13 @@
 //! could end a line.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
-use cri_gc_config::{Settings, render_value};
+use cri_gc_config::{Settings, key_names, render_value};
 
+use super::known::CHOICES;
 use super::reader::Found;
 
 const WIDTH: usize = 110;
-
-/// The keys that are printed, in the order of a configuration.
-const KEYS: [&str; 17] = [
-    "node_name",
-    "runtime.endpoint",
-    "runtime.image_endpoint",
-    "pods.source",
-    "pods.kubelet_root",
-    "container_gc.mode",
-    "container_gc.min_age",
-    "container_gc.max_per_pod_container",
-    "container_gc.max_containers",
-    "sandbox_gc.mode",
-    "log_gc.mode",
-    "log_gc.pod_logs_root",
-    "image_gc.mode",
-    "image_gc.high_threshold_percent",
-    "image_gc.low_threshold_percent",
-    "image_gc.min_age",
-    "image_gc.max_age",
-];
 
 /// A kubelet's configuration as settings of cri-gc.
 #[derive(Debug, Clone)]
@@ -40,20 +19,12 @@ pub struct Imported {
     pub settings: Settings,
     /// The values that are translated, by key.
     pub(super) found: BTreeMap<&'static str, Found>,
-    pub(super) in_kubelet: InKubelet,
+    /// What to set in the kubelet, so that it removes no images: a heading, and a line for each field.
+    pub(super) in_kubelet: [&'static str; 3],
     /// What the kubelet still does by itself, a paragraph each.
     pub(super) left: Vec<String>,
     /// The flags of the kubelet that were read.
     pub(super) flags: Vec<String>,
-}
-
-/// What to set in the kubelet, so that it removes no images.
-#[derive(Debug, Clone)]
-pub(super) struct InKubelet {
-    /// It is set already.
-    pub(super) is_done: bool,
-    /// One line for each field.
-    pub(super) fields: [&'static str; 2],
 }
 
 impl Imported {
@@ -63,24 +34,25 @@ impl Imported {
         let mut text = String::new();
         self.preface(&mut text, from);
         let mut open = None;
-        for key in KEYS {
+        for key in key_names() {
+            let found = self.found.get(key);
+            if found.is_none() && !CHOICES.iter().any(|(chosen, _)| *chosen == key) {
+                continue;
+            }
             let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
             if open != Some(section) {
                 text.push('\n');
                 comment(&mut text, "", about(section));
                 if !section.is_empty() {
-                    line(&mut text, &format!("[{section}]"));
+                    text.push_str(&format!("[{section}]\n"));
                 }
                 open = Some(section);
             }
-            let found = self.found.get(key);
-            if let Some(found) = found {
-                comment(&mut text, "", &found.said);
-            }
-            // What was not read is a choice of this program.
+            comment(&mut text, "", found.map_or("", |found| &found.said));
+            // The kubelet's default is that of cri-gc.
             let off = if found.is_none_or(|found| found.value.is_some()) { "" } else { "# " };
             let value = render_value(&self.settings, key).unwrap_or_default();
-            line(&mut text, &format!("{off}{name} = {value}"));
+            text.push_str(&format!("{off}{name} = {value}\n"));
         }
         text
     }
@@ -90,26 +62,19 @@ impl Imported {
             [] => String::new(),
             flags => format!(" and these flags of the kubelet: {}", flags.join(", ")),
         };
-        comment(
-            text,
-            "",
-            &format!(
-                "What a kubelet does, as settings of cri-gc: `cri-gc config import-kubelet` made this of {from}{flags}."
-            ),
+        let made = format!(
+            "What a kubelet does, as settings of cri-gc: `cri-gc config import-kubelet` made this of {from}{flags}."
         );
-        comment(
-            text,
-            "",
-            "The comment above a setting says where it comes from; one that is commented out is cri-gc's own default. `cri-gc \
-             config check --config FILE` checks it.",
-        );
-        line(text, "#");
-        let done = "The kubelet's own image collection is off. Leave it so, or both collect images:";
-        let to_do = "Set this in the kubelet once `cri-gc status` shows the pod source synced, so that not both collect images:";
-        comment(text, "", if self.in_kubelet.is_done { done } else { to_do });
-        self.in_kubelet.fields.iter().for_each(|field| comment(text, "  ", field));
+        let note = "The comment above a setting says where it comes from; one that is commented out is cri-gc's own default. \
+                    `cri-gc config check --config FILE` checks it.";
+        comment(text, "", &made);
+        comment(text, "", note);
+        text.push_str("#\n");
+        for (mark, line) in ["", "  ", "  "].into_iter().zip(self.in_kubelet) {
+            comment(text, mark, line);
+        }
         if !self.left.is_empty() {
-            line(text, "#");
+            text.push_str("#\n");
             comment(text, "", "The kubelet still does this, for which cri-gc has no setting:");
             self.left.iter().for_each(|one| comment(text, "- ", one));
         }
@@ -131,29 +96,23 @@ fn about(section: &str) -> &'static str {
     }
 }
 
-fn line(text: &mut String, line: &str) {
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "{line}");
-}
-
 /// Adds a comment, in as many lines as it takes; the first begins with `mark`.
 fn comment(text: &mut String, mark: &str, words: &str) {
-    let indent = " ".repeat(mark.len());
-    let mut current = format!("# {mark}");
-    let mut empty = true;
+    let mut prefix = format!("# {mark}");
+    // Of the line that is begun; 0 if none is.
+    let mut width = 0;
     for word in words.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        if !empty && current.chars().count() + 1 + word.chars().count() > WIDTH {
-            line(text, &current);
-            current = format!("# {indent}");
-            empty = true;
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH {
+            text.push('\n');
+            width = 0;
         }
-        if !empty {
-            current.push(' ');
-        }
-        current.push_str(word);
-        empty = false;
+        let before = if width == 0 { prefix.as_str() } else { " " };
+        text.extend([before, word]);
+        width += before.len() + length;
+        prefix = format!("# {}", " ".repeat(mark.len()));
     }
-    if !empty {
-        line(text, &current);
+    if width > 0 {
+        text.push('\n');
     }
 }

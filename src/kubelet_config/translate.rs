@@ -9,19 +9,10 @@ use cri_gc_config::{Settings, Sources, load, render_value};
 use super::document::Document;
 use super::error::{BadValue, ImportError};
 use super::flags::Flags;
-use super::known::{ENDPOINT, HIGH, LOW, MAX_AGE, MIN_AGE, translated};
+use super::known::{CHOICES, ENDPOINT, HIGH, LOW, MAX_AGE, MIN_AGE, translated};
 use super::left::left;
 use super::reader::{Found, Reader};
-use super::text::{Imported, InKubelet};
-
-/// What is chosen for a node with a kubelet: the API server lists the pods, and until an operator decides otherwise only
-/// images are removed.
-const CHOICES: [(&str, &str); 4] = [
-    ("pods.source", "kube-api"),
-    ("container_gc.mode", "report"),
-    ("sandbox_gc.mode", "report"),
-    ("log_gc.mode", "report"),
-];
+use super::text::Imported;
 
 /// Translates, or says everything that is wrong.
 pub(super) fn translate(document: &Document, flags: &Flags) -> Result<Imported, ImportError> {
@@ -51,7 +42,7 @@ pub(super) fn translate(document: &Document, flags: &Flags) -> Result<Imported, 
 fn settings(
     found: &mut BTreeMap<&'static str, Found>,
     bad: &mut Vec<BadValue>,
-) -> Option<(Settings, InKubelet)> {
+) -> Option<(Settings, [&'static str; 3])> {
     let mut high = found.remove(HIGH.key)?;
     let mut low = found.remove(LOW.key)?;
     let is_off = thresholds(&mut high, &mut low, bad);
@@ -123,7 +114,13 @@ fn thresholds(high: &mut Found, low: &mut Found, bad: &mut Vec<BadValue>) -> boo
     is_off
 }
 
-fn in_kubelet(is_off: bool, is_flag: bool, has_no_age: bool) -> InKubelet {
+fn in_kubelet(is_off: bool, is_flag: bool, has_no_age: bool) -> [&'static str; 3] {
+    let heading = match is_off && has_no_age {
+        true => "The kubelet's own image collection is off. Leave it so, or both collect images:",
+        false => {
+            "Set this in the kubelet once `cri-gc status` shows the pod source synced, so that not both collect images:"
+        }
+    };
     let high = match (is_off, is_flag) {
         (true, _) => "imageGCHighThresholdPercent: 100 (already set): none for lack of space",
         (false, true) => {
@@ -136,5 +133,5 @@ fn in_kubelet(is_off: bool, is_flag: bool, has_no_age: bool) -> InKubelet {
         true => "imageMaximumGCAge: 0s (already set): none for their age",
         false => "imageMaximumGCAge: 0s (none for their age)",
     };
-    InKubelet { is_done: is_off && has_no_age, fields: [high, age] }
+    [heading, high, age]
 }
