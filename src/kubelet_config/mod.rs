@@ -3,7 +3,7 @@
 //! [`import`] is a pure function: the texts of the kubelet's files and the arguments of its command line go in, settings and
 //! a commented configuration file come out. `known` is the table of the kubelet's settings that matter here; all others are
 //! listed. `form`, `document` and `flags` read the two sources, `values` single values of them, `reader` one setting from both;
-//! `translate` makes cri-gc's settings of them, `left` lists what the kubelet still does, and `text` prints the file.
+//! `translate` makes cri-gc's settings of them, `remaining` lists what the kubelet still does, and `text` prints the file.
 //!
 //! It must not read files, and it must never print a configuration that does something else than its comments say: what
 //! can't be translated is an error or a comment, never dropped.
@@ -13,9 +13,9 @@ mod error;
 mod flags;
 mod form;
 mod known;
-mod left;
 mod near;
 mod reader;
+mod remaining;
 #[cfg(test)]
 mod tests;
 mod text;

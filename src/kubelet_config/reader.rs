@@ -13,14 +13,14 @@ pub(super) struct Found {
     /// As cri-gc writes it. None: the kubelet's default, which is that of cri-gc.
     pub(super) value: Option<String>,
     /// Where it comes from, for comments.
-    pub(super) said: String,
+    pub(super) origin: String,
     pub(super) is_flag: bool,
 }
 
 impl Found {
     /// An invalid value.
     pub(super) fn bad(&self, what: &str) -> BadValue {
-        BadValue { what: format!("{}: {what}", self.said), is_flag: self.is_flag }
+        BadValue { what: format!("{}: {what}", self.origin), is_flag: self.is_flag }
     }
 }
 
@@ -38,25 +38,25 @@ impl Reader<'_> {
         let name =
             if field.is_empty() { format!("--{flag} is not given") } else { format!("{field} is not set") };
         let mut found =
-            Found { said: format!("{name}: the kubelet's default, which is the same"), ..Found::default() };
+            Found { origin: format!("{name}: the kubelet's default, which is the same"), ..Found::default() };
         let mut is_overridden = false;
         if let Some(value) = self.document.get(field).filter(|_| !field.is_empty()) {
             let written = Written::Field(value);
             let from = self.document.origin(field).map_or_else(String::new, |from| format!(" (in {from})"));
-            found.said = format!("{field}: {}{from}", written.shown());
+            found.origin = format!("{field}: {}{from}", written.shown());
             is_overridden = self.read(known, written, &mut found);
             if found.value.is_some() && found.value.as_deref() == known.unset {
                 found.value = None;
-                found.said.push_str(", for which the kubelet takes its default");
+                found.origin.push_str(", for which the kubelet takes its default");
             }
         }
         if let Some(text) = self.flags.get(flag).filter(|_| !flag.is_empty()) {
             let written = Written::Flag(text);
-            found.said = format!("--{flag}={}", written.shown());
+            found.origin = format!("--{flag}={}", written.shown());
             found.is_flag = true;
             self.read(known, written, &mut found);
             if is_overridden {
-                found.said.push_str(&format!(", which overrides {field} in the file"));
+                found.origin.push_str(&format!(", which overrides {field} in the file"));
             }
         }
         found

@@ -1,4 +1,4 @@
-//! Whatever a kubelet is told, what is printed of it loads as the settings that do the same.
+//! Whatever the settings of a kubelet, the printed file loads as settings of cri-gc that do the same.
 
 use std::io::Write;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn loaded(text: &str) -> Settings {
     load(&sources).unwrap_or_else(|error| panic!("{error}\n{text}")).settings
 }
 
-/// The settings that are printed, which have to be those that were meant.
+/// The settings that are printed, which have to be those that were imported.
 fn settings(fields: &str, flags: &str) -> Settings {
     let imported = imported(fields, flags).unwrap_or_else(|error| panic!("{error}: {fields} {flags}"));
     let loaded = loaded(&imported.to_toml("FILE"));
@@ -51,7 +51,7 @@ fn refused(fields: &str, flags: &str) -> ImportError {
 }
 
 #[test]
-fn a_kubelet_with_nothing_set_does_what_our_defaults_do_but_for_source_and_modes() {
+fn a_kubelet_without_settings_gives_the_defaults_but_for_source_and_modes() {
     let settings = settings("", "");
     let keys = ["pods.source", "container_gc.mode", "sandbox_gc.mode", "log_gc.mode"];
     assert_eq!(changed_keys(&Settings::default(), &settings), keys);
@@ -127,7 +127,7 @@ fn a_flag_overrides_the_file() {
 }
 
 #[test]
-fn what_kubeadm_writes_for_not_set_is_not_set() {
+fn what_kubeadm_writes_for_unset_values_is_not_set() {
     // The kubelet replaces these by its defaults, and kubeadm writes them out.
     let fields =
         "imageMinimumGCAge: 0s\nimageMaximumGCAge: 0s\ncontainerRuntimeEndpoint: \"\"\npodLogsDir: \"\"\n";
@@ -156,7 +156,7 @@ fn json_is_read_as_well_with_its_tabs_and_escapes() {
 }
 
 #[test]
-fn a_kubelet_that_leaves_images_alone_does_not_switch_ours_off() {
+fn a_kubelet_without_image_gc_does_not_switch_image_gc_off_here() {
     for (fields, flags) in [
         ("imageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99", ""),
         ("imageGCHighThresholdPercent: 100", ""),
@@ -170,7 +170,7 @@ fn a_kubelet_that_leaves_images_alone_does_not_switch_ours_off() {
         assert!(text.contains("\n# low_threshold_percent = 80\n"), "{text}");
         assert!(words.contains("The kubelet's own image collection is off."), "{text}");
     }
-    // The age still goes over, and still is to be switched off there.
+    // The age is still translated, and still has to be switched off in the kubelet.
     let text =
         imported("imageGCHighThresholdPercent: 100\nimageMaximumGCAge: 72h", "").unwrap().to_toml("FILE");
     assert!(text.contains("\nmax_age = \"3days\"\n") && text.contains("Set this in the kubelet"), "{text}");
@@ -188,8 +188,8 @@ fn what_to_set_in_the_kubelet_is_said() {
 }
 
 /// The paragraphs about what only the kubelet does, in one line.
-fn left(fields: &str, flags: &str) -> String {
-    imported(fields, flags).unwrap().left.join("\n")
+fn remaining(fields: &str, flags: &str) -> String {
+    imported(fields, flags).unwrap().remaining.join("\n")
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn what_only_the_kubelet_does_is_named() {
                evictionSoft: {containerfs.available: 30%}\nevictionSoftGracePeriod: {containerfs.available: 1m}\n\
                evictionMinimumReclaim: {nodefs.available: 40%}\n\
                containerLogMaxSize: 50Mi\ncontainerLogMaxFiles: 3\npodPidsLimit: 5\nevictionPressureTransitionPeriod: 1m\n";
-    let found = left(all, "");
+    let found = remaining(all, "");
     for part in [
         "evictionHard (imagefs.available 10%); evictionSoft (containerfs.available 30%) for evictionSoftGracePeriod; evictionMinimumReclaim (nodefs",
         // The lowest of those that begin something; what is reclaimed begins nothing.
@@ -211,16 +211,16 @@ fn what_only_the_kubelet_does_is_named() {
     for part in ["memory", "inodesFree", "not set", "defaults"] {
         assert!(!found.contains(part), "{part}: {found}");
     }
-    let found = left("imageGCHighThresholdPercent: 81\n", "");
+    let found = remaining("imageGCHighThresholdPercent: 81\n", "");
     assert!(
         found.contains("imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 10%")
             && found.contains("85% used, after"),
         "{found}"
     );
     // All signals of disks are off.
-    let found = left("evictionHard: {imagefs.available: 0%, nodefs.available: 0%}\n", "");
+    let found = remaining("evictionHard: {imagefs.available: 0%, nodefs.available: 0%}\n", "");
     assert_eq!(found, "What has no signal of a disk, or none that is switched on: evictionHard.");
-    let found = left(
+    let found = remaining(
         "evictionHard: {imagefs.available: 0%}\n",
         "--eviction-hard=nodefs.available<1Gi,pid.available<5%",
     );
@@ -228,7 +228,7 @@ fn what_only_the_kubelet_does_is_named() {
         found.contains("--eviction-hard (nodefs.available 1Gi)") && found.contains("before them"),
         "{found}"
     );
-    let found = left("evictionHard: {pid.available: 5%}", "--image-gc-some=1 --max-pods=3");
+    let found = remaining("evictionHard: {pid.available: 5%}", "--image-gc-some=1 --max-pods=3");
     assert!(
         found.contains("Flags that were ignored") && found.contains("--image-gc-some, --max-pods."),
         "{found}"
@@ -239,7 +239,7 @@ fn what_only_the_kubelet_does_is_named() {
 fn eviction(fields: &str, flags: &str) -> String {
     imported(fields, flags)
         .unwrap()
-        .left
+        .remaining
         .into_iter()
         .find(|one| one.starts_with("Eviction"))
         .unwrap_or_default()
@@ -298,10 +298,10 @@ fn what_is_nearly_a_field_is_refused_and_not_dropped() {
             assert!(error.to_string().contains(part), "{part}: {error}");
         }
     }
-    // Real ones that look alike.
+    // Fields that the kubelet has, with similar names.
     for field in ["evictionMaxPodGracePeriod: 3", "containerLogMaxWorkers: 2", "podCIDR: x", "maxPods: 3"] {
         let name = field.split(':').next().unwrap();
-        assert!(left(field, "").contains(name), "{field}");
+        assert!(remaining(field, "").contains(name), "{field}");
     }
 }
 
@@ -310,17 +310,17 @@ fn the_forms_of_real_nodes_are_read() {
     let configz = r#"{"kubeletconfig": {"imageGCHighThresholdPercent": 91, "evictionHard": {"nodefs.available": "3%"}, "maxPods": 3}}"#;
     let found = import(configz, &[]).unwrap();
     assert_eq!(found.settings.image_gc.high_threshold_percent, 91);
-    assert!(found.left.iter().any(|one| one.contains("(nodefs.available 3%)")), "{:?}", found.left);
+    assert!(found.remaining.iter().any(|one| one.contains("(nodefs.available 3%)")), "{:?}", found.remaining);
     // There an empty map is left out, and defaults are not.
     let found = import(r#"{"kubeletconfig": {"maxPods": 3}}"#, &[]).unwrap();
-    assert!(!found.left.iter().any(|one| one.starts_with("Eviction")), "{:?}", found.left);
+    assert!(!found.remaining.iter().any(|one| one.starts_with("Eviction")), "{:?}", found.remaining);
 
     let documents = format!(
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n---\n{HEAD}imageGCHighThresholdPercent: 91\n---\n"
     );
     let found = import(&documents, &[]).unwrap();
     assert_eq!(found.settings.image_gc.high_threshold_percent, 91);
-    assert!(found.left.iter().any(|one| one.contains("InitConfiguration")), "{:?}", found.left);
+    assert!(found.remaining.iter().any(|one| one.contains("InitConfiguration")), "{:?}", found.remaining);
 
     let object = "apiVersion: machineconfiguration.openshift.io/v1\nkind: KubeletConfig\nmetadata: {name: x}\nspec:\n  \
                   autoSizingReserved: true\n  kubeletConfig:\n    imageGCHighThresholdPercent: 91\n    maxPods: 3\n";
@@ -330,7 +330,7 @@ fn the_forms_of_real_nodes_are_read() {
         assert_eq!(found.settings.image_gc.high_threshold_percent, 91);
         assert_eq!(found.settings.runtime.endpoint.as_str(), "unix:///var/run/crio/crio.sock");
         for part in ["autoSizingReserved", "maxPods", "configz"] {
-            assert!(found.left.iter().any(|one| one.contains(part)), "{part}: {:?}", found.left);
+            assert!(found.remaining.iter().any(|one| one.contains(part)), "{part}: {:?}", found.remaining);
         }
         assert_eq!(loaded(&found.to_toml("FILE")), found.settings);
     }
@@ -338,7 +338,7 @@ fn the_forms_of_real_nodes_are_read() {
     assert_eq!(k3s.settings.runtime.endpoint.as_str(), "unix:///run/k3s/containerd/containerd.sock");
     assert_eq!(k3s.settings.image_gc.high_threshold_percent, 91);
     assert!(k3s.to_toml("FILE").contains("k3s and rke2 give the kubelet this endpoint"));
-    assert!(k3s.left.iter().any(|one| one.contains("95% used")), "{:?}", k3s.left);
+    assert!(k3s.remaining.iter().any(|one| one.contains("95% used")), "{:?}", k3s.remaining);
     let flags = super::import(None, &[], &words("--root-dir=/d --image-gc-high-threshold=91")).unwrap();
     assert_eq!(
         (flags.settings.image_gc.high_threshold_percent, flags.settings.pods.kubelet_root.to_str()),
@@ -352,7 +352,8 @@ fn drop_ins_are_merged_as_the_kubelet_merges_them() {
         |path: &str, fields: &str| DropIn { path: path.to_owned(), text: format!("{HEAD}{fields}") };
     let merged = |fields: &str, drop_ins: &[DropIn], flags: &str| {
         let found = super::import(Some(&format!("{HEAD}{fields}")), drop_ins, &words(flags)).unwrap();
-        let eviction = found.left.iter().find(|one| one.starts_with("Eviction")).cloned().unwrap_or_default();
+        let eviction =
+            found.remaining.iter().find(|one| one.starts_with("Eviction")).cloned().unwrap_or_default();
         (found.settings.image_gc.high_threshold_percent, eviction, found.to_toml("FILE"))
     };
     let both = [
@@ -424,7 +425,7 @@ fn what_a_kubelet_would_refuse_is_refused_with_its_name() {
 }
 
 #[test]
-fn a_bad_flag_is_wrong_usage_and_a_bad_file_is_not() {
+fn an_invalid_flag_is_wrong_usage_and_an_invalid_file_is_not() {
     for (flags, part) in [
         ("--image-gc-high-threshold=x", "--image-gc-high-threshold=x"),
         ("--image-gc-high-threshold=50", "--image-gc-high-threshold=50: it is not above 80"),
@@ -445,7 +446,7 @@ fn a_bad_flag_is_wrong_usage_and_a_bad_file_is_not() {
 }
 
 #[test]
-fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
+fn what_is_not_a_kubelet_configuration_is_named() {
     for (text, cause, remedy) in [
         ("", "it is empty", "--config"),
         ("# nothing\n---\n", "it is empty", "kubeadm"),
@@ -486,7 +487,7 @@ fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
 }
 
 #[test]
-fn no_value_gets_out_of_its_comment_or_its_quotes() {
+fn no_value_ends_its_comment_or_its_quotes() {
     let nasty = r#"podLogsDir: "/a\nmode = 'off'\r\x7f\u2028\"'''\\ # x""#;
     let flags = vec!["--root-dir=/a\nmode = enforce # b".to_owned(), "--gc-\u{7f}x=1".to_owned()];
     let imported = import(&format!("{HEAD}{nasty}\n"), &flags).unwrap();

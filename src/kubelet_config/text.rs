@@ -22,7 +22,7 @@ pub struct Imported {
     /// What to set in the kubelet, so that it removes no images: a heading, and a line for each field.
     pub(super) in_kubelet: [&'static str; 3],
     /// What the kubelet still does by itself, a paragraph each.
-    pub(super) left: Vec<String>,
+    pub(super) remaining: Vec<String>,
     /// The flags of the kubelet that were read.
     pub(super) flags: Vec<String>,
 }
@@ -48,7 +48,7 @@ impl Imported {
                 }
                 open = Some(section);
             }
-            comment(&mut text, "", found.map_or("", |found| &found.said));
+            comment(&mut text, "", found.map_or("", |found| &found.origin));
             // The kubelet's default is that of cri-gc.
             let off = if found.is_none_or(|found| found.value.is_some()) { "" } else { "# " };
             let value = render_value(&self.settings, key).unwrap_or_default();
@@ -73,15 +73,15 @@ impl Imported {
         for (mark, line) in ["", "  ", "  "].into_iter().zip(self.in_kubelet) {
             comment(text, mark, line);
         }
-        if !self.left.is_empty() {
+        if !self.remaining.is_empty() {
             text.push_str("#\n");
             comment(text, "", "The kubelet still does this, for which cri-gc has no setting:");
-            self.left.iter().for_each(|one| comment(text, "- ", one));
+            self.remaining.iter().for_each(|one| comment(text, "- ", one));
         }
     }
 }
 
-/// What is said about a section.
+/// What is origin about a section.
 fn about(section: &str) -> &'static str {
     match section {
         "pods" => {

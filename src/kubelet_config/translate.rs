@@ -10,8 +10,8 @@ use super::document::Document;
 use super::error::{BadValue, ImportError};
 use super::flags::Flags;
 use super::known::{CHOICES, ENDPOINT, HIGH, LOW, MAX_AGE, MIN_AGE, translated};
-use super::left::left;
 use super::reader::{Found, Reader};
+use super::remaining::remaining;
 use super::text::Imported;
 
 /// Translates, or says everything that is wrong.
@@ -21,18 +21,18 @@ pub(super) fn translate(document: &Document, flags: &Flags) -> Result<Imported, 
     if let (Some((endpoint, why)), Some(found)) = (document.endpoint, found.get_mut(ENDPOINT.key))
         && found.value.is_none()
     {
-        *found = Found { value: Some(endpoint.to_owned()), said: why.to_owned(), is_flag: false };
+        *found = Found { value: Some(endpoint.to_owned()), origin: why.to_owned(), is_flag: false };
     }
-    // What is left of an invalid value is its default, which is not to be compared.
+    // Of an invalid value only its default is left, which is not to be compared.
     let translated = match reader.bad.is_empty() {
         true => settings(&mut found, &mut reader.bad),
         false => None,
     };
     let high = translated.as_ref().map_or(0, |(settings, _)| settings.image_gc.high_threshold_percent);
-    let left = left(&mut reader, high);
+    let remaining = remaining(&mut reader, high);
     match (translated, reader.bad.as_slice()) {
         (Some((settings, in_kubelet)), []) => {
-            Ok(Imported { settings, found, in_kubelet, left, flags: flags.names(true) })
+            Ok(Imported { settings, found, in_kubelet, remaining, flags: flags.names(true) })
         }
         (_, bad) => Err(ImportError::values(bad)),
     }
@@ -73,7 +73,7 @@ fn settings(
         let (min_age, max_age) = (found.get(MIN_AGE.key)?, found.get(MAX_AGE.key)?);
         let shown = render_value(&settings, MIN_AGE.key)?;
         let shown = shown.trim_matches('"');
-        bad.push(max_age.bad(&format!("it is not above {shown}, the minimum age ({})", min_age.said)));
+        bad.push(max_age.bad(&format!("it is not above {shown}, the minimum age ({})", min_age.origin)));
     }
     let in_kubelet = in_kubelet(is_off, is_flag, gc.max_age.is_zero());
     Some((settings, in_kubelet))
@@ -91,9 +91,9 @@ fn thresholds(high: &mut Found, low: &mut Found, bad: &mut Vec<BadValue>) -> boo
         // Of the one that was set, if only one was.
         bad.push(match low.value {
             Some(_) => {
-                low.bad(&format!("it is not below {high_percent}, the high threshold ({})", high.said))
+                low.bad(&format!("it is not below {high_percent}, the high threshold ({})", high.origin))
             }
-            None => high.bad(&format!("it is not above {low_percent}, the low threshold ({})", low.said)),
+            None => high.bad(&format!("it is not above {low_percent}, the low threshold ({})", low.origin)),
         });
         (high.value, low.value) = (None, None);
     }
@@ -101,13 +101,13 @@ fn thresholds(high: &mut Found, low: &mut Found, bad: &mut Vec<BadValue>) -> boo
     if is_off {
         // The same here would let the disk fill up.
         high.value = None;
-        high.said.push_str(
+        high.origin.push_str(
             ": the kubelet removes no image for lack of space, as it should next to cri-gc. With the same here neither of \
              them would, so the default of cri-gc applies. Write the threshold that you want, or 100 if no image is to be \
              removed for lack of space.",
         );
         if low.value.take().is_some() {
-            low.said
+            low.origin
                 .push_str(": without a high threshold it has no effect, so the default of cri-gc applies.");
         }
     }

@@ -5,17 +5,18 @@ use super::reader::{Found, Reader};
 use super::values::pairs;
 
 /// What the kubelet still does; each a paragraph. `high` is the threshold at which cri-gc begins to remove images.
-pub(super) fn left(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
-    let mut left = eviction(reader, high);
+pub(super) fn remaining(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
+    let mut remaining = eviction(reader, high);
     let rotation = [reader.find(&LOG_SIZE), reader.find(&LOG_FILES)];
     let rotation: Vec<_> =
-        rotation.into_iter().filter_map(|found| found.value.is_some().then_some(found.said)).collect();
+        rotation.into_iter().filter_map(|found| found.value.is_some().then_some(found.origin)).collect();
     if !rotation.is_empty() {
-        left.push(format!("The logs of running containers. {}: cri-gc rotates none.", rotation.join(", ")));
+        remaining
+            .push(format!("The logs of running containers. {}: cri-gc rotates none.", rotation.join(", ")));
     }
-    left.extend(reader.document.notes.iter().cloned());
+    remaining.extend(reader.document.notes.iter().cloned());
     if reader.flags.is_k3s {
-        left.push(
+        remaining.push(
             "What k3s and rke2 set by themselves: `kubectl get --raw /api/v1/nodes/NODE/proxy/configz | cri-gc config import-kubelet \
              -` reads all of it."
                 .to_owned(),
@@ -23,13 +24,13 @@ pub(super) fn left(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
     }
     for (what, names) in [("Fields", reader.document.others()), ("Flags", reader.flags.names(false))] {
         if !names.is_empty() {
-            left.push(format!(
+            remaining.push(format!(
                 "{what} that were ignored, because cri-gc has no such setting: {}.",
                 names.join(", ")
             ));
         }
     }
-    left
+    remaining
 }
 
 /// What the kubelet's eviction manager does for lack of disk, if it does anything.
@@ -75,7 +76,7 @@ fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
             first = reached.chain(first).min_by(f64::total_cmp);
         }
     }
-    let mut left = Vec::new();
+    let mut remaining = Vec::new();
     if !acting.is_empty() {
         let order = match first {
             Some(used) if f64::from(high) < used => format!(
@@ -87,16 +88,17 @@ fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
             ),
             None => format!("image_gc.high_threshold_percent = {high} should be reached before them."),
         };
-        left.push(format!(
+        remaining.push(format!(
             "Eviction. {}. Short of disk by these signals, the kubelet removes dead containers and all unused images by itself, \
              and only these signals decide when. {order}",
             acting.join("; ")
         ));
     }
     if !idle.is_empty() {
-        left.push(format!("What has no signal of a disk, or none that is switched on: {}.", idle.join(", ")));
+        remaining
+            .push(format!("What has no signal of a disk, or none that is switched on: {}.", idle.join(", ")));
     }
-    left
+    remaining
 }
 
 fn is_of_disk(signal: &str) -> bool {
