@@ -25,13 +25,11 @@ pub(crate) fn check(settings: &Settings, origins: &Origins, problems: &mut Vec<P
             && let (Some(source), Some(other)) =
                 (origins.source(mismatch.key), origins.source(mismatch.other))
         {
-            let from = match other.origin == source.origin {
-                true => String::new(),
-                false => format!(" ({})", other.origin),
-            };
-            let what = format!("{} {} = {}{from}", mismatch.what, mismatch.other, other.raw);
-            let (allowed, remedy) = (mismatch.allowed.to_owned(), mismatch.remedy.to_owned());
-            problems.push(source.problem(mismatch.key, what, allowed, remedy));
+            let mut what = format!("{} {} = {}", mismatch.what, mismatch.other, other.raw);
+            if other.origin != source.origin {
+                what.push_str(&format!(" ({})", other.origin));
+            }
+            problems.push(source.problem(mismatch.key, what, mismatch.allowed.to_owned(), mismatch.remedy));
         }
     }
 }

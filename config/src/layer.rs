@@ -21,9 +21,10 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// The layer below all others.
-    pub(crate) fn of(settings: &Settings) -> Self {
+    pub(crate) fn defaults() -> Self {
+        let settings = Settings::default();
         let entries = settings::keys().map(|key| {
-            let value = (key.get)(settings);
+            let value = (key.get)(&settings);
             let source = Source { origin: Origin::Default, position: None, raw: value.to_string() };
             (key.name, (value, source))
         });
@@ -56,7 +57,11 @@ impl Layer {
     /// Notes that `name` is not a key.
     pub(crate) fn refuse(&mut self, name: &str, source: &Source) {
         self.problems.push(match settings::section_names().any(|section| section == name) {
-            true => not_a_key(name, source),
+            true => {
+                let what = format!("`{name}` is a section, not a key");
+                let keys = settings::children(name).join(", ");
+                source.problem(name, what, keys, "set the keys in it")
+            }
             false => unknown_key(name, source),
         });
     }
@@ -70,13 +75,7 @@ impl Layer {
 /// A value that is not valid for its key.
 pub(crate) fn bad_value(key: &Key, name: &str, what: String, source: &Source) -> Problem {
     let raw = source.raw.trim_matches('"').trim();
-    source.problem(name, what, key.form.allowed.join(", "), (key.form.remedy)(raw))
-}
-
-/// A value in place of a section.
-fn not_a_key(name: &str, source: &Source) -> Problem {
-    let what = format!("`{name}` is a section, not a key");
-    source.problem(name, what, settings::children(name).join(", "), "set the keys in it".to_owned())
+    source.problem(name, what, key.form.allowed.join(", "), &(key.form.remedy)(raw))
 }
 
 /// An unknown key: the problem names what there is instead, and the name that was probably meant.
@@ -95,7 +94,7 @@ fn unknown_key(name: &str, source: &Source) -> Problem {
         (Some(meant), _) => format!("did you mean `{meant}`?"),
         (None, _) => "remove it; the default configuration names every key".to_owned(),
     };
-    let problem = source.problem(name, what, allowed.join(", "), remedy);
+    let problem = source.problem(name, what, allowed.join(", "), &remedy);
     Problem { value: problem.value.filter(|raw| !raw.is_empty()), ..problem }
 }
 

@@ -53,7 +53,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         // What a broken file would have set is unknown, so nothing can be said about the merged settings.
         Err(broken) => return Err(ConfigError::new([broken, env.problems, overrides.problems].concat())),
     };
-    let layers = [Layer::of(&Settings::default()), file_layer, env, overrides];
+    let layers = [Layer::defaults(), file_layer, env, overrides];
     let mut problems: Vec<_> = layers.iter().flat_map(|layer| layer.problems.clone()).collect();
     let origins = Origins { by_key: layers.iter().flat_map(Layer::sources).collect() };
     let builder = layers.into_iter().fold(Config::builder(), |merged, layer| merged.add_source(layer));

@@ -52,12 +52,6 @@ impl Position {
     }
 }
 
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
-    }
-}
-
 /// Where one value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
@@ -70,15 +64,12 @@ pub(crate) struct Source {
 
 impl Source {
     /// A problem with the value that `key` has here.
-    pub(crate) fn problem(&self, key: &str, what: String, allowed: String, remedy: String) -> Problem {
+    pub(crate) fn problem(&self, key: &str, what: String, allowed: String, remedy: &str) -> Problem {
         Problem {
-            origin: self.origin.clone(),
-            position: self.position,
             key: Some(key.to_owned()),
             value: Some(self.raw.clone()),
-            what,
             allowed: Some(allowed),
-            remedy,
+            ..Problem::of(self.origin.clone(), self.position, what, remedy)
         }
     }
 }
@@ -112,8 +103,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.origin)?;
-        if let Some(position) = self.position {
-            write!(f, ":{position}")?;
+        if let Some(Position { line, column }) = self.position {
+            write!(f, ":{line}:{column}")?;
         }
         match (&self.key, &self.value) {
             (Some(key), Some(value)) => write!(f, ": {key} = {}", excerpt(value))?,
@@ -167,10 +158,10 @@ mod tests {
     #[test]
     fn positions_count_lines_and_characters() {
         let text = "a = 1\nä = 2\n";
-        assert_eq!(Position::of(text, 0).to_string(), "1:1");
-        assert_eq!(Position::of(text, 6).to_string(), "2:1");
+        assert_eq!(Position::of(text, 0), Position { line: 1, column: 1 });
+        assert_eq!(Position::of(text, 6), Position { line: 2, column: 1 });
         assert_eq!(Position::of(text, 11), Position { line: 2, column: 5 });
-        assert_eq!(Position::of(text, 999).to_string(), "3:1");
+        assert_eq!(Position::of(text, 999), Position { line: 3, column: 1 });
     }
 
     #[test]

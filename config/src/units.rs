@@ -15,7 +15,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         // humantime accepts a zero without a unit.
         let piece = number_with_unit("duration", piece)?;
         let duration = humantime::parse_duration(piece).map_err(|error| explain(&error))?;
-        total = total.checked_add(duration).ok_or_else(too_long)?;
+        total = total.checked_add(duration).ok_or(TOO_LONG)?;
     }
     Ok(total)
 }
@@ -73,14 +73,12 @@ fn explain(error: &humantime::DurationError) -> String {
     match error {
         UnknownUnit { unit, value, .. } if unit.is_empty() => no_unit(value),
         UnknownUnit { unit, .. } => format!("`{unit}` is not a unit of time"),
-        NumberOverflow => too_long(),
+        NumberOverflow => TOO_LONG.to_owned(),
         _ => "it is not a number with a unit".to_owned(),
     }
 }
 
-fn too_long() -> String {
-    "it is longer than 100 years, or finer than a nanosecond".to_owned()
-}
+const TOO_LONG: &str = "it is longer than 100 years, or finer than a nanosecond";
 
 #[cfg(test)]
 mod tests {

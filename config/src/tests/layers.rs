@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{ConfigFile, load_text, pairs, problem, problems};
-use crate::{DEFAULT_PATH, FileSource, Mode, Origin, Settings, Sources, changed_keys, load};
+use crate::{DEFAULT_PATH, FileSource, Mode, Origin, Position, Settings, Sources, changed_keys, load};
 
 #[test]
 fn later_layers_win_and_every_origin_is_known() {
@@ -30,7 +30,7 @@ fn later_layers_win_and_every_origin_is_known() {
     assert_eq!(origin("image_gc.settle"), Some(Origin::Default));
     assert_eq!(origin("image_gc.nonsense"), None);
     let position = |key| loaded.origins.source(key).unwrap().position;
-    assert_eq!(position("image_gc.period").unwrap().to_string(), "3:10");
+    assert_eq!(position("image_gc.period"), Some(Position { line: 3, column: 10 }));
     assert_eq!(position("image_gc.min_age"), None, "it came from the environment");
     assert_eq!(loaded.file, Some(file.path()));
 }
