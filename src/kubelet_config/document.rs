@@ -158,7 +158,7 @@ fn meaning(name: &str) -> Option<String> {
     if let Some(meant) = meant(name, known::fields()) {
         return Some(format!("write {meant} if that is meant, or else delete it"));
     }
-    let flags = || known::flags().chain(["node-name"]);
+    let flags = known::flags_alone;
     if let Some(flag) = flags().find(|flag| *flag == name).or_else(|| meant(name, flags())) {
         let flag = if flag == "node-name" { "hostname-override" } else { flag };
         return Some(format!("if the kubelet has the flag --{flag}, give it after -- and delete the field"));

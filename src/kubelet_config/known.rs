@@ -25,18 +25,18 @@ macro_rules! known {
 }
 
 known! {
-    HIGH: "image_gc.high_threshold_percent", "imageGCHighThresholdPercent", "image-gc-high-threshold", values::percent, None;
-    LOW: "image_gc.low_threshold_percent", "imageGCLowThresholdPercent", "image-gc-low-threshold", values::percent, None;
-    MIN_AGE: "image_gc.min_age", "imageMinimumGCAge", "minimum-image-ttl-duration", values::duration, Some("0s");
-    MAX_AGE: "image_gc.max_age", "imageMaximumGCAge", "", values::duration, None;
     ENDPOINT: "runtime.endpoint", "containerRuntimeEndpoint", "container-runtime-endpoint", values::endpoint, Some("");
     IMAGE_ENDPOINT: "runtime.image_endpoint", "imageServiceEndpoint", "image-service-endpoint", values::endpoint, Some("");
     POD_LOGS: "log_gc.pod_logs_root", "podLogsDir", "", values::text, Some("");
+    ROOT: "pods.kubelet_root", "", "root-dir", values::text, None;
+    NODE: "node_name", "", "hostname-override", values::name, None;
     CONTAINER_AGE: "container_gc.min_age", "", "minimum-container-ttl-duration", values::duration, None;
     PER_CONTAINER: "container_gc.max_per_pod_container", "", "maximum-dead-containers-per-container", values::limit, None;
     CONTAINERS: "container_gc.max_containers", "", "maximum-dead-containers", values::limit, None;
-    ROOT: "pods.kubelet_root", "", "root-dir", values::text, None;
-    NODE: "node_name", "", "hostname-override", values::name, None;
+    HIGH: "image_gc.high_threshold_percent", "imageGCHighThresholdPercent", "image-gc-high-threshold", values::number, None;
+    LOW: "image_gc.low_threshold_percent", "imageGCLowThresholdPercent", "image-gc-low-threshold", values::number, None;
+    MIN_AGE: "image_gc.min_age", "imageMinimumGCAge", "minimum-image-ttl-duration", values::duration, Some("0s");
+    MAX_AGE: "image_gc.max_age", "imageMaximumGCAge", "", values::duration, None;
     HARD: "", "evictionHard", "eviction-hard", values::thresholds, None;
     SOFT: "", "evictionSoft", "eviction-soft", values::thresholds, None;
     SOFT_PERIOD: "", "evictionSoftGracePeriod", "eviction-soft-grace-period", values::periods, None;
@@ -72,4 +72,10 @@ pub(super) fn fields() -> impl Iterator<Item = &'static str> {
 pub(super) fn flags() -> impl Iterator<Item = &'static str> {
     let flags = ALL.iter().map(|known| known.flag).filter(|flag| !flag.is_empty());
     flags.chain(["config", "config-dir"])
+}
+
+/// The flags that have no field of a similar name.
+pub(super) fn flags_alone() -> impl Iterator<Item = &'static str> {
+    let flags = ALL.iter().filter(|known| known.field.is_empty()).map(|known| known.flag);
+    flags.chain([MIN_AGE.flag, "config-dir", "node-name"])
 }

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use cri_gc_config::{Settings, Sources, load, render_value};
+use cri_gc_config::{Endpoint, Settings, Sources, load, render_value};
 
 use super::document::Document;
 use super::error::{BadValue, ImportError};
 use super::flags::Flags;
-use super::known::{CHOICES, ENDPOINT, HIGH, LOW, MAX_AGE, MIN_AGE, translated};
+use super::known::{CHOICES, ENDPOINT, HIGH, IMAGE_ENDPOINT, LOW, MAX_AGE, MIN_AGE, translated};
 use super::reader::{Found, Reader};
 use super::remaining::remaining;
 use super::text::Imported;
@@ -23,6 +23,10 @@ pub(super) fn translate(document: &Document, flags: &Flags) -> Result<Imported, 
     {
         *found = Found { value: Some(endpoint.to_owned()), origin: why.to_owned(), is_flag: false };
     }
+    let out_of_range = found
+        .iter()
+        .filter_map(|(key, found)| in_range(key, found.value.as_ref()?).err().map(|what| found.bad(&what)));
+    reader.bad.extend(out_of_range);
     // Of an invalid value only its default is left, which is not to be compared.
     let translated = match reader.bad.is_empty() {
         true => settings(&mut found, &mut reader.bad),
@@ -35,6 +39,18 @@ pub(super) fn translate(document: &Document, flags: &Flags) -> Result<Imported, 
             Ok(Imported { settings, found, in_kubelet, remaining, flags: flags.names(true) })
         }
         (_, bad) => Err(ImportError::values(bad)),
+    }
+}
+
+/// The ranges of the kubelet, which it checks after a flag has overridden the file.
+fn in_range(key: &str, value: &str) -> Result<(), String> {
+    match value.parse::<u8>() {
+        Ok(0..=100) if key == HIGH.key || key == LOW.key => Ok(()),
+        _ if key == HIGH.key || key == LOW.key => Err("it is not from 0 to 100".to_owned()),
+        _ if key == ENDPOINT.key || key == IMAGE_ENDPOINT.key && !value.is_empty() => {
+            value.parse::<Endpoint>().map(drop)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -47,13 +47,6 @@ pub(super) fn number(written: Written<'_>) -> Result<String, String> {
     Ok(whole(written)?.to_string())
 }
 
-pub(super) fn percent(written: Written<'_>) -> Result<String, String> {
-    match whole(written)? {
-        percent @ 0..=100 => Ok(percent.to_string()),
-        _ => Err("it is not from 0 to 100".to_owned()),
-    }
-}
-
 /// A number of which any negative one is "no limit" to the kubelet.
 pub(super) fn limit(written: Written<'_>) -> Result<String, String> {
     Ok(whole(written)?.max(-1).to_string())
