@@ -1,5 +1,5 @@
-//! `cri-gc config`: shows settings, checks the configuration, and reloads that of the running service. The conversion of a
-//! kubelet's is in [`import_kubelet`].
+//! `cri-gc config`: shows settings, checks the configuration, and reloads that of the running service. Importing a kubelet's
+//! configuration is in [`import_kubelet`].
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ use crate::output::{answers, config, print, remark};
 /// Shows, checks, reloads or imports.
 ///
 /// # Errors
-/// Everything that is wrong with the configuration, or with a kubelet's; no service answers.
+/// Everything that is wrong with the configuration, or with a kubelet's; the service does not answer.
 pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
     match command {
         Config::Check => check(global)?,
@@ -49,7 +49,7 @@ fn check(global: &Global) -> Result<(), Failure> {
     if let Some(problem) = not_yet(&loaded.settings) {
         return Err(Failure::configuration(problem));
     }
-    // `run` refuses it at its start; a configuration may be checked on another machine than its own.
+    // `run` refuses an unknown group when it starts; a configuration may be checked on another machine than its own.
     let group = loaded.settings.admin.group.as_deref().and_then(|name| group_number(name).err());
     let notes = loaded.notes.into_iter().chain(group.map(|error| error.to_string()));
     notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
@@ -72,7 +72,7 @@ fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure>
     let toml = || answer.toml.clone();
     let origins: Vec<_> = answer.origins.iter().map(|(key, from)| (key.clone(), from.clone())).collect();
     // Read as settings they keep the order of a configuration. A service of another version may have settings that this
-    // program does not know: they are shown as well.
+    // program does not know: they are shown, too.
     if let Ok(settings) = serde_json::from_str::<Settings>(&answer.json) {
         return config::text(form, &settings, toml, &origins);
     }
