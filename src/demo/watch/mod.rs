@@ -225,11 +225,7 @@ impl<'a> Watch<'a> {
                         Key::Toggle(what) => self.breakages.toggle(what).map_err(Failure::failed)?,
                         Key::Pause => {
                             is_paused = !is_paused;
-                            if is_paused {
-                                client.pause(Vec::new()).await?;
-                            } else {
-                                client.resume(Vec::new()).await?;
-                            }
+                            actix_rt::spawn(pause(client.clone(), is_paused));
                         }
                     }
                     pictures.reset_immediately();
@@ -251,6 +247,13 @@ fn polled(client: Client) -> watch::Receiver<StatusResponse> {
         }
     });
     status
+}
+
+/// Pauses all loops, or resumes them. The next status shows it; nothing waits for it, because a loop that hangs delays the
+/// answer.
+async fn pause(client: Client, paused: bool) {
+    let all = Vec::new();
+    let _ = if paused { client.pause(all).await.map(drop) } else { client.resume(all).await.map(drop) };
 }
 
 fn every(period: Duration) -> Interval {

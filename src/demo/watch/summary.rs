@@ -67,9 +67,10 @@ impl Summary<'_> {
             ]);
         }
         let mut text = format!("Watched for {}.\n\n{}\n", span(self.lasted), render(rows, &[1, 2, 3, 4]));
-        let News { losses, returns, .. } = self.news;
-        if *losses > 0 {
-            let _ = writeln!(text, "The runtime became unreachable: {losses}, reachable again: {returns}.");
+        let News { losses, returns, .. } = *self.news;
+        if losses > 0 {
+            let (losses, returns) = (times(losses), times(returns));
+            let _ = writeln!(text, "The runtime became unreachable {losses} and reachable again {returns}.");
         }
         if self.lost.is_empty() {
             let _ = writeln!(text, "Nothing in use was removed; {} containers run.", self.running);
@@ -82,6 +83,10 @@ impl Summary<'_> {
         }
         text
     }
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 #[cfg(test)]
