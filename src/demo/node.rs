@@ -25,7 +25,7 @@ const LOG_BYTES: u64 = 1 << 20;
 const FULL: u64 = 91;
 
 /// The embedded node.
-pub struct Demo {
+pub struct DemoNode {
     /// Its runtime.
     pub sim: Sim,
 }
@@ -68,7 +68,7 @@ impl fmt::Display for Tally {
     }
 }
 
-impl Demo {
+impl DemoNode {
     /// Starts the embedded runtime in `folder`.
     ///
     /// # Errors
