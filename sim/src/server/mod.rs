@@ -165,6 +165,16 @@ impl Services {
         answer
     }
 
+    /// Carries out a call whose answer is empty.
+    async fn change<T: prost::Message + Default>(
+        &self,
+        method: Method,
+        id: &str,
+        change: impl FnOnce(&mut Node) -> Result<(), SimError> + Send,
+    ) -> Reply<T> {
+        self.call(method, id, |node| Ok(change(node).map(|()| T::default().into())?)).await
+    }
+
     /// The answer to a call; `None` if the server died first, even by a hook of this call.
     fn carry_out<T: prost::Message>(
         &self,
