@@ -62,7 +62,7 @@ async fn sweep_and_print(demo: &DemoNode, crew: &Crew, all: bool) -> Result<Vec<
         .hello()
         .await
         .map_err(|error| Failure::runtime(crew.settings.runtime.endpoint.as_str(), &error))?;
-    demo.live_its_past(crew).await.map_err(Failure::failed)?;
+    demo.make_history(crew).await.map_err(Failure::failed)?;
     let before = demo.tally();
     print(&report::opening(&runtime, &crew.settings, &before))?;
     let (reports, _) = sweep(crew, &None).await?;
