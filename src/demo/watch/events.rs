@@ -19,7 +19,7 @@ const REMOVALS: usize = 4;
 
 /// What happened so far.
 #[derive(Debug, Default)]
-pub struct News {
+pub struct EventLog {
     /// The last events, newest first, each with the number of removals that its line stands for besides.
     lines: VecDeque<(Event, u64)>,
     failures: BTreeMap<String, u64>,
@@ -31,7 +31,7 @@ pub struct News {
     pub returns: u64,
 }
 
-impl News {
+impl EventLog {
     /// One more event.
     pub fn add(&mut self, mut event: Event) {
         // An event without a time is about the stream of events, not about the service.
@@ -124,15 +124,15 @@ mod tests {
 
     #[test]
     fn removals_are_merged_and_push_nothing_else_out() {
-        let mut news = News::default();
-        news.add(event(0, EventKind::ImageGcFailed, "image_gc", "locked"));
+        let mut log = EventLog::default();
+        log.add(event(0, EventKind::ImageGcFailed, "image_gc", "locked"));
         for second in 1..9 {
             for _ in 0..3 {
-                news.add(removed(second, "container_gc", "container"));
-                news.add(removed(second, "sandbox_gc", "sandbox"));
+                log.add(removed(second, "container_gc", "container"));
+                log.add(removed(second, "sandbox_gc", "sandbox"));
             }
         }
-        let lines = news.lines();
+        let lines = log.lines();
         let lines: Vec<&str> = lines.lines().collect();
         assert_eq!(lines.len(), 1 + REMOVALS, "{lines:?}");
         assert_eq!(
@@ -141,21 +141,21 @@ mod tests {
         );
         assert!(lines[REMOVALS].ends_with("ImageGCFailed        locked"), "{lines:?}");
         for number in 0..20 {
-            news.add(event(9, EventKind::Paused, "log_gc", &number.to_string()));
+            log.add(event(9, EventKind::Paused, "log_gc", &number.to_string()));
         }
-        assert_eq!(news.lines().lines().count(), LINES);
-        assert!(news.lines().lines().next().unwrap().ends_with("19"));
-        assert_eq!((news.failures("image_gc"), news.failures("log_gc")), (1, 0));
+        assert_eq!(log.lines().lines().count(), LINES);
+        assert!(log.lines().lines().next().unwrap().ends_with("19"));
+        assert_eq!((log.failures("image_gc"), log.failures("log_gc")), (1, 0));
     }
 
     #[test]
     fn a_panic_on_purpose_is_not_counted() {
-        let mut news = News::default();
+        let mut log = EventLog::default();
         let restarted = |why: &str| event(0, EventKind::Restarted, "container_gc", why);
-        news.add(restarted(&format!("it panicked at x.rs:1:1: {ON_PURPOSE}")));
-        news.add(restarted("its thread did not answer for 5s; it was given another one"));
-        assert_eq!(news.panics, [""; 0]);
-        news.add(restarted("it panicked at y.rs:1:1: index out of bounds"));
-        assert_eq!(news.panics.len(), 1);
+        log.add(restarted(&format!("it panicked at x.rs:1:1: {ON_PURPOSE}")));
+        log.add(restarted("its thread did not answer for 5s; it was given another one"));
+        assert_eq!(log.panics, [""; 0]);
+        log.add(restarted("it panicked at y.rs:1:1: index out of bounds"));
+        assert_eq!(log.panics.len(), 1);
     }
 }
