@@ -150,7 +150,7 @@ fn rooms_depend_downwards_only() {
 fn no_modules_use_each_other_in_a_circle() {
     let mut found = Vec::new();
     // Crates that are free of circles; the others follow.
-    for root in ["actors/kit/src/lib.rs"] {
+    for root in ["actors/kit/src/lib.rs", "actors/pods/src/lib.rs"] {
         let arrows = Crate::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(root)).arrows();
         for circle in circles(&arrows).into_iter().chain(circles(&between_rooms(&arrows))) {
             found.push(format!("{root}: {circle}"));

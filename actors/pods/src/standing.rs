@@ -128,6 +128,9 @@ impl fmt::Display for Standing {
     }
 }
 
+/// The UID of a pod, its state, and by which evidence.
+pub type PodStanding = (String, PodState, Standing);
+
 /// What is known of one pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodFacts {
@@ -149,7 +152,7 @@ pub struct Chronicle {
 
 impl Chronicle {
     /// Notes how all pods stand. One that is not among them is forgotten.
-    pub fn note(&mut self, all: Vec<(String, PodState, Standing)>, now: Timestamp) {
+    pub fn note(&mut self, all: Vec<PodStanding>, now: Timestamp) {
         let mut before = std::mem::take(&mut self.pods);
         self.pods = all
             .into_iter()

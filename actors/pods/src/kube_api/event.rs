@@ -5,7 +5,8 @@ use http::{Request, StatusCode};
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 
-use super::{Api, ApiError};
+use super::client::Api;
+use super::error::ApiError;
 
 /// Who speaks.
 const COMPONENT: &str = "cri-gc";

@@ -1,4 +1,4 @@
-//! Reads the sources that list pods: first what the runtime has, then the list, which is held against it.
+//! Reads the sources `file` and `kubelet`: first what the runtime has, then the list, which is compared with it.
 //!
 //! What a list proves is not decided here. Blocking work runs on the workers.
 
@@ -12,8 +12,9 @@ use cri_gc_policy::{Container, Sandbox, SandboxState};
 use jiff::{SignedDuration, Timestamp};
 use slog::Logger;
 
-use super::SyncError;
-use super::absence::Sync;
+use super::absence::Reading;
+use super::error::SyncError;
+use super::kube_api::Api;
 use super::kubelet;
 use super::listing::{Listing, ListingError};
 use cri_gc_gateway::{Freshness, Gateway};
@@ -43,13 +44,28 @@ fn read_at_most(file: &mut impl Read, most: u64) -> io::Result<String> {
     Ok(text)
 }
 
-/// What reading needs. Owned by each question, so that none holds the actor.
+/// What is asked: the runtime, and what the sources need. Owned by each question, so that none holds the actor.
 #[derive(Clone)]
-pub struct Reader {
+pub struct Sources {
     pub gateway: Gateway,
     pub files: Workers,
     pub clock: Clock,
     pub log: Logger,
+}
+
+/// What is found out of a source that is followed.
+pub enum SourceChange {
+    /// A complete list, from which on changes are watched. Single pods can be asked for by the same client.
+    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "no source is followed"))]
+    Listed(Box<Reading>, Api),
+    /// The list is followed: what went wrong before is over.
+    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "no source is followed"))]
+    Steady,
+    /// The API server answers: what is listed now, if that has changed.
+    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "no source is followed"))]
+    Watched(Option<Listing>),
+    /// The source is lost.
+    Lost(SyncError),
 }
 
 /// What the runtime had right before a list was asked for.
@@ -61,7 +77,7 @@ pub struct Before {
 }
 
 impl Before {
-    /// A list that lacks every pod that runs, while some do, is not that of this node (spec 2, proof rule 3).
+    /// A list from which every pod that runs is missing, while some do, is not that of this node.
     ///
     /// # Errors
     /// It is such a list.
@@ -73,7 +89,7 @@ impl Before {
     }
 }
 
-impl Reader {
+impl Sources {
     /// What the runtime has.
     pub async fn runtime(&self) -> Result<Before, SyncError> {
         let sandboxes = self.gateway.list::<Sandbox>(Freshness::Fresh).await?;
@@ -88,14 +104,14 @@ impl Reader {
         Ok(Before { ready, objects })
     }
 
-    /// One sync of the source `file`.
-    pub async fn file(&self, path: &Path) -> Result<Sync, SyncError> {
+    /// One reading of the source `file`.
+    pub async fn file(&self, path: &Path) -> Result<Reading, SyncError> {
         let before = self.runtime().await?;
         let shown = path.display().to_string();
         let file = path.to_owned();
         let read = self.files.run_within(ANSWER_WITHIN, move || {
-            // One descriptor for time and content, so that both are those of the same file, and a second look at the time
-            // for one that is written to while it is read.
+            // One descriptor for time and content, so that both are those of the same file, and the time once more for one that is
+            // written to while it is read.
             let mut file = std::fs::File::open(&file)?;
             let changed = file.metadata()?.modified()?;
             let text = read_at_most(&mut file, LARGEST)?;
@@ -114,11 +130,11 @@ impl Reader {
         }
         let listing = listing.map_err(|error| SyncError::Listing { path: shown, error })?;
         before.check(&listing)?;
-        Ok(Sync { at: at.min(now), listing, objects: before.objects })
+        Ok(Reading { at: at.min(now), listing, objects: before.objects })
     }
 
-    /// One sync of the source `kubelet`.
-    pub async fn kubelet(&self, settings: &Kubelet) -> Result<Sync, SyncError> {
+    /// One reading of the source `kubelet`.
+    pub async fn kubelet(&self, settings: &Kubelet) -> Result<Reading, SyncError> {
         let before = self.runtime().await?;
         let at = self.clock.now();
         let text = kubelet::ask(settings, &self.files).await?;
@@ -127,7 +143,7 @@ impl Reader {
             .unwrap_or_else(|gone| Err(ListingError::Syntax(gone.to_string())))
             .map_err(|error| SyncError::KubeletListing { url: settings.url.clone(), error })?;
         before.check(&listing)?;
-        Ok(Sync { at, listing, objects: before.objects })
+        Ok(Reading { at, listing, objects: before.objects })
     }
 }
 
