@@ -112,6 +112,19 @@ pub struct Questions {
     list: u64,
 }
 
+/// What is judged, by what, and when.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    /// What there is of each pod.
+    pub pods: &'a HashMap<&'a str, Evidence<'a>>,
+    /// The pods that a kubelet has a directory of.
+    pub kept: &'a Kept,
+    /// What a proof has to meet.
+    pub rules: &'a Rules,
+    /// Now.
+    pub now: Timestamp,
+}
+
 /// So long the pods that the brake holds must be missing from all readings, before they count as deleted.
 pub const BRAKE_LETS_GO: SignedDuration = SignedDuration::from_mins(10);
 
@@ -219,13 +232,8 @@ impl Absence {
             self.braked.remove(uid);
             self.confirmed.remove(uid);
         }
-        let naming = listing.pods.iter().filter(|(_, (_, images))| !images.is_empty());
-        let pod = |(uid, (_, images)): (&String, &(_, Vec<String>))| Pod {
-            uid: uid.clone(),
-            state: PodState::Unknown,
-            images: images.clone(),
-        };
-        self.named = Some(naming.map(pod).collect());
+        let naming = listing.to_pods().into_iter().filter(|pod| !pod.images.is_empty());
+        self.named = Some(naming.map(|pod| Pod { state: PodState::Unknown, ..pod }).collect());
     }
 
     /// An administrator says that these pods are deleted, also those whose proof is still to come, and those that the brake
@@ -258,7 +266,7 @@ impl Absence {
     #[must_use]
     pub fn synced_at(&self, rules: &Rules, now: Timestamp) -> (bool, Option<Timestamp>) {
         let Some(lists) = &self.lists else { return (false, None) };
-        (lists.first.is_some() && !lists.is_stale(rules.max_staleness, now), Some(lists.fresh))
+        (lists.first.is_some() && self.synced(rules, now).is_some(), Some(lists.fresh))
     }
 
     /// A reading failed: two in a row have to be made again.
@@ -275,13 +283,8 @@ impl Absence {
 
     /// The pods to ask for by name before [`Self::judge`] can call them deleted.
     #[must_use]
-    pub fn questions(
-        &self,
-        pods: &HashMap<&str, Evidence<'_>>,
-        kept: &Kept,
-        rules: &Rules,
-        now: Timestamp,
-    ) -> Questions {
+    pub fn questions(&self, case: Case<'_>) -> Questions {
+        let Case { rules, now, .. } = case;
         let first = self.lists.as_ref().and_then(|lists| lists.first.as_ref());
         let is_due = first.is_some_and(|first| now.duration_since(first.at) >= APART);
         let mut questions = Questions { at: now, list: self.list, ..Questions::default() };
@@ -289,21 +292,15 @@ impl Absence {
             && is_due
             && let Some(lists) = self.synced(rules, now)
         {
-            let open = self.weigh(lists, pods, kept, rules, now).open;
+            let open = self.weigh(lists, case).open;
             questions.uids = open.into_iter().map(ToOwned::to_owned).collect();
         }
         questions
     }
 
     /// The state of every pod.
-    pub fn judge(
-        &mut self,
-        pods: &HashMap<&str, Evidence<'_>>,
-        kept: &Kept,
-        asked: &Questions,
-        rules: &Rules,
-        now: Timestamp,
-    ) -> Judgement {
+    pub fn judge(&mut self, case: Case<'_>, asked: &Questions) -> Judgement {
+        let Case { pods, rules, now, .. } = case;
         self.proofs.forget_all_but(pods);
         self.braked.retain(|uid, _| pods.contains_key(uid.as_str()));
         self.confirmed.retain(|uid| pods.contains_key(uid.as_str()));
@@ -312,67 +309,29 @@ impl Absence {
             self.proofs.void(uid);
             self.list += 1;
         }
-        let synced = self.synced(rules, now).map(|lists| self.weigh(lists, pods, kept, rules, now));
-        let is_synced = synced.is_some();
-        let weighed = synced.unwrap_or_else(|| {
-            self.void_all();
-            let standing = |evidence: &Evidence<'_>| {
-                if evidence.runs { Standing::Runs } else { Standing::NoSource }
-            };
-            let standings = pods.iter().map(|(uid, evidence)| (*uid, standing(evidence))).collect();
-            Weighed { standings, ..Weighed::default() }
-        });
-        let Weighed { mut standings, braked, open, mut notes } = weighed;
+        let Some(lists) = self.synced(rules, now) else { return self.judge_without_source(pods) };
+        let Weighed { mut standings, braked, open, notes } = self.weigh(lists, case);
+        for uid in open {
+            standings.push((uid, second_observation(lists, uid, asked, is_current, rules)));
+        }
         for uid in braked {
             let since = *self.braked.entry(uid.to_owned()).or_insert(now);
             standings.push((uid, Standing::Braked { since }));
         }
-        let Some(lists) = &self.lists else {
-            // What pods named when they were last listed is still in use; of nothing else is anything known.
-            let pods = Pods { pods: self.named.clone().unwrap_or_default(), ..Pods::default() };
-            let standings = with_states(standings, &[]);
-            return Judgement { pods, standings, notes, asking_failed: None, wants_list: true };
-        };
-        if !is_synced {
-            notes.push(format!(
-                "the last good list of pods counts as of {}, too old for pods.max_staleness",
-                lists.fresh
-            ));
-        }
-        for uid in open {
-            let (Some(evidence), Some(first)) = (pods.get(uid), &lists.first) else { continue };
-            let proved = |second, asked| Standing::ProvedAbsent { first: first.at, second, asked };
-            let standing = match (rules.second, asked.answers.get(uid)) {
-                (Second::List, _) => proved(lists.last.at, false),
-                (Second::Ask, Some(Answer::Gone { at })) if is_current && *at >= asked.at => {
-                    proved(*at, true)
-                }
-                (Second::Ask, Some(Answer::There)) => Standing::StillThere,
-                (Second::Ask, Some(Answer::Failed(error) | Answer::Unreachable(error))) => {
-                    Standing::AskFailed(error.clone())
-                }
-                (Second::Ask, _) => Standing::NotAsked,
-            };
-            if matches!(standing, Standing::ProvedAbsent { .. }) {
-                self.proofs.add(uid, evidence, standing.clone());
-            }
-            standings.push((uid, standing));
-        }
-        let mut judged: Vec<Pod> = Vec::with_capacity(lists.last.listing.pods.len());
-        for (uid, (state, images)) in &lists.last.listing.pods {
-            judged.push(Pod { uid: uid.clone(), state: *state, images: images.clone() });
-            if !pods.contains_key(uid.as_str()) {
-                standings.push((uid, Standing::Listed));
-            }
-        }
+        let Some(lists) = &self.lists else { return self.judge_without_source(pods) };
+        let listing = &lists.last.listing;
+        let unseen = listing.pods.keys().filter(|uid| !pods.contains_key(uid.as_str()));
+        standings.extend(unseen.map(|uid| (uid.as_str(), Standing::Listed)));
+        let mut judged = listing.to_pods();
         for (uid, standing) in &standings {
-            if matches!(standing, Standing::ProvedAbsent { .. }) {
-                let uid = (*uid).to_owned();
-                judged.push(Pod { uid, state: PodState::Deleted, images: Vec::new() });
+            if let (Standing::ProvedAbsent { .. }, Some(evidence)) = (standing, pods.get(uid)) {
+                self.proofs.add(uid, evidence, standing.clone());
+                judged.push(Pod { uid: (*uid).to_owned(), state: PodState::Deleted, images: Vec::new() });
             } else {
                 self.proofs.void(uid);
             }
         }
+        judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
         let failed = standings.iter().find_map(|(_, standing)| match standing {
             Standing::AskFailed(error) => Some(error),
             _ => None,
@@ -380,32 +339,62 @@ impl Absence {
         let asking_failed = failed.map(|error| {
             format!("pods that are not listed could not be asked for by name, so they are not taken for deleted: {error}")
         });
-        judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
         // What is remembered as listed since the first list only grows.
-        let is_long = |first: &Reading| first.listing.pods.len() > lists.last.listing.pods.len() + REMEMBERED;
-        let wants_list = !is_synced
-            || standings.iter().any(|(_, standing)| standing.wants_list())
+        let is_long = |first: &Reading| first.listing.pods.len() > listing.pods.len() + REMEMBERED;
+        let wants_list = standings.iter().any(|(_, standing)| standing.wants_list())
             || lists.first.as_ref().is_some_and(is_long);
-        let standings = with_states(standings, if is_synced { &judged } else { &[] });
+        let state = |uid: &str, standing: &Standing| match standing {
+            Standing::Runs => PodState::Active,
+            Standing::ProvedAbsent { .. } => PodState::Deleted,
+            Standing::Listed => listing.pods.get(uid).map_or(PodState::Unknown, |(state, _)| *state),
+            _ => PodState::Unknown,
+        };
+        let standings =
+            standings.into_iter().map(|(uid, standing)| (uid.to_owned(), state(uid, &standing), standing));
+        let standings = standings.collect();
         // A pod that is not among them is not proved absent.
-        let pods = Pods { synced: is_synced, pods: judged, absent: PodState::Unknown };
+        let pods = Pods { synced: true, pods: judged, absent: PodState::Unknown };
         Judgement { pods, standings, notes, asking_failed, wants_list }
+    }
+
+    /// While the source cannot be relied on: nothing is known but what runs, and no proof counts any more.
+    fn judge_without_source(&mut self, pods: &HashMap<&str, Evidence<'_>>) -> Judgement {
+        self.void_all();
+        let stand = |evidence: &Evidence<'_>| match evidence.runs {
+            true => (PodState::Active, Standing::Runs),
+            false => (PodState::Unknown, Standing::NoSource),
+        };
+        let standings = pods.iter().map(|(uid, evidence)| {
+            let (state, standing) = stand(evidence);
+            ((*uid).to_owned(), state, standing)
+        });
+        let mut standings: Vec<PodStanding> = standings.collect();
+        let mut notes = Vec::new();
+        let listed = if let Some(lists) = &self.lists {
+            notes.push(format!(
+                "the last good list of pods counts as of {}, too old for pods.max_staleness",
+                lists.fresh
+            ));
+            let unseen = lists.last.listing.pods.keys().filter(|uid| !pods.contains_key(uid.as_str()));
+            standings.extend(unseen.map(|uid| (uid.clone(), PodState::Unknown, Standing::Listed)));
+            lists.last.listing.to_pods()
+        } else {
+            // What pods named when they were last listed is still in use.
+            self.named.clone().unwrap_or_default()
+        };
+        let pods = Pods { synced: false, pods: listed, absent: PodState::Unknown };
+        Judgement { pods, standings, notes, asking_failed: None, wants_list: true }
     }
 
     /// The lists, if they are fresh enough to prove anything.
     fn synced(&self, rules: &Rules, now: Timestamp) -> Option<&Lists> {
-        self.lists.as_ref().filter(|lists| !lists.is_stale(rules.max_staleness, now))
+        let limit = SignedDuration::try_from(rules.max_staleness).unwrap_or(SignedDuration::MAX);
+        self.lists.as_ref().filter(|lists| now.duration_since(lists.fresh) <= limit)
     }
 
     /// Weighs all pods of which there is something.
-    fn weigh<'a>(
-        &self,
-        lists: &Lists,
-        pods: &HashMap<&'a str, Evidence<'_>>,
-        kept: &Kept,
-        rules: &Rules,
-        now: Timestamp,
-    ) -> Weighed<'a> {
+    fn weigh<'a>(&self, lists: &Lists, case: Case<'a>) -> Weighed<'a> {
+        let Case { pods, kept, rules, .. } = case;
         let mut weighed = Weighed::default();
         let mut running = pods.iter().filter(|(_, evidence)| evidence.runs).peekable();
         // The same rule that a reading is checked by, for a list that has changed since.
@@ -413,7 +402,7 @@ impl Absence {
             && running.peek().is_some()
             && !running.any(|(uid, _)| lists.last.listing.pods.contains_key(*uid));
         for (uid, evidence) in pods {
-            match self.stand(lists, uid, evidence, kept, rules, now) {
+            match self.stand(lists, uid, evidence, case) {
                 Some(standing @ (Standing::Runs | Standing::Listed)) => {
                     weighed.standings.push((uid, standing))
                 }
@@ -428,15 +417,15 @@ impl Absence {
             weighed.notes.push(why.clone());
         }
         weighed.open.sort_unstable();
-        self.brake(&mut weighed, pods.len(), rules, now);
+        self.brake(&mut weighed, case);
         weighed
     }
 
     /// Holds the pods that vanished all at once.
-    fn brake(&self, weighed: &mut Weighed<'_>, pods: usize, rules: &Rules, now: Timestamp) {
+    fn brake(&self, weighed: &mut Weighed<'_>, Case { pods, rules, now, .. }: Case<'_>) {
         // What was proved before is as good as removed: it is no measure for what vanishes now.
         let proved = |(_, standing): &&(&str, Standing)| matches!(standing, Standing::ProvedAbsent { .. });
-        let of = pods - weighed.standings.iter().filter(proved).count();
+        let of = pods.len() - weighed.standings.iter().filter(proved).count();
         // What has been missing for long enough, or is confirmed, is believed; the brake checks the others.
         let is_sudden = |uid: &&str| {
             let since = self.braked.get(*uid);
@@ -462,9 +451,7 @@ impl Absence {
         lists: &Lists,
         uid: &str,
         evidence: &Evidence<'_>,
-        kept: &Kept,
-        rules: &Rules,
-        now: Timestamp,
+        Case { kept, rules, now, .. }: Case<'_>,
     ) -> Option<Standing> {
         let lacks = |reading: &Reading| !reading.listing.pods.contains_key(uid);
         if evidence.runs {
@@ -498,24 +485,25 @@ impl Absence {
     }
 }
 
-impl Lists {
-    /// Whether they are too old to prove anything.
-    fn is_stale(&self, max_staleness: Duration, now: Timestamp) -> bool {
-        SignedDuration::try_from(max_staleness).is_ok_and(|limit| now.duration_since(self.fresh) > limit)
+/// The standing of a pod that nothing else speaks for: by the list before, or by the answer when it was asked for.
+fn second_observation(
+    lists: &Lists,
+    uid: &str,
+    asked: &Questions,
+    is_current: bool,
+    rules: &Rules,
+) -> Standing {
+    let Some(first) = &lists.first else { return Standing::OnlyOneList };
+    let proved = |second, asked| Standing::ProvedAbsent { first: first.at, second, asked };
+    match (rules.second, asked.answers.get(uid)) {
+        (Second::List, _) => proved(lists.last.at, false),
+        (Second::Ask, Some(Answer::Gone { at })) if is_current && *at >= asked.at => proved(*at, true),
+        (Second::Ask, Some(Answer::There)) => Standing::StillThere,
+        (Second::Ask, Some(Answer::Failed(error) | Answer::Unreachable(error))) => {
+            Standing::AskFailed(error.clone())
+        }
+        (Second::Ask, _) => Standing::NotAsked,
     }
-}
-
-/// The states that go with the standings: those that were judged, sorted by UID.
-fn with_states(standings: Vec<(&str, Standing)>, judged: &[Pod]) -> Vec<PodStanding> {
-    let state = |uid: &str, standing: &Standing| match standing {
-        Standing::Runs => PodState::Active,
-        _ => judged
-            .binary_search_by(|pod| pod.uid.as_str().cmp(uid))
-            .ok()
-            .and_then(|place| judged.get(place))
-            .map_or(PodState::Unknown, |pod| pod.state),
-    };
-    standings.into_iter().map(|(uid, standing)| (uid.to_owned(), state(uid, &standing), standing)).collect()
 }
 
 /// The times that tell how new a pod is. An object that the runtime listed before a live source was asked was there by then,

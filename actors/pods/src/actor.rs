@@ -1,6 +1,7 @@
 //! The pod-state actor: reads the source when it is time to, takes each question through its steps, and is the only one that
 //! writes what is remembered.
 
+use std::mem::Discriminant;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use super::judge::{Facts, Judged, Memory};
 use super::kube_api::Api;
 use super::kube_source;
 use super::messages::{
-    AskNamed, AskPods, AskSource, Configure, Confirm, Followed, Judge, Reread, Resync, SourceState, Verdict,
+    AskNamed, AskPods, AskSource, Configure, Confirm, Followed, Judge, Resync, SourceState, Verdict,
 };
 use super::sources::{SourceChange, Sources};
 use cri_gc_kit::generation::Reconfigure;
@@ -60,7 +61,7 @@ pub struct Provider {
     /// Whether the service reads the source, and when it last did.
     reading: bool,
     read_at: Option<Instant>,
-    failures: FailureLog<u64>,
+    failures: FailureLog<(Discriminant<SyncError>, u16)>,
     /// For failures that may pass by themselves.
     grace: Grace,
     /// Why the source could not be read the last time.
@@ -108,7 +109,7 @@ impl Guarded for Provider {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         if self.configuration.service {
             // The first reading at once: two are needed before anything is proved.
-            ctx.notify(Reread);
+            self.reread(ctx);
             self.follow(ctx);
         }
     }
@@ -121,37 +122,6 @@ impl Supervised for Provider {
         self.start_era();
         self.reading = false;
         self.following = None;
-    }
-}
-
-impl Handler<Reread> for Provider {
-    type Result = ();
-
-    fn handle(&mut self, _reread: Reread, ctx: &mut Context<Self>) {
-        let pods = &self.configuration.settings.pods;
-        let (source, period) = (pods.source, pods.kubelet.period.max(APART));
-        ctx.notify_later(Reread, if source == PodSource::Kubelet { period } else { READ_EVERY });
-        // The task that follows the source reports its state: nothing was read here that could say that it is reachable.
-        if source == PodSource::KubeApi {
-            self.start_over_if_the_clock_was_set(ctx);
-            return;
-        }
-        // Two readings that end together are one: what is missing from both may have been missing for a moment only.
-        let too_soon = self.read_at.is_some_and(|at| at.elapsed() < APART);
-        if self.reading || too_soon {
-            return;
-        }
-        self.reading = true;
-        let reading = Handler::<Resync>::handle(self, Resync, ctx);
-        let era = self.era;
-        ctx.spawn(reading.map(move |read, this: &mut Self, _ctx| {
-            this.reading = false;
-            this.read_at = Some(Instant::now());
-            // What was asked by other rules says nothing of the source that is asked now.
-            if era == this.era {
-                this.log_reading(&read);
-            }
-        }));
     }
 }
 
@@ -246,6 +216,35 @@ impl Handler<Judge> for Provider {
 }
 
 impl Provider {
+    /// Reads the source if it is time to, and again after a while.
+    fn reread(&mut self, ctx: &mut Context<Self>) {
+        let pods = &self.configuration.settings.pods;
+        let (source, period) = (pods.source, pods.kubelet.period.max(APART));
+        let pause = if source == PodSource::Kubelet { period } else { READ_EVERY };
+        ctx.run_later(pause, Self::reread);
+        // The task that follows the source reports its state: nothing was read here that could say that it is reachable.
+        if source == PodSource::KubeApi {
+            self.start_over_if_the_clock_was_set(ctx);
+            return;
+        }
+        // Two readings that end together are one: what is missing from both may have been missing for a moment only.
+        let too_soon = self.read_at.is_some_and(|at| at.elapsed() < APART);
+        if self.reading || too_soon {
+            return;
+        }
+        self.reading = true;
+        let reading = Handler::<Resync>::handle(self, Resync, ctx);
+        let era = self.era;
+        ctx.spawn(reading.map(move |read, this: &mut Self, _ctx| {
+            this.reading = false;
+            this.read_at = Some(Instant::now());
+            // What was asked by other rules says nothing of the source that is asked now.
+            if era == this.era {
+                this.log_reading(&read);
+            }
+        }));
+    }
+
     /// The last step of a question: all is asked, and nothing else happens meanwhile.
     fn judge(&mut self, facts: Facts, unreachable: Option<String>) -> Verdict {
         let now = self.sources.clock.now();

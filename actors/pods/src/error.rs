@@ -1,5 +1,7 @@
 //! Why a pod source could not be read, in sentences with what to do.
 
+use std::mem::Discriminant;
+
 use cri_gc_gateway::CriError;
 use jiff::Timestamp;
 
@@ -87,25 +89,17 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// What makes two of them the same failure (docs/behaviour.md, "Failures and log levels"): the kind, and the code of who was asked.
+    /// What makes two of them the same failure (docs/behaviour.md, "Failures and log levels"): the variant, and what the
+    /// server that was asked makes of it.
     #[must_use]
-    pub fn kind(&self) -> u64 {
-        let (kind, code) = match self {
-            Self::File { .. } => (1, 0),
-            Self::Listing { .. } => (2, 0),
-            Self::Future { .. } => (3, 0),
-            Self::ListsNoneThatRun { .. } => (4, 0),
-            Self::Runtime(_) => (5, 0),
-            Self::Kubelet(error) => (6, error.kind()),
-            Self::KubeletListing { .. } => (7, 0),
-            Self::OnlyStatic { .. } => (8, 0),
+    pub fn kind(&self) -> (Discriminant<Self>, u16) {
+        let asked = match self {
+            Self::Kubelet(error) => error.kind(),
             #[cfg(feature = "kubernetes")]
-            Self::KubeApi(error) => (9, error.kind()),
-            Self::NotBuiltIn => (10, 0),
-            Self::NoFile => (11, 0),
-            Self::Failed => (12, 0),
+            Self::KubeApi(error) => error.kind(),
+            _ => 0,
         };
-        kind << 16 | u64::from(code)
+        (std::mem::discriminant(self), asked)
     }
 
     /// Whether this also happens while nothing is wrong, for some seconds after the start of a server or of the machine.

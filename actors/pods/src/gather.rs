@@ -2,8 +2,7 @@
 //! judged or remembered here.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
@@ -20,6 +19,7 @@ use super::messages::Configure;
 use super::runtime_source::FinishTimes;
 use super::sources::{ANSWER_WITHIN, Sources};
 use cri_gc_gateway::ErrorClass;
+use cri_gc_kit::workers::WorkerGone;
 
 /// How long all questions of one judgement may take; the others wait for the next one.
 const ASK_WITHIN: Duration = Duration::from_secs(60);
@@ -57,8 +57,7 @@ impl Sources {
             let at = self.clock.now();
             let returns = if configuration.service { Some(self.gateway.returns().await) } else { None };
             let beside = settings.pods.runtime_beside_kubelet;
-            let kubelet =
-                if beside { None } else { self.kubelet_at(settings.pods.kubelet_root.join("pods")).await };
+            let kubelet = if beside { None } else { self.kubelet_here(settings).await };
             Found::Runtime { at, returns, kubelet, to_ask: Vec::new(), finished: FinishTimes::new() }
         } else {
             let kept = self.kept(settings, &by_pod(&seen)).await;
@@ -137,26 +136,14 @@ impl Sources {
     }
 
     /// Why a kubelet is taken to be on this node, if it is.
-    async fn kubelet_at(&self, directory: PathBuf) -> Option<String> {
-        let shown = directory.display().to_string();
-        let root = directory.parent().map(Path::to_owned).unwrap_or_default();
-        let list = move || match std::fs::read_dir(&directory) {
-            Ok(mut entries) => Ok(entries.next().is_some()),
-            // A link to a disk that is not mounted (yet): what is behind it is not known.
-            Err(_) if root.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) && !root.exists() => {
-                Err(io::Error::other("it is a link to something that is not there"))
-            }
-            Err(error) => Err(error),
-        };
-        let found = self.files.run_within(ANSWER_WITHIN, list).await;
+    async fn kubelet_here(&self, settings: &Settings) -> Option<String> {
+        let (shown, found) = self.kubelet_dirs(settings).await;
         let why = match found {
-            Ok(Ok(false)) => return None,
-            Ok(Err(error))
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-            {
+            Ok(Ok(uids)) if uids.is_empty() => return None,
+            Ok(Err(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return None;
             }
-            Ok(Ok(true)) => format!("{shown} is not empty, so a kubelet manages the pods of this node"),
+            Ok(Ok(_)) => format!("{shown} is not empty, so a kubelet manages the pods of this node"),
             Ok(Err(error)) => {
                 format!("{shown} cannot be read ({error}), so a kubelet may manage the pods of this node")
             }
@@ -170,22 +157,15 @@ impl Sources {
 
     /// The pods that a kubelet has a directory of.
     async fn kept(&self, settings: &Settings, evidence: &HashMap<&str, Evidence<'_>>) -> Kept {
-        let root = settings.pods.kubelet_root.join("pods");
-        let shown = root.display().to_string();
-        let list = move || {
-            let names = std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.file_name()));
-            names.map(|name| name.map(|name| name.to_string_lossy().into_owned())).collect::<io::Result<_>>()
-        };
-        let found: Result<io::Result<HashSet<String>>, _> = self.files.run_within(ANSWER_WITHIN, list).await;
-        let mut running =
-            evidence.iter().filter(|(_, evidence)| evidence.runs).map(|(uid, _)| *uid).peekable();
+        let (shown, found) = self.kubelet_dirs(settings).await;
+        let mut running = evidence.iter().filter(|(_, evidence)| evidence.runs).peekable();
         let why = match found {
-            // A node without a kubelet has no such directory; with this source one that can't be read is no evidence.
+            // A node without a kubelet has no such directory; with this source one that cannot be read is no evidence.
             Ok(found) if settings.pods.source == PodSource::File => {
                 return Kept::Of(found.unwrap_or_default());
             }
             // A kubelet has a directory of every pod that it runs.
-            Ok(Ok(uids)) if running.peek().is_none() || running.any(|uid| uids.contains(uid)) => {
+            Ok(Ok(uids)) if running.peek().is_none() || running.any(|(uid, _)| uids.contains(*uid)) => {
                 return Kept::Of(uids);
             }
             Ok(Ok(_)) => {
@@ -199,5 +179,27 @@ impl Sources {
             "{shown} {why}; it is not known which pods the kubelet still has a directory of, and none counts as deleted: \
              check pods.kubelet_root, and that it is mounted where cri-gc runs in a container"
         ))
+    }
+
+    /// The directory of a kubelet's pods, and the names in it.
+    async fn kubelet_dirs(
+        &self,
+        settings: &Settings,
+    ) -> (String, Result<io::Result<HashSet<String>>, WorkerGone>) {
+        let root = settings.pods.kubelet_root.clone();
+        let pods = root.join("pods");
+        let shown = pods.display().to_string();
+        let list = move || {
+            let entries = match std::fs::read_dir(&pods) {
+                // A link to a disk that is not mounted (yet): what is behind it is not known.
+                Err(_) if root.is_symlink() && !root.exists() => {
+                    Err(io::Error::other("it is a link to something that is not there"))
+                }
+                entries => entries,
+            };
+            let names = entries?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            names.collect()
+        };
+        (shown, self.files.run_within(ANSWER_WITHIN, list).await)
     }
 }

@@ -5,7 +5,7 @@
 use cri_gc_config::PodSource;
 use jiff::Timestamp;
 
-use super::absence::{Absence, BRAKE_LETS_GO, Judgement, Kept, Questions, Reading, Rules, Second};
+use super::absence::{Absence, BRAKE_LETS_GO, Case, Judgement, Kept, Questions, Reading, Rules, Second};
 use super::error::SyncError;
 use super::evidence::{Seen, by_pod};
 use super::leftovers::Leftovers;
@@ -162,7 +162,10 @@ impl Memory {
             Found::Runtime { at, returns, to_ask, .. } => {
                 *to_ask = self.runtime.questions(&evidence, *returns, rules.runtime_grace, *at);
             }
-            Found::Lists { kept, asked } => *asked = self.absence.questions(&evidence, kept, rules, now),
+            Found::Lists { kept, asked } => {
+                let case = Case { pods: &evidence, kept, rules, now };
+                *asked = self.absence.questions(case);
+            }
         }
     }
 
@@ -184,8 +187,9 @@ impl Memory {
                 (verdict.pods, verdict.finished, verdict.report_only) = (pods, finished, kubelet);
             }
             Found::Lists { kept, asked } => {
+                let case = Case { pods: &evidence, kept: &kept, rules, now };
                 let Judgement { pods, standings, notes, asking_failed, wants_list } =
-                    self.absence.judge(&evidence, &kept, &asked, rules, now);
+                    self.absence.judge(case, &asked);
                 judged.orphaned = self.leftovers.note(&standings, now);
                 self.chronicle.note(standings, now);
                 (verdict.pods, verdict.notes) = (pods, notes);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cri_gc_policy::PodState;
+use cri_gc_policy::{Pod, PodState};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -128,6 +128,17 @@ impl Listing {
             listing.take(pod, number)?;
         }
         Ok(listing)
+    }
+
+    /// The pods, as a plan takes them.
+    #[must_use]
+    pub fn to_pods(&self) -> Vec<Pod> {
+        let pod = |(uid, (state, images)): (&String, &(PodState, Vec<String>))| Pod {
+            uid: uid.clone(),
+            state: *state,
+            images: images.clone(),
+        };
+        self.pods.iter().map(pod).collect()
     }
 
     /// Adds a pod as Kubernetes lists it, the `number`th.

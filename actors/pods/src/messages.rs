@@ -44,11 +44,6 @@ pub struct AskSource;
 #[rtype(result = "usize")]
 pub struct Confirm;
 
-/// From the actor to itself: read the source if it is time to.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Reread;
-
 /// From the task that follows the API server: what it found out.
 #[derive(Message)]
 #[rtype(result = "()")]

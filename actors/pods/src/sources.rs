@@ -54,15 +54,13 @@ pub struct Sources {
 }
 
 /// What is found out of a source that is followed.
+#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "no source is followed"))]
 pub enum SourceChange {
     /// A complete list, from which on changes are watched. Single pods can be asked for by the same client.
-    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "no source is followed"))]
     Listed(Box<Reading>, Api),
     /// The list is followed: what went wrong before is over.
-    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "no source is followed"))]
     Steady,
     /// The API server answers: what is listed now, if that has changed.
-    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "no source is followed"))]
     Watched(Option<Listing>),
     /// The source is lost.
     Lost(SyncError),

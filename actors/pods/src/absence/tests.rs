@@ -45,7 +45,7 @@ impl Proof {
         rules: &Rules,
         now: Timestamp,
     ) -> Vec<String> {
-        self.asked = self.absence.questions(pods, kept, rules, now);
+        self.asked = self.absence.questions(Case { pods, kept, rules, now });
         self.asked.uids.clone()
     }
 
@@ -61,7 +61,7 @@ impl Proof {
         rules: &Rules,
         now: Timestamp,
     ) -> Judgement {
-        let judged = self.absence.judge(pods, kept, &self.asked, rules, now);
+        let judged = self.absence.judge(Case { pods, kept, rules, now }, &self.asked);
         self.asked.answers.clear();
         judged
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures_util::{Stream, StreamExt};
 use http::{Request, StatusCode};
 use kube::api::{ListParams, WatchEvent, WatchParams};
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::client::{ANSWER_WITHIN, Api};
 use super::error::{ApiError, StatusBody};
@@ -89,25 +89,6 @@ fn known(pod: KubePod) -> Result<KubePod, ApiError> {
     Ok(pod)
 }
 
-/// A node, as far as it matters here.
-#[derive(Deserialize)]
-struct KubeNode {
-    status: Option<NodeStatus>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeStatus {
-    node_info: Option<NodeInfo>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeInfo {
-    #[serde(default, rename = "bootID")]
-    boot_id: String,
-}
-
 const LIST: &str = "listing the pods of this node";
 const WATCH: &str = "watching the pods of this node";
 const ASK: &str = "asking for a pod";
@@ -124,17 +105,20 @@ impl Api {
     /// It is not, or it can't be told.
     pub async fn check_node(&self, boot_id: &str) -> Result<(), ApiError> {
         let request = get(NODE, &format!("/api/v1/nodes/{}", name(NODE, &self.node)?))?;
-        let node: KubeNode = self.read(NODE, request).await.map_err(|error| match error {
+        let node: Value = self.read(NODE, request).await.map_err(|error| match error {
             ApiError::Status { code: StatusCode::NOT_FOUND, .. } => ApiError::NodeMissing(self.node.clone()),
             error => error,
         })?;
-        let theirs =
-            node.status.and_then(|status| status.node_info).map(|info| info.boot_id).unwrap_or_default();
+        let theirs = node.pointer("/status/nodeInfo/bootID").and_then(Value::as_str).unwrap_or_default();
         // A machine that has no boot id is not the node of the one that has none either.
         if theirs == boot_id && !boot_id.is_empty() {
             return Ok(());
         }
-        Err(ApiError::OtherNode { node: self.node.clone(), theirs, ours: boot_id.to_owned() })
+        Err(ApiError::OtherNode {
+            node: self.node.clone(),
+            theirs: theirs.to_owned(),
+            ours: boot_id.to_owned(),
+        })
     }
 
     /// All pods of the node, as they are now: the newest list, never one out of a cache of unknown age.
