@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
+        .btree_map("Pass.kept_for")
         .type_attribute(".", "#[derive(serde::Serialize)]")
         .field_attribute("PassUpdate.what", "#[serde(flatten)]")
         .type_attribute("PassUpdate.what", "#[serde(rename_all = \"snake_case\")]")

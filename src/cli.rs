@@ -1,10 +1,13 @@
-//! What can be typed. The doc comments are the help texts. [`service`]: what is typed to talk to a running service.
+//! What can be typed. The doc comments are the help texts. `demo`: what is typed for the
+//! demo. [`service`]: what is typed to talk to a running service.
 
 #![expect(
     missing_docs,
     reason = "a doc comment here is a help text; what has none is a container for others"
 )]
 
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod service;
 
 use std::path::PathBuf;
@@ -15,6 +18,8 @@ use clap_complete::Shell;
 use cri_gc_config::LogLevel;
 use jiff::SignedDuration;
 
+#[cfg(feature = "demo")]
+pub use demo::Demo;
 pub use service::{ChangeLogLevel, Events, Explain, LoopName, Loops, RunNow, Service, Status};
 
 /// Garbage collector of a node that runs containers through a CRI runtime (containerd, CRI-O).
@@ -75,7 +80,8 @@ pub enum Command {
     /// SIGINT and SIGTERM end it once the removals that were sent are answered, with the table of what was done and exit code 130
     /// or 143; a second one ends it at once.
     Sweep(Sweep),
-    /// Sweep an embedded, full node before your eyes; needs no root, no network and no runtime
+    /// Clean up an embedded node with a full disk, to show what cri-gc does; needs no root, no network and no runtime
+    #[cfg(feature = "demo")]
     Demo(Demo),
     /// Show how the running service is: its loops, the runtime, the pod source, the file systems
     ///
@@ -149,24 +155,6 @@ pub struct Source {
     pub confirm_deleted: bool,
 }
 
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// List every object, not only the first few of each reason
-    #[arg(long, conflicts_with = "watch")]
-    pub all: bool,
-    /// Show the service at work instead, on a node where things come and go all the time, and break things by keys
-    ///
-    /// Ends with 3 where something went wrong that nobody had broken.
-    #[arg(long)]
-    pub watch: bool,
-    /// Break this from a third to two thirds of the time (may be given several times)
-    #[arg(long = "break", value_name = "WHAT", value_enum, requires = "watch")]
-    pub breaks: Vec<Breakage>,
-    /// How long to watch, e.g. 1m [default: until q on a terminal, else 30s]
-    #[arg(long = "for", value_name = "DURATION", requires = "watch", value_parser = length)]
-    pub length: Option<Duration>,
-}
-
 /// The longest watch, and the longest wait: a day.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -175,21 +163,6 @@ fn length(text: &str) -> Result<Duration, String> {
     length
         .filter(|length| *length >= Duration::from_secs(1) && *length <= LONGEST)
         .ok_or_else(|| "write a number with its unit, from 1s to 24h, e.g. 30s or 5m".to_owned())
-}
-
-/// What can be broken in the demo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Breakage {
-    /// The runtime answers with errors whenever it is asked for images
-    Images,
-    /// The runtime never answers when it is to remove a container
-    Hang,
-    /// The runtime is gone
-    Runtime,
-    /// Container GC panics
-    Panic,
-    /// The thread of the sandbox reaper hangs
-    Thread,
 }
 
 #[derive(Debug, Subcommand)]

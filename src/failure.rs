@@ -1,4 +1,4 @@
-//! Errors at the edge: a sentence with the cause and what to do, on stderr, and an exit code (spec 10).
+//! Errors at the edge: a sentence with the cause and what to do, on stderr, and an exit code (behaviour: Commands).
 
 use std::fmt::Display;
 use std::process::ExitCode;

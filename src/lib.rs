@@ -1,6 +1,7 @@
 //! The program `cri-gc`: its command line, its subcommands, and the wiring of its actors.
 //!
-//! - [`cli`]: what can be typed. [`commands`]: one file for each subcommand. [`demo`]: the embedded node that `demo` sweeps.
+//! - [`cli`]: what can be typed. [`commands`]: one file for each subcommand. `demo` (a feature): the
+//!   command `demo` and its embedded node.
 //! - [`wiring`]: which actors run on which threads. [`client`]: the connection to a service that runs already.
 //! - [`output`]: tables for people, JSON and YAML for programs. [`failure`]: errors as sentences, and exit codes.
 //! - [`kubelet_config`]: a kubelet's configuration as settings of ours.
@@ -11,6 +12,7 @@
 pub mod cli;
 pub mod client;
 pub mod commands;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod failure;
 pub mod kubelet_config;

@@ -121,7 +121,7 @@ announced! {
 }
 
 /// The records of libraries. What a library calls information is a detail here, and what it calls a detail a trace. So is
-/// what one complains of that answers with the same error: whoever asked tells it, less and less while it goes on (spec 7).
+/// what one complains of that answers with the same error: whoever asked tells it, less and less while it goes on (behaviour: Failures and log levels).
 struct Libraries {
     log: Logger,
     threshold: LogThreshold,

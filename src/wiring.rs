@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use cri_gc_collectors::collector::{Base, Collector, Finish, LoopHandle, Schedule, Supervisor, Tools};
+use cri_gc_collectors::collector::messages::Finish;
+use cri_gc_collectors::collector::{Base, Collector, LoopHandle, Schedule, Supervisor};
 use cri_gc_collectors::container_gc::ContainerGc;
 use cri_gc_collectors::image_gc::ImageGc;
 use cri_gc_collectors::log_reaper::LogReaper;
 use cri_gc_collectors::sandbox_reaper::SandboxReaper;
+use cri_gc_collectors::tools::Tools;
 use cri_gc_config::{Settings, Sources};
 use cri_gc_files::socket::SocketError;
 use cri_gc_gateway::calls::Version;

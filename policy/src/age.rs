@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Newest first: larger creation time; ties by larger attempt, then by smaller id (spec 3 and 4).
+/// Newest first: larger creation time; ties by larger attempt, then by smaller id (behaviour: Dead containers).
 pub(crate) fn newest_first<T: Ord>(a: (T, u32, &str), b: (T, u32, &str)) -> Ordering {
     (b.0, b.1).cmp(&(a.0, a.1)).then_with(|| a.2.cmp(b.2))
 }
@@ -15,7 +15,7 @@ pub(crate) fn newest_first<T: Ord>(a: (T, u32, &str), b: (T, u32, &str)) -> Orde
 pub struct Now {
     /// The time.
     pub at: Timestamp,
-    /// When the clock was set last, if that was seen: no age counts from before (spec 2).
+    /// When the clock was set last, if that was seen: no age counts from before (behaviour: Clock changes).
     pub clock_set: Option<Timestamp>,
 }
 

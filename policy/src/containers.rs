@@ -1,4 +1,4 @@
-//! Which dead containers go (spec 3; the kubelet's container GC).
+//! Which dead containers go (behaviour: Dead containers; the kubelet's container GC).
 
 use foldhash::HashMap;
 use jiff::Timestamp;
@@ -65,7 +65,7 @@ pub fn recheck(
 }
 
 /// Keeps of a section's removals those that the check right before their removal would refuse. A pass decides without
-/// finish times and refuses single containers, and no other container is removed in their place (spec 3): so nothing else
+/// finish times and refuses single containers, and no other container is removed in their place (behaviour: Dead containers): so nothing else
 /// of the section changes here.
 pub fn settle(
     section: &mut Section,

@@ -8,7 +8,7 @@ use crate::pods::PodTable;
 use crate::policy::Policy;
 use crate::{containers, images, log_dirs, sandboxes};
 
-/// What would be done with a node. No section counts on the removals of another (spec 11); what follows from them is in
+/// What would be done with a node. No section counts on the removals of another (behaviour: Plans); what follows from them is in
 /// `follow`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {

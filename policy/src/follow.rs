@@ -1,4 +1,4 @@
-//! What becomes removable by a plan's own removals (spec 10): a sweep makes its passes in order, so that the sandbox pass sees
+//! What becomes removable by a plan's own removals (behaviour: Plans): a sweep makes its passes in order, so that the sandbox pass sees
 //! what the container pass left, and so on.
 //!
 //! The sections of a plan never count on each other. What follows is taken out of what they keep, and listed beside them.
@@ -35,7 +35,7 @@ pub struct Enforcing {
 }
 
 impl Enforcing {
-    /// Both: a plan on a snapshot ignores modes (spec 11).
+    /// Both: a plan on a snapshot ignores modes (behaviour: Snapshots).
     pub const ALL: Self = Self { containers: true, sandboxes: true };
 }
 

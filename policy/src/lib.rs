@@ -8,7 +8,7 @@
 //!
 //! Nothing here does I/O, reads a clock, or is async; a plan does nothing by itself. That is what lets the same code
 //! answer for a live node, for a snapshot file, and for thousands of random nodes in the tests. The rules are those of
-//! sections 2 to 6 of the specification; each module names its own.
+//! docs/behaviour.md; each module names its section.
 
 mod age;
 pub mod containers;

@@ -1,4 +1,4 @@
-//! Which legacy links go: `<legacy_container_logs_root>/*.log` that point to nothing (spec 5).
+//! Which legacy links go: `<legacy_container_logs_root>/*.log` that point to nothing (behaviour: Log links).
 //!
 //! A log that is being rotated is missing for a moment, so a link goes only when its target is missing on two passes in a
 //! row, and only when its container cannot be writing.

@@ -1,4 +1,4 @@
-//! Which of the pods' log directories go (spec 5).
+//! Which of the pods' log directories go (behaviour: Log directories).
 
 use std::cell::OnceCell;
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::age::Now;
 
-/// State of a container (CRI `ContainerState`). Every state but `Running` is *dead* (spec 1).
+/// State of a container (CRI `ContainerState`). Every state but `Running` is *dead* (behaviour: Words).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContainerState {
     /// Made but not started; it may be about to start.
@@ -151,7 +151,7 @@ pub struct Reclaiming {
     pub inodes: bool,
 }
 
-/// State of a pod as its source tells it (spec 2).
+/// State of a pod as its source tells it (behaviour: Pods).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PodState {
     /// Known to the source and not finished, or something of it runs.
@@ -173,7 +173,7 @@ pub struct Pod {
     pub uid: String,
     /// State, before what runs is looked at.
     pub state: PodState,
-    /// Images that its spec names, where the source tells: they count as used while the pod is active (spec 6).
+    /// Images that its spec names, where the source tells: they count as used while the pod is active (behaviour: Images in use).
     pub images: Vec<String>,
 }
 
@@ -200,7 +200,7 @@ impl Default for Pods {
 pub struct Observation {
     /// When: the "now" of every decision on it.
     pub taken_at: Timestamp,
-    /// When the clock was set last, if that was seen: ages count from then at the earliest (spec 2).
+    /// When the clock was set last, if that was seen: ages count from then at the earliest (behaviour: Clock changes).
     pub clock_set: Option<Timestamp>,
     /// Image that the runtime makes sandboxes of, as it names it; empty if it does not tell.
     pub sandbox_image: String,

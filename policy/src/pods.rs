@@ -1,4 +1,4 @@
-//! Which pod an object belongs to, and what that pod's state allows (spec 2).
+//! Which pod an object belongs to, and what that pod's state allows (behaviour: Pods).
 //!
 //! The states of the source are only half the answer: whatever a source, a proof or a snapshot says, a UID with a
 //! running container or a ready sandbox is active, and while the source is not synced nothing is proved.

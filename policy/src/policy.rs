@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use crate::protect::Pattern;
 
-/// Everything a plan follows (spec 3 to 6).
+/// Everything a plan follows (docs/behaviour.md).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// What becomes of objects that belong to no pod (spec 2).
+    /// What becomes of objects that belong to no pod (behaviour: Pods).
     pub unmanaged: Unmanaged,
-    /// Container GC (spec 3).
+    /// Container GC (behaviour: Dead containers).
     pub containers: ContainerPolicy,
-    /// Sandbox reaping (spec 4).
+    /// Sandbox reaping (behaviour: Sandboxes).
     pub sandboxes: SandboxPolicy,
-    /// Image GC (spec 6).
+    /// Image GC (behaviour: Images).
     pub images: ImagePolicy,
 }
 
-/// What becomes of objects that belong to no pod: containers and sandboxes without a pod UID (spec 2).
+/// What becomes of objects that belong to no pod: containers and sandboxes without a pod UID (behaviour: Pods).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unmanaged {
     /// They are in no unit, count towards no limit, and stay.
@@ -30,7 +30,7 @@ pub enum Unmanaged {
     Collect,
 }
 
-/// How many dead containers stay, and for how long (spec 3; the kubelet's `--maximum-dead-containers` flags).
+/// How many dead containers stay, and for how long (behaviour: Dead containers; the kubelet's `--maximum-dead-containers` flags).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerPolicy {
     /// A container is left alone until it was created this long ago.
@@ -60,7 +60,7 @@ impl Default for ContainerPolicy {
     }
 }
 
-/// Which sandboxes may go (spec 4).
+/// Which sandboxes may go (behaviour: Sandboxes).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SandboxPolicy {
     /// A sandbox is left alone until it was created this long ago.
@@ -69,7 +69,7 @@ pub struct SandboxPolicy {
     pub evict_terminated_pods: bool,
 }
 
-/// When images go, and which never do (spec 6; the kubelet's `imageGC*` settings).
+/// When images go, and which never do (behaviour: Images; the kubelet's `imageGC*` settings).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImagePolicy {
     /// Space: at or over the high threshold images go until usage is at the low one.
@@ -97,7 +97,7 @@ impl Default for ImagePolicy {
 }
 
 impl ImagePolicy {
-    /// Whether image GC is switched off as a whole: nothing could ever trigger it (spec 6.3).
+    /// Whether image GC is switched off as a whole: nothing could ever trigger it (behaviour: Images).
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.bytes.is_off() && self.inodes.is_off() && self.max_age.is_zero()

@@ -1,4 +1,4 @@
-//! Which images the operator protects: the patterns of `image_gc.protect` (spec 6).
+//! Which images the operator protects: the patterns of `image_gc.protect` (behaviour: Images in use).
 //!
 //! A pattern that matched nothing by mistake would cost an air-gapped node its images, so matching is generous:
 //! Docker's short names match as well as the full ones, and an id may be given short, as `crictl images` prints it.

@@ -1,7 +1,7 @@
 //! Why an object goes or stays: one closed set of words for plans, reports, logs and metrics alike.
 //!
 //! Every object of a plan bears exactly one of these. A new word is added here, to [`Reason::ALL`] and to the table of
-//! the README; a test holds the three together.
+//! docs/reasons.md; a test holds the three together.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A plan in words: the form that `plan --output json` prints (spec 11), a contract, and that tables are made of.
+//! A plan in words: the form that `plan --output json` prints (behaviour: Plans), a contract, and that tables are made of.
 //!
 //! Of an item `id`, `reason` and `detail` are always there; what else is known of the object comes beside them, and is left
 //! out where it is not known.
@@ -387,7 +387,7 @@ impl Words<'_> {
     }
 
     fn seconds(&self, since: Option<Timestamp>) -> i64 {
-        // What is not known counts as now (spec 6).
+        // What is not known counts as now (behaviour: Image ages).
         since.and_then(|t| self.observation.now().age(t)).unwrap_or_default().as_secs()
     }
 }

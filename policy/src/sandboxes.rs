@@ -1,4 +1,4 @@
-//! Which sandboxes go (spec 4; the kubelet's sandbox eviction).
+//! Which sandboxes go (behaviour: Sandboxes; the kubelet's sandbox eviction).
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! What a plan never holds, whatever the node and the policy (section 12). Each property is stated by itself, on the
+//! What a plan never holds, whatever the node and the policy (behaviour: Never removed). Each property is stated by itself, on the
 //! snapshot's own fields, and knows neither the crate's rules nor the oracle's.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
@@ -50,7 +50,7 @@ fn proved_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
     [Some(SnapshotPodState::Deleted), Some(SnapshotPodState::Evicted)].contains(&told(node, uid))
 }
 
-/// Whether the limits of sections 3 and 4 are all that may take something of that pod.
+/// Whether the limits (behaviour: Dead containers; behaviour: Sandboxes) are all that may take something of that pod.
 fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     let finished = told(node, uid) == Some(SnapshotPodState::Terminated);
     let goes_whole = proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);

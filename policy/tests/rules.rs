@@ -1,4 +1,4 @@
-//! One small snapshot for every rule of sections 2 to 6 and 11, with the plan that it has to give.
+//! One small snapshot for every rule of docs/behaviour.md that a plan follows, with the plan that it has to give.
 //!
 //! `snapshots/<rule>.json` is a snapshot as `cri-gc plan --snapshot` reads it, `snapshots/<rule>.plan.json` the plan:
 //! ids, reasons, order. A new rule is two files and a line in [`RULES`]; the settings are the defaults, changed as the
@@ -30,7 +30,7 @@ const AN_HOUR_UNUSED: Change = |s| s.image_max_age = 3_600_000;
 
 /// Each rule with its settings. Behind some stands whose complaint it answers.
 const RULES: &[(&str, Change)] = &[
-    // Section 2.
+    // behaviour: Pods
     ("pods-what-runs-is-active", DEFAULTS),
     ("pods-unsynced-proves-nothing", |s| {
         s.evict_terminated_pods = true;
@@ -50,7 +50,7 @@ const RULES: &[(&str, Change)] = &[
     }),
     ("pods-unmanaged-are-collected-if-asked", COLLECT),
     ("pods-unmanaged-wait-for-the-sync", COLLECT),
-    // Section 3.
+    // behaviour: Dead containers
     ("containers-running-stay", COLLECT),
     ("containers-min-age", |s| s.min_age = 600_000),
     ("containers-min-dead-age", DEFAULTS),
@@ -81,7 +81,7 @@ const RULES: &[(&str, Change)] = &[
     // kubernetes 90271, 86531, 51142: init containers and finished jobs ran again.
     ("containers-of-a-living-pod-keep-their-last-record", DEFAULTS),
     ("containers-are-removed-oldest-first-across-rules", DEFAULTS),
-    // Section 4.
+    // behaviour: Sandboxes
     ("sandboxes-all-but-the-newest-go", DEFAULTS),
     ("sandboxes-newest-counts-those-in-use", DEFAULTS),
     ("sandboxes-with-a-container-stay", DEFAULTS),
@@ -89,19 +89,19 @@ const RULES: &[(&str, Change)] = &[
     ("sandboxes-ties-go-by-attempt-then-id", DEFAULTS),
     ("sandboxes-of-unknown-age-prove-no-other-old", DEFAULTS),
     ("sandboxes-in-no-known-state-stay", DEFAULTS),
-    // Section 5.
+    // behaviour: Log directories
     ("log-dirs-of-both-forms-and-both-kinds-of-uid-go", DEFAULTS),
     ("log-dirs-of-foreign-names-are-never-touched", DEFAULTS),
     ("log-dirs-go-only-with-their-pod", |s| s.evict_terminated_pods = true),
     ("log-dirs-of-what-is-still-known-stay", DEFAULTS),
-    // Section 10: what the plan's own removals make removable.
+    // behaviour: Plans: what the plan's own removals make removable.
     ("follow-what-is-empty-once-containers-are-gone", DEFAULTS),
     ("follow-of-a-living-pod-all-sandboxes-but-the-newest", DEFAULTS),
     ("follow-no-sandbox-that-would-stay-empty", |s| s.max_per_pod_container = 0),
     ("follow-images-are-the-last-in-line", DEFAULTS),
     ("follow-no-image-where-others-free-enough", DEFAULTS),
     ("follow-no-image-for-its-age", AN_HOUR_UNUSED),
-    // Section 6.
+    // behaviour: Images
     ("images-in-use-by-a-field-behind-one-that-resolves-to-nothing", DEFAULTS),
     ("images-mounted-as-volumes-stay", DEFAULTS),
     ("images-stay-where-it-is-not-known-which-are-in-use", DEFAULTS),

@@ -1,4 +1,4 @@
-//! The file form of a snapshot (section 11): what may be left out, what is refused, and what an error says.
+//! The file form of a snapshot (behaviour: Snapshots): what may be left out, what is refused, and what an error says.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
 

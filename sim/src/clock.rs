@@ -2,12 +2,12 @@
 //!
 //! Nothing here reads a real clock.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
-/// Both clocks of a node. They have a lock of their own, so that asking the time never waits for the model.
+/// Both clocks of a node. They have a lock of their own, so that reading the time never waits for the model.
 #[derive(Debug)]
 pub(crate) struct Clock(Mutex<(Timestamp, Duration)>);
 
@@ -16,28 +16,24 @@ impl Clock {
         Self(Mutex::new((start, Duration::ZERO)))
     }
 
-    fn get(&self) -> (Timestamp, Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The wall clock.
     pub(crate) fn now(&self) -> Timestamp {
-        self.get().0
+        self.0.lock().0
     }
 
     /// Modelled time since the start; a step of the wall clock does not change it.
     pub(crate) fn uptime(&self) -> Duration {
-        self.get().1
+        self.0.lock().1
     }
 
     pub(crate) fn advance(&self, by: Duration) {
-        let mut both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut both = self.0.lock();
         *both = (later(both.0, by), both.1.saturating_add(by));
     }
 
     /// Steps the wall clock alone.
     pub(crate) fn set_wall(&self, to: Timestamp) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = to;
+        self.0.lock().0 = to;
     }
 }
 

@@ -12,20 +12,10 @@ pub enum SimError {
     NotFound {
         /// "container", "sandbox" or "image".
         kind: &'static str,
-        /// What was asked for.
+        /// What was requested.
         id: String,
     },
-    /// The id is empty, or more than one object begins with it.
-    #[error("{kind} {id:?}: {problem}")]
-    BadId {
-        /// "container", "sandbox" or "image".
-        kind: &'static str,
-        /// What was asked for.
-        id: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// The state of the object does not allow what was asked, or the request lacks something.
+    /// The state of the object does not allow the request, or the request is not valid.
     #[error("{0}")]
     Refused(String),
     /// The real file system under the node's folder failed.
@@ -33,13 +23,13 @@ pub enum SimError {
     Io {
         /// Which file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system reported.
         source: io::Error,
     },
 }
 
 impl SimError {
-    /// Whether the object is missing, as opposed to anything else that went wrong.
+    /// Whether the object is missing, as opposed to any other error.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic::Code;
 
-use crate::method::Method;
+use crate::calls::Method;
 use crate::model::Node;
 
-/// What befalls a call.
+/// What is wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// It is answered with this error.
@@ -25,7 +25,7 @@ pub enum Fault {
     Delay(Duration),
     /// The runtime dies with every call in flight, as by [`crate::Sim::kill`].
     Die,
-    /// The call is carried out first; the fault befalls its answer.
+    /// The call is carried out first; the fault is that of its answer.
     After(Box<Fault>),
 }
 
@@ -46,7 +46,7 @@ impl Fault {
     }
 }
 
-/// Which calls of a method a fault befalls.
+/// Which calls of a method meet a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// All of them, until the faults are cleared.
@@ -60,7 +60,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether a call that names `id` is meant; if so, one of the times is used up.
+    /// Whether a call that names `id` is in scope; if so, one of the times is used up.
     fn take(&mut self, id: &str) -> bool {
         match self {
             Self::Always => true,
@@ -75,7 +75,7 @@ impl Scope {
     }
 }
 
-/// A fault that a call has met, with what tells when the faults are cleared.
+/// A fault that a call has met, with what wakes it when the faults are cleared.
 pub(crate) struct Met {
     pub(crate) fault: Fault,
     pub(crate) cleared: watch::Receiver<()>,
@@ -93,27 +93,23 @@ impl Faults {
         Self { ordered: Mutex::default(), cleared: watch::Sender::new(()) }
     }
 
-    fn ordered(&self) -> MutexGuard<'_, BTreeMap<Method, Vec<(Fault, Scope)>>> {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn order(&self, method: Method, fault: Fault, scope: Scope) {
-        self.ordered().entry(method).or_default().push((fault, scope));
+        self.ordered.lock().entry(method).or_default().push((fault, scope));
     }
 
-    /// The fault, if any, that a call meets: of those that mean it, the one ordered first.
+    /// The fault, if any, that a call meets: of those in whose scope it is, the one ordered first.
     pub(crate) fn meet(&self, method: Method, id: &str) -> Option<Met> {
-        let mut ordered = self.ordered();
+        let mut ordered = self.ordered.lock();
         let fault = ordered
             .get_mut(&method)?
             .iter_mut()
             .find_map(|(fault, scope)| scope.take(id).then(|| fault.clone()))?;
-        // Subscribed under the lock that `clear` takes as well, so that no clearing falls in between unseen.
+        // Subscribed under the lock that `clear` takes as well, so that no clearing in between is missed.
         Some(Met { fault, cleared: self.cleared.subscribe() })
     }
 
     pub(crate) fn clear(&self) {
-        let mut ordered = self.ordered();
+        let mut ordered = self.ordered.lock();
         ordered.clear();
         self.cleared.send_replace(());
     }
@@ -132,30 +128,26 @@ impl fmt::Debug for Hooks {
 }
 
 impl Hooks {
-    fn hooks(&self) -> MutexGuard<'_, BTreeMap<Method, Vec<Hook>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn add(&self, method: Method, hook: Hook) {
-        self.hooks().entry(method).or_default().push(hook);
+        self.0.lock().entry(method).or_default().push(hook);
     }
 
     /// Runs the hooks of `method`. They are out of the map meanwhile, so that a hook may add one (for later calls).
     pub(crate) fn run(&self, method: Method, node: &mut Node, id: &str) {
-        let Some(mut due) = self.hooks().remove(&method) else {
+        let Some(mut due) = self.0.lock().remove(&method) else {
             return;
         };
         for hook in &mut due {
             hook(node, id);
         }
-        let mut hooks = self.hooks();
+        let mut hooks = self.0.lock();
         due.append(hooks.entry(method).or_default());
         hooks.insert(method, due);
     }
 
     pub(crate) fn clear(&self) {
         // Dropped outside the lock: a hook may own anything, even the last handle of this server.
-        let all = std::mem::take(&mut *self.hooks());
+        let all = std::mem::take(&mut *self.0.lock());
         drop(all);
     }
 }

@@ -1,6 +1,11 @@
-//! Ids: 64 hex digits that look random and are a function of the seed and a counter.
+//! Ids: how they are made, and how one, or the beginning of one, finds an object.
 
-/// Gives out ids. The same seed and the same order of calls give the same ids.
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::error::SimError;
+
+/// Makes ids: 64 hex digits that look random. The same seed and the same order of calls give the same ids.
 #[derive(Debug)]
 pub(crate) struct Ids {
     seed: u64,
@@ -12,7 +17,7 @@ impl Ids {
         Self { seed, count: 0 }
     }
 
-    /// The next id, 64 lower-case hex digits.
+    /// The next id.
     pub(crate) fn next(&mut self) -> String {
         self.count = self.count.wrapping_add(1);
         let start = mix(self.seed).wrapping_add(self.count.wrapping_mul(4));
@@ -29,11 +34,44 @@ fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The one object whose id begins with `prefix`.
+pub(crate) fn find<'a, T>(
+    store: &'a BTreeMap<String, T>,
+    kind: &'static str,
+    prefix: &str,
+) -> Result<&'a T, SimError> {
+    if prefix.is_empty() {
+        return Err(SimError::Refused(format!("{kind} \"\": an id must not be empty")));
+    }
+    let from = (Bound::Included(prefix), Bound::Unbounded);
+    only(kind, prefix, store.range::<str, _>(from).take_while(|(id, _)| id.starts_with(prefix)))
+        .map(|(_, object)| object)
+}
+
+/// The only one of these matches of an id.
+pub(crate) fn only<T>(
+    kind: &'static str,
+    id: &str,
+    mut matches: impl Iterator<Item = T>,
+) -> Result<T, SimError> {
+    match (matches.next(), matches.next()) {
+        (None, _) => Err(not_found(kind, id)),
+        (Some(found), None) => Ok(found),
+        (Some(_), Some(_)) => {
+            Err(SimError::Refused(format!("{kind} {id:?}: more than one id begins with it")))
+        }
+    }
+}
+
+pub(crate) fn not_found(kind: &'static str, id: &str) -> SimError {
+    SimError::NotFound { kind, id: id.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::Ids;
+    use super::*;
 
     #[test]
     fn ids_are_64_hex_digits_distinct_and_repeatable() {
@@ -46,5 +84,17 @@ mod tests {
         assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 1000);
         assert_eq!(first, make(7));
         assert_ne!(first, make(8));
+    }
+
+    #[test]
+    fn a_unique_beginning_is_enough_and_nothing_less() {
+        let store: BTreeMap<String, &str> =
+            ["aa11", "aa22", "b"].into_iter().map(|id| (id.to_owned(), id)).collect();
+        assert_eq!(*find(&store, "container", "aa2").unwrap(), "aa22");
+        assert_eq!(*find(&store, "container", "b").unwrap(), "b");
+        assert!(matches!(find(&store, "container", "aa"), Err(SimError::Refused(_))));
+        assert!(matches!(find(&store, "container", ""), Err(SimError::Refused(_))));
+        assert!(find(&store, "container", "aa222").unwrap_err().is_not_found());
+        assert!(find(&store, "container", "c").unwrap_err().is_not_found());
     }
 }

@@ -1,17 +1,16 @@
 //! An embedded CRI runtime: a real gRPC server on a real unix socket, with a modelled node behind it.
 //!
 //! It is for tests and for `cri-gc demo`. It answers as containerd 1.6 or 2.1 or CRI-O 1.37 does ([`Flavour`]), also where
-//! that is inconvenient: containerd removes what it is told to, in use or not, CRI-O answers OK and keeps an artifact; sizes
-//! are hints; lists fail when they grow too large. On top of that it can be made to fail, hang, die and race with its
-//! callers on order.
+//! that is inconvenient: containerd removes images in use, CRI-O answers OK and keeps an artifact; sizes
+//! are hints; lists fail when they grow too large. It can also be made to fail, hang, die and race with its callers.
 //!
-//! - The **model** ([`Node`]) holds sandboxes, containers, images made of shared layers, a disk and a clock. All time
+//! - The **model** ([`Node`]) has sandboxes, containers, images made of shared layers, a disk and a clock. All time
 //!   in it is modelled: it passes only by [`Sim::advance`]. Log files and their directories are real, in the folder
 //!   given to [`Sim::start`].
 //! - The **server** runs on a thread of its own. [`Sim::kill`] ends it in the middle of whatever call, as a crash does;
 //!   [`Sim::restart`] brings it back with the same model.
-//! - **Faults** ([`Sim::fault`]) befall RPCs; **hooks** ([`Sim::before`]) change the model right before one is carried
-//!   out; the **journal** ([`Sim::calls`]) tells what was asked.
+//! - **Faults** ([`Sim::fault`]) make RPCs fail; **hooks** ([`Sim::before`]) change the model right before one is carried
+//!   out; the **journal** ([`Sim::calls`]) lists all RPCs.
 //!
 //! ```
 //! use std::time::Duration;
@@ -28,37 +27,37 @@
 //!
 //! sim.fault(Method::RemoveContainer, Fault::error(Code::DeadlineExceeded, "busy"), Scope::ForId(id));
 //! sim.before_next(Method::RemoveImage, move |node, _| {
-//!     // Somebody starts a container from the image just before it goes.
+//!     // A container is started from the image just before it is removed.
 //!     let _ = node.add_container(ContainerSpec::new(&pod, "app").attempt(1).image("app:1"));
 //! });
-//! // ... let the collector loose on sim.endpoint(), with sim.clock() and sim.fs_probe() ...
+//! // ... run the collector on sim.endpoint(), with sim.clock() and sim.fs_probe() ...
 //! sim.advance(Duration::from_secs(60));
 //! assert_eq!(sim.count(Method::RemoveContainer), 0);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! It must not know anything of collecting: what is right to remove is not decided here, nor checked.
+//! It knows nothing of garbage collection: what may be removed is neither decided nor checked here.
 
+mod calls;
 mod clock;
 mod error;
 mod faults;
 mod ids;
-mod journal;
-mod method;
 mod model;
 mod options;
 mod server;
 mod sim;
+mod space;
 mod spec;
 
+pub use calls::{Call, Method};
 pub use cri_gc_policy::{ContainerState, FsStats, SandboxState};
 pub use error::SimError;
 pub use faults::{Fault, Scope};
-pub use journal::Call;
-pub use method::Method;
 pub use model::{Container, Image, ImageVolume, Node, Paths, Sandbox, Usage};
 pub use options::{Flavour, Options};
 pub use sim::{ClockFn, FsProbe, Sim};
+pub use space::Space;
 pub use spec::{ContainerSpec, ImageSpec, LayerSpec, LogSpec, PodSpec};
 pub use tonic::Code;

@@ -71,7 +71,7 @@ pub struct Options {
     pub start_time: Timestamp,
     /// Ids depend on this number and on the order of creation, on nothing else.
     pub seed: u64,
-    /// Size in bytes of the file system that images lie on.
+    /// Size in bytes of the file system that images are on.
     pub capacity_bytes: u64,
     /// Inodes of that file system; 0 for one that has no fixed number of them.
     pub inodes: u64,
@@ -83,7 +83,7 @@ pub struct Options {
     pub sandbox_image_present: bool,
     /// Largest answer in bytes; a larger one becomes ResourceExhausted. containerd's is 16 MiB.
     pub message_limit: usize,
-    /// Whether writable layers of containers lie on a file system of their own, which ImageFsInfo then tells. With CRI-O
+    /// Whether writable layers of containers are on a file system of their own, which ImageFsInfo then reports. With CRI-O
     /// that is its option `imagestore`.
     pub separate_container_fs: bool,
     /// Size in bytes of that file system.
@@ -94,10 +94,10 @@ pub struct Options {
     pub container_image_ids: bool,
     /// Whether the `created_at` that CRI-O lists for a container moves by 0.1 ms whenever the runtime restarts.
     pub list_times_move: bool,
-    /// Modelled time until space that a removal gave back shows in the statistics of the file system.
+    /// Modelled time until space that a removal freed shows in the statistics of the file system.
     pub release_delay: Duration,
     /// Further folders in which StartContainer may create log files; beneath the node's own folder it always may.
-    /// Elsewhere a start fails: a client of a test server must not make it write anywhere it names.
+    /// Elsewhere a start fails: a client of a test server must not make it write wherever it likes.
     pub log_roots: Vec<PathBuf>,
 }
 

@@ -1,25 +1,25 @@
-//! The handle of a running simulation: starts and ends the server, and passes wishes on to the model, the faults and
-//! the journal. It has no rules of its own.
+//! The handle of a running simulation: it starts and ends the server, and leads to the model, the faults and the journal. It
+//! has no rules of its own.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_policy::{ContainerState, FsStats};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
+use crate::calls::{Call, Journal, Method};
 use crate::clock::{Clock, earlier};
 use crate::error::SimError;
 use crate::faults::{Fault, Faults, Hooks, Scope};
-use crate::journal::{Call, Journal};
-use crate::method::Method;
 use crate::model::{Node, Paths, Usage};
 use crate::options::Options;
 use crate::server::{Server, Shared};
 use crate::spec::{ContainerSpec, ImageSpec, PodSpec};
 
-/// A clock to give to whoever has to live in modelled time.
+/// A clock that shows modelled time.
 pub type ClockFn = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What stands in for statvfs.
@@ -29,7 +29,7 @@ pub type FsProbe = Arc<dyn Fn(&Path) -> io::Result<FsStats> + Send + Sync>;
 /// server ends.
 ///
 /// All methods may be called from any thread, but, except for [`Sim::now`], [`Sim::uptime`] and [`Sim::kill`], not
-/// from within a hook or [`Sim::with`]: those hold the lock of the model, and have the [`Node`] at hand instead.
+/// from within a hook or [`Sim::with`]: those have the lock of the model, and use the [`Node`] instead.
 #[derive(Debug, Clone)]
 pub struct Sim(Arc<Inner>);
 
@@ -42,8 +42,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let server = self.server.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(server) = server {
+        if let Some(server) = self.server.get_mut().take() {
             server.kill();
         }
     }
@@ -73,16 +72,12 @@ impl Sim {
         Ok(Self(Arc::new(Inner { shared, paths, server: Mutex::new(Some(server)) })))
     }
 
-    fn server(&self) -> MutexGuard<'_, Option<Server>> {
-        self.0.server.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     // ---- The server ----
 
     /// Ends the server abruptly: calls in flight are cut off, the socket stays behind and refuses connections. The node
     /// goes on: containers keep running.
     pub fn kill(&self) {
-        let server = self.server().take();
+        let server = self.0.server.lock().take();
         if let Some(server) = server {
             server.kill();
         }
@@ -94,16 +89,16 @@ impl Sim {
     /// The socket cannot be bound.
     pub fn restart(&self) -> Result<(), SimError> {
         self.kill();
-        self.0.shared.node().restarted();
+        self.0.shared.node.lock().restarted();
         let server = Server::start(Arc::clone(&self.0.shared), &self.0.paths.socket)?;
-        *self.server() = Some(server);
+        *self.0.server.lock() = Some(server);
         Ok(())
     }
 
     /// Whether the server serves.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.server().as_ref().is_some_and(Server::is_alive)
+        self.0.server.lock().as_ref().is_some_and(Server::is_alive)
     }
 
     // ---- Places ----
@@ -148,7 +143,7 @@ impl Sim {
 
     /// Lets modelled time pass.
     pub fn advance(&self, by: Duration) {
-        self.0.shared.node().advance(by);
+        self.0.shared.node.lock().advance(by);
     }
 
     /// Steps the modelled wall clock, forward or back, without any time passing.
@@ -156,7 +151,7 @@ impl Sim {
         self.0.shared.clock.set_wall(to);
     }
 
-    /// The modelled wall clock, to give to somebody else.
+    /// The modelled wall clock, as a function.
     #[must_use]
     pub fn clock(&self) -> ClockFn {
         let clock = Arc::clone(&self.0.shared.clock);
@@ -167,14 +162,14 @@ impl Sim {
     #[must_use]
     pub fn fs_probe(&self) -> FsProbe {
         let shared = Arc::clone(&self.0.shared);
-        Arc::new(move |path| shared.node().statvfs(path))
+        Arc::new(move |path| shared.node.lock().statvfs(path))
     }
 
     // ---- The model ----
 
     /// Reads or changes the model, with the server held off meanwhile.
     pub fn with<T>(&self, act: impl FnOnce(&mut Node) -> T) -> T {
-        act(&mut self.0.shared.node())
+        act(&mut self.0.shared.node.lock())
     }
 
     /// See [`Node::add_image`].
@@ -219,14 +214,6 @@ impl Sim {
         self.with(|node| node.set_other_bytes(bytes));
     }
 
-    /// See [`Node::add_legacy_link`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn add_legacy_link(&self, id: &str) -> Result<PathBuf, SimError> {
-        self.with(|node| node.add_legacy_link(id))
-    }
-
     /// Ids of all containers, sorted.
     #[must_use]
     pub fn container_ids(&self) -> Vec<String> {
@@ -245,7 +232,7 @@ impl Sim {
         self.with(|node| node.images().map(|image| image.id.clone()).collect())
     }
 
-    /// What lies on the disk now.
+    /// What is on the disk now.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.with(|node| node.usage())
@@ -253,7 +240,7 @@ impl Sim {
 
     // ---- Faults and hooks ----
 
-    /// Orders a fault for the calls of `method` that `scope` means. A call meets at most one: the one ordered first.
+    /// Orders a fault for the calls of `method` in `scope`. A call meets at most one: the one ordered first.
     pub fn fault(&self, method: Method, fault: Fault, scope: Scope) {
         self.0.shared.faults.order(method, fault, scope);
     }

@@ -3,6 +3,7 @@
 
 pub mod completions;
 pub mod config;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod events;
 pub mod explain;
@@ -36,7 +37,7 @@ use crate::failure::Failure;
 use crate::logging::Logging;
 use crate::wiring::{Crew, Seams};
 
-/// The pause between the two readings of a source by a one-shot command (spec 2).
+/// The pause between the two readings of a source by a one-shot command (behaviour: Pod sources).
 const BETWEEN_READINGS: Duration = Duration::from_secs(2);
 
 /// Carries out what was typed.
@@ -50,6 +51,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Plan(args) => plan::run(&global, &args),
         Command::Snapshot(args) => snapshot::run(&global, &args),
         Command::Sweep(args) => sweep::run(&global, &args),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&global, &args),
         Command::Status(args) => status::run(&global, &args),
         Command::Explain(args) => explain::run(&global, &args),

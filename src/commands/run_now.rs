@@ -36,7 +36,7 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
         watch.told.iter().for_each(|told| remark(&format!("cri-gc: {told}")));
     }
     if form == Form::Table && watch.has_seen_something() {
-        print(&output::run_now::text(&watch.removals, &watch.passes))?;
+        print(&output::passes::text(&watch.removals, &watch.passes))?;
     }
     watched?;
     let good = watch.passes.iter().all(|pass| pass.failed == 0 && pass.errors.is_empty());

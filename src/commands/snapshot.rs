@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cri_gc_collectors::collector::PassError;
+use cri_gc_collectors::report::PassError;
 use cri_gc_collectors::whole::Whole;
 use cri_gc_collectors::{observe, planning};
 use cri_gc_images::Home;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
-use cri_gc_collectors::collector::{Declined, Kept, Outcome, PassReport, Progress, RunPass};
+use cri_gc_collectors::collector::messages::{Declined, RunPass};
 use cri_gc_collectors::log_reaper::look_at_links;
 use cri_gc_collectors::observe;
 use cri_gc_collectors::planning::Foreseen;
+use cri_gc_collectors::report::{Kept, Outcome, PassReport, Progress};
 use cri_gc_config::{Mode, Settings};
 use cri_gc_files::dirs::Dirs;
 use cri_gc_files::lock::{self, LockError, StateLock};
@@ -18,6 +19,8 @@ use cri_gc_images::Home;
 use cri_gc_kit::words::Loop;
 use cri_gc_policy::Reason;
 use cri_gc_policy::images::unmatched;
+use cri_gc_proto::admin::{Pass, Removal};
+use cri_gc_service::admin;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -83,7 +86,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
         swept
     })?;
     if let Some((reports, problem)) = &swept {
-        show(args.output.output, reports, |reports| output::sweep::text(reports))?;
+        show(args.output.output, reports, |reports| text(reports))?;
         problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
     }
     if let Some(signal) = signal {
@@ -93,6 +96,18 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     let good =
         swept.is_none_or(|(reports, problem)| problem.is_none() && reports.iter().all(PassReport::is_good));
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}
+
+/// What was done, as tables.
+fn text(reports: &[PassReport]) -> String {
+    let mut removals = Vec::new();
+    for report in reports {
+        removals.extend(report.removals.iter().map(admin::removal));
+        let follow = report.follow.iter().map(admin::removal);
+        removals.extend(follow.map(|removal| Removal { result: "would_follow".to_owned(), ..removal }));
+    }
+    let passes: Vec<Pass> = reports.iter().map(admin::pass).collect();
+    output::passes::text(&removals, &passes)
 }
 
 /// Names the patterns of `image_gc.protect` that match no image, while nothing is removed yet. Images that can't be listed are
@@ -270,7 +285,11 @@ impl<'a> Sweep<'a> {
         A: Actor + Handler<RunPass>,
         A::Context: ToEnvelope<A, RunPass>,
     {
-        let run = RunPass { progress: self.progress.clone(), foreseen: Arc::clone(&self.foreseen) };
+        let run = RunPass {
+            progress: self.progress.clone(),
+            foreseen: Arc::clone(&self.foreseen),
+            ..RunPass::default()
+        };
         let report = match collector.send(run).await.map_err(Failure::failed)? {
             Ok(report) => report,
             Err(Declined::Stopping(_)) => return Ok(()),

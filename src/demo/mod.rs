@@ -1,12 +1,10 @@
-//! The node of `demo`, and what is shown of it.
+//! The command `demo`: an embedded node with a full disk, and what cri-gc does there.
 //!
-//! - `node`: a realistic, full node on the embedded runtime: a real socket, real log files in a temporary folder, a
-//!   modelled disk and clock. `tale`: what is printed.
-//! - [`watch`]: the same node under churn, with the whole service at work on it, and what breaks that.
+//! - [`node`]: the node, on the embedded runtime: a real socket, real log files in a temporary folder, a modelled disk and
+//!   clock. [`churn`]: the pods that come and go on it. [`report`]: what a sweep of it prints.
+//! - [`watch`]: the running service on the same node, and what can be broken.
 
-mod node;
-mod tale;
+pub mod churn;
+pub mod node;
+pub mod report;
 pub mod watch;
-
-pub use node::{Demo, Tally};
-pub use tale::Tale;

@@ -8,10 +8,8 @@ pub mod explain;
 pub mod passes;
 pub mod plan;
 pub mod progress;
-pub mod run_now;
 pub mod sink;
 pub mod status;
-pub mod sweep;
 pub mod table;
 pub mod unrecorded;
 

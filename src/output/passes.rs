@@ -1,133 +1,89 @@
-//! What passes did, as a table: those of this process ([`super::sweep`]) and those of a service ([`super::run_now`]).
+//! What passes did, as tables: those of a sweep and those of a service.
 
 use std::time::Duration;
 
-use super::table::{bytes, render, short, table};
 use cri_gc_policy::text::one_line;
+use cri_gc_proto::admin::{Pass, Removal};
 
-/// An object that was to go.
-#[derive(Debug)]
-pub struct RemovalRow<'a> {
-    /// What it is.
-    pub kind: &'a str,
-    /// Its id.
-    pub id: &'a str,
-    /// What people call it.
-    pub name: &'a str,
-    /// Why it was to go.
-    pub reason: &'a str,
-    /// How that ended.
-    pub result: String,
-    /// Its size.
-    pub bytes: u64,
-}
+use super::table::{bytes, render, short, table, tally_line};
 
-/// A pass.
-#[derive(Debug)]
-pub struct PassRow<'a> {
-    /// Of which loop.
-    pub of: &'a str,
-    /// What the loop may do.
-    pub mode: &'a str,
-    /// How many objects went, or would go.
-    pub gone: Gone,
-    /// How many could not be removed.
-    pub failed: u64,
-    /// How many stayed.
-    pub kept: u64,
-    /// For which reasons, where that is told.
-    pub kept_for: Option<String>,
-    /// How long it took.
-    pub took: Duration,
-    /// Bytes by which file systems became emptier.
-    pub freed_bytes: u64,
-    /// What an operator should know.
-    pub notes: &'a [String],
-    /// What went wrong.
-    pub errors: Vec<String>,
-}
-
-/// How many objects went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gone {
-    /// So many went.
-    Removed(u64),
-    /// So many would go.
-    WouldGo(u64),
-    /// Nobody asked.
-    Off,
-}
-
-/// One line for each object that was to go, one for each loop, and all notes and errors.
+/// One line for each object that was to be removed, one for each pass, and all notes and errors. Without passes, the removals of a
+/// pass whose end is not known.
 #[must_use]
-pub fn text(removals: &[RemovalRow<'_>], passes: &[PassRow<'_>]) -> String {
+pub fn text(removals: &[Removal], passes: &[Pass]) -> String {
     let mut text = String::new();
     if !removals.is_empty() {
         let mut rows = table(&["KIND", "NAME", "REASON", "RESULT", "BYTES", "ID"]);
         for removal in removals {
-            rows.add_row([
-                removal.kind,
-                removal.name,
-                removal.reason,
-                &removal.result,
-                &bytes(removal.bytes),
-                short(removal.id),
-            ]);
+            let Removal { kind, name, reason, .. } = removal;
+            rows.add_row([kind, name, reason, &result(removal), &bytes(removal.bytes), short(&removal.id)]);
         }
         text.push_str(&render(rows, &[4]));
         text.push('\n');
     }
     if passes.is_empty() {
-        // Removals of a pass whose end is not known.
         return text;
     }
     text.push_str(&summary(passes));
-    text.push_str(&notes(passes.iter().map(|pass| (pass.of, pass.notes))));
+    text.push_str(&notes(passes.iter().map(|pass| (pass.r#loop.as_str(), pass.notes.as_slice()))));
     for pass in passes {
         for error in &pass.errors {
-            text.push_str(&format!("error ({}): {}\n", pass.of, one_line(error)));
+            text.push_str(&format!("error ({}): {}\n", pass.r#loop, one_line(error)));
         }
     }
     text
 }
 
-/// One line for each loop.
+/// One line for each pass.
 #[must_use]
-pub fn summary(passes: &[PassRow<'_>]) -> String {
-    let mut header = vec!["LOOP", "MODE", "REMOVED", "FAILED", "KEPT", "TOOK"];
-    if passes.iter().any(|pass| pass.kept_for.is_some()) {
-        header.push("KEPT FOR");
-    }
-    let mut rows = table(&header);
+pub fn summary(passes: &[Pass]) -> String {
+    let mut rows = table(&["LOOP", "MODE", "REMOVED", "FAILED", "KEPT", "TOOK", "KEPT FOR"]);
     for pass in passes {
-        let gone = match pass.gone {
-            Gone::Removed(count) => count.to_string(),
-            Gone::WouldGo(count) => format!("({count})"),
-            Gone::Off => "-".to_owned(),
-        };
-        let mut row = vec![
-            pass.of.to_owned(),
-            pass.mode.to_owned(),
-            gone,
+        let took = Duration::try_from_secs_f64(pass.took_seconds).unwrap_or_default();
+        rows.add_row([
+            pass.r#loop.clone(),
+            pass.mode.clone(),
+            removed(pass),
             pass.failed.to_string(),
-            pass.kept.to_string(),
-            format!("{:.1?}", pass.took),
-        ];
-        row.extend(pass.kept_for.clone());
-        rows.add_row(row);
+            (pass.kept + pass.refused).to_string(),
+            format!("{took:.1?}"),
+            tally_line(&pass.kept_for),
+        ]);
     }
     let mut text = render(rows, &[2, 3, 4, 5]);
-    for pass in passes.iter().filter(|pass| pass.freed_bytes > 0) {
-        text.push_str(&format!(
-            "{}: the file system has {} more available.\n",
-            pass.of,
-            bytes(pass.freed_bytes)
-        ));
+    for Pass { r#loop, freed_bytes, .. } in passes.iter().filter(|pass| pass.freed_bytes > 0) {
+        text.push_str(&match r#loop.as_str() {
+            "image_gc" => {
+                format!("{loop}: {} more are available on the image filesystem\n", bytes(*freed_bytes))
+            }
+            _ => format!("{loop}: removed {} of logs\n", bytes(*freed_bytes)),
+        });
     }
     text
 }
 
-/// Notes, each said once, with all the loops that it holds for.
+/// How many objects a pass has removed; in parentheses how many it would remove.
+fn removed(pass: &Pass) -> String {
+    match pass.mode.as_str() {
+        "report" => format!("({})", pass.would_remove),
+        "off" => "-".to_owned(),
+        _ => (pass.removed + pass.gone).to_string(),
+    }
+}
+
+/// What became of an object. A word that only a newer service knows is shown as it is.
+fn result(removal: &Removal) -> String {
+    let (word, detail) = match removal.result.as_str() {
+        "already_gone" => ("already removed", ""),
+        "would_remove" => ("would be removed", ""),
+        "would_follow" => ("would follow", ""),
+        "refused" => ("kept", removal.detail.as_str()),
+        other => (other, removal.detail.as_str()),
+    };
+    if detail.is_empty() { word.to_owned() } else { format!("{word}: {detail}") }
+}
+
+/// Notes, each of them once, with all the loops that they apply to.
 #[must_use]
 pub fn notes<'a>(of_loops: impl IntoIterator<Item = (&'a str, &'a [String])>) -> String {
     let mut known: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -142,4 +98,68 @@ pub fn notes<'a>(of_loops: impl IntoIterator<Item = (&'a str, &'a [String])>) ->
     let line =
         |(note, loops): (&str, Vec<&str>)| format!("note ({}): {}\n", loops.join(", "), one_line(note));
     known.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_looks_like_a_sweep() {
+        let removal = |id: &str, result: &str, detail: &str| Removal {
+            kind: "container".to_owned(),
+            id: id.to_owned(),
+            name: "shop/web-0/web#0".to_owned(),
+            reason: "pod_deleted".to_owned(),
+            result: result.to_owned(),
+            detail: detail.to_owned(),
+            bytes: 0,
+        };
+        let removals = [
+            removal(&"7e".repeat(32), "removed", ""),
+            removal("c1", "already_gone", ""),
+            removal("c2", "refused", "running"),
+            removal("c3", "failed", "device\nbusy"),
+            removal("c4", "postponed", ""),
+        ];
+        let pass = |of: &str, mode: &str| Pass {
+            r#loop: of.to_owned(),
+            mode: mode.to_owned(),
+            took_seconds: 0.4123,
+            kept: 12,
+            notes: vec!["the node has a kubelet".to_owned()],
+            ..Pass::default()
+        };
+        let passes = [
+            Pass { removed: 1, gone: 1, refused: 1, failed: 1, ..pass("container_gc", "enforce") },
+            Pass { would_remove: 3, ..pass("log_gc", "report") },
+            Pass { mode: "off".to_owned(), notes: Vec::new(), ..pass("sandbox_gc", "off") },
+            Pass {
+                removed: 5,
+                freed_bytes: 1 << 30,
+                errors: vec!["ImageFsInfo: boom".to_owned()],
+                ..pass("image_gc", "enforce")
+            },
+        ];
+        assert_eq!(
+            text(&removals, &passes),
+            "\
+KIND       NAME              REASON       RESULT               BYTES  ID
+container  shop/web-0/web#0  pod_deleted  removed                     7e7e7e7e7e7e7
+container  shop/web-0/web#0  pod_deleted  already gone                c1
+container  shop/web-0/web#0  pod_deleted  kept: running               c2
+container  shop/web-0/web#0  pod_deleted  failed: device busy         c3
+container  shop/web-0/web#0  pod_deleted  postponed                   c4
+
+LOOP          MODE     REMOVED  FAILED  KEPT     TOOK
+container_gc  enforce        2       1    13  412.3ms
+log_gc        report       (3)       0    12  412.3ms
+sandbox_gc    off            -       0    12  412.3ms
+image_gc      enforce        5       0    12  412.3ms
+image_gc: the file system has 1.0 GiB more available.
+note (container_gc, log_gc, image_gc): the node has a kubelet
+error (image_gc): ImageFsInfo: boom
+"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! Tables, and the words in them. Every cell is one line of printable characters ([`one_line`]).
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use bytesize::ByteSize;
@@ -130,9 +131,12 @@ pub fn tally<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, 
 
 /// "3 running, 2 within_limits", most first.
 #[must_use]
-pub fn tally_line(counts: &BTreeMap<&str, usize>) -> String {
-    let mut counts: Vec<_> = counts.iter().collect();
+pub fn tally_line<'a, K: AsRef<str> + Ord + 'a, N: Copy + Ord + Display + 'a>(
+    counts: impl IntoIterator<Item = (&'a K, &'a N)>,
+) -> String {
+    let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
-    let parts: Vec<String> = counts.into_iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let parts: Vec<String> =
+        counts.into_iter().map(|(word, count)| format!("{count} {}", word.as_ref())).collect();
     parts.join(", ")
 }

@@ -1,11 +1,10 @@
-//! `demo`: it tells the whole story, ends well, and leaves nothing behind. `demo --watch`: the loops go on beside one that
-//! is broken, and it leaves nothing behind either.
+//! `demo`: it prints what was removed and kept, succeeds, and leaves nothing behind. `demo --watch`: the loops go on next to
+//! one that is broken, and it leaves nothing behind either.
 
 use std::path::Path;
 use std::process::Command;
 
 use cri_gc_sim::{Options, Sim};
-
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::program::{Bench, ended, next_line, said, started, text};
@@ -24,23 +23,24 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 /// Before and after, of the row of the last table that begins so.
-fn row(story: &str, name: &str) -> (u64, u64) {
-    let ending = story.split("What it brought").nth(1).unwrap();
-    let row = ending.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {story}"));
+fn row(output: &str, name: &str) -> (u64, u64) {
+    let ending = output.split("Result\n").nth(1).unwrap();
+    let row =
+        ending.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {output}"));
     let words = row.strip_prefix(name).unwrap().split_whitespace();
     let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
     (numbers[0], numbers[1])
 }
 
 #[test]
-fn it_tells_what_was_there_what_goes_what_stays_and_what_it_brought() {
+fn it_prints_the_node_what_is_removed_what_is_kept_and_the_result() {
     let bench = Bench::new();
-    let story = said(demo(&bench, &[]), "").good();
+    let output = said(demo(&bench, &[]), "").good();
     for part in [
         "the disk is 91 % full; image GC starts at 85 % and stops at 80 %",
-        "What goes, and why",
-        "What stays, and why",
-        "What it brought",
+        "Removed\n",
+        "Kept\n",
+        "Result\n",
         "pod_deleted",
         "over_pod_container_limit",
         "disk_pressure",
@@ -54,57 +54,57 @@ fn it_tells_what_was_there_what_goes_what_stays_and_what_it_brought() {
         "sandbox_ready",
         "cri-gc plan",
     ] {
-        assert!(story.contains(part), "{part:?} is not in\n{story}");
+        assert!(output.contains(part), "{part:?} is not in\n{output}");
     }
-    assert!(!story.contains("failed") && !story.contains("error"), "{story}");
+    assert!(!output.contains("failed") && !output.contains("error"), "{output}");
     assert!(is_empty(&bench.path("tmp")), "it leaves nothing behind");
 }
 
 #[test]
-fn it_ends_at_or_below_the_low_threshold_and_nothing_that_runs_is_gone() {
+fn it_frees_space_to_the_low_threshold_and_removes_nothing_that_runs() {
     let bench = Bench::new();
-    let story = said(demo(&bench, &[]), "").good();
-    let disk = row(&story, "disk");
-    assert!(disk.0 >= 85 && disk.1 <= 80 && disk.1 >= 75, "{disk:?}\n{story}");
-    let running = row(&story, "running containers");
+    let output = said(demo(&bench, &[]), "").good();
+    let disk = row(&output, "disk");
+    assert!(disk.0 >= 85 && disk.1 <= 80 && disk.1 >= 75, "{disk:?}\n{output}");
+    let running = row(&output, "running containers");
     assert!(running.0 == running.1 && running.0 > 0, "{running:?}");
     for less in ["dead containers", "sandboxes", "log directories", "images"] {
-        let (before, after) = row(&story, less);
+        let (before, after) = row(&output, less);
         assert!(after < before && after > 0, "{less}: {before}, {after}");
     }
 }
 
 #[test]
-fn with_all_every_object_is_told_of_once() {
+fn with_all_every_object_is_printed_once() {
     let bench = Bench::new();
-    let story = said(demo(&bench, &["--all"]), "").good();
-    assert!(!story.contains("more  "), "{story}");
-    let goes = story.split("What goes, and why").nth(1).unwrap().split("What stays, and why").next().unwrap();
-    let images: Vec<&str> = goes
+    let output = said(demo(&bench, &["--all"]), "").good();
+    assert!(!output.contains("more  "), "{output}");
+    let removed = output.split("Removed\n").nth(1).unwrap().split("Kept\n").next().unwrap();
+    let images: Vec<&str> = removed
         .lines()
         .filter(|l| l.starts_with("image "))
         .filter_map(|l| l.split_whitespace().nth(1))
         .collect();
-    let (before, after) = row(&story, "images");
-    assert_eq!(images.len() as u64, before - after, "{story}");
-    let stays = story.split("What stays, and why").nth(1).unwrap().split("What it brought").next().unwrap();
+    let (before, after) = row(&output, "images");
+    assert_eq!(images.len() as u64, before - after, "{output}");
+    let kept = output.split("Kept\n").nth(1).unwrap().split("Result\n").next().unwrap();
     for image in images {
-        assert!(!stays.contains(&format!("{image},")), "{image} goes and stays:\n{story}");
+        assert!(!kept.contains(&format!("{image},")), "{image} is removed and kept:\n{output}");
     }
 }
 
 #[test]
-fn it_needs_no_home_and_no_folder_that_it_may_write_to_but_the_temporary_one() {
+fn it_needs_no_home_and_writes_only_to_the_temporary_folder() {
     let bench = Bench::new();
     let mut command = demo(&bench, &[]);
-    // Nobody, not even root, can make a file here.
+    // Not even root can make a file here.
     command.env_remove("HOME").current_dir("/proc");
     said(command, "").good();
     assert!(is_empty(&bench.path("tmp")));
 }
 
 #[test]
-fn without_a_temporary_folder_it_says_so() {
+fn a_missing_temporary_folder_is_an_error() {
     let bench = Bench::new();
     let mut command = demo(&bench, &[]);
     command.env("TMPDIR", "/nonexistent/tmp");
@@ -112,15 +112,15 @@ fn without_a_temporary_folder_it_says_so() {
 }
 
 #[test]
-fn settings_hold_in_it_but_for_those_that_name_its_node() {
+fn settings_apply_except_those_that_name_its_node() {
     let bench = Bench::new();
-    let story = said(demo(&bench, &["--set", "image_gc.mode=off"]), "").good();
-    assert_eq!(row(&story, "images").0, row(&story, "images").1);
+    let output = said(demo(&bench, &["--set", "image_gc.mode=off"]), "").good();
+    assert_eq!(row(&output, "images").0, row(&output, "images").1);
     said(demo(&bench, &["--set", "image_gc.mode=of"]), "").refused(64, &["image_gc.mode"]);
     assert!(is_empty(&bench.path("tmp")));
 }
 
-/// A demo that could be pointed at a real node would sweep it in earnest, by a clock that is two days ahead.
+/// A demo that could be pointed at a real node would sweep it for real, by a clock that is two days ahead.
 #[test]
 fn it_never_touches_another_node() {
     let bench = Bench::new();
@@ -141,14 +141,14 @@ fn it_never_touches_another_node() {
     assert_eq!(sim.calls(), []);
     assert!(logs.exists());
     assert!(is_empty(&bench.path("tmp")));
-    // Of the environment nothing holds at all.
+    // The environment is ignored.
     let mut command = demo(&bench, &[]);
     command.env("CRI_GC__RUNTIME__ENDPOINT", sim.endpoint());
     said(command, "").good();
     assert_eq!(sim.calls(), []);
 }
 
-/// What the row of that loop in the summary says in that column.
+/// The number in that column of the loop's row in the summary.
 fn summed_up(said: &str, of: &str, column: usize) -> u64 {
     let summary = said.split("Watched for").nth(1).unwrap_or_else(|| panic!("no summary: {said}"));
     let row = summary.lines().find(|line| line.starts_with(of)).unwrap_or_else(|| panic!("{of}: {said}"));
@@ -166,40 +166,40 @@ fn the_loops_go_on_while_others_are_broken() {
             "disk     [",
             "broken   nothing",
             "sandbox_gc    enforce",
-            "Broken meanwhile: the runtime answers with errors when it is asked for images.",
-            "Broken meanwhile: container_gc panics.",
-            "Nothing that was in use is gone",
+            "Broken on purpose: the runtime answers requests about images with errors.",
+            "Broken on purpose: container_gc panics.",
+            "Nothing in use was removed",
         ] {
             assert!(said.contains(part), "{part:?} is not in\n{said}");
         }
-        assert!(!said.contains('\u{1b}'), "no terminal, no commands to one: {said:?}");
+        assert!(!said.contains('\u{1b}'), "no escape sequences without a terminal: {said:?}");
         assert!(!said.contains("UNEXPECTED"), "{said}");
         assert!(is_empty(&bench.path("tmp")), "it leaves nothing behind");
-        let fell = summed_up(&said, "container_gc", 4) > 0;
-        fell && ["sandbox_gc", "log_gc"].iter().all(|of| summed_up(&said, of, 1) > 0)
+        let panicked = summed_up(&said, "container_gc", 4) > 0;
+        panicked && ["sandbox_gc", "log_gc"].iter().all(|of| summed_up(&said, of, 1) > 0)
     });
-    assert!(passed, "the loop that panics never falls, or those that are not broken make no passes");
+    assert!(passed, "the loop that panics is never restarted, or those that are not broken make no passes");
 }
 
-/// A runtime that is gone, calls and threads that hang: none of it keeps it from its end.
+/// It ends although the runtime is down, and calls and threads hang.
 #[test]
-fn it_comes_to_its_end_whatever_was_broken() {
+fn it_ends_whatever_was_broken() {
     let bench = Bench::new();
     let breaks = ["images", "hang", "runtime", "panic", "thread"].map(|what| format!("--break={what}"));
     let mut command = demo(&bench, &["--watch", "--for=6s"]);
     command.args(&breaks);
     let said = said(command, "").good();
-    assert_eq!(said.matches("Broken meanwhile: ").count(), breaks.len(), "{said}");
+    assert_eq!(said.matches("Broken on purpose: ").count(), breaks.len(), "{said}");
     assert!(is_empty(&bench.path("tmp")), "it leaves nothing behind");
 }
 
 #[test]
-fn a_signal_ends_the_watch_and_it_sums_up() {
+fn a_signal_ends_the_watch_and_the_summary_is_printed() {
     let bench = Bench::new();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut child = started(demo(&bench, &["--watch", "--for=1h"]));
         let first = next_line(&mut child);
-        assert!(first.starts_with("cri-gc at work") && first.contains("left"), "{first}");
+        assert!(first.starts_with("cri-gc on a modelled node") && first.contains("left"), "{first}");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let said = ended(child).good();
         assert!(said.contains("Watched for"), "{said}");
@@ -207,16 +207,16 @@ fn a_signal_ends_the_watch_and_it_sums_up() {
     }
 }
 
-/// At once, most likely before there is a folder; and once it has begun, in the middle of the sweep or after its end.
+/// At once, most likely before there is a folder; and once it has started, in the middle of the sweep or after its end.
 #[test]
-fn a_signal_ends_the_demo_without_a_trace() {
+fn a_signal_ends_the_demo_and_nothing_is_left() {
     let bench = Bench::new();
-    for begun in [false, true] {
+    for started_before in [false, true] {
         let mut child = started(demo(&bench, &[]));
-        if begun {
+        if started_before {
             assert!(next_line(&mut child).starts_with("An embedded node"));
         }
-        // It is not waited for yet, so this is nobody else.
+        // It is not waited for yet, so this process id is not of another process.
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         let said = ended(child);
         assert!(matches!(said.code, None | Some(0 | 1)), "{said:?}");
@@ -225,7 +225,7 @@ fn a_signal_ends_the_demo_without_a_trace() {
 }
 
 #[test]
-fn what_cannot_be_watched_is_wrong_usage() {
+fn wrong_arguments_are_refused() {
     let bench = Bench::new();
     for (args, part) in [
         (&["--watch", "--for", "0s"][..], "1s to 24h"),

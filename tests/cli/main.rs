@@ -13,7 +13,9 @@
 
 mod config_show;
 mod configuration;
+#[cfg(feature = "demo")]
 mod demo;
+mod docs;
 mod endpoints;
 mod expected;
 mod fake;

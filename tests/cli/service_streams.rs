@@ -1,6 +1,6 @@
 //! `run-now` and `events`: what a service tells bit by bit, as it comes, and what if it stops telling.
 
-use cri_gc_collectors::collector::Declined;
+use cri_gc_collectors::collector::messages::Declined;
 use cri_gc_kit::words::Loop;
 use cri_gc_proto::admin::pass_update::What;
 use cri_gc_proto::admin::{Event, Pass, PassUpdate, Removal};

@@ -5,11 +5,12 @@ use std::process::Stdio;
 
 use super::program::{Bench, said};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: &[&str] = &[
     "run",
     "plan",
     "snapshot",
     "sweep",
+    #[cfg(feature = "demo")]
     "demo",
     "status",
     "explain",

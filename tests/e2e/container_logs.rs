@@ -1,4 +1,4 @@
-//! Section 3 of the contract: which logs go with their containers.
+//! behaviour: Container logs: which logs go with their containers.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Section 3 of the contract: which dead containers go, and in which order. Their logs: [`super::container_logs`].
+//! behaviour: Dead containers: which dead containers go, and in which order. Their logs: [`super::container_logs`].
 
 use cri_gc_sim::{Code, ContainerState, Fault, Method, Scope};
 use cri_gc_test_support::{ContainerSpec, flavours::options, on_each_flavour};

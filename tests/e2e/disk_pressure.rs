@@ -1,4 +1,4 @@
-//! Section 6 of the contract: a disk that is full, of bytes or of files. No more goes than the measure asks for.
+//! behaviour: Image disk space: a disk that is full, of bytes or of files. No more goes than the measure asks for.
 
 use cri_gc_policy::FsStats;
 use cri_gc_policy::images::space::usage_percent;

@@ -1,4 +1,4 @@
-//! Section 6 of the contract: of the images that may go, no more go than the file system itself asks for, whatever their
+//! behaviour: Image disk space: of the images that may go, no more go than the file system itself asks for, whatever their
 //! told sizes promise; and a node that was cleaned to the last image can still start a pod.
 //!
 //! Sizes are wrong both ways: they promise too little where an image lies on the disk packed and unpacked, and too much

@@ -1,4 +1,4 @@
-//! Section 6 of the contract: a disk that fills up between two passes. A pass comes at once; where no image can help, that
+//! behaviour: Image disk space: a disk that fills up between two passes. A pass comes at once; where no image can help, that
 //! is said once, with what holds the disk, and not tried again and again; and when the disk has room, that is said too.
 //!
 //! The service is the program's own binary on a containerd whose root is a small tmpfs: of the embedded runtime's disk the

@@ -1,4 +1,4 @@
-//! Section 6 of the contract, where time is what matters: between the last look and a removal, and between one life of the
+//! behaviour: Re-check before removal, where time is what matters: between the last look and a removal, and between one life of the
 //! service and the next.
 //!
 //! The race is run for real, on a containerd. Who was first is not guessed from pauses: the service tells when it began each

@@ -1,4 +1,4 @@
-//! Section 6 of the contract: which images stay whatever happens. Which of the others go: [`super::disk_pressure`].
+//! behaviour: Images: which images stay whatever happens. Which of the others go: [`super::disk_pressure`].
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Section 5 of the contract: log directories of deleted pods, and links that point to nothing.
+//! behaviour: Log directories: log directories of deleted pods, and links that point to nothing.
 
 use std::fs;
 use std::os::unix::fs::symlink;

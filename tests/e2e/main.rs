@@ -8,7 +8,7 @@
 //! - [`inventory`]: all there is on a node, by names that people read. [`program`]: running the binary.
 //!   [`cluster`]: a node of a Kubernetes cluster, by whichever source it is asked.
 //!   [`service`]: the same collectors in this process, by the clock and the disk of the embedded runtime.
-//! - the others: what is shown, by section of the contract.
+//! - the others: what is shown, by section of docs/behaviour.md.
 //!
 //! Ages are shown by settings ("0s", "1h"), never by waiting.
 #![allow(

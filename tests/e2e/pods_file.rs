@@ -1,4 +1,4 @@
-//! Section 2 of the contract: the pod source `file`, and what proves a pod deleted.
+//! behaviour: Pod sources: the pod source `file`, and what proves a pod deleted.
 
 use std::fs;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Section 2 of the contract: the pod source `kube-api`, listed and watched by the service, listed twice by the commands.
+//! behaviour: Pod sources: the pod source `kube-api`, listed and watched by the service, listed twice by the commands.
 
 use std::path::Path;
 

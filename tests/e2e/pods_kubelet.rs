@@ -1,4 +1,4 @@
-//! Section 2 of the contract: the pod source `kubelet`, over HTTP and HTTPS, as a service and as the commands use it.
+//! behaviour: Pod sources: the pod source `kubelet`, over HTTP and HTTPS, as a service and as the commands use it.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Section 2 of the contract: the pod source `runtime`, and what belongs to no pod.
+//! behaviour: Pod sources: the pod source `runtime`, and what belongs to no pod.
 
 use std::fs;
 

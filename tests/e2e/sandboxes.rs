@@ -1,4 +1,4 @@
-//! Section 4 of the contract: which sandboxes go.
+//! behaviour: Sandboxes: which sandboxes go.
 
 use cri_gc_sim::{ContainerSpec, Method, SandboxState};
 use cri_gc_test_support::{flavours::options, on_each_flavour};

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 
 use cri_gc::commands::sweep::sweep;
 use cri_gc::wiring::{Crew, Seams};
-use cri_gc_collectors::collector::PassReport;
 use cri_gc_collectors::observe;
+use cri_gc_collectors::report::PassReport;
 use cri_gc_config::{FileSource, Sources, load};
 use cri_gc_images::Home;
 use slog::{Discard, Logger, o};

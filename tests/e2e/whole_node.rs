@@ -1,4 +1,4 @@
-//! One node with everything on it: exactly what the contract says goes, everything else is untouched, and a second sweep
+//! One node with everything on it: exactly what docs/behaviour.md says goes, everything else is untouched, and a second sweep
 //! does nothing.
 
 use crate::node::Node;

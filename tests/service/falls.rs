@@ -1,4 +1,4 @@
-//! An actor that panics: a loop for 50 periods, alone and told as spec 7 says; every other actor once; and all of them,
+//! An actor that panics: a loop for 50 periods, alone and told by its rules (behaviour: Failures and log levels); every other actor once; and all of them,
 //! wherever they ask for the time. Each comes back, and nothing is lost for good.
 //!
 //! What makes them panic is the clock, which every actor but the recorder asks: nothing that a test can reach makes that

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use cri_gc_collectors::collector::{Declined, Doing, PassReport, Trigger};
+use cri_gc_collectors::collector::Doing;
+use cri_gc_collectors::collector::messages::Declined;
+use cri_gc_collectors::report::{PassReport, Trigger};
 use cri_gc_config::Mode;
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::words::Loop;
@@ -83,7 +85,7 @@ async fn a_stricter_mode_holds_at_once(mode: &str, now: Mode) {
     go_on(&stage).await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1, "what was sent is sent, and no more");
     let last = stage.state(Loop::ContainerGc).await.last.unwrap();
-    assert_eq!((last.removed, last.would_remove, last.mode), (1, 2, Mode::Report));
+    assert_eq!((last.counts.removed, last.counts.would_remove, last.mode), (1, 2, Mode::Report));
     stage.pass_time(3 * PERIOD).await;
     assert_eq!((stage.sim.container_ids().len(), stage.state(Loop::ContainerGc).await.mode), (2, now));
     reload(&stage, &file, "[container_gc]\nmode = \"enforce\"\n").await;
@@ -117,7 +119,7 @@ async fn a_pattern_protects_from_the_next_removal_on() {
     reload(&stage, &file, "[image_gc]\nprotect = [\"*/free\"]\n").await;
     go_on(&stage).await;
     let last = stage.state(Loop::ImageGc).await.last.unwrap();
-    assert_eq!((last.removed, last.refused), (1, 2));
+    assert_eq!((last.counts.removed, last.counts.refused), (1, 2));
     stage.pass_time(3 * PERIOD).await;
     assert_eq!(stage.sim.count(Method::RemoveImage), 1);
     assert_eq!(stage.sim.image_ids().len(), 1 + 2, "the sandbox image and the two");
@@ -157,6 +159,8 @@ async fn while_one_is_paused_the_others_keep_their_pace() {
     stage.step(SECOND).await;
     for of in Loop::ALL {
         stage.handle(of).pause(true).await;
+        // A loop that waits for the one before it makes a pass by itself a tenth of a period later.
+        stage.pass_time(PERIOD / 10).await;
         for _ in 0..5 {
             let before = stage.passes().await;
             stage.pass_time(PERIOD).await;

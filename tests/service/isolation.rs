@@ -1,5 +1,5 @@
 //! An RPC that fails or hangs for 50 periods, or a directory that can't be read: it stays in its own loop, is told as
-//! spec 7 says and not once more, and is over within a period.
+//! docs/behaviour.md says (behaviour: Failures and log levels) and not once more, and is over within a period.
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,15 +36,16 @@ pub fn node(of: Loop) -> (Setup, String) {
 
 /// Lets the periods pass, by such steps, with `of` broken, and sees that every other loop passes in each of them.
 pub async fn the_others_keep_their_pace(stage: &Stage, of: Loop, step: Duration) {
+    let mut last = stage.passes().await;
     for period in 1..=PERIODS {
-        let before = stage.passes().await;
+        let before = std::mem::replace(&mut last, stage.passes().await);
         stage.pass_time_by(step, PERIOD).await;
         let after = stage.passes().await;
-        for ((other, before), after) in Loop::ALL.into_iter().zip(before).zip(after) {
-            // The chain wakes sandboxes and logs beside.
+        for (((other, before), last), after) in Loop::ALL.into_iter().zip(before).zip(last).zip(after) {
+            // Sandboxes and logs wait for the loop before them, for a tenth of a period longer than a period.
             let alone = matches!(other, Loop::ContainerGc | Loop::ImageGc);
-            let kept = if alone { after == before + 1 } else { after > before };
-            assert!(other == of || kept, "{other} in period {period}: {before} to {after} passes");
+            let kept = if alone { after == last + 1 } else { period == 1 || after > before };
+            assert!(other == of || kept, "{other} in period {period}: {before}, {last}, {after} passes");
         }
     }
 }
@@ -98,8 +99,9 @@ impl Outage {
         let (failures, since) = (broken.failures, broken.failing_since.unwrap());
         assert_eq!(broken.passes, failures, "every pass has failed");
         assert!(failures >= PERIODS / 2 && since <= first + 2 * PERIOD, "{broken:?}");
-        if let Some(needed) = broken.last.unwrap().errors.iter().find(|e| lines::is_lasting(e)) {
-            self.texts.insert(0, needed.clone());
+        let errors = broken.last.unwrap().errors.into_iter().map(|error| error.to_string());
+        if let Some(needed) = errors.into_iter().find(|error| lines::is_lasting(error)) {
+            self.texts.insert(0, needed);
         }
 
         repair(&stage);

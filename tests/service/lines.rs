@@ -1,4 +1,4 @@
-//! What is logged from INFO on, and what was to be: the lines that spec 7 asks for, worked out without the code that
+//! What is logged from INFO on, and what was to be: the lines that docs/behaviour.md asks for (behaviour: Failures and log levels), worked out without the code that
 //! writes them.
 
 use std::fmt::Write;

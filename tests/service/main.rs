@@ -16,6 +16,7 @@
     reason = "test code: failing loudly is its job"
 )]
 
+mod chain;
 mod falls;
 mod halting;
 mod hung;

@@ -1,9 +1,9 @@
 //! A disk that fills up between two passes starts one at once; while passes free nothing, they come after pauses that grow,
-//! and the full disk is told once (spec 6.6).
+//! and the full disk is told once (behaviour: Image disk space).
 
 use std::time::Duration;
 
-use cri_gc_collectors::collector::Trigger;
+use cri_gc_collectors::report::Trigger;
 use cri_gc_kit::recorder::EventKind;
 use cri_gc_kit::seams::FsProbe;
 use cri_gc_kit::words::Loop;
@@ -151,7 +151,7 @@ async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
     let stage = started(setup).await;
     stage.sim.fault(Method::RemoveImage, Fault::error(Code::Unknown, "boom"), Scope::Always);
     fill(&stage, 95);
-    let other = stage.sim.usage().other_bytes;
+    let other = stage.sim.usage().other.bytes;
     let mut turn = 0u64;
     stage.sim.before(Method::ListImages, move |node, _| {
         turn += 1;

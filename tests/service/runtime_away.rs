@@ -1,7 +1,7 @@
 //! The runtime goes away under the service and comes back: two lines, two events, whatever was under way; every loop goes
 //! on within a period, and nothing goes that has to stay.
 
-use cri_gc_collectors::collector::Trigger;
+use cri_gc_collectors::report::Trigger;
 use cri_gc_kit::recorder::EventKind;
 use cri_gc_kit::words::Loop;
 use cri_gc_sim::{ContainerSpec, Fault, Method, Scope, Sim};

@@ -8,7 +8,8 @@ use cri_gc_config::Settings;
 use cri_gc_policy::images::{ImageUse, uses};
 use cri_gc_policy::{Container, FileSystem, FsStats, Image, Observation, PodTable, Reclaiming, Sandbox};
 
-use crate::collector::{Pass, PassError, Tools};
+use crate::report::PassError;
+use crate::tools::Tools;
 use cri_gc_files::scan::{self, LogDir};
 use cri_gc_gateway::calls::{ImageFsInfo, SandboxImage};
 use cri_gc_gateway::{CriResult, Freshness, FsPlaces};
@@ -44,7 +45,8 @@ pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Vec<LogDir>,
     }
 }
 
-/// What one look at pods and their objects saw.
+/// What one observation of pods and their objects saw.
+#[derive(Debug)]
 pub struct PodView {
     /// The observation, without images and file systems.
     pub observation: Observation,
@@ -102,21 +104,6 @@ pub async fn remember_pods(tools: &Tools, settings: &Settings) -> CriResult<PodV
     let view = pods(tools, settings).await?;
     tools.images.seen(view.uses(), view.listed_at);
     Ok(view)
-}
-
-/// The same for a pass, which takes to its book what the provider said. `None` if a list failed: the book has the error.
-pub async fn for_pass(tools: &Tools, pass: &Pass) -> Option<Observation> {
-    match remember_pods(tools, &pass.settings).await {
-        Ok(view) => {
-            view.verdict.notes.into_iter().for_each(|note| pass.note(note));
-            view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
-            Some(view.observation)
-        }
-        Err(error) => {
-            pass.error(error);
-            None
-        }
-    }
 }
 
 /// Fills in which image the runtime makes sandboxes of. Where that is not known, no image is removed.

@@ -1,4 +1,4 @@
-//! Plans that come true (spec 10): what a plan of this moment needs beside an observation.
+//! Plans that come true (behaviour: Plans): what a plan of this moment needs beside an observation.
 //!
 //! A list does not report when a container finished, so a pass decides without it, and the check right before a removal
 //! refuses what finished a moment ago. Whoever only says what would be removed asks for it beforehand. And what follows from
@@ -16,8 +16,9 @@ use cri_gc_policy::{
 };
 use tokio::time::Instant;
 
-use crate::collector::{PassError, PassReport, Tools};
 use crate::observe;
+use crate::report::{PassError, PassReport};
+use crate::tools::Tools;
 use cri_gc_files::root::Root;
 use cri_gc_files::tree;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass};

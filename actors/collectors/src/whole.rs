@@ -3,8 +3,9 @@
 use cri_gc_config::Settings;
 use cri_gc_policy::Observation;
 
-use crate::collector::{PassError, Tools};
 use crate::observe;
+use crate::report::PassError;
+use crate::tools::Tools;
 use cri_gc_gateway::calls::ImageFsInfo;
 use cri_gc_pods::Verdict;
 

@@ -1,5 +1,5 @@
 //! What a removal of ours does to the modification time of the directory around it is undone: that time is evidence of whether
-//! a pod lives (spec 2 and 5), and cri-gc's own change is no sign of life. The time lies on the disk, so this is true for
+//! a pod lives (behaviour: Confirmed deletion), and cri-gc's own change is no sign of life. The time lies on the disk, so this is true for
 //! the next start and the next one-shot command as well.
 //!
 //! Only our own change is undone. No file system can compare and set a time in one step, so the entries are compared

@@ -14,7 +14,7 @@ use super::tree::{Entry, entries, to_path};
 pub struct LogDir {
     /// Its name.
     pub name: String,
-    /// The newest modification time of it and its children, which counts as its creation (spec 5); `None` if it cannot
+    /// The newest modification time of it and its children, which counts as its creation (behaviour: Confirmed deletion); `None` if it cannot
     /// be told.
     pub changed_at: Option<Timestamp>,
     /// What tells this directory from another one that bears its name later.

@@ -36,7 +36,7 @@ const STATUSES: usize = 8;
 /// ones are stuck, or the number was lowered meanwhile.
 const LANE_WAIT: Duration = Duration::from_secs(1);
 
-/// Pause between two attempts to reach a runtime that is away (spec 8).
+/// Pause between two attempts to reach a runtime that is away (behaviour: Runtime).
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// How long one attempt may take.

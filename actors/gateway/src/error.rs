@@ -1,10 +1,10 @@
-//! What can go wrong with an RPC, sorted by what it means for the caller (spec 8).
+//! What can go wrong with an RPC, sorted by what it means for the caller (behaviour: Runtime).
 
 use std::error::Error as _;
 
 use tonic::{Code, Status};
 
-/// A failed RPC. Two are the same failure if method and code are the same (spec 7).
+/// A failed RPC. Two are the same failure if method and code are the same (behaviour: Failures and log levels).
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{method}: {}{message}", .class.lead())]
 pub struct CriError {

@@ -1,4 +1,4 @@
-//! The CRI gateway: the one actor that speaks CRI (spec 8).
+//! The CRI gateway: the one actor that speaks CRI (behaviour: Runtime).
 //!
 //! It owns the connection, bounds the RPCs in flight, gives each a deadline, merges equal lists, and sorts errors by what
 //! they mean. It decides nothing: whoever asks for a removal has planned and re-checked it.

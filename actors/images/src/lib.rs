@@ -1,4 +1,4 @@
-//! The keeper of image records: remembers when each image was first seen and last used, over restarts and crashes (spec 6).
+//! The keeper of image records: remembers when each image was first seen and last used, over restarts and crashes (behaviour: Image ages).
 //!
 //! Every pass tells it which images the containers that it saw use, so that short-lived jobs count; image GC
 //! ([`ImageRecords::remember`]) gets its images back with what is remembered. What it tells is on the disk before, or in the

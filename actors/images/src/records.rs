@@ -1,4 +1,4 @@
-//! What is remembered of images (spec 6): when each was first seen, when it was last seen used, its size. Pure: it is told
+//! What is remembered of images (behaviour: Image ages): when each was first seen, when it was last seen used, its size. Pure: it is told
 //! what was seen and when, and says what of it is not in the store yet.
 
 use std::collections::{HashMap, HashSet};
@@ -281,7 +281,7 @@ impl Records {
         later.map(|(used, _)| used.clone()).collect()
     }
 
-    /// By a clock that was set meanwhile all of them would be old, or from the future: ages count from the step (spec 2).
+    /// By a clock that was set meanwhile all of them would be old, or from the future: ages count from the step (behaviour: Clock changes).
     fn at(&mut self, now: Moment) {
         match self.observed {
             Some(before) if now.was_set_since(&before) => self.start_over(now.wall()),

@@ -19,7 +19,7 @@ pub struct Clock {
     boot_id: Arc<str>,
 }
 
-/// A wall clock that moves by this much against the boot clock was set (spec 2).
+/// A wall clock that moves by this much against the boot clock was set (behaviour: Clock changes).
 pub const STEP: SignedDuration = SignedDuration::from_secs(10);
 
 /// A moment on both clocks, to see later whether the wall clock was set in between.

@@ -9,13 +9,13 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loop {
-    /// Dead containers (spec 3).
+    /// Dead containers (behaviour: Dead containers).
     ContainerGc,
-    /// Sandboxes (spec 4).
+    /// Sandboxes (behaviour: Sandboxes).
     SandboxGc,
-    /// Log directories and legacy links (spec 5).
+    /// Log directories and legacy links (behaviour: Log directories).
     LogGc,
-    /// Images (spec 6).
+    /// Images (behaviour: Images).
     ImageGc,
 }
 

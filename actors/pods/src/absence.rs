@@ -1,4 +1,4 @@
-//! The proof of absence (docs/behaviour.md, "Pods") for sources that list pods: what two good readings in a row, or a list
+//! The proof of absence (behaviour: Pods) for sources that list pods: what two good readings in a row, or a list
 //! and an answer about the pod itself, allow to be called deleted.
 //!
 //! Pure: it gets the readings, the answers, the evidence and the time. Every doubt keeps: there is one way to

@@ -313,7 +313,7 @@ impl Provider {
         }
     }
 
-    /// What was proved by timestamps of a clock that was set since is not proved (docs/behaviour.md, "Clock changes").
+    /// What was proved by timestamps of a clock that was set since is not proved (behaviour: Clock changes).
     fn start_over_if_the_clock_was_set(&mut self, ctx: &mut Context<Self>) {
         let clock = &self.sources.clock;
         if clock.was_set_since(&self.since) {

@@ -89,7 +89,7 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// What makes two of them the same failure (docs/behaviour.md, "Failures and log levels"): the variant, and what the
+    /// What makes two of them the same failure (behaviour: Failures and log levels): the variant, and what the
     /// server that was asked makes of it.
     #[must_use]
     pub fn kind(&self) -> (Discriminant<Self>, u16) {

@@ -1,4 +1,4 @@
-//! The source `runtime` (docs/behaviour.md, "Pods"): no kubelet on this node. A pod is deleted once nothing of it has run for
+//! The source `runtime` (behaviour: Pods): no kubelet on this node. A pod is deleted once nothing of it has run for
 //! the grace.
 //!
 //! Pure: it gets the evidence, the finish times and the time.

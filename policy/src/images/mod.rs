@@ -1,4 +1,4 @@
-//! Which images go (spec 6; the kubelet's image GC).
+//! Which images go (behaviour: Images; the kubelet's image GC).
 //!
 //! - `names`: which images a reference means.
 //! - [`space`]: how much is missing on the file systems.
@@ -63,7 +63,7 @@ pub fn used_by<'a>(images: &[Image], uses: impl IntoIterator<Item = ImageUse<'a>
     used
 }
 
-/// All uses of images (spec 6): those of the containers, in whatever state, and those by the specs of pods that are not proved to be
+/// All uses of images (behaviour: Images in use): those of the containers, in whatever state, and those by the specs of pods that are not proved to be
 /// gone.
 #[must_use]
 pub fn uses<'a>(observation: &'a Observation, pods: &PodTable<'_>) -> HashSet<ImageUse<'a>> {

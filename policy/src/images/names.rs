@@ -106,7 +106,7 @@ impl<'a> Names<'a> {
         all
     }
 
-    /// Positions of the images that are used; some may come twice (spec 6). A field that is empty or is no image of the list never
+    /// Positions of the images that are used; some may come twice (behaviour: Images in use). A field that is empty or is no image of the list never
     /// hides the next one.
     #[must_use]
     pub fn used(&self, used: ImageUse<'_>) -> Vec<usize> {

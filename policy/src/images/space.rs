@@ -1,4 +1,4 @@
-//! How much is missing on the file systems that images lie on (spec 6.2).
+//! How much is missing on the file systems that images lie on (behaviour: Image disk space).
 
 use std::fmt;
 

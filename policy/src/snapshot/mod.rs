@@ -1,4 +1,4 @@
-//! The file form of an observation (spec 11), version 1: a contract with whoever writes or reads such files.
+//! The file form of an observation (behaviour: Snapshots), version 1: a contract with whoever writes or reads such files.
 //!
 //! Absent fields and empty strings mean "not known". An unknown key is refused: a mistyped one would silently turn
 //! knowledge into ignorance. Reading text is the caller's work; these types know no format.

@@ -38,10 +38,10 @@ impl Size {
     /// A bit of everything.
     pub const ALL: Self =
         Self { pods: 5, containers: 10, sandboxes: 6, images: 6, filesystems: 3, log_dirs: 5 };
-    /// Much for sections 3 to 5, nothing for section 6.
+    /// Many containers, sandboxes and log directories, no images.
     pub const RUNTIME: Self =
         Self { pods: 5, containers: 18, sandboxes: 9, images: 0, filesystems: 0, log_dirs: 6 };
-    /// Much for section 6.
+    /// Many images.
     pub const IMAGES: Self =
         Self { pods: 3, containers: 4, sandboxes: 1, images: 10, filesystems: 3, log_dirs: 0 };
 }

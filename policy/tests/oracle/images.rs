@@ -1,4 +1,4 @@
-//! Section 6, as a snapshot plan has it (section 11).
+//! Images, as a snapshot plan has them (behaviour: Images; behaviour: Snapshots).
 
 use cri_gc_policy::snapshot::{Holds, Snapshot, SnapshotFileSystem, SnapshotImage, SnapshotPodState};
 use jiff::{SignedDuration, Timestamp};

@@ -1,4 +1,4 @@
-//! A second formulation of sections 2 to 6, slow and obvious: each rule is written down as its sentence stands, by
+//! A second formulation of the rules of docs/behaviour.md, slow and obvious: each rule is written down as its sentence stands, by
 //! counting and searching through whole lists. It shares no code with the crate; what it says about the same snapshot
 //! and settings has to be the same.
 
@@ -76,7 +76,7 @@ fn at_least_ago(node: &Snapshot, time: Option<Timestamp>, ms: i64) -> bool {
     time.is_some_and(|time| node.taken_at.duration_since(time).as_nanos() >= i128::from(ms) * 1_000_000)
 }
 
-/// Section 2, first sentence.
+/// behaviour: Pods, first sentence.
 fn uid_of_container<'a>(node: &'a Snapshot, container: &'a SnapshotContainer) -> Option<&'a str> {
     if !container.pod_uid.is_empty() {
         return Some(&container.pod_uid);
@@ -85,7 +85,7 @@ fn uid_of_container<'a>(node: &'a Snapshot, container: &'a SnapshotContainer) ->
     (!sandbox.pod_uid.is_empty()).then_some(&*sandbox.pod_uid)
 }
 
-/// Section 2, the table, for a UID.
+/// behaviour: Pods, the table, for a UID.
 fn state(node: &Snapshot, uid: &str) -> SnapshotPodState {
     let runs = node.containers.iter().any(|container| {
         container.state == SnapshotContainerState::Running && uid_of_container(node, container) == Some(uid)
@@ -111,7 +111,7 @@ fn state(node: &Snapshot, uid: &str) -> SnapshotPodState {
     told
 }
 
-/// Section 2, the table, last column.
+/// behaviour: Pods, the table, last column.
 fn runtime_objects_may_go(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     match state(node, uid) {
         SnapshotPodState::Active | SnapshotPodState::Unknown => false,
@@ -120,12 +120,12 @@ fn runtime_objects_may_go(node: &Snapshot, settings: &Settings, uid: &str) -> bo
     }
 }
 
-/// Section 2, last paragraph. While the source is not synced nothing counts as deleted.
+/// behaviour: Pods, objects of no pod. While the source is not synced nothing counts as deleted.
 fn unmanaged_may_go(node: &Snapshot, settings: &Settings) -> bool {
     settings.collect_unmanaged && node.pods.synced
 }
 
-/// Section 3, "Newest first means", for a pair of (created, attempt, id).
+/// behaviour: Dead containers, what newest means, for a pair of (created, attempt, id).
 fn newer(a: (Option<Timestamp>, u32, &str), b: (Option<Timestamp>, u32, &str)) -> bool {
     if a.0 != b.0 {
         return a.0.unwrap() > b.0.unwrap();
@@ -263,7 +263,7 @@ fn log_dirs(node: &Snapshot) -> Verdict {
         })
         .map(String::as_str)
         .collect();
-    // The specification gives no order; by name is one that doesn't depend on the order of the list.
+    // docs/behaviour.md gives no order; by name is one that doesn't depend on the order of the list.
     gone.sort_unstable();
     verdict(gone, node.log_dirs.iter().cloned())
 }

@@ -1,166 +1,78 @@
 //! Containers: making, starting, stopping and removing them.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cri_gc_policy::{ContainerState, SandboxState};
-use jiff::Timestamp;
 
+use super::node::Node;
+use super::objects::{Container, ImageVolume, Sandbox};
+use super::{crio, logs};
 use crate::error::SimError;
-use crate::model::{Node, crio, logs, object};
+use crate::ids::{find, not_found};
 use crate::options::Flavour;
+use crate::space::Space;
 use crate::spec::ContainerSpec;
 
 const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
-
-/// A container on the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Container {
-    /// 64 hex digits.
-    pub id: String,
-    /// Id of its sandbox.
-    pub sandbox: String,
-    /// Name in its pod.
-    pub name: String,
-    /// Number of containers of that name before it.
-    pub attempt: u32,
-    /// State.
-    pub state: ContainerState,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it started.
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
-    /// Its image as its creator asked for it.
-    pub image: String,
-    /// Id of that image then.
-    pub image_id: String,
-    /// What the runtime resolved that image to: its id with containerd, one of its digests or its id with CRI-O.
-    pub image_ref: String,
-    /// Images that are mounted into it.
-    pub volumes: Vec<ImageVolume>,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its log file; empty if it has none.
-    pub log_path: PathBuf,
-    /// Bytes and inodes in its writable layer.
-    pub writable: (u64, u64),
-    /// Bytes by which annotations make its entry in a list larger.
-    pub annotation_bytes: usize,
-    /// Layers of its image and of its image volumes.
-    pub(crate) layers: Vec<String>,
-}
-
-/// An image that is mounted into a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageVolume {
-    /// The image as the container's creator asked for it.
-    pub image: String,
-    /// Its id then.
-    pub image_id: String,
-}
-
-/// What the images of a container come to when it is made.
-struct Source {
-    image_id: String,
-    image_ref: String,
-    volumes: Vec<ImageVolume>,
-    layers: Vec<String>,
-}
-
-/// A container as a client asks for it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct NewContainer {
-    pub(crate) sandbox: String,
-    pub(crate) name: String,
-    pub(crate) attempt: u32,
-    pub(crate) image: String,
-    pub(crate) image_volumes: Vec<String>,
-    pub(crate) labels: BTreeMap<String, String>,
-    /// Log directory of the sandbox as this request has it, and the log in it.
-    pub(crate) log_directory: PathBuf,
-    pub(crate) log: String,
-    pub(crate) annotation_bytes: usize,
-}
 
 impl Node {
     /// Puts a container on the node, with its log, and returns its id. It need not be one that could be made now: its
     /// state and times are taken as given, whatever the state of the sandbox.
     ///
     /// # Errors
-    /// Its sandbox or its image is not there, or its log cannot be made.
-    pub fn add_container(&mut self, spec: ContainerSpec) -> Result<String, SimError> {
-        let id = self.resolve_sandbox(&spec.sandbox)?;
-        let sandbox = self.sandboxes.get(&id).ok_or_else(|| object::not_found("sandbox", &id))?;
-        let log_path = match &spec.log {
+    /// Its sandbox or its image is missing, or its log cannot be made.
+    pub fn add_container(&mut self, mut spec: ContainerSpec) -> Result<String, SimError> {
+        let sandbox = self.find_sandbox(&spec.sandbox)?;
+        if spec.kubelet_labels {
+            let pod = sandbox.labels.iter().filter(|(key, _)| key.starts_with("io.kubernetes.pod."));
+            spec.labels.extend(pod.map(|(key, value)| (key.clone(), value.clone())));
+            spec.labels.insert(CONTAINER_NAME_LABEL.to_owned(), spec.name.clone());
+        }
+        let log = spec.log.take();
+        let log_path = match &log {
             Some(_) if !sandbox.log_directory.as_os_str().is_empty() => {
                 sandbox.log_directory.join(&spec.name).join(format!("{}.log", spec.attempt))
             }
             _ => PathBuf::new(),
         };
-        let mut labels = spec.labels;
-        if spec.kubelet_labels {
-            let pod = sandbox.labels.iter().filter(|(key, _)| key.starts_with("io.kubernetes.pod."));
-            labels.extend(pod.map(|(key, value)| (key.clone(), value.clone())));
-            labels.insert(CONTAINER_NAME_LABEL.to_owned(), spec.name.clone());
+        if spec.image.is_empty() {
+            spec.image.clone_from(&self.options.sandbox_image);
         }
-        let asked = if spec.image.is_empty() { &self.options.sandbox_image } else { &spec.image };
-        let source = self.source(asked, &spec.image_volumes)?;
-        let now = self.now();
-        let created_at = spec.created_at.unwrap_or(now);
-        let started = spec.state != ContainerState::Created;
-        let started_at = spec.started_at.or(started.then_some(created_at));
-        let exited = spec.state == ContainerState::Exited;
-        let container = Container {
-            id: String::new(),
-            sandbox: id,
-            name: spec.name,
-            attempt: spec.attempt,
-            state: spec.state,
-            created_at,
-            started_at,
-            finished_at: spec.finished_at.or(exited.then_some(now)),
-            image: asked.clone(),
-            image_id: source.image_id,
-            image_ref: spec.image_ref.unwrap_or(source.image_ref),
-            volumes: source.volumes,
-            labels,
-            log_path,
-            writable: (spec.writable_bytes, spec.writable_files),
-            annotation_bytes: spec.annotation_bytes,
-            layers: source.layers,
-        };
-        let modified = container.finished_at.or(started_at).unwrap_or(created_at);
-        let id = self.insert_container(container);
-        let log_path =
-            self.containers.get(&id).map(|container| container.log_path.clone()).unwrap_or_default();
-        if let (Some(log), true, false) = (&spec.log, started, log_path.as_os_str().is_empty()) {
-            logs::make_log(&log_path, log, created_at, modified)?;
+        let id = self.insert_container(spec, log_path)?;
+        let Some((log, container)) = log.zip(self.containers.get(&id)) else { return Ok(id) };
+        let Container { state, created_at, log_path, .. } = container;
+        if *state != ContainerState::Created && !log_path.as_os_str().is_empty() {
+            let modified = container.finished_at.or(container.started_at).unwrap_or(*created_at);
+            logs::make_log(log_path, &log, *created_at, modified)?;
         }
-        if spec.log.is_some_and(|log| log.legacy_link) {
+        if log.legacy_link {
             self.add_legacy_link(&id)?;
         }
         Ok(id)
     }
 
-    /// Makes a container as CreateContainer does: in a ready sandbox (with containerd 2.1 in
-    /// any), from an image on the node, under a new name.
-    pub(crate) fn create_container(&mut self, new: NewContainer) -> Result<String, SimError> {
-        let id = self.resolve_sandbox(&new.sandbox)?;
-        let sandbox = self.sandboxes.get(&id).ok_or_else(|| object::not_found("sandbox", &id))?;
+    /// Makes a container as CreateContainer does: in a ready sandbox (with containerd 2.1 in any), from an image on the
+    /// node, under a new name. Its log is in that directory, which is the one that the request names for the sandbox.
+    pub(crate) fn create_container(
+        &mut self,
+        spec: ContainerSpec,
+        log_directory: &Path,
+        log: &str,
+    ) -> Result<String, SimError> {
+        let sandbox = self.find_sandbox(&spec.sandbox)?;
+        let id = &sandbox.id;
         match self.options.flavour {
             _ if sandbox.state == SandboxState::Ready => {}
             // To containerd 1 the process of the sandbox is what is missing.
-            Flavour::Containerd16 => return Err(object::not_found("process of sandbox", &id)),
+            Flavour::Containerd16 => return Err(not_found("process of sandbox", id)),
             // It notices at the start only.
             Flavour::Containerd21 => {}
             Flavour::CriO => return Err(SimError::Refused(format!("sandbox {id} is stopped"))),
         }
         // The number of the sandbox is no part of the name: two sandboxes of one pod share the names.
         let same = |c: &&Container| {
-            c.name == new.name
-                && c.attempt == new.attempt
+            c.name == spec.name
+                && c.attempt == spec.attempt
                 && self.sandboxes.get(&c.sandbox).is_some_and(|other| {
                     (&other.namespace, &other.name, &other.uid)
                         == (&sandbox.namespace, &sandbox.name, &sandbox.uid)
@@ -169,89 +81,79 @@ impl Node {
         if let Some(other) = self.containers.values().find(same) {
             return Err(SimError::Refused(format!("the name of the container is reserved for {}", other.id)));
         }
-        let source = self.source(&new.image, &new.image_volumes)?;
         let log_path = match self.options.flavour {
-            _ if new.log.is_empty() => PathBuf::new(),
-            Flavour::CriO => self.log_path_as_crio(&id, &new.log),
+            _ if log.is_empty() => PathBuf::new(),
+            Flavour::CriO => self.log_path_as_crio(id, log),
             // The log directory is read from this request, not from what the sandbox was made with.
-            _ if new.log_directory.as_os_str().is_empty() => PathBuf::new(),
-            _ => new.log_directory.join(new.log.trim_start_matches('/')),
+            _ if log_directory.as_os_str().is_empty() => PathBuf::new(),
+            _ => log_directory.join(log.trim_start_matches('/')),
         };
-        let container = Container {
-            id: String::new(),
-            sandbox: id,
-            name: new.name,
-            attempt: new.attempt,
-            state: ContainerState::Created,
-            created_at: self.now(),
-            started_at: None,
-            finished_at: None,
-            image: new.image,
-            image_id: source.image_id,
-            image_ref: source.image_ref,
-            volumes: source.volumes,
-            labels: new.labels,
-            log_path,
-            writable: (0, 0),
-            annotation_bytes: new.annotation_bytes,
-            layers: source.layers,
-        };
-        Ok(self.insert_container(container))
+        self.insert_container(spec, log_path)
     }
 
-    /// What the images that a container is made of resolve to now.
-    fn source(&self, asked: &str, image_volumes: &[String]) -> Result<Source, SimError> {
-        let find = |name: &str| self.image(name).ok_or_else(|| object::not_found("image", name));
-        if !image_volumes.is_empty() && !self.options.flavour.has_image_volumes() {
+    fn insert_container(&mut self, spec: ContainerSpec, mut log_path: PathBuf) -> Result<String, SimError> {
+        let sandbox = self.find_sandbox(&spec.sandbox)?.id.clone();
+        let find_image = |name: &str| self.image(name).ok_or_else(|| not_found("image", name));
+        if !spec.image_volumes.is_empty() && !self.options.flavour.has_image_volumes() {
             return Err(SimError::Refused("this runtime has no image volumes".to_owned()));
         }
-        let image = find(asked)?;
-        let crio = self.options.flavour == Flavour::CriO;
-        let mut source = Source {
-            image_id: image.id.clone(),
-            image_ref: if crio { crio::image_ref(image, asked) } else { image.id.clone() },
-            volumes: Vec::new(),
-            layers: image.layers.clone(),
+        let image = find_image(&spec.image)?;
+        let is_crio = self.options.flavour == Flavour::CriO;
+        let resolved = if is_crio { crio::image_ref(image, &spec.image) } else { image.id.clone() };
+        let image_id = image.id.clone();
+        let (mut layers, mut volumes) = (image.layers.clone(), Vec::new());
+        for name in spec.image_volumes {
+            let volume = find_image(&name)?;
+            layers.extend_from_slice(&volume.layers);
+            volumes.push(ImageVolume { image_id: volume.id.clone(), image: name });
+        }
+        let id = self.ids.next();
+        // CRI-O makes a log that was not requested, too.
+        if is_crio && log_path.as_os_str().is_empty() {
+            log_path = self.log_path_as_crio(&sandbox, &format!("{id}.log"));
+        }
+        let now = self.now();
+        let created_at = spec.created_at.unwrap_or(now);
+        let container = Container {
+            id: id.clone(),
+            sandbox,
+            name: spec.name,
+            attempt: spec.attempt,
+            state: spec.state,
+            created_at,
+            started_at: spec.started_at.or((spec.state != ContainerState::Created).then_some(created_at)),
+            finished_at: spec.finished_at.or((spec.state == ContainerState::Exited).then_some(now)),
+            image: spec.image,
+            image_id,
+            image_ref: spec.image_ref.unwrap_or(resolved),
+            volumes,
+            labels: spec.labels,
+            log_path,
+            writable: spec.writable,
+            annotation_bytes: spec.annotation_bytes,
+            layers,
         };
-        for name in image_volumes {
-            let volume = find(name)?;
-            source.layers.extend_from_slice(&volume.layers);
-            source.volumes.push(ImageVolume { image: name.clone(), image_id: volume.id.clone() });
-        }
-        Ok(source)
-    }
-
-    fn insert_container(&mut self, mut container: Container) -> String {
-        container.id = self.ids.next();
-        // CRI-O makes a log that nobody asked for, too.
-        if self.options.flavour == Flavour::CriO && container.log_path.as_os_str().is_empty() {
-            container.log_path = self.log_path_as_crio(&container.sandbox, &format!("{}.log", container.id));
-        }
         self.disk.use_layers(&container.layers);
-        self.disk.resize_writable((0, 0), container.writable, self.clock.uptime());
-        let id = container.id.clone();
+        self.disk.resize_writable(Space::default(), container.writable, self.clock.uptime());
         self.by_sandbox.insert((container.sandbox.clone(), id.clone()));
         self.containers.insert(id.clone(), container);
-        id
+        Ok(id)
     }
 
-    /// The whole id of a container.
-    ///
-    /// # Errors
-    /// The prefix is empty, of no container, or of several.
-    pub fn resolve_container(&self, id: &str) -> Result<String, SimError> {
-        object::find(&self.containers, "container", id)
+    /// The container of that id or unique prefix; else why there is none.
+    pub(crate) fn find_container(&self, id: &str) -> Result<&Container, SimError> {
+        find(&self.containers, "container", id)
     }
 
     fn container_mut(&mut self, id: &str) -> Result<&mut Container, SimError> {
-        let id = self.resolve_container(id)?;
-        self.containers.get_mut(&id).ok_or_else(|| object::not_found("container", &id))
+        let id = self.find_container(id)?.id.clone();
+        self.containers.get_mut(&id).ok_or_else(|| not_found("container", &id))
     }
 
     /// The container of that id or unique prefix.
     #[must_use]
     pub fn container(&self, id: &str) -> Option<&Container> {
-        self.containers.get(&self.resolve_container(id).ok()?)
+        self.find_container(id).ok()
     }
 
     /// All containers, by id.
@@ -305,15 +207,16 @@ impl Node {
         Ok(())
     }
 
-    /// Sets what the writable layer of a container holds.
+    /// Sets the size of the writable layer of a container.
     ///
     /// # Errors
     /// There is no such container.
     pub fn set_writable(&mut self, id: &str, bytes: u64, files: u64) -> Result<(), SimError> {
         let uptime = self.clock.uptime();
+        let to = Space { bytes, inodes: files };
         let container = self.container_mut(id)?;
-        let before = std::mem::replace(&mut container.writable, (bytes, files));
-        self.disk.resize_writable(before, (bytes, files), uptime);
+        let before = std::mem::replace(&mut container.writable, to);
+        self.disk.resize_writable(before, to, uptime);
         Ok(())
     }
 
@@ -321,13 +224,13 @@ impl Node {
     ///
     /// # Errors
     /// There is no such container, it is not CREATED, its sandbox is not ready, or its log file cannot be opened: its
-    /// folder is missing (a runtime does not make it), or lies where this node may not write.
+    /// folder is missing (a runtime does not make it), or it is where this node may not write.
     pub fn start_container(&mut self, id: &str) -> Result<(), SimError> {
         let container = self.container_mut(id)?.clone();
         if container.state != ContainerState::Created {
             return Err(SimError::Refused(format!("container {id}: only a created one can be started")));
         }
-        let ready = |s: &crate::model::Sandbox| s.state == SandboxState::Ready;
+        let ready = |s: &Sandbox| s.state == SandboxState::Ready;
         let opened = if self.sandbox(&container.sandbox).is_some_and(ready) {
             self.open_log(&container)
         } else {
@@ -362,7 +265,7 @@ impl Node {
         !up && roots.any(|root| path.starts_with(root))
     }
 
-    /// Ends a container that runs, or that nothing is known of; any other stays as it is.
+    /// Ends a container that runs, or whose state is unknown; any other is left as it is.
     ///
     /// # Errors
     /// There is no such container (over the socket of containerd 2.1, that is success).
@@ -374,17 +277,17 @@ impl Node {
         Ok(())
     }
 
-    /// Removes a container, running or not. Its log files stay.
+    /// Removes a container, running or not. Its log files are kept.
     ///
     /// # Errors
     /// There is no such container (over the socket, that is success).
     pub fn remove_container(&mut self, id: &str) -> Result<(), SimError> {
-        let id = self.resolve_container(id)?;
+        let id = self.find_container(id)?.id.clone();
         if let Some(container) = self.containers.remove(&id) {
             let uptime = self.clock.uptime();
             self.by_sandbox.remove(&(container.sandbox, id));
             self.disk.release_layers(&container.layers, uptime);
-            self.disk.resize_writable(container.writable, (0, 0), uptime);
+            self.disk.resize_writable(container.writable, Space::default(), uptime);
         }
         Ok(())
     }
@@ -395,10 +298,8 @@ impl Node {
     /// # Errors
     /// There is no such container, or the link cannot be made.
     pub fn add_legacy_link(&self, id: &str) -> Result<PathBuf, SimError> {
-        let container = self.container(id).ok_or_else(|| object::not_found("container", id))?;
-        let sandbox = self
-            .sandbox(&container.sandbox)
-            .ok_or_else(|| object::not_found("sandbox", &container.sandbox))?;
+        let container = self.find_container(id)?;
+        let sandbox = self.find_sandbox(&container.sandbox)?;
         let name = format!("{}_{}_{}-{}.log", sandbox.name, sandbox.namespace, container.name, container.id);
         let link = self.paths.legacy_root.join(name);
         logs::make_link(&link, &container.log_path)?;

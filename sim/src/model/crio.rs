@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::logs;
+use super::names::{PREFIX, complete, repository};
+use super::node::Node;
+use super::objects::{Container, Image};
 use crate::clock::{earlier, later};
 use crate::error::SimError;
-use crate::model::images::PREFIX;
-use crate::model::names::{complete, repository};
-use crate::model::{Container, Image, Node, logs, object};
 use crate::options::Flavour;
 
 /// What a restart of the runtime adds to the creation times in lists.
@@ -50,24 +51,24 @@ pub(crate) fn repo_digests(given: &[String], tags: &[String], manifest: &str) ->
     digests
 }
 
-/// What a container made of `image` by the name `asked` has as its `image_ref`: the digest of the repository asked for,
+/// The `image_ref` of a container that was made of `image` by that name: the digest in the repository of that name,
 /// else the first one, else the bare id.
-pub(crate) fn image_ref(image: &Image, asked: &str) -> String {
-    let asked = complete(asked);
-    let wanted = format!("{}@", without_port(repository(&asked)));
+pub(crate) fn image_ref(image: &Image, name: &str) -> String {
+    let name = complete(name);
+    let wanted = format!("{}@", without_port(repository(&name)));
     let digest = image.digests.iter().find(|digest| digest.starts_with(&wanted));
     digest.or(image.digests.first()).unwrap_or(&image.id).clone()
 }
 
 impl Node {
     /// RemoveImage: an image in use is refused by whatever name; an id or a part of it removes the image, one of several
-    /// tags only that tag. An artifact goes by a tag or digest only.
-    pub(crate) fn remove_image_as_crio(&mut self, asked: &str) -> Result<String, SimError> {
-        if asked.starts_with(PREFIX) {
+    /// tags only that tag. An artifact is removed only by a tag or digest.
+    pub(crate) fn remove_image_as_crio(&mut self, given: &str) -> Result<String, SimError> {
+        if given.starts_with(PREFIX) {
             let problem = "did not resolve to an alias and no search registries are defined";
-            return Err(SimError::Refused(format!("short-name {asked:?} {problem}")));
+            return Err(SimError::Refused(format!("short-name {given:?} {problem}")));
         }
-        let id = self.resolve_image(asked)?;
+        let id = self.resolve_image(given)?;
         if let Some(user) = self.image_user(&id) {
             return Err(SimError::Refused(format!("image used by {user}: image is in use by a container")));
         }
@@ -75,15 +76,14 @@ impl Node {
         if let Some(user) = self.containers.values().find(mounted) {
             return Err(SimError::Refused(format!("the image is in use by {}", user.id)));
         }
-        let name = name(asked);
-        let is_stubborn = self.stubborn_images.contains(&id);
-        let image = self.images.get_mut(&id).ok_or_else(|| object::not_found("image", asked))?;
+        let name = name(given);
+        let image = self.image_mut(&id)?;
         let by_name = image.is_named(&name);
         let last_name = image.tags.iter().all(|tag| *tag == name);
-        let goes = if image.artifact { by_name } else { !by_name || last_name };
-        if goes {
+        let is_removed = if image.artifact { by_name } else { !by_name || last_name };
+        if is_removed {
             self.drop_image(&id);
-        } else if !is_stubborn {
+        } else if !image.kept_on_removal {
             image.tags.retain(|tag| *tag != name);
         }
         Ok(id)
@@ -93,7 +93,7 @@ impl Node {
     fn image_user(&self, image: &str) -> Option<&str> {
         let container = self.containers.values().find(|container| container.image_id == image);
         let sandbox = || self.sandboxes.values().find(|sandbox| sandbox.image_id == image);
-        let elsewhere = || self.held_images.get(image).map(String::as_str);
+        let elsewhere = || self.images.get(image)?.held_by.as_deref();
         container
             .map(|container| container.id.as_str())
             .or_else(|| sandbox().map(|sandbox| sandbox.id.as_str()))
@@ -106,9 +106,8 @@ impl Node {
     /// # Errors
     /// There is no such image.
     pub fn hold_image(&mut self, name: &str) -> Result<(), SimError> {
-        let id = self.resolve_image(name)?;
         let container = self.ids.next();
-        self.held_images.insert(id, container);
+        self.image_mut(name)?.held_by = Some(container);
         Ok(())
     }
 
@@ -117,12 +116,11 @@ impl Node {
     /// # Errors
     /// There is no such image.
     pub fn release_image(&mut self, name: &str) -> Result<(), SimError> {
-        let id = self.resolve_image(name)?;
-        self.held_images.remove(&id);
+        self.image_mut(name)?.held_by = None;
         Ok(())
     }
 
-    /// `created_at` of a container in lists. With CRI-O it is that of the record, which comes 40 to 70 ms before the
+    /// `created_at` of a container in lists. With CRI-O it is that of the record, which is made 40 to 70 ms before the
     /// container that the status is about, and is read from the disk at a restart with another precision.
     #[must_use]
     pub fn listed_created_at(&self, container: &Container) -> Timestamp {
@@ -147,7 +145,7 @@ impl Node {
         let Some(sandbox) = self.sandboxes.get(sandbox) else { return Ok(()) };
         let path = sandbox.log_directory.join(format!("{}.log", sandbox.id));
         if sandbox.log_directory.is_dir() && self.may_write(&path) {
-            logs::make_empty(&path, sandbox.created_at)?;
+            logs::write_log(&path, 0, sandbox.created_at)?;
         }
         Ok(())
     }

@@ -1,46 +1,19 @@
-//! Images: how names resolve to them, how tags move, and what goes when one is removed.
+//! Images: how names resolve to them, how tags move, and what is removed with one.
 //!
-//! containerd looks at no container here: it removes what it is told to. What CRI-O refuses is in `crio`.
+//! containerd checks no container here: it removes whatever is named. What CRI-O refuses is in `crio`.
 
+use super::crio;
+use super::names::{PREFIX, complete, repository};
+use super::node::Node;
+use super::objects::Image;
 use crate::error::SimError;
-use crate::model::names::{complete, repository};
-use crate::model::{Node, crio, object};
+use crate::ids::{not_found, only};
 use crate::options::Flavour;
 use crate::spec::ImageSpec;
 
-/// An image on the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    /// 64 hex digits, with containerd after `sha256:`.
-    pub id: String,
-    /// Names with a tag, complete.
-    pub tags: Vec<String>,
-    /// Names with a digest, complete.
-    pub digests: Vec<String>,
-    /// Digest of its manifest: the one of the digests that the runtime makes itself.
-    pub manifest: String,
-    /// Whether the runtime tells it as pinned.
-    pub pinned: bool,
-    /// Whether it is an OCI artifact that CRI-O lists as an image.
-    pub artifact: bool,
-    /// Names of its layers.
-    pub layers: Vec<String>,
-    /// Sum of the compressed sizes of its layers.
-    pub size_bytes: u64,
-}
-
-pub(crate) const PREFIX: &str = "sha256:";
-
-impl Image {
-    /// Whether `name`, complete, is one of its tags or digests.
-    pub(crate) fn is_named(&self, name: &str) -> bool {
-        self.tags.iter().chain(&self.digests).any(|own| own == name)
-    }
-}
-
 impl Node {
     /// Puts an image on the node, as a pull does, and returns its id. If an image of that id is there already, it
-    /// gets the further names and stays as it is otherwise.
+    /// gets the further names and nothing else changes.
     pub fn add_image(&mut self, spec: ImageSpec) -> String {
         let flavour = self.options.flavour;
         let made_up = format!("{PREFIX}{}", self.ids.next());
@@ -69,6 +42,8 @@ impl Node {
                 artifact: spec.artifact && flavour == Flavour::CriO,
                 size_bytes: self.disk.compressed_size(&layers),
                 layers,
+                held_by: None,
+                kept_on_removal: false,
             };
             self.images.insert(id.clone(), image);
         }
@@ -80,7 +55,7 @@ impl Node {
     }
 
     /// Makes `tag` name the image `to` (any name of it), as a pull of a newer version does. The image that had the
-    /// tag keeps its other names and stays.
+    /// tag keeps its other names.
     ///
     /// # Errors
     /// There is no image `to`.
@@ -129,17 +104,17 @@ impl Node {
 
     /// Pins an image, or takes its pin away; nothing if there is no such image.
     pub fn set_pinned(&mut self, name: &str, pinned: bool) {
-        let image = self.resolve_image(name).ok().and_then(|id| self.images.get_mut(&id));
-        image.into_iter().for_each(|image| image.pinned = pinned);
+        if let Ok(image) = self.image_mut(name) {
+            image.pinned = pinned;
+        }
     }
 
-    /// Has RemoveImage answer OK for that image from now on and leave it where it is, by whatever name.
+    /// Has RemoveImage answer OK for that image from now on and not remove it, by whatever name.
     ///
     /// # Errors
     /// There is no such image.
     pub fn keep_image_on_removal(&mut self, name: &str) -> Result<(), SimError> {
-        let id = self.resolve_image(name)?;
-        self.stubborn_images.insert(id);
+        self.image_mut(name)?.kept_on_removal = true;
         Ok(())
     }
 
@@ -149,15 +124,12 @@ impl Node {
     /// # Errors
     /// There is no such image.
     pub fn lose_digests(&mut self, name: &str) -> Result<(), SimError> {
-        let id = self.resolve_image(name)?;
-        if let Some(image) = self.images.get_mut(&id) {
-            image.digests.clear();
-        }
+        self.image_mut(name)?.digests.clear();
         Ok(())
     }
 
     /// Removes an image as RemoveImage does, and returns its id. containerd removes it with all its names, used or not;
-    /// for CRI-O see `crio`. Nothing looks at the pin. Its layers go as far as nobody else needs them: the compressed form
+    /// for CRI-O see `crio`. The pin is ignored. Its layers are removed unless something else needs them: the compressed form
     /// with the last image, the snapshot with the last container or sandbox as well.
     ///
     /// # Errors
@@ -172,9 +144,9 @@ impl Node {
         Ok(id)
     }
 
-    /// Drops an image, unless it is one that no removal has an effect on.
+    /// Removes an image, except one of [`Node::keep_image_on_removal`].
     pub(crate) fn drop_image(&mut self, id: &str) {
-        if self.stubborn_images.contains(id) {
+        if self.images.get(id).is_some_and(|image| image.kept_on_removal) {
             return;
         }
         if let Some(image) = self.images.remove(id) {
@@ -198,12 +170,13 @@ impl Node {
         }
         let bare = |id: &str| id.strip_prefix(PREFIX).unwrap_or(id).to_owned();
         let hex = if crio { name.to_owned() } else { bare(name) };
-        let mut matches = self.images.keys().filter(|id| bare(id).starts_with(&hex));
-        match (matches.next(), matches.next()) {
-            (None, _) => Err(object::not_found("image", name)),
-            (Some(id), None) => Ok(id.clone()),
-            (Some(_), Some(_)) => Err(object::ambiguous("image", name)),
-        }
+        let matches = self.images.keys().filter(|id| bare(id).starts_with(&hex));
+        only("image", name, matches).cloned()
+    }
+
+    pub(super) fn image_mut(&mut self, name: &str) -> Result<&mut Image, SimError> {
+        let id = self.resolve_image(name)?;
+        self.images.get_mut(&id).ok_or_else(|| not_found("image", name))
     }
 
     /// The image of that name, in the sense of [`Node::resolve_image`].

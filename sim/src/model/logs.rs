@@ -1,7 +1,7 @@
 //! The real files of the node: log directories, log files, rotated ones and the kubelet's links.
 //!
-//! Every file and folder that is made gets a modelled modification time, for the real clock and the modelled one are
-//! far apart. Nothing here removes a file: a runtime leaves logs alone.
+//! Every file and folder that is made gets a modelled modification time, because the real clock and the modelled one are
+//! far apart. Nothing here removes a file: a runtime does not touch logs.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -26,8 +26,8 @@ pub(crate) fn set_modified(path: &Path, at: Timestamp) -> Result<(), SimError> {
     File::open(path).and_then(|file| file.set_modified(SystemTime::from(at))).map_err(SimError::io(path))
 }
 
-/// Makes the log file and its rotated ones, with the folders above them as far as they are missing. The folder of
-/// the pod, two above the file, ends up as new as it was or as `created`, whichever is later.
+/// Makes the log file and its rotated ones, with the folders above them where they are missing. The folders of the
+/// container and of the pod end up as new as they were or as `created`, whichever is later.
 pub(crate) fn make_log(
     path: &Path,
     spec: &LogSpec,
@@ -36,36 +36,28 @@ pub(crate) fn make_log(
 ) -> Result<(), SimError> {
     let folder = path.parent().unwrap_or(path);
     let pod = folder.parent().unwrap_or(folder);
-    let keep = |dir: &Path| modified_of(dir).map_or(created, |at| at.max(created));
-    let (folder_time, pod_time) = (keep(folder), keep(pod));
-    fs::create_dir_all(folder).map_err(SimError::io(folder))?;
+    let [folder_time, pod_time] =
+        [folder, pod].map(|dir| modified_of(dir).map_or(created, |at| at.max(created)));
+    make_dir(folder, folder_time)?;
     for number in 0..spec.rotated {
-        let rotated = rotated_name(path, created, number);
-        write_lines(&rotated, spec.bytes, created)?;
-        set_modified(&rotated, created)?;
+        write_log(&rotated_name(path, created, number), spec.bytes, created)?;
     }
-    write_lines(path, spec.bytes, created)?;
+    write_log(path, spec.bytes, created)?;
     set_modified(path, modified)?;
-    set_modified(folder, folder_time)?;
     set_modified(pod, pod_time)
 }
 
 /// Opens the log file as a runtime does that starts a container: the folder has to be there.
 pub(crate) fn open_log(path: &Path, at: Timestamp) -> Result<(), SimError> {
-    let folder_time = path.parent().and_then(modified_of);
-    write_lines(path, LogSpec::default().bytes, at)?;
-    set_modified(path, at)?;
-    match (path.parent(), folder_time) {
-        (Some(folder), Some(before)) => set_modified(folder, before.max(at)),
-        _ => Ok(()),
-    }
+    write_log(path, LogSpec::default().bytes, at)
 }
 
-/// Makes an empty file, and leaves its folder as new as it was, or as the file if that is newer.
-pub(crate) fn make_empty(path: &Path, at: Timestamp) -> Result<(), SimError> {
+/// Appends to a log file, which is made if it is missing. Its folder ends up as new as it was, or as the file if that is
+/// newer.
+pub(crate) fn write_log(path: &Path, bytes: u64, at: Timestamp) -> Result<(), SimError> {
     let folder = path.parent().unwrap_or(path);
     let folder_time = modified_of(folder).map_or(at, |before| before.max(at));
-    File::create(path).map_err(SimError::io(path))?;
+    write_lines(path, bytes, at)?;
     set_modified(path, at)?;
     set_modified(folder, folder_time)
 }

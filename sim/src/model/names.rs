@@ -1,5 +1,8 @@
 //! Names of images: what a runtime takes for granted in a short one, and their parts.
 
+/// What an image id begins with; CRI-O leaves it out.
+pub(crate) const PREFIX: &str = "sha256:";
+
 /// The repository of a complete name.
 pub(crate) fn repository(name: &str) -> &str {
     let name = name.split_once('@').map_or(name, |(repository, _)| repository);

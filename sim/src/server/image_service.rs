@@ -1,58 +1,50 @@
 //! ImageService, as each flavour answers it.
 
-use cri_gc_proto::cri::{self, image_service_server::ImageService};
-use tonic::{Request, Response, Status, async_trait};
+use cri_gc_proto::cri::image_service_server::ImageService;
+use cri_gc_proto::cri::{
+    ImageFsInfoRequest, ImageFsInfoResponse, ImageStatusRequest, ImageStatusResponse, ListImagesRequest,
+    ListImagesResponse, RemoveImageRequest, RemoveImageResponse,
+};
+use tonic::{Request, async_trait};
 
-use crate::method::Method;
+use super::{Reply, Services, missing_is_fine, wire};
+use crate::calls::Method;
 use crate::model::Counted;
 use crate::options::Flavour;
-use crate::server::{Services, missing_is_fine, wire};
 
 #[async_trait]
 impl ImageService for Services {
-    async fn list_images(
-        &self,
-        request: Request<cri::ListImagesRequest>,
-    ) -> Result<Response<cri::ListImagesResponse>, Status> {
+    async fn list_images(&self, request: Request<ListImagesRequest>) -> Reply<ListImagesResponse> {
         let name = request.into_inner().filter.and_then(|filter| filter.image).unwrap_or_default().image;
         self.call(Method::ListImages, &name, |node| {
             let images = match node.options().flavour {
                 Flavour::CriO if !name.is_empty() => node.image(&name).map(wire::image).into_iter().collect(),
-                // containerd does not look at the filter.
+                // containerd ignores the filter.
                 _ => node.images().map(wire::image).collect(),
             };
-            Ok(cri::ListImagesResponse { images }.into())
+            Ok(ListImagesResponse { images }.into())
         })
         .await
     }
 
-    async fn image_status(
-        &self,
-        request: Request<cri::ImageStatusRequest>,
-    ) -> Result<Response<cri::ImageStatusResponse>, Status> {
+    async fn image_status(&self, request: Request<ImageStatusRequest>) -> Reply<ImageStatusResponse> {
         let name = request.into_inner().image.unwrap_or_default().image;
         self.call(Method::ImageStatus, &name, |node| {
-            Ok(cri::ImageStatusResponse { image: node.image(&name).map(wire::image) }.into())
+            Ok(ImageStatusResponse { image: node.image(&name).map(wire::image) }.into())
         })
         .await
     }
 
-    async fn remove_image(
-        &self,
-        request: Request<cri::RemoveImageRequest>,
-    ) -> Result<Response<cri::RemoveImageResponse>, Status> {
+    async fn remove_image(&self, request: Request<RemoveImageRequest>) -> Reply<RemoveImageResponse> {
         let name = request.into_inner().image.unwrap_or_default().image;
         self.call(Method::RemoveImage, &name, |node| {
             missing_is_fine(node.remove_image(&name).map(drop))?;
-            Ok(cri::RemoveImageResponse {}.into())
+            Ok(RemoveImageResponse {}.into())
         })
         .await
     }
 
-    async fn image_fs_info(
-        &self,
-        _request: Request<cri::ImageFsInfoRequest>,
-    ) -> Result<Response<cri::ImageFsInfoResponse>, Status> {
+    async fn image_fs_info(&self, _request: Request<ImageFsInfoRequest>) -> Reply<ImageFsInfoResponse> {
         self.call(Method::ImageFsInfo, "", |node| {
             let Counted { at, images, containers } = node.counted();
             let entry =
@@ -66,7 +58,7 @@ impl ImageService for Services {
                 (false, Flavour::Containerd16 | Flavour::Containerd21) => Vec::new(),
             };
             let image_filesystems = vec![on_images];
-            Ok(cri::ImageFsInfoResponse { image_filesystems, container_filesystems }.into())
+            Ok(ImageFsInfoResponse { image_filesystems, container_filesystems }.into())
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! The runtime's side of the socket: a thread that serves, and what happens to every call on its way to the model.
 //!
-//! A call is written into the journal, meets its fault, then runs the hooks and is carried out on the model under one
-//! lock, so that nothing comes between a hook and its RPC. What the RPCs mean is in `runtime_service` and
+//! A call is recorded in the journal, meets its fault, then runs the hooks and is carried out on the model under one
+//! lock, so that nothing happens between a hook and its RPC. What the RPCs mean is in `runtime_service` and
 //! `image_service`; the rules of the node are in the model.
 
 mod image_service;
@@ -12,25 +12,25 @@ use std::fs;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use cri_gc_proto::RUNTIME_MESSAGE_LIMIT;
 use cri_gc_proto::cri::image_service_server::ImageServiceServer;
 use cri_gc_proto::cri::runtime_service_server::RuntimeServiceServer;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server as Tonic;
 use tonic::{Code, Response, Status};
 
+use crate::calls::{Journal, Method};
 use crate::clock::Clock;
 use crate::error::SimError;
 use crate::faults::{Fault, Faults, Hooks, Met};
-use crate::journal::Journal;
-use crate::method::Method;
 use crate::model::Node;
 
-/// What outlives a death of the server.
+/// What is kept when the server dies.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) node: Mutex<Node>,
@@ -38,12 +38,6 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) hooks: Hooks,
     pub(crate) journal: Journal,
-}
-
-impl Shared {
-    pub(crate) fn node(&self) -> MutexGuard<'_, Node> {
-        self.node.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// One life of the server.
@@ -58,7 +52,7 @@ impl Server {
     /// Binds the socket and serves on it, on a thread of its own.
     ///
     /// # Errors
-    /// The socket cannot be bound (a path over about 100 bytes is too long for one), or there is no thread to be had.
+    /// The socket cannot be bound (a path over about 100 bytes is too long for one), or the operating system has no thread left.
     pub(crate) fn start(shared: Arc<Shared>, socket: &Path) -> Result<Self, SimError> {
         // A runtime that died leaves its socket behind.
         match fs::remove_file(socket) {
@@ -74,16 +68,14 @@ impl Server {
             .map_err(SimError::io(socket))?;
         let die = watch::Sender::new(false);
         let services = Services { shared, die: die.clone() };
-        let (ready, started) = mpsc::sync_channel(1);
+        // Tokio's listener belongs to the runtime that is entered when it is made.
+        let entered = runtime.enter();
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(SimError::io(socket))?;
+        drop(entered);
         let thread = thread::Builder::new()
             .name("cri-gc-sim".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    let listener = match tokio::net::UnixListener::from_std(listener) {
-                        Ok(listener) => listener,
-                        Err(error) => return drop(ready.send(Err(error))),
-                    };
-                    drop(ready.send(Ok(())));
                     let die = services.die.clone();
                     tokio::select! {
                         () = services.serve(listener) => {}
@@ -94,10 +86,7 @@ impl Server {
                 drop(runtime);
             })
             .map_err(SimError::io(socket))?;
-        match started.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())) {
-            Ok(()) => Ok(Self { thread, die }),
-            Err(error) => Err(SimError::io(socket)(error)),
-        }
+        Ok(Self { thread, die })
     }
 
     /// Whether it still serves.
@@ -105,7 +94,7 @@ impl Server {
         !self.thread.is_finished()
     }
 
-    /// Ends it in the middle of whatever it does, and waits for that, unless it is the server itself that asks.
+    /// Ends it in the middle of whatever it does, and waits for that, unless the caller is the server itself.
     pub(crate) fn kill(self) {
         self.die.send_replace(true);
         if self.thread.thread().id() != thread::current().id() {
@@ -122,6 +111,9 @@ struct Services {
     /// True once it is to end.
     die: watch::Sender<bool>,
 }
+
+/// How an RPC ends.
+type Reply<T> = Result<Response<T>, Status>;
 
 /// A message to answer with, and the bytes by which it would be larger with the annotations that are not sent.
 struct Answer<T> {
@@ -149,13 +141,13 @@ impl Services {
         drop(served);
     }
 
-    /// Carries out one call, with all that befalls it.
+    /// Carries out one call, with its fault and its hooks.
     async fn call<T: prost::Message + Default>(
         &self,
         method: Method,
         id: &str,
         carry_out: impl FnOnce(&mut Node) -> Result<Answer<T>, Status> + Send,
-    ) -> Result<Response<T>, Status> {
+    ) -> Reply<T> {
         let _in_flight = self.shared.journal.enter(method, id, self.shared.clock.now());
         let mut met = self.shared.faults.meet(method, id);
         if met.as_ref().is_some_and(|met| matches!(met.fault, Fault::Empty)) {
@@ -173,14 +165,14 @@ impl Services {
         answer
     }
 
-    /// What a call comes to; `None` if the server died first, be it by a hook of this very call.
+    /// The answer to a call; `None` if the server died first, even by a hook of this call.
     fn carry_out<T: prost::Message>(
         &self,
         method: Method,
         id: &str,
         carry_out: impl FnOnce(&mut Node) -> Result<Answer<T>, Status>,
-    ) -> Option<Result<Response<T>, Status>> {
-        let mut node = self.shared.node();
+    ) -> Option<Reply<T>> {
+        let mut node = self.shared.node.lock();
         self.shared.hooks.run(method, &mut node, id);
         if *self.die.borrow() {
             return None;
@@ -199,10 +191,8 @@ impl Services {
                 self.die.send_replace(true);
                 std::future::pending().await
             }
-            // `Fault::after` does not nest; one nested by hand has nothing more to come after.
-            Fault::After(_) => {}
-            // Instead of a call only, where it has been met by now.
-            Fault::Empty => {}
+            // `Fault::after` does not nest, and `Empty` is handled before.
+            Fault::After(_) | Fault::Empty => {}
         }
         Ok(())
     }
@@ -214,8 +204,8 @@ async fn died(die: &watch::Sender<bool>) {
     drop(die.subscribe().wait_for(|die| *die).await);
 }
 
-/// The answer, unless it is larger than a runtime sends.
-fn checked<T: prost::Message>(answer: Answer<T>, limit: usize) -> Result<Response<T>, Status> {
+/// The answer, or an error if it is larger than a runtime sends.
+fn checked<T: prost::Message>(answer: Answer<T>, limit: usize) -> Reply<T> {
     let size = answer.message.encoded_len().saturating_add(answer.unsent);
     if size > limit {
         let message = format!("grpc: trying to send message larger than max ({size} vs. {limit})");
@@ -225,15 +215,14 @@ fn checked<T: prost::Message>(answer: Answer<T>, limit: usize) -> Result<Respons
 }
 
 /// The status that both runtimes give: NotFound for what is missing, Unknown for all errors that have no code there.
-fn status(error: &SimError) -> Status {
-    let code = if error.is_not_found() { Code::NotFound } else { Code::Unknown };
-    Status::new(code, error.to_string())
+impl From<SimError> for Status {
+    fn from(error: SimError) -> Self {
+        let code = if error.is_not_found() { Code::NotFound } else { Code::Unknown };
+        Self::new(code, error.to_string())
+    }
 }
 
 /// Success also if the object is missing.
-fn missing_is_fine(result: Result<(), SimError>) -> Result<(), Status> {
-    match result {
-        Err(error) if !error.is_not_found() => Err(status(&error)),
-        _ => Ok(()),
-    }
+fn missing_is_fine(result: Result<(), SimError>) -> Result<(), SimError> {
+    result.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
 }

@@ -1,24 +1,33 @@
 //! RuntimeService, as each flavour answers it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use cri_gc_proto::cri::{self, runtime_service_server::RuntimeService};
-use tonic::{Request, Response, Status, async_trait};
+use cri_gc_policy::ContainerState;
+use cri_gc_proto::cri::runtime_service_server::RuntimeService;
+use cri_gc_proto::cri::{
+    ContainerFilter, ContainerStatsFilter, ContainerStatusRequest, ContainerStatusResponse,
+    CreateContainerRequest, CreateContainerResponse, ListContainerStatsRequest, ListContainerStatsResponse,
+    ListContainersRequest, ListContainersResponse, ListPodSandboxRequest, ListPodSandboxResponse, Pair,
+    PodSandboxFilter, PodSandboxStatusRequest, PodSandboxStatusResponse, RemoveContainerRequest,
+    RemoveContainerResponse, RemovePodSandboxRequest, RemovePodSandboxResponse, RunPodSandboxRequest,
+    RunPodSandboxResponse, RuntimeCondition, RuntimeStatus, StartContainerRequest, StartContainerResponse,
+    StatusRequest, StatusResponse, StopContainerRequest, StopContainerResponse, StopPodSandboxRequest,
+    StopPodSandboxResponse, VersionRequest, VersionResponse,
+};
+use tonic::{Request, Status, async_trait};
 
+use super::{Answer, Reply, Services, missing_is_fine, wire};
+use crate::calls::Method;
 use crate::error::SimError;
-use crate::method::Method;
-use crate::model::{Container, NewContainer, NewSandbox, Node};
+use crate::model::{Container, Node};
 use crate::options::Flavour;
-use crate::server::{Answer, Services, missing_is_fine, status, wire};
+use crate::spec::{ContainerSpec, PodSpec};
 
 #[async_trait]
 impl RuntimeService for Services {
-    async fn version(
-        &self,
-        _request: Request<cri::VersionRequest>,
-    ) -> Result<Response<cri::VersionResponse>, Status> {
+    async fn version(&self, _request: Request<VersionRequest>) -> Reply<VersionResponse> {
         self.call(Method::Version, "", |node| {
-            Ok(cri::VersionResponse {
+            Ok(VersionResponse {
                 version: "0.1.0".to_owned(),
                 runtime_name: node.options().flavour.runtime_name().to_owned(),
                 runtime_version: node.options().flavour.version().to_owned(),
@@ -29,10 +38,7 @@ impl RuntimeService for Services {
         .await
     }
 
-    async fn status(
-        &self,
-        request: Request<cri::StatusRequest>,
-    ) -> Result<Response<cri::StatusResponse>, Status> {
+    async fn status(&self, request: Request<StatusRequest>) -> Reply<StatusResponse> {
         let verbose = request.into_inner().verbose;
         self.call(Method::Status, "", |node| {
             let mut config = match node.options().flavour {
@@ -47,209 +53,191 @@ impl RuntimeService for Services {
             if let Some(config) = config.as_object_mut().filter(|_| names_it) {
                 config.insert("sandboxImage".to_owned(), node.options().sandbox_image.clone().into());
             }
-            let info = cri::Pair { key: "config".to_owned(), value: config.to_string() };
-            let condition = |of: &str| cri::RuntimeCondition { r#type: of.to_owned(), status: true };
+            let info = Pair { key: "config".to_owned(), value: config.to_string() };
+            let condition = |of: &str| RuntimeCondition { r#type: of.to_owned(), status: true };
             let conditions = ["RuntimeReady", "NetworkReady"].map(condition).into();
-            let status = Some(cri::RuntimeStatus { conditions });
-            Ok(cri::StatusResponse { status, info: verbose.then_some(info).into_iter().collect() }.into())
+            let status = Some(RuntimeStatus { conditions });
+            Ok(StatusResponse { status, info: verbose.then_some(info).into_iter().collect() }.into())
         })
         .await
     }
 
     async fn list_pod_sandbox(
         &self,
-        request: Request<cri::ListPodSandboxRequest>,
-    ) -> Result<Response<cri::ListPodSandboxResponse>, Status> {
+        request: Request<ListPodSandboxRequest>,
+    ) -> Reply<ListPodSandboxResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
         self.call(Method::ListPodSandbox, &filter.id, |node| Ok(list_sandboxes(node, &filter))).await
     }
 
     async fn pod_sandbox_status(
         &self,
-        request: Request<cri::PodSandboxStatusRequest>,
-    ) -> Result<Response<cri::PodSandboxStatusResponse>, Status> {
+        request: Request<PodSandboxStatusRequest>,
+    ) -> Reply<PodSandboxStatusResponse> {
         let id = request.into_inner().pod_sandbox_id;
         self.call(Method::PodSandboxStatus, &id, |node| {
-            let id = node.resolve_sandbox(&id).map_err(|error| status(&error))?;
-            let sandbox = node.sandbox(&id);
-            let unsent = sandbox.map_or(0, |sandbox| sandbox.annotation_bytes);
-            let message = cri::PodSandboxStatusResponse { status: sandbox.map(wire::sandbox_status) };
-            Ok(Answer { message, unsent })
+            let sandbox = node.find_sandbox(&id)?;
+            let message = PodSandboxStatusResponse { status: Some(wire::sandbox_status(sandbox)) };
+            Ok(Answer { message, unsent: sandbox.annotation_bytes })
         })
         .await
     }
 
     async fn stop_pod_sandbox(
         &self,
-        request: Request<cri::StopPodSandboxRequest>,
-    ) -> Result<Response<cri::StopPodSandboxResponse>, Status> {
+        request: Request<StopPodSandboxRequest>,
+    ) -> Reply<StopPodSandboxResponse> {
         let id = request.into_inner().pod_sandbox_id;
         self.call(Method::StopPodSandbox, &id, |node| {
             let result = node.stop_sandbox(&id);
             stopped(node, result)?;
-            Ok(cri::StopPodSandboxResponse {}.into())
+            Ok(StopPodSandboxResponse {}.into())
         })
         .await
     }
 
     async fn remove_pod_sandbox(
         &self,
-        request: Request<cri::RemovePodSandboxRequest>,
-    ) -> Result<Response<cri::RemovePodSandboxResponse>, Status> {
+        request: Request<RemovePodSandboxRequest>,
+    ) -> Reply<RemovePodSandboxResponse> {
         let id = request.into_inner().pod_sandbox_id;
         self.call(Method::RemovePodSandbox, &id, |node| {
             missing_is_fine(node.remove_sandbox(&id))?;
-            Ok(cri::RemovePodSandboxResponse {}.into())
+            Ok(RemovePodSandboxResponse {}.into())
         })
         .await
     }
 
     async fn list_containers(
         &self,
-        request: Request<cri::ListContainersRequest>,
-    ) -> Result<Response<cri::ListContainersResponse>, Status> {
+        request: Request<ListContainersRequest>,
+    ) -> Reply<ListContainersResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
         self.call(Method::ListContainers, named(&filter), |node| {
             let (containers, unsent) = selected(node, &filter, |container| wire::container(node, container));
-            Ok(Answer { message: cri::ListContainersResponse { containers }, unsent })
+            Ok(Answer { message: ListContainersResponse { containers }, unsent })
         })
         .await
     }
 
     async fn container_status(
         &self,
-        request: Request<cri::ContainerStatusRequest>,
-    ) -> Result<Response<cri::ContainerStatusResponse>, Status> {
+        request: Request<ContainerStatusRequest>,
+    ) -> Reply<ContainerStatusResponse> {
         let id = request.into_inner().container_id;
         self.call(Method::ContainerStatus, &id, |node| {
-            let id = node.resolve_container(&id).map_err(|error| status(&error))?;
-            let container = node.container(&id);
-            let unsent = container.map_or(0, |container| container.annotation_bytes);
-            let message =
-                cri::ContainerStatusResponse { status: container.map(|c| wire::container_status(node, c)) };
-            Ok(Answer { message, unsent })
+            let container = node.find_container(&id)?;
+            let status = Some(wire::container_status(node, container));
+            let message = ContainerStatusResponse { status };
+            Ok(Answer { message, unsent: container.annotation_bytes })
         })
         .await
     }
 
-    async fn stop_container(
-        &self,
-        request: Request<cri::StopContainerRequest>,
-    ) -> Result<Response<cri::StopContainerResponse>, Status> {
+    async fn stop_container(&self, request: Request<StopContainerRequest>) -> Reply<StopContainerResponse> {
         let id = request.into_inner().container_id;
         self.call(Method::StopContainer, &id, |node| {
             let result = node.stop_container(&id);
             stopped(node, result)?;
-            Ok(cri::StopContainerResponse {}.into())
+            Ok(StopContainerResponse {}.into())
         })
         .await
     }
 
     async fn remove_container(
         &self,
-        request: Request<cri::RemoveContainerRequest>,
-    ) -> Result<Response<cri::RemoveContainerResponse>, Status> {
+        request: Request<RemoveContainerRequest>,
+    ) -> Reply<RemoveContainerResponse> {
         let id = request.into_inner().container_id;
         self.call(Method::RemoveContainer, &id, |node| {
             missing_is_fine(node.remove_container(&id))?;
-            Ok(cri::RemoveContainerResponse {}.into())
+            Ok(RemoveContainerResponse {}.into())
         })
         .await
     }
 
     async fn list_container_stats(
         &self,
-        request: Request<cri::ListContainerStatsRequest>,
-    ) -> Result<Response<cri::ListContainerStatsResponse>, Status> {
-        let cri::ContainerStatsFilter { id, pod_sandbox_id, label_selector } =
+        request: Request<ListContainerStatsRequest>,
+    ) -> Reply<ListContainerStatsResponse> {
+        let ContainerStatsFilter { id, pod_sandbox_id, label_selector } =
             request.into_inner().filter.unwrap_or_default();
-        let filter = cri::ContainerFilter { id, pod_sandbox_id, label_selector, state: None };
+        let filter = ContainerFilter { id, pod_sandbox_id, label_selector, state: None };
         self.call(Method::ListContainerStats, named(&filter), |node| {
             let mountpoint = node.paths().containers_fs.to_string_lossy();
             let (stats, _) = selected(node, &filter, |c| wire::container_stats(c, &mountpoint, node.now()));
-            Ok(cri::ListContainerStatsResponse { stats }.into())
+            Ok(ListContainerStatsResponse { stats }.into())
         })
         .await
     }
 
-    async fn run_pod_sandbox(
-        &self,
-        request: Request<cri::RunPodSandboxRequest>,
-    ) -> Result<Response<cri::RunPodSandboxResponse>, Status> {
+    async fn run_pod_sandbox(&self, request: Request<RunPodSandboxRequest>) -> Reply<RunPodSandboxResponse> {
         let config = request.into_inner().config.unwrap_or_default();
         let uid = config.metadata.as_ref().map(|metadata| metadata.uid.clone()).unwrap_or_default();
         self.call(Method::RunPodSandbox, &uid, |node| {
-            let metadata = config.metadata.ok_or_else(|| lacks("the sandbox config", "metadata"))?;
-            let new = NewSandbox {
-                namespace: metadata.namespace,
-                name: metadata.name,
-                uid: metadata.uid,
+            let metadata = config.metadata.ok_or_else(|| missing("the metadata of the sandbox config"))?;
+            let spec = PodSpec {
                 attempt: metadata.attempt,
                 labels: config.labels.into_iter().collect(),
-                log_directory: PathBuf::from(config.log_directory),
                 annotation_bytes: wire::map_bytes(&config.annotations),
+                ..PodSpec::new(metadata.namespace, metadata.name, metadata.uid)
             };
-            let pod_sandbox_id = node.run_sandbox(new).map_err(|error| status(&error))?;
-            Ok(cri::RunPodSandboxResponse { pod_sandbox_id }.into())
+            let pod_sandbox_id = node.run_sandbox(spec, config.log_directory.into())?;
+            Ok(RunPodSandboxResponse { pod_sandbox_id }.into())
         })
         .await
     }
 
     async fn create_container(
         &self,
-        request: Request<cri::CreateContainerRequest>,
-    ) -> Result<Response<cri::CreateContainerResponse>, Status> {
-        let cri::CreateContainerRequest { pod_sandbox_id, config, sandbox_config } = request.into_inner();
+        request: Request<CreateContainerRequest>,
+    ) -> Reply<CreateContainerResponse> {
+        let CreateContainerRequest { pod_sandbox_id, config, sandbox_config } = request.into_inner();
         self.call(Method::CreateContainer, &pod_sandbox_id, |node| {
             let config = config.unwrap_or_default();
-            let metadata = config.metadata.ok_or_else(|| lacks("the container config", "metadata"))?;
+            let metadata = config.metadata.ok_or_else(|| missing("the metadata of the container config"))?;
             let sandbox_config = sandbox_config.unwrap_or_default();
             let writable = config.mounts.iter().any(|mount| mount.image.is_some() && !mount.readonly);
             if writable && node.options().flavour != Flavour::CriO {
                 return Err(Status::unknown("an image volume has to be read-only"));
             }
-            let new = NewContainer {
-                sandbox: pod_sandbox_id.clone(),
-                name: metadata.name,
+            let image_volumes = config.mounts.into_iter().filter_map(|mount| mount.image);
+            let spec = ContainerSpec {
                 attempt: metadata.attempt,
                 image: config.image.unwrap_or_default().image,
-                image_volumes: config
-                    .mounts
-                    .into_iter()
-                    .filter_map(|mount| mount.image)
-                    .map(|i| i.image)
-                    .collect(),
+                image_volumes: image_volumes.map(|image| image.image).collect(),
+                state: ContainerState::Created,
                 labels: config.labels.into_iter().collect(),
-                log_directory: PathBuf::from(sandbox_config.log_directory),
-                log: config.log_path,
                 annotation_bytes: wire::map_bytes(&config.annotations),
+                ..ContainerSpec::new(&*pod_sandbox_id, metadata.name)
             };
-            let container_id = node.create_container(new).map_err(|error| status(&error))?;
-            Ok(cri::CreateContainerResponse { container_id }.into())
+            let container_id =
+                node.create_container(spec, Path::new(&sandbox_config.log_directory), &config.log_path)?;
+            Ok(CreateContainerResponse { container_id }.into())
         })
         .await
     }
 
     async fn start_container(
         &self,
-        request: Request<cri::StartContainerRequest>,
-    ) -> Result<Response<cri::StartContainerResponse>, Status> {
+        request: Request<StartContainerRequest>,
+    ) -> Reply<StartContainerResponse> {
         let id = request.into_inner().container_id;
         self.call(Method::StartContainer, &id, |node| {
-            node.start_container(&id).map_err(|error| status(&error))?;
-            Ok(cri::StartContainerResponse {}.into())
+            node.start_container(&id)?;
+            Ok(StartContainerResponse {}.into())
         })
         .await
     }
 }
 
-/// The sandboxes that pass the filter. A prefix in it that is of no sandbox, or of several, passes none.
-fn list_sandboxes(node: &Node, filter: &cri::PodSandboxFilter) -> Answer<cri::ListPodSandboxResponse> {
-    let id = node.resolve_sandbox(&filter.id).unwrap_or_else(|_| filter.id.clone());
+/// The sandboxes that pass the filter. A prefix in it that fits no sandbox, or several, passes none.
+fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> Answer<ListPodSandboxResponse> {
+    let id = node.sandbox(&filter.id).map_or(&filter.id, |sandbox| &sandbox.id);
     let mut unsent = 0;
     let items = node
         .sandboxes()
-        .filter(|sandbox| filter.id.is_empty() || sandbox.id == id)
+        .filter(|sandbox| filter.id.is_empty() || sandbox.id == *id)
         .filter(|sandbox| {
             filter.state.is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.state)))
         })
@@ -257,32 +245,28 @@ fn list_sandboxes(node: &Node, filter: &cri::PodSandboxFilter) -> Answer<cri::Li
         .inspect(|sandbox| unsent += sandbox.annotation_bytes)
         .map(wire::sandbox)
         .collect();
-    Answer { message: cri::ListPodSandboxResponse { items }, unsent }
+    Answer { message: ListPodSandboxResponse { items }, unsent }
 }
 
 /// The object that a filter of containers names.
-fn named(filter: &cri::ContainerFilter) -> &str {
+fn named(filter: &ContainerFilter) -> &str {
     if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id }
 }
 
-/// What is told of the containers that pass the filter, in the same way, and the size of their annotations.
-fn selected<T>(
-    node: &Node,
-    filter: &cri::ContainerFilter,
-    told: impl Fn(&Container) -> T,
-) -> (Vec<T>, usize) {
-    let sandbox =
-        node.resolve_sandbox(&filter.pod_sandbox_id).unwrap_or_else(|_| filter.pod_sandbox_id.clone());
-    let candidates: Box<dyn Iterator<Item = &Container>> = if !filter.id.is_empty() {
-        Box::new(node.container(&filter.id).into_iter())
+/// The messages for the containers that pass the filter, and the size of their annotations.
+fn selected<T>(node: &Node, filter: &ContainerFilter, message: impl Fn(&Container) -> T) -> (Vec<T>, usize) {
+    let sandbox = node.sandbox(&filter.pod_sandbox_id).map_or(&filter.pod_sandbox_id, |sandbox| &sandbox.id);
+    let candidates: Vec<&Container> = if !filter.id.is_empty() {
+        node.container(&filter.id).into_iter().collect()
     } else if !sandbox.is_empty() {
-        Box::new(node.containers_in(&sandbox))
+        node.containers_in(sandbox).collect()
     } else {
-        Box::new(node.containers())
+        node.containers().collect()
     };
     let mut unsent = 0;
     let containers = candidates
-        .filter(|container| filter.pod_sandbox_id.is_empty() || container.sandbox == sandbox)
+        .into_iter()
+        .filter(|container| filter.pod_sandbox_id.is_empty() || container.sandbox == *sandbox)
         .filter(|container| {
             filter
                 .state
@@ -290,19 +274,16 @@ fn selected<T>(
         })
         .filter(|container| wire::selected(&container.labels, &filter.label_selector))
         .inspect(|container| unsent += container.annotation_bytes)
-        .map(told)
+        .map(message)
         .collect();
     (containers, unsent)
 }
 
 /// How a stop ends: on what is missing it succeeds, but for containerd 1.6.
-fn stopped(node: &Node, result: Result<(), SimError>) -> Result<(), Status> {
-    match node.options().flavour {
-        Flavour::Containerd16 => result.map_err(|error| status(&error)),
-        Flavour::Containerd21 | Flavour::CriO => missing_is_fine(result),
-    }
+fn stopped(node: &Node, result: Result<(), SimError>) -> Result<(), SimError> {
+    if node.options().flavour == Flavour::Containerd16 { result } else { missing_is_fine(result) }
 }
 
-fn lacks(what: &str, part: &str) -> Status {
-    Status::unknown(format!("{what} lacks its {part}"))
+fn missing(what: &str) -> Status {
+    Status::unknown(format!("{what} is missing"))
 }

@@ -9,6 +9,7 @@ use prost::Message;
 
 use crate::model::{Container, Image, ImageVolume, Node, Sandbox};
 use crate::options::Flavour;
+use crate::space::Space;
 
 /// What CRI-O reports for a time that it does not know: year 1, counted from 1970 as Go does, with its overflow.
 const NO_TIME: i64 = -6_795_364_578_871_345_152;
@@ -143,12 +144,12 @@ pub(super) fn container_stats(
     }
 }
 
-pub(super) fn filesystem_usage(mountpoint: &str, used: (u64, u64), at: Timestamp) -> cri::FilesystemUsage {
+pub(super) fn filesystem_usage(mountpoint: &str, used: Space, at: Timestamp) -> cri::FilesystemUsage {
     cri::FilesystemUsage {
         timestamp: nanos(Some(at)),
         fs_id: Some(cri::FilesystemIdentifier { mountpoint: mountpoint.to_owned() }),
-        used_bytes: Some(cri::UInt64Value { value: used.0 }),
-        inodes_used: Some(cri::UInt64Value { value: used.1 }),
+        used_bytes: Some(cri::UInt64Value { value: used.bytes }),
+        inodes_used: Some(cri::UInt64Value { value: used.inodes }),
     }
 }
 

@@ -9,7 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub(crate) const MIB: u64 = 1 << 20;
 
-/// A node with clients. The folder goes with it.
+/// A node with clients. The folder is removed with it.
 pub(crate) struct Bed {
     pub(crate) sim: Sim,
     pub(crate) runtime: RuntimeServiceClient<Channel>,

@@ -1,4 +1,4 @@
-//! Containers over the socket: removal, stops, states, what lists do not tell.
+//! Containers over the socket: removal, stops, states, what lists do not contain.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use cri_gc_test_support::on_each_flavour;
 on_each_flavour!(
     #[tokio::test] async:
     removing_a_running_container_kills_and_removes_it,
-    a_stop_ends_what_runs_or_is_unknown_and_leaves_the_rest_alone,
-    times_and_the_log_path_come_with_the_status,
+    a_stop_ends_what_runs_or_is_unknown_and_changes_nothing_else,
+    the_status_has_times_and_the_log_path,
     ids_have_64_hex_digits_and_repeat_with_the_seed,
     a_unique_beginning_of_an_id_names_the_object,
     an_empty_or_ambiguous_id_is_an_error_even_for_removal,
@@ -22,10 +22,10 @@ on_each_flavour!(
 async fn removing_a_running_container_kills_and_removes_it() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
-    let (gone, stays) = (bed.container(&pod, "app"), bed.container(&pod, "side"));
-    bed.remove(&gone).await.unwrap();
-    assert_eq!(bed.list_ids(Default::default()).await, [stays]);
-    assert_eq!(code(bed.status(&gone).await), Code::NotFound);
+    let (removed, kept) = (bed.container(&pod, "app"), bed.container(&pod, "side"));
+    bed.remove(&removed).await.unwrap();
+    assert_eq!(bed.list_ids(Default::default()).await, [kept]);
+    assert_eq!(code(bed.status(&removed).await), Code::NotFound);
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn stopping_what_is_missing_depends_on_the_version() {
     }
 }
 
-async fn a_stop_ends_what_runs_or_is_unknown_and_leaves_the_rest_alone() {
+async fn a_stop_ends_what_runs_or_is_unknown_and_changes_nothing_else() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
     for (state, after, ended_now) in [
@@ -73,7 +73,7 @@ async fn a_stop_ends_what_runs_or_is_unknown_and_leaves_the_rest_alone() {
     }
 }
 
-async fn times_and_the_log_path_come_with_the_status() {
+async fn the_status_has_times_and_the_log_path() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
     let (created, ended) = (bed.sim.ago(Duration::from_secs(90)), bed.sim.ago(Duration::from_secs(30)));
@@ -91,7 +91,7 @@ async fn times_and_the_log_path_come_with_the_status() {
 }
 
 #[tokio::test]
-async fn image_ref_is_the_id_and_stays_when_the_tag_moves_on() {
+async fn image_ref_is_the_id_and_does_not_change_when_the_tag_moves() {
     for flavour in [Flavour::Containerd16, Flavour::Containerd21] {
         let mut bed = Bed::flavour(flavour);
         let old = bed.sim.add_image(ImageSpec::single("app:1", 1, 2));
@@ -106,7 +106,7 @@ async fn image_ref_is_the_id_and_stays_when_the_tag_moves_on() {
         assert_eq!(listed.image.unwrap().image, "docker.io/library/app:1");
         let images = bed.list_images().await;
         let tags = |id: &str| images.iter().find(|image| image.id == id).unwrap().repo_tags.clone();
-        assert_eq!(tags(&old), [""; 0], "the old image stays, without the tag");
+        assert_eq!(tags(&old), [""; 0], "the old image is kept, without the tag");
         assert_eq!(tags(&new), ["docker.io/library/app:1"]);
     }
 }
@@ -142,7 +142,7 @@ async fn a_unique_beginning_of_an_id_names_the_object() {
 async fn an_empty_or_ambiguous_id_is_an_error_even_for_removal() {
     let mut bed = Bed::new();
     let pod = bed.pod("a");
-    // More containers than hex digits: two of them begin alike.
+    // More containers than hex digits: two of them have the same first digit.
     let ids: Vec<String> = (0..17).map(|n| bed.container(&pod, &format!("app{n}"))).collect();
     let ambiguous = ids
         .iter()
@@ -180,8 +180,8 @@ async fn removing_a_ready_sandbox_removes_everything_in_it() {
     let (pod, other) = (bed.pod("a"), bed.pod("b"));
     bed.container(&pod, "app");
     bed.sim.add_container(ContainerSpec::new(&pod, "b").state(ContainerState::Created)).unwrap();
-    let stays = bed.container(&other, "app");
+    let kept = bed.container(&other, "app");
     bed.remove_sandbox(&pod).await.unwrap();
     assert_eq!(bed.sandbox_ids(Default::default()).await, [other]);
-    assert_eq!(bed.list_ids(Default::default()).await, [stays]);
+    assert_eq!(bed.list_ids(Default::default()).await, [kept]);
 }

@@ -1,4 +1,4 @@
-//! What crictl insists on before it shows or removes something.
+//! What crictl requires before it shows or removes something.
 
 use crate::bed::{Bed, MIB};
 use cri_gc_proto::cri;

@@ -50,14 +50,14 @@ async fn image_ids_are_bare_and_every_image_has_a_digest() {
 }
 
 #[tokio::test]
-async fn the_old_digest_stays_when_a_tag_moves_on() {
+async fn the_old_digest_is_kept_when_a_tag_moves() {
     let mut bed = crio();
     let old = bed.sim.add_image(ImageSpec::single("app:1", 1, 2));
     let digests = listed(&mut bed, &old).await.repo_digests;
     let new = bed.sim.add_image(ImageSpec::single("app:1", 1, 2));
     let image = listed(&mut bed, &old).await;
     assert_eq!((image.repo_tags.len(), image.repo_digests), (0, digests));
-    // A further tag brings the digest of its repository.
+    // A further tag adds the digest of its repository.
     bed.sim.move_tag("other/app:3", &new).unwrap();
     let image = listed(&mut bed, &new).await;
     assert_eq!(image.repo_tags, ["docker.io/library/app:1", "docker.io/other/app:3"]);
@@ -118,7 +118,7 @@ async fn a_list_has_containers_made_40_to_70_ms_before_their_status_does() {
 }
 
 #[tokio::test]
-async fn a_container_that_was_killed_unseen_has_no_times() {
+async fn a_container_killed_while_the_runtime_was_down_has_no_times() {
     let mut bed = crio();
     let pod = bed.pod("a");
     let id = bed.container(&pod, "app");
@@ -133,7 +133,7 @@ async fn a_container_that_was_killed_unseen_has_no_times() {
 }
 
 #[tokio::test]
-async fn logs_lie_in_the_sandboxs_folder_or_in_the_runtimes_own() {
+async fn logs_are_in_the_folder_of_the_sandbox_or_of_the_runtime() {
     let mut bed = crio();
     bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
     let config = sandbox_config("a");
@@ -145,7 +145,7 @@ async fn logs_lie_in_the_sandboxs_folder_or_in_the_runtimes_own() {
     assert_eq!(std::path::Path::new(&log), own);
     assert!(own.is_file());
 
-    // A sandbox has an empty log beside those of its containers, and leaves it behind.
+    // A sandbox has an empty log next to those of its containers, which is not removed with it.
     let old = bed.sim.add_pod(PodSpec::new("ns", "web", "u-1").not_ready()).unwrap();
     bed.sim.add_pod(PodSpec::new("ns", "web", "u-1").attempt(1)).unwrap();
     let log = bed.sim.paths().pod_logs_root.join("ns_web_u-1").join(format!("{old}.log"));
@@ -209,7 +209,7 @@ async fn an_image_that_a_container_uses_is_not_removed_by_any_name() {
             let text = refusal(bed.remove_image(name).await);
             assert_eq!(text, format!("image used by {user}: image is in use by a container"), "{name}");
         }
-        assert_eq!(listed(&mut bed, &image).await.repo_tags.len(), 2, "all tags stay");
+        assert_eq!(listed(&mut bed, &image).await.repo_tags.len(), 2, "all tags are kept");
         bed.remove(&user).await.unwrap();
         bed.remove_image(&image).await.unwrap();
         assert!(!bed.sim.image_ids().contains(&image));
@@ -230,7 +230,7 @@ async fn the_pause_image_is_refused_because_sandboxes_use_it_and_not_for_its_pin
 }
 
 #[tokio::test]
-async fn an_old_pause_image_loses_its_pin_and_one_can_be_without() {
+async fn a_replaced_pause_image_loses_its_pin_and_pinning_can_be_off() {
     let mut bed = crio();
     let old = bed.sim.image_ids().remove(0);
     bed.pod("a");
@@ -265,7 +265,7 @@ async fn an_id_takes_all_tags_and_a_tag_only_itself_unless_it_is_the_last() {
 }
 
 #[tokio::test]
-async fn an_id_with_its_algorithm_is_taken_for_a_short_name() {
+async fn an_id_with_its_algorithm_is_read_as_a_short_name() {
     let mut bed = crio();
     let image = bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
     let text = refusal(bed.remove_image(&format!("sha256:{image}")).await);
@@ -293,7 +293,7 @@ async fn an_artifact_is_removed_by_a_name_and_not_by_its_id_though_the_answer_is
         bed.remove_image(&name).await.unwrap();
         assert!(!bed.sim.image_ids().contains(&artifact), "{name}");
     }
-    // containerd has no such thing: it is an image there.
+    // For containerd it is an image.
     let mut bed = Bed::flavour(Flavour::Containerd21);
     let image = make(&bed);
     bed.remove_image(&image).await.unwrap();
@@ -308,7 +308,7 @@ async fn an_image_that_another_program_uses_is_refused_though_no_container_is_li
         bed.sim.with(|node| node.hold_image("app:1")).unwrap();
         let answer = bed.remove_image(&image).await;
         if flavour != Flavour::CriO {
-            // It shares its images with nobody.
+            // It shares its images with no other program.
             answer.unwrap();
             continue;
         }

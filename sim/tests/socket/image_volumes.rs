@@ -1,4 +1,4 @@
-//! Images mounted into containers: who reports them, and what becomes of them when the image is removed.
+//! Images mounted into containers: who reports them, and what happens to them when the image is removed.
 
 use crate::bed::{Bed, code, container_config, sandbox_config};
 use cri_gc_proto::cri;
@@ -40,13 +40,13 @@ async fn a_status_reports_them_and_a_list_does_not() {
 }
 
 #[tokio::test]
-async fn containerd_removes_a_mounted_image_whose_mount_lives_on_until_the_container_is_made_anew() {
+async fn containerd_removes_a_mounted_image_and_the_mount_lasts_until_the_container_is_recreated() {
     let (mut bed, volume, id) = mounted(Flavour::Containerd21).await;
     bed.start(&id).await.unwrap();
-    let snapshots = bed.sim.usage().snapshot_bytes;
+    let snapshots = bed.sim.usage().snapshots.bytes;
     bed.remove_image(&volume).await.unwrap();
     assert!(!bed.sim.image_ids().contains(&volume));
-    assert_eq!(bed.sim.usage().snapshot_bytes, snapshots, "the mount keeps it");
+    assert_eq!(bed.sim.usage().snapshots.bytes, snapshots, "the mount keeps it");
     assert_eq!(bed.status(&id).await.unwrap().state(), cri::ContainerState::ContainerRunning);
     // A restart makes a new container.
     let pod = bed.sim.sandbox_ids().remove(0);
@@ -77,7 +77,7 @@ async fn cri_o_refuses_to_remove_a_mounted_image() {
 }
 
 #[tokio::test]
-async fn containerd_1_6_has_none_and_an_image_that_is_absent_cannot_be_mounted() {
+async fn containerd_1_6_has_none_and_a_missing_image_cannot_be_mounted() {
     for flavour in Flavour::ALL {
         let mut bed = Bed::flavour(flavour);
         bed.sim.add_image(ImageSpec::single("app:1", 1, 1));

@@ -1,4 +1,5 @@
-//! Images and the disk, as containerd has them where CRI-O ([`super::crio`]) differs: removal, shared layers, sizes that are hints, space that comes back late.
+//! Images and the disk, as with containerd where CRI-O ([`super::crio`]) differs: removal, shared layers, sizes that are hints,
+//! freed space that is reported late.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use cri_gc_test_support::{flavours::options, on_each_flavour};
 
 on_each_flavour!(
     #[tokio::test] async:
-    sizes_told_count_shared_layers_in_every_image_and_the_disk_holds_them_once,
+    reported_sizes_count_shared_layers_in_every_image_and_the_disk_stores_them_once,
     removing_an_image_frees_only_what_no_other_has,
-    space_comes_back_after_the_release_delay,
-    a_container_file_system_of_its_own_holds_the_writable_layers,
+    freed_space_is_reported_after_the_release_delay,
+    writable_layers_are_on_the_file_system_of_containers_if_there_is_one,
     other_bytes_and_writable_layers_take_space_on_the_images_file_system,
 );
 
@@ -30,15 +31,15 @@ fn bare(options: Options) -> Bed {
     Bed::with(Options { sandbox_image_present: false, ..options })
 }
 
-async fn sizes_told_count_shared_layers_in_every_image_and_the_disk_holds_them_once() {
+async fn reported_sizes_count_shared_layers_in_every_image_and_the_disk_stores_them_once() {
     let mut bed = bare(options());
     let (one, two) = shared(&bed);
     let images = bed.list_images().await;
     let size = |id: &str| images.iter().find(|image| image.id == id).unwrap().size;
     assert_eq!((size(&one), size(&two)), (40 * MIB, 35 * MIB));
     let usage = bed.sim.usage();
-    assert_eq!((usage.content_bytes, usage.snapshot_bytes), (45 * MIB, 112 * MIB));
-    assert_eq!(usage.snapshot_inodes, 1030);
+    assert_eq!((usage.content.bytes, usage.snapshots.bytes), (45 * MIB, 112 * MIB));
+    assert_eq!(usage.snapshots.inodes, 1030);
     assert_eq!(bed.available(), 40 * 1024 * MIB - 157 * MIB);
 }
 
@@ -62,9 +63,13 @@ async fn a_container_keeps_the_snapshots_of_its_removed_image() {
     let container = bed.sim.add_container(spec).unwrap();
     bed.remove_image(&one).await.unwrap();
     let usage = bed.sim.usage();
-    assert_eq!((usage.content_bytes, usage.snapshot_bytes), (35 * MIB, 112 * MIB), "only packed bytes went");
+    assert_eq!(
+        (usage.content.bytes, usage.snapshots.bytes),
+        (35 * MIB, 112 * MIB),
+        "only packed bytes are freed"
+    );
     bed.remove_image(&two).await.unwrap();
-    assert_eq!(bed.sim.usage().snapshot_bytes, 100 * MIB, "base and x, for the container");
+    assert_eq!(bed.sim.usage().snapshots.bytes, 100 * MIB, "base and x, for the container");
     assert_eq!(bed.list_all().await.remove(0).image_ref, one, "it still names the image");
     bed.remove(&container).await.unwrap();
     assert_eq!(bed.sim.usage(), Default::default());
@@ -80,13 +85,13 @@ async fn a_layer_that_a_container_kept_counts_once_when_its_image_returns() {
     bed.remove_image("app:1").await.unwrap();
     bed.sim.add_image(image());
     let usage = bed.sim.usage();
-    assert_eq!((usage.content_bytes, usage.snapshot_bytes), (10, 100));
+    assert_eq!((usage.content.bytes, usage.snapshots.bytes), (10, 100));
     bed.remove(&container).await.unwrap();
     assert_eq!(bed.sim.usage(), usage);
 }
 
 #[tokio::test]
-async fn removal_looks_at_neither_use_nor_pin_and_takes_all_tags() {
+async fn removal_ignores_use_and_pin_and_removes_all_tags() {
     for by_tag in [true, false] {
         let mut bed = Bed::new();
         let spec = ImageSpec::single("app:1", 1, 1).tag("quay.io/team/app:latest").pinned();
@@ -97,12 +102,12 @@ async fn removal_looks_at_neither_use_nor_pin_and_takes_all_tags() {
         bed.remove_image(if by_tag { "quay.io/team/app:latest" } else { &id }).await.unwrap();
         assert!(bed.list_images().await.iter().all(|image| image.id != id));
         assert!(bed.sim.with(|node| node.image("app:1").is_none()));
-        assert_eq!(bed.list_all().await.len(), 1, "the container stays");
+        assert_eq!(bed.list_all().await.len(), 1, "the container is kept");
     }
 }
 
 #[tokio::test]
-async fn an_image_answers_to_short_names_digests_and_beginnings_of_its_id() {
+async fn an_image_is_found_by_short_names_digests_and_beginnings_of_its_id() {
     let hex = "ab".repeat(32);
     let digest = format!("docker.io/library/app@sha256:{}", "cd".repeat(32));
     for name in
@@ -123,7 +128,7 @@ async fn an_image_answers_to_short_names_digests_and_beginnings_of_its_id() {
     assert_eq!(bed.sim.image_ids().len(), 2);
 }
 
-async fn space_comes_back_after_the_release_delay() {
+async fn freed_space_is_reported_after_the_release_delay() {
     let delay = Duration::from_secs(7);
     let mut bed = bare(Options { release_delay: delay, ..options() });
     let (one, _) = shared(&bed);
@@ -131,11 +136,11 @@ async fn space_comes_back_after_the_release_delay() {
     bed.remove_image(&one).await.unwrap();
     bed.sim.advance(Duration::from_secs(6));
     assert_eq!(bed.available(), before);
-    assert_eq!(bed.sim.usage().unreleased_bytes, 30 * MIB);
+    assert_eq!(bed.sim.usage().unreleased.bytes, 30 * MIB);
     bed.sim.step_clock(bed.sim.ago(Duration::from_secs(3600)));
     bed.sim.advance(Duration::from_secs(1));
     assert_eq!(bed.available() - before, 30 * MIB, "a step of the wall clock is no passing of time");
-    assert_eq!(bed.sim.usage().unreleased_bytes, 0);
+    assert_eq!(bed.sim.usage().unreleased.bytes, 0);
 }
 
 #[tokio::test]
@@ -162,20 +167,20 @@ async fn the_runtimes_own_usage_is_up_to_10_s_old() {
 }
 
 #[tokio::test]
-async fn one_file_system_of_images_is_told_and_none_of_containers() {
+async fn one_file_system_of_images_is_reported_and_none_of_containers() {
     let mut bed = Bed::new();
     let info = bed.fs_info().await;
     assert!(info.container_filesystems.is_empty());
-    let told = info.image_filesystems[0].fs_id.as_ref().unwrap().mountpoint.clone();
-    assert_eq!((info.image_filesystems.len(), Path::new(&told)), (1, bed.sim.paths().images.as_path()));
-    assert!(Path::new(&told).is_dir());
+    let mountpoint = info.image_filesystems[0].fs_id.as_ref().unwrap().mountpoint.clone();
+    assert_eq!((info.image_filesystems.len(), Path::new(&mountpoint)), (1, bed.sim.paths().images.as_path()));
+    assert!(Path::new(&mountpoint).is_dir());
     let probe = bed.sim.fs_probe();
-    assert_eq!(probe(Path::new(&told)).unwrap().capacity_bytes, 40 * 1024 * MIB);
+    assert_eq!(probe(Path::new(&mountpoint)).unwrap().capacity_bytes, 40 * 1024 * MIB);
     assert!(probe(&bed.sim.paths().containers_fs).is_err());
     assert!(probe(Path::new("/")).is_err());
 }
 
-async fn a_container_file_system_of_its_own_holds_the_writable_layers() {
+async fn writable_layers_are_on_the_file_system_of_containers_if_there_is_one() {
     let mut bed = Bed::with(Options {
         separate_container_fs: true,
         container_capacity_bytes: 100 * MIB,
@@ -216,7 +221,7 @@ async fn a_sandbox_keeps_the_snapshots_of_the_sandbox_image() {
     let image = bed.sim.image_ids().remove(0);
     bed.remove_image(&image).await.unwrap();
     let usage = bed.sim.usage();
-    assert!(usage.content_bytes == 0 && usage.snapshot_bytes > 0, "{usage:?}");
+    assert!(usage.content.bytes == 0 && usage.snapshots.bytes > 0, "{usage:?}");
     bed.remove_sandbox(&pod).await.unwrap();
     assert_eq!(bed.sim.usage(), Default::default());
 }

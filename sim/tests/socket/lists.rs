@@ -10,7 +10,7 @@ on_each_flavour!(
     all_set_parts_of_a_filter_must_match,
     sandboxes_are_filtered_in_the_same_way,
     a_list_over_16_mib_fails_as_a_whole_and_its_parts_do_not,
-    the_limit_is_exact_and_holds_for_sandboxes_and_images_too,
+    the_limit_is_exact_and_applies_to_sandboxes_and_images_too,
 );
 
 fn state(state: cri::ContainerState) -> Option<cri::ContainerStateValue> {
@@ -85,7 +85,8 @@ async fn a_list_over_16_mib_fails_as_a_whole_and_its_parts_do_not() {
     let (a, b) = (bed.pod("a"), bed.pod("b"));
     for pod in [&a, &b] {
         for attempt in 0..10 {
-            let spec = ContainerSpec::new(pod, "app").attempt(attempt).no_log().annotation_bytes(1 << 20);
+            let spec = ContainerSpec { annotation_bytes: 1 << 20, ..ContainerSpec::new(pod, "app") };
+            let spec = spec.attempt(attempt).no_log();
             bed.sim.add_container(spec).unwrap();
         }
     }
@@ -100,7 +101,7 @@ async fn a_list_over_16_mib_fails_as_a_whole_and_its_parts_do_not() {
     assert_eq!(bed.list(part).await.unwrap().len(), 10);
 }
 
-async fn the_limit_is_exact_and_holds_for_sandboxes_and_images_too() {
+async fn the_limit_is_exact_and_applies_to_sandboxes_and_images_too() {
     use prost::Message;
     let encoded = {
         let mut bed = Bed::new();
@@ -110,7 +111,7 @@ async fn the_limit_is_exact_and_holds_for_sandboxes_and_images_too() {
     };
     for (spare, expected) in [(0, Code::Ok), (1, Code::ResourceExhausted)] {
         let mut bed = Bed::with(Options { message_limit: encoded + 50, ..options() });
-        let spec = PodSpec::new("default", "a", "uid-of-a").annotation_bytes(50 + spare);
+        let spec = PodSpec { annotation_bytes: 50 + spare, ..PodSpec::new("default", "a", "uid-of-a") };
         bed.sim.add_pod(spec).unwrap();
         assert_eq!(code(bed.sandboxes(Default::default()).await), expected);
         let id = bed.sim.sandbox_ids().remove(0);
@@ -125,7 +126,7 @@ async fn the_limit_is_exact_and_holds_for_sandboxes_and_images_too() {
 }
 
 #[tokio::test]
-async fn version_and_status_tell_the_runtime_and_its_sandbox_image() {
+async fn version_and_status_name_the_runtime_and_its_sandbox_image() {
     for (flavour, name, version, pinned) in [
         (Flavour::Containerd16, "containerd", "1.6.20", false),
         (Flavour::Containerd21, "containerd", "v2.1.9", true),
@@ -139,7 +140,7 @@ async fn version_and_status_tell_the_runtime_and_its_sandbox_image() {
         let status = bed.runtime.status(cri::StatusRequest { verbose: true }).await.unwrap().into_inner();
         let config = status.info.iter().find(|pair| pair.key == "config").unwrap();
         let config: serde_json::Value = serde_json::from_str(&config.value).unwrap();
-        // containerd 2 names it nowhere, and pins it.
+        // containerd 2 reports no sandbox image, and pins it.
         let named = config.get("sandboxImage").and_then(serde_json::Value::as_str);
         assert_eq!(named, flavour.names_the_sandbox_image().then_some("reg.example/pause:7"));
         let status = bed.runtime.status(cri::StatusRequest { verbose: false }).await.unwrap().into_inner();

@@ -1,4 +1,4 @@
-//! The embedded runtime, asked over its socket by the generated clients, as the collector asks it.
+//! The embedded runtime over its socket, through the generated clients that the collector uses.
 
 #[cfg(test)]
 mod bed;

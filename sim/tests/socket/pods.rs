@@ -1,4 +1,4 @@
-//! Making pods over the socket, and the log files that come of it.
+//! Making pods over the socket, and the log files that this makes.
 
 use std::fs;
 use std::path::Path;
@@ -15,13 +15,13 @@ use cri_gc_test_support::on_each_flavour;
 on_each_flavour!(
     #[tokio::test] async:
     a_pod_is_made_run_and_logged,
-    names_are_taken_until_their_bearer_is_removed,
+    a_name_is_reserved_until_its_object_is_removed,
     without_the_sandbox_image_no_pod_starts,
     a_start_that_fails_leaves_an_exited_container,
     further_log_roots_can_be_allowed,
     annotations_of_a_request_count_towards_the_size_of_lists,
-    a_past_has_its_log_files_with_modelled_times,
-    logs_can_be_left_out_and_log_directories_be_orphans,
+    log_files_of_the_past_have_modelled_times,
+    a_pod_can_have_no_logs_and_a_log_directory_no_pod,
 );
 
 fn modified(path: &Path) -> SystemTime {
@@ -85,7 +85,7 @@ async fn a_container_needs_a_ready_sandbox_and_a_present_image() {
 }
 
 #[tokio::test]
-async fn containerd_2_creates_a_container_in_a_dead_sandbox_but_does_not_start_it() {
+async fn containerd_2_creates_a_container_in_a_stopped_sandbox_but_does_not_start_it() {
     let mut bed = Bed::new();
     bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
     let config = sandbox_config("a");
@@ -95,7 +95,7 @@ async fn containerd_2_creates_a_container_in_a_dead_sandbox_but_does_not_start_i
     assert_eq!(code(bed.start(&id).await), Code::Unknown);
 }
 
-async fn names_are_taken_until_their_bearer_is_removed() {
+async fn a_name_is_reserved_until_its_object_is_removed() {
     let mut bed = Bed::new();
     bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
     let config = sandbox_config("a");
@@ -179,7 +179,7 @@ async fn annotations_of_a_request_count_towards_the_size_of_lists() {
     assert_eq!(code(bed.list(Default::default()).await), Code::Ok);
 }
 
-async fn a_past_has_its_log_files_with_modelled_times() {
+async fn log_files_of_the_past_have_modelled_times() {
     let bed = Bed::new();
     let hours = |n: u64| bed.sim.ago(Duration::from_secs(3600 * n));
     let spec = PodSpec::new("ns", "web", "u-1").created_at(hours(30));
@@ -204,7 +204,7 @@ async fn a_past_has_its_log_files_with_modelled_times() {
     assert_eq!(fs::read_link(link).unwrap(), file);
 }
 
-async fn logs_can_be_left_out_and_log_directories_be_orphans() {
+async fn a_pod_can_have_no_logs_and_a_log_directory_no_pod() {
     let bed = Bed::new();
     let pod = bed.sim.add_pod(PodSpec::new("ns", "quiet", "u-1").no_logs()).unwrap();
     let id = bed.sim.add_container(ContainerSpec::new(&pod, "app")).unwrap();

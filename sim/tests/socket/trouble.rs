@@ -14,29 +14,29 @@ on_each_flavour!(
     a_runtime_can_die_before_or_after_the_work_is_done,
     a_hook_may_kill_its_own_server,
     the_last_handle_ends_the_server,
-    errors_come_as_often_as_ordered_and_only_where_ordered,
+    errors_occur_as_often_as_ordered_and_only_where_ordered,
     an_error_after_the_work_leaves_the_work_done,
-    a_hung_call_goes_on_when_the_faults_are_cleared_and_holds_up_no_other,
+    a_hung_call_goes_on_when_the_faults_are_cleared_and_blocks_no_other,
     a_hung_call_whose_caller_gave_up_is_never_carried_out,
     a_delay_lets_calls_overlap,
-    a_hook_gets_in_right_before_its_call,
+    a_hook_runs_right_before_its_call,
     a_hook_runs_before_every_call_until_cleared_and_before_next_only_once,
     a_call_that_a_fault_ends_runs_no_hook,
-    the_journal_tells_what_was_asked_and_in_which_order,
-    time_passes_only_when_told_to,
+    the_journal_lists_all_calls_in_order,
+    time_passes_only_by_advance,
 );
 
-/// More than any call takes; only a failing test waits for so long.
+/// More than any call takes; only a test that fails waits this long.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Waits off the test's own thread, on which the client lives.
+/// Waits on another thread than the test's, which drives the client.
 async fn arrived(sim: &Sim, method: Method, count: usize) {
     let sim = sim.clone();
     let there = tokio::task::spawn_blocking(move || sim.wait_for_calls(method, count, LONG)).await.unwrap();
     assert!(there, "{count} calls of {method}");
 }
 
-/// Sends RemoveContainer and comes back once it has arrived.
+/// Sends RemoveContainer and returns once it has arrived.
 async fn removal_under_way(bed: &Bed, id: &str) -> tokio::task::JoinHandle<Answer<()>> {
     let (mut client, id) = (bed.runtime.clone(), id.to_owned());
     let count = bed.sim.count(Method::RemoveContainer);
@@ -61,7 +61,7 @@ async fn a_kill_cuts_the_call_in_flight_and_a_restart_brings_the_same_node_back(
     assert!(!bed.sim.is_running());
     let code_of_cut = code(call.await.unwrap());
     assert!(matches!(code_of_cut, Code::Cancelled | Code::Unavailable | Code::Unknown), "{code_of_cut:?}");
-    assert_eq!(code(bed.status(&id).await), Code::Unavailable, "nobody listens");
+    assert_eq!(code(bed.status(&id).await), Code::Unavailable, "nothing listens");
     assert!(bed.sim.socket().exists(), "the socket of a dead runtime stays behind");
 
     bed.sim.restart().unwrap();
@@ -70,7 +70,7 @@ async fn a_kill_cuts_the_call_in_flight_and_a_restart_brings_the_same_node_back(
     bed.remove(&id).await.unwrap();
     bed.sim.restart().unwrap();
     let ids = loop {
-        // The client may find out only now that its connection is gone.
+        // The client may find out only now that its connection is closed.
         match bed.list(Default::default()).await {
             Ok(list) => break list,
             Err(status) => {
@@ -114,7 +114,7 @@ async fn the_last_handle_ends_the_server() {
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
-async fn errors_come_as_often_as_ordered_and_only_where_ordered() {
+async fn errors_occur_as_often_as_ordered_and_only_where_ordered() {
     let mut bed = Bed::new();
     let id = one(&bed);
     let fault = Fault::error(Code::DeadlineExceeded, "too slow");
@@ -148,7 +148,7 @@ async fn an_error_after_the_work_leaves_the_work_done() {
     assert!(bed.sim.container_ids().is_empty());
 }
 
-async fn a_hung_call_goes_on_when_the_faults_are_cleared_and_holds_up_no_other() {
+async fn a_hung_call_goes_on_when_the_faults_are_cleared_and_blocks_no_other() {
     let mut bed = Bed::new();
     let id = one(&bed);
     bed.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
@@ -194,11 +194,11 @@ async fn a_delay_lets_calls_overlap() {
     assert!(one.is_ok() && two.is_ok());
 }
 
-async fn a_hook_gets_in_right_before_its_call() {
+async fn a_hook_runs_right_before_its_call() {
     let mut bed = Bed::new();
     let image = bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
     let pod = bed.pod("a");
-    // A container comes to use the image between the look and the removal; containerd removes it all the same.
+    // A container starts to use the image between the list and the removal; containerd removes it all the same.
     let expected = image.clone();
     bed.sim.before(Method::RemoveImage, move |node, id| {
         assert_eq!(id, expected);
@@ -245,7 +245,7 @@ async fn a_call_that_a_fault_ends_runs_no_hook() {
     assert!(bed.sim.container_ids().is_empty());
 }
 
-async fn the_journal_tells_what_was_asked_and_in_which_order() {
+async fn the_journal_lists_all_calls_in_order() {
     let mut bed = Bed::new();
     let id = one(&bed);
     let pod = bed.sim.sandbox_ids().remove(0);
@@ -256,10 +256,10 @@ async fn the_journal_tells_what_was_asked_and_in_which_order() {
     bed.remove(&id).await.unwrap();
     let at = bed.sim.now();
     let calls = bed.sim.calls();
-    let told: Vec<(Method, &str)> = calls.iter().map(|call| (call.method, call.id.as_str())).collect();
+    let listed: Vec<(Method, &str)> = calls.iter().map(|call| (call.method, call.id.as_str())).collect();
     let expected =
         [(Method::ListContainers, &*pod), (Method::ContainerStatus, &*id), (Method::RemoveContainer, &*id)];
-    assert_eq!(told, expected);
+    assert_eq!(listed, expected);
     assert_eq!(calls.last(), Some(&Call { method: Method::RemoveContainer, id, at }));
     assert_eq!(bed.sim.count(Method::RemoveContainer), 1);
     bed.sim.clear_calls();
@@ -267,7 +267,7 @@ async fn the_journal_tells_what_was_asked_and_in_which_order() {
     assert!(!bed.sim.wait_for_calls(Method::Version, 1, Duration::ZERO));
 }
 
-async fn time_passes_only_when_told_to() {
+async fn time_passes_only_by_advance() {
     let bed = Bed::new();
     let (clock, start) = (bed.sim.clock(), bed.sim.now());
     assert_eq!(clock(), start);
@@ -278,7 +278,7 @@ async fn time_passes_only_when_told_to() {
 }
 
 #[test]
-fn a_folder_with_too_long_a_name_for_a_socket_is_refused() {
+fn a_folder_whose_name_is_too_long_for_a_socket_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let long = dir.path().join("x".repeat(120));
     let error = Sim::start(&long, Default::default()).unwrap_err();

@@ -1,5 +1,5 @@
-//! What is broken in the demo, since when, and how it is broken and mended: faults of the runtime and traps in the clocks
-//! of two loops. The service itself is never touched.
+//! What can be broken in the demo, how, and how it is fixed: faults of the runtime and traps in the clocks of two loops.
+//! The service itself is not touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,24 +10,15 @@ use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Code, Fault, Method, Scope, Sim, SimError};
 use tokio::time::Instant;
 
-use super::trap::Trap;
-use crate::cli::Breakage;
-use crate::demo::Demo;
+use super::trap::{Trap, Trigger};
+use crate::cli::demo::Breakage;
+use crate::demo::node::Demo;
 
 /// The loop that panics.
 const PANICS: Loop = Loop::ContainerGc;
 
 /// The loop whose thread hangs.
 const HANGS: Loop = Loop::SandboxGc;
-
-/// How long something is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lasts {
-    /// Until it is mended; a panic only once.
-    Once,
-    /// Until it is mended.
-    UntilMended,
-}
 
 /// What is broken.
 pub struct Breakages {
@@ -43,7 +34,7 @@ impl Breakages {
     #[must_use]
     pub fn new(demo: &Demo) -> Self {
         Self {
-            sim: demo.sim().clone(),
+            sim: demo.sim.clone(),
             panics: Arc::default(),
             hangs: Arc::default(),
             broken: BTreeMap::new(),
@@ -54,85 +45,91 @@ impl Breakages {
     /// The clocks that have a trap.
     #[must_use]
     pub fn clocks(&self, demo: &Demo) -> Vec<(Loop, Clock)> {
-        [(PANICS, &self.panics), (HANGS, &self.hangs)]
-            .map(|(of, trap)| {
-                let trap = Arc::clone(trap);
-                (of, demo.clock(move || trap.pass()))
-            })
-            .into()
+        let trapped = [(PANICS, Arc::clone(&self.panics)), (HANGS, Arc::clone(&self.hangs))];
+        trapped.map(|(of, trap)| (of, demo.clock(move || trap.pass()))).into()
     }
 
-    /// Breaks it, or mends it if it is broken.
+    /// Breaks it, or fixes it if it is broken. A panic happens once.
     ///
     /// # Errors
-    /// The runtime can't be brought back.
+    /// The runtime can't be restarted.
     pub fn toggle(&mut self, what: Breakage) -> Result<(), SimError> {
-        self.look();
-        if self.broken.contains_key(&what) { self.mend(what) } else { self.break_it(what, Lasts::Once) }
+        self.forget_what_ended();
+        if self.broken.contains_key(&what) {
+            return self.fix(what);
+        }
+        self.break_it(what, Trigger::PanicOnce);
+        Ok(())
     }
 
-    /// Breaks it.
+    /// Breaks them until they are fixed, or fixes them.
     ///
     /// # Errors
-    /// As [`Breakages::mend`].
-    pub fn break_it(&mut self, what: Breakage, lasts: Lasts) -> Result<(), SimError> {
+    /// The runtime can't be restarted.
+    pub fn set_all(&mut self, all: &[Breakage], broken: bool) -> Result<(), SimError> {
+        all.iter().try_for_each(|what| {
+            if !broken {
+                return self.fix(*what);
+            }
+            self.break_it(*what, Trigger::Panic);
+            Ok(())
+        })
+    }
+
+    fn break_it(&mut self, what: Breakage, panic: Trigger) {
         self.broken.entry(what).or_insert_with(Instant::now);
         self.ever.insert(what);
         match what {
-            Breakage::Images | Breakage::Hang => self.order(),
+            Breakage::Images | Breakage::Hang => self.order_faults(),
             Breakage::Runtime => self.sim.kill(),
-            Breakage::Panic => self.panics.panic(lasts == Lasts::Once),
-            Breakage::Thread => self.hangs.hold(),
+            Breakage::Panic => self.panics.set(panic),
+            Breakage::Thread => self.hangs.set(Trigger::Hang),
         }
-        Ok(())
     }
 
-    /// Mends it.
-    ///
-    /// # Errors
-    /// The runtime can't be brought back.
-    pub fn mend(&mut self, what: Breakage) -> Result<(), SimError> {
+    fn fix(&mut self, what: Breakage) -> Result<(), SimError> {
         self.broken.remove(&what);
         match what {
-            Breakage::Images | Breakage::Hang => self.order(),
+            Breakage::Images | Breakage::Hang => self.order_faults(),
             Breakage::Runtime => self.sim.restart()?,
-            Breakage::Panic => self.panics.release(),
-            Breakage::Thread => self.hangs.release(),
+            Breakage::Panic => self.panics.set(Trigger::Off),
+            Breakage::Thread => self.hangs.set(Trigger::Off),
         }
         Ok(())
     }
 
-    /// Mends all that is broken.
+    /// Fixes all that is broken.
     ///
     /// # Errors
-    /// As [`Breakages::mend`].
-    pub fn mend_all(&mut self) -> Result<(), SimError> {
-        self.now().into_iter().try_for_each(|(what, _)| self.mend(what))
+    /// The runtime can't be restarted.
+    pub fn fix_all(&mut self) -> Result<(), SimError> {
+        let broken: Vec<_> = self.broken.keys().copied().collect();
+        self.set_all(&broken, false)
     }
 
     /// What is broken now, and for how long it has been.
     pub fn now(&mut self) -> Vec<(Breakage, Duration)> {
-        self.look();
+        self.forget_what_ended();
         self.broken.iter().map(|(what, since)| (*what, since.elapsed())).collect()
     }
 
     /// What was broken at any time.
     #[must_use]
-    pub fn ever(&self) -> Vec<Breakage> {
-        self.ever.iter().copied().collect()
+    pub fn ever(&self) -> &BTreeSet<Breakage> {
+        &self.ever
     }
 
-    /// What has mended itself: a panic that came once, and a thread that was let go.
-    fn look(&mut self) {
+    /// A panic that happens once, and a thread that was released, need no fix.
+    fn forget_what_ended(&mut self) {
         for (what, trap) in [(Breakage::Panic, &self.panics), (Breakage::Thread, &self.hangs)] {
-            if trap.is_idle() {
+            if trap.is_off() {
                 self.broken.remove(&what);
             }
         }
     }
 
-    /// Orders the faults anew: they can only be cleared all at once.
-    fn order(&self) {
+    /// Orders all faults again: they can only be cleared together.
+    fn order_faults(&self) {
         self.sim.clear_faults();
         if self.broken.contains_key(&Breakage::Images) {
             for method in [Method::ListImages, Method::ImageFsInfo, Method::RemoveImage] {
@@ -150,9 +147,9 @@ impl Breakages {
 #[must_use]
 pub fn meaning(what: Breakage) -> String {
     match what {
-        Breakage::Images => "the runtime answers with errors when it is asked for images".to_owned(),
-        Breakage::Hang => "the runtime never answers when it is to remove a container".to_owned(),
-        Breakage::Runtime => "the runtime is gone".to_owned(),
+        Breakage::Images => "the runtime answers requests about images with errors".to_owned(),
+        Breakage::Hang => "the runtime never answers RemoveContainer".to_owned(),
+        Breakage::Runtime => "the runtime is down".to_owned(),
         Breakage::Panic => format!("{PANICS} panics"),
         Breakage::Thread => format!("the thread of {HANGS} hangs"),
     }

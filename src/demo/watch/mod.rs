@@ -1,49 +1,44 @@
-//! `demo --watch`: the whole service at work on an embedded node under churn, shown live, with things that can be broken.
+//! `demo --watch`: the service on an embedded node where pods come and go, shown live, with things that can be broken.
 //!
-//! - `churn`: the life on the node. `breakages`: what is broken, and how; `trap`: in the clock of a loop.
-//! - `view`: what is shown, as a text; `told`: the events in it. `screen`: where it is drawn. `keys`: what is typed.
-//! - `summary`: what is said at the end. [`uncaught`]: panics that nobody caught.
-//! - here: the service is started, and everything is led to its end, so that neither a thread nor a terminal is left behind.
+//! - `breakages`: what can be broken, and how; `trap`: in the clock of a loop.
+//! - `news`: the events of the service. `view`: what is shown while it runs, [`summary`]: at the end. `terminal`: where it is
+//!   drawn, and the keys. [`panics`]: panics that nothing caught.
+//! - here: the service is observed through its admin socket, as `cri-gc status` and `cri-gc events` do, while things happen
+//!   on the node.
 //!
-//! None of the service's actors run on the thread of the view, so neither can hold up the other.
+//! None of the service's actors run on the thread that draws, so neither can block the other.
 
 mod breakages;
-mod churn;
-mod keys;
-mod screen;
-mod show;
-mod summary;
-mod told;
+mod news;
+pub mod panics;
+pub mod summary;
+mod terminal;
 mod trap;
-pub mod uncaught;
 mod view;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use cri_gc_config::{Loaded, LogLevel, Settings, Sources};
-use cri_gc_images::Home;
-use cri_gc_kit::generation::Generation;
-use cri_gc_kit::seams::LogThreshold;
-use cri_gc_kit::supervision::threads::Threads;
-use slog::Logger;
+use cri_gc_config::Settings;
+use cri_gc_proto::admin::{Event, StatusResponse};
+use cri_gc_sim::SimError;
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
-use super::Demo;
-use crate::cli::Breakage;
+use self::breakages::Breakages;
+use self::news::News;
+use self::summary::Summary;
+use self::terminal::{Key, Terminal};
+use self::view::View;
+use super::churn::Churn;
+use super::node::Demo;
+use crate::cli;
+use crate::client::{Client, Told};
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::Reader;
 use crate::signals::StopSignals;
-use crate::wiring::{STAGGER, Seams, Service, Start};
-use breakages::Breakages;
-use churn::Churn;
-use show::Show;
-use summary::Summary;
-use uncaught::Uncaught;
+use crate::wiring::{Seams, Service};
 
-/// How long the loops may take to come to rest once nothing is broken any more.
-const REST: Duration = Duration::from_secs(15);
-
-/// Settings under which everything happens while one looks on; `--set` wins over them.
+/// Settings under which everything happens within seconds; `--set` overrides them.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("runtime.request_timeout", "3s"),
     ("pods.runtime_grace", "4s"),
@@ -64,71 +59,203 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("supervision.stuck_backoff_max", "4s"),
 ];
 
-/// What is watched.
+/// How often the view is drawn on a terminal, and how often it is printed elsewhere.
+const DRAWN: Duration = Duration::from_secs(1);
+const PRINTED: Duration = Duration::from_secs(2);
+
+/// The pause between two requests for the status of the service, and how long any of its answers may take: it observes the
+/// node for a status.
+const PAUSE: Duration = Duration::from_millis(300);
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long it runs where no key can end it, and the time of which breakages take the middle third if it runs without end.
+const USUAL_LENGTH: Duration = Duration::from_secs(30);
+
+/// How long the loops may take to shut down once nothing is broken any more.
+const SHUTDOWN: Duration = Duration::from_secs(15);
+
+/// How often something happens on the node.
+const STEP: Duration = Duration::from_millis(300);
+
+/// Size of the logs of a container.
+const LOG_BYTES: u64 = 2_000;
+
+/// The service on the embedded node, being watched.
 pub struct Watch<'a> {
-    /// The node.
-    pub demo: &'a Demo,
-    /// The settings of the service.
-    pub loaded: Loaded,
-    /// Where they come from.
-    pub sources: Sources,
-    /// What settings may ask for that this program cannot do.
-    pub cannot: fn(&Settings) -> Option<String>,
-    /// What is broken by itself.
-    pub breaks: &'a [Breakage],
-    /// For how long; `None` for as long as somebody looks.
-    pub length: Option<Duration>,
-    /// The log of the service.
-    pub log: Logger,
-    /// The part of it that keeps panics.
-    pub uncaught: Uncaught,
+    demo: &'a Demo,
+    args: &'a cli::Demo,
+    churn: Churn,
+    breakages: Breakages,
+    began: Instant,
+    news: News,
+    /// The last answer of the service.
+    status: StatusResponse,
 }
 
-impl Watch<'_> {
-    /// Watches, and sums up. Whether nothing went wrong that nobody had broken.
+impl<'a> Watch<'a> {
+    /// Puts pods on the node.
+    ///
+    /// # Errors
+    /// The temporary folder is full.
+    pub fn new(demo: &'a Demo, args: &'a cli::Demo) -> Result<Self, SimError> {
+        Ok(Self {
+            demo,
+            args,
+            churn: Churn::start(&demo.sim, LOG_BYTES)?,
+            breakages: Breakages::new(demo),
+            began: Instant::now(),
+            news: News::default(),
+            status: StatusResponse::default(),
+        })
+    }
+
+    /// The clocks and the disk of the node, as the service is to see them.
+    #[must_use]
+    pub fn seams(&self) -> Seams {
+        Seams { own_clocks: self.breakages.clocks(self.demo), ..self.demo.seams() }
+    }
+
+    /// Shows the service until it is ended, then has its loops shut down.
     ///
     /// # Errors
     /// The temporary folder is full, the terminal can't be written to, or the operating system has no thread left.
-    pub async fn run(self, stop: &mut StopSignals) -> Result<bool, Failure> {
-        let mut breakages = Breakages::new(self.demo);
-        let mut churn = Churn::begin(self.demo.sim()).map_err(Failure::failed)?;
-        let seams = Seams { own_clocks: breakages.clocks(self.demo), ..self.demo.seams() };
-        let generation = Generation::first(self.loaded, seams.clock.now());
-        let service = Service::start(Start {
-            generation: Arc::clone(&generation),
-            sources: self.sources,
-            cannot: self.cannot,
-            seams,
-            home: Home::Memory,
-            threads: Threads::own(),
-            stagger: STAGGER,
-            threshold: LogThreshold::new(LogLevel::Info),
-            log: self.log,
-        })?;
-        let mut show = Show::new(self.demo, &service, &generation.settings).await;
-        let schedule = show::Schedule::new(self.breaks, self.length);
-        let shown = show.run(&mut churn, &mut breakages, schedule, stop).await;
-        // Whatever happened: a thread that is held, and a call that hangs, would hold up the end.
-        let mended = breakages.mend_all();
+    pub async fn run(
+        &mut self,
+        service: &Service,
+        settings: &Settings,
+        stop: &mut StopSignals,
+    ) -> Result<(), Failure> {
+        // It serves until it is dropped.
+        let _admin = service.admin(settings, None).map_err(Failure::failed)?;
+        let client = Client::connect(&settings.admin.socket.to_string_lossy(), DEADLINE).await?;
+        let mut events = client.follow(u32::MAX).await?;
+        self.request_status(&client).await;
+        let shown = self.until_ended(&client, &mut events, settings, stop).await;
+        // Whatever happened: a thread or a call that hangs would delay the end.
+        self.breakages.fix_all().map_err(Failure::failed)?;
         tokio::select! {
-            // What does not come to rest in time ends with the process.
-            _ = tokio::time::timeout(REST, service.finish()) => {}
-            _ = stop.recv() => {}
+            // Loops that do not shut down in time end with the process.
+            _ = timeout(SHUTDOWN, service.finish()) => {}
+            _ = stop.recv() => return shown,
         }
-        let (loops, told) = show.end(&service).await;
-        service.stop();
-        shown?;
-        mended.map_err(Failure::failed)?;
-        let summary = Summary {
-            lasted: show.lasted(),
-            loops: &loops,
-            told: &told,
-            broken: &breakages.ever(),
-            running: churn.running(),
-            lost: churn.lost(),
-            uncaught: self.uncaught.count(),
-        };
-        print(&summary.text())?;
-        Ok(summary.surprises().is_empty())
+        self.request_status(&client).await;
+        while let Ok(Ok(Some(event))) = timeout(PAUSE, events.next()).await {
+            self.news.add(event);
+        }
+        shown
     }
+
+    /// What happened; `uncaught` is the number of panics that nothing caught.
+    #[must_use]
+    pub fn summary(&self, uncaught: usize) -> Summary<'_> {
+        Summary {
+            lasted: self.began.elapsed(),
+            loops: &self.status.loops,
+            news: &self.news,
+            broken: self.breakages.ever(),
+            running: self.churn.running(),
+            lost: &self.churn.lost,
+            uncaught,
+        }
+    }
+
+    /// Requests the status once. If there is no answer in time, the last one is kept.
+    async fn request_status(&mut self, client: &Client) {
+        if let Ok(status) = client.status().await {
+            self.status = status;
+        }
+    }
+
+    /// Runs until the time is over, a key or a signal ends it, or the output is closed.
+    async fn until_ended(
+        &mut self,
+        client: &Client,
+        events: &mut Told<Event>,
+        settings: &Settings,
+        stop: &mut StopSignals,
+    ) -> Result<(), Failure> {
+        let mut terminal = Terminal::open()?;
+        let length = self.args.length.or((!terminal.is_in_place()).then_some(USUAL_LENGTH));
+        let mut status = polled(client.clone());
+        let (mut steps, mut pictures) =
+            (every(STEP), every(if terminal.is_in_place() { DRAWN } else { PRINTED }));
+        let (mut last_step, mut are_broken, mut is_paused) = (Instant::now(), false, false);
+        loop {
+            let lasted = self.began.elapsed();
+            let left = length.map(|length| length.saturating_sub(lasted));
+            if left == Some(Duration::ZERO) {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = stop.recv() => return Ok(()),
+                _ = steps.tick() => {
+                    let passed = std::mem::replace(&mut last_step, Instant::now()).elapsed();
+                    self.churn.step(passed).map_err(Failure::failed)?;
+                    let third = length.unwrap_or(USUAL_LENGTH) / 3;
+                    let are_due = (third..third * 2).contains(&lasted);
+                    if are_due != are_broken {
+                        are_broken = are_due;
+                        self.breakages.set_all(&self.args.breaks, are_due).map_err(Failure::failed)?;
+                    }
+                }
+                event = events.next() => match event? {
+                    Some(event) => self.news.add(event),
+                    None => return Err(events.cut_short("no more events").into()),
+                },
+                Ok(()) = status.changed() => self.status = status.borrow_and_update().clone(),
+                _ = pictures.tick() => {
+                    let images = &settings.image_gc;
+                    let view = View {
+                        lasted,
+                        left,
+                        keys: terminal.has_keys(),
+                        broken: self.breakages.now(),
+                        node: self.demo.tally(),
+                        thresholds: (images.high_threshold_percent, images.low_threshold_percent),
+                        status: &self.status,
+                        news: &self.news,
+                    };
+                    if terminal.draw(&view.text())? == Reader::Gone {
+                        return Ok(());
+                    }
+                }
+                key = terminal.next_key() => {
+                    match key {
+                        Key::Quit => return Ok(()),
+                        Key::Toggle(what) => self.breakages.toggle(what).map_err(Failure::failed)?,
+                        Key::Pause => {
+                            is_paused = !is_paused;
+                            if is_paused {
+                                client.pause(Vec::new()).await?;
+                            } else {
+                                client.resume(Vec::new()).await?;
+                            }
+                        }
+                    }
+                    pictures.reset_immediately();
+                }
+            }
+        }
+    }
+}
+
+/// The status of the service, requested again and again until what is returned is dropped. An answer that fails is left out.
+fn polled(client: Client) -> watch::Receiver<StatusResponse> {
+    let (answers, status) = watch::channel(StatusResponse::default());
+    actix_rt::spawn(async move {
+        while !answers.is_closed() {
+            if let Ok(answer) = client.status().await {
+                answers.send_replace(answer);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    });
+    status
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    // Ticks that were missed while the terminal was stopped are not made up for.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

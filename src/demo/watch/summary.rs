@@ -1,130 +1,114 @@
-//! What is said at the end: what each loop did, and whether anything went wrong that nobody had broken.
+//! What is printed at the end: what each loop did, and whether anything failed that was not broken on purpose.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
-use cri_gc_collectors::collector::LoopState;
+use cri_gc_policy::text::one_line;
+use cri_gc_proto::admin::LoopStatus;
 
 use super::breakages::meaning;
-use super::told::Told;
-use crate::cli::Breakage;
+use super::news::News;
+use crate::cli::demo::Breakage;
 use crate::output::ages::span;
 use crate::output::table::{render, table};
-use cri_gc_policy::text::one_line;
 
 /// All that is known at the end.
 pub struct Summary<'a> {
-    /// How long it was watched.
+    /// How long it ran.
     pub lasted: Duration,
-    /// How the loops are.
-    pub loops: &'a [LoopState],
-    /// What the service told.
-    pub told: &'a Told,
+    /// The state of the loops.
+    pub loops: &'a [LoopStatus],
+    /// What happened.
+    pub news: &'a News,
     /// What was broken at any time.
-    pub broken: &'a [Breakage],
+    pub broken: &'a BTreeSet<Breakage>,
     /// Containers that run.
     pub running: usize,
-    /// What ran and is gone all the same.
+    /// What was in use and was removed all the same.
     pub lost: &'a [String],
-    /// Panics that nobody caught.
+    /// Panics that nothing caught.
     pub uncaught: usize,
 }
 
-// Writing to a `String` cannot fail.
-macro_rules! say {
-    ($to:expr, $($text:tt)*) => { let _ = writeln!($to, $($text)*); };
-}
-
 impl Summary<'_> {
-    /// What went wrong that nobody had broken.
+    /// What failed and was not broken on purpose.
     #[must_use]
     pub fn surprises(&self) -> Vec<String> {
-        let lost = self.lost.iter().map(|lost| format!("{lost} was in use and is gone"));
-        let panics = self.told.panics().iter().map(|panic| format!("a loop fell: {}", one_line(panic)));
+        let lost = self.lost.iter().map(|lost| format!("{lost} was in use and was removed"));
+        let panics = self.news.panics.iter().map(|panic| one_line(panic).into_owned());
         let mut surprises: Vec<String> = lost.chain(panics).collect();
         if self.uncaught > 0 {
-            surprises.push(format!("{} panics that nobody caught; stderr tells them", self.uncaught));
+            surprises.push(format!("panics that nothing caught: {}; see stderr", self.uncaught));
         }
-        // What follows from what was broken can't be told from the rest.
+        // Failures that follow from what was broken can't be distinguished from others.
         if self.broken.is_empty() {
-            for state in self.loops {
-                let (failures, restarts) = (self.told.failures(state.of), state.restarts);
-                if failures > 0 || restarts > 0 {
-                    surprises.push(format!("{} failed {failures} times and fell {restarts} times", state.of));
+            for LoopStatus { r#loop: of, restarts, .. } in self.loops {
+                let failures = self.news.failures(of);
+                if failures > 0 || *restarts > 0 {
+                    surprises.push(format!("{of}: failures: {failures}, restarts: {restarts}"));
                 }
             }
         }
         surprises
     }
 
-    /// In words.
+    /// The whole text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        say!(text, "Watched for {}.\n", span(self.lasted));
-        let mut rows = table(&["LOOP", "PASSES", "REMOVED", "FAILURES TOLD", "RESTARTS"]);
+        let mut rows = table(&["LOOP", "PASSES", "REMOVED", "FAILURES", "RESTARTS"]);
         for state in self.loops {
             rows.add_row([
-                state.of.as_str().to_owned(),
+                state.r#loop.clone(),
                 state.passes.to_string(),
                 state.removed.to_string(),
-                self.told.failures(state.of).to_string(),
+                self.news.failures(&state.r#loop).to_string(),
                 state.restarts.to_string(),
             ]);
         }
-        text.push_str(&render(rows, &[1, 2, 3, 4]));
-        text.push('\n');
-        for what in self.broken {
-            say!(text, "Broken meanwhile: {}.", meaning(*what));
-        }
-        let (losses, returns) = self.told.away();
-        if losses > 0 {
-            say!(text, "The runtime was lost {} and came back {}.", times(losses), times(returns));
+        let mut text = format!("Watched for {}.\n\n{}\n", span(self.lasted), render(rows, &[1, 2, 3, 4]));
+        let News { losses, returns, .. } = self.news;
+        if *losses > 0 {
+            let _ = writeln!(text, "The runtime became unreachable: {losses}, reachable again: {returns}.");
         }
         if self.lost.is_empty() {
-            say!(text, "Nothing that was in use is gone; {} containers run.", self.running);
+            let _ = writeln!(text, "Nothing in use was removed; {} containers run.", self.running);
+        }
+        for what in self.broken {
+            let _ = writeln!(text, "Broken on purpose: {}.", meaning(*what));
         }
         for surprise in self.surprises() {
-            say!(text, "UNEXPECTED: {surprise}");
+            let _ = writeln!(text, "UNEXPECTED: {surprise}");
         }
         text
     }
 }
 
-fn times(count: u64) -> String {
-    match count {
-        0 => "never".to_owned(),
-        1 => "once".to_owned(),
-        times => format!("{times} times"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use cri_gc_kit::recorder::EventKind;
+    use cri_gc_proto::admin::Event;
 
-    use cri_gc_kit::recorder::{Event, EventKind, Stamped};
-    use cri_gc_kit::words::Loop;
-    use jiff::Timestamp;
-
-    use super::super::view::tests::looped;
     use super::*;
 
-    fn told(kind: EventKind) -> Told {
-        let mut told = Told::default();
-        let event = Arc::new(Event::new(kind, Some(Loop::ImageGc), "it is locked"));
-        told.add(Stamped { sequence: 1, time: Timestamp::UNIX_EPOCH, event });
-        told
+    fn looped(of: &str) -> LoopStatus {
+        LoopStatus { r#loop: of.to_owned(), passes: 12, removed: 40, ..LoopStatus::default() }
     }
 
     #[test]
-    fn a_failure_is_a_surprise_only_where_nothing_was_broken() {
-        let (told, loops) = (told(EventKind::ImageGcFailed), [looped(Loop::LogGc), looped(Loop::ImageGc)]);
+    fn a_failure_is_unexpected_only_where_nothing_was_broken() {
+        let mut news = News::default();
+        news.add(Event {
+            time: "2026-01-31T12:00:00Z".to_owned(),
+            r#loop: "image_gc".to_owned(),
+            kind: EventKind::ImageGcFailed.as_str().to_owned(),
+            ..Event::default()
+        });
         let broken = Summary {
             lasted: Duration::from_secs(30),
-            loops: &loops,
-            told: &told,
-            broken: &[Breakage::Images],
+            loops: &[looped("log_gc"), looped("image_gc")],
+            news: &news,
+            broken: &BTreeSet::from([Breakage::Images]),
             running: 9,
             lost: &[],
             uncaught: 0,
@@ -134,33 +118,34 @@ mod tests {
             "\
 Watched for 30s.
 
-LOOP      PASSES  REMOVED  FAILURES TOLD  RESTARTS
-log_gc        12       40              0         0
-image_gc      12       40              1         0
+LOOP      PASSES  REMOVED  FAILURES  RESTARTS
+log_gc        12       40         0         0
+image_gc      12       40         1         0
 
-Broken meanwhile: the runtime answers with errors when it is asked for images.
-Nothing that was in use is gone; 9 containers run.
+Nothing in use was removed; 9 containers run.
+Broken on purpose: the runtime answers requests about images with errors.
 "
         );
-        let calm = Summary { broken: &[], ..broken };
-        assert_eq!(calm.surprises(), ["image_gc failed 1 times and fell 0 times"]);
+        let calm = Summary { broken: &BTreeSet::new(), ..broken };
+        assert_eq!(calm.surprises(), ["image_gc: failures: 1, restarts: 0"]);
     }
 
     #[test]
-    fn what_is_gone_though_it_ran_and_panics_are_surprises_always() {
-        let (told, lost) = (Told::default(), ["container 7".to_owned()]);
+    fn what_was_removed_though_it_ran_and_panics_are_always_unexpected() {
         let summary = Summary {
             lasted: Duration::from_secs(30),
             loops: &[],
-            told: &told,
-            broken: &[Breakage::Panic],
+            news: &News::default(),
+            broken: &BTreeSet::from([Breakage::Panic]),
             running: 9,
-            lost: &lost,
+            lost: &["container 7".to_owned()],
             uncaught: 2,
         };
         let text = summary.text();
         assert!(
-            text.contains("UNEXPECTED: container 7 was in use and is gone\nUNEXPECTED: 2 panics"),
+            text.contains(
+                "UNEXPECTED: container 7 was in use and was removed\nUNEXPECTED: panics that nothing"
+            ),
             "{text}"
         );
     }

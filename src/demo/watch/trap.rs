@@ -1,134 +1,119 @@
-//! A trap in the clock of one loop: whoever asks for the time panics, or never gets an answer. The clock is a seam of the
-//! service, so nothing in the service itself has to know that it may be broken on purpose. The loop's supervisor has another
-//! clock.
+//! A trap in the clock of one loop: reading the time panics, or never returns. The clock is a seam of the service, so
+//! nothing in the service has to know that it may be broken on purpose. The loop's supervisor has another clock.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What a panic of a trap says; any other one is a bug.
 pub const ON_PURPOSE: &str = "broken on purpose by the demo";
 
-/// A thread is let go after this long: long enough that the supervisor has given the loop another one.
-const LET_GO: Duration = Duration::from_secs(12);
+/// A thread is released after this long: long enough for the supervisor to have given the loop another one.
+const RELEASED_AFTER: Duration = Duration::from_secs(12);
 
-/// What happens to the next who asks.
+/// What happens to a thread that reads the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Spring {
-    /// He gets the time.
+pub enum Trigger {
+    /// It gets the time.
     #[default]
-    Idle,
-    /// He panics, and the next one does not.
+    Off,
+    /// It panics; the next thread gets the time.
     PanicOnce,
-    /// He panics, and so does the next.
+    /// It panics.
     Panic,
-    /// He is held, and the next is not.
-    Hold,
-    /// Somebody is held; the others get the time.
-    Holds,
+    /// It hangs; the next thread gets the time.
+    Hang,
+    /// It gets the time, while another thread hangs.
+    Hanging,
 }
 
 /// The trap.
 #[derive(Debug, Default)]
 pub struct Trap {
-    spring: Mutex<Spring>,
+    trigger: Mutex<Trigger>,
     changed: Condvar,
 }
 
 impl Trap {
-    fn spring(&self) -> MutexGuard<'_, Spring> {
-        self.spring.lock().unwrap_or_else(PoisonError::into_inner)
+    fn trigger(&self) -> MutexGuard<'_, Trigger> {
+        self.trigger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The loop is about to ask for the time.
-    #[expect(clippy::panic, reason = "that is what it is for: the service has to live with it")]
-    pub fn pass(self: &Arc<Self>) {
-        let mut spring = self.spring();
-        match *spring {
-            Spring::Idle | Spring::Holds => {}
-            Spring::PanicOnce | Spring::Panic => {
-                if *spring == Spring::PanicOnce {
-                    *spring = Spring::Idle;
+    /// The loop is about to read the time.
+    #[expect(clippy::panic, reason = "the service has to survive it: that is what the demo shows")]
+    pub fn pass(&self) {
+        let mut trigger = self.trigger();
+        match *trigger {
+            Trigger::Off | Trigger::Hanging => {}
+            Trigger::PanicOnce | Trigger::Panic => {
+                if *trigger == Trigger::PanicOnce {
+                    *trigger = Trigger::Off;
                 }
-                drop(spring);
+                drop(trigger);
                 panic!("{ON_PURPOSE}");
             }
-            Spring::Hold => {
-                *spring = Spring::Holds;
-                let held = |spring: &mut Spring| *spring == Spring::Holds;
-                let (mut spring, waited) = self
-                    .changed
-                    .wait_timeout_while(spring, LET_GO, held)
-                    .unwrap_or_else(PoisonError::into_inner);
+            Trigger::Hang => {
+                *trigger = Trigger::Hanging;
+                let hangs = |trigger: &mut Trigger| *trigger == Trigger::Hanging;
+                let waited = self.changed.wait_timeout_while(trigger, RELEASED_AFTER, hangs);
+                let (mut trigger, waited) = waited.unwrap_or_else(PoisonError::into_inner);
                 if waited.timed_out() {
-                    *spring = Spring::Idle;
+                    *trigger = Trigger::Off;
                 }
             }
         }
     }
 
-    fn set(&self, to: Spring) {
-        *self.spring() = to;
+    /// Changes what happens; a thread that hangs goes on.
+    pub fn set(&self, trigger: Trigger) {
+        *self.trigger() = trigger;
         self.changed.notify_all();
-    }
-
-    /// The loop panics when it asks next, or whenever it asks.
-    pub fn panic(&self, once: bool) {
-        self.set(if once { Spring::PanicOnce } else { Spring::Panic });
-    }
-
-    /// The loop's thread is held when it asks next.
-    pub fn hold(&self) {
-        self.set(Spring::Hold);
-    }
-
-    /// Nothing happens any more, and who is held goes on.
-    pub fn release(&self) {
-        self.set(Spring::Idle);
     }
 
     /// Whether nothing happens.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        *self.spring() == Spring::Idle
+    pub fn is_off(&self) -> bool {
+        *self.trigger() == Trigger::Off
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
-    /// Asks on another thread. True if it got an answer, false if it panicked.
-    fn asks(trap: &Arc<Trap>) -> bool {
+    /// Reads the time on another thread. True if it got an answer, false if it panicked.
+    fn reads(trap: &Arc<Trap>) -> bool {
         let trap = Arc::clone(trap);
         std::thread::spawn(move || trap.pass()).join().is_ok()
     }
 
     #[test]
-    fn it_springs_once_or_until_it_is_released() {
+    fn it_panics_once_or_until_it_is_off() {
         let trap = Arc::new(Trap::default());
-        assert!(asks(&trap));
-        trap.panic(true);
-        assert!(!trap.is_idle() && !asks(&trap) && trap.is_idle() && asks(&trap), "once");
-        trap.panic(false);
-        assert!(!asks(&trap) && !asks(&trap));
-        trap.release();
-        assert!(asks(&trap));
+        assert!(reads(&trap));
+        trap.set(Trigger::PanicOnce);
+        assert!(!trap.is_off() && !reads(&trap) && trap.is_off() && reads(&trap), "once");
+        trap.set(Trigger::Panic);
+        assert!(!reads(&trap) && !reads(&trap));
+        trap.set(Trigger::Off);
+        assert!(reads(&trap));
     }
 
     #[test]
-    fn it_holds_one_thread_until_that_is_released() {
+    fn one_thread_hangs_until_it_is_off() {
         let trap = Arc::new(Trap::default());
-        trap.hold();
-        let held = {
+        trap.set(Trigger::Hang);
+        let hanging = {
             let trap = Arc::clone(&trap);
             std::thread::spawn(move || trap.pass())
         };
-        while *trap.spring() != Spring::Holds {
+        while *trap.trigger() != Trigger::Hanging {
             std::thread::yield_now();
         }
-        assert!(asks(&trap), "another thread goes on");
-        assert!(!trap.is_idle() && !held.is_finished());
-        trap.release();
-        assert!(held.join().is_ok());
+        assert!(reads(&trap), "another thread goes on");
+        assert!(!trap.is_off() && !hanging.is_finished());
+        trap.set(Trigger::Off);
+        assert!(hanging.join().is_ok());
     }
 }

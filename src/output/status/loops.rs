@@ -7,8 +7,6 @@ use cri_gc_proto::admin::{LoopStatus, Pass};
 use jiff::Timestamp;
 
 use super::super::ages::{Now, rough};
-use super::super::passes::Gone;
-use super::super::run_now::gone;
 use super::super::table::{render, short, table};
 use super::labelled;
 
@@ -51,13 +49,12 @@ fn last_pass(pass: &Pass, now: Now) -> String {
     let took = Duration::try_from_secs_f64(pass.took_seconds).unwrap_or_default();
     let ended = pass.started_at.parse::<Timestamp>().ok().and_then(|began| began.checked_add(took).ok());
     let ended = ended.and_then(|ended| now.since(&ended.to_string()));
-    let mut did = match gone(pass) {
-        Gone::Removed(count) if pass.freed_bytes > 0 => {
-            format!("{count} removed ({})", ByteSize(pass.freed_bytes))
-        }
-        Gone::Removed(count) => format!("{count} removed"),
-        Gone::WouldGo(count) => format!("{count} would go"),
-        Gone::Off => "off".to_owned(),
+    let removed = pass.removed + pass.gone;
+    let mut did = match pass.mode.as_str() {
+        "report" => format!("{} would be removed", pass.would_remove),
+        "off" => "off".to_owned(),
+        _ if pass.freed_bytes > 0 => format!("{removed} removed ({})", ByteSize(pass.freed_bytes)),
+        _ => format!("{removed} removed"),
     };
     if pass.failed > 0 {
         did.push_str(&format!(", {} failed", pass.failed));

@@ -41,7 +41,7 @@ pub const GONE_WITHIN: Duration = Duration::from_secs(180);
 const GIVEN: Duration = Duration::from_millis(60);
 
 /// The same while the source is not whole, and most of the time waits for something of ours.
-const GIVEN_ELSE: Duration = Duration::from_millis(3);
+const GIVEN_ELSE: Duration = Duration::from_millis(20);
 
 /// Rounds of turns in which both sides of a socket come to what they can do.
 const ROUNDS: u32 = 5;

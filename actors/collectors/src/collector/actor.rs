@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{
-    Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, ResponseFuture,
-    SpawnHandle, Supervised,
+    Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle,
+    Supervised,
 };
 use cri_gc_config::{Mode, Settings};
 use jiff::SignedDuration;
@@ -19,12 +19,14 @@ use slog::warn;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::supervisor::{Link, News};
-use super::{
-    Collect, Declined, Finish, Live, Pass, PassError, PassReport, Pause, RunPass, Schedule, Tools, Trigger,
-    Wake,
-};
+use super::collect::Collect;
+use super::messages::{Declined, Finish, Link, News, Pause, Ping, RunPass, Wake};
+use super::pass::{Live, Pass};
+use crate::observe::PodView;
+use crate::report::{Counts, PassError, PassReport, Trigger};
+use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
+use cri_gc_kit::seams::Chance;
 use cri_gc_kit::supervision::backoff::Backoff;
 use cri_gc_kit::supervision::guard::{self, Guarded, Pace};
 use cri_gc_kit::supervision::threads::Lease;
@@ -96,6 +98,15 @@ pub(super) struct Service {
     pub link: Link,
 }
 
+/// How a loop of the service makes passes by itself.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// How soon after a start the first pass is made. After the pause that follows a fall it is made at once.
+    pub first: Duration,
+    /// Spreads the passes of many nodes.
+    pub chance: Chance,
+}
+
 /// A pass that was asked for.
 struct Asked {
     trigger: Trigger,
@@ -107,12 +118,12 @@ impl Asked {
     fn by(trigger: Trigger) -> Self {
         Self { trigger, run: RunPass::default(), waiting: None }
     }
-}
 
-/// Do you answer? Whoever hangs does not.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(super) struct Ping;
+    /// By the loop before this one in the chain, which has seen this.
+    fn by_chain(seen: Option<Arc<PodView>>) -> Self {
+        Self { run: RunPass { seen, ..RunPass::default() }, ..Self::by(Trigger::Chain) }
+    }
+}
 
 impl<C: Collect> Collector<C> {
     fn new(tools: Tools, live: Live, service: Option<Service>, logic: C) -> Self {
@@ -180,12 +191,24 @@ impl<C: Collect> Collector<C> {
         }
         // From now on: it may be back before the pass has ended that found it away.
         let returned = self.tools.gateway.answers_again();
-        let pass = make_pass(Rc::clone(&self.logic), self.tools.clone(), Rc::clone(&self.live), asked.run);
+        let pass = make_pass(
+            Rc::clone(&self.logic),
+            self.tools.clone(),
+            Rc::clone(&self.live),
+            asked.trigger,
+            asked.run,
+        );
         let (trigger, waiting) = (asked.trigger, asked.waiting);
-        ctx.spawn(wrap_future(pass).map(move |report, this: &mut Self, ctx| {
+        if trigger == Trigger::Chain {
+            // Should the loop before this one fail, hang or be paused, this one makes its passes by itself. The pass of the other
+            // that is due by then comes a little earlier, whatever chance does to its period.
+            let pause = C::period(&self.live.settings()).mul_f64(1.0 + SPREAD);
+            self.arm(ctx, pause, Trigger::Period);
+        }
+        ctx.spawn(wrap_future(pass).map(move |(report, seen), this: &mut Self, ctx| {
             let was_away = report.errors.iter().any(PassError::is_unanswered);
             this.recoveries.ended(trigger, was_away);
-            this.ended(ctx, trigger, report, waiting);
+            this.ended(ctx, report, seen, waiting);
             if was_away {
                 this.pass_once(ctx, returned);
             }
@@ -195,8 +218,8 @@ impl<C: Collect> Collector<C> {
     fn ended(
         &mut self,
         ctx: &mut Context<Self>,
-        trigger: Trigger,
         report: PassReport,
+        seen: Option<Arc<PodView>>,
         waiting: Option<oneshot::Sender<Result<PassReport, Declined>>>,
     ) {
         self.running = false;
@@ -204,7 +227,7 @@ impl<C: Collect> Collector<C> {
             // Whoever asked may be gone.
             let _ = waiting.send(Ok(report.clone()));
         }
-        self.tell(News::Ended(trigger, Box::new(report)));
+        self.tell(News::Ended { report: Box::new(report), seen });
         for finished in self.finished.drain(..) {
             let _ = finished.send(());
         }
@@ -440,15 +463,15 @@ impl<C: Collect> Handler<Finish> for Collector<C> {
 impl<C: Collect> Handler<Wake> for Collector<C> {
     type Result = ();
 
-    fn handle(&mut self, _wake: Wake, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Wake { seen }: Wake, ctx: &mut Context<Self>) {
         if self.may_pass().is_err() {
             return;
         }
         if !self.running {
-            self.begin(ctx, Asked::by(Trigger::Chain));
+            self.begin(ctx, Asked::by_chain(seen));
         } else if self.asked.is_empty() {
             // Whatever follows the pass under way sees what there is to see.
-            self.asked.push_back(Asked::by(Trigger::Chain));
+            self.asked.push_back(Asked::by_chain(seen));
         }
     }
 }
@@ -473,8 +496,14 @@ impl<C: Collect> Handler<RunPass> for Collector<C> {
     }
 }
 
-/// One pass under its deadline, and what it did.
-async fn make_pass<C: Collect>(logic: Rc<C>, tools: Tools, live: Rc<Live>, run: RunPass) -> PassReport {
+/// One pass under its deadline: what it did, and what it has seen, for the next loop in the chain.
+async fn make_pass<C: Collect>(
+    logic: Rc<C>,
+    tools: Tools,
+    live: Rc<Live>,
+    trigger: Trigger,
+    run: RunPass,
+) -> (PassReport, Option<Arc<PodView>>) {
     let started_at = tools.clock.now();
     let began = Instant::now();
     let pass = Pass::new(C::LOOP, live, run, &tools);
@@ -485,18 +514,23 @@ async fn make_pass<C: Collect>(logic: Rc<C>, tools: Tools, live: Rc<Live>, run: 
         }
     }
     let mode = if pass.mode() == Mode::Enforce && !pass.enforces() { Mode::Report } else { pass.mode() };
+    let seen = pass.seen_for_next();
     let book = pass.book.into_inner();
-    PassReport {
+    let mut report = PassReport {
         of: C::LOOP,
+        trigger,
         mode,
         started_at,
         took: began.elapsed(),
         removals: book.removals,
         follow: book.follow,
         kept: book.kept,
+        counts: Counts::default(),
         report_only: book.report_only,
         freed_bytes: book.freed_bytes,
         errors: book.errors,
         notes: book.notes,
-    }
+    };
+    report.count();
+    (report, seen)
 }

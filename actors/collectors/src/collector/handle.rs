@@ -4,10 +4,11 @@ use actix::{Addr, Recipient};
 use cri_gc_kit::words::Loop;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::actor::Ping;
-use super::{
-    AskState, Collect, Declined, Finish, LoopState, PassReport, Pause, Progress, RunPass, Supervisor,
-};
+use super::collect::Collect;
+use super::messages::{AskState, Declined, Finish, Pause, Ping, RunPass};
+use super::state::LoopState;
+use super::supervisor::Supervisor;
+use crate::report::{PassReport, Progress};
 use cri_gc_kit::generation::Reconfigure;
 
 /// A loop. Cheap to clone.

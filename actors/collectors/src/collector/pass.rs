@@ -10,55 +10,26 @@ use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::Reason;
 use cri_gc_policy::report::Item;
 use futures_util::StreamExt;
+use jiff::SignedDuration;
 use slog::{Logger, debug, info};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::RunPass;
-use super::report::{Kept, Outcome, PassError, Removal};
+use super::messages::RunPass;
+use crate::observe::{self, PodView};
 use crate::planning::Foreseen;
-use cri_gc_gateway::{CriError, ErrorClass, Gateway};
-use cri_gc_images::ImageRecords;
+use crate::report::{Kept, Outcome, PassError, Progress, Removal};
+use crate::tools::Tools;
+use cri_gc_gateway::{CriError, CriResult, ErrorClass};
 use cri_gc_kit::generation::Generation;
 use cri_gc_kit::recorder::{Event, EventKind, Recorder};
-use cri_gc_kit::seams::{Clock, FsProbe, Moment};
+use cri_gc_kit::seams::{Clock, Moment};
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_kit::words::{Kind, Loop};
-use cri_gc_kit::workers::Workers;
-use cri_gc_pods::PodStates;
 
-/// What every collector uses. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Tools {
-    /// The runtime.
-    pub gateway: Gateway,
-    /// Whose pods live.
-    pub pods: PodStates,
-    /// What is remembered of images.
-    pub images: ImageRecords,
-    /// The log directories.
-    pub files: Workers,
-    /// Who measures disks: a log root that hangs must not keep a full disk from being seen.
-    pub disks: Workers,
-    /// The time.
-    pub clock: Clock,
-    /// How full the disks are.
-    pub probe: FsProbe,
-    /// Who is told what happened.
-    pub recorder: Recorder,
-    /// Where to log.
-    pub log: Logger,
-}
+/// What the loop before this one in the chain has seen counts for this long: it comes right after that loop's pass, or not at all.
+const SEEN_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// What is told while a pass goes on.
-#[derive(Debug, Clone)]
-pub enum Progress {
-    /// The plan is made: so many are to go.
-    Planned(Loop, usize),
-    /// One of them is done.
-    Done(Loop, Removal),
-}
-
-/// What holds from the next removal on, whatever a pass under way began with (spec 10): a stop, a pause, and settings
+/// What holds from the next removal on, whatever a pass under way began with (behaviour: Reloading the configuration): a stop, a pause, and settings
 /// that remove less. Shared by a loop and its pass, both on one thread.
 #[derive(Debug)]
 pub struct Live {
@@ -139,6 +110,8 @@ pub struct Pass {
     log: Logger,
     pub(super) book: RefCell<Book>,
     away: Cell<bool>,
+    /// What the loop before this one in the chain has seen, then what this pass has.
+    seen: RefCell<Option<Arc<PodView>>>,
 }
 
 /// What a pass has done so far.
@@ -190,13 +163,43 @@ impl Pass {
     pub(super) fn new(
         of: Loop,
         live: Rc<Live>,
-        RunPass { progress, foreseen }: RunPass,
+        RunPass { progress, foreseen, seen }: RunPass,
         tools: &Tools,
     ) -> Self {
         let (clock, recorder, log) = (tools.clock.clone(), tools.recorder.clone(), tools.log.clone());
         let (settings, began) = (live.settings(), clock.moment());
-        let (book, away) = (RefCell::default(), Cell::new(false));
-        Self { of, settings, live, foreseen, clock, began, progress, recorder, log, book, away }
+        let (book, away, seen) = (RefCell::default(), Cell::new(false), RefCell::new(seen));
+        Self { of, settings, live, foreseen, clock, began, progress, recorder, log, book, away, seen }
+    }
+
+    /// Containers, sandboxes, log directories and the states of their pods: what the loop before this one in the chain has just seen,
+    /// else what is observed now. What the pod-state provider says goes to the book.
+    ///
+    /// # Errors
+    /// A list of the runtime failed.
+    pub async fn pods(&self, tools: &Tools) -> CriResult<Arc<PodView>> {
+        let now = self.clock.moment();
+        let is_new = |view: &Arc<PodView>| {
+            let age = now.boot().saturating_sub(view.listed_at.boot());
+            age <= SEEN_WITHIN && !now.was_set_since(&view.listed_at)
+        };
+        let view = match self.seen.take().filter(is_new) {
+            // A runtime that is away by now is found so by the lists, rather than by removals that fail.
+            Some(view) if tools.gateway.runtime().await.is_some_and(|now| now.reachable == Some(true)) => {
+                view
+            }
+            _ => Arc::new(observe::remember_pods(tools, &self.settings).await?),
+        };
+        view.verdict.notes.iter().for_each(|note| self.note(note.clone()));
+        view.verdict.report_only.iter().for_each(|why| self.only_report(why.clone()));
+        self.seen.replace(Some(Arc::clone(&view)));
+        Ok(view)
+    }
+
+    /// What the next loop in the chain need not observe again; `None` where this pass has removed something, or has tried to.
+    pub(super) fn seen_for_next(&self) -> Option<Arc<PodView>> {
+        let untouched = |removal: &Removal| removal.outcome == Outcome::WouldRemove;
+        if self.book.borrow().removals.iter().all(untouched) { self.seen.take() } else { None }
     }
 
     /// Whether this pass removes, or only says what it would remove.

@@ -5,8 +5,7 @@ use std::time::Duration;
 use cri_gc_config::Mode;
 use jiff::Timestamp;
 
-use super::Trigger;
-use super::report::{Outcome, PassReport, Removal};
+use crate::report::PassReport;
 use cri_gc_kit::words::Loop;
 
 /// What a loop is doing.
@@ -63,8 +62,8 @@ pub struct LoopState {
     pub period: Duration,
     /// When the next one is due; `None` while none is planned.
     pub next_pass_at: Option<Timestamp>,
-    /// The last one that ended.
-    pub last: Option<LastPass>,
+    /// The last one that ended: a [summary](PassReport::summary).
+    pub last: Option<PassReport>,
     /// Passes since the service started.
     pub passes: u64,
     /// Objects removed since the service started.
@@ -79,64 +78,4 @@ pub struct LoopState {
     pub restarts: u64,
     /// Why, the last time.
     pub last_restart: Option<String>,
-}
-
-/// What the last pass did, in figures.
-#[derive(Debug, Clone)]
-pub struct LastPass {
-    /// What began it.
-    pub trigger: Trigger,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// How long it took.
-    pub took: Duration,
-    /// What it could do; `report` also where something outside the settings made it so.
-    pub mode: Mode,
-    /// Objects removed.
-    pub removed: u64,
-    /// Objects that would go, were it to enforce.
-    pub would_remove: u64,
-    /// Objects that somebody else had removed.
-    pub gone: u64,
-    /// Objects that the re-check kept.
-    pub refused: u64,
-    /// Objects that could not be removed.
-    pub failed: u64,
-    /// Objects that the plan kept.
-    pub kept: u64,
-    /// Bytes measurably freed.
-    pub freed_bytes: u64,
-    /// All errors.
-    pub errors: Vec<String>,
-    /// What to know beside.
-    pub notes: Vec<String>,
-    /// The objects that could not be removed, the first of them.
-    pub stuck: Vec<Removal>,
-}
-
-/// Stuck objects that are named one by one.
-const NAMED: usize = 50;
-
-impl LastPass {
-    /// What that report says.
-    #[must_use]
-    pub fn new(trigger: Trigger, report: &PassReport) -> Self {
-        let count = |which: fn(&Outcome) -> bool| report.count(which) as u64;
-        Self {
-            trigger,
-            started_at: report.started_at,
-            took: report.took,
-            mode: report.mode,
-            removed: count(|outcome| *outcome == Outcome::Removed),
-            would_remove: count(|outcome| *outcome == Outcome::WouldRemove),
-            gone: count(|outcome| *outcome == Outcome::AlreadyGone),
-            refused: count(|outcome| matches!(outcome, Outcome::Refused { .. })),
-            failed: count(|outcome| matches!(outcome, Outcome::Failed { .. })),
-            kept: report.kept.len() as u64,
-            freed_bytes: report.brought(),
-            errors: report.errors.iter().map(ToString::to_string).collect(),
-            notes: report.notes.clone(),
-            stuck: report.failed().map(|(removal, _)| removal.clone()).take(NAMED).collect(),
-        }
-    }
 }

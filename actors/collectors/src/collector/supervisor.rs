@@ -1,5 +1,5 @@
 //! The supervisor of a loop: it starts the loop's actor on a thread of its own, keeps it going, hands on what it is asked,
-//! tells its failures, and answers for it even while it hangs (spec 7).
+//! tells its failures, and answers for it even while it hangs (behaviour: Passes and loops).
 //!
 //! A loop that panics comes back on its own thread, with its value and its mailbox (`supervision::guard`). A loop whose
 //! thread hangs does not answer a ping: its lease is revoked, so that it removes nothing should it ever go on, and another
@@ -19,12 +19,13 @@ use cri_gc_config::Mode;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::actor::{Ping, Service};
+use super::actor::{Collector, Schedule, Service};
+use super::collect::Collect;
+use super::messages::{AskState, Finish, Link, News, NewsOf, Pause, Ping, RunPass, Wake};
+use super::state::{Doing, LoopState};
 use super::telling::Telling;
-use super::{
-    AskState, Collect, Collector, Doing, Finish, LastPass, LoopState, Next, PassReport, Pause, RunPass,
-    Schedule, Tools, Trigger, Wake,
-};
+use crate::report::PassReport;
+use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::{Event, EventKind};
 use cri_gc_kit::seams::Clock;
@@ -63,6 +64,9 @@ pub struct Supervisor<C: Collect> {
     facts: Facts,
 }
 
+/// Has one loop's passes woken another's: the chain of container, sandbox and log passes.
+pub type Next = Vec<Recipient<Wake>>;
+
 /// What the supervisors of a service have alike.
 pub struct Base {
     /// Where the supervisor runs.
@@ -91,45 +95,12 @@ struct Facts {
     since: Timestamp,
     follows: u64,
     next_pass_at: Option<Timestamp>,
-    last: Option<LastPass>,
+    last: Option<PassReport>,
     passes: u64,
     removed: u64,
     freed_bytes: u64,
     restarts: u64,
     last_restart: Option<String>,
-}
-
-/// What a loop tells its supervisor.
-#[derive(Debug)]
-pub(super) enum News {
-    /// When it will make its next pass by itself.
-    Planned(Option<Timestamp>),
-    /// A pass has begun.
-    Began,
-    /// A pass has ended.
-    Ended(Trigger, Box<PassReport>),
-    /// It follows that generation of settings.
-    Follows(u64),
-    /// It fell, and is restarted after that pause.
-    Fell { why: String, pause: Duration },
-}
-
-/// News of the loop of that number: what one that was replaced says is not heard.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct NewsOf(u64, News);
-
-/// A loop's line to its supervisor.
-#[derive(Clone)]
-pub(super) struct Link {
-    number: u64,
-    to: Recipient<NewsOf>,
-}
-
-impl Link {
-    pub fn tell(&self, news: News) {
-        self.to.do_send(NewsOf(self.number, news));
-    }
 }
 
 impl<C: Collect> Supervisor<C> {
@@ -285,10 +256,10 @@ impl Facts {
         self.now_does(Doing::Restarting, now);
     }
 
-    fn ended(&mut self, last: LastPass) {
+    fn ended(&mut self, last: PassReport) {
         self.passes += 1;
-        self.removed += last.removed;
-        self.freed_bytes += last.freed_bytes;
+        self.removed += last.counts.removed;
+        self.freed_bytes += last.counts.freed_bytes;
         self.last = Some(last);
     }
 }
@@ -326,15 +297,15 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
                 }
             }
             News::Began => self.facts.now_does(Doing::Running, now),
-            News::Ended(trigger, report) => {
+            News::Ended { report, seen } => {
                 self.facts.now_does(Doing::Waiting, now);
                 // A loop that is switched off has neither failed nor recovered.
                 if report.mode != Mode::Off {
                     self.telling.of(&report, now);
-                    self.facts.ended(LastPass::new(trigger, &report));
+                    self.facts.ended(report.summary());
                 }
                 for next in &self.next {
-                    next.do_send(Wake);
+                    next.do_send(Wake { seen: seen.clone() });
                 }
             }
             News::Follows(generation) => self.facts.follows = generation,

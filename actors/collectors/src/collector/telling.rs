@@ -1,5 +1,5 @@
 //! What is told of a loop, as log lines and as events: its failures, less and less of them while they repeat, and the
-//! recovery (spec 7).
+//! recovery (behaviour: Failures and log levels).
 //!
 //! A runtime that is away is told by the gateway, once for all loops; here it counts, and is told at DEBUG only.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use slog::{Logger, debug, info, log};
 
-use super::report::{FailureKind, Outcome, PassError, PassReport};
+use crate::report::{FailureKind, PassError, PassReport};
 use cri_gc_kit::recorder::{Event, EventKind, Recorder};
 use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line, lasted};
 use cri_gc_kit::words::{Kind, Loop};
@@ -28,7 +28,7 @@ pub struct Telling {
     /// Notes that were told, each once until it is gone.
     notes: HashSet<String>,
     /// Objects that would go, as it was told last.
-    would_go: usize,
+    would_go: u64,
     log: Logger,
     recorder: Recorder,
     first: First,
@@ -114,7 +114,7 @@ impl Telling {
 
     /// Tells how many objects a loop that only reports would remove, whenever that changes.
     fn would_go(&mut self, report: &PassReport) {
-        let would_go = report.count(|outcome| *outcome == Outcome::WouldRemove);
+        let would_go = report.counts.would_remove;
         if std::mem::replace(&mut self.would_go, would_go) != would_go && would_go > 0 {
             info!(self.log, "only reports"; "loop" => self.of.as_str(), "would_go" => would_go);
         }
@@ -130,7 +130,7 @@ impl Telling {
     }
 
     fn success(&mut self, report: &PassReport, now: Timestamp) {
-        let (removed, took) = (report.count(|outcome| *outcome == Outcome::Removed), report.took);
+        let (removed, took) = (report.counts.removed, report.took);
         let (of, told) = (self.of.as_str(), std::mem::take(&mut self.told));
         match self.failures.succeeded(now) {
             Some(outage) if told => {
@@ -212,6 +212,7 @@ mod tests {
     use slog::{Discard, o};
 
     use super::*;
+    use crate::report::{Counts, Trigger};
     use cri_gc_kit::seams::Clock;
 
     #[test]
@@ -222,12 +223,14 @@ mod tests {
         let error = PassError::File { step: "test", error: "on purpose".to_owned() };
         let mut report = PassReport {
             of: Loop::LogGc,
+            trigger: Trigger::Period,
             mode: Mode::Enforce,
             started_at: Timestamp::UNIX_EPOCH,
             took: Duration::ZERO,
             removals: Vec::new(),
             follow: Vec::new(),
             kept: Vec::new(),
+            counts: Counts::default(),
             report_only: false,
             freed_bytes: 0,
             errors: vec![error],

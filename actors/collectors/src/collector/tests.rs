@@ -12,14 +12,19 @@ use cri_gc_config::Settings;
 use cri_gc_policy::FsStats;
 use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 
+use super::messages::{AskState, Declined, Finish, Pause, RunPass};
+use super::supervisor::Next;
 use super::*;
+use crate::report::PassError;
+use crate::tools::Tools;
 use cri_gc_gateway::{Gateway, Limits, Sockets};
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::Recorder;
-use cri_gc_kit::seams::{Clock, FsProbe};
+use cri_gc_kit::seams::{Chance, Clock, FsProbe};
 use cri_gc_kit::supervision::guard::{self, Pace};
 use cri_gc_kit::supervision::threads::Threads;
+use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
 
@@ -427,14 +432,28 @@ impl Collect for Fresh {
 }
 
 #[actix_rt::test]
-async fn each_pass_wakes_the_next_of_the_chain() {
+async fn a_loop_passes_once_after_each_pass_of_the_loop_before_it() {
     tokio::time::pause();
     let stage = Stage::new();
     let (first, second) = (Strings::new(Does::Well), Strings::new(Does::Well));
     let next = stage.serve(&second, Vec::new());
     let _first = stage.serve(&first, vec![next.recipient()]);
     periods(10).await;
-    assert_eq!((first.passes(), second.passes()), (10, 20), "its own, and one after each of the other's");
+    assert_eq!((first.passes(), second.passes()), (10, 11), "both begin, and then it waits for the other");
+}
+
+#[actix_rt::test]
+async fn a_loop_passes_by_itself_while_the_loop_before_it_is_paused() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let (first, second) = (Strings::new(Does::Well), Strings::new(Does::Well));
+    let next = stage.serve(&second, Vec::new());
+    let paused = stage.serve(&first, vec![next.recipient()]);
+    periods(10).await;
+    paused.send(Pause(true)).await.unwrap();
+    let before = (first.passes(), second.passes());
+    periods(10).await;
+    assert_eq!((first.passes() - before.0, second.passes() - before.1), (0, 10));
 }
 
 #[actix_rt::test]

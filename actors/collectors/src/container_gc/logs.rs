@@ -1,4 +1,4 @@
-//! Which logs go with their containers (spec 3): all but the one that `logs` of a living pod shows, and one that another
+//! Which logs go with their containers (behaviour: Container logs): all but the one that `logs` of a living pod shows, and one that another
 //! container may be writing.
 
 use std::cell::{Cell, RefCell};

@@ -1,4 +1,4 @@
-//! The container GC supervisor: removes dead containers with their logs (spec 3).
+//! The container GC supervisor: removes dead containers with their logs (behaviour: Dead containers).
 //!
 //! - here: observe, plan, act. `recheck`: what is asked right before a removal. `logs`: which logs go with it.
 
@@ -14,7 +14,9 @@ use cri_gc_policy::naming::Naming;
 use cri_gc_policy::{Container, ContainerState, Plan, PlanReport, PodTable, Reason};
 use jiff::Timestamp;
 
-use crate::collector::{Collect, Outcome, Pass, PassError, Removed, Target, Tools};
+use crate::collector::{Collect, Pass, Removed, Target};
+use crate::report::{Outcome, PassError};
+use crate::tools::Tools;
 use crate::{observe, planning};
 use cri_gc_files::links;
 use cri_gc_gateway::CriResult;
@@ -43,20 +45,24 @@ impl Collect for ContainerGc {
     }
 
     async fn pass(&self, tools: &Tools, pass: &Pass) {
-        let Some(observation) = observe::for_pass(tools, pass).await else { return };
+        let view = match pass.pods(tools).await {
+            Ok(view) => view,
+            Err(error) => return pass.error(error),
+        };
+        let observation = &view.observation;
         let policy = pass.settings.policy();
-        let pods = PodTable::new(&observation);
-        let mut section = cri_gc_policy::containers::decide(&observation, &pods, &policy);
+        let pods = PodTable::new(observation);
+        let mut section = cri_gc_policy::containers::decide(observation, &pods, &policy);
         if !pass.enforces() {
             // Nobody asks right before the removals, so that is done here.
             let problem =
-                planning::settle(tools, &observation, &mut section, &policy, &FinishTimes::new()).await;
+                planning::settle(tools, observation, &mut section, &policy, &FinishTimes::new()).await;
             problem.into_iter().for_each(|problem| pass.error(problem));
         }
         let plan = Plan { containers: section, ..Plan::default() };
-        pass.kept(Kind::Container, PlanReport::new(&plan, &observation, &policy).containers.keep);
+        pass.kept(Kind::Container, PlanReport::new(&plan, observation, &policy).containers.keep);
 
-        let naming = Naming::new(&observation);
+        let naming = Naming::new(observation);
         let removals = plan.containers.remove.iter();
         let targets: Vec<Target<(&Container, &str)>> = removals
             .filter_map(|decision| {
@@ -74,7 +80,7 @@ impl Collect for ContainerGc {
         if targets.is_empty() {
             return;
         }
-        let keeper = LogKeeper::new(&observation, &pods);
+        let keeper = LogKeeper::new(observation, &pods);
         let links = link_names(tools, pass, &keeper).await;
         let parallel = pass.settings.container_gc.parallel_removals.into();
         let clock_set = observation.clock_set;

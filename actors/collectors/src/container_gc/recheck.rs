@@ -4,7 +4,7 @@ use cri_gc_policy::containers;
 use cri_gc_policy::{Container, ContainerPolicy, Now, Reason};
 use jiff::Timestamp;
 
-use crate::collector::Tools;
+use crate::tools::Tools;
 use cri_gc_gateway::calls::ContainerStatus;
 use cri_gc_gateway::{ContainerFacts, CriResult};
 
@@ -16,7 +16,7 @@ pub enum Recheck {
     Stay(Reason),
 }
 
-/// Reads the status and applies rule 1 of section 3 to it once more. Lists do not tell when a container finished, so
+/// Reads the status and applies rule 1 to it once more (behaviour: Dead containers). Lists do not tell when a container finished, so
 /// this is where `min_dead_age` takes effect.
 pub async fn recheck(
     tools: &Tools,

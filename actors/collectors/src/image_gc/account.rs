@@ -1,4 +1,4 @@
-//! The account of a full disk: what holds the bytes that no image that may go could free (spec 6.4).
+//! The account of a full disk: what holds the bytes that no image that may go could free (behaviour: Image disk space).
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! When a full disk starts a pass at once (spec 6.6): at the first look that finds it over its high threshold, and then,
+//! When a full disk starts a pass at once (behaviour: Image disk space): at the first look that finds it over its high threshold, and then,
 //! while passes free nothing, after pauses that grow. And when images are tried again after some went in vain.
 
 use std::time::Duration;

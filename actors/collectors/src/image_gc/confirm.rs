@@ -1,5 +1,5 @@
 //! Removes a batch of images, and finds out which of them are gone: an image counts as removed when a list no longer has it, not when
-//! the runtime says so (spec 6). What is listed all the same has failed.
+//! the runtime says so (behaviour: Image disk space). What is listed all the same has failed.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use cri_gc_policy::Image;
 
 use super::recheck::Recheck;
-use crate::collector::{Outcome, Pass, Removed, Target, Tools};
+use crate::collector::{Pass, Removed, Target};
+use crate::report::Outcome;
+use crate::tools::Tools;
 use cri_gc_gateway::calls::{CriCall, RemoveImage};
 use cri_gc_gateway::{CriError, ErrorClass, Freshness};
 

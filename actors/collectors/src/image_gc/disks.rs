@@ -6,8 +6,10 @@
 use cri_gc_policy::images::space;
 use cri_gc_policy::{FileSystem, FsProblem, ImagePolicy};
 
-use crate::collector::{Pass, PassError, Tools};
+use crate::collector::Pass;
 use crate::observe::{self, Disk};
+use crate::report::PassError;
+use crate::tools::Tools;
 use cri_gc_gateway::FsPlaces;
 
 /// The file systems of a pass.

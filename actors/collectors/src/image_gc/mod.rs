@@ -1,4 +1,4 @@
-//! The image GC supervisor: removes unused images when they are old or the disk is full (spec 6).
+//! The image GC supervisor: removes unused images when they are old or the disk is full (behaviour: Images).
 //!
 //! - here: observe, plan, and hand on to what acts.
 //! - `reclaim`: the closed loop; the sizes that a runtime tells are hints, so a few images go, and the file system is
@@ -24,7 +24,9 @@ use cri_gc_policy::{
 };
 use tokio::time::Instant;
 
-use crate::collector::{Collect, Outcome, Pass, PassError, Tools};
+use crate::collector::{Collect, Pass};
+use crate::report::{Outcome, PassError};
+use crate::tools::Tools;
 use crate::{observe, planning};
 use alarm::{Alarm, Patience, Usage};
 use cri_gc_gateway::FsPlaces;

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use cri_gc_policy::images::{ImageUse, Names};
 use cri_gc_policy::{Container, Image, Reason};
 
-use crate::collector::{Outcome, Pass, Removed, Tools};
+use crate::collector::{Pass, Removed};
+use crate::report::Outcome;
+use crate::tools::Tools;
 use cri_gc_gateway::calls::{CriCall, ImageStatus, RemoveImage, Version};
 use cri_gc_gateway::{CriError, CriResult, ErrorClass, Freshness};
 

@@ -1,4 +1,4 @@
-//! The closed loop (spec 6.4): removes a few images, measures the file system, plans anew on what it measured, and stops as
+//! The closed loop (behaviour: Image disk space): removes a few images, measures the file system, plans anew on what it measured, and stops as
 //! soon as the low threshold is met, nothing is left that may go, or what goes brings nothing.
 
 use std::time::Duration;
@@ -10,7 +10,9 @@ use super::account::Account;
 use super::disks::Disks;
 use super::recheck::Recheck;
 use super::{confirm, decide, keep};
-use crate::collector::{Pass, PassError, Target, Tools};
+use crate::collector::{Pass, Target};
+use crate::report::PassError;
+use crate::tools::Tools;
 use cri_gc_gateway::FsPlaces;
 use cri_gc_kit::words::Kind;
 
@@ -71,7 +73,7 @@ impl<'a> Reclaim<'a> {
         loop {
             let aged = plan.section.remove.first().is_some_and(|first| first.reason == Reason::UnusedTooLong);
             if !aged && !is_for_space {
-                // How full the disks are counts once the images of rule 1 are gone (spec 6.2).
+                // How full the disks are counts once the images of rule 1 are gone (behaviour: Image disk space).
                 is_for_space = true;
                 self.disks.begin_reclaiming(&policy.images);
                 observation.filesystems = self.disks.measurable();

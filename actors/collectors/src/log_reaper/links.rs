@@ -8,8 +8,10 @@ use cri_gc_policy::report::Item;
 use cri_gc_policy::{ContainerState, Reason};
 
 use super::{LogReaper, is_not_found};
-use crate::collector::{Outcome, Pass, PassError, Removed, Target, Tools};
+use crate::collector::{Pass, Removed, Target};
 use crate::observe;
+use crate::report::{Outcome, PassError};
+use crate::tools::Tools;
 use cri_gc_files::links::{self, container_id};
 use cri_gc_gateway::calls::ContainerStatus;
 use cri_gc_kit::words::Kind;

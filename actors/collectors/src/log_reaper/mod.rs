@@ -1,5 +1,5 @@
 //! The log-directory reaper: removes the log directories of deleted pods, and legacy links that point to nothing
-//! (spec 5). The file work is done by the workers.
+//! (behaviour: Log directories). The file work is done by the workers.
 //!
 //! - here: the directories. `links`: the links, and the memory of which were dangling a pass ago.
 
@@ -16,8 +16,10 @@ use cri_gc_policy::{Decision, Plan, PlanReport, PodTable, Reason};
 use cri_gc_policy::{follow, naming};
 use slog::warn;
 
-use crate::collector::{Collect, Collector, Outcome, Pass, Relay, Removed, Target, Tools};
-use crate::observe;
+use crate::collector::{Collect, Collector, Pass, Relay, Removed, Target};
+use crate::observe::PodView;
+use crate::report::Outcome;
+use crate::tools::Tools;
 use cri_gc_files::root::Root;
 use cri_gc_files::tree;
 use cri_gc_gateway::{CriError, CriResult};
@@ -69,8 +71,8 @@ impl Collect for LogReaper {
     }
 
     async fn pass(&self, tools: &Tools, pass: &Pass) {
-        match observe::remember_pods(tools, &pass.settings).await {
-            Ok(view) => self.directories(tools, pass, view).await,
+        match pass.pods(tools).await {
+            Ok(view) => self.directories(tools, pass, &view).await,
             // Without a runtime nothing can be checked of links either.
             Err(error) if error.is_away() => return pass.error(error),
             Err(error) => {
@@ -89,20 +91,17 @@ impl Collect for LogReaper {
 }
 
 impl LogReaper {
-    async fn directories(&self, tools: &Tools, pass: &Pass, view: observe::PodView) {
-        // Of the links too, whatever becomes of the directories.
-        view.verdict.report_only.into_iter().for_each(|why| pass.only_report(why));
-        if let Some(problem) = view.problem {
-            return pass.error(problem);
+    async fn directories(&self, tools: &Tools, pass: &Pass, view: &PodView) {
+        if let Some(problem) = &view.problem {
+            return pass.error(problem.clone());
         }
-        view.verdict.notes.into_iter().for_each(|note| pass.note(note));
-        let observation = view.observation;
-        let pods = PodTable::new(&observation);
-        let mut section = cri_gc_policy::log_dirs::decide(&observation, &pods);
-        let removed = pass.foreseen.of(&observation);
-        let following = follow::of_log_dirs(&mut section, &observation, &pods, &removed);
+        let observation = &view.observation;
+        let pods = PodTable::new(observation);
+        let mut section = cri_gc_policy::log_dirs::decide(observation, &pods);
+        let removed = pass.foreseen.of(observation);
+        let following = follow::of_log_dirs(&mut section, observation, &pods, &removed);
         let plan = Plan { log_dirs: section, ..Plan::default() };
-        let report = PlanReport::new(&plan, &observation, &pass.settings.policy());
+        let report = PlanReport::new(&plan, observation, &pass.settings.policy());
         self.tell_foreign(tools, pass, &report.log_dirs.keep);
         pass.kept(Kind::LogDir, report.log_dirs.keep);
         let target = |decision: &Decision| {

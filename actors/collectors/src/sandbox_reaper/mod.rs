@@ -1,4 +1,4 @@
-//! The sandbox reaper: removes sandboxes that are not ready and empty (spec 4).
+//! The sandbox reaper: removes sandboxes that are not ready and empty (behaviour: Sandboxes).
 
 use std::time::Duration;
 
@@ -7,8 +7,9 @@ use cri_gc_policy::sandboxes::has_newer;
 use cri_gc_policy::{Decision, Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState};
 use cri_gc_policy::{follow, naming};
 
-use crate::collector::{Collect, Outcome, Pass, Removed, Target, Tools};
-use crate::observe;
+use crate::collector::{Collect, Pass, Removed, Target};
+use crate::report::Outcome;
+use crate::tools::Tools;
 use cri_gc_gateway::calls::{
     HasReadySandbox, ListContainers, PodSandboxStatus, RemovePodSandbox, StopPodSandbox,
 };
@@ -31,14 +32,18 @@ impl Collect for SandboxReaper {
     }
 
     async fn pass(&self, tools: &Tools, pass: &Pass) {
-        let Some(observation) = observe::for_pass(tools, pass).await else { return };
+        let view = match pass.pods(tools).await {
+            Ok(view) => view,
+            Err(error) => return pass.error(error),
+        };
+        let observation = &view.observation;
         let policy = pass.settings.policy();
-        let pods = PodTable::new(&observation);
-        let mut section = cri_gc_policy::sandboxes::decide(&observation, &pods, &policy);
-        let removed = pass.foreseen.of(&observation);
-        let following = follow::of_sandboxes(&mut section, &observation, &pods, &policy, &removed);
+        let pods = PodTable::new(observation);
+        let mut section = cri_gc_policy::sandboxes::decide(observation, &pods, &policy);
+        let removed = pass.foreseen.of(observation);
+        let following = follow::of_sandboxes(&mut section, observation, &pods, &policy, &removed);
         let plan = Plan { sandboxes: section, ..Plan::default() };
-        pass.kept(Kind::Sandbox, PlanReport::new(&plan, &observation, &policy).sandboxes.keep);
+        pass.kept(Kind::Sandbox, PlanReport::new(&plan, observation, &policy).sandboxes.keep);
         let target = |decision: &Decision| {
             let sandbox: &Sandbox = observation.sandboxes.get(decision.index)?;
             Some(Target {

@@ -1,5 +1,5 @@
 //! The store of image records with a copy for bad times: while `state.dir` can't be written (a full or read-only disk), the
-//! records are kept in the runtime directory, which is in memory (spec 6). It blocks: it is used by a worker.
+//! records are kept in the runtime directory, which is in memory (behaviour: State on disk). It blocks: it is used by a worker.
 //!
 //! The copy is a store like the other one. It counts only within the boot that wrote it. At the next start both are read and
 //! become one content; as soon as `state.dir` can be written it holds all of that, and only then the copy is removed, so that a

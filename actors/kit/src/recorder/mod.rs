@@ -1,4 +1,4 @@
-//! The event recorder: every removal, failure, recovery, reload, and loss or return of the runtime is an event (spec 9).
+//! The event recorder: every removal, failure, recovery, reload, and loss or return of the runtime is an event (behaviour: Events).
 //! It keeps the newest in memory and hands all of them to whoever follows.
 //!
 //! It decides nothing and thins nothing: whoever records a failure has asked the failure log whether it is due. A follower

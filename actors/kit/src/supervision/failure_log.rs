@@ -1,4 +1,4 @@
-//! Log levels that back off after repeated errors (spec 7): the first failure of a kind is loud, then only every doubling
+//! Log levels that back off after repeated errors (behaviour: Failures and log levels): the first failure of a kind is loud, then only every doubling
 //! of their number is told, until a success ends the outage.
 //!
 //! Pure: it says at which level a line is due and what is to be told in it. Whoever writes the line, or sends the event

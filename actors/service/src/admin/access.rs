@@ -1,5 +1,5 @@
 //! Who may call: root, the user that the service runs as, and members of `admin.group`, by the credentials that the kernel
-//! gives of a peer (spec 10). The mode of the socket keeps others from connecting at all; this is the second lock.
+//! gives of a peer (behaviour: Admin socket). The mode of the socket keeps others from connecting at all; this is the second lock.
 
 use tokio::net::unix::UCred;
 use tonic::{Request, Status};

@@ -4,22 +4,22 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, Message, ResponseFuture, Supervised};
+use actix::{Actor, Context, Handler, ResponseFuture, Supervised};
 use cri_gc_config::LogLevel;
 use cri_gc_policy::explain::{Found, What, explain};
 use cri_gc_proto::admin as api;
 use slog::info;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc::{self, Sender, unbounded_channel};
+use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 use tonic::Status;
 
-use super::Subjects;
 use super::answers;
-use super::confirming;
 use super::desk::{Desk, Planned};
-use crate::configuration::{ConfigurationState, Refused};
-use cri_gc_collectors::collector::{LoopHandle, LoopState};
+use super::messages::{Asked, Follow, RunLoops};
+use super::passes;
+use super::subjects::{Subjects, restarting};
+use crate::configuration::Refused;
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::recorder::Subscription;
 use cri_gc_kit::supervision::guard::Guarded;
@@ -34,39 +34,6 @@ const GREETED_WITHIN: Duration = Duration::from_secs(10);
 /// The admin actor.
 pub struct AdminActor {
     desk: Rc<Desk>,
-}
-
-/// A question in the words of the API, and where its answer is waited for.
-pub struct Asked<Q, A> {
-    pub question: Q,
-    pub answer: oneshot::Sender<Result<A, Status>>,
-}
-
-impl<Q: 'static, A: 'static> Message for Asked<Q, A> {
-    type Result = ();
-}
-
-/// Make a pass of each of these loops, and say how it goes on.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), Status>")]
-pub struct RunLoops {
-    pub loops: Vec<String>,
-    pub confirm_deleted: bool,
-    pub updates: Updates,
-}
-
-/// Where the client is told how passes go on.
-pub(super) type Updates = Sender<Result<api::PassUpdate, Status>>;
-
-/// The client is gone, or has been told an error.
-pub(super) type Ended = mpsc::error::SendError<Result<api::PassUpdate, Status>>;
-
-/// Say what has happened, and what happens.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), Status>")]
-pub struct Follow {
-    pub recent: usize,
-    pub events: Sender<Result<api::Event, Status>>,
 }
 
 impl AdminActor {
@@ -128,19 +95,6 @@ answer!(api::ResumeRequest => api::ResumeResponse: async |desk: &Rc<Desk>, asked
     Ok(api::ResumeResponse { paused: pause(desk, &asked.loops, false).await? })
 }, never);
 
-pub(super) fn restarting(who: &str) -> Status {
-    Status::unavailable(format!("the {who} is being restarted; try again"))
-}
-
-pub(super) async fn states(subjects: &Subjects) -> Vec<LoopState> {
-    let states = futures_util::future::join_all(subjects.loops.iter().map(LoopHandle::state)).await;
-    states.into_iter().flatten().collect()
-}
-
-pub(super) async fn generation(subjects: &Subjects) -> Result<ConfigurationState, Status> {
-    subjects.configuration.state().await.ok_or_else(|| restarting("configuration actor"))
-}
-
 /// How long the client waits, less what its answer takes to reach it.
 fn waits(seconds: f64) -> Option<Duration> {
     let wait = Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())?;
@@ -152,11 +106,11 @@ async fn status(desk: &Rc<Desk>, asked: api::StatusRequest) -> Result<api::Statu
     let tools = &subjects.tools;
     // The node is observed, then its images are judged.
     let soon = waits(asked.wait_seconds).map_or(SOON, |wait| SOON.min(wait / 2));
-    let state = generation(subjects).await?;
+    let state = subjects.settings().await?;
     // So that what is said of the runtime is of this moment. What it answers goes to the gateway's own book.
     let greeting = desk.runtime_hangs(soon);
     let looking = tokio::time::timeout(soon, desk.look());
-    let (hangs, looked, states) = futures_util::join!(greeting, looking, states(subjects));
+    let (hangs, looked, states) = futures_util::join!(greeting, looking, subjects.states());
     let (looked, blind) = match looked {
         Ok(Ok(looked)) => (Some(looked), None),
         Ok(Err(error)) => (None, Some(error.message().to_owned())),
@@ -263,7 +217,7 @@ async fn explain_object(desk: &Rc<Desk>, asked: api::ExplainRequest) -> Result<a
 }
 
 async fn configuration(desk: &Rc<Desk>, _asked: api::ConfigRequest) -> Result<api::ConfigResponse, Status> {
-    answers::settings(&generation(&desk.subjects).await?)
+    answers::settings(&desk.subjects.settings().await?)
 }
 
 async fn reload(desk: &Rc<Desk>, _asked: api::ReloadRequest) -> Result<api::ReloadResponse, Status> {
@@ -293,26 +247,14 @@ async fn set_log_level(
     Ok(api::SetLogLevelResponse { previous: previous.as_str().to_owned() })
 }
 
-/// The loops of these names, in the order of the chain; all of them if none is named.
-fn named(subjects: &Subjects, names: &[String]) -> Result<Vec<LoopHandle>, Status> {
-    let known = |name: &str| subjects.loops.iter().any(|known| known.of.as_str() == name);
-    if let Some(unknown) = names.iter().find(|name| !known(name)) {
-        let loops: Vec<&str> = subjects.loops.iter().map(|known| known.of.as_str()).collect();
-        let loops = loops.join(", ");
-        return Err(Status::invalid_argument(format!("there is no loop \"{unknown}\"; there are {loops}")));
-    }
-    let meant = |known: &&LoopHandle| names.is_empty() || names.iter().any(|name| name == known.of.as_str());
-    Ok(subjects.loops.iter().filter(meant).cloned().collect())
-}
-
 /// Pauses loops or lets them go on, and says which are paused then.
 async fn pause(desk: &Desk, names: &[String], paused: bool) -> Result<Vec<String>, Status> {
     let subjects = &desk.subjects;
-    for known in named(subjects, names)? {
+    for known in subjects.named(names)? {
         known.pause(paused).await;
     }
     desk.forget();
-    let paused = states(subjects).await.into_iter().filter(|state| state.paused_since.is_some());
+    let paused = subjects.states().await.into_iter().filter(|state| state.paused_since.is_some());
     Ok(paused.map(|state| state.of.as_str().to_owned()).collect())
 }
 
@@ -321,7 +263,7 @@ impl Handler<RunLoops> for AdminActor {
 
     fn handle(&mut self, asked: RunLoops, _ctx: &mut Context<Self>) -> Self::Result {
         let RunLoops { loops, confirm_deleted, updates } = asked;
-        let loops = named(&self.desk.subjects, &loops)?;
+        let loops = self.desk.subjects.named(&loops)?;
         let desk = Rc::clone(&self.desk);
         actix_rt::spawn(async move {
             // A pass would wait for as long as an RPC may take, once for each list. Where the runtime is away it fails at once.
@@ -336,47 +278,13 @@ impl Handler<RunLoops> for AdminActor {
             }
             // The client may be gone.
             let _ = if confirm_deleted {
-                confirming::run(&desk.subjects, &loops, &updates).await
+                passes::confirm_and_run(&desk.subjects, &loops, &updates).await
             } else {
-                run_all(&loops, &updates).await
+                passes::run_all(&loops, &updates).await
             };
             desk.forget();
         });
         Ok(())
-    }
-}
-
-/// A pass of each, in this order.
-pub(super) async fn run_all(loops: &[LoopHandle], updates: &Updates) -> Result<(), Ended> {
-    for next in loops {
-        // Where the client is gone, nothing more is begun: the loops make their passes by themselves.
-        if updates.is_closed() {
-            return Ok(());
-        }
-        run(next, updates).await?;
-    }
-    Ok(())
-}
-
-/// One pass, told as it goes on.
-async fn run(of: &LoopHandle, updates: &Updates) -> Result<(), Ended> {
-    let (progress, mut told) = unbounded_channel();
-    let telling = async {
-        // It ends with the pass, which holds the sender.
-        while let Some(progress) = told.recv().await {
-            updates.send(Ok(answers::update(&progress))).await?;
-        }
-        Ok(())
-    };
-    let (report, told) = futures_util::join!(of.run(Some(progress)), telling);
-    told?;
-    match report {
-        Ok(report) => updates.send(Ok(answers::ended(&report))).await,
-        Err(declined) => {
-            updates.send(Err(Status::failed_precondition(declined.to_string()))).await?;
-            // The stream ends with its error.
-            Err(mpsc::error::SendError(Err(Status::ok(""))))
-        }
     }
 }
 

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use tonic::Status;
 
 use crate::configuration::ConfigurationState;
-use cri_gc_collectors::collector::{LastPass, LoopState, Outcome, PassReport, Progress, Removal, Trigger};
+use cri_gc_collectors::collector::LoopState;
+use cri_gc_collectors::report::{Outcome, PassReport, Progress, Removal};
 use cri_gc_gateway::RuntimeState;
 use cri_gc_kit::recorder::Stamped;
 use cri_gc_kit::words::{Kind, Loop};
@@ -111,7 +112,7 @@ pub fn source(state: SourceState, pods: &[PodFacts], seen: Option<&Observation>)
 }
 
 pub fn loop_status(state: &LoopState) -> api::LoopStatus {
-    let stuck = state.last.iter().flat_map(|last| &last.stuck);
+    let stuck = state.last.iter().flat_map(|last| &last.removals);
     api::LoopStatus {
         r#loop: state.of.as_str().to_owned(),
         mode: mode(state).to_owned(),
@@ -120,7 +121,7 @@ pub fn loop_status(state: &LoopState) -> api::LoopStatus {
         generation: state.generation,
         period_seconds: state.period.as_secs_f64(),
         next_pass_at: time(state.next_pass_at),
-        last_pass: state.last.as_ref().map(|last| pass(state.of, last)),
+        last_pass: state.last.as_ref().map(pass),
         passes: state.passes,
         removed: state.removed,
         freed_bytes: state.freed_bytes,
@@ -138,26 +139,32 @@ fn mode(state: &LoopState) -> &'static str {
     if state.mode == Mode::Enforce && only_reported { Mode::Report.as_str() } else { state.mode.as_str() }
 }
 
-fn pass(of: Loop, last: &LastPass) -> api::Pass {
+/// A pass in figures.
+#[must_use]
+pub fn pass(report: &PassReport) -> api::Pass {
+    let counts = &report.counts;
     api::Pass {
-        r#loop: of.as_str().to_owned(),
-        trigger: last.trigger.as_str().to_owned(),
-        started_at: last.started_at.to_string(),
-        took_seconds: last.took.as_secs_f64(),
-        mode: last.mode.as_str().to_owned(),
-        removed: last.removed,
-        would_remove: last.would_remove,
-        gone: last.gone,
-        refused: last.refused,
-        failed: last.failed,
-        kept: last.kept,
-        freed_bytes: last.freed_bytes,
-        errors: last.errors.clone(),
-        notes: last.notes.clone(),
+        r#loop: report.of.as_str().to_owned(),
+        trigger: report.trigger.as_str().to_owned(),
+        started_at: report.started_at.to_string(),
+        took_seconds: report.took.as_secs_f64(),
+        mode: report.mode.as_str().to_owned(),
+        removed: counts.removed,
+        would_remove: counts.would_remove,
+        gone: counts.gone,
+        refused: counts.refused,
+        failed: counts.failed,
+        kept: counts.kept,
+        kept_for: counts.kept_for.clone(),
+        freed_bytes: counts.freed_bytes,
+        errors: report.errors.iter().map(ToString::to_string).collect(),
+        notes: report.notes.clone(),
     }
 }
 
-fn removal(removal: &Removal) -> api::Removal {
+/// An object that was to be removed, and what became of it.
+#[must_use]
+pub fn removal(removal: &Removal) -> api::Removal {
     let (result, detail) = match &removal.outcome {
         Outcome::Removed => ("removed", ""),
         Outcome::AlreadyGone => ("already_gone", ""),
@@ -195,10 +202,9 @@ pub fn confirmed(pods: usize) -> api::PassUpdate {
 }
 
 pub fn ended(report: &PassReport) -> api::PassUpdate {
-    let ended = pass(report.of, &LastPass::new(Trigger::Admin, report));
     api::PassUpdate {
         r#loop: report.of.as_str().to_owned(),
-        what: Some(api::pass_update::What::Ended(ended)),
+        what: Some(api::pass_update::What::Ended(pass(report))),
     }
 }
 

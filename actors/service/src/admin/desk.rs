@@ -14,9 +14,8 @@ use cri_gc_policy::{Enforcing, ImagePlan, Observation, PlanReport};
 use futures_util::FutureExt;
 use tonic::Status;
 
-use super::Subjects;
-use super::actor::{generation, states};
 use super::answers::Told;
+use super::subjects::Subjects;
 use cri_gc_collectors::collector::LoopState;
 use cri_gc_collectors::{planning, whole};
 use cri_gc_gateway::calls::Version;
@@ -138,7 +137,7 @@ impl Desk {
 }
 
 async fn look(subjects: &Subjects) -> Result<Looked, Status> {
-    let settings = generation(subjects).await?.generation.settings.clone();
+    let settings = subjects.settings().await?.generation.settings.clone();
     let whole = whole::look(&subjects.tools, &settings)
         .await
         .map_err(|error| Status::aborted(format!("the node could not be observed: {error}")))?;
@@ -160,7 +159,7 @@ async fn plan(subjects: &Subjects, looked: &Looked) -> Planned {
     let Looked { observation, settings, verdict, told } = looked;
     let (mut observation, mut told) = (observation.clone(), told.clone());
     let policy = settings.policy();
-    let states = states(subjects).await;
+    let states = subjects.states().await;
     let runs = |of: Loop| states.iter().all(|state| state.of != of || state.paused_since.is_none());
     let enforcing = planning::enforcing(settings, verdict);
     let enforcing = Enforcing {

@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::actor::{AdminActor, Asked, Follow, RunLoops};
+use super::actor::AdminActor;
+use super::messages::{Asked, Follow, RunLoops};
 
 /// A stream of answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

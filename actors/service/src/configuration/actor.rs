@@ -12,10 +12,9 @@ use cri_gc_config::{FileSource, Loaded, Origin, Origins, Settings, changed_keys,
 use jiff::Timestamp;
 use slog::{Logger, info, warn};
 
+use super::messages::{AskConfiguration, ConfigurationState, Reading, Refused, Reload, Reloaded};
 use super::watch::{Fingerprint, LOOK_EVERY, Watch};
-use super::{
-    AskConfiguration, Cause, ConfigurationState, Generation, Reading, Reconfigure, Refused, Reload, Reloaded,
-};
+use cri_gc_kit::generation::{Cause, Generation, Reconfigure};
 use cri_gc_kit::recorder::{Event, EventKind, Recorder};
 use cri_gc_kit::seams::{Clock, LogThreshold};
 use cri_gc_kit::supervision::guard::Guarded;

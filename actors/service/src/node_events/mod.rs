@@ -1,4 +1,4 @@
-//! Events of the node at the API server (spec 9), with the pod source `kube-api` only: what an operator looks for with
+//! Events of the node at the API server (behaviour: Events), with the pod source `kube-api` only: what an operator looks for with
 //! `kubectl describe node`.
 //!
 //! An actor of its own that follows the recorder: nobody waits for it, and that an event can't be sent disturbs no pass. What

@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
 
 use actix::Arbiter;
-use cri_gc_collectors::collector::{Collector, PassReport, RunPass, Tools};
+use cri_gc_collectors::collector::Collector;
+use cri_gc_collectors::collector::messages::RunPass;
 use cri_gc_collectors::image_gc::ImageGc;
 use cri_gc_collectors::observe;
+use cri_gc_collectors::report::PassReport;
+use cri_gc_collectors::tools::Tools;
 use cri_gc_config::{Mode, PodSource};
 use cri_gc_gateway::calls::{ImageFsInfo, Version};
 use cri_gc_gateway::{Gateway, Waits};
@@ -296,7 +299,7 @@ fn a_pause_holds_for_what_waits_in_the_gateway() {
         bed.sim.before_next(Method::ContainerStatus, move |_, _| gateway.do_send(fewer));
         // The pause is in force before the removal is answered, however busy the machine is.
         bed.sim.before_next(Method::RemoveContainer, move |_, _| {
-            let mut pause = Box::pin(gc.send(cri_gc_collectors::collector::Pause(true)));
+            let mut pause = Box::pin(gc.send(cri_gc_collectors::collector::messages::Pause(true)));
             while pause.as_mut().now_or_never().is_none() {
                 std::thread::yield_now();
             }

@@ -141,7 +141,7 @@ fn an_image_that_becomes_the_sandbox_image_during_a_pass_stays() {
 }
 
 /// T6. A disk full of something else (or of what removals do not give back: snapshots, another mount) costs no images in
-/// vain (README), not even over many passes.
+/// vain (docs/images.md), not even over many passes.
 fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
     let bed = bed();
     for number in 0..30 {
@@ -168,7 +168,7 @@ fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
         bed.sim.add_image(ImageSpec::new(format!("app:{number}")).layer(layer));
     }
     fill(&bed, 95);
-    let (other, mut turn) = (bed.sim.usage().other_bytes, 0);
+    let (other, mut turn) = (bed.sim.usage().other.bytes, 0);
     // Somebody deletes a log of 64 KiB now and then.
     bed.sim.before(Method::ListImages, move |node, _| {
         turn += 1;

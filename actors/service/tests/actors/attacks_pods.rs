@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
 
 use actix::Arbiter;
-use cri_gc_collectors::collector::{Collector, RunPass, Tools};
+use cri_gc_collectors::collector::Collector;
+use cri_gc_collectors::collector::messages::RunPass;
 use cri_gc_collectors::container_gc::ContainerGc;
+use cri_gc_collectors::tools::Tools;
 use cri_gc_config::PodSource;
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::workers::Workers;

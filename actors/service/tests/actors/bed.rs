@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Arbiter, Handler};
-use cri_gc_collectors::collector::{Collector, Outcome, PassReport, RunPass, Tools};
+use cri_gc_collectors::collector::Collector;
+use cri_gc_collectors::collector::messages::RunPass;
 use cri_gc_collectors::container_gc::ContainerGc;
 use cri_gc_collectors::image_gc::ImageGc;
 use cri_gc_collectors::log_reaper::LogReaper;
 use cri_gc_collectors::observe;
+use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_collectors::sandbox_reaper::SandboxReaper;
+use cri_gc_collectors::tools::Tools;
 use cri_gc_config::Settings;
 use cri_gc_gateway::{Gateway, Limits, Sockets};
 use cri_gc_images::{Home, ImageRecords};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cri_gc_collectors::collector::Outcome;
+use cri_gc_collectors::report::Outcome;
 use cri_gc_sim::{Code, ContainerState, Fault, LogSpec, Method, Scope};
 use cri_gc_test_support::on_each_flavour;
 

@@ -1,6 +1,6 @@
 //! What changes between the plan of container GC and a removal: the re-check sees it.
 
-use cri_gc_collectors::collector::{Outcome, PassReport};
+use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_sim::{ContainerSpec, ContainerState, Method, Node};
 use cri_gc_test_support::on_each_flavour;
 

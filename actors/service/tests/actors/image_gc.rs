@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cri_gc_collectors::collector::Outcome;
+use cri_gc_collectors::report::Outcome;
 use cri_gc_config::Mode;
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Flavour, ImageSpec, Method, Options, Scope};
 use cri_gc_test_support::{

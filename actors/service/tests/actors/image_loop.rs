@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cri_gc_collectors::collector::{Outcome, PassReport};
+use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_sim::{Code, ContainerSpec, Fault, ImageSpec, LayerSpec, Method, Options, Scope};
 use cri_gc_test_support::{flavours::options, on_each_flavour};
 

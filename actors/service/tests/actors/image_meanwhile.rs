@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cri_gc_collectors::collector::Outcome;
+use cri_gc_collectors::report::Outcome;
 use cri_gc_collectors::whole;
 use cri_gc_policy::report::Item;
 use cri_gc_sim::{Code, ContainerSpec, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, Scope};

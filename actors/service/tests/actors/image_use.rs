@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cri_gc_collectors::collector::PassReport;
+use cri_gc_collectors::report::PassReport;
 use cri_gc_sim::{ContainerSpec, ImageSpec, Method, Options};
 use cri_gc_test_support::flavours::{flavour, options};
 use cri_gc_test_support::on_each_flavour;

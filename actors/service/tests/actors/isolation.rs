@@ -1,6 +1,6 @@
 //! What goes wrong in one loop stays in it; a pass that hangs ends at its deadline and says what it did.
 
-use cri_gc_collectors::collector::{Outcome, PassReport};
+use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Code, Fault, Method, Scope};
 use cri_gc_test_support::on_each_flavour;

@@ -7,8 +7,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use actix::Arbiter;
-use cri_gc_collectors::collector::{Collector, Outcome, PassReport, Tools};
+use cri_gc_collectors::collector::Collector;
 use cri_gc_collectors::log_reaper::{LogReaper, look_at_links};
+use cri_gc_collectors::report::{Outcome, PassReport};
+use cri_gc_collectors::tools::Tools;
 use cri_gc_kit::words::Kind;
 use cri_gc_kit::workers::Workers;
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, LogSpec, Method, PodSpec, Scope};

@@ -1,4 +1,4 @@
-//! Plans that come true (section 10 of the specification): on an unchanged node, what a plan lists as `remove` and `follow`
+//! Plans that come true (behaviour: Plans): on an unchanged node, what a plan lists as `remove` and `follow`
 //! is what a sweep right after removes, and nothing else; and so is what a dry run lists.
 //!
 //! The nodes, policies and cases are those of [`super::safety`], with faults in reading that stay. Images are removed by
@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cri_gc_collectors::collector::{Outcome, PassReport, RunPass, Tools};
+use cri_gc_collectors::collector::messages::RunPass;
 use cri_gc_collectors::planning::{self, Foreseen};
+use cri_gc_collectors::report::{Outcome, PassReport};
+use cri_gc_collectors::tools::Tools;
 use cri_gc_collectors::whole;
 use cri_gc_config::Mode;
 use cri_gc_kit::words::{Kind, Loop};

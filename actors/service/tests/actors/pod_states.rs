@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use cri_gc_collectors::collector::Outcome;
 use cri_gc_collectors::observe;
+use cri_gc_collectors::report::Outcome;
 use cri_gc_config::{Mode, PodSource};
 use cri_gc_gateway::calls::Version;
 use cri_gc_pods::{SyncError, Verdict};

@@ -1,6 +1,6 @@
 //! Passes of the sandbox reaper, and what changes between its plan, its stop and its removal.
 
-use cri_gc_collectors::collector::{Outcome, PassReport};
+use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Method, PodSpec, SandboxState, Scope};
 use cri_gc_test_support::on_each_flavour;
 

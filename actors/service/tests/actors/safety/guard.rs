@@ -1,4 +1,4 @@
-//! The rules of section 12, asked of the model at the moment of each stop and each removal, and of the files after a pass.
+//! The rules (behaviour: Never removed), asked of the model at the moment of each stop and each removal, and of the files after a pass.
 //!
 //! What a pod is, is taken from the model itself, not from what the product makes of it. A violation is noted, not
 //! panicked about: the rules are checked on the thread of the embedded runtime.

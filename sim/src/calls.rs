@@ -1,12 +1,42 @@
-//! What was asked of the server, in order. It records; it decides nothing.
+//! The RPCs by name, and the journal of those that reached the server. It records; it decides nothing.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::{Condvar, Mutex};
 
-use crate::method::Method;
+/// One RPC of the CRI subset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each variant is the RPC of that name; the .proto file says what it does")]
+pub enum Method {
+    Version,
+    Status,
+    ListPodSandbox,
+    PodSandboxStatus,
+    StopPodSandbox,
+    RemovePodSandbox,
+    ListContainers,
+    ContainerStatus,
+    StopContainer,
+    RemoveContainer,
+    RunPodSandbox,
+    CreateContainer,
+    StartContainer,
+    ListContainerStats,
+    ListImages,
+    ImageStatus,
+    RemoveImage,
+    ImageFsInfo,
+}
+
+impl fmt::Display for Method {
+    /// The name of the RPC.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
 
 /// One RPC that reached the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +57,13 @@ struct Entries {
     in_flight: BTreeMap<Method, (usize, usize)>,
 }
 
-/// All calls so far. A call is written down when it arrives, before any fault holds it up.
+impl Entries {
+    fn count(&self, method: Method) -> usize {
+        self.calls.iter().filter(|call| call.method == method).count()
+    }
+}
+
+/// All calls so far. A call is recorded when it arrives, before any fault delays it.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     entries: Mutex<Entries>,
@@ -35,13 +71,9 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes a call down. It counts as in flight until what this returns is dropped.
+    /// Records a call. It counts as in flight until what this returns is dropped.
     pub(crate) fn enter(&self, method: Method, id: &str, at: Timestamp) -> InFlight<'_> {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         entries.calls.push(Call { method, id: id.to_owned(), at });
         let (now, most) = entries.in_flight.entry(method).or_default();
         *now += 1;
@@ -51,20 +83,20 @@ impl Journal {
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.entries().calls.clone()
+        self.entries.lock().calls.clone()
     }
 
     pub(crate) fn count(&self, method: Method) -> usize {
-        count(&self.entries(), method)
+        self.entries.lock().count(method)
     }
 
     pub(crate) fn most_in_flight(&self, method: Method) -> usize {
-        self.entries().in_flight.get(&method).map_or(0, |(_, most)| *most)
+        self.entries.lock().in_flight.get(&method).map_or(0, |(_, most)| *most)
     }
 
-    /// Forgets the calls; what is in flight stays in flight.
+    /// Forgets the calls; those in flight still count as in flight.
     pub(crate) fn clear(&self) {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         entries.calls.clear();
         for (now, most) in entries.in_flight.values_mut() {
             *most = *now;
@@ -73,20 +105,9 @@ impl Journal {
 
     /// Blocks until `wanted` calls of `method` have arrived; false if that takes longer than `within` of real time.
     pub(crate) fn wait_for(&self, method: Method, wanted: usize, within: Duration) -> bool {
-        let start = Instant::now();
-        let mut entries = self.entries();
-        while count(&entries, method) < wanted {
-            let Some(left) = within.checked_sub(start.elapsed()) else {
-                return false;
-            };
-            entries = self.arrived.wait_timeout(entries, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        let are_missing = |entries: &mut Entries| entries.count(method) < wanted;
+        !self.arrived.wait_while_for(&mut self.entries.lock(), are_missing, within).timed_out()
     }
-}
-
-fn count(entries: &Entries, method: Method) -> usize {
-    entries.calls.iter().filter(|call| call.method == method).count()
 }
 
 /// Marks one call as not answered yet. Dropped with the call's future, also when the caller gives up.
@@ -97,7 +118,7 @@ pub(crate) struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some((now, _)) = self.journal.entries().in_flight.get_mut(&self.method) {
+        if let Some((now, _)) = self.journal.entries.lock().in_flight.get_mut(&self.method) {
             *now = now.saturating_sub(1);
         }
     }

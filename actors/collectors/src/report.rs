@@ -1,5 +1,6 @@
 //! What a pass did: every object that was to go with its outcome, everything that stayed with its reason, and all errors.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -54,10 +55,42 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Removed => f.write_str("removed"),
-            Self::AlreadyGone => f.write_str("already gone"),
+            Self::AlreadyGone => f.write_str("already removed"),
             Self::Refused { because } => write!(f, "kept: {because}"),
             Self::Failed { error } => write!(f, "failed: {error}"),
-            Self::WouldRemove => f.write_str("would go"),
+            Self::WouldRemove => f.write_str("would be removed"),
+        }
+    }
+}
+
+/// What began a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// The loop was started, or started anew.
+    Start,
+    /// It was time.
+    Period,
+    /// The loop before it in the chain made a pass.
+    Chain,
+    /// A disk is over its threshold.
+    Pressure,
+    /// The runtime is reachable again, and the pass before failed because it was not.
+    Recovery,
+    /// Somebody asked for it.
+    Admin,
+}
+
+impl Trigger {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Period => "period",
+            Self::Chain => "chain",
+            Self::Pressure => "pressure",
+            Self::Recovery => "recovery",
+            Self::Admin => "admin",
         }
     }
 }
@@ -98,7 +131,7 @@ pub struct Kept {
     pub item: Item,
 }
 
-/// What makes two failures the same: the step (or RPC method) and the code (spec 7).
+/// What makes two failures the same: the step (or RPC method) and the code (behaviour: Failures and log levels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FailureKind {
     /// The step, or the RPC method.
@@ -211,12 +244,24 @@ impl From<WorkerGone> for PassError {
     }
 }
 
+/// What is told while a pass goes on.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// The plan is made: so many are to go.
+    Planned(Loop, usize),
+    /// One of them is done.
+    Done(Loop, Removal),
+}
+
 /// What a pass did.
 #[derive(Debug, Clone, Serialize)]
 pub struct PassReport {
     /// Which loop.
     #[serde(rename = "loop")]
     pub of: Loop,
+    /// What began it.
+    #[serde(skip)]
+    pub trigger: Trigger,
     /// What the loop may do; `report` also where something outside the settings made it so (see `notes`).
     pub mode: Mode,
     /// When it began.
@@ -224,33 +269,93 @@ pub struct PassReport {
     /// How long it took, in seconds.
     #[serde(serialize_with = "seconds")]
     pub took: Duration,
-    /// What was to go, in the order in which it was done.
+    /// What was to be removed, in the order in which it was done.
     pub removals: Vec<Removal>,
     /// What would be removed after what the passes before this one would have removed, and after `removals`; only in a dry
     /// run, and left out where there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub follow: Vec<Removal>,
-    /// What stayed.
+    /// What is kept.
     pub kept: Vec<Kept>,
+    /// How many objects ended how.
+    #[serde(skip)]
+    pub counts: Counts,
     /// Whether something outside the settings let it only report.
     #[serde(skip)]
     pub report_only: bool,
-    /// Bytes by which the file systems of images became emptier, measured; only for image GC.
+    /// Bytes by which the image filesystems became emptier, measured; only for image GC.
     pub freed_bytes: u64,
     /// All errors of the pass, those of single objects left out.
     #[serde(serialize_with = "texts")]
     pub errors: Vec<PassError>,
-    /// What an operator should know beside errors.
+    /// What an operator should know besides errors.
     pub notes: Vec<String>,
 }
 
+/// How many objects of a pass ended how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Removed.
+    pub removed: u64,
+    /// Would be removed if the loop enforced, after others of this pass or of passes before it too.
+    pub would_remove: u64,
+    /// Already removed by another program.
+    pub gone: u64,
+    /// Kept by the check right before the removal.
+    pub refused: u64,
+    /// Could not be removed.
+    pub failed: u64,
+    /// Kept by the plan.
+    pub kept: u64,
+    /// The same for each reason.
+    pub kept_for: BTreeMap<String, u64>,
+    /// Bytes that were freed: measured for images, the sizes of the files for logs.
+    pub freed_bytes: u64,
+}
+
+/// Objects that could not be removed, as far as a [`PassReport::summary`] names them.
+const NAMED: usize = 50;
+
 impl PassReport {
-    /// Number of removals that ended so.
-    pub fn count(&self, which: impl Fn(&Outcome) -> bool) -> usize {
-        self.removals.iter().filter(|removal| which(&removal.outcome)).count()
+    /// Counts what the pass has done. It is to be called once, when the pass has ended.
+    pub(crate) fn count(&mut self) {
+        let mut counts = Counts { kept: self.kept.len() as u64, ..Counts::default() };
+        for removal in &self.removals {
+            *match &removal.outcome {
+                Outcome::Removed => &mut counts.removed,
+                Outcome::WouldRemove => &mut counts.would_remove,
+                Outcome::AlreadyGone => &mut counts.gone,
+                Outcome::Refused { .. } => &mut counts.refused,
+                Outcome::Failed { .. } => &mut counts.failed,
+            } += 1;
+        }
+        counts.would_remove += self.follow.len() as u64;
+        for kept in &self.kept {
+            *counts.kept_for.entry(kept.item.reason.clone()).or_default() += 1;
+        }
+        let removed = self.removals.iter().filter(|removal| removal.outcome == Outcome::Removed);
+        counts.freed_bytes = match self.of {
+            Loop::ImageGc => self.freed_bytes,
+            _ => removed.map(|removal| removal.bytes).sum(),
+        };
+        self.counts = counts;
     }
 
-    /// The objects that could not be removed, with what was said.
+    /// The same report without the objects, but for the first of those that could not be removed: what is remembered of a pass.
+    #[must_use]
+    pub fn summary(&self) -> Self {
+        Self {
+            removals: self.failed().map(|(removal, _)| removal.clone()).take(NAMED).collect(),
+            follow: Vec::new(),
+            kept: Vec::new(),
+            counts: self.counts.clone(),
+            errors: self.errors.clone(),
+            notes: self.notes.clone(),
+            ..*self
+        }
+    }
+
+    /// The objects that could not be removed, with why.
     pub fn failed(&self) -> impl Iterator<Item = (&Removal, &str)> {
         self.removals.iter().filter_map(|removal| match &removal.outcome {
             Outcome::Failed { error } => Some((removal, error.as_str())),
@@ -258,20 +363,10 @@ impl PassReport {
         })
     }
 
-    /// Bytes that the pass brought: measured for images, the sizes of the files for logs.
-    #[must_use]
-    pub fn brought(&self) -> u64 {
-        let gone = self.removals.iter().filter(|removal| removal.outcome == Outcome::Removed);
-        match self.of {
-            Loop::ImageGc => self.freed_bytes,
-            _ => gone.map(|removal| removal.bytes).sum(),
-        }
-    }
-
-    /// Whether everything went well.
+    /// Whether nothing has failed.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.errors.is_empty() && self.count(|outcome| matches!(outcome, Outcome::Failed { .. })) == 0
+        self.errors.is_empty() && self.counts.failed == 0
     }
 }
 

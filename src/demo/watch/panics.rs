@@ -1,6 +1,6 @@
-//! Panics that nobody caught. They would be written over the view, so they are kept, and said on stderr when all is over.
+//! Panics that nothing caught. They would be written over the view, so they are kept, and written to stderr at the end.
 //!
-//! It is part of the log, for that is where they go; it does not look at any other record.
+//! They are read off the log, where the panic hook writes them; other records are ignored.
 
 use std::fmt::Arguments;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +12,11 @@ use crate::output::remark;
 /// How the record of such a panic begins.
 const PANIC: &str = "panic: ";
 
-/// The panics so far. What is cloned shares them.
+/// The panics so far. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Uncaught(Arc<Mutex<Vec<String>>>);
+pub struct UncaughtPanics(Arc<Mutex<Vec<String>>>);
 
-impl Uncaught {
+impl UncaughtPanics {
     fn all(&self) -> MutexGuard<'_, Vec<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -26,25 +26,19 @@ impl Uncaught {
     pub fn count(&self) -> usize {
         self.all().len()
     }
-
-    /// Says them when what is returned is dropped, so also when the panic is that of the thread that shows the view.
-    #[must_use]
-    pub fn told_at_the_end(&self) -> AtTheEnd {
-        AtTheEnd(self.clone())
-    }
 }
 
-/// Says the panics when it is dropped.
+/// Writes the panics to stderr when it is dropped, so also when the thread that draws panics.
 #[derive(Debug)]
-pub struct AtTheEnd(Uncaught);
+pub struct WrittenAtTheEnd(pub UncaughtPanics);
 
-impl Drop for AtTheEnd {
+impl Drop for WrittenAtTheEnd {
     fn drop(&mut self) {
         self.0.all().drain(..).for_each(|panic| remark(&panic));
     }
 }
 
-impl Drain for Uncaught {
+impl Drain for UncaughtPanics {
     type Ok = ();
     type Err = Never;
 
@@ -52,7 +46,7 @@ impl Drain for Uncaught {
         let text = record.msg().to_string();
         if text.starts_with(PANIC) {
             let mut place = Place(String::new());
-            // A place that can't be told is left out.
+            // A place that can't be written is left out.
             let _ = record.kv().serialize(record, &mut place);
             self.all().push(format!("{text} ({})", place.0));
         }
@@ -80,12 +74,11 @@ mod tests {
 
     #[test]
     fn panics_are_kept_with_their_place_and_nothing_else_is() {
-        let uncaught = Uncaught::default();
+        let uncaught = UncaughtPanics::default();
         let log = Logger::root(uncaught.clone().fuse(), o!());
         error!(log, "pass failed: panic: no"; "at" => "a");
         assert_eq!(uncaught.count(), 0);
         error!(log, "panic: index out of bounds"; "thread" => "main", "at" => Some("x.rs:1:2"));
         assert_eq!(*uncaught.all(), ["panic: index out of bounds (x.rs:1:2)"]);
-        uncaught.all().clear();
     }
 }

@@ -1,0 +1,38 @@
+//! What is one collector's own.
+
+use std::time::Duration;
+
+use cri_gc_config::Settings;
+use cri_gc_kit::supervision::failure_log::First;
+use cri_gc_kit::words::Loop;
+
+use super::pass::Pass;
+use crate::tools::Tools;
+
+/// What is one collector's own.
+pub trait Collect: Unpin + 'static {
+    /// Which loop it is.
+    const LOOP: Loop;
+
+    /// How its first failure is told.
+    const FIRST_FAILURE: First = First::Error;
+
+    /// How often it makes a pass by itself.
+    fn period(settings: &Settings) -> Duration;
+
+    /// How long a pass may take.
+    fn deadline(settings: &Settings) -> Duration;
+
+    /// How often it looks, between passes, whether there is a reason to begin one at once; `None` is never.
+    fn look_out_every(_settings: &Settings) -> Option<Duration> {
+        None
+    }
+
+    /// Such a look. The runtime is asked nothing.
+    fn look_out(&self, _tools: &Tools, _settings: &Settings) -> impl Future<Output = bool> {
+        std::future::ready(false)
+    }
+
+    /// One pass: observe, plan, re-check, act. It is not called again before it has ended.
+    fn pass(&self, tools: &Tools, pass: &Pass) -> impl Future<Output = ()>;
+}

@@ -1,0 +1,110 @@
+//! The protocol of a loop and its supervisor: all messages that they get, and what they answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Message, Recipient};
+use cri_gc_kit::words::Loop;
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::state::LoopState;
+use crate::observe::PodView;
+use crate::planning::Foreseen;
+use crate::report::{PassReport, Progress};
+
+/// Make a pass now, and say what it did. If one is under way, another follows it: what it shows was seen after it was asked
+/// for.
+#[derive(Debug, Default, Message)]
+#[rtype(result = "Result<PassReport, Declined>")]
+pub struct RunPass {
+    /// Who is told how it goes on.
+    pub progress: Option<UnboundedSender<Progress>>,
+    /// In a dry run: what the passes before it would have removed.
+    pub foreseen: Arc<Foreseen>,
+    /// What the loop before this one in the chain has seen. It is used only if it is of this moment.
+    pub seen: Option<Arc<PodView>>,
+}
+
+/// Why no pass is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// It is paused.
+    #[error("{0} is paused; `cri-gc resume {0}` ends that")]
+    Paused(Loop),
+    /// The service is coming to rest.
+    #[error("{0} is coming to rest")]
+    Stopping(Loop),
+    /// Too many have asked.
+    #[error("too many passes of {0} are asked for already")]
+    Busy(Loop),
+    /// It fell during the pass.
+    #[error("the pass of {0} was cut short by a restart of the loop; see the log")]
+    Fell(Loop),
+}
+
+/// The loop before this one in the chain has made a pass: make one now.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Wake {
+    /// What that pass has seen; `None` where it has seen nothing, or has changed it since.
+    pub seen: Option<Arc<PodView>>,
+}
+
+/// Come to rest: begin no removal any more, let those under way end, and answer then.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Finish;
+
+/// Begin no pass and no removal any more (true), or go on (false).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Pause(pub bool);
+
+/// How is it? Answered by the supervisor of a loop, however the loop itself is.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "LoopState")]
+pub struct AskState;
+
+/// Do you answer? Whoever hangs does not.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(super) struct Ping;
+
+/// What a loop tells its supervisor.
+#[derive(Debug)]
+pub(super) enum News {
+    /// When it will make its next pass by itself.
+    Planned(Option<Timestamp>),
+    /// A pass has begun.
+    Began,
+    /// A pass has ended.
+    Ended {
+        /// What it did.
+        report: Box<PassReport>,
+        /// What the next loop in the chain can use.
+        seen: Option<Arc<PodView>>,
+    },
+    /// It follows that generation of settings.
+    Follows(u64),
+    /// It fell, and is restarted after that pause.
+    Fell { why: String, pause: Duration },
+}
+
+/// News of the loop of that number: what one that was replaced says is not heard.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct NewsOf(pub u64, pub News);
+
+/// A loop's line to its supervisor.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub number: u64,
+    pub to: Recipient<NewsOf>,
+}
+
+impl Link {
+    pub fn tell(&self, news: News) {
+        self.to.do_send(NewsOf(self.number, news));
+    }
+}

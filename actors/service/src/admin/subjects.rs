@@ -1,0 +1,59 @@
+//! What the admin actor asks, and what it knows by itself.
+
+use cri_gc_collectors::collector::{LoopHandle, LoopState};
+use cri_gc_collectors::tools::Tools;
+use cri_gc_kit::seams::LogThreshold;
+use jiff::Timestamp;
+use tonic::Status;
+
+use crate::configuration::{Configuration, ConfigurationState};
+
+/// What the admin actor asks, and what it knows by itself.
+#[derive(Clone)]
+pub struct Subjects {
+    /// The gateway, the pod-state provider, the keeper of image records, the recorder, file workers of its own, the clock, the probe, the log.
+    pub tools: Tools,
+    /// The four loops, in the order of the chain.
+    pub loops: [LoopHandle; 4],
+    /// The settings in force.
+    pub configuration: Configuration,
+    /// From which level on is logged.
+    pub threshold: LogThreshold,
+    /// Version of the program.
+    pub version: &'static str,
+    /// When the service started.
+    pub started_at: Timestamp,
+}
+
+impl Subjects {
+    /// How the loops are, as far as their supervisors answer.
+    pub(super) async fn states(&self) -> Vec<LoopState> {
+        let states = futures_util::future::join_all(self.loops.iter().map(LoopHandle::state)).await;
+        states.into_iter().flatten().collect()
+    }
+
+    /// The settings in force.
+    pub(super) async fn settings(&self) -> Result<ConfigurationState, Status> {
+        self.configuration.state().await.ok_or_else(|| restarting("configuration actor"))
+    }
+
+    /// The loops of these names, in the order of the chain; all of them if none is named.
+    pub(super) fn named(&self, names: &[String]) -> Result<Vec<LoopHandle>, Status> {
+        let known = |name: &str| self.loops.iter().any(|known| known.of.as_str() == name);
+        if let Some(unknown) = names.iter().find(|name| !known(name)) {
+            let loops: Vec<&str> = self.loops.iter().map(|known| known.of.as_str()).collect();
+            let loops = loops.join(", ");
+            return Err(Status::invalid_argument(format!(
+                "there is no loop \"{unknown}\"; there are {loops}"
+            )));
+        }
+        let meant =
+            |known: &&LoopHandle| names.is_empty() || names.iter().any(|name| name == known.of.as_str());
+        Ok(self.loops.iter().filter(meant).cloned().collect())
+    }
+}
+
+/// An actor does not answer for now.
+pub(super) fn restarting(who: &str) -> Status {
+    Status::unavailable(format!("the {who} is being restarted; try again"))
+}

@@ -1,0 +1,53 @@
+//! Where to ask the configuration actor.
+
+use std::sync::Arc;
+
+use actix::{Addr, ArbiterHandle, Recipient};
+use cri_gc_kit::generation::{Cause, Generation, Reconfigure};
+use cri_gc_kit::recorder::Recorder;
+use cri_gc_kit::seams::{Clock, LogThreshold};
+use cri_gc_kit::supervision::guard::{self, Fell, Pace};
+use slog::Logger;
+
+use super::actor::ConfigurationActor;
+use super::messages::{AskConfiguration, ConfigurationState, Reading, Refused, Reload, Reloaded};
+
+/// Where to ask. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    address: Addr<ConfigurationActor>,
+}
+
+impl Configuration {
+    /// Starts the actor on an arbiter. `followers` get every new generation.
+    #[must_use]
+    pub fn start(
+        on: &ArbiterHandle,
+        (pace, fell): (Pace, Fell),
+        first: Arc<Generation>,
+        reading: Reading,
+        followers: Vec<Recipient<Reconfigure>>,
+        threshold: LogThreshold,
+        (clock, recorder, log): (Clock, Recorder, Logger),
+    ) -> Self {
+        let make = move |_: &mut _| {
+            ConfigurationActor::new(first, reading, followers, threshold, clock, recorder, log)
+        };
+        Self { address: guard::start(on, pace, fell, make) }
+    }
+
+    /// Reads the configuration anew. Reloads are made one after another.
+    ///
+    /// # Errors
+    /// Why the new one is refused; the old one holds.
+    pub async fn reload(&self, cause: Cause) -> Result<Reloaded, Refused> {
+        let gone =
+            || Refused("the configuration actor was restarted during the reload; try again".to_owned());
+        self.address.send(Reload(cause)).await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// What is in force. `None` while the actor is being restarted.
+    pub async fn state(&self) -> Option<ConfigurationState> {
+        self.address.send(AskConfiguration).await.ok()
+    }
+}

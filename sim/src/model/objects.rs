@@ -1,0 +1,119 @@
+//! What is on the node: sandboxes, containers and images. Plain data; the rules are in the files of each kind.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cri_gc_policy::{ContainerState, SandboxState};
+use jiff::Timestamp;
+
+use crate::space::Space;
+
+/// A sandbox on the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// 64 hex digits.
+    pub id: String,
+    /// Namespace of its pod.
+    pub namespace: String,
+    /// Name of its pod.
+    pub name: String,
+    /// UID of its pod.
+    pub uid: String,
+    /// Number of sandboxes of the pod before it.
+    pub attempt: u32,
+    /// State; `Unknown` is reported as not ready.
+    pub state: SandboxState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Runtime handler; empty is the default one.
+    pub runtime_handler: String,
+    /// Folder for the logs of its containers; empty if it has none.
+    pub log_directory: PathBuf,
+    /// Bytes by which annotations make its entry in a list larger.
+    pub annotation_bytes: usize,
+    /// The sandbox image that it was made of, and its layers.
+    pub(crate) image_id: String,
+    pub(crate) layers: Vec<String>,
+}
+
+/// A container on the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// 64 hex digits.
+    pub id: String,
+    /// Id of its sandbox.
+    pub sandbox: String,
+    /// Name in its pod.
+    pub name: String,
+    /// Number of containers of that name before it.
+    pub attempt: u32,
+    /// State.
+    pub state: ContainerState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Its image as its creator named it.
+    pub image: String,
+    /// Id of that image then.
+    pub image_id: String,
+    /// What the runtime resolved that image to: its id with containerd, one of its digests or its id with CRI-O.
+    pub image_ref: String,
+    /// Images that are mounted into it.
+    pub volumes: Vec<ImageVolume>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its log file; empty if it has none.
+    pub log_path: PathBuf,
+    /// Size of its writable layer.
+    pub writable: Space,
+    /// Bytes by which annotations make its entry in a list larger.
+    pub annotation_bytes: usize,
+    /// Layers of its image and of its image volumes.
+    pub(crate) layers: Vec<String>,
+}
+
+/// An image that is mounted into a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageVolume {
+    /// The image as the container's creator named it.
+    pub image: String,
+    /// Its id then.
+    pub image_id: String,
+}
+
+/// An image on the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// 64 hex digits, with containerd after `sha256:`.
+    pub id: String,
+    /// Names with a tag, complete.
+    pub tags: Vec<String>,
+    /// Names with a digest, complete.
+    pub digests: Vec<String>,
+    /// Digest of its manifest: the one of the digests that the runtime makes itself.
+    pub manifest: String,
+    /// Whether the runtime reports it as pinned.
+    pub pinned: bool,
+    /// Whether it is an OCI artifact that CRI-O lists as an image.
+    pub artifact: bool,
+    /// Names of its layers.
+    pub layers: Vec<String>,
+    /// Sum of the compressed sizes of its layers.
+    pub size_bytes: u64,
+    /// Id of a container that another program of the same store made of it.
+    pub(crate) held_by: Option<String>,
+    /// Whether RemoveImage answers OK and does not remove it.
+    pub(crate) kept_on_removal: bool,
+}
+
+impl Image {
+    /// Whether `name`, complete, is one of its tags or digests.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.tags.iter().chain(&self.digests).any(|own| own == name)
+    }
+}
