@@ -57,7 +57,8 @@ const WORDS: &[(&str, &str)] = &[
 const TEXTS: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "deploy", "proto"];
 
 /// Folders and files whose messages are in plain words. The aim is all of src, actors, config and policy.
-const SOURCES: &[&str] = &["config/src", "policy/src/images", "policy/src/snapshot", "src/cli"];
+const SOURCES: &[&str] =
+    &["actors/pods/src", "config/src", "policy/src/images", "policy/src/snapshot", "src/cli"];
 
 /// Subcommands whose help is not in plain words yet.
 const HELP_TO_DO: &[&str] =

@@ -440,7 +440,7 @@ impl Absence {
         (weighed.braked, weighed.open) = std::mem::take(&mut weighed.open).into_iter().partition(is_sudden);
         weighed.notes.push(format!(
             "{sudden} of {of} pods would count as deleted all at once, more than pods.max_newly_deleted_percent = {} allows: \
-             none does before the source has lacked them for 10 minutes, or that is confirmed (--confirm-deleted)",
+             none does before they have been missing from the source for 10 minutes, or that is confirmed (--confirm-deleted)",
             rules.max_newly_deleted_percent
         ));
     }
@@ -453,11 +453,11 @@ impl Absence {
         evidence: &Evidence<'_>,
         Case { kept, rules, now, .. }: Case<'_>,
     ) -> Option<Standing> {
-        let lacks = |reading: &Reading| !reading.listing.pods.contains_key(uid);
+        let is_missing = |reading: &Reading| !reading.listing.pods.contains_key(uid);
         if evidence.runs {
             return Some(Standing::Runs);
         }
-        if !lacks(&lists.last) {
+        if !is_missing(&lists.last) {
             return Some(Standing::Listed);
         }
         match kept {
@@ -469,7 +469,7 @@ impl Absence {
             return Some(proved.clone());
         }
         let Some(first) = &lists.first else { return Some(Standing::OnlyOneList) };
-        if !lacks(first) {
+        if !is_missing(first) {
             return Some(Standing::ListedLately);
         }
         if evidence.undated {
@@ -506,8 +506,8 @@ fn second_observation(
     }
 }
 
-/// The times that tell how new a pod is. An object that the runtime listed before a live source was asked was there by then,
-/// also if it has a timestamp in the future.
+/// How new a pod is, by its timestamps. An object that the runtime listed before a live source was asked existed by then,
+/// also with a timestamp in the future.
 fn times(evidence: &Evidence<'_>, rules: &Rules, now: Timestamp) -> impl Iterator<Item = Timestamp> {
     let newest = evidence.newest.filter(|time| !rules.is_live || *time <= now);
     [newest, evidence.logs_changed].into_iter().flatten()

@@ -347,13 +347,13 @@ impl Provider {
                 if self.grace.passed() && outage.is_none() {
                     info!(log, "the pod source is ready");
                 }
-                telling::recovery(log, outage, "the pod source is back");
+                telling::recovery(log, outage, "the pod source is readable again");
             }
             // The gateway has logged it.
             Err(SyncError::Runtime(error)) if error.is_away() => {
                 debug!(log, "the pod source failed: {}", error)
             }
-            Err(error) if error.is_ordinary() => debug!(log, "the pod source begins anew: {}", error),
+            Err(error) if error.is_ordinary() => debug!(log, "the pod source starts over: {}", error),
             Err(error) => match self.grace.weigh(error.may_pass(), now) {
                 Weight::MayPass { is_first: true } => {
                     info!(

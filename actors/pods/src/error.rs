@@ -29,7 +29,7 @@ pub enum SyncError {
         /// What is wrong with it.
         error: ListingError,
     },
-    /// The file bears a time to come, by which it could not be judged how old it is.
+    /// The file has a timestamp in the future, by which it is not known how old it is.
     #[error("pods.file {path} was changed in the future ({at}); check the clock, or touch the file")]
     Future {
         /// The file.

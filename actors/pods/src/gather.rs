@@ -66,8 +66,8 @@ impl Sources {
         Facts { seen, found }
     }
 
-    /// Asks what was planned. Gives back why nobody answers any question, if that is so; with such a reason known already
-    /// (`unreachable`), nobody is asked for pods.
+    /// Asks what was planned. Gives back why the API server is unreachable, if it is; where that is known already
+    /// (`unreachable`), it is not asked for pods.
     pub async fn ask(
         &self,
         facts: &mut Facts,
@@ -109,7 +109,7 @@ impl Sources {
         finished.collect()
     }
 
-    /// Asks for single pods. Gives back why nobody answers, if that is so.
+    /// Asks for single pods. Gives back why the API server is unreachable, if it is.
     async fn pods(
         &self,
         api: &Api,

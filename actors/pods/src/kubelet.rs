@@ -1,7 +1,7 @@
 //! The source `kubelet`: one question to the `/pods` endpoint of the node's kubelet.
 //!
 //! Over HTTPS with a bearer token, a client certificate or both; over plain HTTP (the read-only port) with neither. Files
-//! are read anew for each question, for tokens and certificates are renewed while we run. What the answer means is not
+//! are read again for each question, for tokens and certificates are renewed while we run. What the answer means is not
 //! decided here.
 
 use std::fs::File;
@@ -58,7 +58,7 @@ pub enum KubeletError {
         /// What is wrong with it, and what to do.
         why: String,
     },
-    /// Nobody answered, or not whom we trust.
+    /// It did not answer.
     #[error(
         "the kubelet at {url} cannot be reached: {why}; check pods.kubelet.url, and that the kubelet runs"
     )]
@@ -134,7 +134,7 @@ fn advice(code: StatusCode) -> &'static str {
              authentication has to be on for tokens"
         }
         StatusCode::FORBIDDEN => {
-            ": whoever asks needs the right to get nodes/pods (or nodes/proxy, before Kubernetes 1.33)"
+            ": the token or certificate needs the right to get nodes/pods (or nodes/proxy, before Kubernetes 1.33)"
         }
         StatusCode::NOT_FOUND => "; pods.kubelet.url has to end in /pods",
         _ => "",
@@ -195,7 +195,7 @@ fn unreachable(url: &str, error: &hyper_util::client::legacy::Error) -> KubeletE
     }
 }
 
-/// What TLS has to say, among the causes. It travels inside of I/O errors, which do not tell it as their source.
+/// The error of TLS among the causes. It is inside of I/O errors, which do not name it as their source.
 fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(found) = error.downcast_ref() {
         return Some(found);
@@ -244,7 +244,7 @@ impl Credentials {
         let token = match &settings.token_file {
             Some(path) => match token(path) {
                 Ok(token) => Some(token),
-                // The token file has a default: whoever has a certificate need not have one.
+                // The token file has a default: with a certificate it need not exist.
                 Err(error) if client.is_some() && error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => {
                     let why = format!(

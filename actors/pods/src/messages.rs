@@ -1,4 +1,4 @@
-//! The protocol of the pod-state actor: all that it is asked and told, and what it answers.
+//! The protocol of the pod-state actor: all messages that it takes, and its answers.
 
 use std::sync::Arc;
 

@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(
             state(source, pod(9000), &[("c", 9001)], 5000),
             PodState::Unknown,
-            "nobody saw the clock being set"
+            "the clock change was not seen"
         );
         source.watch_from(at(5000));
         assert_eq!(state(source, pod(9000), &[("c", 9001)], 5599), PodState::Unknown);

@@ -16,7 +16,7 @@ pub enum ApiError {
          a service account"
     )]
     Configuration(String),
-    /// Nobody answered, or not whom we trust.
+    /// It did not answer, or it is not trusted.
     #[error("the API server cannot be reached ({what}): {why}")]
     Unreachable {
         /// What was asked.
@@ -158,7 +158,7 @@ impl ApiError {
         }
     }
 
-    /// Whether nobody is there who answers us, whatever is asked.
+    /// Whether it answers no request at all.
     #[must_use]
     pub fn is_away(&self) -> bool {
         let away = [

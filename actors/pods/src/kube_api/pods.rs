@@ -102,7 +102,7 @@ impl Api {
     /// Is the node of that name this machine, in this boot? The pods of another one would prove all of ours absent.
     ///
     /// # Errors
-    /// It is not, or it can't be told.
+    /// It is not, or that is not known.
     pub async fn check_node(&self, boot_id: &str) -> Result<(), ApiError> {
         let request = get(NODE, &format!("/api/v1/nodes/{}", name(NODE, &self.node)?))?;
         let node: Value = self.read(NODE, request).await.map_err(|error| match error {
@@ -188,7 +188,7 @@ impl Api {
     /// Whether a pod of that UID is there under one of these namespaces and names.
     ///
     /// # Errors
-    /// It can't be told: nothing follows from it.
+    /// That is not known: nothing follows from it.
     pub async fn is_there(&self, uid: &str, names: &[(&str, &str)]) -> Result<bool, ApiError> {
         if names.is_empty() {
             return Err(ApiError::Answer { what: ASK, why: "its name is not known".to_owned() });
