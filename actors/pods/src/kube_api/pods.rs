@@ -52,7 +52,7 @@ impl PodStore {
         if let Some(reached) = reached {
             if is_before(&reached, &self.version) {
                 // It has lost what it reported before: nothing of that counts any more.
-                return Err(ApiError::Expired { what: "its versions went back" });
+                return Err(ApiError::Expired { what: "its versions decreased" });
             }
             self.version = reached;
         }
