@@ -29,7 +29,7 @@ use cri_gc_config::{
 use cri_gc_gateway::RuntimeVersion;
 use cri_gc_images::Home;
 use cri_gc_kit::words::Loop;
-use cri_gc_pods::SyncError;
+use cri_gc_pods::SourceError;
 
 use crate::cli::{Cli, Command, Global, LoopName, Service};
 use crate::client::{Client, DEADLINE};
@@ -128,7 +128,7 @@ fn logging(global: &Global) -> Logging {
 /// What the settings ask for that this program was built without.
 fn not_yet(settings: &Settings) -> Option<String> {
     let is_missing = settings.pods.source == PodSource::KubeApi && !cfg!(feature = "kubernetes");
-    is_missing.then(|| SyncError::NotBuiltIn.to_string())
+    is_missing.then(|| SourceError::NotBuiltIn.to_string())
 }
 
 /// Runs `work` in an actix system.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::absence;
 use super::absence::Reading;
-use super::error::SyncError;
+use super::error::SourceError;
 use super::judge::{Facts, Judged, Memory};
 use super::kube_api::Api;
 use super::kube_source;
@@ -61,7 +61,7 @@ pub struct Provider {
     /// Whether the service reads the source, and when it last did.
     reading: bool,
     read_at: Option<Instant>,
-    failures: FailureLog<(Discriminant<SyncError>, u16)>,
+    failures: FailureLog<(Discriminant<SourceError>, u16)>,
     /// For failures that may pass by themselves.
     grace: Grace,
     /// Why the source could not be read the last time.
@@ -126,7 +126,7 @@ impl Supervised for Provider {
 }
 
 impl Handler<Resync> for Provider {
-    type Result = ResponseActFuture<Self, Result<(), SyncError>>;
+    type Result = ResponseActFuture<Self, Result<(), SourceError>>;
 
     fn handle(&mut self, _resync: Resync, ctx: &mut Context<Self>) -> Self::Result {
         self.start_over_if_the_clock_was_set(ctx);
@@ -280,9 +280,9 @@ impl Provider {
     /// Takes over a reading that was begun in that era.
     fn take_over(
         &mut self,
-        read: Result<(Reading, Option<Api>), SyncError>,
+        read: Result<(Reading, Option<Api>), SourceError>,
         era: u64,
-    ) -> Result<(), SyncError> {
+    ) -> Result<(), SourceError> {
         if era != self.era {
             return read.map(drop);
         }
@@ -338,7 +338,7 @@ impl Provider {
     }
 
     /// Logs how a reading by itself went, less and less while it fails the same way.
-    fn log_reading(&mut self, read: &Result<(), SyncError>) {
+    fn log_reading(&mut self, read: &Result<(), SourceError>) {
         let (now, log) = (self.sources.clock.now(), &self.sources.log);
         self.problem = read.as_ref().err().map(ToString::to_string);
         match read {
@@ -350,7 +350,7 @@ impl Provider {
                 telling::recovery(log, outage, "the pod source is readable again");
             }
             // The gateway has logged it.
-            Err(SyncError::Runtime(error)) if error.is_away() => {
+            Err(SourceError::Runtime(error)) if error.is_away() => {
                 debug!(log, "the pod source failed: {}", error)
             }
             Err(error) if error.is_ordinary() => debug!(log, "the pod source starts over: {}", error),

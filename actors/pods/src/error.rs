@@ -12,7 +12,7 @@ use super::listing::ListingError;
 
 /// Why the source could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum SyncError {
+pub enum SourceError {
     /// The file is not there, or may not be read.
     #[error("pods.file {path}: {error}; check the path, and that whatever writes it runs")]
     File {
@@ -88,7 +88,7 @@ pub enum SyncError {
     Failed,
 }
 
-impl SyncError {
+impl SourceError {
     /// What makes two of them the same failure (behaviour: Failures and log levels): the variant, and what the
     /// server that was asked makes of it.
     #[must_use]

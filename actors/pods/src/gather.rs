@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::absence::{Answer, Kept, Questions, Reading};
-use super::error::SyncError;
+use super::error::SourceError;
 use super::evidence::{Evidence, Seen, by_pod};
 use super::judge::{Facts, Found};
 use super::kube_api::Api;
@@ -36,7 +36,7 @@ impl Sources {
         &self,
         settings: &Settings,
         api: Option<Api>,
-    ) -> Result<(Reading, Option<Api>), SyncError> {
+    ) -> Result<(Reading, Option<Api>), SourceError> {
         let pods = &settings.pods;
         let reading = match (pods.source, &pods.file) {
             (PodSource::Kubelet, _) => self.kubelet(&pods.kubelet).await,
@@ -45,7 +45,7 @@ impl Sources {
                 return Ok((reading, Some(api)));
             }
             (PodSource::File, Some(file)) => self.file(file).await,
-            (PodSource::File | PodSource::Runtime, _) => Err(SyncError::NoFile),
+            (PodSource::File | PodSource::Runtime, _) => Err(SourceError::NoFile),
         };
         Ok((reading?, None))
     }

@@ -4,7 +4,7 @@ use actix::{Addr, ArbiterHandle, Recipient};
 use slog::Logger;
 
 use super::actor::Provider;
-use super::error::SyncError;
+use super::error::SourceError;
 use super::evidence::Seen;
 use super::messages::{
     AskNamed, AskPods, AskSource, Configure, Confirm, Judge, Resync, SourceState, Verdict,
@@ -51,8 +51,8 @@ impl PodStates {
     ///
     /// # Errors
     /// Why it could not be read, or cannot be right. What it proved before is void.
-    pub async fn resync(&self) -> Result<(), SyncError> {
-        self.address.send(Resync).await.unwrap_or(Err(SyncError::Failed))
+    pub async fn resync(&self) -> Result<(), SourceError> {
+        self.address.send(Resync).await.unwrap_or(Err(SourceError::Failed))
     }
 
     /// The images that pods name by now. `None` while the actor is being restarted.

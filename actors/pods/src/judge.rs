@@ -6,7 +6,7 @@ use cri_gc_config::PodSource;
 use jiff::Timestamp;
 
 use super::absence::{Absence, BRAKE_LETS_GO, Case, Judgement, Kept, Questions, Reading, Rules, Second};
-use super::error::SyncError;
+use super::error::SourceError;
 use super::evidence::{Seen, by_pod};
 use super::leftovers::Leftovers;
 use super::messages::{Configure, Verdict};
@@ -107,10 +107,10 @@ impl Memory {
     /// It is none, or cannot be believed.
     pub fn read(
         &mut self,
-        read: Result<Reading, SyncError>,
+        read: Result<Reading, SourceError>,
         confirmed: bool,
         now: Timestamp,
-    ) -> Result<(), SyncError> {
+    ) -> Result<(), SourceError> {
         match self.believe(read, confirmed, now) {
             Ok(reading) => {
                 self.absence.read(reading);
@@ -127,10 +127,10 @@ impl Memory {
     /// as long as the brake holds.
     fn believe(
         &mut self,
-        read: Result<Reading, SyncError>,
+        read: Result<Reading, SourceError>,
         confirmed: bool,
         now: Timestamp,
-    ) -> Result<Reading, SyncError> {
+    ) -> Result<Reading, SourceError> {
         if !read.as_ref().is_ok_and(|reading| reading.listing.only_static) {
             // One that could not be asked may start again meanwhile.
             self.only_static_since = None;
@@ -140,7 +140,7 @@ impl Memory {
         if confirmed || now.duration_since(since) >= BRAKE_LETS_GO {
             return read;
         }
-        Err(SyncError::OnlyStatic { since })
+        Err(SourceError::OnlyStatic { since })
     }
 
     /// An administrator says that the pods which are missing now are deleted. Gives back how many of them are held back for

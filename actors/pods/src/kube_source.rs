@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::absence::{Answer, Reading};
-use super::error::SyncError;
+use super::error::SourceError;
 use super::kube_api::{Api, PodStore};
 use super::sources::{SourceChange, Sources};
 use cri_gc_kit::supervision::backoff::Backoff;
@@ -44,7 +44,7 @@ pub async fn read(
     sources: &Sources,
     settings: &Settings,
     api: Option<Api>,
-) -> Result<(Reading, Api), SyncError> {
+) -> Result<(Reading, Api), SourceError> {
     let api = match api {
         Some(api) => api,
         None => Api::connect(settings, &sources.files).await?,
@@ -53,7 +53,7 @@ pub async fn read(
     Ok((reading, api))
 }
 
-async fn list(sources: &Sources, api: &Api) -> Result<(Reading, PodStore), SyncError> {
+async fn list(sources: &Sources, api: &Api) -> Result<(Reading, PodStore), SourceError> {
     let before = sources.runtime().await?;
     api.check_node(sources.clock.boot_id()).await?;
     let at = sources.clock.now();
@@ -117,7 +117,7 @@ impl<F: Fn(SourceChange)> Follower<F> {
     }
 
     /// Lists and watches until the source is lost.
-    async fn session(&self) -> Result<Infallible, SyncError> {
+    async fn session(&self) -> Result<Infallible, SourceError> {
         let log = &self.sources.log;
         let api = Api::connect(&self.settings, &self.sources.files).await?;
         let mut lists = Backoff::new(LISTS_APART.0, LISTS_APART.1);
@@ -140,7 +140,7 @@ impl<F: Fn(SourceChange)> Follower<F> {
         mut store: PodStore,
         listed_at: Instant,
         lists: &mut Backoff,
-    ) -> Result<&'static str, SyncError> {
+    ) -> Result<&'static str, SourceError> {
         // A wish for a list waits. While nothing changes, a list that could not prove more will not soon.
         let mut earliest = listed_at + self.spread(lists.pause());
         let mut is_wanted = false;

@@ -36,7 +36,7 @@ mod runtime_source;
 mod sources;
 mod standing;
 
-pub use error::SyncError;
+pub use error::SourceError;
 pub use evidence::Seen;
 pub use handle::PodStates;
 pub use kubelet::KubeletError;

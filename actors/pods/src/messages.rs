@@ -7,7 +7,7 @@ use cri_gc_config::{PodSource, Settings};
 use cri_gc_policy::Pods;
 use jiff::Timestamp;
 
-use super::error::SyncError;
+use super::error::SourceError;
 use super::evidence::Seen;
 use super::runtime_source::FinishTimes;
 use super::sources::SourceChange;
@@ -20,7 +20,7 @@ pub struct Judge(pub Seen);
 
 /// Read the source now. The sources that list pods need two good readings before they prove anything.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<(), SyncError>")]
+#[rtype(result = "Result<(), SourceError>")]
 pub struct Resync;
 
 /// Which images do pods name that are not finished, as far as the source says by now?

@@ -7,13 +7,13 @@ use cri_gc_config::Settings;
 use tokio::sync::Notify;
 
 use super::absence::{Answer, Reading};
-use super::error::SyncError;
+use super::error::SourceError;
 use super::kube_api::Api;
 use super::sources::{SourceChange, Sources};
 
 #[expect(clippy::unused_async, reason = "as the source that is not here")]
-pub async fn read(_: &Sources, _: &Settings, _: Option<Api>) -> Result<(Reading, Api), SyncError> {
-    Err(SyncError::NotBuiltIn)
+pub async fn read(_: &Sources, _: &Settings, _: Option<Api>) -> Result<(Reading, Api), SourceError> {
+    Err(SourceError::NotBuiltIn)
 }
 
 #[expect(clippy::unused_async, reason = "as the source that is not here")]
@@ -23,5 +23,5 @@ pub async fn ask(_: &Sources, api: &Api, _: &str, _: &[(&str, &str)]) -> Answer 
 
 #[expect(clippy::unused_async, reason = "as the source that is not here")]
 pub async fn follow(_: Sources, _: Arc<Settings>, _: Rc<Notify>, report: impl Fn(SourceChange)) {
-    report(SourceChange::Lost(SyncError::NotBuiltIn));
+    report(SourceChange::Lost(SourceError::NotBuiltIn));
 }

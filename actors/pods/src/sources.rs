@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use slog::Logger;
 
 use super::absence::Reading;
-use super::error::SyncError;
+use super::error::SourceError;
 use super::kube_api::Api;
 use super::kubelet;
 use super::listing::{Listing, ListingError};
@@ -63,7 +63,7 @@ pub enum SourceChange {
     /// The API server answers: what is listed now, if that has changed.
     Watched(Option<Listing>),
     /// The source is lost.
-    Lost(SyncError),
+    Lost(SourceError),
 }
 
 /// What the runtime had right before a list was asked for.
@@ -79,9 +79,9 @@ impl Before {
     ///
     /// # Errors
     /// It is such a list.
-    pub fn check(&self, listing: &Listing) -> Result<(), SyncError> {
+    pub fn check(&self, listing: &Listing) -> Result<(), SourceError> {
         if !self.ready.is_empty() && !self.ready.iter().any(|uid| listing.pods.contains_key(uid)) {
-            return Err(SyncError::ListsNoneThatRun { ready: self.ready.len() });
+            return Err(SourceError::ListsNoneThatRun { ready: self.ready.len() });
         }
         Ok(())
     }
@@ -89,7 +89,7 @@ impl Before {
 
 impl Sources {
     /// What the runtime has.
-    pub async fn runtime(&self) -> Result<Before, SyncError> {
+    pub async fn runtime(&self) -> Result<Before, SourceError> {
         let sandboxes = self.gateway.list::<Sandbox>(Freshness::Fresh).await?;
         let containers = self.gateway.list::<Container>(Freshness::Fresh).await?;
         let ready = sandboxes
@@ -103,7 +103,7 @@ impl Sources {
     }
 
     /// One reading of the source `file`.
-    pub async fn file(&self, path: &Path) -> Result<Reading, SyncError> {
+    pub async fn file(&self, path: &Path) -> Result<Reading, SourceError> {
         let before = self.runtime().await?;
         let shown = path.display().to_string();
         let file = path.to_owned();
@@ -121,25 +121,25 @@ impl Sources {
         });
         let read: io::Result<(Result<Listing, ListingError>, Timestamp)> =
             read.await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
-        let (listing, at) = read.map_err(|error| SyncError::File { path: shown.clone(), error })?;
+        let (listing, at) = read.map_err(|error| SourceError::File { path: shown.clone(), error })?;
         let now = self.clock.now();
         if at.duration_since(now) > CLOCK_SLACK {
-            return Err(SyncError::Future { path: shown, at });
+            return Err(SourceError::Future { path: shown, at });
         }
-        let listing = listing.map_err(|error| SyncError::Listing { path: shown, error })?;
+        let listing = listing.map_err(|error| SourceError::Listing { path: shown, error })?;
         before.check(&listing)?;
         Ok(Reading { at: at.min(now), listing, objects: before.objects })
     }
 
     /// One reading of the source `kubelet`.
-    pub async fn kubelet(&self, settings: &Kubelet) -> Result<Reading, SyncError> {
+    pub async fn kubelet(&self, settings: &Kubelet) -> Result<Reading, SourceError> {
         let before = self.runtime().await?;
         let at = self.clock.now();
         let text = kubelet::ask(settings, &self.files).await?;
         let parsed = self.files.run_within(ANSWER_WITHIN, move || Listing::of_kubelet(&text)).await;
         let listing = parsed
             .unwrap_or_else(|gone| Err(ListingError::Syntax(gone.to_string())))
-            .map_err(|error| SyncError::KubeletListing { url: settings.url.clone(), error })?;
+            .map_err(|error| SourceError::KubeletListing { url: settings.url.clone(), error })?;
         before.check(&listing)?;
         Ok(Reading { at, listing, objects: before.objects })
     }
