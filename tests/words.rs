@@ -62,6 +62,7 @@ const SOURCES: &[&str] = &[
     "actors/gateway/src",
     "actors/images/src",
     "actors/kit/src",
+    "actors/pods/src",
     "config/src",
     "policy/src",
     "src/cli.rs",

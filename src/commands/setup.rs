@@ -10,7 +10,7 @@ use cri_gc_config::{
 use cri_gc_gateway::RuntimeVersion;
 use cri_gc_images::Home;
 use cri_gc_kit::words::Loop;
-use cri_gc_pods::SyncError;
+use cri_gc_pods::SourceError;
 
 use crate::cli::{Global, LoopName, Service};
 use crate::client::{Client, DEADLINE};
@@ -84,7 +84,7 @@ pub fn logging(global: &Global) -> Logging {
 /// What the settings need that this program was built without.
 pub fn not_yet(settings: &Settings) -> Option<String> {
     let is_missing = settings.pods.source == PodSource::KubeApi && !cfg!(feature = "kubernetes");
-    is_missing.then(|| SyncError::NotBuiltIn.to_string())
+    is_missing.then(|| SourceError::NotBuiltIn.to_string())
 }
 
 /// Runs `work` in an actix system.

@@ -1,4 +1,4 @@
-//! Reads the sources that list pods: first what the runtime has, then the list, which is held against it.
+//! Reads the sources `file` and `kubelet`: first what the runtime has, then the list, which is compared with it.
 //!
 //! What a list proves is not decided here. Blocking work runs on the workers.
 
@@ -12,8 +12,9 @@ use cri_gc_policy::{Container, Sandbox, SandboxState};
 use jiff::{SignedDuration, Timestamp};
 use slog::Logger;
 
-use super::SyncError;
-use super::absence::Sync;
+use super::absence::Reading;
+use super::error::SourceError;
+use super::kube_api::Api;
 use super::kubelet;
 use super::listing::{Listing, ListingError};
 use cri_gc_gateway::{Freshness, Gateway};
@@ -43,13 +44,26 @@ fn read_at_most(file: &mut impl Read, most: u64) -> io::Result<String> {
     Ok(text)
 }
 
-/// What reading needs. Owned by each question, so that none holds the actor.
+/// What is asked: the runtime, and what the sources need. Owned by each question, so that none holds the actor.
 #[derive(Clone)]
-pub struct Reader {
+pub struct Sources {
     pub gateway: Gateway,
     pub files: Workers,
     pub clock: Clock,
     pub log: Logger,
+}
+
+/// What is found out of a source that is followed.
+#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "no source is followed"))]
+pub enum SourceChange {
+    /// A complete list, from which on changes are watched. Single pods can be asked for by the same client.
+    Listed(Box<Reading>, Api),
+    /// The list is followed: what went wrong before is over.
+    Steady,
+    /// The API server answers: what is listed now, if that has changed.
+    Watched(Option<Listing>),
+    /// The source is lost.
+    Lost(SourceError),
 }
 
 /// What the runtime had right before a list was asked for.
@@ -61,21 +75,21 @@ pub struct Before {
 }
 
 impl Before {
-    /// A list that lacks every pod that runs, while some do, is not that of this node (behaviour: Confirmed deletion, 3).
+    /// A list from which every pod that runs is missing, while some do, is not that of this node.
     ///
     /// # Errors
     /// It is such a list.
-    pub fn check(&self, listing: &Listing) -> Result<(), SyncError> {
+    pub fn check(&self, listing: &Listing) -> Result<(), SourceError> {
         if !self.ready.is_empty() && !self.ready.iter().any(|uid| listing.pods.contains_key(uid)) {
-            return Err(SyncError::ListsNoneThatRun { ready: self.ready.len() });
+            return Err(SourceError::ListsNoneThatRun { ready: self.ready.len() });
         }
         Ok(())
     }
 }
 
-impl Reader {
+impl Sources {
     /// What the runtime has.
-    pub async fn runtime(&self) -> Result<Before, SyncError> {
+    pub async fn runtime(&self) -> Result<Before, SourceError> {
         let sandboxes = self.gateway.list::<Sandbox>(Freshness::Fresh).await?;
         let containers = self.gateway.list::<Container>(Freshness::Fresh).await?;
         let ready = sandboxes
@@ -88,14 +102,14 @@ impl Reader {
         Ok(Before { ready, objects })
     }
 
-    /// One sync of the source `file`.
-    pub async fn file(&self, path: &Path) -> Result<Sync, SyncError> {
+    /// One reading of the source `file`.
+    pub async fn file(&self, path: &Path) -> Result<Reading, SourceError> {
         let before = self.runtime().await?;
         let shown = path.display().to_string();
         let file = path.to_owned();
         let read = self.files.run_within(ANSWER_WITHIN, move || {
-            // One descriptor for time and content, so that both are those of the same file, and a second look at the time
-            // for one that is written to while it is read.
+            // One descriptor for time and content, so that both are those of the same file, and the time once more for one that is
+            // written to while it is read.
             let mut file = std::fs::File::open(&file)?;
             let changed = file.metadata()?.modified()?;
             let text = read_at_most(&mut file, LARGEST)?;
@@ -107,27 +121,27 @@ impl Reader {
         });
         let read: io::Result<(Result<Listing, ListingError>, Timestamp)> =
             read.await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
-        let (listing, at) = read.map_err(|error| SyncError::File { path: shown.clone(), error })?;
+        let (listing, at) = read.map_err(|error| SourceError::File { path: shown.clone(), error })?;
         let now = self.clock.now();
         if at.duration_since(now) > CLOCK_SLACK {
-            return Err(SyncError::Future { path: shown, at });
+            return Err(SourceError::Future { path: shown, at });
         }
-        let listing = listing.map_err(|error| SyncError::Listing { path: shown, error })?;
+        let listing = listing.map_err(|error| SourceError::Listing { path: shown, error })?;
         before.check(&listing)?;
-        Ok(Sync { at: at.min(now), listing, objects: before.objects })
+        Ok(Reading { at: at.min(now), listing, objects: before.objects })
     }
 
-    /// One sync of the source `kubelet`.
-    pub async fn kubelet(&self, settings: &Kubelet) -> Result<Sync, SyncError> {
+    /// One reading of the source `kubelet`.
+    pub async fn kubelet(&self, settings: &Kubelet) -> Result<Reading, SourceError> {
         let before = self.runtime().await?;
         let at = self.clock.now();
         let text = kubelet::ask(settings, &self.files).await?;
         let parsed = self.files.run_within(ANSWER_WITHIN, move || Listing::of_kubelet(&text)).await;
         let listing = parsed
             .unwrap_or_else(|gone| Err(ListingError::Syntax(gone.to_string())))
-            .map_err(|error| SyncError::KubeletListing { url: settings.url.clone(), error })?;
+            .map_err(|error| SourceError::KubeletListing { url: settings.url.clone(), error })?;
         before.check(&listing)?;
-        Ok(Sync { at, listing, objects: before.objects })
+        Ok(Reading { at, listing, objects: before.objects })
     }
 }
 
