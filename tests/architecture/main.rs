@@ -152,14 +152,18 @@ fn rooms_depend_downwards_only() {
 #[test]
 fn no_modules_use_each_other_in_a_circle() {
     let mut found = Vec::new();
-    // Crates that are free of circles; the others follow.
     for root in [
+        "actors/collectors/src/lib.rs",
         "actors/files/src/lib.rs",
         "actors/gateway/src/lib.rs",
         "actors/images/src/lib.rs",
         "actors/kit/src/lib.rs",
         "actors/pods/src/lib.rs",
+        "actors/service/src/lib.rs",
+        "config/src/lib.rs",
         "policy/src/lib.rs",
+        "sim/src/lib.rs",
+        "src/lib.rs",
     ] {
         let arrows = Crate::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(root)).arrows();
         for circle in circles(&arrows).into_iter().chain(circles(&between_rooms(&arrows))) {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::super::ages::{Now, rough};
 use super::super::table::{render, short, table};
-use super::labelled;
+use super::labels::labelled;
 
 /// Errors that are shown of one pass, and stuck objects that are shown at all: the rest would fill the screen.
 const SHOWN_ERRORS: usize = 3;

@@ -3,6 +3,7 @@
 //! - `images`: what may go, and what protects the rest. `loops`: the table of the loops and what is the matter with them.
 
 mod images;
+mod labels;
 mod loops;
 #[cfg(test)]
 mod tests;
@@ -14,9 +15,7 @@ use super::ages::{Now, moment};
 use super::passes;
 use super::table::{render, table};
 use cri_gc_policy::text::one_line;
-
-/// Width of the column of labels.
-const LABEL: usize = 15;
+use labels::labelled;
 
 /// First what all answers have, then only what matters.
 #[must_use]
@@ -58,16 +57,6 @@ pub fn text(status: &StatusResponse) -> String {
         text.push_str(paragraph);
     }
     text
-}
-
-/// Lines, the first of which has a label.
-fn labelled(label: &str, lines: &[String]) -> String {
-    let line = |(number, line): (usize, &String)| {
-        let label = if number == 0 { label } else { "" };
-        let indented = line.len() - line.trim_start_matches(' ').len();
-        format!("{}\n", format!("{label:<LABEL$}{:indented$}{}", "", one_line(line)).trim_end())
-    };
-    lines.iter().enumerate().map(line).collect()
 }
 
 fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {

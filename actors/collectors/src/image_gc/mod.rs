@@ -8,6 +8,7 @@
 mod account;
 mod alarm;
 mod confirm;
+mod deciding;
 mod disks;
 mod recheck;
 mod reclaim;
@@ -17,10 +18,7 @@ use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::images::{space, unmatched};
-use cri_gc_policy::report::Item;
-use cri_gc_policy::{
-    Decision, FileSystem, Follow, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming,
-};
+use cri_gc_policy::{FileSystem, Follow, Observation, Plan, PlanReport, Reclaiming};
 use tokio::time::Instant;
 
 use crate::collector::{Collect, Pass, Target};
@@ -31,6 +29,7 @@ use alarm::{Alarm, Patience, Usage};
 use cri_gc_gateway::FsPlaces;
 use cri_gc_kit::supervision::failure_log::First;
 use cri_gc_kit::words::{Kind, Loop};
+use deciding::{foresee, keep};
 use disks::Disks;
 use reclaim::{Brought, Reclaim};
 
@@ -166,22 +165,4 @@ impl Collect for ImageGc {
         let ended = (brought.freed, brought.is_short);
         self.alarm.borrow_mut().passed(ended, brought.over, period, Instant::now());
     }
-}
-
-/// The plan, and what follows from removals of earlier passes of a dry run.
-fn foresee(observation: &Observation, policy: &Policy, pass: &Pass) -> (ImagePlan, Vec<Decision>) {
-    let mut plan = decide(observation, policy);
-    let (pods, removed) = (PodTable::new(observation), pass.foreseen.of(observation));
-    let following = cri_gc_policy::images::follow(&mut plan, observation, &pods, policy, &removed);
-    (plan, following)
-}
-
-/// What stays by that plan, in words.
-fn keep(observation: &Observation, plan: &ImagePlan, policy: &Policy) -> Vec<Item> {
-    let whole = Plan { images: plan.clone(), ..Plan::default() };
-    PlanReport::new(&whole, observation, policy).images.section.keep
-}
-
-fn decide(observation: &Observation, policy: &Policy) -> ImagePlan {
-    cri_gc_policy::images::decide(observation, &PodTable::new(observation), &policy.images)
 }

@@ -7,9 +7,10 @@ use cri_gc_policy::images::space;
 use cri_gc_policy::{FileSystem, Image, ImagePlan, Observation, Policy, Reason, Reclaiming};
 
 use super::account::Account;
+use super::confirm;
+use super::deciding::{decide, keep};
 use super::disks::Disks;
 use super::recheck::Recheck;
-use super::{confirm, decide, keep};
 use crate::collector::{Pass, Target};
 use crate::report::PassError;
 use crate::tools::Tools;
