@@ -3,12 +3,10 @@
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
 use cri_gc_collectors::collector::messages::{Declined, RunPass};
-use cri_gc_collectors::log_reaper::look_at_links;
 use cri_gc_collectors::observe;
 use cri_gc_collectors::planning::Foreseen;
 use cri_gc_collectors::report::{Kept, PassReport, Progress};
@@ -23,7 +21,6 @@ use cri_gc_proto::admin::{Pass, Removal};
 use cri_gc_service::admin;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::setup::{crew, in_system, logging, settings, sync_pods};
 use crate::cli::{self, Global};
@@ -33,10 +30,6 @@ use crate::output::unrecorded::Unrecorded;
 use crate::output::{self, remark, show};
 use crate::signals::{StopSignal, StopSignals};
 use crate::wiring::Crew;
-
-/// The target of a link has to be missing at two checks, at least this far apart: a log that is being rotated is missing for a
-/// moment only.
-const BETWEEN_CHECKS: Duration = Duration::from_secs(2);
 
 /// Sweeps and prints.
 ///
@@ -237,21 +230,14 @@ impl<'a> Sweep<'a> {
 
     async fn run(mut self) -> Result<Swept, Failure> {
         let crew = self.crew;
-        let checked = Instant::now();
-        let ready = async {
-            let dangling = look_at_links(&crew.log_reaper).await.map_err(Failure::failed)?;
-            Ok::<_, Failure>((dangling, sync_pods(crew).await))
+        let Some(problem) = self.unless_halted(sync_pods(crew)).await else {
+            return Ok((self.reports, None));
         };
-        let Some(ready) = self.unless_halted(ready).await else { return Ok((self.reports, None)) };
-        let (dangling, problem) = ready?;
         if self.unless_halted(name_unmatched_patterns(crew)).await.is_none() {
             return Ok((self.reports, problem));
         }
         self.pass(&crew.container_gc).await?;
         self.pass(&crew.sandbox_reaper).await?;
-        if dangling > 0 {
-            self.unless_halted(tokio::time::sleep_until(checked + BETWEEN_CHECKS)).await;
-        }
         self.pass(&crew.log_reaper).await?;
         self.pass(&crew.image_gc).await?;
         Ok((self.reports, problem))

@@ -73,14 +73,14 @@ fn removed(pass: &Pass) -> String {
 
 /// What became of an object. A word that only a newer service knows is shown as it is.
 fn result(removal: &Removal) -> String {
-    let word = match removal.result.as_str() {
-        "already_gone" => "already removed",
-        "would_remove" => "would be removed",
-        "would_follow" => "would follow",
-        "refused" => "kept",
-        other => other,
+    let (word, detail) = match removal.result.as_str() {
+        "already_gone" => ("already removed", ""),
+        "would_remove" => ("would be removed", ""),
+        "would_follow" => ("would follow", ""),
+        "refused" => ("kept", removal.detail.as_str()),
+        other => (other, removal.detail.as_str()),
     };
-    if removal.detail.is_empty() { word.to_owned() } else { format!("{word}: {}", removal.detail) }
+    if detail.is_empty() { word.to_owned() } else { format!("{word}: {detail}") }
 }
 
 /// Notes, each of them once, with all the loops that they apply to.

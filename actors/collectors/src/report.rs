@@ -55,10 +55,10 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Removed => f.write_str("removed"),
-            Self::AlreadyGone => f.write_str("already gone"),
+            Self::AlreadyGone => f.write_str("already removed"),
             Self::Refused { because } => write!(f, "kept: {because}"),
             Self::Failed { error } => write!(f, "failed: {error}"),
-            Self::WouldRemove => f.write_str("would go"),
+            Self::WouldRemove => f.write_str("would be removed"),
         }
     }
 }
@@ -114,6 +114,12 @@ pub struct Removal {
 }
 
 impl Removal {
+    /// What became of an object of a plan.
+    #[must_use]
+    pub fn new(kind: Kind, Item { id, name, reason, .. }: Item, outcome: Outcome) -> Self {
+        Self { kind, id, name, reason, outcome, bytes: 0 }
+    }
+
     /// The object, as an event names it.
     #[must_use]
     pub fn object(&self) -> Object {
