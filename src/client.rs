@@ -18,10 +18,10 @@ use cri_gc_proto::admin::{
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 
-/// How long an answer may take unless the caller says otherwise. For some the service observes the whole node first.
+/// The default limit for an answer. For some the service observes the whole node first.
 pub const DEADLINE: Duration = Duration::from_secs(15);
 
-/// The largest answer that is taken: a status with all stuck objects of a very bad day.
+/// The largest answer that is accepted: a status with very many stuck objects.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Why a request to a service failed.
@@ -98,86 +98,81 @@ impl Client {
     /// The state of the service.
     ///
     /// # Errors
-    /// As for all calls: see [`Trouble`].
+    /// The errors of all calls: see [`Trouble`].
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        let mut admin = self.admin.clone();
-        self.answer(admin.status(StatusRequest { wait_seconds: self.deadline.as_secs_f64() })).await
+        self.answer(self.admin.clone().status(StatusRequest { wait_seconds: self.deadline.as_secs_f64() }))
+            .await
     }
 
     /// Why an object is removed or kept.
     ///
     /// # Errors
-    /// [`Trouble::NotFound`], [`Trouble::Invalid`] where it fits several, and what can go wrong with all calls.
+    /// [`Trouble::NotFound`], [`Trouble::Invalid`] where several match, and the errors of all calls.
     pub async fn explain(&self, object: String) -> Result<ExplainResponse, ClientError> {
-        let mut admin = self.admin.clone();
-        self.answer(admin.explain(ExplainRequest { object, wait_seconds: self.deadline.as_secs_f64() })).await
+        self.answer(
+            self.admin.clone().explain(ExplainRequest { object, wait_seconds: self.deadline.as_secs_f64() }),
+        )
+        .await
     }
 
     /// Requests passes; the answer is their progress, as long as they take.
     ///
     /// # Errors
-    /// [`Trouble::NotNow`], and what can go wrong with all calls.
+    /// [`Trouble::NotNow`], and the errors of all calls.
     pub async fn run_now(
         &self,
         loops: Vec<String>,
         confirm_deleted: bool,
-    ) -> Result<Told<PassUpdate>, ClientError> {
-        let mut admin = self.admin.clone();
-        self.told(admin.run_now(RunNowRequest { loops, confirm_deleted })).await
+    ) -> Result<Answers<PassUpdate>, ClientError> {
+        self.stream(self.admin.clone().run_now(RunNowRequest { loops, confirm_deleted })).await
     }
 
     /// Pauses loops.
     ///
     /// # Errors
-    /// As all calls.
+    /// The errors of all calls.
     pub async fn pause(&self, loops: Vec<String>) -> Result<PauseResponse, ClientError> {
-        let mut admin = self.admin.clone();
-        self.answer(admin.pause(PauseRequest { loops })).await
+        self.answer(self.admin.clone().pause(PauseRequest { loops })).await
     }
 
     /// Ends pauses.
     ///
     /// # Errors
-    /// As all calls.
+    /// The errors of all calls.
     pub async fn resume(&self, loops: Vec<String>) -> Result<ResumeResponse, ClientError> {
-        let mut admin = self.admin.clone();
-        self.answer(admin.resume(ResumeRequest { loops })).await
+        self.answer(self.admin.clone().resume(ResumeRequest { loops })).await
     }
 
     /// The settings in force.
     ///
     /// # Errors
-    /// As all calls.
+    /// The errors of all calls.
     pub async fn config(&self) -> Result<ConfigResponse, ClientError> {
-        let mut admin = self.admin.clone();
-        self.answer(admin.config(ConfigRequest {})).await
+        self.answer(self.admin.clone().config(ConfigRequest {})).await
     }
 
     /// Reloads the configuration.
     ///
     /// # Errors
-    /// [`Trouble::Invalid`] where it is invalid, and what can go wrong with all calls.
+    /// [`Trouble::Invalid`] where it is invalid, and the errors of all calls.
     pub async fn reload(&self) -> Result<ReloadResponse, ClientError> {
-        let mut admin = self.admin.clone();
-        self.answer(admin.reload(ReloadRequest {})).await
+        self.answer(self.admin.clone().reload(ReloadRequest {})).await
     }
 
     /// Changes the log level.
     ///
     /// # Errors
-    /// As all calls.
+    /// The errors of all calls.
     pub async fn set_log_level(&self, level: String) -> Result<SetLogLevelResponse, ClientError> {
-        let mut admin = self.admin.clone();
-        self.answer(admin.set_log_level(SetLogLevelRequest { level })).await
+        self.answer(self.admin.clone().set_log_level(SetLogLevelRequest { level })).await
     }
 
     /// Events, the newest of the past first.
     ///
     /// # Errors
-    /// As all calls.
-    pub async fn follow(&self, recent: u32) -> Result<Told<Event>, ClientError> {
-        let mut admin = self.admin.clone();
-        self.told(admin.follow(FollowRequest { recent })).await
+    /// The errors of all calls.
+    pub async fn follow(&self, recent: u32) -> Result<Answers<Event>, ClientError> {
+        self.stream(self.admin.clone().follow(FollowRequest { recent })).await
     }
 
     async fn answer<T>(
@@ -204,7 +199,7 @@ impl Client {
         tokio::time::timeout(limit, answers).await.unwrap_or_else(|_| Err(self.silent(limit).into()))
     }
 
-    /// The error that the service has not answered for so long.
+    /// The error that the service has not answered within that time.
     #[must_use]
     pub fn silent(&self, waited: Duration) -> ClientError {
         ClientError {
@@ -215,27 +210,27 @@ impl Client {
     }
 
     /// The beginning of a stream of answers has to arrive by the deadline.
-    async fn told<T>(
+    async fn stream<T>(
         &self,
         call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
-    ) -> Result<Told<T>, ClientError> {
+    ) -> Result<Answers<T>, ClientError> {
         let stream = self.answer(call).await?;
-        Ok(Told { stream, socket: self.socket.clone() })
+        Ok(Answers { stream, socket: self.socket.clone() })
     }
 }
 
 /// A stream of answers.
 #[derive(Debug)]
-pub struct Told<T> {
+pub struct Answers<T> {
     stream: Streaming<T>,
     socket: String,
 }
 
-impl<T> Told<T> {
+impl<T> Answers<T> {
     /// The next one; `None` at the end.
     ///
     /// # Errors
-    /// What can go wrong with all calls.
+    /// The errors of all calls.
     pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         self.stream.message().await.map_err(|status| {
             let mut error = failed(&self.socket, &status);
@@ -280,7 +275,7 @@ fn failed(socket: &str, status: &Status) -> ClientError {
     ClientError { socket: socket.to_owned(), trouble, message }
 }
 
-/// What is at the bottom of a status that was not sent, but made of a broken connection.
+/// The innermost cause of a status that was not sent, but made of a broken connection.
 fn innermost(status: &Status) -> Option<String> {
     let mut error = status.source()?;
     while let Some(source) = error.source() {
@@ -294,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_that_does_not_answer_is_given_up() {
+    fn a_service_that_does_not_answer_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("admin.sock");
         // The kernel accepts for it.
@@ -308,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_service_says_is_sorted_by_what_to_do_about_it() {
+    fn errors_are_sorted_by_what_to_do_about_them() {
         for (code, trouble) in [
             (Code::PermissionDenied, Trouble::Denied),
             (Code::InvalidArgument, Trouble::Invalid),

@@ -32,7 +32,7 @@ impl Logging {
             LogFormat::Term => true,
             LogFormat::Json => false,
         };
-        // Writing blocks: it is done on a thread of its own, and flushed when the guard goes.
+        // Writing blocks: it is done on a thread of its own, and flushed when the guard is dropped.
         let (drain, flush) = if people {
             let decorator = PrintableText(slog_term::TermDecorator::new().stderr().build());
             slog_async::Async::new(slog_term::FullFormat::new(decorator).build().fuse())

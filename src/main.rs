@@ -1,4 +1,4 @@
-//! The program `cri-gc`. Everything it does is in the library beside it, so that tests and benchmarks can reach it.
+//! The program `cri-gc`. All code is in the library, so that tests and benchmarks can use it.
 
 use std::process::ExitCode;
 

@@ -85,7 +85,7 @@ pub const STAGGER: Duration = Duration::from_secs(1);
 const HELLO: Duration = Duration::from_secs(10);
 
 impl Crew {
-    /// Starts all actors for a one-shot command: they make passes when told. Nothing is connected or read yet. Must be
+    /// Starts all actors for a one-shot command: they make passes on request. Nothing is connected or read yet. Must be
     /// called in an actix system.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Crew {
     /// Asks the runtime what it is: a one-shot command does nothing where none answers.
     ///
     /// # Errors
-    /// Nobody answers there, or nobody who speaks CRI.
+    /// No server answers on the socket, or not as a CRI runtime does.
     pub async fn hello(&self) -> Result<RuntimeVersion, CriError> {
         let hello = self.tools.gateway.call(Version {});
         let version = match tokio::time::timeout(HELLO, hello).await {
@@ -152,7 +152,7 @@ impl Crew {
         Ok(version)
     }
 
-    /// Begins no removal and no pass any more. Passes under way end once the removals that were sent are answered.
+    /// Stops the collectors: no removal and no pass begins any more. Passes in progress end after their current removals.
     pub fn halt(&self) {
         self.container_gc.do_send(Finish);
         self.sandbox_reaper.do_send(Finish);
@@ -182,7 +182,7 @@ pub struct Start {
     pub threads: Threads,
     /// By how much the first passes of the loops follow each other.
     pub stagger: Duration,
-    /// From which level on is logged.
+    /// The level from which on is logged.
     pub threshold: LogThreshold,
     /// Where to log.
     pub log: Logger,
@@ -202,16 +202,15 @@ const AT_START: &[&str] = &[
 ];
 
 /// All actors of the service, running: the loops make passes by themselves, each wakes the next of the chain, and one that
-/// falls or hangs is started anew.
+/// panics or hangs is restarted.
 pub struct Service {
-    /// The runtime, whose pods live, what is remembered of images, who is told what happens, and file workers for whoever
-    /// asks.
+    /// The gateway to the runtime, the pod states, the image records, the recorder of events, and file workers for requests.
     pub tools: Tools,
     /// The four loops, in the order of the chain.
     pub loops: [LoopHandle; 4],
     /// The settings in force.
     pub configuration: Configuration,
-    /// From which level on is logged.
+    /// The level from which on is logged.
     pub threshold: LogThreshold,
     threads: Threads,
 }
@@ -358,7 +357,7 @@ impl Service {
         Admin::start(&self.threads.start().handle, Pace::from(settings), path, group, subjects)
     }
 
-    /// Brings all loops to rest: no removal is begun any more, and those under way end. What they have said of images is on the
+    /// Shuts down all loops: no removal begins any more, and those in progress end. Their image records are on the
     /// disk then, unless the disk fails.
     pub async fn finish(&self) {
         futures_util::future::join_all(self.loops.iter().map(LoopHandle::finish)).await;

@@ -1,4 +1,4 @@
-//! Ages, and what is newer than what: said once for all kinds of objects.
+//! Ages, and which of two objects is newer: the same for all kinds of objects.
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -10,26 +10,26 @@ pub(crate) fn newest_first<T: Ord>(a: (T, u32, &str), b: (T, u32, &str)) -> Orde
     (b.0, b.1).cmp(&(a.0, a.1)).then_with(|| a.2.cmp(b.2))
 }
 
-/// The time of a decision, and how far back times can be believed.
+/// The time of a decision, and the time from which timestamps are reliable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// The time.
     pub at: Timestamp,
-    /// When the clock was set last, if that was seen: no age counts from before (behaviour: Clock changes).
+    /// When the clock was last set, if that was noticed: no age counts from before (behaviour: Clock changes).
     pub clock_set: Option<Timestamp>,
 }
 
 impl Now {
-    /// How old something is that happened at that time; `None` for what happens in the future, as far as can be told.
+    /// The age of something that happened at that time; `None` for a timestamp in the future, as far as is known.
     #[must_use]
     pub fn age(self, time: Timestamp) -> Option<SignedDuration> {
-        // What bears a time to come was there before the clock was put back.
+        // A timestamp in the future is from before the clock was put back.
         let since =
             if time > self.at { self.clock_set? } else { self.clock_set.map_or(time, |set| time.max(set)) };
         (since <= self.at).then(|| self.at.duration_since(since))
     }
 
-    /// How far ahead a time lies that can't be true, in seconds; `None` for what has an age.
+    /// How far in the future a timestamp is, in whole seconds; `None` for what has an age.
     #[must_use]
     pub fn ahead(self, time: Timestamp) -> Option<SignedDuration> {
         let ahead = SignedDuration::from_secs(time.duration_since(self.at).as_secs());

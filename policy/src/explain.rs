@@ -244,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_means_all_there_is_of_it() {
+    fn a_pod_means_all_its_objects() {
         for pod in [UID, "web", "ns/web"] {
             assert_eq!(ids(pod), ["c0ffee01", "c0ffee02", "5a0d", &format!("ns_web_{UID}")], "{pod}");
         }
     }
 
     #[test]
-    fn what_is_said_of_an_object_is_what_the_plan_says() {
+    fn an_object_is_explained_as_the_plan_has_it() {
         let Found::Objects(objects) = found("c0ffee01") else { panic!("it is there") };
         let object = &objects[0];
         assert_eq!((object.verdict, object.item.reason.as_str()), (Verdict::Keep, "running"));

@@ -1,6 +1,6 @@
-//! Which legacy links go: `<legacy_container_logs_root>/*.log` that point to nothing (behaviour: Log links).
+//! Which legacy links are removed: `<legacy_container_logs_root>/*.log` without a target (behaviour: Log links).
 //!
-//! A log that is being rotated is missing for a moment, so a link goes only when its target is missing on two passes in a
+//! A log that is being rotated is missing for a moment, so a link is removed only if its target is missing on two passes in a
 //! row, and only when its container cannot be writing.
 
 use crate::plan::{Decision, Section};
@@ -13,9 +13,9 @@ pub enum LinkOwner {
     Exited,
     /// The runtime does not know it.
     NotFound,
-    /// It runs, or is about to.
+    /// It is running, or about to.
     Alive,
-    /// Its status could not be read, or says nothing.
+    /// Its status could not be read, or is unknown.
     Unreadable,
     /// The name of the link does not end in a whole container id.
     Nobody,
@@ -32,7 +32,7 @@ pub struct DanglingLink {
     pub owner: LinkOwner,
 }
 
-/// Decides on links whose target is missing; all others stay and are no matter of a plan.
+/// Decides on links whose target is missing; all others are kept and are not part of a plan.
 #[must_use]
 pub fn decide(links: &[DanglingLink]) -> Section {
     let mut section = Section::default();

@@ -1,4 +1,4 @@
-//! What people call an object: one naming for plans, reports, logs and `explain`.
+//! Names of objects for people: the same in plans, reports, logs and `explain`.
 //!
 //! Containers are "namespace/pod/container#attempt", sandboxes "namespace/pod#attempt", log directories "namespace/pod".
 
@@ -18,7 +18,7 @@ pub struct Naming<'a> {
 }
 
 impl<'a> Naming<'a> {
-    /// That of the objects of an observation.
+    /// For the objects of an observation.
     #[must_use]
     pub fn new(observation: &'a Observation) -> Self {
         let count = observation.sandboxes.len();
@@ -32,7 +32,7 @@ impl<'a> Naming<'a> {
         all
     }
 
-    /// Name of a container. Where nothing tells the name of its pod, that is left out.
+    /// Name of a container. Where the name of its pod is not known, that is left out.
     #[must_use]
     pub fn container(&self, container: &Container) -> String {
         let Container { name, attempt, .. } = container;
@@ -50,7 +50,7 @@ pub fn sandbox(sandbox: &Sandbox) -> String {
     format!("{}/{}#{}", sandbox.namespace, sandbox.name, sandbox.attempt)
 }
 
-/// Name of the log directory of a pod: that of the pod, where the directory's name tells it.
+/// Name of the log directory of a pod: that of the pod, if it is part of the directory's name.
 #[must_use]
 pub fn log_dir(name: &str) -> String {
     pod_name_of(name).map_or_else(|| name.to_owned(), |(namespace, pod)| format!("{namespace}/{pod}"))

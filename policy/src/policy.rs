@@ -10,7 +10,7 @@ use crate::protect::Pattern;
 /// Everything a plan follows (docs/behaviour.md).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// What becomes of objects that belong to no pod (behaviour: Pods).
+    /// What is done with objects that belong to no pod (behaviour: Pods).
     pub unmanaged: Unmanaged,
     /// Container GC (behaviour: Dead containers).
     pub containers: ContainerPolicy,
@@ -20,17 +20,17 @@ pub struct Policy {
     pub images: ImagePolicy,
 }
 
-/// What becomes of objects that belong to no pod: containers and sandboxes without a pod UID (behaviour: Pods).
+/// What is done with objects that belong to no pod: containers and sandboxes without a pod UID (behaviour: Pods).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unmanaged {
-    /// They are in no unit, count towards no limit, and stay.
+    /// They are in no evict unit, count towards no limit, and are kept.
     #[default]
     Keep,
-    /// They count as objects of a deleted pod. What runs or is ready stays, as everywhere.
+    /// They count as objects of a deleted pod. What is running or ready is kept, as everywhere.
     Collect,
 }
 
-/// How many dead containers stay, and for how long (behaviour: Dead containers; the kubelet's `--maximum-dead-containers` flags).
+/// How many dead containers are kept, and for how long (behaviour: Dead containers; the kubelet's `--maximum-dead-containers` flags).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerPolicy {
     /// A container is left alone until it was created this long ago.
@@ -43,7 +43,7 @@ pub struct ContainerPolicy {
     pub max_per_pod_container: Option<usize>,
     /// Dead containers kept on the node; `None` is no limit.
     pub max_containers: Option<usize>,
-    /// Whether the runtime objects of pods that finished (phase Succeeded or Failed) go as those of deleted pods.
+    /// Whether the runtime objects of pods that finished (phase Succeeded or Failed) are removed as those of deleted pods.
     pub evict_terminated_pods: bool,
 }
 
@@ -60,7 +60,7 @@ impl Default for ContainerPolicy {
     }
 }
 
-/// Which sandboxes may go (behaviour: Sandboxes).
+/// Which sandboxes may be removed (behaviour: Sandboxes).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SandboxPolicy {
     /// A sandbox is left alone until it was created this long ago.
@@ -69,18 +69,18 @@ pub struct SandboxPolicy {
     pub evict_terminated_pods: bool,
 }
 
-/// When images go, and which never do (behaviour: Images; the kubelet's `imageGC*` settings).
+/// When images are removed, and which never are (behaviour: Images; the kubelet's `imageGC*` settings).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImagePolicy {
-    /// Space: at or over the high threshold images go until usage is at the low one.
+    /// Space: at or over the high threshold images are removed until usage is at the low one.
     pub bytes: Thresholds,
     /// The same for inodes; off by default.
     pub inodes: Thresholds,
     /// An image is left alone until it was first seen this long ago.
     pub min_age: Duration,
-    /// An image unused for longer goes whatever the disk says; zero is off.
+    /// An image unused for longer is removed whatever the disk usage; zero is off.
     pub max_age: Duration,
-    /// Images that never go.
+    /// Images that are never removed.
     pub protect: Vec<Pattern>,
 }
 
@@ -107,9 +107,9 @@ impl ImagePolicy {
 /// Two usage percentages, 0 to 100, of a file system: where collection starts, and where it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Usage at which images start to go; 100 never triggers.
+    /// Usage at which removal of images starts; 100 never triggers.
     pub high_percent: u8,
-    /// Usage at which they stop to go; not over `high_percent`.
+    /// Usage at which it stops; not over `high_percent`.
     pub low_percent: u8,
 }
 

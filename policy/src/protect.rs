@@ -128,7 +128,7 @@ impl Pattern {
             return true;
         }
         if let Some(hex) = &self.id {
-            // A digest looks as an id does.
+            // A digest has the form of an id.
             let mut digests = names.iter().filter_map(|name| name.digest?.strip_prefix("sha256:"));
             let begins = |digits: &str| digits.get(..hex.len()).is_some_and(|d| d.eq_ignore_ascii_case(hex));
             if begins(id.strip_prefix("sha256:").unwrap_or(id)) || digests.any(begins) {
@@ -240,7 +240,7 @@ mod tests {
             "docker.io/*",
         ] {
             assert!(matches(pattern, "docker.io/library/busybox:1.36"), "{pattern}");
-            assert!(matches(pattern, "busybox:1.36"), "{pattern}: a runtime that tells short names");
+            assert!(matches(pattern, "busybox:1.36"), "{pattern}: a runtime that reports short names");
         }
         assert!(matches("grafana/grafana", "docker.io/grafana/grafana:11"));
     }

@@ -1,4 +1,4 @@
-//! Image references: how a name is taken apart, and when two of them name the same image.
+//! Image references: their parts, and when two of them name the same image.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,14 @@ use std::borrow::Cow;
 pub struct Reference<'a> {
     /// Registry and path.
     pub repo: &'a str,
-    /// What stands behind the colon, if anything.
+    /// What is after the colon, if anything.
     pub tag: Option<&'a str>,
-    /// What stands behind the `@`, algorithm included.
+    /// What is after the `@`, algorithm included.
     pub digest: Option<&'a str>,
 }
 
 impl<'a> Reference<'a> {
-    /// Takes a reference apart. Every string has parts; whether it is a good name is not judged.
+    /// Splits a reference. Every string has parts; whether it is a valid name is not checked.
     #[must_use]
     pub fn parse(text: &'a str) -> Self {
         let (name, digest) = match text.split_once('@') {
@@ -29,7 +29,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// The shorter names that Docker Hub's images go by: `docker.io/library/busybox` is `library/busybox` and `busybox`.
+/// The short names of images of Docker Hub: `docker.io/library/busybox` is `library/busybox` and `busybox`.
 pub fn familiar_repo(repo: &str) -> impl Iterator<Item = &str> {
     let hub = repo.strip_prefix("docker.io/");
     hub.into_iter().chain(hub.and_then(|path| path.strip_prefix("library/")))
@@ -39,13 +39,13 @@ pub fn familiar_repo(repo: &str) -> impl Iterator<Item = &str> {
 const HUB: [&str; 4] =
     ["index.docker.io/", "registry-1.docker.io/", "registry.hub.docker.com/", "docker.io/"];
 
-/// The path of a repository on Docker Hub, if it says that it lies there.
+/// The path of a repository on Docker Hub, if its name has that registry.
 #[must_use]
 pub fn path_on_hub(repo: &str) -> Option<&str> {
     HUB.iter().find_map(|name| repo.strip_prefix(name))
 }
 
-/// Whether a repository names the registry that it lies on.
+/// Whether the name of a repository has a registry.
 #[must_use]
 pub fn has_registry(repo: &str) -> bool {
     repo.split_once('/').is_some_and(|(host, _)| host.contains(['.', ':']) || host == "localhost")
@@ -67,8 +67,8 @@ pub fn full_repo(repo: &str) -> Cow<'_, str> {
     }
 }
 
-/// The full form of a name as a user may write it: `busybox` is `docker.io/library/busybox:latest`. Runtimes tell full
-/// names, so nearly always it is the text itself.
+/// The full form of a name as a user may write it: `busybox` is `docker.io/library/busybox:latest`. Runtimes report
+/// full names, so nearly always it is the text itself.
 #[must_use]
 pub fn canonical(text: &str) -> Cow<'_, str> {
     let Reference { repo, tag, digest } = Reference::parse(text);

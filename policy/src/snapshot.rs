@@ -1,6 +1,6 @@
-//! The file form of an observation, version 1: a contract with whoever writes or reads such files.
+//! The file form of an observation, version 1: a contract with other programs that write or read such files.
 //!
-//! Only what is different in a file stands here; the rest is in [`crate::observation`]. Reading text is the caller's work:
+//! Only what is different in a file is here; the rest is in [`crate::observation`]. Reading text is the caller's work:
 //! these types know no format.
 
 use std::collections::HashSet;

@@ -1,12 +1,12 @@
 //! Text that others wrote: names of containers and log directories, tags, messages of a runtime or an API server.
 //!
-//! Whatever is printed or logged passes [`escape`] at the sink, once, so that no name can clear a terminal, hide what
-//! stands next to it or forge a line. It must not be used on what is compared or sent back: there the bytes count.
+//! Whatever is printed or logged passes [`escape`] at the sink, once, so that no name can clear a terminal, hide the text
+//! next to it or forge a line. It must not be used on what is compared or sent back: there the bytes count.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// What becomes of line ends.
+/// What is done with line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lines {
     /// They structure the text: tables, JSON, messages of several lines.
@@ -55,7 +55,7 @@ const WORD: usize = 200;
 const TEXT: usize = 2_000;
 
 /// One line for people: escaped, line ends and runs of blanks as one space, and what is too long shortened in the middle,
-/// for the beginning and the end of a path or a name tell most. Data (JSON, YAML) is never shortened.
+/// for the beginning and the end of a path or a name say most. Data (JSON, YAML) is never shortened.
 #[must_use]
 pub fn one_line(text: &str) -> Cow<'_, str> {
     let plain = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));

@@ -6,7 +6,7 @@ use cri_gc_proto::admin::Event;
 
 use super::setup::{in_system, service};
 use crate::cli::{self, Global};
-use crate::client::{DEADLINE, Told};
+use crate::client::{Answers, DEADLINE};
 use crate::failure::Failure;
 use crate::output::events::line;
 use crate::output::{Reader, item, reader_gone};
@@ -35,7 +35,7 @@ pub fn run(global: &Global, args: &cli::Events) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn print_all(events: &mut Told<Event>, args: &cli::Events) -> Result<(), Failure> {
+async fn print_all(events: &mut Answers<Event>, args: &cli::Events) -> Result<(), Failure> {
     while let Some(event) = events.next().await? {
         if event.kind == NOW {
             if args.follow {

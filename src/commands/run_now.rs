@@ -8,7 +8,7 @@ use cri_gc_proto::admin::{Pass, PassUpdate, Removal};
 
 use super::setup::{in_system, loops, service};
 use crate::cli::{self, Form, Global};
-use crate::client::{ClientError, Told};
+use crate::client::{Answers, ClientError};
 use crate::failure::{Failure, PARTLY};
 use crate::output::ages::span;
 use crate::output::progress::{Bar, Ended};
@@ -55,7 +55,7 @@ struct Watch {
 
 impl Watch {
     /// Receives updates until the last, or until the reader of stdout is gone.
-    async fn all(&mut self, updates: &mut Told<PassUpdate>, form: Form) -> Result<(), Failure> {
+    async fn all(&mut self, updates: &mut Answers<PassUpdate>, form: Form) -> Result<(), Failure> {
         let bar = Bar::default();
         while let Some(update) = self.next(updates, &bar).await? {
             if form != Form::Table && item(form, &update, |_| String::new())? == Reader::Gone {
@@ -72,7 +72,7 @@ impl Watch {
     /// The next update. While none arrives, a note says so from time to time.
     async fn next(
         &self,
-        updates: &mut Told<PassUpdate>,
+        updates: &mut Answers<PassUpdate>,
         bar: &Bar,
     ) -> Result<Option<PassUpdate>, ClientError> {
         let mut next = std::pin::pin!(updates.next());
@@ -98,12 +98,7 @@ impl Watch {
                 self.begun.push(update.r#loop);
             }
             Some(What::Removal(removal)) => {
-                bar.ended(match removal.result.as_str() {
-                    "removed" | "already_gone" => Ended::Removed,
-                    "would_remove" => Ended::WouldBeRemoved,
-                    "failed" => Ended::Failed,
-                    _ => Ended::Kept,
-                });
+                bar.ended(Ended::from_result(&removal.result));
                 self.removals.push(removal);
             }
             Some(What::Ended(pass)) => self.passes.push(pass),
@@ -126,6 +121,6 @@ impl Watch {
     }
 }
 
-fn cut_short(updates: &Told<PassUpdate>, of: &str) -> ClientError {
+fn cut_short(updates: &Answers<PassUpdate>, of: &str) -> ClientError {
     updates.cut_short(&format!("the pass of {of} has not ended"))
 }

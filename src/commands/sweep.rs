@@ -9,7 +9,7 @@ use actix::{Actor, Addr, Handler};
 use cri_gc_collectors::collector::messages::{Declined, RunPass};
 use cri_gc_collectors::observe;
 use cri_gc_collectors::planning::Foreseen;
-use cri_gc_collectors::report::{Kept, Outcome, PassReport, Progress};
+use cri_gc_collectors::report::{Kept, PassReport, Progress};
 use cri_gc_config::{Mode, Settings};
 use cri_gc_files::dirs::Dirs;
 use cri_gc_files::lock::{self, LockError, StateLock};
@@ -136,7 +136,9 @@ async fn until_stopped(
                 Progress::Planned(of, count) => {
                     shown.planned(of.as_str(), u64::try_from(count).unwrap_or(u64::MAX));
                 }
-                Progress::Done(_, removal) => shown.ended(ended(&removal.outcome)),
+                Progress::Done(_, removal) => {
+                    shown.ended(Ended::from_result(&admin::removal(&removal).result));
+                }
             }
         }
     });
@@ -164,15 +166,6 @@ async fn until_stopped(
     }
     bar.end();
     Ok((swept, signal))
-}
-
-fn ended(outcome: &Outcome) -> Ended {
-    match outcome {
-        Outcome::Removed | Outcome::AlreadyGone => Ended::Removed,
-        Outcome::WouldRemove => Ended::WouldBeRemoved,
-        Outcome::Refused { .. } => Ended::Kept,
-        Outcome::Failed { .. } => Ended::Failed,
-    }
 }
 
 /// Where the sweep records images, so that the next one knows their ages; the lock on that; and why it can't record them, if so.

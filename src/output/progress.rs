@@ -35,6 +35,19 @@ struct Counts {
     failed: u64,
 }
 
+impl Ended {
+    /// From the result of a removal in the words of the admin API. A word of a newer service counts as kept.
+    #[must_use]
+    pub fn from_result(result: &str) -> Self {
+        match result {
+            "removed" | "already_gone" => Self::Removed,
+            "would_remove" => Self::WouldBeRemoved,
+            "failed" => Self::Failed,
+            _ => Self::Kept,
+        }
+    }
+}
+
 impl Default for Bar {
     fn default() -> Self {
         let shown = std::io::stderr().is_terminal();

@@ -246,7 +246,7 @@ async fn a_stop_waits_for_removals_under_way_and_a_second_signal_does_not() {
         let running = serve(&mut node);
         assert!(sim.wait_for_calls(Method::RemoveContainer, 1, PATIENCE));
         running.terminate();
-        let said = || running.stderr().contains("removals under way end").then_some(());
+        let said = || running.stderr().contains("stopping after the removals in progress").then_some(());
         cri_gc_test_support::until(PATIENCE, "it says that it is stopping", said);
         if second {
             running.terminate();

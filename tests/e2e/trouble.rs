@@ -66,7 +66,7 @@ async fn without_a_runtime_nothing_is_done(node: &mut Node) {
     let ended = node.run_program(&["sweep", "--output", "json"], None);
     assert_eq!((ended.code, ended.stdout.as_str()), (4, ""), "{ended:?}");
     assert!(
-        ended.stderr.contains("nobody.sock") && ended.stderr.contains("check that the runtime runs"),
+        ended.stderr.contains("nobody.sock") && ended.stderr.contains("check that the runtime is running"),
         "{ended:?}"
     );
     assert!(before.lost(&node.look().await).is_empty());

@@ -145,7 +145,7 @@ mod tests {
         let begin = |capacity, available, thresholds| to_free(capacity, available, thresholds, false);
         assert_eq!(begin(1000, 160, T), None, "84 percent");
         assert_eq!(begin(1000, 150, T), Some(50), "85 percent");
-        assert_eq!(begin(1000, 151, T), Some(49), "84.9 is told as 85");
+        assert_eq!(begin(1000, 151, T), Some(49), "84.9 counts as 85");
         assert_eq!(begin(u64::MAX, 0, T), Some(u64::MAX / 5));
         let never = Thresholds { high_percent: 100, low_percent: 0 };
         assert_eq!(begin(1000, 0, never), None, "100 never triggers");

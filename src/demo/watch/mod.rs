@@ -32,7 +32,7 @@ use self::view::View;
 use super::churn::Churn;
 use super::node::DemoNode;
 use crate::cli;
-use crate::client::{Client, Told};
+use crate::client::{Answers, Client};
 use crate::failure::Failure;
 use crate::output::Reader;
 use crate::signals::StopSignals;
@@ -170,7 +170,7 @@ impl<'a> LiveDemo<'a> {
     async fn until_ended(
         &mut self,
         client: &Client,
-        events: &mut Told<Event>,
+        events: &mut Answers<Event>,
         settings: &Settings,
         stop: &mut StopSignals,
     ) -> Result<(), Failure> {
