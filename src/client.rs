@@ -1,7 +1,7 @@
 //! The connection of a client command to the admin socket of a running service.
 //!
-//! It sends what is asked, with a deadline, and sorts what can go wrong by what an operator can do about it. It prints
-//! nothing and decides nothing.
+//! It sends requests, with a deadline, and sorts errors by what an operator can do about them. It prints nothing and decides
+//! nothing.
 
 use std::error::Error as _;
 use std::io::ErrorKind;
@@ -24,38 +24,38 @@ pub const DEADLINE: Duration = Duration::from_secs(15);
 /// The largest answer that is taken: a status with all stuck objects of a very bad day.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
-/// Why a service did not do what it was asked.
+/// Why a request to a service failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{socket}: {message}")]
 pub struct ClientError {
-    /// Where it was asked.
+    /// The socket.
     pub socket: String,
-    /// What that means.
+    /// What kind of error.
     pub trouble: Trouble,
-    /// What the service, or the connection, said.
+    /// The error of the service or of the connection.
     pub message: String,
 }
 
-/// What can go wrong, by what to do about it.
+/// Kinds of errors, by what to do about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// Nothing listens there.
     NoService,
     /// This user may not open the socket.
     Locked,
-    /// The service went away during the call.
+    /// The connection ended during the call.
     Gone,
     /// Something listens there that is no cri-gc service, or one without this call.
     Stranger,
     /// No answer within the deadline.
     Silent,
-    /// The service talks to others only.
+    /// The service refuses this user.
     Denied,
-    /// What was asked cannot be meant, or a configuration is bad.
+    /// The request or a configuration is invalid.
     Invalid,
-    /// Nothing is called that.
+    /// There is no such object.
     NotFound,
-    /// Not in the state that the service is in.
+    /// Not possible in the current state of the service.
     NotNow,
     /// The runtime does not answer the service.
     NoRuntime,
@@ -95,16 +95,16 @@ impl Client {
         })
     }
 
-    /// How everything is.
+    /// The state of the service.
     ///
     /// # Errors
-    /// As all calls: what [`Trouble`] tells.
+    /// As for all calls: see [`Trouble`].
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
         let mut admin = self.admin.clone();
         self.answer(admin.status(StatusRequest { wait_seconds: self.deadline.as_secs_f64() })).await
     }
 
-    /// Why an object goes or stays.
+    /// Why an object is removed or kept.
     ///
     /// # Errors
     /// [`Trouble::NotFound`], [`Trouble::Invalid`] where it fits several, and what can go wrong with all calls.
@@ -113,7 +113,7 @@ impl Client {
         self.answer(admin.explain(ExplainRequest { object, wait_seconds: self.deadline.as_secs_f64() })).await
     }
 
-    /// Has passes made; how they go on is told as long as they take.
+    /// Requests passes; the answer is their progress, as long as they take.
     ///
     /// # Errors
     /// [`Trouble::NotNow`], and what can go wrong with all calls.
@@ -153,16 +153,16 @@ impl Client {
         self.answer(admin.config(ConfigRequest {})).await
     }
 
-    /// Has the configuration read anew.
+    /// Reloads the configuration.
     ///
     /// # Errors
-    /// [`Trouble::Invalid`] where it is bad, and what can go wrong with all calls.
+    /// [`Trouble::Invalid`] where it is invalid, and what can go wrong with all calls.
     pub async fn reload(&self) -> Result<ReloadResponse, ClientError> {
         let mut admin = self.admin.clone();
         self.answer(admin.reload(ReloadRequest {})).await
     }
 
-    /// Has the service log from another level on.
+    /// Changes the log level.
     ///
     /// # Errors
     /// As all calls.
@@ -191,7 +191,7 @@ impl Client {
         }
     }
 
-    /// What takes several answers; without a limit as long as it takes.
+    /// For what takes several answers: the same within a limit; without one as long as it takes.
     ///
     /// # Errors
     /// Its own, and [`Trouble::Silent`].
@@ -214,7 +214,7 @@ impl Client {
         }
     }
 
-    /// The beginning of an answer that comes bit by bit has to be there by the deadline.
+    /// The beginning of a stream of answers has to arrive by the deadline.
     async fn told<T>(
         &self,
         call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
@@ -224,7 +224,7 @@ impl Client {
     }
 }
 
-/// What a service tells bit by bit.
+/// A stream of answers.
 #[derive(Debug)]
 pub struct Told<T> {
     stream: Streaming<T>,
@@ -232,14 +232,14 @@ pub struct Told<T> {
 }
 
 impl<T> Told<T> {
-    /// The next bit; `None` when the service has told all.
+    /// The next one; `None` at the end.
     ///
     /// # Errors
     /// What can go wrong with all calls.
     pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         self.stream.message().await.map_err(|status| {
             let mut error = failed(&self.socket, &status);
-            // Whoever has begun to answer is a service: its connection broke.
+            // What has begun to answer is a service: its connection broke.
             if error.trouble == Trouble::Stranger {
                 error.trouble = Trouble::Gone;
             }
@@ -247,21 +247,21 @@ impl<T> Told<T> {
         })
     }
 
-    /// The error that the service ended this before it had told all.
+    /// The error that the service ended the stream early.
     #[must_use]
     pub fn cut_short(&self, message: &str) -> ClientError {
         ClientError { socket: self.socket.clone(), trouble: Trouble::Gone, message: message.to_owned() }
     }
 }
 
-/// Sorts what tonic says.
+/// Sorts the errors of tonic.
 fn failed(socket: &str, status: &Status) -> ClientError {
     let io = innermost_io(status);
     let trouble = match status.code() {
         _ if io.is_some() => Trouble::Gone,
         // We never cancel a call, so a cancelled one is a connection that ended under it.
         Code::Unavailable | Code::Cancelled => Trouble::Gone,
-        // A status that was sent has no source; one with a source was made of what came that is no gRPC.
+        // A status that was sent has no source; one with a source was made of an answer that is not gRPC.
         _ if status.source().is_some() => Trouble::Stranger,
         Code::Unimplemented => Trouble::Stranger,
         Code::DeadlineExceeded => Trouble::Silent,

@@ -1,14 +1,13 @@
-//! Errors at the edge: a sentence with the cause and what to do, on stderr, and an exit code (behaviour: Commands).
+//! Errors of commands: a sentence with the cause and what to do, and an exit code (behaviour: Commands).
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 use cri_gc_gateway::{CriError, ErrorClass};
 
 use crate::client::{ClientError, Trouble};
-use crate::output::remark;
 
-/// How a command ended badly.
+/// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
@@ -17,13 +16,13 @@ pub struct Failure {
 
 /// The command failed.
 const FAILED: u8 = 1;
-/// What was typed cannot be meant.
+/// The command line is wrong.
 const USAGE: u8 = 2;
-/// Part of what was to be done failed; the output says which.
+/// Part of the work failed; the output says which.
 pub const PARTLY: u8 = 3;
-/// Nothing could be reached.
+/// The runtime or the service is unreachable.
 const UNREACHABLE: u8 = 4;
-/// The configuration is bad.
+/// The configuration is invalid.
 const BAD_CONFIGURATION: u8 = 64;
 
 impl Failure {
@@ -32,17 +31,17 @@ impl Failure {
         Self { code: FAILED, message: message.to_string() }
     }
 
-    /// The configuration is bad.
+    /// The configuration is invalid.
     pub fn configuration(message: impl Display) -> Self {
         Self { code: BAD_CONFIGURATION, message: message.to_string() }
     }
 
-    /// What was typed cannot be meant.
+    /// The command line is wrong.
     pub fn usage(message: impl Display) -> Self {
         Self { code: USAGE, message: message.to_string() }
     }
 
-    /// The same failure, with one more thing to do about it.
+    /// The same failure, with one more remedy.
     #[must_use]
     pub fn or(mut self, remedy: &str) -> Self {
         self.message.push_str("\n  ");
@@ -55,44 +54,44 @@ impl Failure {
     pub fn runtime(socket: &str, error: &CriError) -> Self {
         let remedy = match error.class {
             ErrorClass::NoSocket if error.message.contains("denied") => {
-                "run it as root, or as a user that may open the socket"
+                "run this as root, or as a user that may open the socket"
             }
             ErrorClass::NoSocket => {
-                "check that the runtime runs, and that runtime.endpoint (or --endpoint) names its socket"
+                "check that the runtime is running, and that runtime.endpoint (or --endpoint) is its socket"
             }
             ErrorClass::Unimplemented => {
-                "what listens there speaks gRPC but not CRI v1; set runtime.endpoint (or --endpoint) to the socket of a CRI \
-                 runtime"
+                "the server on that socket speaks gRPC but not CRI v1; set runtime.endpoint (or --endpoint) to the socket of a \
+                 CRI runtime"
             }
             ErrorClass::DeadlineExceeded => {
-                "if it is the runtime it hangs: look at its unit and its journal; else set runtime.endpoint (or --endpoint)"
+                "if that is the runtime, it hangs: check its unit and its journal; else set runtime.endpoint (or --endpoint)"
             }
             ErrorClass::Failed | ErrorClass::TooLarge => {
-                "what listens there does not answer as a CRI runtime does; check runtime.endpoint (or --endpoint)"
+                "the server on that socket does not answer as a CRI runtime does; check runtime.endpoint (or --endpoint)"
             }
-            _ => "check that the runtime runs, and that it is a CRI runtime that listens there",
+            _ => "check that the runtime is running, and that the socket is that of a CRI runtime",
         };
         Self {
             code: UNREACHABLE,
-            message: format!("no CRI runtime answers at {socket}: {error}\n  {remedy}"),
+            message: format!("container runtime unreachable at {socket}: {error}\n  {remedy}"),
         }
     }
 
-    /// What went wrong, and what to do.
+    /// The exit code of the program.
     #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// Says it on stderr.
-    #[must_use]
-    pub fn report(&self) -> ExitCode {
-        remark(&format!("cri-gc: {}", self.message));
+    pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }
 }
 
-/// Who may talk to a service, as a remedy.
+impl fmt::Display for Failure {
+    /// What went wrong, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The remedy where a user may not use a service.
 const WHO_MAY: &str = "run this as root, as the user of the service, or as a member of its admin.group";
 
 impl From<ClientError> for Failure {
@@ -102,50 +101,50 @@ impl From<ClientError> for Failure {
             Trouble::NoService => (
                 UNREACHABLE,
                 format!("no cri-gc service answers at {socket}: {message}"),
-                "start it with `cri-gc run`, or name its socket with --socket",
+                "start it with `cri-gc run`, or set its socket with --socket",
             ),
             Trouble::Locked => (
                 UNREACHABLE,
-                format!("the socket of the service, {socket}, is closed to this user: {message}"),
+                format!("this user may not open {socket}, the socket of the service: {message}"),
                 WHO_MAY,
             ),
             Trouble::Gone => (
                 UNREACHABLE,
-                format!("the service at {socket} went away before it had told all: {message}"),
-                "its log says why; if that is no cri-gc service, name the right socket with --socket",
+                format!("the connection to the service at {socket} ended early: {message}"),
+                "see the log of the service; if that is no cri-gc service, set the right socket with --socket",
             ),
             Trouble::Stranger => (
                 UNREACHABLE,
-                format!("what listens at {socket} does not answer as a cri-gc service does: {message}"),
-                "name the service's socket with --socket; a service that is older than this program has to be restarted",
+                format!("the server at {socket} does not answer as a cri-gc service does: {message}"),
+                "set the socket of the service with --socket; restart a service that is older than this program",
             ),
             Trouble::Silent => (
                 UNREACHABLE,
-                format!("the service at {socket} gives no answer in time: {message}"),
-                "`cri-gc status` shows whether the runtime answers it; --timeout waits longer; if something else listens there, \
-                 name the right socket with --socket",
+                format!("the service at {socket} does not answer in time: {message}"),
+                "`cri-gc status` shows whether the runtime answers; wait longer with --timeout; if another program listens on that \
+                 socket, set the right one with --socket",
             ),
             Trouble::Denied => {
                 (FAILED, format!("the service at {socket} refuses this user: {message}"), WHO_MAY)
             }
             Trouble::Invalid => (
                 USAGE,
-                format!("the service cannot tell what is meant: {message}"),
-                "see --help for what can be asked",
+                format!("the service refuses the request as invalid: {message}"),
+                "see --help for valid arguments",
             ),
-            Trouble::NotFound => (FAILED, message, "`cri-gc plan --all` lists what there is"),
+            Trouble::NotFound => (FAILED, message, "`cri-gc plan --all` lists all objects"),
             Trouble::NotNow => (
                 FAILED,
-                format!("not now: {message}"),
+                format!("the service cannot do that now: {message}"),
                 "`cri-gc status` shows the state of each loop, and whether the runtime answers",
             ),
             Trouble::NoRuntime => (
                 UNREACHABLE,
                 message,
-                "`cri-gc status` shows since when; look at the runtime (its unit, its journal)",
+                "`cri-gc status` shows since when; check the unit and the journal of the runtime",
             ),
             Trouble::Failed => {
-                (FAILED, format!("the service at {socket} failed: {message}"), "its log may say more")
+                (FAILED, format!("the service at {socket} failed: {message}"), "see the log of the service")
             }
         };
         Self { code, message: cause }.or(remedy)

@@ -1,11 +1,11 @@
 //! The program `cri-gc`: its command line, its subcommands, and the wiring of its actors.
 //!
-//! - [`cli`]: what can be typed. [`commands`]: one file for each subcommand. `demo` (a feature): the
+//! - [`cli`]: what can be typed. [`commands`]: what the subcommands do. `demo` (a feature): the
 //!   command `demo` and its embedded node.
-//! - [`wiring`]: which actors run on which threads. [`client`]: the connection to a service that runs already.
+//! - [`wiring`]: which actors run on which threads. [`client`]: the connection to a running service.
 //! - [`output`]: tables for people, JSON and YAML for programs. [`failure`]: errors as sentences, and exit codes.
 //! - [`kubelet_config`]: a kubelet's configuration as settings of ours.
-//! - [`signals`]: those that end a command which has something to put in order first.
+//! - [`signals`]: those that end a command which has to clean up first.
 //!
 //! No decision is made here, no RPC is sent to a runtime from here, and no file is removed from here.
 
@@ -28,10 +28,13 @@ use clap::Parser;
 /// Runs the program with the arguments and the environment of this process.
 #[must_use]
 pub fn run() -> ExitCode {
-    // A reader that has seen enough (`cri-gc plan | head`) ends us quietly, as it does other tools.
+    // A closed pipe (`cri-gc plan | head`) ends the program quietly, as it does other tools.
     let cli = cli::Cli::parse();
     match commands::dispatch(cli) {
         Ok(code) => code,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            output::remark(&format!("cri-gc: {failure}"));
+            failure.exit_code()
+        }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use slog::{Drain, KV, Key, Level, Logger, Never, OwnedKVList, Record, Serializer, o};
 use slog_term::{Decorator, RecordDecorator};
 
-/// Records that may wait for whoever reads the log. More are dropped, and their number is told: nothing waits for a log.
+/// Records that may wait to be written. More are dropped, and their number is logged: nothing waits for the log.
 const QUEUE: usize = 512;
 
 /// A logger, and what has to live until the last record is written.
@@ -50,12 +50,12 @@ impl Logging {
         Self { log: Logger::root(drain.fuse(), o!()), threshold, _flush: flush }
     }
 
-    /// From now on the records of libraries go to this log too, and so do panics that nobody tells otherwise. Of the whole
-    /// process, so only the service does it, once.
+    /// From now on the records of libraries are written to this log too, and so are panics that are not handled. This is for the
+    /// whole process, so only the service does it, once.
     pub fn take_over(&self) {
         panics::install(self.log.clone());
         let libraries = Libraries { log: self.log.clone(), threshold: self.threshold.clone() };
-        // Their traces, a line for each frame on the wire, would drown ours. It fails only where somebody did the same before.
+        // Their traces, a line for each frame on the wire, would drown ours. It fails only if it was done before.
         if log::set_boxed_logger(Box::new(libraries)).is_ok() {
             log::set_max_level(log::LevelFilter::Debug);
         }
@@ -120,20 +120,22 @@ announced! {
     start_value: true,
 }
 
-/// The records of libraries. What a library calls information is a detail here, and what it calls a detail a trace. So is
-/// what one complains of that answers with the same error: whoever asked tells it, less and less while it goes on (behaviour: Failures and log levels).
+/// The records of libraries, one level lower: what is information to a library is a detail here. An error that a library also
+/// returns is a detail as well: the caller logs it, and suppresses repetitions (behaviour: Failures and log levels).
 struct Libraries {
     log: Logger,
     threshold: LogThreshold,
 }
 
-/// The client of the API server: all its errors come back to who asked it.
-const ANSWERS: &str = "kube_client";
+/// The client of the API server: it returns all its errors to its caller.
+const RETURNS_ERRORS: &str = "kube_client";
 
 impl Libraries {
     fn level(meta: &log::Metadata<'_>) -> LogLevel {
         match meta.level() {
-            log::Level::Error | log::Level::Warn if meta.target().starts_with(ANSWERS) => LogLevel::Debug,
+            log::Level::Error | log::Level::Warn if meta.target().starts_with(RETURNS_ERRORS) => {
+                LogLevel::Debug
+            }
             log::Level::Error => LogLevel::Error,
             log::Level::Warn => LogLevel::Warning,
             log::Level::Info => LogLevel::Debug,
@@ -160,7 +162,7 @@ impl log::Log for Libraries {
     fn flush(&self) {}
 }
 
-/// Its level in the settings' words.
+/// The level in the words of the settings.
 fn level_of(level: Level) -> LogLevel {
     match level {
         Level::Critical | Level::Error => LogLevel::Error,
@@ -171,7 +173,7 @@ fn level_of(level: Level) -> LogLevel {
     }
 }
 
-/// One JSON object a line: `ts`, `level`, `loop` where a loop speaks, `msg`, and the fields of the record.
+/// One JSON object a line: `ts`, `level`, `loop` where a loop logs, `msg`, and the fields of the record.
 pub struct JsonLines<W: Write>(Mutex<W>);
 
 impl<W: Write> JsonLines<W> {
@@ -197,7 +199,7 @@ impl<W: Write> Drain for JsonLines<W> {
         let mut line = escape(&line, Lines::Escape).into_owned();
         line.push('\n');
         let mut to = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Where the log goes wrong there is nowhere to say so.
+        // An error of the log can't be logged.
         let _ = to.write_all(line.as_bytes());
         Ok(())
     }
@@ -291,7 +293,7 @@ mod tests {
         use log::Level::{Debug, Error, Info, Warn};
         assert_eq!(levels_of("h2", &[Error, Warn, Info, Debug]), ["error", "warning", "debug"]);
         let api = levels_of("kube_client::client::builder", &[Error, Warn, Info, Debug]);
-        assert_eq!(api, ["debug", "debug", "debug"], "its errors are told by who asked");
+        assert_eq!(api, ["debug", "debug", "debug"], "its caller logs its errors");
     }
 
     #[test]

@@ -1,20 +1,18 @@
-//! The signals that end a command which has something to put in order first.
-//!
-//! What is to be done then is the command's own; here is only how it hears of them.
+//! The signals that end a command which has to clean up first. The clean-up is the command's own.
 
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that end it, listened to from now on: they do not end the process by themselves any more.
+/// Receives the signals that end a command: while it exists, they do not end the process by themselves.
 pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
-    /// The terminal is gone. A service takes that signal for another wish.
+    /// SIGHUP, where that means that the terminal is closed. To a service it means to reload its configuration.
     hangup: Option<Signal>,
 }
 
-/// Which signal wants the command to end.
+/// A signal that ends a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopSignal {
     /// SIGTERM.
@@ -65,7 +63,7 @@ impl StopSignals {
         Ok(Self { hangup: Some(signal(SignalKind::hangup())?), ..Self::listen()? })
     }
 
-    /// Somebody wants the command to end.
+    /// Waits for the next signal.
     pub async fn recv(&mut self) -> StopSignal {
         tokio::select! {
             _ = self.terminate.recv() => StopSignal::Terminate,
@@ -75,7 +73,7 @@ impl StopSignals {
     }
 }
 
-/// The terminal is gone; for ever where that is not listened to.
+/// Waits for SIGHUP; forever where that is not listened to.
 async fn hung_up(hangup: &mut Option<Signal>) {
     match hangup {
         Some(hangup) => drop(hangup.recv().await),

@@ -1,7 +1,8 @@
 //! Nodes far larger than any in the field, to measure plans with.
 
 use cri_gc_policy::{
-    Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Sandbox, SandboxState,
+    Absent, Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Sandbox,
+    SandboxState,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -77,7 +78,7 @@ pub(crate) fn containers(count: usize, units: Units) -> Observation {
     let pods = count.div_ceil(size);
     let mut seen = Observation::empty(now());
     seen.pods.synced = true;
-    seen.pods.absent = PodState::Deleted;
+    seen.pods.absent = Absent::Deleted;
     // Every other pod is known; the rest is deleted.
     seen.pods.pods = (0..pods)
         .step_by(2)

@@ -1,137 +1,122 @@
-//! One layer of settings: values by key, each with its origin, known to be of the right form.
+//! One layer of settings: values by key, each with its place, known to be of the right type.
 //!
-//! A value is taken into a layer only if `Settings` can be read from it. So whatever is wrong with a value is found
+//! A value is accepted into a layer only if its setting can be read from it. So whatever is wrong with a value is found
 //! where its place is still known, and merging the layers can't fail. Ranges are checked on the merged settings.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize as _;
+use toml::Value;
 
-use crate::keys::{self, Key};
-use crate::origin::Source;
-use crate::{Problem, Settings, suggest};
+use crate::nearest::nearest;
+use crate::problem::{Origin, Problem, Source};
+use crate::settings::{self, Key, Settings};
 
-/// The values of one layer.
+/// The values of one layer, and what is wrong with the others.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layer {
-    entries: BTreeMap<&'static str, (toml::Value, Source)>,
+    entries: BTreeMap<&'static str, (Value, Source)>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Layer {
-    /// The layer that lies below all others.
+    /// The layer below all others.
     pub(crate) fn defaults() -> Self {
-        let entries = flatten(&Settings::default()).into_iter().map(|(key, value)| {
-            let source = Source { origin: crate::Origin::Default, position: None, raw: value.to_string() };
-            (key, (value, source))
+        let settings = Settings::default();
+        let entries = settings::keys().map(|key| {
+            let value = (key.get)(&settings);
+            let source = Source { origin: Origin::Default, position: None, raw: value.to_string() };
+            (key.name, (value, source))
         });
-        Self { entries: entries.collect() }
+        Self { entries: entries.collect(), problems: Vec::new() }
     }
 
-    /// Takes a value in, if it has the right form; else says what is wrong with it.
-    pub(crate) fn accept(
-        &mut self,
-        key: &'static Key,
-        value: toml::Value,
-        source: Source,
-        problems: &mut Vec<Problem>,
-    ) {
-        let before = problems.len();
+    /// Accepts a value if it has the right type; else notes what is wrong with it.
+    pub(crate) fn accept(&mut self, key: &'static Key, value: Value, source: Source) {
+        let before = self.problems.len();
+        let mut read = |name: &str, value: &Value, source: &Source| {
+            if let Err(what) = (key.read)(value) {
+                self.problems.push(bad_value(key, name, what, source));
+            }
+        };
         match &value {
-            // One by one, so that every bad element is named.
-            toml::Value::Array(elements) if key.form == keys::Form::Patterns => {
+            // Where a list is valid, its elements are read one by one, so that every invalid one is named.
+            Value::Array(elements) if (key.read)(&Value::Array(Vec::new())).is_ok() => {
                 for (at, element) in elements.iter().enumerate() {
-                    let one = toml::Value::Array(vec![element.clone()]);
-                    if let Err(what) = try_read(key.name, one) {
-                        let name = format!("{}[{at}]", key.name);
-                        problems.push(bad_value(key, name, element.to_string(), what, &source));
-                    }
+                    let source = Source { raw: element.to_string(), ..source.clone() };
+                    read(&format!("{}[{at}]", key.name), &Value::Array(vec![element.clone()]), &source);
                 }
             }
-            _ => {
-                if let Err(what) = try_read(key.name, value.clone()) {
-                    problems.push(bad_value(key, key.name.to_owned(), source.raw.clone(), what, &source));
-                }
-            }
+            _ => read(key.name, &value, &source),
         }
-        if problems.len() == before {
+        if self.problems.len() == before {
             self.entries.insert(key.name, (value, source));
         }
     }
 
+    /// Notes that `name` is not a key.
+    pub(crate) fn refuse(&mut self, name: &str, source: &Source) {
+        self.problems.push(match settings::section_names().any(|section| section == name) {
+            true => {
+                let what = format!("`{name}` is a section, not a key");
+                let keys = settings::children(name).join(", ");
+                source.problem(name, what, keys, "set the keys in it")
+            }
+            false => unknown_key(name, source),
+        });
+    }
+
     /// Where the values of this layer came from.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = (&'static str, &Source)> {
-        self.entries.iter().map(|(key, (_, source))| (*key, source))
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&'static str, Source)> {
+        self.entries.iter().map(|(key, (_, source))| (*key, source.clone()))
     }
 }
 
-fn bad_value(key: &Key, name: String, raw: String, what: String, source: &Source) -> Problem {
-    Problem {
-        origin: source.origin.clone(),
-        position: source.position,
-        remedy: key.form.remedy(&raw),
-        key: Some(name),
-        value: Some(raw),
-        what,
-        allowed: Some(key.form.allowed()),
-    }
+/// A value that is not valid for its key.
+pub(crate) fn bad_value(key: &Key, name: &str, what: String, source: &Source) -> Problem {
+    let raw = source.raw.trim_matches('"').trim();
+    source.problem(name, what, key.form.allowed.join(", "), &(key.form.remedy)(raw))
 }
 
-/// Reads settings that hold nothing but this value; the error says what is wrong with the value.
-fn try_read(key: &str, value: toml::Value) -> Result<(), String> {
-    // serde would hand a bare date over as text.
-    let is_date = |value: &toml::Value| matches!(value, toml::Value::Datetime(_));
-    if is_date(&value) || value.as_array().is_some_and(|elements| elements.iter().any(is_date)) {
-        return Err("this is a date".to_owned());
-    }
-    let tree = key
-        .rsplit('.')
-        .fold(value, |value, part| toml::Value::Table(std::iter::once((part.to_owned(), value)).collect()));
-    match Settings::deserialize(tree) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.message().trim().to_owned()),
-    }
-}
-
-/// A key that there is not: names what there is instead, and the name that was probably meant.
-pub(crate) fn unknown_key(name: &str, source: Source, as_written: impl Fn(&str) -> String) -> Problem {
+/// An unknown key: the problem names what there is instead, and the name that was probably meant.
+fn unknown_key(name: &str, source: &Source) -> Problem {
     let section = name.rsplit_once('.').map_or("", |(section, _)| section);
-    let known = keys::children(section);
+    let known = settings::children(section);
     let (what, allowed) = match section {
         "" => ("there is no such key or section".to_owned(), known),
         _ if known.is_empty() => {
-            (format!("there is no section `{section}`"), keys::section_names().collect())
+            (format!("there is no section `{section}`"), settings::section_names().collect())
         }
         _ => (format!("there is no such key in [{section}]"), known),
     };
-    let meant = suggest::nearest(name, keys::section_names().filter(|_| !name.contains('.')))
-        .or_else(|| suggest::key(name))
-        .map(&as_written);
-    Problem {
-        origin: source.origin,
-        position: source.position,
-        key: Some(name.to_owned()),
-        value: Some(source.raw).filter(|raw| !raw.is_empty()),
-        what,
-        allowed: Some(allowed.join(", ")),
-        remedy: match meant {
-            Some(meant) => format!("did you mean {meant}?"),
-            None => "remove it; the default configuration names every key".to_owned(),
-        },
-    }
+    let remedy = match (meant(name), &source.origin) {
+        (Some(meant), Origin::Env(_)) => format!("did you mean {}?", settings::variable(&meant)),
+        (Some(meant), _) => format!("did you mean `{meant}`?"),
+        (None, _) => "remove it; the default configuration names every key".to_owned(),
+    };
+    let problem = source.problem(name, what, allowed.join(", "), &remedy);
+    Problem { value: problem.value.filter(|raw| !raw.is_empty()), ..problem }
 }
 
-/// A value where there is a section.
-pub(crate) fn not_a_section(name: &str, source: Source) -> Problem {
-    let children = keys::children(name);
-    Problem {
-        origin: source.origin,
-        position: source.position,
-        key: Some(name.to_owned()),
-        value: Some(source.raw),
-        what: format!("`{name}` is a section, not a key"),
-        allowed: Some(children.join(", ")),
-        remedy: "set the keys in it".to_owned(),
-    }
+/// The key or section that an unknown name was most probably meant to be: one with a similar name, else a key of (nearly)
+/// the same last part in another section.
+fn meant(name: &str) -> Option<String> {
+    let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
+    let children = settings::children(section);
+    let similar = if children.is_empty() {
+        nearest(name, settings::key_names()).map(str::to_owned)
+    } else {
+        // In a section that exists only the last part can be wrong, and has to be near by itself.
+        nearest(last, children).map(|child| match section {
+            "" => child.to_owned(),
+            _ => format!("{section}.{child}"),
+        })
+    };
+    similar.or_else(|| {
+        let last_part = |key: &'static str| key.rsplit('.').next().unwrap_or(key);
+        let last = nearest(last, settings::key_names().map(last_part))?;
+        settings::key_names().find(|key| last_part(key) == last).map(str::to_owned)
+    })
 }
 
 impl config::Source for Layer {
@@ -141,49 +126,31 @@ impl config::Source for Layer {
 
     fn collect(&self) -> Result<config::Map<String, config::Value>, config::ConfigError> {
         let values = self.entries.iter().map(|(key, (value, source))| {
-            let origin = source.origin.to_string();
-            ((*key).to_owned(), config::Value::new(Some(&origin), kind(value, &origin)))
+            let value = config::Value::deserialize(value.clone())
+                .map_err(|error| config::ConfigError::Message(error.to_string()))?;
+            Ok(((*key).to_owned(), config::Value::new(Some(&source.origin.to_string()), value.kind)))
         });
-        Ok(values.collect())
+        values.collect()
     }
 }
 
-/// The same value in the terms of the crate that merges.
-fn kind(value: &toml::Value, origin: &String) -> config::ValueKind {
-    match value {
-        toml::Value::String(text) => config::ValueKind::String(text.clone()),
-        toml::Value::Integer(number) => config::ValueKind::I64(*number),
-        toml::Value::Float(number) => config::ValueKind::Float(*number),
-        toml::Value::Boolean(value) => config::ValueKind::Boolean(*value),
-        toml::Value::Datetime(time) => config::ValueKind::String(time.to_string()),
-        toml::Value::Array(elements) => config::ValueKind::Array(
-            elements.iter().map(|e| config::Value::new(Some(origin), kind(e, origin))).collect(),
-        ),
-        toml::Value::Table(table) => config::ValueKind::Table(
-            table
-                .iter()
-                .map(|(k, v)| (k.clone(), config::Value::new(Some(origin), kind(v, origin))))
-                .collect(),
-        ),
+#[cfg(test)]
+mod tests {
+    use super::meant;
+
+    #[test]
+    fn the_nearest_key_is_found_and_no_far_one() {
+        let meant = |name| meant(name).unwrap_or_default();
+        assert_eq!(meant("image_gc.high_treshold_percent"), "image_gc.high_threshold_percent");
+        assert_eq!(meant("image-gc.period"), "image_gc.period");
+        assert_eq!(meant("image_gc.high"), "image_gc.high_threshold_percent");
+        assert_eq!(meant("nodename"), "node_name");
+        assert_eq!(meant("runtime.dog"), "");
     }
-}
 
-/// The value of every key, in its written form.
-pub(crate) fn flatten(settings: &Settings) -> BTreeMap<&'static str, toml::Value> {
-    let tree = to_toml(settings);
-    let value = |key: &str| {
-        let mut parts = key.split('.');
-        let first = tree.get(parts.next()?)?;
-        parts.try_fold(first, |value, part| value.get(part)).cloned()
-    };
-    keys::key_names().filter_map(|key| Some((key, value(key)?))).collect()
-}
-
-/// Settings as a TOML document.
-#[expect(
-    clippy::expect_used,
-    reason = "every field is text, a switch, a number of at most 64 bits or a list of texts"
-)]
-pub(crate) fn to_toml(settings: &Settings) -> toml::Table {
-    toml::Table::try_from(settings).expect("settings can be written as TOML")
+    #[test]
+    fn a_key_of_another_section_is_found() {
+        assert_eq!(meant("sandbox_gc.created_grace").as_deref(), Some("container_gc.created_grace"));
+        assert_eq!(meant("max_containers").as_deref(), Some("container_gc.max_containers"));
+    }
 }

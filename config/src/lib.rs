@@ -1,8 +1,9 @@
 //! All settings of cri-gc: their names, defaults, layers and checks.
 //!
-//! [`load`] lays four layers over each other (later wins): the built-in defaults, the configuration file, environment
-//! variables `CRI_GC__SECTION__KEY`, and the overrides of the command line. It returns [`Settings`] that are fit for
-//! use together with where each value came from, or a [`ConfigError`] that lists every problem at once.
+//! [`load`] merges four layers (later ones win): the built-in defaults, the configuration file, environment variables
+//! `CRI_GC__SECTION__KEY`, and the overrides of the command line. It returns valid [`Settings`] together with where each
+//! value came from, or a [`ConfigError`] that lists every problem at once. What this means for an operator is in
+//! `docs/behaviour.md`, "Configuration".
 //!
 //! ```
 //! use cri_gc_config::{FileSource, Origin, Sources, load};
@@ -18,33 +19,39 @@
 //! # Ok::<(), cri_gc_config::ConfigError>(())
 //! ```
 //!
-//! This crate must not read the process environment or the clock, nor any file but the given one: whoever starts the
-//! program passes these in, so that a reload and a test see what they are given. It decides nothing about objects; what
-//! a decision needs goes to `cri-gc-policy` by [`Settings::policy`].
+//! Every setting is declared once, in `settings`. This crate must not read the process environment or the clock, nor any
+//! file but the given one: the caller passes these in, so that a reload and a test see what they are given. It decides
+//! nothing about objects; [`Settings::policy`] is what `cri-gc-policy` needs for that.
 
 mod check;
+mod choices;
+mod endpoint;
 mod env;
-mod error;
 mod file;
-mod forms;
-mod keys;
+mod form;
 mod layer;
 mod load;
+mod nearest;
 mod notes;
-mod origin;
+mod origins;
+mod policy;
+mod problem;
 mod render;
 mod settings;
-mod suggest;
 #[cfg(test)]
 mod tests;
+mod units;
+mod written;
 
-pub use env::ENV_PREFIX;
-pub use error::{ConfigError, Position, Problem};
+pub use choices::{LogFormat, LogLevel, Mode, PodSource, Unmanaged};
+pub use endpoint::Endpoint;
 pub use file::{DEFAULT_PATH, FileSource};
-pub use forms::endpoint::{Endpoint, EndpointError};
-pub use keys::{key_names, section_names};
 pub use load::{Loaded, Sources, load};
-pub use origin::{Origin, Origins};
-pub use render::{DEFAULT_TOML, changed_keys, render, render_value};
-pub use settings::*;
-pub use suggest::letters_apart;
+pub use nearest::letters_apart;
+pub use origins::Origins;
+pub use problem::{ConfigError, Origin, Position, Problem};
+pub use render::{changed_keys, render, render_value};
+pub use settings::{
+    Admin, ContainerGc, ENV_PREFIX, ImageGc, KubeApi, Kubelet, Log, LogGc, Metrics, Pods, Runtime, SandboxGc,
+    Settings, State, Supervision, key_names, section_names,
+};

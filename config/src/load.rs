@@ -1,13 +1,17 @@
-//! Lays the layers over each other, and checks what comes out.
+//! Merges the layers, and checks the result.
 
 use std::path::PathBuf;
 
 use config::Config;
 
-use crate::file::{self, FileSource, Outcome};
+use crate::check::check;
+use crate::env;
+use crate::file::{self, FileSource};
 use crate::layer::Layer;
-use crate::notes;
-use crate::{ConfigError, Origin, Origins, Problem, Settings, check, env};
+use crate::notes::notes;
+use crate::origins::Origins;
+use crate::problem::{ConfigError, Origin, Problem};
+use crate::settings::Settings;
 
 /// Everything that settings may come from, besides the built-in defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,10 +26,10 @@ pub struct Sources {
     pub overrides: Vec<(String, String)>,
 }
 
-/// Settings that are fit for use.
+/// Valid settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// The merged settings: of the right forms, in their ranges, and fitting together.
+    /// The merged settings: of the right types, in their ranges, and fitting together.
     pub settings: Settings,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
@@ -35,62 +39,33 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
-/// Loads the settings: built-in defaults, then the file, then the environment, then the overrides; later wins, and a
+/// Loads the settings: built-in defaults, then the file, then the environment, then the overrides; later layers win, and a
 /// list replaces a list.
 ///
 /// # Errors
-/// A [`ConfigError`] with every problem that can be told: unknown keys and values of a wrong form in any layer (even
+/// A [`ConfigError`] with every problem that can be found: unknown keys and values of a wrong type in any layer (even
 /// where a later layer sets the key as well), values of the merged settings that are out of range, and values that do
 /// not fit together.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let mut problems = Vec::new();
-    let file = file::read(&sources.file, &mut problems);
-    let env = env::environment(&sources.env, &mut problems);
-    let overrides = env::overrides(&sources.overrides, &mut problems);
-    let (path, file) = match file {
-        Outcome::Absent => (None, Layer::default()),
-        Outcome::Layer(path, layer) => (Some(path), layer),
-        // What a broken file would have set is unknown, so that nothing can be said about the whole.
-        Outcome::Broken => return Err(ConfigError::new(problems)),
+    let (env, overrides) = (env::environment(&sources.env), env::overrides(&sources.overrides));
+    let (file, file_layer) = match file::read(&sources.file) {
+        Ok(read) => read,
+        // What a broken file would have set is unknown, so nothing can be said about the merged settings.
+        Err(broken) => return Err(ConfigError::new([broken, env.problems, overrides.problems].concat())),
     };
-
-    let mut origins = Origins::default();
-    for (key, source) in [&file, &env, &overrides].into_iter().flat_map(Layer::sources) {
-        origins.set(key, source.clone());
+    let layers = [Layer::defaults(), file_layer, env, overrides];
+    let mut problems: Vec<_> = layers.iter().flat_map(|layer| layer.problems.clone()).collect();
+    let origins = Origins { by_key: layers.iter().flat_map(Layer::sources).collect() };
+    let builder = layers.into_iter().fold(Config::builder(), |merged, layer| merged.add_source(layer));
+    // Each layer can be read by itself, so an error here is one of cri-gc. It names the key.
+    let settings: Settings = builder.build().and_then(Config::try_deserialize).map_err(|error| {
+        let remedy = "report this as a bug of cri-gc";
+        ConfigError::new(vec![Problem::of(Origin::Default, None, error.to_string(), remedy)])
+    })?;
+    check(&settings, &origins, &mut problems);
+    if !problems.is_empty() {
+        return Err(ConfigError::new(problems));
     }
-    let settings = match merge([Layer::defaults(), file, env, overrides]) {
-        Ok(settings) => settings,
-        Err(problem) => {
-            problems.push(*problem);
-            return Err(ConfigError::new(problems));
-        }
-    };
-    // Of a value that was refused only its default is left; what follows from that is no news to the operator.
-    let refused: Vec<String> = problems.iter().filter_map(|problem| problem.key.clone()).collect();
-    problems.extend(check::check(&settings, &origins, &refused));
-    if problems.is_empty() {
-        let notes = notes::notes(&settings, &origins, &sources.env);
-        Ok(Loaded { settings, file: path, origins, notes })
-    } else {
-        Err(ConfigError::new(problems))
-    }
-}
-
-/// The merged settings. Every layer is known to be readable by itself, so an error here is one of ours; it is told
-/// like any other all the same.
-fn merge(layers: [Layer; 4]) -> Result<Settings, Box<Problem>> {
-    let problem = |error: config::ConfigError| {
-        Box::new(Problem {
-            origin: Origin::Default,
-            position: None,
-            key: None,
-            value: None,
-            what: error.to_string(),
-            allowed: None,
-            remedy: "please report this".to_owned(),
-        })
-    };
-    let builder = layers.into_iter().fold(Config::builder(), |all, layer| all.add_source(layer));
-    // Which key it is, the error says.
-    builder.build().and_then(Config::try_deserialize).map_err(problem)
+    let notes = notes(&settings, &origins, &sources.env);
+    Ok(Loaded { settings, file, origins, notes })
 }

@@ -1,24 +1,18 @@
-//! What an operator should know of a configuration that is valid all the same: settings without effect, and variables that look
-//! like ours and aren't read.
+//! What an operator should know of a configuration although it is valid: settings without effect, and variables that look
+//! like those of cri-gc and are not read.
 
-use crate::env::{ENV_PREFIX, variable};
-use crate::keys;
-use crate::origin::Origins;
-use crate::settings::Settings;
-
-/// Settings that no part of this release reads yet, with whether they are set to something.
-fn without_effect(settings: &Settings) -> [(&'static str, bool); 2] {
-    let default = Settings::default();
-    [
-        ("metrics.listen", settings.metrics != default.metrics),
-        ("state.history_max_events", settings.state.history_max_events != default.state.history_max_events),
-    ]
-}
+use crate::origins::Origins;
+use crate::settings::{ENV_PREFIX, Settings, key_names, variable};
 
 /// A sentence for each.
 pub(crate) fn notes(settings: &Settings, origins: &Origins, environment: &[(String, String)]) -> Vec<String> {
-    let set = without_effect(settings).into_iter().filter(|(_, is_set)| *is_set);
-    let without_effect = set.map(|(key, _)| {
+    let default = Settings::default();
+    // No part of this release reads these yet.
+    let unsupported = [
+        ("metrics.listen", settings.metrics != default.metrics),
+        ("state.history_max_events", settings.state.history_max_events != default.state.history_max_events),
+    ];
+    let without_effect = unsupported.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| {
         let from = origins.get(key).map(|origin| format!(" ({origin})")).unwrap_or_default();
         format!("{key}{from} has no effect: this release does not support it yet")
     });
@@ -30,11 +24,11 @@ pub(crate) fn notes(settings: &Settings, origins: &Origins, environment: &[(Stri
     without_effect.chain(late).chain(environment.iter().filter_map(|(name, _)| mistake(name))).collect()
 }
 
-/// What a variable was probably meant to be: all but its underscores is that of one of ours.
+/// What a variable was probably meant to be, if it differs from one of cri-gc's in its underscores alone.
 fn mistake(name: &str) -> Option<String> {
     let rest = name.strip_prefix("CRI_GC_").filter(|_| !name.starts_with(ENV_PREFIX))?;
     let plain = |name: &str| name.replace("__", "_").to_ascii_lowercase();
-    let meant = keys::key_names().find(|key| key.replace('.', "_") == plain(rest))?;
+    let meant = key_names().find(|key| key.replace('.', "_") == plain(rest))?;
     Some(format!("the environment variable {name} is not read: {} sets {meant}", variable(meant)))
 }
 

@@ -1,64 +1,58 @@
-//! Settings written out: `config show`, the default configuration, and what changed between two generations.
+//! Settings written out: `config show`, and what changed between two generations.
 
 use cri_gc_policy::text::{Lines, escape};
 use toml::Value;
 
-use crate::Settings;
-use crate::layer::{flatten, to_toml};
-
-/// The default configuration with its explanations, as it is shipped.
-pub const DEFAULT_TOML: &str = include_str!("../default.toml");
+use crate::settings::{SECTIONS, Settings, find, keys};
 
 /// The settings as a TOML document with every key, which [`load`](crate::load) reads back as equal settings.
 #[must_use]
 pub fn render(settings: &Settings) -> String {
-    let text = to_toml(settings).to_string();
-    if is_printable(&text) {
-        return text;
+    let mut text = String::new();
+    for section in SECTIONS {
+        if !section.name.is_empty() {
+            text.push_str(&format!("\n[{}]\n", section.name));
+        }
+        for key in section.keys {
+            let name = key.name.rsplit('.').next().unwrap_or(key.name);
+            text.push_str(&format!("{name} = {}\n", written(&(key.get)(settings))));
+        }
     }
-    flatten(settings)
-        .iter()
-        .fold(String::new(), |text, (key, value)| text + &format!("{key} = {}\n", written(value)))
+    text
 }
 
 /// The value of one dotted key as TOML; `None` if there is no such key.
 #[must_use]
 pub fn render_value(settings: &Settings, key: &str) -> Option<String> {
-    flatten(settings).get(key).map(written)
+    find(key).map(|key| written(&(key.get)(settings)))
 }
 
-/// Whether a terminal shows all of it: what it doesn't show is escaped where it is printed, which only some of TOML's strings
-/// understand.
-fn is_printable(text: &str) -> bool {
-    escape(text, Lines::Keep) == text
-}
-
-/// A value as TOML, with escapes for what is not printable.
+/// A value as TOML, with escapes for what a terminal does not show: it is escaped where it is printed, which only this form
+/// of TOML's strings allows.
 fn written(value: &Value) -> String {
     match value {
-        Value::String(text) if !is_printable(text) || text.contains('\n') => basic(text),
-        Value::Array(items) if !is_printable(&value.to_string()) => {
-            format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(", "))
-        }
+        Value::String(text) => format!("\"{}\"", text.chars().map(character).collect::<String>()),
+        Value::Array(items) => format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(", ")),
         other => other.to_string(),
     }
 }
 
-/// A string of TOML that understands escapes.
-fn basic(text: &str) -> String {
-    let character = |c: char| match c {
+fn character(c: char) -> String {
+    match c {
         '"' | '\\' => format!("\\{c}"),
-        c if is_printable(c.encode_utf8(&mut [0; 4])) && c != '\n' => c.to_string(),
+        c if c != '\n' && is_printable(c.encode_utf8(&mut [0; 4])) => c.to_string(),
         c => format!("\\U{:08x}", u32::from(c)),
-    };
-    format!("\"{}\"", text.chars().map(character).collect::<String>())
+    }
 }
 
-/// The dotted names of the keys whose values differ, in the order of the default configuration.
+fn is_printable(text: &str) -> bool {
+    escape(text, Lines::Keep) == text
+}
+
+/// The dotted names of the keys whose values differ, in the order of the documents.
 #[must_use]
 pub fn changed_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
-    let (old, new) = (flatten(old), flatten(new));
-    crate::key_names().filter(|key| old.get(key) != new.get(key)).collect()
+    keys().filter(|key| (key.get)(old) != (key.get)(new)).map(|key| key.name).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which dead containers go (behaviour: Dead containers; the kubelet's container GC).
+//! Which dead containers are removed (behaviour: Dead containers; the kubelet's container GC).
 
 use foldhash::HashMap;
 use jiff::Timestamp;
@@ -6,39 +6,12 @@ use jiff::Timestamp;
 use crate::age::Now;
 use crate::observation::{Container, ContainerState, Observation};
 use crate::plan::{Decision, Detail, Section};
-use crate::pods::{Gone, PodTable};
+use crate::pods::{Fate, PodTable};
 use crate::policy::{ContainerPolicy, Policy};
 use crate::reason::Reason;
 
-/// A dead container that is old enough to go. Only [`Evictable::check`] makes one, so none is ever built from a
-/// running container. It holds what it is sorted by: looking that up for each comparison would cost more than all else.
-#[derive(Debug, Clone, Copy)]
-struct Evictable {
-    index: usize,
-    /// Creation time in seconds and nanoseconds, then attempt: newer is larger.
-    age: (i64, i32, u32),
-    /// The number of its unit, or why it goes whatever the limits say.
-    fate: Result<usize, Reason>,
-}
-
-impl Evictable {
-    /// Rule 1: dead, and dead for long enough; else the reason why not.
-    fn check(
-        index: usize,
-        container: &Container,
-        policy: &ContainerPolicy,
-        now: Now,
-        fate: impl FnOnce() -> Result<usize, Reason>,
-    ) -> Result<Self, Reason> {
-        let Container { state, created_at, finished_at, .. } = *container;
-        let created_at = evictable_since(state, created_at, finished_at, policy, now)?;
-        let age = (created_at.as_second(), created_at.subsec_nanosecond(), container.attempt);
-        Ok(Self { index, age, fate: fate() })
-    }
-}
-
-/// What the runtime reports of one container when it is asked for this container alone: also when it finished, which no
-/// list tells.
+/// What the runtime reports of one container: in a list, or when it is asked for this container alone, which also says when
+/// it finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
     /// State at that moment.
@@ -47,6 +20,32 @@ pub struct Status {
     pub created_at: Option<Timestamp>,
     /// When its process ended.
     pub finished_at: Option<Timestamp>,
+}
+
+impl Status {
+    /// That of a list.
+    fn listed(container: &Container) -> Self {
+        let Container { state, created_at, finished_at, .. } = *container;
+        Self { state, created_at, finished_at }
+    }
+
+    /// Rule 1: when the container was created, if it is dead and dead for long enough; else why it is kept.
+    fn evictable_since(self, policy: &ContainerPolicy, now: Now) -> Result<Timestamp, Reason> {
+        if self.state == ContainerState::Running {
+            return Err(Reason::Running);
+        }
+        let created_at = self.created_at.ok_or(Reason::AgeUnknown)?;
+        if !now.at_least(policy.min_age, created_at) {
+            return Err(Reason::TooYoung);
+        }
+        if self.finished_at.is_some_and(|finished_at| !now.at_least(policy.min_dead_age, finished_at)) {
+            return Err(Reason::FinishedRecently);
+        }
+        if self.state == ContainerState::Created && !now.at_least(policy.created_grace, created_at) {
+            return Err(Reason::CreatedRecently);
+        }
+        Ok(created_at)
+    }
 }
 
 /// The check right before a removal: rule 1 once more, by the status at that moment. `None` is a status that could not be
@@ -60,13 +59,14 @@ pub fn recheck(
     policy: &ContainerPolicy,
     now: Now,
 ) -> Result<(), Reason> {
-    let Status { state, created_at, finished_at } = status.ok_or(Reason::StateUnknown)?;
-    evictable_since(state, created_at.or(container.created_at), finished_at, policy, now).map(drop)
+    let status = status.ok_or(Reason::StateUnknown)?;
+    let status = Status { created_at: status.created_at.or(container.created_at), ..status };
+    status.evictable_since(policy, now).map(drop)
 }
 
-/// Keeps of a section's removals those that the check right before their removal would refuse. A pass decides without
-/// finish times and refuses single containers, and no other container is removed in their place (behaviour: Dead containers): so nothing else
-/// of the section changes here.
+/// Keeps those of a section's removals that the check right before their removal would refuse. A pass decides without
+/// finish times and refuses single containers, and no other container is removed in their place: so nothing else of the
+/// section changes here.
 pub fn settle(
     section: &mut Section,
     containers: &[Container],
@@ -74,43 +74,29 @@ pub fn settle(
     policy: &ContainerPolicy,
     now: Now,
 ) {
-    let keep = &mut section.keep;
-    section.remove.retain(|decision| {
-        let Some(container) = containers.get(decision.index) else { return true };
+    let refused = section.remove.extract_if(.., |decision| {
+        let Some(container) = containers.get(decision.index) else { return false };
         let status = status(decision.index);
-        let Err(reason) = recheck(container, status, policy, now) else { return true };
+        let Err(reason) = recheck(container, status, policy, now) else { return false };
         let at = match reason {
             Reason::FinishedRecently => status.and_then(|status| status.finished_at),
             Reason::TooYoung | Reason::CreatedRecently => status.and_then(|status| status.created_at),
             _ => None,
         };
-        keep.push(Decision::new(decision.index, reason).with(at.map_or(Detail::None, Detail::At)));
-        false
+        *decision = Decision::new(decision.index, reason).with(at.map_or(Detail::None, Detail::At));
+        true
     });
+    section.keep.extend(refused);
 }
 
-/// Rule 1 on bare facts: when the container was created, if it is dead and dead for long enough; else why it stays.
-fn evictable_since(
-    state: ContainerState,
-    created_at: Option<Timestamp>,
-    finished_at: Option<Timestamp>,
-    policy: &ContainerPolicy,
-    now: Now,
-) -> Result<Timestamp, Reason> {
-    if state == ContainerState::Running {
-        return Err(Reason::Running);
-    }
-    let created_at = created_at.ok_or(Reason::AgeUnknown)?;
-    if !now.at_least(policy.min_age, created_at) {
-        return Err(Reason::TooYoung);
-    }
-    if finished_at.is_some_and(|finished_at| !now.at_least(policy.min_dead_age, finished_at)) {
-        return Err(Reason::FinishedRecently);
-    }
-    if state == ContainerState::Created && !now.at_least(policy.created_grace, created_at) {
-        return Err(Reason::CreatedRecently);
-    }
-    Ok(created_at)
+/// A dead container that is old enough to be removed. It has what it is sorted by: looking that up for each comparison would
+/// cost more than all else.
+struct Evictable {
+    /// Creation time in seconds and nanoseconds, then attempt: newer is larger.
+    age: (i64, i32, u32),
+    /// Number of its evict unit; `None` if it is removed whatever the limits say.
+    unit: Option<usize>,
+    decision: Decision,
 }
 
 /// Decides on all containers.
@@ -122,31 +108,37 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
     let mut units = Units::default();
     let mut evictable = Vec::with_capacity(containers.len());
     for (index, (container, &owner)) in containers.iter().zip(pods.owners_of_containers()).enumerate() {
-        let gone = pods.gone(owner, policy.unmanaged, limits.evict_terminated_pods);
-        let fate = || match gone {
-            Gone::Yes(reason) => Err(reason),
-            Gone::Unmanaged => Err(Reason::Unmanaged),
-            Gone::No(pod) => Ok(units.number(pod, &container.name)),
+        let fate = pods.fate(owner, policy.unmanaged, limits.evict_terminated_pods);
+        let since = Status::listed(container).evictable_since(limits, observation.now());
+        let mut keep = |reason| section.push(Decision::new(index, reason));
+        let mut evict = |created_at: Timestamp, unit, reason| {
+            let age = (created_at.as_second(), created_at.subsec_nanosecond(), container.attempt);
+            evictable.push(Evictable { age, unit, decision: Decision::new(index, reason) });
         };
-        match Evictable::check(index, container, limits, observation.now(), fate) {
-            Err(Reason::Running) => section.push(Decision::new(index, Reason::Running)),
-            _ if gone == Gone::Unmanaged => section.push(Decision::new(index, Reason::Unmanaged)),
-            Err(reason) => section.push(Decision::new(index, reason)),
-            Ok(found) => evictable.push(found),
+        match (since, fate) {
+            (Err(Reason::Running), _) => keep(Reason::Running),
+            (_, Fate::Unmanaged) => keep(Reason::Unmanaged),
+            (Err(reason), _) => keep(reason),
+            (Ok(created_at), Fate::Removed(reason)) => evict(created_at, None, reason),
+            (Ok(created_at), Fate::Limited(pod)) => {
+                evict(created_at, Some(units.number(pod, &container.name)), Reason::WithinLimits);
+            }
         }
     }
-    // Newest first; ties by larger attempt, then by smaller id. Ids lie elsewhere in memory and are seldom needed.
-    let id = |e: &Evictable| containers.get(e.index).map(|c| c.id.as_str());
+    // Newest first; ties by larger attempt, then by smaller id. Ids are elsewhere in memory and are seldom needed.
+    let id = |e: &Evictable| containers.get(e.decision.index).map(|c| c.id.as_str());
     evictable.sort_unstable_by(|a, b| b.age.cmp(&a.age).then_with(|| id(a).cmp(&id(b))));
+    apply_limits(&mut evictable, units.units.len(), limits);
     section.remove.reserve(evictable.len());
-    // Removal goes oldest first.
-    for decision in cut(&evictable, units.units.len(), limits).into_iter().rev() {
-        section.push(decision);
+    // Removal is oldest first.
+    for evictable in evictable.into_iter().rev() {
+        section.push(evictable.decision);
     }
     section
 }
 
-/// The evict units of pods that stay. A node has few different names: once these are numbers, no text is looked at.
+/// Numbers the evict units: a pod and a container name each. A node has few different names: once these are numbers, no text
+/// is compared.
 #[derive(Default)]
 struct Units<'a> {
     names: HashMap<&'a str, usize>,
@@ -163,53 +155,38 @@ impl<'a> Units<'a> {
     }
 }
 
-/// Rules 2 to 4 on all that is evictable, newest first: the decisions in the same order.
-fn cut(evictable: &[Evictable], units: usize, limits: &ContainerPolicy) -> Vec<Decision> {
-    let mut decisions: Vec<Decision> = evictable
-        .iter()
-        .map(|e| Decision::new(e.index, e.fate.err().unwrap_or(Reason::WithinLimits)))
-        .collect();
-    let mut left = evictable.iter().filter(|e| e.fate.is_ok()).count();
+/// Rules 2 to 4 on all that is evictable, newest first.
+fn apply_limits(evictable: &mut [Evictable], units: usize, limits: &ContainerPolicy) {
+    let mut left = evictable.iter().filter(|e| e.unit.is_some()).count();
     if let Some(limit) = limits.max_per_pod_container {
-        left -= cut_each(evictable, &mut decisions, units, limit, Reason::OverPodContainerLimit);
+        left -= limit_units(evictable, units, limit, Reason::OverPodContainerLimit);
     }
-    let Some(limit) = limits.max_containers else {
-        return decisions;
-    };
+    let Some(limit) = limits.max_containers else { return };
     if left > limit {
         let share = limit.checked_div(units).unwrap_or(limit).max(1);
-        left -= cut_each(evictable, &mut decisions, units, share, Reason::OverUnitShare);
+        left -= limit_units(evictable, units, share, Reason::OverUnitShare);
     }
     if left > limit {
-        let stay = decisions.iter_mut().filter(|d| d.reason == Reason::WithinLimits);
-        for (newer, decision) in stay.enumerate().skip(limit) {
+        let kept = evictable.iter_mut().filter(|e| e.decision.reason == Reason::WithinLimits);
+        for (newer, Evictable { decision, .. }) in kept.enumerate().skip(limit) {
             *decision = Decision::new(decision.index, Reason::OverNodeLimit).with(Detail::Newer(newer));
         }
     }
-    decisions
 }
 
-/// Cuts every unit to its newest `limit`; returns how many go.
-fn cut_each(
-    evictable: &[Evictable],
-    decisions: &mut [Decision],
-    units: usize,
-    limit: usize,
-    reason: Reason,
-) -> usize {
-    let mut seen = vec![0usize; units];
-    let mut cut = 0;
-    for (evictable, decision) in evictable.iter().zip(decisions) {
-        let Some(newer) = evictable.fate.ok().and_then(|unit| seen.get_mut(unit)) else {
-            continue;
-        };
+/// Keeps the newest `limit` of every unit; returns how many of the others are removed for this reason.
+fn limit_units(evictable: &mut [Evictable], units: usize, limit: usize, reason: Reason) -> usize {
+    let mut counts = vec![0usize; units];
+    let mut removed = 0;
+    for Evictable { unit, decision, .. } in evictable {
+        let Some(newer) = unit.and_then(|unit| counts.get_mut(unit)) else { continue };
         if *newer >= limit && decision.reason == Reason::WithinLimits {
             *decision = Decision::new(decision.index, reason).with(Detail::Newer(*newer));
-            cut += 1;
+            removed += 1;
         }
         *newer += 1;
     }
-    cut
+    removed
 }
 
 #[cfg(test)]

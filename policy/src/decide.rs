@@ -1,6 +1,6 @@
-//! The whole plan: what each section decides, put together. Each object of the observation stands in it exactly once.
+//! The whole plan: what each section decides, put together. Each object of the observation is in it exactly once.
 
-use crate::follow::{Enforcing, Follow, follow};
+use crate::follow::{Enforcing, Follow, Removed};
 use crate::images::ImagePlan;
 use crate::observation::Observation;
 use crate::plan::Section;
@@ -8,8 +8,8 @@ use crate::pods::PodTable;
 use crate::policy::Policy;
 use crate::{containers, images, log_dirs, sandboxes};
 
-/// What would be done with a node. No section counts on the removals of another (behaviour: Plans); what follows from them is in
-/// `follow`.
+/// What would be removed from a node, and what kept. No section counts on the removals of another; what follows from them is
+/// in `follow`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Containers, by position in [`Observation::containers`].
@@ -41,13 +41,23 @@ pub fn complete(
     containers: Section,
     enforcing: Enforcing,
 ) -> Plan {
-    let mut plan = Plan {
-        containers,
-        sandboxes: sandboxes::decide(observation, pods, policy),
-        images: images::decide(observation, pods, &policy.images),
-        log_dirs: log_dirs::decide(observation, pods),
-        follow: Follow::default(),
+    let mut sandboxes = sandboxes::decide(observation, pods, policy);
+    let mut images = images::decide(observation, pods, &policy.images);
+    let mut log_dirs = log_dirs::decide(observation, pods);
+
+    let mut removed = Removed::default();
+    if enforcing.containers {
+        removed.containers.extend(containers.remove.iter().map(|decision| decision.index));
+    }
+    let following_sandboxes = sandboxes::follow(&mut sandboxes, observation, pods, policy, &removed);
+    if enforcing.sandboxes {
+        let all = sandboxes.remove.iter().chain(&following_sandboxes);
+        removed.sandboxes.extend(all.map(|decision| decision.index));
+    }
+    let follow = Follow {
+        sandboxes: following_sandboxes,
+        log_dirs: log_dirs::follow(&mut log_dirs, observation, pods, &removed),
+        images: images::follow(&mut images, observation, pods, policy, &removed),
     };
-    follow(&mut plan, observation, pods, policy, enforcing);
-    plan
+    Plan { containers, sandboxes, images, log_dirs, follow }
 }

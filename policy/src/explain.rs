@@ -1,8 +1,6 @@
-//! Why one object goes or stays: finds in a plan what somebody calls by an id, the beginning of one, or a name.
+//! Why one object is removed or kept: finds in a plan what is called by an id, the beginning of one, or a name.
 //!
-//! It decides nothing: what it says of an object is what the plan says.
-
-use jiff::Timestamp;
+//! It decides nothing: what it answers is what the plan has.
 
 use crate::observation::{Observation, PodState};
 use crate::pods::PodTable;
@@ -22,8 +20,9 @@ pub enum What {
     Image,
 }
 
-/// What becomes of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In which list of a plan an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Verdict {
     /// It is removed.
     Remove,
@@ -34,68 +33,43 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The word for it, which is the name of the list of a plan.
+    /// The word for it, which is the name of the list.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Remove => "remove",
-            Self::Follow => "follow",
-            Self::Keep => "keep",
-        }
+        self.into()
     }
 }
 
-/// One object, and what the plan says of it.
+/// One object, and what the plan has about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
     /// What it is.
     pub what: What,
-    /// Its id; of a log directory its name.
-    pub id: String,
-    /// What people call it. The names of an image go together: removing it by id removes them all.
-    pub names: Vec<String>,
-    /// UID of its pod; empty for what belongs to none.
-    pub pod_uid: String,
-    /// State of that pod; `None` for what belongs to none.
-    pub pod_state: Option<PodState>,
-    /// What becomes of it.
+    /// In which list it is.
     pub verdict: Verdict,
-    /// A word of [`crate::Reason`].
-    pub reason: String,
-    /// The reason in words.
-    pub detail: String,
-    /// What is remembered of an image.
-    pub image: Option<ImageFacts>,
+    /// Its entry there.
+    pub item: Item,
+    /// State of its pod; `None` for what belongs to none.
+    pub pod_state: Option<PodState>,
 }
 
-/// What is known of an image beside the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageFacts {
-    /// Bytes as the runtime tells them.
-    pub size_bytes: u64,
-    /// When it was first seen.
-    pub first_detected: Option<Timestamp>,
-    /// When it was last seen used; `None` is never.
-    pub last_used: Option<Timestamp>,
-}
-
-/// What is called so.
+/// The objects that a text means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// The ids of several objects begin so: these, or the first of them.
+    /// The ids of several objects begin with it: these, or the first of them.
     Ambiguous(Vec<String>),
     /// These: one object of that id, or all of that name.
     Objects(Vec<Explained>),
 }
 
-/// Ids that are named where several begin alike.
-const NAMED: usize = 10;
+/// Ids that are listed where several begin alike.
+const LISTED: usize = 10;
 
 /// Finds what is called `text`: by its whole id; by a name (an image's tag or digest, also in its short form; a pod's
-/// "name", "namespace/name" or UID, which means all there is of it; a container's "name", "pod/name" or
-/// "namespace/pod/name"); else by the beginning of an id, if only one begins so. `report` is that of a plan made of
+/// "name", "namespace/name" or UID, which means all objects of it; a container's "name", "pod/name" or
+/// "namespace/pod/name"); else by the beginning of an id, if only one begins with it. `report` is that of a plan made of
 /// `observation`.
 #[must_use]
 pub fn explain(observation: &Observation, report: &PlanReport, text: &str) -> Found {
@@ -104,95 +78,89 @@ pub fn explain(observation: &Observation, report: &PlanReport, text: &str) -> Fo
         return Found::Nothing;
     }
     let all = all(observation, report);
-    let bare = |id: &str| id.strip_prefix("sha256:").unwrap_or(id).to_owned();
-    let by_id: Vec<&Explained> =
-        all.iter().filter(|object| object.id == text || bare(&object.id) == text).collect();
+    let matching = |matches: &dyn Fn(&Explained) -> bool| -> Vec<Explained> {
+        all.iter().filter(|object| matches(object)).cloned().collect()
+    };
+    let bare = |object: &Explained| object.item.id.strip_prefix("sha256:").map(ToOwned::to_owned);
+    let by_id = matching(&|object| object.item.id == text || bare(object).is_some_and(|id| id == text));
     if !by_id.is_empty() {
-        return Found::Objects(by_id.into_iter().cloned().collect());
+        return Found::Objects(by_id);
     }
-    let by_name: Vec<&Explained> = all.iter().filter(|object| is_called(object, text)).collect();
+    let by_name = matching(&|object| is_called(object, text));
     if !by_name.is_empty() {
-        return Found::Objects(by_name.into_iter().cloned().collect());
+        return Found::Objects(by_name);
     }
-    let begins = |object: &&Explained| object.id.starts_with(text) || bare(&object.id).starts_with(text);
-    let mut by_prefix: Vec<&Explained> = all.iter().filter(begins).collect();
-    // The copies of an image for several runtime handlers are one id.
-    let one = by_prefix.first().is_some_and(|first| by_prefix.iter().all(|other| other.id == first.id));
-    match by_prefix.len() {
-        0 => Found::Nothing,
-        _ if one => Found::Objects(by_prefix.into_iter().cloned().collect()),
+    let by_prefix = matching(&|object| {
+        object.item.id.starts_with(text) || bare(object).is_some_and(|id| id.starts_with(text))
+    });
+    let mut ids: Vec<String> = by_prefix.iter().map(|object| object.item.id.clone()).collect();
+    ids.sort();
+    // The copies of an image for several runtime handlers have one id.
+    match (ids.first(), ids.last()) {
+        (Some(first), Some(last)) if first == last => Found::Objects(by_prefix),
+        (None, _) => Found::Nothing,
         _ => {
-            by_prefix.sort_by(|a, b| a.id.cmp(&b.id));
-            Found::Ambiguous(by_prefix.into_iter().take(NAMED).map(|object| object.id.clone()).collect())
+            ids.truncate(LISTED);
+            Found::Ambiguous(ids)
         }
     }
 }
 
-/// Whether people call it that.
+/// Whether that is a name of it.
 fn is_called(object: &Explained, text: &str) -> bool {
-    if object.pod_uid == text {
+    let Explained { what, item, .. } = object;
+    if item.pod_uid == text {
         return true;
     }
     // At a slash only: "app" is no name of "ns/pod/my-app".
     let ends =
         |name: &str| name.strip_suffix(text).is_some_and(|front| front.is_empty() || front.ends_with('/'));
     // With the attempt and without.
-    let bare =
-        |name: &str| name.rsplit_once('#').map_or_else(|| name.to_owned(), |(bare, _)| bare.to_owned());
-    match object.what {
+    let bare = item.name.rsplit_once('#').map_or(item.name.as_str(), |(bare, _)| bare);
+    match what {
         What::Image => {
             let wanted = canonical(text);
-            object.names.iter().any(|name| name == text || canonical(name) == wanted)
+            item.names.iter().any(|name| name == text || canonical(name) == wanted)
         }
-        What::LogDir => object.names.iter().any(|name| ends(name)),
+        What::LogDir => ends(&item.name),
+        What::Sandbox => ends(&item.name) || ends(bare),
         // A pod's name means its containers too.
-        What::Container => object.names.iter().any(|name| {
-            let bare = bare(name);
-            ends(name) || ends(&bare) || bare.rsplit_once('/').is_some_and(|(pod, _)| ends(pod))
-        }),
-        What::Sandbox => object.names.iter().any(|name| ends(name) || ends(&bare(name))),
+        What::Container => {
+            ends(&item.name) || ends(bare) || bare.rsplit_once('/').is_some_and(|(pod, _)| ends(pod))
+        }
     }
 }
 
 /// Every object of a plan.
 fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
     let pods = PodTable::new(observation);
-    let of_kind = |what: What, section: &SectionReport| {
+    let mut all = Vec::new();
+    let mut add = |what: What, section: &SectionReport| {
         let lists = [
             (&section.remove, Verdict::Remove),
             (&section.follow, Verdict::Follow),
             (&section.keep, Verdict::Keep),
         ];
-        let explained = |item: &Item, verdict: Verdict| Explained {
-            what,
-            id: item.id.clone(),
-            names: if what == What::Image { item.names.clone() } else { vec![item.name.clone()] },
-            pod_uid: item.pod_uid.clone(),
-            pod_state: (!item.pod_uid.is_empty()).then(|| pods.state(&item.pod_uid)),
-            verdict,
-            reason: item.reason.clone(),
-            detail: item.detail.clone(),
-            image: (what == What::Image).then(|| ImageFacts {
-                size_bytes: item.size_bytes.unwrap_or_default(),
-                first_detected: item.first_detected,
-                last_used: item.last_used,
-            }),
-        };
-        let lists = lists.into_iter();
-        lists
-            .flat_map(|(items, verdict)| items.iter().map(move |item| (item, verdict)))
-            .map(|(item, verdict)| explained(item, verdict))
-            .collect::<Vec<_>>()
+        for (items, verdict) in lists {
+            all.extend(items.iter().map(|item| Explained {
+                what,
+                verdict,
+                item: item.clone(),
+                pod_state: (!item.pod_uid.is_empty()).then(|| pods.state(&item.pod_uid)),
+            }));
+        }
     };
-    let mut all = of_kind(What::Container, &report.containers);
-    all.extend(of_kind(What::Sandbox, &report.sandboxes));
-    all.extend(of_kind(What::LogDir, &report.log_dirs));
-    all.extend(of_kind(What::Image, &report.images.section));
+    add(What::Container, &report.containers);
+    add(What::Sandbox, &report.sandboxes);
+    add(What::LogDir, &report.log_dirs);
+    add(What::Image, &report.images.section);
     all
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::{Container, ContainerState, Image, Policy, Sandbox, SandboxState, decide};
 
@@ -252,7 +220,7 @@ mod tests {
 
     fn ids(text: &str) -> Vec<String> {
         match found(text) {
-            Found::Objects(objects) => objects.into_iter().map(|object| object.id).collect(),
+            Found::Objects(objects) => objects.into_iter().map(|object| object.item.id).collect(),
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -286,9 +254,9 @@ mod tests {
     fn what_is_said_of_an_object_is_what_the_plan_says() {
         let Found::Objects(objects) = found("c0ffee01") else { panic!("it is there") };
         let object = &objects[0];
-        assert_eq!((object.verdict, object.reason.as_str()), (Verdict::Keep, "running"));
-        assert_eq!((object.pod_uid.as_str(), object.pod_state), (UID, Some(PodState::Active)));
+        assert_eq!((object.verdict, object.item.reason.as_str()), (Verdict::Keep, "running"));
+        assert_eq!((object.item.pod_uid.as_str(), object.pod_state), (UID, Some(PodState::Active)));
         let Found::Objects(objects) = found("busybox:1.36") else { panic!("it is there") };
-        assert_eq!((objects[0].reason.as_str(), objects[0].names.len()), ("in_use", 2));
+        assert_eq!((objects[0].item.reason.as_str(), objects[0].item.names.len()), ("in_use", 2));
     }
 }

@@ -1,14 +1,14 @@
 //! The decisions of cri-gc: pure functions from an observation, a policy and its "now" to a plan.
 //!
 //! ```text
-//! Observation (what one look saw) ─┐
-//!                                  ├─ decide ──> Plan: every object once, `remove` or `keep`, with its Reason
-//! Policy (what is wanted) ─────────┘
+//! Observation (what was seen) ─┐
+//!                              ├─ decide ──> Plan: every object once, `remove` or `keep`, with its Reason
+//! Policy (what is wanted) ─────┘
 //! ```
 //!
-//! Nothing here does I/O, reads a clock, or is async; a plan does nothing by itself. That is what lets the same code
-//! answer for a live node, for a snapshot file, and for thousands of random nodes in the tests. The rules are those of
-//! docs/behaviour.md; each module names its section.
+//! Nothing here does I/O, reads a clock, or is async; a plan does nothing by itself. So the same code decides for a live
+//! node, for a snapshot file, and for thousands of random nodes in the tests. The rules are those of docs/behaviour.md; each
+//! module names its heading.
 
 mod age;
 pub mod containers;
@@ -33,11 +33,11 @@ pub mod text;
 
 pub use age::Now;
 pub use decide::{Plan, complete, decide};
-pub use follow::{Enforcing, Follow};
+pub use follow::{Enforcing, Follow, Removed};
 pub use images::{FsProblem, ImagePlan};
 pub use observation::{
-    Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods, Reclaiming,
-    Sandbox, SandboxState,
+    Absent, Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods,
+    Reclaiming, Sandbox, SandboxState,
 };
 pub use plan::{Decision, Detail, Section};
 pub use pods::{Owner, PodTable};

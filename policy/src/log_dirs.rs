@@ -1,6 +1,4 @@
-//! Which of the pods' log directories go (behaviour: Log directories).
-
-use std::cell::OnceCell;
+//! Which of the pods' log directories are removed (behaviour: Log directories).
 
 use foldhash::HashSet;
 
@@ -11,19 +9,19 @@ use crate::pods::PodTable;
 use crate::reason::Reason;
 
 /// UID of the pod that a directory of this name belongs to: `<namespace>_<name>_<uid>`, or the old form `<uid>`, where
-/// a uid is 8-4-4-4-12 or 32 hex digits. `None` for any other name: nobody but its maker knows what it is.
+/// a uid is 8-4-4-4-12 or 32 hex digits. `None` for any other name: it is not known what that is.
 #[must_use]
 pub fn pod_uid_of(name: &str) -> Option<&str> {
     parts(name).map(|(_, uid)| uid)
 }
 
-/// Namespace and name of the pod that a directory of this name belongs to, where it tells them.
+/// Namespace and name of the pod that a directory of this name belongs to, where they are in the name.
 #[must_use]
 pub fn pod_name_of(name: &str) -> Option<(&str, &str)> {
     parts(name).and_then(|(pod, _)| pod)
 }
 
-/// What a directory's name tells: of the new form namespace and name, of both the UID.
+/// The parts of a directory's name: namespace and name (only in the new form), and the UID.
 fn parts(name: &str) -> Option<(Option<(&str, &str)>, &str)> {
     let mut parts = name.split('_');
     let (pod, uid) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
@@ -57,26 +55,21 @@ fn is_uid(text: &str) -> bool {
     }
 }
 
-/// Decides on all log directories. One of whose pod there is still something is kept: the check right before a removal
-/// would refuse it.
+/// Decides on all log directories. A directory whose pod still has a container or a sandbox is kept: the check right before a
+/// removal would refuse it.
 #[must_use]
 pub fn decide(observation: &Observation, pods: &PodTable<'_>) -> Section {
-    // Most nodes have no such directory.
-    let found = OnceCell::new();
-    let known = || found.get_or_init(|| known(observation, &Removed::default()));
+    let known = known(observation, &Removed::default());
     let mut section = Section::default();
     let mut names: Vec<(usize, &str)> =
         observation.log_dirs.iter().enumerate().map(|(index, name)| (index, name.as_str())).collect();
     names.sort_unstable_by_key(|&(index, name)| (name, index));
     names.dedup_by_key(|&mut (_, name)| name);
     for (index, name) in names {
-        let uid = pod_uid_of(name);
-        let reason = match uid.map(|uid| pods.state(uid)) {
+        let reason = match pod_uid_of(name) {
             None => Reason::ForeignName,
-            Some(state) => match reason_of(state) {
-                reason if reason.removes() && uid.is_some_and(|uid| known().contains(uid)) => {
-                    Reason::HasContainers
-                }
+            Some(uid) => match reason_of(pods.state(uid)) {
+                reason if reason.removes() && known.contains(uid) => Reason::HasContainers,
                 reason => reason,
             },
         };
@@ -96,34 +89,31 @@ fn reason_of(state: PodState) -> Reason {
     }
 }
 
-/// UIDs of which the runtime knows a sandbox or a container, but for those removed.
+/// UIDs of the sandboxes and containers of the runtime, except for those removed.
 fn known<'a>(observation: &'a Observation, removed: &Removed) -> HashSet<&'a str> {
     let sandboxes = observation.sandboxes.iter().enumerate();
-    let sandboxes = sandboxes.filter(|(at, _)| !removed.sandboxes.contains(*at)).map(|(_, s)| &s.pod_uid);
+    let sandboxes = sandboxes.filter(|(at, _)| !removed.sandboxes.contains(at)).map(|(_, s)| &s.pod_uid);
     let containers = observation.containers.iter().enumerate();
-    let containers = containers.filter(|(at, _)| !removed.containers.contains(*at)).map(|(_, c)| &c.pod_uid);
+    let containers = containers.filter(|(at, _)| !removed.containers.contains(at)).map(|(_, c)| &c.pod_uid);
     sandboxes.chain(containers).map(String::as_str).collect()
 }
 
 /// Takes out of what a section keeps the directories that are removable once those containers and sandboxes are removed.
-pub(crate) fn follow(
+pub fn follow(
     section: &mut Section,
     observation: &Observation,
     pods: &PodTable<'_>,
     removed: &Removed,
 ) -> Vec<Decision> {
+    if removed.containers.is_empty() && removed.sandboxes.is_empty() {
+        return Vec::new();
+    }
     let known = known(observation, removed);
-    let mut follow = Vec::new();
-    section.keep.retain(|decision| {
-        let name = observation.log_dirs.get(decision.index);
-        let uid = name.and_then(|name| pod_uid_of(name)).filter(|uid| !known.contains(uid));
-        match uid.filter(|_| decision.reason == Reason::HasContainers) {
-            Some(uid) => follow.push(Decision::new(decision.index, reason_of(pods.state(uid)))),
-            None => return true,
-        }
-        false
-    });
-    follow
+    section.take_kept(|decision| {
+        let uid = pod_uid_of(observation.log_dirs.get(decision.index)?)?;
+        let is_emptied = decision.reason == Reason::HasContainers && !known.contains(uid);
+        is_emptied.then(|| reason_of(pods.state(uid)))
+    })
 }
 
 #[cfg(test)]

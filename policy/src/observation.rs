@@ -1,33 +1,40 @@
-//! What one look at a node saw: the facts that decisions rest on, and nothing of what is wanted.
+//! One observation of a node: the facts that decisions rest on, and nothing of what is wanted.
 //!
-//! An observation is plain data. Who fills it (the collectors from a runtime, `snapshot` from a file) must leave out
-//! what it could not learn rather than guess: every `Option` here means "not known" when empty.
+//! An observation is plain data. Whoever fills it (the collectors from a runtime, [`crate::snapshot`] from a file) leaves out
+//! what is not known rather than guess: every `Option` here means "not known" when empty. The serde forms of pods,
+//! containers, sandboxes and images are those of a snapshot file, which is a contract: an absent field and an empty string
+//! mean "not known", and an unknown key is refused, for a mistyped one would silently turn knowledge into ignorance.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::age::Now;
 
-/// State of a container (CRI `ContainerState`). Every state but `Running` is *dead* (behaviour: Words).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// State of a container (CRI `ContainerState`). Every state but `Running` is *dead*.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ContainerState {
     /// Made but not started; it may be about to start.
     Created,
-    /// Its process runs.
+    /// Its process is running.
     Running,
     /// Its process has ended.
     Exited,
-    /// The runtime cannot tell.
+    /// The runtime does not know.
+    #[default]
+    #[serde(alias = "")]
     Unknown,
 }
 
-/// One container, as a list of the runtime tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One container, as a list of the runtime reports it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Container {
     /// Whole id; never empty.
     pub id: String,
     /// UID from the label `io.kubernetes.pod.uid`; empty without that label.
     pub pod_uid: String,
-    /// Id of the sandbox it lives in.
+    /// Id of the sandbox it is in.
     pub pod_sandbox_id: String,
     /// Name within its pod.
     pub name: String,
@@ -36,35 +43,43 @@ pub struct Container {
     /// State when listed.
     pub state: ContainerState,
     /// When it was created.
+    #[serde(with = "time")]
     pub created_at: Option<Timestamp>,
-    /// When its process ended. Lists do not tell it, so it is rarely known.
+    /// When its process ended. Lists do not report it, so it is rarely known.
+    #[serde(with = "time")]
     pub finished_at: Option<Timestamp>,
-    /// The image as its creator named it; a tag in it may have moved on.
+    /// The image as its creator named it; a tag in it may have moved to another image since.
     pub image: String,
     /// The image as the runtime resolved it.
     pub image_ref: String,
     /// Id of the image.
     pub image_id: String,
     /// Images mounted into it as image volumes (CRI `ContainerStatus.mounts[].image`). No list reports them, so they are filled
-    /// in only where images are about to be removed; empty if not known or none.
+    /// in only where images are about to be removed; empty if not known or none. (An addition to the file form, left out when
+    /// empty.)
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub image_volumes: Vec<String>,
     /// Absolute path of its log file; empty if not known or none.
     pub log_path: String,
 }
 
 /// State of a sandbox (CRI `PodSandboxState`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SandboxState {
     /// It serves its pod.
     Ready,
     /// It was stopped or died.
     NotReady,
     /// Not known. Treated as ready wherever that keeps more.
+    #[default]
+    #[serde(alias = "")]
     Unknown,
 }
 
 /// One pod sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Sandbox {
     /// Whole id; never empty.
     pub id: String,
@@ -79,11 +94,13 @@ pub struct Sandbox {
     /// State when listed.
     pub state: SandboxState,
     /// When it was created.
+    #[serde(with = "time")]
     pub created_at: Option<Timestamp>,
 }
 
-/// One image together with what is remembered of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One image together with what is recorded of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Image {
     /// Whole id; never empty.
     pub id: String,
@@ -93,16 +110,19 @@ pub struct Image {
     pub repo_tags: Vec<String>,
     /// Names with a digest.
     pub repo_digests: Vec<String>,
-    /// Bytes as the runtime tells them: a hint (compressed, shared layers counted in each image); 0 if not told.
+    /// Bytes as the runtime reports them: a hint (compressed, shared layers counted in each image); 0 if not reported.
     pub size_bytes: u64,
-    /// The runtime asks that nobody collects it.
+    /// The runtime asks that it is never collected.
     pub pinned: bool,
     /// When it was first seen; unknown counts as now.
+    #[serde(with = "time")]
     pub first_detected: Option<Timestamp>,
     /// When it was last seen used; `None` is never.
+    #[serde(with = "time")]
     pub last_used: Option<Timestamp>,
-    /// The runtime refused to remove it because something uses it that is no container of the CRI, and it is too early to try
-    /// again.
+    /// The runtime refused to remove it because something other than a CRI container uses it, and it is too early to try
+    /// again. (An addition to the file form, left out when false.)
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub in_use_elsewhere: bool,
 }
 
@@ -113,7 +133,7 @@ impl Image {
     }
 }
 
-/// Statistics of one file system, as statvfs tells them.
+/// Statistics of one file system, as statvfs reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FsStats {
     /// `f_blocks * f_frsize`.
@@ -126,19 +146,19 @@ pub struct FsStats {
     pub inodes_free: u64,
 }
 
-/// A file system that images or containers lie on.
+/// A file system with images or containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSystem {
     /// A directory on it, as the runtime named it.
     pub mountpoint: String,
-    /// Whether images lie on it.
+    /// Whether images are on it.
     pub holds_images: bool,
-    /// Whether the writable layers of containers lie on it.
+    /// Whether the writable layers of containers are on it.
     pub holds_containers: bool,
     /// How full it is.
     pub stats: FsStats,
-    /// What is being reclaimed on it by a pass under way: that goes on to the low threshold, while a pass begins at the
-    /// high one only. Nothing in an observation that no pass has acted on yet.
+    /// What a pass in progress is reclaiming on it: that continues to the low threshold, while a pass begins at the high one
+    /// only. Nothing in an observation that no pass has acted on yet.
     pub reclaiming: Reclaiming,
 }
 
@@ -151,58 +171,79 @@ pub struct Reclaiming {
     pub inodes: bool,
 }
 
-/// State of a pod as its source tells it (behaviour: Pods).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// State of a pod as its source reports it. Of two states the smaller keeps more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PodState {
-    /// Known to the source and not finished, or something of it runs.
+    /// Known to the source and not finished, or something of it is running.
     Active,
+    /// Not known.
+    #[default]
+    #[serde(alias = "")]
+    Unknown,
     /// Finished: phase Succeeded or Failed.
     Terminated,
     /// Failed with reason Evicted.
     Evicted,
-    /// Proved absent.
+    /// Confirmed deleted.
     Deleted,
-    /// Nothing is proved.
-    Unknown,
 }
 
-/// One pod as its source tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One pod as its source reports it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Pod {
     /// UID.
     pub uid: String,
-    /// State, before what runs is looked at.
+    /// State according to the source alone: what is running is not considered yet.
     pub state: PodState,
-    /// Images that its spec names, where the source tells: they count as used while the pod is active (behaviour: Images in use).
+    /// Images that its spec names, where the source reports it: they count as used while the pod is active. (An addition to the
+    /// file form, left out when empty.)
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
 }
 
-/// What is known of the pods of the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// State of a pod that its source does not list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Absent {
+    /// Deleted.
+    Deleted,
+    /// Not known.
+    #[default]
+    #[serde(alias = "")]
+    Unknown,
+}
+
+impl From<Absent> for PodState {
+    fn from(absent: Absent) -> Self {
+        match absent {
+            Absent::Deleted => Self::Deleted,
+            Absent::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// What is known of the pods of the node; by default nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Pods {
     /// Whether the source is synced. While it is not, every state but active is unknown.
     pub synced: bool,
     /// The pods that are known by UID.
     pub pods: Vec<Pod>,
     /// State of a UID that is not listed.
-    pub absent: PodState,
+    pub absent: Absent,
 }
 
-impl Default for Pods {
-    /// Nothing is known.
-    fn default() -> Self {
-        Self { synced: false, pods: Vec::new(), absent: PodState::Unknown }
-    }
-}
-
-/// What one look at a node saw.
+/// What was observed of a node at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// When: the "now" of every decision on it.
     pub taken_at: Timestamp,
-    /// When the clock was set last, if that was seen: ages count from then at the earliest (behaviour: Clock changes).
+    /// When the clock was last set, if that was noticed: ages count from then at the earliest.
     pub clock_set: Option<Timestamp>,
-    /// Image that the runtime makes sandboxes of, as it names it; empty if it does not tell.
+    /// The sandbox (pause) image, as the runtime names it; empty if it does not report it.
     pub sandbox_image: String,
     /// Pods by their source.
     pub pods: Pods,
@@ -212,27 +253,27 @@ pub struct Observation {
     pub sandboxes: Vec<Sandbox>,
     /// Every image.
     pub images: Vec<Image>,
-    /// Why it isn't known which images are in use, where it isn't: then no image is removed.
+    /// Why it is not known which images are in use, where it is not: then no image is removed.
     pub uses_unknown: Option<String>,
-    /// File systems that images and containers lie on.
+    /// File systems with images or containers.
     pub filesystems: Vec<FileSystem>,
     /// Names in the root of the pods' log directories.
     pub log_dirs: Vec<String>,
 }
 
 impl Observation {
-    /// The time by which all ages are told.
+    /// The time by which all ages count.
     #[must_use]
     pub fn now(&self) -> Now {
         Now { at: self.taken_at, clock_set: self.clock_set }
     }
 
-    /// It isn't known which images are in use, for this reason. The first reason counts.
+    /// It is not known which images are in use, for this reason. The first reason counts.
     pub fn lose_uses(&mut self, why: impl FnOnce() -> String) {
         self.uses_unknown.get_or_insert_with(why);
     }
 
-    /// A look that saw nothing.
+    /// An observation of nothing.
     #[must_use]
     pub fn empty(taken_at: Timestamp) -> Self {
         Self {
@@ -246,6 +287,31 @@ impl Observation {
             uses_unknown: None,
             filesystems: Vec::new(),
             log_dirs: Vec::new(),
+        }
+    }
+}
+
+/// Times that may be absent, empty or null.
+mod time {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => to.collect_str(time),
+            None => to.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+        match Option::<std::borrow::Cow<'de, str>>::deserialize(from)? {
+            None => Ok(None),
+            Some(text) if text.is_empty() => Ok(None),
+            Some(text) => text.parse().map(Some).map_err(|e| {
+                D::Error::custom(format_args!(
+                    "{text:?} is no RFC 3339 time such as 2026-01-31T12:00:00Z: {e}"
+                ))
+            }),
         }
     }
 }

@@ -4,25 +4,25 @@ use jiff::Timestamp;
 
 use crate::reason::Reason;
 
-/// What becomes of one object, and why.
+/// Whether one object is removed or kept, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
     /// Position of the object in its list of the observation.
     pub index: usize,
-    /// Why it goes or stays.
+    /// Why it is removed or kept.
     pub reason: Reason,
-    /// What a reader needs beside the reason; [`crate::report`] puts it into words.
+    /// What a reader needs besides the reason; [`crate::report`] puts it into words.
     pub detail: Detail,
 }
 
-/// What a reader needs beside the reason, in so far as it cannot be read off the object and the policy again.
+/// What a reader needs besides the reason, as far as it cannot be read off the object and the policy again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// Nothing.
     None,
-    /// So many newer ones of its unit (or of the node, or of its pod) stand before it.
+    /// How many newer ones of its evict unit, of the node, or of its pod there are.
     Newer(usize),
-    /// Position, in its own list, of what holds the object: a container that uses an image, a pattern that protects
+    /// Position, in its own list, of what keeps the object: a container that uses an image, a pattern that protects
     /// it, a pod whose spec names it.
     Holder(usize),
     /// Position of the container that has an image mounted as an image volume.
@@ -49,19 +49,31 @@ impl Decision {
 /// The decisions on all objects of one kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Section {
-    /// What goes, in the order of removal.
+    /// What is removed, in the order of removal.
     pub remove: Vec<Decision>,
-    /// What stays, in no particular order.
+    /// What is kept, in no particular order.
     pub keep: Vec<Decision>,
 }
 
 impl Section {
-    /// Files a decision where its reason says. Removals have to be put in order afterwards.
+    /// Adds a decision to the list of its reason. Removals have to be put in order afterwards.
     pub(crate) fn push(&mut self, decision: Decision) {
         if decision.reason.removes() {
             self.remove.push(decision);
         } else {
             self.keep.push(decision);
         }
+    }
+
+    /// Takes out of what is kept whatever `reason` gives a reason to remove.
+    pub(crate) fn take_kept(&mut self, reason: impl Fn(&Decision) -> Option<Reason>) -> Vec<Decision> {
+        let taken = self.keep.extract_if(.., |decision| match reason(decision) {
+            Some(reason) if reason.removes() => {
+                *decision = Decision::new(decision.index, reason);
+                true
+            }
+            _ => false,
+        });
+        taken.collect()
     }
 }

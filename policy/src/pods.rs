@@ -1,25 +1,24 @@
 //! Which pod an object belongs to, and what that pod's state allows (behaviour: Pods).
 //!
-//! The states of the source are only half the answer: whatever a source, a proof or a snapshot says, a UID with a
-//! running container or a ready sandbox is active, and while the source is not synced nothing is proved.
+//! The states of the source are only half the answer: whatever a source or a snapshot says, a UID with a running container or
+//! a ready sandbox is active, and while the source is not synced no pod counts as deleted.
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
-use crate::follow::Positions;
 use crate::observation::{Container, ContainerState, Observation, PodState, SandboxState};
 use crate::policy::Unmanaged;
 use crate::reason::Reason;
 
-/// To whom an object belongs.
+/// What an object belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// To a pod: its number within the table.
+    /// A pod: its number within the table.
     Pod(usize),
-    /// To none that could be named.
+    /// No pod that could be named.
     Unmanaged,
 }
 
-/// The state of every pod that an observation speaks of.
+/// The state of every pod that an observation names.
 #[derive(Debug)]
 pub struct PodTable<'a> {
     numbers: HashMap<&'a str, usize>,
@@ -31,8 +30,8 @@ pub struct PodTable<'a> {
     of_sandboxes: Vec<(&'a str, Owner)>,
     /// Where each sandbox is listed first.
     first: Vec<usize>,
-    /// Whether a container names the sandbox, by the position where it is listed first.
-    occupied: Vec<bool>,
+    /// Where the sandbox that a container names is listed first, by position of the container.
+    sandbox_of: Vec<Option<usize>>,
     absent: PodState,
     synced: bool,
 }
@@ -46,20 +45,20 @@ impl<'a> PodTable<'a> {
             numbers: HashMap::with_capacity(observation.sandboxes.len()),
             states: Vec::with_capacity(observation.sandboxes.len()),
             sandboxes: HashMap::new(),
-            occupied: Vec::new(),
+            sandbox_of: Vec::with_capacity(observation.containers.len()),
             first: Vec::with_capacity(observation.sandboxes.len()),
             of_containers: Vec::with_capacity(observation.containers.len()),
             of_sandboxes: Vec::with_capacity(observation.sandboxes.len()),
-            absent: if source.synced { source.absent } else { PodState::Unknown },
+            absent: if source.synced { source.absent.into() } else { PodState::Unknown },
             synced: source.synced,
         };
         for pod in source.pods.iter().filter(|pod| !pod.uid.is_empty()) {
-            // Without a synced source only "active" can be believed: it keeps.
-            let believed = source.synced || pod.state == PodState::Active;
-            let state = if believed { pod.state } else { PodState::Unknown };
+            // Without a synced source only "active" counts: it keeps.
+            let counts = source.synced || pod.state == PodState::Active;
+            let state = if counts { pod.state } else { PodState::Unknown };
             match table.numbers.get(pod.uid.as_str()).and_then(|&n| table.states.get_mut(n)) {
-                // Named twice with two states: what keeps more holds.
-                Some(known) => *known = (*known).keeping_more(state),
+                // Listed twice with two states: what keeps more counts.
+                Some(known) => *known = state.min(*known),
                 None => {
                     table.numbers.insert(&pod.uid, table.states.len());
                     table.states.push(state);
@@ -71,30 +70,28 @@ impl<'a> PodTable<'a> {
             // One id listed twice is one sandbox.
             table.first.push(*table.sandboxes.entry(&sandbox.id).or_insert(index));
             // A sandbox whose state is not known may be ready.
-            let owner = table.sight(&sandbox.pod_uid, sandbox.state != SandboxState::NotReady);
+            let owner = table.enter(&sandbox.pod_uid, sandbox.state != SandboxState::NotReady);
             table.of_sandboxes.push((&sandbox.pod_uid, owner));
         }
-        table.occupied = vec![false; observation.sandboxes.len()];
         for container in &observation.containers {
             let runs = container.state == ContainerState::Running;
             let sandbox = table.sandboxes.get(container.pod_sandbox_id.as_str()).copied();
-            if let Some(occupied) = sandbox.and_then(|index| table.occupied.get_mut(index)) {
-                *occupied = true;
-            }
+            table.sandbox_of.push(sandbox);
             let owner = match sandbox.and_then(|index| table.of_sandboxes.get(index).copied()) {
                 // Nearly always; saves looking the UID up.
                 Some((uid, owner)) if container.pod_uid.is_empty() || container.pod_uid == uid => {
                     table.note(owner, runs);
                     owner
                 }
-                _ => table.sight(&container.pod_uid, runs),
+                _ => table.enter(&container.pod_uid, runs),
             };
             table.of_containers.push(owner);
         }
         table
     }
 
-    fn sight(&mut self, uid: &'a str, runs: bool) -> Owner {
+    /// The owner that this UID names; a new one is added. Whatever runs makes its pod active.
+    fn enter(&mut self, uid: &'a str, runs: bool) -> Owner {
         if uid.is_empty() {
             return Owner::Unmanaged;
         }
@@ -124,18 +121,17 @@ impl<'a> PodTable<'a> {
         self.of_sandboxes.iter().map(|&(_, owner)| owner)
     }
 
-    /// Whether a container of any state names the sandbox at that position.
-    pub(crate) fn is_occupied(&self, sandbox: usize) -> bool {
-        self.first.get(sandbox).and_then(|&first| self.occupied.get(first)).copied().unwrap_or(true)
-    }
-
-    /// Which sandboxes are occupied once those containers are removed.
-    pub(crate) fn occupied_without(&self, observation: &Observation, removed: &Positions) -> Positions {
-        let left = observation.containers.iter().enumerate().filter(|(at, _)| !removed.contains(*at));
-        let firsts = left.filter_map(|(_, c)| self.sandboxes.get(c.pod_sandbox_id.as_str()).copied());
-        let firsts: Positions = firsts.collect();
-        let occupied = |(_, first): &(usize, &usize)| firsts.contains(**first);
-        self.first.iter().enumerate().filter(occupied).map(|(sandbox, _)| sandbox).collect()
+    /// Whether a container of any state names a sandbox, by position of the sandbox. Those removed don't count.
+    pub(crate) fn occupied_without(&self, removed: &HashSet<usize>) -> Vec<bool> {
+        let mut occupied = vec![false; self.first.len()];
+        for (container, sandbox) in self.sandbox_of.iter().enumerate() {
+            if let Some(occupied) = sandbox.and_then(|sandbox| occupied.get_mut(sandbox))
+                && !removed.contains(&container)
+            {
+                *occupied = true;
+            }
+        }
+        self.first.iter().map(|first| occupied.get(*first) != Some(&false)).collect()
     }
 
     /// UID of the pod of a container: its label, else that of its sandbox, else empty.
@@ -151,15 +147,12 @@ impl<'a> PodTable<'a> {
         }
     }
 
-    /// To whom a container belongs.
+    /// What a container belongs to.
     #[must_use]
     pub fn owner_of_container(&self, container: &'a Container) -> Owner {
-        self.owner(self.uid_of_container(container))
-    }
-
-    fn owner(&self, uid: &str) -> Owner {
         // Every UID of an object was entered when the table was made; an empty one never is.
-        self.numbers.get(uid).map_or(Owner::Unmanaged, |&number| Owner::Pod(number))
+        let number = self.numbers.get(self.uid_of_container(container));
+        number.map_or(Owner::Unmanaged, |&number| Owner::Pod(number))
     }
 
     /// State of the pod of that UID, listed or not.
@@ -174,49 +167,37 @@ impl<'a> PodTable<'a> {
         self.states.get(number).copied().unwrap_or(PodState::Unknown)
     }
 
-    /// Whether, and why, the runtime objects of an owner go as a whole.
-    pub(crate) fn gone(&self, owner: Owner, unmanaged: Unmanaged, evict_terminated: bool) -> Gone {
+    /// What the state of its owner means for a container or a sandbox.
+    pub(crate) fn fate(&self, owner: Owner, unmanaged: Unmanaged, evict_terminated: bool) -> Fate {
         match owner {
-            // Nothing is collected for its owner's sake while the source is not synced.
+            // While the source is not synced, no owner is a reason to remove anything.
             Owner::Unmanaged if unmanaged == Unmanaged::Collect && self.synced => {
-                Gone::Yes(Reason::UnmanagedCollected)
+                Fate::Removed(Reason::UnmanagedCollected)
             }
-            Owner::Unmanaged => Gone::Unmanaged,
+            Owner::Unmanaged => Fate::Unmanaged,
             Owner::Pod(number) => match self.state_of(number) {
-                PodState::Deleted => Gone::Yes(Reason::PodDeleted),
-                PodState::Evicted => Gone::Yes(Reason::PodEvicted),
-                PodState::Terminated if evict_terminated => Gone::Yes(Reason::PodTerminated),
-                PodState::Active | PodState::Terminated | PodState::Unknown => Gone::No(number),
+                PodState::Deleted => Fate::Removed(Reason::PodDeleted),
+                PodState::Evicted => Fate::Removed(Reason::PodEvicted),
+                PodState::Terminated if evict_terminated => Fate::Removed(Reason::PodTerminated),
+                PodState::Active | PodState::Terminated | PodState::Unknown => Fate::Limited(number),
             },
         }
     }
 }
 
-/// Whether the runtime objects of an owner go as a whole.
+/// What the state of its owner means for a container or a sandbox, once that is dead and old enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gone {
-    /// They do, for this reason.
-    Yes(Reason),
-    /// They do not: the limits decide. The number of the pod.
-    No(usize),
-    /// They belong to no pod, and stay.
+pub(crate) enum Fate {
+    /// It is removed, whatever the limits say.
+    Removed(Reason),
+    /// The limits decide. The number of its pod.
+    Limited(usize),
+    /// It belongs to no pod, and is kept.
     Unmanaged,
 }
 
 impl PodState {
-    /// The one of two states that keeps more.
-    fn keeping_more(self, other: Self) -> Self {
-        let rank = |state: Self| match state {
-            Self::Active => 0,
-            Self::Unknown => 1,
-            Self::Terminated => 2,
-            Self::Evicted => 3,
-            Self::Deleted => 4,
-        };
-        if rank(other) < rank(self) { other } else { self }
-    }
-
-    /// Whether the content of a pod in this state, its log directory, may go.
+    /// Whether the log directory of a pod in this state may be removed.
     #[must_use]
     pub fn content_may_go(self) -> bool {
         matches!(self, Self::Deleted | Self::Evicted)

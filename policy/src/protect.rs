@@ -1,4 +1,4 @@
-//! Which images the operator protects: the patterns of `image_gc.protect` (behaviour: Images in use).
+//! Which images the operator protects: the patterns of `image_gc.protect` (behaviour: Images).
 //!
 //! A pattern that matched nothing by mistake would cost an air-gapped node its images, so matching is generous:
 //! Docker's short names match as well as the full ones, and an id may be given short, as `crictl images` prints it.
@@ -13,27 +13,22 @@ use crate::reference::{Reference, familiar_repo, full_repo, path_on_hub};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
-    /// Hex digits that the id starts with.
-    Id(String),
-    Repo(String),
-    RepoTag(String, String),
-    /// With a tag, as it may stand before the digest.
-    RepoDigest(String, Option<String>, String),
+    /// Hex digits that the id of the image begins with, where the pattern may be an id.
+    id: Option<String>,
+    repo: String,
+    /// Of a pattern with a digest: the tag in front of that.
+    tag: Option<String>,
+    digest: Option<String>,
 }
 
 /// Why a pattern can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Nothing between the quotes.
-    #[error("it is empty; write `repo`, `repo:tag`, `repo@digest` (each may hold `*`) or an image id")]
+    #[error("it is empty; write `repo`, `repo:tag`, `repo@digest` (each may contain `*`) or an image id")]
     Empty,
-    /// No image name holds white space.
-    #[error("it holds white space, which no image name does")]
+    /// No image name contains white space.
+    #[error("it contains white space, which no image name does")]
     WhiteSpace,
     /// A character that is in no image name: a regular expression, a negation, or a whole list in one entry.
     #[error(
@@ -50,7 +45,7 @@ pub enum PatternError {
     #[error("an image name has no `://`; write it as `crictl images` shows it")]
     Scheme,
     /// A folder of a registry.
-    #[error("it ends with `/`, as no image name does; write `*` behind it to protect all that is in there")]
+    #[error("it ends with `/`, as no image name does; append `*` to protect everything below it")]
     Folder,
     /// `sha256:` and something that is no id.
     #[error("an image id is \"sha256:\" and 12 to 64 hex digits; this would protect nothing")]
@@ -76,17 +71,6 @@ impl FromStr for Pattern {
         if text.split('/').any(|part| part.starts_with('.')) {
             return Err(PatternError::Dot);
         }
-        Ok(Self { text: text.to_owned(), kind: Kind::parse(text)? })
-    }
-}
-
-/// Whether a character may be in a reference (the `+` in the name of a digest's algorithm), or is the wildcard.
-fn is_of_references(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+' | '*')
-}
-
-impl Kind {
-    fn parse(text: &str) -> Result<Self, PatternError> {
         if text.contains("://") {
             return Err(PatternError::Scheme);
         }
@@ -94,37 +78,34 @@ impl Kind {
             return Err(PatternError::Folder);
         }
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
-        if (12..=64).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Ok(Self::Id(hex.to_ascii_lowercase()));
-        }
-        if text.starts_with("sha256:") {
+        let is_id = (12..=64).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit());
+        if text.starts_with("sha256:") && !is_id {
             return Err(PatternError::NoId);
         }
-        let halves = |at: char, (repo, rest): (&str, &str)| {
-            if repo.is_empty() || rest.is_empty() {
-                return Err(PatternError::EmptyPart(at));
+        let hex = is_id.then(|| hex.to_ascii_lowercase());
+        let Reference { repo, tag, digest } = Reference::parse(hex.as_deref().unwrap_or(text));
+        match (text.split_once('@'), tag) {
+            (Some((name, digest)), _) if name.is_empty() || digest.is_empty() => {
+                return Err(PatternError::EmptyPart('@'));
             }
-            Ok((repo.to_owned(), rest.to_owned()))
-        };
-        if let Some(parts) = text.split_once('@') {
-            let (repo, digest) = halves('@', parts)?;
-            let (repo, tag) = match tag_split(&repo) {
-                Some((repo, tag)) => (repo.to_owned(), Some(tag.to_owned())),
-                None => (repo, None),
-            };
-            return Ok(Self::RepoDigest(repo, tag, digest));
+            (None, Some(tag)) if repo.is_empty() || tag.is_empty() => {
+                return Err(PatternError::EmptyPart(':'));
+            }
+            _ => {}
         }
-        if let Some(parts) = tag_split(text) {
-            let (repo, tag) = halves(':', parts)?;
-            return Ok(Self::RepoTag(repo, tag));
-        }
-        Ok(Self::Repo(text.to_owned()))
+        Ok(Self {
+            text: text.to_owned(),
+            repo: repo.to_owned(),
+            tag: tag.map(ToOwned::to_owned),
+            digest: digest.map(ToOwned::to_owned),
+            id: hex,
+        })
     }
 }
 
-/// Splits `repo:tag`; a colon before the last slash belongs to the port of a registry.
-fn tag_split(text: &str) -> Option<(&str, &str)> {
-    text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))
+/// Whether a character may be in a reference (the `+` in the name of a digest's algorithm), or is the wildcard.
+fn is_of_references(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+' | '*')
 }
 
 impl fmt::Display for Pattern {
@@ -137,66 +118,48 @@ impl Pattern {
     /// Whether the pattern protects the image of this id and these names (tags and digests).
     #[must_use]
     pub fn matches<'a>(&self, id: &str, names: impl IntoIterator<Item = &'a str>) -> bool {
-        self.matches_parsed(id, names.into_iter().map(Reference::parse))
+        self.matches_parsed(id, &names.into_iter().map(Reference::parse).collect::<Vec<_>>())
     }
 
-    /// The same with names that were taken apart before: once for all patterns.
-    pub(crate) fn matches_parsed<'a>(
-        &self,
-        id: &str,
-        names: impl IntoIterator<Item = Reference<'a>>,
-    ) -> bool {
-        let mut names = names.into_iter();
-        match &self.kind {
-            Kind::Id(hex) => {
-                let id = id.strip_prefix("sha256:").unwrap_or(id);
-                id.get(..hex.len()).is_some_and(|head| head.eq_ignore_ascii_case(hex))
-                    // A digest looks as an id does, and a repo may be named with hex digits only.
-                    || names.any(|name| is_of_digest(&name, hex) || self.matches_name(&name))
-            }
-            Kind::RepoDigest(repo, Some(tag), _) => {
-                // One that was side-loaded has no digest to know it by, but its tag.
-                let tagged = Self { text: String::new(), kind: Kind::RepoTag(repo.clone(), tag.clone()) };
-                let (mut by_tag, mut has_digest) = (false, false);
-                for name in names {
-                    if self.matches_name(&name) {
-                        return true;
-                    }
-                    by_tag |= tagged.matches_name(&name);
-                    has_digest |= name.digest.is_some();
-                }
-                by_tag && !has_digest
-            }
-            // "*" means every image, those without a name included.
-            Kind::Repo(repo) if repo.bytes().all(|b| b == b'*') => true,
-            _ => names.any(|name| self.matches_name(&name)),
+    /// The same with names that were parsed before: once for all patterns.
+    pub(crate) fn matches_parsed(&self, id: &str, names: &[Reference<'_>]) -> bool {
+        // "*" means every image, those without a name included.
+        if self.text.bytes().all(|b| b == b'*') {
+            return true;
         }
-    }
-
-    fn matches_name(&self, name: &Reference<'_>) -> bool {
-        // In its own form, in the full one, and in the short ones: a runtime may tell any of them.
-        let full = full_repo(name.repo);
-        let repo_matches = |pattern: &str| {
-            glob(pattern, name.repo)
-                || glob(&full_repo(pattern), &full)
-                || path_on_hub(pattern).is_some_and(|path| glob(&format!("docker.io/{path}"), &full))
-                || familiar_repo(&full).any(|short| glob(pattern, short))
-        };
-        match &self.kind {
-            Kind::Id(repo) | Kind::Repo(repo) => repo_matches(repo),
-            // One that is known by its digest only may have had any tag.
-            Kind::RepoTag(repo, tag) => name.tag.map_or(tag == "*", |t| glob(tag, t)) && repo_matches(repo),
-            Kind::RepoDigest(repo, _, digest) => {
-                name.digest.is_some_and(|d| glob(digest, d)) && repo_matches(repo)
+        if let Some(hex) = &self.id {
+            // A digest looks as an id does.
+            let mut digests = names.iter().filter_map(|name| name.digest?.strip_prefix("sha256:"));
+            let begins = |digits: &str| digits.get(..hex.len()).is_some_and(|d| d.eq_ignore_ascii_case(hex));
+            if begins(id.strip_prefix("sha256:").unwrap_or(id)) || digests.any(begins) {
+                return true;
             }
         }
+        // One that was side-loaded has no digest to know it by, but its tag.
+        let is_side_loaded = self.tag.is_some() && names.iter().all(|name| name.digest.is_none());
+        names.iter().any(|name| {
+            let matches = match &self.digest {
+                Some(_) if is_side_loaded => self.matches_tag(name),
+                Some(digest) => name.digest.is_some_and(|d| glob(digest, d)),
+                None => self.matches_tag(name),
+            };
+            matches && self.matches_repo(name.repo)
+        })
     }
-}
 
-/// Whether a name bears the digest that these hex digits begin.
-fn is_of_digest(name: &Reference<'_>, hex: &str) -> bool {
-    let digits = name.digest.and_then(|digest| digest.strip_prefix("sha256:"));
-    digits.and_then(|digits| digits.get(..hex.len())).is_some_and(|head| head.eq_ignore_ascii_case(hex))
+    /// One that is known by its digest only may have had any tag.
+    fn matches_tag(&self, name: &Reference<'_>) -> bool {
+        self.tag.as_ref().is_none_or(|tag| name.tag.map_or(tag == "*", |t| glob(tag, t)))
+    }
+
+    /// In its own form, in the full one, and in the short ones: a runtime may report any of them.
+    fn matches_repo(&self, repo: &str) -> bool {
+        let full = full_repo(repo);
+        glob(&self.repo, repo)
+            || glob(&full_repo(&self.repo), &full)
+            || path_on_hub(&self.repo).is_some_and(|path| glob(&format!("docker.io/{path}"), &full))
+            || familiar_repo(&full).any(|short| glob(&self.repo, short))
+    }
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any run of characters, none included.

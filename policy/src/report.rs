@@ -1,7 +1,6 @@
-//! A plan in words: the form that `plan --output json` prints (behaviour: Plans), a contract, and that tables are made of.
+//! A plan in words: the form that `plan --output json` prints, a contract (behaviour: Plans), and that tables are made of.
 //!
-//! Of an item `id`, `reason` and `detail` are always there; what else is known of the object comes beside them, and is left
-//! out where it is not known.
+//! An item always has `id`, `reason` and `detail`; everything else is left out where it is not known.
 
 use std::time::Duration;
 
@@ -11,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::age::Now;
 use crate::decide::Plan;
 use crate::images::space::usage_percent;
+use crate::log_dirs::pod_uid_of;
 use crate::naming::{self, Naming};
-use crate::observation::{FileSystem, Observation};
+use crate::observation::{FileSystem, Image, Observation};
 use crate::plan::{Decision, Detail};
 use crate::pods::PodTable;
 use crate::policy::{ImagePolicy, Policy};
@@ -40,12 +40,12 @@ pub struct PlanReport {
 pub struct SectionReport {
     /// What is removed, in the order of removal.
     pub remove: Vec<Item>,
-    /// What is removed after it, because removals of other sections make it removable; left out where there is nothing.
+    /// What is removed after it, because removals of other sections make it removable; left out if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub follow: Vec<Item>,
     /// What is kept, by id.
     pub keep: Vec<Item>,
-    /// Sum of the sizes that are known of `remove` and `follow`; left out where none is.
+    /// Sum of the known sizes of `remove` and `follow`; left out where none is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_free_bytes: Option<u64>,
 }
@@ -56,14 +56,14 @@ pub struct ImageReport {
     /// What is removed and what is kept.
     #[serde(flatten)]
     pub section: SectionReport,
-    /// Bytes missing to the low threshold; 0 while no file system of images is at its high one.
+    /// Bytes to free to reach the low threshold; 0 while no image filesystem is at its high one.
     pub bytes_to_free: u64,
-    /// The file systems that images lie on; left out where none is known.
+    /// The image filesystems; left out where none is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filesystems: Vec<FileSystemReport>,
 }
 
-/// How full a file system of images is, and the thresholds that it is judged by.
+/// How full an image filesystem is, and the thresholds for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSystemReport {
     /// A directory on it.
@@ -72,7 +72,7 @@ pub struct FileSystemReport {
     pub capacity_bytes: u64,
     /// What can still be written.
     pub available_bytes: u64,
-    /// Percent in use, rounded up as for the thresholds; left out where it can't be told.
+    /// Percent in use, rounded up as for the thresholds; left out where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_percent: Option<u8>,
     /// Usage at which images start to be removed; 100 is never.
@@ -126,7 +126,7 @@ impl Item {
 }
 
 impl SectionReport {
-    /// Fills in the sizes of what is removed and of what follows, as far as they were found out.
+    /// Fills in the sizes of what is removed and of what follows, as far as they were measured.
     pub fn measured(&mut self, size: impl Fn(&str) -> Option<u64>) {
         for item in self.remove.iter_mut().chain(&mut self.follow) {
             item.size_bytes = size(&item.id).or(item.size_bytes);
@@ -177,7 +177,7 @@ fn section(lists: [&[Decision]; 3], describe: impl Fn(&Decision) -> Option<Item>
     SectionReport { would_free_bytes: section.sum(), ..section }
 }
 
-/// The file systems that images lie on, each once.
+/// The image filesystems, each once.
 fn filesystems(all: &[FileSystem], policy: &ImagePolicy) -> Vec<FileSystemReport> {
     let mut reports: Vec<FileSystemReport> = Vec::new();
     for FileSystem { mountpoint, stats, .. } in all.iter().filter(|fs| fs.holds_images) {
@@ -195,7 +195,7 @@ fn filesystems(all: &[FileSystem], policy: &ImagePolicy) -> Vec<FileSystemReport
     reports
 }
 
-/// What the words are made of. A decision whose index is not of this observation has no words; `PlanReport::new` is
+/// What the words are made of. A decision whose index is not in this observation has no words; `PlanReport::new` is
 /// called with what the plan was made of, so there is none.
 struct Words<'a> {
     observation: &'a Observation,
@@ -208,42 +208,47 @@ impl Words<'_> {
     fn container(&self, decision: &Decision) -> Option<Item> {
         let container = self.observation.containers.get(decision.index)?;
         let limits = &self.policy.containers;
-        let name = &container.name;
-        let newer = |what: &str| counted(newer(decision), &format!("newer {what}"));
+        let (name, uid) = (&container.name, self.pods.uid_of_container(container));
+        let newer = |what: &str| match decision.detail {
+            Detail::Newer(count) => counted(count, &format!("newer {what}")),
+            _ => format!("newer {what}s"),
+        };
         let at = |listed: Option<Timestamp>| match decision.detail {
             Detail::At(at) => Some(at),
             _ => listed,
         };
+        let created = at(container.created_at);
         let detail = match decision.reason {
             Reason::OverPodContainerLimit => format!(
-                "{} {name:?} of its pod; max_per_pod_container keeps {}",
+                "{} {name:?} in its pod; max_per_pod_container keeps {}",
                 newer("container"),
                 limits.max_per_pod_container.unwrap_or_default()
             ),
             Reason::OverUnitShare => {
-                format!("{} {name:?} of its pod, which is their share of max_containers", newer("container"))
+                format!(
+                    "{} {name:?} in its pod, which is the share of max_containers for that name",
+                    newer("container")
+                )
             }
             Reason::OverNodeLimit => format!(
                 "{} on the node; max_containers keeps {}",
                 newer("dead container"),
                 limits.max_containers.unwrap_or_default()
             ),
-            Reason::TooYoung => self.young("created", at(container.created_at), "min_age", limits.min_age),
+            Reason::TooYoung => self.young("created", created, "min_age", limits.min_age),
             Reason::FinishedRecently => {
                 self.young("finished", at(container.finished_at), "min_dead_age", limits.min_dead_age)
             }
-            Reason::CreatedRecently => {
-                self.young("created", at(container.created_at), "created_grace", limits.created_grace)
-            }
+            Reason::CreatedRecently => self.young("created", created, "created_grace", limits.created_grace),
             Reason::WithinLimits => format!("one of the newest of {name:?} in its pod"),
             Reason::StateUnknown => "its status could not be read".to_owned(),
-            reason => self.common(reason, self.pods.uid_of_container(container)),
+            reason => self.common(reason, uid),
         };
         Some(Item {
             id: container.id.clone(),
             detail,
             name: self.naming.container(container),
-            pod_uid: self.pods.uid_of_container(container).to_owned(),
+            pod_uid: uid.to_owned(),
             created_at: container.created_at,
             ..Item::default()
         })
@@ -251,10 +256,9 @@ impl Words<'_> {
 
     fn sandbox(&self, decision: &Decision) -> Option<Item> {
         let sandbox = self.observation.sandboxes.get(decision.index)?;
+        let min_age = self.policy.sandboxes.min_age;
         let detail = match decision.reason {
-            Reason::TooYoung => {
-                self.young("created", sandbox.created_at, "min_age", self.policy.sandboxes.min_age)
-            }
+            Reason::TooYoung => self.young("created", sandbox.created_at, "min_age", min_age),
             reason => self.common(reason, &sandbox.pod_uid),
         };
         Some(Item {
@@ -269,7 +273,7 @@ impl Words<'_> {
 
     fn log_dir(&self, decision: &Decision) -> Option<Item> {
         let id = self.observation.log_dirs.get(decision.index)?;
-        let uid = crate::log_dirs::pod_uid_of(id).unwrap_or_default();
+        let uid = pod_uid_of(id).unwrap_or_default();
         let detail = match decision.reason {
             Reason::HasContainers => "the runtime still has a container or a sandbox of its pod".to_owned(),
             reason => self.common(reason, uid),
@@ -280,49 +284,12 @@ impl Words<'_> {
 
     fn image(&self, decision: &Decision) -> Option<Item> {
         let image = self.observation.images.get(decision.index)?;
-        let policy = &self.policy.images;
-        let detail = match (decision.reason, decision.detail) {
-            (Reason::InUse, Detail::Holder(at)) => match self.observation.containers.get(at) {
-                Some(container) => format!("used by container {}", self.naming.container(container)),
-                None => "used by a container".to_owned(),
-            },
-            (Reason::InUse, Detail::Mount(at)) => match self.observation.containers.get(at) {
-                Some(container) => {
-                    format!("mounted as an image volume in container {}", self.naming.container(container))
-                }
-                None => "mounted as an image volume".to_owned(),
-            },
-            (Reason::NamedByPod, Detail::Holder(at)) => match self.observation.pods.pods.get(at) {
-                Some(pod) => format!("the spec of pod {} names it", pod.uid),
-                None => "the spec of a pod names it".to_owned(),
-            },
-            (Reason::Protected, Detail::Holder(at)) => match policy.protect.get(at) {
-                Some(pattern) => format!("image_gc.protect holds \"{pattern}\""),
-                None => "image_gc.protect matches it".to_owned(),
-            },
-            (Reason::UnusedTooLong, _) => {
-                let since = image.last_used.or(image.first_detected);
-                format!("unused for {}, max_age is {}", self.age(since), span(policy.max_age))
-            }
-            // First seen by this very observation: what was before is not remembered.
-            (Reason::TooYoung, _) if self.seconds(image.first_detected) == 0 => {
-                format!("no records yet: it counts as first seen now, min_age is {}", span(policy.min_age))
-            }
-            (Reason::TooYoung, _) => {
-                self.young("first seen", image.first_detected, "min_age", policy.min_age)
-            }
-            (Reason::DiskPressure | Reason::InodePressure, _) => match image.last_used {
-                Some(_) => format!("next in line: last used {} ago", self.age(image.last_used)),
-                None => format!(
-                    "next in line: never seen used, first seen {} ago",
-                    self.age(image.first_detected)
-                ),
-            },
-            (reason, _) => self.common(reason, ""),
-        };
         Some(Item {
             id: image.id.clone(),
-            detail,
+            detail: self
+                .holder(decision)
+                .or_else(|| self.image_age(image, decision.reason))
+                .unwrap_or_else(|| self.common(decision.reason, "")),
             name: naming::image(image).to_owned(),
             names: image.names().map(ToOwned::to_owned).collect(),
             runtime_handler: image.runtime_handler.clone(),
@@ -334,52 +301,94 @@ impl Words<'_> {
         })
     }
 
+    /// What keeps an image, where that is one object or one pattern.
+    fn holder(&self, decision: &Decision) -> Option<String> {
+        let container = |at: usize| Some(self.naming.container(self.observation.containers.get(at)?));
+        Some(match (decision.reason, decision.detail) {
+            (Reason::InUse, Detail::Holder(at)) => format!("used by container {}", container(at)?),
+            (Reason::InUse, Detail::Mount(at)) => {
+                format!("mounted as an image volume in container {}", container(at)?)
+            }
+            (Reason::NamedByPod, Detail::Holder(at)) => {
+                format!("the spec of pod {} names it", self.observation.pods.pods.get(at)?.uid)
+            }
+            (Reason::Protected, Detail::Holder(at)) => {
+                format!("matches protect pattern \"{}\"", self.policy.images.protect.get(at)?)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The age of an image, where that is what decided.
+    fn image_age(&self, image: &Image, reason: Reason) -> Option<String> {
+        let Image { first_detected, last_used, .. } = *image;
+        let ImagePolicy { min_age, max_age, .. } = self.policy.images;
+        Some(match (reason, last_used) {
+            (Reason::UnusedTooLong, _) => {
+                format!("unused for {}, max_age is {}", self.age(last_used.or(first_detected)), span(max_age))
+            }
+            // First seen by this very observation: what was before is not recorded.
+            (Reason::TooYoung, _) if self.seconds(first_detected) == 0 => {
+                format!("first seen now (no earlier record), min_age is {}", span(min_age))
+            }
+            (Reason::TooYoung, _) => self.young("first seen", first_detected, "min_age", min_age),
+            (Reason::DiskPressure | Reason::InodePressure, Some(_)) => {
+                format!("next in line: last used {} ago", self.age(last_used))
+            }
+            (Reason::DiskPressure | Reason::InodePressure, None) => {
+                format!("next in line: never seen used, first seen {} ago", self.age(first_detected))
+            }
+            _ => return None,
+        })
+    }
+
+    /// What a reason means whatever the kind of object.
     fn common(&self, reason: Reason, uid: &str) -> String {
-        match reason {
-            Reason::PodDeleted => format!("pod {uid} is deleted"),
-            Reason::PodEvicted => format!("pod {uid} was evicted"),
-            Reason::PodTerminated => format!("pod {uid} finished, and evict_terminated_pods is set"),
-            Reason::UnmanagedCollected => "belongs to no pod, and pods.unmanaged is \"collect\"".to_owned(),
-            Reason::Unmanaged if self.observation.pods.synced => "belongs to no pod".to_owned(),
-            Reason::Unmanaged => "belongs to no pod, and the pod source is not synced".to_owned(),
-            Reason::OlderSandbox => format!("pod {uid} has a newer sandbox"),
-            Reason::NewestSandbox => format!("the newest sandbox of pod {uid}"),
-            Reason::Running => "it runs".to_owned(),
-            Reason::SandboxReady => "it is ready".to_owned(),
-            Reason::StateUnknown => "the runtime does not tell its state".to_owned(),
-            Reason::HasContainers => "a container is still in it".to_owned(),
-            Reason::AgeUnknown => "the runtime does not tell when it was created".to_owned(),
-            Reason::PodActive => format!("pod {uid} is active"),
-            Reason::PodFinished => format!("pod {uid} finished but is not deleted"),
-            Reason::PodUnknown => format!("it is not proved that pod {uid} is deleted"),
-            Reason::ForeignName => "not named as the log directory of a pod".to_owned(),
-            Reason::Pinned => "the runtime pins it".to_owned(),
-            Reason::SandboxImage => "the runtime makes its sandboxes of it".to_owned(),
-            Reason::BelowThreshold => "no file system of images is at its high threshold".to_owned(),
-            Reason::EnoughFreed => "what goes before it frees enough".to_owned(),
-            Reason::ImageGcOff => "image GC is off: high thresholds of 100, no max_age".to_owned(),
-            Reason::UsageUnknown => "it is not known how full the file system is".to_owned(),
-            Reason::InUse => "a container uses it".to_owned(),
+        let words = match reason {
+            Reason::PodDeleted => return format!("pod {uid} is deleted"),
+            Reason::PodEvicted => return format!("pod {uid} was evicted"),
+            Reason::PodTerminated => return format!("pod {uid} finished, and evict_terminated_pods is set"),
+            Reason::OlderSandbox => return format!("pod {uid} has a newer sandbox"),
+            Reason::NewestSandbox => return format!("the newest sandbox of pod {uid}"),
+            Reason::PodActive => return format!("pod {uid} is active"),
+            Reason::PodFinished => return format!("pod {uid} finished but is not deleted"),
+            Reason::PodUnknown => return format!("pod {uid} is not confirmed deleted"),
+            Reason::UnmanagedCollected => "belongs to no pod, and pods.unmanaged is \"collect\"",
+            Reason::Unmanaged if self.observation.pods.synced => "belongs to no pod",
+            Reason::Unmanaged => "belongs to no pod, and the pod source is not synced",
+            Reason::Running => "it is running",
+            Reason::SandboxReady => "it is ready",
+            Reason::StateUnknown => "the runtime does not report its state",
+            Reason::HasContainers => "it still has a container",
+            Reason::AgeUnknown => "the runtime does not report when it was created",
+            Reason::ForeignName => "its name is not that of a pod log directory",
+            Reason::Pinned => "the runtime pins it",
+            Reason::SandboxImage => "sandbox (pause) image of the runtime",
+            Reason::BelowThreshold => "no image filesystem is at its high threshold",
+            Reason::EnoughFreed => "removing images earlier in line frees enough",
+            Reason::ImageGcOff => "image GC is off: high thresholds are 100 and max_age is 0",
+            Reason::UsageUnknown => "the usage of the image filesystem is not known",
             Reason::UseUnknown => match &self.observation.uses_unknown {
-                Some(why) => why.clone(),
-                None => "it is not known which images are in use".to_owned(),
+                Some(why) => why,
+                None => "it is not known which images are in use",
             },
             Reason::InUseElsewhere => {
-                "the runtime refused to remove it: something other than a CRI container uses it".to_owned()
+                "the runtime refused to remove it: something other than a CRI container uses it"
             }
-            reason => reason.as_str().replace('_', " "),
-        }
+            reason => return reason.as_str().replace('_', " "),
+        };
+        words.to_owned()
     }
 
     /// "created 12s ago, min_age is 1m".
     fn young(&self, what: &str, since: Option<Timestamp>, setting: &str, needs: Duration) -> String {
-        if let Some(ahead) = since.and_then(|since| self.observation.now().ahead(since)) {
-            return format!(
-                "{what} {ahead:#} in the future by the clock of this node, {setting} is {}",
-                span(needs)
-            );
+        let needs = span(needs);
+        match since.and_then(|since| self.observation.now().ahead(since)) {
+            Some(ahead) => {
+                format!("{what} {ahead:#} in the future by the clock of this node, {setting} is {needs}")
+            }
+            None => format!("{what} {} ago, {setting} is {needs}", self.age(since)),
         }
-        format!("{what} {} ago, {setting} is {}", self.age(since), span(needs))
     }
 
     fn age(&self, since: Option<Timestamp>) -> String {
@@ -387,18 +396,11 @@ impl Words<'_> {
     }
 
     fn seconds(&self, since: Option<Timestamp>) -> i64 {
-        // What is not known counts as now (behaviour: Image ages).
+        // What is not known counts as now.
         since.and_then(|t| self.observation.now().age(t)).unwrap_or_default().as_secs()
     }
 }
 
-fn newer(decision: &Decision) -> usize {
-    match decision.detail {
-        Detail::Newer(newer) => newer,
-        Detail::None | Detail::Holder(_) | Detail::Mount(_) | Detail::At(_) => 0,
-    }
-}
-
 fn span(duration: Duration) -> String {
-    SignedDuration::try_from(duration).map_or_else(|_| "for ever".to_owned(), |d| format!("{d:#}"))
+    SignedDuration::try_from(duration).map_or_else(|_| "forever".to_owned(), |d| format!("{d:#}"))
 }

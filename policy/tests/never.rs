@@ -5,11 +5,10 @@
 
 mod nodes;
 
-use cri_gc_policy::snapshot::{
-    Absent, Snapshot, SnapshotContainer, SnapshotContainerState, SnapshotImage, SnapshotPodState,
-    SnapshotSandbox, SnapshotSandboxState,
+use cri_gc_policy::{
+    Absent, Container, ContainerState, Image, Plan, PodState, Reason, Sandbox, SandboxState, Section,
+    Snapshot, decide,
 };
-use cri_gc_policy::{Plan, Reason, Section, decide};
 use nodes::{Settings, Size};
 use proptest::prelude::*;
 
@@ -22,7 +21,7 @@ fn removed<'a, T>(list: &'a [T], section: &Section) -> Vec<(&'a T, Reason)> {
     section.remove.iter().map(|d| (&list[d.index], d.reason)).collect()
 }
 
-fn uid_of<'a>(node: &'a Snapshot, container: &'a SnapshotContainer) -> &'a str {
+fn uid_of<'a>(node: &'a Snapshot, container: &'a Container) -> &'a str {
     if container.pod_uid.is_empty() {
         let sandbox = node.sandboxes.iter().find(|s| s.id == container.pod_sandbox_id);
         sandbox.map_or("", |s| s.pod_uid.as_str())
@@ -33,26 +32,26 @@ fn uid_of<'a>(node: &'a Snapshot, container: &'a SnapshotContainer) -> &'a str {
 
 /// Whether something of that pod runs or is ready.
 fn runs(node: &Snapshot, uid: &str) -> bool {
-    let running = SnapshotContainerState::Running;
-    let ready = SnapshotSandboxState::Ready;
+    let running = ContainerState::Running;
+    let ready = SandboxState::Ready;
     node.containers.iter().any(|c| c.state == running && uid_of(node, c) == uid)
         || node.sandboxes.iter().any(|s| s.state == ready && s.pod_uid == uid)
 }
 
 /// What the source says of a UID, if it may be believed.
-fn told(node: &Snapshot, uid: &str) -> Option<SnapshotPodState> {
+fn told(node: &Snapshot, uid: &str) -> Option<PodState> {
     let listed = node.pods.pods.iter().find(|pod| pod.uid == uid).map(|pod| pod.state);
-    let absent = (node.pods.absent == Absent::Deleted).then_some(SnapshotPodState::Deleted);
+    let absent = (node.pods.absent == Absent::Deleted).then_some(PodState::Deleted);
     listed.or(absent).filter(|_| node.pods.synced && !runs(node, uid))
 }
 
 fn proved_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
-    [Some(SnapshotPodState::Deleted), Some(SnapshotPodState::Evicted)].contains(&told(node, uid))
+    [Some(PodState::Deleted), Some(PodState::Evicted)].contains(&told(node, uid))
 }
 
 /// Whether the limits (behaviour: Dead containers; behaviour: Sandboxes) are all that may take something of that pod.
 fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
-    let finished = told(node, uid) == Some(SnapshotPodState::Terminated);
+    let finished = told(node, uid) == Some(PodState::Terminated);
     let goes_whole = proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
     !goes_whole
 }
@@ -69,7 +68,7 @@ proptest! {
     fn a_running_container(node in nodes::node(Size::RUNTIME), settings in nodes::settings()) {
         let running: Vec<_> = removed(&node.containers, &plan(&node, &settings).containers)
             .into_iter()
-            .filter(|(c, _)| c.state == SnapshotContainerState::Running)
+            .filter(|(c, _)| c.state == ContainerState::Running)
             .collect();
         prop_assert!(running.is_empty(), "{running:?}");
     }
@@ -79,7 +78,7 @@ proptest! {
         node in nodes::node(Size::RUNTIME), settings in nodes::settings()
     ) {
         for (sandbox, _) in removed(&node.sandboxes, &plan(&node, &settings).sandboxes) {
-            prop_assert_eq!(sandbox.state, SnapshotSandboxState::NotReady);
+            prop_assert_eq!(sandbox.state, SandboxState::NotReady);
             prop_assert!(node.containers.iter().all(|c| c.pod_sandbox_id != sandbox.id), "{}", sandbox.id);
         }
     }
@@ -107,8 +106,8 @@ proptest! {
             if uid.is_empty() || !lives(&node, &settings, uid) {
                 continue;
             }
-            let newer = |c: &&SnapshotContainer| {
-                c.state != SnapshotContainerState::Running
+            let newer = |c: &&Container| {
+                c.state != ContainerState::Running
                     && (uid_of(&node, c), &c.name) == (uid, &container.name)
                     && (c.created_at, c.attempt) >= (container.created_at, container.attempt)
                     && c.id != container.id
@@ -124,7 +123,7 @@ proptest! {
             if sandbox.pod_uid.is_empty() || !lives(&node, &settings, &sandbox.pod_uid) {
                 continue;
             }
-            let newer = |s: &SnapshotSandbox| {
+            let newer = |s: &Sandbox| {
                 s.pod_uid == sandbox.pod_uid
                     && s.id != sandbox.id
                     && (s.created_at, s.attempt) >= (sandbox.created_at, sandbox.attempt)
@@ -192,7 +191,7 @@ proptest! {
     ) {
         for (image, _) in removed(&node.images, &plan(&node, &settings).images.section) {
             for pod in &node.pods.pods {
-                let active = runs(&node, &pod.uid) || pod.state == SnapshotPodState::Active;
+                let active = runs(&node, &pod.uid) || pod.state == PodState::Active;
                 let names = pod.images.iter().any(|name| is_called(image, name));
                 prop_assert!(!(active && names), "{} is named by {}", image.id, pod.uid);
             }
@@ -250,20 +249,20 @@ proptest! {
 }
 
 /// Whether that is the image's id or one of its names.
-fn is_called(image: &SnapshotImage, text: &str) -> bool {
+fn is_called(image: &Image, text: &str) -> bool {
     let mut names = image.repo_tags.iter().chain(&image.repo_digests);
     image.id == text || names.any(|name| name == text)
 }
 
 /// The same, or it has that digest in whatever repository.
-fn means(image: &SnapshotImage, text: &str) -> bool {
+fn means(image: &Image, text: &str) -> bool {
     let digest = |name: &str| name.split_once('@').map(|(_, digest)| digest.to_owned());
     let same = |name: &String| digest(text).is_some() && digest(name) == digest(text);
     is_called(image, text) || image.repo_digests.iter().any(same)
 }
 
 /// What needs no matcher to see: whole names, repos, and a `*` at the end.
-fn plainly_matches(pattern: &str, image: &SnapshotImage) -> bool {
+fn plainly_matches(pattern: &str, image: &Image) -> bool {
     let mut names = image.repo_tags.iter().chain(&image.repo_digests);
     is_called(image, pattern)
         || names.any(|name| match pattern.strip_suffix('*') {

@@ -8,10 +8,10 @@ mod nodes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cri_gc_policy::snapshot::{
-    Absent, Snapshot, SnapshotContainerState, SnapshotPodState, SnapshotSandboxState,
+use cri_gc_policy::{
+    Absent, ContainerState, Decision, Observation, Plan, PodState, PodTable, Reason, SandboxState, Section,
+    Snapshot, decide,
 };
-use cri_gc_policy::{Decision, Observation, Plan, PodTable, Reason, Section, decide};
 use nodes::{Settings, Size};
 use proptest::prelude::*;
 
@@ -175,12 +175,12 @@ proptest! {
         change(&|node| node.pods.absent = Absent::Unknown);
         change(&|node| {
             if !node.pods.pods.is_empty() {
-                which.get_mut(&mut node.pods.pods).state = SnapshotPodState::Unknown;
+                which.get_mut(&mut node.pods.pods).state = PodState::Unknown;
             }
         });
         change(&|node| {
             if !node.containers.is_empty() {
-                which.get_mut(&mut node.containers).state = SnapshotContainerState::Running;
+                which.get_mut(&mut node.containers).state = ContainerState::Running;
             }
         });
         change(&|node| {
@@ -190,7 +190,7 @@ proptest! {
         });
         change(&|node| {
             if !node.sandboxes.is_empty() {
-                which.get_mut(&mut node.sandboxes).state = SnapshotSandboxState::Unknown;
+                which.get_mut(&mut node.sandboxes).state = SandboxState::Unknown;
             }
         });
         change(&|node| {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
 
 use cri_gc_policy::snapshot::SnapshotError;
-use cri_gc_policy::{ContainerState, Observation, PodState, SandboxState, Snapshot};
+use cri_gc_policy::{Absent, ContainerState, Observation, PodState, SandboxState, Snapshot};
 
 fn read(rest: &str) -> Result<Snapshot, serde_json::Error> {
     serde_json::from_str(&format!(r#"{{"version": 1, "taken_at": "2026-01-31T12:00:00Z"{rest}}}"#))
@@ -17,7 +17,7 @@ fn observe(rest: &str) -> Result<Observation, SnapshotError> {
 fn what_is_left_out_is_unknown() {
     let seen = observe("").unwrap();
     assert!(!seen.pods.synced);
-    assert_eq!(seen.pods.absent, PodState::Unknown);
+    assert_eq!(seen.pods.absent, Absent::Unknown);
     assert_eq!(seen, Observation::empty(seen.taken_at));
 
     let seen = observe(

@@ -32,7 +32,7 @@ fn an_image_that_nothing_is_remembered_of_says_so_and_no_age() {
                       {"id": "c", "first_detected": "2026-01-31T11:59:00Z"}]"#,
         &Settings::default(),
     );
-    let no_records = "no records yet: it counts as first seen now, min_age is 2m";
+    let no_records = "first seen now (no earlier record), min_age is 2m";
     assert_eq!(
         details(&report.images.section.keep),
         [no_records, no_records, "first seen 1m ago, min_age is 2m"]
@@ -70,19 +70,19 @@ fn counts_agree_with_their_nouns() {
     assert_eq!(
         details(&remove(&limits(1, -1))),
         [
-            r#"2 newer containers "web" of its pod; max_per_pod_container keeps 1"#,
-            r#"1 newer container "web" of its pod; max_per_pod_container keeps 1"#
+            r#"2 newer containers "web" in its pod; max_per_pod_container keeps 1"#,
+            r#"1 newer container "web" in its pod; max_per_pod_container keeps 1"#
         ]
     );
     assert_eq!(
         details(&remove(&limits(-1, 2))),
-        [r#"2 newer containers "web" of its pod, which is their share of max_containers"#]
+        [r#"2 newer containers "web" in its pod, which is the share of max_containers for that name"#]
     );
     assert_eq!(
         details(&remove(&limits(-1, 0))),
         [
-            r#"2 newer containers "web" of its pod, which is their share of max_containers"#,
-            r#"1 newer container "web" of its pod, which is their share of max_containers"#,
+            r#"2 newer containers "web" in its pod, which is the share of max_containers for that name"#,
+            r#"1 newer container "web" in its pod, which is the share of max_containers for that name"#,
             "0 newer dead containers on the node; max_containers keeps 0",
         ]
     );

@@ -18,7 +18,7 @@ pub struct Demo {
     #[arg(long = "break", value_name = "WHAT", value_enum, requires = "watch")]
     pub breaks: Vec<Breakage>,
     /// How long to watch, e.g. 1m [default: until q on a terminal, else 30s]
-    #[arg(long = "for", value_name = "DURATION", requires = "watch", value_parser = super::length)]
+    #[arg(long = "for", value_name = "DURATION", requires = "watch", value_parser = super::values::length)]
     pub length: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! What can be typed to talk to a running service. The doc comments are the help texts.
+//! The commands that talk to a running service. The doc comments are the help texts.
 
 use std::time::Duration;
 
@@ -6,15 +6,16 @@ use clap::{Args, ValueEnum};
 use cri_gc_config::LogLevel;
 use cri_gc_kit::words::Loop;
 
-use super::{Output, log_level};
+use super::output::{Form, Output};
+use super::values::{length, log_level};
 
 #[derive(Debug, Args)]
 pub struct Service {
     /// Socket of the service; with it, no configuration is read [default: admin.socket of the settings]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<String>,
-    /// How long to wait until all is answered, e.g. 1m [default: 15s; for run-now and events --follow as long as it takes]
-    #[arg(long, value_name = "DURATION", value_parser = super::length)]
+    /// How long to wait for the answer, e.g. 1m [default: 15s; no limit for run-now and events --follow]
+    #[arg(long, value_name = "DURATION", value_parser = length)]
     pub timeout: Option<Duration>,
 }
 
@@ -28,7 +29,7 @@ pub struct Status {
 
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A whole id or the beginning of one, a name (of a pod, container or log directory), a tag or digest, a pod UID
+    /// An id or the beginning of one, a name (of a pod, container or log directory), a tag or digest, or a pod UID
     pub object: String,
     #[command(flatten)]
     pub service: Service,
@@ -38,23 +39,23 @@ pub struct Explain {
 
 #[derive(Debug, Args)]
 pub struct RunNow {
-    /// Which loops; containers, sandboxes, logs and images will do, too [default: all]
+    /// Loops; containers, sandboxes, logs and images are accepted, too [default: all]
     #[arg(value_enum, value_name = "LOOP")]
     pub loops: Vec<LoopName>,
-    /// Confirm that the pods that are missing from the pod source now are deleted, although many vanished at once (see
-    /// `status`); each must still be proved deleted
+    /// Confirm that pods missing from the pod source now are deleted, even if many disappeared at once (see `status`); the
+    /// other checks before a pod counts as deleted stay in force
     #[arg(long)]
     pub confirm_deleted: bool,
     #[command(flatten)]
     pub service: Service,
-    /// Form of the output; json: one update a line, as it comes
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = super::Form::Table)]
-    pub output: super::Form,
+    /// Form of the output; json: one update per line, as it arrives
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
+    pub output: Form,
 }
 
 #[derive(Debug, Args)]
 pub struct Loops {
-    /// Which loops; containers, sandboxes, logs and images will do, too [default: all]
+    /// Loops; containers, sandboxes, logs and images are accepted, too [default: all]
     #[arg(value_enum, value_name = "LOOP")]
     pub loops: Vec<LoopName>,
     #[command(flatten)]
@@ -65,22 +66,22 @@ pub struct Loops {
 
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Go on with what happens from now on, until ended
+    /// Continue with new events, until ended
     #[arg(short, long)]
     pub follow: bool,
-    /// How many of the newest past events are shown
+    /// Show at most this many past events, the newest ones
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub recent: u32,
     #[command(flatten)]
     pub service: Service,
-    /// Form of the output; json: one event a line
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = super::Form::Table)]
-    pub output: super::Form,
+    /// Form of the output; json: one event per line
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
+    pub output: Form,
 }
 
 #[derive(Debug, Args)]
 pub struct ChangeLogLevel {
-    /// error, warning, info, debug or trace; without it, the one that holds is shown
+    /// error, warning, info, debug or trace; without it, the level in force is shown
     #[arg(value_parser = log_level)]
     pub level: Option<LogLevel>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `cri-gc completions`: what makes a shell complete what can be typed.
+//! `cri-gc completions`: completion scripts for shells.
 
 use std::process::ExitCode;
 

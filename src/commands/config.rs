@@ -1,5 +1,5 @@
-//! `cri-gc config`: shows settings, checks the configuration, and has the running service reload it. What makes one of a
-//! kubelet's is in [`import_kubelet`].
+//! `cri-gc config`: shows settings, checks the configuration, and reloads that of the running service. Importing a kubelet's
+//! configuration is in [`import_kubelet`].
 
 use std::process::ExitCode;
 
@@ -7,16 +7,18 @@ use cri_gc_config::{Settings, key_names, render};
 use cri_gc_proto::admin::ConfigResponse;
 use cri_gc_service::admin::group_number;
 
-use super::{import_kubelet, in_system, not_yet, service, settings};
+use super::import_kubelet;
+use super::requests::ask;
+use super::setup::{in_system, not_yet, service, settings};
 use crate::cli::{Config, ConfigForm, Global, Service};
-use crate::client::{ClientError, Trouble};
+use crate::client::{Client, ClientError, Trouble};
 use crate::failure::Failure;
-use crate::output::{answers, config, print, remark, show};
+use crate::output::{answers, config, print, remark};
 
 /// Shows, checks, reloads or imports.
 ///
 /// # Errors
-/// Everything that is wrong with the configuration, or with a kubelet's; no service answers.
+/// Everything that is wrong with the configuration, or with a kubelet's; the service does not answer.
 pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
     match command {
         Config::Check => check(global)?,
@@ -28,8 +30,8 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
             print(&running(&answer, output.output)?)?;
         }
         Config::Reload { service: meant, output } => {
-            let answer = in_system(async { service(global, meant).await?.reload().await.map_err(refused) })?;
-            show(output.output, &answer, answers::reloaded)?;
+            let request = async |service: Client| service.reload().await.map_err(refused);
+            ask(global, meant, output.output, request, answers::reloaded)?;
         }
         Config::ImportKubelet(args) => import_kubelet::run(global, args)?,
     }
@@ -39,15 +41,15 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
 fn check(global: &Global) -> Result<(), Failure> {
     let loaded = settings(global)?;
     let from = match &loaded.file {
-        Some(file) => format!("{} is good", file.display()),
+        Some(file) => format!("{} is valid", file.display()),
         None => {
-            "there is no configuration file; the defaults, the environment and the flags are good".to_owned()
+            "there is no configuration file; the defaults, the environment and the flags are valid".to_owned()
         }
     };
     if let Some(problem) = not_yet(&loaded.settings) {
         return Err(Failure::configuration(problem));
     }
-    // `run` refuses it at its start; a configuration may be checked on another machine than its own.
+    // `run` refuses an unknown group when it starts; a configuration may be checked on another machine than its own.
     let group = loaded.settings.admin.group.as_deref().and_then(|name| group_number(name).err());
     let notes = loaded.notes.into_iter().chain(group.map(|error| error.to_string()));
     notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
@@ -70,13 +72,13 @@ fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure>
     let toml = || answer.toml.clone();
     let origins: Vec<_> = answer.origins.iter().map(|(key, from)| (key.clone(), from.clone())).collect();
     // Read as settings they keep the order of a configuration. A service of another version may have settings that this
-    // program does not know: they are shown as well.
+    // program does not know: they are shown, too.
     if let Ok(settings) = serde_json::from_str::<Settings>(&answer.json) {
         return config::text(form, &settings, toml, &origins);
     }
     let values: serde_json::Value = serde_json::from_str(&answer.json).map_err(|error| {
-        Failure::failed(format_args!("the settings that the service tells cannot be read: {error}"))
-            .or("-o toml prints them as they are")
+        Failure::failed(format_args!("could not read the settings of the service: {error}"))
+            .or("print them unchanged with -o toml")
     })?;
     config::text(form, &values, toml, &origins)
 }
@@ -84,7 +86,7 @@ fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure>
 fn refused(error: ClientError) -> Failure {
     match error.trouble {
         Trouble::Invalid => Failure::configuration(format_args!(
-            "the service refuses the new configuration, the old one holds: {}",
+            "the service refuses the new configuration, the old one remains in force: {}",
             error.message
         )),
         _ => error.into(),

@@ -13,13 +13,13 @@ use cri_gc_kit::supervision::panics;
 use cri_gc_kit::supervision::threads::Threads;
 use slog::{Drain, Duplicate, Logger, o};
 
+use super::setup::{in_system, logging, not_yet};
 use super::sweep::sweep;
-use super::{in_system, logging, not_yet};
 use crate::cli::{self, Global};
-use crate::demo::node::Demo;
+use crate::demo::node::DemoNode;
 use crate::demo::report;
 use crate::demo::watch::panics::{UncaughtPanics, WrittenAtTheEnd};
-use crate::demo::watch::{SETTINGS, Watch};
+use crate::demo::watch::{LiveDemo, SETTINGS};
 use crate::failure::{Failure, PARTLY};
 use crate::output::print;
 use crate::signals::StopSignals;
@@ -34,7 +34,7 @@ pub fn run(global: &Global, args: &cli::Demo) -> Result<ExitCode, Failure> {
         // Before there is a folder that a signal would leave behind.
         let mut stop = StopSignals::listen_on_terminal()?;
         let folder = tempfile::Builder::new().prefix("cri-gc-demo-").tempdir()?;
-        let demo = Demo::start(folder.path()).map_err(Failure::failed)?;
+        let demo = DemoNode::start(folder.path()).map_err(Failure::failed)?;
         if args.watch {
             return watch(&demo, global, args, &mut stop).await;
         }
@@ -47,7 +47,7 @@ pub fn run(global: &Global, args: &cli::Demo) -> Result<ExitCode, Failure> {
 }
 
 /// Sweeps the node. Returns whether nothing failed.
-async fn sweep_once(demo: &Demo, global: &Global, all: bool) -> Result<bool, Failure> {
+async fn sweep_once(demo: &DemoNode, global: &Global, all: bool) -> Result<bool, Failure> {
     let (loaded, _) = settings(demo, &[], global)?;
     let logging = logging(global);
     let crew =
@@ -57,12 +57,12 @@ async fn sweep_once(demo: &Demo, global: &Global, all: bool) -> Result<bool, Fai
     Ok(reports?.iter().all(PassReport::is_good))
 }
 
-async fn sweep_and_print(demo: &Demo, crew: &Crew, all: bool) -> Result<Vec<PassReport>, Failure> {
+async fn sweep_and_print(demo: &DemoNode, crew: &Crew, all: bool) -> Result<Vec<PassReport>, Failure> {
     let runtime = crew
         .hello()
         .await
         .map_err(|error| Failure::runtime(crew.settings.runtime.endpoint.as_str(), &error))?;
-    demo.live_its_past(crew).await.map_err(Failure::failed)?;
+    demo.make_history(crew).await.map_err(Failure::failed)?;
     let before = demo.tally();
     print(&report::opening(&runtime, &crew.settings, &before))?;
     let (reports, _) = sweep(crew, &None).await?;
@@ -74,7 +74,7 @@ async fn sweep_and_print(demo: &Demo, crew: &Crew, all: bool) -> Result<Vec<Pass
 
 /// Runs the service on the node. Returns whether nothing failed that was not broken on purpose.
 async fn watch(
-    demo: &Demo,
+    demo: &DemoNode,
     global: &Global,
     args: &cli::Demo,
     stop: &mut StopSignals,
@@ -93,7 +93,7 @@ async fn watch(
         None => Logger::root(uncaught.clone().fuse(), o!()),
     };
     panics::install(log.clone());
-    let mut watch = Watch::new(demo, args).map_err(Failure::failed)?;
+    let mut watch = LiveDemo::new(demo, args).map_err(Failure::failed)?;
     let seams = watch.seams();
     let generation = Generation::first(loaded, seams.clock.now());
     let service = Service::start(Start {
@@ -125,7 +125,7 @@ const OF_THE_NODE: [&str; 5] = [
 ];
 
 /// The defaults, the settings that name the embedded node, those of `usual`, and then `--set`.
-fn settings(demo: &Demo, usual: &[(&str, &str)], global: &Global) -> Result<(Loaded, Sources), Failure> {
+fn settings(demo: &DemoNode, usual: &[(&str, &str)], global: &Global) -> Result<(Loaded, Sources), Failure> {
     let set = global.set.iter().map(|(key, _)| key.as_str());
     let set = set.chain(global.endpoint.iter().map(|_| "runtime.endpoint"));
     if let Some(key) = set.into_iter().find(|key| OF_THE_NODE.contains(key)) {

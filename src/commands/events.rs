@@ -1,41 +1,41 @@
-//! `cri-gc events`: what happened in the running service, and what happens.
+//! `cri-gc events`: past and new events of the running service.
 
 use std::process::ExitCode;
 
 use cri_gc_proto::admin::Event;
 
-use super::{in_system, service};
+use super::setup::{in_system, service};
 use crate::cli::{self, Global};
 use crate::client::{DEADLINE, Told};
 use crate::failure::Failure;
 use crate::output::events::line;
 use crate::output::{Reader, item, reader_gone};
 
-/// The kind of the event that tells nothing but that the past has been told. It is not shown.
+/// The kind of the event that separates past and new ones. It is not shown.
 const NOW: &str = "Now";
 
-/// Prints events, until all of the past are told or, with `--follow`, until it is ended.
+/// Prints events, until the end of the past ones or, with `--follow`, until it is ended.
 ///
 /// # Errors
-/// No service answers, or it went away.
+/// No service answers, or the connection ends.
 pub fn run(global: &Global, args: &cli::Events) -> Result<ExitCode, Failure> {
     in_system(async {
         let service = service(global, &args.service).await?;
-        let told = async {
+        let printed = async {
             let mut events = service.follow(args.recent).await?;
             tokio::select! {
                 // Else `cri-gc events -f | head -1` would wait for one more event.
                 () = reader_gone() => Ok(()),
-                told = tell(&mut events, args) => told,
+                printed = print_all(&mut events, args) => printed,
             }
         };
         let limit = args.service.timeout.or((!args.follow).then_some(DEADLINE));
-        service.within(limit, told).await
+        service.within(limit, printed).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn tell(events: &mut Told<Event>, args: &cli::Events) -> Result<(), Failure> {
+async fn print_all(events: &mut Told<Event>, args: &cli::Events) -> Result<(), Failure> {
     while let Some(event) = events.next().await? {
         if event.kind == NOW {
             if args.follow {
@@ -47,5 +47,5 @@ async fn tell(events: &mut Told<Event>, args: &cli::Events) -> Result<(), Failur
             return Ok(());
         }
     }
-    Err(events.cut_short("it tells no more events").into())
+    Err(events.cut_short("it sends no more events").into())
 }

@@ -1,5 +1,5 @@
-//! `cri-gc config import-kubelet`: prints the configuration that does what a kubelet does. What that is, is worked out in
-//! [`kubelet_config`](crate::kubelet_config); here is the file, and the sentence for what is wrong with it.
+//! `cri-gc config import-kubelet`: prints the configuration that does what a kubelet does. This module reads the files and
+//! reports errors; [`kubelet_config`](crate::kubelet_config) translates.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -12,25 +12,25 @@ use crate::failure::Failure;
 use crate::kubelet_config::{DropIn, ImportError, import, named};
 use crate::output::print;
 
-/// A file that is larger is no kubelet's; without a bound, a device given by mistake would fill the memory.
+/// A larger file is not a kubelet's configuration; without a limit, a device given by mistake would fill the memory.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads, translates and prints.
 ///
 /// # Errors
-/// The file can't be read or is no `KubeletConfiguration`, values that can't be taken over, flags that are none.
+/// The file can't be read or is not a `KubeletConfiguration`; a field or a flag is invalid.
 pub fn run(global: &Global, args: &ImportKubelet) -> Result<(), Failure> {
-    // Nobody may think that these are in what is printed.
+    // These would not be in what is printed.
     if !global.set.is_empty() || global.endpoint.is_some() {
         return Err(Failure::usage(
-            "what is printed follows the kubelet's configuration alone, so --set and --endpoint have no place here\n  change \
-             the file that you make of it, or give --container-runtime-endpoint after --",
+            "what is printed follows the kubelet's configuration alone, so --set and --endpoint can't be used here\n  change the \
+             printed file, or give --container-runtime-endpoint after --",
         ));
     }
     let failed = |error: ImportError, shown: &str| {
         let remedy = error.remedy();
         if error.is_usage() {
-            Failure::usage(format_args!("the kubelet's flags can't be taken over: {error}\n  {remedy}"))
+            Failure::usage(format_args!("the kubelet's flags can't be imported: {error}\n  {remedy}"))
         } else {
             Failure::configuration(format_args!("{shown} can't be imported: {error}\n  {remedy}"))
         }
@@ -96,7 +96,7 @@ fn drop_in_paths(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         }
         if found.len() > MAX || open.len() > MAX {
             return Err(Failure::configuration(format_args!(
-                "{} holds more than {MAX} files\n  name the directory with the kubelet's drop-ins",
+                "{} contains more than {MAX} files\n  name the directory with the kubelet's drop-ins",
                 folder.display()
             )));
         }
@@ -123,7 +123,7 @@ fn read(file: &Path, stdin: bool, shown: &str) -> Result<String, Failure> {
             ErrorKind::NotFound => bad("the file does not exist", NAME_IT),
             ErrorKind::IsADirectory => bad("it is a directory", "name the file in it, as config.yaml"),
             ErrorKind::PermissionDenied => bad("no permission to read it", "run this as root"),
-            _ => bad(&error.to_string(), "see to the file, or give it on standard input, as -"),
+            _ => bad(&error.to_string(), "check the file, or give it on standard input, as -"),
         }),
     }
 }

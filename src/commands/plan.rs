@@ -1,4 +1,4 @@
-//! `cri-gc plan`: what would go now and why, on a runtime or on a snapshot.
+//! `cri-gc plan`: what would be removed now and why, on a runtime or on a snapshot.
 
 use std::io::{IsTerminal, Read};
 use std::path::Path;
@@ -13,7 +13,7 @@ use cri_gc_policy::images::unmatched;
 use cri_gc_policy::snapshot::{self, SnapshotError};
 use cri_gc_policy::{Observation, Plan, PlanReport, Policy, Snapshot, decide};
 
-use super::{crew, in_system, logging, look, settings, sync_pods};
+use super::setup::{crew, in_system, logging, observe_node, settings, sync_pods};
 use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
 use crate::output::plan::Extent;
@@ -23,7 +23,7 @@ use crate::wiring::Crew;
 /// Plans and prints.
 ///
 /// # Errors
-/// A bad configuration, a broken snapshot, no runtime.
+/// An invalid configuration, an invalid snapshot, no runtime.
 pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
     let loaded = settings(global)?;
     let policy = loaded.settings.policy();
@@ -44,7 +44,7 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
     };
     let extent = match args.all {
         true => Extent::AllAndKept,
-        // Somebody reads it: 100,000 rows would hide the rest.
+        // A person reads it: 100,000 rows would hide the rest.
         false if std::io::stdout().is_terminal() => Extent::Examples,
         false => Extent::Removed,
     };
@@ -53,10 +53,10 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 
-/// The plan for the node of that crew, and what could not be seen or judged.
+/// The plan for the node, and what could not be observed or decided.
 async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>), Failure> {
     let problem = sync_pods(crew).await;
-    let Whole { mut observation, verdict, problems } = look(crew).await?;
+    let Whole { mut observation, verdict, problems } = observe_node(crew).await?;
     let enforcing = planning::enforcing(&crew.settings, &verdict);
     let (plan, unread) =
         planning::plan(&crew.tools, &mut observation, &verdict.finished, policy, enforcing).await;
@@ -78,7 +78,7 @@ fn of_images(plan: &Plan) -> impl Iterator<Item = String> {
     plan.images.problems.iter().map(ToString::to_string)
 }
 
-/// What is planned for loops that do not remove it.
+/// Names the loops that do not remove what is planned for them.
 fn modes(report: &PlanReport, settings: &Settings) -> impl Iterator<Item = String> {
     let sections = [
         (Loop::ContainerGc, &report.containers),
@@ -89,7 +89,7 @@ fn modes(report: &PlanReport, settings: &Settings) -> impl Iterator<Item = Strin
     let planned = sections.into_iter().filter(|(_, section)| section.remove.len() + section.follow.len() > 0);
     let idle = planned.map(|(of, _)| (of, of.mode(settings))).filter(|(_, mode)| *mode != Mode::Enforce);
     idle.map(|(of, mode)| {
-        format!("{of}.mode is \"{}\", so a sweep removes none of its objects", mode.as_str())
+        format!("{of}.mode is \"{}\", so a sweep removes nothing of that kind", mode.as_str())
     })
     .collect::<Vec<_>>()
     .into_iter()
@@ -109,7 +109,7 @@ fn check_version(text: &str) -> Result<(), SnapshotError> {
     }
 }
 
-/// Reads a snapshot; what is wrong with it is told with line and column.
+/// Reads a snapshot; errors have line and column.
 fn read_snapshot(path: &Path) -> Result<Observation, Failure> {
     let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let mut text = String::new();
@@ -118,27 +118,27 @@ fn read_snapshot(path: &Path) -> Result<Observation, Failure> {
     } else {
         std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text))
     };
-    read.map_err(|error| Failure::failed(format_args!("the snapshot {shown} cannot be read: {error}")))?;
+    read.map_err(|error| Failure::failed(format_args!("could not read the snapshot {shown}: {error}")))?;
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     let snapshot: Snapshot = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        // What another version is made of is not for this one to find fault with.
+        // The form of another version may be different.
         if let Err(other) = check_version(&text) {
-            return Failure::failed(format_args!("the snapshot {shown} cannot be planned on: {other}"));
+            return Failure::failed(format_args!("could not plan on the snapshot {shown}: {other}"));
         }
         let place = match error.path().to_string().as_str() {
             "." => String::new(),
             key => format!(" (in {key})"),
         };
         Failure::failed(format_args!(
-            "the snapshot {shown} is broken{place}: {}\n  mend it there, or write a new one with `cri-gc snapshot`",
+            "the snapshot {shown} is invalid{place}: {}\n  fix it there, or write a new one with `cri-gc snapshot`",
             error.inner()
         ))
     })?;
     deserializer.end().map_err(|error| {
         Failure::failed(format_args!(
-            "the snapshot {shown} is broken: {error}\n  there must be one snapshot in a file"
+            "the snapshot {shown} is invalid: {error}\n  a file must contain exactly one snapshot"
         ))
     })?;
     Observation::try_from(snapshot)
-        .map_err(|error| Failure::failed(format_args!("the snapshot {shown} cannot be planned on: {error}")))
+        .map_err(|error| Failure::failed(format_args!("could not plan on the snapshot {shown}: {error}")))
 }

@@ -1,4 +1,4 @@
-//! `cri-gc run`: the service of a node, until it is told to stop.
+//! `cri-gc run`: the service of a node, until a signal stops it.
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -18,21 +18,21 @@ use sd_notify::NotifyState;
 use slog::{Logger, error, info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{in_system, not_yet, sources};
+use super::setup::{in_system, not_yet, sources};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::logging::Logging;
 use crate::signals::StopSignals;
 use crate::wiring::{STAGGER, Seams, Service, Start};
 
-/// Serves.
+/// Runs the service.
 ///
 /// # Errors
-/// A bad configuration, a service that is running already, or an operating system that has no thread or signal left. A
-/// runtime that is away is no error: the service waits for it.
+/// An invalid configuration, a service that is running already, or an operating system that has no thread or signal left. An
+/// unreachable runtime is no error: the service waits for it.
 pub fn run(global: &Global) -> Result<ExitCode, Failure> {
     let mut sources = sources(global);
-    // A flag holds through all reloads.
+    // A flag stays in force through all reloads.
     let level = global.log_level.map(|level| ("log.level".to_owned(), level.as_str().to_owned()));
     sources.overrides.extend(level);
     let loaded = load(&sources).map_err(Failure::configuration)?;
@@ -43,7 +43,7 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
     let group = group.transpose().map_err(Failure::configuration)?;
     let _lock = lock::hold_for_process(&Dirs::of(&loaded.settings)).map_err(|error| match error {
         LockError::Held { .. } => Failure::failed(format_args!(
-            "{error}\n  there can be only one for a state directory: stop it, or set state.dir and admin.socket"
+            "{error}\n  a state directory can have only one service: stop the other one, or set state.dir and admin.socket"
         )),
         LockError::Refused { .. } => Failure::failed(error),
     })?;
@@ -54,9 +54,9 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is said when threads hang one after the other.
-const EXHAUSTED: &str = "the threads of 3 loops hung within an hour, and only a new process frees what they hold: the service ends with an error, \
-     to be restarted by systemd or the kubelet; the log says which loops hung";
+/// The error when threads hang one after the other.
+const EXHAUSTED: &str = "the threads of 3 loops hung within an hour, and only a new process frees their resources: the service exits with an \
+     error, so that systemd or the kubelet restarts it; see the log for the loops that hung";
 
 /// Why the service could not start with these settings.
 fn cannot(settings: &Settings) -> Option<String> {
@@ -90,7 +90,7 @@ async fn serve(
     let admin = match service.admin(settings, group) {
         Ok(admin) => admin,
         Err(error) => {
-            // Nothing has been done yet: the first passes come a little later.
+            // Nothing has been removed yet: the first passes come a little later.
             service.stop();
             return Err(Failure::failed(error));
         }
@@ -98,7 +98,7 @@ async fn serve(
     info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "endpoint" => settings.runtime.endpoint.as_str(),
         "pods" => settings.pods.source.as_str());
     service.tools.recorder.record(Event::new(EventKind::Started, None, env!("CARGO_PKG_VERSION")));
-    tell(log, &[NotifyState::Ready]);
+    notify(log, &[NotifyState::Ready]);
     let mut watchdog = Box::pin(watchdog(&service));
     let mut reloading = pin!(Fuse::terminated());
     let (mut exhausted, mut failed) = (pin!(threads.exhausted()), false);
@@ -114,45 +114,45 @@ async fn serve(
             _ = hangup.recv() => {
                 let at = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
                 let micros = at.tv_sec.saturating_mul(1_000_000).saturating_add(at.tv_nsec / 1_000);
-                tell(log, &[NotifyState::Reloading, NotifyState::MonotonicUsec(micros.into())]);
-                // Beside everything else: a file on a disk that hangs keeps no signal waiting.
+                notify(log, &[NotifyState::Reloading, NotifyState::MonotonicUsec(micros.into())]);
+                // Concurrently with everything else: a file on a disk that hangs keeps no signal waiting.
                 let configuration = service.configuration.clone();
                 reloading.set(async move { configuration.reload(Cause::Signal).await }.fuse());
             }
-            // The configuration actor has told how it went.
-            _ = &mut reloading => tell(log, &[NotifyState::Ready]),
+            // The configuration actor has logged the result.
+            _ = &mut reloading => notify(log, &[NotifyState::Ready]),
         }
     }
     drop(watchdog);
-    info!(log, "stopping; removals under way end");
+    info!(log, "stopping after the removals in progress");
     service.tools.recorder.record(Event::new(EventKind::Stopping, None, ""));
-    tell(log, &[NotifyState::Stopping]);
+    notify(log, &[NotifyState::Stopping]);
     tokio::select! {
         () = async { futures_util::join!(service.finish(), admin.stop()); } => info!(log, "stopped"),
-        _ = stop.recv() => warn!(log, "stopped at once, by a second signal"),
+        _ = stop.recv() => warn!(log, "stopped at once by a second signal"),
     }
     service.stop();
     if failed { Err(Failure::failed(EXHAUSTED)) } else { Ok(()) }
 }
 
-/// Tells systemd again and again that the service lives, where systemd asks for it: that those answer who must never
-/// hang. A loop that hangs is its supervisor's matter.
+/// Notifies the watchdog of systemd, where it is enabled, as long as the actors answer that must never hang. A loop that hangs
+/// is restarted by its supervisor.
 async fn watchdog(service: &Service) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
     loop {
         tokio::time::sleep(limit / 4).await;
         if tokio::time::timeout(limit / 4, service.is_alive()).await == Ok(true) {
-            tell(&service.tools.log, &[NotifyState::Watchdog]);
+            notify(&service.tools.log, &[NotifyState::Watchdog]);
         } else {
-            warn!(service.tools.log, "an actor does not answer; systemd is not told that all is well";
+            warn!(service.tools.log, "an actor does not answer, so the watchdog of systemd is not notified";
                 "limit" => ?limit);
         }
     }
 }
 
-/// Tells systemd, where it listens.
-fn tell(log: &Logger, state: &[NotifyState<'_>]) {
+/// Notifies systemd, if it manages the service.
+fn notify(log: &Logger, state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        warn!(log, "systemd could not be told"; "error" => %error);
+        warn!(log, "could not notify systemd"; "error" => %error);
     }
 }

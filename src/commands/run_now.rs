@@ -1,4 +1,4 @@
-//! `cri-gc run-now`: has the running service make passes now, and tells how they go.
+//! `cri-gc run-now`: runs passes in the running service now, and shows their progress.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use cri_gc_proto::admin::pass_update::What;
 use cri_gc_proto::admin::{Pass, PassUpdate, Removal};
 
-use super::{in_system, loops, service};
+use super::setup::{in_system, loops, service};
 use crate::cli::{self, Form, Global};
 use crate::client::{ClientError, Told};
 use crate::failure::{Failure, PARTLY};
@@ -14,13 +14,13 @@ use crate::output::ages::span;
 use crate::output::progress::{Bar, Ended};
 use crate::output::{self, Reader, item, print, remark};
 
-/// After so long without an update that is said, and again after twice that.
+/// After so long without an update a note says so, and again after twice that.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Asks, watches and prints.
+/// Requests the passes, shows their progress and prints the result.
 ///
 /// # Errors
-/// No service answers, it refuses, or it went away before the passes had ended. What it told by then is printed.
+/// No service answers, it refuses, or the connection ends before the passes do. What was received by then is printed.
 pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
     let form = args.output;
     let mut watch = Watch { named: loops(&args.loops), ..Watch::default() };
@@ -33,7 +33,7 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
         service.within(args.service.timeout, watched).await
     });
     if form == Form::Table {
-        watch.told.iter().for_each(|told| remark(&format!("cri-gc: {told}")));
+        watch.messages.iter().for_each(|message| remark(&format!("cri-gc: {message}")));
     }
     if form == Form::Table && watch.has_seen_something() {
         print(&output::passes::text(&watch.removals, &watch.passes))?;
@@ -43,18 +43,18 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 
-/// What has been told so far.
+/// What was received so far.
 #[derive(Default)]
 struct Watch {
     named: Vec<String>,
     begun: Vec<String>,
     removals: Vec<Removal>,
     passes: Vec<Pass>,
-    told: Vec<String>,
+    messages: Vec<String>,
 }
 
 impl Watch {
-    /// Takes in updates until the last, or until nobody reads what is printed of them.
+    /// Receives updates until the last, or until the reader of stdout is gone.
     async fn all(&mut self, updates: &mut Told<PassUpdate>, form: Form) -> Result<(), Failure> {
         let bar = Bar::default();
         while let Some(update) = self.next(updates, &bar).await? {
@@ -69,7 +69,7 @@ impl Watch {
         }
     }
 
-    /// The next update. While none comes, that is said from time to time.
+    /// The next update. While none arrives, a note says so from time to time.
     async fn next(
         &self,
         updates: &mut Told<PassUpdate>,
@@ -85,7 +85,7 @@ impl Watch {
             silence *= 2;
             bar.end();
             remark(&format!(
-                "cri-gc: note: no update for {}; `cri-gc status` shows what the service waits for",
+                "cri-gc: note: no update for {}; `cri-gc status` shows what the service is waiting for",
                 span(waited)
             ));
         }
@@ -107,8 +107,8 @@ impl Watch {
                 self.removals.push(removal);
             }
             Some(What::Ended(pass)) => self.passes.push(pass),
-            Some(What::Told(told)) => self.told.push(told),
-            // A newer service tells more than this program knows.
+            Some(What::Told(message)) => self.messages.push(message),
+            // A newer service sends more than this program knows.
             None => {}
         }
     }
@@ -117,15 +117,15 @@ impl Watch {
         !self.removals.is_empty() || !self.passes.is_empty()
     }
 
-    /// A loop whose pass has not ended, although it was asked for or begun.
+    /// A loop whose pass has not ended, although it was requested or began.
     fn missing(&self) -> Option<String> {
         let ended = |of: &String| self.passes.iter().any(|pass| pass.r#loop == *of);
         let missing = self.named.iter().chain(&self.begun).find(|of| !ended(of)).cloned();
-        // Which loops there are only the service knows; none at all is too few.
+        // Only the service knows which loops there are; none at all is too few.
         missing.or_else(|| self.passes.is_empty().then(|| "any loop".to_owned()))
     }
 }
 
 fn cut_short(updates: &Told<PassUpdate>, of: &str) -> ClientError {
-    updates.cut_short(&format!("it told no end of the pass of {of}"))
+    updates.cut_short(&format!("the pass of {of} has not ended"))
 }

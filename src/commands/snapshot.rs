@@ -1,4 +1,4 @@
-//! `cri-gc snapshot`: writes what one look at the node saw.
+//! `cri-gc snapshot`: writes an observation of the node.
 
 use std::process::ExitCode;
 
@@ -8,29 +8,29 @@ use cri_gc_collectors::{observe, planning};
 use cri_gc_images::Home;
 use cri_gc_policy::{Observation, Snapshot};
 
-use super::{crew, in_system, logging, look, settings, sync_pods};
+use super::setup::{crew, in_system, logging, observe_node, settings, sync_pods};
 use crate::cli::{self, DataForm, Global};
 use crate::failure::{Failure, PARTLY};
 use crate::output::{json, print, remark, yaml};
 use crate::wiring::Crew;
 
-/// One look, and when the containers finished that would be removed, so that a plan on the snapshot keeps what has finished a
-/// moment ago as a plan on the node does.
-async fn look_deeper(crew: &Crew) -> Result<(Observation, Vec<PassError>), Failure> {
-    let Whole { mut observation, mut problems, verdict } = look(crew).await?;
+/// Observes the node, also the finish times of containers that would be removed, so that a plan on the snapshot keeps what has
+/// finished a moment ago, as a plan on the node does.
+async fn observe_all(crew: &Crew) -> Result<(Observation, Vec<PassError>), Failure> {
+    let Whole { mut observation, mut problems, verdict } = observe_node(crew).await?;
     let policy = crew.settings.policy();
     problems.extend(planning::finish_times(&crew.tools, &mut observation, &policy, &verdict.finished).await);
-    // Whoever plans on it can't ask the containers any more.
+    // A plan on the snapshot can't ask the containers any more.
     if let Err(error) = observe::image_volumes(&crew.tools, &mut observation).await {
         problems.push(error.into());
     }
     Ok((observation, problems))
 }
 
-/// Looks and prints.
+/// Observes and prints.
 ///
 /// # Errors
-/// A bad configuration, no runtime, a list that failed.
+/// An invalid configuration, no runtime, a list that failed.
 pub fn run(global: &Global, args: &cli::Snapshot) -> Result<ExitCode, Failure> {
     let loaded = settings(global)?;
     let logging = logging(global);
@@ -38,9 +38,9 @@ pub fn run(global: &Global, args: &cli::Snapshot) -> Result<ExitCode, Failure> {
     let (snapshot, problems) = in_system(async {
         let (crew, runtime) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
         let problem = sync_pods(&crew).await;
-        let looked = look_deeper(&crew).await;
+        let observed = observe_all(&crew).await;
         crew.stop();
-        let (observation, problems) = looked?;
+        let (observation, problems) = observed?;
         let problems: Vec<String> =
             problem.into_iter().chain(problems.iter().map(ToString::to_string)).collect();
         Ok::<_, Failure>((Snapshot::new(observation, runtime.name, runtime.version), problems))

@@ -3,12 +3,10 @@
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
 use cri_gc_collectors::collector::messages::{Declined, RunPass};
-use cri_gc_collectors::log_reaper::look_at_links;
 use cri_gc_collectors::observe;
 use cri_gc_collectors::planning::Foreseen;
 use cri_gc_collectors::report::{Kept, Outcome, PassReport, Progress};
@@ -23,9 +21,8 @@ use cri_gc_proto::admin::{Pass, Removal};
 use cri_gc_service::admin;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
-use super::{crew, in_system, logging, settings, sync_pods};
+use super::setup::{crew, in_system, logging, settings, sync_pods};
 use crate::cli::{self, Global};
 use crate::failure::{Failure, PARTLY};
 use crate::output::progress::{Bar, Ended};
@@ -34,14 +31,10 @@ use crate::output::{self, remark, show};
 use crate::signals::{StopSignal, StopSignals};
 use crate::wiring::Crew;
 
-/// A link has to point to nothing at two looks, this far apart at least: a log that is being rotated is missing for a
-/// moment only.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
-
 /// Sweeps and prints.
 ///
 /// # Errors
-/// A bad configuration, or no runtime. What goes wrong in a pass is in its report.
+/// An invalid configuration, or no runtime. The errors of a pass are in its report.
 pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     let mut settings = settings(global)?.settings;
     let (home, _lock, nowhere) =
@@ -64,20 +57,20 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
         let mut stop = StopSignals::listen()?;
         let crew = tokio::select! {
             crew = crew(settings, home, args.source.confirm_deleted, &logging) => crew?.0,
-            // Nothing was begun.
+            // Nothing has begun.
             signal = stop.recv() => return Ok((Some(Swept::default()), Some(signal))),
         };
         let mut swept = until_stopped(&crew, rehearsed, &mut stop).await;
         if let Ok((Some((reports, _)), signal)) = &mut swept {
             let mut finish = std::pin::pin!(async {
-                // The last removal is on the disk as well: should that image be pulled again, it is new.
+                // Records the last removal on the disk: should that image be pulled again, it is new.
                 crew.tools.images.flush().await;
                 add_note_on_ages(&crew, args.dry_run, nowhere, reports).await;
             });
             loop {
                 tokio::select! {
                     () = &mut finish => break,
-                    // A second one ends at once here as well: the disk may hang.
+                    // A second signal ends the command at once here as well: the disk may hang.
                     received = stop.recv() => if signal.replace(received).is_some() { break },
                 }
             }
@@ -98,7 +91,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 
-/// What was done, as tables.
+/// The result, as tables.
 fn text(reports: &[PassReport]) -> String {
     let mut removals = Vec::new();
     for report in reports {
@@ -124,21 +117,21 @@ async fn name_unmatched_patterns(crew: &Crew) {
     }
 }
 
-/// What a sweep did, and what was wrong with the pod source, if anything.
+/// The report of each pass, and the problem of the pod source, if it has one.
 type Swept = (Vec<PassReport>, Option<String>);
 
-/// Sweeps until all is done or a signal comes: then no removal is begun any more, and those that were sent are awaited. A
-/// second signal ends at once, without a word of what was done.
+/// Sweeps until all is done or a signal arrives: then it waits for the removals in progress and begins no other. A second signal
+/// ends the command at once, without the result.
 async fn until_stopped(
     crew: &Crew,
     rehearsed: Option<Settings>,
     stop: &mut StopSignals,
 ) -> Result<(Option<Swept>, Option<StopSignal>), Failure> {
-    let (progress, mut told) = unbounded_channel();
+    let (progress, mut updates) = unbounded_channel();
     let bar = Rc::new(Bar::default());
     let shown = Rc::clone(&bar);
     let showing = actix::spawn(async move {
-        while let Some(progress) = told.recv().await {
+        while let Some(progress) = updates.recv().await {
             match progress {
                 Progress::Planned(of, count) => {
                     shown.planned(of.as_str(), u64::try_from(count).unwrap_or(u64::MAX));
@@ -159,14 +152,14 @@ async fn until_stopped(
                     break None;
                 }
                 bar.end();
-                remark("cri-gc: stopping: removals in progress are awaited, no other is begun; a second signal ends at once");
+                remark("cri-gc: stopping after the removals in progress; a second signal stops at once");
                 crew.halt();
                 halt.send_replace(true);
             }
         }
     };
     if swept.is_some() {
-        // It ends with the last sender, which the collectors and the sweep held.
+        // It ends with the last sender, which the collectors and the sweep had.
         let _ = showing.await;
     }
     bar.end();
@@ -182,21 +175,20 @@ fn ended(outcome: &Outcome) -> Ended {
     }
 }
 
-/// Where the sweep keeps what it sees of images, so that the next one knows how old they are; the lock on it, held meanwhile;
-/// and why it keeps that nowhere, if so.
+/// Where the sweep records images, so that the next one knows their ages; the lock on that; and why it can't record them, if so.
 fn home(settings: &Settings) -> Result<(Home, Option<StateLock>, Option<String>), Failure> {
     match lock::hold_for_process(&Dirs::of(settings)) {
         Ok(lock) => Ok((Home::store(settings), Some(lock), None)),
         Err(error @ LockError::Held { .. }) => Err(Failure::failed(format_args!(
-            "{error}\n  a service makes passes when asked: `cri-gc run-now`; another sweep ends soon"
+            "{error}\n  if that is the service, run a pass with `cri-gc run-now`; if it is another sweep, wait until it ends"
         ))),
         Err(error) if error.is_held_by_no_process() => Ok((Home::Memory, None, Some(error.to_string()))),
-        // It is there, and another user's: whether a service holds it can't be told.
+        // It belongs to another user: whether a service holds it is not known.
         Err(error) => Err(Failure::failed(error)),
     }
 }
 
-/// Says in the report on images if they are kept only because nothing is recorded of them.
+/// Adds a note to the report on images if they are kept only because there are no records of them.
 async fn add_note_on_ages(crew: &Crew, dry_run: bool, nowhere: Option<String>, reports: &mut [PassReport]) {
     let Some(report) = reports.iter_mut().find(|report| report.of == Loop::ImageGc) else { return };
     let Some(ages) = crew.tools.images.ages().await else { return };
@@ -211,11 +203,11 @@ async fn add_note_on_ages(crew: &Crew, dry_run: bool, nowhere: Option<String>, r
     report.notes.extend(unrecorded.note());
 }
 
-/// One pass of each loop, in order: what a container pass frees, the sandbox pass can take, and so on. Also says what was
-/// wrong with the pod source, if anything.
+/// One pass of each loop, in order: the sandbox pass can remove what the container pass left empty, and so on. Also returns the
+/// problem of the pod source, if it has one.
 ///
 /// # Errors
-/// A collector is gone.
+/// A collector has stopped.
 pub async fn sweep(
     crew: &Crew,
     progress: &Option<UnboundedSender<Progress>>,
@@ -223,7 +215,7 @@ pub async fn sweep(
     Sweep { progress: progress.clone(), ..Sweep::of(crew) }.run().await
 }
 
-/// A sweep under way.
+/// A sweep in progress.
 struct Sweep<'a> {
     crew: &'a Crew,
     progress: Option<UnboundedSender<Progress>>,
@@ -231,7 +223,7 @@ struct Sweep<'a> {
     rehearsed: Option<Settings>,
     /// What the passes so far would have removed there.
     foreseen: Arc<Foreseen>,
-    /// Whether it is to end.
+    /// Whether it has to stop.
     halted: watch::Receiver<bool>,
     reports: Vec<PassReport>,
 }
@@ -245,32 +237,25 @@ impl<'a> Sweep<'a> {
 
     async fn run(mut self) -> Result<Swept, Failure> {
         let crew = self.crew;
-        let looked = Instant::now();
-        let ready = async {
-            let dangling = look_at_links(&crew.log_reaper).await.map_err(Failure::failed)?;
-            Ok::<_, Failure>((dangling, sync_pods(crew).await))
+        let Some(problem) = self.unless_halted(sync_pods(crew)).await else {
+            return Ok((self.reports, None));
         };
-        let Some(ready) = self.unless_halted(ready).await else { return Ok((self.reports, None)) };
-        let (dangling, problem) = ready?;
         if self.unless_halted(name_unmatched_patterns(crew)).await.is_none() {
             return Ok((self.reports, problem));
         }
         self.pass(&crew.container_gc).await?;
         self.pass(&crew.sandbox_reaper).await?;
-        if dangling > 0 {
-            self.unless_halted(tokio::time::sleep_until(looked + BETWEEN_LOOKS)).await;
-        }
         self.pass(&crew.log_reaper).await?;
         self.pass(&crew.image_gc).await?;
         Ok((self.reports, problem))
     }
 
-    /// What `work` gives; nothing if the sweep is to end before.
+    /// The result of `work`; `None` if the sweep has to stop before.
     async fn unless_halted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut halted = self.halted.clone();
         let halt = async {
             if halted.wait_for(|halted| *halted).await.is_err() {
-                // Nobody is left who could say so.
+                // No sender is left that could halt it.
                 std::future::pending::<()>().await;
             }
         };

@@ -4,12 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use cri_gc_collectors::observe;
 use cri_gc_kit::seams::{Chance, Clock, FsProbe};
 use cri_gc_policy::images::space::usage_percent;
 use cri_gc_sim::{ContainerSpec, ContainerState, Node, Options, PodSpec, Sim, SimError};
+use jiff::SignedDuration;
 
 use super::churn::{Churn, image, uid};
 use crate::wiring::{Crew, Seams};
@@ -25,7 +24,7 @@ const LOG_BYTES: u64 = 1 << 20;
 const FULL: u64 = 91;
 
 /// The embedded node.
-pub struct Demo {
+pub struct DemoNode {
     /// Its runtime.
     pub sim: Sim,
 }
@@ -68,7 +67,7 @@ impl fmt::Display for Tally {
     }
 }
 
-impl Demo {
+impl DemoNode {
     /// Starts the embedded runtime in `folder`.
     ///
     /// # Errors
@@ -145,7 +144,7 @@ impl Demo {
     ///
     /// # Errors
     /// A log file could not be made.
-    pub async fn live_its_past(&self, crew: &Crew) -> Result<(), SimError> {
+    pub async fn make_history(&self, crew: &Crew) -> Result<(), SimError> {
         let observe = async || {
             // The sweep reports it if the node can't be observed.
             let _ = observe::remember_pods(&crew.tools, &crew.settings).await;
@@ -164,9 +163,9 @@ impl Demo {
     }
 }
 
-/// What a sweep has to keep though it looks unused: a container that was not started yet, an image for the next build, a
-/// container that was made with crictl and has no pod UID, and a directory of no pod. And the log directory of a pod whose
-/// sandbox is gone already.
+/// What a sweep keeps though it looks unused: a container that was not started yet, an image for the next build, a container
+/// that was made with crictl and has no pod UID, and a directory of no pod. Also the log directory of a pod whose sandbox was
+/// removed before.
 fn leave_odds_and_ends(node: &mut Node) -> Result<(), SimError> {
     let next = node.add_pod(PodSpec::new("ci", "next-0", uid(1_000)))?;
     node.add_container(ContainerSpec::new(next, "clone").state(ContainerState::Created))?;

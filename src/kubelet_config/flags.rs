@@ -1,13 +1,13 @@
-//! The kubelet's command line: which flags are given, with what. Written `--flag=value` or `--flag value`, or wrapped in the
-//! flag of another program, as k3s' `--kubelet-arg=flag=value`.
+//! The kubelet's command line: which flags are given, with which values. Written `--flag=value` or `--flag value`, or wrapped
+//! in the flag of another program, as k3s' `--kubelet-arg=flag=value`.
 //!
-//! Flags that have nothing to do with garbage collection are named, without knowing whether they take a value: a word that
-//! follows one counts as its value.
+//! Flags that are not read are listed, without knowing whether they take a value: a word that follows one counts as its value.
 
-use super::BadValue;
+use super::error::BadValue;
+use super::known;
 use super::near::meant;
 
-/// What the command line says.
+/// The flags of a command line.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flags {
     /// In their order; the later one of two wins.
@@ -16,29 +16,7 @@ pub(super) struct Flags {
     pub(super) is_k3s: bool,
 }
 
-/// Flags that are translated, or that name what stays with the kubelet. All of them take a value.
-const KNOWN: [&str; 18] = [
-    "config",
-    "config-dir",
-    "container-log-max-files",
-    "container-log-max-size",
-    "container-runtime-endpoint",
-    "eviction-hard",
-    "eviction-minimum-reclaim",
-    "eviction-soft",
-    "eviction-soft-grace-period",
-    "hostname-override",
-    "image-gc-high-threshold",
-    "image-gc-low-threshold",
-    "image-service-endpoint",
-    "maximum-dead-containers",
-    "maximum-dead-containers-per-container",
-    "minimum-container-ttl-duration",
-    "minimum-image-ttl-duration",
-    "root-dir",
-];
-
-/// Words that may stand before the first flag; so may paths.
+/// Words that may come before the first flag; so may paths.
 const PROGRAMS: [&str; 8] = ["kubelet", "hyperkube", "k3s", "rke2", "agent", "server", "exec", "sudo"];
 
 impl Flags {
@@ -47,72 +25,60 @@ impl Flags {
         self.given.iter().rev().find(|(name, _)| name == flag).map(|(_, value)| value.as_str())
     }
 
-    /// The flags that were taken into account, each once.
-    pub(super) fn used(&self) -> Vec<String> {
-        self.names(true)
-    }
-
-    /// The flags that were not, each once.
-    pub(super) fn others(&self) -> Vec<String> {
-        self.names(false)
-    }
-
-    fn names(&self, known: bool) -> Vec<String> {
+    /// The flags that are read, or those that are not, each once.
+    pub(super) fn names(&self, read: bool) -> Vec<String> {
         let names = self.given.iter().map(|(name, _)| name.as_str());
         let mut names: Vec<_> =
-            names.filter(|name| KNOWN.contains(name) == known).map(|name| format!("--{name}")).collect();
+            names.filter(|name| is_known(name) == read).map(|name| format!("--{name}")).collect();
         names.sort_unstable();
         names.dedup();
         names
     }
 
-    fn add(&mut self, name: String, value: &str) -> Result<(), BadValue> {
-        if let Some(meant) = meant(&name, KNOWN) {
-            return Err(typed(format!(
-                "--{name}: the kubelet has no such flag; write --{meant} if that is meant"
-            )));
+    fn add(&mut self, name: &str, value: &str) -> Result<(), BadValue> {
+        // The kubelet takes both signs for each other.
+        let name = name.replace('_', "-");
+        let bad = |what: String| Err(BadValue::flag(format!("--{name}{what}")));
+        if let Some(meant) = meant(&name, known::flags()) {
+            return bad(format!(": the kubelet has no such flag; write --{meant} if that is meant"));
         }
         if value.contains(" --") {
-            return Err(typed(format!(
-                "--{name}={value}: several flags are in one word; write them without quotes around all of them"
-            )));
+            return bad(format!(
+                "={value}: several flags are in one word; write them without quotes around all of them"
+            ));
         }
-        if KNOWN.contains(&name.as_str()) {
-            check_shell(&name, value)?;
+        // What a shell would have taken away or replaced.
+        if is_known(&name) && value.contains(['"', '\'']) {
+            return bad(format!(
+                "={value}: the quotes are part of the value, which the kubelet would refuse; leave them out"
+            ));
         }
-        // The kubelet adds the maps of several flags up.
-        if name.starts_with("eviction-")
-            && let Some((_, before)) = self.given.iter_mut().find(|(given, _)| *given == name)
-        {
-            before.push(',');
-            before.push_str(value);
-            return Ok(());
+        if is_known(&name) && value.contains('$') {
+            let remedy = match name.as_str() {
+                "hostname-override" => "write the name that `kubectl get nodes` shows for this machine",
+                _ => "write the value that it has on the node",
+            };
+            return bad(format!("={value}: it contains a variable that is not replaced here; {remedy}"));
         }
-        self.given.push((name, value.to_owned()));
+        match self.given.iter_mut().find(|(given, _)| *given == name) {
+            // The kubelet merges the maps of several flags.
+            Some((_, before)) if name.starts_with("eviction-") => before.extend([",", value]),
+            _ => self.given.push((name, value.to_owned())),
+        }
         Ok(())
     }
 }
 
-/// Refuses what a shell would have taken away or replaced.
-fn check_shell(name: &str, value: &str) -> Result<(), BadValue> {
-    if value.contains(['"', '\'']) {
-        return Err(typed(format!(
-            "--{name}={value}: the quotes are part of the value, which the kubelet would refuse; leave them out"
-        )));
-    }
-    if value.contains('$') {
-        let remedy = match name {
-            "hostname-override" => "write the name that `kubectl get nodes` shows for this machine",
-            _ => "write what it stands for on the node",
-        };
-        return Err(typed(format!(
-            "--{name}={value}: it holds a variable that nothing replaces here; {remedy}"
-        )));
-    }
-    Ok(())
+/// Whether the value of a flag is flags of the kubelet.
+fn is_wrapper(name: &str) -> bool {
+    matches!(name, "kubelet-arg" | "kubelet-extra-args")
 }
 
-/// Reads the arguments, with or without the program's name in front.
+fn is_known(name: &str) -> bool {
+    known::flags().any(|known| known == name)
+}
+
+/// Reads the arguments, with or without the program's name before them.
 pub(super) fn parse(arguments: &[String]) -> Result<Flags, BadValue> {
     let is_k3s = arguments.iter().any(|word| word.starts_with("--kubelet-arg"));
     let mut flags = Flags { is_k3s, ..Flags::default() };
@@ -124,83 +90,69 @@ pub(super) fn parse(arguments: &[String]) -> Result<Flags, BadValue> {
         }
         flags.is_k3s |= matches!(program, "k3s" | "rke2");
     }
-    read(&mut flags, &mut words)?;
-    Ok(flags)
-}
-
-fn read<'a>(
-    flags: &mut Flags,
-    words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
-) -> Result<(), BadValue> {
     while let Some(word) = words.next() {
-        if word == "--" {
-            // What follows is no flag to the kubelet either.
-            if let Some(next) = words.next() {
-                return Err(typed(format!(
-                    "`{next}`: what stands behind a second -- is no flag to the kubelet; leave that out"
-                )));
-            }
-            break;
-        }
         let Some(flag) = word.strip_prefix("--") else {
+            one_dash(word)?;
             // A flag of one letter, as -v 2.
-            if word.len() > 1 && word.starts_with('-') {
-                let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
-                if let Some(meant) =
-                    KNOWN.into_iter().find(|known| *known == name).or_else(|| meant(name, KNOWN))
-                {
-                    return Err(typed(format!("`{word}`: write it with two dashes, as --{meant}=VALUE")));
-                }
-                words.next_if(|next| !word.contains('=') && !next.starts_with('-'));
-                continue;
-            }
-            return Err(stray(word));
+            words.next_if(|next| !word.contains('=') && !next.starts_with('-'));
+            continue;
         };
-        let (name, value) = match flag.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (flag, None),
-        };
-        if name.is_empty() || name.starts_with('-') || name.contains(char::is_whitespace) {
-            return Err(typed(format!("`{word}`: it is not written as a flag is, --flag=value")));
+        if flag.is_empty() {
+            // What follows is not a flag to the kubelet either.
+            return match words.next() {
+                None => Ok(flags),
+                Some(next) => Err(BadValue::flag(format!(
+                    "`{next}`: words after a second -- are not flags to the kubelet; leave them out"
+                ))),
+            };
         }
-        // The kubelet takes both signs for each other.
-        let name = name.replace('_', "-");
-        let wraps = matches!(name.as_str(), "kubelet-arg" | "kubelet-extra-args");
+        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+        if name.is_empty() || name.starts_with('-') || name.contains(char::is_whitespace) {
+            return Err(BadValue::flag(format!("`{word}`: it is not written as a flag, --flag=value")));
+        }
+        let plain = name.replace('_', "-");
         let value = match value {
             Some(value) => value,
-            None if wraps || KNOWN.contains(&name.as_str()) => {
-                words.next().ok_or_else(|| typed(format!("--{name}: it needs a value")))?
+            None if is_wrapper(&plain) || is_known(&plain) => {
+                words.next().ok_or_else(|| BadValue::flag(format!("--{plain}: it needs a value")))?
             }
             None => words.next_if(|next| !next.starts_with('-')).unwrap_or_default(),
         };
-        match name.as_str() {
+        match plain.as_str() {
             "kubelet-arg" => {
-                let (name, value) = value.trim_start_matches('-').split_once('=').unwrap_or((value, ""));
-                flags.add(name.trim_start_matches('-').replace('_', "-"), value)?;
+                let (name, value) = value.split_once('=').unwrap_or((value, ""));
+                flags.add(name.trim_start_matches('-'), value)?;
             }
             "kubelet-extra-args" => {
                 let inner = value.trim_matches(['"', '\'']).split_whitespace().map(str::to_owned);
-                let inner = parse(&inner.collect::<Vec<_>>())?;
-                for (name, value) in inner.given {
-                    flags.add(name, &value)?;
+                for (name, value) in parse(&inner.collect::<Vec<_>>())?.given {
+                    flags.add(&name, &value)?;
                 }
             }
             // What k3s and rke2 make of their own flag.
-            "node-name" if flags.is_k3s => flags.add("hostname-override".to_owned(), value)?,
+            "node-name" if flags.is_k3s => flags.add("hostname-override", value)?,
             _ => flags.add(name, value)?,
         }
     }
-    Ok(())
+    Ok(flags)
+}
+
+/// Refuses a word that does not begin with two dashes, unless it is a flag of one letter.
+fn one_dash(word: &str) -> Result<(), BadValue> {
+    let Some(flag) = word.strip_prefix('-').filter(|flag| !flag.is_empty()) else {
+        return Err(stray(word));
+    };
+    let name = flag.split('=').next().unwrap_or_default();
+    match known::flags().find(|known| *known == name).or_else(|| meant(name, known::flags())) {
+        Some(meant) => Err(BadValue::flag(format!("`{word}`: write it with two dashes, as --{meant}=VALUE"))),
+        None => Ok(()),
+    }
 }
 
 fn stray(word: &str) -> BadValue {
-    typed(format!(
-        "`{word}`: it is neither a flag of the kubelet nor the value of one (a shell's quotes and variables do not belong here)"
+    BadValue::flag(format!(
+        "`{word}`: it is neither a flag of the kubelet nor the value of one (quotes and variables of a shell do not belong here)"
     ))
-}
-
-fn typed(what: String) -> BadValue {
-    BadValue { what, typed: true }
 }
 
 #[cfg(test)]
@@ -222,9 +174,9 @@ mod tests {
         assert_eq!(flags.get("image-gc-high-threshold"), Some("90"));
         assert_eq!(flags.get("maximum-dead-containers"), Some("-1"));
         assert_eq!(flags.get("minimum-image-ttl-duration"), None);
-        assert_eq!(flags.others(), ["--enable-server", "--exit-on-lock", "--node-ip"]);
+        assert_eq!(flags.names(false), ["--enable-server", "--exit-on-lock", "--node-ip"]);
         assert_eq!(
-            flags.used(),
+            flags.names(true),
             ["--config", "--image-gc-high-threshold", "--maximum-dead-containers", "--root-dir"]
         );
         assert!(parsed("").unwrap().given.is_empty());
@@ -241,7 +193,7 @@ mod tests {
             let flags = parsed(line).unwrap();
             assert!(flags.is_k3s, "{line}");
             assert_eq!(
-                flags.used(),
+                flags.names(true),
                 ["--hostname-override", "--image-gc-high-threshold", "--root-dir"],
                 "{line}"
             );
@@ -263,7 +215,7 @@ mod tests {
         let extra = ["--kubelet-extra-args".to_owned(), "'--root-dir=/d --max-pods=5'".to_owned()];
         let flags = parse(&extra).unwrap();
         assert_eq!(
-            (flags.used(), flags.others()),
+            (flags.names(true), flags.names(false)),
             (vec!["--root-dir".to_owned()], vec!["--max-pods".to_owned()])
         );
     }
@@ -283,7 +235,7 @@ mod tests {
             ("--kubelet-arg=maximum-dead-container=3", "write --maximum-dead-containers"),
             ("-root-dir=/x", "two dashes"),
             ("--root-dir=\"/x\"", "leave them out"),
-            ("--root-dir=${SNAP_COMMON}/kubelet", "what it stands for"),
+            ("--root-dir=${SNAP_COMMON}/kubelet", "the value that it has on the node"),
             ("--hostname-override=${NODE}", "kubectl get nodes"),
             ("--hostname-override=$(NODE_NAME)", "kubectl get nodes"),
             ("--hostname-override=$NODE", "kubectl get nodes"),
@@ -292,7 +244,7 @@ mod tests {
             ("--v=2 -- --root-dir=/x", "second --"),
         ] {
             let error = parsed(line).unwrap_err();
-            assert!(error.typed && error.what.contains(part), "{line}: {error:?}");
+            assert!(error.is_flag && error.what.contains(part), "{line}: {error:?}");
         }
         let error = parse(&["--root-dir=/x --v=2".to_owned()]).unwrap_err();
         assert!(error.what.contains("several flags"), "{error:?}");
@@ -309,7 +261,7 @@ mod tests {
             ("-v 2 -", "`-`"),
         ] {
             let error = parsed(line).unwrap_err();
-            assert!(error.typed && error.what.contains(part), "{line}: {error:?}");
+            assert!(error.is_flag && error.what.contains(part), "{line}: {error:?}");
         }
         let error = parse(&["--root-dir --v=2".to_owned()]).unwrap_err();
         assert!(error.what.contains("--flag=value"), "{error:?}");

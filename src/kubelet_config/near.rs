@@ -1,4 +1,4 @@
-//! Names that are nearly right: what is dropped in silence by a kubelet, or refused, and was meant to be something else.
+//! Names that are nearly right: a kubelet ignores or refuses them, and something else was meant.
 
 use cri_gc_config::letters_apart;
 

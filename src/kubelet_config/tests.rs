@@ -1,4 +1,4 @@
-//! Whatever a kubelet is told, what is printed of it loads as the settings that do the same.
+//! Whatever the settings of a kubelet, the printed file loads as settings of cri-gc that do the same.
 
 use std::io::Write;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn loaded(text: &str) -> Settings {
     load(&sources).unwrap_or_else(|error| panic!("{error}\n{text}")).settings
 }
 
-/// The settings that are printed, which have to be those that were meant.
+/// The settings that are printed, which have to be those that were imported.
 fn settings(fields: &str, flags: &str) -> Settings {
     let imported = imported(fields, flags).unwrap_or_else(|error| panic!("{error}: {fields} {flags}"));
     let loaded = loaded(&imported.to_toml("FILE"));
@@ -51,7 +51,7 @@ fn refused(fields: &str, flags: &str) -> ImportError {
 }
 
 #[test]
-fn a_kubelet_with_nothing_set_does_what_our_defaults_do_but_for_source_and_modes() {
+fn a_kubelet_without_settings_gives_the_defaults_but_for_source_and_modes() {
     let settings = settings("", "");
     let keys = ["pods.source", "container_gc.mode", "sandbox_gc.mode", "log_gc.mode"];
     assert_eq!(changed_keys(&Settings::default(), &settings), keys);
@@ -108,7 +108,7 @@ fn every_flag_has_its_setting() {
 }
 
 #[test]
-fn a_flag_beats_the_file() {
+fn a_flag_overrides_the_file() {
     let fields =
         "imageGCHighThresholdPercent: 90\nimageMinimumGCAge: 5m\ncontainerRuntimeEndpoint: /a.sock\n";
     let flags =
@@ -119,7 +119,7 @@ fn a_flag_beats_the_file() {
     assert_eq!(settings.runtime.endpoint.as_str(), "/b.sock");
     let text = imported(fields, flags).unwrap().to_toml("FILE");
     assert!(
-        text.contains("# --image-gc-high-threshold=95, which beats imageGCHighThresholdPercent in"),
+        text.contains("# --image-gc-high-threshold=95, which overrides imageGCHighThresholdPercent in"),
         "{text}"
     );
     // What was changed in the file would have no effect.
@@ -127,7 +127,7 @@ fn a_flag_beats_the_file() {
 }
 
 #[test]
-fn what_kubeadm_writes_for_not_set_is_not_set() {
+fn what_kubeadm_writes_for_unset_values_is_not_set() {
     // The kubelet replaces these by its defaults, and kubeadm writes them out.
     let fields =
         "imageMinimumGCAge: 0s\nimageMaximumGCAge: 0s\ncontainerRuntimeEndpoint: \"\"\npodLogsDir: \"\"\n";
@@ -156,7 +156,7 @@ fn json_is_read_as_well_with_its_tabs_and_escapes() {
 }
 
 #[test]
-fn a_kubelet_that_leaves_images_alone_does_not_switch_ours_off() {
+fn a_kubelet_without_image_gc_does_not_switch_image_gc_off_here() {
     for (fields, flags) in [
         ("imageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99", ""),
         ("imageGCHighThresholdPercent: 100", ""),
@@ -165,12 +165,12 @@ fn a_kubelet_that_leaves_images_alone_does_not_switch_ours_off() {
         assert_eq!(changed(fields, flags), [], "{fields}{flags}");
         let text = imported(fields, flags).unwrap().to_toml("FILE");
         let words = text.replace("\n# ", " ");
-        assert!(words.contains("The same here would leave that to nobody"), "{text}");
+        assert!(words.contains("With the same here neither of them would"), "{text}");
         assert!(text.contains("\n# high_threshold_percent = 85\n"), "{text}");
         assert!(text.contains("\n# low_threshold_percent = 80\n"), "{text}");
-        assert!(words.contains("The kubelet's own collection of images is off."), "{text}");
+        assert!(words.contains("The kubelet's own image collection is off."), "{text}");
     }
-    // The age still goes over, and still is to be switched off there.
+    // The age is still translated, and still has to be switched off in the kubelet.
     let text =
         imported("imageGCHighThresholdPercent: 100\nimageMaximumGCAge: 72h", "").unwrap().to_toml("FILE");
     assert!(text.contains("\nmax_age = \"3days\"\n") && text.contains("Set this in the kubelet"), "{text}");
@@ -184,12 +184,12 @@ fn what_to_set_in_the_kubelet_is_said() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(!text.contains("has that already"), "{text}");
+    assert!(!text.contains("already set"), "{text}");
 }
 
 /// The paragraphs about what only the kubelet does, in one line.
-fn left(fields: &str, flags: &str) -> String {
-    imported(fields, flags).unwrap().left.join("\n")
+fn remaining(fields: &str, flags: &str) -> String {
+    imported(fields, flags).unwrap().remaining.join("\n")
 }
 
 #[test]
@@ -198,29 +198,29 @@ fn what_only_the_kubelet_does_is_named() {
                evictionSoft: {containerfs.available: 30%}\nevictionSoftGracePeriod: {containerfs.available: 1m}\n\
                evictionMinimumReclaim: {nodefs.available: 40%}\n\
                containerLogMaxSize: 50Mi\ncontainerLogMaxFiles: 3\npodPidsLimit: 5\nevictionPressureTransitionPeriod: 1m\n";
-    let found = left(all, "");
+    let found = remaining(all, "");
     for part in [
         "evictionHard (imagefs.available 10%); evictionSoft (containerfs.available 30%) for evictionSoftGracePeriod; evictionMinimumReclaim (nodefs",
         // The lowest of those that begin something; what is reclaimed begins nothing.
         "reached at 70% used: image_gc.high_threshold_percent = 85 should be some points below",
         "containerLogMaxSize: 50Mi, containerLogMaxFiles: 3: cri-gc rotates none",
-        "Fields that were not looked at, for cri-gc has no such setting: evictionPressureTransitionPeriod, podPidsLimit.",
+        "Fields that were ignored, because cri-gc has no such setting: evictionPressureTransitionPeriod, podPidsLimit.",
     ] {
         assert!(found.contains(part), "{part}: {found}");
     }
     for part in ["memory", "inodesFree", "not set", "defaults"] {
         assert!(!found.contains(part), "{part}: {found}");
     }
-    let found = left("imageGCHighThresholdPercent: 81\n", "");
+    let found = remaining("imageGCHighThresholdPercent: 81\n", "");
     assert!(
         found.contains("imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 10%")
             && found.contains("85% used, after"),
         "{found}"
     );
     // All signals of disks are off.
-    let found = left("evictionHard: {imagefs.available: 0%, nodefs.available: 0%}\n", "");
+    let found = remaining("evictionHard: {imagefs.available: 0%, nodefs.available: 0%}\n", "");
     assert_eq!(found, "What has no signal of a disk, or none that is switched on: evictionHard.");
-    let found = left(
+    let found = remaining(
         "evictionHard: {imagefs.available: 0%}\n",
         "--eviction-hard=nodefs.available<1Gi,pid.available<5%",
     );
@@ -228,9 +228,9 @@ fn what_only_the_kubelet_does_is_named() {
         found.contains("--eviction-hard (nodefs.available 1Gi)") && found.contains("before them"),
         "{found}"
     );
-    let found = left("evictionHard: {pid.available: 5%}", "--image-gc-some=1 --max-pods=3");
+    let found = remaining("evictionHard: {pid.available: 5%}", "--image-gc-some=1 --max-pods=3");
     assert!(
-        found.contains("Flags that were not looked at") && found.contains("--image-gc-some, --max-pods."),
+        found.contains("Flags that were ignored") && found.contains("--image-gc-some, --max-pods."),
         "{found}"
     );
 }
@@ -239,7 +239,7 @@ fn what_only_the_kubelet_does_is_named() {
 fn eviction(fields: &str, flags: &str) -> String {
     imported(fields, flags)
         .unwrap()
-        .left
+        .remaining
         .into_iter()
         .find(|one| one.starts_with("Eviction"))
         .unwrap_or_default()
@@ -255,7 +255,7 @@ fn eviction_is_that_of_the_kubelet() {
     assert!(found.contains("(nodefs.available 20%)") && found.contains("80% used"), "{found}");
     let merged = "mergeDefaultEvictionSettings: true\nevictionHard: ";
     let found = eviction(&format!("{merged}{{nodefs.available: 7%}}"), "");
-    let wanted = "imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 7%, nodefs.inodesFree 5%), those that";
+    let wanted = "imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 7%, nodefs.inodesFree 5%), of which those that";
     assert!(found.contains(wanted) && found.contains("85% used"), "{found}");
     assert!(eviction(&format!("{merged}{{}}"), "").contains(all));
     // None.
@@ -298,10 +298,10 @@ fn what_is_nearly_a_field_is_refused_and_not_dropped() {
             assert!(error.to_string().contains(part), "{part}: {error}");
         }
     }
-    // Real ones that look alike.
+    // Fields that the kubelet has, with similar names.
     for field in ["evictionMaxPodGracePeriod: 3", "containerLogMaxWorkers: 2", "podCIDR: x", "maxPods: 3"] {
         let name = field.split(':').next().unwrap();
-        assert!(left(field, "").contains(name), "{field}");
+        assert!(remaining(field, "").contains(name), "{field}");
     }
 }
 
@@ -310,17 +310,17 @@ fn the_forms_of_real_nodes_are_read() {
     let configz = r#"{"kubeletconfig": {"imageGCHighThresholdPercent": 91, "evictionHard": {"nodefs.available": "3%"}, "maxPods": 3}}"#;
     let found = import(configz, &[]).unwrap();
     assert_eq!(found.settings.image_gc.high_threshold_percent, 91);
-    assert!(found.left.iter().any(|one| one.contains("(nodefs.available 3%)")), "{:?}", found.left);
+    assert!(found.remaining.iter().any(|one| one.contains("(nodefs.available 3%)")), "{:?}", found.remaining);
     // There an empty map is left out, and defaults are not.
     let found = import(r#"{"kubeletconfig": {"maxPods": 3}}"#, &[]).unwrap();
-    assert!(!found.left.iter().any(|one| one.starts_with("Eviction")), "{:?}", found.left);
+    assert!(!found.remaining.iter().any(|one| one.starts_with("Eviction")), "{:?}", found.remaining);
 
     let documents = format!(
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n---\n{HEAD}imageGCHighThresholdPercent: 91\n---\n"
     );
     let found = import(&documents, &[]).unwrap();
     assert_eq!(found.settings.image_gc.high_threshold_percent, 91);
-    assert!(found.left.iter().any(|one| one.contains("InitConfiguration")), "{:?}", found.left);
+    assert!(found.remaining.iter().any(|one| one.contains("InitConfiguration")), "{:?}", found.remaining);
 
     let object = "apiVersion: machineconfiguration.openshift.io/v1\nkind: KubeletConfig\nmetadata: {name: x}\nspec:\n  \
                   autoSizingReserved: true\n  kubeletConfig:\n    imageGCHighThresholdPercent: 91\n    maxPods: 3\n";
@@ -330,7 +330,7 @@ fn the_forms_of_real_nodes_are_read() {
         assert_eq!(found.settings.image_gc.high_threshold_percent, 91);
         assert_eq!(found.settings.runtime.endpoint.as_str(), "unix:///var/run/crio/crio.sock");
         for part in ["autoSizingReserved", "maxPods", "configz"] {
-            assert!(found.left.iter().any(|one| one.contains(part)), "{part}: {:?}", found.left);
+            assert!(found.remaining.iter().any(|one| one.contains(part)), "{part}: {:?}", found.remaining);
         }
         assert_eq!(loaded(&found.to_toml("FILE")), found.settings);
     }
@@ -338,7 +338,7 @@ fn the_forms_of_real_nodes_are_read() {
     assert_eq!(k3s.settings.runtime.endpoint.as_str(), "unix:///run/k3s/containerd/containerd.sock");
     assert_eq!(k3s.settings.image_gc.high_threshold_percent, 91);
     assert!(k3s.to_toml("FILE").contains("k3s and rke2 give the kubelet this endpoint"));
-    assert!(k3s.left.iter().any(|one| one.contains("95% used")), "{:?}", k3s.left);
+    assert!(k3s.remaining.iter().any(|one| one.contains("95% used")), "{:?}", k3s.remaining);
     let flags = super::import(None, &[], &words("--root-dir=/d --image-gc-high-threshold=91")).unwrap();
     assert_eq!(
         (flags.settings.image_gc.high_threshold_percent, flags.settings.pods.kubelet_root.to_str()),
@@ -352,7 +352,8 @@ fn drop_ins_are_merged_as_the_kubelet_merges_them() {
         |path: &str, fields: &str| DropIn { path: path.to_owned(), text: format!("{HEAD}{fields}") };
     let merged = |fields: &str, drop_ins: &[DropIn], flags: &str| {
         let found = super::import(Some(&format!("{HEAD}{fields}")), drop_ins, &words(flags)).unwrap();
-        let eviction = found.left.iter().find(|one| one.starts_with("Eviction")).cloned().unwrap_or_default();
+        let eviction =
+            found.remaining.iter().find(|one| one.starts_with("Eviction")).cloned().unwrap_or_default();
         (found.settings.image_gc.high_threshold_percent, eviction, found.to_toml("FILE"))
     };
     let both = [
@@ -379,7 +380,7 @@ fn drop_ins_are_merged_as_the_kubelet_merges_them() {
         merged("", &both, "--image-gc-high-threshold=90 --eviction-hard=imagefs.available<4%");
     assert!(high == 90 && eviction.contains("--eviction-hard (imagefs.available 4%)"), "{eviction}");
     for (text, part) in [
-        ("imageGCHighThresholdPercent: 90\n".to_owned(), "/d/x.conf: it bears no kind"),
+        ("imageGCHighThresholdPercent: 90\n".to_owned(), "/d/x.conf: it has no kind"),
         (format!("{HEAD}rootDir: /x\n"), "rootDir (/d/x.conf): "),
         (format!("{HEAD}imageGCHighThresholdPercent: x\n"), "x (in /d/x.conf): it is not a whole number"),
     ] {
@@ -398,7 +399,7 @@ fn what_a_kubelet_would_refuse_is_refused_with_its_name() {
         ("imageGCHighThresholdPercent: 90.5", &["imageGCHighThresholdPercent", "whole number"]),
         ("imageGCLowThresholdPercent: 85", &["imageGCLowThresholdPercent: 85", "not below 85"]),
         ("imageGCHighThresholdPercent: 80", &["imageGCHighThresholdPercent: 80", "not above 80"]),
-        ("imageMaximumGCAge: 2m", &["imageMaximumGCAge: 2m", "not above 120s"]),
+        ("imageMaximumGCAge: 2m", &["imageMaximumGCAge: 2m", "not above 2m"]),
         ("imageMaximumGCAge: -1h", &["imageMaximumGCAge: -1h", "negative"]),
         ("imageMinimumGCAge: soon", &["imageMinimumGCAge: soon", "duration"]),
         ("imageMinimumGCAge: [1]", &["imageMinimumGCAge: [1]", "duration"]),
@@ -424,12 +425,12 @@ fn what_a_kubelet_would_refuse_is_refused_with_its_name() {
 }
 
 #[test]
-fn a_bad_flag_is_wrong_usage_and_a_bad_file_is_not() {
+fn an_invalid_flag_is_wrong_usage_and_an_invalid_file_is_not() {
     for (flags, part) in [
         ("--image-gc-high-threshold=x", "--image-gc-high-threshold=x"),
         ("--image-gc-high-threshold=50", "--image-gc-high-threshold=50: it is not above 80"),
         ("--minimum-container-ttl-duration=-1s", "negative"),
-        ("--minimum-container-ttl-duration=1d", "`d` is no unit"),
+        ("--minimum-container-ttl-duration=1d", "`d` is not a unit"),
         ("--maximum-dead-containers=99999999999", "32 bits"),
         ("--container-runtime-endpoint=tcp://x", "not over tcp://"),
         ("--container-runtime-endpoint=", "it is empty"),
@@ -441,18 +442,18 @@ fn a_bad_flag_is_wrong_usage_and_a_bad_file_is_not() {
         assert!(error.is_usage() && error.to_string().contains(part), "{flags}: {error}");
     }
     let error = refused("imageGCHighThresholdPercent: 101", "--maximum-dead-containers=x");
-    assert!(!error.is_usage() && error.to_string().starts_with("2 values are bad:\n  "), "{error}");
+    assert!(!error.is_usage() && error.to_string().starts_with("2 values are invalid:\n  "), "{error}");
 }
 
 #[test]
-fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
+fn what_is_not_a_kubelet_configuration_is_named() {
     for (text, cause, remedy) in [
         ("", "it is empty", "--config"),
         ("# nothing\n---\n", "it is empty", "kubeadm"),
         ("null\n", "it is empty", "kubeadm"),
-        ("- 1\n", "it holds a list", "kubeadm"),
-        ("some words\n", "it holds a single text", "kubeadm"),
-        ("17\n", "it holds a single number", "kubeadm"),
+        ("- 1\n", "it contains a list", "kubeadm"),
+        ("some words\n", "it contains a single text", "kubeadm"),
+        ("17\n", "it contains a single number", "kubeadm"),
         ("{\"kind\": ", "can't be read as YAML or JSON", "kubeadm"),
         ("[image_gc]\nmin_age = \"1h\"\n", "can't be read as YAML or JSON", "kubeadm"),
         ("apiVersion: v1\nkind: Config\n", "it is a kubeconfig", "kubeadm"),
@@ -468,13 +469,13 @@ fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
             "config.k8s.io/v1; it has to be",
             "",
         ),
-        ("kind: KubeletConfiguration\n", "no apiVersion", "write apiVersion"),
-        ("imageGCHighThresholdPercent: 90\n", "it bears no kind", "kubeadm"),
+        ("kind: KubeletConfiguration\n", "without an apiVersion", "add apiVersion"),
+        ("imageGCHighThresholdPercent: 90\n", "it has no kind", "kubeadm"),
         ("kubelet-arg: [v=2]\nnode-name: n\n", "configuration of k3s or rke2", "--kubelet-arg=FLAG=VALUE"),
         ("version: v1alpha1\nmachine: {kubelet: {}}\n", "machine configuration of Talos", "talosctl"),
-        ("--root-dir=/data\n--v=2\n", "it holds flags", "after --"),
-        ("kind: KubeletConfiguration\nkind: Pod\n", "kind stands there twice, at line 2", "leave the one"),
-        ("{\"kind\": \"Pod\", \"kind\": \"Pod\"}", "kind stands there twice", "leave the one"),
+        ("--root-dir=/data\n--v=2\n", "it contains flags", "after --"),
+        ("kind: KubeletConfiguration\nkind: Pod\n", "kind is set twice, at line 2", "leave the one"),
+        ("{\"kind\": \"Pod\", \"kind\": \"Pod\"}", "kind is set twice", "leave the one"),
         ("kind: a\n---\nkind: b\n", "none of its 2 documents is a KubeletConfiguration (a, b)", "alone"),
         (&format!("{HEAD}---\n{HEAD}"), "2 of its documents are a KubeletConfiguration", "alone"),
     ] {
@@ -486,7 +487,7 @@ fn what_is_no_kubelet_configuration_is_said_to_be_what_it_is() {
 }
 
 #[test]
-fn no_value_gets_out_of_its_comment_or_its_quotes() {
+fn no_value_ends_its_comment_or_its_quotes() {
     let nasty = r#"podLogsDir: "/a\nmode = 'off'\r\x7f\u2028\"'''\\ # x""#;
     let flags = vec!["--root-dir=/a\nmode = enforce # b".to_owned(), "--gc-\u{7f}x=1".to_owned()];
     let imported = import(&format!("{HEAD}{nasty}\n"), &flags).unwrap();

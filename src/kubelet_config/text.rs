@@ -1,51 +1,31 @@
-//! The configuration file that is printed: settings, and comments that say where each comes from.
+//! The configuration file that is printed: settings, with comments that say where each comes from.
 //!
-//! Whatever the kubelet's file holds, a comment stays a comment: it is broken into lines here, and what could end a line
-//! is taken out.
+//! Whatever the kubelet's file contains, a comment remains a comment: it is broken into lines here, without any character that
+//! could end a line.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
-use cri_gc_config::render_value;
+use cri_gc_config::{Settings, key_names, render_value};
 
-use super::Imported;
+use super::known::CHOICES;
+use super::reader::Found;
 
 const WIDTH: usize = 110;
 
-/// The sections, the keys in them, and what is said about each section first.
-const SECTIONS: [(&str, &str, &[&str]); 7] = [
-    ("", "", &["node_name"]),
-    ("runtime", "", &["runtime.endpoint", "runtime.image_endpoint"]),
-    (
-        "pods",
-        "Which pods still exist: a kubelet runs here, so the API server is asked, as a service account (in a pod of the \
-         cluster) or by [pods.kube_api] kubeconfig (not the kubelet's own). Or source = \"kubelet\", which asks the kubelet itself, or \"file\", a pod \
-         list that you keep fresh (pods.file). Not \"runtime\", which is for nodes without a kubelet.",
-        &["pods.source", "pods.kubelet_root"],
-    ),
-    (
-        "container_gc",
-        "Beside a kubelet everything but images is only reported. Set \"enforce\" once the reports have earned your trust.",
-        &[
-            "container_gc.mode",
-            "container_gc.min_age",
-            "container_gc.max_per_pod_container",
-            "container_gc.max_containers",
-        ],
-    ),
-    ("sandbox_gc", "", &["sandbox_gc.mode"]),
-    ("log_gc", "", &["log_gc.mode", "log_gc.pod_logs_root"]),
-    (
-        "image_gc",
-        "",
-        &[
-            "image_gc.mode",
-            "image_gc.high_threshold_percent",
-            "image_gc.low_threshold_percent",
-            "image_gc.min_age",
-            "image_gc.max_age",
-        ],
-    ),
-];
+/// A kubelet's configuration as settings of cri-gc.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// The settings that do the same.
+    pub settings: Settings,
+    /// The values that are translated, by key.
+    pub(super) found: BTreeMap<&'static str, Found>,
+    /// What to set in the kubelet, so that it removes no images: a heading, and a line for each field.
+    pub(super) in_kubelet: [&'static str; 3],
+    /// What the kubelet still does by itself, a paragraph each.
+    pub(super) remaining: Vec<String>,
+    /// The flags of the kubelet that were read.
+    pub(super) flags: Vec<String>,
+}
 
 impl Imported {
     /// The settings as a configuration file; `from` names the file that they were read from.
@@ -53,13 +33,26 @@ impl Imported {
     pub fn to_toml(&self, from: &str) -> String {
         let mut text = String::new();
         self.preface(&mut text, from);
-        for (section, about, keys) in SECTIONS {
-            text.push('\n');
-            if !section.is_empty() {
-                comment(&mut text, "", about);
-                line(&mut text, &format!("[{section}]"));
+        let mut open = None;
+        for key in key_names() {
+            let found = self.found.get(key);
+            if found.is_none() && !CHOICES.iter().any(|(chosen, _)| *chosen == key) {
+                continue;
             }
-            keys.iter().for_each(|key| self.key(&mut text, key));
+            let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+            if open != Some(section) {
+                text.push('\n');
+                comment(&mut text, "", about(section));
+                if !section.is_empty() {
+                    text.push_str(&format!("[{section}]\n"));
+                }
+                open = Some(section);
+            }
+            comment(&mut text, "", found.map_or("", |found| &found.origin));
+            // The kubelet's default is that of cri-gc.
+            let off = if found.is_none_or(|found| found.value.is_some()) { "" } else { "# " };
+            let value = render_value(&self.settings, key).unwrap_or_default();
+            text.push_str(&format!("{off}{name} = {value}\n"));
         }
         text
     }
@@ -69,67 +62,57 @@ impl Imported {
             [] => String::new(),
             flags => format!(" and these flags of the kubelet: {}", flags.join(", ")),
         };
-        comment(
-            text,
-            "",
-            &format!(
-                "What a kubelet does, as settings of cri-gc: `cri-gc config import-kubelet` made this of {from}{flags}."
-            ),
+        let made = format!(
+            "What a kubelet does, as settings of cri-gc: `cri-gc config import-kubelet` made this of {from}{flags}."
         );
-        comment(
-            text,
-            "",
-            "Above each setting stands where it comes from; one that is commented out is cri-gc's own default. `cri-gc config \
-             check --config FILE` checks it.",
-        );
-        line(text, "#");
-        let done = "The kubelet's own collection of images is off. Leave it so, or both collect images side by side:";
-        let to_do = "Set this in the kubelet once `cri-gc status` shows the pod source synced, so that not both collect images:";
-        comment(text, "", if self.in_kubelet.done { done } else { to_do });
-        self.in_kubelet.fields.iter().for_each(|field| comment(text, "  ", field));
-        if !self.left.is_empty() {
-            line(text, "#");
-            comment(text, "", "The kubelet goes on doing this, for which cri-gc has no setting:");
-            self.left.iter().for_each(|one| comment(text, "- ", one));
+        let note = "The comment above a setting says where it comes from; one that is commented out is cri-gc's own default. \
+                    `cri-gc config check --config FILE` checks it.";
+        comment(text, "", &made);
+        comment(text, "", note);
+        text.push_str("#\n");
+        for (mark, line) in ["", "  ", "  "].into_iter().zip(self.in_kubelet) {
+            comment(text, mark, line);
         }
-    }
-
-    fn key(&self, text: &mut String, key: &str) {
-        let source = self.sources.iter().find(|source| source.key == key);
-        if let Some(source) = source {
-            comment(text, "", &source.said);
+        if !self.remaining.is_empty() {
+            text.push_str("#\n");
+            comment(text, "", "The kubelet still does this, for which cri-gc has no setting:");
+            self.remaining.iter().for_each(|one| comment(text, "- ", one));
         }
-        let name = key.rsplit('.').next().unwrap_or(key);
-        let value = render_value(&self.settings, key).unwrap_or_default();
-        // What has no source is a choice of this module, not the kubelet's.
-        let off = if source.is_none_or(|source| source.given) { "" } else { "# " };
-        line(text, &format!("{off}{name} = {value}"));
     }
 }
 
-fn line(text: &mut String, line: &str) {
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "{line}");
+/// What is origin about a section.
+fn about(section: &str) -> &'static str {
+    match section {
+        "pods" => {
+            "Which pods exist: a kubelet runs here, so the API server is asked, as a service account (in a pod of the cluster) or \
+             by [pods.kube_api] kubeconfig (not the kubelet's own). Or source = \"kubelet\", which asks the kubelet itself, or \
+             \"file\", a pod list that you keep up to date (pods.file). Not \"runtime\", which is for nodes without a kubelet."
+        }
+        "container_gc" => {
+            "On a node with a kubelet everything but images is only reported. Set \"enforce\" once you trust the reports."
+        }
+        _ => "",
+    }
 }
 
 /// Adds a comment, in as many lines as it takes; the first begins with `mark`.
 fn comment(text: &mut String, mark: &str, words: &str) {
-    let indent = " ".repeat(mark.len());
-    let mut current = format!("# {mark}");
-    let mut empty = true;
+    let mut prefix = format!("# {mark}");
+    // Of the line that is begun; 0 if none is.
+    let mut width = 0;
     for word in words.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        if !empty && current.chars().count() + 1 + word.chars().count() > WIDTH {
-            line(text, &current);
-            current = format!("# {indent}");
-            empty = true;
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH {
+            text.push('\n');
+            width = 0;
         }
-        if !empty {
-            current.push(' ');
-        }
-        current.push_str(word);
-        empty = false;
+        let before = if width == 0 { prefix.as_str() } else { " " };
+        text.extend([before, word]);
+        width += before.len() + length;
+        prefix = format!("# {}", " ".repeat(mark.len()));
     }
-    if !empty {
-        line(text, &current);
+    if width > 0 {
+        text.push('\n');
     }
 }

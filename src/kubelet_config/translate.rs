@@ -1,191 +1,153 @@
-//! What the kubelet's fields and flags mean here: each has one setting, with the kubelet's own rules for its values.
+//! What the kubelet's fields and flags mean here: each has one key, with the kubelet's own rules for its values.
 //!
-//! A flag beats the file. A default of the kubelet is the same default here, so what is not set there is not set here.
+//! A default of the kubelet is the same default here, so what is not set there is not set here.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use cri_gc_config::{Endpoint, Mode, PodSource, Settings};
+use cri_gc_config::{Endpoint, Settings, Sources, load, render_value};
 
 use super::document::Document;
+use super::error::{BadValue, ImportError};
 use super::flags::Flags;
-use super::left::left;
-use super::reader::{Known, Reader, known, never};
-use super::{BadValue, Imported, InKubelet, Source, values};
-
-const HIGH: Known = known(
-    "image_gc.high_threshold_percent",
-    Some("imageGCHighThresholdPercent"),
-    Some("image-gc-high-threshold"),
-);
-const LOW: Known = known(
-    "image_gc.low_threshold_percent",
-    Some("imageGCLowThresholdPercent"),
-    Some("image-gc-low-threshold"),
-);
-const MIN_AGE: Known =
-    known("image_gc.min_age", Some("imageMinimumGCAge"), Some("minimum-image-ttl-duration"));
-const MAX_AGE: Known = known("image_gc.max_age", Some("imageMaximumGCAge"), None);
-const ENDPOINT: Known =
-    known("runtime.endpoint", Some("containerRuntimeEndpoint"), Some("container-runtime-endpoint"));
-const IMAGE_ENDPOINT: Known =
-    known("runtime.image_endpoint", Some("imageServiceEndpoint"), Some("image-service-endpoint"));
-const POD_LOGS: Known = known("log_gc.pod_logs_root", Some("podLogsDir"), None);
-const CONTAINER_AGE: Known = known("container_gc.min_age", None, Some("minimum-container-ttl-duration"));
-const PER_CONTAINER: Known =
-    known("container_gc.max_per_pod_container", None, Some("maximum-dead-containers-per-container"));
-const CONTAINERS: Known = known("container_gc.max_containers", None, Some("maximum-dead-containers"));
-const ROOT: Known = known("pods.kubelet_root", None, Some("root-dir"));
-const NODE: Known = known("node_name", None, Some("hostname-override"));
+use super::known::{CHOICES, ENDPOINT, HIGH, IMAGE_ENDPOINT, LOW, MAX_AGE, MIN_AGE, translated};
+use super::reader::{Found, Reader};
+use super::remaining::remaining;
+use super::text::Imported;
 
 /// Translates, or says everything that is wrong.
-pub(super) fn translate(document: &Document, flags: &Flags) -> Result<Imported, Vec<BadValue>> {
-    let mut reader = Reader::new(document, flags);
-    let mut settings = beside_a_kubelet();
-    paths(&mut reader, &mut settings);
-    containers(&mut reader, &mut settings);
-    let in_kubelet = images(&mut reader, &mut settings);
-    let left = left(&mut reader, &settings);
-    let Reader { mut bad, sources, .. } = reader;
-    if bad.is_empty() {
-        bad = unfit(&settings, &sources);
+pub(super) fn translate(document: &Document, flags: &Flags) -> Result<Imported, ImportError> {
+    let mut reader = Reader { document, flags, bad: document.bad.clone() };
+    let mut found: BTreeMap<_, _> = translated().map(|known| (known.key, reader.find(known))).collect();
+    if let (Some((endpoint, why)), Some(found)) = (document.endpoint, found.get_mut(ENDPOINT.key))
+        && found.value.is_none()
+    {
+        *found = Found { value: Some(endpoint.to_owned()), origin: why.to_owned(), is_flag: false };
     }
-    if !bad.is_empty() {
-        return Err(bad);
-    }
-    Ok(Imported { settings, sources, in_kubelet, left, flags: flags.used() })
-}
-
-/// A kubelet is there, so that somebody else than the runtime knows which pods exist; and until an operator says so,
-/// only images are removed beside it (spec 12).
-fn beside_a_kubelet() -> Settings {
-    let mut settings = Settings::default();
-    settings.pods.source = PodSource::KubeApi;
-    settings.container_gc.mode = Mode::Report;
-    settings.sandbox_gc.mode = Mode::Report;
-    settings.log_gc.mode = Mode::Report;
-    settings.image_gc.mode = Mode::Enforce;
-    settings
-}
-
-fn paths(reader: &mut Reader<'_>, settings: &mut Settings) {
-    let endpoint = |text: &String| text.parse::<Endpoint>().map_err(|error| error.to_string());
-    let found = reader.find(ENDPOINT, values::endpoint, String::is_empty);
-    reader.set(&mut settings.runtime.endpoint, &found, endpoint);
-    if let (None, Some((text, why))) = (&found.value, reader.document.endpoint) {
-        match text.parse() {
-            Ok(endpoint) => settings.runtime.endpoint = endpoint,
-            Err(error) => reader.refuse(&found, &format!("{text}: {error}")),
-        }
-        reader.preset(ENDPOINT.key, why);
-    }
-    let found = reader.find(IMAGE_ENDPOINT, values::endpoint, String::is_empty);
-    reader.set(&mut settings.runtime.image_endpoint, &found, |text| match text.as_str() {
-        "" => Ok(None),
-        _ => endpoint(text).map(Some),
-    });
-    let found = reader.find(POD_LOGS, values::text, String::is_empty);
-    reader.set(&mut settings.log_gc.pod_logs_root, &found, |text| Ok(text.into()));
-    let found = reader.find(ROOT, values::text, never);
-    reader.set(&mut settings.pods.kubelet_root, &found, |text| Ok(text.into()));
-    let found = reader.find(NODE, values::text, never);
-    reader.set(&mut settings.node_name, &found, |text| {
-        // So does the kubelet, before it looks for its Node.
-        let name = text.trim().to_lowercase();
-        match name.as_str() {
-            "" if !text.is_empty() => Err("it is no name".to_owned()),
-            "" => Ok(None),
-            _ => Ok(Some(name)),
-        }
-    });
-}
-
-fn containers(reader: &mut Reader<'_>, settings: &mut Settings) {
-    let gc = &mut settings.container_gc;
-    // Any negative number is "no limit" to the kubelet.
-    let count = |count: &i64| Ok((*count).max(-1));
-    let found = reader.find(CONTAINER_AGE, values::duration, never);
-    reader.set(&mut gc.min_age, &found, |age| Ok(*age));
-    let found = reader.find(PER_CONTAINER, values::number, never);
-    reader.set(&mut gc.max_per_pod_container, &found, count);
-    let found = reader.find(CONTAINERS, values::number, never);
-    reader.set(&mut gc.max_containers, &found, count);
-}
-
-/// Image GC; what to set in the kubelet, so that it leaves images alone.
-fn images(reader: &mut Reader<'_>, settings: &mut Settings) -> InKubelet {
-    let gc = &mut settings.image_gc;
-    let default = gc.clone();
-    let percent = |number: &i64| match u8::try_from(*number) {
-        Ok(percent) if percent <= 100 => Ok(percent),
-        _ => Err("it is not from 0 to 100".to_owned()),
+    let out_of_range = found
+        .iter()
+        .filter_map(|(key, found)| in_range(key, found.value.as_ref()?).err().map(|what| found.bad(&what)));
+    reader.bad.extend(out_of_range);
+    // Of an invalid value only its default is left, which is not to be compared.
+    let translated = match reader.bad.is_empty() {
+        true => settings(&mut found, &mut reader.bad),
+        false => None,
     };
-    let high = reader.find(HIGH, values::number, never);
-    reader.set(&mut gc.high_threshold_percent, &high, percent);
-    let low = reader.find(LOW, values::number, never);
-    reader.set(&mut gc.low_threshold_percent, &low, percent);
-    let min_age = reader.find(MIN_AGE, values::duration, Duration::is_zero);
-    reader.set(&mut gc.min_age, &min_age, |age| Ok(*age));
-    let max_age = reader.find(MAX_AGE, values::duration, never);
-    reader.set(&mut gc.max_age, &max_age, |age| Ok(*age));
-    if !reader.bad.is_empty() {
-        // What is left of a bad value is its default; what follows from that is no news.
-        return InKubelet::default();
-    }
-    let (high_is, low_is) = (gc.high_threshold_percent, gc.low_threshold_percent);
-    if low_is >= high_is {
-        // Told of the one that was set, if only one was.
-        match low.value {
-            Some(_) => {
-                reader
-                    .refuse(&low, &format!("it is not below {high_is}, the high threshold ({})", high.said));
-            }
-            None => {
-                reader.refuse(&high, &format!("it is not above {low_is}, the low threshold ({})", low.said))
-            }
+    let high = translated.as_ref().map_or(0, |(settings, _)| settings.image_gc.high_threshold_percent);
+    let remaining = remaining(&mut reader, high);
+    match (translated, reader.bad.as_slice()) {
+        (Some((settings, in_kubelet)), []) => {
+            Ok(Imported { settings, found, in_kubelet, remaining, flags: flags.names(true) })
         }
+        (_, bad) => Err(ImportError::values(bad)),
     }
+}
+
+/// The ranges of the kubelet, which it checks after a flag has overridden the file.
+fn in_range(key: &str, value: &str) -> Result<(), String> {
+    match value.parse::<u8>() {
+        Ok(0..=100) if key == HIGH.key || key == LOW.key => Ok(()),
+        _ if key == HIGH.key || key == LOW.key => Err("it is not from 0 to 100".to_owned()),
+        _ if key == ENDPOINT.key || key == IMAGE_ENDPOINT.key && !value.is_empty() => {
+            value.parse::<Endpoint>().map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The settings, and what to set in the kubelet.
+fn settings(
+    found: &mut BTreeMap<&'static str, Found>,
+    bad: &mut Vec<BadValue>,
+) -> Option<(Settings, [&'static str; 3])> {
+    let mut high = found.remove(HIGH.key)?;
+    let mut low = found.remove(LOW.key)?;
+    let is_off = thresholds(&mut high, &mut low, bad);
+    let is_flag = high.is_flag;
+    found.extend([(HIGH.key, high), (LOW.key, low)]);
+
+    let given = found.iter().filter_map(|(key, found)| Some(((*key).to_owned(), found.value.clone()?)));
+    let chosen = CHOICES.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let overrides = chosen.into_iter().chain(given).collect();
+    let settings = match load(&Sources { overrides, ..Sources::default() }) {
+        Ok(loaded) => loaded.settings,
+        Err(error) => {
+            // What cri-gc does not accept although the kubelet does, e.g. `/` as the directory of logs.
+            bad.extend(error.problems().iter().map(|problem| {
+                let found = problem.key.as_deref().and_then(|key| found.get(key));
+                match (found, &problem.allowed) {
+                    (Some(found), Some(allowed)) => {
+                        found.bad(&format!("{}; allowed: {allowed}", problem.what))
+                    }
+                    _ => BadValue::field(problem.to_string()),
+                }
+            }));
+            return None;
+        }
+    };
+    let gc = &settings.image_gc;
     if !gc.max_age.is_zero() && gc.max_age <= gc.min_age {
-        reader.refuse(
-            &max_age,
-            &format!("it is not above {:?}, the minimum age ({})", gc.min_age, min_age.said),
-        );
+        let (min_age, max_age) = (found.get(MIN_AGE.key)?, found.get(MAX_AGE.key)?);
+        let shown = render_value(&settings, MIN_AGE.key)?;
+        let shown = shown.trim_matches('"');
+        bad.push(max_age.bad(&format!("it is not above {shown}, the minimum age ({})", min_age.origin)));
     }
-    let off = high_is == 100;
-    if off {
-        // The same here would leave the disk to fill up.
-        gc.high_threshold_percent = default.high_threshold_percent;
-        gc.low_threshold_percent = default.low_threshold_percent;
-        reader.override_source(
-            HIGH.key,
-            ": the kubelet removes no image for lack of space, as it should beside cri-gc. The same here would leave that to \
-             nobody, so the default of cri-gc holds. Write the threshold that you want, or 100 if no image is to go for lack \
-             of space.",
+    let in_kubelet = in_kubelet(is_off, is_flag, gc.max_age.is_zero());
+    Some((settings, in_kubelet))
+}
+
+/// Whether the kubelet removes no image for lack of space.
+fn thresholds(high: &mut Found, low: &mut Found, bad: &mut Vec<BadValue>) -> bool {
+    let default = Settings::default().image_gc;
+    let percent = |found: &Found, default: u8| {
+        found.value.as_ref().and_then(|value| value.parse().ok()).unwrap_or(default)
+    };
+    let high_percent = percent(high, default.high_threshold_percent);
+    let low_percent = percent(low, default.low_threshold_percent);
+    if low_percent >= high_percent {
+        // Of the one that was set, if only one was.
+        bad.push(match low.value {
+            Some(_) => {
+                low.bad(&format!("it is not below {high_percent}, the high threshold ({})", high.origin))
+            }
+            None => high.bad(&format!("it is not above {low_percent}, the low threshold ({})", low.origin)),
+        });
+        (high.value, low.value) = (None, None);
+    }
+    let is_off = high_percent == 100;
+    if is_off {
+        // The same here would let the disk fill up.
+        high.value = None;
+        high.origin.push_str(
+            ": the kubelet removes no image for lack of space, as it should next to cri-gc. With the same here neither of \
+             them would, so the default of cri-gc applies. Write the threshold that you want, or 100 if no image is to be \
+             removed for lack of space.",
         );
-        if low.value.is_some() {
-            let why = ": without a high threshold it has no effect, so the default of cri-gc holds.";
-            reader.override_source(LOW.key, why);
+        if low.value.take().is_some() {
+            low.origin
+                .push_str(": without a high threshold it has no effect, so the default of cri-gc applies.");
         }
     }
-    let beaten = if high.typed { ", and no --image-gc-high-threshold, which beats the file" } else { "" };
-    let high_line = match off {
-        true => "imageGCHighThresholdPercent: 100 (it has that already): none for lack of space".to_owned(),
-        false => format!("imageGCHighThresholdPercent: 100 (none for lack of space){beaten}"),
+    is_off
+}
+
+fn in_kubelet(is_off: bool, is_flag: bool, has_no_age: bool) -> [&'static str; 3] {
+    let heading = match is_off && has_no_age {
+        true => "The kubelet's own image collection is off. Leave it so, or both collect images:",
+        false => {
+            "Set this in the kubelet once `cri-gc status` shows the pod source synced, so that not both collect images:"
+        }
     };
-    let age_line = match gc.max_age.is_zero() {
-        true => "imageMaximumGCAge: 0s (it has that already): none for their age",
+    let high = match (is_off, is_flag) {
+        (true, _) => "imageGCHighThresholdPercent: 100 (already set): none for lack of space",
+        (false, true) => {
+            "imageGCHighThresholdPercent: 100 (none for lack of space), and no --image-gc-high-threshold, which overrides the \
+             file"
+        }
+        (false, false) => "imageGCHighThresholdPercent: 100 (none for lack of space)",
+    };
+    let age = match has_no_age {
+        true => "imageMaximumGCAge: 0s (already set): none for their age",
         false => "imageMaximumGCAge: 0s (none for their age)",
     };
-    InKubelet { done: off && gc.max_age.is_zero(), fields: vec![high_line, age_line.to_owned()] }
-}
-
-/// What our settings do not take although the kubelet does, e.g. `/` as the directory of logs.
-fn unfit(settings: &Settings, sources: &[Source]) -> Vec<BadValue> {
-    let problems = settings.problems().into_iter().map(|problem| {
-        let key = problem.key.unwrap_or_default();
-        let said =
-            sources.iter().find(|source| source.key == key).map_or(key.as_str(), |source| &source.said);
-        let allowed = problem.allowed.map_or_else(String::new, |allowed| format!("; allowed: {allowed}"));
-        BadValue { what: format!("{said}: {}{allowed}", problem.what), typed: said.starts_with("--") }
-    });
-    problems.collect()
+    [heading, high, age]
 }

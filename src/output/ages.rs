@@ -1,4 +1,4 @@
-//! Times as people read them: how long ago, how long from now.
+//! Times for people: how long ago, how long from now.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub fn span(span: Duration) -> String {
     in_units(span, 2)
 }
 
-/// Its largest unit only, for where there is little room: "3d", "12m".
+/// Its largest unit only, where space is short: "3d", "12m".
 #[must_use]
 pub fn rough(span: Duration) -> String {
     in_units(span, 1)
@@ -36,7 +36,7 @@ fn in_units(span: Duration, units: usize) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
-/// The moment of an answer, by the clock of whoever gave it.
+/// The time of an answer, by the clock of the service.
 #[derive(Debug, Clone, Copy)]
 pub struct Now(Option<Timestamp>);
 
@@ -47,7 +47,7 @@ impl Now {
         Self(now.parse().ok())
     }
 
-    /// "12s ago"; where that can't be told, the text itself.
+    /// "12s ago"; where that is not known, the text itself.
     #[must_use]
     pub fn ago(self, then: &str) -> String {
         match self.since(then) {
@@ -56,7 +56,7 @@ impl Now {
         }
     }
 
-    /// "for 12s"; where that can't be told, "since" and the text itself.
+    /// "for 12s"; where that is not known, "since" and the text itself.
     #[must_use]
     pub fn lasting(self, then: &str) -> String {
         match self.since(then) {
@@ -65,7 +65,7 @@ impl Now {
         }
     }
 
-    /// How long ago that was. What lies ahead, by a clock that was set, is now.
+    /// How long ago that was. A time in the future, by a clock that was set, is now.
     #[must_use]
     pub fn since(self, then: &str) -> Option<Duration> {
         let passed = self.0?.duration_since(then.parse().ok()?);
@@ -84,7 +84,7 @@ fn known(time: &str) -> &str {
     if time.is_empty() { "an unknown time" } else { time }
 }
 
-/// A time to the second, as it is; whatever is no time stays.
+/// A time to the second; any other text is unchanged.
 #[must_use]
 pub fn moment(time: &str) -> String {
     match time.parse::<Timestamp>() {

@@ -12,15 +12,16 @@ pub fn paused(loops: &[String]) -> String {
     }
 }
 
-/// What a reload brought.
+/// The result of a reload.
 #[must_use]
 pub fn reloaded(answer: &ReloadResponse) -> String {
     let configuration = answer.configuration.clone().unwrap_or_default();
     let changed = match answer.changed.as_slice() {
-        [] => "no setting has another value".to_owned(),
+        [] => "no setting has changed".to_owned(),
         keys => format!("changed: {}", keys.join(", ")),
     };
-    let mut text = format!("Generation {} of the settings holds; {changed}\n", configuration.generation);
+    let mut text =
+        format!("Generation {} of the settings is in force; {changed}\n", configuration.generation);
     if !configuration.waiting_for_restart.is_empty() {
         text.push_str(&format!("Waiting for a restart: {}\n", configuration.waiting_for_restart.join(", ")));
     }
@@ -34,18 +35,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reload_tells_what_changed_and_what_waits() {
+    fn a_reload_shows_what_changed_and_what_waits() {
         let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut answer = ReloadResponse {
             configuration: Some(Configuration { generation: 4, ..Configuration::default() }),
             changed: Vec::new(),
         };
-        assert_eq!(reloaded(&answer), "Generation 4 of the settings holds; no setting has another value\n");
+        assert_eq!(reloaded(&answer), "Generation 4 of the settings is in force; no setting has changed\n");
         answer.changed = keys(&["image_gc.min_age", "log.level"]);
         answer.configuration.as_mut().unwrap().waiting_for_restart = keys(&["log.format"]);
         assert_eq!(
             reloaded(&answer),
-            "Generation 4 of the settings holds; changed: image_gc.min_age, log.level\n\
+            "Generation 4 of the settings is in force; changed: image_gc.min_age, log.level\n\
              Waiting for a restart: log.format\n"
         );
     }

@@ -1,4 +1,4 @@
-//! Settings in their forms: as a table of keys with their values and where these come from, and as data.
+//! Settings as a table of keys, values and origins, and as data.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::{json, yaml};
 use crate::cli::ConfigForm;
 use crate::failure::Failure;
 
-/// Settings in one of the forms. `toml` is their form as a file, `origins` tells where a key's value comes from.
+/// Settings in one of the forms. `toml` is their form as a file; `origins` are the keys, and where their values come from.
 ///
 /// # Errors
 /// They cannot be written in that form.

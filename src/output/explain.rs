@@ -1,4 +1,4 @@
-//! Why objects go or stay, in words.
+//! Why objects are removed or kept, in words.
 
 use bytesize::ByteSize;
 use cri_gc_proto::admin::{ExplainResponse, Explained};
@@ -55,16 +55,16 @@ fn object(object: &Explained) -> String {
 /// What the decision means in the mode and the state that the loop is in.
 fn verdict(object: &Explained) -> &'static str {
     match (object.decision.as_str(), object.loop_mode.as_str(), object.loop_state.as_str()) {
-        ("keep", ..) => "stays",
-        ("remove" | "follow", "enforce", "paused") => "would go, but the loop is paused",
+        ("keep", ..) => "is kept",
+        ("remove" | "follow", "enforce", "paused") => "would be removed, but the loop is paused",
         ("remove" | "follow", "enforce", "hung" | "restarting" | "stopped") => {
-            "would go, but the loop does not run now"
+            "would be removed, but the loop is not running"
         }
-        ("remove", "enforce", _) => "goes at the next pass",
-        ("follow", "enforce", _) => "goes once the removals before it are done",
-        ("remove" | "follow", "off", _) => "would go, but the loop is off",
-        ("remove" | "follow", ..) => "would go, but the loop only reports",
-        _ => "not known",
+        ("remove", "enforce", _) => "will be removed by the next pass",
+        ("follow", "enforce", _) => "will be removed after the removals that it follows",
+        ("remove" | "follow", "off", _) => "would be removed, but the loop is off",
+        ("remove" | "follow", ..) => "would be removed, but the loop only reports",
+        _ => "unknown",
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
             pod_evidence: "the pod source lists it".to_owned(),
             decision: "remove".to_owned(),
             reason: "over_pod_container_limit".to_owned(),
-            detail: "2 newer ones stay".to_owned(),
+            detail: "2 newer ones are kept".to_owned(),
             r#loop: "container_gc".to_owned(),
             loop_mode: "enforce".to_owned(),
             loop_state: "waiting".to_owned(),
@@ -118,15 +118,15 @@ container 7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e
   name      shop/web-0/web#0
   pod       0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5, active since 2026-01-31T11:58:00Z
             the pod source lists it
-  verdict   goes at the next pass: over_pod_container_limit
-            2 newer ones stay
+  verdict   will be removed by the next pass: over_pod_container_limit
+            2 newer ones are kept
   loop      container_gc: mode enforce, waiting, next pass at 2026-01-31T12:00:48Z
 
 image sha256:a3
   name      registry.example.com/web:0
             registry.example.com/web:old
   image     1.5 GiB, first seen 2026-01-30T10:00:00Z, never seen used
-  verdict   stays: in_use
+  verdict   is kept: in_use
   loop      image_gc: mode report, paused, no pass is planned
 
 note: the pod source is not synced
@@ -135,8 +135,8 @@ note: the pod source is not synced
     }
 
     #[test]
-    fn a_decision_is_told_by_what_the_loop_may_do_now() {
-        let told = |decision: &str, mode: &str, state: &str| {
+    fn a_verdict_depends_on_what_the_loop_may_do_now() {
+        let shown = |decision: &str, mode: &str, state: &str| {
             verdict(&Explained {
                 decision: decision.to_owned(),
                 loop_mode: mode.to_owned(),
@@ -144,15 +144,18 @@ note: the pod source is not synced
                 ..container()
             })
         };
-        assert_eq!(told("remove", "enforce", "running"), "goes at the next pass");
-        assert_eq!(told("remove", "enforce", "paused"), "would go, but the loop is paused");
-        assert_eq!(told("remove", "enforce", "hung"), "would go, but the loop does not run now");
-        assert_eq!(told("remove", "report", "paused"), "would go, but the loop only reports");
-        assert_eq!(told("remove", "off", "off"), "would go, but the loop is off");
-        assert_eq!(told("follow", "enforce", "waiting"), "goes once the removals before it are done");
-        assert_eq!(told("follow", "enforce", "paused"), "would go, but the loop is paused");
-        assert_eq!(told("follow", "report", "waiting"), "would go, but the loop only reports");
-        assert_eq!(told("keep", "off", "off"), "stays");
-        assert_eq!(told("postpone", "enforce", "waiting"), "not known");
+        assert_eq!(shown("remove", "enforce", "running"), "will be removed by the next pass");
+        assert_eq!(shown("remove", "enforce", "paused"), "would be removed, but the loop is paused");
+        assert_eq!(shown("remove", "enforce", "hung"), "would be removed, but the loop is not running");
+        assert_eq!(shown("remove", "report", "paused"), "would be removed, but the loop only reports");
+        assert_eq!(shown("remove", "off", "off"), "would be removed, but the loop is off");
+        assert_eq!(
+            shown("follow", "enforce", "waiting"),
+            "will be removed after the removals that it follows"
+        );
+        assert_eq!(shown("follow", "enforce", "paused"), "would be removed, but the loop is paused");
+        assert_eq!(shown("follow", "report", "waiting"), "would be removed, but the loop only reports");
+        assert_eq!(shown("keep", "off", "off"), "is kept");
+        assert_eq!(shown("postpone", "enforce", "waiting"), "unknown");
     }
 }

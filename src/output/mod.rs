@@ -24,60 +24,60 @@ use tokio::sync::oneshot;
 use crate::cli::Form;
 use crate::failure::Failure;
 
-/// Whether somebody still reads what is printed.
+/// Whether stdout still has a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// As far as is known.
+    /// It has one, as far as is known.
     Reads,
-    /// Nobody does any more.
+    /// It has none any more.
     Gone,
 }
 
-/// Writes to stdout. A reader that went away (`| head`) is no error.
+/// Writes to stdout. A closed pipe (`| head`) is no error.
 ///
 /// # Errors
-/// What the operating system says, e.g. that the disk is full.
+/// An error of the operating system, e.g. that the disk is full.
 pub fn print(text: &str) -> Result<(), Failure> {
     deliver(text).map(drop)
 }
 
-/// As [`print()`], for whoever has more to print: also says whether that is still of use.
+/// As [`print()`], for a caller that has more to print: also returns whether there is still a reader.
 ///
 /// # Errors
-/// What the operating system says, e.g. that the disk is full.
+/// An error of the operating system, e.g. that the disk is full.
 pub fn deliver(text: &str) -> Result<Reader, Failure> {
     deliver_by(|out| out.write_all(text.as_bytes()))
 }
 
-/// As [`deliver`], for what is written bit by bit.
+/// As [`deliver`], for what is written in parts.
 fn deliver_by(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Reader, Failure> {
     let mut out = sink::stdout();
     match write(&mut out).and_then(|()| out.flush()) {
         Ok(()) => Ok(Reader::Reads),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
-        Err(error) => Err(Failure::failed(format_args!("the output could not be written: {error}"))),
+        Err(error) => Err(Failure::failed(format_args!("could not write the output: {error}"))),
     }
 }
 
-/// Waits until nobody reads stdout any more: what waits for something to print has to end then (`| head`). For ever where
+/// Waits until the reader of stdout is gone: what waits for something to print has to end then (`| head`). Waits forever if
 /// stdout is no pipe.
 pub async fn reader_gone() {
-    let (tell, told) = oneshot::channel::<()>();
+    let (gone, is_gone) = oneshot::channel::<()>();
     // It blocks a thread of its own, which ends with the process.
     let watch = std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
         let stdout = std::io::stdout();
-        // That the other end is gone is told without being asked for.
+        // POLLERR, for a closed read end, is reported without being requested.
         let mut stdout = [PollFd::new(&stdout, PollFlags::empty())];
         while poll(&mut stdout, None) == Err(Errno::INTR) {}
-        // Whoever waited may be gone as well.
-        let _ = tell.send(());
+        // The caller may have stopped waiting.
+        let _ = gone.send(());
     });
-    if watch.is_err() || told.await.is_err() {
+    if watch.is_err() || is_gone.await.is_err() {
         std::future::pending().await
     }
 }
 
-/// Prints a value in the form that is asked for.
+/// Prints a value in the requested form.
 ///
 /// # Errors
 /// The value cannot be written in that form, or not at all.
@@ -101,7 +101,7 @@ pub fn show_by<T: Serialize>(
     }
 }
 
-/// Prints one of many values as soon as it is there: as JSON one a line, as YAML one a document.
+/// Prints one of many values as soon as it is there: JSON as one line each, YAML as one document each.
 ///
 /// # Errors
 /// The value cannot be written in that form, or not at all.
@@ -113,9 +113,9 @@ pub fn item<T: Serialize>(form: Form, value: &T, line: impl FnOnce(&T) -> String
     })
 }
 
-/// Says something beside the data, on stderr.
+/// Writes a message to stderr.
 pub fn remark(text: &str) {
-    // If stderr is closed, nobody wants to hear it.
+    // If stderr is closed, there is no one to read it.
     let _ = writeln!(sink::stderr(), "{}", sink::message(text));
 }
 

@@ -18,7 +18,7 @@ pub const EXAMPLES: usize = 10;
 /// Writes what would be removed, object by object, and what is kept, by reason.
 ///
 /// # Errors
-/// What `out` says.
+/// The error of `out`.
 pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Result<()> {
     let sections: [(&str, &SectionReport); 4] = [
         ("container", &plan.containers),
@@ -144,7 +144,7 @@ impl Row<'_> {
     }
 }
 
-/// What people call it. An image is called by all its tags: they are removed together.
+/// Its name. That of an image is all its tags: they are removed together.
 fn name(item: &Item) -> String {
     let tags: Vec<&str> = item.names.iter().map(String::as_str).filter(|name| !name.contains('@')).collect();
     let name = if tags.is_empty() { item.name.clone() } else { tags.join(", ") };
@@ -154,7 +154,7 @@ fn name(item: &Item) -> String {
     }
 }
 
-/// How full the file systems of images are, and what that means for images.
+/// How full the image filesystems are, and what that means for images.
 fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
     let mut text = String::new();
     if !filesystems.is_empty() {
@@ -171,8 +171,8 @@ fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
         };
         let (high, low) = (fs.high_threshold_percent, fs.low_threshold_percent);
         let thresholds = match high {
-            100 => "no image is removed for lack of space".to_owned(),
-            _ => format!("images are removed from {high} % on, down to {low} %"),
+            100 => "no image is removed to free space".to_owned(),
+            _ => format!("images are removed at {high} % or more, down to {low} %"),
         };
         text.push_str(&format!("Image filesystem {}: {used}; {thresholds}.\n", one_line(&fs.mountpoint)));
     }
@@ -187,7 +187,7 @@ fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
     text
 }
 
-/// Bytes as people read them, 0 too.
+/// Bytes in readable units, also 0.
 fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).to_string()
 }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_alike_is_shown_by_examples_where_somebody_reads_it() {
+    fn similar_objects_are_shown_by_examples_on_a_terminal() {
         let mut plan = PlanReport::default();
         plan.containers.remove = (0..1_000).map(|id| item(id, "pod_deleted")).collect();
         plan.containers.remove.push(item(1_000, "over_node_limit"));

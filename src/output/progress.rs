@@ -1,4 +1,4 @@
-//! How far the passes under way have come: one line on stderr that is written over, and only where that is a terminal.
+//! The progress of a pass: one line on stderr that is overwritten, and only if that is a terminal.
 //!
 //! A crate for such bars would be mapped into the service's memory too, with the C library's mathematics behind it.
 
@@ -8,9 +8,9 @@ use std::io::{IsTerminal, Write};
 /// What became of an object that was to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It is gone.
+    /// It was removed.
     Removed,
-    /// It would be, were nothing only reported.
+    /// It would be, in report mode.
     WouldBeRemoved,
     /// The check right before its removal kept it.
     Kept,
@@ -43,21 +43,21 @@ impl Default for Bar {
 }
 
 impl Drop for Bar {
-    /// Whatever is said next, stands on a line of its own.
+    /// What is printed next is on a line of its own.
     fn drop(&mut self) {
         self.end();
     }
 }
 
 impl Bar {
-    /// A pass has its plan: so many objects are to be removed.
+    /// A pass has its plan: so many objects will be removed.
     pub fn planned(&self, of: &str, all: u64) {
         self.of.replace(of.to_owned());
         self.counts.set(Counts { all, ..Counts::default() });
         self.show();
     }
 
-    /// One of them has ended so.
+    /// The result of one of them.
     pub fn ended(&self, ended: Ended) {
         let mut counts = self.counts.get();
         *match ended {
@@ -70,7 +70,7 @@ impl Bar {
         self.show();
     }
 
-    /// Everything is done: the line goes.
+    /// Clears the line.
     pub fn end(&self) {
         self.write("");
     }
@@ -84,7 +84,7 @@ impl Bar {
 
     fn write(&self, line: &str) {
         if self.shown {
-            // Where stderr is closed, nobody looks at it.
+            // If stderr is closed, there is no one to show it to.
             let _ = write!(std::io::stderr().lock(), "\r\x1b[K{line}");
         }
     }
@@ -94,7 +94,7 @@ impl Bar {
 const WIDTH: u64 = 40;
 
 impl Counts {
-    /// What is counted is what was removed; the bar shows how many of all have ended.
+    /// The number is that of removed objects; the bar shows how many of all have a result.
     fn line(self, of: &str) -> String {
         let Self { all, removed, would_be_removed, kept, failed } = self;
         let ended = removed + would_be_removed + kept + failed;

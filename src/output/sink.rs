@@ -1,5 +1,5 @@
-//! The last stop before stdout and stderr: here, and nowhere else, what others wrote is made harmless
-//! ([`cri_gc_policy::text`]). Only what draws on a terminal writes around it, and never anything but its own commands.
+//! The last stop before stdout and stderr: here, and nowhere else, text from others is escaped
+//! ([`cri_gc_policy::text`]). Only what draws on a terminal bypasses it, and writes only its own commands.
 
 use std::io::{self, BufWriter, StderrLock, StdoutLock, Write};
 
@@ -41,8 +41,8 @@ pub fn stderr() -> Printable<StderrLock<'static>> {
     Printable(io::stderr().lock())
 }
 
-/// How the lines of a message go on after the first.
-const GOES_ON: &str = "\n  ";
+/// What separates the lines of a message.
+const SEPARATOR: &str = "\n  ";
 
 /// A message of one or more lines for people. Its own line ends are followed by two blanks; any other is part of a name or a
 /// message from elsewhere.
@@ -52,7 +52,7 @@ pub fn message(text: &str) -> String {
         let indented = part.len() - part.trim_start_matches(' ').len();
         format!("{:indented$}{}", "", one_line(part))
     };
-    text.split(GOES_ON).map(one).collect::<Vec<_>>().join(GOES_ON)
+    text.split(SEPARATOR).map(one).collect::<Vec<_>>().join(SEPARATOR)
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::io::{self, Write};
 use bytesize::ByteSize;
 use cri_gc_policy::text::one_line;
 
-/// Characters of an id that people read: what `crictl` shows.
+/// Characters of an id that are shown, as `crictl` does.
 const SHORT_ID: usize = 13;
 
-/// No column is padded further: one long cell would push what stands behind it out of sight in all rows.
+/// No column is padded further: one long cell would push the columns after it out of sight in all rows.
 const WIDEST: usize = 120;
 
 /// What is between columns.
@@ -46,10 +46,10 @@ pub fn render(table: Table, right: &[usize]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Writes a table row by row, for as many rows as there may be: `rows` is asked twice, first for the widths.
+/// Writes a table row by row, for any number of rows: `rows` is called twice, first for the widths.
 ///
 /// # Errors
-/// What `out` says.
+/// The error of `out`.
 pub fn write_rows<R, C>(
     out: &mut dyn Write,
     header: &[&str],
@@ -99,7 +99,7 @@ fn write_row<C: AsRef<str>>(
     writeln!(out)
 }
 
-/// An id as people read it.
+/// An id as it is shown.
 #[must_use]
 pub fn short(id: &str) -> &str {
     let (digits, all) = match id.strip_prefix("sha256:") {
@@ -113,7 +113,7 @@ pub fn short(id: &str) -> &str {
     }
 }
 
-/// Bytes as people read them; nothing for 0.
+/// Bytes in readable units; empty for 0.
 #[must_use]
 pub fn bytes(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { ByteSize(bytes).to_string() }

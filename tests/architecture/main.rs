@@ -67,7 +67,7 @@ const NONE: Vec<String> = Vec::new();
 
 #[test]
 fn policy_depends_on_no_runtime_no_file_system_and_no_clock() {
-    assert_eq!(dependencies("policy/Cargo.toml"), ["foldhash", "jiff", "serde", "thiserror"]);
+    assert_eq!(dependencies("policy/Cargo.toml"), ["foldhash", "jiff", "serde", "strum", "thiserror"]);
     let words =
         ["std::fs", "std::net", "std::time::Instant", "SystemTime", "Timestamp::now", "async fn", "std::env"];
     assert_eq!(files_with("policy/src", &[], &words), NONE);
@@ -153,9 +153,15 @@ fn rooms_depend_downwards_only() {
 fn no_modules_use_each_other_in_a_circle() {
     let mut found = Vec::new();
     // Crates that are free of circles; the others follow.
-    for name in ["files", "gateway", "images", "kit"] {
-        let root = format!("actors/{name}/src/lib.rs");
-        let arrows = Crate::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(&root)).arrows();
+    for root in [
+        "actors/files/src/lib.rs",
+        "actors/gateway/src/lib.rs",
+        "actors/images/src/lib.rs",
+        "actors/kit/src/lib.rs",
+        "actors/pods/src/lib.rs",
+        "policy/src/lib.rs",
+    ] {
+        let arrows = Crate::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(root)).arrows();
         for circle in circles(&arrows).into_iter().chain(circles(&between_rooms(&arrows))) {
             found.push(format!("{root}: {circle}"));
         }

@@ -1,5 +1,5 @@
 //! Configurations that cannot be used: refused with exit code 64 before anything is touched, with the place, what is
-//! wrong, what would be right and what to do.
+//! wrong, which values are valid and what to do.
 
 use super::program::{Bench, Said, said, text};
 
@@ -9,10 +9,10 @@ fn with_file(bench: &Bench, toml: &str) -> Said {
 }
 
 #[test]
-fn a_good_configuration_is_said_to_be_good() {
+fn a_valid_configuration_is_said_to_be_valid() {
     let bench = Bench::new();
     let good = with_file(&bench, "[image_gc]\nmin_age = \"1h\"\n").good();
-    assert_eq!(good, format!("{} is good\n", text(&bench.path("cri-gc.toml"))));
+    assert_eq!(good, format!("{} is valid\n", text(&bench.path("cri-gc.toml"))));
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn what_a_start_on_this_machine_would_refuse_is_noted() {
 }
 
 #[test]
-fn a_key_that_there_is_not_is_named_with_its_place_and_the_one_that_was_meant() {
+fn an_unknown_key_is_named_with_its_place_and_the_nearest_one() {
     let bench = Bench::new();
     let parts =
         ["cri-gc.toml:3:1", "image_gc.high_treshold_percent", "high_threshold_percent", "did you mean"];
@@ -137,7 +137,7 @@ fn thresholds_and_pauses_have_to_fit_together() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
+fn all_problems_are_listed_at_once() {
     let bench = Bench::new();
     let toml =
         "[image_gc]\nhigh_threshold_percent = 200\n[container_gc]\nperiod = \"x\"\n[log]\nlevle = \"info\"\n";
@@ -146,7 +146,7 @@ fn all_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
-fn what_is_no_toml_is_told_with_line_and_column() {
+fn broken_toml_is_reported_with_line_and_column() {
     let bench = Bench::new();
     for (toml, place) in [
         ("[image_gc\nmin_age = \"1h\"\n", "cri-gc.toml:1:"),
@@ -164,7 +164,7 @@ fn what_is_no_toml_is_told_with_line_and_column() {
 }
 
 #[test]
-fn a_file_that_was_named_must_be_there() {
+fn a_file_that_was_named_must_exist() {
     let bench = Bench::new();
     let missing = bench.path("missing.toml");
     for command in
@@ -178,7 +178,7 @@ fn a_file_that_was_named_must_be_there() {
 }
 
 #[test]
-fn a_bad_variable_is_named() {
+fn an_invalid_variable_is_named() {
     let bench = Bench::new();
     for (name, value, parts) in [
         ("CRI_GC__IMAGE_GC__MIN_AGE", "soon", &["image_gc.min_age = \"soon\"", "a number with a unit"][..]),
@@ -196,7 +196,7 @@ fn a_bad_variable_is_named() {
 }
 
 #[test]
-fn a_bad_flag_is_named() {
+fn an_invalid_flag_is_named() {
     let bench = Bench::new();
     let set = |what: &str| bench.run(&["config", "check", "--set", what]);
     set("image_gc.min_age=soon").refused(64, &["command line", "image_gc.min_age = \"soon\""]);
@@ -207,7 +207,7 @@ fn a_bad_flag_is_named() {
 }
 
 #[test]
-fn the_service_does_not_start_with_a_bad_configuration() {
+fn the_service_does_not_start_with_an_invalid_configuration() {
     let bench = Bench::new();
     let file = bench.file("bad.toml", "[image_gc]\nhigh_threshold_percent = 101\n");
     said(bench.bare(&["run", "--config", &file]), "")

@@ -16,7 +16,7 @@ fn without_a_socket_nothing_is_reachable() {
     let bench = Bench::new();
     let missing = bench.path("missing.sock");
     for command in COMMANDS {
-        let parts = [text(&missing), "No such file", "check that the runtime runs", "--endpoint"];
+        let parts = [text(&missing), "No such file", "check that the runtime is running", "--endpoint"];
         at(&bench, command, text(&missing)).refused(4, &parts);
         at(&bench, command, &format!("unix://{}", text(&missing))).refused(4, &parts);
     }
@@ -29,7 +29,7 @@ fn a_socket_that_nobody_listens_on_any_more_is_not_reachable() {
     drop(UnixListener::bind(&stale).unwrap());
     assert!(stale.exists());
     for command in COMMANDS {
-        at(&bench, command, text(&stale)).refused(4, &[text(&stale), "check that the runtime runs"]);
+        at(&bench, command, text(&stale)).refused(4, &[text(&stale), "check that the runtime is running"]);
     }
 }
 

@@ -1,9 +1,9 @@
-//! `config import-kubelet`: a kubelet's configuration and command line in, a configuration of ours out.
+//! `config import-kubelet`: a kubelet's configuration and command line in, a configuration of cri-gc out.
 
 use super::expected::is_as_expected;
 use super::program::{Bench, Said, said, text};
 
-/// Everything that is recognized, and what is not translated.
+/// Everything that is translated, and some of what is not.
 const FULL: &str = "apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 clusterDNS: [10.96.0.10]
@@ -40,8 +40,7 @@ fn import(bench: &Bench, file: &str, flags: &[&str]) -> Said {
     said(bench.bare(&[&["config", "import-kubelet", file, "--"], flags].concat()), "")
 }
 
-/// `config check` takes what was printed. As long as this version has not got the pod source that is printed, that may be
-/// said against it, and nothing else.
+/// `config check` accepts what was printed, except for the pod source if that is not built in.
 fn is_accepted(bench: &Bench, printed: &str) {
     let file = bench.file("printed.toml", printed);
     if cfg!(feature = "kubernetes") {
@@ -95,7 +94,7 @@ fn what_kubeadm_writes_is_read_from_standard_input() {
                    imageMinimumGCAge: 0s\nkind: KubeletConfiguration\nlogging:\n  flushFrequency: 0\n";
     let printed = said(bench.bare(&["config", "import-kubelet", "-"]), kubeadm).good();
     is_accepted(&bench, &printed);
-    // Beside the source and the modes nothing is set, but for what the file says of the greatest age.
+    // Only the source and the modes are set, and the greatest age, which the file sets.
     let active: Vec<_> =
         printed.lines().filter(|line| !line.starts_with(['#', '[']) && !line.is_empty()).collect();
     let report = "mode = \"report\"";
@@ -108,17 +107,17 @@ fn what_kubeadm_writes_is_read_from_standard_input() {
 }
 
 #[test]
-fn what_is_no_kubelet_configuration_is_a_bad_configuration() {
+fn a_file_that_is_not_a_kubelet_configuration_is_refused() {
     let bench = Bench::new();
     for (content, parts) in [
         ("", &["it is empty", "/var/lib/kubelet/config.yaml"][..]),
-        ("[image_gc]\n", &["it holds a list"]),
+        ("[image_gc]\n", &["it contains a list"]),
         ("apiVersion: v1\nkind: Config\nclusters: []\n", &["it is a kubeconfig", "--config"]),
         ("apiVersion: v1\nkind: ConfigMap\n", &["it is a ConfigMap", "data.kubelet", "import-kubelet -"]),
         ("\u{0}\u{1}", &["can't be read as YAML or JSON"]),
         (
             &FULL.replace("podLogsDir: /data/pods", "imageMinimumGCAge: 5m"),
-            &["imageMinimumGCAge stands there twice"],
+            &["imageMinimumGCAge is set twice"],
         ),
         (&FULL.replace("90", "ninety"), &["imageGCHighThresholdPercent: ninety", "whole number"]),
         (
@@ -159,7 +158,7 @@ fn wrong_flags_are_wrong_usage() {
     said(bench.bare(&["config", "import-kubelet", &file, "--root-dir=/x"]), "")
         .refused(2, &["-- --root-dir"]);
     let set = ["config", "import-kubelet", &file, "--set", "image_gc.mode=off"];
-    said(bench.bare(&set), "").refused(2, &["--set and --endpoint have no place here"]);
+    said(bench.bare(&set), "").refused(2, &["--set and --endpoint can't be used here"]);
 }
 
 #[test]
@@ -265,7 +264,7 @@ fn kubelets_of_distributions_are_imported_with_nothing_dropped() {
             let found = shown.pointer(key).unwrap().to_string();
             assert_eq!(found.trim_matches('"'), value, "{name}: {key}\n{printed}");
         }
-        // Each name is in a comment, whether it is taken over or not.
+        // Each name is in a comment, whether it is translated or not.
         let words = printed.replace("\n#  ", "").replace("\n# ", " ");
         let fields = path.iter().flat_map(|path| names(&std::fs::read_to_string(path).unwrap()));
         for field in fields.filter(|field| !["apiVersion", "kind"].contains(&field.as_str())) {
@@ -291,7 +290,7 @@ fn files_that_the_flags_name_are_read() {
     let import = |args: &[&str]| said(bench.bare(&[&["config", "import-kubelet"], args].concat()), "");
     let printed = import(&["--", &format!("--config={file}")]).good();
     assert!(printed.contains("high_threshold_percent = 88"), "{printed}");
-    // A file that is named beats it.
+    // A file that is named overrides it.
     let other = bench.file("other.yaml", head);
     let printed = import(&[&other, "--", "--config=/nonexistent"]).good();
     assert!(printed.contains("# high_threshold_percent = 85"), "{printed}");
@@ -307,7 +306,7 @@ fn files_that_the_flags_name_are_read() {
     let printed = import(&["--", &dir, "--image-gc-high-threshold=93"]).good();
     assert!(printed.contains("high_threshold_percent = 93"), "{printed}");
     std::fs::write(folder.join("30.conf"), "imageGCHighThresholdPercent: 90\n").unwrap();
-    import(&[&file, "--", &dir]).refused(64, &["30.conf: it bears no kind", "each *.conf"]);
+    import(&[&file, "--", &dir]).refused(64, &["30.conf: it has no kind", "each *.conf"]);
     import(&[&file, "--", "--config-dir=/nonexistent"])
         .refused(64, &["/nonexistent", "--config-dir", "a copy of it"]);
     import(&[]).refused(2, &["nothing to import", "after --"]);
@@ -319,6 +318,6 @@ fn files_that_the_flags_name_are_read() {
         ("--hostname-override=${NODE}", "kubectl get nodes"),
         ("--hostname-override=node_1", "DNS subdomain"),
     ] {
-        import(&["--", flag]).refused(2, &["the kubelet's flags can't be taken over", part]);
+        import(&["--", flag]).refused(2, &["the kubelet's flags can't be imported", part]);
     }
 }

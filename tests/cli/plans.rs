@@ -107,7 +107,7 @@ fn patterns_that_match_no_image_are_named_for_a_snapshot_too() {
     let said = String::from_utf8(planned.stderr).unwrap();
     assert_eq!(
         said,
-        "cri-gc: note: no image here matches these patterns of image_gc.protect: registry.exmaple.com/*\n"
+        "cri-gc: note: these patterns of image_gc.protect match no image on this node: registry.exmaple.com/*\n"
     );
 }
 

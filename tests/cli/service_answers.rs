@@ -94,7 +94,7 @@ fn explain_in_its_forms() {
         Answers { explain: Some(Ok(answer)), ..Answers::default() }
     };
     let table = ask(answers(), &["explain", "web:0"]).good();
-    assert!(table.contains("stays: in_use"), "{table}");
+    assert!(table.contains("is kept: in_use"), "{table}");
     assert_eq!(data(answers, &["explain", "web:0"])["objects"][0]["id"], "sha256:a3");
     let bench = Bench::new();
     let fake = Fake::start(&bench, answers());
@@ -110,7 +110,8 @@ fn what_cannot_be_explained() {
         .refused(1, &["nothing is called", "cri-gc plan --all"]);
     refused(Status::invalid_argument("\"a\" begins 12 ids"))
         .refused(2, &["begins 12 ids", "write more of it"]);
-    refused(Status::internal("ListImages: boom")).refused(1, &["failed", "ListImages: boom", "its log"]);
+    refused(Status::internal("ListImages: boom"))
+        .refused(1, &["failed", "ListImages: boom", "see the log of the service"]);
     refused(Status::failed_precondition("the service is stopping")).refused(1, &["the service is stopping"]);
 }
 
@@ -162,7 +163,7 @@ fn a_reload_says_what_changed() {
         Answers { reload: Some(Ok(answer)), ..Answers::default() }
     };
     let table = ask(answers(), &["config", "reload"]).good();
-    assert_eq!(table, "Generation 4 of the settings holds; changed: image_gc.min_age\n");
+    assert_eq!(table, "Generation 4 of the settings is in force; changed: image_gc.min_age\n");
     assert_eq!(data(answers, &["config", "reload"])["configuration"]["generation"], 4);
 }
 
@@ -170,7 +171,7 @@ fn a_reload_says_what_changed() {
 fn a_reload_of_a_bad_configuration_ends_with_64() {
     let bad = Status::invalid_argument("/etc/cri-gc/config.toml:2:1: there is no image_gc.mn_age");
     let answers = Answers { reload: Some(Err(bad)), ..Answers::default() };
-    let parts = ["refuses the new configuration", "the old one holds", "config.toml:2:1"];
+    let parts = ["refuses the new configuration", "the old one remains in force", "config.toml:2:1"];
     ask(answers, &["config", "reload"]).refused(64, &parts);
 }
 
@@ -217,7 +218,8 @@ fn settings_of_a_newer_service_are_shown_as_well() {
     }
     let broken = ConfigResponse { json: "{".to_owned(), toml: "x = 1\n".to_owned(), ..Default::default() };
     let answers = || Answers { config: Some(Ok(broken.clone())), ..Answers::default() };
-    ask(answers(), &["config", "show", "--running", "-o", "json"]).refused(1, &["cannot be read", "-o toml"]);
+    ask(answers(), &["config", "show", "--running", "-o", "json"])
+        .refused(1, &["could not read the settings", "-o toml"]);
     assert_eq!(ask(answers(), &["config", "show", "--running"]).good(), "x = 1\n");
 }
 

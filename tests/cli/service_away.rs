@@ -63,7 +63,7 @@ fn what_is_named_is_no_socket() {
         bench.run(&["status", "--socket", path]).refused(4, &parts);
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "x");
-    bench.run(&["status", "--socket", ""]).refused(2, &["--socket", "is no path"]);
+    bench.run(&["status", "--socket", ""]).refused(2, &["--socket", "is not a path"]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn this_user_may_not_open_the_socket() {
             return;
         }
     }
-    let parts = ["is closed to this user", "Permission denied", "as root", "admin.group"];
+    let parts = ["this user may not open", "Permission denied", "as root", "admin.group"];
     said(command, "").refused(4, &parts);
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
 }
@@ -104,7 +104,7 @@ fn bad_settings_are_no_reason_not_to_ask_a_service_that_is_named() {
     let bench = Bench::new();
     let bad = bench.file("bad.toml", "nonsense = 1\n");
     let fake = Fake::start(&bench, Answers { status: Some(Ok(Default::default())), ..Answers::default() });
-    let parts = ["nonsense", "can be asked all the same", "--socket"];
+    let parts = ["nonsense", "can still be reached", "--socket"];
     said(bench.bare(&["status", "--config", &bad]), "").refused(64, &parts);
     said(bench.bare(&["status", "--config", &bad, "--socket", fake.socket()]), "").good();
 }
@@ -139,7 +139,7 @@ fn one_that_never_answers_is_given_up() {
         [&["status"][..], &["explain", "x"], &["run-now"], &["pause"], &["events"], &["config", "reload"]]
     {
         let args = [command, &["--timeout", "1s", "--socket", socket]].concat();
-        bench.run(&args).refused(4, &[socket, "no answer in time", "waited 1s", "--timeout"]);
+        bench.run(&args).refused(4, &[socket, "does not answer in time", "waited 1s", "--timeout"]);
     }
 }
 
@@ -168,7 +168,7 @@ fn a_service_that_falls_dead_during_the_call() {
     for command in COMMANDS {
         let fake = Fake::start(&bench, Answers { dies: true, ..Answers::default() });
         let said = bench.run(&[command, &["--socket", fake.socket()]].concat());
-        said.refused(4, &[fake.socket(), "went away before it had told all", "its log says why"]);
+        said.refused(4, &[fake.socket(), "the connection to the service at", "see the log of the service"]);
         assert_eq!(fake.asked().len(), 1, "nothing is asked twice: {:?}", fake.asked());
     }
 }

@@ -75,7 +75,7 @@ fn a_broken_snapshot_is_told_with_what_is_wrong_and_where() {
     for (what, snapshot, parts) in cases {
         let said = plan(&bench, &snapshot);
         assert_eq!(said.code, Some(1), "{what}: {said:?}");
-        said.refused(1, &[&["snapshot.json is broken", "mend it there"], parts].concat());
+        said.refused(1, &[&["snapshot.json is invalid", "fix it there"], parts].concat());
     }
 }
 
@@ -95,7 +95,7 @@ fn objects_that_cannot_be_told_apart_are_refused() {
     for list in ["containers", "sandboxes", "images"] {
         let place = format!("{list}[1].id is empty");
         plan(&bench, &with(&format!(r#""{list}": [{{"id": "a"}}, {{"id": ""}}]"#))).refused(1, &[&place]);
-        let twice = format!("{list} holds \"a\" twice");
+        let twice = format!("{list} contains \"a\" twice");
         plan(&bench, &with(&format!(r#""{list}": [{{"id": "a"}}, {{"id": "a"}}]"#))).refused(1, &[&twice]);
     }
     let copies = r#""images": [{"id": "a"}, {"id": "a", "runtime_handler": "kata"}]"#;
@@ -106,7 +106,7 @@ fn objects_that_cannot_be_told_apart_are_refused() {
 fn there_is_one_snapshot_in_a_file() {
     let bench = Bench::new();
     let two = format!("{}\n{}", with(r#""log_dirs": []"#), with(r#""log_dirs": []"#));
-    plan(&bench, &two).refused(1, &["trailing characters", "line 2 column 1", "one snapshot in a file"]);
+    plan(&bench, &two).refused(1, &["trailing characters", "line 2 column 1", "exactly one snapshot"]);
 }
 
 #[test]
@@ -125,8 +125,8 @@ fn nesting_however_deep_is_an_error_and_no_crash() {
     let bench = Bench::new();
     for open in ["[", "{\"a\":"] {
         let deep = open.repeat(200_000);
-        plan(&bench, &deep).refused(1, &["is broken"]);
-        plan(&bench, &with(&format!("\"containers\": {deep}"))).refused(1, &["is broken"]);
+        plan(&bench, &deep).refused(1, &["is invalid"]);
+        plan(&bench, &with(&format!("\"containers\": {deep}"))).refused(1, &["is invalid"]);
     }
 }
 
@@ -159,7 +159,7 @@ fn a_snapshot_can_come_through_standard_input() {
     let json = said(bench.command(&["plan", "--snapshot", "-", "--output", "json"]), &snapshot).good();
     assert!(json.contains("foreign_name"));
     said(bench.command(&["plan", "--snapshot", "-"]), "{")
-        .refused(1, &["standard input is broken", "line 1"]);
+        .refused(1, &["standard input is invalid", "line 1"]);
 }
 
 #[test]

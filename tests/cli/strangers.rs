@@ -82,7 +82,7 @@ impl Drop for NoServices {
 
 fn refused(bench: &Bench, socket: &Path, parts: &[&str]) {
     for command in ["plan", "snapshot", "sweep"] {
-        let parts = [&[text(socket), "no CRI runtime answers"], parts].concat();
+        let parts = [&[text(socket), "container runtime unreachable"], parts].concat();
         bench.run(&[command, "--endpoint", text(socket)]).refused(4, &parts);
     }
 }
@@ -91,7 +91,11 @@ fn refused(bench: &Bench, socket: &Path, parts: &[&str]) {
 fn one_that_closes_at_once() {
     let bench = Bench::new();
     let stranger = Stranger::new(&bench, drop);
-    refused(&bench, &stranger.socket, &["check that the runtime runs, and that it is a CRI runtime"]);
+    refused(
+        &bench,
+        &stranger.socket,
+        &["check that the runtime is running, and that the socket is that of a CRI runtime"],
+    );
 }
 
 #[test]
@@ -100,7 +104,7 @@ fn one_that_answers_garbage() {
     let stranger = Stranger::new(&bench, |mut stream| {
         let _ = stream.write_all(&[0xff; 4096]);
     });
-    refused(&bench, &stranger.socket, &["that it is a CRI runtime that listens there"]);
+    refused(&bench, &stranger.socket, &["that the socket is that of a CRI runtime"]);
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn one_that_speaks_another_http() {
         let _ =
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     });
-    refused(&bench, &stranger.socket, &["that it is a CRI runtime that listens there"]);
+    refused(&bench, &stranger.socket, &["that the socket is that of a CRI runtime"]);
 }
 
 #[test]
@@ -121,7 +125,8 @@ fn one_that_never_answers_is_given_up() {
     let bench = Bench::new();
     let kept = std::sync::Mutex::new(Vec::new());
     let stranger = Stranger::new(&bench, move |stream| kept.lock().unwrap().push(stream));
-    let parts = [text(&stranger.socket), "no answer in time", "waited 10s", "if it is the runtime it hangs"];
+    let parts =
+        [text(&stranger.socket), "no answer in time", "waited 10s", "if that is the runtime, it hangs"];
     bench.run(&["sweep", "--endpoint", text(&stranger.socket)]).refused(4, &parts);
 }
 

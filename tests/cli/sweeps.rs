@@ -114,7 +114,10 @@ fn a_sweep_that_is_stopped_waits_for_what_was_sent_and_says_what_it_did() {
         let node = Node::new();
         let said = stopped(&node, &[signal], true);
         assert_eq!(said.code, Some(code), "{said:?}");
-        assert!(said.err.contains("removals in progress are awaited") && said.err.contains(name), "{said:?}");
+        assert!(
+            said.err.contains("stopping after the removals in progress") && said.err.contains(name),
+            "{said:?}"
+        );
         assert_eq!(node.sim.count(Method::RemoveContainer), 1, "no other is begun");
         assert_eq!(node.sim.container_ids().len(), 2);
         assert_eq!(said.out.matches("removed ").count(), 1, "{said:?}");
@@ -152,7 +155,7 @@ fn what_is_only_to_be_reported_is_noted_beside_a_plan() {
     let said = node.run(&["plan", "--set", "container_gc.mode=report", "--set", "sandbox_gc.mode=off"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(
-        said.err, "cri-gc: note: container_gc.mode is \"report\", so a sweep removes none of its objects\n",
+        said.err, "cri-gc: note: container_gc.mode is \"report\", so a sweep removes nothing of that kind\n",
         "sandbox_gc has nothing to remove"
     );
 }
@@ -304,7 +307,8 @@ fn patterns_that_match_no_image_are_named_before_anything_is_removed() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(
-        line.starts_with("cri-gc: note: no image here matches") && line.contains("no.example/*"),
+        line.starts_with("cri-gc: note: these patterns of image_gc.protect match no image")
+            && line.contains("no.example/*"),
         "{line}"
     );
 }

@@ -119,5 +119,5 @@ fn a_full_disk_is_told() {
     let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("the output could not be written"), "{error}");
+    assert!(error.contains("could not write the output"), "{error}");
 }

@@ -349,7 +349,7 @@ pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source:
     assert_eq!(ended.code, 0, "{ended:?}");
     // However often it was tried: it was lost once, and failed in two ways.
     let lines = |words: &str| ended.stderr.lines().filter(|line| line.contains(words)).count();
-    assert_eq!(lines("the pod source is back"), 1, "{}", ended.stderr);
+    assert_eq!(lines("the pod source is readable again"), 1, "{}", ended.stderr);
     let other = ["\"level\":\"info\"", " is not listed, but ", "\"loop\":\"sandbox_gc\""];
     let loud = |line: &&str| !other.iter().any(|words| line.contains(words));
     let loud: Vec<&str> = ended.stderr.lines().filter(loud).collect();

@@ -161,7 +161,10 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
         assert_eq!((world.state(2).await, world.problem().await), (Active, None));
         let lines = world.source_lines();
         assert!(lines.first().is_some_and(|line| line.starts_with("ERRO")), "{lines:#?}");
-        assert!(lines.last().is_some_and(|line| line.contains("the pod source is back")), "{lines:#?}");
+        assert!(
+            lines.last().is_some_and(|line| line.contains("the pod source is readable again")),
+            "{lines:#?}"
+        );
         assert!(lines.len() <= 10, "{lines:#?}");
     }
     world.kubelet.set_pods(vec![fixed()]);
@@ -219,7 +222,10 @@ async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() 
         world.pass_time(3 * PERIOD).await;
         assert!(!exists(&world.stage.sim, 2) && exists(&world.stage.sim, 1), "{why}");
         let lines = world.source_lines();
-        assert!(lines.iter().any(|line| line.contains("the pod source is back")), "{why}: {lines:#?}");
+        assert!(
+            lines.iter().any(|line| line.contains("the pod source is readable again")),
+            "{why}: {lines:#?}"
+        );
         sandbox(&world.stage.sim, 2, false);
     }
 }

@@ -114,6 +114,12 @@ pub struct Removal {
 }
 
 impl Removal {
+    /// What became of an object of a plan.
+    #[must_use]
+    pub fn new(kind: Kind, Item { id, name, reason, .. }: Item, outcome: Outcome) -> Self {
+        Self { kind, id, name, reason, outcome, bytes: 0 }
+    }
+
     /// The object, as an event names it.
     #[must_use]
     pub fn object(&self) -> Object {

@@ -1,4 +1,4 @@
-//! What the runtime and the log directories tell of each pod: the evidence that a source's word is held against.
+//! What the runtime and the log directories have of each pod: the evidence that a source's list is compared with.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use cri_gc_files::scan::{Identity, LogDir};
 
-/// What a collector saw, and asks about. The lists are complete; `log_dirs` is empty where nobody looked.
+/// What a collector saw, and asks about. The lists are complete; `log_dirs` is empty where they were not listed.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// All containers.
@@ -27,7 +27,7 @@ pub struct Evidence<'a> {
     pub objects: Vec<&'a str>,
     /// Namespaces and names that its sandboxes and log directories say it has.
     pub names: Vec<(&'a str, &'a str)>,
-    /// Ids of those of its containers that have ended: their status tells when.
+    /// Ids of those of its containers that have ended: their status says when.
     pub exited: Vec<&'a str>,
     /// The newest creation time of its containers and sandboxes.
     pub newest: Option<Timestamp>,

@@ -1,7 +1,7 @@
 //! The source `kubelet`: one question to the `/pods` endpoint of the node's kubelet.
 //!
 //! Over HTTPS with a bearer token, a client certificate or both; over plain HTTP (the read-only port) with neither. Files
-//! are read anew for each question, for tokens and certificates are renewed while we run. What the answer means is not
+//! are read again for each question, for tokens and certificates are renewed while we run. What the answer means is not
 //! decided here.
 
 use std::fs::File;
@@ -21,7 +21,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
+};
 
 use crate::http_body;
 use cri_gc_kit::text::causes;
@@ -56,7 +58,7 @@ pub enum KubeletError {
         /// What is wrong with it, and what to do.
         why: String,
     },
-    /// Nobody answered, or not whom we trust.
+    /// It did not answer.
     #[error(
         "the kubelet at {url} cannot be reached: {why}; check pods.kubelet.url, and that the kubelet runs"
     )]
@@ -132,7 +134,7 @@ fn advice(code: StatusCode) -> &'static str {
              authentication has to be on for tokens"
         }
         StatusCode::FORBIDDEN => {
-            ": whoever asks needs the right to get nodes/pods (or nodes/proxy, before Kubernetes 1.33)"
+            ": the token or certificate needs the right to get nodes/pods (or nodes/proxy, before Kubernetes 1.33)"
         }
         StatusCode::NOT_FOUND => "; pods.kubelet.url has to end in /pods",
         _ => "",
@@ -152,24 +154,20 @@ pub async fn ask(settings: &Kubelet, files: &Workers) -> Result<String, KubeletE
         Some("http") => false,
         _ => return Err(bad("it begins with neither https:// nor http://".to_owned())),
     };
-    let mut request = Request::get(uri).header(ACCEPT, "application/json");
-    let mut tls = None;
-    if secure {
+    // A token must not travel in the clear, so without TLS there is none, and no certificates are needed.
+    let credentials = if secure {
         let settings = settings.clone();
         let read = files.run_within(ANSWER_WITHIN, move || Credentials::read(&settings)).await;
-        let Credentials { token, config } =
-            read.map_err(|gone| KubeletError::Answer { url: url.clone(), why: gone.to_string() })??;
-        if let Some(token) = token {
-            request = request.header(AUTHORIZATION, token);
-        }
-        tls = Some(config);
+        read.map_err(|gone| KubeletError::Answer { url: url.clone(), why: gone.to_string() })?
+    } else {
+        Credentials::none()
+    };
+    let Credentials { token, config: tls } = credentials?;
+    let mut request = Request::get(uri).header(ACCEPT, "application/json");
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, token);
     }
     let request = request.body(Empty::<&[u8]>::new()).map_err(|error| bad(error.to_string()))?;
-    // A token must not travel in the clear, so without TLS there is none, and no certificates are needed.
-    let tls = match tls {
-        Some(tls) => tls,
-        None => plain_tls().map_err(|why| bad(why.to_string()))?,
-    };
     // A connection of its own for each question: nothing to keep alive between two of them, ten seconds apart.
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
@@ -197,7 +195,7 @@ fn unreachable(url: &str, error: &hyper_util::client::legacy::Error) -> KubeletE
     }
 }
 
-/// What TLS has to say, among the causes. It travels inside of I/O errors, which do not tell it as their source.
+/// The error of TLS among the causes. It is inside of I/O errors, which do not name it as their source.
 fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(found) = error.downcast_ref() {
         return Some(found);
@@ -217,57 +215,60 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// For the read-only port, which is asked in the clear.
-fn plain_tls() -> Result<ClientConfig, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+fn tls() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, KubeletError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    builder.map_err(|error| file_error("pods.kubelet", Path::new(""), error))
+}
+
+fn file_error(key: &'static str, path: &Path, why: impl ToString) -> KubeletError {
+    KubeletError::File { key, path: path.display().to_string(), why: why.to_string() }
 }
 
 impl Credentials {
+    /// For the read-only port, which is asked in the clear.
+    fn none() -> Result<Self, KubeletError> {
+        let builder = tls()?.with_root_certificates(RootCertStore::empty());
+        Ok(Self { token: None, config: builder.with_no_client_auth() })
+    }
+
     /// Reads all files. It blocks.
     fn read(settings: &Kubelet) -> Result<Self, KubeletError> {
-        let file =
-            |key, path: &Path, why: String| KubeletError::File { key, path: path.display().to_string(), why };
         let client = match (&settings.client_cert_file, &settings.client_key_file) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
             (Some(path), None) | (None, Some(path)) => {
                 let why = "a certificate needs its key, and a key its certificate; set both or neither";
-                return Err(file("pods.kubelet.client_cert_file or client_key_file", path, why.to_owned()));
+                return Err(file_error("pods.kubelet.client_cert_file or client_key_file", path, why));
             }
         };
         let token = match &settings.token_file {
             Some(path) => match token(path) {
                 Ok(token) => Some(token),
-                // The token file has a default: whoever has a certificate need not have one.
+                // The token file has a default: with a certificate it need not exist.
                 Err(error) if client.is_some() && error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => {
                     let why = format!(
                         "{error}; check the path, or set it to \"\" where a client certificate or nothing is needed"
                     );
-                    return Err(file("pods.kubelet.token_file", path, why));
+                    return Err(file_error("pods.kubelet.token_file", path, why));
                 }
             },
             None => None,
         };
-        let broken = |error: rustls::Error| file("pods.kubelet", Path::new(""), error.to_string());
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(broken)?;
         let builder = if settings.insecure_skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider())))
+            tls()?.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider())))
         } else {
-            builder.with_root_certificates(roots(settings.ca_file.as_deref())?)
+            tls()?.with_root_certificates(roots(settings.ca_file.as_deref())?)
         };
         let config = match client {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let chain = certificates("pods.kubelet.client_cert_file", certificate)?;
                 let secret = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| file("pods.kubelet.client_key_file", key, error.to_string()))?;
+                    .map_err(|error| file_error("pods.kubelet.client_key_file", key, error))?;
                 builder
                     .with_client_auth_cert(chain, secret)
-                    .map_err(|error| file("pods.kubelet.client_cert_file", certificate, error.to_string()))?
+                    .map_err(|error| file_error("pods.kubelet.client_cert_file", certificate, error))?
             }
         };
         Ok(Self { token, config })
@@ -287,32 +288,24 @@ fn token(path: &Path) -> io::Result<HeaderValue> {
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, KubeletError> {
-    let failed = |why: String| KubeletError::File { key, path: path.display().to_string(), why };
-    let file = File::open(path).map_err(|error| failed(format!("{error}; check the path")))?;
+    let file = File::open(path).map_err(|error| file_error(key, path, format!("{error}; check the path")))?;
     let all = CertificateDer::pem_reader_iter(BufReader::new(file)).collect::<Result<Vec<_>, _>>();
     match all {
-        Ok(all) if all.is_empty() => Err(failed("it holds no certificate (PEM)".to_owned())),
+        Ok(all) if all.is_empty() => Err(file_error(key, path, "it has no certificate (PEM)")),
         Ok(all) => Ok(all),
-        Err(error) => Err(failed(error.to_string())),
+        Err(error) => Err(file_error(key, path, error)),
     }
 }
 
 /// The CAs that are trusted: the one of the settings, else those of this machine.
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, KubeletError> {
     let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            for certificate in certificates("pods.kubelet.ca_file", path)? {
-                roots.add(certificate).map_err(|error| KubeletError::File {
-                    key: "pods.kubelet.ca_file",
-                    path: path.display().to_string(),
-                    why: error.to_string(),
-                })?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+    let Some(path) = ca_file else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    for certificate in certificates("pods.kubelet.ca_file", path)? {
+        roots.add(certificate).map_err(|error| file_error("pods.kubelet.ca_file", path, error))?;
     }
     Ok(roots)
 }

@@ -6,10 +6,9 @@
 
 use std::collections::HashMap;
 
-use cri_gc_policy::PodState;
 use jiff::{SignedDuration, Timestamp};
 
-use super::standing::Standing;
+use super::standing::{PodStanding, Standing};
 
 /// A directory that a kubelet has not removed for so long is orphaned.
 pub const ORPHANED_AFTER: SignedDuration = SignedDuration::from_mins(5);
@@ -40,7 +39,7 @@ impl Leftover {
 
 impl Leftovers {
     /// Takes over how all pods stand. Gives back what is to be logged of those that are orphaned now and were not before.
-    pub fn note(&mut self, all: &[(String, PodState, Standing)], now: Timestamp) -> Option<String> {
+    pub fn note(&mut self, all: &[PodStanding], now: Timestamp) -> Option<String> {
         let mut before = std::mem::take(&mut self.pods);
         for (uid, _, standing) in all {
             let known = before.remove(uid);
@@ -112,6 +111,8 @@ fn named(mut uids: Vec<&str>) -> Option<(String, &'static str, &'static str)> {
 
 #[cfg(test)]
 mod tests {
+    use cri_gc_policy::PodState;
+
     use super::*;
 
     fn at(second: i64) -> Timestamp {

@@ -1,19 +1,19 @@
-//! Pod lists as a source tells them: a Kubernetes `PodList` (JSON or YAML), or a plain list of `{uid, state}`.
+//! Pod lists as a source has them: a Kubernetes `PodList` (JSON or YAML), or a plain list of `{uid, state}`.
 
 use std::collections::HashMap;
 
-use cri_gc_policy::PodState;
+use cri_gc_policy::{Pod, PodState};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::kube_pod::{KubePod, ListedPod};
+use super::kube_pod::KubePod;
 
 /// What one reading of a source listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// By UID: the state, and the images that the pod's spec names.
     pub pods: HashMap<String, (PodState, Vec<String>)>,
-    /// Whether it is a Kubernetes list on which no pod comes from the API server: a kubelet that has just started answers so.
+    /// Whether it is a kubelet's, and none of its pods comes from the API server: one that has just started answers so.
     pub only_static: bool,
 }
 
@@ -57,7 +57,9 @@ impl Listing {
             return Err(ListingError::Empty);
         }
         let list: PodList = json(text)?;
-        Self::kubernetes(PodList { items: Some(list.items.unwrap_or_default()), ..list })
+        let items = list.items.unwrap_or_default();
+        let only_static = items.iter().all(KubePod::is_static);
+        Ok(Self { only_static, ..Self::kubernetes(PodList { items: Some(items), ..list })? })
     }
 
     /// Reads a list from text.
@@ -97,7 +99,7 @@ impl Listing {
                 // As good as not listed: whether that proves anything is for the proof to say.
                 PlainState::Deleted => continue,
             };
-            listing.add(pod.uid, state, Vec::new(), number)?;
+            listing.add(&pod.uid, state, None, number)?;
         }
         Ok(listing)
     }
@@ -121,36 +123,46 @@ impl Listing {
         {
             return Err(ListingError::Page);
         }
-        let mut listing = Self { only_static: true, ..Self::default() };
-        for (number, pod) in items.into_iter().enumerate() {
-            listing.take(&pod.into(), number)?;
+        let mut listing = Self::default();
+        for (number, pod) in items.iter().enumerate() {
+            listing.take(pod, number)?;
         }
         Ok(listing)
+    }
+
+    /// The pods, as a plan takes them.
+    #[must_use]
+    pub fn to_pods(&self) -> Vec<Pod> {
+        let pod = |(uid, (state, images)): (&String, &(PodState, Vec<String>))| Pod {
+            uid: uid.clone(),
+            state: *state,
+            images: images.clone(),
+        };
+        self.pods.iter().map(pod).collect()
     }
 
     /// Adds a pod as Kubernetes lists it, the `number`th.
     ///
     /// # Errors
     /// It has no UID.
-    pub fn take(&mut self, pod: &ListedPod, number: usize) -> Result<(), ListingError> {
-        self.only_static &= pod.is_static;
+    pub fn take(&mut self, pod: &KubePod, number: usize) -> Result<(), ListingError> {
         for (uid, state) in pod.uids() {
-            self.add(uid.to_owned(), state, pod.images.clone(), number)?;
+            self.add(uid, state, pod.images().cloned(), number)?;
         }
         Ok(())
     }
 
     fn add(
         &mut self,
-        uid: String,
+        uid: &str,
         state: PodState,
-        images: Vec<String>,
+        images: impl IntoIterator<Item = String>,
         number: usize,
     ) -> Result<(), ListingError> {
         if uid.is_empty() {
             return Err(ListingError::NoUid(number));
         }
-        let (known, all) = self.pods.entry(uid).or_insert((state, Vec::new()));
+        let (known, all) = self.pods.entry(uid.to_owned()).or_insert((state, Vec::new()));
         // Listed twice with two states: nothing is certain of it.
         if *known != state {
             *known = PodState::Unknown;

@@ -1,73 +1,27 @@
-//! The source `kube-api` of a program that was built without the cargo feature `kubernetes`: there is none.
-//!
-//! It has the face of `kube_source`, and says so.
+//! In place of `kube_source` in a program that was built without the cargo feature `kubernetes`: it can only say so.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Addr, Message};
 use cri_gc_config::Settings;
 use tokio::sync::Notify;
 
-use super::SyncError;
-use super::absence::{Answer, Sync};
-use super::listing::Listing;
-use super::provider::Provider;
-use super::reading::Reader;
+use super::absence::{Answer, Reading};
+use super::error::SourceError;
+use super::kube_api::Api;
+use super::sources::{SourceChange, Sources};
 
-/// There is no client.
-#[derive(Clone)]
-pub struct Api(Infallible);
-
-/// Nothing is ever told.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Followed {
-    pub by: u64,
-    pub news: News,
+#[expect(clippy::unused_async, reason = "as the source that is not here")]
+pub async fn read(_: &Sources, _: &Settings, _: Option<Api>) -> Result<(Reading, Api), SourceError> {
+    Err(SourceError::NotBuiltIn)
 }
 
-/// What there would be to tell.
-pub enum News {
-    #[expect(dead_code, reason = "the face of the source that is not here")]
-    Listed(Box<Sync>, Api),
-    #[expect(dead_code, reason = "the face of the source that is not here")]
-    Steady,
-    #[expect(dead_code, reason = "the face of the source that is not here")]
-    Heard(Option<Listing>),
-    Lost(SyncError),
+#[expect(clippy::unused_async, reason = "as the source that is not here")]
+pub async fn ask(_: &Sources, api: &Api, _: &str, _: &[(&str, &str)]) -> Answer {
+    match *api {}
 }
 
-/// What a follower would need.
-pub struct Follower {
-    pub number: u64,
-    #[expect(dead_code, reason = "the face of the source that is not here")]
-    pub reader: Reader,
-    #[expect(dead_code, reason = "the face of the source that is not here")]
-    pub settings: Arc<Settings>,
-    #[expect(dead_code, reason = "the face of the source that is not here")]
-    pub wanted: Rc<Notify>,
-    pub provider: Addr<Provider>,
-}
-
-#[expect(clippy::unused_async, reason = "the face of the source that is not here")]
-pub async fn connect(_reader: &Reader, _settings: &Settings) -> Result<Api, SyncError> {
-    Err(SyncError::NotBuiltIn)
-}
-
-#[expect(clippy::unused_async, reason = "the face of the source that is not here")]
-pub async fn read(_reader: &Reader, api: &Api) -> Result<Sync, SyncError> {
-    match api.0 {}
-}
-
-#[expect(clippy::unused_async, reason = "the face of the source that is not here")]
-pub async fn ask(_reader: &Reader, api: &Api, _uid: &str, _names: &[(&str, &str)]) -> Answer {
-    match api.0 {}
-}
-
-#[expect(clippy::unused_async, reason = "the face of the source that is not here")]
-pub async fn follow(follower: Follower) {
-    let news = News::Lost(SyncError::NotBuiltIn);
-    follower.provider.do_send(Followed { by: follower.number, news });
+#[expect(clippy::unused_async, reason = "as the source that is not here")]
+pub async fn follow(_: Sources, _: Arc<Settings>, _: Rc<Notify>, report: impl Fn(SourceChange)) {
+    report(SourceChange::Lost(SourceError::NotBuiltIn));
 }

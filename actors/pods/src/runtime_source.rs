@@ -1,69 +1,73 @@
-//! The source `runtime` (behaviour: Pod sources): no kubelet on this node. A pod is deleted once nothing of it has run for the grace.
+//! The source `runtime` (behaviour: Pods): no kubelet on this node. A pod is deleted once nothing of it has run for
+//! the grace.
 //!
-//! Pure: the provider gives it the evidence, the finish times and the time.
+//! Pure: it gets the evidence, the finish times and the time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use cri_gc_policy::{Pod, PodState, Pods};
+use cri_gc_policy::{Absent, Pod, PodState, Pods};
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::Evidence;
 use super::proofs::Proofs;
-use super::standing::Standing;
+use super::standing::{PodStanding, Standing};
 
-/// When the containers that have ended did so, as far as asked; `None` is what the runtime could not tell.
+/// When the containers that have ended did so, as far as asked; `None` is what the runtime does not know.
 pub type FinishTimes = HashMap<String, Option<Timestamp>>;
 
-/// What is remembered from one question to the next.
+/// What is remembered from one judgement to the next.
 #[derive(Debug, Default)]
 pub struct RuntimeSource {
-    /// When each pod was active last, as far as was ever seen. What is gone since still counts: a pod must not look idle for
-    /// longer because its youngest container was removed.
+    /// When each pod was active last, as far as was ever seen. What is removed since still counts: a pod must not look idle
+    /// for longer because its youngest container was removed.
     last_active: HashMap<String, Timestamp>,
+    /// When containers finished, as far as that had to be asked.
+    finished: FinishTimes,
     proofs: Proofs,
-    /// In a service: the first complete list since it started, or since the runtime came back.
+    /// In a service: the first complete list since it started, or since the runtime was reachable again.
     watched_since: Option<Timestamp>,
+    /// How often the runtime had been reachable again at the last judgement; `None` in a one-shot command.
+    returns: Option<u64>,
 }
 
 impl RuntimeSource {
     /// The service has watched the runtime only since now: nothing is known of what ran before.
-    pub fn watch_anew(&mut self, now: Timestamp) {
+    pub fn watch_from(&mut self, now: Timestamp) {
         self.watched_since = Some(now);
         self.proofs.void_all();
     }
 
-    /// Notes which pods are active now.
-    pub fn sight(&mut self, pods: &HashMap<&str, Evidence<'_>>, now: Timestamp) {
-        self.last_active.retain(|uid, _| pods.contains_key(uid.as_str()));
-        self.proofs.forget_all_but(pods);
-        for (uid, _) in pods.iter().filter(|(_, evidence)| evidence.runs) {
-            self.last_active.insert((*uid).to_owned(), now);
-            self.proofs.void(uid);
-        }
-        // One in state UNKNOWN may run until it is stopped and removed.
-        for (uid, _) in pods.iter().filter(|(_, evidence)| evidence.unknown_container) {
-            self.last_active.insert((*uid).to_owned(), now);
+    /// Takes over how often the runtime has been reachable again: what ran meanwhile was not seen.
+    pub fn note_returns(&mut self, returns: Option<u64>, now: Timestamp) {
+        if returns > self.returns {
+            self.returns = returns;
+            self.watch_from(now);
         }
     }
 
-    /// Ids of the ended containers whose finish times would decide about their pods.
+    /// Ids of the ended containers whose finish times would decide about their pods, and are not known yet.
     #[must_use]
-    pub fn wanted<'a>(
+    pub fn questions(
         &self,
-        pods: &HashMap<&str, Evidence<'a>>,
+        pods: &HashMap<&str, Evidence<'_>>,
+        returns: Option<u64>,
         grace: Duration,
         now: Timestamp,
-    ) -> Vec<&'a str> {
+    ) -> Vec<String> {
+        if returns > self.returns {
+            return Vec::new();
+        }
         let nothing = FinishTimes::new();
         let open = pods.iter().filter(|(uid, evidence)| {
             self.proofs.hold(uid, evidence).is_none()
                 && self.idle_since(uid, evidence, &nothing, now).is_some_and(|t| past(t, grace, now))
         });
-        open.flat_map(|(_, evidence)| evidence.exited.iter().copied()).collect()
+        let ended = open.flat_map(|(_, evidence)| &evidence.exited);
+        ended.filter(|id| !self.finished.contains_key(**id)).map(|id| (*id).to_owned()).collect()
     }
 
-    /// The state of every pod that there is something of. A finish time that was wanted and is not among `finished`
+    /// The state of every pod that there is something of. A finish time that was asked for and is not among `finished`
     /// leaves its pod unknown.
     pub fn judge(
         &mut self,
@@ -71,40 +75,48 @@ impl RuntimeSource {
         finished: &FinishTimes,
         grace: Duration,
         now: Timestamp,
-    ) -> (Pods, Vec<(String, PodState, Standing)>) {
+    ) -> (Pods, Vec<PodStanding>) {
+        self.last_active.retain(|uid, _| pods.contains_key(uid.as_str()));
+        self.proofs.forget_all_but(pods);
+        let ended: HashSet<&str> =
+            pods.values().flat_map(|evidence| evidence.exited.iter().copied()).collect();
+        self.finished.extend(finished.iter().map(|(id, at)| (id.clone(), *at)));
+        self.finished.retain(|id, _| ended.contains(id.as_str()));
         let mut judged = Vec::with_capacity(pods.len());
         for (uid, evidence) in pods {
-            let told = evidence.exited.iter().all(|id| finished.contains_key(*id));
-            let idle = self.idle_since(uid, evidence, finished, now);
-            if let Some(since) = idle.filter(|since| *since <= now && !evidence.objects.is_empty()) {
-                self.last_active.insert((*uid).to_owned(), since);
+            let is_answered = evidence.exited.iter().all(|id| self.finished.contains_key(*id));
+            let idle = self.idle_since(uid, evidence, &self.finished, now);
+            // One in state UNKNOWN may run until it is stopped and removed.
+            let active = if evidence.runs || evidence.unknown_container { Some(now) } else { idle };
+            if let Some(active) = active.filter(|at| *at <= now && !evidence.objects.is_empty()) {
+                // Of two judgements at a time the one of the older lists may come last.
+                let known = self.last_active.entry((*uid).to_owned()).or_insert(active);
+                *known = active.max(*known);
             }
             let (state, standing) = if evidence.runs {
                 (PodState::Active, Standing::Runs)
             } else if let Some(proved) = self.proofs.hold(uid, evidence) {
                 (PodState::Deleted, proved.clone())
-            } else if let Some(since) = idle.filter(|since| told && past(*since, grace, now)) {
+            } else if let Some(since) = idle.filter(|since| is_answered && past(*since, grace, now)) {
                 self.proofs.add(uid, evidence, Standing::Idle { since });
                 (PodState::Deleted, Standing::Idle { since })
             } else {
-                self.proofs.void(uid);
-                // Where a finish time is missing, what the others tell is not when it became idle.
-                let early = idle.filter(|since| told || !past(*since, grace, now));
+                // Where a finish time is missing, the others do not say when the pod became idle.
+                let early = idle.filter(|since| is_answered || !past(*since, grace, now));
                 (PodState::Unknown, Standing::Waiting { since: early })
             };
+            if state != PodState::Deleted {
+                self.proofs.void(uid);
+            }
             judged.push(((*uid).to_owned(), state, standing));
         }
         judged.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let pod = |(uid, state, _): &(String, PodState, Standing)| Pod {
-            uid: uid.clone(),
-            state: *state,
-            images: Vec::new(),
-        };
+        let pod = |(uid, state, _): &PodStanding| Pod { uid: uid.clone(), state: *state, images: Vec::new() };
         let pods = judged.iter().map(pod).collect();
-        (Pods { synced: true, pods, absent: PodState::Unknown }, judged)
+        (Pods { synced: true, pods, absent: Absent::Unknown }, judged)
     }
 
-    /// Since when nothing of the pod runs, as far as is known; `None` if it can't be told or something runs.
+    /// Since when nothing of the pod runs, as far as is known; `None` if that is not known, or something runs.
     fn idle_since(
         &self,
         uid: &str,
@@ -116,13 +128,13 @@ impl RuntimeSource {
             return None;
         }
         let ended = evidence.exited.iter().filter_map(|id| finished.get(*id).copied().flatten()).max();
-        // A log directory speaks only for a pod of which nothing else is there.
+        // A log directory counts only for a pod of which there is nothing else.
         let logs = evidence.logs_changed.filter(|_| evidence.objects.is_empty());
-        // What bears a time to come is from before the clock was put back, so from before it was watched since.
-        let told = |time: Timestamp| self.watched_since.filter(|_| time > now).unwrap_or(time);
-        let told = [evidence.newest, ended, logs].map(|time| time.map(told));
+        // A timestamp in the future is from before the clock was put back, so from before it was watched since.
+        let dated = |time: Timestamp| self.watched_since.filter(|_| time > now).unwrap_or(time);
+        let dated = [evidence.newest, ended, logs].map(|time| time.map(dated));
         let seen = [self.last_active.get(uid).copied(), self.watched_since];
-        told.into_iter().chain(seen).flatten().max()
+        dated.into_iter().chain(seen).flatten().max()
     }
 }
 
@@ -148,7 +160,6 @@ mod tests {
     ) -> PodState {
         let pods = HashMap::from([("u", evidence)]);
         let finished = finished.iter().map(|(id, t)| ((*id).to_owned(), Some(at(*t)))).collect();
-        source.sight(&pods, at(now));
         source.judge(&pods, &finished, GRACE, at(now)).0.pods[0].state
     }
 
@@ -178,8 +189,8 @@ mod tests {
     #[test]
     fn finish_times_are_asked_for_only_where_they_decide() {
         let source = RuntimeSource::default();
-        let wanted = |now| source.wanted(&HashMap::from([("u", pod(0))]), GRACE, at(now));
-        assert_eq!(wanted(599), Vec::<&str>::new());
+        let wanted = |now| source.questions(&HashMap::from([("u", pod(0))]), None, GRACE, at(now));
+        assert_eq!(wanted(599), Vec::<String>::new());
         assert_eq!(wanted(600), ["c"]);
     }
 
@@ -189,9 +200,9 @@ mod tests {
         assert_eq!(
             state(source, pod(9000), &[("c", 9001)], 5000),
             PodState::Unknown,
-            "nobody saw the clock being set"
+            "the clock change was not seen"
         );
-        source.watch_anew(at(5000));
+        source.watch_from(at(5000));
         assert_eq!(state(source, pod(9000), &[("c", 9001)], 5599), PodState::Unknown);
         assert_eq!(state(source, pod(9000), &[("c", 9001)], 5600), PodState::Deleted);
     }
@@ -237,10 +248,10 @@ mod tests {
     #[test]
     fn a_service_counts_the_grace_from_its_first_list_and_from_the_return_of_the_runtime() {
         let source = &mut RuntimeSource::default();
-        source.watch_anew(at(5000));
+        source.watch_from(at(5000));
         assert_eq!(state(source, pod(0), &[("c", 10)], 5599), PodState::Unknown);
         assert_eq!(state(source, pod(0), &[("c", 10)], 5600), PodState::Deleted);
-        source.watch_anew(at(5700));
+        source.watch_from(at(5700));
         assert_eq!(state(source, pod(0), &[("c", 10)], 6299), PodState::Unknown);
     }
 
@@ -274,7 +285,7 @@ mod tests {
         let source = &mut RuntimeSource::default();
         let logs = |changed| Evidence { logs_changed: Some(at(changed)), ..Evidence::default() };
         assert_eq!(state(source, logs(0), &[], 2000), PodState::Deleted);
-        source.sight(&HashMap::new(), at(2100));
+        source.judge(&HashMap::new(), &FinishTimes::new(), GRACE, at(2100));
         assert_eq!(state(source, logs(2200), &[], 2201), PodState::Unknown);
     }
 

@@ -1,6 +1,5 @@
-//! How a pod stands: by which evidence it is in the state that it is in, for whoever asks why something stays or goes.
-//!
-//! Words only; what they rest on is decided in `absence` and `runtime_source`.
+//! By which evidence a pod is in its state: why something is kept or removed, in words. Decided in `absence` and
+//! `runtime_source`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,36 +16,36 @@ pub enum Standing {
     Listed,
     /// The source can't be relied on now.
     NoSource,
-    /// Only one list so far lacks it.
+    /// It is missing from only one list so far.
     OnlyOneList,
     /// The first of the last two lists still had it.
     ListedLately,
     /// Something of it was not there yet when the first list was made.
     TooNew,
-    /// Something of it bears a time to come.
+    /// Something of it has a timestamp in the future.
     FromTheFuture,
     /// When something of it was created is not known.
     Undated,
     /// A kubelet still has a directory of it.
     Orphaned,
-    /// It can't be told whether a kubelet has a directory of it.
+    /// It is not known whether a kubelet has a directory of it.
     RootUnreadable,
     /// The source lists nothing of what runs on this node.
     ListsNoneThatRun,
     /// Too many pods vanished at once.
     Braked {
-        /// Since when all lists have lacked it.
+        /// Since when it has been missing from all lists.
         since: Timestamp,
     },
     /// Its namespace and name are not known, so it can't be asked for.
     Nameless,
     /// It was not asked for by name yet.
     NotAsked,
-    /// The list lacks it, and yet it is there when asked for by name.
+    /// It is missing from the list, and yet it exists when asked for by name.
     StillThere,
     /// It could not be asked for.
     AskFailed(String),
-    /// Two looks in a row lack it.
+    /// It is missing from two observations in a row.
     ProvedAbsent {
         /// When the first was made.
         first: Timestamp,
@@ -60,7 +59,7 @@ pub enum Standing {
         /// Since when.
         since: Timestamp,
     },
-    /// Source `runtime`: nothing of it runs, but not for long enough yet; `None` if it can't be told since when.
+    /// Source `runtime`: nothing of it runs, but not for long enough yet; `None` if it is not known since when.
     Waiting {
         /// Since when.
         since: Option<Timestamp>,
@@ -84,20 +83,20 @@ impl fmt::Display for Standing {
             Self::Runs => f.write_str("something of it runs"),
             Self::Listed => f.write_str("the pod source lists it"),
             Self::NoSource => f.write_str("the pod source is not synced, so nothing is known of it"),
-            Self::OnlyOneList => f.write_str("one list lacks it; a second one has to"),
-            Self::ListedLately => f.write_str("a list lacks it, the one before did not; another one has to"),
+            Self::OnlyOneList => f.write_str("it is missing from one list so far; it has to be missing from a second one"),
+            Self::ListedLately => f.write_str("it is missing from the last list, but not from the one before; it has to be missing from another one"),
             Self::TooNew => f.write_str(
-                "it is not listed, but something of it is newer than the lists; a later one has to lack it",
+                "it is not listed, but something of it is newer than the lists; it has to be missing from a later one",
             ),
             Self::FromTheFuture => f.write_str(
-                "it is not listed, but something of it bears a time to come: the clock was put back, or is wrong",
+                "it is not listed, but something of it has a timestamp in the future: the clock was put back, or is wrong",
             ),
             Self::Undated => {
-                f.write_str("it is not listed, but it can't be told when something of it was created")
+                f.write_str("it is not listed, but it is not known when something of it was created")
             }
             Self::Orphaned => f.write_str("it is not listed, but the kubelet still has a directory of it"),
             Self::RootUnreadable => f.write_str(
-                "it is not listed, but it can't be told whether the kubelet has a directory of it",
+                "it is not listed, but it is not known whether the kubelet has a directory of it",
             ),
             Self::ListsNoneThatRun => f.write_str("it is not listed, but neither is any pod that runs"),
             Self::Braked { since } => {
@@ -114,19 +113,22 @@ impl fmt::Display for Standing {
                 write!(f, "it is not listed, but could not be asked for by name: {error}")
             }
             Self::ProvedAbsent { first, second, asked: true } => {
-                write!(f, "the list of {first} lacks it, and the API server did not have it at {second}")
+                write!(f, "it is missing from the list of {first}, and the API server did not have it at {second}")
             }
             Self::ProvedAbsent { first, second, asked: false } => {
-                write!(f, "the lists of {first} and {second} lack it")
+                write!(f, "it is missing from the lists of {first} and {second}")
             }
             Self::Idle { since } => write!(f, "nothing of it has run since {since}"),
             Self::Waiting { since: Some(since) } => {
                 write!(f, "nothing of it has run since {since}, which is less than pods.runtime_grace")
             }
-            Self::Waiting { since: None } => f.write_str("it can't be told since when nothing of it has run"),
+            Self::Waiting { since: None } => f.write_str("it is not known since when nothing of it has run"),
         }
     }
 }
+
+/// The UID of a pod, its state, and by which evidence.
+pub type PodStanding = (String, PodState, Standing);
 
 /// What is known of one pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +151,7 @@ pub struct Chronicle {
 
 impl Chronicle {
     /// Notes how all pods stand. One that is not among them is forgotten.
-    pub fn note(&mut self, all: Vec<(String, PodState, Standing)>, now: Timestamp) {
+    pub fn note(&mut self, all: Vec<PodStanding>, now: Timestamp) {
         let mut before = std::mem::take(&mut self.pods);
         self.pods = all
             .into_iter()
@@ -163,8 +165,9 @@ impl Chronicle {
             .collect();
     }
 
-    /// The pods that count as deleted, or would but for a directory, an answer or the brake. Not those that one list lacks
-    /// only, or that are newer than the lists: what lacks these may be wrong. With `by_no_source` also those of which nothing is known while the source is doubted.
+    /// The pods that count as deleted, or would but for a directory, an answer or the brake. Not those that are
+    /// missing from one list only, or that are newer than the lists: these may be wrong. With `by_no_source` also those of
+    /// which nothing is known while the source is doubted.
     pub fn missing(&self, by_no_source: bool) -> impl Iterator<Item = String> {
         let is_missing = move |standing: &Standing| match standing {
             Standing::ProvedAbsent { .. }

@@ -23,7 +23,7 @@ fn every_form_of_value_can_be_given() {
     ])
     .unwrap()
     .settings;
-    assert_eq!(settings.node_name.as_deref(), Some("007"), "a name of digits stays as it is");
+    assert_eq!(settings.node_name.as_deref(), Some("007"), "a name of digits is kept as it is");
     assert_eq!(settings.runtime.endpoint.path(), Path::new("/run/crio/crio.sock"));
     assert_eq!(settings.runtime.max_message_size, 128 << 20);
     assert_eq!(settings.pods.source, PodSource::KubeApi);
@@ -31,7 +31,7 @@ fn every_form_of_value_can_be_given() {
     assert!(settings.pods.kubelet.insecure_skip_verify);
     assert_eq!(settings.container_gc.mode, Mode::Report);
     assert_eq!(settings.container_gc.period, Duration::from_secs(5400));
-    assert_eq!(settings.container_gc.node_limit(), Some(100));
+    assert_eq!(settings.policy().containers.max_containers, Some(100));
     assert_eq!(settings.image_gc.high_threshold_percent, 90);
     assert_eq!(settings.metrics.listen.as_deref(), Some("[::1]:9477"));
 }

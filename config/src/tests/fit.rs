@@ -1,7 +1,6 @@
 //! What has to fit together, and checks of settings as a whole.
 
 use super::{load_env, load_text, problem, problems};
-use crate::Settings;
 
 #[test]
 fn the_low_threshold_may_not_be_over_the_high_one() {
@@ -24,7 +23,7 @@ fn the_low_threshold_may_not_be_over_the_high_one() {
 }
 
 #[test]
-fn a_default_that_no_longer_fits_is_told_as_one() {
+fn a_default_that_no_longer_fits_is_named_as_one() {
     let message = problem(load_env(&[("CRI_GC__IMAGE_GC__HIGH_THRESHOLD_PERCENT", "70")])).to_string();
     assert!(
         message.starts_with(
@@ -100,17 +99,7 @@ fn restart_pauses_are_in_order() {
 }
 
 #[test]
-fn settings_built_in_the_program_are_checked_alike() {
-    let mut settings = Settings::default();
-    settings.image_gc.high_threshold_percent = 200;
-    settings.log_gc.workers = 0;
-    settings.state.dir = "relative".into();
-    let keys: Vec<_> = settings.problems().into_iter().filter_map(|p| p.key).collect();
-    assert_eq!(keys, ["log_gc.workers", "image_gc.high_threshold_percent", "state.dir"]);
-}
-
-#[test]
-fn all_ranges_are_told_at_once() {
+fn all_ranges_are_reported_at_once() {
     let text =
         "container_gc.parallel_removals = 0\nimage_gc.period = '0s'\nstate.dir = 'x'\nadmin.socket = 'y'\n";
     assert_eq!(problems(load_text(text)).len(), 4);

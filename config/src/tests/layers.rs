@@ -1,9 +1,9 @@
-//! Which layer wins, and what is told about where a value came from.
+//! Which layer wins, and where values come from.
 
 use std::path::PathBuf;
 
 use super::{ConfigFile, load_text, pairs, problem, problems};
-use crate::{DEFAULT_PATH, FileSource, Mode, Origin, Settings, Sources, changed_keys, load};
+use crate::{DEFAULT_PATH, FileSource, Mode, Origin, Position, Settings, Sources, changed_keys, load};
 
 #[test]
 fn later_layers_win_and_every_origin_is_known() {
@@ -29,8 +29,9 @@ fn later_layers_win_and_every_origin_is_known() {
     assert_eq!(origin("image_gc.mode"), Some(Origin::Flag));
     assert_eq!(origin("image_gc.settle"), Some(Origin::Default));
     assert_eq!(origin("image_gc.nonsense"), None);
-    assert_eq!(loaded.origins.position("image_gc.period").unwrap().to_string(), "3:10");
-    assert_eq!(loaded.origins.position("image_gc.min_age"), None, "it came from the environment");
+    let position = |key| loaded.origins.source(key).unwrap().position;
+    assert_eq!(position("image_gc.period"), Some(Position { line: 3, column: 10 }));
+    assert_eq!(position("image_gc.min_age"), None, "it came from the environment");
     assert_eq!(loaded.file, Some(file.path()));
 }
 
@@ -61,7 +62,7 @@ fn the_default_file_may_be_absent_and_a_named_one_must_exist() {
 }
 
 #[test]
-fn a_default_file_that_exists_is_read_and_must_be_good() {
+fn a_default_file_that_exists_is_read_and_must_be_valid() {
     let file = ConfigFile::new("node_name = 'n'");
     let source = FileSource::Default(file.path());
     let loaded = load(&Sources { file: source, ..Sources::default() }).unwrap();
@@ -73,7 +74,7 @@ fn a_default_file_that_exists_is_read_and_must_be_good() {
 }
 
 #[test]
-fn problems_of_all_layers_are_told_at_once_in_the_order_of_lines() {
+fn problems_of_all_layers_are_listed_at_once_in_the_order_of_lines() {
     let file = ConfigFile::new(
         "[image_gc]\nperiod = 60\nmode = 'on'\nhigh_threshold_percent = 101\n[container_gc]\nworkers = 1\n",
     );
@@ -126,8 +127,8 @@ fn ranges_are_those_of_the_merged_settings() {
         overrides: pairs(overrides),
         ..Sources::default()
     };
-    let good = [("image_gc.high_threshold_percent", "96"), ("image_gc.period", "1m")];
-    assert_eq!(load(&sources(&good)).unwrap().settings.image_gc.low_threshold_percent, 95);
+    let valid = [("image_gc.high_threshold_percent", "96"), ("image_gc.period", "1m")];
+    assert_eq!(load(&sources(&valid)).unwrap().settings.image_gc.low_threshold_percent, 95);
     assert_eq!(problems(load(&sources(&[]))).len(), 2);
 }
 

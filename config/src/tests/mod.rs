@@ -1,6 +1,7 @@
 //! Tests of the crate as a whole: what an operator writes, and what comes out of it.
 
 mod defaults;
+mod documents;
 mod env;
 mod file;
 mod fit;
@@ -60,7 +61,7 @@ pub(crate) fn problem(result: Result<Loaded, ConfigError>) -> Problem {
     problems.into_iter().next().unwrap()
 }
 
-/// The message without the path of the temporary file, which is checked to stand in front.
+/// The message without the path of the temporary file, after checking that it comes first.
 pub(crate) fn file_message(file: &ConfigFile) -> String {
     let error = load(&Sources { file: file.source(), ..Sources::default() }).unwrap_err();
     let path = file.path().display().to_string();

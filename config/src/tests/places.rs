@@ -6,10 +6,10 @@ use super::{load_text, problem};
 #[test]
 fn endpoints_are_unix_sockets() {
     let allowed = "a unix socket, unix:///PATH or an absolute path, of at most 107 bytes";
-    let bad = ["'tcp://127.0.0.1:1'", "'run/x.sock'", "'unix://run/x.sock'", "'unix:///'"];
-    range("runtime.endpoint", &["'unix:///run/x.sock'", "'/run/x.sock'"], &bad, allowed);
+    let invalid = ["'tcp://127.0.0.1:1'", "'run/x.sock'", "'unix://run/x.sock'", "'unix:///'"];
+    range("runtime.endpoint", &["'unix:///run/x.sock'", "'/run/x.sock'"], &invalid, allowed);
     range("runtime.endpoint", &[], &["''"], allowed);
-    range("runtime.image_endpoint", &["''", "'/run/x.sock'"], &bad, allowed);
+    range("runtime.image_endpoint", &["''", "'/run/x.sock'"], &invalid, allowed);
     let message = problem(set("runtime.endpoint", "'tcp://127.0.0.1:1'")).to_string();
     assert!(
         message.contains("a runtime is reached over a unix socket only, not over tcp://")
@@ -41,22 +41,22 @@ fn paths_are_absolute() {
 #[test]
 fn log_roots_are_absolute_and_never_the_root() {
     for key in ["log_gc.pod_logs_root", "log_gc.legacy_container_logs_root"] {
-        let bad = ["''", "'/'", "'//'", "'/.'", "'/var/..'", "'/var/log/../..'", "'var/log'"];
-        range(key, &["'/var/log/pods'", "'/x/'"], &bad, "an absolute path other than /, without ..");
+        let invalid = ["''", "'/'", "'//'", "'/.'", "'/var/..'", "'/var/log/../..'", "'var/log'"];
+        range(key, &["'/var/log/pods'", "'/x/'"], &invalid, "an absolute path other than /, without ..");
     }
 }
 
 #[test]
 fn the_admin_socket_is_an_absolute_path_that_fits_a_socket() {
     let path = |len: usize| format!("'/{}'", "x".repeat(len - 1));
-    let bad = ["'run/x.sock'", "''", "'/run/'", &path(108)];
-    range("admin.socket", &["'/run/x.sock'", &path(107)], &bad, "an absolute path of at most 107 bytes");
+    let invalid = ["'run/x.sock'", "''", "'/run/'", &path(108)];
+    range("admin.socket", &["'/run/x.sock'", &path(107)], &invalid, "an absolute path of at most 107 bytes");
 }
 
 #[test]
 fn metrics_listen_on_host_and_port_or_not_at_all() {
-    let good = ["''", "'127.0.0.1:9477'", "'[::1]:9477'", "'localhost:0'", "'0.0.0.0:65535'"];
-    let bad = [
+    let valid = ["''", "'127.0.0.1:9477'", "'[::1]:9477'", "'localhost:0'", "'0.0.0.0:65535'"];
+    let invalid = [
         "'9477'",
         "':9477'",
         "'localhost'",
@@ -66,5 +66,5 @@ fn metrics_listen_on_host_and_port_or_not_at_all() {
         "'[x]:1'",
         "'http://x:1'",
     ];
-    range("metrics.listen", &good, &bad, "HOST:PORT, or empty (off)");
+    range("metrics.listen", &valid, &invalid, "HOST:PORT, or empty (off)");
 }

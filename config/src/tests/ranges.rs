@@ -1,4 +1,4 @@
-//! The range of every setting: what is at its ends is taken, what is beyond is refused with the range in the message.
+//! The range of every setting: values at its ends are accepted, values beyond are refused with the range in the message.
 
 use super::{load_text, problem};
 use crate::{Origin, Settings, key_names};
@@ -8,12 +8,12 @@ pub(super) fn set(key: &str, value: &str) -> Result<crate::Loaded, crate::Config
     load_text(&format!("{key} = {value}\n"))
 }
 
-/// Each of `good` is taken, each of `bad` refused for this key with `allowed` in the message.
-pub(super) fn range(key: &str, good: &[&str], bad: &[&str], allowed: &str) {
-    for value in good {
+/// Each of `valid` is accepted, each of `invalid` refused for this key with `allowed` in the message.
+pub(super) fn range(key: &str, valid: &[&str], invalid: &[&str], allowed: &str) {
+    for value in valid {
         set(key, value).unwrap_or_else(|error| panic!("{key} = {value}: {error}"));
     }
-    for value in bad {
+    for value in invalid {
         let refused = problem(set(key, value));
         assert!(matches!(refused.origin, Origin::File(_)), "{refused}");
         assert_eq!(refused.key.as_deref(), Some(key), "{refused}");
@@ -64,9 +64,9 @@ fn other_durations_are_at_least_zero() {
         "supervision.stuck_backoff_max",
     ];
     for key in all {
-        let good: &[&str] =
+        let valid: &[&str] =
             if key.ends_with("_min") { &["'0s'", "'1m'"] } else { &["'0s'", "'1ns'", "'100years'"] };
-        range(key, good, &["'101years'", "'-1s'", "0", "'0'"], "a duration from 0s to 100 years");
+        range(key, valid, &["'101years'", "'-1s'", "0", "'0'"], "a duration from 0s to 100 years");
     }
 }
 
@@ -97,33 +97,32 @@ fn counts_are_at_least_minus_one_which_is_no_limit() {
     for key in
         ["container_gc.max_per_pod_container", "container_gc.max_containers", "state.history_max_events"]
     {
-        let good = ["-1", "0", "9223372036854775807"];
-        range(key, &good, &["-2", "-9223372036854775808", "1.0"], "a whole number, -1 (no limit) or more");
+        let valid = ["-1", "0", "9223372036854775807"];
+        range(key, &valid, &["-2", "-9223372036854775808", "1.0"], "a whole number, -1 (no limit) or more");
     }
     let limits = |value: i64| {
         let mut settings = Settings::default();
         settings.container_gc.max_per_pod_container = value;
         settings.container_gc.max_containers = value;
-        settings.state.history_max_events = value;
-        let Settings { container_gc, state, .. } = settings;
-        [container_gc.unit_limit(), container_gc.node_limit(), state.history_limit()]
+        let containers = settings.policy().containers;
+        [containers.max_per_pod_container, containers.max_containers]
     };
-    assert_eq!(limits(-1), [None; 3]);
-    assert_eq!(limits(0), [Some(0); 3]);
-    assert_eq!(limits(7), [Some(7); 3]);
+    assert_eq!(limits(-1), [None; 2]);
+    assert_eq!(limits(0), [Some(0); 2]);
+    assert_eq!(limits(7), [Some(7); 2]);
 }
 
 #[test]
 fn the_message_size_is_1mib_to_2gib() {
-    let good = ["'1MiB'", "'2GiB'", "'2048 MiB'"];
-    let bad = ["'1023KiB'", "'2049MiB'", "'-1MiB'", "'64'", "'x'", "''", "67108864"];
-    range("runtime.max_message_size", &good, &bad, "a size from 1MiB to 2GiB");
+    let valid = ["'1MiB'", "'2GiB'", "'2048 MiB'"];
+    let invalid = ["'1023KiB'", "'2049MiB'", "'-1MiB'", "'64'", "'x'", "''", "67108864"];
+    range("runtime.max_message_size", &valid, &invalid, "a size from 1MiB to 2GiB");
 }
 
 #[test]
 fn the_node_name_is_a_dns_subdomain() {
     assert!(problem(set("node_name", &format!("'{}'", "a".repeat(254)))).what.contains("longer than 253"));
-    let bad = [
+    let invalid = [
         "'Node-1'",
         "'a b'",
         "'a_b'",
@@ -141,11 +140,11 @@ fn the_node_name_is_a_dns_subdomain() {
     range(
         "node_name",
         &["''", "'node-1'", "'007'", "'ip-10-0-0-1.eu-central-1.compute.internal'"],
-        &bad,
+        &invalid,
         allowed,
     );
     let message = problem(set("node_name", "'${HOSTNAME}'")).to_string();
-    assert!(message.contains("holds a variable") && message.contains("kubectl get nodes"), "{message}");
+    assert!(message.contains("contains a variable") && message.contains("kubectl get nodes"), "{message}");
 }
 
 #[test]

@@ -254,13 +254,13 @@ fn json_has_the_forms_of_the_configuration() {
 
 #[test]
 fn unknown_fields_are_refused_in_every_section_of_json_too() {
-    let good = serde_json::to_value(Settings::default()).unwrap();
+    let valid = serde_json::to_value(Settings::default()).unwrap();
     for section in std::iter::once("").chain(crate::section_names()) {
-        let mut bad = good.clone();
+        let mut invalid = valid.clone();
         let pointer =
             section.split('.').filter(|s| !s.is_empty()).map(|s| format!("/{s}")).collect::<String>();
-        bad.pointer_mut(&pointer).unwrap()["nonsense"] = 1.into();
-        assert!(serde_json::from_value::<Settings>(bad).is_err(), "[{section}]");
+        invalid.pointer_mut(&pointer).unwrap()["nonsense"] = 1.into();
+        assert!(serde_json::from_value::<Settings>(invalid).is_err(), "[{section}]");
     }
 }
 

@@ -1,23 +1,25 @@
-//! Which images go (behaviour: Images; the kubelet's image GC).
+//! Which images are removed (behaviour: Images; the kubelet's image GC).
 //!
 //! - `names`: which images a reference means.
-//! - [`space`]: how much is missing on the file systems.
-//! - here: what protects an image, who is next, and how many go.
+//! - [`space`]: how much has to be freed on the file systems.
+//! - here: why an image is kept, which image is next, and how many are removed.
 //!
-//! A plan is an estimate, for the sizes are hints. The collector removes a few, measures, and asks for a new plan.
+//! A plan is an estimate, for the sizes are hints. The collector removes a few images, measures, and makes a new plan.
 
 mod names;
 pub mod space;
 
-use foldhash::{HashMap, HashMapExt as _, HashSet};
 use std::cmp::Ordering;
 
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::follow::Removed;
 use crate::observation::{Image, Observation, PodState};
 use crate::plan::{Decision, Detail, Section};
 use crate::pods::PodTable;
-use crate::policy::ImagePolicy;
+use crate::policy::{ImagePolicy, Policy};
+use crate::protect::Pattern;
 use crate::reason::Reason;
 use crate::reference::Reference;
 pub use names::{ImageUse, Names};
@@ -26,20 +28,20 @@ pub use space::{FsProblem, Missing};
 /// The decisions on all images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePlan {
-    /// What goes and what stays.
+    /// What is removed and what is kept.
     pub section: Section,
-    /// What is missing to the low thresholds.
+    /// What has to be freed to reach the low thresholds.
     pub missing: Missing,
     /// File systems that could not be judged.
     pub problems: Vec<FsProblem>,
 }
 
 impl ImagePlan {
-    /// What nothing protects, in the order in which it would go: first what goes now, then what may stay for the time being.
+    /// What nothing protects, in the order in which it would be removed: first what is removed now, then what is kept for now.
     pub fn in_line(&self) -> impl Iterator<Item = &Decision> {
-        // They were filed in that order.
-        let stays = self.section.keep.iter().filter(|decision| waits(decision.reason));
-        self.section.remove.iter().chain(stays)
+        // They were added in that order.
+        let waiting = self.section.keep.iter().filter(|decision| waits(decision.reason));
+        self.section.remove.iter().chain(waiting)
     }
 
     /// All others: what something protects, or what image GC leaves alone.
@@ -48,23 +50,13 @@ impl ImagePlan {
     }
 }
 
-/// Whether an image stays for that reason although nothing protects it.
+/// Whether an image is kept for that reason although nothing protects it.
 fn waits(reason: Reason) -> bool {
     matches!(reason, Reason::BelowThreshold | Reason::EnoughFreed | Reason::UsageUnknown)
 }
 
-/// Positions of the images that are used so.
-#[must_use]
-pub fn used_by<'a>(images: &[Image], uses: impl IntoIterator<Item = ImageUse<'a>>) -> Vec<usize> {
-    let names = Names::new(images);
-    let mut used: Vec<usize> = uses.into_iter().flat_map(|used| names.used(used)).collect();
-    used.sort_unstable();
-    used.dedup();
-    used
-}
-
-/// All uses of images (behaviour: Images in use): those of the containers, in whatever state, and those by the specs of pods that are not proved to be
-/// gone.
+/// All uses of images: those of the containers, in whatever state, and those by the specs of pods that are not confirmed
+/// deleted.
 #[must_use]
 pub fn uses<'a>(observation: &'a Observation, pods: &PodTable<'_>) -> HashSet<ImageUse<'a>> {
     let containers = observation.containers.iter().flat_map(ImageUse::of_container);
@@ -73,26 +65,23 @@ pub fn uses<'a>(observation: &'a Observation, pods: &PodTable<'_>) -> HashSet<Im
     containers.chain(named).filter(|used| !used.is_empty()).collect()
 }
 
-/// Names the patterns of `image_gc.protect` that match none of these images, if there are any: perhaps they are not written
-/// as they were meant.
+/// Names the patterns of `image_gc.protect` that match none of these images, if there are any: they may be mistyped.
 #[must_use]
 pub fn unmatched(images: &[Image], policy: &ImagePolicy) -> Option<String> {
     let parsed: Vec<(&str, Vec<Reference<'_>>)> = images
         .iter()
         .map(|image| (image.id.as_str(), image.names().map(Reference::parse).collect()))
         .collect();
-    let matches = |pattern: &&crate::protect::Pattern| {
-        parsed.iter().any(|(id, names)| pattern.matches_parsed(id, names.iter().copied()))
-    };
+    let matches = |pattern: &&Pattern| parsed.iter().any(|(id, names)| pattern.matches_parsed(id, names));
     let unmatched = policy.protect.iter().filter(|pattern| !matches(pattern)).map(ToString::to_string);
     let unmatched: Vec<String> = unmatched.collect();
     let patterns = unmatched.join(", ");
     (!unmatched.is_empty())
-        .then(|| format!("no image here matches these patterns of image_gc.protect: {patterns}"))
+        .then(|| format!("these patterns of image_gc.protect match no image on this node: {patterns}"))
 }
 
-/// Whether what the spec of such a pod names stays: of a pod that is not proved to be gone, nothing goes, so unknown
-/// protects as well as active.
+/// Whether the images that the spec of such a pod names are kept. Nothing is removed of a pod that is not confirmed deleted, so
+/// unknown protects as well as active.
 fn keeps_images(state: PodState) -> bool {
     matches!(state, PodState::Active | PodState::Unknown)
 }
@@ -106,7 +95,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
     let mut section = Section::default();
     let (mut candidates, mut young) = (Vec::new(), Vec::new());
     for (index, (image, shield)) in observation.images.iter().zip(shields).enumerate() {
-        // An image that nothing is remembered of was first seen just now.
+        // An image without a record was first seen just now.
         let first_detected = image.first_detected.unwrap_or(now);
         match shield {
             Some((reason, detail)) => section.push(Decision::new(index, reason).with(detail)),
@@ -126,13 +115,12 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
     let sizes = aged.iter().map(|candidate| candidate.image.size_bytes);
     let freed_by_age = sizes.fold(0, u64::saturating_add);
     section.remove.extend(aged.iter().map(|c| Decision::new(c.index, Reason::UnusedTooLong)));
-    // How full the file systems are counts once the images of rule 1 are gone.
+    // How full the file systems are counts after the images of rule 1 are removed.
     let (missing, problems) = space::missing(&observation.filesystems, policy, freed_by_age);
     let satisfied = match missing {
-        Missing { bytes: 0, inodes: 0, .. } if missing.triggered => Reason::EnoughFreed,
-        Missing { bytes: 0, inodes: 0, .. } if missing.known => Reason::BelowThreshold,
-        Missing { bytes: 0, inodes: 0, .. } => Reason::UsageUnknown,
-        Missing { .. } => Reason::EnoughFreed,
+        Missing { triggered: true, .. } => Reason::EnoughFreed,
+        Missing { known: true, .. } => Reason::BelowThreshold,
+        Missing { .. } => Reason::UsageUnknown,
     };
     let mut freed = 0u64;
     for candidate in rest {
@@ -140,7 +128,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
             freed = freed.saturating_add(candidate.image.size_bytes);
             Reason::DiskPressure
         } else if missing.inodes > 0 && section.remove.is_empty() {
-            // Nobody tells how many inodes an image holds: one goes, then the file system is measured again.
+            // How many inodes an image has is not known: one is removed, then the file system is measured again.
             Reason::InodePressure
         } else {
             satisfied
@@ -148,12 +136,52 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
         section.push(Decision::new(candidate.index, reason));
     }
     for candidate in young {
-        // Its age is why it is kept only where it would be removed otherwise.
+        // Its age is the reason only where it would be removed without it.
         let below = satisfied == Reason::BelowThreshold && !candidate.unused_too_long(policy, now);
         let reason = if below { satisfied } else { Reason::TooYoung };
         section.push(Decision::new(candidate.index, reason));
     }
     ImagePlan { section, missing, problems }
+}
+
+/// Takes out of what a plan keeps the images that are removable once those containers are removed: decides again on what will
+/// be there then. Such an image was seen used by this very sweep, so it is the last in line, and no `max_age` has passed for it.
+pub fn follow(
+    plan: &mut ImagePlan,
+    observation: &Observation,
+    pods: &PodTable<'_>,
+    policy: &Policy,
+    removed: &Removed,
+) -> Vec<Decision> {
+    let is_used = |decision: &&Decision| decision.reason == Reason::InUse;
+    if removed.containers.is_empty() || !plan.section.keep.iter().any(|decision| is_used(&decision)) {
+        return Vec::new();
+    }
+    let left = observation.containers.iter().enumerate().filter(|(at, _)| !removed.containers.contains(at));
+    let mut later = Observation {
+        clock_set: observation.clock_set,
+        sandbox_image: observation.sandbox_image.clone(),
+        pods: observation.pods.clone(),
+        containers: left.map(|(_, container)| container.clone()).collect(),
+        images: observation.images.clone(),
+        uses_unknown: observation.uses_unknown.clone(),
+        filesystems: observation.filesystems.clone(),
+        ..Observation::empty(observation.taken_at)
+    };
+    // After whatever was used before, also where that was a moment ago.
+    let latest = later.images.iter().filter_map(|image| image.last_used).fold(later.taken_at, Ord::max);
+    let latest = latest.checked_add(SignedDuration::from_nanos(1)).unwrap_or(latest);
+    for decision in plan.section.keep.iter().filter(is_used) {
+        if let Some(image) = later.images.get_mut(decision.index) {
+            image.last_used = Some(latest);
+        }
+    }
+    let mut follow = decide(&later, pods, &policy.images).section.remove;
+    let kept: HashSet<usize> = plan.section.keep.iter().map(|decision| decision.index).collect();
+    follow.retain(|decision| kept.contains(&decision.index));
+    let following: HashSet<usize> = follow.iter().map(|decision| decision.index).collect();
+    plan.section.keep.retain(|decision| !following.contains(&decision.index));
+    follow
 }
 
 /// An image that nothing protects.
@@ -201,17 +229,14 @@ fn shields(
     };
 
     // Many containers share few images: each use is looked up once, for the first container that has it.
-    let mut users: HashMap<ImageUse<'_>, (usize, Detail)> = HashMap::new();
+    let mut seen: HashSet<ImageUse<'_>> = HashSet::new();
     for (holder, container) in observation.containers.iter().enumerate() {
         for (place, used) in ImageUse::of_container(container).enumerate() {
-            let detail = if place == 0 { Detail::Holder(holder) } else { Detail::Mount(holder) };
-            users.entry(used).or_insert((holder, detail));
+            if seen.insert(used) {
+                let detail = if place == 0 { Detail::Holder(holder) } else { Detail::Mount(holder) };
+                names.used(used).into_iter().for_each(|i| protect(i, Reason::InUse, detail));
+            }
         }
-    }
-    let mut users: Vec<(ImageUse<'_>, (usize, Detail))> = users.into_iter().collect();
-    users.sort_unstable_by_key(|&(used, (holder, _))| (holder, used));
-    for (used, (_, detail)) in users {
-        names.used(used).into_iter().for_each(|i| protect(i, Reason::InUse, detail));
     }
     for (holder, pod) in observation.pods.pods.iter().enumerate() {
         if keeps_images(pods.state(&pod.uid)) {
@@ -230,9 +255,7 @@ fn shields(
         parsed.extend(image.names().map(Reference::parse));
         if image.pinned {
             protect(index, Reason::Pinned, Detail::None);
-        } else if let Some(at) =
-            policy.protect.iter().position(|p| p.matches_parsed(&image.id, parsed.iter().copied()))
-        {
+        } else if let Some(at) = policy.protect.iter().position(|p| p.matches_parsed(&image.id, &parsed)) {
             protect(index, Reason::Protected, Detail::Holder(at));
         }
         if image.in_use_elsewhere {

@@ -3,7 +3,6 @@
 //! Generous on purpose: a reference that means an image in any way keeps it.
 
 use std::borrow::Cow;
-use std::collections::hash_map::Entry;
 
 use foldhash::{HashMap, HashMapExt as _};
 
@@ -78,11 +77,11 @@ impl<'a> From<&'a str> for ImageUse<'a> {
 /// All ids, tags and digests of a list of images, to look references up in.
 pub struct Names<'a> {
     /// Positions by id, without "sha256:".
-    ids: HashMap<&'a str, Positions>,
+    ids: HashMap<&'a str, Vec<usize>>,
     /// Positions by full name.
-    names: HashMap<Cow<'a, str>, Positions>,
+    names: HashMap<Cow<'a, str>, Vec<usize>>,
     /// Positions by digest: the same digest is the same image, whatever repository it was pulled from.
-    digests: HashMap<&'a str, Positions>,
+    digests: HashMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Names<'a> {
@@ -95,11 +94,11 @@ impl<'a> Names<'a> {
             digests: HashMap::with_capacity(images.len()),
         };
         for (index, image) in images.iter().enumerate() {
-            Positions::add(all.ids.entry(bare(&image.id)), index);
+            all.ids.entry(bare(&image.id)).or_default().push(index);
             for name in image.names() {
-                Positions::add(all.names.entry(canonical(name)), index);
+                all.names.entry(canonical(name)).or_default().push(index);
                 if let Some(digest) = Reference::parse(name).digest {
-                    Positions::add(all.digests.entry(digest), index);
+                    all.digests.entry(digest).or_default().push(index);
                 }
             }
         }
@@ -140,7 +139,8 @@ impl<'a> Names<'a> {
         self.names
             .iter()
             .filter(|(known, _)| means(known))
-            .flat_map(|(_, positions)| positions.all())
+            .flat_map(|(_, positions)| positions)
+            .copied()
             .collect()
     }
 
@@ -151,7 +151,7 @@ impl<'a> Names<'a> {
         let ids = self.ids.get(bare(reference)).filter(|_| known);
         let names = self.names.get(canonical(reference).as_ref()).filter(|_| known);
         let digests = self.digests.get(digest).filter(|_| known);
-        [ids, names, digests].into_iter().flatten().flat_map(Positions::all)
+        [ids, names, digests].into_iter().flatten().flatten().copied()
     }
 
     /// Positions of the images whose ids begin with these hexadecimal digits.
@@ -161,33 +161,12 @@ impl<'a> Names<'a> {
             return Vec::new();
         }
         let begin = self.ids.iter().filter(|(id, _)| id.starts_with(prefix));
-        begin.flat_map(|(_, positions)| positions.all()).collect()
+        begin.flat_map(|(_, positions)| positions).copied().collect()
     }
 }
 
 /// Shorter beginnings of ids are not taken by any runtime.
 const SHORTEST_PREFIX: usize = 3;
-
-/// Where a name occurs: nearly always once, so no list is made for that.
-struct Positions {
-    first: usize,
-    more: Vec<usize>,
-}
-
-impl Positions {
-    fn add<K>(entry: Entry<'_, K, Self>, position: usize) {
-        match entry {
-            Entry::Occupied(mut known) => known.get_mut().more.push(position),
-            Entry::Vacant(new) => {
-                new.insert(Self { first: position, more: Vec::new() });
-            }
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = usize> + use<'_> {
-        std::iter::once(self.first).chain(self.more.iter().copied())
-    }
-}
 
 fn bare(id: &str) -> &str {
     id.strip_prefix("sha256:").unwrap_or(id)
@@ -213,7 +192,10 @@ mod tests {
     }
 
     fn used(images: &[Image], [image_id, image_ref, image]: [&str; 3]) -> Vec<usize> {
-        crate::images::used_by(images, [ImageUse { image_id, image_ref, image }])
+        let mut used = Names::new(images).used(ImageUse { image_id, image_ref, image });
+        used.sort_unstable();
+        used.dedup();
+        used
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! How much is missing on the file systems that images lie on (behaviour: Image disk space).
+//! How much has to be freed on the image filesystems (behaviour: Image disk space).
 
 use std::fmt;
 
 use crate::observation::{FileSystem, FsStats, Reclaiming};
 use crate::policy::{ImagePolicy, Thresholds};
 
-/// What is missing to the low thresholds, over all file systems that hold images.
+/// What has to be freed to reach the low thresholds, over all image filesystems.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Bytes; 0 while no file system is at its high threshold.
@@ -19,14 +19,14 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Whether nothing is.
+    /// Whether nothing has to be freed.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.bytes == 0 && self.inodes == 0
     }
 }
 
-/// A file system whose usage could not be told.
+/// A file system whose usage is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FsProblem {
     /// A directory on it.
@@ -38,8 +38,8 @@ impl fmt::Display for FsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "InvalidDiskCapacity: the file system of {} reports a capacity of 0 bytes, so no image is removed for lack of space \
-             there; check that it is mounted",
+            "InvalidDiskCapacity: the image filesystem {} reports a capacity of 0 bytes, so no image is removed there to free \
+             space; check that it is mounted",
             self.mountpoint
         )
     }
@@ -54,14 +54,14 @@ pub fn usage_percent(capacity: u64, available: u64) -> Option<u8> {
     u8::try_from(100u128.saturating_sub(free)).ok()
 }
 
-/// Whether a file system tells more bytes available than it has. It is taken for empty then.
+/// Whether a file system reports more bytes available than it has. It counts as empty then.
 #[must_use]
 pub fn tells_too_much(fs: &FileSystem) -> bool {
     fs.stats.capacity_bytes > 0 && fs.stats.available_bytes > fs.stats.capacity_bytes
 }
 
-/// What is missing to the low threshold, if usage is at or over the high one (or over the low one, where it is being
-/// reclaimed already).
+/// What has to be freed to reach the low threshold, if usage is at or over the high one (or over the low one, where a pass is
+/// reclaiming already).
 fn to_free(capacity: u64, available: u64, thresholds: Thresholds, reclaiming: bool) -> Option<u64> {
     let from = if reclaiming { thresholds.low_percent } else { thresholds.high_percent };
     if thresholds.is_off() || usage_percent(capacity, available)? < from {
@@ -78,12 +78,12 @@ fn bytes_to_free(fs: &FileSystem, policy: &ImagePolicy, coming: u64) -> Option<u
     to_free(capacity_bytes, available_bytes.saturating_add(coming), policy.bytes, fs.reclaiming.bytes)
 }
 
-/// A file system without a fixed number of inodes tells 0, which is no pressure.
+/// A file system without a fixed number of inodes reports 0, which is no pressure.
 fn inodes_to_free(fs: &FileSystem, policy: &ImagePolicy) -> Option<u64> {
     to_free(fs.stats.inodes, fs.stats.inodes_free, policy.inodes, fs.reclaiming.inodes)
 }
 
-/// What a pass that begins now has to reclaim on a file system: whoever acts on it keeps this until the pass ends.
+/// What a pass that begins now has to reclaim on a file system. The caller keeps this until the pass ends.
 #[must_use]
 pub fn reclaiming(fs: &FileSystem, policy: &ImagePolicy) -> Reclaiming {
     Reclaiming {
@@ -92,11 +92,11 @@ pub fn reclaiming(fs: &FileSystem, policy: &ImagePolicy) -> Reclaiming {
     }
 }
 
-/// Judges each file system that holds images by itself and adds up what is missing. Where images and the writable
-/// layers of containers lie apart, removing images frees nothing for the containers, so theirs does not count here.
+/// Adds up what has to be freed on each image filesystem. Where images and the writable layers of containers are on different
+/// file systems, removing images frees nothing for the containers, so theirs does not count here.
 ///
-/// `coming` are the bytes of images that are removed in any case. On which file system each of them lies is not known, so they count
-/// as available on every one.
+/// `coming` are the bytes of images that are removed in any case. On which file system each of them is, is not known, so they
+/// count as available on every one.
 #[must_use]
 pub fn missing(filesystems: &[FileSystem], policy: &ImagePolicy, coming: u64) -> (Missing, Vec<FsProblem>) {
     let mut sum = Missing::default();

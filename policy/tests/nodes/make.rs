@@ -1,10 +1,7 @@
 //! How a random number becomes an object.
 
-use cri_gc_policy::snapshot::{
-    Absent, Holds, Runtime, Snapshot, SnapshotContainer, SnapshotContainerState, SnapshotFileSystem,
-    SnapshotImage, SnapshotPod, SnapshotPodState, SnapshotPods, SnapshotSandbox, SnapshotSandboxState,
-    VERSION,
-};
+use cri_gc_policy::snapshot::{Holds, Runtime, Snapshot, SnapshotFileSystem, VERSION};
+use cri_gc_policy::{Absent, Container, ContainerState, Image, Pod, PodState, Pods, Sandbox, SandboxState};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Settings;
@@ -132,16 +129,15 @@ pub fn snapshot(node: u64, dice: &Dice) -> Snapshot {
         _ => any_image(&mut of_node),
     };
     let image_uses_unknown = if of_node.once_in(20) { "boom".to_owned() } else { String::new() };
-    let mut pods: Vec<SnapshotPod> = Vec::new();
+    let mut pods: Vec<Pod> = Vec::new();
     for made in dice.pods.iter().map(|&n| pod(Digits(n))) {
         if pods.iter().all(|pod| pod.uid != made.uid) {
             pods.push(made);
         }
     }
-    let mut images: Vec<SnapshotImage> = Vec::new();
+    let mut images: Vec<Image> = Vec::new();
     for made in dice.images.iter().map(|&n| image(Digits(n))) {
-        let same =
-            |image: &SnapshotImage| (&image.id, &image.runtime_handler) == (&made.id, &made.runtime_handler);
+        let same = |image: &Image| (&image.id, &image.runtime_handler) == (&made.id, &made.runtime_handler);
         if !images.iter().any(same) {
             images.push(made);
         }
@@ -155,7 +151,7 @@ pub fn snapshot(node: u64, dice: &Dice) -> Snapshot {
         version: VERSION,
         taken_at: now(),
         runtime: Runtime { sandbox_image, ..Runtime::default() },
-        pods: SnapshotPods { synced, pods, absent },
+        pods: Pods { synced, pods, absent },
         containers: (0..).zip(&dice.containers).map(|(i, &n)| container(i, Digits(n))).collect(),
         sandboxes: (0..).zip(&dice.sandboxes).map(|(i, &n)| sandbox(i, Digits(n))).collect(),
         images,
@@ -165,17 +161,17 @@ pub fn snapshot(node: u64, dice: &Dice) -> Snapshot {
     }
 }
 
-fn pod(mut dice: Digits) -> SnapshotPod {
-    use SnapshotPodState::{Active, Deleted, Evicted, Terminated, Unknown};
-    SnapshotPod {
+fn pod(mut dice: Digits) -> Pod {
+    use PodState::{Active, Deleted, Evicted, Terminated, Unknown};
+    Pod {
         uid: dice.pick(&UIDS[..4]).to_owned(),
         state: dice.pick(&[Active, Terminated, Evicted, Deleted, Unknown, Terminated]),
         images: (0..dice.below(3)).map(|_| any_image(&mut dice)).collect(),
     }
 }
 
-fn container(i: usize, mut dice: Digits) -> SnapshotContainer {
-    use SnapshotContainerState::{Created, Exited, Running, Unknown};
+fn container(i: usize, mut dice: Digits) -> Container {
+    use ContainerState::{Created, Exited, Running, Unknown};
     let state =
         dice.pick(&[Exited, Exited, Exited, Exited, Created, Unknown, Running, Exited, Created, Exited]);
     let pod_uid = if dice.below(3) == 2 { "" } else { dice.pick(&UIDS) };
@@ -189,7 +185,7 @@ fn container(i: usize, mut dice: Digits) -> SnapshotContainer {
     // The id begins with a random digit, so that its order is not the order of the list.
     let id = format!("{}-c{i}", dice.below(4));
     let finished_at = if dice.below(2) == 0 { None } else { time(&mut dice, 4) };
-    SnapshotContainer {
+    Container {
         id,
         pod_uid: pod_uid.to_owned(),
         pod_sandbox_id,
@@ -206,9 +202,9 @@ fn container(i: usize, mut dice: Digits) -> SnapshotContainer {
     }
 }
 
-fn sandbox(i: usize, mut dice: Digits) -> SnapshotSandbox {
-    use SnapshotSandboxState::{NotReady, Ready, Unknown};
-    SnapshotSandbox {
+fn sandbox(i: usize, mut dice: Digits) -> Sandbox {
+    use SandboxState::{NotReady, Ready, Unknown};
+    Sandbox {
         id: format!("s{i}"),
         pod_uid: if dice.once_in(6) { String::new() } else { dice.pick(&UIDS).to_owned() },
         state: dice
@@ -220,8 +216,8 @@ fn sandbox(i: usize, mut dice: Digits) -> SnapshotSandbox {
     }
 }
 
-fn image(mut dice: Digits) -> SnapshotImage {
-    SnapshotImage {
+fn image(mut dice: Digits) -> Image {
+    Image {
         id: image_id(dice.below(7)),
         runtime_handler: dice.pick(&["", "", "kata", "wasm"]).to_owned(),
         repo_tags: (0..dice.pick(&[0, 1, 0, 2])).map(|_| dice.pick(&TAGS).to_owned()).collect(),

@@ -1,13 +1,14 @@
 //! Images, as a snapshot plan has them (behaviour: Images; behaviour: Snapshots).
 
-use cri_gc_policy::snapshot::{Holds, Snapshot, SnapshotFileSystem, SnapshotImage, SnapshotPodState};
+use cri_gc_policy::snapshot::{Holds, Snapshot, SnapshotFileSystem};
+use cri_gc_policy::{Image, PodState};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Verdict, at_least_ago, names, state, verdict};
 use crate::nodes::Settings;
 
 pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
-    let mut may_go: Vec<&SnapshotImage> = node
+    let mut may_go: Vec<&Image> = node
         .images
         .iter()
         // A runtime removes by id, so that of an image with several handlers all copies go together or none.
@@ -55,7 +56,7 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
         }
     }
 
-    let named = |image: &SnapshotImage| format!("{} {}", image.id, image.runtime_handler);
+    let named = |image: &Image| format!("{} {}", image.id, image.runtime_handler);
     let remove: Vec<String> = gone.into_iter().map(named).collect();
     let verdict = verdict(remove.iter().map(String::as_str).collect(), node.images.iter().map(named));
     (verdict, u64::try_from(bytes).unwrap_or(u64::MAX))
@@ -72,7 +73,7 @@ pub fn use_now(node: &Snapshot, then: &mut Snapshot) {
     }
 }
 
-fn first_detected(node: &Snapshot, image: &SnapshotImage) -> Option<Timestamp> {
+fn first_detected(node: &Snapshot, image: &Image) -> Option<Timestamp> {
     image.first_detected.or(Some(node.taken_at))
 }
 
@@ -103,7 +104,7 @@ fn to_free(capacity: u128, available: u128, high: u8, low: u8) -> u128 {
 }
 
 /// A container in any state uses it.
-fn is_used(node: &Snapshot, image: &SnapshotImage) -> bool {
+fn is_used(node: &Snapshot, image: &Image) -> bool {
     let listed = |text: &str| node.images.iter().any(|other| is_called(other, text));
     node.containers.iter().any(|container| {
         let resolved = is_called(image, &container.image_id) || is_called(image, &container.image_ref);
@@ -114,7 +115,7 @@ fn is_used(node: &Snapshot, image: &SnapshotImage) -> bool {
     })
 }
 
-fn is_called(image: &SnapshotImage, text: &str) -> bool {
+fn is_called(image: &Image, text: &str) -> bool {
     let mut names = image.repo_tags.iter().chain(&image.repo_digests);
     !text.is_empty() && (text == image.id || names.any(|name| same(name, text)))
 }
@@ -126,12 +127,12 @@ fn same(a: &str, b: &str) -> bool {
 }
 
 /// Used, pinned, protected, or what the runtime makes sandboxes of.
-fn is_held(node: &Snapshot, settings: &Settings, image: &SnapshotImage) -> bool {
+fn is_held(node: &Snapshot, settings: &Settings, image: &Image) -> bool {
     let names: Vec<String> = image.repo_tags.iter().chain(&image.repo_digests).cloned().collect();
     // Nothing is proved of a pod in state unknown: it may be active.
     let named_by_pod = node.pods.pods.iter().any(|pod| {
         let state = state(node, &pod.uid);
-        let may_run = [SnapshotPodState::Active, SnapshotPodState::Unknown].contains(&state);
+        let may_run = [PodState::Active, PodState::Unknown].contains(&state);
         may_run && pod.images.iter().any(|name| is_called(image, name))
     });
     let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));

@@ -9,10 +9,7 @@ mod names;
 
 use std::collections::BTreeSet;
 
-use cri_gc_policy::snapshot::{
-    Absent, Snapshot, SnapshotContainer, SnapshotContainerState, SnapshotPodState, SnapshotSandbox,
-    SnapshotSandboxState,
-};
+use cri_gc_policy::{Absent, Container, ContainerState, PodState, Sandbox, SandboxState, Snapshot};
 use jiff::Timestamp;
 
 use crate::nodes::Settings;
@@ -77,7 +74,7 @@ fn at_least_ago(node: &Snapshot, time: Option<Timestamp>, ms: i64) -> bool {
 }
 
 /// behaviour: Pods, first sentence.
-fn uid_of_container<'a>(node: &'a Snapshot, container: &'a SnapshotContainer) -> Option<&'a str> {
+fn uid_of_container<'a>(node: &'a Snapshot, container: &'a Container) -> Option<&'a str> {
     if !container.pod_uid.is_empty() {
         return Some(&container.pod_uid);
     }
@@ -86,27 +83,27 @@ fn uid_of_container<'a>(node: &'a Snapshot, container: &'a SnapshotContainer) ->
 }
 
 /// behaviour: Pods, the table, for a UID.
-fn state(node: &Snapshot, uid: &str) -> SnapshotPodState {
+fn state(node: &Snapshot, uid: &str) -> PodState {
     let runs = node.containers.iter().any(|container| {
-        container.state == SnapshotContainerState::Running && uid_of_container(node, container) == Some(uid)
+        container.state == ContainerState::Running && uid_of_container(node, container) == Some(uid)
     });
     // Of a sandbox whose state nobody knows nobody knows that it is not ready.
     let ready = node
         .sandboxes
         .iter()
-        .any(|sandbox| sandbox.state != SnapshotSandboxState::NotReady && sandbox.pod_uid == uid);
+        .any(|sandbox| sandbox.state != SandboxState::NotReady && sandbox.pod_uid == uid);
     if runs || ready {
-        return SnapshotPodState::Active;
+        return PodState::Active;
     }
     let told = match node.pods.pods.iter().find(|pod| pod.uid == uid) {
         Some(pod) => pod.state,
         None => match node.pods.absent {
-            Absent::Deleted => SnapshotPodState::Deleted,
-            Absent::Unknown => SnapshotPodState::Unknown,
+            Absent::Deleted => PodState::Deleted,
+            Absent::Unknown => PodState::Unknown,
         },
     };
-    if told != SnapshotPodState::Active && !node.pods.synced {
-        return SnapshotPodState::Unknown;
+    if told != PodState::Active && !node.pods.synced {
+        return PodState::Unknown;
     }
     told
 }
@@ -114,9 +111,9 @@ fn state(node: &Snapshot, uid: &str) -> SnapshotPodState {
 /// behaviour: Pods, the table, last column.
 fn runtime_objects_may_go(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     match state(node, uid) {
-        SnapshotPodState::Active | SnapshotPodState::Unknown => false,
-        SnapshotPodState::Terminated => settings.evict_terminated_pods,
-        SnapshotPodState::Evicted | SnapshotPodState::Deleted => true,
+        PodState::Active | PodState::Unknown => false,
+        PodState::Terminated => settings.evict_terminated_pods,
+        PodState::Evicted | PodState::Deleted => true,
     }
 }
 
@@ -139,16 +136,16 @@ fn newer(a: (Option<Timestamp>, u32, &str), b: (Option<Timestamp>, u32, &str)) -
 fn containers(node: &Snapshot, settings: &Settings) -> Verdict {
     // 1.
     let evictable = node.containers.iter().filter(|c| {
-        c.state != SnapshotContainerState::Running
+        c.state != ContainerState::Running
             && at_least_ago(node, c.created_at, settings.min_age)
             && (c.finished_at.is_none() || at_least_ago(node, c.finished_at, settings.min_dead_age))
-            && (c.state != SnapshotContainerState::Created
+            && (c.state != ContainerState::Created
                 || at_least_ago(node, c.created_at, settings.created_grace))
     });
 
     // 2.
-    let mut gone: Vec<&SnapshotContainer> = Vec::new();
-    let mut in_limits: Vec<&SnapshotContainer> = Vec::new();
+    let mut gone: Vec<&Container> = Vec::new();
+    let mut in_limits: Vec<&Container> = Vec::new();
     for container in evictable {
         match uid_of_container(node, container) {
             None if unmanaged_may_go(node, settings) => gone.push(container),
@@ -179,31 +176,26 @@ fn containers(node: &Snapshot, settings: &Settings) -> Verdict {
     verdict(remove, node.containers.iter().map(|c| c.id.clone()))
 }
 
-fn key_of_container(c: &SnapshotContainer) -> (Option<Timestamp>, u32, &str) {
+fn key_of_container(c: &Container) -> (Option<Timestamp>, u32, &str) {
     (c.created_at, c.attempt, &c.id)
 }
 
-fn unit<'a>(node: &'a Snapshot, c: &'a SnapshotContainer) -> (Option<&'a str>, &'a str) {
+fn unit<'a>(node: &'a Snapshot, c: &'a Container) -> (Option<&'a str>, &'a str) {
     (uid_of_container(node, c), &c.name)
 }
 
-fn newest_of_each_unit<'a>(
-    node: &'a Snapshot,
-    of: &[&'a SnapshotContainer],
-    count: usize,
-) -> Vec<&'a SnapshotContainer> {
+fn newest_of_each_unit<'a>(node: &'a Snapshot, of: &[&'a Container], count: usize) -> Vec<&'a Container> {
     newest(of, |a, b| unit(node, a) == unit(node, b), count)
 }
 
 /// Those that have fewer than `count` newer ones beside them.
 fn newest<'a>(
-    of: &[&'a SnapshotContainer],
-    beside: impl Fn(&'a SnapshotContainer, &'a SnapshotContainer) -> bool,
+    of: &[&'a Container],
+    beside: impl Fn(&'a Container, &'a Container) -> bool,
     count: usize,
-) -> Vec<&'a SnapshotContainer> {
-    let before = |c: &'a SnapshotContainer| {
-        let newer =
-            |o: &&&'a SnapshotContainer| beside(o, c) && newer(key_of_container(o), key_of_container(c));
+) -> Vec<&'a Container> {
+    let before = |c: &'a Container| {
+        let newer = |o: &&&'a Container| beside(o, c) && newer(key_of_container(o), key_of_container(c));
         of.iter().filter(newer).count()
     };
     of.iter().copied().filter(|c| before(c) < count).collect()
@@ -220,14 +212,14 @@ fn oldest_first<T>(mut gone: Vec<&T>, key: impl Fn(&T) -> (Option<Timestamp>, u3
 }
 
 fn sandboxes(node: &Snapshot, settings: &Settings) -> Verdict {
-    fn key(s: &SnapshotSandbox) -> (Option<Timestamp>, u32, &str) {
+    fn key(s: &Sandbox) -> (Option<Timestamp>, u32, &str) {
         (s.created_at, s.attempt, &s.id)
     }
     let gone = node
         .sandboxes
         .iter()
         .filter(|sandbox| {
-            let evictable = sandbox.state == SnapshotSandboxState::NotReady
+            let evictable = sandbox.state == SandboxState::NotReady
                 && !node.containers.iter().any(|c| c.pod_sandbox_id == sandbox.id)
                 && at_least_ago(node, sandbox.created_at, settings.sandbox_min_age);
             if !evictable {
@@ -255,7 +247,7 @@ fn log_dirs(node: &Snapshot) -> Verdict {
         .iter()
         .filter(|name| {
             names::uid_of_log_dir(name).is_some_and(|uid| {
-                let gone = matches!(state(node, uid), SnapshotPodState::Deleted | SnapshotPodState::Evicted);
+                let gone = matches!(state(node, uid), PodState::Deleted | PodState::Evicted);
                 let sandbox = node.sandboxes.iter().any(|sandbox| sandbox.pod_uid == uid);
                 let container = node.containers.iter().any(|c| uid_of_container(node, c) == Some(uid));
                 gone && !sandbox && !container

@@ -65,13 +65,13 @@ impl Volume {
             inodes_free: free.inodes,
         }
     }
-}
 
-/// Which file system something is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
-    Images,
-    Containers,
+    fn give_back(&mut self, freed: Space, uptime: Duration, delay: Duration) {
+        self.unreleased.retain(|(due, _)| *due > uptime);
+        if !delay.is_zero() && freed != Space::default() {
+            self.unreleased.push((uptime.saturating_add(delay), freed));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -155,13 +155,14 @@ impl Disk {
                 self.layers.remove(name);
             }
         }
-        self.give_back(Which::Images, freed, uptime);
+        self.images.give_back(freed, uptime, self.release_delay);
     }
 
     /// A writable layer changes its size.
     pub(crate) fn resize_writable(&mut self, from: Space, to: Space, uptime: Duration) {
         self.stored.writable = self.stored.writable + to - from;
-        self.give_back(Which::Containers, from - to, uptime);
+        let volume = self.containers.as_mut().unwrap_or(&mut self.images);
+        volume.give_back(from - to, uptime, self.release_delay);
     }
 
     /// What is on the images' file system and belongs to nothing that the runtime knows. A change is reported at once.
@@ -174,40 +175,29 @@ impl Disk {
         &mut self.images.size
     }
 
-    fn give_back(&mut self, which: Which, freed: Space, uptime: Duration) {
-        let volume = match (which, &mut self.containers) {
-            (Which::Containers, Some(volume)) => volume,
-            _ => &mut self.images,
-        };
-        volume.unreleased.retain(|(due, _)| *due > uptime);
-        if !self.release_delay.is_zero() && freed != Space::default() {
-            volume.unreleased.push((uptime.saturating_add(self.release_delay), freed));
-        }
-    }
-
     pub(crate) fn usage(&self, uptime: Duration) -> Usage {
         let volumes = std::iter::once(&self.images).chain(&self.containers);
         Usage { unreleased: volumes.map(|volume| volume.unreleased(uptime)).sum(), ..self.stored }
     }
 
-    /// What statvfs reports; `None` for a file system that the node does not have.
-    pub(crate) fn stats(&self, which: Which, uptime: Duration) -> Option<FsStats> {
+    /// The statistics of the images' file system.
+    pub(crate) fn image_stats(&self, uptime: Duration) -> FsStats {
         let Usage { content, snapshots, writable, other, .. } = self.stored;
         let shared = if self.containers.is_some() { Space::default() } else { writable };
-        match which {
-            Which::Images => Some(self.images.stats(content + snapshots + other + shared, uptime)),
-            Which::Containers => self.containers.as_ref().map(|volume| volume.stats(writable, uptime)),
-        }
+        self.images.stats(content + snapshots + other + shared, uptime)
     }
 
-    /// What the runtime itself counts: snapshots, not the content store (as containerd's snapshotter).
-    pub(crate) fn counted_by_runtime(&self, which: Which) -> Space {
+    /// The statistics of the containers' file system, if they have one of their own.
+    pub(crate) fn container_stats(&self, uptime: Duration) -> Option<FsStats> {
+        self.containers.as_ref().map(|volume| volume.stats(self.stored.writable, uptime))
+    }
+
+    /// What the runtime itself counts for images and for containers: snapshots, not the content store (as containerd's
+    /// snapshotter).
+    pub(crate) fn counted_by_runtime(&self) -> (Space, Space) {
         let Usage { snapshots, writable, .. } = self.stored;
-        match (which, &self.containers) {
-            (Which::Containers, _) => writable,
-            (Which::Images, Some(_)) => snapshots,
-            (Which::Images, None) => snapshots + writable,
-        }
+        let images = if self.containers.is_some() { snapshots } else { snapshots + writable };
+        (images, writable)
     }
 
     /// Sum of the compressed sizes of these layers, one that is named twice counted twice.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cri_gc_policy::FsStats;
 use jiff::Timestamp;
 
-use super::disk::{Disk, Usage, Which};
+use super::disk::{Disk, Usage};
 use super::logs;
 use super::objects::{Container, Image, Sandbox};
 use crate::clock::{Clock, earlier};
@@ -91,7 +91,7 @@ pub struct Node {
     /// How often the runtime was restarted.
     pub(super) restarts: u32,
     pub(super) disk: Disk,
-    pub(super) counted: Counted,
+    pub(crate) counted: Counted,
     pub(super) probe_error: Option<io::ErrorKind>,
 }
 
@@ -164,9 +164,7 @@ impl Node {
     /// Has the runtime count at once what ImageFsInfo reports, as it does when it starts and then every 10 s.
     pub(crate) fn count_usage(&mut self) {
         let (images, containers) = match self.options.flavour {
-            Flavour::Containerd16 | Flavour::Containerd21 => {
-                (self.disk.counted_by_runtime(Which::Images), self.disk.counted_by_runtime(Which::Containers))
-            }
+            Flavour::Containerd16 | Flavour::Containerd21 => self.disk.counted_by_runtime(),
             // CRI-O counts the folders of its metadata: a few kB for each object.
             Flavour::CriO => (metadata(self.images.len()), metadata(self.containers.len())),
         };
@@ -185,10 +183,6 @@ impl Node {
     pub(crate) fn restarted(&mut self) {
         self.restarts = self.restarts.saturating_add(1);
         self.count_usage();
-    }
-
-    pub(crate) fn counted(&self) -> Counted {
-        self.counted
     }
 
     /// What is on the disk now.
@@ -210,9 +204,7 @@ impl Node {
     /// Sets `other_bytes` so that `percent` of the images' file system is used, or more where it is fuller without them.
     pub fn fill_to_percent(&mut self, percent: u64) {
         self.set_other_bytes(0);
-        let Some(stats) = self.disk.stats(Which::Images, self.clock.uptime()) else {
-            return;
-        };
+        let stats = self.disk.image_stats(self.clock.uptime());
         let wanted = u128::from(stats.capacity_bytes) * u128::from(percent) / 100;
         let used = u128::from(stats.capacity_bytes - stats.available_bytes);
         self.set_other_bytes(u64::try_from(wanted.saturating_sub(used)).unwrap_or(u64::MAX));
@@ -241,16 +233,15 @@ impl Node {
         if let Some(kind) = self.probe_error {
             return Err(kind.into());
         }
-        let which = if path.starts_with(&self.paths.images) {
-            Some(Which::Images)
+        let uptime = self.clock.uptime();
+        let stats = if path.starts_with(&self.paths.images) {
+            Some(self.disk.image_stats(uptime))
         } else if path.starts_with(&self.paths.containers_fs) {
-            Some(Which::Containers)
+            self.disk.container_stats(uptime)
         } else {
             None
         };
-        which
-            .and_then(|which| self.disk.stats(which, self.clock.uptime()))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "not a file system of the modelled node"))
+        stats.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "not a file system of the modelled node"))
     }
 
     /// Makes `<pod_logs_root>/<name>` for real, with that modification time, and returns its path: a log directory

@@ -37,16 +37,13 @@ impl ImageService for Services {
 
     async fn remove_image(&self, request: Request<RemoveImageRequest>) -> Reply<RemoveImageResponse> {
         let name = request.into_inner().image.unwrap_or_default().image;
-        self.call(Method::RemoveImage, &name, |node| {
-            missing_is_fine(node.remove_image(&name).map(drop))?;
-            Ok(RemoveImageResponse {}.into())
-        })
-        .await
+        self.change(Method::RemoveImage, &name, |node| missing_is_fine(node.remove_image(&name).map(drop)))
+            .await
     }
 
     async fn image_fs_info(&self, _request: Request<ImageFsInfoRequest>) -> Reply<ImageFsInfoResponse> {
         self.call(Method::ImageFsInfo, "", |node| {
-            let Counted { at, images, containers } = node.counted();
+            let Counted { at, images, containers } = node.counted;
             let entry =
                 |path: &std::path::Path, used| wire::filesystem_usage(&path.to_string_lossy(), used, at);
             let on_images = entry(&node.paths().images, images);

@@ -154,15 +154,25 @@ impl Services {
             return Ok(Response::new(T::default()));
         }
         if let Some(met) = met.take_if(|met| !matches!(met.fault, Fault::After(_))) {
-            self.suffer(met).await?;
+            self.meet(met).await?;
         }
         let Some(answer) = self.carry_out(method, id, carry_out) else {
             return std::future::pending().await;
         };
         if let Some(Met { fault: Fault::After(fault), cleared }) = met {
-            self.suffer(Met { fault: *fault, cleared }).await?;
+            self.meet(Met { fault: *fault, cleared }).await?;
         }
         answer
+    }
+
+    /// Carries out a call whose answer is empty.
+    async fn change<T: prost::Message + Default>(
+        &self,
+        method: Method,
+        id: &str,
+        change: impl FnOnce(&mut Node) -> Result<(), SimError> + Send,
+    ) -> Reply<T> {
+        self.call(method, id, |node| Ok(change(node).map(|()| T::default().into())?)).await
     }
 
     /// The answer to a call; `None` if the server died first, even by a hook of this call.
@@ -180,11 +190,12 @@ impl Services {
         Some(carry_out(&mut node).and_then(|answer| checked(answer, node.options().message_limit)))
     }
 
-    async fn suffer(&self, met: Met) -> Result<(), Status> {
+    /// Lets the fault happen.
+    async fn meet(&self, met: Met) -> Result<(), Status> {
         let Met { fault, mut cleared } = met;
         match fault {
             Fault::Error(code, message) => return Err(Status::new(code, message)),
-            // The sender lives as long as the server, so an error cannot come.
+            // The sender exists as long as the server, so this is never an error.
             Fault::Hang => drop(cleared.changed().await),
             Fault::Delay(pause) => tokio::time::sleep(pause).await,
             Fault::Die => {
@@ -200,7 +211,7 @@ impl Services {
 
 /// Ends when the server is to end.
 async fn died(die: &watch::Sender<bool>) {
-    // Never an error: the sender is at hand.
+    // Never an error: the sender exists as long as this runs.
     drop(die.subscribe().wait_for(|die| *die).await);
 }
 

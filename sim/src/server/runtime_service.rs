@@ -88,10 +88,8 @@ impl RuntimeService for Services {
         request: Request<StopPodSandboxRequest>,
     ) -> Reply<StopPodSandboxResponse> {
         let id = request.into_inner().pod_sandbox_id;
-        self.call(Method::StopPodSandbox, &id, |node| {
-            let result = node.stop_sandbox(&id);
-            stopped(node, result)?;
-            Ok(StopPodSandboxResponse {}.into())
+        self.change(Method::StopPodSandbox, &id, |node| {
+            stopped(node.options().flavour, node.stop_sandbox(&id))
         })
         .await
     }
@@ -101,11 +99,7 @@ impl RuntimeService for Services {
         request: Request<RemovePodSandboxRequest>,
     ) -> Reply<RemovePodSandboxResponse> {
         let id = request.into_inner().pod_sandbox_id;
-        self.call(Method::RemovePodSandbox, &id, |node| {
-            missing_is_fine(node.remove_sandbox(&id))?;
-            Ok(RemovePodSandboxResponse {}.into())
-        })
-        .await
+        self.change(Method::RemovePodSandbox, &id, |node| missing_is_fine(node.remove_sandbox(&id))).await
     }
 
     async fn list_containers(
@@ -136,10 +130,8 @@ impl RuntimeService for Services {
 
     async fn stop_container(&self, request: Request<StopContainerRequest>) -> Reply<StopContainerResponse> {
         let id = request.into_inner().container_id;
-        self.call(Method::StopContainer, &id, |node| {
-            let result = node.stop_container(&id);
-            stopped(node, result)?;
-            Ok(StopContainerResponse {}.into())
+        self.change(Method::StopContainer, &id, |node| {
+            stopped(node.options().flavour, node.stop_container(&id))
         })
         .await
     }
@@ -149,11 +141,7 @@ impl RuntimeService for Services {
         request: Request<RemoveContainerRequest>,
     ) -> Reply<RemoveContainerResponse> {
         let id = request.into_inner().container_id;
-        self.call(Method::RemoveContainer, &id, |node| {
-            missing_is_fine(node.remove_container(&id))?;
-            Ok(RemoveContainerResponse {}.into())
-        })
-        .await
+        self.change(Method::RemoveContainer, &id, |node| missing_is_fine(node.remove_container(&id))).await
     }
 
     async fn list_container_stats(
@@ -223,11 +211,7 @@ impl RuntimeService for Services {
         request: Request<StartContainerRequest>,
     ) -> Reply<StartContainerResponse> {
         let id = request.into_inner().container_id;
-        self.call(Method::StartContainer, &id, |node| {
-            node.start_container(&id)?;
-            Ok(StartContainerResponse {}.into())
-        })
-        .await
+        self.change(Method::StartContainer, &id, |node| node.start_container(&id)).await
     }
 }
 
@@ -280,8 +264,8 @@ fn selected<T>(node: &Node, filter: &ContainerFilter, message: impl Fn(&Containe
 }
 
 /// How a stop ends: on what is missing it succeeds, but for containerd 1.6.
-fn stopped(node: &Node, result: Result<(), SimError>) -> Result<(), SimError> {
-    if node.options().flavour == Flavour::Containerd16 { result } else { missing_is_fine(result) }
+fn stopped(flavour: Flavour, result: Result<(), SimError>) -> Result<(), SimError> {
+    if flavour == Flavour::Containerd16 { result } else { missing_is_fine(result) }
 }
 
 fn missing(what: &str) -> Status {

@@ -10,9 +10,9 @@ use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Code, Fault, Method, Scope, Sim, SimError};
 use tokio::time::Instant;
 
-use super::trap::{Trap, Trigger};
+use super::trap::{Trap, TrapAction};
 use crate::cli::demo::Breakage;
-use crate::demo::node::Demo;
+use crate::demo::node::DemoNode;
 
 /// The loop that panics.
 const PANICS: Loop = Loop::ContainerGc;
@@ -32,7 +32,7 @@ pub struct Breakages {
 impl Breakages {
     /// Nothing is broken yet.
     #[must_use]
-    pub fn new(demo: &Demo) -> Self {
+    pub fn new(demo: &DemoNode) -> Self {
         Self {
             sim: demo.sim.clone(),
             panics: Arc::default(),
@@ -44,7 +44,7 @@ impl Breakages {
 
     /// The clocks that have a trap.
     #[must_use]
-    pub fn clocks(&self, demo: &Demo) -> Vec<(Loop, Clock)> {
+    pub fn clocks(&self, demo: &DemoNode) -> Vec<(Loop, Clock)> {
         let trapped = [(PANICS, Arc::clone(&self.panics)), (HANGS, Arc::clone(&self.hangs))];
         trapped.map(|(of, trap)| (of, demo.clock(move || trap.pass()))).into()
     }
@@ -58,7 +58,7 @@ impl Breakages {
         if self.broken.contains_key(&what) {
             return self.fix(what);
         }
-        self.break_it(what, Trigger::PanicOnce);
+        self.break_it(what, TrapAction::PanicOnce);
         Ok(())
     }
 
@@ -71,19 +71,19 @@ impl Breakages {
             if !broken {
                 return self.fix(*what);
             }
-            self.break_it(*what, Trigger::Panic);
+            self.break_it(*what, TrapAction::Panic);
             Ok(())
         })
     }
 
-    fn break_it(&mut self, what: Breakage, panic: Trigger) {
+    fn break_it(&mut self, what: Breakage, panic: TrapAction) {
         self.broken.entry(what).or_insert_with(Instant::now);
         self.ever.insert(what);
         match what {
             Breakage::Images | Breakage::Hang => self.order_faults(),
             Breakage::Runtime => self.sim.kill(),
             Breakage::Panic => self.panics.set(panic),
-            Breakage::Thread => self.hangs.set(Trigger::Hang),
+            Breakage::Thread => self.hangs.set(TrapAction::Hang),
         }
     }
 
@@ -92,8 +92,8 @@ impl Breakages {
         match what {
             Breakage::Images | Breakage::Hang => self.order_faults(),
             Breakage::Runtime => self.sim.restart()?,
-            Breakage::Panic => self.panics.set(Trigger::Off),
-            Breakage::Thread => self.hangs.set(Trigger::Off),
+            Breakage::Panic => self.panics.set(TrapAction::Off),
+            Breakage::Thread => self.hangs.set(TrapAction::Off),
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! `demo --watch`: the service on an embedded node where pods come and go, shown live, with things that can be broken.
 //!
 //! - `breakages`: what can be broken, and how; `trap`: in the clock of a loop.
-//! - `news`: the events of the service. `view`: what is shown while it runs, [`summary`]: at the end. `terminal`: where it is
+//! - `events`: the events of the service. `view`: what is shown while it runs, [`summary`]: at the end. `terminal`: where it is
 //!   drawn, and the keys. [`panics`]: panics that nothing caught.
 //! - here: the service is observed through its admin socket, as `cri-gc status` and `cri-gc events` do, while things happen
 //!   on the node.
@@ -9,7 +9,7 @@
 //! None of the service's actors run on the thread that draws, so neither can block the other.
 
 mod breakages;
-mod news;
+mod events;
 pub mod panics;
 pub mod summary;
 mod terminal;
@@ -25,12 +25,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 use self::breakages::Breakages;
-use self::news::News;
+use self::events::EventLog;
 use self::summary::Summary;
-use self::terminal::{Key, Terminal};
+use self::terminal::{KeyPress, Terminal};
 use self::view::View;
 use super::churn::Churn;
-use super::node::Demo;
+use super::node::DemoNode;
 use crate::cli;
 use crate::client::{Client, Told};
 use crate::failure::Failure;
@@ -81,30 +81,30 @@ const STEP: Duration = Duration::from_millis(300);
 const LOG_BYTES: u64 = 2_000;
 
 /// The service on the embedded node, being watched.
-pub struct Watch<'a> {
-    demo: &'a Demo,
+pub struct LiveDemo<'a> {
+    demo: &'a DemoNode,
     args: &'a cli::Demo,
     churn: Churn,
     breakages: Breakages,
     began: Instant,
-    news: News,
+    events: EventLog,
     /// The last answer of the service.
     status: StatusResponse,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> LiveDemo<'a> {
     /// Puts pods on the node.
     ///
     /// # Errors
     /// The temporary folder is full.
-    pub fn new(demo: &'a Demo, args: &'a cli::Demo) -> Result<Self, SimError> {
+    pub fn new(demo: &'a DemoNode, args: &'a cli::Demo) -> Result<Self, SimError> {
         Ok(Self {
             demo,
             args,
             churn: Churn::start(&demo.sim, LOG_BYTES)?,
             breakages: Breakages::new(demo),
             began: Instant::now(),
-            news: News::default(),
+            events: EventLog::default(),
             status: StatusResponse::default(),
         })
     }
@@ -140,7 +140,7 @@ impl<'a> Watch<'a> {
         }
         self.request_status(&client).await;
         while let Ok(Ok(Some(event))) = timeout(PAUSE, events.next()).await {
-            self.news.add(event);
+            self.events.add(event);
         }
         shown
     }
@@ -151,7 +151,7 @@ impl<'a> Watch<'a> {
         Summary {
             lasted: self.began.elapsed(),
             loops: &self.status.loops,
-            news: &self.news,
+            events: &self.events,
             broken: self.breakages.ever(),
             running: self.churn.running(),
             lost: &self.churn.lost,
@@ -199,7 +199,7 @@ impl<'a> Watch<'a> {
                     }
                 }
                 event = events.next() => match event? {
-                    Some(event) => self.news.add(event),
+                    Some(event) => self.events.add(event),
                     None => return Err(events.cut_short("no more events").into()),
                 },
                 Ok(()) = status.changed() => self.status = status.borrow_and_update().clone(),
@@ -213,7 +213,7 @@ impl<'a> Watch<'a> {
                         node: self.demo.tally(),
                         thresholds: (images.high_threshold_percent, images.low_threshold_percent),
                         status: &self.status,
-                        news: &self.news,
+                        events: &self.events,
                     };
                     if terminal.draw(&view.text())? == Reader::Gone {
                         return Ok(());
@@ -221,15 +221,11 @@ impl<'a> Watch<'a> {
                 }
                 key = terminal.next_key() => {
                     match key {
-                        Key::Quit => return Ok(()),
-                        Key::Toggle(what) => self.breakages.toggle(what).map_err(Failure::failed)?,
-                        Key::Pause => {
+                        KeyPress::Quit => return Ok(()),
+                        KeyPress::Toggle(what) => self.breakages.toggle(what).map_err(Failure::failed)?,
+                        KeyPress::Pause => {
                             is_paused = !is_paused;
-                            if is_paused {
-                                client.pause(Vec::new()).await?;
-                            } else {
-                                client.resume(Vec::new()).await?;
-                            }
+                            actix_rt::spawn(pause(client.clone(), is_paused));
                         }
                     }
                     pictures.reset_immediately();
@@ -251,6 +247,13 @@ fn polled(client: Client) -> watch::Receiver<StatusResponse> {
         }
     });
     status
+}
+
+/// Pauses all loops, or resumes them. The next status shows it; nothing waits for it, because a loop that hangs delays the
+/// answer.
+async fn pause(client: Client, paused: bool) {
+    let all = Vec::new();
+    let _ = if paused { client.pause(all).await.map(drop) } else { client.resume(all).await.map(drop) };
 }
 
 fn every(period: Duration) -> Interval {

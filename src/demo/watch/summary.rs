@@ -8,7 +8,7 @@ use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin::LoopStatus;
 
 use super::breakages::meaning;
-use super::news::News;
+use super::events::EventLog;
 use crate::cli::demo::Breakage;
 use crate::output::ages::span;
 use crate::output::table::{render, table};
@@ -20,7 +20,7 @@ pub struct Summary<'a> {
     /// The state of the loops.
     pub loops: &'a [LoopStatus],
     /// What happened.
-    pub news: &'a News,
+    pub events: &'a EventLog,
     /// What was broken at any time.
     pub broken: &'a BTreeSet<Breakage>,
     /// Containers that run.
@@ -36,7 +36,7 @@ impl Summary<'_> {
     #[must_use]
     pub fn surprises(&self) -> Vec<String> {
         let lost = self.lost.iter().map(|lost| format!("{lost} was in use and was removed"));
-        let panics = self.news.panics.iter().map(|panic| one_line(panic).into_owned());
+        let panics = self.events.panics.iter().map(|panic| one_line(panic).into_owned());
         let mut surprises: Vec<String> = lost.chain(panics).collect();
         if self.uncaught > 0 {
             surprises.push(format!("panics that nothing caught: {}; see stderr", self.uncaught));
@@ -44,7 +44,7 @@ impl Summary<'_> {
         // Failures that follow from what was broken can't be distinguished from others.
         if self.broken.is_empty() {
             for LoopStatus { r#loop: of, restarts, .. } in self.loops {
-                let failures = self.news.failures(of);
+                let failures = self.events.failures(of);
                 if failures > 0 || *restarts > 0 {
                     surprises.push(format!("{of}: failures: {failures}, restarts: {restarts}"));
                 }
@@ -62,14 +62,15 @@ impl Summary<'_> {
                 state.r#loop.clone(),
                 state.passes.to_string(),
                 state.removed.to_string(),
-                self.news.failures(&state.r#loop).to_string(),
+                self.events.failures(&state.r#loop).to_string(),
                 state.restarts.to_string(),
             ]);
         }
         let mut text = format!("Watched for {}.\n\n{}\n", span(self.lasted), render(rows, &[1, 2, 3, 4]));
-        let News { losses, returns, .. } = self.news;
-        if *losses > 0 {
-            let _ = writeln!(text, "The runtime became unreachable: {losses}, reachable again: {returns}.");
+        let EventLog { losses, returns, .. } = *self.events;
+        if losses > 0 {
+            let (losses, returns) = (times(losses), times(returns));
+            let _ = writeln!(text, "The runtime became unreachable {losses} and reachable again {returns}.");
         }
         if self.lost.is_empty() {
             let _ = writeln!(text, "Nothing in use was removed; {} containers run.", self.running);
@@ -82,6 +83,10 @@ impl Summary<'_> {
         }
         text
     }
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 #[cfg(test)]
@@ -97,8 +102,8 @@ mod tests {
 
     #[test]
     fn a_failure_is_unexpected_only_where_nothing_was_broken() {
-        let mut news = News::default();
-        news.add(Event {
+        let mut events = EventLog::default();
+        events.add(Event {
             time: "2026-01-31T12:00:00Z".to_owned(),
             r#loop: "image_gc".to_owned(),
             kind: EventKind::ImageGcFailed.as_str().to_owned(),
@@ -107,7 +112,7 @@ mod tests {
         let broken = Summary {
             lasted: Duration::from_secs(30),
             loops: &[looped("log_gc"), looped("image_gc")],
-            news: &news,
+            events: &events,
             broken: &BTreeSet::from([Breakage::Images]),
             running: 9,
             lost: &[],
@@ -135,7 +140,7 @@ Broken on purpose: the runtime answers requests about images with errors.
         let summary = Summary {
             lasted: Duration::from_secs(30),
             loops: &[],
-            news: &News::default(),
+            events: &EventLog::default(),
             broken: &BTreeSet::from([Breakage::Panic]),
             running: 9,
             lost: &["container 7".to_owned()],

@@ -28,7 +28,7 @@ const SIZE: (usize, usize) = (24, 80);
 
 /// What a key requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub enum KeyPress {
     /// Break this, or fix it.
     Toggle(Breakage),
     /// Pause all loops, or resume them.
@@ -37,7 +37,7 @@ pub enum Key {
     Quit,
 }
 
-impl Key {
+impl KeyPress {
     fn parse(byte: u8) -> Option<Self> {
         Some(match byte.to_ascii_lowercase() {
             b'i' => Self::Toggle(Breakage::Images),
@@ -58,7 +58,7 @@ pub struct Terminal {
     in_place: bool,
     /// How stdin is to be restored, if it is a terminal.
     before: Option<Termios>,
-    keys: Option<UnboundedReceiver<Key>>,
+    keys: Option<UnboundedReceiver<KeyPress>>,
 }
 
 impl Terminal {
@@ -93,7 +93,7 @@ impl Terminal {
     }
 
     /// Waits for the next key: forever where no keys are read.
-    pub async fn next_key(&mut self) -> Key {
+    pub async fn next_key(&mut self) -> KeyPress {
         if let Some(keys) = &mut self.keys
             && let Some(key) = keys.recv().await
         {
@@ -151,11 +151,11 @@ fn report_keys_at_once() -> Option<Termios> {
 }
 
 /// Reads keys until stdin ends. Reading blocks a thread of its own, which ends with the process.
-fn read_keys() -> io::Result<UnboundedReceiver<Key>> {
+fn read_keys() -> io::Result<UnboundedReceiver<KeyPress>> {
     let (pressed, keys) = unbounded_channel();
     std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
         let bytes = io::stdin().lock().bytes().map_while(Result::ok);
-        let _ = bytes.filter_map(Key::parse).try_for_each(|key| pressed.send(key));
+        let _ = bytes.filter_map(KeyPress::parse).try_for_each(|key| pressed.send(key));
     })?;
     Ok(keys)
 }
@@ -184,11 +184,11 @@ mod tests {
 
     #[test]
     fn every_breakage_has_a_key() {
-        let keys: Vec<Key> = (0..=127).filter_map(Key::parse).collect();
+        let keys: Vec<KeyPress> = (0..=127).filter_map(KeyPress::parse).collect();
         for what in <Breakage as clap::ValueEnum>::value_variants() {
-            assert!(keys.contains(&Key::Toggle(*what)), "{what:?}");
+            assert!(keys.contains(&KeyPress::Toggle(*what)), "{what:?}");
         }
-        let parsed = [b'Q', b' ', b'x'].map(Key::parse);
-        assert_eq!(parsed, [Some(Key::Quit), Some(Key::Pause), None]);
+        let parsed = [b'Q', b' ', b'x'].map(KeyPress::parse);
+        assert_eq!(parsed, [Some(KeyPress::Quit), Some(KeyPress::Pause), None]);
     }
 }

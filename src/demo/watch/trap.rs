@@ -12,7 +12,7 @@ const RELEASED_AFTER: Duration = Duration::from_secs(12);
 
 /// What happens to a thread that reads the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Trigger {
+pub enum TrapAction {
     /// It gets the time.
     #[default]
     Off,
@@ -29,12 +29,12 @@ pub enum Trigger {
 /// The trap.
 #[derive(Debug, Default)]
 pub struct Trap {
-    trigger: Mutex<Trigger>,
+    trigger: Mutex<TrapAction>,
     changed: Condvar,
 }
 
 impl Trap {
-    fn trigger(&self) -> MutexGuard<'_, Trigger> {
+    fn trigger(&self) -> MutexGuard<'_, TrapAction> {
         self.trigger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,28 +43,28 @@ impl Trap {
     pub fn pass(&self) {
         let mut trigger = self.trigger();
         match *trigger {
-            Trigger::Off | Trigger::Hanging => {}
-            Trigger::PanicOnce | Trigger::Panic => {
-                if *trigger == Trigger::PanicOnce {
-                    *trigger = Trigger::Off;
+            TrapAction::Off | TrapAction::Hanging => {}
+            TrapAction::PanicOnce | TrapAction::Panic => {
+                if *trigger == TrapAction::PanicOnce {
+                    *trigger = TrapAction::Off;
                 }
                 drop(trigger);
                 panic!("{ON_PURPOSE}");
             }
-            Trigger::Hang => {
-                *trigger = Trigger::Hanging;
-                let hangs = |trigger: &mut Trigger| *trigger == Trigger::Hanging;
+            TrapAction::Hang => {
+                *trigger = TrapAction::Hanging;
+                let hangs = |trigger: &mut TrapAction| *trigger == TrapAction::Hanging;
                 let waited = self.changed.wait_timeout_while(trigger, RELEASED_AFTER, hangs);
                 let (mut trigger, waited) = waited.unwrap_or_else(PoisonError::into_inner);
                 if waited.timed_out() {
-                    *trigger = Trigger::Off;
+                    *trigger = TrapAction::Off;
                 }
             }
         }
     }
 
     /// Changes what happens; a thread that hangs goes on.
-    pub fn set(&self, trigger: Trigger) {
+    pub fn set(&self, trigger: TrapAction) {
         *self.trigger() = trigger;
         self.changed.notify_all();
     }
@@ -72,7 +72,7 @@ impl Trap {
     /// Whether nothing happens.
     #[must_use]
     pub fn is_off(&self) -> bool {
-        *self.trigger() == Trigger::Off
+        *self.trigger() == TrapAction::Off
     }
 }
 
@@ -92,28 +92,28 @@ mod tests {
     fn it_panics_once_or_until_it_is_off() {
         let trap = Arc::new(Trap::default());
         assert!(reads(&trap));
-        trap.set(Trigger::PanicOnce);
+        trap.set(TrapAction::PanicOnce);
         assert!(!trap.is_off() && !reads(&trap) && trap.is_off() && reads(&trap), "once");
-        trap.set(Trigger::Panic);
+        trap.set(TrapAction::Panic);
         assert!(!reads(&trap) && !reads(&trap));
-        trap.set(Trigger::Off);
+        trap.set(TrapAction::Off);
         assert!(reads(&trap));
     }
 
     #[test]
     fn one_thread_hangs_until_it_is_off() {
         let trap = Arc::new(Trap::default());
-        trap.set(Trigger::Hang);
+        trap.set(TrapAction::Hang);
         let hanging = {
             let trap = Arc::clone(&trap);
             std::thread::spawn(move || trap.pass())
         };
-        while *trap.trigger() != Trigger::Hanging {
+        while *trap.trigger() != TrapAction::Hanging {
             std::thread::yield_now();
         }
         assert!(reads(&trap), "another thread goes on");
         assert!(!trap.is_off() && !hanging.is_finished());
-        trap.set(Trigger::Off);
+        trap.set(TrapAction::Off);
         assert!(hanging.join().is_ok());
     }
 }

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use cri_gc_proto::admin::StatusResponse;
 
 use super::breakages::meaning;
-use super::news::News;
+use super::events::EventLog;
 use crate::cli::demo::Breakage;
 use crate::demo::node::Tally;
 use crate::output::ages::span;
@@ -34,7 +34,7 @@ pub struct View<'a> {
     /// The state of the service.
     pub status: &'a StatusResponse,
     /// The last events.
-    pub news: &'a News,
+    pub events: &'a EventLog,
 }
 
 const KEYS: &str = "keys     i images  h hang  r runtime  p panic  t thread  space pause  q quit\n";
@@ -62,7 +62,7 @@ impl View<'_> {
             self.disk(),
             self.node,
             status::text(&status),
-            self.news.lines()
+            self.events.lines()
         )
     }
 
@@ -151,11 +151,12 @@ mod tests {
 
     #[test]
     fn the_view_shows_the_node_the_service_and_the_last_events() {
-        let mut news = News::default();
-        news.add(Event {
+        let mut events = EventLog::default();
+        events.add(Event {
             time: "2026-01-31T12:00:29Z".to_owned(),
             kind: "Paused".to_owned(),
             r#loop: "log_gc".to_owned(),
+            message: "by\u{1b}[2J\nrequest".to_owned(),
             ..Event::default()
         });
         let mut view = View {
@@ -166,7 +167,7 @@ mod tests {
             node: node(),
             thresholds: (85, 70),
             status: &status(),
-            news: &news,
+            events: &events,
         };
         let top = "\
 cri-gc on a modelled node where pods come and go, for 30s, 30s left
@@ -178,7 +179,11 @@ node     11 running and 14 dead containers, 12 sandboxes, 13 log directories, 37
 ";
         let text = view.text();
         assert!(text.starts_with(top), "{text}");
-        for part in ["containerd v2.1.9", "container_gc  enforce  waiting", "log_gc        Paused\n"] {
+        for part in [
+            "containerd v2.1.9",
+            "container_gc  enforce  waiting",
+            "log_gc        Paused               by\\u001b[2J request\n",
+        ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
         view.keys = true;
@@ -212,7 +217,7 @@ disk     [###################################|######|#######] 100%, 0 B of 40.0 
             node: Tally { capacity: 0, ..node() },
             thresholds: (85, 70),
             status: &StatusResponse::default(),
-            news: &News::default(),
+            events: &EventLog::default(),
         };
         assert!(view.text().contains("  0%, 10.0 GiB of 0 B available"), "{}", view.text());
     }

@@ -93,7 +93,10 @@ async fn when_the_server_is_silent_all_is_unknown_in_time_and_nothing_goes() {
     world.heals("it answers again").await;
     world.step(2 * SECOND).await;
     let lines = world.lines_of_source();
-    assert!(lines.last().is_some_and(|line| line.starts_with("INFO - the pod source is back")), "{lines:#?}");
+    assert!(
+        lines.last().is_some_and(|line| line.starts_with("INFO - the pod source is readable again")),
+        "{lines:#?}"
+    );
     world.goes(2, "it answers again").await;
     world.has_all(&[1], "it lives");
 }

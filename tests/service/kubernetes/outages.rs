@@ -130,14 +130,17 @@ async fn nothing_goes_in_any_outage_and_all_that_was_deleted_goes_after_it() {
             assert_eq!(not_ready, usize::from(outage.may_pass), "{name}: {lines:#?}");
             assert!((1..=2).contains(&errors) && lines[not_ready].starts_with("ERRO"), "{name}: {lines:#?}");
             assert!((1..=12).contains(&lines.len()), "{name}: {lines:#?}");
-            assert!(!lines.iter().any(|line| line.contains("is back")), "{name}: {lines:#?}");
+            assert!(!lines.iter().any(|line| line.contains("is readable again")), "{name}: {lines:#?}");
         }
         (outage.ends)(&world);
         world.heals(name).await;
         world.step(2 * SECOND).await;
         if outage.of_source {
             let lines = world.lines_of_source();
-            let back = lines.iter().filter(|line| line.starts_with("INFO - the pod source is back")).count();
+            let back = lines
+                .iter()
+                .filter(|line| line.starts_with("INFO - the pod source is readable again"))
+                .count();
             assert_eq!(back, 1, "{name}: {lines:#?}");
         }
         world.goes(deleted, name).await;

@@ -25,7 +25,9 @@ async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before
     world.api.fail_next(On::List, Fault::Stall);
     world.api.delete("ns", "pod-8");
     world.step(PERIOD).await;
-    assert!(world.evidence(8).await.starts_with("a list lacks it, the one before did not"));
+    assert!(
+        world.evidence(8).await.starts_with("it is missing from the last list, but not from the one before")
+    );
     world.step(SECOND).await;
     assert_eq!((world.api.count(On::List), world.api.count(On::Get)), (5, 0));
     world.has_all(&[8], "the list has not been answered");

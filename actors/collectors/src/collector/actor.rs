@@ -42,8 +42,8 @@ const QUEUE: usize = 16;
 
 /// The actor of a collector.
 pub struct Collector<C: Collect> {
-    pub(crate) logic: Rc<C>,
-    pub(crate) tools: Tools,
+    logic: Rc<C>,
+    tools: Tools,
     live: Rc<Live>,
     /// `None` in a one-shot command: passes are made when told only.
     service: Option<Service>,
@@ -350,13 +350,6 @@ impl<C: Collect> Collector<C> {
     fn pause(&self) -> Duration {
         let chance = self.service.as_ref().map_or(0.0, |service| service.schedule.chance.draw());
         C::period(&self.live.settings()).mul_f64(1.0 - SPREAD * chance)
-    }
-}
-
-impl<C: Collect> Collector<C> {
-    /// The settings in force.
-    pub(crate) fn settings(&self) -> Arc<Settings> {
-        self.live.settings()
     }
 }
 

@@ -23,4 +23,4 @@ pub use collect::Collect;
 pub use handle::LoopHandle;
 pub use pass::{Live, Pass, Removed, Target};
 pub use state::{Doing, LoopState};
-pub use supervisor::{Base, Relay, Supervisor};
+pub use supervisor::{Base, Supervisor};

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cri_gc_config::{Mode, Settings};
-use cri_gc_policy::Reason;
-use cri_gc_policy::report::Item;
+use cri_gc_policy::report::{Item, SectionReport};
+use cri_gc_policy::{Decision, Reason};
 use futures_util::StreamExt;
 use jiff::SignedDuration;
 use slog::{Logger, debug, info};
@@ -278,15 +278,36 @@ impl Pass {
         self.book.borrow_mut().freed_bytes = bytes;
     }
 
-    /// What would be removed after the removals of the passes before this one. Nothing is told of it to whoever watches.
-    pub fn follow<T>(&self, targets: impl IntoIterator<Item = Target<T>>) {
-        let removals = targets.into_iter().map(|target| target.ended(Outcome::WouldRemove, 0));
-        self.book.borrow_mut().follow.extend(removals);
-    }
-
-    /// So many are to go.
+    /// So many are to be removed.
     pub fn planned(&self, count: usize) {
         self.tell(Progress::Planned(self.of, count));
+    }
+
+    /// Carries out what was decided on objects of one kind: takes down what is kept and what would follow, and removes the rest in its
+    /// order, at most `parallel` at a time. `report` is the same decisions in words; `object` is what the removal needs.
+    pub async fn carry_out<T>(
+        &self,
+        kind: Kind,
+        report: SectionReport,
+        decisions: &[Decision],
+        object: impl Fn(usize) -> Option<T>,
+        parallel: usize,
+        remove: impl AsyncFn(&Target<T>) -> Removed,
+    ) {
+        let SectionReport { remove: items, follow, keep, .. } = report;
+        self.kept(kind, keep);
+        let followers = follow.into_iter().map(|item| Removal::new(kind, item, Outcome::WouldRemove));
+        self.book.borrow_mut().follow.extend(followers);
+        let targets: Vec<Target<T>> = decisions
+            .iter()
+            .zip(items)
+            .filter_map(|(decision, item)| {
+                let Item { id, name, .. } = item;
+                Some(Target { kind, id, name, reason: decision.reason, object: object(decision.index)? })
+            })
+            .collect();
+        self.planned(targets.len());
+        self.act(targets, parallel, remove).await;
     }
 
     fn tell(&self, progress: Progress) {

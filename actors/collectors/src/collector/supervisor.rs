@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::dev::{MessageResponse, OneshotSender};
 use actix::fut::wrap_future;
 use actix::{
     Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, Recipient,
@@ -21,7 +20,7 @@ use tokio::sync::watch;
 
 use super::actor::{Collector, Schedule, Service};
 use super::collect::Collect;
-use super::messages::{AskState, Finish, Link, News, NewsOf, Pause, Ping, RunPass, Wake};
+use super::messages::{AskState, Declined, Finish, Link, News, NewsOf, Pause, Ping, RunPass, Wake};
 use super::state::{Doing, LoopState};
 use super::telling::Telling;
 use crate::report::PassReport;
@@ -56,7 +55,7 @@ pub struct Supervisor<C: Collect> {
     stopping: bool,
     /// As it was at the start: it takes effect then only.
     hang_timeout: Duration,
-    current: Current<C>,
+    pub(super) current: Current<C>,
     /// Tells the number of the loop that holds now, to whoever waits for one that was replaced.
     replaced: watch::Sender<u64>,
     pinged: bool,
@@ -82,9 +81,9 @@ pub struct Base {
 }
 
 /// The loop as it runs now.
-struct Current<C: Collect> {
+pub(super) struct Current<C: Collect> {
     number: u64,
-    address: Addr<Collector<C>>,
+    pub(super) address: Addr<Collector<C>>,
     thread: Thread,
     lease: Lease,
 }
@@ -402,53 +401,26 @@ impl<C: Collect> Handler<AtRest> for Supervisor<C> {
     }
 }
 
-/// A message that a supervisor hands on to its loop as it is.
-pub trait Relay: Message<Result: Send> + Send + 'static {}
-impl Relay for RunPass {}
-impl Relay for Wake {}
+impl<C: Collect> Handler<Wake> for Supervisor<C> {
+    type Result = ();
 
-/// A message on its way to the loop. Should the loop be replaced before it answers, the sender is told so
-/// (`MailboxError::Closed`), as by a loop that fell.
-pub struct Relayed<C: Collect, M> {
-    message: M,
-    to: Addr<Collector<C>>,
-    replaced: watch::Receiver<u64>,
-}
-
-impl<C, M> Handler<M> for Supervisor<C>
-where
-    C: Collect,
-    M: Relay,
-    Collector<C>: Actor<Context = Context<Collector<C>>> + Handler<M>,
-{
-    type Result = Relayed<C, M>;
-
-    fn handle(&mut self, message: M, _ctx: &mut Context<Self>) -> Self::Result {
-        Relayed { message, to: self.current.address.clone(), replaced: self.replaced.subscribe() }
+    fn handle(&mut self, wake: Wake, _ctx: &mut Context<Self>) {
+        self.current.address.do_send(wake);
     }
 }
 
-impl<C, M> MessageResponse<Supervisor<C>, M> for Relayed<C, M>
-where
-    C: Collect,
-    M: Relay,
-    Collector<C>: Actor<Context = Context<Collector<C>>> + Handler<M>,
-{
-    fn handle(self, _ctx: &mut Context<Supervisor<C>>, answer: Option<OneshotSender<M::Result>>) {
-        let Self { message, to, mut replaced } = self;
-        // Nobody waits for an answer.
-        let Some(answer) = answer else { return to.do_send(message) };
-        // Not one of the supervisor's own futures: should it fall, what was handed on is still answered.
-        actix_rt::spawn(async move {
+impl<C: Collect> Handler<RunPass> for Supervisor<C> {
+    type Result = ResponseFuture<Result<PassReport, Declined>>;
+
+    fn handle(&mut self, run: RunPass, _ctx: &mut Context<Self>) -> Self::Result {
+        let pass = self.current.address.send(run);
+        let mut replaced = self.replaced.subscribe();
+        // It is none of the supervisor's own futures: the pass is reported also if the supervisor restarts meanwhile.
+        Box::pin(async move {
             tokio::select! {
-                answered = to.send(message) => {
-                    if let Ok(answered) = answered {
-                        // Whoever asked may be gone.
-                        let _ = answer.send(answered);
-                    }
-                }
-                _ = replaced.changed() => {}
+                report = pass => report.unwrap_or(Err(Declined::Fell(C::LOOP))),
+                _ = replaced.changed() => Err(Declined::Fell(C::LOOP)),
             }
-        });
+        })
     }
 }

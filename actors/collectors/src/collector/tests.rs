@@ -263,7 +263,13 @@ async fn a_loop_that_panics_is_told_as_seldom_as_one_that_errs() {
 #[rtype(result = "()")]
 struct LoseTimer;
 
-impl Relay for LoseTimer {}
+impl Handler<LoseTimer> for Supervisor<Puppet> {
+    type Result = ();
+
+    fn handle(&mut self, message: LoseTimer, _ctx: &mut Context<Self>) {
+        self.current.address.do_send(message);
+    }
+}
 
 impl Handler<LoseTimer> for Collector<Puppet> {
     type Result = ();

@@ -76,7 +76,7 @@ fn key<'a>(pods: &PodTable<'a>, container: &'a Container) -> LogKey<'a> {
 
 #[cfg(test)]
 mod tests {
-    use cri_gc_policy::{ContainerState, Pod, PodState, Pods};
+    use cri_gc_policy::{Absent, ContainerState, Pod, PodState, Pods};
     use jiff::Timestamp;
 
     use super::*;
@@ -105,7 +105,7 @@ mod tests {
             pods: Pods {
                 synced: true,
                 pods: vec![Pod { uid: "u".to_owned(), state, images: Vec::new() }],
-                absent: PodState::Unknown,
+                absent: Absent::Unknown,
             },
             ..Observation::empty(Timestamp::UNIX_EPOCH)
         };

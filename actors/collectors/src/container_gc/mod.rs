@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::images::ImageUse;
-use cri_gc_policy::naming::Naming;
 use cri_gc_policy::{Container, ContainerState, Plan, PlanReport, PodTable, Reason};
 use jiff::Timestamp;
 
@@ -60,32 +59,17 @@ impl Collect for ContainerGc {
             problem.into_iter().for_each(|problem| pass.error(problem));
         }
         let plan = Plan { containers: section, ..Plan::default() };
-        pass.kept(Kind::Container, PlanReport::new(&plan, observation, &policy).containers.keep);
-
-        let naming = Naming::new(observation);
-        let removals = plan.containers.remove.iter();
-        let targets: Vec<Target<(&Container, &str)>> = removals
-            .filter_map(|decision| {
-                let container = observation.containers.get(decision.index)?;
-                Some(Target {
-                    kind: Kind::Container,
-                    id: container.id.clone(),
-                    name: naming.container(container),
-                    reason: decision.reason,
-                    object: (container, pods.uid_of_container(container)),
-                })
-            })
-            .collect();
-        pass.planned(targets.len());
-        if targets.is_empty() {
-            return;
-        }
+        let report = PlanReport::new(&plan, observation, &policy).containers;
+        let remove_any = !plan.containers.remove.is_empty();
         let keeper = LogKeeper::new(observation, &pods);
-        let links = link_names(tools, pass, &keeper).await;
+        let links = if remove_any { link_names(tools, pass, &keeper).await } else { HashMap::new() };
+        let object = |index: usize| {
+            let container = observation.containers.get(index)?;
+            Some((container, pods.uid_of_container(container)))
+        };
         let parallel = pass.settings.container_gc.parallel_removals.into();
-        let clock_set = observation.clock_set;
-        pass.act(targets, parallel, async |target| {
-            remove(tools, pass, target, clock_set, &keeper, &links).await
+        pass.carry_out(Kind::Container, report, &plan.containers.remove, object, parallel, async |target| {
+            remove(tools, pass, target, observation.clock_set, &keeper, &links).await
         })
         .await;
     }

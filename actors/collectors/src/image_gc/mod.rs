@@ -16,15 +16,14 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
-use cri_gc_policy::follow;
 use cri_gc_policy::images::{space, unmatched};
 use cri_gc_policy::report::Item;
 use cri_gc_policy::{
-    Decision, FileSystem, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming,
+    Decision, FileSystem, Follow, ImagePlan, Observation, Plan, PlanReport, PodTable, Policy, Reclaiming,
 };
 use tokio::time::Instant;
 
-use crate::collector::{Collect, Pass};
+use crate::collector::{Collect, Pass, Target};
 use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
 use crate::{observe, planning};
@@ -127,7 +126,7 @@ impl Collect for ImageGc {
         }
 
         let policy = pass.settings.policy();
-        let ((mut plan, following), unread) = planning::with_image_volumes(
+        let ((plan, following), unread) = planning::with_image_volumes(
             &mut observation,
             async |observation| observe::remember_image_volumes(tools, observation).await,
             |observation| foresee(observation, &policy, pass),
@@ -138,21 +137,20 @@ impl Collect for ImageGc {
             pass.error(error);
         }
         plan.problems.iter().for_each(|problem| pass.error(PassError::Disk(problem.clone())));
-        pass.planned(plan.section.remove.len());
-        pass.kept(Kind::Image, keep(&observation, &plan, &policy));
-        let parallel = pass.settings.image_gc.parallel_removals.into();
         let period = pass.settings.image_gc.period;
         let tries = self.patience.borrow().lets_try(Instant::now());
         unmatched(&observation.images, &policy.images).into_iter().for_each(|note| pass.note(note));
         let brought = if pass.enforces() {
+            pass.planned(plan.section.remove.len());
+            pass.kept(Kind::Image, keep(&observation, &plan, &policy));
             let reclaim = Reclaim::new(tools, pass, &policy, (places, Disks::new(disks)));
             reclaim.run(observation, plan, tries).await
         } else {
-            let all = reclaim::targets(&observation, &plan, plan.section.remove.len());
-            pass.act(all, parallel, async |_| Ok((Outcome::WouldRemove, 0))).await;
-            let count = following.len();
-            plan.section.remove = following;
-            pass.follow(reclaim::targets(&observation, &plan, count));
+            let follow = Follow { images: following, ..Follow::default() };
+            let whole = Plan { images: plan.clone(), follow, ..Plan::default() };
+            let report = PlanReport::new(&whole, &observation, &policy).images.section;
+            let none = async |_: &Target<()>| Ok((Outcome::WouldRemove, 0));
+            pass.carry_out(Kind::Image, report, &plan.section.remove, |_| Some(()), 1, none).await;
             Brought { over: plan.missing.triggered, ..Brought::default() }
         };
         if brought.over && !tries {
@@ -174,7 +172,7 @@ impl Collect for ImageGc {
 fn foresee(observation: &Observation, policy: &Policy, pass: &Pass) -> (ImagePlan, Vec<Decision>) {
     let mut plan = decide(observation, policy);
     let (pods, removed) = (PodTable::new(observation), pass.foreseen.of(observation));
-    let following = follow::of_images(&mut plan, observation, &pods, policy, &removed);
+    let following = cri_gc_policy::images::follow(&mut plan, observation, &pods, policy, &removed);
     (plan, following)
 }
 

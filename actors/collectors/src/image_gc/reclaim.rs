@@ -186,7 +186,7 @@ fn batch(observation: &Observation, plan: &ImagePlan) -> usize {
 }
 
 /// The first so many of what the plan removes.
-pub fn targets(observation: &Observation, plan: &ImagePlan, count: usize) -> Vec<Target<Image>> {
+fn targets(observation: &Observation, plan: &ImagePlan, count: usize) -> Vec<Target<Image>> {
     let removals = plan.section.remove.iter().take(count);
     let target = |decision: &cri_gc_policy::Decision| {
         let image = observation.images.get(decision.index)?;

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::links::{DanglingLink, LinkOwner, decide};
-use cri_gc_policy::report::Item;
-use cri_gc_policy::{ContainerState, Reason};
+use cri_gc_policy::report::{Item, SectionReport};
+use cri_gc_policy::{ContainerState, Decision, Reason};
 
 use super::{LogReaper, is_not_found};
-use crate::collector::{Pass, Removed, Target};
+use crate::collector::{Pass, Removed};
 use crate::observe;
 use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
@@ -17,8 +17,11 @@ use cri_gc_gateway::calls::ContainerStatus;
 use cri_gc_kit::words::Kind;
 
 impl LogReaper {
-    /// Looks for links that point to nothing and remembers them. Those that did so at the look before come marked.
-    pub(super) async fn look(
+    /// The links that have no target, each with whether it had none at the check before. They are remembered for the next check.
+    ///
+    /// # Errors
+    /// The directory could not be read in time.
+    pub async fn check_links(
         &self,
         tools: &Tools,
         settings: &Settings,
@@ -42,42 +45,45 @@ impl LogReaper {
     }
 
     pub(super) async fn links(&self, tools: &Tools, pass: &Pass) {
-        let looked = match self.look(tools, &pass.settings).await {
-            Ok(looked) => looked,
+        let mut found = match self.check_links(tools, &pass.settings).await {
+            Ok(found) => found,
             Err(error) => return pass.error(error),
         };
-        let mut dangling = Vec::with_capacity(looked.len());
-        for (name, before) in looked {
+        if let Some(pause) = self.second_check.filter(|_| !found.is_empty()) {
+            tokio::time::sleep(pause).await;
+            found = match self.check_links(tools, &pass.settings).await {
+                Ok(found) => found,
+                Err(error) => return pass.error(error),
+            };
+        }
+        let mut dangling = Vec::with_capacity(found.len());
+        for (name, before) in found {
             let owner = owner(tools, &name, before).await;
             dangling.push(DanglingLink { name, before, owner });
         }
         let section = decide(&dangling);
-        let name = |index: usize| dangling.get(index).map(|link| link.name.clone());
-        let kept = section.keep.iter().filter_map(|decision| {
+        let item = |decision: &Decision| {
             let detail = match decision.reason {
                 Reason::TargetMissingOnce => "its log is missing for the first time".to_owned(),
                 reason => reason.as_str().replace('_', " "),
             };
-            let (id, reason) = (name(decision.index)?, decision.reason.as_str().to_owned());
-            Some(Item { id: id.clone(), reason, detail, name: id, ..Item::default() })
-        });
-        pass.kept(Kind::LogLink, kept.collect());
-        let removals = section.remove.iter();
-        let targets: Vec<Target<()>> = removals
-            .filter_map(|decision| {
-                let name = name(decision.index)?;
-                Some(Target {
-                    kind: Kind::LogLink,
-                    id: name.clone(),
-                    name,
-                    reason: decision.reason,
-                    object: (),
-                })
-            })
-            .collect();
-        pass.planned(targets.len());
+            let name = dangling.get(decision.index)?.name.clone();
+            let reason = decision.reason.as_str().to_owned();
+            Some(Item { id: name.clone(), reason, detail, name, ..Item::default() })
+        };
+        let [remove, keep] =
+            [&section.remove, &section.keep].map(|list| list.iter().filter_map(item).collect());
+        let report = SectionReport { remove, keep, ..SectionReport::default() };
         let parallel = pass.settings.log_gc.workers.into();
-        pass.act(targets, parallel, async |target| remove(tools, pass, &target.id).await).await;
+        pass.carry_out(
+            Kind::LogLink,
+            report,
+            &section.remove,
+            |_| Some(()),
+            parallel,
+            async |target| remove_link(tools, pass, &target.id).await,
+        )
+        .await;
     }
 }
 
@@ -98,7 +104,7 @@ async fn owner(tools: &Tools, name: &str, before: bool) -> LinkOwner {
     }
 }
 
-async fn remove(tools: &Tools, pass: &Pass, name: &str) -> Removed {
+async fn remove_link(tools: &Tools, pass: &Pass, name: &str) -> Removed {
     let (root, link) = (pass.settings.log_gc.legacy_container_logs_root.clone(), name.to_owned());
     // Asked once a worker is free: the loop may have been halted while it waited.
     let may_go = async { pass.may_remove() };

@@ -9,14 +9,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::time::Duration;
 
-use actix::{Addr, Context, Handler, Message, ResponseFuture};
 use cri_gc_config::{PodSource, Settings};
 use cri_gc_policy::log_dirs::pod_uid_of;
-use cri_gc_policy::{Decision, Plan, PlanReport, PodTable, Reason};
-use cri_gc_policy::{follow, naming};
+use cri_gc_policy::{Follow, Plan, PlanReport, PodTable, Reason, log_dirs};
 use slog::warn;
 
-use crate::collector::{Collect, Collector, Pass, Relay, Removed, Target};
+use crate::collector::{Collect, Pass, Removed};
 use crate::observe::PodView;
 use crate::report::Outcome;
 use crate::tools::Tools;
@@ -25,38 +23,27 @@ use cri_gc_files::tree;
 use cri_gc_gateway::{CriError, CriResult};
 use cri_gc_kit::words::{Kind, Loop};
 
+/// A link is removed once its target is missing twice, this far apart at least: the target of a log that is being rotated is missing for
+/// a moment only.
+const BETWEEN_CHECKS: Duration = Duration::from_secs(2);
+
 /// The collector of log directories and links.
 #[derive(Debug, Default)]
 pub struct LogReaper {
-    /// Links that pointed to nothing at the last look.
-    pub(crate) dangling: RefCell<HashSet<String>>,
+    /// Links that had no target when they were checked last.
+    dangling: RefCell<HashSet<String>>,
+    /// How long after the first check of a pass the links are checked again; `None` where the next pass does that.
+    second_check: Option<Duration>,
     /// Names that were foreign at the last look: each is said once as long as it is there.
     foreign: RefCell<HashSet<String>>,
 }
 
-/// Look for dangling links now, so that the next pass is the second one that sees them. A one-shot command asks this
-/// before anything else.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "usize")]
-pub struct LookAtLinks;
-
-impl Relay for LookAtLinks {}
-
-impl Handler<LookAtLinks> for Collector<LogReaper> {
-    type Result = ResponseFuture<usize>;
-
-    fn handle(&mut self, _look: LookAtLinks, _ctx: &mut Context<Self>) -> Self::Result {
-        let (logic, tools, settings) = (self.logic.clone(), self.tools.clone(), self.settings());
-        Box::pin(async move { logic.look(&tools, &settings).await.map_or(0, |links| links.len()) })
+impl LogReaper {
+    /// That of a one-shot command, whose only pass checks the links twice.
+    #[must_use]
+    pub fn for_one_pass() -> Self {
+        Self { second_check: Some(BETWEEN_CHECKS), ..Self::default() }
     }
-}
-
-/// Looks for dangling links by message.
-///
-/// # Errors
-/// The collector is gone.
-pub async fn look_at_links(reaper: &Addr<Collector<LogReaper>>) -> Result<usize, actix::MailboxError> {
-    reaper.send(LookAtLinks).await
 }
 
 impl Collect for LogReaper {
@@ -97,23 +84,23 @@ impl LogReaper {
         }
         let observation = &view.observation;
         let pods = PodTable::new(observation);
-        let mut section = cri_gc_policy::log_dirs::decide(observation, &pods);
+        let mut section = log_dirs::decide(observation, &pods);
         let removed = pass.foreseen.of(observation);
-        let following = follow::of_log_dirs(&mut section, observation, &pods, &removed);
-        let plan = Plan { log_dirs: section, ..Plan::default() };
-        let report = PlanReport::new(&plan, observation, &pass.settings.policy());
-        self.tell_foreign(tools, pass, &report.log_dirs.keep);
-        pass.kept(Kind::LogDir, report.log_dirs.keep);
-        let target = |decision: &Decision| {
-            let id = observation.log_dirs.get(decision.index)?.clone();
-            let name = naming::log_dir(&id);
-            Some(Target { kind: Kind::LogDir, id, name, reason: decision.reason, object: () })
-        };
-        let targets: Vec<Target<()>> = plan.log_dirs.remove.iter().filter_map(target).collect();
-        pass.planned(targets.len());
-        pass.follow(following.iter().filter_map(target));
+        let following = log_dirs::follow(&mut section, observation, &pods, &removed);
+        let follow = Follow { log_dirs: following, ..Follow::default() };
+        let plan = Plan { log_dirs: section, follow, ..Plan::default() };
+        let report = PlanReport::new(&plan, observation, &pass.settings.policy()).log_dirs;
+        self.tell_foreign(tools, pass, &report.keep);
         let parallel = pass.settings.log_gc.workers.into();
-        pass.act(targets, parallel, async |target| remove(tools, pass, &target.id).await).await;
+        pass.carry_out(
+            Kind::LogDir,
+            report,
+            &plan.log_dirs.remove,
+            |_| Some(()),
+            parallel,
+            async |target| remove(tools, pass, &target.id).await,
+        )
+        .await;
     }
 
     /// A name that is nobody's log directory is reported once.

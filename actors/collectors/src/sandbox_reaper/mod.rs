@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::sandboxes::has_newer;
-use cri_gc_policy::{Decision, Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState};
-use cri_gc_policy::{follow, naming};
+use cri_gc_policy::{Follow, Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState, sandboxes};
 
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::report::Outcome;
@@ -39,26 +38,18 @@ impl Collect for SandboxReaper {
         let observation = &view.observation;
         let policy = pass.settings.policy();
         let pods = PodTable::new(observation);
-        let mut section = cri_gc_policy::sandboxes::decide(observation, &pods, &policy);
+        let mut section = sandboxes::decide(observation, &pods, &policy);
         let removed = pass.foreseen.of(observation);
-        let following = follow::of_sandboxes(&mut section, observation, &pods, &policy, &removed);
-        let plan = Plan { sandboxes: section, ..Plan::default() };
-        pass.kept(Kind::Sandbox, PlanReport::new(&plan, observation, &policy).sandboxes.keep);
-        let target = |decision: &Decision| {
-            let sandbox: &Sandbox = observation.sandboxes.get(decision.index)?;
-            Some(Target {
-                kind: Kind::Sandbox,
-                id: sandbox.id.clone(),
-                name: naming::sandbox(sandbox),
-                reason: decision.reason,
-                object: sandbox.pod_uid.clone(),
-            })
-        };
-        let targets: Vec<Target<String>> = plan.sandboxes.remove.iter().filter_map(target).collect();
-        pass.planned(targets.len());
-        pass.follow(following.iter().filter_map(target));
+        let following = sandboxes::follow(&mut section, observation, &pods, &policy, &removed);
+        let follow = Follow { sandboxes: following, ..Follow::default() };
+        let plan = Plan { sandboxes: section, follow, ..Plan::default() };
+        let report = PlanReport::new(&plan, observation, &policy).sandboxes;
+        let pod_uid = |index: usize| observation.sandboxes.get(index).map(|sandbox| sandbox.pod_uid.clone());
         let parallel = pass.settings.sandbox_gc.parallel_removals.into();
-        pass.act(targets, parallel, async |target| remove(tools, target).await).await;
+        pass.carry_out(Kind::Sandbox, report, &plan.sandboxes.remove, pod_uid, parallel, async |target| {
+            remove(tools, target).await
+        })
+        .await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! The proof of absence, case by case.
 
+use std::ops::{Deref, DerefMut};
+
 use super::*;
 
 mod asking;
@@ -7,11 +9,63 @@ mod asking;
 pub(super) const RULES: Rules = Rules {
     max_staleness: Duration::from_secs(300),
     max_newly_deleted_percent: 50,
+    runtime_grace: Duration::from_secs(600),
     confirmed: false,
     second: Second::List,
     is_live: false,
     clock_set: None,
 };
+
+/// The proof, with the questions of the judgement that is to come.
+#[derive(Default)]
+struct Proof {
+    absence: Absence,
+    asked: Questions,
+}
+
+impl Deref for Proof {
+    type Target = Absence;
+
+    fn deref(&self) -> &Absence {
+        &self.absence
+    }
+}
+
+impl DerefMut for Proof {
+    fn deref_mut(&mut self) -> &mut Absence {
+        &mut self.absence
+    }
+}
+
+impl Proof {
+    fn questions(
+        &mut self,
+        pods: &HashMap<&str, Evidence<'_>>,
+        kept: &Kept,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Vec<String> {
+        self.asked = self.absence.questions(Case { pods, kept, rules, now });
+        self.asked.uids.clone()
+    }
+
+    fn answered(&mut self, uid: String, answer: Answer) {
+        self.asked.answers.insert(uid, answer);
+    }
+
+    /// Answers count for one judgement.
+    fn judge(
+        &mut self,
+        pods: &HashMap<&str, Evidence<'_>>,
+        kept: &Kept,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Judgement {
+        let judged = self.absence.judge(Case { pods, kept, rules, now }, &self.asked);
+        self.asked.answers.clear();
+        judged
+    }
+}
 
 fn nothing_kept() -> Kept {
     Kept::Of(HashSet::new())
@@ -21,9 +75,9 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).unwrap()
 }
 
-fn sync(second: i64, listed: &[&str], objects: &[&str]) -> Sync {
+fn sync(second: i64, listed: &[&str], objects: &[&str]) -> Reading {
     let pods = listed.iter().map(|uid| ((*uid).to_owned(), (PodState::Active, Vec::new()))).collect();
-    Sync {
+    Reading {
         at: at(second),
         listing: Listing { pods, ..Listing::default() },
         objects: objects.iter().map(ToString::to_string).collect(),
@@ -34,39 +88,39 @@ fn evidence(id: &str, created: i64) -> Evidence<'_> {
     Evidence { objects: vec![id], newest: Some(at(created)), ..Evidence::default() }
 }
 
-fn state(absence: &mut Absence, evidence: Evidence<'_>, now: i64) -> PodState {
+fn state(absence: &mut Proof, evidence: Evidence<'_>, now: i64) -> PodState {
     let pods = HashMap::from([("u", evidence)]);
     let judged = absence.judge(&pods, &nothing_kept(), &RULES, at(now)).pods;
     if !judged.synced {
         return PodState::Unknown;
     }
-    judged.pods.iter().find(|pod| pod.uid == "u").map_or(judged.absent, |pod| pod.state)
+    judged.pods.iter().find(|pod| pod.uid == "u").map_or(judged.absent.into(), |pod| pod.state)
 }
 
 #[test]
 fn two_good_syncs_without_it_prove_a_pod_deleted() {
-    let absence = &mut Absence::default();
+    let absence = &mut Proof::default();
     assert_eq!(state(absence, evidence("c", 0), 100), PodState::Unknown, "no sync");
-    absence.synced(sync(100, &[], &["c"]));
+    absence.read(sync(100, &[], &["c"]));
     assert_eq!(state(absence, evidence("c", 0), 100), PodState::Unknown, "one sync");
-    absence.synced(sync(100, &[], &["c"]));
+    absence.read(sync(100, &[], &["c"]));
     assert_eq!(state(absence, evidence("c", 0), 100), PodState::Deleted);
 }
 
 #[test]
 fn both_syncs_must_lack_it() {
     for (first, last) in [(&["u"][..], &[][..]), (&[], &["u"])] {
-        let absence = &mut Absence::default();
-        absence.synced(sync(100, first, &["c"]));
-        absence.synced(sync(102, last, &["c"]));
+        let absence = &mut Proof::default();
+        absence.read(sync(100, first, &["c"]));
+        absence.read(sync(102, last, &["c"]));
         assert_ne!(state(absence, evidence("c", 0), 103), PodState::Deleted);
     }
 }
 
-fn proved() -> Absence {
-    let mut absence = Absence::default();
-    absence.synced(sync(100, &[], &["c"]));
-    absence.synced(sync(102, &[], &["c"]));
+fn proved() -> Proof {
+    let mut absence = Proof::default();
+    absence.read(sync(100, &[], &["c"]));
+    absence.read(sync(102, &[], &["c"]));
     absence
 }
 
@@ -87,7 +141,7 @@ fn a_stale_or_failed_source_proves_nothing() {
     assert_eq!(state(&mut proved(), evidence("c", 0), 403), PodState::Unknown);
     let mut absence = proved();
     assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Deleted);
-    absence.failed();
+    absence.lost();
     assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Unknown);
 }
 
@@ -114,8 +168,8 @@ fn a_proof_outlives_the_removals_it_led_to_and_nothing_new() {
     let logs = Evidence { logs_changed: Some(at(104)), ..Evidence::default() };
     assert_eq!(state(&mut absence, logs, 105), PodState::Deleted);
     assert_eq!(state(&mut absence, evidence("new", 104), 105), PodState::Unknown);
-    absence.synced(sync(106, &["u"], &["c"]));
-    absence.synced(sync(107, &[], &["c"]));
+    absence.read(sync(106, &["u"], &["c"]));
+    absence.read(sync(107, &[], &["c"]));
     assert_eq!(state(&mut absence, evidence("c", 0), 108), PodState::Unknown, "it was sighted");
 }
 
@@ -126,9 +180,9 @@ fn many_at_once_are_not_believed_until_confirmed() {
     let deleted = |gone: usize, rules: &Rules| {
         let objects: Vec<&str> = ids.iter().map(String::as_str).collect();
         let listed: Vec<&str> = uids[gone..].iter().map(String::as_str).collect();
-        let mut absence = Absence::default();
-        absence.synced(sync(100, &listed, &objects));
-        absence.synced(sync(102, &listed, &objects));
+        let mut absence = Proof::default();
+        absence.read(sync(100, &listed, &objects));
+        absence.read(sync(102, &listed, &objects));
         let pods = uids.iter().zip(&ids).map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
         let judged = absence.judge(&pods, &nothing_kept(), rules, at(103));
         let deleted = judged.pods.pods.iter().filter(|pod| pod.state == PodState::Deleted).count();
@@ -143,7 +197,7 @@ fn many_at_once_are_not_believed_until_confirmed() {
 
 /// Ten pods, all of which vanish from the list between the first sync and the next.
 struct Node {
-    absence: Absence,
+    absence: Proof,
     uids: Vec<String>,
     ids: Vec<String>,
 }
@@ -151,12 +205,12 @@ struct Node {
 impl Node {
     fn new() -> Self {
         let name = |lead: &str| (0..10).map(|n| format!("{lead}{n}")).collect();
-        Self { absence: Absence::default(), uids: name("u"), ids: name("c") }
+        Self { absence: Proof::default(), uids: name("u"), ids: name("c") }
     }
 
     fn sync(&mut self, second: i64, listed: &[&str]) {
         let objects: Vec<&str> = self.ids.iter().map(String::as_str).collect();
-        self.absence.synced(sync(second, listed, &objects));
+        self.absence.read(sync(second, listed, &objects));
     }
 
     fn deleted(&mut self, now: i64) -> usize {
@@ -188,7 +242,7 @@ fn what_is_confirmed_is_believed_also_if_its_proof_comes_later_or_again_and_a_si
     // The ninth is confirmed as well, and its proof is still to come.
     assert_eq!(node.absence.confirm(missing(8..9)), 10);
     assert_eq!(node.deleted(111), 10);
-    node.absence.failed();
+    node.absence.lost();
     node.sync(120, &[]);
     assert_eq!(node.deleted(120), 0, "one list");
     node.sync(130, &[]);
@@ -220,7 +274,7 @@ fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over()
         node.sync(second, &[]);
         node.deleted(second);
     }
-    node.absence.failed();
+    node.absence.lost();
     for second in (610..=1200).step_by(10) {
         node.sync(second, &[]);
         assert_eq!(node.deleted(second), 0, "{second}");
@@ -237,7 +291,7 @@ fn named(id: &str, created: i64) -> Evidence<'_> {
     Evidence { names: vec![("ns", "u")], ..evidence(id, created) }
 }
 
-fn standing(absence: &mut Absence, evidence: Evidence<'_>, now: i64) -> Standing {
+fn standing(absence: &mut Proof, evidence: Evidence<'_>, now: i64) -> Standing {
     let pods = HashMap::from([("u", evidence)]);
     let judged = absence.judge(&pods, &nothing_kept(), &ASK, at(now));
     judged.standings.into_iter().find(|(uid, _, _)| uid == "u").unwrap().2
@@ -245,7 +299,7 @@ fn standing(absence: &mut Absence, evidence: Evidence<'_>, now: i64) -> Standing
 
 #[test]
 fn attack_an_answer_to_a_question_from_before_the_list_is_no_second_look() {
-    let absence = &mut Absence::default();
+    let absence = &mut Proof::default();
     let pods = HashMap::from([("u", named("c", 0))]);
     absence.listed(sync(100, &[], &["c"]));
     // One judgement asks at 110, and the answer takes its time.
@@ -260,13 +314,13 @@ fn attack_an_answer_to_a_question_from_before_the_list_is_no_second_look() {
 
 #[test]
 fn attack_an_answer_from_before_a_sighting_is_no_second_look() {
-    let absence = &mut Absence::default();
+    let absence = &mut Proof::default();
     let pods = HashMap::from([("u", named("c", 0))]);
     absence.listed(sync(100, &[], &["c"]));
     assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(110)), ["u"]);
     // The mirror comes, goes, and another judgement asks anew.
-    absence.heard(Some(sync(0, &["u"], &[]).listing), at(111));
-    absence.heard(Some(sync(0, &[], &[]).listing), at(112));
+    absence.watched(Some(sync(0, &["u"], &[]).listing), at(111));
+    absence.watched(Some(sync(0, &[], &[]).listing), at(112));
     absence.questions(&pods, &nothing_kept(), &ASK, at(113));
     absence.answered("u".to_owned(), Answer::Gone { at: at(110) });
     assert!(!matches!(standing(absence, named("c", 0), 114), Standing::ProvedAbsent { .. }));
@@ -274,12 +328,12 @@ fn attack_an_answer_from_before_a_sighting_is_no_second_look() {
 
 #[test]
 fn attack_a_sighting_by_the_watch_voids_the_first_look() {
-    let absence = &mut Absence::default();
+    let absence = &mut Proof::default();
     let pods = HashMap::from([("u", named("c", 0))]);
     absence.listed(sync(100, &[], &["c"]));
     // A mirror pod is made, and deleted by hand (its kubelet makes it again at once).
-    absence.heard(Some(sync(0, &["u"], &[]).listing), at(200));
-    absence.heard(Some(sync(0, &[], &[]).listing), at(201));
+    absence.watched(Some(sync(0, &["u"], &[]).listing), at(200));
+    absence.watched(Some(sync(0, &[], &[]).listing), at(201));
     for uid in absence.questions(&pods, &nothing_kept(), &ASK, at(202)) {
         absence.answered(uid, Answer::Gone { at: at(202) });
     }
@@ -292,15 +346,15 @@ fn attack_a_sighting_by_the_watch_voids_the_first_look() {
 
 #[test]
 fn attack_a_list_that_cannot_help_is_not_wanted_for_ever() {
-    let absence = &mut Absence::default();
-    let wants = |absence: &mut Absence, now| {
+    let absence = &mut Proof::default();
+    let wants = |absence: &mut Proof, now| {
         let pods = HashMap::from([("u", named("c", 1_000_000_000))]);
         absence.judge(&pods, &nothing_kept(), &ASK, at(now)).wants_list
     };
     absence.listed(sync(100, &[], &["c"]));
     let mut lists = 0;
     for minute in 2..62 {
-        absence.heard(None, at(minute * 60));
+        absence.watched(None, at(minute * 60));
         if wants(absence, minute * 60) {
             absence.listed(sync(minute * 60 + 10, &[], &["c"]));
             lists += 1;
@@ -317,19 +371,19 @@ fn attack_what_was_proved_deleted_before_is_no_measure_for_the_brake() {
     let living: Vec<&str> = new.iter().map(String::as_str).collect();
     let pods: HashMap<&str, Evidence<'_>> = all.iter().map(|id| (*id, evidence(id, 0))).collect();
     let rules = Rules { max_newly_deleted_percent: 50, ..RULES };
-    let absence = &mut Absence::default();
+    let absence = &mut Proof::default();
     // A node in mode `report`, as the shipped manifests are: what was found is still there, believed or confirmed long ago.
-    absence.synced(sync(100, &living, &all));
-    absence.synced(sync(110, &living, &all));
+    absence.read(sync(100, &living, &all));
+    absence.read(sync(110, &living, &all));
     let confirmed = Rules { confirmed: true, ..rules.clone() };
     assert_eq!(deleted(absence, &pods, &confirmed, 111), 100);
     // The source loses all pods that are left.
-    absence.synced(sync(120, &[], &all));
-    absence.synced(sync(130, &[], &all));
+    absence.read(sync(120, &[], &all));
+    absence.read(sync(130, &[], &all));
     assert_eq!(deleted(absence, &pods, &rules, 131), 100, "all of the 20 living pods at once");
 }
 
-fn deleted(absence: &mut Absence, pods: &HashMap<&str, Evidence<'_>>, rules: &Rules, now: i64) -> usize {
+fn deleted(absence: &mut Proof, pods: &HashMap<&str, Evidence<'_>>, rules: &Rules, now: i64) -> usize {
     let judged = absence.judge(pods, &nothing_kept(), rules, at(now)).pods.pods;
     judged.iter().filter(|pod| pod.state == PodState::Deleted).count()
 }

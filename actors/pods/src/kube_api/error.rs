@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use serde::Deserialize;
 
-use super::StatusBody;
 use crate::http_body;
 
 /// Why the API server could not be asked.
@@ -16,7 +16,7 @@ pub enum ApiError {
          a service account"
     )]
     Configuration(String),
-    /// Nobody answered, or not whom we trust.
+    /// It did not answer, or it is not trusted.
     #[error("the API server cannot be reached ({what}): {why}")]
     Unreachable {
         /// What was asked.
@@ -75,6 +75,23 @@ pub enum ApiError {
         /// That of this kernel.
         ours: String,
     },
+}
+
+/// How an error is answered.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StatusBody {
+    pub kind: String,
+    pub message: String,
+    pub reason: String,
+    pub details: Option<StatusDetails>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StatusDetails {
+    pub name: String,
+    pub kind: String,
 }
 
 /// What to do about an error that it answers.
@@ -141,7 +158,7 @@ impl ApiError {
         }
     }
 
-    /// Whether nobody is there who answers us, whatever is asked.
+    /// Whether it answers no request at all.
     #[must_use]
     pub fn is_away(&self) -> bool {
         let away = [

@@ -3,9 +3,11 @@
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 use jiff::{Timestamp, Unit};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError};
+use super::client::Api;
+use super::error::ApiError;
 
 /// Who speaks.
 const COMPONENT: &str = "cri-gc";
@@ -19,11 +21,11 @@ const LONGEST_MESSAGE: usize = 1024;
 const POST: &str = "recording an event of the node";
 
 /// Whether something is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Severity {
     /// All is well.
     Normal,
-    /// Somebody should look.
+    /// An operator should check.
     Warning,
 }
 
@@ -46,10 +48,6 @@ impl NodeEvent {
     /// As the API server takes it.
     fn body(&self, node: &str) -> Value {
         let time = self.time.round(Unit::Second).unwrap_or(self.time).to_string();
-        let severity = match self.severity {
-            Severity::Normal => "Normal",
-            Severity::Warning => "Warning",
-        };
         json!({
             "apiVersion": "v1",
             "kind": "Event",
@@ -58,11 +56,11 @@ impl NodeEvent {
                 "name": format!("{node}.{:x}.{:x}", self.time.as_nanosecond(), self.sequence),
                 "namespace": NAMESPACE,
             },
-            // A kubelet names the node so, too, and this is how it is looked for.
+            // A kubelet names the node so, too, and this is how it is found.
             "involvedObject": { "kind": "Node", "name": node, "uid": node },
             "reason": self.reason,
             "message": cut(&self.message, LONGEST_MESSAGE),
-            "type": severity,
+            "type": self.severity,
             "source": { "component": COMPONENT, "host": node },
             "reportingComponent": COMPONENT,
             "reportingInstance": node,
@@ -84,7 +82,7 @@ impl Api {
     /// Records an event of the node.
     ///
     /// # Errors
-    /// It was not recorded, or it can't be told whether it was.
+    /// It was not recorded, or it is not known whether it was.
     pub async fn record(&self, event: &NodeEvent) -> Result<(), ApiError> {
         let body = event.body(self.node()).to_string().into_bytes();
         let path = format!("/api/v1/namespaces/{NAMESPACE}/events");

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use futures_util::{Stream, StreamExt};
 use http::{Request, StatusCode};
 use kube::api::{ListParams, WatchEvent, WatchParams};
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::{ANSWER_WITHIN, Api, ApiError, StatusBody};
-use crate::kube_pod::{KubePod, ListedPod};
+use super::client::{ANSWER_WITHIN, Api};
+use super::error::{ApiError, StatusBody};
+use crate::kube_pod::KubePod;
 use crate::listing::{Listing, PodList};
 
 /// Pods of one page.
@@ -22,55 +23,40 @@ const WATCH_SECONDS: u32 = 290;
 
 /// The pods of the node, as of a version that a watch can go on from.
 #[derive(Debug)]
-pub struct Listed {
-    /// The pods.
-    pub store: Store,
-    /// The resource version of the list.
-    pub version: String,
+pub struct PodStore {
+    /// By the UIDs of the API's own objects.
+    pods: HashMap<String, KubePod>,
+    version: String,
 }
 
-/// The pods of the node, by the UIDs of the API's own objects.
-#[derive(Debug, Clone, Default)]
-pub struct Store {
-    pods: HashMap<String, ListedPod>,
-}
-
-/// Whether a version is before another. They are numbers, as far as anybody has seen; what is none can't be compared.
-#[must_use]
-pub fn is_before(version: &str, other: &str) -> bool {
-    matches!((version.parse::<u64>(), other.parse::<u64>()), (Ok(version), Ok(other)) if version < other)
-}
-
-/// What a watch tells.
-#[derive(Debug)]
-pub enum Change {
-    /// A pod is there, as it is now.
-    Put(KubePod),
-    /// A pod is not there any more.
-    Gone(KubePod),
-    /// Nothing up to this version.
-    Nothing(String),
-}
-
-impl Store {
-    /// Takes over a change. Gives back the version that it leads to, and whether anything is different now.
+impl PodStore {
+    /// Takes over an event of the watch. Gives back whether anything is different now.
     ///
     /// # Errors
-    /// It tells no UID, so nobody knows whom it concerns.
-    pub fn apply(&mut self, change: Change) -> Result<(Option<String>, bool), ApiError> {
-        let (pod, is_there) = match change {
-            Change::Nothing(version) => return Ok((Some(version), false)),
-            Change::Put(pod) => (pod, true),
-            Change::Gone(pod) => (pod, false),
+    /// It cannot be gone on from: a new list is needed.
+    pub fn apply(&mut self, event: WatchEvent<KubePod>) -> Result<bool, ApiError> {
+        let (reached, has_changed) = match event {
+            WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
+                let pod = known(pod)?;
+                let reached = pod.metadata.resource_version.clone();
+                self.pods.insert(pod.metadata.uid.clone(), pod);
+                (reached, true)
+            }
+            WatchEvent::Deleted(pod) => {
+                self.pods.remove(&known(pod.clone())?.metadata.uid);
+                (pod.metadata.resource_version, true)
+            }
+            WatchEvent::Bookmark(mark) => (Some(mark.metadata.resource_version), false),
+            WatchEvent::Error(status) => return Err(ApiError::of_client(WATCH, &kube::Error::Api(status))),
         };
-        let version = pod.version();
-        let pod = known(pod)?;
-        if is_there {
-            self.pods.insert(pod.uid.clone(), pod);
-        } else {
-            self.pods.remove(&pod.uid);
+        if let Some(reached) = reached {
+            if is_before(&reached, &self.version) {
+                // It has lost what it reported before: nothing of that counts any more.
+                return Err(ApiError::Expired { what: "its versions decreased" });
+            }
+            self.version = reached;
         }
-        Ok((version, true))
+        Ok(has_changed)
     }
 
     /// The list that they make up.
@@ -78,38 +64,29 @@ impl Store {
     pub fn listing(&self) -> Listing {
         let mut listing = Listing::default();
         for (number, pod) in self.pods.values().enumerate() {
-            // None without a UID comes in here, so there is nothing to fail.
+            // All of them have a UID, so this cannot fail.
             let _ = listing.take(pod, number);
         }
         listing
     }
+
+    /// From which version a watch goes on.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
 }
 
-fn known(pod: KubePod) -> Result<ListedPod, ApiError> {
-    let pod = ListedPod::from(pod);
-    if pod.uid.is_empty() {
+/// Whether a version is before another. All known servers use numbers; what is none cannot be compared.
+fn is_before(version: &str, other: &str) -> bool {
+    matches!((version.parse::<u64>(), other.parse::<u64>()), (Ok(version), Ok(other)) if version < other)
+}
+
+fn known(pod: KubePod) -> Result<KubePod, ApiError> {
+    if pod.metadata.uid.is_empty() {
         return Err(ApiError::Answer { what: LIST, why: "a pod has no UID".to_owned() });
     }
     Ok(pod)
-}
-
-/// A node, as far as it matters here.
-#[derive(Deserialize)]
-struct KubeNode {
-    status: Option<NodeStatus>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeStatus {
-    node_info: Option<NodeInfo>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeInfo {
-    #[serde(default, rename = "bootID")]
-    boot_id: String,
 }
 
 const LIST: &str = "listing the pods of this node";
@@ -125,29 +102,32 @@ impl Api {
     /// Is the node of that name this machine, in this boot? The pods of another one would prove all of ours absent.
     ///
     /// # Errors
-    /// It is not, or it can't be told.
+    /// It is not, or that is not known.
     pub async fn check_node(&self, boot_id: &str) -> Result<(), ApiError> {
         let request = get(NODE, &format!("/api/v1/nodes/{}", name(NODE, &self.node)?))?;
-        let node: KubeNode = self.read(NODE, request).await.map_err(|error| match error {
+        let node: Value = self.read(NODE, request).await.map_err(|error| match error {
             ApiError::Status { code: StatusCode::NOT_FOUND, .. } => ApiError::NodeMissing(self.node.clone()),
             error => error,
         })?;
-        let theirs =
-            node.status.and_then(|status| status.node_info).map(|info| info.boot_id).unwrap_or_default();
+        let theirs = node.pointer("/status/nodeInfo/bootID").and_then(Value::as_str).unwrap_or_default();
         // A machine that has no boot id is not the node of the one that has none either.
         if theirs == boot_id && !boot_id.is_empty() {
             return Ok(());
         }
-        Err(ApiError::OtherNode { node: self.node.clone(), theirs, ours: boot_id.to_owned() })
+        Err(ApiError::OtherNode {
+            node: self.node.clone(),
+            theirs: theirs.to_owned(),
+            ours: boot_id.to_owned(),
+        })
     }
 
     /// All pods of the node, as they are now: the newest list, never one out of a cache of unknown age.
     ///
     /// # Errors
     /// It could not be read whole.
-    pub async fn list(&self) -> Result<Listed, ApiError> {
+    pub async fn list(&self) -> Result<PodStore, ApiError> {
         let unread = |why: &str| ApiError::Answer { what: LIST, why: why.to_owned() };
-        let mut store = Store::default();
+        let mut pods = HashMap::new();
         let mut version = None;
         let mut next: Option<String> = None;
         let mut pages = 0;
@@ -166,7 +146,7 @@ impl Api {
             }
             for pod in items {
                 let pod = known(pod)?;
-                store.pods.insert(pod.uid.clone(), pod);
+                pods.insert(pod.metadata.uid.clone(), pod);
             }
             // All pages are of the version of the first.
             version = version.or(metadata.resource_version).filter(|version| !version.is_empty());
@@ -181,7 +161,7 @@ impl Api {
             }
             if next.is_none() {
                 let version = version.ok_or_else(|| unread("it has no version"))?;
-                return Ok(Listed { store, version });
+                return Ok(PodStore { pods, version });
             }
         }
     }
@@ -193,7 +173,7 @@ impl Api {
     pub async fn watch(
         &self,
         version: &str,
-    ) -> Result<impl Stream<Item = Result<Change, ApiError>> + Unpin + use<>, ApiError> {
+    ) -> Result<impl Stream<Item = Result<WatchEvent<KubePod>, ApiError>> + Unpin + use<>, ApiError> {
         let params = WatchParams::default().fields(&self.selector()).timeout(WATCH_SECONDS);
         let request = kube::api::Request::new("/api/v1/pods").watch(&params, version);
         let request = request.map_err(|error| ApiError::unreachable(WATCH, &error))?;
@@ -202,19 +182,13 @@ impl Api {
             Ok(begun) => begun.map_err(|error| ApiError::of_client(WATCH, &error))?,
             Err(_) => return Err(ApiError::Deadline { what: WATCH, within: ANSWER_WITHIN }),
         };
-        Ok(Box::pin(events.map(|event: kube::Result<_>| match event {
-            Ok(WatchEvent::Added(pod) | WatchEvent::Modified(pod)) => Ok(Change::Put(pod)),
-            Ok(WatchEvent::Deleted(pod)) => Ok(Change::Gone(pod)),
-            Ok(WatchEvent::Bookmark(mark)) => Ok(Change::Nothing(mark.metadata.resource_version)),
-            Ok(WatchEvent::Error(status)) => Err(ApiError::of_client(WATCH, &kube::Error::Api(status))),
-            Err(error) => Err(ApiError::of_client(WATCH, &error)),
-        })))
+        Ok(Box::pin(events.map(|event| event.map_err(|error| ApiError::of_client(WATCH, &error)))))
     }
 
     /// Whether a pod of that UID is there under one of these namespaces and names.
     ///
     /// # Errors
-    /// It can't be told: nothing follows from it.
+    /// That is not known: nothing follows from it.
     pub async fn is_there(&self, uid: &str, names: &[(&str, &str)]) -> Result<bool, ApiError> {
         if names.is_empty() {
             return Err(ApiError::Answer { what: ASK, why: "its name is not known".to_owned() });
@@ -230,7 +204,9 @@ impl Api {
             }
             let unread = |why: String| ApiError::Answer { what: ASK, why };
             let found: KubePod = serde_json::from_slice(&body).map_err(|error| unread(error.to_string()))?;
-            if found.kind.as_deref() != Some("Pod") || found.name() != (*namespace, *pod) {
+            if found.kind.as_deref() != Some("Pod")
+                || (found.metadata.namespace.as_str(), found.metadata.name.as_str()) != (*namespace, *pod)
+            {
                 return Err(unread("it is not the pod that was asked for".to_owned()));
             }
             // Another UID is another pod, unless it is the mirror of this one.

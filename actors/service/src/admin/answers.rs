@@ -270,8 +270,9 @@ pub fn plan(
 }
 
 pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> api::Explained {
-    let pod = pods.iter().find(|pod| !object.pod_uid.is_empty() && pod.uid == object.pod_uid);
-    let (kind, of) = match object.what {
+    let Explained { what, verdict, item, pod_state: state_of_pod } = object;
+    let pod = pods.iter().find(|pod| !item.pod_uid.is_empty() && pod.uid == item.pod_uid);
+    let (kind, of) = match what {
         What::Container => (Kind::Container, Loop::ContainerGc),
         What::Sandbox => (Kind::Sandbox, Loop::SandboxGc),
         What::LogDir => (Kind::LogDir, Loop::LogGc),
@@ -280,22 +281,22 @@ pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> 
     let state = states.iter().find(|state| state.of == of);
     api::Explained {
         kind: kind.as_str().to_owned(),
-        id: object.id,
-        names: object.names,
+        id: item.id,
+        names: if what == What::Image { item.names } else { vec![item.name] },
         pod_since: pod.map(|pod| pod.since.to_string()).unwrap_or_default(),
         pod_evidence: pod.map(|pod| pod.standing.to_string()).unwrap_or_default(),
-        pod_uid: object.pod_uid,
-        pod_state: object.pod_state.map(pod_state).unwrap_or_default().to_owned(),
-        decision: object.verdict.as_str().to_owned(),
-        reason: object.reason,
-        detail: object.detail,
+        pod_uid: item.pod_uid,
+        pod_state: state_of_pod.map(pod_state).unwrap_or_default().to_owned(),
+        decision: verdict.as_str().to_owned(),
+        reason: item.reason,
+        detail: item.detail,
         r#loop: of.as_str().to_owned(),
         loop_mode: state.map(mode).unwrap_or_default().to_owned(),
         loop_state: state.map(|state| state.doing.as_str()).unwrap_or_default().to_owned(),
         next_pass_at: time(state.and_then(|state| state.next_pass_at)),
-        size_bytes: object.image.as_ref().map(|image| image.size_bytes).unwrap_or_default(),
-        first_detected: time(object.image.as_ref().and_then(|image| image.first_detected)),
-        last_used: time(object.image.as_ref().and_then(|image| image.last_used)),
+        size_bytes: item.size_bytes.filter(|_| what == What::Image).unwrap_or_default(),
+        first_detected: time(item.first_detected),
+        last_used: time(item.last_used),
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use actix::Arbiter;
 use cri_gc_collectors::collector::Collector;
-use cri_gc_collectors::log_reaper::{LogReaper, look_at_links};
+use cri_gc_collectors::collector::messages::RunPass;
+use cri_gc_collectors::log_reaper::LogReaper;
 use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_collectors::tools::Tools;
 use cri_gc_kit::words::Kind;
@@ -28,7 +29,7 @@ on_each_flavour!(
     more_directories_than_one_check_covers_all_go,
     a_directory_that_cannot_be_removed_fails_by_itself,
     a_link_goes_at_the_second_look_that_finds_no_target,
-    a_look_before_the_pass_counts_as_the_first,
+    the_only_pass_of_a_command_checks_twice,
     a_link_whose_log_came_back_in_between_begins_anew,
     links_stay_of_containers_that_run_or_whose_status_cannot_be_read,
     a_link_of_a_container_that_is_gone_goes_and_one_that_names_none_stays,
@@ -54,13 +55,11 @@ fn a_mount_of_links_that_hangs_is_given_up() {
         tokio::time::pause();
         let files = Workers::start(1).unwrap();
         let tools = Tools { files: files.clone(), ..crew.tools.clone() };
-        let settings = Arc::new(bed.settings.clone());
-        let reaper = Collector::start(&Arbiter::current(), tools, settings, LogReaper::default);
         let (release, held) = std::sync::mpsc::channel::<()>();
         let began = tokio::time::Instant::now();
         let hung = actix::spawn(async move { files.run(move || held.recv().is_err()).await });
         tokio::task::yield_now().await;
-        assert_eq!(look_at_links(&reaper).await.unwrap(), 0);
+        assert!(LogReaper::default().check_links(&tools, &bed.settings).await.is_err());
         assert_eq!(began.elapsed().as_secs(), 10);
         drop(release);
         assert_eq!(hung.await.unwrap(), Ok(true));
@@ -207,12 +206,14 @@ fn a_link_goes_at_the_second_look_that_finds_no_target() {
     });
 }
 
-fn a_look_before_the_pass_counts_as_the_first() {
+fn the_only_pass_of_a_command_checks_twice() {
     let bed = Bed::new();
     let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
     bed.run(async |crew| {
-        assert_eq!(look_at_links(&crew.log_reaper).await, Ok(1));
-        crew.logs().await;
+        let settings = Arc::new(bed.settings.clone());
+        let (on, tools) = (Arbiter::current(), crew.tools.clone());
+        let reaper = Collector::start(&on, tools, settings, LogReaper::for_one_pass);
+        assert!(reaper.send(RunPass::default()).await.unwrap().unwrap().is_good());
         assert!(!is_link(&link));
     });
 }

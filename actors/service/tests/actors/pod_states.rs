@@ -8,7 +8,7 @@ use cri_gc_collectors::observe;
 use cri_gc_collectors::report::Outcome;
 use cri_gc_config::{Mode, PodSource};
 use cri_gc_gateway::calls::Version;
-use cri_gc_pods::{SyncError, Verdict};
+use cri_gc_pods::{SourceError, Verdict};
 use cri_gc_policy::PodState::{self, Active, Deleted, Unknown};
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Method, SandboxState, Scope};
 use cri_gc_test_support::on_each_flavour;
@@ -227,7 +227,7 @@ fn with_source_file_a_failed_or_stale_sync_makes_unknown_what_was_deleted() {
         }
         prove().await;
         std::fs::remove_file(file(&bed)).unwrap();
-        assert!(matches!(crew.tools.pods.resync().await, Err(SyncError::File { .. })));
+        assert!(matches!(crew.tools.pods.resync().await, Err(SourceError::File { .. })));
         assert_eq!(state(&bed, crew, 2).await, Unknown, "missing");
         prove().await;
         bed.sim.advance(5 * MINUTE);
@@ -244,7 +244,7 @@ fn with_source_file_deep_nesting_is_an_error_and_no_crash() {
         for text in ["[".repeat(200_000), "{\"items\":".repeat(100_000), format!("- {}", "[".repeat(100_000))]
         {
             write(&bed, &text, bed.sim.now());
-            assert!(matches!(crew.tools.pods.resync().await, Err(SyncError::Listing { .. })));
+            assert!(matches!(crew.tools.pods.resync().await, Err(SourceError::Listing { .. })));
             assert_eq!(state(&bed, crew, 1).await, Unknown);
         }
     });

@@ -13,13 +13,14 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use cri_gc_policy::PodState;
+use cri_gc_policy::{Absent, PodState, Pods};
 use jiff::{SignedDuration, Timestamp};
 
 use super::tests::RULES;
-use super::{APART, Answer, Judgement, Kept, Rules};
+use super::{APART, Answer, Kept, Questions, Rules};
 use crate::Seen;
 use crate::evidence::{Evidence, by_pod};
+use crate::judge::{Facts, Found};
 use crate::standing::Standing;
 use cri_gc_kit::seams::Moment;
 use source::{Follower, Kind, Lie, Mind, Source};
@@ -41,6 +42,7 @@ struct Session {
     mind: Option<Rc<RefCell<Mind>>>,
     seen: Seen,
     kept: Option<Kept>,
+    asked: Questions,
     rules: Rules,
     began: Option<Moment>,
     stage: usize,
@@ -50,6 +52,14 @@ struct Session {
 
 /// For whom is asked, since when, and the answer, as of when, that is under way.
 type Question = (String, Timestamp, Option<(Answer, i64)>);
+
+impl Session {
+    /// As the actor gathers them.
+    fn facts(&self) -> Facts {
+        let (kept, asked) = (self.kept.clone().unwrap(), self.asked.clone());
+        Facts { seen: self.seen.clone(), found: Found::Lists { kept, asked } }
+    }
+}
 
 struct Model {
     world: World,
@@ -263,12 +273,13 @@ impl Model {
             }
             5 => session.kept = Some(self.kept()),
             6 => {
-                let Session { mind: Some(mind), kept: Some(kept), .. } = session else { unreachable!() };
-                let mut mind = mind.borrow_mut();
+                let mind = session.mind.as_ref().unwrap().borrow();
                 session.rules = mind.rules(self.source.kind);
-                let evidence = by_pod(&session.seen);
-                let absence = &mut mind.memory.absence;
-                session.to_ask = absence.questions(&evidence, kept, &session.rules, self.world.wall());
+                let mut facts = session.facts();
+                mind.memory.plan(&mut facts, &session.rules, self.world.wall());
+                let Found::Lists { asked, .. } = facts.found else { unreachable!() };
+                session.to_ask.clone_from(&asked.uids);
+                session.asked = asked;
             }
             _ if self.world.chance.of_thousand(500) && session.in_flight.len() < 4 => {
                 match session.to_ask.pop() {
@@ -321,7 +332,7 @@ impl Model {
             let known = mind.told_of.entry(uid.clone()).or_default();
             *known = told.max(*known);
         }
-        mind.memory.absence.answered(uid, answer);
+        session.asked.answers.insert(uid, answer);
     }
 
     fn judge(&mut self, session: &Session, is_calm: bool) {
@@ -331,37 +342,33 @@ impl Model {
         }
         let evidence = by_pod(seen);
         let now = self.world.wall();
-        let judged = mind.borrow_mut().memory.absence.judge(&evidence, kept, rules, now);
-        let is_deleted = |pod: &&cri_gc_policy::Pod| judged.pods.synced && pod.state == PodState::Deleted;
-        let deleted: Vec<String> =
-            judged.pods.pods.iter().filter(is_deleted).map(|pod| pod.uid.clone()).collect();
+        let judged = mind.borrow_mut().memory.judge(session.facts(), rules, now);
+        let (pods, wants_list) = (judged.verdict.pods, judged.wants_list);
+        let known = mind.borrow().memory.chronicle.facts();
+        self.last = known.into_iter().map(|pod| (pod.uid, (pod.state, pod.standing))).collect();
+        let is_deleted = |pod: &&cri_gc_policy::Pod| pods.synced && pod.state == PodState::Deleted;
+        let deleted: Vec<String> = pods.pods.iter().filter(is_deleted).map(|pod| pod.uid.clone()).collect();
         self.trail(&format!("judged: {deleted:?} are deleted"));
-        assert_eq!(judged.pods.absent, PodState::Unknown);
+        assert_eq!(pods.absent, Absent::Unknown);
         for uid in &deleted {
-            let is_proved = |(known, state, standing): &&(String, PodState, Standing)| {
-                known == uid
-                    && *state == PodState::Deleted
-                    && matches!(standing, Standing::ProvedAbsent { .. })
+            let Some((PodState::Deleted, standing @ Standing::ProvedAbsent { .. })) = self.last.get(uid)
+            else {
+                panic!("{uid} is deleted without a proof");
             };
-            let standing = judged.standings.iter().find(is_proved);
-            let (_, _, standing) = standing.unwrap_or_else(|| panic!("{uid} is deleted without a proof"));
             let nothing = Evidence::default();
             let evidence = evidence.get(uid.as_str()).unwrap_or(&nothing);
             self.check_is_gone(uid, evidence, kept, standing, &mind.borrow());
         }
-        self.check_states(&judged);
+        self.check_states(&pods);
         let age = self.world.now - mind.borrow().fresh;
-        assert!(!judged.pods.synced || age < 325_000, "a source that is {age} ms old counts as synced");
-        if !judged.pods.synced {
+        assert!(!pods.synced || age < 325_000, "a source that is {age} ms old counts as synced");
+        if !pods.synced {
             mind.borrow_mut().unsynced = Some(now);
         }
         self.deleted += deleted.len();
-        if judged.wants_list && Rc::ptr_eq(mind, &self.mind) {
+        if wants_list && Rc::ptr_eq(mind, &self.mind) {
             mind.borrow_mut().wanted = true;
         }
-        mind.borrow_mut().memory.leftovers.note(&judged.standings, now);
-        self.last =
-            judged.standings.into_iter().map(|(uid, state, standing)| (uid, (state, standing))).collect();
         for uid in deleted {
             self.world.collect(&uid, seen, is_calm);
         }
@@ -411,9 +418,9 @@ impl Model {
     }
 
     /// What a source says of the end of a pod is passed on only if it is so.
-    fn check_states(&self, judged: &Judgement) {
+    fn check_states(&self, judged: &Pods) {
         let ended = |state| matches!(state, PodState::Terminated | PodState::Evicted);
-        for pod in judged.pods.pods.iter().filter(|pod| ended(pod.state)) {
+        for pod in judged.pods.iter().filter(|pod| ended(pod.state)) {
             let truly = self.world.pods.iter().find(|known| known.uid == pod.uid).map(|known| known.state);
             assert!(truly.is_none_or(|truly| truly == pod.state), "{} is {truly:?}", pod.uid);
         }

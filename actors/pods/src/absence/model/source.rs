@@ -1,5 +1,5 @@
 //! The modelled source: how the truth of the node comes to the service, late, in part, wrongly or not at all, and what the
-//! provider does with it. As `reading`, `kube_source` and `provider` do it, without the actors.
+//! provider does with it. As `sources`, `kube_source` and `actor` do it, without the actor.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -7,12 +7,12 @@ use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{Rules, Second, Sync};
+use super::super::{Reading as Listed, Rules, Second};
 use super::world::World;
 use super::{Model, RULES};
+use crate::judge::Memory;
 use crate::listing::Listing;
-use crate::memory::Memory;
-use crate::reading::Before;
+use crate::sources::Before;
 
 /// Which source it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Mind {
     }
 
     fn lose(&mut self, now: i64) {
-        self.memory.absence.failed();
+        self.memory.absence.lost();
         self.lost = now;
     }
 
@@ -155,7 +155,8 @@ impl Source {
 impl Model {
     /// What was remembered is forgotten: the service was restarted, or the clock was set.
     pub fn begin_anew(&mut self, clock_set: Option<Timestamp>) {
-        let memory = Memory { clock_set, ..Memory::default() };
+        let mut memory = Memory::default();
+        memory.clock_set = clock_set;
         self.mind = Rc::new(RefCell::new(Mind { memory, ..Mind::default() }));
         self.source.follower = Follower::Pausing { until: 0 };
     }
@@ -217,22 +218,15 @@ impl Model {
         }
         self.source.last_true = is_true;
         let is_true = is_true && !(self.source.kind == Kind::Kubelet && self.world.only_static);
-        let sync = before.check(&listing).map(|()| Sync { at, listing, objects: before.objects });
-        let sync = sync.and_then(|sync| match self.source.kind {
-            Kind::Kubelet => mind.memory.trust(sync, false, self.world.wall()),
-            _ => Ok(sync),
-        });
-        self.trail(&format!(
-            "a reading that began at {began}: true: {is_true}, {:?}",
-            sync.as_ref().map(listed)
-        ));
-        match sync {
-            Ok(sync) => {
-                mind.look(sync.at, truly, now);
-                mind.memory.absence.synced(sync);
-                mind.told(is_true.then_some(told), self.dirs);
-            }
-            Err(_) => mind.lose(now),
+        let sync = before.check(&listing).map(|()| Listed { at, listing, objects: before.objects });
+        let shown = sync.as_ref().map(listed).unwrap_or_default();
+        let read = mind.memory.read(sync, false, self.world.wall());
+        self.trail(&format!("a reading that began at {began}: true: {is_true}, {shown:?}, {read:?}"));
+        if read.is_ok() {
+            mind.look(at, truly, now);
+            mind.told(is_true.then_some(told), self.dirs);
+        } else {
+            mind.lose(now);
         }
     }
 
@@ -280,7 +274,7 @@ impl Model {
                     mind.told(is_true.then_some(told), self.dirs);
                 }
                 mind.fresh = now;
-                mind.memory.absence.heard(listing, wall);
+                mind.memory.absence.watched(listing, wall);
                 self.source.follower = Follower::Watching { news, version, heard: now, listed };
             }
         }
@@ -305,7 +299,7 @@ impl Model {
         if !Rc::ptr_eq(&old, &self.mind) {
             return;
         }
-        let sync = Sync { at, listing, objects: before.objects };
+        let sync = Listed { at, listing, objects: before.objects };
         self.trail(&format!("a list that began at {began}: true: {is_true}, {:?}", listed(&sync)));
         let mut mind = self.mind.borrow_mut();
         mind.look(sync.at, began, now);
@@ -352,7 +346,7 @@ impl Model {
     }
 }
 
-fn listed(sync: &Sync) -> Vec<String> {
+fn listed(sync: &Listed) -> Vec<String> {
     uids(&sync.listing)
 }
 

@@ -8,7 +8,7 @@ use cri_gc_policy::{Container, ContainerState, PodState, Sandbox, SandboxState};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::listing::Listing;
-use crate::reading::Before;
+use crate::sources::Before;
 use cri_gc_files::scan::{Identity, LogDir};
 use cri_gc_kit::seams::Moment;
 

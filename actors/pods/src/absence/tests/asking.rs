@@ -17,23 +17,17 @@ fn gone(second: i64) -> Answer {
 }
 
 /// A list at 100 that lacks the pod, whose object was there by then.
-fn listed() -> Absence {
-    let mut absence = Absence::default();
+fn listed() -> Proof {
+    let mut absence = Proof::default();
     absence.listed(sync(100, &["v"], &["c"]));
     absence
 }
 
-fn questions(absence: &mut Absence, now: i64) -> Vec<String> {
+fn questions(absence: &mut Proof, now: i64) -> Vec<String> {
     absence.questions(&HashMap::from([("u", named("c", 0))]), &nothing_kept(), &ASKING, at(now))
 }
 
-fn judge_by(
-    absence: &mut Absence,
-    evidence: Evidence<'_>,
-    kept: &Kept,
-    rules: &Rules,
-    now: i64,
-) -> Judgement {
+fn judge_by(absence: &mut Proof, evidence: Evidence<'_>, kept: &Kept, rules: &Rules, now: i64) -> Judgement {
     absence.judge(&HashMap::from([("u", evidence)]), kept, rules, at(now))
 }
 
@@ -42,7 +36,7 @@ fn stands(judged: &Judgement) -> (PodState, Standing) {
     (*state, standing.clone())
 }
 
-fn judge(absence: &mut Absence, now: i64) -> (PodState, Standing) {
+fn judge(absence: &mut Proof, now: i64) -> (PodState, Standing) {
     stands(&judge_by(absence, named("c", 0), &nothing_kept(), &ASKING, now))
 }
 
@@ -106,8 +100,8 @@ fn an_answer_that_nobody_asked_for_or_that_is_older_than_the_question_is_ignored
 fn an_event_that_lists_it_voids_answer_and_proof() {
     let absence = &mut listed();
     questions(absence, 110);
-    absence.heard(Some(listing(&["u", "v"])), at(111));
-    absence.heard(Some(listing(&["v"])), at(112));
+    absence.watched(Some(listing(&["u", "v"])), at(111));
+    absence.watched(Some(listing(&["v"])), at(112));
     absence.answered("u".to_owned(), gone(110));
     assert_eq!(judge(absence, 113), unknown(Standing::ListedLately), "it was sighted after the first look");
 
@@ -115,9 +109,9 @@ fn an_event_that_lists_it_voids_answer_and_proof() {
     questions(absence, 110);
     absence.answered("u".to_owned(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
-    absence.heard(Some(listing(&["u", "v"])), at(112));
+    absence.watched(Some(listing(&["u", "v"])), at(112));
     assert_eq!(judge(absence, 113), (PodState::Active, Standing::Listed));
-    absence.heard(Some(listing(&["v"])), at(114));
+    absence.watched(Some(listing(&["v"])), at(114));
     assert_eq!(judge(absence, 115), unknown(Standing::ListedLately));
     absence.listed(sync(120, &["v"], &["c"]));
     questions(absence, 122);
@@ -174,8 +168,8 @@ fn a_lost_source_voids_answers_and_proofs() {
     questions(absence, 110);
     absence.answered("u".to_owned(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
-    absence.failed();
-    absence.heard(Some(listing(&["v"])), at(112));
+    absence.lost();
+    absence.watched(Some(listing(&["v"])), at(112));
     assert_eq!(judge(absence, 112), unknown(Standing::NoSource), "what is heard without a list is no list");
     absence.answered("u".to_owned(), gone(112));
     absence.listed(sync(120, &["v"], &["c"]));
@@ -208,12 +202,12 @@ fn a_list_that_has_lost_all_that_runs_proves_nothing() {
     let pods = HashMap::from([("u", named("c", 0)), ("v", runs)]);
     assert_eq!(absence.questions(&pods, &nothing_kept(), &ASKING, at(110)), ["u"]);
     absence.answered("u".to_owned(), gone(110));
-    absence.heard(Some(listing(&[])), at(111));
+    absence.watched(Some(listing(&[])), at(111));
     let judged = absence.judge(&pods, &nothing_kept(), &ASKING, at(112));
     assert_eq!(stands(&judged), unknown(Standing::ListsNoneThatRun));
     assert!(judged.wants_list);
     assert_eq!(absence.questions(&pods, &nothing_kept(), &ASKING, at(113)), Vec::<String>::new());
-    absence.heard(Some(listing(&["v"])), at(114));
+    absence.watched(Some(listing(&["v"])), at(114));
     // An answer counts for one judgement.
     let judged = absence.judge(&pods, &nothing_kept(), &ASKING, at(115));
     assert_eq!(stands(&judged), unknown(Standing::NotAsked));
@@ -257,13 +251,13 @@ fn a_watch_from_which_nothing_comes_is_stale() {
     questions(absence, 110);
     absence.answered("u".to_owned(), gone(110));
     assert_eq!(judge(absence, 400), proved(110));
-    absence.heard(None, at(395));
+    absence.watched(None, at(395));
     assert_eq!(judge(absence, 695), proved(110), "a bookmark is enough");
     assert_eq!(absence.synced_at(&ASKING, at(695)), (true, Some(at(395))));
     let judged = judge_by(absence, named("c", 0), &nothing_kept(), &ASKING, 696);
     assert_eq!((stands(&judged), judged.pods.synced), (unknown(Standing::NoSource), false));
     assert!(judged.wants_list && !judged.notes.is_empty());
-    absence.heard(None, at(697));
+    absence.watched(None, at(697));
     assert_eq!(judge(absence, 698), unknown(Standing::NotAsked), "what was proved before is void");
 }
 
@@ -298,7 +292,7 @@ fn where_each_pod_is_asked_for_the_brake_holds_20_and_not_5() {
         let (uids, ids): (Vec<String>, Vec<String>) =
             (0..count).map(|n| (format!("u{n}"), format!("c{n}"))).unzip();
         let objects: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let mut absence = Absence::default();
+        let mut absence = Proof::default();
         absence.listed(sync(100, &["v"], &objects));
         let pods = uids.iter().zip(&ids).map(|(uid, id)| (uid.as_str(), named(id, 0))).collect();
         if confirmed {

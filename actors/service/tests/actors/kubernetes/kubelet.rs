@@ -1,7 +1,7 @@
 //! The source `kubelet`.
 
 use cri_gc_config::PodSource;
-use cri_gc_pods::SyncError;
+use cri_gc_pods::SourceError;
 use cri_gc_policy::PodState::{Active, Deleted, Evicted, Terminated, Unknown};
 use cri_gc_test_support::kubernetes::{FakeKubelet, Fault, On};
 
@@ -161,7 +161,7 @@ fn with_source_kubelet_whatever_else_it_answers_is_a_failure_that_loses_what_was
         read_twice(&bed, crew).await.unwrap();
         kubelet.set_pods(vec![pod(9)]);
         let failed = crew.tools.pods.resync().await.unwrap_err();
-        assert!(matches!(failed, SyncError::ListsNoneThatRun { ready: 1 }), "{failed}");
+        assert!(matches!(failed, SourceError::ListsNoneThatRun { ready: 1 }), "{failed}");
         assert_eq!(state(&bed, crew, 2).await, Unknown);
         kubelet.stop_listening();
         let failed = crew.tools.pods.resync().await.unwrap_err().to_string();

@@ -7,7 +7,7 @@ pub mod kubelet;
 use std::collections::HashMap;
 
 use cri_gc_collectors::observe;
-use cri_gc_pods::{SyncError, Verdict};
+use cri_gc_pods::{SourceError, Verdict};
 use cri_gc_policy::PodState::{self, Unknown};
 use cri_gc_test_support::kubernetes::PodObject;
 
@@ -41,7 +41,7 @@ pub async fn evidence(crew: &Crew, number: usize) -> String {
 }
 
 /// Two readings, as a one-shot command makes them.
-pub async fn read_twice(bed: &Bed, crew: &Crew) -> Result<(), SyncError> {
+pub async fn read_twice(bed: &Bed, crew: &Crew) -> Result<(), SourceError> {
     crew.tools.pods.resync().await?;
     bed.sim.advance(2 * SECOND);
     crew.tools.pods.resync().await

@@ -1,0 +1,455 @@
+//! The pod-state actor: reads the source when it is time to, takes each question through its steps, and is the only one that
+//! writes what is remembered.
+
+use std::mem::Discriminant;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::{ready, wrap_future};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, SpawnHandle,
+    Supervised,
+};
+use cri_gc_config::{PodSource, Settings};
+use slog::{debug, info, warn};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+
+use super::absence;
+use super::absence::Reading;
+use super::error::SourceError;
+use super::judge::{Facts, Judged, Memory};
+use super::kube_api::Api;
+use super::kube_source;
+use super::messages::{
+    AskNamed, AskPods, AskSource, Configure, Confirm, Followed, Judge, Resync, SourceState, Verdict,
+};
+use super::sources::{SourceChange, Sources};
+use cri_gc_kit::generation::Reconfigure;
+use cri_gc_kit::seams::Moment;
+use cri_gc_kit::supervision::failure_log::{FailureLog, First};
+use cri_gc_kit::supervision::grace::{GRACE, Grace, Weight};
+use cri_gc_kit::supervision::guard::Guarded;
+use cri_gc_kit::supervision::telling;
+use cri_gc_kit::workers::Workers;
+
+/// How often the service reads the source `file`.
+const READ_EVERY: Duration = Duration::from_secs(10);
+
+/// Two readings by the service are at least this far apart, as those of a one-shot command are.
+const APART: Duration = absence::APART.unsigned_abs();
+
+/// Where the API server does not answer, it is not asked for so long: those who wait for a judgement would wait one after
+/// another.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// The actor. Use it through [`super::handle::PodStates`].
+pub struct Provider {
+    sources: Sources,
+    configuration: Configure,
+    memory: Memory,
+    /// Counts how often the memory was dropped: what was asked before comes to nothing.
+    era: u64,
+    /// When it began to remember: a clock that was set since makes all of it void.
+    since: Moment,
+    asking: Asking,
+    /// Source `kube-api`: a newer list could prove more.
+    list_wanted: Rc<Notify>,
+    /// Follows the source `kube-api`.
+    following: Option<SpawnHandle>,
+    /// Whether the service reads the source, and when it last did.
+    reading: bool,
+    read_at: Option<Instant>,
+    failures: FailureLog<(Discriminant<SourceError>, u16)>,
+    /// For failures that may pass by themselves.
+    grace: Grace,
+    /// Why the source could not be read the last time.
+    problem: Option<String>,
+}
+
+/// How single pods are asked for, with the source `kube-api`. It is dropped with the memory.
+#[derive(Default)]
+struct Asking {
+    api: Option<Api>,
+    /// Held by one judgement at a time: the next one finds what was proved by then, and asks for nothing twice.
+    round: Arc<Mutex<()>>,
+    /// The API server did not answer, for this reason; from then on it is asked again.
+    again: Option<(Instant, String)>,
+    /// Pods could not be asked for, for this reason, which may pass by itself.
+    failed: Option<String>,
+    grace: Grace,
+}
+
+impl Provider {
+    pub(super) fn new(sources: Sources, configuration: Configure) -> Self {
+        Self {
+            since: sources.clock.moment(),
+            sources,
+            configuration,
+            memory: Memory::default(),
+            era: 0,
+            asking: Asking::default(),
+            list_wanted: Rc::default(),
+            following: None,
+            reading: false,
+            read_at: None,
+            failures: FailureLog::new(First::Error),
+            grace: Grace::default(),
+            problem: None,
+        }
+    }
+}
+
+impl Actor for Provider {
+    type Context = Context<Self>;
+}
+
+impl Guarded for Provider {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        if self.configuration.service {
+            // The first reading at once: two are needed before anything is proved.
+            self.reread(ctx);
+            self.follow(ctx);
+        }
+    }
+}
+
+impl Supervised for Provider {
+    fn restarting(&mut self, _ctx: &mut Context<Self>) {
+        // What was remembered may be half written. That the clock was set is still true.
+        self.memory.forget();
+        self.start_era();
+        self.reading = false;
+        self.following = None;
+    }
+}
+
+impl Handler<Resync> for Provider {
+    type Result = ResponseActFuture<Self, Result<(), SourceError>>;
+
+    fn handle(&mut self, _resync: Resync, ctx: &mut Context<Self>) -> Self::Result {
+        self.start_over_if_the_clock_was_set(ctx);
+        let settings = Arc::clone(&self.configuration.settings);
+        let is_read = match settings.pods.source {
+            // The runtime is asked for each judgement.
+            PodSource::Runtime => false,
+            // The service follows it.
+            PodSource::KubeApi => !self.configuration.service,
+            PodSource::File | PodSource::Kubelet => true,
+        };
+        if !is_read {
+            return Box::pin(ready(Ok(())));
+        }
+        let (era, sources, api) = (self.era, self.sources.clone(), self.asking.api.clone());
+        let reading = wrap_future(async move { sources.read(&settings, api).await });
+        Box::pin(reading.map(move |read, this: &mut Self, _ctx| this.take_over(read, era)))
+    }
+}
+
+impl Handler<Followed> for Provider {
+    type Result = ();
+
+    fn handle(&mut self, Followed { era, change }: Followed, ctx: &mut Context<Self>) {
+        self.start_over_if_the_clock_was_set(ctx);
+        if era != self.era {
+            return;
+        }
+        match change {
+            SourceChange::Listed(reading, api) => {
+                self.memory.absence.listed(*reading);
+                self.asking.api = Some(api);
+            }
+            SourceChange::Steady => self.log_reading(&Ok(())),
+            SourceChange::Watched(changed) => self.memory.absence.watched(changed, self.sources.clock.now()),
+            SourceChange::Lost(error) => {
+                self.memory.absence.lost();
+                self.log_reading(&Err(error));
+            }
+        }
+    }
+}
+
+impl Handler<Judge> for Provider {
+    type Result = ResponseActFuture<Self, Verdict>;
+
+    fn handle(&mut self, Judge(seen): Judge, ctx: &mut Context<Self>) -> Self::Result {
+        self.start_over_if_the_clock_was_set(ctx);
+        let (era, began) = (self.era, self.sources.clock.moment());
+        let (sources, configuration) = (self.sources.clone(), self.configuration.clone());
+        let is_asking = configuration.settings.pods.source == PodSource::KubeApi;
+        let round = is_asking.then(|| Arc::clone(&self.asking.round));
+        let gathered = wrap_future(async move {
+            let round = match round {
+                Some(round) => Some(round.lock_owned().await),
+                None => None,
+            };
+            (sources.gather(seen, &configuration).await, round)
+        });
+        let asked = gathered.then(move |(mut facts, round), this: &mut Self, _ctx| {
+            if era == this.era {
+                let rules = this.memory.rules(&this.configuration);
+                this.memory.plan(&mut facts, &rules, this.sources.clock.now());
+            }
+            let (sources, settings) = (this.sources.clone(), Arc::clone(&this.configuration.settings));
+            let (api, again) = (this.asking.api.clone(), this.asking.again.clone());
+            let unreachable = again.filter(|(at, _)| Instant::now() < *at).map(|(_, error)| error);
+            wrap_future(async move {
+                let unreachable = sources.ask(&mut facts, &settings, api, unreachable).await;
+                (facts, unreachable, round)
+            })
+        });
+        Box::pin(asked.then(move |(facts, unreachable, round), this: &mut Self, ctx| {
+            let verdict: Self::Result = if this.sources.clock.was_set_since(&began) {
+                // By timestamps of the other clock nothing is known any more.
+                Box::pin(ready(Verdict::nothing("the clock was set during the question")))
+            } else if era == this.era {
+                Box::pin(ready(this.judge(facts, unreachable)))
+            } else {
+                // Other rules are in force: the facts are gathered again by these.
+                this.handle(Judge(facts.seen), ctx)
+            };
+            drop(round);
+            verdict
+        }))
+    }
+}
+
+impl Provider {
+    /// Reads the source if it is time to, and again after a while.
+    fn reread(&mut self, ctx: &mut Context<Self>) {
+        let pods = &self.configuration.settings.pods;
+        let (source, period) = (pods.source, pods.kubelet.period.max(APART));
+        let pause = if source == PodSource::Kubelet { period } else { READ_EVERY };
+        ctx.run_later(pause, Self::reread);
+        // The task that follows the source reports its state: nothing was read here that could say that it is reachable.
+        if source == PodSource::KubeApi {
+            self.start_over_if_the_clock_was_set(ctx);
+            return;
+        }
+        // Two readings that end together are one: what is missing from both may have been missing for a moment only.
+        let too_soon = self.read_at.is_some_and(|at| at.elapsed() < APART);
+        if self.reading || too_soon {
+            return;
+        }
+        self.reading = true;
+        let reading = Handler::<Resync>::handle(self, Resync, ctx);
+        let era = self.era;
+        ctx.spawn(reading.map(move |read, this: &mut Self, _ctx| {
+            this.reading = false;
+            this.read_at = Some(Instant::now());
+            // What was asked by other rules says nothing of the source that is asked now.
+            if era == this.era {
+                this.log_reading(&read);
+            }
+        }));
+    }
+
+    /// The last step of a question: all is asked, and nothing else happens meanwhile.
+    fn judge(&mut self, facts: Facts, unreachable: Option<String>) -> Verdict {
+        let now = self.sources.clock.now();
+        if let Some(error) = unreachable {
+            self.asking.again = Some((Instant::now() + ASK_AGAIN, error));
+        }
+        let rules = self.memory.rules(&self.configuration);
+        let Judged { mut verdict, orphaned, asking_failed, wants_list } =
+            self.memory.judge(facts, &rules, now);
+        if self.configuration.service {
+            // Logged here, once for all loops.
+            if let Some(orphaned) = orphaned {
+                warn!(self.sources.log, "{}", orphaned);
+            }
+            self.asking.failed = None;
+            match asking_failed.map(|why| (self.asking.grace.weigh(true, now), why)) {
+                Some((Weight::Failure { .. }, why)) => verdict.notes.push(why),
+                Some((Weight::MayPass { .. }, why)) => self.asking.failed = Some(why),
+                None => _ = self.asking.grace.passed(),
+            }
+        } else {
+            // A one-shot command reports what its only observation shows.
+            verdict.notes.extend(asking_failed);
+            verdict.notes.extend(self.memory.leftovers.notes(now));
+        }
+        if wants_list {
+            self.list_wanted.notify_one();
+        }
+        self.memory.notes = Some(verdict.notes.iter().chain(&verdict.report_only).cloned().collect());
+        verdict
+    }
+
+    /// Takes over a reading that was begun in that era.
+    fn take_over(
+        &mut self,
+        read: Result<(Reading, Option<Api>), SourceError>,
+        era: u64,
+    ) -> Result<(), SourceError> {
+        if era != self.era {
+            return read.map(drop);
+        }
+        let read = read.map(|(reading, api)| {
+            self.asking.api = api;
+            reading
+        });
+        self.memory.read(read, self.configuration.confirmed, self.sources.clock.now())
+    }
+
+    /// Follows the source `kube-api`, and no other one any more.
+    fn follow(&mut self, ctx: &mut Context<Self>) {
+        if let Some(before) = self.following.take() {
+            ctx.cancel_future(before);
+        }
+        let settings = Arc::clone(&self.configuration.settings);
+        if settings.pods.source == PodSource::KubeApi {
+            let (era, actor, mut sources) = (self.era, ctx.address(), self.sources.clone());
+            // Of its own: a program that prints a token may hang, and no other source is to wait for it.
+            match Workers::start(1) {
+                Ok(files) => sources.files = files,
+                Err(error) => warn!(sources.log, "no thread is left for the credentials: {}", error),
+            }
+            let report = move |change| actor.do_send(Followed { era, change });
+            let wanted = Rc::clone(&self.list_wanted);
+            let following = kube_source::follow(sources, settings, wanted, report);
+            self.following = Some(ctx.spawn(wrap_future(following)));
+        }
+    }
+
+    /// What was proved by timestamps of a clock that was set since is not proved (behaviour: Clock changes).
+    fn start_over_if_the_clock_was_set(&mut self, ctx: &mut Context<Self>) {
+        let clock = &self.sources.clock;
+        if clock.was_set_since(&self.since) {
+            warn!(self.sources.log, "the clock was set; all proofs of deleted pods start over");
+            self.memory.forget_before_clock_change(clock.now());
+            self.since = clock.moment();
+            self.start_over(ctx);
+        }
+    }
+
+    /// The memory was dropped: what is being asked is asked by other rules, or by another clock.
+    fn start_over(&mut self, ctx: &mut Context<Self>) {
+        self.start_era();
+        if self.configuration.service {
+            self.follow(ctx);
+        }
+    }
+
+    fn start_era(&mut self) {
+        self.era += 1;
+        self.asking = Asking::default();
+    }
+
+    /// Logs how a reading by itself went, less and less while it fails the same way.
+    fn log_reading(&mut self, read: &Result<(), SourceError>) {
+        let (now, log) = (self.sources.clock.now(), &self.sources.log);
+        self.problem = read.as_ref().err().map(ToString::to_string);
+        match read {
+            Ok(()) => {
+                let outage = self.failures.succeeded(now);
+                if self.grace.passed() && outage.is_none() {
+                    info!(log, "the pod source is ready");
+                }
+                telling::recovery(log, outage, "the pod source is readable again");
+            }
+            // The gateway has logged it.
+            Err(SourceError::Runtime(error)) if error.is_away() => {
+                debug!(log, "the pod source failed: {}", error)
+            }
+            Err(error) if error.is_ordinary() => debug!(log, "the pod source starts over: {}", error),
+            Err(error) => match self.grace.weigh(error.may_pass(), now) {
+                Weight::MayPass { is_first: true } => {
+                    info!(
+                        log,
+                        "the pod source is not ready yet, which is a failure once it has lasted for {}s: {}",
+                        GRACE.as_secs(),
+                        error
+                    );
+                }
+                Weight::MayPass { is_first: false } => {
+                    debug!(log, "the pod source is not ready yet: {}", error);
+                }
+                Weight::Failure { since } => {
+                    let line = self.failures.failed(error.kind(), since);
+                    telling::failure(log, &line, &format!("the pod source failed: {error}"));
+                }
+            },
+        }
+    }
+}
+
+impl Handler<Reconfigure> for Provider {
+    type Result = ();
+
+    fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
+        // All that a proof rests on. What was proved by another source, or by a shorter grace, proves nothing by these.
+        let rules = |settings: &Settings| {
+            let pods = &settings.pods;
+            (
+                (pods.source, pods.file.clone(), pods.kubelet_root.clone()),
+                (pods.runtime_grace, pods.max_staleness, pods.max_newly_deleted_percent),
+                (pods.kubelet.clone(), pods.kube_api.clone()),
+            )
+        };
+        let others = rules(&generation.settings) != rules(&self.configuration.settings);
+        self.configuration.settings = Arc::clone(&generation.settings);
+        if others {
+            self.problem = None;
+            self.grace = Grace::default();
+            self.memory.forget();
+            self.start_over(ctx);
+        }
+    }
+}
+
+impl Handler<AskSource> for Provider {
+    type Result = MessageResult<AskSource>;
+
+    fn handle(&mut self, _ask: AskSource, _ctx: &mut Context<Self>) -> Self::Result {
+        let pods = &self.configuration.settings.pods;
+        let (memory, now) = (&self.memory, self.sources.clock.now());
+        let leftovers = memory.leftovers.notes(now);
+        let (synced, synced_at) = match pods.source {
+            // It lists nothing but what collectors list.
+            PodSource::Runtime => (memory.notes.is_some(), None),
+            _ => memory.absence.synced_at(&memory.rules(&self.configuration), now),
+        };
+        MessageResult(SourceState {
+            source: pods.source,
+            synced,
+            synced_at,
+            problem: self.problem.clone(),
+            notes: memory
+                .notes
+                .iter()
+                .flatten()
+                .chain(&self.asking.failed)
+                .cloned()
+                .chain(leftovers)
+                .collect(),
+        })
+    }
+}
+
+impl Handler<AskNamed> for Provider {
+    type Result = MessageResult<AskNamed>;
+
+    fn handle(&mut self, _ask: AskNamed, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.memory.absence.named())
+    }
+}
+
+impl Handler<Confirm> for Provider {
+    type Result = MessageResult<Confirm>;
+
+    fn handle(&mut self, _confirm: Confirm, _ctx: &mut Context<Self>) -> Self::Result {
+        let pods = self.memory.confirm(self.sources.clock.now());
+        warn!(self.sources.log, "an administrator confirms that pods which vanished at once are deleted"; "pods" => pods);
+        MessageResult(pods)
+    }
+}
+
+impl Handler<AskPods> for Provider {
+    type Result = MessageResult<AskPods>;
+
+    fn handle(&mut self, _ask: AskPods, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.memory.chronicle.facts())
+    }
+}

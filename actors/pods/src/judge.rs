@@ -1,0 +1,205 @@
+//! What is remembered from one judgement to the next, and the judgement itself: a pure function of that and of the facts that
+//! were gathered. Nothing here asks or waits, and nothing is remembered but in [`Memory::judge`], [`Memory::read`] and the
+//! few calls of the actor between two judgements.
+
+use cri_gc_config::PodSource;
+use jiff::Timestamp;
+
+use super::absence::{Absence, BRAKE_LETS_GO, Case, Judgement, Kept, Questions, Reading, Rules, Second};
+use super::error::SourceError;
+use super::evidence::{Seen, by_pod};
+use super::leftovers::Leftovers;
+use super::messages::{Configure, Verdict};
+use super::runtime_source::{FinishTimes, RuntimeSource};
+use super::standing::Chronicle;
+
+/// All that one judgement needs to know. What has to be asked by what is remembered is planned by [`Memory::plan`].
+pub struct Facts {
+    /// What the collector saw.
+    pub seen: Seen,
+    /// What the source says.
+    pub found: Found,
+}
+
+/// What was found out by the source that the settings name.
+pub enum Found {
+    /// By the source `runtime`.
+    Runtime {
+        /// When it was asked.
+        at: Timestamp,
+        /// How often the runtime has been reachable again; `None` in a one-shot command.
+        returns: Option<u64>,
+        /// Why a kubelet is taken to be on this node, if it is.
+        kubelet: Option<String>,
+        /// Ended containers to ask for.
+        to_ask: Vec<String>,
+        /// When they finished, as far as the runtime answered.
+        finished: FinishTimes,
+    },
+    /// By a source that lists pods.
+    Lists {
+        /// The pods that a kubelet has a directory of.
+        kept: Kept,
+        /// The pods to ask for, and the answers.
+        asked: Questions,
+    },
+}
+
+/// What a judgement leads to.
+pub struct Judged {
+    /// For the collector.
+    pub verdict: Verdict,
+    /// What is to be logged of pods that are orphaned now and were not before.
+    pub orphaned: Option<String>,
+    /// Why pods could not be asked for by name, if that is so.
+    pub asking_failed: Option<String>,
+    /// Whether a newer list could prove more.
+    pub wants_list: bool,
+}
+
+/// What is remembered. It is dropped when the clock was set, when other rules are in force, and when the actor panicked.
+#[derive(Default)]
+pub struct Memory {
+    pub runtime: RuntimeSource,
+    pub absence: Absence,
+    pub chronicle: Chronicle,
+    pub leftovers: Leftovers,
+    /// What the last verdict said to the operator; `None` before the first.
+    pub notes: Option<Vec<String>>,
+    /// When the clock was set last.
+    pub clock_set: Option<Timestamp>,
+    /// Source `kubelet`: since when it has listed nothing from the API server.
+    only_static_since: Option<Timestamp>,
+}
+
+impl Memory {
+    /// Forgets what was proved, but not when the clock was set, and what was logged.
+    pub fn forget(&mut self) {
+        let leftovers = std::mem::take(&mut self.leftovers);
+        *self = Self { clock_set: self.clock_set, leftovers, ..Self::default() };
+    }
+
+    /// What was proved by timestamps of a clock that was set since is not proved.
+    pub fn forget_before_clock_change(&mut self, now: Timestamp) {
+        self.forget();
+        self.clock_set = Some(now);
+        self.runtime.watch_from(now);
+        self.leftovers.count_from(now);
+    }
+
+    /// What a proof has to meet.
+    pub fn rules(&self, configuration: &Configure) -> Rules {
+        let pods = &configuration.settings.pods;
+        Rules {
+            max_staleness: pods.max_staleness,
+            max_newly_deleted_percent: pods.max_newly_deleted_percent,
+            runtime_grace: pods.runtime_grace,
+            confirmed: configuration.confirmed,
+            second: if pods.source == PodSource::KubeApi { Second::Ask } else { Second::List },
+            is_live: pods.source != PodSource::File,
+            clock_set: self.clock_set,
+        }
+    }
+
+    /// Takes over a reading of the source, good or not.
+    ///
+    /// # Errors
+    /// It is none, or cannot be believed.
+    pub fn read(
+        &mut self,
+        read: Result<Reading, SourceError>,
+        confirmed: bool,
+        now: Timestamp,
+    ) -> Result<(), SourceError> {
+        match self.believe(read, confirmed, now) {
+            Ok(reading) => {
+                self.absence.read(reading);
+                Ok(())
+            }
+            Err(error) => {
+                self.absence.lost();
+                Err(error)
+            }
+        }
+    }
+
+    /// A kubelet that has just started lists its static pods only. One that has no others is believed once it has said so for
+    /// as long as the brake holds.
+    fn believe(
+        &mut self,
+        read: Result<Reading, SourceError>,
+        confirmed: bool,
+        now: Timestamp,
+    ) -> Result<Reading, SourceError> {
+        if !read.as_ref().is_ok_and(|reading| reading.listing.only_static) {
+            // One that could not be asked may start again meanwhile.
+            self.only_static_since = None;
+            return read;
+        }
+        let since = *self.only_static_since.get_or_insert(now);
+        if confirmed || now.duration_since(since) >= BRAKE_LETS_GO {
+            return read;
+        }
+        Err(SourceError::OnlyStatic { since })
+    }
+
+    /// An administrator says that the pods which are missing now are deleted. Gives back how many of them are held back for
+    /// that.
+    pub fn confirm(&mut self, now: Timestamp) -> usize {
+        // A kubelet that lists no pod of the API server is believed. While the source fails otherwise, nothing is known.
+        let since = self.only_static_since.as_mut();
+        let doubted = since.filter(|since| now.duration_since(**since) < BRAKE_LETS_GO);
+        let is_doubted = doubted.map(|since| *since = Timestamp::MIN).is_some();
+        let missing: Vec<String> = self.chronicle.missing(is_doubted).collect();
+        let held = if is_doubted { missing.len() } else { 0 };
+        held.max(self.absence.confirm(missing))
+    }
+
+    /// Adds to the facts what has to be asked before the judgement.
+    pub fn plan(&self, facts: &mut Facts, rules: &Rules, now: Timestamp) {
+        let evidence = by_pod(&facts.seen);
+        match &mut facts.found {
+            Found::Runtime { at, returns, to_ask, .. } => {
+                *to_ask = self.runtime.questions(&evidence, *returns, rules.runtime_grace, *at);
+            }
+            Found::Lists { kept, asked } => {
+                let case = Case { pods: &evidence, kept, rules, now };
+                *asked = self.absence.questions(case);
+            }
+        }
+    }
+
+    /// Judges the pods of which something was seen.
+    pub fn judge(&mut self, facts: Facts, rules: &Rules, now: Timestamp) -> Judged {
+        let evidence = by_pod(&facts.seen);
+        let mut judged = Judged {
+            verdict: Verdict { clock_set: self.clock_set, ..Verdict::default() },
+            orphaned: None,
+            asking_failed: None,
+            wants_list: false,
+        };
+        let verdict = &mut judged.verdict;
+        match facts.found {
+            Found::Runtime { at, returns, kubelet, finished, .. } => {
+                self.runtime.note_returns(returns, at);
+                let (pods, standings) = self.runtime.judge(&evidence, &finished, rules.runtime_grace, at);
+                self.chronicle.note(standings, at);
+                (verdict.pods, verdict.finished, verdict.report_only) = (pods, finished, kubelet);
+            }
+            Found::Lists { kept, asked } => {
+                let case = Case { pods: &evidence, kept: &kept, rules, now };
+                let Judgement { pods, standings, notes, asking_failed, wants_list } =
+                    self.absence.judge(case, &asked);
+                judged.orphaned = self.leftovers.note(&standings, now);
+                self.chronicle.note(standings, now);
+                (verdict.pods, verdict.notes) = (pods, notes);
+                (judged.asking_failed, judged.wants_list) = (asking_failed, wants_list);
+                verdict.images_unknown = (!self.absence.was_read()).then(|| {
+                    "the pod source has not been read yet, so it is not known which images pods name, and no image is removed"
+                        .to_owned()
+                });
+            }
+        }
+        judged
+    }
+}

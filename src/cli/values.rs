@@ -1,0 +1,27 @@
+//! Reads the values of flags.
+
+use std::time::Duration;
+
+use cri_gc_config::LogLevel;
+use jiff::SignedDuration;
+
+pub fn log_level(text: &str) -> Result<LogLevel, String> {
+    text.parse().map_err(|error| format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
+}
+
+pub fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write KEY=VALUE, e.g. image_gc.min_age=0s".to_owned()),
+    }
+}
+
+/// The longest watch, and the longest wait: a day.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub fn length(text: &str) -> Result<Duration, String> {
+    let length = text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
+    length
+        .filter(|length| *length >= Duration::from_secs(1) && *length <= LONGEST)
+        .ok_or_else(|| "write a number with its unit, from 1s to 24h, e.g. 30s or 5m".to_owned())
+}

@@ -1,0 +1,107 @@
+//! The subcommands that send one request to the running service and print the answer: `status`, `explain`, `pause`,
+//! `resume` and `log-level`.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::setup::{in_system, loops, service};
+use crate::cli::{ChangeLogLevel, Explain, Form, Global, Loops, Service, Status};
+use crate::client::{Client, ClientError, Trouble};
+use crate::failure::{Failure, PARTLY};
+use crate::output::{self, answers, show};
+
+/// Sends a request to the service and prints the answer.
+///
+/// # Errors
+/// No service answers, or it refuses.
+pub fn ask<T: Serialize, E: Into<Failure>>(
+    global: &Global,
+    meant: &Service,
+    form: Form,
+    request: impl AsyncFnOnce(Client) -> Result<T, E>,
+    text: impl FnOnce(&T) -> String,
+) -> Result<T, Failure> {
+    let answer = in_system(async { request(service(global, meant).await?).await.map_err(Into::into) })?;
+    show(form, &answer, text)?;
+    Ok(answer)
+}
+
+/// The state of the service.
+///
+/// # Errors
+/// No service answers.
+pub fn status(global: &Global, args: &Status) -> Result<ExitCode, Failure> {
+    let request = async |service: Client| service.status().await;
+    let status = ask(global, &args.service, args.output.output, request, output::status::text)?;
+    let is_refused = status.configuration.as_ref().is_some_and(|of| !of.refused.is_empty());
+    let is_unsynced = status.pods.as_ref().is_some_and(|pods| !pods.synced);
+    let is_well = status.problems.is_empty() && !is_refused && !is_unsynced;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+}
+
+/// Why an object is removed or kept.
+///
+/// # Errors
+/// No service answers, nothing is called that, or several objects are.
+pub fn explain(global: &Global, args: &Explain) -> Result<ExitCode, Failure> {
+    let request = async |service: Client| {
+        service.explain(args.object.clone()).await.map_err(|error: ClientError| match error.trouble {
+            Trouble::Invalid => Failure::usage(error.message).or("write more of it"),
+            _ => error.into(),
+        })
+    };
+    ask(global, &args.service, args.output.output, request, output::explain::text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pauses loops, and prints which are paused.
+///
+/// # Errors
+/// No service answers, or it refuses.
+pub fn pause(global: &Global, args: &Loops) -> Result<ExitCode, Failure> {
+    let request = async |service: Client| service.pause(loops(&args.loops)).await;
+    ask(global, &args.service, args.output.output, request, |answer| answers::paused(&answer.paused))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends a pause of loops, and prints which are still paused.
+///
+/// # Errors
+/// No service answers, or it refuses.
+pub fn resume(global: &Global, args: &Loops) -> Result<ExitCode, Failure> {
+    let request = async |service: Client| service.resume(loops(&args.loops)).await;
+    ask(global, &args.service, args.output.output, request, |answer| answers::paused(&answer.paused))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The log level in force, and the one before it, if this command changed it.
+#[derive(Serialize)]
+struct Level {
+    level: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<String>,
+}
+
+/// Shows or changes the log level.
+///
+/// # Errors
+/// No service answers, or it refuses.
+pub fn log_level(global: &Global, args: &ChangeLogLevel) -> Result<ExitCode, Failure> {
+    let request = async |service: Client| {
+        Ok::<_, ClientError>(match args.level {
+            None => Level { level: service.status().await?.log_level, previous: None },
+            Some(level) => {
+                let level = level.as_str().to_owned();
+                let previous = service.set_log_level(level.clone()).await?.previous;
+                Level { level, previous: Some(previous) }
+            }
+        })
+    };
+    let text = |level: &Level| match &level.previous {
+        None => format!("{}\n", level.level),
+        Some(previous) => format!("{} (was {previous})\n", level.level),
+    };
+    ask(global, &args.service, args.output.output, request, text)?;
+    Ok(ExitCode::SUCCESS)
+}

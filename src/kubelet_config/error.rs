@@ -1,0 +1,87 @@
+//! Why a kubelet's configuration can't be imported.
+
+use cri_gc_policy::text::counted;
+
+/// What to do about a file that is not a kubelet's configuration.
+pub(super) const NAME_IT: &str =
+    "name the file that the kubelet's flag --config names; with kubeadm that is /var/lib/kubelet/config.yaml";
+
+/// What is wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct ImportError {
+    what: String,
+    remedy: &'static str,
+    is_usage: bool,
+}
+
+impl ImportError {
+    /// The file is not a kubelet's configuration.
+    pub(super) fn other_file(what: &str) -> Self {
+        Self::new(what.to_owned(), NAME_IT)
+    }
+
+    /// The file can't be imported as it is.
+    pub(super) fn new(what: String, remedy: &'static str) -> Self {
+        Self { what, remedy, is_usage: false }
+    }
+
+    /// Values that a kubelet would refuse, or that cri-gc can't use.
+    pub(super) fn values(values: &[BadValue]) -> Self {
+        let what = match values {
+            [one] => one.what.clone(),
+            _ => {
+                let count = format!("{} are invalid:", counted(values.len(), "value"));
+                values.iter().fold(count, |all, one| format!("{all}\n  {}", one.what))
+            }
+        };
+        let is_usage = values.iter().all(|value| value.is_flag);
+        let remedy = match is_usage {
+            true => "write after -- what the kubelet is started with, e.g. -- --root-dir=/data/kubelet",
+            false => "fix it there, or give the right value as a flag of the kubelet after --",
+        };
+        Self { what, remedy, is_usage }
+    }
+
+    /// The same, of a drop-in.
+    pub(super) fn in_drop_in(self, path: &str) -> Self {
+        let remedy = match self.remedy {
+            // It has been named already.
+            NAME_IT => {
+                "each *.conf in the directory of --config-dir has to be a KubeletConfiguration, with apiVersion and kind"
+            }
+            other => other,
+        };
+        Self { what: format!("{path}: {}", self.what), remedy, ..self }
+    }
+
+    /// Whether only the command line is wrong, and not a file.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        self.is_usage
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        self.remedy
+    }
+}
+
+/// A value that can't be imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadValue {
+    /// The field or the flag, as it was written, and what is wrong with it.
+    pub(super) what: String,
+    pub(super) is_flag: bool,
+}
+
+impl BadValue {
+    pub(super) fn flag(what: String) -> Self {
+        Self { what, is_flag: true }
+    }
+
+    pub(super) fn field(what: String) -> Self {
+        Self { what, is_flag: false }
+    }
+}
