@@ -125,9 +125,7 @@ impl CriError {
     #[must_use]
     pub fn late(method: &'static str, waited: Duration) -> Self {
         let waited = duration(Duration::from_secs(waited.as_secs()));
-        let message = format!(
-            "not sent: it waited {waited} after the check of its object; it is left for the next pass"
-        );
+        let message = format!("not sent: its object was checked {waited} ago; it is left for the next pass");
         Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
     }
 

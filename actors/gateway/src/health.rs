@@ -131,12 +131,14 @@ impl Health {
     }
 
     fn note_unreachable(&self, error: &CriError) {
+        // The clock first: if it panics, nothing has changed.
+        let now = self.now();
         let mut state = self.state.borrow_mut();
         state.error = Some(error.to_string());
         if state.reachable.replace(false) == Some(false) {
             return;
         }
-        state.since = self.now();
+        state.since = now;
         self.changed.set(Some(Instant::now()));
         let Some(waits) = &self.waits else {
             return warn!(self.log, "container runtime unreachable"; "error" => %error);
@@ -149,7 +151,8 @@ impl Health {
     }
 
     fn note_reachable(&self) {
-        let (mut state, now) = (self.state.borrow_mut(), self.now());
+        let now = self.now();
+        let mut state = self.state.borrow_mut();
         let before = state.reachable.replace(true);
         if before == Some(true) {
             return;
