@@ -14,7 +14,7 @@ use actix::{
     Supervised,
 };
 use cri_gc_config::{Mode, Settings};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use slog::warn;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -185,7 +185,13 @@ impl<C: Collect> Collector<C> {
     /// Makes a pass. There must be none under way.
     fn begin(&mut self, ctx: &mut Context<Self>, asked: Asked) {
         self.running = true;
-        self.tell(News::Began);
+        if asked.trigger == Trigger::Chain {
+            // Should the loop before this one fail, hang or be paused, this one makes its passes by itself. The pass of the other
+            // that is due by then comes a little earlier, whatever chance does to its period.
+            let pause = C::period(&self.live.settings()).mul_f64(1.0 + SPREAD);
+            self.arm(ctx, pause, Trigger::Period);
+        }
+        self.tell(News::Began { next: self.next_pass_at() });
         if let Some(awaiting) = self.awaiting.take() {
             ctx.cancel_future(awaiting);
         }
@@ -199,12 +205,6 @@ impl<C: Collect> Collector<C> {
             asked.run,
         );
         let (trigger, waiting) = (asked.trigger, asked.waiting);
-        if trigger == Trigger::Chain {
-            // Should the loop before this one fail, hang or be paused, this one makes its passes by itself. The pass of the other
-            // that is due by then comes a little earlier, whatever chance does to its period.
-            let pause = C::period(&self.live.settings()).mul_f64(1.0 + SPREAD);
-            self.arm(ctx, pause, Trigger::Period);
-        }
         ctx.spawn(wrap_future(pass).map(move |(report, seen), this: &mut Self, ctx| {
             let was_away = report.errors.iter().any(PassError::is_unanswered);
             this.recoveries.ended(trigger, was_away);
@@ -266,7 +266,7 @@ impl<C: Collect> Collector<C> {
         let overdue = |timer: &Timer| timer.armed.elapsed() > timer.pause.saturating_add(hang_timeout);
         if self.timer.as_ref().is_none_or(overdue) {
             warn!(self.tools.log, "a pass is overdue, and is made now"; "loop" => C::LOOP.as_str());
-            self.arm(ctx, Duration::ZERO, Trigger::Period);
+            self.plan(ctx, Duration::ZERO, Trigger::Period);
         }
     }
 
@@ -289,14 +289,24 @@ impl<C: Collect> Collector<C> {
         }
     }
 
+    /// A pass after `pause`, and one every period from then on, and reports that.
+    fn plan(&mut self, ctx: &mut Context<Self>, pause: Duration, trigger: Trigger) {
+        self.arm(ctx, pause, trigger);
+        self.tell(News::Planned { next: self.next_pass_at() });
+    }
+
+    /// When the next pass by itself is due. A pause too long for the calendar is as good as none planned.
+    fn next_pass_at(&self) -> Option<Timestamp> {
+        let timer = self.timer.as_ref()?;
+        let left = timer.pause.saturating_sub(timer.armed.elapsed());
+        self.tools.clock.now().checked_add(SignedDuration::try_from(left).ok()?).ok()
+    }
+
     /// A pass after `pause`, and one every period from then on.
     fn arm(&mut self, ctx: &mut Context<Self>, pause: Duration, trigger: Trigger) {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer.handle);
         }
-        // A pause too long for the calendar is as good as none planned.
-        let next = SignedDuration::try_from(pause).ok();
-        self.tell(News::Planned(next.and_then(|pause| self.tools.clock.now().checked_add(pause).ok())));
         self.arms += 1;
         let number = self.arms;
         let handle = ctx.run_later(pause, move |this, ctx| {
@@ -304,12 +314,14 @@ impl<C: Collect> Collector<C> {
                 return;
             }
             this.timer = None;
+            let pause = this.pause();
             // A pass that lasts longer than a period is not followed by another one at once.
             if !this.running && this.may_pass().is_ok() {
+                this.arm(ctx, pause, Trigger::Period);
                 this.begin(ctx, Asked::by(trigger));
+            } else {
+                this.plan(ctx, pause, Trigger::Period);
             }
-            let pause = this.pause();
-            this.arm(ctx, pause, Trigger::Period);
         });
         self.timer = Some(Timer { handle, armed: Instant::now(), pause });
     }
@@ -362,7 +374,7 @@ impl<C: Collect> Guarded for Collector<C> {
         if let Some(first) = self.service.as_ref().map(|service| service.schedule.first)
             && !self.live.is_finishing()
         {
-            self.arm(ctx, first, Trigger::Start);
+            self.plan(ctx, first, Trigger::Start);
             self.look_out(ctx);
         }
     }
@@ -403,7 +415,7 @@ impl<C: Collect> Handler<Reconfigure> for Collector<C> {
         self.live.configure(generation);
         if self.timer.is_some() && changed {
             let pause = self.pause();
-            self.arm(ctx, pause, Trigger::Period);
+            self.plan(ctx, pause, Trigger::Period);
         }
         if self.timer.is_some() && looks_otherwise {
             self.look_out(ctx);

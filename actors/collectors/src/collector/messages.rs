@@ -75,9 +75,15 @@ pub(super) struct Ping;
 #[derive(Debug)]
 pub(super) enum News {
     /// When it will make its next pass by itself.
-    Planned(Option<Timestamp>),
+    Planned {
+        /// `None` if that is too late for the calendar.
+        next: Option<Timestamp>,
+    },
     /// A pass has begun.
-    Began,
+    Began {
+        /// When it will make the next one by itself.
+        next: Option<Timestamp>,
+    },
     /// A pass has ended.
     Ended {
         /// What it did.

@@ -289,13 +289,16 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
         }
         let now = self.clock.now();
         match news {
-            News::Planned(next) => {
+            News::Planned { next } => {
                 self.facts.next_pass_at = next;
                 if self.facts.doing == Doing::Restarting {
                     self.facts.now_does(Doing::Waiting, now);
                 }
             }
-            News::Began => self.facts.now_does(Doing::Running, now),
+            News::Began { next } => {
+                self.facts.next_pass_at = next;
+                self.facts.now_does(Doing::Running, now);
+            }
             News::Ended { report, seen } => {
                 self.facts.now_does(Doing::Waiting, now);
                 // A loop that is switched off has neither failed nor recovered.
