@@ -79,7 +79,7 @@ fn every_section_of_behaviour_that_code_refers_to_exists() {
         }
     }
     assert!(wrong.is_empty(), "not a heading of docs/behaviour.md:\n{}", wrong.join("\n"));
-    assert!(count >= 100, "{count} references are too few to be all");
+    assert!(count >= 80, "{count} references are too few to be all");
 }
 
 /// Folders that still refer to a specification by numbers.

@@ -66,7 +66,13 @@ async fn a_server_that_takes_no_events_delays_no_pass_and_gets_them_later() {
     world.sim().restart().unwrap();
     world.pass_time(PERIOD).await;
     let passes = world.stage.passes().await;
-    world.pass_time_by(10 * SECOND, 10 * PERIOD, || ()).await;
+    for _ in 0..60 {
+        world.pass_time(10 * SECOND).await;
+        // An attempt that is in progress gets its answer, for which no time of ours has to pass.
+        for _ in 0..20 {
+            world.exchange().await;
+        }
+    }
     let after = world.stage.passes().await;
     assert!(after.iter().zip(passes).all(|(after, before)| after - before >= 10), "{passes:?} {after:?}");
     assert_eq!(world.stage.state(Loop::ContainerGc).await.failures, 0);
