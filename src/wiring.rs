@@ -127,7 +127,7 @@ impl Crew {
         let image_gc = Collector::start(&on(), shared(), same(), ImageGc::default);
         let container_gc = Collector::start(&on(), shared(), same(), ContainerGc::default);
         let sandbox_reaper = Collector::start(&on(), shared(), same(), SandboxReaper::default);
-        let log_reaper = Collector::start(&on(), shared(), same(), LogReaper::for_one_pass);
+        let log_reaper = Collector::start(&on(), shared(), same(), LogReaper::default);
         Ok(Self { tools, settings, container_gc, sandbox_reaper, log_reaper, image_gc, threads })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler};
-use cri_gc_collectors::collector::messages::{Declined, RunPass};
+use cri_gc_collectors::collector::messages::{Declined, Prepare, RunPass};
 use cri_gc_collectors::observe;
 use cri_gc_collectors::planning::Foreseen;
 use cri_gc_collectors::report::{Kept, PassReport, Progress};
@@ -230,9 +230,12 @@ impl<'a> Sweep<'a> {
 
     async fn run(mut self) -> Result<Swept, Failure> {
         let crew = self.crew;
-        let Some(problem) = self.unless_halted(sync_pods(crew)).await else {
-            return Ok((self.reports, None));
+        let ready = async {
+            crew.log_reaper.send(Prepare).await.map_err(Failure::failed)?;
+            Ok::<_, Failure>(sync_pods(crew).await)
         };
+        let Some(ready) = self.unless_halted(ready).await else { return Ok((self.reports, None)) };
+        let problem = ready?;
         if self.unless_halted(name_unmatched_patterns(crew)).await.is_none() {
             return Ok((self.reports, problem));
         }

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::collect::Collect;
-use super::messages::{Declined, Finish, Link, News, Pause, Ping, RunPass, Wake};
+use super::messages::{Declined, Finish, Link, News, Pause, Ping, Prepare, RunPass, Wake};
 use super::pass::{Live, Pass};
 use crate::observe::PodView;
 use crate::report::{Counts, PassError, PassReport, Trigger};
@@ -462,6 +462,15 @@ impl<C: Collect> Handler<Finish> for Collector<C> {
             // A loop that fell has come to rest too.
             let _ = told.await;
         })
+    }
+}
+
+impl<C: Collect> Handler<Prepare> for Collector<C> {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _prepare: Prepare, _ctx: &mut Context<Self>) -> Self::Result {
+        let (logic, tools, settings) = (Rc::clone(&self.logic), self.tools.clone(), self.live.settings());
+        Box::pin(async move { logic.prepare(&tools, &settings).await })
     }
 }
 

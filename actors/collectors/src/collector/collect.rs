@@ -33,6 +33,11 @@ pub trait Collect: Unpin + 'static {
         std::future::ready(false)
     }
 
+    /// What the only pass of a one-shot command needs to have been done some time before it.
+    fn prepare(&self, _tools: &Tools, _settings: &Settings) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
+
     /// One pass: observe, plan, re-check, act. It is not called again before it has ended.
     fn pass(&self, tools: &Tools, pass: &Pass) -> impl Future<Output = ()>;
 }

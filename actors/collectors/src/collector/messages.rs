@@ -43,6 +43,11 @@ pub enum Declined {
     Fell(Loop),
 }
 
+/// Do what the only pass of a one-shot command needs to have been done some time before it. Answered once it is done.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Prepare;
+
 /// The loop before this one in the chain has made a pass: make one now.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]

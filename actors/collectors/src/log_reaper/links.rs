@@ -7,7 +7,7 @@ use cri_gc_policy::links::{DanglingLink, LinkOwner, decide};
 use cri_gc_policy::report::{Item, SectionReport};
 use cri_gc_policy::{ContainerState, Decision, Reason};
 
-use super::{LogReaper, is_not_found};
+use super::{BETWEEN_CHECKS, LogReaper, is_not_found};
 use crate::collector::{Pass, Removed};
 use crate::observe;
 use crate::report::{Outcome, PassError};
@@ -45,17 +45,13 @@ impl LogReaper {
     }
 
     pub(super) async fn links(&self, tools: &Tools, pass: &Pass) {
-        let mut found = match self.check_links(tools, &pass.settings).await {
+        if let Some(at) = self.prepared_at.take() {
+            tokio::time::sleep_until(at + BETWEEN_CHECKS).await;
+        }
+        let found = match self.check_links(tools, &pass.settings).await {
             Ok(found) => found,
             Err(error) => return pass.error(error),
         };
-        if let Some(pause) = self.second_check.filter(|_| !found.is_empty()) {
-            tokio::time::sleep(pause).await;
-            found = match self.check_links(tools, &pass.settings).await {
-                Ok(found) => found,
-                Err(error) => return pass.error(error),
-            };
-        }
         let mut dangling = Vec::with_capacity(found.len());
         for (name, before) in found {
             let owner = owner(tools, &name, before).await;

@@ -13,6 +13,7 @@ use cri_gc_config::{PodSource, Settings};
 use cri_gc_policy::log_dirs::pod_uid_of;
 use cri_gc_policy::{Follow, Plan, PlanReport, PodTable, Reason, log_dirs};
 use slog::warn;
+use tokio::time::Instant;
 
 use crate::collector::{Collect, Pass, Removed};
 use crate::observe::PodView;
@@ -32,18 +33,10 @@ const BETWEEN_CHECKS: Duration = Duration::from_secs(2);
 pub struct LogReaper {
     /// Links that had no target when they were checked last.
     dangling: RefCell<HashSet<String>>,
-    /// How long after the first check of a pass the links are checked again; `None` where the next pass does that.
-    second_check: Option<Duration>,
+    /// When they were checked for the only pass of a command.
+    prepared_at: Cell<Option<Instant>>,
     /// Names that were foreign at the last look: each is said once as long as it is there.
     foreign: RefCell<HashSet<String>>,
-}
-
-impl LogReaper {
-    /// That of a one-shot command, whose only pass checks the links twice.
-    #[must_use]
-    pub fn for_one_pass() -> Self {
-        Self { second_check: Some(BETWEEN_CHECKS), ..Self::default() }
-    }
 }
 
 impl Collect for LogReaper {
@@ -55,6 +48,14 @@ impl Collect for LogReaper {
 
     fn deadline(settings: &Settings) -> Duration {
         settings.log_gc.deadline
+    }
+
+    /// Checks the links, so that the pass is the second one that does.
+    async fn prepare(&self, tools: &Tools, settings: &Settings) {
+        // What goes wrong here goes wrong in the pass again, which reports it.
+        if self.check_links(tools, settings).await.is_ok_and(|links| !links.is_empty()) {
+            self.prepared_at.set(Some(Instant::now()));
+        }
     }
 
     async fn pass(&self, tools: &Tools, pass: &Pass) {

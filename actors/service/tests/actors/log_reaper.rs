@@ -5,10 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use actix::Arbiter;
-use cri_gc_collectors::collector::Collector;
-use cri_gc_collectors::collector::messages::RunPass;
+use cri_gc_collectors::collector::messages::Prepare;
 use cri_gc_collectors::log_reaper::LogReaper;
 use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_collectors::tools::Tools;
@@ -210,10 +209,13 @@ fn the_only_pass_of_a_command_checks_twice() {
     let bed = Bed::new();
     let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
     bed.run(async |crew| {
-        let settings = Arc::new(bed.settings.clone());
-        let (on, tools) = (Arbiter::current(), crew.tools.clone());
-        let reaper = Collector::start(&on, tools, settings, LogReaper::for_one_pass);
-        assert!(reaper.send(RunPass::default()).await.unwrap().unwrap().is_good());
+        crew.log_reaper.send(Prepare).await.unwrap();
+        let prepared = std::time::Instant::now();
+        assert!(crew.logs().await.is_good());
+        assert!(
+            prepared.elapsed() > Duration::from_millis(1900),
+            "a log that is being rotated is back by then"
+        );
         assert!(!is_link(&link));
     });
 }
