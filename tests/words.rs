@@ -58,11 +58,13 @@ const TEXTS: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs",
 
 /// Folders and files whose messages are in plain words. The aim is all of src, actors, config and policy.
 const SOURCES: &[&str] = &[
+    "actors/collectors/src",
     "actors/files/src",
     "actors/gateway/src",
     "actors/images/src",
     "actors/kit/src",
     "actors/pods/src",
+    "actors/service/src",
     "config/src",
     "policy/src",
     "src/cli.rs",
@@ -72,11 +74,7 @@ const SOURCES: &[&str] = &[
     "src/failure.rs",
     "src/lib.rs",
     "src/logging.rs",
-    "src/output/answers.rs",
-    "src/output/explain.rs",
-    "src/output/mod.rs",
-    "src/output/plan.rs",
-    "src/output/progress.rs",
+    "src/output",
     "src/signals.rs",
     "src/wiring.rs",
 ];

@@ -178,8 +178,8 @@ async fn hangs_for_longer_than_a_pass(of: Loop, method: Method) {
     let stage = setup.set("runtime.request_timeout", "100s").set(&format!("{of}.deadline"), "40s");
     let stage = stage.start().await;
     stage.hang(of, method, FOR_EVER, 2 * STEP).await;
-    let text = "the pass was given up after its deadline of 40s; what was begun ends by itself, the rest is for the next \
-                pass";
+    let text = "the pass was stopped at its deadline of 40s; removals in progress end by themselves, the next pass does the \
+                rest";
     let outage = Outage { of, texts: vec![text.to_owned()], object: false };
     outage.runs_its_course(stage, Stage::clear_faults).await;
 }

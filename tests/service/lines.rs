@@ -136,10 +136,10 @@ pub fn failed(of: Loop, texts: &[String], failures: u64) -> Vec<String> {
 /// The lines of so many falls in a row. Each is told with the pause that follows it.
 pub fn fell(of: Loop, why: &str, falls: u64) -> Vec<String> {
     let line = |number: u64| {
-        let pause = if number > 6 { 60 } else { 1 << (number - 1) };
+        let pause = if number > 6 { "1m".to_owned() } else { format!("{}s", 1 << (number - 1)) };
         let suppressed = (number / 2).saturating_sub(1);
         format!(
-            "{} {of} the loop fell, it is started anew in {pause}s: {why} failures={number} suppressed={suppressed}",
+            "{} {of} {of} crashed, restarting in {pause}: {why} failures={number} suppressed={suppressed}",
             level(number, false)
         )
     };

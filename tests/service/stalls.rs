@@ -92,7 +92,7 @@ async fn a_disk_that_does_not_answer_holds_up_image_gc_alone() {
         }
         seen = begun.load(SeqCst);
     }));
-    let text = "measuring the file systems: the file system did not answer within 10s; is it a network mount that hangs?";
+    let text = "measuring the filesystems: the file system did not answer within 10s; is it a network mount that hangs?";
     let outage = Outage { of: Loop::ImageGc, texts: vec![text.to_owned()], object: false };
     let repair = |stage: &Stage| {
         hangs.store(false, SeqCst);

@@ -235,7 +235,7 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassEr
         let measure = |fs: FileSystem| match probe.stats(Path::new(&fs.mountpoint)) {
             Ok(Measured { stats, device }) => Ok(Disk::new(FileSystem { stats, ..fs }, device)),
             Err(error) => Err(PassError::File {
-                step: "measuring a file system of images",
+                step: "measuring an image filesystem",
                 error: format!("{}: {error}; is it mounted?", fs.mountpoint),
             }),
         };
@@ -257,9 +257,7 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassEr
                 }
             }
         }
-        Err(gone) => {
-            bad.push(PassError::File { step: "measuring the file systems", error: gone.to_string() })
-        }
+        Err(gone) => bad.push(PassError::File { step: "measuring the filesystems", error: gone.to_string() }),
     }
     (good, bad)
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use cri_gc_gateway::{CriError, ErrorClass};
 use cri_gc_kit::recorder::Object;
+use cri_gc_kit::text::duration;
 use cri_gc_kit::words::{Kind, Loop};
 use cri_gc_kit::workers::WorkerGone;
 
@@ -214,7 +215,8 @@ pub enum PassError {
     Disk(FsProblem),
     /// The pass took longer than it may.
     #[error(
-        "the pass was given up after its deadline of {0:?}; what was begun ends by itself, the rest is for the next pass"
+        "the pass was stopped at its deadline of {}; removals in progress end by themselves, the next pass does the rest",
+        duration(*.0)
     )]
     Deadline(Duration),
     /// Everything that may go is gone, and it is not enough.
@@ -222,12 +224,13 @@ pub enum PassError {
     FreeDiskSpaceFailed(String),
     /// Removals that were not tried because the wall clock was set meanwhile.
     #[error(
-        "the clock was set during the pass, so the ages it planned by can't be believed; {0} more were to go and were not tried"
+        "the clock was set during the pass, so the ages in its plan may be wrong; {}",
+        untried_removals(*.0)
     )]
     ClockSet(usize),
     /// Nothing is known of how old the images are.
     #[error(
-        "the keeper of the image records is being restarted, so no image goes; the next pass asks it again"
+        "the actor of the image records is restarting, so no image is removed; the next pass tries again"
     )]
     Records,
     /// What is remembered of images can't be read or kept.
@@ -235,13 +238,22 @@ pub enum PassError {
     Memory(String),
     /// The runtime does not tell where its images lie.
     #[error(
-        "the runtime names no file system of images (ImageFsInfo is empty), so no image goes for lack of space; its \
+        "the runtime reports no image filesystem (ImageFsInfo is empty), so no image is removed to free space; its \
          statistics may not be ready yet"
     )]
     NoFileSystem,
     /// Removals that were not tried because the runtime went away.
-    #[error("the runtime went away during the pass; {0} more were to go and were not tried")]
+    #[error("the runtime became unreachable during the pass; {}", untried_removals(*.0))]
     Interrupted(usize),
+}
+
+/// How many planned removals a pass has not tried.
+pub fn untried_removals(count: usize) -> String {
+    if count == 1 {
+        "1 more removal was not tried".to_owned()
+    } else {
+        format!("{count} more removals were not tried")
+    }
 }
 
 impl From<WorkerGone> for PassError {

@@ -88,14 +88,14 @@ fn of_runtime(runtime: &Runtime, now: Now) -> Vec<String> {
     let which = if which.trim().is_empty() { "not known yet".to_owned() } else { which };
     let (which, endpoint) = (which.trim(), &runtime.endpoint);
     if !runtime.reachable {
-        let mut lines = vec![format!("AWAY {}: {which} at {endpoint}", now.lasting(&runtime.since))];
+        let mut lines = vec![format!("UNREACHABLE {}: {which} at {endpoint}", now.lasting(&runtime.since))];
         lines.extend((!runtime.error.is_empty()).then(|| runtime.error.clone()));
         return lines;
     }
     let returns = match runtime.returns {
         0 => String::new(),
-        1 => "; it was away once".to_owned(),
-        times => format!("; it was away {times} times"),
+        1 => "; it was unreachable once".to_owned(),
+        times => format!("; it was unreachable {times} times"),
     };
     if !runtime.error.is_empty() {
         let since = now.lasting(&runtime.since);

@@ -249,7 +249,7 @@ pods           file, synced 8s ago
 LOOP          MODE     STATE       LAST PASS                      NEXT  REMOVED  FAILED  RESTARTS
 container_gc  enforce  waiting     12s ago: 3 removed           in 48s      132       0         0
 sandbox_gc    enforce  running 3s  none yet                          -        0       0         0
-log_gc        report   waiting     12s ago: 3 would go          in 48s        0       0         0
+log_gc        report   waiting     12s ago: 3 would be removed  in 48s        0       0         0
 image_gc      enforce  waiting     2m ago: 5 removed (2.0 GiB)   in 3m       40       0         0
 
 FILE SYSTEM          HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
@@ -281,7 +281,7 @@ configuration  generation 3, loaded 2h 5m ago (start) without a file
                  config.toml:3:1: there is no image_gc.high_treshold_percent
                  did you mean high_threshold_percent?
 log level      info
-runtime        AWAY for 12m 3s: containerd 2.1.4 at /run/containerd/containerd.sock
+runtime        UNREACHABLE for 12m 3s: containerd 2.1.4 at /run/containerd/containerd.sock
                Connection refused (os error 111)
 pods           file, NOT SYNCED (last 1h ago): no pod counts as deleted
                12 active, 1 unknown
@@ -292,7 +292,7 @@ pods           file, NOT SYNCED (last 1h ago): no pod counts as deleted
 LOOP          MODE     STATE    LAST PASS                       NEXT  REMOVED  FAILED  RESTARTS
 container_gc  enforce  waiting  12s ago: 1 removed, 1 failed  in 48s      132       7         0
 sandbox_gc    enforce  hung     none yet                           -        0       0         2
-log_gc        report   paused   12s ago: 3 would go                -        0       0         0
+log_gc        report   paused   12s ago: 3 would be removed        -        0       0         0
 image_gc      enforce  waiting  2m ago: 5 removed (2.0 GiB)      now       40       1         1
 
 container_gc   FAILING for 12m 3s (7 passes):

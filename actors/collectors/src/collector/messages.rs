@@ -32,13 +32,13 @@ pub enum Declined {
     /// It is paused.
     #[error("{0} is paused; `cri-gc resume {0}` ends that")]
     Paused(Loop),
-    /// The service is coming to rest.
-    #[error("{0} is coming to rest")]
+    /// The service is shutting down.
+    #[error("{0} is shutting down")]
     Stopping(Loop),
     /// Too many have asked.
-    #[error("too many passes of {0} are asked for already")]
+    #[error("too many passes of {0} are requested already; try again later")]
     Busy(Loop),
-    /// It fell during the pass.
+    /// It crashed during the pass.
     #[error("the pass of {0} was cut short by a restart of the loop; see the log")]
     Fell(Loop),
 }

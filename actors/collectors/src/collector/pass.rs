@@ -17,7 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::messages::RunPass;
 use crate::observe::{self, PodView};
 use crate::planning::Foreseen;
-use crate::report::{Kept, Outcome, PassError, Progress, Removal};
+use crate::report::{Kept, Outcome, PassError, Progress, Removal, untried_removals};
 use crate::tools::Tools;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass};
 use cri_gc_kit::generation::Generation;
@@ -358,7 +358,7 @@ impl Pass {
         match untried.get() {
             0 => {}
             untried if self.live.is_halted() => {
-                self.note(format!("the loop was halted; {untried} more were to go and were not tried"));
+                self.note(format!("the loop was halted; {}", untried_removals(untried)));
             }
             untried if self.clock.was_set_since(&self.began) => self.error(PassError::ClockSet(untried)),
             untried => self.error(PassError::Interrupted(untried)),

@@ -30,6 +30,7 @@ use cri_gc_kit::recorder::{Event, EventKind};
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::supervision::guard::{self, Guarded, Pace};
 use cri_gc_kit::supervision::threads::{Lease, Thread, Threads};
+use cri_gc_kit::text::duration;
 
 /// A loop that does not answer for this long is said to hang. It is started anew after `supervision.hang_timeout` only.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -160,7 +161,7 @@ impl<C: Collect> Supervisor<C> {
     /// Gives the loop another thread.
     fn replace(&mut self, ctx: &mut Context<Self>, hung_for: Duration) {
         let now = self.clock.now();
-        let why = format!("its thread did not answer for {hung_for:?}; it was given another one");
+        let why = format!("its thread did not answer for {}; it was given another one", duration(hung_for));
         self.telling.fell("hang", &why, Duration::ZERO, now);
         let hire =
             Hire { threads: &self.threads, tools: &self.tools, schedule: &self.schedule, make: &self.make };

@@ -117,15 +117,21 @@ impl Telling {
     fn would_go(&mut self, report: &PassReport) {
         let would_go = report.counts.would_remove;
         if std::mem::replace(&mut self.would_go, would_go) != would_go && would_go > 0 {
-            info!(self.log, "only reports"; "loop" => self.of.as_str(), "would_go" => would_go);
+            let objects = if would_go == 1 { "object" } else { "objects" };
+            info!(self.log, "report mode: {} {} would be removed", would_go, objects; "loop" => self.of.as_str());
         }
     }
 
-    /// Tells that the loop itself fell, and is started anew after that pause. Such a failure is never one of statistics.
+    /// Logs that the loop itself crashed, and restarts after that pause; without a pause, that it hung. Such a failure is never one of statistics.
     pub fn fell(&mut self, step: &'static str, why: &str, pause: Duration, now: Timestamp) {
         self.failures.pass_failed();
         let line = self.failures.failed_as(First::Error, FailureKind { step, code: None }, now);
-        let text = format!("the loop fell, it is started anew in {pause:?}: {why}");
+        let of = self.of;
+        let text = if pause.is_zero() {
+            format!("{of} hung, restarting now: {why}")
+        } else {
+            format!("{of} crashed, restarting in {}: {why}", duration(pause))
+        };
         self.line(line, &text);
         self.event(line, EventKind::Restarted, why.to_owned());
     }

@@ -252,8 +252,13 @@ async fn a_loop_that_panics_is_told_as_seldom_as_one_that_errs() {
     let told = stage.told();
     let doublings = state.restarts.ilog2() + 1;
     assert_eq!(u32::try_from(told.len()).unwrap(), doublings + 1, "{told:?}");
-    assert!(told[0].starts_with("ERRO the loop fell, it is started anew in 1s: it panicked"), "{told:?}");
-    assert!(told[1..told.len() - 1].iter().all(|line| line.starts_with("WARN the loop fell")), "{told:?}");
+    assert!(told[0].starts_with("ERRO container_gc crashed, restarting in 1s: it panicked"), "{told:?}");
+    assert!(
+        told[1..told.len() - 1]
+            .iter()
+            .all(|line| line.starts_with("WARN container_gc crashed, restarting in ")),
+        "{told:?}"
+    );
     assert_eq!(told.last().unwrap(), &format!("INFO the loop has recovered failures={}", state.restarts));
     assert_eq!(address.send(AskState).await.unwrap().doing, Doing::Waiting);
 }
@@ -291,7 +296,7 @@ async fn a_loop_whose_timer_was_lost_makes_passes_again() {
     tokio::time::sleep(2 * Settings::default().supervision.hang_timeout + 3 * PERIOD).await;
     assert!(strings.passes() > before + 1, "it makes passes by itself again");
     let told = stage.told();
-    assert_eq!(told, ["WARN a pass is overdue, and is made now"]);
+    assert_eq!(told, ["WARN a pass is overdue, starting it now"]);
     assert_eq!(address.send(AskState).await.unwrap().restarts, 0);
 }
 
@@ -410,7 +415,7 @@ async fn a_loop_whose_thread_hangs_gets_another_one_and_the_old_one_loses_its_le
     }
     assert_eq!((state.restarts, hangs.load(Relaxed)), (1, 1));
     assert!(state.last_restart.unwrap().contains("did not answer"));
-    assert!(stage.told()[0].starts_with("ERRO the loop fell"), "{:?}", stage.told());
+    assert!(stage.told()[0].starts_with("ERRO container_gc hung, restarting now: "), "{:?}", stage.told());
     drop(go);
     threads.stop();
 }

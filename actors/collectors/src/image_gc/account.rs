@@ -71,12 +71,12 @@ impl fmt::Display for Account {
         } else {
             write!(f, "{} more inodes should be free", self.missing.inodes)?;
         }
-        write!(f, " on the file system of {}, and ", self.mountpoints.join(", "))?;
+        write!(f, " on the filesystem of {}, and ", self.mountpoints.join(", "))?;
         match self.untried_count {
-            0 => write!(f, "no image that may go is left: ")?,
+            0 => write!(f, "no removable image is left: ")?,
             count => write!(
                 f,
-                "the last images that went brought nothing, so {count} more ({}) are left for later: ",
+                "the last removed images freed no space, so {count} more ({}) are left for later: ",
                 ByteSize(self.untried)
             )?,
         }
@@ -143,7 +143,7 @@ mod tests {
         account.close(&observation, &plan);
         assert_eq!(
             account.to_string(),
-            "FreeDiskSpaceFailed: 4.0 GiB more should be free on the file system of /var/lib/x, and no image that may go is \
+            "FreeDiskSpaceFailed: 4.0 GiB more should be free on the filesystem of /var/lib/x, and no removable image is \
              left: images in use hold 7.0 GiB, protected ones 7.0 GiB, ones younger than min_age 3.0 GiB, ones that could \
              not be removed 6.0 GiB; by the runtime's own count about 52.0 GiB there belong to no image",
             "90 GiB are used: 18 GiB by the content of images, 20 GiB by what is unpacked of them"
@@ -152,6 +152,6 @@ mod tests {
         plan.section.remove.push(Decision::new(4, Reason::DiskPressure));
         account.close(&observation, &plan);
         let text = account.to_string();
-        assert!(text.contains("brought nothing, so 1 more (1.0 GiB) are left for later: "), "{text}");
+        assert!(text.contains("freed no space, so 1 more (1.0 GiB) are left for later: "), "{text}");
     }
 }

@@ -119,7 +119,7 @@ impl Collect for ImageGc {
         }
         for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::tells_too_much(fs)) {
             pass.note(format!(
-                "the file system of {} tells more bytes available than it has; it is taken for empty",
+                "the runtime or the kernel reports more bytes available on the filesystem of {} than it has; cri-gc treats it as empty",
                 fs.mountpoint
             ));
         }
@@ -153,9 +153,7 @@ impl Collect for ImageGc {
             Brought { over: plan.missing.triggered, ..Brought::default() }
         };
         if brought.over && !tries {
-            pass.note(
-                "images are held back for a while, for the last ones that went brought nothing".to_owned(),
-            );
+            pass.note("image removal is paused: the last removed images freed no space".to_owned());
         }
         if brought.in_vain {
             self.patience.borrow_mut().in_vain(period, Instant::now());

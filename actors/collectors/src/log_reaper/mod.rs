@@ -65,11 +65,11 @@ impl Collect for LogReaper {
             Err(error) if error.is_away() => return pass.error(error),
             Err(error) => {
                 pass.error(error);
-                // Whether a kubelet manages this node after all was not looked at.
+                // Whether a kubelet manages this node after all was not checked.
                 let pods = &pass.settings.pods;
                 if pods.source == PodSource::Runtime && !pods.runtime_beside_kubelet {
                     pass.only_report(
-                        "the pods could not be looked at, so log links are only reported".to_owned(),
+                        "the pods could not be listed, so log links are only reported".to_owned(),
                     );
                 }
             }

@@ -10,7 +10,7 @@ pub struct Access {
     group: Option<u32>,
 }
 
-/// What was decided of a connection; each of its requests bears it.
+/// What was decided of a connection; each of its requests has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     uid: u32,
@@ -19,9 +19,7 @@ pub struct Peer {
 
 /// A group that there is not.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "admin.group: there is no group \"{0}\" on this machine; make it, or name another (a number will do)"
-)]
+#[error("admin.group: there is no group \"{0}\" on this machine; create it, or set another name or number")]
 pub struct AccessError(String);
 
 /// The number of a group that is given by its name or its number. It may ask a directory service, and block.

@@ -23,6 +23,7 @@ use crate::configuration::Refused;
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::recorder::Subscription;
 use cri_gc_kit::supervision::guard::Guarded;
+use cri_gc_kit::text::duration;
 use cri_gc_kit::words::Loop;
 
 /// How long a status waits for the runtime and for a look at the node.
@@ -114,7 +115,7 @@ async fn status(desk: &Rc<Desk>, asked: api::StatusRequest) -> Result<api::Statu
     let (looked, blind) = match looked {
         Ok(Ok(looked)) => (Some(looked), None),
         Ok(Err(error)) => (None, Some(error.message().to_owned())),
-        Err(_) => (None, Some(format!("the node could not be observed within {soon:?}"))),
+        Err(_) => (None, Some(format!("the node could not be observed within {}", duration(soon)))),
     };
     // What is said of images needs no finish times of containers.
     let (images, unjudged) = match &looked {
@@ -132,7 +133,7 @@ async fn status(desk: &Rc<Desk>, asked: api::StatusRequest) -> Result<api::Statu
     let unread = images.iter().flat_map(|images| images.unread.clone());
     let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
     let of_images = images.iter().flat_map(|images| images.plan.problems.iter().map(ToString::to_string));
-    let unanswered = hangs.then(|| format!("the runtime has not answered within {soon:?}"));
+    let unanswered = hangs.then(|| format!("the runtime has not answered within {}", duration(soon)));
     let (runtime, source, pods) =
         futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
     let pods = pods.unwrap_or_default();
@@ -151,7 +152,7 @@ async fn status(desk: &Rc<Desk>, asked: api::StatusRequest) -> Result<api::Statu
         runtime: runtime.map(|runtime| {
             let mut answer = answers::runtime(settings.runtime.endpoint.as_str(), runtime);
             if answer.reachable && hangs {
-                answer.error = format!("no answer within {soon:?}");
+                answer.error = format!("no answer within {}", duration(soon));
             }
             answer
         }),

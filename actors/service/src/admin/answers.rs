@@ -194,9 +194,9 @@ pub fn update(progress: &Progress) -> api::PassUpdate {
 /// So many pods were held back, and are not any more.
 pub fn confirmed(pods: usize) -> api::PassUpdate {
     let told = match pods {
-        0 => "no pod was held back for vanishing with many others".to_owned(),
-        1 => "1 pod is confirmed; it counts as deleted from the next look at it on".to_owned(),
-        _ => format!("{pods} pods are confirmed; they count as deleted from the next look at them on"),
+        0 => "no pod was waiting for confirmation".to_owned(),
+        1 => "1 pod is confirmed deleted, from the next observation on".to_owned(),
+        _ => format!("{pods} pods are confirmed deleted, from the next observation on"),
     };
     api::PassUpdate { r#loop: String::new(), what: Some(api::pass_update::What::Told(told)) }
 }

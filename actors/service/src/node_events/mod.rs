@@ -62,7 +62,7 @@ struct Done {
     /// The last event that was looked at.
     sequence: u64,
     /// Events that could not be sent, or not so many at once.
-    untold: u64,
+    suppressed: u64,
 }
 
 /// Starts the actor on an arbiter, and gives back who is to be told of new settings.
@@ -129,7 +129,7 @@ impl Handler<Reconfigure> for NodeEvents {
 }
 
 /// What the API server is to be told of an event, if anything.
-fn of_node(stamped: &Stamped, untold: u64) -> Option<NodeEvent> {
+fn of_node(stamped: &Stamped, suppressed: u64) -> Option<NodeEvent> {
     let event = &stamped.event;
     let severity = match event.kind {
         EventKind::Removed | EventKind::RemovalFailed => return None,
@@ -160,8 +160,8 @@ fn of_node(stamped: &Stamped, untold: u64) -> Option<NodeEvent> {
     if event.count > 1 {
         message.push_str(&format!(" (failure number {} since the last success)", event.count));
     }
-    if untold > 0 {
-        message.push_str(&format!(" ({untold} earlier events of this node were not sent)"));
+    if suppressed > 0 {
+        message.push_str(&format!(" ({suppressed} earlier events of this node were not sent)"));
     }
     let (time, sequence) = (stamped.time, stamped.sequence);
     // Whoever reads it prints it on a terminal.
@@ -195,7 +195,7 @@ impl Sender {
         loop {
             match subscription.coming.recv().await {
                 Ok(stamped) => self.take(&stamped).await,
-                Err(RecvError::Lagged(lost)) => self.done.borrow_mut().untold += lost,
+                Err(RecvError::Lagged(lost)) => self.done.borrow_mut().suppressed += lost,
                 // The recorder fell: what it records from now on is told by a new channel.
                 Err(RecvError::Closed) => match self.means.recorder.subscribe(0).await {
                     Some(next) => subscription = next,
@@ -217,9 +217,9 @@ impl Sender {
     async fn send(&mut self, stamped: &Stamped) {
         let event = {
             let done = &mut *self.done.borrow_mut();
-            let Some(event) = of_node(stamped, done.untold) else { return };
+            let Some(event) = of_node(stamped, done.suppressed) else { return };
             if !done.limit.takes() {
-                done.untold += 1;
+                done.suppressed += 1;
                 return;
             }
             event
@@ -228,13 +228,13 @@ impl Sender {
         loop {
             match self.try_once(&event).await {
                 Ok(()) => {
-                    self.done.borrow_mut().untold = 0;
+                    self.done.borrow_mut().suppressed = 0;
                     self.went_well();
                     return;
                 }
                 Err(error) => {
                     if self.failed(&error) && error.is_final() {
-                        self.done.borrow_mut().untold += 1;
+                        self.done.borrow_mut().suppressed += 1;
                         return;
                     }
                 }
@@ -284,9 +284,9 @@ mod tests {
     use cri_gc_kit::recorder::Event;
     use cri_gc_kit::words::Loop;
 
-    fn told(event: Event, untold: u64) -> Option<(&'static str, Severity, String)> {
+    fn told(event: Event, suppressed: u64) -> Option<(&'static str, Severity, String)> {
         let stamped = Stamped { sequence: 1, time: Timestamp::UNIX_EPOCH, event: Arc::new(event) };
-        of_node(&stamped, untold).map(|event| (event.reason, event.severity, event.message))
+        of_node(&stamped, suppressed).map(|event| (event.reason, event.severity, event.message))
     }
 
     #[test]

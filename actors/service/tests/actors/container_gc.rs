@@ -155,7 +155,7 @@ fn when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried() {
         let errors = errors(&report);
         assert_eq!(errors.len(), 2, "{errors:?}");
         assert!(errors[0].contains("the runtime does not answer"), "{errors:?}");
-        assert!(errors[1].contains("3 more were to go"), "{errors:?}");
+        assert!(errors[1].contains("3 more removals were not tried"), "{errors:?}");
         bed.sim.clear_faults();
         bed.sim.restart().unwrap();
         assert!(crew.containers().await.is_good(), "the next pass does the rest");

@@ -95,7 +95,7 @@ fn where_nothing_comes_back_it_stops_after_five_and_says_what_is_left() {
     let report = collect(&bed, 90);
     assert_eq!(removed(&report).len(), 5);
     let said = errors(&report).join("; ");
-    assert!(said.contains("brought nothing, so 5 more (19.5 GiB) are left for later"), "{said}");
+    assert!(said.contains("freed no space, so 5 more (19.5 GiB) are left for later"), "{said}");
     assert!(said.contains("protected ones 302.7 KiB"), "{said}");
     // Whoever begins anew tries the others.
     assert!(collect(&bed, 90).is_good());

@@ -33,7 +33,11 @@ fn with_source_kubelet_a_pod_that_two_lists_lack_is_deleted() {
         let all = states(&bed, crew).await;
         let state = |number: usize| all.get(&uid(number)).copied();
         assert_eq!([1, 2, 3, 4].map(state), [Some(Active), Some(Deleted), Some(Evicted), Some(Terminated)]);
-        assert!(evidence(crew, 2).await.starts_with("the lists of "), "{}", evidence(crew, 2).await);
+        assert!(
+            evidence(crew, 2).await.starts_with("it is missing from the lists of "),
+            "{}",
+            evidence(crew, 2).await
+        );
     });
     assert!(kubelet.requests().iter().all(|request| request.token.is_none()), "no token in the clear");
 }
