@@ -97,6 +97,10 @@ pub enum Answer {
     /// It could not be asked for. Others may be.
     Failed(String),
     /// The API server did not answer: others could not be asked for either.
+    #[cfg_attr(
+        all(test, not(feature = "kubernetes")),
+        expect(dead_code, reason = "only the source kube-api asks")
+    )]
     Unreachable(String),
 }
 

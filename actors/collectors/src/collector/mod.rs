@@ -1,11 +1,11 @@
 //! What the four collectors share: the loop that makes passes, and what a pass is.
 //!
 //! A collector says only what is its own ([`Collect`]): how it observes, plans, re-checks and acts. When passes are made,
-//! that they never overlap, their deadline, their report, and how loud their failures are told is written once, here.
+//! that they never overlap, their deadline, their report, and at which level their failures are logged is written once, here.
 //!
-//! - `actor`: the loop. [`pass`]: a pass under way. [`report`]: what it did.
-//! - `handle`: a loop, whichever of the four it is.
-//! - `supervisor`: keeps a loop of the service going, and answers for it. [`state`]: what it says. `telling`: what is logged.
+//! - `collect`: what is one collector's own. [`messages`]: the protocol of a loop and its supervisor. `actor`: the loop.
+//! - `pass`: a pass in progress. `handle`: a loop, whichever of the four it is.
+//! - `supervisor`: keeps a loop of the service running, and answers for it. `state`: what it answers. `telling`: what is logged.
 
 mod actor;
 mod collect;
