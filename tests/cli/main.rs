@@ -15,6 +15,7 @@ mod config_show;
 mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "demo")]
 mod docs;
 mod endpoints;
 mod expected;
