@@ -211,17 +211,24 @@ mod tests {
         assert!(asked.try_recv().is_err());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn work_that_hangs_is_not_waited_for_and_what_waits_behind_it_is_not_begun() {
         let workers = Workers::start(1).unwrap();
         let (go, wait) = crossbeam_channel::bounded::<()>(0);
-        let (began, asked) = crossbeam_channel::bounded::<()>(1);
-        let limit = Duration::from_millis(1);
-        assert_eq!(
-            workers.run_within(limit, move || wait.recv().is_ok()).await,
-            Err(WorkerGone::Hung(limit))
-        );
-        assert_eq!(workers.run_within(limit, move || began.send(())).await, Err(WorkerGone::Hung(limit)));
+        let (begin, begun) = crossbeam_channel::bounded::<()>(1);
+        let (second, asked) = crossbeam_channel::bounded::<()>(1);
+        let limit = Duration::from_secs(1);
+        let first = workers.clone();
+        let first = tokio::spawn(async move {
+            let hangs = move || begin.send(()).is_ok() && wait.recv().is_ok();
+            first.run_within(limit, hangs).await
+        });
+        // No time passes until it has begun.
+        while begun.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(first.await.unwrap(), Err(WorkerGone::Hung(limit)));
+        assert_eq!(workers.run_within(limit, move || second.send(())).await, Err(WorkerGone::Hung(limit)));
         go.send(()).unwrap();
         workers.run(|| ()).await.unwrap();
         assert!(asked.try_recv().is_err());
