@@ -53,31 +53,21 @@ const WORDS: &[(&str, &str)] = &[
     ("would go", "would be removed"),
 ];
 
-/// Pages and files in plain words. Add `config/default.toml` and `config/examples` once they are.
-const TEXTS: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "deploy", "proto"];
-
-/// Folders and files whose messages are in plain words. The aim is all of src, actors, config and policy.
-const SOURCES: &[&str] = &[
-    "actors/collectors/src",
-    "actors/files/src",
-    "actors/gateway/src",
-    "actors/images/src",
-    "actors/kit/src",
-    "actors/pods/src",
-    "actors/service/src",
-    "config/src",
-    "policy/src",
-    "src/cli.rs",
-    "src/cli",
-    "src/client.rs",
-    "src/commands",
-    "src/failure.rs",
-    "src/lib.rs",
-    "src/logging.rs",
-    "src/output",
-    "src/signals.rs",
-    "src/wiring.rs",
+/// Pages and files in plain words.
+const TEXTS: &[&str] = &[
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "ARCHITECTURE.md",
+    "config/default.toml",
+    "config/examples",
+    "docs",
+    "deploy",
+    "proto",
 ];
+
+/// Folders whose messages are in plain words.
+const SOURCES: &[&str] = &["actors", "config/src", "policy/src", "src"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
