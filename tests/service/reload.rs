@@ -245,7 +245,7 @@ async fn in_a_process_of_its_own() {
         let (limit, parallel) = (1 + number % 2, 1 + number % 3);
         format!("[container_gc]\nmax_per_pod_container = {limit}\nparallel_removals = {parallel}\n")
     };
-    let (mut asked, mut before, mut answered) = (Vec::new(), None, 0);
+    let (mut asked, mut before, mut answered) = (Vec::new(), None::<(usize, usize)>, 0);
     for number in 1..=RELOADS {
         let made = stage.sim.ago(HOUR);
         let attempt = u32::try_from(number).unwrap();
@@ -267,7 +267,11 @@ async fn in_a_process_of_its_own() {
         if number % 50 == 0 {
             // The watch of the file looks too, and finds nothing that has not been read.
             stage.step(2 * SECOND).await;
-            before.get_or_insert_with(held);
+            // A connection that is given up is closed a little later, so one may or may not be counted.
+            if number <= 200 {
+                let (now, most) = (held(), before.unwrap_or_default());
+                before = Some((now.0.max(most.0), now.1.max(most.1)));
+            }
         }
     }
     assert_eq!(answered, RELOADS);
@@ -284,7 +288,7 @@ async fn in_a_process_of_its_own() {
     let removed = stage.state(Loop::ContainerGc).await.removed;
     assert_eq!(removed, RELOADS - 1, "each once");
     assert_eq!(stage.sim.count(Method::RemoveContainer) as u64, removed);
-    // A connection that is given up is closed a little later.
     let before = before.unwrap();
-    stage.until("as many threads and files as before", async || (held() == before).then_some(())).await;
+    let is_as_before = || held().0 <= before.0 && held().1 <= before.1;
+    stage.until("no more threads and files than before", async || is_as_before().then_some(())).await;
 }
