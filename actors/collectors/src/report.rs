@@ -323,9 +323,7 @@ pub struct Counts {
     pub refused: u64,
     /// Could not be removed.
     pub failed: u64,
-    /// Kept by the plan.
-    pub kept: u64,
-    /// The same for each reason.
+    /// Kept by the plan, for each reason.
     pub kept_for: BTreeMap<String, u64>,
     /// Bytes that were freed: measured for images, the sizes of the files for logs.
     pub freed_bytes: u64,
@@ -337,7 +335,7 @@ const NAMED: usize = 50;
 impl PassReport {
     /// Counts what the pass has done. It is to be called once, when the pass has ended.
     pub(crate) fn count(&mut self) {
-        let mut counts = Counts { kept: self.kept.len() as u64, ..Counts::default() };
+        let mut counts = Counts::default();
         for removal in &self.removals {
             *match &removal.outcome {
                 Outcome::Removed => &mut counts.removed,

@@ -72,6 +72,9 @@ impl Gateway {
     /// The state of each of these containers, in their order. From `until` on no more are asked, nor once the
     /// runtime does not answer in time.
     pub async fn statuses(&self, ids: Vec<String>, until: Instant) -> Vec<CriResult<ContainerFacts>> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
         let count = ids.len();
         let answers = self.address.send(AskStatuses { ids, until }).await;
         answers.unwrap_or_else(|_| vec![Err(CriError::gateway_gone(ContainerStatus::METHOD)); count])

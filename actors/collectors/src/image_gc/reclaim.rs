@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use cri_gc_policy::images::space;
+use cri_gc_policy::naming;
 use cri_gc_policy::{FileSystem, Image, ImagePlan, Observation, Policy, Reason, Reclaiming};
 
 use super::account::Account;
@@ -194,7 +195,7 @@ fn targets(observation: &Observation, plan: &ImagePlan, count: usize) -> Vec<Tar
         Some(Target {
             kind: Kind::Image,
             id: image.id.clone(),
-            name: image.names().next().unwrap_or("<none>").to_owned(),
+            name: naming::image(image).to_owned(),
             reason: decision.reason,
             object: image.clone(),
         })

@@ -154,7 +154,7 @@ pub fn pass(report: &PassReport) -> api::Pass {
         gone: counts.gone,
         refused: counts.refused,
         failed: counts.failed,
-        kept: counts.kept,
+        kept: counts.kept_for.values().sum(),
         kept_for: counts.kept_for.clone(),
         freed_bytes: counts.freed_bytes,
         errors: report.errors.iter().map(ToString::to_string).collect(),
