@@ -20,9 +20,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::collect::Collect;
-use super::messages::{Declined, Finish, Link, News, Pause, Ping, Prepare, RunPass, Wake};
+use super::messages::{Declined, Finish, Handed, Link, News, Pause, Ping, Prepare, RunPass, Wake};
 use super::pass::{Live, Pass};
-use crate::observe::PodView;
 use crate::report::{Counts, PassError, PassReport, Trigger};
 use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
@@ -120,7 +119,7 @@ impl Asked {
     }
 
     /// By the loop before this one in the chain, which has seen this.
-    fn by_chain(seen: Option<Arc<PodView>>) -> Self {
+    fn by_chain(seen: Option<Handed>) -> Self {
         Self { run: RunPass { seen, ..RunPass::default() }, ..Self::by(Trigger::Chain) }
     }
 }
@@ -219,7 +218,7 @@ impl<C: Collect> Collector<C> {
         &mut self,
         ctx: &mut Context<Self>,
         report: PassReport,
-        seen: Option<Arc<PodView>>,
+        seen: Option<Handed>,
         waiting: Option<oneshot::Sender<Result<PassReport, Declined>>>,
     ) {
         self.running = false;
@@ -517,7 +516,7 @@ async fn make_pass<C: Collect>(
     live: Rc<Live>,
     trigger: Trigger,
     run: RunPass,
-) -> (PassReport, Option<Arc<PodView>>) {
+) -> (PassReport, Option<Handed>) {
     let started_at = tools.clock.now();
     let began = Instant::now();
     let pass = Pass::new(C::LOOP, live, run, &tools);

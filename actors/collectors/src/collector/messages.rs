@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
+use cri_gc_config::Settings;
 use cri_gc_kit::words::Loop;
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
@@ -12,6 +13,15 @@ use super::state::LoopState;
 use crate::observe::PodView;
 use crate::planning::Foreseen;
 use crate::report::{PassReport, Progress};
+
+/// What one loop of the chain has seen, handed to the next. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handed {
+    /// What it has seen.
+    pub view: Arc<PodView>,
+    /// By which settings: under others it may mean something else.
+    pub settings: Arc<Settings>,
+}
 
 /// Make a pass now, and say what it did. If one is under way, another follows it: what it shows was seen after it was asked
 /// for.
@@ -23,7 +33,7 @@ pub struct RunPass {
     /// In a dry run: what the passes before it would have removed.
     pub foreseen: Arc<Foreseen>,
     /// What the loop before this one in the chain has seen. It is used only if it is of this moment.
-    pub seen: Option<Arc<PodView>>,
+    pub seen: Option<Handed>,
 }
 
 /// Why no pass is made.
@@ -53,7 +63,7 @@ pub struct Prepare;
 #[rtype(result = "()")]
 pub struct Wake {
     /// What that pass has seen; `None` where it has seen nothing, or has changed it since.
-    pub seen: Option<Arc<PodView>>,
+    pub seen: Option<Handed>,
 }
 
 /// Come to rest: begin no removal any more, let those under way end, and answer then.
@@ -94,7 +104,7 @@ pub(super) enum News {
         /// What it did.
         report: Box<PassReport>,
         /// What the next loop in the chain can use.
-        seen: Option<Arc<PodView>>,
+        seen: Option<Handed>,
     },
     /// It follows that generation of settings.
     Follows(u64),

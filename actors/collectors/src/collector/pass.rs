@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use slog::{Logger, debug, info};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::messages::RunPass;
+use super::messages::{Handed, RunPass};
 use crate::observe::{self, PodView};
 use crate::planning::Foreseen;
 use crate::report::{Kept, Outcome, PassError, Progress, Removal, untried_removals};
@@ -111,7 +111,7 @@ pub struct Pass {
     pub(super) book: RefCell<Book>,
     away: Cell<bool>,
     /// What the loop before this one in the chain has seen, then what this pass has.
-    seen: RefCell<Option<Arc<PodView>>>,
+    seen: RefCell<Option<Handed>>,
 }
 
 /// What a pass has done so far.
@@ -179,27 +179,33 @@ impl Pass {
     /// A list of the runtime failed.
     pub async fn pods(&self, tools: &Tools) -> CriResult<Arc<PodView>> {
         let now = self.clock.moment();
-        let is_new = |view: &Arc<PodView>| {
+        let is_valid = |Handed { view, settings }: &Handed| {
             let age = now.boot().saturating_sub(view.listed_at.boot());
-            age <= SEEN_WITHIN && !now.was_set_since(&view.listed_at)
+            let by_the_same = Arc::ptr_eq(settings, &self.settings);
+            by_the_same && age <= SEEN_WITHIN && !now.was_set_since(&view.listed_at)
         };
-        let view = match self.seen.take().filter(is_new) {
-            // A runtime that is away by now is found so by the lists, rather than by removals that fail.
-            Some(view) if tools.gateway.runtime().await.is_some_and(|now| now.reachable == Some(true)) => {
+        let view = match self.seen.take().filter(is_valid) {
+            // A runtime that is unreachable by now is found so by the lists, rather than by removals that fail.
+            Some(Handed { view, .. })
+                if tools.gateway.runtime().await.is_some_and(|now| now.reachable != Some(false)) =>
+            {
                 view
             }
             _ => Arc::new(observe::remember_pods(tools, &self.settings).await?),
         };
         view.verdict.notes.iter().for_each(|note| self.note(note.clone()));
         view.verdict.report_only.iter().for_each(|why| self.only_report(why.clone()));
-        self.seen.replace(Some(Arc::clone(&view)));
+        let (settings, seen) = (Arc::clone(&self.settings), Arc::clone(&view));
+        self.seen.replace(Some(Handed { view: seen, settings }));
         Ok(view)
     }
 
-    /// What the next loop in the chain need not observe again; `None` where this pass has removed something, or has tried to.
-    pub(super) fn seen_for_next(&self) -> Option<Arc<PodView>> {
+    /// What the next loop in the chain need not observe again; `None` where this pass has removed something, has tried to, or has
+    /// failed: what it had sent at its deadline may be carried out later.
+    pub(super) fn seen_for_next(&self) -> Option<Handed> {
         let untouched = |removal: &Removal| removal.outcome == Outcome::WouldRemove;
-        if self.book.borrow().removals.iter().all(untouched) { self.seen.take() } else { None }
+        let book = self.book.borrow();
+        if book.errors.is_empty() && book.removals.iter().all(untouched) { self.seen.take() } else { None }
     }
 
     /// Whether this pass removes, or only says what it would remove.
@@ -252,14 +258,6 @@ impl Pass {
         self.kept(kind, items);
     }
 
-    /// Removals that have failed so far.
-    #[must_use]
-    pub fn failures(&self) -> usize {
-        let failed =
-            |removal: &&Removal| matches!(removal.outcome, Outcome::Failed { .. } | Outcome::Refused { .. });
-        self.book.borrow().removals.iter().filter(failed).count()
-    }
-
     /// Whether no further removal may be begun: the runtime went away, the loop was halted, or the clock was set, so that
     /// the ages that the plan rests on are not to be believed.
     #[must_use]
@@ -307,7 +305,7 @@ impl Pass {
             })
             .collect();
         self.planned(targets.len());
-        self.act(targets, parallel, remove).await;
+        self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
     }
 
     fn tell(&self, progress: Progress) {
@@ -317,19 +315,9 @@ impl Pass {
         }
     }
 
-    /// Removes the targets in their order, at most `parallel` at a time, or says that they would go. Once the runtime is
-    /// away, the rest is not tried: it would fail the same way.
-    pub async fn act<T>(
-        &self,
-        targets: Vec<Target<T>>,
-        parallel: usize,
-        remove: impl AsyncFn(&Target<T>) -> Removed,
-    ) {
-        self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
-    }
-
-    /// The same where the answer to a removal is not yet its outcome: `ended` gets each target with its answer, and has it
-    /// [recorded](Self::record) once that is known.
+    /// Removes the targets in their order, at most `parallel` at a time, or records that they would be removed. Once the runtime is
+    /// unreachable, the rest is not tried: it would fail the same way. `ended` gets each target with its answer, and has it
+    /// [recorded](Self::record) once its outcome is known.
     pub async fn attempt<T>(
         &self,
         targets: Vec<Target<T>>,

@@ -1,10 +1,17 @@
 //! Passes of the sandbox reaper, and what changes between its plan, its stop and its removal.
 
+use std::sync::Arc;
+
+use actix_rt::Arbiter;
+use cri_gc_collectors::collector::Collector;
+use cri_gc_collectors::collector::messages::{Handed, RunPass};
+use cri_gc_collectors::observe;
 use cri_gc_collectors::report::{Outcome, PassReport};
+use cri_gc_collectors::sandbox_reaper::SandboxReaper;
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Method, PodSpec, SandboxState, Scope};
 use cri_gc_test_support::on_each_flavour;
 
-use super::bed::{Bed, HOUR, MINUTE, errors, kept_for, outcome, removed, uid};
+use super::bed::{Bed, HOUR, MINUTE, SECOND, errors, kept_for, outcome, removed, uid};
 
 on_each_flavour!(
     an_empty_sandbox_of_a_deleted_pod_is_stopped_then_removed,
@@ -17,7 +24,37 @@ on_each_flavour!(
     one_that_somebody_else_removed_is_no_failure,
     without_a_complete_list_nothing_is_removed,
     a_sandbox_whose_containers_went_a_pass_before_can_go,
+    what_another_loop_has_seen_counts_only_under_the_same_settings_and_for_a_moment,
 );
+
+fn what_another_loop_has_seen_counts_only_under_the_same_settings_and_for_a_moment() {
+    let bed = Bed::new();
+    bed.living_pod(1);
+    bed.run(async |crew| {
+        let settings = Arc::new(bed.settings.clone());
+        let tools = crew.tools.clone();
+        let arbiter = Arbiter::current();
+        let reaper = Collector::start(&arbiter, tools, Arc::clone(&settings), SandboxReaper::default);
+        let seen = Arc::new(observe::pods(&crew.tools, &settings).await.unwrap());
+        // How many lists a pass makes that gets this.
+        let lists = async |settings: &Arc<_>| {
+            let before = bed.sim.count(Method::ListPodSandbox);
+            let handed = Handed { view: Arc::clone(&seen), settings: Arc::clone(settings) };
+            let run = RunPass { seen: Some(handed), ..RunPass::default() };
+            let report = reaper.send(run).await.unwrap().unwrap();
+            assert_eq!((report.errors.len(), report.kept.len()), (0, 1));
+            bed.sim.count(Method::ListPodSandbox) - before
+        };
+        assert_eq!(lists(&settings).await, 0);
+        assert_eq!(
+            lists(&Arc::new(bed.settings.clone())).await,
+            1,
+            "the pods may be judged by another source"
+        );
+        bed.sim.advance(6 * SECOND);
+        assert_eq!(lists(&settings).await, 1, "it is old");
+    });
+}
 
 async fn pass(bed: &Bed) -> PassReport {
     bed.crew().sandboxes().await
