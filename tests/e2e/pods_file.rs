@@ -111,7 +111,7 @@ async fn a_file_that_is_stale_broken_of_another_node_or_too_old_proves_nothing(n
     assert_eq!(report.is_good().kept("container deleted/job#0"), "within_limits");
 
     for (text, complaint) in [
-        ("[{\"uid\": \"cut off".to_owned(), "is not understood"),
+        ("[{\"uid\": \"cut off".to_owned(), "is not a list of pods"),
         (String::new(), "is empty"),
         (json!([{"uid": fresh_uid(), "state": "active"}]).to_string(), "another node"),
         (json!([]).to_string(), "another node"),

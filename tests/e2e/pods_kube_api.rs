@@ -131,10 +131,10 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     assert!(api.delete("default", "web") && api.delete("default", "down"));
     let doubted = |s: &StatusResponse| {
         let pods = s.pods.iter().flat_map(|pods| &pods.pods);
-        well(s) && pods.into_iter().any(|pod| pod.evidence.contains("neither is any pod that runs"))
+        well(s) && pods.into_iter().any(|pod| pod.evidence.contains("contains none of the pods that run here"))
     };
     status(node, doubted).await;
-    until_lost(node, "the source lists none of the 1 pods").await;
+    until_lost(node, "the pod source lists none of the pods that run here (1 ").await;
     loses_nothing(node).await;
 
     api.come_back_with(&whole);
@@ -165,7 +165,7 @@ async fn the_pods_of_another_node_prove_nothing(node: &mut Node) {
     api.set_node(NODE, &fresh_uid());
     refused(node, "another machine, or its kubelet has not reported since the last boot");
     api.fail(On::Node, Some(Fault::Status(403)));
-    refused(node, "rbac.yaml has the rights that are needed");
+    refused(node, "rbac.yaml, which has the rights that are needed");
     api.fail(On::Node, None);
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     api.set_node(NODE, boot_id.trim());

@@ -86,11 +86,11 @@ async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut No
     node.stop(&web).await;
     let before = node.look().await;
     let running = serve(node);
-    until_lost(node, "as one does that has just started").await;
+    until_lost(node, "it may have just started").await;
     loses_nothing(node).await;
     kubelet.come_back_with(&[]);
     passes(node).await;
-    until_lost(node, "as one does that has just started").await;
+    until_lost(node, "it may have just started").await;
     loses_nothing(node).await;
     let swept =
         cluster::partly(node.run_program(&["plan", "-o", "json"], None), "believed once it has said so");

@@ -235,7 +235,7 @@ async fn the_pod_state_provider_falls_over_a_question_and_forgets_its_proofs() {
     fuse.light();
     let verdict = stage.service.tools.pods.judge(Seen::default()).await;
     assert!(fuse.has_burnt() && !verdict.pods.synced, "nothing is known: {verdict:?}");
-    assert!(verdict.notes[0].contains("restarted during the question"));
+    assert!(verdict.notes[0].contains("restarted after a panic during the check"));
     assert_eq!(stage.lines.take(), [crashed("pod-state provider", "-")]);
     stage.pass_time(2 * PERIOD).await;
     assert_eq!(stage.sim.container_ids(), [container], "what it had watched before counts no more");

@@ -117,7 +117,7 @@ impl World {
         // A thread that reads a file takes its own time, while that of its deadline is driven.
         let late = ["the file system did not", "no answer in time"];
         let is_ours =
-            |line: &String| line.contains("the pod source") && !late.iter().any(|late| line.contains(late));
+            |line: &String| line.contains("pod source") && !late.iter().any(|late| line.contains(late));
         lines.into_iter().filter(is_ours).collect()
     }
 }
@@ -154,7 +154,7 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
         world.pass_time(5 * PERIOD).await;
         assert!(exists(&world.stage.sim, 2), "it was restarted");
         assert_eq!(world.state(2).await, Unknown);
-        let why = if restart == 1 { "lists none of the 1 pods" } else { "as one does that has just started" };
+        let why = if restart == 1 { "lists none of the pods that run here (1 " } else { "it may have just started" };
         world.fails_with(why).await;
         world.kubelet.set_pods(vec![fixed(), told(2)]);
         world.pass_time(2 * PERIOD).await;
@@ -162,7 +162,7 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
         let lines = world.source_lines();
         assert!(lines.first().is_some_and(|line| line.starts_with("ERRO")), "{lines:#?}");
         assert!(
-            lines.last().is_some_and(|line| line.contains("the pod source is readable again")),
+            lines.last().is_some_and(|line| line.contains("pod source kubelet synced again")),
             "{lines:#?}"
         );
         assert!(lines.len() <= 10, "{lines:#?}");
@@ -196,7 +196,7 @@ async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() 
         ("cannot be reached", &|| world.kubelet.stop_listening()),
         ("could not be read", &|| world.kubelet.fail(On::Any, Some(Fault::CutBody(40)))),
         ("has not answered within 10s", &|| world.kubelet.fail(On::Any, Some(Fault::Stall))),
-        ("is not understood", &|| world.kubelet.fail(On::Any, Some(Fault::Garbage("{}".to_owned())))),
+        ("is not a list of pods", &|| world.kubelet.fail(On::Any, Some(Fault::Garbage("{}".to_owned())))),
     ];
     for (why, begin) in faults {
         world.kubelet.set_pods(vec![told(1), told(2)]);
@@ -211,7 +211,7 @@ async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() 
         assert_eq!(world.state(2).await, Unknown, "{why}");
         let lines = world.source_lines();
         // What a kubelet answers that has just started is an error only once it has lasted.
-        let not_ready = lines.iter().filter(|line| line.contains("is not ready yet")).count();
+        let not_ready = lines.iter().filter(|line| line.contains("pod source kubelet not ready yet")).count();
         assert_eq!(not_ready, usize::from(["401", "500"].contains(&why)), "{why}: {lines:#?}");
         assert!(lines[not_ready].starts_with("ERRO") && lines.len() <= 14, "{why}: {lines:#?}");
         world.kubelet.fail(On::Any, None);
@@ -223,7 +223,7 @@ async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() 
         assert!(!exists(&world.stage.sim, 2) && exists(&world.stage.sim, 1), "{why}");
         let lines = world.source_lines();
         assert!(
-            lines.iter().any(|line| line.contains("the pod source is readable again")),
+            lines.iter().any(|line| line.contains("pod source kubelet synced again")),
             "{why}: {lines:#?}"
         );
         sandbox(&world.stage.sim, 2, false);
@@ -236,7 +236,7 @@ async fn a_kubelet_that_has_just_started_is_no_error_for_half_a_minute() {
     kubelet.set_pods(vec![told(1), told(2)]);
     let world = world(kubelet, Setup::new(), 10).await;
     let starts: [(&str, &dyn Fn()); 3] = [
-        ("as one does that has just started", &|| world.kubelet.set_pods(vec![told(1).from_file()])),
+        ("it may have just started", &|| world.kubelet.set_pods(vec![told(1).from_file()])),
         ("401", &|| world.kubelet.fail(On::Any, Some(Fault::Status(401)))),
         ("503", &|| world.kubelet.fail(On::Any, Some(Fault::Status(503)))),
     ];

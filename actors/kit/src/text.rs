@@ -7,13 +7,18 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// A length of time, for people: to the second, and below 10 s to the millisecond.
+/// A length of time, for people: to the nearest second, and below 1 s to the millisecond.
 #[must_use]
 pub fn duration(length: impl TryInto<SignedDuration>) -> String {
     let length = length.try_into().unwrap_or(SignedDuration::MAX);
-    let is_short = length.abs() < SignedDuration::from_secs(10);
-    let nanos = if is_short { length.subsec_millis() * 1_000_000 } else { 0 };
-    format!("{:#}", SignedDuration::new(length.as_secs(), nanos))
+    match length.abs().as_millis() {
+        0 if !length.is_zero() => "<1ms".to_owned(),
+        0..1_000 => format!("{:#}", SignedDuration::from_millis(length.subsec_millis().into())),
+        _ => {
+            let half = length.subsec_millis() / 500;
+            format!("{:#}", SignedDuration::from_secs(length.as_secs().saturating_add(half.into())))
+        }
+    }
 }
 
 /// An error with all its causes, for the first alone says little.
@@ -37,8 +42,11 @@ mod tests {
 
     #[test]
     fn a_length_of_time_is_written_for_people() {
-        assert_eq!(duration(SignedDuration::new(2, 99_646_043)), "2s 99ms");
-        assert_eq!(duration(SignedDuration::new(3_725, 999_999_999)), "1h 2m 5s");
+        assert_eq!(duration(SignedDuration::new(2, 99_646_043)), "2s");
+        assert_eq!(duration(SignedDuration::from_millis(6_718)), "7s");
+        assert_eq!(duration(Duration::from_micros(39_300)), "39ms");
+        assert_eq!(duration(Duration::from_micros(466)), "<1ms");
+        assert_eq!(duration(SignedDuration::new(3_725, 999_999_999)), "1h 2m 6s");
         assert_eq!(duration(SignedDuration::ZERO), "0s");
         assert_eq!(duration(Duration::from_secs(600)), "10m");
     }

@@ -443,8 +443,8 @@ impl Absence {
         }
         (weighed.braked, weighed.open) = std::mem::take(&mut weighed.open).into_iter().partition(is_sudden);
         weighed.notes.push(format!(
-            "{sudden} of {of} pods would count as deleted all at once, more than pods.max_newly_deleted_percent = {} allows: \
-             none does before they have been missing from the source for 10 minutes, or that is confirmed (--confirm-deleted)",
+            "{sudden} of {of} pods disappeared at once, more than pods.max_newly_deleted_percent = {} allows: they do not \
+             count as deleted until they have been missing for 10 minutes, or until `cri-gc run-now --confirm-deleted`",
             rules.max_newly_deleted_percent
         ));
     }

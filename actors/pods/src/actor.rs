@@ -202,7 +202,7 @@ impl Handler<Judge> for Provider {
         Box::pin(asked.then(move |(facts, unreachable, round), this: &mut Self, ctx| {
             let verdict: Self::Result = if this.sources.clock.was_set_since(&began) {
                 // By timestamps of the other clock nothing is known any more.
-                Box::pin(ready(Verdict::nothing("the clock was set during the question")))
+                Box::pin(ready(Verdict::nothing("the clock was set during the check; the next pass checks again")))
             } else if era == this.era {
                 Box::pin(ready(this.judge(facts, unreachable)))
             } else {
@@ -304,7 +304,7 @@ impl Provider {
             // Of its own: a program that prints a token may hang, and no other source is to wait for it.
             match Workers::start(1) {
                 Ok(files) => sources.files = files,
-                Err(error) => warn!(sources.log, "no thread is left for the credentials: {}", error),
+                Err(error) => warn!(sources.log, "could not start a thread to read the credentials of the API server: {}", error),
             }
             let report = move |change| actor.do_send(Followed { era, change });
             let wanted = Rc::clone(&self.list_wanted);
@@ -317,7 +317,7 @@ impl Provider {
     fn start_over_if_the_clock_was_set(&mut self, ctx: &mut Context<Self>) {
         let clock = &self.sources.clock;
         if clock.was_set_since(&self.since) {
-            warn!(self.sources.log, "the clock was set; all proofs of deleted pods start over");
+            warn!(self.sources.log, "the clock was set: the confirmation of deleted pods starts again");
             self.memory.forget_before_clock_change(clock.now());
             self.since = clock.moment();
             self.start_over(ctx);
@@ -340,35 +340,38 @@ impl Provider {
     /// Logs how a reading by itself went, less and less while it fails the same way.
     fn log_reading(&mut self, read: &Result<(), SourceError>) {
         let (now, log) = (self.sources.clock.now(), &self.sources.log);
+        let source = self.configuration.settings.pods.source.as_str();
         self.problem = read.as_ref().err().map(ToString::to_string);
         match read {
             Ok(()) => {
                 let outage = self.failures.succeeded(now);
                 if self.grace.passed() && outage.is_none() {
-                    info!(log, "the pod source is ready");
+                    info!(log, "pod source {} synced", source);
                 }
-                telling::recovery(log, outage, "the pod source is readable again");
+                telling::recovery(log, outage, &format!("pod source {source} synced again"));
             }
             // The gateway has logged it.
             Err(SourceError::Runtime(error)) if error.is_away() => {
-                debug!(log, "the pod source failed: {}", error)
+                debug!(log, "pod source {} failed: {}", source, error)
             }
-            Err(error) if error.is_ordinary() => debug!(log, "the pod source starts over: {}", error),
+            Err(error) if error.is_ordinary() => debug!(log, "pod source {}: {}", source, error),
             Err(error) => match self.grace.weigh(error.may_pass(), now) {
                 Weight::MayPass { is_first: true } => {
                     info!(
                         log,
-                        "the pod source is not ready yet, which is a failure once it has lasted for {}s: {}",
-                        GRACE.as_secs(),
+                        "pod source {} not ready yet, an error after {}: {}",
+                        source,
+                        cri_gc_kit::text::duration(GRACE),
                         error
                     );
                 }
                 Weight::MayPass { is_first: false } => {
-                    debug!(log, "the pod source is not ready yet: {}", error);
+                    debug!(log, "pod source {} not ready yet: {}", source, error);
                 }
                 Weight::Failure { since } => {
                     let line = self.failures.failed(error.kind(), since);
-                    telling::failure(log, &line, &format!("the pod source failed: {error}"));
+                    let text = format!("pod source {source} failed, so no pod counts as deleted: {error}");
+                    telling::failure(log, &line, &text);
                 }
             },
         }
@@ -441,7 +444,10 @@ impl Handler<Confirm> for Provider {
 
     fn handle(&mut self, _confirm: Confirm, _ctx: &mut Context<Self>) -> Self::Result {
         let pods = self.memory.confirm(self.sources.clock.now());
-        warn!(self.sources.log, "an administrator confirms that pods which vanished at once are deleted"; "pods" => pods);
+        if pods > 0 {
+            let counted = cri_gc_policy::text::counted(pods, "missing pod");
+            warn!(self.sources.log, "an operator confirmed that {} may count as deleted (--confirm-deleted)", counted; "pods" => pods);
+        }
         MessageResult(pods)
     }
 }

@@ -22,7 +22,7 @@ pub enum SourceError {
         error: std::io::Error,
     },
     /// What it holds is no list of pods.
-    #[error("pods.file {path} is not understood: {error}")]
+    #[error("pods.file {path} is not a list of pods: {error}")]
     Listing {
         /// The file.
         path: String,
@@ -30,7 +30,7 @@ pub enum SourceError {
         error: ListingError,
     },
     /// The file has a timestamp in the future, by which it is not known how old it is.
-    #[error("pods.file {path} was changed in the future ({at}); check the clock, or touch the file")]
+    #[error("the modification time of pods.file {path} is in the future ({at:.0}); check the clock of this node, or run `touch {path}`")]
     Future {
         /// The file.
         path: String,
@@ -39,21 +39,21 @@ pub enum SourceError {
     },
     /// It lists none of the pods that run.
     #[error(
-        "the source lists none of the {ready} pods that have a ready sandbox; it is the list of another node, or incomplete"
+        "the pod source lists none of the pods that run here ({ready} with a ready sandbox); it is the list of another node, or incomplete: check what writes it, and node_name"
     )]
     ListsNoneThatRun {
         /// How many there are.
         ready: usize,
     },
     /// The runtime could not be asked what there is.
-    #[error("the runtime could not be asked for what there is: {0}")]
+    #[error("could not list the containers and sandboxes of the runtime: {0}")]
     Runtime(#[from] CriError),
     /// The kubelet could not be asked.
     #[error(transparent)]
     Kubelet(#[from] KubeletError),
     /// What the kubelet answers is no list of pods.
     #[error(
-        "what the kubelet at {url} answers is not understood: {error}; pods.kubelet.url has to be its /pods"
+        "the answer of the kubelet at {url} is not a list of pods: {error}; pods.kubelet.url has to end in /pods"
     )]
     KubeletListing {
         /// Where.
@@ -63,8 +63,8 @@ pub enum SourceError {
     },
     /// The kubelet may have just started.
     #[error(
-        "the kubelet lists no pod of the API server (since {since}), as one does that has just started; that is believed \
-         once it has said so for 10 minutes, or with --confirm-deleted"
+        "the kubelet lists only static pods (since {since:.0}); it may have just started. Its list is used after 10m, or at \
+         once with --confirm-deleted (sweep, run-now)"
     )]
     OnlyStatic {
         /// Since when.
@@ -81,10 +81,10 @@ pub enum SourceError {
     )]
     NotBuiltIn,
     /// The settings name no file.
-    #[error("pods.source = \"file\" needs pods.file")]
+    #[error("pods.source = \"file\": set pods.file to the absolute path of the list of pods")]
     NoFile,
     /// A worker thread or the provider itself failed.
-    #[error("the pod-state provider failed; see the log")]
+    #[error("the pod tracking of cri-gc panicked and is being restarted; try again, and see the log")]
     Failed,
 }
 

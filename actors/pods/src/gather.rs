@@ -143,15 +143,16 @@ impl Sources {
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return None;
             }
-            Ok(Ok(_)) => format!("{shown} is not empty, so a kubelet manages the pods of this node"),
+            Ok(Ok(_)) => format!("{shown} is not empty: a kubelet manages the pods of this node"),
             Ok(Err(error)) => {
-                format!("{shown} cannot be read ({error}), so a kubelet may manage the pods of this node")
+                format!("{shown} cannot be read ({error}): a kubelet may manage the pods of this node")
             }
             Err(gone) => format!("{shown} could not be read: {gone}"),
         };
         Some(format!(
-            "{why}, and pods.source = \"runtime\" cannot tell which of them it still wants; containers, sandboxes and logs \
-             are only reported (use another pod source, or set pods.runtime_beside_kubelet = true)"
+            "{why}; so containers, sandboxes and logs are in report mode: with pods.source = \"runtime\" it is not known which \
+             pods the kubelet still needs. Set pods.source to \"kube-api\", \"kubelet\" or \"file\" \
+             (pods.runtime_beside_kubelet = true only if no kubelet runs here and that directory is a leftover)"
         ))
     }
 
@@ -176,8 +177,7 @@ impl Sources {
             Err(gone) => format!("cannot be read ({gone})"),
         };
         Kept::Unreadable(format!(
-            "{shown} {why}; it is not known which pods the kubelet still has a directory of, and none counts as deleted: \
-             check pods.kubelet_root, and that it is mounted where cri-gc runs in a container"
+            "{shown} {why}, so no pod counts as deleted; check pods.kubelet_root, and in a container the mount of that directory"
         ))
     }
 

@@ -43,7 +43,7 @@ impl PodStates {
 
     /// The states of the pods of which something was seen. If the actor cannot answer, nothing is known.
     pub async fn judge(&self, seen: Seen) -> Verdict {
-        let gone = "the pod-state provider was restarted during the question";
+        let gone = "the pod tracking of cri-gc was restarted after a panic during the check; the next pass checks again";
         self.address.send(Judge(seen)).await.unwrap_or_else(|_| Verdict::nothing(gone))
     }
 

@@ -195,7 +195,7 @@ impl Memory {
                 (verdict.pods, verdict.notes) = (pods, notes);
                 (judged.asking_failed, judged.wants_list) = (asking_failed, wants_list);
                 verdict.images_unknown = (!self.absence.was_read()).then(|| {
-                    "the pod source has not been read yet, so it is not known which images pods name, and no image is removed"
+                    "no image is removed: the pod source has not been read since the start, so it is not known which images pods use"
                         .to_owned()
                 });
             }

@@ -40,7 +40,7 @@ const LONGEST_TOKEN: u64 = 64 * 1024;
 pub enum KubeletError {
     /// The address is none.
     #[error(
-        "pods.kubelet.url \"{url}\" is not an address that can be asked: {why}; write https://HOST:10250/pods"
+        "pods.kubelet.url \"{url}\" is not a valid URL: {why}; write https://HOST:10250/pods"
     )]
     Url {
         /// What the settings say.
@@ -130,8 +130,8 @@ impl KubeletError {
 fn advice(code: StatusCode) -> &'static str {
     match code {
         StatusCode::UNAUTHORIZED => {
-            ": it knows neither the token of pods.kubelet.token_file nor a client certificate; its webhook \
-             authentication has to be on for tokens"
+            ": it does not accept the token of pods.kubelet.token_file or the client certificate; for tokens, enable \
+             authentication.webhook in the configuration of the kubelet"
         }
         StatusCode::FORBIDDEN => {
             ": the token or certificate needs the right to get nodes/pods (or nodes/proxy, before Kubernetes 1.33)"
@@ -282,7 +282,7 @@ fn token(path: &Path) -> io::Result<HeaderValue> {
         return Err(io::Error::other("it is empty"));
     }
     let mut token = HeaderValue::try_from(format!("Bearer {}", text.trim()))
-        .map_err(|_| io::Error::other("what it holds is no token"))?;
+        .map_err(|_| io::Error::other("it does not contain a token"))?;
     token.set_sensitive(true);
     Ok(token)
 }

@@ -84,15 +84,15 @@ impl Leftovers {
 fn orphaned(uids: Vec<&str>) -> Option<String> {
     let (pods, are, them) = named(uids)?;
     Some(format!(
-        "{pods} {are} orphaned: not listed for 5 minutes, but the kubelet still has a directory of {them} in \
-         pods.kubelet_root, which keeps {them}; see the log of the kubelet, and remove the directory where nothing is mounted in it"
+        "{pods} {are} orphaned: not listed for 5 minutes, but kept because the kubelet still has a directory of {them} \
+         (pods/UID in pods.kubelet_root). Check the log of the kubelet; if nothing is mounted in that directory, remove it"
     ))
 }
 
 fn recent(uids: Vec<&str>) -> Option<String> {
     let (pods, are, them) = named(uids)?;
     Some(format!(
-        "{pods} {are} not listed, but the kubelet still has a directory of {them}, which keeps {them} until it is removed"
+        "{pods} {are} not listed, but kept because the kubelet still has a directory of {them} (pods/UID in pods.kubelet_root)"
     ))
 }
 

@@ -87,7 +87,7 @@ pub struct Verdict {
 impl Verdict {
     /// Nothing is known, for that reason; not even which images pods name, so no image is removed either.
     pub(crate) fn nothing(why: &str) -> Self {
-        let images = "it could not be found out which images pods name, so no image is removed";
+        let images = "no image is removed: it is not known which images pods use";
         Self { images_unknown: Some(images.to_owned()), notes: vec![why.to_owned()], ..Self::default() }
     }
 }

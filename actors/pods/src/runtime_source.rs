@@ -103,7 +103,7 @@ impl RuntimeSource {
             } else {
                 // Where a finish time is missing, the others do not say when the pod became idle.
                 let early = idle.filter(|since| is_answered || !past(*since, grace, now));
-                (PodState::Unknown, Standing::Waiting { since: early })
+                (PodState::Unknown, Standing::Waiting { since: early, grace })
             };
             if state != PodState::Deleted {
                 self.proofs.void(uid);

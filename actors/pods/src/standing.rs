@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
+use cri_gc_kit::text::duration;
 use cri_gc_policy::PodState;
 use jiff::Timestamp;
 
@@ -63,6 +65,8 @@ pub enum Standing {
     Waiting {
         /// Since when.
         since: Option<Timestamp>,
+        /// How long it has to be idle.
+        grace: Duration,
     },
 }
 
@@ -80,49 +84,57 @@ impl Standing {
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Runs => f.write_str("something of it runs"),
+            Self::Runs => f.write_str("a container of it runs, or a sandbox of it is ready"),
             Self::Listed => f.write_str("the pod source lists it"),
-            Self::NoSource => f.write_str("the pod source is not synced, so nothing is known of it"),
-            Self::OnlyOneList => f.write_str("it is missing from one list so far; it has to be missing from a second one"),
-            Self::ListedLately => f.write_str("it is missing from the last list, but not from the one before; it has to be missing from another one"),
+            Self::NoSource => f.write_str("the pod source is not synced, so nothing is known about it"),
+            Self::OnlyOneList => f.write_str("not confirmed deleted: it is missing from one list so far; waits for the next list"),
+            Self::ListedLately => f.write_str("not confirmed deleted: it is missing from the last list, but not from the one before; waits for the next list"),
             Self::TooNew => f.write_str(
-                "it is not listed, but something of it is newer than the lists; it has to be missing from a later one",
+                "not confirmed deleted: an object of it is newer than the lists that it is missing from; waits for the next list",
             ),
             Self::FromTheFuture => f.write_str(
-                "it is not listed, but something of it has a timestamp in the future: the clock was put back, or is wrong",
+                "not confirmed deleted: it is not listed, but an object of it has a timestamp in the future; the clock was put back, or is wrong",
             ),
             Self::Undated => {
-                f.write_str("it is not listed, but it is not known when something of it was created")
+                f.write_str("not confirmed deleted: it is not listed, but the creation time of an object of it is not known")
             }
             Self::Orphaned => f.write_str("it is not listed, but the kubelet still has a directory of it"),
             Self::RootUnreadable => f.write_str(
-                "it is not listed, but it is not known whether the kubelet has a directory of it",
+                "not confirmed deleted: it is not listed, but it is not known whether the kubelet has a directory of it",
             ),
-            Self::ListsNoneThatRun => f.write_str("it is not listed, but neither is any pod that runs"),
+            Self::ListsNoneThatRun => f.write_str("not confirmed deleted: the list contains none of the pods that run here, so it is not used"),
             Self::Braked { since } => {
-                write!(f, "not listed since {since}, but too many pods vanished at once to be believed yet")
+                write!(
+                    f,
+                    "not confirmed deleted: not listed since {since:.0}, but too many pods disappeared at once \
+                     (pods.max_newly_deleted_percent); wait 10m, or confirm with `cri-gc run-now --confirm-deleted`"
+                )
             }
             Self::Nameless => {
-                f.write_str("it is not listed, but neither its namespace nor its name is known to ask for it")
+                f.write_str("not confirmed deleted: it is not listed, and its name is not known, so the API server cannot be asked for it")
             }
             Self::NotAsked => {
-                f.write_str("it is not listed; the API server has yet to be asked for it by name")
+                f.write_str("not confirmed deleted: it is not listed, but the API server has not been asked for it by name yet")
             }
             Self::StillThere => f.write_str("it is not listed, but the API server has it"),
             Self::AskFailed(error) => {
-                write!(f, "it is not listed, but could not be asked for by name: {error}")
+                write!(f, "not confirmed deleted: it is not listed, but the API server could not be asked for it by name: {error}")
             }
             Self::ProvedAbsent { first, second, asked: true } => {
-                write!(f, "it is missing from the list of {first}, and the API server did not have it at {second}")
+                write!(f, "it is missing from the list of {first:.0}, and the API server did not have it at {second:.0}")
             }
             Self::ProvedAbsent { first, second, asked: false } => {
-                write!(f, "it is missing from the lists of {first} and {second}")
+                write!(f, "it is missing from the lists of {first:.0} and {second:.0}")
             }
-            Self::Idle { since } => write!(f, "nothing of it has run since {since}"),
-            Self::Waiting { since: Some(since) } => {
-                write!(f, "nothing of it has run since {since}, which is less than pods.runtime_grace")
+            Self::Idle { since } => write!(f, "nothing of it has run since {since:.0}"),
+            Self::Waiting { since: Some(since), grace } => write!(
+                f,
+                "not confirmed deleted: idle since {since:.0}, deleted after {} (pods.runtime_grace)",
+                duration(*grace)
+            ),
+            Self::Waiting { since: None, .. } => {
+                f.write_str("not confirmed deleted: it is not known since when nothing of it has run")
             }
-            Self::Waiting { since: None } => f.write_str("it is not known since when nothing of it has run"),
         }
     }
 }

@@ -80,7 +80,7 @@ async fn when_the_server_is_silent_all_is_unknown_in_time_and_nothing_goes() {
         assert!(stale || step <= 30, "it counts no longer than pods.max_staleness: {source:?}");
     }
     assert_eq!(world.state(2).await, Unknown);
-    assert_eq!(world.evidence(2).await, "the pod source is not synced, so nothing is known of it");
+    assert_eq!(world.evidence(2).await, "the pod source is not synced, so nothing is known about it");
     world.allow_removals();
     world.pass_time(5 * PERIOD).await;
     world.has_all(&[1, 2], "what was proved by a source that is lost");
@@ -94,7 +94,7 @@ async fn when_the_server_is_silent_all_is_unknown_in_time_and_nothing_goes() {
     world.step(2 * SECOND).await;
     let lines = world.lines_of_source();
     assert!(
-        lines.last().is_some_and(|line| line.starts_with("INFO - the pod source is readable again")),
+        lines.last().is_some_and(|line| line.starts_with("INFO - pod source kube-api synced again")),
         "{lines:#?}"
     );
     world.goes(2, "it answers again").await;

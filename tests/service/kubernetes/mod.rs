@@ -318,7 +318,7 @@ impl World {
         // A thread that reads a file takes its own time, while that of its deadline is driven.
         let late = ["the file system did not", "no answer in time"];
         let is_ours =
-            |line: &String| line.contains("the pod source") && !late.iter().any(|late| line.contains(late));
+            |line: &String| line.contains("pod source") && !late.iter().any(|late| line.contains(late));
         lines.into_iter().filter(is_ours).collect()
     }
 }

@@ -126,11 +126,11 @@ async fn nothing_goes_in_any_outage_and_all_that_was_deleted_goes_after_it() {
             }
             let errors = lines.iter().filter(|line| line.starts_with("ERRO")).count();
             // The two of a restart of a whole cluster: the watch, then the list.
-            let not_ready = lines.iter().filter(|line| line.contains("is not ready yet")).count();
+            let not_ready = lines.iter().filter(|line| line.contains("pod source kube-api not ready yet")).count();
             assert_eq!(not_ready, usize::from(outage.may_pass), "{name}: {lines:#?}");
             assert!((1..=2).contains(&errors) && lines[not_ready].starts_with("ERRO"), "{name}: {lines:#?}");
             assert!((1..=12).contains(&lines.len()), "{name}: {lines:#?}");
-            assert!(!lines.iter().any(|line| line.contains("is readable again")), "{name}: {lines:#?}");
+            assert!(!lines.iter().any(|line| line.contains("synced again")), "{name}: {lines:#?}");
         }
         (outage.ends)(&world);
         world.heals(name).await;
@@ -139,7 +139,7 @@ async fn nothing_goes_in_any_outage_and_all_that_was_deleted_goes_after_it() {
             let lines = world.lines_of_source();
             let back = lines
                 .iter()
-                .filter(|line| line.starts_with("INFO - the pod source is readable again"))
+                .filter(|line| line.starts_with("INFO - pod source kube-api synced again"))
                 .count();
             assert_eq!(back, 1, "{name}: {lines:#?}");
         }
@@ -258,7 +258,7 @@ async fn an_empty_list_while_something_runs_is_none() {
     world.api.wipe();
     world.pass_time(30 * PERIOD).await;
     world.has_all(&[1, 2, 3, 4], "the store was lost");
-    world.fails_with("lists none of the 1 pods that have a ready sandbox").await;
+    world.fails_with("lists none of the pods that run here (1 with a ready sandbox)").await;
     (1..=3).for_each(|number| world.api.apply(pod(number)));
     world.heals("it was restored").await;
     world.goes(4, "it was not restored").await;

@@ -57,8 +57,8 @@ async fn an_api_server_that_has_just_started_is_no_error_for_half_a_minute() {
         world.step(2 * SECOND).await;
         assert_eq!(world.source().await.problem, None);
         let lines = world.stage.lines.all();
-        assert_eq!(about(&lines, "INFO - the pod source is not ready yet"), 1, "{code}: {lines:#?}");
-        assert_eq!(about(&lines, "INFO - the pod source is ready"), 1, "{code}: {lines:#?}");
+        assert_eq!(about(&lines, "INFO - pod source kube-api not ready yet"), 1, "{code}: {lines:#?}");
+        assert_eq!(about(&lines, "INFO - pod source kube-api synced"), 1, "{code}: {lines:#?}");
         assert_eq!(loud(&world), Vec::<String>::new(), "{code}");
         world.pass_time(2 * PERIOD).await;
     }
@@ -72,7 +72,7 @@ async fn rights_that_are_missing_are_an_error_after_half_a_minute() {
     let world = before.set("pods.source", "kube-api").start_as_it_is().await;
     pass_slowly(&world, 28).await;
     assert_eq!(loud(&world), Vec::<String>::new());
-    let line = until_logged(&world, "the pod source failed").await;
+    let line = until_logged(&world, "pod source kube-api failed").await;
     assert!(line.starts_with("ERRO") && line.contains("rbac.yaml"), "{line}");
 }
 
@@ -85,7 +85,7 @@ async fn a_node_that_its_kubelet_has_not_reported_since_the_boot_is_no_error_for
     pass_slowly(&world, 20).await;
     world.fails_with("the boot before").await;
     assert_eq!(loud(&world), Vec::<String>::new());
-    let line = until_logged(&world, "the pod source failed").await;
+    let line = until_logged(&world, "pod source kube-api failed").await;
     assert!(line.starts_with("ERRO") && line.contains("check node_name"), "{line}");
 }
 

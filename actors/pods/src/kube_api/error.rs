@@ -51,7 +51,7 @@ pub enum ApiError {
         within: Duration,
     },
     /// What we have seen is too old to go on from; a new list is needed. Nothing is wrong.
-    #[error("the API server has forgotten what changed since the last list ({what})")]
+    #[error("the watch of the API server expired (410 Gone), the pods are listed again ({what})")]
     Expired {
         /// What was asked.
         what: &'static str,
@@ -99,7 +99,7 @@ fn advice(code: StatusCode) -> &'static str {
     match code {
         StatusCode::UNAUTHORIZED => "; check the token or certificate of the kubeconfig or service account",
         StatusCode::FORBIDDEN => {
-            "; deploy/kubernetes/rbac.yaml has the rights that are needed, which a kubelet's own credentials have not"
+            "; apply deploy/kubernetes/rbac.yaml, which has the rights that are needed (the kubelet's own credentials do not have them)"
         }
         _ => "",
     }
@@ -120,7 +120,7 @@ impl ApiError {
         }
         // A proxy answers with a page of its own.
         let status: StatusBody = serde_json::from_slice(body).unwrap_or_default();
-        let said = if status.message.is_empty() { "it does not say why".to_owned() } else { status.message };
+        let said = if status.message.is_empty() { "no reason given".to_owned() } else { status.message };
         Self::Status { what, code, message: said }
     }
 
