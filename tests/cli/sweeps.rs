@@ -122,7 +122,7 @@ fn a_sweep_that_is_stopped_waits_for_what_was_sent_and_says_what_it_did() {
         assert_eq!(node.sim.container_ids().len(), 2);
         assert_eq!(said.out.matches("removed ").count(), 1, "{said:?}");
         // The next one may have been checked by then; it was not sent.
-        let next = said.out.contains("1 more removal was not tried") || said.out.contains("kept: halted");
+        let next = said.out.contains("1 removal was not started") || said.out.contains("kept: halted");
         assert!(said.out.contains("shop/web-0/web#0") && next, "{said:?}");
         assert!(!said.out.contains("sandbox_gc"), "no other pass is begun: {said:?}");
     }

@@ -158,7 +158,7 @@ impl Fuse {
 }
 
 fn crashed(who: &str, of: &str) -> String {
-    format!("ERRO {of} {who} crashed, restarting in 1s")
+    format!("ERRO {of} internal part \"{who}\" crashed, restarting in 1s")
 }
 
 #[actix_rt::test]

@@ -125,7 +125,7 @@ async fn hangs_alone(of: Loop) {
     assert_eq!(state.failures, 0);
     let told: Vec<String> = stage.lines.all();
     let fell = format!(
-        "ERRO {of} {of} hung, restarting now: its thread did not answer for 4s; it was given another one \
+        "ERRO {of} {of} hung, restarting now: its thread did not answer for 4s (supervision.hang_timeout); it continues on a new thread \
          failures=1 suppressed=0"
     );
     assert_eq!(told.len(), 2, "{told:?}");

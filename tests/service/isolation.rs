@@ -127,13 +127,14 @@ impl Outage {
 
 /// The words for an object that could not be removed.
 pub fn stuck(of: Loop, id: &str, why: &str) -> String {
-    let kind = match of {
-        Loop::ContainerGc => "container",
-        Loop::SandboxGc => "sandbox",
-        Loop::LogGc => "log directory",
-        Loop::ImageGc => "image",
+    let digits = id.trim_start_matches("sha256:");
+    let object = match of {
+        Loop::ContainerGc => format!("container could not be removed, ns/pod-1/app#0 ({})", &digits[..13]),
+        Loop::SandboxGc => format!("sandbox could not be removed, ns/pod-2#0 ({})", &digits[..13]),
+        Loop::LogGc => format!("log directory could not be removed, {id}"),
+        Loop::ImageGc => format!("image could not be removed, free:1 ({})", &digits[..13]),
     };
-    format!("1 {kind} could not be removed, {id}: {why}")
+    format!("1 {object}: {why}")
 }
 
 /// Whether a call of that method is about an object that is to go.
@@ -166,7 +167,7 @@ async fn hangs(of: Loop, method: Method, timeout: u64) {
     let (setup, id) = node_for(of, method);
     let stage = setup.set("runtime.request_timeout", &format!("{timeout}s")).start().await;
     stage.hang(of, method, FOR_EVER, Duration::from_secs(timeout)).await;
-    let error = format!("{method}: no answer in time: waited {}", duration(Duration::from_secs(timeout)));
+    let error = format!("{method}: no answer within {}", duration(Duration::from_secs(timeout)));
     let object = is_removal(method);
     let text = if object { stuck(of, &id, &error) } else { error };
     Outage { of, texts: vec![text], object }.runs_its_course(stage, Stage::clear_faults).await;
@@ -178,8 +179,7 @@ async fn hangs_for_longer_than_a_pass(of: Loop, method: Method) {
     let stage = setup.set("runtime.request_timeout", "100s").set(&format!("{of}.deadline"), "40s");
     let stage = stage.start().await;
     stage.hang(of, method, FOR_EVER, 2 * STEP).await;
-    let text = "the pass was stopped at its deadline of 40s; removals in progress end by themselves, the next pass does the \
-                rest";
+    let text = "the pass was stopped at its deadline of 40s; the next pass continues";
     let outage = Outage { of, texts: vec![text.to_owned()], object: false };
     outage.runs_its_course(stage, Stage::clear_faults).await;
 }
@@ -267,7 +267,7 @@ mod a_log_root {
 
     use super::{Stage, a_log_root_is_spoilt, fs};
 
-    const DIRECTORIES: &str = "looking for log directories";
+    const DIRECTORIES: &str = "could not list log directories";
     const NO_DIRECTORY: &str = "Not a directory (os error 20)";
     const A_LOOP: &str = "Too many levels of symbolic links (os error 40)";
 
@@ -290,6 +290,6 @@ mod a_log_root {
     tests! {
         that_is_a_file: a_log_root_is_spoilt(pods, DIRECTORIES, file, NO_DIRECTORY);
         that_nobody_can_read: a_log_root_is_spoilt(pods, DIRECTORIES, link_to_itself, A_LOOP);
-        of_links_that_is_a_file: a_log_root_is_spoilt(legacy, "looking for log links", file, NO_DIRECTORY);
+        of_links_that_is_a_file: a_log_root_is_spoilt(legacy, "could not list log links", file, NO_DIRECTORY);
     }
 }

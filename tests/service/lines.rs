@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
+use cri_gc_kit::text::duration;
 use cri_gc_kit::words::Loop;
 use slog::{Drain, KV, Key, Level, Never, OwnedKVList, Record, Serializer};
 
@@ -89,7 +90,7 @@ pub fn is_lasting(text: &str) -> bool {
 
 /// Without the account of what holds a full disk: a runtime counts late.
 pub fn unaccounted(line: &str) -> String {
-    match (line.find(": images in use hold "), line.find(" belong to no image")) {
+    match (line.find(" Used by: images in use "), line.find("; look for logs, volumes")) {
         (Some(from), Some(to)) => line[..from].to_owned() + &line[to..],
         _ => line.to_owned(),
     }
@@ -148,7 +149,7 @@ pub fn fell(of: Loop, why: &str, falls: u64) -> Vec<String> {
 
 /// The line that ends an outage.
 pub fn recovered(of: Loop, failures: u64, lasted: jiff::SignedDuration) -> String {
-    format!("INFO {of} the loop has recovered failures={failures} lasted={lasted:#}")
+    format!("INFO {of} the loop has recovered failures={failures} lasted={}", duration(lasted))
 }
 
 /// The line of a removal.

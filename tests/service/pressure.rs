@@ -143,7 +143,7 @@ async fn a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_fo
     assert_eq!(stage.state(Loop::ImageGc).await.removed, 0);
     let told = stage.lines.all();
     assert!(
-        told.len() == 1 && told[0].contains("reports more bytes available on the filesystem of"),
+        told.len() == 1 && told[0].contains("reports more free space than its size"),
         "{told:#?}"
     );
 }

@@ -27,7 +27,7 @@ async fn an_rpc_hangs_once(of: Loop, method: Method, timeout: Duration) {
     // The deadline, from where on a period is all it may take.
     let failed = stage.state(of).await;
     let object = method != Method::ListImages;
-    let why = format!("{method}: no answer in time: waited {}", duration(timeout));
+    let why = format!("{method}: no answer within {}", duration(timeout));
     let text = if object { stuck(of, &id, &why) } else { why };
     let mut told = stage.lines.take();
     assert_eq!(told.remove(0), lines::failed(of, &[text], 1)[0]);
@@ -92,8 +92,11 @@ async fn a_disk_that_does_not_answer_holds_up_image_gc_alone() {
         }
         seen = begun.load(SeqCst);
     }));
-    let text = "measuring the filesystems: the file system did not answer within 10s; is it a network mount that hangs?";
-    let outage = Outage { of: Loop::ImageGc, texts: vec![text.to_owned()], object: false };
+    let place = stage.sim.paths().images.display().to_string();
+    let text = format!(
+        "could not measure the filesystems: {place}: no answer within 10s; check whether it is on a network mount that hangs"
+    );
+    let outage = Outage { of: Loop::ImageGc, texts: vec![text], object: false };
     let repair = |stage: &Stage| {
         hangs.store(false, SeqCst);
         stage.clear_faults();
@@ -123,7 +126,7 @@ async fn a_worker_that_waits_for_the_runtime_holds_up_log_gc_alone() {
     assert_eq!(stage.passes().await, [1, 2, 0, 1], "the others have made their passes");
     stage.step(STEP - SECOND).await;
     assert!(!stage.answer("the pass", pass).await.unwrap().is_good());
-    let why = "ListContainers: no answer in time: waited 20s";
+    let why = "ListContainers: no answer within 20s";
     let mut expected = lines::failed(Loop::LogGc, &[stuck(Loop::LogGc, &directory, why)], 1);
     // The pass that the sandbox reaper asked for meanwhile.
     expected.push(lines::removed(Loop::LogGc));

@@ -35,13 +35,14 @@ pub async fn runtime(tools: &Tools) -> CriResult<(Arc<Vec<Sandbox>>, Arc<Vec<Con
 /// # Errors
 /// The root could not be read.
 pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Vec<LogDir>, PassError> {
-    let root = settings.log_gc.pod_logs_root.clone();
-    let found = tools.files.run_within(SCAN_WITHIN, move || scan::log_dirs(&root)).await;
-    let step = "looking for log directories";
+    let root = &settings.log_gc.pod_logs_root;
+    let scanned = root.clone();
+    let found = tools.files.run_within(SCAN_WITHIN, move || scan::log_dirs(&scanned)).await;
+    let step = "could not list log directories";
     match found {
         Ok(Ok(dirs)) => Ok(dirs),
         Ok(Err(error)) => Err(PassError::File { step, error: error.to_string() }),
-        Err(gone) => Err(PassError::File { step, error: gone.to_string() }),
+        Err(gone) => Err(PassError::File { step, error: format!("{}: {gone}", root.display()) }),
     }
 }
 
@@ -231,11 +232,12 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassEr
         }
     }
     let probe = tools.probe.clone();
+    let places = all.iter().map(|fs| fs.mountpoint.as_str()).collect::<Vec<_>>().join(", ");
     let measured = tools.disks.run_within(SCAN_WITHIN, move || {
         let measure = |fs: FileSystem| match probe.stats(Path::new(&fs.mountpoint)) {
             Ok(Measured { stats, device }) => Ok(Disk::new(FileSystem { stats, ..fs }, device)),
             Err(error) => Err(PassError::File {
-                step: "measuring an image filesystem",
+                step: "could not measure an image filesystem",
                 error: format!("{}: {error}; is it mounted?", fs.mountpoint),
             }),
         };
@@ -257,7 +259,10 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassEr
                 }
             }
         }
-        Err(gone) => bad.push(PassError::File { step: "measuring the filesystems", error: gone.to_string() }),
+        Err(gone) => bad.push(PassError::File {
+            step: "could not measure the filesystems",
+            error: format!("{places}: {gone}"),
+        }),
     }
     (good, bad)
 }

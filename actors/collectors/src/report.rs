@@ -215,7 +215,7 @@ pub enum PassError {
     Disk(FsProblem),
     /// The pass took longer than it may.
     #[error(
-        "the pass was stopped at its deadline of {}; removals in progress end by themselves, the next pass does the rest",
+        "the pass was stopped at its deadline of {}; the next pass continues",
         duration(*.0)
     )]
     Deadline(Duration),
@@ -230,7 +230,7 @@ pub enum PassError {
     ClockSet(usize),
     /// Nothing is known of how old the images are.
     #[error(
-        "the actor of the image records is restarting, so no image is removed; the next pass tries again"
+        "the image records of cri-gc are being restarted after a panic, so no image is removed; the next pass tries again"
     )]
     Records,
     /// What is remembered of images can't be read or kept.
@@ -239,7 +239,7 @@ pub enum PassError {
     /// The runtime does not tell where its images lie.
     #[error(
         "the runtime reports no image filesystem (ImageFsInfo is empty), so no image is removed to free space; its \
-         statistics may not be ready yet"
+         statistics may not be ready yet. If this persists, check the snapshotter or storage of the runtime"
     )]
     NoFileSystem,
     /// Removals that were not tried because the runtime went away.
@@ -249,16 +249,13 @@ pub enum PassError {
 
 /// How many planned removals a pass has not tried.
 pub fn untried_removals(count: usize) -> String {
-    if count == 1 {
-        "1 more removal was not tried".to_owned()
-    } else {
-        format!("{count} more removals were not tried")
-    }
+    let were = if count == 1 { "was" } else { "were" };
+    format!("{} {were} not started", cri_gc_policy::text::counted(count, "removal"))
 }
 
 impl From<WorkerGone> for PassError {
     fn from(gone: WorkerGone) -> Self {
-        Self::File { step: "working on files", error: gone.to_string() }
+        Self::File { step: "could not access files", error: gone.to_string() }
     }
 }
 

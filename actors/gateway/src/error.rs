@@ -57,10 +57,10 @@ impl ErrorClass {
     fn lead(self) -> &'static str {
         match self {
             Self::NotFound => "not found: ",
-            Self::Unavailable => "the runtime does not answer: ",
+            Self::Unavailable => "cannot connect to the runtime: ",
             Self::NotReady => "the runtime is not ready: ",
             Self::NoSocket => "the socket cannot be used: ",
-            Self::DeadlineExceeded => "no answer in time: ",
+            Self::DeadlineExceeded => "",
             Self::TooLarge => "the answer is too large: ",
             Self::AlreadyRemoving => "another client is removing it: ",
             Self::InUse => "the runtime refuses to remove it: ",
@@ -88,15 +88,14 @@ impl CriError {
     /// No answer within `deadline`.
     #[must_use]
     pub fn deadline(method: &'static str, deadline: Duration) -> Self {
-        let message = format!("waited {}", duration(deadline));
+        let message = format!("no answer within {}", duration(deadline));
         Self::new(method, ErrorClass::DeadlineExceeded, Code::DeadlineExceeded, message)
     }
 
     /// It could not be sent within `deadline`, because earlier questions are not answered.
     #[must_use]
     pub fn crowded(method: &'static str, deadline: Duration) -> Self {
-        let message =
-            format!("waited {} for earlier questions to be answered; it was not sent", duration(deadline));
+        let message = format!("not sent: {} passed while earlier requests were not answered", duration(deadline));
         Self { message, ..Self::deadline(method, deadline) }
     }
 
@@ -110,7 +109,7 @@ impl CriError {
     /// The loop of the caller was given up as hung and replaced.
     #[must_use]
     pub fn revoked(method: &'static str) -> Self {
-        let message = "not sent: the loop hung and was replaced; what it had checked is old";
+        let message = "not sent: the loop hung and was restarted, so its checks before the removal are too old; the next pass checks again";
         Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
     }
 
@@ -125,7 +124,7 @@ impl CriError {
     #[must_use]
     pub fn late(method: &'static str, waited: Duration) -> Self {
         let waited = duration(Duration::from_secs(waited.as_secs()));
-        let message = format!("not sent: its object was checked {waited} ago; it is left for the next pass");
+        let message = format!("not sent: the check before the removal is too old ({waited}); the next pass checks again");
         Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
     }
 
@@ -139,7 +138,7 @@ impl CriError {
     /// An object is listed again right after its removal.
     #[must_use]
     pub fn there_again(method: &'static str) -> Self {
-        let message = "the runtime removed it, and lists it again: perhaps it was pulled meanwhile";
+        let message = "the runtime removed it, but lists it again; it may have been pulled at the same time";
         Self::new(method, ErrorClass::Failed, Code::Ok, message)
     }
 

@@ -167,9 +167,10 @@ impl Health {
         self.late.set(false);
         self.answers.send_replace(());
         let lasted = now.zip(since).map(|(now, since)| duration(now.duration_since(since)));
-        info!(self.log, "container runtime reachable again"; "unreachable_for" => lasted.as_deref());
+        let endpoint = self.waits.as_ref().map(|waits| waits.endpoint.as_str());
+        info!(self.log, "container runtime reachable again"; "unreachable_for" => lasted.as_deref(), "endpoint" => endpoint);
         if let Some(waits) = &self.waits {
-            let message = format!("after {}", lasted.unwrap_or_default());
+            let message = format!("{} after {}", waits.endpoint, lasted.unwrap_or_default());
             waits.recorder.record(Event::new(EventKind::RuntimeReturned, None, message));
         }
     }

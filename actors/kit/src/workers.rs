@@ -24,14 +24,14 @@ pub struct Workers {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerGone {
     /// It panicked, or no thread is left to do it.
-    #[error("a file worker failed: {0}")]
+    #[error("file work failed: {0}")]
     Panicked(String),
     /// It took longer than it may, or what was before it did.
-    #[error("the file system did not answer within {}; is it a network mount that hangs?", duration(*.0))]
+    #[error("no answer within {}; check whether it is on a network mount that hangs", duration(*.0))]
     Hung(Duration),
     /// So many wait already: those before them hang.
     #[error(
-        "{0} file operations are queued already because the file system does not answer; is it a network mount that hangs?"
+        "{0} file operations are queued already because the filesystem does not answer; check whether it is on a network mount that hangs"
     )]
     Crowded(usize),
 }

@@ -14,6 +14,7 @@ use cri_gc_kit::recorder::{Event, EventKind, Recorder};
 use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line};
 use cri_gc_kit::text::duration;
 use cri_gc_kit::words::{Kind, Loop};
+use cri_gc_policy::text::counted;
 
 /// Notes that are remembered while passes fail. With more of them, what the last pass did not note may be told again.
 const NOTES: usize = 100;
@@ -143,10 +144,11 @@ impl Telling {
             Some(outage) if told => {
                 info!(self.log, "the loop has recovered"; "loop" => of, "failures" => outage.failures,
                     "lasted" => duration(outage.lasted), "removed" => removed);
-                let message = format!("failed {} times in {}", outage.failures, duration(outage.lasted));
+                let failed = if outage.failures == 1 { "failed pass" } else { "failed passes" };
+                let message = format!("{} {failed} in {}", outage.failures, duration(outage.lasted));
                 self.recorder.record(Event::new(EventKind::Recovered, Some(self.of), message));
             }
-            _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => ?took),
+            _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => duration(took)),
         }
     }
 
@@ -207,7 +209,18 @@ fn failures(report: &PassReport) -> Vec<Failure> {
         let kind = FailureKind { step: removal.kind.as_str(), code: None };
         if all.iter().all(|known| known.kind != kind) {
             let count = report.failed().filter(|(other, _)| other.kind == removal.kind).count();
-            let text = format!("{count} {} could not be removed, {}: {error}", kind.step, removal.id);
+            let objects = match (removal.kind, count) {
+                (Kind::Sandbox, 2..) => format!("{count} sandboxes"),
+                (Kind::LogDir, 2..) => format!("{count} log directories"),
+                _ => counted(count, removal.kind.as_str()),
+            };
+            let first = if count == 1 { "" } else { "the first is " };
+            let digits = removal.id.strip_prefix("sha256:").unwrap_or(&removal.id);
+            let object = match removal.kind {
+                Kind::LogDir | Kind::LogLink => removal.id.clone(),
+                _ => format!("{} ({})", removal.name, digits.get(..13).unwrap_or(digits)),
+            };
+            let text = format!("{objects} could not be removed, {first}{object}: {error}");
             all.push(Failure { kind, event: EventKind::failed(report.of), text, away: false });
         }
     }

@@ -296,7 +296,7 @@ async fn a_loop_whose_timer_was_lost_makes_passes_again() {
     tokio::time::sleep(2 * Settings::default().supervision.hang_timeout + 3 * PERIOD).await;
     assert!(strings.passes() > before + 1, "it makes passes by itself again");
     let told = stage.told();
-    assert_eq!(told, ["WARN a pass is overdue, starting it now"]);
+    assert_eq!(told, ["WARN the timer of container_gc is late, starting the pass now"]);
     assert_eq!(address.send(AskState).await.unwrap().restarts, 0);
 }
 

@@ -148,14 +148,15 @@ async fn remove_logs(
     let roots = &pass.settings.log_gc;
     let (pods, legacy) = (roots.pod_logs_root.clone(), roots.legacy_container_logs_root.clone());
     let job = move || cri_gc_files::logs::remove(&pods, &legacy, &uid, &log_path, &links);
-    let step = "removing the log of a container";
+    let step = "could not remove the log of a container";
+    let log = log_path.clone();
     let error = match tools.files.run_within(LOG_WITHIN, job).await {
         Ok(Ok(removed)) => return removed.bytes,
         Ok(Err(error)) => error.to_string(),
         Err(gone) => {
             // The logs of all others would be waited for in vain.
             keeper.stuck();
-            gone.to_string()
+            format!("{log}: {gone}")
         }
     };
     pass.error(PassError::File { step, error });
@@ -165,9 +166,10 @@ async fn remove_logs(
 /// The legacy links by the id of their container. Without them the containers go all the same: a link that is left
 /// points to nothing then, and the log-directory reaper takes it.
 async fn link_names(tools: &Tools, pass: &Pass, keeper: &LogKeeper<'_>) -> HashMap<String, Vec<String>> {
-    let root = pass.settings.log_gc.legacy_container_logs_root.clone();
-    let step = "looking for log links";
-    let found = match tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&root)).await {
+    let root = &pass.settings.log_gc.legacy_container_logs_root;
+    let scanned = root.clone();
+    let step = "could not list log links";
+    let found = match tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&scanned)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             pass.error(PassError::File { step, error: error.to_string() });
@@ -175,7 +177,7 @@ async fn link_names(tools: &Tools, pass: &Pass, keeper: &LogKeeper<'_>) -> HashM
         }
         Err(gone) => {
             keeper.stuck();
-            pass.error(PassError::File { step, error: gone.to_string() });
+            pass.error(PassError::File { step, error: format!("{}: {gone}", root.display()) });
             Vec::new()
         }
     };

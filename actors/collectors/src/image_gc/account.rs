@@ -5,6 +5,7 @@ use std::fmt;
 
 use bytesize::ByteSize;
 use cri_gc_policy::images::Missing;
+use cri_gc_policy::text::counted;
 use cri_gc_policy::{Decision, FileSystem, Image, ImagePlan, Observation, Reason};
 
 use cri_gc_gateway::FsPlaces;
@@ -65,25 +66,26 @@ impl Account {
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FreeDiskSpaceFailed: ")?;
+        write!(f, "FreeDiskSpaceFailed: image filesystem {} needs ", self.mountpoints.join(", "))?;
         if self.missing.bytes > 0 {
-            write!(f, "{} more should be free", ByteSize(self.missing.bytes))?;
+            write!(f, "{} more free space; ", ByteSize(self.missing.bytes))?;
         } else {
-            write!(f, "{} more inodes should be free", self.missing.inodes)?;
+            write!(f, "{} more free inodes; ", self.missing.inodes)?;
         }
-        write!(f, " on the filesystem of {}, and ", self.mountpoints.join(", "))?;
         match self.untried_count {
-            0 => write!(f, "no removable image is left: ")?,
+            0 => write!(f, "no removable image is left. ")?,
             count => write!(
                 f,
-                "the last removed images freed no space, so {count} more ({}) are left for later: ",
-                ByteSize(self.untried)
+                "the last removed images freed no space, so {} ({}) {} left for a later pass. ",
+                counted(count, "image"),
+                ByteSize(self.untried),
+                if count == 1 { "is" } else { "are" }
             )?,
         }
         write!(
             f,
-            "images in use hold {}, protected ones {}, ones younger than min_age {}, ones that could not be removed {}; by \
-             the runtime's own count about {} there belong to no image",
+            "Used by: images in use {}, protected images {}, images younger than min_age {}, images that could not be removed \
+             {}, other data about {}; look for logs, volumes and container layers",
             ByteSize(self.in_use),
             ByteSize(self.protected),
             ByteSize(self.too_young),
@@ -143,15 +145,15 @@ mod tests {
         account.close(&observation, &plan);
         assert_eq!(
             account.to_string(),
-            "FreeDiskSpaceFailed: 4.0 GiB more should be free on the filesystem of /var/lib/x, and no removable image is \
-             left: images in use hold 7.0 GiB, protected ones 7.0 GiB, ones younger than min_age 3.0 GiB, ones that could \
-             not be removed 6.0 GiB; by the runtime's own count about 52.0 GiB there belong to no image",
+            "FreeDiskSpaceFailed: image filesystem /var/lib/x needs 4.0 GiB more free space; no removable image is left. \
+             Used by: images in use 7.0 GiB, protected images 7.0 GiB, images younger than min_age 3.0 GiB, images that \
+             could not be removed 6.0 GiB, other data about 52.0 GiB; look for logs, volumes and container layers",
             "90 GiB are used: 18 GiB by the content of images, 20 GiB by what is unpacked of them"
         );
         let mut account = Account::new(&observation, &places);
         plan.section.remove.push(Decision::new(4, Reason::DiskPressure));
         account.close(&observation, &plan);
         let text = account.to_string();
-        assert!(text.contains("freed no space, so 1 more (1.0 GiB) are left for later: "), "{text}");
+        assert!(text.contains("freed no space, so 1 image (1.0 GiB) is left for a later pass. "), "{text}");
     }
 }

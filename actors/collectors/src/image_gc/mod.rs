@@ -119,7 +119,7 @@ impl Collect for ImageGc {
         }
         for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::tells_too_much(fs)) {
             pass.note(format!(
-                "the runtime or the kernel reports more bytes available on the filesystem of {} than it has; cri-gc treats it as empty",
+                "{} reports more free space than its size, so no image is removed there to free space; check the mount",
                 fs.mountpoint
             ));
         }
@@ -153,7 +153,11 @@ impl Collect for ImageGc {
             Brought { over: plan.missing.triggered, ..Brought::default() }
         };
         if brought.over && !tries {
-            pass.note("image removal is paused: the last removed images freed no space".to_owned());
+            pass.note(
+                "image removal to free space is stopped for a while: the last removed images freed no space; look for logs, \
+                 volumes and container layers on the image filesystem"
+                    .to_owned(),
+            );
         }
         if brought.in_vain {
             self.patience.borrow_mut().in_vain(period, Instant::now());

@@ -26,10 +26,13 @@ impl LogReaper {
         tools: &Tools,
         settings: &Settings,
     ) -> Result<Vec<(String, bool)>, PassError> {
-        let root = settings.log_gc.legacy_container_logs_root.clone();
-        let found = tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&root)).await?;
-        let found = found
-            .map_err(|error| PassError::File { step: "looking for log links", error: error.to_string() })?;
+        let root = &settings.log_gc.legacy_container_logs_root;
+        let scanned = root.clone();
+        let step = "could not list log links";
+        let found = tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&scanned)).await;
+        let found =
+            found.map_err(|gone| PassError::File { step, error: format!("{}: {gone}", root.display()) })?;
+        let found = found.map_err(|error| PassError::File { step, error: error.to_string() })?;
         let now: HashSet<String> =
             found.into_iter().filter(|link| link.dangling).map(|link| link.name).collect();
         let before = self.dangling.replace(now.clone());

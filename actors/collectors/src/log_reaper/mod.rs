@@ -112,7 +112,7 @@ impl LogReaper {
         for item in foreign() {
             if !known.contains(&item.id) {
                 let root = pass.settings.log_gc.pod_logs_root.display();
-                warn!(tools.log, "not the log directory of a pod; left alone"; "loop" => Self::LOOP.as_str(),
+                warn!(tools.log, "kept: its name is not that of a pod log directory (NAMESPACE_NAME_UID)"; "loop" => Self::LOOP.as_str(),
                     "path" => format!("{root}/{}", item.id));
             }
         }

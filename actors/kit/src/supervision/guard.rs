@@ -60,7 +60,7 @@ pub type OnRestart = Box<dyn FnMut(&str, Duration) + Send>;
 /// Logs that an actor is restarted. How often is bounded by the pace of restarts.
 pub fn log_restart(log: Logger, who: &'static str, of: Option<Loop>) -> OnRestart {
     Box::new(move |why, pause| {
-        error!(log, "{who} crashed, restarting in {}", duration(pause); "loop" => of.map(Loop::as_str), "why" => why);
+        error!(log, "internal part \"{who}\" crashed, restarting in {}", duration(pause); "loop" => of.map(Loop::as_str), "why" => why);
     })
 }
 
