@@ -145,7 +145,7 @@ impl Crew {
             // Something answered, but not what a runtime has to.
             return Err(CriError {
                 class: ErrorClass::Failed,
-                message: "the answer names no runtime".to_owned(),
+                message: "the runtime answered Version without a name".to_owned(),
                 ..CriError::deadline("Version", HELLO)
             });
         }

@@ -142,9 +142,9 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problems.as_slice() {
-            [problem] => write!(f, "the configuration can't be used: {problem}"),
+            [problem] => write!(f, "invalid configuration: {problem}"),
             problems => {
-                write!(f, "the configuration can't be used for {} reasons:", problems.len())?;
+                write!(f, "invalid configuration, {} errors:", problems.len())?;
                 problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
         }

@@ -51,9 +51,9 @@ fn check(global: &Global) -> Result<(), Failure> {
     }
     // `run` refuses an unknown group when it starts; a configuration may be checked on another machine than its own.
     let group = loaded.settings.admin.group.as_deref().and_then(|name| group_number(name).err());
-    let notes = loaded.notes.into_iter().chain(group.map(|error| error.to_string()));
-    notes.for_each(|note| remark(&format!("cri-gc: note: {note}")));
-    print(&format!("{from}\n"))
+    loaded.notes.into_iter().for_each(|note| remark(&format!("cri-gc: note: {note}")));
+    let but = group.map(|error| format!(", but `cri-gc run` refuses it on this machine: {error}"));
+    print(&format!("{from}{}\n", but.unwrap_or_default()))
 }
 
 /// The settings that a command would use now.
@@ -86,7 +86,7 @@ fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure>
 fn refused(error: ClientError) -> Failure {
     match error.trouble {
         Trouble::Invalid => Failure::configuration(format_args!(
-            "the service refuses the new configuration, the old one remains in force: {}",
+            "reload refused, the previous configuration stays in force: {}",
             error.message
         )),
         _ => error.into(),

@@ -49,7 +49,7 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
         false => Extent::Removed,
     };
     show_by(args.output.output, &report, |report, out| output::plan::write(report, extent, out))?;
-    problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
+    problems.iter().for_each(|problem| remark(&format!("cri-gc: error: {problem}")));
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 

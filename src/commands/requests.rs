@@ -47,7 +47,7 @@ pub fn status(global: &Global, args: &Status) -> Result<ExitCode, Failure> {
 pub fn explain(global: &Global, args: &Explain) -> Result<ExitCode, Failure> {
     let request = async |service: Client| {
         service.explain(args.object.clone()).await.map_err(|error: ClientError| match error.trouble {
-            Trouble::Invalid => Failure::usage(error.message).or("write more of it"),
+            Trouble::Invalid => Failure::usage(error.message).or("write more of the id"),
             _ => error.into(),
         })
     };

@@ -55,8 +55,8 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
 }
 
 /// The error when threads hang one after the other.
-const EXHAUSTED: &str = "the threads of 3 loops hung within an hour, and only a new process frees their resources: the service exits with an \
-     error, so that systemd or the kubelet restarts it; see the log for the loops that hung";
+const EXHAUSTED: &str = "3 loops hung within an hour; the service exits with an error so that systemd or the kubelet restarts it, which \
+     frees the hung threads. See the log for the loops that hung, and check the filesystems that they use";
 
 /// Why the service could not start with these settings.
 fn cannot(settings: &Settings) -> Option<String> {
@@ -96,7 +96,8 @@ async fn serve(
         }
     };
     info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "endpoint" => settings.runtime.endpoint.as_str(),
-        "pods" => settings.pods.source.as_str());
+        "pod_source" => settings.pods.source.as_str(),
+        "config" => generation.file.as_ref().map(|file| file.display().to_string()));
     service.tools.recorder.record(Event::new(EventKind::Started, None, env!("CARGO_PKG_VERSION")));
     notify(log, &[NotifyState::Ready]);
     let mut watchdog = Box::pin(watchdog(&service));
@@ -144,8 +145,8 @@ async fn watchdog(service: &Service) {
         if tokio::time::timeout(limit / 4, service.is_alive()).await == Ok(true) {
             notify(&service.tools.log, &[NotifyState::Watchdog]);
         } else {
-            warn!(service.tools.log, "an actor does not answer, so the watchdog of systemd is not notified";
-                "limit" => ?limit);
+            warn!(service.tools.log, "an internal part of cri-gc does not answer; if that lasts, systemd restarts the service (WatchdogSec)";
+                "limit" => cri_gc_kit::text::duration(limit));
         }
     }
 }

@@ -85,7 +85,7 @@ impl Watch {
             silence *= 2;
             bar.end();
             remark(&format!(
-                "cri-gc: note: no update for {}; `cri-gc status` shows what the service is waiting for",
+                "cri-gc: note: no update for {}; `cri-gc status` shows whether the runtime answers",
                 span(waited)
             ));
         }

@@ -80,7 +80,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
     })?;
     if let Some((reports, problem)) = &swept {
         show(args.output.output, reports, |reports| text(reports))?;
-        problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
+        problem.iter().for_each(|problem| remark(&format!("cri-gc: error: {problem}")));
     }
     if let Some(signal) = signal {
         remark(&format!("cri-gc: ended by {}", signal.as_str()));

@@ -23,7 +23,7 @@ pub fn reloaded(answer: &ReloadResponse) -> String {
     let mut text =
         format!("Generation {} of the settings is in force; {changed}\n", configuration.generation);
     if !configuration.waiting_for_restart.is_empty() {
-        text.push_str(&format!("Waiting for a restart: {}\n", configuration.waiting_for_restart.join(", ")));
+        text.push_str(&format!("These settings take effect after a restart of cri-gc: {}\n", configuration.waiting_for_restart.join(", ")));
     }
     text
 }
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(
             reloaded(&answer),
             "Generation 4 of the settings is in force; changed: image_gc.min_age, log.level\n\
-             Waiting for a restart: log.format\n"
+             These settings take effect after a restart of cri-gc: log.format\n"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cri_gc_kit::text::duration;
 use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin::{Pass, Removal};
 
@@ -46,7 +47,7 @@ pub fn summary(passes: &[Pass]) -> String {
             removed(pass),
             pass.failed.to_string(),
             (pass.kept + pass.refused).to_string(),
-            format!("{took:.1?}"),
+            duration(took),
             tally_line(&pass.kept_for),
         ]);
     }
@@ -76,7 +77,7 @@ fn result(removal: &Removal) -> String {
     let (word, detail) = match removal.result.as_str() {
         "already_gone" => ("already removed", ""),
         "would_remove" => ("would be removed", ""),
-        "would_follow" => ("would follow", ""),
+        "would_follow" => ("would be removed next", ""),
         "refused" => ("kept", removal.detail.as_str()),
         other => (other, removal.detail.as_str()),
     };

@@ -109,7 +109,7 @@ fn what_cannot_be_explained() {
     refused(Status::not_found("nothing is called \"a\""))
         .refused(1, &["nothing is called", "cri-gc plan --all"]);
     refused(Status::invalid_argument("\"a\" begins 12 ids"))
-        .refused(2, &["begins 12 ids", "write more of it"]);
+        .refused(2, &["begins 12 ids", "write more of the id"]);
     refused(Status::internal("ListImages: boom"))
         .refused(1, &["failed", "ListImages: boom", "see the log of the service"]);
     refused(Status::failed_precondition("the service is stopping")).refused(1, &["the service is stopping"]);

@@ -11,13 +11,13 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// A mount point lies in it: what is behind is not cri-gc's to remove.
-    #[error("a mount point lies at {0}; unmount it, or remove the directory by hand")]
+    #[error("{0} is a mount point, so it is kept; unmount it (umount {0}), then a later pass removes the directory")]
     MountPoint(PathBuf),
     /// The name or path would lead out of the root.
-    #[error("{0} is not inside {1}")]
+    #[error("not removed: {0} is outside {1}")]
     Outside(PathBuf, PathBuf),
     /// Directories nested deeper than any log directory is.
-    #[error("{0} is nested too deeply")]
+    #[error("{0} has too many nested directories; remove it by hand")]
     TooDeep(PathBuf),
     /// The kernel cannot confine a path to a directory.
     #[error(

@@ -23,7 +23,7 @@ pub enum SocketError {
     /// The operating system refuses.
     #[error(
         "the admin socket {path} can't be made: {error}; run as root, or set admin.socket to a path that can be written \
-             and is shorter than 100 characters"
+             and has at most 107 bytes"
     )]
     Refused {
         /// The path.

@@ -250,11 +250,12 @@ impl Keeper {
         let what = self.home.describe();
         let text = match (kept, &self.home) {
             (Kept::InCopy, Home::Store(Dirs { runtime: Some(runtime), .. }, _)) => format!(
-                "{what} can't be written: {why}; they are kept in {} until they can, and are lost by a reboot before that",
+                "{what} can't be written: {why}; they are kept in {}, where a reboot deletes them. Free space in state.dir, or make \
+                 it writable; they move back by themselves",
                 path_in(runtime).display()
             ),
             _ => format!(
-                "{what} can't be used: {why}; ages and uses of images are remembered in memory only until that is fixed"
+                "{what} can't be used: {why}; until that is fixed, ages and uses of images are kept in memory only, and a restart loses them"
             ),
         };
         let line = self.failures.failed(kept, self.clock.now());

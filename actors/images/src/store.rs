@@ -97,13 +97,13 @@ fn resolved(socket: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Its content can't be trusted.
-    #[error("it is damaged: {0}")]
+    #[error("damaged: {0}")]
     Damaged(String),
     /// It says that a newer cri-gc wrote it.
-    #[error("a newer cri-gc wrote it (format {0}, this one knows {FORMAT})")]
+    #[error("a newer cri-gc wrote them (format {0}, this one knows {FORMAT})")]
     Newer(u32),
     /// It was written on another machine, or for another runtime.
-    #[error("it is of another {}", if .theirs.runtime == .ours.runtime { "machine" } else { "runtime" })]
+    #[error("they belong to another {}", if .theirs.runtime == .ours.runtime { "machine" } else { "runtime" })]
     Foreign {
         /// Its origin.
         theirs: Origin,
@@ -111,7 +111,7 @@ pub enum StoreError {
         ours: Origin,
     },
     /// It is a copy that an earlier boot of this machine left.
-    #[error("it is of an earlier boot")]
+    #[error("they belong to an earlier boot")]
     OtherBoot,
     /// The operating system refuses.
     #[error("{0}")]
@@ -236,7 +236,7 @@ impl Store {
         let aside = (1..MOST_ASIDE).map(named).find(is_free).unwrap_or_else(|| named(MOST_ASIDE));
         fs::rename(&self.path, &aside)?;
         self.set_aside = Some(format!(
-            "the image records in {} can't be used: {bad}; they were set aside as {}, and all images count as new",
+            "the image records in {} can't be used: {bad}; the file was renamed to {}, and all images count as new",
             self.path.display(),
             aside.display()
         ));
@@ -263,7 +263,7 @@ impl Store {
             .open(&self.path)?;
         let meta = file.metadata()?;
         if !meta.is_file() {
-            return Err(StoreError::Damaged("it is no file".to_owned()));
+            return Err(StoreError::Damaged("not a regular file".to_owned()));
         }
         if existed && meta.len() == 0 {
             return Err(StoreError::Damaged(EMPTY.to_owned()));
@@ -380,7 +380,7 @@ fn content(database: &Database, origin: &Origin) -> Result<Content, StoreError> 
     match meta.get("format")?.map(|format| from_json(format.value())).transpose()? {
         Some(FORMAT) => {}
         Some(newer) if newer > FORMAT => return Err(StoreError::Newer(newer)),
-        _ => return Err(StoreError::Damaged("it says no format".to_owned())),
+        _ => return Err(StoreError::Damaged("no format version".to_owned())),
     }
     let theirs: Origin = meta.get("origin")?.map(|of| from_json(of.value())).transpose()?.unwrap_or_default();
     if !theirs.is(origin) {

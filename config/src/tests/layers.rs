@@ -102,10 +102,10 @@ fn problems_of_all_layers_are_listed_at_once_in_the_order_of_lines() {
 fn the_error_is_one_line_for_each_problem() {
     let error = load_text("[image_gc]\nperiod = 60\nmode = 'on'\n").unwrap_err().to_string();
     assert_eq!(error.lines().count(), 3);
-    assert!(error.starts_with("the configuration can't be used for 2 reasons:\n"), "{error}");
+    assert!(error.starts_with("invalid configuration, 2 errors:\n"), "{error}");
     let error = load_text("[image_gc]\nperiod = 60\n").unwrap_err().to_string();
     assert_eq!(error.lines().count(), 1);
-    assert!(error.starts_with("the configuration can't be used: /"), "{error}");
+    assert!(error.starts_with("invalid configuration: /"), "{error}");
 }
 
 #[test]

@@ -71,11 +71,11 @@ fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
         configuration.trigger
     )];
     if !configuration.waiting_for_restart.is_empty() {
-        lines.push(format!("WAITS FOR A RESTART: {}", configuration.waiting_for_restart.join(", ")));
+        lines.push(format!("these settings take effect after a restart of cri-gc: {}", configuration.waiting_for_restart.join(", ")));
     }
     if !configuration.refused.is_empty() {
         lines.push(format!(
-            "a RELOAD WAS REFUSED {}, so that the old one holds:",
+            "RELOAD REFUSED {}, the previous configuration stays in force:",
             now.ago(&configuration.refused_at)
         ));
         lines.extend(configuration.refused.lines().map(|line| format!("  {}", line.trim_start())));

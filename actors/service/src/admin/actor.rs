@@ -123,8 +123,8 @@ async fn status(desk: &Rc<Desk>, asked: api::StatusRequest) -> Result<api::Statu
             Ok(Ok(judged)) => (Some(judged), None),
             Ok(Err(error)) => (None, Some(error.message().to_owned())),
             Err(_) => {
-                let slow = "the images could not be judged in time: it is still being read which of them are mounted into \
-                     containers; ask again";
+                let slow = "the image plan is not ready: the image volumes of the containers are still being read; try again in \
+                     some seconds";
                 (None, Some(slow.to_owned()))
             }
         },
@@ -180,7 +180,8 @@ async fn explain_object(desk: &Rc<Desk>, asked: api::ExplainRequest) -> Result<a
     let planned = match waits(asked.wait_seconds) {
         Some(wait) => tokio::time::timeout(wait, desk.plan()).await.unwrap_or_else(|_| {
             Err(Status::aborted(format!(
-                "the node could not be observed within {wait:.0?}: the runtime does not answer"
+                "the node could not be observed within {}: the runtime does not answer",
+                duration(wait)
             )))
         }),
         None => desk.plan().await,
@@ -200,13 +201,13 @@ async fn explain_object(desk: &Rc<Desk>, asked: api::ExplainRequest) -> Result<a
             objects: objects.into_iter().map(|object| answers::explained(object, states, &pods)).collect(),
         }),
         Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
-            "several objects begin with \"{}\": {}; give more of the id",
+            "several objects begin with \"{}\": {}",
             asked.object,
             ids.join(", ")
         ))),
         // It may be among what was not seen.
         Found::Nothing if !told.problems.is_empty() => Err(Status::aborted(format!(
-            "nothing that could be observed is called \"{}\", but not everything could: {}",
+            "\"{}\" was not found, but not everything could be observed: {}",
             asked.object,
             told.problems.join("; ")
         ))),
@@ -269,7 +270,7 @@ impl Handler<RunLoops> for AdminActor {
         actix_rt::spawn(async move {
             // A pass would wait for as long as an RPC may take, once for each list. Where the runtime is away it fails at once.
             if desk.runtime_hangs(GREETED_WITHIN).await {
-                let hangs = "the runtime does not answer; no pass was requested, the loops try by themselves";
+                let hangs = "no pass was started: the runtime does not answer; the loops retry by themselves";
                 let _ = updates.send(Err(Status::aborted(hangs))).await;
                 return;
             }

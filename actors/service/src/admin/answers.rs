@@ -194,7 +194,7 @@ pub fn update(progress: &Progress) -> api::PassUpdate {
 /// So many pods were held back, and are not any more.
 pub fn confirmed(pods: usize) -> api::PassUpdate {
     let told = match pods {
-        0 => "no pod was waiting for confirmation".to_owned(),
+        0 => "nothing was confirmed: no pod was waiting for it, or the pod source is not synced (see `cri-gc status`)".to_owned(),
         1 => "1 pod is confirmed deleted, from the next observation on".to_owned(),
         _ => format!("{pods} pods are confirmed deleted, from the next observation on"),
     };
@@ -376,6 +376,6 @@ pub fn now() -> api::Event {
 
 /// The client was too slow.
 pub fn missed(count: u64) -> api::Event {
-    let message = format!("{count} events were lost, for they were not read in time");
+    let message = format!("{count} events were skipped: this client read too slowly");
     api::Event { kind: "EventsMissed".to_owned(), count, message, ..api::Event::default() }
 }

@@ -70,7 +70,7 @@ pub(super) async fn confirm_and_run(
     }
     let confirmed = subjects.tools.pods.confirm().await.map(answers::confirmed);
     let is_confirmed = confirmed.is_some();
-    update(updates, confirmed.ok_or_else(|| restarting("pod-state provider"))).await?;
+    update(updates, confirmed.ok_or_else(|| restarting("pod tracking"))).await?;
     if !is_confirmed {
         return Ok(());
     }

@@ -49,7 +49,7 @@ pub async fn serve(
 ) {
     let listener = match tokio::net::UnixListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return error!(log, "the admin socket can't be served"; "error" => %error),
+        Err(error) => return error!(log, "`cri-gc status` and the other client commands do not work: the admin socket cannot be served"; "error" => %error),
     };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AdminServer<AdminService>>().await;
@@ -89,7 +89,7 @@ pub async fn serve(
     };
     tokio::select! {
         served = server => if let Err(error) = served {
-            error!(log, "the admin socket is not served any more"; "error" => %error);
+            error!(log, "`cri-gc status` and the other client commands do not work any more: the admin socket failed"; "error" => %error);
         },
         () = stopping => {}
     }
@@ -108,7 +108,7 @@ async fn accept(
             Ok((stream, _)) => stream,
             Err(error) => {
                 // E.g. no file descriptor is left: that passes.
-                warn!(log, "a connection to the admin socket was not taken in"; "error" => %error);
+                warn!(log, "could not accept a connection to the admin socket, retrying in 1s"; "error" => %error);
                 sleep(Duration::from_secs(1)).await;
                 continue;
             }

@@ -10,7 +10,7 @@ use actix::{
 };
 use cri_gc_config::{FileSource, Loaded, Origin, Origins, Settings, changed_keys, load};
 use jiff::Timestamp;
-use slog::{Logger, info, warn};
+use slog::{Logger, error, info, warn};
 
 use super::messages::{AskConfiguration, ConfigurationState, Reading, Refused, Reload, Reloaded};
 use super::watch::{Fingerprint, LOOK_EVERY, Watch};
@@ -116,7 +116,7 @@ impl ConfigurationActor {
         match loaded.and_then(|loaded| self.check(loaded)) {
             Ok(loaded) => Ok(self.accept(cause, loaded)),
             Err(why) => {
-                warn!(self.log, "the new configuration is refused, the old one holds: {}", why;
+                error!(self.log, "reload refused, the previous configuration stays in force: {}", why;
                     "generation" => self.current.number, "cause" => cause.as_str());
                 self.recorder.record(Event::new(EventKind::ReloadRefused, None, why.clone()));
                 self.refused = Some((why.clone(), self.clock.now()));
@@ -129,7 +129,7 @@ impl ConfigurationActor {
         // Going on without it would drop what it protects.
         if let (Some(before), None) = (&self.current.file, &loaded.file) {
             return Err(format!(
-                "{} is gone, and what it set would be lost; put it back (to go on without a file, restart cri-gc)",
+                "{} does not exist any more; restore it, or restart cri-gc to run with the defaults",
                 before.display()
             ));
         }
@@ -142,8 +142,7 @@ impl ConfigurationActor {
             && set_by_file(&self.current.origins) > 0
         {
             return Err(format!(
-                "{} sets nothing any more, and what it set would be lost; write what is wanted (to go on with the \
-                 defaults, restart cri-gc)",
+                "{} contains no setting any more; write the settings again, or restart cri-gc to run with the defaults",
                 file.display()
             ));
         }
@@ -175,7 +174,7 @@ impl ConfigurationActor {
             "changed" => changed.join(", "));
         let late: Vec<&str> = changed.iter().copied().filter(|key| self.is_read_at_start(key)).collect();
         if !late.is_empty() {
-            warn!(self.log, "these settings take effect at the next start only"; "settings" => late.join(", "));
+            warn!(self.log, "these settings take effect after a restart of cri-gc"; "settings" => late.join(", "));
         }
         let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
         let message = format!("generation {} ({}), changed: {what}", self.current.number, cause.as_str());

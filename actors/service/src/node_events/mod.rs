@@ -108,7 +108,7 @@ impl NodeEvents {
                     Sender::new(Arc::clone(&self.settings), self.means.clone(), files, Rc::clone(&self.done));
                 self.sending = Some(ctx.spawn(wrap_future(sender.follow())));
             }
-            Err(error) => error!(self.means.log, "no events of the node are sent: {}", error),
+            Err(error) => error!(self.means.log, "could not send Events of the Node to the API server: {}", error),
         }
     }
 }
@@ -261,7 +261,7 @@ impl Sender {
 
     /// Says whether it is a failure, or may pass by itself.
     fn failed(&mut self, error: &ApiError) -> bool {
-        let text = format!("an event of the node was not sent: {error}");
+        let text = format!("an Event of the Node was not sent: {error}");
         match self.grace.weigh(error.may_pass(), self.means.clock.now()) {
             Weight::MayPass { .. } => {
                 debug!(self.means.log, "{}", text);
