@@ -30,7 +30,7 @@ pub use service::{ChangeLogLevel, Events, Explain, LoopName, Loops, RunNow, Serv
 /// Removes dead containers, sandboxes, the log directories of deleted pods, and images, by the rules of the kubelet.
 ///
 /// Exit codes: 0 success, 1 failed, 2 wrong usage, 3 partly failed, 4 runtime (or service) unreachable, 64 invalid
-/// configuration.
+/// configuration, 130 and 143 ended by SIGINT and SIGTERM.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -46,7 +46,8 @@ pub struct Global {
     /// Configuration file [default: /etc/cri-gc/config.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// One setting, e.g. --set image_gc.min_age=0s (may be given several times)
+    /// One setting, e.g. --set image_gc.min_age=0s (may be given several times); commands that ask a running service accept
+    /// admin.socket only
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = values::key_value)]
     pub set: Vec<(String, String)>,
     /// Socket of the runtime; the same as --set runtime.endpoint=SOCKET
@@ -65,17 +66,17 @@ pub enum Command {
     ///
     /// Exits with 3 if something could not be observed; what is known is printed.
     Plan(Plan),
-    /// Write an observation of the node, to plan on it elsewhere (plan --snapshot reads the JSON form)
+    /// Write a snapshot of the node, for `plan --snapshot` on another machine (it reads the JSON form)
     Snapshot(Snapshot),
     /// Run one pass of each loop now, without a service: containers, sandboxes, logs, images
     ///
     /// After SIGINT or SIGTERM it waits for the removals in progress, prints what was done, and exits with 130 or 143; a second
     /// signal ends it at once.
     Sweep(Sweep),
-    /// Clean up an embedded node with a full disk, to show what cri-gc does; needs no root, no network and no runtime
+    /// Clean up a simulated node with a full disk, to show what cri-gc does; needs no root, no network and no runtime
     #[cfg(feature = "demo")]
     Demo(Demo),
-    /// Show the state of the running service: its loops, the runtime, the pod source, the file systems
+    /// Show the state of the running service: its loops, the runtime, the pod source, the filesystems
     ///
     /// Exits with 3 if the service could not observe everything.
     Status(Status),

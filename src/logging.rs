@@ -35,9 +35,10 @@ impl Logging {
         // Writing blocks: it is done on a thread of its own, and flushed when the guard is dropped.
         let (drain, flush) = if people {
             let decorator = PrintableText(slog_term::TermDecorator::new().stderr().build());
-            slog_async::Async::new(slog_term::FullFormat::new(decorator).build().fuse())
-                .chan_size(QUEUE)
-                .build_with_guard()
+            let format = slog_term::FullFormat::new(decorator)
+                .use_original_order()
+                .use_custom_timestamp(|to| write!(to, "{:.0}", jiff::Timestamp::now()));
+            slog_async::Async::new(format.build().fuse()).chan_size(QUEUE).build_with_guard()
         } else {
             slog_async::Async::new(JsonLines::new(std::io::stderr()).fuse())
                 .chan_size(QUEUE)
@@ -189,7 +190,7 @@ impl<W: Write> Drain for JsonLines<W> {
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
         let mut fields = Fields(Map::new());
-        fields.put("ts", jiff::Timestamp::now().to_string().into());
+        fields.put("ts", format!("{:.0}", jiff::Timestamp::now()).into());
         fields.put("level", level_of(record.level()).as_str().into());
         fields.put("msg", record.msg().to_string().into());
         // A value that cannot be written is left out; the line still is.

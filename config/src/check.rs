@@ -50,7 +50,7 @@ fn mismatches(settings: &Settings) -> impl Iterator<Item = Mismatch> {
     let threshold = |low: u8, high: u8, key, other| Mismatch {
         is_there: low > high,
         key,
-        what: "it is over",
+        what: "it is greater than",
         other,
         allowed: "0 to the high threshold",
         remedy: "lower it, or raise the high threshold",
@@ -82,7 +82,7 @@ fn mismatches(settings: &Settings) -> impl Iterator<Item = Mismatch> {
         Mismatch {
             is_there: supervision.restart_backoff_min > supervision.restart_backoff_max,
             key: "supervision.restart_backoff_min",
-            what: "it is over",
+            what: "it is greater than",
             other: "supervision.restart_backoff_max",
             allowed: "0s to supervision.restart_backoff_max",
             remedy: "lower it, or raise the other",
@@ -93,7 +93,7 @@ fn mismatches(settings: &Settings) -> impl Iterator<Item = Mismatch> {
             what: if pods.file.is_none() { "it is not set, with" } else { "the path is not absolute, with" },
             other: "pods.source",
             allowed: "an absolute path",
-            remedy: "name the file with the pod list, or choose another source",
+            remedy: "set it to the absolute path of the list of pods, or choose another source",
         },
         Mismatch {
             is_there: pods.source == PodSource::Kubelet && !is_http_url(&pods.kubelet.url),

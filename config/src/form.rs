@@ -73,8 +73,8 @@ pub(crate) const MESSAGE_SIZE: Form = Form {
     allowed: &["a size from 1MiB to 2GiB"],
     remedy: |_| "write a number with a unit, as \"64MiB\"".to_owned(),
     check: |value| match parse_size(text(value))? {
-        ..bytesize::MIB => Err("it is below 1MiB".to_owned()),
-        bytes if bytes > 2 * bytesize::GIB => Err("it is over 2GiB".to_owned()),
+        ..bytesize::MIB => Err("it is less than 1MiB".to_owned()),
+        bytes if bytes > 2 * bytesize::GIB => Err("it is greater than 2GiB".to_owned()),
         _ => Ok(()),
     },
 };
@@ -137,8 +137,8 @@ fn text(value: &Value) -> &str {
 
 fn within(min: i64, max: i64, value: &Value) -> Result<(), String> {
     match value.as_integer() {
-        Some(number) if number < min => Err(format!("it is below {min}")),
-        Some(number) if number > max => Err(format!("it is over {max}")),
+        Some(number) if number < min => Err(format!("it is less than {min}")),
+        Some(number) if number > max => Err(format!("it is greater than {max}")),
         _ => Ok(()),
     }
 }
@@ -174,6 +174,7 @@ fn removal_root(path: &str) -> Result<(), String> {
 fn listen(text: &str) -> Result<(), String> {
     match text.rsplit_once(':') {
         _ if text.is_empty() || text.parse::<SocketAddr>().is_ok() => Ok(()),
+        None if text.parse::<u16>().is_ok() => Err(format!("it has no host; write \"127.0.0.1:{text}\"")),
         None => Err("it has no port".to_owned()),
         Some(("", _)) => Err("it has no host".to_owned()),
         Some((host, _)) if host.contains([':', '/', '[', ']']) || host.contains(char::is_whitespace) => {

@@ -92,7 +92,7 @@ fn unknown_key(name: &str, source: &Source) -> Problem {
     let remedy = match (meant(name), &source.origin) {
         (Some(meant), Origin::Env(_)) => format!("did you mean {}?", settings::variable(&meant)),
         (Some(meant), _) => format!("did you mean `{meant}`?"),
-        (None, _) => "remove it; the default configuration names every key".to_owned(),
+        (None, _) => "remove it; `cri-gc config show` lists all keys".to_owned(),
     };
     let problem = source.problem(name, what, allowed.join(", "), &remedy);
     Problem { value: problem.value.filter(|raw| !raw.is_empty()), ..problem }

@@ -19,7 +19,7 @@ pub(crate) fn notes(settings: &Settings, origins: &Origins, environment: &[(Stri
     let ages = &settings.image_gc;
     let is_late = !ages.max_age.is_zero() && ages.max_age < ages.min_age;
     let late = is_late.then(|| {
-        "image_gc.max_age is shorter than image_gc.min_age: an unused image is removed once min_age has passed".to_owned()
+        "image_gc.max_age is shorter than image_gc.min_age: an unused image is removed once min_age has passed; raise max_age, or lower min_age".to_owned()
     });
     without_effect.chain(late).chain(environment.iter().filter_map(|(name, _)| mistake(name))).collect()
 }

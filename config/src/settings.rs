@@ -149,7 +149,7 @@ settings! {
         image_endpoint: Option<Endpoint> = None, ENDPOINT;
         /// The deadline of one request to the runtime. (kubelet: runtimeRequestTimeout)
         request_timeout: Duration = 2 * MINUTE, AT_LEAST_1S;
-        /// The largest answer that is accepted from the runtime; a larger list is requested in parts.
+        /// The largest answer that is accepted from the runtime. If a list is larger, the pass fails; raise this value.
         max_message_size: u64 = 64 * bytesize::MIB, MESSAGE_SIZE;
     }
 
@@ -315,11 +315,11 @@ settings! {
     Admin [admin] {
         /// The path of the socket.
         socket: PathBuf = "/run/cri-gc/admin.sock".into(), SOCKET;
-        /// A group whose members may connect, next to root. Not set: root only.
+        /// A group whose members may connect, next to root and the user of the service. Not set: these two only.
         group: Option<String> = None, TEXT;
     }
 
-    /// Metrics for Prometheus and probes: /metrics, /healthz, /readyz.
+    /// Metrics for Prometheus and probes: /metrics, /healthz, /readyz. Not used yet.
     Metrics [metrics] {
         /// The address to listen on, as "127.0.0.1:9477". Not set: off.
         listen: Option<String> = None, LISTEN;
@@ -327,13 +327,13 @@ settings! {
 
     /// What survives a restart.
     State [state] {
-        /// The directory of the image records and of the history of events. Only one service uses it at a time.
+        /// The directory of the image records. Only one service uses it at a time.
         dir: PathBuf = "/var/lib/cri-gc".into(), PATH;
         /// The directory of the image records while they can't be written to the one above because its disk is full or
         /// read-only. They return as soon as they can be written there; a reboot before that makes all images new. It should be
         /// on a tmpfs, and only root should be able to write it.
         runtime_dir: PathBuf = "/run/cri-gc".into(), PATH;
-        /// How many events are kept in the history.
+        /// How many events are kept in the history. Not used yet.
         history_max_events: i64 = 10_000, COUNT;
     }
 

@@ -22,7 +22,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Writes a duration in the shortest form that [`parse_duration`] reads back as the same value.
 pub(crate) fn format_duration(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string().replace(' ', "")
+    let text = humantime::format_duration(duration).to_string().replace(' ', "");
+    text.replace("days", "d").replace("day", "d")
 }
 
 /// Reads a size in bytes, or says in words what is wrong with it.

@@ -309,7 +309,7 @@ mod time {
             Some(text) if text.is_empty() => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|e| {
                 D::Error::custom(format_args!(
-                    "{text:?} is no RFC 3339 time such as 2026-01-31T12:00:00Z: {e}"
+                    "{text:?} is not an RFC 3339 time such as 2026-01-31T12:00:00Z: {e}"
                 ))
             }),
         }

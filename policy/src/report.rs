@@ -170,7 +170,7 @@ fn section(lists: [&[Decision]; 3], describe: impl Fn(&Decision) -> Option<Item>
     };
     let [remove, mut follow, mut keep] = lists.map(|list| list.iter().filter_map(item).collect::<Vec<_>>());
     for item in &mut follow {
-        item.detail.push_str("; follows other removals of this plan");
+        item.detail.push_str("; removed after other removals of this plan");
     }
     keep.sort_by(|a, b| (&a.id, &a.detail, &a.runtime_handler).cmp(&(&b.id, &b.detail, &b.runtime_handler)));
     let section = SectionReport { remove, follow, keep, would_free_bytes: None };
@@ -210,6 +210,7 @@ impl Words<'_> {
         let limits = &self.policy.containers;
         let (name, uid) = (&container.name, self.pods.uid_of_container(container));
         let newer = |what: &str| match decision.detail {
+            Detail::Newer(0) => format!("no newer {what}"),
             Detail::Newer(count) => counted(count, &format!("newer {what}")),
             _ => format!("newer {what}s"),
         };
@@ -385,14 +386,15 @@ impl Words<'_> {
         let needs = span(needs);
         match since.and_then(|since| self.observation.now().ahead(since)) {
             Some(ahead) => {
-                format!("{what} {ahead:#} in the future by the clock of this node, {setting} is {needs}")
+                let ahead = in_days(ahead);
+                format!("{what} {ahead} in the future by the clock of this node, {setting} is {needs}")
             }
             None => format!("{what} {} ago, {setting} is {needs}", self.age(since)),
         }
     }
 
     fn age(&self, since: Option<Timestamp>) -> String {
-        format!("{:#}", SignedDuration::from_secs(self.seconds(since)))
+        in_days(SignedDuration::from_secs(self.seconds(since)))
     }
 
     fn seconds(&self, since: Option<Timestamp>) -> i64 {
@@ -402,5 +404,16 @@ impl Words<'_> {
 }
 
 fn span(duration: Duration) -> String {
-    SignedDuration::try_from(duration).map_or_else(|_| "forever".to_owned(), |d| format!("{d:#}"))
+    SignedDuration::try_from(duration).map_or_else(|_| "forever".to_owned(), in_days)
+}
+
+/// "30d", "2d 4h 10m", "5m 1s".
+fn in_days(duration: SignedDuration) -> String {
+    let days = duration.as_hours() / 24;
+    let rest = duration - SignedDuration::from_hours(days * 24);
+    match days {
+        0 => format!("{duration:#}"),
+        _ if rest.is_zero() => format!("{days}d"),
+        _ => format!("{days}d {rest:#}"),
+    }
 }

@@ -48,7 +48,7 @@ fn a_time_in_the_future_is_named_as_such() {
     );
     assert_eq!(
         details(&report.containers.keep),
-        ["created 240h in the future by the clock of this node, min_age is 0s"]
+        ["created 10d in the future by the clock of this node, min_age is 0s"]
     );
 }
 
@@ -83,7 +83,7 @@ fn counts_agree_with_their_nouns() {
         [
             r#"2 newer containers "web" in its pod, which is the share of max_containers for that name"#,
             r#"1 newer container "web" in its pod, which is the share of max_containers for that name"#,
-            "0 newer dead containers on the node; max_containers keeps 0",
+            "no newer dead container on the node; max_containers keeps 0",
         ]
     );
 }
@@ -112,7 +112,7 @@ fn objects_are_named_as_people_do_and_sizes_are_added_up() {
     assert_eq!(names(&report.containers.remove), ["ns/pod/job#4", "ns/pod/side#0", "alone#0"]);
     assert_eq!(report.containers.remove[1].pod_uid, "gone");
     assert_eq!(names(&report.sandboxes.follow), ["ns/pod#2"]);
-    assert!(report.sandboxes.follow[0].detail.ends_with("; follows other removals of this plan"));
+    assert!(report.sandboxes.follow[0].detail.ends_with("; removed after other removals of this plan"));
     assert_eq!(names(&report.log_dirs.remove), ["ns/pod"]);
     assert_eq!(names(&report.log_dirs.keep), ["lost+found"]);
     let images = &report.images;

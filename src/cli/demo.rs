@@ -9,12 +9,12 @@ pub struct Demo {
     /// List every object, not only the first few of each reason
     #[arg(long, conflicts_with = "watch")]
     pub all: bool,
-    /// Show the running service instead, on a node where pods come and go all the time, and break things by keys
+    /// Show the running service instead, on a node where pods come and go all the time, and press keys to cause failures
     ///
     /// Exits with 3 if something failed that was not broken on purpose.
     #[arg(long)]
     pub watch: bool,
-    /// Break this from one third to two thirds of the time (may be given several times)
+    /// Cause this failure in the middle third of the time (may be given several times)
     #[arg(long = "break", value_name = "WHAT", value_enum, requires = "watch")]
     pub breaks: Vec<Breakage>,
     /// How long to watch, e.g. 1m [default: until q on a terminal, else 30s]
@@ -31,8 +31,8 @@ pub enum Breakage {
     Hang,
     /// The runtime is down
     Runtime,
-    /// Container GC panics
+    /// container_gc panics
     Panic,
-    /// The thread of the sandbox reaper hangs
+    /// The thread of sandbox_gc hangs
     Thread,
 }

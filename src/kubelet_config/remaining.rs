@@ -80,11 +80,11 @@ fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
     if !acting.is_empty() {
         let order = match first {
             Some(used) if f64::from(high) < used => format!(
-                "The first of them is reached at {used}% used, after image_gc.high_threshold_percent = {high}, as it should be."
+                "The kubelet starts evicting at {used}% usage; cri-gc starts before, at image_gc.high_threshold_percent = {high}."
             ),
             Some(used) => format!(
-                "The first of them is reached at {used}% used: image_gc.high_threshold_percent = {high} should be some points \
-                 below that, or the kubelet is first."
+                "The kubelet starts evicting at {used}% usage: set image_gc.high_threshold_percent = {high} some points below \
+                 that, else the kubelet removes images first."
             ),
             None => format!("image_gc.high_threshold_percent = {high} should be reached before them."),
         };
@@ -96,7 +96,7 @@ fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
     }
     if !idle.is_empty() {
         remaining
-            .push(format!("What has no signal of a disk, or none that is switched on: {}.", idle.join(", ")));
+            .push(format!("Not about disks, or off: {}.", idle.join(", ")));
     }
     remaining
 }

@@ -173,7 +173,7 @@ fn a_kubelet_without_image_gc_does_not_switch_image_gc_off_here() {
     // The age is still translated, and still has to be switched off in the kubelet.
     let text =
         imported("imageGCHighThresholdPercent: 100\nimageMaximumGCAge: 72h", "").unwrap().to_toml("FILE");
-    assert!(text.contains("\nmax_age = \"3days\"\n") && text.contains("Set this in the kubelet"), "{text}");
+    assert!(text.contains("\nmax_age = \"3d\"\n") && text.contains("Set this in the kubelet"), "{text}");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn what_only_the_kubelet_does_is_named() {
     for part in [
         "evictionHard (imagefs.available 10%); evictionSoft (containerfs.available 30%) for evictionSoftGracePeriod; evictionMinimumReclaim (nodefs",
         // The lowest of those that begin something; what is reclaimed begins nothing.
-        "reached at 70% used: image_gc.high_threshold_percent = 85 should be some points below",
+        "starts evicting at 70% usage: set image_gc.high_threshold_percent = 85 some points below",
         "containerLogMaxSize: 50Mi, containerLogMaxFiles: 3: cri-gc rotates none",
         "Fields that were ignored, because cri-gc has no such setting: evictionPressureTransitionPeriod, podPidsLimit.",
     ] {
@@ -214,12 +214,12 @@ fn what_only_the_kubelet_does_is_named() {
     let found = remaining("imageGCHighThresholdPercent: 81\n", "");
     assert!(
         found.contains("imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 10%")
-            && found.contains("85% used, after"),
+            && found.contains("85% usage; cri-gc starts before"),
         "{found}"
     );
     // All signals of disks are off.
     let found = remaining("evictionHard: {imagefs.available: 0%, nodefs.available: 0%}\n", "");
-    assert_eq!(found, "What has no signal of a disk, or none that is switched on: evictionHard.");
+    assert_eq!(found, "Not about disks, or off: evictionHard.");
     let found = remaining(
         "evictionHard: {imagefs.available: 0%}\n",
         "--eviction-hard=nodefs.available<1Gi,pid.available<5%",
@@ -252,11 +252,11 @@ fn eviction_is_that_of_the_kubelet() {
     assert!(eviction("evictionHard: null", "").contains(all));
     // Without the merge, one that is set switches the others off.
     let found = eviction("evictionHard: {nodefs.available: 20%}", "");
-    assert!(found.contains("(nodefs.available 20%)") && found.contains("80% used"), "{found}");
+    assert!(found.contains("(nodefs.available 20%)") && found.contains("80% usage"), "{found}");
     let merged = "mergeDefaultEvictionSettings: true\nevictionHard: ";
     let found = eviction(&format!("{merged}{{nodefs.available: 7%}}"), "");
     let wanted = "imagefs.available 15%, imagefs.inodesFree 5%, nodefs.available 7%, nodefs.inodesFree 5%), of which those that";
-    assert!(found.contains(wanted) && found.contains("85% used"), "{found}");
+    assert!(found.contains(wanted) && found.contains("85% usage"), "{found}");
     assert!(eviction(&format!("{merged}{{}}"), "").contains(all));
     // None.
     assert_eq!(eviction("evictionHard: {}", ""), "");
@@ -338,7 +338,7 @@ fn the_forms_of_real_nodes_are_read() {
     assert_eq!(k3s.settings.runtime.endpoint.as_str(), "unix:///run/k3s/containerd/containerd.sock");
     assert_eq!(k3s.settings.image_gc.high_threshold_percent, 91);
     assert!(k3s.to_toml("FILE").contains("k3s and rke2 give the kubelet this endpoint"));
-    assert!(k3s.remaining.iter().any(|one| one.contains("95% used")), "{:?}", k3s.remaining);
+    assert!(k3s.remaining.iter().any(|one| one.contains("95% usage")), "{:?}", k3s.remaining);
     let flags = super::import(None, &[], &words("--root-dir=/d --image-gc-high-threshold=91")).unwrap();
     assert_eq!(
         (flags.settings.image_gc.high_threshold_percent, flags.settings.pods.kubelet_root.to_str()),

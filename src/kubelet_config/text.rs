@@ -63,7 +63,7 @@ impl Imported {
             flags => format!(" and these flags of the kubelet: {}", flags.join(", ")),
         };
         let made = format!(
-            "What a kubelet does, as settings of cri-gc: `cri-gc config import-kubelet` made this of {from}{flags}."
+            "Settings of cri-gc that are equivalent to the kubelet's, made by `cri-gc config import-kubelet` from {from}{flags}."
         );
         let note = "The comment above a setting says where it comes from; one that is commented out is cri-gc's own default. \
                     `cri-gc config check --config FILE` checks it.";
@@ -75,7 +75,7 @@ impl Imported {
         }
         if !self.remaining.is_empty() {
             text.push_str("#\n");
-            comment(text, "", "The kubelet still does this, for which cri-gc has no setting:");
+            comment(text, "", "Not converted: cri-gc has no setting for this, or the name of the field is wrong:");
             self.remaining.iter().for_each(|one| comment(text, "- ", one));
         }
     }

@@ -118,9 +118,8 @@ fn thresholds(high: &mut Found, low: &mut Found, bad: &mut Vec<BadValue>) -> boo
         // The same here would let the disk fill up.
         high.value = None;
         high.origin.push_str(
-            ": the kubelet removes no image for lack of space, as it should next to cri-gc. With the same here neither of \
-             them would, so the default of cri-gc applies. Write the threshold that you want, or 100 if no image is to be \
-             removed for lack of space.",
+            ": image GC of the kubelet is off (100), so the default of cri-gc applies here. Write another threshold, or 100 to turn \
+             off image removal for lack of space in both.",
         );
         if low.value.take().is_some() {
             low.origin
@@ -134,7 +133,7 @@ fn in_kubelet(is_off: bool, is_flag: bool, has_no_age: bool) -> [&'static str; 3
     let heading = match is_off && has_no_age {
         true => "The kubelet's own image collection is off. Leave it so, or both collect images:",
         false => {
-            "Set this in the kubelet once `cri-gc status` shows the pod source synced, so that not both collect images:"
+            "Set this in the kubelet once `cri-gc status` shows the pod source synced, so that only cri-gc removes images:"
         }
     };
     let high = match (is_off, is_flag) {

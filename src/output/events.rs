@@ -14,9 +14,14 @@ pub fn line(event: &Event) -> String {
     format!("{}\n", columns.trim_end())
 }
 
-/// "container 7e5560b376b0f shop/web-0/web#0: pod_deleted, 1.0 KiB, failure number 2: device busy".
+/// "container shop/web-0/web#0 (7e5560b376b0f): pod_deleted, 1.0 KiB, failure number 2: device busy".
 fn what(event: &Event) -> String {
-    let object = [event.object_kind.as_str(), short(&event.object_id), &event.object_name];
+    let id = match event.object_name.as_str() {
+        "" => short(&event.object_id).to_owned(),
+        _ if event.object_id.is_empty() => String::new(),
+        _ => format!("({})", short(&event.object_id)),
+    };
+    let object = [event.object_kind.as_str(), &event.object_name, &id];
     let object = object.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     let count = if event.count > 1 { format!("failure number {}", event.count) } else { String::new() };
     let why = [event.reason.clone(), bytes(event.bytes), count];
@@ -61,7 +66,7 @@ mod tests {
         assert_eq!(
             lines,
             "\
-2026-01-31T11:59:48Z  image_gc      Removed              image a0a0a0a0a0a0a registry.example.com/web:1\\u001b[2J: disk_pressure, 12.0 MiB
+2026-01-31T11:59:48Z  image_gc      Removed              image registry.example.com/web:1\\u001b[2J (a0a0a0a0a0a0a): disk_pressure, 12.0 MiB
 2026-01-31T11:59:48Z  image_gc      ImageGCFailed        failure number 4: ListImages: the runtime does not answer
 2026-01-31T11:59:48Z  log_gc        Recovered
   -             RuntimeLost          connection refused

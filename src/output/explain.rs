@@ -63,7 +63,7 @@ fn verdict(object: &Explained) -> &'static str {
         ("remove", "enforce", _) => "will be removed by the next pass",
         ("follow", "enforce", _) => "will be removed after the removals that it follows",
         ("remove" | "follow", "off", _) => "would be removed, but the loop is off",
-        ("remove" | "follow", ..) => "would be removed, but the loop only reports",
+        ("remove" | "follow", ..) => "would be removed, but the loop is in report mode",
         _ => "unknown",
     }
 }
@@ -147,14 +147,14 @@ note: the pod source is not synced
         assert_eq!(shown("remove", "enforce", "running"), "will be removed by the next pass");
         assert_eq!(shown("remove", "enforce", "paused"), "would be removed, but the loop is paused");
         assert_eq!(shown("remove", "enforce", "hung"), "would be removed, but the loop is not running");
-        assert_eq!(shown("remove", "report", "paused"), "would be removed, but the loop only reports");
+        assert_eq!(shown("remove", "report", "paused"), "would be removed, but the loop is in report mode");
         assert_eq!(shown("remove", "off", "off"), "would be removed, but the loop is off");
         assert_eq!(
             shown("follow", "enforce", "waiting"),
             "will be removed after the removals that it follows"
         );
         assert_eq!(shown("follow", "enforce", "paused"), "would be removed, but the loop is paused");
-        assert_eq!(shown("follow", "report", "waiting"), "would be removed, but the loop only reports");
+        assert_eq!(shown("follow", "report", "waiting"), "would be removed, but the loop is in report mode");
         assert_eq!(shown("keep", "off", "off"), "is kept");
         assert_eq!(shown("postpone", "enforce", "waiting"), "unknown");
     }

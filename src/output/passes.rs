@@ -152,11 +152,11 @@ container  shop/web-0/web#0  pod_deleted  kept: running               c2
 container  shop/web-0/web#0  pod_deleted  failed: device busy         c3
 container  shop/web-0/web#0  pod_deleted  postponed                   c4
 
-LOOP          MODE     REMOVED  FAILED  KEPT     TOOK  KEPT FOR
-container_gc  enforce        2       1    13  412.3ms
-log_gc        report       (3)       0    12  412.3ms
-sandbox_gc    off            -       0    12  412.3ms
-image_gc      enforce        5       0    12  412.3ms
+LOOP          MODE     REMOVED  FAILED  KEPT   TOOK  KEPT FOR
+container_gc  enforce        2       1    13  412ms
+log_gc        report       (3)       0    12  412ms
+sandbox_gc    off            -       0    12  412ms
+image_gc      enforce        5       0    12  412ms
 image_gc: 1.0 GiB more are available on the image filesystem
 note (container_gc, log_gc, image_gc): the node has a kubelet
 error (image_gc): ImageFsInfo: boom

@@ -23,7 +23,7 @@ pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Resu
     let sections: [(&str, &SectionReport); 4] = [
         ("container", &plan.containers),
         ("sandbox", &plan.sandboxes),
-        ("log dir", &plan.log_dirs),
+        ("log directory", &plan.log_dirs),
         ("image", &plan.images.section),
     ];
     let most = if extent == Extent::Examples { EXAMPLES } else { usize::MAX };
@@ -33,15 +33,19 @@ pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Resu
         out.write_all(b"Nothing would be removed.\n\n")?;
     }
     write_objects(plan, "REMOVE", &remove, out)?;
-    write_objects(plan, "FOLLOW", &of(|section| &section.follow), out)?;
+    write_objects(plan, "REMOVE AFTER THESE", &of(|section| &section.follow), out)?;
     if extent == Extent::AllAndKept {
         write_objects(plan, "KEEP", &of(|section| &section.keep), out)?;
     }
-    let mut sums = table(&["", "REMOVE", "FOLLOW", "KEEP", "FREES", "KEPT FOR"]);
+    let mut sums = table(&["", "REMOVE", "REMOVE AFTER", "KEEP", "FREES", "KEPT FOR"]);
     for (kind, section) in sections {
         let reasons = tally(section.keep.iter().map(|item| item.reason.as_str()));
         sums.add_row([
-            if kind == "sandbox" { "sandboxes".to_owned() } else { format!("{kind}s") },
+            match kind {
+                "sandbox" => "sandboxes".to_owned(),
+                "log directory" => "log directories".to_owned(),
+                kind => format!("{kind}s"),
+            },
             section.remove.len().to_string(),
             section.follow.len().to_string(),
             section.keep.len().to_string(),
@@ -163,7 +167,7 @@ fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
     for fs in filesystems {
         let used = match fs.used_percent {
             Some(percent) => format!(
-                "{percent} % used, {} of {} available",
+                "{percent}% used, {} of {} available",
                 size(fs.available_bytes),
                 size(fs.capacity_bytes)
             ),
@@ -172,7 +176,7 @@ fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
         let (high, low) = (fs.high_threshold_percent, fs.low_threshold_percent);
         let thresholds = match high {
             100 => "no image is removed to free space".to_owned(),
-            _ => format!("images are removed at {high} % or more, down to {low} %"),
+            _ => format!("images are removed at {high}% or more, down to {low}%"),
         };
         text.push_str(&format!("Image filesystem {}: {used}; {thresholds}.\n", one_line(&fs.mountpoint)));
     }

@@ -78,7 +78,7 @@ fn what_is_printed_is_a_configuration_with_what_the_kubelet_does() {
         ("/image_gc/high_threshold_percent", 95.into()),
         ("/image_gc/low_threshold_percent", 70.into()),
         ("/image_gc/min_age", "1h30m".into()),
-        ("/image_gc/max_age", "7days".into()),
+        ("/image_gc/max_age", "7d".into()),
     ] {
         assert_eq!(shown.pointer(key), Some(&value), "{key}");
     }
@@ -233,7 +233,7 @@ fn kubelets_of_distributions_are_imported_with_nothing_dropped() {
                 "/runtime/endpoint=unix:///run/k3s/containerd/containerd.sock",
             ],
         ),
-        ("talos", Some("talos.yaml"), &["/node_name=talos-a1", "/image_gc/max_age=10days"]),
+        ("talos", Some("talos.yaml"), &["/node_name=talos-a1", "/image_gc/max_age=10d"]),
         (
             "microk8s",
             None,

@@ -48,7 +48,7 @@ fn a_key_of_another_section_is_pointed_at() {
 #[test]
 fn where_nothing_is_near_the_default_configuration_is_pointed_at() {
     let message = message("zebra = 1\n");
-    assert!(message.ends_with("; remove it; the default configuration names every key"), "{message}");
+    assert!(message.ends_with("; remove it; `cri-gc config show` lists all keys"), "{message}");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn numbers_beyond_all_bounds_are_errors() {
         ("[image_gc]\nmax_age = \"18446744073709551615s\"\n", "it is longer than 100 years"),
         ("[image_gc]\nmax_age = \"99999999999999999999999y\"\n", "it is longer than 100 years"),
         ("[image_gc]\nmax_age = nan\n", "the number nan has no unit"),
-        ("[runtime]\nmax_message_size = \"99999999999EiB\"\n", "it is over 2GiB"),
+        ("[runtime]\nmax_message_size = \"99999999999EiB\"\n", "it is greater than 2GiB"),
     ] {
         let message = message(text);
         assert!(message.starts_with("FILE:2:"), "{message}");

@@ -14,7 +14,7 @@ fn the_low_threshold_may_not_be_over_the_high_one() {
         let message = problem(load_text(&text(51, 50))).to_string();
         let expected = format!(
             "config.toml:2:{}: image_gc.{pair}low_threshold_percent = 51: \
-             it is over image_gc.{pair}high_threshold_percent = 50; \
+             it is greater than image_gc.{pair}high_threshold_percent = 50; \
              allowed: 0 to the high threshold; lower it, or raise the high threshold",
             pair.len() + 25
         );
@@ -28,7 +28,7 @@ fn a_default_that_no_longer_fits_is_named_as_one() {
     assert!(
         message.starts_with(
             "built-in default: image_gc.low_threshold_percent = 80: \
-             it is over image_gc.high_threshold_percent = \"70\" \
+             it is greater than image_gc.high_threshold_percent = \"70\" \
              (environment variable CRI_GC__IMAGE_GC__HIGH_THRESHOLD_PERCENT);"
         ),
         "{message}"
@@ -91,7 +91,7 @@ fn restart_pauses_are_in_order() {
     let message = problem(load_text(&text("6s", "5s"))).to_string();
     assert!(
         message.contains(
-            "supervision.restart_backoff_min = '6s': it is over supervision.restart_backoff_max = '5s'; \
+            "supervision.restart_backoff_min = '6s': it is greater than supervision.restart_backoff_max = '5s'; \
              allowed: 0s to supervision.restart_backoff_max; lower it, or raise the other"
         ),
         "{message}"

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
-use cri_gc_policy::text::one_line;
+use cri_gc_policy::text::{counted, one_line};
 use cri_gc_proto::admin::LoopStatus;
 
 use super::breakages::meaning;
@@ -39,14 +39,16 @@ impl Summary<'_> {
         let panics = self.events.panics.iter().map(|panic| one_line(panic).into_owned());
         let mut surprises: Vec<String> = lost.chain(panics).collect();
         if self.uncaught > 0 {
-            surprises.push(format!("panics that nothing caught: {}; see stderr", self.uncaught));
+            surprises.push(format!("{} uncaught, see stderr", counted(self.uncaught, "panic")));
         }
         // Failures that follow from what was broken can't be distinguished from others.
         if self.broken.is_empty() {
             for LoopStatus { r#loop: of, restarts, .. } in self.loops {
                 let failures = self.events.failures(of);
                 if failures > 0 || *restarts > 0 {
-                    surprises.push(format!("{of}: failures: {failures}, restarts: {restarts}"));
+                    let failures = if failures == 1 { "1 failure event".to_owned() } else { format!("{failures} failure events") };
+                    let restarts = if *restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
+                    surprises.push(format!("{of}: {failures}, {restarts}"));
                 }
             }
         }
@@ -56,7 +58,7 @@ impl Summary<'_> {
     /// The whole text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut rows = table(&["LOOP", "PASSES", "REMOVED", "FAILURES", "RESTARTS"]);
+        let mut rows = table(&["LOOP", "PASSES", "REMOVED", "FAILURE EVENTS", "RESTARTS"]);
         for state in self.loops {
             rows.add_row([
                 state.r#loop.clone(),
@@ -123,16 +125,16 @@ mod tests {
             "\
 Watched for 30s.
 
-LOOP      PASSES  REMOVED  FAILURES  RESTARTS
-log_gc        12       40         0         0
-image_gc      12       40         1         0
+LOOP      PASSES  REMOVED  FAILURE EVENTS  RESTARTS
+log_gc        12       40               0         0
+image_gc      12       40               1         0
 
 Nothing in use was removed; 9 containers run.
 Broken on purpose: the runtime answers requests about images with errors.
 "
         );
         let calm = Summary { broken: &BTreeSet::new(), ..broken };
-        assert_eq!(calm.surprises(), ["image_gc: failures: 1, restarts: 0"]);
+        assert_eq!(calm.surprises(), ["image_gc: 1 failure event, 0 restarts"]);
     }
 
     #[test]
@@ -149,7 +151,7 @@ Broken on purpose: the runtime answers requests about images with errors.
         let text = summary.text();
         assert!(
             text.contains(
-                "UNEXPECTED: container 7 was in use and was removed\nUNEXPECTED: panics that nothing"
+                "UNEXPECTED: container 7 was in use and was removed\nUNEXPECTED: 2 panics uncaught"
             ),
             "{text}"
         );

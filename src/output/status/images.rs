@@ -16,7 +16,7 @@ pub fn text(images: &Images, now: Now) -> String {
     }
     let mut sums = table(&["IMAGES", "COUNT", "SIZE", ""]);
     for sum in &images.sums {
-        let may_go = if sum.may_go { "nothing protects them" } else { "" };
+        let may_go = if sum.may_go { "removable" } else { "" };
         let size = ByteSize(sum.size_bytes).to_string();
         sums.add_row([sum.reason.clone(), sum.count.to_string(), size, may_go.to_owned()]);
     }
@@ -26,13 +26,13 @@ pub fn text(images: &Images, now: Now) -> String {
         (images.inodes_to_free, format!("{} inodes", images.inodes_to_free)),
     ] {
         if count > 0 {
-            text.push_str(&format!("{what} have to be freed to the low threshold\n"));
+            text.push_str(&format!("Image GC has to free {what} to reach the low threshold.\n"));
         }
     }
     if images.next.is_empty() {
         return text;
     }
-    let mut next = table(&["NEXT TO GO", "ID", "SIZE", "FIRST SEEN", "LAST USED"]);
+    let mut next = table(&["NEXT TO BE REMOVED", "ID", "SIZE", "FIRST SEEN", "LAST USED"]);
     for candidate in images.next.iter().take(SHOWN) {
         next.add_row(row(candidate, now));
     }

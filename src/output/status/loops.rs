@@ -19,13 +19,14 @@ pub fn table_of(loops: &[LoopStatus], now: Now) -> String {
     if loops.is_empty() {
         return String::new();
     }
-    let mut rows = table(&["LOOP", "MODE", "STATE", "LAST PASS", "NEXT", "REMOVED", "FAILED", "RESTARTS"]);
+    let mut rows = table(&["LOOP", "MODE", "STATE", "LAST PASS", "NEXT", "REMOVED", "FAILED PASSES", "RESTARTS"]);
     for of in loops {
         let state = match (of.state.as_str(), now.since(&of.state_since)) {
             ("running", Some(since)) => format!("running {}", rough(since)),
             (state, _) => state.to_owned(),
         };
         let next = match now.until(&of.next_pass_at) {
+            _ if of.state == "restarting" => "-".to_owned(),
             Some(Duration::ZERO) => "now".to_owned(),
             Some(left) => format!("in {}", rough(left)),
             None => "-".to_owned(),
@@ -58,6 +59,11 @@ fn last_pass(pass: &Pass, now: Now) -> String {
     };
     if pass.failed > 0 {
         did.push_str(&format!(", {} failed", pass.failed));
+    } else if !pass.errors.is_empty() {
+        match (removed, pass.would_remove) {
+            (0, 0) => did = "FAILED".to_owned(),
+            _ => did.push_str(", then FAILED"),
+        }
     }
     match ended {
         Some(ago) => format!("{} ago: {did}", rough(ago)),
@@ -94,7 +100,7 @@ fn matter(of: &LoopStatus, generation: u64, now: Now) -> Vec<String> {
         lines.push(format!("restarted {times}, the last time for: {}", of.last_restart));
     }
     if of.generation != generation && generation > 0 {
-        lines.push(format!("still follows generation {} of the settings", of.generation));
+        lines.push(format!("still uses generation {} of the settings", of.generation));
     }
     lines
 }
@@ -105,14 +111,14 @@ pub fn stuck(loops: &[LoopStatus]) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let mut rows = table(&["STUCK", "ID", "NAME", "REASON", "WHY"]);
+    let mut rows = table(&["STUCK", "NAME", "REASON", "WHY", "ID"]);
     for removal in all.iter().take(SHOWN_STUCK) {
         rows.add_row([
             removal.kind.as_str(),
-            short(&removal.id),
             &removal.name,
             &removal.reason,
             &removal.detail,
+            short(&removal.id),
         ]);
     }
     let more = more(all.len(), SHOWN_STUCK).map_or_else(String::new, |more| format!("{more}\n"));

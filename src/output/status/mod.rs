@@ -39,7 +39,7 @@ pub fn text(status: &StatusResponse) -> String {
         text.push_str(&labelled("runtime", &of_runtime(runtime, now)));
     }
     if let Some(pods) = &status.pods {
-        text.push_str(&labelled("pods", &of_pods(pods, now)));
+        text.push_str(&labelled("pod source", &of_pods(pods, now)));
     }
     let paragraphs = [
         loops::table_of(&status.loops, now),
@@ -85,10 +85,10 @@ fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
 
 fn of_runtime(runtime: &Runtime, now: Now) -> Vec<String> {
     let which = format!("{} {}", runtime.name, runtime.version);
-    let which = if which.trim().is_empty() { "not known yet".to_owned() } else { which };
     let (which, endpoint) = (which.trim(), &runtime.endpoint);
     if !runtime.reachable {
-        let mut lines = vec![format!("UNREACHABLE {}: {which} at {endpoint}", now.lasting(&runtime.since))];
+        let which = if which.is_empty() { "name and version not known yet" } else { which };
+        let mut lines = vec![format!("UNREACHABLE {} at {endpoint} ({which})", now.lasting(&runtime.since))];
         lines.extend((!runtime.error.is_empty()).then(|| runtime.error.clone()));
         return lines;
     }
@@ -115,13 +115,17 @@ fn of_pods(pods: &PodSource, now: Now) -> Vec<String> {
         (false, "") => format!("{source}, NOT SYNCED: no pod counts as deleted"),
         (false, at) => format!("{source}, NOT SYNCED (last {}): no pod counts as deleted", now.ago(at)),
     }];
+    lines.extend((!pods.problem.is_empty()).then(|| format!("error: {}", pods.problem)));
     let sums: Vec<String> = pods.sums.iter().map(|sum| format!("{} {}", sum.count, sum.state)).collect();
     lines.extend((!sums.is_empty()).then(|| sums.join(", ")));
     for pod in &pods.pods {
         let name = if pod.name.is_empty() { pod.uid.clone() } else { format!("{} ({})", pod.name, pod.uid) };
-        lines.push(format!("{name} {} since {}: {}", pod.state, now.ago(&pod.since), &pod.evidence));
+        lines.push(format!("{name} {} {}: {}", pod.state, now.lasting(&pod.since), &pod.evidence));
     }
-    lines.extend((!pods.problem.is_empty()).then(|| pods.problem.clone()));
+    let inactive: u64 = pods.sums.iter().filter(|sum| sum.state != "active").map(|sum| sum.count).sum();
+    if let Some(more @ 1..) = inactive.checked_sub(pods.pods.len() as u64) {
+        lines.push(format!("... and {more} more; `cri-gc explain OBJECT` shows the state of an object's pod"));
+    }
     lines.extend(pods.notes.iter().map(|note| format!("note: {note}")));
     lines
 }
@@ -130,7 +134,7 @@ fn filesystems(all: &[FileSystem]) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let mut rows = table(&["FILE SYSTEM", "HOLDS", "USED", "HIGH", "LOW", "AVAILABLE", "INODES"]);
+    let mut rows = table(&["FILESYSTEM", "HOLDS", "USED", "HIGH", "LOW", "AVAILABLE", "INODES"]);
     for one in all {
         let holds = [(one.holds_images, "images"), (one.holds_containers, "containers")];
         let holds: Vec<&str> = holds.into_iter().filter(|(holds, _)| *holds).map(|(_, what)| what).collect();

@@ -244,24 +244,24 @@ cri-gc 0.1.0 on edge-7, pid 4711, running for 3d 4h (since 2026-01-28T08:00:00Z)
 configuration  generation 3, loaded 2h 5m ago (signal) from /etc/cri-gc/config.toml
 log level      info
 runtime        containerd 2.1.4 at /run/containerd/containerd.sock, reachable for 3d 3h
-pods           file, synced 8s ago
+pod source     file, synced 8s ago
 
-LOOP          MODE     STATE       LAST PASS                      NEXT  REMOVED  FAILED  RESTARTS
-container_gc  enforce  waiting     12s ago: 3 removed           in 48s      132       0         0
-sandbox_gc    enforce  running 3s  none yet                          -        0       0         0
-log_gc        report   waiting     12s ago: 3 would be removed  in 48s        0       0         0
-image_gc      enforce  waiting     2m ago: 5 removed (2.0 GiB)   in 3m       40       0         0
+LOOP          MODE     STATE       LAST PASS                      NEXT  REMOVED  FAILED PASSES  RESTARTS
+container_gc  enforce  waiting     12s ago: 3 removed           in 48s      132              0         0
+sandbox_gc    enforce  running 3s  none yet                          -        0              0         0
+log_gc        report   waiting     12s ago: 3 would be removed  in 48s        0              0         0
+image_gc      enforce  waiting     2m ago: 5 removed (2.0 GiB)   in 3m       40              0         0
 
-FILE SYSTEM          HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
+FILESYSTEM           HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
 /var/lib/containerd  images, containers   74%   85%  80%  26.0 GiB of 100.0 GiB     12%
 /                    containers           90%     -    -    1.0 GiB of 10.0 GiB       -
 
 IMAGES           COUNT      SIZE
-below_threshold      2   1.0 GiB  nothing protects them
+below_threshold      2   1.0 GiB  removable
 in_use              12  30.0 GiB
 protected            3   4.0 GiB
 
-NEXT TO GO                       ID                  SIZE  FIRST SEEN  LAST USED
+NEXT TO BE REMOVED               ID                  SIZE  FIRST SEEN  LAST USED
 registry.example.com/old:1 (+1)  a3a3a3a3a3a3a  512.0 MiB      1d ago      never
 registry.example.com/job:7       a3a3a3a3a3a3a  512.0 MiB      1d ago     3h ago
 "
@@ -281,19 +281,19 @@ configuration  generation 3, loaded 2h 5m ago (start) without a file
                  config.toml:3:1: there is no image_gc.high_treshold_percent
                  did you mean high_threshold_percent?
 log level      info
-runtime        UNREACHABLE for 12m 3s: containerd 2.1.4 at /run/containerd/containerd.sock
+runtime        UNREACHABLE for 12m 3s at /run/containerd/containerd.sock (containerd 2.1.4)
                Connection refused (os error 111)
-pods           file, NOT SYNCED (last 1h ago): no pod counts as deleted
+pod source     file, NOT SYNCED (last 1h ago): no pod counts as deleted
+               error: /run/pods.json: the file does not exist
                12 active, 1 unknown
-               shop/web-0 (0f6c8d3e) unknown since 1h ago: the kubelet still has a directory of it
-               /run/pods.json: the file does not exist
+               shop/web-0 (0f6c8d3e) unknown for 1h: the kubelet still has a directory of it
                note: /var/lib/kubelet/pods is not empty
 
-LOOP          MODE     STATE    LAST PASS                       NEXT  REMOVED  FAILED  RESTARTS
-container_gc  enforce  waiting  12s ago: 1 removed, 1 failed  in 48s      132       7         0
-sandbox_gc    enforce  hung     none yet                           -        0       0         2
-log_gc        report   paused   12s ago: 3 would be removed        -        0       0         0
-image_gc      enforce  waiting  2m ago: 5 removed (2.0 GiB)      now       40       1         1
+LOOP          MODE     STATE    LAST PASS                       NEXT  REMOVED  FAILED PASSES  RESTARTS
+container_gc  enforce  waiting  12s ago: 1 removed, 1 failed  in 48s      132              7         0
+sandbox_gc    enforce  hung     none yet                           -        0              0         2
+log_gc        report   paused   12s ago: 3 would be removed        -        0              0         0
+image_gc      enforce  waiting  2m ago: 5 removed (2.0 GiB)      now       40              1         1
 
 container_gc   FAILING for 12m 3s (7 passes):
                  ListContainers: the runtime does not answer
@@ -302,29 +302,29 @@ container_gc   FAILING for 12m 3s (7 passes):
                  ... and 2 more; -o json lists all
 sandbox_gc     HUNG for 11m
                restarted 2 times, the last time for: it panicked: index out of bounds
-               still follows generation 2 of the settings
+               still uses generation 2 of the settings
 log_gc         PAUSED for 12s; `cri-gc resume log_gc` ends that
 image_gc       FAILING for 3m (1 pass)
                restarted once, the last time for: hung
 
-STUCK      ID             NAME              REASON       WHY
-container  0000000000000  shop/web-0/web#0  pod_deleted  device or resource busy
-container  0000000000000  shop/web-1/web#0  pod_deleted  device or resource busy
-container  0000000000000  shop/web-2/web#0  pod_deleted  device or resource busy
-container  0000000000000  shop/web-3/web#0  pod_deleted  device or resource busy
-container  0000000000000  shop/web-4/web#0  pod_deleted  device or resource busy
+STUCK      NAME              REASON       WHY                      ID
+container  shop/web-0/web#0  pod_deleted  device or resource busy  0000000000000
+container  shop/web-1/web#0  pod_deleted  device or resource busy  0000000000000
+container  shop/web-2/web#0  pod_deleted  device or resource busy  0000000000000
+container  shop/web-3/web#0  pod_deleted  device or resource busy  0000000000000
+container  shop/web-4/web#0  pod_deleted  device or resource busy  0000000000000
 ... and 5 more; -o json lists all
 
-FILE SYSTEM          HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
+FILESYSTEM           HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
 /var/lib/containerd  images, containers   74%   off  off  26.0 GiB of 100.0 GiB     12%
 /mnt                                        ?     -    -                      ?       -
 
 IMAGES           COUNT      SIZE
-below_threshold      2   1.0 GiB  nothing protects them
+below_threshold      2   1.0 GiB  removable
 in_use              12  30.0 GiB
 protected            3   4.0 GiB
-3.0 GiB have to be freed to the low threshold
-700 inodes have to be freed to the low threshold
+Image GC has to free 3.0 GiB to reach the low threshold.
+Image GC has to free 700 inodes to reach the low threshold.
 
 note (container_gc, log_gc): a kubelet runs here
 
