@@ -55,7 +55,7 @@ impl View<'_> {
             ..self.status.clone()
         };
         format!(
-            "cri-gc on a modelled node where pods come and go, for {}{left}\n{}{}\ndisk     {}\nnode     {}\n\n{}\n{}",
+            "cri-gc on a simulated node where pods come and go, for {}{left}\n{}{}\ndisk     {}\nnode     {}\n\n{}\n{}",
             span(self.lasted),
             if self.keys { KEYS } else { "" },
             self.broken(),
@@ -170,7 +170,7 @@ mod tests {
             events: &events,
         };
         let top = "\
-cri-gc on a modelled node where pods come and go, for 30s, 30s left
+cri-gc on a simulated node where pods come and go, for 30s, 30s left
 broken   nothing
 
 disk     [###################################|#-----|-------]  75%, 10.0 GiB of 40.0 GiB available; image GC starts at 85% and stops at 70%
@@ -195,7 +195,7 @@ node     11 running and 14 dead containers, 12 sandboxes, 13 log directories, 37
         ];
         view.node.available = 0;
         let top = "\
-cri-gc on a modelled node where pods come and go, for 30s
+cri-gc on a simulated node where pods come and go, for 30s
 keys     i images  h hang  r runtime  p panic  t thread  space pause  q quit
 BROKEN   for 3s: the runtime answers requests about images with errors
          for 1s: the runtime is down
