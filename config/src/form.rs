@@ -166,7 +166,7 @@ fn removal_root(path: &str) -> Result<(), String> {
         return Err("the path contains `..`".to_owned());
     }
     if components().all(|c| c == Component::RootDir) {
-        return Err("files below it are removed, and it is the root of the file system".to_owned());
+        return Err("files below it are removed, and it is the root of the filesystem".to_owned());
     }
     Ok(())
 }

@@ -133,20 +133,20 @@ impl Image {
     }
 }
 
-/// Statistics of one file system, as statvfs reports them.
+/// Statistics of one filesystem, as statvfs reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FsStats {
     /// `f_blocks * f_frsize`.
     pub capacity_bytes: u64,
     /// `f_bavail * f_frsize`: what an ordinary user may still write.
     pub available_bytes: u64,
-    /// `f_files`; 0 where the file system has no fixed number of inodes.
+    /// `f_files`; 0 where the filesystem has no fixed number of inodes.
     pub inodes: u64,
     /// `f_favail`.
     pub inodes_free: u64,
 }
 
-/// A file system with images or containers.
+/// A filesystem with images or containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSystem {
     /// A directory on it, as the runtime named it.
@@ -162,7 +162,7 @@ pub struct FileSystem {
     pub reclaiming: Reclaiming,
 }
 
-/// What a pass has begun to reclaim on a file system.
+/// What a pass has begun to reclaim on a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reclaiming {
     /// Bytes.
@@ -255,7 +255,7 @@ pub struct Observation {
     pub images: Vec<Image>,
     /// Why it is not known which images are in use, where it is not: then no image is removed.
     pub uses_unknown: Option<String>,
-    /// File systems with images or containers.
+    /// Filesystems with images or containers.
     pub filesystems: Vec<FileSystem>,
     /// Names in the root of the pods' log directories.
     pub log_dirs: Vec<String>,

@@ -104,7 +104,7 @@ impl ImagePolicy {
     }
 }
 
-/// Two usage percentages, 0 to 100, of a file system: where collection starts, and where it stops.
+/// Two usage percentages, 0 to 100, of a filesystem: where collection starts, and where it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
     /// Usage at which removal of images starts; 100 never triggers.

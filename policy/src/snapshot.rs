@@ -39,7 +39,7 @@ pub struct Snapshot {
     /// Why it is not known which images are in use (an addition to the contract; left out where it is known).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image_uses_unknown: String,
-    /// The file systems with images and containers.
+    /// The filesystems with images and containers.
     #[serde(default)]
     pub filesystems: Vec<SnapshotFileSystem>,
     /// Names in the root of the pods' log directories.
@@ -59,7 +59,7 @@ pub struct Runtime {
     pub sandbox_image: String,
 }
 
-/// A file system; the numbers are those of [`FsStats`].
+/// A filesystem; the numbers are those of [`FsStats`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the fields are those of `FileSystem` and `FsStats`")]
@@ -72,7 +72,7 @@ pub struct SnapshotFileSystem {
     pub inodes_free: u64,
 }
 
-/// What a file system holds.
+/// What a filesystem holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holds {

@@ -240,7 +240,7 @@ proptest! {
         let plan = plan(&node, &settings).images;
         let gone = removed(&node.images, &plan.section);
         if let Some(((_, Reason::DiskPressure), before)) = gone.split_last() {
-            // What goes for its age frees space before the file systems are judged.
+            // What goes for its age frees space before the filesystems are judged.
             let for_space = before.iter().filter(|(_, reason)| *reason == Reason::DiskPressure);
             let freed: u64 = for_space.map(|(image, _)| image.size_bytes).sum();
             prop_assert!(freed < plan.missing.bytes, "{freed} of {} were freed", plan.missing.bytes);

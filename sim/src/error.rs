@@ -18,7 +18,7 @@ pub enum SimError {
     /// The state of the object does not allow the request, or the request is not valid.
     #[error("{0}")]
     Refused(String),
-    /// The real file system under the node's folder failed.
+    /// The real filesystem under the node's folder failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// Which file or folder.

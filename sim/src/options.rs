@@ -71,9 +71,9 @@ pub struct Options {
     pub start_time: Timestamp,
     /// Ids depend on this number and on the order of creation, on nothing else.
     pub seed: u64,
-    /// Size in bytes of the file system that images are on.
+    /// Size in bytes of the filesystem that images are on.
     pub capacity_bytes: u64,
-    /// Inodes of that file system; 0 for one that has no fixed number of them.
+    /// Inodes of that filesystem; 0 for one that has no fixed number of them.
     pub inodes: u64,
     /// Image that sandboxes are made of, as Status names it.
     pub sandbox_image: String,
@@ -83,18 +83,18 @@ pub struct Options {
     pub sandbox_image_present: bool,
     /// Largest answer in bytes; a larger one becomes ResourceExhausted. containerd's is 16 MiB.
     pub message_limit: usize,
-    /// Whether writable layers of containers are on a file system of their own, which ImageFsInfo then reports. With CRI-O
+    /// Whether writable layers of containers are on a filesystem of their own, which ImageFsInfo then reports. With CRI-O
     /// that is its option `imagestore`.
     pub separate_container_fs: bool,
-    /// Size in bytes of that file system.
+    /// Size in bytes of that filesystem.
     pub container_capacity_bytes: u64,
-    /// Inodes of that file system; 0 for one that has no fixed number of them.
+    /// Inodes of that filesystem; 0 for one that has no fixed number of them.
     pub container_inodes: u64,
     /// Whether CRI-O reports `image_id` of containers; older releases do not.
     pub container_image_ids: bool,
     /// Whether the `created_at` that CRI-O lists for a container moves by 0.1 ms whenever the runtime restarts.
     pub list_times_move: bool,
-    /// Modelled time until space that a removal freed shows in the statistics of the file system.
+    /// Modelled time until space that a removal freed shows in the statistics of the filesystem.
     pub release_delay: Duration,
     /// Further folders in which StartContainer may create log files; beneath the node's own folder it always may.
     /// Elsewhere a start fails: a client of a test server must not make it write wherever it likes.

@@ -158,7 +158,7 @@ impl Sim {
         Arc::new(move || clock.now())
     }
 
-    /// What stands in for statvfs on the node's file systems; see [`Node::statvfs`].
+    /// What stands in for statvfs on the node's filesystems; see [`Node::statvfs`].
     #[must_use]
     pub fn fs_probe(&self) -> FsProbe {
         let shared = Arc::clone(&self.0.shared);

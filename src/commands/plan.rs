@@ -50,7 +50,9 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
     };
     show_by(args.output.output, &report, |report, out| {
         if !problems.is_empty() {
-            out.write_all(b"INCOMPLETE: not everything could be observed or decided; see the errors below.\n\n")?;
+            out.write_all(
+                b"INCOMPLETE: not everything could be observed or decided; see the errors below.\n\n",
+            )?;
         }
         output::plan::write(report, extent, out)
     })?;

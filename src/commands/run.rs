@@ -98,7 +98,11 @@ async fn serve(
     info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "endpoint" => settings.runtime.endpoint.as_str(),
         "pod_source" => settings.pods.source.as_str(),
         "config" => generation.file.as_ref().map(|file| file.display().to_string()));
-    service.tools.recorder.record(Event::new(EventKind::Started, None, concat!("version ", env!("CARGO_PKG_VERSION"))));
+    service.tools.recorder.record(Event::new(
+        EventKind::Started,
+        None,
+        concat!("version ", env!("CARGO_PKG_VERSION")),
+    ));
     notify(log, &[NotifyState::Ready]);
     let mut watchdog = Box::pin(watchdog(&service));
     let mut reloading = pin!(Fuse::terminated());

@@ -18,7 +18,7 @@ const EXAMPLES: usize = 3;
 pub fn opening(runtime: &RuntimeVersion, settings: &Settings, before: &Tally) -> String {
     format!(
         "\
-An embedded node with {} {}, reached through a real socket.
+A simulated node with {} {}, reached through a real socket.
 A CI node without a kubelet: jobs have run on it for two days, and nothing was cleaned up.
 
   {before}

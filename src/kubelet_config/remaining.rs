@@ -95,8 +95,7 @@ fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
         ));
     }
     if !idle.is_empty() {
-        remaining
-            .push(format!("Not about disks, or off: {}.", idle.join(", ")));
+        remaining.push(format!("Not about disks, or off: {}.", idle.join(", ")));
     }
     remaining
 }

@@ -75,7 +75,11 @@ impl Imported {
         }
         if !self.remaining.is_empty() {
             text.push_str("#\n");
-            comment(text, "", "Not converted: cri-gc has no setting for this, or the name of the field is wrong:");
+            comment(
+                text,
+                "",
+                "Not converted: cri-gc has no setting for this, or the name of the field is wrong:",
+            );
             self.remaining.iter().for_each(|one| comment(text, "- ", one));
         }
     }

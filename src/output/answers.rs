@@ -23,7 +23,10 @@ pub fn reloaded(answer: &ReloadResponse) -> String {
     let mut text =
         format!("Generation {} of the settings is in force; {changed}\n", configuration.generation);
     if !configuration.waiting_for_restart.is_empty() {
-        text.push_str(&format!("These settings take effect after a restart of cri-gc: {}\n", configuration.waiting_for_restart.join(", ")));
+        text.push_str(&format!(
+            "These settings take effect after a restart of cri-gc: {}\n",
+            configuration.waiting_for_restart.join(", ")
+        ));
     }
     text
 }

@@ -26,7 +26,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
                 open.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                // What tests do to the file system of their own is their matter.
+                // What tests do to the filesystem of their own is their matter.
                 let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
                 found.push((path, code));
             }

@@ -62,7 +62,7 @@ fn every_kind_of_value_out_of_its_range_is_refused() {
         ("runtime", "max_message_size = \"64 apples\"", &["1MiB to 2GiB"]),
         ("runtime", "request_timeout = \"500ms\"", &["it is shorter than 1s"]),
         ("log_gc", "pod_logs_root = \"var/log/pods\"", &["not absolute"]),
-        ("log_gc", "pod_logs_root = \"/\"", &["the root of the file system"]),
+        ("log_gc", "pod_logs_root = \"/\"", &["the root of the filesystem"]),
         ("log_gc", "pod_logs_root = \"/var/log/../..\"", &["`..`"]),
         ("log_gc", "workers = 65", &["1 to 64"]),
         ("pods", "source = \"kubernetes\"", &["runtime, file, kubelet, kube-api"]),

@@ -125,8 +125,7 @@ fn one_that_never_answers_is_given_up() {
     let bench = Bench::new();
     let kept = std::sync::Mutex::new(Vec::new());
     let stranger = Stranger::new(&bench, move |stream| kept.lock().unwrap().push(stream));
-    let parts =
-        [text(&stranger.socket), "no answer within 10s", "if that is the runtime, it hangs"];
+    let parts = [text(&stranger.socket), "no answer within 10s", "if that is the runtime, it hangs"];
     bench.run(&["sweep", "--endpoint", text(&stranger.socket)]).refused(4, &parts);
 }
 

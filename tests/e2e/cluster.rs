@@ -540,7 +540,10 @@ pub async fn many_that_vanish_at_once_are_held_until_confirmed(node: &mut Node, 
     let pods = told(node);
     assert_eq!(usize::try_from(sum(&pods, "unknown")).unwrap(), held_from);
     for named in pods["pods"].as_array().unwrap() {
-        assert!(named["evidence"].as_str().unwrap().contains("too many pods disappeared at once"), "{named:#}");
+        assert!(
+            named["evidence"].as_str().unwrap().contains("too many pods disappeared at once"),
+            "{named:#}"
+        );
     }
     // A pass by itself is no confirmation.
     good(ask(node, &["run-now"]));

@@ -26,7 +26,7 @@ enum Disk {
     ReadOnly,
 }
 
-/// A node with an unused image, and a file system of its own for the state directory.
+/// A node with an unused image, and a filesystem of its own for the state directory.
 struct Bed {
     node: Node,
     sim: Sim,

@@ -1,4 +1,4 @@
-//! behaviour: Image disk space: of the images that may go, no more go than the file system itself asks for, whatever their
+//! behaviour: Image disk space: of the images that may go, no more go than the filesystem itself asks for, whatever their
 //! told sizes promise; and a node that was cleaned to the last image can still start a pod.
 //!
 //! Sizes are wrong both ways: they promise too little where an image lies on the disk packed and unpacked, and too much
@@ -28,7 +28,7 @@ const MIB: u64 = 1 << 20;
 /// Capacity of the disk in MiB: one percent of it is little beside an image.
 const DISK: u64 = 200;
 
-/// What the file system of the images says of itself.
+/// What the filesystem of the images says of itself.
 fn measure(node: &Node) -> FsStats {
     node.runtime.seams().probe.stats(&node.runtime.image_root()).unwrap().stats
 }
@@ -38,7 +38,7 @@ fn used_percent(node: &Node) -> u8 {
     usage_percent(stats.capacity_bytes, stats.available_bytes).unwrap()
 }
 
-/// By how many bytes a file system has more room than before.
+/// By how many bytes a filesystem has more room than before.
 fn freed(before: FsStats, after: FsStats) -> u64 {
     after.available_bytes.saturating_sub(before.available_bytes)
 }

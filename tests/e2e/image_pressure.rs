@@ -28,11 +28,11 @@ const DISK: TmpfsSize = TmpfsSize { mib: 256, inodes: None };
 /// Longer than the longest pause of the alarm that can come up here, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// A file that is no image, on the file system of the images. It goes with the value.
+/// A file that is no image, on the filesystem of the images. It goes with the value.
 struct Ballast(PathBuf);
 
 impl Ballast {
-    /// Leaves so many percent of the file system in use, from one moment to the next. Gives its size as well.
+    /// Leaves so many percent of the filesystem in use, from one moment to the next. Gives its size as well.
     fn fill(node: &Node, percent: u64) -> (Self, u64) {
         let Space { capacity, available, .. } = space(&node.runtime.image_root());
         let bytes = available - capacity * (100 - percent) / 100;

@@ -74,7 +74,7 @@ async fn a_mount_point_saves_its_directory(node: &mut Node) {
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("precious"), "data").unwrap();
     fs::create_dir(&volume).unwrap();
-    // A bind mount of the same file system: the device number alone would not give it away.
+    // A bind mount of the same filesystem: the device number alone would not give it away.
     let Some(mount) = BindMount::new(&outside, &volume) else { return };
     node.log_dir(&format!("default_lost_{}", fresh_uid()));
     let report = node.loses(&["log lost/*"]).await;

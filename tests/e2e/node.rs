@@ -61,7 +61,7 @@ pub trait Runtime {
     fn order_of_calls(&self, container: &str) -> Vec<&'static str>;
     /// Lets time pass, for collectors in this process.
     fn advance(&self, by: Duration);
-    /// Clock and file systems, for collectors in this process.
+    /// Clock and filesystems, for collectors in this process.
     fn seams(&self) -> Seams;
     /// The runtime is to die when only so many containers are left. Said before a sweep begins ...
     fn order_death(&mut self, left: usize);

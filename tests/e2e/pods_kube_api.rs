@@ -131,7 +131,8 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     assert!(api.delete("default", "web") && api.delete("default", "down"));
     let doubted = |s: &StatusResponse| {
         let pods = s.pods.iter().flat_map(|pods| &pods.pods);
-        well(s) && pods.into_iter().any(|pod| pod.evidence.contains("contains none of the pods that run here"))
+        well(s)
+            && pods.into_iter().any(|pod| pod.evidence.contains("contains none of the pods that run here"))
     };
     status(node, doubted).await;
     until_lost(node, "the pod source lists none of the pods that run here (1 ").await;

@@ -20,7 +20,7 @@ use crate::running_service::{serve, status, well};
 /// How long each part of a cycle lasts.
 const PART: Duration = Duration::from_secs(20);
 
-/// A file system in a file, which can be frozen: whoever writes to it hangs.
+/// A filesystem in a file, which can be frozen: whoever writes to it hangs.
 struct Disk(PathBuf);
 
 impl Disk {

@@ -154,7 +154,11 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
         world.pass_time(5 * PERIOD).await;
         assert!(exists(&world.stage.sim, 2), "it was restarted");
         assert_eq!(world.state(2).await, Unknown);
-        let why = if restart == 1 { "lists none of the pods that run here (1 " } else { "it may have just started" };
+        let why = if restart == 1 {
+            "lists none of the pods that run here (1 "
+        } else {
+            "it may have just started"
+        };
         world.fails_with(why).await;
         world.kubelet.set_pods(vec![fixed(), told(2)]);
         world.pass_time(2 * PERIOD).await;

@@ -142,10 +142,7 @@ async fn a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_fo
     }
     assert_eq!(stage.state(Loop::ImageGc).await.removed, 0);
     let told = stage.lines.all();
-    assert!(
-        told.len() == 1 && told[0].contains("reports more free space than its size"),
-        "{told:#?}"
-    );
+    assert!(told.len() == 1 && told[0].contains("reports more free space than its size"), "{told:#?}");
 }
 
 async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {

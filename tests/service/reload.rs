@@ -77,8 +77,10 @@ async fn a_bad_configuration_changes_nothing_and_says_why() {
         assert_eq!(state.refused.map(|(why, _)| why), Some(refused.0.clone()), "{what}");
         assert_eq!(generations(&stage).await, [1; 5], "{what}");
         assert_eq!(stage.state(Loop::ContainerGc).await.mode, Mode::Report, "{what}");
-        let line =
-            format!("ERRO - reload refused, the previous configuration stays in force: {} cause=admin", refused.0);
+        let line = format!(
+            "ERRO - reload refused, the previous configuration stays in force: {} cause=admin",
+            refused.0
+        );
         assert_eq!(stage.lines.take(), [line], "{what}");
     }
     assert_eq!(stage.event_kinds().await, [(EventKind::ReloadRefused, 0); 8]);
@@ -194,7 +196,8 @@ async fn settings_that_need_a_restart_are_named_and_the_log_level_is_none_of_the
     let reloaded = reload(&stage, &file, text).await.unwrap();
     assert_eq!(reloaded.state.waiting_for_restart, ["node_name", "log_gc.workers"]);
     assert_eq!(stage.service.threshold.get(), LogLevel::Debug);
-    let late = "WARN - these settings take effect after a restart of cri-gc settings=node_name, log_gc.workers";
+    let late =
+        "WARN - these settings take effect after a restart of cri-gc settings=node_name, log_gc.workers";
     assert_eq!(stage.lines.take(), ["INFO - configuration reloaded cause=admin", late]);
     let reloaded = reload(&stage, &file, "[log]\nlevel = \"info\"\n").await.unwrap();
     assert_eq!(

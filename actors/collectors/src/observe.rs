@@ -49,7 +49,7 @@ pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Vec<LogDir>,
 /// What one observation of pods and their objects saw.
 #[derive(Debug)]
 pub struct PodView {
-    /// The observation, without images and file systems.
+    /// The observation, without images and filesystems.
     pub observation: Observation,
     /// What the pod-state provider said.
     pub verdict: Verdict,
@@ -187,23 +187,23 @@ pub async fn remember_images(tools: &Tools) -> Result<ImageView, PassError> {
     Ok(ImageView { images: images.ok_or(PassError::Records)?, ..view })
 }
 
-/// A file system, and the device that it is on.
+/// A filesystem, and the device that it is on.
 #[derive(Debug, Clone)]
 pub struct Disk {
-    /// The file system.
+    /// The filesystem.
     pub fs: FileSystem,
     /// The device; `None` where that can't be told.
     device: Option<u64>,
 }
 
 impl Disk {
-    /// A file system on that device.
+    /// A filesystem on that device.
     #[must_use]
     pub fn new(fs: FileSystem, device: Option<u64>) -> Self {
         Self { fs, device }
     }
 
-    /// Whether the two are one file system, perhaps named by another directory.
+    /// Whether the two are one filesystem, perhaps named by another directory.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let same_device = self.device.is_some() && self.device == other.device;
@@ -211,7 +211,7 @@ impl Disk {
     }
 }
 
-/// The file systems of these places with their statistics. Two places on one file system are one: what is missing there is
+/// The filesystems of these places with their statistics. Two places on one filesystem are one: what is missing there is
 /// missing once. One that cannot be measured is an error of its own, and is
 /// left out: how full it is is not known.
 pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassError>) {

@@ -210,7 +210,7 @@ pub enum PassError {
         /// What was said.
         error: String,
     },
-    /// A file system could not be judged.
+    /// A filesystem could not be judged.
     #[error("{0}")]
     Disk(FsProblem),
     /// The pass took longer than it may.

@@ -29,7 +29,7 @@ pub fn entries(directory: impl AsFd, place: &Path) -> Result<Vec<Entry>, FileErr
             continue;
         }
         let kind = match entry.file_type() {
-            // Some file systems leave the type to a stat.
+            // Some filesystems leave the type to a stat.
             FileType::Unknown => match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => FileType::from_raw_mode(stat.st_mode),
                 Err(Errno::NOENT) => continue,

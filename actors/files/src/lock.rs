@@ -85,7 +85,7 @@ pub fn hold(dir: &Path) -> Result<StateLock, LockError> {
 /// How long the directories may take.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// [`hold_either`] for a process that has no actors yet. It waits for a file system that hangs, but not without end.
+/// [`hold_either`] for a process that has no actors yet. It waits for a filesystem that hangs, but not without end.
 ///
 /// # Errors
 /// The same, and that a directory did not answer in time.

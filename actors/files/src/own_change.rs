@@ -2,7 +2,7 @@
 //! a pod lives (behaviour: Confirmed deletion), and cri-gc's own change is no sign of life. The time lies on the disk, so this is true for the next start and the
 //! next one-shot command as well.
 //!
-//! Only our own change is undone. No file system can compare and set a time in one step, so the entries are compared
+//! Only our own change is undone. No filesystem can compare and set a time in one step, so the entries are compared
 //! before and after: where anything but what we removed is different, the newer time is kept. What another process does after
 //! that sets a new time by itself.
 
@@ -254,7 +254,7 @@ mod tests {
         let mut before = directory.before();
         directory.remove(&mut before, "0.log");
         let ours = directory.modified();
-        // The clock of a file system advances in steps.
+        // The clock of a filesystem advances in steps.
         while directory.modified() == ours {
             fs::write(directory.0.path().join("2.log"), "x").unwrap();
             fs::remove_file(directory.0.path().join("2.log")).unwrap();

@@ -11,7 +11,9 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// A mount point lies in it: what is behind is not cri-gc's to remove.
-    #[error("{0} is a mount point, so it is kept; unmount it (umount {0}), then a later pass removes the directory")]
+    #[error(
+        "{0} is a mount point, so it is kept; unmount it (umount {0}), then a later pass removes the directory"
+    )]
     MountPoint(PathBuf),
     /// The name or path would lead out of the root.
     #[error("not removed: {0} is outside {1}")]
@@ -49,7 +51,7 @@ pub struct Root {
     directory: OwnedFd,
 }
 
-/// No symbolic link anywhere on the way, no way out, no other file system.
+/// No symbolic link anywhere on the way, no way out, no other filesystem.
 const CONFINED: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)

@@ -21,12 +21,12 @@ pub struct LogDir {
     pub identity: Identity,
 }
 
-/// Inode and, where the file system reports it, time of birth: an inode's number is given out again, but not its birth.
+/// Inode and, where the filesystem reports it, time of birth: an inode's number is given out again, but not its birth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The inode.
     pub inode: u64,
-    /// When it was made, where the file system reports it.
+    /// When it was made, where the filesystem reports it.
     pub born: Option<SystemTime>,
 }
 

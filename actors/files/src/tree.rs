@@ -339,7 +339,7 @@ mod tests {
         fs::create_dir_all(&volume).unwrap();
         fs::write(&file, "").unwrap();
         fs::write(dir.join("0.log"), "x").unwrap();
-        // Bind mounts of the same file system: the device number alone would not give them away.
+        // Bind mounts of the same filesystem: the device number alone would not give them away.
         for (from, to) in [(data.clone(), volume), (data.join("precious"), file)] {
             let mounted =
                 std::process::Command::new("mount").arg("--bind").arg(&from).arg(&to).status().unwrap();

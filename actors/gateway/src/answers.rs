@@ -22,7 +22,7 @@ pub struct ContainerFacts {
     pub image_volumes: Vec<String>,
 }
 
-/// Directories on the file systems that images and containers lie on.
+/// Directories on the filesystems that images and containers lie on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FsPlaces {
     /// Those of images.

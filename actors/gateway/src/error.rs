@@ -95,7 +95,8 @@ impl CriError {
     /// It could not be sent within `deadline`, because earlier questions are not answered.
     #[must_use]
     pub fn crowded(method: &'static str, deadline: Duration) -> Self {
-        let message = format!("not sent: {} passed while earlier requests were not answered", duration(deadline));
+        let message =
+            format!("not sent: {} passed while earlier requests were not answered", duration(deadline));
         Self { message, ..Self::deadline(method, deadline) }
     }
 
@@ -124,7 +125,9 @@ impl CriError {
     #[must_use]
     pub fn late(method: &'static str, waited: Duration) -> Self {
         let waited = duration(Duration::from_secs(waited.as_secs()));
-        let message = format!("not sent: the check before the removal is too old ({waited}); the next pass checks again");
+        let message = format!(
+            "not sent: the check before the removal is too old ({waited}); the next pass checks again"
+        );
         Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
     }
 

@@ -118,7 +118,12 @@ impl ImageRecords {
 
     /// Why the records would not survive a restart now; `None` if they would, or are not meant to.
     pub async fn problem(&self) -> Option<String> {
-        let restarting = || Some("the image records of cri-gc are being restarted after a panic; try again, and see the log".to_owned());
+        let restarting = || {
+            Some(
+                "the image records of cri-gc are being restarted after a panic; try again, and see the log"
+                    .to_owned(),
+            )
+        };
         self.ages().await.map_or_else(restarting, |ages| ages.problem)
     }
 

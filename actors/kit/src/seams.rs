@@ -1,4 +1,4 @@
-//! The seams between cri-gc and the machine it runs on: the clock, the probe that asks a file system for its statistics,
+//! The seams between cri-gc and the machine it runs on: the clock, the probe that asks a filesystem for its statistics,
 //! chance, and from which level on is logged. Everything else is the same on a real node, on the embedded runtime and in tests.
 
 use std::fmt;
@@ -126,7 +126,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// What was measured of a file system.
+/// What was measured of a filesystem.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
     /// Its statistics.
@@ -137,7 +137,7 @@ pub struct Measured {
 
 type Probe = dyn Fn(&Path) -> std::io::Result<Measured> + Send + Sync;
 
-/// Asks the file system of a directory for its statistics. A call may block (a stale network mount hangs), so it is
+/// Asks the filesystem of a directory for its statistics. A call may block (a stale network mount hangs), so it is
 /// made on a worker thread, never on an actor's.
 #[derive(Clone)]
 pub struct FsProbe(Arc<Probe>);
@@ -164,7 +164,7 @@ impl FsProbe {
         Self(Arc::new(move |path| Ok(Measured { stats: probe(path)?, device: None })))
     }
 
-    /// The file system that `path` lies on.
+    /// The filesystem that `path` lies on.
     ///
     /// # Errors
     /// What the operating system says, e.g. that the directory is gone.

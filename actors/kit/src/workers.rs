@@ -11,7 +11,7 @@ use crate::text::duration;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Jobs that may wait for a thread: while a file system hangs, a caller that asks again and again gets an error at once.
+/// Jobs that may wait for a thread: while a filesystem hangs, a caller that asks again and again gets an error at once.
 const QUEUE: usize = 1024;
 
 /// A handle to the threads. They end when the last handle is dropped and the requested work is done.
@@ -108,7 +108,7 @@ impl Workers {
     /// The same, but the result is not waited for any longer than that. What was begun is done to its end.
     ///
     /// # Errors
-    /// The work panicked, or the file system hangs.
+    /// The work panicked, or the filesystem hangs.
     pub async fn run_within<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -122,7 +122,7 @@ impl Workers {
 /// is done to its end, or ends with the process.
 ///
 /// # Errors
-/// The work panicked, no thread is left, or the file system hangs.
+/// The work panicked, no thread is left, or the filesystem hangs.
 pub fn wait_within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,

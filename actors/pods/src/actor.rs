@@ -202,7 +202,9 @@ impl Handler<Judge> for Provider {
         Box::pin(asked.then(move |(facts, unreachable, round), this: &mut Self, ctx| {
             let verdict: Self::Result = if this.sources.clock.was_set_since(&began) {
                 // By timestamps of the other clock nothing is known any more.
-                Box::pin(ready(Verdict::nothing("the clock was set during the check; the next pass checks again")))
+                Box::pin(ready(Verdict::nothing(
+                    "the clock was set during the check; the next pass checks again",
+                )))
             } else if era == this.era {
                 Box::pin(ready(this.judge(facts, unreachable)))
             } else {
@@ -304,7 +306,10 @@ impl Provider {
             // Of its own: a program that prints a token may hang, and no other source is to wait for it.
             match Workers::start(1) {
                 Ok(files) => sources.files = files,
-                Err(error) => warn!(sources.log, "could not start a thread to read the credentials of the API server: {}", error),
+                Err(error) => warn!(
+                    sources.log,
+                    "could not start a thread to read the credentials of the API server: {}", error
+                ),
             }
             let report = move |change| actor.do_send(Followed { era, change });
             let wanted = Rc::clone(&self.list_wanted);

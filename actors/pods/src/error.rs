@@ -30,7 +30,9 @@ pub enum SourceError {
         error: ListingError,
     },
     /// The file has a timestamp in the future, by which it is not known how old it is.
-    #[error("the modification time of pods.file {path} is in the future ({at:.0}); check the clock of this node, or run `touch {path}`")]
+    #[error(
+        "the modification time of pods.file {path} is in the future ({at:.0}); check the clock of this node, or run `touch {path}`"
+    )]
     Future {
         /// The file.
         path: String,

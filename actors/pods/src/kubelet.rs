@@ -39,9 +39,7 @@ const LONGEST_TOKEN: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KubeletError {
     /// The address is none.
-    #[error(
-        "pods.kubelet.url \"{url}\" is not a valid URL: {why}; write https://HOST:10250/pods"
-    )]
+    #[error("pods.kubelet.url \"{url}\" is not a valid URL: {why}; write https://HOST:10250/pods")]
     Url {
         /// What the settings say.
         url: String,

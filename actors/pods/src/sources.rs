@@ -21,10 +21,10 @@ use cri_gc_gateway::{Freshness, Gateway};
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::workers::Workers;
 
-/// How long a file system may take to answer: a network mount that hangs must not hold up who asks for pods.
+/// How long a filesystem may take to answer: a network mount that hangs must not hold up who asks for pods.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// A file may be this much ahead of the clock: file systems and clocks round differently.
+/// A file may be this much ahead of the clock: filesystems and clocks round differently.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(10);
 
 /// Largest file that is read, in bytes: what a kubelet may answer as well.

@@ -1,7 +1,7 @@
 //! Which images are removed (behaviour: Images; the kubelet's image GC).
 //!
 //! - `names`: which images a reference means.
-//! - [`space`]: how much has to be freed on the file systems.
+//! - [`space`]: how much has to be freed on the filesystems.
 //! - here: why an image is kept, which image is next, and how many are removed.
 //!
 //! A plan is an estimate, for the sizes are hints. The collector removes a few images, measures, and makes a new plan.
@@ -32,7 +32,7 @@ pub struct ImagePlan {
     pub section: Section,
     /// What has to be freed to reach the low thresholds.
     pub missing: Missing,
-    /// File systems that could not be judged.
+    /// Filesystems that could not be judged.
     pub problems: Vec<FsProblem>,
 }
 
@@ -115,7 +115,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
     let sizes = aged.iter().map(|candidate| candidate.image.size_bytes);
     let freed_by_age = sizes.fold(0, u64::saturating_add);
     section.remove.extend(aged.iter().map(|c| Decision::new(c.index, Reason::UnusedTooLong)));
-    // How full the file systems are counts after the images of rule 1 are removed.
+    // How full the filesystems are counts after the images of rule 1 are removed.
     let (missing, problems) = space::missing(&observation.filesystems, policy, freed_by_age);
     let satisfied = match missing {
         Missing { triggered: true, .. } => Reason::EnoughFreed,
@@ -128,7 +128,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
             freed = freed.saturating_add(candidate.image.size_bytes);
             Reason::DiskPressure
         } else if missing.inodes > 0 && section.remove.is_empty() {
-            // How many inodes an image has is not known: one is removed, then the file system is measured again.
+            // How many inodes an image has is not known: one is removed, then the filesystem is measured again.
             Reason::InodePressure
         } else {
             satisfied

@@ -8,13 +8,13 @@ use crate::policy::{ImagePolicy, Thresholds};
 /// What has to be freed to reach the low thresholds, over all image filesystems.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Missing {
-    /// Bytes; 0 while no file system is at its high threshold.
+    /// Bytes; 0 while no filesystem is at its high threshold.
     pub bytes: u64,
-    /// Inodes; 0 while no file system is at its high threshold.
+    /// Inodes; 0 while no filesystem is at its high threshold.
     pub inodes: u64,
-    /// Whether a file system is at or over a high threshold.
+    /// Whether a filesystem is at or over a high threshold.
     pub triggered: bool,
-    /// Whether at least one file system could be judged.
+    /// Whether at least one filesystem could be judged.
     pub known: bool,
 }
 
@@ -26,7 +26,7 @@ impl Missing {
     }
 }
 
-/// A file system whose usage is not known.
+/// A filesystem whose usage is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FsProblem {
     /// A directory on it.
@@ -54,7 +54,7 @@ pub fn usage_percent(capacity: u64, available: u64) -> Option<u8> {
     u8::try_from(100u128.saturating_sub(free)).ok()
 }
 
-/// Whether a file system reports more bytes available than it has. It counts as empty then.
+/// Whether a filesystem reports more bytes available than it has. It counts as empty then.
 #[must_use]
 pub fn tells_too_much(fs: &FileSystem) -> bool {
     fs.stats.capacity_bytes > 0 && fs.stats.available_bytes > fs.stats.capacity_bytes
@@ -78,12 +78,12 @@ fn bytes_to_free(fs: &FileSystem, policy: &ImagePolicy, coming: u64) -> Option<u
     to_free(capacity_bytes, available_bytes.saturating_add(coming), policy.bytes, fs.reclaiming.bytes)
 }
 
-/// A file system without a fixed number of inodes reports 0, which is no pressure.
+/// A filesystem without a fixed number of inodes reports 0, which is no pressure.
 fn inodes_to_free(fs: &FileSystem, policy: &ImagePolicy) -> Option<u64> {
     to_free(fs.stats.inodes, fs.stats.inodes_free, policy.inodes, fs.reclaiming.inodes)
 }
 
-/// What a pass that begins now has to reclaim on a file system. The caller keeps this until the pass ends.
+/// What a pass that begins now has to reclaim on a filesystem. The caller keeps this until the pass ends.
 #[must_use]
 pub fn reclaiming(fs: &FileSystem, policy: &ImagePolicy) -> Reclaiming {
     Reclaiming {
@@ -93,9 +93,9 @@ pub fn reclaiming(fs: &FileSystem, policy: &ImagePolicy) -> Reclaiming {
 }
 
 /// Adds up what has to be freed on each image filesystem. Where images and the writable layers of containers are on different
-/// file systems, removing images frees nothing for the containers, so theirs does not count here.
+/// filesystems, removing images frees nothing for the containers, so theirs does not count here.
 ///
-/// `coming` are the bytes of images that are removed in any case. On which file system each of them is, is not known, so they
+/// `coming` are the bytes of images that are removed in any case. On which filesystem each of them is, is not known, so they
 /// count as available on every one.
 #[must_use]
 pub fn missing(filesystems: &[FileSystem], policy: &ImagePolicy, coming: u64) -> (Missing, Vec<FsProblem>) {

@@ -234,7 +234,7 @@ fn filesystems(dice: &[u64]) -> Vec<SnapshotFileSystem> {
     let mut all: Vec<SnapshotFileSystem> = Vec::new();
     for &n in dice {
         let mut made = filesystem(Digits(n));
-        // A mountpoint named twice is the same file system: it is as full in both entries.
+        // A mountpoint named twice is the same filesystem: it is as full in both entries.
         if let Some(same) = all.iter().find(|fs| fs.mountpoint == made.mountpoint) {
             made = SnapshotFileSystem { holds: made.holds, ..same.clone() };
         }

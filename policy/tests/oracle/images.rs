@@ -32,12 +32,12 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
             && !at_exactly(node, since, settings.image_max_age)
     });
 
-    // 2. Space, judged as if the images of rule 1 were gone. Which file system they lie on is not known, so each is judged as if
+    // 2. Space, judged as if the images of rule 1 were gone. Which filesystem they lie on is not known, so each is judged as if
     // they lay there.
     let aged: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
     let missing = |high, low, aged: u128, of: &dyn Fn(&SnapshotFileSystem) -> (u64, u64)| -> u128 {
         image_filesystems(node)
-            // A capacity of 0 is an error: what else such a file system tells is not believed either.
+            // A capacity of 0 is an error: what else such a filesystem tells is not believed either.
             .filter(|fs| fs.capacity_bytes > 0)
             .map(|fs| {
                 let (capacity, available) = of(fs);
@@ -81,7 +81,7 @@ fn at_exactly(node: &Snapshot, time: Option<Timestamp>, ms: i64) -> bool {
     time.is_some_and(|time| node.taken_at.duration_since(time).as_nanos() == i128::from(ms) * 1_000_000)
 }
 
-/// Each file system that images lie on, once.
+/// Each filesystem that images lie on, once.
 fn image_filesystems(node: &Snapshot) -> impl Iterator<Item = &SnapshotFileSystem> {
     node.filesystems.iter().enumerate().filter_map(|(i, fs)| {
         let holds_images = |fs: &SnapshotFileSystem| fs.holds.contains(&Holds::Images);

@@ -21,12 +21,12 @@ pub struct Usage {
     pub writable: Space,
     /// What belongs to nothing that the runtime knows.
     pub other: Space,
-    /// What removals freed and the file systems do not report as free yet.
+    /// What removals freed and the filesystems do not report as free yet.
     pub unreleased: Space,
 }
 
 impl Usage {
-    /// All bytes that the file systems of the node count as used.
+    /// All bytes that the filesystems of the node count as used.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         (self.content + self.snapshots + self.writable + self.other + self.unreleased).bytes
@@ -43,7 +43,7 @@ struct Layer {
     users: u64,
 }
 
-/// A file system as its statistics see it.
+/// A filesystem as its statistics see it.
 #[derive(Debug)]
 struct Volume {
     size: Space,
@@ -165,12 +165,12 @@ impl Disk {
         volume.give_back(from - to, uptime, self.release_delay);
     }
 
-    /// What is on the images' file system and belongs to nothing that the runtime knows. A change is reported at once.
+    /// What is on the images' filesystem and belongs to nothing that the runtime knows. A change is reported at once.
     pub(crate) fn other_mut(&mut self) -> &mut Space {
         &mut self.stored.other
     }
 
-    /// The size of the images' file system.
+    /// The size of the images' filesystem.
     pub(crate) fn size_mut(&mut self) -> &mut Space {
         &mut self.images.size
     }
@@ -180,14 +180,14 @@ impl Disk {
         Usage { unreleased: volumes.map(|volume| volume.unreleased(uptime)).sum(), ..self.stored }
     }
 
-    /// The statistics of the images' file system.
+    /// The statistics of the images' filesystem.
     pub(crate) fn image_stats(&self, uptime: Duration) -> FsStats {
         let Usage { content, snapshots, writable, other, .. } = self.stored;
         let shared = if self.containers.is_some() { Space::default() } else { writable };
         self.images.stats(content + snapshots + other + shared, uptime)
     }
 
-    /// The statistics of the containers' file system, if they have one of their own.
+    /// The statistics of the containers' filesystem, if they have one of their own.
     pub(crate) fn container_stats(&self, uptime: Duration) -> Option<FsStats> {
         self.containers.as_ref().map(|volume| volume.stats(self.stored.writable, uptime))
     }

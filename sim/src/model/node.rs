@@ -34,9 +34,9 @@ pub struct Paths {
     pub pod_logs_root: PathBuf,
     /// The kubelet's links to the logs of containers.
     pub legacy_root: PathBuf,
-    /// What ImageFsInfo reports as the mountpoint of the images' file system.
+    /// What ImageFsInfo reports as the mountpoint of the images' filesystem.
     pub images: PathBuf,
-    /// The same for containers; reported only if they have a file system of their own.
+    /// The same for containers; reported only if they have a filesystem of their own.
     pub containers_fs: PathBuf,
     /// Where CRI-O writes the logs of containers whose pod has no log directory. Outside the log roots.
     pub runtime_logs: PathBuf,
@@ -191,17 +191,17 @@ impl Node {
         self.disk.usage(self.clock.uptime())
     }
 
-    /// Sets the bytes on the images' file system that belong to nothing the runtime knows.
+    /// Sets the bytes on the images' filesystem that belong to nothing the runtime knows.
     pub fn set_other_bytes(&mut self, bytes: u64) {
         self.disk.other_mut().bytes = bytes;
     }
 
-    /// Sets the inodes on the images' file system that belong to nothing the runtime knows.
+    /// Sets the inodes on the images' filesystem that belong to nothing the runtime knows.
     pub fn set_other_inodes(&mut self, inodes: u64) {
         self.disk.other_mut().inodes = inodes;
     }
 
-    /// Sets `other_bytes` so that `percent` of the images' file system is used, or more where it is fuller without them.
+    /// Sets `other_bytes` so that `percent` of the images' filesystem is used, or more where it is fuller without them.
     pub fn fill_to_percent(&mut self, percent: u64) {
         self.set_other_bytes(0);
         let stats = self.disk.image_stats(self.clock.uptime());
@@ -210,7 +210,7 @@ impl Node {
         self.set_other_bytes(u64::try_from(wanted.saturating_sub(used)).unwrap_or(u64::MAX));
     }
 
-    /// Sets the size of the images' file system.
+    /// Sets the size of the images' filesystem.
     pub fn set_capacity(&mut self, bytes: u64) {
         self.disk.size_mut().bytes = bytes;
     }
@@ -225,7 +225,7 @@ impl Node {
         self.probe_error = error;
     }
 
-    /// What statvfs reports for a path on one of the node's file systems.
+    /// What statvfs reports for a path on one of the node's filesystems.
     ///
     /// # Errors
     /// The path is on none of them (`NotFound`), or the error of [`Node::set_probe_error`].
@@ -241,14 +241,14 @@ impl Node {
         } else {
             None
         };
-        stats.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "not a file system of the modelled node"))
+        stats.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "not a filesystem of the modelled node"))
     }
 
     /// Makes `<pod_logs_root>/<name>` for real, with that modification time, and returns its path: a log directory
     /// that no pod on the node has.
     ///
     /// # Errors
-    /// The real file system fails.
+    /// The real filesystem fails.
     pub fn add_log_dir(&self, name: &str, modified: Timestamp) -> Result<PathBuf, SimError> {
         let path = self.paths.pod_logs_root.join(name);
         logs::make_dir(&path, modified)?;

@@ -141,7 +141,7 @@ impl Bed {
         self.images.image_fs_info(cri::ImageFsInfoRequest {}).await.unwrap().into_inner()
     }
 
-    /// Available bytes of the images' file system.
+    /// Available bytes of the images' filesystem.
     pub(crate) fn available(&self) -> u64 {
         self.sim.fs_probe()(&self.sim.paths().images).unwrap().available_bytes
     }

@@ -46,8 +46,13 @@ impl Summary<'_> {
             for LoopStatus { r#loop: of, restarts, .. } in self.loops {
                 let failures = self.events.failures(of);
                 if failures > 0 || *restarts > 0 {
-                    let failures = if failures == 1 { "1 failure event".to_owned() } else { format!("{failures} failure events") };
-                    let restarts = if *restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
+                    let failures = if failures == 1 {
+                        "1 failure event".to_owned()
+                    } else {
+                        format!("{failures} failure events")
+                    };
+                    let restarts =
+                        if *restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
                     surprises.push(format!("{of}: {failures}, {restarts}"));
                 }
             }

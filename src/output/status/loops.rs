@@ -19,7 +19,8 @@ pub fn table_of(loops: &[LoopStatus], now: Now) -> String {
     if loops.is_empty() {
         return String::new();
     }
-    let mut rows = table(&["LOOP", "MODE", "STATE", "LAST PASS", "NEXT", "REMOVED", "FAILED PASSES", "RESTARTS"]);
+    let mut rows =
+        table(&["LOOP", "MODE", "STATE", "LAST PASS", "NEXT", "REMOVED", "FAILED PASSES", "RESTARTS"]);
     for of in loops {
         let state = match (of.state.as_str(), now.since(&of.state_since)) {
             ("running", Some(since)) => format!("running {}", rough(since)),

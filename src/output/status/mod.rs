@@ -71,7 +71,10 @@ fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
         configuration.trigger
     )];
     if !configuration.waiting_for_restart.is_empty() {
-        lines.push(format!("these settings take effect after a restart of cri-gc: {}", configuration.waiting_for_restart.join(", ")));
+        lines.push(format!(
+            "these settings take effect after a restart of cri-gc: {}",
+            configuration.waiting_for_restart.join(", ")
+        ));
     }
     if !configuration.refused.is_empty() {
         lines.push(format!(
@@ -124,7 +127,8 @@ fn of_pods(pods: &PodSource, now: Now) -> Vec<String> {
     }
     let inactive: u64 = pods.sums.iter().filter(|sum| sum.state != "active").map(|sum| sum.count).sum();
     if let Some(more @ 1..) = inactive.checked_sub(pods.pods.len() as u64) {
-        lines.push(format!("... and {more} more; `cri-gc explain OBJECT` shows the state of an object's pod"));
+        lines
+            .push(format!("... and {more} more; `cri-gc explain OBJECT` shows the state of an object's pod"));
     }
     lines.extend(pods.notes.iter().map(|note| format!("note: {note}")));
     lines

@@ -126,7 +126,8 @@ async fn nothing_goes_in_any_outage_and_all_that_was_deleted_goes_after_it() {
             }
             let errors = lines.iter().filter(|line| line.starts_with("ERRO")).count();
             // The two of a restart of a whole cluster: the watch, then the list.
-            let not_ready = lines.iter().filter(|line| line.contains("pod source kube-api not ready yet")).count();
+            let not_ready =
+                lines.iter().filter(|line| line.contains("pod source kube-api not ready yet")).count();
             assert_eq!(not_ready, usize::from(outage.may_pass), "{name}: {lines:#?}");
             assert!((1..=2).contains(&errors) && lines[not_ready].starts_with("ERRO"), "{name}: {lines:#?}");
             assert!((1..=12).contains(&lines.len()), "{name}: {lines:#?}");

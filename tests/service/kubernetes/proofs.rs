@@ -26,7 +26,9 @@ async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before
     world.api.delete("ns", "pod-8");
     world.step(PERIOD).await;
     assert!(
-        world.evidence(8).await.starts_with("not confirmed deleted: it is missing from the last list, but not from the one before")
+        world.evidence(8).await.starts_with(
+            "not confirmed deleted: it is missing from the last list, but not from the one before"
+        )
     );
     world.step(SECOND).await;
     assert_eq!((world.api.count(On::List), world.api.count(On::Get)), (5, 0));
@@ -285,10 +287,7 @@ async fn many_that_vanish_at_once_wait_for_the_lists_to_agree_or_for_a_word() {
     assert!(world.evidence(11).await.contains("too many pods disappeared at once"));
     assert_eq!(world.api.count(On::Get), 0);
     let notes = world.source().await.notes;
-    assert!(
-        notes.iter().any(|note| note.starts_with("20 of 21 pods disappeared at once")),
-        "{notes:?}"
-    );
+    assert!(notes.iter().any(|note| note.starts_with("20 of 21 pods disappeared at once")), "{notes:?}");
     // An administrator's word lets them be asked for, no more.
     world.api.apply(pod(30));
     world.api.delete("ns", "pod-30");

@@ -1,4 +1,4 @@
-//! A file system of a chosen size that fills up for real, and the measure of one. Needs root.
+//! A filesystem of a chosen size that fills up for real, and the measure of one. Needs root.
 
 use std::ffi::CString;
 use std::io;
@@ -61,7 +61,7 @@ impl Drop for Tmpfs {
     }
 }
 
-/// What statvfs says of a file system.
+/// What statvfs says of a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     /// Bytes in all.
@@ -74,7 +74,7 @@ pub struct Space {
     pub inodes_free: u64,
 }
 
-/// Measures the file system that `path` lies on.
+/// Measures the filesystem that `path` lies on.
 pub fn space(path: &Path) -> Space {
     let stat =
         rustix::fs::statvfs(path).unwrap_or_else(|error| panic!("statvfs {}: {error}", path.display()));

@@ -1,4 +1,4 @@
-//! Images: names, ids, shared layers, and a file system of their own that fills up and empties again.
+//! Images: names, ids, shared layers, and a filesystem of their own that fills up and empties again.
 
 use std::time::Duration;
 

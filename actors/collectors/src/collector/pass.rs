@@ -346,7 +346,10 @@ impl Pass {
         match untried.get() {
             0 => {}
             untried if self.live.is_halted() => {
-                self.note(format!("stopped by pause, report mode, shutdown or a restart of the loop: {}", untried_removals(untried)));
+                self.note(format!(
+                    "stopped by pause, report mode, shutdown or a restart of the loop: {}",
+                    untried_removals(untried)
+                ));
             }
             untried if self.clock.was_set_since(&self.began) => self.error(PassError::ClockSet(untried)),
             untried => self.error(PassError::Interrupted(untried)),

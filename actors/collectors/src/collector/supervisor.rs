@@ -161,7 +161,10 @@ impl<C: Collect> Supervisor<C> {
     /// Gives the loop another thread.
     fn replace(&mut self, ctx: &mut Context<Self>, hung_for: Duration) {
         let now = self.clock.now();
-        let why = format!("its thread did not answer for {} (supervision.hang_timeout); it continues on a new thread", duration(hung_for));
+        let why = format!(
+            "its thread did not answer for {} (supervision.hang_timeout); it continues on a new thread",
+            duration(hung_for)
+        );
         self.telling.fell("hang", &why, Duration::ZERO, now);
         let hire =
             Hire { threads: &self.threads, tools: &self.tools, schedule: &self.schedule, make: &self.make };

@@ -16,7 +16,7 @@ pub struct LogKeeper<'a> {
     highest: HashMap<(&'a str, &'a str), u32>,
     /// How many containers there are still that may write to a log of that name.
     writers: RefCell<HashMap<LogKey<'a>, usize>>,
-    /// The file system of the logs does not answer.
+    /// The filesystem of the logs does not answer.
     stuck: Cell<bool>,
 }
 
@@ -47,7 +47,7 @@ impl<'a> LogKeeper<'a> {
         alone && !(lives && shown)
     }
 
-    /// The file system of the logs does not answer: for the rest of the pass the containers go without their logs, which
+    /// The filesystem of the logs does not answer: for the rest of the pass the containers go without their logs, which
     /// are left to the log-directory reaper.
     pub fn stuck(&self) {
         self.stuck.set(true);

@@ -10,7 +10,7 @@ use cri_gc_policy::{Decision, FileSystem, Image, ImagePlan, Observation, Reason}
 
 use cri_gc_gateway::FsPlaces;
 
-/// What holds a file system. What an image holds is known by what the runtime tells only, so the account is an estimate.
+/// What holds a filesystem. What an image holds is known by what the runtime tells only, so the account is an estimate.
 #[derive(Debug, Default)]
 pub struct Account {
     missing: Missing,

@@ -1,4 +1,4 @@
-//! The file systems of images during one pass: what was measured last of each.
+//! The filesystems of images during one pass: what was measured last of each.
 //!
 //! One that can't be measured any more keeps its last measurement for the rest of the pass: nothing is removed for its sake, and
 //! nothing counts as freed there, also should it come back.
@@ -12,7 +12,7 @@ use crate::report::PassError;
 use crate::tools::Tools;
 use cri_gc_gateway::FsPlaces;
 
-/// The file systems of a pass.
+/// The filesystems of a pass.
 #[derive(Debug, Default)]
 pub struct Disks(Vec<Tracked>);
 

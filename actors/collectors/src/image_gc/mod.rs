@@ -1,7 +1,7 @@
 //! The image GC supervisor: removes unused images when they are old or the disk is full (behaviour: Images).
 //!
 //! - here: observe, plan, and hand on to what acts.
-//! - `reclaim`: the closed loop; the sizes that a runtime tells are hints, so a few images go, and the file system is
+//! - `reclaim`: the closed loop; the sizes that a runtime tells are hints, so a few images go, and the filesystem is
 //!   measured before any other does. `disks`: what was measured. `recheck`: what is asked right before a removal. `confirm`: what became of it. `account`: what holds the rest.
 //! - `alarm`: looks at the disk between passes. What is remembered of images is kept by `image_records`.
 
@@ -59,7 +59,7 @@ impl Collect for ImageGc {
         (!every.is_zero() && settings.image_gc.mode != Mode::Off).then_some(every)
     }
 
-    /// Whether a file system of images is over its high threshold. The runtime is not asked.
+    /// Whether an image filesystem is over its high threshold. The runtime is not asked.
     async fn look_out(&self, tools: &Tools, settings: &Settings) -> bool {
         let places = self.places.borrow().clone();
         if places.images.is_empty() {

@@ -1,4 +1,4 @@
-//! The closed loop (behaviour: Image disk space): removes a few images, measures the file system, plans anew on what it measured, and stops as
+//! The closed loop (behaviour: Image disk space): removes a few images, measures the filesystem, plans anew on what it measured, and stops as
 //! soon as the low threshold is met, nothing is left that may go, or what goes brings nothing.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::tools::Tools;
 use cri_gc_gateway::FsPlaces;
 use cri_gc_kit::words::Kind;
 
-/// How often a file system is measured while a runtime may still be giving space back.
+/// How often a filesystem is measured while a runtime may still be giving space back.
 const MEASURE_EVERY: Duration = Duration::from_millis(100);
 
 /// Once all that was promised came back, this part of `settle` without any more of it is enough.
@@ -40,7 +40,7 @@ pub struct Brought {
     pub in_vain: bool,
     /// More should be free.
     pub is_short: bool,
-    /// A file system was at its high threshold once the images of rule 1 were gone.
+    /// A filesystem was at its high threshold once the images of rule 1 were gone.
     pub over: bool,
 }
 
@@ -153,7 +153,7 @@ impl<'a> Reclaim<'a> {
     }
 }
 
-/// Bytes and inodes that came back: where they are being reclaimed, or on all file systems as long as images are removed for their age.
+/// Bytes and inodes that came back: where they are being reclaimed, or on all filesystems as long as images are removed for their age.
 fn grown(before: &[FileSystem], now: &[FileSystem]) -> (u64, u64) {
     let aged = now.iter().all(|fs| fs.reclaiming == Reclaiming::default());
     let mut sum = (0u64, 0u64);

@@ -74,7 +74,9 @@ async fn join<T: Clone + 'static>(
         actix_rt::spawn(begun.clone().map(drop));
         begun
     });
-    answer.await.ok_or_else(|| Status::internal("cri-gc panicked while answering; see the log of the service"))
+    answer
+        .await
+        .ok_or_else(|| Status::internal("cri-gc panicked while answering; see the log of the service"))
 }
 
 impl Desk {

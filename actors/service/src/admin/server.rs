@@ -49,7 +49,9 @@ pub async fn serve(
 ) {
     let listener = match tokio::net::UnixListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return error!(log, "`cri-gc status` and the other client commands do not work: the admin socket cannot be served"; "error" => %error),
+        Err(error) => {
+            return error!(log, "`cri-gc status` and the other client commands do not work: the admin socket cannot be served"; "error" => %error);
+        }
     };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AdminServer<AdminService>>().await;

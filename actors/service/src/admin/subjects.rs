@@ -55,5 +55,7 @@ impl Subjects {
 
 /// An actor does not answer for now.
 pub(super) fn restarting(who: &str) -> Status {
-    Status::unavailable(format!("the {who} of cri-gc is being restarted after a panic; try again, and see the log"))
+    Status::unavailable(format!(
+        "the {who} of cri-gc is being restarted after a panic; try again, and see the log"
+    ))
 }

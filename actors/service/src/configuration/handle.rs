@@ -41,8 +41,9 @@ impl Configuration {
     /// # Errors
     /// Why the new one is refused; the old one holds.
     pub async fn reload(&self, cause: Cause) -> Result<Reloaded, Refused> {
-        let gone =
-            || Refused("the configuration part of cri-gc was restarted after a panic during the reload; try again, and see the log".to_owned());
+        let gone = || {
+            Refused("the configuration part of cri-gc was restarted after a panic during the reload; try again, and see the log".to_owned())
+        };
         self.address.send(Reload(cause)).await.unwrap_or_else(|_| Err(gone()))
     }
 

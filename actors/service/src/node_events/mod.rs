@@ -108,7 +108,9 @@ impl NodeEvents {
                     Sender::new(Arc::clone(&self.settings), self.means.clone(), files, Rc::clone(&self.done));
                 self.sending = Some(ctx.spawn(wrap_future(sender.follow())));
             }
-            Err(error) => error!(self.means.log, "could not send Events of the Node to the API server: {}", error),
+            Err(error) => {
+                error!(self.means.log, "could not send Events of the Node to the API server: {}", error)
+            }
         }
     }
 }

@@ -201,7 +201,7 @@ impl Bed {
         self.sim.add_image(ImageSpec::single(tag, mib * MIB / 3, mib * MIB - mib * MIB / 3))
     }
 
-    /// Percent of the images' file system that is used.
+    /// Percent of the images' filesystem that is used.
     pub fn used_percent(&self) -> u8 {
         let stats = self.sim.with(|node| node.statvfs(&node.paths().images.clone())).unwrap();
         cri_gc_policy::images::space::usage_percent(stats.capacity_bytes, stats.available_bytes).unwrap()

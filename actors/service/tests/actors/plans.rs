@@ -51,7 +51,7 @@ struct Extra {
     by_space: bool,
     /// Containers whose status can't be read, and what is answered.
     unread: Vec<(Index, Code)>,
-    /// Whether the file systems can be measured.
+    /// Whether the filesystems can be measured.
     measured: bool,
     /// Whether plan and sweep are those of one service, which had looked at the node before it could not be read. Else each is
     /// of a process of its own.

@@ -11,7 +11,7 @@ impl Containerd {
     /// Imports an image and waits until CRI lists all its names.
     ///
     /// # Panics
-    /// If it can't be imported, e.g. because the file system is full.
+    /// If it can't be imported, e.g. because the filesystem is full.
     pub fn import(&self, image: &OciImage) {
         self.try_import(image).unwrap_or_else(|why| panic!("importing {:?}: {why}", image.names()));
     }
@@ -21,7 +21,7 @@ impl Containerd {
     /// # Errors
     /// What `ctr` or the runtime said.
     pub fn try_import(&self, image: &OciImage) -> Result<(), String> {
-        // Not below the root: the archive must not take up space of the file system under test.
+        // Not below the root: the archive must not take up space of the filesystem under test.
         let archive = tempfile::NamedTempFile::new_in(self.dir()).map_err(|error| error.to_string())?;
         image.write(archive.path()).map_err(|error| error.to_string())?;
         self.try_ctr([OsStr::new("images"), OsStr::new("import"), archive.path().as_os_str()])?;

@@ -2,7 +2,7 @@
 //!
 //! It runs in a network namespace of its own, so that CNI makes no interface on the machine (and `ptp` does not turn it
 //! into a router), instances cannot clash, and all of it ends with the namespace. Its socket is reached as any other: a
-//! socket with a path belongs to the file system. Blocking calls only; they may be made inside an async runtime too.
+//! socket with a path belongs to the filesystem. Blocking calls only; they may be made inside an async runtime too.
 
 mod cleanup;
 mod config;
@@ -184,7 +184,7 @@ impl Containerd {
         self.folder.path()
     }
 
-    /// Where its images and containers lie: the file system to measure.
+    /// Where its images and containers lie: the filesystem to measure.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root

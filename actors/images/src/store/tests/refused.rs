@@ -4,7 +4,7 @@ use cri_gc_test_support::{Tmpfs, TmpfsSize};
 
 use super::*;
 
-/// A state directory on a small file system of its own, and the file system; `None` without the right to mount one.
+/// A state directory on a small filesystem of its own, and the filesystem; `None` without the right to mount one.
 fn small_disk() -> Option<(Tmpfs, tempfile::TempDir)> {
     let folder = tempfile::tempdir().unwrap();
     match Tmpfs::mount(folder.path(), TmpfsSize::mib(8)) {
