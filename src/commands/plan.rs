@@ -133,12 +133,16 @@ fn read_snapshot(path: &Path) -> Result<Observation, Failure> {
             return Failure::failed(format_args!("could not plan on the snapshot {shown}: {other}"));
         }
         let place = match error.path().to_string().as_str() {
-            "." => String::new(),
+            "." | "?" => String::new(),
             key => format!(" (in {key})"),
         };
+        let why = match error.inner() {
+            inner if text.trim().is_empty() => format!("it is empty ({inner})"),
+            inner if inner.is_eof() => format!("it is cut off ({inner})"),
+            inner => inner.to_string(),
+        };
         Failure::failed(format_args!(
-            "the snapshot {shown} is invalid{place}: {}\n  fix it there, or write a new one with `cri-gc snapshot`",
-            error.inner()
+            "the snapshot {shown} is invalid{place}: {why}\n  fix it there, or write a new one with `cri-gc snapshot`"
         ))
     })?;
     deserializer.end().map_err(|error| {

@@ -16,7 +16,7 @@ fn without_a_socket_nothing_is_reachable() {
     let bench = Bench::new();
     let missing = bench.path("missing.sock");
     for command in COMMANDS {
-        let parts = [text(&missing), "No such file", "check that the runtime is running", "--endpoint"];
+        let parts = [text(&missing), "it does not exist", "check that the runtime is running", "--endpoint"];
         at(&bench, command, text(&missing)).refused(4, &parts);
         at(&bench, command, &format!("unix://{}", text(&missing))).refused(4, &parts);
     }

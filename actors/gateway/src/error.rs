@@ -79,6 +79,7 @@ impl CriError {
     #[must_use]
     pub fn from_status(method: &'static str, status: &Status) -> Self {
         let message = match innermost_io(status) {
+            Some(io) if io.kind() == std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
             Some(io) => io.to_string(),
             None => status.message().to_owned(),
         };
