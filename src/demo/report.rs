@@ -22,7 +22,7 @@ A simulated node with {} {}, reached through a real socket.
 A CI node without a kubelet: jobs have run on it for two days, and nothing was cleaned up.
 
   {before}
-  the disk is {} % full; image GC starts at {} % and stops at {} %
+  the disk is {}% full; image GC starts at {}% and stops at {}%
 
 ",
         runtime.name,
@@ -81,7 +81,7 @@ pub fn result(reports: &[PassReport], before: &Tally, after: &Tally) -> String {
         ("sandboxes", |node| node.sandboxes.to_string()),
         ("log directories", |node| node.log_dirs.to_string()),
         ("images", |node| node.images.to_string()),
-        ("disk", |node| format!("{} %", node.disk_percent())),
+        ("disk", |node| format!("{}%", node.disk_percent())),
     ] {
         rows.add_row([what, &count(before), &count(after)]);
     }

@@ -182,7 +182,7 @@ fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
     }
     if bytes_to_free > 0 {
         let low = filesystems.iter().map(|fs| fs.low_threshold_percent).min();
-        let low = low.map(|low| format!(" ({low} %)")).unwrap_or_default();
+        let low = low.map(|low| format!(" ({low}%)")).unwrap_or_default();
         text.push_str(&format!(
             "Image GC has to free {} to reach the low threshold{low}.\n",
             size(bytes_to_free)

@@ -25,21 +25,21 @@ impl Unrecorded<'_> {
         let min_age = span(self.min_age);
         let next = match (self.nowhere, self.dry_run) {
             (Some(why), _) => {
-                format!("They can't be recorded either: {why}. Until that is fixed, every sweep starts over.")
+                format!(
+                    "They can't be recorded either: {why}. Until that is fixed, every sweep counts them as new."
+                )
             }
             (None, true) => format!(
-                "A dry run records nothing: run a sweep, and {min_age} later (image_gc.min_age) another one, which can remove them."
+                "A dry run records nothing: run `cri-gc sweep`, and again in {min_age} (image_gc.min_age)."
             ),
             (None, false) => {
-                format!(
-                    "They are recorded now: a sweep {min_age} from now (image_gc.min_age) or later can remove them."
-                )
+                format!("They are recorded now: run `cri-gc sweep` again in {min_age} (image_gc.min_age).")
             }
         };
         if self.are_too_young {
             let none = if self.nowhere.is_some() { "are available" } else { "exist yet" };
             return Some(format!(
-                "No image records {none}, so every image counts as first seen now, and unused ones are kept as too_young. \
+                "All images count as first seen now, because no image records {none}; unused ones are kept as too_young. \
                  {next} To remove them at once, run `cri-gc sweep --set image_gc.min_age=0s` while no image is being pulled."
             ));
         }
@@ -74,7 +74,7 @@ mod tests {
             let note = note(of);
             assert!(note.contains("too_young") && note.contains("--set image_gc.min_age=0s"), "{note}");
         }
-        assert!(note(first).contains("a sweep 2m from now (image_gc.min_age)"));
+        assert!(note(first).contains("again in 2m (image_gc.min_age)"));
         assert!(note(Unrecorded { dry_run: true, ..first }).contains("A dry run records nothing"));
         let nowhere = Unrecorded { nowhere: Some("the disk is full"), ..first };
         assert!(note(nowhere).contains("can't be recorded either: the disk is full."));

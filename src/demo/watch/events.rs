@@ -74,7 +74,7 @@ impl EventLog {
     pub fn lines(&self) -> String {
         let text = |(event, more): &(Event, u64)| match more {
             0 => line(event),
-            more => line(&Event { message: format!("and {more} more"), ..event.clone() }),
+            more => line(&Event { message: format!("sum of this and {more} more"), ..event.clone() }),
         };
         self.lines.iter().map(text).collect()
     }
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(lines.len(), 1 + REMOVALS, "{lines:?}");
         assert_eq!(
             lines[0],
-            "1970-01-01T00:00:08Z  sandbox_gc    Removed              sandbox n: pod_deleted, 3.0 KiB: and 2 more"
+            "1970-01-01T00:00:08Z  sandbox_gc    Removed              sandbox n: pod_deleted, 3.0 KiB: sum of this and 2 more"
         );
         assert!(lines[REMOVALS].ends_with("ImageGCFailed        locked"), "{lines:?}");
         for number in 0..20 {
