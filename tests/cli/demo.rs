@@ -37,7 +37,7 @@ fn it_prints_the_node_what_is_removed_what_is_kept_and_the_result() {
     let bench = Bench::new();
     let output = said(demo(&bench, &[]), "").good();
     for part in [
-        "the disk is 91 % full; image GC starts at 85 % and stops at 80 %",
+        "the disk is 91% full; image GC starts at 85% and stops at 80%",
         "Removed\n",
         "Kept\n",
         "Result\n",

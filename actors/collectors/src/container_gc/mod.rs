@@ -147,9 +147,9 @@ async fn remove_logs(
 ) -> u64 {
     let roots = &pass.settings.log_gc;
     let (pods, legacy) = (roots.pod_logs_root.clone(), roots.legacy_container_logs_root.clone());
+    let log = log_path.clone();
     let job = move || cri_gc_files::logs::remove(&pods, &legacy, &uid, &log_path, &links);
     let step = "could not remove the log of a container";
-    let log = log_path.clone();
     let error = match tools.files.run_within(LOG_WITHIN, job).await {
         Ok(Ok(removed)) => return removed.bytes,
         Ok(Err(error)) => error.to_string(),
