@@ -19,7 +19,6 @@ use crate::tools::Tools;
 use crate::{observe, planning};
 use cri_gc_files::links;
 use cri_gc_gateway::CriResult;
-use cri_gc_gateway::calls::{ContainerStatus, HasReadySandbox, RemoveContainer, StopContainer};
 use cri_gc_kit::words::{Kind, Loop};
 use cri_gc_pods::FinishTimes;
 use logs::LogKeeper;
@@ -92,9 +91,9 @@ async fn remove<'a>(
     if facts.status.state == ContainerState::Unknown {
         // It may still run: if it can't be stopped, it stays.
         let timeout = settings.container_gc.stop_timeout;
-        tools.gateway.call(StopContainer { id: container.id.clone(), timeout }).await?;
+        tools.gateway.stop_container(&container.id, timeout).await?;
         // Only now the runtime tells what became of it, and where its log is.
-        facts = tools.gateway.call(ContainerStatus { id: container.id.clone() }).await?;
+        facts = tools.gateway.container_status(&container.id).await?;
         if facts.status.state != ContainerState::Exited {
             return Ok((Outcome::refused(Reason::StateUnknown), 0));
         }
@@ -115,7 +114,7 @@ async fn remove<'a>(
     } else {
         0
     };
-    tools.gateway.call(RemoveContainer { id: container.id.clone() }).await?;
+    tools.gateway.remove_container(&container.id).await?;
     keeper.gone(container);
     // A job that came and went between two looks has used its image all the same.
     if let Some(at) = facts.status.finished_at.or(container.created_at) {
@@ -132,7 +131,7 @@ async fn is_pod_ready(tools: &Tools, uid: &str) -> CriResult<bool> {
     if uid.is_empty() {
         return Ok(false);
     }
-    tools.gateway.call(HasReadySandbox { uid: uid.to_owned() }).await
+    tools.gateway.has_ready_sandbox(uid).await
 }
 
 /// Removes the log of a container and says how many bytes that brought. If it fails the container goes all the same: its

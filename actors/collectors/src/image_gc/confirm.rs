@@ -10,8 +10,7 @@ use super::recheck::Recheck;
 use crate::collector::{Pass, Removed, Target};
 use crate::report::Outcome;
 use crate::tools::Tools;
-use cri_gc_gateway::calls::{CriCall, RemoveImage};
-use cri_gc_gateway::{CriError, ErrorClass, Freshness};
+use cri_gc_gateway::{CriError, ErrorClass, Freshness, REMOVE_IMAGE};
 
 /// Removes these as far as nothing keeps them, and has each recorded. Gives back those that are gone by it.
 pub async fn remove(
@@ -36,7 +35,7 @@ fn is_open(removed: &Removed) -> bool {
         Err(error) => {
             use ErrorClass::{DeadlineExceeded, Failed, GatewayGone, NotReady};
             let may_be = [DeadlineExceeded, GatewayGone, NotReady, Failed];
-            error.method == RemoveImage::METHOD && may_be.contains(&error.class)
+            error.method == REMOVE_IMAGE && may_be.contains(&error.class)
         }
     }
 }
@@ -81,6 +80,8 @@ impl Answers<'_> {
         let mut gone = Vec::new();
         for (target, removed) in self.open.take() {
             let image = &target.object;
+            let failed =
+                |why| self.pass.record(&target, removed.and_then(|_| Err(CriError::image_removal(why))));
             match &listed {
                 Ok(listed) if !listed.contains(&key(image)) => {
                     tools.images.forget(&image.id);
@@ -88,15 +89,12 @@ impl Answers<'_> {
                     gone.push(target.object);
                 }
                 // It was gone a moment ago, and forgotten: this one was pulled since.
-                Ok(_) => self
-                    .pass
-                    .record(&target, removed.and_then(|_| Err(CriError::there_again(RemoveImage::METHOD)))),
-                Err(_) => {
-                    self.pass.record(
-                        &target,
-                        removed.and_then(|_| Err(CriError::unconfirmed(RemoveImage::METHOD))),
-                    );
+                Ok(_) => {
+                    failed("the runtime removed it, and lists it again: perhaps it was pulled meanwhile")
                 }
+                Err(_) => failed(
+                    "the runtime answered OK, but the list that has to confirm it failed; the next pass checks it",
+                ),
             }
         }
         if let Err(error) = listed {
@@ -130,7 +128,7 @@ mod tests {
     #[test]
     fn a_removal_that_nobody_saw_answered_is_asked_about() {
         // The runtime may have done it: else its space would count as missing, and more images would be removed.
-        assert!(is_open(&Err(CriError::gateway_gone(RemoveImage::METHOD))));
+        assert!(is_open(&Err(CriError::gateway_gone(REMOVE_IMAGE))));
         assert!(is_open(&Ok((Outcome::Removed, 0))));
         assert!(!is_open(&Err(CriError::gateway_gone("ImageStatus"))), "it was not sent");
     }

@@ -13,7 +13,6 @@ use crate::observe;
 use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
 use cri_gc_files::links::{self, container_id};
-use cri_gc_gateway::calls::ContainerStatus;
 use cri_gc_kit::words::Kind;
 
 impl LogReaper {
@@ -89,7 +88,7 @@ async fn owner(tools: &Tools, name: &str, before: bool) -> LinkOwner {
     if !before {
         return LinkOwner::Unreadable;
     }
-    match tools.gateway.call(ContainerStatus { id: id.to_owned() }).await {
+    match tools.gateway.container_status(id).await {
         Ok(facts) => match facts.status.state {
             ContainerState::Exited => LinkOwner::Exited,
             ContainerState::Running | ContainerState::Created => LinkOwner::Alive,

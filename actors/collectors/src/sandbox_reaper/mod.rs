@@ -9,9 +9,6 @@ use cri_gc_policy::{Follow, Plan, PlanReport, PodTable, Reason, Sandbox, Sandbox
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::report::Outcome;
 use crate::tools::Tools;
-use cri_gc_gateway::calls::{
-    HasReadySandbox, ListContainers, PodSandboxStatus, RemovePodSandbox, StopPodSandbox,
-};
 use cri_gc_gateway::{CriResult, Freshness};
 use cri_gc_kit::words::{Kind, Loop};
 
@@ -59,7 +56,7 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
     let id = target.id.as_str();
     // A pod that is there again keeps what is its own.
     let uid = target.object.as_str();
-    if target.reason.is_for_pod() && tools.gateway.call(HasReadySandbox { uid: uid.to_owned() }).await? {
+    if target.reason.is_for_pod() && tools.gateway.has_ready_sandbox(uid).await? {
         return Ok((Outcome::refused(Reason::PodActive), 0));
     }
     // The newest of a living pod stays, also where a newer one went meanwhile.
@@ -69,7 +66,7 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
             return Ok((Outcome::refused(Reason::NewestSandbox), 0));
         }
     }
-    let state = tools.gateway.call(PodSandboxStatus { id: id.to_owned() }).await?;
+    let state = tools.gateway.sandbox_status(id).await?;
     match state {
         SandboxState::NotReady => {}
         SandboxState::Ready => return Ok((Outcome::refused(Reason::SandboxReady), 0)),
@@ -78,14 +75,14 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
     if is_occupied(tools, id).await? {
         return Ok((Outcome::refused(Reason::HasContainers), 0));
     }
-    tools.gateway.call(StopPodSandbox { id: id.to_owned() }).await?;
+    tools.gateway.stop_sandbox(id).await?;
     if is_occupied(tools, id).await? {
         return Ok((Outcome::refused(Reason::HasContainers), 0));
     }
-    tools.gateway.call(RemovePodSandbox { id: id.to_owned() }).await?;
+    tools.gateway.remove_sandbox(id).await?;
     Ok((Outcome::Removed, 0))
 }
 
 async fn is_occupied(tools: &Tools, id: &str) -> CriResult<bool> {
-    Ok(!tools.gateway.call(ListContainers { sandbox: id.to_owned() }).await?.is_empty())
+    Ok(!tools.gateway.containers_in(id).await?.is_empty())
 }
