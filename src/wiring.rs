@@ -15,8 +15,7 @@ use cri_gc_collectors::sandbox_reaper::SandboxReaper;
 use cri_gc_collectors::tools::Tools;
 use cri_gc_config::{Settings, Sources};
 use cri_gc_files::socket::SocketError;
-use cri_gc_gateway::calls::Version;
-use cri_gc_gateway::{CriError, ErrorClass, Gateway, Limits, RuntimeVersion, Sockets, Waits};
+use cri_gc_gateway::{CriError, ErrorClass, Gateway, RuntimeVersion, Waits};
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::generation::Generation;
 use cri_gc_kit::recorder::Recorder;
@@ -99,12 +98,7 @@ impl Crew {
     ) -> std::io::Result<Self> {
         let threads = Threads::own();
         let files = Workers::start(settings.log_gc.workers.into())?;
-        let gateway = Gateway::start(
-            &threads.start().handle,
-            Sockets::from(&*settings),
-            Limits::from(&*settings),
-            log.clone(),
-        );
+        let gateway = Gateway::start(&threads.start().handle, &settings, None, log.clone());
         let configure = Configure { settings: Arc::clone(&settings), confirmed, service: false };
         let on = threads.start().handle;
         let (clock, probe) = (seams.clock, seams.probe);
@@ -136,7 +130,7 @@ impl Crew {
     /// # Errors
     /// No server answers on the socket, or not as a CRI runtime does.
     pub async fn hello(&self) -> Result<RuntimeVersion, CriError> {
-        let hello = self.tools.gateway.call(Version {});
+        let hello = self.tools.gateway.version();
         let version = match tokio::time::timeout(HELLO, hello).await {
             Ok(version) => version?,
             Err(_) => return Err(CriError::deadline("Version", HELLO)),
@@ -237,7 +231,7 @@ impl Service {
             recorder: recorder.clone(),
             endpoint: settings.runtime.endpoint.as_str().to_owned(),
         };
-        let gateway = Gateway::serve(&threads.start().handle, settings, waits, log.clone());
+        let gateway = Gateway::start(&threads.start().handle, settings, Some(waits), log.clone());
         let configure =
             Configure { settings: Arc::clone(&generation.settings), confirmed: false, service: true };
         let on = threads.start().handle;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, ArbiterHandle, Recipient};
+use actix::{Addr, ArbiterHandle, Recipient};
 use cri_gc_config::Settings;
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::supervision::guard::{self, Pace};
@@ -16,40 +16,31 @@ use tokio::time::Instant;
 
 use crate::actor::GatewayActor;
 use crate::answers::ContainerFacts;
-use crate::calls::{ContainerStatus, CriCall};
-use crate::connection::Sockets;
 use crate::error::{CriError, CriResult, ErrorClass};
 use crate::health::{Health, RuntimeState, Waits};
 use crate::lanes::Limits;
 use crate::lists::Listed;
-use crate::messages::{AskImageVolumes, AskRuntime, AskStatuses, Call, Freshness, List};
+use crate::messages::{AskImageVolumes, AskRuntime, AskStatuses, Freshness, List};
 
 /// A handle to the gateway. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    address: Addr<GatewayActor>,
+    pub(crate) address: Addr<GatewayActor>,
     /// The caller's: under a revoked one only questions are sent.
-    lease: Lease,
+    pub(crate) lease: Lease,
     /// Changes each time that the runtime answers again.
     answers: watch::Receiver<()>,
 }
 
 impl Gateway {
-    /// Starts the actor on an arbiter, for a one-shot command. It connects with the first request.
+    /// Starts the actor on an arbiter. It connects with the first request, and is restarted after a panic; one that `waits` retries
+    /// while the runtime is unreachable.
     #[must_use]
-    pub fn start(on: &ArbiterHandle, sockets: Sockets, limits: Limits, log: Logger) -> Self {
-        let (sender, answers) = watch::channel(());
-        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(None, sender, log));
-        Self { address: GatewayActor::start_in_arbiter(on, make), lease: Lease::default(), answers }
-    }
-
-    /// Starts it for the service: it retries while the runtime is unreachable, and is restarted after a panic.
-    #[must_use]
-    pub fn serve(on: &ArbiterHandle, settings: &Settings, waits: Waits, log: Logger) -> Self {
-        let (sockets, limits) = (Sockets::from(settings), Limits::from(settings));
+    pub fn start(on: &ArbiterHandle, settings: &Settings, waits: Option<Waits>, log: Logger) -> Self {
         let on_restart = guard::log_restart(log.clone(), "gateway", None);
         let (sender, answers) = watch::channel(());
-        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(Some(waits), sender, log));
+        let (sockets, limits) = (settings.runtime.clone(), Limits::from(settings));
+        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(waits, sender, log));
         let address = guard::start(on, Pace::from(settings), on_restart, make);
         Self { address, lease: Lease::default(), answers }
     }
@@ -60,15 +51,6 @@ impl Gateway {
         Self { lease, ..self.clone() }
     }
 
-    /// Makes one RPC.
-    ///
-    /// # Errors
-    /// What the runtime answered, sorted; nothing is tried twice.
-    pub async fn call<C: CriCall>(&self, call: C) -> CriResult<C::Answer> {
-        let call = Call { call, requested: Instant::now(), lease: self.lease.clone() };
-        self.address.send(call).await.unwrap_or_else(|_| Err(CriError::gateway_gone(C::METHOD)))
-    }
-
     /// The state of each of these containers, in their order. From `until` on no more are asked, nor once the
     /// runtime does not answer in time.
     pub async fn statuses(&self, ids: Vec<String>, until: Instant) -> Vec<CriResult<ContainerFacts>> {
@@ -77,7 +59,7 @@ impl Gateway {
         }
         let count = ids.len();
         let answers = self.address.send(AskStatuses { ids, until }).await;
-        answers.unwrap_or_else(|_| vec![Err(CriError::gateway_gone(ContainerStatus::METHOD)); count])
+        answers.unwrap_or_else(|_| vec![Err(CriError::gateway_gone("ContainerStatus")); count])
     }
 
     /// All objects of one kind.
@@ -104,7 +86,7 @@ impl Gateway {
     ) -> CriResult<(HashMap<String, Vec<String>>, bool)> {
         let ids = containers.iter().map(|container| container.id.clone()).collect();
         let known = self.address.send(AskImageVolumes(ids)).await;
-        let known = known.map_err(|_| CriError::gateway_gone(ContainerStatus::METHOD))?;
+        let known = known.map_err(|_| CriError::gateway_gone("ContainerStatus"))?;
         let (gone, failed): (Vec<_>, Vec<_>) =
             known.failed.into_iter().partition(|(_, error)| error.class == ErrorClass::NotFound);
         let mut failed = failed.into_iter().next();

@@ -5,7 +5,6 @@ use cri_gc_policy::{Container, ContainerPolicy, Now, Reason};
 use jiff::Timestamp;
 
 use crate::tools::Tools;
-use cri_gc_gateway::calls::ContainerStatus;
 use cri_gc_gateway::{ContainerFacts, CriResult};
 
 /// What the re-check saw.
@@ -24,7 +23,7 @@ pub async fn recheck(
     policy: &ContainerPolicy,
     clock_set: Option<Timestamp>,
 ) -> CriResult<Recheck> {
-    let facts = tools.gateway.call(ContainerStatus { id: container.id.clone() }).await?;
+    let facts = tools.gateway.container_status(&container.id).await?;
     let now = Now { at: tools.clock.now(), clock_set };
     Ok(match containers::recheck(container, Some(facts.status), policy, now) {
         Ok(()) => Recheck::Go(facts),
