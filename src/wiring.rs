@@ -30,7 +30,7 @@ use cri_gc_service::configuration::{Configuration, Reading};
 use slog::Logger;
 
 /// What differs between a real node and a modelled one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Seams {
     /// The clock.
     pub clock: Clock,

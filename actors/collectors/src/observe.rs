@@ -18,17 +18,6 @@ use cri_gc_pods::{Seen, Verdict};
 /// How long a scan or a measurement may take: a mount that hangs must not delay a pass for longer.
 pub const SCAN_WITHIN: Duration = Duration::from_secs(10);
 
-/// All containers and sandboxes. The sandboxes are listed first: a pod that is made meanwhile then has a container too
-/// many in the answer rather than a sandbox that looks empty.
-///
-/// # Errors
-/// One of the lists failed: without both, nothing can be decided.
-pub async fn runtime(tools: &Tools) -> CriResult<(Arc<Vec<Sandbox>>, Arc<Vec<Container>>)> {
-    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Shared).await?;
-    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
-    Ok((sandboxes, containers))
-}
-
 /// The log directories of pods.
 ///
 /// # Errors
@@ -64,7 +53,10 @@ impl PodView {
 /// # Errors
 /// A list of the runtime failed.
 pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
-    let (sandboxes, containers) = runtime(tools).await?;
+    // The sandboxes are listed first: a pod that is made meanwhile then has a container too many in the answer rather than a
+    // sandbox that looks empty.
+    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Shared).await?;
+    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
     let listed_at = tools.clock.moment();
     // Of directories that can't be listed, none is removed.
     let (log_dirs, problem) = match log_dirs(tools, settings).await {

@@ -105,7 +105,7 @@ async fn remove<'a>(
         return Ok((Outcome::halted(), 0));
     }
     let has_log = facts.status.state != ContainerState::Created && keeper.may_go(container);
-    let bytes = if has_log && !keeper.is_stuck() {
+    let bytes = if has_log && !keeper.is_stuck.get() {
         let names = links.get(&container.id).cloned().unwrap_or_default();
         remove_logs(pass, keeper, uid.to_owned(), facts.log_path, names).await
     } else {
@@ -163,7 +163,7 @@ fn on_files<T>(
 ) -> Option<T> {
     if done.is_err() {
         // The work on the logs of all others would not be done either.
-        keeper.stuck();
+        keeper.is_stuck.set(true);
     }
     files_done(step, done).map_err(|error| pass.error(error)).ok()
 }
