@@ -19,7 +19,7 @@ use crate::error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE};
 use crate::health::Health;
 use crate::lanes::{Lane, Lanes, Limits};
 use crate::lists::{Listed, Lists};
-use crate::messages::{AskImageVolumes, AskRuntime, AskStatuses, Call, Freshness, KnownVolumes, List};
+use crate::messages::{AskKnownVolumes, AskRuntime, AskStatuses, Call, Freshness, List};
 use crate::rpc::Rpc;
 
 /// How long a removal waits for its turn. As many are requested at a time as there are turns, so none waits unless earlier
@@ -39,7 +39,7 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// Methods of the image service.
 const OF_IMAGES: [&str; 4] = ["ListImages", "ImageStatus", "ImageFsInfo", REMOVE_IMAGE];
 
-const CONTAINER_STATUS: &str = "ContainerStatus";
+pub const CONTAINER_STATUS: &str = "ContainerStatus";
 
 /// The actor. Use it through [`crate::Gateway`].
 pub struct GatewayActor {
@@ -197,47 +197,32 @@ impl<T: Listed> Handler<List<T>> for GatewayActor {
 impl Handler<AskStatuses> for GatewayActor {
     type Result = ResponseFuture<Vec<CriResult<ContainerFacts>>>;
 
-    fn handle(&mut self, AskStatuses { ids, until }: AskStatuses, _ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, ask: AskStatuses, _ctx: &mut Context<Self>) -> Self::Result {
+        let known = Rc::clone(&self.image_volumes);
         let rpc = self.rpc(CONTAINER_STATUS, Lane::Read);
         Box::pin(async move {
+            // At once: the caller may give up, and the next one continues from here.
+            let learn = |id: &str, facts: &ContainerFacts| {
+                if ask.for_volumes {
+                    known.borrow_mut().insert(id.to_owned(), facts.image_volumes.clone());
+                }
+            };
             match rpc {
-                Ok(rpc) => rpc.statuses(ids, Some(until), |_, _| ()).await,
-                Err(error) => vec![Err(error); ids.len()],
+                Ok(rpc) => rpc.statuses(ask.ids, ask.until, learn).await,
+                Err(error) => vec![Err(error); ask.ids.len()],
             }
         })
     }
 }
 
-impl Handler<AskImageVolumes> for GatewayActor {
-    type Result = ResponseFuture<KnownVolumes>;
+impl Handler<AskKnownVolumes> for GatewayActor {
+    type Result = MessageResult<AskKnownVolumes>;
 
-    fn handle(&mut self, AskImageVolumes(ids): AskImageVolumes, _ctx: &mut Context<Self>) -> Self::Result {
-        let known = Rc::clone(&self.image_volumes);
-        let rpc = self.rpc(CONTAINER_STATUS, Lane::Read);
-        Box::pin(async move {
-            let unknown: Vec<String> = {
-                let (mut known, listed) = (known.borrow_mut(), HashSet::<&String>::from_iter(&ids));
-                known.retain(|id, _| listed.contains(id));
-                ids.iter().filter(|id| !known.contains_key(*id)).cloned().collect()
-            };
-            // At once: the caller may give up, and the next one continues from here.
-            let learn = |id: &str, facts: &ContainerFacts| {
-                known.borrow_mut().insert(id.to_owned(), facts.image_volumes.clone());
-            };
-            let answers = match rpc {
-                Ok(rpc) => rpc.statuses(unknown.clone(), None, learn).await,
-                Err(error) => vec![Err(error); unknown.len()],
-            };
-            let asked = !unknown.is_empty();
-            let failed = unknown.into_iter().zip(answers);
-            let failed = failed.filter_map(|(id, answer)| Some((id, answer.err()?))).collect();
-            let known = known.borrow();
-            let volumes = ids.into_iter().filter_map(|id| {
-                let volumes = known.get(&id).filter(|volumes| !volumes.is_empty())?.clone();
-                Some((id, volumes))
-            });
-            KnownVolumes { volumes: volumes.collect(), asked, failed }
-        })
+    fn handle(&mut self, AskKnownVolumes(ids): AskKnownVolumes, _ctx: &mut Context<Self>) -> Self::Result {
+        let mut known = self.image_volumes.borrow_mut();
+        let listed = HashSet::<String>::from_iter(ids);
+        known.retain(|id, _| listed.contains(id));
+        MessageResult(known.clone())
     }
 }
 

@@ -14,13 +14,13 @@ use slog::Logger;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::actor::GatewayActor;
+use crate::actor::{CONTAINER_STATUS, GatewayActor};
 use crate::answers::ContainerFacts;
 use crate::error::{CriError, CriResult, ErrorClass};
 use crate::health::{Health, RuntimeState, Waits};
 use crate::lanes::Limits;
 use crate::lists::Listed;
-use crate::messages::{AskImageVolumes, AskRuntime, AskStatuses, Freshness, List};
+use crate::messages::{AskKnownVolumes, AskRuntime, AskStatuses, Freshness, List};
 
 /// A handle to the gateway. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,12 +54,16 @@ impl Gateway {
     /// The state of each of these containers, in their order. From `until` on no more are asked, nor once the
     /// runtime does not answer in time.
     pub async fn statuses(&self, ids: Vec<String>, until: Instant) -> Vec<CriResult<ContainerFacts>> {
-        if ids.is_empty() {
+        self.ask_statuses(AskStatuses { ids, until: Some(until), for_volumes: false }).await
+    }
+
+    async fn ask_statuses(&self, ask: AskStatuses) -> Vec<CriResult<ContainerFacts>> {
+        if ask.ids.is_empty() {
             return Vec::new();
         }
-        let count = ids.len();
-        let answers = self.address.send(AskStatuses { ids, until }).await;
-        answers.unwrap_or_else(|_| vec![Err(CriError::gateway_gone("ContainerStatus")); count])
+        let count = ask.ids.len();
+        let answers = self.address.send(ask).await;
+        answers.unwrap_or_else(|_| vec![Err(CriError::gateway_gone(CONTAINER_STATUS)); count])
     }
 
     /// All objects of one kind.
@@ -84,25 +88,33 @@ impl Gateway {
         &self,
         containers: &[Container],
     ) -> CriResult<(HashMap<String, Vec<String>>, bool)> {
-        let ids = containers.iter().map(|container| container.id.clone()).collect();
-        let known = self.address.send(AskImageVolumes(ids)).await;
-        let known = known.map_err(|_| CriError::gateway_gone("ContainerStatus"))?;
-        let (gone, failed): (Vec<_>, Vec<_>) =
-            known.failed.into_iter().partition(|(_, error)| error.class == ErrorClass::NotFound);
-        let mut failed = failed.into_iter().next();
-        if failed.is_none() && !gone.is_empty() {
-            let listed = self.list::<Container>(Freshness::Fresh).await?;
-            failed = gone.into_iter().find(|(id, _)| listed.iter().any(|container| container.id == *id));
-        }
-        match failed {
-            None => Ok((known.volumes, known.asked)),
-            Some((id, error)) => {
-                let class =
-                    if error.class == ErrorClass::NotFound { ErrorClass::Failed } else { error.class };
-                let message = format!("the image volumes of container {id} can't be read: {}", error.message);
-                Err(CriError { message, class, ..error })
+        let all: Vec<_> = containers.iter().map(|container| container.id.clone()).collect();
+        let known = self.address.send(AskKnownVolumes(all.clone())).await;
+        let mut volumes = known.map_err(|_| CriError::gateway_gone(CONTAINER_STATUS))?;
+        let mut ids = all;
+        ids.retain(|id| !volumes.contains_key(id));
+        let asked = !ids.is_empty();
+        let ask = AskStatuses { ids: ids.clone(), until: None, for_volumes: true };
+        let (mut gone, mut failed) = (Vec::new(), None);
+        for (id, answer) in ids.into_iter().zip(self.ask_statuses(ask).await) {
+            match answer {
+                Ok(facts) => drop(volumes.insert(id, facts.image_volumes)),
+                Err(error) if error.class == ErrorClass::NotFound => gone.push((id, error)),
+                Err(error) => drop(failed.get_or_insert((id, error))),
             }
         }
+        if failed.is_none() && !gone.is_empty() {
+            let listed = self.list::<Container>(Freshness::Fresh).await?;
+            let is_listed = |id: &String| listed.iter().any(|container| container.id == *id);
+            failed = gone.into_iter().find(|(id, _)| is_listed(id));
+        }
+        if let Some((id, error)) = failed {
+            let class = if error.class == ErrorClass::NotFound { ErrorClass::Failed } else { error.class };
+            let message = format!("the image volumes of container {id} can't be read: {}", error.message);
+            return Err(CriError { message, class, ..error });
+        }
+        volumes.retain(|_, volumes| !volumes.is_empty());
+        Ok((volumes, asked))
     }
 
     /// Ends once the runtime answers again after it was unreachable or hung, counted from this call on.

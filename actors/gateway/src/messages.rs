@@ -14,7 +14,7 @@ use tonic::Status;
 
 use crate::answers::ContainerFacts;
 use crate::connection::Clients;
-use crate::error::{CriError, CriResult};
+use crate::error::CriResult;
 use crate::health::RuntimeState;
 use crate::lanes::Lane;
 use crate::lists::Listed;
@@ -59,23 +59,16 @@ pub struct AskStatuses {
     /// Whole ids.
     pub ids: Vec<String>,
     /// From then on no more are sent.
-    pub until: Instant,
+    pub until: Option<Instant>,
+    /// Whether their image volumes are remembered.
+    pub for_volumes: bool,
 }
 
-/// The image volumes of the containers of these ids, which are all that exist.
+/// What is remembered of the image volumes of the containers of these ids, which are all that exist: by id, empty for one that has
+/// none.
 #[derive(Debug, Message)]
-#[rtype(result = "KnownVolumes")]
-pub struct AskImageVolumes(pub Vec<String>);
-
-/// What is known of image volumes.
-pub struct KnownVolumes {
-    /// Those of the containers that have any, by id of the container.
-    pub volumes: HashMap<String, Vec<String>>,
-    /// Whether a container had to be asked.
-    pub asked: bool,
-    /// The containers that could not be asked.
-    pub failed: Vec<(String, CriError)>,
-}
+#[rtype(result = "HashMap<String, Vec<String>>")]
+pub struct AskKnownVolumes(pub Vec<String>);
 
 /// The state of the runtime, as the last RPC saw it.
 #[derive(Debug, Clone, Copy, Message)]
