@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use cri_gc_config::{Settings, key_names, render};
-use cri_gc_proto::admin::ConfigResponse;
+use cri_gc_proto::admin::{ConfigRequest, ConfigResponse, ReloadRequest};
 use cri_gc_service::admin::group_number;
 
 use super::import_kubelet;
@@ -25,12 +25,16 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
         Config::Show { running: false, output, .. } => print(&own(global, output.output)?)?,
         Config::Show { running: true, socket, output } => {
             let meant = Service { socket: socket.clone(), timeout: None };
-            let answer =
-                in_system(async { Ok::<_, Failure>(service(global, &meant).await?.config().await?) })?;
+            let answer = in_system(async {
+                let service = service(global, &meant).await?;
+                Ok::<_, Failure>(service.ask(async |admin| admin.config(ConfigRequest {}).await).await?)
+            })?;
             print(&running(&answer, output.output)?)?;
         }
         Config::Reload { service: meant, output } => {
-            let request = async |service: Client| service.reload().await.map_err(refused);
+            let request = async |service: Client| {
+                service.ask(async |admin| admin.reload(ReloadRequest {}).await).await.map_err(refused)
+            };
             ask(global, meant, output.output, request, answers::reloaded)?;
         }
         Config::ImportKubelet(args) => import_kubelet::run(global, args)?,

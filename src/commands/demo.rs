@@ -11,14 +11,13 @@ use cri_gc_kit::generation::Generation;
 use cri_gc_kit::seams::LogThreshold;
 use cri_gc_kit::supervision::panics;
 use cri_gc_kit::supervision::threads::Threads;
-use slog::{Drain, Duplicate, Logger, o};
+use slog::{Discard, Logger, o};
 
 use super::setup::{in_system, logging, not_yet};
 use super::sweep::sweep;
 use crate::cli::{self, Global};
 use crate::demo::node::DemoNode;
 use crate::demo::report;
-use crate::demo::watch::panics::{UncaughtPanics, WrittenAtTheEnd};
 use crate::demo::watch::{LiveDemo, SETTINGS};
 use crate::failure::{Failure, PARTLY};
 use crate::output::print;
@@ -83,15 +82,10 @@ async fn watch(
     if let Some(problem) = not_yet(&loaded.settings) {
         return Err(Failure::configuration(problem));
     }
-    let uncaught = UncaughtPanics::default();
-    let _written = WrittenAtTheEnd(uncaught.clone());
     // On a terminal the log would be written over the view, which shows the events anyway.
     let is_logged = global.log_level.is_some() && !std::io::stderr().is_terminal();
     let logging = is_logged.then(|| logging(global));
-    let log = match &logging {
-        Some(logging) => Logger::root(Duplicate(logging.log.clone(), uncaught.clone()).fuse(), o!()),
-        None => Logger::root(uncaught.clone().fuse(), o!()),
-    };
+    let log = logging.as_ref().map_or_else(|| Logger::root(Discard, o!()), |logging| logging.log.clone());
     panics::install(log.clone());
     let mut watch = LiveDemo::new(demo, args).map_err(Failure::failed)?;
     let seams = watch.seams();
@@ -110,7 +104,7 @@ async fn watch(
     let shown = watch.run(&service, &generation.settings, stop).await;
     service.stop();
     shown?;
-    let summary = watch.summary(uncaught.count());
+    let summary = watch.summary();
     print(&summary.text())?;
     Ok(summary.surprises().is_empty())
 }

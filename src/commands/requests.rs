@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use cri_gc_proto::admin::{ExplainRequest, SetLogLevelRequest};
 use serde::Serialize;
 
 use super::setup::{in_system, loops, service};
@@ -46,7 +47,10 @@ pub fn status(global: &Global, args: &Status) -> Result<ExitCode, Failure> {
 /// No service answers, nothing is called that, or several objects are.
 pub fn explain(global: &Global, args: &Explain) -> Result<ExitCode, Failure> {
     let request = async |service: Client| {
-        service.explain(args.object.clone()).await.map_err(|error: ClientError| match error.trouble {
+        let (object, wait_seconds) = (args.object.clone(), service.deadline.as_secs_f64());
+        let answer =
+            service.ask(async |admin| admin.explain(ExplainRequest { object, wait_seconds }).await).await;
+        answer.map_err(|error| match error.trouble {
             Trouble::Invalid => Failure::usage(error.message).or("write more of it"),
             _ => error.into(),
         })
@@ -55,22 +59,12 @@ pub fn explain(global: &Global, args: &Explain) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Pauses loops, and prints which are paused.
+/// Pauses loops or resumes them, and prints which are paused then.
 ///
 /// # Errors
 /// No service answers, or it refuses.
-pub fn pause(global: &Global, args: &Loops) -> Result<ExitCode, Failure> {
-    let request = async |service: Client| service.pause(loops(&args.loops)).await;
-    ask(global, &args.service, args.output.output, request, |answer| answers::paused(&answer.paused))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Ends a pause of loops, and prints which are still paused.
-///
-/// # Errors
-/// No service answers, or it refuses.
-pub fn resume(global: &Global, args: &Loops) -> Result<ExitCode, Failure> {
-    let request = async |service: Client| service.resume(loops(&args.loops)).await;
+pub fn pause(global: &Global, args: &Loops, paused: bool) -> Result<ExitCode, Failure> {
+    let request = async |service: Client| service.pause(loops(&args.loops), paused).await;
     ask(global, &args.service, args.output.output, request, |answer| answers::paused(&answer.paused))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -93,8 +87,9 @@ pub fn log_level(global: &Global, args: &ChangeLogLevel) -> Result<ExitCode, Fai
             None => Level { level: service.status().await?.log_level, previous: None },
             Some(level) => {
                 let level = level.as_str().to_owned();
-                let previous = service.set_log_level(level.clone()).await?.previous;
-                Level { level, previous: Some(previous) }
+                let request = SetLogLevelRequest { level: level.clone() };
+                let answer = service.ask(async |admin| admin.set_log_level(request).await).await?;
+                Level { level, previous: Some(answer.previous) }
             }
         })
     };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cri_gc_proto::admin::pass_update::What;
-use cri_gc_proto::admin::{Pass, PassUpdate, Removal};
+use cri_gc_proto::admin::{Pass, PassUpdate, Removal, RunNowRequest};
 
 use super::setup::{in_system, loops, service};
 use crate::cli::{self, Form, Global};
@@ -27,7 +27,8 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
     let watched = in_system(async {
         let service = service(global, &args.service).await?;
         let watched = async {
-            let mut updates = service.run_now(watch.named.clone(), args.confirm_deleted).await?;
+            let request = RunNowRequest { loops: watch.named.clone(), confirm_deleted: args.confirm_deleted };
+            let mut updates = service.stream(async |admin| admin.run_now(request).await).await?;
             watch.all(&mut updates, form).await
         };
         service.within(args.service.timeout, watched).await

@@ -83,7 +83,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
         problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
     }
     if let Some(signal) = signal {
-        remark(&format!("cri-gc: ended by {}", signal.as_str()));
+        remark(&format!("cri-gc: ended by {}", signal.name));
         return Ok(signal.exit_code());
     }
     let good =
