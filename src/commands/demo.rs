@@ -64,7 +64,7 @@ async fn sweep_and_print(demo: &DemoNode, crew: &Crew, all: bool) -> Result<Vec<
     demo.make_history(crew).await.map_err(Failure::failed)?;
     let before = demo.tally();
     print(&report::opening(&runtime, &crew.settings, &before))?;
-    let (reports, _) = sweep(crew, &None).await?;
+    let (reports, _) = sweep(crew).await?;
     print(&report::removed(&reports, all))?;
     print(&report::kept(&reports, all))?;
     print(&report::result(&reports, &before, &demo.tally()))?;

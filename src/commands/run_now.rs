@@ -11,7 +11,7 @@ use crate::cli::{self, Form, Global};
 use crate::client::{Answers, ClientError};
 use crate::failure::{Failure, PARTLY};
 use crate::output::ages::span;
-use crate::output::progress::{Bar, Ended};
+use crate::output::progress::Bar;
 use crate::output::{self, Reader, item, print, remark};
 
 /// After so long without an update a note says so, and again after twice that.
@@ -57,12 +57,12 @@ struct Watch {
 impl Watch {
     /// Receives updates until the last, or until the reader of stdout is gone.
     async fn all(&mut self, updates: &mut Answers<PassUpdate>, form: Form) -> Result<(), Failure> {
-        let bar = Bar::default();
+        let mut bar = Bar::default();
         while let Some(update) = self.next(updates, &bar).await? {
             if form != Form::Table && item(form, &update, |_| String::new())? == Reader::Gone {
                 return Ok(());
             }
-            self.take(update, &bar);
+            self.take(update, &mut bar);
         }
         match self.missing() {
             Some(of) => Err(cut_short(updates, &of).into()),
@@ -92,14 +92,14 @@ impl Watch {
         }
     }
 
-    fn take(&mut self, update: PassUpdate, bar: &Bar) {
+    fn take(&mut self, update: PassUpdate, bar: &mut Bar) {
         match update.what {
             Some(What::Planned(count)) => {
                 bar.planned(&update.r#loop, count);
                 self.begun.push(update.r#loop);
             }
             Some(What::Removal(removal)) => {
-                bar.ended(Ended::from_result(&removal.result));
+                bar.ended(&removal.result);
                 self.removals.push(removal);
             }
             Some(What::Ended(pass)) => self.passes.push(pass),
