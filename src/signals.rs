@@ -1,7 +1,5 @@
 //! The signals that end a command which has to clean up first. The clean-up is the command's own.
 
-use std::process::ExitCode;
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Receives the signals that end a command: while it exists, they do not end the process by themselves.
@@ -23,8 +21,8 @@ pub struct StopSignal {
 impl StopSignal {
     /// The exit code of a command that it ended: 128 and its number, as shells have it.
     #[must_use]
-    pub fn exit_code(self) -> ExitCode {
-        ExitCode::from(128 + self.number)
+    pub fn exit_code(self) -> u8 {
+        128 + self.number
     }
 }
 

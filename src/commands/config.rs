@@ -1,8 +1,6 @@
 //! `cri-gc config`: shows settings, checks the configuration, and reloads that of the running service. Importing a kubelet's
 //! configuration is in [`import_kubelet`].
 
-use std::process::ExitCode;
-
 use cri_gc_config::{Settings, key_names, render};
 use cri_gc_proto::admin::{ConfigRequest, ConfigResponse, ReloadRequest};
 use cri_gc_service::admin::group_number;
@@ -19,7 +17,7 @@ use crate::output::{answers, config, print, remark};
 ///
 /// # Errors
 /// Everything that is wrong with the configuration, or with a kubelet's; the service does not answer.
-pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, command: &Config) -> Result<(), Failure> {
     match command {
         Config::Check => check(global)?,
         Config::Show { running: false, output, .. } => print(&own(global, output.output)?)?,
@@ -39,7 +37,7 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
         }
         Config::ImportKubelet(args) => import_kubelet::run(global, args)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn check(global: &Global) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! `cri-gc demo`: cleans up an embedded node with a full disk, or shows the running service on it.
 
 use std::io::IsTerminal;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use cri_gc_collectors::report::PassReport;
@@ -19,7 +18,7 @@ use crate::cli::{self, Global};
 use crate::demo::node::DemoNode;
 use crate::demo::report;
 use crate::demo::watch::{LiveDemo, SETTINGS};
-use crate::failure::{Failure, PARTLY};
+use crate::failure::Failure;
 use crate::output::print;
 use crate::signals::StopSignals;
 use crate::wiring::{Crew, STAGGER, Service, Start};
@@ -28,7 +27,7 @@ use crate::wiring::{Crew, STAGGER, Service, Start};
 ///
 /// # Errors
 /// No temporary folder, no thread, a setting given with --set that is not valid, or a signal that ends it.
-pub fn run(global: &Global, args: &cli::Demo) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, args: &cli::Demo) -> Result<(), Failure> {
     let good = in_system(async {
         // Before there is a folder that a signal would leave behind.
         let mut stop = StopSignals::listen_on_terminal()?;
@@ -42,7 +41,7 @@ pub fn run(global: &Global, args: &cli::Demo) -> Result<ExitCode, Failure> {
             _ = stop.recv() => Err(Failure::failed("the demo was ended by a signal")),
         }
     })?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    Failure::partly_unless(good)
 }
 
 /// Sweeps the node. Returns whether nothing failed.

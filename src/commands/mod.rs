@@ -16,8 +16,6 @@ pub mod setup;
 pub mod snapshot;
 pub mod sweep;
 
-use std::process::ExitCode;
-
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 
@@ -25,7 +23,7 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// What went wrong, as a sentence with a remedy, and the exit code.
-pub fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Run => run::run(&global),

@@ -1,6 +1,5 @@
 //! `cri-gc run-now`: runs passes in the running service now, and shows their progress.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use cri_gc_proto::admin::pass_update::What;
@@ -9,7 +8,7 @@ use cri_gc_proto::admin::{Pass, PassUpdate, Removal, RunNowRequest};
 use super::setup::{in_system, loops, service};
 use crate::cli::{self, Form, Global};
 use crate::client::{Answers, ClientError};
-use crate::failure::{Failure, PARTLY};
+use crate::failure::Failure;
 use crate::output::ages::span;
 use crate::output::progress::Bar;
 use crate::output::{self, Reader, item, print, remark};
@@ -21,7 +20,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// No service answers, it refuses, or the connection ends before the passes do. What was received by then is printed.
-pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, args: &cli::RunNow) -> Result<(), Failure> {
     let form = args.output;
     let mut watch = Watch { named: loops(&args.loops), ..Watch::default() };
     let watched = in_system(async {
@@ -41,7 +40,7 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
     }
     watched?;
     let good = watch.passes.iter().all(|pass| pass.failed == 0 && pass.errors.is_empty());
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    Failure::partly_unless(good)
 }
 
 /// What was received so far.

@@ -107,6 +107,22 @@ pub async fn crew(
     }
 }
 
+/// Does that with the actors of a command that removes nothing, and ends them.
+pub fn on_crew<T>(
+    global: &Global,
+    settings: Settings,
+    confirmed: bool,
+    work: impl AsyncFnOnce(&Crew, RuntimeVersion) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (logging, home) = (logging(global), Home::copy(&settings));
+    in_system(async {
+        let (crew, version) = crew(settings, home, confirmed, &logging).await?;
+        let done = work(&crew, version).await;
+        crew.stop();
+        done
+    })
+}
+
 /// Reads the pod source twice, as confirmed deletion needs. An error does not end the command: while the source is not
 /// synced, no pod counts as deleted.
 pub async fn sync_pods(crew: &Crew) -> Option<String> {

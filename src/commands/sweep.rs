@@ -1,6 +1,5 @@
 //! `cri-gc sweep`: one pass of each loop, in order, without a service.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use cri_gc_collectors::collector::messages::{Declined, Prepare, RunPass};
@@ -20,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::setup::{crew, in_system, logging, settings, sync_pods};
 use crate::cli::{self, Global};
-use crate::failure::{Failure, PARTLY};
+use crate::failure::Failure;
 use crate::output::progress::Bar;
 use crate::output::unrecorded::Unrecorded;
 use crate::output::{self, remark, show};
@@ -31,7 +30,7 @@ use crate::wiring::Crew;
 ///
 /// # Errors
 /// An invalid configuration, or no runtime. The errors of a pass are in its report.
-pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, args: &cli::Sweep) -> Result<(), Failure> {
     let mut settings = settings(global)?.settings;
     let (home, _lock, nowhere) =
         if args.dry_run { (Home::copy(&settings), None, None) } else { home(&settings)? };
@@ -79,12 +78,11 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
         problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
     }
     if let Some(signal) = signal {
-        remark(&format!("cri-gc: ended by {}", signal.name));
-        return Ok(signal.exit_code());
+        return Err(Failure::ended_by(signal));
     }
     let good =
         swept.is_none_or(|(reports, problem)| problem.is_none() && reports.iter().all(PassReport::is_good));
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    Failure::partly_unless(good)
 }
 
 /// The result, as tables.

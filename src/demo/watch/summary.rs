@@ -11,7 +11,7 @@ use super::breakages::meaning;
 use super::events::EventLog;
 use crate::cli::demo::Breakage;
 use crate::output::ages::span;
-use crate::output::table::{render, table};
+use crate::output::table::table;
 
 /// All that is known at the end.
 pub struct Summary<'a> {
@@ -51,17 +51,14 @@ impl Summary<'_> {
     /// The whole text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut rows = table(&["LOOP", "PASSES", "REMOVED", "FAILURES", "RESTARTS"]);
-        for state in self.loops {
-            rows.add_row([
-                state.r#loop.clone(),
-                state.passes.to_string(),
-                state.removed.to_string(),
-                self.events.failures(&state.r#loop).to_string(),
-                state.restarts.to_string(),
-            ]);
-        }
-        let mut text = format!("Watched for {}.\n\n{}\n", span(self.lasted), render(rows, &[1, 2, 3, 4]));
+        let rows = self.loops.iter().map(|state| {
+            let failures = self.events.failures(&state.r#loop);
+            let figures = [state.passes, state.removed, failures, state.restarts].map(|of| of.to_string());
+            let [passes, removed, failures, restarts] = figures;
+            [state.r#loop.clone(), passes, removed, failures, restarts]
+        });
+        let rows = table(["LOOP", "PASSES", "REMOVED", "FAILURES", "RESTARTS"], &[1, 2, 3, 4], rows);
+        let mut text = format!("Watched for {}.\n\n{rows}\n", span(self.lasted));
         if self.lost.is_empty() {
             let _ = writeln!(text, "Nothing in use was removed; {} containers run.", self.running);
         }

@@ -34,7 +34,7 @@ async fn run(of: &LoopHandle, updates: &Updates) -> Option<()> {
     let sending = async {
         // It ends with the pass, which has the sender.
         while let Some(progress) = received.recv().await {
-            updates.send(Ok(answers::update(&progress))).await.ok()?;
+            updates.send(Ok(answers::progress(&progress))).await.ok()?;
         }
         Some(())
     };
