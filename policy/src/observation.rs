@@ -146,7 +146,7 @@ pub struct FsStats {
     pub inodes_free: u64,
 }
 
-/// A file system with images or containers.
+/// A filesystem with images or containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileSystem {
     /// A directory on it, as the runtime named it.
@@ -165,7 +165,7 @@ pub struct FileSystem {
 }
 
 impl FileSystem {
-    /// Whether the two are one file system, perhaps named by another directory.
+    /// Whether the two are one filesystem, perhaps named by another directory.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let same_device = self.device.is_some() && self.device == other.device;
@@ -173,7 +173,7 @@ impl FileSystem {
     }
 }
 
-/// What a pass has begun to reclaim on a file system.
+/// What a pass has begun to reclaim on a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reclaiming {
     /// Bytes.

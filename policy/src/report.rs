@@ -211,7 +211,7 @@ impl<'a> Words<'a> {
         let items = |decisions: &[Decision]| decisions.iter().filter_map(item).collect::<Vec<_>>();
         let (mut follow, mut keep) = (items(follow), items(keep));
         for item in &mut follow {
-            item.detail.push_str("; follows other removals of this plan");
+            item.detail.push_str("; removed after other removals of this plan");
         }
         keep.sort_by(|a, b| {
             (&a.id, &a.detail, &a.runtime_handler).cmp(&(&b.id, &b.detail, &b.runtime_handler))

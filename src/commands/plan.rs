@@ -42,8 +42,15 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
         false if std::io::stdout().is_terminal() => Extent::Examples,
         false => Extent::Removed,
     };
-    show_by(args.output.output, &report, |report, out| output::plan::write(report, extent, out))?;
-    problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
+    show_by(args.output.output, &report, |report, out| {
+        if !problems.is_empty() {
+            out.write_all(
+                b"INCOMPLETE: not everything could be observed or decided; see the errors below.\n\n",
+            )?;
+        }
+        output::plan::write(report, extent, out)
+    })?;
+    problems.iter().for_each(|problem| remark(&format!("cri-gc: error: {problem}")));
     Failure::partly_unless(problems.is_empty())
 }
 

@@ -49,7 +49,7 @@ pub fn explain(global: &Global, args: &Explain) -> Result<(), Failure> {
         let answer =
             service.ask(async |admin| admin.explain(ExplainRequest { object, wait_seconds }).await).await;
         answer.map_err(|error| match error.trouble {
-            Trouble::Invalid => Failure::usage(error.message).or("write more of it"),
+            Trouble::Invalid => Failure::usage(error.message).or("write more of the id"),
             _ => error.into(),
         })
     };

@@ -40,7 +40,11 @@ pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Resu
     let sums = sections.map(|(kind, section)| {
         let reasons = tally(section.keep.iter().map(|item| item.reason.as_str()));
         [
-            if kind == "sandbox" { "sandboxes".to_owned() } else { format!("{kind}s") },
+            match kind {
+                "sandbox" => "sandboxes".to_owned(),
+                "log directory" => "log directories".to_owned(),
+                kind => format!("{kind}s"),
+            },
             section.remove.len().to_string(),
             section.follow.len().to_string(),
             section.keep.len().to_string(),
@@ -48,7 +52,7 @@ pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Resu
             tally_line(&reasons),
         ]
     });
-    let header = ["", "REMOVE", "FOLLOW", "KEEP", "FREES", "KEPT FOR"];
+    let header = ["", "REMOVE", "REMOVE AFTER", "KEEP", "FREES", "KEPT FOR"];
     out.write_all(table(header, &[1, 2, 3, 4], sums).as_bytes())?;
     out.write_all(disks(&plan.images.filesystems, plan.images.bytes_to_free).as_bytes())
 }

@@ -166,7 +166,7 @@ async fn a_bad_file_is_refused_once_and_a_good_one_taken_after_it() {
     let told = stage.lines.take();
     assert_eq!(told.len(), 1, "{told:?}");
     let refused = format!(
-        "is refused, the old one remains in force: the configuration can't be used: {}:2",
+        "reload refused, the previous configuration stays in force: invalid configuration: {}:2",
         file.display()
     );
     assert!(told[0].contains(&refused) && told[0].contains("image_gc.mood"), "{told:?}");

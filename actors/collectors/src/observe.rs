@@ -23,9 +23,10 @@ pub const SCAN_WITHIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// The root could not be read.
 pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Vec<LogDir>, PassError> {
-    let root = settings.log_gc.pod_logs_root.clone();
-    let found = tools.files.run_within(SCAN_WITHIN, move || scan::log_dirs(&root)).await;
-    files_done("looking for log directories", found)
+    let root = &settings.log_gc.pod_logs_root;
+    let scanned = root.clone();
+    let found = tools.files.run_within(SCAN_WITHIN, move || scan::log_dirs(&scanned)).await;
+    files_done("could not list log directories", root, found)
 }
 
 /// What one observation of pods and their objects saw.
@@ -172,7 +173,7 @@ pub async fn remember_images(tools: &Tools) -> Result<ImageView, PassError> {
     Ok(ImageView { images: images.ok_or(PassError::Records)?, ..view })
 }
 
-/// The file systems of these places with their statistics. Two places on one file system are one: what is missing there is
+/// The filesystems of these places with their statistics. Two places on one filesystem are one: what is missing there is
 /// missing once. One that cannot be measured is an error of its own, and is
 /// left out: how full it is is not known.
 pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<PassError>) {
@@ -198,7 +199,10 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
         all.into_iter().map(measure).collect::<Vec<_>>()
     });
     let results = measured.await.unwrap_or_else(|gone| {
-        vec![Err(PassError::File { step: "measuring the filesystems", error: gone.to_string() })]
+        vec![Err(PassError::File {
+            step: "could not measure the filesystems",
+            error: format!("{places}: {gone}"),
+        })]
     });
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for result in results {
@@ -210,7 +214,7 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
     (good, bad)
 }
 
-/// Adds a file system, unless it is there already: then that one holds what both do.
+/// Adds a filesystem, unless it is there already: then that one holds what both do.
 fn add(all: &mut Vec<FileSystem>, fs: FileSystem) {
     match all.iter_mut().find(|known| known.is_same(&fs)) {
         Some(known) => {

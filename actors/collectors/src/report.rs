@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use cri_gc_config::Mode;
@@ -246,7 +247,7 @@ pub enum PassError {
 
 /// How many planned removals a pass has not tried.
 pub fn untried_removals(count: usize) -> String {
-    format!("{} {} not tried", counted(count, "more removal"), if count == 1 { "was" } else { "were" })
+    format!("{} {} not started", counted(count, "removal"), if count == 1 { "was" } else { "were" })
 }
 
 /// The result of a step that workers have done on files.
@@ -255,12 +256,13 @@ pub fn untried_removals(count: usize) -> String {
 /// The step failed, or no worker has done it in time.
 pub fn files_done<T>(
     step: &'static str,
+    place: &Path,
     done: Result<Result<T, FileError>, WorkerGone>,
 ) -> Result<T, PassError> {
     let error = match done {
         Ok(Ok(result)) => return Ok(result),
         Ok(Err(error)) => error.to_string(),
-        Err(gone) => gone.to_string(),
+        Err(gone) => format!("{}: {gone}", place.display()),
     };
     Err(PassError::File { step, error })
 }

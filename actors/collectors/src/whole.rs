@@ -18,7 +18,7 @@ pub struct Whole {
     pub problems: Vec<PassError>,
 }
 
-/// Observes everything: pods and their objects, images with what is remembered of them, and file systems. It only reads. A call
+/// Observes everything: pods and their objects, images with what is remembered of them, and filesystems. It only reads. A call
 /// that fails is a problem, and hides nothing but what can't be decided without its answer.
 ///
 /// # Errors

@@ -112,7 +112,7 @@ fn check_removal<T>(call: &Call<T>) -> CriResult<()> {
     }
     let waited = call.requested.elapsed();
     let why = if call.lease.is_revoked() {
-        "not sent: the loop hung and was replaced; what it had checked is old"
+        "not sent: the loop hung and was restarted, so its checks before the removal are too old; the next pass checks again"
     } else if call.lease.is_suspended() {
         "not sent: the loop is paused, shuts down, or is in report mode"
     } else if waited > CHECKED_WITHIN {

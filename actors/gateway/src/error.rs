@@ -33,7 +33,7 @@ pub enum ErrorClass {
     #[error("not found: ")]
     NotFound,
     /// The runtime is unreachable: not started, restarting, or it died during the call. Logged once, not per object.
-    #[error("the runtime does not answer: ")]
+    #[error("cannot connect to the runtime: ")]
     Unavailable,
     /// The runtime answers that it is not available, e.g. while it is starting. What else it is asked may well succeed.
     #[error("the runtime is not ready: ")]
@@ -45,7 +45,7 @@ pub enum ErrorClass {
     #[error("the socket cannot be used: ")]
     NoSocket,
     /// No answer within the deadline.
-    #[error("no answer in time: ")]
+    #[error("")]
     DeadlineExceeded,
     /// The answer is larger than the runtime sends or than we accept.
     #[error("the answer is too large: ")]
@@ -116,7 +116,9 @@ impl CriError {
     #[must_use]
     pub fn late(method: &'static str, waited: Duration) -> Self {
         let waited = duration(Duration::from_secs(waited.as_secs()));
-        let message = format!("not sent: its object was checked {waited} ago; it is left for the next pass");
+        let message = format!(
+            "not sent: the check before the removal is too old ({waited}); the next pass checks again"
+        );
         Self::withheld(method, message)
     }
 

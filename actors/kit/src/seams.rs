@@ -119,7 +119,7 @@ impl Clock {
     }
 }
 
-/// What was measured of a file system.
+/// What was measured of a filesystem.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
     /// Its statistics.

@@ -24,7 +24,7 @@ impl Missing {
     }
 }
 
-/// A file system whose usage is not known. Named as the kubelet names it.
+/// A filesystem whose usage is not known. Named as the kubelet names it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "InvalidDiskCapacity: the image filesystem {mountpoint} reports a capacity of 0 bytes, so no image is removed there to free \

@@ -79,7 +79,7 @@ impl Volume {
 #[derive(Debug)]
 pub struct Disk {
     layers: BTreeMap<String, Layer>,
-    /// The file system of the images.
+    /// The filesystem of the images.
     pub images: Volume,
     /// Where writable layers are, if not with the images.
     containers: Option<Volume>,

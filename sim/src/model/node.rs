@@ -193,7 +193,7 @@ impl Node {
         self.disk.usage(self.clock.uptime())
     }
 
-    /// Sets the bytes that belong to nothing the runtime knows so that `percent` of the images' file system is used, or more where it is fuller without them.
+    /// Sets the bytes that belong to nothing the runtime knows so that `percent` of the images' filesystem is used, or more where it is fuller without them.
     pub fn fill_to_percent(&mut self, percent: u64) {
         self.disk.stored.other.bytes = 0;
         let stats = self.disk.image_stats(self.clock.uptime());

@@ -90,7 +90,9 @@ mod tests {
         let mut log = EventLog::default();
         let restarted = |why: &str| event(0, EventKind::Restarted, "container_gc", why);
         log.add(&restarted(&format!("it panicked at x.rs:1:1: {ON_PURPOSE}")));
-        log.add(&restarted("its thread did not answer for 5s; it was given another one"));
+        log.add(&restarted(
+            "its thread did not answer for 5s (supervision.hang_timeout); it continues on a new thread",
+        ));
         assert_eq!(log.panics, [""; 0]);
         log.add(&restarted("it panicked at y.rs:1:1: index out of bounds"));
         assert_eq!(log.panics.len(), 1);

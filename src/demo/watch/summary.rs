@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
-use cri_gc_policy::text::{counted, one_line};
+use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin::LoopStatus;
 
 use super::breakages::meaning;
@@ -64,7 +64,7 @@ impl Summary<'_> {
             let [passes, removed, failures, restarts] = figures;
             [state.r#loop.clone(), passes, removed, failures, restarts]
         });
-        let rows = table(["LOOP", "PASSES", "REMOVED", "FAILURES", "RESTARTS"], &[1, 2, 3, 4], rows);
+        let rows = table(["LOOP", "PASSES", "REMOVED", "FAILURE EVENTS", "RESTARTS"], &[1, 2, 3, 4], rows);
         let mut text = format!("Watched for {}.\n\n{rows}\n", span(self.lasted));
         if self.lost.is_empty() {
             let _ = writeln!(text, "Nothing in use was removed; {} containers run.", self.running);

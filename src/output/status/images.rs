@@ -15,7 +15,7 @@ pub fn text(images: &Images, now: Now) -> String {
         return String::new();
     }
     let sums = images.sums.iter().map(|sum| {
-        let may_go = if sum.may_go { "nothing protects them" } else { "" };
+        let may_go = if sum.may_go { "removable" } else { "" };
         [sum.reason.clone(), sum.count.to_string(), ByteSize(sum.size_bytes).to_string(), may_go.to_owned()]
     });
     let mut text = table(["IMAGES", "COUNT", "SIZE", ""], &[1, 2], sums);

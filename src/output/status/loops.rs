@@ -40,7 +40,7 @@ pub fn table_of(loops: &[LoopStatus], now: Now) -> String {
             of.restarts.to_string(),
         ]
     };
-    let header = ["LOOP", "MODE", "STATE", "LAST PASS", "NEXT", "REMOVED", "FAILED", "RESTARTS"];
+    let header = ["LOOP", "MODE", "STATE", "LAST PASS", "NEXT", "REMOVED", "FAILED PASSES", "RESTARTS"];
     table(header, &[4, 5, 6, 7], loops.iter().map(row))
 }
 
@@ -111,9 +111,9 @@ pub fn stuck(loops: &[LoopStatus]) -> String {
         return String::new();
     }
     let rows = all.iter().take(SHOWN_STUCK);
-    let rows = rows.map(|of| [&*of.kind, short(&of.id), &*of.name, &*of.reason, &*of.detail]);
+    let rows = rows.map(|of| [&*of.kind, &*of.name, &*of.reason, &*of.detail, short(&of.id)]);
     let more = more(all.len(), SHOWN_STUCK).map_or_else(String::new, |more| format!("{more}\n"));
-    table(["STUCK", "ID", "NAME", "REASON", "WHY"], &[], rows) + &more
+    table(["STUCK", "NAME", "REASON", "WHY", "ID"], &[], rows) + &more
 }
 
 fn more(all: usize, shown: usize) -> Option<String> {

@@ -76,7 +76,7 @@ fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
     }
     if !configuration.refused.is_empty() {
         lines.push(format!(
-            "a RELOAD WAS REFUSED {}, so that the old one remains in force:",
+            "RELOAD REFUSED {}, the previous configuration stays in force:",
             now.ago(&configuration.refused_at)
         ));
         lines.extend(configuration.refused.lines().map(|line| format!("  {}", line.trim_start())));
@@ -158,6 +158,6 @@ fn filesystems(all: &[FileSystem]) -> String {
             inodes.checked_div(one.inodes.into()).map_or_else(|| "-".to_owned(), |used| format!("{used}%")),
         ]
     };
-    let header = ["FILE SYSTEM", "HOLDS", "USED", "HIGH", "LOW", "AVAILABLE", "INODES"];
+    let header = ["FILESYSTEM", "HOLDS", "USED", "HIGH", "LOW", "AVAILABLE", "INODES"];
     table(header, &[2, 3, 4, 5, 6], all.iter().map(row))
 }

@@ -276,8 +276,8 @@ fn everything_is_broken() {
 cri-gc 0.1.0 on edge-7, pid 4711, running for 3d 4h (since 2026-01-28T08:00:00Z)
 
 configuration  generation 3, loaded 2h 5m ago (start) without a file
-               WAITS FOR A RESTART: log.format, runtime.endpoint
-               a RELOAD WAS REFUSED 5m ago, so that the old one remains in force:
+               these settings take effect after a restart of cri-gc: log.format, runtime.endpoint
+               RELOAD REFUSED 5m ago, the previous configuration stays in force:
                  config.toml:3:1: there is no image_gc.high_treshold_percent
                  did you mean high_threshold_percent?
 log level      info

@@ -297,7 +297,7 @@ impl<C: Collect> Collector<C> {
         let hang_timeout = self.live.settings().supervision.hang_timeout;
         let overdue = |due: &Due| due.set_at.elapsed() > due.pause.saturating_add(hang_timeout);
         if self.due.as_ref().is_none_or(overdue) {
-            warn!(self.tools.log, "a pass is overdue, starting it now"; "loop" => C::LOOP.as_str());
+            warn!(self.tools.log, "the timer of {} is late, starting the pass now", C::LOOP; "loop" => C::LOOP.as_str());
             self.plan(ctx, Duration::ZERO, Trigger::Period);
         }
     }

@@ -52,7 +52,7 @@ pub enum Declined {
     #[error("too many passes of {0} are requested already; try again later")]
     Busy(Loop),
     /// It crashed during the pass.
-    #[error("the pass of {0} was cut short by a restart of the loop; see the log")]
+    #[error("{0} panicked or hung during the pass and was restarted; see the log")]
     Crashed(Loop),
 }
 

@@ -135,7 +135,10 @@ impl<C: Collect> Supervisor<C> {
     /// Gives the loop another thread.
     fn replace(&mut self, ctx: &mut Context<Self>, hung_for: Duration) {
         let now = self.clock.now();
-        let why = format!("its thread did not answer for {}; it was given another one", duration(hung_for));
+        let why = format!(
+            "its thread did not answer for {} (supervision.hang_timeout); it continues on a new thread",
+            duration(hung_for)
+        );
         self.log.crashed("hang", &why, Duration::ZERO, now);
         let in_force = (Arc::clone(&self.generation), self.state.paused_since.is_some());
         let next = self.hire.hire(self.current.number + 1, in_force, ctx.address().recipient());

@@ -16,7 +16,7 @@ pub struct LogKeeper<'a> {
     highest: HashMap<(&'a str, &'a str), u32>,
     /// How many containers there are still that may write to a log of that name.
     writers: RefCell<HashMap<LogKey<'a>, usize>>,
-    /// The file system of the logs does not answer: for the rest of the pass the containers are removed without their logs,
+    /// The filesystem of the logs does not answer: for the rest of the pass the containers are removed without their logs,
     /// which are left to the log-directory reaper.
     pub is_stuck: Cell<bool>,
 }

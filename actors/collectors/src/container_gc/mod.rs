@@ -5,6 +5,7 @@
 mod logs;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use cri_gc_policy::containers::{self, recheck};
@@ -92,10 +93,7 @@ async fn remove<'a>(
         }
     }
     // A pod that has a ready sandbox again keeps what belongs to it.
-    if target.reason.is_for_pod()
-        && !uid.is_empty()
-        && tools.gateway.has_ready_sandbox(uid).await?
-    {
+    if target.reason.is_for_pod() && !uid.is_empty() && tools.gateway.has_ready_sandbox(uid).await? {
         return kept(Reason::PodActive);
     }
     // One that was never started has written nothing, and may be started at any moment: nothing comes between the
@@ -137,17 +135,18 @@ async fn remove_logs(
     let log = log_path.clone();
     let job = move || cri_gc_files::logs::remove(&pods, &legacy, &uid, &log_path, &links);
     let removed = pass.tools.files.run_within(LOG_WITHIN, job).await;
-    let removed = on_files(pass, keeper, "removing the log of a container", removed);
+    let removed = on_files(pass, keeper, "could not remove the log of a container", Path::new(&log), removed);
     removed.map_or(0, |removed| removed.bytes)
 }
 
 /// The legacy links by the id of their container. Without them the containers are removed all the same: a link that is left
 /// points to nothing then, and the log-directory reaper removes it.
 async fn link_names(pass: &Pass, keeper: &LogKeeper<'_>) -> HashMap<String, Vec<String>> {
-    let root = pass.settings.log_gc.legacy_container_logs_root.clone();
-    let found = pass.tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&root)).await;
+    let root = &pass.settings.log_gc.legacy_container_logs_root;
+    let scanned = root.clone();
+    let found = pass.tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&scanned)).await;
     let mut names: HashMap<String, Vec<String>> = HashMap::new();
-    for link in on_files(pass, keeper, "looking for log links", found).into_iter().flatten() {
+    for link in on_files(pass, keeper, "could not list log links", root, found).into_iter().flatten() {
         if let Some(id) = link.container_id() {
             names.entry(id.to_owned()).or_default().push(link.name.clone());
         }
@@ -160,11 +159,12 @@ fn on_files<T>(
     pass: &Pass,
     keeper: &LogKeeper<'_>,
     step: &'static str,
+    place: &Path,
     done: Result<Result<T, FileError>, WorkerGone>,
 ) -> Option<T> {
     if done.is_err() {
         // The work on the logs of all others would not be done either.
         keeper.is_stuck.set(true);
     }
-    files_done(step, done).map_err(|error| pass.error(error)).ok()
+    files_done(step, place, done).map_err(|error| pass.error(error)).ok()
 }

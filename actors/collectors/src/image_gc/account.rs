@@ -1,11 +1,12 @@
 //! The account of a full disk: what holds the bytes that no removable image could free (behaviour: Image disk space).
 
 use bytesize::ByteSize;
+use cri_gc_policy::text::counted;
 use cri_gc_policy::{Decision, FileSystem, Image, ImagePlan, Observation, Reason};
 
 use cri_gc_gateway::FsPlaces;
 
-/// What holds a file system. What an image holds is known only by what the runtime reports, so the account is an estimate.
+/// What holds a filesystem. What an image holds is known only by what the runtime reports, so the account is an estimate.
 #[derive(Debug)]
 pub struct Account {
     mountpoints: Vec<String>,
@@ -49,20 +50,22 @@ impl Account {
             *sum = sum.saturating_add(size(decision));
         }
         let missing = match plan.missing.bytes {
-            0 => format!("{} more inodes", plan.missing.inodes),
-            bytes => format!("{} more", ByteSize(bytes)),
+            0 => format!("{} more free inodes", plan.missing.inodes),
+            bytes => format!("{} more free space", ByteSize(bytes)),
         };
         let untried = match plan.in_line().count() {
             0 => "no removable image is left".to_owned(),
             count => format!(
-                "the last removed images freed no space, so {count} more ({}) are left for later",
-                ByteSize(plan.in_line().map(size).fold(0, u64::saturating_add))
+                "the last removed images freed no space, so {} ({}) {} left for a later pass",
+                counted(count, "image"),
+                ByteSize(plan.in_line().map(size).fold(0, u64::saturating_add)),
+                if count == 1 { "is" } else { "are" }
             ),
         };
         format!(
-            "FreeDiskSpaceFailed: {missing} should be free on the filesystem of {}, and {untried}: images in use hold {}, \
-             protected ones {}, ones younger than min_age {}, ones that could not be removed {}; by the runtime's own count \
-             about {} there belong to no image",
+            "FreeDiskSpaceFailed: image filesystem {} needs {missing}; {untried}. Used by: images in use {}, protected images \
+             {}, images younger than min_age {}, images that could not be removed {}, other data about {}; look for logs, \
+             volumes and container layers",
             self.mountpoints.join(", "),
             ByteSize(in_use),
             ByteSize(protected),
@@ -123,13 +126,13 @@ mod tests {
         };
         assert_eq!(
             account.text(&observation, &plan),
-            "FreeDiskSpaceFailed: 4.0 GiB more should be free on the filesystem of /var/lib/x, and no removable image is \
-             left: images in use hold 7.0 GiB, protected ones 7.0 GiB, ones younger than min_age 3.0 GiB, ones that could \
-             not be removed 6.0 GiB; by the runtime's own count about 52.0 GiB there belong to no image",
+            "FreeDiskSpaceFailed: image filesystem /var/lib/x needs 4.0 GiB more free space; no removable image is left. \
+             Used by: images in use 7.0 GiB, protected images 7.0 GiB, images younger than min_age 3.0 GiB, images that \
+             could not be removed 6.0 GiB, other data about 52.0 GiB; look for logs, volumes and container layers",
             "90 GiB are used: 18 GiB by the content of images, 20 GiB by what is unpacked of them"
         );
         plan.section.remove.push(Decision::new(4, Reason::DiskPressure));
         let text = account.text(&observation, &plan);
-        assert!(text.contains("freed no space, so 1 more (1.0 GiB) are left for later: "), "{text}");
+        assert!(text.contains("freed no space, so 1 image (1.0 GiB) is left for a later pass. "), "{text}");
     }
 }

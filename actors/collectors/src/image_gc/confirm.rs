@@ -78,7 +78,9 @@ impl Answers<'_> {
                     continue;
                 }
                 // It was gone a moment ago, and forgotten: this one was pulled since.
-                Ok(_) => "the runtime removed it, and lists it again: perhaps it was pulled meanwhile",
+                Ok(_) => {
+                    "the runtime removed it, but lists it again; it may have been pulled at the same time"
+                }
                 Err(_) => {
                     "the runtime answered OK, but the list that has to confirm it failed; the next pass checks it"
                 }

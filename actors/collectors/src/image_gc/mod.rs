@@ -1,7 +1,7 @@
 //! The image GC supervisor: removes unused images when they are old or the disk is full (behaviour: Images).
 //!
 //! - here: observe, plan, and pass on to what acts.
-//! - `reclaim`: the closed loop; the sizes that a runtime reports are hints, so a few images are removed, and the file system is
+//! - `reclaim`: the closed loop; the sizes that a runtime reports are hints, so a few images are removed, and the filesystem is
 //!   measured before any other is. `disks`: what was measured. `recheck`: what is asked right before a removal. `confirm`: what
 //!   became of it. `account`: what holds the rest.
 //! - `alarm`: when a full disk starts a pass. What is remembered of images is kept by `image_records`.
@@ -151,7 +151,11 @@ impl Collect for ImageGc {
             Reclaimed { over: plan.missing.triggered, ..Reclaimed::default() }
         };
         if reclaimed.over && !tries {
-            pass.note("image removal is paused: the last removed images freed no space".to_owned());
+            pass.note(
+                "image removal to free space is stopped for a while: the last removed images freed no space; look for logs, \
+                 volumes and container layers on the image filesystem"
+                    .to_owned(),
+            );
         }
         if reclaimed.was_futile {
             self.pauses.borrow_mut().begin(period, LONGEST, Instant::now());

@@ -1,4 +1,4 @@
-//! The closed loop (behaviour: Image disk space): removes a few images, measures the file system, makes a new plan of what it
+//! The closed loop (behaviour: Image disk space): removes a few images, measures the filesystem, makes a new plan of what it
 //! measured, and stops as soon as the low threshold is met, no removable image is left, or removals free nothing.
 
 use std::time::Duration;
@@ -142,7 +142,7 @@ impl Reclaim<'_> {
     }
 }
 
-/// Bytes and inodes that became free: where they are being reclaimed, or on all file systems as long as images are removed for their age.
+/// Bytes and inodes that became free: where they are being reclaimed, or on all filesystems as long as images are removed for their age.
 fn grown(before: &[FileSystem], now: &[FileSystem]) -> (u64, u64) {
     let aged = now.iter().all(|fs| fs.reclaiming == Reclaiming::default());
     let mut sum = (0u64, 0u64);

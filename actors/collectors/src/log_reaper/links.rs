@@ -25,9 +25,10 @@ impl LogReaper {
         tools: &Tools,
         settings: &Settings,
     ) -> Result<Vec<(String, bool)>, PassError> {
-        let root = settings.log_gc.legacy_container_logs_root.clone();
-        let found = tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&root)).await;
-        let found = files_done("looking for log links", found)?;
+        let root = &settings.log_gc.legacy_container_logs_root;
+        let scanned = root.clone();
+        let found = tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&scanned)).await;
+        let found = files_done("could not list log links", root, found)?;
         let now: HashSet<String> =
             found.into_iter().filter(|link| link.dangling).map(|link| link.name).collect();
         let before = self.dangling.replace(now.clone());

@@ -100,7 +100,7 @@ impl LogReaper {
         let known = self.foreign.replace(foreign().map(|item| item.id.clone()).collect());
         for item in foreign().filter(|item| !known.contains(&item.id)) {
             let root = pass.settings.log_gc.pod_logs_root.display();
-            warn!(pass.tools.log, "not the log directory of a pod; left alone"; "loop" => Self::LOOP.as_str(),
+            warn!(pass.tools.log, "kept: its name is not that of a pod log directory (NAMESPACE_NAME_UID)"; "loop" => Self::LOOP.as_str(),
                 "path" => format!("{root}/{}", item.id));
         }
     }

@@ -191,7 +191,10 @@ pub fn ended(report: &PassReport) -> api::PassUpdate {
 /// The deletion of so many pods was postponed, and is confirmed now.
 pub fn confirmed(pods: usize) -> api::PassUpdate {
     let message = match pods {
-        0 => "no pod was waiting for confirmation".to_owned(),
+        0 => {
+            "nothing was confirmed: no pod is missing, or the pod source is not synced (see `cri-gc status`)"
+                .to_owned()
+        }
         1 => "1 pod is confirmed deleted, from the next observation on".to_owned(),
         _ => format!("{pods} pods are confirmed deleted, from the next observation on"),
     };

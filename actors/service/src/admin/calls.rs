@@ -78,7 +78,7 @@ pub async fn status(desk: Rc<Desk>, asked: api::StatusRequest) -> Result<api::St
             }
             Ok(Err(error)) => problems.push(error.message().to_owned()),
             Err(_) => problems.push(
-                "the images could not be judged in time: it is still being read which of them are mounted into \
+                "the image plan is not ready: it is still being read which images are mounted into \
                  containers; ask again"
                     .to_owned(),
             ),
@@ -148,13 +148,13 @@ pub async fn explain(desk: Rc<Desk>, asked: api::ExplainRequest) -> Result<api::
             Ok(api::ExplainResponse { notes, objects })
         }
         Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
-            "several objects begin with \"{}\": {}; give more of the id",
+            "several objects begin with \"{}\": {}",
             asked.object,
             ids.join(", ")
         ))),
         // It may be among what could not be observed.
         Found::Nothing if !remarks.problems.is_empty() => Err(Status::aborted(format!(
-            "nothing that could be observed is called \"{}\", but not everything could: {}",
+            "\"{}\" was not found, but not everything could be observed: {}",
             asked.object,
             remarks.problems.join("; ")
         ))),
@@ -220,7 +220,7 @@ pub async fn run_now(desk: Rc<Desk>, asked: api::RunNowRequest) -> Result<Update
     actix_rt::spawn(async move {
         // A pass would wait for as long as an RPC may take, once for each list. Where the runtime is unreachable it fails at once.
         if desk.runtime_hangs(GREETED_WITHIN).await {
-            let hangs = "the runtime does not answer; no pass was requested, the loops try by themselves";
+            let hangs = "no pass was started: the runtime does not answer; the loops retry by themselves";
             let _ = updates.send(Err(Status::aborted(hangs))).await;
             return;
         }

@@ -66,7 +66,7 @@ pub(super) async fn confirm_and_run(
     }
     let confirmed = subjects.tools.pods.confirm().await.map(answers::confirmed);
     let is_confirmed = confirmed.is_some();
-    updates.send(confirmed.ok_or_else(|| restarting("pod-state provider"))).await.ok()?;
+    updates.send(confirmed.ok_or_else(|| restarting("pod tracking"))).await.ok()?;
     if !is_confirmed {
         return None;
     }

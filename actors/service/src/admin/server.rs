@@ -110,7 +110,7 @@ async fn accept(
             Ok((stream, _)) => stream,
             Err(error) => {
                 // E.g. no file descriptor is left: that passes.
-                warn!(log, "a connection to the admin socket was not accepted"; "error" => %error);
+                warn!(log, "could not accept a connection to the admin socket, retrying in 1s"; "error" => %error);
                 sleep(Duration::from_secs(1)).await;
                 continue;
             }

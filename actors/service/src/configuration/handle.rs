@@ -53,7 +53,7 @@ impl Configuration {
     /// Why the new one is refused; the old one remains in force.
     pub async fn reload(&self, cause: Cause) -> Result<Reloaded, Refused> {
         self.address.send(Reload(cause)).await.unwrap_or_else(|_| {
-            Err(Refused("the configuration actor was restarted during the reload; try again".to_owned()))
+            Err(Refused("the configuration part of cri-gc was restarted after a panic during the reload; try again, and see the log".to_owned()))
         })
     }
 

@@ -1,7 +1,7 @@
 //! Whether the configuration file has changed: it is checked again and again, without notifications.
 //!
 //! A check follows symbolic links, so it sees a `ConfigMap` whose link is swapped as well as a file that is written in
-//! place, on every file system. What it sees must be the same at two checks before the file is read: half of a file can be
+//! place, on every filesystem. What it sees must be the same at two checks before the file is read: half of a file can be
 //! a valid configuration that protects nothing.
 
 use std::os::unix::fs::MetadataExt;
