@@ -199,7 +199,7 @@ fn a_signal_ends_the_watch_and_the_summary_is_printed() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut child = started(demo(&bench, &["--watch", "--for=1h"]));
         let first = next_line(&mut child);
-        assert!(first.starts_with("cri-gc on a modelled node") && first.contains("left"), "{first}");
+        assert!(first.starts_with("cri-gc on a simulated node") && first.contains("left"), "{first}");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let said = ended(child).good();
         assert!(said.contains("Watched for"), "{said}");
