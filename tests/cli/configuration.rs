@@ -79,7 +79,12 @@ fn every_kind_of_value_out_of_its_range_is_refused() {
 #[test]
 fn the_source_file_needs_a_file() {
     let bench = Bench::new();
-    let parts = ["pods.file", "it is not set, with pods.source = \"file\"", "path of the list of pods", "cri-gc.toml"];
+    let parts = [
+        "pods.file",
+        "it is not set, with pods.source = \"file\"",
+        "path of the list of pods",
+        "cri-gc.toml",
+    ];
     with_file(&bench, "[pods]\nsource = \"file\"\n").refused(64, &parts);
     with_file(&bench, "[pods]\nsource = \"file\"\nfile = \"pods.json\"\n")
         .refused(64, &["pods.file", "not absolute"]);

@@ -145,7 +145,10 @@ async fn a_file_that_vanishes_is_reported_once_and_waited_for() {
     let told = stage.lines.take();
     assert_eq!(told.len(), 1, "{told:?}");
     let why = format!("{}: the file does not exist", file.display());
-    assert!(told[0].contains("the previous configuration remains in force") && told[0].contains(&why), "{told:?}");
+    assert!(
+        told[0].contains("the previous configuration remains in force") && told[0].contains(&why),
+        "{told:?}"
+    );
     fs::write(&file, OFF).unwrap();
     is_taken_at_the_second_look(&stage, 2, Mode::Off).await;
 }
