@@ -1,5 +1,6 @@
 //! The settings whose values are words.
 
+use serde::Serialize;
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use crate::nearest::nearest;
@@ -9,9 +10,10 @@ use crate::nearest::nearest;
 macro_rules! choices {
     ($($(#[$doc:meta])* $name:ident { $($variants:tt)+ })+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
         #[derive(Display, EnumString, IntoStaticStr, VariantArray, VariantNames)]
         #[cfg_attr(test, derive(strum::EnumMessage))]
+        #[serde(rename_all = "kebab-case")]
         #[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_such_word::<$name>)]
         pub enum $name { $($variants)+ }
 

@@ -3,13 +3,15 @@
 //!
 //! Flags that are not read are listed, without knowing whether they take a value: a word that follows one counts as its value.
 
-use super::error::BadValue;
+use std::path::Path;
+
+use super::error::{BadValue, ImportError};
 use super::known;
 use super::near::meant;
 
 /// The flags of a command line.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Flags {
+pub struct Flags {
     /// In their order; the later one of two wins.
     given: Vec<(String, String)>,
     /// k3s or rke2 starts the kubelet.
@@ -20,6 +22,20 @@ pub(super) struct Flags {
 const PROGRAMS: [&str; 8] = ["kubelet", "hyperkube", "k3s", "rke2", "agent", "server", "exec", "sudo"];
 
 impl Flags {
+    /// Reads the arguments, with or without the program's name before them.
+    ///
+    /// # Errors
+    /// A kubelet would refuse the arguments, or something else was meant by one of them.
+    pub fn parse(arguments: &[String]) -> Result<Self, ImportError> {
+        parse(arguments).map_err(|bad| ImportError::values(&[bad]))
+    }
+
+    /// The file of `--config`, or the directory of `--config-dir`.
+    #[must_use]
+    pub fn path(&self, flag: &str) -> Option<&Path> {
+        self.get(flag).filter(|path| !path.is_empty()).map(Path::new)
+    }
+
     /// The value of a flag.
     pub(super) fn get(&self, flag: &str) -> Option<&str> {
         self.given.iter().rev().find(|(name, _)| name == flag).map(|(_, value)| value.as_str())
@@ -78,8 +94,7 @@ fn is_known(name: &str) -> bool {
     known::flags().any(|known| known == name)
 }
 
-/// Reads the arguments, with or without the program's name before them.
-pub(super) fn parse(arguments: &[String]) -> Result<Flags, BadValue> {
+fn parse(arguments: &[String]) -> Result<Flags, BadValue> {
     let is_k3s = arguments.iter().any(|word| word.starts_with("--kubelet-arg"));
     let mut flags = Flags { is_k3s, ..Flags::default() };
     let mut words = arguments.iter().map(String::as_str).peekable();

@@ -15,7 +15,7 @@ use slog::debug;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::absence::{Answer, Reading};
+use super::absence::Reading;
 use super::error::SourceError;
 use super::kube_api::{Api, PodStore};
 use super::sources::{SourceChange, Sources};
@@ -61,17 +61,6 @@ async fn list(sources: &Sources, api: &Api) -> Result<(Reading, PodStore), Sourc
     let listing = store.listing();
     before.check(&listing)?;
     Ok((Reading { at, listing, objects: before.objects }, store))
-}
-
-/// Asks for a pod by its names.
-pub async fn ask(sources: &Sources, api: &Api, uid: &str, names: &[(&str, &str)]) -> Answer {
-    let at = sources.clock.now();
-    match api.is_there(uid, names).await {
-        Ok(true) => Answer::There,
-        Ok(false) => Answer::Gone { at },
-        Err(error) if error.is_away() => Answer::Unreachable(error.to_string()),
-        Err(error) => Answer::Failed(error.to_string()),
-    }
 }
 
 /// Follows for as long as it is polled, and reports what it finds out. `wanted`: a newer list could prove more.

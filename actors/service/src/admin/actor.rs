@@ -134,9 +134,7 @@ async fn status(desk: &Rc<Desk>, asked: api::StatusRequest) -> Result<api::Statu
     let problems = looked.as_ref().map_or(&[][..], |looked| &looked.told.problems);
     let of_images = images.iter().flat_map(|images| images.plan.problems.iter().map(ToString::to_string));
     let unanswered = hangs.then(|| format!("the runtime has not answered within {}", duration(soon)));
-    let (runtime, source, pods) =
-        futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
-    let pods = pods.unwrap_or_default();
+    let (runtime, source) = futures_util::join!(tools.gateway.runtime(), tools.pods.source());
     let settings = &state.generation.settings;
     let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
     let problems = unanswered.into_iter().chain(blind).chain(problems.iter().cloned());
@@ -156,8 +154,7 @@ async fn status(desk: &Rc<Desk>, asked: api::StatusRequest) -> Result<api::Statu
             }
             answer
         }),
-        pods: source
-            .map(|source| answers::source(source, &pods, looked.as_ref().map(|looked| &looked.observation))),
+        pods: source.map(|source| answers::source(source, looked.as_ref().map(|looked| &looked.observation))),
         loops: states.iter().map(answers::loop_status).collect(),
         filesystems: looked
             .iter()
@@ -186,7 +183,8 @@ async fn explain_object(desk: &Rc<Desk>, asked: api::ExplainRequest) -> Result<a
         None => desk.plan().await,
     }?;
     let Planned { observation, told, states, report, .. } = &*planned;
-    let pods = desk.subjects.tools.pods.pods().await.unwrap_or_default();
+    let source = desk.subjects.tools.pods.source().await;
+    let pods = source.map(|source| source.pods).unwrap_or_default();
     // Why images that should go may not go yet.
     let noted =
         states.iter().filter(|state| state.of == Loop::ImageGc).filter_map(|state| state.last.as_ref());
