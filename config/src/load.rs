@@ -45,7 +45,7 @@ pub struct Loaded {
 /// where a later layer sets the key as well), values of the merged settings that are out of range, and values that do
 /// not fit together.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let mut merged = Merged::defaults();
+    let mut merged = Merged::default();
     let file = file::read(&mut merged, &sources.file);
     env::environment(&mut merged, &sources.env);
     env::overrides(&mut merged, &sources.overrides);

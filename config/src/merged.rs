@@ -10,8 +10,9 @@ use crate::origins::Origins;
 use crate::problem::{Origin, Problem, Source};
 use crate::settings::{self, Key, Settings};
 
-/// What the layers set so far, later ones over earlier ones, and what is wrong with the rest.
-#[derive(Debug)]
+/// What the layers set so far, later ones over earlier ones, and what is wrong with the rest. It begins with the built-in
+/// defaults.
+#[derive(Debug, Default)]
 pub(crate) struct Merged {
     pub(crate) settings: Settings,
     pub(crate) origins: Origins,
@@ -19,17 +20,6 @@ pub(crate) struct Merged {
 }
 
 impl Merged {
-    /// The built-in defaults, which every layer overrides.
-    pub(crate) fn defaults() -> Self {
-        let settings = Settings::default();
-        let sources = settings::keys().map(|key| {
-            let raw = (key.get)(&settings).to_string();
-            (key.name, Source { origin: Origin::Default, position: None, raw })
-        });
-        let origins = Origins { by_key: sources.collect() };
-        Self { settings, origins, problems: Vec::new() }
-    }
-
     /// Accepts a value if it has the right type; else notes what is wrong with it.
     pub(crate) fn accept(&mut self, key: &'static Key, value: &Value, source: Source) {
         let Err(what) = (key.set)(&mut self.settings, value) else {

@@ -3,6 +3,7 @@
 //!
 //! Flags that are not read are listed, without knowing whether they take a value: a word that follows one counts as its value.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::{BadValue, ImportError};
@@ -12,8 +13,8 @@ use super::near::meant;
 /// The flags of a command line.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
-    /// In their order; the later one of two wins.
-    given: Vec<(String, String)>,
+    /// Those that are given, with their values; the later one of two wins.
+    given: BTreeMap<String, String>,
     /// k3s or rke2 starts the kubelet.
     pub(super) is_k3s: bool,
 }
@@ -38,17 +39,12 @@ impl Flags {
 
     /// The value of a flag.
     pub(super) fn get(&self, flag: &str) -> Option<&str> {
-        self.given.iter().rev().find(|(name, _)| name == flag).map(|(_, value)| value.as_str())
+        self.given.get(flag).map(String::as_str)
     }
 
-    /// The flags that are read, or those that are not, each once.
+    /// The flags that are read, or those that are not.
     pub(super) fn names(&self, read: bool) -> Vec<String> {
-        let names = self.given.iter().map(|(name, _)| name.as_str());
-        let mut names: Vec<_> =
-            names.filter(|name| is_known(name) == read).map(|name| format!("--{name}")).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        self.given.keys().filter(|name| is_known(name) == read).map(|name| format!("--{name}")).collect()
     }
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), BadValue> {
@@ -76,10 +72,10 @@ impl Flags {
             };
             return bad(format!("={value}: it contains a variable that is not replaced here; {remedy}"));
         }
-        match self.given.iter_mut().find(|(given, _)| *given == name) {
+        match self.given.get_mut(&name) {
             // The kubelet merges the maps of several flags.
-            Some((_, before)) if name.starts_with("eviction-") => before.extend([",", value]),
-            _ => self.given.push((name, value.to_owned())),
+            Some(before) if name.starts_with("eviction-") => before.extend([",", value]),
+            _ => drop(self.given.insert(name, value.to_owned())),
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use cri_gc_config::PodSource;
 use cri_gc_policy::{Absent, Pod, PodState, Pods};
 use jiff::{SignedDuration, Timestamp};
 
@@ -32,16 +33,6 @@ pub struct Reading {
     pub objects: HashSet<String>,
 }
 
-/// What the second observation of a pod is that is missing from a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Second {
-    /// The next list: two in a row.
-    #[default]
-    List,
-    /// A question for the pod itself; the list is kept up to date by a watch.
-    Ask,
-}
-
 /// What the operator asks of a proof, and what the source needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
@@ -53,12 +44,18 @@ pub struct Rules {
     pub runtime_grace: Duration,
     /// The administrator has confirmed that many are deleted at once.
     pub confirmed: bool,
-    /// What the second observation is.
-    pub second: Second,
-    /// Whether a reading counts as of when the source was asked, rather than as of when its file was written.
-    pub is_live: bool,
+    /// The source. What a file lists counts as of when it was written, all else as of when the source was asked.
+    pub source: PodSource,
     /// When the clock was set last. Something that was created later than now existed by then.
     pub clock_set: Option<Timestamp>,
+}
+
+impl Rules {
+    /// Whether the second observation of a pod that is missing from a list is a question for the pod itself: the list is kept
+    /// up to date by a watch. Else it is the next list: two in a row.
+    fn asks(&self) -> bool {
+        self.source == PodSource::KubeApi
+    }
 }
 
 /// The pods that a kubelet still has a directory of.
@@ -255,7 +252,7 @@ impl Absence {
         let first = self.lists.as_ref().and_then(|lists| lists.first.as_ref());
         let is_due = first.is_some_and(|first| now.duration_since(first.at) >= APART);
         let mut questions = Questions { at: now, list: self.list, ..Questions::default() };
-        if rules.second == Second::Ask
+        if rules.asks()
             && is_due
             && let Some(lists) = self.synced(rules, now)
         {
@@ -364,7 +361,7 @@ impl Absence {
         let mut weighed = Weighed::default();
         let mut running = pods.iter().filter(|(_, evidence)| evidence.runs).peekable();
         // The same rule that a reading is checked by, for a list that has changed since.
-        let lists_none = rules.second == Second::Ask
+        let lists_none = rules.asks()
             && running.peek().is_some()
             && !running.any(|(uid, _)| lists.last.listing.pods.contains_key(*uid));
         for (uid, evidence) in pods {
@@ -402,7 +399,7 @@ impl Absence {
             sudden.len().saturating_mul(100) > of.saturating_mul(rules.max_newly_deleted_percent.into());
         // Where the API server itself says of each pod that it does not exist, a wrong list alone deletes nothing: there it
         // takes more.
-        let least = if rules.second == Second::Ask { 20 } else { 5 };
+        let least = if rules.asks() { 20 } else { 5 };
         if sudden.len() < least || !share || rules.confirmed {
             return;
         }
@@ -455,7 +452,7 @@ impl Absence {
             let is_lost = to_come && rules.clock_set.is_none();
             return Some(if is_lost { Standing::FromTheFuture } else { Standing::TooNew });
         }
-        (rules.second == Second::Ask && evidence.names.is_empty()).then_some(Standing::Nameless)
+        (rules.asks() && evidence.names.is_empty()).then_some(Standing::Nameless)
     }
 }
 
@@ -469,21 +466,23 @@ fn second_observation(
 ) -> Standing {
     let Some(first) = &lists.first else { return Standing::OnlyOneList };
     let first = first.at;
-    match (rules.second, asked.answers.get(uid)) {
-        (Second::List, _) => Standing::MissingTwice { first, second: lists.last.at },
-        (Second::Ask, Some(Answer::Gone { at })) if is_current && *at >= asked.at => {
+    if !rules.asks() {
+        return Standing::MissingTwice { first, second: lists.last.at };
+    }
+    match asked.answers.get(uid) {
+        Some(Answer::Gone { at }) if is_current && *at >= asked.at => {
             Standing::MissingWhenAsked { first, second: *at }
         }
-        (Second::Ask, Some(Answer::There)) => Standing::StillThere,
-        (Second::Ask, Some(Answer::Failed(error))) => Standing::AskFailed(error.clone()),
-        (Second::Ask, _) => Standing::NotAsked,
+        Some(Answer::There) => Standing::StillThere,
+        Some(Answer::Failed(error)) => Standing::AskFailed(error.clone()),
+        _ => Standing::NotAsked,
     }
 }
 
 /// How new a pod is, by its timestamps. An object that the runtime listed before a live source was asked existed by then,
 /// also with a timestamp in the future.
 fn times(evidence: &Evidence<'_>, rules: &Rules, now: Timestamp) -> impl Iterator<Item = Timestamp> {
-    let newest = evidence.newest.filter(|time| !rules.is_live || *time <= now);
+    let newest = evidence.newest.filter(|time| rules.source == PodSource::File || *time <= now);
     [newest, evidence.logs_changed].into_iter().flatten()
 }
 

@@ -38,17 +38,16 @@ impl Sources {
         api: Option<Api>,
     ) -> Result<(Reading, Option<Api>), SourceError> {
         let pods = &settings.pods;
-        let reading = match (pods.source, &pods.file) {
-            (PodSource::Kubelet, _) => self.kubelet(&pods.kubelet).await,
+        match (pods.source, &pods.file) {
+            (PodSource::Kubelet, _) => Ok((self.kubelet(&pods.kubelet).await?, None)),
             (PodSource::KubeApi, _) => {
                 let (reading, api) = kube_source::read(self, settings, api).await?;
-                return Ok((reading, Some(api)));
+                Ok((reading, Some(api)))
             }
-            (PodSource::File, Some(file)) => self.file(file).await,
+            (PodSource::File, Some(file)) => Ok((self.file(file).await?, None)),
             // Valid settings of the source `file` name one; the source `runtime` is not read.
             (PodSource::File | PodSource::Runtime, _) => Err(SourceError::Failed),
-        };
-        Ok((reading?, None))
+        }
     }
 
     /// What a judgement of these pods rests on, but for what has to be asked by what is remembered.

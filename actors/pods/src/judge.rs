@@ -2,10 +2,9 @@
 //! were gathered. Nothing here asks or waits, and nothing is remembered but in [`Memory::judge`], [`Memory::read`] and the
 //! few calls of the actor between two judgements.
 
-use cri_gc_config::PodSource;
 use jiff::Timestamp;
 
-use super::absence::{Absence, BRAKE_LETS_GO, Case, Kept, Questions, Reading, Rules, Second};
+use super::absence::{Absence, BRAKE_LETS_GO, Case, Kept, Questions, Reading, Rules};
 use super::error::SourceError;
 use super::evidence::{Seen, by_pod};
 use super::leftovers::Leftovers;
@@ -84,8 +83,7 @@ impl Memory {
             max_newly_deleted_percent: pods.max_newly_deleted_percent,
             runtime_grace: pods.runtime_grace,
             confirmed: configuration.confirmed,
-            second: if pods.source == PodSource::KubeApi { Second::Ask } else { Second::List },
-            is_live: pods.source != PodSource::File,
+            source: pods.source,
             clock_set: self.clock_set,
         }
     }

@@ -115,7 +115,7 @@ impl<F: Fn(SourceChange)> Follower<F> {
             let (reading, store) = list(&self.sources, &api).await?;
             // A list that was wanted by now is there.
             let _ = self.wanted.notified().now_or_never();
-            debug!(log, "the pods of the node are listed"; "pods" => reading.listing.pods.len(), "node" => api.node());
+            debug!(log, "the pods of the node are listed"; "pods" => reading.listing.pods.len(), "node" => &api.node);
             (self.report)(SourceChange::Listed(Box::new(reading), api.clone()));
             let why = self.watch(&api, store, listed_at, &mut lists).await?;
             debug!(log, "the pods of the node are listed again"; "because" => why);
@@ -139,7 +139,7 @@ impl<F: Fn(SourceChange)> Follower<F> {
         let mut steady = std::pin::pin!(sleep(WATCHES_APART).fuse());
         loop {
             let began = Instant::now();
-            let mut events = api.watch(store.version()).await?;
+            let mut events = api.watch(&store.version).await?;
             loop {
                 let next = timeout_at(answered + self.silence(), events.next());
                 let event = tokio::select! {

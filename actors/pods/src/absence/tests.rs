@@ -11,8 +11,7 @@ pub(super) const RULES: Rules = Rules {
     max_newly_deleted_percent: 50,
     runtime_grace: Duration::from_secs(600),
     confirmed: false,
-    second: Second::List,
-    is_live: false,
+    source: PodSource::File,
     clock_set: None,
 };
 
@@ -285,7 +284,7 @@ fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over()
 
 // ---- What an attack found ----
 
-const ASK: Rules = Rules { second: Second::Ask, ..RULES };
+const ASK: Rules = Rules { source: PodSource::KubeApi, ..RULES };
 
 fn named(id: &str, created: i64) -> Evidence<'_> {
     Evidence { names: vec![("ns", "u")], ..evidence(id, created) }

@@ -25,7 +25,8 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Api {
     pub(super) client: Client,
-    pub(super) node: String,
+    /// The node that it is asked for.
+    pub node: String,
     files: Workers,
 }
 
@@ -54,12 +55,6 @@ impl Api {
         let connected = files.run_within(ANSWER_WITHIN, connect).await;
         let client = connected.map_err(configuration)??;
         Ok(Self { client, node, files: files.clone() })
-    }
-
-    /// The node that it is asked for.
-    #[must_use]
-    pub fn node(&self) -> &str {
-        &self.node
     }
 
     /// Sends a request and reads the whole answer.

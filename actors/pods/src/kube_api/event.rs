@@ -85,7 +85,7 @@ impl Api {
     /// # Errors
     /// It was not recorded, or it is not known whether it was.
     pub async fn record(&self, event: &NodeEvent) -> Result<(), SourceError> {
-        let body = event.body(self.node()).to_string().into_bytes();
+        let body = event.body(&self.node).to_string().into_bytes();
         let path = format!("/api/v1/namespaces/{NAMESPACE}/events");
         let request = Request::post(path).header(CONTENT_TYPE, "application/json").body(body);
         let request = request.map_err(|error| unreachable(POST, &error))?;

@@ -16,25 +16,26 @@ use crate::listing::{Listing, PodList};
 /// Pods of one page.
 const PAGE: u32 = 500;
 
-/// No node has so many pods: a server that goes on answers something else.
+/// No node has so many pods: a server that continues after these answers something else.
 const MOST_PAGES: usize = 200;
 
-/// After so many seconds the API server ends a watch, and a new one goes on from there.
+/// After so many seconds the API server ends a watch, and a new one continues from there.
 const WATCH_SECONDS: u32 = 290;
 
-/// The pods of the node, as of a version that a watch can go on from.
+/// The pods of the node, as of a version that a watch can continue from.
 #[derive(Debug)]
 pub struct PodStore {
     /// By the UIDs of the API's own objects.
     pods: HashMap<String, KubePod>,
-    version: String,
+    /// From which version a watch continues.
+    pub version: String,
 }
 
 impl PodStore {
     /// Takes over an event of the watch. Gives back whether anything is different now.
     ///
     /// # Errors
-    /// It cannot be gone on from: a new list is needed.
+    /// The watch cannot continue from it: a new list is needed.
     pub fn apply(&mut self, event: WatchEvent<KubePod>) -> Result<bool, SourceError> {
         let (reached, has_changed) = match event {
             WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
@@ -69,12 +70,6 @@ impl PodStore {
             let _ = listing.take(pod, number);
         }
         listing
-    }
-
-    /// From which version a watch goes on.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
     }
 }
 
@@ -135,13 +130,10 @@ impl Api {
     /// # Errors
     /// It could not be read whole.
     pub async fn list(&self) -> Result<PodStore, SourceError> {
+        let mut params = ListParams::default().fields(&self.selector()).limit(PAGE);
         let mut pods = HashMap::new();
         let mut version = None;
-        let mut next: Option<String> = None;
-        let mut pages = 0;
-        loop {
-            let params = ListParams { continue_token: next.clone(), ..ListParams::default() };
-            let params = params.fields(&self.selector()).limit(PAGE);
+        for _ in 0..MOST_PAGES {
             let request = kube::api::Request::new("/api/v1/pods").list(&params);
             let request = request.map_err(|error| unreachable(LIST, &error))?;
             let page: PodList = self.read(LIST, request).await?;
@@ -158,20 +150,19 @@ impl Api {
             }
             // All pages are of the version of the first.
             version = version.or(metadata.resource_version).filter(|version| !version.is_empty());
-            let before = next;
-            next = metadata.next.filter(|next| !next.is_empty());
-            pages += 1;
-            if next.is_some() && (next == before || pages >= MOST_PAGES) {
-                return Err(unread(LIST, "it does not end"));
-            }
-            if next.is_none() && metadata.remaining_item_count.is_some_and(|left| left > 0) {
-                return Err(unread(LIST, "it ends before it is whole"));
-            }
-            if next.is_none() {
+            let Some(next) = metadata.next.filter(|next| !next.is_empty()) else {
+                if metadata.remaining_item_count.is_some_and(|left| left > 0) {
+                    return Err(unread(LIST, "it ends before it is whole"));
+                }
                 let version = version.ok_or_else(|| unread(LIST, "it has no version"))?;
                 return Ok(PodStore { pods, version });
+            };
+            if params.continue_token.as_ref() == Some(&next) {
+                break;
             }
+            params.continue_token = Some(next);
         }
+        Err(unread(LIST, "it does not end"))
     }
 
     /// What changes from that version on. It ends when the API server or the connection does.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ASKING: Rules = Rules { second: Second::Ask, is_live: true, ..RULES };
+const ASKING: Rules = Rules { source: PodSource::KubeApi, ..RULES };
 
 fn named(id: &str, created: i64) -> Evidence<'_> {
     Evidence { names: vec![("shop", "web-0")], ..evidence(id, created) }
@@ -272,7 +272,7 @@ fn what_bears_a_time_to_come_is_from_before_the_clock_was_put_back() {
     };
     let set = Rules { clock_set: Some(at(90)), ..ASKING };
     assert_eq!(ask(&ASKING, 5000, 110), proved(110), "the runtime listed it before the source was asked");
-    let written = Rules { is_live: false, ..ASKING };
+    let written = Rules { source: PodSource::File, ..ASKING };
     let lost = unknown(Standing::FromTheFuture);
     assert_eq!(
         ask(&written, 5000, 110),
