@@ -103,23 +103,22 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
     section
 }
 
-/// Takes out of what a section keeps the sandboxes that are removable once those containers are removed.
+/// Has the sandboxes of a section follow that are removable once those containers are removed.
 pub fn follow(
     section: &mut Section,
     observation: &Observation,
     pods: &PodTable<'_>,
     policy: &Policy,
     removed: &Removed,
-) -> Vec<Decision> {
+) {
     if removed.containers.is_empty() {
-        return Vec::new();
+        return;
     }
     let rules = Rules::new(observation, pods, policy);
     let occupied = pods.occupied_without(&removed.containers);
-    let mut follow = section.take_kept(|decision| match decision.reason {
+    section.follow_kept(|decision| match decision.reason {
         Reason::HasContainers => rules.reason(decision.index, *occupied.get(decision.index)?),
         _ => None,
     });
-    rules.sort(&mut follow);
-    follow
+    rules.sort(&mut section.follow);
 }

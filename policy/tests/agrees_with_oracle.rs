@@ -19,19 +19,19 @@ use proptest::test_runner::TestRunner;
 fn crate_answer(node: &Snapshot, settings: &Settings) -> Answer {
     let (seen, policy) = (nodes::observe(node), settings.policy());
     let plan = decide(&seen, &policy);
-    let verdict = |section: &Section, follow: &[Decision], name: &dyn Fn(usize) -> String| Verdict {
+    let verdict = |section: &Section, name: &dyn Fn(usize) -> String| Verdict {
         remove: section.remove.iter().map(|d| name(d.index)).collect(),
-        follow: follow.iter().map(|d| name(d.index)).collect(),
+        follow: section.follow.iter().map(|d| name(d.index)).collect(),
         keep: section.keep.iter().map(|d| name(d.index)).collect(),
     };
     Answer {
-        containers: verdict(&plan.containers, &[], &|i| seen.containers[i].id.clone()),
-        sandboxes: verdict(&plan.sandboxes, &plan.follow.sandboxes, &|i| seen.sandboxes[i].id.clone()),
-        images: verdict(&plan.images.section, &plan.follow.images, &|i| {
+        containers: verdict(&plan.containers, &|i| seen.containers[i].id.clone()),
+        sandboxes: verdict(&plan.sandboxes, &|i| seen.sandboxes[i].id.clone()),
+        images: verdict(&plan.images.section, &|i| {
             format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)
         }),
         bytes_to_free: PlanReport::new(&plan, &seen, &policy).images.bytes_to_free,
-        log_dirs: verdict(&plan.log_dirs, &plan.follow.log_dirs, &|i| seen.log_dirs[i].clone()),
+        log_dirs: verdict(&plan.log_dirs, &|i| seen.log_dirs[i].clone()),
     }
 }
 

@@ -168,7 +168,7 @@ mod tests {
             holds_images,
             holds_containers: !holds_images,
             stats: FsStats { capacity_bytes: 1000, available_bytes, inodes: 0, inodes_free: 0 },
-            reclaiming: Reclaiming::default(),
+            ..FileSystem::default()
         };
         let (missing, problems) = missing(
             &[fs("/a", true, 100), fs("/a", true, 100), fs("/b", true, 900), fs("/c", false, 0)],

@@ -47,8 +47,8 @@ impl<'a> LogKeeper<'a> {
         alone && !(lives && shown)
     }
 
-    /// The file system of the logs does not answer: for the rest of the pass the containers go without their logs, which
-    /// are left to the log-directory reaper.
+    /// The file system of the logs does not answer: for the rest of the pass the containers are removed without their logs,
+    /// which are left to the log-directory reaper.
     pub fn stuck(&self) {
         self.stuck.set(true);
     }

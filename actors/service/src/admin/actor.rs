@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, ResponseFuture, Supervised};
 use cri_gc_config::LogLevel;
-use cri_gc_policy::explain::{Found, What, explain};
+use cri_gc_policy::explain::{Found, explain};
 use cri_gc_proto::admin as api;
 use slog::info;
 use tokio::sync::broadcast::error::RecvError;
@@ -24,7 +24,7 @@ use cri_gc_kit::generation::Cause;
 use cri_gc_kit::recorder::Subscription;
 use cri_gc_kit::supervision::guard::Guarded;
 use cri_gc_kit::text::duration;
-use cri_gc_kit::words::Loop;
+use cri_gc_kit::words::{Kind, Loop};
 
 /// How long a status waits for the runtime and for a look at the node.
 const SOON: Duration = Duration::from_secs(2);
@@ -192,7 +192,7 @@ async fn explain_object(desk: &Rc<Desk>, asked: api::ExplainRequest) -> Result<a
     match explain(observation, report, &asked.object) {
         Found::Objects(objects) => Ok(api::ExplainResponse {
             notes: {
-                let images = objects.iter().any(|object| object.what == What::Image);
+                let images = objects.iter().any(|object| object.kind == Kind::Image);
                 told.problems.iter().chain(&told.notes).cloned().chain(noted.filter(|_| images)).collect()
             },
             objects: objects.into_iter().map(|object| answers::explained(object, states, &pods)).collect(),

@@ -1,7 +1,7 @@
 //! Facts in the words of the API. Nothing is asked or decided here.
 
 use cri_gc_config::{Mode, Settings, key_names, render};
-use cri_gc_policy::explain::{Explained, What};
+use cri_gc_policy::explain::Explained;
 use cri_gc_policy::images::space::usage_percent;
 use cri_gc_policy::log_dirs::{pod_name_of, pod_uid_of};
 use cri_gc_policy::report::{Item, SectionReport};
@@ -271,19 +271,14 @@ pub fn plan(
 }
 
 pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> api::Explained {
-    let Explained { what, verdict, item, pod_state: state_of_pod } = object;
+    let Explained { kind, verdict, item, pod_state: state_of_pod } = object;
     let pod = pods.iter().find(|pod| !item.pod_uid.is_empty() && pod.uid == item.pod_uid);
-    let (kind, of) = match what {
-        What::Container => (Kind::Container, Loop::ContainerGc),
-        What::Sandbox => (Kind::Sandbox, Loop::SandboxGc),
-        What::LogDir => (Kind::LogDir, Loop::LogGc),
-        What::Image => (Kind::Image, Loop::ImageGc),
-    };
+    let of = Loop::of(kind);
     let state = states.iter().find(|state| state.of == of);
     api::Explained {
         kind: kind.as_str().to_owned(),
         id: item.id,
-        names: if what == What::Image { item.names } else { vec![item.name] },
+        names: if kind == Kind::Image { item.names } else { vec![item.name] },
         pod_since: pod.map(|pod| pod.since.to_string()).unwrap_or_default(),
         pod_evidence: pod.map(|pod| pod.standing.to_string()).unwrap_or_default(),
         pod_uid: item.pod_uid,
@@ -295,7 +290,7 @@ pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> 
         loop_mode: state.map(mode).unwrap_or_default().to_owned(),
         loop_state: state.map(|state| state.doing.as_str()).unwrap_or_default().to_owned(),
         next_pass_at: time(state.and_then(|state| state.next_pass_at)),
-        size_bytes: item.size_bytes.filter(|_| what == What::Image).unwrap_or_default(),
+        size_bytes: item.size_bytes.filter(|_| kind == Kind::Image).unwrap_or_default(),
         first_detected: time(item.first_detected),
         last_used: time(item.last_used),
     }
