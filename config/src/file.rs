@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::merged::{Merged, bad_value};
-use crate::problem::{Origin, Position, Problem, Source};
+use crate::problem::{ConfigError, Origin, Position, Problem, Source};
 use crate::settings;
 
 /// The path of the configuration file unless the operator names another one.
@@ -34,35 +34,41 @@ pub enum FileSource {
 ///
 /// # Errors
 /// Nothing in the file can be read.
-pub(crate) fn read(merged: &mut Merged, source: &FileSource) -> Result<Option<PathBuf>, Problem> {
+pub(crate) fn read(merged: &mut Merged, source: &FileSource) -> Result<Option<PathBuf>, ConfigError> {
     let (path, must_exist) = match source {
         FileSource::Explicit(path) => (path, true),
         FileSource::Default(path) => (path, false),
         FileSource::None => return Ok(None),
     };
     let origin = || Origin::File(path.clone());
+    let broken = |position, what: String, remedy: &str| ConfigError {
+        problems: vec![Problem::of(origin(), position, what, remedy)],
+    };
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     match read {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound && !must_exist => return Ok(None),
-        Err(error) => return Err(unreadable(origin(), &error)),
+        Err(error) => {
+            let (what, remedy) = unreadable(&error);
+            return Err(broken(None, what, remedy));
+        }
     }
     if bytes.len() as u64 > MAX_BYTES {
         let what = "the file is larger than 1MiB".to_owned();
-        return Err(Problem::of(origin(), None, what, "name the configuration file of cri-gc"));
+        return Err(broken(None, what, "name the configuration file of cri-gc"));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let position = Position::of(&String::from_utf8_lossy(error.as_bytes()), valid);
         let what = "the text is not UTF-8".to_owned();
-        Problem::of(origin(), Some(position), what, "save the file in UTF-8")
+        broken(Some(position), what, "save the file in UTF-8")
     })?;
     let table = DeTable::parse(&text).map_err(|error| {
         let position = error.span().map(|span| Position::of(&text, span.start));
         let what = format!("this is not valid TOML: {}", error.message());
         let remedy = "correct the line; values are written as key = \"text\", 85, true or [\"a\", \"b\"]";
-        Problem::of(origin(), position, what, remedy)
+        broken(position, what, remedy)
     })?;
     let source = |at: usize, value: Range<usize>| Source {
         origin: origin(),
@@ -75,7 +81,8 @@ pub(crate) fn read(merged: &mut Merged, source: &FileSource) -> Result<Option<Pa
     Ok(Some(path.clone()))
 }
 
-fn unreadable(origin: Origin, error: &std::io::Error) -> Problem {
+/// Why a file can't be read, and what to do.
+fn unreadable(error: &std::io::Error) -> (String, &'static str) {
     let (what, remedy) = match error.kind() {
         ErrorKind::NotFound => ("the file does not exist", "create it, or name another one with --config"),
         ErrorKind::IsADirectory => ("it is a directory", "name the file in it, as config.toml"),
@@ -83,11 +90,10 @@ fn unreadable(origin: Origin, error: &std::io::Error) -> Problem {
             ("no permission to read the file", "run as root, or let the service's user read it")
         }
         _ => {
-            let what = format!("the file can't be read: {error}");
-            return Problem::of(origin, None, what, "check the file, or name another one");
+            return (format!("the file can't be read: {error}"), "check the file, or name another one");
         }
     };
-    Problem::of(origin, None, what.to_owned(), remedy)
+    (what.to_owned(), remedy)
 }
 
 /// Reads a table of the file, "" being the top. `source` makes the place of a value from its first byte and its range.

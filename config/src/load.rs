@@ -57,7 +57,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         }
         // What a broken file would have set is unknown, so nothing can be said about the merged settings.
         Err(broken) => {
-            problems.insert(0, broken);
+            problems.splice(..0, broken.problems);
             None
         }
     };

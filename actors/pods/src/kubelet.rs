@@ -153,8 +153,14 @@ fn file_error(key: &str, path: &Path, why: impl Display) -> SourceError {
 
 /// With what we show who we are, and know whom we ask. It reads all files, and blocks.
 fn credentials(settings: &Kubelet) -> Result<(Option<HeaderValue>, ClientConfig), SourceError> {
-    // Valid settings have both or neither.
-    let client = settings.client_cert_file.as_ref().zip(settings.client_key_file.as_ref());
+    let client = match (&settings.client_cert_file, &settings.client_key_file) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(path), None) | (None, Some(path)) => {
+            let why = "a certificate needs its key, and a key its certificate; set both or neither";
+            return Err(file_error("pods.kubelet.client_cert_file or client_key_file", path, why));
+        }
+    };
     let token = match &settings.token_file {
         Some(path) => match token(path) {
             Ok(token) => Some(token),
