@@ -87,7 +87,7 @@ impl World {
     }
 
     async fn state(&self, number: usize) -> PodState {
-        let facts = self.stage.service.tools.pods.pods().await.unwrap();
+        let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
         facts.into_iter().find(|pod| pod.uid == uid(number)).map_or(Unknown, |pod| pod.state)
     }
 

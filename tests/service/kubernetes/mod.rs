@@ -213,7 +213,7 @@ impl World {
     }
 
     pub async fn facts(&self, number: usize) -> PodFacts {
-        let facts = self.stage.service.tools.pods.pods().await.unwrap();
+        let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
         facts.into_iter().find(|pod| pod.uid == uid(number)).unwrap()
     }
 
@@ -288,7 +288,7 @@ impl World {
     /// Sees that a pod goes as a whole within [`GONE_WITHIN`].
     pub async fn goes(&self, number: usize, what: &str) {
         self.pass_time(GONE_WITHIN).await;
-        let facts = self.stage.service.tools.pods.pods().await.unwrap();
+        let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
         let (left, lines) = (left_of(self.sim(), number), self.stage.lines.all());
         assert_eq!(left, NOTHING, "{what}: pod {number}\n{facts:#?}\n{lines:#?}");
     }

@@ -334,7 +334,7 @@ async fn run(seed: u64, steps: usize) {
         run.check(&format!("seed {seed}, restored"));
     }
     let gone = |known: &&Known| matches!(known.truth, Truth::Deleted | Truth::Evicted);
-    let facts = run.world.stage.service.tools.pods.pods().await.unwrap();
+    let facts = run.world.stage.service.tools.pods.source().await.unwrap().pods;
     for known in run.pods.iter().filter(gone) {
         let left = left_of(run.world.sim(), known.number);
         let lines = run.world.stage.lines.all();
