@@ -42,7 +42,7 @@ pub use observation::{
     Reclaiming, Sandbox, SandboxState,
 };
 pub use plan::{Decision, Detail, Section};
-pub use pods::{Owner, PodTable};
+pub use pods::PodTable;
 pub use policy::{ContainerPolicy, ImagePolicy, Policy, SandboxPolicy, Thresholds, Unmanaged};
 pub use protect::{Pattern, PatternError};
 pub use reason::Reason;

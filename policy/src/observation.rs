@@ -226,15 +226,6 @@ pub enum Absent {
     Unknown,
 }
 
-impl From<Absent> for PodState {
-    fn from(absent: Absent) -> Self {
-        match absent {
-            Absent::Deleted => Self::Deleted,
-            Absent::Unknown => Self::Unknown,
-        }
-    }
-}
-
 /// What is known of the pods of the node; by default nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -11,24 +11,12 @@ use cri_gc_policy::{Container, FileSystem, Image, Observation, PodTable, Sandbox
 use crate::report::{PassError, files_done};
 use crate::tools::Tools;
 use cri_gc_files::scan::{self, LogDir};
-use cri_gc_gateway::calls::{ImageFsInfo, SandboxImage};
 use cri_gc_gateway::{CriResult, Freshness, FsPlaces};
 use cri_gc_kit::seams::{Measured, Moment};
 use cri_gc_pods::{Seen, Verdict};
 
 /// How long a scan or a measurement may take: a mount that hangs must not delay a pass for longer.
 pub const SCAN_WITHIN: Duration = Duration::from_secs(10);
-
-/// All containers and sandboxes. The sandboxes are listed first: a pod that is made meanwhile then has a container too
-/// many in the answer rather than a sandbox that looks empty.
-///
-/// # Errors
-/// One of the lists failed: without both, nothing can be decided.
-pub async fn runtime(tools: &Tools) -> CriResult<(Arc<Vec<Sandbox>>, Arc<Vec<Container>>)> {
-    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Shared).await?;
-    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
-    Ok((sandboxes, containers))
-}
 
 /// The log directories of pods.
 ///
@@ -65,7 +53,10 @@ impl PodView {
 /// # Errors
 /// A list of the runtime failed.
 pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
-    let (sandboxes, containers) = runtime(tools).await?;
+    // The sandboxes are listed first: a pod that is made meanwhile then has a container too many in the answer rather than a
+    // sandbox that looks empty.
+    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Shared).await?;
+    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
     let listed_at = tools.clock.moment();
     // Of directories that can't be listed, none is removed.
     let (log_dirs, problem) = match log_dirs(tools, settings).await {
@@ -164,9 +155,9 @@ pub struct ImageView {
 /// # Errors
 /// The images could not be listed.
 pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
-    let sandbox_image = tools.gateway.call(SandboxImage).await;
+    let sandbox_image = tools.gateway.sandbox_image().await;
     let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
-    let places = tools.gateway.call(ImageFsInfo {}).await;
+    let places = tools.gateway.image_fs_info().await;
     Ok(ImageView { images: Arc::unwrap_or_clone(images), sandbox_image, places })
 }
 

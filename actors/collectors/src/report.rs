@@ -67,10 +67,10 @@ impl fmt::Display for Outcome {
 }
 
 /// What began a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Trigger {
-    /// The loop was started, or started anew.
+    /// The loop was started, or restarted.
     Start,
     /// It was time.
     Period,
@@ -80,7 +80,8 @@ pub enum Trigger {
     Pressure,
     /// The runtime is reachable again, and the pass before failed because it was not.
     Recovery,
-    /// Somebody asked for it.
+    /// A client has requested it.
+    #[default]
     Admin,
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::collect::Collect;
-use super::messages::{Declined, Finish, Handed, Link, News, Pause, Ping, Prepare, RunPass, Wake};
+use super::messages::{Declined, Finish, Handed, Link, News, Pause, Ping, Prepare, RunPass};
 use super::pass::{Live, Pass};
 use crate::report::{PassError, PassReport, Trigger};
 use crate::tools::Tools;
@@ -103,7 +103,7 @@ pub(super) struct Service {
 }
 
 /// How a loop of the service makes passes by itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Schedule {
     /// How soon after a start the first pass is made. After the pause that follows a crash it is made at once.
     pub first: Duration,
@@ -111,16 +111,16 @@ pub struct Schedule {
     pub chance: Chance,
 }
 
-/// A pass that is requested.
+/// A pass that is requested, and its caller.
 struct Requested {
-    trigger: Trigger,
     run: RunPass,
     waiting: Option<oneshot::Sender<Result<PassReport, Declined>>>,
 }
 
 impl Requested {
+    /// Without a caller.
     fn by(trigger: Trigger) -> Self {
-        Self { trigger, run: RunPass::default(), waiting: None }
+        Self { run: RunPass { trigger, ..RunPass::default() }, waiting: None }
     }
 }
 
@@ -210,7 +210,8 @@ impl<C: Collect> Collector<C> {
     }
 
     /// Makes a pass. There must be none in progress.
-    fn begin(&mut self, ctx: &mut Context<Self>, Requested { trigger, run, waiting }: Requested) {
+    fn begin(&mut self, ctx: &mut Context<Self>, Requested { run, waiting }: Requested) {
+        let trigger = run.trigger;
         self.is_running = true;
         if trigger == Trigger::Chain {
             // Should the loop before this one fail, hang or be paused, this one makes its passes by itself. The pass of the other
@@ -222,7 +223,7 @@ impl<C: Collect> Collector<C> {
         self.cancel(ctx, |this| &mut this.recovery);
         // From now on: it may be reachable again before the pass has ended that found it unreachable.
         let returned = self.tools.gateway.answers_again();
-        let pass = Pass::new(C::LOOP, Rc::clone(&self.live), trigger, run, self.tools.clone());
+        let pass = Pass::new(C::LOOP, Rc::clone(&self.live), run, self.tools.clone());
         let pass = make_pass(Rc::clone(&self.logic), pass);
         ctx.spawn(wrap_future(pass).map(move |(report, seen), this: &mut Self, ctx| {
             let was_unanswered = report.errors.iter().any(PassError::is_unanswered);
@@ -498,29 +499,18 @@ impl<C: Collect> Handler<Prepare> for Collector<C> {
     }
 }
 
-impl<C: Collect> Handler<Wake> for Collector<C> {
-    type Result = ();
-
-    fn handle(&mut self, Wake { seen }: Wake, ctx: &mut Context<Self>) {
-        // A pass that follows the one in progress sees what there is to see.
-        if self.may_pass().is_ok() && self.requested.is_empty() {
-            let run = RunPass { seen, ..RunPass::default() };
-            self.begin_or_queue(ctx, Requested { run, ..Requested::by(Trigger::Chain) });
-        }
-    }
-}
-
 impl<C: Collect> Handler<RunPass> for Collector<C> {
     type Result = ResponseFuture<Result<PassReport, Declined>>;
 
     fn handle(&mut self, run: RunPass, ctx: &mut Context<Self>) -> Self::Result {
-        let declined = self.may_pass().err();
-        let busy = (self.requested.len() >= QUEUE).then_some(Declined::Busy(C::LOOP));
-        if let Some(why) = declined.or(busy) {
+        // One in a chain sees in any pass that follows what there is to see.
+        let most = if run.trigger == Trigger::Chain { 1 } else { QUEUE };
+        let busy = (self.requested.len() >= most).then_some(Declined::Busy(C::LOOP));
+        if let Some(why) = self.may_pass().err().or(busy) {
             return Box::pin(std::future::ready(Err(why)));
         }
         let (answer, answered) = oneshot::channel();
-        self.begin_or_queue(ctx, Requested { trigger: Trigger::Admin, run, waiting: Some(answer) });
+        self.begin_or_queue(ctx, Requested { run, waiting: Some(answer) });
         Box::pin(async move { answered.await.unwrap_or(Err(Declined::Crashed(C::LOOP))) })
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::state::LoopState;
 use crate::observe::PodView;
 use crate::planning::Foreseen;
-use crate::report::{PassReport, Progress};
+use crate::report::{PassReport, Progress, Trigger};
 
 /// What one loop of the chain has seen, handed to the next. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,15 +24,18 @@ pub struct Handed {
 }
 
 /// Make a pass now, and answer what it did. If one is in progress, another follows it: what it shows was seen after it was
-/// requested.
+/// requested. After a pass of the loop before it in the chain, any pass that follows will do.
 #[derive(Debug, Default, Message)]
 #[rtype(result = "Result<PassReport, Declined>")]
 pub struct RunPass {
+    /// What asks for it.
+    pub trigger: Trigger,
     /// Where its progress is reported.
     pub progress: Option<UnboundedSender<Progress>>,
     /// In a dry run: what the passes before it would have removed.
     pub foreseen: Arc<Foreseen>,
-    /// What the loop before this one in the chain has seen. It is used only if it is of this moment.
+    /// What the loop before this one in the chain has seen, where that need not be observed again. It is used only if it is of
+    /// this moment.
     pub seen: Option<Handed>,
 }
 
@@ -57,14 +60,6 @@ pub enum Declined {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Prepare;
-
-/// The loop before this one in the chain has made a pass: make one now.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct Wake {
-    /// What that pass has seen; `None` where it has seen nothing, or has changed it since.
-    pub seen: Option<Handed>,
-}
 
 /// Shut down: begin no removal any more, let those in progress end, and answer then.
 #[derive(Debug, Clone, Copy, Message)]

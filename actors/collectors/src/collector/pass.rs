@@ -17,7 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::messages::{Handed, RunPass};
 use crate::observe::{self, PodView};
 use crate::planning::Foreseen;
-use crate::report::{Kept, Outcome, PassError, PassReport, Progress, Removal, Trigger, untried_removals};
+use crate::report::{Kept, Outcome, PassError, PassReport, Progress, Removal, untried_removals};
 use crate::tools::Tools;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass};
 use cri_gc_kit::generation::Generation;
@@ -138,8 +138,7 @@ impl Pass {
     pub(super) fn new(
         of: Loop,
         live: Rc<Live>,
-        trigger: Trigger,
-        RunPass { progress, foreseen, seen }: RunPass,
+        RunPass { trigger, progress, foreseen, seen }: RunPass,
         tools: Tools,
     ) -> Self {
         let (settings, began) = (live.settings(), tools.clock.moment());
@@ -319,23 +318,19 @@ impl Pass {
         ended: impl Fn(Target<T>, Removed),
     ) {
         let untried = Cell::new(0);
-        futures_util::stream::iter(targets)
-            .map(|target| {
-                let (remove, ended, untried) = (&remove, &ended, &untried);
-                async move {
-                    if !self.enforces() {
-                        self.done(&target, Outcome::WouldRemove, 0);
-                    } else if self.is_interrupted() {
-                        untried.set(untried.get() + 1);
-                    } else {
-                        let removed = remove(&target).await;
-                        ended(target, removed);
-                    }
+        let (remove, ended, untried_so_far) = (&remove, &ended, &untried);
+        let attempts =
+            futures_util::stream::iter(targets).for_each_concurrent(parallel.max(1), |target| async move {
+                if !self.enforces() {
+                    self.done(&target, Outcome::WouldRemove, 0);
+                } else if self.is_interrupted() {
+                    untried_so_far.set(untried_so_far.get() + 1);
+                } else {
+                    let removed = remove(&target).await;
+                    ended(target, removed);
                 }
-            })
-            .buffer_unordered(parallel.max(1))
-            .collect::<()>()
-            .await;
+            });
+        attempts.await;
         match untried.get() {
             0 => {}
             untried if self.live.is_halted() => {

@@ -19,10 +19,10 @@ use tokio::sync::watch;
 
 use super::actor::{Collector, Schedule, Service};
 use super::collect::Collect;
-use super::messages::{AskState, Declined, Finish, Link, News, NewsOf, Pause, Ping, RunPass, Wake};
+use super::messages::{AskState, Declined, Finish, Link, News, NewsOf, Pause, Ping, RunPass};
 use super::pass_log::PassLog;
 use super::state::{Doing, LoopState};
-use crate::report::PassReport;
+use crate::report::{PassReport, Trigger};
 use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::{Event, EventKind};
@@ -60,7 +60,7 @@ pub struct Supervisor<C: Collect> {
 }
 
 /// The loops that are woken after each pass: the chain of container, sandbox and log passes.
-pub type Next = Vec<Recipient<Wake>>;
+pub type Next = Vec<Recipient<RunPass>>;
 
 /// What the supervisors of a service have alike.
 pub struct Base {
@@ -231,7 +231,11 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
                     self.state.pass_ended(report.summary());
                 }
                 for next in &self.next {
-                    next.do_send(Wake { seen: seen.clone() });
+                    next.do_send(RunPass {
+                        trigger: Trigger::Chain,
+                        seen: seen.clone(),
+                        ..RunPass::default()
+                    });
                 }
             }
             News::Follows(generation) => self.state.generation = generation,
@@ -328,14 +332,6 @@ impl<C: Collect> Handler<HasStopped> for Supervisor<C> {
 
     fn handle(&mut self, _stopped: HasStopped, _ctx: &mut Context<Self>) {
         self.state.now_does(Doing::Stopped, self.clock.now());
-    }
-}
-
-impl<C: Collect> Handler<Wake> for Supervisor<C> {
-    type Result = ();
-
-    fn handle(&mut self, wake: Wake, _ctx: &mut Context<Self>) {
-        self.current.address.do_send(wake);
     }
 }
 

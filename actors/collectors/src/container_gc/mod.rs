@@ -19,7 +19,6 @@ use crate::planning::settle;
 use crate::report::{Outcome, files_done};
 use cri_gc_files::links;
 use cri_gc_files::root::FileError;
-use cri_gc_gateway::calls::{ContainerStatus, HasReadySandbox, RemoveContainer, StopContainer};
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::WorkerGone;
 use cri_gc_pods::FinishTimes;
@@ -75,8 +74,7 @@ async fn remove<'a>(
     let Pass { tools, settings, .. } = pass;
     let (container, uid) = target.object;
     let kept = |reason| Ok((Outcome::refused(reason), 0));
-    let status = || tools.gateway.call(ContainerStatus { id: container.id.clone() });
-    let mut facts = status().await?;
+    let mut facts = tools.gateway.container_status(&container.id).await?;
     // Rule 1 once more (behaviour: Dead containers). Lists do not report when a container finished, so this is where
     // `min_dead_age` takes effect.
     let now = Now { at: tools.clock.now(), clock_set };
@@ -86,18 +84,15 @@ async fn remove<'a>(
     if facts.status.state == ContainerState::Unknown {
         // It may still run: if it can't be stopped, it is kept.
         let timeout = settings.container_gc.stop_timeout;
-        tools.gateway.call(StopContainer { id: container.id.clone(), timeout }).await?;
+        tools.gateway.stop_container(&container.id, timeout).await?;
         // Only now the runtime reports what became of it, and where its log is.
-        facts = status().await?;
+        facts = tools.gateway.container_status(&container.id).await?;
         if facts.status.state != ContainerState::Exited {
             return kept(Reason::StateUnknown);
         }
     }
     // A pod that has a ready sandbox again keeps what belongs to it.
-    if target.reason.is_for_pod()
-        && !uid.is_empty()
-        && tools.gateway.call(HasReadySandbox { uid: uid.to_owned() }).await?
-    {
+    if target.reason.is_for_pod() && !uid.is_empty() && tools.gateway.has_ready_sandbox(uid).await? {
         return kept(Reason::PodActive);
     }
     // One that was never started has written nothing, and may be started at any moment: nothing comes between the
@@ -107,13 +102,13 @@ async fn remove<'a>(
         return Ok((Outcome::halted(), 0));
     }
     let has_log = facts.status.state != ContainerState::Created && keeper.may_go(container);
-    let bytes = if has_log && !keeper.is_stuck() {
+    let bytes = if has_log && !keeper.is_stuck.get() {
         let names = links.get(&container.id).cloned().unwrap_or_default();
         remove_logs(pass, keeper, uid.to_owned(), facts.log_path, names).await
     } else {
         0
     };
-    tools.gateway.call(RemoveContainer { id: container.id.clone() }).await?;
+    tools.gateway.remove_container(&container.id).await?;
     keeper.gone(container);
     // A job that came and ended between two observations has used its image all the same.
     if let Some(at) = facts.status.finished_at.or(container.created_at) {
@@ -165,7 +160,7 @@ fn on_files<T>(
 ) -> Option<T> {
     if done.is_err() {
         // The work on the logs of all others would not be done either.
-        keeper.stuck();
+        keeper.is_stuck.set(true);
     }
     files_done(step, done).map_err(|error| pass.error(error)).ok()
 }
