@@ -3,7 +3,7 @@
 //! All problems are listed at once, each with the place that the value came from.
 
 use crate::choices::PodSource;
-use crate::merged::bad_value;
+use crate::layer::bad_value;
 use crate::origins::Origins;
 use crate::problem::Problem;
 use crate::settings::{self, Settings};

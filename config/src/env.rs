@@ -4,32 +4,36 @@
 
 use toml::Value;
 
-use crate::merged::Merged;
+use crate::layer::Layer;
 use crate::problem::{Origin, Source};
 use crate::settings::{ENV_PREFIX, Key, Settings, find, variable};
 
-/// Merges the environment; variables without our prefix are ignored.
-pub(crate) fn environment(merged: &mut Merged, variables: &[(String, String)]) {
+/// The layer of the environment; variables without our prefix are ignored.
+pub(crate) fn environment(variables: &[(String, String)]) -> Layer {
+    let mut layer = Layer::default();
     for (name, text) in variables {
         if let Some(rest) = name.strip_prefix(ENV_PREFIX) {
             let key = rest.replace("__", ".").to_ascii_lowercase();
             // One spelling only: two variables for one key would leave it to chance which of them wins.
             let known = find(&key).filter(|known| variable(known.name) == *name);
-            set(merged, &key, known, text, Origin::Env(name.clone()));
+            set(&mut layer, &key, known, text, Origin::Env(name.clone()));
         }
     }
+    layer
 }
 
-/// Merges the overrides of the command line: pairs of a dotted key and a value.
-pub(crate) fn overrides(merged: &mut Merged, pairs: &[(String, String)]) {
-    pairs.iter().for_each(|(key, text)| set(merged, key, find(key), text, Origin::Flag));
+/// The layer of the command line: pairs of a dotted key and a value.
+pub(crate) fn overrides(pairs: &[(String, String)]) -> Layer {
+    let mut layer = Layer::default();
+    pairs.iter().for_each(|(key, text)| set(&mut layer, key, find(key), text, Origin::Flag));
+    layer
 }
 
-fn set(merged: &mut Merged, name: &str, known: Option<&'static Key>, text: &str, origin: Origin) {
+fn set(layer: &mut Layer, name: &str, known: Option<&'static Key>, text: &str, origin: Origin) {
     let source = Source { origin, position: None, raw: format!("{text:?}") };
     match known {
-        Some(key) => merged.accept(key, &read(key, text), source),
-        None => merged.refuse(name, &source),
+        Some(key) => layer.accept(key, read(key, text), source),
+        None => layer.refuse(name, &source),
     }
 }
 

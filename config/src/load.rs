@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use config::Config;
+
 use crate::check::check;
 use crate::env;
 use crate::file::{self, FileSource};
-use crate::merged::Merged;
+use crate::layer::Layer;
 use crate::notes::notes;
 use crate::origins::Origins;
-use crate::problem::ConfigError;
+use crate::problem::{ConfigError, Origin, Problem};
 use crate::settings::Settings;
 
 /// Everything that settings may come from, besides the built-in defaults.
@@ -45,22 +47,24 @@ pub struct Loaded {
 /// where a later layer sets the key as well), values of the merged settings that are out of range, and values that do
 /// not fit together.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let mut merged = Merged::default();
-    let file = file::read(&mut merged, &sources.file);
-    env::environment(&mut merged, &sources.env);
-    env::overrides(&mut merged, &sources.overrides);
-    let Merged { settings, origins, mut problems } = merged;
-    let file = match file {
-        Ok(file) => {
-            check(&settings, &origins, &mut problems);
-            file
-        }
+    let (env, overrides) = (env::environment(&sources.env), env::overrides(&sources.overrides));
+    let (file, file_layer) = match file::read(&sources.file) {
+        Ok(read) => read,
         // What a broken file would have set is unknown, so nothing can be said about the merged settings.
         Err(broken) => {
-            problems.splice(..0, broken.problems);
-            None
+            return Err(ConfigError { problems: [broken, env.problems, overrides.problems].concat() });
         }
     };
+    let layers = [Layer::defaults(), file_layer, env, overrides];
+    let mut problems: Vec<_> = layers.iter().flat_map(|layer| layer.problems.clone()).collect();
+    let origins = Origins { by_key: layers.iter().flat_map(Layer::sources).collect() };
+    let builder = layers.into_iter().fold(Config::builder(), |merged, layer| merged.add_source(layer));
+    // Each layer can be read by itself, so an error here is one of cri-gc. It names the key.
+    let settings: Settings = builder.build().and_then(Config::try_deserialize).map_err(|error| {
+        let remedy = "report this as a bug of cri-gc";
+        ConfigError { problems: vec![Problem::of(Origin::Default, None, error.to_string(), remedy)] }
+    })?;
+    check(&settings, &origins, &mut problems);
     if !problems.is_empty() {
         return Err(ConfigError { problems });
     }

@@ -26,8 +26,8 @@ pub(crate) struct Key {
     /// The dotted name, as `image_gc.period`.
     pub(crate) name: &'static str,
     pub(crate) form: Form,
-    /// Sets the value, or says what is wrong with one of the wrong type.
-    pub(crate) set: fn(&mut Settings, &Value) -> Result<(), String>,
+    /// Says what is wrong with a value of the wrong type.
+    pub(crate) read: fn(&Value) -> Result<(), String>,
     /// The value that settings have, in its written form.
     pub(crate) get: fn(&Settings) -> Value,
     /// The lines of its doc comment.
@@ -78,10 +78,7 @@ macro_rules! settings {
                 keys: &[$(Key {
                     name: key_name!($path $key),
                     form: $form,
-                    set: |settings, value| {
-                        field!(settings $path $key) = <$type as Written>::read(value)?;
-                        Ok(())
-                    },
+                    read: |value| <$type as Written>::read(value).map(drop),
                     get: |settings| field!(settings $path $key).write(),
                     #[cfg(test)]
                     about: &[$($doc),+],

@@ -1,43 +1,56 @@
-//! The settings while the layers are merged into them: every value is accepted with its place, or refused with a reason.
+//! One layer of settings: values by key, each with its place, known to be of the right type.
 //!
-//! A value is accepted only if its setting can be read from it. So whatever is wrong with a value is found where its place
-//! is still known. Ranges are checked on the merged settings.
+//! A value is accepted into a layer only if its setting can be read from it. So whatever is wrong with a value is found
+//! where its place is still known, and merging the layers can't fail. Ranges are checked on the merged settings.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize as _;
 use toml::Value;
 
 use crate::nearest::nearest;
-use crate::origins::Origins;
 use crate::problem::{Origin, Problem, Source};
 use crate::settings::{self, Key, Settings};
 
-/// What the layers set so far, later ones over earlier ones, and what is wrong with the rest. It begins with the built-in
-/// defaults.
-#[derive(Debug, Default)]
-pub(crate) struct Merged {
-    pub(crate) settings: Settings,
-    pub(crate) origins: Origins,
+/// The values of one layer, and what is wrong with the others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layer {
+    entries: BTreeMap<&'static str, (Value, Source)>,
     pub(crate) problems: Vec<Problem>,
 }
 
-impl Merged {
+impl Layer {
+    /// The layer below all others.
+    pub(crate) fn defaults() -> Self {
+        let settings = Settings::default();
+        let entries = settings::keys().map(|key| {
+            let value = (key.get)(&settings);
+            let source = Source { origin: Origin::Default, position: None, raw: value.to_string() };
+            (key.name, (value, source))
+        });
+        Self { entries: entries.collect(), problems: Vec::new() }
+    }
+
     /// Accepts a value if it has the right type; else notes what is wrong with it.
-    pub(crate) fn accept(&mut self, key: &'static Key, value: &Value, source: Source) {
-        let Err(what) = (key.set)(&mut self.settings, value) else {
-            self.origins.by_key.insert(key.name, source);
-            return;
+    pub(crate) fn accept(&mut self, key: &'static Key, value: Value, source: Source) {
+        let before = self.problems.len();
+        let mut read = |name: &str, value: &Value, source: &Source| {
+            if let Err(what) = (key.read)(value) {
+                self.problems.push(bad_value(key, name, what, source));
+            }
         };
-        let check = |value: Value| (key.set)(&mut Settings::default(), &value);
-        match value {
+        match &value {
             // Where a list is valid, its elements are read one by one, so that every invalid one is named.
-            Value::Array(elements) if check(Value::Array(Vec::new())).is_ok() => {
+            Value::Array(elements) if (key.read)(&Value::Array(Vec::new())).is_ok() => {
                 for (at, element) in elements.iter().enumerate() {
-                    if let Err(what) = check(Value::Array(vec![element.clone()])) {
-                        let source = Source { raw: element.to_string(), ..source.clone() };
-                        self.problems.push(bad_value(key, &format!("{}[{at}]", key.name), what, &source));
-                    }
+                    let source = Source { raw: element.to_string(), ..source.clone() };
+                    read(&format!("{}[{at}]", key.name), &Value::Array(vec![element.clone()]), &source);
                 }
             }
-            _ => self.problems.push(bad_value(key, key.name, what, &source)),
+            _ => read(key.name, &value, &source),
+        }
+        if self.problems.len() == before {
+            self.entries.insert(key.name, (value, source));
         }
     }
 
@@ -51,6 +64,11 @@ impl Merged {
             }
             false => unknown_key(name, source),
         });
+    }
+
+    /// Where the values of this layer came from.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&'static str, Source)> {
+        self.entries.iter().map(|(key, (_, source))| (*key, source.clone()))
     }
 }
 
@@ -99,6 +117,21 @@ fn meant(name: &str) -> Option<String> {
         let last = nearest(last, settings::key_names().map(last_part))?;
         settings::key_names().find(|key| last_part(key) == last).map(str::to_owned)
     })
+}
+
+impl config::Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<config::Map<String, config::Value>, config::ConfigError> {
+        let values = self.entries.iter().map(|(key, (value, source))| {
+            let value = config::Value::deserialize(value.clone())
+                .map_err(|error| config::ConfigError::Message(error.to_string()))?;
+            Ok(((*key).to_owned(), config::Value::new(Some(&source.origin.to_string()), value.kind)))
+        });
+        values.collect()
+    }
 }
 
 #[cfg(test)]
