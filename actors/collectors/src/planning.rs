@@ -158,7 +158,7 @@ pub async fn report(
             let size = |name: String| Some((tree::measure(&root, &name).ok()??, name));
             Some(names.into_iter().filter_map(size).map(|(size, name)| (name, size)).collect())
         });
-        // A size is told where it is known, and no reason to do without a plan.
+        // Sizes are reported where they are known; a plan is made without them, too.
         let sizes: HashMap<String, u64> = measured.await.ok().flatten().unwrap_or_default();
         report.log_dirs.measured(|name| sizes.get(name).copied());
     }

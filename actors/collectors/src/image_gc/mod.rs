@@ -71,17 +71,11 @@ impl Collect for ImageGc {
         self.alarm.borrow_mut().checked(usage, settings.image_gc.period, Instant::now())
     }
 
-    async fn pass(&self, pass: &Pass) {
+    async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
         let tools = &pass.tools;
         // Without the pods, the containers and the images, all of them, nothing can be decided.
-        let view = match observe::remember_pods(tools, &pass.settings).await {
-            Ok(view) => view,
-            Err(error) => return pass.error(error),
-        };
-        let seen = match observe::remember_images(tools).await {
-            Ok(seen) => seen,
-            Err(error) => return pass.error(error),
-        };
+        let view = observe::remember_pods(tools, &pass.settings).await?;
+        let seen = observe::remember_images(tools).await?;
         view.verdict.images_unknown.into_iter().for_each(|why| pass.note(why));
         // Where images lie matters for space only: for their age they are removed all the same.
         let places = match seen.places {
@@ -160,5 +154,6 @@ impl Collect for ImageGc {
         }
         let ended = (reclaimed.freed, reclaimed.is_short);
         self.alarm.borrow_mut().passed(ended, reclaimed.over, period, Instant::now());
+        Ok(())
     }
 }
