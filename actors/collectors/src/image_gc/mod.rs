@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
-use cri_gc_policy::images::{follow, space, unmatched};
+use cri_gc_policy::images::{ImageUse, follow, space, unmatched};
 use cri_gc_policy::report::Words;
 use cri_gc_policy::{Kind, Observation, PodTable, Reclaiming};
 use tokio::time::Instant;
@@ -119,13 +119,14 @@ impl Collect for ImageGc {
             follow(&mut plan, observation, &PodTable::new(observation), &policy, &removed);
             plan
         };
-        let (plan, unread) = planning::with_image_volumes(
-            &mut observation,
-            async |observation| observe::remember_image_volumes(tools, observation).await,
-            foresee,
-            |plan| plan.section.removes_any(),
-        )
-        .await;
+        let (plan, unread) =
+            planning::with_image_volumes(tools, &mut observation, foresee, |plan| &plan.section).await;
+        // That these images are in use is remembered.
+        let mut volumes =
+            observation.containers.iter().flat_map(|container| &container.image_volumes).peekable();
+        if volumes.peek().is_some() {
+            tools.images.seen(volumes.map(|volume| ImageUse::named(volume)), tools.clock.moment());
+        }
         if let Some(error) = unread {
             pass.error(error);
         }
