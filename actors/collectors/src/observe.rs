@@ -11,7 +11,6 @@ use cri_gc_policy::{Container, FileSystem, Image, Observation, PodTable, Sandbox
 use crate::report::{PassError, files_done};
 use crate::tools::Tools;
 use cri_gc_files::scan::{self, LogDir};
-use cri_gc_gateway::calls::{ImageFsInfo, SandboxImage};
 use cri_gc_gateway::{CriResult, Freshness, FsPlaces};
 use cri_gc_kit::seams::{Measured, Moment};
 use cri_gc_pods::{Seen, Verdict};
@@ -145,9 +144,9 @@ pub struct ImageView {
 /// # Errors
 /// The images could not be listed.
 pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
-    let sandbox_image = tools.gateway.call(SandboxImage).await;
+    let sandbox_image = tools.gateway.sandbox_image().await;
     let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
-    let places = tools.gateway.call(ImageFsInfo {}).await;
+    let places = tools.gateway.image_fs_info().await;
     Ok(ImageView { images: Arc::unwrap_or_clone(images), sandbox_image, places })
 }
 

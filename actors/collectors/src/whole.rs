@@ -6,7 +6,6 @@ use cri_gc_policy::Observation;
 use crate::observe;
 use crate::report::PassError;
 use crate::tools::Tools;
-use cri_gc_gateway::calls::ImageFsInfo;
 use cri_gc_pods::Verdict;
 
 /// One observation of a whole node.
@@ -57,7 +56,7 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
         }
         Err(error) => {
             problems.push(error);
-            tools.gateway.call(ImageFsInfo {}).await
+            tools.gateway.image_fs_info().await
         }
     };
     match places {

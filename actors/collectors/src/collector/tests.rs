@@ -17,7 +17,7 @@ use super::supervisor::Next;
 use super::*;
 use crate::report::PassError;
 use crate::tools::Tools;
-use cri_gc_gateway::{Gateway, Limits, Sockets};
+use cri_gc_gateway::Gateway;
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::Recorder;
@@ -129,16 +129,11 @@ impl Stage {
         let here = Arbiter::current();
         let lines = Lines::default();
         let log = Logger::root(lines.clone().fuse(), o!());
-        let nowhere = Sockets { runtime: "/nonexistent".into(), images: "/nonexistent".into() };
-        let limits = Limits {
-            request_timeout: DEADLINE,
-            max_message_size: 1 << 20,
-            container_removals: 1,
-            sandbox_removals: 1,
-            image_removals: 1,
-        };
+        let mut settings = Settings::default();
+        settings.runtime.endpoint = "/nonexistent".parse().unwrap();
+        settings.runtime.request_timeout = DEADLINE;
         let files = Workers::start(1).unwrap();
-        let gateway = Gateway::start(&here, nowhere, limits, log.clone());
+        let gateway = Gateway::start(&here, &settings, None, log.clone());
         let began = tokio::time::Instant::now();
         let clock = Clock::new(move || {
             jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(began.elapsed()).unwrap()

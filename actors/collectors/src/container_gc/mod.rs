@@ -19,7 +19,6 @@ use crate::planning::settle;
 use crate::report::{Outcome, PassError, files_done};
 use cri_gc_files::links;
 use cri_gc_files::root::FileError;
-use cri_gc_gateway::calls::{ContainerStatus, HasReadySandbox, RemoveContainer, StopContainer};
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::WorkerGone;
 use cri_gc_pods::FinishTimes;
@@ -73,8 +72,7 @@ async fn remove<'a>(
     let Pass { tools, settings, .. } = pass;
     let (container, uid) = target.object;
     let kept = |reason| Ok((Outcome::refused(reason), 0));
-    let status = || tools.gateway.call(ContainerStatus { id: container.id.clone() });
-    let mut facts = status().await?;
+    let mut facts = tools.gateway.container_status(&container.id).await?;
     // Rule 1 once more (behaviour: Dead containers). Lists do not report when a container finished, so this is where
     // `min_dead_age` takes effect.
     let now = Now { at: tools.clock.now(), clock_set };
@@ -84,9 +82,9 @@ async fn remove<'a>(
     if facts.status.state == ContainerState::Unknown {
         // It may still run: if it can't be stopped, it is kept.
         let timeout = settings.container_gc.stop_timeout;
-        tools.gateway.call(StopContainer { id: container.id.clone(), timeout }).await?;
+        tools.gateway.stop_container(&container.id, timeout).await?;
         // Only now the runtime reports what became of it, and where its log is.
-        facts = status().await?;
+        facts = tools.gateway.container_status(&container.id).await?;
         if facts.status.state != ContainerState::Exited {
             return kept(Reason::StateUnknown);
         }
@@ -94,7 +92,7 @@ async fn remove<'a>(
     // A pod that has a ready sandbox again keeps what belongs to it.
     if target.reason.is_for_pod()
         && !uid.is_empty()
-        && tools.gateway.call(HasReadySandbox { uid: uid.to_owned() }).await?
+        && tools.gateway.has_ready_sandbox(uid).await?
     {
         return kept(Reason::PodActive);
     }
@@ -111,7 +109,7 @@ async fn remove<'a>(
     } else {
         0
     };
-    tools.gateway.call(RemoveContainer { id: container.id.clone() }).await?;
+    tools.gateway.remove_container(&container.id).await?;
     keeper.gone(container);
     // A job that came and ended between two observations has used its image all the same.
     if let Some(at) = facts.status.finished_at.or(container.created_at) {

@@ -9,8 +9,7 @@ use cri_gc_policy::Image;
 use super::recheck::Recheck;
 use crate::collector::{Pass, Removed, Target};
 use crate::report::Outcome;
-use cri_gc_gateway::calls::{CriCall, RemoveImage};
-use cri_gc_gateway::{CriError, ErrorClass, Freshness};
+use cri_gc_gateway::{CriError, ErrorClass, Freshness, REMOVE_IMAGE};
 
 /// Removes these as far as nothing keeps them, and has each recorded. Returns those that are gone by it.
 pub async fn remove(pass: &Pass, recheck: &Recheck<'_>, batch: Vec<Target<Image>>) -> Vec<Image> {
@@ -32,7 +31,7 @@ fn is_open(removed: &Removed) -> bool {
         Err(error) => {
             use ErrorClass::{DeadlineExceeded, Failed, GatewayGone, NotReady};
             let may_be = [DeadlineExceeded, GatewayGone, NotReady, Failed];
-            error.method == RemoveImage::METHOD && may_be.contains(&error.class)
+            error.method == REMOVE_IMAGE && may_be.contains(&error.class)
         }
     }
 }
@@ -79,10 +78,12 @@ impl Answers<'_> {
                     continue;
                 }
                 // It was gone a moment ago, and forgotten: this one was pulled since.
-                Ok(_) => CriError::there_again(RemoveImage::METHOD),
-                Err(_) => CriError::unconfirmed(RemoveImage::METHOD),
+                Ok(_) => "the runtime removed it, and lists it again: perhaps it was pulled meanwhile",
+                Err(_) => {
+                    "the runtime answered OK, but the list that has to confirm it failed; the next pass checks it"
+                }
             };
-            self.pass.record(&target, removed.and(Err(failed)));
+            self.pass.record(&target, removed.and(Err(CriError::image_removal(failed))));
         }
         if let Err(error) = listed {
             self.pass.error(error);
@@ -111,7 +112,7 @@ mod tests {
     #[test]
     fn a_removal_that_nobody_saw_answered_is_asked_about() {
         // The runtime may have done it: else its space would count as missing, and more images would be removed.
-        assert!(is_open(&Err(CriError::gateway_gone(RemoveImage::METHOD))));
+        assert!(is_open(&Err(CriError::gateway_gone(REMOVE_IMAGE))));
         assert!(is_open(&Ok((Outcome::Removed, 0))));
         assert!(!is_open(&Err(CriError::gateway_gone("ImageStatus"))), "it was not sent");
     }

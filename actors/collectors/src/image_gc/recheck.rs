@@ -9,7 +9,6 @@ use cri_gc_policy::{Container, Image, Reason};
 
 use crate::collector::{Pass, Removed};
 use crate::report::Outcome;
-use cri_gc_gateway::calls::{CriCall, ImageStatus, RemoveImage, Version};
 use cri_gc_gateway::{CriError, CriResult, ErrorClass, Freshness};
 
 /// Name of CRI-O in its Version. Only there an accepted removal is known to be without effect; anywhere else an image that is
@@ -46,7 +45,7 @@ impl<'a> Recheck<'a> {
             return Ok(removed);
         }
         let mut failed = None;
-        if self.pass.tools.gateway.call(Version {}).await.is_ok_and(|version| version.name == CRI_O) {
+        if self.pass.tools.gateway.version().await.is_ok_and(|version| version.name == CRI_O) {
             // Digests first, for a tag may move to another image.
             for name in image.repo_digests.iter().chain(&image.repo_tags) {
                 match self.remove_by(image, name, &accepted).await {
@@ -62,14 +61,17 @@ impl<'a> Recheck<'a> {
                 }
             }
         }
-        Err(failed.unwrap_or_else(|| CriError::without_effect(RemoveImage::METHOD)))
+        Err(failed.unwrap_or_else(|| {
+            CriError::image_removal(
+                "the runtime answers OK, but still lists it; its id and all its names were tried",
+            )
+        }))
     }
 
     /// Whether the runtime has removed that image. Then it is forgotten at once: should it be pulled again before the list
     /// that confirms it, it is a new one. An answer that fails proves nothing.
     async fn is_gone(&self, image: &Image) -> bool {
-        let Image { id, runtime_handler, .. } = image.clone();
-        let answer = self.pass.tools.gateway.call(ImageStatus { id, runtime_handler }).await;
+        let answer = self.pass.tools.gateway.has_image(&image.id, &image.runtime_handler).await;
         let is_gone = answer.is_ok_and(|there| !there);
         if is_gone {
             self.pass.tools.images.forget(&image.id);
@@ -86,8 +88,7 @@ impl<'a> Recheck<'a> {
         if !pass.may_remove() {
             return Ok((Outcome::halted(), 0));
         }
-        let call = RemoveImage { id: name.to_owned(), runtime_handler: image.runtime_handler.clone() };
-        match tools.gateway.call(call).await {
+        match tools.gateway.remove_image(name, &image.runtime_handler).await {
             Ok(()) => {
                 accepted();
                 Ok((Outcome::Removed, image.size_bytes))

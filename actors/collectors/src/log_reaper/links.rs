@@ -14,7 +14,6 @@ use crate::report::{Outcome, PassError, files_done};
 use crate::tools::Tools;
 use cri_gc_files::links::{self, container_id};
 use cri_gc_gateway::ErrorClass;
-use cri_gc_gateway::calls::ContainerStatus;
 
 impl LogReaper {
     /// The links that have no target, each with whether it had none at the check before. They are remembered for the next check.
@@ -81,7 +80,7 @@ async fn owner(tools: &Tools, name: &str, before: bool) -> LinkOwner {
     if !before {
         return LinkOwner::Unreadable;
     }
-    match tools.gateway.call(ContainerStatus { id: id.to_owned() }).await {
+    match tools.gateway.container_status(id).await {
         Ok(facts) => match facts.status.state {
             ContainerState::Exited => LinkOwner::Exited,
             ContainerState::Running | ContainerState::Created => LinkOwner::Alive,

@@ -7,9 +7,6 @@ use cri_gc_policy::{Kind, PodTable, Reason, Sandbox, SandboxState, sandboxes};
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
-use cri_gc_gateway::calls::{
-    HasReadySandbox, ListContainers, PodSandboxStatus, RemovePodSandbox, StopPodSandbox,
-};
 use cri_gc_gateway::{CriResult, Freshness};
 use cri_gc_kit::words::Loop;
 
@@ -45,7 +42,7 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
     let id = target.id.as_str();
     // A pod that has a ready sandbox again keeps what belongs to it.
     let uid = target.object.as_str();
-    if target.reason.is_for_pod() && tools.gateway.call(HasReadySandbox { uid: uid.to_owned() }).await? {
+    if target.reason.is_for_pod() && tools.gateway.has_ready_sandbox(uid).await? {
         return kept(Reason::PodActive);
     }
     // The newest of a living pod is kept, also where a newer one was removed meanwhile.
@@ -55,7 +52,7 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
             return kept(Reason::NewestSandbox);
         }
     }
-    let state = tools.gateway.call(PodSandboxStatus { id: id.to_owned() }).await?;
+    let state = tools.gateway.sandbox_status(id).await?;
     match state {
         SandboxState::NotReady => {}
         SandboxState::Ready => return kept(Reason::SandboxReady),
@@ -64,14 +61,14 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
     if is_occupied(tools, id).await? {
         return kept(Reason::HasContainers);
     }
-    tools.gateway.call(StopPodSandbox { id: id.to_owned() }).await?;
+    tools.gateway.stop_sandbox(id).await?;
     if is_occupied(tools, id).await? {
         return kept(Reason::HasContainers);
     }
-    tools.gateway.call(RemovePodSandbox { id: id.to_owned() }).await?;
+    tools.gateway.remove_sandbox(id).await?;
     Ok((Outcome::Removed, 0))
 }
 
 async fn is_occupied(tools: &Tools, id: &str) -> CriResult<bool> {
-    Ok(!tools.gateway.call(ListContainers { sandbox: id.to_owned() }).await?.is_empty())
+    Ok(!tools.gateway.containers_in(id).await?.is_empty())
 }
