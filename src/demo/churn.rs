@@ -192,7 +192,9 @@ impl Churn {
         let Some(id) = pod.containers.first_mut() else { return Ok(()) };
         let Some(old) = node.container(id).cloned() else { return Ok(()) };
         node.set_container_state(id, ContainerState::Exited)?;
-        let next = ContainerSpec::new(&pod.sandbox, old.name).attempt(old.attempt + 1).image(old.image);
+        let next = ContainerSpec::new(&pod.sandbox, old.spec.name)
+            .attempt(old.spec.attempt + 1)
+            .image(old.spec.image);
         *id = node.add_container(next.log(self.log.clone()))?;
         Ok(())
     }

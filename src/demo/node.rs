@@ -125,7 +125,7 @@ impl DemoNode {
         let paths = self.sim.paths();
         let log_dirs = std::fs::read_dir(&paths.pod_logs_root).map_or(0, Iterator::count);
         self.sim.with(|node| {
-            let running = node.containers().filter(|c| c.state == ContainerState::Running).count();
+            let running = node.containers().filter(|c| c.spec.state == ContainerState::Running).count();
             let disk = node.statvfs(&paths.images).unwrap_or_default();
             Tally {
                 running,

@@ -69,7 +69,7 @@ impl RuntimeService for Services {
         self.call(Method::PodSandboxStatus, &id, |node| {
             let sandbox = node.find_sandbox(&id)?;
             let status = Some(wire::sandbox_status(sandbox));
-            Ok((PodSandboxStatusResponse { status }, sandbox.annotation_bytes))
+            Ok((PodSandboxStatusResponse { status }, sandbox.spec.annotation_bytes))
         })
         .await
     }
@@ -113,7 +113,7 @@ impl RuntimeService for Services {
         self.call(Method::ContainerStatus, &id, |node| {
             let container = node.find_container(&id)?;
             let status = Some(wire::container_status(node, container));
-            Ok((ContainerStatusResponse { status }, container.annotation_bytes))
+            Ok((ContainerStatusResponse { status }, container.spec.annotation_bytes))
         })
         .await
     }
@@ -213,10 +213,12 @@ fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> (ListPodSandboxResp
         .sandboxes()
         .filter(|sandbox| filter.id.is_empty() || sandbox.id == *id)
         .filter(|sandbox| {
-            filter.state.is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.state)))
+            filter
+                .state
+                .is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.spec.state)))
         })
-        .filter(|sandbox| wire::selected(&sandbox.labels, &filter.label_selector))
-        .inspect(|sandbox| unsent += sandbox.annotation_bytes)
+        .filter(|sandbox| wire::selected(&sandbox.spec.labels, &filter.label_selector))
+        .inspect(|sandbox| unsent += sandbox.spec.annotation_bytes)
         .map(wire::sandbox)
         .collect();
     (ListPodSandboxResponse { items }, unsent)
@@ -240,14 +242,14 @@ fn selected<T>(node: &Node, filter: &ContainerFilter, message: impl Fn(&Containe
     let mut unsent = 0;
     let containers = candidates
         .into_iter()
-        .filter(|container| filter.pod_sandbox_id.is_empty() || container.sandbox == *sandbox)
+        .filter(|container| filter.pod_sandbox_id.is_empty() || container.spec.sandbox == *sandbox)
         .filter(|container| {
             filter
                 .state
-                .is_none_or(|wanted| wanted.state == i32::from(wire::container_state(container.state)))
+                .is_none_or(|wanted| wanted.state == i32::from(wire::container_state(container.spec.state)))
         })
-        .filter(|container| wire::selected(&container.labels, &filter.label_selector))
-        .inspect(|container| unsent += container.annotation_bytes)
+        .filter(|container| wire::selected(&container.spec.labels, &filter.label_selector))
+        .inspect(|container| unsent += container.spec.annotation_bytes)
         .map(message)
         .collect();
     (containers, unsent)

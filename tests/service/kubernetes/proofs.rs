@@ -170,10 +170,9 @@ async fn a_uid_that_comes_back_is_alive_again() {
     world.api.delete("ns", "pod-2");
     world.pass_time(GONE_WITHIN).await;
     assert_eq!(world.state(2).await, Deleted);
-    let sandbox =
-        world.sim().sandbox_ids().into_iter().find(|id| {
-            world.sim().with(|node| node.sandbox(id).is_some_and(|sandbox| sandbox.uid == uid(2)))
-        });
+    let sandbox = world.sim().sandbox_ids().into_iter().find(|id| {
+        world.sim().with(|node| node.sandbox(id).is_some_and(|sandbox| sandbox.spec.uid == uid(2)))
+    });
     world.api.fail(On::Get, Some(Fault::Status(500)));
     world
         .sim()
