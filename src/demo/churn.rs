@@ -145,7 +145,7 @@ impl Churn {
 
     /// The image of a job: a new one about half the time, if the disk has space for it.
     fn job_image(&mut self, node: &mut Node) -> Option<String> {
-        let has_space = node.usage().total_bytes() < node.options().capacity_bytes / 100 * PULLS_UNTIL;
+        let has_space = node.usage().total_bytes() < node.options.capacity_bytes / 100 * PULLS_UNTIL;
         if has_space && self.random.u8(..100) < 60 {
             return Some(self.pull(node));
         }

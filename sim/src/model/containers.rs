@@ -1,5 +1,6 @@
 //! Containers: making, starting, stopping and removing them.
 
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use cri_gc_policy::{ContainerState, SandboxState};
@@ -11,7 +12,7 @@ use crate::error::SimError;
 use crate::ids::{find, not_found};
 use crate::options::Flavour;
 use crate::space::Space;
-use crate::spec::ContainerSpec;
+use crate::spec::{ContainerSpec, LogSpec};
 
 const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
 
@@ -245,7 +246,7 @@ impl Node {
         if path.starts_with(&self.paths.runtime_logs) {
             path.parent().map_or(Ok(()), |folder| logs::make_dir(folder, self.now()))?;
         }
-        logs::open_log(path, self.now())
+        logs::write_log(path, LogSpec::default().bytes, self.now())
     }
 
     /// Whether a file that a client names is one that this node may make.
@@ -292,7 +293,7 @@ impl Node {
         let pod = &self.find_sandbox(&container.spec.sandbox)?.spec;
         let name = format!("{}_{}_{}-{}.log", pod.name, pod.namespace, container.spec.name, container.id);
         let link = self.paths.legacy_root.join(name);
-        logs::make_link(&link, &container.log_path)?;
+        symlink(&container.log_path, &link).map_err(SimError::io(&link))?;
         Ok(link)
     }
 }

@@ -177,7 +177,7 @@ impl Services {
             return None;
         }
         Some(carry_out(&mut node).and_then(|(message, unsent)| {
-            let (size, limit) = (message.encoded_len().saturating_add(unsent), node.options().message_limit);
+            let (size, limit) = (message.encoded_len().saturating_add(unsent), node.options.message_limit);
             if size <= limit {
                 return Ok(Response::new(message));
             }
@@ -198,7 +198,7 @@ impl Services {
                 self.die.send_replace(true);
                 std::future::pending().await
             }
-            // `Fault::after` does not nest, and `Empty` is handled before.
+            // `After` does not nest, and `Empty` is handled before.
             Fault::After(_) | Fault::Empty => {}
         }
         Ok(())

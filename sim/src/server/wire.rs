@@ -84,7 +84,7 @@ pub(super) fn sandbox_status(sandbox: &Sandbox) -> cri::PodSandboxStatus {
 }
 
 pub(super) fn container(node: &Node, container: &Container) -> cri::Container {
-    let options = node.options();
+    let options = &node.options;
     let has_id = options.flavour == Flavour::CriO && options.container_image_ids;
     cri::Container {
         id: container.id.clone(),
@@ -104,7 +104,7 @@ pub(super) fn image_spec(image: &str) -> cri::ImageSpec {
 }
 
 pub(super) fn container_status(node: &Node, container: &Container) -> cri::ContainerStatus {
-    let crio = node.options().flavour == Flavour::CriO;
+    let crio = node.options.flavour == Flavour::CriO;
     let unset = if crio && container.spec.state == ContainerState::Exited { NO_TIME } else { 0 };
     let time = |at: Option<Timestamp>| at.map_or(unset, |at| nanos(Some(at)));
     // CRI-O reports a name that the image has now.

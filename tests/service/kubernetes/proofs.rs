@@ -209,7 +209,7 @@ async fn a_pod_that_cannot_be_asked_for_holds_up_no_other() {
     let sim = &before.setup.sim;
     living_pod(sim, 2);
     let odd = cri_gc_sim::PodSpec::new("ns", "No_Name of Kubernetes", uid(3)).created_at(sim.ago(HOUR));
-    sim.add_pod(odd.not_ready().no_logs()).unwrap();
+    sim.add_pod(odd.not_ready().with(|pod| pod.log_directory = false)).unwrap();
     for number in 4..=9 {
         dead_pod(sim, number);
     }

@@ -180,7 +180,7 @@ async fn link_names(tools: &Tools, pass: &Pass, keeper: &LogKeeper<'_>) -> HashM
     };
     let mut names: HashMap<String, Vec<String>> = HashMap::new();
     for link in found {
-        if let Some(id) = link.container_id() {
+        if let Some(id) = links::container_id(&link.name) {
             names.entry(id.to_owned()).or_default().push(link.name.clone());
         }
     }

@@ -284,10 +284,10 @@ impl State {
             self.violated(format!("image {id} is removed, and is pinned"));
         }
         let protected = settings.protect.iter().map(ToString::to_string);
-        if protected.chain([node.options().sandbox_image.clone()]).any(|name| image.tags.contains(&name)) {
+        if protected.chain([node.options.sandbox_image.clone()]).any(|name| image.tags.contains(&name)) {
             self.violated(format!("image {id} is removed, and is protected: {:?}", image.tags));
         }
-        let stats = node.statvfs(&node.paths().images.clone()).unwrap();
+        let stats = node.statvfs(&node.paths.images.clone()).unwrap();
         let free = stats.capacity_bytes / 100 * u64::from(100 - settings.low_threshold_percent);
         if settings.max_age.is_zero() && stats.available_bytes >= free {
             self.violated(format!("image {id} is removed, and there is room enough"));
