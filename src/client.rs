@@ -5,15 +5,14 @@
 
 use std::error::Error as _;
 use std::io::ErrorKind;
+use std::iter::successors;
 use std::time::Duration;
 
 use cri_gc_gateway::innermost_io;
 use cri_gc_kit::text::duration;
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{
-    ConfigRequest, ConfigResponse, Event, ExplainRequest, ExplainResponse, FollowRequest, PassUpdate,
-    PauseRequest, PauseResponse, ReloadRequest, ReloadResponse, ResumeRequest, ResumeResponse, RunNowRequest,
-    SetLogLevelRequest, SetLogLevelResponse, StatusRequest, StatusResponse,
+    Event, FollowRequest, PauseRequest, PauseResponse, ResumeRequest, StatusRequest, StatusResponse,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
@@ -68,7 +67,8 @@ pub enum Trouble {
 pub struct Client {
     admin: AdminClient<Channel>,
     socket: String,
-    deadline: Duration,
+    /// How long each answer is waited for.
+    pub deadline: Duration,
 }
 
 impl Client {
@@ -100,90 +100,54 @@ impl Client {
     /// # Errors
     /// The errors of all calls: see [`Trouble`].
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.answer(self.admin.clone().status(StatusRequest { wait_seconds: self.deadline.as_secs_f64() }))
-            .await
+        let wait_seconds = self.deadline.as_secs_f64();
+        self.ask(async |admin| admin.status(StatusRequest { wait_seconds }).await).await
     }
 
-    /// Why an object is removed or kept.
-    ///
-    /// # Errors
-    /// [`Trouble::NotFound`], [`Trouble::Invalid`] where several match, and the errors of all calls.
-    pub async fn explain(&self, object: String) -> Result<ExplainResponse, ClientError> {
-        self.answer(
-            self.admin.clone().explain(ExplainRequest { object, wait_seconds: self.deadline.as_secs_f64() }),
-        )
-        .await
-    }
-
-    /// Requests passes; the answer is their progress, as long as they take.
-    ///
-    /// # Errors
-    /// [`Trouble::NotNow`], and the errors of all calls.
-    pub async fn run_now(
-        &self,
-        loops: Vec<String>,
-        confirm_deleted: bool,
-    ) -> Result<Answers<PassUpdate>, ClientError> {
-        self.stream(self.admin.clone().run_now(RunNowRequest { loops, confirm_deleted })).await
-    }
-
-    /// Pauses loops.
+    /// Pauses all loops of these names, or resumes them; returns which are paused then.
     ///
     /// # Errors
     /// The errors of all calls.
-    pub async fn pause(&self, loops: Vec<String>) -> Result<PauseResponse, ClientError> {
-        self.answer(self.admin.clone().pause(PauseRequest { loops })).await
+    pub async fn pause(&self, loops: Vec<String>, paused: bool) -> Result<PauseResponse, ClientError> {
+        if paused {
+            return self.ask(async |admin| admin.pause(PauseRequest { loops }).await).await;
+        }
+        let resumed = self.ask(async |admin| admin.resume(ResumeRequest { loops }).await).await?;
+        Ok(PauseResponse { paused: resumed.paused })
     }
 
-    /// Ends pauses.
-    ///
-    /// # Errors
-    /// The errors of all calls.
-    pub async fn resume(&self, loops: Vec<String>) -> Result<ResumeResponse, ClientError> {
-        self.answer(self.admin.clone().resume(ResumeRequest { loops })).await
-    }
-
-    /// The settings in force.
-    ///
-    /// # Errors
-    /// The errors of all calls.
-    pub async fn config(&self) -> Result<ConfigResponse, ClientError> {
-        self.answer(self.admin.clone().config(ConfigRequest {})).await
-    }
-
-    /// Reloads the configuration.
-    ///
-    /// # Errors
-    /// [`Trouble::Invalid`] where it is invalid, and the errors of all calls.
-    pub async fn reload(&self) -> Result<ReloadResponse, ClientError> {
-        self.answer(self.admin.clone().reload(ReloadRequest {})).await
-    }
-
-    /// Changes the log level.
-    ///
-    /// # Errors
-    /// The errors of all calls.
-    pub async fn set_log_level(&self, level: String) -> Result<SetLogLevelResponse, ClientError> {
-        self.answer(self.admin.clone().set_log_level(SetLogLevelRequest { level })).await
-    }
-
-    /// Events, the newest of the past first.
+    /// Events: so many past ones, then each that happens.
     ///
     /// # Errors
     /// The errors of all calls.
     pub async fn follow(&self, recent: u32) -> Result<Answers<Event>, ClientError> {
-        self.stream(self.admin.clone().follow(FollowRequest { recent })).await
+        self.stream(async |admin| admin.follow(FollowRequest { recent }).await).await
     }
 
-    async fn answer<T>(
+    /// Makes a call whose answer has to arrive by the deadline.
+    ///
+    /// # Errors
+    /// The errors of all calls.
+    pub async fn ask<T>(
         &self,
-        call: impl Future<Output = Result<Response<T>, Status>>,
+        call: impl AsyncFnOnce(&mut AdminClient<Channel>) -> Result<Response<T>, Status>,
     ) -> Result<T, ClientError> {
-        match tokio::time::timeout(self.deadline, call).await {
+        match tokio::time::timeout(self.deadline, call(&mut self.admin.clone())).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(failed(&self.socket, &status)),
             Err(_) => Err(self.silent(self.deadline)),
         }
+    }
+
+    /// Makes a call that is answered by a stream. Its beginning has to arrive by the deadline.
+    ///
+    /// # Errors
+    /// The errors of all calls.
+    pub async fn stream<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut AdminClient<Channel>) -> Result<Response<Streaming<T>>, Status>,
+    ) -> Result<Answers<T>, ClientError> {
+        Ok(Answers { stream: self.ask(call).await?, socket: self.socket.clone() })
     }
 
     /// For what takes several answers: the same within a limit; without one as long as it takes.
@@ -200,22 +164,12 @@ impl Client {
     }
 
     /// The error that the service has not answered within that time.
-    #[must_use]
-    pub fn silent(&self, waited: Duration) -> ClientError {
+    fn silent(&self, waited: Duration) -> ClientError {
         ClientError {
             socket: self.socket.clone(),
             trouble: Trouble::Silent,
             message: format!("waited {}", duration(waited)),
         }
-    }
-
-    /// The beginning of a stream of answers has to arrive by the deadline.
-    async fn stream<T>(
-        &self,
-        call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
-    ) -> Result<Answers<T>, ClientError> {
-        let stream = self.answer(call).await?;
-        Ok(Answers { stream, socket: self.socket.clone() })
     }
 }
 
@@ -267,21 +221,13 @@ fn failed(socket: &str, status: &Status) -> ClientError {
         Code::Aborted => Trouble::NoRuntime,
         _ => Trouble::Failed,
     };
-    let message = match (innermost(status), status.message()) {
-        (Some(cause), _) => cause,
+    // One that was not sent, but made of a broken connection, has causes, of which the innermost one says most.
+    let message = match (successors(status.source(), |&error| error.source()).last(), status.message()) {
+        (Some(cause), _) => cause.to_string(),
         (None, "") => status.code().to_string(),
         (None, message) => message.to_owned(),
     };
     ClientError { socket: socket.to_owned(), trouble, message }
-}
-
-/// The innermost cause of a status that was not sent, but made of a broken connection.
-fn innermost(status: &Status) -> Option<String> {
-    let mut error = status.source()?;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    Some(error.to_string())
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! Errors of commands: a sentence with the cause and what to do, and an exit code (behaviour: Commands).
 
-use std::fmt::{self, Display};
-use std::process::ExitCode;
+use std::fmt::Display;
 
 use cri_gc_gateway::{CriError, ErrorClass};
 
 use crate::client::{ClientError, Trouble};
+use crate::signals::StopSignal;
 
 /// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
-    code: u8,
-    message: String,
+    /// The exit code of the program.
+    pub code: u8,
+    /// What went wrong, and what to do; empty if the output says it.
+    pub message: String,
 }
 
 /// The command failed.
@@ -19,7 +21,7 @@ const FAILED: u8 = 1;
 /// The command line is wrong.
 const USAGE: u8 = 2;
 /// Part of the work failed; the output says which.
-pub const PARTLY: u8 = 3;
+const PARTLY: u8 = 3;
 /// The runtime or the service is unreachable.
 const UNREACHABLE: u8 = 4;
 /// The configuration is invalid.
@@ -39,6 +41,20 @@ impl Failure {
     /// The command line is wrong.
     pub fn usage(message: impl Display) -> Self {
         Self { code: USAGE, message: message.to_string() }
+    }
+
+    /// Success, or that part of the work failed: the output says which.
+    ///
+    /// # Errors
+    /// Unless it is good.
+    pub fn partly_unless(good: bool) -> Result<(), Self> {
+        if good { Ok(()) } else { Err(Self { code: PARTLY, message: String::new() }) }
+    }
+
+    /// A signal ended the command.
+    #[must_use]
+    pub fn ended_by(signal: StopSignal) -> Self {
+        Self { code: signal.exit_code(), message: format!("ended by {}", signal.name) }
     }
 
     /// The same failure, with one more remedy.
@@ -75,19 +91,6 @@ impl Failure {
             code: UNREACHABLE,
             message: format!("container runtime unreachable at {socket}: {error}\n  {remedy}"),
         }
-    }
-
-    /// The exit code of the program.
-    #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.code)
-    }
-}
-
-impl fmt::Display for Failure {
-    /// What went wrong, and what to do.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
     }
 }
 

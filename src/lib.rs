@@ -25,16 +25,20 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::failure::Failure;
+
 /// Runs the program with the arguments and the environment of this process.
 #[must_use]
 pub fn run() -> ExitCode {
     // A closed pipe (`cri-gc plan | head`) ends the program quietly, as it does other tools.
     let cli = cli::Cli::parse();
     match commands::dispatch(cli) {
-        Ok(code) => code,
-        Err(failure) => {
-            output::remark(&format!("cri-gc: {failure}"));
-            failure.exit_code()
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, message }) => {
+            if !message.is_empty() {
+                output::remark(&format!("cri-gc: {message}"));
+            }
+            ExitCode::from(code)
         }
     }
 }

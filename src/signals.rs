@@ -1,7 +1,5 @@
 //! The signals that end a command which has to clean up first. The clean-up is the command's own.
 
-use std::process::ExitCode;
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Receives the signals that end a command: while it exists, they do not end the process by themselves.
@@ -14,34 +12,17 @@ pub struct StopSignals {
 
 /// A signal that ends a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopSignal {
-    /// SIGTERM.
-    Terminate,
-    /// SIGINT.
-    Interrupt,
-    /// SIGHUP.
-    Hangup,
+pub struct StopSignal {
+    /// Its name.
+    pub name: &'static str,
+    number: u8,
 }
 
 impl StopSignal {
-    /// Its name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Terminate => "SIGTERM",
-            Self::Interrupt => "SIGINT",
-            Self::Hangup => "SIGHUP",
-        }
-    }
-
     /// The exit code of a command that it ended: 128 and its number, as shells have it.
     #[must_use]
-    pub fn exit_code(self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Terminate => 143,
-            Self::Interrupt => 130,
-            Self::Hangup => 129,
-        })
+    pub fn exit_code(self) -> u8 {
+        128 + self.number
     }
 }
 
@@ -65,18 +46,17 @@ impl StopSignals {
 
     /// Waits for the next signal.
     pub async fn recv(&mut self) -> StopSignal {
-        tokio::select! {
-            _ = self.terminate.recv() => StopSignal::Terminate,
-            _ = self.interrupt.recv() => StopSignal::Interrupt,
-            () = hung_up(&mut self.hangup) => StopSignal::Hangup,
-        }
-    }
-}
-
-/// Waits for SIGHUP; forever where that is not listened to.
-async fn hung_up(hangup: &mut Option<Signal>) {
-    match hangup {
-        Some(hangup) => drop(hangup.recv().await),
-        None => std::future::pending().await,
+        let hung_up = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (name, number) = tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", 15),
+            _ = self.interrupt.recv() => ("SIGINT", 2),
+            _ = hung_up => ("SIGHUP", 1),
+        };
+        StopSignal { name, number }
     }
 }

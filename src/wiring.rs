@@ -2,12 +2,13 @@
 //! pod-state provider on one thread each, every collector on one of its own with file workers of its own, so that none can
 //! hold up another.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Addr;
-use cri_gc_collectors::collector::messages::Finish;
-use cri_gc_collectors::collector::{Base, Collector, LoopHandle, Schedule, Supervisor};
+use actix::{Addr, ArbiterHandle, Recipient};
+use cri_gc_collectors::collector::messages::{Finish, Prepare, RunPass};
+use cri_gc_collectors::collector::{Base, Collect, Collector, LoopHandle, Schedule, Supervisor};
 use cri_gc_collectors::container_gc::ContainerGc;
 use cri_gc_collectors::image_gc::ImageGc;
 use cri_gc_collectors::log_reaper::LogReaper;
@@ -30,7 +31,7 @@ use cri_gc_service::configuration::{Configuration, Reading};
 use slog::Logger;
 
 /// What differs between a real node and a modelled one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Seams {
     /// The clock.
     pub clock: Clock,
@@ -56,21 +57,57 @@ impl Seams {
     }
 }
 
+/// The actors that all loops share, running; files are those of one worker.
+fn shared(
+    configure: Configure,
+    seams: &Seams,
+    home: Home,
+    threads: &Threads,
+    keeping: &ArbiterHandle,
+    recorder: Recorder,
+    log: Logger,
+) -> io::Result<Tools> {
+    let settings = Arc::clone(&configure.settings);
+    let (on, clock) = (threads.start().handle, seams.clock.clone());
+    let waits = configure.service.then(|| Waits {
+        clock: clock.clone(),
+        recorder: recorder.clone(),
+        endpoint: settings.runtime.endpoint.as_str().to_owned(),
+    });
+    let gateway = Gateway::start(&on, &settings, waits, log.clone());
+    let (on, source) = (threads.start().handle, Workers::start(1)?);
+    let pods = PodStates::start(&on, gateway.clone(), source, clock.clone(), configure, log.clone());
+    let restart = (Pace::from(&*settings), log_restart(log.clone(), "image records", None));
+    let store = Workers::start(1)?;
+    let images = ImageRecords::start(keeping, restart, home, store, clock.clone(), log.clone());
+    let (files, disks, probe) = (Workers::start(1)?, Workers::start(1)?, seams.probe.clone());
+    Ok(Tools { gateway, pods, images, files, disks, clock, probe, recorder, log })
+}
+
 /// All actors of a one-shot command, running.
 pub struct Crew {
     /// What they share.
     pub tools: Tools,
     /// The settings they follow.
     pub settings: Arc<Settings>,
-    /// The container GC supervisor.
-    pub container_gc: Addr<Collector<ContainerGc>>,
-    /// The sandbox reaper.
-    pub sandbox_reaper: Addr<Collector<SandboxReaper>>,
-    /// The log-directory reaper.
-    pub log_reaper: Addr<Collector<LogReaper>>,
-    /// The image GC supervisor.
-    pub image_gc: Addr<Collector<ImageGc>>,
+    /// The four loops, in the order of the chain: they make passes on request only.
+    pub loops: [OnRequest; 4],
+    /// What is to be done some time before the passes.
+    pub prepare: Recipient<Prepare>,
     threads: Threads,
+}
+
+/// A loop of a one-shot command.
+pub struct OnRequest {
+    /// Makes a pass.
+    pub run: Recipient<RunPass>,
+    finish: Recipient<Finish>,
+}
+
+impl OnRequest {
+    fn new<C: Collect>(collector: Addr<Collector<C>>) -> Self {
+        Self { run: collector.clone().recipient(), finish: collector.recipient() }
+    }
 }
 
 /// How soon after its start the service makes its first pass.
@@ -80,12 +117,11 @@ const FIRST_PASS: Duration = Duration::from_secs(1);
 /// same time.
 pub const STAGGER: Duration = Duration::from_secs(1);
 
-/// How long a runtime may take to say what it is, before a one-shot command gives up.
+/// How long a runtime may take to answer that, before a one-shot command gives up.
 const HELLO: Duration = Duration::from_secs(10);
 
 impl Crew {
-    /// Starts all actors for a one-shot command: they make passes on request. Nothing is connected or read yet. Must be
-    /// called in an actix system.
+    /// Starts all actors for a one-shot command. Nothing is connected or read yet. Must be called in an actix system.
     ///
     /// # Errors
     /// The operating system has no thread left.
@@ -95,37 +131,26 @@ impl Crew {
         home: Home,
         confirmed: bool,
         log: Logger,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let threads = Threads::own();
-        let files = Workers::start(settings.log_gc.workers.into())?;
-        let gateway = Gateway::start(&threads.start().handle, &settings, None, log.clone());
         let configure = Configure { settings: Arc::clone(&settings), confirmed, service: false };
-        let on = threads.start().handle;
-        let (clock, probe) = (seams.clock, seams.probe);
-        let pods =
-            PodStates::start(&on, gateway.clone(), files.clone(), clock.clone(), configure, log.clone());
-        let fell = log_restart(log.clone(), "image records", None);
-        let images = ImageRecords::start(
-            &on,
-            (Pace::from(&*settings), fell),
-            home,
-            files.clone(),
-            clock.clone(),
-            log.clone(),
-        );
-        let recorder = Recorder::none(clock.clone());
-        let disks = files.clone();
-        let tools = Tools { gateway, pods, images, files, disks, clock, probe, recorder, log };
+        let (keeping, recorder) = (threads.start().handle, Recorder::none(seams.clock.clone()));
+        let mut tools = shared(configure, &seams, home, &threads, &keeping, recorder, log)?;
+        tools.files = Workers::start(settings.log_gc.workers.into())?;
         let on = || threads.start().handle;
         let (shared, same) = (|| tools.clone(), || Arc::clone(&settings));
-        let image_gc = Collector::start(&on(), shared(), same(), ImageGc::default);
-        let container_gc = Collector::start(&on(), shared(), same(), ContainerGc::default);
-        let sandbox_reaper = Collector::start(&on(), shared(), same(), SandboxReaper::default);
         let log_reaper = Collector::start(&on(), shared(), same(), LogReaper::default);
-        Ok(Self { tools, settings, container_gc, sandbox_reaper, log_reaper, image_gc, threads })
+        let prepare = log_reaper.clone().recipient();
+        let loops = [
+            OnRequest::new(Collector::start(&on(), shared(), same(), ContainerGc::default)),
+            OnRequest::new(Collector::start(&on(), shared(), same(), SandboxReaper::default)),
+            OnRequest::new(log_reaper),
+            OnRequest::new(Collector::start(&on(), shared(), same(), ImageGc::default)),
+        ];
+        Ok(Self { tools, settings, loops, prepare, threads })
     }
 
-    /// Asks the runtime what it is: a one-shot command does nothing where none answers.
+    /// Asks the runtime for its version: a one-shot command does nothing where none answers.
     ///
     /// # Errors
     /// No server answers on the socket, or not as a CRI runtime does.
@@ -148,10 +173,7 @@ impl Crew {
 
     /// Stops the collectors: no removal and no pass begins any more. Passes in progress end after their current removals.
     pub fn halt(&self) {
-        self.container_gc.do_send(Finish);
-        self.sandbox_reaper.do_send(Finish);
-        self.log_reaper.do_send(Finish);
-        self.image_gc.do_send(Finish);
+        self.loops.iter().for_each(|of| of.finish.do_send(Finish));
     }
 
     /// Ends all actors and waits for their threads.
@@ -214,116 +236,73 @@ impl Service {
     ///
     /// # Errors
     /// The operating system has no thread left.
-    pub fn start(start: Start) -> std::io::Result<Self> {
+    pub fn start(start: Start) -> io::Result<Self> {
         let Start { generation, sources, cannot, seams, home, threads, stagger, threshold, log } = start;
         let settings = &*generation.settings;
         let (clock, pace) = (seams.clock.clone(), Pace::from(settings));
-        // Nothing on this thread ever waits for long: the supervisors, the recorder, the configuration.
+        let restart = |who| (pace.clone(), log_restart(log.clone(), who, None));
+        // Nothing on this thread ever waits for long: the supervisors, the recorder, the image records, the configuration.
         let keeping = threads.start().handle;
-        let recorder = Recorder::start(
-            &keeping,
-            pace.clone(),
-            log_restart(log.clone(), "recorder", None),
-            clock.clone(),
-        );
-        let waits = Waits {
-            clock: clock.clone(),
-            recorder: recorder.clone(),
-            endpoint: settings.runtime.endpoint.as_str().to_owned(),
-        };
-        let gateway = Gateway::start(&threads.start().handle, settings, Some(waits), log.clone());
+        let (pace_of_recorder, on_restart) = restart("recorder");
+        let recorder = Recorder::start(&keeping, pace_of_recorder, on_restart, clock.clone());
         let configure =
             Configure { settings: Arc::clone(&generation.settings), confirmed: false, service: true };
-        let on = threads.start().handle;
-        let pods =
-            PodStates::start(&on, gateway.clone(), Workers::start(1)?, clock.clone(), configure, log.clone());
-
-        let fell = log_restart(log.clone(), "image records", None);
-        let store = Workers::start(1)?;
-        let images =
-            ImageRecords::start(&keeping, (pace.clone(), fell), home, store, clock.clone(), log.clone());
-        let disks = Workers::start(1)?;
-        let tools = |of: Option<Loop>, workers: usize| -> std::io::Result<Tools> {
-            Ok(Tools {
-                gateway: gateway.clone(),
-                pods: pods.clone(),
-                images: images.clone(),
-                files: Workers::start(workers)?,
-                disks: disks.clone(),
-                clock: of.map_or_else(|| clock.clone(), |of| seams.clock_of(of)),
-                probe: seams.probe.clone(),
-                recorder: recorder.clone(),
-                log: log.clone(),
-            })
-        };
-        let base = |of: Loop| {
+        let tools = shared(configure, &seams, home, &threads, &keeping, recorder.clone(), log.clone())?;
+        let of = |of: Loop, workers: usize| -> io::Result<(Base, Tools)> {
             let place = Loop::ALL.into_iter().take_while(|other| *other != of).map(|_| stagger);
-            let first = FIRST_PASS + place.sum::<Duration>();
-            let schedule = Schedule { first, chance: seams.chance.clone() };
-            Base {
+            let base = Base {
                 on: keeping.clone(),
                 threads: threads.clone(),
                 generation: Arc::clone(&generation),
-                schedule,
+                schedule: Schedule {
+                    first: FIRST_PASS + place.sum::<Duration>(),
+                    chance: seams.chance.clone(),
+                },
                 clock: clock.clone(),
-            }
+            };
+            let own = (Workers::start(workers)?, seams.clock_of(of));
+            Ok((base, Tools { files: own.0, clock: own.1, ..tools.clone() }))
         };
         // The chain: container pass, sandbox pass, log pass. Built from its end.
-        let of_logs = tools(Some(Loop::LogGc), settings.log_gc.workers.into())?;
-        let log_reaper = Supervisor::start(base(Loop::LogGc), of_logs, Vec::new(), LogReaper::default);
+        let (base, own) = of(Loop::LogGc, settings.log_gc.workers.into())?;
+        let log_reaper = Supervisor::start(base, own, Vec::new(), LogReaper::default);
+        let (base, own) = of(Loop::SandboxGc, 1)?;
         let next = vec![log_reaper.clone().recipient()];
-        let sandbox_reaper = Supervisor::start(
-            base(Loop::SandboxGc),
-            tools(Some(Loop::SandboxGc), 1)?,
-            next,
-            SandboxReaper::default,
-        );
-        let image_gc = Supervisor::start(
-            base(Loop::ImageGc),
-            tools(Some(Loop::ImageGc), 1)?,
-            Vec::new(),
-            ImageGc::default,
-        );
+        let sandbox_reaper = Supervisor::start(base, own, next, SandboxReaper::default);
+        let (base, own) = of(Loop::ContainerGc, 1)?;
         let next = vec![sandbox_reaper.clone().recipient()];
-        let container_gc = Supervisor::start(
-            base(Loop::ContainerGc),
-            tools(Some(Loop::ContainerGc), 1)?,
-            next,
-            ContainerGc::default,
-        );
-
+        let container_gc = Supervisor::start(base, own, next, ContainerGc::default);
+        let (base, own) = of(Loop::ImageGc, 1)?;
+        let image_gc = Supervisor::start(base, own, Vec::new(), ImageGc::default);
         let loops = [
             LoopHandle::new(&container_gc),
             LoopHandle::new(&sandbox_reaper),
             LoopHandle::new(&log_reaper),
             LoopHandle::new(&image_gc),
         ];
-        let followers = loops.iter().map(LoopHandle::follower).chain([gateway.follower(), pods.follower()]);
+        let followers =
+            loops.iter().map(LoopHandle::follower).chain([tools.gateway.follower(), tools.pods.follower()]);
         #[cfg(feature = "kubernetes")]
         let followers = followers.chain([{
             use cri_gc_service::node_events::{Means, start};
-            let fell = log_restart(log.clone(), "node events", None);
-            let (recorder, clock, log) = (recorder.clone(), clock.clone(), log.clone());
-            let means = Means { recorder, clock, log };
-            start(&keeping, (pace.clone(), fell), Arc::clone(&generation.settings), means)
+            let means = Means { recorder: recorder.clone(), clock: clock.clone(), log: log.clone() };
+            start(&keeping, restart("node events"), Arc::clone(&generation.settings), means)
         }]);
-        // Of its own: neither the pod source nor the configuration may hang with the other's disk.
+        // Workers of its own: neither the pod source nor the configuration may hang with the other's disk.
         let reading = Reading { sources, cannot, files: Workers::start(1)?, at_start: AT_START };
-        let fell = log_restart(log.clone(), "configuration", None);
         let configuration = Configuration::start(
             &keeping,
-            (pace, fell),
+            restart("configuration"),
             Arc::clone(&generation),
             reading,
             followers.collect(),
             threshold.clone(),
-            (clock.clone(), recorder.clone(), log.clone()),
+            (clock.clone(), recorder, log.clone()),
         );
-        let tools = tools(None, 1)?;
         Ok(Self { tools, loops, configuration, threshold, threads })
     }
 
-    /// Whether those answer on whom everything rests.
+    /// Whether the actors answer that everything depends on.
     pub async fn is_alive(&self) -> bool {
         let supervisors = self.loops.iter().map(LoopHandle::is_supervised);
         let (runtime, source, supervisors) = futures_util::join!(

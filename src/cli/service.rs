@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use cri_gc_config::LogLevel;
-use cri_gc_kit::words::Loop;
 
 use super::output::{Form, Output};
 use super::values::{length, log_level};
@@ -101,15 +100,4 @@ pub enum LoopName {
     Logs,
     #[value(name = "image_gc", alias = "images")]
     Images,
-}
-
-impl From<LoopName> for Loop {
-    fn from(name: LoopName) -> Self {
-        match name {
-            LoopName::Containers => Self::ContainerGc,
-            LoopName::Sandboxes => Self::SandboxGc,
-            LoopName::Logs => Self::LogGc,
-            LoopName::Images => Self::ImageGc,
-        }
-    }
 }

@@ -1,7 +1,5 @@
 //! `cri-gc completions`: completion scripts for shells.
 
-use std::process::ExitCode;
-
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
 
@@ -13,7 +11,7 @@ use crate::output::print;
 ///
 /// # Errors
 /// The output cannot be written.
-pub fn run(shell: Shell) -> Result<ExitCode, Failure> {
+pub fn run(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), env!("CARGO_PKG_NAME"), &mut script);
     let script = String::from_utf8_lossy(&script);
@@ -21,5 +19,5 @@ pub fn run(shell: Shell) -> Result<ExitCode, Failure> {
     let script =
         if shell == Shell::Bash { script.replace("cri__subcmd__gc", "cri__gc") } else { script.into_owned() };
     print(&script)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -1,10 +1,8 @@
 //! `cri-gc config`: shows settings, checks the configuration, and reloads that of the running service. Importing a kubelet's
 //! configuration is in [`import_kubelet`].
 
-use std::process::ExitCode;
-
 use cri_gc_config::{Settings, key_names, render};
-use cri_gc_proto::admin::ConfigResponse;
+use cri_gc_proto::admin::{ConfigRequest, ConfigResponse, ReloadRequest};
 use cri_gc_service::admin::group_number;
 
 use super::import_kubelet;
@@ -19,23 +17,27 @@ use crate::output::{answers, config, print, remark};
 ///
 /// # Errors
 /// Everything that is wrong with the configuration, or with a kubelet's; the service does not answer.
-pub fn run(global: &Global, command: &Config) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, command: &Config) -> Result<(), Failure> {
     match command {
         Config::Check => check(global)?,
         Config::Show { running: false, output, .. } => print(&own(global, output.output)?)?,
         Config::Show { running: true, socket, output } => {
             let meant = Service { socket: socket.clone(), timeout: None };
-            let answer =
-                in_system(async { Ok::<_, Failure>(service(global, &meant).await?.config().await?) })?;
+            let answer = in_system(async {
+                let service = service(global, &meant).await?;
+                Ok::<_, Failure>(service.ask(async |admin| admin.config(ConfigRequest {}).await).await?)
+            })?;
             print(&running(&answer, output.output)?)?;
         }
         Config::Reload { service: meant, output } => {
-            let request = async |service: Client| service.reload().await.map_err(refused);
+            let request = async |service: Client| {
+                service.ask(async |admin| admin.reload(ReloadRequest {}).await).await.map_err(refused)
+            };
             ask(global, meant, output.output, request, answers::reloaded)?;
         }
         Config::ImportKubelet(args) => import_kubelet::run(global, args)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn check(global: &Global) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! `cri-gc demo`: cleans up an embedded node with a full disk, or shows the running service on it.
 
 use std::io::IsTerminal;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use cri_gc_collectors::report::PassReport;
@@ -11,16 +10,15 @@ use cri_gc_kit::generation::Generation;
 use cri_gc_kit::seams::LogThreshold;
 use cri_gc_kit::supervision::panics;
 use cri_gc_kit::supervision::threads::Threads;
-use slog::{Drain, Duplicate, Logger, o};
+use slog::{Discard, Logger, o};
 
 use super::setup::{in_system, logging, not_yet};
 use super::sweep::sweep;
 use crate::cli::{self, Global};
 use crate::demo::node::DemoNode;
 use crate::demo::report;
-use crate::demo::watch::panics::{UncaughtPanics, WrittenAtTheEnd};
 use crate::demo::watch::{LiveDemo, SETTINGS};
-use crate::failure::{Failure, PARTLY};
+use crate::failure::Failure;
 use crate::output::print;
 use crate::signals::StopSignals;
 use crate::wiring::{Crew, STAGGER, Service, Start};
@@ -29,7 +27,7 @@ use crate::wiring::{Crew, STAGGER, Service, Start};
 ///
 /// # Errors
 /// No temporary folder, no thread, a setting given with --set that is not valid, or a signal that ends it.
-pub fn run(global: &Global, args: &cli::Demo) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, args: &cli::Demo) -> Result<(), Failure> {
     let good = in_system(async {
         // Before there is a folder that a signal would leave behind.
         let mut stop = StopSignals::listen_on_terminal()?;
@@ -43,7 +41,7 @@ pub fn run(global: &Global, args: &cli::Demo) -> Result<ExitCode, Failure> {
             _ = stop.recv() => Err(Failure::failed("the demo was ended by a signal")),
         }
     })?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    Failure::partly_unless(good)
 }
 
 /// Sweeps the node. Returns whether nothing failed.
@@ -65,7 +63,7 @@ async fn sweep_and_print(demo: &DemoNode, crew: &Crew, all: bool) -> Result<Vec<
     demo.make_history(crew).await.map_err(Failure::failed)?;
     let before = demo.tally();
     print(&report::opening(&runtime, &crew.settings, &before))?;
-    let (reports, _) = sweep(crew, &None).await?;
+    let (reports, _) = sweep(crew).await?;
     print(&report::removed(&reports, all))?;
     print(&report::kept(&reports, all))?;
     print(&report::result(&reports, &before, &demo.tally()))?;
@@ -83,15 +81,10 @@ async fn watch(
     if let Some(problem) = not_yet(&loaded.settings) {
         return Err(Failure::configuration(problem));
     }
-    let uncaught = UncaughtPanics::default();
-    let _written = WrittenAtTheEnd(uncaught.clone());
     // On a terminal the log would be written over the view, which shows the events anyway.
     let is_logged = global.log_level.is_some() && !std::io::stderr().is_terminal();
     let logging = is_logged.then(|| logging(global));
-    let log = match &logging {
-        Some(logging) => Logger::root(Duplicate(logging.log.clone(), uncaught.clone()).fuse(), o!()),
-        None => Logger::root(uncaught.clone().fuse(), o!()),
-    };
+    let log = logging.as_ref().map_or_else(|| Logger::root(Discard, o!()), |logging| logging.log.clone());
     panics::install(log.clone());
     let mut watch = LiveDemo::new(demo, args).map_err(Failure::failed)?;
     let seams = watch.seams();
@@ -110,7 +103,7 @@ async fn watch(
     let shown = watch.run(&service, &generation.settings, stop).await;
     service.stop();
     shown?;
-    let summary = watch.summary(uncaught.count());
+    let summary = watch.summary();
     print(&summary.text())?;
     Ok(summary.surprises().is_empty())
 }

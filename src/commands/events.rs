@@ -1,7 +1,5 @@
 //! `cri-gc events`: past and new events of the running service.
 
-use std::process::ExitCode;
-
 use cri_gc_proto::admin::Event;
 
 use super::setup::{in_system, service};
@@ -18,7 +16,7 @@ const NOW: &str = "Now";
 ///
 /// # Errors
 /// No service answers, or the connection ends.
-pub fn run(global: &Global, args: &cli::Events) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, args: &cli::Events) -> Result<(), Failure> {
     in_system(async {
         let service = service(global, &args.service).await?;
         let printed = async {
@@ -32,7 +30,7 @@ pub fn run(global: &Global, args: &cli::Events) -> Result<ExitCode, Failure> {
         let limit = args.service.timeout.or((!args.follow).then_some(DEADLINE));
         service.within(limit, printed).await
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 async fn print_all(events: &mut Answers<Event>, args: &cli::Events) -> Result<(), Failure> {

@@ -16,8 +16,6 @@ pub mod setup;
 pub mod snapshot;
 pub mod sweep;
 
-use std::process::ExitCode;
-
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 
@@ -25,7 +23,7 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// What went wrong, as a sentence with a remedy, and the exit code.
-pub fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Run => run::run(&global),
@@ -37,8 +35,8 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => requests::status(&global, &args),
         Command::Explain(args) => requests::explain(&global, &args),
         Command::RunNow(args) => run_now::run(&global, &args),
-        Command::Pause(args) => requests::pause(&global, &args),
-        Command::Resume(args) => requests::resume(&global, &args),
+        Command::Pause(args) => requests::pause(&global, &args, true),
+        Command::Resume(args) => requests::pause(&global, &args, false),
         Command::Events(args) => events::run(&global, &args),
         Command::Config(args) => config::run(&global, &args),
         Command::LogLevel(args) => requests::log_level(&global, &args),

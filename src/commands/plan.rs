@@ -1,21 +1,18 @@
 //! `cri-gc plan`: what would be removed now and why, on a runtime or on a snapshot.
 
-use std::io::{IsTerminal, Read};
-use std::path::Path;
-use std::process::ExitCode;
-
 use cri_gc_collectors::planning;
 use cri_gc_collectors::whole::Whole;
 use cri_gc_config::{Mode, Settings};
-use cri_gc_images::Home;
 use cri_gc_kit::words::Loop;
 use cri_gc_policy::images::unmatched;
 use cri_gc_policy::snapshot::{self, SnapshotError};
 use cri_gc_policy::{Observation, Plan, PlanReport, Policy, Snapshot, decide};
+use std::io::{IsTerminal, Read};
+use std::path::Path;
 
-use super::setup::{crew, in_system, logging, observe_node, settings, sync_pods};
+use super::setup::{observe_node, on_crew, settings, sync_pods};
 use crate::cli::{self, Global};
-use crate::failure::{Failure, PARTLY};
+use crate::failure::Failure;
 use crate::output::plan::Extent;
 use crate::output::{self, remark, show_by};
 use crate::wiring::Crew;
@@ -24,7 +21,7 @@ use crate::wiring::Crew;
 ///
 /// # Errors
 /// An invalid configuration, an invalid snapshot, no runtime.
-pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
     let loaded = settings(global)?;
     let policy = loaded.settings.policy();
     let (report, problems) = match &args.snapshot {
@@ -34,13 +31,10 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
             note(unmatched(&observation.images, &policy.images));
             (PlanReport::new(&plan, &observation, &policy), of_images(&plan).collect())
         }
-        None => in_system(async {
-            let (logging, home) = (logging(global), Home::copy(&loaded.settings));
-            let (crew, _) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
-            let planned = plan(&crew, &policy).await;
-            crew.stop();
-            planned
-        })?,
+        None => {
+            let confirmed = args.source.confirm_deleted;
+            on_crew(global, loaded.settings, confirmed, async |crew, _| plan(crew, &policy).await)?
+        }
     };
     let extent = match args.all {
         true => Extent::AllAndKept,
@@ -50,7 +44,7 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<ExitCode, Failure> {
     };
     show_by(args.output.output, &report, |report, out| output::plan::write(report, extent, out))?;
     problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    Failure::partly_unless(problems.is_empty())
 }
 
 /// The plan for the node, and what could not be observed or decided.

@@ -1,14 +1,13 @@
 //! The subcommands that send one request to the running service and print the answer: `status`, `explain`, `pause`,
 //! `resume` and `log-level`.
 
-use std::process::ExitCode;
-
+use cri_gc_proto::admin::{ExplainRequest, SetLogLevelRequest};
 use serde::Serialize;
 
 use super::setup::{in_system, loops, service};
 use crate::cli::{ChangeLogLevel, Explain, Form, Global, Loops, Service, Status};
 use crate::client::{Client, ClientError, Trouble};
-use crate::failure::{Failure, PARTLY};
+use crate::failure::Failure;
 use crate::output::{self, answers, show};
 
 /// Sends a request to the service and prints the answer.
@@ -31,48 +30,40 @@ pub fn ask<T: Serialize, E: Into<Failure>>(
 ///
 /// # Errors
 /// No service answers.
-pub fn status(global: &Global, args: &Status) -> Result<ExitCode, Failure> {
+pub fn status(global: &Global, args: &Status) -> Result<(), Failure> {
     let request = async |service: Client| service.status().await;
     let status = ask(global, &args.service, args.output.output, request, output::status::text)?;
     let is_refused = status.configuration.as_ref().is_some_and(|of| !of.refused.is_empty());
     let is_unsynced = status.pods.as_ref().is_some_and(|pods| !pods.synced);
     let is_well = status.problems.is_empty() && !is_refused && !is_unsynced;
-    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    Failure::partly_unless(is_well)
 }
 
 /// Why an object is removed or kept.
 ///
 /// # Errors
 /// No service answers, nothing is called that, or several objects are.
-pub fn explain(global: &Global, args: &Explain) -> Result<ExitCode, Failure> {
+pub fn explain(global: &Global, args: &Explain) -> Result<(), Failure> {
     let request = async |service: Client| {
-        service.explain(args.object.clone()).await.map_err(|error: ClientError| match error.trouble {
+        let (object, wait_seconds) = (args.object.clone(), service.deadline.as_secs_f64());
+        let answer =
+            service.ask(async |admin| admin.explain(ExplainRequest { object, wait_seconds }).await).await;
+        answer.map_err(|error| match error.trouble {
             Trouble::Invalid => Failure::usage(error.message).or("write more of it"),
             _ => error.into(),
         })
     };
-    ask(global, &args.service, args.output.output, request, output::explain::text)?;
-    Ok(ExitCode::SUCCESS)
+    ask(global, &args.service, args.output.output, request, output::explain::text).map(drop)
 }
 
-/// Pauses loops, and prints which are paused.
+/// Pauses loops or resumes them, and prints which are paused then.
 ///
 /// # Errors
 /// No service answers, or it refuses.
-pub fn pause(global: &Global, args: &Loops) -> Result<ExitCode, Failure> {
-    let request = async |service: Client| service.pause(loops(&args.loops)).await;
-    ask(global, &args.service, args.output.output, request, |answer| answers::paused(&answer.paused))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Ends a pause of loops, and prints which are still paused.
-///
-/// # Errors
-/// No service answers, or it refuses.
-pub fn resume(global: &Global, args: &Loops) -> Result<ExitCode, Failure> {
-    let request = async |service: Client| service.resume(loops(&args.loops)).await;
-    ask(global, &args.service, args.output.output, request, |answer| answers::paused(&answer.paused))?;
-    Ok(ExitCode::SUCCESS)
+pub fn pause(global: &Global, args: &Loops, paused: bool) -> Result<(), Failure> {
+    let request = async |service: Client| service.pause(loops(&args.loops), paused).await;
+    ask(global, &args.service, args.output.output, request, |answer| answers::paused(&answer.paused))
+        .map(drop)
 }
 
 /// The log level in force, and the one before it, if this command changed it.
@@ -87,14 +78,15 @@ struct Level {
 ///
 /// # Errors
 /// No service answers, or it refuses.
-pub fn log_level(global: &Global, args: &ChangeLogLevel) -> Result<ExitCode, Failure> {
+pub fn log_level(global: &Global, args: &ChangeLogLevel) -> Result<(), Failure> {
     let request = async |service: Client| {
         Ok::<_, ClientError>(match args.level {
             None => Level { level: service.status().await?.log_level, previous: None },
             Some(level) => {
                 let level = level.as_str().to_owned();
-                let previous = service.set_log_level(level.clone()).await?.previous;
-                Level { level, previous: Some(previous) }
+                let request = SetLogLevelRequest { level: level.clone() };
+                let answer = service.ask(async |admin| admin.set_log_level(request).await).await?;
+                Level { level, previous: Some(answer.previous) }
             }
         })
     };
@@ -102,6 +94,5 @@ pub fn log_level(global: &Global, args: &ChangeLogLevel) -> Result<ExitCode, Fai
         None => format!("{}\n", level.level),
         Some(previous) => format!("{} (was {previous})\n", level.level),
     };
-    ask(global, &args.service, args.output.output, request, text)?;
-    Ok(ExitCode::SUCCESS)
+    ask(global, &args.service, args.output.output, request, text).map(drop)
 }

@@ -1,7 +1,6 @@
 //! `cri-gc run`: the service of a node, until a signal stops it.
 
 use std::pin::pin;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use cri_gc_config::{Loaded, Settings, Sources, load};
@@ -30,7 +29,7 @@ use crate::wiring::{STAGGER, Seams, Service, Start};
 /// # Errors
 /// An invalid configuration, a service that is running already, or an operating system that has no thread or signal left. An
 /// unreachable runtime is no error: the service waits for it.
-pub fn run(global: &Global) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global) -> Result<(), Failure> {
     let mut sources = sources(global);
     // A flag stays in force through all reloads.
     let level = global.log_level.map(|level| ("log.level".to_owned(), level.as_str().to_owned()));
@@ -51,7 +50,7 @@ pub fn run(global: &Global) -> Result<ExitCode, Failure> {
     let logging = Logging::to_stderr(log.level, log.format);
     logging.take_over();
     in_system(serve(sources, loaded, group, &logging))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The error when threads hang one after the other.

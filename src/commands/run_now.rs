@@ -1,17 +1,16 @@
 //! `cri-gc run-now`: runs passes in the running service now, and shows their progress.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use cri_gc_proto::admin::pass_update::What;
-use cri_gc_proto::admin::{Pass, PassUpdate, Removal};
+use cri_gc_proto::admin::{Pass, PassUpdate, Removal, RunNowRequest};
 
 use super::setup::{in_system, loops, service};
 use crate::cli::{self, Form, Global};
 use crate::client::{Answers, ClientError};
-use crate::failure::{Failure, PARTLY};
+use crate::failure::Failure;
 use crate::output::ages::span;
-use crate::output::progress::{Bar, Ended};
+use crate::output::progress::Bar;
 use crate::output::{self, Reader, item, print, remark};
 
 /// After so long without an update a note says so, and again after twice that.
@@ -21,13 +20,14 @@ const SILENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// No service answers, it refuses, or the connection ends before the passes do. What was received by then is printed.
-pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, args: &cli::RunNow) -> Result<(), Failure> {
     let form = args.output;
     let mut watch = Watch { named: loops(&args.loops), ..Watch::default() };
     let watched = in_system(async {
         let service = service(global, &args.service).await?;
         let watched = async {
-            let mut updates = service.run_now(watch.named.clone(), args.confirm_deleted).await?;
+            let request = RunNowRequest { loops: watch.named.clone(), confirm_deleted: args.confirm_deleted };
+            let mut updates = service.stream(async |admin| admin.run_now(request).await).await?;
             watch.all(&mut updates, form).await
         };
         service.within(args.service.timeout, watched).await
@@ -40,7 +40,7 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<ExitCode, Failure> {
     }
     watched?;
     let good = watch.passes.iter().all(|pass| pass.failed == 0 && pass.errors.is_empty());
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    Failure::partly_unless(good)
 }
 
 /// What was received so far.
@@ -56,12 +56,12 @@ struct Watch {
 impl Watch {
     /// Receives updates until the last, or until the reader of stdout is gone.
     async fn all(&mut self, updates: &mut Answers<PassUpdate>, form: Form) -> Result<(), Failure> {
-        let bar = Bar::default();
+        let mut bar = Bar::default();
         while let Some(update) = self.next(updates, &bar).await? {
             if form != Form::Table && item(form, &update, |_| String::new())? == Reader::Gone {
                 return Ok(());
             }
-            self.take(update, &bar);
+            self.take(update, &mut bar);
         }
         match self.missing() {
             Some(of) => Err(cut_short(updates, &of).into()),
@@ -91,14 +91,14 @@ impl Watch {
         }
     }
 
-    fn take(&mut self, update: PassUpdate, bar: &Bar) {
+    fn take(&mut self, update: PassUpdate, bar: &mut Bar) {
         match update.what {
             Some(What::Planned(count)) => {
                 bar.planned(&update.r#loop, count);
                 self.begun.push(update.r#loop);
             }
             Some(What::Removal(removal)) => {
-                bar.ended(Ended::from_result(&removal.result));
+                bar.ended(&removal.result);
                 self.removals.push(removal);
             }
             Some(What::Ended(pass)) => self.passes.push(pass),

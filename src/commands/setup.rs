@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use cri_gc_collectors::whole::{self, Whole};
 use cri_gc_config::{
     DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, load,
 };
 use cri_gc_gateway::RuntimeVersion;
 use cri_gc_images::Home;
-use cri_gc_kit::words::Loop;
 use cri_gc_pods::SourceError;
 
 use crate::cli::{Global, LoopName, Service};
@@ -64,19 +64,13 @@ pub async fn service(global: &Global, service: &Service) -> Result<Client, Failu
 /// The remedy where invalid settings hide the socket of a service that is running with its old ones.
 const UNREAD: &str = "a running service can still be reached: set its socket with --socket";
 
-/// The names of loops as the service knows them, each once.
+/// The names of loops as the service knows them.
 pub fn loops(names: &[LoopName]) -> Vec<String> {
-    let mut loops: Vec<String> = Vec::new();
-    for name in names {
-        let name = Loop::from(*name).as_str().to_owned();
-        if !loops.contains(&name) {
-            loops.push(name);
-        }
-    }
-    loops
+    let names = names.iter().filter_map(LoopName::to_possible_value);
+    names.map(|name| name.get_name().to_owned()).collect()
 }
 
-/// The log of a one-shot command: for people, and errors only unless more is asked for.
+/// The log of a one-shot command: for people, and errors only unless more is requested.
 pub fn logging(global: &Global) -> Logging {
     Logging::to_stderr(global.log_level.unwrap_or(LogLevel::Error), LogFormat::Term)
 }
@@ -111,6 +105,22 @@ pub async fn crew(
             Err(failure)
         }
     }
+}
+
+/// Does that with the actors of a command that removes nothing, and ends them.
+pub fn on_crew<T>(
+    global: &Global,
+    settings: Settings,
+    confirmed: bool,
+    work: impl AsyncFnOnce(&Crew, RuntimeVersion) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (logging, home) = (logging(global), Home::copy(&settings));
+    in_system(async {
+        let (crew, version) = crew(settings, home, confirmed, &logging).await?;
+        let done = work(&crew, version).await;
+        crew.stop();
+        done
+    })
 }
 
 /// Reads the pod source twice, as confirmed deletion needs. An error does not end the command: while the source is not

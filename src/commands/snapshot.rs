@@ -1,18 +1,37 @@
 //! `cri-gc snapshot`: writes an observation of the node.
 
-use std::process::ExitCode;
-
 use cri_gc_collectors::report::PassError;
 use cri_gc_collectors::whole::Whole;
 use cri_gc_collectors::{observe, planning};
-use cri_gc_images::Home;
 use cri_gc_policy::{Observation, Snapshot};
 
-use super::setup::{crew, in_system, logging, observe_node, settings, sync_pods};
+use super::setup::{observe_node, on_crew, settings, sync_pods};
 use crate::cli::{self, DataForm, Global};
-use crate::failure::{Failure, PARTLY};
+use crate::failure::Failure;
 use crate::output::{json, print, remark, yaml};
 use crate::wiring::Crew;
+
+/// Observes and prints.
+///
+/// # Errors
+/// An invalid configuration, no runtime, a list that failed.
+pub fn run(global: &Global, args: &cli::Snapshot) -> Result<(), Failure> {
+    let settings = settings(global)?.settings;
+    let confirmed = args.source.confirm_deleted;
+    let (snapshot, problems) = on_crew(global, settings, confirmed, async |crew, runtime| {
+        let problem = sync_pods(crew).await;
+        let (observation, problems) = observe_all(crew).await?;
+        let problems: Vec<String> =
+            problem.into_iter().chain(problems.iter().map(ToString::to_string)).collect();
+        Ok((Snapshot::new(observation, runtime.name, runtime.version), problems))
+    })?;
+    print(&match args.output {
+        DataForm::Json => json(&snapshot)?,
+        DataForm::Yaml => yaml(&snapshot)?,
+    })?;
+    problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
+    Failure::partly_unless(problems.is_empty())
+}
 
 /// Observes the node, also the finish times of containers that would be removed, so that a plan on the snapshot keeps what has
 /// finished a moment ago, as a plan on the node does.
@@ -25,30 +44,4 @@ async fn observe_all(crew: &Crew) -> Result<(Observation, Vec<PassError>), Failu
         problems.push(error.into());
     }
     Ok((observation, problems))
-}
-
-/// Observes and prints.
-///
-/// # Errors
-/// An invalid configuration, no runtime, a list that failed.
-pub fn run(global: &Global, args: &cli::Snapshot) -> Result<ExitCode, Failure> {
-    let loaded = settings(global)?;
-    let logging = logging(global);
-    let home = Home::copy(&loaded.settings);
-    let (snapshot, problems) = in_system(async {
-        let (crew, runtime) = crew(loaded.settings, home, args.source.confirm_deleted, &logging).await?;
-        let problem = sync_pods(&crew).await;
-        let observed = observe_all(&crew).await;
-        crew.stop();
-        let (observation, problems) = observed?;
-        let problems: Vec<String> =
-            problem.into_iter().chain(problems.iter().map(ToString::to_string)).collect();
-        Ok::<_, Failure>((Snapshot::new(observation, runtime.name, runtime.version), problems))
-    })?;
-    print(&match args.output {
-        DataForm::Json => json(&snapshot)?,
-        DataForm::Yaml => yaml(&snapshot)?,
-    })?;
-    problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }

@@ -1,11 +1,7 @@
 //! `cri-gc sweep`: one pass of each loop, in order, without a service.
 
-use std::process::ExitCode;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::dev::ToEnvelope;
-use actix::{Actor, Addr, Handler};
 use cri_gc_collectors::collector::messages::{Declined, Prepare, RunPass};
 use cri_gc_collectors::observe;
 use cri_gc_collectors::planning::Foreseen;
@@ -20,12 +16,11 @@ use cri_gc_policy::images::unmatched;
 use cri_gc_proto::admin::{Pass, Removal};
 use cri_gc_service::admin;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
 
 use super::setup::{crew, in_system, logging, settings, sync_pods};
 use crate::cli::{self, Global};
-use crate::failure::{Failure, PARTLY};
-use crate::output::progress::{Bar, Ended};
+use crate::failure::Failure;
+use crate::output::progress::Bar;
 use crate::output::unrecorded::Unrecorded;
 use crate::output::{self, remark, show};
 use crate::signals::{StopSignal, StopSignals};
@@ -35,7 +30,7 @@ use crate::wiring::Crew;
 ///
 /// # Errors
 /// An invalid configuration, or no runtime. The errors of a pass are in its report.
-pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, args: &cli::Sweep) -> Result<(), Failure> {
     let mut settings = settings(global)?.settings;
     let (home, _lock, nowhere) =
         if args.dry_run { (Home::copy(&settings), None, None) } else { home(&settings)? };
@@ -60,7 +55,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
             // Nothing has begun.
             signal = stop.recv() => return Ok((Some(Swept::default()), Some(signal))),
         };
-        let mut swept = until_stopped(&crew, rehearsed, &mut stop).await;
+        let mut swept = until_stopped(&crew, rehearsed.as_ref(), &mut stop).await;
         if let Ok((Some((reports, _)), signal)) = &mut swept {
             let mut finish = std::pin::pin!(async {
                 // Records the last removal on the disk: should that image be pulled again, it is new.
@@ -83,12 +78,11 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<ExitCode, Failure> {
         problem.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
     }
     if let Some(signal) = signal {
-        remark(&format!("cri-gc: ended by {}", signal.as_str()));
-        return Ok(signal.exit_code());
+        return Err(Failure::ended_by(signal));
     }
     let good =
         swept.is_none_or(|(reports, problem)| problem.is_none() && reports.iter().all(PassReport::is_good));
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    Failure::partly_unless(good)
 }
 
 /// The result, as tables.
@@ -124,31 +118,25 @@ type Swept = (Vec<PassReport>, Option<String>);
 /// ends the command at once, without the result.
 async fn until_stopped(
     crew: &Crew,
-    rehearsed: Option<Settings>,
+    rehearsed: Option<&Settings>,
     stop: &mut StopSignals,
 ) -> Result<(Option<Swept>, Option<StopSignal>), Failure> {
+    let problem = tokio::select! {
+        problem = prepare(crew) => problem?,
+        // No pass has begun.
+        signal = stop.recv() => return Ok((Some(Swept::default()), Some(signal))),
+    };
     let (progress, mut updates) = unbounded_channel();
-    let bar = Rc::new(Bar::default());
-    let shown = Rc::clone(&bar);
-    let showing = actix::spawn(async move {
-        while let Some(progress) = updates.recv().await {
-            match progress {
-                Progress::Planned(of, count) => {
-                    shown.planned(of.as_str(), u64::try_from(count).unwrap_or(u64::MAX));
-                }
-                Progress::Done(_, removal) => {
-                    shown.ended(Ended::from_result(&admin::removal(&removal).result));
-                }
-            }
-        }
-    });
-    let (halt, halted) = watch::channel(false);
-    let sweep = Sweep { crew, progress: Some(progress), rehearsed, halted, ..Sweep::of(crew) };
-    let mut sweeping = std::pin::pin!(sweep.run());
+    let mut bar = Bar::default();
+    let mut passing = std::pin::pin!(passes(crew, Some(progress), rehearsed));
     let mut signal = None;
-    let swept = loop {
+    let reports = loop {
         tokio::select! {
-            swept = &mut sweeping => break Some(swept?),
+            reports = &mut passing => break Some(reports?),
+            Some(progress) = updates.recv() => match progress {
+                Progress::Planned(of, count) => bar.planned(of.as_str(), count as u64),
+                Progress::Done(_, removal) => bar.ended(&admin::removal(&removal).result),
+            },
             received = stop.recv() => {
                 if signal.replace(received).is_some() {
                     break None;
@@ -156,16 +144,10 @@ async fn until_stopped(
                 bar.end();
                 remark("cri-gc: stopping after the removals in progress; a second signal stops at once");
                 crew.halt();
-                halt.send_replace(true);
             }
         }
     };
-    if swept.is_some() {
-        // It ends with the last sender, which the collectors and the sweep had.
-        let _ = showing.await;
-    }
-    bar.end();
-    Ok((swept, signal))
+    Ok((reports.map(|reports| (reports, problem)), signal))
 }
 
 /// Where the sweep records images, so that the next one knows their ages; the lock on that; and why it can't record them, if so.
@@ -201,86 +183,41 @@ async fn add_note_on_ages(crew: &Crew, dry_run: bool, nowhere: Option<String>, r
 ///
 /// # Errors
 /// A collector has stopped.
-pub async fn sweep(
+pub async fn sweep(crew: &Crew) -> Result<(Vec<PassReport>, Option<String>), Failure> {
+    let problem = prepare(crew).await?;
+    Ok((passes(crew, None, None).await?, problem))
+}
+
+/// What the passes need to have been done before. Returns the problem of the pod source, if it has one.
+async fn prepare(crew: &Crew) -> Result<Option<String>, Failure> {
+    crew.prepare.send(Prepare).await.map_err(Failure::failed)?;
+    let problem = sync_pods(crew).await;
+    name_unmatched_patterns(crew).await;
+    Ok(problem)
+}
+
+/// The passes of the loops, until the crew is halted. `rehearsed` are the settings of the sweep that a dry run rehearses.
+async fn passes(
     crew: &Crew,
-    progress: &Option<UnboundedSender<Progress>>,
-) -> Result<(Vec<PassReport>, Option<String>), Failure> {
-    Sweep { progress: progress.clone(), ..Sweep::of(crew) }.run().await
-}
-
-/// A sweep in progress.
-struct Sweep<'a> {
-    crew: &'a Crew,
     progress: Option<UnboundedSender<Progress>>,
-    /// The settings of the sweep that this dry run rehearses.
-    rehearsed: Option<Settings>,
-    /// What the passes so far would have removed there.
-    foreseen: Arc<Foreseen>,
-    /// Whether it has to stop.
-    halted: watch::Receiver<bool>,
-    reports: Vec<PassReport>,
-}
-
-impl<'a> Sweep<'a> {
-    fn of(crew: &'a Crew) -> Self {
-        // Without a sender it is never halted.
-        let halted = watch::channel(false).1;
-        Self { crew, progress: None, rehearsed: None, foreseen: Arc::default(), halted, reports: Vec::new() }
-    }
-
-    async fn run(mut self) -> Result<Swept, Failure> {
-        let crew = self.crew;
-        let ready = async {
-            crew.log_reaper.send(Prepare).await.map_err(Failure::failed)?;
-            Ok::<_, Failure>(sync_pods(crew).await)
-        };
-        let Some(ready) = self.unless_halted(ready).await else { return Ok((self.reports, None)) };
-        let problem = ready?;
-        if self.unless_halted(name_unmatched_patterns(crew)).await.is_none() {
-            return Ok((self.reports, problem));
-        }
-        self.pass(&crew.container_gc).await?;
-        self.pass(&crew.sandbox_reaper).await?;
-        self.pass(&crew.log_reaper).await?;
-        self.pass(&crew.image_gc).await?;
-        Ok((self.reports, problem))
-    }
-
-    /// The result of `work`; `None` if the sweep has to stop before.
-    async fn unless_halted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut halted = self.halted.clone();
-        let halt = async {
-            if halted.wait_for(|halted| *halted).await.is_err() {
-                // No sender is left that could halt it.
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            done = work => Some(done),
-            () = halt => None,
-        }
-    }
-
-    async fn pass<A>(&mut self, collector: &Addr<A>) -> Result<(), Failure>
-    where
-        A: Actor + Handler<RunPass>,
-        A::Context: ToEnvelope<A, RunPass>,
-    {
-        let run = RunPass {
-            progress: self.progress.clone(),
-            foreseen: Arc::clone(&self.foreseen),
-            ..RunPass::default()
-        };
-        let report = match collector.send(run).await.map_err(Failure::failed)? {
+    rehearsed: Option<&Settings>,
+) -> Result<Vec<PassReport>, Failure> {
+    let mut reports = Vec::new();
+    // What the passes so far would have removed in that sweep.
+    let mut foreseen = Arc::<Foreseen>::default();
+    for next in &crew.loops {
+        let run =
+            RunPass { progress: progress.clone(), foreseen: Arc::clone(&foreseen), ..RunPass::default() };
+        let report = match next.run.send(run).await.map_err(Failure::failed)? {
             Ok(report) => report,
-            Err(Declined::Stopping(_)) => return Ok(()),
+            Err(Declined::Stopping(_)) => break,
             Err(declined) => return Err(Failure::failed(declined)),
         };
         let enforces = |settings: &Settings| report.of.mode(settings) == Mode::Enforce;
-        if self.rehearsed.as_ref().is_some_and(enforces) && !report.report_only {
-            Arc::make_mut(&mut self.foreseen).add(&report);
+        if rehearsed.is_some_and(enforces) && !report.report_only {
+            Arc::make_mut(&mut foreseen).add(&report);
         }
-        self.reports.push(report);
-        Ok(())
+        reports.push(report);
     }
+    Ok(reports)
 }

@@ -8,7 +8,7 @@ use cri_gc_gateway::RuntimeVersion;
 use cri_gc_kit::words::Kind;
 
 use super::node::Tally;
-use crate::output::table::{bytes, render, table};
+use crate::output::table::{bytes, table};
 
 /// Objects listed for each reason, unless all are requested.
 const EXAMPLES: usize = 3;
@@ -36,7 +36,7 @@ A CI node without a kubelet: jobs have run on it for two days, and nothing was c
 /// The objects that were removed, by reason.
 #[must_use]
 pub fn removed(reports: &[PassReport], all: bool) -> String {
-    let mut rows = table(&["", "NAME", "REASON", "RESULT", "BYTES"]);
+    let mut rows = Vec::new();
     let groups = grouped(removals(reports).map(|removal| {
         let key = (removal.kind.as_str(), removal.reason.as_str(), removal.outcome.to_string());
         (key, removal)
@@ -44,20 +44,21 @@ pub fn removed(reports: &[PassReport], all: bool) -> String {
     for ((kind, reason, result), members) in groups {
         let (shown, rest) = members.split_at(if all { members.len() } else { EXAMPLES.min(members.len()) });
         for removal in shown {
-            rows.add_row([kind, short_name(removal), reason, &result, &bytes(removal.bytes)]);
+            rows.push([kind, short_name(removal), reason, &result, &bytes(removal.bytes)].map(str::to_owned));
         }
         if !rest.is_empty() {
             let size = bytes(rest.iter().map(|removal| removal.bytes).sum());
-            rows.add_row(["", &format!("... and {} more", rest.len()), reason, &result, &size]);
+            let more = format!("... and {} more", rest.len());
+            rows.push(["", &more, reason, &result, &size].map(str::to_owned));
         }
     }
-    format!("Removed\n\n{}\n", render(rows, &[4]))
+    format!("Removed\n\n{}\n", table(["", "NAME", "REASON", "RESULT", "BYTES"], &[4], rows))
 }
 
 /// The objects that were kept, by reason.
 #[must_use]
 pub fn kept(reports: &[PassReport], all: bool) -> String {
-    let mut rows = table(&["", "REASON", "COUNT", "FOR EXAMPLE"]);
+    let mut rows = Vec::new();
     let kept = reports.iter().flat_map(|report| &report.kept);
     for ((kind, reason), members) in
         grouped(kept.map(|kept| ((kept.kind.as_str(), kept.item.reason.as_str()), &kept.item)))
@@ -65,27 +66,26 @@ pub fn kept(reports: &[PassReport], all: bool) -> String {
         let mut count = members.len().to_string();
         for item in members.iter().take(if all { members.len() } else { 1 }) {
             let count = std::mem::take(&mut count);
-            rows.add_row([kind, reason, &count, &format!("{}: {}", item.name, item.detail)]);
+            let example = format!("{}: {}", item.name, item.detail);
+            rows.push([kind, reason, &count, &example].map(str::to_owned));
         }
     }
-    format!("Kept\n\n{}\n", render(rows, &[2]))
+    format!("Kept\n\n{}\n", table(["", "REASON", "COUNT", "FOR EXAMPLE"], &[2], rows))
 }
 
 /// The node before and after, the bytes that were freed, and all errors.
 #[must_use]
 pub fn result(reports: &[PassReport], before: &Tally, after: &Tally) -> String {
-    let mut rows = table(&["", "BEFORE", "AFTER"]);
-    for (what, count) in [
-        ("running containers", (|node| node.running.to_string()) as fn(&Tally) -> String),
-        ("dead containers", |node| node.dead.to_string()),
-        ("sandboxes", |node| node.sandboxes.to_string()),
-        ("log directories", |node| node.log_dirs.to_string()),
-        ("images", |node| node.images.to_string()),
-        ("disk", |node| format!("{} %", node.disk_percent())),
-    ] {
-        rows.add_row([what, &count(before), &count(after)]);
-    }
-    let mut text = format!("Result\n\n{}\n", render(rows, &[1, 2]));
+    let row = |what: &str, of: fn(&Tally) -> String| [what.to_owned(), of(before), of(after)];
+    let rows = [
+        row("running containers", |node| node.running.to_string()),
+        row("dead containers", |node| node.dead.to_string()),
+        row("sandboxes", |node| node.sandboxes.to_string()),
+        row("log directories", |node| node.log_dirs.to_string()),
+        row("images", |node| node.images.to_string()),
+        row("disk", |node| format!("{} %", node.disk_percent())),
+    ];
+    let mut text = format!("Result\n\n{}\n", table(["", "BEFORE", "AFTER"], &[1, 2], rows));
     let sum = |kinds: &[Kind]| -> u64 {
         let removed = removals(reports).filter(|removal| removal.outcome == Outcome::Removed);
         removed.filter(|removal| kinds.contains(&removal.kind)).map(|removal| removal.bytes).sum()

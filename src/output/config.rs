@@ -6,7 +6,7 @@ use cri_gc_config::key_names;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::table::{render, table};
+use super::table::table;
 use super::{json, yaml};
 use crate::cli::ConfigForm;
 use crate::failure::Failure;
@@ -37,11 +37,11 @@ fn of_keys(values: &Value, origins: &[(String, String)]) -> String {
     let known: Vec<&str> = key_names().collect();
     let theirs: BTreeSet<&str> = origins.iter().map(|(key, _)| key.as_str()).collect();
     let others = theirs.iter().copied().filter(|key| !known.contains(key));
-    let mut rows = table(&["KEY", "VALUE", "FROM"]);
-    for key in known.iter().copied().filter(|key| theirs.contains(key)).chain(others) {
+    let row = |key: &str| {
         let value = key.split('.').try_fold(values, |value, part| value.get(part));
         let from = origins.iter().find(|(of, _)| of == key).map_or("", |(_, from)| from);
-        rows.add_row([key, &value.map_or_else(String::new, ToString::to_string), from]);
-    }
-    render(rows, &[])
+        [key.to_owned(), value.map_or_else(String::new, ToString::to_string), from.to_owned()]
+    };
+    let keys = known.iter().copied().filter(|key| theirs.contains(key)).chain(others);
+    table(["KEY", "VALUE", "FROM"], &[], keys.map(row))
 }

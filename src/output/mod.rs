@@ -95,10 +95,11 @@ pub fn show_by<T: Serialize>(
     table: impl FnOnce(&T, &mut dyn Write) -> io::Result<()>,
 ) -> Result<(), Failure> {
     match form {
-        Form::Table => deliver_by(|out| table(value, out)).map(drop),
-        Form::Json => deliver_by(|out| write_json(value, out)).map(drop),
-        Form::Yaml => print(&yaml(value)?),
+        Form::Table => deliver_by(|out| table(value, out)),
+        Form::Json => deliver_by(|out| write_json(value, out)),
+        Form::Yaml => deliver(&yaml(value)?),
     }
+    .map(drop)
 }
 
 /// Prints one of many values as soon as it is there: JSON as one line each, YAML as one document each.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin::{Pass, Removal};
 
-use super::table::{bytes, render, short, table, tally_line};
+use super::table::{bytes, short, table, tally_line};
 
 /// One line for each object that was to be removed, one for each pass, and all notes and errors. Without passes, the removals of a
 /// pass whose end is not known.
@@ -13,12 +13,12 @@ use super::table::{bytes, render, short, table, tally_line};
 pub fn text(removals: &[Removal], passes: &[Pass]) -> String {
     let mut text = String::new();
     if !removals.is_empty() {
-        let mut rows = table(&["KIND", "NAME", "REASON", "RESULT", "BYTES", "ID"]);
-        for removal in removals {
-            let Removal { kind, name, reason, .. } = removal;
-            rows.add_row([kind, name, reason, &result(removal), &bytes(removal.bytes), short(&removal.id)]);
-        }
-        text.push_str(&render(rows, &[4]));
+        let rows = removals.iter().map(|removal| {
+            let Removal { kind, name, reason, id, .. } = removal;
+            let (result, bytes, id) = (result(removal), bytes(removal.bytes), short(id).to_owned());
+            [kind.clone(), name.clone(), reason.clone(), result, bytes, id]
+        });
+        text.push_str(&table(["KIND", "NAME", "REASON", "RESULT", "BYTES", "ID"], &[4], rows));
         text.push('\n');
     }
     if passes.is_empty() {
@@ -37,10 +37,9 @@ pub fn text(removals: &[Removal], passes: &[Pass]) -> String {
 /// One line for each pass.
 #[must_use]
 pub fn summary(passes: &[Pass]) -> String {
-    let mut rows = table(&["LOOP", "MODE", "REMOVED", "FAILED", "KEPT", "TOOK", "KEPT FOR"]);
-    for pass in passes {
+    let row = |pass: &Pass| {
         let took = Duration::try_from_secs_f64(pass.took_seconds).unwrap_or_default();
-        rows.add_row([
+        [
             pass.r#loop.clone(),
             pass.mode.clone(),
             removed(pass),
@@ -48,9 +47,10 @@ pub fn summary(passes: &[Pass]) -> String {
             (pass.kept + pass.refused).to_string(),
             format!("{took:.1?}"),
             tally_line(&pass.kept_for),
-        ]);
-    }
-    let mut text = render(rows, &[2, 3, 4, 5]);
+        ]
+    };
+    let header = ["LOOP", "MODE", "REMOVED", "FAILED", "KEPT", "TOOK", "KEPT FOR"];
+    let mut text = table(header, &[2, 3, 4, 5], passes.iter().map(row));
     for Pass { r#loop, freed_bytes, .. } in passes.iter().filter(|pass| pass.freed_bytes > 0) {
         text.push_str(&match r#loop.as_str() {
             "image_gc" => {

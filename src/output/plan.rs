@@ -9,7 +9,7 @@ use cri_gc_policy::PlanReport;
 use cri_gc_policy::report::{FileSystemReport, Item, SectionReport};
 
 use super::ages::rough;
-use super::table::{bytes, render, short, table, tally, tally_line, write_rows};
+use super::table::{bytes, short, table, tally, tally_line, write_rows};
 use cri_gc_policy::text::one_line;
 
 /// How many objects of a kind with the same reason are listed where the others are only counted.
@@ -37,19 +37,19 @@ pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Resu
     if extent == Extent::AllAndKept {
         write_objects(plan, "KEEP", &of(|section| &section.keep), out)?;
     }
-    let mut sums = table(&["", "REMOVE", "FOLLOW", "KEEP", "FREES", "KEPT FOR"]);
-    for (kind, section) in sections {
+    let sums = sections.map(|(kind, section)| {
         let reasons = tally(section.keep.iter().map(|item| item.reason.as_str()));
-        sums.add_row([
+        [
             if kind == "sandbox" { "sandboxes".to_owned() } else { format!("{kind}s") },
             section.remove.len().to_string(),
             section.follow.len().to_string(),
             section.keep.len().to_string(),
             bytes(section.would_free_bytes.unwrap_or_default()),
             tally_line(&reasons),
-        ]);
-    }
-    out.write_all(render(sums, &[1, 2, 3, 4]).as_bytes())?;
+        ]
+    });
+    let header = ["", "REMOVE", "FOLLOW", "KEEP", "FREES", "KEPT FOR"];
+    out.write_all(table(header, &[1, 2, 3, 4], sums).as_bytes())?;
     out.write_all(disks(&plan.images.filesystems, plan.images.bytes_to_free).as_bytes())
 }
 

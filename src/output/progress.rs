@@ -2,27 +2,13 @@
 //!
 //! A crate for such bars would be mapped into the service's memory too, with the C library's mathematics behind it.
 
-use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
-
-/// What became of an object that was to be removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It was removed.
-    Removed,
-    /// It would be, in report mode.
-    WouldBeRemoved,
-    /// The check right before its removal kept it.
-    Kept,
-    /// It could not be removed.
-    Failed,
-}
 
 /// The line. One pass after the other moves it.
 pub struct Bar {
-    shown: bool,
-    of: RefCell<String>,
-    counts: Cell<Counts>,
+    is_shown: bool,
+    of: String,
+    counts: Counts,
 }
 
 /// How many objects a pass had planned to remove, and what became of them so far.
@@ -35,23 +21,9 @@ struct Counts {
     failed: u64,
 }
 
-impl Ended {
-    /// From the result of a removal in the words of the admin API. A word of a newer service counts as kept.
-    #[must_use]
-    pub fn from_result(result: &str) -> Self {
-        match result {
-            "removed" | "already_gone" => Self::Removed,
-            "would_remove" => Self::WouldBeRemoved,
-            "failed" => Self::Failed,
-            _ => Self::Kept,
-        }
-    }
-}
-
 impl Default for Bar {
     fn default() -> Self {
-        let shown = std::io::stderr().is_terminal();
-        Self { shown, of: RefCell::default(), counts: Cell::default() }
+        Self { is_shown: std::io::stderr().is_terminal(), of: String::new(), counts: Counts::default() }
     }
 }
 
@@ -64,22 +36,20 @@ impl Drop for Bar {
 
 impl Bar {
     /// A pass has its plan: so many objects will be removed.
-    pub fn planned(&self, of: &str, all: u64) {
-        self.of.replace(of.to_owned());
-        self.counts.set(Counts { all, ..Counts::default() });
+    pub fn planned(&mut self, of: &str, all: u64) {
+        of.clone_into(&mut self.of);
+        self.counts = Counts { all, ..Counts::default() };
         self.show();
     }
 
-    /// The result of one of them.
-    pub fn ended(&self, ended: Ended) {
-        let mut counts = self.counts.get();
-        *match ended {
-            Ended::Removed => &mut counts.removed,
-            Ended::WouldBeRemoved => &mut counts.would_be_removed,
-            Ended::Kept => &mut counts.kept,
-            Ended::Failed => &mut counts.failed,
+    /// The result of one of them, in the words of the admin API. A word of a newer service counts as kept.
+    pub fn ended(&mut self, result: &str) {
+        *match result {
+            "removed" | "already_gone" => &mut self.counts.removed,
+            "would_remove" => &mut self.counts.would_be_removed,
+            "failed" => &mut self.counts.failed,
+            _ => &mut self.counts.kept,
         } += 1;
-        self.counts.set(counts);
         self.show();
     }
 
@@ -90,13 +60,13 @@ impl Bar {
 
     fn show(&self) {
         // Nothing to do is nothing to wait for.
-        if self.counts.get().all > 0 {
-            self.write(&self.counts.get().line(&self.of.borrow()));
+        if self.counts.all > 0 {
+            self.write(&self.counts.line(&self.of));
         }
     }
 
     fn write(&self, line: &str) {
-        if self.shown {
+        if self.is_shown {
             // If stderr is closed, there is no one to show it to.
             let _ = write!(std::io::stderr().lock(), "\r\x1b[K{line}");
         }

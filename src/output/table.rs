@@ -16,37 +16,22 @@ const WIDEST: usize = 120;
 /// What is between columns.
 const GAP: usize = 2;
 
-/// A table without lines, as kubectl and crictl print them: as wide as its cells, never wrapped.
-#[derive(Debug)]
-pub struct Table {
-    header: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
-}
-
-/// A table with these headings.
+/// A table without lines, as kubectl and crictl print them: as wide as its cells, never wrapped, without trailing blanks. The columns
+/// at the positions `right` are aligned to the right.
 #[must_use]
-pub fn table(header: &[&'static str]) -> Table {
-    Table { header: header.to_vec(), rows: Vec::new() }
-}
-
-impl Table {
-    /// Adds a row: a cell for each heading.
-    pub fn add_row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
-    }
-}
-
-/// Ready to print: lines without trailing blanks. The columns at the positions `right` are aligned to the right.
-#[must_use]
-pub fn render(table: Table, right: &[usize]) -> String {
+pub fn table<C: AsRef<str>, const N: usize>(
+    header: [&str; N],
+    right: &[usize],
+    rows: impl IntoIterator<Item = [C; N]>,
+) -> String {
+    let rows: Vec<[C; N]> = rows.into_iter().collect();
     let mut text = Vec::new();
-    let rows = || table.rows.iter().map(|row| row.iter().map(String::as_str));
     // Writing to memory can't fail, and what is written is text.
-    let _ = write_rows(&mut text, &table.header, right, rows);
+    let _ = write_rows(&mut text, &header, right, || rows.iter());
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Writes a table row by row, for any number of rows: `rows` is called twice, first for the widths.
+/// Writes such a table row by row, for any number of rows: `rows` is called twice, first for the widths.
 ///
 /// # Errors
 /// The error of `out`.
@@ -139,4 +124,18 @@ pub fn tally_line<'a, K: AsRef<str> + Ord + 'a, N: Copy + Ord + Display + 'a>(
     let parts: Vec<String> =
         counts.into_iter().map(|(word, count)| format!("{count} {}", word.as_ref())).collect();
     parts.join(", ")
+}
+
+/// Width of the column of labels.
+const LABEL: usize = 15;
+
+/// Lines, the first of which has a label.
+#[must_use]
+pub fn labelled(label: &str, lines: &[String]) -> String {
+    let line = |(number, line): (usize, &String)| {
+        let label = if number == 0 { label } else { "" };
+        let indented = line.len() - line.trim_start_matches(' ').len();
+        format!("{}\n", format!("{label:<LABEL$}{:indented$}{}", "", one_line(line)).trim_end())
+    };
+    lines.iter().enumerate().map(line).collect()
 }

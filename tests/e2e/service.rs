@@ -54,7 +54,7 @@ impl Service {
 async fn serve(crew: &Crew, asked: &Receiver<Sender<Ended>>) {
     // Nothing else runs on this thread: it may wait.
     while let Ok(reply) = asked.recv() {
-        let (reports, problem) = sweep(crew, &None).await.unwrap();
+        let (reports, problem) = sweep(crew).await.unwrap();
         let good = problem.is_none() && reports.iter().all(PassReport::is_good);
         let stdout = serde_json::to_string(&reports).unwrap();
         let ended = Ended { code: if good { 0 } else { 3 }, stdout, stderr: problem.unwrap_or_default() };

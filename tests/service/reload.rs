@@ -77,8 +77,10 @@ async fn a_bad_configuration_changes_nothing_and_says_why() {
         assert_eq!(state.refused.map(|(why, _)| why), Some(refused.0.clone()), "{what}");
         assert_eq!(generations(&stage).await, [1; 5], "{what}");
         assert_eq!(stage.state(Loop::ContainerGc).await.mode, Mode::Report, "{what}");
-        let line =
-            format!("WARN - the new configuration is refused, the old one holds: {} cause=admin", refused.0);
+        let line = format!(
+            "WARN - the new configuration is refused, the old one remains in force: {} cause=admin",
+            refused.0
+        );
         assert_eq!(stage.lines.take(), [line], "{what}");
     }
     assert_eq!(stage.event_kinds().await, [(EventKind::ReloadRefused, 0); 8]);

@@ -17,7 +17,7 @@ const RELOADED: &str = "INFO - configuration reloaded cause=file";
 
 /// Has the configuration actor look at its file, and waits until it has.
 async fn look(stage: &Stage) {
-    let looks = async || stage.service.configuration.state().await.map_or(0, |state| state.looks);
+    let looks = async || stage.service.configuration.state().await.map_or(0, |state| state.checks);
     let before = looks().await;
     stage.step(2 * SECOND).await;
     stage.until("the look", async || (looks().await > before).then_some(())).await;
@@ -145,7 +145,7 @@ async fn a_file_that_vanishes_is_reported_once_and_waited_for() {
     let told = stage.lines.take();
     assert_eq!(told.len(), 1, "{told:?}");
     let why = format!("{}: the file does not exist", file.display());
-    assert!(told[0].contains("the old one holds") && told[0].contains(&why), "{told:?}");
+    assert!(told[0].contains("the old one remains in force") && told[0].contains(&why), "{told:?}");
     fs::write(&file, OFF).unwrap();
     is_taken_at_the_second_look(&stage, 2, Mode::Off).await;
 }
@@ -165,8 +165,10 @@ async fn a_bad_file_is_refused_once_and_a_good_one_taken_after_it() {
     }
     let told = stage.lines.take();
     assert_eq!(told.len(), 1, "{told:?}");
-    let refused =
-        format!("is refused, the old one holds: the configuration can't be used: {}:2", file.display());
+    let refused = format!(
+        "is refused, the old one remains in force: the configuration can't be used: {}:2",
+        file.display()
+    );
     assert!(told[0].contains(&refused) && told[0].contains("image_gc.mood"), "{told:?}");
     assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Enforce));
     fs::write(&file, REPORT).unwrap();

@@ -1,8 +1,7 @@
 //! `demo --watch`: the service on an embedded node where pods come and go, shown live, with things that can be broken.
 //!
-//! - `breakages`: what can be broken, and how; `trap`: in the clock of a loop.
-//! - `events`: the events of the service. `view`: what is shown while it runs, [`summary`]: at the end. `terminal`: where it is
-//!   drawn, and the keys. [`panics`]: panics that nothing caught.
+//! - `breakages`: what can be broken, and how. `events`: the events of the service. `view`: what is shown while it runs,
+//!   [`summary`]: at the end. `terminal`: where it is drawn, and the keys.
 //! - here: the service is observed through its admin socket, as `cri-gc status` and `cri-gc events` do, while things happen
 //!   on the node.
 //!
@@ -10,10 +9,8 @@
 
 mod breakages;
 mod events;
-pub mod panics;
 pub mod summary;
 mod terminal;
-mod trap;
 mod view;
 
 use std::time::Duration;
@@ -140,22 +137,21 @@ impl<'a> LiveDemo<'a> {
         }
         self.request_status(&client).await;
         while let Ok(Ok(Some(event))) = timeout(PAUSE, events.next()).await {
-            self.events.add(event);
+            self.events.add(&event);
         }
         shown
     }
 
-    /// What happened; `uncaught` is the number of panics that nothing caught.
+    /// What happened.
     #[must_use]
-    pub fn summary(&self, uncaught: usize) -> Summary<'_> {
+    pub fn summary(&self) -> Summary<'_> {
         Summary {
             lasted: self.began.elapsed(),
             loops: &self.status.loops,
             events: &self.events,
-            broken: self.breakages.ever(),
+            broken: &self.breakages.ever,
             running: self.churn.running(),
             lost: &self.churn.lost,
-            uncaught,
         }
     }
 
@@ -195,11 +191,12 @@ impl<'a> LiveDemo<'a> {
                     let are_due = (third..third * 2).contains(&lasted);
                     if are_due != are_broken {
                         are_broken = are_due;
-                        self.breakages.set_all(&self.args.breaks, are_due).map_err(Failure::failed)?;
+                        let mut breaks = self.args.breaks.iter();
+                        breaks.try_for_each(|what| self.breakages.set(*what, are_due)).map_err(Failure::failed)?;
                     }
                 }
                 event = events.next() => match event? {
-                    Some(event) => self.events.add(event),
+                    Some(event) => self.events.add(&event),
                     None => return Err(events.cut_short("no more events").into()),
                 },
                 Ok(()) = status.changed() => self.status = status.borrow_and_update().clone(),
@@ -225,7 +222,9 @@ impl<'a> LiveDemo<'a> {
                         KeyPress::Toggle(what) => self.breakages.toggle(what).map_err(Failure::failed)?,
                         KeyPress::Pause => {
                             is_paused = !is_paused;
-                            actix_rt::spawn(pause(client.clone(), is_paused));
+                            let client = client.clone();
+                            // The next status shows it; nothing waits for it: a loop that hangs delays the answer.
+                            actix_rt::spawn(async move { client.pause(Vec::new(), is_paused).await });
                         }
                     }
                     pictures.reset_immediately();
@@ -247,13 +246,6 @@ fn polled(client: Client) -> watch::Receiver<StatusResponse> {
         }
     });
     status
-}
-
-/// Pauses all loops, or resumes them. The next status shows it; nothing waits for it, because a loop that hangs delays the
-/// answer.
-async fn pause(client: Client, paused: bool) {
-    let all = Vec::new();
-    let _ = if paused { client.pause(all).await.map(drop) } else { client.resume(all).await.map(drop) };
 }
 
 fn every(period: Duration) -> Interval {

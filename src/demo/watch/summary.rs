@@ -11,7 +11,7 @@ use super::breakages::meaning;
 use super::events::EventLog;
 use crate::cli::demo::Breakage;
 use crate::output::ages::span;
-use crate::output::table::{render, table};
+use crate::output::table::table;
 
 /// All that is known at the end.
 pub struct Summary<'a> {
@@ -27,8 +27,6 @@ pub struct Summary<'a> {
     pub running: usize,
     /// What was in use and was removed all the same.
     pub lost: &'a [String],
-    /// Panics that nothing caught.
-    pub uncaught: usize,
 }
 
 impl Summary<'_> {
@@ -38,9 +36,6 @@ impl Summary<'_> {
         let lost = self.lost.iter().map(|lost| format!("{lost} was in use and was removed"));
         let panics = self.events.panics.iter().map(|panic| one_line(panic).into_owned());
         let mut surprises: Vec<String> = lost.chain(panics).collect();
-        if self.uncaught > 0 {
-            surprises.push(format!("panics that nothing caught: {}; see stderr", self.uncaught));
-        }
         // Failures that follow from what was broken can't be distinguished from others.
         if self.broken.is_empty() {
             for LoopStatus { r#loop: of, restarts, .. } in self.loops {
@@ -56,22 +51,14 @@ impl Summary<'_> {
     /// The whole text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut rows = table(&["LOOP", "PASSES", "REMOVED", "FAILURES", "RESTARTS"]);
-        for state in self.loops {
-            rows.add_row([
-                state.r#loop.clone(),
-                state.passes.to_string(),
-                state.removed.to_string(),
-                self.events.failures(&state.r#loop).to_string(),
-                state.restarts.to_string(),
-            ]);
-        }
-        let mut text = format!("Watched for {}.\n\n{}\n", span(self.lasted), render(rows, &[1, 2, 3, 4]));
-        let EventLog { losses, returns, .. } = *self.events;
-        if losses > 0 {
-            let (losses, returns) = (times(losses), times(returns));
-            let _ = writeln!(text, "The runtime became unreachable {losses} and reachable again {returns}.");
-        }
+        let rows = self.loops.iter().map(|state| {
+            let failures = self.events.failures(&state.r#loop);
+            let figures = [state.passes, state.removed, failures, state.restarts].map(|of| of.to_string());
+            let [passes, removed, failures, restarts] = figures;
+            [state.r#loop.clone(), passes, removed, failures, restarts]
+        });
+        let rows = table(["LOOP", "PASSES", "REMOVED", "FAILURES", "RESTARTS"], &[1, 2, 3, 4], rows);
+        let mut text = format!("Watched for {}.\n\n{rows}\n", span(self.lasted));
         if self.lost.is_empty() {
             let _ = writeln!(text, "Nothing in use was removed; {} containers run.", self.running);
         }
@@ -83,10 +70,6 @@ impl Summary<'_> {
         }
         text
     }
-}
-
-fn times(count: u64) -> String {
-    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 #[cfg(test)]
@@ -103,7 +86,7 @@ mod tests {
     #[test]
     fn a_failure_is_unexpected_only_where_nothing_was_broken() {
         let mut events = EventLog::default();
-        events.add(Event {
+        events.add(&Event {
             time: "2026-01-31T12:00:00Z".to_owned(),
             r#loop: "image_gc".to_owned(),
             kind: EventKind::ImageGcFailed.as_str().to_owned(),
@@ -116,7 +99,6 @@ mod tests {
             broken: &BTreeSet::from([Breakage::Images]),
             running: 9,
             lost: &[],
-            uncaught: 0,
         };
         assert_eq!(
             broken.text(),
@@ -137,19 +119,20 @@ Broken on purpose: the runtime answers requests about images with errors.
 
     #[test]
     fn what_was_removed_though_it_ran_and_panics_are_always_unexpected() {
+        let mut events = EventLog::default();
+        events.panics.push("log_gc: it panicked".to_owned());
         let summary = Summary {
             lasted: Duration::from_secs(30),
             loops: &[],
-            events: &EventLog::default(),
+            events: &events,
             broken: &BTreeSet::from([Breakage::Panic]),
             running: 9,
             lost: &["container 7".to_owned()],
-            uncaught: 2,
         };
         let text = summary.text();
         assert!(
             text.contains(
-                "UNEXPECTED: container 7 was in use and was removed\nUNEXPECTED: panics that nothing"
+                "UNEXPECTED: container 7 was in use and was removed\nUNEXPECTED: log_gc: it panicked"
             ),
             "{text}"
         );

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn the_view_shows_the_node_the_service_and_the_last_events() {
         let mut events = EventLog::default();
-        events.add(Event {
+        events.add(&Event {
             time: "2026-01-31T12:00:29Z".to_owned(),
             kind: "Paused".to_owned(),
             r#loop: "log_gc".to_owned(),

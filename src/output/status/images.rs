@@ -1,10 +1,10 @@
-//! The images of a node: how many may go, what protects the rest, and which would go next.
+//! The images of a node: how many may be removed, what protects the rest, and which would be removed next.
 
 use bytesize::ByteSize;
 use cri_gc_proto::admin::{Candidate, Images};
 
 use super::super::ages::{Now, rough};
-use super::super::table::{render, short, table};
+use super::super::table::{short, table};
 
 /// Candidates that are shown: the rest would fill the screen.
 const SHOWN: usize = 5;
@@ -14,13 +14,11 @@ pub fn text(images: &Images, now: Now) -> String {
     if images.sums.is_empty() {
         return String::new();
     }
-    let mut sums = table(&["IMAGES", "COUNT", "SIZE", ""]);
-    for sum in &images.sums {
+    let sums = images.sums.iter().map(|sum| {
         let may_go = if sum.may_go { "nothing protects them" } else { "" };
-        let size = ByteSize(sum.size_bytes).to_string();
-        sums.add_row([sum.reason.clone(), sum.count.to_string(), size, may_go.to_owned()]);
-    }
-    let mut text = render(sums, &[1, 2]);
+        [sum.reason.clone(), sum.count.to_string(), ByteSize(sum.size_bytes).to_string(), may_go.to_owned()]
+    });
+    let mut text = table(["IMAGES", "COUNT", "SIZE", ""], &[1, 2], sums);
     for (count, what) in [
         (images.bytes_to_free, ByteSize(images.bytes_to_free).to_string()),
         (images.inodes_to_free, format!("{} inodes", images.inodes_to_free)),
@@ -32,11 +30,8 @@ pub fn text(images: &Images, now: Now) -> String {
     if images.next.is_empty() {
         return text;
     }
-    let mut next = table(&["NEXT TO GO", "ID", "SIZE", "FIRST SEEN", "LAST USED"]);
-    for candidate in images.next.iter().take(SHOWN) {
-        next.add_row(row(candidate, now));
-    }
-    text + "\n" + &render(next, &[2, 3, 4])
+    let next = images.next.iter().take(SHOWN).map(|candidate| row(candidate, now));
+    text + "\n" + &table(["NEXT TO BE REMOVED", "ID", "SIZE", "FIRST SEEN", "LAST USED"], &[2, 3, 4], next)
 }
 
 fn row(candidate: &Candidate, now: Now) -> [String; 5] {

@@ -7,8 +7,7 @@ use cri_gc_proto::admin::{LoopStatus, Pass};
 use jiff::Timestamp;
 
 use super::super::ages::{Now, rough};
-use super::super::table::{render, short, table};
-use super::labels::labelled;
+use super::super::table::{labelled, short, table};
 
 /// Errors that are shown of one pass, and stuck objects that are shown at all: the rest would fill the screen.
 const SHOWN_ERRORS: usize = 3;
@@ -19,8 +18,7 @@ pub fn table_of(loops: &[LoopStatus], now: Now) -> String {
     if loops.is_empty() {
         return String::new();
     }
-    let mut rows = table(&["LOOP", "MODE", "STATE", "LAST PASS", "NEXT", "REMOVED", "FAILED", "RESTARTS"]);
-    for of in loops {
+    let row = |of: &LoopStatus| {
         let state = match (of.state.as_str(), now.since(&of.state_since)) {
             ("running", Some(since)) => format!("running {}", rough(since)),
             (state, _) => state.to_owned(),
@@ -30,7 +28,7 @@ pub fn table_of(loops: &[LoopStatus], now: Now) -> String {
             Some(left) => format!("in {}", rough(left)),
             None => "-".to_owned(),
         };
-        rows.add_row([
+        [
             of.r#loop.clone(),
             of.mode.clone(),
             state,
@@ -39,9 +37,10 @@ pub fn table_of(loops: &[LoopStatus], now: Now) -> String {
             of.removed.to_string(),
             of.failures.to_string(),
             of.restarts.to_string(),
-        ]);
-    }
-    render(rows, &[4, 5, 6, 7])
+        ]
+    };
+    let header = ["LOOP", "MODE", "STATE", "LAST PASS", "NEXT", "REMOVED", "FAILED", "RESTARTS"];
+    table(header, &[4, 5, 6, 7], loops.iter().map(row))
 }
 
 /// "12s ago: 2 removed (1.0 GiB), 1 failed".
@@ -105,18 +104,10 @@ pub fn stuck(loops: &[LoopStatus]) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let mut rows = table(&["STUCK", "ID", "NAME", "REASON", "WHY"]);
-    for removal in all.iter().take(SHOWN_STUCK) {
-        rows.add_row([
-            removal.kind.as_str(),
-            short(&removal.id),
-            &removal.name,
-            &removal.reason,
-            &removal.detail,
-        ]);
-    }
+    let rows = all.iter().take(SHOWN_STUCK);
+    let rows = rows.map(|of| [&*of.kind, short(&of.id), &*of.name, &*of.reason, &*of.detail]);
     let more = more(all.len(), SHOWN_STUCK).map_or_else(String::new, |more| format!("{more}\n"));
-    render(rows, &[]) + &more
+    table(["STUCK", "ID", "NAME", "REASON", "WHY"], &[], rows) + &more
 }
 
 fn more(all: usize, shown: usize) -> Option<String> {

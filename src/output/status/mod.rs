@@ -1,9 +1,8 @@
 //! How a service is, on one screen. All ages are by the clock of the service, which is that of its answer.
 //!
-//! - `images`: what may go, and what protects the rest. `loops`: the table of the loops and what is the matter with them.
+//! - `images`: what may be removed, and what protects the rest. `loops`: the table of the loops and what is the matter with them.
 
 mod images;
-mod labels;
 mod loops;
 #[cfg(test)]
 mod tests;
@@ -13,9 +12,8 @@ use cri_gc_proto::admin::{Configuration, FileSystem, PodSource, Runtime, StatusR
 
 use super::ages::{Now, moment};
 use super::passes;
-use super::table::{render, table};
+use super::table::{labelled, table};
 use cri_gc_policy::text::one_line;
-use labels::labelled;
 
 /// First what all answers have, then only what matters.
 #[must_use]
@@ -75,7 +73,7 @@ fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
     }
     if !configuration.refused.is_empty() {
         lines.push(format!(
-            "a RELOAD WAS REFUSED {}, so that the old one holds:",
+            "a RELOAD WAS REFUSED {}, so that the old one remains in force:",
             now.ago(&configuration.refused_at)
         ));
         lines.extend(configuration.refused.lines().map(|line| format!("  {}", line.trim_start())));
@@ -130,8 +128,7 @@ fn filesystems(all: &[FileSystem]) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let mut rows = table(&["FILE SYSTEM", "HOLDS", "USED", "HIGH", "LOW", "AVAILABLE", "INODES"]);
-    for one in all {
+    let row = |one: &FileSystem| {
         let holds = [(one.holds_images, "images"), (one.holds_containers, "containers")];
         let holds: Vec<&str> = holds.into_iter().filter(|(holds, _)| *holds).map(|(_, what)| what).collect();
         let threshold = |percent: u32| match (one.holds_images, one.high_threshold_percent) {
@@ -140,7 +137,7 @@ fn filesystems(all: &[FileSystem]) -> String {
             (true, _) => format!("{percent}%"),
         };
         let inodes = u128::from(one.inodes.saturating_sub(one.inodes_free)) * 100;
-        rows.add_row([
+        [
             one.mountpoint.clone(),
             holds.join(", "),
             one.used_percent.map_or_else(|| "?".to_owned(), |percent| format!("{percent}%")),
@@ -151,7 +148,8 @@ fn filesystems(all: &[FileSystem]) -> String {
                 capacity => format!("{} of {}", ByteSize(one.available_bytes), ByteSize(capacity)),
             },
             inodes.checked_div(one.inodes.into()).map_or_else(|| "-".to_owned(), |used| format!("{used}%")),
-        ]);
-    }
-    render(rows, &[2, 3, 4, 5, 6])
+        ]
+    };
+    let header = ["FILE SYSTEM", "HOLDS", "USED", "HIGH", "LOW", "AVAILABLE", "INODES"];
+    table(header, &[2, 3, 4, 5, 6], all.iter().map(row))
 }

@@ -261,7 +261,7 @@ below_threshold      2   1.0 GiB  nothing protects them
 in_use              12  30.0 GiB
 protected            3   4.0 GiB
 
-NEXT TO GO                       ID                  SIZE  FIRST SEEN  LAST USED
+NEXT TO BE REMOVED               ID                  SIZE  FIRST SEEN  LAST USED
 registry.example.com/old:1 (+1)  a3a3a3a3a3a3a  512.0 MiB      1d ago      never
 registry.example.com/job:7       a3a3a3a3a3a3a  512.0 MiB      1d ago     3h ago
 "
@@ -277,7 +277,7 @@ cri-gc 0.1.0 on edge-7, pid 4711, running for 3d 4h (since 2026-01-28T08:00:00Z)
 
 configuration  generation 3, loaded 2h 5m ago (start) without a file
                WAITS FOR A RESTART: log.format, runtime.endpoint
-               a RELOAD WAS REFUSED 5m ago, so that the old one holds:
+               a RELOAD WAS REFUSED 5m ago, so that the old one remains in force:
                  config.toml:3:1: there is no image_gc.high_treshold_percent
                  did you mean high_threshold_percent?
 log level      info

@@ -1,15 +1,17 @@
 //! Facts in the words of the API. Nothing is asked or decided here.
 
 use cri_gc_config::{Mode, Settings, key_names, render};
-use cri_gc_policy::explain::{Explained, What};
+use cri_gc_policy::explain::Explained;
 use cri_gc_policy::images::space::usage_percent;
 use cri_gc_policy::log_dirs::{pod_name_of, pod_uid_of};
 use cri_gc_policy::report::{Item, SectionReport};
-use cri_gc_policy::{Decision, FileSystem, ImagePlan, Observation, PlanReport, PodState};
+use cri_gc_policy::{Decision, FileSystem, ImagePlan, Observation, PodState};
 use cri_gc_proto::admin as api;
+use cri_gc_proto::admin::pass_update::What;
 use jiff::Timestamp;
 use tonic::Status;
 
+use super::desk::Planned;
 use crate::configuration::ConfigurationState;
 use cri_gc_collectors::collector::LoopState;
 use cri_gc_collectors::report::{Outcome, PassReport, Progress, Removal};
@@ -17,13 +19,6 @@ use cri_gc_gateway::RuntimeState;
 use cri_gc_kit::recorder::Stamped;
 use cri_gc_kit::words::{Kind, Loop};
 use cri_gc_pods::{PodFacts, SourceState};
-
-/// What is told beside a plan.
-#[derive(Clone)]
-pub struct Told {
-    pub problems: Vec<String>,
-    pub notes: Vec<String>,
-}
 
 /// A time, or nothing.
 fn time(time: Option<Timestamp>) -> String {
@@ -80,15 +75,10 @@ pub fn source(state: SourceState, pods: &[PodFacts], seen: Option<&Observation>)
     };
     let name = |uid: &str| {
         let sandbox = seen?.sandboxes.iter().find(|sandbox| sandbox.pod_uid == uid);
-        let logs = || {
-            seen?
-                .log_dirs
-                .iter()
-                .find(|name| pod_uid_of(name) == Some(uid))
-                .and_then(|name| pod_name_of(name))
-        };
-        let (namespace, name) =
-            sandbox.map(|sandbox| (sandbox.namespace.as_str(), sandbox.name.as_str())).or_else(logs)?;
+        let logs = || seen?.log_dirs.iter().find(|name| pod_uid_of(name) == Some(uid));
+        let (namespace, name) = sandbox
+            .map(|sandbox| (sandbox.namespace.as_str(), sandbox.name.as_str()))
+            .or_else(|| pod_name_of(logs()?))?;
         Some(format!("{namespace}/{name}"))
     };
     let pod = |pod: &PodFacts| api::Pod {
@@ -183,29 +173,29 @@ pub fn removal(removal: &Removal) -> api::Removal {
     }
 }
 
-pub fn update(progress: &Progress) -> api::PassUpdate {
-    let (of, what) = match progress {
-        Progress::Planned(of, count) => (of, api::pass_update::What::Planned(*count as u64)),
-        Progress::Done(of, done) => (of, api::pass_update::What::Removal(removal(done))),
-    };
-    api::PassUpdate { r#loop: of.as_str().to_owned(), what: Some(what) }
+fn update(of: &str, what: What) -> api::PassUpdate {
+    api::PassUpdate { r#loop: of.to_owned(), what: Some(what) }
 }
 
-/// So many pods were held back, and are not any more.
+pub fn progress(progress: &Progress) -> api::PassUpdate {
+    match progress {
+        Progress::Planned(of, count) => update(of.as_str(), What::Planned(*count as u64)),
+        Progress::Done(of, done) => update(of.as_str(), What::Removal(removal(done))),
+    }
+}
+
+pub fn ended(report: &PassReport) -> api::PassUpdate {
+    update(report.of.as_str(), What::Ended(pass(report)))
+}
+
+/// The deletion of so many pods was postponed, and is confirmed now.
 pub fn confirmed(pods: usize) -> api::PassUpdate {
-    let told = match pods {
+    let message = match pods {
         0 => "no pod was waiting for confirmation".to_owned(),
         1 => "1 pod is confirmed deleted, from the next observation on".to_owned(),
         _ => format!("{pods} pods are confirmed deleted, from the next observation on"),
     };
-    api::PassUpdate { r#loop: String::new(), what: Some(api::pass_update::What::Told(told)) }
-}
-
-pub fn ended(report: &PassReport) -> api::PassUpdate {
-    api::PassUpdate {
-        r#loop: report.of.as_str().to_owned(),
-        what: Some(api::pass_update::What::Ended(pass(report))),
-    }
+    update("", What::Told(message))
 }
 
 pub fn filesystem(fs: &FileSystem, settings: &Settings) -> api::FileSystem {
@@ -242,47 +232,39 @@ fn item(item: Item) -> api::Item {
     }
 }
 
-pub fn plan(
-    report: PlanReport,
-    filesystems: &[FileSystem],
-    settings: &Settings,
-    told: Told,
-) -> api::PlanResponse {
-    let section = |section: SectionReport| {
+pub fn plan(planned: &Planned) -> api::PlanResponse {
+    let Planned { observation, settings, remarks, report, .. } = planned;
+    let items = |items: &[Item]| items.iter().cloned().map(item).collect();
+    let section = |section: &SectionReport| {
         Some(api::Section {
             would_free_bytes: section.would_free_bytes.unwrap_or_default(),
-            remove: section.remove.into_iter().map(item).collect(),
-            follow: section.follow.into_iter().map(item).collect(),
-            keep: section.keep.into_iter().map(item).collect(),
+            remove: items(&section.remove),
+            follow: items(&section.follow),
+            keep: items(&section.keep),
         })
     };
-    let of_images = filesystems.iter().filter(|fs| fs.holds_images);
+    let of_images = observation.filesystems.iter().filter(|fs| fs.holds_images);
     api::PlanResponse {
         filesystems: of_images.map(|fs| filesystem(fs, settings)).collect(),
-        containers: section(report.containers),
-        sandboxes: section(report.sandboxes),
-        log_dirs: section(report.log_dirs),
-        images: section(report.images.section),
+        containers: section(&report.containers),
+        sandboxes: section(&report.sandboxes),
+        log_dirs: section(&report.log_dirs),
+        images: section(&report.images.section),
         bytes_to_free: report.images.bytes_to_free,
-        problems: told.problems,
-        notes: told.notes,
+        problems: remarks.problems.clone(),
+        notes: remarks.notes.clone(),
     }
 }
 
 pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> api::Explained {
-    let Explained { what, verdict, item, pod_state: state_of_pod } = object;
+    let Explained { kind, verdict, item, pod_state: state_of_pod } = object;
     let pod = pods.iter().find(|pod| !item.pod_uid.is_empty() && pod.uid == item.pod_uid);
-    let (kind, of) = match what {
-        What::Container => (Kind::Container, Loop::ContainerGc),
-        What::Sandbox => (Kind::Sandbox, Loop::SandboxGc),
-        What::LogDir => (Kind::LogDir, Loop::LogGc),
-        What::Image => (Kind::Image, Loop::ImageGc),
-    };
+    let of = Loop::of(kind);
     let state = states.iter().find(|state| state.of == of);
     api::Explained {
         kind: kind.as_str().to_owned(),
         id: item.id,
-        names: if what == What::Image { item.names } else { vec![item.name] },
+        names: if kind == Kind::Image { item.names } else { vec![item.name] },
         pod_since: pod.map(|pod| pod.since.to_string()).unwrap_or_default(),
         pod_evidence: pod.map(|pod| pod.standing.to_string()).unwrap_or_default(),
         pod_uid: item.pod_uid,
@@ -294,7 +276,7 @@ pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> 
         loop_mode: state.map(mode).unwrap_or_default().to_owned(),
         loop_state: state.map(|state| state.doing.as_str()).unwrap_or_default().to_owned(),
         next_pass_at: time(state.and_then(|state| state.next_pass_at)),
-        size_bytes: item.size_bytes.filter(|_| what == What::Image).unwrap_or_default(),
+        size_bytes: item.size_bytes.filter(|_| kind == Kind::Image).unwrap_or_default(),
         first_detected: time(item.first_detected),
         last_used: time(item.last_used),
     }

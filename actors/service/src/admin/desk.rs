@@ -1,7 +1,7 @@
-//! What clients ask of the node: observed and planned for all of them at once.
+//! What clients ask about the node: observed and planned for all of them at once.
 //!
 //! An observation holds all there is on the node, and a runtime that hangs answers none for minutes. So of each kind one is in flight
-//! at most, whoever asks meanwhile joins it, and it goes on to its end though its callers give up: the next one finds it.
+//! at most, a caller that asks meanwhile joins it, and it continues to its end though its callers give up: the next one finds it.
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
@@ -14,7 +14,6 @@ use cri_gc_policy::{Enforcing, ImagePlan, Observation, PlanReport};
 use futures_util::FutureExt;
 use tonic::Status;
 
-use super::answers::Told;
 use super::subjects::Subjects;
 use cri_gc_collectors::collector::LoopState;
 use cri_gc_collectors::{planning, whole};
@@ -24,10 +23,10 @@ use cri_gc_kit::words::Loop;
 use cri_gc_pods::Verdict;
 
 /// The subjects, and what they are being asked.
-pub(super) struct Desk {
+pub struct Desk {
     pub subjects: Subjects,
     greeting: Slot<CriResult<()>>,
-    observing: Slot<Result<Rc<Looked>, Status>>,
+    observing: Slot<Result<Rc<Observed>, Status>>,
     judging: Slot<Rc<Images>>,
     planning: Slot<Result<Rc<Planned>, Status>>,
 }
@@ -35,16 +34,23 @@ pub(super) struct Desk {
 /// The question of one kind; its answer is `None` where it panicked.
 type Slot<T> = RefCell<InFlight<Option<T>>>;
 
-/// One look at the node as the service sees it.
-pub(super) struct Looked {
-    pub observation: Observation,
-    pub settings: Arc<Settings>,
-    verdict: Verdict,
-    pub told: Told,
+/// What is reported with an observation or a plan.
+#[derive(Clone)]
+pub struct Remarks {
+    pub problems: Vec<String>,
+    pub notes: Vec<String>,
 }
 
-/// What would become of the images of such a look.
-pub(super) struct Images {
+/// The node as the service sees it.
+pub struct Observed {
+    pub observation: Observation,
+    settings: Arc<Settings>,
+    verdict: Verdict,
+    pub remarks: Remarks,
+}
+
+/// What would become of the images of such an observation.
+pub struct Images {
     /// The same, with the image volumes of its containers.
     pub observation: Observation,
     pub plan: ImagePlan,
@@ -53,10 +59,10 @@ pub(super) struct Images {
 }
 
 /// What the loops would remove as they are now.
-pub(super) struct Planned {
+pub struct Planned {
     pub observation: Observation,
     pub settings: Arc<Settings>,
-    pub told: Told,
+    pub remarks: Remarks,
     pub states: Vec<LoopState>,
     pub report: PlanReport,
 }
@@ -68,7 +74,7 @@ async fn join<T: Clone + 'static>(
 ) -> Result<T, Status> {
     let in_flight = slot.borrow().join();
     let answer = in_flight.unwrap_or_else(|| {
-        // The panic hook has told where.
+        // The panic hook has logged where.
         let begun = slot.borrow_mut().begin(AssertUnwindSafe(ask).catch_unwind().map(Result::ok));
         actix_rt::spawn(begun.clone().map(drop));
         begun
@@ -95,7 +101,7 @@ impl Desk {
         self.planning.take();
     }
 
-    /// Whether the runtime hangs: it does not say in time what it is. One that is away does not hang; the gateway knows that.
+    /// Whether the runtime hangs: it does not answer in time. One that is unreachable does not hang; the gateway knows that.
     pub async fn runtime_hangs(&self, within: Duration) -> bool {
         let gateway = self.subjects.tools.gateway.clone();
         let greeted = join(&self.greeting, async move { gateway.version().await.map(drop) });
@@ -107,17 +113,17 @@ impl Desk {
     }
 
     /// The node as it is.
-    pub async fn look(&self) -> Result<Rc<Looked>, Status> {
+    pub async fn observe(&self) -> Result<Rc<Observed>, Status> {
         let subjects = self.subjects.clone();
-        join(&self.observing, async move { look(&subjects).await.map(Rc::new) }).await?
+        join(&self.observing, async move { observe(&subjects).await.map(Rc::new) }).await?
     }
 
-    /// What would become of the images of that look, or of an earlier one whose images are still being judged.
-    pub async fn judge_images(&self, looked: &Rc<Looked>) -> Result<Rc<Images>, Status> {
-        let (tools, looked) = (self.subjects.tools.clone(), Rc::clone(looked));
+    /// What would become of the images of that observation, or of an earlier one whose images are still being judged.
+    pub async fn judge_images(&self, observed: &Rc<Observed>) -> Result<Rc<Images>, Status> {
+        let (tools, observed) = (self.subjects.tools.clone(), Rc::clone(observed));
         let judge = async move {
-            let mut observation = looked.observation.clone();
-            let policy = looked.settings.policy();
+            let mut observation = observed.observation.clone();
+            let policy = observed.settings.policy();
             let (plan, unread) = planning::images(&tools, &mut observation, &policy.images).await;
             Rc::new(Images { observation, plan, unread: unread.map(|error| error.to_string()) })
         };
@@ -128,20 +134,20 @@ impl Desk {
     pub async fn plan(self: &Rc<Self>) -> Result<Rc<Planned>, Status> {
         let desk = Rc::clone(self);
         let plan = async move {
-            let looked = desk.look().await?;
-            Ok(Rc::new(plan(&desk.subjects, &looked).await))
+            let observed = desk.observe().await?;
+            Ok(Rc::new(plan(&desk.subjects, &observed).await))
         };
         join(&self.planning, plan).await?
     }
 }
 
-async fn look(subjects: &Subjects) -> Result<Looked, Status> {
+async fn observe(subjects: &Subjects) -> Result<Observed, Status> {
     let settings = subjects.settings().await?.generation.settings.clone();
     let whole = whole::look(&subjects.tools, &settings)
         .await
         .map_err(|error| Status::aborted(format!("the node could not be observed: {error}")))?;
     let verdict = whole.verdict;
-    let told = Told {
+    let remarks = Remarks {
         problems: whole.problems.iter().map(ToString::to_string).collect(),
         notes: verdict
             .notes
@@ -151,12 +157,12 @@ async fn look(subjects: &Subjects) -> Result<Looked, Status> {
             .cloned()
             .collect(),
     };
-    Ok(Looked { observation: whole.observation, settings, verdict, told })
+    Ok(Observed { observation: whole.observation, settings, verdict, remarks })
 }
 
-async fn plan(subjects: &Subjects, looked: &Looked) -> Planned {
-    let Looked { observation, settings, verdict, told } = looked;
-    let (mut observation, mut told) = (observation.clone(), told.clone());
+async fn plan(subjects: &Subjects, observed: &Observed) -> Planned {
+    let Observed { observation, settings, verdict, remarks } = observed;
+    let (mut observation, mut remarks) = (observation.clone(), remarks.clone());
     let policy = settings.policy();
     let states = subjects.states().await;
     let runs = |of: Loop| states.iter().all(|state| state.of != of || state.paused_since.is_none());
@@ -168,7 +174,7 @@ async fn plan(subjects: &Subjects, looked: &Looked) -> Planned {
     let (plan, problems) =
         planning::plan(&subjects.tools, &mut observation, &verdict.finished, &policy, enforcing).await;
     let report = planning::report(&subjects.tools, settings, &plan, &observation).await;
-    told.problems.extend(problems.iter().map(ToString::to_string));
-    told.problems.extend(plan.images.problems.iter().map(ToString::to_string));
-    Planned { observation, settings: Arc::clone(settings), told, states, report }
+    remarks.problems.extend(problems.iter().map(ToString::to_string));
+    remarks.problems.extend(plan.images.problems.iter().map(ToString::to_string));
+    Planned { observation, settings: Arc::clone(settings), remarks, states, report }
 }

@@ -1,25 +1,28 @@
 //! The admin API, served on its socket.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use actix::ArbiterHandle;
 use cri_gc_files::socket::{self, SocketError};
 use cri_gc_kit::supervision::guard::{self, Pace};
+use tokio::sync::oneshot;
 
-use super::access;
-use super::actor;
+use super::access::Access;
+use super::actor::AdminActor;
+use super::desk::Desk;
 use super::server;
 use super::subjects::Subjects;
 
 /// The admin API, served.
 pub struct Admin {
     path: PathBuf,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    stopped: tokio::sync::oneshot::Receiver<()>,
+    stop: oneshot::Sender<()>,
+    stopped: oneshot::Receiver<()>,
 }
 
 impl Admin {
-    /// Makes the socket and serves on that arbiter. Beside root and this process's own user, members of `group` may call.
+    /// Makes the socket and serves on that arbiter. Besides root and this process's own user, members of `group` may call.
     ///
     /// # Errors
     /// The socket can't be made, or a live process has it.
@@ -31,24 +34,22 @@ impl Admin {
         subjects: Subjects,
     ) -> Result<Self, SocketError> {
         let listener = socket::listen(&path, group)?;
-        let fell = guard::log_restart(subjects.tools.log.clone(), "admin", None);
         let log = subjects.tools.log.clone();
-        let address = guard::start(on, pace, fell, move |_| actor::AdminActor::new(subjects));
-        let access = access::Access::new(group);
-        let (stop, told) = tokio::sync::oneshot::channel();
-        let (tell, stopped) = tokio::sync::oneshot::channel();
+        let on_restart = guard::log_restart(log.clone(), "admin", None);
+        let make = move |_: &mut _| AdminActor { desk: Rc::new(Desk::new(subjects)) };
+        let address = guard::start(on, pace, on_restart, make);
+        let (stop, stopping) = oneshot::channel();
+        let (ended, stopped) = oneshot::channel();
         on.spawn(async move {
-            server::serve(listener, access, address, told, log).await;
-            let _ = tell.send(());
+            server::serve(listener, Access::new(group), address, stopping, log).await;
+            let _ = ended.send(());
         });
-        Ok(Self { path, stop: Some(stop), stopped })
+        Ok(Self { path, stop, stopped })
     }
 
-    /// Ends the calls that are under way and takes the socket away.
-    pub async fn stop(mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
+    /// Ends the calls that are in progress and removes the socket.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
         let _ = self.stopped.await;
         socket::remove(&self.path);
     }

@@ -4,16 +4,17 @@
 //! client ──unix socket──> server (connections, who may call) ──> service (gRPC) ──message──> actor ──messages──> the others
 //! ```
 //!
-//! It looks and hands on; it decides nothing and removes nothing. What it answers of a plan comes from the same plan that a
+//! It observes and passes on; it decides nothing and removes nothing. What it answers of a plan comes from the same plan that a
 //! pass would make. It runs on a thread of its own: whatever clients do, no loop notices.
 //!
-//! - `actor`: the questions, and whom each is handed on to. `answers`: facts in the words of the API.
-//! - `desk`: observations and plans, shared by all who ask at the same time.
-//! - `passes`: passes that a client requests. `subjects`: whom the actor asks. `messages`: what it is asked. `server`: listens, bounds the connections. `access`: who may call. `service`: the gRPC side.
+//! - `server`: listens, bounds the connections. `access`: who may call. `service`: the gRPC side, which hands each call to the
+//!   `actor` (`messages`: how); `calls`: how each is answered, from the `subjects`, in the words of the API (`answers`).
+//! - `desk`: observations and plans, shared by all who ask at the same time. `passes`: passes that a client requests.
 
 mod access;
 mod actor;
 mod answers;
+mod calls;
 mod desk;
 mod handle;
 mod messages;

@@ -6,54 +6,50 @@ use cri_gc_collectors::collector::LoopHandle;
 use cri_gc_collectors::observe;
 use cri_gc_policy::{Pod, PodState};
 use cri_gc_proto::admin as api;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{Sender, unbounded_channel};
 use tonic::Status;
 
 use super::answers;
-use super::messages::Updates;
 use super::subjects::{Subjects, restarting};
 
-/// The client has gone, or its stream has ended with an error.
-pub(super) struct Ended;
-
-async fn update(updates: &Updates, update: Result<api::PassUpdate, Status>) -> Result<(), Ended> {
-    updates.send(update).await.map_err(|_| Ended)
-}
+/// Where the client gets its updates. A function that returns `None` has found that the client is gone, or has ended its stream
+/// with an error.
+type Updates = Sender<Result<api::PassUpdate, Status>>;
 
 /// A pass of each, in this order.
-pub(super) async fn run_all(loops: &[LoopHandle], updates: &Updates) -> Result<(), Ended> {
+pub(super) async fn run_all(loops: &[LoopHandle], updates: &Updates) -> Option<()> {
     for next in loops {
         // Where the client is gone, nothing more is begun: the loops make their passes by themselves.
         if updates.is_closed() {
-            return Ok(());
+            return None;
         }
         run(next, updates).await?;
     }
-    Ok(())
+    Some(())
 }
 
-/// One pass, told as it goes on.
-async fn run(of: &LoopHandle, updates: &Updates) -> Result<(), Ended> {
-    let (progress, mut told) = unbounded_channel();
-    let telling = async {
-        // It ends with the pass, which holds the sender.
-        while let Some(progress) = told.recv().await {
-            update(updates, Ok(answers::update(&progress))).await?;
+/// One pass, whose progress is sent to the client.
+async fn run(of: &LoopHandle, updates: &Updates) -> Option<()> {
+    let (progress, mut received) = unbounded_channel();
+    let sending = async {
+        // It ends with the pass, which has the sender.
+        while let Some(progress) = received.recv().await {
+            updates.send(Ok(answers::progress(&progress))).await.ok()?;
         }
-        Ok(())
+        Some(())
     };
-    let (report, told) = futures_util::join!(of.run(Some(progress)), telling);
-    told?;
+    let (report, sent) = futures_util::join!(of.run(Some(progress)), sending);
+    sent?;
     match report {
-        Ok(report) => update(updates, Ok(answers::ended(&report))).await,
+        Ok(report) => updates.send(Ok(answers::ended(&report))).await.ok(),
         Err(declined) => {
-            update(updates, Err(Status::failed_precondition(declined.to_string()))).await?;
-            Err(Ended)
+            let _ = updates.send(Err(Status::failed_precondition(declined.to_string()))).await;
+            None
         }
     }
 }
 
-/// How often it goes through the loops, at most.
+/// How often it makes a pass of each loop, at most.
 const MOST_ROUNDS: usize = 5;
 
 /// Confirms the pods that are missing from the source, and makes passes until no more of them are confirmed deleted.
@@ -61,18 +57,18 @@ pub(super) async fn confirm_and_run(
     subjects: &Subjects,
     loops: &[LoopHandle],
     updates: &Updates,
-) -> Result<(), Ended> {
+) -> Option<()> {
     // An observation first: what has vanished since the last pass is meant as well.
     deleted(subjects).await;
-    // An order that was taken back confirms nothing.
+    // A client that gave up confirms nothing.
     if updates.is_closed() {
-        return Ok(());
+        return None;
     }
     let confirmed = subjects.tools.pods.confirm().await.map(answers::confirmed);
     let is_confirmed = confirmed.is_some();
-    update(updates, confirmed.ok_or_else(|| restarting("pod-state provider"))).await?;
+    updates.send(confirmed.ok_or_else(|| restarting("pod-state provider"))).await.ok()?;
     if !is_confirmed {
-        return Ok(());
+        return None;
     }
     // A proof that comes between two passes leaves a pod half removed: the chain begins again for it.
     let mut before = deleted(subjects).await;
@@ -84,10 +80,10 @@ pub(super) async fn confirm_and_run(
         }
         before = after;
     }
-    Ok(())
+    Some(())
 }
 
-/// The pods of which something is left and that are deleted. None where the node can't be observed: the passes say why.
+/// The pods of which something is left and that are deleted. Empty where the node can't be observed: the passes report why.
 async fn deleted(subjects: &Subjects) -> HashSet<String> {
     let Ok(state) = subjects.settings().await else { return HashSet::new() };
     let Ok(view) = observe::pods(&subjects.tools, &state.generation.settings).await else {

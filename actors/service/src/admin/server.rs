@@ -1,5 +1,5 @@
 //! Listens, and bounds what connections can cost: how many there are, how long one may be silent, and whether the client
-//! is still there.
+//! still answers.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -24,7 +24,7 @@ use super::access::{Access, Peer, check};
 use super::actor::AdminActor;
 use super::service::AdminService;
 
-/// Connections at a time. A client more is turned away at once, rather than left to wait.
+/// Connections at a time. One more client is refused at once, rather than left to wait.
 const CONNECTIONS: usize = 512;
 
 /// Calls at a time of one connection.
@@ -33,13 +33,13 @@ const STREAMS: u32 = 32;
 /// How long a new connection may say nothing.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// How often a client is asked whether it is there, and how long it may take to answer.
+/// How often a client is pinged, and how long it may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
-/// How long calls may go on after the stop.
+/// How long calls may continue after the stop.
 const LAST_CALLS: Duration = Duration::from_secs(2);
 
-/// Serves until told to stop.
+/// Serves until `stop`.
 pub async fn serve(
     listener: UnixListener,
     access: Access,
@@ -66,25 +66,25 @@ pub async fn serve(
     };
     let (send, connections) = mpsc::channel(1);
     let mut accepting = tokio::spawn(accept(listener, access, send, log.clone()));
-    let (tell, told) = oneshot::channel();
+    let (accepted, none_accepted) = oneshot::channel();
     let server = Server::builder()
         .max_concurrent_streams(Some(STREAMS))
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .layer(InterceptorLayer::new(check))
-        .add_service(AdminServer::new(AdminService::new(actor)))
+        .add_service(AdminServer::new(AdminService { actor }))
         .add_service(health_service)
         .add_optional_service(reflection)
         .serve_with_incoming_shutdown(ReceiverStream::new(connections), async {
-            let _ = told.await;
+            let _ = none_accepted.await;
         });
     let stopping = async {
         let _ = stop.await;
         accepting.abort();
         // Only then is the listener closed.
         let _ = (&mut accepting).await;
-        let _ = tell.send(());
-        // Who follows events would never end by himself.
+        let _ = accepted.send(());
+        // A client that follows events would never end by itself.
         sleep(LAST_CALLS).await;
     };
     tokio::select! {
@@ -95,7 +95,7 @@ pub async fn serve(
     }
 }
 
-/// Takes connections in, as many as there may be. Ends with the server.
+/// Accepts connections, as many as there may be. Ends with the server.
 async fn accept(
     listener: tokio::net::UnixListener,
     access: Access,
@@ -108,7 +108,7 @@ async fn accept(
             Ok((stream, _)) => stream,
             Err(error) => {
                 // E.g. no file descriptor is left: that passes.
-                warn!(log, "a connection to the admin socket was not taken in"; "error" => %error);
+                warn!(log, "a connection to the admin socket was not accepted"; "error" => %error);
                 sleep(Duration::from_secs(1)).await;
                 continue;
             }
@@ -171,17 +171,5 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -1,109 +1,104 @@
-//! The gRPC side: each call becomes a message to the admin actor. Nothing is done here.
+//! The gRPC side: hands each call to the admin actor, where a function of `calls` answers it. Nothing is done here.
 
-use std::pin::Pin;
+use std::rc::Rc;
 
-use actix::{Addr, Handler, Message};
-use cri_gc_proto::admin::admin_server::Admin;
-use cri_gc_proto::admin::{
-    ConfigRequest, ConfigResponse, Event, ExplainRequest, ExplainResponse, FollowRequest, PassUpdate,
-    PauseRequest, PauseResponse, PlanRequest, PlanResponse, ReloadRequest, ReloadResponse, ResumeRequest,
-    ResumeResponse, RunNowRequest, SetLogLevelRequest, SetLogLevelResponse, StatusRequest, StatusResponse,
-};
-use futures_util::Stream;
-use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
+use actix::Addr;
+use cri_gc_proto::admin as api;
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::actor::AdminActor;
-use super::messages::{Asked, Follow, RunLoops};
-
-/// A stream of answers.
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// Answers that may wait for a slow client.
-const WAITING: usize = 64;
+use super::calls::{self, Updates};
+use super::desk::Desk;
+use super::messages::Begin;
 
 /// The service.
 pub struct AdminService {
-    actor: Addr<AdminActor>,
+    pub actor: Addr<AdminActor>,
 }
 
-impl AdminService {
-    pub fn new(actor: Addr<AdminActor>) -> Self {
-        Self { actor }
-    }
+/// Whether a call is answered to its end.
+#[derive(PartialEq, Eq)]
+enum Until {
+    /// A question ends when its client gives up.
+    GivenUp,
+    /// An order is carried out whole, whether its client still waits or not.
+    Done,
+}
 
-    async fn ask<Q, A>(&self, request: Request<Q>) -> Result<Response<A>, Status>
+type Answer<T> = Result<Response<T>, Status>;
+
+impl AdminService {
+    async fn ask<Q, A, F>(&self, request: Request<Q>, until: Until, by: fn(Rc<Desk>, Q) -> F) -> Answer<A>
     where
         Q: Send + 'static,
         A: Send + 'static,
-        Asked<Q, A>: Message<Result = ()>,
-        AdminActor: Handler<Asked<Q, A>>,
+        F: Future<Output = Result<A, Status>> + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        let asked = Asked { question: request.into_inner(), answer };
-        self.actor.send(asked).await.map_err(|_| gone())?;
-        // A client who gives up has this dropped, and with it what is done for the answer.
+        let (mut answer, answered) = oneshot::channel();
+        let question = request.into_inner();
+        let call = move |desk| {
+            actix_rt::spawn(async move {
+                let answered = tokio::select! {
+                    answered = by(desk, question) => answered,
+                    () = answer.closed(), if until == Until::GivenUp => return,
+                };
+                // The client may be gone.
+                let _ = answer.send(answered);
+            });
+        };
+        let gone = || Status::unavailable("the admin actor was restarted during the call; try again");
+        self.actor.send(Begin(Box::new(call))).await.map_err(|_| gone())?;
+        // A client that gives up has this dropped, and with it what is done for the answer.
         answered.await.unwrap_or_else(|_| Err(gone())).map(Response::new)
     }
 }
 
-fn gone() -> Status {
-    Status::unavailable("the admin actor was restarted during the call; try again")
-}
-
 #[tonic::async_trait]
-impl Admin for AdminService {
-    type RunNowStream = Answers<PassUpdate>;
-    type FollowStream = Answers<Event>;
+impl api::admin_server::Admin for AdminService {
+    type RunNowStream = Updates<api::PassUpdate>;
+    type FollowStream = Updates<api::Event>;
 
-    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        self.ask(request).await
+    async fn status(&self, request: Request<api::StatusRequest>) -> Answer<api::StatusResponse> {
+        self.ask(request, Until::GivenUp, calls::status).await
     }
 
-    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
-        self.ask(request).await
+    async fn plan(&self, request: Request<api::PlanRequest>) -> Answer<api::PlanResponse> {
+        self.ask(request, Until::GivenUp, calls::plan).await
     }
 
-    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
-        self.ask(request).await
+    async fn explain(&self, request: Request<api::ExplainRequest>) -> Answer<api::ExplainResponse> {
+        self.ask(request, Until::GivenUp, calls::explain).await
     }
 
-    async fn pause(&self, request: Request<PauseRequest>) -> Result<Response<PauseResponse>, Status> {
-        self.ask(request).await
+    async fn config(&self, request: Request<api::ConfigRequest>) -> Answer<api::ConfigResponse> {
+        self.ask(request, Until::GivenUp, calls::config).await
     }
 
-    async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<ResumeResponse>, Status> {
-        self.ask(request).await
+    async fn pause(&self, request: Request<api::PauseRequest>) -> Answer<api::PauseResponse> {
+        self.ask(request, Until::Done, calls::pause).await
     }
 
-    async fn config(&self, request: Request<ConfigRequest>) -> Result<Response<ConfigResponse>, Status> {
-        self.ask(request).await
+    async fn resume(&self, request: Request<api::ResumeRequest>) -> Answer<api::ResumeResponse> {
+        self.ask(request, Until::Done, calls::resume).await
     }
 
-    async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
-        self.ask(request).await
+    async fn reload(&self, request: Request<api::ReloadRequest>) -> Answer<api::ReloadResponse> {
+        self.ask(request, Until::Done, calls::reload).await
     }
 
     async fn set_log_level(
         &self,
-        request: Request<SetLogLevelRequest>,
-    ) -> Result<Response<SetLogLevelResponse>, Status> {
-        self.ask(request).await
+        request: Request<api::SetLogLevelRequest>,
+    ) -> Answer<api::SetLogLevelResponse> {
+        self.ask(request, Until::Done, calls::set_log_level).await
     }
 
-    async fn run_now(&self, request: Request<RunNowRequest>) -> Result<Response<Self::RunNowStream>, Status> {
-        let (updates, stream) = mpsc::channel(WAITING);
-        let RunNowRequest { loops, confirm_deleted } = request.into_inner();
-        let run = RunLoops { loops, confirm_deleted, updates };
-        self.actor.send(run).await.unwrap_or_else(|_| Err(gone()))?;
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    async fn run_now(&self, request: Request<api::RunNowRequest>) -> Answer<Self::RunNowStream> {
+        self.ask(request, Until::Done, calls::run_now).await
     }
 
-    async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
-        let (events, stream) = mpsc::channel(WAITING);
-        let recent = usize::try_from(request.into_inner().recent).unwrap_or(usize::MAX);
-        self.actor.send(Follow { recent, events }).await.unwrap_or_else(|_| Err(gone()))?;
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    async fn follow(&self, request: Request<api::FollowRequest>) -> Answer<Self::FollowStream> {
+        self.ask(request, Until::GivenUp, calls::follow).await
     }
 }

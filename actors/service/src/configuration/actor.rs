@@ -1,4 +1,4 @@
-//! The actor: reads, checks, and hands on.
+//! The actor: reads, checks, and passes on.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use slog::{Logger, info, warn};
 
 use super::messages::{AskConfiguration, ConfigurationState, Reading, Refused, Reload, Reloaded};
-use super::watch::{Fingerprint, LOOK_EVERY, Watch};
+use super::watch::{CHECK_EVERY, Fingerprint, Watch};
 use cri_gc_kit::generation::{Cause, Generation, Reconfigure};
 use cri_gc_kit::recorder::{Event, EventKind, Recorder};
 use cri_gc_kit::seams::{Clock, LogThreshold};
@@ -24,52 +24,30 @@ const READ_WITHIN: Duration = Duration::from_secs(15);
 
 /// The actor. Use it through [`super::Configuration`].
 pub struct ConfigurationActor {
-    /// What the keys that are read at the start only were then.
-    at_start: Arc<Settings>,
-    current: Arc<Generation>,
-    refused: Option<(String, Timestamp)>,
-    reading: Reading,
-    /// The file that is watched.
-    path: Option<PathBuf>,
-    watch: Watch,
-    looks: u64,
-    followers: Vec<Recipient<Reconfigure>>,
-    threshold: LogThreshold,
-    clock: Clock,
-    recorder: Recorder,
-    log: Logger,
+    /// The settings at the start: some keys are read only then.
+    pub at_start: Arc<Settings>,
+    pub current: Arc<Generation>,
+    pub refused: Option<(String, Timestamp)>,
+    pub reading: Reading,
+    pub watch: Watch,
+    /// How often the file was checked.
+    pub checks: u64,
+    pub followers: Vec<Recipient<Reconfigure>>,
+    pub threshold: LogThreshold,
+    pub clock: Clock,
+    pub recorder: Recorder,
+    pub log: Logger,
 }
 
 /// What a reading brought: the state of the file right before it, and the settings or what is wrong with them.
 type Read = (Option<Fingerprint>, Result<Loaded, String>);
 
 impl ConfigurationActor {
-    pub(super) fn new(
-        first: Arc<Generation>,
-        reading: Reading,
-        followers: Vec<Recipient<Reconfigure>>,
-        threshold: LogThreshold,
-        clock: Clock,
-        recorder: Recorder,
-        log: Logger,
-    ) -> Self {
-        let path = match &reading.sources.file {
+    /// The file that is watched.
+    fn path(&self) -> Option<PathBuf> {
+        match &self.reading.sources.file {
             FileSource::Explicit(path) | FileSource::Default(path) => Some(path.clone()),
             FileSource::None => None,
-        };
-        Self {
-            at_start: Arc::clone(&first.settings),
-            current: first,
-            refused: None,
-            reading,
-            path,
-            watch: Watch::default(),
-            looks: 0,
-            followers,
-            threshold,
-            clock,
-            recorder,
-            log,
         }
     }
 
@@ -80,7 +58,7 @@ impl ConfigurationActor {
             generation: Arc::clone(&self.current),
             waiting_for_restart: waiting,
             refused: self.refused.clone(),
-            looks: self.looks,
+            checks: self.checks,
         }
     }
 
@@ -91,15 +69,14 @@ impl ConfigurationActor {
 
     /// Reads on a worker.
     fn read(&self) -> impl Future<Output = Read> + use<> {
-        let (files, sources, path) =
-            (self.reading.files.clone(), self.reading.sources.clone(), self.path.clone());
+        let (files, sources, path) = (self.reading.files.clone(), self.reading.sources.clone(), self.path());
         let cannot = self.reading.cannot;
         async move {
             let work = move || {
                 // Before the reading: what is written meanwhile is another state, and is read again.
                 let state = path.as_deref().and_then(Fingerprint::of);
                 let loaded = load(&sources).map_err(|error| error.to_string());
-                // Here as well: it may look a group up, which may take a while.
+                // Here as well: it may query the name of a group, which may take a while.
                 let loaded = loaded.and_then(|loaded| cannot(&loaded.settings).map_or(Ok(loaded), Err));
                 (state, loaded)
             };
@@ -116,7 +93,7 @@ impl ConfigurationActor {
         match loaded.and_then(|loaded| self.check(loaded)) {
             Ok(loaded) => Ok(self.accept(cause, loaded)),
             Err(why) => {
-                warn!(self.log, "the new configuration is refused, the old one holds: {}", why;
+                warn!(self.log, "the new configuration is refused, the old one remains in force: {}", why;
                     "generation" => self.current.number, "cause" => cause.as_str());
                 self.recorder.record(Event::new(EventKind::ReloadRefused, None, why.clone()));
                 self.refused = Some((why.clone(), self.clock.now()));
@@ -126,7 +103,7 @@ impl ConfigurationActor {
     }
 
     fn check(&self, loaded: Loaded) -> Result<Loaded, String> {
-        // Going on without it would drop what it protects.
+        // Without it, what it protects would be removed.
         if let (Some(before), None) = (&self.current.file, &loaded.file) {
             return Err(format!(
                 "{} is gone, and what it set would be lost; put it back (to go on without a file, restart cri-gc)",
@@ -161,7 +138,7 @@ impl ConfigurationActor {
             origins: loaded.origins,
         });
         let changed = changed_keys(&before.settings, &generation.settings);
-        // One that was set by hand since holds until the file says something else.
+        // One that was set by hand since then is in force until the file has another one.
         if before.settings.log.level != generation.settings.log.level {
             self.threshold.set(generation.settings.log.level);
         }
@@ -183,17 +160,17 @@ impl ConfigurationActor {
         Reloaded { state, changed }
     }
 
-    /// Looks at the file, and reads it if it has changed and come to rest.
-    fn look(&mut self, ctx: &mut Context<Self>) {
-        let Some(path) = self.path.clone() else { return };
+    /// Checks the file, and reads it if it has changed and was the same twice.
+    fn check_file(&mut self, ctx: &mut Context<Self>) {
+        let Some(path) = self.path() else { return };
         let files = self.reading.files.clone();
-        let look = async move { files.run_within(READ_WITHIN, move || Fingerprint::of(&path)).await.ok() };
-        ctx.spawn(look.into_actor(self).map(|state, this, ctx| {
-            this.looks += 1;
-            if state.is_some_and(|state| this.watch.looked(state)) {
-                // Before any other look is heard of: each state is read once.
+        let check = async move { files.run_within(READ_WITHIN, move || Fingerprint::of(&path)).await.ok() };
+        ctx.spawn(check.into_actor(self).map(|state, this, ctx| {
+            this.checks += 1;
+            if state.is_some_and(|state| this.watch.is_due(state)) {
+                // Before the result of any other check: each state is read once.
                 let reading = this.read().into_actor(this).map(|read, this, _ctx| {
-                    // It has told how it went.
+                    // The result is logged.
                     let _ = this.take(Cause::File, read);
                 });
                 ctx.wait(reading);
@@ -208,16 +185,16 @@ impl Actor for ConfigurationActor {
 
 impl Guarded for ConfigurationActor {
     fn begin(&mut self, ctx: &mut Context<Self>) {
-        if let Some(path) = self.path.clone() {
-            // Of the file as it is now; were it changed since the settings were read, the first two looks would tell.
+        if let Some(path) = self.path() {
+            // Of the file as it is now; a change since the settings were read would show in the first two checks.
             let (files, loaded) = (self.reading.files.clone(), self.current.file.is_some());
-            let look = async move { files.run_within(READ_WITHIN, move || Fingerprint::of(&path)).await };
-            ctx.spawn(look.into_actor(self).map(move |state, this, _| {
+            let check = async move { files.run_within(READ_WITHIN, move || Fingerprint::of(&path)).await };
+            ctx.spawn(check.into_actor(self).map(move |state, this, _| {
                 if loaded {
                     this.watch.read(state.ok().flatten());
                 }
             }));
-            ctx.run_interval(LOOK_EVERY, Self::look);
+            ctx.run_interval(CHECK_EVERY, Self::check_file);
         }
     }
 }

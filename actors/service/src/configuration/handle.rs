@@ -11,6 +11,7 @@ use slog::Logger;
 
 use super::actor::ConfigurationActor;
 use super::messages::{AskConfiguration, ConfigurationState, Reading, Refused, Reload, Reloaded};
+use super::watch::Watch;
 
 /// Where to ask. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,27 +24,37 @@ impl Configuration {
     #[must_use]
     pub fn start(
         on: &ArbiterHandle,
-        (pace, fell): (Pace, OnRestart),
+        (pace, on_restart): (Pace, OnRestart),
         first: Arc<Generation>,
         reading: Reading,
         followers: Vec<Recipient<Reconfigure>>,
         threshold: LogThreshold,
         (clock, recorder, log): (Clock, Recorder, Logger),
     ) -> Self {
-        let make = move |_: &mut _| {
-            ConfigurationActor::new(first, reading, followers, threshold, clock, recorder, log)
+        let make = move |_: &mut _| ConfigurationActor {
+            at_start: Arc::clone(&first.settings),
+            current: first,
+            refused: None,
+            reading,
+            watch: Watch::default(),
+            checks: 0,
+            followers,
+            threshold,
+            clock,
+            recorder,
+            log,
         };
-        Self { address: guard::start(on, pace, fell, make) }
+        Self { address: guard::start(on, pace, on_restart, make) }
     }
 
-    /// Reads the configuration anew. Reloads are made one after another.
+    /// Reads the configuration again. Reloads are made one after another.
     ///
     /// # Errors
-    /// Why the new one is refused; the old one holds.
+    /// Why the new one is refused; the old one remains in force.
     pub async fn reload(&self, cause: Cause) -> Result<Reloaded, Refused> {
-        let gone =
-            || Refused("the configuration actor was restarted during the reload; try again".to_owned());
-        self.address.send(Reload(cause)).await.unwrap_or_else(|_| Err(gone()))
+        self.address.send(Reload(cause)).await.unwrap_or_else(|_| {
+            Err(Refused("the configuration actor was restarted during the reload; try again".to_owned()))
+        })
     }
 
     /// What is in force. `None` while the actor is being restarted.

@@ -8,7 +8,7 @@ use cri_gc_kit::generation::{Cause, Generation};
 use cri_gc_kit::workers::Workers;
 use jiff::Timestamp;
 
-/// Read the configuration anew.
+/// Read the configuration again.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<Reloaded, Refused>")]
 pub struct Reload(pub Cause);
@@ -24,7 +24,7 @@ pub struct Reloaded {
 
 /// Why a reload changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the new configuration is refused, the old one holds: {0}")]
+#[error("the new configuration is refused, the old one remains in force: {0}")]
 pub struct Refused(pub String);
 
 /// What is in force?
@@ -41,15 +41,15 @@ pub struct ConfigurationState {
     pub waiting_for_restart: Vec<&'static str>,
     /// The newest reload that was refused since: why and when.
     pub refused: Option<(String, Timestamp)>,
-    /// How often the file has been looked at.
-    pub looks: u64,
+    /// How often the file has been checked.
+    pub checks: u64,
 }
 
 /// What a reload needs.
 pub struct Reading {
     /// The layers.
     pub sources: Sources,
-    /// What this program cannot do although it is well written, if anything; such a configuration is refused.
+    /// What this program cannot do although it is valid, if anything; such a configuration is refused.
     pub cannot: fn(&Settings) -> Option<String>,
     /// Who reads: files block.
     pub files: Workers,

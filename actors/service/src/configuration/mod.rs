@@ -1,7 +1,7 @@
-//! The configuration while the service runs: generations of settings, and how a new one comes about (behaviour: Reloading the configuration).
+//! The configuration while the service runs: generations of settings, and how a new one is made (behaviour: Reloading the configuration).
 //!
-//! A generation never changes. A reload reads and checks the whole file first; a bad one is refused and changes nothing, a
-//! good one becomes the next generation and goes to every actor as one message.
+//! A generation never changes. A reload reads and checks the whole file first; an invalid one is refused and changes nothing, a
+//! valid one becomes the next generation, which every actor gets as one message.
 //!
 //! - `handle`: where to ask. `messages`: what is asked. `actor`: the reload. `watch`: whether the file has changed.
 

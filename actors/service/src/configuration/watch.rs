@@ -1,17 +1,17 @@
-//! Whether the configuration file has changed: looked at again and again, not listened for.
+//! Whether the configuration file has changed: it is checked again and again, without notifications.
 //!
-//! A look follows symbolic links, so it sees a `ConfigMap` whose link is swapped as well as a file that is written in
-//! place, on every file system. What it sees must be the same at two looks before the file is read: half of a file can be
-//! a good configuration that protects nothing.
+//! A check follows symbolic links, so it sees a `ConfigMap` whose link is swapped as well as a file that is written in
+//! place, on every file system. What it sees must be the same at two checks before the file is read: half of a file can be
+//! a valid configuration that protects nothing.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// How often the file is looked at.
-pub const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the file is checked.
+pub const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// What tells one state of a file from another.
+/// What distinguishes one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     device: u64,
@@ -22,7 +22,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of the file behind all links; `None` if there is none, or it can't be looked at.
+    /// Of the file behind all links; `None` if there is none, or it can't be read.
     pub fn of(path: &Path) -> Option<Self> {
         let meta = std::fs::metadata(path).ok()?;
         Some(Self {
@@ -38,7 +38,7 @@ impl Fingerprint {
 /// What was seen of a file.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// At the last look.
+    /// At the last check.
     last: Option<Fingerprint>,
     /// When it was last read, well or not.
     read: Option<Fingerprint>,
@@ -51,12 +51,12 @@ impl Watch {
         self.last = state;
     }
 
-    /// A look. Whether the file is to be read: it is another one than was read, and has come to rest. So is one that vanished:
-    /// reading it is refused, for what it set would be lost, and that is how the operator hears of it.
-    pub fn looked(&mut self, state: Option<Fingerprint>) -> bool {
-        let rests = state == self.last;
+    /// After a check: whether the file is to be read. It is if it is another one than was read, and was the same twice. So is one
+    /// that is missing: that is refused, for what it set would be lost, and so the operator is informed.
+    pub fn is_due(&mut self, state: Option<Fingerprint>) -> bool {
+        let is_same = state == self.last;
         self.last = state;
-        rests && state != self.read
+        is_same && state != self.read
     }
 }
 
@@ -72,24 +72,24 @@ mod tests {
     fn a_file_is_read_once_when_it_has_come_to_rest() {
         let mut watch = Watch::default();
         watch.read(state(1, 10));
-        assert!(!watch.looked(state(1, 10)), "nothing has changed");
-        assert!(!watch.looked(state(1, 0)), "it is being written");
-        assert!(!watch.looked(state(1, 5)), "still");
-        assert!(!watch.looked(state(1, 12)), "still");
-        assert!(watch.looked(state(1, 12)));
+        assert!(!watch.is_due(state(1, 10)), "nothing has changed");
+        assert!(!watch.is_due(state(1, 0)), "it is being written");
+        assert!(!watch.is_due(state(1, 5)), "still");
+        assert!(!watch.is_due(state(1, 12)), "still");
+        assert!(watch.is_due(state(1, 12)));
         watch.read(state(1, 12));
-        assert!(!watch.looked(state(1, 12)), "a refused one is not read again and again");
+        assert!(!watch.is_due(state(1, 12)), "a refused one is not read again and again");
     }
 
     #[test]
     fn a_swapped_link_is_another_file_and_a_vanished_file_is_none() {
         let mut watch = Watch::default();
         watch.read(state(1, 10));
-        assert!(!watch.looked(None), "it may be being swapped");
-        assert!(watch.looked(None), "it is gone");
+        assert!(!watch.is_due(None), "it may be being swapped");
+        assert!(watch.is_due(None), "it is gone");
         watch.read(None);
-        assert!(!watch.looked(None), "that is said once");
-        assert!(!watch.looked(state(2, 10)));
-        assert!(watch.looked(state(2, 10)), "another file of the same size");
+        assert!(!watch.is_due(None), "that is said once");
+        assert!(!watch.is_due(state(2, 10)));
+        assert!(watch.is_due(state(2, 10)), "another file of the same size");
     }
 }

@@ -1,0 +1,270 @@
+//! The calls of the API, a function each: whom each question is passed on to, and the answer made of theirs.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use cri_gc_config::LogLevel;
+use cri_gc_policy::Kind;
+use cri_gc_policy::explain::{Found, explain as explained};
+use cri_gc_proto::admin as api;
+use slog::info;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::answers;
+use super::desk::{Desk, Planned};
+use super::passes;
+use super::subjects::restarting;
+use crate::configuration::Refused;
+use cri_gc_kit::generation::Cause;
+use cri_gc_kit::recorder::Subscription;
+use cri_gc_kit::text::{duration, host_name};
+use cri_gc_kit::words::Loop;
+
+/// How long a status waits for the runtime and for an observation of the node.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How long a runtime has to answer before passes are requested.
+const GREETED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Answers that may wait for a slow client.
+const WAITING: usize = 64;
+
+/// A stream of answers.
+pub type Updates<T> = ReceiverStream<Result<T, Status>>;
+
+/// How long the client waits, less what its answer takes to reach it.
+fn waits(seconds: f64) -> Option<Duration> {
+    let wait = Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())?;
+    Some(wait.mul_f64(0.9))
+}
+
+pub async fn status(desk: Rc<Desk>, asked: api::StatusRequest) -> Result<api::StatusResponse, Status> {
+    let subjects = &desk.subjects;
+    let tools = &subjects.tools;
+    // The node is observed, then its images are judged.
+    let soon = waits(asked.wait_seconds).map_or(SOON, |wait| SOON.min(wait / 2));
+    let state = subjects.settings().await?;
+    // So that what is reported of the runtime is of this moment: the gateway records what it answers.
+    let greeting = desk.runtime_hangs(soon);
+    let observing = tokio::time::timeout(soon, desk.observe());
+    let (hangs, observed, states) = futures_util::join!(greeting, observing, subjects.states());
+    let mut problems = Vec::new();
+    if hangs {
+        problems.push(format!("the runtime has not answered within {}", duration(soon)));
+    }
+    let observed = match observed {
+        Ok(Ok(observed)) => Some(observed),
+        Ok(Err(error)) => {
+            problems.push(error.message().to_owned());
+            None
+        }
+        Err(_) => {
+            problems.push(format!("the node could not be observed within {}", duration(soon)));
+            None
+        }
+    };
+    let mut images = None;
+    if let Some(observed) = &observed {
+        problems.extend_from_slice(&observed.remarks.problems);
+        // This needs no finish times of containers.
+        match tokio::time::timeout(soon, desk.judge_images(observed)).await {
+            Ok(Ok(judged)) => {
+                problems.extend(judged.unread.clone());
+                problems.extend(judged.plan.problems.iter().map(ToString::to_string));
+                images = Some(answers::images(&judged.observation, &judged.plan));
+            }
+            Ok(Err(error)) => problems.push(error.message().to_owned()),
+            Err(_) => problems.push(
+                "the images could not be judged in time: it is still being read which of them are mounted into \
+                 containers; ask again"
+                    .to_owned(),
+            ),
+        }
+    }
+    let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
+    problems.extend(silent.map(|of| format!("the supervisor of {} does not answer", of.of)));
+    let (runtime, source, pods) =
+        futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
+    let observation = observed.as_ref().map(|observed| &observed.observation);
+    let settings = &state.generation.settings;
+    Ok(api::StatusResponse {
+        version: subjects.version.to_owned(),
+        pid: std::process::id(),
+        node_name: settings.node_name.clone().unwrap_or_else(host_name),
+        started_at: subjects.started_at.to_string(),
+        now: tools.clock.now().to_string(),
+        log_level: subjects.threshold.get().as_str().to_owned(),
+        runtime: runtime.map(|runtime| {
+            let mut answer = answers::runtime(settings.runtime.endpoint.as_str(), runtime);
+            if answer.reachable && hangs {
+                answer.error = format!("no answer within {}", duration(soon));
+            }
+            answer
+        }),
+        pods: source.map(|source| answers::source(source, &pods.unwrap_or_default(), observation)),
+        loops: states.iter().map(answers::loop_status).collect(),
+        filesystems: observation
+            .iter()
+            .flat_map(|observation| &observation.filesystems)
+            .map(|fs| answers::filesystem(fs, settings))
+            .collect(),
+        images,
+        problems,
+        configuration: Some(answers::configuration(&state)),
+    })
+}
+
+pub async fn plan(desk: Rc<Desk>, _asked: api::PlanRequest) -> Result<api::PlanResponse, Status> {
+    Ok(answers::plan(&*desk.plan().await?))
+}
+
+pub async fn explain(desk: Rc<Desk>, asked: api::ExplainRequest) -> Result<api::ExplainResponse, Status> {
+    let planned = match waits(asked.wait_seconds) {
+        Some(wait) => tokio::time::timeout(wait, desk.plan()).await.unwrap_or_else(|_| {
+            Err(Status::aborted(format!(
+                "the node could not be observed within {}: the runtime does not answer",
+                duration(wait)
+            )))
+        }),
+        None => desk.plan().await,
+    }?;
+    let Planned { observation, remarks, states, report, .. } = &*planned;
+    match explained(observation, report, &asked.object) {
+        Found::Objects(objects) => {
+            let pods = desk.subjects.tools.pods.pods().await.unwrap_or_default();
+            let mut notes = [&*remarks.problems, &*remarks.notes].concat();
+            if objects.iter().any(|object| object.kind == Kind::Image) {
+                // Why images that would be removed may not be removed yet.
+                let of_images = states.iter().filter(|state| state.of == Loop::ImageGc);
+                notes.extend(
+                    of_images.filter_map(|state| state.last.as_ref()).flat_map(|last| last.notes.clone()),
+                );
+            }
+            let objects =
+                objects.into_iter().map(|object| answers::explained(object, states, &pods)).collect();
+            Ok(api::ExplainResponse { notes, objects })
+        }
+        Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
+            "several objects begin with \"{}\": {}; give more of the id",
+            asked.object,
+            ids.join(", ")
+        ))),
+        // It may be among what could not be observed.
+        Found::Nothing if !remarks.problems.is_empty() => Err(Status::aborted(format!(
+            "nothing that could be observed is called \"{}\", but not everything could: {}",
+            asked.object,
+            remarks.problems.join("; ")
+        ))),
+        Found::Nothing => Err(Status::not_found(format!(
+            "no container, sandbox, log directory or image on this node is called \"{}\"",
+            asked.object
+        ))),
+    }
+}
+
+pub async fn config(desk: Rc<Desk>, _asked: api::ConfigRequest) -> Result<api::ConfigResponse, Status> {
+    answers::settings(&desk.subjects.settings().await?)
+}
+
+pub async fn reload(desk: Rc<Desk>, _asked: api::ReloadRequest) -> Result<api::ReloadResponse, Status> {
+    match desk.subjects.configuration.reload(Cause::Admin).await {
+        Ok(reloaded) => {
+            desk.forget();
+            Ok(api::ReloadResponse {
+                configuration: Some(answers::configuration(&reloaded.state)),
+                changed: reloaded.changed.into_iter().map(ToOwned::to_owned).collect(),
+            })
+        }
+        Err(Refused(why)) => Err(Status::invalid_argument(why)),
+    }
+}
+
+pub async fn set_log_level(
+    desk: Rc<Desk>,
+    asked: api::SetLogLevelRequest,
+) -> Result<api::SetLogLevelResponse, Status> {
+    let subjects = &desk.subjects;
+    let level: LogLevel = asked.level.parse().map_err(|error| {
+        Status::invalid_argument(format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
+    })?;
+    let previous = subjects.threshold.get();
+    subjects.threshold.set(level);
+    info!(subjects.tools.log, "log level changed"; "from" => previous.as_str(), "to" => level.as_str());
+    Ok(api::SetLogLevelResponse { previous: previous.as_str().to_owned() })
+}
+
+pub async fn pause(desk: Rc<Desk>, asked: api::PauseRequest) -> Result<api::PauseResponse, Status> {
+    Ok(api::PauseResponse { paused: set_paused(&desk, &asked.loops, true).await? })
+}
+
+pub async fn resume(desk: Rc<Desk>, asked: api::ResumeRequest) -> Result<api::ResumeResponse, Status> {
+    Ok(api::ResumeResponse { paused: set_paused(&desk, &asked.loops, false).await? })
+}
+
+/// Pauses loops or resumes them, and returns which are paused then.
+async fn set_paused(desk: &Desk, names: &[String], paused: bool) -> Result<Vec<String>, Status> {
+    for known in desk.subjects.named(names)? {
+        known.pause(paused).await;
+    }
+    desk.forget();
+    let paused = desk.subjects.states().await.into_iter().filter(|state| state.paused_since.is_some());
+    Ok(paused.map(|state| state.of.as_str().to_owned()).collect())
+}
+
+pub async fn run_now(desk: Rc<Desk>, asked: api::RunNowRequest) -> Result<Updates<api::PassUpdate>, Status> {
+    let loops = desk.subjects.named(&asked.loops)?;
+    let (updates, stream) = channel(WAITING);
+    actix_rt::spawn(async move {
+        // A pass would wait for as long as an RPC may take, once for each list. Where the runtime is unreachable it fails at once.
+        if desk.runtime_hangs(GREETED_WITHIN).await {
+            let hangs = "the runtime does not answer; no pass was requested, the loops try by themselves";
+            let _ = updates.send(Err(Status::aborted(hangs))).await;
+            return;
+        }
+        // The client may have given up meanwhile.
+        if updates.is_closed() {
+            return;
+        }
+        // It ends early when the client is gone.
+        let _ = if asked.confirm_deleted {
+            passes::confirm_and_run(&desk.subjects, &loops, &updates).await
+        } else {
+            passes::run_all(&loops, &updates).await
+        };
+        desk.forget();
+    });
+    Ok(ReceiverStream::new(stream))
+}
+
+pub async fn follow(desk: Rc<Desk>, asked: api::FollowRequest) -> Result<Updates<api::Event>, Status> {
+    let recent = usize::try_from(asked.recent).unwrap_or(usize::MAX);
+    let subscription = desk.subjects.tools.recorder.subscribe(recent).await;
+    let subscription = subscription.ok_or_else(|| restarting("recorder"))?;
+    let (events, stream) = channel(WAITING);
+    actix_rt::spawn(send_all(subscription, events));
+    Ok(ReceiverStream::new(stream))
+}
+
+/// Sends events until the client is gone.
+async fn send_all(subscription: Subscription, events: Sender<Result<api::Event, Status>>) {
+    let Subscription { past, mut coming } = subscription;
+    for event in &past {
+        if events.send(Ok(answers::event(event))).await.is_err() {
+            return;
+        }
+    }
+    let mut next = answers::now();
+    while events.send(Ok(next)).await.is_ok() {
+        next = tokio::select! {
+            event = coming.recv() => match event {
+                Ok(event) => answers::event(&event),
+                Err(RecvError::Lagged(count)) => answers::missed(count),
+                Err(RecvError::Closed) => return,
+            },
+            () = events.closed() => return,
+        };
+    }
+}
