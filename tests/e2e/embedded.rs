@@ -125,7 +125,9 @@ impl Runtime for Embedded {
     }
 
     fn tag(&self, image: &str, name: &str) {
-        self.sim.move_tag(&format!("{REGISTRY}{name}"), &format!("{REGISTRY}{image}")).unwrap();
+        self.sim
+            .with(|node| node.move_tag(&format!("{REGISTRY}{name}"), &format!("{REGISTRY}{image}")))
+            .unwrap();
     }
 
     fn end(&self, container: &str) {

@@ -62,7 +62,7 @@ async fn the_old_digest_is_kept_when_a_tag_moves() {
     let image = listed(&mut bed, &old).await;
     assert_eq!((image.repo_tags.len(), image.repo_digests), (0, digests));
     // A further tag adds the digest of its repository.
-    bed.sim.move_tag("other/app:3", &new).unwrap();
+    bed.sim.with(|node| node.move_tag("other/app:3", &new)).unwrap();
     let image = listed(&mut bed, &new).await;
     assert_eq!(image.repo_tags, ["docker.io/library/app:1", "docker.io/other/app:3"]);
     assert!(image.repo_digests[1].starts_with("docker.io/other/app@sha256:"), "{:?}", image.repo_digests);

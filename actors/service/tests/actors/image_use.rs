@@ -74,7 +74,7 @@ fn an_image_that_is_mounted_into_a_container_is_in_use_though_its_tag_moved_on()
     // As a kubelet asks: by id.
     let spec = || ContainerSpec::new(&pod, "app").image("app:1").image_volume(&model);
     bed.sim.add_container(spec()).unwrap();
-    bed.sim.move_tag("model:1", "app:1").unwrap();
+    bed.sim.with(|node| node.move_tag("model:1", "app:1")).unwrap();
     let report = images(&bed);
     for id in [&app, &model] {
         assert_eq!(kept_for(&report, id).as_deref(), Some("in_use"), "{report:?}");
