@@ -33,7 +33,7 @@ fn sandbox(sim: &Sim, number: usize, ready: bool) -> String {
 
 /// Whether anything of a pod is there.
 fn exists(sim: &Sim, number: usize) -> bool {
-    let known = sim.with(|node| node.sandboxes().any(|sandbox| sandbox.uid == uid(number)));
+    let known = sim.with(|node| node.sandboxes().any(|sandbox| sandbox.spec.uid == uid(number)));
     known || sim.paths().pod_logs_root.join(format!("ns_pod-{number}_{}", uid(number))).exists()
 }
 

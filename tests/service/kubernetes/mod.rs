@@ -130,7 +130,8 @@ fn kubelet_pods(sim: &Sim) -> PathBuf {
 pub fn left_of(sim: &Sim, number: usize) -> [usize; 3] {
     let (uid, name) = (uid(number), format!("ns_pod-{number}_{}", uid(number)));
     let (sandboxes, containers) = sim.with(|node| {
-        let of_pod: Vec<String> = node.sandboxes().filter(|s| s.uid == uid).map(|s| s.id.clone()).collect();
+        let of_pod: Vec<String> =
+            node.sandboxes().filter(|s| s.spec.uid == uid).map(|s| s.id.clone()).collect();
         (of_pod.len(), of_pod.iter().map(|id| node.containers_in(id).count()).sum())
     });
     [containers, sandboxes, usize::from(sim.paths().pod_logs_root.join(name).exists())]

@@ -142,7 +142,7 @@ async fn link_names(pass: &Pass, keeper: &LogKeeper<'_>) -> HashMap<String, Vec<
     let found = pass.tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&root)).await;
     let mut names: HashMap<String, Vec<String>> = HashMap::new();
     for link in on_files(pass, keeper, "looking for log links", found).into_iter().flatten() {
-        if let Some(id) = link.container_id() {
+        if let Some(id) = links::container_id(&link.name) {
             names.entry(id.to_owned()).or_default().push(link.name.clone());
         }
     }
