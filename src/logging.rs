@@ -1,6 +1,6 @@
 //! Logging: for people on a terminal, one JSON object a line for everything else; the level can be changed while running.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 
 use cri_gc_config::{LogFormat, LogLevel};
@@ -9,6 +9,7 @@ use cri_gc_kit::supervision::panics;
 use cri_gc_policy::text::{Lines, escape, shorten};
 use serde_json::{Map, Value};
 use slog::{Drain, KV, Key, Level, Logger, Never, OwnedKVList, Record, Serializer, o};
+use slog_term::{Decorator, RecordDecorator};
 
 /// Records that may wait to be written. More are dropped, and their number is logged: nothing waits for the log.
 const QUEUE: usize = 512;
@@ -26,14 +27,22 @@ impl Logging {
     /// Logs on stderr from this level on. `Auto` is for people where stderr is a terminal, else JSON.
     #[must_use]
     pub fn to_stderr(level: LogLevel, format: LogFormat) -> Self {
-        let (stderr, is_terminal) = (std::io::stderr(), std::io::stderr().is_terminal());
-        let lines = match format {
-            LogFormat::Json => LogLines::json(stderr),
-            LogFormat::Auto if !is_terminal => LogLines::json(stderr),
-            LogFormat::Auto | LogFormat::Term => LogLines::for_people(stderr, is_terminal),
+        let people = match format {
+            LogFormat::Auto => std::io::stderr().is_terminal(),
+            LogFormat::Term => true,
+            LogFormat::Json => false,
         };
         // Writing blocks: it is done on a thread of its own, and flushed when the guard is dropped.
-        let (drain, flush) = slog_async::Async::new(lines.fuse()).chan_size(QUEUE).build_with_guard();
+        let (drain, flush) = if people {
+            let decorator = PrintableText(slog_term::TermDecorator::new().stderr().build());
+            slog_async::Async::new(slog_term::FullFormat::new(decorator).build().fuse())
+                .chan_size(QUEUE)
+                .build_with_guard()
+        } else {
+            slog_async::Async::new(JsonLines::new(std::io::stderr()).fuse())
+                .chan_size(QUEUE)
+                .build_with_guard()
+        };
         let threshold = LogThreshold::new(level);
         let switch = threshold.clone();
         // Outside of the asynchronous drain, so that what is not wanted costs nothing.
@@ -55,6 +64,61 @@ impl Logging {
 
 /// A value or a message that is longer than so many characters is shortened in the middle.
 const LONGEST: usize = 8_192;
+
+/// Escapes messages, names and values before they reach a terminal, line ends too: a record is one line.
+struct PrintableText<D>(D);
+
+impl<D: Decorator> Decorator for PrintableText<D> {
+    fn with_record<F>(&self, record: &Record<'_>, values: &OwnedKVList, write: F) -> io::Result<()>
+    where
+        F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
+    {
+        self.0.with_record(record, values, |to| write(&mut PrintableRecord { to, is_text: false }))
+    }
+}
+
+struct PrintableRecord<'a> {
+    to: &'a mut dyn RecordDecorator,
+    /// Whether a message, a name or a value is written now, not the frame of the record.
+    is_text: bool,
+}
+
+impl Write for PrintableRecord<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let lines = if self.is_text { Lines::Escape } else { Lines::Keep };
+        let text = String::from_utf8_lossy(bytes);
+        self.to.write_all(escape(&shorten(&text, LONGEST), lines).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Each part of a record is announced; what is not announced here counts as part of the frame.
+macro_rules! announced {
+    ($($part:ident: $is_text:literal,)*) => {
+        impl RecordDecorator for PrintableRecord<'_> {
+            $(fn $part(&mut self) -> io::Result<()> {
+                self.is_text = $is_text;
+                self.to.$part()
+            })*
+        }
+    };
+}
+
+announced! {
+    reset: false,
+    start_whitespace: false,
+    start_timestamp: false,
+    start_level: false,
+    start_separator: false,
+    start_comma: false,
+    start_msg: true,
+    start_key: true,
+    start_value: true,
+}
 
 /// The records of libraries, one level lower: what is information to a library is a detail here. An error that a library also
 /// returns is a detail as well: the caller logs it, and suppresses repetitions (behaviour: Failures and log levels).
@@ -109,68 +173,34 @@ fn level_of(level: Level) -> LogLevel {
     }
 }
 
-/// Writes records as lines. Foreign text in them is escaped, line ends too: a record is one line.
-pub struct LogLines<W: Write> {
-    to: Mutex<W>,
-    form: LineForm,
-}
+/// One JSON object a line: `ts`, `level`, `loop` where a loop logs, `msg`, and the fields of the record.
+pub struct JsonLines<W: Write>(Mutex<W>);
 
-/// What a line looks like.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LineForm {
-    /// A JSON object: `ts`, `level`, `loop` where a loop logs, `msg`, and the fields of the record.
-    Json,
-    /// The same for people, `loop` and the other fields at the end.
-    People,
-    /// That on a terminal, where errors and warnings have a colour.
-    Coloured,
-}
-
-impl<W: Write> LogLines<W> {
-    /// Writes JSON objects to `to`.
-    pub fn json(to: W) -> Self {
-        Self { to: Mutex::new(to), form: LineForm::Json }
-    }
-
-    /// Writes lines for people to `to`.
-    pub fn for_people(to: W, in_colour: bool) -> Self {
-        let form = if in_colour { LineForm::Coloured } else { LineForm::People };
-        Self { to: Mutex::new(to), form }
+impl<W: Write> JsonLines<W> {
+    /// Writes to `to`.
+    pub fn new(to: W) -> Self {
+        Self(Mutex::new(to))
     }
 }
 
-impl<W: Write> Drain for LogLines<W> {
+impl<W: Write> Drain for JsonLines<W> {
     type Ok = ();
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
-        let (now, level) = (jiff::Timestamp::now(), level_of(record.level()));
         let mut fields = Fields(Map::new());
+        fields.put("ts", jiff::Timestamp::now().to_string().into());
+        fields.put("level", level_of(record.level()).as_str().into());
+        fields.put("msg", record.msg().to_string().into());
         // A value that cannot be written is left out; the line still is.
         let _ =
             values.serialize(record, &mut fields).and_then(|()| record.kv().serialize(record, &mut fields));
-        let message = record.msg().to_string();
-        let line = if self.form == LineForm::Json {
-            fields.put("ts", now.to_string().into());
-            fields.put("level", level.as_str().into());
-            fields.put("msg", message.into());
-            escape(&Value::Object(fields.0).to_string(), Lines::Escape).into_owned()
-        } else {
-            let mut line = shorten(&message, LONGEST).into_owned();
-            for (key, value) in &fields.0 {
-                let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-                line.push_str(&format!(", {key}: {value}"));
-            }
-            let mark = match level {
-                LogLevel::Error if self.form == LineForm::Coloured => "\x1b[31mERROR\x1b[0m".to_owned(),
-                LogLevel::Warning if self.form == LineForm::Coloured => "\x1b[33mWARNING\x1b[0m".to_owned(),
-                _ => level.as_str().to_uppercase(),
-            };
-            format!("{now:.3} {mark} {}", escape(&line, Lines::Escape))
-        };
-        let mut to = self.to.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let line = Value::Object(fields.0).to_string();
+        let mut line = escape(&line, Lines::Escape).into_owned();
+        line.push('\n');
+        let mut to = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // An error of the log can't be logged.
-        let _ = to.write_all(format!("{line}\n").as_bytes());
+        let _ = to.write_all(line.as_bytes());
         Ok(())
     }
 }
@@ -244,7 +274,7 @@ mod tests {
     fn levels_of(library: &str, levels: &[log::Level]) -> Vec<Value> {
         use log::Log;
         let (buffer, threshold) = (Buffer::default(), LogThreshold::new(LogLevel::Debug));
-        let log = Logger::root(LogLines::json(buffer.clone()).fuse(), o!());
+        let log = Logger::root(JsonLines::new(buffer.clone()).fuse(), o!());
         let libraries = Libraries { log, threshold };
         for level in levels {
             let record =
@@ -269,7 +299,7 @@ mod tests {
     #[test]
     fn a_record_is_one_object_on_one_line() {
         let buffer = Buffer::default();
-        let log = Logger::root(LogLines::json(buffer.clone()).fuse(), o!("node" => "n1"));
+        let log = Logger::root(JsonLines::new(buffer.clone()).fuse(), o!("node" => "n1"));
         slog::warn!(log, "two\nlines"; "loop" => "image_gc", "failures" => 4u64);
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1);
@@ -284,9 +314,10 @@ mod tests {
     fn nothing_that_others_named_comes_out_raw_and_nothing_is_endless() {
         let name = format!("a\u{1b}[2J\nFORGED \u{202e}b{}", "/d".repeat(20_000));
         let (json, term) = (Buffer::default(), Buffer::default());
-        let log = Logger::root(LogLines::json(json.clone()).fuse(), o!());
+        let log = Logger::root(JsonLines::new(json.clone()).fuse(), o!());
         slog::warn!(log, "could not remove {}", name; "error" => &name);
-        let log = Logger::root(LogLines::for_people(term.clone(), false).fuse(), o!());
+        let plain = PrintableText(slog_term::PlainSyncDecorator::new(term.clone()));
+        let log = Logger::root(slog_term::FullFormat::new(plain).build().fuse(), o!());
         slog::warn!(log, "could not remove {}", name; "error" => &name);
         for buffer in [json, term] {
             let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();

@@ -16,8 +16,7 @@ use cri_gc_collectors::sandbox_reaper::SandboxReaper;
 use cri_gc_collectors::tools::Tools;
 use cri_gc_config::{Settings, Sources};
 use cri_gc_files::socket::SocketError;
-use cri_gc_gateway::calls::Version;
-use cri_gc_gateway::{CriError, ErrorClass, Gateway, Limits, RuntimeVersion, Sockets, Waits};
+use cri_gc_gateway::{CriError, ErrorClass, Gateway, RuntimeVersion, Waits};
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::generation::Generation;
 use cri_gc_kit::recorder::Recorder;
@@ -32,7 +31,7 @@ use cri_gc_service::configuration::{Configuration, Reading};
 use slog::Logger;
 
 /// What differs between a real node and a modelled one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Seams {
     /// The clock.
     pub clock: Clock,
@@ -70,13 +69,12 @@ fn shared(
 ) -> io::Result<Tools> {
     let settings = Arc::clone(&configure.settings);
     let (on, clock) = (threads.start().handle, seams.clock.clone());
-    let gateway = if configure.service {
-        let endpoint = settings.runtime.endpoint.as_str().to_owned();
-        let waits = Waits { clock: clock.clone(), recorder: recorder.clone(), endpoint };
-        Gateway::serve(&on, &settings, waits, log.clone())
-    } else {
-        Gateway::start(&on, Sockets::from(&*settings), Limits::from(&*settings), log.clone())
-    };
+    let waits = configure.service.then(|| Waits {
+        clock: clock.clone(),
+        recorder: recorder.clone(),
+        endpoint: settings.runtime.endpoint.as_str().to_owned(),
+    });
+    let gateway = Gateway::start(&on, &settings, waits, log.clone());
     let (on, source) = (threads.start().handle, Workers::start(1)?);
     let pods = PodStates::start(&on, gateway.clone(), source, clock.clone(), configure, log.clone());
     let restart = (Pace::from(&*settings), log_restart(log.clone(), "image records", None));
@@ -157,7 +155,7 @@ impl Crew {
     /// # Errors
     /// No server answers on the socket, or not as a CRI runtime does.
     pub async fn hello(&self) -> Result<RuntimeVersion, CriError> {
-        let hello = self.tools.gateway.call(Version {});
+        let hello = self.tools.gateway.version();
         let version = match tokio::time::timeout(HELLO, hello).await {
             Ok(version) => version?,
             Err(_) => return Err(CriError::deadline("Version", HELLO)),

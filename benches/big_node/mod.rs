@@ -133,13 +133,13 @@ pub(crate) fn images(count: usize, users: usize) -> Observation {
         mountpoint: "/var/lib/containerd".to_owned(),
         holds_images: true,
         holds_containers: true,
-        reclaiming: Default::default(),
         stats: FsStats {
             capacity_bytes: 100_000_000_000_000,
             available_bytes: 1_000_000_000,
             inodes: 0,
             inodes_free: 0,
         },
+        ..FileSystem::default()
     }];
     seen
 }

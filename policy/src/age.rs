@@ -1,14 +1,8 @@
-//! Ages, and which of two objects is newer: the same for all kinds of objects.
+//! Ages: the same for all kinds of objects.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-
-/// Newest first: larger creation time; ties by larger attempt, then by smaller id (behaviour: Dead containers).
-pub(crate) fn newest_first<T: Ord>(a: (T, u32, &str), b: (T, u32, &str)) -> Ordering {
-    (b.0, b.1).cmp(&(a.0, a.1)).then_with(|| a.2.cmp(b.2))
-}
 
 /// The time of a decision, and the time from which timestamps are reliable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -238,6 +238,7 @@ mod tests {
         let mut section = Section {
             remove: (0..6).map(|index| Decision::new(index, reason)).collect(),
             keep: vec![Decision::new(6, Reason::WithinLimits)],
+            ..Section::default()
         };
         let policy = ContainerPolicy { min_dead_age: Duration::from_secs(60), ..ContainerPolicy::default() };
         let now = Now { at: at(1_000), clock_set: None };

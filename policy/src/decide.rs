@@ -1,6 +1,6 @@
 //! The whole plan: what each section decides, put together. Each object of the observation is in it exactly once.
 
-use crate::follow::{Enforcing, Follow, Removed};
+use crate::follow::{Enforcing, Removed};
 use crate::images::ImagePlan;
 use crate::observation::Observation;
 use crate::plan::Section;
@@ -9,7 +9,7 @@ use crate::policy::Policy;
 use crate::{containers, images, log_dirs, sandboxes};
 
 /// What would be removed from a node, and what kept. No section counts on the removals of another; what follows from them is
-/// in `follow`.
+/// in the `follow` of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Containers, by position in [`Observation::containers`].
@@ -20,8 +20,6 @@ pub struct Plan {
     pub images: ImagePlan,
     /// Log directories, by position in [`Observation::log_dirs`].
     pub log_dirs: Section,
-    /// What becomes removable by the removals of other sections; none of it is in its own section.
-    pub follow: Follow,
 }
 
 /// Decides on everything that was observed.
@@ -49,15 +47,12 @@ pub fn complete(
     if enforcing.containers {
         removed.containers.extend(containers.remove.iter().map(|decision| decision.index));
     }
-    let following_sandboxes = sandboxes::follow(&mut sandboxes, observation, pods, policy, &removed);
+    sandboxes::follow(&mut sandboxes, observation, pods, policy, &removed);
     if enforcing.sandboxes {
-        let all = sandboxes.remove.iter().chain(&following_sandboxes);
+        let all = sandboxes.remove.iter().chain(&sandboxes.follow);
         removed.sandboxes.extend(all.map(|decision| decision.index));
     }
-    let follow = Follow {
-        sandboxes: following_sandboxes,
-        log_dirs: log_dirs::follow(&mut log_dirs, observation, pods, &removed),
-        images: images::follow(&mut images, observation, pods, policy, &removed),
-    };
-    Plan { containers, sandboxes, images, log_dirs, follow }
+    log_dirs::follow(&mut log_dirs, observation, pods, &removed);
+    images::follow(&mut images, observation, pods, policy, &removed);
+    Plan { containers, sandboxes, images, log_dirs }
 }

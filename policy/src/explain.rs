@@ -2,23 +2,11 @@
 //!
 //! It decides nothing: what it answers is what the plan has.
 
+use crate::kind::Kind;
 use crate::observation::{Observation, PodState};
 use crate::pods::PodTable;
 use crate::reference::canonical;
 use crate::report::{Item, PlanReport, SectionReport};
-
-/// What kind of object it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum What {
-    /// A container.
-    Container,
-    /// A pod sandbox.
-    Sandbox,
-    /// The log directory of a pod.
-    LogDir,
-    /// An image.
-    Image,
-}
 
 /// In which list of a plan an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
@@ -44,7 +32,7 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
     /// What it is.
-    pub what: What,
+    pub kind: Kind,
     /// In which list it is.
     pub verdict: Verdict,
     /// Its entry there.
@@ -108,7 +96,7 @@ pub fn explain(observation: &Observation, report: &PlanReport, text: &str) -> Fo
 
 /// Whether that is a name of it.
 fn is_called(object: &Explained, text: &str) -> bool {
-    let Explained { what, item, .. } = object;
+    let Explained { kind, item, .. } = object;
     if item.pod_uid == text {
         return true;
     }
@@ -117,15 +105,15 @@ fn is_called(object: &Explained, text: &str) -> bool {
         |name: &str| name.strip_suffix(text).is_some_and(|front| front.is_empty() || front.ends_with('/'));
     // With the attempt and without.
     let bare = item.name.rsplit_once('#').map_or(item.name.as_str(), |(bare, _)| bare);
-    match what {
-        What::Image => {
+    match kind {
+        Kind::Image => {
             let wanted = canonical(text);
             item.names.iter().any(|name| name == text || canonical(name) == wanted)
         }
-        What::LogDir => ends(&item.name),
-        What::Sandbox => ends(&item.name) || ends(bare),
+        Kind::LogDir | Kind::LogLink => ends(&item.name),
+        Kind::Sandbox => ends(&item.name) || ends(bare),
         // A pod's name means its containers too.
-        What::Container => {
+        Kind::Container => {
             ends(&item.name) || ends(bare) || bare.rsplit_once('/').is_some_and(|(pod, _)| ends(pod))
         }
     }
@@ -135,7 +123,7 @@ fn is_called(object: &Explained, text: &str) -> bool {
 fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
     let pods = PodTable::new(observation);
     let mut all = Vec::new();
-    let mut add = |what: What, section: &SectionReport| {
+    let mut add = |kind: Kind, section: &SectionReport| {
         let lists = [
             (&section.remove, Verdict::Remove),
             (&section.follow, Verdict::Follow),
@@ -143,17 +131,17 @@ fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
         ];
         for (items, verdict) in lists {
             all.extend(items.iter().map(|item| Explained {
-                what,
+                kind,
                 verdict,
                 item: item.clone(),
                 pod_state: (!item.pod_uid.is_empty()).then(|| pods.state(&item.pod_uid)),
             }));
         }
     };
-    add(What::Container, &report.containers);
-    add(What::Sandbox, &report.sandboxes);
-    add(What::LogDir, &report.log_dirs);
-    add(What::Image, &report.images.section);
+    add(Kind::Container, &report.containers);
+    add(Kind::Sandbox, &report.sandboxes);
+    add(Kind::LogDir, &report.log_dirs);
+    add(Kind::Image, &report.images.section);
     all
 }
 

@@ -16,6 +16,7 @@ mod decide;
 pub mod explain;
 pub mod follow;
 pub mod images;
+mod kind;
 pub mod links;
 pub mod log_dirs;
 pub mod naming;
@@ -33,14 +34,15 @@ pub mod text;
 
 pub use age::Now;
 pub use decide::{Plan, complete, decide};
-pub use follow::{Enforcing, Follow, Removed};
+pub use follow::{Enforcing, Removed};
 pub use images::{FsProblem, ImagePlan};
+pub use kind::Kind;
 pub use observation::{
     Absent, Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Pods,
     Reclaiming, Sandbox, SandboxState,
 };
 pub use plan::{Decision, Detail, Section};
-pub use pods::{Owner, PodTable};
+pub use pods::PodTable;
 pub use policy::{ContainerPolicy, ImagePolicy, Policy, SandboxPolicy, Thresholds, Unmanaged};
 pub use protect::{Pattern, PatternError};
 pub use reason::Reason;

@@ -98,22 +98,17 @@ fn known<'a>(observation: &'a Observation, removed: &Removed) -> HashSet<&'a str
     sandboxes.chain(containers).map(String::as_str).collect()
 }
 
-/// Takes out of what a section keeps the directories that are removable once those containers and sandboxes are removed.
-pub fn follow(
-    section: &mut Section,
-    observation: &Observation,
-    pods: &PodTable<'_>,
-    removed: &Removed,
-) -> Vec<Decision> {
+/// Has the directories of a section follow that are removable once those containers and sandboxes are removed.
+pub fn follow(section: &mut Section, observation: &Observation, pods: &PodTable<'_>, removed: &Removed) {
     if removed.containers.is_empty() && removed.sandboxes.is_empty() {
-        return Vec::new();
+        return;
     }
     let known = known(observation, removed);
-    section.take_kept(|decision| {
+    section.follow_kept(|decision| {
         let uid = pod_uid_of(observation.log_dirs.get(decision.index)?)?;
         let is_emptied = decision.reason == Reason::HasContainers && !known.contains(uid);
         is_emptied.then(|| reason_of(pods.state(uid)))
-    })
+    });
 }
 
 #[cfg(test)]

@@ -147,10 +147,12 @@ pub struct FsStats {
 }
 
 /// A file system with images or containers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileSystem {
     /// A directory on it, as the runtime named it.
     pub mountpoint: String,
+    /// Which device it is, to recognize it under another name; `None` if not known.
+    pub device: Option<u64>,
     /// Whether images are on it.
     pub holds_images: bool,
     /// Whether the writable layers of containers are on it.
@@ -160,6 +162,15 @@ pub struct FileSystem {
     /// What a pass in progress is reclaiming on it: that continues to the low threshold, while a pass begins at the high one
     /// only. Nothing in an observation that no pass has acted on yet.
     pub reclaiming: Reclaiming,
+}
+
+impl FileSystem {
+    /// Whether the two are one file system, perhaps named by another directory.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_device = self.device.is_some() && self.device == other.device;
+        same_device || self.mountpoint == other.mountpoint
+    }
 }
 
 /// What a pass has begun to reclaim on a file system.
@@ -215,15 +226,6 @@ pub enum Absent {
     Unknown,
 }
 
-impl From<Absent> for PodState {
-    fn from(absent: Absent) -> Self {
-        match absent {
-            Absent::Deleted => Self::Deleted,
-            Absent::Unknown => Self::Unknown,
-        }
-    }
-}
-
 /// What is known of the pods of the node; by default nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -237,7 +239,7 @@ pub struct Pods {
 }
 
 /// What was observed of a node at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
     /// When: the "now" of every decision on it.
     pub taken_at: Timestamp,
@@ -276,18 +278,7 @@ impl Observation {
     /// An observation of nothing.
     #[must_use]
     pub fn empty(taken_at: Timestamp) -> Self {
-        Self {
-            taken_at,
-            clock_set: None,
-            sandbox_image: String::new(),
-            pods: Pods::default(),
-            containers: Vec::new(),
-            sandboxes: Vec::new(),
-            images: Vec::new(),
-            uses_unknown: None,
-            filesystems: Vec::new(),
-            log_dirs: Vec::new(),
-        }
+        Self { taken_at, ..Self::default() }
     }
 }
 

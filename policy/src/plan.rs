@@ -51,11 +51,19 @@ impl Decision {
 pub struct Section {
     /// What is removed, in the order of removal.
     pub remove: Vec<Decision>,
+    /// What becomes removable by removals of earlier sections, in the order of removal.
+    pub follow: Vec<Decision>,
     /// What is kept, in no particular order.
     pub keep: Vec<Decision>,
 }
 
 impl Section {
+    /// Whether anything is removed or follows.
+    #[must_use]
+    pub fn removes_any(&self) -> bool {
+        !self.remove.is_empty() || !self.follow.is_empty()
+    }
+
     /// Adds a decision to the list of its reason. Removals have to be put in order afterwards.
     pub(crate) fn push(&mut self, decision: Decision) {
         if decision.reason.removes() {
@@ -65,15 +73,14 @@ impl Section {
         }
     }
 
-    /// Takes out of what is kept whatever `reason` gives a reason to remove.
-    pub(crate) fn take_kept(&mut self, reason: impl Fn(&Decision) -> Option<Reason>) -> Vec<Decision> {
-        let taken = self.keep.extract_if(.., |decision| match reason(decision) {
+    /// Has follow what is kept so far and `reason` gives a reason to remove.
+    pub(crate) fn follow_kept(&mut self, reason: impl Fn(&Decision) -> Option<Reason>) {
+        self.follow.extend(self.keep.extract_if(.., |decision| match reason(decision) {
             Some(reason) if reason.removes() => {
                 *decision = Decision::new(decision.index, reason);
                 true
             }
             _ => false,
-        });
-        taken.collect()
+        }));
     }
 }

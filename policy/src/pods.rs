@@ -5,18 +5,12 @@
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 
-use crate::observation::{Container, ContainerState, Observation, PodState, SandboxState};
+use crate::observation::{Absent, Container, ContainerState, Observation, PodState, SandboxState};
 use crate::policy::Unmanaged;
 use crate::reason::Reason;
 
-/// What an object belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// A pod: its number within the table.
-    Pod(usize),
-    /// No pod that could be named.
-    Unmanaged,
-}
+/// The pod that an object belongs to: its number within a table. `None` where no pod is named.
+pub(crate) type Owner = Option<usize>;
 
 /// The state of every pod that an observation names.
 #[derive(Debug)]
@@ -49,7 +43,10 @@ impl<'a> PodTable<'a> {
             first: Vec::with_capacity(observation.sandboxes.len()),
             of_containers: Vec::with_capacity(observation.containers.len()),
             of_sandboxes: Vec::with_capacity(observation.sandboxes.len()),
-            absent: if source.synced { source.absent.into() } else { PodState::Unknown },
+            absent: match source.absent {
+                Absent::Deleted if source.synced => PodState::Deleted,
+                Absent::Deleted | Absent::Unknown => PodState::Unknown,
+            },
             synced: source.synced,
         };
         for pod in source.pods.iter().filter(|pod| !pod.uid.is_empty()) {
@@ -93,20 +90,18 @@ impl<'a> PodTable<'a> {
     /// The owner that this UID names; a new one is added. Whatever runs makes its pod active.
     fn enter(&mut self, uid: &'a str, runs: bool) -> Owner {
         if uid.is_empty() {
-            return Owner::Unmanaged;
+            return None;
         }
         let number = *self.numbers.entry(uid).or_insert(self.states.len());
         if number == self.states.len() {
             self.states.push(self.absent);
         }
-        self.note(Owner::Pod(number), runs);
-        Owner::Pod(number)
+        self.note(Some(number), runs);
+        Some(number)
     }
 
     fn note(&mut self, owner: Owner, runs: bool) {
-        if let Owner::Pod(number) = owner
-            && let Some(state) = self.states.get_mut(number).filter(|_| runs)
-        {
+        if runs && let Some(state) = owner.and_then(|number| self.states.get_mut(number)) {
             *state = PodState::Active;
         }
     }
@@ -147,40 +142,24 @@ impl<'a> PodTable<'a> {
         }
     }
 
-    /// What a container belongs to.
-    #[must_use]
-    pub fn owner_of_container(&self, container: &'a Container) -> Owner {
-        // Every UID of an object was entered when the table was made; an empty one never is.
-        let number = self.numbers.get(self.uid_of_container(container));
-        number.map_or(Owner::Unmanaged, |&number| Owner::Pod(number))
-    }
-
     /// State of the pod of that UID, listed or not.
     #[must_use]
     pub fn state(&self, uid: &str) -> PodState {
         self.numbers.get(uid).and_then(|&number| self.states.get(number)).copied().unwrap_or(self.absent)
     }
 
-    /// State of the pod of that number; unknown for a number that is not of this table.
-    #[must_use]
-    pub fn state_of(&self, number: usize) -> PodState {
-        self.states.get(number).copied().unwrap_or(PodState::Unknown)
-    }
-
     /// What the state of its owner means for a container or a sandbox.
     pub(crate) fn fate(&self, owner: Owner, unmanaged: Unmanaged, evict_terminated: bool) -> Fate {
-        match owner {
-            // While the source is not synced, no owner is a reason to remove anything.
-            Owner::Unmanaged if unmanaged == Unmanaged::Collect && self.synced => {
-                Fate::Removed(Reason::UnmanagedCollected)
-            }
-            Owner::Unmanaged => Fate::Unmanaged,
-            Owner::Pod(number) => match self.state_of(number) {
-                PodState::Deleted => Fate::Removed(Reason::PodDeleted),
-                PodState::Evicted => Fate::Removed(Reason::PodEvicted),
-                PodState::Terminated if evict_terminated => Fate::Removed(Reason::PodTerminated),
-                PodState::Active | PodState::Terminated | PodState::Unknown => Fate::Limited(number),
-            },
+        let Some(number) = owner else {
+            // While the source is not synced, a missing owner is no reason to remove anything.
+            let is_collected = unmanaged == Unmanaged::Collect && self.synced;
+            return if is_collected { Fate::Removed(Reason::UnmanagedCollected) } else { Fate::Unmanaged };
+        };
+        match self.states.get(number) {
+            Some(PodState::Deleted) => Fate::Removed(Reason::PodDeleted),
+            Some(PodState::Evicted) => Fate::Removed(Reason::PodEvicted),
+            Some(PodState::Terminated) if evict_terminated => Fate::Removed(Reason::PodTerminated),
+            Some(PodState::Active | PodState::Terminated | PodState::Unknown) | None => Fate::Limited(number),
         }
     }
 }
@@ -194,12 +173,4 @@ pub(crate) enum Fate {
     Limited(usize),
     /// It belongs to no pod, and is kept.
     Unmanaged,
-}
-
-impl PodState {
-    /// Whether the log directory of a pod in this state may be removed.
-    #[must_use]
-    pub fn content_may_go(self) -> bool {
-        matches!(self, Self::Deleted | Self::Evicted)
-    }
 }

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::age::Now;
 use crate::decide::Plan;
 use crate::images::space::usage_percent;
+use crate::kind::Kind;
 use crate::log_dirs::pod_uid_of;
 use crate::naming::{self, Naming};
 use crate::observation::{FileSystem, Image, Observation};
-use crate::plan::{Decision, Detail};
+use crate::plan::{Decision, Detail, Section};
 use crate::pods::PodTable;
 use crate::policy::{ImagePolicy, Policy};
 use crate::reason::Reason;
@@ -144,37 +145,19 @@ impl PlanReport {
     /// Puts a plan into words. `observation` and `policy` are those that it was made of.
     #[must_use]
     pub fn new(plan: &Plan, observation: &Observation, policy: &Policy) -> Self {
-        let words =
-            Words { observation, policy, pods: PodTable::new(observation), naming: Naming::new(observation) };
-        let follow = &plan.follow;
-        let (containers, sandboxes, log_dirs) = (&plan.containers, &plan.sandboxes, &plan.log_dirs);
-        let images = &plan.images.section;
+        let words = Words::new(observation, policy);
         Self {
-            containers: section([&containers.remove, &[], &containers.keep], |d| words.container(d)),
-            sandboxes: section([&sandboxes.remove, &follow.sandboxes, &sandboxes.keep], |d| words.sandbox(d)),
+            containers: words.section(Kind::Container, &plan.containers),
+            sandboxes: words.section(Kind::Sandbox, &plan.sandboxes),
             images: ImageReport {
-                section: section([&images.remove, &follow.images, &images.keep], |d| words.image(d)),
+                section: words.section(Kind::Image, &plan.images.section),
                 bytes_to_free: plan.images.missing.bytes,
                 filesystems: filesystems(&observation.filesystems, &policy.images),
             },
-            log_dirs: section([&log_dirs.remove, &follow.log_dirs, &log_dirs.keep], |d| words.log_dir(d)),
+            log_dirs: words.section(Kind::LogDir, &plan.log_dirs),
             now: Some(observation.now()),
         }
     }
-}
-
-/// Puts what is removed, what follows and what is kept of one kind into words.
-fn section(lists: [&[Decision]; 3], describe: impl Fn(&Decision) -> Option<Item>) -> SectionReport {
-    let item = |decision: &Decision| {
-        describe(decision).map(|item| Item { reason: decision.reason.as_str().to_owned(), ..item })
-    };
-    let [remove, mut follow, mut keep] = lists.map(|list| list.iter().filter_map(item).collect::<Vec<_>>());
-    for item in &mut follow {
-        item.detail.push_str("; follows other removals of this plan");
-    }
-    keep.sort_by(|a, b| (&a.id, &a.detail, &a.runtime_handler).cmp(&(&b.id, &b.detail, &b.runtime_handler)));
-    let section = SectionReport { remove, follow, keep, would_free_bytes: None };
-    SectionReport { would_free_bytes: section.sum(), ..section }
 }
 
 /// The image filesystems, each once.
@@ -195,16 +178,48 @@ fn filesystems(all: &[FileSystem], policy: &ImagePolicy) -> Vec<FileSystemReport
     reports
 }
 
-/// What the words are made of. A decision whose index is not in this observation has no words; `PlanReport::new` is
-/// called with what the plan was made of, so there is none.
-struct Words<'a> {
+/// Puts decisions into words. A decision whose index is not in this observation has no words; `observation` and `policy` are
+/// those that it was made of, so there is none.
+#[derive(Debug)]
+pub struct Words<'a> {
     observation: &'a Observation,
     policy: &'a Policy,
     pods: PodTable<'a>,
     naming: Naming<'a>,
 }
 
-impl Words<'_> {
+impl<'a> Words<'a> {
+    /// For decisions that were made of these.
+    #[must_use]
+    pub fn new(observation: &'a Observation, policy: &'a Policy) -> Self {
+        Self { observation, policy, pods: PodTable::new(observation), naming: Naming::new(observation) }
+    }
+
+    /// The decisions on all objects of a kind. Log links are not part of an observation, and have no words here.
+    #[must_use]
+    pub fn section(&self, kind: Kind, Section { remove, follow, keep }: &Section) -> SectionReport {
+        let item = |decision: &Decision| {
+            let item = match kind {
+                Kind::Container => self.container(decision),
+                Kind::Sandbox => self.sandbox(decision),
+                Kind::LogDir => self.log_dir(decision),
+                Kind::Image => self.image(decision),
+                Kind::LogLink => None,
+            };
+            item.map(|item| Item { reason: decision.reason.as_str().to_owned(), ..item })
+        };
+        let items = |decisions: &[Decision]| decisions.iter().filter_map(item).collect::<Vec<_>>();
+        let (mut follow, mut keep) = (items(follow), items(keep));
+        for item in &mut follow {
+            item.detail.push_str("; follows other removals of this plan");
+        }
+        keep.sort_by(|a, b| {
+            (&a.id, &a.detail, &a.runtime_handler).cmp(&(&b.id, &b.detail, &b.runtime_handler))
+        });
+        let section = SectionReport { remove: items(remove), follow, keep, would_free_bytes: None };
+        SectionReport { would_free_bytes: section.sum(), ..section }
+    }
+
     fn container(&self, decision: &Decision) -> Option<Item> {
         let container = self.observation.containers.get(decision.index)?;
         let limits = &self.policy.containers;

@@ -3,9 +3,7 @@
 use std::cmp::Ordering;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
-use jiff::Timestamp;
 
-use crate::age::newest_first;
 use crate::follow::Removed;
 use crate::observation::{Observation, Sandbox, SandboxState};
 use crate::plan::{Decision, Section};
@@ -13,17 +11,17 @@ use crate::pods::{Fate, PodTable};
 use crate::policy::Policy;
 use crate::reason::Reason;
 
-/// What a sandbox is ordered by. One whose creation time is not known counts as the oldest: it is kept anyway, and must
-/// not pass for the newest in place of another.
-fn age_key(sandbox: &Sandbox) -> (Option<Timestamp>, u32, &str) {
-    (sandbox.created_at, sandbox.attempt, &sandbox.id)
+/// Newest first: larger creation time; ties by larger attempt, then by smaller id. One whose creation time is not known counts
+/// as the oldest: it is kept anyway, and must not pass for the newest in place of another.
+fn newest_first(a: &Sandbox, b: &Sandbox) -> Ordering {
+    (b.created_at, b.attempt).cmp(&(a.created_at, a.attempt)).then_with(|| a.id.cmp(&b.id))
 }
 
 /// Whether the pod of the sandbox of that id has a newer one. Checked again right before a removal for that reason.
 #[must_use]
 pub fn has_newer(all: &[Sandbox], id: &str) -> bool {
     all.iter().find(|sandbox| sandbox.id == id).is_some_and(|own| {
-        let newer = |other: &Sandbox| newest_first(age_key(other), age_key(own)) == Ordering::Less;
+        let newer = |other: &Sandbox| newest_first(other, own) == Ordering::Less;
         all.iter().any(|other| other.pod_uid == own.pod_uid && other.id != own.id && newer(other))
     })
 }
@@ -47,7 +45,7 @@ impl<'a> Rules<'a> {
         for (sandbox, fate) in observation.sandboxes.iter().zip(&fates) {
             if let Fate::Limited(pod) = fate {
                 let best = newest.entry(*pod).or_insert(sandbox);
-                if newest_first(age_key(sandbox), age_key(best)) == Ordering::Less {
+                if newest_first(sandbox, best) == Ordering::Less {
                     *best = sandbox;
                 }
             }
@@ -82,7 +80,7 @@ impl<'a> Rules<'a> {
     fn sort(&self, decisions: &mut [Decision]) {
         let sandboxes = &self.observation.sandboxes;
         decisions.sort_unstable_by(|a, b| match (sandboxes.get(a.index), sandboxes.get(b.index)) {
-            (Some(a), Some(b)) => newest_first(age_key(b), age_key(a)),
+            (Some(a), Some(b)) => newest_first(b, a),
             // Never: the indices are those of this very list.
             _ => Ordering::Equal,
         });
@@ -103,23 +101,22 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
     section
 }
 
-/// Takes out of what a section keeps the sandboxes that are removable once those containers are removed.
+/// Has the sandboxes of a section follow that are removable once those containers are removed.
 pub fn follow(
     section: &mut Section,
     observation: &Observation,
     pods: &PodTable<'_>,
     policy: &Policy,
     removed: &Removed,
-) -> Vec<Decision> {
+) {
     if removed.containers.is_empty() {
-        return Vec::new();
+        return;
     }
     let rules = Rules::new(observation, pods, policy);
     let occupied = pods.occupied_without(&removed.containers);
-    let mut follow = section.take_kept(|decision| match decision.reason {
+    section.follow_kept(|decision| match decision.reason {
         Reason::HasContainers => rules.reason(decision.index, *occupied.get(decision.index)?),
         _ => None,
     });
-    rules.sort(&mut follow);
-    follow
+    rules.sort(&mut section.follow);
 }

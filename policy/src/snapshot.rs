@@ -185,6 +185,7 @@ impl From<SnapshotFileSystem> for FileSystem {
     fn from(fs: SnapshotFileSystem) -> Self {
         Self {
             mountpoint: fs.mountpoint,
+            device: None,
             holds_images: fs.holds.contains(&Holds::Images),
             holds_containers: fs.holds.contains(&Holds::Containers),
             stats: FsStats {

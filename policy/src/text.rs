@@ -4,7 +4,7 @@
 //! next to it or forge a line. It must not be used on what is compared or sent back: there the bytes count.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// What is done with line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,11 +96,14 @@ pub fn excerpt(text: &str) -> String {
     line
 }
 
-/// "1 container", "4 containers".
+/// "1 container", "4 containers", "2 log directories".
 #[must_use]
-pub fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    match noun.strip_suffix('y') {
+        _ if count == N::from(1) => format!("{count} {noun}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {noun}s"),
+    }
 }
 
 #[cfg(test)]

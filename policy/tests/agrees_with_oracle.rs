@@ -8,7 +8,7 @@ mod oracle;
 use std::collections::BTreeMap;
 
 use cri_gc_policy::snapshot::Snapshot;
-use cri_gc_policy::{Decision, Plan, PlanReport, Reason, Section, decide};
+use cri_gc_policy::{Plan, PlanReport, Reason, Section, decide};
 use nodes::{Settings, Size};
 use oracle::{Answer, Verdict};
 use proptest::prelude::*;
@@ -19,19 +19,19 @@ use proptest::test_runner::TestRunner;
 fn crate_answer(node: &Snapshot, settings: &Settings) -> Answer {
     let (seen, policy) = (nodes::observe(node), settings.policy());
     let plan = decide(&seen, &policy);
-    let verdict = |section: &Section, follow: &[Decision], name: &dyn Fn(usize) -> String| Verdict {
+    let verdict = |section: &Section, name: &dyn Fn(usize) -> String| Verdict {
         remove: section.remove.iter().map(|d| name(d.index)).collect(),
-        follow: follow.iter().map(|d| name(d.index)).collect(),
+        follow: section.follow.iter().map(|d| name(d.index)).collect(),
         keep: section.keep.iter().map(|d| name(d.index)).collect(),
     };
     Answer {
-        containers: verdict(&plan.containers, &[], &|i| seen.containers[i].id.clone()),
-        sandboxes: verdict(&plan.sandboxes, &plan.follow.sandboxes, &|i| seen.sandboxes[i].id.clone()),
-        images: verdict(&plan.images.section, &plan.follow.images, &|i| {
+        containers: verdict(&plan.containers, &|i| seen.containers[i].id.clone()),
+        sandboxes: verdict(&plan.sandboxes, &|i| seen.sandboxes[i].id.clone()),
+        images: verdict(&plan.images.section, &|i| {
             format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)
         }),
         bytes_to_free: PlanReport::new(&plan, &seen, &policy).images.bytes_to_free,
-        log_dirs: verdict(&plan.log_dirs, &plan.follow.log_dirs, &|i| seen.log_dirs[i].clone()),
+        log_dirs: verdict(&plan.log_dirs, &|i| seen.log_dirs[i].clone()),
     }
 }
 
@@ -77,16 +77,18 @@ fn random_nodes_meet_every_rule() {
         [Size::ALL, Size::RUNTIME, Size::IMAGES].map(|size| (nodes::node(size), nodes::settings()));
     for strategy in strategies.iter().cycle().take(3_000) {
         let (node, settings) = strategy.new_tree(&mut runner).unwrap().current();
-        let Plan { containers, sandboxes, images, log_dirs, follow } =
+        let Plan { containers, sandboxes, images, log_dirs } =
             decide(&nodes::observe(&node), &settings.policy());
-        for (kind, list) in
-            [("sandboxes", follow.sandboxes), ("images", follow.images), ("log_dirs", follow.log_dirs)]
-        {
-            for decision in list {
+        let sections = [
+            ("containers", containers),
+            ("sandboxes", sandboxes),
+            ("images", images.section),
+            ("log_dirs", log_dirs),
+        ];
+        for (kind, section) in sections {
+            for decision in section.follow {
                 *followed.entry((kind, decision.reason)).or_default() += 1;
             }
-        }
-        for section in [containers, sandboxes, images.section, log_dirs] {
             for decision in section.remove.iter().chain(&section.keep) {
                 *seen.entry(decision.reason).or_default() += 1;
             }

@@ -24,21 +24,19 @@ struct Named {
 }
 
 fn sections(seen: &Observation, plan: &Plan) -> [Named; 4] {
-    let named = |section: &Section, follow: &[Decision], name: &dyn Fn(usize) -> String| {
+    let named = |section: &Section, name: &dyn Fn(usize) -> String| {
         let item = |d: &Decision| (name(d.index), d.reason);
         Named {
             remove: section.remove.iter().map(item).collect(),
-            follow: follow.iter().map(item).collect(),
+            follow: section.follow.iter().map(item).collect(),
             keep: section.keep.iter().map(item).collect(),
         }
     };
     [
-        named(&plan.containers, &[], &|i| seen.containers[i].id.clone()),
-        named(&plan.sandboxes, &plan.follow.sandboxes, &|i| seen.sandboxes[i].id.clone()),
-        named(&plan.images.section, &plan.follow.images, &|i| {
-            format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)
-        }),
-        named(&plan.log_dirs, &plan.follow.log_dirs, &|i| seen.log_dirs[i].clone()),
+        named(&plan.containers, &|i| seen.containers[i].id.clone()),
+        named(&plan.sandboxes, &|i| seen.sandboxes[i].id.clone()),
+        named(&plan.images.section, &|i| format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)),
+        named(&plan.log_dirs, &|i| seen.log_dirs[i].clone()),
     ]
 }
 
@@ -76,13 +74,14 @@ proptest! {
         node in nodes::node(Size::ALL), settings in nodes::settings()
     ) {
         let plan = decide(&nodes::observe(&node), &settings.policy());
-        let follow = &plan.follow;
-        for (section, follow, count) in [
-            (&plan.containers, &vec![], node.containers.len()),
-            (&plan.sandboxes, &follow.sandboxes, node.sandboxes.len()),
-            (&plan.images.section, &follow.images, node.images.len()),
-            (&plan.log_dirs, &follow.log_dirs, node.log_dirs.len()),
+        prop_assert_eq!(&plan.containers.follow, &[]);
+        for (section, count) in [
+            (&plan.containers, node.containers.len()),
+            (&plan.sandboxes, node.sandboxes.len()),
+            (&plan.images.section, node.images.len()),
+            (&plan.log_dirs, node.log_dirs.len()),
         ] {
+            let follow = &section.follow;
             let all = section.remove.iter().chain(follow).chain(&section.keep);
             let mut decided: Vec<usize> = all.map(|d| d.index).collect();
             decided.sort_unstable();
@@ -137,7 +136,7 @@ proptest! {
             let (a, b) = (&seen.containers[pair[0].index], &seen.containers[pair[1].index]);
             prop_assert!((a.created_at, a.attempt) <= (b.created_at, b.attempt), "{} before {}", a.id, b.id);
         }
-        for pair in plan.sandboxes.remove.windows(2).chain(plan.follow.sandboxes.windows(2)) {
+        for pair in plan.sandboxes.remove.windows(2).chain(plan.sandboxes.follow.windows(2)) {
             let (a, b) = (&seen.sandboxes[pair[0].index], &seen.sandboxes[pair[1].index]);
             prop_assert!((a.created_at, a.attempt) <= (b.created_at, b.attempt), "{} before {}", a.id, b.id);
         }
@@ -220,7 +219,7 @@ proptest! {
                 decide(&pinned, &settings.policy()),
                 decide(&seen, &protecting.policy()),
             ] {
-                let mut goes = plan.images.section.remove.iter().chain(&plan.follow.images);
+                let mut goes = plan.images.section.remove.iter().chain(&plan.images.section.follow);
                 prop_assert!(goes.all(|d| d.index != decision.index), "{}", image.id);
             }
         }

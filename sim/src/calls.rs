@@ -1,14 +1,13 @@
 //! The RPCs by name, and the journal of those that reached the server. It records; it decides nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::{Condvar, Mutex};
 
 /// One RPC of the CRI subset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display)]
 #[expect(missing_docs, reason = "each variant is the RPC of that name; the .proto file says what it does")]
 pub enum Method {
     Version,
@@ -31,13 +30,6 @@ pub enum Method {
     ImageFsInfo,
 }
 
-impl fmt::Display for Method {
-    /// The name of the RPC.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
 /// One RPC that reached the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
@@ -51,14 +43,14 @@ pub struct Call {
 }
 
 #[derive(Debug, Default)]
-struct Entries {
-    calls: Vec<Call>,
+pub(crate) struct Entries {
+    pub(crate) calls: Vec<Call>,
     /// Calls per method that have not been answered, and the most there ever were at once.
-    in_flight: BTreeMap<Method, (usize, usize)>,
+    pub(crate) in_flight: BTreeMap<Method, (usize, usize)>,
 }
 
 impl Entries {
-    fn count(&self, method: Method) -> usize {
+    pub(crate) fn count(&self, method: Method) -> usize {
         self.calls.iter().filter(|call| call.method == method).count()
     }
 }
@@ -66,7 +58,7 @@ impl Entries {
 /// All calls so far. A call is recorded when it arrives, before any fault delays it.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    entries: Mutex<Entries>,
+    pub(crate) entries: Mutex<Entries>,
     arrived: Condvar,
 }
 
@@ -80,18 +72,6 @@ impl Journal {
         *most = (*most).max(*now);
         self.arrived.notify_all();
         InFlight { journal: self, method }
-    }
-
-    pub(crate) fn calls(&self) -> Vec<Call> {
-        self.entries.lock().calls.clone()
-    }
-
-    pub(crate) fn count(&self, method: Method) -> usize {
-        self.entries.lock().count(method)
-    }
-
-    pub(crate) fn most_in_flight(&self, method: Method) -> usize {
-        self.entries.lock().in_flight.get(&method).map_or(0, |(_, most)| *most)
     }
 
     /// Forgets the calls; those in flight still count as in flight.

@@ -75,37 +75,28 @@ impl Scope {
     }
 }
 
-/// A fault that a call has met, with what wakes it when the faults are cleared.
-pub(crate) struct Met {
-    pub(crate) fault: Fault,
-    pub(crate) cleared: watch::Receiver<()>,
-}
-
 /// The ordered faults.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Faults {
     ordered: Mutex<BTreeMap<Method, Vec<(Fault, Scope)>>>,
     cleared: watch::Sender<()>,
 }
 
 impl Faults {
-    pub(crate) fn new() -> Self {
-        Self { ordered: Mutex::default(), cleared: watch::Sender::new(()) }
-    }
-
     pub(crate) fn order(&self, method: Method, fault: Fault, scope: Scope) {
         self.ordered.lock().entry(method).or_default().push((fault, scope));
     }
 
-    /// The fault, if any, that a call meets: of those in whose scope it is, the one ordered first.
-    pub(crate) fn meet(&self, method: Method, id: &str) -> Option<Met> {
+    /// The fault, if any, that a call meets (of those in whose scope it is, the one ordered first), and what changes when the faults
+    /// are cleared.
+    pub(crate) fn meet(&self, method: Method, id: &str) -> Option<(Fault, watch::Receiver<()>)> {
         let mut ordered = self.ordered.lock();
         let fault = ordered
             .get_mut(&method)?
             .iter_mut()
             .find_map(|(fault, scope)| scope.take(id).then(|| fault.clone()))?;
         // Subscribed under the lock that `clear` takes as well, so that no clearing in between is missed.
-        Some(Met { fault, cleared: self.cleared.subscribe() })
+        Some((fault, self.cleared.subscribe()))
     }
 
     pub(crate) fn clear(&self) {
@@ -157,12 +148,12 @@ mod tests {
     use super::*;
 
     fn met(faults: &Faults, id: &str) -> Option<Fault> {
-        faults.meet(Method::RemoveContainer, id).map(|met| met.fault)
+        faults.meet(Method::RemoveContainer, id).map(|(fault, _)| fault)
     }
 
     #[test]
     fn times_run_out_and_the_next_order_takes_over() {
-        let faults = Faults::new();
+        let faults = Faults::default();
         faults.order(Method::RemoveContainer, Fault::Hang, Scope::Times(1));
         faults.order(Method::RemoveContainer, Fault::Die, Scope::Always);
         assert_eq!(met(&faults, "a"), Some(Fault::Hang));
@@ -174,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_id_is_met_only_by_its_own_faults_and_uses_up_no_others() {
-        let faults = Faults::new();
+        let faults = Faults::default();
         faults.order(Method::RemoveContainer, Fault::Die, Scope::ForIdTimes("a".into(), 1));
         faults.order(Method::RemoveContainer, Fault::Hang, Scope::ForId("b".into()));
         assert_eq!(met(&faults, "c"), None);

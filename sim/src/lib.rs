@@ -55,7 +55,7 @@ pub use calls::{Call, Method};
 pub use cri_gc_policy::{ContainerState, FsStats, SandboxState};
 pub use error::SimError;
 pub use faults::{Fault, Scope};
-pub use model::{Container, Image, ImageVolume, Node, Paths, Sandbox, Usage};
+pub use model::{Container, Disk, Image, ImageVolume, Node, Paths, Sandbox, Usage, Volume};
 pub use options::{Flavour, Options};
 pub use sim::{ClockFn, FsProbe, Sim};
 pub use space::Space;

@@ -64,7 +64,7 @@ impl Sim {
         let shared = Arc::new(Shared {
             node: Mutex::new(Node::new(options, paths.clone(), Arc::clone(&clock))),
             clock,
-            faults: Faults::new(),
+            faults: Faults::default(),
             hooks: Hooks::default(),
             journal: Journal::default(),
         });
@@ -209,11 +209,6 @@ impl Sim {
         self.with(|node| node.move_tag(tag, to))
     }
 
-    /// See [`Node::set_other_bytes`].
-    pub fn set_other_bytes(&self, bytes: u64) {
-        self.with(|node| node.set_other_bytes(bytes));
-    }
-
     /// Ids of all containers, sorted.
     #[must_use]
     pub fn container_ids(&self) -> Vec<String> {
@@ -291,19 +286,19 @@ impl Sim {
     /// All calls so far, in the order in which they arrived.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        self.0.shared.journal.calls()
+        self.0.shared.journal.entries.lock().calls.clone()
     }
 
     /// How many calls of `method` have arrived.
     #[must_use]
     pub fn count(&self, method: Method) -> usize {
-        self.0.shared.journal.count(method)
+        self.0.shared.journal.entries.lock().count(method)
     }
 
     /// The most calls of `method` that were waiting for an answer at once.
     #[must_use]
     pub fn most_in_flight(&self, method: Method) -> usize {
-        self.0.shared.journal.most_in_flight(method)
+        self.0.shared.journal.entries.lock().in_flight.get(&method).map_or(0, |(_, most)| *most)
     }
 
     /// Forgets the calls so far.

@@ -74,7 +74,7 @@ impl Churn {
             lost: Vec::new(),
         };
         sim.with(|node| {
-            node.set_other_bytes(OTHER);
+            node.disk.stored.other.bytes = OTHER;
             node.add_image(image("edge/gateway:7", 90));
             for _ in 0..IMAGES {
                 churn.pull(node);

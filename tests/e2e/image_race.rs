@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cri_gc::logging::LogLines;
+use cri_gc::logging::JsonLines;
 use cri_gc::wiring::{Seams, Service, Start};
 use cri_gc_config::{FileSource, LogLevel, Sources, load};
 use cri_gc_images::store::Store;
@@ -82,7 +82,7 @@ impl Inside {
                 threads: Threads::own(),
                 stagger: Duration::ZERO,
                 threshold: LogThreshold::new(LogLevel::Trace),
-                log: Logger::root(LogLines::json(lines).fuse(), o!()),
+                log: Logger::root(JsonLines::new(lines).fuse(), o!()),
             });
             let service = service.unwrap();
             let admin = service.admin(&settings, None).unwrap();

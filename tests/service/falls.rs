@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
 use cri_gc_collectors::collector::Doing;
-use cri_gc_gateway::calls::Version;
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::recorder::EventKind;
 use cri_gc_kit::seams::Clock;
@@ -199,11 +198,11 @@ async fn the_gateway_falls_while_it_waits_for_the_runtime_and_finds_it_all_the_s
     let gateway = &stage.service.tools.gateway;
     // One answer is lost, and nothing else.
     fuse.light();
-    let lost = gateway.call(Version {}).await.unwrap_err();
+    let lost = gateway.version().await.unwrap_err();
     assert!(fuse.has_burnt() && lost.message.contains("restarted during the call"), "{lost}");
     assert!(!lost.is_away(), "that tells nothing of the runtime");
     assert_eq!(stage.lines.take(), Vec::<String>::new());
-    assert!(gateway.call(Version {}).await.unwrap_err().is_away());
+    assert!(gateway.version().await.unwrap_err().is_away());
     turns(100).await;
     assert_eq!(stage.lines.take().len(), 1, "the loss");
     // Its own next attempt.

@@ -159,7 +159,7 @@ async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
     stage.sim.before(Method::ListImages, move |node, _| {
         turn += 1;
         // Somebody deletes a log of 1 MiB, again and again.
-        node.set_other_bytes(other - (turn << 20));
+        node.disk.stored.other.bytes = other - (turn << 20);
     });
     let found = alarms(&stage, 50).await;
     assert_eq!((found.len() <= 4, stage.state(Loop::ImageGc).await.freed_bytes), (true, 0), "{found:?}");

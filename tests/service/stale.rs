@@ -3,7 +3,6 @@
 use std::sync::mpsc;
 
 use cri_gc_collectors::collector::Doing;
-use cri_gc_gateway::calls::{RemoveContainer, Version};
 use cri_gc_kit::words::Loop;
 use cri_gc_sim::{ContainerSpec, ContainerState, Method};
 use cri_gc_test_support::on_each_flavour;
@@ -46,7 +45,7 @@ async fn a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_c
     stage.step(STEP).await;
     stage.until("the check", async || is_checked.try_recv().ok()).await;
     // What is answered after the check is known after it.
-    stage.answer("the runtime", stage.service.tools.gateway.call(Version {})).await.unwrap();
+    stage.answer("the runtime", stage.service.tools.gateway.version()).await.unwrap();
     turns(100).await;
     stage.sim.set_container_state(&id, ContainerState::Running).unwrap();
     stage.pass_time(5 * PERIOD).await;
@@ -63,7 +62,7 @@ async fn a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its
     stage.step(SECOND).await;
     stage.sim.kill();
     let gateway = &stage.service.tools.gateway;
-    assert!(gateway.call(Version {}).await.unwrap_err().is_away());
+    assert!(gateway.version().await.unwrap_err().is_away());
     turns(100).await;
     // It falls over its own attempts to reach the runtime, each time for longer.
     for pause in [1, 2, 4, 8] {
@@ -75,7 +74,7 @@ async fn a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its
         }
     }
     stage.sim.restart().unwrap();
-    let mut removal = Box::pin(gateway.call(RemoveContainer { id: id.clone() }));
+    let mut removal = Box::pin(gateway.remove_container(&id));
     assert!(removal.as_mut().now_or_never().is_none());
     for _ in 0..8 {
         stage.step_without_rest(SECOND).await;

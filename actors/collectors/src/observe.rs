@@ -1,4 +1,4 @@
-//! Looks at the node: the parts of an observation that several collectors, `plan` and `snapshot` share.
+//! Observes the node: the parts of an observation that several collectors, `plan` and `snapshot` share.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,29 +6,17 @@ use std::time::Duration;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::images::{ImageUse, uses};
-use cri_gc_policy::{Container, FileSystem, FsStats, Image, Observation, PodTable, Reclaiming, Sandbox};
+use cri_gc_policy::{Container, FileSystem, Image, Observation, PodTable, Sandbox};
 
-use crate::report::PassError;
+use crate::report::{PassError, files_done};
 use crate::tools::Tools;
 use cri_gc_files::scan::{self, LogDir};
-use cri_gc_gateway::calls::{ImageFsInfo, SandboxImage};
 use cri_gc_gateway::{CriResult, Freshness, FsPlaces};
 use cri_gc_kit::seams::{Measured, Moment};
 use cri_gc_pods::{Seen, Verdict};
 
-/// How long a scan or a measurement may take: a mount that hangs must not hold up a pass for longer.
+/// How long a scan or a measurement may take: a mount that hangs must not delay a pass for longer.
 pub const SCAN_WITHIN: Duration = Duration::from_secs(10);
-
-/// All containers and sandboxes. The sandboxes are listed first: a pod that is made meanwhile then has a container too
-/// many in the answer rather than a sandbox that looks empty.
-///
-/// # Errors
-/// One of the lists failed: without both, nothing can be decided.
-pub async fn runtime(tools: &Tools) -> CriResult<(Arc<Vec<Sandbox>>, Arc<Vec<Container>>)> {
-    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Shared).await?;
-    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
-    Ok((sandboxes, containers))
-}
 
 /// The log directories of pods.
 ///
@@ -37,12 +25,7 @@ pub async fn runtime(tools: &Tools) -> CriResult<(Arc<Vec<Sandbox>>, Arc<Vec<Con
 pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Vec<LogDir>, PassError> {
     let root = settings.log_gc.pod_logs_root.clone();
     let found = tools.files.run_within(SCAN_WITHIN, move || scan::log_dirs(&root)).await;
-    let step = "looking for log directories";
-    match found {
-        Ok(Ok(dirs)) => Ok(dirs),
-        Ok(Err(error)) => Err(PassError::File { step, error: error.to_string() }),
-        Err(gone) => Err(PassError::File { step, error: gone.to_string() }),
-    }
+    files_done("looking for log directories", found)
 }
 
 /// What one observation of pods and their objects saw.
@@ -70,9 +53,12 @@ impl PodView {
 /// # Errors
 /// A list of the runtime failed.
 pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
-    let (sandboxes, containers) = runtime(tools).await?;
+    // The sandboxes are listed first: a pod that is made meanwhile then has a container too many in the answer rather than a
+    // sandbox that looks empty.
+    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Shared).await?;
+    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
     let listed_at = tools.clock.moment();
-    // Directories that can't be listed are directories that nothing is decided about.
+    // Of directories that can't be listed, none is removed.
     let (log_dirs, problem) = match log_dirs(tools, settings).await {
         Ok(dirs) => (Arc::new(dirs), None),
         Err(problem) => (Arc::default(), Some(problem)),
@@ -95,7 +81,7 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     Ok(PodView { observation, verdict, problem, listed_at })
 }
 
-/// The same for a pass of any loop: which images are in use is remembered, so that those of jobs that come and go between two
+/// The same for a pass of any loop: which images are in use is remembered, so that those of jobs that begin and end between two
 /// passes of image GC count as used.
 ///
 /// # Errors
@@ -153,12 +139,12 @@ pub async fn remember_image_volumes(tools: &Tools, observation: &mut Observation
     Ok(())
 }
 
-/// What one look at the images saw.
+/// What one observation of the images saw.
 #[derive(Debug, Clone)]
 pub struct ImageView {
     /// All images.
     pub images: Vec<Image>,
-    /// Image that the runtime makes sandboxes of; empty if it does not tell. Without it no image is removed.
+    /// Image that the runtime makes sandboxes of; an error if it does not report it. Without it no image is removed.
     pub sandbox_image: CriResult<String>,
     /// Where images and containers lie. Without it images can still be removed for their age.
     pub places: CriResult<FsPlaces>,
@@ -169,9 +155,9 @@ pub struct ImageView {
 /// # Errors
 /// The images could not be listed.
 pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
-    let sandbox_image = tools.gateway.call(SandboxImage).await;
+    let sandbox_image = tools.gateway.sandbox_image().await;
     let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
-    let places = tools.gateway.call(ImageFsInfo {}).await;
+    let places = tools.gateway.image_fs_info().await;
     Ok(ImageView { images: Arc::unwrap_or_clone(images), sandbox_image, places })
 }
 
@@ -186,54 +172,23 @@ pub async fn remember_images(tools: &Tools) -> Result<ImageView, PassError> {
     Ok(ImageView { images: images.ok_or(PassError::Records)?, ..view })
 }
 
-/// A file system, and the device that it is on.
-#[derive(Debug, Clone)]
-pub struct Disk {
-    /// The file system.
-    pub fs: FileSystem,
-    /// The device; `None` where that can't be told.
-    device: Option<u64>,
-}
-
-impl Disk {
-    /// A file system on that device.
-    #[must_use]
-    pub fn new(fs: FileSystem, device: Option<u64>) -> Self {
-        Self { fs, device }
-    }
-
-    /// Whether the two are one file system, perhaps named by another directory.
-    #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        let same_device = self.device.is_some() && self.device == other.device;
-        same_device || self.fs.mountpoint == other.fs.mountpoint
-    }
-}
-
 /// The file systems of these places with their statistics. Two places on one file system are one: what is missing there is
 /// missing once. One that cannot be measured is an error of its own, and is
 /// left out: how full it is is not known.
-pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassError>) {
-    let mut all: Vec<FileSystem> = Vec::new();
-    for (mountpoints, holds_images) in [(&places.images, true), (&places.containers, false)] {
-        for mountpoint in mountpoints {
-            match all.iter_mut().find(|fs| fs.mountpoint == *mountpoint) {
-                Some(known) if holds_images => known.holds_images = true,
-                Some(known) => known.holds_containers = true,
-                None => all.push(FileSystem {
-                    mountpoint: mountpoint.clone(),
-                    holds_images,
-                    holds_containers: !holds_images,
-                    stats: FsStats::default(),
-                    reclaiming: Reclaiming::default(),
-                }),
-            }
-        }
-    }
+pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<PassError>) {
+    let fs = |mountpoint: &String, holds_images: bool| FileSystem {
+        mountpoint: mountpoint.clone(),
+        holds_images,
+        holds_containers: !holds_images,
+        ..FileSystem::default()
+    };
+    let mut all = Vec::new();
+    places.images.iter().for_each(|mountpoint| add(&mut all, fs(mountpoint, true)));
+    places.containers.iter().for_each(|mountpoint| add(&mut all, fs(mountpoint, false)));
     let probe = tools.probe.clone();
     let measured = tools.disks.run_within(SCAN_WITHIN, move || {
         let measure = |fs: FileSystem| match probe.stats(Path::new(&fs.mountpoint)) {
-            Ok(Measured { stats, device }) => Ok(Disk::new(FileSystem { stats, ..fs }, device)),
+            Ok(Measured { stats, device }) => Ok(FileSystem { stats, device, ..fs }),
             Err(error) => Err(PassError::File {
                 step: "measuring an image filesystem",
                 error: format!("{}: {error}; is it mounted?", fs.mountpoint),
@@ -241,23 +196,26 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<Disk>, Vec<PassEr
         };
         all.into_iter().map(measure).collect::<Vec<_>>()
     });
-    let (mut good, mut bad) = (Vec::<Disk>::new(), Vec::new());
-    match measured.await {
-        Ok(results) => {
-            for result in results {
-                match result {
-                    Ok(disk) => match good.iter_mut().find(|known| known.is_same(&disk)) {
-                        Some(known) => {
-                            known.fs.holds_images |= disk.fs.holds_images;
-                            known.fs.holds_containers |= disk.fs.holds_containers;
-                        }
-                        None => good.push(disk),
-                    },
-                    Err(error) => bad.push(error),
-                }
-            }
+    let results = measured.await.unwrap_or_else(|gone| {
+        vec![Err(PassError::File { step: "measuring the filesystems", error: gone.to_string() })]
+    });
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(fs) => add(&mut good, fs),
+            Err(error) => bad.push(error),
         }
-        Err(gone) => bad.push(PassError::File { step: "measuring the filesystems", error: gone.to_string() }),
     }
     (good, bad)
+}
+
+/// Adds a file system, unless it is there already: then that one holds what both do.
+fn add(all: &mut Vec<FileSystem>, fs: FileSystem) {
+    match all.iter_mut().find(|known| known.is_same(&fs)) {
+        Some(known) => {
+            known.holds_images |= fs.holds_images;
+            known.holds_containers |= fs.holds_containers;
+        }
+        None => all.push(fs),
+    }
 }

@@ -1,7 +1,7 @@
-//! Plans that come true (behaviour: Plans): what a plan of this moment needs beside an observation.
+//! Plans of which a sweep removes just what they list (behaviour: Plans): what a plan of this moment needs besides an observation.
 //!
 //! A list does not report when a container finished, so a pass decides without it, and the check right before a removal
-//! refuses what finished a moment ago. Whoever only says what would be removed asks for it beforehand. And what follows from
+//! refuses what finished a moment ago. Code that only reports what would be removed asks for it beforehand. And what follows from
 //! a plan's removals depends on which loops remove, and in a dry run on what the passes before would have removed.
 
 use std::collections::{HashMap, HashSet};
@@ -73,7 +73,7 @@ async fn ask(
     for (position, answer) in positions.into_iter().zip(answers) {
         match answer {
             Ok(facts) => drop(statuses.insert(position, facts.status)),
-            // Somebody removed it since it was listed: it is kept from this plan, and nothing is wrong.
+            // Another program removed it since it was listed: the plan leaves it out, and nothing is wrong.
             Err(error) if error.class == ErrorClass::NotFound => {}
             Err(error) => {
                 unread += 1;
@@ -102,7 +102,7 @@ pub async fn plan(
         observation,
         async |observation| observe::image_volumes(tools, observation).await,
         |observation| complete(observation, section.clone()),
-        |plan| !plan.images.section.remove.is_empty() || !plan.follow.images.is_empty(),
+        |plan| plan.images.section.removes_any(),
     )
     .await;
     problems.extend(unread.map(PassError::from));
@@ -119,7 +119,7 @@ pub async fn images(
         observation,
         async |observation| observe::image_volumes(tools, observation).await,
         |observation| cri_gc_policy::images::decide(observation, &PodTable::new(observation), policy),
-        |plan| !plan.section.remove.is_empty(),
+        |plan| plan.section.removes_any(),
     )
     .await
 }
@@ -190,37 +190,37 @@ pub fn enforcing(settings: &Settings, verdict: &Verdict) -> Enforcing {
     Enforcing { containers: enforces(Loop::ContainerGc), sandboxes: enforces(Loop::SandboxGc) }
 }
 
-/// What the passes of a dry run before this one would have removed, by id. To every other pass nothing is foreseen: it sees
-/// what earlier ones left.
+/// What the passes of a dry run before this one would have removed, by kind and id. For every other pass it is empty: that pass
+/// sees what earlier ones left.
 #[derive(Debug, Clone, Default)]
-pub struct Foreseen {
-    containers: HashSet<String>,
-    sandboxes: HashSet<String>,
-}
+pub struct Foreseen(HashSet<(Kind, String)>);
 
 impl Foreseen {
-    /// Takes in what a pass would have removed.
+    /// Adds what a pass would have removed.
     pub fn add(&mut self, report: &PassReport) {
-        for removal in report.removals.iter().chain(&report.follow) {
-            match removal.kind {
-                Kind::Container => drop(self.containers.insert(removal.id.clone())),
-                Kind::Sandbox => drop(self.sandboxes.insert(removal.id.clone())),
-                Kind::LogDir | Kind::LogLink | Kind::Image => {}
-            }
-        }
+        let removals = report.removals.iter().chain(&report.follow);
+        self.0.extend(removals.map(|removal| (removal.kind, removal.id.clone())));
     }
 
     /// The same by position in an observation.
     #[must_use]
     pub fn of(&self, observation: &Observation) -> Removed {
-        let containers = observation.containers.iter().enumerate();
-        let sandboxes = observation.sandboxes.iter().enumerate();
+        if self.0.is_empty() {
+            return Removed::default();
+        }
+        let is_removed = |kind: Kind, id: &str| self.0.contains(&(kind, id.to_owned()));
+        let (containers, sandboxes) = (&observation.containers, &observation.sandboxes);
         Removed {
-            containers: containers
-                .filter(|(_, c)| self.containers.contains(&c.id))
+            containers: (0..)
+                .zip(containers)
+                .filter(|(_, c)| is_removed(Kind::Container, &c.id))
                 .map(|(at, _)| at)
                 .collect(),
-            sandboxes: sandboxes.filter(|(_, s)| self.sandboxes.contains(&s.id)).map(|(at, _)| at).collect(),
+            sandboxes: (0..)
+                .zip(sandboxes)
+                .filter(|(_, s)| is_removed(Kind::Sandbox, &s.id))
+                .map(|(at, _)| at)
+                .collect(),
         }
     }
 }

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use cri_gc_config::Mode;
 use cri_gc_policy::report::Item;
-use cri_gc_policy::{FsProblem, Reason};
+use cri_gc_policy::text::counted;
+use cri_gc_policy::{FsProblem, Kind, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use cri_gc_files::root::FileError;
 use cri_gc_gateway::{CriError, ErrorClass};
 use cri_gc_kit::recorder::Object;
 use cri_gc_kit::text::duration;
-use cri_gc_kit::words::{Kind, Loop};
+use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::WorkerGone;
 
 /// How an attempt to remove an object ended. Every removal is idempotent, so all but `Failed` are good.
@@ -65,9 +67,10 @@ impl fmt::Display for Outcome {
 }
 
 /// What began a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Trigger {
-    /// The loop was started, or started anew.
+    /// The loop was started, or restarted.
     Start,
     /// It was time.
     Period,
@@ -77,7 +80,8 @@ pub enum Trigger {
     Pressure,
     /// The runtime is reachable again, and the pass before failed because it was not.
     Recovery,
-    /// Somebody asked for it.
+    /// A client has requested it.
+    #[default]
     Admin,
 }
 
@@ -85,14 +89,7 @@ impl Trigger {
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Period => "period",
-            Self::Chain => "chain",
-            Self::Pressure => "pressure",
-            Self::Recovery => "recovery",
-            Self::Admin => "admin",
-        }
+        self.into()
     }
 }
 
@@ -148,9 +145,9 @@ pub struct FailureKind {
 }
 
 impl PassError {
-    /// Whether the runtime cannot be reached at all. The gateway tells that, once for all loops.
+    /// Whether the runtime cannot be reached at all. The gateway reports that, once for all loops.
     #[must_use]
-    pub fn is_away(&self) -> bool {
+    pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Cri(error) | Self::Statuses { error, .. } => error.is_away(),
             Self::Interrupted(_) => true,
@@ -163,8 +160,8 @@ impl PassError {
     pub fn is_unanswered(&self) -> bool {
         let is_late = |error: &CriError| error.class == ErrorClass::DeadlineExceeded;
         match self {
-            Self::Cri(error) | Self::Statuses { error, .. } => is_late(error) || self.is_away(),
-            _ => self.is_away(),
+            Self::Cri(error) | Self::Statuses { error, .. } => is_late(error) || self.is_unreachable(),
+            _ => self.is_unreachable(),
         }
     }
 
@@ -194,7 +191,7 @@ pub enum PassError {
     Cri(#[from] CriError),
     /// Containers that a plan keeps because their status could not be read.
     #[error("the status of {} that would be removed could not be read, so the plan keeps {}: {error}",
-        if *.unread == 1 { "1 container".to_owned() } else { format!("{unread} containers") },
+        counted(*.unread, "container"),
         if *.unread == 1 { "it" } else { "them" })]
     Statuses {
         /// How many.
@@ -249,17 +246,23 @@ pub enum PassError {
 
 /// How many planned removals a pass has not tried.
 pub fn untried_removals(count: usize) -> String {
-    if count == 1 {
-        "1 more removal was not tried".to_owned()
-    } else {
-        format!("{count} more removals were not tried")
-    }
+    format!("{} {} not tried", counted(count, "more removal"), if count == 1 { "was" } else { "were" })
 }
 
-impl From<WorkerGone> for PassError {
-    fn from(gone: WorkerGone) -> Self {
-        Self::File { step: "working on files", error: gone.to_string() }
-    }
+/// The result of a step that workers have done on files.
+///
+/// # Errors
+/// The step failed, or no worker has done it in time.
+pub fn files_done<T>(
+    step: &'static str,
+    done: Result<Result<T, FileError>, WorkerGone>,
+) -> Result<T, PassError> {
+    let error = match done {
+        Ok(Ok(result)) => return Ok(result),
+        Ok(Err(error)) => error.to_string(),
+        Err(gone) => gone.to_string(),
+    };
+    Err(PassError::File { step, error })
 }
 
 /// What is told while a pass goes on.
@@ -333,6 +336,25 @@ pub struct Counts {
 const NAMED: usize = 50;
 
 impl PassReport {
+    /// That of a pass which begins, and has done nothing yet.
+    pub(crate) fn new(of: Loop, trigger: Trigger, mode: Mode, started_at: Timestamp) -> Self {
+        Self {
+            of,
+            trigger,
+            mode,
+            started_at,
+            took: Duration::ZERO,
+            removals: Vec::new(),
+            follow: Vec::new(),
+            kept: Vec::new(),
+            counts: Counts::default(),
+            report_only: false,
+            freed_bytes: 0,
+            errors: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
     /// Counts what the pass has done. It is to be called once, when the pass has ended.
     pub(crate) fn count(&mut self) {
         let mut counts = Counts::default();

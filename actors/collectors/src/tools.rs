@@ -9,7 +9,7 @@ use cri_gc_pods::PodStates;
 use slog::Logger;
 
 /// What every collector uses. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tools {
     /// The runtime.
     pub gateway: Gateway,
@@ -19,13 +19,13 @@ pub struct Tools {
     pub images: ImageRecords,
     /// The log directories.
     pub files: Workers,
-    /// Who measures disks: a log root that hangs must not keep a full disk from being seen.
+    /// Measure the disks: a log root that hangs must not keep a full disk from being seen.
     pub disks: Workers,
     /// The time.
     pub clock: Clock,
     /// How full the disks are.
     pub probe: FsProbe,
-    /// Who is told what happened.
+    /// Records what happened.
     pub recorder: Recorder,
     /// Where to log.
     pub log: Logger,

@@ -1,4 +1,4 @@
-//! One look at a whole node, for questions: what the collectors see, all at once. Nothing is remembered of it.
+//! One observation of a whole node, for questions: what the collectors see, all at once. Nothing is remembered of it.
 
 use cri_gc_config::Settings;
 use cri_gc_policy::Observation;
@@ -6,10 +6,9 @@ use cri_gc_policy::Observation;
 use crate::observe;
 use crate::report::PassError;
 use crate::tools::Tools;
-use cri_gc_gateway::calls::ImageFsInfo;
 use cri_gc_pods::Verdict;
 
-/// One look at a whole node.
+/// One observation of a whole node.
 pub struct Whole {
     /// What was seen.
     pub observation: Observation,
@@ -19,7 +18,7 @@ pub struct Whole {
     pub problems: Vec<PassError>,
 }
 
-/// Looks at everything: pods and their objects, images with what is remembered of them, and file systems. It only reads. A call
+/// Observes everything: pods and their objects, images with what is remembered of them, and file systems. It only reads. A call
 /// that fails is a problem, and hides nothing but what can't be decided without its answer.
 ///
 /// # Errors
@@ -57,13 +56,13 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
         }
         Err(error) => {
             problems.push(error);
-            tools.gateway.call(ImageFsInfo {}).await
+            tools.gateway.image_fs_info().await
         }
     };
     match places {
         Ok(places) => {
-            let (disks, unmeasured) = observe::measure(tools, &places).await;
-            observation.filesystems = disks.into_iter().map(|disk| disk.fs).collect();
+            let (filesystems, unmeasured) = observe::measure(tools, &places).await;
+            observation.filesystems = filesystems;
             problems.extend(unmeasured);
         }
         Err(error) => problems.push(error.into()),

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
+use cri_gc_config::Runtime;
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::supervision::guard::Guarded;
 use tonic::Status;
 
 use crate::answers::ContainerFacts;
-use crate::calls::{ContainerStatus, CriCall, Version};
-use crate::connection::{Clients, Sockets};
-use crate::error::{CriError, CriResult, ErrorClass};
+use crate::connection::Clients;
+use crate::error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE};
 use crate::health::Health;
 use crate::lanes::{Lane, Lanes, Limits};
 use crate::lists::{Listed, Lists};
-use crate::messages::{AskImageVolumes, AskRuntime, AskStatuses, Call, Freshness, KnownVolumes, List};
+use crate::messages::{AskKnownVolumes, AskRuntime, AskStatuses, Call, Freshness, List};
 use crate::rpc::Rpc;
 
 /// How long a removal waits for its turn. As many are requested at a time as there are turns, so none waits unless earlier
@@ -37,11 +37,14 @@ const RECONNECT: Duration = Duration::from_secs(1);
 const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Methods of the image service.
-const OF_IMAGES: [&str; 4] = ["ListImages", "ImageStatus", "ImageFsInfo", "RemoveImage"];
+const OF_IMAGES: [&str; 4] = ["ListImages", "ImageStatus", "ImageFsInfo", REMOVE_IMAGE];
+
+pub const CONTAINER_STATUS: &str = "ContainerStatus";
 
 /// The actor. Use it through [`crate::Gateway`].
 pub struct GatewayActor {
-    sockets: Sockets,
+    /// Those of the start: the sockets of a running service do not change.
+    sockets: Runtime,
     limits: Limits,
     lanes: Lanes,
     /// `None` before the actor has started, for tonic's channels belong to the thread's runtime.
@@ -53,7 +56,7 @@ pub struct GatewayActor {
 }
 
 impl GatewayActor {
-    pub fn new(sockets: Sockets, limits: Limits, health: Health) -> Self {
+    pub fn new(sockets: Runtime, limits: Limits, health: Health) -> Self {
         Self {
             sockets,
             lanes: Lanes::new(&limits),
@@ -80,7 +83,7 @@ impl GatewayActor {
             lane: self.lanes.get(lane),
             deadline: self.limits.request_timeout,
             health: Rc::clone(&self.health),
-            is_noted: !OF_IMAGES.contains(&method) || self.sockets.images == self.sockets.runtime,
+            is_noted: !OF_IMAGES.contains(&method) || self.sockets.image_endpoint() == &self.sockets.endpoint,
         })
     }
 }
@@ -89,7 +92,7 @@ impl GatewayActor {
 async fn reach(rpc: Rpc) {
     let health = &rpc.health;
     loop {
-        let answer = rpc.within("", ATTEMPT, Version {}.send(rpc.clients.clone())).await;
+        let answer = rpc.within("", ATTEMPT, rpc.clients.clone().version()).await;
         let is_late = matches!(&answer, Err(error) if error.class == ErrorClass::DeadlineExceeded);
         if let Ok(version) = answer {
             health.has_version(version);
@@ -103,20 +106,21 @@ async fn reach(rpc: Rpc) {
 }
 
 /// Whether a removal may still be sent; a question always may.
-fn check_removal<C: CriCall>(request: &Call<C>) -> CriResult<()> {
-    if C::LANE == Lane::Read {
+fn check_removal<T>(call: &Call<T>) -> CriResult<()> {
+    if call.lane == Lane::Read {
         return Ok(());
     }
-    if request.lease.is_revoked() {
-        return Err(CriError::revoked(C::METHOD));
-    }
-    if request.lease.is_suspended() {
-        return Err(CriError::suspended(C::METHOD));
-    }
-    match request.requested.elapsed() {
-        waited if waited > CHECKED_WITHIN => Err(CriError::late(C::METHOD, waited)),
-        _ => Ok(()),
-    }
+    let waited = call.requested.elapsed();
+    let why = if call.lease.is_revoked() {
+        "not sent: the loop hung and was replaced; what it had checked is old"
+    } else if call.lease.is_suspended() {
+        "not sent: the loop is paused, shuts down, or is in report mode"
+    } else if waited > CHECKED_WITHIN {
+        return Err(CriError::late(call.method, waited));
+    } else {
+        return Ok(());
+    };
+    Err(CriError::withheld(call.method, why))
 }
 
 impl Actor for GatewayActor {
@@ -127,7 +131,7 @@ impl Guarded for GatewayActor {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         // It keeps its clients when new limits replace the others: an answer to this question is always small.
         if self.health.waits()
-            && let Ok(rpc) = self.rpc(Version::METHOD, Lane::Read)
+            && let Ok(rpc) = self.rpc("Version", Lane::Read)
         {
             ctx.spawn(wrap_future(reach(rpc)));
         }
@@ -145,28 +149,28 @@ impl Supervised for GatewayActor {
 // Every answer is a future that actix runs on the gateway's own thread: a caller who stops waiting does not cancel an RPC
 // that has been sent.
 
-impl<C: CriCall> Handler<Call<C>> for GatewayActor {
-    type Result = ResponseFuture<CriResult<C::Answer>>;
+impl<T: 'static> Handler<Call<T>> for GatewayActor {
+    type Result = ResponseFuture<CriResult<T>>;
 
-    fn handle(&mut self, request: Call<C>, _ctx: &mut Context<Self>) -> Self::Result {
-        let rpc = self.rpc(C::METHOD, C::LANE);
+    fn handle(&mut self, call: Call<T>, _ctx: &mut Context<Self>) -> Self::Result {
+        let (method, lane) = (call.method, call.lane);
+        let rpc = self.rpc(method, lane);
         Box::pin(async move {
-            let id = request.call.id().map(ToOwned::to_owned);
-            if id.as_ref().is_some_and(String::is_empty) {
-                return Err(CriError::empty_id(C::METHOD));
+            if call.id.as_ref().is_some_and(String::is_empty) {
+                return Err(CriError::empty_id(method));
             }
             let rpc = rpc?;
-            let deadline = rpc.deadline.saturating_add(request.call.extra_time());
+            let deadline = rpc.deadline.saturating_add(call.extra_time);
             // A removal rests on a check right before it, so it does not wait for long.
-            let is_read = C::LANE == Lane::Read;
+            let is_read = lane == Lane::Read;
             let place = rpc.place(if is_read { deadline } else { LANE_WAIT }).await;
             let _place = place.ok_or_else(|| match is_read {
-                true => CriError::crowded(C::METHOD, deadline),
-                false => CriError::late(C::METHOD, request.requested.elapsed()),
+                true => CriError::crowded(method, deadline),
+                false => CriError::late(method, call.requested.elapsed()),
             })?;
-            check_removal(&request)?;
-            let sent = request.call.send(rpc.clients.clone());
-            rpc.within(&id.unwrap_or_default(), deadline, sent).await
+            check_removal(&call)?;
+            let sent = (call.send)(rpc.clients.clone());
+            rpc.within(&call.id.unwrap_or_default(), deadline, sent).await
         })
     }
 }
@@ -193,47 +197,32 @@ impl<T: Listed> Handler<List<T>> for GatewayActor {
 impl Handler<AskStatuses> for GatewayActor {
     type Result = ResponseFuture<Vec<CriResult<ContainerFacts>>>;
 
-    fn handle(&mut self, AskStatuses { ids, until }: AskStatuses, _ctx: &mut Context<Self>) -> Self::Result {
-        let rpc = self.rpc(ContainerStatus::METHOD, Lane::Read);
+    fn handle(&mut self, ask: AskStatuses, _ctx: &mut Context<Self>) -> Self::Result {
+        let known = Rc::clone(&self.image_volumes);
+        let rpc = self.rpc(CONTAINER_STATUS, Lane::Read);
         Box::pin(async move {
+            // At once: the caller may give up, and the next one continues from here.
+            let learn = |id: &str, facts: &ContainerFacts| {
+                if ask.for_volumes {
+                    known.borrow_mut().insert(id.to_owned(), facts.image_volumes.clone());
+                }
+            };
             match rpc {
-                Ok(rpc) => rpc.statuses(ids, Some(until), |_, _| ()).await,
-                Err(error) => vec![Err(error); ids.len()],
+                Ok(rpc) => rpc.statuses(ask.ids, ask.until, learn).await,
+                Err(error) => vec![Err(error); ask.ids.len()],
             }
         })
     }
 }
 
-impl Handler<AskImageVolumes> for GatewayActor {
-    type Result = ResponseFuture<KnownVolumes>;
+impl Handler<AskKnownVolumes> for GatewayActor {
+    type Result = MessageResult<AskKnownVolumes>;
 
-    fn handle(&mut self, AskImageVolumes(ids): AskImageVolumes, _ctx: &mut Context<Self>) -> Self::Result {
-        let known = Rc::clone(&self.image_volumes);
-        let rpc = self.rpc(ContainerStatus::METHOD, Lane::Read);
-        Box::pin(async move {
-            let unknown: Vec<String> = {
-                let (mut known, listed) = (known.borrow_mut(), HashSet::<&String>::from_iter(&ids));
-                known.retain(|id, _| listed.contains(id));
-                ids.iter().filter(|id| !known.contains_key(*id)).cloned().collect()
-            };
-            // At once: the caller may give up, and the next one continues from here.
-            let learn = |id: &str, facts: &ContainerFacts| {
-                known.borrow_mut().insert(id.to_owned(), facts.image_volumes.clone());
-            };
-            let answers = match rpc {
-                Ok(rpc) => rpc.statuses(unknown.clone(), None, learn).await,
-                Err(error) => vec![Err(error); unknown.len()],
-            };
-            let asked = !unknown.is_empty();
-            let failed = unknown.into_iter().zip(answers);
-            let failed = failed.filter_map(|(id, answer)| Some((id, answer.err()?))).collect();
-            let known = known.borrow();
-            let volumes = ids.into_iter().filter_map(|id| {
-                let volumes = known.get(&id).filter(|volumes| !volumes.is_empty())?.clone();
-                Some((id, volumes))
-            });
-            KnownVolumes { volumes: volumes.collect(), asked, failed }
-        })
+    fn handle(&mut self, AskKnownVolumes(ids): AskKnownVolumes, _ctx: &mut Context<Self>) -> Self::Result {
+        let mut known = self.image_volumes.borrow_mut();
+        let listed = HashSet::<String>::from_iter(ids);
+        known.retain(|id, _| listed.contains(id));
+        MessageResult(known.clone())
     }
 }
 

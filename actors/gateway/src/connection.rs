@@ -3,30 +3,18 @@
 //! tonic connects with the first request and, after a loss, with each following one, so the pause before a runtime that
 //! was restarted is used again is never longer than the pause between two requests.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use cri_gc_config::Settings;
+use cri_gc_config::Runtime;
+use cri_gc_policy::Container;
+use cri_gc_proto::cri;
 use cri_gc_proto::cri::image_service_client::ImageServiceClient;
 use cri_gc_proto::cri::runtime_service_client::RuntimeServiceClient;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-/// The sockets of a runtime.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sockets {
-    /// Of the runtime service.
-    pub runtime: PathBuf,
-    /// Of the image service; nearly always the same.
-    pub images: PathBuf,
-}
-
-impl From<&Settings> for Sockets {
-    fn from(settings: &Settings) -> Self {
-        Self {
-            runtime: settings.runtime.endpoint.path().to_owned(),
-            images: settings.runtime.image_endpoint().path().to_owned(),
-        }
-    }
-}
+use crate::answers::{ContainerFacts, RuntimeVersion};
+use crate::convert;
 
 /// Clients of both services. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,14 +31,47 @@ impl Clients {
     ///
     /// # Errors
     /// A path that cannot be written as an endpoint.
-    pub fn lazy(sockets: &Sockets, max_message_size: usize) -> Result<Self, tonic::transport::Error> {
-        let runtime = channel(&sockets.runtime)?;
-        let images =
-            if sockets.images == sockets.runtime { runtime.clone() } else { channel(&sockets.images)? };
+    pub(crate) fn lazy(sockets: &Runtime, max_message_size: usize) -> Result<Self, tonic::transport::Error> {
+        let runtime = channel(sockets.endpoint.path())?;
+        let images = match &sockets.image_endpoint {
+            Some(own) if own.path() != sockets.endpoint.path() => channel(own.path())?,
+            _ => runtime.clone(),
+        };
         Ok(Self {
             runtime: RuntimeServiceClient::new(runtime).max_decoding_message_size(max_message_size),
             images: ImageServiceClient::new(images).max_decoding_message_size(max_message_size),
         })
+    }
+
+    pub(crate) async fn version(mut self) -> Result<RuntimeVersion, Status> {
+        let answer = self.runtime.version(cri::VersionRequest::default()).await?.into_inner();
+        Ok(RuntimeVersion { name: answer.runtime_name, version: answer.runtime_version })
+    }
+
+    /// The containers that pass the filter.
+    pub async fn containers(
+        mut self,
+        filter: Option<cri::ContainerFilter>,
+    ) -> Result<Vec<Container>, Status> {
+        let answer = self.runtime.list_containers(cri::ListContainersRequest { filter }).await?;
+        Ok(convert::containers(answer.into_inner().containers))
+    }
+
+    pub(crate) async fn container_status(mut self, id: String) -> Result<ContainerFacts, Status> {
+        let request = cri::ContainerStatusRequest { container_id: id.clone() };
+        let status = self.runtime.container_status(request).await?.into_inner().status;
+        Ok(convert::container_facts(check_answered(status, |status| status.id == id)?))
+    }
+}
+
+/// The status in an answer, of the object that was asked for. A runtime takes a unique prefix for the object: where the object is gone,
+/// another may answer for it.
+pub fn check_answered<T>(status: Option<T>, is_asked: impl FnOnce(&T) -> bool) -> Result<T, Status> {
+    let status = status.ok_or_else(|| Status::unknown("the answer holds no status"))?;
+    if is_asked(&status) {
+        Ok(status)
+    } else {
+        Err(Status::not_found("the runtime answered for another object"))
     }
 }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 use cri_gc_kit::text::duration;
 use tonic::{Code, Status};
 
+/// The CRI method that removes an image.
+pub const REMOVE_IMAGE: &str = "RemoveImage";
+
 /// Result of an RPC.
 pub type CriResult<T> = Result<T, CriError>;
 
 /// A failed RPC. Two are the same failure if method and code are the same.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{method}: {}{message}", .class.lead())]
+#[error("{method}: {class}{message}")]
 pub struct CriError {
     /// The CRI method.
     pub method: &'static str,
@@ -23,51 +26,46 @@ pub struct CriError {
     pub message: String,
 }
 
-/// What a failed RPC means for the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a failed RPC means for the caller. Written out, it leads the message of the failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ErrorClass {
     /// There is no such object. On a removal that is success.
+    #[error("not found: ")]
     NotFound,
     /// The runtime is unreachable: not started, restarting, or it died during the call. Logged once, not per object.
+    #[error("the runtime does not answer: ")]
     Unavailable,
     /// The runtime answers that it is not available, e.g. while it is starting. What else it is asked may well succeed.
+    #[error("the runtime is not ready: ")]
     NotReady,
     /// Our own gateway failed, whatever the runtime does; it is restarted.
+    #[error("")]
     GatewayGone,
     /// The socket cannot be used at all: it does not exist, is refused to this user, or is no socket.
+    #[error("the socket cannot be used: ")]
     NoSocket,
     /// No answer within the deadline.
+    #[error("no answer in time: ")]
     DeadlineExceeded,
     /// The answer is larger than the runtime sends or than we accept.
+    #[error("the answer is too large: ")]
     TooLarge,
     /// Another client is removing the object right now.
+    #[error("another client is removing it: ")]
     AlreadyRemoving,
     /// The runtime refuses to remove an image because something uses it: a container, an image volume, another program with the
     /// same store (CRI-O).
+    #[error("the runtime refuses to remove it: ")]
     InUse,
     /// The runtime does not know the method. For `Version` it means that the socket is not that of a CRI runtime.
+    #[error("the runtime does not know the method: ")]
     Unimplemented,
     /// It was not sent: the caller may not remove any more, or what it had checked is too old.
+    #[error("")]
     Withheld,
     /// Anything else: the runtime's own failure.
+    #[error("")]
     Failed,
-}
-
-impl ErrorClass {
-    fn lead(self) -> &'static str {
-        match self {
-            Self::NotFound => "not found: ",
-            Self::Unavailable => "the runtime does not answer: ",
-            Self::NotReady => "the runtime is not ready: ",
-            Self::NoSocket => "the socket cannot be used: ",
-            Self::DeadlineExceeded => "no answer in time: ",
-            Self::TooLarge => "the answer is too large: ",
-            Self::AlreadyRemoving => "another client is removing it: ",
-            Self::InUse => "the runtime refuses to remove it: ",
-            Self::Unimplemented => "the runtime does not know the method: ",
-            Self::GatewayGone | Self::Withheld | Self::Failed => "",
-        }
-    }
 }
 
 impl CriError {
@@ -107,18 +105,10 @@ impl CriError {
         Self::new(method, ErrorClass::GatewayGone, Code::Internal, message)
     }
 
-    /// The loop of the caller was given up as hung and replaced.
+    /// A removal that was not sent, and why.
     #[must_use]
-    pub fn revoked(method: &'static str) -> Self {
-        let message = "not sent: the loop hung and was replaced; what it had checked is old";
-        Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
-    }
-
-    /// The loop of the caller is paused, shuts down, or may only report.
-    #[must_use]
-    pub fn suspended(method: &'static str) -> Self {
-        let message = "not sent: the loop is paused, shuts down, or is in report mode";
-        Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
+    pub fn withheld(method: &'static str, why: impl Into<String>) -> Self {
+        Self::new(method, ErrorClass::Withheld, Code::Aborted, why)
     }
 
     /// A removal that waited for so long that what was checked before it is old.
@@ -126,29 +116,13 @@ impl CriError {
     pub fn late(method: &'static str, waited: Duration) -> Self {
         let waited = duration(Duration::from_secs(waited.as_secs()));
         let message = format!("not sent: its object was checked {waited} ago; it is left for the next pass");
-        Self::new(method, ErrorClass::Withheld, Code::Aborted, message)
+        Self::withheld(method, message)
     }
 
-    /// The runtime answered OK to a removal, and lists the object all the same.
+    /// The runtime answered OK to the removal of an image, and that was not all.
     #[must_use]
-    pub fn without_effect(method: &'static str) -> Self {
-        let message = "the runtime answers OK, but still lists it; its id and all its names were tried";
-        Self::new(method, ErrorClass::Failed, Code::Ok, message)
-    }
-
-    /// An object is listed again right after its removal.
-    #[must_use]
-    pub fn there_again(method: &'static str) -> Self {
-        let message = "the runtime removed it, and lists it again: perhaps it was pulled meanwhile";
-        Self::new(method, ErrorClass::Failed, Code::Ok, message)
-    }
-
-    /// The runtime answered OK to a removal, and could not be asked for the list that has to confirm it.
-    #[must_use]
-    pub fn unconfirmed(method: &'static str) -> Self {
-        let message =
-            "the runtime answered OK, but the list that has to confirm it failed; the next pass checks it";
-        Self::new(method, ErrorClass::Failed, Code::Ok, message)
+    pub fn image_removal(message: impl Into<String>) -> Self {
+        Self::new(REMOVE_IMAGE, ErrorClass::Failed, Code::Ok, message)
     }
 
     /// A request that must never be sent: an empty id is a prefix of every id, and a runtime takes a unique prefix for
@@ -198,7 +172,7 @@ fn classify(method: &str, status: &Status) -> ErrorClass {
         // A status that the runtime sent has no source; one with a source was made of a broken connection.
         _ if status.source().is_some() => ErrorClass::Unavailable,
         _ if status.message().contains("already in removing state") => ErrorClass::AlreadyRemoving,
-        _ if method == "RemoveImage" && IN_USE.iter().any(|text| status.message().contains(text)) => {
+        _ if method == REMOVE_IMAGE && IN_USE.iter().any(|text| status.message().contains(text)) => {
             ErrorClass::InUse
         }
         _ => ErrorClass::Failed,

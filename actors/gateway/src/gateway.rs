@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, ArbiterHandle, Recipient};
+use actix::{Addr, ArbiterHandle, Recipient};
 use cri_gc_config::Settings;
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::supervision::guard::{self, Pace};
@@ -14,42 +14,33 @@ use slog::Logger;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::actor::GatewayActor;
+use crate::actor::{CONTAINER_STATUS, GatewayActor};
 use crate::answers::ContainerFacts;
-use crate::calls::{ContainerStatus, CriCall};
-use crate::connection::Sockets;
 use crate::error::{CriError, CriResult, ErrorClass};
 use crate::health::{Health, RuntimeState, Waits};
 use crate::lanes::Limits;
 use crate::lists::Listed;
-use crate::messages::{AskImageVolumes, AskRuntime, AskStatuses, Call, Freshness, List};
+use crate::messages::{AskKnownVolumes, AskRuntime, AskStatuses, Freshness, List};
 
 /// A handle to the gateway. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    address: Addr<GatewayActor>,
+    pub(crate) address: Addr<GatewayActor>,
     /// The caller's: under a revoked one only questions are sent.
-    lease: Lease,
+    pub(crate) lease: Lease,
     /// Changes each time that the runtime answers again.
     answers: watch::Receiver<()>,
 }
 
 impl Gateway {
-    /// Starts the actor on an arbiter, for a one-shot command. It connects with the first request.
+    /// Starts the actor on an arbiter. It connects with the first request, and is restarted after a panic; one that `waits` retries
+    /// while the runtime is unreachable.
     #[must_use]
-    pub fn start(on: &ArbiterHandle, sockets: Sockets, limits: Limits, log: Logger) -> Self {
-        let (sender, answers) = watch::channel(());
-        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(None, sender, log));
-        Self { address: GatewayActor::start_in_arbiter(on, make), lease: Lease::default(), answers }
-    }
-
-    /// Starts it for the service: it retries while the runtime is unreachable, and is restarted after a panic.
-    #[must_use]
-    pub fn serve(on: &ArbiterHandle, settings: &Settings, waits: Waits, log: Logger) -> Self {
-        let (sockets, limits) = (Sockets::from(settings), Limits::from(settings));
+    pub fn start(on: &ArbiterHandle, settings: &Settings, waits: Option<Waits>, log: Logger) -> Self {
         let on_restart = guard::log_restart(log.clone(), "gateway", None);
         let (sender, answers) = watch::channel(());
-        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(Some(waits), sender, log));
+        let (sockets, limits) = (settings.runtime.clone(), Limits::from(settings));
+        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(waits, sender, log));
         let address = guard::start(on, Pace::from(settings), on_restart, make);
         Self { address, lease: Lease::default(), answers }
     }
@@ -60,24 +51,19 @@ impl Gateway {
         Self { lease, ..self.clone() }
     }
 
-    /// Makes one RPC.
-    ///
-    /// # Errors
-    /// What the runtime answered, sorted; nothing is tried twice.
-    pub async fn call<C: CriCall>(&self, call: C) -> CriResult<C::Answer> {
-        let call = Call { call, requested: Instant::now(), lease: self.lease.clone() };
-        self.address.send(call).await.unwrap_or_else(|_| Err(CriError::gateway_gone(C::METHOD)))
-    }
-
     /// The state of each of these containers, in their order. From `until` on no more are asked, nor once the
     /// runtime does not answer in time.
     pub async fn statuses(&self, ids: Vec<String>, until: Instant) -> Vec<CriResult<ContainerFacts>> {
-        if ids.is_empty() {
+        self.ask_statuses(AskStatuses { ids, until: Some(until), for_volumes: false }).await
+    }
+
+    async fn ask_statuses(&self, ask: AskStatuses) -> Vec<CriResult<ContainerFacts>> {
+        if ask.ids.is_empty() {
             return Vec::new();
         }
-        let count = ids.len();
-        let answers = self.address.send(AskStatuses { ids, until }).await;
-        answers.unwrap_or_else(|_| vec![Err(CriError::gateway_gone(ContainerStatus::METHOD)); count])
+        let count = ask.ids.len();
+        let answers = self.address.send(ask).await;
+        answers.unwrap_or_else(|_| vec![Err(CriError::gateway_gone(CONTAINER_STATUS)); count])
     }
 
     /// All objects of one kind.
@@ -102,25 +88,33 @@ impl Gateway {
         &self,
         containers: &[Container],
     ) -> CriResult<(HashMap<String, Vec<String>>, bool)> {
-        let ids = containers.iter().map(|container| container.id.clone()).collect();
-        let known = self.address.send(AskImageVolumes(ids)).await;
-        let known = known.map_err(|_| CriError::gateway_gone(ContainerStatus::METHOD))?;
-        let (gone, failed): (Vec<_>, Vec<_>) =
-            known.failed.into_iter().partition(|(_, error)| error.class == ErrorClass::NotFound);
-        let mut failed = failed.into_iter().next();
-        if failed.is_none() && !gone.is_empty() {
-            let listed = self.list::<Container>(Freshness::Fresh).await?;
-            failed = gone.into_iter().find(|(id, _)| listed.iter().any(|container| container.id == *id));
-        }
-        match failed {
-            None => Ok((known.volumes, known.asked)),
-            Some((id, error)) => {
-                let class =
-                    if error.class == ErrorClass::NotFound { ErrorClass::Failed } else { error.class };
-                let message = format!("the image volumes of container {id} can't be read: {}", error.message);
-                Err(CriError { message, class, ..error })
+        let all: Vec<_> = containers.iter().map(|container| container.id.clone()).collect();
+        let known = self.address.send(AskKnownVolumes(all.clone())).await;
+        let mut volumes = known.map_err(|_| CriError::gateway_gone(CONTAINER_STATUS))?;
+        let mut ids = all;
+        ids.retain(|id| !volumes.contains_key(id));
+        let asked = !ids.is_empty();
+        let ask = AskStatuses { ids: ids.clone(), until: None, for_volumes: true };
+        let (mut gone, mut failed) = (Vec::new(), None);
+        for (id, answer) in ids.into_iter().zip(self.ask_statuses(ask).await) {
+            match answer {
+                Ok(facts) => drop(volumes.insert(id, facts.image_volumes)),
+                Err(error) if error.class == ErrorClass::NotFound => gone.push((id, error)),
+                Err(error) => drop(failed.get_or_insert((id, error))),
             }
         }
+        if failed.is_none() && !gone.is_empty() {
+            let listed = self.list::<Container>(Freshness::Fresh).await?;
+            let is_listed = |id: &String| listed.iter().any(|container| container.id == *id);
+            failed = gone.into_iter().find(|(id, _)| is_listed(id));
+        }
+        if let Some((id, error)) = failed {
+            let class = if error.class == ErrorClass::NotFound { ErrorClass::Failed } else { error.class };
+            let message = format!("the image volumes of container {id} can't be read: {}", error.message);
+            return Err(CriError { message, class, ..error });
+        }
+        volumes.retain(|_, volumes| !volumes.is_empty());
+        Ok((volumes, asked))
     }
 
     /// Ends once the runtime answers again after it was unreachable or hung, counted from this call on.

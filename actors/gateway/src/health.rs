@@ -16,7 +16,7 @@ use crate::answers::RuntimeVersion;
 use crate::error::{CriError, CriResult, ErrorClass};
 
 /// What the service has in addition to a one-shot command: it retries while the runtime is unreachable.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Waits {
     /// The time of losses and returns.
     pub clock: Clock,

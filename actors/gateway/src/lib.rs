@@ -3,8 +3,8 @@
 //! It owns the connection, bounds the RPCs in flight, gives each a deadline, merges equal lists, and sorts errors by what
 //! they mean. It decides nothing: the caller of a removal has planned and re-checked it.
 //!
-//! - `gateway`: what others call. `messages`: the protocol. `actor`: the actor itself.
-//! - [`calls`]: one struct for each RPC; `lists`: the complete lists; `answers`: what is answered; `convert`: from the wire types to
+//! - `gateway`: what others call; `calls`: the RPCs among that. `messages`: the protocol. `actor`: the actor itself.
+//! - `lists`: the complete lists; `answers`: what is answered; `convert`: from the wire types to
 //!   facts.
 //! - `lanes`: what bounds the RPCs; `rpc`: what one needs while it is in flight; `connection`: the socket clients.
 //! - `error`: the classes of failures. `health`: whether the runtime is reachable, logged once for all loops.
@@ -13,7 +13,7 @@
 
 mod actor;
 mod answers;
-pub mod calls;
+mod calls;
 mod connection;
 mod convert;
 mod error;
@@ -25,10 +25,9 @@ mod messages;
 mod rpc;
 
 pub use answers::{ContainerFacts, FsPlaces, RuntimeVersion};
-pub use connection::{Clients, Sockets};
-pub use error::{CriError, CriResult, ErrorClass, innermost_io};
+pub use connection::Clients;
+pub use error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE, innermost_io};
 pub use gateway::Gateway;
 pub use health::{RuntimeState, Waits};
-pub use lanes::{Lane, Limits};
 pub use lists::Listed;
 pub use messages::Freshness;

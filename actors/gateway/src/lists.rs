@@ -37,9 +37,8 @@ pub trait Listed: Send + Sync + Sized + Unpin + 'static {
 impl Listed for Container {
     const METHOD: &'static str = "ListContainers";
 
-    async fn fetch(mut clients: Clients) -> Result<Vec<Self>, Status> {
-        let answer = clients.runtime.list_containers(cri::ListContainersRequest::default()).await?;
-        Ok(convert::containers(answer.into_inner().containers))
+    async fn fetch(clients: Clients) -> Result<Vec<Self>, Status> {
+        clients.containers(None).await
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {

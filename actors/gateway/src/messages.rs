@@ -1,25 +1,36 @@
-//! The protocol of the gateway: all that it is sent, and what it answers. The RPCs themselves are in [`crate::calls`]; new settings
-//! come as `Reconfigure`.
+//! The protocol of the gateway: all that it is sent, and what it answers. The RPCs that are sent as [`Call`] are in
+//! `calls`; new settings come as `Reconfigure`.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Message;
 use cri_gc_kit::supervision::threads::Lease;
+use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
+use tonic::Status;
 
 use crate::answers::ContainerFacts;
-use crate::calls::CriCall;
-use crate::error::{CriError, CriResult};
+use crate::connection::Clients;
+use crate::error::CriResult;
 use crate::health::RuntimeState;
+use crate::lanes::Lane;
 use crate::lists::Listed;
 
 /// One RPC, to be made once.
-#[derive(Debug, Message)]
-#[rtype(result = "CriResult<C::Answer>")]
-pub struct Call<C: CriCall> {
-    pub call: C,
+#[derive(Message)]
+#[rtype(result = "CriResult<T>")]
+pub struct Call<T: 'static> {
+    /// Name of the CRI method.
+    pub method: &'static str,
+    pub lane: Lane,
+    /// Whole id of the object that it is about; `None` where it is about none.
+    pub id: Option<String>,
+    /// What the object itself is given, on top of the deadline of the RPC.
+    pub extra_time: Duration,
+    pub send: Box<dyn FnOnce(Clients) -> LocalBoxFuture<'static, Result<T, Status>> + Send>,
     /// When it was requested: what a removal rests on was checked right before.
     pub requested: Instant,
     /// The caller's right to remove.
@@ -48,23 +59,16 @@ pub struct AskStatuses {
     /// Whole ids.
     pub ids: Vec<String>,
     /// From then on no more are sent.
-    pub until: Instant,
+    pub until: Option<Instant>,
+    /// Whether their image volumes are remembered.
+    pub for_volumes: bool,
 }
 
-/// The image volumes of the containers of these ids, which are all that exist.
+/// What is remembered of the image volumes of the containers of these ids, which are all that exist: by id, empty for one that has
+/// none.
 #[derive(Debug, Message)]
-#[rtype(result = "KnownVolumes")]
-pub struct AskImageVolumes(pub Vec<String>);
-
-/// What is known of image volumes.
-pub struct KnownVolumes {
-    /// Those of the containers that have any, by id of the container.
-    pub volumes: HashMap<String, Vec<String>>,
-    /// Whether a container had to be asked.
-    pub asked: bool,
-    /// The containers that could not be asked.
-    pub failed: Vec<(String, CriError)>,
-}
+#[rtype(result = "HashMap<String, Vec<String>>")]
+pub struct AskKnownVolumes(pub Vec<String>);
 
 /// The state of the runtime, as the last RPC saw it.
 #[derive(Debug, Clone, Copy, Message)]

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::answers::ContainerFacts;
-use crate::calls::{ContainerStatus, CriCall};
 use crate::connection::Clients;
 use crate::error::{CriError, CriResult, ErrorClass};
 use crate::health::Health;
@@ -82,7 +81,7 @@ impl Rpc {
             if left.is_zero() {
                 return Err(CriError::deadline(self.method, began.elapsed()));
             }
-            let call = ContainerStatus { id: id.clone() }.send(self.clients.clone());
+            let call = self.clients.clone().container_status(id.clone());
             let answer = self.within(&id, self.deadline.min(left), call).await;
             match &answer {
                 Ok(facts) => {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::home::Home;
 use crate::keeper::Keeper;
-use crate::messages::{Ages, AskAges, AskUsed, Flush, Forget, Recall, Recalled, Refused, Remember, Used};
+use crate::messages::{Ages, AskAges, AskUsed, Flush, Note, Recall, Recalled, Remember};
 use crate::records::Records;
 
 /// How long a question waits for the store to be read at the start. It takes milliseconds, unless the disk hangs.
@@ -67,7 +67,7 @@ impl ImageRecords {
         seen_at: Moment,
     ) {
         let uses = uses.into_iter().map(|used| (used.into().to_text(), until)).collect();
-        self.keeper.do_send(Used { uses, seen_at });
+        self.keeper.do_send(Note::Used { uses, seen_at });
     }
 
     /// All images with what is remembered of them. `None` while the keeper is being restarted.
@@ -102,13 +102,13 @@ impl ImageRecords {
 
     /// The images of this id were removed, or may have been: should they be pulled again, they are new.
     pub fn forget(&self, id: &str) {
-        self.keeper.do_send(Forget { id: id.to_owned() });
+        self.keeper.do_send(Note::Removed { id: id.to_owned() });
     }
 
     /// The runtime has refused to remove the images of this id because something else uses them: they are not tried again before a
     /// pause that begins with `first` and doubles up to `longest`.
     pub fn refused(&self, id: &str, first: Duration, longest: Duration, at: Moment) {
-        self.keeper.do_send(Refused { id: id.to_owned(), first, longest, at });
+        self.keeper.do_send(Note::Refused { id: id.to_owned(), first, longest, at });
     }
 
     /// The uses that a loop has reported later than that, as [`ImageUse::to_text`] writes them. `None` while the keeper is being restarted.

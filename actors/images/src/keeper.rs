@@ -16,7 +16,7 @@ use slog::{Logger, error};
 use tokio::sync::{oneshot, watch};
 
 use crate::home::Home;
-use crate::messages::{Ages, AskAges, AskUsed, Flush, Forget, Recall, Recalled, Refused, Remember, Used};
+use crate::messages::{Ages, AskAges, AskUsed, Flush, Note, Recall, Recalled, Remember};
 use crate::records::Records;
 use crate::refusals::Refusals;
 use crate::store::fallback::{FallbackStore, Outcome, read_both};
@@ -57,15 +57,6 @@ pub struct Keeper {
     failures: FailureLog<Kept>,
     clock: Clock,
     log: Logger,
-}
-
-/// Why the store was of no use.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Worker(#[from] WorkerGone),
 }
 
 /// Where the records are kept while the state directory can't be written.
@@ -111,7 +102,7 @@ impl Keeper {
     }
 
     /// Reads what is remembered from before.
-    fn load(&self) -> impl Future<Output = Result<Outcome, Failure>> + use<> {
+    fn load(&self) -> impl Future<Output = Result<Outcome, StoreError>> + use<> {
         let (worker, home, store) = (self.worker.clone(), self.home.clone(), self.store.clone());
         let boot_id = self.clock.boot_id().to_owned();
         async move {
@@ -127,22 +118,21 @@ impl Keeper {
         }
     }
 
-    fn loaded(&mut self, loaded: Result<Outcome, Failure>) {
+    fn loaded(&mut self, loaded: Result<Outcome, StoreError>) {
         let refused = match loaded {
             Ok(Outcome { opened, refused }) => {
                 self.opened(opened);
-                refused.map(Failure::from)
+                refused
             }
-            Err(failure) => Some(failure),
+            Err(error) => Some(error),
         };
-        if let Some(failure) = refused {
+        if let Some(error) = refused {
             self.mark_unread();
-            match failure {
-                // Whether the copy can be written is seen by the first commit, which is logged.
-                Failure::Store(error) if self.has_copy() => {
-                    self.problem = Some(format!("{} can't be used: {error}", self.home.describe()));
-                }
-                failure => self.failed(&failure.to_string(), Kept::InMemory),
+            // Whether the copy can be written is seen by the first commit, which is logged.
+            if self.has_copy() && !matches!(error, StoreError::Worker(_)) {
+                self.problem = Some(format!("{} can't be used: {error}", self.home.describe()));
+            } else {
+                self.failed(&error.to_string(), Kept::InMemory);
             }
         }
         // Last: after a panic before this, the store is read again.
@@ -227,7 +217,7 @@ impl Keeper {
     }
 
     /// Whether the records are in the store, or in its copy.
-    fn committed(&mut self, written: Result<Outcome, Failure>) -> bool {
+    fn committed(&mut self, written: Result<Outcome, StoreError>) -> bool {
         let (kept, why) = match written {
             Ok(Outcome { opened, refused }) => {
                 self.opened(opened);
@@ -301,11 +291,18 @@ impl Supervised for Keeper {
     }
 }
 
-impl Handler<Used> for Keeper {
+impl Handler<Note> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, Used { uses, seen_at }: Used, ctx: &mut Context<Self>) {
-        self.records.used(uses, seen_at);
+    fn handle(&mut self, note: Note, ctx: &mut Context<Self>) {
+        match note {
+            Note::Used { uses, seen_at } => self.records.used(uses, seen_at),
+            Note::Removed { id } => {
+                self.records.forget(&id);
+                self.refusals.forget(&id);
+            }
+            Note::Refused { id, first, longest, at } => return self.refusals.refused(id, first, longest, at),
+        }
         self.commit(ctx);
     }
 }
@@ -357,24 +354,6 @@ impl Handler<Flush> for Keeper {
 
     fn handle(&mut self, _flush: Flush, ctx: &mut Context<Self>) -> Self::Result {
         Box::pin(wrap_future(self.next_commit(ctx)))
-    }
-}
-
-impl Handler<Forget> for Keeper {
-    type Result = ();
-
-    fn handle(&mut self, Forget { id }: Forget, ctx: &mut Context<Self>) {
-        self.records.forget(&id);
-        self.refusals.forget(&id);
-        self.commit(ctx);
-    }
-}
-
-impl Handler<Refused> for Keeper {
-    type Result = ();
-
-    fn handle(&mut self, Refused { id, first, longest, at }: Refused, _ctx: &mut Context<Self>) {
-        self.refusals.refused(id, first, longest, at);
     }
 }
 

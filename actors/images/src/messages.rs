@@ -7,12 +7,16 @@ use cri_gc_kit::seams::Moment;
 use cri_gc_policy::Image;
 use jiff::Timestamp;
 
-/// These references were seen in use, each last at that time.
+/// What happened to images. It is not answered.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Used {
-    pub uses: Vec<(String, Timestamp)>,
-    pub seen_at: Moment,
+pub enum Note {
+    /// These references were seen in use, each last at that time.
+    Used { uses: Vec<(String, Timestamp)>, seen_at: Moment },
+    /// The images of this id were removed, or may have been.
+    Removed { id: String },
+    /// The runtime has refused to remove the images of this id, because something else uses them.
+    Refused { id: String, first: Duration, longest: Duration, at: Moment },
 }
 
 /// These are all images. Answered with what is remembered of them, once that is on the disk or the disk had its time.
@@ -46,28 +50,11 @@ pub struct Recalled {
 #[rtype(result = "()")]
 pub struct Flush;
 
-/// The images of this id were removed, or may have been.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct Forget {
-    pub id: String,
-}
-
 /// The uses of images that were reported since the last complete list, later than that.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Vec<String>")]
 pub struct AskUsed {
     pub since: Option<Timestamp>,
-}
-
-/// The runtime has refused to remove the images of this id, because something else uses them.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct Refused {
-    pub id: String,
-    pub first: Duration,
-    pub longest: Duration,
-    pub at: Moment,
 }
 
 /// What the ages of the images rest on.

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
 use cri_gc_kit::supervision::panics::catch;
+use cri_gc_kit::workers::WorkerGone;
 
 /// Name of the store in the state directory.
 const NAME: &str = "images.redb";
@@ -116,6 +117,9 @@ pub enum StoreError {
     /// The operating system refuses.
     #[error("{0}")]
     Refused(#[from] io::Error),
+    /// The work on it ended without a result, or takes too long.
+    #[error(transparent)]
+    Worker(#[from] WorkerGone),
     /// Neither the store nor its copy can be written.
     #[error("{refused}; and the copy {copy} can't be used: {error}")]
     Nowhere {

@@ -8,7 +8,8 @@ use cri_gc_config::{Loaded, Origins, Settings};
 use jiff::Timestamp;
 
 /// What had a configuration read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// The start of the program.
     Start,
@@ -24,12 +25,7 @@ impl Cause {
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Signal => "signal",
-            Self::File => "file",
-            Self::Admin => "admin",
-        }
+        self.into()
     }
 }
 

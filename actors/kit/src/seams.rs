@@ -1,7 +1,6 @@
 //! The seams between cri-gc and the machine it runs on: the clock, the probe that asks a file system for its statistics,
 //! chance, and from which level on is logged. Everything else is the same on a real node, on the embedded runtime and in tests.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -120,12 +119,6 @@ impl Clock {
     }
 }
 
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clock")
-    }
-}
-
 /// What was measured of a file system.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
@@ -173,12 +166,6 @@ impl FsProbe {
     }
 }
 
-impl fmt::Debug for FsProbe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FsProbe")
-    }
-}
-
 /// Where chance comes from: the spread of periods. Numbers from 0 (included) to 1 (excluded).
 #[derive(Clone)]
 pub struct Chance(Arc<dyn Fn() -> f64 + Send + Sync>);
@@ -202,13 +189,7 @@ impl Chance {
     }
 }
 
-impl fmt::Debug for Chance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Chance")
-    }
-}
-
-/// From which level on is logged. Shared by the log's filter and the code that changes it while the service runs.
+/// From which level on is logged: its place among all levels, the most severe first. Shared by the log's filter and the code that changes it while the service runs.
 #[derive(Clone, Debug)]
 pub struct LogThreshold(Arc<AtomicUsize>);
 
@@ -216,7 +197,7 @@ impl LogThreshold {
     /// From this level on.
     #[must_use]
     pub fn new(level: LogLevel) -> Self {
-        Self(Arc::new(AtomicUsize::new(severity(level))))
+        Self(Arc::new(AtomicUsize::new(level as usize)))
     }
 
     /// The level.
@@ -227,19 +208,14 @@ impl LogThreshold {
 
     /// From another level on.
     pub fn set(&self, level: LogLevel) {
-        self.0.store(severity(level), Ordering::Relaxed);
+        self.0.store(level as usize, Ordering::Relaxed);
     }
 
     /// Whether a record of that level is logged.
     #[must_use]
     pub fn lets(&self, level: LogLevel) -> bool {
-        severity(level) <= self.0.load(Ordering::Relaxed)
+        level as usize <= self.0.load(Ordering::Relaxed)
     }
-}
-
-/// Its place among all levels, the most severe first.
-fn severity(level: LogLevel) -> usize {
-    LogLevel::ALL.iter().position(|known| *known == level).unwrap_or_default()
 }
 
 #[cfg(test)]

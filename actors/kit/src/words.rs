@@ -1,13 +1,15 @@
 //! The words that all actors share: which loop, which kind of object.
 
-use std::fmt;
+use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
+pub use cri_gc_policy::Kind;
 use serde::Serialize;
 
-/// The four loops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+/// The four loops. Their names are those of their sections of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, strum::Display, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Loop {
     /// Dead containers (behaviour: Dead containers).
     ContainerGc,
@@ -19,65 +21,54 @@ pub enum Loop {
     ImageGc,
 }
 
+/// What the sections of all loops set alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopSettings {
+    /// What the loop may do.
+    pub mode: Mode,
+    /// How often it makes a pass by itself.
+    pub period: Duration,
+    /// How long a pass may take.
+    pub deadline: Duration,
+}
+
 impl Loop {
     /// All of them, in the order of the chain.
     pub const ALL: [Self; 4] = [Self::ContainerGc, Self::SandboxGc, Self::LogGc, Self::ImageGc];
 
+    /// The loop that removes objects of that kind.
+    #[must_use]
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Container => Self::ContainerGc,
+            Kind::Sandbox => Self::SandboxGc,
+            Kind::LogDir | Kind::LogLink => Self::LogGc,
+            Kind::Image => Self::ImageGc,
+        }
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(self, all: &Settings) -> LoopSettings {
+        let Settings { container_gc, sandbox_gc, log_gc, image_gc, .. } = all;
+        let (mode, period, deadline) = match self {
+            Self::ContainerGc => (container_gc.mode, container_gc.period, container_gc.deadline),
+            Self::SandboxGc => (sandbox_gc.mode, sandbox_gc.period, sandbox_gc.deadline),
+            Self::LogGc => (log_gc.mode, log_gc.period, log_gc.deadline),
+            Self::ImageGc => (image_gc.mode, image_gc.period, image_gc.deadline),
+        };
+        LoopSettings { mode, period, deadline }
+    }
+
     /// What the settings let it do.
     #[must_use]
     pub fn mode(self, settings: &Settings) -> Mode {
-        match self {
-            Self::ContainerGc => settings.container_gc.mode,
-            Self::SandboxGc => settings.sandbox_gc.mode,
-            Self::LogGc => settings.log_gc.mode,
-            Self::ImageGc => settings.image_gc.mode,
-        }
+        self.settings(settings).mode
     }
 
-    /// Its name, which is that of its section of the settings.
+    /// Its name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ContainerGc => "container_gc",
-            Self::SandboxGc => "sandbox_gc",
-            Self::LogGc => "log_gc",
-            Self::ImageGc => "image_gc",
-        }
-    }
-}
-
-impl fmt::Display for Loop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A container, with its log.
-    Container,
-    /// A pod sandbox.
-    Sandbox,
-    /// The log directory of a pod.
-    LogDir,
-    /// A legacy link to a log.
-    LogLink,
-    /// An image, with all its names.
-    Image,
-}
-
-impl Kind {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Container => "container",
-            Self::Sandbox => "sandbox",
-            Self::LogDir => "log directory",
-            Self::LogLink => "log link",
-            Self::Image => "image",
-        }
+        self.into()
     }
 }

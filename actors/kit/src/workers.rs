@@ -55,28 +55,29 @@ impl Workers {
     }
 
     /// Does `work` on one of the threads if `check` allows it, which is asked only once a thread is free for it: what was
-    /// checked is never older than the work needs. `None` if it was not allowed.
+    /// checked is never older than the work needs. Where it is not allowed, the result is what `check` says instead.
     ///
     /// # Errors
     /// The work panicked.
-    pub async fn run_checked<T: Send + 'static>(
+    pub async fn run_checked<T: Send + 'static, E: Send + 'static>(
         &self,
-        check: impl Future<Output = bool>,
+        check: impl Future<Output = Result<(), E>>,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<Option<T>, WorkerGone> {
+    ) -> Result<Result<T, E>, WorkerGone> {
         let (free, is_free) = oneshot::channel();
         let (allow, allowed) = oneshot::channel();
         let job = self.run(move || {
-            // A caller that has given up allows nothing either.
             let _ = free.send(());
-            allowed.blocking_recv().is_ok_and(|yes| yes).then(work)
+            allowed.blocking_recv().map(|checked: Result<(), E>| checked.map(|()| work()))
         });
         let checked = async {
             if is_free.await.is_ok() {
                 let _ = allow.send(check.await);
             }
         };
-        futures_util::future::join(job, checked).await.0
+        let (done, ()) = futures_util::future::join(job, checked).await;
+        // A caller that has given up allows nothing.
+        done?.map_err(|_| WorkerGone::Panicked("its check was given up".to_owned()))
     }
 
     /// Does `work` on one of the threads. It is not begun if the caller has given up; once begun it is done to its end.
@@ -149,7 +150,11 @@ mod tests {
         let (go, wait) = crossbeam_channel::bounded::<()>(0);
         let checked = std::cell::Cell::new(false);
         let busy = workers.run(move || wait.recv());
-        let second = workers.run_checked(async { checked.replace(true) }, || ());
+        let check = async {
+            checked.set(true);
+            Err("no")
+        };
+        let second = workers.run_checked(check, || ());
         let (mut busy, mut second) = (Box::pin(busy), Box::pin(second));
         for _ in 0..10 {
             assert!(futures_util::FutureExt::now_or_never(busy.as_mut()).is_none());
@@ -158,8 +163,8 @@ mod tests {
         }
         assert!(!checked.get(), "the thread is not free yet");
         go.send(()).unwrap();
-        assert_eq!(second.await, Ok(None), "the check said no");
-        assert_eq!(workers.run_checked(async { true }, || 7).await, Ok(Some(7)));
+        assert_eq!(second.await, Ok(Err("no")), "the check said no");
+        assert_eq!(workers.run_checked(async { Ok::<(), ()>(()) }, || 7).await, Ok(Ok(7)));
     }
 
     #[test]

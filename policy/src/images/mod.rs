@@ -144,7 +144,7 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
     ImagePlan { section, missing, problems }
 }
 
-/// Takes out of what a plan keeps the images that are removable once those containers are removed: decides again on what will
+/// Has the images of a plan follow that are removable once those containers are removed: decides again on what will
 /// be there then. Such an image was seen used by this very sweep, so it is the last in line, and no `max_age` has passed for it.
 pub fn follow(
     plan: &mut ImagePlan,
@@ -152,10 +152,10 @@ pub fn follow(
     pods: &PodTable<'_>,
     policy: &Policy,
     removed: &Removed,
-) -> Vec<Decision> {
+) {
     let is_used = |decision: &&Decision| decision.reason == Reason::InUse;
     if removed.containers.is_empty() || !plan.section.keep.iter().any(|decision| is_used(&decision)) {
-        return Vec::new();
+        return;
     }
     let left = observation.containers.iter().enumerate().filter(|(at, _)| !removed.containers.contains(at));
     let mut later = Observation {
@@ -181,7 +181,7 @@ pub fn follow(
     follow.retain(|decision| kept.contains(&decision.index));
     let following: HashSet<usize> = follow.iter().map(|decision| decision.index).collect();
     plan.section.keep.retain(|decision| !following.contains(&decision.index));
-    follow
+    plan.section.follow = follow;
 }
 
 /// An image that nothing protects.

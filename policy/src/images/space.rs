@@ -1,7 +1,5 @@
 //! How much has to be freed on the image filesystems (behaviour: Image disk space).
 
-use std::fmt;
-
 use crate::observation::{FileSystem, FsStats, Reclaiming};
 use crate::policy::{ImagePolicy, Thresholds};
 
@@ -26,23 +24,15 @@ impl Missing {
     }
 }
 
-/// A file system whose usage is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A file system whose usage is not known. Named as the kubelet names it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "InvalidDiskCapacity: the image filesystem {mountpoint} reports a capacity of 0 bytes, so no image is removed there to free \
+     space; check that it is mounted"
+)]
 pub struct FsProblem {
     /// A directory on it.
     pub mountpoint: String,
-}
-
-impl fmt::Display for FsProblem {
-    /// Named as the kubelet names it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "InvalidDiskCapacity: the image filesystem {} reports a capacity of 0 bytes, so no image is removed there to free \
-             space; check that it is mounted",
-            self.mountpoint
-        )
-    }
 }
 
 /// Share of a capacity that is used, in percent, rounded up as the kubelet does: `100 - available*100/capacity` in
@@ -168,7 +158,7 @@ mod tests {
             holds_images,
             holds_containers: !holds_images,
             stats: FsStats { capacity_bytes: 1000, available_bytes, inodes: 0, inodes_free: 0 },
-            reclaiming: Reclaiming::default(),
+            ..FileSystem::default()
         };
         let (missing, problems) = missing(
             &[fs("/a", true, 100), fs("/a", true, 100), fs("/b", true, 900), fs("/c", false, 0)],

@@ -100,26 +100,6 @@ impl Node {
             .or_else(elsewhere)
     }
 
-    /// Has another program of the same image store (buildah, podman) make a container of an image: CRI lists no container,
-    /// and CRI-O refuses to remove the image. containerd shares its images with no such program, so it removes it.
-    ///
-    /// # Errors
-    /// There is no such image.
-    pub fn hold_image(&mut self, name: &str) -> Result<(), SimError> {
-        let container = self.ids.next();
-        self.image_mut(name)?.held_by = Some(container);
-        Ok(())
-    }
-
-    /// That program removes its container.
-    ///
-    /// # Errors
-    /// There is no such image.
-    pub fn release_image(&mut self, name: &str) -> Result<(), SimError> {
-        self.image_mut(name)?.held_by = None;
-        Ok(())
-    }
-
     /// `created_at` of a container in lists. With CRI-O it is that of the record, which is made 40 to 70 ms before the
     /// container that the status is about, and is read from the disk at a restart with another precision.
     #[must_use]

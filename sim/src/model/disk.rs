@@ -45,8 +45,9 @@ struct Layer {
 
 /// A file system as its statistics see it.
 #[derive(Debug)]
-struct Volume {
-    size: Space,
+pub struct Volume {
+    /// Its size; without inodes where it has no fixed number of them.
+    pub size: Space,
     /// What was freed, and at which uptime that is reported.
     unreleased: Vec<(Duration, Space)>,
 }
@@ -74,15 +75,18 @@ impl Volume {
     }
 }
 
+/// The disk of a node.
 #[derive(Debug)]
-pub(crate) struct Disk {
+pub struct Disk {
     layers: BTreeMap<String, Layer>,
-    images: Volume,
+    /// The file system of the images.
+    pub images: Volume,
     /// Where writable layers are, if not with the images.
     containers: Option<Volume>,
-    pub(crate) release_delay: Duration,
-    /// What is stored now; `unreleased` is not kept here.
-    stored: Usage,
+    /// After which time freed space is reported, for removals from now on.
+    pub release_delay: Duration,
+    /// What is stored now; `unreleased` is not kept here. A change of `other` is reported at once.
+    pub stored: Usage,
 }
 
 impl Disk {
@@ -163,16 +167,6 @@ impl Disk {
         self.stored.writable = self.stored.writable + to - from;
         let volume = self.containers.as_mut().unwrap_or(&mut self.images);
         volume.give_back(from - to, uptime, self.release_delay);
-    }
-
-    /// What is on the images' file system and belongs to nothing that the runtime knows. A change is reported at once.
-    pub(crate) fn other_mut(&mut self) -> &mut Space {
-        &mut self.stored.other
-    }
-
-    /// The size of the images' file system.
-    pub(crate) fn size_mut(&mut self) -> &mut Space {
-        &mut self.images.size
     }
 
     pub(crate) fn usage(&self, uptime: Duration) -> Usage {

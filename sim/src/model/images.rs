@@ -109,25 +109,6 @@ impl Node {
         }
     }
 
-    /// Has RemoveImage answer OK for that image from now on and not remove it, by whatever name.
-    ///
-    /// # Errors
-    /// There is no such image.
-    pub fn keep_image_on_removal(&mut self, name: &str) -> Result<(), SimError> {
-        self.image_mut(name)?.kept_on_removal = true;
-        Ok(())
-    }
-
-    /// Takes the names with a digest off an image: CRI-O has been seen to list none of them any more after a restart, while its
-    /// containers still name the image by one.
-    ///
-    /// # Errors
-    /// There is no such image.
-    pub fn lose_digests(&mut self, name: &str) -> Result<(), SimError> {
-        self.image_mut(name)?.digests.clear();
-        Ok(())
-    }
-
     /// Removes an image as RemoveImage does, and returns its id. containerd removes it with all its names, used or not;
     /// for CRI-O see `crio`. The pin is ignored. Its layers are removed unless something else needs them: the compressed form
     /// with the last image, the snapshot with the last container or sandbox as well.
@@ -144,7 +125,7 @@ impl Node {
         Ok(id)
     }
 
-    /// Removes an image, except one of [`Node::keep_image_on_removal`].
+    /// Removes an image, except one that is kept on removal.
     pub(crate) fn drop_image(&mut self, id: &str) {
         if self.images.get(id).is_some_and(|image| image.kept_on_removal) {
             return;
@@ -174,7 +155,11 @@ impl Node {
         only("image", name, matches).cloned()
     }
 
-    pub(super) fn image_mut(&mut self, name: &str) -> Result<&mut Image, SimError> {
+    /// The image of that name, in the sense of [`Node::resolve_image`], to change it.
+    ///
+    /// # Errors
+    /// There is none, or several.
+    pub fn image_mut(&mut self, name: &str) -> Result<&mut Image, SimError> {
         let id = self.resolve_image(name)?;
         self.images.get_mut(&id).ok_or_else(|| not_found("image", name))
     }

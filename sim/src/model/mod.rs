@@ -14,7 +14,7 @@ mod node;
 mod objects;
 mod pods;
 
-pub use disk::Usage;
+pub use disk::{Disk, Usage, Volume};
 pub(crate) use node::Counted;
 pub use node::{Node, Paths};
 pub use objects::{Container, Image, ImageVolume, Sandbox};

@@ -90,9 +90,11 @@ pub struct Node {
     pub(super) images: BTreeMap<String, Image>,
     /// How often the runtime was restarted.
     pub(super) restarts: u32,
-    pub(super) disk: Disk,
+    /// Its disk.
+    pub disk: Disk,
     pub(crate) counted: Counted,
-    pub(super) probe_error: Option<io::ErrorKind>,
+    /// What the file-system probe fails with.
+    pub probe_error: Option<io::ErrorKind>,
 }
 
 impl Node {
@@ -191,44 +193,19 @@ impl Node {
         self.disk.usage(self.clock.uptime())
     }
 
-    /// Sets the bytes on the images' file system that belong to nothing the runtime knows.
-    pub fn set_other_bytes(&mut self, bytes: u64) {
-        self.disk.other_mut().bytes = bytes;
-    }
-
-    /// Sets the inodes on the images' file system that belong to nothing the runtime knows.
-    pub fn set_other_inodes(&mut self, inodes: u64) {
-        self.disk.other_mut().inodes = inodes;
-    }
-
-    /// Sets `other_bytes` so that `percent` of the images' file system is used, or more where it is fuller without them.
+    /// Sets the bytes that belong to nothing the runtime knows so that `percent` of the images' file system is used, or more where it is fuller without them.
     pub fn fill_to_percent(&mut self, percent: u64) {
-        self.set_other_bytes(0);
+        self.disk.stored.other.bytes = 0;
         let stats = self.disk.image_stats(self.clock.uptime());
         let wanted = u128::from(stats.capacity_bytes) * u128::from(percent) / 100;
         let used = u128::from(stats.capacity_bytes - stats.available_bytes);
-        self.set_other_bytes(u64::try_from(wanted.saturating_sub(used)).unwrap_or(u64::MAX));
-    }
-
-    /// Sets the size of the images' file system.
-    pub fn set_capacity(&mut self, bytes: u64) {
-        self.disk.size_mut().bytes = bytes;
-    }
-
-    /// Sets after which time freed space is reported, for removals from now on.
-    pub fn set_release_delay(&mut self, delay: Duration) {
-        self.disk.release_delay = delay;
-    }
-
-    /// Makes the file-system probe fail with this error, or work again.
-    pub fn set_probe_error(&mut self, error: Option<io::ErrorKind>) {
-        self.probe_error = error;
+        self.disk.stored.other.bytes = u64::try_from(wanted.saturating_sub(used)).unwrap_or(u64::MAX);
     }
 
     /// What statvfs reports for a path on one of the node's file systems.
     ///
     /// # Errors
-    /// The path is on none of them (`NotFound`), or the error of [`Node::set_probe_error`].
+    /// The path is on none of them (`NotFound`), or `probe_error`.
     pub fn statvfs(&self, path: &Path) -> io::Result<FsStats> {
         if let Some(kind) = self.probe_error {
             return Err(kind.into());

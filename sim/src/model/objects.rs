@@ -105,10 +105,11 @@ pub struct Image {
     pub layers: Vec<String>,
     /// Sum of the compressed sizes of its layers.
     pub size_bytes: u64,
-    /// Id of a container that another program of the same store made of it.
-    pub(crate) held_by: Option<String>,
-    /// Whether RemoveImage answers OK and does not remove it.
-    pub(crate) kept_on_removal: bool,
+    /// Id of a container that another program of the same store (buildah, podman) made of it: CRI lists no such container, and CRI-O
+    /// refuses to remove the image. containerd shares its images with no such program, so it removes it.
+    pub held_by: Option<String>,
+    /// Whether RemoveImage answers OK and does not remove it, by whatever name.
+    pub kept_on_removal: bool,
 }
 
 impl Image {

@@ -1,10 +1,7 @@
 //! ImageService, as each flavour answers it.
 
 use cri_gc_proto::cri::image_service_server::ImageService;
-use cri_gc_proto::cri::{
-    ImageFsInfoRequest, ImageFsInfoResponse, ImageStatusRequest, ImageStatusResponse, ListImagesRequest,
-    ListImagesResponse, RemoveImageRequest, RemoveImageResponse,
-};
+use cri_gc_proto::cri::*;
 use tonic::{Request, async_trait};
 
 use super::{Reply, Services, missing_is_fine, wire};
@@ -22,7 +19,7 @@ impl ImageService for Services {
                 // containerd ignores the filter.
                 _ => node.images().map(wire::image).collect(),
             };
-            Ok(ListImagesResponse { images }.into())
+            Ok((ListImagesResponse { images }, 0))
         })
         .await
     }
@@ -30,7 +27,7 @@ impl ImageService for Services {
     async fn image_status(&self, request: Request<ImageStatusRequest>) -> Reply<ImageStatusResponse> {
         let name = request.into_inner().image.unwrap_or_default().image;
         self.call(Method::ImageStatus, &name, |node| {
-            Ok(ImageStatusResponse { image: node.image(&name).map(wire::image) }.into())
+            Ok((ImageStatusResponse { image: node.image(&name).map(wire::image) }, 0))
         })
         .await
     }
@@ -55,7 +52,7 @@ impl ImageService for Services {
                 (false, Flavour::Containerd16 | Flavour::Containerd21) => Vec::new(),
             };
             let image_filesystems = vec![on_images];
-            Ok(ImageFsInfoResponse { image_filesystems, container_filesystems }.into())
+            Ok((ImageFsInfoResponse { image_filesystems, container_filesystems }, 0))
         })
         .await
     }

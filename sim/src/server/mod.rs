@@ -27,7 +27,7 @@ use tonic::{Code, Response, Status};
 use crate::calls::{Journal, Method};
 use crate::clock::Clock;
 use crate::error::SimError;
-use crate::faults::{Fault, Faults, Hooks, Met};
+use crate::faults::{Fault, Faults, Hooks};
 use crate::model::Node;
 
 /// What is kept when the server dies.
@@ -115,18 +115,6 @@ struct Services {
 /// How an RPC ends.
 type Reply<T> = Result<Response<T>, Status>;
 
-/// A message to answer with, and the bytes by which it would be larger with the annotations that are not sent.
-struct Answer<T> {
-    message: T,
-    unsent: usize,
-}
-
-impl<T> From<T> for Answer<T> {
-    fn from(message: T) -> Self {
-        Self { message, unsent: 0 }
-    }
-}
-
 impl Services {
     async fn serve(self, listener: tokio::net::UnixListener) {
         // The limit on answers is kept in `call`, where what is not sent counts as well.
@@ -141,26 +129,27 @@ impl Services {
         drop(served);
     }
 
-    /// Carries out one call, with its fault and its hooks.
+    /// Carries out one call, with its fault and its hooks. It is answered with a message; the number is that of the bytes by which
+    /// the message would be larger with the annotations that are not sent.
     async fn call<T: prost::Message + Default>(
         &self,
         method: Method,
         id: &str,
-        carry_out: impl FnOnce(&mut Node) -> Result<Answer<T>, Status> + Send,
+        carry_out: impl FnOnce(&mut Node) -> Result<(T, usize), Status> + Send,
     ) -> Reply<T> {
         let _in_flight = self.shared.journal.enter(method, id, self.shared.clock.now());
         let mut met = self.shared.faults.meet(method, id);
-        if met.as_ref().is_some_and(|met| matches!(met.fault, Fault::Empty)) {
+        if met.as_ref().is_some_and(|(fault, _)| *fault == Fault::Empty) {
             return Ok(Response::new(T::default()));
         }
-        if let Some(met) = met.take_if(|met| !matches!(met.fault, Fault::After(_))) {
-            self.meet(met).await?;
+        if let Some((fault, cleared)) = met.take_if(|(fault, _)| !matches!(fault, Fault::After(_))) {
+            self.meet(fault, cleared).await?;
         }
         let Some(answer) = self.carry_out(method, id, carry_out) else {
             return std::future::pending().await;
         };
-        if let Some(Met { fault: Fault::After(fault), cleared }) = met {
-            self.meet(Met { fault: *fault, cleared }).await?;
+        if let Some((Fault::After(fault), cleared)) = met {
+            self.meet(*fault, cleared).await?;
         }
         answer
     }
@@ -172,7 +161,7 @@ impl Services {
         id: &str,
         change: impl FnOnce(&mut Node) -> Result<(), SimError> + Send,
     ) -> Reply<T> {
-        self.call(method, id, |node| Ok(change(node).map(|()| T::default().into())?)).await
+        self.call(method, id, |node| Ok(change(node).map(|()| (T::default(), 0))?)).await
     }
 
     /// The answer to a call; `None` if the server died first, even by a hook of this call.
@@ -180,19 +169,26 @@ impl Services {
         &self,
         method: Method,
         id: &str,
-        carry_out: impl FnOnce(&mut Node) -> Result<Answer<T>, Status>,
+        carry_out: impl FnOnce(&mut Node) -> Result<(T, usize), Status>,
     ) -> Option<Reply<T>> {
         let mut node = self.shared.node.lock();
         self.shared.hooks.run(method, &mut node, id);
         if *self.die.borrow() {
             return None;
         }
-        Some(carry_out(&mut node).and_then(|answer| checked(answer, node.options().message_limit)))
+        Some(carry_out(&mut node).and_then(|(message, unsent)| {
+            let (size, limit) = (message.encoded_len().saturating_add(unsent), node.options().message_limit);
+            if size <= limit {
+                return Ok(Response::new(message));
+            }
+            // As a runtime refuses to send it.
+            let text = format!("grpc: trying to send message larger than max ({size} vs. {limit})");
+            Err(Status::resource_exhausted(text))
+        }))
     }
 
     /// Lets the fault happen.
-    async fn meet(&self, met: Met) -> Result<(), Status> {
-        let Met { fault, mut cleared } = met;
+    async fn meet(&self, fault: Fault, mut cleared: watch::Receiver<()>) -> Result<(), Status> {
         match fault {
             Fault::Error(code, message) => return Err(Status::new(code, message)),
             // The sender exists as long as the server, so this is never an error.
@@ -213,16 +209,6 @@ impl Services {
 async fn died(die: &watch::Sender<bool>) {
     // Never an error: the sender exists as long as this runs.
     drop(die.subscribe().wait_for(|die| *die).await);
-}
-
-/// The answer, or an error if it is larger than a runtime sends.
-fn checked<T: prost::Message>(answer: Answer<T>, limit: usize) -> Reply<T> {
-    let size = answer.message.encoded_len().saturating_add(answer.unsent);
-    if size > limit {
-        let message = format!("grpc: trying to send message larger than max ({size} vs. {limit})");
-        return Err(Status::resource_exhausted(message));
-    }
-    Ok(Response::new(answer.message))
 }
 
 /// The status that both runtimes give: NotFound for what is missing, Unknown for all errors that have no code there.

@@ -4,19 +4,10 @@ use std::path::Path;
 
 use cri_gc_policy::ContainerState;
 use cri_gc_proto::cri::runtime_service_server::RuntimeService;
-use cri_gc_proto::cri::{
-    ContainerFilter, ContainerStatsFilter, ContainerStatusRequest, ContainerStatusResponse,
-    CreateContainerRequest, CreateContainerResponse, ListContainerStatsRequest, ListContainerStatsResponse,
-    ListContainersRequest, ListContainersResponse, ListPodSandboxRequest, ListPodSandboxResponse, Pair,
-    PodSandboxFilter, PodSandboxStatusRequest, PodSandboxStatusResponse, RemoveContainerRequest,
-    RemoveContainerResponse, RemovePodSandboxRequest, RemovePodSandboxResponse, RunPodSandboxRequest,
-    RunPodSandboxResponse, RuntimeCondition, RuntimeStatus, StartContainerRequest, StartContainerResponse,
-    StatusRequest, StatusResponse, StopContainerRequest, StopContainerResponse, StopPodSandboxRequest,
-    StopPodSandboxResponse, VersionRequest, VersionResponse,
-};
+use cri_gc_proto::cri::*;
 use tonic::{Request, Status, async_trait};
 
-use super::{Answer, Reply, Services, missing_is_fine, wire};
+use super::{Reply, Services, missing_is_fine, wire};
 use crate::calls::Method;
 use crate::error::SimError;
 use crate::model::{Container, Node};
@@ -27,13 +18,13 @@ use crate::spec::{ContainerSpec, PodSpec};
 impl RuntimeService for Services {
     async fn version(&self, _request: Request<VersionRequest>) -> Reply<VersionResponse> {
         self.call(Method::Version, "", |node| {
-            Ok(VersionResponse {
+            let answer = VersionResponse {
                 version: "0.1.0".to_owned(),
                 runtime_name: node.options().flavour.runtime_name().to_owned(),
                 runtime_version: node.options().flavour.version().to_owned(),
                 runtime_api_version: "v1".to_owned(),
-            }
-            .into())
+            };
+            Ok((answer, 0))
         })
         .await
     }
@@ -57,7 +48,7 @@ impl RuntimeService for Services {
             let condition = |of: &str| RuntimeCondition { r#type: of.to_owned(), status: true };
             let conditions = ["RuntimeReady", "NetworkReady"].map(condition).into();
             let status = Some(RuntimeStatus { conditions });
-            Ok(StatusResponse { status, info: verbose.then_some(info).into_iter().collect() }.into())
+            Ok((StatusResponse { status, info: verbose.then_some(info).into_iter().collect() }, 0))
         })
         .await
     }
@@ -77,8 +68,8 @@ impl RuntimeService for Services {
         let id = request.into_inner().pod_sandbox_id;
         self.call(Method::PodSandboxStatus, &id, |node| {
             let sandbox = node.find_sandbox(&id)?;
-            let message = PodSandboxStatusResponse { status: Some(wire::sandbox_status(sandbox)) };
-            Ok(Answer { message, unsent: sandbox.annotation_bytes })
+            let status = Some(wire::sandbox_status(sandbox));
+            Ok((PodSandboxStatusResponse { status }, sandbox.annotation_bytes))
         })
         .await
     }
@@ -109,7 +100,7 @@ impl RuntimeService for Services {
         let filter = request.into_inner().filter.unwrap_or_default();
         self.call(Method::ListContainers, named(&filter), |node| {
             let (containers, unsent) = selected(node, &filter, |container| wire::container(node, container));
-            Ok(Answer { message: ListContainersResponse { containers }, unsent })
+            Ok((ListContainersResponse { containers }, unsent))
         })
         .await
     }
@@ -122,8 +113,7 @@ impl RuntimeService for Services {
         self.call(Method::ContainerStatus, &id, |node| {
             let container = node.find_container(&id)?;
             let status = Some(wire::container_status(node, container));
-            let message = ContainerStatusResponse { status };
-            Ok(Answer { message, unsent: container.annotation_bytes })
+            Ok((ContainerStatusResponse { status }, container.annotation_bytes))
         })
         .await
     }
@@ -154,7 +144,7 @@ impl RuntimeService for Services {
         self.call(Method::ListContainerStats, named(&filter), |node| {
             let mountpoint = node.paths().containers_fs.to_string_lossy();
             let (stats, _) = selected(node, &filter, |c| wire::container_stats(c, &mountpoint, node.now()));
-            Ok(ListContainerStatsResponse { stats }.into())
+            Ok((ListContainerStatsResponse { stats }, 0))
         })
         .await
     }
@@ -171,7 +161,7 @@ impl RuntimeService for Services {
                 ..PodSpec::new(metadata.namespace, metadata.name, metadata.uid)
             };
             let pod_sandbox_id = node.run_sandbox(spec, config.log_directory.into())?;
-            Ok(RunPodSandboxResponse { pod_sandbox_id }.into())
+            Ok((RunPodSandboxResponse { pod_sandbox_id }, 0))
         })
         .await
     }
@@ -201,7 +191,7 @@ impl RuntimeService for Services {
             };
             let container_id =
                 node.create_container(spec, Path::new(&sandbox_config.log_directory), &config.log_path)?;
-            Ok(CreateContainerResponse { container_id }.into())
+            Ok((CreateContainerResponse { container_id }, 0))
         })
         .await
     }
@@ -216,7 +206,7 @@ impl RuntimeService for Services {
 }
 
 /// The sandboxes that pass the filter. A prefix in it that fits no sandbox, or several, passes none.
-fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> Answer<ListPodSandboxResponse> {
+fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> (ListPodSandboxResponse, usize) {
     let id = node.sandbox(&filter.id).map_or(&filter.id, |sandbox| &sandbox.id);
     let mut unsent = 0;
     let items = node
@@ -229,7 +219,7 @@ fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> Answer<ListPodSandb
         .inspect(|sandbox| unsent += sandbox.annotation_bytes)
         .map(wire::sandbox)
         .collect();
-    Answer { message: ListPodSandboxResponse { items }, unsent }
+    (ListPodSandboxResponse { items }, unsent)
 }
 
 /// The object that a filter of containers names.

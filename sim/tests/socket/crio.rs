@@ -305,7 +305,7 @@ async fn an_image_that_another_program_uses_is_refused_though_no_container_is_li
     for flavour in Flavour::ALL {
         let mut bed = Bed::flavour(flavour);
         let image = bed.sim.add_image(ImageSpec::single("app:1", 1, 1));
-        bed.sim.with(|node| node.hold_image("app:1")).unwrap();
+        bed.sim.with(|node| node.image_mut("app:1").unwrap().held_by = Some("another".to_owned()));
         let answer = bed.remove_image(&image).await;
         if flavour != Flavour::CriO {
             // It shares its images with no other program.
@@ -318,7 +318,7 @@ async fn an_image_that_another_program_uses_is_refused_though_no_container_is_li
             "{text}"
         );
         assert!(bed.list_all().await.is_empty());
-        bed.sim.with(|node| node.release_image("app:1")).unwrap();
+        bed.sim.with(|node| node.image_mut("app:1").unwrap().held_by = None);
         bed.remove_image(&image).await.unwrap();
         assert!(!bed.sim.image_ids().contains(&image));
     }

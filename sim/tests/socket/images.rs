@@ -202,15 +202,15 @@ async fn writable_layers_are_on_the_file_system_of_containers_if_there_is_one() 
 async fn other_bytes_and_writable_layers_take_space_on_the_images_file_system() {
     let bed = bare(Options { capacity_bytes: 1000 * MIB, inodes: 5000, ..options() });
     shared(&bed);
-    bed.sim.set_other_bytes(600 * MIB);
-    bed.sim.with(|node| node.set_other_inodes(70));
+    bed.sim.with(|node| node.disk.stored.other.bytes = 600 * MIB);
+    bed.sim.with(|node| node.disk.stored.other.inodes = 70);
     let stats = bed.sim.fs_probe()(&bed.sim.paths().images).unwrap();
     assert_eq!((stats.available_bytes, stats.inodes_free), ((1000 - 600 - 157) * MIB, 5000 - 70 - 1030));
     bed.sim.with(|node| node.fill_to_percent(90));
     assert_eq!(bed.available(), 100 * MIB);
-    bed.sim.set_other_bytes(2000 * MIB);
+    bed.sim.with(|node| node.disk.stored.other.bytes = 2000 * MIB);
     assert_eq!(bed.available(), 0, "over-full is full");
-    bed.sim.with(|node| node.set_probe_error(Some(std::io::ErrorKind::PermissionDenied)));
+    bed.sim.with(|node| node.probe_error = Some(std::io::ErrorKind::PermissionDenied));
     assert!(bed.sim.fs_probe()(&bed.sim.paths().images).is_err());
 }
 

@@ -1,7 +1,7 @@
-//! The actor of a loop: it makes passes when told and, in a service, by itself; never two at a time.
+//! The actor of a loop: it makes passes on request and, in a service, by itself; never two at a time.
 //!
-//! It is guarded (`supervision::guard`): wherever it falls, it is restarted with its value, so nothing here may rest on
-//! what it was doing. A pass under way is dropped with the fall; what it had sent to the runtime ends by itself.
+//! It is guarded (`supervision::guard`): wherever it panics, it is restarted with its value, so nothing here may rest on
+//! what it was doing. A pass in progress is dropped by the panic; what it had sent to the runtime ends by itself.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -20,9 +20,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::collect::Collect;
-use super::messages::{Declined, Finish, Handed, Link, News, Pause, Ping, Prepare, RunPass, Wake};
+use super::messages::{Declined, Finish, Handed, Link, News, Pause, Ping, Prepare, RunPass};
 use super::pass::{Live, Pass};
-use crate::report::{Counts, PassError, PassReport, Trigger};
+use crate::report::{PassError, PassReport, Trigger};
 use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::seams::Chance;
@@ -33,10 +33,10 @@ use cri_gc_kit::supervision::threads::Lease;
 /// How much of a period a pass may come earlier than the period says.
 const SPREAD: f64 = 0.1;
 
-/// The shortest and the longest pause before a pass after the runtime's return, where it was away again in the last such pass.
+/// The shortest and the longest pause before a pass after the runtime's return, where the last such pass found it unreachable again.
 const RECOVERY_PAUSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
-/// Passes that may be asked for while one is under way.
+/// Passes that may be requested while one is in progress.
 const QUEUE: usize = 16;
 
 /// The actor of a collector.
@@ -44,26 +44,32 @@ pub struct Collector<C: Collect> {
     logic: Rc<C>,
     tools: Tools,
     live: Rc<Live>,
-    /// `None` in a one-shot command: passes are made when told only.
+    /// `None` in a one-shot command: passes are made on request only.
     service: Option<Service>,
-    running: bool,
-    /// Passes that were asked for while one was under way.
-    asked: VecDeque<Asked>,
-    /// Who waits for the loop to have come to rest.
+    is_running: bool,
+    /// Passes that were requested while one was in progress.
+    requested: VecDeque<Requested>,
+    /// Callers that wait until the loop is idle.
     finished: Vec<oneshot::Sender<()>>,
-    pub(super) timer: Option<Timer>,
-    /// How often the timer and the lookout were armed. actix still runs a future that was cancelled in the poll in which it is due,
-    /// so each knows its number, and does nothing unless it is the last.
-    arms: u64,
-    lookouts: u64,
-    /// The wait for a runtime that was away in the last pass.
-    awaiting: Option<SpawnHandle>,
+    pub(super) timer: Latest,
+    /// What the timer was set to; `None` where none is set.
+    due: Option<Due>,
+    /// The wait for a runtime that was unreachable in the last pass.
+    recovery: Latest,
     recoveries: Recoveries,
-    /// The next look for a reason to begin a pass at once, or the one under way.
-    lookout: Option<SpawnHandle>,
+    /// The next check for a reason to begin a pass at once, or the one in progress.
+    pressure_check: Latest,
 }
 
-/// A runtime that goes away over each pass and comes back is not asked faster and faster.
+/// A future of an actor that each later one in its place replaces. actix still runs a future that was cancelled in the poll in
+/// which it is due, so each has a number, and does nothing unless it is the latest.
+#[derive(Default)]
+pub(super) struct Latest {
+    number: u64,
+    pub handle: Option<SpawnHandle>,
+}
+
+/// A runtime that becomes unreachable in each pass and reachable again is not asked faster and faster.
 struct Recoveries {
     backoff: Backoff,
     pause: Duration,
@@ -74,9 +80,9 @@ impl Recoveries {
         Self { backoff: Backoff::new(RECOVERY_PAUSES.0, RECOVERY_PAUSES.1), pause: Duration::ZERO }
     }
 
-    /// A pass has ended that was begun so, and found the runtime away or not.
-    fn ended(&mut self, trigger: Trigger, was_away: bool) {
-        if !was_away {
+    /// A pass has ended that was begun so, and that the runtime answered or not.
+    fn ended(&mut self, trigger: Trigger, was_unanswered: bool) {
+        if !was_unanswered {
             *self = Self::new();
         } else if trigger == Trigger::Recovery {
             self.pause = self.backoff.pause();
@@ -85,42 +91,36 @@ impl Recoveries {
 }
 
 /// When the next pass by itself is due.
-pub(super) struct Timer {
-    pub handle: SpawnHandle,
-    armed: Instant,
+struct Due {
+    set_at: Instant,
     pause: Duration,
 }
 
-/// What a loop of the service has beside.
+/// What only a loop of the service has.
 pub(super) struct Service {
     pub schedule: Schedule,
     pub link: Link,
 }
 
 /// How a loop of the service makes passes by itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Schedule {
-    /// How soon after a start the first pass is made. After the pause that follows a fall it is made at once.
+    /// How soon after a start the first pass is made. After the pause that follows a crash it is made at once.
     pub first: Duration,
     /// Spreads the passes of many nodes.
     pub chance: Chance,
 }
 
-/// A pass that was asked for.
-struct Asked {
-    trigger: Trigger,
+/// A pass that is requested, and its caller.
+struct Requested {
     run: RunPass,
     waiting: Option<oneshot::Sender<Result<PassReport, Declined>>>,
 }
 
-impl Asked {
+impl Requested {
+    /// Without a caller.
     fn by(trigger: Trigger) -> Self {
-        Self { trigger, run: RunPass::default(), waiting: None }
-    }
-
-    /// By the loop before this one in the chain, which has seen this.
-    fn by_chain(seen: Option<Handed>) -> Self {
-        Self { run: RunPass { seen, ..RunPass::default() }, ..Self::by(Trigger::Chain) }
+        Self { run: RunPass { trigger, ..RunPass::default() }, waiting: None }
     }
 }
 
@@ -131,19 +131,18 @@ impl<C: Collect> Collector<C> {
             tools,
             live: Rc::new(live),
             service,
-            running: false,
-            asked: VecDeque::new(),
+            is_running: false,
+            requested: VecDeque::new(),
             finished: Vec::new(),
-            timer: None,
-            arms: 0,
-            lookouts: 0,
-            awaiting: None,
+            timer: Latest::default(),
+            due: None,
+            recovery: Latest::default(),
             recoveries: Recoveries::new(),
-            lookout: None,
+            pressure_check: Latest::default(),
         }
     }
 
-    /// Starts it for a one-shot command: it makes passes when told. `logic` is made on the arbiter's thread.
+    /// Starts it for a one-shot command: it makes passes on request. `logic` is made on the arbiter's thread.
     pub fn start(
         on: &ArbiterHandle,
         tools: Tools,
@@ -158,7 +157,7 @@ impl<C: Collect> Collector<C> {
         })
     }
 
-    /// Starts it for the service: it makes passes by itself, and is restarted wherever it falls.
+    /// Starts it for the service: it makes passes by itself, and is restarted wherever it panics.
     pub(super) fn serve(
         on: &ArbiterHandle,
         tools: Tools,
@@ -168,48 +167,70 @@ impl<C: Collect> Collector<C> {
     ) -> Addr<Self> {
         let pace = Pace::from(&*generation.settings);
         let link = service.link.clone();
-        let fell = Box::new(move |why: &str, pause| link.tell(News::Fell { why: why.to_owned(), pause }));
-        guard::start(on, pace, fell, move |_| {
+        let crashed =
+            Box::new(move |why: &str, pause| link.report(News::Crashed { why: why.to_owned(), pause }));
+        guard::start(on, pace, crashed, move |_| {
             let live = Live::new(C::LOOP, generation, paused, lease);
             Self::new(tools, live, Some(service), logic())
         })
     }
 
-    fn tell(&self, news: News) {
+    fn report(&self, news: News) {
         if let Some(service) = &self.service {
-            service.link.tell(news);
+            service.link.report(news);
         }
     }
 
-    /// Makes a pass. There must be none under way.
-    fn begin(&mut self, ctx: &mut Context<Self>, asked: Asked) {
-        self.running = true;
-        if asked.trigger == Trigger::Chain {
+    /// Has `then` done with the result of `future`, unless another future takes its `place` or it is cancelled before.
+    fn spawn<T: 'static>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        place: fn(&mut Self) -> &mut Latest,
+        future: impl Future<Output = T> + 'static,
+        then: impl FnOnce(&mut Self, &mut Context<Self>, T) + 'static,
+    ) {
+        self.cancel(ctx, place);
+        let number = place(self).number;
+        let handle = ctx.spawn(wrap_future(future).map(move |result, this: &mut Self, ctx| {
+            let latest = place(this);
+            if latest.number == number {
+                latest.handle = None;
+                then(this, ctx, result);
+            }
+        }));
+        place(self).handle = Some(handle);
+    }
+
+    fn cancel(&mut self, ctx: &mut Context<Self>, place: fn(&mut Self) -> &mut Latest) {
+        let latest = place(self);
+        latest.number += 1;
+        if let Some(handle) = latest.handle.take() {
+            ctx.cancel_future(handle);
+        }
+    }
+
+    /// Makes a pass. There must be none in progress.
+    fn begin(&mut self, ctx: &mut Context<Self>, Requested { run, waiting }: Requested) {
+        let trigger = run.trigger;
+        self.is_running = true;
+        if trigger == Trigger::Chain {
             // Should the loop before this one fail, hang or be paused, this one makes its passes by itself. The pass of the other
             // that is due by then comes a little earlier, whatever chance does to its period.
-            let pause = C::period(&self.live.settings()).mul_f64(1.0 + SPREAD);
-            self.arm(ctx, pause, Trigger::Period);
+            let pause = C::LOOP.settings(&self.live.settings()).period.mul_f64(1.0 + SPREAD);
+            self.set_timer(ctx, pause, Trigger::Period);
         }
-        self.tell(News::Began { next: self.next_pass_at() });
-        if let Some(awaiting) = self.awaiting.take() {
-            ctx.cancel_future(awaiting);
-        }
-        // From now on: it may be back before the pass has ended that found it away.
+        self.report(News::Began { next: self.next_pass_at() });
+        self.cancel(ctx, |this| &mut this.recovery);
+        // From now on: it may be reachable again before the pass has ended that found it unreachable.
         let returned = self.tools.gateway.answers_again();
-        let pass = make_pass(
-            Rc::clone(&self.logic),
-            self.tools.clone(),
-            Rc::clone(&self.live),
-            asked.trigger,
-            asked.run,
-        );
-        let (trigger, waiting) = (asked.trigger, asked.waiting);
+        let pass = Pass::new(C::LOOP, Rc::clone(&self.live), run, self.tools.clone());
+        let pass = make_pass(Rc::clone(&self.logic), pass);
         ctx.spawn(wrap_future(pass).map(move |(report, seen), this: &mut Self, ctx| {
-            let was_away = report.errors.iter().any(PassError::is_unanswered);
-            this.recoveries.ended(trigger, was_away);
+            let was_unanswered = report.errors.iter().any(PassError::is_unanswered);
+            this.recoveries.ended(trigger, was_unanswered);
             this.ended(ctx, report, seen, waiting);
-            if was_away {
-                this.pass_once(ctx, returned);
+            if was_unanswered {
+                this.pass_after_recovery(ctx, returned);
             }
         }));
     }
@@ -221,23 +242,39 @@ impl<C: Collect> Collector<C> {
         seen: Option<Handed>,
         waiting: Option<oneshot::Sender<Result<PassReport, Declined>>>,
     ) {
-        self.running = false;
+        self.is_running = false;
         if let Some(waiting) = waiting {
-            // Whoever asked may be gone.
+            // The caller may be gone.
             let _ = waiting.send(Ok(report.clone()));
         }
-        self.tell(News::Ended { report: Box::new(report), seen });
+        self.report(News::Ended { report: Box::new(report), seen });
         for finished in self.finished.drain(..) {
             let _ = finished.send(());
         }
-        if let Some(asked) = self.asked.pop_front() {
-            self.begin(ctx, asked);
+        if let Some(requested) = self.requested.pop_front() {
+            self.begin(ctx, requested);
+        }
+    }
+
+    /// Begins that pass, or after the one in progress.
+    fn begin_or_queue(&mut self, ctx: &mut Context<Self>, requested: Requested) {
+        if self.is_running {
+            self.requested.push_back(requested);
+        } else {
+            self.begin(ctx, requested);
+        }
+    }
+
+    /// Begins a pass unless one is in progress, or none may begin.
+    fn begin_if_idle(&mut self, ctx: &mut Context<Self>, trigger: Trigger) {
+        if self.is_idle() {
+            self.begin(ctx, Requested::by(trigger));
         }
     }
 
     /// A pass of the service as soon as the runtime answers again, unless another one begins before.
-    fn pass_once(&mut self, ctx: &mut Context<Self>, returned: impl Future<Output = ()> + 'static) {
-        if self.service.is_none() || self.running {
+    fn pass_after_recovery(&mut self, ctx: &mut Context<Self>, returned: impl Future<Output = ()> + 'static) {
+        if self.service.is_none() || self.is_running {
             return;
         }
         let pause = self.recoveries.pause;
@@ -247,26 +284,26 @@ impl<C: Collect> Collector<C> {
                 tokio::time::sleep(pause).await;
             }
         };
-        self.awaiting = Some(ctx.spawn(wrap_future(ready).map(|(), this: &mut Self, ctx| {
-            this.awaiting = None;
-            if !this.running && this.may_pass().is_ok() {
-                this.begin(ctx, Asked::by(Trigger::Recovery));
-            }
-        })));
+        let begin = |this: &mut Self, ctx: &mut Context<Self>, ()| this.begin_if_idle(ctx, Trigger::Recovery);
+        self.spawn(ctx, |this| &mut this.recovery, ready, begin);
     }
 
-    /// Sees to it that it makes passes by itself: a timer that is overdue by more than a thread may hang was lost, or the whole
-    /// process stood still.
-    fn keep_time(&mut self, ctx: &mut Context<Self>) {
+    /// Makes sure that it makes passes by itself: a timer that is overdue by more than a thread may hang never rings, or the whole
+    /// process was stopped.
+    fn check_timer(&mut self, ctx: &mut Context<Self>) {
         if self.service.is_none() || self.live.is_finishing() {
             return;
         }
         let hang_timeout = self.live.settings().supervision.hang_timeout;
-        let overdue = |timer: &Timer| timer.armed.elapsed() > timer.pause.saturating_add(hang_timeout);
-        if self.timer.as_ref().is_none_or(overdue) {
+        let overdue = |due: &Due| due.set_at.elapsed() > due.pause.saturating_add(hang_timeout);
+        if self.due.as_ref().is_none_or(overdue) {
             warn!(self.tools.log, "a pass is overdue, starting it now"; "loop" => C::LOOP.as_str());
             self.plan(ctx, Duration::ZERO, Trigger::Period);
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.is_running && self.may_pass().is_ok()
     }
 
     /// Whether a pass may begin.
@@ -280,87 +317,83 @@ impl<C: Collect> Collector<C> {
         }
     }
 
-    /// Nobody is to wait for what will not be.
+    /// Answers the callers that wait for a pass which will not be made.
     fn decline_all(&mut self) {
         let Err(why) = self.may_pass() else { return };
-        for waiting in self.asked.drain(..).filter_map(|asked| asked.waiting) {
+        for waiting in self.requested.drain(..).filter_map(|requested| requested.waiting) {
             let _ = waiting.send(Err(why));
         }
     }
 
     /// A pass after `pause`, and one every period from then on, and reports that.
     fn plan(&mut self, ctx: &mut Context<Self>, pause: Duration, trigger: Trigger) {
-        self.arm(ctx, pause, trigger);
-        self.tell(News::Planned { next: self.next_pass_at() });
+        self.set_timer(ctx, pause, trigger);
+        self.report(News::Planned { next: self.next_pass_at() });
     }
 
     /// When the next pass by itself is due. A pause too long for the calendar is as good as none planned.
     fn next_pass_at(&self) -> Option<Timestamp> {
-        let timer = self.timer.as_ref()?;
-        let left = timer.pause.saturating_sub(timer.armed.elapsed());
+        let due = self.due.as_ref()?;
+        let left = due.pause.saturating_sub(due.set_at.elapsed());
         self.tools.clock.now().checked_add(SignedDuration::try_from(left).ok()?).ok()
     }
 
     /// A pass after `pause`, and one every period from then on.
-    fn arm(&mut self, ctx: &mut Context<Self>, pause: Duration, trigger: Trigger) {
-        if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer.handle);
-        }
-        self.arms += 1;
-        let number = self.arms;
-        let handle = ctx.run_later(pause, move |this, ctx| {
-            if this.arms != number {
-                return;
-            }
-            this.timer = None;
-            let pause = this.pause();
-            // A pass that lasts longer than a period is not followed by another one at once.
-            if !this.running && this.may_pass().is_ok() {
-                this.arm(ctx, pause, Trigger::Period);
-                this.begin(ctx, Asked::by(trigger));
-            } else {
-                this.plan(ctx, pause, Trigger::Period);
-            }
-        });
-        self.timer = Some(Timer { handle, armed: Instant::now(), pause });
+    fn set_timer(&mut self, ctx: &mut Context<Self>, pause: Duration, trigger: Trigger) {
+        self.due = Some(Due { set_at: Instant::now(), pause });
+        self.spawn(
+            ctx,
+            |this| &mut this.timer,
+            tokio::time::sleep(pause),
+            move |this, ctx, ()| {
+                let pause = this.pause();
+                // A pass that lasts longer than a period is not followed by another one at once.
+                if this.is_idle() {
+                    this.set_timer(ctx, pause, Trigger::Period);
+                    this.begin(ctx, Requested::by(trigger));
+                } else {
+                    this.plan(ctx, pause, Trigger::Period);
+                }
+            },
+        );
     }
 
-    /// A look after the pause that the settings say, and again and again from then on. None is made while a pass is under
-    /// way, which sees what there is to see.
-    fn look_out(&mut self, ctx: &mut Context<Self>) {
-        if let Some(lookout) = self.lookout.take() {
-            ctx.cancel_future(lookout);
-        }
-        self.lookouts += 1;
-        let number = self.lookouts;
-        let Some(every) = C::look_out_every(&self.live.settings()) else { return };
-        self.lookout = Some(ctx.run_later(every, move |this, ctx| {
-            if this.lookouts != number {
-                return;
-            }
-            this.lookout = None;
-            if this.running || this.may_pass().is_err() {
-                return this.look_out(ctx);
-            }
-            let (logic, tools, settings) = (Rc::clone(&this.logic), this.tools.clone(), this.live.settings());
-            let look = wrap_future(async move { logic.look_out(&tools, &settings).await });
-            this.lookout = Some(ctx.spawn(look.map(move |alarm, this: &mut Self, ctx| {
-                if this.lookouts != number {
-                    return;
+    /// A check for a reason to pass at once, after the pause that the settings say and again and again from then on. None is made
+    /// while a pass is in progress, which sees what there is to see.
+    fn check_pressure_later(&mut self, ctx: &mut Context<Self>) {
+        let Some(every) = C::pressure_check_every(&self.live.settings()) else {
+            return self.cancel(ctx, |this| &mut this.pressure_check);
+        };
+        self.spawn(
+            ctx,
+            |this| &mut this.pressure_check,
+            tokio::time::sleep(every),
+            |this, ctx, ()| {
+                if !this.is_idle() {
+                    return this.check_pressure_later(ctx);
                 }
-                this.lookout = None;
-                if alarm && !this.running && this.may_pass().is_ok() {
-                    this.begin(ctx, Asked::by(Trigger::Pressure));
-                }
-                this.look_out(ctx);
-            })));
-        }));
+                let (logic, tools, settings) =
+                    (Rc::clone(&this.logic), this.tools.clone(), this.live.settings());
+                let check = async move { logic.is_under_pressure(&tools, &settings).await };
+                this.spawn(
+                    ctx,
+                    |this| &mut this.pressure_check,
+                    check,
+                    |this, ctx, is_under_pressure| {
+                        if is_under_pressure {
+                            this.begin_if_idle(ctx, Trigger::Pressure);
+                        }
+                        this.check_pressure_later(ctx);
+                    },
+                );
+            },
+        );
     }
 
     /// The period, a little shortened by chance, so that the nodes of a cluster do not all pass at the same moment.
     fn pause(&self) -> Duration {
         let chance = self.service.as_ref().map_or(0.0, |service| service.schedule.chance.draw());
-        C::period(&self.live.settings()).mul_f64(1.0 - SPREAD * chance)
+        C::LOOP.settings(&self.live.settings()).period.mul_f64(1.0 - SPREAD * chance)
     }
 }
 
@@ -374,20 +407,21 @@ impl<C: Collect> Guarded for Collector<C> {
             && !self.live.is_finishing()
         {
             self.plan(ctx, first, Trigger::Start);
-            self.look_out(ctx);
+            self.check_pressure_later(ctx);
         }
     }
 }
 
 impl<C: Collect> Supervised for Collector<C> {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
-        // The pass and the timer went with the fall, and so did whoever waited for the pass.
-        self.running = false;
-        self.asked.clear();
+        // The restart has dropped the pass and all other futures; the callers that wait for a pass get an error.
+        self.is_running = false;
+        self.requested.clear();
         self.finished.clear();
-        self.timer = None;
-        self.awaiting = None;
-        self.lookout = None;
+        self.due = None;
+        for dropped in [&mut self.timer, &mut self.recovery, &mut self.pressure_check] {
+            dropped.handle = None;
+        }
         if let Some(service) = &mut self.service {
             // The pause before was long enough.
             service.schedule.first = Duration::ZERO;
@@ -399,7 +433,7 @@ impl<C: Collect> Handler<Ping> for Collector<C> {
     type Result = ();
 
     fn handle(&mut self, _ping: Ping, ctx: &mut Context<Self>) {
-        self.keep_time(ctx);
+        self.check_timer(ctx);
     }
 }
 
@@ -408,18 +442,17 @@ impl<C: Collect> Handler<Reconfigure> for Collector<C> {
 
     fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
         let before = self.live.settings();
-        let changed = C::period(&before) != C::period(&generation.settings);
-        let looks_otherwise = C::look_out_every(&before) != C::look_out_every(&generation.settings);
+        let now = Arc::clone(&generation.settings);
         let number = generation.number;
         self.live.configure(generation);
-        if self.timer.is_some() && changed {
+        if self.due.is_some() && C::LOOP.settings(&before).period != C::LOOP.settings(&now).period {
             let pause = self.pause();
             self.plan(ctx, pause, Trigger::Period);
         }
-        if self.timer.is_some() && looks_otherwise {
-            self.look_out(ctx);
+        if self.due.is_some() && C::pressure_check_every(&before) != C::pressure_check_every(&now) {
+            self.check_pressure_later(ctx);
         }
-        self.tell(News::Follows(number));
+        self.report(News::Follows(number));
     }
 }
 
@@ -430,15 +463,9 @@ impl<C: Collect> Handler<Pause> for Collector<C> {
         let was = self.live.is_paused();
         self.live.pause(paused);
         self.decline_all();
-        if !was || paused || self.may_pass().is_err() {
-            return;
-        }
-        let asked = Asked::by(Trigger::Admin);
-        if self.running {
-            // What the pause kept it from is left to the next one.
-            self.asked.push_back(asked);
-        } else {
-            self.begin(ctx, asked);
+        if was && !paused && self.may_pass().is_ok() {
+            // What the pause kept a pass in progress from is left to the next one.
+            self.begin_or_queue(ctx, Requested::by(Trigger::Admin));
         }
     }
 }
@@ -449,17 +476,16 @@ impl<C: Collect> Handler<Finish> for Collector<C> {
     fn handle(&mut self, _finish: Finish, ctx: &mut Context<Self>) -> Self::Result {
         self.live.finish();
         self.decline_all();
-        if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer.handle);
-        }
-        if !self.running {
+        self.due = None;
+        self.cancel(ctx, |this| &mut this.timer);
+        if !self.is_running {
             return Box::pin(std::future::ready(()));
         }
-        let (tell, told) = oneshot::channel();
-        self.finished.push(tell);
+        let (ended, has_ended) = oneshot::channel();
+        self.finished.push(ended);
         Box::pin(async move {
-            // A loop that fell has come to rest too.
-            let _ = told.await;
+            // A loop that crashed is idle too.
+            let _ = has_ended.await;
         })
     }
 }
@@ -473,77 +499,34 @@ impl<C: Collect> Handler<Prepare> for Collector<C> {
     }
 }
 
-impl<C: Collect> Handler<Wake> for Collector<C> {
-    type Result = ();
-
-    fn handle(&mut self, Wake { seen }: Wake, ctx: &mut Context<Self>) {
-        if self.may_pass().is_err() {
-            return;
-        }
-        if !self.running {
-            self.begin(ctx, Asked::by_chain(seen));
-        } else if self.asked.is_empty() {
-            // Whatever follows the pass under way sees what there is to see.
-            self.asked.push_back(Asked::by_chain(seen));
-        }
-    }
-}
-
 impl<C: Collect> Handler<RunPass> for Collector<C> {
     type Result = ResponseFuture<Result<PassReport, Declined>>;
 
-    fn handle(&mut self, message: RunPass, ctx: &mut Context<Self>) -> Self::Result {
-        let declined = self.may_pass().err();
-        let busy = (self.asked.len() >= QUEUE).then_some(Declined::Busy(C::LOOP));
-        if let Some(why) = declined.or(busy) {
+    fn handle(&mut self, run: RunPass, ctx: &mut Context<Self>) -> Self::Result {
+        // One in a chain sees in any pass that follows what there is to see.
+        let most = if run.trigger == Trigger::Chain { 1 } else { QUEUE };
+        let busy = (self.requested.len() >= most).then_some(Declined::Busy(C::LOOP));
+        if let Some(why) = self.may_pass().err().or(busy) {
             return Box::pin(std::future::ready(Err(why)));
         }
-        let (tell, told) = oneshot::channel();
-        let asked = Asked { trigger: Trigger::Admin, run: message, waiting: Some(tell) };
-        if self.running {
-            self.asked.push_back(asked);
-        } else {
-            self.begin(ctx, asked);
-        }
-        Box::pin(async move { told.await.unwrap_or(Err(Declined::Fell(C::LOOP))) })
+        let (answer, answered) = oneshot::channel();
+        self.begin_or_queue(ctx, Requested { run, waiting: Some(answer) });
+        Box::pin(async move { answered.await.unwrap_or(Err(Declined::Crashed(C::LOOP))) })
     }
 }
 
 /// One pass under its deadline: what it did, and what it has seen, for the next loop in the chain.
-async fn make_pass<C: Collect>(
-    logic: Rc<C>,
-    tools: Tools,
-    live: Rc<Live>,
-    trigger: Trigger,
-    run: RunPass,
-) -> (PassReport, Option<Handed>) {
-    let started_at = tools.clock.now();
+async fn make_pass<C: Collect>(logic: Rc<C>, pass: Pass) -> (PassReport, Option<Handed>) {
     let began = Instant::now();
-    let pass = Pass::new(C::LOOP, live, run, &tools);
     if pass.mode() != Mode::Off {
-        let deadline = C::deadline(&pass.settings);
-        if tokio::time::timeout(deadline, logic.pass(&tools, &pass)).await.is_err() {
+        let deadline = C::LOOP.settings(&pass.settings).deadline;
+        if tokio::time::timeout(deadline, logic.pass(&pass)).await.is_err() {
             pass.error(PassError::Deadline(deadline));
         }
     }
     let mode = if pass.mode() == Mode::Enforce && !pass.enforces() { Mode::Report } else { pass.mode() };
     let seen = pass.seen_for_next();
-    let book = pass.book.into_inner();
-    let mut report = PassReport {
-        of: C::LOOP,
-        trigger,
-        mode,
-        started_at,
-        took: began.elapsed(),
-        removals: book.removals,
-        follow: book.follow,
-        kept: book.kept,
-        counts: Counts::default(),
-        report_only: book.report_only,
-        freed_bytes: book.freed_bytes,
-        errors: book.errors,
-        notes: book.notes,
-    };
+    let mut report = PassReport { mode, took: began.elapsed(), ..pass.report.into_inner() };
     report.count();
     (report, seen)
 }

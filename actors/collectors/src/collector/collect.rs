@@ -14,22 +14,16 @@ pub trait Collect: Unpin + 'static {
     /// Which loop it is.
     const LOOP: Loop;
 
-    /// How its first failure is told.
+    /// How its first failure is logged.
     const FIRST_FAILURE: First = First::Error;
 
-    /// How often it makes a pass by itself.
-    fn period(settings: &Settings) -> Duration;
-
-    /// How long a pass may take.
-    fn deadline(settings: &Settings) -> Duration;
-
-    /// How often it looks, between passes, whether there is a reason to begin one at once; `None` is never.
-    fn look_out_every(_settings: &Settings) -> Option<Duration> {
+    /// How often it checks, between passes, whether one has to begin at once; `None` is never.
+    fn pressure_check_every(_settings: &Settings) -> Option<Duration> {
         None
     }
 
-    /// Such a look. The runtime is asked nothing.
-    fn look_out(&self, _tools: &Tools, _settings: &Settings) -> impl Future<Output = bool> {
+    /// Such a check. The runtime is asked nothing.
+    fn is_under_pressure(&self, _tools: &Tools, _settings: &Settings) -> impl Future<Output = bool> {
         std::future::ready(false)
     }
 
@@ -39,5 +33,5 @@ pub trait Collect: Unpin + 'static {
     }
 
     /// One pass: observe, plan, re-check, act. It is not called again before it has ended.
-    fn pass(&self, tools: &Tools, pass: &Pass) -> impl Future<Output = ()>;
+    fn pass(&self, pass: &Pass) -> impl Future<Output = ()>;
 }

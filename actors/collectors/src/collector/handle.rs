@@ -1,4 +1,4 @@
-//! A loop of the service, whichever of the four it is: for whoever treats them alike.
+//! A loop of the service, whichever of the four it is: for callers that treat them alike.
 
 use actix::{Addr, Recipient};
 use cri_gc_kit::words::Loop;
@@ -39,38 +39,38 @@ impl LoopHandle {
         }
     }
 
-    /// Makes a pass now, after the one that is under way.
+    /// Makes a pass now, after the one in progress.
     ///
     /// # Errors
-    /// It is paused or stopping, or fell during the pass.
+    /// It is paused or stopping, or crashed during the pass.
     pub async fn run(&self, progress: Option<UnboundedSender<Progress>>) -> Result<PassReport, Declined> {
         let run = RunPass { progress, ..RunPass::default() };
-        self.run.send(run).await.unwrap_or(Err(Declined::Fell(self.of)))
+        self.run.send(run).await.unwrap_or(Err(Declined::Crashed(self.of)))
     }
 
-    /// Pauses it, or lets it go on.
+    /// Pauses it, or resumes it.
     pub async fn pause(&self, paused: bool) {
-        // A supervisor that falls over this is restarted; its state tells whether it was heard.
+        // A supervisor that crashes over this is restarted; its state shows whether it is paused.
         let _ = self.pause.send(Pause(paused)).await;
     }
 
-    /// How it is. `None` while its supervisor is being restarted.
+    /// Its state. `None` while its supervisor is being restarted.
     pub async fn state(&self) -> Option<LoopState> {
         self.ask.send(AskState).await.ok()
     }
 
-    /// Whether its supervisor answers, however the loop itself is.
+    /// Whether its supervisor answers, whatever the loop itself does.
     pub async fn is_supervised(&self) -> bool {
         self.ping.send(Ping).await.is_ok()
     }
 
-    /// Brings it to rest.
+    /// Shuts it down.
     pub async fn finish(&self) {
-        // One that is gone is at rest.
+        // One that is gone has shut down.
         let _ = self.finish.send(Finish).await;
     }
 
-    /// Who is to be told of new settings.
+    /// Where new settings are sent.
     #[must_use]
     pub fn follower(&self) -> Recipient<Reconfigure> {
         self.reconfigure.clone()

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::state::LoopState;
 use crate::observe::PodView;
 use crate::planning::Foreseen;
-use crate::report::{PassReport, Progress};
+use crate::report::{PassReport, Progress, Trigger};
 
 /// What one loop of the chain has seen, handed to the next. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,16 +23,19 @@ pub struct Handed {
     pub settings: Arc<Settings>,
 }
 
-/// Make a pass now, and say what it did. If one is under way, another follows it: what it shows was seen after it was asked
-/// for.
+/// Make a pass now, and answer what it did. If one is in progress, another follows it: what it shows was seen after it was
+/// requested. After a pass of the loop before it in the chain, any pass that follows will do.
 #[derive(Debug, Default, Message)]
 #[rtype(result = "Result<PassReport, Declined>")]
 pub struct RunPass {
-    /// Who is told how it goes on.
+    /// What asks for it.
+    pub trigger: Trigger,
+    /// Where its progress is reported.
     pub progress: Option<UnboundedSender<Progress>>,
     /// In a dry run: what the passes before it would have removed.
     pub foreseen: Arc<Foreseen>,
-    /// What the loop before this one in the chain has seen. It is used only if it is of this moment.
+    /// What the loop before this one in the chain has seen, where that need not be observed again. It is used only if it is of
+    /// this moment.
     pub seen: Option<Handed>,
 }
 
@@ -45,48 +48,40 @@ pub enum Declined {
     /// The service is shutting down.
     #[error("{0} is shutting down")]
     Stopping(Loop),
-    /// Too many have asked.
+    /// Too many are requested.
     #[error("too many passes of {0} are requested already; try again later")]
     Busy(Loop),
     /// It crashed during the pass.
     #[error("the pass of {0} was cut short by a restart of the loop; see the log")]
-    Fell(Loop),
+    Crashed(Loop),
 }
 
-/// Do what the only pass of a one-shot command needs to have been done some time before it. Answered once it is done.
+/// Do what the only pass of a one-shot command needs to have been done some time before it. Answered when it is done.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Prepare;
 
-/// The loop before this one in the chain has made a pass: make one now.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct Wake {
-    /// What that pass has seen; `None` where it has seen nothing, or has changed it since.
-    pub seen: Option<Handed>,
-}
-
-/// Come to rest: begin no removal any more, let those under way end, and answer then.
+/// Shut down: begin no removal any more, let those in progress end, and answer then.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Finish;
 
-/// Begin no pass and no removal any more (true), or go on (false).
+/// Begin no pass and no removal any more (true), or continue (false).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Pause(pub bool);
 
-/// How is it? Answered by the supervisor of a loop, however the loop itself is.
+/// What is the state? Answered by the supervisor of a loop, whatever the loop itself does.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "LoopState")]
 pub struct AskState;
 
-/// Do you answer? Whoever hangs does not.
+/// Does it answer? An actor that hangs does not.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(super) struct Ping;
 
-/// What a loop tells its supervisor.
+/// What a loop reports to its supervisor.
 #[derive(Debug)]
 pub(super) enum News {
     /// When it will make its next pass by itself.
@@ -108,11 +103,11 @@ pub(super) enum News {
     },
     /// It follows that generation of settings.
     Follows(u64),
-    /// It fell, and is restarted after that pause.
-    Fell { why: String, pause: Duration },
+    /// It crashed, and is restarted after that pause.
+    Crashed { why: String, pause: Duration },
 }
 
-/// News of the loop of that number: what one that was replaced says is not heard.
+/// News of the loop of that number: those of one that was replaced are ignored.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct NewsOf(pub u64, pub News);
@@ -125,7 +120,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub fn tell(&self, news: News) {
+    pub fn report(&self, news: News) {
         self.to.do_send(NewsOf(self.number, news));
     }
 }

@@ -5,16 +5,16 @@
 //!
 //! - `collect`: what is one collector's own. [`messages`]: the protocol of a loop and its supervisor. `actor`: the loop.
 //! - `pass`: a pass in progress. `handle`: a loop, whichever of the four it is.
-//! - `supervisor`: keeps a loop of the service running, and answers for it. `state`: what it answers. `telling`: what is logged.
+//! - `supervisor`: keeps a loop of the service running, and answers for it. `state`: what it answers. `pass_log`: what is logged.
 
 mod actor;
 mod collect;
 mod handle;
 pub mod messages;
 mod pass;
+mod pass_log;
 mod state;
 mod supervisor;
-mod telling;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,5 @@
-//! A pass under way: what it may use, and the book it keeps. The book is outside the pass's own code, so that what was
-//! done is told even if the pass is cut short.
+//! A pass in progress: what it may use, and its report. The report is outside the pass's own code, so that what was done is
+//! reported even if the pass is cut short.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -8,29 +8,29 @@ use std::sync::Arc;
 
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::report::{Item, SectionReport};
-use cri_gc_policy::{Decision, Reason};
+use cri_gc_policy::{Kind, Reason, Section};
 use futures_util::StreamExt;
 use jiff::SignedDuration;
-use slog::{Logger, debug, info};
+use slog::{debug, info};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::messages::{Handed, RunPass};
 use crate::observe::{self, PodView};
 use crate::planning::Foreseen;
-use crate::report::{Kept, Outcome, PassError, Progress, Removal, untried_removals};
+use crate::report::{Kept, Outcome, PassError, PassReport, Progress, Removal, untried_removals};
 use crate::tools::Tools;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass};
 use cri_gc_kit::generation::Generation;
-use cri_gc_kit::recorder::{Event, EventKind, Recorder};
-use cri_gc_kit::seams::{Clock, Moment};
+use cri_gc_kit::recorder::{Event, EventKind};
+use cri_gc_kit::seams::Moment;
 use cri_gc_kit::supervision::threads::Lease;
-use cri_gc_kit::words::{Kind, Loop};
+use cri_gc_kit::words::Loop;
 
 /// What the loop before this one in the chain has seen counts for this long: it comes right after that loop's pass, or not at all.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// What holds from the next removal on, whatever a pass under way began with (behaviour: Reloading the configuration): a stop, a pause, and settings
-/// that remove less. Shared by a loop and its pass, both on one thread.
+/// What is in force from the next removal on, whatever a pass in progress began with (behaviour: Reloading the configuration): a
+/// stop, a pause, and settings that remove less. Shared by a loop and its pass, both on one thread.
 #[derive(Debug)]
 pub struct Live {
     of: Loop,
@@ -68,7 +68,7 @@ impl Live {
         self.settle_lease();
     }
 
-    /// What holds here holds for removals that wait in the gateway too.
+    /// What is in force here is in force for removals that wait in the gateway too.
     fn settle_lease(&self) {
         let reports = self.of.mode(&self.settings()) != Mode::Enforce;
         self.lease.suspend(self.paused.get() || self.finishing.get() || reports);
@@ -94,38 +94,26 @@ impl Live {
     }
 }
 
-/// A pass under way.
+/// A pass in progress.
 pub struct Pass {
     of: Loop,
+    /// What it works with.
+    pub tools: Tools,
     /// The settings that it follows to its end.
     pub settings: Arc<Settings>,
-    /// What holds from the next removal on.
+    /// What is in force from the next removal on.
     pub live: Rc<Live>,
     /// What the passes of a dry run before it would have removed.
     pub foreseen: Arc<Foreseen>,
-    clock: Clock,
     began: Moment,
     progress: Option<UnboundedSender<Progress>>,
-    recorder: Recorder,
-    log: Logger,
-    pub(super) book: RefCell<Book>,
-    away: Cell<bool>,
+    /// What it has done so far.
+    pub(super) report: RefCell<PassReport>,
+    /// Its errors in words: each is reported once in a pass.
+    reported: RefCell<HashSet<String>>,
+    is_unreachable: Cell<bool>,
     /// What the loop before this one in the chain has seen, then what this pass has.
     seen: RefCell<Option<Handed>>,
-}
-
-/// What a pass has done so far.
-#[derive(Default)]
-pub(super) struct Book {
-    pub(super) removals: Vec<Removal>,
-    pub(super) follow: Vec<Removal>,
-    pub(super) kept: Vec<Kept>,
-    pub(super) errors: Vec<PassError>,
-    /// The errors in words: each is reported once in a pass.
-    reported: HashSet<String>,
-    pub(super) notes: Vec<String>,
-    pub(super) freed_bytes: u64,
-    pub(super) report_only: bool,
 }
 
 /// An object to remove, as the pass names it.
@@ -137,23 +125,10 @@ pub struct Target<T> {
     pub id: String,
     /// What people call it.
     pub name: String,
-    /// Why it goes.
+    /// Why it is removed.
     pub reason: Reason,
     /// What else the removal needs.
     pub object: T,
-}
-
-impl<T> Target<T> {
-    fn ended(&self, outcome: Outcome, bytes: u64) -> Removal {
-        Removal {
-            kind: self.kind,
-            id: self.id.clone(),
-            name: self.name.clone(),
-            reason: self.reason.as_str().to_owned(),
-            outcome,
-            bytes,
-        }
-    }
 }
 
 /// How a removal ended, and the bytes that it brought.
@@ -163,22 +138,34 @@ impl Pass {
     pub(super) fn new(
         of: Loop,
         live: Rc<Live>,
-        RunPass { progress, foreseen, seen }: RunPass,
-        tools: &Tools,
+        RunPass { trigger, progress, foreseen, seen }: RunPass,
+        tools: Tools,
     ) -> Self {
-        let (clock, recorder, log) = (tools.clock.clone(), tools.recorder.clone(), tools.log.clone());
-        let (settings, began) = (live.settings(), clock.moment());
-        let (book, away, seen) = (RefCell::default(), Cell::new(false), RefCell::new(seen));
-        Self { of, settings, live, foreseen, clock, began, progress, recorder, log, book, away, seen }
+        let (settings, began) = (live.settings(), tools.clock.moment());
+        let report = PassReport::new(of, trigger, of.mode(&settings), began.wall());
+        Self {
+            of,
+            tools,
+            settings,
+            live,
+            foreseen,
+            began,
+            progress,
+            report: RefCell::new(report),
+            reported: RefCell::default(),
+            is_unreachable: Cell::new(false),
+            seen: RefCell::new(seen),
+        }
     }
 
     /// Containers, sandboxes, log directories and the states of their pods: what the loop before this one in the chain has just seen,
-    /// else what is observed now. What the pod-state provider says goes to the book.
+    /// else what is observed now. What the pod-state provider says is reported.
     ///
     /// # Errors
     /// A list of the runtime failed.
-    pub async fn pods(&self, tools: &Tools) -> CriResult<Arc<PodView>> {
-        let now = self.clock.moment();
+    pub async fn pods(&self) -> CriResult<Arc<PodView>> {
+        let tools = &self.tools;
+        let now = tools.clock.moment();
         let is_valid = |Handed { view, settings }: &Handed| {
             let age = now.boot().saturating_sub(view.listed_at.boot());
             let by_the_same = Arc::ptr_eq(settings, &self.settings);
@@ -204,15 +191,19 @@ impl Pass {
     /// failed: what it had sent at its deadline may be carried out later.
     pub(super) fn seen_for_next(&self) -> Option<Handed> {
         let untouched = |removal: &Removal| removal.outcome == Outcome::WouldRemove;
-        let book = self.book.borrow();
-        if book.errors.is_empty() && book.removals.iter().all(untouched) { self.seen.take() } else { None }
+        let report = self.report.borrow();
+        if report.errors.is_empty() && report.removals.iter().all(untouched) {
+            self.seen.take()
+        } else {
+            None
+        }
     }
 
     /// Whether this pass removes, or only says what it would remove.
     #[must_use]
     pub fn enforces(&self) -> bool {
         let newest = self.of.mode(&self.live.settings());
-        self.mode() == Mode::Enforce && newest == Mode::Enforce && !self.book.borrow().report_only
+        self.mode() == Mode::Enforce && newest == Mode::Enforce && !self.report.borrow().report_only
     }
 
     /// The mode that the settings ask for.
@@ -224,48 +215,48 @@ impl Pass {
     /// Something other than the settings forbids to remove in this pass.
     pub fn only_report(&self, why: String) {
         self.note(why);
-        self.book.borrow_mut().report_only = true;
+        self.report.borrow_mut().report_only = true;
     }
 
-    /// An error of a step. The later steps go on. The same error again, of a step that is repeated, is not reported again.
+    /// An error of a step. The later steps are made all the same. The same error again, of a step that is repeated, is not reported again.
     pub fn error(&self, error: impl Into<PassError>) {
         let error = error.into();
-        if !self.book.borrow_mut().reported.insert(error.to_string()) {
+        if !self.reported.borrow_mut().insert(error.to_string()) {
             return;
         }
-        // How loud it is told is the failure log's matter, when the pass has ended.
-        debug!(self.log, "step failed"; "loop" => self.of.as_str(), "error" => %error);
-        self.book.borrow_mut().errors.push(error);
+        // At which level it is logged is decided by the failure log, when the pass has ended.
+        debug!(self.tools.log, "step failed"; "loop" => self.of.as_str(), "error" => %error);
+        self.report.borrow_mut().errors.push(error);
     }
 
     /// What an operator should know.
     pub fn note(&self, note: String) {
-        let notes = &mut self.book.borrow_mut().notes;
+        let notes = &mut self.report.borrow_mut().notes;
         if !notes.contains(&note) {
             notes.push(note);
         }
     }
 
-    /// What stays.
+    /// What is kept.
     pub fn kept(&self, kind: Kind, items: Vec<Item>) {
-        debug!(self.log, "kept"; "loop" => self.of.as_str(), "kind" => kind.as_str(), "count" => items.len());
-        self.book.borrow_mut().kept.extend(items.into_iter().map(|item| Kept { kind, item }));
+        debug!(self.tools.log, "kept"; "loop" => self.of.as_str(), "kind" => kind.as_str(), "count" => items.len());
+        self.report.borrow_mut().kept.extend(items.into_iter().map(|item| Kept { kind, item }));
     }
 
-    /// What stays of that kind in the end, in place of what was said of it before.
+    /// What is kept of that kind in the end, in place of what was said of it before.
     pub fn kept_after_all(&self, kind: Kind, items: Vec<Item>) {
-        self.book.borrow_mut().kept.retain(|kept| kept.kind != kind);
+        self.report.borrow_mut().kept.retain(|kept| kept.kind != kind);
         self.kept(kind, items);
     }
 
-    /// Whether no further removal may be begun: the runtime went away, the loop was halted, or the clock was set, so that
-    /// the ages that the plan rests on are not to be believed.
+    /// Whether no further removal may be begun: the runtime became unreachable, the loop was halted, or the clock was set, so
+    /// that the ages that the plan rests on may be wrong.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        self.away.get() || self.live.is_halted() || self.clock.was_set_since(&self.began)
+        self.is_unreachable.get() || self.live.is_halted() || self.tools.clock.was_set_since(&self.began)
     }
 
-    /// Whether a removal that was begun by asking may still go on: asked again where something was waited for in between.
+    /// Whether a removal that was begun by asking may continue: asked again where something was waited for in between.
     #[must_use]
     pub fn may_remove(&self) -> bool {
         self.enforces() && !self.is_interrupted()
@@ -273,21 +264,21 @@ impl Pass {
 
     /// Bytes that were measurably freed.
     pub fn freed(&self, bytes: u64) {
-        self.book.borrow_mut().freed_bytes = bytes;
+        self.report.borrow_mut().freed_bytes = bytes;
     }
 
-    /// So many are to be removed.
+    /// So many will be removed.
     pub fn planned(&self, count: usize) {
-        self.tell(Progress::Planned(self.of, count));
+        self.send(Progress::Planned(self.of, count));
     }
 
-    /// Carries out what was decided on objects of one kind: takes down what is kept and what would follow, and removes the rest in its
+    /// Carries out what was decided on objects of one kind: reports what is kept and what would follow, and removes the rest in its
     /// order, at most `parallel` at a time. `report` is the same decisions in words; `object` is what the removal needs.
     pub async fn carry_out<T>(
         &self,
         kind: Kind,
         report: SectionReport,
-        decisions: &[Decision],
+        section: &Section,
         object: impl Fn(usize) -> Option<T>,
         parallel: usize,
         remove: impl AsyncFn(&Target<T>) -> Removed,
@@ -295,8 +286,9 @@ impl Pass {
         let SectionReport { remove: items, follow, keep, .. } = report;
         self.kept(kind, keep);
         let followers = follow.into_iter().map(|item| Removal::new(kind, item, Outcome::WouldRemove));
-        self.book.borrow_mut().follow.extend(followers);
-        let targets: Vec<Target<T>> = decisions
+        self.report.borrow_mut().follow.extend(followers);
+        let targets: Vec<Target<T>> = section
+            .remove
             .iter()
             .zip(items)
             .filter_map(|(decision, item)| {
@@ -308,9 +300,9 @@ impl Pass {
         self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
     }
 
-    fn tell(&self, progress: Progress) {
+    fn send(&self, progress: Progress) {
         if let Some(listener) = &self.progress {
-            // A listener that went away does not disturb the pass.
+            // A listener that is gone does not disturb the pass.
             let _ = listener.send(progress);
         }
     }
@@ -325,81 +317,78 @@ impl Pass {
         remove: impl AsyncFn(&Target<T>) -> Removed,
         ended: impl Fn(Target<T>, Removed),
     ) {
-        let untried = Rc::new(Cell::new(0));
-        futures_util::stream::iter(targets)
-            .map(|target| {
-                let (remove, ended, untried) = (&remove, &ended, Rc::clone(&untried));
-                async move {
-                    if !self.enforces() {
-                        self.done(&target, Outcome::WouldRemove, 0);
-                    } else if self.is_interrupted() {
-                        untried.set(untried.get() + 1);
-                    } else {
-                        let removed = remove(&target).await;
-                        ended(target, removed);
-                    }
+        let untried = Cell::new(0);
+        let (remove, ended, untried_so_far) = (&remove, &ended, &untried);
+        let attempts =
+            futures_util::stream::iter(targets).for_each_concurrent(parallel.max(1), |target| async move {
+                if !self.enforces() {
+                    self.done(&target, Outcome::WouldRemove, 0);
+                } else if self.is_interrupted() {
+                    untried_so_far.set(untried_so_far.get() + 1);
+                } else {
+                    let removed = remove(&target).await;
+                    ended(target, removed);
                 }
-            })
-            .buffer_unordered(parallel.max(1))
-            .collect::<()>()
-            .await;
+            });
+        attempts.await;
         match untried.get() {
             0 => {}
             untried if self.live.is_halted() => {
                 self.note(format!("the loop was halted; {}", untried_removals(untried)));
             }
-            untried if self.clock.was_set_since(&self.began) => self.error(PassError::ClockSet(untried)),
+            untried if self.tools.clock.was_set_since(&self.began) => {
+                self.error(PassError::ClockSet(untried))
+            }
             untried => self.error(PassError::Interrupted(untried)),
         }
     }
 
-    /// Takes down how a removal ended.
+    /// Reports how a removal ended.
     pub fn record<T>(&self, target: &Target<T>, removed: Removed) {
         match removed {
             Ok((outcome, bytes)) => self.done(target, outcome, bytes),
-            Err(error) => match error.class {
-                // Gone, or going by another hand.
-                ErrorClass::NotFound | ErrorClass::AlreadyRemoving => {
-                    self.done(target, Outcome::AlreadyGone, 0)
-                }
-                ErrorClass::Withheld => {
-                    self.done(target, Outcome::Refused { because: error.message }, 0);
-                }
-                ErrorClass::Unavailable | ErrorClass::NoSocket => {
-                    if !self.away.replace(true) {
-                        self.error(error.clone());
+            Err(error) => {
+                let outcome = match error.class {
+                    // Removed by another program, or about to be.
+                    ErrorClass::NotFound | ErrorClass::AlreadyRemoving => Outcome::AlreadyGone,
+                    ErrorClass::Withheld => Outcome::Refused { because: error.message },
+                    class => {
+                        let failed = Outcome::Failed { error: error.to_string() };
+                        let is_unreachable = matches!(class, ErrorClass::Unavailable | ErrorClass::NoSocket);
+                        if is_unreachable && !self.is_unreachable.replace(true) {
+                            self.error(error);
+                        }
+                        failed
                     }
-                    self.done(target, Outcome::Failed { error: error.to_string() }, 0);
-                }
-                _ => self.done(target, Outcome::Failed { error: error.to_string() }, 0),
-            },
+                };
+                self.done(target, outcome, 0);
+            }
         }
     }
 
     fn done<T>(&self, target: &Target<T>, outcome: Outcome, bytes: u64) {
-        let removal = target.ended(outcome, bytes);
+        let removal = Removal {
+            kind: target.kind,
+            id: target.id.clone(),
+            name: target.name.clone(),
+            reason: target.reason.as_str().to_owned(),
+            outcome,
+            bytes,
+        };
         let (kind, outcome) = (removal.kind.as_str(), removal.outcome.to_string());
         let what = slog::o!(
             "loop" => self.of.as_str(), "kind" => kind, "id" => removal.id.clone(), "name" => removal.name.clone(),
             "reason" => removal.reason.clone(), "bytes" => removal.bytes
         );
-        match removal.outcome {
-            Outcome::Removed => info!(self.log, "{}", outcome; what),
-            _ => debug!(self.log, "{}", outcome; what),
-        }
         if removal.outcome == Outcome::Removed {
-            self.recorder.record(removed(self.of, &removal));
+            info!(self.tools.log, "{}", outcome; what);
+            let object = Some(Box::new(removal.object()));
+            let event = Event::new(EventKind::Removed, Some(self.of), "");
+            self.tools.recorder.record(Event { object, bytes: removal.bytes, ..event });
+        } else {
+            debug!(self.tools.log, "{}", outcome; what);
         }
-        self.tell(Progress::Done(self.of, removal.clone()));
-        self.book.borrow_mut().removals.push(removal);
-    }
-}
-
-/// The event of a removal.
-fn removed(of: Loop, removal: &Removal) -> Event {
-    Event {
-        object: Some(Box::new(removal.object())),
-        bytes: removal.bytes,
-        ..Event::new(EventKind::Removed, Some(of), "")
+        self.send(Progress::Done(self.of, removal.clone()));
+        self.report.borrow_mut().removals.push(removal);
     }
 }

@@ -1,4 +1,4 @@
-//! What a loop's supervisor says of it: facts for `status`, `explain` and metrics.
+//! What a loop's supervisor knows of it: facts for `status`, `explain` and metrics.
 
 use std::time::Duration;
 
@@ -6,24 +6,26 @@ use cri_gc_config::Mode;
 use jiff::Timestamp;
 
 use crate::report::PassReport;
-use cri_gc_kit::words::Loop;
+use cri_gc_kit::generation::Generation;
+use cri_gc_kit::words::{Loop, LoopSettings};
 
 /// What a loop is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Doing {
     /// It waits for its time.
     Waiting,
-    /// A pass is under way.
+    /// A pass is in progress.
     Running,
-    /// It was told to remove nothing for now.
+    /// It removes nothing until it is resumed.
     Paused,
     /// The settings switch it off.
     Off,
-    /// It fell, and is started anew after a pause.
+    /// It crashed, and is restarted after a pause.
     Restarting,
     /// Its thread does not answer.
     Hung,
-    /// It has come to rest.
+    /// It has shut down.
     Stopped,
 }
 
@@ -31,19 +33,11 @@ impl Doing {
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Off => "off",
-            Self::Restarting => "restarting",
-            Self::Hung => "hung",
-            Self::Stopped => "stopped",
-        }
+        self.into()
     }
 }
 
-/// How a loop is.
+/// The state of a loop.
 #[derive(Debug, Clone)]
 pub struct LoopState {
     /// Which.
@@ -54,7 +48,7 @@ pub struct LoopState {
     pub doing: Doing,
     /// Since when.
     pub since: Timestamp,
-    /// Since when it is paused, if it is; a pass under way then ends without further removals.
+    /// Since when it is paused, if it is; a pass in progress then ends without further removals.
     pub paused_since: Option<Timestamp>,
     /// The generation of settings that it follows.
     pub generation: u64,
@@ -70,12 +64,57 @@ pub struct LoopState {
     pub removed: u64,
     /// Bytes measurably freed since the service started.
     pub freed_bytes: u64,
-    /// Passes that failed since the last good one.
+    /// Passes that failed since the last one without a failure.
     pub failures: u64,
     /// Since when they have.
     pub failing_since: Option<Timestamp>,
-    /// How often it was started anew.
+    /// How often it was restarted.
     pub restarts: u64,
     /// Why, the last time.
     pub last_restart: Option<String>,
+}
+
+impl LoopState {
+    /// That of a loop which starts now.
+    pub(super) fn new(of: Loop, generation: &Generation, now: Timestamp) -> Self {
+        let LoopSettings { mode, period, .. } = of.settings(&generation.settings);
+        Self {
+            of,
+            mode,
+            doing: Doing::Waiting,
+            since: now,
+            paused_since: None,
+            generation: generation.number,
+            period,
+            next_pass_at: None,
+            last: None,
+            passes: 0,
+            removed: 0,
+            freed_bytes: 0,
+            failures: 0,
+            failing_since: None,
+            restarts: 0,
+            last_restart: None,
+        }
+    }
+
+    pub(super) fn now_does(&mut self, doing: Doing, now: Timestamp) {
+        // A loop that has shut down does nothing else.
+        if self.doing != doing && self.doing != Doing::Stopped {
+            (self.doing, self.since) = (doing, now);
+        }
+    }
+
+    pub(super) fn crashed(&mut self, why: String, now: Timestamp) {
+        self.restarts += 1;
+        self.last_restart = Some(why);
+        self.now_does(Doing::Restarting, now);
+    }
+
+    pub(super) fn pass_ended(&mut self, last: PassReport) {
+        self.passes += 1;
+        self.removed += last.counts.removed;
+        self.freed_bytes += last.counts.freed_bytes;
+        self.last = Some(last);
+    }
 }

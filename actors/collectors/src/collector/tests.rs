@@ -17,7 +17,7 @@ use super::supervisor::Next;
 use super::*;
 use crate::report::PassError;
 use crate::tools::Tools;
-use cri_gc_gateway::{Gateway, Limits, Sockets};
+use cri_gc_gateway::Gateway;
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::Recorder;
@@ -57,25 +57,23 @@ impl Strings {
 /// A loop on strings.
 struct Puppet {
     strings: Strings,
-    /// A loop keeps its value through its falls.
+    /// A loop keeps its value through its crashes.
     own: Cell<u32>,
 }
 
 const PERIOD: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(30);
 
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    (settings.container_gc.period, settings.container_gc.deadline) = (PERIOD, DEADLINE);
+    settings
+}
+
 impl Collect for Puppet {
     const LOOP: Loop = Loop::ContainerGc;
 
-    fn period(_settings: &Settings) -> Duration {
-        PERIOD
-    }
-
-    fn deadline(_settings: &Settings) -> Duration {
-        DEADLINE
-    }
-
-    async fn pass(&self, _tools: &Tools, pass: &Pass) {
+    async fn pass(&self, pass: &Pass) {
         self.own.set(self.own.get() + 1);
         self.strings.passes.fetch_add(1, Relaxed);
         assert_eq!(self.own.get(), self.strings.passes(), "the value survives");
@@ -130,16 +128,11 @@ impl Stage {
         let here = Arbiter::current();
         let lines = Lines::default();
         let log = Logger::root(lines.clone().fuse(), o!());
-        let nowhere = Sockets { runtime: "/nonexistent".into(), images: "/nonexistent".into() };
-        let limits = Limits {
-            request_timeout: DEADLINE,
-            max_message_size: 1 << 20,
-            container_removals: 1,
-            sandbox_removals: 1,
-            image_removals: 1,
-        };
+        let mut settings = Settings::default();
+        settings.runtime.endpoint = "/nonexistent".parse().unwrap();
+        settings.runtime.request_timeout = DEADLINE;
         let files = Workers::start(1).unwrap();
-        let gateway = Gateway::start(&here, nowhere, limits, log.clone());
+        let gateway = Gateway::start(&here, &settings, None, log.clone());
         let began = tokio::time::Instant::now();
         let clock = Clock::new(move || {
             jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(began.elapsed()).unwrap()
@@ -159,7 +152,7 @@ impl Stage {
     fn serve(&self, strings: &Strings, next: Next) -> Addr<Supervisor<Puppet>> {
         let strings = strings.clone();
         let schedule = Schedule { first: Duration::from_secs(1), chance: Chance::none() };
-        let generation = Generation::only(Arc::default());
+        let generation = Generation::only(Arc::new(settings()));
         let clock = self.tools.clock.clone();
         let base = Base { on: Arbiter::current(), threads: Threads::here(), generation, schedule, clock };
         Supervisor::start(base, self.tools.clone(), next, move || Puppet {
@@ -280,7 +273,7 @@ impl Handler<LoseTimer> for Collector<Puppet> {
     type Result = ();
 
     fn handle(&mut self, _lose: LoseTimer, ctx: &mut Context<Self>) {
-        ctx.cancel_future(self.timer.as_ref().unwrap().handle);
+        ctx.cancel_future(self.timer.handle.unwrap());
     }
 }
 
@@ -307,7 +300,7 @@ async fn a_loop_that_is_switched_off_during_an_outage_has_not_recovered() {
     let strings = Strings::new(Does::Err);
     let address = stage.serve(&strings, Vec::new());
     periods(3).await;
-    let mut settings = Settings::default();
+    let mut settings = settings();
     settings.container_gc.mode = cri_gc_config::Mode::Off;
     address.send(Reconfigure(Generation::only(Arc::new(settings)))).await.unwrap();
     periods(3).await;
@@ -360,7 +353,7 @@ async fn a_pause_and_settings_outlive_a_fall() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(strings.passes(), 1);
     address.send(Pause(true)).await.unwrap();
-    let generation = Generation { number: 7, ..(*Generation::only(Arc::default())).clone() };
+    let generation = Generation { number: 7, ..(*Generation::only(Arc::new(settings()))).clone() };
     address.send(Reconfigure(Arc::new(generation))).await.unwrap();
     periods(5).await;
     let state = address.send(AskState).await.unwrap();
@@ -374,7 +367,7 @@ async fn whoever_waits_for_a_pass_that_falls_is_told_so() {
     let strings = Strings::new(Does::Panic);
     let address = stage.serve(&strings, Vec::new());
     let answer = address.send(RunPass::default()).await;
-    assert_eq!(answer.unwrap().err(), Some(Declined::Fell(Loop::ContainerGc)));
+    assert_eq!(answer.unwrap().err(), Some(Declined::Crashed(Loop::ContainerGc)));
 }
 
 /// On threads of its own and in real time, for a thread that hangs takes the time with it.
@@ -394,7 +387,7 @@ async fn a_loop_whose_thread_hangs_gets_another_one_and_the_old_one_loses_its_le
         }
         jiff::Timestamp::UNIX_EPOCH
     });
-    let mut settings = Settings::default();
+    let mut settings = settings();
     settings.container_gc.period = Duration::from_millis(20);
     settings.supervision.hang_timeout = Duration::from_millis(400);
     let schedule = Schedule { first: Duration::ZERO, chance: Chance::none() };
@@ -428,17 +421,9 @@ struct Fresh {
 impl Collect for Fresh {
     const LOOP: Loop = Loop::ContainerGc;
 
-    fn period(settings: &Settings) -> Duration {
-        settings.container_gc.period
-    }
-
-    fn deadline(_settings: &Settings) -> Duration {
-        DEADLINE
-    }
-
-    async fn pass(&self, tools: &Tools, _pass: &Pass) {
+    async fn pass(&self, pass: &Pass) {
         self.strings.passes.fetch_add(1, Relaxed);
-        let _ = tools.clock.now();
+        let _ = pass.tools.clock.now();
     }
 }
 

@@ -1,23 +1,24 @@
-//! Which logs go with their containers (behaviour: Container logs): all but the one that `logs` of a living pod shows, and one that another
+//! Which logs are removed with their containers (behaviour: Container logs): all but the one that `logs` of a living pod shows, and one that another
 //! container may be writing.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use cri_gc_policy::{Container, Observation, Owner, PodTable};
+use cri_gc_policy::{Container, Observation, PodState, PodTable};
 
 /// What a log file is named by: pod, container name and attempt. Containers of no pod are told apart by their sandbox.
 type LogKey<'a> = (&'a str, &'a str, u32);
 
-/// Knows whose log stays.
+/// Knows whose log is kept.
 pub struct LogKeeper<'a> {
     pods: &'a PodTable<'a>,
     /// Highest attempt of each container name of each pod, over containers in any state.
     highest: HashMap<(&'a str, &'a str), u32>,
     /// How many containers there are still that may write to a log of that name.
     writers: RefCell<HashMap<LogKey<'a>, usize>>,
-    /// The file system of the logs does not answer.
-    stuck: Cell<bool>,
+    /// The file system of the logs does not answer: for the rest of the pass the containers are removed without their logs,
+    /// which are left to the log-directory reaper.
+    pub is_stuck: Cell<bool>,
 }
 
 impl<'a> LogKeeper<'a> {
@@ -31,31 +32,20 @@ impl<'a> LogKeeper<'a> {
             *best = (*best).max(container.attempt);
             *writers.entry(key).or_default() += 1;
         }
-        Self { pods, highest, writers: RefCell::new(writers), stuck: Cell::new(false) }
+        Self { pods, highest, writers: RefCell::new(writers), is_stuck: Cell::new(false) }
     }
 
-    /// Whether the log of this container may go with it.
+    /// Whether the log of this container may be removed with it.
     pub fn may_go(&self, container: &'a Container) -> bool {
         let key = key(self.pods, container);
-        let lives = match self.pods.owner_of_container(container) {
-            Owner::Pod(number) => !self.pods.state_of(number).content_may_go(),
-            // Only collected at all if the operator says that such objects belong to nobody.
-            Owner::Unmanaged => false,
+        // What belongs to no pod is only removed at all if the operator says so.
+        let lives = match self.pods.uid_of_container(container) {
+            "" => false,
+            uid => !matches!(self.pods.state(uid), PodState::Deleted | PodState::Evicted),
         };
         let shown = self.highest.get(&(key.0, key.1)) == Some(&container.attempt);
         let alone = self.writers.borrow().get(&key).is_none_or(|&writers| writers <= 1);
         alone && !(lives && shown)
-    }
-
-    /// The file system of the logs does not answer: for the rest of the pass the containers go without their logs, which
-    /// are left to the log-directory reaper.
-    pub fn stuck(&self) {
-        self.stuck.set(true);
-    }
-
-    /// Whether it does not.
-    pub fn is_stuck(&self) -> bool {
-        self.stuck.get()
     }
 
     /// This container is removed: its name is free for the next to take the log along.

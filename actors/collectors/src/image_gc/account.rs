@@ -1,32 +1,22 @@
-//! The account of a full disk: what holds the bytes that no image that may go could free (behaviour: Image disk space).
-
-use std::cell::Cell;
-use std::fmt;
+//! The account of a full disk: what holds the bytes that no removable image could free (behaviour: Image disk space).
 
 use bytesize::ByteSize;
-use cri_gc_policy::images::Missing;
 use cri_gc_policy::{Decision, FileSystem, Image, ImagePlan, Observation, Reason};
 
 use cri_gc_gateway::FsPlaces;
 
-/// What holds a file system. What an image holds is known by what the runtime tells only, so the account is an estimate.
-#[derive(Debug, Default)]
+/// What holds a file system. What an image holds is known only by what the runtime reports, so the account is an estimate.
+#[derive(Debug)]
 pub struct Account {
-    missing: Missing,
     mountpoints: Vec<String>,
-    in_use: u64,
-    protected: u64,
-    too_young: u64,
-    /// What was to go, and is still there.
-    stayed: Cell<u64>,
-    /// What could go, and was not tried any more.
-    untried: u64,
-    untried_count: usize,
+    /// Images that could not be removed.
+    not_removed: u64,
+    /// What belongs to no image.
     other: u64,
 }
 
 impl Account {
-    /// Begun before anything goes: what belongs to no image then does not change by what goes.
+    /// Begun before anything is removed: what belongs to no image then does not change by removals.
     pub fn new(observation: &Observation, places: &FsPlaces) -> Self {
         let sizes = observation.images.iter().fold(0u64, |sum, image| sum.saturating_add(image.size_bytes));
         let holding = observation.filesystems.iter().filter(|fs| fs.holds_images);
@@ -34,60 +24,50 @@ impl Account {
         let used = holding.clone().map(used).fold(0, u64::saturating_add);
         Self {
             mountpoints: holding.map(|fs| fs.mountpoint.clone()).collect(),
+            not_removed: 0,
             other: used.saturating_sub(places.held_by_images(sizes)),
-            ..Self::default()
         }
     }
 
-    /// This one was to go, and is still there.
-    pub fn stayed(&self, image: &Image) {
-        self.stayed.set(self.stayed.get().saturating_add(image.size_bytes));
+    /// This one was tried, and is still there.
+    pub fn not_removed(&mut self, image: &Image) {
+        self.not_removed = self.not_removed.saturating_add(image.size_bytes);
     }
 
-    /// Adds up what the last plan leaves.
-    pub fn close(&mut self, observation: &Observation, plan: &ImagePlan) {
-        self.missing = plan.missing;
+    /// Why too little is free, by what the last plan leaves.
+    pub fn text(&self, observation: &Observation, plan: &ImagePlan) -> String {
         let size =
             |decision: &Decision| observation.images.get(decision.index).map_or(0, |image| image.size_bytes);
+        let (mut in_use, mut protected, mut too_young) = (0u64, 0u64, 0u64);
         for decision in &plan.section.keep {
             let sum = match decision.reason {
-                Reason::InUse | Reason::NamedByPod | Reason::InUseElsewhere => &mut self.in_use,
-                Reason::Pinned | Reason::Protected | Reason::SandboxImage => &mut self.protected,
-                Reason::TooYoung => &mut self.too_young,
+                Reason::InUse | Reason::NamedByPod | Reason::InUseElsewhere => &mut in_use,
+                Reason::Pinned | Reason::Protected | Reason::SandboxImage => &mut protected,
+                Reason::TooYoung => &mut too_young,
                 _ => continue,
             };
             *sum = sum.saturating_add(size(decision));
         }
-        self.untried_count = plan.in_line().count();
-        self.untried = plan.in_line().map(size).fold(0, u64::saturating_add);
-    }
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FreeDiskSpaceFailed: ")?;
-        if self.missing.bytes > 0 {
-            write!(f, "{} more should be free", ByteSize(self.missing.bytes))?;
-        } else {
-            write!(f, "{} more inodes should be free", self.missing.inodes)?;
-        }
-        write!(f, " on the filesystem of {}, and ", self.mountpoints.join(", "))?;
-        match self.untried_count {
-            0 => write!(f, "no removable image is left: ")?,
-            count => write!(
-                f,
-                "the last removed images freed no space, so {count} more ({}) are left for later: ",
-                ByteSize(self.untried)
-            )?,
-        }
-        write!(
-            f,
-            "images in use hold {}, protected ones {}, ones younger than min_age {}, ones that could not be removed {}; by \
-             the runtime's own count about {} there belong to no image",
-            ByteSize(self.in_use),
-            ByteSize(self.protected),
-            ByteSize(self.too_young),
-            ByteSize(self.stayed.get()),
+        let missing = match plan.missing.bytes {
+            0 => format!("{} more inodes", plan.missing.inodes),
+            bytes => format!("{} more", ByteSize(bytes)),
+        };
+        let untried = match plan.in_line().count() {
+            0 => "no removable image is left".to_owned(),
+            count => format!(
+                "the last removed images freed no space, so {count} more ({}) are left for later",
+                ByteSize(plan.in_line().map(size).fold(0, u64::saturating_add))
+            ),
+        };
+        format!(
+            "FreeDiskSpaceFailed: {missing} should be free on the filesystem of {}, and {untried}: images in use hold {}, \
+             protected ones {}, ones younger than min_age {}, ones that could not be removed {}; by the runtime's own count \
+             about {} there belong to no image",
+            self.mountpoints.join(", "),
+            ByteSize(in_use),
+            ByteSize(protected),
+            ByteSize(too_young),
+            ByteSize(self.not_removed),
             ByteSize(self.other)
         )
     }
@@ -95,7 +75,8 @@ impl fmt::Display for Account {
 
 #[cfg(test)]
 mod tests {
-    use cri_gc_policy::{FsStats, Reclaiming, Section};
+    use cri_gc_policy::images::Missing;
+    use cri_gc_policy::{FsStats, Section};
     use jiff::Timestamp;
 
     use super::*;
@@ -126,32 +107,29 @@ mod tests {
                 holds_images: true,
                 holds_containers: true,
                 stats,
-                reclaiming: Reclaiming::default(),
+                ..FileSystem::default()
             }],
             ..Observation::empty(Timestamp::UNIX_EPOCH)
         };
         let places = FsPlaces { used_bytes: 20 * GIB, beside_content: true, ..FsPlaces::default() };
         let mut account = Account::new(&observation, &places);
-        account.stayed(&image("6", 6 * GIB));
+        account.not_removed(&image("6", 6 * GIB));
         let keep = [Reason::InUse, Reason::Protected, Reason::TooYoung, Reason::Pinned];
         let keep = keep.into_iter().enumerate().map(|(index, reason)| Decision::new(index, reason)).collect();
         let mut plan = ImagePlan {
-            section: Section { remove: Vec::new(), keep },
+            section: Section { keep, ..Section::default() },
             missing: Missing { bytes: 4 * GIB, ..Missing::default() },
             problems: Vec::new(),
         };
-        account.close(&observation, &plan);
         assert_eq!(
-            account.to_string(),
+            account.text(&observation, &plan),
             "FreeDiskSpaceFailed: 4.0 GiB more should be free on the filesystem of /var/lib/x, and no removable image is \
              left: images in use hold 7.0 GiB, protected ones 7.0 GiB, ones younger than min_age 3.0 GiB, ones that could \
              not be removed 6.0 GiB; by the runtime's own count about 52.0 GiB there belong to no image",
             "90 GiB are used: 18 GiB by the content of images, 20 GiB by what is unpacked of them"
         );
-        let mut account = Account::new(&observation, &places);
         plan.section.remove.push(Decision::new(4, Reason::DiskPressure));
-        account.close(&observation, &plan);
-        let text = account.to_string();
+        let text = account.text(&observation, &plan);
         assert!(text.contains("freed no space, so 1 more (1.0 GiB) are left for later: "), "{text}");
     }
 }

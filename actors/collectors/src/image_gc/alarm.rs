@@ -1,12 +1,36 @@
-//! When a full disk starts a pass at once (behaviour: Image disk space): at the first look that finds it over its high threshold, and then,
-//! while passes free nothing, after pauses that grow. And when images are tried again after some went in vain.
+//! When a full disk starts a pass at once (behaviour: Image disk space): at the first check that finds it over its high threshold,
+//! and then, while passes free nothing, after pauses that grow. And when images are tried again after some freed nothing.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pause after the first pass that freed nothing. What changes by itself meanwhile is that images grow old enough.
+/// The pause after the first pass that freed nothing. What changes by itself meanwhile is that images become old enough.
 const FIRST: Duration = Duration::from_secs(60);
+
+/// The longest pause before images are tried again for lack of space, where what fills the disk is none of the images.
+pub const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// Pauses after attempts without effect: each is twice as long as the one before.
+#[derive(Debug, Default)]
+pub struct Pauses {
+    count: u32,
+    not_before: Option<Instant>,
+}
+
+impl Pauses {
+    /// Whether no pause is in progress.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|not_before| now >= not_before)
+    }
+
+    /// The next pause begins.
+    pub fn begin(&mut self, first: Duration, longest: Duration, now: Instant) {
+        let pause = first.saturating_mul(2u32.saturating_pow(self.count)).min(longest);
+        self.count = self.count.saturating_add(1);
+        self.not_before = now.checked_add(pause);
+    }
+}
 
 /// How full the disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,30 +46,30 @@ pub enum Usage {
 /// What was seen of the disk since it was last under its threshold.
 #[derive(Debug, Default)]
 pub struct Alarm {
-    /// Alarms since then that brought nothing.
-    futile: u32,
-    /// No alarm before.
-    not_before: Option<Instant>,
+    /// After alarms since then that freed nothing.
+    pauses: Pauses,
     /// The last pass found it over its threshold, and could not free enough.
     is_short: bool,
 }
 
 impl Alarm {
-    /// A look at the disk. Whether a pass is to begin at once; passes come by themselves every `period`.
-    pub fn looked(&mut self, usage: Usage, period: Duration, now: Instant) -> bool {
+    /// The disk was checked. Whether a pass has to begin at once; passes begin by themselves every `period`.
+    pub fn checked(&mut self, usage: Usage, period: Duration, now: Instant) -> bool {
         match usage {
             Usage::Low => {
                 let was_short = self.is_short;
                 *self = Self::default();
                 was_short
             }
-            Usage::High if !self.is_put_off(now) => {
-                self.put_off(period, now);
-                true
+            Usage::High => {
+                let is_due = self.pauses.is_over(now);
+                if is_due {
+                    self.pause(period, now);
+                }
+                is_due
             }
-            Usage::High => false,
             // One that hovers around its high threshold has not become another one; but that it has room is worth a pass,
-            // which ends what was told of it.
+            // which ends what was reported of it.
             Usage::Between => std::mem::take(&mut self.is_short),
         }
     }
@@ -56,48 +80,16 @@ impl Alarm {
         if freed > 0 {
             // Should the disk fill up again, that is another time.
             *self = Self::default();
-        } else if over && !self.is_put_off(now) {
-            // A pass that came by itself need not be repeated at the next look.
-            self.put_off(period, now);
+        } else if over && self.pauses.is_over(now) {
+            // A pass that began by itself need not be repeated at the next check.
+            self.pause(period, now);
         }
         self.is_short = is_short;
     }
 
-    fn is_put_off(&self, now: Instant) -> bool {
-        self.not_before.is_some_and(|not_before| now < not_before)
-    }
-
-    fn put_off(&mut self, period: Duration, now: Instant) {
-        // A fifth of a short period, so that its passes are not outdone by those of the alarm.
-        let first = FIRST.min(period / 5);
-        let pause = first.saturating_mul(2u32.saturating_pow(self.futile)).min(period);
-        self.futile = self.futile.saturating_add(1);
-        self.not_before = now.checked_add(pause);
-    }
-}
-
-/// The longest pause between two tries.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
-
-/// Removals that brought nothing: what fills the disk is none of the images, so the next ones are tried after pauses that
-/// double, from a period to an hour.
-#[derive(Debug, Default)]
-pub struct Patience {
-    futile: u32,
-    not_before: Option<Instant>,
-}
-
-impl Patience {
-    /// Whether images may go for lack of space now.
-    pub fn lets_try(&self, now: Instant) -> bool {
-        self.not_before.is_none_or(|not_before| now >= not_before)
-    }
-
-    /// A pass has tried, and what went brought nothing.
-    pub fn in_vain(&mut self, period: Duration, now: Instant) {
-        let pause = period.saturating_mul(2u32.saturating_pow(self.futile));
-        self.futile = self.futile.saturating_add(1);
-        self.not_before = now.checked_add(pause.min(LONGEST));
+    fn pause(&mut self, period: Duration, now: Instant) {
+        // A fifth of a short period, so that its passes are not outnumbered by those of the alarm.
+        self.pauses.begin(FIRST.min(period / 5), period, now);
     }
 }
 
@@ -111,7 +103,7 @@ mod tests {
     /// Seconds at which a disk that is over its threshold raises an alarm within an hour.
     fn alarms(alarm: &mut Alarm, period: Duration) -> Vec<u64> {
         let begin = Instant::now();
-        let at = |second: &u64| alarm.looked(Usage::High, period, begin + Duration::from_secs(*second));
+        let at = |second: &u64| alarm.checked(Usage::High, period, begin + Duration::from_secs(*second));
         (0..3_600).step_by(POLL as usize).filter(at).collect()
     }
 
@@ -125,12 +117,12 @@ mod tests {
     #[test]
     fn a_disk_that_was_at_its_low_threshold_raises_the_next_alarm_at_once() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
-        assert!(alarm.looked(Usage::High, PERIOD, now));
+        assert!(alarm.checked(Usage::High, PERIOD, now));
         for usage in [Usage::High, Usage::Between, Usage::High] {
-            assert!(!alarm.looked(usage, PERIOD, now), "{usage:?}");
+            assert!(!alarm.checked(usage, PERIOD, now), "{usage:?}");
         }
-        assert!(!alarm.looked(Usage::Low, PERIOD, now));
-        assert!(alarm.looked(Usage::High, PERIOD, now));
+        assert!(!alarm.checked(Usage::Low, PERIOD, now));
+        assert!(alarm.checked(Usage::High, PERIOD, now));
     }
 
     #[test]
@@ -138,30 +130,30 @@ mod tests {
         for room in [Usage::Between, Usage::Low] {
             let (mut alarm, now) = (Alarm::default(), Instant::now());
             alarm.passed((0, true), true, PERIOD, now);
-            assert!(!alarm.looked(Usage::High, PERIOD, now));
-            assert!(alarm.looked(room, PERIOD, now), "{room:?}");
-            assert!(!alarm.looked(room, PERIOD, now), "{room:?}");
+            assert!(!alarm.checked(Usage::High, PERIOD, now));
+            assert!(alarm.checked(room, PERIOD, now), "{room:?}");
+            assert!(!alarm.checked(room, PERIOD, now), "{room:?}");
         }
     }
 
     #[test]
     fn so_does_one_on_which_a_pass_has_freed_something() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
-        assert!(alarm.looked(Usage::High, PERIOD, now));
+        assert!(alarm.checked(Usage::High, PERIOD, now));
         alarm.passed((0, true), true, PERIOD, now);
-        assert!(!alarm.looked(Usage::High, PERIOD, now));
+        assert!(!alarm.checked(Usage::High, PERIOD, now));
         alarm.passed((1, true), true, PERIOD, now);
-        assert!(alarm.looked(Usage::High, PERIOD, now));
+        assert!(alarm.checked(Usage::High, PERIOD, now));
     }
 
     #[test]
-    fn what_went_in_vain_is_followed_after_pauses_that_double_to_an_hour() {
-        let (mut patience, begin) = (Patience::default(), Instant::now());
+    fn removals_without_effect_are_followed_after_pauses_that_double_to_an_hour() {
+        let (mut pauses, begin) = (Pauses::default(), Instant::now());
         let mut tries = Vec::new();
         for minute in 0..300 {
             let now = begin + Duration::from_secs(60 * minute);
-            if patience.lets_try(now) {
-                patience.in_vain(PERIOD, now);
+            if pauses.is_over(now) {
+                pauses.begin(PERIOD, LONGEST, now);
                 tries.push(minute);
             }
         }
@@ -172,10 +164,10 @@ mod tests {
     fn a_pass_that_came_by_itself_and_freed_nothing_is_not_repeated_at_once() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
         alarm.passed((0, false), false, PERIOD, now);
-        assert!(alarm.looked(Usage::High, PERIOD, now), "the disk was not full then");
+        assert!(alarm.checked(Usage::High, PERIOD, now), "the disk was not full then");
         let mut alarm = Alarm::default();
         alarm.passed((0, true), true, PERIOD, now);
-        assert!(!alarm.looked(Usage::High, PERIOD, now));
-        assert!(alarm.looked(Usage::High, PERIOD, now + FIRST));
+        assert!(!alarm.checked(Usage::High, PERIOD, now));
+        assert!(alarm.checked(Usage::High, PERIOD, now + FIRST));
     }
 }

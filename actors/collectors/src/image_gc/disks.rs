@@ -1,101 +1,94 @@
 //! The file systems of images during one pass: what was measured last of each.
 //!
 //! One that can't be measured any more keeps its last measurement for the rest of the pass: nothing is removed for its sake, and
-//! nothing counts as freed there, also should it come back.
+//! nothing counts as freed there, also should it be measurable again.
 
 use cri_gc_policy::images::space;
 use cri_gc_policy::{FileSystem, FsProblem, ImagePolicy};
 
 use crate::collector::Pass;
-use crate::observe::{self, Disk};
+use crate::observe;
 use crate::report::PassError;
-use crate::tools::Tools;
 use cri_gc_gateway::FsPlaces;
 
 /// The file systems of a pass.
 #[derive(Debug, Default)]
-pub struct Disks(Vec<Tracked>);
-
-#[derive(Debug)]
-struct Tracked {
-    disk: Disk,
-    is_lost: bool,
+pub struct Disks {
+    /// Those that can be measured.
+    pub measurable: Vec<FileSystem>,
+    lost: Vec<FileSystem>,
 }
 
 impl Disks {
     /// Those that could be measured when the pass began.
-    pub fn new(disks: Vec<Disk>) -> Self {
-        Self(disks.into_iter().map(|disk| Tracked { disk, is_lost: false }).collect())
+    pub fn new(measurable: Vec<FileSystem>) -> Self {
+        Self { measurable, lost: Vec::new() }
     }
 
-    /// Measures them again. What goes wrong is an error of the pass.
-    pub async fn measure(&mut self, tools: &Tools, pass: &Pass, places: &FsPlaces) {
-        let (measured, problems) = observe::measure(tools, places).await;
+    /// Measures them again. What fails is an error of the pass.
+    pub async fn measure(&mut self, pass: &Pass, places: &FsPlaces) {
+        let (measured, problems) = observe::measure(&pass.tools, places).await;
         problems.into_iter().for_each(|problem| pass.error(problem));
         self.update(&measured).into_iter().for_each(|problem| pass.error(PassError::Disk(problem)));
     }
 
-    /// Takes in what could be measured. Gives back those that report a capacity of 0 all of a sudden.
-    fn update(&mut self, measured: &[Disk]) -> Vec<FsProblem> {
+    /// Takes over what was measured. Returns those that suddenly report a capacity of 0.
+    fn update(&mut self, measured: &[FileSystem]) -> Vec<FsProblem> {
         let mut problems = Vec::new();
-        for known in self.0.iter_mut().filter(|known| !known.is_lost) {
-            let stats = measured.iter().find(|disk| disk.is_same(&known.disk)).map(|disk| disk.fs.stats);
-            let before = known.disk.fs.stats.capacity_bytes;
-            known.is_lost = stats.is_none_or(|stats| stats.capacity_bytes == 0 && before > 0);
-            match stats {
-                Some(stats) if !known.is_lost => known.disk.fs.stats = stats,
-                Some(_) => problems.push(FsProblem { mountpoint: known.disk.fs.mountpoint.clone() }),
+        for known in std::mem::take(&mut self.measurable) {
+            match measured.iter().find(|fs| fs.is_same(&known)).map(|fs| fs.stats) {
+                Some(stats) if stats.capacity_bytes > 0 || known.stats.capacity_bytes == 0 => {
+                    self.measurable.push(FileSystem { stats, ..known });
+                    continue;
+                }
+                Some(_) => problems.push(FsProblem { mountpoint: known.mountpoint.clone() }),
                 None => {}
             }
+            self.lost.push(known);
         }
         problems
     }
 
     /// What is at its high threshold now is freed to the low one, even when that is crossed in between.
     pub fn begin_reclaiming(&mut self, policy: &ImagePolicy) {
-        for known in &mut self.0 {
-            known.disk.fs.reclaiming = space::reclaiming(&known.disk.fs, policy);
+        for fs in self.measurable.iter_mut().chain(&mut self.lost) {
+            fs.reclaiming = space::reclaiming(fs, policy);
         }
-    }
-
-    /// Those that can be measured.
-    pub fn measurable(&self) -> Vec<FileSystem> {
-        self.0.iter().filter(|known| !known.is_lost).map(|known| known.disk.fs.clone()).collect()
     }
 
     /// Whether one of them is short of space, as it was measured last.
     pub fn is_short(&self, policy: &ImagePolicy) -> bool {
-        let all: Vec<FileSystem> = self.0.iter().map(|known| known.disk.fs.clone()).collect();
-        !space::missing(&all, policy, 0).0.is_none()
+        let is_short = |all: &[FileSystem]| !space::missing(all, policy, 0).0.is_none();
+        is_short(&self.measurable) || is_short(&self.lost)
     }
 
     /// Bytes available on all of them.
     pub fn available(&self) -> u64 {
-        let holding = self.0.iter().map(|known| &known.disk.fs).filter(|fs| fs.holds_images);
+        let holding = self.measurable.iter().chain(&self.lost).filter(|fs| fs.holds_images);
         holding.fold(0, |sum, fs| sum.saturating_add(fs.stats.available_bytes))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cri_gc_policy::{FileSystem, FsStats, Reclaiming};
+    use cri_gc_policy::FsStats;
 
     use super::*;
 
-    fn disk(mountpoint: &str, device: u64, capacity_bytes: u64, available_bytes: u64) -> Disk {
-        let fs = FileSystem {
+    fn disk(mountpoint: &str, device: u64, capacity_bytes: u64, available_bytes: u64) -> FileSystem {
+        FileSystem {
             mountpoint: mountpoint.to_owned(),
+            device: Some(device),
             holds_images: true,
             holds_containers: true,
             stats: FsStats { capacity_bytes, available_bytes, ..FsStats::default() },
-            reclaiming: Reclaiming::default(),
-        };
-        Disk::new(fs, Some(device))
+            ..FileSystem::default()
+        }
     }
 
     fn available(disks: &Disks) -> Vec<(String, u64)> {
-        let measurable = disks.measurable().into_iter();
-        measurable.map(|fs| (fs.mountpoint, fs.stats.available_bytes)).collect()
+        let measurable = disks.measurable.iter();
+        measurable.map(|fs| (fs.mountpoint.clone(), fs.stats.available_bytes)).collect()
     }
 
     #[test]

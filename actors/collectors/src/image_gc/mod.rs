@@ -1,14 +1,14 @@
 //! The image GC supervisor: removes unused images when they are old or the disk is full (behaviour: Images).
 //!
-//! - here: observe, plan, and hand on to what acts.
-//! - `reclaim`: the closed loop; the sizes that a runtime tells are hints, so a few images go, and the file system is
-//!   measured before any other does. `disks`: what was measured. `recheck`: what is asked right before a removal. `confirm`: what became of it. `account`: what holds the rest.
-//! - `alarm`: looks at the disk between passes. What is remembered of images is kept by `image_records`.
+//! - here: observe, plan, and pass on to what acts.
+//! - `reclaim`: the closed loop; the sizes that a runtime reports are hints, so a few images are removed, and the file system is
+//!   measured before any other is. `disks`: what was measured. `recheck`: what is asked right before a removal. `confirm`: what
+//!   became of it. `account`: what holds the rest.
+//! - `alarm`: when a full disk starts a pass. What is remembered of images is kept by `image_records`.
 
 mod account;
 mod alarm;
 mod confirm;
-mod deciding;
 mod disks;
 mod recheck;
 mod reclaim;
@@ -17,57 +17,49 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
-use cri_gc_policy::images::{space, unmatched};
-use cri_gc_policy::{FileSystem, Follow, Observation, Plan, PlanReport, Reclaiming};
+use cri_gc_policy::images::{follow, space, unmatched};
+use cri_gc_policy::report::Words;
+use cri_gc_policy::{Kind, Observation, PodTable, Reclaiming};
 use tokio::time::Instant;
 
 use crate::collector::{Collect, Pass, Target};
 use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
 use crate::{observe, planning};
-use alarm::{Alarm, Patience, Usage};
+use alarm::{Alarm, LONGEST, Pauses, Usage};
 use cri_gc_gateway::FsPlaces;
 use cri_gc_kit::supervision::failure_log::First;
-use cri_gc_kit::words::{Kind, Loop};
-use deciding::{foresee, keep};
+use cri_gc_kit::words::Loop;
 use disks::Disks;
-use reclaim::{Brought, Reclaim};
+use reclaim::{Reclaim, Reclaimed, decide, keep};
 
 /// The collector of images.
 #[derive(Debug, Default)]
 pub struct ImageGc {
-    /// Where images lie, as the last pass was told.
+    /// Where images lie, as the runtime reported to the last pass.
     places: RefCell<FsPlaces>,
     alarm: RefCell<Alarm>,
-    patience: RefCell<Patience>,
+    /// Pauses after removals that freed nothing.
+    pauses: RefCell<Pauses>,
 }
 
 impl Collect for ImageGc {
     const LOOP: Loop = Loop::ImageGc;
     const FIRST_FAILURE: First = First::Warning;
 
-    fn period(settings: &Settings) -> Duration {
-        settings.image_gc.period
-    }
-
-    fn deadline(settings: &Settings) -> Duration {
-        settings.image_gc.deadline
-    }
-
-    fn look_out_every(settings: &Settings) -> Option<Duration> {
+    fn pressure_check_every(settings: &Settings) -> Option<Duration> {
         let every = settings.image_gc.pressure_poll;
         (!every.is_zero() && settings.image_gc.mode != Mode::Off).then_some(every)
     }
 
     /// Whether a file system of images is over its high threshold. The runtime is not asked.
-    async fn look_out(&self, tools: &Tools, settings: &Settings) -> bool {
+    async fn is_under_pressure(&self, tools: &Tools, settings: &Settings) -> bool {
         let places = self.places.borrow().clone();
         if places.images.is_empty() {
             return false;
         }
-        // What can't be measured is the next pass's matter to tell.
-        let (disks, _) = observe::measure(tools, &places).await;
-        let mut filesystems: Vec<FileSystem> = disks.into_iter().map(|disk| disk.fs).collect();
+        // What can't be measured is reported by the next pass.
+        let (mut filesystems, _) = observe::measure(tools, &places).await;
         let policy = settings.policy().images;
         let high = space::missing(&filesystems, &policy, 0).0.triggered;
         filesystems.iter_mut().for_each(|fs| fs.reclaiming = Reclaiming { bytes: true, inodes: true });
@@ -76,22 +68,23 @@ impl Collect for ImageGc {
             true => Usage::Low,
             false => Usage::Between,
         };
-        self.alarm.borrow_mut().looked(usage, settings.image_gc.period, Instant::now())
+        self.alarm.borrow_mut().checked(usage, settings.image_gc.period, Instant::now())
     }
 
-    async fn pass(&self, tools: &Tools, pass: &Pass) {
+    async fn pass(&self, pass: &Pass) {
+        let tools = &pass.tools;
         // Without the pods, the containers and the images, all of them, nothing can be decided.
         let view = match observe::remember_pods(tools, &pass.settings).await {
             Ok(view) => view,
             Err(error) => return pass.error(error),
         };
-        let look = match observe::remember_images(tools).await {
-            Ok(look) => look,
+        let seen = match observe::remember_images(tools).await {
+            Ok(seen) => seen,
             Err(error) => return pass.error(error),
         };
         view.verdict.images_unknown.into_iter().for_each(|why| pass.note(why));
         // Where images lie matters for space only: for their age they are removed all the same.
-        let places = match look.places {
+        let places = match seen.places {
             Ok(places) if places.images.is_empty() => {
                 pass.error(PassError::NoFileSystem);
                 places
@@ -105,16 +98,16 @@ impl Collect for ImageGc {
                 FsPlaces::default()
             }
         };
-        let (disks, problems) = observe::measure(tools, &places).await;
+        let (filesystems, problems) = observe::measure(tools, &places).await;
         problems.into_iter().for_each(|problem| pass.error(problem));
         let mut observation = Observation {
-            images: look.images,
-            filesystems: disks.iter().map(|disk| disk.fs.clone()).collect(),
-            // Not when the containers were listed: an image that was first seen since would be from the future, and young.
+            images: seen.images,
+            filesystems,
+            // Not when the containers were listed: an image that was first seen since would have a timestamp in the future, and be young.
             taken_at: tools.clock.now(),
             ..view.observation
         };
-        if let Err(error) = observe::sandbox_image(&mut observation, look.sandbox_image) {
+        if let Err(error) = observe::sandbox_image(&mut observation, seen.sandbox_image) {
             pass.error(error);
         }
         for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::tells_too_much(fs)) {
@@ -125,11 +118,18 @@ impl Collect for ImageGc {
         }
 
         let policy = pass.settings.policy();
-        let ((plan, following), unread) = planning::with_image_volumes(
+        // What follows from removals of earlier passes of a dry run is part of the plan.
+        let foresee = |observation: &Observation| {
+            let mut plan = decide(observation, &policy);
+            let removed = pass.foreseen.of(observation);
+            follow(&mut plan, observation, &PodTable::new(observation), &policy, &removed);
+            plan
+        };
+        let (plan, unread) = planning::with_image_volumes(
             &mut observation,
             async |observation| observe::remember_image_volumes(tools, observation).await,
-            |observation| foresee(observation, &policy, pass),
-            |(plan, following)| !plan.section.remove.is_empty() || !following.is_empty(),
+            foresee,
+            |plan| plan.section.removes_any(),
         )
         .await;
         if let Some(error) = unread {
@@ -137,30 +137,28 @@ impl Collect for ImageGc {
         }
         plan.problems.iter().for_each(|problem| pass.error(PassError::Disk(problem.clone())));
         let period = pass.settings.image_gc.period;
-        let tries = self.patience.borrow().lets_try(Instant::now());
+        let tries = self.pauses.borrow().is_over(Instant::now());
         unmatched(&observation.images, &policy.images).into_iter().for_each(|note| pass.note(note));
-        let brought = if pass.enforces() {
+        let reclaimed = if pass.enforces() {
             pass.planned(plan.section.remove.len());
             pass.kept(Kind::Image, keep(&observation, &plan, &policy));
-            let reclaim = Reclaim::new(tools, pass, &policy, (places, Disks::new(disks)));
-            reclaim.run(observation, plan, tries).await
+            let disks = Disks::new(observation.filesystems.clone());
+            Reclaim { pass, policy: &policy, places, disks }.run(observation, plan, tries).await
         } else {
-            let follow = Follow { images: following, ..Follow::default() };
-            let whole = Plan { images: plan.clone(), follow, ..Plan::default() };
-            let report = PlanReport::new(&whole, &observation, &policy).images.section;
+            let report = Words::new(&observation, &policy).section(Kind::Image, &plan.section);
             let none = async |_: &Target<()>| Ok((Outcome::WouldRemove, 0));
-            pass.carry_out(Kind::Image, report, &plan.section.remove, |_| Some(()), 1, none).await;
-            Brought { over: plan.missing.triggered, ..Brought::default() }
+            pass.carry_out(Kind::Image, report, &plan.section, |_| Some(()), 1, none).await;
+            Reclaimed { over: plan.missing.triggered, ..Reclaimed::default() }
         };
-        if brought.over && !tries {
+        if reclaimed.over && !tries {
             pass.note("image removal is paused: the last removed images freed no space".to_owned());
         }
-        if brought.in_vain {
-            self.patience.borrow_mut().in_vain(period, Instant::now());
-        } else if !brought.over || tries {
-            self.patience.replace(Patience::default());
+        if reclaimed.was_futile {
+            self.pauses.borrow_mut().begin(period, LONGEST, Instant::now());
+        } else if !reclaimed.over || tries {
+            self.pauses.replace(Pauses::default());
         }
-        let ended = (brought.freed, brought.is_short);
-        self.alarm.borrow_mut().passed(ended, brought.over, period, Instant::now());
+        let ended = (reclaimed.freed, reclaimed.is_short);
+        self.alarm.borrow_mut().passed(ended, reclaimed.over, period, Instant::now());
     }
 }

@@ -9,8 +9,6 @@ use cri_gc_policy::{Container, Image, Reason};
 
 use crate::collector::{Pass, Removed};
 use crate::report::Outcome;
-use crate::tools::Tools;
-use cri_gc_gateway::calls::{CriCall, ImageStatus, RemoveImage, Version};
 use cri_gc_gateway::{CriError, CriResult, ErrorClass, Freshness};
 
 /// Name of CRI-O in its Version. Only there an accepted removal is known to be without effect; anywhere else an image that is
@@ -22,7 +20,6 @@ const LISTS: usize = 3;
 
 /// What the checks of one pass share.
 pub struct Recheck<'a> {
-    tools: &'a Tools,
     pass: &'a Pass,
     /// Name of the image that sandboxes are made of.
     sandbox_image: &'a str,
@@ -32,13 +29,13 @@ pub struct Recheck<'a> {
 
 impl<'a> Recheck<'a> {
     /// That of a pass which has seen this.
-    pub fn new(tools: &'a Tools, pass: &'a Pass, sandbox_image: &'a str, containers: &[Container]) -> Self {
+    pub fn new(pass: &'a Pass, sandbox_image: &'a str, containers: &[Container]) -> Self {
         let listed = containers.iter().map(|container| container.id.clone()).collect();
-        Self { tools, pass, sandbox_image, listed: RefCell::new(Rc::new(listed)) }
+        Self { pass, sandbox_image, listed: RefCell::new(Rc::new(listed)) }
     }
 
-    /// Looks at everything that keeps an image once more, and removes the image if nothing does. `accepted` is called when the
-    /// runtime has said that it did.
+    /// Checks everything that keeps an image once more, and removes the image if nothing does. `accepted` is called when the
+    /// runtime has accepted that.
     ///
     /// CRI-O lists OCI artifacts as images, answers OK to their removal by id, and does nothing. So the image is asked for at
     /// once, and there it is tried by its names while it is there: later it might be another one, pulled again.
@@ -48,7 +45,7 @@ impl<'a> Recheck<'a> {
             return Ok(removed);
         }
         let mut failed = None;
-        if self.tools.gateway.call(Version {}).await.is_ok_and(|version| version.name == CRI_O) {
+        if self.pass.tools.gateway.version().await.is_ok_and(|version| version.name == CRI_O) {
             // Digests first, for a tag may move to another image.
             for name in image.repo_digests.iter().chain(&image.repo_tags) {
                 match self.remove_by(image, name, &accepted).await {
@@ -64,32 +61,34 @@ impl<'a> Recheck<'a> {
                 }
             }
         }
-        Err(failed.unwrap_or_else(|| CriError::without_effect(RemoveImage::METHOD)))
+        Err(failed.unwrap_or_else(|| {
+            CriError::image_removal(
+                "the runtime answers OK, but still lists it; its id and all its names were tried",
+            )
+        }))
     }
 
     /// Whether the runtime has removed that image. Then it is forgotten at once: should it be pulled again before the list
     /// that confirms it, it is a new one. An answer that fails proves nothing.
     async fn is_gone(&self, image: &Image) -> bool {
-        let Image { id, runtime_handler, .. } = image.clone();
-        let answer = self.tools.gateway.call(ImageStatus { id, runtime_handler }).await;
+        let answer = self.pass.tools.gateway.has_image(&image.id, &image.runtime_handler).await;
         let is_gone = answer.is_ok_and(|there| !there);
         if is_gone {
-            self.tools.images.forget(&image.id);
+            self.pass.tools.images.forget(&image.id);
         }
         is_gone
     }
 
     /// Removes an image by one of its names, or by its id.
     async fn remove_by(&self, image: &Image, name: &str, accepted: &impl Fn()) -> Removed {
-        let Self { tools, pass, .. } = self;
+        let (pass, tools) = (self.pass, &self.pass.tools);
         if let Some(outcome) = self.keeps(image, name).await? {
             return Ok((outcome, 0));
         }
         if !pass.may_remove() {
             return Ok((Outcome::halted(), 0));
         }
-        let call = RemoveImage { id: name.to_owned(), runtime_handler: image.runtime_handler.clone() };
-        match tools.gateway.call(call).await {
+        match tools.gateway.remove_image(name, &image.runtime_handler).await {
             Ok(()) => {
                 accepted();
                 Ok((Outcome::Removed, image.size_bytes))
@@ -110,7 +109,7 @@ impl<'a> Recheck<'a> {
         }
     }
 
-    /// Why the image has to stay after all, if it has to.
+    /// Why the image has to be kept after all, if it has to.
     ///
     /// The containers are listed last, for nothing may come between that and the removal. But what they are made of is looked up
     /// in a list of images that is older, and a name may have come to this image since. So a container that was not known
@@ -118,15 +117,15 @@ impl<'a> Recheck<'a> {
     async fn keeps(&self, image: &Image, name: &str) -> CriResult<Option<Outcome>> {
         for _ in 0..LISTS {
             let known = Rc::clone(&self.listed.borrow());
-            let images = self.tools.gateway.list::<Image>(Freshness::Fresh).await?;
+            let images = self.pass.tools.gateway.list::<Image>(Freshness::Fresh).await?;
             let names = Names::new(&images);
             let copies = match self.keeps_of_images(&images, &names, image, name).await {
                 Ok(copies) => copies,
                 Err(outcome) => return Ok(Some(outcome)),
             };
             let is_used = |used: ImageUse<'_>| names.used(used).iter().any(|index| copies.contains(index));
-            let containers = self.tools.gateway.list::<Container>(Freshness::Fresh).await?;
-            let (volumes, asked) = self.tools.gateway.image_volumes(&containers).await?;
+            let containers = self.pass.tools.gateway.list::<Container>(Freshness::Fresh).await?;
+            let (volumes, asked) = self.pass.tools.gateway.image_volumes(&containers).await?;
             let mounted = volumes.values().flatten().any(|volume| is_used(ImageUse::named(volume)));
             if mounted || containers.iter().flat_map(ImageUse::of_container).any(is_used) {
                 return Ok(Some(Outcome::refused(Reason::InUse)));
@@ -141,7 +140,7 @@ impl<'a> Recheck<'a> {
         Ok(Some(Outcome::refused(Reason::InUse)))
     }
 
-    /// The copies of the image in a list of images; an error is why it has to stay by all but the containers.
+    /// The copies of the image in a list of images; an error is why it has to be kept by all but the containers.
     async fn keeps_of_images(
         &self,
         images: &[Image],
@@ -149,8 +148,8 @@ impl<'a> Recheck<'a> {
         image: &Image,
         name: &str,
     ) -> Result<Vec<usize>, Outcome> {
-        let Self { tools, pass, .. } = self;
-        // The copies for several runtime handlers go together, if the runtime does not tell them apart.
+        let (pass, tools) = (self.pass, &self.pass.tools);
+        // The copies for several runtime handlers are removed together, if the runtime does not distinguish them.
         let copies: Vec<usize> =
             (0..).zip(images.iter()).filter(|(_, now)| now.id == image.id).map(|(i, _)| i).collect();
         let copy = |index: &usize| images.get(*index);
@@ -170,7 +169,7 @@ impl<'a> Recheck<'a> {
         if copies.iter().filter_map(copy).any(|copy| copy.pinned) {
             return Err(Outcome::refused(Reason::Pinned));
         }
-        // A pattern that was added meanwhile holds at once.
+        // A pattern that was added meanwhile is in force at once.
         let settings = pass.live.settings();
         let protects = |copy: &Image| {
             settings.image_gc.protect.iter().any(|pattern| pattern.matches(&copy.id, copy.names()))
@@ -181,7 +180,7 @@ impl<'a> Recheck<'a> {
         if is_used(ImageUse::named(self.sandbox_image)) {
             return Err(Outcome::refused(Reason::SandboxImage));
         }
-        // A pod that is about to start, and a job that came and went since the plan was made.
+        // A pod that is about to start, and a job that began and ended since the plan was made.
         let named = tools.pods.named().await;
         if named.is_none_or(|named| named.iter().any(|name| is_used(ImageUse::named(name)))) {
             return Err(Outcome::refused(Reason::NamedByPod));

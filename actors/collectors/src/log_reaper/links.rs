@@ -5,16 +5,15 @@ use std::collections::HashSet;
 use cri_gc_config::Settings;
 use cri_gc_policy::links::{DanglingLink, LinkOwner, decide};
 use cri_gc_policy::report::{Item, SectionReport};
-use cri_gc_policy::{ContainerState, Decision, Reason};
+use cri_gc_policy::{ContainerState, Decision, Kind, Reason};
 
-use super::{BETWEEN_CHECKS, LogReaper, is_not_found};
+use super::{BETWEEN_CHECKS, LogReaper, remove_checked};
 use crate::collector::{Pass, Removed};
 use crate::observe;
-use crate::report::{Outcome, PassError};
+use crate::report::{Outcome, PassError, files_done};
 use crate::tools::Tools;
 use cri_gc_files::links::{self, container_id};
-use cri_gc_gateway::calls::ContainerStatus;
-use cri_gc_kit::words::Kind;
+use cri_gc_gateway::ErrorClass;
 
 impl LogReaper {
     /// The links that have no target, each with whether it had none at the check before. They are remembered for the next check.
@@ -27,34 +26,28 @@ impl LogReaper {
         settings: &Settings,
     ) -> Result<Vec<(String, bool)>, PassError> {
         let root = settings.log_gc.legacy_container_logs_root.clone();
-        let found = tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&root)).await?;
-        let found = found
-            .map_err(|error| PassError::File { step: "looking for log links", error: error.to_string() })?;
+        let found = tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&root)).await;
+        let found = files_done("looking for log links", found)?;
         let now: HashSet<String> =
             found.into_iter().filter(|link| link.dangling).map(|link| link.name).collect();
         let before = self.dangling.replace(now.clone());
-        let mut marked: Vec<(String, bool)> = now
-            .into_iter()
-            .map(|name| {
-                let seen = before.contains(&name);
-                (name, seen)
-            })
-            .collect();
+        let mark = |name: String| (name.clone(), before.contains(&name));
+        let mut marked: Vec<(String, bool)> = now.into_iter().map(mark).collect();
         marked.sort_unstable();
         Ok(marked)
     }
 
-    pub(super) async fn links(&self, tools: &Tools, pass: &Pass) {
+    pub(super) async fn links(&self, pass: &Pass) {
         if let Some(at) = self.prepared_at.take() {
             tokio::time::sleep_until(at + BETWEEN_CHECKS).await;
         }
-        let found = match self.check_links(tools, &pass.settings).await {
+        let found = match self.check_links(&pass.tools, &pass.settings).await {
             Ok(found) => found,
             Err(error) => return pass.error(error),
         };
         let mut dangling = Vec::with_capacity(found.len());
         for (name, before) in found {
-            let owner = owner(tools, &name, before).await;
+            let owner = owner(&pass.tools, &name, before).await;
             dangling.push(DanglingLink { name, before, owner });
         }
         let section = decide(&dangling);
@@ -67,17 +60,17 @@ impl LogReaper {
             let reason = decision.reason.as_str().to_owned();
             Some(Item { id: name.clone(), reason, detail, name, ..Item::default() })
         };
-        let [remove, keep] =
-            [&section.remove, &section.keep].map(|list| list.iter().filter_map(item).collect());
+        let items = |decisions: &[Decision]| decisions.iter().filter_map(item).collect();
+        let (remove, keep) = (items(&section.remove), items(&section.keep));
         let report = SectionReport { remove, keep, ..SectionReport::default() };
         let parallel = pass.settings.log_gc.workers.into();
         pass.carry_out(
             Kind::LogLink,
             report,
-            &section.remove,
+            &section,
             |_| Some(()),
             parallel,
-            async |target| remove_link(tools, pass, &target.id).await,
+            async |target| remove_link(pass, &target.id).await,
         )
         .await;
     }
@@ -89,28 +82,21 @@ async fn owner(tools: &Tools, name: &str, before: bool) -> LinkOwner {
     if !before {
         return LinkOwner::Unreadable;
     }
-    match tools.gateway.call(ContainerStatus { id: id.to_owned() }).await {
+    match tools.gateway.container_status(id).await {
         Ok(facts) => match facts.status.state {
             ContainerState::Exited => LinkOwner::Exited,
             ContainerState::Running | ContainerState::Created => LinkOwner::Alive,
             ContainerState::Unknown => LinkOwner::Unreadable,
         },
-        Err(error) if is_not_found(&error) => LinkOwner::NotFound,
+        Err(error) if error.class == ErrorClass::NotFound => LinkOwner::NotFound,
         Err(_) => LinkOwner::Unreadable,
     }
 }
 
-async fn remove_link(tools: &Tools, pass: &Pass, name: &str) -> Removed {
+async fn remove_link(pass: &Pass, name: &str) -> Removed {
     let (root, link) = (pass.settings.log_gc.legacy_container_logs_root.clone(), name.to_owned());
-    // Asked once a worker is free: the loop may have been halted while it waited.
-    let may_go = async { pass.may_remove() };
-    let removed = tools.files.run_checked(may_go, move || links::remove_dangling(&root, &link)).await;
-    Ok(match removed {
-        Ok(None) => (Outcome::halted(), 0),
-        Ok(Some(Ok(true))) => (Outcome::Removed, 0),
-        // Gone, or its log is back.
-        Ok(Some(Ok(false))) => (Outcome::AlreadyGone, 0),
-        Ok(Some(Err(error))) => (Outcome::Failed { error: error.to_string() }, 0),
-        Err(gone) => (Outcome::Failed { error: gone.to_string() }, 0),
-    })
+    let check = async { if pass.may_remove() { Ok(()) } else { Err(Ok((Outcome::halted(), 0))) } };
+    // `None`: it is gone, or its log is there again.
+    let work = move || Ok(links::remove_dangling(&root, &link)?.then_some(0));
+    remove_checked(&pass.tools, check, work).await
 }

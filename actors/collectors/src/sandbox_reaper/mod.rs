@@ -1,19 +1,14 @@
 //! The sandbox reaper: removes sandboxes that are not ready and empty (behaviour: Sandboxes).
 
-use std::time::Duration;
-
-use cri_gc_config::Settings;
+use cri_gc_policy::report::Words;
 use cri_gc_policy::sandboxes::has_newer;
-use cri_gc_policy::{Follow, Plan, PlanReport, PodTable, Reason, Sandbox, SandboxState, sandboxes};
+use cri_gc_policy::{Kind, PodTable, Reason, Sandbox, SandboxState, sandboxes};
 
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::report::Outcome;
 use crate::tools::Tools;
-use cri_gc_gateway::calls::{
-    HasReadySandbox, ListContainers, PodSandboxStatus, RemovePodSandbox, StopPodSandbox,
-};
 use cri_gc_gateway::{CriResult, Freshness};
-use cri_gc_kit::words::{Kind, Loop};
+use cri_gc_kit::words::Loop;
 
 /// The collector of sandboxes.
 #[derive(Debug, Default)]
@@ -22,16 +17,8 @@ pub struct SandboxReaper;
 impl Collect for SandboxReaper {
     const LOOP: Loop = Loop::SandboxGc;
 
-    fn period(settings: &Settings) -> Duration {
-        settings.sandbox_gc.period
-    }
-
-    fn deadline(settings: &Settings) -> Duration {
-        settings.sandbox_gc.deadline
-    }
-
-    async fn pass(&self, tools: &Tools, pass: &Pass) {
-        let view = match pass.pods(tools).await {
+    async fn pass(&self, pass: &Pass) {
+        let view = match pass.pods().await {
             Ok(view) => view,
             Err(error) => return pass.error(error),
         };
@@ -39,15 +26,12 @@ impl Collect for SandboxReaper {
         let policy = pass.settings.policy();
         let pods = PodTable::new(observation);
         let mut section = sandboxes::decide(observation, &pods, &policy);
-        let removed = pass.foreseen.of(observation);
-        let following = sandboxes::follow(&mut section, observation, &pods, &policy, &removed);
-        let follow = Follow { sandboxes: following, ..Follow::default() };
-        let plan = Plan { sandboxes: section, follow, ..Plan::default() };
-        let report = PlanReport::new(&plan, observation, &policy).sandboxes;
+        sandboxes::follow(&mut section, observation, &pods, &policy, &pass.foreseen.of(observation));
+        let report = Words::new(observation, &policy).section(Kind::Sandbox, &section);
         let pod_uid = |index: usize| observation.sandboxes.get(index).map(|sandbox| sandbox.pod_uid.clone());
         let parallel = pass.settings.sandbox_gc.parallel_removals.into();
-        pass.carry_out(Kind::Sandbox, report, &plan.sandboxes.remove, pod_uid, parallel, async |target| {
-            remove(tools, target).await
+        pass.carry_out(Kind::Sandbox, report, &section, pod_uid, parallel, async |target| {
+            remove(&pass.tools, target).await
         })
         .await;
     }
@@ -56,36 +40,37 @@ impl Collect for SandboxReaper {
 /// Stops, then removes. A stop kills what runs and a removal takes whatever is in the sandbox along, so the runtime is
 /// asked before both: the stop may take long (a network to tear down).
 async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
+    let kept = |reason| Ok((Outcome::refused(reason), 0));
     let id = target.id.as_str();
-    // A pod that is there again keeps what is its own.
+    // A pod that has a ready sandbox again keeps what belongs to it.
     let uid = target.object.as_str();
-    if target.reason.is_for_pod() && tools.gateway.call(HasReadySandbox { uid: uid.to_owned() }).await? {
-        return Ok((Outcome::refused(Reason::PodActive), 0));
+    if target.reason.is_for_pod() && tools.gateway.has_ready_sandbox(uid).await? {
+        return kept(Reason::PodActive);
     }
-    // The newest of a living pod stays, also where a newer one went meanwhile.
+    // The newest of a living pod is kept, also where a newer one was removed meanwhile.
     if target.reason == Reason::OlderSandbox {
         let all = tools.gateway.list::<Sandbox>(Freshness::Fresh).await?;
         if !has_newer(&all, id) {
-            return Ok((Outcome::refused(Reason::NewestSandbox), 0));
+            return kept(Reason::NewestSandbox);
         }
     }
-    let state = tools.gateway.call(PodSandboxStatus { id: id.to_owned() }).await?;
+    let state = tools.gateway.sandbox_status(id).await?;
     match state {
         SandboxState::NotReady => {}
-        SandboxState::Ready => return Ok((Outcome::refused(Reason::SandboxReady), 0)),
-        SandboxState::Unknown => return Ok((Outcome::refused(Reason::StateUnknown), 0)),
+        SandboxState::Ready => return kept(Reason::SandboxReady),
+        SandboxState::Unknown => return kept(Reason::StateUnknown),
     }
     if is_occupied(tools, id).await? {
-        return Ok((Outcome::refused(Reason::HasContainers), 0));
+        return kept(Reason::HasContainers);
     }
-    tools.gateway.call(StopPodSandbox { id: id.to_owned() }).await?;
+    tools.gateway.stop_sandbox(id).await?;
     if is_occupied(tools, id).await? {
-        return Ok((Outcome::refused(Reason::HasContainers), 0));
+        return kept(Reason::HasContainers);
     }
-    tools.gateway.call(RemovePodSandbox { id: id.to_owned() }).await?;
+    tools.gateway.remove_sandbox(id).await?;
     Ok((Outcome::Removed, 0))
 }
 
 async fn is_occupied(tools: &Tools, id: &str) -> CriResult<bool> {
-    Ok(!tools.gateway.call(ListContainers { sandbox: id.to_owned() }).await?.is_empty())
+    Ok(!tools.gateway.containers_in(id).await?.is_empty())
 }

@@ -1,6 +1,5 @@
 //! What an event is. The kinds that a kubelet has keep its names.
 
-use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +7,7 @@ use jiff::Timestamp;
 use crate::words::{Kind, Loop};
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
 pub enum EventKind {
     /// The service has started.
     Started,
@@ -19,12 +18,16 @@ pub enum EventKind {
     /// An object could not be removed.
     RemovalFailed,
     /// A pass of container GC failed (the kubelet's name).
+    #[strum(serialize = "ContainerGCFailed")]
     ContainerGcFailed,
     /// A pass of the sandbox reaper failed.
+    #[strum(serialize = "SandboxGCFailed")]
     SandboxGcFailed,
     /// A pass of the log-directory reaper failed.
+    #[strum(serialize = "LogGCFailed")]
     LogGcFailed,
     /// A pass of image GC failed (the kubelet's name).
+    #[strum(serialize = "ImageGCFailed")]
     ImageGcFailed,
     /// Image GC could not free what is needed (the kubelet's name).
     FreeDiskSpaceFailed,
@@ -52,26 +55,7 @@ impl EventKind {
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Started => "Started",
-            Self::Stopping => "Stopping",
-            Self::Removed => "Removed",
-            Self::RemovalFailed => "RemovalFailed",
-            Self::ContainerGcFailed => "ContainerGCFailed",
-            Self::SandboxGcFailed => "SandboxGCFailed",
-            Self::LogGcFailed => "LogGCFailed",
-            Self::ImageGcFailed => "ImageGCFailed",
-            Self::FreeDiskSpaceFailed => "FreeDiskSpaceFailed",
-            Self::InvalidDiskCapacity => "InvalidDiskCapacity",
-            Self::Recovered => "Recovered",
-            Self::Restarted => "Restarted",
-            Self::Paused => "Paused",
-            Self::Resumed => "Resumed",
-            Self::Reloaded => "Reloaded",
-            Self::ReloadRefused => "ReloadRefused",
-            Self::RuntimeLost => "RuntimeLost",
-            Self::RuntimeReturned => "RuntimeReturned",
-        }
+        self.into()
     }
 
     /// A failed pass of that loop.
@@ -83,12 +67,6 @@ impl EventKind {
             Loop::LogGc => Self::LogGcFailed,
             Loop::ImageGc => Self::ImageGcFailed,
         }
-    }
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -19,7 +19,7 @@ pub use messages::Subscription;
 use messages::{Record, Subscribe};
 
 /// Where to record. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Recorder {
     address: Option<Addr<RecorderActor>>,
     clock: Clock,

@@ -14,8 +14,6 @@ use jiff::{SignedDuration, Timestamp};
 pub enum Due {
     /// Suppressed: it is one of many, or all is well.
     Debug,
-    /// A recovery.
-    Info,
     /// One that stands for many, or a first one that may be no failure at all.
     Warning,
     /// The first of its kind.

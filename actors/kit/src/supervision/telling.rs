@@ -10,7 +10,7 @@ pub fn failure(log: &Logger, line: &Line, text: &str) {
     match line.due {
         Due::Error => error!(log, "{}", text),
         Due::Warning => warn!(log, "{}", text; "failures" => line.number, "suppressed" => line.suppressed),
-        Due::Info | Due::Debug => debug!(log, "{}", text),
+        Due::Debug => debug!(log, "{}", text),
     }
 }
 

@@ -1,11 +1,12 @@
 //! The threads that actors run on, and what is left of a thread that hangs.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -53,12 +54,6 @@ impl Hung {
     }
 }
 
-impl Shared {
-    fn own(&self) -> std::sync::MutexGuard<'_, Own> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Threads {
     /// A thread for each.
     #[must_use]
@@ -80,7 +75,7 @@ impl Threads {
         };
         let arbiter = Arbiter::new();
         let handle = arbiter.handle();
-        let own = &mut *own.own();
+        let own = &mut *own.own.lock();
         own.next += 1;
         own.arbiters.push((own.next, arbiter));
         Thread { handle, number: own.next, all: self.clone() }
@@ -98,7 +93,7 @@ impl Threads {
     /// process.
     pub fn stop(&self) {
         let Some(own) = &self.own else { return };
-        let arbiters = std::mem::take(&mut own.own().arbiters);
+        let arbiters = std::mem::take(&mut own.own.lock().arbiters);
         for (_, arbiter) in &arbiters {
             arbiter.stop();
         }
@@ -129,7 +124,7 @@ impl Thread {
         let Some(own) = &self.all.own else { return };
         self.handle.stop();
         let too_many = {
-            let own = &mut *own.own();
+            let own = &mut *own.own.lock();
             own.arbiters.retain(|(n, _)| *n != self.number);
             own.hung.add(Instant::now())
         };

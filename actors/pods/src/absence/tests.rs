@@ -94,7 +94,11 @@ fn state(absence: &mut Proof, evidence: Evidence<'_>, now: i64) -> PodState {
     if !judged.synced {
         return PodState::Unknown;
     }
-    judged.pods.iter().find(|pod| pod.uid == "u").map_or(judged.absent.into(), |pod| pod.state)
+    let absent = match judged.absent {
+        cri_gc_policy::Absent::Deleted => PodState::Deleted,
+        cri_gc_policy::Absent::Unknown => PodState::Unknown,
+    };
+    judged.pods.iter().find(|pod| pod.uid == "u").map_or(absent, |pod| pod.state)
 }
 
 #[test]

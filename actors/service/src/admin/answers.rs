@@ -1,7 +1,7 @@
 //! Facts in the words of the API. Nothing is asked or decided here.
 
 use cri_gc_config::{Mode, Settings, key_names, render};
-use cri_gc_policy::explain::{self, Explained};
+use cri_gc_policy::explain::Explained;
 use cri_gc_policy::images::space::usage_percent;
 use cri_gc_policy::log_dirs::{pod_name_of, pod_uid_of};
 use cri_gc_policy::report::{Item, SectionReport};
@@ -257,14 +257,9 @@ pub fn plan(planned: &Planned) -> api::PlanResponse {
 }
 
 pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> api::Explained {
-    let Explained { what, verdict, item, pod_state: state_of_pod } = object;
+    let Explained { kind, verdict, item, pod_state: state_of_pod } = object;
     let pod = pods.iter().find(|pod| !item.pod_uid.is_empty() && pod.uid == item.pod_uid);
-    let (kind, of) = match what {
-        explain::What::Container => (Kind::Container, Loop::ContainerGc),
-        explain::What::Sandbox => (Kind::Sandbox, Loop::SandboxGc),
-        explain::What::LogDir => (Kind::LogDir, Loop::LogGc),
-        explain::What::Image => (Kind::Image, Loop::ImageGc),
-    };
+    let of = Loop::of(kind);
     let state = states.iter().find(|state| state.of == of);
     api::Explained {
         kind: kind.as_str().to_owned(),

@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cri_gc_config::LogLevel;
-use cri_gc_policy::explain::{Found, What, explain as explained};
+use cri_gc_policy::Kind;
+use cri_gc_policy::explain::{Found, explain as explained};
 use cri_gc_proto::admin as api;
 use slog::info;
 use tokio::sync::broadcast::error::RecvError;
@@ -135,7 +136,7 @@ pub async fn explain(desk: Rc<Desk>, asked: api::ExplainRequest) -> Result<api::
         Found::Objects(objects) => {
             let pods = desk.subjects.tools.pods.pods().await.unwrap_or_default();
             let mut notes = [&*remarks.problems, &*remarks.notes].concat();
-            if objects.iter().any(|object| object.what == What::Image) {
+            if objects.iter().any(|object| object.kind == Kind::Image) {
                 // Why images that would be removed may not be removed yet.
                 let of_images = states.iter().filter(|state| state.of == Loop::ImageGc);
                 notes.extend(

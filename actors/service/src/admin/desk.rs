@@ -17,7 +17,6 @@ use tonic::Status;
 use super::subjects::Subjects;
 use cri_gc_collectors::collector::LoopState;
 use cri_gc_collectors::{planning, whole};
-use cri_gc_gateway::calls::Version;
 use cri_gc_gateway::{CriResult, ErrorClass};
 use cri_gc_kit::in_flight::InFlight;
 use cri_gc_kit::words::Loop;
@@ -105,7 +104,7 @@ impl Desk {
     /// Whether the runtime hangs: it does not answer in time. One that is unreachable does not hang; the gateway knows that.
     pub async fn runtime_hangs(&self, within: Duration) -> bool {
         let gateway = self.subjects.tools.gateway.clone();
-        let greeted = join(&self.greeting, async move { gateway.call(Version {}).await.map(drop) });
+        let greeted = join(&self.greeting, async move { gateway.version().await.map(drop) });
         match tokio::time::timeout(within, greeted).await {
             Ok(Ok(Err(error))) => error.class == ErrorClass::DeadlineExceeded,
             Ok(_) => false,

@@ -12,7 +12,6 @@ use cri_gc_collectors::observe;
 use cri_gc_collectors::report::PassReport;
 use cri_gc_collectors::tools::Tools;
 use cri_gc_config::{Mode, PodSource};
-use cri_gc_gateway::calls::{ImageFsInfo, Version};
 use cri_gc_gateway::{Gateway, Waits};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::Recorder;
@@ -164,13 +163,13 @@ fn cancelled_as_an_answer_is_no_return_of_the_runtime() {
             recorder: Recorder::none(crew.tools.clock.clone()),
             endpoint: "x".into(),
         };
-        let gateway = Gateway::serve(&Arbiter::current(), &bed.settings, waits, silent());
-        gateway.call(Version {}).await.unwrap();
+        let gateway = Gateway::start(&Arbiter::current(), &bed.settings, Some(waits), silent());
+        gateway.version().await.unwrap();
         let before = gateway.returns().await;
         bed.sim.fault(Method::ImageFsInfo, Fault::error(Code::Cancelled, "context canceled"), Scope::Always);
         for _ in 0..3 {
-            let _ = gateway.call(ImageFsInfo {}).await;
-            let _ = gateway.call(Version {}).await;
+            let _ = gateway.image_fs_info().await;
+            let _ = gateway.version().await;
         }
         assert_eq!(gateway.returns().await, before, "it never went away");
     });
@@ -208,12 +207,12 @@ fn an_image_service_that_is_away_is_no_return_of_the_runtime() {
             recorder: Recorder::none(crew.tools.clock.clone()),
             endpoint: "x".into(),
         };
-        let gateway = Gateway::serve(&Arbiter::current(), &bed.settings, waits, silent());
-        gateway.call(Version {}).await.unwrap();
+        let gateway = Gateway::start(&Arbiter::current(), &bed.settings, Some(waits), silent());
+        gateway.version().await.unwrap();
         let before = gateway.returns().await;
         for _ in 0..3 {
-            let _ = gateway.call(ImageFsInfo {}).await;
-            let _ = gateway.call(Version {}).await;
+            let _ = gateway.image_fs_info().await;
+            let _ = gateway.version().await;
         }
         assert_eq!(gateway.returns().await, before, "the runtime never went away");
     });

@@ -172,7 +172,7 @@ fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
     // Somebody deletes a log of 64 KiB now and then.
     bed.sim.before(Method::ListImages, move |node, _| {
         turn += 1;
-        node.set_other_bytes(other - 65_536 * turn);
+        node.disk.stored.other.bytes = other - 65_536 * turn;
     });
     let report = bed.run(async |crew| crew.images().await);
     let left = bed.sim.image_ids().len() - 1;

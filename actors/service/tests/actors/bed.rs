@@ -18,7 +18,7 @@ use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_collectors::sandbox_reaper::SandboxReaper;
 use cri_gc_collectors::tools::Tools;
 use cri_gc_config::Settings;
-use cri_gc_gateway::{Gateway, Limits, Sockets};
+use cri_gc_gateway::Gateway;
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::recorder::Recorder;
 use cri_gc_kit::seams::{Clock, FsProbe};
@@ -91,14 +91,6 @@ impl Bed {
         })
     }
 
-    pub fn limits(&self) -> Limits {
-        Limits::from(&self.settings)
-    }
-
-    pub fn sockets(&self) -> Sockets {
-        Sockets::from(&self.settings)
-    }
-
     /// All actors. Must be called in a system.
     pub fn crew(&self) -> Crew {
         self.crew_that_logs(silent())
@@ -114,7 +106,7 @@ impl Bed {
             arbiters.push(Arbiter::new());
             arbiters.last().unwrap().handle()
         };
-        let gateway = Gateway::start(&arbiter(), self.sockets(), self.limits(), log.clone());
+        let gateway = Gateway::start(&arbiter(), &settings, None, log.clone());
         let configure = Configure { settings: Arc::clone(&settings), confirmed: false, service: false };
         let pods = PodStates::start(
             &arbiter(),

@@ -4,11 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
-use cri_gc_gateway::calls::{
-    ContainerStatus, CriCall, ListContainers, PodSandboxStatus, RemoveContainer, RemoveImage,
-    RemovePodSandbox, StopContainer, StopPodSandbox, Version,
-};
-use cri_gc_gateway::{CriError, ErrorClass, Freshness, Gateway, Limits, Sockets};
+use cri_gc_gateway::{CriError, CriResult, ErrorClass, Freshness, Gateway};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_policy::Container;
@@ -46,19 +42,8 @@ async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, checks).await.is_ok(), "{what}");
 }
 
-async fn error<C: CriCall>(gateway: &Gateway, call: C) -> CriError
-where
-    C::Answer: std::fmt::Debug,
-{
-    gateway.call(call).await.unwrap_err()
-}
-
-fn status(id: &str) -> ContainerStatus {
-    ContainerStatus { id: id.to_owned() }
-}
-
-fn remove(id: &str) -> RemoveContainer {
-    RemoveContainer { id: id.to_owned() }
+async fn error<T: std::fmt::Debug>(call: impl Future<Output = CriResult<T>>) -> CriError {
+    call.await.unwrap_err()
 }
 
 fn a_question_does_not_wait_for_a_place_for_longer_than_it_may_take() {
@@ -68,7 +53,7 @@ fn a_question_does_not_wait_for_a_place_for_longer_than_it_may_take() {
     bed.run(async |crew| {
         let gateway = &crew.tools.gateway;
         // As many as may be in flight, none of which is answered.
-        let mut held: Vec<_> = (0..32).map(|_| Box::pin(gateway.call(Version {}))).collect();
+        let mut held: Vec<_> = (0..32).map(|_| Box::pin(gateway.version())).collect();
         for call in &mut held {
             assert!(begun(call.as_mut()).await);
         }
@@ -91,7 +76,7 @@ fn a_call_that_is_not_answered_ends_at_its_deadline() {
     bed.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);
     bed.run(async |crew| {
         let gateway = &crew.tools.gateway;
-        let failed = error(gateway, Version {}).await;
+        let failed = error(gateway.version()).await;
         assert_eq!((failed.class, failed.method), (ErrorClass::DeadlineExceeded, "Version"));
         let failed = gateway.list::<Container>(Freshness::Fresh).await.unwrap_err();
         assert_eq!((failed.class, failed.code), (ErrorClass::DeadlineExceeded, Code::DeadlineExceeded));
@@ -106,7 +91,7 @@ fn a_stop_has_the_time_that_the_container_is_given_on_top_of_the_deadline() {
     // Longer than the deadline of an RPC, far shorter than that and the container's own time.
     bed.sim.fault(Method::StopContainer, Fault::Delay(Duration::from_millis(900)), Scope::Always);
     bed.run(async |crew| {
-        crew.tools.gateway.call(StopContainer { id, timeout: PATIENCE }).await.unwrap();
+        crew.tools.gateway.stop_container(&id, PATIENCE).await.unwrap();
     });
 }
 
@@ -117,12 +102,12 @@ fn a_caller_who_stops_waiting_does_not_cancel_what_was_sent() {
     bed.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
     bed.run(async |crew| {
         {
-            let mut call = Box::pin(crew.tools.gateway.call(remove(&id)));
+            let mut call = Box::pin(crew.tools.gateway.remove_container(&id));
             assert!(begun(call.as_mut()).await);
             assert!(bed.sim.wait_for_calls(Method::RemoveContainer, 1, PATIENCE));
         }
         // A cancellation would have reached the runtime before the answer to this.
-        crew.tools.gateway.call(Version {}).await.unwrap();
+        crew.tools.gateway.version().await.unwrap();
         bed.sim.clear_faults();
         eventually("the removal was cancelled", || bed.sim.container_ids().is_empty()).await;
     });
@@ -141,8 +126,8 @@ fn a_runtime_that_dies_during_a_call_is_away_and_so_it_is_afterwards() {
                     Method::ListContainers => {
                         gateway.list::<Container>(Freshness::Fresh).await.map(|_| ()).unwrap_err()
                     }
-                    Method::ContainerStatus => error(gateway, status(&id)).await,
-                    _ => error(gateway, remove(&id)).await,
+                    Method::ContainerStatus => error(gateway.container_status(&id)).await,
+                    _ => error(gateway.remove_container(&id)).await,
                 }
             };
             let mut call = Box::pin(call);
@@ -152,7 +137,7 @@ fn a_runtime_that_dies_during_a_call_is_away_and_so_it_is_afterwards() {
             let failed = call.await;
             assert_eq!(failed.class, ErrorClass::Unavailable, "{method}, during: {failed:?}");
             for _ in 0..3 {
-                let failed = error(gateway, remove(&id)).await;
+                let failed = error(gateway.remove_container(&id)).await;
                 assert_eq!(failed.class, ErrorClass::Unavailable, "{method}, afterwards: {failed:?}");
                 assert!(failed.is_away());
             }
@@ -166,7 +151,7 @@ fn a_runtime_that_dies_of_its_answer_is_away() {
     let id = bed.ended(&pod, "app", 0);
     bed.sim.fault(Method::RemoveContainer, Fault::Die.after(), Scope::Always);
     bed.run(async |crew| {
-        let failed = error(&crew.tools.gateway, remove(&id)).await;
+        let failed = error(crew.tools.gateway.remove_container(&id)).await;
         assert_eq!(failed.class, ErrorClass::Unavailable, "{failed:?}");
         assert!(bed.sim.container_ids().is_empty(), "it was carried out all the same");
     });
@@ -177,11 +162,11 @@ fn a_runtime_that_came_back_is_used_by_the_next_call() {
     bed.run(async |crew| {
         let gateway = &crew.tools.gateway;
         for _ in 0..3 {
-            assert_eq!(gateway.call(Version {}).await.unwrap().name, flavour().runtime_name());
+            assert_eq!(gateway.version().await.unwrap().name, flavour().runtime_name());
             bed.sim.kill();
-            assert!(error(gateway, Version {}).await.is_away());
+            assert!(error(gateway.version()).await.is_away());
             bed.sim.restart().unwrap();
-            gateway.call(Version {}).await.unwrap();
+            gateway.version().await.unwrap();
             gateway.list::<Container>(Freshness::Fresh).await.unwrap();
         }
     });
@@ -194,19 +179,19 @@ fn under_a_revoked_lease_one_may_look_and_nothing_else() {
     bed.run(async |crew| {
         let lease = Lease::default();
         let gateway = crew.tools.gateway.under(lease.clone());
-        gateway.call(ContainerStatus { id: id.clone() }).await.unwrap();
+        gateway.container_status(&id).await.unwrap();
         lease.revoke();
-        gateway.call(ContainerStatus { id: id.clone() }).await.unwrap();
+        gateway.container_status(&id).await.unwrap();
         let revoked: Vec<CriError> = vec![
-            error(&gateway, RemoveContainer { id: id.clone() }).await,
-            error(&gateway, StopContainer { id: id.clone(), timeout: SECOND }).await,
-            error(&gateway, StopPodSandbox { id: pod.clone() }).await,
-            error(&gateway, RemovePodSandbox { id: pod.clone() }).await,
-            error(&gateway, RemoveImage { id: id.clone(), runtime_handler: String::new() }).await,
+            error(gateway.remove_container(&id)).await,
+            error(gateway.stop_container(&id, SECOND)).await,
+            error(gateway.stop_sandbox(&pod)).await,
+            error(gateway.remove_sandbox(&pod)).await,
+            error(gateway.remove_image(&id, "")).await,
         ];
         assert!(revoked.iter().all(|error| error.message.contains("was replaced")), "{revoked:?}");
         // The lease is that of one loop.
-        crew.tools.gateway.call(RemoveContainer { id: id.clone() }).await.unwrap();
+        crew.tools.gateway.remove_container(&id).await.unwrap();
     });
     assert_eq!(bed.harmful_calls(), 1);
 }
@@ -215,13 +200,14 @@ fn without_a_socket_there_is_no_socket_and_once_there_is_one_it_is_used() {
     let bed = Bed::new();
     let missing = bed.sim.paths().root.join("later.sock");
     actix::System::new().block_on(async {
-        let sockets = Sockets { runtime: missing.clone(), images: missing.clone() };
-        let gateway = Gateway::start(&Arbiter::current(), sockets, bed.limits(), silent());
-        let failed = error(&gateway, Version {}).await;
+        let mut settings = bed.settings.clone();
+        settings.runtime.endpoint = missing.to_str().unwrap().parse().unwrap();
+        let gateway = Gateway::start(&Arbiter::current(), &settings, None, silent());
+        let failed = error(gateway.version()).await;
         assert_eq!(failed.class, ErrorClass::NoSocket, "{failed:?}");
         assert!(failed.is_away());
         std::fs::hard_link(bed.sim.socket(), &missing).unwrap();
-        gateway.call(Version {}).await.unwrap();
+        gateway.version().await.unwrap();
     });
 }
 
@@ -245,11 +231,11 @@ fn what_the_runtime_answers_is_sorted_by_what_it_means() {
         for (code, message, class) in cases {
             bed.sim.clear_faults();
             bed.sim.fault(Method::RemoveContainer, Fault::error(code, message), Scope::Always);
-            let failed = error(&crew.tools.gateway, remove(&id)).await;
+            let failed = error(crew.tools.gateway.remove_container(&id)).await;
             assert_eq!((failed.class, failed.code), (class, code), "{message}");
             assert!(failed.to_string().contains(message), "{failed}");
         }
-        let failed = error(&crew.tools.gateway, status(&"0".repeat(64))).await;
+        let failed = error(crew.tools.gateway.container_status(&"0".repeat(64))).await;
         assert_eq!(failed.class, ErrorClass::NotFound, "an object that is not there");
     });
 }
@@ -269,8 +255,9 @@ fn a_list_over_our_own_limit_is_too_large_and_raising_it_helps() {
     let pod = bed.living_pod(1);
     (0..20).for_each(|n| drop(bed.ended(&pod, "app", n)));
     actix::System::new().block_on(async {
-        let small = Limits { max_message_size: 2000, ..bed.limits() };
-        let gateway = Gateway::start(&Arbiter::current(), bed.sockets(), small, silent());
+        let mut small = bed.settings.clone();
+        small.runtime.max_message_size = 2000;
+        let gateway = Gateway::start(&Arbiter::current(), &small, None, silent());
         let failed = gateway.list::<Container>(Freshness::Fresh).await.unwrap_err();
         assert_eq!(failed.class, ErrorClass::TooLarge, "{failed:?}");
         let generation = Generation::only(Arc::new(bed.settings.clone()));
@@ -286,14 +273,14 @@ fn an_empty_id_is_refused_before_it_is_sent() {
     bed.run(async |crew| {
         let gateway = &crew.tools.gateway;
         let refused = [
-            error(gateway, status("")).await,
-            error(gateway, PodSandboxStatus { id: String::new() }).await,
-            error(gateway, ListContainers { sandbox: String::new() }).await,
-            error(gateway, StopContainer { id: String::new(), timeout: PATIENCE }).await,
-            error(gateway, remove("")).await,
-            error(gateway, StopPodSandbox { id: String::new() }).await,
-            error(gateway, RemovePodSandbox { id: String::new() }).await,
-            error(gateway, RemoveImage { id: String::new(), runtime_handler: String::new() }).await,
+            error(gateway.container_status("")).await,
+            error(gateway.sandbox_status("")).await,
+            error(gateway.containers_in("")).await,
+            error(gateway.stop_container("", PATIENCE)).await,
+            error(gateway.remove_container("")).await,
+            error(gateway.stop_sandbox("")).await,
+            error(gateway.remove_sandbox("")).await,
+            error(gateway.remove_image("", "")).await,
         ];
         for failed in refused {
             assert_eq!(failed.class, ErrorClass::Failed, "{failed:?}");

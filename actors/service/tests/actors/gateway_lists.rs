@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use cri_gc_gateway::calls::{
-    RemoveContainer, RemoveImage, RemovePodSandbox, StopContainer, StopPodSandbox, Version,
-};
 use cri_gc_gateway::{CriResult, Freshness, Gateway};
 use cri_gc_policy::{Container, Image, Sandbox};
 use cri_gc_sim::{Fault, Method, Scope};
@@ -34,8 +31,8 @@ async fn begin<'a, T>(call: impl Future<Output = CriResult<T>> + 'a) -> Waiting<
 
 /// Returns once the gateway has taken up everything that was asked before, and the runtime has what was sent then.
 async fn barrier(gateway: &Gateway) {
-    gateway.call(Version {}).await.unwrap();
-    gateway.call(Version {}).await.unwrap();
+    gateway.version().await.unwrap();
+    gateway.version().await.unwrap();
 }
 
 fn equal_lists_in_flight_are_one_call() {
@@ -138,23 +135,21 @@ fn removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals() {
         let gateway = &crew.tools.gateway;
         let mut all = Vec::new();
         for (number, id) in containers.iter().enumerate() {
-            let id = id.clone();
             all.push(if number % 2 == 0 {
-                begin(gateway.call(StopContainer { id, timeout: PATIENCE })).await
+                begin(gateway.stop_container(id, PATIENCE)).await
             } else {
-                begin(gateway.call(RemoveContainer { id })).await
+                begin(gateway.remove_container(id)).await
             });
         }
         for (number, id) in pods.iter().enumerate() {
-            let id = id.clone();
             all.push(if number % 2 == 0 {
-                begin(gateway.call(StopPodSandbox { id })).await
+                begin(gateway.stop_sandbox(id)).await
             } else {
-                begin(gateway.call(RemovePodSandbox { id })).await
+                begin(gateway.remove_sandbox(id)).await
             });
         }
-        for id in images {
-            all.push(begin(gateway.call(RemoveImage { id, runtime_handler: String::new() })).await);
+        for id in &images {
+            all.push(begin(gateway.remove_image(id, "")).await);
         }
         // Questions go on while all of this hangs.
         barrier(gateway).await;

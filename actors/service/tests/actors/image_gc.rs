@@ -155,7 +155,7 @@ fn where_the_check_fails_its_image_stays() {
 fn a_capacity_of_nothing_is_named_and_removes_nothing() {
     let bed = full();
     bed.image("free:1", 100);
-    bed.sim.with(|node| node.set_capacity(0));
+    bed.sim.with(|node| node.disk.images.size.bytes = 0);
     let report = bed.run(async |crew| crew.images().await);
     let errors = errors(&report);
     assert!(errors.len() == 1 && errors[0].contains("InvalidDiskCapacity"), "{errors:?}");
@@ -179,7 +179,7 @@ fn a_mountpoint_that_vanished_is_named_and_removes_nothing() {
     let bed = full();
     let id = bed.image("free:1", 100);
     fill(&bed);
-    bed.sim.with(|node| node.set_probe_error(Some(std::io::ErrorKind::NotFound)));
+    bed.sim.with(|node| node.probe_error = Some(std::io::ErrorKind::NotFound));
     let report = bed.run(async |crew| crew.images().await);
     let errors = errors(&report);
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -202,7 +202,7 @@ fn an_image_unused_for_too_long_goes_whatever_the_disk_says() {
             bed.sim.advance(SECOND);
             let young = bed.image("young:1", 100);
             if !measurable {
-                bed.sim.with(|node| node.set_probe_error(Some(std::io::ErrorKind::NotFound)));
+                bed.sim.with(|node| node.probe_error = Some(std::io::ErrorKind::NotFound));
             }
             let report = crew.images().await;
             assert_eq!(removed(&report), std::slice::from_ref(&old), "measurable: {measurable}");

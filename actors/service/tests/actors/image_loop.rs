@@ -121,7 +121,7 @@ fn inodes_alone_can_start_it() {
         let layer = LayerSpec::new(format!("own-{number}"), MIB, MIB).files(inodes / 100 + 1);
         bed.sim.add_image(ImageSpec::new(format!("app:{number}")).layer(layer));
     }
-    bed.sim.with(|node| node.set_other_inodes(inodes * 67 / 100));
+    bed.sim.with(|node| node.disk.stored.other.inodes = inodes * 67 / 100);
     let report = bed.run(async |crew| crew.images().await);
     assert!(report.is_good(), "{report:?}");
     assert!(report.removals.iter().all(|removal| removal.reason == "inode_pressure"));
@@ -182,7 +182,7 @@ fn it_waits_for_a_runtime_that_gives_space_back_late() {
     // Far longer than needed: a wait that works ends by itself.
     bed.settings.image_gc.settle = 8 * SECOND;
     one_percent_each(&bed, 40, 1000);
-    bed.sim.with(|node| node.set_release_delay(Duration::from_secs(5)));
+    bed.sim.with(|node| node.disk.release_delay = Duration::from_secs(5));
     bed.sim.with(|node| node.fill_to_percent(85));
     // Modelled time passes only when somebody measures.
     let sim = bed.sim.clone();
@@ -204,8 +204,7 @@ fn it_waits_for_a_runtime_that_gives_space_back_late() {
 fn a_file_system_that_vanishes_in_between_ends_the_pass() {
     let bed = bed();
     one_percent_each(&bed, 40, 1000);
-    bed.sim
-        .before_next(Method::RemoveImage, |node, _| node.set_probe_error(Some(std::io::ErrorKind::NotFound)));
+    bed.sim.before_next(Method::RemoveImage, |node, _| node.probe_error = Some(std::io::ErrorKind::NotFound));
     let report = collect(&bed, 85);
     assert_eq!(removed(&report).len(), 1, "{report:?}");
     assert!(errors(&report).iter().any(|error| error.contains("is it mounted")), "{report:?}");

@@ -47,7 +47,7 @@ fn what_stays_keeps_its_record_where_it_cannot_be_asked_for() {
         crew.look_at_images().await;
         bed.sim.advance(HOUR);
         fill(&bed, 95);
-        bed.sim.with(|node| node.keep_image_on_removal(&a).unwrap());
+        bed.sim.with(|node| node.image_mut(&a).unwrap().kept_on_removal = true);
         bed.sim.fault(Method::ImageStatus, Fault::error(Code::Unknown, "boom"), Scope::Always);
         crew.images().await;
         let seen = whole::look(&crew.tools, &bed.settings).await.unwrap().observation;

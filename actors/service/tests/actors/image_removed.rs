@@ -117,7 +117,7 @@ fn after_a_restart_of_cri_o_a_container_is_known_by_what_is_left_of_its_names() 
         // Asked for by its id, as after a pull by a kubelet.
         bed.sim.add_container(ContainerSpec::new(&pod, "web").image(&web)).unwrap();
         // The digest by which the container names it is listed no more.
-        bed.sim.with(|node| node.lose_digests("web:1")).unwrap();
+        bed.sim.with(|node| node.image_mut("web:1").unwrap().digests.clear());
         fill(&bed, 95);
         let report = bed.run(async |crew| crew.images().await);
         assert_eq!(kept_for(&report, &web).as_deref(), Some("in_use"), "{report:?}");
@@ -203,7 +203,9 @@ fn what_the_runtime_claims_to_have_removed_and_lists_has_failed_and_the_next_one
             bed.sim.advance(HOUR);
             let free = bed.image("b:1", 100);
             fill(&bed, 95);
-            bed.sim.with(|node| stubborn.iter().for_each(|id| node.keep_image_on_removal(id).unwrap()));
+            bed.sim.with(|node| {
+                stubborn.iter().for_each(|id| node.image_mut(id).unwrap().kept_on_removal = true)
+            });
             let report = crew.images().await;
             assert_eq!(removed(&report), [free], "{flavour:?}");
             for id in &stubborn {
@@ -228,7 +230,7 @@ fn an_image_that_something_else_uses_is_kept_and_tried_again_after_growing_pause
     let mut bed = bed(Flavour::CriO);
     bed.settings.image_gc.period = HOUR / 60;
     let (held, free) = (bed.image("a:1", 100), bed.image("b:1", 100));
-    bed.sim.with(|node| node.hold_image("a:1")).unwrap();
+    bed.sim.with(|node| node.image_mut("a:1").unwrap().held_by = Some("another".to_owned()));
     fill(&bed, 95);
     bed.run(async |crew| {
         let report = crew.images().await;
@@ -246,7 +248,7 @@ fn an_image_that_something_else_uses_is_kept_and_tried_again_after_growing_pause
             }
         }
         assert_eq!(tries, [1, 3, 7, 15]);
-        bed.sim.with(|node| node.release_image("a:1")).unwrap();
+        bed.sim.with(|node| node.image_mut("a:1").unwrap().held_by = None);
         bed.sim.advance(HOUR);
         assert_eq!(removed(&crew.images().await), [held]);
     });

@@ -116,7 +116,7 @@ fn play(case: &Case, extra: &Extra, tally: &mut [[usize; 2]; 4]) -> Result<(), T
         case.make_recent(&bed);
         bed.sim.with(|node| node.fill_to_percent(case.full_percent));
         if !extra.measured {
-            bed.sim.with(|node| node.set_probe_error(Some(std::io::ErrorKind::Other)));
+            bed.sim.with(|node| node.probe_error = Some(std::io::ErrorKind::Other));
         }
         if extra.service {
             whole::look(&crew.tools, &bed.settings).await.unwrap();

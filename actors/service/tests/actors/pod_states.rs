@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use cri_gc_collectors::observe;
 use cri_gc_collectors::report::Outcome;
 use cri_gc_config::{Mode, PodSource};
-use cri_gc_gateway::calls::Version;
 use cri_gc_pods::{SourceError, Verdict};
 use cri_gc_policy::PodState::{self, Active, Deleted, Unknown};
 use cri_gc_sim::{Code, ContainerSpec, ContainerState, Fault, Method, SandboxState, Scope};
@@ -197,7 +196,7 @@ fn with_source_file_a_restart_of_the_runtime_voids_no_proof() {
         assert_eq!(state(&bed, crew, 2).await, Deleted);
         // CRI-O lists another creation time from now on, 0.1 ms later.
         bed.sim.restart().unwrap();
-        drop(crew.tools.gateway.call(Version {}).await);
+        drop(crew.tools.gateway.version().await);
         assert_eq!(state(&bed, crew, 2).await, Deleted);
     });
 }

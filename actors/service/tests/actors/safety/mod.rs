@@ -14,7 +14,6 @@ pub mod node;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use cri_gc_collectors::report::PassReport;
-use cri_gc_gateway::calls::Version;
 use cri_gc_test_support::on_each_flavour;
 
 use super::bed::{Bed, Crew};
@@ -89,7 +88,7 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
         if case.troubles.iter().any(Trouble::kills) {
             bed.sim.restart().map_err(|error| TestCaseError::fail(error.to_string()))?;
             // The call that finds the old connection broken may be this one.
-            drop(crew.tools.gateway.call(Version {}).await);
+            drop(crew.tools.gateway.version().await);
         }
         guard.watch(&bed);
         let mut calm = false;

@@ -242,7 +242,7 @@ impl Case {
             let image = if traits.pinned { image.pinned() } else { image };
             let id = bed.sim.add_image(if traits.artifact { image.artifact() } else { image });
             if traits.held {
-                bed.sim.with(|node| node.hold_image(&id)).unwrap();
+                bed.sim.with(|node| node.image_mut(&id).unwrap().held_by = Some("another".to_owned()));
             }
         }
         let long_ago = bed.sim.ago(48 * HOUR);

@@ -1,7 +1,7 @@
-//! What is told of a loop, as log lines and as events: its failures, less and less of them while they repeat, and the
+//! What is logged of a loop's passes, and recorded as events: the failures, less and less of them while they repeat, and the
 //! recovery (behaviour: Failures and log levels).
 //!
-//! A runtime that is away is told by the gateway, once for all loops; here it counts, and is told at DEBUG only.
+//! An unreachable runtime is reported by the gateway, once for all loops; here it counts, and is logged at DEBUG only.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -14,60 +14,61 @@ use cri_gc_kit::recorder::{Event, EventKind, Recorder};
 use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line};
 use cri_gc_kit::text::duration;
 use cri_gc_kit::words::{Kind, Loop};
+use cri_gc_policy::text::counted;
 
-/// Notes that are remembered while passes fail. With more of them, what the last pass did not note may be told again.
+/// Notes that are remembered while passes fail. With more of them, what the last pass did not note may be logged again.
 const NOTES: usize = 100;
 
-/// The log of one loop.
-pub struct Telling {
+/// The log of one loop's passes.
+pub struct PassLog {
     of: Loop,
     failures: FailureLog<FailureKind>,
-    /// Whether anything of the outage was told, so that its end is worth telling.
-    told: bool,
+    /// Whether anything of the outage was logged, so that its end is worth a line.
+    was_logged: bool,
     /// In how many passes in a row each object could not be removed.
     objects: HashMap<(Kind, String), u64>,
-    /// Notes that were told, each once until it is gone.
+    /// Notes that were logged, each once until it is gone.
     notes: HashSet<String>,
-    /// Objects that would go, as it was told last.
-    would_go: u64,
+    /// Objects that would be removed, as it was logged last.
+    would_remove: u64,
     log: Logger,
     recorder: Recorder,
     first: First,
 }
 
-/// A failure of a pass, as it is told.
+/// A failure of a pass, as it is logged.
 struct Failure {
     kind: FailureKind,
     event: EventKind,
     text: String,
-    /// The gateway tells it.
-    away: bool,
+    /// The gateway reports it.
+    is_unreachable: bool,
 }
 
-impl Telling {
+impl PassLog {
     pub fn new(of: Loop, first: First, log: Logger, recorder: Recorder) -> Self {
         Self {
             of,
             failures: FailureLog::new(first),
-            told: false,
+            was_logged: false,
             objects: HashMap::new(),
             notes: HashSet::new(),
-            would_go: 0,
+            would_remove: 0,
             log,
             recorder,
             first,
         }
     }
 
-    /// Failures since the last good pass, and since when.
+    /// Passes that failed since the last one without a failure, and since when.
     pub fn outage(&self) -> (u64, Option<Timestamp>) {
         (self.failures.passes(), self.failures.since())
     }
 
-    /// Tells what there is to tell of a pass.
-    pub fn of(&mut self, report: &PassReport, now: Timestamp) {
+    /// Logs what is due of a pass.
+    pub fn pass_ended(&mut self, report: &PassReport, now: Timestamp) {
         self.notes(report);
-        self.would_go(report);
+        self.would_remove(report);
         self.objects(report);
         let failures = failures(report);
         if failures.is_empty() {
@@ -78,7 +79,7 @@ impl Telling {
             let first =
                 if failure.event == EventKind::FreeDiskSpaceFailed { First::Lasting } else { self.first };
             let line = self.failures.failed_as(first, failure.kind, now);
-            if failure.away {
+            if failure.is_unreachable {
                 debug!(self.log, "pass failed: {}", failure.text; "loop" => self.of.as_str());
                 continue;
             }
@@ -96,10 +97,10 @@ impl Telling {
         }
     }
 
-    /// Tells each note once until it is gone.
+    /// Logs each note once until it is gone.
     fn notes(&mut self, report: &PassReport) {
         // What a pass without the runtime notes follows from that, and is not worth a line.
-        if report.errors.iter().any(PassError::is_away) {
+        if report.errors.iter().any(PassError::is_unreachable) {
             return;
         }
         // One that failed may not have come to what was noted before.
@@ -113,17 +114,16 @@ impl Telling {
         }
     }
 
-    /// Tells how many objects a loop that only reports would remove, whenever that changes.
-    fn would_go(&mut self, report: &PassReport) {
-        let would_go = report.counts.would_remove;
-        if std::mem::replace(&mut self.would_go, would_go) != would_go && would_go > 0 {
-            let objects = if would_go == 1 { "object" } else { "objects" };
-            info!(self.log, "report mode: {} {} would be removed", would_go, objects; "loop" => self.of.as_str());
+    /// Logs how many objects a loop that only reports would remove, whenever that changes.
+    fn would_remove(&mut self, report: &PassReport) {
+        let would_remove = report.counts.would_remove;
+        if std::mem::replace(&mut self.would_remove, would_remove) != would_remove && would_remove > 0 {
+            info!(self.log, "report mode: {} would be removed", counted(would_remove, "object"); "loop" => self.of.as_str());
         }
     }
 
     /// Logs that the loop itself crashed, and restarts after that pause; without a pause, that it hung. Such a failure is never one of statistics.
-    pub fn fell(&mut self, step: &'static str, why: &str, pause: Duration, now: Timestamp) {
+    pub fn crashed(&mut self, step: &'static str, why: &str, pause: Duration, now: Timestamp) {
         self.failures.pass_failed();
         let line = self.failures.failed_as(First::Error, FailureKind { step, code: None }, now);
         let of = self.of;
@@ -138,12 +138,13 @@ impl Telling {
 
     fn success(&mut self, report: &PassReport, now: Timestamp) {
         let (removed, took) = (report.counts.removed, report.took);
-        let (of, told) = (self.of.as_str(), std::mem::take(&mut self.told));
+        let (of, was_logged) = (self.of.as_str(), std::mem::take(&mut self.was_logged));
         match self.failures.succeeded(now) {
-            Some(outage) if told => {
+            Some(outage) if was_logged => {
                 info!(self.log, "the loop has recovered"; "loop" => of, "failures" => outage.failures,
                     "lasted" => duration(outage.lasted), "removed" => removed);
-                let message = format!("failed {} times in {}", outage.failures, duration(outage.lasted));
+                let times = counted(outage.failures, "time");
+                let message = format!("failed {times} in {}", duration(outage.lasted));
                 self.recorder.record(Event::new(EventKind::Recovered, Some(self.of), message));
             }
             _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => ?took),
@@ -151,13 +152,13 @@ impl Telling {
     }
 
     fn line(&mut self, line: Line, text: &str) {
-        self.told |= line.due > Due::Debug;
+        self.was_logged |= line.due > Due::Debug;
         let fields =
             slog::o!("loop" => self.of.as_str(), "failures" => line.number, "suppressed" => line.suppressed);
         match line.due {
             Due::Error => log!(self.log, slog::Level::Error, "", "{}", text; fields),
             Due::Warning => log!(self.log, slog::Level::Warning, "", "{}", text; fields),
-            Due::Info | Due::Debug => log!(self.log, slog::Level::Debug, "", "{}", text; fields),
+            Due::Debug => log!(self.log, slog::Level::Debug, "", "{}", text; fields),
         }
     }
 
@@ -196,19 +197,25 @@ fn failures(report: &PassReport) -> Vec<Failure> {
                 PassError::Disk(_) => EventKind::InvalidDiskCapacity,
                 _ => EventKind::failed(report.of),
             };
-            all.push(Failure { kind: error.kind(), event, text: error.to_string(), away: error.is_away() });
+            all.push(Failure {
+                kind: error.kind(),
+                event,
+                text: error.to_string(),
+                is_unreachable: error.is_unreachable(),
+            });
         }
     }
-    // Where the runtime went away in the middle, nothing more is to be said of the objects.
-    if all.iter().any(|failure| failure.away) {
+    // Where the runtime became unreachable in the middle, nothing more is logged of the objects.
+    if all.iter().any(|failure| failure.is_unreachable) {
         return all;
     }
     for (removal, error) in report.failed() {
         let kind = FailureKind { step: removal.kind.as_str(), code: None };
         if all.iter().all(|known| known.kind != kind) {
             let count = report.failed().filter(|(other, _)| other.kind == removal.kind).count();
-            let text = format!("{count} {} could not be removed, {}: {error}", kind.step, removal.id);
-            all.push(Failure { kind, event: EventKind::failed(report.of), text, away: false });
+            let objects = counted(count, kind.step);
+            let text = format!("{objects} could not be removed, {}: {error}", removal.id);
+            all.push(Failure { kind, event: EventKind::failed(report.of), text, is_unreachable: false });
         }
     }
     all
@@ -220,34 +227,22 @@ mod tests {
     use slog::{Discard, o};
 
     use super::*;
-    use crate::report::{Counts, Trigger};
+    use crate::report::Trigger;
     use cri_gc_kit::seams::Clock;
 
     #[test]
     fn notes_that_differ_each_time_are_forgotten_although_every_pass_fails() {
         let log = Logger::root(Discard, o!());
         let clock = Clock::new(|| Timestamp::UNIX_EPOCH);
-        let mut telling = Telling::new(Loop::LogGc, First::Error, log, Recorder::none(clock));
+        let mut pass_log = PassLog::new(Loop::LogGc, First::Error, log, Recorder::none(clock));
         let error = PassError::File { step: "test", error: "on purpose".to_owned() };
-        let mut report = PassReport {
-            of: Loop::LogGc,
-            trigger: Trigger::Period,
-            mode: Mode::Enforce,
-            started_at: Timestamp::UNIX_EPOCH,
-            took: Duration::ZERO,
-            removals: Vec::new(),
-            follow: Vec::new(),
-            kept: Vec::new(),
-            counts: Counts::default(),
-            report_only: false,
-            freed_bytes: 0,
-            errors: vec![error],
-            notes: Vec::new(),
-        };
+        let now = Timestamp::UNIX_EPOCH;
+        let mut report = PassReport::new(Loop::LogGc, Trigger::Period, Mode::Enforce, now);
+        report.errors = vec![error];
         for number in 0..10 * NOTES {
             report.notes = vec![format!("{number} pods are unknown")];
-            telling.of(&report, Timestamp::UNIX_EPOCH);
-            assert!(telling.notes.len() <= NOTES + 1);
+            pass_log.pass_ended(&report, Timestamp::UNIX_EPOCH);
+            assert!(pass_log.notes.len() <= NOTES + 1);
         }
     }
 }
