@@ -114,7 +114,7 @@ impl Keeper {
                 };
                 Ok(Outcome { opened: Some(Opened { content, set_aside: None }), refused: None })
             });
-            Ok(read.await??)
+            read.await?
         }
     }
 
@@ -176,7 +176,7 @@ impl Keeper {
                 }
                 store.commit(content)
             };
-            Ok(worker.run(work).await??)
+            worker.run(work).await?
         };
         self.commits += 1;
         let number = self.commits;
