@@ -19,9 +19,9 @@ pub enum Fault {
     Error(Code, String),
     /// It is answered with nothing in the answer, as by a runtime that has no statistics yet.
     Empty,
-    /// It waits until the faults are cleared (then it goes on) or the server ends.
+    /// It waits until the faults are cleared (then it continues) or the server ends.
     Hang,
-    /// It waits for this long, in real time, then goes on.
+    /// It waits for this long, in real time, then continues.
     Delay(Duration),
     /// The runtime dies with every call in flight, as by [`crate::Sim::kill`].
     Die,

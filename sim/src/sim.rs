@@ -66,8 +66,8 @@ impl Sim {
 
     // ---- The server ----
 
-    /// Ends the server abruptly: calls in flight are cut off, the socket stays behind and refuses connections. The node
-    /// goes on: containers keep running.
+    /// Ends the server abruptly: calls in flight are cut off, the socket is left behind and refuses connections. The node
+    /// continues: containers keep running.
     pub fn kill(&self) {
         let server = self.0.server.lock().take();
         // Not under its lock: it is waited for.

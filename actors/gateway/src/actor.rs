@@ -53,7 +53,7 @@ pub struct GatewayActor {
     clients: Option<Clients>,
     health: Rc<Health>,
     lists: Lists,
-    /// Image volumes of the containers that were asked for them; empty for one that has none. They never change for a container.
+    /// Image volumes of the containers whose status was requested for them; empty for one that has none. They never change for a container.
     image_volumes: Rc<RefCell<HashMap<String, Vec<String>>>>,
 }
 
@@ -103,7 +103,7 @@ async fn reach(rpc: Rpc) {
         if health.is_unreachable() || is_late {
             tokio::time::sleep(RECONNECT).await;
         } else {
-            health.lost.notified().await;
+            health.trouble.notified().await;
         }
     }
 }

@@ -52,7 +52,7 @@ pub struct Keeper {
     /// Callers that wait for the next commit to end.
     waiting: Vec<oneshot::Sender<()>>,
     problem: Option<String>,
-    /// The last commit went to the copy.
+    /// The last commit was written to the copy.
     is_in_copy: bool,
     failures: FailureLog<Kept>,
     clock: Clock,

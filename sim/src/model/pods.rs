@@ -119,7 +119,7 @@ impl Node {
         Ok(())
     }
 
-    /// Ends what runs in the sandbox and makes it not ready. Containers that were never started stay CREATED.
+    /// Ends what runs in the sandbox and makes it not ready. Containers that were never started remain CREATED.
     ///
     /// # Errors
     /// There is no such sandbox (over the socket of containerd 2.1, that is success).
