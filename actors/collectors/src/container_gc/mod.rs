@@ -92,10 +92,7 @@ async fn remove<'a>(
         }
     }
     // A pod that has a ready sandbox again keeps what belongs to it.
-    if target.reason.is_for_pod()
-        && !uid.is_empty()
-        && tools.gateway.has_ready_sandbox(uid).await?
-    {
+    if target.reason.is_for_pod() && !uid.is_empty() && tools.gateway.has_ready_sandbox(uid).await? {
         return kept(Reason::PodActive);
     }
     // One that was never started has written nothing, and may be started at any moment: nothing comes between the
