@@ -25,7 +25,7 @@ pub enum Fault {
     Delay(Duration),
     /// The runtime dies with every call in flight, as by [`crate::Sim::kill`].
     Die,
-    /// The call is carried out first; the fault is that of its answer.
+    /// The call is carried out first; the fault is that of its answer. Within it there is neither this nor `Empty`.
     After(Box<Fault>),
 }
 
@@ -39,10 +39,7 @@ impl Fault {
     /// The same fault, once the call has been carried out.
     #[must_use]
     pub fn after(self) -> Self {
-        match self {
-            Self::After(_) => self,
-            fault => Self::After(Box::new(fault)),
-        }
+        Self::After(Box::new(self))
     }
 }
 

@@ -68,7 +68,8 @@ pub fn runtime(endpoint: &str, state: RuntimeState) -> api::Runtime {
 const PODS: usize = 10;
 
 /// The source, and how its pods stand.
-pub fn source(state: SourceState, pods: &[PodFacts], seen: Option<&Observation>) -> api::PodSource {
+pub fn source(state: SourceState, seen: Option<&Observation>) -> api::PodSource {
+    let pods = &state.pods;
     let sum = |state: &PodState| {
         let count = pods.iter().filter(|pod| pod.state == *state).count() as u64;
         (count > 0).then(|| api::PodSum { state: pod_state(*state).to_owned(), count })

@@ -29,7 +29,8 @@ use cri_gc_kit::supervision::grace::{Grace, Weight};
 use cri_gc_kit::supervision::guard::{self, Guarded, OnRestart, Pace};
 use cri_gc_kit::supervision::telling;
 use cri_gc_kit::workers::Workers;
-use cri_gc_pods::kube_api::{Api, ApiError, NodeEvent, Severity};
+use cri_gc_pods::kube_api::{Api, NodeEvent, Severity};
+use cri_gc_pods::{ErrorKind, SourceError};
 use cri_gc_policy::text::one_line;
 use limit::Limit;
 
@@ -172,7 +173,7 @@ struct Sender {
     means: Means,
     files: Workers,
     done: Rc<RefCell<Done>>,
-    failures: FailureLog<u16>,
+    failures: FailureLog<ErrorKind>,
     /// For failures that may pass by themselves.
     grace: Grace,
     api: Option<Api>,
@@ -242,7 +243,7 @@ impl Sender {
         }
     }
 
-    async fn try_once(&mut self, event: &NodeEvent) -> Result<(), ApiError> {
+    async fn try_once(&mut self, event: &NodeEvent) -> Result<(), SourceError> {
         let api = match &self.api {
             Some(api) => api.clone(),
             None => self.api.insert(Api::connect(&self.settings, &self.files).await?).clone(),
@@ -257,7 +258,7 @@ impl Sender {
     }
 
     /// Whether it is a failure, or may pass by itself.
-    fn failed(&mut self, error: &ApiError) -> bool {
+    fn failed(&mut self, error: &SourceError) -> bool {
         let text = format!("an event of the node was not sent: {error}");
         match self.grace.weigh(error.may_pass(), self.means.clock.now()) {
             Weight::MayPass { .. } => {
