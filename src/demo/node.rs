@@ -163,7 +163,7 @@ impl DemoNode {
     }
 }
 
-/// What a sweep keeps though it looks unused: a container that was not started yet, an image for the next build, a container
+/// What a sweep keeps though it seems unused: a container that was not started yet, an image for the next build, a container
 /// that was made with crictl and has no pod UID, and a directory of no pod. Also the log directory of a pod whose sandbox was
 /// removed before.
 fn leave_odds_and_ends(node: &mut Node) -> Result<(), SimError> {

@@ -106,7 +106,7 @@ impl ConfigurationActor {
         // Without it, what it protects would be removed.
         if let (Some(before), None) = (&self.current.file, &loaded.file) {
             return Err(format!(
-                "{} is gone, and what it set would be lost; put it back (to go on without a file, restart cri-gc)",
+                "{} is gone, and what it set would be lost; restore it (to continue without a file, restart cri-gc)",
                 before.display()
             ));
         }
@@ -119,7 +119,7 @@ impl ConfigurationActor {
             && set_by_file(&self.current.origins) > 0
         {
             return Err(format!(
-                "{} sets nothing any more, and what it set would be lost; write what is wanted (to go on with the \
+                "{} sets nothing any more, and what it set would be lost; write what is wanted (to continue with the \
                  defaults, restart cri-gc)",
                 file.display()
             ));
