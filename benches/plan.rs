@@ -9,6 +9,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use cri_gc_config::Settings;
 use cri_gc_policy::{Observation, PlanReport, Policy, decide};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -17,7 +18,7 @@ mod big_node;
 use big_node::Units;
 
 fn containers(c: &mut Criterion) {
-    let policy = Policy::default();
+    let policy = Settings::default().policy();
     for (name, units, sizes) in [
         ("containers", Units::OfFive, &[1_000, 10_000, 100_000, 1_000_000][..]),
         ("containers/one_unit", Units::One, &[100_000]),
@@ -35,7 +36,7 @@ fn containers(c: &mut Criterion) {
 }
 
 fn images(c: &mut Criterion) {
-    let mut policy = Policy::default();
+    let mut policy = Settings::default().policy();
     policy.images.protect =
         (0..20).map(|i| format!("registry{i}.example/*/protected-{i}:v*").parse().unwrap()).collect();
     for count in [10, 1_000, 10_000, 100_000] {
@@ -44,7 +45,7 @@ fn images(c: &mut Criterion) {
 }
 
 fn report(c: &mut Criterion) {
-    let (observation, policy) = (big_node::containers(100_000, Units::OfFive), Policy::default());
+    let (observation, policy) = (big_node::containers(100_000, Units::OfFive), Settings::default().policy());
     let plan = decide(&observation, &policy);
     let mut group = c.benchmark_group("report");
     group.sample_size(10).throughput(Throughput::Elements(100_000));

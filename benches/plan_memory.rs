@@ -10,7 +10,8 @@ mod big_node;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use cri_gc_policy::{Policy, decide};
+use cri_gc_config::Settings;
+use cri_gc_policy::decide;
 
 fn main() -> ExitCode {
     // cargo adds flags of its own.
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         eprintln!("the peak can't be reset, so the figures are lower bounds: {error}");
     }
     let observed = status("VmRSS");
-    let plan = black_box(decide(black_box(&observation), &Policy::default()));
+    let plan = black_box(decide(black_box(&observation), &Settings::default().policy()));
     let (peak, after) = (status("VmHWM"), status("VmRSS"));
 
     println!("containers       {count}");

@@ -43,7 +43,9 @@ fn measure(live: bool) -> Duration {
     let hour = Duration::from_secs(3_600);
     for number in 0..CONTAINERS / OF_A_POD {
         let uid = format!("{number:08x}-0000-4000-8000-{number:012x}");
-        let pod = PodSpec::new("ns", format!("pod-{number}"), uid).created_at(sim.ago(2 * hour)).no_logs();
+        let pod = PodSpec::new("ns", format!("pod-{number}"), uid)
+            .created_at(sim.ago(2 * hour))
+            .with(|pod| pod.log_directory = false);
         let pod = sim.add_pod(if live { pod } else { pod.not_ready() }).unwrap();
         for attempt in 0..OF_A_POD {
             let made = sim.ago(hour - attempt * Duration::from_secs(60));

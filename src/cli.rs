@@ -22,7 +22,7 @@ use cri_gc_config::LogLevel;
 
 #[cfg(feature = "demo")]
 pub use demo::Demo;
-pub use output::{ConfigForm, ConfigOutput, DataForm, Form, Output};
+pub use output::{ConfigForm, DataForm, Form, Output};
 pub use service::{ChangeLogLevel, Events, Explain, LoopName, Loops, RunNow, Service, Status};
 
 /// Garbage collector of a node that runs containers through a CRI runtime (containerd, CRI-O).
@@ -158,8 +158,9 @@ pub enum Config {
         /// Socket of the service [default: admin.socket of the settings]
         #[arg(long, value_name = "PATH", requires = "running")]
         socket: Option<String>,
-        #[command(flatten)]
-        output: ConfigOutput,
+        /// Form of the output
+        #[arg(short, long, value_name = "FORM", value_enum, default_value_t = ConfigForm::Toml)]
+        output: ConfigForm,
     },
     /// Check the configuration and print all its problems
     Check,

@@ -18,95 +18,54 @@ pub(crate) fn check(settings: &Settings, origins: &Origins, problems: &mut Vec<P
             problems.push(bad_value(key, key.name, what, source));
         }
     }
-    for mismatch in mismatches(settings) {
+    let mut refuse = |[key, other]: [&str; 2], what: &str, allowed: &str, remedy: &str| {
         let has_problem = |key: &str| problems.iter().any(|problem| problem.key.as_deref() == Some(key));
-        if !has_problem(mismatch.key)
-            && !has_problem(mismatch.other)
-            && let (Some(source), Some(other)) =
-                (origins.source(mismatch.key), origins.source(mismatch.other))
+        if !has_problem(key)
+            && !has_problem(other)
+            && let (Some(source), Some(others)) = (origins.source(key), origins.source(other))
         {
-            let mut what = format!("{} {} = {}", mismatch.what, mismatch.other, other.raw);
-            if other.origin != source.origin {
-                what.push_str(&format!(" ({})", other.origin));
+            let mut what = format!("{what} {other} = {}", others.raw);
+            if others.origin != source.origin {
+                what.push_str(&format!(" ({})", others.origin));
             }
-            problems.push(source.problem(mismatch.key, what, mismatch.allowed.to_owned(), mismatch.remedy));
+            problems.push(source.problem(key, what, allowed.to_owned(), remedy));
         }
-    }
-}
-
-/// Two values that may be valid by themselves and not fit each other.
-struct Mismatch {
-    is_there: bool,
-    key: &'static str,
-    what: &'static str,
-    /// The other value; its name and value follow `what` in the message.
-    other: &'static str,
-    allowed: &'static str,
-    remedy: &'static str,
-}
-
-fn mismatches(settings: &Settings) -> impl Iterator<Item = Mismatch> {
+    };
+    // Two values that may be valid by themselves and not fit each other.
     let Settings { image_gc, supervision, pods, .. } = settings;
-    let threshold = |low: u8, high: u8, key, other| Mismatch {
-        is_there: low > high,
-        key,
-        what: "it is greater than",
-        other,
-        allowed: "0 to the high threshold",
-        remedy: "lower it, or raise the high threshold",
-    };
-    let alone = |is_set: bool, other_is_set: bool, key, other| Mismatch {
-        is_there: is_set && !other_is_set,
-        key,
-        what: "it is set alone, without",
-        other,
-        allowed: "both or neither",
-        remedy: "name the certificate and its key, or none of them",
-    };
-    let (has_cert, has_key) =
-        (pods.kubelet.client_cert_file.is_some(), pods.kubelet.client_key_file.is_some());
-    let (cert, key) = ("pods.kubelet.client_cert_file", "pods.kubelet.client_key_file");
-    let all = [
-        threshold(
-            image_gc.low_threshold_percent,
-            image_gc.high_threshold_percent,
-            "image_gc.low_threshold_percent",
-            "image_gc.high_threshold_percent",
-        ),
-        threshold(
-            image_gc.inode_low_threshold_percent,
-            image_gc.inode_high_threshold_percent,
-            "image_gc.inode_low_threshold_percent",
-            "image_gc.inode_high_threshold_percent",
-        ),
-        Mismatch {
-            is_there: supervision.restart_backoff_min > supervision.restart_backoff_max,
-            key: "supervision.restart_backoff_min",
-            what: "it is greater than",
-            other: "supervision.restart_backoff_max",
-            allowed: "0s to supervision.restart_backoff_max",
-            remedy: "lower it, or raise the other",
-        },
-        Mismatch {
-            is_there: pods.source == PodSource::File && !pods.file.as_ref().is_some_and(|f| f.is_absolute()),
-            key: "pods.file",
-            what: if pods.file.is_none() { "it is not set, with" } else { "the path is not absolute, with" },
-            other: "pods.source",
-            allowed: "an absolute path",
-            remedy: "set it to the absolute path of the list of pods, or choose another source",
-        },
-        Mismatch {
-            is_there: pods.source == PodSource::Kubelet && !is_http_url(&pods.kubelet.url),
-            key: "pods.kubelet.url",
-            what: "it is not an HTTP URL, with",
-            other: "pods.source",
-            allowed: "https://HOST:PORT/PATH or http://HOST:PORT/PATH",
-            remedy: "write it as \"https://127.0.0.1:10250/pods\", or choose another source",
-        },
-        alone(has_cert, has_key, cert, key),
-        alone(has_key, has_cert, key, cert),
-    ];
-    all.into_iter().filter(|mismatch| mismatch.is_there)
+    let remedy = "lower it, or raise the high threshold";
+    if image_gc.low_threshold_percent > image_gc.high_threshold_percent {
+        let keys = ["image_gc.low_threshold_percent", "image_gc.high_threshold_percent"];
+        refuse(keys, "it is greater than", "0 to the high threshold", remedy);
+    }
+    if image_gc.inode_low_threshold_percent > image_gc.inode_high_threshold_percent {
+        let keys = ["image_gc.inode_low_threshold_percent", "image_gc.inode_high_threshold_percent"];
+        refuse(keys, "it is greater than", "0 to the high threshold", remedy);
+    }
+    if supervision.restart_backoff_min > supervision.restart_backoff_max {
+        let keys = ["supervision.restart_backoff_min", "supervision.restart_backoff_max"];
+        let allowed = "0s to supervision.restart_backoff_max";
+        refuse(keys, "it is greater than", allowed, "lower it, or raise the other");
+    }
+    if pods.source == PodSource::File && !pods.file.as_ref().is_some_and(|file| file.is_absolute()) {
+        let is_set = pods.file.is_some();
+        let what = if is_set { "the path is not absolute, with" } else { "it is not set, with" };
+        let remedy = "set it to the absolute path of the list of pods, or choose another source";
+        refuse(["pods.file", "pods.source"], what, "an absolute path", remedy);
+    }
+    if pods.source == PodSource::Kubelet && !is_http_url(&pods.kubelet.url) {
+        let allowed = "https://HOST:PORT/PATH or http://HOST:PORT/PATH";
+        let remedy = "write it as \"https://127.0.0.1:10250/pods\", or choose another source";
+        refuse(["pods.kubelet.url", "pods.source"], "it is not an HTTP URL, with", allowed, remedy);
+    }
+    let mut keys = ["pods.kubelet.client_cert_file", "pods.kubelet.client_key_file"];
+    if pods.kubelet.client_cert_file.is_some() != pods.kubelet.client_key_file.is_some() {
+        if pods.kubelet.client_key_file.is_some() {
+            keys.reverse();
+        }
+        let remedy = "name the certificate and its key, or none of them";
+        refuse(keys, "it is set alone, without", "both or neither", remedy);
+    }
 }
 
 fn is_http_url(url: &str) -> bool {

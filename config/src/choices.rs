@@ -1,121 +1,101 @@
 //! The settings whose values are words.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use crate::nearest::nearest;
 
-/// Declares an enum whose variants are words of the configuration. The comment of a variant is what the documents say
-/// about its word; `default` marks the default.
-macro_rules! choice {
-    ($(#[$doc:meta])* $name:ident { $(#[doc = $meaning:literal] $variant:ident = $word:literal $($default:ident)?,)+ }) => {
+/// Declares enums whose variants are words of the configuration. The comment of a variant is what the documents say about
+/// its word.
+macro_rules! choices {
+    ($($(#[$doc:meta])* $name:ident { $($variants:tt)+ })+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-        pub enum $name {
-            $(#[doc = $meaning] $(#[$default])? #[serde(rename = $word)] $variant,)+
-        }
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+        #[derive(Display, EnumString, IntoStaticStr, VariantArray, VariantNames)]
+        #[cfg_attr(test, derive(strum::EnumMessage))]
+        #[serde(rename_all = "kebab-case")]
+        #[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_such_word::<$name>)]
+        pub enum $name { $($variants)+ }
 
         impl $name {
             /// Every value, in the order of the documents.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
             /// The words of [`Self::ALL`], as they are written in the configuration.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
-            /// What each of the words means.
-            #[cfg(test)]
-            pub(crate) const MEANINGS: &'static [&'static str] = &[$($meaning),+];
+            pub const WORDS: &'static [&'static str] = <Self as VariantNames>::VARIANTS;
 
             /// The word in the configuration.
             #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
+            pub fn as_str(self) -> &'static str {
+                self.into()
             }
         }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                // Columns of a table ask for a width.
-                f.pad(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                let known = Self::ALL.iter().find(|known| known.as_str() == text);
-                known.copied().ok_or_else(|| match nearest(text, Self::WORDS.iter().copied()) {
-                    Some(word) => format!("there is no `{text}`; did you mean `{word}`?"),
-                    None => format!("there is no `{text}`"),
-                })
-            }
-        }
-    };
+    )+};
 }
 
-choice! {
+fn no_such_word<T: VariantNames>(text: &str) -> String {
+    match nearest(text, T::VARIANTS.iter().copied()) {
+        Some(word) => format!("there is no `{text}`; did you mean `{word}`?"),
+        None => format!("there is no `{text}`"),
+    }
+}
+
+choices! {
     /// What a loop does with its plans.
     Mode {
         /// Remove.
-        Enforce = "enforce" default,
+        #[default]
+        Enforce,
         /// Only report what would be removed.
-        Report = "report",
+        Report,
         /// Do nothing.
-        Off = "off",
+        Off,
     }
-}
 
-choice! {
     /// Where the list of existing pods comes from.
     PodSource {
         /// The container runtime: for nodes without a kubelet.
-        Runtime = "runtime" default,
+        #[default]
+        Runtime,
         /// A file with a pod list (`pods.file`).
-        File = "file",
+        File,
         /// The kubelet on this node (section `pods.kubelet`).
-        Kubelet = "kubelet",
+        Kubelet,
         /// The API server (section `pods.kube_api`).
-        KubeApi = "kube-api",
+        KubeApi,
     }
-}
 
-choice! {
     /// What happens to containers and sandboxes that belong to no pod.
     Unmanaged {
         /// Keep them, and count them towards no limit.
-        Keep = "keep" default,
+        #[default]
+        Keep,
         /// Handle them as if their pod were deleted; what runs or is ready is kept.
-        Collect = "collect",
+        Collect,
     }
-}
 
-choice! {
     /// The least severe log records that are written.
     LogLevel {
         /// Errors only.
-        Error = "error",
+        Error,
         /// Warnings, too.
-        Warning = "warning",
+        Warning,
         /// What an operator should see of a healthy service, too.
-        Info = "info" default,
+        #[default]
+        Info,
         /// Every success and every suppressed repetition of a failure, too.
-        Debug = "debug",
+        Debug,
         /// Everything, single requests to the runtime included.
-        Trace = "trace",
+        Trace,
     }
-}
 
-choice! {
     /// The format of log records.
     LogFormat {
         /// `term` if standard error is a terminal, else `json`.
-        Auto = "auto" default,
+        #[default]
+        Auto,
         /// Lines for people.
-        Term = "term",
+        Term,
         /// One JSON object a line.
-        Json = "json",
+        Json,
     }
 }

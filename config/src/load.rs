@@ -51,7 +51,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let (file, file_layer) = match file::read(&sources.file) {
         Ok(read) => read,
         // What a broken file would have set is unknown, so nothing can be said about the merged settings.
-        Err(broken) => return Err(ConfigError::new([broken, env.problems, overrides.problems].concat())),
+        Err(broken) => {
+            return Err(ConfigError { problems: [broken, env.problems, overrides.problems].concat() });
+        }
     };
     let layers = [Layer::defaults(), file_layer, env, overrides];
     let mut problems: Vec<_> = layers.iter().flat_map(|layer| layer.problems.clone()).collect();
@@ -60,11 +62,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     // Each layer can be read by itself, so an error here is one of cri-gc. It names the key.
     let settings: Settings = builder.build().and_then(Config::try_deserialize).map_err(|error| {
         let remedy = "report this as a bug of cri-gc";
-        ConfigError::new(vec![Problem::of(Origin::Default, None, error.to_string(), remedy)])
+        ConfigError { problems: vec![Problem::of(Origin::Default, None, error.to_string(), remedy)] }
     })?;
     check(&settings, &origins, &mut problems);
     if !problems.is_empty() {
-        return Err(ConfigError::new(problems));
+        return Err(ConfigError { problems });
     }
     let notes = notes(&settings, &origins, &sources.env);
     Ok(Loaded { settings, file, origins, notes })

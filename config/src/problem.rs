@@ -122,21 +122,8 @@ impl fmt::Display for Problem {
 /// A configuration that can't be used, with everything that is wrong with it. The program ends with exit code 64.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    problems: Vec<Problem>,
-}
-
-impl ConfigError {
-    /// An error of these problems; there has to be one.
-    pub(crate) fn new(problems: Vec<Problem>) -> Self {
-        debug_assert!(!problems.is_empty(), "an error says what is wrong");
-        Self { problems }
-    }
-
     /// The problems, those of a file in the order of its lines; at least one.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
+    pub problems: Vec<Problem>,
 }
 
 impl fmt::Display for ConfigError {

@@ -191,8 +191,6 @@ fn limit_units(evictable: &mut [Evictable], units: usize, limit: usize, reason: 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::SignedDuration;
 
     use super::*;
@@ -240,7 +238,7 @@ mod tests {
             keep: vec![Decision::new(6, Reason::WithinLimits)],
             ..Section::default()
         };
-        let policy = ContainerPolicy { min_dead_age: Duration::from_secs(60), ..ContainerPolicy::default() };
+        let policy = crate::policy::tests::policy().containers;
         let now = Now { at: at(1_000), clock_set: None };
         settle(&mut section, &all, |index| statuses[index], &policy, now);
         assert_eq!(section.remove, [Decision::new(0, reason), Decision::new(5, reason)], "in their order");
@@ -262,7 +260,7 @@ mod tests {
     #[test]
     fn a_finish_time_before_the_clock_was_set_is_as_old_as_that() {
         let now = Now { at: at(1_000), clock_set: Some(at(970)) };
-        let policy = ContainerPolicy { min_dead_age: Duration::from_secs(60), ..ContainerPolicy::default() };
+        let policy = crate::policy::tests::policy().containers;
         let checked = |now| recheck(&container("c"), status(ContainerState::Exited, Some(10)), &policy, now);
         assert_eq!(checked(now), Err(Reason::FinishedRecently));
         let later = Now { at: now.at + SignedDuration::from_secs(30), ..now };

@@ -69,18 +69,19 @@ pub fn explain(observation: &Observation, report: &PlanReport, text: &str) -> Fo
     let matching = |matches: &dyn Fn(&Explained) -> bool| -> Vec<Explained> {
         all.iter().filter(|object| matches(object)).cloned().collect()
     };
-    let bare = |object: &Explained| object.item.id.strip_prefix("sha256:").map(ToOwned::to_owned);
-    let by_id = matching(&|object| object.item.id == text || bare(object).is_some_and(|id| id == text));
-    if !by_id.is_empty() {
-        return Found::Objects(by_id);
+    // With the algorithm and without.
+    let ids = |object: &Explained| {
+        let id = object.item.id.clone();
+        [id.strip_prefix("sha256:").unwrap_or(&id).to_owned(), id]
+    };
+    let exact = [
+        matching(&|object| ids(object).iter().any(|id| id == text)),
+        matching(&|object| is_called(object, text)),
+    ];
+    if let Some(objects) = exact.into_iter().find(|objects| !objects.is_empty()) {
+        return Found::Objects(objects);
     }
-    let by_name = matching(&|object| is_called(object, text));
-    if !by_name.is_empty() {
-        return Found::Objects(by_name);
-    }
-    let by_prefix = matching(&|object| {
-        object.item.id.starts_with(text) || bare(object).is_some_and(|id| id.starts_with(text))
-    });
+    let by_prefix = matching(&|object| ids(object).iter().any(|id| id.starts_with(text)));
     let mut ids: Vec<String> = by_prefix.iter().map(|object| object.item.id.clone()).collect();
     ids.sort();
     // The copies of an image for several runtime handlers have one id.
@@ -150,7 +151,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{Container, ContainerState, Image, Policy, Sandbox, SandboxState, decide};
+    use crate::{Container, ContainerState, Image, Sandbox, SandboxState, decide};
 
     const UID: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -202,7 +203,7 @@ mod tests {
     }
 
     fn found(text: &str) -> Found {
-        let (node, policy) = (node(), Policy::default());
+        let (node, policy) = (node(), crate::policy::tests::policy());
         explain(&node, &PlanReport::new(&decide(&node, &policy), &node, &policy), text)
     }
 

@@ -1,6 +1,6 @@
 //! One observation of a node: the facts that decisions rest on, and nothing of what is wanted.
 //!
-//! An observation is plain data. Whoever fills it (the collectors from a runtime, [`crate::snapshot`] from a file) leaves out
+//! An observation is plain data. Code that fills it (the collectors from a runtime, [`crate::snapshot`] from a file) leaves out
 //! what is not known rather than guess: every `Option` here means "not known" when empty. The serde forms of pods,
 //! containers, sandboxes and images are those of a snapshot file, which is a contract: an absent field and an empty string
 //! mean "not known", and an unknown key is refused, for a mistyped one would silently turn knowledge into ignorance.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::protect::Pattern;
 
 /// Everything a plan follows (docs/behaviour.md).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// What is done with objects that belong to no pod (behaviour: Pods).
     pub unmanaged: Unmanaged,
@@ -21,10 +21,9 @@ pub struct Policy {
 }
 
 /// What is done with objects that belong to no pod: containers and sandboxes without a pod UID (behaviour: Pods).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmanaged {
     /// They are in no evict unit, count towards no limit, and are kept.
-    #[default]
     Keep,
     /// They count as objects of a deleted pod. What is running or ready is kept, as everywhere.
     Collect,
@@ -47,21 +46,8 @@ pub struct ContainerPolicy {
     pub evict_terminated_pods: bool,
 }
 
-impl Default for ContainerPolicy {
-    fn default() -> Self {
-        Self {
-            min_age: Duration::ZERO,
-            min_dead_age: Duration::from_secs(60),
-            created_grace: Duration::from_secs(5 * 60),
-            max_per_pod_container: Some(1),
-            max_containers: None,
-            evict_terminated_pods: false,
-        }
-    }
-}
-
 /// Which sandboxes may be removed (behaviour: Sandboxes).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxPolicy {
     /// A sandbox is left alone until it was created this long ago.
     pub min_age: Duration,
@@ -84,18 +70,6 @@ pub struct ImagePolicy {
     pub protect: Vec<Pattern>,
 }
 
-impl Default for ImagePolicy {
-    fn default() -> Self {
-        Self {
-            bytes: Thresholds { high_percent: 85, low_percent: 80 },
-            inodes: Thresholds::OFF,
-            min_age: Duration::from_secs(2 * 60),
-            max_age: Duration::ZERO,
-            protect: Vec::new(),
-        }
-    }
-}
-
 impl ImagePolicy {
     /// Whether image GC is switched off as a whole: nothing could ever trigger it (behaviour: Images).
     #[must_use]
@@ -114,12 +88,37 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// Never triggers.
-    pub const OFF: Self = Self { high_percent: 100, low_percent: 100 };
-
     /// Whether these thresholds never trigger.
     #[must_use]
     pub fn is_off(self) -> bool {
         self.high_percent >= 100
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The defaults of the configuration.
+    pub(crate) fn policy() -> Policy {
+        Policy {
+            unmanaged: Unmanaged::Keep,
+            containers: ContainerPolicy {
+                min_age: Duration::ZERO,
+                min_dead_age: Duration::from_secs(60),
+                created_grace: Duration::from_secs(5 * 60),
+                max_per_pod_container: Some(1),
+                max_containers: None,
+                evict_terminated_pods: false,
+            },
+            sandboxes: SandboxPolicy { min_age: Duration::ZERO, evict_terminated_pods: false },
+            images: ImagePolicy {
+                bytes: Thresholds { high_percent: 85, low_percent: 80 },
+                inodes: Thresholds { high_percent: 100, low_percent: 100 },
+                min_age: Duration::from_secs(2 * 60),
+                max_age: Duration::ZERO,
+                protect: Vec::new(),
+            },
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
 
+mod nodes;
+
 use cri_gc_policy::snapshot::SnapshotError;
 use cri_gc_policy::{Absent, ContainerState, Observation, PodState, SandboxState, Snapshot};
 
@@ -109,7 +111,7 @@ fn a_pod_named_twice_is_in_the_state_that_keeps_more() {
                "containers": [{{"id": "c", "pod_uid": "u", "state": "exited", "created_at": "2026-01-01T00:00:00Z"}}]"#
         ))
         .unwrap();
-        let plan = cri_gc_policy::decide(&seen, &cri_gc_policy::Policy::default());
+        let plan = cri_gc_policy::decide(&seen, &nodes::Settings::default().policy());
         assert!(plan.containers.remove.is_empty(), "{order:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The wire types of cri-gc, generated from the `.proto` files beside this crate.
+//! The wire types of cri-gc, generated from the `.proto` files next to this crate.
 //!
 //! [`cri`] is a subset of CRI `runtime.v1`, wire-compatible with every runtime that speaks it; [`admin`] is the API of a
 //! running service. There is no logic here:

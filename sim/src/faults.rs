@@ -19,13 +19,13 @@ pub enum Fault {
     Error(Code, String),
     /// It is answered with nothing in the answer, as by a runtime that has no statistics yet.
     Empty,
-    /// It waits until the faults are cleared (then it goes on) or the server ends.
+    /// It waits until the faults are cleared (then it continues) or the server ends.
     Hang,
-    /// It waits for this long, in real time, then goes on.
+    /// It waits for this long, in real time, then continues.
     Delay(Duration),
     /// The runtime dies with every call in flight, as by [`crate::Sim::kill`].
     Die,
-    /// The call is carried out first; the fault is that of its answer.
+    /// The call is carried out first; the fault is that of its answer. Within it there is neither this nor `Empty`.
     After(Box<Fault>),
 }
 
@@ -39,10 +39,7 @@ impl Fault {
     /// The same fault, once the call has been carried out.
     #[must_use]
     pub fn after(self) -> Self {
-        match self {
-            Self::After(_) => self,
-            fault => Self::After(Box::new(fault)),
-        }
+        Self::After(Box::new(self))
     }
 }
 

@@ -2,7 +2,6 @@
 //! [`crate::Node`].
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use cri_gc_proto::RUNTIME_MESSAGE_LIMIT;
 use jiff::Timestamp;
@@ -94,8 +93,6 @@ pub struct Options {
     pub container_image_ids: bool,
     /// Whether the `created_at` that CRI-O lists for a container moves by 0.1 ms whenever the runtime restarts.
     pub list_times_move: bool,
-    /// Modelled time until space that a removal freed shows in the statistics of the filesystem.
-    pub release_delay: Duration,
     /// Further folders in which StartContainer may create log files; beneath the node's own folder it always may.
     /// Elsewhere a start fails: a client of a test server must not make it write wherever it likes.
     pub log_roots: Vec<PathBuf>,
@@ -122,7 +119,6 @@ impl Default for Options {
             container_inodes: 1_310_720,
             container_image_ids: true,
             list_times_move: true,
-            release_delay: Duration::ZERO,
             log_roots: Vec::new(),
         }
     }

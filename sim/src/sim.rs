@@ -40,14 +40,6 @@ struct Inner {
     server: Mutex<Option<Server>>,
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.get_mut().take() {
-            server.kill();
-        }
-    }
-}
-
 impl Sim {
     /// Makes a node in the folder `dir` and serves its runtime on `<dir>/cri.sock`. Also makes `<dir>/pods` and
     /// `<dir>/containers` (log roots) and the folders that the runtime names as mountpoints.
@@ -74,13 +66,12 @@ impl Sim {
 
     // ---- The server ----
 
-    /// Ends the server abruptly: calls in flight are cut off, the socket stays behind and refuses connections. The node
-    /// goes on: containers keep running.
+    /// Ends the server abruptly: calls in flight are cut off, the socket is left behind and refuses connections. The node
+    /// continues: containers keep running.
     pub fn kill(&self) {
         let server = self.0.server.lock().take();
-        if let Some(server) = server {
-            server.kill();
-        }
+        // Not under its lock: it is waited for.
+        drop(server);
     }
 
     /// Brings the server back on the same socket, with the same model, faults and hooks. One that runs is killed first.
@@ -199,14 +190,6 @@ impl Sim {
     /// As there.
     pub fn set_container_state(&self, id: &str, state: ContainerState) -> Result<(), SimError> {
         self.with(|node| node.set_container_state(id, state))
-    }
-
-    /// See [`Node::move_tag`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn move_tag(&self, tag: &str, to: &str) -> Result<(), SimError> {
-        self.with(|node| node.move_tag(tag, to))
     }
 
     /// Ids of all containers, sorted.

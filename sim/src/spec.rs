@@ -54,6 +54,13 @@ impl PodSpec {
         }
     }
 
+    /// Changes what else there is.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Sets the attempt.
     #[must_use]
     pub fn attempt(mut self, attempt: u32) -> Self {
@@ -72,20 +79,6 @@ impl PodSpec {
     #[must_use]
     pub fn not_ready(mut self) -> Self {
         self.state = SandboxState::NotReady;
-        self
-    }
-
-    /// Leaves the kubelet's labels out.
-    #[must_use]
-    pub fn unlabelled(mut self) -> Self {
-        self.kubelet_labels = false;
-        self
-    }
-
-    /// Leaves it without a log directory.
-    #[must_use]
-    pub fn no_logs(mut self) -> Self {
-        self.log_directory = false;
         self
     }
 }
@@ -167,6 +160,13 @@ impl ContainerSpec {
         }
     }
 
+    /// Changes what else there is.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Sets the attempt.
     #[must_use]
     pub fn attempt(mut self, attempt: u32) -> Self {
@@ -185,13 +185,6 @@ impl ContainerSpec {
     #[must_use]
     pub fn image_volume(mut self, image: impl Into<String>) -> Self {
         self.image_volumes.push(image.into());
-        self
-    }
-
-    /// Sets what the runtime resolved its image to.
-    #[must_use]
-    pub fn image_ref(mut self, image_ref: impl Into<String>) -> Self {
-        self.image_ref = Some(image_ref.into());
         self
     }
 
@@ -218,20 +211,6 @@ impl ContainerSpec {
         self
     }
 
-    /// Leaves the kubelet's labels out.
-    #[must_use]
-    pub fn unlabelled(mut self) -> Self {
-        self.kubelet_labels = false;
-        self
-    }
-
-    /// Adds a label.
-    #[must_use]
-    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.labels.insert(key.into(), value.into());
-        self
-    }
-
     /// Gives it this log.
     #[must_use]
     pub fn log(mut self, log: LogSpec) -> Self {
@@ -243,13 +222,6 @@ impl ContainerSpec {
     #[must_use]
     pub fn no_log(mut self) -> Self {
         self.log = None;
-        self
-    }
-
-    /// Sets the size of its writable layer.
-    #[must_use]
-    pub fn writable(mut self, bytes: u64, files: u64) -> Self {
-        self.writable = Space { bytes, inodes: files };
         self
     }
 }
@@ -316,6 +288,13 @@ impl ImageSpec {
         Self::new(tag).layer(layer)
     }
 
+    /// Changes what else there is.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Sets the id.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
@@ -330,38 +309,10 @@ impl ImageSpec {
         self
     }
 
-    /// Adds a name with a digest; then none is made up.
-    #[must_use]
-    pub fn digest(mut self, digest: impl Into<String>) -> Self {
-        self.digests.get_or_insert_default().push(digest.into());
-        self
-    }
-
-    /// Leaves it without any name with a digest, as an image that was imported from a file.
-    #[must_use]
-    pub fn no_digest(mut self) -> Self {
-        self.digests = Some(Vec::new());
-        self
-    }
-
     /// Adds a layer.
     #[must_use]
     pub fn layer(mut self, layer: LayerSpec) -> Self {
         self.layers.push(layer);
-        self
-    }
-
-    /// Pins it.
-    #[must_use]
-    pub fn pinned(mut self) -> Self {
-        self.pinned = true;
-        self
-    }
-
-    /// Makes it an OCI artifact; for containerd it is an image as any other.
-    #[must_use]
-    pub fn artifact(mut self) -> Self {
-        self.artifact = true;
         self
     }
 }

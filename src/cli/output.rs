@@ -9,13 +9,6 @@ pub struct Output {
     pub output: Form,
 }
 
-#[derive(Debug, Args)]
-pub struct ConfigOutput {
-    /// Form of the output
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = ConfigForm::Toml)]
-    pub output: ConfigForm,
-}
-
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Form {

@@ -20,14 +20,14 @@ use crate::output::{answers, config, print, remark};
 pub fn run(global: &Global, command: &Config) -> Result<(), Failure> {
     match command {
         Config::Check => check(global)?,
-        Config::Show { running: false, output, .. } => print(&own(global, output.output)?)?,
+        Config::Show { running: false, output, .. } => print(&own(global, *output)?)?,
         Config::Show { running: true, socket, output } => {
             let meant = Service { socket: socket.clone(), timeout: None };
             let answer = in_system(async {
                 let service = service(global, &meant).await?;
                 Ok::<_, Failure>(service.ask(async |admin| admin.config(ConfigRequest {}).await).await?)
             })?;
-            print(&running(&answer, output.output)?)?;
+            print(&running(&answer, *output)?)?;
         }
         Config::Reload { service: meant, output } => {
             let request = async |service: Client| {

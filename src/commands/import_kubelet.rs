@@ -1,7 +1,7 @@
 //! `cri-gc config import-kubelet`: prints the configuration that does what a kubelet does. This module reads the files and
 //! reports errors; [`kubelet_config`](crate::kubelet_config) translates.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use cri_gc_policy::text::counted;
 
 use crate::cli::{Global, ImportKubelet};
 use crate::failure::Failure;
-use crate::kubelet_config::{DropIn, ImportError, import, named};
+use crate::kubelet_config::{DropIn, Flags, ImportError, import};
 use crate::output::print;
 
 /// A larger file is not a kubelet's configuration; without a limit, a device given by mistake would fill the memory.
@@ -28,21 +28,21 @@ pub fn run(global: &Global, args: &ImportKubelet) -> Result<(), Failure> {
         ));
     }
     let failed = |error: ImportError, shown: &str| {
-        let remedy = error.remedy();
-        if error.is_usage() {
+        let remedy = error.remedy;
+        if error.is_usage {
             Failure::usage(format_args!("the kubelet's flags can't be imported: {error}\n  {remedy}"))
         } else {
             Failure::configuration(format_args!("{shown} can't be imported: {error}\n  {remedy}"))
         }
     };
-    let named = named(&args.flags).map_err(|error| failed(error, ""))?;
+    let flags = Flags::parse(&args.flags).map_err(|error| failed(error, ""))?;
     if args.file.is_none() && args.flags.is_empty() {
         return Err(Failure::usage(
             "nothing to import\n  name the kubelet's configuration (with kubeadm /var/lib/kubelet/config.yaml), or give the \
              kubelet's flags after --, or both",
         ));
     }
-    let file = args.file.as_ref().or(named.config.as_ref());
+    let file = args.file.as_deref().or(flags.path("config"));
     let stdin = args.file.as_deref() == Some(Path::new("-"));
     let mut shown = match file {
         _ if stdin => "standard input".to_owned(),
@@ -51,57 +51,48 @@ pub fn run(global: &Global, args: &ImportKubelet) -> Result<(), Failure> {
     };
     let text = file.map(|file| read(file, stdin, &shown)).transpose()?;
     let mut drop_ins = Vec::new();
-    if let Some(folder) = &named.config_dir {
-        for path in drop_in_paths(folder)? {
+    if let Some(folder) = flags.path("config-dir") {
+        let mut paths = Vec::new();
+        add_drop_ins(folder, &mut paths, &mut 0)?;
+        for path in paths {
             let path_shown = path.display().to_string();
             drop_ins.push(DropIn { text: read(&path, false, &path_shown)?, path: path_shown });
         }
         shown.push_str(&format!(" and {} of {}", counted(drop_ins.len(), "drop-in"), folder.display()));
     }
-    let imported = import(text.as_deref(), &drop_ins, &args.flags).map_err(|error| failed(error, &shown))?;
-    if let (Some(_), Some(config)) = (&args.file, &named.config) {
+    let imported = import(text.as_deref(), &drop_ins, &flags).map_err(|error| failed(error, &shown))?;
+    if let (Some(_), Some(config)) = (&args.file, flags.path("config")) {
         shown.push_str(&format!(" (in place of {})", config.display()));
     }
     print(&imported.to_toml(&shown))
 }
 
-/// The files of `--config-dir` that the kubelet merges: those of directories in it too, in the order of their names.
-fn drop_in_paths(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// Adds the files of `--config-dir` that the kubelet merges: those of directories in it too, in the order of their names.
+fn add_drop_ins(folder: &Path, found: &mut Vec<PathBuf>, listed: &mut usize) -> Result<(), Failure> {
     const MAX: usize = 1000;
-    let bad = |path: &Path, error: std::io::Error| {
+    let bad = |error: std::io::Error| {
         Failure::configuration(format_args!(
             "{} can't be read for the drop-ins of --config-dir: {error}\n  name the directory of that node, or a copy of it",
-            path.display()
+            folder.display()
         ))
     };
-    let mut found = Vec::new();
-    // The last is next.
-    let mut open = vec![folder.to_owned()];
-    while let Some(path) = open.pop() {
-        let is_dir = if path == folder {
-            true
-        } else {
-            path.symlink_metadata().map_err(|error| bad(&path, error))?.is_dir()
-        };
-        if is_dir {
-            let entries = path.read_dir().map_err(|error| bad(&path, error))?;
-            let mut inner: Vec<PathBuf> = Vec::new();
-            for entry in entries {
-                inner.push(entry.map_err(|error| bad(&path, error))?.path());
-            }
-            inner.sort();
-            open.extend(inner.into_iter().rev());
-        } else if path.as_os_str().as_encoded_bytes().ends_with(b".conf") {
-            found.push(path);
-        }
-        if found.len() > MAX || open.len() > MAX {
-            return Err(Failure::configuration(format_args!(
-                "{} contains more than {MAX} files\n  name the directory with the kubelet's drop-ins",
-                folder.display()
-            )));
+    let mut entries: Vec<_> = folder.read_dir().and_then(Iterator::collect).map_err(bad)?;
+    entries.sort_by_key(DirEntry::file_name);
+    *listed += entries.len();
+    if *listed > MAX {
+        return Err(Failure::configuration(format_args!(
+            "{} contains more than {MAX} files\n  name the directory with the kubelet's drop-ins",
+            folder.display()
+        )));
+    }
+    for entry in entries {
+        if entry.file_type().map_err(bad)?.is_dir() {
+            add_drop_ins(&entry.path(), found, listed)?;
+        } else if entry.file_name().as_encoded_bytes().ends_with(b".conf") {
+            found.push(entry.path());
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn read(file: &Path, stdin: bool, shown: &str) -> Result<String, Failure> {

@@ -64,10 +64,15 @@ pub async fn service(global: &Global, service: &Service) -> Result<Client, Failu
 /// The remedy where invalid settings hide the socket of a service that is running with its old ones.
 const UNREAD: &str = "a running service can still be reached: set its socket with --socket";
 
-/// The names of loops as the service knows them.
+/// The names of loops as the service knows them, each once.
 pub fn loops(names: &[LoopName]) -> Vec<String> {
-    let names = names.iter().filter_map(LoopName::to_possible_value);
-    names.map(|name| name.get_name().to_owned()).collect()
+    let mut loops: Vec<String> = Vec::new();
+    for name in names.iter().filter_map(LoopName::to_possible_value) {
+        if !loops.iter().any(|known| known == name.get_name()) {
+            loops.push(name.get_name().to_owned());
+        }
+    }
+    loops
 }
 
 /// The log of a one-shot command: for people, and errors only unless more is requested.

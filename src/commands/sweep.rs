@@ -55,21 +55,7 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<(), Failure> {
             // Nothing has begun.
             signal = stop.recv() => return Ok((Some(Swept::default()), Some(signal))),
         };
-        let mut swept = until_stopped(&crew, rehearsed.as_ref(), &mut stop).await;
-        if let Ok((Some((reports, _)), signal)) = &mut swept {
-            let mut finish = std::pin::pin!(async {
-                // Records the last removal on the disk: should that image be pulled again, it is new.
-                crew.tools.images.flush().await;
-                add_note_on_ages(&crew, args.dry_run, nowhere, reports).await;
-            });
-            loop {
-                tokio::select! {
-                    () = &mut finish => break,
-                    // A second signal ends the command at once here as well: the disk may hang.
-                    received = stop.recv() => if signal.replace(received).is_some() { break },
-                }
-            }
-        }
+        let swept = until_stopped(&crew, rehearsed.as_ref(), nowhere, &mut stop).await;
         crew.stop();
         swept
     })?;
@@ -119,6 +105,7 @@ type Swept = (Vec<PassReport>, Option<String>);
 async fn until_stopped(
     crew: &Crew,
     rehearsed: Option<&Settings>,
+    nowhere: Option<String>,
     stop: &mut StopSignals,
 ) -> Result<(Option<Swept>, Option<StopSignal>), Failure> {
     let problem = tokio::select! {
@@ -128,11 +115,17 @@ async fn until_stopped(
     };
     let (progress, mut updates) = unbounded_channel();
     let mut bar = Bar::default();
-    let mut passing = std::pin::pin!(passes(crew, Some(progress), rehearsed));
+    let mut sweeping = std::pin::pin!(async {
+        let mut reports = passes(crew, Some(progress), rehearsed).await?;
+        // Records the last removal on the disk: should that image be pulled again, it is new.
+        crew.tools.images.flush().await;
+        add_note_on_ages(crew, rehearsed.is_some(), nowhere, &mut reports).await;
+        Ok::<_, Failure>(reports)
+    });
     let mut signal = None;
     let reports = loop {
         tokio::select! {
-            reports = &mut passing => break Some(reports?),
+            reports = &mut sweeping => break Some(reports?),
             Some(progress) = updates.recv() => match progress {
                 Progress::Planned(of, count) => bar.planned(of.as_str(), count as u64),
                 Progress::Done(_, removal) => bar.ended(&admin::removal(&removal).result),
@@ -158,7 +151,7 @@ fn home(settings: &Settings) -> Result<(Home, Option<StateLock>, Option<String>)
             "{error}\n  if that is the service, run a pass with `cri-gc run-now`; if it is another sweep, wait until it ends"
         ))),
         Err(error) if error.is_held_by_no_process() => Ok((Home::Memory, None, Some(error.to_string()))),
-        // It belongs to another user: whether a service holds it is not known.
+        // It belongs to another user: whether a service has it is not known.
         Err(error) => Err(Failure::failed(error)),
     }
 }

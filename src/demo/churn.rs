@@ -145,7 +145,7 @@ impl Churn {
 
     /// The image of a job: a new one about half the time, if the disk has space for it.
     fn job_image(&mut self, node: &mut Node) -> Option<String> {
-        let has_space = node.usage().total_bytes() < node.options().capacity_bytes / 100 * PULLS_UNTIL;
+        let has_space = node.usage().total_bytes() < node.options.capacity_bytes / 100 * PULLS_UNTIL;
         if has_space && self.random.u8(..100) < 60 {
             return Some(self.pull(node));
         }
@@ -192,7 +192,9 @@ impl Churn {
         let Some(id) = pod.containers.first_mut() else { return Ok(()) };
         let Some(old) = node.container(id).cloned() else { return Ok(()) };
         node.set_container_state(id, ContainerState::Exited)?;
-        let next = ContainerSpec::new(&pod.sandbox, old.name).attempt(old.attempt + 1).image(old.image);
+        let next = ContainerSpec::new(&pod.sandbox, old.spec.name)
+            .attempt(old.spec.attempt + 1)
+            .image(old.spec.image);
         *id = node.add_container(next.log(self.log.clone()))?;
         Ok(())
     }

@@ -125,7 +125,7 @@ impl DemoNode {
         let paths = self.sim.paths();
         let log_dirs = std::fs::read_dir(&paths.pod_logs_root).map_or(0, Iterator::count);
         self.sim.with(|node| {
-            let running = node.containers().filter(|c| c.state == ContainerState::Running).count();
+            let running = node.containers().filter(|c| c.spec.state == ContainerState::Running).count();
             let disk = node.statvfs(&paths.images).unwrap_or_default();
             Tally {
                 running,
@@ -163,16 +163,25 @@ impl DemoNode {
     }
 }
 
-/// What a sweep keeps though it looks unused: a container that was not started yet, an image for the next build, a container
+/// What a sweep keeps though it seems unused: a container that was not started yet, an image for the next build, a container
 /// that was made with crictl and has no pod UID, and a directory of no pod. Also the log directory of a pod whose sandbox was
 /// removed before.
 fn leave_odds_and_ends(node: &mut Node) -> Result<(), SimError> {
     let next = node.add_pod(PodSpec::new("ci", "next-0", uid(1_000)))?;
     node.add_container(ContainerSpec::new(next, "clone").state(ContainerState::Created))?;
     node.add_image(image("build:2.0", 300));
-    let debug = node.add_pod(PodSpec::new("", "debug", "").unlabelled().no_logs().not_ready())?;
+    let debug = node.add_pod(
+        PodSpec::new("", "debug", "")
+            .with(|pod| (pod.kubelet_labels, pod.log_directory) = (false, false))
+            .not_ready(),
+    )?;
     let (made, ended) = (node.ago(3 * HOUR), node.ago(2 * HOUR));
-    node.add_container(ContainerSpec::new(debug, "shell").unlabelled().no_log().exited(made, ended))?;
+    node.add_container(
+        ContainerSpec::new(debug, "shell")
+            .with(|spec| spec.kubelet_labels = false)
+            .no_log()
+            .exited(made, ended),
+    )?;
     node.add_log_dir("lost+found", made)?;
     node.add_log_dir(&format!("ci_nightly-0_{}", uid(2_000)), made)?;
     Ok(())

@@ -6,12 +6,15 @@ use cri_gc_collectors::report::{Outcome, PassReport, Removal};
 use cri_gc_config::Settings;
 use cri_gc_gateway::RuntimeVersion;
 use cri_gc_kit::words::Kind;
+use cri_gc_policy::report::Item;
 
 use super::node::Tally;
+use crate::output::plan::write_objects;
 use crate::output::table::{bytes, table};
 
 /// Objects listed for each reason, unless all are requested.
-const EXAMPLES: usize = 3;
+const REMOVED: usize = 3;
+const KEPT: usize = 1;
 
 /// The node before the sweep.
 #[must_use]
@@ -36,41 +39,38 @@ A CI node without a kubelet: jobs have run on it for two days, and nothing was c
 /// The objects that were removed, by reason.
 #[must_use]
 pub fn removed(reports: &[PassReport], all: bool) -> String {
-    let mut rows = Vec::new();
-    let groups = grouped(removals(reports).map(|removal| {
-        let key = (removal.kind.as_str(), removal.reason.as_str(), removal.outcome.to_string());
-        (key, removal)
-    }));
-    for ((kind, reason, result), members) in groups {
-        let (shown, rest) = members.split_at(if all { members.len() } else { EXAMPLES.min(members.len()) });
-        for removal in shown {
-            rows.push([kind, short_name(removal), reason, &result, &bytes(removal.bytes)].map(str::to_owned));
-        }
-        if !rest.is_empty() {
-            let size = bytes(rest.iter().map(|removal| removal.bytes).sum());
-            let more = format!("... and {} more", rest.len());
-            rows.push(["", &more, reason, &result, &size].map(str::to_owned));
-        }
-    }
-    format!("Removed\n\n{}\n", table(["", "NAME", "REASON", "RESULT", "BYTES"], &[4], rows))
+    let item = |removal: &Removal| Item {
+        id: removal.id.clone(),
+        name: removal.name.clone(),
+        reason: removal.reason.clone(),
+        detail: removal.outcome.to_string(),
+        size_bytes: Some(removal.bytes),
+        ..Item::default()
+    };
+    let items = removals(reports).map(|removal| (removal.kind, item(removal)));
+    format!("Removed\n\n{}", by_reason(items, if all { usize::MAX } else { REMOVED }))
 }
 
 /// The objects that were kept, by reason.
 #[must_use]
 pub fn kept(reports: &[PassReport], all: bool) -> String {
-    let mut rows = Vec::new();
-    let kept = reports.iter().flat_map(|report| &report.kept);
-    for ((kind, reason), members) in
-        grouped(kept.map(|kept| ((kept.kind.as_str(), kept.item.reason.as_str()), &kept.item)))
-    {
-        let mut count = members.len().to_string();
-        for item in members.iter().take(if all { members.len() } else { 1 }) {
-            let count = std::mem::take(&mut count);
-            let example = format!("{}: {}", item.name, item.detail);
-            rows.push([kind, reason, &count, &example].map(str::to_owned));
+    let items = reports.iter().flat_map(|report| &report.kept).map(|kept| (kept.kind, kept.item.clone()));
+    format!("Kept\n\n{}", by_reason(items, if all { usize::MAX } else { KEPT }))
+}
+
+/// At most so many objects of each kind and reason.
+fn by_reason(items: impl Iterator<Item = (Kind, Item)>, most: usize) -> String {
+    let mut kinds: Vec<(&str, Vec<Item>)> = Vec::new();
+    for (kind, item) in items {
+        match kinds.iter_mut().find(|(known, _)| *known == kind.as_str()) {
+            Some((_, items)) => items.push(item),
+            None => kinds.push((kind.as_str(), vec![item])),
         }
     }
-    format!("Kept\n\n{}\n", table(["", "REASON", "COUNT", "FOR EXAMPLE"], &[2], rows))
+    let mut text = Vec::new();
+    // Writing to memory can't fail, and what is written is text.
+    let _ = write_objects("KIND", kinds.iter().map(|(kind, items)| (*kind, &**items)), most, None, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The node before and after, the bytes that were freed, and all errors.
@@ -112,24 +112,4 @@ pub fn result(reports: &[PassReport], before: &Tally, after: &Tally) -> String {
 
 fn removals(reports: &[PassReport]) -> impl Iterator<Item = &Removal> {
     reports.iter().flat_map(|report| &report.removals)
-}
-
-/// Items by their key, in the order in which the keys first occur.
-fn grouped<K: PartialEq, T>(items: impl Iterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
-    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
-    for (key, item) in items {
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, members)) => members.push(item),
-            None => groups.push((key, vec![item])),
-        }
-    }
-    groups
-}
-
-/// The name of a log link ends with a container id of 64 digits, too long for the table.
-fn short_name(removal: &Removal) -> &str {
-    match removal.kind {
-        Kind::LogLink => removal.name.get(..40).unwrap_or(&removal.name),
-        _ => &removal.name,
-    }
 }

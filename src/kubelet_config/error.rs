@@ -11,8 +11,10 @@ pub(super) const NAME_IT: &str =
 #[error("{what}")]
 pub struct ImportError {
     what: String,
-    remedy: &'static str,
-    is_usage: bool,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// Whether only the command line is wrong, and not a file.
+    pub is_usage: bool,
 }
 
 impl ImportError {
@@ -53,18 +55,6 @@ impl ImportError {
             other => other,
         };
         Self { what: format!("{path}: {}", self.what), remedy, ..self }
-    }
-
-    /// Whether only the command line is wrong, and not a file.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        self.is_usage
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
-        self.remedy
     }
 }
 

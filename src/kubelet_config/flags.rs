@@ -3,15 +3,18 @@
 //!
 //! Flags that are not read are listed, without knowing whether they take a value: a word that follows one counts as its value.
 
-use super::error::BadValue;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::error::{BadValue, ImportError};
 use super::known;
 use super::near::meant;
 
 /// The flags of a command line.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Flags {
-    /// In their order; the later one of two wins.
-    given: Vec<(String, String)>,
+pub struct Flags {
+    /// Those that are given, with their values; the later one of two wins.
+    given: BTreeMap<String, String>,
     /// k3s or rke2 starts the kubelet.
     pub(super) is_k3s: bool,
 }
@@ -20,19 +23,28 @@ pub(super) struct Flags {
 const PROGRAMS: [&str; 8] = ["kubelet", "hyperkube", "k3s", "rke2", "agent", "server", "exec", "sudo"];
 
 impl Flags {
-    /// The value of a flag.
-    pub(super) fn get(&self, flag: &str) -> Option<&str> {
-        self.given.iter().rev().find(|(name, _)| name == flag).map(|(_, value)| value.as_str())
+    /// Reads the arguments, with or without the program's name before them.
+    ///
+    /// # Errors
+    /// A kubelet would refuse the arguments, or something else was meant by one of them.
+    pub fn parse(arguments: &[String]) -> Result<Self, ImportError> {
+        parse(arguments).map_err(|bad| ImportError::values(&[bad]))
     }
 
-    /// The flags that are read, or those that are not, each once.
+    /// The file of `--config`, or the directory of `--config-dir`.
+    #[must_use]
+    pub fn path(&self, flag: &str) -> Option<&Path> {
+        self.get(flag).filter(|path| !path.is_empty()).map(Path::new)
+    }
+
+    /// The value of a flag.
+    pub(super) fn get(&self, flag: &str) -> Option<&str> {
+        self.given.get(flag).map(String::as_str)
+    }
+
+    /// The flags that are read, or those that are not.
     pub(super) fn names(&self, read: bool) -> Vec<String> {
-        let names = self.given.iter().map(|(name, _)| name.as_str());
-        let mut names: Vec<_> =
-            names.filter(|name| is_known(name) == read).map(|name| format!("--{name}")).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        self.given.keys().filter(|name| is_known(name) == read).map(|name| format!("--{name}")).collect()
     }
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), BadValue> {
@@ -60,10 +72,10 @@ impl Flags {
             };
             return bad(format!("={value}: it contains a variable that is not replaced here; {remedy}"));
         }
-        match self.given.iter_mut().find(|(given, _)| *given == name) {
+        match self.given.get_mut(&name) {
             // The kubelet merges the maps of several flags.
-            Some((_, before)) if name.starts_with("eviction-") => before.extend([",", value]),
-            _ => self.given.push((name, value.to_owned())),
+            Some(before) if name.starts_with("eviction-") => before.extend([",", value]),
+            _ => drop(self.given.insert(name, value.to_owned())),
         }
         Ok(())
     }
@@ -78,8 +90,7 @@ fn is_known(name: &str) -> bool {
     known::flags().any(|known| known == name)
 }
 
-/// Reads the arguments, with or without the program's name before them.
-pub(super) fn parse(arguments: &[String]) -> Result<Flags, BadValue> {
+fn parse(arguments: &[String]) -> Result<Flags, BadValue> {
     let is_k3s = arguments.iter().any(|word| word.starts_with("--kubelet-arg"));
     let mut flags = Flags { is_k3s, ..Flags::default() };
     let mut words = arguments.iter().map(String::as_str).peekable();

@@ -1,6 +1,6 @@
 //! Translates the configuration of a kubelet into settings of cri-gc that do the same (`cri-gc config import-kubelet`).
 //!
-//! [`import`] is a pure function: the texts of the kubelet's files and the arguments of its command line go in, settings and
+//! [`import`] is a pure function: the texts of the kubelet's files and the flags of its command line go in, settings and
 //! a commented configuration file come out. `known` is the table of the kubelet's settings that matter here; all others are
 //! listed. `form`, `document` and `flags` read the two sources, `values` single values of them, `reader` one setting from both;
 //! `translate` makes cri-gc's settings of them, `remaining` lists what the kubelet still does, and `text` prints the file.
@@ -22,42 +22,17 @@ mod text;
 mod translate;
 mod values;
 
-use std::path::PathBuf;
-
 pub use document::DropIn;
 pub use error::ImportError;
+pub use flags::Flags;
 pub use text::Imported;
 
-/// The files that a kubelet's command line names.
-#[derive(Debug, Clone, Default)]
-pub struct Named {
-    /// The file of `--config`.
-    pub config: Option<PathBuf>,
-    /// The directory of `--config-dir`.
-    pub config_dir: Option<PathBuf>,
-}
-
-/// Which files a kubelet that is started with these arguments reads.
-///
-/// # Errors
-/// A kubelet would refuse the arguments, or something else was meant by one of them.
-pub fn named(arguments: &[String]) -> Result<Named, ImportError> {
-    let flags = flags::parse(arguments).map_err(|bad| ImportError::values(&[bad]))?;
-    let path = |flag| flags.get(flag).filter(|path| !path.is_empty()).map(PathBuf::from);
-    Ok(Named { config: path("config"), config_dir: path("config-dir") })
-}
-
-/// Translates the text of a kubelet's configuration, its drop-ins in their order, which override it, and the arguments of the
-/// kubelet's command line, which override both.
+/// Translates the text of a kubelet's configuration, its drop-ins in their order, which override it, and the flags of the
+/// kubelet, which override both.
 ///
 /// # Errors
 /// A text is not such a configuration, a kubelet would refuse it, or cri-gc has no such value; all invalid values are named.
-pub fn import(
-    file: Option<&str>,
-    drop_ins: &[DropIn],
-    arguments: &[String],
-) -> Result<Imported, ImportError> {
-    let flags = flags::parse(arguments).map_err(|bad| ImportError::values(&[bad]))?;
+pub fn import(file: Option<&str>, drop_ins: &[DropIn], flags: &Flags) -> Result<Imported, ImportError> {
     let document = document::read(file, drop_ins, flags.is_k3s)?;
-    translate::translate(&document, &flags)
+    translate::translate(&document, flags)
 }

@@ -8,15 +8,8 @@ pub(super) fn meant<'a>(found: &str, candidates: impl IntoIterator<Item = &'a st
     /// Shorter names have neighbours that mean something else.
     const LONG: usize = 7;
     let plain = |name: &str| name.replace(['-', '_'], "");
-    let mut near = None;
-    for candidate in candidates {
-        if candidate == found {
-            return None;
-        }
-        let apart = letters_apart(&plain(found), &plain(candidate));
-        if apart == 0 || (apart <= 2 && found.len() >= LONG) {
-            near = near.filter(|(least, _)| *least <= apart).or(Some((apart, candidate)));
-        }
-    }
-    near.map(|(_, candidate)| candidate)
+    let apart = |candidate: &str| letters_apart(&plain(found), &plain(candidate));
+    let most = if found.len() < LONG { 0 } else { 2 };
+    let nearest = candidates.into_iter().min_by_key(|candidate| (apart(candidate), *candidate != found))?;
+    (nearest != found && apart(nearest) <= most).then_some(nearest)
 }

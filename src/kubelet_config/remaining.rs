@@ -47,9 +47,8 @@ fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
         reader.bad.push(soft.bad(&what));
     }
     let about_hard = if hard.is_flag { "" } else { reader.document.about_hard };
-    let name = |(known, found): (&Known, &Found)| match found.is_flag {
-        true => format!("--{}", known.flag),
-        false => known.field.to_owned(),
+    let name = |known: &Known, found: &Found| {
+        if found.is_flag { format!("--{}", known.flag) } else { known.field.to_owned() }
     };
     let (mut acting, mut idle) = (Vec::new(), Vec::new());
     let mut first: Option<f64> = None;
@@ -62,15 +61,15 @@ fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
         let of_disks: Vec<_> =
             pairs(&signals).filter(|(signal, value)| is_of_disk(signal) && is_on(value)).collect();
         if of_disks.is_empty() {
-            let without_effect = [(known, found), (&SOFT_PERIOD, &periods)];
+            idle.extend(found.value.as_ref().map(|_| name(known, found)));
             // The periods are for the signals of evictionSoft.
-            let count = if known.field == SOFT.field { 2 } else { 1 };
-            let names = without_effect.into_iter().take(count).filter(|(_, found)| found.value.is_some());
-            idle.extend(names.map(name));
+            if known.field == SOFT.field {
+                idle.extend(periods.value.as_ref().map(|_| name(&SOFT_PERIOD, &periods)));
+            }
             continue;
         }
         let list: Vec<_> = of_disks.iter().map(|(signal, value)| format!("{signal} {value}")).collect();
-        acting.push(format!("{} ({}){about}", name((known, found)), list.join(", ")));
+        acting.push(format!("{} ({}){about}", name(known, found), list.join(", ")));
         if begins {
             let reached = of_disks.iter().filter_map(|(signal, value)| reached_at(signal, value));
             first = reached.chain(first).min_by(f64::total_cmp);

@@ -6,12 +6,16 @@ use std::time::Duration;
 use cri_gc_config::{FileSource, Mode, PodSource, Settings, Sources, changed_keys, load};
 use proptest::prelude::*;
 
-use super::{DropIn, ImportError, Imported};
+use super::{DropIn, Flags, ImportError, Imported};
 
 const HEAD: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
 
+fn import_all(file: Option<&str>, drop_ins: &[DropIn], flags: &[String]) -> Result<Imported, ImportError> {
+    super::import(file, drop_ins, &Flags::parse(flags)?)
+}
+
 fn import(text: &str, flags: &[String]) -> Result<Imported, ImportError> {
-    super::import(Some(text), &[], flags)
+    import_all(Some(text), &[], flags)
 }
 
 fn words(line: &str) -> Vec<String> {
@@ -298,7 +302,7 @@ fn what_is_nearly_a_field_is_refused_and_not_dropped() {
         ),
     ] {
         let error = refused(fields, "");
-        assert!(!error.is_usage(), "{error}");
+        assert!(!error.is_usage, "{error}");
         for part in parts {
             assert!(error.to_string().contains(part), "{part}: {error}");
         }
@@ -339,12 +343,12 @@ fn the_forms_of_real_nodes_are_read() {
         }
         assert_eq!(loaded(&found.to_toml("FILE")), found.settings);
     }
-    let k3s = super::import(None, &[], &words("k3s agent --kubelet-arg=image-gc-high-threshold=91")).unwrap();
+    let k3s = import_all(None, &[], &words("k3s agent --kubelet-arg=image-gc-high-threshold=91")).unwrap();
     assert_eq!(k3s.settings.runtime.endpoint.as_str(), "unix:///run/k3s/containerd/containerd.sock");
     assert_eq!(k3s.settings.image_gc.high_threshold_percent, 91);
     assert!(k3s.to_toml("FILE").contains("k3s and rke2 give the kubelet this endpoint"));
     assert!(k3s.remaining.iter().any(|one| one.contains("95% usage")), "{:?}", k3s.remaining);
-    let flags = super::import(None, &[], &words("--root-dir=/d --image-gc-high-threshold=91")).unwrap();
+    let flags = import_all(None, &[], &words("--root-dir=/d --image-gc-high-threshold=91")).unwrap();
     assert_eq!(
         (flags.settings.image_gc.high_threshold_percent, flags.settings.pods.kubelet_root.to_str()),
         (91, Some("/d"))
@@ -356,7 +360,7 @@ fn drop_ins_are_merged_as_the_kubelet_merges_them() {
     let drop_in =
         |path: &str, fields: &str| DropIn { path: path.to_owned(), text: format!("{HEAD}{fields}") };
     let merged = |fields: &str, drop_ins: &[DropIn], flags: &str| {
-        let found = super::import(Some(&format!("{HEAD}{fields}")), drop_ins, &words(flags)).unwrap();
+        let found = import_all(Some(&format!("{HEAD}{fields}")), drop_ins, &words(flags)).unwrap();
         let eviction =
             found.remaining.iter().find(|one| one.starts_with("Eviction")).cloned().unwrap_or_default();
         (found.settings.image_gc.high_threshold_percent, eviction, found.to_toml("FILE"))
@@ -390,8 +394,8 @@ fn drop_ins_are_merged_as_the_kubelet_merges_them() {
         (format!("{HEAD}imageGCHighThresholdPercent: x\n"), "x (in /d/x.conf): it is not a whole number"),
     ] {
         let bad = [DropIn { path: "/d/x.conf".to_owned(), text }];
-        let error = super::import(None, &bad, &[]).unwrap_err();
-        assert!(error.to_string().contains(part) && !error.is_usage(), "{error}");
+        let error = import_all(None, &bad, &[]).unwrap_err();
+        assert!(error.to_string().contains(part) && !error.is_usage, "{error}");
     }
 }
 
@@ -422,7 +426,7 @@ fn what_a_kubelet_would_refuse_is_refused_with_its_name() {
         ("containerLogMaxFiles: many", &["containerLogMaxFiles: many"]),
     ] {
         let error = refused(fields, "");
-        assert!(!error.is_usage(), "{error}");
+        assert!(!error.is_usage, "{error}");
         for part in parts {
             assert!(error.to_string().contains(part), "{part}: {error}");
         }
@@ -444,10 +448,10 @@ fn an_invalid_flag_is_wrong_usage_and_an_invalid_file_is_not() {
         ("--root-dir", "it needs a value"),
     ] {
         let error = refused("", flags);
-        assert!(error.is_usage() && error.to_string().contains(part), "{flags}: {error}");
+        assert!(error.is_usage && error.to_string().contains(part), "{flags}: {error}");
     }
     let error = refused("imageGCHighThresholdPercent: 101", "--maximum-dead-containers=x");
-    assert!(!error.is_usage() && error.to_string().starts_with("2 values are invalid:\n  "), "{error}");
+    assert!(!error.is_usage && error.to_string().starts_with("2 values are invalid:\n  "), "{error}");
 }
 
 #[test]
@@ -486,8 +490,8 @@ fn what_is_not_a_kubelet_configuration_is_named() {
     ] {
         let error = import(text, &[]).expect_err(text);
         assert!(error.to_string().contains(cause), "{text}: {error}");
-        assert!(error.remedy().contains(remedy), "{text}: {}", error.remedy());
-        assert!(!error.is_usage(), "{text}");
+        assert!(error.remedy.contains(remedy), "{text}: {}", error.remedy);
+        assert!(!error.is_usage, "{text}");
     }
 }
 

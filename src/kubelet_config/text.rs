@@ -85,7 +85,7 @@ impl Imported {
     }
 }
 
-/// What is origin about a section.
+/// What is said about a section.
 fn about(section: &str) -> &'static str {
     match section {
         "pods" => {

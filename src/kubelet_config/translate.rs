@@ -72,7 +72,7 @@ fn settings(
         Ok(loaded) => loaded.settings,
         Err(error) => {
             // What cri-gc does not accept although the kubelet does, e.g. `/` as the directory of logs.
-            bad.extend(error.problems().iter().map(|problem| {
+            bad.extend(error.problems.iter().map(|problem| {
                 let found = problem.key.as_deref().and_then(|key| found.get(key));
                 match (found, &problem.allowed) {
                     (Some(found), Some(allowed)) => {

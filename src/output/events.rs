@@ -1,4 +1,4 @@
-//! An event as a line. Events are told one by one, so the columns have fixed widths.
+//! An event as a line. Events are printed one by one, so the columns have fixed widths.
 
 use cri_gc_proto::admin::Event;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use cri_gc_policy::PlanReport;
 use cri_gc_policy::report::{FileSystemReport, Item, SectionReport};
+use cri_gc_policy::{Now, PlanReport};
 
 use super::ages::rough;
 use super::table::{bytes, short, table, tally, tally_line, write_rows};
@@ -27,15 +27,16 @@ pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Resu
         ("image", &plan.images.section),
     ];
     let most = if extent == Extent::Examples { EXAMPLES } else { usize::MAX };
-    let of = |items: fn(&SectionReport) -> &[Item]| rows(sections.map(|(kind, of)| (kind, items(of))), most);
-    let remove = of(|section| &section.remove);
-    if remove.is_empty() {
+    if sections.iter().all(|(_, section)| section.remove.is_empty()) {
         out.write_all(b"Nothing would be removed.\n\n")?;
     }
-    write_objects(plan, "REMOVE", &remove, out)?;
-    write_objects(plan, "REMOVE AFTER THESE", &of(|section| &section.follow), out)?;
+    let mut list = |header: &str, items: fn(&SectionReport) -> &[Item]| {
+        write_objects(header, sections.map(|(kind, of)| (kind, items(of))), most, plan.now, out)
+    };
+    list("REMOVE", |section| &section.remove)?;
+    list("REMOVE AFTER THESE", |section| &section.follow)?;
     if extent == Extent::AllAndKept {
-        write_objects(plan, "KEEP", &of(|section| &section.keep), out)?;
+        list("KEEP", |section| &section.keep)?;
     }
     let sums = sections.map(|(kind, section)| {
         let reasons = tally(section.keep.iter().map(|item| item.reason.as_str()));
@@ -84,8 +85,18 @@ enum Row<'a> {
     },
 }
 
-/// The objects, `most` of each kind and reason.
-fn rows<'a>(sections: [(&'a str, &'a [Item]); 4], most: usize) -> Vec<Row<'a>> {
+/// Writes a table of objects, `most` of each kind and reason, names first and ids last, with an empty line after it; nothing if there
+/// are none. Their ages are by `now`.
+///
+/// # Errors
+/// The error of `out`.
+pub fn write_objects<'a>(
+    header: &str,
+    sections: impl IntoIterator<Item = (&'a str, &'a [Item])>,
+    most: usize,
+    now: Option<Now>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut rows = Vec::new();
     for (kind, items) in sections {
         // How many of a reason, and the bytes of those that are not listed.
@@ -105,25 +116,20 @@ fn rows<'a>(sections: [(&'a str, &'a [Item]); 4], most: usize) -> Vec<Row<'a>> {
             }
         }
     }
-    rows
-}
-
-/// A table of objects, names first and ids last, with an empty line after it; nothing if there are none.
-fn write_objects(plan: &PlanReport, header: &str, rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
     let header = [header, "NAME", "REASON", "SIZE", "AGE", "DETAIL", "ID"];
-    write_rows(out, &header, &[3, 4], || rows.iter().map(|row| row.cells(plan)))?;
+    write_rows(out, &header, &[3, 4], || rows.iter().map(|row| row.cells(now)))?;
     writeln!(out)
 }
 
 impl Row<'_> {
-    fn cells(&self, plan: &PlanReport) -> [Cow<'_, str>; 7] {
+    fn cells(&self, now: Option<Now>) -> [Cow<'_, str>; 7] {
         let empty = Cow::Borrowed("");
         match *self {
             Row::Object { kind, item } => {
-                let age = item.since().zip(plan.now).and_then(|(since, now)| now.age(since));
+                let age = item.since().zip(now).and_then(|(since, now)| now.age(since));
                 let age = age.map(|age| rough(Duration::try_from(age).unwrap_or_default()));
                 [
                     kind.into(),

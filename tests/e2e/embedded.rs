@@ -100,13 +100,20 @@ impl Runtime for Embedded {
         let full = |name: &str| format!("{REGISTRY}{name}");
         let base = LayerSpec::new("busybox", MIB, 2 * MIB);
         let own = LayerSpec::new(names[0], mib * MIB, mib * MIB);
-        let image = ImageSpec::new(full(names[0])).layer(base).layer(own).no_digest();
+        let image = ImageSpec::new(full(names[0]))
+            .layer(base)
+            .layer(own)
+            .with(|image| image.digests = Some(Vec::new()));
         self.sim.add_image(names[1..].iter().fold(image, |image, name| image.tag(full(name))));
     }
 
     fn add_image_of_files(&self, name: &str, files: u64) {
         let layer = LayerSpec::new(name, MIB, MIB).files(files);
-        self.sim.add_image(ImageSpec::new(format!("{REGISTRY}{name}")).layer(layer).no_digest());
+        self.sim.add_image(
+            ImageSpec::new(format!("{REGISTRY}{name}"))
+                .layer(layer)
+                .with(|image| image.digests = Some(Vec::new())),
+        );
     }
 
     fn add_layered_image(&self, name: &str, layers: &[(&str, u64)]) {
@@ -114,11 +121,13 @@ impl Runtime for Embedded {
             ImageSpec::new(format!("{REGISTRY}{name}")).layer(LayerSpec::new("busybox", MIB, 2 * MIB));
         let layer = |(name, mib): &(&str, u64)| LayerSpec::new(*name, mib * MIB, mib * MIB);
         let image = layers.iter().fold(image, |image, own| image.layer(layer(own)));
-        self.sim.add_image(image.no_digest());
+        self.sim.add_image(image.with(|image| image.digests = Some(Vec::new())));
     }
 
     fn tag(&self, image: &str, name: &str) {
-        self.sim.move_tag(&format!("{REGISTRY}{name}"), &format!("{REGISTRY}{image}")).unwrap();
+        self.sim
+            .with(|node| node.move_tag(&format!("{REGISTRY}{name}"), &format!("{REGISTRY}{image}")))
+            .unwrap();
     }
 
     fn end(&self, container: &str) {
@@ -199,10 +208,10 @@ impl Runtime for Embedded {
     }
 
     fn names_the_sandbox_image(&self) -> bool {
-        self.sim.with(|node| node.options().flavour.names_the_sandbox_image())
+        self.sim.with(|node| node.options.flavour.names_the_sandbox_image())
     }
 
     fn takes_pods_without_uid(&self) -> bool {
-        self.sim.with(|node| node.options().flavour != Flavour::CriO)
+        self.sim.with(|node| node.options.flavour != Flavour::CriO)
     }
 }

@@ -33,7 +33,7 @@ fn sandbox(sim: &Sim, number: usize, ready: bool) -> String {
 
 /// Whether anything of a pod is there.
 fn exists(sim: &Sim, number: usize) -> bool {
-    let known = sim.with(|node| node.sandboxes().any(|sandbox| sandbox.uid == uid(number)));
+    let known = sim.with(|node| node.sandboxes().any(|sandbox| sandbox.spec.uid == uid(number)));
     known || sim.paths().pod_logs_root.join(format!("ns_pod-{number}_{}", uid(number))).exists()
 }
 
@@ -87,7 +87,7 @@ impl World {
     }
 
     async fn state(&self, number: usize) -> PodState {
-        let facts = self.stage.service.tools.pods.pods().await.unwrap();
+        let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
         facts.into_iter().find(|pod| pod.uid == uid(number)).map_or(Unknown, |pod| pod.state)
     }
 

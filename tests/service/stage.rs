@@ -179,7 +179,7 @@ pub fn clock_of(sim: &Sim) -> Clock {
 
 /// A pod as these tests make them, with no log directory.
 pub fn pod(number: usize) -> PodSpec {
-    PodSpec::new("ns", format!("pod-{number}"), uid(number)).no_logs()
+    PodSpec::new("ns", format!("pod-{number}"), uid(number)).with(|pod| pod.log_directory = false)
 }
 
 /// The UID of the test pod of that number.

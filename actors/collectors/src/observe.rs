@@ -129,17 +129,6 @@ pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriR
     Ok(())
 }
 
-/// The same for a pass: that these images are in use is remembered.
-///
-/// # Errors
-/// What one of the containers has mounted is not known.
-pub async fn remember_image_volumes(tools: &Tools, observation: &mut Observation) -> CriResult<()> {
-    image_volumes(tools, observation).await?;
-    let volumes = observation.containers.iter().flat_map(|container| &container.image_volumes);
-    tools.images.seen(volumes.map(|volume| ImageUse::named(volume)), tools.clock.moment());
-    Ok(())
-}
-
 /// What one observation of the images saw.
 #[derive(Debug, Clone)]
 pub struct ImageView {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::containers::{self, Status};
 use cri_gc_policy::follow::Removed;
+use cri_gc_policy::images;
 use cri_gc_policy::{
     Container, ContainerState, Enforcing, ImagePlan, ImagePolicy, Now, Observation, Plan, PlanReport,
     PodTable, Policy, Section, complete,
@@ -21,7 +22,7 @@ use crate::report::{PassError, PassReport};
 use crate::tools::Tools;
 use cri_gc_files::root::Root;
 use cri_gc_files::tree;
-use cri_gc_gateway::{CriError, CriResult, ErrorClass};
+use cri_gc_gateway::{CriError, ErrorClass};
 use cri_gc_kit::words::{Kind, Loop};
 use cri_gc_pods::{FinishTimes, Verdict};
 
@@ -29,7 +30,7 @@ use cri_gc_pods::{FinishTimes, Verdict};
 const ASK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Keeps what the check right before its removal would refuse: asks the runtime for the status of each container that the
-/// section removes, but for those whose finish times are known. Gives back what could not be read; those containers are kept.
+/// section removes, but for those whose finish times are known. Returns what could not be read; those containers are kept.
 pub async fn settle(
     tools: &Tools,
     observation: &Observation,
@@ -99,10 +100,10 @@ pub async fn plan(
         complete(observation, &PodTable::new(observation), policy, section, enforcing)
     };
     let (plan, unread) = with_image_volumes(
+        tools,
         observation,
-        async |observation| observe::image_volumes(tools, observation).await,
         |observation| complete(observation, section.clone()),
-        |plan| plan.images.section.removes_any(),
+        |plan| &plan.images.section,
     )
     .await;
     problems.extend(unread.map(PassError::from));
@@ -115,28 +116,23 @@ pub async fn images(
     observation: &mut Observation,
     policy: &ImagePolicy,
 ) -> (ImagePlan, Option<CriError>) {
-    with_image_volumes(
-        observation,
-        async |observation| observe::image_volumes(tools, observation).await,
-        |observation| cri_gc_policy::images::decide(observation, &PodTable::new(observation), policy),
-        |plan| plan.section.removes_any(),
-    )
-    .await
+    let decide = |observation: &Observation| images::decide(observation, &PodTable::new(observation), policy);
+    with_image_volumes(tools, observation, decide, |plan| &plan.section).await
 }
 
 /// Decides, and where images would be removed by that, reads which images are mounted into containers, and decides once more.
-/// Gives back why they could not be read: then no image is removed.
+/// Returns why they could not be read: then no image is removed.
 pub async fn with_image_volumes<P>(
+    tools: &Tools,
     observation: &mut Observation,
-    read: impl AsyncFnOnce(&mut Observation) -> CriResult<()>,
     decide: impl Fn(&Observation) -> P,
-    removes_images: impl FnOnce(&P) -> bool,
+    images: impl FnOnce(&P) -> &Section,
 ) -> (P, Option<CriError>) {
     let plan = decide(observation);
-    if !removes_images(&plan) {
+    if !images(&plan).removes_any() {
         return (plan, None);
     }
-    let unread = read(observation).await.err();
+    let unread = observe::image_volumes(tools, observation).await.err();
     (decide(observation), unread)
 }
 
@@ -158,14 +154,14 @@ pub async fn report(
             let size = |name: String| Some((tree::measure(&root, &name).ok()??, name));
             Some(names.into_iter().filter_map(size).map(|(size, name)| (name, size)).collect())
         });
-        // A size is told where it is known, and no reason to do without a plan.
+        // Sizes are reported where they are known; a plan is made without them, too.
         let sizes: HashMap<String, u64> = measured.await.ok().flatten().unwrap_or_default();
         report.log_dirs.measured(|name| sizes.get(name).copied());
     }
     report
 }
 
-/// Fills in when containers finished that would be removed, for a snapshot to be planned on. Gives back what could not be
+/// Fills in when containers finished that would be removed, for a snapshot to be planned on. Returns what could not be
 /// read.
 pub async fn finish_times(
     tools: &Tools,

@@ -1,4 +1,4 @@
-//! What a pass did: every object that was to go with its outcome, everything that stayed with its reason, and all errors.
+//! What a pass did: every planned removal with its outcome, everything that was kept with its reason, and all errors.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,11 +25,11 @@ use cri_gc_kit::workers::WorkerGone;
 pub enum Outcome {
     /// It is gone.
     Removed,
-    /// Somebody else removed it, or is doing so.
+    /// Another program removed it, or is removing it.
     AlreadyGone,
-    /// The re-check right before the removal saw that it must stay.
+    /// The check right before the removal saw that it has to be kept.
     Refused {
-        /// Why it stays.
+        /// Why it is kept.
         because: String,
     },
     /// It could not be removed; it is tried again in a later pass.
@@ -37,18 +37,18 @@ pub enum Outcome {
         /// What was said.
         error: String,
     },
-    /// The loop only reports: it would go.
+    /// The loop only reports: it would be removed.
     WouldRemove,
 }
 
 impl Outcome {
-    /// The loop was told to remove nothing any more, or hung until now.
+    /// The loop may remove nothing any more, or hung until now.
     #[must_use]
     pub fn halted() -> Self {
         Self::Refused { because: "halted".to_owned() }
     }
 
-    /// The re-check saw that it must stay.
+    /// The check right before the removal saw that it has to be kept.
     #[must_use]
     pub fn refused(because: Reason) -> Self {
         Self::Refused { because: because.as_str().to_owned() }
@@ -94,7 +94,7 @@ impl Trigger {
     }
 }
 
-/// One object that was to go.
+/// One planned removal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Removal {
     /// What it is.
@@ -103,12 +103,12 @@ pub struct Removal {
     pub id: String,
     /// What people call it: "namespace/pod/container", a tag.
     pub name: String,
-    /// Why it was to go: a word of [`Reason`].
+    /// Why it was planned: a word of [`Reason`].
     pub reason: String,
     /// How that ended.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// Bytes: measured for logs, told by the runtime for images (a hint), 0 for what nobody tells.
+    /// Bytes: measured for logs, reported by the runtime for images (a hint), 0 where they are not known.
     pub bytes: u64,
 }
 
@@ -184,7 +184,7 @@ impl PassError {
     }
 }
 
-/// What went wrong in a pass, apart from single objects.
+/// What failed in a pass, apart from single objects.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PassError {
     /// An RPC.
@@ -217,7 +217,7 @@ pub enum PassError {
         duration(*.0)
     )]
     Deadline(Duration),
-    /// Everything that may go is gone, and it is not enough.
+    /// Everything that may be removed is removed, and it is not enough.
     #[error("{0}")]
     FreeDiskSpaceFailed(String),
     /// Removals that were not tried because the wall clock was set meanwhile.
@@ -234,13 +234,13 @@ pub enum PassError {
     /// What is remembered of images can't be read or kept.
     #[error("{0}")]
     Memory(String),
-    /// The runtime does not tell where its images lie.
+    /// The runtime does not report where its images lie.
     #[error(
         "the runtime reports no image filesystem (ImageFsInfo is empty), so no image is removed to free space; its \
          statistics may not be ready yet. If this persists, check the snapshotter or storage of the runtime"
     )]
     NoFileSystem,
-    /// Removals that were not tried because the runtime went away.
+    /// Removals that were not tried because the runtime became unreachable.
     #[error("the runtime became unreachable during the pass; {}", untried_removals(*.0))]
     Interrupted(usize),
 }
@@ -267,10 +267,10 @@ pub fn files_done<T>(
     Err(PassError::File { step, error })
 }
 
-/// What is told while a pass goes on.
+/// What is reported while a pass is in progress.
 #[derive(Debug, Clone)]
 pub enum Progress {
-    /// The plan is made: so many are to go.
+    /// The plan is made: so many removals.
     Planned(Loop, usize),
     /// One of them is done.
     Done(Loop, Removal),

@@ -17,15 +17,8 @@ pub struct Link {
     pub dangling: bool,
 }
 
-impl Link {
-    /// Id of the container, from the end of the name; `None` if there is no whole id (64 hex digits) there.
-    #[must_use]
-    pub fn container_id(&self) -> Option<&str> {
-        container_id(&self.name)
-    }
-}
-
-/// Id of the container that a link of this name belongs to.
+/// Id of the container that a link of this name belongs to, from the end of the name; `None` if there is no whole id (64 hex digits)
+/// there.
 #[must_use]
 pub fn container_id(name: &str) -> Option<&str> {
     let id = name.strip_suffix(".log")?.rsplit_once('-')?.1;

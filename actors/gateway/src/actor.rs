@@ -11,13 +11,14 @@ use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture
 use cri_gc_config::Runtime;
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::supervision::guard::Guarded;
+use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::answers::ContainerFacts;
 use crate::connection::Clients;
 use crate::error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE};
 use crate::health::Health;
-use crate::lanes::{Lane, Lanes, Limits};
+use crate::lanes::{Lane, Limits};
 use crate::lists::{Listed, Lists};
 use crate::messages::{AskKnownVolumes, AskRuntime, AskStatuses, Call, Freshness, List};
 use crate::rpc::Rpc;
@@ -46,12 +47,13 @@ pub struct GatewayActor {
     /// Those of the start: the sockets of a running service do not change.
     sockets: Runtime,
     limits: Limits,
-    lanes: Lanes,
+    /// The places of each lane that was used.
+    lanes: HashMap<Lane, Arc<Semaphore>>,
     /// `None` before the actor has started, for tonic's channels belong to the thread's runtime.
     clients: Option<Clients>,
     health: Rc<Health>,
     lists: Lists,
-    /// Image volumes of the containers that were asked for them; empty for one that has none. They never change for a container.
+    /// Image volumes of the containers whose status was requested for them; empty for one that has none. They never change for a container.
     image_volumes: Rc<RefCell<HashMap<String, Vec<String>>>>,
 }
 
@@ -59,7 +61,7 @@ impl GatewayActor {
     pub fn new(sockets: Runtime, limits: Limits, health: Health) -> Self {
         Self {
             sockets,
-            lanes: Lanes::new(&limits),
+            lanes: HashMap::new(),
             limits,
             clients: None,
             health: Rc::new(health),
@@ -77,10 +79,11 @@ impl GatewayActor {
                 self.clients.insert(clients).clone()
             }
         };
+        let places = || Arc::new(Semaphore::new(self.limits.places(lane)));
         Ok(Rpc {
             method,
             clients,
-            lane: self.lanes.get(lane),
+            lane: Arc::clone(self.lanes.entry(lane).or_insert_with(places)),
             deadline: self.limits.request_timeout,
             health: Rc::clone(&self.health),
             is_noted: !OF_IMAGES.contains(&method) || self.sockets.image_endpoint() == &self.sockets.endpoint,
@@ -100,7 +103,7 @@ async fn reach(rpc: Rpc) {
         if health.is_unreachable() || is_late {
             tokio::time::sleep(RECONNECT).await;
         } else {
-            health.lost.notified().await;
+            health.trouble.notified().await;
         }
     }
 }
@@ -235,7 +238,7 @@ impl Handler<Reconfigure> for GatewayActor {
             return;
         }
         // RPCs in flight keep the places of the old lanes, and end under them.
-        self.lanes = Lanes::new(&limits);
+        self.lanes.clear();
         self.clients = None;
         self.limits = limits;
     }

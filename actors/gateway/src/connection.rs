@@ -64,7 +64,7 @@ impl Clients {
     }
 }
 
-/// The status in an answer, of the object that was asked for. A runtime takes a unique prefix for the object: where the object is gone,
+/// The status in an answer, of the object that was requested. A runtime takes a unique prefix for the object: where the object is gone,
 /// another may answer for it.
 pub fn check_answered<T>(status: Option<T>, is_asked: impl FnOnce(&T) -> bool) -> Result<T, Status> {
     let status = status.ok_or_else(|| Status::unknown("the answer holds no status"))?;

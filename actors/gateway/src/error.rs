@@ -135,7 +135,7 @@ impl CriError {
         Self::new(method, ErrorClass::Failed, Code::InvalidArgument, "the object has no id")
     }
 
-    /// Whether the runtime may have done what it was asked for, or may still do it: it did not say.
+    /// Whether the runtime may have done what was requested, or may still do it: it did not answer.
     #[must_use]
     pub fn may_have_done_it(&self) -> bool {
         matches!(self.class, ErrorClass::DeadlineExceeded | ErrorClass::Unavailable | ErrorClass::GatewayGone)

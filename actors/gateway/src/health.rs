@@ -52,8 +52,8 @@ pub struct Health {
     answers: watch::Sender<()>,
     waits: Option<Waits>,
     log: Logger,
-    /// Rung when it becomes unreachable or is late.
-    pub lost: Notify,
+    /// Notified when it becomes unreachable or is late.
+    pub trouble: Notify,
 }
 
 impl Health {
@@ -66,7 +66,7 @@ impl Health {
             answers,
             waits,
             log,
-            lost: Notify::new(),
+            trouble: Notify::new(),
         }
     }
 
@@ -86,7 +86,7 @@ impl Health {
             // It has not answered, but nothing says that it has ended.
             Err(error) if error.class == ErrorClass::DeadlineExceeded => {
                 self.late.set(true);
-                self.lost.notify_one();
+                self.trouble.notify_one();
             }
             Err(_) | Ok(_) => self.note_reachable(),
         }
@@ -147,7 +147,7 @@ impl Health {
         error!(self.log, "container runtime unreachable at {endpoint}, retrying every second; check that it runs, and that \
             runtime.endpoint names its socket"; "error" => %error);
         waits.recorder.record(Event::new(EventKind::RuntimeLost, None, format!("{endpoint}: {error}")));
-        self.lost.notify_one();
+        self.trouble.notify_one();
     }
 
     fn note_reachable(&self) {

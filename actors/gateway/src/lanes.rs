@@ -1,16 +1,14 @@
 //! The bounds on what is in flight at a runtime.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::Settings;
-use tokio::sync::Semaphore;
 
 /// Questions in flight at a time, over all collectors. A runtime answers them from memory; more only queue up there.
 const READS: usize = 32;
 
 /// What an RPC counts against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Questions.
     Read,
@@ -49,31 +47,15 @@ impl From<&Settings> for Limits {
     }
 }
 
-/// The places of each lane.
-pub struct Lanes {
-    reads: Arc<Semaphore>,
-    containers: Arc<Semaphore>,
-    sandboxes: Arc<Semaphore>,
-    images: Arc<Semaphore>,
-}
-
-impl Lanes {
-    pub fn new(limits: &Limits) -> Self {
-        let lane = |size: usize| Arc::new(Semaphore::new(size.max(1)));
-        Self {
-            reads: lane(READS),
-            containers: lane(limits.container_removals),
-            sandboxes: lane(limits.sandbox_removals),
-            images: lane(limits.image_removals),
-        }
-    }
-
-    pub fn get(&self, lane: Lane) -> Arc<Semaphore> {
-        Arc::clone(match lane {
-            Lane::Read => &self.reads,
-            Lane::Containers => &self.containers,
-            Lane::Sandboxes => &self.sandboxes,
-            Lane::Images => &self.images,
-        })
+impl Limits {
+    /// How many RPCs of a lane may be in flight.
+    pub fn places(&self, lane: Lane) -> usize {
+        let places = match lane {
+            Lane::Read => READS,
+            Lane::Containers => self.container_removals,
+            Lane::Sandboxes => self.sandbox_removals,
+            Lane::Images => self.image_removals,
+        };
+        places.max(1)
     }
 }

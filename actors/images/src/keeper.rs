@@ -52,7 +52,7 @@ pub struct Keeper {
     /// Callers that wait for the next commit to end.
     waiting: Vec<oneshot::Sender<()>>,
     problem: Option<String>,
-    /// The last commit went to the copy.
+    /// The last commit was written to the copy.
     is_in_copy: bool,
     failures: FailureLog<Kept>,
     clock: Clock,
@@ -114,7 +114,7 @@ impl Keeper {
                 };
                 Ok(Outcome { opened: Some(Opened { content, set_aside: None }), refused: None })
             });
-            Ok(read.await??)
+            read.await?
         }
     }
 
@@ -176,7 +176,7 @@ impl Keeper {
                 }
                 store.commit(content)
             };
-            Ok(worker.run(work).await??)
+            worker.run(work).await?
         };
         self.commits += 1;
         let number = self.commits;

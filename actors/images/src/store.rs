@@ -132,12 +132,6 @@ pub enum StoreError {
     },
 }
 
-impl StoreError {
-    fn is_of_the_content(&self) -> bool {
-        matches!(self, Self::Damaged(_) | Self::Newer(_) | Self::Foreign { .. })
-    }
-}
-
 impl From<redb::Error> for StoreError {
     fn from(error: redb::Error) -> Self {
         match error {
@@ -217,7 +211,7 @@ impl Store {
         self.database = None;
         let content = match self.try_open() {
             Ok(content) => content,
-            Err(bad) if bad.is_of_the_content() => {
+            Err(bad @ (StoreError::Damaged(_) | StoreError::Newer(_) | StoreError::Foreign { .. })) => {
                 if self.set_aside.is_none() {
                     self.put_aside(&bad)?;
                 } else {

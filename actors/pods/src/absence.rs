@@ -2,11 +2,12 @@
 //! and an answer about the pod itself, allow to be called deleted.
 //!
 //! Pure: it gets the readings, the answers, the evidence and the time. Every doubt keeps: there is one way to
-//! [`Standing::ProvedAbsent`], through all the rules of [`Absence::stand`], the brake and the second observation.
+//! [`Standing::is_proof`], through all the rules of [`Absence::stand`], the brake and the second observation.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use cri_gc_config::PodSource;
 use cri_gc_policy::{Absent, Pod, PodState, Pods};
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,6 +15,7 @@ use super::evidence::Evidence;
 use super::listing::Listing;
 use super::proofs::Proofs;
 use super::standing::{PodStanding, Standing};
+use super::verdict::{Judgement, Verdict};
 
 #[cfg(test)]
 mod model;
@@ -31,27 +33,6 @@ pub struct Reading {
     pub objects: HashSet<String>,
 }
 
-/// What the second observation of a pod is that is missing from a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Second {
-    /// The next list: two in a row.
-    #[default]
-    List,
-    /// A question for the pod itself; the list is kept up to date by a watch.
-    Ask,
-}
-
-impl Second {
-    /// The brake is in force from this many pods on. Where the API server itself says of each pod that it does not exist, a
-    /// wrong list alone deletes nothing: there it takes more.
-    fn brake_from(self) -> usize {
-        match self {
-            Self::List => 5,
-            Self::Ask => 20,
-        }
-    }
-}
-
 /// What the operator asks of a proof, and what the source needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
@@ -63,12 +44,18 @@ pub struct Rules {
     pub runtime_grace: Duration,
     /// The administrator has confirmed that many are deleted at once.
     pub confirmed: bool,
-    /// What the second observation is.
-    pub second: Second,
-    /// Whether a reading counts as of when the source was asked, rather than as of when its file was written.
-    pub is_live: bool,
+    /// The source. What a file lists counts as of when it was written, all else as of when the source was asked.
+    pub source: PodSource,
     /// When the clock was set last. Something that was created later than now existed by then.
     pub clock_set: Option<Timestamp>,
+}
+
+impl Rules {
+    /// Whether the second observation of a pod that is missing from a list is a question for the pod itself: the list is kept
+    /// up to date by a watch. Else it is the next list: two in a row.
+    fn asks(&self) -> bool {
+        self.source == PodSource::KubeApi
+    }
 }
 
 /// The pods that a kubelet still has a directory of.
@@ -82,10 +69,6 @@ pub enum Kept {
 
 /// The answer to the question for one pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(
-    not(any(test, feature = "kubernetes")),
-    expect(dead_code, reason = "only the source kube-api asks")
-)]
 pub enum Answer {
     /// There is none of that name, or it has another UID.
     Gone {
@@ -94,14 +77,8 @@ pub enum Answer {
     },
     /// It exists.
     There,
-    /// It could not be asked for. Others may be.
+    /// It could not be asked for.
     Failed(String),
-    /// The API server did not answer: others could not be asked for either.
-    #[cfg_attr(
-        all(test, not(feature = "kubernetes")),
-        expect(dead_code, reason = "only the source kube-api asks")
-    )]
-    Unreachable(String),
 }
 
 /// The pods to ask for by name before one judgement, and what was answered. Answers are good for this judgement only.
@@ -164,27 +141,10 @@ pub struct Absence {
     named: Option<Vec<Pod>>,
 }
 
-/// What the source says, and what an operator should know of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judgement {
-    /// The states.
-    pub pods: Pods,
-    /// By which evidence, for every pod of which there is something, or that the source lists.
-    pub standings: Vec<PodStanding>,
-    /// Why less is collected than could be expected.
-    pub notes: Vec<String>,
-    /// Why pods could not be asked for by name, if that is so.
-    pub asking_failed: Option<String>,
-    /// Whether a newer list could prove more.
-    pub wants_list: bool,
-}
-
 /// How the pods stand, before those are proved deleted that nothing speaks against.
 #[derive(Default)]
 struct Weighed<'a> {
     standings: Vec<(&'a str, Standing)>,
-    /// The brake holds these.
-    braked: Vec<&'a str>,
     /// Nothing speaks against these but that a second observation may be missing.
     open: Vec<&'a str>,
     notes: Vec<String>,
@@ -292,7 +252,7 @@ impl Absence {
         let first = self.lists.as_ref().and_then(|lists| lists.first.as_ref());
         let is_due = first.is_some_and(|first| now.duration_since(first.at) >= APART);
         let mut questions = Questions { at: now, list: self.list, ..Questions::default() };
-        if rules.second == Second::Ask
+        if rules.asks()
             && is_due
             && let Some(lists) = self.synced(rules, now)
         {
@@ -314,13 +274,9 @@ impl Absence {
             self.list += 1;
         }
         let Some(lists) = self.synced(rules, now) else { return self.judge_without_source(pods) };
-        let Weighed { mut standings, braked, open, notes } = self.weigh(lists, case);
+        let Weighed { mut standings, open, notes } = self.weigh(lists, case);
         for uid in open {
             standings.push((uid, second_observation(lists, uid, asked, is_current, rules)));
-        }
-        for uid in braked {
-            let since = *self.braked.entry(uid.to_owned()).or_insert(now);
-            standings.push((uid, Standing::Braked { since }));
         }
         let Some(lists) = &self.lists else { return self.judge_without_source(pods) };
         let listing = &lists.last.listing;
@@ -328,11 +284,16 @@ impl Absence {
         standings.extend(unseen.map(|uid| (uid.as_str(), Standing::Listed)));
         let mut judged = listing.to_pods();
         for (uid, standing) in &standings {
-            if let (Standing::ProvedAbsent { .. }, Some(evidence)) = (standing, pods.get(uid)) {
+            if let Some(evidence) = pods.get(uid)
+                && standing.is_proof()
+            {
                 self.proofs.add(uid, evidence, standing.clone());
                 judged.push(Pod { uid: (*uid).to_owned(), state: PodState::Deleted, images: Vec::new() });
             } else {
                 self.proofs.void(uid);
+            }
+            if let Standing::Braked { since } = standing {
+                self.braked.insert((*uid).to_owned(), *since);
             }
         }
         judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
@@ -349,7 +310,7 @@ impl Absence {
             || lists.first.as_ref().is_some_and(is_long);
         let state = |uid: &str, standing: &Standing| match standing {
             Standing::Runs => PodState::Active,
-            Standing::ProvedAbsent { .. } => PodState::Deleted,
+            proof if proof.is_proof() => PodState::Deleted,
             Standing::Listed => listing.pods.get(uid).map_or(PodState::Unknown, |(state, _)| *state),
             _ => PodState::Unknown,
         };
@@ -358,19 +319,16 @@ impl Absence {
         let standings = standings.collect();
         // A pod that is not among them is not proved absent.
         let pods = Pods { synced: true, pods: judged, absent: Absent::Unknown };
-        Judgement { pods, standings, notes, asking_failed, wants_list }
+        let verdict = Verdict { pods, notes, ..Verdict::default() };
+        Judgement { verdict, standings, orphaned: None, asking_failed, wants_list }
     }
 
     /// While the source cannot be relied on: nothing is known but what runs, and no proof counts any more.
     fn judge_without_source(&mut self, pods: &HashMap<&str, Evidence<'_>>) -> Judgement {
         self.void_all();
-        let stand = |evidence: &Evidence<'_>| match evidence.runs {
-            true => (PodState::Active, Standing::Runs),
-            false => (PodState::Unknown, Standing::NoSource),
-        };
-        let standings = pods.iter().map(|(uid, evidence)| {
-            let (state, standing) = stand(evidence);
-            ((*uid).to_owned(), state, standing)
+        let standings = pods.iter().map(|(uid, evidence)| match evidence.runs {
+            true => ((*uid).to_owned(), PodState::Active, Standing::Runs),
+            false => ((*uid).to_owned(), PodState::Unknown, Standing::NoSource),
         });
         let mut standings: Vec<PodStanding> = standings.collect();
         let mut notes = Vec::new();
@@ -387,7 +345,8 @@ impl Absence {
             self.named.clone().unwrap_or_default()
         };
         let pods = Pods { synced: false, pods: listed, absent: Absent::Unknown };
-        Judgement { pods, standings, notes, asking_failed: None, wants_list: true }
+        let verdict = Verdict { pods, notes, ..Verdict::default() };
+        Judgement { verdict, standings, wants_list: true, ..Judgement::default() }
     }
 
     /// The lists, if they are fresh enough to prove anything.
@@ -402,7 +361,7 @@ impl Absence {
         let mut weighed = Weighed::default();
         let mut running = pods.iter().filter(|(_, evidence)| evidence.runs).peekable();
         // The same rule that a reading is checked by, for a list that has changed since.
-        let lists_none = rules.second == Second::Ask
+        let lists_none = rules.asks()
             && running.peek().is_some()
             && !running.any(|(uid, _)| lists.last.listing.pods.contains_key(*uid));
         for (uid, evidence) in pods {
@@ -428,25 +387,33 @@ impl Absence {
     /// Holds the pods that vanished all at once.
     fn brake(&self, weighed: &mut Weighed<'_>, Case { pods, rules, now, .. }: Case<'_>) {
         // What was proved before is as good as removed: it is no measure for what vanishes now.
-        let proved = |(_, standing): &&(&str, Standing)| matches!(standing, Standing::ProvedAbsent { .. });
-        let of = pods.len() - weighed.standings.iter().filter(proved).count();
+        let of = pods.len() - weighed.standings.iter().filter(|(_, standing)| standing.is_proof()).count();
         // What has been missing for long enough, or is confirmed, is believed; the brake checks the others.
         let is_sudden = |uid: &&str| {
             let since = self.braked.get(*uid);
             !self.confirmed.contains(*uid)
                 && since.is_none_or(|since| now.duration_since(*since) < BRAKE_LETS_GO)
         };
-        let sudden = weighed.open.iter().filter(|uid| is_sudden(uid)).count();
-        let share = sudden.saturating_mul(100) > of.saturating_mul(rules.max_newly_deleted_percent.into());
-        if sudden < rules.second.brake_from() || !share || rules.confirmed {
+        let (sudden, believed): (Vec<&str>, Vec<&str>) = weighed.open.iter().partition(|uid| is_sudden(uid));
+        let share =
+            sudden.len().saturating_mul(100) > of.saturating_mul(rules.max_newly_deleted_percent.into());
+        // Where the API server itself says of each pod that it does not exist, a wrong list alone deletes nothing: there it
+        // takes more.
+        let least = if rules.asks() { 20 } else { 5 };
+        if sudden.len() < least || !share || rules.confirmed {
             return;
         }
-        (weighed.braked, weighed.open) = std::mem::take(&mut weighed.open).into_iter().partition(is_sudden);
         weighed.notes.push(format!(
-            "{sudden} of {of} pods disappeared at once, more than pods.max_newly_deleted_percent = {} allows: they do not \
+            "{} of {of} pods disappeared at once, more than pods.max_newly_deleted_percent = {} allows: they do not \
              count as deleted until they have been missing for 10 minutes, or until `cri-gc run-now --confirm-deleted`",
+            sudden.len(),
             rules.max_newly_deleted_percent
         ));
+        weighed.open = believed;
+        for uid in sudden {
+            let since = self.braked.get(uid).copied().unwrap_or(now);
+            weighed.standings.push((uid, Standing::Braked { since }));
+        }
     }
 
     /// How a pod stands by the rules that concern it alone; `None` if nothing speaks against its being deleted.
@@ -485,7 +452,7 @@ impl Absence {
             let is_lost = to_come && rules.clock_set.is_none();
             return Some(if is_lost { Standing::FromTheFuture } else { Standing::TooNew });
         }
-        (rules.second == Second::Ask && evidence.names.is_empty()).then_some(Standing::Nameless)
+        (rules.asks() && evidence.names.is_empty()).then_some(Standing::Nameless)
     }
 }
 
@@ -498,22 +465,24 @@ fn second_observation(
     rules: &Rules,
 ) -> Standing {
     let Some(first) = &lists.first else { return Standing::OnlyOneList };
-    let proved = |second, asked| Standing::ProvedAbsent { first: first.at, second, asked };
-    match (rules.second, asked.answers.get(uid)) {
-        (Second::List, _) => proved(lists.last.at, false),
-        (Second::Ask, Some(Answer::Gone { at })) if is_current && *at >= asked.at => proved(*at, true),
-        (Second::Ask, Some(Answer::There)) => Standing::StillThere,
-        (Second::Ask, Some(Answer::Failed(error) | Answer::Unreachable(error))) => {
-            Standing::AskFailed(error.clone())
+    let first = first.at;
+    if !rules.asks() {
+        return Standing::MissingTwice { first, second: lists.last.at };
+    }
+    match asked.answers.get(uid) {
+        Some(Answer::Gone { at }) if is_current && *at >= asked.at => {
+            Standing::MissingWhenAsked { first, second: *at }
         }
-        (Second::Ask, _) => Standing::NotAsked,
+        Some(Answer::There) => Standing::StillThere,
+        Some(Answer::Failed(error)) => Standing::AskFailed(error.clone()),
+        _ => Standing::NotAsked,
     }
 }
 
 /// How new a pod is, by its timestamps. An object that the runtime listed before a live source was asked existed by then,
 /// also with a timestamp in the future.
 fn times(evidence: &Evidence<'_>, rules: &Rules, now: Timestamp) -> impl Iterator<Item = Timestamp> {
-    let newest = evidence.newest.filter(|time| !rules.is_live || *time <= now);
+    let newest = evidence.newest.filter(|time| rules.source == PodSource::File || *time <= now);
     [newest, evidence.logs_changed].into_iter().flatten()
 }
 

@@ -1,7 +1,6 @@
 //! The pod-state actor: reads the source when it is time to, takes each question through its steps, and is the only one that
 //! writes what is remembered.
 
-use std::mem::Discriminant;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +10,20 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, SpawnHandle,
     Supervised,
 };
-use cri_gc_config::{PodSource, Settings};
+use cri_gc_config::PodSource;
 use slog::{debug, info, warn};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::absence;
 use super::absence::Reading;
-use super::error::SourceError;
-use super::judge::{Facts, Judged, Memory};
+use super::error::{ErrorKind, ServerFailure, SourceError};
+use super::judge::{Facts, Memory};
 use super::kube_api::Api;
 use super::kube_source;
-use super::messages::{
-    AskNamed, AskPods, AskSource, Configure, Confirm, Followed, Judge, Resync, SourceState, Verdict,
-};
+use super::messages::{AskSource, Configure, Confirm, Followed, Judge, Resync, SourceState};
 use super::sources::{SourceChange, Sources};
+use super::verdict::{Judgement, Verdict};
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::seams::Moment;
 use cri_gc_kit::supervision::failure_log::{FailureLog, First};
@@ -61,7 +59,7 @@ pub struct Provider {
     /// Whether the service reads the source, and when it last did.
     reading: bool,
     read_at: Option<Instant>,
-    failures: FailureLog<(Discriminant<SourceError>, u16)>,
+    failures: FailureLog<ErrorKind>,
     /// For failures that may pass by themselves.
     grace: Grace,
     /// Why the source could not be read the last time.
@@ -143,7 +141,16 @@ impl Handler<Resync> for Provider {
         }
         let (era, sources, api) = (self.era, self.sources.clone(), self.asking.api.clone());
         let reading = wrap_future(async move { sources.read(&settings, api).await });
-        Box::pin(reading.map(move |read, this: &mut Self, _ctx| this.take_over(read, era)))
+        Box::pin(reading.map(move |read: Result<(Reading, _), _>, this: &mut Self, _ctx| {
+            if era != this.era {
+                return read.map(drop);
+            }
+            let read = read.map(|(reading, api)| {
+                this.asking.api = api;
+                reading
+            });
+            this.memory.read(read, this.configuration.confirmed, this.sources.clock.now())
+        }))
     }
 }
 
@@ -254,7 +261,7 @@ impl Provider {
             self.asking.again = Some((Instant::now() + ASK_AGAIN, error));
         }
         let rules = self.memory.rules(&self.configuration);
-        let Judged { mut verdict, orphaned, asking_failed, wants_list } =
+        let Judgement { mut verdict, orphaned, asking_failed, wants_list, .. } =
             self.memory.judge(facts, &rules, now);
         if self.configuration.service {
             // Logged here, once for all loops.
@@ -277,22 +284,6 @@ impl Provider {
         }
         self.memory.notes = Some(verdict.notes.iter().chain(&verdict.report_only).cloned().collect());
         verdict
-    }
-
-    /// Takes over a reading that was begun in that era.
-    fn take_over(
-        &mut self,
-        read: Result<(Reading, Option<Api>), SourceError>,
-        era: u64,
-    ) -> Result<(), SourceError> {
-        if era != self.era {
-            return read.map(drop);
-        }
-        let read = read.map(|(reading, api)| {
-            self.asking.api = api;
-            reading
-        });
-        self.memory.read(read, self.configuration.confirmed, self.sources.clock.now())
     }
 
     /// Follows the source `kube-api`, and no other one any more.
@@ -359,7 +350,9 @@ impl Provider {
             Err(SourceError::Runtime(error)) if error.is_away() => {
                 debug!(log, "pod source {} failed: {}", source, error)
             }
-            Err(error) if error.is_ordinary() => debug!(log, "pod source {}: {}", source, error),
+            Err(error @ SourceError::Server { failure: ServerFailure::Expired, .. }) => {
+                debug!(log, "pod source {}: {}", source, error)
+            }
             Err(error) => match self.grace.weigh(error.may_pass(), now) {
                 Weight::MayPass { is_first: true } => {
                     info!(
@@ -387,18 +380,10 @@ impl Handler<Reconfigure> for Provider {
     type Result = ();
 
     fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
-        // All that a proof rests on. What was proved by another source, or by a shorter grace, proves nothing by these.
-        let rules = |settings: &Settings| {
-            let pods = &settings.pods;
-            (
-                (pods.source, pods.file.clone(), pods.kubelet_root.clone()),
-                (pods.runtime_grace, pods.max_staleness, pods.max_newly_deleted_percent),
-                (pods.kubelet.clone(), pods.kube_api.clone()),
-            )
-        };
-        let others = rules(&generation.settings) != rules(&self.configuration.settings);
+        // What was proved by another source, or by a shorter grace, proves nothing by these.
+        let has_other_rules = generation.settings.pods != self.configuration.settings.pods;
         self.configuration.settings = Arc::clone(&generation.settings);
-        if others {
+        if has_other_rules {
             self.problem = None;
             self.grace = Grace::default();
             self.memory.forget();
@@ -432,15 +417,9 @@ impl Handler<AskSource> for Provider {
                 .cloned()
                 .chain(leftovers)
                 .collect(),
+            images: memory.absence.named(),
+            pods: memory.chronicle.facts(),
         })
-    }
-}
-
-impl Handler<AskNamed> for Provider {
-    type Result = MessageResult<AskNamed>;
-
-    fn handle(&mut self, _ask: AskNamed, _ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.memory.absence.named())
     }
 }
 
@@ -454,13 +433,5 @@ impl Handler<Confirm> for Provider {
             warn!(self.sources.log, "an operator confirmed that {} may count as deleted (--confirm-deleted)", counted; "pods" => pods);
         }
         MessageResult(pods)
-    }
-}
-
-impl Handler<AskPods> for Provider {
-    type Result = MessageResult<AskPods>;
-
-    fn handle(&mut self, _ask: AskPods, _ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.memory.chronicle.facts())
     }
 }

@@ -16,8 +16,8 @@ use super::judge::{Facts, Found};
 use super::kube_api::Api;
 use super::kube_source;
 use super::messages::Configure;
-use super::runtime_source::FinishTimes;
 use super::sources::{ANSWER_WITHIN, Sources};
+use super::verdict::FinishTimes;
 use cri_gc_gateway::ErrorClass;
 use cri_gc_kit::workers::WorkerGone;
 
@@ -38,16 +38,16 @@ impl Sources {
         api: Option<Api>,
     ) -> Result<(Reading, Option<Api>), SourceError> {
         let pods = &settings.pods;
-        let reading = match (pods.source, &pods.file) {
-            (PodSource::Kubelet, _) => self.kubelet(&pods.kubelet).await,
+        match (pods.source, &pods.file) {
+            (PodSource::Kubelet, _) => Ok((self.kubelet(&pods.kubelet).await?, None)),
             (PodSource::KubeApi, _) => {
                 let (reading, api) = kube_source::read(self, settings, api).await?;
-                return Ok((reading, Some(api)));
+                Ok((reading, Some(api)))
             }
-            (PodSource::File, Some(file)) => self.file(file).await,
-            (PodSource::File | PodSource::Runtime, _) => Err(SourceError::NoFile),
-        };
-        Ok((reading?, None))
+            (PodSource::File, Some(file)) => Ok((self.file(file).await?, None)),
+            // Valid settings of the source `file` name one; the source `runtime` is not read.
+            (PodSource::File | PodSource::Runtime, _) => Err(SourceError::Failed),
+        }
     }
 
     /// What a judgement of these pods rests on, but for what has to be asked by what is remembered.
@@ -119,13 +119,19 @@ impl Sources {
         let mut answers = futures_util::stream::iter(&asked.uids)
             .map(|uid| async move {
                 let names = evidence.get(uid.as_str()).map(|known| known.names.as_slice());
-                (uid, kube_source::ask(self, api, uid, names.unwrap_or_default()).await)
+                (uid, self.clock.now(), api.is_there(uid, names.unwrap_or_default()).await)
             })
             .buffer_unordered(PARALLEL_ASKS);
         let until = Instant::now() + ASK_WITHIN;
-        while let Ok(Some((uid, answer))) = timeout_at(until, answers.next()).await {
-            let unreachable =
-                if let Answer::Unreachable(error) = &answer { Some(error.clone()) } else { None };
+        while let Ok(Some((uid, at, answer))) = timeout_at(until, answers.next()).await {
+            let (answer, unreachable) = match answer {
+                Ok(true) => (Answer::There, None),
+                Ok(false) => (Answer::Gone { at }, None),
+                Err(error) => {
+                    let text = error.to_string();
+                    (Answer::Failed(text.clone()), error.is_unreachable().then_some(text))
+                }
+            };
             asked.answers.insert(uid.clone(), answer);
             // The others would fail as well, each after its time. What concerns one pod alone holds up no other.
             if unreachable.is_some() {

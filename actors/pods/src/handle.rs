@@ -6,11 +6,9 @@ use slog::Logger;
 use super::actor::Provider;
 use super::error::SourceError;
 use super::evidence::Seen;
-use super::messages::{
-    AskNamed, AskPods, AskSource, Configure, Confirm, Judge, Resync, SourceState, Verdict,
-};
+use super::messages::{AskSource, Configure, Confirm, Judge, Resync, SourceState};
 use super::sources::Sources;
-use super::standing::PodFacts;
+use super::verdict::Verdict;
 use cri_gc_gateway::Gateway;
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::seams::Clock;
@@ -35,10 +33,10 @@ impl PodStates {
         log: Logger,
     ) -> Self {
         let pace = Pace::from(&*configuration.settings);
-        let fell = guard::log_restart(log.clone(), "pod-state provider", None);
+        let crashed = guard::log_restart(log.clone(), "pod-state provider", None);
         let sources = Sources { gateway, files, clock, log };
         let make = move |_: &mut _| Provider::new(sources, configuration);
-        Self { address: guard::start(on, pace, fell, make) }
+        Self { address: guard::start(on, pace, crashed, make) }
     }
 
     /// The states of the pods of which something was seen. If the actor cannot answer, nothing is known.
@@ -55,22 +53,12 @@ impl PodStates {
         self.address.send(Resync).await.unwrap_or(Err(SourceError::Failed))
     }
 
-    /// The images that pods name by now. `None` while the actor is being restarted.
-    pub async fn named(&self) -> Option<Vec<String>> {
-        self.address.send(AskNamed).await.ok()
-    }
-
-    /// What is known of each pod. `None` while the actor is being restarted.
-    pub async fn pods(&self) -> Option<Vec<PodFacts>> {
-        self.address.send(AskPods).await.ok()
-    }
-
     /// Confirms that the pods which are held back are deleted. `None` while the actor is being restarted.
     pub async fn confirm(&self) -> Option<usize> {
         self.address.send(Confirm).await.ok()
     }
 
-    /// The state of the source. `None` while the actor is being restarted.
+    /// The state of the source, and what is known by now. `None` while the actor is being restarted.
     pub async fn source(&self) -> Option<SourceState> {
         self.address.send(AskSource).await.ok()
     }

@@ -2,16 +2,16 @@
 //! were gathered. Nothing here asks or waits, and nothing is remembered but in [`Memory::judge`], [`Memory::read`] and the
 //! few calls of the actor between two judgements.
 
-use cri_gc_config::PodSource;
 use jiff::Timestamp;
 
-use super::absence::{Absence, BRAKE_LETS_GO, Case, Judgement, Kept, Questions, Reading, Rules, Second};
+use super::absence::{Absence, BRAKE_LETS_GO, Case, Kept, Questions, Reading, Rules};
 use super::error::SourceError;
 use super::evidence::{Seen, by_pod};
 use super::leftovers::Leftovers;
-use super::messages::{Configure, Verdict};
-use super::runtime_source::{FinishTimes, RuntimeSource};
+use super::messages::Configure;
+use super::runtime_source::RuntimeSource;
 use super::standing::Chronicle;
+use super::verdict::{FinishTimes, Judgement};
 
 /// All that one judgement needs to know. What has to be asked by what is remembered is planned by [`Memory::plan`].
 pub struct Facts {
@@ -43,18 +43,6 @@ pub enum Found {
         /// The pods to ask for, and the answers.
         asked: Questions,
     },
-}
-
-/// What a judgement leads to.
-pub struct Judged {
-    /// For the collector.
-    pub verdict: Verdict,
-    /// What is to be logged of pods that are orphaned now and were not before.
-    pub orphaned: Option<String>,
-    /// Why pods could not be asked for by name, if that is so.
-    pub asking_failed: Option<String>,
-    /// Whether a newer list could prove more.
-    pub wants_list: bool,
 }
 
 /// What is remembered. It is dropped when the clock was set, when other rules are in force, and when the actor panicked.
@@ -95,8 +83,7 @@ impl Memory {
             max_newly_deleted_percent: pods.max_newly_deleted_percent,
             runtime_grace: pods.runtime_grace,
             confirmed: configuration.confirmed,
-            second: if pods.source == PodSource::KubeApi { Second::Ask } else { Second::List },
-            is_live: pods.source != PodSource::File,
+            source: pods.source,
             clock_set: self.clock_set,
         }
     }
@@ -107,40 +94,22 @@ impl Memory {
     /// It is none, or cannot be believed.
     pub fn read(
         &mut self,
-        read: Result<Reading, SourceError>,
+        mut read: Result<Reading, SourceError>,
         confirmed: bool,
         now: Timestamp,
     ) -> Result<(), SourceError> {
-        match self.believe(read, confirmed, now) {
-            Ok(reading) => {
-                self.absence.read(reading);
-                Ok(())
+        if read.as_ref().is_ok_and(|reading| reading.listing.only_static) {
+            // A kubelet that has just started lists its static pods only. One that has no others is believed once it has said
+            // so for as long as the brake holds.
+            let since = *self.only_static_since.get_or_insert(now);
+            if !confirmed && now.duration_since(since) < BRAKE_LETS_GO {
+                read = Err(SourceError::OnlyStatic { since });
             }
-            Err(error) => {
-                self.absence.lost();
-                Err(error)
-            }
-        }
-    }
-
-    /// A kubelet that has just started lists its static pods only. One that has no others is believed once it has said so for
-    /// as long as the brake holds.
-    fn believe(
-        &mut self,
-        read: Result<Reading, SourceError>,
-        confirmed: bool,
-        now: Timestamp,
-    ) -> Result<Reading, SourceError> {
-        if !read.as_ref().is_ok_and(|reading| reading.listing.only_static) {
+        } else {
             // One that could not be asked may start again meanwhile.
             self.only_static_since = None;
-            return read;
         }
-        let since = *self.only_static_since.get_or_insert(now);
-        if confirmed || now.duration_since(since) >= BRAKE_LETS_GO {
-            return read;
-        }
-        Err(SourceError::OnlyStatic { since })
+        read.map(|reading| self.absence.read(reading)).inspect_err(|_| self.absence.lost())
     }
 
     /// An administrator says that the pods which are missing now are deleted. Gives back how many of them are held back for
@@ -170,36 +139,29 @@ impl Memory {
     }
 
     /// Judges the pods of which something was seen.
-    pub fn judge(&mut self, facts: Facts, rules: &Rules, now: Timestamp) -> Judged {
+    pub fn judge(&mut self, facts: Facts, rules: &Rules, now: Timestamp) -> Judgement {
         let evidence = by_pod(&facts.seen);
-        let mut judged = Judged {
-            verdict: Verdict { clock_set: self.clock_set, ..Verdict::default() },
-            orphaned: None,
-            asking_failed: None,
-            wants_list: false,
-        };
-        let verdict = &mut judged.verdict;
-        match facts.found {
+        let mut judged = match facts.found {
             Found::Runtime { at, returns, kubelet, finished, .. } => {
                 self.runtime.note_returns(returns, at);
-                let (pods, standings) = self.runtime.judge(&evidence, &finished, rules.runtime_grace, at);
-                self.chronicle.note(standings, at);
-                (verdict.pods, verdict.finished, verdict.report_only) = (pods, finished, kubelet);
+                let mut judged = self.runtime.judge(&evidence, &finished, rules.runtime_grace, at);
+                judged.verdict.finished = finished;
+                judged.verdict.report_only = kubelet;
+                judged
             }
             Found::Lists { kept, asked } => {
                 let case = Case { pods: &evidence, kept: &kept, rules, now };
-                let Judgement { pods, standings, notes, asking_failed, wants_list } =
-                    self.absence.judge(case, &asked);
-                judged.orphaned = self.leftovers.note(&standings, now);
-                self.chronicle.note(standings, now);
-                (verdict.pods, verdict.notes) = (pods, notes);
-                (judged.asking_failed, judged.wants_list) = (asking_failed, wants_list);
-                verdict.images_unknown = (!self.absence.was_read()).then(|| {
+                let mut judged = self.absence.judge(case, &asked);
+                judged.verdict.images_unknown = (!self.absence.was_read()).then(|| {
                     "no image is removed: the pod source has not been read since the start, so it is not known which images pods use"
                         .to_owned()
                 });
+                judged
             }
-        }
+        };
+        judged.verdict.clock_set = self.clock_set;
+        judged.orphaned = self.leftovers.note(&judged.standings, now);
+        self.chronicle.note(&judged.standings, now);
         judged
     }
 }

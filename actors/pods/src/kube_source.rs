@@ -15,7 +15,7 @@ use slog::debug;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::absence::{Answer, Reading};
+use super::absence::Reading;
 use super::error::SourceError;
 use super::kube_api::{Api, PodStore};
 use super::sources::{SourceChange, Sources};
@@ -61,17 +61,6 @@ async fn list(sources: &Sources, api: &Api) -> Result<(Reading, PodStore), Sourc
     let listing = store.listing();
     before.check(&listing)?;
     Ok((Reading { at, listing, objects: before.objects }, store))
-}
-
-/// Asks for a pod by its names.
-pub async fn ask(sources: &Sources, api: &Api, uid: &str, names: &[(&str, &str)]) -> Answer {
-    let at = sources.clock.now();
-    match api.is_there(uid, names).await {
-        Ok(true) => Answer::There,
-        Ok(false) => Answer::Gone { at },
-        Err(error) if error.is_away() => Answer::Unreachable(error.to_string()),
-        Err(error) => Answer::Failed(error.to_string()),
-    }
 }
 
 /// Follows for as long as it is polled, and reports what it finds out. `wanted`: a newer list could prove more.
@@ -126,7 +115,7 @@ impl<F: Fn(SourceChange)> Follower<F> {
             let (reading, store) = list(&self.sources, &api).await?;
             // A list that was wanted by now is there.
             let _ = self.wanted.notified().now_or_never();
-            debug!(log, "the pods of the node are listed"; "pods" => reading.listing.pods.len(), "node" => api.node());
+            debug!(log, "the pods of the node are listed"; "pods" => reading.listing.pods.len(), "node" => &api.node);
             (self.report)(SourceChange::Listed(Box::new(reading), api.clone()));
             let why = self.watch(&api, store, listed_at, &mut lists).await?;
             debug!(log, "the pods of the node are listed again"; "because" => why);
@@ -150,7 +139,7 @@ impl<F: Fn(SourceChange)> Follower<F> {
         let mut steady = std::pin::pin!(sleep(WATCHES_APART).fuse());
         loop {
             let began = Instant::now();
-            let mut events = api.watch(store.version()).await?;
+            let mut events = api.watch(&store.version).await?;
             loop {
                 let next = timeout_at(answered + self.silence(), events.next());
                 let event = tokio::select! {

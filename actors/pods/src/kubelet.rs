@@ -4,6 +4,7 @@
 //! are read again for each question, for tokens and certificates are renewed while we run. What the answer means is not
 //! decided here.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use cri_gc_config::Kubelet;
 use http::header::{ACCEPT, AUTHORIZATION};
+use http::uri::InvalidUri;
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper_rustls::HttpsConnectorBuilder;
@@ -25,6 +27,7 @@ use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
 };
 
+use crate::error::{ServerFailure, SourceError};
 use crate::http_body;
 use cri_gc_kit::text::causes;
 use cri_gc_kit::workers::Workers;
@@ -34,95 +37,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A token is about 1 KiB.
 const LONGEST_TOKEN: u64 = 64 * 1024;
-
-/// Why the kubelet could not be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum KubeletError {
-    /// The address is none.
-    #[error("pods.kubelet.url \"{url}\" is not a valid URL: {why}; write https://HOST:10250/pods")]
-    Url {
-        /// What the settings say.
-        url: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file that is needed to ask could not be used.
-    #[error("{key} {path}: {why}")]
-    File {
-        /// Which setting names it.
-        key: &'static str,
-        /// The file.
-        path: String,
-        /// What is wrong with it, and what to do.
-        why: String,
-    },
-    /// It did not answer.
-    #[error(
-        "the kubelet at {url} cannot be reached: {why}; check pods.kubelet.url, and that the kubelet runs"
-    )]
-    Unreachable {
-        /// Where.
-        url: String,
-        /// Why, with all causes.
-        why: String,
-    },
-    /// Its certificate is not one that we trust.
-    #[error(
-        "the certificate of the kubelet at {url} is not trusted: {why}; name the CA that signed it in pods.kubelet.ca_file \
-         (a kubelet that signs its own: insecure_skip_verify)"
-    )]
-    Certificate {
-        /// Where.
-        url: String,
-        /// Why not.
-        why: String,
-    },
-    /// It answered with an error.
-    #[error("the kubelet at {url} answered {code}{}", advice(*code))]
-    Status {
-        /// Where.
-        url: String,
-        /// The HTTP status.
-        code: StatusCode,
-    },
-    /// It took too long.
-    #[error("the kubelet at {url} has not answered within {}s", ANSWER_WITHIN.as_secs())]
-    Deadline {
-        /// Where.
-        url: String,
-    },
-    /// The answer was cut off, too long, or no text.
-    #[error("the answer of the kubelet at {url} could not be read: {why}")]
-    Answer {
-        /// Where.
-        url: String,
-        /// Why.
-        why: String,
-    },
-}
-
-impl KubeletError {
-    /// Whether this happens while nothing is wrong, and passes by itself: a kubelet that has just started asks the API server
-    /// whom it may answer.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Status { code, .. } if http_body::may_pass(*code))
-    }
-
-    /// What makes two of them the same failure: the kind, and the code.
-    #[must_use]
-    pub fn kind(&self) -> u16 {
-        match self {
-            Self::Url { .. } => 1,
-            Self::File { .. } => 2,
-            Self::Unreachable { .. } => 3,
-            Self::Certificate { .. } => 4,
-            Self::Deadline { .. } => 5,
-            Self::Answer { .. } => 6,
-            Self::Status { code, .. } => code.as_u16(),
-        }
-    }
-}
 
 /// What to do about an error that the kubelet answers.
 fn advice(code: StatusCode) -> &'static str {
@@ -142,25 +56,32 @@ fn advice(code: StatusCode) -> &'static str {
 /// Asks the kubelet for its pods, and gives back what it says.
 ///
 /// # Errors
-/// See [`KubeletError`].
-pub async fn ask(settings: &Kubelet, files: &Workers) -> Result<String, KubeletError> {
+/// Why it could not be asked.
+pub async fn ask(settings: &Kubelet, files: &Workers) -> Result<String, SourceError> {
     let url = settings.url.clone();
-    let bad = |why: String| KubeletError::Url { url: url.clone(), why };
-    let uri: Uri = url.parse().map_err(|error| bad(format!("{error}")))?;
+    let bad = |why: String| {
+        let text =
+            format!("pods.kubelet.url \"{url}\" is not a valid URL: {why}; write https://HOST:10250/pods");
+        SourceError::server(ServerFailure::Address, text)
+    };
+    let unread = |why: String| {
+        let text = format!("the answer of the kubelet at {url} could not be read: {why}");
+        SourceError::server(ServerFailure::Answer, text)
+    };
+    let uri: Uri = url.parse().map_err(|error: InvalidUri| bad(error.to_string()))?;
     let secure = match uri.scheme_str() {
         Some("https") => true,
         Some("http") => false,
         _ => return Err(bad("it begins with neither https:// nor http://".to_owned())),
     };
     // A token must not travel in the clear, so without TLS there is none, and no certificates are needed.
-    let credentials = if secure {
+    let (token, tls) = if secure {
         let settings = settings.clone();
-        let read = files.run_within(ANSWER_WITHIN, move || Credentials::read(&settings)).await;
-        read.map_err(|gone| KubeletError::Answer { url: url.clone(), why: gone.to_string() })?
+        let read = files.run_within(ANSWER_WITHIN, move || credentials(&settings)).await;
+        read.map_err(|gone| unread(gone.to_string()))??
     } else {
-        Credentials::none()
+        (None, tls()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
     };
-    let Credentials { token, config: tls } = credentials?;
     let mut request = Request::get(uri).header(ACCEPT, "application/json");
     if let Some(token) = token {
         request = request.header(AUTHORIZATION, token);
@@ -173,23 +94,35 @@ pub async fn ask(settings: &Kubelet, files: &Workers) -> Result<String, KubeletE
         let answer = client.request(request).await.map_err(|error| unreachable(&url, &error))?;
         let code = answer.status();
         if code != StatusCode::OK {
-            return Err(KubeletError::Status { url: url.clone(), code });
+            let text = format!("the kubelet at {url} answered {code}{}", advice(code));
+            return Err(SourceError::server(ServerFailure::Status(code), text));
         }
-        let unread = |why: String| KubeletError::Answer { url: url.clone(), why };
         let body = http_body::read(answer.into_body()).await.map_err(unread)?;
         String::from_utf8(body).map_err(|error| unread(error.to_string()))
     };
     let asked = tokio::time::timeout(ANSWER_WITHIN, asking).await;
-    asked.unwrap_or_else(|_| Err(KubeletError::Deadline { url: url.clone() }))
+    asked.unwrap_or_else(|_| {
+        let text = format!("the kubelet at {url} has not answered within {}s", ANSWER_WITHIN.as_secs());
+        Err(SourceError::server(ServerFailure::Deadline, text))
+    })
 }
 
-fn unreachable(url: &str, error: &hyper_util::client::legacy::Error) -> KubeletError {
-    let (url, why) = (url.to_owned(), causes(error));
+fn unreachable(url: &str, error: &hyper_util::client::legacy::Error) -> SourceError {
+    let why = causes(error);
     match tls_error(error) {
         Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            KubeletError::Certificate { url, why }
+            let text = format!(
+                "the certificate of the kubelet at {url} is not trusted: {why}; name the CA that signed it in \
+                 pods.kubelet.ca_file (a kubelet that signs its own: insecure_skip_verify)"
+            );
+            SourceError::server(ServerFailure::Untrusted, text)
         }
-        _ => KubeletError::Unreachable { url, why },
+        _ => {
+            let text = format!(
+                "the kubelet at {url} cannot be reached: {why}; check pods.kubelet.url, and that the kubelet runs"
+            );
+            SourceError::server(ServerFailure::Unreachable, text)
+        }
     }
 }
 
@@ -203,74 +136,61 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
     within.or_else(|| error.source().and_then(tls_error))
 }
 
-/// With what we show who we are, and know whom we ask.
-struct Credentials {
-    token: Option<HeaderValue>,
-    config: ClientConfig,
-}
-
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn tls() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, KubeletError> {
+fn tls() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, SourceError> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     builder.map_err(|error| file_error("pods.kubelet", Path::new(""), error))
 }
 
-fn file_error(key: &'static str, path: &Path, why: impl ToString) -> KubeletError {
-    KubeletError::File { key, path: path.display().to_string(), why: why.to_string() }
+/// A file that is needed to ask could not be used: which setting names it, what is wrong with it, and what to do.
+fn file_error(key: &str, path: &Path, why: impl Display) -> SourceError {
+    SourceError::server(ServerFailure::Credentials, format!("{key} {}: {why}", path.display()))
 }
 
-impl Credentials {
-    /// For the read-only port, which is asked in the clear.
-    fn none() -> Result<Self, KubeletError> {
-        let builder = tls()?.with_root_certificates(RootCertStore::empty());
-        Ok(Self { token: None, config: builder.with_no_client_auth() })
-    }
-
-    /// Reads all files. It blocks.
-    fn read(settings: &Kubelet) -> Result<Self, KubeletError> {
-        let client = match (&settings.client_cert_file, &settings.client_key_file) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            (Some(path), None) | (None, Some(path)) => {
-                let why = "a certificate needs its key, and a key its certificate; set both or neither";
-                return Err(file_error("pods.kubelet.client_cert_file or client_key_file", path, why));
+/// With what we show who we are, and know whom we ask. It reads all files, and blocks.
+fn credentials(settings: &Kubelet) -> Result<(Option<HeaderValue>, ClientConfig), SourceError> {
+    let client = match (&settings.client_cert_file, &settings.client_key_file) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(path), None) | (None, Some(path)) => {
+            let why = "a certificate needs its key, and a key its certificate; set both or neither";
+            return Err(file_error("pods.kubelet.client_cert_file or client_key_file", path, why));
+        }
+    };
+    let token = match &settings.token_file {
+        Some(path) => match token(path) {
+            Ok(token) => Some(token),
+            // The token file has a default: with a certificate it need not exist.
+            Err(error) if client.is_some() && error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                let why = format!(
+                    "{error}; check the path, or set it to \"\" where a client certificate or nothing is needed"
+                );
+                return Err(file_error("pods.kubelet.token_file", path, why));
             }
-        };
-        let token = match &settings.token_file {
-            Some(path) => match token(path) {
-                Ok(token) => Some(token),
-                // The token file has a default: with a certificate it need not exist.
-                Err(error) if client.is_some() && error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => {
-                    let why = format!(
-                        "{error}; check the path, or set it to \"\" where a client certificate or nothing is needed"
-                    );
-                    return Err(file_error("pods.kubelet.token_file", path, why));
-                }
-            },
-            None => None,
-        };
-        let builder = if settings.insecure_skip_verify {
-            tls()?.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider())))
-        } else {
-            tls()?.with_root_certificates(roots(settings.ca_file.as_deref())?)
-        };
-        let config = match client {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain = certificates("pods.kubelet.client_cert_file", certificate)?;
-                let secret = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| file_error("pods.kubelet.client_key_file", key, error))?;
-                builder
-                    .with_client_auth_cert(chain, secret)
-                    .map_err(|error| file_error("pods.kubelet.client_cert_file", certificate, error))?
-            }
-        };
-        Ok(Self { token, config })
-    }
+        },
+        None => None,
+    };
+    let builder = if settings.insecure_skip_verify {
+        tls()?.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider())))
+    } else {
+        tls()?.with_root_certificates(roots(settings.ca_file.as_deref())?)
+    };
+    let config = match client {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates("pods.kubelet.client_cert_file", certificate)?;
+            let secret = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| file_error("pods.kubelet.client_key_file", key, error))?;
+            builder
+                .with_client_auth_cert(chain, secret)
+                .map_err(|error| file_error("pods.kubelet.client_cert_file", certificate, error))?
+        }
+    };
+    Ok((token, config))
 }
 
 fn token(path: &Path) -> io::Result<HeaderValue> {
@@ -285,7 +205,7 @@ fn token(path: &Path) -> io::Result<HeaderValue> {
     Ok(token)
 }
 
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, KubeletError> {
+fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
     let file = File::open(path).map_err(|error| file_error(key, path, format!("{error}; check the path")))?;
     let all = CertificateDer::pem_reader_iter(BufReader::new(file)).collect::<Result<Vec<_>, _>>();
     match all {
@@ -296,7 +216,7 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
 }
 
 /// The CAs that are trusted: the one of the settings, else those of this machine.
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, KubeletError> {
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SourceError> {
     let mut roots = RootCertStore::empty();
     let Some(path) = ca_file else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

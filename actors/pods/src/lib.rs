@@ -12,7 +12,7 @@
 //! - `judge`: the judgement, pure. `runtime_source`: by the source `runtime`. `absence`: the proof for the sources that list
 //!   pods. `proofs`: what was proved before. `leftovers`: pods that only a directory of the kubelet keeps.
 //! - `evidence`: what was seen, by pod. `listing` and `kube_pod`: what a source lists. `standing`: why a pod is in its state,
-//!   and since when.
+//!   and since when. `verdict`: what a judgement says.
 
 mod absence;
 mod actor;
@@ -35,12 +35,11 @@ mod proofs;
 mod runtime_source;
 mod sources;
 mod standing;
+mod verdict;
 
-pub use error::SourceError;
+pub use error::{ErrorKind, ServerFailure, SourceError};
 pub use evidence::Seen;
 pub use handle::PodStates;
-pub use kubelet::KubeletError;
-pub use listing::ListingError;
-pub use messages::{AskNamed, AskPods, AskSource, Configure, Confirm, Judge, Resync, SourceState, Verdict};
-pub use runtime_source::FinishTimes;
+pub use messages::{AskSource, Configure, Confirm, Judge, Resync, SourceState};
 pub use standing::{PodFacts, Standing};
+pub use verdict::{FinishTimes, Verdict};

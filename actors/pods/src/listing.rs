@@ -1,9 +1,11 @@
 //! Pod lists as a source has them: a Kubernetes `PodList` (JSON or YAML), or a plain list of `{uid, state}`.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
 use cri_gc_policy::{Pod, PodState};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::kube_pod::KubePod;
@@ -17,44 +19,28 @@ pub struct Listing {
     pub only_static: bool,
 }
 
-/// Why a list could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ListingError {
-    /// Nothing in it: a file that was just truncated, or an error page of length 0.
-    #[error("it is empty; a node without pods is written as an empty list: []")]
-    Empty,
-    /// No JSON and no YAML.
-    #[error("it is neither JSON nor YAML: {0}")]
-    Syntax(String),
-    /// Something else than pods.
-    #[error("it is neither a PodList (an object with `items`) nor a list of {{uid, state}}: {0}")]
-    Shape(String),
-    /// One page of a longer list.
-    #[error("it is one page of a longer list (metadata.continue is set); write the whole list")]
-    Page,
-    /// A pod that nothing could be compared with.
-    #[error("pod number {0} has no UID")]
-    NoUid(usize),
+const EMPTY: &str = "it is empty; a node without pods is written as an empty list: []";
+
+fn syntax(why: impl Display) -> String {
+    format!("it is neither JSON nor YAML: {why}")
 }
 
-fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ListingError> {
-    serde_json::from_str(text).map_err(|error| {
-        if error.is_data() {
-            ListingError::Shape(error.to_string())
-        } else {
-            ListingError::Syntax(error.to_string())
-        }
-    })
+fn shape(why: impl Display) -> String {
+    format!("it is neither a PodList (an object with `items`) nor a list of {{uid, state}}: {why}")
+}
+
+fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| if error.is_data() { shape(error) } else { syntax(error) })
 }
 
 impl Listing {
     /// Reads a list as a kubelet answers it: a `PodList`, whose items are null where it has no pods.
     ///
     /// # Errors
-    /// See [`ListingError`].
-    pub fn of_kubelet(text: &str) -> Result<Self, ListingError> {
+    /// What is wrong with it, in words.
+    pub fn of_kubelet(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
-            return Err(ListingError::Empty);
+            return Err(EMPTY.to_owned());
         }
         let list: PodList = json(text)?;
         let items = list.items.unwrap_or_default();
@@ -65,50 +51,43 @@ impl Listing {
     /// Reads a list from text.
     ///
     /// # Errors
-    /// See [`ListingError`]. Nothing is ever guessed: a list that is not understood as a whole is no list.
-    pub fn parse(text: &str) -> Result<Self, ListingError> {
+    /// What is wrong with it, in words. Nothing is ever guessed: a list that is not understood as a whole is no list.
+    pub fn parse(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
-            return Err(ListingError::Empty);
+            return Err(EMPTY.to_owned());
         }
         // JSON goes straight into the types, which refuse a key that stands there twice; YAML refuses that by itself.
         match text.trim_start().chars().next() {
             Some('[') => Self::plain(json(text)?),
             Some('{') => Self::kubernetes(json(text)?),
             _ => {
-                let document: Value =
-                    serde_saphyr::from_str(text).map_err(|error| ListingError::Syntax(error.to_string()))?;
-                let shape = |error: serde_json::Error| ListingError::Shape(error.to_string());
+                let document: Value = serde_saphyr::from_str(text).map_err(syntax)?;
                 match document {
-                    Value::Null => Err(ListingError::Empty),
+                    Value::Null => Err(EMPTY.to_owned()),
                     Value::Array(_) => Self::plain(serde_json::from_value(document).map_err(shape)?),
                     Value::Object(_) => Self::kubernetes(serde_json::from_value(document).map_err(shape)?),
-                    _ => Err(ListingError::Shape("it is a single value".to_owned())),
+                    _ => Err(shape("it is a single value")),
                 }
             }
         }
     }
 
-    fn plain(pods: Vec<PlainPod>) -> Result<Self, ListingError> {
+    fn plain(pods: Vec<PlainPod>) -> Result<Self, String> {
         let mut listing = Self::default();
         for (number, pod) in pods.into_iter().enumerate() {
-            let state = match pod.state {
-                PlainState::Active => PodState::Active,
-                PlainState::Terminated => PodState::Terminated,
-                PlainState::Evicted => PodState::Evicted,
-                PlainState::Unknown => PodState::Unknown,
-                // As good as not listed: whether that proves anything is for the proof to say.
-                PlainState::Deleted => continue,
-            };
-            listing.add(&pod.uid, state, None, number)?;
+            // One that is deleted is as good as not listed: whether that proves anything is for the proof to say.
+            if pod.state != PodState::Deleted {
+                listing.add(&pod.uid, pod.state, None, number)?;
+            }
         }
         Ok(listing)
     }
 
-    fn kubernetes(list: PodList) -> Result<Self, ListingError> {
+    fn kubernetes(list: PodList) -> Result<Self, String> {
         // `kubectl` writes a `List` whose items each say what they are. The kind stands behind the items in its YAML, so one
         // that is cut off has none.
         let Some(items) = list.items else {
-            return Err(ListingError::Shape("it has no items".to_owned()));
+            return Err(shape("it has no items"));
         };
         let of_pods = match list.kind.as_str() {
             "PodList" => items.iter().all(|pod| matches!(pod.kind.as_deref(), None | Some("Pod"))),
@@ -116,12 +95,14 @@ impl Listing {
             _ => false,
         };
         if !of_pods {
-            return Err(ListingError::Shape(format!("its kind is {:?}, or an item is no Pod", list.kind)));
+            return Err(shape(format_args!("its kind is {:?}, or an item is no Pod", list.kind)));
         }
         let page = list.metadata.unwrap_or_default();
         if page.next.is_some_and(|next| !next.is_empty()) || page.remaining_item_count.is_some_and(|n| n > 0)
         {
-            return Err(ListingError::Page);
+            return Err(
+                "it is one page of a longer list (metadata.continue is set); write the whole list".to_owned()
+            );
         }
         let mut listing = Self::default();
         for (number, pod) in items.iter().enumerate() {
@@ -145,7 +126,7 @@ impl Listing {
     ///
     /// # Errors
     /// It has no UID.
-    pub fn take(&mut self, pod: &KubePod, number: usize) -> Result<(), ListingError> {
+    pub fn take(&mut self, pod: &KubePod, number: usize) -> Result<(), String> {
         for (uid, state) in pod.uids() {
             self.add(uid, state, pod.images().cloned(), number)?;
         }
@@ -158,9 +139,9 @@ impl Listing {
         state: PodState,
         images: impl IntoIterator<Item = String>,
         number: usize,
-    ) -> Result<(), ListingError> {
+    ) -> Result<(), String> {
         if uid.is_empty() {
-            return Err(ListingError::NoUid(number));
+            return Err(format!("pod number {number} has no UID"));
         }
         let (known, all) = self.pods.entry(uid.to_owned()).or_insert((state, Vec::new()));
         // Listed twice with two states: nothing is certain of it.
@@ -176,17 +157,7 @@ impl Listing {
 #[serde(deny_unknown_fields)]
 struct PlainPod {
     uid: String,
-    state: PlainState,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PlainState {
-    Active,
-    Terminated,
-    Evicted,
-    Deleted,
-    Unknown,
+    state: PodState,
 }
 
 /// A list of pods as Kubernetes writes it, or a page of one.

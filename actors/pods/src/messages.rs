@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use actix::Message;
 use cri_gc_config::{PodSource, Settings};
-use cri_gc_policy::Pods;
 use jiff::Timestamp;
 
 use super::error::SourceError;
 use super::evidence::Seen;
-use super::runtime_source::FinishTimes;
 use super::sources::SourceChange;
 use super::standing::PodFacts;
+use super::verdict::Verdict;
 
 /// Judge the pods of which something was seen.
 #[derive(Debug, Clone, Message)]
@@ -23,17 +22,7 @@ pub struct Judge(pub Seen);
 #[rtype(result = "Result<(), SourceError>")]
 pub struct Resync;
 
-/// Which images do pods name that are not finished, as far as the source says by now?
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Vec<String>")]
-pub struct AskNamed;
-
-/// What is known of each pod, as of the last question?
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Vec<PodFacts>")]
-pub struct AskPods;
-
-/// In which state is the source?
+/// In which state is the source, and what is known by now?
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "SourceState")]
 pub struct AskSource;
@@ -66,32 +55,6 @@ pub struct Configure {
     pub service: bool,
 }
 
-/// The states of the pods of a node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// The states.
-    pub pods: Pods,
-    /// Why containers, sandboxes and log directories may only be reported, not removed; `None` if they may.
-    pub report_only: Option<String>,
-    /// Why it is not known which images pods name; `None` if it is.
-    pub images_unknown: Option<String>,
-    /// What else an operator should know.
-    pub notes: Vec<String>,
-    /// When the clock was set last, if that was seen.
-    pub clock_set: Option<Timestamp>,
-    /// When containers finished that have ended, as far as the runtime was asked for this verdict: what an earlier one read
-    /// may no longer be readable.
-    pub finished: FinishTimes,
-}
-
-impl Verdict {
-    /// Nothing is known, for that reason; not even which images pods name, so no image is removed either.
-    pub(crate) fn nothing(why: &str) -> Self {
-        let images = "no image is removed: it is not known which images pods use";
-        Self { images_unknown: Some(images.to_owned()), notes: vec![why.to_owned()], ..Self::default() }
-    }
-}
-
 /// The state of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceState {
@@ -105,4 +68,8 @@ pub struct SourceState {
     pub problem: Option<String>,
     /// What else an operator should know, as of the last question about pods.
     pub notes: Vec<String>,
+    /// The images that pods name which are not finished, as far as the source says by now.
+    pub images: Vec<String>,
+    /// What is known of each pod, as of the last question about pods.
+    pub pods: Vec<PodFacts>,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cri_gc_config::Settings;
 use tokio::sync::Notify;
 
-use super::absence::{Answer, Reading};
+use super::absence::Reading;
 use super::error::SourceError;
 use super::kube_api::Api;
 use super::sources::{SourceChange, Sources};
@@ -14,11 +14,6 @@ use super::sources::{SourceChange, Sources};
 #[expect(clippy::unused_async, reason = "as the source that is not here")]
 pub async fn read(_: &Sources, _: &Settings, _: Option<Api>) -> Result<(Reading, Api), SourceError> {
     Err(SourceError::NotBuiltIn)
-}
-
-#[expect(clippy::unused_async, reason = "as the source that is not here")]
-pub async fn ask(_: &Sources, api: &Api, _: &str, _: &[(&str, &str)]) -> Answer {
-    match *api {}
 }
 
 #[expect(clippy::unused_async, reason = "as the source that is not here")]

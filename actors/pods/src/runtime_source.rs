@@ -6,15 +6,14 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use cri_gc_kit::text::duration;
 use cri_gc_policy::{Absent, Pod, PodState, Pods};
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::Evidence;
 use super::proofs::Proofs;
 use super::standing::{PodStanding, Standing};
-
-/// When the containers that have ended did so, as far as asked; `None` is what the runtime does not know.
-pub type FinishTimes = HashMap<String, Option<Timestamp>>;
+use super::verdict::{FinishTimes, Judgement, Verdict};
 
 /// What is remembered from one judgement to the next.
 #[derive(Debug, Default)]
@@ -75,7 +74,7 @@ impl RuntimeSource {
         finished: &FinishTimes,
         grace: Duration,
         now: Timestamp,
-    ) -> (Pods, Vec<PodStanding>) {
+    ) -> Judgement {
         self.last_active.retain(|uid, _| pods.contains_key(uid.as_str()));
         self.proofs.forget_all_but(pods);
         let ended: HashSet<&str> =
@@ -103,7 +102,8 @@ impl RuntimeSource {
             } else {
                 // Where a finish time is missing, the others do not say when the pod became idle.
                 let early = idle.filter(|since| is_answered || !past(*since, grace, now));
-                (PodState::Unknown, Standing::Waiting { since: early, grace })
+                let waiting = early.map(|since| Standing::Waiting { since, grace: duration(grace) });
+                (PodState::Unknown, waiting.unwrap_or(Standing::IdleSinceUnknown))
             };
             if state != PodState::Deleted {
                 self.proofs.void(uid);
@@ -113,7 +113,9 @@ impl RuntimeSource {
         judged.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let pod = |(uid, state, _): &PodStanding| Pod { uid: uid.clone(), state: *state, images: Vec::new() };
         let pods = judged.iter().map(pod).collect();
-        (Pods { synced: true, pods, absent: Absent::Unknown }, judged)
+        let pods = Pods { synced: true, pods, absent: Absent::Unknown };
+        let verdict = Verdict { pods, ..Verdict::default() };
+        Judgement { verdict, standings: judged, ..Judgement::default() }
     }
 
     /// Since when nothing of the pod runs, as far as is known; `None` if that is not known, or something runs.
@@ -160,7 +162,7 @@ mod tests {
     ) -> PodState {
         let pods = HashMap::from([("u", evidence)]);
         let finished = finished.iter().map(|(id, t)| ((*id).to_owned(), Some(at(*t)))).collect();
-        source.judge(&pods, &finished, GRACE, at(now)).0.pods[0].state
+        source.judge(&pods, &finished, GRACE, at(now)).verdict.pods.pods[0].state
     }
 
     fn pod(created: i64) -> Evidence<'static> {

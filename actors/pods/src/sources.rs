@@ -13,10 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 use slog::Logger;
 
 use super::absence::Reading;
-use super::error::SourceError;
+use super::error::{ServerFailure, SourceError};
 use super::kube_api::Api;
 use super::kubelet;
-use super::listing::{Listing, ListingError};
+use super::listing::Listing;
 use cri_gc_gateway::{Freshness, Gateway};
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::workers::Workers;
@@ -119,14 +119,14 @@ impl Sources {
             // Parsed here as well: a large one would keep the actors waiting.
             Ok((Listing::parse(&text), Timestamp::try_from(changed).map_err(io::Error::other)?))
         });
-        let read: io::Result<(Result<Listing, ListingError>, Timestamp)> =
+        let read: io::Result<(Result<Listing, String>, Timestamp)> =
             read.await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
         let (listing, at) = read.map_err(|error| SourceError::File { path: shown.clone(), error })?;
         let now = self.clock.now();
         if at.duration_since(now) > CLOCK_SLACK {
             return Err(SourceError::Future { path: shown, at });
         }
-        let listing = listing.map_err(|error| SourceError::Listing { path: shown, error })?;
+        let listing = listing.map_err(|why| SourceError::Listing { path: shown, why })?;
         before.check(&listing)?;
         Ok(Reading { at: at.min(now), listing, objects: before.objects })
     }
@@ -137,9 +137,13 @@ impl Sources {
         let at = self.clock.now();
         let text = kubelet::ask(settings, &self.files).await?;
         let parsed = self.files.run_within(ANSWER_WITHIN, move || Listing::of_kubelet(&text)).await;
-        let listing = parsed
-            .unwrap_or_else(|gone| Err(ListingError::Syntax(gone.to_string())))
-            .map_err(|error| SourceError::KubeletListing { url: settings.url.clone(), error })?;
+        let listing = parsed.unwrap_or_else(|gone| Err(gone.to_string())).map_err(|why| {
+            let text = format!(
+                "the answer of the kubelet at {} is not a list of pods: {why}; pods.kubelet.url has to end in /pods",
+                settings.url
+            );
+            SourceError::server(ServerFailure::Listing, text)
+        })?;
         before.check(&listing)?;
         Ok(Reading { at, listing, objects: before.objects })
     }

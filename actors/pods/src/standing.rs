@@ -1,76 +1,129 @@
 //! By which evidence a pod is in its state: why something is kept or removed, in words. Decided in `absence` and
 //! `runtime_source`.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use cri_gc_kit::text::duration;
 use cri_gc_policy::PodState;
 use jiff::Timestamp;
 
-/// By which evidence a pod is in its state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// By which evidence a pod is in its state. Its `Display` is what an operator reads.
+#[derive(Debug, Clone, PartialEq, Eq, strum::Display)]
 pub enum Standing {
     /// Something of it runs, or may run: no source can say otherwise.
+    #[strum(to_string = "a container of it runs, or a sandbox of it is ready")]
     Runs,
     /// The source lists it.
+    #[strum(to_string = "the pod source lists it")]
     Listed,
     /// The source can't be relied on now.
+    #[strum(to_string = "the pod source is not synced, so nothing is known about it")]
     NoSource,
     /// It is missing from only one list so far.
+    #[strum(to_string = "not confirmed deleted: it is missing from one list so far; waits for the next list")]
     OnlyOneList,
     /// The first of the last two lists still had it.
+    #[strum(
+        to_string = "not confirmed deleted: it is missing from the last list, but not from the one before; waits for the next list"
+    )]
     ListedLately,
     /// Something of it was not there yet when the first list was made.
+    #[strum(
+        to_string = "not confirmed deleted: an object of it is newer than the lists that it is missing from; waits for the next list"
+    )]
     TooNew,
     /// Something of it has a timestamp in the future.
+    #[strum(
+        to_string = "not confirmed deleted: it is not listed, but an object of it has a timestamp in the future; the clock was put back, or is wrong"
+    )]
     FromTheFuture,
     /// When something of it was created is not known.
+    #[strum(
+        to_string = "not confirmed deleted: it is not listed, but the creation time of an object of it is not known"
+    )]
     Undated,
     /// A kubelet still has a directory of it.
+    #[strum(to_string = "it is not listed, but the kubelet still has a directory of it")]
     Orphaned,
     /// It is not known whether a kubelet has a directory of it.
+    #[strum(
+        to_string = "not confirmed deleted: it is not listed, but it is not known whether the kubelet has a directory of it"
+    )]
     RootUnreadable,
     /// The source lists nothing of what runs on this node.
+    #[strum(
+        to_string = "not confirmed deleted: the list contains none of the pods that run here, so it is not used"
+    )]
     ListsNoneThatRun,
     /// Too many pods vanished at once.
+    #[strum(
+        to_string = "not confirmed deleted: not listed since {since:.0}, but too many pods disappeared at once (pods.max_newly_deleted_percent); wait 10m, or confirm with `cri-gc run-now --confirm-deleted`"
+    )]
     Braked {
         /// Since when it has been missing from all lists.
         since: Timestamp,
     },
     /// Its namespace and name are not known, so it can't be asked for.
+    #[strum(
+        to_string = "not confirmed deleted: it is not listed, and its name is not known, so the API server cannot be asked for it"
+    )]
     Nameless,
     /// It was not asked for by name yet.
+    #[strum(
+        to_string = "not confirmed deleted: it is not listed, but the API server has not been asked for it by name yet"
+    )]
     NotAsked,
     /// It is missing from the list, and yet it exists when asked for by name.
+    #[strum(to_string = "it is not listed, but the API server has it")]
     StillThere,
     /// It could not be asked for.
+    #[strum(to_string = "not confirmed deleted: it is not listed, and could not be asked for by name: {0}")]
     AskFailed(String),
-    /// It is missing from two observations in a row.
-    ProvedAbsent {
+    /// It is missing from two lists in a row.
+    #[strum(to_string = "it is missing from the lists of {first:.0} and {second:.0}")]
+    MissingTwice {
         /// When the first was made.
         first: Timestamp,
         /// When the second was.
         second: Timestamp,
-        /// Whether the second was a question for the pod itself.
-        asked: bool,
+    },
+    /// It is missing from a list, and then it did not exist when asked for by name.
+    #[strum(
+        to_string = "it is missing from the list of {first:.0}, and the API server did not have it at {second:.0}"
+    )]
+    MissingWhenAsked {
+        /// When the list was made.
+        first: Timestamp,
+        /// When it was asked for.
+        second: Timestamp,
     },
     /// Source `runtime`: nothing of it has run for long enough.
+    #[strum(to_string = "nothing of it has run since {since:.0}")]
     Idle {
         /// Since when.
         since: Timestamp,
     },
-    /// Source `runtime`: nothing of it runs, but not for long enough yet; `None` if it is not known since when.
+    /// Source `runtime`: nothing of it runs, but not for long enough yet.
+    #[strum(
+        to_string = "not confirmed deleted: idle since {since:.0}, deleted after {grace} (pods.runtime_grace)"
+    )]
     Waiting {
         /// Since when.
-        since: Option<Timestamp>,
-        /// How long it has to be idle.
-        grace: Duration,
+        since: Timestamp,
+        /// How long it has to be idle, as an operator writes it.
+        grace: String,
     },
+    /// Source `runtime`: nothing of it runs, but it is not known since when.
+    #[strum(to_string = "not confirmed deleted: it is not known since when nothing of it has run")]
+    IdleSinceUnknown,
 }
 
 impl Standing {
+    /// Whether it proves the pod deleted, by what a source lists.
+    #[must_use]
+    pub fn is_proof(&self) -> bool {
+        matches!(self, Self::MissingTwice { .. } | Self::MissingWhenAsked { .. })
+    }
+
     /// Whether a newer list could prove more.
     #[must_use]
     pub fn wants_list(&self) -> bool {
@@ -78,64 +131,6 @@ impl Standing {
             self,
             Self::OnlyOneList | Self::ListedLately | Self::TooNew | Self::ListsNoneThatRun | Self::StillThere
         )
-    }
-}
-
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Runs => f.write_str("a container of it runs, or a sandbox of it is ready"),
-            Self::Listed => f.write_str("the pod source lists it"),
-            Self::NoSource => f.write_str("the pod source is not synced, so nothing is known about it"),
-            Self::OnlyOneList => f.write_str("not confirmed deleted: it is missing from one list so far; waits for the next list"),
-            Self::ListedLately => f.write_str("not confirmed deleted: it is missing from the last list, but not from the one before; waits for the next list"),
-            Self::TooNew => f.write_str(
-                "not confirmed deleted: an object of it is newer than the lists that it is missing from; waits for the next list",
-            ),
-            Self::FromTheFuture => f.write_str(
-                "not confirmed deleted: it is not listed, but an object of it has a timestamp in the future; the clock was put back, or is wrong",
-            ),
-            Self::Undated => {
-                f.write_str("not confirmed deleted: it is not listed, but the creation time of an object of it is not known")
-            }
-            Self::Orphaned => f.write_str("it is not listed, but the kubelet still has a directory of it"),
-            Self::RootUnreadable => f.write_str(
-                "not confirmed deleted: it is not listed, but it is not known whether the kubelet has a directory of it",
-            ),
-            Self::ListsNoneThatRun => f.write_str("not confirmed deleted: the list contains none of the pods that run here, so it is not used"),
-            Self::Braked { since } => {
-                write!(
-                    f,
-                    "not confirmed deleted: not listed since {since:.0}, but too many pods disappeared at once \
-                     (pods.max_newly_deleted_percent); wait 10m, or confirm with `cri-gc run-now --confirm-deleted`"
-                )
-            }
-            Self::Nameless => {
-                f.write_str("not confirmed deleted: it is not listed, and its name is not known, so the API server cannot be asked for it")
-            }
-            Self::NotAsked => {
-                f.write_str("not confirmed deleted: it is not listed, but the API server has not been asked for it by name yet")
-            }
-            Self::StillThere => f.write_str("it is not listed, but the API server has it"),
-            Self::AskFailed(error) => {
-                write!(f, "not confirmed deleted: it is not listed, and could not be asked for by name: {error}")
-            }
-            Self::ProvedAbsent { first, second, asked: true } => {
-                write!(f, "it is missing from the list of {first:.0}, and the API server did not have it at {second:.0}")
-            }
-            Self::ProvedAbsent { first, second, asked: false } => {
-                write!(f, "it is missing from the lists of {first:.0} and {second:.0}")
-            }
-            Self::Idle { since } => write!(f, "nothing of it has run since {since:.0}"),
-            Self::Waiting { since: Some(since), grace } => write!(
-                f,
-                "not confirmed deleted: idle since {since:.0}, deleted after {} (pods.runtime_grace)",
-                duration(*grace)
-            ),
-            Self::Waiting { since: None, .. } => {
-                f.write_str("not confirmed deleted: it is not known since when nothing of it has run")
-            }
-        }
     }
 }
 
@@ -158,21 +153,19 @@ pub struct PodFacts {
 /// What was known of each pod when last asked, and since when.
 #[derive(Debug, Default)]
 pub struct Chronicle {
-    pods: HashMap<String, (PodState, Timestamp, Standing)>,
+    pods: BTreeMap<String, PodFacts>,
 }
 
 impl Chronicle {
     /// Notes how all pods stand. One that is not among them is forgotten.
-    pub fn note(&mut self, all: Vec<PodStanding>, now: Timestamp) {
+    pub fn note(&mut self, all: &[PodStanding], now: Timestamp) {
         let mut before = std::mem::take(&mut self.pods);
         self.pods = all
-            .into_iter()
+            .iter()
             .map(|(uid, state, standing)| {
-                let since = match before.remove(&uid) {
-                    Some((known, since, _)) if known == state => since,
-                    _ => now,
-                };
-                (uid, (state, since, standing))
+                let known = before.remove(uid).filter(|known| known.state == *state);
+                let since = known.map_or(now, |known| known.since);
+                (uid.clone(), PodFacts { uid: uid.clone(), state: *state, since, standing: standing.clone() })
             })
             .collect();
     }
@@ -182,7 +175,8 @@ impl Chronicle {
     /// which nothing is known while the source is doubted.
     pub fn missing(&self, by_no_source: bool) -> impl Iterator<Item = String> {
         let is_missing = move |standing: &Standing| match standing {
-            Standing::ProvedAbsent { .. }
+            Standing::MissingTwice { .. }
+            | Standing::MissingWhenAsked { .. }
             | Standing::Braked { .. }
             | Standing::Orphaned
             | Standing::NotAsked
@@ -190,22 +184,14 @@ impl Chronicle {
             Standing::NoSource => by_no_source,
             _ => false,
         };
-        let missing = self.pods.iter().filter(move |(_, (_, _, standing))| is_missing(standing));
-        missing.map(|(uid, _)| uid.clone())
+        let missing = self.pods.values().filter(move |pod| is_missing(&pod.standing));
+        missing.map(|pod| pod.uid.clone())
     }
 
     /// What is known of all pods, by UID.
     #[must_use]
     pub fn facts(&self) -> Vec<PodFacts> {
-        let facts = self.pods.iter().map(|(uid, (state, since, standing))| PodFacts {
-            uid: uid.clone(),
-            state: *state,
-            since: *since,
-            standing: standing.clone(),
-        });
-        let mut facts: Vec<PodFacts> = facts.collect();
-        facts.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
-        facts
+        self.pods.values().cloned().collect()
     }
 }
 
@@ -218,14 +204,14 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let mut chronicle = Chronicle::default();
         let mut note = |state, now| {
-            chronicle.note(vec![("u".to_owned(), state, Standing::Listed)], at(now));
+            chronicle.note(&[("u".to_owned(), state, Standing::Listed)], at(now));
             chronicle.facts().into_iter().map(|facts| (facts.state, facts.since)).collect::<Vec<_>>()
         };
         assert_eq!(note(PodState::Active, 1), [(PodState::Active, at(1))]);
         assert_eq!(note(PodState::Active, 2), [(PodState::Active, at(1))]);
         assert_eq!(note(PodState::Unknown, 3), [(PodState::Unknown, at(3))]);
         assert_eq!(note(PodState::Active, 4), [(PodState::Active, at(4))]);
-        chronicle.note(Vec::new(), at(5));
+        chronicle.note(&[], at(5));
         assert_eq!(chronicle.facts(), []);
     }
 }

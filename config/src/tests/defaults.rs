@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cri_gc_policy::Policy;
-
 use super::load_text;
 use crate::{FileSource, Mode, PodSource, Settings, Sources, key_names, load, section_names};
 
@@ -88,11 +86,6 @@ fn the_defaults_are_valid() {
     assert_eq!(settings.state.runtime_dir, Path::new("/run/cri-gc"));
     assert_eq!(settings.state.history_max_events, 10_000);
     assert_eq!((settings.node_name, settings.metrics.listen, settings.pods.file), (None, None, None));
-}
-
-#[test]
-fn the_default_policy_is_the_default_of_the_decisions() {
-    assert_eq!(Settings::default().policy(), Policy::default());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use strum::EnumMessage;
+
 use crate::settings::{Key, SECTIONS};
 use crate::{LogFormat, LogLevel, Mode, PodSource, Settings, Unmanaged, render_value};
 
@@ -22,15 +24,21 @@ fn check(path: &str, expected: &str) {
 /// The words that a key accepts, with their meanings.
 fn words(key: &Key) -> Vec<(&'static str, &'static str)> {
     let all = [
-        (Mode::WORDS, Mode::MEANINGS),
-        (PodSource::WORDS, PodSource::MEANINGS),
-        (Unmanaged::WORDS, Unmanaged::MEANINGS),
-        (LogLevel::WORDS, LogLevel::MEANINGS),
-        (LogFormat::WORDS, LogFormat::MEANINGS),
+        meanings(Mode::ALL),
+        meanings(PodSource::ALL),
+        meanings(Unmanaged::ALL),
+        meanings(LogLevel::ALL),
+        meanings(LogFormat::ALL),
     ];
-    let found = all.into_iter().find(|(words, _)| key.form.allowed == *words);
-    let (words, meanings) = found.unwrap_or_default();
-    words.iter().zip(meanings).map(|(word, meaning)| (*word, meaning.trim())).collect()
+    let is_of_key = |words: &Vec<(&'static str, _)>| {
+        words.iter().map(|(word, _)| *word).eq(key.form.allowed.iter().copied())
+    };
+    all.into_iter().find(is_of_key).unwrap_or_default()
+}
+
+/// The words of an enum, with the comments of its variants.
+fn meanings<T: EnumMessage + Copy + Into<&'static str>>(all: &[T]) -> Vec<(&'static str, &'static str)> {
+    all.iter().map(|word| ((*word).into(), word.get_documentation().unwrap())).collect()
 }
 
 /// The range of a key, where it is more than its type.

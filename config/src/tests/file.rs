@@ -114,7 +114,7 @@ fn values_of_every_wrong_type_are_named_and_none_panics() {
             match load_text(&text) {
                 Ok(_) => {}
                 Err(error) => {
-                    for problem in error.problems() {
+                    for problem in error.problems {
                         // A threshold that is valid by itself may not fit the default of the other one.
                         let found = problem.key.as_deref().unwrap_or_default();
                         assert!(found.starts_with(key) || problem.what.contains(key), "{text}: {problem}");

@@ -51,7 +51,7 @@ pub(crate) fn load_env(env: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
 
 /// The problems of a configuration that must be refused.
 pub(crate) fn problems(result: Result<Loaded, ConfigError>) -> Vec<Problem> {
-    result.expect_err("the configuration must be refused").problems().to_vec()
+    result.expect_err("the configuration must be refused").problems
 }
 
 /// The only problem of a configuration that must be refused.
@@ -65,7 +65,7 @@ pub(crate) fn problem(result: Result<Loaded, ConfigError>) -> Problem {
 pub(crate) fn file_message(file: &ConfigFile) -> String {
     let error = load(&Sources { file: file.source(), ..Sources::default() }).unwrap_err();
     let path = file.path().display().to_string();
-    let message = error.problems().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let message = error.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     for line in message.lines() {
         assert!(line.starts_with(&path), "names no file: {line}");
     }

@@ -148,7 +148,11 @@ mod tests {
         assert_eq!(to_free(1000, 199, T, true), Some(1));
         assert_eq!(to_free(1000, 200, T, true), Some(0), "80 percent: met");
         assert_eq!(to_free(1000, 210, T, true), None);
-        assert_eq!(to_free(1000, 0, Thresholds::OFF, true), None, "switched off meanwhile");
+        assert_eq!(
+            to_free(1000, 0, Thresholds { high_percent: 100, low_percent: 100 }, true),
+            None,
+            "switched off meanwhile"
+        );
     }
 
     #[test]
@@ -162,7 +166,7 @@ mod tests {
         };
         let (missing, problems) = missing(
             &[fs("/a", true, 100), fs("/a", true, 100), fs("/b", true, 900), fs("/c", false, 0)],
-            &ImagePolicy::default(),
+            &crate::policy::tests::policy().images,
             0,
         );
         assert_eq!(missing, Missing { bytes: 100, inodes: 0, triggered: true, known: true });

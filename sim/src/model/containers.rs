@@ -1,5 +1,6 @@
 //! Containers: making, starting, stopping and removing them.
 
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use cri_gc_policy::{ContainerState, SandboxState};
@@ -11,7 +12,7 @@ use crate::error::SimError;
 use crate::ids::{find, not_found};
 use crate::options::Flavour;
 use crate::space::Space;
-use crate::spec::ContainerSpec;
+use crate::spec::{ContainerSpec, LogSpec};
 
 const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
 
@@ -24,7 +25,7 @@ impl Node {
     pub fn add_container(&mut self, mut spec: ContainerSpec) -> Result<String, SimError> {
         let sandbox = self.find_sandbox(&spec.sandbox)?;
         if spec.kubelet_labels {
-            let pod = sandbox.labels.iter().filter(|(key, _)| key.starts_with("io.kubernetes.pod."));
+            let pod = sandbox.spec.labels.iter().filter(|(key, _)| key.starts_with("io.kubernetes.pod."));
             spec.labels.extend(pod.map(|(key, value)| (key.clone(), value.clone())));
             spec.labels.insert(CONTAINER_NAME_LABEL.to_owned(), spec.name.clone());
         }
@@ -40,9 +41,9 @@ impl Node {
         }
         let id = self.insert_container(spec, log_path)?;
         let Some((log, container)) = log.zip(self.containers.get(&id)) else { return Ok(id) };
-        let Container { state, created_at, log_path, .. } = container;
-        if *state != ContainerState::Created && !log_path.as_os_str().is_empty() {
-            let modified = container.finished_at.or(container.started_at).unwrap_or(*created_at);
+        let Container { spec, created_at, log_path, .. } = container;
+        if spec.state != ContainerState::Created && !log_path.as_os_str().is_empty() {
+            let modified = spec.finished_at.or(spec.started_at).unwrap_or(*created_at);
             logs::make_log(log_path, &log, *created_at, modified)?;
         }
         if log.legacy_link {
@@ -62,7 +63,7 @@ impl Node {
         let sandbox = self.find_sandbox(&spec.sandbox)?;
         let id = &sandbox.id;
         match self.options.flavour {
-            _ if sandbox.state == SandboxState::Ready => {}
+            _ if sandbox.spec.state == SandboxState::Ready => {}
             // To containerd 1 the process of the sandbox is what is missing.
             Flavour::Containerd16 => return Err(not_found("process of sandbox", id)),
             // It notices at the start only.
@@ -71,11 +72,11 @@ impl Node {
         }
         // The number of the sandbox is no part of the name: two sandboxes of one pod share the names.
         let same = |c: &&Container| {
-            c.name == spec.name
-                && c.attempt == spec.attempt
-                && self.sandboxes.get(&c.sandbox).is_some_and(|other| {
-                    (&other.namespace, &other.name, &other.uid)
-                        == (&sandbox.namespace, &sandbox.name, &sandbox.uid)
+            c.spec.name == spec.name
+                && c.spec.attempt == spec.attempt
+                && self.sandboxes.get(&c.spec.sandbox).is_some_and(|Sandbox { spec: pod, .. }| {
+                    let own = &sandbox.spec;
+                    (&pod.namespace, &pod.name, &pod.uid) == (&own.namespace, &own.name, &own.uid)
                 })
         };
         if let Some(other) = self.containers.values().find(same) {
@@ -91,8 +92,12 @@ impl Node {
         self.insert_container(spec, log_path)
     }
 
-    fn insert_container(&mut self, spec: ContainerSpec, mut log_path: PathBuf) -> Result<String, SimError> {
-        let sandbox = self.find_sandbox(&spec.sandbox)?.id.clone();
+    fn insert_container(
+        &mut self,
+        mut spec: ContainerSpec,
+        mut log_path: PathBuf,
+    ) -> Result<String, SimError> {
+        spec.sandbox = self.find_sandbox(&spec.sandbox)?.id.clone();
         let find_image = |name: &str| self.image(name).ok_or_else(|| not_found("image", name));
         if !spec.image_volumes.is_empty() && !self.options.flavour.has_image_volumes() {
             return Err(SimError::Refused("this runtime has no image volumes".to_owned()));
@@ -102,40 +107,27 @@ impl Node {
         let resolved = if is_crio { crio::image_ref(image, &spec.image) } else { image.id.clone() };
         let image_id = image.id.clone();
         let (mut layers, mut volumes) = (image.layers.clone(), Vec::new());
-        for name in spec.image_volumes {
-            let volume = find_image(&name)?;
+        for name in &spec.image_volumes {
+            let volume = find_image(name)?;
             layers.extend_from_slice(&volume.layers);
-            volumes.push(ImageVolume { image_id: volume.id.clone(), image: name });
+            volumes.push(ImageVolume { image_id: volume.id.clone(), image: name.clone() });
         }
         let id = self.ids.next();
         // CRI-O makes a log that was not requested, too.
         if is_crio && log_path.as_os_str().is_empty() {
-            log_path = self.log_path_as_crio(&sandbox, &format!("{id}.log"));
+            log_path = self.log_path_as_crio(&spec.sandbox, &format!("{id}.log"));
         }
         let now = self.now();
         let created_at = spec.created_at.unwrap_or(now);
-        let container = Container {
-            id: id.clone(),
-            sandbox,
-            name: spec.name,
-            attempt: spec.attempt,
-            state: spec.state,
-            created_at,
-            started_at: spec.started_at.or((spec.state != ContainerState::Created).then_some(created_at)),
-            finished_at: spec.finished_at.or((spec.state == ContainerState::Exited).then_some(now)),
-            image: spec.image,
-            image_id,
-            image_ref: spec.image_ref.unwrap_or(resolved),
-            volumes,
-            labels: spec.labels,
-            log_path,
-            writable: spec.writable,
-            annotation_bytes: spec.annotation_bytes,
-            layers,
-        };
+        let started = (spec.state != ContainerState::Created).then_some(created_at);
+        spec.started_at = spec.started_at.or(started);
+        spec.finished_at = spec.finished_at.or((spec.state == ContainerState::Exited).then_some(now));
+        let image_ref = spec.image_ref.clone().unwrap_or(resolved);
+        let container =
+            Container { id: id.clone(), spec, created_at, image_id, image_ref, volumes, log_path, layers };
         self.disk.use_layers(&container.layers);
-        self.disk.resize_writable(Space::default(), container.writable, self.clock.uptime());
-        self.by_sandbox.insert((container.sandbox.clone(), id.clone()));
+        self.disk.resize_writable(Space::default(), container.spec.writable, self.clock.uptime());
+        self.by_sandbox.insert((container.spec.sandbox.clone(), id.clone()));
         self.containers.insert(id.clone(), container);
         Ok(id)
     }
@@ -176,7 +168,7 @@ impl Node {
     /// There is no such container.
     pub fn set_container_state(&mut self, id: &str, state: ContainerState) -> Result<(), SimError> {
         let now = self.now();
-        let container = self.container_mut(id)?;
+        let container = &mut self.container_mut(id)?.spec;
         container.state = state;
         match state {
             ContainerState::Created => (container.started_at, container.finished_at) = (None, None),
@@ -201,7 +193,7 @@ impl Node {
     pub fn kill_unseen(&mut self, id: &str) -> Result<(), SimError> {
         self.set_container_state(id, ContainerState::Exited)?;
         if self.options.flavour == Flavour::CriO {
-            let container = self.container_mut(id)?;
+            let container = &mut self.container_mut(id)?.spec;
             (container.started_at, container.finished_at) = (None, None);
         }
         Ok(())
@@ -214,8 +206,7 @@ impl Node {
     pub fn set_writable(&mut self, id: &str, bytes: u64, files: u64) -> Result<(), SimError> {
         let uptime = self.clock.uptime();
         let to = Space { bytes, inodes: files };
-        let container = self.container_mut(id)?;
-        let before = std::mem::replace(&mut container.writable, to);
+        let before = std::mem::replace(&mut self.container_mut(id)?.spec.writable, to);
         self.disk.resize_writable(before, to, uptime);
         Ok(())
     }
@@ -227,19 +218,19 @@ impl Node {
     /// folder is missing (a runtime does not make it), or it is where this node may not write.
     pub fn start_container(&mut self, id: &str) -> Result<(), SimError> {
         let container = self.container_mut(id)?.clone();
-        if container.state != ContainerState::Created {
+        if container.spec.state != ContainerState::Created {
             return Err(SimError::Refused(format!("container {id}: only a created one can be started")));
         }
-        let ready = |s: &Sandbox| s.state == SandboxState::Ready;
-        let opened = if self.sandbox(&container.sandbox).is_some_and(ready) {
+        let ready = |s: &Sandbox| s.spec.state == SandboxState::Ready;
+        let opened = if self.sandbox(&container.spec.sandbox).is_some_and(ready) {
             self.open_log(&container)
         } else {
-            Err(SimError::Refused(format!("sandbox {} is not running", container.sandbox)))
+            Err(SimError::Refused(format!("sandbox {} is not running", container.spec.sandbox)))
         };
         let state = if opened.is_ok() { ContainerState::Running } else { ContainerState::Exited };
         self.set_container_state(&container.id, state)?;
         if opened.is_err() {
-            self.container_mut(&container.id)?.started_at = None;
+            self.container_mut(&container.id)?.spec.started_at = None;
         }
         opened
     }
@@ -255,7 +246,7 @@ impl Node {
         if path.starts_with(&self.paths.runtime_logs) {
             path.parent().map_or(Ok(()), |folder| logs::make_dir(folder, self.now()))?;
         }
-        logs::open_log(path, self.now())
+        logs::write_log(path, LogSpec::default().bytes, self.now())
     }
 
     /// Whether a file that a client names is one that this node may make.
@@ -270,7 +261,7 @@ impl Node {
     /// # Errors
     /// There is no such container (over the socket of containerd 2.1, that is success).
     pub fn stop_container(&mut self, id: &str) -> Result<(), SimError> {
-        let state = self.container_mut(id)?.state;
+        let state = self.container_mut(id)?.spec.state;
         if matches!(state, ContainerState::Running | ContainerState::Unknown) {
             self.set_container_state(id, ContainerState::Exited)?;
         }
@@ -285,9 +276,9 @@ impl Node {
         let id = self.find_container(id)?.id.clone();
         if let Some(container) = self.containers.remove(&id) {
             let uptime = self.clock.uptime();
-            self.by_sandbox.remove(&(container.sandbox, id));
+            self.by_sandbox.remove(&(container.spec.sandbox, id));
             self.disk.release_layers(&container.layers, uptime);
-            self.disk.resize_writable(container.writable, Space::default(), uptime);
+            self.disk.resize_writable(container.spec.writable, Space::default(), uptime);
         }
         Ok(())
     }
@@ -299,10 +290,10 @@ impl Node {
     /// There is no such container, or the link cannot be made.
     pub fn add_legacy_link(&self, id: &str) -> Result<PathBuf, SimError> {
         let container = self.find_container(id)?;
-        let sandbox = self.find_sandbox(&container.sandbox)?;
-        let name = format!("{}_{}_{}-{}.log", sandbox.name, sandbox.namespace, container.name, container.id);
+        let pod = &self.find_sandbox(&container.spec.sandbox)?.spec;
+        let name = format!("{}_{}_{}-{}.log", pod.name, pod.namespace, container.spec.name, container.id);
         let link = self.paths.legacy_root.join(name);
-        logs::make_link(&link, &container.log_path)?;
+        symlink(&container.log_path, &link).map_err(SimError::io(&link))?;
         Ok(link)
     }
 }

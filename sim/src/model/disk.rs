@@ -98,7 +98,7 @@ impl Disk {
             containers: options
                 .separate_container_fs
                 .then(|| volume(options.container_capacity_bytes, options.container_inodes)),
-            release_delay: options.release_delay,
+            release_delay: Duration::ZERO,
             stored: Usage::default(),
         }
     }

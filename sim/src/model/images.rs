@@ -102,7 +102,7 @@ impl Node {
         }
     }
 
-    /// Pins an image, or takes its pin away; nothing if there is no such image.
+    /// Pins an image, or removes its pin; nothing if there is no such image.
     pub fn set_pinned(&mut self, name: &str, pinned: bool) {
         if let Ok(image) = self.image_mut(name) {
             image.pinned = pinned;

@@ -5,7 +5,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -47,17 +46,15 @@ pub(crate) fn make_log(
     set_modified(pod, pod_time)
 }
 
-/// Opens the log file as a runtime does that starts a container: the folder has to be there.
-pub(crate) fn open_log(path: &Path, at: Timestamp) -> Result<(), SimError> {
-    write_log(path, LogSpec::default().bytes, at)
-}
-
-/// Appends to a log file, which is made if it is missing. Its folder ends up as new as it was, or as the file if that is
-/// newer.
+/// Appends lines in the form of a runtime's logs, cut off at `bytes`, to a log file, which is made if it is missing; its folder has to
+/// be there. The folder ends up as new as it was, or as the file if that is newer.
 pub(crate) fn write_log(path: &Path, bytes: u64, at: Timestamp) -> Result<(), SimError> {
     let folder = path.parent().unwrap_or(path);
     let folder_time = modified_of(folder).map_or(at, |before| before.max(at));
-    write_lines(path, bytes, at)?;
+    let line = format!("{at} stdout F a line of the modelled node\n");
+    let text: Vec<u8> = line.bytes().cycle().take(usize::try_from(bytes).unwrap_or(usize::MAX)).collect();
+    let file = fs::OpenOptions::new().append(true).create(true).open(path);
+    file.and_then(|mut file| file.write_all(&text)).map_err(SimError::io(path))?;
     set_modified(path, at)?;
     set_modified(folder, folder_time)
 }
@@ -73,18 +70,4 @@ fn rotated_name(path: &Path, first: Timestamp, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}{compressed}", at.strftime("%Y%m%d-%H%M%S")));
     name.into()
-}
-
-/// Appends lines in the form of a runtime's logs, cut off at `bytes`.
-fn write_lines(path: &Path, bytes: u64, at: Timestamp) -> Result<(), SimError> {
-    let line = format!("{at} stdout F a line of the modelled node\n");
-    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    let text: Vec<u8> = line.bytes().cycle().take(bytes).collect();
-    let file = fs::OpenOptions::new().append(true).create(true).open(path);
-    file.and_then(|mut file| file.write_all(&text)).map_err(SimError::io(path))
-}
-
-/// Makes the link that a kubelet makes to a log.
-pub(crate) fn make_link(link: &Path, target: &Path) -> Result<(), SimError> {
-    symlink(target, link).map_err(SimError::io(link))
 }

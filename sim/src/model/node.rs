@@ -79,8 +79,10 @@ fn metadata(objects: usize) -> Space {
 /// The state of a node. Reached through [`crate::Sim::with`], or from a hook.
 #[derive(Debug)]
 pub struct Node {
-    pub(super) options: Options,
-    pub(super) paths: Paths,
+    /// What it is like.
+    pub options: Options,
+    /// Where its real files are.
+    pub paths: Paths,
     pub(super) clock: Arc<Clock>,
     pub(super) ids: Ids,
     pub(super) sandboxes: BTreeMap<String, Sandbox>,
@@ -118,22 +120,14 @@ impl Node {
         if node.options.sandbox_image_present {
             let layer = LayerSpec::new("the sandbox image", 310_000, 750_000);
             let image = ImageSpec::new(node.options.sandbox_image.clone()).layer(layer);
-            node.add_image(if node.pins_sandbox_image() { image.pinned() } else { image });
+            node.add_image(if node.pins_sandbox_image() {
+                image.with(|image| image.pinned = true)
+            } else {
+                image
+            });
         }
         node.count_usage();
         node
-    }
-
-    /// How the node was started.
-    #[must_use]
-    pub fn options(&self) -> &Options {
-        &self.options
-    }
-
-    /// Where its real files are.
-    #[must_use]
-    pub fn paths(&self) -> &Paths {
-        &self.paths
     }
 
     /// The modelled wall clock.

@@ -1,38 +1,22 @@
 //! What is on the node: sandboxes, containers and images. Plain data; the rules are in the files of each kind.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cri_gc_policy::{ContainerState, SandboxState};
 use jiff::Timestamp;
 
-use crate::space::Space;
+use crate::spec::{ContainerSpec, PodSpec};
 
 /// A sandbox on the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
     /// 64 hex digits.
     pub id: String,
-    /// Namespace of its pod.
-    pub namespace: String,
-    /// Name of its pod.
-    pub name: String,
-    /// UID of its pod.
-    pub uid: String,
-    /// Number of sandboxes of the pod before it.
-    pub attempt: u32,
-    /// State; `Unknown` is reported as not ready.
-    pub state: SandboxState,
+    /// What it was made as, and its state now.
+    pub spec: PodSpec,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Runtime handler; empty is the default one.
-    pub runtime_handler: String,
     /// Folder for the logs of its containers; empty if it has none.
     pub log_directory: PathBuf,
-    /// Bytes by which annotations make its entry in a list larger.
-    pub annotation_bytes: usize,
     /// The sandbox image that it was made of, and its layers.
     pub(crate) image_id: String,
     pub(crate) layers: Vec<String>,
@@ -43,36 +27,18 @@ pub struct Sandbox {
 pub struct Container {
     /// 64 hex digits.
     pub id: String,
-    /// Id of its sandbox.
-    pub sandbox: String,
-    /// Name in its pod.
-    pub name: String,
-    /// Number of containers of that name before it.
-    pub attempt: u32,
-    /// State.
-    pub state: ContainerState,
+    /// What it was made as, and its state and times now; `sandbox` is the whole id.
+    pub spec: ContainerSpec,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it started.
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
-    /// Its image as its creator named it.
-    pub image: String,
-    /// Id of that image then.
+    /// Id of its image then.
     pub image_id: String,
     /// What the runtime resolved that image to: its id with containerd, one of its digests or its id with CRI-O.
     pub image_ref: String,
     /// Images that are mounted into it.
     pub volumes: Vec<ImageVolume>,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
     /// Its log file; empty if it has none.
     pub log_path: PathBuf,
-    /// Size of its writable layer.
-    pub writable: Space,
-    /// Bytes by which annotations make its entry in a list larger.
-    pub annotation_bytes: usize,
     /// Layers of its image and of its image volumes.
     pub(crate) layers: Vec<String>,
 }

@@ -47,7 +47,7 @@ impl Node {
     pub(crate) fn run_sandbox(&mut self, spec: PodSpec, log_directory: PathBuf) -> Result<String, SimError> {
         self.check_uid(&spec)?;
         let same = |s: &&Sandbox| {
-            (&s.namespace, &s.name, &s.uid, s.attempt)
+            (&s.spec.namespace, &s.spec.name, &s.spec.uid, s.spec.attempt)
                 == (&spec.namespace, &spec.name, &spec.uid, spec.attempt)
         };
         if let Some(other) = self.sandboxes.values().find(same) {
@@ -76,16 +76,9 @@ impl Node {
             image.map(|image| (image.id.clone(), image.layers.clone())).unwrap_or_default();
         let sandbox = Sandbox {
             id: self.ids.next(),
-            namespace: spec.namespace,
-            name: spec.name,
-            uid: spec.uid,
-            attempt: spec.attempt,
-            state: spec.state,
             created_at: spec.created_at.unwrap_or_else(|| self.now()),
-            labels: spec.labels,
-            runtime_handler: spec.runtime_handler,
+            spec,
             log_directory,
-            annotation_bytes: spec.annotation_bytes,
             image_id,
             layers,
         };
@@ -121,12 +114,12 @@ impl Node {
     pub fn set_sandbox_state(&mut self, id: &str, state: SandboxState) -> Result<(), SimError> {
         let id = self.find_sandbox(id)?.id.clone();
         if let Some(sandbox) = self.sandboxes.get_mut(&id) {
-            sandbox.state = state;
+            sandbox.spec.state = state;
         }
         Ok(())
     }
 
-    /// Ends what runs in the sandbox and makes it not ready. Containers that were never started stay CREATED.
+    /// Ends what runs in the sandbox and makes it not ready. Containers that were never started remain CREATED.
     ///
     /// # Errors
     /// There is no such sandbox (over the socket of containerd 2.1, that is success).

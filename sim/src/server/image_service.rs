@@ -14,7 +14,7 @@ impl ImageService for Services {
     async fn list_images(&self, request: Request<ListImagesRequest>) -> Reply<ListImagesResponse> {
         let name = request.into_inner().filter.and_then(|filter| filter.image).unwrap_or_default().image;
         self.call(Method::ListImages, &name, |node| {
-            let images = match node.options().flavour {
+            let images = match node.options.flavour {
                 Flavour::CriO if !name.is_empty() => node.image(&name).map(wire::image).into_iter().collect(),
                 // containerd ignores the filter.
                 _ => node.images().map(wire::image).collect(),
@@ -43,9 +43,9 @@ impl ImageService for Services {
             let Counted { at, images, containers } = node.counted;
             let entry =
                 |path: &std::path::Path, used| wire::filesystem_usage(&path.to_string_lossy(), used, at);
-            let on_images = entry(&node.paths().images, images);
-            let on_their_own = entry(&node.paths().containers_fs, containers);
-            let container_filesystems = match (node.options().separate_container_fs, node.options().flavour) {
+            let on_images = entry(&node.paths.images, images);
+            let on_their_own = entry(&node.paths.containers_fs, containers);
+            let container_filesystems = match (node.options.separate_container_fs, node.options.flavour) {
                 (true, _) => vec![on_their_own],
                 // CRI-O names the folder of the images in both lists.
                 (false, Flavour::CriO) => vec![on_images.clone()],

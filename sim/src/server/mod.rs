@@ -43,7 +43,8 @@ pub(crate) struct Shared {
 /// One life of the server.
 #[derive(Debug)]
 pub(crate) struct Server {
-    thread: JoinHandle<()>,
+    /// `None` while it is dropped.
+    thread: Option<JoinHandle<()>>,
     /// True once it is to end.
     die: watch::Sender<bool>,
 }
@@ -86,20 +87,24 @@ impl Server {
                 drop(runtime);
             })
             .map_err(SimError::io(socket))?;
-        Ok(Self { thread, die })
+        Ok(Self { thread: Some(thread), die })
     }
 
     /// Whether it still serves.
     pub(crate) fn is_alive(&self) -> bool {
-        !self.thread.is_finished()
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
+}
 
+impl Drop for Server {
     /// Ends it in the middle of whatever it does, and waits for that, unless the caller is the server itself.
-    pub(crate) fn kill(self) {
+    fn drop(&mut self) {
         self.die.send_replace(true);
-        if self.thread.thread().id() != thread::current().id() {
+        if let Some(thread) =
+            self.thread.take().filter(|thread| thread.thread().id() != thread::current().id())
+        {
             // The thread ends in any case; a panic in it has been printed already.
-            drop(self.thread.join());
+            drop(thread.join());
         }
     }
 }
@@ -145,9 +150,14 @@ impl Services {
         if let Some((fault, cleared)) = met.take_if(|(fault, _)| !matches!(fault, Fault::After(_))) {
             self.meet(fault, cleared).await?;
         }
-        let Some(answer) = self.carry_out(method, id, carry_out) else {
-            return std::future::pending().await;
+        let answer = {
+            let mut node = self.shared.node.lock();
+            self.shared.hooks.run(method, &mut node, id);
+            // The server may have died meanwhile, even by a hook of this call: then nothing is carried out or answered.
+            let lives = !*self.die.borrow();
+            lives.then(|| carry_out(&mut node).and_then(|answer| checked(answer, node.options.message_limit)))
         };
+        let Some(answer) = answer else { return std::future::pending().await };
         if let Some((Fault::After(fault), cleared)) = met {
             self.meet(*fault, cleared).await?;
         }
@@ -164,29 +174,6 @@ impl Services {
         self.call(method, id, |node| Ok(change(node).map(|()| (T::default(), 0))?)).await
     }
 
-    /// The answer to a call; `None` if the server died first, even by a hook of this call.
-    fn carry_out<T: prost::Message>(
-        &self,
-        method: Method,
-        id: &str,
-        carry_out: impl FnOnce(&mut Node) -> Result<(T, usize), Status>,
-    ) -> Option<Reply<T>> {
-        let mut node = self.shared.node.lock();
-        self.shared.hooks.run(method, &mut node, id);
-        if *self.die.borrow() {
-            return None;
-        }
-        Some(carry_out(&mut node).and_then(|(message, unsent)| {
-            let (size, limit) = (message.encoded_len().saturating_add(unsent), node.options().message_limit);
-            if size <= limit {
-                return Ok(Response::new(message));
-            }
-            // As a runtime refuses to send it.
-            let text = format!("grpc: trying to send message larger than max ({size} vs. {limit})");
-            Err(Status::resource_exhausted(text))
-        }))
-    }
-
     /// Lets the fault happen.
     async fn meet(&self, fault: Fault, mut cleared: watch::Receiver<()>) -> Result<(), Status> {
         match fault {
@@ -198,11 +185,21 @@ impl Services {
                 self.die.send_replace(true);
                 std::future::pending().await
             }
-            // `Fault::after` does not nest, and `Empty` is handled before.
+            // `After` does not nest, and `Empty` is handled before.
             Fault::After(_) | Fault::Empty => {}
         }
         Ok(())
     }
+}
+
+/// The answer, or an error if it is larger than a runtime sends.
+fn checked<T: prost::Message>((message, unsent): (T, usize), limit: usize) -> Reply<T> {
+    let size = message.encoded_len().saturating_add(unsent);
+    if size > limit {
+        let text = format!("grpc: trying to send message larger than max ({size} vs. {limit})");
+        return Err(Status::resource_exhausted(text));
+    }
+    Ok(Response::new(message))
 }
 
 /// Ends when the server is to end.

@@ -20,8 +20,8 @@ impl RuntimeService for Services {
         self.call(Method::Version, "", |node| {
             let answer = VersionResponse {
                 version: "0.1.0".to_owned(),
-                runtime_name: node.options().flavour.runtime_name().to_owned(),
-                runtime_version: node.options().flavour.version().to_owned(),
+                runtime_name: node.options.flavour.runtime_name().to_owned(),
+                runtime_version: node.options.flavour.version().to_owned(),
                 runtime_api_version: "v1".to_owned(),
             };
             Ok((answer, 0))
@@ -32,17 +32,17 @@ impl RuntimeService for Services {
     async fn status(&self, request: Request<StatusRequest>) -> Reply<StatusResponse> {
         let verbose = request.into_inner().verbose;
         self.call(Method::Status, "", |node| {
-            let mut config = match node.options().flavour {
+            let mut config = match node.options.flavour {
                 Flavour::CriO => serde_json::json!({}),
                 Flavour::Containerd16 | Flavour::Containerd21 => serde_json::json!({
-                    "containerdRootDir": node.paths().root,
-                    "containerdEndpoint": node.paths().socket,
+                    "containerdRootDir": node.paths.root,
+                    "containerdEndpoint": node.paths.socket,
                 }),
             };
             // containerd 2 pins the image instead, and names it nowhere.
-            let names_it = node.options().flavour.names_the_sandbox_image();
+            let names_it = node.options.flavour.names_the_sandbox_image();
             if let Some(config) = config.as_object_mut().filter(|_| names_it) {
-                config.insert("sandboxImage".to_owned(), node.options().sandbox_image.clone().into());
+                config.insert("sandboxImage".to_owned(), node.options.sandbox_image.clone().into());
             }
             let info = Pair { key: "config".to_owned(), value: config.to_string() };
             let condition = |of: &str| RuntimeCondition { r#type: of.to_owned(), status: true };
@@ -69,7 +69,7 @@ impl RuntimeService for Services {
         self.call(Method::PodSandboxStatus, &id, |node| {
             let sandbox = node.find_sandbox(&id)?;
             let status = Some(wire::sandbox_status(sandbox));
-            Ok((PodSandboxStatusResponse { status }, sandbox.annotation_bytes))
+            Ok((PodSandboxStatusResponse { status }, sandbox.spec.annotation_bytes))
         })
         .await
     }
@@ -79,10 +79,8 @@ impl RuntimeService for Services {
         request: Request<StopPodSandboxRequest>,
     ) -> Reply<StopPodSandboxResponse> {
         let id = request.into_inner().pod_sandbox_id;
-        self.change(Method::StopPodSandbox, &id, |node| {
-            stopped(node.options().flavour, node.stop_sandbox(&id))
-        })
-        .await
+        self.change(Method::StopPodSandbox, &id, |node| stopped(node.options.flavour, node.stop_sandbox(&id)))
+            .await
     }
 
     async fn remove_pod_sandbox(
@@ -113,7 +111,7 @@ impl RuntimeService for Services {
         self.call(Method::ContainerStatus, &id, |node| {
             let container = node.find_container(&id)?;
             let status = Some(wire::container_status(node, container));
-            Ok((ContainerStatusResponse { status }, container.annotation_bytes))
+            Ok((ContainerStatusResponse { status }, container.spec.annotation_bytes))
         })
         .await
     }
@@ -121,7 +119,7 @@ impl RuntimeService for Services {
     async fn stop_container(&self, request: Request<StopContainerRequest>) -> Reply<StopContainerResponse> {
         let id = request.into_inner().container_id;
         self.change(Method::StopContainer, &id, |node| {
-            stopped(node.options().flavour, node.stop_container(&id))
+            stopped(node.options.flavour, node.stop_container(&id))
         })
         .await
     }
@@ -142,7 +140,7 @@ impl RuntimeService for Services {
             request.into_inner().filter.unwrap_or_default();
         let filter = ContainerFilter { id, pod_sandbox_id, label_selector, state: None };
         self.call(Method::ListContainerStats, named(&filter), |node| {
-            let mountpoint = node.paths().containers_fs.to_string_lossy();
+            let mountpoint = node.paths.containers_fs.to_string_lossy();
             let (stats, _) = selected(node, &filter, |c| wire::container_stats(c, &mountpoint, node.now()));
             Ok((ListContainerStatsResponse { stats }, 0))
         })
@@ -176,7 +174,7 @@ impl RuntimeService for Services {
             let metadata = config.metadata.ok_or_else(|| missing("the metadata of the container config"))?;
             let sandbox_config = sandbox_config.unwrap_or_default();
             let writable = config.mounts.iter().any(|mount| mount.image.is_some() && !mount.readonly);
-            if writable && node.options().flavour != Flavour::CriO {
+            if writable && node.options.flavour != Flavour::CriO {
                 return Err(Status::unknown("an image volume has to be read-only"));
             }
             let image_volumes = config.mounts.into_iter().filter_map(|mount| mount.image);
@@ -213,10 +211,12 @@ fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> (ListPodSandboxResp
         .sandboxes()
         .filter(|sandbox| filter.id.is_empty() || sandbox.id == *id)
         .filter(|sandbox| {
-            filter.state.is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.state)))
+            filter
+                .state
+                .is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.spec.state)))
         })
-        .filter(|sandbox| wire::selected(&sandbox.labels, &filter.label_selector))
-        .inspect(|sandbox| unsent += sandbox.annotation_bytes)
+        .filter(|sandbox| wire::selected(&sandbox.spec.labels, &filter.label_selector))
+        .inspect(|sandbox| unsent += sandbox.spec.annotation_bytes)
         .map(wire::sandbox)
         .collect();
     (ListPodSandboxResponse { items }, unsent)
@@ -240,14 +240,14 @@ fn selected<T>(node: &Node, filter: &ContainerFilter, message: impl Fn(&Containe
     let mut unsent = 0;
     let containers = candidates
         .into_iter()
-        .filter(|container| filter.pod_sandbox_id.is_empty() || container.sandbox == *sandbox)
+        .filter(|container| filter.pod_sandbox_id.is_empty() || container.spec.sandbox == *sandbox)
         .filter(|container| {
             filter
                 .state
-                .is_none_or(|wanted| wanted.state == i32::from(wire::container_state(container.state)))
+                .is_none_or(|wanted| wanted.state == i32::from(wire::container_state(container.spec.state)))
         })
-        .filter(|container| wire::selected(&container.labels, &filter.label_selector))
-        .inspect(|container| unsent += container.annotation_bytes)
+        .filter(|container| wire::selected(&container.spec.labels, &filter.label_selector))
+        .inspect(|container| unsent += container.spec.annotation_bytes)
         .map(message)
         .collect();
     (containers, unsent)

@@ -56,10 +56,10 @@ pub(super) fn sandbox_state(state: SandboxState) -> cri::PodSandboxState {
 
 pub(super) fn sandbox_metadata(sandbox: &Sandbox) -> cri::PodSandboxMetadata {
     cri::PodSandboxMetadata {
-        name: sandbox.name.clone(),
-        uid: sandbox.uid.clone(),
-        namespace: sandbox.namespace.clone(),
-        attempt: sandbox.attempt,
+        name: sandbox.spec.name.clone(),
+        uid: sandbox.spec.uid.clone(),
+        namespace: sandbox.spec.namespace.clone(),
+        attempt: sandbox.spec.attempt,
     }
 }
 
@@ -67,10 +67,10 @@ pub(super) fn sandbox(sandbox: &Sandbox) -> cri::PodSandbox {
     cri::PodSandbox {
         id: sandbox.id.clone(),
         metadata: Some(sandbox_metadata(sandbox)),
-        state: sandbox_state(sandbox.state).into(),
+        state: sandbox_state(sandbox.spec.state).into(),
         created_at: nanos(Some(sandbox.created_at)),
-        labels: pairs(&sandbox.labels),
-        runtime_handler: sandbox.runtime_handler.clone(),
+        labels: pairs(&sandbox.spec.labels),
+        runtime_handler: sandbox.spec.runtime_handler.clone(),
     }
 }
 
@@ -78,23 +78,23 @@ pub(super) fn sandbox_status(sandbox: &Sandbox) -> cri::PodSandboxStatus {
     cri::PodSandboxStatus {
         id: sandbox.id.clone(),
         metadata: Some(sandbox_metadata(sandbox)),
-        state: sandbox_state(sandbox.state).into(),
+        state: sandbox_state(sandbox.spec.state).into(),
         created_at: nanos(Some(sandbox.created_at)),
     }
 }
 
 pub(super) fn container(node: &Node, container: &Container) -> cri::Container {
-    let options = node.options();
+    let options = &node.options;
     let has_id = options.flavour == Flavour::CriO && options.container_image_ids;
     cri::Container {
         id: container.id.clone(),
-        pod_sandbox_id: container.sandbox.clone(),
+        pod_sandbox_id: container.spec.sandbox.clone(),
         metadata: Some(container_metadata(container)),
-        image: Some(image_spec(&container.image)),
+        image: Some(image_spec(&container.spec.image)),
         image_ref: container.image_ref.clone(),
-        state: container_state(container.state).into(),
+        state: container_state(container.spec.state).into(),
         created_at: nanos(Some(node.listed_created_at(container))),
-        labels: pairs(&container.labels),
+        labels: pairs(&container.spec.labels),
         image_id: if has_id { container.image_id.clone() } else { String::new() },
     }
 }
@@ -104,8 +104,8 @@ pub(super) fn image_spec(image: &str) -> cri::ImageSpec {
 }
 
 pub(super) fn container_status(node: &Node, container: &Container) -> cri::ContainerStatus {
-    let crio = node.options().flavour == Flavour::CriO;
-    let unset = if crio && container.state == ContainerState::Exited { NO_TIME } else { 0 };
+    let crio = node.options.flavour == Flavour::CriO;
+    let unset = if crio && container.spec.state == ContainerState::Exited { NO_TIME } else { 0 };
     let time = |at: Option<Timestamp>| at.map_or(unset, |at| nanos(Some(at)));
     // CRI-O reports a name that the image has now.
     let name = node.image(&container.image_id).and_then(|image| image.tags.first()).filter(|_| crio);
@@ -117,11 +117,11 @@ pub(super) fn container_status(node: &Node, container: &Container) -> cri::Conta
     cri::ContainerStatus {
         id: container.id.clone(),
         metadata: Some(container_metadata(container)),
-        state: container_state(container.state).into(),
+        state: container_state(container.spec.state).into(),
         created_at: nanos(Some(container.created_at)),
-        started_at: time(container.started_at),
-        finished_at: time(container.finished_at),
-        image: Some(image_spec(name.unwrap_or(&container.image))),
+        started_at: time(container.spec.started_at),
+        finished_at: time(container.spec.finished_at),
+        image: Some(image_spec(name.unwrap_or(&container.spec.image))),
         image_ref: container.image_ref.clone(),
         mounts: container.volumes.iter().map(mount).collect(),
         log_path: container.log_path.to_string_lossy().into_owned(),
@@ -138,9 +138,9 @@ pub(super) fn container_stats(
         attributes: Some(cri::ContainerAttributes {
             id: container.id.clone(),
             metadata: Some(container_metadata(container)),
-            labels: pairs(&container.labels),
+            labels: pairs(&container.spec.labels),
         }),
-        writable_layer: Some(filesystem_usage(mountpoint, container.writable, now)),
+        writable_layer: Some(filesystem_usage(mountpoint, container.spec.writable, now)),
     }
 }
 
@@ -154,7 +154,7 @@ pub(super) fn filesystem_usage(mountpoint: &str, used: Space, at: Timestamp) -> 
 }
 
 fn container_metadata(container: &Container) -> cri::ContainerMetadata {
-    cri::ContainerMetadata { name: container.name.clone(), attempt: container.attempt }
+    cri::ContainerMetadata { name: container.spec.name.clone(), attempt: container.spec.attempt }
 }
 
 pub(super) fn image(image: &Image) -> cri::Image {

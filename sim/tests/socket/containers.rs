@@ -166,11 +166,11 @@ async fn stopping_a_sandbox_kills_what_runs_in_it_and_nothing_else() {
     let made = bed.sim.add_container(ContainerSpec::new(&pod, "b").state(ContainerState::Created)).unwrap();
     let elsewhere = bed.container(&other, "app");
     bed.stop_sandbox(&pod).await.unwrap();
-    let state = |id: &str| bed.sim.with(|node| node.container(id).unwrap().state);
+    let state = |id: &str| bed.sim.with(|node| node.container(id).unwrap().spec.state);
     assert_eq!(state(&running), ContainerState::Exited);
     assert_eq!(state(&made), ContainerState::Created);
     assert_eq!(state(&elsewhere), ContainerState::Running);
-    let ready = |id: &str| bed.sim.with(|node| node.sandbox(id).unwrap().state);
+    let ready = |id: &str| bed.sim.with(|node| node.sandbox(id).unwrap().spec.state);
     assert_eq!((ready(&pod), ready(&other)), (SandboxState::NotReady, SandboxState::Ready));
     bed.stop_sandbox(&pod).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use crate::bed::{Bed, MIB};
 use cri_gc_proto::cri;
-use cri_gc_sim::{ContainerSpec, ContainerState, Flavour, ImageSpec};
+use cri_gc_sim::{ContainerSpec, ContainerState, Flavour, ImageSpec, Space};
 use cri_gc_test_support::flavours::flavour;
 use cri_gc_test_support::on_each_flavour;
 
@@ -68,7 +68,12 @@ async fn stats_find_what_a_container_has_written() {
     let mut bed = Bed::new();
     let (a, b) = (bed.pod("a"), bed.pod("b"));
     bed.container(&b, "other");
-    let id = bed.sim.add_container(ContainerSpec::new(&a, "app").writable(3 * MIB, 7)).unwrap();
+    let id = bed
+        .sim
+        .add_container(
+            ContainerSpec::new(&a, "app").with(|spec| spec.writable = Space { bytes: 3 * MIB, inodes: 7 }),
+        )
+        .unwrap();
     let filter = Some(cri::ContainerStatsFilter { pod_sandbox_id: a, ..Default::default() });
     let request = cri::ListContainerStatsRequest { filter };
     let stats = bed.runtime.list_container_stats(request).await.unwrap().into_inner().stats;

@@ -31,7 +31,11 @@ async fn listed(bed: &mut Bed, id: &str) -> cri::Image {
 async fn image_ids_are_bare_and_every_image_has_a_digest() {
     let mut bed = crio();
     let hex = "ab".repeat(32);
-    let given = bed.sim.add_image(ImageSpec::single("app:1", 1, 1).id(format!("sha256:{hex}")).no_digest());
+    let given = bed.sim.add_image(
+        ImageSpec::single("app:1", 1, 1)
+            .id(format!("sha256:{hex}"))
+            .with(|image| image.digests = Some(Vec::new())),
+    );
     assert_eq!(given, hex);
     let image = listed(&mut bed, &hex).await;
     assert_eq!(image.repo_tags, ["docker.io/library/app:1"]);
@@ -58,7 +62,7 @@ async fn the_old_digest_is_kept_when_a_tag_moves() {
     let image = listed(&mut bed, &old).await;
     assert_eq!((image.repo_tags.len(), image.repo_digests), (0, digests));
     // A further tag adds the digest of its repository.
-    bed.sim.move_tag("other/app:3", &new).unwrap();
+    bed.sim.with(|node| node.move_tag("other/app:3", &new)).unwrap();
     let image = listed(&mut bed, &new).await;
     assert_eq!(image.repo_tags, ["docker.io/library/app:1", "docker.io/other/app:3"]);
     assert!(image.repo_digests[1].starts_with("docker.io/other/app@sha256:"), "{:?}", image.repo_digests);
@@ -88,7 +92,9 @@ async fn older_releases_report_no_image_id_and_a_reference_can_be_one_that_no_im
     let mut bed = with(Options { container_image_ids: false, ..Options::default() });
     bed.sim.add_image(ImageSpec::single("app:1", 1, 2));
     let pod = bed.pod("a");
-    let spec = ContainerSpec::new(&pod, "app").image("app:1").image_ref("r.example/app@sha256:aaaa");
+    let spec = ContainerSpec::new(&pod, "app")
+        .image("app:1")
+        .with(|spec| spec.image_ref = Some("r.example/app@sha256:aaaa".to_owned()));
     bed.sim.add_container(spec).unwrap();
     let container = bed.list_all().await.remove(0);
     assert_eq!(
@@ -243,7 +249,7 @@ async fn a_replaced_pause_image_loses_its_pin_and_pinning_can_be_off() {
     let mut bed = with(Options { pin_sandbox_image: false, ..Options::default() });
     assert!(!bed.list_images().await.remove(0).pinned);
     // A pattern of the runtime's configuration pins others.
-    let pinned = bed.sim.add_image(ImageSpec::single("edge:1", 1, 1).pinned());
+    let pinned = bed.sim.add_image(ImageSpec::single("edge:1", 1, 1).with(|image| image.pinned = true));
     assert!(listed(&mut bed, &pinned).await.pinned);
 }
 
@@ -276,7 +282,10 @@ async fn an_id_with_its_algorithm_is_read_as_a_short_name() {
 #[tokio::test]
 async fn an_artifact_is_removed_by_a_name_and_not_by_its_id_though_the_answer_is_ok() {
     let mut bed = crio();
-    let make = |bed: &Bed| bed.sim.add_image(ImageSpec::single("r.example/model:1", MIB, MIB).artifact());
+    let make = |bed: &Bed| {
+        bed.sim
+            .add_image(ImageSpec::single("r.example/model:1", MIB, MIB).with(|image| image.artifact = true))
+    };
     let artifact = make(&bed);
     let digest = listed(&mut bed, &artifact).await.repo_digests.remove(0);
     for id in [&artifact, &artifact[..9]] {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::bed::{Bed, MIB, code};
-use cri_gc_sim::{Code, ContainerSpec, ImageSpec, LayerSpec, Options};
+use cri_gc_sim::{Code, ContainerSpec, ImageSpec, LayerSpec, Options, Space};
 use cri_gc_test_support::{flavours::options, on_each_flavour};
 
 on_each_flavour!(
@@ -59,7 +59,9 @@ async fn a_container_keeps_the_snapshots_of_its_removed_image() {
     let mut bed = bare(options());
     let (one, two) = shared(&bed);
     let pod = bed.pod("a");
-    let spec = ContainerSpec::new(&pod, "app").image("one:1").writable(3 * MIB, 7);
+    let spec = ContainerSpec::new(&pod, "app")
+        .image("one:1")
+        .with(|spec| spec.writable = Space { bytes: 3 * MIB, inodes: 7 });
     let container = bed.sim.add_container(spec).unwrap();
     bed.remove_image(&one).await.unwrap();
     let usage = bed.sim.usage();
@@ -94,7 +96,8 @@ async fn a_layer_that_a_container_kept_counts_once_when_its_image_returns() {
 async fn removal_ignores_use_and_pin_and_removes_all_tags() {
     for by_tag in [true, false] {
         let mut bed = Bed::new();
-        let spec = ImageSpec::single("app:1", 1, 1).tag("quay.io/team/app:latest").pinned();
+        let spec =
+            ImageSpec::single("app:1", 1, 1).tag("quay.io/team/app:latest").with(|image| image.pinned = true);
         let id = bed.sim.add_image(spec);
         let pod = bed.pod("a");
         bed.sim.add_container(ContainerSpec::new(&pod, "app").image("app:1")).unwrap();
@@ -114,7 +117,9 @@ async fn an_image_is_found_by_short_names_digests_and_beginnings_of_its_id() {
         ["app:1", "docker.io/library/app:1", &digest, &hex, &hex[..5], &format!("sha256:{}", &hex[..5])]
     {
         let mut bed = bare(options());
-        let spec = ImageSpec::single("app:1", 1, 1).id(format!("sha256:{hex}")).digest(&digest);
+        let spec = ImageSpec::single("app:1", 1, 1)
+            .id(format!("sha256:{hex}"))
+            .with(|image| image.digests = Some(vec![digest.clone()]));
         bed.sim.add_image(spec);
         bed.remove_image("app:2").await.unwrap();
         assert_eq!(bed.sim.image_ids().len(), 1);
@@ -130,7 +135,8 @@ async fn an_image_is_found_by_short_names_digests_and_beginnings_of_its_id() {
 
 async fn freed_space_is_reported_after_the_release_delay() {
     let delay = Duration::from_secs(7);
-    let mut bed = bare(Options { release_delay: delay, ..options() });
+    let mut bed = bare(options());
+    bed.sim.with(|node| node.disk.release_delay = delay);
     let (one, _) = shared(&bed);
     let before = bed.available();
     bed.remove_image(&one).await.unwrap();
@@ -189,7 +195,13 @@ async fn writable_layers_are_on_the_file_system_of_containers_if_there_is_one() 
     });
     let images_before = bed.available();
     let pod = bed.pod("a");
-    let id = bed.sim.add_container(ContainerSpec::new(&pod, "app").writable(30 * MIB, 40)).unwrap();
+    let id = bed
+        .sim
+        .add_container(
+            ContainerSpec::new(&pod, "app")
+                .with(|spec| spec.writable = Space { bytes: 30 * MIB, inodes: 40 }),
+        )
+        .unwrap();
     assert_eq!(bed.available(), images_before);
     let info = bed.fs_info().await;
     let mountpoint = &info.container_filesystems[0].fs_id.as_ref().unwrap().mountpoint;

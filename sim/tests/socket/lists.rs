@@ -28,7 +28,14 @@ async fn all_set_parts_of_a_filter_must_match() {
     let exited = bed.sim.add_container(ContainerSpec::new(&a, "old").state(ContainerState::Exited)).unwrap();
     let elsewhere =
         bed.sim.add_container(ContainerSpec::new(&b, "old").state(ContainerState::Exited)).unwrap();
-    let bare = bed.sim.add_container(ContainerSpec::new(&b, "bare").unlabelled().label("tier", "x")).unwrap();
+    let bare = bed
+        .sim
+        .add_container(
+            ContainerSpec::new(&b, "bare")
+                .with(|spec| spec.kubelet_labels = false)
+                .with(|spec| drop(spec.labels.insert("tier".to_owned(), "x".to_owned()))),
+        )
+        .unwrap();
     let filter = cri::ContainerFilter::default;
     let dead = state(cri::ContainerState::ContainerExited);
     let sorted = |ids: &[&String]| {
@@ -64,7 +71,12 @@ async fn sandboxes_are_filtered_in_the_same_way() {
     let ready = bed.pod("a");
     let spec = PodSpec::new("default", "a", "uid-of-a").attempt(1).not_ready();
     let stopped = bed.sim.add_pod(spec).unwrap();
-    let bare = bed.sim.add_pod(PodSpec::new("default", "c", "uid-of-c").unlabelled().not_ready()).unwrap();
+    let bare = bed
+        .sim
+        .add_pod(
+            PodSpec::new("default", "c", "uid-of-c").with(|spec| spec.kubelet_labels = false).not_ready(),
+        )
+        .unwrap();
     let not_ready = Some(cri::PodSandboxStateValue { state: cri::PodSandboxState::SandboxNotready.into() });
     let filter = cri::PodSandboxFilter::default;
     let mut expected = vec![stopped.clone(), bare.clone()];

@@ -206,7 +206,8 @@ async fn log_files_of_the_past_have_modelled_times() {
 
 async fn a_pod_can_have_no_logs_and_a_log_directory_no_pod() {
     let bed = Bed::new();
-    let pod = bed.sim.add_pod(PodSpec::new("ns", "quiet", "u-1").no_logs()).unwrap();
+    let pod =
+        bed.sim.add_pod(PodSpec::new("ns", "quiet", "u-1").with(|pod| pod.log_directory = false)).unwrap();
     let id = bed.sim.add_container(ContainerSpec::new(&pod, "app")).unwrap();
     let log = bed.sim.with(|node| node.container(&id).unwrap().log_path.clone());
     if flavour() == Flavour::CriO {

@@ -171,10 +171,9 @@ impl<'a> LiveDemo<'a> {
         stop: &mut StopSignals,
     ) -> Result<(), Failure> {
         let mut terminal = Terminal::open()?;
-        let length = self.args.length.or((!terminal.is_in_place()).then_some(USUAL_LENGTH));
+        let length = self.args.length.or((!terminal.in_place).then_some(USUAL_LENGTH));
         let mut status = polled(client.clone());
-        let (mut steps, mut pictures) =
-            (every(STEP), every(if terminal.is_in_place() { DRAWN } else { PRINTED }));
+        let (mut steps, mut pictures) = (every(STEP), every(if terminal.in_place { DRAWN } else { PRINTED }));
         let (mut last_step, mut are_broken, mut is_paused) = (Instant::now(), false, false);
         loop {
             let lasted = self.began.elapsed();
@@ -205,7 +204,7 @@ impl<'a> LiveDemo<'a> {
                     let view = View {
                         lasted,
                         left,
-                        keys: terminal.has_keys(),
+                        keys: terminal.keys.is_some(),
                         broken: self.breakages.now(),
                         node: self.demo.tally(),
                         thresholds: (images.high_threshold_percent, images.low_threshold_percent),

@@ -54,11 +54,12 @@ impl KeyPress {
 
 /// The terminal, or what stdout is instead.
 pub struct Terminal {
-    /// Whether stdout is a terminal.
-    in_place: bool,
+    /// Whether stdout is a terminal, where the view is drawn in place.
+    pub in_place: bool,
     /// How stdin is to be restored, if it is a terminal.
     before: Option<Termios>,
-    keys: Option<UnboundedReceiver<KeyPress>>,
+    /// The keys that are pressed, where they are read.
+    pub keys: Option<UnboundedReceiver<KeyPress>>,
 }
 
 impl Terminal {
@@ -78,18 +79,6 @@ impl Terminal {
             write_commands(ENTER)?;
         }
         Ok(terminal)
-    }
-
-    /// Whether the view is drawn in place.
-    #[must_use]
-    pub fn is_in_place(&self) -> bool {
-        self.in_place
-    }
-
-    /// Whether keys are read.
-    #[must_use]
-    pub fn has_keys(&self) -> bool {
-        self.keys.is_some()
     }
 
     /// Waits for the next key: forever where no keys are read.

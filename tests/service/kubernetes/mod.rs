@@ -130,7 +130,8 @@ fn kubelet_pods(sim: &Sim) -> PathBuf {
 pub fn left_of(sim: &Sim, number: usize) -> [usize; 3] {
     let (uid, name) = (uid(number), format!("ns_pod-{number}_{}", uid(number)));
     let (sandboxes, containers) = sim.with(|node| {
-        let of_pod: Vec<String> = node.sandboxes().filter(|s| s.uid == uid).map(|s| s.id.clone()).collect();
+        let of_pod: Vec<String> =
+            node.sandboxes().filter(|s| s.spec.uid == uid).map(|s| s.id.clone()).collect();
         (of_pod.len(), of_pod.iter().map(|id| node.containers_in(id).count()).sum())
     });
     [containers, sandboxes, usize::from(sim.paths().pod_logs_root.join(name).exists())]
@@ -213,7 +214,7 @@ impl World {
     }
 
     pub async fn facts(&self, number: usize) -> PodFacts {
-        let facts = self.stage.service.tools.pods.pods().await.unwrap();
+        let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
         facts.into_iter().find(|pod| pod.uid == uid(number)).unwrap()
     }
 
@@ -288,7 +289,7 @@ impl World {
     /// Sees that a pod goes as a whole within [`GONE_WITHIN`].
     pub async fn goes(&self, number: usize, what: &str) {
         self.pass_time(GONE_WITHIN).await;
-        let facts = self.stage.service.tools.pods.pods().await.unwrap();
+        let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
         let (left, lines) = (left_of(self.sim(), number), self.stage.lines.all());
         assert_eq!(left, NOTHING, "{what}: pod {number}\n{facts:#?}\n{lines:#?}");
     }

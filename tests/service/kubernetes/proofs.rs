@@ -172,10 +172,9 @@ async fn a_uid_that_comes_back_is_alive_again() {
     world.api.delete("ns", "pod-2");
     world.pass_time(GONE_WITHIN).await;
     assert_eq!(world.state(2).await, Deleted);
-    let sandbox =
-        world.sim().sandbox_ids().into_iter().find(|id| {
-            world.sim().with(|node| node.sandbox(id).is_some_and(|sandbox| sandbox.uid == uid(2)))
-        });
+    let sandbox = world.sim().sandbox_ids().into_iter().find(|id| {
+        world.sim().with(|node| node.sandbox(id).is_some_and(|sandbox| sandbox.spec.uid == uid(2)))
+    });
     world.api.fail(On::Get, Some(Fault::Status(500)));
     world
         .sim()
@@ -212,7 +211,7 @@ async fn a_pod_that_cannot_be_asked_for_holds_up_no_other() {
     let sim = &before.setup.sim;
     living_pod(sim, 2);
     let odd = cri_gc_sim::PodSpec::new("ns", "No_Name of Kubernetes", uid(3)).created_at(sim.ago(HOUR));
-    sim.add_pod(odd.not_ready().no_logs()).unwrap();
+    sim.add_pod(odd.not_ready().with(|pod| pod.log_directory = false)).unwrap();
     for number in 4..=9 {
         dead_pod(sim, number);
     }

@@ -95,7 +95,8 @@ impl Run {
         let known = &self.pods[place];
         self.world.sim().with(|node| {
             for id in known.containers.values().flatten() {
-                if node.container(id).is_some_and(|container| container.state == ContainerState::Running) {
+                if node.container(id).is_some_and(|container| container.spec.state == ContainerState::Running)
+                {
                     node.set_container_state(id, ContainerState::Exited).unwrap();
                 }
             }
@@ -274,7 +275,8 @@ impl Run {
                 // Beyond the limits: all but the newest of each unit, and all but the newest sandbox.
                 for (name, ids) in &known.containers {
                     let newest = ids.iter().rev().find(|id| {
-                        node.container(id).is_none_or(|container| container.state != ContainerState::Running)
+                        node.container(id)
+                            .is_none_or(|container| container.spec.state != ContainerState::Running)
                     });
                     if let Some(id) = newest {
                         assert!(node.container(id).is_some(), "pod {} {name} {id}: {}", known.number, told());
@@ -303,8 +305,9 @@ async fn run(seed: u64, steps: usize) {
     }
     let running = |run: &Run| -> Vec<String> {
         run.world.sim().with(|node| {
-            let running = node.containers().filter(|container| container.state == ContainerState::Running);
-            let ready = node.sandboxes().filter(|sandbox| sandbox.state == SandboxState::Ready);
+            let running =
+                node.containers().filter(|container| container.spec.state == ContainerState::Running);
+            let ready = node.sandboxes().filter(|sandbox| sandbox.spec.state == SandboxState::Ready);
             running
                 .map(|container| container.id.clone())
                 .chain(ready.map(|sandbox| sandbox.id.clone()))
@@ -334,7 +337,7 @@ async fn run(seed: u64, steps: usize) {
         run.check(&format!("seed {seed}, restored"));
     }
     let gone = |known: &&Known| matches!(known.truth, Truth::Deleted | Truth::Evicted);
-    let facts = run.world.stage.service.tools.pods.pods().await.unwrap();
+    let facts = run.world.stage.service.tools.pods.source().await.unwrap().pods;
     for known in run.pods.iter().filter(gone) {
         let left = left_of(run.world.sim(), known.number);
         let lines = run.world.stage.lines.all();

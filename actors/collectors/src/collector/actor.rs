@@ -520,8 +520,9 @@ async fn make_pass<C: Collect>(logic: Rc<C>, pass: Pass) -> (PassReport, Option<
     let began = Instant::now();
     if pass.mode() != Mode::Off {
         let deadline = C::LOOP.settings(&pass.settings).deadline;
-        if tokio::time::timeout(deadline, logic.pass(&pass)).await.is_err() {
-            pass.error(PassError::Deadline(deadline));
+        let made = tokio::time::timeout(deadline, logic.pass(&pass)).await;
+        if let Err(error) = made.unwrap_or(Err(PassError::Deadline(deadline))) {
+            pass.error(error);
         }
     }
     let mode = if pass.mode() == Mode::Enforce && !pass.enforces() { Mode::Report } else { pass.mode() };

@@ -7,6 +7,7 @@ use cri_gc_kit::supervision::failure_log::First;
 use cri_gc_kit::words::Loop;
 
 use super::pass::Pass;
+use crate::report::PassError;
 use crate::tools::Tools;
 
 /// What is one collector's own.
@@ -33,5 +34,8 @@ pub trait Collect: Unpin + 'static {
     }
 
     /// One pass: observe, plan, re-check, act. It is not called again before it has ended.
-    fn pass(&self, pass: &Pass) -> impl Future<Output = ()>;
+    ///
+    /// # Errors
+    /// Why the rest of the pass is not made. What a pass does without is an [error](Pass::error) that it reports itself.
+    fn pass(&self, pass: &Pass) -> impl Future<Output = Result<(), PassError>>;
 }

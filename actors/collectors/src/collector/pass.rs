@@ -131,7 +131,7 @@ pub struct Target<T> {
     pub object: T,
 }
 
-/// How a removal ended, and the bytes that it brought.
+/// How a removal ended, and the bytes that it freed.
 pub type Removed = Result<(Outcome, u64), CriError>;
 
 impl Pass {

@@ -33,7 +33,6 @@ pub struct PassLog {
     would_remove: u64,
     log: Logger,
     recorder: Recorder,
-    first: First,
 }
 
 /// A failure of a pass, as it is logged.
@@ -56,7 +55,6 @@ impl PassLog {
             would_remove: 0,
             log,
             recorder,
-            first,
         }
     }
 
@@ -76,8 +74,10 @@ impl PassLog {
         }
         self.failures.pass_failed();
         for failure in failures {
-            let first =
-                if failure.event == EventKind::FreeDiskSpaceFailed { First::Lasting } else { self.first };
+            let first = match failure.event {
+                EventKind::FreeDiskSpaceFailed => First::Lasting,
+                _ => self.failures.first,
+            };
             let line = self.failures.failed_as(first, failure.kind, now);
             if failure.is_unreachable {
                 debug!(self.log, "pass failed: {}", failure.text; "loop" => self.of.as_str());

@@ -73,7 +73,7 @@ fn settings() -> Settings {
 impl Collect for Puppet {
     const LOOP: Loop = Loop::ContainerGc;
 
-    async fn pass(&self, pass: &Pass) {
+    async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
         self.own.set(self.own.get() + 1);
         self.strings.passes.fetch_add(1, Relaxed);
         assert_eq!(self.own.get(), self.strings.passes(), "the value survives");
@@ -84,6 +84,7 @@ impl Collect for Puppet {
             Does::Panic => panic!("on purpose"),
             Does::Hang => std::future::pending().await,
         }
+        Ok(())
     }
 }
 
@@ -421,9 +422,10 @@ struct Fresh {
 impl Collect for Fresh {
     const LOOP: Loop = Loop::ContainerGc;
 
-    async fn pass(&self, pass: &Pass) {
+    async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
         self.strings.passes.fetch_add(1, Relaxed);
         let _ = pass.tools.clock.now();
+        Ok(())
     }
 }
 

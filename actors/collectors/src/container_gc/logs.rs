@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use cri_gc_policy::{Container, Observation, PodState, PodTable};
 
-/// What a log file is named by: pod, container name and attempt. Containers of no pod are told apart by their sandbox.
+/// What a log file is named by: pod, container name and attempt. Containers of no pod are distinguished by their sandbox.
 type LogKey<'a> = (&'a str, &'a str, u32);
 
 /// Knows whose log is kept.

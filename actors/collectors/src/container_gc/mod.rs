@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::observe;
 use crate::planning::settle;
-use crate::report::{Outcome, files_done};
+use crate::report::{Outcome, PassError, files_done};
 use cri_gc_files::links;
 use cri_gc_files::root::FileError;
 use cri_gc_kit::words::Loop;
@@ -35,11 +35,8 @@ pub struct ContainerGc;
 impl Collect for ContainerGc {
     const LOOP: Loop = Loop::ContainerGc;
 
-    async fn pass(&self, pass: &Pass) {
-        let view = match pass.pods().await {
-            Ok(view) => view,
-            Err(error) => return pass.error(error),
-        };
+    async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
+        let view = pass.pods().await?;
         let observation = &view.observation;
         let policy = pass.settings.policy();
         let pods = PodTable::new(observation);
@@ -61,6 +58,7 @@ impl Collect for ContainerGc {
             remove(pass, target, observation.clock_set, &keeper, &links).await
         })
         .await;
+        Ok(())
     }
 }
 
@@ -147,14 +145,14 @@ async fn link_names(pass: &Pass, keeper: &LogKeeper<'_>) -> HashMap<String, Vec<
     let found = pass.tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&scanned)).await;
     let mut names: HashMap<String, Vec<String>> = HashMap::new();
     for link in on_files(pass, keeper, "could not list log links", root, found).into_iter().flatten() {
-        if let Some(id) = link.container_id() {
+        if let Some(id) = links::container_id(&link.name) {
             names.entry(id.to_owned()).or_default().push(link.name.clone());
         }
     }
     names
 }
 
-/// What work on log files has brought; what went wrong is an error of the pass.
+/// The result of work on log files; if it failed, that is an error of the pass.
 fn on_files<T>(
     pass: &Pass,
     keeper: &LogKeeper<'_>,

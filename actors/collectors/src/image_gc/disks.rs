@@ -86,6 +86,10 @@ mod tests {
         }
     }
 
+    fn policy() -> ImagePolicy {
+        cri_gc_config::Settings::default().policy().images
+    }
+
     fn available(disks: &Disks) -> Vec<(String, u64)> {
         let measurable = disks.measurable.iter();
         measurable.map(|fs| (fs.mountpoint.clone(), fs.stats.available_bytes)).collect()
@@ -94,16 +98,13 @@ mod tests {
     #[test]
     fn one_that_is_lost_frees_nothing_also_when_it_is_back_and_the_other_goes_on() {
         let mut disks = Disks::new(vec![disk("/a", 1, 1000, 50), disk("/b", 2, 1000, 50)]);
-        disks.begin_reclaiming(&ImagePolicy::default());
+        disks.begin_reclaiming(&policy());
         assert_eq!(disks.available(), 100);
         assert_eq!(disks.update(&[disk("/b", 2, 1000, 60)]), []);
         assert_eq!((available(&disks), disks.available()), (vec![("/b".to_owned(), 60)], 110));
         assert_eq!(disks.update(&[disk("/a", 1, 1000, 900), disk("/b", 2, 1000, 300)]), []);
         assert_eq!((available(&disks), disks.available()), (vec![("/b".to_owned(), 300)], 350));
-        assert!(
-            disks.is_short(&ImagePolicy::default()),
-            "for all that is known, the lost one is as full as before"
-        );
+        assert!(disks.is_short(&policy()), "for all that is known, the lost one is as full as before");
     }
 
     #[test]

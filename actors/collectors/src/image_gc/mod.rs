@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
-use cri_gc_policy::images::{follow, space, unmatched};
+use cri_gc_policy::images::{ImageUse, follow, space, unmatched};
 use cri_gc_policy::report::Words;
 use cri_gc_policy::{Kind, Observation, PodTable, Reclaiming};
 use tokio::time::Instant;
@@ -71,17 +71,11 @@ impl Collect for ImageGc {
         self.alarm.borrow_mut().checked(usage, settings.image_gc.period, Instant::now())
     }
 
-    async fn pass(&self, pass: &Pass) {
+    async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
         let tools = &pass.tools;
         // Without the pods, the containers and the images, all of them, nothing can be decided.
-        let view = match observe::remember_pods(tools, &pass.settings).await {
-            Ok(view) => view,
-            Err(error) => return pass.error(error),
-        };
-        let seen = match observe::remember_images(tools).await {
-            Ok(seen) => seen,
-            Err(error) => return pass.error(error),
-        };
+        let view = observe::remember_pods(tools, &pass.settings).await?;
+        let seen = observe::remember_images(tools).await?;
         view.verdict.images_unknown.into_iter().for_each(|why| pass.note(why));
         // Where images lie matters for space only: for their age they are removed all the same.
         let places = match seen.places {
@@ -125,13 +119,14 @@ impl Collect for ImageGc {
             follow(&mut plan, observation, &PodTable::new(observation), &policy, &removed);
             plan
         };
-        let (plan, unread) = planning::with_image_volumes(
-            &mut observation,
-            async |observation| observe::remember_image_volumes(tools, observation).await,
-            foresee,
-            |plan| plan.section.removes_any(),
-        )
-        .await;
+        let (plan, unread) =
+            planning::with_image_volumes(tools, &mut observation, foresee, |plan| &plan.section).await;
+        // That these images are in use is remembered.
+        let mut volumes =
+            observation.containers.iter().flat_map(|container| &container.image_volumes).peekable();
+        if volumes.peek().is_some() {
+            tools.images.seen(volumes.map(|volume| ImageUse::named(volume)), tools.clock.moment());
+        }
         if let Some(error) = unread {
             pass.error(error);
         }
@@ -164,5 +159,6 @@ impl Collect for ImageGc {
         }
         let ended = (reclaimed.freed, reclaimed.is_short);
         self.alarm.borrow_mut().passed(ended, reclaimed.over, period, Instant::now());
+        Ok(())
     }
 }

@@ -38,14 +38,11 @@ impl LogReaper {
         Ok(marked)
     }
 
-    pub(super) async fn links(&self, pass: &Pass) {
+    pub(super) async fn links(&self, pass: &Pass) -> Result<(), PassError> {
         if let Some(at) = self.prepared_at.take() {
             tokio::time::sleep_until(at + BETWEEN_CHECKS).await;
         }
-        let found = match self.check_links(&pass.tools, &pass.settings).await {
-            Ok(found) => found,
-            Err(error) => return pass.error(error),
-        };
+        let found = self.check_links(&pass.tools, &pass.settings).await?;
         let mut dangling = Vec::with_capacity(found.len());
         for (name, before) in found {
             let owner = owner(&pass.tools, &name, before).await;
@@ -74,6 +71,7 @@ impl LogReaper {
             async |target| remove_link(pass, &target.id).await,
         )
         .await;
+        Ok(())
     }
 }
 

@@ -13,13 +13,12 @@ use cri_gc_config::{PodSource, Settings};
 use cri_gc_gateway::{CriResult, Freshness};
 use cri_gc_policy::log_dirs::{self, pod_uid_of};
 use cri_gc_policy::report::{Item, Words};
-use cri_gc_policy::{Container, Kind, PodTable, Reason, Sandbox};
+use cri_gc_policy::{Container, Kind, Observation, PodTable, Reason, Sandbox};
 use slog::warn;
 use tokio::time::Instant;
 
 use crate::collector::{Collect, Pass, Removed};
-use crate::observe::PodView;
-use crate::report::Outcome;
+use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
 use cri_gc_files::root::{FileError, Root};
 use cri_gc_files::tree;
@@ -45,17 +44,20 @@ impl Collect for LogReaper {
 
     /// Checks the links, so that the pass is the second one that does.
     async fn prepare(&self, tools: &Tools, settings: &Settings) {
-        // What goes wrong here goes wrong in the pass again, which reports it.
+        // What fails here fails in the pass again, which reports it.
         if self.check_links(tools, settings).await.is_ok_and(|links| !links.is_empty()) {
             self.prepared_at.set(Some(Instant::now()));
         }
     }
 
-    async fn pass(&self, pass: &Pass) {
+    async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
         match pass.pods().await {
-            Ok(view) => self.directories(pass, &view).await,
+            Ok(view) => match &view.problem {
+                Some(problem) => pass.error(problem.clone()),
+                None => self.directories(pass, &view.observation).await,
+            },
             // Without a runtime nothing can be checked of links either.
-            Err(error) if error.is_away() => return pass.error(error),
+            Err(error) if error.is_away() => return Err(error.into()),
             Err(error) => {
                 pass.error(error);
                 // Whether a kubelet manages this node after all was not checked.
@@ -67,16 +69,12 @@ impl Collect for LogReaper {
                 }
             }
         }
-        self.links(pass).await;
+        self.links(pass).await
     }
 }
 
 impl LogReaper {
-    async fn directories(&self, pass: &Pass, view: &PodView) {
-        if let Some(problem) = &view.problem {
-            return pass.error(problem.clone());
-        }
-        let observation = &view.observation;
+    async fn directories(&self, pass: &Pass, observation: &Observation) {
         let pods = PodTable::new(observation);
         let mut section = log_dirs::decide(observation, &pods);
         log_dirs::follow(&mut section, observation, &pods, &pass.foreseen.of(observation));

@@ -5,7 +5,7 @@ use cri_gc_policy::sandboxes::has_newer;
 use cri_gc_policy::{Kind, PodTable, Reason, Sandbox, SandboxState, sandboxes};
 
 use crate::collector::{Collect, Pass, Removed, Target};
-use crate::report::Outcome;
+use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
 use cri_gc_gateway::{CriResult, Freshness};
 use cri_gc_kit::words::Loop;
@@ -17,11 +17,8 @@ pub struct SandboxReaper;
 impl Collect for SandboxReaper {
     const LOOP: Loop = Loop::SandboxGc;
 
-    async fn pass(&self, pass: &Pass) {
-        let view = match pass.pods().await {
-            Ok(view) => view,
-            Err(error) => return pass.error(error),
-        };
+    async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
+        let view = pass.pods().await?;
         let observation = &view.observation;
         let policy = pass.settings.policy();
         let pods = PodTable::new(observation);
@@ -34,6 +31,7 @@ impl Collect for SandboxReaper {
             remove(&pass.tools, target).await
         })
         .await;
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Log levels that back off after repeated errors (behaviour: Failures and log levels): the first failure of a kind is loud, then only every doubling
+//! Log levels that back off after repeated errors (behaviour: Failures and log levels): the first failure of a kind is an error, then only every doubling
 //! of their number is logged, until a success ends the outage.
 //!
 //! Pure: it says at which level a line is due and what has to be in it. The writer of the line, and of the event
@@ -57,7 +57,8 @@ const REMINDED: u64 = 16;
 /// The failures of one loop since its last success. `K` is what makes two of them the same.
 #[derive(Debug)]
 pub struct FailureLog<K> {
-    first: First,
+    /// How the first failure of a kind is logged, where nothing else is said.
+    pub first: First,
     counts: HashMap<K, u64>,
     failures: u64,
     passes: u64,

@@ -11,8 +11,7 @@ pub(super) const RULES: Rules = Rules {
     max_newly_deleted_percent: 50,
     runtime_grace: Duration::from_secs(600),
     confirmed: false,
-    second: Second::List,
-    is_live: false,
+    source: PodSource::File,
     clock_set: None,
 };
 
@@ -90,7 +89,7 @@ fn evidence(id: &str, created: i64) -> Evidence<'_> {
 
 fn state(absence: &mut Proof, evidence: Evidence<'_>, now: i64) -> PodState {
     let pods = HashMap::from([("u", evidence)]);
-    let judged = absence.judge(&pods, &nothing_kept(), &RULES, at(now)).pods;
+    let judged = absence.judge(&pods, &nothing_kept(), &RULES, at(now)).verdict.pods;
     if !judged.synced {
         return PodState::Unknown;
     }
@@ -160,7 +159,7 @@ fn leftover_note(judged: &Judgement, second: i64) -> String {
 fn a_kubelet_directory_keeps_its_pod_and_is_named() {
     let pods = HashMap::from([("u", evidence("c", 0))]);
     let judged = proved().judge(&pods, &Kept::Of(HashSet::from(["u".to_owned()])), &RULES, at(103));
-    assert_eq!(judged.pods.pods, []);
+    assert_eq!(judged.verdict.pods.pods, []);
     assert!(leftover_note(&judged, 103).contains("pod u is not listed"));
 }
 
@@ -189,8 +188,8 @@ fn many_at_once_are_not_believed_until_confirmed() {
         absence.read(sync(102, &listed, &objects));
         let pods = uids.iter().zip(&ids).map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
         let judged = absence.judge(&pods, &nothing_kept(), rules, at(103));
-        let deleted = judged.pods.pods.iter().filter(|pod| pod.state == PodState::Deleted).count();
-        (deleted, judged.notes.len())
+        let deleted = judged.verdict.pods.pods.iter().filter(|pod| pod.state == PodState::Deleted).count();
+        (deleted, judged.verdict.notes.len())
     };
     assert_eq!(deleted(5, &RULES), (5, 0), "half of them is not more than half");
     assert_eq!(deleted(6, &RULES), (0, 1));
@@ -220,7 +219,7 @@ impl Node {
     fn deleted(&mut self, now: i64) -> usize {
         let pods = self.uids.iter().zip(&self.ids);
         let pods = pods.map(|(uid, id)| (uid.as_str(), evidence(id, 0))).collect();
-        let judged = self.absence.judge(&pods, &nothing_kept(), &RULES, at(now)).pods;
+        let judged = self.absence.judge(&pods, &nothing_kept(), &RULES, at(now)).verdict.pods;
         judged.pods.iter().filter(|pod| pod.state == PodState::Deleted).count()
     }
 }
@@ -289,7 +288,7 @@ fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over()
 
 // ---- What an attack found ----
 
-const ASK: Rules = Rules { second: Second::Ask, ..RULES };
+const ASK: Rules = Rules { source: PodSource::KubeApi, ..RULES };
 
 fn named(id: &str, created: i64) -> Evidence<'_> {
     Evidence { names: vec![("ns", "u")], ..evidence(id, created) }
@@ -327,7 +326,7 @@ fn attack_an_answer_from_before_a_sighting_is_no_second_look() {
     absence.watched(Some(sync(0, &[], &[]).listing), at(112));
     absence.questions(&pods, &nothing_kept(), &ASK, at(113));
     absence.answered("u".to_owned(), Answer::Gone { at: at(110) });
-    assert!(!matches!(standing(absence, named("c", 0), 114), Standing::ProvedAbsent { .. }));
+    assert!(!standing(absence, named("c", 0), 114).is_proof());
 }
 
 #[test]
@@ -342,10 +341,7 @@ fn attack_a_sighting_by_the_watch_voids_the_first_look() {
         absence.answered(uid, Answer::Gone { at: at(202) });
     }
     let found = standing(absence, named("c", 0), 202);
-    assert!(
-        !matches!(found, Standing::ProvedAbsent { .. }),
-        "seen 2 s ago, by a list of 100 s before that: {found:?}"
-    );
+    assert!(!found.is_proof(), "seen 2 s ago, by a list of 100 s before that: {found:?}");
 }
 
 #[test]
@@ -388,6 +384,6 @@ fn attack_what_was_proved_deleted_before_is_no_measure_for_the_brake() {
 }
 
 fn deleted(absence: &mut Proof, pods: &HashMap<&str, Evidence<'_>>, rules: &Rules, now: i64) -> usize {
-    let judged = absence.judge(pods, &nothing_kept(), rules, at(now)).pods.pods;
+    let judged = absence.judge(pods, &nothing_kept(), rules, at(now)).verdict.pods.pods;
     judged.iter().filter(|pod| pod.state == PodState::Deleted).count()
 }

@@ -12,21 +12,21 @@ use kube::client::Body;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde::de::DeserializeOwned;
 
-use super::error::ApiError;
+use super::error::{configuration, deadline, of_client, refused, unread};
+use crate::error::SourceError;
 use crate::http_body;
+use cri_gc_kit::text::causes;
 use cri_gc_kit::workers::Workers;
 
 /// How long one answer may take.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// An answer up to this size is parsed on the actor's thread. A page of pods may be megabytes, which a worker parses.
-const PARSED_AT_ONCE: usize = 64 * 1024;
-
 /// The API server, asked for one node. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
     pub(super) client: Client,
-    pub(super) node: String,
+    /// The node that it is asked for.
+    pub node: String,
     files: Workers,
 }
 
@@ -36,30 +36,25 @@ impl Api {
     ///
     /// # Errors
     /// There are no credentials, or they are not understood.
-    pub async fn connect(settings: &Settings, files: &Workers) -> Result<Self, ApiError> {
+    pub async fn connect(settings: &Settings, files: &Workers) -> Result<Self, SourceError> {
         let kubeconfig = settings.pods.kube_api.kubeconfig.clone();
         // A kubelet takes the name of its machine in lower case.
         let node = settings.node_name.clone().unwrap_or_else(|| cri_gc_kit::text::host_name().to_lowercase());
         let runtime = tokio::runtime::Handle::current();
         // It reads files, and may run a program that prints a token.
         let connect = move || {
-            let config = futures_util::FutureExt::now_or_never(configuration(kubeconfig));
-            let config = config
-                .ok_or_else(|| ApiError::Configuration("it could not be read at once".to_owned()))??;
+            let config = futures_util::FutureExt::now_or_never(read_configuration(kubeconfig));
+            let mut config = config.ok_or_else(|| configuration("it could not be read at once"))??;
             keeps_its_secrets(&config)?;
+            // The caller tries again.
+            config.default_retry = false;
             // The client starts a task of its own.
             let _in_runtime = runtime.enter();
-            Client::try_from(config).map_err(|error| ApiError::configuration(&error))
+            Client::try_from(config).map_err(|error| configuration(causes(&error)))
         };
         let connected = files.run_within(ANSWER_WITHIN, connect).await;
-        let client = connected.map_err(|gone| ApiError::Configuration(gone.to_string()))??;
+        let client = connected.map_err(configuration)??;
         Ok(Self { client, node, files: files.clone() })
-    }
-
-    /// The node that it is asked for.
-    #[must_use]
-    pub fn node(&self) -> &str {
-        &self.node
     }
 
     /// Sends a request and reads the whole answer.
@@ -67,16 +62,16 @@ impl Api {
         &self,
         what: &'static str,
         request: Request<Vec<u8>>,
-    ) -> Result<(StatusCode, Vec<u8>), ApiError> {
+    ) -> Result<(StatusCode, Vec<u8>), SourceError> {
         let asking = async {
             let sent = self.client.send(request.map(Body::from)).await;
-            let answer = sent.map_err(|error| ApiError::of_client(what, &error))?;
+            let answer = sent.map_err(|error| of_client(what, &error))?;
             let code = answer.status();
             let body = http_body::read(answer.into_body()).await;
-            Ok((code, body.map_err(|why| ApiError::Answer { what, why })?))
+            Ok((code, body.map_err(|why| unread(what, why))?))
         };
         let asked = tokio::time::timeout(ANSWER_WITHIN, asking).await;
-        asked.unwrap_or(Err(ApiError::Deadline { what, within: ANSWER_WITHIN }))
+        asked.unwrap_or_else(|_| Err(deadline(what, ANSWER_WITHIN)))
     }
 
     /// Sends a request and reads the answer, which an error code makes an error.
@@ -84,42 +79,36 @@ impl Api {
         &self,
         what: &'static str,
         request: Request<Vec<u8>>,
-    ) -> Result<T, ApiError> {
+    ) -> Result<T, SourceError> {
         let (code, body) = self.call(what, request).await?;
         if !code.is_success() {
-            return Err(ApiError::status(what, code, &body));
+            return Err(refused(what, code, &body));
         }
-        let is_large = body.len() > PARSED_AT_ONCE;
-        let parse = move || serde_json::from_slice(&body).map_err(|error| error.to_string());
-        let parsed = if is_large {
-            let parsed = self.files.run_within(ANSWER_WITHIN, parse).await;
-            parsed.unwrap_or_else(|gone| Err(gone.to_string()))
-        } else {
-            parse()
-        };
-        parsed.map_err(|why| ApiError::Answer { what, why })
+        // A page of pods may be megabytes, which would keep the actor's thread busy.
+        let parse = move || serde_json::from_slice(&body);
+        let parsed = self.files.run_within(ANSWER_WITHIN, parse).await;
+        parsed.map_err(|gone| unread(what, gone))?.map_err(|error| unread(what, error))
     }
 }
 
-async fn configuration(kubeconfig: Option<PathBuf>) -> Result<Config, ApiError> {
-    let bad = |error| ApiError::configuration(&error);
+async fn read_configuration(kubeconfig: Option<PathBuf>) -> Result<Config, SourceError> {
+    let bad = |error| configuration(causes(&error));
     let own = match kubeconfig {
         Some(path) => Kubeconfig::read_from(&path).map_err(bad)?,
         None => match Config::incluster() {
-            Ok(config) => return Ok(without_retries(config)),
+            Ok(config) => return Ok(config),
             Err(outside) => Kubeconfig::from_env().map_err(bad)?.ok_or_else(|| {
-                ApiError::Configuration(format!(
+                configuration(format_args!(
                     "this is no pod of a cluster ({outside}), and $KUBECONFIG is not set"
                 ))
             })?,
         },
     };
-    let config = Config::from_custom_kubeconfig(own, &KubeConfigOptions::default()).await;
-    config.map(without_retries).map_err(bad)
+    Config::from_custom_kubeconfig(own, &KubeConfigOptions::default()).await.map_err(bad)
 }
 
 /// Credentials do not travel in the clear, but to this machine itself.
-fn keeps_its_secrets(config: &Config) -> Result<(), ApiError> {
+fn keeps_its_secrets(config: &Config) -> Result<(), SourceError> {
     let url = &config.cluster_url;
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -132,13 +121,7 @@ fn keeps_its_secrets(config: &Config) -> Result<(), ApiError> {
     if url.scheme_str() == Some("https") || is_here || !is_secret {
         return Ok(());
     }
-    Err(ApiError::Configuration(format!("{url} is not https, so the credentials would travel in the clear")))
-}
-
-/// The caller tries again.
-fn without_retries(mut config: Config) -> Config {
-    config.default_retry = false;
-    config
+    Err(configuration(format_args!("{url} is not https, so the credentials would travel in the clear")))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::client::Api;
-use super::error::ApiError;
+use super::error::{refused, unreachable};
+use crate::error::SourceError;
 
 /// Who speaks.
 const COMPONENT: &str = "cri-gc";
@@ -83,17 +84,17 @@ impl Api {
     ///
     /// # Errors
     /// It was not recorded, or it is not known whether it was.
-    pub async fn record(&self, event: &NodeEvent) -> Result<(), ApiError> {
-        let body = event.body(self.node()).to_string().into_bytes();
+    pub async fn record(&self, event: &NodeEvent) -> Result<(), SourceError> {
+        let body = event.body(&self.node).to_string().into_bytes();
         let path = format!("/api/v1/namespaces/{NAMESPACE}/events");
         let request = Request::post(path).header(CONTENT_TYPE, "application/json").body(body);
-        let request = request.map_err(|error| ApiError::unreachable(POST, &error))?;
+        let request = request.map_err(|error| unreachable(POST, &error))?;
         let (code, answer) = self.call(POST, request).await?;
         // It is there already: it was sent before, and the answer lost.
         if code.is_success() || code == StatusCode::CONFLICT {
             return Ok(());
         }
-        Err(ApiError::status(POST, code, &answer))
+        Err(refused(POST, code, &answer))
     }
 }
 

@@ -12,6 +12,5 @@ mod event;
 mod pods;
 
 pub use client::Api;
-pub use error::ApiError;
 pub use event::{NodeEvent, Severity};
 pub use pods::PodStore;

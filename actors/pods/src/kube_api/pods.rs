@@ -8,33 +8,35 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use serde_json::Value;
 
 use super::client::{ANSWER_WITHIN, Api};
-use super::error::{ApiError, StatusBody};
+use super::error::{StatusBody, deadline, expired, of_client, refused, unreachable, unread};
+use crate::error::{ServerFailure, SourceError};
 use crate::kube_pod::KubePod;
 use crate::listing::{Listing, PodList};
 
 /// Pods of one page.
 const PAGE: u32 = 500;
 
-/// No node has so many pods: a server that goes on answers something else.
+/// No node has so many pods: a server that continues after these answers something else.
 const MOST_PAGES: usize = 200;
 
-/// After so many seconds the API server ends a watch, and a new one goes on from there.
+/// After so many seconds the API server ends a watch, and a new one continues from there.
 const WATCH_SECONDS: u32 = 290;
 
-/// The pods of the node, as of a version that a watch can go on from.
+/// The pods of the node, as of a version that a watch can continue from.
 #[derive(Debug)]
 pub struct PodStore {
     /// By the UIDs of the API's own objects.
     pods: HashMap<String, KubePod>,
-    version: String,
+    /// From which version a watch continues.
+    pub version: String,
 }
 
 impl PodStore {
     /// Takes over an event of the watch. Gives back whether anything is different now.
     ///
     /// # Errors
-    /// It cannot be gone on from: a new list is needed.
-    pub fn apply(&mut self, event: WatchEvent<KubePod>) -> Result<bool, ApiError> {
+    /// The watch cannot continue from it: a new list is needed.
+    pub fn apply(&mut self, event: WatchEvent<KubePod>) -> Result<bool, SourceError> {
         let (reached, has_changed) = match event {
             WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
                 let pod = known(pod)?;
@@ -47,12 +49,12 @@ impl PodStore {
                 (pod.metadata.resource_version, true)
             }
             WatchEvent::Bookmark(mark) => (Some(mark.metadata.resource_version), false),
-            WatchEvent::Error(status) => return Err(ApiError::of_client(WATCH, &kube::Error::Api(status))),
+            WatchEvent::Error(status) => return Err(of_client(WATCH, &kube::Error::Api(status))),
         };
         if let Some(reached) = reached {
             if is_before(&reached, &self.version) {
                 // It has lost what it reported before: nothing of that counts any more.
-                return Err(ApiError::Expired { what: "its versions decreased" });
+                return Err(expired("its versions decreased"));
             }
             self.version = reached;
         }
@@ -69,12 +71,6 @@ impl PodStore {
         }
         listing
     }
-
-    /// From which version a watch goes on.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
 }
 
 /// Whether a version is before another. All known servers use numbers; what is none cannot be compared.
@@ -82,9 +78,9 @@ fn is_before(version: &str, other: &str) -> bool {
     matches!((version.parse::<u64>(), other.parse::<u64>()), (Ok(version), Ok(other)) if version < other)
 }
 
-fn known(pod: KubePod) -> Result<KubePod, ApiError> {
+fn known(pod: KubePod) -> Result<KubePod, SourceError> {
     if pod.metadata.uid.is_empty() {
-        return Err(ApiError::Answer { what: LIST, why: "a pod has no UID".to_owned() });
+        return Err(unread(LIST, "a pod has no UID"));
     }
     Ok(pod)
 }
@@ -103,10 +99,17 @@ impl Api {
     ///
     /// # Errors
     /// It is not, or that is not known.
-    pub async fn check_node(&self, boot_id: &str) -> Result<(), ApiError> {
+    pub async fn check_node(&self, boot_id: &str) -> Result<(), SourceError> {
         let request = get(NODE, &format!("/api/v1/nodes/{}", name(NODE, &self.node)?))?;
         let node: Value = self.read(NODE, request).await.map_err(|error| match error {
-            ApiError::Status { code: StatusCode::NOT_FOUND, .. } => ApiError::NodeMissing(self.node.clone()),
+            SourceError::Server { failure: ServerFailure::Status(StatusCode::NOT_FOUND), .. } => {
+                let text = format!(
+                    "there is no node \"{}\" in the cluster, so its pods are not those of this machine; set node_name to the \
+                     name of this node (kubectl get nodes), in a DaemonSet by CRI_GC__NODE_NAME from spec.nodeName",
+                    self.node
+                );
+                SourceError::server(ServerFailure::NodeMissing, text)
+            }
             error => error,
         })?;
         let theirs = node.pointer("/status/nodeInfo/bootID").and_then(Value::as_str).unwrap_or_default();
@@ -114,35 +117,32 @@ impl Api {
         if theirs == boot_id && !boot_id.is_empty() {
             return Ok(());
         }
-        Err(ApiError::OtherNode {
-            node: self.node.clone(),
-            theirs: theirs.to_owned(),
-            ours: boot_id.to_owned(),
-        })
+        let text = format!(
+            "node \"{}\" of the cluster is in boot \"{theirs}\", this machine in \"{boot_id}\": it is another machine, or its \
+             kubelet has not reported since the last boot; check node_name",
+            self.node
+        );
+        Err(SourceError::server(ServerFailure::OtherNode, text))
     }
 
     /// All pods of the node, as they are now: the newest list, never one out of a cache of unknown age.
     ///
     /// # Errors
     /// It could not be read whole.
-    pub async fn list(&self) -> Result<PodStore, ApiError> {
-        let unread = |why: &str| ApiError::Answer { what: LIST, why: why.to_owned() };
+    pub async fn list(&self) -> Result<PodStore, SourceError> {
+        let mut params = ListParams::default().fields(&self.selector()).limit(PAGE);
         let mut pods = HashMap::new();
         let mut version = None;
-        let mut next: Option<String> = None;
-        let mut pages = 0;
-        loop {
-            let params = ListParams { continue_token: next.clone(), ..ListParams::default() };
-            let params = params.fields(&self.selector()).limit(PAGE);
+        for _ in 0..MOST_PAGES {
             let request = kube::api::Request::new("/api/v1/pods").list(&params);
-            let request = request.map_err(|error| ApiError::unreachable(LIST, &error))?;
+            let request = request.map_err(|error| unreachable(LIST, &error))?;
             let page: PodList = self.read(LIST, request).await?;
             let of_pods = |kind: &Option<String>| matches!(kind.as_deref(), None | Some("Pod"));
             let (Some(metadata), Some(items)) = (page.metadata, page.items) else {
-                return Err(unread("it is no list"));
+                return Err(unread(LIST, "it is no list"));
             };
             if page.kind != "PodList" || !items.iter().all(|pod| of_pods(&pod.kind)) {
-                return Err(unread("it is no list of pods"));
+                return Err(unread(LIST, "it is no list of pods"));
             }
             for pod in items {
                 let pod = known(pod)?;
@@ -150,20 +150,19 @@ impl Api {
             }
             // All pages are of the version of the first.
             version = version.or(metadata.resource_version).filter(|version| !version.is_empty());
-            let before = next;
-            next = metadata.next.filter(|next| !next.is_empty());
-            pages += 1;
-            if next.is_some() && (next == before || pages >= MOST_PAGES) {
-                return Err(unread("it does not end"));
-            }
-            if next.is_none() && metadata.remaining_item_count.is_some_and(|left| left > 0) {
-                return Err(unread("it ends before it is whole"));
-            }
-            if next.is_none() {
-                let version = version.ok_or_else(|| unread("it has no version"))?;
+            let Some(next) = metadata.next.filter(|next| !next.is_empty()) else {
+                if metadata.remaining_item_count.is_some_and(|left| left > 0) {
+                    return Err(unread(LIST, "it ends before it is whole"));
+                }
+                let version = version.ok_or_else(|| unread(LIST, "it has no version"))?;
                 return Ok(PodStore { pods, version });
+            };
+            if params.continue_token.as_ref() == Some(&next) {
+                break;
             }
+            params.continue_token = Some(next);
         }
+        Err(unread(LIST, "it does not end"))
     }
 
     /// What changes from that version on. It ends when the API server or the connection does.
@@ -173,25 +172,26 @@ impl Api {
     pub async fn watch(
         &self,
         version: &str,
-    ) -> Result<impl Stream<Item = Result<WatchEvent<KubePod>, ApiError>> + Unpin + use<>, ApiError> {
+    ) -> Result<impl Stream<Item = Result<WatchEvent<KubePod>, SourceError>> + Unpin + use<>, SourceError>
+    {
         let params = WatchParams::default().fields(&self.selector()).timeout(WATCH_SECONDS);
         let request = kube::api::Request::new("/api/v1/pods").watch(&params, version);
-        let request = request.map_err(|error| ApiError::unreachable(WATCH, &error))?;
+        let request = request.map_err(|error| unreachable(WATCH, &error))?;
         let begun = tokio::time::timeout(ANSWER_WITHIN, self.client.request_events::<KubePod>(request)).await;
         let events = match begun {
-            Ok(begun) => begun.map_err(|error| ApiError::of_client(WATCH, &error))?,
-            Err(_) => return Err(ApiError::Deadline { what: WATCH, within: ANSWER_WITHIN }),
+            Ok(begun) => begun.map_err(|error| of_client(WATCH, &error))?,
+            Err(_) => return Err(deadline(WATCH, ANSWER_WITHIN)),
         };
-        Ok(Box::pin(events.map(|event| event.map_err(|error| ApiError::of_client(WATCH, &error)))))
+        Ok(Box::pin(events.map(|event| event.map_err(|error| of_client(WATCH, &error)))))
     }
 
     /// Whether a pod of that UID is there under one of these namespaces and names.
     ///
     /// # Errors
     /// That is not known: nothing follows from it.
-    pub async fn is_there(&self, uid: &str, names: &[(&str, &str)]) -> Result<bool, ApiError> {
+    pub async fn is_there(&self, uid: &str, names: &[(&str, &str)]) -> Result<bool, SourceError> {
         if names.is_empty() {
-            return Err(ApiError::Answer { what: ASK, why: "its name is not known".to_owned() });
+            return Err(unread(ASK, "its name is not known"));
         }
         for (namespace, pod) in names {
             let path = format!("/api/v1/namespaces/{}/pods/{}", name(ASK, namespace)?, name(ASK, pod)?);
@@ -200,14 +200,13 @@ impl Api {
                 continue;
             }
             if !code.is_success() {
-                return Err(ApiError::status(ASK, code, &body));
+                return Err(refused(ASK, code, &body));
             }
-            let unread = |why: String| ApiError::Answer { what: ASK, why };
-            let found: KubePod = serde_json::from_slice(&body).map_err(|error| unread(error.to_string()))?;
+            let found: KubePod = serde_json::from_slice(&body).map_err(|error| unread(ASK, error))?;
             if found.kind.as_deref() != Some("Pod")
                 || (found.metadata.namespace.as_str(), found.metadata.name.as_str()) != (*namespace, *pod)
             {
-                return Err(unread("it is not the pod that was asked for".to_owned()));
+                return Err(unread(ASK, "it is not the pod that was asked for"));
             }
             // Another UID is another pod, unless it is the mirror of this one.
             if known(found)?.uids().any(|(known, _)| known == uid) {
@@ -218,17 +217,17 @@ impl Api {
     }
 }
 
-fn get(what: &'static str, path: &str) -> Result<Request<Vec<u8>>, ApiError> {
-    Request::get(path).body(Vec::new()).map_err(|error| ApiError::unreachable(what, &error))
+fn get(what: &'static str, path: &str) -> Result<Request<Vec<u8>>, SourceError> {
+    Request::get(path).body(Vec::new()).map_err(|error| unreachable(what, &error))
 }
 
 /// A name that may stand in a path: those of Kubernetes all may. What a runtime says can be anything.
-fn name<'a>(what: &'static str, name: &'a str) -> Result<&'a str, ApiError> {
+fn name<'a>(what: &'static str, name: &'a str) -> Result<&'a str, SourceError> {
     let is_good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
     if !name.is_empty() && name.bytes().all(is_good) && !name.starts_with('.') {
         return Ok(name);
     }
-    Err(ApiError::Answer { what, why: format!("{name:?} is no name of Kubernetes") })
+    Err(unread(what, format_args!("{name:?} is no name of Kubernetes")))
 }
 
 /// Whether that is how an API server says that there is no such pod. A proxy that knows no such path answers 404 as well.

@@ -50,7 +50,7 @@ impl Access {
         Peer { uid, allowed }
     }
 
-    /// Whether that process has the group among its supplementary ones, as the kernel tells. Read once, when the connection is
+    /// Whether that process has the group among its supplementary ones, as the kernel reports. Read once, when the connection is
     /// accepted: the number of a process that has ended since it connected would have to be given to a member of the group
     /// within that moment. SO_PEERGROUPS leaves not even that, but no safe interface to it exists, and this program has no
     /// unsafe code.
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_nobody_known_is_refused() {
+    fn a_request_without_a_known_peer_is_refused() {
         assert!(check(request(Some(Peer { uid: 0, allowed: true }))).is_ok());
         for peer in [None, Some(Peer { uid: 1_000, allowed: false })] {
             assert_eq!(check(request(peer)).unwrap_err().code(), tonic::Code::PermissionDenied);

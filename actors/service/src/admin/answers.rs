@@ -68,7 +68,8 @@ pub fn runtime(endpoint: &str, state: RuntimeState) -> api::Runtime {
 const PODS: usize = 10;
 
 /// The source, and how its pods stand.
-pub fn source(state: SourceState, pods: &[PodFacts], seen: Option<&Observation>) -> api::PodSource {
+pub fn source(state: SourceState, seen: Option<&Observation>) -> api::PodSource {
+    let pods = &state.pods;
     let sum = |state: &PodState| {
         let count = pods.iter().filter(|pod| pod.state == *state).count() as u64;
         (count > 0).then(|| api::PodSum { state: pod_state(*state).to_owned(), count })
@@ -291,20 +292,19 @@ const NEXT: usize = 10;
 pub fn images(observation: &Observation, plan: &ImagePlan) -> api::Images {
     let image = |decision: &Decision| observation.images.get(decision.index);
     let mut sums: Vec<api::ImageSum> = Vec::new();
-    let mut count = |decision: &Decision, may_go: bool| {
-        let reason = decision.reason.as_str();
-        let place = sums.iter().position(|sum| sum.reason == reason).unwrap_or_else(|| {
-            sums.push(api::ImageSum { reason: reason.to_owned(), may_go, ..api::ImageSum::default() });
-            sums.len() - 1
-        });
-        if let Some(sum) = sums.get_mut(place) {
-            sum.count += 1;
-            sum.size_bytes =
-                sum.size_bytes.saturating_add(image(decision).map_or(0, |image| image.size_bytes));
+    let removable = plan.in_line().map(|decision| (decision, true));
+    for (decision, may_go) in removable.chain(plan.protected().map(|decision| (decision, false))) {
+        let (reason, size) = (decision.reason.as_str(), image(decision).map_or(0, |image| image.size_bytes));
+        match sums.iter_mut().find(|sum| sum.reason == reason) {
+            Some(sum) => {
+                sum.count += 1;
+                sum.size_bytes = sum.size_bytes.saturating_add(size);
+            }
+            None => {
+                sums.push(api::ImageSum { reason: reason.to_owned(), may_go, count: 1, size_bytes: size });
+            }
         }
-    };
-    plan.in_line().for_each(|decision| count(decision, true));
-    plan.protected().for_each(|decision| count(decision, false));
+    }
     let candidate = |decision: &Decision| {
         let image = image(decision)?;
         Some(api::Candidate {

@@ -86,8 +86,7 @@ pub async fn status(desk: Rc<Desk>, asked: api::StatusRequest) -> Result<api::St
     }
     let silent = subjects.loops.iter().filter(|known| states.iter().all(|state| state.of != known.of));
     problems.extend(silent.map(|of| format!("the supervisor of {} does not answer", of.of)));
-    let (runtime, source, pods) =
-        futures_util::join!(tools.gateway.runtime(), tools.pods.source(), tools.pods.pods());
+    let (runtime, source) = futures_util::join!(tools.gateway.runtime(), tools.pods.source());
     let observation = observed.as_ref().map(|observed| &observed.observation);
     let settings = &state.generation.settings;
     Ok(api::StatusResponse {
@@ -104,7 +103,7 @@ pub async fn status(desk: Rc<Desk>, asked: api::StatusRequest) -> Result<api::St
             }
             answer
         }),
-        pods: source.map(|source| answers::source(source, &pods.unwrap_or_default(), observation)),
+        pods: source.map(|source| answers::source(source, observation)),
         loops: states.iter().map(answers::loop_status).collect(),
         filesystems: observation
             .iter()
@@ -134,7 +133,8 @@ pub async fn explain(desk: Rc<Desk>, asked: api::ExplainRequest) -> Result<api::
     let Planned { observation, remarks, states, report, .. } = &*planned;
     match explained(observation, report, &asked.object) {
         Found::Objects(objects) => {
-            let pods = desk.subjects.tools.pods.pods().await.unwrap_or_default();
+            let source = desk.subjects.tools.pods.source().await;
+            let pods = source.map(|source| source.pods).unwrap_or_default();
             let mut notes = [&*remarks.problems, &*remarks.notes].concat();
             if objects.iter().any(|object| object.kind == Kind::Image) {
                 // Why images that would be removed may not be removed yet.

@@ -1,6 +1,6 @@
 //! What clients ask about the node: observed and planned for all of them at once.
 //!
-//! An observation holds all there is on the node, and a runtime that hangs answers none for minutes. So of each kind one is in flight
+//! An observation contains all objects of the node, and a runtime that hangs answers none for minutes. So of each kind one is in flight
 //! at most, a caller that asks meanwhile joins it, and it continues to its end though its callers give up: the next one finds it.
 
 use std::cell::RefCell;

@@ -127,7 +127,7 @@ async fn accept(
     }
 }
 
-/// A connection of a known peer, that holds its place until it ends.
+/// A connection of a known peer, which has its place until it ends.
 struct Connection {
     stream: UnixStream,
     peer: Peer,

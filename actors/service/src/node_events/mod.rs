@@ -1,8 +1,8 @@
-//! Events of the node at the API server (behaviour: Events), with the pod source `kube-api` only: what an operator looks for with
+//! Events of the node at the API server (behaviour: Events), with the pod source `kube-api` only: what an operator finds with
 //! `kubectl describe node`.
 //!
-//! An actor of its own that follows the recorder: nobody waits for it, and that an event can't be sent disturbs no pass. What
-//! concerns single objects stays on the node: a full node would write thousands of them to a database that all nodes share.
+//! An actor of its own that follows the recorder: nothing waits for it, and that an event can't be sent disturbs no pass. What
+//! concerns single objects is not sent: a full node would write thousands of them to a database that all nodes share.
 //!
 //! - `limit`: how many may be sent. Here: which ones, and the sending.
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ArbiterHandle, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
-use cri_gc_config::{KubeApi, PodSource, Settings};
+use cri_gc_config::{PodSource, Settings};
 use slog::{Logger, debug, error};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
@@ -29,7 +29,8 @@ use cri_gc_kit::supervision::grace::{Grace, Weight};
 use cri_gc_kit::supervision::guard::{self, Guarded, OnRestart, Pace};
 use cri_gc_kit::supervision::telling;
 use cri_gc_kit::workers::Workers;
-use cri_gc_pods::kube_api::{Api, ApiError, NodeEvent, Severity};
+use cri_gc_pods::kube_api::{Api, NodeEvent, Severity};
+use cri_gc_pods::{ErrorKind, SourceError};
 use cri_gc_policy::text::one_line;
 use limit::Limit;
 
@@ -39,7 +40,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// What the sender works with.
 #[derive(Clone)]
 pub struct Means {
-    /// Whom to follow.
+    /// Where the events come from.
     pub recorder: Recorder,
     /// Since when something has failed.
     pub clock: Clock,
@@ -55,25 +56,25 @@ struct NodeEvents {
     sending: Option<SpawnHandle>,
 }
 
-/// What was sent: it outlives a reload and a fall, so that nothing is told twice.
+/// What was sent: it outlives a reload and a crash, so that nothing is sent twice.
 #[derive(Default)]
 struct Done {
     limit: Limit,
-    /// The last event that was looked at.
+    /// The last event that was sent or left out.
     sequence: u64,
     /// Events that could not be sent, or not so many at once.
     suppressed: u64,
 }
 
-/// Starts the actor on an arbiter, and gives back who is to be told of new settings.
+/// Starts the actor on an arbiter, and returns where it gets new settings.
 #[must_use]
 pub fn start(
     on: &ArbiterHandle,
-    (pace, fell): (Pace, OnRestart),
+    (pace, on_restart): (Pace, OnRestart),
     settings: Arc<Settings>,
     means: Means,
 ) -> Recipient<Reconfigure> {
-    guard::start(on, pace, fell, |_| NodeEvents { settings, means, done: Rc::default(), sending: None })
+    guard::start(on, pace, on_restart, |_| NodeEvents { settings, means, done: Rc::default(), sending: None })
         .recipient()
 }
 
@@ -101,7 +102,7 @@ impl NodeEvents {
         if self.settings.pods.source != PodSource::KubeApi {
             return;
         }
-        // Of its own: a program that tells a token may hang, and nobody else is to wait for it.
+        // A worker of its own: a program that prints a token may hang, and nothing else is to wait for it.
         match Workers::start(1) {
             Ok(files) => {
                 let sender =
@@ -119,10 +120,7 @@ impl Handler<Reconfigure> for NodeEvents {
     type Result = ();
 
     fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
-        let way = |settings: &Settings| -> (PodSource, KubeApi) {
-            (settings.pods.source, settings.pods.kube_api.clone())
-        };
-        let other = way(&self.settings) != way(&generation.settings);
+        let other = self.settings.pods != generation.settings.pods;
         self.settings = Arc::clone(&generation.settings);
         if other {
             self.send(ctx);
@@ -130,7 +128,7 @@ impl Handler<Reconfigure> for NodeEvents {
     }
 }
 
-/// What the API server is to be told of an event, if anything.
+/// What is sent of an event, if anything.
 fn of_node(stamped: &Stamped, suppressed: u64) -> Option<NodeEvent> {
     let event = &stamped.event;
     let severity = match event.kind {
@@ -166,7 +164,7 @@ fn of_node(stamped: &Stamped, suppressed: u64) -> Option<NodeEvent> {
         message.push_str(&format!(" ({suppressed} earlier events of this node were not sent)"));
     }
     let (time, sequence) = (stamped.time, stamped.sequence);
-    // Whoever reads it prints it on a terminal.
+    // It will be printed on a terminal.
     let message = one_line(&message).into_owned();
     Some(NodeEvent { time, sequence, reason: event.kind.as_str(), severity, message })
 }
@@ -177,7 +175,7 @@ struct Sender {
     means: Means,
     files: Workers,
     done: Rc<RefCell<Done>>,
-    failures: FailureLog<u16>,
+    failures: FailureLog<ErrorKind>,
     /// For failures that may pass by themselves.
     grace: Grace,
     api: Option<Api>,
@@ -198,7 +196,7 @@ impl Sender {
             match subscription.coming.recv().await {
                 Ok(stamped) => self.take(&stamped).await,
                 Err(RecvError::Lagged(lost)) => self.done.borrow_mut().suppressed += lost,
-                // The recorder fell: what it records from now on is told by a new channel.
+                // The recorder crashed: what it records from now on comes on a new channel.
                 Err(RecvError::Closed) => match self.means.recorder.subscribe(0).await {
                     Some(next) => subscription = next,
                     None => return,
@@ -207,7 +205,7 @@ impl Sender {
         }
     }
 
-    /// Takes an event that was not taken before. One that is cut short by a reload is taken anew.
+    /// Takes an event that was not taken before. One that is cut short by a reload is taken again.
     async fn take(&mut self, stamped: &Stamped) {
         if stamped.sequence > self.done.borrow().sequence {
             self.send(stamped).await;
@@ -215,7 +213,7 @@ impl Sender {
         }
     }
 
-    /// Sends what is to be told, and tries until it is sent or refused.
+    /// Sends an event if it concerns the API server, and tries until it is sent or refused.
     async fn send(&mut self, stamped: &Stamped) {
         let event = {
             let done = &mut *self.done.borrow_mut();
@@ -231,7 +229,7 @@ impl Sender {
             match self.try_once(&event).await {
                 Ok(()) => {
                     self.done.borrow_mut().suppressed = 0;
-                    self.went_well();
+                    self.succeeded();
                     return;
                 }
                 Err(error) => {
@@ -247,7 +245,7 @@ impl Sender {
         }
     }
 
-    async fn try_once(&mut self, event: &NodeEvent) -> Result<(), ApiError> {
+    async fn try_once(&mut self, event: &NodeEvent) -> Result<(), SourceError> {
         let api = match &self.api {
             Some(api) => api.clone(),
             None => self.api.insert(Api::connect(&self.settings, &self.files).await?).clone(),
@@ -255,14 +253,14 @@ impl Sender {
         api.record(event).await
     }
 
-    fn went_well(&mut self) {
+    fn succeeded(&mut self) {
         self.grace.passed();
         let outage = self.failures.succeeded(self.means.clock.now());
         telling::recovery(&self.means.log, outage, "events of the node are sent again");
     }
 
-    /// Says whether it is a failure, or may pass by itself.
-    fn failed(&mut self, error: &ApiError) -> bool {
+    /// Whether it is a failure, or may pass by itself.
+    fn failed(&mut self, error: &SourceError) -> bool {
         let text = format!("an Event of the Node was not sent: {error}");
         match self.grace.weigh(error.may_pass(), self.means.clock.now()) {
             Weight::MayPass { .. } => {
@@ -286,17 +284,17 @@ mod tests {
     use cri_gc_kit::recorder::Event;
     use cri_gc_kit::words::Loop;
 
-    fn told(event: Event, suppressed: u64) -> Option<(&'static str, Severity, String)> {
+    fn sent(event: Event, suppressed: u64) -> Option<(&'static str, Severity, String)> {
         let stamped = Stamped { sequence: 1, time: Timestamp::UNIX_EPOCH, event: Arc::new(event) };
         of_node(&stamped, suppressed).map(|event| (event.reason, event.severity, event.message))
     }
 
     #[test]
-    fn failures_are_told_with_the_kubelets_reasons_and_removals_are_not() {
+    fn failures_are_sent_with_the_kubelets_reasons_and_removals_are_not() {
         let failed =
             Event { count: 4, ..Event::new(EventKind::ImageGcFailed, Some(Loop::ImageGc), "no answer") };
         assert_eq!(
-            told(failed, 3),
+            sent(failed, 3),
             Some((
                 "ImageGCFailed",
                 Severity::Warning,
@@ -305,9 +303,9 @@ mod tests {
             ))
         );
         let stopping = Event::new(EventKind::Stopping, None, "");
-        assert_eq!(told(stopping, 0), Some(("Stopping", Severity::Normal, "Stopping".to_owned())));
+        assert_eq!(sent(stopping, 0), Some(("Stopping", Severity::Normal, "Stopping".to_owned())));
         for kind in [EventKind::Removed, EventKind::RemovalFailed] {
-            assert_eq!(told(Event::new(kind, Some(Loop::ContainerGc), ""), 0), None);
+            assert_eq!(sent(Event::new(kind, Some(Loop::ContainerGc), ""), 0), None);
         }
     }
 }

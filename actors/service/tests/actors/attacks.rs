@@ -193,7 +193,7 @@ fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look() {
         // Both passes are over. Somebody starts it.
         bed.sim.with(|node| node.start_container(&id)).unwrap();
         tokio::time::sleep(3 * SECOND).await;
-        let state = bed.sim.with(|node| node.container(&id).map(|c| c.state));
+        let state = bed.sim.with(|node| node.container(&id).map(|c| c.spec.state));
         assert_eq!(state, Some(ContainerState::Running), "a running container was removed");
     });
 }

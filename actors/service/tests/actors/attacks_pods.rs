@@ -122,7 +122,7 @@ fn one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others() {
 }
 
 async fn state_of_facts(crew: &Crew, number: usize) -> cri_gc_policy::PodState {
-    let facts = crew.tools.pods.pods().await.unwrap();
+    let facts = crew.tools.pods.source().await.unwrap().pods;
     facts.into_iter().find(|pod| pod.uid == uid(number)).unwrap().state
 }
 
@@ -451,7 +451,7 @@ fn a_pod_that_is_deleted_while_the_service_follows_goes_in_the_end() {
             20 * SECOND,
         );
         let deleted = deleted.await;
-        let facts = pods.pods().await;
+        let facts = pods.source().await.map(|source| source.pods);
         arbiter.stop();
         assert!(deleted, "{facts:?}");
         assert!(api.count(On::List) <= 3, "{} lists", api.count(On::List));

@@ -195,7 +195,7 @@ impl Bed {
 
     /// Percent of the images' filesystem that is used.
     pub fn used_percent(&self) -> u8 {
-        let stats = self.sim.with(|node| node.statvfs(&node.paths().images.clone())).unwrap();
+        let stats = self.sim.with(|node| node.statvfs(&node.paths.images.clone())).unwrap();
         cri_gc_policy::images::space::usage_percent(stats.capacity_bytes, stats.available_bytes).unwrap()
     }
 

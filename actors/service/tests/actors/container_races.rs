@@ -62,7 +62,7 @@ fn a_created_one_that_was_started_after_the_plan_is_not_stopped() {
     let report = bed.run(async |crew| crew.containers().await);
     assert_eq!(kept_for(&report, &id).as_deref(), Some("running"));
     assert_eq!(bed.harmful_calls(), 0);
-    assert_eq!(bed.sim.with(|node| node.container(&id).unwrap().state), ContainerState::Running);
+    assert_eq!(bed.sim.with(|node| node.container(&id).unwrap().spec.state), ContainerState::Running);
 }
 
 fn one_that_finished_just_now_stays_though_the_list_did_not_tell() {

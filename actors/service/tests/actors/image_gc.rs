@@ -45,7 +45,7 @@ fn what_is_used_pinned_protected_or_the_sandbox_image_never_goes() {
     bed.settings.image_gc.protect = vec!["registry.example.com/edge/*".parse().unwrap()];
     let used = bed.image("used:1", 100);
     let by_dead = bed.image("dead:1", 100);
-    let pinned = bed.sim.add_image(ImageSpec::single("pinned:1", MIB, MIB).pinned());
+    let pinned = bed.sim.add_image(ImageSpec::single("pinned:1", MIB, MIB).with(|image| image.pinned = true));
     let protected = bed.image("registry.example.com/edge/modem:7", 100);
     let free = bed.image("free:1", 100);
     let pod = bed.living_pod(1);

@@ -62,10 +62,14 @@ fn a_name_of_two_images_is_not_removed_for_one_of_them() {
     let bed = bed(Flavour::CriO);
     // The embedded runtime gives a tag to one image only, so the artifact lists it among its digests. CRI-O has a store for each.
     let shared = "r.example/x:1".to_owned();
-    let pinned = ImageSpec::single("r.example/x:1", 50 * MIB, 50 * MIB).id(id_of('0')).pinned();
+    let pinned = ImageSpec::single("r.example/x:1", 50 * MIB, 50 * MIB)
+        .id(id_of('0'))
+        .with(|image| image.pinned = true);
     let pinned = bed.sim.add_image(pinned);
-    let mut artifact =
-        ImageSpec::single("r.example/y:1", 50 * MIB, 50 * MIB).id(id_of('f')).digest(&shared).artifact();
+    let mut artifact = ImageSpec::single("r.example/y:1", 50 * MIB, 50 * MIB)
+        .id(id_of('f'))
+        .with(|image| image.digests = Some(vec![shared.clone()]))
+        .with(|image| image.artifact = true);
     artifact.tags.clear();
     let artifact = bed.sim.add_image(artifact);
     fill(&bed, 95);
@@ -196,9 +200,15 @@ fn a_name_that_the_image_gets_between_the_two_lists_of_the_check_counts() {
     let digest = format!("r.example/new@sha256:{}", "e".repeat(64));
     bed.sim.before_nth(Method::ListContainers, 2, move |node, _| {
         // Pulled by another name, and a container made of it.
-        node.add_image(ImageSpec::new("r.example/new:1").id(id_of('a')).digest(&digest));
+        node.add_image(
+            ImageSpec::new("r.example/new:1")
+                .id(id_of('a'))
+                .with(|image| image.digests = Some(vec![digest.clone()])),
+        );
         node.add_container(
-            ContainerSpec::new(&pod, "app").image("r.example/new:1").image_ref(digest.clone()),
+            ContainerSpec::new(&pod, "app")
+                .image("r.example/new:1")
+                .with(|spec| spec.image_ref = Some(digest.clone())),
         )
         .unwrap();
     });
@@ -227,7 +237,8 @@ fn a_tag_that_moves_to_the_image_while_a_new_container_is_asked_counts() {
     let bed = bed(Flavour::Containerd21);
     let a = bed.sim.add_image(ImageSpec::single("model:1", 50 * MIB, 50 * MIB).id(id_of('a')));
     let pod = bed.living_pod(1);
-    bed.sim.add_image(ImageSpec::single("other:1", MIB, MIB).id(id_of('b')).pinned());
+    bed.sim
+        .add_image(ImageSpec::single("other:1", MIB, MIB).id(id_of('b')).with(|image| image.pinned = true));
     fill(&bed, 95);
     let asked = pod.clone();
     bed.sim.before_nth(Method::ListContainers, 2, move |node, _| {

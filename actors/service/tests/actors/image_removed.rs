@@ -129,7 +129,9 @@ fn after_a_restart_of_cri_o_a_container_is_known_by_what_is_left_of_its_names() 
 
 /// Six artifacts, which are first in line, and an image behind them.
 fn artifacts(bed: &Bed) -> (Vec<String>, String) {
-    let spec = |n| ImageSpec::single(format!("artifact:{n}"), 50 * MIB, 50 * MIB).artifact();
+    let spec = |n| {
+        ImageSpec::single(format!("artifact:{n}"), 50 * MIB, 50 * MIB).with(|image| image.artifact = true)
+    };
     let artifacts = (0..6).map(|n| bed.sim.add_image(spec(n))).collect();
     (artifacts, bed.image("zzz:1", 100))
 }

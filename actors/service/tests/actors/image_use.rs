@@ -50,7 +50,13 @@ fn an_image_that_any_field_of_a_container_names_is_in_use() {
         // A digest that no image is listed with any more; what was asked for still names one.
         let asked = if by_id { &used } else { "r.example/web:v2" };
         let gone = format!("r.example/web@sha256:{}", "a".repeat(64));
-        bed.sim.add_container(ContainerSpec::new(&pod, "app").image(asked).image_ref(gone)).unwrap();
+        bed.sim
+            .add_container(
+                ContainerSpec::new(&pod, "app")
+                    .image(asked)
+                    .with(|spec| spec.image_ref = Some(gone.to_owned())),
+            )
+            .unwrap();
         let report = images(&bed);
         assert_eq!(kept_for(&report, &used).as_deref(), Some("in_use"), "{report:?}");
         assert_eq!(removed(&report), [free]);
@@ -68,7 +74,7 @@ fn an_image_that_is_mounted_into_a_container_is_in_use_though_its_tag_moved_on()
     // As a kubelet asks: by id.
     let spec = || ContainerSpec::new(&pod, "app").image("app:1").image_volume(&model);
     bed.sim.add_container(spec()).unwrap();
-    bed.sim.move_tag("model:1", "app:1").unwrap();
+    bed.sim.with(|node| node.move_tag("model:1", "app:1")).unwrap();
     let report = images(&bed);
     for id in [&app, &model] {
         assert_eq!(kept_for(&report, id).as_deref(), Some("in_use"), "{report:?}");

@@ -214,7 +214,7 @@ impl Model {
             53 if self.source.last_true && self.source.lie.hides.is_empty() && !self.world.only_static => {
                 let now = self.world.wall();
                 let mut mind = self.mind.borrow_mut();
-                mind.memory.chronicle.note(self.standings(), now);
+                mind.memory.chronicle.note(&self.standings(), now);
                 format!("an administrator confirms {} pods", mind.memory.confirm(now))
             }
             _ => return,
@@ -351,8 +351,7 @@ impl Model {
         self.trail(&format!("judged: {deleted:?} are deleted"));
         assert_eq!(pods.absent, Absent::Unknown);
         for uid in &deleted {
-            let Some((PodState::Deleted, standing @ Standing::ProvedAbsent { .. })) = self.last.get(uid)
-            else {
+            let Some((PodState::Deleted, standing)) = self.last.get(uid) else {
                 panic!("{uid} is deleted without a proof");
             };
             let nothing = Evidence::default();
@@ -393,7 +392,10 @@ impl Model {
         if let Some(since) = self.told_of_since(uid) {
             assert!(since >= told, "{uid} is there since {since}, as was told at {told}; it is {by:?}");
         }
-        let Standing::ProvedAbsent { first, second, .. } = by else { panic!("{uid}: {by:?}") };
+        let (Standing::MissingTwice { first, second } | Standing::MissingWhenAsked { first, second }) = by
+        else {
+            panic!("{uid}: {by:?}")
+        };
         let age = self.world.now - mind.fresh;
         assert!(age < 325_000, "the source is {age} ms old, and yet {uid} is deleted");
         assert!(mind.arrived.get(first) > Some(&mind.lost), "{uid}: {by:?} is from before a loss");

@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
+use cri_gc_config::PodSource;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{Reading as Listed, Rules, Second};
+use super::super::{Reading as Listed, Rules};
 use super::world::World;
 use super::{Model, RULES};
 use crate::judge::Memory;
@@ -44,8 +45,12 @@ pub struct Mind {
 
 impl Mind {
     pub fn rules(&self, kind: Kind) -> Rules {
-        let second = if kind == Kind::Api { Second::Ask } else { Second::List };
-        Rules { second, is_live: kind != Kind::File, clock_set: self.memory.clock_set, ..RULES }
+        let source = match kind {
+            Kind::File => PodSource::File,
+            Kind::Kubelet => PodSource::Kubelet,
+            Kind::Api => PodSource::KubeApi,
+        };
+        Rules { source, clock_set: self.memory.clock_set, ..RULES }
     }
 
     /// What it was told is true as of then, or a lie. Where directories tell what a lie does not, it knows nothing by its

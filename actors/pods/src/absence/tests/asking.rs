@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ASKING: Rules = Rules { second: Second::Ask, is_live: true, ..RULES };
+const ASKING: Rules = Rules { source: PodSource::KubeApi, ..RULES };
 
 fn named(id: &str, created: i64) -> Evidence<'_> {
     Evidence { names: vec![("shop", "web-0")], ..evidence(id, created) }
@@ -41,7 +41,7 @@ fn judge(absence: &mut Proof, now: i64) -> (PodState, Standing) {
 }
 
 fn proved(second: i64) -> (PodState, Standing) {
-    let proved = Standing::ProvedAbsent { first: at(100), second: at(second), asked: true };
+    let proved = Standing::MissingWhenAsked { first: at(100), second: at(second) };
     (PodState::Deleted, proved)
 }
 
@@ -237,7 +237,7 @@ fn without_the_directories_of_the_kubelet_nothing_is_proved() {
     let unreadable = Kept::Unreadable("no such directory".to_owned());
     let judged = judge_by(absence, named("c", 0), &unreadable, &ASKING, 112);
     assert_eq!(stands(&judged), unknown(Standing::RootUnreadable));
-    assert_eq!(judged.notes, ["no such directory"]);
+    assert_eq!(judged.verdict.notes, ["no such directory"]);
     let kept = Kept::Of(HashSet::from(["u".to_owned()]));
     let judged = judge_by(absence, named("c", 0), &kept, &ASKING, 113);
     assert_eq!(stands(&judged), unknown(Standing::Orphaned));
@@ -255,8 +255,8 @@ fn a_watch_from_which_nothing_comes_is_stale() {
     assert_eq!(judge(absence, 695), proved(110), "a bookmark is enough");
     assert_eq!(absence.synced_at(&ASKING, at(695)), (true, Some(at(395))));
     let judged = judge_by(absence, named("c", 0), &nothing_kept(), &ASKING, 696);
-    assert_eq!((stands(&judged), judged.pods.synced), (unknown(Standing::NoSource), false));
-    assert!(judged.wants_list && !judged.notes.is_empty());
+    assert_eq!((stands(&judged), judged.verdict.pods.synced), (unknown(Standing::NoSource), false));
+    assert!(judged.wants_list && !judged.verdict.notes.is_empty());
     absence.watched(None, at(697));
     assert_eq!(judge(absence, 698), unknown(Standing::NotAsked), "what was proved before is void");
 }
@@ -272,7 +272,7 @@ fn what_bears_a_time_to_come_is_from_before_the_clock_was_put_back() {
     };
     let set = Rules { clock_set: Some(at(90)), ..ASKING };
     assert_eq!(ask(&ASKING, 5000, 110), proved(110), "the runtime listed it before the source was asked");
-    let written = Rules { is_live: false, ..ASKING };
+    let written = Rules { source: PodSource::File, ..ASKING };
     let lost = unknown(Standing::FromTheFuture);
     assert_eq!(
         ask(&written, 5000, 110),

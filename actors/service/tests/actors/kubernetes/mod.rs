@@ -36,7 +36,7 @@ pub async fn state(bed: &Bed, crew: &Crew, number: usize) -> PodState {
 
 /// By which evidence.
 pub async fn evidence(crew: &Crew, number: usize) -> String {
-    let facts = crew.tools.pods.pods().await.unwrap();
+    let facts = crew.tools.pods.source().await.unwrap().pods;
     facts.into_iter().find(|pod| pod.uid == uid(number)).unwrap().standing.to_string()
 }
 

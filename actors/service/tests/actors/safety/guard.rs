@@ -84,7 +84,7 @@ impl Guard {
         let mut violations = Vec::new();
         bed.sim.with(|node| {
             for (id, log) in &state.logs {
-                let runs = node.container(id).is_some_and(|c| c.state == ContainerState::Running);
+                let runs = node.container(id).is_some_and(|c| c.spec.state == ContainerState::Running);
                 if runs && !log.exists() {
                     violations.push(format!("the log of the running container {id} is gone"));
                 }
@@ -93,7 +93,7 @@ impl Guard {
                 let shown = directory.display();
                 if uid.is_empty() {
                     violations.push(format!("{shown} is nobody's log directory, and is gone"));
-                } else if node.sandboxes().any(|sandbox| sandbox.uid == *uid) {
+                } else if node.sandboxes().any(|sandbox| sandbox.spec.uid == *uid) {
                     violations.push(format!("{shown} is gone, and the runtime knows its pod"));
                 }
             }
@@ -105,7 +105,7 @@ impl Guard {
 
 impl State {
     fn see_files(&mut self, bed: &Bed) {
-        let running = |c: &&Container| c.state == ContainerState::Running && c.log_path.exists();
+        let running = |c: &&Container| c.spec.state == ContainerState::Running && c.log_path.exists();
         self.logs = bed.sim.with(|node| {
             node.containers().filter(running).map(|c| (c.id.clone(), c.log_path.clone())).collect()
         });
@@ -136,19 +136,22 @@ impl State {
         self.sandboxes.clear();
         let mut objects: HashMap<String, HashSet<String>> = HashMap::new();
         for sandbox in node.sandboxes() {
-            objects.entry(sandbox.uid.clone()).or_default().insert(sandbox.id.clone());
-            let age = (sandbox.created_at, sandbox.attempt, std::cmp::Reverse(sandbox.id.clone()));
-            self.sandboxes.entry(sandbox.uid.clone()).or_default().push(age);
+            objects.entry(sandbox.spec.uid.clone()).or_default().insert(sandbox.id.clone());
+            let age = (sandbox.created_at, sandbox.spec.attempt, std::cmp::Reverse(sandbox.id.clone()));
+            self.sandboxes.entry(sandbox.spec.uid.clone()).or_default().push(age);
         }
         let policy = &self.settings.container_gc;
         for container in node.containers() {
             let uid = uid_of(node, container);
             objects.entry(uid.clone()).or_default().insert(container.id.clone());
             let old = is_old(node, container.created_at, policy.min_age);
-            let may_start = container.state == ContainerState::Created
+            let may_start = container.spec.state == ContainerState::Created
                 && !is_old(node, container.created_at, policy.created_grace);
-            if container.state != ContainerState::Running && old && !may_start {
-                self.units.entry((uid, container.name.clone())).or_default().push(age_of(node, container));
+            if container.spec.state != ContainerState::Running && old && !may_start {
+                self.units
+                    .entry((uid, container.spec.name.clone()))
+                    .or_default()
+                    .push(age_of(node, container));
             }
         }
         let deleted = std::mem::take(&mut self.deleted);
@@ -166,15 +169,15 @@ impl State {
     fn is_deleted_now(&self, node: &Node, uid: &str) -> bool {
         let grace = self.settings.pods.runtime_grace;
         let mut times = Vec::new();
-        for sandbox in node.sandboxes().filter(|sandbox| sandbox.uid == uid) {
+        for sandbox in node.sandboxes().filter(|sandbox| sandbox.spec.uid == uid) {
             times.push(sandbox.created_at);
         }
         for container in node.containers().filter(|container| uid_of(node, container) == uid) {
-            if container.state == ContainerState::Unknown {
+            if container.spec.state == ContainerState::Unknown {
                 return false;
             }
             times.push(container.created_at);
-            times.extend(container.finished_at);
+            times.extend(container.spec.finished_at);
         }
         !runs(node, uid) && times.into_iter().all(|time| is_old(node, time, grace))
     }
@@ -189,8 +192,8 @@ impl State {
 
     fn stop_container(&mut self, node: &Node, id: &str) {
         match node.container(id) {
-            Some(container) if container.state != ContainerState::Unknown => {
-                self.violated(format!("container {id} is stopped, and it is {:?}", container.state));
+            Some(container) if container.spec.state != ContainerState::Unknown => {
+                self.violated(format!("container {id} is stopped, and it is {:?}", container.spec.state));
             }
             _ => drop(self.stopped.insert(id.to_owned())),
         }
@@ -202,14 +205,14 @@ impl State {
         if container.id != id {
             self.violated(format!("{id:?} is only a part of an id"));
         }
-        if container.state == ContainerState::Running {
+        if container.spec.state == ContainerState::Running {
             self.violated(format!("container {id} is removed, and it runs"));
         }
-        let ended = container.finished_at.filter(|_| !self.stopped.contains(id));
+        let ended = container.spec.finished_at.filter(|_| !self.stopped.contains(id));
         if ended.is_some_and(|ended| !is_old(node, ended, policy.min_dead_age)) {
             self.violated(format!("container {id} is removed, and has only just finished"));
         }
-        let created = container.state == ContainerState::Created;
+        let created = container.spec.state == ContainerState::Created;
         if !is_old(node, container.created_at, policy.min_age)
             || created && !is_old(node, container.created_at, policy.created_grace)
         {
@@ -221,7 +224,7 @@ impl State {
             Some(true) => {}
             Some(false) if policy.max_containers >= 0 => {}
             Some(false) => {
-                let unit = self.units.get(&(uid, container.name.clone()));
+                let unit = self.units.get(&(uid, container.spec.name.clone()));
                 let newer =
                     unit.map_or(0, |unit| unit.iter().filter(|age| **age > age_of(node, container)).count());
                 let stay = usize::try_from(policy.max_per_pod_container).ok();
@@ -239,8 +242,8 @@ impl State {
         if sandbox.id != id {
             self.violated(format!("{id:?} is only a part of an id"));
         }
-        if sandbox.state != SandboxState::NotReady {
-            self.violated(format!("sandbox {id} is {how}, and it is {:?}", sandbox.state));
+        if sandbox.spec.state != SandboxState::NotReady {
+            self.violated(format!("sandbox {id} is {how}, and it is {:?}", sandbox.spec.state));
         }
         if node.containers_in(id).next().is_some() {
             self.violated(format!("sandbox {id} is {how}, and a container is in it"));
@@ -248,13 +251,13 @@ impl State {
         if !is_old(node, sandbox.created_at, self.settings.sandbox_gc.min_age) {
             self.violated(format!("sandbox {id} is {how}, and has only just been made"));
         }
-        match self.goes_whole(node, &sandbox.uid) {
+        match self.goes_whole(node, &sandbox.spec.uid) {
             None => self.violated(format!("sandbox {id} is {how}, and belongs to no pod")),
             Some(true) => {}
             Some(false) => {
-                let own = (sandbox.created_at, sandbox.attempt, std::cmp::Reverse(sandbox.id.clone()));
+                let own = (sandbox.created_at, sandbox.spec.attempt, std::cmp::Reverse(sandbox.id.clone()));
                 let newer =
-                    self.sandboxes.get(&sandbox.uid).is_some_and(|all| all.iter().any(|age| *age > own));
+                    self.sandboxes.get(&sandbox.spec.uid).is_some_and(|all| all.iter().any(|age| *age > own));
                 if !newer {
                     self.violated(format!("sandbox {id} is {how}, and is the newest of a living pod"));
                 }
@@ -281,10 +284,10 @@ impl State {
             self.violated(format!("image {id} is removed, and is pinned"));
         }
         let protected = settings.protect.iter().map(ToString::to_string);
-        if protected.chain([node.options().sandbox_image.clone()]).any(|name| image.tags.contains(&name)) {
+        if protected.chain([node.options.sandbox_image.clone()]).any(|name| image.tags.contains(&name)) {
             self.violated(format!("image {id} is removed, and is protected: {:?}", image.tags));
         }
-        let stats = node.statvfs(&node.paths().images.clone()).unwrap();
+        let stats = node.statvfs(&node.paths.images.clone()).unwrap();
         let free = stats.capacity_bytes / 100 * u64::from(100 - settings.low_threshold_percent);
         if settings.max_age.is_zero() && stats.available_bytes >= free {
             self.violated(format!("image {id} is removed, and there is room enough"));
@@ -293,16 +296,16 @@ impl State {
 }
 
 fn uid_of(node: &Node, container: &Container) -> String {
-    node.sandbox(&container.sandbox).map(|sandbox| sandbox.uid.clone()).unwrap_or_default()
+    node.sandbox(&container.spec.sandbox).map(|sandbox| sandbox.spec.uid.clone()).unwrap_or_default()
 }
 
 fn age_of(node: &Node, container: &Container) -> Age {
-    (node.listed_created_at(container), container.attempt, std::cmp::Reverse(container.id.clone()))
+    (node.listed_created_at(container), container.spec.attempt, std::cmp::Reverse(container.id.clone()))
 }
 
 fn runs(node: &Node, uid: &str) -> bool {
-    node.sandboxes().any(|sandbox| sandbox.uid == uid && sandbox.state != SandboxState::NotReady)
-        || node.containers().any(|c| c.state == ContainerState::Running && uid_of(node, c) == uid)
+    node.sandboxes().any(|sandbox| sandbox.spec.uid == uid && sandbox.spec.state != SandboxState::NotReady)
+        || node.containers().any(|c| c.spec.state == ContainerState::Running && uid_of(node, c) == uid)
 }
 
 fn is_old(node: &Node, time: Timestamp, age: Duration) -> bool {

@@ -239,8 +239,12 @@ impl Case {
         for (number, traits) in self.images.iter().enumerate() {
             let image = ImageSpec::new(image_name(number + 1));
             let image = layers(number).into_iter().fold(image, ImageSpec::layer);
-            let image = if traits.pinned { image.pinned() } else { image };
-            let id = bed.sim.add_image(if traits.artifact { image.artifact() } else { image });
+            let image = if traits.pinned { image.with(|image| image.pinned = true) } else { image };
+            let id = bed.sim.add_image(if traits.artifact {
+                image.with(|image| image.artifact = true)
+            } else {
+                image
+            });
             if traits.held {
                 bed.sim.with(|node| node.image_mut(&id).unwrap().held_by = Some("another".to_owned()));
             }
@@ -272,7 +276,11 @@ impl Case {
                 let spec =
                     PodSpec::new("ns", format!("pod-{number}"), uid).attempt(attempt).created_at(ago(*age));
                 let spec = if *ready { spec } else { spec.not_ready() };
-                let spec = if pod.labelled { spec } else { spec.unlabelled().no_logs() };
+                let spec = if pod.labelled {
+                    spec
+                } else {
+                    spec.with(|pod| (pod.kubelet_labels, pod.log_directory) = (false, false))
+                };
                 sandboxes.push(bed.sim.add_pod(spec).unwrap());
             }
             for container in &pod.containers {
@@ -282,13 +290,16 @@ impl Case {
                         .attempt(container.attempt)
                         .image(if image == 0 { String::new() } else { image_name(image) })
                         .log(LogSpec { legacy_link: true, ..LogSpec::default() });
-                let spec = if pod.labelled { spec } else { spec.unlabelled().no_log() };
+                let spec =
+                    if pod.labelled { spec } else { spec.with(|spec| spec.kubelet_labels = false).no_log() };
                 let spec = match container.volume.filter(|_| flavour().has_image_volumes()) {
                     Some(volume) => spec.image_volume(image_name(1 + volume % self.images.len())),
                     None => spec,
                 };
                 let spec = match bed.sim.with(|node| node.resolve_image(&spec.image)) {
-                    Ok(id) if container.stale_ref => spec.image(id).image_ref("r.example/web@sha256:aaaa"),
+                    Ok(id) if container.stale_ref => spec
+                        .image(id)
+                        .with(|spec| spec.image_ref = Some("r.example/web@sha256:aaaa".to_owned())),
                     _ => spec,
                 };
                 let made = ago(container.age);
