@@ -86,7 +86,7 @@ fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure>
 fn refused(error: ClientError) -> Failure {
     match error.trouble {
         Trouble::Invalid => Failure::configuration(format_args!(
-            "reload refused, the previous configuration stays in force: {}",
+            "reload refused, the previous configuration remains in force: {}",
             error.message
         )),
         _ => error.into(),

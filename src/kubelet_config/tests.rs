@@ -165,7 +165,12 @@ fn a_kubelet_without_image_gc_does_not_switch_image_gc_off_here() {
         assert_eq!(changed(fields, flags), [], "{fields}{flags}");
         let text = imported(fields, flags).unwrap().to_toml("FILE");
         let words = text.replace("\n# ", " ");
-        assert!(words.contains("With the same here neither of them would"), "{text}");
+        assert!(
+            words.contains(
+                "Write another threshold, or 100 to turn off image removal for lack of space in both"
+            ),
+            "{text}"
+        );
         assert!(text.contains("\n# high_threshold_percent = 85\n"), "{text}");
         assert!(text.contains("\n# low_threshold_percent = 80\n"), "{text}");
         assert!(words.contains("The kubelet's own image collection is off."), "{text}");

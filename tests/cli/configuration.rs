@@ -79,7 +79,12 @@ fn every_kind_of_value_out_of_its_range_is_refused() {
 #[test]
 fn the_source_file_needs_a_file() {
     let bench = Bench::new();
-    let parts = ["pods.file", "it is not set, with pods.source = \"file\"", "name the file", "cri-gc.toml"];
+    let parts = [
+        "pods.file",
+        "it is not set, with pods.source = \"file\"",
+        "path of the list of pods",
+        "cri-gc.toml",
+    ];
     with_file(&bench, "[pods]\nsource = \"file\"\n").refused(64, &parts);
     with_file(&bench, "[pods]\nsource = \"file\"\nfile = \"pods.json\"\n")
         .refused(64, &["pods.file", "not absolute"]);
@@ -141,7 +146,7 @@ fn all_problems_are_listed_at_once() {
     let bench = Bench::new();
     let toml =
         "[image_gc]\nhigh_threshold_percent = 200\n[container_gc]\nperiod = \"x\"\n[log]\nlevle = \"info\"\n";
-    let parts = ["3 reasons", "high_threshold_percent", "container_gc.period", "log.levle", "level"];
+    let parts = ["3 errors", "high_threshold_percent", "container_gc.period", "log.levle", "level"];
     with_file(&bench, toml).refused(64, &parts);
 }
 

@@ -28,7 +28,7 @@ fn row(output: &str, name: &str) -> (u64, u64) {
     let row =
         ending.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {output}"));
     let words = row.strip_prefix(name).unwrap().split_whitespace();
-    let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
+    let numbers: Vec<u64> = words.filter_map(|word| word.trim_end_matches('%').parse().ok()).collect();
     (numbers[0], numbers[1])
 }
 
@@ -199,7 +199,7 @@ fn a_signal_ends_the_watch_and_the_summary_is_printed() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut child = started(demo(&bench, &["--watch", "--for=1h"]));
         let first = next_line(&mut child);
-        assert!(first.starts_with("cri-gc on a modelled node") && first.contains("left"), "{first}");
+        assert!(first.starts_with("cri-gc on a simulated node") && first.contains("left"), "{first}");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let said = ended(child).good();
         assert!(said.contains("Watched for"), "{said}");
@@ -214,7 +214,7 @@ fn a_signal_ends_the_demo_and_nothing_is_left() {
     for started_before in [false, true] {
         let mut child = started(demo(&bench, &[]));
         if started_before {
-            assert!(next_line(&mut child).starts_with("An embedded node"));
+            assert!(next_line(&mut child).starts_with("A simulated node"));
         }
         // It is not waited for yet, so this process id is not of another process.
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();

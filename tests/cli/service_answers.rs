@@ -171,7 +171,7 @@ fn a_reload_says_what_changed() {
 fn a_reload_of_a_bad_configuration_ends_with_64() {
     let bad = Status::invalid_argument("/etc/cri-gc/config.toml:2:1: there is no image_gc.mn_age");
     let answers = Answers { reload: Some(Err(bad)), ..Answers::default() };
-    let parts = ["reload refused", "the previous configuration stays in force", "config.toml:2:1"];
+    let parts = ["reload refused", "the previous configuration remains in force", "config.toml:2:1"];
     ask(answers, &["config", "reload"]).refused(64, &parts);
 }
 

@@ -78,7 +78,7 @@ async fn a_bad_configuration_changes_nothing_and_says_why() {
         assert_eq!(generations(&stage).await, [1; 5], "{what}");
         assert_eq!(stage.state(Loop::ContainerGc).await.mode, Mode::Report, "{what}");
         let line = format!(
-            "ERRO - reload refused, the previous configuration stays in force: {} cause=admin",
+            "ERRO - reload refused, the previous configuration remains in force: {} cause=admin",
             refused.0
         );
         assert_eq!(stage.lines.take(), [line], "{what}");

@@ -146,7 +146,7 @@ async fn a_file_that_vanishes_is_reported_once_and_waited_for() {
     assert_eq!(told.len(), 1, "{told:?}");
     let why = format!("{}: the file does not exist", file.display());
     assert!(
-        told[0].contains("the previous configuration stays in force") && told[0].contains(&why),
+        told[0].contains("the previous configuration remains in force") && told[0].contains(&why),
         "{told:?}"
     );
     fs::write(&file, OFF).unwrap();
@@ -169,7 +169,7 @@ async fn a_bad_file_is_refused_once_and_a_good_one_taken_after_it() {
     let told = stage.lines.take();
     assert_eq!(told.len(), 1, "{told:?}");
     let refused = format!(
-        "reload refused, the previous configuration stays in force: invalid configuration: {}:2",
+        "reload refused, the previous configuration remains in force: invalid configuration: {}:2",
         file.display()
     );
     assert!(told[0].contains(&refused) && told[0].contains("image_gc.mood"), "{told:?}");

@@ -51,7 +51,7 @@ fn the_source_file_needs_an_absolute_file() {
             "built-in default",
             "pods.file = \"\": it is not set, with pods.source = \"file\" (environment variable CRI_GC__PODS__SOURCE); \
              allowed: an absolute path; \
-             name the file with the pod list, or choose another source"
+             set it to the absolute path of the list of pods, or choose another source"
         )
     );
     let message = problem(load_text("[pods]\nsource = 'file'\nfile = 'pods.json'\n")).to_string();

@@ -78,7 +78,7 @@ fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
     }
     if !configuration.refused.is_empty() {
         lines.push(format!(
-            "RELOAD REFUSED {}, the previous configuration stays in force:",
+            "RELOAD REFUSED {}, the previous configuration remains in force:",
             now.ago(&configuration.refused_at)
         ));
         lines.extend(configuration.refused.lines().map(|line| format!("  {}", line.trim_start())));

@@ -277,7 +277,7 @@ cri-gc 0.1.0 on edge-7, pid 4711, running for 3d 4h (since 2026-01-28T08:00:00Z)
 
 configuration  generation 3, loaded 2h 5m ago (start) without a file
                these settings take effect after a restart of cri-gc: log.format, runtime.endpoint
-               RELOAD REFUSED 5m ago, the previous configuration stays in force:
+               RELOAD REFUSED 5m ago, the previous configuration remains in force:
                  config.toml:3:1: there is no image_gc.high_treshold_percent
                  did you mean high_threshold_percent?
 log level      info

@@ -116,7 +116,7 @@ impl ConfigurationActor {
         match loaded.and_then(|loaded| self.check(loaded)) {
             Ok(loaded) => Ok(self.accept(cause, loaded)),
             Err(why) => {
-                error!(self.log, "reload refused, the previous configuration stays in force: {}", why;
+                error!(self.log, "reload refused, the previous configuration remains in force: {}", why;
                     "generation" => self.current.number, "cause" => cause.as_str());
                 self.recorder.record(Event::new(EventKind::ReloadRefused, None, why.clone()));
                 self.refused = Some((why.clone(), self.clock.now()));

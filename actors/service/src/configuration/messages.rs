@@ -24,7 +24,7 @@ pub struct Reloaded {
 
 /// Why a reload changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("reload refused, the previous configuration stays in force: {0}")]
+#[error("reload refused, the previous configuration remains in force: {0}")]
 pub struct Refused(pub String);
 
 /// What is in force?
