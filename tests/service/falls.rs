@@ -181,7 +181,7 @@ async fn the_configuration_falls_over_a_reload_and_takes_the_next_one() {
     assert_eq!(stage.lines.take(), [crashed("configuration", "-")]);
     stage.step(SECOND).await;
     let refused = stage.answer("the lost reload", lost).await.unwrap_err();
-    assert!(refused.0.contains("restarted during the reload; try again"), "{refused}");
+    assert!(refused.0.contains("restarted after a panic during the reload; try again"), "{refused}");
     let reloaded = stage.answer("the next reload", reload).await.unwrap();
     assert_eq!((reloaded.state.generation.number, &reloaded.changed[..]), (2, &["log_gc.period"][..]));
     stage.settle().await;

@@ -132,7 +132,7 @@ pub fn stuck(of: Loop, id: &str, why: &str) -> String {
         Loop::ContainerGc => format!("container could not be removed, ns/pod-1/app#0 ({})", &digits[..13]),
         Loop::SandboxGc => format!("sandbox could not be removed, ns/pod-2#0 ({})", &digits[..13]),
         Loop::LogGc => format!("log directory could not be removed, {id}"),
-        Loop::ImageGc => format!("image could not be removed, free:1 ({})", &digits[..13]),
+        Loop::ImageGc => format!("image could not be removed, docker.io/library/free:1 ({})", &digits[..13]),
     };
     format!("1 {object}: {why}")
 }
