@@ -202,7 +202,10 @@ async fn what_could_not_be_observed_is_not_said_to_be_missing() {
     stage.sim.fault(Method::ListContainers, Fault::error(SimCode::Unknown, "no snapshotter"), Scope::Always);
     let refused = stage.answer("an answer", explain("web-0")).await;
     assert_eq!(refused.code(), Code::Aborted);
-    assert!(refused.message().contains("not everything could: ListContainers: no snapshotter"), "{refused}");
+    assert!(
+        refused.message().contains("not everything could be observed: ListContainers: no snapshotter"),
+        "{refused}"
+    );
     // A runtime that hangs: the service answers before the client gives up.
     stage.sim.clear_faults();
     stage.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);

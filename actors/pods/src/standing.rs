@@ -118,7 +118,7 @@ impl fmt::Display for Standing {
             }
             Self::StillThere => f.write_str("it is not listed, but the API server has it"),
             Self::AskFailed(error) => {
-                write!(f, "not confirmed deleted: it is not listed, but the API server could not be asked for it by name: {error}")
+                write!(f, "not confirmed deleted: it is not listed, and could not be asked for by name: {error}")
             }
             Self::ProvedAbsent { first, second, asked: true } => {
                 write!(f, "it is missing from the list of {first:.0}, and the API server did not have it at {second:.0}")

@@ -10,7 +10,7 @@ use crate::stage::{PERIOD, SECOND};
 /// Lines above INFO since they were taken last. That images have to wait for the first list is image GC's matter.
 fn loud(world: &World) -> Vec<String> {
     let is_loud =
-        |line: &String| !line.starts_with("INFO") && !line.contains("not known which images pods name");
+        |line: &String| !line.starts_with("INFO") && !line.contains("not known which images pods use");
     world.stage.lines.take().into_iter().filter(is_loud).collect()
 }
 
