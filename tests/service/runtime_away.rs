@@ -131,7 +131,7 @@ async fn ten_losses_are_ten_times_two_lines() {
     }
     assert_eq!(stage.lines.all(), vec![[unreachable(&stage), BACK.to_owned()]; 10].concat());
     assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned].repeat(10));
-    assert_eq!(stage.service.tools.gateway.returns().await, 10);
+    assert_eq!(stage.service.tools.gateway.returns(), 10);
     assert_eq!(all_there(&stage.sim), there);
 }
 
@@ -245,7 +245,7 @@ async fn a_runtime_that_dies_over_each_pass_is_not_asked_faster_and_faster() {
 async fn a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again() {
     let stage = node_to_keep().start().await;
     stage.step(SECOND).await;
-    let returns = stage.service.tools.gateway.returns().await;
+    let returns = stage.service.tools.gateway.returns();
     for method in [Method::Version, Method::ListPodSandbox, Method::ListContainers, Method::ListImages] {
         stage.sim.fault(method, Fault::Hang, Scope::Always);
     }
@@ -268,7 +268,7 @@ async fn a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again() {
         let state = stage.state(of).await;
         assert_eq!(state.failures, 0, "{of}: no pass was made at once: {state:?}");
     }
-    assert_eq!(stage.service.tools.gateway.returns().await, returns, "it was never away");
+    assert_eq!(stage.service.tools.gateway.returns(), returns, "it was never away");
 }
 
 async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back() {

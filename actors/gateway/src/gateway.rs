@@ -28,8 +28,8 @@ pub struct Gateway {
     pub(crate) address: Addr<GatewayActor>,
     /// The caller's: under a revoked one only questions are sent.
     pub(crate) lease: Lease,
-    /// Changes each time that the runtime answers again.
-    answers: watch::Receiver<()>,
+    /// How often the runtime became reachable again; changed each time that it answers again.
+    returns: watch::Receiver<u64>,
 }
 
 impl Gateway {
@@ -38,11 +38,11 @@ impl Gateway {
     #[must_use]
     pub fn start(on: &ArbiterHandle, settings: &Settings, waits: Option<Waits>, log: Logger) -> Self {
         let on_restart = guard::log_restart(log.clone(), "gateway", None);
-        let (sender, answers) = watch::channel(());
+        let (sender, returns) = watch::channel(0);
         let (sockets, limits) = (settings.runtime.clone(), Limits::from(settings));
         let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(waits, sender, log));
         let address = guard::start(on, Pace::from(settings), on_restart, make);
-        Self { address, lease: Lease::default(), answers }
+        Self { address, lease: Lease::default(), returns }
     }
 
     /// The same gateway, for a caller that may remove things under that lease.
@@ -119,10 +119,10 @@ impl Gateway {
 
     /// Ends once the runtime answers again after it was unreachable or hung, counted from this call on.
     pub fn answers_again(&self) -> impl Future<Output = ()> + use<> {
-        let mut answers = self.answers.clone();
-        answers.mark_unchanged();
+        let mut returns = self.returns.clone();
+        returns.mark_unchanged();
         async move {
-            if answers.changed().await.is_err() {
+            if returns.changed().await.is_err() {
                 // The gateway has ended, and nothing follows.
                 std::future::pending::<()>().await;
             }
@@ -130,9 +130,10 @@ impl Gateway {
     }
 
     /// How often the runtime became reachable again: what rests on having seen the node all the time compares this.
-    pub async fn returns(&self) -> u64 {
-        // A gateway that was restarted has seen nothing, which is as good as a return.
-        self.runtime().await.map_or(u64::MAX, |runtime| runtime.returns)
+    /// A gateway that was restarted has seen nothing, which counts as a return.
+    #[must_use]
+    pub fn returns(&self) -> u64 {
+        *self.returns.borrow()
     }
 
     /// The state of the runtime. `None` while the gateway is being restarted.

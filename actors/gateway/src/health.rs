@@ -37,8 +37,6 @@ pub struct RuntimeState {
     pub since: Option<Timestamp>,
     /// The error of an unreachable one.
     pub error: Option<String>,
-    /// How often it became reachable again.
-    pub returns: u64,
 }
 
 /// Whether the runtime answers.
@@ -48,8 +46,8 @@ pub struct Health {
     changed: Cell<Option<Instant>>,
     /// Whether it has not answered in time since it last answered.
     late: Cell<bool>,
-    /// Changes each time that it answers again, after it was unreachable or hung.
-    answers: watch::Sender<()>,
+    /// How often it became reachable again. Receivers are woken when it answers again, after it was unreachable or hung.
+    returns: watch::Sender<u64>,
     waits: Option<Waits>,
     log: Logger,
     /// Notified when it becomes unreachable or is late.
@@ -57,13 +55,13 @@ pub struct Health {
 }
 
 impl Health {
-    /// `answers` changes each time that the runtime answers again.
-    pub fn new(waits: Option<Waits>, answers: watch::Sender<()>, log: Logger) -> Self {
+    /// `returns` counts how often the runtime became reachable again.
+    pub fn new(waits: Option<Waits>, returns: watch::Sender<u64>, log: Logger) -> Self {
         Self {
             state: RefCell::default(),
             changed: Cell::default(),
             late: Cell::default(),
-            answers,
+            returns,
             waits,
             log,
             trouble: Notify::new(),
@@ -109,7 +107,8 @@ impl Health {
     pub fn has_version(&self, version: RuntimeVersion) {
         self.state.borrow_mut().version = Some(version);
         if self.late.replace(false) {
-            self.answers.send_replace(());
+            // It hung, which is no gap in what was seen.
+            self.returns.send_modify(|_| ());
         }
     }
 
@@ -119,7 +118,10 @@ impl Health {
 
     /// What was seen of it has gaps: that is as good as a return.
     pub fn count_return(&self) {
-        self.state.borrow_mut().returns += 1;
+        self.returns.send_if_modified(|returns| {
+            *returns += 1;
+            false
+        });
     }
 
     pub fn state(&self) -> RuntimeState {
@@ -162,10 +164,9 @@ impl Health {
             return;
         }
         state.error = None;
-        state.returns += 1;
         self.changed.set(Some(Instant::now()));
         self.late.set(false);
-        self.answers.send_replace(());
+        self.returns.send_modify(|returns| *returns += 1);
         let lasted = now.zip(since).map(|(now, since)| duration(now.duration_since(since)));
         let endpoint = self.waits.as_ref().map(|waits| waits.endpoint.as_str());
         info!(self.log, "container runtime reachable again"; "unreachable_for" => lasted.as_deref(), "endpoint" => endpoint);
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_under_way_tells_nothing_new() {
-        let health = Health::new(None, watch::Sender::new(()), Logger::root(Discard, o!()));
+        let health = Health::new(None, watch::Sender::default(), Logger::root(Discard, o!()));
         let gone = CriError::gateway_gone("Version");
         let away = || Err::<(), _>(CriError { class: ErrorClass::Unavailable, ..gone.clone() });
         let (before, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
@@ -194,12 +195,12 @@ mod tests {
         assert_eq!(health.state().reachable, Some(false));
         health.note(before, &Ok(()));
         assert_eq!(
-            (health.state().reachable, health.state().returns),
+            (health.state().reachable, *health.returns.borrow()),
             (Some(false), 0),
             "it was sent before the loss"
         );
         health.note(later, &Ok(()));
-        assert_eq!((health.state().returns, health.is_unreachable()), (1, false));
+        assert_eq!((*health.returns.borrow(), health.is_unreachable()), (1, false));
         health.note(before, &away());
         assert!(!health.is_unreachable(), "it was sent before the return");
     }

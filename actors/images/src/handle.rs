@@ -66,8 +66,10 @@ impl ImageRecords {
         until: Timestamp,
         seen_at: Moment,
     ) {
-        let uses = uses.into_iter().map(|used| (used.into().to_text(), until)).collect();
-        self.keeper.do_send(Note::Used { uses, seen_at });
+        let uses: Vec<_> = uses.into_iter().map(|used| (used.into().to_text(), until)).collect();
+        if !uses.is_empty() {
+            self.keeper.do_send(Note::Used { uses, seen_at });
+        }
     }
 
     /// All images with what is remembered of them. `None` while the keeper is being restarted.

@@ -55,7 +55,7 @@ impl Sources {
         let settings = &configuration.settings;
         let found = if settings.pods.source == PodSource::Runtime {
             let at = self.clock.now();
-            let returns = if configuration.service { Some(self.gateway.returns().await) } else { None };
+            let returns = configuration.service.then(|| self.gateway.returns());
             let beside = settings.pods.runtime_beside_kubelet;
             let kubelet = if beside { None } else { self.kubelet_here(settings).await };
             Found::Runtime { at, returns, kubelet, to_ask: Vec::new(), finished: FinishTimes::new() }

@@ -51,16 +51,17 @@ pub fn settings(state: &ConfigurationState) -> Result<api::ConfigResponse, Statu
     })
 }
 
-pub fn runtime(endpoint: &str, state: RuntimeState) -> api::Runtime {
+/// One that hangs does not answer now, whatever it did before.
+pub fn runtime(endpoint: &str, state: RuntimeState, returns: u64, hangs: bool) -> api::Runtime {
     let (name, version) = state.version.map(|version| (version.name, version.version)).unzip();
     api::Runtime {
         endpoint: endpoint.to_owned(),
         name: name.unwrap_or_default(),
         version: version.unwrap_or_default(),
-        reachable: state.reachable.unwrap_or(false),
+        reachable: state.reachable.unwrap_or(hangs),
         since: time(state.since),
         error: state.error.unwrap_or_default(),
-        returns: state.returns,
+        returns,
     }
 }
 

@@ -165,13 +165,13 @@ fn cancelled_as_an_answer_is_no_return_of_the_runtime() {
         };
         let gateway = Gateway::start(&Arbiter::current(), &bed.settings, Some(waits), silent());
         gateway.version().await.unwrap();
-        let before = gateway.returns().await;
+        let before = gateway.returns();
         bed.sim.fault(Method::ImageFsInfo, Fault::error(Code::Cancelled, "context canceled"), Scope::Always);
         for _ in 0..3 {
             let _ = gateway.image_fs_info().await;
             let _ = gateway.version().await;
         }
-        assert_eq!(gateway.returns().await, before, "it never went away");
+        assert_eq!(gateway.returns(), before, "it never went away");
     });
 }
 
@@ -209,12 +209,12 @@ fn an_image_service_that_is_away_is_no_return_of_the_runtime() {
         };
         let gateway = Gateway::start(&Arbiter::current(), &bed.settings, Some(waits), silent());
         gateway.version().await.unwrap();
-        let before = gateway.returns().await;
+        let before = gateway.returns();
         for _ in 0..3 {
             let _ = gateway.image_fs_info().await;
             let _ = gateway.version().await;
         }
-        assert_eq!(gateway.returns().await, before, "the runtime never went away");
+        assert_eq!(gateway.returns(), before, "the runtime never went away");
     });
 }
 
