@@ -86,9 +86,9 @@ fn of_configuration(configuration: &Configuration, now: Now) -> Vec<String> {
 
 fn of_runtime(runtime: &Runtime, now: Now) -> Vec<String> {
     let which = format!("{} {}", runtime.name, runtime.version);
-    let (which, endpoint) = (which.trim(), &runtime.endpoint);
+    let which = if which.trim().is_empty() { "name and version not known yet" } else { which.trim() };
+    let endpoint = &runtime.endpoint;
     if !runtime.reachable {
-        let which = if which.is_empty() { "name and version not known yet" } else { which };
         let mut lines = vec![format!("UNREACHABLE {} at {endpoint} ({which})", now.lasting(&runtime.since))];
         lines.extend((!runtime.error.is_empty()).then(|| runtime.error.clone()));
         return lines;
@@ -101,7 +101,7 @@ fn of_runtime(runtime: &Runtime, now: Now) -> Vec<String> {
     if !runtime.error.is_empty() {
         let since = now.lasting(&runtime.since);
         return vec![
-            format!("NOT ANSWERING: {which} at {endpoint}, connected {since}"),
+            format!("NOT ANSWERING at {endpoint} ({which}), connected {since}"),
             runtime.error.clone(),
         ];
     }

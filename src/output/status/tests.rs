@@ -340,7 +340,7 @@ fn a_runtime_that_is_connected_and_hangs_is_not_called_reachable() {
     runtime.error = "no answer within 2s".to_owned();
     let text = text(&status);
     let runtime = "\
-runtime        NOT ANSWERING: containerd 2.1.4 at /run/containerd/containerd.sock, connected for 3d 3h
+runtime        NOT ANSWERING at /run/containerd/containerd.sock (containerd 2.1.4), connected for 3d 3h
                no answer within 2s
 ";
     assert!(text.contains(runtime) && !text.contains("reachable"), "{text}");

@@ -96,7 +96,7 @@ fn where_nothing_comes_back_it_stops_after_five_and_says_what_is_left() {
     assert_eq!(removed(&report).len(), 5);
     let said = errors(&report).join("; ");
     assert!(said.contains("freed no space, so 5 images (19.5 GiB) are left for a later pass"), "{said}");
-    assert!(said.contains("protected ones 302.7 KiB"), "{said}");
+    assert!(said.contains("protected images 302.7 KiB"), "{said}");
     // Whoever begins anew tries the others.
     assert!(collect(&bed, 90).is_good());
 }
