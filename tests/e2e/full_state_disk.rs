@@ -176,7 +176,10 @@ async fn a_service_on_a_full_disk_goes_on_with_the_ages_of_one_that_was_killed()
         for _ in 0..2 {
             let service = serve(&mut bed.node);
             let status = status(&bed.node, well).await;
-            assert!(status.problems.iter().any(|problem| problem.contains("until they can")), "{status:#?}");
+            assert!(
+                status.problems.iter().any(|problem| problem.contains("they move back by themselves")),
+                "{status:#?}"
+            );
             service.signal(Signal::KILL);
             service.wait();
             let recorded = bed.recorded();

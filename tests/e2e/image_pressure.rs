@@ -90,7 +90,9 @@ fn lines(log: &str, levels: &[&str], words: &str) -> usize {
 
 /// What an account of a full disk says that no image accounts for.
 fn no_image(account: &str) -> u64 {
-    let end = account.strip_suffix(" there belong to no image").unwrap_or_else(|| panic!("{account}"));
+    let end = account
+        .strip_suffix("; look for logs, volumes and container layers")
+        .unwrap_or_else(|| panic!("{account}"));
     end.rsplit(" about ").next().unwrap().parse::<ByteSize>().unwrap().as_u64()
 }
 

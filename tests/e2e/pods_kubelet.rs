@@ -92,8 +92,7 @@ async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut No
     passes(node).await;
     until_lost(node, "it may have just started").await;
     loses_nothing(node).await;
-    let swept =
-        cluster::partly(node.run_program(&["plan", "-o", "json"], None), "believed once it has said so");
+    let swept = cluster::partly(node.run_program(&["plan", "-o", "json"], None), "it may have just started");
     assert_eq!(swept["containers"]["remove"].as_array().unwrap().len(), 0, "{swept:#}");
     assert!(before.lost(&node.look().await).is_empty());
 

@@ -45,7 +45,7 @@ async fn a_sweep_whose_runtime_dies_says_so_once_and_the_next_one_finishes(node:
 
     // The pass tells of the loss once, however many removals it cost; so does each pass after it.
     let errors = |pass: &str| report.pass(pass)["errors"].as_array().unwrap().len();
-    let untried = |error: &String| error.contains("were not tried");
+    let untried = |error: &String| error.contains("were not started");
     assert_eq!(errors("container_gc"), 2, "{:?}", report.errors());
     assert_eq!(report.errors().iter().filter(|error| untried(error)).count(), 1);
     assert!(report.with_result("failed").len() <= 2, "those that were under way: {report:#?}");
