@@ -253,7 +253,7 @@ fn a_store_of_a_newer_format_is_set_aside_and_one_of_none_too() {
             matches!(read_copy(folder.path(), &Origin::default()), Err(StoreError::Newer(newer)) if newer == format)
         );
         let told = Store::of(folder.path(), Origin::default()).open().unwrap().set_aside.unwrap();
-        let says = format!("a newer cri-gc wrote it (format {format}, this one knows {FORMAT})");
+        let says = format!("a newer cri-gc wrote them (format {format}, this one knows {FORMAT})");
         assert!(told.contains(&says), "{told}");
         assert_eq!(fs::read(folder.path().join(ASIDE)).unwrap().len(), newer.len());
         assert_eq!(take(&newer, "newer"), Taken::SetAside);
