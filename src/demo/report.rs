@@ -83,7 +83,7 @@ pub fn result(reports: &[PassReport], before: &Tally, after: &Tally) -> String {
         row("sandboxes", |node| node.sandboxes.to_string()),
         row("log directories", |node| node.log_dirs.to_string()),
         row("images", |node| node.images.to_string()),
-        row("disk", |node| format!("{} %", node.disk_percent())),
+        row("disk", |node| format!("{}%", node.disk_percent())),
     ];
     let mut text = format!("Result\n\n{}\n", table(["", "BEFORE", "AFTER"], &[1, 2], rows));
     let sum = |kinds: &[Kind]| -> u64 {
