@@ -341,7 +341,7 @@ impl Provider {
                 telling::recovery(log, outage, "the pod source is readable again");
             }
             // The gateway has logged it.
-            Err(SourceError::Runtime(error)) if error.is_away() => {
+            Err(SourceError::Runtime(error)) if error.is_unreachable() => {
                 debug!(log, "the pod source failed: {}", error)
             }
             Err(error @ SourceError::Server { failure: ServerFailure::Expired, .. }) => {
