@@ -255,7 +255,7 @@ settings! {
         mode: Mode = Mode::Enforce, word(Mode::WORDS);
         /// Time between two passes. Each sandbox pass is followed by a log pass, too.
         period: Duration = MINUTE, AT_LEAST_1S;
-        /// The directory of the pods' log directories. Nothing outside of this and the next one is ever removed.
+        /// The directory of the pods' log directories. Logs outside of this and the next one are never removed.
         /// (kubelet: podLogsDir)
         pod_logs_root: PathBuf = "/var/log/pods".into(), REMOVAL_ROOT;
         /// The directory of the links to container logs.

@@ -126,6 +126,7 @@ impl<'a> PodTable<'a> {
                 *occupied = true;
             }
         }
+        // An unknown position counts as occupied.
         self.first.iter().map(|first| occupied.get(*first) != Some(&false)).collect()
     }
 

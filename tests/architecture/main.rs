@@ -103,7 +103,7 @@ fn only_the_two_ends_of_the_admin_socket_speak_its_api() {
 }
 
 #[test]
-fn only_the_file_workers_remove_files() {
+fn only_the_file_workers_and_the_store_of_image_records_remove_files() {
     let words = ["remove_file", "remove_dir", "unlink", "fs::rename", ".set_len(", "fs::write"];
     let places =
         ["actors/files/src", "actors/images/src/store.rs", "actors/images/src/store", "actors/service/tests"];

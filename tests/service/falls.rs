@@ -200,9 +200,9 @@ async fn the_gateway_falls_while_it_waits_for_the_runtime_and_finds_it_all_the_s
     fuse.light();
     let lost = gateway.version().await.unwrap_err();
     assert!(fuse.has_burnt() && lost.message.contains("restarted during the call"), "{lost}");
-    assert!(!lost.is_away(), "that tells nothing of the runtime");
+    assert!(!lost.is_unreachable(), "that tells nothing of the runtime");
     assert_eq!(stage.lines.take(), Vec::<String>::new());
-    assert!(gateway.version().await.unwrap_err().is_away());
+    assert!(gateway.version().await.unwrap_err().is_unreachable());
     turns(100).await;
     assert_eq!(stage.lines.take().len(), 1, "the loss");
     // Its own next attempt.

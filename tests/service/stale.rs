@@ -62,7 +62,7 @@ async fn a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its
     stage.step(SECOND).await;
     stage.sim.kill();
     let gateway = &stage.service.tools.gateway;
-    assert!(gateway.version().await.unwrap_err().is_away());
+    assert!(gateway.version().await.unwrap_err().is_unreachable());
     turns(100).await;
     // It falls over its own attempts to reach the runtime, each time for longer.
     for pause in [1, 2, 4, 8] {

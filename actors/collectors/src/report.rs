@@ -150,7 +150,7 @@ impl PassError {
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Cri(error) | Self::Statuses { error, .. } => error.is_away(),
+            Self::Cri(error) | Self::Statuses { error, .. } => error.is_unreachable(),
             Self::Interrupted(_) => true,
             _ => false,
         }

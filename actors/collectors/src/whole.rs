@@ -31,7 +31,7 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
             problems.extend(view.problem);
             (Some(view.observation), view.verdict, uses)
         }
-        Err(error) if error.is_away() => return Err(error.into()),
+        Err(error) if error.is_unreachable() => return Err(error.into()),
         Err(error) => {
             problems.push(error.into());
             (None, Verdict::default(), Vec::new())

@@ -51,7 +51,8 @@ pub struct Root {
     directory: OwnedFd,
 }
 
-/// No symbolic link anywhere on the way, no way out, no other filesystem.
+/// No symbolic link anywhere on the way, no way out, no other filesystem. A link in the last place is opened as itself, and only with
+/// `O_PATH`: that is how links are removed.
 const CONFINED: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
@@ -113,7 +114,7 @@ pub(crate) fn open_directory(
     open_beneath(directory, name, OFlags::DIRECTORY | OFlags::RDONLY, place)
 }
 
-/// Opens something beneath `directory` without following a link or crossing a mount; `None` if it is not there.
+/// Opens something beneath `directory` without following a link or crossing a mount (see [`CONFINED`]); `None` if it is not there.
 pub(crate) fn open_beneath(
     directory: BorrowedFd<'_>,
     name: impl rustix::path::Arg + Copy,

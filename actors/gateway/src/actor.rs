@@ -23,12 +23,12 @@ use crate::lists::{Listed, Lists};
 use crate::messages::{AskKnownVolumes, AskRuntime, AskStatuses, Call, Freshness, List};
 use crate::rpc::Rpc;
 
-/// How long a removal waits for its turn. As many are requested at a time as there are turns, so none waits unless earlier
-/// ones are stuck, or the number was lowered meanwhile.
+/// How long a removal waits for a place among those in flight. As many are requested at a time as there are places, so none waits
+/// unless earlier ones are stuck, or the number was lowered meanwhile.
 const LANE_WAIT: Duration = Duration::from_secs(1);
 
-/// A removal that could not be sent within this time, because earlier ones are not answered or the gateway was restarted, rests
-/// on a check that is too old: what was dead then may run now.
+/// A removal that was requested longer ago is not sent, whatever delayed it (a place, a gateway that was restarted): its check is too
+/// old, and what was dead then may run now.
 const CHECKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Pause between two attempts to reach a runtime that is unreachable (behaviour: Runtime).

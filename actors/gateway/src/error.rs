@@ -143,7 +143,7 @@ impl CriError {
 
     /// Whether nothing at all can be reached, so that every further call would fail the same way.
     #[must_use]
-    pub fn is_away(&self) -> bool {
+    pub fn is_unreachable(&self) -> bool {
         matches!(self.class, ErrorClass::Unavailable | ErrorClass::NoSocket)
     }
 }

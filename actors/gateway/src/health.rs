@@ -44,13 +44,14 @@ pub struct Health {
     state: RefCell<RuntimeState>,
     /// When it became unreachable or reachable last.
     changed: Cell<Option<Instant>>,
-    /// Whether it has not answered in time since it last answered.
-    late: Cell<bool>,
+    /// Whether an RPC was not answered in time, and the version has not been answered since. Other answers do not end that: a runtime
+    /// that hangs in one RPC may answer another.
+    hangs: Cell<bool>,
     /// How often it became reachable again. Receivers are woken when it answers again, after it was unreachable or hung.
     returns: watch::Sender<u64>,
     waits: Option<Waits>,
     log: Logger,
-    /// Notified when it becomes unreachable or is late.
+    /// Notified when it becomes unreachable or hangs.
     pub trouble: Notify,
 }
 
@@ -60,7 +61,7 @@ impl Health {
         Self {
             state: RefCell::default(),
             changed: Cell::default(),
-            late: Cell::default(),
+            hangs: Cell::default(),
             returns,
             waits,
             log,
@@ -80,10 +81,10 @@ impl Health {
             return;
         }
         match answer {
-            Err(error) if error.is_away() => self.note_unreachable(error),
+            Err(error) if error.is_unreachable() => self.note_unreachable(error),
             // It has not answered, but nothing says that it has ended.
             Err(error) if error.class == ErrorClass::DeadlineExceeded => {
-                self.late.set(true);
+                self.hangs.set(true);
                 self.trouble.notify_one();
             }
             Err(_) | Ok(_) => self.note_reachable(),
@@ -103,10 +104,10 @@ impl Health {
             "code" => ?answer.as_ref().err().map_or(Code::Ok, |error| error.code));
     }
 
-    /// It has answered with its version: if it was late, it answers in time again.
+    /// It has answered with its version: if it hung, it answers in time again.
     pub fn has_version(&self, version: RuntimeVersion) {
         self.state.borrow_mut().version = Some(version);
-        if self.late.replace(false) {
+        if self.hangs.replace(false) {
             // It hung, which is no gap in what was seen.
             self.returns.send_modify(|_| ());
         }
@@ -165,7 +166,7 @@ impl Health {
         }
         state.error = None;
         self.changed.set(Some(Instant::now()));
-        self.late.set(false);
+        self.hangs.set(false);
         self.returns.send_modify(|returns| *returns += 1);
         let lasted = now.zip(since).map(|(now, since)| duration(now.duration_since(since)));
         let endpoint = self.waits.as_ref().map(|waits| waits.endpoint.as_str());

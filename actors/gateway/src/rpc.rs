@@ -91,7 +91,7 @@ impl Rpc {
                 Err(error) => {
                     late.set(match error.class {
                         ErrorClass::DeadlineExceeded => late.get() + 1,
-                        _ if error.is_away() => STATUSES,
+                        _ if error.is_unreachable() => STATUSES,
                         _ => 0,
                     });
                     if late.get() >= STATUSES {

@@ -347,7 +347,7 @@ impl Provider {
                 telling::recovery(log, outage, &format!("pod source {source} synced again"));
             }
             // The gateway has logged it.
-            Err(SourceError::Runtime(error)) if error.is_away() => {
+            Err(SourceError::Runtime(error)) if error.is_unreachable() => {
                 debug!(log, "pod source {} failed: {}", source, error)
             }
             Err(error @ SourceError::Server { failure: ServerFailure::Expired, .. }) => {

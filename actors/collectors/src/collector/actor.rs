@@ -214,8 +214,8 @@ impl<C: Collect> Collector<C> {
         let trigger = run.trigger;
         self.is_running = true;
         if trigger == Trigger::Chain {
-            // Should the loop before this one fail, hang or be paused, this one makes its passes by itself. The pass of the other
-            // that is due by then comes a little earlier, whatever chance does to its period.
+            // Should the loop before this one fail, hang or be paused, this one makes its passes by itself. A loop that works wakes
+            // this one before that: its period is shortened by chance, never lengthened.
             let pause = C::LOOP.settings(&self.live.settings()).period.mul_f64(1.0 + SPREAD);
             self.set_timer(ctx, pause, Trigger::Period);
         }

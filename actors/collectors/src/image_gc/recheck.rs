@@ -55,7 +55,7 @@ impl<'a> Recheck<'a> {
                     // The name was no longer one of the image, or without effect as well.
                     Ok((Outcome::Removed | Outcome::AlreadyGone, _)) => {}
                     Ok(kept) => return Ok(kept),
-                    Err(error) if error.is_away() => return Err(error),
+                    Err(error) if error.is_unreachable() => return Err(error),
                     // CRI-O cuts the repository of some digests off, and does not understand what is left. Another name may do.
                     Err(error) => drop(failed.get_or_insert(error)),
                 }

@@ -57,7 +57,7 @@ impl Collect for LogReaper {
                 None => self.directories(pass, &view.observation).await,
             },
             // Without a runtime nothing can be checked of links either.
-            Err(error) if error.is_away() => return Err(error.into()),
+            Err(error) if error.is_unreachable() => return Err(error.into()),
             Err(error) => {
                 pass.error(error);
                 // Whether a kubelet manages this node after all was not checked.

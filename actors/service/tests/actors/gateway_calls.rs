@@ -139,7 +139,7 @@ fn a_runtime_that_dies_during_a_call_is_away_and_so_it_is_afterwards() {
             for _ in 0..3 {
                 let failed = error(gateway.remove_container(&id)).await;
                 assert_eq!(failed.class, ErrorClass::Unavailable, "{method}, afterwards: {failed:?}");
-                assert!(failed.is_away());
+                assert!(failed.is_unreachable());
             }
         });
     }
@@ -164,7 +164,7 @@ fn a_runtime_that_came_back_is_used_by_the_next_call() {
         for _ in 0..3 {
             assert_eq!(gateway.version().await.unwrap().name, flavour().runtime_name());
             bed.sim.kill();
-            assert!(error(gateway.version()).await.is_away());
+            assert!(error(gateway.version()).await.is_unreachable());
             bed.sim.restart().unwrap();
             gateway.version().await.unwrap();
             gateway.list::<Container>(Freshness::Fresh).await.unwrap();
@@ -205,7 +205,7 @@ fn without_a_socket_there_is_no_socket_and_once_there_is_one_it_is_used() {
         let gateway = Gateway::start(&Arbiter::current(), &settings, None, silent());
         let failed = error(gateway.version()).await;
         assert_eq!(failed.class, ErrorClass::NoSocket, "{failed:?}");
-        assert!(failed.is_away());
+        assert!(failed.is_unreachable());
         std::fs::hard_link(bed.sim.socket(), &missing).unwrap();
         gateway.version().await.unwrap();
     });
