@@ -203,7 +203,7 @@ async fn what_is_confirmed_goes_whole_in_one_command_though_some_is_proved_only_
     let running = Running::start(&node.arguments(&["run"]), None);
     let held = |s: &StatusResponse| {
         let notes = s.pods.iter().flat_map(|pods| &pods.notes);
-        well(s) && notes.into_iter().any(|note| note.starts_with("7 of 13 pods would count as deleted"))
+        well(s) && notes.into_iter().any(|note| note.starts_with("7 of 13 pods disappeared at once"))
     };
     status(&node, held).await;
     let before = node.look().await;
