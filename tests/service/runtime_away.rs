@@ -100,7 +100,7 @@ async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
         assert!(state.failures >= 5, "{state:?}");
     }
     let runtime = stage.service.tools.gateway.runtime().await.unwrap();
-    assert!(runtime.error.is_some_and(|error| error.contains("does not answer")));
+    assert!(runtime.error.is_some_and(|error| error.contains("cannot connect to the runtime")));
     comes_back(&stage).await;
     for of in Loop::ALL {
         let state = stage.state(of).await;
@@ -297,9 +297,9 @@ async fn what_was_noted_before_a_loss_is_not_told_again_after_it() {
     let stage = setup.start().await;
     stage.step(SECOND).await;
     let noted = stage.lines.take();
-    assert_eq!(noted.len(), 3, "containers, sandboxes and logs are only reported: {noted:?}");
+    assert_eq!(noted.len(), 3, "containers, sandboxes and logs are in report mode: {noted:?}");
     assert!(
-        noted.iter().all(|line| line.starts_with("WARN") && line.contains("are only reported")),
+        noted.iter().all(|line| line.starts_with("WARN") && line.contains("are in report mode")),
         "{noted:?}"
     );
     for _ in 0..3 {
