@@ -60,7 +60,7 @@ fn a_question_does_not_wait_for_a_place_for_longer_than_it_may_take() {
         assert!(bed.sim.wait_for_calls(Method::Version, held.len(), PATIENCE));
         let until = tokio::time::Instant::now() + Duration::from_millis(50);
         let asked = gateway.statuses(vec!["a".to_owned()], until).await.remove(0).unwrap_err();
-        assert!(asked.message.contains("for earlier questions"), "{asked}");
+        assert!(asked.message.contains("while earlier requests were not answered"), "{asked}");
         for call in &mut held {
             assert!(begun(call.as_mut()).await, "it still has its place");
         }
@@ -189,7 +189,7 @@ fn under_a_revoked_lease_one_may_look_and_nothing_else() {
             error(gateway.remove_sandbox(&pod)).await,
             error(gateway.remove_image(&id, "")).await,
         ];
-        assert!(revoked.iter().all(|error| error.message.contains("was replaced")), "{revoked:?}");
+        assert!(revoked.iter().all(|error| error.message.contains("was restarted")), "{revoked:?}");
         // The lease is that of one loop.
         crew.tools.gateway.remove_container(&id).await.unwrap();
     });

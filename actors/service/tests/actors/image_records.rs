@@ -278,7 +278,7 @@ fn a_disk_that_fails_is_told_less_and_less_and_its_return_once() {
             power => format!(" failures={power} suppressed={}", power / 2 - 1),
         };
         assert!(line.starts_with(if number == 0 { "ERRO" } else { "WARN" }), "{lines:#?}");
-        assert!(line.ends_with(&format!("until that is fixed{ending}")), "{number}: {lines:#?}");
+        assert!(line.ends_with(&format!("and a restart loses them{ending}")), "{number}: {lines:#?}");
     }
     // Two tries in each of twenty rounds: one for the look, one for the use.
     assert!((5..=7).contains(&failures.len()), "{lines:#?}");

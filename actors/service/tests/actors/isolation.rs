@@ -158,7 +158,8 @@ fn a_runtime_that_is_away_is_one_error_of_each_loop() {
     bed.sim.kill();
     let reports = bed.run(async |crew| all_at_once(crew).await);
     for report in reports {
-        let away = errors(&report).iter().filter(|error| error.contains("does not answer")).count();
+        let away =
+            errors(&report).iter().filter(|error| error.contains("cannot connect to the runtime")).count();
         assert_eq!((away, report.errors.len()), (1, 1), "{report:?}");
         assert!(report.removals.is_empty());
     }
