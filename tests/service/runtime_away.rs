@@ -100,7 +100,7 @@ async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
         assert!(state.failures >= 5, "{state:?}");
     }
     let runtime = stage.service.tools.gateway.runtime().await.unwrap();
-    assert!(runtime.error.is_some_and(|error| error.contains("cannot connect to the runtime")));
+    assert!(runtime.error.is_some_and(|error| error.contains("the runtime is unreachable")));
     comes_back(&stage).await;
     for of in Loop::ALL {
         let state = stage.state(of).await;

@@ -33,7 +33,7 @@ pub enum ErrorClass {
     #[error("not found: ")]
     NotFound,
     /// The runtime is unreachable: not started, restarting, or it died during the call. Logged once, not per object.
-    #[error("cannot connect to the runtime: ")]
+    #[error("the runtime is unreachable: ")]
     Unavailable,
     /// The runtime answers that it is not available, e.g. while it is starting. What else it is asked may well succeed.
     #[error("the runtime is not ready: ")]

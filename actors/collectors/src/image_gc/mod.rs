@@ -52,7 +52,7 @@ impl Collect for ImageGc {
         (!every.is_zero() && settings.image_gc.mode != Mode::Off).then_some(every)
     }
 
-    /// Whether a file system of images is over its high threshold. The runtime is not asked.
+    /// Whether an image filesystem is over its high threshold. The runtime is not asked.
     async fn is_under_pressure(&self, tools: &Tools, settings: &Settings) -> bool {
         let places = self.places.borrow().clone();
         if places.images.is_empty() {

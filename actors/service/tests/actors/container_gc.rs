@@ -154,7 +154,7 @@ fn when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried() {
         assert_eq!(report.removals.len(), 3, "the rest was not tried");
         let errors = errors(&report);
         assert_eq!(errors.len(), 2, "{errors:?}");
-        assert!(errors[0].contains("cannot connect to the runtime"), "{errors:?}");
+        assert!(errors[0].contains("the runtime is unreachable"), "{errors:?}");
         assert!(errors[1].contains("3 removals were not started"), "{errors:?}");
         bed.sim.clear_faults();
         bed.sim.restart().unwrap();

@@ -173,7 +173,7 @@ fn a_runtime_that_dies_ends_the_pass_and_is_told_once() {
     assert_eq!(report.removals.len(), 1, "{report:?}");
     let errors = errors(&report);
     let said = |text: &str| errors.iter().filter(|error| error.contains(text)).count();
-    assert_eq!((said("cannot connect to the runtime"), said("FreeDiskSpaceFailed")), (1, 0), "{errors:?}");
+    assert_eq!((said("the runtime is unreachable"), said("FreeDiskSpaceFailed")), (1, 0), "{errors:?}");
     assert_eq!(bed.sim.count(Method::RemoveImage), 1);
 }
 

@@ -159,7 +159,7 @@ fn a_runtime_that_is_away_is_one_error_of_each_loop() {
     let reports = bed.run(async |crew| all_at_once(crew).await);
     for report in reports {
         let away =
-            errors(&report).iter().filter(|error| error.contains("cannot connect to the runtime")).count();
+            errors(&report).iter().filter(|error| error.contains("the runtime is unreachable")).count();
         assert_eq!((away, report.errors.len()), (1, 1), "{report:?}");
         assert!(report.removals.is_empty());
     }
