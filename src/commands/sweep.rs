@@ -1,5 +1,6 @@
 //! `cri-gc sweep`: one pass of each loop, in order, without a service.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use cri_gc_collectors::collector::messages::{Declined, Prepare, RunPass};
@@ -101,7 +102,7 @@ async fn name_unmatched_patterns(crew: &Crew) {
 type Swept = (Vec<PassReport>, Option<String>);
 
 /// Sweeps until all is done or a signal arrives: then it waits for the removals in progress and begins no other. A second signal
-/// ends the command at once, without the result.
+/// ends the command at once; the result is known only if all passes have ended.
 async fn until_stopped(
     crew: &Crew,
     rehearsed: Option<&Settings>,
@@ -115,31 +116,38 @@ async fn until_stopped(
     };
     let (progress, mut updates) = unbounded_channel();
     let mut bar = Bar::default();
+    let done = RefCell::new(None);
     let mut sweeping = std::pin::pin!(async {
-        let mut reports = passes(crew, Some(progress), rehearsed).await?;
+        let reports = passes(crew, Some(progress), rehearsed).await?;
+        done.replace(Some(reports));
         // Records the last removal on the disk: should that image be pulled again, it is new.
         crew.tools.images.flush().await;
-        add_note_on_ages(crew, rehearsed.is_some(), nowhere, &mut reports).await;
-        Ok::<_, Failure>(reports)
+        Ok::<_, Failure>(())
     });
     let mut signal = None;
-    let reports = loop {
+    let is_whole = loop {
         tokio::select! {
-            reports = &mut sweeping => break Some(reports?),
+            ended = &mut sweeping => break ended.map(|()| true)?,
             Some(progress) = updates.recv() => match progress {
                 Progress::Planned(of, count) => bar.planned(of.as_str(), count as u64),
                 Progress::Done(_, removal) => bar.ended(&admin::removal(&removal).result),
             },
             received = stop.recv() => {
                 if signal.replace(received).is_some() {
-                    break None;
+                    break false;
                 }
                 bar.end();
-                remark("cri-gc: stopping after the removals in progress; a second signal stops at once");
+                if done.borrow().is_none() {
+                    remark("cri-gc: stopping after the removals in progress; a second signal stops at once");
+                }
                 crew.halt();
             }
         }
     };
+    let mut reports = done.take();
+    if let Some(reports) = reports.as_mut().filter(|_| is_whole) {
+        add_note_on_ages(crew, rehearsed.is_some(), nowhere, reports).await;
+    }
     Ok((reports.map(|reports| (reports, problem)), signal))
 }
 

@@ -86,7 +86,8 @@ impl GatewayActor {
             lane: Arc::clone(self.lanes.entry(lane).or_insert_with(places)),
             deadline: self.limits.request_timeout,
             health: Rc::clone(&self.health),
-            is_noted: !OF_IMAGES.contains(&method) || self.sockets.image_endpoint() == &self.sockets.endpoint,
+            is_noted: !OF_IMAGES.contains(&method)
+                || self.sockets.image_endpoint().path() == self.sockets.endpoint.path(),
         })
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::actor::{CONTAINER_STATUS, GatewayActor};
 use crate::answers::ContainerFacts;
 use crate::error::{CriError, CriResult, ErrorClass};
-use crate::health::{Health, RuntimeState, Waits};
+use crate::health::{Health, RuntimeState, Waits, count_silently};
 use crate::lanes::Limits;
 use crate::lists::Listed;
 use crate::messages::{AskKnownVolumes, AskRuntime, AskStatuses, Freshness, List};
@@ -37,8 +37,13 @@ impl Gateway {
     /// while the runtime is unreachable.
     #[must_use]
     pub fn start(on: &ArbiterHandle, settings: &Settings, waits: Option<Waits>, log: Logger) -> Self {
-        let on_restart = guard::log_restart(log.clone(), "gateway", None);
         let (sender, returns) = watch::channel(0);
+        let (mut log_restart, gaps) = (guard::log_restart(log.clone(), "gateway", None), sender.clone());
+        let on_restart = Box::new(move |why: &str, pause| {
+            // At once, and again when it has restarted: nothing is seen in between.
+            count_silently(&gaps);
+            log_restart(why, pause);
+        });
         let (sockets, limits) = (settings.runtime.clone(), Limits::from(settings));
         let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(waits, sender, log));
         let address = guard::start(on, Pace::from(settings), on_restart, make);

@@ -119,10 +119,7 @@ impl Health {
 
     /// What was seen of it has gaps: that is as good as a return.
     pub fn count_return(&self) {
-        self.returns.send_if_modified(|returns| {
-            *returns += 1;
-            false
-        });
+        count_silently(&self.returns);
     }
 
     pub fn state(&self) -> RuntimeState {
@@ -176,6 +173,14 @@ impl Health {
             waits.recorder.record(Event::new(EventKind::RuntimeReturned, None, message));
         }
     }
+}
+
+/// Counts a return without waking those who wait for one.
+pub fn count_silently(returns: &watch::Sender<u64>) {
+    returns.send_if_modified(|returns| {
+        *returns += 1;
+        false
+    });
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, SpawnHandle,
     Supervised,
 };
-use cri_gc_config::PodSource;
+use cri_gc_config::{PodSource, Pods, Settings, Unmanaged};
 use slog::{debug, info, warn};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
@@ -380,8 +380,13 @@ impl Handler<Reconfigure> for Provider {
     type Result = ();
 
     fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
-        // What was proved by another source, or by a shorter grace, proves nothing by these.
-        let has_other_rules = generation.settings.pods != self.configuration.settings.pods;
+        // What was proved by another source, or by a shorter grace, proves nothing by these. What is done with objects is no evidence.
+        let evidence = |settings: &Settings| Pods {
+            unmanaged: Unmanaged::default(),
+            runtime_beside_kubelet: false,
+            ..settings.pods.clone()
+        };
+        let has_other_rules = evidence(&generation.settings) != evidence(&self.configuration.settings);
         self.configuration.settings = Arc::clone(&generation.settings);
         if has_other_rules {
             self.problem = None;
@@ -417,7 +422,8 @@ impl Handler<AskSource> for Provider {
                 .cloned()
                 .chain(leftovers)
                 .collect(),
-            images: memory.absence.named(),
+            images: (pods.source == PodSource::Runtime || memory.absence.was_read())
+                .then(|| memory.absence.named()),
             pods: memory.chronicle.facts(),
         })
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use cri_gc_policy::{Pod, PodState};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, IntoDeserializer};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::kube_pod::KubePod;
@@ -157,7 +157,17 @@ impl Listing {
 #[serde(deny_unknown_fields)]
 struct PlainPod {
     uid: String,
+    #[serde(deserialize_with = "named_state")]
     state: PodState,
+}
+
+/// A state by its name. An empty one is not "unknown", as in a snapshot: whatever wrote it has failed in part.
+fn named_state<'de, D: Deserializer<'de>>(from: D) -> Result<PodState, D::Error> {
+    let name = String::deserialize(from)?;
+    if name.is_empty() {
+        return Err(D::Error::custom("a state is empty"));
+    }
+    PodState::deserialize(IntoDeserializer::<D::Error>::into_deserializer(name))
 }
 
 /// A list of pods as Kubernetes writes it, or a page of one.
@@ -262,6 +272,7 @@ items:
             "42",
             "items",
             "<html>error</html>",
+            r#"[{"uid": "a", "state": ""}]"#,
             r#"{"items": []}"#,
             r#"{"kind": "NodeList", "items": []}"#,
             r#"{"kind": "List", "items": [{"kind": "Node", "metadata": {"uid": "x"}}]}"#,

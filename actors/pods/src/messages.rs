@@ -68,8 +68,9 @@ pub struct SourceState {
     pub problem: Option<String>,
     /// What else an operator should know, as of the last question about pods.
     pub notes: Vec<String>,
-    /// The images that pods name which are not finished, as far as the source says by now.
-    pub images: Vec<String>,
+    /// The images that pods name which are not finished, as far as the source says by now; `None` where it has not been read since it
+    /// is in force.
+    pub images: Option<Vec<String>>,
     /// What is known of each pod, as of the last question about pods.
     pub pods: Vec<PodFacts>,
 }

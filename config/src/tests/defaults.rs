@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cri_gc_policy::{ContainerPolicy, ImagePolicy, Policy, SandboxPolicy, Thresholds};
+
 use super::load_text;
 use crate::{FileSource, Mode, PodSource, Settings, Sources, key_names, load, section_names};
 
@@ -161,4 +163,29 @@ fn the_examples_do_what_they_say() {
     for mode in [beside.container_gc.mode, beside.sandbox_gc.mode, beside.log_gc.mode] {
         assert_eq!(mode, Mode::Report);
     }
+}
+
+#[test]
+fn decisions_are_made_by_these_defaults() {
+    let [zero, minutes_1, minutes_2, minutes_5] = [0, 60, 120, 300].map(Duration::from_secs);
+    let Policy { unmanaged, containers, sandboxes, images } = Settings::default().policy();
+    assert_eq!(unmanaged, cri_gc_policy::Unmanaged::Keep);
+    let expected = ContainerPolicy {
+        min_age: zero,
+        min_dead_age: minutes_1,
+        created_grace: minutes_5,
+        max_per_pod_container: Some(1),
+        max_containers: None,
+        evict_terminated_pods: false,
+    };
+    assert_eq!(containers, expected);
+    assert_eq!(sandboxes, SandboxPolicy { min_age: zero, evict_terminated_pods: false });
+    let expected = ImagePolicy {
+        bytes: Thresholds { high_percent: 85, low_percent: 80 },
+        inodes: Thresholds { high_percent: 100, low_percent: 100 },
+        min_age: minutes_2,
+        max_age: zero,
+        protect: Vec::new(),
+    };
+    assert_eq!(images, expected);
 }

@@ -335,7 +335,7 @@ impl Pass {
             0 => {}
             untried if self.live.is_halted() => {
                 self.note(format!(
-                    "stopped by pause, report mode, shutdown or a restart of the loop: {}",
+                    "stopped by pause, shutdown or a restart of the loop: {}",
                     untried_removals(untried)
                 ));
             }

@@ -181,8 +181,8 @@ impl<'a> Recheck<'a> {
             return Err(Outcome::refused(Reason::SandboxImage));
         }
         // A pod that is about to start, and a job that began and ended since the plan was made.
-        let source = tools.pods.source().await;
-        if source.is_none_or(|source| source.images.iter().any(|name| is_used(ImageUse::named(name)))) {
+        let named = tools.pods.source().await.and_then(|source| source.images);
+        if named.is_none_or(|named| named.iter().any(|name| is_used(ImageUse::named(name)))) {
             return Err(Outcome::refused(Reason::NamedByPod));
         }
         let used = tools.images.used_since(image.last_used).await;

@@ -120,7 +120,8 @@ impl Handler<Reconfigure> for NodeEvents {
     type Result = ();
 
     fn handle(&mut self, Reconfigure(generation): Reconfigure, ctx: &mut Context<Self>) {
-        let other = self.settings.pods != generation.settings.pods;
+        let other = self.settings.pods.source != generation.settings.pods.source
+            || self.settings.pods.kube_api != generation.settings.pods.kube_api;
         self.settings = Arc::clone(&generation.settings);
         if other {
             self.send(ctx);
