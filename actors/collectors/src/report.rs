@@ -126,7 +126,7 @@ impl Removal {
     }
 }
 
-/// Something that stayed.
+/// Something that was kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kept {
     /// What it is.

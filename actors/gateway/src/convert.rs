@@ -171,9 +171,9 @@ pub fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
     let images = places(from.image_filesystems);
     let containers = places(from.container_filesystems);
     // containerd names the directory of its snapshotter, and counts what is in there.
-    let beside_content = images.iter().any(|mountpoint| mountpoint.contains("snapshotter"));
+    let excludes_content = images.iter().any(|mountpoint| mountpoint.contains("snapshotter"));
     let containers = if containers.is_empty() { images.clone() } else { containers };
-    FsPlaces { containers, images, used_bytes, beside_content }
+    FsPlaces { containers, images, used_bytes, excludes_content }
 }
 
 /// The sandbox image out of the verbose status: key "config", JSON, `sandboxImage` (containerd).

@@ -274,7 +274,7 @@ impl Store {
 
     /// Writes all that is remembered in place of what the store holds, and returns once it is on the disk. After a failure, and
     /// before the first commit, the store is opened and read first; what it holds is then joined into the content, so that no
-    /// record goes back in time.
+    /// newer time is overwritten by an older one.
     ///
     /// # Errors
     /// Nothing of the content is kept for sure.

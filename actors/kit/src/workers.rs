@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_a_file_system_hangs_no_more_than_so_many_wait() {
+    async fn while_a_file_system_hangs_a_limited_number_of_callers_wait() {
         let workers = Workers::start(1).unwrap();
         let (go, wait) = crossbeam_channel::bounded::<()>(0);
         let (begun, begins) = crossbeam_channel::bounded::<()>(1);

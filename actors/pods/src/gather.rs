@@ -1,4 +1,4 @@
-//! All that is asked for a judgement: reads the source, gathers the facts, and asks what is still open by these. Nothing is
+//! Everything that a judgement queries: reads the source, gathers the facts, and asks what is still open by these. Nothing is
 //! judged or remembered here.
 
 use std::collections::{HashMap, HashSet};
@@ -56,8 +56,8 @@ impl Sources {
         let found = if settings.pods.source == PodSource::Runtime {
             let at = self.clock.now();
             let returns = configuration.service.then(|| self.gateway.returns());
-            let beside = settings.pods.runtime_beside_kubelet;
-            let kubelet = if beside { None } else { self.kubelet_here(settings).await };
+            let has_no_kubelet = settings.pods.runtime_beside_kubelet;
+            let kubelet = if has_no_kubelet { None } else { self.kubelet_here(settings).await };
             Found::Runtime { at, returns, kubelet, to_ask: Vec::new(), finished: FinishTimes::new() }
         } else {
             let kept = self.kept(settings, &by_pod(&seen)).await;

@@ -97,7 +97,7 @@ impl Live {
 /// A pass in progress.
 pub struct Pass {
     of: Loop,
-    /// What it works with.
+    /// What it uses.
     pub tools: Tools,
     /// The settings that it follows to its end.
     pub settings: Arc<Settings>,

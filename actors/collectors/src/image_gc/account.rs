@@ -114,7 +114,7 @@ mod tests {
             }],
             ..Observation::empty(Timestamp::UNIX_EPOCH)
         };
-        let places = FsPlaces { used_bytes: 20 * GIB, beside_content: true, ..FsPlaces::default() };
+        let places = FsPlaces { used_bytes: 20 * GIB, excludes_content: true, ..FsPlaces::default() };
         let mut account = Account::new(&observation, &places);
         account.not_removed(&image("6", 6 * GIB));
         let keep = [Reason::InUse, Reason::Protected, Reason::TooYoung, Reason::Pinned];

@@ -104,7 +104,7 @@ impl Collect for ImageGc {
         if let Err(error) = observe::sandbox_image(&mut observation, seen.sandbox_image) {
             pass.error(error);
         }
-        for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::tells_too_much(fs)) {
+        for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::reports_too_much(fs)) {
             pass.note(format!(
                 "{} reports more free space than its size, so no image is removed there to free space; check the mount",
                 fs.mountpoint

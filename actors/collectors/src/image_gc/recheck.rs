@@ -37,7 +37,7 @@ impl<'a> Recheck<'a> {
     /// Checks everything that keeps an image once more, and removes the image if nothing does. `accepted` is called when the
     /// runtime has accepted that.
     ///
-    /// CRI-O lists OCI artifacts as images, answers OK to their removal by id, and does nothing. So the image is asked for at
+    /// CRI-O lists OCI artifacts as images, answers OK to their removal by id, and does nothing. So the image is queried at
     /// once, and there it is tried by its names while it is there: later it might be another one, pulled again.
     pub async fn remove(&self, image: &Image, accepted: impl Fn()) -> Removed {
         let removed = self.remove_by(image, &image.id, &accepted).await?;

@@ -240,7 +240,11 @@ mod tests {
         assert_eq!(plan(&[10, 10, 10, 10], 80, Reason::DiskPressure), 2);
         assert_eq!(plan(&[10, 10, 10, 10], 79, Reason::DiskPressure), 1);
         assert_eq!(plan(&[90, 10], 40, Reason::DiskPressure), 1, "one at least");
-        assert_eq!(plan(&[0, 0, 0], 1000, Reason::DiskPressure), 1, "a size that is not told could be any");
+        assert_eq!(
+            plan(&[0, 0, 0], 1000, Reason::DiskPressure),
+            1,
+            "a size that is not reported could be any"
+        );
         assert_eq!(plan(&[10, 10, 10], 0, Reason::UnusedTooLong), 3, "age asks for no space");
         assert_eq!(plan(&[10, 10], 0, Reason::InodePressure), 1);
     }

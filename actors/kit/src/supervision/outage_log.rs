@@ -1,4 +1,4 @@
-//! Writes the lines that a failure log finds due, for all but the loops of the service: those have `collector::telling`.
+//! Writes the lines that a failure log finds due, for all but the loops of the service: those have `collector::pass_log`.
 
 use slog::{Logger, debug, error, info, warn};
 
