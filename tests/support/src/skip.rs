@@ -1,4 +1,4 @@
-//! What a machine lacks for a real containerd, and tests that step aside, audibly, where something is missing.
+//! What is missing on a machine for a real containerd, and tests that are skipped, audibly, where something is missing.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -77,7 +77,7 @@ pub fn missing_pieces() -> Vec<Missing> {
     missing
 }
 
-/// A running containerd, or `None` on a machine that lacks something for it, after a line on stderr that says what.
+/// A running containerd, or `None` on a machine where something for it is missing, after a line on stderr that says what.
 ///
 /// # Panics
 /// If something is missing and [`REQUIRE_ENV`] is `1`, and if nothing is missing and it does not start all the same.

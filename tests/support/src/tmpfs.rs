@@ -44,7 +44,7 @@ impl Tmpfs {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Takes the right to write from everybody, root too, or gives it back.
+    /// Makes it read-only for all users, root too, or writable again.
     ///
     /// # Errors
     /// What the kernel says, e.g. `ResourceBusy` while a file on it is open for writing.

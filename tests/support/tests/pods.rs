@@ -17,8 +17,8 @@ fn with_app(test: &str) -> Option<Containerd> {
 }
 
 #[tokio::test]
-async fn a_pod_runs_one_container_beside_its_dead_ones() {
-    let Some(containerd) = with_app("a_pod_runs_one_container_beside_its_dead_ones") else {
+async fn a_pod_runs_one_container_next_to_its_dead_ones() {
+    let Some(containerd) = with_app("a_pod_runs_one_container_next_to_its_dead_ones") else {
         return;
     };
     let cri = containerd.cri();
