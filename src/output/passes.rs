@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_looks_like_a_sweep() {
+    fn a_pass_is_printed_like_a_sweep() {
         let removal = |id: &str, result: &str, detail: &str| Removal {
             kind: "container".to_owned(),
             id: id.to_owned(),
