@@ -30,7 +30,7 @@ use cri_gc_pods::{FinishTimes, Verdict};
 const ASK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Keeps what the check right before its removal would refuse: asks the runtime for the status of each container that the
-/// section removes, but for those whose finish times are known. Returns what could not be read; those containers are kept.
+/// section removes, except those whose finish times are known. Returns what could not be read; those containers are kept.
 pub async fn settle(
     tools: &Tools,
     observation: &Observation,

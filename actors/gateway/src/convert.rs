@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_snapshotter_counts_comes_on_top_of_the_sizes_of_images() {
+    fn the_usage_of_a_snapshotter_is_added_to_the_sizes_of_images() {
         let held = |mountpoint: &str| {
             let usage = cri::FilesystemUsage {
                 fs_id: Some(cri::FilesystemIdentifier { mountpoint: mountpoint.to_owned() }),

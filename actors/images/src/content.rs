@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_since_did_not_have_is_gone_and_a_copy_that_came_later_is_as_young_as_it_is() {
+    fn an_image_missing_from_a_later_list_is_forgotten_and_a_later_copy_is_new() {
         let older =
             content(50, Some(50), &[("gone", record(10, None, None)), ("again", record(10, Some(40), None))]);
         let newer = content(90, Some(90), &[("again", record(80, None, Some(70)))]);

@@ -284,7 +284,7 @@ impl Guarded for Keeper {
 
 impl Supervised for Keeper {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
-        // What became of the commit in progress is not known, nor what it read.
+        // The result of the commit in progress is not known, nor what it read.
         if self.committing.take().is_some() {
             self.mark_unread();
         }

@@ -131,7 +131,7 @@ pub struct Absence {
     /// Counts what ends the answers to questions that are open: a new list, a loss, a pod that exists after all.
     list: u64,
     proofs: Proofs,
-    /// Pods that would count as deleted but for the brake, and since when they have been missing from all readings.
+    /// Pods that would count as deleted without the brake, and since when they have been missing from all readings.
     braked: HashMap<String, Timestamp>,
     /// Pods that an administrator has confirmed deleted: the brake does not hold these. Every other rule is in force, and
     /// the confirmation ends when the pod is listed again.
@@ -141,11 +141,11 @@ pub struct Absence {
     named: Option<Vec<Pod>>,
 }
 
-/// How the pods stand, before those are proved deleted that nothing speaks against.
+/// How the pods stand, before those are proved deleted that no rule keeps.
 #[derive(Default)]
 struct Weighed<'a> {
     standings: Vec<(&'a str, Standing)>,
-    /// Nothing speaks against these but that a second observation may be missing.
+    /// No rule keeps these, except that a second observation may be missing.
     open: Vec<&'a str>,
     notes: Vec<String>,
 }
@@ -416,7 +416,7 @@ impl Absence {
         }
     }
 
-    /// How a pod stands by the rules that concern it alone; `None` if nothing speaks against its being deleted.
+    /// How a pod stands by the rules that concern it alone; `None` if none of them keeps it.
     fn stand(
         &self,
         lists: &Lists,
@@ -448,15 +448,15 @@ impl Absence {
         }
         if !older_than(evidence, first, rules, now) {
             // Where it is not known when the clock was put back, no list helps.
-            let to_come = times(evidence, rules, now).max().is_some_and(|time| time > now);
-            let is_lost = to_come && rules.clock_set.is_none();
+            let in_future = times(evidence, rules, now).max().is_some_and(|time| time > now);
+            let is_lost = in_future && rules.clock_set.is_none();
             return Some(if is_lost { Standing::InFuture } else { Standing::TooNew });
         }
         (rules.asks() && evidence.names.is_empty()).then_some(Standing::Nameless)
     }
 }
 
-/// The standing of a pod that nothing else speaks for: by the list before, or by the answer to the query for it.
+/// The standing of a pod that no other rule keeps: by the list before, or by the answer to the query for it.
 fn second_observation(
     lists: &Lists,
     uid: &str,

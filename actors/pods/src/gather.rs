@@ -50,7 +50,7 @@ impl Sources {
         }
     }
 
-    /// What a judgement of these pods rests on, but for what has to be asked by what is remembered.
+    /// The facts for a judgement of these pods, without the queries that depend on what is remembered.
     pub async fn gather(&self, seen: Seen, configuration: &Configure) -> Facts {
         let settings = &configuration.settings;
         let found = if settings.pods.source == PodSource::Runtime {
@@ -66,7 +66,7 @@ impl Sources {
         Facts { seen, found }
     }
 
-    /// Asks what was planned. Gives back why the API server is unreachable, if it is; where that is known already
+    /// Asks what was planned. Returns why the API server is unreachable, if it is; where that is known already
     /// (`unreachable`), it is not asked for pods.
     pub async fn ask(
         &self,
@@ -109,7 +109,7 @@ impl Sources {
         finished.collect()
     }
 
-    /// Asks for single pods. Gives back why the API server is unreachable, if it is.
+    /// Asks for single pods. Returns why the API server is unreachable, if it is.
     async fn pods(
         &self,
         api: &Api,

@@ -38,7 +38,7 @@ impl Leftover {
 }
 
 impl Leftovers {
-    /// Takes over how all pods stand. Gives back what is to be logged of those that are orphaned now and were not before.
+    /// Takes over how all pods stand. Returns what is to be logged of those that are orphaned now and were not before.
     pub fn note(&mut self, all: &[PodStanding], now: Timestamp) -> Option<String> {
         let mut before = std::mem::take(&mut self.pods);
         for (uid, _, standing) in all {

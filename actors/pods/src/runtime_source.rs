@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_of_which_all_was_gone_is_another_one_when_it_comes_back() {
+    fn a_pod_whose_objects_were_all_gone_is_another_one_when_it_returns() {
         let source = &mut RuntimeSource::default();
         let logs = |changed| Evidence { logs_changed: Some(at(changed)), ..Evidence::default() };
         assert_eq!(state(source, logs(0), &[], 2000), PodState::Deleted);

@@ -21,7 +21,7 @@ use cri_gc_gateway::{Freshness, Gateway};
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::workers::Workers;
 
-/// How long a filesystem may take to answer: a network mount that hangs must not hold up who asks for pods.
+/// How long a filesystem may take to answer: a network mount that hangs must not block callers that query pods.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A file may be this much ahead of the clock: filesystems and clocks round differently.

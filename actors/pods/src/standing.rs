@@ -170,7 +170,7 @@ impl Chronicle {
             .collect();
     }
 
-    /// The pods that count as deleted, or would but for a directory, an answer or the brake. Not those that are
+    /// The pods that count as deleted, or would without a directory, an answer or the brake. Not those that are
     /// missing from one list only, or that are newer than the lists: these may be wrong. With `by_no_source` also those of
     /// which nothing is known while the source is doubted.
     pub fn missing(&self, by_no_source: bool) -> impl Iterator<Item = String> {

@@ -1,4 +1,4 @@
-//! The account of a full disk: what holds the bytes that no removable image could free (behaviour: Image disk space).
+//! The account of a full disk: what uses the bytes that no removable image could free (behaviour: Image disk space).
 
 use bytesize::ByteSize;
 use cri_gc_policy::text::counted;
@@ -6,7 +6,7 @@ use cri_gc_policy::{Decision, FileSystem, Image, ImagePlan, Observation, Reason}
 
 use cri_gc_gateway::FsPlaces;
 
-/// What holds a filesystem. What an image holds is known only by what the runtime reports, so the account is an estimate.
+/// What uses the space of a filesystem. The space of an image is known only as the runtime reports it, so the account is an estimate.
 #[derive(Debug)]
 pub struct Account {
     mountpoints: Vec<String>,

@@ -23,7 +23,7 @@ pub async fn remove(pass: &Pass, recheck: &Recheck<'_>, batch: Vec<Target<Image>
     answers.confirm().await
 }
 
-/// Whether a list has to show what became of an image.
+/// Whether only a list shows if an image is removed.
 fn is_open(removed: &Removed) -> bool {
     match removed {
         Ok((outcome, _)) => *outcome == Outcome::Removed,

@@ -1,7 +1,7 @@
 //! The filesystems of images during one pass: what was measured last of each.
 //!
-//! One that can't be measured any more keeps its last measurement for the rest of the pass: nothing is removed for its sake, and
-//! nothing counts as freed there, also should it be measurable again.
+//! One that can't be measured any more keeps its last measurement for the rest of the pass: nothing is removed to free its space, and
+//! nothing counts as freed there, also when it can be measured again.
 
 use cri_gc_policy::images::space;
 use cri_gc_policy::{FileSystem, FsProblem, ImagePolicy};

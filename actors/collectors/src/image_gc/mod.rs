@@ -2,8 +2,8 @@
 //!
 //! - here: observe, plan, and pass on to what acts.
 //! - `reclaim`: the closed loop; the sizes that a runtime reports are hints, so a few images are removed, and the filesystem is
-//!   measured before any other is. `disks`: what was measured. `recheck`: what is asked right before a removal. `confirm`: what
-//!   became of it. `account`: what holds the rest.
+//!   measured before any other is. `disks`: what was measured. `recheck`: the checks right before a removal. `confirm`: its
+//!   result. `account`: what uses the rest of the disk.
 //! - `alarm`: when a full disk starts a pass. What is remembered of images is kept by `image_records`.
 
 mod account;

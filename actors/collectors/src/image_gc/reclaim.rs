@@ -186,7 +186,7 @@ pub fn keep(observation: &Observation, plan: &ImagePlan, policy: &Policy) -> Vec
     Words::new(observation, policy).section(Kind::Image, &plan.section).keep
 }
 
-/// The first so many of what the plan removes.
+/// The first `count` images that the plan removes.
 fn targets(observation: &Observation, plan: &ImagePlan, count: usize) -> Vec<Target<Image>> {
     let removals = plan.section.remove.iter().take(count);
     let target = |decision: &Decision| {

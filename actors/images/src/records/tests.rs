@@ -177,7 +177,7 @@ fn what_another_clock_wrote_is_not_given_back() {
 }
 
 #[test]
-fn an_image_that_was_removed_is_new_should_it_come_back() {
+fn an_image_that_was_removed_is_new_if_it_is_pulled_again() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
     list(records, &["a", "b"], &["a"], 10);
     write(store, records);
@@ -225,7 +225,7 @@ fn a_use_of_a_copy_that_was_removed_is_no_use_of_the_one_that_was_pulled_later()
 }
 
 #[test]
-fn an_image_that_was_removed_since_the_last_list_is_new_whatever_a_store_holds_of_it() {
+fn an_image_that_was_removed_since_the_last_list_is_new_whatever_the_store_has() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
     list(records, &["a"], &["a"], 10);
     write(store, records);

@@ -9,7 +9,7 @@ use super::{Opened, Origin, Store, StoreError, path_in, read_copy};
 use crate::content::Content;
 use cri_gc_files::dirs::{Dirs, make_private_dir};
 
-/// What became of the store and its copy when they were read or written.
+/// The result of reading or writing the store and its copy.
 #[derive(Debug)]
 pub struct Outcome {
     /// What was read, where something had to be.

@@ -236,7 +236,7 @@ fn the_brake_releases_pods_that_were_missing_from_all_syncs_of_ten_minutes() {
 }
 
 #[test]
-fn what_is_confirmed_is_believed_also_if_its_proof_comes_later_or_again_and_a_sighting_voids_that() {
+fn a_confirmation_applies_to_later_and_repeated_proofs_until_the_pod_is_listed_again() {
     let node = &mut Node::new();
     let missing = |uids: std::ops::Range<usize>| uids.map(|n| format!("u{n}")).collect::<Vec<_>>();
     node.sync(100, &[]);

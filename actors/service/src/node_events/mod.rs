@@ -62,7 +62,7 @@ struct Done {
     limit: Limit,
     /// The last event that was sent or left out.
     sequence: u64,
-    /// Events that could not be sent, or not so many at once.
+    /// Events that could not be sent, or were too many at once.
     suppressed: u64,
 }
 

@@ -32,7 +32,7 @@ enum Taken {
     Refused(String),
 }
 
-/// Opens a store of such bytes. Whatever they are, what follows is in order.
+/// Opens a store of such bytes. Whatever they are, the next steps work.
 #[track_caller]
 fn take(bytes: &[u8], what: &str) -> Taken {
     let folder = tempfile::tempdir().unwrap();
@@ -147,7 +147,7 @@ fn places(bytes: &[u8], count: usize, chance: &mut Chance) -> Vec<usize> {
     (0..count).map(place).collect()
 }
 
-/// What became of stores of which a byte was changed.
+/// The results for stores in which a byte was changed.
 #[derive(Debug, Default)]
 struct Changed {
     /// They hold what was written last.
@@ -182,7 +182,7 @@ fn changed(bytes: &[u8], contents: [&Content; 2], seed: u8) -> Changed {
     all
 }
 
-/// The same as [`take`], but for the proof of what follows.
+/// The same as [`take`], without the checks of the next steps.
 fn glance(bytes: &[u8]) -> Taken {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(NAME), bytes).unwrap();

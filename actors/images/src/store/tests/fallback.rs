@@ -220,7 +220,7 @@ fn a_copy_that_a_crash_left_behind_does_not_outlive_what_was_observed_since() {
 }
 
 #[test]
-fn nothing_is_taken_out_of_a_store_that_was_written_before_the_clock_was_set() {
+fn a_store_that_was_written_before_the_clock_was_set_is_not_used() {
     let place = Place::new();
     let content = seen_at(sample(8), 50);
     is_on_disk(place.store().commit(content.clone()));

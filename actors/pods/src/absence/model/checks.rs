@@ -147,7 +147,7 @@ impl Model {
         let lives = |uid: &str| self.listed_since(uid).is_some();
         let hidden: HashSet<String> =
             pods.keys().filter(|uid| lives(uid)).map(|uid| (*uid).to_owned()).collect();
-        // These would count as deleted but for the brake.
+        // These would count as deleted without the brake.
         let is_api = self.source.kind == Kind::Api;
         let soon = self.world.wall() - PASSES;
         let is_idle = |pod: &Evidence<'_>| {

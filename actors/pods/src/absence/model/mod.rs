@@ -433,7 +433,7 @@ impl Model {
     }
 }
 
-/// Runs a model, and gives back how many times something was deleted, a calm was had, and all vanished.
+/// Runs a model, and returns how many times something was deleted, a calm was had, and all vanished.
 fn run(kind: Kind, dirs: bool, seed: u64, steps: usize) -> (usize, usize, usize) {
     let mut model = Model::new(kind, dirs, seed);
     for _ in 0..steps {

@@ -37,7 +37,7 @@ impl Chance {
         from + i64::try_from(self.next() % u64::try_from(to - from + 1).unwrap()).unwrap()
     }
 
-    /// True in so many of a thousand cases.
+    /// True in that many of a thousand cases.
     pub fn of_thousand(&mut self, cases: usize) -> bool {
         self.below(1000) < cases
     }
@@ -483,7 +483,7 @@ impl World {
         });
     }
 
-    /// Others clear up too: the kubelet old dead containers of living pods, an administrator what was left for ever.
+    /// Others clear up too: the kubelet old dead containers of living pods, an administrator what is left over.
     pub fn trim(&mut self) {
         for place in (0..self.pods.len()).rev() {
             let pod = &self.pods[place];

@@ -124,7 +124,7 @@ fn an_event_that_lists_it_voids_answer_and_proof() {
 }
 
 #[test]
-fn an_answer_that_the_pod_exists_counts_whichever_collector_asked() {
+fn a_pod_that_exists_is_kept_whichever_collector_queried_it() {
     let absence = &mut listed();
     questions(absence, 110);
     absence.answered("u".to_owned(), gone(110));
@@ -250,7 +250,7 @@ fn without_the_directories_of_the_kubelet_nothing_is_proved() {
 }
 
 #[test]
-fn a_watch_from_which_nothing_comes_is_stale() {
+fn a_silent_watch_is_stale() {
     let absence = &mut listed();
     questions(absence, 110);
     absence.answered("u".to_owned(), gone(110));
