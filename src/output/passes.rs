@@ -72,7 +72,7 @@ fn removed(pass: &Pass) -> String {
     }
 }
 
-/// What became of an object. A word that only a newer service knows is shown as it is.
+/// The outcome for an object. A word that only a newer service knows is shown as it is.
 fn result(removal: &Removal) -> String {
     let (word, detail) = match removal.result.as_str() {
         "already_gone" => ("already removed", ""),

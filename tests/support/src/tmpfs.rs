@@ -16,7 +16,7 @@ pub struct TmpfsSize {
 }
 
 impl TmpfsSize {
-    /// So many MiB, as many inodes as the kernel gives.
+    /// This number of MiB, as many inodes as the kernel gives.
     #[must_use]
     pub fn mib(mib: u64) -> Self {
         Self { mib, inodes: None }

@@ -67,7 +67,7 @@ async fn a_killed_pod_keeps_its_dead_containers() {
     };
     let cri = containerd.cri();
     let pod = cri.run_pod(PodSpec::new("jobs", "gone").without_labels()).await.unwrap();
-    let other = cri.run_pod(PodSpec::new("jobs", "stays")).await.unwrap();
+    let other = cri.run_pod(PodSpec::new("jobs", "kept")).await.unwrap();
     let mut ids = Vec::new();
     for name in ["a", "b"] {
         ids.push(cri.run(&pod, &ContainerSpec::stubborn(name, APP).without_labels()).await.unwrap());

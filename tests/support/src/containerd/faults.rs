@@ -30,7 +30,7 @@ impl Containerd {
         }
     }
 
-    /// Makes containerd hang (SIGSTOP): who asks it something is not answered. Nothing happens if it does not run.
+    /// Makes containerd hang (SIGSTOP): it answers no request. Nothing happens if it does not run.
     pub fn hang(&self) {
         self.signal(Signal::STOP);
     }

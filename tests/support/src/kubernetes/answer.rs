@@ -71,7 +71,7 @@ impl Answer {
         Self { code: StatusCode::OK, content_type: "application/json", length: None, content }
     }
 
-    /// The same answer, but the connection ends after so many bytes of the body.
+    /// The same answer, but the connection ends after this number of bytes of the body.
     pub(super) fn cut_after(self, bytes: usize) -> Self {
         let pieces =
             stream::unfold((self.content.into_pieces(), Some(bytes)), |(mut pieces, left)| async move {

@@ -24,7 +24,7 @@ use super::request::Request;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 128;
 
-/// A turn is so many checks of what has arrived: one accepts, one reads, one answers, one sends.
+/// The number of checks in a turn of what has arrived: one accepts, one reads, one answers, one sends.
 const TURNS: usize = 4;
 
 /// What a server answers when nothing fails.
@@ -47,7 +47,7 @@ struct Shared {
     desk: Mutex<Desk>,
 }
 
-/// What a request meets first, under one lock: who sees it in the log knows that it has its fault.
+/// What a request meets first, under one lock: a test that sees it in the log knows that it has its fault.
 struct Desk {
     log: Vec<Request>,
     faults: Faults,

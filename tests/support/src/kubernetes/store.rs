@@ -1,6 +1,6 @@
 //! The pods of an API server: their versions, the history that watches replay, the snapshots that pages are cut from.
 //!
-//! Pure state: who asks, and over what, it doesn't know.
+//! Pure state: it knows neither the clients nor the transport.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
