@@ -110,7 +110,7 @@ pub async fn plan(
     (plan, problems)
 }
 
-/// What would become of the images of a live node, and what could not be read of them.
+/// The plan for the images of a live node, and what could not be read of them.
 pub async fn images(
     tools: &Tools,
     observation: &mut Observation,

@@ -96,7 +96,7 @@ impl Sources {
         }
     }
 
-    /// When these containers finished, as far as the runtime answers. A pod with one that it does not answer for stays unknown.
+    /// When these containers finished, as far as the runtime answers. A pod with one that it does not answer for is unknown.
     async fn finish_times(&self, ids: Vec<String>) -> FinishTimes {
         let answers = self.gateway.statuses(ids.clone(), Instant::now() + ASK_WITHIN).await;
         let finished = ids.into_iter().zip(answers).filter_map(|(id, answer)| match answer {

@@ -145,7 +145,7 @@ fn a_clock_that_was_set_while_no_service_ran_makes_no_image_old() {
 }
 
 #[test]
-fn a_store_that_is_read_late_gives_back_what_was_older() {
+fn a_store_that_is_read_late_restores_older_records() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
     list(records, &["a", "b"], &["a"], 10);
     write(store, records);
@@ -166,7 +166,7 @@ fn a_store_that_is_read_late_gives_back_what_was_older() {
 }
 
 #[test]
-fn what_another_clock_wrote_is_not_given_back() {
+fn records_of_another_clock_are_not_restored() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
     list(records, &["a"], &["a"], 1_000);
     write(store, records);

@@ -1,6 +1,6 @@
-//! A client that makes, looks at and removes pods, containers and images over CRI, on any runtime's socket.
+//! A client that makes, inspects and removes pods, containers and images over CRI, on any runtime's socket.
 //!
-//! Every call is one RPC unless it says otherwise, and gives back the runtime's own status, so that tests can look at
+//! Every call is one RPC unless it says otherwise, and returns the runtime's own status, so that tests can check
 //! codes and messages. Nothing is retried.
 
 mod spec;
