@@ -1,7 +1,7 @@
 //! How long a plan takes, by the number of containers and of images: the time of one object should hardly grow with
 //! their number (n log n, for the sorting).
 //!
-//! `cargo bench --bench plan`; `plan_memory.rs` tells the memory.
+//! `cargo bench --bench plan`; `plan_memory.rs` measures the memory.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![allow(clippy::unwrap_used, reason = "a benchmark: failing loudly is its job")]

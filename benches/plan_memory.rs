@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A figure in KiB from the kernel's status of this process; 0 if it does not tell.
+/// A figure in KiB from the kernel's status of this process; 0 if it has none.
 fn status(field: &str) -> u64 {
     std::fs::read_to_string("/proc/self/status")
         .unwrap_or_default()

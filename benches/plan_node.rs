@@ -19,7 +19,7 @@ use cri_gc_sim::{ContainerSpec, Options, PodSpec, Sim};
 const LIMIT: Duration = Duration::from_secs(2);
 
 const CONTAINERS: u32 = 20_000;
-/// So many are in each pod.
+/// Containers in each pod.
 const OF_A_POD: u32 = 20;
 
 fn main() -> ExitCode {

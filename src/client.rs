@@ -116,7 +116,7 @@ impl Client {
         Ok(PauseResponse { paused: resumed.paused })
     }
 
-    /// Events: so many past ones, then each that happens.
+    /// Events: the `recent` last ones, then each that happens.
     ///
     /// # Errors
     /// The errors of all calls.

@@ -12,7 +12,7 @@ use crate::signals::StopSignal;
 pub struct Failure {
     /// The exit code of the program.
     pub code: u8,
-    /// What went wrong, and what to do; empty if the output says it.
+    /// What failed, and what to do; empty if the output says it.
     pub message: String,
 }
 

@@ -63,7 +63,7 @@ impl Logging {
     }
 }
 
-/// A value or a message that is longer than so many characters is shortened in the middle.
+/// A value or a message that is longer than this number of characters is shortened in the middle.
 const LONGEST: usize = 8_192;
 
 /// Escapes messages, names and values before they reach a terminal, line ends too: a record is one line.
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_libraries_come_one_level_lower_and_only_if_wanted() {
+    fn records_of_libraries_are_logged_one_level_lower_and_only_on_request() {
         use log::Level::{Debug, Error, Info, Warn};
         assert_eq!(levels_of("h2", &[Error, Warn, Info, Debug]), ["error", "warning", "debug"]);
         let api = levels_of("kube_client::client::builder", &[Error, Warn, Info, Debug]);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_others_named_comes_out_raw_and_nothing_is_endless() {
+    fn names_from_others_are_escaped_and_shortened() {
         let name = format!("a\u{1b}[2J\nFORGED \u{202e}b{}", "/d".repeat(20_000));
         let (json, term) = (Buffer::default(), Buffer::default());
         let log = Logger::root(JsonLines::new(json.clone()).fuse(), o!());

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// One heap for all threads, which gives back what it does not need. The C library's has one for each thread, which for a
+/// One heap for all threads, which returns unused memory to the kernel. The C library's has one for each thread, which for a
 /// program of many threads that nearly always wait is most of its memory.
 #[global_allocator]
 static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_links_of_ended_containers_go_and_only_on_the_second_pass() {
+    fn only_links_of_ended_containers_are_removed_and_only_by_the_second_pass() {
         let reason = |owner, before| {
             let section = decide(&[DanglingLink { name: "x.log".to_owned(), before, owner }]);
             section.remove.first().or(section.keep.first()).map(|decision| decision.reason)

@@ -165,7 +165,7 @@ impl Pattern {
 /// Whether `text` matches `pattern`, in which `*` stands for any run of characters, none included.
 fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
-    // `split` yields at least one part: what has to come first.
+    // `split` yields at least one part: what the value has to begin with.
     let Some(rest) = parts.next().and_then(|head| text.strip_prefix(head)) else {
         return false;
     };

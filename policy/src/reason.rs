@@ -1,7 +1,7 @@
 //! Why an object is removed or kept: one closed set of words for plans, reports, logs and metrics alike.
 //!
 //! Every object of a plan has exactly one of these. A new word is added here and to the table of reasons in the
-//! documentation; a test holds the two together.
+//! documentation; a test compares the two.
 
 use strum::{Display, IntoStaticStr, VariantArray};
 

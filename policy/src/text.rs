@@ -16,7 +16,7 @@ pub enum Lines {
 }
 
 /// Replaces every character that a terminal acts on or doesn't show (control, bidi and zero-width characters, blanks other
-/// than the space) by its escape as JSON writes it: `\n`, `\u001b`. So JSON stays the same value.
+/// than the space) by its escape as JSON writes it: `\n`, `\u001b`. So JSON keeps its value.
 #[must_use]
 pub fn escape(text: &str, lines: Lines) -> Cow<'_, str> {
     let safe = |c: char| is_printable(c) || (c == '\n' && lines == Lines::Keep);
@@ -134,11 +134,11 @@ mod tests {
         let all: String = ('\0'..=char::MAX).collect();
         let escaped = escape(&all, Lines::Escape);
         assert!(!escaped.contains(char::is_control));
-        assert_eq!(escape(&escaped, Lines::Escape), escaped, "what is escaped stays as it is");
+        assert_eq!(escape(&escaped, Lines::Escape), escaped, "what is escaped is not changed again");
     }
 
     #[test]
-    fn json_stays_the_same_value() {
+    fn escaped_json_is_the_same_value() {
         let all: String = ('\0'..=char::MAX).collect();
         let json = serde_json::to_string(&all).unwrap();
         assert_eq!(serde_json::from_str::<String>(&escape(&json, Lines::Keep)).unwrap(), all);

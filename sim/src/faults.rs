@@ -48,11 +48,11 @@ impl Fault {
 pub enum Scope {
     /// All of them, until the faults are cleared.
     Always,
-    /// The next so many.
+    /// The next calls, this many.
     Times(u32),
     /// Those that name this object (in the sense of [`crate::Call::id`]), until the faults are cleared.
     ForId(String),
-    /// The next so many that name this object.
+    /// The next calls that name this object, this many.
     ForIdTimes(String, u32),
 }
 

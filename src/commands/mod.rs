@@ -22,7 +22,7 @@ use crate::failure::Failure;
 /// Runs the subcommand that was typed.
 ///
 /// # Errors
-/// What went wrong, as a sentence with a remedy, and the exit code.
+/// What failed, as a sentence with a remedy, and the exit code.
 pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {

@@ -31,7 +31,7 @@ use crate::wiring::{STAGGER, Seams, Service, Start};
 /// unreachable runtime is no error: the service waits for it.
 pub fn run(global: &Global) -> Result<(), Failure> {
     let mut sources = sources(global);
-    // A flag stays in force through all reloads.
+    // A flag is in force through all reloads.
     let level = global.log_level.map(|level| ("log.level".to_owned(), level.as_str().to_owned()));
     sources.overrides.extend(level);
     let loaded = load(&sources).map_err(Failure::configuration)?;

@@ -13,7 +13,7 @@ use crate::output::ages::span;
 use crate::output::progress::Bar;
 use crate::output::{self, Reader, item, print, remark};
 
-/// After so long without an update a note says so, and again after twice that.
+/// Time without an update after which a note says so, and again after twice that.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Requests the passes, shows their progress and prints the result.

@@ -58,7 +58,7 @@ pub fn kept(reports: &[PassReport], all: bool) -> String {
     format!("Kept\n\n{}", by_reason(items, if all { usize::MAX } else { KEPT }))
 }
 
-/// At most so many objects of each kind and reason.
+/// At most `most` objects of each kind and reason.
 fn by_reason(items: impl Iterator<Item = (Kind, Item)>, most: usize) -> String {
     let mut kinds: Vec<(&str, Vec<Item>)> = Vec::new();
     for (kind, item) in items {

@@ -2,7 +2,7 @@
 
 use cri_gc_config::letters_apart;
 
-/// The candidate that is meant by `found`, which is none of them: the same but for capitals and dashes, or up to two letters
+/// The candidate that is meant by `found`, which is none of them: the same except for capitals and dashes, or up to two letters
 /// apart.
 pub(super) fn meant<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Shorter names have neighbours that mean something else.

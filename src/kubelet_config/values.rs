@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_said_to_be_none() {
+    fn text_that_is_no_duration_is_refused_as_such() {
         for (text, part) in [
             ("", "not a duration"),
             ("soon", "not a duration"),

@@ -72,7 +72,7 @@ fn removed(pass: &Pass) -> String {
     }
 }
 
-/// What became of an object. A word that only a newer service knows is shown as it is.
+/// The outcome for an object. A word that only a newer service knows is shown as it is.
 fn result(removal: &Removal) -> String {
     let (word, detail) = match removal.result.as_str() {
         "already_gone" => ("already removed", ""),
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_looks_like_a_sweep() {
+    fn a_pass_is_printed_like_a_sweep() {
         let removal = |id: &str, result: &str, detail: &str| Removal {
             kind: "container".to_owned(),
             id: id.to_owned(),

@@ -11,7 +11,7 @@ pub struct Bar {
     counts: Counts,
 }
 
-/// How many objects a pass had planned to remove, and what became of them so far.
+/// How many objects a pass had planned to remove, and the outcomes so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     all: u64,
@@ -35,7 +35,7 @@ impl Drop for Bar {
 }
 
 impl Bar {
-    /// A pass has its plan: so many objects will be removed.
+    /// A pass has its plan: `all` objects will be removed.
     pub fn planned(&mut self, of: &str, all: u64) {
         of.clone_into(&mut self.of);
         self.counts = Counts { all, ..Counts::default() };

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_escaped_and_data_stays_the_same() {
+    fn what_is_written_is_escaped_and_data_is_unchanged() {
         let names = ["a\u{1b}[2J\nb", "\u{202e}gpj", "é"];
         let mut written = Vec::new();
         serde_json::to_writer_pretty(Printable::new(&mut written), &names).unwrap();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn yaml_is_printable_and_stays_the_same_value() {
+    fn yaml_is_printable_and_its_value_is_unchanged() {
         let all: String = ('\0'..='\u{3000}').collect();
         for name in ["a\u{202e}b", "a\u{1b}b", "a\nb", "\u{feff}a", "a\u{200b}: b", "a\u{85}b", &all] {
             let yaml = crate::output::yaml(&[name]).unwrap();

@@ -30,7 +30,7 @@ use cri_gc_pods::{FinishTimes, Verdict};
 const ASK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Keeps what the check right before its removal would refuse: asks the runtime for the status of each container that the
-/// section removes, but for those whose finish times are known. Returns what could not be read; those containers are kept.
+/// section removes, except those whose finish times are known. Returns what could not be read; those containers are kept.
 pub async fn settle(
     tools: &Tools,
     observation: &Observation,
@@ -110,7 +110,7 @@ pub async fn plan(
     (plan, problems)
 }
 
-/// What would become of the images of a live node, and what could not be read of them.
+/// The plan for the images of a live node, and what could not be read of them.
 pub async fn images(
     tools: &Tools,
     observation: &mut Observation,

@@ -113,7 +113,7 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// What became of an object of a plan.
+    /// The outcome for an object of a plan.
     #[must_use]
     pub fn new(kind: Kind, Item { id, name, reason, .. }: Item, outcome: Outcome) -> Self {
         Self { kind, id, name, reason, outcome, bytes: 0 }
@@ -126,7 +126,7 @@ impl Removal {
     }
 }
 
-/// Something that stayed.
+/// Something that was kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kept {
     /// What it is.
@@ -270,7 +270,7 @@ pub fn files_done<T>(
 /// What is reported while a pass is in progress.
 #[derive(Debug, Clone)]
 pub enum Progress {
-    /// The plan is made: so many removals.
+    /// The plan is made: the number of its removals.
     Planned(Loop, usize),
     /// One of them is done.
     Done(Loop, Removal),
@@ -381,7 +381,7 @@ impl PassReport {
         self.counts = counts;
     }
 
-    /// The same report without the objects, but for the first of those that could not be removed: what is remembered of a pass.
+    /// The same report without the objects, except the first of those that could not be removed: what is remembered of a pass.
     #[must_use]
     pub fn summary(&self) -> Self {
         Self {

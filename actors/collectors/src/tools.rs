@@ -1,4 +1,4 @@
-//! What every collector works with.
+//! What every collector uses.
 
 use cri_gc_gateway::Gateway;
 use cri_gc_images::ImageRecords;

@@ -42,17 +42,17 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
         ..Observation::empty(tools.clock.now())
     });
     let places = match observe::images(tools).await {
-        Ok(look) => {
-            match tools.images.recall(look.images, uses, tools.clock.moment()).await {
+        Ok(seen) => {
+            match tools.images.recall(seen.images, uses, tools.clock.moment()).await {
                 Some(recalled) => {
                     problems.extend(recalled.problem.map(PassError::Memory));
                     observation.images = recalled.images;
                 }
                 None => problems.push(PassError::Records),
             }
-            let sandbox_image = observe::sandbox_image(&mut observation, look.sandbox_image);
+            let sandbox_image = observe::sandbox_image(&mut observation, seen.sandbox_image);
             problems.extend(sandbox_image.err().map(PassError::from));
-            look.places
+            seen.places
         }
         Err(error) => {
             problems.push(error);

@@ -1,5 +1,5 @@
 //! File-system work: scans and removals in the log directories, and the service's own socket and lock. The only crate
-//! that removes files, but for the store of image records.
+//! that removes files, except the store of image records.
 //!
 //! - [`tree`]: a log directory with all its content.
 //! - [`logs`]: the log files of one container, and the legacy links to them.

@@ -1,4 +1,4 @@
-//! The lock on the state directory: one service or sweep at a time works with it.
+//! The lock on the state directory: one service or sweep at a time uses it.
 //!
 //! It is a lock of the kernel on an open file, so it ends with its process, however that ends. Where the state directory can't be
 //! made or locked (a full or read-only disk), the lock is in the runtime directory, where the records are then, too.
@@ -77,7 +77,7 @@ pub fn hold(dir: &Path) -> Result<StateLock, LockError> {
     };
     let mut file = file.map_err(refused)?;
     lock(dir, &mut file, FlockOperation::NonBlockingLockExclusive)?;
-    // For people only: the lock holds whatever the file says.
+    // For people only: the lock is in force whatever the file says.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(StateLock { files: vec![file] })
 }
@@ -112,7 +112,7 @@ pub fn hold_either(dirs: &Dirs) -> Result<StateLock, LockError> {
         Ok(lock) => {
             return match check(runtime) {
                 Err(held @ LockError::Held { .. }) => Err(held),
-                // There is none, or none that a holder works with.
+                // There is none, or none that a holder uses.
                 Ok(()) | Err(LockError::Refused { .. }) => Ok(lock),
             };
         }
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_holds_it_at_a_time_and_others_are_told_who() {
+    fn one_process_holds_it_at_a_time_and_others_learn_which() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("state");
         let lock = hold(&dir).unwrap();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_made_is_told_with_a_remedy() {
+    fn a_directory_that_cannot_be_made_is_an_error_with_a_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();

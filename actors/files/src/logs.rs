@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_and_its_rotated_files_go_and_no_other() {
+    fn the_log_and_its_rotated_files_are_removed_and_no_other() {
         let node = Node::new();
         assert_eq!(node.remove(node.log.to_str().unwrap(), &[]).unwrap().entries, 3);
         assert_eq!(node.names(), ["0.logger", "1.log", "10.log"]);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_legacy_link_goes_if_it_points_to_this_log() {
+    fn the_legacy_link_is_removed_if_it_points_to_this_log() {
         let node = Node::new();
         let links = node.folder.path().join("containers");
         symlink(&node.log, links.join("b_a_web-1.log")).unwrap();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_in_the_directory_of_another_pod_stays() {
+    fn the_log_in_the_directory_of_another_pod_is_kept() {
         let node = Node::new();
         let other = node.folder.path().join("pods/a_b_ffffffff-1b2a-4c5d-8e9f-a0b1c2d3e4f5/web");
         fs::create_dir_all(&other).unwrap();

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_came_and_went_after_our_removal_is_the_change_of_another_process() {
+    fn a_file_that_was_made_and_removed_after_our_removal_is_the_change_of_another_process() {
         let directory = Directory::new();
         let mut before = directory.before();
         directory.remove(&mut before, "0.log");

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_too_long_is_told_with_a_remedy() {
+    fn a_path_that_is_too_long_is_an_error_with_a_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let error = listen(&folder.path().join("x".repeat(200)), None).unwrap_err().to_string();
         assert!(error.contains("set admin.socket to a path"), "{error}");

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_goes_with_all_its_content() {
+    fn a_directory_is_removed_with_all_its_content() {
         let (folder, root) = root();
         let dir = folder.path().join("pods/a_b_c/web");
         fs::create_dir_all(&dir).unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_of_any_depth_goes_and_what_its_links_point_to_stays() {
+    fn a_tree_of_any_depth_is_removed_and_the_targets_of_its_links_are_kept() {
         let (folder, root) = root();
         let outside = folder.path().join("data");
         fs::create_dir(&outside).unwrap();
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_link_points_to_stays() {
+    fn the_target_of_a_link_is_kept() {
         let (folder, root) = root();
         let outside = folder.path().join("data");
         fs::create_dir(&outside).unwrap();
@@ -339,7 +339,7 @@ mod tests {
         fs::create_dir_all(&volume).unwrap();
         fs::write(&file, "").unwrap();
         fs::write(dir.join("0.log"), "x").unwrap();
-        // Bind mounts of the same filesystem: the device number alone would not give them away.
+        // Bind mounts of the same filesystem: the device number alone would not reveal them.
         for (from, to) in [(data.clone(), volume), (data.join("precious"), file)] {
             let mounted =
                 std::process::Command::new("mount").arg("--bind").arg(&from).arg(&to).status().unwrap();

@@ -32,13 +32,13 @@ pub struct FsPlaces {
     /// Bytes that the runtime counts there, up to a minute old.
     pub used_bytes: u64,
     /// It counts what is unpacked only: the images' content, compressed, is stored in addition (containerd).
-    pub beside_content: bool,
+    pub excludes_content: bool,
 }
 
 impl FsPlaces {
     /// Bytes that images and the layers on top of them hold together, where the images alone are reported with these sizes.
     #[must_use]
     pub fn held_by_images(&self, sizes: u64) -> u64 {
-        if self.beside_content { sizes.saturating_add(self.used_bytes) } else { sizes.max(self.used_bytes) }
+        if self.excludes_content { sizes.saturating_add(self.used_bytes) } else { sizes.max(self.used_bytes) }
     }
 }

@@ -171,9 +171,9 @@ pub fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
     let images = places(from.image_filesystems);
     let containers = places(from.container_filesystems);
     // containerd names the directory of its snapshotter, and counts what is in there.
-    let beside_content = images.iter().any(|mountpoint| mountpoint.contains("snapshotter"));
+    let excludes_content = images.iter().any(|mountpoint| mountpoint.contains("snapshotter"));
     let containers = if containers.is_empty() { images.clone() } else { containers };
-    FsPlaces { containers, images, used_bytes, beside_content }
+    FsPlaces { containers, images, used_bytes, excludes_content }
 }
 
 /// The sandbox image out of the verbose status: key "config", JSON, `sandboxImage` (containerd).
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_snapshotter_counts_comes_on_top_of_the_sizes_of_images() {
+    fn the_usage_of_a_snapshotter_is_added_to_the_sizes_of_images() {
         let held = |mountpoint: &str| {
             let usage = cri::FilesystemUsage {
                 fs_id: Some(cri::FilesystemIdentifier { mountpoint: mountpoint.to_owned() }),

@@ -168,7 +168,7 @@ fn classify(method: &str, status: &Status) -> ErrorClass {
         // `OutOfRange` is tonic's word for an answer over our own limit.
         Code::ResourceExhausted | Code::OutOfRange => ErrorClass::TooLarge,
         Code::Unimplemented => ErrorClass::Unimplemented,
-        // Said by the runtime itself, over a connection that holds.
+        // Said by the runtime itself, over a connection that is intact.
         Code::Unavailable | Code::Cancelled if status.source().is_none() => ErrorClass::NotReady,
         // We never cancel a call, so a cancelled one is a connection that ended under it.
         Code::Unavailable | Code::Cancelled => ErrorClass::Unavailable,
@@ -206,7 +206,7 @@ mod tests {
     fn codes_are_sorted_by_what_they_mean() {
         assert_eq!(class(Code::NotFound, ""), ErrorClass::NotFound);
         assert_eq!(class(Code::Cancelled, ""), ErrorClass::NotReady);
-        assert_eq!(class(Code::Unavailable, ""), ErrorClass::NotReady, "it answers, so it is not away");
+        assert_eq!(class(Code::Unavailable, ""), ErrorClass::NotReady, "it answers, so it is reachable");
         assert_eq!(class(Code::ResourceExhausted, "larger than max"), ErrorClass::TooLarge);
         assert_eq!(class(Code::OutOfRange, ""), ErrorClass::TooLarge);
         assert_eq!(class(Code::Unimplemented, ""), ErrorClass::Unimplemented);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_is_used_is_told_from_other_failures() {
+    fn an_image_in_use_is_distinguished_from_other_failures() {
         let class = |method, message: &str| CriError::from_status(method, &Status::unknown(message)).class;
         for message in ["image used by 5a0d: image is in use by a container", "the image is in use by c0ffee"]
         {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_connection_is_the_runtime_being_away_whatever_its_code() {
+    fn a_broken_connection_means_an_unreachable_runtime_whatever_its_code() {
         let mut broken = Status::unknown("h2 protocol error");
         broken.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
         assert_eq!(CriError::from_status("X", &broken).class, ErrorClass::Unavailable);

@@ -117,7 +117,7 @@ impl Health {
         self.state.borrow().reachable == Some(false)
     }
 
-    /// What was seen of it has gaps: that is as good as a return.
+    /// What was seen of it has gaps, as after a return.
     pub fn count_return(&self) {
         count_silently(&self.returns);
     }
@@ -192,12 +192,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_was_under_way_tells_nothing_new() {
+    fn an_answer_that_was_in_flight_changes_nothing() {
         let health = Health::new(None, watch::Sender::default(), Logger::root(Discard, o!()));
         let gone = CriError::gateway_gone("Version");
-        let away = || Err::<(), _>(CriError { class: ErrorClass::Unavailable, ..gone.clone() });
+        let unreachable = || Err::<(), _>(CriError { class: ErrorClass::Unavailable, ..gone.clone() });
         let (before, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
-        health.note(later, &away());
+        health.note(later, &unreachable());
         assert_eq!(health.state().reachable, Some(false));
         health.note(before, &Ok(()));
         assert_eq!(
@@ -207,7 +207,7 @@ mod tests {
         );
         health.note(later, &Ok(()));
         assert_eq!((*health.returns.borrow(), health.is_unreachable()), (1, false));
-        health.note(before, &away());
+        health.note(before, &unreachable());
         assert!(!health.is_unreachable(), "it was sent before the return");
     }
 }

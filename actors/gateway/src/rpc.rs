@@ -30,7 +30,7 @@ pub struct Rpc {
 }
 
 impl Rpc {
-    /// A place in the lane. `None` where earlier RPCs hold all of them for so long.
+    /// A place in the lane. `None` where earlier RPCs hold all of them until the limit.
     pub async fn place(&self, limit: Duration) -> Option<OwnedSemaphorePermit> {
         // It is never closed.
         tokio::time::timeout(limit, Arc::clone(&self.lane).acquire_owned()).await.ok()?.ok()
@@ -56,7 +56,7 @@ impl Rpc {
     }
 
     /// The state of each of these containers, in their order. From `until` on no more are sent, nor once the runtime answers none
-    /// in time. One that hangs holds up nothing but its place. `learn` gets each answer as soon as it is there.
+    /// in time. One that hangs occupies its own place only. `learn` gets each answer as soon as it is there.
     pub async fn statuses(
         &self,
         ids: Vec<String>,

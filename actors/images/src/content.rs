@@ -1,7 +1,7 @@
 //! What is remembered of images, as values: one record per image, and the uses that are not assigned to an image yet. Pure.
 //!
-//! What two stores of this node, or a store and the memory, know of the same images is merged here. No record goes back in
-//! time: the earlier first sight and the later use count. And no image becomes older than it is: what is recorded of a copy
+//! What two stores of this node, or a store and the memory, know of the same images is merged here. The earlier first
+//! sight and the later use count. And no image becomes older than it is: what is recorded of a copy
 //! that was removed says nothing about the copy that was pulled later.
 
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ impl Observed {
     }
 
     /// Whether the clock was set between then and now. Between two boots this looks the same as a machine that was off: a
-    /// clock that went back was set, and so was, as far as can be known, one that went forward by more than a day.
+    /// clock that jumped back was set, and so was, as far as can be known, one that jumped forward by more than a day.
     pub(crate) fn clock_was_set(&self, now: Moment, boot_id: &str) -> bool {
         if self.boot_id == boot_id {
             return now.was_set_since(&self.moment());
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_since_did_not_have_is_gone_and_a_copy_that_came_later_is_as_young_as_it_is() {
+    fn an_image_missing_from_a_later_list_is_forgotten_and_a_later_copy_is_new() {
         let older =
             content(50, Some(50), &[("gone", record(10, None, None)), ("again", record(10, Some(40), None))]);
         let newer = content(90, Some(90), &[("again", record(80, None, Some(70)))]);

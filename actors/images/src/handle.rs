@@ -31,7 +31,7 @@ pub struct ImageRecords {
 }
 
 impl ImageRecords {
-    /// Starts the keeper on an arbiter. Its worker is for the store alone: a disk that hangs holds up nothing else.
+    /// Starts the keeper on an arbiter. Its worker is for the store alone: a disk that hangs blocks nothing else.
     pub fn start(
         on: &ArbiterHandle,
         (pace, on_restart): (Pace, OnRestart),

@@ -25,7 +25,7 @@ use cri_gc_files::dirs::Dirs;
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::supervision::failure_log::{FailureLog, First};
 use cri_gc_kit::supervision::guard::Guarded;
-use cri_gc_kit::supervision::telling;
+use cri_gc_kit::supervision::outage_log;
 use cri_gc_kit::workers::{WorkerGone, Workers};
 
 /// How long the store may take, to be read or to be written. A full or slow disk takes a while, a dead one never answers.
@@ -251,7 +251,7 @@ impl Keeper {
         let line = self.failures.failed(kept, self.clock.now());
         // A command that only reads reports itself what it could not read.
         if self.store.is_some() {
-            telling::failure(&self.log, &line, &text);
+            outage_log::failure(&self.log, &line, &text);
         }
         self.problem = Some(text);
         self.is_in_copy = kept == Kept::InCopy;
@@ -260,7 +260,7 @@ impl Keeper {
     fn succeeded(&mut self) {
         self.problem = None;
         let outage = self.failures.succeeded(self.clock.now());
-        telling::recovery(&self.log, outage, "the image records are on the disk again");
+        outage_log::recovery(&self.log, outage, "the image records are on the disk again");
     }
 }
 
@@ -284,7 +284,7 @@ impl Guarded for Keeper {
 
 impl Supervised for Keeper {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
-        // What became of the commit in progress is not known, nor what it read.
+        // The result of the commit in progress is not known, nor what it read.
         if self.committing.take().is_some() {
             self.mark_unread();
         }

@@ -73,7 +73,7 @@ impl Origin {
         Self { machine: machine.trim().to_owned(), runtime: resolved(socket.as_str()) }
     }
 
-    /// Whether records of that origin speak of the same images. What is not known is no difference.
+    /// Whether records of that origin are about the same images. What is not known is no difference.
     fn is(&self, other: &Self) -> bool {
         let same = |a: &str, b: &str| a.is_empty() || b.is_empty() || a == b;
         // Earlier releases wrote the socket as the settings name it.
@@ -165,7 +165,7 @@ macro_rules! by_way_of {
 }
 by_way_of!(DatabaseError, StorageError, TableError, redb::TransactionError, redb::CommitError);
 
-/// What became of the store when it was opened.
+/// The result of opening the store.
 #[derive(Debug, Default)]
 pub struct Opened {
     /// What it held.
@@ -274,7 +274,7 @@ impl Store {
 
     /// Writes all that is remembered in place of what the store holds, and returns once it is on the disk. After a failure, and
     /// before the first commit, the store is opened and read first; what it holds is then joined into the content, so that no
-    /// record goes back in time.
+    /// newer time is overwritten by an older one.
     ///
     /// # Errors
     /// Nothing of the content is kept for sure.

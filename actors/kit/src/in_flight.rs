@@ -4,7 +4,7 @@
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 
-/// The answer to come, for all who wait for it.
+/// The pending answer, for all callers that wait for it.
 pub type Answer<T> = Shared<LocalBoxFuture<'static, T>>;
 
 /// The last question of one kind. It keeps no answer: that is dropped with the last caller.
@@ -17,7 +17,7 @@ impl<T: Clone> Default for InFlight<T> {
 }
 
 impl<T: Clone + 'static> InFlight<T> {
-    /// The answer to come. `None` where none is in flight; one that is there already is no longer in flight.
+    /// The pending answer. `None` where none is in flight; one that is there already is no longer in flight.
     pub fn join(&self) -> Option<Answer<T>> {
         self.0.as_ref().and_then(WeakShared::upgrade).filter(|answer| answer.peek().is_none())
     }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_asks_meanwhile_joins_and_who_asks_later_begins() {
+    async fn a_caller_during_a_call_joins_it_and_a_later_one_starts_another() {
         let mut in_flight = InFlight::<u8>::default();
         let (answer, answered) = oneshot::channel();
         let first = in_flight.begin(async { answered.await.unwrap() });

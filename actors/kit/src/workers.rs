@@ -29,7 +29,7 @@ pub enum WorkerGone {
     /// It took longer than it may, or what was before it did.
     #[error("no answer within {}; check whether it is on a network mount that hangs", duration(*.0))]
     Hung(Duration),
-    /// So many wait already: those before them hang.
+    /// The number of callers that wait already: the operations before them hang.
     #[error(
         "{0} file operations are queued already because the filesystem does not answer; check whether it is on a network mount that hangs"
     )]
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_a_file_system_hangs_no_more_than_so_many_wait() {
+    async fn while_a_file_system_hangs_a_limited_number_of_callers_wait() {
         let workers = Workers::start(1).unwrap();
         let (go, wait) = crossbeam_channel::bounded::<()>(0);
         let (begun, begins) = crossbeam_channel::bounded::<()>(1);

@@ -40,7 +40,7 @@ pub struct Rules {
     pub max_staleness: Duration,
     /// More than this share of the node's pods are not believed to be deleted all at once; 100 believes it.
     pub max_newly_deleted_percent: u8,
-    /// Source `runtime`: for so long nothing of a pod must have run.
+    /// Source `runtime`: how long nothing of a pod must have run.
     pub runtime_grace: Duration,
     /// The administrator has confirmed that many are deleted at once.
     pub confirmed: bool,
@@ -77,7 +77,7 @@ pub enum Answer {
     },
     /// It exists.
     There,
-    /// It could not be asked for.
+    /// The query for it failed.
     Failed(String),
 }
 
@@ -106,13 +106,13 @@ pub struct Case<'a> {
     pub now: Timestamp,
 }
 
-/// So long the pods that the brake holds must be missing from all readings, before they count as deleted.
+/// How long the pods that the brake holds must be missing from all readings before they count as deleted.
 pub const BRAKE_LETS_GO: SignedDuration = SignedDuration::from_mins(10);
 
-/// So many pods may have come and gone since a list before a new one is wanted.
+/// How many pods may be created and deleted since a list before a new one is wanted.
 const REMEMBERED: usize = 1_000;
 
-/// The second observation is made so long after the first one at the earliest.
+/// The shortest time between the first and the second observation.
 pub const APART: SignedDuration = SignedDuration::from_secs(2);
 
 /// The good readings in a row.
@@ -131,7 +131,7 @@ pub struct Absence {
     /// Counts what ends the answers to questions that are open: a new list, a loss, a pod that exists after all.
     list: u64,
     proofs: Proofs,
-    /// Pods that would count as deleted but for the brake, and since when they have been missing from all readings.
+    /// Pods that would count as deleted without the brake, and since when they have been missing from all readings.
     braked: HashMap<String, Timestamp>,
     /// Pods that an administrator has confirmed deleted: the brake does not hold these. Every other rule is in force, and
     /// the confirmation ends when the pod is listed again.
@@ -141,11 +141,11 @@ pub struct Absence {
     named: Option<Vec<Pod>>,
 }
 
-/// How the pods stand, before those are proved deleted that nothing speaks against.
+/// How the pods stand, before those are proved deleted that no rule keeps.
 #[derive(Default)]
 struct Weighed<'a> {
     standings: Vec<(&'a str, Standing)>,
-    /// Nothing speaks against these but that a second observation may be missing.
+    /// No rule keeps these, except that a second observation may be missing.
     open: Vec<&'a str>,
     notes: Vec<String>,
 }
@@ -200,8 +200,8 @@ impl Absence {
         self.named = Some(naming.map(|pod| Pod { state: PodState::Unknown, ..pod }).collect());
     }
 
-    /// An administrator says that these pods are deleted, also those whose proof is still to come, and those that the brake
-    /// holds. Gives back how many the brake holds.
+    /// An administrator says that these pods are deleted, also those that are not proved yet, and those that the brake
+    /// holds. Returns how many the brake holds.
     pub fn confirm(&mut self, missing: impl IntoIterator<Item = String>) -> usize {
         self.confirmed.extend(missing);
         self.confirmed.extend(self.braked.keys().cloned());
@@ -234,7 +234,7 @@ impl Absence {
     }
 
     /// A reading failed: two in a row have to be made again.
-    pub fn lost(&mut self) {
+    pub fn void_lists(&mut self) {
         self.lists = None;
         self.void_all();
     }
@@ -386,7 +386,7 @@ impl Absence {
 
     /// Holds the pods that vanished all at once.
     fn brake(&self, weighed: &mut Weighed<'_>, Case { pods, rules, now, .. }: Case<'_>) {
-        // What was proved before is as good as removed: it is no measure for what vanishes now.
+        // What was proved before counts as removed: it is no measure for what vanishes now.
         let of = pods.len() - weighed.standings.iter().filter(|(_, standing)| standing.is_proof()).count();
         // What has been missing for long enough, or is confirmed, is believed; the brake checks the others.
         let is_sudden = |uid: &&str| {
@@ -416,7 +416,7 @@ impl Absence {
         }
     }
 
-    /// How a pod stands by the rules that concern it alone; `None` if nothing speaks against its being deleted.
+    /// How a pod stands by the rules that concern it alone; `None` if none of them keeps it.
     fn stand(
         &self,
         lists: &Lists,
@@ -448,15 +448,15 @@ impl Absence {
         }
         if !older_than(evidence, first, rules, now) {
             // Where it is not known when the clock was put back, no list helps.
-            let to_come = times(evidence, rules, now).max().is_some_and(|time| time > now);
-            let is_lost = to_come && rules.clock_set.is_none();
-            return Some(if is_lost { Standing::FromTheFuture } else { Standing::TooNew });
+            let in_future = times(evidence, rules, now).max().is_some_and(|time| time > now);
+            let is_lost = in_future && rules.clock_set.is_none();
+            return Some(if is_lost { Standing::InFuture } else { Standing::TooNew });
         }
         (rules.asks() && evidence.names.is_empty()).then_some(Standing::Nameless)
     }
 }
 
-/// The standing of a pod that nothing else speaks for: by the list before, or by the answer when it was asked for.
+/// The standing of a pod that no other rule keeps: by the list before, or by the answer to the query for it.
 fn second_observation(
     lists: &Lists,
     uid: &str,

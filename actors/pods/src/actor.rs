@@ -29,7 +29,7 @@ use cri_gc_kit::seams::Moment;
 use cri_gc_kit::supervision::failure_log::{FailureLog, First};
 use cri_gc_kit::supervision::grace::{GRACE, Grace, Weight};
 use cri_gc_kit::supervision::guard::Guarded;
-use cri_gc_kit::supervision::telling;
+use cri_gc_kit::supervision::outage_log;
 use cri_gc_kit::workers::Workers;
 
 /// How often the service reads the source `file`.
@@ -38,8 +38,7 @@ const READ_EVERY: Duration = Duration::from_secs(10);
 /// Two readings by the service are at least this far apart, as those of a one-shot command are.
 const APART: Duration = absence::APART.unsigned_abs();
 
-/// Where the API server does not answer, it is not asked for so long: those who wait for a judgement would wait one after
-/// another.
+/// Pause after the API server did not answer: callers that wait for a judgement would wait one after another.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The actor. Use it through [`super::handle::PodStates`].
@@ -47,7 +46,7 @@ pub struct Provider {
     sources: Sources,
     configuration: Configure,
     memory: Memory,
-    /// Counts how often the memory was dropped: what was asked before comes to nothing.
+    /// Counts how often the memory was dropped: answers to earlier questions are dropped.
     era: u64,
     /// When it began to remember: a clock that was set since makes all of it void.
     since: Moment,
@@ -66,15 +65,15 @@ pub struct Provider {
     problem: Option<String>,
 }
 
-/// How single pods are asked for, with the source `kube-api`. It is dropped with the memory.
+/// How single pods are queried, with the source `kube-api`. It is dropped with the memory.
 #[derive(Default)]
 struct Asking {
     api: Option<Api>,
-    /// Held by one judgement at a time: the next one finds what was proved by then, and asks for nothing twice.
+    /// Held by one judgement at a time: the next one finds what was proved by then, and queries nothing twice.
     round: Arc<Mutex<()>>,
     /// The API server did not answer, for this reason; from then on it is asked again.
     again: Option<(Instant, String)>,
-    /// Pods could not be asked for, for this reason, which may pass by itself.
+    /// Queries for pods failed for this reason, which may pass by itself.
     failed: Option<String>,
     grace: Grace,
 }
@@ -170,7 +169,7 @@ impl Handler<Followed> for Provider {
             SourceChange::Steady => self.log_reading(&Ok(())),
             SourceChange::Watched(changed) => self.memory.absence.watched(changed, self.sources.clock.now()),
             SourceChange::Lost(error) => {
-                self.memory.absence.lost();
+                self.memory.absence.void_lists();
                 self.log_reading(&Err(error));
             }
         }
@@ -333,7 +332,7 @@ impl Provider {
         self.asking = Asking::default();
     }
 
-    /// Logs how a reading by itself went, less and less while it fails the same way.
+    /// Logs the result of a reading by itself, less and less often while it fails the same way.
     fn log_reading(&mut self, read: &Result<(), SourceError>) {
         let (now, log) = (self.sources.clock.now(), &self.sources.log);
         let source = self.configuration.settings.pods.source.as_str();
@@ -344,7 +343,7 @@ impl Provider {
                 if self.grace.passed() && outage.is_none() {
                     info!(log, "pod source {} synced", source);
                 }
-                telling::recovery(log, outage, &format!("pod source {source} synced again"));
+                outage_log::recovery(log, outage, &format!("pod source {source} synced again"));
             }
             // The gateway has logged it.
             Err(SourceError::Runtime(error)) if error.is_unreachable() => {
@@ -369,7 +368,7 @@ impl Provider {
                 Weight::Failure { since } => {
                     let line = self.failures.failed(error.kind(), since);
                     let text = format!("pod source {source} failed, so no pod counts as deleted: {error}");
-                    telling::failure(log, &line, &text);
+                    outage_log::failure(log, &line, &text);
                 }
             },
         }

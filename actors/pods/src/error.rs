@@ -93,7 +93,7 @@ pub enum ServerFailure {
     Answer,
     /// The answer is no list of pods.
     Listing,
-    /// What we have seen is too old to go on from; a new list is needed. Nothing is wrong.
+    /// What we have seen is too old to continue from; a new list is needed. Nothing is wrong.
     Expired,
     /// There is no such node.
     NodeMissing,
@@ -101,7 +101,7 @@ pub enum ServerFailure {
     OtherNode,
 }
 
-/// What makes two errors the same failure (behaviour: Failures and log levels): the variant, and what went wrong with the
+/// What makes two errors the same failure (behaviour: Failures and log levels): the variant, and what failed at the
 /// server that was asked.
 pub type ErrorKind = (Discriminant<SourceError>, Option<ServerFailure>);
 

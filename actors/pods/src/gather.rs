@@ -1,4 +1,4 @@
-//! All that is asked for a judgement: reads the source, gathers the facts, and asks what is still open by these. Nothing is
+//! Everything that a judgement queries: reads the source, gathers the facts, and asks what is still open by these. Nothing is
 //! judged or remembered here.
 
 use std::collections::{HashMap, HashSet};
@@ -50,14 +50,14 @@ impl Sources {
         }
     }
 
-    /// What a judgement of these pods rests on, but for what has to be asked by what is remembered.
+    /// The facts for a judgement of these pods, without the queries that depend on what is remembered.
     pub async fn gather(&self, seen: Seen, configuration: &Configure) -> Facts {
         let settings = &configuration.settings;
         let found = if settings.pods.source == PodSource::Runtime {
             let at = self.clock.now();
             let returns = configuration.service.then(|| self.gateway.returns());
-            let beside = settings.pods.runtime_beside_kubelet;
-            let kubelet = if beside { None } else { self.kubelet_here(settings).await };
+            let has_no_kubelet = settings.pods.runtime_beside_kubelet;
+            let kubelet = if has_no_kubelet { None } else { self.kubelet_here(settings).await };
             Found::Runtime { at, returns, kubelet, to_ask: Vec::new(), finished: FinishTimes::new() }
         } else {
             let kept = self.kept(settings, &by_pod(&seen)).await;
@@ -66,7 +66,7 @@ impl Sources {
         Facts { seen, found }
     }
 
-    /// Asks what was planned. Gives back why the API server is unreachable, if it is; where that is known already
+    /// Asks what was planned. Returns why the API server is unreachable, if it is; where that is known already
     /// (`unreachable`), it is not asked for pods.
     pub async fn ask(
         &self,
@@ -96,7 +96,7 @@ impl Sources {
         }
     }
 
-    /// When these containers finished, as far as the runtime answers. A pod with one that it does not answer for stays unknown.
+    /// When these containers finished, as far as the runtime answers. A pod with one that it does not answer for is unknown.
     async fn finish_times(&self, ids: Vec<String>) -> FinishTimes {
         let answers = self.gateway.statuses(ids.clone(), Instant::now() + ASK_WITHIN).await;
         let finished = ids.into_iter().zip(answers).filter_map(|(id, answer)| match answer {
@@ -109,7 +109,7 @@ impl Sources {
         finished.collect()
     }
 
-    /// Asks for single pods. Gives back why the API server is unreachable, if it is.
+    /// Asks for single pods. Returns why the API server is unreachable, if it is.
     async fn pods(
         &self,
         api: &Api,

@@ -53,7 +53,7 @@ impl PodStates {
         self.address.send(Resync).await.unwrap_or(Err(SourceError::Failed))
     }
 
-    /// Confirms that the pods which are held back are deleted. `None` while the actor is being restarted.
+    /// Confirms that the pods that the brake holds are deleted. `None` while the actor is being restarted.
     pub async fn confirm(&self) -> Option<usize> {
         self.address.send(Confirm).await.ok()
     }

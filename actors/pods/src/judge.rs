@@ -100,7 +100,7 @@ impl Memory {
     ) -> Result<(), SourceError> {
         if read.as_ref().is_ok_and(|reading| reading.listing.only_static) {
             // A kubelet that has just started lists its static pods only. One that has no others is believed once it has said
-            // so for as long as the brake holds.
+            // so for as long as the brake holds pods.
             let since = *self.only_static_since.get_or_insert(now);
             if !confirmed && now.duration_since(since) < BRAKE_LETS_GO {
                 read = Err(SourceError::OnlyStatic { since });
@@ -109,13 +109,13 @@ impl Memory {
             // One that could not be asked may start again meanwhile.
             self.only_static_since = None;
         }
-        read.map(|reading| self.absence.read(reading)).inspect_err(|_| self.absence.lost())
+        read.map(|reading| self.absence.read(reading)).inspect_err(|_| self.absence.void_lists())
     }
 
-    /// An administrator says that the pods which are missing now are deleted. Gives back how many of them are held back for
-    /// that.
+    /// An administrator says that the pods which are missing now are deleted. Returns how many of them the brake
+    /// held.
     pub fn confirm(&mut self, now: Timestamp) -> usize {
-        // A kubelet that lists no pod of the API server is believed. While the source fails otherwise, nothing is known.
+        // A kubelet that lists no pod of the API server is believed. While the source fails for another reason, nothing is known.
         let since = self.only_static_since.as_mut();
         let doubted = since.filter(|since| now.duration_since(**since) < BRAKE_LETS_GO);
         let is_doubted = doubted.map(|since| *since = Timestamp::MIN).is_some();

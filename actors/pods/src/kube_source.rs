@@ -33,7 +33,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(150);
 /// Watches that end at once are begun again so far apart.
 const WATCHES_APART: Duration = Duration::from_secs(1);
 
-/// The source was good for so long: a loss is the first one again.
+/// After this time without a failure, the next failure counts as the first one again.
 const STEADY: Duration = Duration::from_secs(60);
 
 /// One list.
@@ -105,7 +105,7 @@ impl<F: Fn(SourceChange)> Follower<F> {
         (self.settings.pods.max_staleness / 2).clamp(WATCHES_APART, LONGEST_SILENCE)
     }
 
-    /// Lists and watches until the source is lost.
+    /// Lists and watches until the source is unreachable.
     async fn session(&self) -> Result<Infallible, SourceError> {
         let log = &self.sources.log;
         let api = Api::connect(&self.settings, &self.sources.files).await?;
@@ -122,7 +122,7 @@ impl<F: Fn(SourceChange)> Follower<F> {
         }
     }
 
-    /// Watches until a new list is due. Gives back why it is.
+    /// Watches until a new list is due. Returns why it is.
     async fn watch(
         &self,
         api: &Api,
@@ -164,7 +164,7 @@ impl<F: Fn(SourceChange)> Follower<F> {
                         }
                         answered = Instant::now();
                     }
-                    // It was ended, or cut off. Nothing is lost if it goes on from the same version.
+                    // It was ended, or cut off. Nothing is lost if it continues from the same version.
                     Ok(None) => break,
                     Err(_) => return Ok("nothing came from the watch for long"),
                 }

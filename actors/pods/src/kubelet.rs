@@ -53,7 +53,7 @@ fn advice(code: StatusCode) -> &'static str {
     }
 }
 
-/// Asks the kubelet for its pods, and gives back what it says.
+/// Asks the kubelet for its pods, and returns what it says.
 ///
 /// # Errors
 /// Why it could not be asked.

@@ -2,7 +2,7 @@
 //! is there.
 //!
 //! For a pod that was just deleted this is ordinary: a kubelet removes the directory a second or a minute later. One that
-//! lasts is orphaned and needs a person; that is logged once for each pod, however often the source is lost meanwhile.
+//! lasts is orphaned and needs a person; that is logged once for each pod, however often the source becomes unreachable meanwhile.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::standing::{PodStanding, Standing};
 
-/// A directory that a kubelet has not removed for so long is orphaned.
+/// How long a kubelet does not remove a directory before it counts as orphaned.
 pub const ORPHANED_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 /// Pods that one text names.
@@ -38,7 +38,7 @@ impl Leftover {
 }
 
 impl Leftovers {
-    /// Takes over how all pods stand. Gives back what is to be logged of those that are orphaned now and were not before.
+    /// Takes over how all pods stand. Returns what is to be logged of those that are orphaned now and were not before.
     pub fn note(&mut self, all: &[PodStanding], now: Timestamp) -> Option<String> {
         let mut before = std::mem::take(&mut self.pods);
         for (uid, _, standing) in all {
@@ -131,17 +131,17 @@ mod tests {
         assert_eq!(note(&mut leftovers, Standing::Orphaned, 299), None);
         assert!(note(&mut leftovers, Standing::Orphaned, 300).unwrap().starts_with("pod u is orphaned"));
         assert_eq!(note(&mut leftovers, Standing::Orphaned, 301), None);
-        assert!(leftovers.notes(at(301))[0].starts_with("pod u is orphaned"), "status goes on to report it");
+        assert!(leftovers.notes(at(301))[0].starts_with("pod u is orphaned"), "status still reports it");
     }
 
     #[test]
-    fn a_loss_of_the_source_changes_nothing() {
+    fn an_unreachable_source_changes_nothing() {
         let mut leftovers = Leftovers::default();
         note(&mut leftovers, Standing::Orphaned, 0);
         assert_eq!(note(&mut leftovers, Standing::NoSource, 400), None, "nothing is known of it now");
         assert!(note(&mut leftovers, Standing::Orphaned, 401).is_some());
-        for lost in [Standing::NoSource, Standing::RootUnreadable, Standing::ListsNoneThatRun] {
-            assert_eq!(note(&mut leftovers, lost, 500), None);
+        for unknown in [Standing::NoSource, Standing::RootUnreadable, Standing::ListsNoneThatRun] {
+            assert_eq!(note(&mut leftovers, unknown, 500), None);
             assert_eq!(note(&mut leftovers, Standing::Orphaned, 900), None);
         }
     }

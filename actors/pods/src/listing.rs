@@ -75,7 +75,7 @@ impl Listing {
     fn plain(pods: Vec<PlainPod>) -> Result<Self, String> {
         let mut listing = Self::default();
         for (number, pod) in pods.into_iter().enumerate() {
-            // One that is deleted is as good as not listed: whether that proves anything is for the proof to say.
+            // One that is deleted counts as not listed: whether that proves anything is decided by the proof.
             if pod.state != PodState::Deleted {
                 listing.add(&pod.uid, pod.state, None, number)?;
             }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_list_tells_states_mirrors_and_images() {
+    fn a_pod_list_has_states_mirrors_and_images() {
         let text = r#"
 apiVersion: v1
 kind: PodList

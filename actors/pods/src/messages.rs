@@ -28,7 +28,7 @@ pub struct Resync;
 pub struct AskSource;
 
 /// An administrator confirms that the pods which are missing, as of the last question, are deleted, however many they are.
-/// The answer is how many of them were held back.
+/// The answer is how many of them the brake held.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "usize")]
 pub struct Confirm;

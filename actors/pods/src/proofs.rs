@@ -1,4 +1,4 @@
-//! Which pods were proved deleted before, by which evidence and by which objects. A proof holds for its UID until something
+//! Which pods were proved deleted before, by which evidence and by which objects. A proof is valid for its UID until something
 //! new of the pod is seen: what we removed since (and what that did to the times of its log directory) does not void it.
 
 use std::collections::{HashMap, HashSet};
@@ -33,7 +33,7 @@ impl Proofs {
         known.then_some(&proved.by)
     }
 
-    /// A pod of which nothing is there any more has nothing to prove: should it come back, it is another one.
+    /// A pod of which nothing is there any more has nothing to prove: should its UID return, it is another one.
     pub fn forget_all_but(&mut self, seen: &HashMap<&str, Evidence<'_>>) {
         self.proved.retain(|uid, _| seen.contains_key(uid.as_str()));
     }
@@ -50,7 +50,7 @@ impl Proofs {
         self.proved.remove(uid);
     }
 
-    /// No proof holds any more.
+    /// No proof is valid any more.
     pub fn void_all(&mut self) {
         self.proved.clear();
     }

@@ -18,7 +18,7 @@ use super::verdict::{FinishTimes, Judgement, Verdict};
 /// What is remembered from one judgement to the next.
 #[derive(Debug, Default)]
 pub struct RuntimeSource {
-    /// When each pod was active last, as far as was ever seen. What is removed since still counts: a pod must not look idle
+    /// When each pod was active last, as far as was ever seen. What is removed since still counts: a pod must not seem idle
     /// for longer because its youngest container was removed.
     last_active: HashMap<String, Timestamp>,
     /// When containers finished, as far as that had to be asked.
@@ -66,7 +66,7 @@ impl RuntimeSource {
         ended.filter(|id| !self.finished.contains_key(**id)).map(|id| (*id).to_owned()).collect()
     }
 
-    /// The state of every pod that there is something of. A finish time that was asked for and is not among `finished`
+    /// The state of every pod that there is something of. A finish time that was queried and is not among `finished`
     /// leaves its pod unknown.
     pub fn judge(
         &mut self,
@@ -179,7 +179,7 @@ mod tests {
         let judge = |finished, now| state(&mut RuntimeSource::default(), pod(0), &[("c", finished)], now);
         assert_eq!(judge(100, 699), PodState::Unknown);
         assert_eq!(judge(100, 700), PodState::Deleted);
-        assert_eq!(judge(100, 0), PodState::Unknown, "the clock went back");
+        assert_eq!(judge(100, 0), PodState::Unknown, "the clock was put back");
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn finish_times_are_asked_for_only_where_they_decide() {
+    fn finish_times_are_queried_only_where_they_decide() {
         let source = RuntimeSource::default();
         let wanted = |now| source.questions(&HashMap::from([("u", pod(0))]), None, GRACE, at(now));
         assert_eq!(wanted(599), Vec::<String>::new());
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bears_a_time_to_come_counts_from_when_the_clock_was_put_back() {
+    fn an_object_with_a_timestamp_in_the_future_counts_from_when_the_clock_was_put_back() {
         let source = &mut RuntimeSource::default();
         assert_eq!(
             state(source, pod(9000), &[("c", 9001)], 5000),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_of_a_pod_does_not_make_it_look_idle_for_longer() {
+    fn removed_objects_of_a_pod_do_not_make_it_seem_idle_for_longer() {
         let sandbox = || Evidence { objects: vec!["s"], newest: Some(at(0)), ..Evidence::default() };
         let source = &mut RuntimeSource::default();
         assert_eq!(state(source, pod(0), &[("c", 900)], 1000), PodState::Unknown);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_of_which_all_was_gone_is_another_one_when_it_comes_back() {
+    fn a_pod_whose_objects_were_all_gone_is_another_one_when_it_returns() {
         let source = &mut RuntimeSource::default();
         let logs = |changed| Evidence { logs_changed: Some(at(changed)), ..Evidence::default() };
         assert_eq!(state(source, logs(0), &[], 2000), PodState::Deleted);

@@ -21,7 +21,7 @@ use cri_gc_gateway::{Freshness, Gateway};
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::workers::Workers;
 
-/// How long a filesystem may take to answer: a network mount that hangs must not hold up who asks for pods.
+/// How long a filesystem may take to answer: a network mount that hangs must not block callers that query pods.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A file may be this much ahead of the clock: filesystems and clocks round differently.
@@ -44,7 +44,7 @@ fn read_at_most(file: &mut impl Read, most: u64) -> io::Result<String> {
     Ok(text)
 }
 
-/// What is asked: the runtime, and what the sources need. Owned by each question, so that none holds the actor.
+/// What is asked: the runtime, and what the sources need. Owned by each question, so that none blocks the actor.
 #[derive(Clone)]
 pub struct Sources {
     pub gateway: Gateway,
@@ -56,17 +56,17 @@ pub struct Sources {
 /// What is found out of a source that is followed.
 #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "no source is followed"))]
 pub enum SourceChange {
-    /// A complete list, from which on changes are watched. Single pods can be asked for by the same client.
+    /// A complete list, from which on changes are watched. Single pods can be queried by the same client.
     Listed(Box<Reading>, Api),
-    /// The list is followed: what went wrong before is over.
+    /// The list is followed: earlier failures are over.
     Steady,
     /// The API server answers: what is listed now, if that has changed.
     Watched(Option<Listing>),
-    /// The source is lost.
+    /// The source is unreachable.
     Lost(SourceError),
 }
 
-/// What the runtime had right before a list was asked for.
+/// What the runtime had right before a list was requested.
 pub struct Before {
     /// UIDs of the pods that have a ready sandbox.
     pub ready: HashSet<String>,

@@ -35,7 +35,7 @@ pub enum Standing {
     #[strum(
         to_string = "not confirmed deleted: it is not listed, but an object of it has a timestamp in the future; the clock was put back, or is wrong"
     )]
-    FromTheFuture,
+    InFuture,
     /// When something of it was created is not known.
     #[strum(
         to_string = "not confirmed deleted: it is not listed, but the creation time of an object of it is not known"
@@ -62,20 +62,20 @@ pub enum Standing {
         /// Since when it has been missing from all lists.
         since: Timestamp,
     },
-    /// Its namespace and name are not known, so it can't be asked for.
+    /// Its namespace and name are not known, so it can't be queried.
     #[strum(
         to_string = "not confirmed deleted: it is not listed, and its name is not known, so the API server cannot be asked for it"
     )]
     Nameless,
-    /// It was not asked for by name yet.
+    /// It was not queried by name yet.
     #[strum(
         to_string = "not confirmed deleted: it is not listed, but the API server has not been asked for it by name yet"
     )]
     NotAsked,
-    /// It is missing from the list, and yet it exists when asked for by name.
+    /// It is missing from the list, and yet it exists when queried by name.
     #[strum(to_string = "it is not listed, but the API server has it")]
     StillThere,
-    /// It could not be asked for.
+    /// The query for it failed.
     #[strum(to_string = "not confirmed deleted: it is not listed, and could not be asked for by name: {0}")]
     AskFailed(String),
     /// It is missing from two lists in a row.
@@ -86,14 +86,14 @@ pub enum Standing {
         /// When the second was.
         second: Timestamp,
     },
-    /// It is missing from a list, and then it did not exist when asked for by name.
+    /// It is missing from a list, and then it did not exist when queried by name.
     #[strum(
         to_string = "it is missing from the list of {first:.0}, and the API server did not have it at {second:.0}"
     )]
     MissingWhenAsked {
         /// When the list was made.
         first: Timestamp,
-        /// When it was asked for.
+        /// When it was queried.
         second: Timestamp,
     },
     /// Source `runtime`: nothing of it has run for long enough.
@@ -170,7 +170,7 @@ impl Chronicle {
             .collect();
     }
 
-    /// The pods that count as deleted, or would but for a directory, an answer or the brake. Not those that are
+    /// The pods that count as deleted, or would without a directory, an answer or the brake. Not those that are
     /// missing from one list only, or that are newer than the lists: these may be wrong. With `by_no_source` also those of
     /// which nothing is known while the source is doubted.
     pub fn missing(&self, by_no_source: bool) -> impl Iterator<Item = String> {

@@ -46,7 +46,7 @@ pub struct Judgement {
     pub standings: Vec<PodStanding>,
     /// What is to be logged of pods that are orphaned now and were not before.
     pub orphaned: Option<String>,
-    /// Why pods could not be asked for by name, if that is so.
+    /// Why pods could not be queried by name, if that is so.
     pub asking_failed: Option<String>,
     /// Whether a newer list could prove more.
     pub wants_list: bool,

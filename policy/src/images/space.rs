@@ -46,7 +46,7 @@ pub fn usage_percent(capacity: u64, available: u64) -> Option<u8> {
 
 /// Whether a filesystem reports more bytes available than it has. It counts as empty then.
 #[must_use]
-pub fn tells_too_much(fs: &FileSystem) -> bool {
+pub fn reports_too_much(fs: &FileSystem) -> bool {
     fs.stats.capacity_bytes > 0 && fs.stats.available_bytes > fs.stats.capacity_bytes
 }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_begun_goes_on_to_the_low_threshold() {
+    fn a_removal_that_has_begun_continues_to_the_low_threshold() {
         assert_eq!(to_free(1000, 160, T, true), Some(40));
         assert_eq!(to_free(1000, 199, T, true), Some(1));
         assert_eq!(to_free(1000, 200, T, true), Some(0), "80 percent: met");

@@ -253,7 +253,7 @@ fn selected<T>(node: &Node, filter: &ContainerFilter, message: impl Fn(&Containe
     (containers, unsent)
 }
 
-/// How a stop ends: on what is missing it succeeds, but for containerd 1.6.
+/// How a stop ends: for a missing object it succeeds, except with containerd 1.6.
 fn stopped(flavour: Flavour, result: Result<(), SimError>) -> Result<(), SimError> {
     if flavour == Flavour::Containerd16 { result } else { missing_is_fine(result) }
 }

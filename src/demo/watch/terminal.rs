@@ -150,7 +150,7 @@ fn read_keys() -> io::Result<UnboundedReceiver<KeyPress>> {
 }
 
 /// What draws that text over an earlier picture: as many lines, and as much of each, as fit. The last line of the terminal
-/// stays empty: writing its end would scroll.
+/// is left empty: writing its end would scroll.
 fn picture(text: &str, (rows, columns): (usize, usize)) -> String {
     let mut picture = HOME.to_owned();
     for line in escape(text, Lines::Keep).lines().take(rows.saturating_sub(1)) {

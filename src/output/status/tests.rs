@@ -347,7 +347,7 @@ runtime        NOT ANSWERING at /run/containerd/containerd.sock (containerd 2.1.
 }
 
 #[test]
-fn a_service_that_tells_nothing_is_no_reason_to_fail() {
+fn a_service_that_reports_nothing_is_no_reason_to_fail() {
     assert_eq!(
         text(&StatusResponse::default()),
         "cri-gc  on , pid 0, running since an unknown time\n\nlog level\n"

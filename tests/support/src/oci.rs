@@ -132,7 +132,7 @@ impl OciImage {
         &self.names
     }
 
-    /// The image's id as a runtime tells it: `sha256:` and the digest of its configuration.
+    /// The image's id as a runtime reports it: `sha256:` and the digest of its configuration.
     #[must_use]
     pub fn id(&self) -> String {
         digest(&self.config())

@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-/// Pause between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Calls `look` until it gives something; panics with `what` when the deadline has passed. Blocks the thread.
-pub fn until<T>(deadline: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
-    try_until(deadline, look).unwrap_or_else(|| panic!("{what}: not so within {deadline:?}"))
+/// Calls `check` until it gives something; panics with `what` when the deadline has passed. Blocks the thread.
+pub fn until<T>(deadline: Duration, what: &str, check: impl FnMut() -> Option<T>) -> T {
+    try_until(deadline, check).unwrap_or_else(|| panic!("{what}: not so within {deadline:?}"))
 }
 
 /// As [`until`], but `None` when the deadline has passed.
 #[expect(clippy::disallowed_methods, reason = "blocks a test's thread, with a deadline, never an actor's")]
-pub(crate) fn try_until<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn try_until<T>(deadline: Duration, mut check: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = check() {
             return Some(found);
         }
         if started.elapsed() >= deadline {
@@ -25,14 +25,14 @@ pub(crate) fn try_until<T>(deadline: Duration, mut look: impl FnMut() -> Option<
     }
 }
 
-/// As [`until`], for a look that is asynchronous: `None` if the deadline passed.
-pub async fn until_async<T, F>(deadline: Duration, mut look: impl FnMut() -> F) -> Option<T>
+/// As [`until`], for an asynchronous check: `None` if the deadline passed.
+pub async fn until_async<T, F>(deadline: Duration, mut check: impl FnMut() -> F) -> Option<T>
 where
     F: Future<Output = Option<T>>,
 {
     tokio::time::timeout(deadline, async {
         loop {
-            if let Some(found) = look().await {
+            if let Some(found) = check().await {
                 return found;
             }
             tokio::time::sleep(PAUSE).await;

@@ -1,4 +1,4 @@
-//! What a machine lacks for a real containerd, and tests that step aside, audibly, where something is missing.
+//! What is missing on a machine for a real containerd, and tests that are skipped, audibly, where something is missing.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -44,40 +44,45 @@ impl fmt::Display for Missing {
 #[must_use]
 pub fn missing_pieces() -> Vec<Missing> {
     let mut missing = Vec::new();
-    let mut lack = |what: &str, package| missing.push(Missing { what: what.to_owned(), package });
+    let mut note_missing = |what: &str, package| missing.push(Missing { what: what.to_owned(), package });
 
     if !rustix::process::geteuid().is_root() {
-        lack("root", None);
+        note_missing("root", None);
     } else if effective_capabilities() & CAPABILITIES_NEEDED != CAPABILITIES_NEEDED {
-        lack("CAP_SYS_ADMIN and CAP_NET_ADMIN", None);
+        note_missing("CAP_SYS_ADMIN and CAP_NET_ADMIN", None);
     }
     match containerd_binary() {
-        None => lack(&format!("containerd (in PATH, or named by {CONTAINERD_ENV})"), Some("containerd")),
+        None => {
+            note_missing(&format!("containerd (in PATH, or named by {CONTAINERD_ENV})"), Some("containerd"))
+        }
         Some(_) => {
             for tool in ["ctr", "containerd-shim-runc-v2"] {
                 if find_tool(tool).is_none() {
-                    lack(tool, Some("containerd"));
+                    note_missing(tool, Some("containerd"));
                 }
             }
         }
     }
     for (tool, package) in [("runc", "runc"), ("unshare", "util-linux"), ("nsenter", "util-linux")] {
         if find_tool(tool).is_none() {
-            lack(tool, Some(package));
+            note_missing(tool, Some(package));
         }
     }
     for plugin in CNI_NEEDED {
         if !Path::new(CNI_PLUGINS).join(plugin).is_file() {
-            lack(&format!("CNI plugin {plugin} in {CNI_PLUGINS}"), Some("containernetworking-plugins"));
+            note_missing(
+                &format!("CNI plugin {plugin} in {CNI_PLUGINS}"),
+                Some("containernetworking-plugins"),
+            );
         }
     }
     if !find_tool("busybox").is_some_and(|path| is_static(&path)) {
-        lack("a static busybox", Some("busybox-static"));
+        note_missing("a static busybox", Some("busybox-static"));
     }
     missing
 }
 
-/// A running containerd, or `None` on a machine that lacks something for it, after a line on stderr that says what.
+/// A running containerd, or `None` on a machine where something for it is missing, after a line on stderr that says what.
 ///
 /// # Panics
 /// If something is missing and [`REQUIRE_ENV`] is `1`, and if nothing is missing and it does not start all the same.

@@ -16,7 +16,7 @@ pub struct TmpfsSize {
 }
 
 impl TmpfsSize {
-    /// So many MiB, as many inodes as the kernel gives.
+    /// This number of MiB, as many inodes as the kernel gives.
     #[must_use]
     pub fn mib(mib: u64) -> Self {
         Self { mib, inodes: None }
@@ -44,7 +44,7 @@ impl Tmpfs {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Takes the right to write from everybody, root too, or gives it back.
+    /// Makes it read-only for all users, root too, or writable again.
     ///
     /// # Errors
     /// What the kernel says, e.g. `ResourceBusy` while a file on it is open for writing.

@@ -57,7 +57,7 @@ async fn fill(containerd: &Containerd) -> i32 {
     containerd.init_pid(&running).unwrap()
 }
 
-// One test, for it looks at the whole machine: those of this file would disturb each other.
+// One test, for it checks the whole machine: those of this file would disturb each other.
 #[tokio::test]
 async fn nothing_is_left_whether_containerd_ran_on_or_was_killed() {
     let name = "nothing_is_left_whether_containerd_ran_on_or_was_killed";

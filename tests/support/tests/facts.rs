@@ -61,11 +61,11 @@ async fn images_are_referred_to_by_id_and_removed_whatever_uses_them() {
     let pinned: Vec<&str> =
         images.iter().filter(|image| image.pinned).map(|image| image.repo_tags[0].as_str()).collect();
     assert_eq!(pinned, if containerd.at_least(1, 7) { vec![PAUSE_IMAGE] } else { Vec::new() });
-    // From 2.0 on the sandbox image is a setting of another plugin, which Status does not tell.
+    // From 2.0 on the sandbox image is a setting of another plugin, which Status does not report.
     let config =
         serde_json::from_str::<serde_json::Value>(&cri.status_info("config").await.unwrap()).unwrap();
-    let told = if containerd.at_least(2, 0) { None } else { Some(PAUSE_IMAGE) };
-    assert_eq!(config["sandboxImage"].as_str(), told);
+    let expected = if containerd.at_least(2, 0) { None } else { Some(PAUSE_IMAGE) };
+    assert_eq!(config["sandboxImage"].as_str(), expected);
 
     cri.remove_image("cri-gc.test/app:second").await.unwrap();
     cri.remove_image(PAUSE_IMAGE).await.unwrap();
@@ -78,8 +78,8 @@ async fn images_are_referred_to_by_id_and_removed_whatever_uses_them() {
 }
 
 #[tokio::test]
-async fn one_of_several_removals_at_once_wins_and_the_others_are_told() {
-    let name = "one_of_several_removals_at_once_wins_and_the_others_are_told";
+async fn one_of_several_concurrent_removals_succeeds_and_the_others_get_an_error() {
+    let name = "one_of_several_concurrent_removals_succeeds_and_the_others_get_an_error";
     let Some(containerd) = with_app(name) else { return };
     let cri = containerd.cri();
     let pod = cri.run_pod(PodSpec::new("default", "web-0")).await.unwrap();
@@ -181,8 +181,8 @@ async fn a_killed_containerd_is_unknown_to_the_first_call_and_unavailable_to_the
 }
 
 #[tokio::test]
-async fn a_list_of_images_does_not_look_at_its_filter() {
-    let Some(containerd) = with_app("a_list_of_images_does_not_look_at_its_filter") else {
+async fn a_list_of_images_ignores_its_filter() {
+    let Some(containerd) = with_app("a_list_of_images_ignores_its_filter") else {
         return;
     };
     let image = Some(ImageSpec { image: "cri-gc.test/none:1".to_owned(), ..ImageSpec::default() });
@@ -192,8 +192,8 @@ async fn a_list_of_images_does_not_look_at_its_filter() {
 }
 
 #[tokio::test]
-async fn a_removed_image_volume_lives_on_until_its_container_is_made_anew() {
-    let name = "a_removed_image_volume_lives_on_until_its_container_is_made_anew";
+async fn a_removed_image_volume_exists_until_its_container_is_recreated() {
+    let name = "a_removed_image_volume_exists_until_its_container_is_recreated";
     let Some(containerd) = with_app(name) else {
         return;
     };

@@ -17,8 +17,8 @@ fn with_app(test: &str) -> Option<Containerd> {
 }
 
 #[tokio::test]
-async fn a_pod_runs_one_container_beside_its_dead_ones() {
-    let Some(containerd) = with_app("a_pod_runs_one_container_beside_its_dead_ones") else {
+async fn a_pod_runs_one_container_next_to_its_dead_ones() {
+    let Some(containerd) = with_app("a_pod_runs_one_container_next_to_its_dead_ones") else {
         return;
     };
     let cri = containerd.cri();
@@ -67,7 +67,7 @@ async fn a_killed_pod_keeps_its_dead_containers() {
     };
     let cri = containerd.cri();
     let pod = cri.run_pod(PodSpec::new("jobs", "gone").without_labels()).await.unwrap();
-    let other = cri.run_pod(PodSpec::new("jobs", "stays")).await.unwrap();
+    let other = cri.run_pod(PodSpec::new("jobs", "kept")).await.unwrap();
     let mut ids = Vec::new();
     for name in ["a", "b"] {
         ids.push(cri.run(&pod, &ContainerSpec::stubborn(name, APP).without_labels()).await.unwrap());

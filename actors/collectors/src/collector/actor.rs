@@ -331,7 +331,7 @@ impl<C: Collect> Collector<C> {
         self.report(News::Planned { next: self.next_pass_at() });
     }
 
-    /// When the next pass by itself is due. A pause too long for the calendar is as good as none planned.
+    /// When the next pass by itself is due. With a pause too long for the calendar, none is planned.
     fn next_pass_at(&self) -> Option<Timestamp> {
         let due = self.due.as_ref()?;
         let left = due.pause.saturating_sub(due.set_at.elapsed());

@@ -24,7 +24,7 @@ pub struct Handed {
 }
 
 /// Make a pass now, and answer what it did. If one is in progress, another follows it: what it shows was seen after it was
-/// requested. After a pass of the loop before it in the chain, any pass that follows will do.
+/// requested. After a pass of the loop before it in the chain, any pass that follows is enough.
 #[derive(Debug, Default, Message)]
 #[rtype(result = "Result<PassReport, Declined>")]
 pub struct RunPass {

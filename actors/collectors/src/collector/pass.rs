@@ -97,7 +97,7 @@ impl Live {
 /// A pass in progress.
 pub struct Pass {
     of: Loop,
-    /// What it works with.
+    /// What it uses.
     pub tools: Tools,
     /// The settings that it follows to its end.
     pub settings: Arc<Settings>,
@@ -256,7 +256,7 @@ impl Pass {
         self.is_unreachable.get() || self.live.is_halted() || self.tools.clock.was_set_since(&self.began)
     }
 
-    /// Whether a removal that was begun by asking may continue: asked again where something was waited for in between.
+    /// Whether a removal may continue: checked again after each wait since its first check.
     #[must_use]
     pub fn may_remove(&self) -> bool {
         self.enforces() && !self.is_interrupted()
@@ -267,7 +267,7 @@ impl Pass {
         self.report.borrow_mut().freed_bytes = bytes;
     }
 
-    /// So many will be removed.
+    /// Reports how many objects will be removed.
     pub fn planned(&self, count: usize) {
         self.send(Progress::Planned(self.of, count));
     }

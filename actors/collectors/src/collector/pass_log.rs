@@ -103,7 +103,7 @@ impl PassLog {
         if report.errors.iter().any(PassError::is_unreachable) {
             return;
         }
-        // One that failed may not have come to what was noted before.
+        // A pass that failed may not have reached what was noted before.
         if report.errors.is_empty() || self.notes.len() > NOTES {
             self.notes.retain(|note| report.notes.contains(note));
         }

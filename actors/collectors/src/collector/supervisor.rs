@@ -2,7 +2,7 @@
 //! reports its failures, and answers for it even while it hangs (behaviour: Passes and loops).
 //!
 //! A loop that panics is restarted on its own thread, with its value and its mailbox (`supervision::guard`). A loop whose
-//! thread hangs does not answer a ping: its lease is revoked, so that it removes nothing should it ever continue, and another
+//! thread hangs does not answer a ping: its lease is revoked, so that it removes nothing if it ever continues, and another
 //! is started on a new thread, with the settings and the pause that are in force now. The address of a loop is that of its
 //! supervisor and never changes. The supervisor makes no pass, and asks nothing of the runtime.
 

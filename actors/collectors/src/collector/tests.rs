@@ -145,8 +145,8 @@ impl Stage {
         let recorder = Recorder::none(clock.clone());
         let (disks, store, at) = (files.clone(), files.clone(), clock.clone());
         let pace = Pace { min: Duration::from_secs(1), max: Duration::from_secs(1) };
-        let fell = guard::log_restart(log.clone(), "image records", None);
-        let images = ImageRecords::start(&here, (pace, fell), Home::Memory, store, at, log.clone());
+        let crashed = guard::log_restart(log.clone(), "image records", None);
+        let images = ImageRecords::start(&here, (pace, crashed), Home::Memory, store, at, log.clone());
         Self { tools: Tools { gateway, pods, images, files, disks, clock, probe, recorder, log }, lines }
     }
 
@@ -162,12 +162,12 @@ impl Stage {
         })
     }
 
-    fn told(&self) -> Vec<String> {
+    fn logged(&self) -> Vec<String> {
         self.lines.0.lock().unwrap().clone()
     }
 }
 
-/// Time passes; everything that falls due happens.
+/// Time passes; everything that is due happens.
 async fn periods(count: u32) {
     tokio::time::sleep(PERIOD * count).await;
 }
@@ -182,11 +182,11 @@ async fn a_loop_passes_soon_after_its_start_and_once_a_period() {
     assert_eq!(strings.passes(), 1);
     periods(10).await;
     assert_eq!(strings.passes(), 11);
-    assert_eq!(stage.told(), Vec::<String>::new(), "all is well, and nothing is said");
+    assert_eq!(stage.logged(), Vec::<String>::new(), "no failure, and nothing is logged");
 }
 
 #[actix_rt::test]
-async fn a_loop_that_errs_panics_or_hangs_for_50_periods_does_so_alone_and_recovers() {
+async fn a_loop_that_fails_panics_or_hangs_for_50_periods_recovers_and_disturbs_no_other() {
     tokio::time::pause();
     for broken in [Does::Err, Does::Panic, Does::Hang] {
         let stage = Stage::new();
@@ -207,7 +207,7 @@ async fn a_loop_that_errs_panics_or_hangs_for_50_periods_does_so_alone_and_recov
 }
 
 #[actix_rt::test]
-async fn of_50_failures_in_a_row_seven_lines_are_told_and_the_recovery() {
+async fn fifty_failures_in_a_row_are_logged_in_seven_lines_including_the_recovery() {
     tokio::time::pause();
     let stage = Stage::new();
     let strings = Strings::new(Does::Err);
@@ -217,7 +217,7 @@ async fn of_50_failures_in_a_row_seven_lines_are_told_and_the_recovery() {
     periods(5).await;
     let failed = "pass failed: test: on purpose";
     assert_eq!(
-        stage.told(),
+        stage.logged(),
         [
             format!("ERRO {failed} failures=1 suppressed=0"),
             format!("WARN {failed} failures=2 suppressed=0"),
@@ -231,29 +231,29 @@ async fn of_50_failures_in_a_row_seven_lines_are_told_and_the_recovery() {
 }
 
 #[actix_rt::test]
-async fn a_loop_that_panics_is_told_as_seldom_as_one_that_errs() {
+async fn a_loop_that_panics_is_logged_as_seldom_as_one_that_fails() {
     tokio::time::pause();
     let stage = Stage::new();
     let strings = Strings::new(Does::Panic);
     let address = stage.serve(&strings, Vec::new());
     periods(50).await;
     let state = address.send(AskState).await.unwrap();
-    assert_eq!(u64::from(strings.passes()), state.restarts, "each pass was a fall");
+    assert_eq!(u64::from(strings.passes()), state.restarts, "each pass panicked");
     assert_eq!(state.failures, state.restarts);
     assert_eq!(state.doing, Doing::Restarting);
     *strings.does.lock().unwrap() = Does::Well;
     periods(2).await;
-    let told = stage.told();
+    let logged = stage.logged();
     let doublings = state.restarts.ilog2() + 1;
-    assert_eq!(u32::try_from(told.len()).unwrap(), doublings + 1, "{told:?}");
-    assert!(told[0].starts_with("ERRO container_gc crashed, restarting in 1s: it panicked"), "{told:?}");
+    assert_eq!(u32::try_from(logged.len()).unwrap(), doublings + 1, "{logged:?}");
+    assert!(logged[0].starts_with("ERRO container_gc crashed, restarting in 1s: it panicked"), "{logged:?}");
     assert!(
-        told[1..told.len() - 1]
+        logged[1..logged.len() - 1]
             .iter()
             .all(|line| line.starts_with("WARN container_gc crashed, restarting in ")),
-        "{told:?}"
+        "{logged:?}"
     );
-    assert_eq!(told.last().unwrap(), &format!("INFO the loop has recovered failures={}", state.restarts));
+    assert_eq!(logged.last().unwrap(), &format!("INFO the loop has recovered failures={}", state.restarts));
     assert_eq!(address.send(AskState).await.unwrap().doing, Doing::Waiting);
 }
 
@@ -289,8 +289,8 @@ async fn a_loop_whose_timer_was_lost_makes_passes_again() {
     let before = strings.passes();
     tokio::time::sleep(2 * Settings::default().supervision.hang_timeout + 3 * PERIOD).await;
     assert!(strings.passes() > before + 1, "it makes passes by itself again");
-    let told = stage.told();
-    assert_eq!(told, ["WARN the timer of container_gc is late, starting the pass now"]);
+    let logged = stage.logged();
+    assert_eq!(logged, ["WARN the timer of container_gc is late, starting the pass now"]);
     assert_eq!(address.send(AskState).await.unwrap().restarts, 0);
 }
 
@@ -305,12 +305,12 @@ async fn a_loop_that_is_switched_off_during_an_outage_has_not_recovered() {
     settings.container_gc.mode = cri_gc_config::Mode::Off;
     address.send(Reconfigure(Generation::only(Arc::new(settings)))).await.unwrap();
     periods(3).await;
-    assert_eq!(stage.told().len(), 2, "the first failure and the second: {:?}", stage.told());
+    assert_eq!(stage.logged().len(), 2, "the first failure and the second: {:?}", stage.logged());
     assert_eq!(address.send(AskState).await.unwrap().doing, Doing::Off);
 }
 
 #[actix_rt::test]
-async fn a_loop_that_hangs_is_told_as_seldom_as_one_that_errs() {
+async fn a_loop_that_hangs_is_logged_as_seldom_as_one_that_fails() {
     tokio::time::pause();
     let stage = Stage::new();
     let strings = Strings::new(Does::Hang);
@@ -318,14 +318,14 @@ async fn a_loop_that_hangs_is_told_as_seldom_as_one_that_errs() {
     periods(50).await;
     *strings.does.lock().unwrap() = Does::Well;
     periods(2).await;
-    let told = stage.told();
-    let levels: Vec<&str> = told.iter().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(levels, ["ERRO", "WARN", "WARN", "WARN", "WARN", "WARN", "INFO"], "{told:?}");
-    assert!(told[0].contains("deadline of 30s"), "{told:?}");
+    let logged = stage.logged();
+    let levels: Vec<&str> = logged.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(levels, ["ERRO", "WARN", "WARN", "WARN", "WARN", "WARN", "INFO"], "{logged:?}");
+    assert!(logged[0].contains("deadline of 30s"), "{logged:?}");
 }
 
 #[actix_rt::test]
-async fn a_paused_loop_makes_no_pass_and_goes_on_at_once_when_it_is_resumed() {
+async fn a_paused_loop_makes_no_pass_and_continues_at_once_when_it_is_resumed() {
     tokio::time::pause();
     let stage = Stage::new();
     let strings = Strings::new(Does::Well);
@@ -346,7 +346,7 @@ async fn a_paused_loop_makes_no_pass_and_goes_on_at_once_when_it_is_resumed() {
 }
 
 #[actix_rt::test]
-async fn a_pause_and_settings_outlive_a_fall() {
+async fn a_pause_and_settings_survive_a_crash() {
     tokio::time::pause();
     let stage = Stage::new();
     let strings = Strings::new(Does::Panic);
@@ -362,7 +362,7 @@ async fn a_pause_and_settings_outlive_a_fall() {
 }
 
 #[actix_rt::test]
-async fn whoever_waits_for_a_pass_that_falls_is_told_so() {
+async fn a_caller_that_waits_for_a_pass_that_panics_gets_an_error() {
     tokio::time::pause();
     let stage = Stage::new();
     let strings = Strings::new(Does::Panic);
@@ -409,7 +409,11 @@ async fn a_loop_whose_thread_hangs_gets_another_one_and_the_old_one_loses_its_le
     }
     assert_eq!((state.restarts, hangs.load(Relaxed)), (1, 1));
     assert!(state.last_restart.unwrap().contains("did not answer"));
-    assert!(stage.told()[0].starts_with("ERRO container_gc hung, restarting now: "), "{:?}", stage.told());
+    assert!(
+        stage.logged()[0].starts_with("ERRO container_gc hung, restarting now: "),
+        "{:?}",
+        stage.logged()
+    );
     drop(go);
     threads.stop();
 }
@@ -463,12 +467,12 @@ async fn passes_never_overlap() {
     let _first =
         stage.serve(&first, vec![next.clone().recipient(), next.clone().recipient(), next.recipient()]);
     periods(10).await;
-    // Each of the second's passes lasts for its whole deadline, and many more are asked for than there is time.
+    // Each of the second's passes lasts for its whole deadline, and many more are requested than there is time for.
     assert!((10..=20).contains(&second.passes()), "{} passes of 30 s in 600 s", second.passes());
 }
 
 #[actix_rt::test]
-async fn a_loop_that_is_told_to_finish_ends_its_pass_and_begins_no_other() {
+async fn a_loop_that_shuts_down_finishes_its_pass_and_starts_no_other() {
     tokio::time::pause();
     let stage = Stage::new();
     let strings = Strings::new(Does::Hang);
@@ -482,7 +486,7 @@ async fn a_loop_that_is_told_to_finish_ends_its_pass_and_begins_no_other() {
 }
 
 #[actix_rt::test]
-async fn who_asks_for_a_pass_while_one_is_under_way_gets_one_that_follows_it() {
+async fn a_pass_requested_while_another_is_in_progress_follows_it() {
     tokio::time::pause();
     let stage = Stage::new();
     let strings = Strings::new(Does::Hang);

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_living_pod_the_log_of_the_highest_attempt_stays() {
+    fn of_a_living_pod_the_log_of_the_highest_attempt_is_kept() {
         let three = || {
             vec![container("a", "u", "web", 0), container("b", "u", "web", 1), container("c", "u", "db", 0)]
         };
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_another_may_be_writing_stays_until_that_one_is_gone() {
+    fn a_log_that_another_process_may_write_is_kept_until_that_one_is_gone() {
         let twins =
             vec![container("a", "u", "web", 0), container("b", "u", "web", 0), container("c", "u", "web", 1)];
         assert_eq!(may_go(PodState::Active, twins), [false, true, false]);

@@ -84,7 +84,7 @@ async fn remove<'a>(
         // It may still run: if it can't be stopped, it is kept.
         let timeout = settings.container_gc.stop_timeout;
         tools.gateway.stop_container(&container.id, timeout).await?;
-        // Only now the runtime reports what became of it, and where its log is.
+        // Only now the runtime reports how it ended, and where its log is.
         facts = tools.gateway.container_status(&container.id).await?;
         if facts.status.state != ContainerState::Exited {
             return kept(Reason::StateUnknown);

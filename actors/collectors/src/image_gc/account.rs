@@ -1,4 +1,4 @@
-//! The account of a full disk: what holds the bytes that no removable image could free (behaviour: Image disk space).
+//! The account of a full disk: what uses the bytes that no removable image could free (behaviour: Image disk space).
 
 use bytesize::ByteSize;
 use cri_gc_policy::text::counted;
@@ -6,7 +6,7 @@ use cri_gc_policy::{Decision, FileSystem, Image, ImagePlan, Observation, Reason}
 
 use cri_gc_gateway::FsPlaces;
 
-/// What holds a filesystem. What an image holds is known only by what the runtime reports, so the account is an estimate.
+/// What uses the space of a filesystem. The space of an image is known only as the runtime reports it, so the account is an estimate.
 #[derive(Debug)]
 pub struct Account {
     mountpoints: Vec<String>,
@@ -114,7 +114,7 @@ mod tests {
             }],
             ..Observation::empty(Timestamp::UNIX_EPOCH)
         };
-        let places = FsPlaces { used_bytes: 20 * GIB, beside_content: true, ..FsPlaces::default() };
+        let places = FsPlaces { used_bytes: 20 * GIB, excludes_content: true, ..FsPlaces::default() };
         let mut account = Account::new(&observation, &places);
         account.not_removed(&image("6", 6 * GIB));
         let keep = [Reason::InUse, Reason::Protected, Reason::TooYoung, Reason::Pinned];

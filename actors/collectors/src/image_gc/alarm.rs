@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// The pause after the first pass that freed nothing. What changes by itself meanwhile is that images become old enough.
 const FIRST: Duration = Duration::from_secs(60);
 
-/// The longest pause before images are tried again for lack of space, where what fills the disk is none of the images.
+/// The longest pause before images are tried again for lack of space, where images are not what fills the disk.
 pub const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// Pauses after attempts without effect: each is twice as long as the one before.
@@ -68,8 +68,8 @@ impl Alarm {
                 }
                 is_due
             }
-            // One that hovers around its high threshold has not become another one; but that it has room is worth a pass,
-            // which ends what was reported of it.
+            // A disk that hovers around its high threshold raises no new alarm; but once it has room, a pass is worth it,
+            // which ends the reported problem.
             Usage::Between => std::mem::take(&mut self.is_short),
         }
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn so_does_one_on_which_a_pass_has_freed_something() {
+    fn a_disk_on_which_a_pass_freed_something_raises_the_next_alarm_at_once() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
         assert!(alarm.checked(Usage::High, PERIOD, now));
         alarm.passed((0, true), true, PERIOD, now);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_that_came_by_itself_and_freed_nothing_is_not_repeated_at_once() {
+    fn a_scheduled_pass_that_freed_nothing_is_not_repeated_at_once() {
         let (mut alarm, now) = (Alarm::default(), Instant::now());
         alarm.passed((0, false), false, PERIOD, now);
         assert!(alarm.checked(Usage::High, PERIOD, now), "the disk was not full then");

@@ -23,7 +23,7 @@ pub async fn remove(pass: &Pass, recheck: &Recheck<'_>, batch: Vec<Target<Image>
     answers.confirm().await
 }
 
-/// Whether a list has to show what became of an image.
+/// Whether only a list shows if an image is removed.
 fn is_open(removed: &Removed) -> bool {
     match removed {
         Ok((outcome, _)) => *outcome == Outcome::Removed,
@@ -112,7 +112,7 @@ mod tests {
     use cri_gc_gateway::CriError;
 
     #[test]
-    fn a_removal_that_nobody_saw_answered_is_asked_about() {
+    fn a_removal_without_an_answer_is_confirmed_by_a_list() {
         // The runtime may have done it: else its space would count as missing, and more images would be removed.
         assert!(is_open(&Err(CriError::gateway_gone(REMOVE_IMAGE))));
         assert!(is_open(&Ok((Outcome::Removed, 0))));

@@ -1,7 +1,7 @@
 //! The filesystems of images during one pass: what was measured last of each.
 //!
-//! One that can't be measured any more keeps its last measurement for the rest of the pass: nothing is removed for its sake, and
-//! nothing counts as freed there, also should it be measurable again.
+//! One that can't be measured any more keeps its last measurement for the rest of the pass: nothing is removed to free its space, and
+//! nothing counts as freed there, also when it can be measured again.
 
 use cri_gc_policy::images::space;
 use cri_gc_policy::{FileSystem, FsProblem, ImagePolicy};
@@ -16,13 +16,13 @@ use cri_gc_gateway::FsPlaces;
 pub struct Disks {
     /// Those that can be measured.
     pub measurable: Vec<FileSystem>,
-    lost: Vec<FileSystem>,
+    unmeasurable: Vec<FileSystem>,
 }
 
 impl Disks {
     /// Those that could be measured when the pass began.
     pub fn new(measurable: Vec<FileSystem>) -> Self {
-        Self { measurable, lost: Vec::new() }
+        Self { measurable, unmeasurable: Vec::new() }
     }
 
     /// Measures them again. What fails is an error of the pass.
@@ -44,14 +44,14 @@ impl Disks {
                 Some(_) => problems.push(FsProblem { mountpoint: known.mountpoint.clone() }),
                 None => {}
             }
-            self.lost.push(known);
+            self.unmeasurable.push(known);
         }
         problems
     }
 
     /// What is at its high threshold now is freed to the low one, even when that is crossed in between.
     pub fn begin_reclaiming(&mut self, policy: &ImagePolicy) {
-        for fs in self.measurable.iter_mut().chain(&mut self.lost) {
+        for fs in self.measurable.iter_mut().chain(&mut self.unmeasurable) {
             fs.reclaiming = space::reclaiming(fs, policy);
         }
     }
@@ -59,12 +59,12 @@ impl Disks {
     /// Whether one of them is short of space, as it was measured last.
     pub fn is_short(&self, policy: &ImagePolicy) -> bool {
         let is_short = |all: &[FileSystem]| !space::missing(all, policy, 0).0.is_none();
-        is_short(&self.measurable) || is_short(&self.lost)
+        is_short(&self.measurable) || is_short(&self.unmeasurable)
     }
 
     /// Bytes available on all of them.
     pub fn available(&self) -> u64 {
-        let holding = self.measurable.iter().chain(&self.lost).filter(|fs| fs.holds_images);
+        let holding = self.measurable.iter().chain(&self.unmeasurable).filter(|fs| fs.holds_images);
         holding.fold(0, |sum, fs| sum.saturating_add(fs.stats.available_bytes))
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_lost_frees_nothing_also_when_it_is_back_and_the_other_goes_on() {
+    fn an_unmeasurable_disk_frees_nothing_even_when_it_is_measured_again_and_the_other_continues() {
         let mut disks = Disks::new(vec![disk("/a", 1, 1000, 50), disk("/b", 2, 1000, 50)]);
         disks.begin_reclaiming(&policy());
         assert_eq!(disks.available(), 100);
@@ -104,14 +104,14 @@ mod tests {
         assert_eq!((available(&disks), disks.available()), (vec![("/b".to_owned(), 60)], 110));
         assert_eq!(disks.update(&[disk("/a", 1, 1000, 900), disk("/b", 2, 1000, 300)]), []);
         assert_eq!((available(&disks), disks.available()), (vec![("/b".to_owned(), 300)], 350));
-        assert!(disks.is_short(&policy()), "for all that is known, the lost one is as full as before");
+        assert!(disks.is_short(&policy()), "the unmeasurable one counts as full as before");
     }
 
     #[test]
-    fn one_that_reports_no_capacity_all_of_a_sudden_is_lost() {
+    fn a_disk_that_suddenly_reports_no_capacity_is_unmeasurable() {
         let mut disks = Disks::new(vec![disk("/a", 1, 1000, 50)]);
-        let lost = FsProblem { mountpoint: "/a".to_owned() };
-        assert_eq!(disks.update(&[disk("/a", 1, 0, 0)]), [lost]);
+        let unmeasurable = FsProblem { mountpoint: "/a".to_owned() };
+        assert_eq!(disks.update(&[disk("/a", 1, 0, 0)]), [unmeasurable]);
         assert_eq!((available(&disks), disks.available()), (vec![], 50));
     }
 

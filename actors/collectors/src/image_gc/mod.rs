@@ -2,8 +2,8 @@
 //!
 //! - here: observe, plan, and pass on to what acts.
 //! - `reclaim`: the closed loop; the sizes that a runtime reports are hints, so a few images are removed, and the filesystem is
-//!   measured before any other is. `disks`: what was measured. `recheck`: what is asked right before a removal. `confirm`: what
-//!   became of it. `account`: what holds the rest.
+//!   measured before any other is. `disks`: what was measured. `recheck`: the checks right before a removal. `confirm`: its
+//!   result. `account`: what uses the rest of the disk.
 //! - `alarm`: when a full disk starts a pass. What is remembered of images is kept by `image_records`.
 
 mod account;
@@ -104,7 +104,7 @@ impl Collect for ImageGc {
         if let Err(error) = observe::sandbox_image(&mut observation, seen.sandbox_image) {
             pass.error(error);
         }
-        for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::tells_too_much(fs)) {
+        for fs in observation.filesystems.iter().filter(|fs| fs.holds_images && space::reports_too_much(fs)) {
             pass.note(format!(
                 "{} reports more free space than its size, so no image is removed there to free space; check the mount",
                 fs.mountpoint

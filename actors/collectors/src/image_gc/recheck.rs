@@ -1,4 +1,4 @@
-//! What is asked right before an image is removed: a runtime removes one that is used, pinned or protected without a word.
+//! The checks right before an image is removed: a runtime removes one that is used, pinned or protected without a word.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -37,7 +37,7 @@ impl<'a> Recheck<'a> {
     /// Checks everything that keeps an image once more, and removes the image if nothing does. `accepted` is called when the
     /// runtime has accepted that.
     ///
-    /// CRI-O lists OCI artifacts as images, answers OK to their removal by id, and does nothing. So the image is asked for at
+    /// CRI-O lists OCI artifacts as images, answers OK to their removal by id, and does nothing. So the image is queried at
     /// once, and there it is tried by its names while it is there: later it might be another one, pulled again.
     pub async fn remove(&self, image: &Image, accepted: impl Fn()) -> Removed {
         let removed = self.remove_by(image, &image.id, &accepted).await?;
@@ -68,8 +68,8 @@ impl<'a> Recheck<'a> {
         }))
     }
 
-    /// Whether the runtime has removed that image. Then it is forgotten at once: should it be pulled again before the list
-    /// that confirms it, it is a new one. An answer that fails proves nothing.
+    /// Whether the runtime has removed that image. Then it is forgotten at once: if it is pulled again before the list
+    /// that confirms the removal, it is a new one. A failed answer proves nothing.
     async fn is_gone(&self, image: &Image) -> bool {
         let answer = self.pass.tools.gateway.has_image(&image.id, &image.runtime_handler).await;
         let is_gone = answer.is_ok_and(|there| !there);

@@ -186,7 +186,7 @@ pub fn keep(observation: &Observation, plan: &ImagePlan, policy: &Policy) -> Vec
     Words::new(observation, policy).section(Kind::Image, &plan.section).keep
 }
 
-/// The first so many of what the plan removes.
+/// The first `count` images that the plan removes.
 fn targets(observation: &Observation, plan: &ImagePlan, count: usize) -> Vec<Target<Image>> {
     let removals = plan.section.remove.iter().take(count);
     let target = |decision: &Decision| {
@@ -240,7 +240,11 @@ mod tests {
         assert_eq!(plan(&[10, 10, 10, 10], 80, Reason::DiskPressure), 2);
         assert_eq!(plan(&[10, 10, 10, 10], 79, Reason::DiskPressure), 1);
         assert_eq!(plan(&[90, 10], 40, Reason::DiskPressure), 1, "one at least");
-        assert_eq!(plan(&[0, 0, 0], 1000, Reason::DiskPressure), 1, "a size that is not told could be any");
+        assert_eq!(
+            plan(&[0, 0, 0], 1000, Reason::DiskPressure),
+            1,
+            "a size that is not reported could be any"
+        );
         assert_eq!(plan(&[10, 10, 10], 0, Reason::UnusedTooLong), 3, "age asks for no space");
         assert_eq!(plan(&[10, 10], 0, Reason::InodePressure), 1);
     }

@@ -1,4 +1,4 @@
-//! What is remembered of images, told by seconds.
+//! What is remembered of images, with times in seconds.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn use_of(records: &mut Records, ids: &[&str], second: i64) {
 /// First detected and last used of each.
 type Seen = Vec<(i64, Option<i64>)>;
 
-fn look_at(records: &mut Records, ids: &[&str], now: Moment) -> Seen {
+fn list_at(records: &mut Records, ids: &[&str], now: Moment) -> Seen {
     let mut images: Vec<Image> = ids.iter().map(|id| image(id)).collect();
     records.list(&mut images, now);
     let seconds =
@@ -45,9 +45,9 @@ fn look_at(records: &mut Records, ids: &[&str], now: Moment) -> Seen {
     images.iter().map(seconds).collect()
 }
 
-fn look(records: &mut Records, ids: &[&str], used: &[&str], second: i64) -> Seen {
+fn list(records: &mut Records, ids: &[&str], used: &[&str], second: i64) -> Seen {
     use_of(records, used, second);
-    look_at(records, ids, moment(second))
+    list_at(records, ids, moment(second))
 }
 
 /// What a store holds once it has all that is known.
@@ -64,18 +64,18 @@ fn begun_with(store: &Content, now: Moment) -> Records {
 }
 
 #[test]
-fn ages_count_from_the_first_look_and_uses_from_the_last() {
+fn ages_count_from_the_first_list_and_uses_from_the_last() {
     let records = &mut Records::default();
-    assert_eq!(look(records, &["a", "b"], &["a"], 10), [(10, Some(10)), (10, None)]);
-    assert_eq!(look(records, &["a", "b", "c"], &["b"], 20), [(10, Some(10)), (10, Some(20)), (20, None)]);
+    assert_eq!(list(records, &["a", "b"], &["a"], 10), [(10, Some(10)), (10, None)]);
+    assert_eq!(list(records, &["a", "b", "c"], &["b"], 20), [(10, Some(10)), (10, Some(20)), (20, None)]);
 }
 
 #[test]
-fn an_image_that_went_and_came_back_is_new() {
+fn an_image_that_was_removed_and_pulled_again_is_new() {
     let records = &mut Records::default();
-    look(records, &["a"], &["a"], 10);
-    look(records, &[], &[], 20);
-    assert_eq!(look(records, &["a"], &[], 30), [(30, None)]);
+    list(records, &["a"], &["a"], 10);
+    list(records, &[], &[], 20);
+    assert_eq!(list(records, &["a"], &[], 30), [(30, None)]);
 }
 
 #[test]
@@ -83,37 +83,37 @@ fn by_a_clock_that_was_set_no_image_is_old() {
     let year = 365 * 86_400;
     for step in [year, -year] {
         let records = &mut Records::default();
-        look(records, &["a", "b"], &["a"], 2 * year);
+        list(records, &["a", "b"], &["a"], 2 * year);
         let (now, after) = (2 * year + 10 + step, set_by(step, 2 * year + 10));
-        assert_eq!(look_at(records, &["a", "b"], after), [(now, Some(now)), (now, None)], "from the step on");
+        assert_eq!(list_at(records, &["a", "b"], after), [(now, Some(now)), (now, None)], "from the step on");
         let (later, next) = (now + 60, set_by(step, 2 * year + 70));
-        assert_eq!(look_at(records, &["b", "c"], next), [(now, None), (later, None)]);
+        assert_eq!(list_at(records, &["b", "c"], next), [(now, None), (later, None)]);
     }
 }
 
 #[test]
-fn a_removed_container_has_used_its_image_and_time_never_goes_back() {
+fn a_removed_container_has_used_its_image_and_times_never_decrease() {
     let records = &mut Records::default();
-    look(records, &["a", "b"], &["b"], 10);
+    list(records, &["a", "b"], &["b"], 10);
     for used in ["r.io/a:1", "b", "gone", ""] {
         records.used([(used.to_owned(), at(5))], moment(15));
     }
-    assert_eq!(look(records, &["a", "b"], &[], 20), [(10, Some(5)), (10, Some(10))]);
+    assert_eq!(list(records, &["a", "b"], &[], 20), [(10, Some(5)), (10, Some(10))]);
 }
 
 #[test]
 fn nothing_was_used_in_the_future() {
     let records = &mut Records::default();
     records.used([("a".to_owned(), at(1_000_000))], moment(5));
-    assert_eq!(look(records, &["a"], &[], 20), [(20, Some(5))]);
+    assert_eq!(list(records, &["a"], &[], 20), [(20, Some(5))]);
 }
 
 #[test]
 fn what_was_written_is_known_to_the_next() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
-    look(records, &["a", "b", "gone"], &["a"], 10);
+    list(records, &["a", "b", "gone"], &["a"], 10);
     write(store, records);
-    look(records, &["a", "b"], &[], 20);
+    list(records, &["a", "b"], &[], 20);
     use_of(records, &["b"], 25);
     write(store, records);
     assert_eq!(records.unsaved(), None, "all is written");
@@ -122,39 +122,39 @@ fn what_was_written_is_known_to_the_next() {
         assert_eq!(records.unsaved(), None, "that is known");
     }
     let next = &mut begun_with(store, moment(100));
-    assert_eq!(look(next, &["a", "b", "c"], &[], 110), [(10, Some(10)), (10, Some(25)), (110, None)]);
+    assert_eq!(list(next, &["a", "b", "c"], &[], 110), [(10, Some(10)), (10, Some(25)), (110, None)]);
 }
 
 #[test]
-fn a_clock_that_was_set_while_nobody_watched_makes_no_image_old() {
+fn a_clock_that_was_set_while_no_service_ran_makes_no_image_old() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
-    look(records, &["a"], &["a"], 100_000);
+    list(records, &["a"], &["a"], 100_000);
     write(store, records);
     let first = |boot: &str, now: Moment| {
         let mut records = Records::new(boot.to_owned());
         records.load(store.clone(), now);
-        look_at(&mut records, &["a"], now)
+        list_at(&mut records, &["a"], now)
     };
     assert_eq!(first("boot", moment(300_000)), [(100_000, Some(100_000))], "it was not set");
     assert_eq!(first("boot", set_by(3_600, 100_100)), [(103_700, Some(103_700))]);
     assert_eq!(first("boot", set_by(-3_600, 100_100)), [(96_500, Some(96_500))]);
-    // Whether the machine was off or its clock was set can't be told, but for a day.
+    // Whether the machine was off or its clock was set can't be distinguished, except by a difference of more than a day.
     assert_eq!(first("next", set_by(180_000, 50)), [(100_000, Some(100_000))]);
     assert_eq!(first("next", set_by(190_000, 50)), [(190_050, Some(190_050))], "a year or the true time");
     assert_eq!(first("next", set_by(0, 50)), [(50, Some(50))], "1970: the machine has no clock of its own");
 }
 
 #[test]
-fn a_store_that_is_read_late_gives_back_what_was_older() {
+fn a_store_that_is_read_late_restores_older_records() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
-    look(records, &["a", "b"], &["a"], 10);
+    list(records, &["a", "b"], &["a"], 10);
     write(store, records);
     // It can't be read: all is new.
     let next = &mut Records::new("boot".to_owned());
     use_of(next, &["b"], 30);
     let early = next.unsaved().unwrap().joined_with(store.clone());
     assert_eq!(early.images, store.images, "before the first list, what is not known may be there");
-    assert_eq!(look(next, &["a", "b"], &["b"], 50), [(50, None), (50, Some(50))]);
+    assert_eq!(list(next, &["a", "b"], &["b"], 50), [(50, None), (50, Some(50))]);
     let content = next.unsaved().unwrap().joined_with(store.clone());
     let old = |id: &str| {
         let record = &content.images[&(id.to_owned(), String::new())];
@@ -162,35 +162,35 @@ fn a_store_that_is_read_late_gives_back_what_was_older() {
     };
     assert_eq!((old("a"), old("b")), ((10, Some(10)), (10, Some(50))));
     next.load(store.clone(), moment(60));
-    assert_eq!(look(next, &["a", "b"], &[], 70), [(10, Some(10)), (10, Some(50))]);
+    assert_eq!(list(next, &["a", "b"], &[], 70), [(10, Some(10)), (10, Some(50))]);
 }
 
 #[test]
-fn what_another_clock_wrote_is_not_given_back() {
+fn records_of_another_clock_are_not_restored() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
-    look(records, &["a"], &["a"], 1_000);
+    list(records, &["a"], &["a"], 1_000);
     write(store, records);
-    look_at(records, &["a"], set_by(86_400, 1_060));
+    list_at(records, &["a"], set_by(86_400, 1_060));
     let content = records.unsaved().unwrap().joined_with(store.clone());
     let record = content.images.values().next().unwrap();
     assert_eq!((record.first_detected, record.last_used), (at(87_460), Some(at(87_460))));
 }
 
 #[test]
-fn an_image_that_was_removed_is_new_should_it_come_back() {
+fn an_image_that_was_removed_is_new_if_it_is_pulled_again() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
-    look(records, &["a", "b"], &["a"], 10);
+    list(records, &["a", "b"], &["a"], 10);
     write(store, records);
     records.forget("a");
     write(store, records);
     assert_eq!(store.images.len(), 1);
-    assert_eq!(look(records, &["a", "b"], &[], 20), [(20, None), (10, None)]);
+    assert_eq!(list(records, &["a", "b"], &[], 20), [(20, None), (10, None)]);
 }
 
 #[test]
-fn what_was_reported_since_the_last_look_is_known_at_once() {
+fn what_was_reported_since_the_last_list_is_known_at_once() {
     let records = &mut Records::default();
-    look(records, &["a"], &["a"], 10);
+    list(records, &["a"], &["a"], 10);
     assert_eq!(records.used_since(None), [""; 0]);
     use_of(records, &["r.io/a:1"], 15);
     use_of(records, &["a"], 12);
@@ -199,48 +199,48 @@ fn what_was_reported_since_the_last_look_is_known_at_once() {
 }
 
 #[test]
-fn references_that_nobody_resolves_do_not_fill_the_memory() {
+fn references_that_are_never_resolved_do_not_fill_the_memory() {
     let records = &mut Records::default();
     for number in 0..2 * USES as i64 {
         records.used([(format!("job-{number}"), at(number))], moment(number));
     }
     assert_eq!(records.known.uses.len(), USES);
     let newest = format!("job-{}", 2 * USES - 1);
-    assert_eq!(look(records, &[&newest], &[], 50_000), [(50_000, Some(2 * USES as i64 - 1))]);
+    assert_eq!(list(records, &[&newest], &[], 50_000), [(50_000, Some(2 * USES as i64 - 1))]);
 }
 #[test]
 fn a_use_of_a_copy_that_was_removed_is_no_use_of_the_one_that_was_pulled_later() {
     // The store could not be written since 15: the use is still in it, and the list of 20 is not.
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
-    look(records, &["a", "b"], &[], 10);
+    list(records, &["a", "b"], &[], 10);
     use_of(records, &["a"], 15);
     write(store, records);
-    assert_eq!(look(records, &["b"], &[], 20), [(10, None)]);
-    assert_eq!(look(records, &["a", "b"], &[], 30), [(30, None), (10, None)]);
+    assert_eq!(list(records, &["b"], &[], 20), [(10, None)]);
+    assert_eq!(list(records, &["a", "b"], &[], 30), [(30, None), (10, None)]);
     records.load(store.clone(), moment(40));
-    assert_eq!(look(records, &["a", "b"], &["b"], 50), [(30, None), (10, Some(50))]);
+    assert_eq!(list(records, &["a", "b"], &["b"], 50), [(30, None), (10, Some(50))]);
     // And the next one that the list of 30 was not written for.
     records.load(store.clone(), moment(55));
-    assert_eq!(look(records, &["a", "b"], &["a"], 70), [(30, Some(70)), (10, Some(50))]);
+    assert_eq!(list(records, &["a", "b"], &["a"], 70), [(30, Some(70)), (10, Some(50))]);
 }
 
 #[test]
-fn an_image_that_was_removed_since_the_last_list_is_new_whatever_a_store_holds_of_it() {
+fn an_image_that_was_removed_since_the_last_list_is_new_whatever_the_store_has() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
-    look(records, &["a"], &["a"], 10);
+    list(records, &["a"], &["a"], 10);
     write(store, records);
     records.forget("a");
     records.load(store.clone(), moment(15));
-    assert_eq!(look(records, &["a"], &[], 20), [(20, None)]);
+    assert_eq!(list(records, &["a"], &[], 20), [(20, None)]);
     records.load(store.clone(), moment(25));
-    assert_eq!(look(records, &["a"], &[], 30), [(20, None)]);
+    assert_eq!(list(records, &["a"], &[], 30), [(20, None)]);
 }
 
 #[test]
-fn a_question_is_told_what_a_look_would_tell_and_changes_nothing() {
+fn a_recall_answers_what_a_list_would_and_changes_nothing() {
     for step in [0, 3_600, -3_600] {
         let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
-        look(records, &["a", "b", "gone"], &["gone"], 10_000);
+        list(records, &["a", "b", "gone"], &["gone"], 10_000);
         use_of(records, &["b"], 10_020);
         write(store, records);
         let before = format!("{records:?}");
@@ -252,10 +252,10 @@ fn a_question_is_told_what_a_look_would_tell_and_changes_nothing() {
         }
         assert_eq!(format!("{records:?}"), before);
         assert_eq!(records.unsaved(), None, "there is nothing to be written");
-        let mut looked: Vec<Image> = ["a", "b", "new"].map(image).into();
+        let mut listed: Vec<Image> = ["a", "b", "new"].map(image).into();
         records.used(uses, now);
-        records.list(&mut looked, now);
-        assert_eq!(images, looked, "step {step}");
+        records.list(&mut listed, now);
+        assert_eq!(images, listed, "step {step}");
         assert!(images.iter().all(|image| image.first_detected.is_some()));
     }
 }
@@ -263,10 +263,10 @@ fn a_question_is_told_what_a_look_would_tell_and_changes_nothing() {
 #[test]
 fn changes_do_not_fill_the_memory_while_nothing_can_be_written() {
     let (store, records) = (&mut Content::default(), &mut Records::new("boot".to_owned()));
-    look(records, &["a", "old"], &[], 10);
+    list(records, &["a", "old"], &[], 10);
     write(store, records);
     for number in 0..20_000 {
-        look(records, &["a", &format!("build-{number}")], &[], 20 + number);
+        list(records, &["a", &format!("build-{number}")], &[], 20 + number);
     }
     let content = records.unsaved().unwrap().joined_with(store.clone());
     let written: Vec<&str> = content.images.keys().map(|key| key.0.as_str()).collect();

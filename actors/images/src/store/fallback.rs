@@ -9,7 +9,7 @@ use super::{Opened, Origin, Store, StoreError, path_in, read_copy};
 use crate::content::Content;
 use cri_gc_files::dirs::{Dirs, make_private_dir};
 
-/// What became of the store and its copy when they were read or written.
+/// The result of reading or writing the store and its copy.
 #[derive(Debug)]
 pub struct Outcome {
     /// What was read, where something had to be.
@@ -123,7 +123,7 @@ impl FallbackStore {
         self.main.commit(content)
     }
 
-    /// Where there is a copy to fall back on, a state directory that is missing is made as soon as that is possible.
+    /// Where a copy can be used instead, a state directory that is missing is made as soon as that is possible.
     fn make_state_dir(&self) -> Result<(), StoreError> {
         match self.copy {
             Some(_) if !self.dirs.state.is_dir() => Ok(make_private_dir(&self.dirs.state)?),

@@ -107,10 +107,10 @@ fn stored(content: &Content) -> tempfile::TempDir {
 /// What another process reads there, in both ways.
 #[track_caller]
 fn reads(folder: &Path) -> Content {
-    let looked = read_copy(folder, &Origin::default()).unwrap();
+    let copied = read_copy(folder, &Origin::default()).unwrap();
     let opened = Store::of(folder, Origin::default()).open().unwrap();
     assert_eq!(opened.set_aside, None);
-    assert_eq!(looked, opened.content);
+    assert_eq!(copied, opened.content);
     opened.content
 }
 
@@ -143,11 +143,11 @@ fn what_is_written_is_read_back_exactly() {
 fn a_store_that_nothing_was_written_to_is_empty_and_none_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), Content::default());
-    assert!(!folder.path().join(NAME).exists(), "a look makes nothing");
+    assert!(!folder.path().join(NAME).exists(), "a read creates nothing");
     assert_eq!(Store::of(folder.path(), Origin::default()).open().unwrap().content, Content::default());
     assert_eq!(reads(folder.path()), Content::default());
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(folder.path().join(NAME)).unwrap());
-    assert_eq!(mode & 0o777, 0o600, "it is nobody else's matter");
+    assert_eq!(mode & 0o777, 0o600, "no other user may read it");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_is_committed_replaces_what_was_there() {
             content,
             "what is committed is there, round {round}"
         );
-        // Now and then it is closed, and another one goes on with it.
+        // Now and then it is closed, and another one continues with it.
         if round % 50 == 49 {
             drop(store);
             store = Store::of(folder.path(), Origin::default());
@@ -173,7 +173,7 @@ fn what_is_committed_replaces_what_was_there() {
 }
 
 #[test]
-fn two_do_not_work_with_one_store() {
+fn two_processes_cannot_use_one_store() {
     let folder = stored(&sample(8));
     let mut first = Store::of(folder.path(), Origin::default());
     first.open().unwrap();
@@ -186,13 +186,13 @@ fn two_do_not_work_with_one_store() {
 }
 
 #[test]
-fn a_look_beside_commits_sees_one_that_was_made_or_fails() {
+fn a_read_during_commits_sees_a_complete_commit_or_fails() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::of(folder.path(), Origin::default());
     store.commit(sample(0)).unwrap();
     let (done, is_done) = crossbeam_channel::bounded::<()>(0);
     let path = folder.path().to_owned();
-    let looks = std::thread::spawn(move || {
+    let reads = std::thread::spawn(move || {
         let (mut good, mut torn) = (0, 0);
         while is_done.try_recv() != Err(crossbeam_channel::TryRecvError::Disconnected) {
             match read_copy(&path, &Origin::default()) {
@@ -211,8 +211,8 @@ fn a_look_beside_commits_sees_one_that_was_made_or_fails() {
         store.commit(sample(round % 60)).unwrap();
     }
     drop(done);
-    let (good, torn) = looks.join().unwrap();
-    println!("{good} good looks, {torn} in the middle of a commit");
+    let (good, torn) = reads.join().unwrap();
+    println!("{good} good reads, {torn} in the middle of a commit");
     assert!(good > 0);
 }
 

@@ -43,7 +43,7 @@ pub enum EventKind {
     Resumed,
     /// New settings are in force.
     Reloaded,
-    /// New settings were refused; the old ones stay in force.
+    /// New settings were refused; the old ones are still in force.
     ReloadRefused,
     /// The runtime does not answer any more.
     RuntimeLost,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// So long it may last.
+/// How long such a failure may last.
 pub const GRACE: Duration = Duration::from_secs(30);
 
-/// Knows since when failures that may pass have not passed.
+/// Since when failures that may pass by themselves have lasted.
 #[derive(Debug, Default)]
 pub struct Grace {
     since: Option<(Instant, Timestamp)>,

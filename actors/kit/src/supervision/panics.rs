@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_told_in_words_and_nothing_else_is_changed() {
+    fn a_panic_is_logged_in_words_and_nothing_else_is_changed() {
         assert_eq!(catch(|| 7), Ok(7));
         let text = catch(|| panic!("on {}", "purpose")).unwrap_err();
         assert!(text.starts_with("it panicked") && text.ends_with(": on purpose"), "{text}");

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// How long threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// So many threads may hang within [`WITHIN`]; then the process has to end. Each may keep a core busy and memory in use without end,
+/// When this many threads hang within [`WITHIN`], the process has to end. Each may keep a core busy and memory in use without end,
 /// and only the end of the process frees them.
 pub const MOST_HUNG: usize = 3;
 

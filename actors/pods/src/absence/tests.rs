@@ -15,7 +15,7 @@ pub(super) const RULES: Rules = Rules {
     clock_set: None,
 };
 
-/// The proof, with the questions of the judgement that is to come.
+/// The proof, with the questions of the next judgement.
 #[derive(Default)]
 struct Proof {
     absence: Absence,
@@ -111,7 +111,7 @@ fn two_good_syncs_without_it_prove_a_pod_deleted() {
 }
 
 #[test]
-fn both_syncs_must_lack_it() {
+fn it_must_be_missing_from_both_syncs() {
     for (first, last) in [(&["u"][..], &[][..]), (&[], &["u"])] {
         let absence = &mut Proof::default();
         absence.read(sync(100, first, &["c"]));
@@ -144,7 +144,7 @@ fn a_stale_or_failed_source_proves_nothing() {
     assert_eq!(state(&mut proved(), evidence("c", 0), 403), PodState::Unknown);
     let mut absence = proved();
     assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Deleted);
-    absence.lost();
+    absence.void_lists();
     assert_eq!(state(&mut absence, evidence("c", 0), 103), PodState::Unknown);
 }
 
@@ -225,7 +225,7 @@ impl Node {
 }
 
 #[test]
-fn the_brake_lets_go_once_all_syncs_of_ten_minutes_lacked_them() {
+fn the_brake_releases_pods_that_were_missing_from_all_syncs_of_ten_minutes() {
     let node = &mut Node::new();
     for second in (100..=690).step_by(10) {
         node.sync(second, &[]);
@@ -236,16 +236,16 @@ fn the_brake_lets_go_once_all_syncs_of_ten_minutes_lacked_them() {
 }
 
 #[test]
-fn what_is_confirmed_is_believed_also_if_its_proof_comes_later_or_again_and_a_sighting_voids_that() {
+fn a_confirmation_applies_to_later_and_repeated_proofs_until_the_pod_is_listed_again() {
     let node = &mut Node::new();
     let missing = |uids: std::ops::Range<usize>| uids.map(|n| format!("u{n}")).collect::<Vec<_>>();
     node.sync(100, &[]);
     node.sync(110, &[]);
     assert_eq!(node.deleted(110), 0);
-    // The ninth is confirmed as well, and its proof is still to come.
+    // The ninth is confirmed as well, and is not proved yet.
     assert_eq!(node.absence.confirm(missing(8..9)), 10);
     assert_eq!(node.deleted(111), 10);
-    node.absence.lost();
+    node.absence.void_lists();
     node.sync(120, &[]);
     assert_eq!(node.deleted(120), 0, "one list");
     node.sync(130, &[]);
@@ -271,13 +271,13 @@ fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over()
     node.sync(630, &[]);
     node.deleted(630);
     node.sync(710, &[]);
-    assert_eq!(node.deleted(710), 10, "the one that came back is not too many by itself");
+    assert_eq!(node.deleted(710), 10, "the one that was listed again is not too many by itself");
     let node = &mut Node::new();
     for second in (100..=600).step_by(10) {
         node.sync(second, &[]);
         node.deleted(second);
     }
-    node.absence.lost();
+    node.absence.void_lists();
     for second in (610..=1200).step_by(10) {
         node.sync(second, &[]);
         assert_eq!(node.deleted(second), 0, "{second}");
@@ -301,7 +301,7 @@ fn standing(absence: &mut Proof, evidence: Evidence<'_>, now: i64) -> Standing {
 }
 
 #[test]
-fn attack_an_answer_to_a_question_from_before_the_list_is_no_second_look() {
+fn attack_an_answer_to_a_question_from_before_the_list_is_no_second_observation() {
     let absence = &mut Proof::default();
     let pods = HashMap::from([("u", named("c", 0))]);
     absence.listed(sync(100, &[], &["c"]));
@@ -312,16 +312,16 @@ fn attack_an_answer_to_a_question_from_before_the_list_is_no_second_look() {
     assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(133)), ["u"]);
     absence.answered("u".to_owned(), Answer::Gone { at: at(110) });
     let found = standing(absence, named("c", 0), 134);
-    assert_eq!(found, Standing::NotAsked, "the second look was made 20 s before the first");
+    assert_eq!(found, Standing::NotAsked, "the second observation was made 20 s before the first");
 }
 
 #[test]
-fn attack_an_answer_from_before_a_sighting_is_no_second_look() {
+fn attack_an_answer_from_before_a_sighting_is_no_second_observation() {
     let absence = &mut Proof::default();
     let pods = HashMap::from([("u", named("c", 0))]);
     absence.listed(sync(100, &[], &["c"]));
     assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(110)), ["u"]);
-    // The mirror comes, goes, and another judgement asks anew.
+    // The mirror is made, is deleted, and another judgement asks again.
     absence.watched(Some(sync(0, &["u"], &[]).listing), at(111));
     absence.watched(Some(sync(0, &[], &[]).listing), at(112));
     absence.questions(&pods, &nothing_kept(), &ASK, at(113));
@@ -330,7 +330,7 @@ fn attack_an_answer_from_before_a_sighting_is_no_second_look() {
 }
 
 #[test]
-fn attack_a_sighting_by_the_watch_voids_the_first_look() {
+fn attack_a_sighting_by_the_watch_voids_the_first_observation() {
     let absence = &mut Proof::default();
     let pods = HashMap::from([("u", named("c", 0))]);
     absence.listed(sync(100, &[], &["c"]));
@@ -360,7 +360,7 @@ fn attack_a_list_that_cannot_help_is_not_wanted_for_ever() {
             lists += 1;
         }
     }
-    assert!(lists < 10, "{lists} lists in an hour for one pod that bears a time to come");
+    assert!(lists < 10, "{lists} lists in an hour for one pod that has a timestamp in the future");
 }
 
 #[test]

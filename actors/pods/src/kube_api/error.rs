@@ -54,7 +54,7 @@ pub fn unread(what: &str, why: impl Display) -> SourceError {
     SourceError::server(ServerFailure::Answer, text)
 }
 
-/// What we have seen is too old to go on from.
+/// What we have seen is too old to continue from.
 pub fn expired(what: &str) -> SourceError {
     let text = format!("the watch of the API server expired (410 Gone), the pods are listed again ({what})");
     SourceError::server(ServerFailure::Expired, text)

@@ -10,7 +10,7 @@ use super::client::Api;
 use super::error::{refused, unreachable};
 use crate::error::SourceError;
 
-/// Who speaks.
+/// The component that reports events.
 const COMPONENT: &str = "cri-gc";
 
 /// Events of what is in no namespace are kept here.

@@ -19,7 +19,7 @@ const PAGE: u32 = 500;
 /// No node has so many pods: a server that continues after these answers something else.
 const MOST_PAGES: usize = 200;
 
-/// After so many seconds the API server ends a watch, and a new one continues from there.
+/// Seconds after which the API server ends a watch, and a new one continues from there.
 const WATCH_SECONDS: u32 = 290;
 
 /// The pods of the node, as of a version that a watch can continue from.
@@ -32,7 +32,7 @@ pub struct PodStore {
 }
 
 impl PodStore {
-    /// Takes over an event of the watch. Gives back whether anything is different now.
+    /// Takes over an event of the watch. Returns whether anything is different now.
     ///
     /// # Errors
     /// The watch cannot continue from it: a new list is needed.
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_kubernetes_come_into_a_path() {
+    fn only_names_of_kubernetes_are_used_in_a_path() {
         for good in ["web-0", "kube-system", "a.b", "0"] {
             assert!(name(ASK, good).is_ok(), "{good}");
         }

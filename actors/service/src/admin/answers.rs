@@ -154,7 +154,7 @@ pub fn pass(report: &PassReport) -> api::Pass {
     }
 }
 
-/// An object that was to be removed, and what became of it.
+/// An object that was to be removed, and the outcome.
 #[must_use]
 pub fn removal(removal: &Removal) -> api::Removal {
     let (result, detail) = match &removal.outcome {
@@ -190,7 +190,7 @@ pub fn ended(report: &PassReport) -> api::PassUpdate {
     update(report.of.as_str(), What::Ended(pass(report)))
 }
 
-/// The deletion of so many pods was postponed, and is confirmed now.
+/// How many pods have a postponed deletion that is confirmed now.
 pub fn confirmed(pods: usize) -> api::PassUpdate {
     let message = match pods {
         0 => {

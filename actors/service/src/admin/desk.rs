@@ -49,7 +49,7 @@ pub struct Observed {
     pub remarks: Remarks,
 }
 
-/// What would become of the images of such an observation.
+/// The plan for the images of such an observation.
 pub struct Images {
     /// The same, with the image volumes of its containers.
     pub observation: Observation,
@@ -120,7 +120,7 @@ impl Desk {
         join(&self.observing, async move { observe(&subjects).await.map(Rc::new) }).await?
     }
 
-    /// What would become of the images of that observation, or of an earlier one whose images are still being judged.
+    /// The plan for the images of that observation, or of an earlier one whose images are still being judged.
     pub async fn judge_images(&self, observed: &Rc<Observed>) -> Result<Rc<Images>, Status> {
         let (tools, observed) = (self.subjects.tools.clone(), Rc::clone(observed));
         let judge = async move {

@@ -39,7 +39,7 @@ pub struct ConfigurationActor {
     pub log: Logger,
 }
 
-/// What a reading brought: the state of the file right before it, and the settings or what is wrong with them.
+/// The result of a reading: the state of the file right before it, and the settings or what is wrong with them.
 type Read = (Option<Fingerprint>, Result<Loaded, String>);
 
 impl ConfigurationActor {

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_once_when_it_has_come_to_rest() {
+    fn a_file_is_read_once_when_it_no_longer_changes() {
         let mut watch = Watch::default();
         watch.read(state(1, 10));
         assert!(!watch.is_due(state(1, 10)), "nothing has changed");

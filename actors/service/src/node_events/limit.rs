@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many at once.
+/// The most at once.
 const BURST: u32 = 25;
 
-/// One more after so long.
+/// Time after which one more is allowed.
 const EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// What is left.

@@ -27,7 +27,7 @@ use cri_gc_kit::supervision::backoff::Backoff;
 use cri_gc_kit::supervision::failure_log::{FailureLog, First};
 use cri_gc_kit::supervision::grace::{Grace, Weight};
 use cri_gc_kit::supervision::guard::{self, Guarded, OnRestart, Pace};
-use cri_gc_kit::supervision::telling;
+use cri_gc_kit::supervision::outage_log;
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::kube_api::{Api, NodeEvent, Severity};
 use cri_gc_pods::{ErrorKind, SourceError};
@@ -37,7 +37,7 @@ use limit::Limit;
 /// Pauses between attempts at an event, from and to.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// What the sender works with.
+/// What the sender uses.
 #[derive(Clone)]
 pub struct Means {
     /// Where the events come from.
@@ -62,7 +62,7 @@ struct Done {
     limit: Limit,
     /// The last event that was sent or left out.
     sequence: u64,
-    /// Events that could not be sent, or not so many at once.
+    /// Events that could not be sent, or were too many at once.
     suppressed: u64,
 }
 
@@ -257,7 +257,7 @@ impl Sender {
     fn succeeded(&mut self) {
         self.grace.passed();
         let outage = self.failures.succeeded(self.means.clock.now());
-        telling::recovery(&self.means.log, outage, "events of the node are sent again");
+        outage_log::recovery(&self.means.log, outage, "events of the node are sent again");
     }
 
     /// Whether it is a failure, or may pass by itself.
@@ -270,7 +270,7 @@ impl Sender {
             }
             Weight::Failure { since } => {
                 let line = self.failures.failed(error.kind(), since);
-                telling::failure(&self.means.log, &line, &text);
+                outage_log::failure(&self.means.log, &line, &text);
                 true
             }
         }

@@ -28,7 +28,7 @@ impl Belongings<'_> {
     /// Ends and removes all of it but the folder itself. Gives what could not be removed.
     pub(super) fn clear(&self) -> Vec<String> {
         let mut left = Vec::new();
-        // Shims listen outside the folder; where, stands in files that are about to go.
+        // Shims listen outside the folder, at paths that are in files about to be removed.
         let sockets = self.shim_sockets();
 
         if try_until(PATIENCE, || self.kill_once().then_some(())).is_none() {
@@ -94,17 +94,18 @@ impl Belongings<'_> {
         mounts.is_empty()
     }
 
-    /// The sockets that shims listen on, from the files in which they tell containerd.
+    /// The sockets that shims listen on, from the files in which they report them to containerd.
     fn shim_sockets(&self) -> Vec<PathBuf> {
         let tasks = self.folder.join("state/io.containerd.runtime.v2.task/k8s.io");
         let bundles = fs::read_dir(tasks).into_iter().flatten().flatten().map(|entry| entry.path());
-        let told = bundles.flat_map(|bundle| ["address", "bootstrap.json"].map(|file| bundle.join(file)));
-        told.filter_map(|file| {
-            let text = fs::read_to_string(file).ok()?;
-            let (_, path) = text.split_once("unix://")?;
-            Some(PathBuf::from(path.split(['"', '\n']).next()?))
-        })
-        .collect()
+        let files = bundles.flat_map(|bundle| ["address", "bootstrap.json"].map(|file| bundle.join(file)));
+        files
+            .filter_map(|file| {
+                let text = fs::read_to_string(file).ok()?;
+                let (_, path) = text.split_once("unix://")?;
+                Some(PathBuf::from(path.split(['"', '\n']).next()?))
+            })
+            .collect()
     }
 
     /// CNI keeps the results of its plugins in one folder for the machine; each names its network namespace, by path.

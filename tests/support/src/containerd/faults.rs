@@ -1,4 +1,4 @@
-//! What goes wrong on a node, made to order: a runtime that dies, networks that can't be torn down, lost processes.
+//! Faults of a node, made to order: a runtime that dies, networks that can't be torn down, lost processes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,12 +25,12 @@ impl Containerd {
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let pid = Pid::from_child(&child);
-            kill_process(pid, Signal::TERM).expect("a child can be told to end");
+            kill_process(pid, Signal::TERM).expect("a child can be sent a signal");
             until(STOP_DEADLINE, "containerd ends on SIGTERM", || child.try_wait().ok().flatten());
         }
     }
 
-    /// Makes containerd hang (SIGSTOP): who asks it something is not answered. Nothing happens if it does not run.
+    /// Makes containerd hang (SIGSTOP): it answers no request. Nothing happens if it does not run.
     pub fn hang(&self) {
         self.signal(Signal::STOP);
     }
@@ -49,10 +49,10 @@ impl Containerd {
     /// Ends containerd if it runs, starts it again on the same folder, and waits until it answers.
     ///
     /// # Panics
-    /// If it does not come back.
+    /// If it does not start again.
     pub fn restart(&mut self) {
         self.stop();
-        self.launch().unwrap_or_else(|why| panic!("containerd does not come back: {why}"));
+        self.launch().unwrap_or_else(|why| panic!("containerd does not start again: {why}"));
     }
 
     /// Makes the teardown of pod networks fail from now on: StopPodSandbox and RemovePodSandbox fail.
@@ -91,7 +91,7 @@ impl Containerd {
         self.restart();
     }
 
-    /// Kills the first process of a container or sandbox behind the runtime's back (SIGKILL).
+    /// Kills the first process of a container or sandbox without the runtime (SIGKILL).
     ///
     /// # Panics
     /// If it does not run.

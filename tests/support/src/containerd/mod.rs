@@ -39,7 +39,7 @@ pub struct Options {
 /// Why there is no containerd.
 #[derive(Debug)]
 pub enum StartError {
-    /// The machine lacks these.
+    /// These are missing on the machine.
     Unavailable(Vec<Missing>),
     /// Everything is there, and still it does not run.
     Failed(String),
@@ -69,7 +69,7 @@ pub struct Containerd {
     root: PathBuf,
     pod_logs: PathBuf,
     container_logs: PathBuf,
-    // Unmounted before the folder goes: fields are dropped in order.
+    // Unmounted before the folder is removed: fields are dropped in order.
     tmpfs: Option<Tmpfs>,
     folder: TempDir,
 }
@@ -257,7 +257,7 @@ async fn answers(socket: &Path) -> bool {
     tokio::time::timeout(Duration::from_secs(1), asked).await == Ok(true)
 }
 
-/// A command of a tool, which finds its own tools beside the containerd under test first.
+/// A command of a tool, which looks for its own tools next to the containerd under test first.
 fn tool(name: &str) -> Result<Command, String> {
     let mut command = Command::new(find_tool(name).ok_or_else(|| format!("{name} is missing"))?);
     command.env("PATH", tool_path());

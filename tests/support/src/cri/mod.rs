@@ -1,6 +1,6 @@
-//! A client that makes, looks at and removes pods, containers and images over CRI, on any runtime's socket.
+//! A client that makes, inspects and removes pods, containers and images over CRI, on any runtime's socket.
 //!
-//! Every call is one RPC unless it says otherwise, and gives back the runtime's own status, so that tests can look at
+//! Every call is one RPC unless it says otherwise, and returns the runtime's own status, so that tests can check
 //! codes and messages. Nothing is retried.
 
 mod spec;
@@ -167,26 +167,26 @@ impl Cri {
 
     /// Waits until a container has ended (asks again and again); DeadlineExceeded if it does not.
     pub async fn wait_exited(&self, id: &str) -> Result<ContainerStatus, Status> {
-        let look = || async move {
+        let check = || async move {
             match self.status(id).await {
                 Ok(status) if status.state() != ContainerState::ContainerExited => None,
                 ended_or_failed => Some(ended_or_failed),
             }
         };
         let late = || Err(Status::deadline_exceeded(format!("container {id} runs on after {PATIENCE:?}")));
-        until_async(PATIENCE, look).await.unwrap_or_else(late)
+        until_async(PATIENCE, check).await.unwrap_or_else(late)
     }
 
-    /// Waits until an image has this tag or digest (asks again and again): containerd tells of an import a little later.
+    /// Waits until an image has this tag or digest (asks again and again): containerd lists an import a little later.
     pub async fn wait_image(&self, name: &str) -> Result<Image, Status> {
-        let look = || async move {
+        let check = || async move {
             match self.list_images().await {
                 Ok(images) => images.into_iter().find(|image| is_named(image, name)).map(Ok),
                 Err(status) => Some(Err(status)),
             }
         };
         let late = || Err(Status::deadline_exceeded(format!("no image {name} after {PATIENCE:?}")));
-        until_async(PATIENCE, look).await.unwrap_or_else(late)
+        until_async(PATIENCE, check).await.unwrap_or_else(late)
     }
 }
 

@@ -30,7 +30,7 @@ pub struct PodSpec {
     pub attempt: u32,
     /// Root of the log folders of pods; `None` makes containers without a log.
     pub log_root: Option<PathBuf>,
-    /// Whether sandbox and containers bear a kubelet's labels.
+    /// Whether sandbox and containers have a kubelet's labels.
     pub with_labels: bool,
     /// Further annotations of the sandbox.
     pub annotations: HashMap<String, String>,
@@ -123,9 +123,9 @@ pub struct ContainerSpec {
     pub image_volumes: Vec<String>,
     /// What it runs; empty is what the image says.
     pub command: Vec<String>,
-    /// Whether it bears a kubelet's labels.
+    /// Whether it has a kubelet's labels.
     pub with_labels: bool,
-    /// Further annotations; they come back in every list.
+    /// Further annotations; they are in every list.
     pub annotations: HashMap<String, String>,
 }
 

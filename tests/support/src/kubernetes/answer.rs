@@ -40,7 +40,7 @@ enum Content {
 pub(super) struct Answer {
     code: StatusCode,
     content_type: &'static str,
-    /// Of a body that is known from the start. Kept when a fault cuts it: that is how a client can tell.
+    /// Of a body that is known from the start. Kept when a fault cuts it: that is how a client notices.
     length: Option<usize>,
     content: Content,
 }
@@ -71,7 +71,7 @@ impl Answer {
         Self { code: StatusCode::OK, content_type: "application/json", length: None, content }
     }
 
-    /// The same answer, but the connection ends after so many bytes of the body.
+    /// The same answer, but the connection ends after this number of bytes of the body.
     pub(super) fn cut_after(self, bytes: usize) -> Self {
         let pieces =
             stream::unfold((self.content.into_pieces(), Some(bytes)), |(mut pieces, left)| async move {
@@ -134,7 +134,7 @@ pub(super) async fn cut() -> Piece {
     Err(Cut)
 }
 
-/// A `Status` object that refuses, with the reason that goes with the code.
+/// A `Status` object that refuses, with the reason that belongs to the code.
 pub(super) fn status(code: u16, message: &str) -> Value {
     let reason = match code {
         400 => "BadRequest",

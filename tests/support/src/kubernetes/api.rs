@@ -89,7 +89,7 @@ impl FakeApi {
         self.state().token = token.map(str::to_owned);
     }
 
-    /// Registers a node, or says that a registered one was booted anew.
+    /// Registers a node, or says that a registered one was rebooted.
     pub fn set_node(&self, name: &str, boot_id: &str) {
         let mut state = self.state();
         let known = state.nodes.get(name).map(|node| node["metadata"]["uid"].clone());
@@ -112,19 +112,19 @@ impl FakeApi {
         self.state().nodes.remove(name);
     }
 
-    /// Creates or changes a pod, and tells the watches. If one of this name but of another uid is there, it is
+    /// Creates or changes a pod, and sends it to the watches. If one of this name but of another uid is there, it is
     /// deleted first.
     pub fn apply(&self, pod: PodObject) {
         self.state().store.apply(&pod.or_node(&self.node));
     }
 
-    /// Deletes a pod at once, and tells the watches; false if it was not there.
+    /// Deletes a pod at once, and sends it to the watches; false if it was not there.
     pub fn delete(&self, namespace: &str, name: &str) -> bool {
         self.state().store.delete(&(namespace.to_owned(), name.to_owned()))
     }
 
-    /// All pods are gone and no event says so; versions begin anew, far below the last one, and open watches are cut.
-    /// As if the server came back with an empty store. Nodes and events stay.
+    /// All pods are gone and no event says so; versions start again, far below the last one, and open watches are cut.
+    /// As if the server was restarted with an empty store. Nodes and events are kept.
     pub fn wipe(&self) {
         self.state().store.wipe();
     }
@@ -149,12 +149,12 @@ impl FakeApi {
         self.state().max_page = pods;
     }
 
-    /// Lists tell what is there now, until [`thaw_lists`](Self::thaw_lists); all else goes on.
+    /// Lists have what is there now, until [`thaw_lists`](Self::thaw_lists); all else continues.
     pub fn freeze_lists(&self) {
         self.state().store.freeze_lists(true);
     }
 
-    /// Lists tell what is there again.
+    /// Lists have what is there again.
     pub fn thaw_lists(&self) {
         self.state().store.freeze_lists(false);
     }

@@ -1,4 +1,4 @@
-//! Certificates for a server on 127.0.0.1 and for its clients, each with a CA of its own, made anew each time.
+//! Certificates for a server on 127.0.0.1 and for its clients, each with a CA of its own, new each time.
 
 use std::sync::Arc;
 

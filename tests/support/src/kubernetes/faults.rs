@@ -27,12 +27,12 @@ pub enum Fault {
     Status(u16),
     /// Refused with this code and a page, as by a proxy on the way.
     PlainText(u16, String),
-    /// Answered as it should be, so much later.
+    /// Answered correctly, after this delay.
     Delay(Duration),
     /// Headers and half of the body are sent (of a watch: no event), the rest after
     /// [`release_stalled`](super::FakeServer::release_stalled).
     Stall,
-    /// The connection ends after so many bytes of the body, if it is longer. Of very many, fewer may arrive.
+    /// The connection ends after this number of bytes of the body, if it is longer. Of very many, fewer may arrive.
     CutBody(usize),
     /// Code 200, `application/json`, and this for a body.
     Garbage(String),

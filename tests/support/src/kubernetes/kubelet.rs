@@ -50,17 +50,17 @@ impl FakeKubelet {
         kubelet
     }
 
-    /// Lets in whoever shows this bearer token (or, if that is demanded, a certificate); `None` demands no token.
+    /// Admits clients with this bearer token (or, if that is demanded, a certificate); `None` demands no token.
     pub fn set_token(&self, token: Option<&str>) {
         self.state().token = token.map(str::to_owned);
     }
 
-    /// Lets in whoever shows a certificate (or, if one is set, the token).
+    /// Admits clients with a certificate (or, if one is set, the token).
     pub fn require_client_certificate(&self, required: bool) {
         self.state().certificate_required = required;
     }
 
-    /// The pods that it tells from now on. Those that name no source came from the API.
+    /// The pods that it lists from now on. Those that name no source came from the API.
     pub fn set_pods(&self, pods: Vec<PodObject>) {
         let pods = pods.into_iter().map(|pod| pod.or_node(&self.node).or_source("api").to_json());
         let items: Vec<Value> = pods.map(|pod| item(&pod)).collect();

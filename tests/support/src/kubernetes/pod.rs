@@ -1,8 +1,8 @@
-//! A pod as the API and a kubelet tell it.
+//! A pod as the API and a kubelet report it.
 
 use serde_json::{Value, json};
 
-/// Any time will do.
+/// Any time is valid.
 const CREATED: &str = "2024-05-01T08:00:00Z";
 const DELETED: &str = "2024-05-02T08:00:00Z";
 
@@ -56,7 +56,7 @@ impl PodObject {
             .annotation("kubernetes.io/config.source", "file")
     }
 
-    /// A static pod as its kubelet tells it.
+    /// A static pod as its kubelet reports it.
     #[must_use]
     pub fn from_file(self) -> Self {
         let uid = self.uid().to_owned();
@@ -77,7 +77,7 @@ impl PodObject {
         self
     }
 
-    /// Its deletion was asked for.
+    /// Its deletion was requested.
     #[must_use]
     pub fn deleting(mut self) -> Self {
         self.json["metadata"]["deletionTimestamp"] = DELETED.into();

@@ -67,7 +67,7 @@ impl Request {
     }
 }
 
-/// Undoes the escapes of a query; what is no escape stays.
+/// Undoes the escapes of a query; what is no escape is kept.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();

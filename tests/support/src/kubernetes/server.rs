@@ -24,10 +24,10 @@ use super::request::Request;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 128;
 
-/// A turn is so many looks at what has arrived: one accepts, one reads, one answers, one sends.
+/// The number of checks in a turn of what has arrived: one accepts, one reads, one answers, one sends.
 const TURNS: usize = 4;
 
-/// What a server says when all goes well.
+/// What a server answers when nothing fails.
 pub(super) type Handler = Box<dyn Fn(&Request, &[u8]) -> Answer + Send + Sync>;
 
 /// What [`FakeApi`](super::FakeApi) and [`FakeKubelet`](super::FakeKubelet) have in common. Ends on drop.
@@ -38,7 +38,7 @@ pub struct FakeServer {
     /// Taken on drop, which ends the thread.
     commands: Option<mpsc::UnboundedSender<Command>>,
     thread: Option<JoinHandle<()>>,
-    /// Bound, never listening: while the server is down, nobody else is given its port.
+    /// Bound, never listening: while the server is down, no other process is given its port.
     _port: TcpSocket,
 }
 
@@ -47,7 +47,7 @@ struct Shared {
     desk: Mutex<Desk>,
 }
 
-/// What a request meets first, under one lock: who sees it in the log knows that it has its fault.
+/// What a request meets first, under one lock: a test that sees it in the log knows that it has its fault.
 struct Desk {
     log: Vec<Request>,
     faults: Faults,
@@ -96,18 +96,18 @@ impl FakeServer {
         self.desk().faults.push(on, fault);
     }
 
-    /// Orders a fault for every request of a kind, or takes that order back.
+    /// Orders a fault for every request of a kind, or cancels that order.
     pub fn fail(&self, on: On, fault: Option<Fault>) {
         self.desk().faults.stand(on, fault);
     }
 
-    /// Takes back all orders, also those that were for once, and lets all go on that is held.
+    /// Cancels all orders, also those that were for once, and releases all stalled answers.
     pub fn clear_faults(&self) {
         self.desk().faults = Faults::default();
         self.release_stalled();
     }
 
-    /// Lets all go on that [`Fault::Stall`] holds.
+    /// Releases all answers that [`Fault::Stall`] holds.
     pub fn release_stalled(&self) {
         self.desk().release.send_replace(());
     }
@@ -192,7 +192,7 @@ impl Loop {
                         Some(true) if listener.is_none() => listener = Some(listen(self.address)),
                         _ => {}
                     }
-                    // Whoever yields is heard again after a look at all sockets.
+                    // A task that yields runs again after a check of all sockets.
                     for _ in 0..TURNS {
                         tokio::task::yield_now().await;
                     }
@@ -212,7 +212,7 @@ fn socket(address: SocketAddr) -> TcpSocket {
 }
 
 fn listen(address: SocketAddr) -> TcpListener {
-    socket(address).listen(BACKLOG).expect("a port that nobody else listens to")
+    socket(address).listen(BACKLOG).expect("a port that no other process listens to")
 }
 
 /// The next connection; never one without a listener.

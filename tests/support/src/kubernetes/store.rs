@@ -1,6 +1,6 @@
 //! The pods of an API server: their versions, the history that watches replay, the snapshots that pages are cut from.
 //!
-//! Pure state: who asks, and over what, it doesn't know.
+//! Pure state: it knows neither the clients nor the transport.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Store {
     watchers: Vec<Watcher>,
     /// What lists were given out in pages, by version.
     snapshots: BTreeMap<u64, Pods>,
-    /// What lists tell instead of the pods.
+    /// What lists have instead of the pods.
     frozen: Option<(u64, Pods)>,
 }
 
@@ -45,7 +45,7 @@ struct Change {
 
 struct Watcher {
     selector: Selector,
-    /// It has asked for what comes after this version.
+    /// It has requested what comes after this version.
     after: u64,
     bookmarks: bool,
     pieces: mpsc::UnboundedSender<Piece>,
@@ -82,7 +82,7 @@ impl Store {
         self.version += 1;
         let after = Arc::new(at_version(&pod.to_json(), self.version));
         let before = self.pods.insert(key, Arc::clone(&after));
-        self.tell(Change { version: self.version, before, after: Some(after) });
+        self.publish(Change { version: self.version, before, after: Some(after) });
     }
 
     pub(super) fn delete(&mut self, key: &(String, String)) -> bool {
@@ -90,7 +90,7 @@ impl Store {
         let found = before.is_some();
         if found {
             self.version += 1;
-            self.tell(Change { version: self.version, before, after: None });
+            self.publish(Change { version: self.version, before, after: None });
         }
         found
     }
@@ -147,7 +147,7 @@ impl Store {
         let remaining = chosen.len().saturating_sub(end);
         if remaining > 0 {
             metadata["continue"] = format!("p{version}-{end}").into();
-            // With a selector, the real one can't tell without reading all.
+            // With a selector, the real one doesn't know without reading all.
             if query.selector.is_none() {
                 metadata["remainingItemCount"] = remaining.into();
             }
@@ -170,7 +170,7 @@ impl Store {
             Some(after) if after < self.compacted => {
                 return Err(status(410, &format!("too old resource version: {after} ({})", self.compacted)));
             }
-            Some(_) => self.history.iter().for_each(|change| watcher.tell(change)),
+            Some(_) => self.history.iter().for_each(|change| watcher.publish(change)),
             None => {
                 for pod in self.pods.values().filter(|pod| matches(&watcher.selector, pod)) {
                     watcher.send("ADDED", pod);
@@ -210,8 +210,8 @@ impl Store {
         }
     }
 
-    fn tell(&mut self, change: Change) {
-        self.watchers.iter().for_each(|watcher| watcher.tell(&change));
+    fn publish(&mut self, change: Change) {
+        self.watchers.iter().for_each(|watcher| watcher.publish(&change));
         self.history.push(change);
     }
 
@@ -225,8 +225,8 @@ impl Store {
 }
 
 impl Watcher {
-    /// A change as it looks through the selector: a pod may come into it and leave it.
-    fn tell(&self, change: &Change) {
+    /// A change as the selector shows it: a pod may come into it and leave it.
+    fn publish(&self, change: &Change) {
         if change.version <= self.after {
             return;
         }

@@ -41,7 +41,7 @@ async fn a_list_has_the_pods_of_one_node() {
     let (code, refusal) = get_json(&api, "/api/v1/pods?fieldSelector=spec.colour%3Dred").await;
     assert_eq!((code, &refusal["reason"]), (400, &json!("BadRequest")));
     let (_, all) = get_json(&api, "/api/v1/pods?limit=1").await;
-    assert_eq!(all["metadata"]["remainingItemCount"], 2, "it is told only where there is no selector");
+    assert_eq!(all["metadata"]["remainingItemCount"], 2, "it is set only where there is no selector");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_list_can_lag_or_refuse_a_version_it_has_not_reached() {
 }
 
 #[tokio::test]
-async fn one_object_is_told_with_its_kind_or_not_found() {
+async fn one_object_is_answered_with_its_kind_or_not_found() {
     let api = FakeApi::start("node-1");
     api.apply(pod("web-0"));
     let (code, found) = get_json(&api, "/api/v1/namespaces/default/pods/web-0").await;

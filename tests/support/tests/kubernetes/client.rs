@@ -99,7 +99,7 @@ impl Lines {
 
     /// Waits for the next piece; `None` at a clean end.
     pub async fn more(&mut self) -> Option<hyper::Result<()>> {
-        let frame = tokio::time::timeout(SOON, self.body.frame()).await.expect("the body goes on")?;
+        let frame = tokio::time::timeout(SOON, self.body.frame()).await.expect("the body continues")?;
         Some(frame.map(|frame| {
             let bytes = frame.into_data().unwrap();
             self.text.push_str(str::from_utf8(&bytes).unwrap());

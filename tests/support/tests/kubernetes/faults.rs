@@ -1,4 +1,4 @@
-//! Faults: each is what its name says, once or until it is taken back.
+//! Faults: each is what its name says, once or until it is cancelled.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ async fn arrived(api: &FakeApi, requests: usize) {
 }
 
 #[tokio::test]
-async fn a_queue_of_faults_goes_before_a_standing_one() {
+async fn a_queued_fault_is_used_before_a_standing_one() {
     let api = api();
     api.fail(On::Get, Some(Fault::Status(500)));
     api.fail_next(On::Get, Fault::Status(503));
@@ -96,7 +96,7 @@ async fn a_body_stalls_until_it_is_released() {
 }
 
 #[tokio::test]
-async fn a_server_goes_down_and_comes_back_on_its_port() {
+async fn a_server_stops_and_restarts_on_its_port() {
     let api = api();
     let mut watch = Lines::open(&api, &format!("{PODS}&watch=1&resourceVersion=1001")).await;
     let mut idle = TcpStream::connect(api.address()).await.unwrap();

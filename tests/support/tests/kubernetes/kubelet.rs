@@ -15,7 +15,7 @@ use crate::api::pod;
 use crate::client::{Ask, get, get_json, over, read, send};
 
 #[tokio::test]
-async fn it_tells_its_pods_and_where_they_come_from() {
+async fn it_reports_its_pods_and_their_sources() {
     let kubelet = FakeKubelet::start("node-1");
     let (_, none) = get_json(&kubelet, "/pods").await;
     assert_eq!(none, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": null}));

@@ -1,4 +1,4 @@
-//! Watches: what they replay, what they tell, and how they end.
+//! Watches: what they replay, what they report, and how they end.
 
 use cri_gc_test_support::kubernetes::{FakeApi, PodObject};
 use cri_gc_test_support::until_async;
@@ -12,7 +12,7 @@ fn watch(after: &str) -> String {
 }
 
 /// What an event is about: its type, the pod's name and uid, and its version.
-fn told(event: Option<(String, Value)>) -> (String, String, String) {
+fn summary(event: Option<(String, Value)>) -> (String, String, String) {
     let (kind, object) = event.expect("an event");
     assert_eq!((&object["kind"], &object["apiVersion"]), (&json!("Pod"), &json!("v1")));
     let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
@@ -24,7 +24,7 @@ fn event(kind: &str, uid: &str, version: &str) -> (String, String, String) {
 }
 
 #[tokio::test]
-async fn a_watch_replays_what_came_after_a_version_and_goes_on() {
+async fn a_watch_replays_what_came_after_a_version_and_continues() {
     let api = FakeApi::start("node-1");
     api.apply(pod("a"));
     let (_, list) = get_json(&api, PODS).await;
@@ -33,15 +33,15 @@ async fn a_watch_replays_what_came_after_a_version_and_goes_on() {
     api.delete("default", "a");
 
     let mut events = Lines::open(&api, &watch(list["metadata"]["resourceVersion"].as_str().unwrap())).await;
-    assert_eq!(told(events.event().await), event("ADDED", "uid-b", "1002"));
-    assert_eq!(told(events.event().await), event("DELETED", "uid-a", "1004"));
+    assert_eq!(summary(events.event().await), event("ADDED", "uid-b", "1002"));
+    assert_eq!(summary(events.event().await), event("DELETED", "uid-a", "1004"));
     assert_eq!(api.open_watches(), 1);
 
     api.apply(pod("b").phase("Succeeded"));
-    assert_eq!(told(events.event().await), event("MODIFIED", "uid-b", "1005"));
+    assert_eq!(summary(events.event().await), event("MODIFIED", "uid-b", "1005"));
     api.apply(PodObject::new("default", "b", "uid-b2"));
-    assert_eq!(told(events.event().await), event("DELETED", "uid-b", "1006"));
-    assert_eq!(told(events.event().await), event("ADDED", "uid-b2", "1007"));
+    assert_eq!(summary(events.event().await), event("DELETED", "uid-b", "1006"));
+    assert_eq!(summary(events.event().await), event("ADDED", "uid-b2", "1007"));
     api.compact();
     api.bookmark();
     let (kind, object) = events.event().await.unwrap();
@@ -63,10 +63,10 @@ async fn a_watch_without_a_version_begins_with_what_is_there() {
     let api = FakeApi::start("node-1");
     api.apply(pod("a"));
     let mut events = Lines::open(&api, &format!("{PODS}&watch=true&timeoutSeconds=1")).await;
-    assert_eq!(told(events.event().await), event("ADDED", "uid-a", "1001"));
+    assert_eq!(summary(events.event().await), event("ADDED", "uid-a", "1001"));
     api.bookmark();
     api.apply(pod("b"));
-    assert_eq!(told(events.event().await), event("ADDED", "uid-b", "1002"), "no bookmark was asked for");
+    assert_eq!(summary(events.event().await), event("ADDED", "uid-b", "1002"), "no bookmark was requested");
     assert!(events.event().await.is_none(), "its second is over");
     assert_eq!(api.open_watches(), 0);
 }

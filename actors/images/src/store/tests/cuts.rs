@@ -1,5 +1,5 @@
 //! A process that is killed, or a machine that loses its power, at each write of a store: what is read afterwards is what
-//! one commit wrote, the last that had ended or the one that was under way, whole.
+//! one commit wrote, the last that had ended or the one that was in progress, whole.
 
 use std::sync::{Arc, Mutex};
 
@@ -123,7 +123,7 @@ fn taken(bytes: &[u8]) -> Result<Content, StoreError> {
     Ok(read(file, &Origin::default())?.1)
 }
 
-/// Sees that what is read is the last commit that had ended before `at`, or the one under way.
+/// Sees that what is read is the last commit that had ended before `at`, or the one in progress.
 fn is_one_of_two(bytes: &[u8], at: usize, ends: &[(usize, Content)], wrong: &mut Vec<String>, what: &str) {
     let ended = ends.iter().rposition(|(end, _)| *end <= at);
     let allowed = match ended {
@@ -190,7 +190,7 @@ fn a_machine_that_loses_its_power_keeps_one_commit_or_the_next() {
                 }
             }
             cuts += 1;
-            // What is done at `at` is under way: it counts as ended only if it was a sync that has ended.
+            // What is done at `at` is in progress: it counts as ended only if it was a sync that has ended.
             let at = if since.is_empty() { at + 1 } else { at };
             is_one_of_two(&bytes, at, &ends, &mut wrong, &format!("power lost at {at}, attempt {attempt}"));
         }

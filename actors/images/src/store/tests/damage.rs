@@ -24,7 +24,7 @@ fn bytes_in_use(contents: &[Content]) -> Vec<u8> {
 /// How a store of such bytes is taken.
 #[derive(Debug, PartialEq, Eq)]
 enum Taken {
-    /// For good, with that content.
+    /// It is used, with that content.
     As(Box<Content>),
     /// It was set aside, and there is a new one.
     SetAside,
@@ -32,26 +32,26 @@ enum Taken {
     Refused(String),
 }
 
-/// Opens a store of such bytes. Whatever they are, what follows is in order.
+/// Opens a store of such bytes. Whatever they are, the next steps work.
 #[track_caller]
 fn take(bytes: &[u8], what: &str) -> Taken {
     let folder = tempfile::tempdir().unwrap();
     let (path, aside) = (folder.path().join(NAME), folder.path().join(ASIDE));
     fs::write(&path, bytes).unwrap();
-    let looked = read_copy(folder.path(), &Origin::default());
-    assert_eq!(fs::read(&path).unwrap(), bytes, "{what}: a look changes nothing");
+    let copied = read_copy(folder.path(), &Origin::default());
+    assert_eq!(fs::read(&path).unwrap(), bytes, "{what}: a read changes nothing");
     let mut store = Store::of(folder.path(), Origin::default());
     match store.open() {
         Ok(Opened { content, set_aside: None }) => {
             assert!(!aside.exists(), "{what}");
-            assert_eq!(looked.unwrap(), content, "{what}: a look sees the same");
+            assert_eq!(copied.unwrap(), content, "{what}: a read sees the same");
             drop(store);
             assert_eq!(reads(folder.path()), content, "{what}: and the next one does");
             Taken::As(Box::new(content))
         }
-        Ok(Opened { content, set_aside: Some(told) }) => {
-            is_set_aside(folder.path(), &content, &told, what);
-            assert!(looked.is_err(), "{what}: {looked:?}");
+        Ok(Opened { content, set_aside: Some(notice) }) => {
+            is_set_aside(folder.path(), &content, &notice, what);
+            assert!(copied.is_err(), "{what}: {copied:?}");
             store.commit(sample(3)).unwrap();
             drop(store);
             assert_eq!(reads(folder.path()), sample(3), "{what}: the new one is of use");
@@ -67,13 +67,13 @@ fn take(bytes: &[u8], what: &str) -> Taken {
 
 /// No image is old by what is left, and the sentence names both files.
 #[track_caller]
-fn is_set_aside(folder: &Path, content: &Content, told: &str, what: &str) {
+fn is_set_aside(folder: &Path, content: &Content, notice: &str, what: &str) {
     assert_eq!(*content, Content::default(), "{what}");
     for file in [folder.join(NAME), folder.join(ASIDE)] {
-        assert!(told.contains(file.to_str().unwrap()), "{what}: {told}");
+        assert!(notice.contains(file.to_str().unwrap()), "{what}: {notice}");
         assert!(file.exists(), "{what}: {}", file.display());
     }
-    assert!(told.contains("all images count as new"), "{told}");
+    assert!(notice.contains("all images count as new"), "{notice}");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn places(bytes: &[u8], count: usize, chance: &mut Chance) -> Vec<usize> {
     (0..count).map(place).collect()
 }
 
-/// What became of stores of which a byte was changed.
+/// The results for stores in which a byte was changed.
 #[derive(Debug, Default)]
 struct Changed {
     /// They hold what was written last.
@@ -155,7 +155,7 @@ struct Changed {
     /// They hold what was written before that.
     before: usize,
     aside: usize,
-    /// Where it was otherwise.
+    /// Other results.
     wrong: Vec<String>,
 }
 
@@ -169,7 +169,7 @@ fn changed(bytes: &[u8], contents: [&Content; 2], seed: u8) -> Changed {
         let change = if bit { 1 << chance.below(8) } else { u8::try_from(1 + chance.below(255)).unwrap() };
         bytes[place] ^= change;
         let what = format!("byte {place} changed by {change:#04x}");
-        // Every look takes its time: now and then is often enough for what is the same for all.
+        // Every check takes time: what is the same for all is only checked now and then.
         let taken = if number % 8 == 0 { take(&bytes, &what) } else { glance(&bytes) };
         match taken {
             Taken::SetAside => all.aside += 1,
@@ -182,7 +182,7 @@ fn changed(bytes: &[u8], contents: [&Content; 2], seed: u8) -> Changed {
     all
 }
 
-/// The same as [`take`], but for the proof of what follows.
+/// The same as [`take`], without the checks of the next steps.
 fn glance(bytes: &[u8]) -> Taken {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(NAME), bytes).unwrap();
@@ -202,7 +202,7 @@ fn brief(taken: &Taken) -> String {
 
 #[test]
 fn one_changed_byte_of_a_closed_store_changes_nothing_or_sets_it_aside() {
-    // Of several commits: redb could go back to the one before.
+    // Of several commits: redb could return to the one before.
     let folder = tempfile::tempdir().unwrap();
     for content in [sample(30), sample(40), sample(60)] {
         Store::of(folder.path(), Origin::default()).commit(content.clone()).unwrap();
@@ -211,12 +211,12 @@ fn one_changed_byte_of_a_closed_store_changes_nothing_or_sets_it_aside() {
     let Changed { before, aside, wrong, .. } = changed(&bytes, [&sample(40), &sample(60)], 3);
     assert!(aside > 50, "{aside}: the changes must hit something");
     assert!(wrong.is_empty(), "{}: {wrong:#?}", wrong.len());
-    assert_eq!(before, 0, "it is older than what was written last, and nobody is told");
+    assert_eq!(before, 0, "it is older than what was written last, and no error is reported");
 }
 
 #[test]
-fn one_changed_byte_after_a_crash_changes_nothing_goes_back_by_one_commit_or_sets_it_aside() {
-    // A last commit that a crash may have cut short is undone as a whole: redb can't tell it from a changed byte.
+fn one_changed_byte_after_a_crash_changes_nothing_undoes_one_commit_or_sets_it_aside() {
+    // A last commit that a crash may have cut short is undone as a whole: redb can't distinguish it from a changed byte.
     let (first, second, last) = (sample(30), sample(40), sample(60));
     let bytes = bytes_in_use(&[first, second.clone(), last.clone()]);
     let Changed { wrong, .. } = changed(&bytes, [&second, &last], 4);
@@ -252,9 +252,9 @@ fn a_store_of_a_newer_format_is_set_aside_and_one_of_none_too() {
         assert!(
             matches!(read_copy(folder.path(), &Origin::default()), Err(StoreError::Newer(newer)) if newer == format)
         );
-        let told = Store::of(folder.path(), Origin::default()).open().unwrap().set_aside.unwrap();
+        let notice = Store::of(folder.path(), Origin::default()).open().unwrap().set_aside.unwrap();
         let says = format!("a newer cri-gc wrote them (format {format}, this one knows {FORMAT})");
-        assert!(told.contains(&says), "{told}");
+        assert!(notice.contains(&says), "{notice}");
         assert_eq!(fs::read(folder.path().join(ASIDE)).unwrap().len(), newer.len());
         assert_eq!(take(&newer, "newer"), Taken::SetAside);
     }

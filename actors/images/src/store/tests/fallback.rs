@@ -1,4 +1,4 @@
-//! A state directory that can't be written: the records are in the copy meanwhile and come back, none goes back in time, and no
+//! A state directory that can't be written: the records are in the copy meanwhile and move back later, no time decreases, and no
 //! image becomes older than it is.
 
 use std::collections::BTreeMap;
@@ -46,18 +46,18 @@ impl Place {
 
     /// Nothing can be read or written in the state directory from now on, or again.
     fn break_disk(&self, is_broken: bool) {
-        let (state, away) = (self.path("state"), self.path("away"));
+        let (state, moved) = (self.path("state"), self.path("moved"));
         if is_broken {
-            fs::rename(&state, &away).unwrap();
+            fs::rename(&state, &moved).unwrap();
             fs::write(&state, "a file").unwrap();
         } else {
             fs::remove_file(&state).unwrap();
-            fs::rename(&away, &state).unwrap();
+            fs::rename(&moved, &state).unwrap();
         }
     }
 
     /// What a command that only plans reads.
-    fn looked_at(&self) -> Content {
+    fn planned(&self) -> Content {
         read_both(&self.dirs(), &Origin::default(), BOOT).unwrap()
     }
 }
@@ -100,11 +100,11 @@ fn on_a_full_disk_the_records_are_in_the_copy_and_return_when_there_is_room() {
         let mut store = place.store();
         assert_eq!(loaded(&mut store, false), Content::default());
         is_in_copy(store.commit(content.clone()));
-        assert_eq!(place.looked_at(), content);
+        assert_eq!(place.planned(), content);
         if restarts {
             drop(store);
             store = place.store();
-            assert_eq!(loaded(&mut store, false), content, "another process goes on with the copy");
+            assert_eq!(loaded(&mut store, false), content, "another process continues with the copy");
         }
         let more = seen_at(sample(40), 60);
         is_in_copy(store.commit(more.clone()));
@@ -140,7 +140,7 @@ fn records_on_a_read_only_disk_are_known_and_what_changes_is_in_the_copy() {
     assert!(less.images.remove(&gone).is_some());
     is_in_copy(store.commit(less.clone()));
     drop(store);
-    assert_eq!(place.looked_at(), less, "and not what the disk holds of it");
+    assert_eq!(place.planned(), less, "and not what the disk holds of it");
     tmpfs.set_read_only(false).unwrap();
     assert_eq!(loaded(&mut place.store(), true), less);
     assert_eq!(reads(&place.path("state")), less);
@@ -184,7 +184,7 @@ fn a_copy_of_another_boot_or_another_runtime_is_not_used() {
         drop(store);
         place.break_disk(false);
         assert_eq!(read_both(&place.dirs(), &of(runtime), boot).unwrap(), Content::default());
-        assert!(place.copy().exists(), "a look touches nothing");
+        assert!(place.copy().exists(), "a read touches nothing");
         let mut store = FallbackStore::new(place.dirs(), of(runtime), boot.to_owned());
         assert_eq!(loaded(&mut store, true), Content::default(), "{boot}, {runtime}");
         assert!(!place.copy().exists());
@@ -199,7 +199,7 @@ fn a_copy_that_a_crash_left_behind_does_not_outlive_what_was_observed_since() {
     is_in_copy(store.commit(seen_at(sample(8), 50)));
     let left = fs::read(place.copy()).unwrap();
     place.break_disk(false);
-    // An image goes, another one is pulled again.
+    // An image is removed, another one is pulled again.
     let mut newer = seen_at(sample(8), 60);
     let keys: Vec<Key> = newer.images.keys().cloned().collect();
     newer.images.remove(&keys[0]);
@@ -214,13 +214,13 @@ fn a_copy_that_a_crash_left_behind_does_not_outlive_what_was_observed_since() {
     is_on_disk(store.commit(newer.clone()));
     drop(store);
     fs::write(place.copy(), left).unwrap();
-    assert_eq!(place.looked_at().images, newer.images);
+    assert_eq!(place.planned().images, newer.images);
     assert_eq!(loaded(&mut place.store(), true).images, newer.images);
     assert!(!place.copy().exists());
 }
 
 #[test]
-fn nothing_is_taken_out_of_a_store_that_was_written_before_the_clock_was_set() {
+fn a_store_that_was_written_before_the_clock_was_set_is_not_used() {
     let place = Place::new();
     let content = seen_at(sample(8), 50);
     is_on_disk(place.store().commit(content.clone()));
@@ -230,7 +230,7 @@ fn nothing_is_taken_out_of_a_store_that_was_written_before_the_clock_was_set() {
     set.observed.as_mut().unwrap().boot = SignedDuration::from_secs(60);
     is_in_copy(place.store().commit(set.clone()));
     place.break_disk(false);
-    assert_eq!(place.looked_at(), set);
+    assert_eq!(place.planned(), set);
     assert_eq!(loaded(&mut place.store(), true), set);
 }
 
@@ -249,7 +249,7 @@ struct Life {
     /// All that was seen before is known: by the state directory, or by a copy that was made of it.
     knows_all: bool,
     copy_knows_all: bool,
-    looked_at: Option<i64>,
+    listed_at: Option<i64>,
 }
 
 impl Life {
@@ -263,7 +263,7 @@ impl Life {
         if let Some(opened) = loaded.ok().and_then(|loaded| loaded.opened) {
             records.load(opened.content, moment(now));
         }
-        Self { store, records, knows_all, copy_knows_all, looked_at: None }
+        Self { store, records, knows_all, copy_knows_all, listed_at: None }
     }
 
     fn commit(&mut self, now: Moment) {
@@ -337,9 +337,9 @@ fn ages_count_from_when_the_clock_was_set_though_the_disk_still_holds_what_was_b
     }
 }
 
-/// What a look tells is what was seen, through broken disks, restarts, and crashes before the copy is removed.
+/// What a list reports is what was seen, through broken disks, restarts, and crashes before the copy is removed.
 #[test]
-fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it() {
+fn whatever_happens_to_the_disk_the_ages_of_an_image_are_those_that_were_seen() {
     for seed in 0..4 {
         let mut chance = Chance::new(seed);
         let place = Place::new();
@@ -354,9 +354,9 @@ fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it(
                 // Another program removes it.
                 2 if chance.below(2) == 0 => there.entry(id).or_default().is_there = false,
                 2 => {
-                    // A pass removes it, which has looked before and knows of no use since.
+                    // A pass removes it, which has listed it before and knows of no use since.
                     let is_unused =
-                        |truth: &Truth| life.looked_at.is_some_and(|at| truth.last_used < Some(at));
+                        |truth: &Truth| life.listed_at.is_some_and(|at| truth.last_used < Some(at));
                     if there.get(&id).is_some_and(is_unused) {
                         there.remove(&id);
                         life.records.forget(&id);
@@ -390,12 +390,12 @@ fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it(
                     life.commit(moment(now));
                     // If it was seen that one is missing, it is another one that comes.
                     there.retain(|_, truth| truth.is_there);
-                    life.looked_at = Some(now);
+                    life.listed_at = Some(now);
                     let mut images: Vec<Image> = there.keys().map(|id| image(id)).collect();
                     let mut recalled = images.clone();
                     life.records.recall(&mut recalled, &[], moment(now));
                     life.records.list(&mut images, moment(now));
-                    assert_eq!(recalled, images, "a question is told the same");
+                    assert_eq!(recalled, images, "a recall answers the same");
                     life.commit(moment(now));
                     for image in images {
                         let truth = there.get_mut(&image.id).unwrap();
@@ -403,17 +403,17 @@ fn whatever_becomes_of_the_disk_what_is_told_of_an_image_is_what_was_seen_of_it(
                         let (first, used) =
                             (image.first_detected.map(second).unwrap(), image.last_used.map(second));
                         let expected = *truth.first_seen.get_or_insert(now);
-                        let told = format!("seed {seed}, step {step}: {image:?} is {truth:?}, now {now}");
+                        let case = format!("seed {seed}, step {step}: {image:?} is {truth:?}, now {now}");
                         if life.knows_all {
-                            assert_eq!((first, used), (expected, truth.last_used), "{told}");
+                            assert_eq!((first, used), (expected, truth.last_used), "{case}");
                         } else {
                             unread += 1;
-                            assert!(first >= expected && used <= truth.last_used, "older than it is: {told}");
+                            assert!(first >= expected && used <= truth.last_used, "older than it is: {case}");
                         }
                     }
                 }
             }
         }
-        println!("seed {seed}: {unread} images were told of while the disk could not be read");
+        println!("seed {seed}: {unread} images were listed while the disk could not be read");
     }
 }

@@ -53,7 +53,7 @@ fn is_merged(disk: &Content, content: &Content, written: &Content) {
 }
 
 #[test]
-fn a_directory_in_its_place_is_told_and_left_alone() {
+fn a_directory_in_its_place_is_reported_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join(NAME).join("in it")).unwrap();
     let mut store = Store::of(folder.path(), Origin::default());
@@ -80,7 +80,7 @@ fn a_state_directory_that_is_missing_is_waited_for() {
 }
 
 #[test]
-fn a_bad_store_that_can_not_be_set_aside_is_told_and_left_alone() {
+fn a_bad_store_that_cannot_be_set_aside_is_reported_and_left_alone() {
     let folder = stored(&sample(3));
     let mut bytes = fs::read(folder.path().join(NAME)).unwrap();
     bytes[64..].fill(0xA5);
@@ -98,20 +98,21 @@ fn a_bad_store_that_can_not_be_set_aside_is_told_and_left_alone() {
 }
 
 #[test]
-fn that_a_store_was_set_aside_is_told_though_the_new_one_can_not_be_made_at_once() {
+fn a_store_that_was_set_aside_is_reported_though_the_new_one_cannot_be_made_at_once() {
     let Some((_tmpfs, folder)) = small_disk() else { return };
-    // Far larger than a new store, so that no room is left for one beside it.
+    // Far larger than a new store, so that no room is left for one next to it.
     fs::write(folder.path().join(NAME), [b"redb\x1A\x0A\xA9\x0D\x0A".as_slice(), &[0xA5; 100_000]].concat())
         .unwrap();
     let ballast = folder.path().join("ballast");
     fill(&ballast);
     let mut store = Store::of(folder.path(), Origin::default());
-    let mut told: Vec<String> = store.open().ok().into_iter().filter_map(|opened| opened.set_aside).collect();
+    let mut notices: Vec<String> =
+        store.open().ok().into_iter().filter_map(|opened| opened.set_aside).collect();
     assert!(folder.path().join(ASIDE).exists());
     fs::remove_file(ballast).unwrap();
     let opened = store.commit(sample(3)).unwrap();
-    told.extend(opened.and_then(|opened| opened.set_aside));
-    assert_eq!(told.len(), 1, "nobody hears that the records are gone: {told:?}");
+    notices.extend(opened.and_then(|opened| opened.set_aside));
+    assert_eq!(notices.len(), 1, "it is reported once that the records are gone: {notices:?}");
     let kept = fs::metadata(folder.path().join(ASIDE)).unwrap().len();
     assert_eq!(
         kept, 100_009,
@@ -120,7 +121,7 @@ fn that_a_store_was_set_aside_is_told_though_the_new_one_can_not_be_made_at_once
 }
 
 #[test]
-fn a_store_that_could_not_be_read_at_first_is_merged_and_nothing_goes_back_in_time() {
+fn a_store_that_could_not_be_read_at_first_is_merged_and_no_time_decreases() {
     let Some((tmpfs, folder)) = small_disk() else { return };
     let content = sample(30);
     let mut store = Store::of(folder.path(), Origin::default());
@@ -133,7 +134,7 @@ fn a_store_that_could_not_be_read_at_first_is_merged_and_nothing_goes_back_in_ti
         refused(store.open());
         refused(store.commit(newer(&content)));
     }
-    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), content, "it can still be looked at");
+    assert_eq!(read_copy(folder.path(), &Origin::default()).unwrap(), content, "it can still be read");
     assert_eq!(fs::read(folder.path().join(NAME)).unwrap(), bytes, "untouched");
     tmpfs.set_read_only(false).unwrap();
     let opened = store.commit(newer(&content)).unwrap().unwrap();
@@ -143,8 +144,8 @@ fn a_store_that_could_not_be_read_at_first_is_merged_and_nothing_goes_back_in_ti
 }
 
 #[test]
-fn what_is_not_known_stays_in_a_store_that_could_not_be_read_at_first() {
-    // A loop has told of a use before anybody has looked at the images: what is not known by then is not gone.
+fn unknown_records_are_kept_in_a_store_that_could_not_be_read_at_first() {
+    // A loop has reported a use before any loop has listed the images: what is not known by then is not gone.
     let content = sample(8);
     let folder = stored(&content);
     let uses = [("r.io/new:1".to_owned(), nanos(1_800_000_000_000_000_000))].into();

@@ -1,4 +1,4 @@
-//! What must hold once nothing is wrong any more: what the steps of the model alone can't show.
+//! What is checked once nothing is wrong any more: what the steps of the model alone can't show.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ impl Model {
             if tenth % 6 == 0 {
                 self.bookmark();
                 let mut session = Session::default();
-                while !self.goes_on(&mut session, true) {}
+                while !self.advance(&mut session, true) {}
             }
             self.source_does();
             self.world.now += 100;
@@ -26,7 +26,7 @@ impl Model {
 
     pub(super) fn calm_down(&mut self) {
         for mut session in std::mem::take(&mut self.sessions) {
-            while !self.goes_on(&mut session, false) {}
+            while !self.advance(&mut session, false) {}
         }
         self.source.is_down = false;
         self.source.hangs = false;
@@ -51,7 +51,7 @@ impl Model {
         self.source.write(&self.world);
         let mut before: Option<HashSet<String>> = None;
         for _ in 0..3 {
-            self.begin_anew(None);
+            self.restart_provider(None);
             self.since = self.world.moment();
             self.source.reading = None;
             for _ in 0..2 {
@@ -61,7 +61,7 @@ impl Model {
             }
             let mut session = Session::default();
             // Not all that could be removed is.
-            while !self.goes_on(&mut session, false) {}
+            while !self.advance(&mut session, false) {}
             let has_logs = !session.seen.log_dirs.is_empty();
             let deleted = |(_, (state, _)): &(&String, &(PodState, Standing))| *state == PodState::Deleted;
             let deleted: HashSet<String> =
@@ -78,7 +78,7 @@ impl Model {
         self.world.is_quiet = false;
     }
 
-    /// The second thing that must hold: a pod that is deleted does not stay for ever.
+    /// The second invariant: no deleted pod is left over for ever.
     pub(super) fn check_nothing_is_left(&mut self) {
         self.calms += 1;
         self.calm_down();
@@ -107,9 +107,9 @@ impl Model {
                 }
                 Some((_, Standing::Undated)) => evidence.undated,
                 Some((_, Standing::Nameless)) => self.source.kind == Kind::Api && evidence.names.is_empty(),
-                // The clock was put back: the time it bears is passed right now, or is to come, and the service was
+                // The clock was put back: its timestamp has passed right now, or is in the future, and the service was
                 // restarted since and does not know. Of objects the live sources need not know.
-                Some((_, Standing::TooNew | Standing::FromTheFuture)) => {
+                Some((_, Standing::TooNew | Standing::InFuture)) => {
                     let knows = self.mind.borrow().memory.clock_set.is_some();
                     let is_live = self.source.kind != Kind::File;
                     let is_lost = |time: Timestamp| time > now - PASSES && !(knows && time > now);
@@ -130,7 +130,7 @@ impl Model {
         }
         self.calm_down();
         let runs = self.world.chance.of_thousand(500);
-        // Where each pod is asked for, the brake holds more of them.
+        // Where each pod is queried, the brake holds more of them.
         if self.source.kind == Kind::Api && self.world.chance.of_thousand(300) {
             self.world.crowd();
         }
@@ -144,10 +144,10 @@ impl Model {
             log_dirs: self.world.list_log_dirs(),
         };
         let pods = by_pod(&seen);
-        let lives = |uid: &str| self.told_of_since(uid).is_some();
+        let lives = |uid: &str| self.listed_since(uid).is_some();
         let hidden: HashSet<String> =
             pods.keys().filter(|uid| lives(uid)).map(|uid| (*uid).to_owned()).collect();
-        // These would count as deleted but for the brake.
+        // These would count as deleted without the brake.
         let is_api = self.source.kind == Kind::Api;
         let soon = self.world.wall() - PASSES;
         let is_idle = |pod: &Evidence<'_>| {
@@ -160,13 +160,13 @@ impl Model {
         // What runs protects the others where a list of all of it came before.
         let is_steady = !is_api || matches!(self.source.follower, Follower::Watching { .. });
         let from = if is_api { 20 } else { 5 };
-        if !(runs && is_steady || idle >= from && idle * 2 > all) || self.mind.borrow().told == 0 {
+        if !(runs && is_steady || idle >= from && idle * 2 > all) || self.mind.borrow().all_known_at == 0 {
             return;
         }
         self.vanished += 1;
         self.trail(&format!("all vanish: {hidden:?}"));
         self.source.lie = Lie { hides: hidden, answers_too: true };
-        // The API server tells of it by its watch.
+        // The API server reports it by its watch.
         self.world.version += 1;
         self.pass_calmly(9 * 60);
         if self.world.chance.of_thousand(500) {

@@ -1,8 +1,8 @@
 //! Random nodes against the proof of absence: pods come and go, the kubelet works them off, the source fails, hangs, lies,
 //! the service is restarted, the clock is set. An oracle that knows the truth asks two things after every judgement: no pod
-//! is called deleted that the source could have told of, and after some calm no deleted pod is left over.
+//! is called deleted that the source could have listed, and after some calm no deleted pod is left over.
 //!
-//! `world` is the node, `source` how word of it comes to the service, this module who asks, and what must hold.
+//! `world` is the node, `source` how the service learns of it, this module the collectors that ask, and what is checked.
 //! `CRI_GC_MODEL_SEED` tries one more seed, `CRI_GC_MODEL_STEPS` that many steps with each.
 
 mod checks;
@@ -30,7 +30,7 @@ use world::World;
 const STEPS: usize = 6000;
 const SEEDS: u64 = 8;
 
-/// Some lists and judgements of a calm take so long.
+/// Time for some lists and judgements of a calm.
 const PASSES: SignedDuration = SignedDuration::from_mins(3);
 
 /// How many actions are shown when something is wrong.
@@ -50,7 +50,7 @@ struct Session {
     in_flight: Vec<Question>,
 }
 
-/// For whom is asked, since when, and the answer, as of when, that is under way.
+/// The UID, when it was asked, and the answer in flight, with the time that it is true of.
 type Question = (String, Timestamp, Option<(Answer, i64)>);
 
 impl Session {
@@ -175,7 +175,7 @@ impl Model {
             }
             29..=34 => {
                 let by = self.world.chance.between(-6000, 6000);
-                // A file bears the time of its last change: by small steps back it seems newer than it is.
+                // A file has the time of its last change: by small steps back it seems newer than it is.
                 self.world.set += if self.source.kind == Kind::File { by.abs() } else { by };
                 format!("the clock drifts by {by} ms")
             }
@@ -183,12 +183,12 @@ impl Model {
                 let far = self.world.chance.between(11_000, 3_600_000);
                 let by = if self.world.chance.of_thousand(500) { far } else { -far };
                 self.world.set += by;
-                // The same holds for large steps, if the file was written before them and is not written again.
+                // The same applies to large steps, if the file was written before them and is not written again.
                 self.source.write(&self.world);
                 format!("the clock is set by {by} ms")
             }
             37..=39 => {
-                self.begin_anew(None);
+                self.restart_provider(None);
                 self.since = self.world.moment();
                 self.sessions.clear();
                 self.source.reading = None;
@@ -227,8 +227,8 @@ impl Model {
         self.last.iter().map(|(uid, (state, standing))| (uid.clone(), *state, standing.clone())).collect()
     }
 
-    /// The source begins to lie, or ends it. Where no directory tells of the pods, a list that lies comes alone, and who is
-    /// asked for a single pod tells the truth: more cannot be seen through, but by the brake.
+    /// The source begins to lie, or ends it. Without directories, only one list in a row lies, and a query for a
+    /// single pod gets the truth: nothing but the brake protects from more.
     fn lie(&mut self) -> String {
         let all = self.world.chance.of_thousand(200);
         let was = std::mem::take(&mut self.source.lie);
@@ -250,13 +250,13 @@ impl Model {
         }
         let place = self.world.chance.below(self.sessions.len());
         let mut session = self.sessions.swap_remove(place);
-        if !self.goes_on(&mut session, false) {
+        if !self.advance(&mut session, false) {
             self.sessions.push(session);
         }
     }
 
     /// One step of a question; whether it is answered.
-    fn goes_on(&mut self, session: &mut Session, is_calm: bool) -> bool {
+    fn advance(&mut self, session: &mut Session, is_calm: bool) -> bool {
         session.stage += 1;
         match session.stage {
             1 => session.seen.sandboxes = self.world.list_sandboxes(),
@@ -309,7 +309,7 @@ impl Model {
     fn answers(&mut self, session: &mut Session, is_calm: bool) {
         let place = self.world.chance.below(session.in_flight.len());
         let (uid, at, answer) = session.in_flight.swap_remove(place);
-        let Some((answer, told)) = answer else {
+        let Some((answer, true_at)) = answer else {
             let lie = &self.source.lie;
             let evidence = by_pod(&session.seen);
             let names = evidence.get(uid.as_str()).map(|evidence| evidence.names.clone()).unwrap_or_default();
@@ -323,14 +323,14 @@ impl Model {
             session.in_flight.push((uid, at, Some((answer, self.world.now))));
             return;
         };
-        self.trail(&format!("asked for {uid} at {at}: {answer:?}"));
+        self.trail(&format!("queried {uid} at {at}: {answer:?}"));
         let mut mind = session.mind.as_ref().unwrap().borrow_mut();
         if matches!(answer, Answer::Failed(_)) {
             session.to_ask.clear();
             session.in_flight.clear();
         } else if !self.source.lie.answers_too {
-            let known = mind.told_of.entry(uid.clone()).or_default();
-            *known = told.max(*known);
+            let known = mind.known_at.entry(uid.clone()).or_default();
+            *known = true_at.max(*known);
         }
         session.asked.answers.insert(uid, answer);
     }
@@ -373,8 +373,8 @@ impl Model {
         }
     }
 
-    /// Since when the source could tell of the pod, if it can.
-    fn told_of_since(&self, uid: &str) -> Option<i64> {
+    /// Since when the source could list the pod, if it can.
+    fn listed_since(&self, uid: &str) -> Option<i64> {
         let pod = self.world.pods.iter().find(|pod| pod.uid == uid)?;
         if pod.is_static() && !pod.manifest && pod.in_kubelet.is_none() {
             // Its mirror may outlive it.
@@ -383,14 +383,14 @@ impl Model {
         if self.source.kind == Kind::Kubelet { pod.in_kubelet } else { pod.in_api }
     }
 
-    /// The first thing that must hold: a pod that counts as deleted is.
+    /// The first invariant: a pod that counts as deleted is deleted.
     fn check_is_gone(&self, uid: &str, evidence: &Evidence<'_>, kept: &Kept, by: &Standing, mind: &Mind) {
         assert!(!evidence.runs, "something of {uid} runs");
-        let Kept::Of(kept) = kept else { panic!("it can't be told whether {uid} has a directory") };
+        let Kept::Of(kept) = kept else { panic!("it is unknown whether {uid} has a directory") };
         assert!(!kept.contains(uid), "{uid} has a directory");
-        let told = mind.told.max(mind.told_of.get(uid).copied().unwrap_or_default());
-        if let Some(since) = self.told_of_since(uid) {
-            assert!(since >= told, "{uid} is there since {since}, as was told at {told}; it is {by:?}");
+        let known = mind.all_known_at.max(mind.known_at.get(uid).copied().unwrap_or_default());
+        if let Some(since) = self.listed_since(uid) {
+            assert!(since >= known, "{uid} is there since {since}, which was known at {known}; it is {by:?}");
         }
         let (Standing::MissingTwice { first, second } | Standing::MissingWhenAsked { first, second }) = by
         else {
@@ -398,23 +398,27 @@ impl Model {
         };
         let age = self.world.now - mind.fresh;
         assert!(age < 325_000, "the source is {age} ms old, and yet {uid} is deleted");
-        assert!(mind.arrived.get(first) > Some(&mind.lost), "{uid}: {by:?} is from before a loss");
+        assert!(mind.arrived.get(first) > Some(&mind.lost_at), "{uid}: {by:?} is from before a loss");
         let slack = SignedDuration::from_secs(20);
         let is_new = mind.unsynced.is_none_or(|unsynced| *second + slack >= unsynced);
         assert!(is_new || self.source.kind != Kind::Api, "{uid}: {by:?} is from before the source was stale");
         let apart = second.duration_since(*first);
         assert!(self.source.kind != Kind::Api || apart >= APART, "{uid}: {by:?}");
-        let look = mind.looks.get(first).unwrap_or_else(|| panic!("{uid}: {by:?}, no such look"));
+        let observed =
+            mind.observed.get(first).unwrap_or_else(|| panic!("{uid}: {by:?}, no such observation"));
         for id in &evidence.objects {
             let made = self.world.made[*id];
-            assert!(made <= *look, "{id} of {uid} was made at {made}, after the first look at {look}");
+            assert!(
+                made <= *observed,
+                "{id} of {uid} was made at {made}, after the first observation at {observed}"
+            );
         }
         for dir in &evidence.log_dirs {
             let made = self.world.made_dirs[dir];
-            // Only its own time tells how old it is, and the clock may drift by 10 s either way unnoticed.
+            // Only its own time shows how old it is, and the clock may drift by 10 s either way unnoticed.
             assert!(
-                made <= look + 20_000,
-                "a log directory of {uid} was made at {made}, after the look at {look}"
+                made <= observed + 20_000,
+                "a log directory of {uid} was made at {made}, after the observation at {observed}"
             );
         }
     }
@@ -429,7 +433,7 @@ impl Model {
     }
 }
 
-/// Runs a model, and gives back how many times something was deleted, a calm was had, and all vanished.
+/// Runs a model, and returns how many times something was deleted, a calm was had, and all vanished.
 fn run(kind: Kind, dirs: bool, seed: u64, steps: usize) -> (usize, usize, usize) {
     let mut model = Model::new(kind, dirs, seed);
     for _ in 0..steps {
@@ -449,7 +453,7 @@ fn runs(kind: Kind, dirs: bool) {
 }
 
 #[test]
-fn a_file_beside_a_kubelet() {
+fn a_file_next_to_a_kubelet() {
     runs(Kind::File, true);
 }
 

@@ -1,4 +1,4 @@
-//! The modelled source: how the truth of the node comes to the service, late, in part, wrongly or not at all, and what the
+//! The modelled source: how the state of the node reaches the service, late, in part, wrongly or not at all, and what the
 //! provider does with it. As `sources`, `kube_source` and `actor` do it, without the actor.
 
 use std::cell::RefCell;
@@ -23,21 +23,21 @@ pub enum Kind {
     Api,
 }
 
-/// What the provider remembers, and beside it what the oracle has to know: what it was truly told.
+/// What the provider remembers, and what the oracle has to know besides: which true facts it received.
 #[derive(Default)]
 pub struct Mind {
     pub memory: Memory,
-    /// Until when it was told the truth of all pods, and of single ones.
-    pub told: i64,
-    pub told_of: HashMap<String, i64>,
-    /// For the time of each look, since when what it shows was truly so.
-    pub looks: HashMap<Timestamp, i64>,
-    /// When a list of that time arrived, and when the source was lost last.
+    /// The newest true facts that it received: their times, for all pods and for single ones.
+    pub all_known_at: i64,
+    pub known_at: HashMap<String, i64>,
+    /// For the time of each observation, since when what it shows was truly so.
+    pub observed: HashMap<Timestamp, i64>,
+    /// When a list of that time arrived, and when the source was last unreachable.
     pub arrived: HashMap<Timestamp, i64>,
-    pub lost: i64,
+    pub lost_at: i64,
     /// As of when the last word truly counts.
     pub fresh: i64,
-    /// When it was last found out that the source tells nothing.
+    /// When it was last noticed that the source reports nothing.
     pub unsynced: Option<Timestamp>,
     /// A newer list is wanted.
     pub wanted: bool,
@@ -53,28 +53,28 @@ impl Mind {
         Rules { source, clock_set: self.memory.clock_set, ..RULES }
     }
 
-    /// What it was told is true as of then, or a lie. Where directories tell what a lie does not, it knows nothing by its
+    /// What it received is true as of then, or a lie. Where directories show what a lie hides, it knows nothing by its
     /// source any more.
-    fn told(&mut self, truth_of: Option<i64>, dirs: bool) {
+    fn receive(&mut self, truth_of: Option<i64>, dirs: bool) {
         match truth_of {
-            Some(told) => self.told = self.told.max(told),
+            Some(at) => self.all_known_at = self.all_known_at.max(at),
             None if dirs => {
-                self.told = 0;
-                self.told_of.clear();
+                self.all_known_at = 0;
+                self.known_at.clear();
             }
             None => {}
         }
     }
 
     fn lose(&mut self, now: i64) {
-        self.memory.absence.lost();
-        self.lost = now;
+        self.memory.absence.void_lists();
+        self.lost_at = now;
     }
 
-    fn look(&mut self, at: Timestamp, truly: i64, now: i64) {
+    fn observe(&mut self, at: Timestamp, truly: i64, now: i64) {
         self.arrived.insert(at, now);
         self.fresh = truly;
-        let known = self.looks.entry(at).or_insert(truly);
+        let known = self.observed.entry(at).or_insert(truly);
         *known = truly.max(*known);
     }
 }
@@ -82,13 +82,13 @@ impl Mind {
 /// How a source misleads.
 #[derive(Default)]
 pub struct Lie {
-    /// Lists lack these.
+    /// These are missing from lists.
     pub hides: HashSet<String>,
     /// Questions for single pods are answered in the same way.
     pub answers_too: bool,
 }
 
-/// A reading that is under way.
+/// A reading in progress.
 pub struct Reading {
     mind: Rc<RefCell<Mind>>,
     before: Before,
@@ -115,7 +115,7 @@ pub struct File {
 pub struct Source {
     pub kind: Kind,
     pub is_down: bool,
-    /// The file is not written, the watch tells nothing.
+    /// The file is not written, the watch reports nothing.
     pub hangs: bool,
     pub lie: Lie,
     /// One list only is wrong.
@@ -144,12 +144,12 @@ impl Source {
         }
     }
 
-    /// Whoever writes the file does so.
+    /// The writer of the file writes it.
     pub fn write(&mut self, world: &World) {
         self.file = File { listing: world.api(), at: world.wall(), truly: world.now };
     }
 
-    fn tells(&self, mut listing: Listing) -> (Listing, bool) {
+    fn report(&self, mut listing: Listing) -> (Listing, bool) {
         let all = listing.pods.len();
         listing.pods.retain(|uid, _| !self.lie.hides.contains(uid));
         let is_true = all == listing.pods.len();
@@ -159,7 +159,7 @@ impl Source {
 
 impl Model {
     /// What was remembered is forgotten: the service was restarted, or the clock was set.
-    pub fn begin_anew(&mut self, clock_set: Option<Timestamp>) {
+    pub fn restart_provider(&mut self, clock_set: Option<Timestamp>) {
         let mut memory = Memory::default();
         memory.clock_set = clock_set;
         self.mind = Rc::new(RefCell::new(Mind { memory, ..Mind::default() }));
@@ -170,7 +170,7 @@ impl Model {
     pub fn start_over_if_the_clock_was_set(&mut self) {
         if self.world.moment().was_set_since(&self.since) {
             self.trail("the service sees that the clock was set");
-            self.begin_anew(Some(self.world.wall()));
+            self.restart_provider(Some(self.world.wall()));
             self.since = self.world.moment();
         }
     }
@@ -204,7 +204,7 @@ impl Model {
             mind.lose(now);
             return;
         }
-        let (listing, at, truly, told) = match self.source.kind {
+        let (listing, at, truly, true_at) = match self.source.kind {
             Kind::Kubelet => (self.world.kubelet_pods(), at, began, now),
             _ => {
                 let file = &self.source.file;
@@ -216,7 +216,7 @@ impl Model {
                 (file.listing.clone(), file.at.min(self.world.wall()), file.truly, file.truly)
             }
         };
-        let (listing, is_true) = self.source.tells(listing);
+        let (listing, is_true) = self.source.report(listing);
         if self.source.lies_once {
             self.source.lies_once = false;
             self.source.lie = Lie::default();
@@ -228,14 +228,14 @@ impl Model {
         let read = mind.memory.read(sync, false, self.world.wall());
         self.trail(&format!("a reading that began at {began}: true: {is_true}, {shown:?}, {read:?}"));
         if read.is_ok() {
-            mind.look(at, truly, now);
-            mind.told(is_true.then_some(told), self.dirs);
+            mind.observe(at, truly, now);
+            mind.receive(is_true.then_some(true_at), self.dirs);
         } else {
             mind.lose(now);
         }
     }
 
-    fn lost(&mut self, why: &str) {
+    fn fail(&mut self, why: &str) {
         self.trail(why);
         self.start_over_if_the_clock_was_set();
         self.mind.borrow_mut().lose(self.world.now);
@@ -256,27 +256,27 @@ impl Model {
                     return self.list();
                 }
                 if self.source.is_down && self.world.chance.of_thousand(300) {
-                    return self.lost("the watch is lost");
+                    return self.fail("the watch is lost");
                 }
                 let news_now = if self.source.hangs || self.source.is_down { None } else { news.pop_front() };
-                let Some((told, listing)) = news_now else {
+                let Some((true_at, listing)) = news_now else {
                     self.source.follower = Follower::Watching { news, version, heard, listed };
                     return;
                 };
                 let old = Rc::clone(&self.mind);
                 self.start_over_if_the_clock_was_set();
                 if !Rc::ptr_eq(&old, &self.mind) {
-                    // Told to nobody: there is a new follower.
+                    // Dropped: there is a new follower.
                     return;
                 }
                 let wall = self.world.wall();
                 let is_true = self.source.lie.hides.is_empty();
-                let is_told = listing.is_some();
-                let listing = listing.map(|listing| self.source.tells(listing).0);
-                self.trail(&format!("the watch tells {:?}", listing.as_ref().map(uids)));
+                let has_list = listing.is_some();
+                let listing = listing.map(|listing| self.source.report(listing).0);
+                self.trail(&format!("the watch reports {:?}", listing.as_ref().map(uids)));
                 let mut mind = self.mind.borrow_mut();
-                if is_told {
-                    mind.told(is_true.then_some(told), self.dirs);
+                if has_list {
+                    mind.receive(is_true.then_some(true_at), self.dirs);
                 }
                 mind.fresh = now;
                 mind.memory.absence.watched(listing, wall);
@@ -293,11 +293,11 @@ impl Model {
     fn end_list(&mut self, before: Before, at: Timestamp, began: i64) {
         let now = self.world.now;
         if self.source.is_down {
-            return self.lost("a list fails");
+            return self.fail("a list fails");
         }
-        let (listing, is_true) = self.source.tells(self.world.api());
+        let (listing, is_true) = self.source.report(self.world.api());
         if before.check(&listing).is_err() {
-            return self.lost("a list lacks all that runs");
+            return self.fail("a list misses all that runs");
         }
         let old = Rc::clone(&self.mind);
         self.start_over_if_the_clock_was_set();
@@ -307,14 +307,14 @@ impl Model {
         let sync = Listed { at, listing, objects: before.objects };
         self.trail(&format!("a list that began at {began}: true: {is_true}, {:?}", listed(&sync)));
         let mut mind = self.mind.borrow_mut();
-        mind.look(sync.at, began, now);
+        mind.observe(sync.at, began, now);
         mind.memory.absence.listed(sync);
-        mind.told(is_true.then_some(now), self.dirs);
+        mind.receive(is_true.then_some(now), self.dirs);
         let version = self.world.version;
         self.source.follower = Follower::Watching { news: VecDeque::new(), version, heard: now, listed: now };
     }
 
-    /// The API server takes note of what changed, for whoever watches.
+    /// The API server takes note of what changed, for all watches.
     pub fn api_notes(&mut self) {
         if let Follower::Watching { news, version, .. } = &mut self.source.follower
             && *version != self.world.version
@@ -324,17 +324,17 @@ impl Model {
         }
     }
 
-    /// Once in a while the API server tells that it is there.
+    /// Once in a while the API server sends a bookmark.
     pub fn bookmark(&mut self) {
         if let Follower::Watching { news, .. } = &mut self.source.follower {
             news.push_back((self.world.now, None));
         }
     }
 
-    /// The source is lost for a moment.
+    /// The source is unreachable for a moment.
     pub fn lose(&mut self) {
         if self.source.kind == Kind::Api {
-            return self.lost("the watch is lost");
+            return self.fail("the watch is lost");
         }
         self.source.is_down = true;
         self.world.now += 3000;
@@ -346,7 +346,7 @@ impl Model {
     /// The API server does not know any more what changed since.
     pub fn expire(&mut self) {
         if matches!(self.source.follower, Follower::Watching { .. }) {
-            self.lost("the watch is expired");
+            self.fail("the watch is expired");
         }
     }
 }
@@ -355,7 +355,7 @@ fn listed(sync: &Listed) -> Vec<String> {
     uids(&sync.listing)
 }
 
-/// The ends of the UIDs: enough to tell them from each other.
+/// The ends of the UIDs: enough to distinguish them.
 fn uids(listing: &Listing) -> Vec<String> {
     let mut uids: Vec<String> =
         listing.pods.keys().map(|uid| uid.trim_start_matches(['0', '-']).to_owned()).collect();

@@ -37,7 +37,7 @@ impl Chance {
         from + i64::try_from(self.next() % u64::try_from(to - from + 1).unwrap()).unwrap()
     }
 
-    /// True in so many of a thousand cases.
+    /// True in that many of a thousand cases.
     pub fn of_thousand(&mut self, cases: usize) -> bool {
         self.below(1000) < cases
     }
@@ -56,7 +56,7 @@ pub struct Pod {
     /// Since when the kubelet has it.
     pub in_kubelet: Option<i64>,
     pub state: PodState,
-    /// Whether its sandboxes and log directories tell namespace and name.
+    /// Whether its sandboxes and log directories have namespace and name.
     pub named: bool,
 }
 
@@ -173,7 +173,7 @@ impl World {
             .map(|p| p.name.as_str())
             .collect();
         let name = (0..).map(|n| format!("web-{n}")).find(|name| !taken.contains(name.as_str())).unwrap();
-        let told = format!("{uid} created as {name}, static: {is_static}");
+        let created = format!("{uid} created as {name}, static: {is_static}");
         self.version += 1;
         let named = !self.chance.of_thousand(80);
         let in_api = (!is_static).then_some(self.now);
@@ -187,7 +187,7 @@ impl World {
             state: PodState::Active,
             named,
         });
-        told
+        created
     }
 
     /// Many pods are made at once, and come up.
@@ -213,7 +213,7 @@ impl World {
 
     fn kubelet_does(&mut self, place: usize) -> &'static str {
         let (now, later) = (self.now, self.late_mirrors && self.chance.of_thousand(700));
-        // It learns late that a pod is deleted, and goes on to make things for it.
+        // It learns late that a pod is deleted, and continues to make things for it.
         let unheard = self.chance.of_thousand(600);
         let pod = &mut self.pods[place];
         if pod.is_static() {
@@ -292,7 +292,7 @@ impl World {
         }
         let id = format!("c{}", self.number());
         self.made.insert(id.clone(), self.now);
-        // Not every container bears the label.
+        // Not every container has the label.
         let pod_uid = if self.chance.of_thousand(100) { String::new() } else { uid };
         let created_at = self.created_at();
         self.containers.push(Container {
@@ -393,7 +393,7 @@ impl World {
         uids.iter().for_each(|uid| self.stop(uid));
     }
 
-    /// The kubelet has done all it has to, but that it starts nothing anew.
+    /// The kubelet has done all it has to, but starts nothing again.
     pub fn settle(&mut self) {
         self.only_static = false;
         for _ in 0..40 {
@@ -421,8 +421,8 @@ impl World {
     /// What the kubelet says it has.
     pub fn kubelet_pods(&self) -> Listing {
         let mut listing = Listing { only_static: true, ..Listing::default() };
-        let told = |pod: &&Pod| pod.in_kubelet.is_some() && (pod.is_static() || !self.only_static);
-        for pod in self.pods.iter().filter(told) {
+        let is_listed = |pod: &&Pod| pod.in_kubelet.is_some() && (pod.is_static() || !self.only_static);
+        for pod in self.pods.iter().filter(is_listed) {
             listing.only_static &= pod.is_static();
             listing.pods.insert(pod.uid.clone(), (pod.state, Vec::new()));
         }
@@ -453,21 +453,21 @@ impl World {
         let mut removed_log = false;
         self.containers.retain(|c| {
             let is_of_it = c.pod_uid == uid || of_it.contains(&c.pod_sandbox_id);
-            let goes = is_of_it
+            let is_removed = is_of_it
                 && c.state != ContainerState::Running
                 && seen.containers.iter().any(|s| s.id == c.id)
                 && some(chance);
-            removed_log |= goes;
-            !goes
+            removed_log |= is_removed;
+            !is_removed
         });
         let used: HashSet<&str> = self.containers.iter().map(|c| c.pod_sandbox_id.as_str()).collect();
         self.sandboxes.retain(|s| {
-            let goes = s.pod_uid == uid
+            let is_removed = s.pod_uid == uid
                 && s.state == SandboxState::NotReady
                 && !used.contains(s.id.as_str())
                 && seen.sandboxes.iter().any(|known| known.id == s.id)
                 && some(chance);
-            !goes
+            !is_removed
         });
         let is_written = removed_log && !self.is_quiet && self.chance.of_thousand(100);
         let wall = self.wall();
@@ -483,7 +483,7 @@ impl World {
         });
     }
 
-    /// Others clear up too: the kubelet old dead containers of living pods, an administrator what was left for ever.
+    /// Others clear up too: the kubelet old dead containers of living pods, an administrator what is left over.
     pub fn trim(&mut self) {
         for place in (0..self.pods.len()).rev() {
             let pod = &self.pods[place];

@@ -1,4 +1,4 @@
-//! The proof of absence where the second look is a question for the pod itself, and a watch keeps the list up to date.
+//! The proof of absence where the second observation is a query for the pod itself, and a watch keeps the list up to date.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn gone(second: i64) -> Answer {
     Answer::Gone { at: at(second) }
 }
 
-/// A list at 100 that lacks the pod, whose object was there by then.
+/// A list at 100 from which the pod is missing, whose object was there by then.
 fn listed() -> Proof {
     let mut absence = Proof::default();
     absence.listed(sync(100, &["v"], &["c"]));
@@ -50,7 +50,7 @@ fn unknown(standing: Standing) -> (PodState, Standing) {
 }
 
 #[test]
-fn a_list_and_an_answer_that_lack_it_prove_a_pod_deleted() {
+fn a_pod_missing_from_a_list_and_then_from_an_answer_is_deleted() {
     let absence = &mut listed();
     assert_eq!(judge(absence, 110), unknown(Standing::NotAsked));
     assert_eq!(questions(absence, 110), ["u"]);
@@ -61,7 +61,7 @@ fn a_list_and_an_answer_that_lack_it_prove_a_pod_deleted() {
 }
 
 #[test]
-fn a_pod_that_is_there_or_can_not_be_asked_for_is_asked_for_again() {
+fn a_pod_that_exists_or_whose_query_failed_is_queried_again() {
     let absence = &mut listed();
     for (answer, standing) in [
         (Answer::There, Standing::StillThere),
@@ -77,7 +77,7 @@ fn a_pod_that_is_there_or_can_not_be_asked_for_is_asked_for_again() {
 }
 
 #[test]
-fn nobody_is_asked_for_right_after_the_list() {
+fn no_pod_is_queried_right_after_the_list() {
     let absence = &mut listed();
     assert_eq!(questions(absence, 101), Vec::<String>::new());
     assert_eq!(judge(absence, 101), unknown(Standing::NotAsked));
@@ -85,7 +85,7 @@ fn nobody_is_asked_for_right_after_the_list() {
 }
 
 #[test]
-fn an_answer_that_nobody_asked_for_or_that_is_older_than_the_question_is_ignored() {
+fn an_answer_without_a_question_or_older_than_the_question_is_ignored() {
     let absence = &mut listed();
     absence.answered("u".to_owned(), gone(110));
     assert_eq!(judge(absence, 111), unknown(Standing::NotAsked));
@@ -93,7 +93,7 @@ fn an_answer_that_nobody_asked_for_or_that_is_older_than_the_question_is_ignored
     absence.answered("u".to_owned(), gone(119));
     assert_eq!(judge(absence, 121), unknown(Standing::NotAsked));
     absence.answered("u".to_owned(), gone(120));
-    assert_eq!(judge(absence, 122), proved(120), "the one that is to come counts");
+    assert_eq!(judge(absence, 122), proved(120), "the answer to the question counts");
 }
 
 #[test]
@@ -103,7 +103,11 @@ fn an_event_that_lists_it_voids_answer_and_proof() {
     absence.watched(Some(listing(&["u", "v"])), at(111));
     absence.watched(Some(listing(&["v"])), at(112));
     absence.answered("u".to_owned(), gone(110));
-    assert_eq!(judge(absence, 113), unknown(Standing::ListedLately), "it was sighted after the first look");
+    assert_eq!(
+        judge(absence, 113),
+        unknown(Standing::ListedLately),
+        "it was sighted after the first observation"
+    );
 
     let absence = &mut listed();
     questions(absence, 110);
@@ -120,7 +124,7 @@ fn an_event_that_lists_it_voids_answer_and_proof() {
 }
 
 #[test]
-fn that_it_is_there_counts_whoever_asked() {
+fn a_pod_that_exists_is_kept_whichever_collector_queried_it() {
     let absence = &mut listed();
     questions(absence, 110);
     absence.answered("u".to_owned(), gone(110));
@@ -130,7 +134,7 @@ fn that_it_is_there_counts_whoever_asked() {
     assert_eq!(judge(absence, 112), unknown(Standing::StillThere));
     assert_eq!(questions(absence, 113), ["u"]);
     absence.answered("u".to_owned(), gone(111));
-    assert_eq!(judge(absence, 114).0, PodState::Unknown, "asked for before it was there");
+    assert_eq!(judge(absence, 114).0, PodState::Unknown, "queried before it was there");
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn a_new_list_voids_answers_but_no_proof() {
     questions(absence, 110);
     absence.listed(sync(111, &["v"], &["c"]));
     absence.answered("u".to_owned(), gone(110));
-    assert_eq!(judge(absence, 113), unknown(Standing::NotAsked), "under way when the list came");
+    assert_eq!(judge(absence, 113), unknown(Standing::NotAsked), "in flight when the list came");
     questions(absence, 114);
     absence.answered("u".to_owned(), gone(110));
     assert_eq!(
@@ -163,12 +167,12 @@ fn a_new_list_voids_answers_but_no_proof() {
 }
 
 #[test]
-fn a_lost_source_voids_answers_and_proofs() {
+fn an_unreachable_source_voids_answers_and_proofs() {
     let absence = &mut listed();
     questions(absence, 110);
     absence.answered("u".to_owned(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
-    absence.lost();
+    absence.void_lists();
     absence.watched(Some(listing(&["v"])), at(112));
     assert_eq!(judge(absence, 112), unknown(Standing::NoSource), "what is heard without a list is no list");
     absence.answered("u".to_owned(), gone(112));
@@ -177,7 +181,7 @@ fn a_lost_source_voids_answers_and_proofs() {
 }
 
 #[test]
-fn a_pod_without_a_name_is_not_asked_for() {
+fn a_pod_without_a_name_is_not_queried() {
     let absence = &mut listed();
     let pods = HashMap::from([("u", evidence("c", 0))]);
     assert_eq!(absence.questions(&pods, &nothing_kept(), &ASKING, at(110)), Vec::<String>::new());
@@ -196,7 +200,7 @@ fn what_is_newer_than_the_list_needs_another_one() {
 }
 
 #[test]
-fn a_list_that_has_lost_all_that_runs_proves_nothing() {
+fn a_list_that_misses_all_running_pods_proves_nothing() {
     let absence = &mut listed();
     let runs = Evidence { runs: true, ..named("w", 0) };
     let pods = HashMap::from([("u", named("c", 0)), ("v", runs)]);
@@ -217,7 +221,7 @@ fn a_list_that_has_lost_all_that_runs_proves_nothing() {
 }
 
 #[test]
-fn what_is_already_proved_falls_with_a_list_that_has_lost_all_that_runs() {
+fn a_proof_is_void_once_a_list_misses_all_running_pods() {
     let absence = &mut listed();
     questions(absence, 110);
     absence.answered("u".to_owned(), gone(110));
@@ -246,7 +250,7 @@ fn without_the_directories_of_the_kubelet_nothing_is_proved() {
 }
 
 #[test]
-fn a_watch_from_which_nothing_comes_is_stale() {
+fn a_silent_watch_is_stale() {
     let absence = &mut listed();
     questions(absence, 110);
     absence.answered("u".to_owned(), gone(110));
@@ -262,7 +266,7 @@ fn a_watch_from_which_nothing_comes_is_stale() {
 }
 
 #[test]
-fn what_bears_a_time_to_come_is_from_before_the_clock_was_put_back() {
+fn an_object_with_a_timestamp_in_the_future_is_from_before_the_clock_was_put_back() {
     let ask = |rules: &Rules, created: i64, now: i64| {
         let absence = &mut listed();
         let pods = HashMap::from([("u", named("c", created))]);
@@ -273,11 +277,11 @@ fn what_bears_a_time_to_come_is_from_before_the_clock_was_put_back() {
     let set = Rules { clock_set: Some(at(90)), ..ASKING };
     assert_eq!(ask(&ASKING, 5000, 110), proved(110), "the runtime listed it before the source was asked");
     let written = Rules { source: PodSource::File, ..ASKING };
-    let lost = unknown(Standing::FromTheFuture);
+    let in_future = unknown(Standing::InFuture);
     assert_eq!(
         ask(&written, 5000, 110),
-        lost,
-        "nobody saw the clock being set, and who wrote the list may have been first"
+        in_future,
+        "the service did not see the clock being set, and the list may have been written before"
     );
     assert_eq!(ask(&set, 5000, 110), proved(110));
     assert_eq!(ask(&set, 105, 110), unknown(Standing::TooNew), "created since");
@@ -287,7 +291,7 @@ fn what_bears_a_time_to_come_is_from_before_the_clock_was_put_back() {
 }
 
 #[test]
-fn where_each_pod_is_asked_for_the_brake_holds_20_and_not_5() {
+fn where_each_pod_is_queried_the_brake_holds_20_and_not_5() {
     let vanish = |count: usize, confirmed: bool| {
         let (uids, ids): (Vec<String>, Vec<String>) =
             (0..count).map(|n| (format!("u{n}"), format!("c{n}"))).unzip();
