@@ -46,7 +46,7 @@ fn binding(name: &str) -> Value {
 }
 
 #[test]
-fn at_the_api_server_it_may_look_and_tell_events() {
+fn at_the_api_server_it_may_read_and_create_events() {
     let account = json!({
         "apiVersion": "v1",
         "kind": "ServiceAccount",

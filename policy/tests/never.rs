@@ -52,8 +52,8 @@ fn proved_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
 /// Whether the limits (behaviour: Dead containers; behaviour: Sandboxes) are all that may take something of that pod.
 fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     let finished = told(node, uid) == Some(PodState::Terminated);
-    let goes_whole = proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
-    !goes_whole
+    let is_removed_whole = proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
+    !is_removed_whole
 }
 
 fn takes_whole_pods(reason: Reason) -> bool {

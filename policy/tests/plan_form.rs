@@ -47,7 +47,7 @@ fn named_plan(node: &Snapshot, settings: &Settings) -> [Named; 4] {
 }
 
 /// What goes because its pod is gone: containers, sandboxes and log directories.
-fn gone_with_their_pods(node: &Snapshot, settings: &Settings) -> BTreeSet<(usize, String)> {
+fn removed_with_their_pods(node: &Snapshot, settings: &Settings) -> BTreeSet<(usize, String)> {
     let whole = [Reason::PodDeleted, Reason::PodEvicted, Reason::PodTerminated, Reason::UnmanagedCollected];
     let mut all = BTreeSet::new();
     for (kind, named) in named_plan(node, settings).into_iter().enumerate() {
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn removal_goes_oldest_first(node in nodes::node(Size::RUNTIME), settings in nodes::settings()) {
+    fn removals_are_ordered_oldest_first(node in nodes::node(Size::RUNTIME), settings in nodes::settings()) {
         let seen = nodes::observe(&node);
         let plan = decide(&seen, &settings.policy());
         for pair in plan.containers.remove.windows(2) {
@@ -163,7 +163,7 @@ proptest! {
     fn what_is_less_certain_of_pods_takes_less(
         node in nodes::node(Size::RUNTIME), settings in nodes::settings(), which in any::<prop::sample::Index>()
     ) {
-        let before = gone_with_their_pods(&node, &settings);
+        let before = removed_with_their_pods(&node, &settings);
         let mut doubted = Vec::new();
         let mut change = |how: &dyn Fn(&mut Snapshot)| {
             let mut other = node.clone();
@@ -198,7 +198,7 @@ proptest! {
             }
         });
         for other in doubted {
-            let after = gone_with_their_pods(&other, &settings);
+            let after = removed_with_their_pods(&other, &settings);
             let more: Vec<_> = after.difference(&before).collect();
             prop_assert!(more.is_empty(), "went although less was known: {more:?}\nwith {other:?}");
         }

@@ -156,7 +156,7 @@ fn summed_up(said: &str, of: &str, column: usize) -> u64 {
 }
 
 #[test]
-fn the_loops_go_on_while_others_are_broken() {
+fn the_loops_continue_while_others_are_broken() {
     let bench = Bench::new();
     // On a machine that is very busy, not every loop gets to a pass in the shortest time.
     let passed = ["4s", "20s", "80s"].into_iter().any(|length| {

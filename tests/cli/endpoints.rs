@@ -23,7 +23,7 @@ fn without_a_socket_nothing_is_reachable() {
 }
 
 #[test]
-fn a_socket_that_nobody_listens_on_any_more_is_not_reachable() {
+fn a_socket_without_a_listener_is_not_reachable() {
     let bench = Bench::new();
     let stale = bench.path("stale.sock");
     drop(UnixListener::bind(&stale).unwrap());

@@ -199,7 +199,7 @@ fn running(bench: &Bench, extra: Option<(&str, Value)>) -> (Answers, String) {
 }
 
 #[test]
-fn the_settings_of_a_service_look_like_those_of_a_file() {
+fn the_settings_of_a_service_are_shown_like_those_of_a_file() {
     let bench = Bench::new();
     for form in ["toml", "json", "yaml", "table"] {
         let (answers, file) = running(&bench, None);
@@ -230,7 +230,7 @@ fn a_socket_is_of_no_use_to_show_the_settings_of_a_file() {
 }
 
 #[test]
-fn a_call_that_the_service_does_not_know_is_told() {
+fn a_call_that_the_service_does_not_know_is_reported() {
     let parts = ["does not answer as a cri-gc service does", "older than this program"];
     ask(Answers::default(), &["status"]).refused(4, &parts);
 }

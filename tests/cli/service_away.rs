@@ -46,7 +46,7 @@ fn without_a_socket() {
 }
 
 #[test]
-fn nobody_listens_on_the_socket_any_more() {
+fn no_service_listens_on_the_socket_any_more() {
     let bench = Bench::new();
     let stale = bench.path("stale.sock");
     drop(UnixListener::bind(&stale).unwrap());
@@ -163,7 +163,7 @@ fn one_that_speaks_grpc_but_is_no_cri_gc() {
 }
 
 #[test]
-fn a_service_that_falls_dead_during_the_call() {
+fn a_service_that_dies_during_the_call() {
     let bench = Bench::new();
     for command in COMMANDS {
         let fake = Fake::start(&bench, Answers { dies: true, ..Answers::default() });

@@ -104,7 +104,7 @@ fn as_yaml_every_update_is_a_document() {
 }
 
 #[test]
-fn what_was_told_before_the_service_went_away_is_shown() {
+fn what_was_reported_before_the_service_ended_is_shown() {
     for (updates, missing) in [
         (passes("removed", 0)[..3].to_vec(), "of container_gc"),
         (passes("removed", 0)[..4].to_vec(), "of image_gc"),
@@ -122,7 +122,7 @@ fn what_was_told_before_the_service_went_away_is_shown() {
 }
 
 #[test]
-fn an_error_in_the_middle_is_told_after_what_was_done() {
+fn an_error_in_the_middle_is_reported_after_what_was_done() {
     let mut updates = passes("removed", 0);
     updates.truncate(4);
     updates.push(Err(Status::failed_precondition("sandbox_gc is paused")));
@@ -132,7 +132,7 @@ fn an_error_in_the_middle_is_told_after_what_was_done() {
 }
 
 #[test]
-fn a_loop_that_is_paused_is_told_with_what_to_do() {
+fn a_paused_loop_is_reported_with_what_to_do() {
     let bench = Bench::new();
     let paused = Status::failed_precondition(Declined::Paused(Loop::ImageGc).to_string());
     let fake = Fake::start(&bench, Answers { run_now: Some(Err(paused)), ..Answers::default() });
@@ -142,7 +142,7 @@ fn a_loop_that_is_paused_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_pass_that_tells_nothing_is_waited_for_as_long_as_is_wanted() {
+fn a_pass_that_reports_nothing_is_waited_for_until_the_timeout() {
     let bench = Bench::new();
     let planned = vec![update("container_gc", What::Planned(1))];
     let answers = Answers {
@@ -189,7 +189,7 @@ fn events() -> Vec<Result<Event, Status>> {
 }
 
 #[test]
-fn without_follow_the_past_is_told() {
+fn without_follow_the_past_events_are_printed() {
     let bench = Bench::new();
     let answers = Answers { follow: Some(Ok(events())), holds: true, ..Answers::default() };
     let fake = Fake::start(&bench, answers);
@@ -208,7 +208,7 @@ fn without_follow_the_past_is_told() {
 }
 
 #[test]
-fn with_follow_every_event_is_told_as_it_comes() {
+fn with_follow_every_event_is_printed_as_it_comes() {
     for form in ["table", "json"] {
         let bench = Bench::new();
         let answers = Answers { follow: Some(Ok(events())), holds: true, ..Answers::default() };
@@ -224,7 +224,7 @@ fn with_follow_every_event_is_told_as_it_comes() {
 }
 
 #[test]
-fn a_service_that_tells_no_more_events_is_said_to_be_gone() {
+fn a_service_that_ends_its_events_is_reported_as_stopped() {
     let bench = Bench::new();
     let fake = Fake::start(&bench, Answers { follow: Some(Ok(events())), ..Answers::default() });
     let said = bench.run(&["events", "-f", "--socket", fake.socket()]);

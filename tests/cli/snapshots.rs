@@ -23,7 +23,7 @@ fn the_smallest_snapshot_is_good() {
 }
 
 #[test]
-fn a_broken_snapshot_is_told_with_what_is_wrong_and_where() {
+fn the_error_of_a_broken_snapshot_says_what_is_wrong_and_where() {
     let bench = Bench::new();
     let cases: [(&str, String, &[&str]); 17] = [
         ("no JSON", "hello".to_owned(), &["expected value", "line 1 column 1"]),
@@ -90,7 +90,7 @@ fn a_snapshot_of_another_version_is_refused() {
 }
 
 #[test]
-fn objects_that_cannot_be_told_apart_are_refused() {
+fn objects_that_cannot_be_distinguished_are_refused() {
     let bench = Bench::new();
     for list in ["containers", "sandboxes", "images"] {
         let place = format!("{list}[1].id is empty");

@@ -69,7 +69,7 @@ fn timeless(table: &str) -> String {
 }
 
 #[test]
-fn a_sweep_says_what_went_and_what_stayed() {
+fn a_sweep_reports_what_was_removed_and_what_was_kept() {
     let node = Node::new();
     is_as_expected("sweep-table", &timeless(&node.run(&["sweep"]).good()));
     assert_eq!(node.sim.container_ids().len(), 1);
@@ -150,7 +150,7 @@ fn a_sweep_that_is_stopped_before_it_begins_removes_nothing() {
 }
 
 #[test]
-fn what_is_only_to_be_reported_is_noted_beside_a_plan() {
+fn what_is_only_reported_is_noted_next_to_a_plan() {
     let node = Node::new();
     let said = node.run(&["plan", "--set", "container_gc.mode=report", "--set", "sandbox_gc.mode=off"]);
     assert_eq!(said.code, Some(0), "{said:?}");
@@ -161,7 +161,7 @@ fn what_is_only_to_be_reported_is_noted_beside_a_plan() {
 }
 
 #[test]
-fn a_status_that_cannot_be_read_is_told_beside_the_plan_of_the_rest() {
+fn a_status_that_cannot_be_read_is_reported_next_to_the_plan_of_the_others() {
     let node = Node::new();
     let id = node.sim.container_ids()[0].clone();
     node.sim.fault(Method::ContainerStatus, Fault::error(Code::Unknown, "boom"), Scope::ForId(id.clone()));
@@ -272,7 +272,7 @@ fn a_list_that_fails_hides_only_what_cannot_be_decided_without_it() {
 }
 
 #[test]
-fn bad_settings_are_found_before_the_runtime_is_asked_anything() {
+fn invalid_settings_are_found_before_any_call_of_the_runtime() {
     let node = Node::new();
     let bad = ["--set", "container_gc.min_age=soon"];
     for command in ["plan", "snapshot", "sweep"] {
@@ -282,7 +282,7 @@ fn bad_settings_are_found_before_the_runtime_is_asked_anything() {
 }
 
 #[test]
-fn a_pod_source_that_cannot_be_read_removes_no_pod_and_is_told() {
+fn a_pod_source_that_cannot_be_read_removes_no_pod_and_is_reported() {
     let node = Node::new();
     for (name, content) in [("missing.json", None), ("broken.json", Some("{")), ("empty.json", Some(""))] {
         let path = node.bench.path(name);

@@ -112,7 +112,7 @@ fn a_reader_that_never_was_there_changes_nothing() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_reported() {
     let bench = Bench::new();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut command = bench.command(&["config", "show"]);

@@ -92,7 +92,7 @@ impl Served {
     }
 
     /// Waits until all that clients cost is given back.
-    fn until_at_rest(&self, descriptors: usize) {
+    fn until_idle(&self, descriptors: usize) {
         until(PATIENCE, "connections are given back", || (self.descriptors() <= descriptors).then_some(()));
     }
 
@@ -145,7 +145,7 @@ async fn garbage_and_silence_and_half_a_request_disturb_no_loop() {
     }
     drop(open);
     served.goes_on().await;
-    served.until_at_rest(at_rest);
+    served.until_idle(at_rest);
     assert!(!served.running.stderr().contains("panic"), "{}", served.running.stderr());
 }
 
@@ -181,7 +181,7 @@ async fn two_hundred_clients_at_once_are_all_answered_and_disturb_no_loop() {
         client.await.unwrap();
     }
     served.goes_on().await;
-    served.until_at_rest(at_rest);
+    served.until_idle(at_rest);
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn clients_that_vanish_or_never_read_disturb_no_loop() {
     }
     served.goes_on().await;
     drop((never_read, busy));
-    served.until_at_rest(at_rest);
+    served.until_idle(at_rest);
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn who_has_no_right_is_refused_by_the_socket_and_by_the_service() {
 }
 
 #[tokio::test]
-async fn health_and_reflection_are_served_beside() {
+async fn health_and_reflection_are_served_too() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
     let served = Served::start().await;
@@ -286,7 +286,7 @@ async fn a_second_service_is_refused_and_the_socket_of_a_killed_one_is_taken_ove
 }
 
 #[tokio::test]
-async fn what_is_asked_wrong_is_told_in_words() {
+async fn a_wrong_request_is_answered_in_words() {
     let served = Served::start().await;
     let mut client = served.client().await;
     let unknown = client
@@ -320,7 +320,7 @@ async fn what_is_asked_wrong_is_told_in_words() {
 }
 
 #[tokio::test]
-async fn a_plan_and_an_explanation_tell_what_follows_from_removals_that_are_made() {
+async fn a_plan_and_an_explanation_show_what_follows_from_removals() {
     let hour = ["container_gc.period", "sandbox_gc.period", "log_gc.period", "image_gc.period"];
     let served = Served::with(&hour.map(|key| (key, "1h"))).await;
     // The passes at the start; sandboxes and logs wait for the loop before them.

@@ -49,7 +49,7 @@ pub trait Source {
     fn server(&self) -> &FakeServer;
 
     /// It is away for a moment, and comes back with these pods.
-    fn come_back_with(&self, pods: &[PodObject]) {
+    fn return_with(&self, pods: &[PodObject]) {
         self.server().stop_listening();
         self.fill(pods);
         self.server().listen_again();
@@ -58,7 +58,7 @@ pub trait Source {
 
 /// Lets the node go by a source that knows these pods. Who lives has a directory of the kubelet's.
 pub fn join(node: &mut Node, source: &dyn Source, pods: &[PodObject], living: &[&Pod]) {
-    source.come_back_with(pods);
+    source.return_with(pods);
     fs::create_dir_all(node.path("kubelet/pods")).unwrap();
     living.iter().for_each(|pod| keep_directory(node, &pod.spec.uid));
     let settings = source.settings(&node.path(""));
@@ -81,7 +81,7 @@ pub fn known_evicted(pod: &Pod) -> PodObject {
 }
 
 /// Waits until the source is not synced, for a reason with these words in it.
-pub async fn until_lost(node: &Node, words: &str) -> StatusResponse {
+pub async fn until_unsynced(node: &Node, words: &str) -> StatusResponse {
     let lost = |s: &StatusResponse| s.pods.as_ref().is_some_and(|p| !p.synced && p.problem.contains(words));
     status(node, lost).await
 }
@@ -93,7 +93,7 @@ pub async fn passes(node: &Node) {
 }
 
 /// Waits until exactly this is gone, and nothing more goes.
-pub async fn until_lost_all(node: &Node, before: &Inventory, gone: &[&str]) {
+pub async fn until_removed_exactly(node: &Node, before: &Inventory, gone: &[&str]) {
     let meant = before.meant(gone);
     // An inventory is none of a node on which things go meanwhile; files of containers go before these.
     let objects: Vec<&String> = meant.iter().filter(|name| !name.starts_with("log ")).collect();
@@ -281,7 +281,7 @@ async fn by_hand(node: &Node) {
 
 /// The source dies while removals that rest on it are under way, comes back empty, comes back as that of another node, and comes
 /// back whole.
-pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source: &dyn Source) {
+pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &dyn Source) {
     let pods = populate(node, source).await;
     let living = [&pods.web, &pods.again, &pods.manifest, &pods.stubborn, &pods.leaving, &pods.orphan];
     join(node, source, &pods.known, &living);
@@ -299,11 +299,11 @@ pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source:
     let begun = || async { (!present(node).await.contains(first)).then_some(()) };
     until_async(PATIENCE, begun).await.expect("what is deleted goes");
     source.server().stop_listening();
-    until_lost(node, "cannot be reached").await;
+    until_unsynced(node, "cannot be reached").await;
     // What a pass had planned before, it brings to its end. What failed until then could be done now, were it still proved.
     let now = status(node, |_| true).await;
     status(node, passed(&now, PASSES)).await;
-    node.runtime.mend_teardown();
+    node.runtime.repair_teardown();
     let older = before.id("sandbox again#0");
     let tried_anew = || async { (!present(node).await.contains(older)).then_some(()) };
     until_async(PATIENCE, tried_anew).await.expect("what is over the limits goes");
@@ -324,8 +324,8 @@ pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source:
     // ---- It comes back empty, then with what another node has. ----
     let stranger = PodObject::new("default", "stranger", &fresh_uid()).phase("Running");
     for others in [&[][..], &[stranger][..]] {
-        source.come_back_with(others);
-        until_lost(node, "the pod source lists none of the ").await;
+        source.return_with(others);
+        until_unsynced(node, "the pod source lists none of the ").await;
         loses_nothing(node).await;
         assert!(!status(node, well).await.pods.unwrap().synced, "still");
     }
@@ -339,10 +339,10 @@ pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source:
     let before = before.and(node.look().await);
     let mut whole = pods.known.clone();
     whole.retain(|pod| pod.to_json()["metadata"]["uid"] != pods.leaving.spec.uid.as_str());
-    source.come_back_with(&whole);
+    source.return_with(&whole);
     let leaving = ["container leaving/*", "sandbox leaving#0", "log leaving/*"];
     let goes: Vec<&str> = goes.into_iter().chain(leaving).collect();
-    until_lost_all(node, &before, &goes).await;
+    until_removed_exactly(node, &before, &goes).await;
     how_they_stand(node, &pods);
     running.terminate();
     let ended = running.wait();
@@ -391,7 +391,7 @@ fn how_they_stand(node: &Node, pods: &Pods) {
 }
 
 /// The commands that work without a service: what they do while the source is away, wrong, and there.
-pub async fn commands_say_what_is_wrong_and_do_the_rest(node: &mut Node, source: &dyn Source) {
+pub async fn commands_report_what_is_wrong_and_do_everything_else(node: &mut Node, source: &dyn Source) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     let busy = node.dead(&web, "job", 0..2).await;
@@ -418,13 +418,13 @@ pub async fn commands_say_what_is_wrong_and_do_the_rest(node: &mut Node, source:
     assert_eq!(snapshot["pods"]["synced"], false, "{snapshot:#}");
 
     // There, but empty.
-    source.come_back_with(&[]);
+    source.return_with(&[]);
     let report = node.loses(&[]).await;
     assert_eq!(report.code, 3, "{report:#?}");
     assert!(report.stderr.contains("lists none of the pods that run here (1 "), "{}", report.stderr);
 
     // There.
-    source.come_back_with(&whole);
+    source.return_with(&whole);
     let before = node.look().await;
     let plan = node.run_program(&["plan", "--output", "json"], None);
     assert_eq!(plan.code, 0, "{plan:?}");
@@ -495,7 +495,7 @@ fn state_in(snapshot: &Value, pod: &Pod) -> String {
 }
 
 /// Most pods of the node vanish at once: nothing goes until an administrator confirms it, in a sweep or to the service.
-pub async fn many_that_vanish_at_once_are_held_until_confirmed(node: &mut Node, source: &dyn Source) {
+pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, source: &dyn Source) {
     const VANISHED: [&str; 4] = ["container gone/*", "sandbox gone#0", "log gone/*", "log lost*"];
     let held_from = source.held_from();
     let all = format!("{held_from} of {} pods", held_from + 1);
@@ -554,7 +554,7 @@ pub async fn many_that_vanish_at_once_are_held_until_confirmed(node: &mut Node, 
         run.stdout.contains("pod_deleted") && run.stdout.contains(&format!("{held_from} pods are confirmed")),
         "{run:?}"
     );
-    until_lost_all(node, &before, &VANISHED).await;
+    until_removed_exactly(node, &before, &VANISHED).await;
     running.terminate();
     let ended = running.wait();
     assert_eq!(ended.code, 0, "{ended:?}");

@@ -109,7 +109,7 @@ impl Runtime for Real {
         self.containerd.break_cni();
     }
 
-    fn mend_teardown(&self) {
+    fn repair_teardown(&self) {
         self.containerd.mend_cni();
     }
 

@@ -10,15 +10,15 @@ on_each_flavour!(
     #[tokio::test] async:
     an_unknown_container_is_stopped_before_it_is_removed,
     an_unknown_container_keeps_its_pod,
-    a_container_that_starts_before_it_would_be_removed_stays,
-    a_container_that_cannot_be_removed_or_stopped_holds_up_no_other,
+    a_container_that_starts_before_its_removal_is_kept,
+    a_container_that_cannot_be_removed_or_stopped_delays_no_other,
 );
 
 on_both!(
     each_unit_keeps_its_newest_containers,
-    over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldest_go,
-    what_is_too_young_stays_and_nothing_goes_in_its_place,
-    pods_that_are_gone_go_whole_oldest_container_first,
+    over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldest_are_removed,
+    what_is_too_young_is_kept_and_nothing_is_removed_in_its_place,
+    deleted_pods_are_removed_whole_oldest_container_first,
 );
 
 fn waiting(name: &str) -> ContainerSpec {
@@ -55,7 +55,7 @@ async fn each_unit_keeps_its_newest_containers(node: &mut Node) {
     node.is_settled().await;
 }
 
-async fn over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldest_go(node: &mut Node) {
+async fn over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldest_are_removed(node: &mut Node) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     node.dead(&web, "a", 0..4).await;
@@ -85,7 +85,7 @@ async fn over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldes
     node.is_settled().await;
 }
 
-async fn what_is_too_young_stays_and_nothing_goes_in_its_place(node: &mut Node) {
+async fn what_is_too_young_is_kept_and_nothing_is_removed_in_its_place(node: &mut Node) {
     let web = node.pod("web").await;
     node.dead(&web, "job", 0..2).await;
     node.created(&web, &waiting("next")).await;
@@ -113,7 +113,7 @@ async fn what_is_too_young_stays_and_nothing_goes_in_its_place(node: &mut Node) 
     node.is_settled().await;
 }
 
-async fn pods_that_are_gone_go_whole_oldest_container_first(node: &mut Node) {
+async fn deleted_pods_are_removed_whole_oldest_container_first(node: &mut Node) {
     let gone = node.pod("gone").await;
     for (attempt, id) in (0..).zip(node.dead(&gone, "job", 0..2).await) {
         node.link(&gone, "job", attempt, &id);
@@ -140,8 +140,8 @@ async fn pods_that_are_gone_go_whole_oldest_container_first(node: &mut Node) {
 // containerd does not tell when a container was created whose status it lost, so its age is not known.
 
 #[tokio::test]
-async fn a_container_whose_status_containerd_lost_has_no_age_and_stays_with_its_pod() {
-    let name = "a_container_whose_status_containerd_lost_has_no_age_and_stays_with_its_pod";
+async fn a_container_whose_status_containerd_lost_has_no_age_and_is_kept_with_its_pod() {
+    let name = "a_container_whose_status_containerd_lost_has_no_age_and_is_kept_with_its_pod";
     let Some(mut node) = crate::containerd::node(name) else { return };
     let pod = node.pod("done").await;
     let lost = node.dead(&pod, "lost", 0..1).await.remove(0);
@@ -188,7 +188,7 @@ async fn an_unknown_container_keeps_its_pod() {
     node.is_settled().await;
 }
 
-async fn a_container_that_starts_before_it_would_be_removed_stays() {
+async fn a_container_that_starts_before_its_removal_is_kept() {
     let (mut node, sim) = node_and_sim(options());
     let web = node.pod("web").await;
     let next = node.created(&web, &waiting("next")).await;
@@ -207,7 +207,7 @@ async fn a_container_that_starts_before_it_would_be_removed_stays() {
     assert_eq!(sim.container_ids(), [next]);
 }
 
-async fn a_container_that_cannot_be_removed_or_stopped_holds_up_no_other() {
+async fn a_container_that_cannot_be_removed_or_stopped_delays_no_other() {
     let (mut node, sim) = node_and_sim(options());
     let web = node.pod("web").await;
     let busy = node.dead(&web, "busy", 0..1).await.remove(0);

@@ -356,7 +356,7 @@ fn left_over(node: &Node, log: &str) -> Content {
 }
 
 /// One-shot commands read what a dead service has left, as it is.
-fn told_by_snapshot(node: &Node, disk: &Content) {
+fn compare_snapshot_with_disk(node: &Node, disk: &Content) {
     let ended = node.run_program(&["snapshot", "--output", "json"], None);
     let snapshot: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
     for image in snapshot["images"].as_array().unwrap() {
@@ -368,7 +368,7 @@ fn told_by_snapshot(node: &Node, disk: &Content) {
 }
 
 #[tokio::test]
-async fn nothing_that_was_remembered_is_lost_by_a_kill_at_any_moment() {
+async fn a_kill_at_any_moment_loses_no_record() {
     let (kills, seed) = (setting("CRI_GC_TEST_KILLS", 10), setting("CRI_GC_TEST_SEED", 1));
     let begun = Instant::now();
     let (mut node, sim) = crate::embedded::node_and_sim(Options::default());
@@ -393,7 +393,7 @@ async fn nothing_that_was_remembered_is_lost_by_a_kill_at_any_moment() {
         // Nobody looks any more: whatever is there now is there at the next look, as long as it stays.
         truth.borrow_mut().compare(&disk, Timestamp::MAX);
         if kill % 10 == 0 {
-            told_by_snapshot(&node, &disk);
+            compare_snapshot_with_disk(&node, &disk);
         }
         let mut tally = tally.borrow_mut();
         tally.kills += 1;

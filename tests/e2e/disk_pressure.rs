@@ -8,8 +8,8 @@ use crate::node::{Node, image};
 
 on_each_flavour!(
     #[tokio::test] async:
-    on_the_embedded_runtime_only_as_many_images_go_as_have_to,
-    on_the_embedded_runtime_images_go_when_inodes_run_out,
+    on_the_embedded_runtime_only_as_many_images_as_needed_are_removed,
+    on_the_embedded_runtime_images_are_removed_when_inodes_run_out,
 );
 
 /// Capacity of the disk in MiB, and what each image takes up of it (its layer compressed, and once more unpacked).
@@ -22,30 +22,30 @@ const FILES: u64 = 600;
 const LOW: u8 = 45;
 
 #[tokio::test]
-async fn on_containerd_only_as_many_images_go_as_have_to() {
-    let name = "on_containerd_only_as_many_images_go_as_have_to";
+async fn on_containerd_only_as_many_images_as_needed_are_removed() {
+    let name = "on_containerd_only_as_many_images_as_needed_are_removed";
     if let Some(mut node) = crate::containerd::node_on_tmpfs(name, TmpfsSize::mib(DISK)) {
-        only_as_many_images_go_as_have_to(&mut node).await;
+        only_as_many_images_as_needed_are_removed(&mut node).await;
     }
 }
 
-async fn on_the_embedded_runtime_only_as_many_images_go_as_have_to() {
-    only_as_many_images_go_as_have_to(&mut crate::embedded::node_on_disk(TmpfsSize::mib(DISK))).await;
+async fn on_the_embedded_runtime_only_as_many_images_as_needed_are_removed() {
+    only_as_many_images_as_needed_are_removed(&mut crate::embedded::node_on_disk(TmpfsSize::mib(DISK))).await;
 }
 
 #[tokio::test]
-async fn on_containerd_images_go_when_inodes_run_out() {
+async fn on_containerd_images_are_removed_when_inodes_run_out() {
     let size = TmpfsSize { mib: DISK, inodes: Some(INODES) };
     if let Some(mut node) =
-        crate::containerd::node_on_tmpfs("on_containerd_images_go_when_inodes_run_out", size)
+        crate::containerd::node_on_tmpfs("on_containerd_images_are_removed_when_inodes_run_out", size)
     {
-        images_go_when_inodes_run_out(&mut node).await;
+        images_are_removed_when_inodes_run_out(&mut node).await;
     }
 }
 
-async fn on_the_embedded_runtime_images_go_when_inodes_run_out() {
+async fn on_the_embedded_runtime_images_are_removed_when_inodes_run_out() {
     let size = TmpfsSize { mib: DISK, inodes: Some(INODES) };
-    images_go_when_inodes_run_out(&mut crate::embedded::node_on_disk(size)).await;
+    images_are_removed_when_inodes_run_out(&mut crate::embedded::node_on_disk(size)).await;
 }
 
 fn measure(node: &Node) -> FsStats {
@@ -62,7 +62,7 @@ fn used_inodes(node: &Node) -> u8 {
     usage_percent(stats.inodes, stats.inodes_free).unwrap()
 }
 
-async fn only_as_many_images_go_as_have_to(node: &mut Node) {
+async fn only_as_many_images_as_needed_are_removed(node: &mut Node) {
     let names: Vec<String> = (0..7).map(|number| format!("pile:{number}")).collect();
     for name in &names {
         node.runtime.add_image(&[name], IMAGE / 2);
@@ -95,7 +95,7 @@ async fn only_as_many_images_go_as_have_to(node: &mut Node) {
     let report = node.sweep(&[]).await;
     let after = node.look().await;
     let lost = before.lost(&after);
-    report.is_good().tells_of(&lost);
+    report.is_good().reports_exactly(&lost);
     let left = used_bytes(node);
     assert!(left <= LOW, "{left} % are left of {full} %");
     // Had one image less gone, it would not have been enough.
@@ -116,7 +116,7 @@ async fn only_as_many_images_go_as_have_to(node: &mut Node) {
     node.is_settled().await;
 }
 
-async fn images_go_when_inodes_run_out(node: &mut Node) {
+async fn images_are_removed_when_inodes_run_out(node: &mut Node) {
     for number in 0..8 {
         node.runtime.add_image_of_files(&format!("files:{number}"), FILES);
     }
@@ -132,7 +132,7 @@ async fn images_go_when_inodes_run_out(node: &mut Node) {
     let before = node.look().await;
     let report = node.sweep(&[]).await;
     let lost = before.lost(&node.look().await);
-    report.is_good().tells_of(&lost);
+    report.is_good().reports_exactly(&lost);
     let left = used_inodes(node);
     let one = usage_percent(INODES, INODES - FILES).unwrap();
     assert!(left <= LOW && left + one > LOW, "{left} % are left of {full} %: {lost:?}");

@@ -147,7 +147,7 @@ impl Runtime for Embedded {
         self.sim.fault(Method::StopPodSandbox, broken, Scope::Always);
     }
 
-    fn mend_teardown(&self) {
+    fn repair_teardown(&self) {
         self.sim.clear_faults();
     }
 

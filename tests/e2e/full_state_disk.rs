@@ -168,7 +168,7 @@ async fn one_sweep_at_a_time_works_with_the_records_in_the_runtime_directory() {
 }
 
 #[tokio::test]
-async fn a_service_on_a_full_disk_goes_on_with_the_ages_of_one_that_was_killed() {
+async fn a_service_on_a_full_disk_continues_with_the_ages_of_one_that_was_killed() {
     for disk in [Disk::Full, Disk::ReadOnly] {
         let Some(mut bed) = Bed::new(disk) else { return };
         // It sets ages by which the image stays.

@@ -19,8 +19,8 @@ use crate::service_commands::{ask, good, json as answer};
 
 on_each_flavour!(
     #[tokio::test] async:
-    on_the_embedded_runtime_one_image_goes_where_one_is_enough,
-    on_the_embedded_runtime_it_goes_on_where_images_share_layers,
+    on_the_embedded_runtime_one_image_is_removed_where_one_is_enough,
+    on_the_embedded_runtime_it_continues_where_images_share_layers,
 );
 
 const MIB: u64 = 1 << 20;
@@ -55,7 +55,7 @@ fn low_for(stats: FsStats, bytes: u64) -> u8 {
 }
 
 /// What the runtime tells of the size of an image.
-async fn told_size(node: &Node, name: &str) -> u64 {
+async fn reported_size(node: &Node, name: &str) -> u64 {
     let images = node.cri.list_images().await.unwrap();
     let named = images.iter().find(|known| known.repo_tags.contains(&image(name)));
     named.unwrap_or_else(|| panic!("no {name} in {images:#?}")).size
@@ -85,19 +85,19 @@ async fn in_use(node: &Node) {
 // ---- Sizes that promise too little ----
 
 #[tokio::test]
-async fn on_containerd_one_image_goes_where_one_is_enough() {
-    let name = "on_containerd_one_image_goes_where_one_is_enough";
+async fn on_containerd_one_image_is_removed_where_one_is_enough() {
+    let name = "on_containerd_one_image_is_removed_where_one_is_enough";
     if let Some(mut node) = crate::containerd::node_on_tmpfs(name, TmpfsSize::mib(DISK)) {
-        one_image_goes_where_one_is_enough(&mut node, true).await;
+        one_image_is_removed_where_one_is_enough(&mut node, true).await;
     }
 }
 
-async fn on_the_embedded_runtime_one_image_goes_where_one_is_enough() {
+async fn on_the_embedded_runtime_one_image_is_removed_where_one_is_enough() {
     // The binary would plan on the disk of this machine.
-    one_image_goes_where_one_is_enough(&mut node_on_disk(TmpfsSize::mib(DISK)), false).await;
+    one_image_is_removed_where_one_is_enough(&mut node_on_disk(TmpfsSize::mib(DISK)), false).await;
 }
 
-async fn one_image_goes_where_one_is_enough(node: &mut Node, plans: bool) {
+async fn one_image_is_removed_where_one_is_enough(node: &mut Node, plans: bool) {
     in_use(node).await;
     let pile = ["pile:1", "pile:2", "pile:3"];
     let mut holds = Vec::new();
@@ -106,7 +106,7 @@ async fn one_image_goes_where_one_is_enough(node: &mut Node, plans: bool) {
         node.runtime.add_image(&[name], 12);
         holds.push(freed(measure(node), before));
     }
-    let told = told_size(node, pile[0]).await;
+    let told = reported_size(node, pile[0]).await;
     let one = *holds.iter().min().unwrap();
     let stats = measure(node);
     let low = low_for(stats, u64::midpoint(told, one));
@@ -140,18 +140,18 @@ const SHARED: u64 = 24;
 const OWN: u64 = 5;
 
 #[tokio::test]
-async fn on_containerd_it_goes_on_where_images_share_layers() {
-    let name = "on_containerd_it_goes_on_where_images_share_layers";
+async fn on_containerd_it_continues_where_images_share_layers() {
+    let name = "on_containerd_it_continues_where_images_share_layers";
     if let Some(mut node) = crate::containerd::node_on_tmpfs(name, TmpfsSize::mib(DISK)) {
-        it_goes_on_where_images_share_layers(&mut node).await;
+        it_continues_where_images_share_layers(&mut node).await;
     }
 }
 
-async fn on_the_embedded_runtime_it_goes_on_where_images_share_layers() {
-    it_goes_on_where_images_share_layers(&mut node_on_disk(TmpfsSize::mib(DISK))).await;
+async fn on_the_embedded_runtime_it_continues_where_images_share_layers() {
+    it_continues_where_images_share_layers(&mut node_on_disk(TmpfsSize::mib(DISK))).await;
 }
 
-async fn it_goes_on_where_images_share_layers(node: &mut Node) {
+async fn it_continues_where_images_share_layers(node: &mut Node) {
     in_use(node).await;
     let pile = ["pile:1", "pile:2", "pile:3", "pile:4", "pile:5", "pile:6"];
     let mut holds = Vec::new();
@@ -160,7 +160,7 @@ async fn it_goes_on_where_images_share_layers(node: &mut Node) {
         node.runtime.add_layered_image(name, &[("shared", SHARED), (name, OWN)]);
         holds.push(freed(measure(node), before));
     }
-    let told = told_size(node, pile[0]).await;
+    let told = reported_size(node, pile[0]).await;
     // The first one brought the shared layer. It stays as long as one of them does.
     let own = holds[1..].iter().sum::<u64>() / 5;
     let stats = measure(node);

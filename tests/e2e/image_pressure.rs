@@ -108,8 +108,8 @@ fn image_status(node: &Node) -> Value {
 }
 
 #[tokio::test]
-async fn a_disk_full_of_no_image_is_told_once_and_left_alone_until_it_has_room() {
-    let name = "a_disk_full_of_no_image_is_told_once_and_left_alone_until_it_has_room";
+async fn a_disk_full_of_other_files_is_logged_once_and_left_alone_until_it_has_room() {
+    let name = "a_disk_full_of_other_files_is_logged_once_and_left_alone_until_it_has_room";
     let Some(mut node) = crate::containerd::node_on_tmpfs(name, DISK) else { return };
     for image in ["unused:1", "guarded:1"] {
         node.runtime.add_image(&[image], 4);

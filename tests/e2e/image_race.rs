@@ -135,8 +135,8 @@ struct Made {
 }
 
 #[tokio::test]
-async fn an_image_goes_only_if_its_container_came_after_the_last_look() {
-    let name = "an_image_goes_only_if_its_container_came_after_the_last_look";
+async fn an_image_is_removed_only_if_its_container_came_after_the_last_check() {
+    let name = "an_image_is_removed_only_if_its_container_came_after_the_last_check";
     let Some(mut node) = crate::containerd::node(name) else { return };
     for section in ["container_gc", "sandbox_gc", "log_gc"] {
         node.set(&format!("{section}.mode"), "off");

@@ -11,14 +11,14 @@ use crate::node::{Node, image};
 
 on_each_flavour!(
     #[tokio::test] async:
-    an_image_that_gets_a_container_meanwhile_stays,
+    an_image_that_gets_a_container_meanwhile_is_kept,
 );
 
 on_both!(
-    of_images_that_must_go_only_the_unused_and_unprotected_do,
-    young_images_stay_and_image_gc_can_be_off,
-    an_image_goes_when_it_is_unused_for_too_long,
-    an_image_that_an_active_pod_names_stays,
+    only_unused_and_unprotected_images_are_removed,
+    young_images_are_kept_and_image_gc_can_be_off,
+    an_image_is_removed_when_it_is_unused_for_too_long,
+    an_image_that_an_active_pod_names_is_kept,
 );
 
 /// Every image that may go has to: the disk is never empty enough.
@@ -27,7 +27,7 @@ fn want_all(node: &mut Node) {
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
 }
 
-async fn of_images_that_must_go_only_the_unused_and_unprotected_do(node: &mut Node) {
+async fn only_unused_and_unprotected_images_are_removed(node: &mut Node) {
     for names in [
         &["running:1"][..],
         &["dead:1"],
@@ -89,7 +89,7 @@ async fn of_images_that_must_go_only_the_unused_and_unprotected_do(node: &mut No
     assert_eq!(again.pass("image_gc")["removals"], json!([]));
 }
 
-async fn young_images_stay_and_image_gc_can_be_off(node: &mut Node) {
+async fn young_images_are_kept_and_image_gc_can_be_off(node: &mut Node) {
     node.runtime.add_image(&["unused:1"], 0);
     want_all(node);
     node.set("image_gc.min_age", "1h");
@@ -100,7 +100,7 @@ async fn young_images_stay_and_image_gc_can_be_off(node: &mut Node) {
     node.set("image_gc.mode", "off").is_settled().await;
 }
 
-async fn an_image_goes_when_it_is_unused_for_too_long(node: &mut Node) {
+async fn an_image_is_removed_when_it_is_unused_for_too_long(node: &mut Node) {
     for name in ["unused:1", "job:1", "kept:1"] {
         node.runtime.add_image(&[name], 0);
     }
@@ -132,7 +132,7 @@ async fn an_image_goes_when_it_is_unused_for_too_long(node: &mut Node) {
     node.loses(&["image job:1"]).await.is_good();
 }
 
-async fn an_image_that_an_active_pod_names_stays(node: &mut Node) {
+async fn an_image_that_an_active_pod_names_is_kept(node: &mut Node) {
     for name in ["next:1", "init:1", "data:1", "over:1"] {
         node.runtime.add_image(&[name], 0);
     }
@@ -161,7 +161,7 @@ async fn an_image_that_an_active_pod_names_stays(node: &mut Node) {
 
 // What no real runtime does to order.
 
-async fn an_image_that_gets_a_container_meanwhile_stays() {
+async fn an_image_that_gets_a_container_meanwhile_is_kept() {
     let (mut node, sim) = node_and_sim(options());
     node.runtime.add_image(&["late:1"], 0);
     let web = node.pod("web").await;
@@ -186,7 +186,7 @@ async fn an_image_that_gets_a_container_meanwhile_stays() {
 }
 
 #[tokio::test]
-async fn a_sandbox_image_that_is_not_pinned_is_known_by_status_and_without_it_no_image_goes() {
+async fn a_sandbox_image_that_is_not_pinned_is_known_by_status_and_without_it_no_image_is_removed() {
     let options = Options { flavour: Flavour::Containerd16, ..options() };
     let (mut node, sim) = node_and_sim(options);
     node.runtime.add_image(&["unused:1"], 0);

@@ -12,14 +12,14 @@ use crate::node::Node;
 use crate::program::{Report, Running};
 
 on_both!(
-    directories_of_pods_that_are_gone_go_and_no_others,
+    directories_of_deleted_pods_are_removed_and_no_others,
     what_a_directory_links_to_is_left_alone,
     a_mount_point_saves_its_directory,
-    links_to_nothing_go_unless_their_container_runs,
-    a_link_whose_log_was_there_a_look_ago_stays,
+    broken_links_are_removed_unless_their_container_runs,
+    a_link_whose_log_was_there_at_the_last_check_is_kept,
 );
 
-async fn directories_of_pods_that_are_gone_go_and_no_others(node: &mut Node) {
+async fn directories_of_deleted_pods_are_removed_and_no_others(node: &mut Node) {
     node.log_dir(&format!("default_lost_{}", fresh_uid()));
     node.log_dir(&format!("kube-system_etcd-node1.example_{}", fresh_uid().replace('-', "")));
     let old_form = fresh_uid();
@@ -87,7 +87,7 @@ async fn a_mount_point_saves_its_directory(node: &mut Node) {
     node.is_settled().await;
 }
 
-async fn links_to_nothing_go_unless_their_container_runs(node: &mut Node) {
+async fn broken_links_are_removed_unless_their_container_runs(node: &mut Node) {
     let web = node.pod("web").await;
     let main = node.running(&web, "main").await;
     let job = node.dead(&web, "job", 0..1).await.remove(0);
@@ -109,7 +109,7 @@ async fn links_to_nothing_go_unless_their_container_runs(node: &mut Node) {
     node.is_settled().await;
 }
 
-async fn a_link_whose_log_was_there_a_look_ago_stays(node: &mut Node) {
+async fn a_link_whose_log_was_there_at_the_last_check_is_kept(node: &mut Node) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     node.dead(&web, "job", 0..2).await;

@@ -4,7 +4,7 @@ use crate::node::Node;
 use crate::program::{Report, Running};
 
 on_both!(
-    what_is_only_to_be_reported_stays,
+    what_is_only_reported_is_kept,
     two_sweeps_at_once_both_succeed,
     a_state_directory_is_worked_with_once
 );
@@ -34,7 +34,7 @@ const FULL: [&str; 9] = [
     "log web/job/1.log",
 ];
 
-async fn what_is_only_to_be_reported_stays(node: &mut Node) {
+async fn what_is_only_reported_is_kept(node: &mut Node) {
     full(node).await;
     let would_go = ["container gone/job#0", "container web/job#1", "sandbox empty#0", "image unused:1"];
     let report = node.loses_with(&["--dry-run"], &[]).await;

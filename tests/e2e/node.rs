@@ -54,7 +54,7 @@ pub trait Runtime {
     /// From now on, no sandbox can be stopped.
     fn break_teardown(&self);
     /// Undoes that.
-    fn mend_teardown(&self);
+    fn repair_teardown(&self);
     /// From now on it takes a moment to remove a container, where it does not anyhow: a pass can be met in the middle.
     fn slow_down(&self);
     /// StopContainer and RemoveContainer calls for a container, in order.
@@ -318,7 +318,7 @@ impl Node {
         let report = self.sweep(flags).await;
         let lost = before.lost(&self.look().await);
         assert_eq!(lost, before.meant(gone), "what is gone, and what was to go: {report:#?}");
-        report.tells_of(&lost);
+        report.reports_exactly(&lost);
         report
     }
 

@@ -15,7 +15,7 @@ use crate::running_service::{status, well};
 use crate::service_commands::{ask, good};
 
 on_both!(
-    each_state_of_a_listed_pod_lets_go_what_it_may,
+    each_state_of_a_listed_pod_allows_its_removals,
     a_file_that_is_stale_broken_of_another_node_or_too_old_proves_nothing,
     a_directory_of_the_kubelet_keeps_its_pod,
     many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed,
@@ -39,7 +39,7 @@ fn pod_list(pods: &[(&Pod, &str, &str)]) -> Value {
     json!({"kind": "PodList", "items": pods.iter().map(item).collect::<Vec<_>>()})
 }
 
-async fn each_state_of_a_listed_pod_lets_go_what_it_may(node: &mut Node) {
+async fn each_state_of_a_listed_pod_allows_its_removals(node: &mut Node) {
     let live = node.pod("live").await;
     node.running(&live, "main").await;
     node.dead(&live, "job", 0..1).await;
@@ -180,7 +180,7 @@ async fn many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed(node: 
 // What no real runtime does to order.
 
 #[tokio::test]
-async fn what_is_confirmed_goes_whole_in_one_command_though_some_is_proved_only_during_it() {
+async fn what_is_confirmed_is_removed_in_one_command_though_some_is_confirmed_only_during_it() {
     let (mut node, sim) = node_and_sim(Options::default());
     let live = node.pod("live").await;
     node.running(&live, "main").await;

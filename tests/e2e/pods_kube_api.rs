@@ -7,16 +7,16 @@ use cri_gc_test_support::fresh_uid;
 use cri_gc_test_support::kubernetes::{FakeApi, FakeServer, Fault, On, PodObject};
 
 use crate::cluster::{
-    self, NODE, Source, join, known, loses_nothing, partly, standing, until_lost, until_lost_all,
+    self, NODE, Source, join, known, loses_nothing, partly, standing, until_unsynced, until_removed_exactly,
 };
 use crate::node::Node;
 use crate::running_service::{serve, status, well};
 use crate::service_commands::good;
 
 on_both!(
-    an_api_server_that_dies_comes_back_empty_and_comes_back_whole,
-    commands_say_what_is_wrong_with_the_api_server_and_do_the_rest,
-    many_pods_that_the_api_server_lacks_at_once_are_held_until_confirmed,
+    an_api_server_that_dies_returns_empty_and_returns_complete,
+    commands_report_what_is_wrong_with_the_api_server_and_do_everything_else,
+    many_pods_that_vanish_from_the_api_server_at_once_are_kept_until_confirmed,
     an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of,
     events_that_delete_all_that_runs_prove_nothing,
     the_pods_of_another_node_prove_nothing,
@@ -67,16 +67,16 @@ async fn until_whole(node: &Node) {
     status(node, whole).await;
 }
 
-async fn an_api_server_that_dies_comes_back_empty_and_comes_back_whole(node: &mut Node) {
-    cluster::dies_comes_back_empty_and_comes_back_whole(node, &api()).await;
+async fn an_api_server_that_dies_returns_empty_and_returns_complete(node: &mut Node) {
+    cluster::dies_returns_empty_and_returns_complete(node, &api()).await;
 }
 
-async fn commands_say_what_is_wrong_with_the_api_server_and_do_the_rest(node: &mut Node) {
-    cluster::commands_say_what_is_wrong_and_do_the_rest(node, &api()).await;
+async fn commands_report_what_is_wrong_with_the_api_server_and_do_everything_else(node: &mut Node) {
+    cluster::commands_report_what_is_wrong_and_do_everything_else(node, &api()).await;
 }
 
-async fn many_pods_that_the_api_server_lacks_at_once_are_held_until_confirmed(node: &mut Node) {
-    cluster::many_that_vanish_at_once_are_held_until_confirmed(node, &api()).await;
+async fn many_pods_that_vanish_from_the_api_server_at_once_are_kept_until_confirmed(node: &mut Node) {
+    cluster::many_that_vanish_at_once_are_kept_until_confirmed(node, &api()).await;
 }
 
 async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(node: &mut Node) {
@@ -95,8 +95,8 @@ async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(
     node.stop(&db).await;
     node.ended_pod("gone", &["job"]).await;
     let before = node.look().await;
-    api.come_back_with(&[]);
-    until_lost_all(node, &before, &GONE).await;
+    api.return_with(&[]);
+    until_removed_exactly(node, &before, &GONE).await;
     for pod in [&web, &db] {
         let (state, evidence) = standing(node, pod);
         assert_eq!(state, "unknown", "{}", pod.spec.name);
@@ -108,7 +108,7 @@ async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(
     }
     loses_nothing(node).await;
 
-    api.come_back_with(&whole);
+    api.return_with(&whole);
     until_whole(node).await;
     loses_nothing(node).await;
     running.terminate();
@@ -126,7 +126,7 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     join(node, &api, &whole, &[&web]);
     let before = node.look().await;
     let running = serve(node);
-    until_lost_all(node, &before, &GONE).await;
+    until_removed_exactly(node, &before, &GONE).await;
     // Each is a good event, and each question is answered by 404.
     assert!(api.delete("default", "web") && api.delete("default", "down"));
     let doubted = |s: &StatusResponse| {
@@ -135,16 +135,16 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
             && pods.into_iter().any(|pod| pod.evidence.contains("contains none of the pods that run here"))
     };
     status(node, doubted).await;
-    until_lost(node, "the pod source lists none of the pods that run here (1 ").await;
+    until_unsynced(node, "the pod source lists none of the pods that run here (1 ").await;
     loses_nothing(node).await;
 
-    api.come_back_with(&whole);
+    api.return_with(&whole);
     until_whole(node).await;
     loses_nothing(node).await;
     // One that is deleted while the other is there goes by the word of the watch and a question.
     let before = node.look().await;
     assert!(api.delete("default", "down"));
-    until_lost_all(node, &before, &["container down/*", "sandbox down#0", "log down/*"]).await;
+    until_removed_exactly(node, &before, &["container down/*", "sandbox down#0", "log down/*"]).await;
     assert!(api.count(On::Get) > 0, "it was asked for by name");
     running.terminate();
     assert_eq!(running.wait().code, 0);

@@ -6,15 +6,15 @@ use std::path::Path;
 use cri_gc_test_support::fresh_uid;
 use cri_gc_test_support::kubernetes::{FakeKubelet, FakeServer, Fault, On, PodObject};
 
-use crate::cluster::{self, NODE, Source, join, known, loses_nothing, passes, until_lost, until_lost_all};
+use crate::cluster::{self, NODE, Source, join, known, loses_nothing, passes, until_unsynced, until_removed_exactly};
 use crate::node::Node;
 use crate::running_service::{serve, status, well};
 use crate::service_commands::good;
 
 on_both!(
-    a_kubelet_that_dies_comes_back_empty_and_comes_back_whole,
-    commands_say_what_is_wrong_with_the_kubelet_and_do_the_rest,
-    many_pods_that_a_kubelet_lacks_at_once_are_held_until_confirmed,
+    a_kubelet_that_dies_returns_empty_and_returns_complete,
+    commands_report_what_is_wrong_with_the_kubelet_and_do_everything_else,
+    many_pods_that_vanish_from_a_kubelet_at_once_are_kept_until_confirmed,
     a_kubelet_without_pods_proves_nothing_though_nothing_runs,
     who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet,
 );
@@ -61,17 +61,17 @@ fn https(node: &Node) -> FakeKubelet {
     kubelet
 }
 
-async fn a_kubelet_that_dies_comes_back_empty_and_comes_back_whole(node: &mut Node) {
+async fn a_kubelet_that_dies_returns_empty_and_returns_complete(node: &mut Node) {
     let kubelet = https(node);
-    cluster::dies_comes_back_empty_and_comes_back_whole(node, &kubelet).await;
+    cluster::dies_returns_empty_and_returns_complete(node, &kubelet).await;
 }
 
-async fn commands_say_what_is_wrong_with_the_kubelet_and_do_the_rest(node: &mut Node) {
-    cluster::commands_say_what_is_wrong_and_do_the_rest(node, &FakeKubelet::start(NODE)).await;
+async fn commands_report_what_is_wrong_with_the_kubelet_and_do_everything_else(node: &mut Node) {
+    cluster::commands_report_what_is_wrong_and_do_everything_else(node, &FakeKubelet::start(NODE)).await;
 }
 
-async fn many_pods_that_a_kubelet_lacks_at_once_are_held_until_confirmed(node: &mut Node) {
-    cluster::many_that_vanish_at_once_are_held_until_confirmed(node, &FakeKubelet::start(NODE)).await;
+async fn many_pods_that_vanish_from_a_kubelet_at_once_are_kept_until_confirmed(node: &mut Node) {
+    cluster::many_that_vanish_at_once_are_kept_until_confirmed(node, &FakeKubelet::start(NODE)).await;
 }
 
 async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut Node) {
@@ -86,23 +86,23 @@ async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut No
     node.stop(&web).await;
     let before = node.look().await;
     let running = serve(node);
-    until_lost(node, "it may have just started").await;
+    until_unsynced(node, "it may have just started").await;
     loses_nothing(node).await;
-    kubelet.come_back_with(&[]);
+    kubelet.return_with(&[]);
     passes(node).await;
-    until_lost(node, "it may have just started").await;
+    until_unsynced(node, "it may have just started").await;
     loses_nothing(node).await;
     let swept = cluster::partly(node.run_program(&["plan", "-o", "json"], None), "it may have just started");
     assert_eq!(swept["containers"]["remove"].as_array().unwrap().len(), 0, "{swept:#}");
     assert!(before.lost(&node.look().await).is_empty());
 
-    kubelet.come_back_with(&whole);
-    until_lost_all(node, &before, &["container gone/*", "sandbox gone#0", "log gone/*"]).await;
+    kubelet.return_with(&whole);
+    until_removed_exactly(node, &before, &["container gone/*", "sandbox gone#0", "log gone/*"]).await;
     // Lists that are no lists lose what was proved, and nothing else.
     for fault in [Fault::Status(503), Fault::Garbage("{\"kind\": \"PodList\"".to_owned()), Fault::CutBody(40)]
     {
         kubelet.fail(On::List, Some(fault));
-        until_lost(node, "the kubelet at").await;
+        until_unsynced(node, "the kubelet at").await;
         loses_nothing(node).await;
         kubelet.fail(On::List, None);
         status(node, |s| well(s) && s.pods.as_ref().is_some_and(|pods| pods.synced)).await;

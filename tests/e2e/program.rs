@@ -165,9 +165,9 @@ impl Report {
     }
 
     /// What it says it removed has to be what is gone.
-    pub fn tells_of(&self, gone: &BTreeSet<String>) {
+    pub fn reports_exactly(&self, gone: &BTreeSet<String>) {
         let told: BTreeSet<String> = self.with_result("removed").into_iter().map(str::to_owned).collect();
-        let objects: BTreeSet<String> = gone.iter().filter(|name| is_told(name)).cloned().collect();
+        let objects: BTreeSet<String> = gone.iter().filter(|name| is_reported(name)).cloned().collect();
         let links = |name: &&String| !name.starts_with("link ");
         let told: BTreeSet<String> = told.iter().filter(links).cloned().collect();
         assert_eq!(told, objects, "what is gone and what is told to be: {self:#?}");
@@ -182,7 +182,7 @@ impl Report {
 }
 
 /// Objects and whole log directories are told one by one; a file that goes with its container is not.
-fn is_told(name: &str) -> bool {
+fn is_reported(name: &str) -> bool {
     match name.strip_prefix("log ") {
         Some(path) => path.strip_suffix('/').is_some_and(|directory| !directory.contains('/')),
         None => !name.starts_with("link "),

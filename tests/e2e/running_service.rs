@@ -15,13 +15,13 @@ use crate::program::Running;
 
 on_each_flavour!(
     #[tokio::test] async:
-    systemd_is_told_that_it_is_ready_alive_reloading_and_stopping,
-    a_stop_waits_for_removals_under_way_and_a_second_signal_does_not,
+    systemd_is_notified_of_ready_alive_reloading_and_stopping,
+    a_stop_waits_for_removals_in_progress_and_a_second_signal_does_not,
 );
 
 on_both!(
-    the_service_collects_by_itself_and_comes_to_rest_when_told,
-    a_runtime_that_dies_is_one_loss_and_one_return_and_nothing_wrong_goes,
+    the_service_collects_by_itself_and_shuts_down_on_a_signal,
+    a_runtime_that_dies_is_logged_as_one_outage_and_nothing_wrong_is_removed,
     a_runtime_that_dies_in_the_middle_of_removals_is_one_loss_too,
     a_service_that_starts_before_its_runtime_waits_for_it,
 );
@@ -90,7 +90,7 @@ fn count(log: &str, words: &str) -> usize {
     log.lines().filter(|line| line.contains(words)).count()
 }
 
-async fn the_service_collects_by_itself_and_comes_to_rest_when_told(node: &mut Node) {
+async fn the_service_collects_by_itself_and_shuts_down_on_a_signal(node: &mut Node) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     let jobs = node.dead(&web, "job", 0..3).await;
@@ -128,7 +128,7 @@ async fn the_service_collects_by_itself_and_comes_to_rest_when_told(node: &mut N
     assert!(!node.path("admin.sock").exists(), "it takes its socket away");
 }
 
-async fn a_runtime_that_dies_is_one_loss_and_one_return_and_nothing_wrong_goes(node: &mut Node) {
+async fn a_runtime_that_dies_is_logged_as_one_outage_and_nothing_wrong_is_removed(node: &mut Node) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     let jobs = node.dead(&web, "job", 0..2).await;
@@ -210,7 +210,7 @@ async fn a_service_that_starts_before_its_runtime_waits_for_it(node: &mut Node) 
     assert_eq!(count(&ended.stderr, "container runtime reachable again"), 1, "{}", ended.stderr);
 }
 
-async fn systemd_is_told_that_it_is_ready_alive_reloading_and_stopping() {
+async fn systemd_is_notified_of_ready_alive_reloading_and_stopping() {
     let mut node = crate::embedded::node();
     let path = node.path("notify.sock");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
@@ -235,7 +235,7 @@ async fn systemd_is_told_that_it_is_ready_alive_reloading_and_stopping() {
     assert_eq!(running.wait().code, 0);
 }
 
-async fn a_stop_waits_for_removals_under_way_and_a_second_signal_does_not() {
+async fn a_stop_waits_for_removals_in_progress_and_a_second_signal_does_not() {
     for second in [false, true] {
         let (mut node, sim) = crate::embedded::node_and_sim(options());
         let web = node.pod("web").await;

@@ -8,16 +8,16 @@ use crate::node::Node;
 
 on_each_flavour!(
     #[tokio::test] async:
-    a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_stays,
+    a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_is_kept,
 );
 
 on_both!(
-    of_a_pod_that_is_not_gone_the_newest_sandbox_stays_and_so_does_what_is_not_empty,
-    of_a_pod_that_is_gone_all_sandboxes_go,
+    of_an_existing_pod_the_newest_sandbox_and_those_not_empty_are_kept,
+    all_sandboxes_of_a_deleted_pod_are_removed,
     a_sandbox_that_cannot_be_stopped_is_not_removed_until_it_can,
 );
 
-async fn of_a_pod_that_is_not_gone_the_newest_sandbox_stays_and_so_does_what_is_not_empty(node: &mut Node) {
+async fn of_an_existing_pod_the_newest_sandbox_and_those_not_empty_are_kept(node: &mut Node) {
     // Nothing is proved of any pod.
     node.set("pods.runtime_grace", "10m");
     let idle = node.ended_pod("idle", &[]).await;
@@ -47,7 +47,7 @@ async fn of_a_pod_that_is_not_gone_the_newest_sandbox_stays_and_so_does_what_is_
     node.is_settled().await;
 }
 
-async fn of_a_pod_that_is_gone_all_sandboxes_go(node: &mut Node) {
+async fn all_sandboxes_of_a_deleted_pod_are_removed(node: &mut Node) {
     let gone = node.ended_pod("gone", &["job"]).await;
     let again = node.again(&gone).await;
     node.stop(&again).await;
@@ -79,14 +79,14 @@ async fn a_sandbox_that_cannot_be_stopped_is_not_removed_until_it_can(node: &mut
     let error = report.pass("sandbox_gc")["removals"][0]["error"].as_str().unwrap();
     assert!(error.contains("broken by the test"), "{error}");
 
-    node.runtime.mend_teardown();
+    node.runtime.repair_teardown();
     node.loses(&["sandbox stuck#0", "log stuck/"]).await.is_good();
     node.is_settled().await;
 }
 
 // What no real runtime does to order.
 
-async fn a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_stays() {
+async fn a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_is_kept() {
     for becomes_ready in [false, true] {
         let (node, sim) = node_and_sim(options());
         let pod = node.ended_pod("pod", &[]).await;

@@ -7,9 +7,9 @@ use crate::program::{Ended, Running};
 use crate::running_service::{serve, status, well};
 
 on_both!(
-    status_tells_everything_and_explain_why_an_object_stays,
+    status_reports_everything_and_explain_why_an_object_is_kept,
     a_loop_is_paused_resumed_and_run_by_command,
-    a_runtime_that_hangs_keeps_nobody_waiting_who_asks,
+    a_runtime_that_hangs_keeps_no_client_waiting,
     settings_are_reloaded_by_command_and_by_a_change_of_the_file,
 );
 
@@ -30,7 +30,7 @@ pub fn good(ended: Ended) -> Ended {
     ended
 }
 
-async fn status_tells_everything_and_explain_why_an_object_stays(node: &mut Node) {
+async fn status_reports_everything_and_explain_why_an_object_is_kept(node: &mut Node) {
     let web = node.pod("web").await;
     let main = node.running(&web, "main").await;
     let jobs = node.dead(&web, "job", 0..1).await;
@@ -117,7 +117,7 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
     );
 }
 
-async fn a_runtime_that_hangs_keeps_nobody_waiting_who_asks(node: &mut Node) {
+async fn a_runtime_that_hangs_keeps_no_client_waiting(node: &mut Node) {
     let web = node.pod("web").await;
     let main = node.running(&web, "main").await;
     let running = serve(node);

@@ -102,7 +102,7 @@ async fn image_gc_panics_alone() {
 }
 
 #[actix_rt::test]
-async fn the_end_does_not_wait_for_a_loop_that_is_to_be_started_anew() {
+async fn a_shutdown_does_not_wait_for_a_loop_that_is_about_to_restart() {
     let (mut setup, id) = node(Loop::ContainerGc);
     let switch = Arc::new(AtomicBool::new(true));
     let clock = panics_in_passes(&setup, &switch);
@@ -118,11 +118,11 @@ async fn the_end_does_not_wait_for_a_loop_that_is_to_be_started_anew() {
     stage.settle().await;
     assert!(end.as_mut().now_or_never().is_none());
     for _ in 0..10 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     stage.answer("the end", end).await;
     for _ in 0..60 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     // It is there again, and begins nothing.
     stage.pass_time(3 * PERIOD).await;
@@ -161,7 +161,7 @@ fn crashed(who: &str, of: &str) -> String {
 }
 
 #[actix_rt::test]
-async fn the_configuration_falls_over_a_reload_and_takes_the_next_one() {
+async fn the_configuration_panics_at_a_reload_and_takes_the_next_one() {
     let mut setup = Setup::new();
     let file = setup.file("");
     let fuse = Fuse::lay(&mut setup);
@@ -189,7 +189,7 @@ async fn the_configuration_falls_over_a_reload_and_takes_the_next_one() {
 }
 
 #[actix_rt::test]
-async fn the_gateway_falls_while_it_waits_for_the_runtime_and_finds_it_all_the_same() {
+async fn the_gateway_panics_while_it_waits_for_the_runtime_and_reaches_it_all_the_same() {
     let mut setup = Setup::new();
     let fuse = Fuse::lay(&mut setup);
     let stage = setup.start().await;
@@ -223,7 +223,7 @@ async fn the_gateway_falls_while_it_waits_for_the_runtime_and_finds_it_all_the_s
 }
 
 #[actix_rt::test]
-async fn the_pod_state_provider_falls_over_a_question_and_forgets_its_proofs() {
+async fn the_pod_state_provider_panics_at_a_question_and_forgets_its_confirmations() {
     let mut setup = Setup::new().set("pods.runtime_grace", "2m");
     let pod = setup.sim.add_pod(pod(1).created_at(setup.sim.ago(HOUR)).not_ready());
     let container = setup.ended(&pod.unwrap(), 0);
@@ -244,7 +244,7 @@ async fn the_pod_state_provider_falls_over_a_question_and_forgets_its_proofs() {
 }
 
 #[actix_rt::test]
-async fn a_supervisor_falls_over_a_pause_and_takes_the_next_one() {
+async fn a_supervisor_panics_at_a_pause_and_takes_the_next_one() {
     let mut setup = Setup::new();
     let fuse = Fuse::lay(&mut setup);
     let stage = setup.start().await;
@@ -256,7 +256,7 @@ async fn a_supervisor_falls_over_a_pause_and_takes_the_next_one() {
     let mut pausing = Box::pin(stage.handle(Loop::LogGc).pause(true));
     turns(100).await;
     assert!(pausing.as_mut().now_or_never().is_none(), "it waits for the supervisor");
-    stage.step_without_rest(SECOND).await;
+    stage.step_without_waiting(SECOND).await;
     stage.answer("the pause", pausing).await;
     stage.settle().await;
     assert_eq!(stage.state(Loop::LogGc).await.doing, Doing::Paused);
@@ -269,7 +269,7 @@ async fn a_supervisor_falls_over_a_pause_and_takes_the_next_one() {
 
 /// The clock, which all actors share, panics at every so many questions for ten minutes, in which the runtime comes and goes
 /// and the configuration changes.
-async fn all_come_back(every: u32) {
+async fn all_restart(every: u32) {
     let mut setup = node(Loop::ContainerGc).0;
     let file = setup.file("");
     let (calls, switch) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
@@ -281,7 +281,7 @@ async fn all_come_back(every: u32) {
     let stage = setup.start().await;
     switch.store(true, SeqCst);
     for second in 0..600 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
         match second % 100 {
             30 => stage.sim.kill(),
             60 => stage.sim.restart().unwrap(),
@@ -295,7 +295,7 @@ async fn all_come_back(every: u32) {
 
     // The longest pause before a restart, and a period.
     for _ in 0..=60 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     stage.until("all answer", async || stage.service.is_alive().await.then_some(())).await;
     stage.settle().await;
@@ -318,16 +318,16 @@ async fn all_come_back(every: u32) {
 }
 
 #[actix_rt::test]
-async fn all_come_back_that_fall_at_every_second_question() {
-    all_come_back(2).await;
+async fn all_restart_that_panic_at_every_second_question() {
+    all_restart(2).await;
 }
 
 #[actix_rt::test]
-async fn all_come_back_that_fall_at_every_fifth_question() {
-    all_come_back(5).await;
+async fn all_restart_that_panic_at_every_fifth_question() {
+    all_restart(5).await;
 }
 
 #[actix_rt::test]
-async fn all_come_back_that_fall_at_every_thirteenth_question() {
-    all_come_back(13).await;
+async fn all_restart_that_panic_at_every_thirteenth_question() {
+    all_restart(13).await;
 }

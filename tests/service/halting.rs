@@ -20,14 +20,14 @@ use crate::stage::{PERIOD, SECOND, STEP, Setup, Stage};
 
 on_each_flavour!(
     #[actix_rt::test] async:
-    a_pass_under_way_removes_nothing_more_once_the_mode_is_off,
-    a_pass_under_way_only_reports_what_is_left_once_the_mode_is_report,
+    a_pass_in_progress_removes_nothing_more_once_the_mode_is_off,
+    a_pass_in_progress_only_reports_what_is_left_once_the_mode_is_report,
     a_pattern_protects_from_the_next_removal_on,
-    a_pause_holds_from_the_next_removal_on,
+    a_pause_applies_from_the_next_removal_on,
     while_one_is_paused_the_others_keep_their_pace,
-    a_pass_that_is_asked_for_follows_the_one_under_way,
+    a_requested_pass_follows_the_one_in_progress,
     more_passes_than_a_loop_takes_are_declined_and_the_others_answered,
-    the_end_begins_no_removal_and_waits_for_the_one_under_way,
+    a_shutdown_begins_no_removal_and_waits_for_the_one_in_progress,
     the_end_waits_for_a_removal_that_hangs_no_longer_than_for_its_deadline,
     the_end_waits_for_no_longer_than_a_pass_may_take,
 );
@@ -75,7 +75,7 @@ async fn reload(stage: &Stage, file: &PathBuf, text: &str) {
 
 // ---- Stricter settings ----
 
-async fn a_stricter_mode_holds_at_once(mode: &str, now: Mode) {
+async fn a_stricter_mode_applies_at_once(mode: &str, now: Mode) {
     let mut setup = Setup::new();
     let file = setup.file("");
     let stage = in_the_middle(setup).await;
@@ -93,12 +93,12 @@ async fn a_stricter_mode_holds_at_once(mode: &str, now: Mode) {
     assert_eq!(stage.sim.container_ids().len(), 0);
 }
 
-async fn a_pass_under_way_only_reports_what_is_left_once_the_mode_is_report() {
-    a_stricter_mode_holds_at_once("report", Mode::Report).await;
+async fn a_pass_in_progress_only_reports_what_is_left_once_the_mode_is_report() {
+    a_stricter_mode_applies_at_once("report", Mode::Report).await;
 }
 
-async fn a_pass_under_way_removes_nothing_more_once_the_mode_is_off() {
-    a_stricter_mode_holds_at_once("off", Mode::Off).await;
+async fn a_pass_in_progress_removes_nothing_more_once_the_mode_is_off() {
+    a_stricter_mode_applies_at_once("off", Mode::Off).await;
 }
 
 async fn a_pattern_protects_from_the_next_removal_on() {
@@ -127,7 +127,7 @@ async fn a_pattern_protects_from_the_next_removal_on() {
 
 // ---- A pause ----
 
-async fn a_pause_holds_from_the_next_removal_on() {
+async fn a_pause_applies_from_the_next_removal_on() {
     let stage = in_the_middle(Setup::new()).await;
     stage.handle(Loop::ContainerGc).pause(true).await;
     let refused = stage.answer("a pass", stage.handle(Loop::ContainerGc).run(None)).await;
@@ -181,7 +181,7 @@ async fn while_one_is_paused_the_others_keep_their_pace() {
 
 // ---- Passes that are asked for ----
 
-async fn a_pass_that_is_asked_for_follows_the_one_under_way() {
+async fn a_requested_pass_follows_the_one_in_progress() {
     let stage = in_the_middle(Setup::new()).await;
     let asked = [ask(&stage, Loop::ContainerGc), ask(&stage, Loop::ContainerGc)];
     stage.settle().await;
@@ -221,7 +221,7 @@ async fn more_passes_than_a_loop_takes_are_declined_and_the_others_answered() {
 
 // ---- The end ----
 
-async fn the_end_begins_no_removal_and_waits_for_the_one_under_way() {
+async fn a_shutdown_begins_no_removal_and_waits_for_the_one_in_progress() {
     let stage = in_the_middle(Setup::new()).await;
     let asked = ask(&stage, Loop::ContainerGc);
     stage.settle().await;

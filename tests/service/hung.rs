@@ -141,7 +141,7 @@ async fn a_loop_whose_thread_hangs_does_so_alone_and_gets_another_one() {
 }
 
 #[actix_rt::test]
-async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_goes_on() {
+async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_continues() {
     let (mut setup, id) = node(Loop::ContainerGc);
     let mut trap = Trap::lay(&mut setup, Loop::ContainerGc, In::Wall);
     // The check before the removal is the last question of the wall clock before it.

@@ -14,9 +14,9 @@ use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, turns, uid};
 
 on_each_flavour!(
     #[actix_rt::test] async:
-    it_is_asked_once_a_period_and_a_pod_that_it_does_not_tell_goes,
+    it_is_called_once_a_period_and_a_pod_that_it_does_not_list_is_removed,
     a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives,
-    a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves,
+    a_renewed_token_and_all_failures_recover_by_themselves,
 );
 
 const NODE: &str = "node-1";
@@ -122,7 +122,7 @@ impl World {
     }
 }
 
-async fn it_is_asked_once_a_period_and_a_pod_that_it_does_not_tell_goes() {
+async fn it_is_called_once_a_period_and_a_pod_that_it_does_not_list_is_removed() {
     let kubelet = FakeKubelet::start(NODE);
     kubelet.set_pods(vec![told(1), told(2)]);
     let world = world(kubelet, Setup::new(), 30).await;
@@ -179,7 +179,7 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
     assert!(!exists(&world.stage.sim, 2) && exists(&world.stage.sim, 1));
 }
 
-async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() {
+async fn a_renewed_token_and_all_failures_recover_by_themselves() {
     let kubelet = FakeKubelet::start_https(NODE);
     kubelet.set_token(Some("first"));
     kubelet.set_pods(vec![told(1), told(2)]);

@@ -16,9 +16,9 @@ use crate::stage::{PERIOD, SECOND, Setup, Stage};
 on_each_flavour!(
     #[actix_rt::test] async:
     a_disk_that_fills_up_starts_a_pass_at_the_next_poll,
-    a_disk_full_of_something_else_is_told_once_and_looked_at_less_and_less,
+    a_disk_full_of_something_else_is_logged_once_and_checked_less_and_less_often,
     who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once,
-    a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_for_empty,
+    a_disk_that_reports_more_available_than_its_capacity_is_logged_once_and_taken_for_empty,
     passes_that_remove_nothing_are_put_off_though_others_free_a_little,
     a_loop_that_only_reports_says_so_whenever_the_number_changes,
 );
@@ -80,7 +80,7 @@ async fn a_disk_that_fills_up_starts_a_pass_at_the_next_poll() {
     assert_eq!((last.removed, last.last.unwrap().trigger), (2, Trigger::Pressure));
 }
 
-async fn a_disk_full_of_something_else_is_told_once_and_looked_at_less_and_less() {
+async fn a_disk_full_of_something_else_is_logged_once_and_checked_less_and_less_often() {
     let stage = started(Setup::new()).await;
     fill(&stage, 95);
     // After the first one a minute, two, four, and from then on the passes come by themselves.
@@ -131,7 +131,7 @@ async fn who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once() {
     assert_eq!(alarms(&stage, 14).await, [12]);
 }
 
-async fn a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_for_empty() {
+async fn a_disk_that_reports_more_available_than_its_capacity_is_logged_once_and_taken_for_empty() {
     let mut setup = Setup::new();
     setup.image("old:1", 20_000);
     setup.seams.probe =

@@ -84,7 +84,7 @@ async fn within<T>(stage: &Stage, limit: Duration, answer: impl Future<Output = 
             biased;
             answer = &mut answer => return answer,
             () = turns_for(Duration::from_millis(200)) => {
-                stage.step_without_rest(SECOND / 4).await;
+                stage.step_without_waiting(SECOND / 4).await;
                 waited += SECOND / 4;
                 assert!(waited <= limit, "no answer within {limit:?}");
             }
@@ -112,7 +112,7 @@ async fn status_plan_and_explain_are_answered_while_the_disk_of_the_records_hang
     records.seen([ImageUse::named("r.io/job:1")], stage.service.tools.clock.moment());
     assert_eq!(stage.answer("all answers", asked.ask_all()).await, Vec::<String>::new());
     // Once the disk has had its time, they say so.
-    stage.step_without_rest(11 * SECOND).await;
+    stage.step_without_waiting(11 * SECOND).await;
     let problems = stage.answer("all answers", asked.ask_all()).await;
     assert!(problems.len() == 1 && problems[0].contains("no answer within"), "{problems:#?}");
 }
@@ -126,7 +126,7 @@ async fn a_hundred_questions_write_nothing() {
     let before = written();
     for _ in 0..34 {
         assert_eq!(stage.answer("all answers", asked.ask_all()).await, Vec::<String>::new());
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     stage.answer("the disk", records.flush()).await;
     assert!(written() == before, "a question has written something");
@@ -147,7 +147,7 @@ async fn before_the_records_were_read_questions_say_so_within_a_second() {
 }
 
 #[actix_rt::test]
-async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
+async fn a_runtime_that_hangs_gets_one_call_for_any_number_of_status_requests() {
     let asked = Asked::start(Workers::start(1).unwrap()).await;
     let Asked { stage, client, .. } = &asked;
     // What is counted is of questions only.

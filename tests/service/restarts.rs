@@ -108,7 +108,7 @@ impl Life<'_> {
 }
 
 #[test]
-fn an_image_is_too_young_by_the_first_look_of_any_service() {
+fn an_image_is_too_young_by_the_first_observation_of_any_service() {
     let node = Node::new(&[("image_gc.min_age", "2m")]);
     let id = node.setup.image("free:1", 10_000);
     node.sim().with(|node| node.fill_to_percent(90));
@@ -136,7 +136,7 @@ fn an_image_is_too_young_by_the_first_look_of_any_service() {
 }
 
 #[test]
-fn an_image_that_nobody_uses_for_long_goes_at_the_first_pass_of_the_next_service() {
+fn an_image_unused_for_long_is_removed_at_the_first_pass_of_the_next_service() {
     let node = Node::new(&[("image_gc.max_age", "1h"), ("container_gc.mode", "off")]);
     let (unused, used) = (node.setup.image("unused:1", 10), node.setup.image("used:1", 10));
     let container = node.dead("used:1");
@@ -245,7 +245,7 @@ fn ten_services_one_after_the_other_remember_what_the_first_has_seen() {
 }
 
 #[actix_rt::test]
-async fn an_image_loop_whose_thread_hung_has_lost_no_record_and_no_use() {
+async fn an_image_loop_whose_thread_hung_keeps_every_record_and_use() {
     let node = Node::new(&[("image_gc.max_age", "90m"), ("container_gc.mode", "report")]);
     let (unused, late) = (node.setup.image("unused:1", 10), node.setup.image("late:1", 10));
     let dir: PathBuf = node.state.path().to_owned();

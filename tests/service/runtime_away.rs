@@ -13,19 +13,19 @@ use crate::stage::{HOUR, Held, PERIOD, SECOND, STEP, Setup, Stage, pod, turns};
 
 on_each_flavour!(
     #[actix_rt::test] async:
-    a_death_over_the_removal_of_an_image_is_told_once,
-    a_death_over_the_list_of_images_is_told_once,
-    a_death_over_the_stop_of_a_sandbox_is_told_once,
-    a_death_over_the_removal_of_a_container_is_told_once,
-    a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes,
+    a_death_during_the_removal_of_an_image_is_logged_once,
+    a_death_during_the_list_of_images_is_logged_once,
+    a_death_during_the_stop_of_a_sandbox_is_logged_once,
+    a_death_during_the_removal_of_a_container_is_logged_once,
+    an_outage_and_its_end_are_two_lines_and_two_events_and_nothing_is_removed,
     ten_losses_are_ten_times_two_lines,
-    a_restart_that_nobody_was_waiting_for_is_not_even_noticed,
-    a_runtime_that_is_away_at_the_start_is_waited_for,
-    the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back,
-    a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again,
+    a_restart_during_no_call_is_not_noticed,
+    a_runtime_that_is_unreachable_at_the_start_is_waited_for,
+    the_grace_of_an_idle_pod_restarts_when_the_runtime_is_reachable_again,
+    the_version_of_a_runtime_is_requested_again_after_a_failure,
     a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again,
-    a_runtime_that_dies_over_each_pass_is_not_asked_faster_and_faster,
-    what_was_noted_before_a_loss_is_not_told_again_after_it,
+    a_runtime_that_dies_in_each_pass_is_not_called_faster_and_faster,
+    what_was_noted_before_an_outage_is_not_logged_again_after_it,
 );
 
 const BACK: &str = "INFO - container runtime reachable again";
@@ -87,7 +87,7 @@ async fn kinds(stage: &Stage) -> Vec<EventKind> {
     stage.events().await.into_iter().map(|event| event.kind).collect()
 }
 
-async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
+async fn an_outage_and_its_end_are_two_lines_and_two_events_and_nothing_is_removed() {
     let stage = node_to_keep().start().await;
     let there = all_there(&stage.sim);
     stage.step(SECOND).await;
@@ -135,7 +135,7 @@ async fn ten_losses_are_ten_times_two_lines() {
     assert_eq!(all_there(&stage.sim), there);
 }
 
-async fn a_restart_that_nobody_was_waiting_for_is_not_even_noticed() {
+async fn a_restart_during_no_call_is_not_noticed() {
     let stage = node_to_keep().start().await;
     stage.step(SECOND).await;
     for _ in 0..5 {
@@ -167,23 +167,23 @@ async fn dies_over(of: Loop, method: Method) {
     assert!(![containers, sandboxes, images].concat().contains(&id));
 }
 
-async fn a_death_over_the_removal_of_a_container_is_told_once() {
+async fn a_death_during_the_removal_of_a_container_is_logged_once() {
     dies_over(Loop::ContainerGc, Method::RemoveContainer).await;
 }
 
-async fn a_death_over_the_stop_of_a_sandbox_is_told_once() {
+async fn a_death_during_the_stop_of_a_sandbox_is_logged_once() {
     dies_over(Loop::SandboxGc, Method::StopPodSandbox).await;
 }
 
-async fn a_death_over_the_list_of_images_is_told_once() {
+async fn a_death_during_the_list_of_images_is_logged_once() {
     dies_over(Loop::ImageGc, Method::ListImages).await;
 }
 
-async fn a_death_over_the_removal_of_an_image_is_told_once() {
+async fn a_death_during_the_removal_of_an_image_is_logged_once() {
     dies_over(Loop::ImageGc, Method::RemoveImage).await;
 }
 
-async fn a_runtime_that_is_away_at_the_start_is_waited_for() {
+async fn a_runtime_that_is_unreachable_at_the_start_is_waited_for() {
     let setup = node_to_keep();
     setup.sim.kill();
     let there = all_there(&setup.sim);
@@ -203,7 +203,7 @@ async fn a_runtime_that_is_away_at_the_start_is_waited_for() {
     assert_eq!(all_there(&stage.sim), there);
 }
 
-async fn a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again() {
+async fn the_version_of_a_runtime_is_requested_again_after_a_failure() {
     let setup = Setup::new();
     setup.sim.fault(Method::Version, Fault::Hang, Scope::Times(2));
     tokio::time::pause();
@@ -220,7 +220,7 @@ async fn a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again() {
     stage.until("what it is", async || gateway.runtime().await?.version).await;
 }
 
-async fn a_runtime_that_dies_over_each_pass_is_not_asked_faster_and_faster() {
+async fn a_runtime_that_dies_in_each_pass_is_not_called_faster_and_faster() {
     let stage = node_to_keep().start().await;
     stage.step(SECOND).await;
     stage.sim.clear_calls();
@@ -251,7 +251,7 @@ async fn a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again() {
     }
     // Every loop begins a pass in it, and waits for 20 s.
     for _ in 0..5 {
-        stage.step_without_rest(STEP).await;
+        stage.step_without_waiting(STEP).await;
         turns(500).await;
     }
     let failing = async || {
@@ -271,7 +271,7 @@ async fn a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again() {
     assert_eq!(stage.service.tools.gateway.returns(), returns, "it was never away");
 }
 
-async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back() {
+async fn the_grace_of_an_idle_pod_restarts_when_the_runtime_is_reachable_again() {
     let setup = Setup::new().set("pods.runtime_grace", "3m");
     let made = setup.sim.ago(2 * HOUR);
     let sandbox = setup.sim.add_pod(pod(1).created_at(made).not_ready()).unwrap();
@@ -291,7 +291,7 @@ async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_bac
     assert_eq!(stage.lines.all(), expected);
 }
 
-async fn what_was_noted_before_a_loss_is_not_told_again_after_it() {
+async fn what_was_noted_before_an_outage_is_not_logged_again_after_it() {
     let setup = node_to_keep();
     std::fs::create_dir_all(setup.sim.paths().root.join("kubelet/pods/of-a-kubelet")).unwrap();
     let stage = setup.start().await;

@@ -331,7 +331,7 @@ impl Stage {
     }
 
     /// Lets that much time pass at once, and waits for nothing: for actors that may not answer.
-    pub async fn step_without_rest(&self, by: Duration) {
+    pub async fn step_without_waiting(&self, by: Duration) {
         self.sim.advance(by);
         tokio::time::advance(by + LATE).await;
         turns(10 * TURNS).await;

@@ -14,7 +14,7 @@ use crate::stage::{HOUR, PERIOD, SECOND, STEP, Setup, turns};
 on_each_flavour!(
     #[actix_rt::test] async:
     a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_check,
-    a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its_check,
+    a_removal_that_waits_for_a_gateway_that_panicked_is_not_sent_long_after_its_check,
 );
 
 async fn a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_check() {
@@ -53,7 +53,7 @@ async fn a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_c
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1, "the one that hung");
 }
 
-async fn a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its_check() {
+async fn a_removal_that_waits_for_a_gateway_that_panicked_is_not_sent_long_after_its_check() {
     let mut setup = Setup::new();
     let pod = setup.living_pod(1);
     let id = setup.ended(&pod, 0);
@@ -70,14 +70,14 @@ async fn a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its
         stage.step(SECOND).await;
         assert!(fuse.has_burnt());
         if pause < 8 {
-            stage.step_without_rest(SECOND * (pause - 1)).await;
+            stage.step_without_waiting(SECOND * (pause - 1)).await;
         }
     }
     stage.sim.restart().unwrap();
     let mut removal = Box::pin(gateway.remove_container(&id));
     assert!(removal.as_mut().now_or_never().is_none());
     for _ in 0..8 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     let refused = stage.answer("the removal", removal).await.unwrap_err();
     assert!(refused.message.contains("the check before the removal is too old"), "{refused}");

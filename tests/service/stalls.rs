@@ -65,7 +65,7 @@ async fn a_list_of_images_that_is_never_answered_costs_one_pass() {
 }
 
 #[actix_rt::test]
-async fn a_disk_that_does_not_answer_holds_up_image_gc_alone() {
+async fn a_disk_that_does_not_answer_delays_image_gc_alone() {
     let (mut setup, _) = node(Loop::ImageGc);
     let (begun, hangs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
     let (release, released) = mpsc::channel::<()>();
@@ -106,7 +106,7 @@ async fn a_disk_that_does_not_answer_holds_up_image_gc_alone() {
 }
 
 #[actix_rt::test]
-async fn a_worker_that_waits_for_the_runtime_holds_up_log_gc_alone() {
+async fn a_worker_that_waits_for_the_runtime_delays_log_gc_alone() {
     let setup = Setup::new().set("pods.runtime_grace", "0s");
     let directory = format!("ns_gone_{}", uid(3));
     let long_ago = setup.sim.ago(HOUR);

@@ -32,7 +32,7 @@ async fn in_force(stage: &Stage) -> (u64, Cause, Mode) {
 }
 
 /// Sees that what was changed right now is taken at the second look, and not at the first.
-async fn is_taken_at_the_second_look(stage: &Stage, number: u64, mode: Mode) {
+async fn is_applied_at_the_second_check(stage: &Stage, number: u64, mode: Mode) {
     let before = in_force(stage).await;
     look(stage).await;
     assert_eq!(in_force(stage).await, before, "it may still be written");
@@ -63,9 +63,9 @@ async fn a_file_that_is_written_in_place_is_read() {
     fs::write(&file, "").unwrap();
     let stage = started(&file).await;
     fs::write(&file, REPORT).unwrap();
-    is_taken_at_the_second_look(&stage, 2, Mode::Report).await;
+    is_applied_at_the_second_check(&stage, 2, Mode::Report).await;
     fs::write(&file, OFF).unwrap();
-    is_taken_at_the_second_look(&stage, 3, Mode::Off).await;
+    is_applied_at_the_second_check(&stage, 3, Mode::Off).await;
 }
 
 #[actix_rt::test]
@@ -76,7 +76,7 @@ async fn a_file_that_is_replaced_is_read() {
     let stage = started(&file).await;
     fs::write(file.with_extension("new"), REPORT).unwrap();
     fs::rename(file.with_extension("new"), &file).unwrap();
-    is_taken_at_the_second_look(&stage, 2, Mode::Report).await;
+    is_applied_at_the_second_check(&stage, 2, Mode::Report).await;
 }
 
 #[actix_rt::test]
@@ -95,10 +95,10 @@ async fn a_config_map_whose_link_is_swapped_is_read() {
     let stage = started(&at("config.toml")).await;
     publish("..2026_2", REPORT);
     fs::remove_dir_all(at("..2026_1")).unwrap();
-    is_taken_at_the_second_look(&stage, 2, Mode::Report).await;
+    is_applied_at_the_second_check(&stage, 2, Mode::Report).await;
     publish("..2026_3", OFF);
     fs::remove_dir_all(at("..2026_2")).unwrap();
-    is_taken_at_the_second_look(&stage, 3, Mode::Off).await;
+    is_applied_at_the_second_check(&stage, 3, Mode::Off).await;
 }
 
 #[actix_rt::test]
@@ -150,7 +150,7 @@ async fn a_file_that_vanishes_is_reported_once_and_waited_for() {
         "{told:?}"
     );
     fs::write(&file, OFF).unwrap();
-    is_taken_at_the_second_look(&stage, 2, Mode::Off).await;
+    is_applied_at_the_second_check(&stage, 2, Mode::Off).await;
 }
 
 #[actix_rt::test]
@@ -175,5 +175,5 @@ async fn a_bad_file_is_refused_once_and_a_good_one_taken_after_it() {
     assert!(told[0].contains(&refused) && told[0].contains("image_gc.mood"), "{told:?}");
     assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Enforce));
     fs::write(&file, REPORT).unwrap();
-    is_taken_at_the_second_look(&stage, 2, Mode::Report).await;
+    is_applied_at_the_second_check(&stage, 2, Mode::Report).await;
 }

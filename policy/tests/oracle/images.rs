@@ -14,7 +14,7 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
         // A runtime removes by id, so that of an image with several handlers all copies go together or none.
         .filter(|image| {
             let mut copies = node.images.iter().filter(|copy| copy.id == image.id);
-            !copies.any(|copy| is_held(node, settings, copy))
+            !copies.any(|copy| is_kept(node, settings, copy))
         })
         // What is first seen now has been detected now; passed over is what is younger than min_age.
         .filter(|image| at_least_ago(node, first_detected(node, image), settings.image_min_age))
@@ -127,7 +127,7 @@ fn same(a: &str, b: &str) -> bool {
 }
 
 /// Used, pinned, protected, or what the runtime makes sandboxes of.
-fn is_held(node: &Snapshot, settings: &Settings, image: &Image) -> bool {
+fn is_kept(node: &Snapshot, settings: &Settings, image: &Image) -> bool {
     let names: Vec<String> = image.repo_tags.iter().chain(&image.repo_digests).cloned().collect();
     // Nothing is proved of a pod in state unknown: it may be active.
     let named_by_pod = node.pods.pods.iter().any(|pod| {

@@ -109,7 +109,7 @@ fn state(node: &Snapshot, uid: &str) -> PodState {
 }
 
 /// behaviour: Pods, the table, last column.
-fn runtime_objects_may_go(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
+fn runtime_objects_may_be_removed(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     match state(node, uid) {
         PodState::Active | PodState::Unknown => false,
         PodState::Terminated => settings.evict_terminated_pods,
@@ -118,7 +118,7 @@ fn runtime_objects_may_go(node: &Snapshot, settings: &Settings, uid: &str) -> bo
 }
 
 /// behaviour: Pods, objects of no pod. While the source is not synced nothing counts as deleted.
-fn unmanaged_may_go(node: &Snapshot, settings: &Settings) -> bool {
+fn unmanaged_may_be_removed(node: &Snapshot, settings: &Settings) -> bool {
     settings.collect_unmanaged && node.pods.synced
 }
 
@@ -148,9 +148,9 @@ fn containers(node: &Snapshot, settings: &Settings) -> Verdict {
     let mut in_limits: Vec<&Container> = Vec::new();
     for container in evictable {
         match uid_of_container(node, container) {
-            None if unmanaged_may_go(node, settings) => gone.push(container),
+            None if unmanaged_may_be_removed(node, settings) => gone.push(container),
             None => {}
-            Some(uid) if runtime_objects_may_go(node, settings, uid) => gone.push(container),
+            Some(uid) if runtime_objects_may_be_removed(node, settings, uid) => gone.push(container),
             Some(_) => in_limits.push(container),
         }
     }
@@ -226,7 +226,7 @@ fn sandboxes(node: &Snapshot, settings: &Settings) -> Verdict {
                 return false;
             }
             if sandbox.pod_uid.is_empty() {
-                return unmanaged_may_go(node, settings);
+                return unmanaged_may_be_removed(node, settings);
             }
             // One whose age is unknown may be older or newer, so it does not prove that another is not the newest.
             let newest = !node.sandboxes.iter().any(|other| {
@@ -234,7 +234,7 @@ fn sandboxes(node: &Snapshot, settings: &Settings) -> Verdict {
                     && other.created_at.is_some()
                     && newer(key(other), key(sandbox))
             });
-            runtime_objects_may_go(node, settings, &sandbox.pod_uid) || !newest
+            runtime_objects_may_be_removed(node, settings, &sandbox.pod_uid) || !newest
         })
         .collect();
     let remove = oldest_first(gone, key);

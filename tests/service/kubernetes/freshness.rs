@@ -3,7 +3,7 @@
 use cri_gc_policy::PodState::{Active, Deleted, Unknown};
 use cri_gc_test_support::kubernetes::{Fault, On};
 
-use super::{Before, HEALS_WITHIN, NOTHING, World, left_of, proved_but_held};
+use super::{Before, HEALS_WITHIN, NOTHING, World, left_of, confirmed_but_refused};
 use crate::stage::{PERIOD, SECOND};
 
 /// Lets time pass by steps of ten seconds, and sees that the source is never lost.
@@ -27,7 +27,7 @@ async fn stays_synced(world: &World, minutes: u32, mut each_minute: impl FnMut()
 
 #[actix_rt::test]
 async fn bookmarks_keep_it_fresh_without_a_new_list() {
-    let world = proved_but_held().await;
+    let world = confirmed_but_refused().await;
     let lists = world.api.count(On::List);
     stays_synced(&world, 20, || world.api.bookmark()).await;
     assert_eq!(world.api.count(On::List), lists);
@@ -35,7 +35,7 @@ async fn bookmarks_keep_it_fresh_without_a_new_list() {
 
 #[actix_rt::test]
 async fn without_bookmarks_a_list_is_read_before_it_is_stale() {
-    let world = proved_but_held().await;
+    let world = confirmed_but_refused().await;
     let lists = world.api.count(On::List);
     stays_synced(&world, 20, || ()).await;
     let read = world.api.count(On::List) - lists;
@@ -44,8 +44,8 @@ async fn without_bookmarks_a_list_is_read_before_it_is_stale() {
 
 /// As by a proxy that ends what is idle for a minute.
 #[actix_rt::test]
-async fn watches_that_end_every_minute_and_tell_nothing_are_no_news() {
-    let world = proved_but_held().await;
+async fn watches_that_end_every_minute_without_events_keep_nothing_synced() {
+    let world = confirmed_but_refused().await;
     let lists = world.api.count(On::List);
     stays_synced(&world, 20, || world.api.close_watches()).await;
     let read = world.api.count(On::List) - lists;
@@ -69,8 +69,8 @@ async fn a_short_max_staleness_is_kept_to() {
 
 /// A server that takes every request and answers none, and a network that swallows all of it.
 #[actix_rt::test]
-async fn when_the_server_is_silent_all_is_unknown_in_time_and_nothing_goes() {
-    let world = proved_but_held().await;
+async fn when_the_server_is_silent_all_becomes_unknown_in_time_and_nothing_is_removed() {
+    let world = confirmed_but_refused().await;
     world.api.fail(On::Any, Some(Fault::Stall));
     let mut stale = false;
     for step in 1..=60 {
@@ -103,7 +103,7 @@ async fn when_the_server_is_silent_all_is_unknown_in_time_and_nothing_goes() {
 
 /// The loops ask, each for itself, while the list is young, old, lost and back: none of it holds up a pass.
 #[actix_rt::test]
-async fn passes_go_on_while_the_server_is_silent() {
+async fn passes_continue_while_the_server_is_silent() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;

@@ -141,7 +141,7 @@ pub const ALL: [usize; 3] = [1, 1, 1];
 pub const NOTHING: [usize; 3] = [0, 0, 0];
 
 /// A node with pod 1, which lives, and pod 2: it is proved deleted, and the runtime refuses to remove it until removals are allowed.
-pub async fn proved_but_held() -> World {
+pub async fn confirmed_but_refused() -> World {
     let before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before.living(1);
     let world = before.start().await;

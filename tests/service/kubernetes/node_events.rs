@@ -126,7 +126,7 @@ async fn events_that_are_refused_for_good_are_given_up_and_counted() {
 }
 
 #[actix_rt::test]
-async fn no_more_are_sent_than_the_server_can_be_asked_to_keep() {
+async fn no_more_events_are_sent_than_the_server_should_store() {
     let before = Before::new();
     before.living(1);
     let kubeconfig = before.setup.sim.paths().root.join("kubeconfig");

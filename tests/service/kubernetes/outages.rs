@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cri_gc_test_support::kubernetes::{Fault, On};
 
-use super::{BOOT, Before, NODE, NOTHING, World, dead_pod, left_of, pod, proved_but_held};
+use super::{BOOT, Before, NODE, NOTHING, World, dead_pod, left_of, pod, confirmed_but_refused};
 use crate::stage::{PERIOD, SECOND};
 
 /// How an outage begins and ends.
@@ -85,7 +85,7 @@ fn outages() -> Vec<Outage> {
 }
 
 #[actix_rt::test]
-async fn nothing_goes_in_any_outage_and_all_that_was_deleted_goes_after_it() {
+async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_after_it() {
     let before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before.api.set_max_page(2);
     (1..=3).for_each(|number| before.living(number));
@@ -165,7 +165,7 @@ async fn a_question_that_is_not_answered_takes_nothing_and_ends() {
     world.api.delete("ns", "pod-2");
     let passes = world.stage.passes().await;
     for _ in 0..200 {
-        world.stage.step_without_rest(3 * SECOND).await;
+        world.stage.step_without_waiting(3 * SECOND).await;
         world.exchange().await;
     }
     world.has_all(&[1, 2], "no answer is none");
@@ -216,7 +216,7 @@ async fn a_version_that_is_forgotten_is_no_error() {
 
 /// A watch that is cut in the middle of an event goes on where it was, and so does one that is closed.
 #[actix_rt::test]
-async fn a_watch_that_is_cut_goes_on_without_a_new_list_and_loses_nothing() {
+async fn a_watch_that_is_cut_continues_without_a_new_list_and_misses_nothing() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
@@ -268,7 +268,7 @@ async fn an_empty_list_while_something_runs_is_none() {
 
 /// The same while nothing runs: the kubelet's directories protect, then the brake, then the questions.
 #[actix_rt::test]
-async fn an_empty_list_while_nothing_runs_is_asked_about() {
+async fn an_empty_list_while_nothing_runs_is_checked_by_a_get_of_each_pod() {
     let before = Before::new();
     (1..=22).for_each(|number| {
         dead_pod(&before.setup.sim, number);
@@ -296,7 +296,7 @@ async fn an_empty_list_while_nothing_runs_is_asked_about() {
 }
 
 #[actix_rt::test]
-async fn the_node_is_looked_at_before_each_list() {
+async fn the_node_is_observed_before_each_list() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
@@ -319,17 +319,17 @@ async fn the_node_is_looked_at_before_each_list() {
 
 /// A wall clock that is set, forward or back, by more than any age that counts.
 #[actix_rt::test]
-async fn a_clock_that_is_set_forward_begins_all_proofs_anew() {
+async fn a_clock_that_is_set_forward_restarts_all_confirmations() {
     is_set(true).await;
 }
 
 #[actix_rt::test]
-async fn a_clock_that_is_set_back_begins_all_proofs_anew() {
+async fn a_clock_that_is_set_back_restarts_all_confirmations() {
     is_set(false).await;
 }
 
 async fn is_set(forward: bool) {
-    let world = proved_but_held().await;
+    let world = confirmed_but_refused().await;
     let (now, hour) = (world.sim().now(), Duration::from_secs(3 * 3600));
     let lists = world.api.count(On::List);
     world.sim().step_clock(if forward { now + hour } else { now - hour });

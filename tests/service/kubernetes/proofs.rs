@@ -5,11 +5,11 @@ use cri_gc_policy::PodState::{Active, Deleted, Evicted, Terminated, Unknown};
 use cri_gc_sim::Method;
 use cri_gc_test_support::kubernetes::{Fault, On, PodObject};
 
-use super::{ALL, Before, GONE_WITHIN, NOTHING, dead_pod, ended, left_of, living_pod, pod, proved_but_held};
+use super::{ALL, Before, GONE_WITHIN, NOTHING, dead_pod, ended, left_of, living_pod, pod, confirmed_but_refused};
 use crate::stage::{HOUR, PERIOD, SECOND, uid};
 
 #[actix_rt::test]
-async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before() {
+async fn a_deleted_pod_is_removed_after_a_new_list_and_a_get_and_not_before() {
     let before = Before::new();
     before.api.set_max_page(2);
     (1..=7).for_each(|number| before.living(number));
@@ -64,7 +64,7 @@ async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before
 }
 
 #[actix_rt::test]
-async fn what_the_watch_tells_changes_states_without_a_new_list() {
+async fn what_the_watch_reports_changes_states_without_a_new_list() {
     let before = Before::new().set("container_gc.evict_terminated_pods", "true");
     before.living(1);
     for number in 2..=4 {
@@ -159,8 +159,8 @@ async fn a_static_pod_lives_while_its_mirror_is_deleted_and_made_again() {
 }
 
 #[actix_rt::test]
-async fn a_uid_that_comes_back_is_alive_again() {
-    let world = proved_but_held().await;
+async fn a_uid_that_reappears_is_active_again() {
+    let world = confirmed_but_refused().await;
     assert!(world.evidence(2).await.contains("the API server did not have it at"));
     // Its object is made again before anything of it went; only the watch tells.
     world.api.apply(pod(2));
@@ -190,8 +190,8 @@ async fn a_uid_that_comes_back_is_alive_again() {
 }
 
 #[actix_rt::test]
-async fn a_uid_that_was_there_for_a_moment_has_to_be_asked_for_again() {
-    let world = proved_but_held().await;
+async fn a_uid_that_was_there_for_a_moment_has_to_be_confirmed_again() {
+    let world = confirmed_but_refused().await;
     // Between two passes: none of them sees it listed.
     world.api.fail(On::Get, Some(Fault::Status(500)));
     world.api.apply(pod(2));
@@ -207,7 +207,7 @@ async fn a_uid_that_was_there_for_a_moment_has_to_be_asked_for_again() {
 
 /// One that runs is active although nobody knows it, and one of a name that no path can bear is nobody's question.
 #[actix_rt::test]
-async fn a_pod_that_cannot_be_asked_for_holds_up_no_other() {
+async fn a_pod_whose_get_fails_delays_no_other() {
     let before = Before::new();
     before.living(1);
     let sim = &before.setup.sim;
@@ -230,7 +230,7 @@ async fn a_pod_that_cannot_be_asked_for_holds_up_no_other() {
 
 /// A small node: the API server itself says of each pod that it is not there.
 #[actix_rt::test]
-async fn nine_of_ten_pods_of_a_node_go_without_waiting_for_ten_minutes() {
+async fn nine_of_ten_pods_of_a_node_are_removed_without_waiting_for_ten_minutes() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;

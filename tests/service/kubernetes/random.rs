@@ -357,16 +357,16 @@ async fn nth(place: usize) {
 }
 
 #[actix_rt::test]
-async fn whatever_happens_nothing_of_a_pod_that_is_there_goes_1() {
+async fn nothing_of_an_existing_pod_is_ever_removed_1() {
     nth(0).await;
 }
 
 #[actix_rt::test]
-async fn whatever_happens_nothing_of_a_pod_that_is_there_goes_2() {
+async fn nothing_of_an_existing_pod_is_ever_removed_2() {
     nth(1).await;
 }
 
 #[actix_rt::test]
-async fn whatever_happens_nothing_of_a_pod_that_is_there_goes_3() {
+async fn nothing_of_an_existing_pod_is_ever_removed_3() {
     nth(2).await;
 }

@@ -84,7 +84,7 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
 }
 
 #[actix_rt::test]
-async fn another_server_is_asked_anew_and_the_old_one_not_any_more() {
+async fn another_server_is_read_from_the_start_and_the_old_one_no_more() {
     let before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before.living(1);
     let kubeconfig = before.setup.sim.paths().root.join("kubeconfig");
@@ -122,10 +122,10 @@ async fn another_server_is_asked_anew_and_the_old_one_not_any_more() {
     assert_eq!((first.count(On::Any), first.open_watches(), watches), (asked, 0, 0));
     world.api.delete("ns", "pod-2");
     world.goes(2, "by the other server").await;
-    assert_eq!(first.count(On::Get), asked_for_one(&first));
+    assert_eq!(first.count(On::Get), gets_of_one_pod(&first));
 }
 
 /// Questions for the one pod that was ever deleted at that server.
-fn asked_for_one(api: &FakeApi) -> usize {
+fn gets_of_one_pod(api: &FakeApi) -> usize {
     api.requests().iter().filter(|request| request.path.ends_with("/pods/pod-2")).count()
 }

@@ -26,24 +26,24 @@ use futures_util::FutureExt;
 use super::bed::{Bed, HOUR, MINUTE, SECOND, errors, removed, silent, uid};
 
 on_each_flavour!(
-    a_longer_grace_by_reload_holds,
+    a_longer_grace_by_reload_applies,
     a_step_of_the_clock_makes_no_image_old,
-    images_that_pods_name_stay_while_the_kubelet_root_hangs,
+    images_that_pods_name_are_kept_while_the_kubelet_root_hangs,
     one_object_that_answers_unavailable_does_not_hold_up_the_others,
     cancelled_as_an_answer_is_no_return_of_the_runtime,
-    a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look,
-    an_image_service_that_is_away_is_no_return_of_the_runtime,
-    a_pass_of_images_that_is_told_to_report_only_does_not_fail_for_that,
+    a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_check,
+    an_unreachable_image_service_is_no_return_of_the_runtime,
+    an_image_pass_in_report_mode_does_not_fail_for_that,
     readings_that_piled_up_are_not_two_syncs,
-    a_pause_holds_for_what_waits_in_the_gateway,
-    a_log_stays_with_its_container_once_the_loop_may_only_report,
+    a_pause_applies_to_what_waits_in_the_gateway,
+    a_log_is_kept_with_its_container_once_the_loop_may_only_report,
 );
 
 async fn run(c: &actix::Addr<Collector<ImageGc>>) -> PassReport {
     c.send(RunPass::default()).await.unwrap().unwrap()
 }
 
-fn a_longer_grace_by_reload_holds() {
+fn a_longer_grace_by_reload_applies() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
     let made = bed.sim.ago(HOUR);
@@ -87,7 +87,7 @@ fn a_step_of_the_clock_makes_no_image_old() {
     });
 }
 
-fn images_that_pods_name_stay_while_the_kubelet_root_hangs() {
+fn images_that_pods_name_are_kept_while_the_kubelet_root_hangs() {
     let mut bed = Bed::new();
     bed.settings.image_gc.max_age = SECOND;
     bed.settings.image_gc.min_age = Duration::ZERO;
@@ -175,7 +175,7 @@ fn cancelled_as_an_answer_is_no_return_of_the_runtime() {
     });
 }
 
-fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look() {
+fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_check() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     bed.settings.container_gc.parallel_removals = 1;
@@ -198,7 +198,7 @@ fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look() {
     });
 }
 
-fn an_image_service_that_is_away_is_no_return_of_the_runtime() {
+fn an_unreachable_image_service_is_no_return_of_the_runtime() {
     let mut bed = Bed::new();
     bed.settings.runtime.image_endpoint = Some("unix:///nonexistent/images.sock".parse().unwrap());
     bed.run(async |crew| {
@@ -218,7 +218,7 @@ fn an_image_service_that_is_away_is_no_return_of_the_runtime() {
     });
 }
 
-fn a_pass_of_images_that_is_told_to_report_only_does_not_fail_for_that() {
+fn an_image_pass_in_report_mode_does_not_fail_for_that() {
     let mut bed = Bed::with(cri_gc_sim::Options { capacity_bytes: 100_000 << 20, ..Default::default() });
     bed.settings.image_gc.min_age = Duration::ZERO;
     bed.settings.image_gc.parallel_removals = 1;
@@ -280,7 +280,7 @@ fn readings_that_piled_up_are_not_two_syncs() {
     });
 }
 
-fn a_pause_holds_for_what_waits_in_the_gateway() {
+fn a_pause_applies_to_what_waits_in_the_gateway() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     bed.settings.container_gc.parallel_removals = 8;
@@ -324,7 +324,7 @@ fn stop_does_not_wait_for_a_thread_that_hangs() {
     assert!(told.recv_timeout(10 * SECOND).is_ok(), "stop() joins a thread that hangs");
 }
 
-fn a_log_stays_with_its_container_once_the_loop_may_only_report() {
+fn a_log_is_kept_with_its_container_once_the_loop_may_only_report() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
     let id = bed.ended(&pod, "app", 0);

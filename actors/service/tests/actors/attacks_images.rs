@@ -20,13 +20,13 @@ use super::bed::{Bed, HOUR, MIB, MINUTE, SECOND, errors, kept_for, removed, sile
 
 on_each_flavour!(
     an_image_that_was_removed_and_pulled_again_is_young,
-    an_image_that_went_for_its_age_and_was_pulled_again_is_not_old,
-    an_image_that_a_new_pod_names_during_a_pass_stays,
+    an_image_that_was_removed_for_its_age_and_pulled_again_is_not_old,
+    an_image_that_a_new_pod_names_during_a_pass_is_kept,
     a_disk_full_of_something_else_does_not_cost_all_images_by_and_by,
     a_disk_that_breathes_does_not_make_futile_removals_useful,
     removals_that_failed_count_as_futile_too,
     images_that_cannot_be_removed_do_not_hold_up_the_others,
-    a_pass_cut_short_tells_what_it_freed_and_each_image_once,
+    a_pass_cut_short_reports_what_it_freed_and_each_image_once,
 );
 
 fn id(digit: char) -> String {
@@ -57,7 +57,7 @@ fn an_image_that_was_removed_and_pulled_again_is_young() {
     bed.settings.image_gc.min_age = 2 * MINUTE;
     let job = image(&bed, 'a', "job:1");
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(HOUR);
         fill(&bed, 85);
         assert_eq!(removed(&crew.images().await), std::slice::from_ref(&job));
@@ -71,13 +71,13 @@ fn an_image_that_was_removed_and_pulled_again_is_young() {
 }
 
 /// The same for its age.
-fn an_image_that_went_for_its_age_and_was_pulled_again_is_not_old() {
+fn an_image_that_was_removed_for_its_age_and_pulled_again_is_not_old() {
     let mut bed = bed();
     bed.settings.image_gc.min_age = 2 * MINUTE;
     bed.settings.image_gc.max_age = HOUR;
     let job = image(&bed, 'a', "job:1");
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(2 * HOUR);
         assert_eq!(removed(&crew.images().await), std::slice::from_ref(&job));
         bed.sim.advance(10 * SECOND);
@@ -87,7 +87,7 @@ fn an_image_that_went_for_its_age_and_was_pulled_again_is_not_old() {
 }
 
 /// T2. A pod that the source tells of while a pass is under way keeps its image.
-fn an_image_that_a_new_pod_names_during_a_pass_stays() {
+fn an_image_that_a_new_pod_names_during_a_pass_is_kept() {
     let mut bed = bed();
     let file = bed.sim.paths().root.join("pods.json");
     bed.settings.pods.source = PodSource::File;
@@ -123,7 +123,7 @@ fn an_image_that_a_new_pod_names_during_a_pass_stays() {
 
 /// T3. The name of the sandbox image moves on to another image during a pass.
 #[test]
-fn an_image_that_becomes_the_sandbox_image_during_a_pass_stays() {
+fn an_image_that_becomes_the_sandbox_image_during_a_pass_is_kept() {
     for flavour in [Flavour::Containerd16, Flavour::CriO] {
         let options = Options { flavour, ..Options::default() };
         let sandbox_image = options.sandbox_image.clone();
@@ -232,7 +232,7 @@ fn images_that_cannot_be_removed_do_not_hold_up_the_others() {
 // ---- what is said ----
 
 /// T19. A pass that is cut short by its deadline has freed what it freed, and says of each image one thing.
-fn a_pass_cut_short_tells_what_it_freed_and_each_image_once() {
+fn a_pass_cut_short_reports_what_it_freed_and_each_image_once() {
     let mut bed = bed();
     bed.settings.image_gc.deadline = 2 * SECOND;
     let (first, second) = (image(&bed, 'a', "a:1"), image(&bed, 'b', "b:1"));

@@ -23,25 +23,25 @@ use super::kubernetes::kube_api::by_api;
 use super::kubernetes::{NODE, evidence, kubelet_directories, pod, read_twice, state, verdict};
 
 on_each_flavour!(
-    a_lost_api_server_stays_lost_in_the_status,
-    one_pod_that_cannot_be_asked_for_does_not_hold_up_the_others,
+    an_unreachable_api_server_stays_unreachable_in_the_status,
+    one_pod_whose_get_fails_does_not_delay_the_others,
     one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others,
     an_answer_about_a_pod_of_another_namespace_proves_nothing,
-    a_pod_that_bears_the_hash_of_another_does_not_decide_about_it,
+    a_pod_that_has_the_hash_of_another_does_not_decide_about_it,
     a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod,
-    looks_that_wait_for_one_answer_ask_once,
-    a_get_that_is_forbidden_is_told,
+    observations_that_wait_for_one_answer_send_one_request,
+    a_get_that_is_forbidden_is_reported,
     a_list_whose_pages_never_end_is_given_up,
     no_token_travels_to_another_machine_in_the_clear,
     a_kubelet_that_starts_again_is_a_kubelet_that_has_just_started,
     a_clock_that_is_set_during_a_pass_makes_no_container_old,
     a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after,
-    a_provider_that_fell_still_knows_that_the_clock_was_set,
-    a_reload_does_not_send_the_events_of_the_past_anew,
-    a_pod_that_is_deleted_while_the_service_follows_goes_in_the_end,
+    a_provider_that_panicked_still_knows_that_the_clock_was_set,
+    a_reload_does_not_send_the_events_of_the_past_again,
+    a_pod_that_is_deleted_while_the_service_follows_is_removed_in_the_end,
     a_watch_that_always_ends_or_fails_is_not_begun_without_a_pause,
     there_is_one_follower_whatever_happens,
-    an_api_server_that_came_back_with_less_is_listed_anew,
+    an_api_server_that_returned_with_less_is_listed_again,
 );
 
 /// A provider of its own, on a thread of its own.
@@ -54,7 +54,7 @@ fn provider(bed: &Bed, crew: &Crew, service: bool, clock: Clock) -> (PodStates, 
     (pods, arbiter)
 }
 
-fn a_lost_api_server_stays_lost_in_the_status() {
+fn an_unreachable_api_server_stays_unreachable_in_the_status() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     bed.living_pod(1);
@@ -77,7 +77,7 @@ fn a_lost_api_server_stays_lost_in_the_status() {
     });
 }
 
-fn one_pod_that_cannot_be_asked_for_does_not_hold_up_the_others() {
+fn one_pod_whose_get_fails_does_not_delay_the_others() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -152,7 +152,7 @@ fn an_answer_about_a_pod_of_another_namespace_proves_nothing() {
     });
 }
 
-fn a_pod_that_bears_the_hash_of_another_does_not_decide_about_it() {
+fn a_pod_that_has_the_hash_of_another_does_not_decide_about_it() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -193,7 +193,7 @@ fn a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod() {
     });
 }
 
-fn looks_that_wait_for_one_answer_ask_once() {
+fn observations_that_wait_for_one_answer_send_one_request() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -210,7 +210,7 @@ fn looks_that_wait_for_one_answer_ask_once() {
     });
 }
 
-fn a_get_that_is_forbidden_is_told() {
+fn a_get_that_is_forbidden_is_reported() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -347,7 +347,7 @@ fn a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after
     });
 }
 
-fn a_provider_that_fell_still_knows_that_the_clock_was_set() {
+fn a_provider_that_panicked_still_knows_that_the_clock_was_set() {
     use std::sync::atomic::AtomicBool;
     let bed = Bed::new();
     bed.living_pod(1);
@@ -378,7 +378,7 @@ fn a_provider_that_fell_still_knows_that_the_clock_was_set() {
     });
 }
 
-fn a_reload_does_not_send_the_events_of_the_past_anew() {
+fn a_reload_does_not_send_the_events_of_the_past_again() {
     use cri_gc_kit::recorder::{Event, EventKind, Recorder};
     use cri_gc_kit::supervision::guard::{Pace, log_restart};
     use cri_gc_service::node_events::{Means, start};
@@ -430,7 +430,7 @@ async fn until(mut is_so: impl AsyncFnMut() -> bool, within: Duration) -> bool {
     is_so().await
 }
 
-fn a_pod_that_is_deleted_while_the_service_follows_goes_in_the_end() {
+fn a_pod_that_is_deleted_while_the_service_follows_is_removed_in_the_end() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -525,7 +525,7 @@ fn there_is_one_follower_whatever_happens() {
     });
 }
 
-fn an_api_server_that_came_back_with_less_is_listed_anew() {
+fn an_api_server_that_returned_with_less_is_listed_again() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     for number in 1..=3 {

@@ -240,7 +240,7 @@ impl Crew {
     }
 
     /// Looks at the images, so that they are remembered from now on.
-    pub async fn look_at_images(&self) {
+    pub async fn observe_images(&self) {
         observe::remember_pods(&self.tools, &Settings::default()).await.unwrap();
         observe::remember_images(&self.tools).await.unwrap();
     }

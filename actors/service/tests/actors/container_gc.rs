@@ -9,22 +9,22 @@ use cri_gc_test_support::on_each_flavour;
 use super::bed::{Bed, HOUR, MINUTE, errors, kept_for, outcome, removed};
 
 on_each_flavour!(
-    the_oldest_go_first_and_the_newest_of_each_name_stays,
-    each_removal_is_preceded_by_a_look_at_the_same_container,
+    the_oldest_are_removed_first_and_the_newest_of_each_name_is_kept,
+    each_removal_is_preceded_by_a_check_of_the_same_container,
     a_second_pass_finds_nothing_to_do,
     a_container_in_an_unknown_state_is_stopped_before_it_is_removed,
-    where_the_stop_fails_the_container_and_its_log_stay_and_the_others_go,
-    what_is_gone_already_or_going_by_another_hand_is_no_failure,
+    where_the_stop_fails_the_container_and_its_log_are_kept_and_the_others_removed,
+    a_container_that_is_removed_already_or_by_another_client_is_no_failure,
     one_that_fails_does_not_hold_up_the_others,
     when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried,
-    the_log_goes_with_its_container_but_for_the_one_that_a_living_pod_shows,
+    the_log_is_removed_with_its_container_except_the_one_that_a_living_pod_shows,
     a_log_that_cannot_be_removed_does_not_keep_its_container,
     the_image_of_a_removed_container_counts_as_used_when_it_finished,
-    in_report_mode_a_pass_says_what_would_go_and_sends_nothing_that_removes,
+    in_report_mode_a_pass_reports_what_would_be_removed_and_sends_nothing_that_removes,
     a_loop_that_is_off_asks_the_runtime_nothing,
 );
 
-fn the_oldest_go_first_and_the_newest_of_each_name_stays() {
+fn the_oldest_are_removed_first_and_the_newest_of_each_name_is_kept() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 1;
     let pod = bed.living_pod(1);
@@ -47,7 +47,7 @@ fn the_oldest_go_first_and_the_newest_of_each_name_stays() {
     assert_eq!(bed.sim.container_ids().len(), 2);
 }
 
-fn each_removal_is_preceded_by_a_look_at_the_same_container() {
+fn each_removal_is_preceded_by_a_check_of_the_same_container() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 1;
     let pod = bed.living_pod(1);
@@ -88,7 +88,7 @@ fn a_container_in_an_unknown_state_is_stopped_before_it_is_removed() {
     );
 }
 
-fn where_the_stop_fails_the_container_and_its_log_stay_and_the_others_go() {
+fn where_the_stop_fails_the_container_and_its_log_are_kept_and_the_others_removed() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     let pod = bed.dead_pod(1);
@@ -106,7 +106,7 @@ fn where_the_stop_fails_the_container_and_its_log_stay_and_the_others_go() {
     assert!(!report.is_good());
 }
 
-fn what_is_gone_already_or_going_by_another_hand_is_no_failure() {
+fn a_container_that_is_removed_already_or_by_another_client_is_no_failure() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     let pod = bed.living_pod(1);
@@ -163,7 +163,7 @@ fn when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried() {
     });
 }
 
-fn the_log_goes_with_its_container_but_for_the_one_that_a_living_pod_shows() {
+fn the_log_is_removed_with_its_container_except_the_one_that_a_living_pod_shows() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     let logs = |pod: &str| -> Vec<(String, std::path::PathBuf)> {
@@ -218,7 +218,7 @@ fn the_image_of_a_removed_container_counts_as_used_when_it_finished() {
     let images: Vec<String> = (0..3).map(|n| bed.image(&format!("app:{n}"), 10)).collect();
     bed.run(async |crew| {
         // None is in use at this look; a job of the second image comes and goes between two looks.
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(2 * HOUR);
         let pod = bed.dead_pod(1);
         let job = bed.ended_spec(&pod, "job", 0).image("app:1");
@@ -233,7 +233,7 @@ fn the_image_of_a_removed_container_counts_as_used_when_it_finished() {
     });
 }
 
-fn in_report_mode_a_pass_says_what_would_go_and_sends_nothing_that_removes() {
+fn in_report_mode_a_pass_reports_what_would_be_removed_and_sends_nothing_that_removes() {
     let mut bed = Bed::new();
     bed.settings.container_gc.mode = cri_gc_config::Mode::Report;
     let pod = bed.living_pod(1);

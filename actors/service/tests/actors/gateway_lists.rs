@@ -13,11 +13,11 @@ use super::bed::{Bed, PATIENCE, begun};
 
 on_each_flavour!(
     equal_lists_in_flight_are_one_call,
-    a_merged_list_outlives_the_one_who_asked_first,
+    a_merged_list_outlives_its_first_caller,
     a_fresh_list_never_joins_an_older_one,
     fresh_lists_do_not_join_each_other,
     removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals,
-    a_limit_holds_through_a_whole_pass,
+    a_limit_applies_through_a_whole_pass,
 );
 
 type Waiting<'a, T> = futures_util::future::LocalBoxFuture<'a, CriResult<T>>;
@@ -65,7 +65,7 @@ fn equal_lists_in_flight_are_one_call() {
     });
 }
 
-fn a_merged_list_outlives_the_one_who_asked_first() {
+fn a_merged_list_outlives_its_first_caller() {
     let bed = Bed::new();
     bed.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);
     bed.run(async |crew| {
@@ -166,7 +166,7 @@ fn removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals() {
     });
 }
 
-fn a_limit_holds_through_a_whole_pass() {
+fn a_limit_applies_through_a_whole_pass() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 2;
     bed.settings.container_gc.max_per_pod_container = 0;

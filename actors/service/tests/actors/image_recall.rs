@@ -27,7 +27,7 @@ async fn recall(
 }
 
 #[test]
-fn a_question_is_told_what_a_pass_is_told_and_a_hundred_write_nothing() {
+fn a_question_gets_the_same_answer_as_a_pass_and_a_hundred_write_nothing() {
     let desk = Desk::new();
     stored(&desk, 8, 4);
     desk.keep(async |records| {
@@ -127,7 +127,7 @@ fn a_command_that_only_plans_waits_for_its_copy() {
 }
 
 #[test]
-fn where_the_disk_refuses_what_a_pass_is_told_is_in_the_runtime_directory_at_once() {
+fn where_the_disk_refuses_the_answer_to_a_pass_is_in_the_runtime_directory_at_once() {
     let desk = Desk::new();
     let (state, away) = (desk.dir(), desk.folder.path().join("away"));
     let in_copy = || store::read_copy(desk.dirs().runtime.as_deref().unwrap(), &Origin::default()).unwrap();

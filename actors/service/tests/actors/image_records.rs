@@ -188,7 +188,7 @@ async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 #[test]
-fn what_it_has_told_is_on_the_disk_and_the_next_one_tells_the_same() {
+fn what_it_has_answered_is_on_the_disk_and_the_next_one_answers_the_same() {
     let desk = Desk::new();
     fs::create_dir(desk.dir()).unwrap();
     let mut last = BTreeMap::new();
@@ -219,7 +219,7 @@ fn what_it_has_told_is_on_the_disk_and_the_next_one_tells_the_same() {
 }
 
 #[test]
-fn a_use_that_no_look_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
+fn a_use_that_no_observation_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
     let desk = Desk::new();
     fs::create_dir(desk.dir()).unwrap();
     desk.keep(async |records| {
@@ -246,7 +246,7 @@ fn a_use_that_no_look_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
 }
 
 /// Has the keeper look a few times while the disk is broken, and then once more.
-async fn breaks_and_is_mended(desk: &Desk, records: &ImageRecords, mend: impl FnOnce()) {
+async fn breaks_and_is_repaired(desk: &Desk, records: &ImageRecords, mend: impl FnOnce()) {
     for round in 1..=20 {
         let known = records.remember(images(0..400), desk.moment(100 + round)).await.unwrap();
         assert_eq!(known.len(), 400, "it goes on from memory");
@@ -261,11 +261,11 @@ async fn breaks_and_is_mended(desk: &Desk, records: &ImageRecords, mend: impl Fn
 }
 
 #[test]
-fn a_disk_that_fails_is_told_less_and_less_and_its_return_once() {
+fn a_disk_that_fails_is_logged_less_and_less_often_and_its_recovery_once() {
     let desk = Desk::new();
     // The directory is not there yet.
     desk.keep(async |records| {
-        breaks_and_is_mended(&desk, records, || fs::create_dir(desk.dir()).unwrap()).await;
+        breaks_and_is_repaired(&desk, records, || fs::create_dir(desk.dir()).unwrap()).await;
     });
     let lines = desk.told();
     let (last, failures) = lines.split_last().unwrap();
@@ -285,7 +285,7 @@ fn a_disk_that_fails_is_told_less_and_less_and_its_return_once() {
 }
 
 #[test]
-fn a_disk_that_becomes_full_is_told_and_what_was_missed_is_written_once_it_is_not() {
+fn a_disk_that_becomes_full_is_logged_and_what_was_missed_is_written_once_it_has_room() {
     let desk = Desk::new();
     fs::create_dir(desk.dir()).unwrap();
     let _tmpfs = match Tmpfs::mount(&desk.dir(), TmpfsSize::mib(2)) {
@@ -297,7 +297,7 @@ fn a_disk_that_becomes_full_is_told_and_what_was_missed_is_written_once_it_is_no
         assert_eq!(held(&desk.disk()), told(&first));
         let ballast = desk.dir().join("ballast");
         let _ = fs::write(&ballast, vec![1; 4 << 20]);
-        breaks_and_is_mended(&desk, records, || fs::remove_file(ballast).unwrap()).await;
+        breaks_and_is_repaired(&desk, records, || fs::remove_file(ballast).unwrap()).await;
         let now = records.remember(images(0..400), desk.moment(210)).await.unwrap();
         assert!(now[..8].iter().all(|image| image.first_detected == Some(at(10))), "as before");
     });
@@ -307,7 +307,7 @@ fn a_disk_that_becomes_full_is_told_and_what_was_missed_is_written_once_it_is_no
 }
 
 #[test]
-fn a_state_directory_that_is_removed_is_noticed_and_one_that_is_made_anew_is_used() {
+fn a_state_directory_that_is_removed_is_noticed_and_one_that_is_created_again_is_used() {
     let desk = Desk::new();
     fs::create_dir(desk.dir()).unwrap();
     desk.keep(async |records| {
@@ -407,7 +407,7 @@ fn a_keeper_that_panics_at_its_start_has_its_records_all_the_same() {
 }
 
 #[test]
-fn a_store_that_can_not_be_read_at_first_is_not_wiped_by_a_use_that_comes_before_a_look() {
+fn a_store_that_can_not_be_read_at_first_is_not_wiped_by_a_use_before_an_observation() {
     let desk = Desk::new();
     stored(&desk, 8, 4);
     let before = held(&desk.disk());

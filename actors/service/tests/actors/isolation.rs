@@ -10,10 +10,10 @@ use super::bed::{Bed, Crew, HOUR, PATIENCE, SECOND, begun, errors, outcome, remo
 on_each_flavour!(
     an_rpc_that_fails_spoils_its_own_loop_only,
     log_directories_that_cannot_be_listed_spoil_their_own_loop_only,
-    an_rpc_that_hangs_holds_up_its_own_loop_only,
+    an_rpc_that_hangs_delays_its_own_loop_only,
     a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did,
-    a_pass_that_is_asked_for_while_one_is_under_way_follows_it,
-    a_runtime_that_is_away_is_one_error_of_each_loop,
+    a_pass_that_is_requested_while_one_is_in_progress_follows_it,
+    an_unreachable_runtime_is_one_error_of_each_loop,
 );
 
 /// A node on which every loop has one object to remove.
@@ -71,7 +71,7 @@ fn log_directories_that_cannot_be_listed_spoil_their_own_loop_only() {
     }
 }
 
-fn an_rpc_that_hangs_holds_up_its_own_loop_only() {
+fn an_rpc_that_hangs_delays_its_own_loop_only() {
     for (method, of) in [
         (Method::RemoveContainer, Loop::ContainerGc),
         (Method::StopPodSandbox, Loop::SandboxGc),
@@ -136,7 +136,7 @@ fn a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did() {
     assert_eq!(bed.sim.container_ids(), Vec::<String>::new());
 }
 
-fn a_pass_that_is_asked_for_while_one_is_under_way_follows_it() {
+fn a_pass_that_is_requested_while_one_is_in_progress_follows_it() {
     let bed = node();
     bed.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
     bed.run(async |crew| {
@@ -153,7 +153,7 @@ fn a_pass_that_is_asked_for_while_one_is_under_way_follows_it() {
     });
 }
 
-fn a_runtime_that_is_away_is_one_error_of_each_loop() {
+fn an_unreachable_runtime_is_one_error_of_each_loop() {
     let bed = node();
     bed.sim.kill();
     let reports = bed.run(async |crew| all_at_once(crew).await);

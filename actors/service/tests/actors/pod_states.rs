@@ -20,7 +20,7 @@ on_each_flavour!(
     with_source_runtime_the_grace_counts_from_when_it_was_last_seen_active,
     with_source_runtime_an_unknown_container_or_finish_time_keeps_its_pod_unknown,
     with_source_runtime_a_new_object_voids_the_proof,
-    beside_a_kubelet_all_loops_but_images_only_report_and_say_why,
+    next_to_a_kubelet_all_loops_but_images_only_report_and_say_why,
     a_kubelet_root_that_cannot_be_read_counts_as_a_kubelets,
     with_source_file_two_syncs_without_it_prove_a_pod_deleted,
     with_source_file_a_restart_of_the_runtime_voids_no_proof,
@@ -105,7 +105,7 @@ fn with_source_runtime_a_new_object_voids_the_proof() {
     });
 }
 
-fn beside_a_kubelet_all_loops_but_images_only_report_and_say_why() {
+fn next_to_a_kubelet_all_loops_but_images_only_report_and_say_why() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     let pod = bed.dead_pod(1);

@@ -98,7 +98,7 @@ fn with_source_kubelet_one_that_has_just_started_proves_nothing() {
 }
 
 #[test]
-fn with_source_kubelet_over_https_the_token_is_read_anew_and_the_certificate_is_checked() {
+fn with_source_kubelet_over_https_the_token_is_read_again_and_the_certificate_is_checked() {
     let kubelet = FakeKubelet::start_https(NODE);
     let mut bed = by_kubelet(&kubelet);
     kubelet.set_token(Some("first"));

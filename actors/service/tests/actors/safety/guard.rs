@@ -183,7 +183,7 @@ impl State {
     }
 
     /// Whether the runtime objects of that pod may go as a whole; `None` if they are nobody's and stay.
-    fn goes_whole(&self, node: &Node, uid: &str) -> Option<bool> {
+    fn is_removed_whole(&self, node: &Node, uid: &str) -> Option<bool> {
         match uid {
             "" => self.collects_unmanaged().then_some(true),
             uid => Some(self.deleted.contains_key(uid) || self.is_deleted_now(node, uid)),
@@ -219,7 +219,7 @@ impl State {
             self.violated(format!("container {id} is removed, and has only just been created"));
         }
         let uid = uid_of(node, container);
-        match self.goes_whole(node, &uid) {
+        match self.is_removed_whole(node, &uid) {
             None => self.violated(format!("container {id} is removed, and belongs to no pod")),
             Some(true) => {}
             Some(false) if policy.max_containers >= 0 => {}
@@ -251,7 +251,7 @@ impl State {
         if !is_old(node, sandbox.created_at, self.settings.sandbox_gc.min_age) {
             self.violated(format!("sandbox {id} is {how}, and has only just been made"));
         }
-        match self.goes_whole(node, &sandbox.spec.uid) {
+        match self.is_removed_whole(node, &sandbox.spec.uid) {
             None => self.violated(format!("sandbox {id} is {how}, and belongs to no pod")),
             Some(true) => {}
             Some(false) => {

@@ -21,7 +21,7 @@ use change::{Change, Trouble};
 use guard::Guard;
 use node::{Case, case};
 
-on_each_flavour!(nothing_that_must_stay_is_ever_removed);
+on_each_flavour!(nothing_that_must_be_kept_is_ever_removed);
 
 /// Rounds of passes after which a node at rest has to be clean. Two do, but what a re-check refused may take more.
 const ROUNDS: usize = 6;
@@ -30,7 +30,7 @@ pub fn cases() -> u32 {
     std::env::var("CRI_GC_SAFETY_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64)
 }
 
-fn nothing_that_must_stay_is_ever_removed() {
+fn nothing_that_must_be_kept_is_ever_removed() {
     let config =
         Config { cases: cases(), failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
@@ -69,7 +69,7 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
     let bed = case.build();
     let guard = Guard::new(&bed);
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(super::bed::HOUR);
         case.make_recent(&bed);
         bed.sim.with(|node| node.fill_to_percent(case.full_percent));
