@@ -39,19 +39,19 @@ fn runs(node: &Snapshot, uid: &str) -> bool {
 }
 
 /// What the source says of a UID, if it may be believed.
-fn told(node: &Snapshot, uid: &str) -> Option<PodState> {
+fn state_of(node: &Snapshot, uid: &str) -> Option<PodState> {
     let listed = node.pods.pods.iter().find(|pod| pod.uid == uid).map(|pod| pod.state);
     let absent = (node.pods.absent == Absent::Deleted).then_some(PodState::Deleted);
     listed.or(absent).filter(|_| node.pods.synced && !runs(node, uid))
 }
 
 fn proved_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
-    [Some(PodState::Deleted), Some(PodState::Evicted)].contains(&told(node, uid))
+    [Some(PodState::Deleted), Some(PodState::Evicted)].contains(&state_of(node, uid))
 }
 
 /// Whether the limits (behaviour: Dead containers; behaviour: Sandboxes) are all that may take something of that pod.
 fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
-    let finished = told(node, uid) == Some(PodState::Terminated);
+    let finished = state_of(node, uid) == Some(PodState::Terminated);
     let is_removed_whole = proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
     !is_removed_whole
 }

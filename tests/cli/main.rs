@@ -25,7 +25,7 @@ mod import_kubelet;
 mod plans;
 mod program;
 mod service_answers;
-mod service_away;
+mod service_unreachable;
 mod service_streams;
 mod snapshots;
 mod strangers;

@@ -93,9 +93,9 @@ pub fn said(mut command: Command, input: &str) -> Said {
 /// Waits for a command that runs already, with all that it still says.
 pub fn ended(child: Child) -> Said {
     let process = rustix::process::Pid::from_child(&child);
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || tell.send(child.wait_with_output()));
-    let Ok(output) = told.recv_timeout(PATIENCE) else {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    let Ok(output) = receiver.recv_timeout(PATIENCE) else {
         rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
         panic!("the command does not end");
     };
@@ -117,16 +117,16 @@ pub fn started(mut command: Command) -> Child {
 /// The next line of a command that goes on; nobody has read more of its output than that.
 pub fn next_line(child: &mut Child) -> String {
     let mut stdout = child.stdout.take().unwrap();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut line = Vec::new();
         let mut byte = [0];
         while line.last() != Some(&b'\n') && stdout.read(&mut byte).unwrap() > 0 {
             line.extend(byte);
         }
-        tell.send((line, stdout))
+        sender.send((line, stdout))
     });
-    let Ok((line, stdout)) = told.recv_timeout(PATIENCE) else {
+    let Ok((line, stdout)) = receiver.recv_timeout(PATIENCE) else {
         child.kill().unwrap();
         panic!("the command says nothing");
     };

@@ -99,7 +99,7 @@ fn explain_in_its_forms() {
     let bench = Bench::new();
     let fake = Fake::start(&bench, answers());
     bench.run(&["explain", "sha256:a3", "--socket", fake.socket()]).good();
-    assert_eq!(fake.asked(), ["explain sha256:a3"]);
+    assert_eq!(fake.calls(), ["explain sha256:a3"]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn pause_and_resume_say_what_is_paused() {
     let fake = Fake::start(&bench, both());
     bench.run(&["pause", "images", "logs", "--socket", fake.socket()]).good();
     bench.run(&["resume", "--socket", fake.socket()]).good();
-    assert_eq!(fake.asked(), ["pause image_gc,log_gc", "resume "]);
+    assert_eq!(fake.calls(), ["pause image_gc,log_gc", "resume "]);
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn a_pass_that_fails_in_part_ends_with_3() {
 #[test]
 fn as_json_every_update_is_a_line_as_soon_as_it_is_there() {
     let bench = Bench::new();
-    let answers = Answers { run_now: Some(Ok(passes("removed", 0))), holds: true, ..Answers::default() };
+    let answers = Answers { run_now: Some(Ok(passes("removed", 0))), stays_open: true, ..Answers::default() };
     let fake = Fake::start(&bench, answers);
     let mut child = started(bench.command(&["run-now", "-o", "json", "--socket", fake.socket()]));
     let mut updates = Vec::new();
@@ -148,7 +148,7 @@ fn a_pass_that_reports_nothing_is_waited_for_until_the_timeout() {
     let answers = Answers {
         run_now: Some(Ok(planned)),
         follow: Some(Ok(Vec::new())),
-        holds: true,
+        stays_open: true,
         ..Answers::default()
     };
     let fake = Fake::start(&bench, answers);
@@ -166,7 +166,7 @@ fn loops_are_named_as_in_the_configuration_or_by_what_they_remove() {
     let fake = Fake::start(&bench, answers);
     bench.run(&["run-now", "--socket", fake.socket()]).good();
     bench.run(&["run-now", "sandboxes", "container_gc", "containers", "--socket", fake.socket()]).good();
-    assert_eq!(fake.asked(), ["run-now ", "run-now sandbox_gc,container_gc"]);
+    assert_eq!(fake.calls(), ["run-now ", "run-now sandbox_gc,container_gc"]);
     let parts = ["container_gc, sandbox_gc, log_gc, image_gc"];
     bench.run(&["run-now", "pods", "--socket", fake.socket()]).refused(2, &parts);
 }
@@ -191,7 +191,7 @@ fn events() -> Vec<Result<Event, Status>> {
 #[test]
 fn without_follow_the_past_events_are_printed() {
     let bench = Bench::new();
-    let answers = Answers { follow: Some(Ok(events())), holds: true, ..Answers::default() };
+    let answers = Answers { follow: Some(Ok(events())), stays_open: true, ..Answers::default() };
     let fake = Fake::start(&bench, answers);
     let out = bench.run(&["events", "--socket", fake.socket()]).good();
     assert_eq!(
@@ -204,14 +204,14 @@ fn without_follow_the_past_events_are_printed() {
     assert_eq!((lines.len(), &lines[1]["kind"]), (2, &"RemovalFailed".into()));
     let out = bench.run(&["events", "-o", "yaml", "--socket", fake.socket()]).good();
     assert_eq!(out.matches("---\n").count(), 2, "{out}");
-    assert_eq!(fake.asked(), ["follow 20", "follow 2", "follow 20"]);
+    assert_eq!(fake.calls(), ["follow 20", "follow 2", "follow 20"]);
 }
 
 #[test]
 fn with_follow_every_event_is_printed_as_it_comes() {
     for form in ["table", "json"] {
         let bench = Bench::new();
-        let answers = Answers { follow: Some(Ok(events())), holds: true, ..Answers::default() };
+        let answers = Answers { follow: Some(Ok(events())), stays_open: true, ..Answers::default() };
         let fake = Fake::start(&bench, answers);
         let mut child = started(bench.command(&["events", "-f", "-o", form, "--socket", fake.socket()]));
         for id in ["c1", "c2", "c3"] {
@@ -236,7 +236,7 @@ fn a_service_that_ends_its_events_is_reported_as_stopped() {
 fn a_reader_that_has_seen_enough_ends_it_although_nothing_happens_any_more() {
     for args in [&["events", "-f"][..], &["events", "-f", "-o", "json"], &["events", "-f", "-o", "yaml"]] {
         let bench = Bench::new();
-        let answers = Answers { follow: Some(Ok(events())), holds: true, ..Answers::default() };
+        let answers = Answers { follow: Some(Ok(events())), stays_open: true, ..Answers::default() };
         let fake = Fake::start(&bench, answers);
         let mut child = started(bench.command(&[args, &["--socket", fake.socket()]].concat()));
         next_line(&mut child);

@@ -261,9 +261,9 @@ fn a_list_that_fails_hides_only_what_cannot_be_decided_without_it() {
             let said = node.run(&[command, "-o", "json"]);
             assert_eq!(said.code, Some(3), "{method}, {command}: {said:?}");
             assert!(said.err.contains("boom"), "{method}, {command}: {said:?}");
-            let told: Value = serde_json::from_str(&said.out).unwrap();
+            let report: Value = serde_json::from_str(&said.out).unwrap();
             let knows_pods = matches!(method, Method::ListImages | Method::ImageFsInfo);
-            let containers = &told["containers"];
+            let containers = &report["containers"];
             let count = containers["keep"].as_array().or(containers.as_array()).unwrap().len();
             assert_eq!(count > 0, knows_pods, "{method}, {command}: {said:?}");
         }

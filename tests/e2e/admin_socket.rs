@@ -77,7 +77,7 @@ impl Served {
     }
 
     /// All loops make passes as before, and none has failed.
-    async fn goes_on(&self) {
+    async fn continues(&self) {
         let before = self.until(|_| true).await;
         let more = |now: &StatusResponse| {
             now.loops.iter().zip(&before.loops).all(|(now, before)| now.passes >= before.passes + 3)
@@ -137,14 +137,14 @@ async fn garbage_and_silence_and_half_a_request_disturb_no_loop() {
         let _ = stream.write_all(&text);
         open.push(stream);
     }
-    served.goes_on().await;
+    served.continues().await;
     // Whoever is told that he talks nonsense is told, or sees the end.
     for stream in &mut open {
         stream.set_nonblocking(true).unwrap();
         let _ = stream.read(&mut [0; 1_024]);
     }
     drop(open);
-    served.goes_on().await;
+    served.continues().await;
     served.until_idle(at_rest);
     assert!(!served.running.stderr().contains("panic"), "{}", served.running.stderr());
 }
@@ -176,11 +176,11 @@ async fn two_hundred_clients_at_once_are_all_answered_and_disturb_no_loop() {
             }
         }));
     }
-    served.goes_on().await;
+    served.continues().await;
     for client in clients {
         client.await.unwrap();
     }
-    served.goes_on().await;
+    served.continues().await;
     served.until_idle(at_rest);
 }
 
@@ -210,7 +210,7 @@ async fn clients_that_vanish_or_never_read_disturb_no_loop() {
         busy.pause(PauseRequest { loops: vec!["image_gc".to_owned()] }).await.unwrap();
         busy.resume(ResumeRequest { loops: vec!["image_gc".to_owned()] }).await.unwrap();
     }
-    served.goes_on().await;
+    served.continues().await;
     drop((never_read, busy));
     served.until_idle(at_rest);
 }
@@ -228,16 +228,16 @@ async fn who_has_no_right_is_refused_by_the_socket_and_by_the_service() {
     let mode = |socket: &Path| socket.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&served.socket), 0o660);
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
-    let nobody = served.status_as(65_534, 65_534);
-    assert_eq!(nobody.status.code(), Some(4), "the kernel refuses: {}", said(&nobody));
+    let unprivileged = served.status_as(65_534, 65_534);
+    assert_eq!(unprivileged.status.code(), Some(4), "the kernel refuses: {}", said(&unprivileged));
     // Should somebody open the socket to all, the service still looks at who it is.
     std::fs::set_permissions(&served.socket, std::fs::Permissions::from_mode(0o666)).unwrap();
-    let nobody = served.status_as(65_534, 65_534);
-    assert_ne!(nobody.status.code(), Some(0));
-    assert!(said(&nobody).contains("65534 has no access to it"), "{}", said(&nobody));
+    let unprivileged = served.status_as(65_534, 65_534);
+    assert_ne!(unprivileged.status.code(), Some(0));
+    assert!(said(&unprivileged).contains("65534 has no access to it"), "{}", said(&unprivileged));
     let member = served.status_as(65_534, 54_321);
     assert_eq!(member.status.code(), Some(0), "{}", said(&member));
-    served.goes_on().await;
+    served.continues().await;
 }
 
 #[tokio::test]
@@ -272,14 +272,14 @@ async fn a_second_service_is_refused_and_the_socket_of_a_killed_one_is_taken_ove
     let sweep = served.node.run_program(&["sweep"], None);
     assert_eq!((sweep.code, sweep.stdout.as_str()), (1, ""), "{sweep:?}");
     assert!(sweep.stderr.contains("run-now"), "{sweep:?}");
-    served.goes_on().await;
+    served.continues().await;
 
     let Served { node, running, socket } = served;
     drop(running);
     assert!(socket.exists(), "it was killed");
     let running = Running::start(&node.arguments(&["run"]), None);
     let served = Served { node, running, socket };
-    served.goes_on().await;
+    served.continues().await;
     served.running.terminate();
     assert_eq!(served.running.wait().code, 0);
     assert!(!served.socket.exists());

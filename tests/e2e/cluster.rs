@@ -42,7 +42,7 @@ pub trait Source {
     /// How it tells a static pod that has this UID on its node.
     fn static_pod(&self, name: &str, uid: &str) -> PodObject;
     /// So many pods have to vanish at once that they are held.
-    fn held_from(&self) -> usize {
+    fn brake_from(&self) -> usize {
         5
     }
     /// What it listens with.
@@ -82,8 +82,8 @@ pub fn known_evicted(pod: &Pod) -> PodObject {
 
 /// Waits until the source is not synced, for a reason with these words in it.
 pub async fn until_unsynced(node: &Node, words: &str) -> StatusResponse {
-    let lost = |s: &StatusResponse| s.pods.as_ref().is_some_and(|p| !p.synced && p.problem.contains(words));
-    status(node, lost).await
+    let unsynced = |s: &StatusResponse| s.pods.as_ref().is_some_and(|p| !p.synced && p.problem.contains(words));
+    status(node, unsynced).await
 }
 
 /// All loops make some more passes, of which none fails.
@@ -108,7 +108,7 @@ pub async fn until_removed_exactly(node: &Node, before: &Inventory, gone: &[&str
     // If not, what is left is told below.
     let _ = until_async(PATIENCE, all).await;
     passes(node).await;
-    assert_eq!(before.lost(&node.look().await), meant, "what is gone, and what was to go");
+    assert_eq!(before.removed_in(&node.inventory().await), meant, "what is gone, and what was to go");
 }
 
 /// Ids of all containers and sandboxes.
@@ -120,39 +120,39 @@ async fn present(node: &Node) -> BTreeSet<String> {
 
 /// Nothing goes in the next passes.
 pub async fn loses_nothing(node: &Node) {
-    let before = node.look().await;
+    let before = node.inventory().await;
     passes(node).await;
-    assert_eq!(before.lost(&node.look().await), BTreeSet::new(), "nothing goes");
+    assert_eq!(before.removed_in(&node.inventory().await), BTreeSet::new(), "nothing goes");
 }
 
 /// What `status` says of the source and its pods.
-pub fn told(node: &Node) -> Value {
+pub fn pods_status(node: &Node) -> Value {
     json(&good(ask(node, &["status", "-o", "json"])))["pods"].clone()
 }
 
 /// How `status` says a pod stands: its state, and by which evidence.
 pub fn standing(node: &Node, pod: &Pod) -> (String, String) {
-    let told = told(node);
-    let pods = told["pods"].as_array().unwrap();
+    let pods_report = pods_status(node);
+    let pods = pods_report["pods"].as_array().unwrap();
     let found = pods.iter().find(|known| known["uid"] == pod.spec.uid.as_str());
-    let found = found.unwrap_or_else(|| panic!("{} is not told: {told:#}", pod.spec.name));
+    let found = found.unwrap_or_else(|| panic!("{} is not listed: {pods_report:#}", pod.spec.name));
     assert!(!found["since"].as_str().unwrap().is_empty(), "{found:#}");
     (found["state"].as_str().unwrap().to_owned(), found["evidence"].as_str().unwrap().to_owned())
 }
 
 /// How `explain` says the pod of an object stands, and why that stays.
 pub fn explained(node: &Node, object: &str) -> (String, String, String) {
-    let told = json(&good(ask(node, &["explain", object, "-o", "json"])));
-    let found = &told["objects"][0];
-    assert_eq!(found["decision"], "keep", "{told:#}");
-    assert!(!found["pod_since"].as_str().unwrap().is_empty(), "{told:#}");
+    let answer = json(&good(ask(node, &["explain", object, "-o", "json"])));
+    let found = &answer["objects"][0];
+    assert_eq!(found["decision"], "keep", "{answer:#}");
+    assert!(!found["pod_since"].as_str().unwrap().is_empty(), "{answer:#}");
     let text = |field: &str| found[field].as_str().unwrap().to_owned();
     (text("pod_state"), text("reason"), text("pod_evidence"))
 }
 
 /// How many pods `status` counts in a state.
-pub fn sum(told: &Value, state: &str) -> u64 {
-    let sums = told["sums"].as_array().unwrap();
+pub fn sum(pods_report: &Value, state: &str) -> u64 {
+    let sums = pods_report["sums"].as_array().unwrap();
     sums.iter().find(|sum| sum["state"] == state).map_or(0, |sum| sum["count"].as_u64().unwrap())
 }
 
@@ -289,7 +289,7 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     node.set("container_gc.parallel_removals", 1);
     node.runtime.slow_down();
     node.runtime.break_teardown();
-    let before = node.look().await;
+    let before = node.inventory().await;
     let goes: Vec<&str> = GOES.iter().chain(&MADE_ANEW).copied().collect();
     let meant = before.meant(&goes);
     let running = serve(node);
@@ -308,9 +308,9 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     let tried_anew = || async { (!present(node).await.contains(older)).then_some(()) };
     until_async(PATIENCE, tried_anew).await.expect("what is over the limits goes");
     passes(node).await;
-    let lost = before.lost(&node.look().await);
-    assert!(lost.is_subset(&meant), "{:?}", lost.difference(&meant));
-    assert!(!lost.contains("sandbox stuck#0") && !lost.contains("log stuck/"), "{lost:?}");
+    let removed = before.removed_in(&node.inventory().await);
+    assert!(removed.is_subset(&meant), "{:?}", removed.difference(&meant));
+    assert!(!removed.contains("sandbox stuck#0") && !removed.contains("log stuck/"), "{removed:?}");
 
     // What is over the limits of a pod goes on going; a pod that vanishes meanwhile stays.
     let late = node.dead(&pods.web, "late", 0..2).await;
@@ -331,12 +331,12 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     }
 
     assert!(
-        node.look().await.has("sandbox stuck#0"),
+        node.inventory().await.has("sandbox stuck#0"),
         "what was proved before it died is not proved any more"
     );
 
     // ---- It comes back whole. ----
-    let before = before.and(node.look().await);
+    let before = before.and(node.inventory().await);
     let mut whole = pods.known.clone();
     whole.retain(|pod| pod.to_json()["metadata"]["uid"] != pods.leaving.spec.uid.as_str());
     source.return_with(&whole);
@@ -360,21 +360,21 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
 
 /// After the story.
 fn how_they_stand(node: &Node, pods: &Pods) {
-    let told = told(node);
-    assert_eq!((&told["synced"], &told["problem"]), (&true.into(), &"".into()), "{told:#}");
-    assert!(!told["synced_at"].as_str().unwrap().is_empty(), "{told:#}");
+    let pods_report = pods_status(node);
+    assert_eq!((&pods_report["synced"], &pods_report["problem"]), (&true.into(), &"".into()), "{pods_report:#}");
+    assert!(!pods_report["synced_at"].as_str().unwrap().is_empty(), "{pods_report:#}");
     // The evicted pod is listed still, though nothing of it is left.
     for (state, count) in [("unknown", 1), ("terminated", 1), ("evicted", 1), ("deleted", 0)] {
-        assert_eq!(sum(&told, state), count, "{state}: {told:#}");
+        assert_eq!(sum(&pods_report, state), count, "{state}: {pods_report:#}");
     }
-    assert!(sum(&told, "active") >= 6, "{told:#}");
+    assert!(sum(&pods_report, "active") >= 6, "{pods_report:#}");
     let orphan = standing(node, &pods.orphan);
     assert_eq!(
         (orphan.0.as_str(), orphan.1.contains("the kubelet still has a directory of it")),
         ("unknown", true)
     );
     let named = |note: &Value| note.as_str().unwrap().contains(&pods.orphan.spec.uid);
-    assert!(told["notes"].as_array().unwrap().iter().any(named), "{told:#}");
+    assert!(pods_report["notes"].as_array().unwrap().iter().any(named), "{pods_report:#}");
     assert_eq!(standing(node, &pods.done), ("terminated".to_owned(), "the pod source lists it".to_owned()));
     for (pod, state, reason, evidence) in [
         (&pods.web, "active", "sandbox_ready", "a container of it runs, or a sandbox of it is ready"),
@@ -425,7 +425,7 @@ pub async fn commands_report_what_is_wrong_and_do_everything_else(node: &mut Nod
 
     // There.
     source.return_with(&whole);
-    let before = node.look().await;
+    let before = node.inventory().await;
     let plan = node.run_program(&["plan", "--output", "json"], None);
     assert_eq!(plan.code, 0, "{plan:?}");
     assert!(plan.stderr.contains(&orphan.spec.uid), "the orphaned pod is named: {plan:?}");
@@ -440,7 +440,7 @@ pub async fn commands_report_what_is_wrong_and_do_everything_else(node: &mut Nod
     }
     assert!(["unknown", ""].contains(&state_in(&snapshot, &orphan).as_str()), "{snapshot:#}");
     assert_eq!(snapshot["pods"]["absent"], "unknown", "{snapshot:#}");
-    assert!(before.lost(&node.look().await).is_empty(), "neither removes anything");
+    assert!(before.removed_in(&node.inventory().await).is_empty(), "neither removes anything");
 
     let all = [
         "container gone/*",
@@ -460,7 +460,7 @@ pub async fn commands_report_what_is_wrong_and_do_everything_else(node: &mut Nod
     if node.runtime.takes_pods_without_uid() {
         assert_eq!(report.kept("container by-hand/job#0"), "unmanaged");
     }
-    assert!(node.look().await.id("container web/job#1") == busy[1], "the newest record of it");
+    assert!(node.inventory().await.id("container web/job#1") == busy[1], "the newest record of it");
     node.is_settled().await;
 
     node.set("container_gc.evict_terminated_pods", true);
@@ -497,18 +497,18 @@ fn state_in(snapshot: &Value, pod: &Pod) -> String {
 /// Most pods of the node vanish at once: nothing goes until an administrator confirms it, in a sweep or to the service.
 pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, source: &dyn Source) {
     const VANISHED: [&str; 4] = ["container gone/*", "sandbox gone#0", "log gone/*", "log lost*"];
-    let held_from = source.held_from();
-    let all = format!("{held_from} of {} pods", held_from + 1);
+    let brake_from = source.brake_from();
+    let all = format!("{brake_from} of {} pods", brake_from + 1);
     let web = node.pod("web").await;
     node.running(&web, "main").await;
-    let lost = |node: &Node| {
-        (1..held_from)
+    let orphan_logs = |node: &Node| {
+        (1..brake_from)
             .for_each(|number| drop(node.log_dir(&format!("default_lost{number}_{}", fresh_uid()))));
     };
     join(node, source, &[known(&web, "Running")], &[&web]);
 
     let gone = node.ended_pod("gone", &["job"]).await;
-    lost(node);
+    orphan_logs(node);
     let report = node.loses(&[]).await;
     assert_eq!(report.code, 0, "{report:#?}");
     let said = |note: &String| note.contains(&all) && note.contains("--confirm-deleted");
@@ -517,28 +517,28 @@ pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, 
     let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json"], None));
     assert!(removed_by(&plan).is_empty(), "{plan:#}");
     let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json", "--confirm-deleted"], None));
-    assert_eq!(removed_by(&plan).len(), held_from + 2, "{plan:#}");
+    assert_eq!(removed_by(&plan).len(), brake_from + 2, "{plan:#}");
     let snapshot = good_but_for_notes(node.run_program(&["snapshot", "--confirm-deleted"], None));
     assert_eq!(state_in(&snapshot, &gone), "deleted");
     node.loses_with(&["--confirm-deleted"], &VANISHED).await.is_good();
     node.is_settled().await;
 
     let gone = node.ended_pod("gone", &["job"]).await;
-    lost(node);
-    let before = node.look().await;
+    orphan_logs(node);
+    let before = node.inventory().await;
     let running = serve(node);
-    let held = |s: &StatusResponse| {
+    let postponed = |s: &StatusResponse| {
         let notes = s.pods.iter().flat_map(|pods| &pods.notes);
         well(s) && notes.into_iter().any(|note| note.contains(&all))
     };
-    status(node, held).await;
+    status(node, postponed).await;
     loses_nothing(node).await;
     let (state, _, evidence) = explained(node, &gone.id);
     assert_eq!(state, "unknown");
     assert!(evidence.contains("too many pods disappeared at once"), "{evidence}");
     // `status` counts all of them, and names the first of them with the same evidence.
-    let pods = told(node);
-    assert_eq!(usize::try_from(sum(&pods, "unknown")).unwrap(), held_from);
+    let pods = pods_status(node);
+    assert_eq!(usize::try_from(sum(&pods, "unknown")).unwrap(), brake_from);
     for named in pods["pods"].as_array().unwrap() {
         assert!(
             named["evidence"].as_str().unwrap().contains("too many pods disappeared at once"),
@@ -547,11 +547,11 @@ pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, 
     }
     // A pass by itself is no confirmation.
     good(ask(node, &["run-now"]));
-    assert!(before.lost(&node.look().await).is_empty());
+    assert!(before.removed_in(&node.inventory().await).is_empty());
 
     let run = good(ask(node, &["run-now", "--confirm-deleted", "-o", "json"]));
     assert!(
-        run.stdout.contains("pod_deleted") && run.stdout.contains(&format!("{held_from} pods are confirmed")),
+        run.stdout.contains("pod_deleted") && run.stdout.contains(&format!("{brake_from} pods are confirmed")),
         "{run:?}"
     );
     until_removed_exactly(node, &before, &VANISHED).await;

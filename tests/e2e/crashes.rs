@@ -209,7 +209,7 @@ struct Tally {
     /// Answers of the service to questions for which it looks at everything.
     answers: u64,
     /// The store was read beside the service at work; so often it was changed while it was read.
-    looks: u64,
+    observations: u64,
     torn_looks: u64,
     /// In which system call on the store a thread was found right before a kill, by the number of the call.
     calls: BTreeMap<String, u64>,
@@ -313,7 +313,7 @@ async fn ask<T>(
         let asked = cycle(AdminClient::new(channel.clone())).await;
         if let (Some(asked), Some(settled)) = (asked, settled) {
             truth.borrow_mut().answered(asked, settled);
-            tally.borrow_mut().looks += 1;
+            tally.borrow_mut().observations += 1;
             match store::read_copy(&node.path("state"), &Origin::default()) {
                 Ok(disk) => truth.borrow_mut().compare(&disk, settled),
                 // It was read in the middle of a commit.

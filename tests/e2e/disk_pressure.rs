@@ -69,7 +69,7 @@ async fn only_as_many_images_as_needed_are_removed(node: &mut Node) {
     }
     // Of images that nobody was seen to use, the ids decide. The first two in that line do not go: one is in use, the
     // other was, until a moment ago, by a container that goes in the same sweep.
-    let there = node.look().await;
+    let there = node.inventory().await;
     let mut line: Vec<&str> = names.iter().map(String::as_str).collect();
     line.sort_by_key(|name| there.id(&format!("image {name}")));
     let (used, running) = (line[0], line[1]);
@@ -91,17 +91,17 @@ async fn only_as_many_images_as_needed_are_removed(node: &mut Node) {
     node.dead_of(&gone, "job", used, 0..1).await;
     node.stop(&gone).await;
     node.set("image_gc.high_threshold_percent", used_bytes(node) - 2).set("image_gc.parallel_removals", 1);
-    let before = node.look().await;
+    let before = node.inventory().await;
     let report = node.sweep(&[]).await;
-    let after = node.look().await;
-    let lost = before.lost(&after);
-    report.is_good().reports_exactly(&lost);
+    let after = node.inventory().await;
+    let removed = before.removed_in(&after);
+    report.is_good().reports_exactly(&removed);
     let left = used_bytes(node);
     assert!(left <= LOW, "{left} % are left of {full} %");
     // Had one image less gone, it would not have been enough.
     let capacity = measure(node).capacity_bytes;
     let one = usage_percent(capacity, capacity - (IMAGE << 20)).unwrap();
-    assert!(left + one > LOW, "{left} % are left of {full} %: one image more went than had to: {lost:?}");
+    assert!(left + one > LOW, "{left} % are left of {full} %: one image more went than had to: {removed:?}");
     assert!(after.has(&format!("image {running}")), "it is in use");
     assert!(after.has(&format!("image {used}")), "others were unused for longer");
     let order: Vec<&str> =
@@ -129,14 +129,14 @@ async fn images_are_removed_when_inodes_run_out(node: &mut Node) {
     node.set("image_gc.mode", "enforce").set("image_gc.min_age", "0s").set("image_gc.settle", "2s");
     node.is_settled().await;
     node.set("image_gc.inode_high_threshold_percent", full).set("image_gc.inode_low_threshold_percent", LOW);
-    let before = node.look().await;
+    let before = node.inventory().await;
     let report = node.sweep(&[]).await;
-    let lost = before.lost(&node.look().await);
-    report.is_good().reports_exactly(&lost);
+    let removed = before.removed_in(&node.inventory().await);
+    report.is_good().reports_exactly(&removed);
     let left = used_inodes(node);
     let one = usage_percent(INODES, INODES - FILES).unwrap();
-    assert!(left <= LOW && left + one > LOW, "{left} % are left of {full} %: {lost:?}");
-    for image in &lost {
+    assert!(left <= LOW && left + one > LOW, "{left} % are left of {full} %: {removed:?}");
+    for image in &removed {
         assert_eq!(report.removal(image), "inode_pressure: removed");
     }
     node.is_settled().await;

@@ -1,5 +1,5 @@
 //! behaviour: Image disk space: of the images that may go, no more go than the filesystem itself asks for, whatever their
-//! told sizes promise; and a node that was cleaned to the last image can still start a pod.
+//! reported sizes promise; and a node that was cleaned to the last image can still start a pod.
 //!
 //! Sizes are wrong both ways: they promise too little where an image lies on the disk packed and unpacked, and too much
 //! where images share layers. Every test measures first, and asserts that its sizes are as wrong as it says.
@@ -70,7 +70,7 @@ fn want(node: &mut Node, low: u8) {
 
 /// The images of a pile in the order in which they go: nobody was seen to use any, so their ids decide.
 async fn in_line(node: &Node, pile: &[&str]) -> Vec<String> {
-    let there = node.look().await;
+    let there = node.inventory().await;
     let mut line: Vec<String> = pile.iter().map(|name| format!("image {name}")).collect();
     line.sort_by(|a, b| there.id(a).cmp(there.id(b)));
     line
@@ -100,19 +100,19 @@ async fn on_the_embedded_runtime_one_image_is_removed_where_one_is_enough() {
 async fn one_image_is_removed_where_one_is_enough(node: &mut Node, plans: bool) {
     in_use(node).await;
     let pile = ["pile:1", "pile:2", "pile:3"];
-    let mut holds = Vec::new();
+    let mut sizes = Vec::new();
     for name in pile {
         let before = measure(node);
         node.runtime.add_image(&[name], 12);
-        holds.push(freed(measure(node), before));
+        sizes.push(freed(measure(node), before));
     }
-    let told = reported_size(node, pile[0]).await;
-    let one = *holds.iter().min().unwrap();
+    let reported = reported_size(node, pile[0]).await;
+    let one = *sizes.iter().min().unwrap();
     let stats = measure(node);
-    let low = low_for(stats, u64::midpoint(told, one));
+    let low = low_for(stats, u64::midpoint(reported, one));
     let missing = missing(stats, low);
     // The premise: by the sizes it would take two, by the measure one is enough.
-    assert!(told < missing && missing <= 2 * told, "{missing} bytes are missing, one is told to hold {told}");
+    assert!(reported < missing && missing <= 2 * reported, "{missing} bytes are missing, one is reported as {reported}");
     assert!(one >= missing, "{missing} bytes are missing, one holds {one}");
 
     want(node, low);
@@ -126,10 +126,10 @@ async fn one_image_is_removed_where_one_is_enough(node: &mut Node, plans: bool) 
     assert_eq!(report.is_good().removal(&line[0]), "disk_pressure: removed");
     assert_eq!(report.kept(&line[1]), "below_threshold");
     let brought = freed(stats, measure(node));
-    eprintln!("one image: {missing} bytes missing, {told} told, {one} held, {brought} freed");
+    eprintln!("one image: {missing} bytes missing, {reported} reported, {one} held, {brought} freed");
     assert!(used_percent(node) <= low && brought >= missing, "{brought} bytes came back");
     let counted = report.pass("image_gc")["freed_bytes"].as_u64().unwrap();
-    assert!(counted.abs_diff(brought) < MIB, "{counted} bytes are told, {brought} measured");
+    assert!(counted.abs_diff(brought) < MIB, "{counted} bytes are reported, {brought} measured");
     node.is_settled().await;
 }
 
@@ -154,20 +154,20 @@ async fn on_the_embedded_runtime_it_continues_where_images_share_layers() {
 async fn it_continues_where_images_share_layers(node: &mut Node) {
     in_use(node).await;
     let pile = ["pile:1", "pile:2", "pile:3", "pile:4", "pile:5", "pile:6"];
-    let mut holds = Vec::new();
+    let mut sizes = Vec::new();
     for name in pile {
         let before = measure(node);
         node.runtime.add_layered_image(name, &[("shared", SHARED), (name, OWN)]);
-        holds.push(freed(measure(node), before));
+        sizes.push(freed(measure(node), before));
     }
-    let told = reported_size(node, pile[0]).await;
+    let reported = reported_size(node, pile[0]).await;
     // The first one brought the shared layer. It stays as long as one of them does.
-    let own = holds[1..].iter().sum::<u64>() / 5;
+    let own = sizes[1..].iter().sum::<u64>() / 5;
     let stats = measure(node);
     let low = low_for(stats, own * 5 / 2);
     let missing = missing(stats, low);
     // The premise: by the sizes one would do, by the measure it takes three.
-    assert!(told >= missing, "{missing} bytes are missing, one is told to hold {told}");
+    assert!(reported >= missing, "{missing} bytes are missing, one is reported as {reported}");
     assert!(2 * own < missing && missing <= 3 * own, "{missing} bytes are missing, each holds {own}");
 
     want(node, low);
@@ -176,7 +176,7 @@ async fn it_continues_where_images_share_layers(node: &mut Node) {
     let report = node.loses(&gone).await;
     report.is_good();
     let brought = freed(stats, measure(node));
-    eprintln!("shared layers: {missing} bytes missing, {told} told, {own} own, {brought} freed by three");
+    eprintln!("shared layers: {missing} bytes missing, {reported} reported, {own} own, {brought} freed by three");
     assert!(used_percent(node) <= low, "{brought} bytes came back, {missing} were missing");
     node.is_settled().await;
 }
@@ -204,10 +204,10 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
     for names in [&["twice:1", "other/twice:2"][..], &["unused:1"], &["unused:2"]] {
         node.runtime.add_image(names, 0);
     }
-    let before = node.look().await;
+    let before = node.inventory().await;
     let (pause, twice) = ("image pause:1", "image other/twice:2,twice:1");
     let tags = [image("other/twice:2"), image("twice:1")];
-    let stays = if node.runtime.names_the_sandbox_image() { "sandbox_image" } else { "pinned" };
+    let reason = if node.runtime.names_the_sandbox_image() { "sandbox_image" } else { "pinned" };
     node.set("image_gc.mode", "report").set("image_gc.min_age", "0s").set("image_gc.max_age", "0s");
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
     node.set("log.format", "json");
@@ -219,33 +219,33 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
         let found = items.iter().find(|item| item["id"] == before.id(name));
         found.unwrap_or_else(|| panic!("the plan does not {list} {name}: {plan:#}")).clone()
     };
-    assert_eq!(item("keep", pause)["reason"], stays);
+    assert_eq!(item("keep", pause)["reason"], reason);
     let names = item("remove", twice)["names"].as_array().unwrap().clone();
     assert!(tags.iter().all(|tag| names.contains(&json!(tag))), "{names:?}");
 
     let running = Running::start(&node.arguments(&["run"]), None);
     status(node, |s| s.loops.len() == 4 && s.loops[3].passes > 0).await;
     let explain = |name: &str| {
-        let told = answer(&good(ask(node, &["explain", &image(name), "-o", "json"])));
-        assert_eq!(told["objects"].as_array().unwrap().len(), 1, "{told:#}");
-        told["objects"][0].clone()
+        let explained = answer(&good(ask(node, &["explain", &image(name), "-o", "json"])));
+        assert_eq!(explained["objects"].as_array().unwrap().len(), 1, "{explained:#}");
+        explained["objects"][0].clone()
     };
-    let told = explain("pause:1");
-    assert_eq!((&told["decision"], &told["reason"]), (&json!("keep"), &json!(stays)), "{told:#}");
+    let explained = explain("pause:1");
+    assert_eq!((&explained["decision"], &explained["reason"]), (&json!("keep"), &json!(reason)), "{explained:#}");
     // By either tag it is the same image, with both.
     for name in ["twice:1", "other/twice:2"] {
-        let told = explain(name);
-        assert_eq!(told["decision"], "remove", "{told:#}");
-        let names = told["names"].as_array().unwrap();
-        assert!(tags.iter().all(|tag| names.contains(&json!(tag))), "{told:#}");
+        let explained = explain(name);
+        assert_eq!(explained["decision"], "remove", "{explained:#}");
+        let names = explained["names"].as_array().unwrap();
+        assert!(tags.iter().all(|tag| names.contains(&json!(tag))), "{explained:#}");
     }
     running.terminate();
     assert_eq!(running.wait().code, 0);
-    assert!(before.lost(&node.look().await).is_empty(), "it was asked only");
+    assert!(before.removed_in(&node.inventory().await).is_empty(), "it was asked only");
 
     node.set("image_gc.mode", "enforce");
     let report = node.loses(&["image app:1", "image unused:1", "image unused:2", twice]).await;
-    assert_eq!(report.kept(pause), stays);
+    assert_eq!(report.kept(pause), reason);
 
     // Nothing but the sandbox image is left. What a pod needs comes from a registry, the sandbox image does not.
     node.runtime.add_image(&[APP], 0);

@@ -71,8 +71,8 @@ async fn seconds(node: &Node, count: u64) {
 
 /// Messages of the events of a kind.
 fn events(node: &Node, kind: &str) -> Vec<String> {
-    let told = good(ask(node, &["events", "-o", "json"])).stdout;
-    let all = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let output = good(ask(node, &["events", "-o", "json"])).stdout;
+    let all = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let named = all.filter(|event| event["kind"] == kind);
     named.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
 }
@@ -128,21 +128,21 @@ async fn a_disk_full_of_other_files_is_logged_once_and_left_alone_until_it_has_r
     let running = Running::start(&node.arguments(&["run"]), None);
     images(&node, |l| l.failures > 0).await;
     seconds(&node, 15).await;
-    let there = node.look().await;
-    assert!(!there.has("image unused:1"), "what may go went: {there:#?}");
-    for stays in ["image app:1", "image guarded:1", "image pause:1"] {
-        assert!(there.has(stays), "{stays} went: {there:#?}");
+    let there = node.inventory().await;
+    assert!(!there.has("image unused:1"), "an image that may be removed is kept: {there:#?}");
+    for kept in ["image app:1", "image guarded:1", "image pause:1"] {
+        assert!(there.has(kept), "{kept} was removed: {there:#?}");
     }
-    let told = image_status(&node);
-    let passes = told["passes"].as_u64().unwrap();
-    eprintln!("full disk: {passes} passes of images while others made 15: {}", told["last_pass"]["trigger"]);
+    let image_gc = image_status(&node);
+    let passes = image_gc["passes"].as_u64().unwrap();
+    eprintln!("full disk: {passes} passes of images while others made 15: {}", image_gc["last_pass"]["trigger"]);
     // By the start; at once again, for that one has freed something; and perhaps once more on a very slow machine.
-    assert!((1..=3).contains(&passes), "{told:#}");
+    assert!((1..=3).contains(&passes), "{image_gc:#}");
     let accounts = events(&node, "FreeDiskSpaceFailed");
     assert_eq!(accounts.len(), 1, "{accounts:#?}");
     let other = no_image(&accounts[0]);
-    eprintln!("full disk: a file of {size} bytes, told as {other}: {}", accounts[0]);
-    assert!(other.abs_diff(size) <= size * 35 / 100, "{other} bytes are told, the file has {size}");
+    eprintln!("full disk: a file of {size} bytes, reported as {other}: {}", accounts[0]);
+    assert!(other.abs_diff(size) <= size * 35 / 100, "{other} bytes are reported, the file has {size}");
     let log = running.stderr();
     assert_eq!(lines(&log, &["error", "warning"], "FreeDiskSpaceFailed"), 1, "{log}");
     assert_eq!(events(&node, "Recovered"), Vec::<String>::new());

@@ -129,7 +129,7 @@ struct Made {
     image: String,
     /// Id of the image, and when CreateContainer had come back, if it was good.
     id: String,
-    back: Option<Timestamp>,
+    created_at: Option<Timestamp>,
     /// Whether the image is gone after the pass.
     gone: bool,
 }
@@ -160,7 +160,7 @@ async fn an_image_is_removed_only_if_its_container_came_after_the_last_check() {
 
     let (mut saved, mut too_late, mut refused, mut crossed) = (0, 0, 0, Vec::new());
     for made in &all {
-        let Some(back) = made.back else {
+        let Some(created_at) = made.created_at else {
             assert!(made.gone, "{} is there, and no container could be made of it", made.image);
             refused += 1;
             continue;
@@ -173,21 +173,21 @@ async fn an_image_is_removed_only_if_its_container_came_after_the_last_check() {
         let removal = rpcs.iter().position(|rpc| rpc.method == "RemoveImage" && rpc.id == made.id);
         let removal = removal
             .unwrap_or_else(|| panic!("{} is gone, and nobody says why; of {}", made.image, rpcs.len()));
-        let look = rpcs[..removal].iter().rev().find(|rpc| rpc.method == "ListContainers").unwrap();
-        assert_eq!((look.code.as_str(), rpcs[removal].code.as_str()), ("Ok", "Ok"));
+        let list = rpcs[..removal].iter().rev().find(|rpc| rpc.method == "ListContainers").unwrap();
+        assert_eq!((list.code.as_str(), rpcs[removal].code.as_str()), ("Ok", "Ok"));
         assert!(
-            back >= look.began,
-            "{} went at {} after a look at {}, and its container was there at {back}",
+            created_at >= list.began,
+            "{} went at {} after a look at {}, and its container was there at {created_at}",
             made.image,
             rpcs[removal].began,
-            look.began
+            list.began
         );
-        crossed.push((back.duration_since(look.began), rpcs[removal].began.duration_since(look.began)));
+        crossed.push((created_at.duration_since(list.began), rpcs[removal].began.duration_since(list.began)));
     }
     crossed.sort();
     eprintln!(
         "race: a round of {whole:?}; of {} images {saved} were saved by their containers, {refused} gone before, \
-         {too_late} gone under a container that came after the last look: {crossed:?} (container back, removal asked for, \
+         {too_late} gone under a container that came after the last look: {crossed:?} (container created_at, removal asked for, \
          both after the look)",
         all.len(),
     );
@@ -209,7 +209,7 @@ async fn round(node: &Node, pod: &Pod, number: usize, whole: Option<Duration>) -
     for name in &names {
         node.runtime.add_image(&[name], 0);
     }
-    let before = node.look().await;
+    let before = node.inventory().await;
     let make = async |of: usize, after: Duration| {
         tokio::time::sleep(after).await;
         let spec = ContainerSpec::sleeper(&format!("round-{number}-{of}"), &image(&names[of]));
@@ -233,19 +233,19 @@ async fn round(node: &Node, pod: &Pod, number: usize, whole: Option<Duration>) -
     let took = began.elapsed();
     assert!(ended.stdout.contains("\"ended\""), "{ended:?}");
 
-    let after = node.look().await;
-    let result = |(of, (id, back)): (usize, &(Option<String>, Timestamp))| {
+    let after = node.inventory().await;
+    let result = |(of, (id, created_at)): (usize, &(Option<String>, Timestamp))| {
         let name = format!("image {}", names[of]);
         Made {
             id: before.id(&name).to_owned(),
-            back: id.as_ref().map(|_| *back),
+            created_at: id.as_ref().map(|_| *created_at),
             gone: !after.has(&name),
             image: name,
         }
     };
     let results: Vec<Made> = made.iter().enumerate().map(result).collect();
-    if let Some(held) = results.first() {
-        assert!(!held.gone && held.back.is_some(), "{} was in use before the pass began", held.image);
+    if let Some(used) = results.first() {
+        assert!(!used.gone && used.created_at.is_some(), "{} was in use before the pass began", used.image);
     }
     for id in made.iter().filter_map(|(id, _)| id.as_ref()) {
         node.cri.remove(id).await.unwrap();
@@ -275,7 +275,7 @@ impl Age {
 
 /// Writes records of that age for images, as a service of hours ago would have. No service may run now.
 pub async fn remember(node: &Node, images: &[&str], age: Age) {
-    let (there, clock) = (node.look().await, Clock::system());
+    let (there, clock) = (node.inventory().await, Clock::system());
     let moment = clock.moment();
     let now = moment.wall();
     let record = |name: &&str| {
@@ -325,10 +325,10 @@ async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
     node.set("image_gc.min_age", "1h").set("image_gc.max_age", "2h");
     // The disk asks for all of them.
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
-    let before = node.look().await;
+    let before = node.inventory().await;
     let explain = |name: &str| {
-        let told = answer(&good(ask(node, &["explain", &image(name), "-o", "json"])));
-        told["objects"][0]["reason"].as_str().unwrap().to_owned()
+        let explained = answer(&good(ask(node, &["explain", &image(name), "-o", "json"])));
+        explained["objects"][0]["reason"].as_str().unwrap().to_owned()
     };
 
     let running = live(node).await;
@@ -337,12 +337,12 @@ async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
     // It crashes.
     running.signal(Signal::KILL);
     running.wait();
-    assert!(before.lost(&node.look().await).is_empty());
+    assert!(before.removed_in(&node.inventory().await).is_empty());
 
     remember(node, &["old:1"], Age::hours(5, Some(3))).await;
     let running = live(node).await;
-    let lost = before.lost(&node.look().await);
-    assert_eq!(lost, BTreeSet::from(["image old:1".to_owned()]), "at the first pass");
+    let removed = before.removed_in(&node.inventory().await);
+    assert_eq!(removed, BTreeSet::from(["image old:1".to_owned()]), "at the first pass");
     let events = good(ask(node, &["events", "-o", "json"])).stdout;
     assert!(events.lines().any(|event| event.contains("unused_too_long")), "{events}");
     assert_eq!(first_detected(node, "young:1"), seen, "after a crash");
@@ -355,5 +355,5 @@ async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
     assert_eq!(explain("young:1"), "too_young");
     running.terminate();
     assert_eq!(running.wait().code, 0);
-    assert_eq!(before.lost(&node.look().await), lost);
+    assert_eq!(before.removed_in(&node.inventory().await), removed);
 }

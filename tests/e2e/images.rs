@@ -49,16 +49,16 @@ async fn only_unused_and_unprotected_images_are_removed(node: &mut Node) {
     node.created(&web, &ContainerSpec::sleeper("next", &image("created:1"))).await;
     // Its tag has moved on to another image, which nobody uses; the container keeps the one that it was made from.
     node.run(&web, &ContainerSpec::sleeper("old", &image("moved:1"))).await;
-    let kept = node.look().await.id("image moved:1").to_owned();
+    let kept = node.inventory().await.id("image moved:1").to_owned();
     node.runtime.add_image(&["moved:2"], 0);
     node.runtime.tag("moved:2", "moved:1");
-    let by_id = node.look().await.id("image byid:1").to_owned();
+    let by_id = node.inventory().await.id("image byid:1").to_owned();
     // Nobody's image, but for the pause of its sandbox.
     node.set("container_gc.mode", "off");
     node.set("image_gc.protect", format!("cri-gc.test/team/*,cri-gc.test/exact:1,{}", &by_id[..20]));
     want_all(node);
 
-    let before = node.look().await;
+    let before = node.inventory().await;
     let report = node
         .loses(&[
             "image app:1",
@@ -125,7 +125,7 @@ async fn an_image_is_removed_when_it_is_unused_for_too_long(node: &mut Node) {
     node.is_settled().await;
 
     // Its last container goes: it was used until now.
-    node.cri.remove(node.look().await.id("container web/job#0")).await.unwrap();
+    node.cri.remove(node.inventory().await.id("container web/job#0")).await.unwrap();
     pass(Duration::from_secs(1800));
     assert_eq!(node.loses(&[]).await.is_good().kept("image job:1"), "below_threshold");
     pass(Duration::from_secs(3600));
@@ -170,7 +170,7 @@ async fn an_image_that_gets_a_container_meanwhile_is_kept() {
         node.set(name, "off");
     }
     want_all(&mut node);
-    let before = node.look().await;
+    let before = node.inventory().await;
     // The first list is what the plan rests on; the second one is asked for right before the removal.
     let mut lists = 0;
     sim.before(Method::ListContainers, move |node, _| {

@@ -117,7 +117,7 @@ async fn a_link_whose_log_was_there_at_the_last_check_is_kept(node: &mut Node) {
     node.link(&web, "rotated", 0, &rotated);
     // One that points to nothing all the time makes the sweep wait for the second look.
     node.link(&web, "unknown", 0, &"0".repeat(64));
-    let before = node.look().await;
+    let before = node.inventory().await;
     let running = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
     // Containers go between the two looks: then the other log goes as well.
     let first = node.log(&web, "job", "0.log");
@@ -126,7 +126,7 @@ async fn a_link_whose_log_was_there_at_the_last_check_is_kept(node: &mut Node) {
     let report = Report::new(&running.wait(), &before);
     let gone =
         ["container web/job#0", "log web/job/0.log", "link web/unknown/0.log", "log web/rotated/0.log"];
-    assert_eq!(before.lost(&node.look().await), before.meant(&gone), "{report:#?}");
+    assert_eq!(before.removed_in(&node.inventory().await), before.meant(&gone), "{report:#?}");
     report.is_good();
     node.loses(&["link web/rotated/0.log"]).await.is_good();
 }

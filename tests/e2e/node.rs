@@ -271,8 +271,8 @@ impl Node {
     // ---- Looking and sweeping ----
 
     /// All there is.
-    pub async fn look(&self) -> Inventory {
-        Inventory::look(&self.cri, &self.runtime.pod_logs(), &self.runtime.container_logs()).await
+    pub async fn inventory(&self) -> Inventory {
+        Inventory::take(&self.cri, &self.runtime.pod_logs(), &self.runtime.container_logs()).await
     }
 
     /// The settings, for a service in this process.
@@ -296,7 +296,7 @@ impl Node {
 
     /// Sweeps, whatever comes of it.
     pub async fn sweep(&self, flags: &[&str]) -> Report {
-        let before = self.look().await;
+        let before = self.inventory().await;
         let ended = if self.inside {
             self.serve();
             self.service.borrow().as_ref().unwrap().sweep()
@@ -314,11 +314,11 @@ impl Node {
 
     /// The same with further flags.
     pub async fn loses_with(&self, flags: &[&str], gone: &[&str]) -> Report {
-        let before = self.look().await;
+        let before = self.inventory().await;
         let report = self.sweep(flags).await;
-        let lost = before.lost(&self.look().await);
-        assert_eq!(lost, before.meant(gone), "what is gone, and what was to go: {report:#?}");
-        report.reports_exactly(&lost);
+        let removed = before.removed_in(&self.inventory().await);
+        assert_eq!(removed, before.meant(gone), "what is gone, and what was to go: {report:#?}");
+        report.reports_exactly(&removed);
         report
     }
 

@@ -152,8 +152,8 @@ async fn a_directory_of_the_kubelet_keeps_its_pod(node: &mut Node) {
 async fn many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed(node: &mut Node) {
     let live = node.pod("live").await;
     node.ended_pod("deleted", &["job"]).await;
-    let lost = || format!("default_lost{}_{}", fresh_uid(), fresh_uid());
-    (0..4).for_each(|_| drop(node.log_dir(&lost())));
+    let orphan = || format!("default_lost{}_{}", fresh_uid(), fresh_uid());
+    (0..4).for_each(|_| drop(node.log_dir(&orphan())));
     write(node, &pod_list(&[(&live, "Running", "")]));
     let report = node.loses(&[]).await;
     assert_eq!(report.code, 0, "{report:#?}");
@@ -168,10 +168,10 @@ async fn many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed(node: 
     .await
     .is_good();
     // Four are few, though they are more than half.
-    (0..4).for_each(|_| drop(node.log_dir(&lost())));
+    (0..4).for_each(|_| drop(node.log_dir(&orphan())));
     node.loses(&["log lost*"]).await.is_good();
     // And a setting believes any number.
-    (0..5).for_each(|_| drop(node.log_dir(&lost())));
+    (0..5).for_each(|_| drop(node.log_dir(&orphan())));
     node.is_settled().await;
     node.set("pods.max_newly_deleted_percent", 100);
     node.loses(&["log lost*"]).await.is_good();
@@ -201,20 +201,20 @@ async fn what_is_confirmed_is_removed_in_one_command_though_some_is_confirmed_on
     }
     node.set("image_gc.mode", "report").set("pods.max_staleness", "1h");
     let running = Running::start(&node.arguments(&["run"]), None);
-    let held = |s: &StatusResponse| {
+    let postponed = |s: &StatusResponse| {
         let notes = s.pods.iter().flat_map(|pods| &pods.notes);
         well(s) && notes.into_iter().any(|note| note.starts_with("7 of 13 pods disappeared at once"))
     };
-    status(&node, held).await;
-    let before = node.look().await;
+    status(&node, postponed).await;
+    let before = node.inventory().await;
     // It comes to the others while the first ones are removed.
     sim.before_next(Method::RemoveContainer, move |_, _| {
         directories.iter().for_each(|directory| fs::remove_dir(directory).unwrap());
     });
     let run = good(ask(&node, &["run-now", "--confirm-deleted", "-o", "json"]));
     assert!(run.stdout.contains("7 pods are confirmed"), "{run:?}");
-    let lost = before.lost(&node.look().await);
-    assert_eq!(lost, before.meant(&["container gone*", "sandbox gone*", "log gone*"]), "{run:?}");
+    let removed = before.removed_in(&node.inventory().await);
+    assert_eq!(removed, before.meant(&["container gone*", "sandbox gone*", "log gone*"]), "{run:?}");
     running.terminate();
     assert_eq!(running.wait().code, 0);
 }

@@ -39,7 +39,7 @@ impl Source for FakeApi {
         PodObject::new("default", name, &fresh_uid()).phase("Running").mirror_of(uid)
     }
 
-    fn held_from(&self) -> usize {
+    fn brake_from(&self) -> usize {
         20
     }
 
@@ -94,7 +94,7 @@ async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(
     node.stop(&web).await;
     node.stop(&db).await;
     node.ended_pod("gone", &["job"]).await;
-    let before = node.look().await;
+    let before = node.inventory().await;
     api.return_with(&[]);
     until_removed_exactly(node, &before, &GONE).await;
     for pod in [&web, &db] {
@@ -124,7 +124,7 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     node.ended_pod("gone", &["job"]).await;
     let whole = [known(&web, "Running"), known(&down, "Running")];
     join(node, &api, &whole, &[&web]);
-    let before = node.look().await;
+    let before = node.inventory().await;
     let running = serve(node);
     until_removed_exactly(node, &before, &GONE).await;
     // Each is a good event, and each question is answered by 404.
@@ -142,7 +142,7 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     until_whole(node).await;
     loses_nothing(node).await;
     // One that is deleted while the other is there goes by the word of the watch and a question.
-    let before = node.look().await;
+    let before = node.inventory().await;
     assert!(api.delete("default", "down"));
     until_removed_exactly(node, &before, &["container down/*", "sandbox down#0", "log down/*"]).await;
     assert!(api.count(On::Get) > 0, "it was asked for by name");

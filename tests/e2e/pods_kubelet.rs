@@ -84,7 +84,7 @@ async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut No
     // It has restarted, and heard of nothing but what its own disk tells: nothing runs that could prove it wrong.
     join(node, &kubelet, &[manifest], &[&web]);
     node.stop(&web).await;
-    let before = node.look().await;
+    let before = node.inventory().await;
     let running = serve(node);
     until_unsynced(node, "it may have just started").await;
     loses_nothing(node).await;
@@ -94,7 +94,7 @@ async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut No
     loses_nothing(node).await;
     let swept = cluster::partly(node.run_program(&["plan", "-o", "json"], None), "it may have just started");
     assert_eq!(swept["containers"]["remove"].as_array().unwrap().len(), 0, "{swept:#}");
-    assert!(before.lost(&node.look().await).is_empty());
+    assert!(before.removed_in(&node.inventory().await).is_empty());
 
     kubelet.return_with(&whole);
     until_removed_exactly(node, &before, &["container gone/*", "sandbox gone#0", "log gone/*"]).await;
@@ -119,9 +119,9 @@ async fn who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet(nod
     join(node, &kubelet, &[known(&web, "Running")], &[&web]);
     let refused = |node: &Node, words: &[&str]| {
         let ended = node.run_program(&["plan", "-o", "json"], None);
-        let told = ended.stderr.clone();
+        let said = ended.stderr.clone();
         cluster::partly(ended, "kubelet");
-        words.iter().for_each(|word| assert!(told.contains(word), "no {word} in {told}"));
+        words.iter().for_each(|word| assert!(said.contains(word), "no {word} in {said}"));
     };
     fs::write(node.path("kubelet.token"), "another").unwrap();
     refused(node, &["401", "pods.kubelet.token_file"]);

@@ -166,11 +166,11 @@ impl Report {
 
     /// What it says it removed has to be what is gone.
     pub fn reports_exactly(&self, gone: &BTreeSet<String>) {
-        let told: BTreeSet<String> = self.with_result("removed").into_iter().map(str::to_owned).collect();
+        let reported: BTreeSet<String> = self.with_result("removed").into_iter().map(str::to_owned).collect();
         let objects: BTreeSet<String> = gone.iter().filter(|name| is_reported(name)).cloned().collect();
         let links = |name: &&String| !name.starts_with("link ");
-        let told: BTreeSet<String> = told.iter().filter(links).cloned().collect();
-        assert_eq!(told, objects, "what is gone and what is told to be: {self:#?}");
+        let reported: BTreeSet<String> = reported.iter().filter(links).cloned().collect();
+        assert_eq!(reported, objects, "what is gone and what is told to be: {self:#?}");
     }
 
     /// Nothing went wrong.

@@ -95,14 +95,14 @@ async fn the_service_collects_by_itself_and_shuts_down_on_a_signal(node: &mut No
     node.running(&web, "main").await;
     let jobs = node.dead(&web, "job", 0..3).await;
     let old = node.ended_pod("old", &["a"]).await;
-    let before = node.look().await;
+    let before = node.inventory().await;
     let running = serve(node);
     let first = status(node, well).await;
     until_removed(node, &jobs[1]).await;
     let logs = cri_gc_test_support::pod_log_dir(&node.runtime.pod_logs(), &old.spec);
     until_async(PATIENCE, || async { (!logs.exists()).then_some(()) }).await.expect("the logs of the pod go");
     let settled = status(node, passed(&first, 2)).await;
-    let lost = before.lost(&node.look().await);
+    let removed = before.removed_in(&node.inventory().await);
     let gone = [
         "container web/job#0",
         "container web/job#1",
@@ -112,7 +112,7 @@ async fn the_service_collects_by_itself_and_shuts_down_on_a_signal(node: &mut No
         "sandbox old#0",
         "log old/*",
     ];
-    assert_eq!(lost, before.meant(&gone));
+    assert_eq!(removed, before.meant(&gone));
     // Something new comes, and goes as well.
     let late = node.dead(&web, "late", 0..2).await;
     until_removed(node, &late[0]).await;
@@ -135,19 +135,19 @@ async fn a_runtime_that_dies_is_logged_as_one_outage_and_nothing_wrong_is_remove
     let running = serve(node);
     status(node, well).await;
     until_removed(node, &jobs[0]).await;
-    let before = node.look().await;
+    let before = node.inventory().await;
 
     node.runtime.kill();
     // Long enough that every loop has failed again and again.
-    let away = status(node, |s| s.loops.len() == 4 && s.loops.iter().all(|l| l.failures >= 4)).await;
-    let runtime = away.runtime.unwrap();
+    let outage = status(node, |s| s.loops.len() == 4 && s.loops.iter().all(|l| l.failures >= 4)).await;
+    let runtime = outage.runtime.unwrap();
     assert!(!runtime.reachable && !runtime.error.is_empty(), "{runtime:?}");
     node.runtime.restart();
     node.reconnect();
-    let back = status(node, well).await;
-    status(node, passed(&back, 3)).await;
-    let lost = before.lost(&node.look().await);
-    assert!(lost.is_empty(), "{lost:?}");
+    let recovered = status(node, well).await;
+    status(node, passed(&recovered, 3)).await;
+    let removed = before.removed_in(&node.inventory().await);
+    assert!(removed.is_empty(), "{removed:?}");
 
     let late = node.dead(&web, "late", 0..2).await;
     until_removed(node, &late[0]).await;
@@ -169,7 +169,7 @@ async fn a_runtime_that_dies_in_the_middle_of_removals_is_one_loss_too(node: &mu
         ids.push(node.created(&web, &ContainerSpec::sleeper("job", &image(APP)).attempt(attempt)).await);
     }
     node.set("container_gc.parallel_removals", 2);
-    let before = node.look().await;
+    let before = node.inventory().await;
     node.runtime.order_death(20);
     let running = serve(node);
     node.runtime.await_death(20);
@@ -180,10 +180,10 @@ async fn a_runtime_that_dies_in_the_middle_of_removals_is_one_loss_too(node: &mu
     until_removed(node, &ids[38]).await;
     let settled = status(node, well).await;
     status(node, passed(&settled, 2)).await;
-    let lost = before.lost(&node.look().await);
+    let removed = before.removed_in(&node.inventory().await);
     let jobs: Vec<String> = (0..39).map(|job| format!("container web/job#{job}")).collect();
-    assert!(lost.iter().all(|name| jobs.contains(name)), "{lost:?}");
-    assert_eq!(lost.len(), jobs.len(), "the newest stays");
+    assert!(removed.iter().all(|name| jobs.contains(name)), "{removed:?}");
+    assert_eq!(removed.len(), jobs.len(), "the newest stays");
     running.terminate();
     let ended = running.wait();
     assert_eq!(count(&ended.stderr, "container runtime unreachable"), 1, "{}", ended.stderr);

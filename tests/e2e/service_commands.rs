@@ -54,9 +54,9 @@ async fn status_reports_everything_and_explain_why_an_object_is_kept(node: &mut 
         ("web/main", "running"),
         ("cri-gc.test/app:1", "in_use"),
     ] {
-        let told = json(&good(ask(node, &["explain", object, "-o", "json"])));
-        let found = told["objects"].as_array().unwrap();
-        assert_eq!(found.len(), 1, "{object}: {told:#}");
+        let said = json(&good(ask(node, &["explain", object, "-o", "json"])));
+        let found = said["objects"].as_array().unwrap();
+        assert_eq!(found.len(), 1, "{object}: {said:#}");
         assert_eq!(
             (&found[0]["decision"], &found[0]["reason"]),
             (&"keep".into(), &reason.into()),
@@ -125,8 +125,8 @@ async fn a_runtime_that_hangs_keeps_no_client_waiting(node: &mut Node) {
     node.runtime.hang();
     let said = ask(node, &["status"]);
     assert_eq!(said.code, 3, "{said:?}");
-    for told in ["has not answered within 2s", "could not be observed within 2s"] {
-        assert!(said.stdout.contains(told), "{said:?}");
+    for text in ["has not answered within 2s", "could not be observed within 2s"] {
+        assert!(said.stdout.contains(text), "{said:?}");
     }
     let said = ask(node, &["explain", &main, "--timeout", "2s"]);
     assert_eq!(said.code, 4, "{said:?}");

@@ -77,10 +77,10 @@ pub fn on_its_own_threads(mut setup: Setup) -> Setup {
 }
 
 /// Looks again and again, and fails when it has lost its patience.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = check().await {
             return found;
         }
         assert!(began.elapsed() < PATIENCE, "{what}: it does not come about");
@@ -123,14 +123,14 @@ async fn hangs_alone(of: Loop) {
         "{state:?}"
     );
     assert_eq!(state.failures, 0);
-    let told: Vec<String> = stage.lines.all();
-    let fell = format!(
+    let logged: Vec<String> = stage.lines.all();
+    let stuck = format!(
         "ERRO {of} {of} hung, restarting now: its thread did not answer for 4s (supervision.hang_timeout); it continues on a new thread \
          failures=1 suppressed=0"
     );
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert_eq!(told[0], fell);
-    assert!(told[1].starts_with(&format!("INFO {of} the loop has recovered failures=1")), "{told:?}");
+    assert_eq!(logged.len(), 2, "{logged:?}");
+    assert_eq!(logged[0], stuck);
+    assert!(logged[1].starts_with(&format!("INFO {of} the loop has recovered failures=1")), "{logged:?}");
     trap.release = None;
     stage.service.stop();
 }

@@ -74,7 +74,7 @@ pub struct Outage {
 impl Outage {
     fn events(&self, failures: u64) -> Vec<(EventKind, u64)> {
         let mut events = Vec::new();
-        for number in lines::told(failures) {
+        for number in lines::logged_numbers(failures) {
             if self.object {
                 events.push((EventKind::RemovalFailed, number));
             }
@@ -108,18 +108,18 @@ impl Outage {
         repair(&stage);
         stage.settle().await;
         it_recovers_within_a_period(&stage, of, STEP).await;
-        let (lasted, mended) = (stage.sim.now().duration_since(since), stage.state(of).await);
+        let (lasted, recovered) = (stage.sim.now().duration_since(since), stage.state(of).await);
         stage.pass_time(5 * PERIOD).await;
 
-        let removals = (0..mended.removed).map(|_| lines::removed(of));
-        let told = failures * self.texts.len() as u64;
+        let removals = (0..recovered.removed).map(|_| lines::removed(of));
+        let total = failures * self.texts.len() as u64;
         let mut expected = lines::failed(of, &self.texts, failures);
-        expected.extend(removals.chain([lines::recovered(of, told, lasted)]));
+        expected.extend(removals.chain([lines::recovered(of, total, lasted)]));
         let same = |lines: &[String]| lines.iter().map(|line| lines::unaccounted(line)).collect::<Vec<_>>();
         lines::assert_same(&same(&stage.lines.all()), &same(&expected));
 
         let mut expected = self.events(failures);
-        expected.extend((0..mended.removed).map(|_| (EventKind::Removed, 0)));
+        expected.extend((0..recovered.removed).map(|_| (EventKind::Removed, 0)));
         expected.push((EventKind::Recovered, 0));
         assert_eq!(stage.event_kinds().await, expected);
     }
@@ -193,14 +193,14 @@ async fn a_log_root_is_spoilt(
 ) {
     let stage = node(Loop::LogGc).0.start().await;
     let root = root(&stage);
-    let away = root.with_extension("away");
-    fs::rename(&root, &away).unwrap();
+    let moved = root.with_extension("away");
+    fs::rename(&root, &moved).unwrap();
     spoil(&root);
     let text = format!("{step}: {}: {why}", root.display());
     let outage = Outage { of: Loop::LogGc, texts: vec![text], object: false };
     let repair = |_: &Stage| {
         fs::remove_file(&root).unwrap();
-        fs::rename(&away, &root).unwrap();
+        fs::rename(&moved, &root).unwrap();
     };
     outage.runs_its_course(stage, repair).await;
 }

@@ -69,7 +69,7 @@ impl Drain for Lines {
 }
 
 /// Which of so many failures in a row are told: the first, the second, and each that doubles the number.
-pub fn told(failures: u64) -> Vec<u64> {
+pub fn logged_numbers(failures: u64) -> Vec<u64> {
     (0..64).map(|power| 1 << power).take_while(|number| *number <= failures).collect()
 }
 
@@ -108,7 +108,7 @@ fn level(number: u64, statistics: bool) -> &'static str {
 pub fn failed(of: Loop, texts: &[String], failures: u64) -> Vec<String> {
     let statistics = of == Loop::ImageGc;
     let mut lines = Vec::new();
-    for number in told(failures) {
+    for number in logged_numbers(failures) {
         for text in texts {
             if is_lasting(text) {
                 let Some(suppressed) = lasting(number) else { continue };
@@ -135,7 +135,7 @@ pub fn failed(of: Loop, texts: &[String], failures: u64) -> Vec<String> {
 }
 
 /// The lines of so many falls in a row. Each is told with the pause that follows it.
-pub fn fell(of: Loop, why: &str, falls: u64) -> Vec<String> {
+pub fn panicked(of: Loop, why: &str, panics: u64) -> Vec<String> {
     let line = |number: u64| {
         let pause = if number > 6 { "1m".to_owned() } else { format!("{}s", 1 << (number - 1)) };
         let suppressed = (number / 2).saturating_sub(1);
@@ -144,7 +144,7 @@ pub fn fell(of: Loop, why: &str, falls: u64) -> Vec<String> {
             level(number, false)
         )
     };
-    told(falls).into_iter().map(line).collect()
+    logged_numbers(panics).into_iter().map(line).collect()
 }
 
 /// The line that ends an outage.
@@ -159,10 +159,10 @@ pub fn removed(of: Loop) -> String {
 
 /// Sees that the lines are these and no others.
 #[track_caller]
-pub fn assert_same(told: &[String], expected: &[String]) {
-    let differs = (0..told.len().max(expected.len())).find(|place| told.get(*place) != expected.get(*place));
+pub fn assert_same(logged: &[String], expected: &[String]) {
+    let differs = (0..logged.len().max(expected.len())).find(|place| logged.get(*place) != expected.get(*place));
     if let Some(place) = differs {
-        let (told, expected) = (&told[place.min(told.len())..], &expected[place.min(expected.len())..]);
-        panic!("from line {place} on there came\n{told:#?}\nand not\n{expected:#?}");
+        let (logged, expected) = (&logged[place.min(logged.len())..], &expected[place.min(expected.len())..]);
+        panic!("from line {place} on there came\n{logged:#?}\nand not\n{expected:#?}");
     }
 }

@@ -17,7 +17,7 @@
 )]
 
 mod chain;
-mod falls;
+mod panics;
 mod halting;
 mod hung;
 mod isolation;
@@ -29,7 +29,7 @@ mod pressure;
 mod questions;
 mod reload;
 mod restarts;
-mod runtime_away;
+mod runtime_unreachable;
 mod stage;
 mod stale;
 mod stalls;

@@ -22,7 +22,7 @@ on_each_flavour!(
 const NODE: &str = "node-1";
 
 /// The API's pod of that number, as the kubelet tells it.
-fn told(number: usize) -> PodObject {
+fn listed(number: usize) -> PodObject {
     PodObject::new("ns", &format!("pod-{number}"), &uid(number)).phase("Running")
 }
 
@@ -124,13 +124,13 @@ impl World {
 
 async fn it_is_called_once_a_period_and_a_pod_that_it_does_not_list_is_removed() {
     let kubelet = FakeKubelet::start(NODE);
-    kubelet.set_pods(vec![told(1), told(2)]);
+    kubelet.set_pods(vec![listed(1), listed(2)]);
     let world = world(kubelet, Setup::new(), 30).await;
     world.pass_time(10 * PERIOD).await;
     let asked = world.kubelet.count(On::List);
     assert!((20..=22).contains(&asked), "{asked}");
     assert_eq!((world.state(1).await, world.state(2).await), (Active, Active));
-    world.kubelet.set_pods(vec![told(1)]);
+    world.kubelet.set_pods(vec![listed(1)]);
     // One answer that lacks it may be wrong.
     world.pass_time(30 * SECOND).await;
     assert!(exists(&world.stage.sim, 2));
@@ -141,11 +141,11 @@ async fn it_is_called_once_a_period_and_a_pod_that_it_does_not_list_is_removed()
 
 async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
     let kubelet = FakeKubelet::start(NODE);
-    kubelet.set_pods(vec![told(1), told(2)]);
+    kubelet.set_pods(vec![listed(1), listed(2)]);
     let world = world(kubelet, Setup::new(), 10).await;
     world.pass_time(PERIOD).await;
     // What runs is a static pod: it is all that the kubelet knows until it has reached the API server.
-    let fixed = || told(1).from_file();
+    let fixed = || listed(1).from_file();
     for restart in 0..3 {
         world.kubelet.stop_listening();
         world.pass_time(PERIOD).await;
@@ -160,7 +160,7 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
             "it may have just started"
         };
         world.fails_with(why).await;
-        world.kubelet.set_pods(vec![fixed(), told(2)]);
+        world.kubelet.set_pods(vec![fixed(), listed(2)]);
         world.pass_time(2 * PERIOD).await;
         assert_eq!((world.state(2).await, world.problem().await), (Active, None));
         let lines = world.source_lines();
@@ -182,7 +182,7 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
 async fn a_renewed_token_and_all_failures_recover_by_themselves() {
     let kubelet = FakeKubelet::start_https(NODE);
     kubelet.set_token(Some("first"));
-    kubelet.set_pods(vec![told(1), told(2)]);
+    kubelet.set_pods(vec![listed(1), listed(2)]);
     let setup = Setup::new();
     let root = setup.sim.paths().root.clone();
     let put = |name: &str, text: &str| {
@@ -203,12 +203,12 @@ async fn a_renewed_token_and_all_failures_recover_by_themselves() {
         ("is not a list of pods", &|| world.kubelet.fail(On::Any, Some(Fault::Garbage("{}".to_owned())))),
     ];
     for (why, begin) in faults {
-        world.kubelet.set_pods(vec![told(1), told(2)]);
+        world.kubelet.set_pods(vec![listed(1), listed(2)]);
         world.pass_time(2 * PERIOD).await;
         assert_eq!((world.state(2).await, world.problem().await), (Active, None), "{why}");
         world.stage.lines.take();
         begin();
-        world.kubelet.set_pods(vec![told(1)]);
+        world.kubelet.set_pods(vec![listed(1)]);
         world.pass_time(10 * PERIOD).await;
         world.fails_with(why).await;
         assert!(exists(&world.stage.sim, 2), "{why}");
@@ -237,10 +237,10 @@ async fn a_renewed_token_and_all_failures_recover_by_themselves() {
 #[actix_rt::test]
 async fn a_kubelet_that_has_just_started_is_no_error_for_half_a_minute() {
     let kubelet = FakeKubelet::start(NODE);
-    kubelet.set_pods(vec![told(1), told(2)]);
+    kubelet.set_pods(vec![listed(1), listed(2)]);
     let world = world(kubelet, Setup::new(), 10).await;
     let starts: [(&str, &dyn Fn()); 3] = [
-        ("it may have just started", &|| world.kubelet.set_pods(vec![told(1).from_file()])),
+        ("it may have just started", &|| world.kubelet.set_pods(vec![listed(1).from_file()])),
         ("401", &|| world.kubelet.fail(On::Any, Some(Fault::Status(401)))),
         ("503", &|| world.kubelet.fail(On::Any, Some(Fault::Status(503)))),
     ];
@@ -251,7 +251,7 @@ async fn a_kubelet_that_has_just_started_is_no_error_for_half_a_minute() {
         world.pass_time(20 * SECOND).await;
         world.fails_with(why).await;
         world.kubelet.fail(On::Any, None);
-        world.kubelet.set_pods(vec![told(1), told(2)]);
+        world.kubelet.set_pods(vec![listed(1), listed(2)]);
         world.pass_time(20 * SECOND).await;
         let lines = world.source_lines();
         assert!(lines.iter().all(|line| line.starts_with("INFO")) && lines.len() == 2, "{why}: {lines:#?}");

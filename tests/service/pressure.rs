@@ -85,9 +85,9 @@ async fn a_disk_full_of_something_else_is_logged_once_and_checked_less_and_less_
     fill(&stage, 95);
     // After the first one a minute, two, four, and from then on the passes come by themselves.
     assert_eq!(alarms(&stage, 50).await, [1, 13, 37]);
-    let told = stage.lines.all();
-    let [told] = told.as_slice() else { panic!("{told:#?}") };
-    assert!(told.starts_with("ERRO image_gc pass failed: FreeDiskSpaceFailed: "), "{told}");
+    let logged = stage.lines.all();
+    let [logged] = logged.as_slice() else { panic!("{logged:#?}") };
+    assert!(logged.starts_with("ERRO image_gc pass failed: FreeDiskSpaceFailed: "), "{logged}");
     let events = stage.event_kinds().await;
     assert_eq!(events.iter().filter(|(kind, _)| *kind == EventKind::FreeDiskSpaceFailed).count(), 1);
 
@@ -141,8 +141,8 @@ async fn a_disk_that_reports_more_available_than_its_capacity_is_logged_once_and
         poll(&stage).await;
     }
     assert_eq!(stage.state(Loop::ImageGc).await.removed, 0);
-    let told = stage.lines.all();
-    assert!(told.len() == 1 && told[0].contains("reports more free space than its size"), "{told:#?}");
+    let logged = stage.lines.all();
+    assert!(logged.len() == 1 && logged[0].contains("reports more free space than its size"), "{logged:#?}");
 }
 
 async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {

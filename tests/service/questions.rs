@@ -42,10 +42,10 @@ impl Asked {
         let clock = setup.seams.clock.clone();
         let mut stage = setup.start().await;
         let (pace, log) = (Pace::from(&settings), Logger::root(Discard, o!()));
-        let fell = log_restart(log.clone(), "image records", None);
+        let log_panic = log_restart(log.clone(), "image records", None);
         let home = Home::Store(folder.path().to_owned().into(), Origin::default());
         let here = Arbiter::current();
-        stage.service.tools.images = ImageRecords::start(&here, (pace, fell), home, worker, clock, log);
+        stage.service.tools.images = ImageRecords::start(&here, (pace, log_panic), home, worker, clock, log);
         let admin = stage.service.admin(&settings, None).unwrap();
         let endpoint = Endpoint::try_from(format!("unix://{}", socket.display())).unwrap();
         let client = AdminClient::new(stage.answer("a connection", endpoint.connect()).await.unwrap());
@@ -165,8 +165,8 @@ async fn a_runtime_that_hangs_gets_one_call_for_any_number_of_status_requests() 
         let answers = futures_util::future::join_all((0..10).map(|_| ask()));
         let answers = within(stage, 5 * SECOND, answers).await;
         for status in answers {
-            let told = |what: &str| status.problems.iter().any(|problem| problem.contains(what));
-            assert!(told("has not answered within") && told("could not be observed within"), "{status:#?}");
+            let reports = |what: &str| status.problems.iter().any(|problem| problem.contains(what));
+            assert!(reports("has not answered within") && reports("could not be observed within"), "{status:#?}");
         }
     }
     let counts = [Method::Version, Method::ListContainers].map(|method| stage.sim.count(method));

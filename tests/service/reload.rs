@@ -215,7 +215,7 @@ const RELOADS: u64 = 1_000;
 const ASKED: u64 = 8;
 
 /// Threads and open files of this process.
-fn held() -> (usize, usize) {
+fn open_resources() -> (usize, usize) {
     let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
@@ -228,10 +228,10 @@ fn a_thousand_reloads_under_load_lose_and_leak_nothing() {
         .args(["--exact", name, "--ignored", "--test-threads=1", "--nocapture"])
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&ended.stdout);
+    let output = String::from_utf8_lossy(&ended.stdout);
     assert!(
-        ended.status.success() && told.contains("1 passed"),
-        "{told}\n{}",
+        ended.status.success() && output.contains("1 passed"),
+        "{output}\n{}",
         String::from_utf8_lossy(&ended.stderr)
     );
 }
@@ -272,7 +272,7 @@ async fn in_a_process_of_its_own() {
             stage.step(2 * SECOND).await;
             // A connection that is given up is closed a little later, so one may or may not be counted.
             if number <= 200 {
-                let (now, most) = (held(), before.unwrap_or_default());
+                let (now, most) = (open_resources(), before.unwrap_or_default());
                 before = Some((now.0.max(most.0), now.1.max(most.1)));
             }
         }
@@ -292,6 +292,6 @@ async fn in_a_process_of_its_own() {
     assert_eq!(removed, RELOADS - 1, "each once");
     assert_eq!(stage.sim.count(Method::RemoveContainer) as u64, removed);
     let before = before.unwrap();
-    let is_as_before = || held().0 <= before.0 && held().1 <= before.1;
+    let is_as_before = || open_resources().0 <= before.0 && open_resources().1 <= before.1;
     stage.until("no more threads and files than before", async || is_as_before().then_some(())).await;
 }

@@ -95,8 +95,8 @@ impl Life<'_> {
     async fn reason(&self, image: &str) -> Option<String> {
         let state = self.stage.answer("the settings", self.stage.service.configuration.state()).await;
         let settings = state.unwrap().generation.settings.clone();
-        let look = whole::look(&self.stage.service.tools, &settings);
-        let whole = self.stage.answer("a look", look).await.unwrap();
+        let observation = whole::look(&self.stage.service.tools, &settings);
+        let whole = self.stage.answer("an observation", observation).await.unwrap();
         let problems: Vec<String> = whole.problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems, Vec::<String>::new());
         let policy = settings.policy();
@@ -262,10 +262,10 @@ async fn an_image_loop_whose_thread_hung_keeps_every_record_and_use() {
     // A job comes meanwhile, which another loop sees.
     let container = node.dead("late:1");
     let seen = stage.sim.now();
-    let told = async || {
+    let is_stored = async || {
         store::read_copy(&dir, &Origin::default()).ok()?.uses.values().any(|at| *at >= seen).then_some(())
     };
-    until("the use", told).await;
+    until("the use", is_stored).await;
     stage.sim.with(|node| node.remove_container(&container)).unwrap();
     let state = async || (stage.state(Loop::ImageGc).await.restarts == 1).then_some(());
     until("its new thread", state).await;

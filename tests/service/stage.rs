@@ -233,21 +233,21 @@ struct Hang {
 
 impl Hang {
     /// Whether the loop waits for it now.
-    fn holds(&mut self, look: &Look, now: Timestamp) -> bool {
-        let (begun, passes) = ((self.count)() - self.before.0, look.passes - self.before.1);
+    fn is_waited_for(&mut self, view: &LoopView, now: Timestamp) -> bool {
+        let (begun, passes) = ((self.count)() - self.before.0, view.passes - self.before.1);
         if begun != self.since.0 {
             // Time stands still while it begins.
             self.since = (begun, now);
         }
         // It has begun in every pass that has ended, and in this one, which has not given it up.
         let given_up = now >= self.since.1 + self.limit;
-        self.of == look.of && begun as u64 == passes + 1 && begun <= self.times && !given_up
+        self.of == view.of && begun as u64 == passes + 1 && begun <= self.times && !given_up
     }
 }
 
 /// What a look at a loop saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Look {
+struct LoopView {
     of: Loop,
     doing: Doing,
     passes: u64,
@@ -357,10 +357,10 @@ impl Stage {
         let (mut last, mut same) = (None, 0);
         while same < SAME {
             turns(TURNS).await;
-            let look = self.look().await;
-            let rests = look.as_ref().is_some_and(|look| look.iter().all(|look| self.rests(look)));
-            same = if rests && look == last { same + 1 } else { 0 };
-            last = look;
+            let view = self.observe().await;
+            let is_idle = view.as_ref().is_some_and(|view| view.iter().all(|view| self.is_idle(view)));
+            same = if is_idle && view == last { same + 1 } else { 0 };
+            last = view;
             assert!(
                 began.elapsed() < PATIENCE,
                 "it does not come to rest: {last:#?}\n{:#?}",
@@ -370,14 +370,14 @@ impl Stage {
     }
 
     /// How the loops are. `None` if one does not answer: it fell between two words.
-    async fn look(&self) -> Option<Vec<Look>> {
+    async fn observe(&self) -> Option<Vec<LoopView>> {
         let states = join_all(self.service.loops.iter().map(LoopHandle::state));
         let states = tokio::select! {
             biased;
             states = states => states,
             () = turns(10 * TURNS) => return None,
         };
-        let look = |state: LoopState| Look {
+        let view = |state: LoopState| LoopView {
             of: state.of,
             doing: state.doing,
             passes: state.passes,
@@ -385,19 +385,19 @@ impl Stage {
             failures: state.failures,
             generation: state.generation,
         };
-        states.into_iter().map(|state| state.map(look)).collect()
+        states.into_iter().map(|state| state.map(view)).collect()
     }
 
-    fn rests(&self, look: &Look) -> bool {
-        look.doing != Doing::Running
-            || self.hangs.borrow_mut().iter_mut().any(|hang| hang.holds(look, self.sim.now()))
+    fn is_idle(&self, view: &LoopView) -> bool {
+        view.doing != Doing::Running
+            || self.hangs.borrow_mut().iter_mut().any(|hang| hang.is_waited_for(view, self.sim.now()))
     }
 
     /// Waits, in real time, for something that no pass tells.
-    pub async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    pub async fn until<T>(&self, what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
         let found = async {
             loop {
-                if let Some(found) = look().await {
+                if let Some(found) = check().await {
                     return found;
                 }
                 turns(1).await;

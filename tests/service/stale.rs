@@ -8,7 +8,7 @@ use cri_gc_sim::{ContainerSpec, ContainerState, Method};
 use cri_gc_test_support::on_each_flavour;
 use futures_util::FutureExt;
 
-use crate::falls::Fuse;
+use crate::panics::Fuse;
 use crate::stage::{HOUR, PERIOD, SECOND, STEP, Setup, turns};
 
 on_each_flavour!(

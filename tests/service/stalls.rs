@@ -29,16 +29,16 @@ async fn an_rpc_hangs_once(of: Loop, method: Method, timeout: Duration) {
     let object = method != Method::ListImages;
     let why = format!("{method}: no answer within {}", duration(timeout));
     let text = if object { stuck(of, &id, &why) } else { why };
-    let mut told = stage.lines.take();
-    assert_eq!(told.remove(0), lines::failed(of, &[text], 1)[0]);
+    let mut logged = stage.lines.take();
+    assert_eq!(logged.remove(0), lines::failed(of, &[text], 1)[0]);
     it_recovers_within_a_period(&stage, of, STEP).await;
     // What the chain has asked for meanwhile follows at once.
     let lasted =
         failed.failing_since.map_or(SignedDuration::ZERO, |since| stage.sim.now().duration_since(since));
     stage.pass_time(PERIOD).await;
-    told.extend(stage.lines.take());
+    logged.extend(stage.lines.take());
     let recovered = lines::recovered(of, 1, lasted);
-    assert_eq!(told, [lines::removed(of), recovered]);
+    assert_eq!(logged, [lines::removed(of), recovered]);
     for (other, (now, then)) in Loop::ALL.into_iter().zip(stage.passes().await.into_iter().zip(before)) {
         assert!(other == of || now > then + timeout.as_secs() / PERIOD.as_secs(), "{other}");
     }

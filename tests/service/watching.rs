@@ -16,11 +16,11 @@ const OFF: &str = "[image_gc]\nmode = \"off\"\n";
 const RELOADED: &str = "INFO - configuration reloaded cause=file";
 
 /// Has the configuration actor look at its file, and waits until it has.
-async fn look(stage: &Stage) {
-    let looks = async || stage.service.configuration.state().await.map_or(0, |state| state.checks);
-    let before = looks().await;
+async fn check(stage: &Stage) {
+    let checks = async || stage.service.configuration.state().await.map_or(0, |state| state.checks);
+    let before = checks().await;
     stage.step(2 * SECOND).await;
-    stage.until("the look", async || (looks().await > before).then_some(())).await;
+    stage.until("the look", async || (checks().await > before).then_some(())).await;
     stage.settle().await;
 }
 
@@ -34,14 +34,14 @@ async fn in_force(stage: &Stage) -> (u64, Cause, Mode) {
 /// Sees that what was changed right now is taken at the second look, and not at the first.
 async fn is_applied_at_the_second_check(stage: &Stage, number: u64, mode: Mode) {
     let before = in_force(stage).await;
-    look(stage).await;
+    check(stage).await;
     assert_eq!(in_force(stage).await, before, "it may still be written");
-    look(stage).await;
+    check(stage).await;
     let taken = async || (in_force(stage).await == (number, Cause::File, mode)).then_some(());
     stage.until("the new configuration", taken).await;
     assert_eq!(stage.lines.take(), [RELOADED]);
     for _ in 0..3 {
-        look(stage).await;
+        check(stage).await;
     }
     assert_eq!(in_force(stage).await, (number, Cause::File, mode), "it is read once");
     assert_eq!(stage.lines.take(), Vec::<String>::new());
@@ -51,7 +51,7 @@ async fn started(file: &Path) -> Stage {
     let mut setup = Setup::new();
     setup.sources.file = FileSource::Explicit(file.to_owned());
     let stage = setup.start().await;
-    look(&stage).await;
+    check(&stage).await;
     assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Enforce));
     stage
 }
@@ -111,16 +111,16 @@ async fn what_is_half_written_is_not_taken() {
     setup.image("needed", 1);
     setup.sources.file = FileSource::Explicit(file.clone());
     let stage = setup.start().await;
-    look(&stage).await;
+    check(&stage).await;
     // Every beginning of it that ends with a line is a good configuration, which removes images.
     let new = "[container_gc]\nperiod = \"2m\"\n[image_gc]\nmode = \"off\"\nprotect = [\"needed\"]\n";
     let lines: Vec<&str> = new.split_inclusive('\n').collect();
     for written in 0..=lines.len() {
         fs::write(&file, lines[..written].concat()).unwrap();
-        look(&stage).await;
+        check(&stage).await;
         assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Report), "{written} lines");
     }
-    look(&stage).await;
+    check(&stage).await;
     let taken = async || (in_force(&stage).await == (2, Cause::File, Mode::Off)).then_some(());
     stage.until("the whole of it", taken).await;
     assert_eq!(stage.lines.all(), [RELOADED]);
@@ -133,21 +133,21 @@ async fn a_file_that_vanishes_is_reported_once_and_waited_for() {
     fs::write(&file, "").unwrap();
     let stage = started(&file).await;
     fs::remove_file(&file).unwrap();
-    look(&stage).await;
+    check(&stage).await;
     assert_eq!(stage.lines.all(), Vec::<String>::new(), "it may be being swapped");
-    look(&stage).await;
+    check(&stage).await;
     stage.until("the report", async || stage.lines.all().first().cloned()).await;
     for _ in 0..5 {
-        look(&stage).await;
+        check(&stage).await;
     }
     stage.pass_time(PERIOD).await;
     assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Enforce));
-    let told = stage.lines.take();
-    assert_eq!(told.len(), 1, "{told:?}");
+    let logged = stage.lines.take();
+    assert_eq!(logged.len(), 1, "{logged:?}");
     let why = format!("{}: the file does not exist", file.display());
     assert!(
-        told[0].contains("the previous configuration remains in force") && told[0].contains(&why),
-        "{told:?}"
+        logged[0].contains("the previous configuration remains in force") && logged[0].contains(&why),
+        "{logged:?}"
     );
     fs::write(&file, OFF).unwrap();
     is_applied_at_the_second_check(&stage, 2, Mode::Off).await;
@@ -160,19 +160,19 @@ async fn a_bad_file_is_refused_once_and_a_good_one_taken_after_it() {
     fs::write(&file, "").unwrap();
     let stage = started(&file).await;
     fs::write(&file, "[image_gc]\nmood = \"report\"\n").unwrap();
-    look(&stage).await;
-    look(&stage).await;
+    check(&stage).await;
+    check(&stage).await;
     stage.until("the refusal", async || stage.lines.all().first().cloned()).await;
     for _ in 0..5 {
-        look(&stage).await;
+        check(&stage).await;
     }
-    let told = stage.lines.take();
-    assert_eq!(told.len(), 1, "{told:?}");
+    let logged = stage.lines.take();
+    assert_eq!(logged.len(), 1, "{logged:?}");
     let refused = format!(
         "reload refused, the previous configuration remains in force: invalid configuration: {}:2",
         file.display()
     );
-    assert!(told[0].contains(&refused) && told[0].contains("image_gc.mood"), "{told:?}");
+    assert!(logged[0].contains(&refused) && logged[0].contains("image_gc.mood"), "{logged:?}");
     assert_eq!(in_force(&stage).await, (1, Cause::Start, Mode::Enforce));
     fs::write(&file, REPORT).unwrap();
     is_applied_at_the_second_check(&stage, 2, Mode::Report).await;

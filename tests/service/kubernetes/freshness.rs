@@ -97,7 +97,7 @@ async fn when_the_server_is_silent_all_becomes_unknown_in_time_and_nothing_is_re
         lines.last().is_some_and(|line| line.starts_with("INFO - pod source kube-api synced again")),
         "{lines:#?}"
     );
-    world.goes(2, "it answers again").await;
+    world.is_removed(2, "it answers again").await;
     world.has_all(&[1], "it lives");
 }
 

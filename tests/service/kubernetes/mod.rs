@@ -189,7 +189,7 @@ impl World {
     }
 
     /// Lets time pass until the source notices that it is lost: by itself, and before it may be stale.
-    pub async fn is_lost(&self, what: &str) {
+    pub async fn becomes_unsynced(&self, what: &str) {
         for _ in 0..30 {
             if !self.source().await.synced {
                 break;
@@ -239,7 +239,7 @@ impl World {
 
     /// Lets both sides go on, in no time of ours, until the source is whole or that seems to need time. What is under way
     /// takes other threads their own time, and deadlines that are driven would fall due on them.
-    async fn rest(&self) {
+    async fn settle(&self) {
         let began = Instant::now();
         loop {
             self.exchange().await;
@@ -253,9 +253,9 @@ impl World {
     }
 
     pub async fn step(&self, by: Duration) {
-        self.rest().await;
+        self.settle().await;
         self.stage.step(by).await;
-        self.rest().await;
+        self.settle().await;
     }
 
     pub async fn pass_time(&self, span: Duration) {
@@ -277,7 +277,7 @@ impl World {
         let small = 2 * SECOND;
         for _ in 0..HEALS_WITHIN.as_secs() / small.as_secs() {
             self.was_whole.set(true);
-            self.rest().await;
+            self.settle().await;
             if self.was_whole.get() {
                 return;
             }
@@ -287,7 +287,7 @@ impl World {
     }
 
     /// Sees that a pod goes as a whole within [`GONE_WITHIN`].
-    pub async fn goes(&self, number: usize, what: &str) {
+    pub async fn is_removed(&self, number: usize, what: &str) {
         self.pass_time(GONE_WITHIN).await;
         let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
         let (left, lines) = (left_of(self.sim(), number), self.stage.lines.all());

@@ -93,7 +93,7 @@ async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_af
     for (place, outage) in outages().into_iter().enumerate() {
         let name = outage.name;
         // One is proved deleted before, one is deleted meanwhile, one lives.
-        let [proved, deleted, lives] = [0, 1, 2].map(|rest| 100 + 3 * place + rest);
+        let [proved, deleted, lives] = [0, 1, 2].map(|offset| 100 + 3 * place + offset);
         [proved, deleted, lives].iter().for_each(|number| world.dead_but_listed(*number));
         world.pass_time(2 * PERIOD).await;
         world.refuse_removals();
@@ -106,7 +106,7 @@ async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_af
         world.exchange().await;
         world.api.delete("ns", &format!("pod-{deleted}"));
         if outage.of_source {
-            world.is_lost(name).await;
+            world.becomes_unsynced(name).await;
             world.allow_removals();
             world.pass_time(3 * PERIOD).await;
             world.has_all(&[proved, deleted, lives], name);
@@ -138,19 +138,19 @@ async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_af
         world.step(2 * SECOND).await;
         if outage.of_source {
             let lines = world.lines_of_source();
-            let back = lines
+            let recoveries = lines
                 .iter()
                 .filter(|line| line.starts_with("INFO - pod source kube-api synced again"))
                 .count();
-            assert_eq!(back, 1, "{name}: {lines:#?}");
+            assert_eq!(recoveries, 1, "{name}: {lines:#?}");
         }
-        world.goes(deleted, name).await;
+        world.is_removed(deleted, name).await;
         assert_eq!(left_of(world.sim(), proved), NOTHING, "{name}");
         world.has_all(&[1, 2, 3, lives], name);
         // A node on which most is dead would not believe the next one.
         world.api.delete("ns", &format!("pod-{lives}"));
     }
-    world.goes(102, "the last of the first outage").await;
+    world.is_removed(102, "the last of the first outage").await;
 }
 
 /// Each pass waits for its own question, and only for that.
@@ -174,7 +174,7 @@ async fn a_question_that_is_not_answered_takes_nothing_and_ends() {
     world.api.fail(On::Get, None);
     world.api.release_stalled();
     world.heals("it answers").await;
-    world.goes(2, "it answers").await;
+    world.is_removed(2, "it answers").await;
 }
 
 /// A gap in what the watch tells begins with a new list, and is no error.
@@ -211,7 +211,7 @@ async fn a_version_that_is_forgotten_is_no_error() {
     assert_eq!(world.stage.lines.take().iter().filter(|line| !line.starts_with("INFO")).count(), 0);
     world.has_all(&[1, 2], "they live");
     world.api.delete("ns", "pod-2");
-    world.goes(2, "after all").await;
+    world.is_removed(2, "after all").await;
 }
 
 /// A watch that is cut in the middle of an event goes on where it was, and so does one that is closed.
@@ -262,7 +262,7 @@ async fn an_empty_list_while_something_runs_is_none() {
     world.fails_with("lists none of the pods that run here (1 with a ready sandbox)").await;
     (1..=3).for_each(|number| world.api.apply(pod(number)));
     world.heals("it was restored").await;
-    world.goes(4, "it was not restored").await;
+    world.is_removed(4, "it was not restored").await;
     world.has_all(&[1, 2, 3], "they were restored");
 }
 
@@ -314,7 +314,7 @@ async fn the_node_is_observed_before_each_list() {
     assert!(lines.len() < 10 && first == ["INFO", "ERRO"], "it may not have been reported yet: {lines:#?}");
     world.api.set_node(NODE, BOOT);
     world.heals("its own name").await;
-    world.goes(2, "its own name").await;
+    world.is_removed(2, "its own name").await;
 }
 
 /// A wall clock that is set, forward or back, by more than any age that counts.
@@ -341,6 +341,6 @@ async fn is_set(forward: bool) {
     world.api.fail(On::Get, None);
     world.pass_time(PERIOD + SECOND).await;
     world.heals("the clock was set").await;
-    world.goes(2, "the clock was set").await;
+    world.is_removed(2, "the clock was set").await;
     world.has_all(&[1], "it lives");
 }

@@ -120,7 +120,7 @@ async fn a_list_that_lags_behind_takes_nothing_from_a_pod_that_lives() {
     world.api.cut_watches();
     world.api.release_stalled();
     world.heals("the lists are true again").await;
-    world.goes(2, "it was deleted").await;
+    world.is_removed(2, "it was deleted").await;
     world.has_all(&[1, 3, 4], "they live");
 }
 
@@ -154,7 +154,7 @@ async fn a_static_pod_lives_while_its_mirror_is_deleted_and_made_again() {
     // Taken away for good.
     world.api.delete("ns", "pod-2");
     std::fs::remove_dir(world.kubelet_directory(2)).unwrap();
-    world.goes(2, "a static pod that was taken away").await;
+    world.is_removed(2, "a static pod that was taken away").await;
     world.has_all(&[1, 3, 4], "static pods");
 }
 
@@ -186,7 +186,7 @@ async fn a_uid_that_reappears_is_active_again() {
     world.pass_time(GONE_WITHIN).await;
     assert_eq!(left_of(world.sim(), 2), ALL, "the newest container, by the limits of a pod that may live");
     world.api.fail(On::Get, None);
-    world.goes(2, "asked for once more").await;
+    world.is_removed(2, "asked for once more").await;
 }
 
 #[actix_rt::test]
@@ -202,7 +202,7 @@ async fn a_uid_that_was_there_for_a_moment_has_to_be_confirmed_again() {
     world.pass_time(GONE_WITHIN).await;
     world.has_all(&[1, 2], "what was proved before it was seen again");
     world.api.fail(On::Get, None);
-    world.goes(2, "asked for again").await;
+    world.is_removed(2, "asked for again").await;
 }
 
 /// One that runs is active although nobody knows it, and one of a name that no path can bear is nobody's question.
@@ -251,18 +251,18 @@ async fn a_pod_that_is_confirmed_is_believed_although_its_directory_is_removed_l
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
-    let (held, later): (Vec<usize>, Vec<usize>) = ((11..=40).collect(), (41..=60).collect());
-    held.iter().chain(&later).for_each(|number| world.dead_but_listed(*number));
+    let (postponed, later): (Vec<usize>, Vec<usize>) = ((11..=40).collect(), (41..=60).collect());
+    postponed.iter().chain(&later).for_each(|number| world.dead_but_listed(*number));
     later.iter().for_each(|number| std::fs::create_dir(world.kubelet_directory(*number)).unwrap());
     world.pass_time(2 * PERIOD).await;
-    for number in held.iter().chain(&later) {
+    for number in postponed.iter().chain(&later) {
         assert!(world.api.delete("ns", &format!("pod-{number}")));
     }
     world.pass_time(GONE_WITHIN).await;
-    world.has_all(&held, "the brake");
+    world.has_all(&postponed, "the brake");
     assert_eq!(world.stage.service.tools.pods.confirm().await, Some(30));
     world.pass_time(GONE_WITHIN).await;
-    for number in &held {
+    for number in &postponed {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
     }
     world.has_all(&later, "the directories of the kubelet");

@@ -18,11 +18,11 @@ fn loud(world: &World) -> Vec<String> {
 async fn pass_slowly(world: &World, seconds: u64) {
     for _ in 0..seconds / 2 {
         world.was_whole.set(true);
-        world.rest().await;
+        world.settle().await;
         world.stage.step(2 * SECOND).await;
     }
     world.was_whole.set(true);
-    world.rest().await;
+    world.settle().await;
 }
 
 fn about(lines: &[String], what: &str) -> usize {
@@ -181,8 +181,8 @@ async fn a_directory_of_a_deleted_pod_is_reported_after_five_minutes_and_once() 
     let notes = world.source().await.notes;
     assert_eq!(about(&notes, "orphaned"), 1, "{notes:?}");
     std::fs::remove_dir(world.kubelet_directory(3)).unwrap();
-    world.goes(3, "its directory is removed").await;
-    world.goes(2, "its directory was removed").await;
+    world.is_removed(3, "its directory is removed").await;
+    world.is_removed(2, "its directory was removed").await;
     assert_ne!(world.state(1).await, Deleted);
 }
 

@@ -49,7 +49,7 @@ struct Run {
     pods: Vec<Known>,
     next: usize,
     /// What was done, for whoever reads a failure.
-    told: Vec<String>,
+    steps: Vec<String>,
 }
 
 impl Run {
@@ -59,8 +59,8 @@ impl Run {
         (!all.is_empty()).then(|| all[self.rng.usize(..all.len())])
     }
 
-    fn tell(&mut self, what: String) {
-        self.told.push(what);
+    fn note(&mut self, what: String) {
+        self.steps.push(what);
     }
 
     // ---- On the node ----
@@ -128,7 +128,7 @@ impl Run {
         if self.rng.usize(..3) == 0 {
             std::fs::create_dir_all(self.world.kubelet_directory(number)).unwrap();
         }
-        self.tell(format!("pod {number}, runs: {runs}"));
+        self.note(format!("pod {number}, runs: {runs}"));
     }
 
     fn on_the_node(&mut self) {
@@ -147,7 +147,7 @@ impl Run {
                 self.world.api.apply(object);
                 self.pods[place].truth = truth;
                 self.pods[place].was_evicted = truth == Truth::Evicted;
-                self.tell(format!("pod {} is {truth:?}", self.pods[place].number));
+                self.note(format!("pod {} is {truth:?}", self.pods[place].number));
             }
             3 => {
                 let Some(place) = self.any(|known| known.truth != Truth::Deleted) else { return };
@@ -157,7 +157,7 @@ impl Run {
                 }
                 assert!(self.world.api.delete("ns", &format!("pod-{number}")));
                 self.pods[place].truth = Truth::Deleted;
-                self.tell(format!("pod {number} is deleted"));
+                self.note(format!("pod {number} is deleted"));
             }
             4 => {
                 let Some(place) = self.any(|known| known.truth == Truth::Alive) else { return };
@@ -172,7 +172,7 @@ impl Run {
             5 => {
                 let Some(place) = self.any(|_| true) else { return };
                 self.stop(place);
-                self.tell(format!("pod {} stops", self.pods[place].number));
+                self.note(format!("pod {} stops", self.pods[place].number));
             }
             _ => {
                 let Some(place) = self.any(|known| known.truth == Truth::Deleted) else { return };
@@ -236,7 +236,7 @@ impl Run {
                 }
             }
         }
-        self.tell(format!("server: {number} {on:?} {fault:?}"));
+        self.note(format!("server: {number} {on:?} {fault:?}"));
     }
 
     /// All is well from now on.
@@ -260,7 +260,7 @@ impl Run {
     /// Sees that nothing has gone that has to stay, and forgets pods of which nothing is left.
     fn check(&mut self, context: &str) {
         let world = &self.world;
-        let told = || format!("{context}\n{:#?}\n{:#?}", self.told, world.stage.lines.all());
+        let steps = || format!("{context}\n{:#?}\n{:#?}", self.steps, world.stage.lines.all());
         world.sim().with(|node| {
             for known in &self.pods {
                 let has_directory = world.kubelet_directory(known.number).exists();
@@ -279,12 +279,12 @@ impl Run {
                             .is_none_or(|container| container.spec.state != ContainerState::Running)
                     });
                     if let Some(id) = newest {
-                        assert!(node.container(id).is_some(), "pod {} {name} {id}: {}", known.number, told());
+                        assert!(node.container(id).is_some(), "pod {} {name} {id}: {}", known.number, steps());
                     }
                 }
                 let newest = known.sandboxes.last().unwrap();
-                assert!(node.sandbox(newest).is_some(), "pod {} sandbox {newest}: {}", known.number, told());
-                assert!(known.log_directory.exists(), "pod {} logs: {}", known.number, told());
+                assert!(node.sandbox(newest).is_some(), "pod {} sandbox {newest}: {}", known.number, steps());
+                assert!(known.log_directory.exists(), "pod {} logs: {}", known.number, steps());
             }
         });
         let sim = self.world.sim().clone();
@@ -299,7 +299,7 @@ async fn run(seed: u64, steps: usize) {
     let mut before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before = before.set("pods.source", "kube-api");
     let world = before.start_as_it_is().await;
-    let mut run = Run { world, rng: Rng::with_seed(seed), pods: Vec::new(), next: 1, told: Vec::new() };
+    let mut run = Run { world, rng: Rng::with_seed(seed), pods: Vec::new(), next: 1, steps: Vec::new() };
     for _ in 0..4 {
         run.add();
     }
@@ -322,7 +322,7 @@ async fn run(seed: u64, steps: usize) {
             run.at_the_server();
         }
         let by = [1, 5, 10, 20, 60][run.rng.usize(..5)] * SECOND;
-        run.tell(format!("step {step} by {by:?}"));
+        run.note(format!("step {step} by {by:?}"));
         let runs = running(&run);
         run.world.step(by).await;
         let still = running(&run);

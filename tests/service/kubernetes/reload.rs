@@ -121,7 +121,7 @@ async fn another_server_is_read_from_the_start_and_the_old_one_no_more() {
     world.has_all(&[1, 2], "it was proved by another server");
     assert_eq!((first.count(On::Any), first.open_watches(), watches), (asked, 0, 0));
     world.api.delete("ns", "pod-2");
-    world.goes(2, "by the other server").await;
+    world.is_removed(2, "by the other server").await;
     assert_eq!(first.count(On::Get), gets_of_one_pod(&first));
 }
 

@@ -125,12 +125,12 @@ fn images_that_pods_name_are_kept_while_the_kubelet_root_hangs() {
         let good = run(&gc).await;
         assert!(removed(&good).is_empty(), "named, so in use: {good:?}");
         // The mount below kubelet_root hangs.
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        actix::spawn(async move { files.run(move || held.recv().is_ok()).await });
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        actix::spawn(async move { files.run(move || released.recv().is_ok()).await });
         tokio::task::yield_now().await;
         bed.sim.advance(MINUTE);
         let bad = run(&gc).await;
-        drop(hold);
+        drop(release);
         assert!(removed(&bad).is_empty(), "still named: {bad:?}");
     });
 }
@@ -310,7 +310,7 @@ fn a_pause_applies_to_what_waits_in_the_gateway() {
 
 #[test]
 fn stop_does_not_wait_for_a_thread_that_hangs() {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         actix::System::new().block_on(async {
             let threads = cri_gc_kit::supervision::threads::Threads::own();
@@ -318,10 +318,10 @@ fn stop_does_not_wait_for_a_thread_that_hangs() {
             thread.handle.spawn_fn(std::thread::park);
             tokio::time::sleep(Duration::from_millis(200)).await;
             threads.stop();
-            let _ = tell.send(());
+            let _ = sender.send(());
         });
     });
-    assert!(told.recv_timeout(10 * SECOND).is_ok(), "stop() joins a thread that hangs");
+    assert!(receiver.recv_timeout(10 * SECOND).is_ok(), "stop() joins a thread that hangs");
 }
 
 fn a_log_is_kept_with_its_container_once_the_loop_may_only_report() {

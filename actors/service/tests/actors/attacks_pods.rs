@@ -268,7 +268,7 @@ fn a_kubelet_that_starts_again_is_a_kubelet_that_has_just_started() {
     bed.run(async |crew| {
         kubelet.set_pods(vec![pod(1).from_file()]);
         crew.tools.pods.resync().await.unwrap_err();
-        // It says so once, falls, and is away for a while.
+        // It says so once, panics, and is away for a while.
         kubelet.stop_listening();
         for _ in 0..6 {
             bed.sim.advance(2 * MINUTE);
@@ -352,12 +352,12 @@ fn a_provider_that_panicked_still_knows_that_the_clock_was_set() {
     let bed = Bed::new();
     bed.living_pod(1);
     bed.run(async |crew| {
-        let (step, falls) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (step, panics) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
         let (wall, boot) = (bed.sim.clock(), bed.sim.clock());
-        let (by, fall) = (Arc::clone(&step), Arc::clone(&falls));
+        let (by, panic_now) = (Arc::clone(&step), Arc::clone(&panics));
         let clock = Clock::with_boot(
             move || {
-                assert!(!fall.swap(false, SeqCst), "the provider falls, as the test ordered");
+                assert!(!panic_now.swap(false, SeqCst), "the provider panics, as the test ordered");
                 wall() + jiff::SignedDuration::from_secs(by.load(SeqCst))
             },
             move || boot().duration_since(jiff::Timestamp::UNIX_EPOCH),
@@ -368,10 +368,10 @@ fn a_provider_that_panicked_still_knows_that_the_clock_was_set() {
         assert_eq!(look().await.clock_set, None);
         step.store(3_600, SeqCst);
         assert!(look().await.clock_set.is_some());
-        falls.store(true, SeqCst);
+        panics.store(true, SeqCst);
         let _ = pods.resync().await;
         tokio::time::sleep(3 * SECOND).await;
-        assert!(!falls.load(SeqCst), "it did not fall");
+        assert!(!panics.load(SeqCst), "it did not panic");
         let told = look().await;
         arbiter.stop();
         assert!(told.clock_set.is_some(), "all ages count from before the clock was set again: {told:?}");
@@ -491,10 +491,10 @@ fn there_is_one_follower_whatever_happens() {
     api.apply(pod(1));
     bed.living_pod(1);
     bed.run(async |crew| {
-        let falls = Arc::new(AtomicBool::new(false));
-        let (wall, fall) = (bed.sim.clock(), Arc::clone(&falls));
+        let panics = Arc::new(AtomicBool::new(false));
+        let (wall, panic_now) = (bed.sim.clock(), Arc::clone(&panics));
         let clock = Clock::new(move || {
-            assert!(!fall.swap(false, SeqCst), "the provider falls, as the test ordered");
+            assert!(!panic_now.swap(false, SeqCst), "the provider panics, as the test ordered");
             wall()
         });
         let (pods, arbiter) = provider(&bed, crew, true, clock.of_boot(BOOT));
@@ -513,10 +513,10 @@ fn there_is_one_follower_whatever_happens() {
             "{}",
             api.open_watches()
         );
-        falls.store(true, SeqCst);
+        panics.store(true, SeqCst);
         let _ = pods.source().await;
         assert!(
-            until(async || !falls.load(SeqCst) && synced().await && api.open_watches() == 1, 20 * SECOND)
+            until(async || !panics.load(SeqCst) && synced().await && api.open_watches() == 1, 20 * SECOND)
                 .await,
             "{}",
             api.open_watches()

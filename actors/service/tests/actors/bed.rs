@@ -202,7 +202,7 @@ impl Bed {
     // ---- What was asked of the runtime ----
 
     /// Ids that calls of this method named, in order.
-    pub fn asked(&self, method: Method) -> Vec<String> {
+    pub fn calls(&self, method: Method) -> Vec<String> {
         let calls = self.sim.calls().into_iter().filter(|call| call.method == method);
         calls.map(|call: Call| call.id).collect()
     }

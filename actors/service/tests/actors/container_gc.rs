@@ -39,10 +39,10 @@ fn the_oldest_are_removed_first_and_the_newest_of_each_name_is_kept() {
     let mut expected = vec![&apps[0], &apps[1], &apps[2], &jobs[0], &jobs[1]];
     expected.sort_by_key(|id| (listed[*id], std::cmp::Reverse(*id)));
     let expected: Vec<String> = expected.into_iter().cloned().collect();
-    assert_eq!(bed.asked(Method::RemoveContainer), expected);
+    assert_eq!(bed.calls(Method::RemoveContainer), expected);
     assert_eq!(removed(&report), expected);
-    for stays in [&apps[3], &jobs[2]] {
-        assert_eq!(kept_for(&report, stays).as_deref(), Some("within_limits"));
+    for kept in [&apps[3], &jobs[2]] {
+        assert_eq!(kept_for(&report, kept).as_deref(), Some("within_limits"));
     }
     assert_eq!(bed.sim.container_ids().len(), 2);
 }
@@ -99,7 +99,7 @@ fn where_the_stop_fails_the_container_and_its_log_are_kept_and_the_others_remove
     let report = bed.run(async |crew| crew.containers().await);
     let Some(Outcome::Failed { error }) = outcome(&report, &id) else { panic!("{report:?}") };
     assert!(error.contains("shim is gone"), "{error}");
-    assert_eq!(bed.asked(Method::RemoveContainer), std::slice::from_ref(&other));
+    assert_eq!(bed.calls(Method::RemoveContainer), std::slice::from_ref(&other));
     assert_eq!(bed.sim.container_ids(), [id]);
     assert_eq!(outcome(&report, &other), Some(Outcome::Removed));
     assert!(log.exists());
@@ -119,7 +119,7 @@ fn a_container_that_is_removed_already_or_by_another_client_is_no_failure() {
     assert!(report.is_good(), "{report:?}");
     assert_eq!(outcome(&report, &gone), Some(Outcome::AlreadyGone));
     assert_eq!(outcome(&report, &going), Some(Outcome::AlreadyGone));
-    assert_eq!(bed.asked(Method::RemoveContainer), [going], "what is not there is not asked to go");
+    assert_eq!(bed.calls(Method::RemoveContainer), [going], "what is not there is not asked to go");
 }
 
 fn one_that_fails_does_not_hold_up_the_others() {
@@ -227,7 +227,7 @@ fn the_image_of_a_removed_container_counts_as_used_when_it_finished() {
         bed.sim.advance(MINUTE);
         bed.sim.with(|node| node.fill_to_percent(99));
         let report = crew.images().await;
-        let gone = bed.asked(Method::RemoveImage);
+        let gone = bed.calls(Method::RemoveImage);
         assert_eq!(gone.len(), 3, "{report:?}");
         assert_eq!(gone[2], images[1], "never used ones go first");
     });

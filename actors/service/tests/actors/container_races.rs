@@ -92,7 +92,7 @@ fn what_the_recheck_refuses_is_made_up_for_by_nothing_else() {
     });
     let report = bed.run(async |crew| crew.containers().await);
     assert_eq!(kept_for(&report, &ids[0]).as_deref(), Some("running"));
-    assert_eq!(bed.asked(Method::RemoveContainer), [ids[1].clone()]);
+    assert_eq!(bed.calls(Method::RemoveContainer), [ids[1].clone()]);
     assert_eq!(kept_for(&report, &ids[2]).as_deref(), Some("within_limits"));
 }
 
@@ -110,5 +110,5 @@ fn the_check_of_one_removal_says_nothing_of_the_next() {
     let report = bed.run(async |crew| crew.containers().await);
     assert_eq!(outcome(&report, &first), Some(Outcome::Removed));
     assert_eq!(kept_for(&report, &second).as_deref(), Some("running"));
-    assert_eq!(bed.asked(Method::RemoveContainer), [first]);
+    assert_eq!(bed.calls(Method::RemoveContainer), [first]);
 }

@@ -53,15 +53,15 @@ fn a_question_does_not_wait_for_a_place_for_longer_than_it_may_take() {
     bed.run(async |crew| {
         let gateway = &crew.tools.gateway;
         // As many as may be in flight, none of which is answered.
-        let mut held: Vec<_> = (0..32).map(|_| Box::pin(gateway.version())).collect();
-        for call in &mut held {
+        let mut waiting: Vec<_> = (0..32).map(|_| Box::pin(gateway.version())).collect();
+        for call in &mut waiting {
             assert!(begun(call.as_mut()).await);
         }
-        assert!(bed.sim.wait_for_calls(Method::Version, held.len(), PATIENCE));
+        assert!(bed.sim.wait_for_calls(Method::Version, waiting.len(), PATIENCE));
         let until = tokio::time::Instant::now() + Duration::from_millis(50);
         let asked = gateway.statuses(vec!["a".to_owned()], until).await.remove(0).unwrap_err();
         assert!(asked.message.contains("while earlier requests were not answered"), "{asked}");
-        for call in &mut held {
+        for call in &mut waiting {
             assert!(begun(call.as_mut()).await, "it still has its place");
         }
         assert_eq!(bed.sim.count(Method::ContainerStatus), 0);

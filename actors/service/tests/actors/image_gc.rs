@@ -253,7 +253,7 @@ fn an_image_is_removed_by_its_whole_id_with_all_its_names() {
     let id = bed.sim.add_image(ImageSpec::single("app:1", MIB, MIB).tag("app:2").tag("other:3"));
     fill(&bed);
     let report = bed.run(async |crew| crew.images().await);
-    assert_eq!(bed.asked(Method::RemoveImage), std::slice::from_ref(&id));
+    assert_eq!(bed.calls(Method::RemoveImage), std::slice::from_ref(&id));
     assert!(!bed.sim.image_ids().contains(&id));
     assert!(report.removals[0].name.contains("app:1"), "{report:?}");
 }

@@ -33,9 +33,9 @@ fn bed() -> Bed {
 }
 
 /// Images that each hold one percent of the disk, of which the runtime tells `told` thousandths.
-fn one_percent_each(bed: &Bed, count: usize, told: u64) {
+fn one_percent_each(bed: &Bed, count: usize, reported: u64) {
     for number in 0..count {
-        let (compressed, size) = (told * MIB, 1000 * MIB);
+        let (compressed, size) = (reported * MIB, 1000 * MIB);
         let image = ImageSpec::single(format!("app:{number}"), compressed, size - compressed);
         bed.sim.add_image(image);
     }
@@ -47,13 +47,13 @@ fn collect(bed: &Bed, percent: u64) -> PassReport {
 }
 
 fn it_stops_at_the_low_threshold_though_the_sizes_promise_less_or_as_much() {
-    for told in [300, 500, 1000] {
+    for reported in [300, 500, 1000] {
         let bed = bed();
-        one_percent_each(&bed, 40, told);
+        one_percent_each(&bed, 40, reported);
         let report = collect(&bed, 90);
-        assert!(report.is_good(), "{told}: {report:?}");
-        assert_eq!(bed.used_percent(), 80, "told {told}");
-        assert_eq!(removed(&report).len(), 10, "told {told}: never more than the measure asks for");
+        assert!(report.is_good(), "{reported}: {report:?}");
+        assert_eq!(bed.used_percent(), 80, "reported {reported}");
+        assert_eq!(removed(&report).len(), 10, "reported {reported}: never more than the measure asks for");
         assert!(report.freed_bytes >= 9_900 * MIB, "{}", report.freed_bytes);
     }
 }
@@ -162,7 +162,7 @@ fn an_image_that_cannot_be_removed_is_passed_over_and_tried_once() {
     let report = collect(&bed, 90);
     assert!(matches!(outcome(&report, &stuck), Some(Outcome::Failed { .. })), "{report:?}");
     assert_eq!(bed.used_percent(), 80, "others go in its place");
-    assert_eq!(bed.asked(Method::RemoveImage).iter().filter(|id| **id == stuck).count(), 1);
+    assert_eq!(bed.calls(Method::RemoveImage).iter().filter(|id| **id == stuck).count(), 1);
 }
 
 fn a_runtime_that_dies_ends_the_pass_and_is_reported_once() {
@@ -211,9 +211,9 @@ fn a_file_system_that_vanishes_in_between_ends_the_pass() {
 }
 
 fn every_image_is_reported_once() {
-    for (told, percent) in [(1000, 90), (100, 90), (300, 85), (300, 50)] {
+    for (reported, percent) in [(1000, 90), (100, 90), (300, 85), (300, 50)] {
         let bed = bed();
-        one_percent_each(&bed, 20, told);
+        one_percent_each(&bed, 20, reported);
         let report = collect(&bed, percent);
         let mut named: Vec<String> = report.removals.iter().map(|removal| removal.id.clone()).collect();
         named.extend(report.kept.iter().map(|kept| kept.item.id.clone()));
@@ -221,6 +221,6 @@ fn every_image_is_reported_once() {
         let mut all = bed.sim.image_ids();
         all.extend(removed(&report));
         all.sort();
-        assert_eq!(named, all, "told {told}, {percent} percent");
+        assert_eq!(named, all, "reported {reported}, {percent} percent");
     }
 }

@@ -77,7 +77,7 @@ fn a_name_of_two_images_is_not_removed_for_one_of_them() {
     assert!(
         bed.sim.image_ids().contains(&pinned),
         "the pinned one is gone: {:?}",
-        bed.asked(Method::RemoveImage)
+        bed.calls(Method::RemoveImage)
     );
     assert!(matches!(outcome(&report, &artifact), Some(Outcome::Failed { .. })), "{report:?}");
 }

@@ -231,12 +231,12 @@ fn what_the_runtime_claims_to_have_removed_and_lists_has_failed_and_the_next_one
 fn an_image_that_something_else_uses_is_kept_and_tried_again_after_growing_pauses() {
     let mut bed = bed(Flavour::CriO);
     bed.settings.image_gc.period = HOUR / 60;
-    let (held, free) = (bed.image("a:1", 100), bed.image("b:1", 100));
+    let (used, free) = (bed.image("a:1", 100), bed.image("b:1", 100));
     bed.sim.with(|node| node.image_mut("a:1").unwrap().held_by = Some("another".to_owned()));
     fill(&bed, 95);
     bed.run(async |crew| {
         let report = crew.images().await;
-        assert_eq!(kept_for(&report, &held).as_deref(), Some("in_use_elsewhere"), "{report:?}");
+        assert_eq!(kept_for(&report, &used).as_deref(), Some("in_use_elsewhere"), "{report:?}");
         assert_eq!(removed(&report), [free]);
         assert_eq!(report.counts.failed, 0);
         let mut tries = Vec::new();
@@ -244,7 +244,7 @@ fn an_image_that_something_else_uses_is_kept_and_tried_again_after_growing_pause
             bed.sim.advance(HOUR / 60);
             let before = bed.sim.count(Method::RemoveImage);
             let report = crew.images().await;
-            assert_eq!(kept_for(&report, &held).as_deref(), Some("in_use_elsewhere"), "{report:?}");
+            assert_eq!(kept_for(&report, &used).as_deref(), Some("in_use_elsewhere"), "{report:?}");
             if bed.sim.count(Method::RemoveImage) > before {
                 tries.push(minute);
             }
@@ -252,7 +252,7 @@ fn an_image_that_something_else_uses_is_kept_and_tried_again_after_growing_pause
         assert_eq!(tries, [1, 3, 7, 15]);
         bed.sim.with(|node| node.image_mut("a:1").unwrap().held_by = None);
         bed.sim.advance(HOUR);
-        assert_eq!(removed(&crew.images().await), [held]);
+        assert_eq!(removed(&crew.images().await), [used]);
     });
 }
 
@@ -292,7 +292,7 @@ fn without_knowing_where_images_lie_they_are_removed_for_their_age() {
 
 #[test]
 fn one_failing_call_hides_nothing_that_can_be_known_without_its_answer() {
-    let look = |method| {
+    let calls = |method| {
         let bed = bed(Flavour::CriO);
         bed.image("a:1", 100);
         bed.living_pod(1);
@@ -302,10 +302,10 @@ fn one_failing_call_hides_nothing_that_can_be_known_without_its_answer() {
         let seen = seen.observation;
         (seen.sandboxes.len(), seen.images.len(), seen.filesystems.len())
     };
-    assert_eq!(look(Method::ImageFsInfo), (1, 2, 0));
-    assert_eq!(look(Method::Status), (1, 2, 1));
-    assert_eq!(look(Method::ListImages), (1, 0, 1));
-    assert_eq!(look(Method::ListContainers), (0, 2, 1));
+    assert_eq!(calls(Method::ImageFsInfo), (1, 2, 0));
+    assert_eq!(calls(Method::Status), (1, 2, 1));
+    assert_eq!(calls(Method::ListImages), (1, 0, 1));
+    assert_eq!(calls(Method::ListContainers), (0, 2, 1));
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn an_image_that_is_mounted_into_a_container_is_in_use_though_its_tag_moved_on()
     let report = images(&bed);
     for id in [&app, &model] {
         assert_eq!(kept_for(&report, id).as_deref(), Some("in_use"), "{report:?}");
-        assert!(!bed.asked(Method::RemoveImage).contains(id));
+        assert!(!bed.calls(Method::RemoveImage).contains(id));
     }
     assert_eq!(removed(&report), [free]);
     bed.sim.add_container(spec().attempt(1)).unwrap();

@@ -158,9 +158,9 @@ fn an_unreachable_runtime_is_one_error_of_each_loop() {
     bed.sim.kill();
     let reports = bed.run(async |crew| all_at_once(crew).await);
     for report in reports {
-        let away =
+        let unreachable =
             errors(&report).iter().filter(|error| error.contains("the runtime is unreachable")).count();
-        assert_eq!((away, report.errors.len()), (1, 1), "{report:?}");
+        assert_eq!((unreachable, report.errors.len()), (1, 1), "{report:?}");
         assert!(report.removals.is_empty());
     }
 }

@@ -152,7 +152,7 @@ fn where_the_stop_fails_the_sandbox_is_kept_and_the_others_are_removed() {
     let Some(Outcome::Failed { error }) = outcome(&report, &stuck) else { panic!("{report:?}") };
     assert!(error.contains("CNI teardown failed"), "{error}");
     assert_eq!(outcome(&report, &other), Some(Outcome::Removed));
-    assert_eq!(bed.asked(Method::RemovePodSandbox), [other]);
+    assert_eq!(bed.calls(Method::RemovePodSandbox), [other]);
 }
 
 fn a_recheck_that_fails_removes_nothing() {

@@ -52,10 +52,10 @@ fn with_source_kubelet_a_directory_or_a_root_that_cannot_be_read_keeps_the_pod()
     kubelet_directories(&bed, &[2]);
     bed.run(async |crew| {
         read_twice(&bed, crew).await.unwrap();
-        let told = verdict(&bed, crew).await;
+        let found = verdict(&bed, crew).await;
         assert!(
-            told.notes.iter().any(|note| note.contains(&uid(2)) && note.contains("directory")),
-            "{told:?}"
+            found.notes.iter().any(|note| note.contains(&uid(2)) && note.contains("directory")),
+            "{found:?}"
         );
         assert_eq!(state(&bed, crew, 2).await, Unknown);
         let root = bed.settings.pods.kubelet_root.join("pods");
@@ -63,13 +63,13 @@ fn with_source_kubelet_a_directory_or_a_root_that_cannot_be_read_keeps_the_pod()
         assert_eq!(state(&bed, crew, 2).await, Deleted);
         let elsewhere = root.with_file_name("elsewhere");
         std::fs::rename(&root, &elsewhere).unwrap();
-        let told = verdict(&bed, crew).await;
-        assert!(told.notes.iter().any(|note| note.contains("pods.kubelet_root")), "{told:?}");
+        let found = verdict(&bed, crew).await;
+        assert!(found.notes.iter().any(|note| note.contains("pods.kubelet_root")), "{found:?}");
         assert_eq!(state(&bed, crew, 2).await, Unknown);
         // A directory that is not the kubelet's: there is none of what runs in it.
         std::fs::create_dir(&root).unwrap();
-        let told = verdict(&bed, crew).await;
-        assert!(told.notes.iter().any(|note| note.contains("none of the pods that run here")), "{told:?}");
+        let found = verdict(&bed, crew).await;
+        assert!(found.notes.iter().any(|note| note.contains("none of the pods that run here")), "{found:?}");
         assert_eq!(state(&bed, crew, 2).await, Unknown);
         std::fs::remove_dir(&root).unwrap();
         std::fs::rename(&elsewhere, &root).unwrap();

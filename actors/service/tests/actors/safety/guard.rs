@@ -227,8 +227,8 @@ impl State {
                 let unit = self.units.get(&(uid, container.spec.name.clone()));
                 let newer =
                     unit.map_or(0, |unit| unit.iter().filter(|age| **age > age_of(node, container)).count());
-                let stay = usize::try_from(policy.max_per_pod_container).ok();
-                if stay.is_none_or(|stay| newer < stay) {
+                let kept = usize::try_from(policy.max_per_pod_container).ok();
+                if kept.is_none_or(|kept| newer < kept) {
                     self.violated(format!(
                         "container {id} of a living pod is removed, and only {newer} newer ones of its name stay"
                     ));

@@ -112,13 +112,13 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
                 )));
             }
             let refused = reports.iter().any(|r| r.counts.refused > 0);
-            let looked =
+            let checked_link =
                 |report: &PassReport| report.kept.iter().any(|k| k.item.reason == "target_missing_once");
             if is_idle(&bed, &reports) {
                 return Ok(());
             }
             // What was refused may change the shares of the others, and a link goes at the second look.
-            calm = !refused && !reports.iter().any(looked);
+            calm = !refused && !reports.iter().any(checked_link);
         }
         Err(TestCaseError::fail(format!("{ROUNDS} rounds did not come to an end")))
     })

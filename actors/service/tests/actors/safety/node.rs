@@ -33,7 +33,7 @@ struct Image {
     pinned: bool,
     /// An OCI artifact, and used by another program.
     artifact: bool,
-    held: bool,
+    in_use_elsewhere: bool,
 }
 
 /// What differs between runtimes of one flavour.
@@ -118,7 +118,7 @@ fn container() -> impl Strategy<Value = Container> {
 
 fn image() -> impl Strategy<Value = Image> {
     (prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.2))
-        .prop_map(|(pinned, artifact, held)| Image { pinned, artifact, held })
+        .prop_map(|(pinned, artifact, in_use_elsewhere)| Image { pinned, artifact, in_use_elsewhere })
 }
 
 fn runtime() -> impl Strategy<Value = Runtime> {
@@ -194,7 +194,7 @@ impl Case {
 
     /// The case without images that another program uses: only the attempt to remove one tells of it.
     pub fn without_other_programs(mut self) -> Self {
-        self.images.iter_mut().for_each(|image| image.held = false);
+        self.images.iter_mut().for_each(|image| image.in_use_elsewhere = false);
         self
     }
 
@@ -245,7 +245,7 @@ impl Case {
             } else {
                 image
             });
-            if traits.held {
+            if traits.in_use_elsewhere {
                 bed.sim.with(|node| node.image_mut(&id).unwrap().held_by = Some("another".to_owned()));
             }
         }

@@ -55,28 +55,28 @@ async fn a_loop_panics(of: Loop) {
     // Restarts come at odd seconds.
     the_others_keep_their_pace(&stage, of, SECOND).await;
     // The worst moment to be repaired at: the longest pause has just begun.
-    let falls = stage.state(of).await.restarts + 1;
-    while stage.state(of).await.restarts < falls {
+    let panics = stage.state(of).await.restarts + 1;
+    while stage.state(of).await.restarts < panics {
         stage.step(SECOND).await;
     }
     let broken = stage.state(of).await;
     let since = broken.failing_since.unwrap();
-    assert_eq!((broken.passes, broken.failures, broken.restarts), (0, falls, falls), "every pass was a fall");
-    assert!(falls >= 50, "{falls}");
+    assert_eq!((broken.passes, broken.failures, broken.restarts), (0, panics, panics), "every pass was a fall");
+    assert!(panics >= 50, "{panics}");
 
     switch.store(false, SeqCst);
     it_recovers_within_a_period(&stage, of, SECOND).await;
     let lasted = stage.sim.now().duration_since(since);
-    let mended = stage.state(of).await;
-    assert_eq!((mended.doing, mended.removed), (Doing::Waiting, u64::from(of != Loop::LogGc)));
+    let recovered = stage.state(of).await;
+    assert_eq!((recovered.doing, recovered.removed), (Doing::Waiting, u64::from(of != Loop::LogGc)));
     stage.pass_time(5 * PERIOD).await;
 
-    let mut expected = lines::fell(of, "it panicked: on purpose", falls);
-    expected.extend((0..mended.removed).map(|_| lines::removed(of)));
-    expected.push(lines::recovered(of, falls, lasted));
+    let mut expected = lines::panicked(of, "it panicked: on purpose", panics);
+    expected.extend((0..recovered.removed).map(|_| lines::removed(of)));
+    expected.push(lines::recovered(of, panics, lasted));
     lines::assert_same(&stage.lines.all(), &expected);
-    let mut events: Vec<_> = lines::told(falls).into_iter().map(|n| (EventKind::Restarted, n)).collect();
-    events.extend((0..mended.removed).map(|_| (EventKind::Removed, 0)));
+    let mut events: Vec<_> = lines::logged_numbers(panics).into_iter().map(|n| (EventKind::Restarted, n)).collect();
+    events.extend((0..recovered.removed).map(|_| (EventKind::Removed, 0)));
     events.push((EventKind::Recovered, 0));
     assert_eq!(stage.event_kinds().await, events);
 }
@@ -170,8 +170,8 @@ async fn the_configuration_panics_at_a_reload_and_takes_the_next_one() {
     std::fs::write(&file, "[log_gc]\nperiod = \"2m\"\n").unwrap();
     fuse.light();
     let configuration = &stage.service.configuration;
-    let mut lost = Box::pin(configuration.reload(Cause::Admin));
-    assert!(lost.as_mut().now_or_never().is_none());
+    let mut interrupted = Box::pin(configuration.reload(Cause::Admin));
+    assert!(interrupted.as_mut().now_or_never().is_none());
     stage.until("the fall", async || fuse.has_burnt().then_some(())).await;
     // What is asked of it meanwhile waits for it.
     let mut reload = Box::pin(configuration.reload(Cause::Admin));
@@ -179,7 +179,7 @@ async fn the_configuration_panics_at_a_reload_and_takes_the_next_one() {
     stage.settle().await;
     assert_eq!(stage.lines.take(), [crashed("configuration", "-")]);
     stage.step(SECOND).await;
-    let refused = stage.answer("the lost reload", lost).await.unwrap_err();
+    let refused = stage.answer("the lost reload", interrupted).await.unwrap_err();
     assert!(refused.0.contains("restarted after a panic during the reload; try again"), "{refused}");
     let reloaded = stage.answer("the next reload", reload).await.unwrap();
     assert_eq!((reloaded.state.generation.number, &reloaded.changed[..]), (2, &["log_gc.period"][..]));
@@ -198,9 +198,9 @@ async fn the_gateway_panics_while_it_waits_for_the_runtime_and_reaches_it_all_th
     let gateway = &stage.service.tools.gateway;
     // One answer is lost, and nothing else.
     fuse.light();
-    let lost = gateway.version().await.unwrap_err();
-    assert!(fuse.has_burnt() && lost.message.contains("restarted during the call"), "{lost}");
-    assert!(!lost.is_unreachable(), "that tells nothing of the runtime");
+    let interrupted = gateway.version().await.unwrap_err();
+    assert!(fuse.has_burnt() && interrupted.message.contains("restarted during the call"), "{interrupted}");
+    assert!(!interrupted.is_unreachable(), "that tells nothing of the runtime");
     assert_eq!(stage.lines.take(), Vec::<String>::new());
     assert!(gateway.version().await.unwrap_err().is_unreachable());
     turns(100).await;
@@ -289,8 +289,8 @@ async fn all_restart(every: u32) {
             _ => {}
         }
     }
-    let falls = calls.load(SeqCst) / every;
-    assert!(falls > 50, "{falls} falls");
+    let panics = calls.load(SeqCst) / every;
+    assert!(panics > 50, "{panics} falls");
     switch.store(false, SeqCst);
 
     // The longest pause before a restart, and a period.

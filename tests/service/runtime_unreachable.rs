@@ -69,8 +69,8 @@ async fn comes_back(stage: &Stage) {
 
 async fn is_reachable(stage: &Stage, wanted: bool) {
     let gateway = &stage.service.tools.gateway;
-    let look = async || (gateway.runtime().await?.reachable? == wanted).then_some(());
-    stage.until("what the gateway says of the runtime", look).await;
+    let check = async || (gateway.runtime().await?.reachable? == wanted).then_some(());
+    stage.until("what the gateway says of the runtime", check).await;
 }
 
 /// Sees that every loop makes a good pass within a period.
@@ -159,10 +159,10 @@ async fn dies_over(of: Loop, method: Method) {
     assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned(), lines::removed(of)], "{method}");
     let removed =
         [EventKind::RemovalFailed, EventKind::RuntimeLost, EventKind::RuntimeReturned, EventKind::Removed];
-    let mut told = kinds(&stage).await;
-    told.sort_by_key(|kind| removed.iter().position(|known| known == kind));
+    let mut kinds_so_far = kinds(&stage).await;
+    kinds_so_far.sort_by_key(|kind| removed.iter().position(|known| known == kind));
     let object = usize::from(method == Method::ListImages);
-    assert_eq!(told, removed[object..], "{method}");
+    assert_eq!(kinds_so_far, removed[object..], "{method}");
     let (containers, sandboxes, images, _) = all_there(&stage.sim);
     assert!(![containers, sandboxes, images].concat().contains(&id));
 }
