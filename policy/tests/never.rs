@@ -1,4 +1,4 @@
-//! What a plan never holds, whatever the node and the policy (behaviour: Never removed). Each property is stated by itself, on the
+//! What a plan never has, whatever the node and the policy (behaviour: Never removed). Each property is stated by itself, on the
 //! snapshot's own fields, and knows neither the crate's rules nor the oracle's.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
@@ -16,7 +16,7 @@ fn plan(node: &Snapshot, settings: &Settings) -> Plan {
     decide(&nodes::observe(node), &settings.policy())
 }
 
-/// The objects that go, with the reason.
+/// The objects that are removed, with the reason.
 fn removed<'a, T>(list: &'a [T], section: &Section) -> Vec<(&'a T, Reason)> {
     section.remove.iter().map(|d| (&list[d.index], d.reason)).collect()
 }
@@ -52,7 +52,8 @@ fn proved_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
 /// Whether the limits (behaviour: Dead containers; behaviour: Sandboxes) are all that may take something of that pod.
 fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     let finished = state_of(node, uid) == Some(PodState::Terminated);
-    let is_removed_whole = proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
+    let is_removed_whole =
+        proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
     !is_removed_whole
 }
 
@@ -113,7 +114,7 @@ proptest! {
                     && c.id != container.id
             };
             let newer = node.containers.iter().filter(newer).count();
-            prop_assert!(newer >= usize::try_from(keeps).unwrap(), "{} went, {newer} are newer", container.id);
+            prop_assert!(newer >= usize::try_from(keeps).unwrap(), "{} is removed, {newer} are newer", container.id);
         }
     }
 
@@ -128,7 +129,7 @@ proptest! {
                     && s.id != sandbox.id
                     && (s.created_at, s.attempt) >= (sandbox.created_at, sandbox.attempt)
             };
-            prop_assert!(node.sandboxes.iter().any(newer), "{} went for {reason}", sandbox.id);
+            prop_assert!(node.sandboxes.iter().any(newer), "{} is removed for {reason}", sandbox.id);
         }
     }
 
@@ -240,7 +241,7 @@ proptest! {
         let plan = plan(&node, &settings).images;
         let gone = removed(&node.images, &plan.section);
         if let Some(((_, Reason::DiskPressure), before)) = gone.split_last() {
-            // What goes for its age frees space before the filesystems are judged.
+            // What is removed for its age frees space before the filesystems are judged.
             let for_space = before.iter().filter(|(_, reason)| *reason == Reason::DiskPressure);
             let freed: u64 = for_space.map(|(image, _)| image.size_bytes).sum();
             prop_assert!(freed < plan.missing.bytes, "{freed} of {} were freed", plan.missing.bytes);

@@ -1,4 +1,4 @@
-//! What holds of every plan, whatever it decides: each object once, in one order, from the same facts the same plan,
+//! What is true of every plan, whatever it decides: each object once, in one order, from the same facts the same plan,
 //! and from less certain facts no bolder one.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
@@ -46,7 +46,7 @@ fn named_plan(node: &Snapshot, settings: &Settings) -> [Named; 4] {
     sections(&seen, &plan)
 }
 
-/// What goes because its pod is gone: containers, sandboxes and log directories.
+/// What is removed because its pod is deleted: containers, sandboxes and log directories.
 fn removed_with_their_pods(node: &Snapshot, settings: &Settings) -> BTreeSet<(usize, String)> {
     let whole = [Reason::PodDeleted, Reason::PodEvicted, Reason::PodTerminated, Reason::UnmanagedCollected];
     let mut all = BTreeSet::new();
@@ -154,7 +154,7 @@ proptest! {
                 let stays = &seen.containers[stays.index];
                 let same_unit = pods.uid_of_container(gone) == pods.uid_of_container(stays) && gone.name == stays.name;
                 let older = (stays.created_at, stays.attempt) < (gone.created_at, gone.attempt);
-                prop_assert!(!(same_unit && older), "{} went, {} stays", gone.id, stays.id);
+                prop_assert!(!(same_unit && older), "{} is removed, {} is kept", gone.id, stays.id);
             }
         }
     }
@@ -200,7 +200,7 @@ proptest! {
         for other in doubted {
             let after = removed_with_their_pods(&other, &settings);
             let more: Vec<_> = after.difference(&before).collect();
-            prop_assert!(more.is_empty(), "went although less was known: {more:?}\nwith {other:?}");
+            prop_assert!(more.is_empty(), "removed although less was known: {more:?}\nwith {other:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `config show` in its forms, and back again.
+//! `config show` in its forms, and that they can be read as configurations.
 
 use super::expected::is_as_expected;
 use super::program::{Bench, said, text};

@@ -1,4 +1,4 @@
-//! `demo`: it prints what was removed and kept, succeeds, and leaves nothing behind. `demo --watch`: the loops go on next to
+//! `demo`: it prints what was removed and kept, succeeds, and leaves nothing behind. `demo --watch`: the loops continue next to
 //! one that is broken, and it leaves nothing behind either.
 
 use std::path::Path;

@@ -35,9 +35,9 @@ pub struct Answers {
     pub set_log_level: Canned<SetLogLevelResponse>,
     pub run_now: Canned<Vec<Result<PassUpdate, Status>>>,
     pub follow: Canned<Vec<Result<Event, Status>>>,
-    /// A stream goes on after what is told, and never tells anything any more.
+    /// A stream remains open after its messages, without any more messages.
     pub stays_open: bool,
-    /// At the first call the service falls dead.
+    /// At the first call the service dies.
     pub dies: bool,
 }
 
@@ -65,7 +65,7 @@ impl Fake {
                     () = end.notified() => {}
                 }
             });
-            // With the runtime every connection goes, as with a process.
+            // With the runtime every connection is closed, as when a process ends.
         });
         Self { socket, death, calls, thread: Some(thread) }
     }
@@ -74,12 +74,12 @@ impl Fake {
         super::program::text(&self.socket)
     }
 
-    /// It falls dead, whatever is under way.
+    /// It dies, even with calls in progress.
     pub fn die(&self) {
         self.death.notify_one();
     }
 
-    /// What it was asked so far.
+    /// The calls so far.
     pub fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap().clone()
     }

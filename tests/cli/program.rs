@@ -114,7 +114,7 @@ pub fn started(mut command: Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// The next line of a command that goes on; nobody has read more of its output than that.
+/// The next line of a command that continues to run; nothing after it has been read.
 pub fn next_line(child: &mut Child) -> String {
     let mut stdout = child.stdout.take().unwrap();
     let (sender, receiver) = mpsc::channel();

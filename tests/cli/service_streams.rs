@@ -1,4 +1,4 @@
-//! `run-now` and `events`: what a service tells bit by bit, as it comes, and what if it stops telling.
+//! `run-now` and `events`: what a service streams, and what happens when the stream ends.
 
 use cri_gc_collectors::collector::messages::Declined;
 use cri_gc_kit::words::Loop;
@@ -89,7 +89,7 @@ fn as_json_every_update_is_a_line_as_soon_as_it_is_there() {
     assert_eq!(updates[0], serde_json::json!({"loop": "container_gc", "planned": 2}));
     assert_eq!(updates[2]["removal"]["id"], "c2");
     assert_eq!(updates[5]["ended"]["kept"], 4);
-    // It waits for more, until the service falls dead.
+    // It waits for more, until the service dies.
     fake.die();
     ended(child).refused(4, &["ended early"]);
 }
@@ -247,7 +247,7 @@ fn a_reader_that_has_seen_enough_ends_it_although_nothing_happens_any_more() {
 
 #[test]
 fn a_reader_of_updates_that_has_seen_enough_ends_it_quietly() {
-    // More than any pipe holds.
+    // More than the buffer of any pipe.
     let mut updates = vec![update("container_gc", What::Planned(5000))];
     updates.extend((0..5000).map(|n| update("container_gc", removal(&format!("c{n}"), "removed", ""))));
     updates.push(pass("container_gc", 5000, 0));

@@ -79,7 +79,7 @@ fn this_user_may_not_open_the_socket() {
     if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
         if command.output().is_err() {
-            // Nobody may run what is built below a closed folder.
+            // No other user may run what is built below a closed folder.
             eprintln!("SKIPPED: the binary cannot be run by another user");
             return;
         }
@@ -109,7 +109,7 @@ fn bad_settings_are_no_reason_not_to_ask_a_service_that_is_named() {
     said(bench.bare(&["status", "--config", &bad, "--socket", fake.socket()]), "").good();
 }
 
-// Whether a stranger is seen as one, or as a service that goes away, depends on how far the call gets before its answer is
+// Whether a stranger is seen as one, or as a service that disappears, depends on how far the call gets before its answer is
 // there: in any case it is said, with what to do.
 #[test]
 fn one_that_closes_at_once() {

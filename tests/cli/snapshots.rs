@@ -1,4 +1,4 @@
-//! Snapshots that cannot be planned on, and such as only look as if.
+//! Snapshots that cannot be planned on, and snapshots that only seem invalid.
 
 use super::program::{Bench, Said, said};
 

@@ -14,7 +14,7 @@ use super::program::{Bench, Said, ended, said, started, text};
 const MINUTE: Duration = Duration::from_secs(60);
 const UID: &str = "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5";
 
-/// A node with one living pod, two of whose three dead containers go.
+/// A node with one living pod, two of whose three dead containers are removed.
 struct Node {
     sim: Sim,
     bench: Bench,
@@ -85,7 +85,7 @@ fn a_dry_run_removes_nothing() {
 }
 
 /// A sweep that is stopped by `signals`, one after the other as soon as it has said something; `release` lets the removals
-/// under way be done then.
+/// in progress be done then.
 fn stopped(node: &Node, signals: &[Signal], release: bool) -> Said {
     node.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
     let mut child = started(node.command(&["sweep", "--set", "container_gc.parallel_removals=1"]));

@@ -1,4 +1,4 @@
-//! Help, version, wrong usage, and a reader that goes away.
+//! Help, version, wrong usage, and a reader that disappears.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -69,7 +69,7 @@ fn wrong_usage_ends_with_2_and_says_what_there_is() {
     }
 }
 
-/// A snapshot whose plan is longer than any pipe holds.
+/// A snapshot whose plan is longer than the buffer of any pipe.
 fn long_snapshot(bench: &Bench) -> String {
     let dirs: Vec<String> = (0..20_000).map(|n| format!("\"foreign-{n}\"")).collect();
     let snapshot = format!(

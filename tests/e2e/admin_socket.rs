@@ -24,7 +24,7 @@ use crate::program::Running;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A service with something to look at, whose loops make a pass every second.
+/// A service with something to observe, whose loops make a pass every second.
 struct Served {
     node: Node,
     running: Running,
@@ -58,7 +58,7 @@ impl Served {
     async fn client(&self) -> AdminClient<Channel> {
         let endpoint = Endpoint::try_from(format!("unix://{}", self.socket.display())).unwrap();
         let connect = || async { endpoint.connect().await.ok() };
-        AdminClient::new(until_async(PATIENCE, connect).await.expect("somebody answers"))
+        AdminClient::new(until_async(PATIENCE, connect).await.expect("the service answers"))
     }
 
     /// Waits for a status that suits.
@@ -91,12 +91,12 @@ impl Served {
         std::fs::read_dir(format!("/proc/{}/fd", self.running.id())).unwrap().count()
     }
 
-    /// Waits until all that clients cost is given back.
+    /// Waits until all that clients used is released.
     fn until_idle(&self, descriptors: usize) {
         until(PATIENCE, "connections are given back", || (self.descriptors() <= descriptors).then_some(()));
     }
 
-    /// A status as another user asks for it.
+    /// A status as another user requests it.
     fn status_as(&self, uid: u32, gid: u32) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
         command.args(["status", "--socket"]).arg(&self.socket).env_clear().current_dir("/");
@@ -124,7 +124,7 @@ async fn garbage_and_silence_and_half_a_request_disturb_no_loop() {
     for number in 0..60_u8 {
         let mut stream = UnixStream::connect(&served.socket).unwrap();
         let text: Vec<u8> = match number % 6 {
-            // Not a word, and the connection is kept.
+            // No request, and the connection remains.
             0 => Vec::new(),
             1 => b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
             2 => vec![number; 100_000],
@@ -138,7 +138,7 @@ async fn garbage_and_silence_and_half_a_request_disturb_no_loop() {
         open.push(stream);
     }
     served.continues().await;
-    // Whoever is told that he talks nonsense is told, or sees the end.
+    // A client that sends nonsense gets an error, or the connection ends.
     for stream in &mut open {
         stream.set_nonblocking(true).unwrap();
         let _ = stream.read(&mut [0; 1_024]);
@@ -204,7 +204,7 @@ async fn clients_that_vanish_or_never_read_disturb_no_loop() {
             never_read.push((client, events));
         }
     }
-    // Far more events than a connection holds.
+    // Far more events than the buffer of a connection.
     let mut busy = served.client().await;
     for _ in 0..300 {
         busy.pause(PauseRequest { loops: vec!["image_gc".to_owned()] }).await.unwrap();
@@ -230,7 +230,7 @@ async fn who_has_no_right_is_refused_by_the_socket_and_by_the_service() {
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     let unprivileged = served.status_as(65_534, 65_534);
     assert_eq!(unprivileged.status.code(), Some(4), "the kernel refuses: {}", said(&unprivileged));
-    // Should somebody open the socket to all, the service still looks at who it is.
+    // If an administrator opens the socket to all, the service still checks who connects.
     std::fs::set_permissions(&served.socket, std::fs::Permissions::from_mode(0o666)).unwrap();
     let unprivileged = served.status_as(65_534, 65_534);
     assert_ne!(unprivileged.status.code(), Some(0));
@@ -306,7 +306,7 @@ async fn a_wrong_request_is_answered_in_words() {
         (paused.code(), paused.message()),
         (Code::FailedPrecondition, "sandbox_gc is paused; `cri-gc resume sandbox_gc` ends that")
     );
-    // Its configuration file is empty, so that what it was told by flags stays.
+    // Its configuration file is empty, so that the values of its flags are kept.
     std::fs::write(served.node.path("cri-gc.toml"), "[image_gc]\nhigh = 3\n").unwrap();
     let refused = client.reload(ReloadRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);

@@ -1,8 +1,8 @@
-//! A node of a Kubernetes cluster: its pods, what the control plane knows of them, and what the sources that ask it (`kubelet`
-//! and `kube-api`) both have to hold to, whatever becomes of whom they ask. Each of these stories is told once, here; the two
-//! modules of the sources tell them for theirs, and what only theirs can do.
+//! A node of a Kubernetes cluster: its pods, what the control plane knows of them, and what the sources that read it (`kubelet`
+//! and `kube-api`) both have to do, whatever happens to the server that they read. Each case is written once, here; the two
+//! modules of the sources run them for theirs, and test what only theirs can do.
 //!
-//! What is removed never comes back under its id, and an [`Inventory`] compares ids and contents. So what is there at the end of
+//! What is removed never reappears under its id, and an [`Inventory`] compares ids and contents. So what is there at the end of
 //! a stage was there at every moment of it.
 
 use std::collections::BTreeSet;
@@ -33,22 +33,22 @@ const PASSES: u64 = 2;
 const GONE: usize = 4;
 const JOBS: u32 = 14;
 
-/// Whom a pod source asks, in the hands of a test.
+/// The server that a pod source reads, controlled by a test.
 pub trait Source {
     /// The lines of a configuration that name it.
     fn settings(&self, folder: &Path) -> String;
     /// It knows these pods from now on, and no others. To be called while it is down.
     fn fill(&self, pods: &[PodObject]);
-    /// How it tells a static pod that has this UID on its node.
+    /// How it reports a static pod that has this UID on its node.
     fn static_pod(&self, name: &str, uid: &str) -> PodObject;
-    /// So many pods have to vanish at once that they are held.
+    /// So many pods have to vanish at once for the brake to keep them.
     fn brake_from(&self) -> usize {
         5
     }
     /// What it listens with.
     fn server(&self) -> &FakeServer;
 
-    /// It is away for a moment, and comes back with these pods.
+    /// It is unreachable for a moment, and then lists these pods.
     fn return_with(&self, pods: &[PodObject]) {
         self.server().stop_listening();
         self.fill(pods);
@@ -56,7 +56,7 @@ pub trait Source {
     }
 }
 
-/// Lets the node go by a source that knows these pods. Who lives has a directory of the kubelet's.
+/// Has the node use a source that knows these pods. Living pods have a directory of the kubelet.
 pub fn join(node: &mut Node, source: &dyn Source, pods: &[PodObject], living: &[&Pod]) {
     source.return_with(pods);
     fs::create_dir_all(node.path("kubelet/pods")).unwrap();
@@ -65,7 +65,7 @@ pub fn join(node: &mut Node, source: &dyn Source, pods: &[PodObject], living: &[
     fs::write(node.path("cri-gc.toml"), format!("node_name = \"{NODE}\"\n{settings}")).unwrap();
 }
 
-/// Makes the directory that a kubelet has of a pod until all of it is cleared away.
+/// Makes the directory that a kubelet has of a pod until all of it is removed.
 fn keep_directory(node: &Node, uid: &str) {
     fs::create_dir_all(node.path("kubelet/pods").join(uid).join("volumes")).unwrap();
 }
@@ -82,7 +82,8 @@ pub fn known_evicted(pod: &Pod) -> PodObject {
 
 /// Waits until the source is not synced, for a reason with these words in it.
 pub async fn until_unsynced(node: &Node, words: &str) -> StatusResponse {
-    let unsynced = |s: &StatusResponse| s.pods.as_ref().is_some_and(|p| !p.synced && p.problem.contains(words));
+    let unsynced =
+        |s: &StatusResponse| s.pods.as_ref().is_some_and(|p| !p.synced && p.problem.contains(words));
     status(node, unsynced).await
 }
 
@@ -92,10 +93,10 @@ pub async fn passes(node: &Node) {
     status(node, |s| well(s) && passed(&now, PASSES)(s)).await;
 }
 
-/// Waits until exactly this is gone, and nothing more goes.
+/// Waits until exactly this is removed, and nothing more.
 pub async fn until_removed_exactly(node: &Node, before: &Inventory, gone: &[&str]) {
     let meant = before.meant(gone);
-    // An inventory is none of a node on which things go meanwhile; files of containers go before these.
+    // An inventory needs a node on which nothing is removed meanwhile; files of containers are removed before these.
     let objects: Vec<&String> = meant.iter().filter(|name| !name.starts_with("log ")).collect();
     let ids: Vec<&str> = objects.into_iter().map(|name| before.id(name)).collect();
     let folders = meant.iter().filter(|name| name.starts_with("log ") && name.ends_with('/'));
@@ -105,10 +106,14 @@ pub async fn until_removed_exactly(node: &Node, before: &Inventory, gone: &[&str
         let none = !ids.iter().any(|id| left.contains(*id)) && !folders.iter().any(|folder| folder.exists());
         none.then_some(())
     };
-    // If not, what is left is told below.
+    // If not, what is left is reported below.
     let _ = until_async(PATIENCE, all).await;
     passes(node).await;
-    assert_eq!(before.removed_in(&node.inventory().await), meant, "what is gone, and what was to go");
+    assert_eq!(
+        before.removed_in(&node.inventory().await),
+        meant,
+        "what is removed, and what was to be removed"
+    );
 }
 
 /// Ids of all containers and sandboxes.
@@ -118,11 +123,11 @@ async fn present(node: &Node) -> BTreeSet<String> {
     containers.chain(sandboxes).collect()
 }
 
-/// Nothing goes in the next passes.
+/// Nothing is removed in the next passes.
 pub async fn loses_nothing(node: &Node) {
     let before = node.inventory().await;
     passes(node).await;
-    assert_eq!(before.removed_in(&node.inventory().await), BTreeSet::new(), "nothing goes");
+    assert_eq!(before.removed_in(&node.inventory().await), BTreeSet::new(), "nothing is removed");
 }
 
 /// What `status` says of the source and its pods.
@@ -140,7 +145,7 @@ pub fn standing(node: &Node, pod: &Pod) -> (String, String) {
     (found["state"].as_str().unwrap().to_owned(), found["evidence"].as_str().unwrap().to_owned())
 }
 
-/// How `explain` says the pod of an object stands, and why that stays.
+/// How `explain` says the pod of an object stands, and why that is kept.
 pub fn explained(node: &Node, object: &str) -> (String, String, String) {
     let answer = json(&good(ask(node, &["explain", object, "-o", "json"])));
     let found = &answer["objects"][0];
@@ -169,7 +174,7 @@ struct Pods {
     known: Vec<PodObject>,
 }
 
-/// What goes of them while the source tells the truth. Of all that are not gone only what is over the limits.
+/// What is removed of them while the source reports the truth. Of the existing pods only what is over the limits.
 const GOES: [&str; 23] = [
     "container web/app#0",
     "container web/app#1",
@@ -196,7 +201,7 @@ const GOES: [&str; 23] = [
     "log lost/*",
 ];
 
-/// The pod that was deleted and made anew under its name: the sandbox and the container of its first UID.
+/// The pod that was deleted and created again under its name: the sandbox and the container of its first UID.
 const MADE_ANEW: [&str; 2] = ["container db/job#0", "sandbox db#0"];
 
 async fn populate(node: &Node, source: &dyn Source) -> Pods {
@@ -224,7 +229,7 @@ async fn populate(node: &Node, source: &dyn Source) -> Pods {
     by_hand(node).await;
     for number in 0..GONE {
         let gone = node.pod(&format!("gone{number}")).await;
-        // Each a unit of its own, so that no limit lets it go.
+        // Each a unit of its own, so that no limit lets it be removed.
         for job in 0..JOBS {
             node.created(&gone, &ContainerSpec::sleeper(&format!("job{job}"), &image(APP))).await;
         }
@@ -264,7 +269,7 @@ async fn ended(node: &Node, name: &str, container: &str) -> Pod {
     pod
 }
 
-/// What somebody made who is no kubelet.
+/// What a client that is no kubelet created.
 async fn by_hand(node: &Node) {
     if !node.runtime.takes_pods_without_uid() {
         return;
@@ -279,8 +284,8 @@ async fn by_hand(node: &Node) {
     node.stop(&pod).await;
 }
 
-/// The source dies while removals that rest on it are under way, comes back empty, comes back as that of another node, and comes
-/// back whole.
+/// The source dies while removals that depend on it are in progress, returns empty, returns as that of another node, and returns
+/// complete.
 pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &dyn Source) {
     let pods = populate(node, source).await;
     let living = [&pods.web, &pods.again, &pods.manifest, &pods.stubborn, &pods.leaving, &pods.orphan];
@@ -297,22 +302,22 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     // ---- It dies in the middle. ----
     let first = before.id("container gone0/job0#0");
     let begun = || async { (!present(node).await.contains(first)).then_some(()) };
-    until_async(PATIENCE, begun).await.expect("what is deleted goes");
+    until_async(PATIENCE, begun).await.expect("what is deleted is removed");
     source.server().stop_listening();
     until_unsynced(node, "cannot be reached").await;
-    // What a pass had planned before, it brings to its end. What failed until then could be done now, were it still proved.
+    // What a pass had planned before, it brings to its end. What failed until then could be done now, if it were still confirmed.
     let now = status(node, |_| true).await;
     status(node, passed(&now, PASSES)).await;
     node.runtime.repair_teardown();
     let older = before.id("sandbox again#0");
     let tried_anew = || async { (!present(node).await.contains(older)).then_some(()) };
-    until_async(PATIENCE, tried_anew).await.expect("what is over the limits goes");
+    until_async(PATIENCE, tried_anew).await.expect("what is over the limits is removed");
     passes(node).await;
     let removed = before.removed_in(&node.inventory().await);
     assert!(removed.is_subset(&meant), "{:?}", removed.difference(&meant));
     assert!(!removed.contains("sandbox stuck#0") && !removed.contains("log stuck/"), "{removed:?}");
 
-    // What is over the limits of a pod goes on going; a pod that vanishes meanwhile stays.
+    // What is over the limits of a pod is still removed; a pod that vanishes meanwhile is kept.
     let late = node.dead(&pods.web, "late", 0..2).await;
     until_removed(node, &late[0]).await;
     node.stop(&pods.leaving).await;
@@ -321,7 +326,7 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     let state = explained(node, &pods.leaving.spec.uid);
     assert_eq!((state.0.as_str(), state.2.contains("not synced")), ("unknown", true), "{state:?}");
 
-    // ---- It comes back empty, then with what another node has. ----
+    // ---- It returns empty, then with what another node has. ----
     let stranger = PodObject::new("default", "stranger", &fresh_uid()).phase("Running");
     for others in [&[][..], &[stranger][..]] {
         source.return_with(others);
@@ -335,7 +340,7 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
         "what was proved before it died is not proved any more"
     );
 
-    // ---- It comes back whole. ----
+    // ---- It returns complete. ----
     let before = before.and(node.inventory().await);
     let mut whole = pods.known.clone();
     whole.retain(|pod| pod.to_json()["metadata"]["uid"] != pods.leaving.spec.uid.as_str());
@@ -347,7 +352,7 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     running.terminate();
     let ended = running.wait();
     assert_eq!(ended.code, 0, "{ended:?}");
-    // However often it was tried: it was lost once, and failed in two ways.
+    // However often it was tried: one outage is logged, and two kinds of failure.
     let lines = |words: &str| ended.stderr.lines().filter(|line| line.contains(words)).count();
     assert_eq!(lines(" synced again"), 1, "{}", ended.stderr);
     let other = ["\"level\":\"info\"", " is not listed, but kept ", "\"loop\":\"sandbox_gc\""];
@@ -361,7 +366,11 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
 /// After the story.
 fn how_they_stand(node: &Node, pods: &Pods) {
     let pods_report = pods_status(node);
-    assert_eq!((&pods_report["synced"], &pods_report["problem"]), (&true.into(), &"".into()), "{pods_report:#}");
+    assert_eq!(
+        (&pods_report["synced"], &pods_report["problem"]),
+        (&true.into(), &"".into()),
+        "{pods_report:#}"
+    );
     assert!(!pods_report["synced_at"].as_str().unwrap().is_empty(), "{pods_report:#}");
     // The evicted pod is listed still, though nothing of it is left.
     for (state, count) in [("unknown", 1), ("terminated", 1), ("evicted", 1), ("deleted", 0)] {
@@ -390,7 +399,7 @@ fn how_they_stand(node: &Node, pods: &Pods) {
     assert!(table.contains(&pods.orphan.spec.uid) && table.contains("1 unknown"), "{table}");
 }
 
-/// The commands that work without a service: what they do while the source is away, wrong, and there.
+/// The commands that work without a service: what they do while the source is unreachable, wrong, and there.
 pub async fn commands_report_what_is_wrong_and_do_everything_else(node: &mut Node, source: &dyn Source) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
@@ -403,7 +412,7 @@ pub async fn commands_report_what_is_wrong_and_do_everything_else(node: &mut Nod
     let whole = [known(&web, "Running"), known(&done, "Succeeded"), known_evicted(&evicted)];
     join(node, source, &whole, &[&web, &orphan]);
 
-    // Away: what the limits let go goes all the same.
+    // Unreachable: what is over the limits is removed all the same.
     source.server().stop_listening();
     let report = node.loses(&["container web/job#0", "log web/job/0.log"]).await;
     assert_eq!(report.code, 3, "{report:#?}");
@@ -430,7 +439,7 @@ pub async fn commands_report_what_is_wrong_and_do_everything_else(node: &mut Nod
     assert_eq!(plan.code, 0, "{plan:?}");
     assert!(plan.stderr.contains(&orphan.spec.uid), "the orphaned pod is named: {plan:?}");
     let named: BTreeSet<String> = removed_by(&json(&plan)).iter().map(|id| before.name_of(id)).collect();
-    // Whose runtime objects are not gone yet keeps its logs until they are; no plan counts on another's removals.
+    // A pod whose runtime objects are not removed yet keeps its logs until they are; no plan counts on another's removals.
     let objects = ["container gone/job#0", "container evicted/job#0"];
     assert!(objects.iter().all(|name| named.contains(*name)), "{named:?}");
     let snapshot = json(&good(node.run_program(&["snapshot"], None)));
@@ -494,7 +503,7 @@ fn state_in(snapshot: &Value, pod: &Pod) -> String {
     found.map(|known| known["state"].as_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-/// Most pods of the node vanish at once: nothing goes until an administrator confirms it, in a sweep or to the service.
+/// Most pods of the node vanish at once: nothing is removed until an administrator confirms it, in a sweep or to the service.
 pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, source: &dyn Source) {
     const VANISHED: [&str; 4] = ["container gone/*", "sandbox gone#0", "log gone/*", "log lost*"];
     let brake_from = source.brake_from();
@@ -551,7 +560,8 @@ pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, 
 
     let run = good(ask(node, &["run-now", "--confirm-deleted", "-o", "json"]));
     assert!(
-        run.stdout.contains("pod_deleted") && run.stdout.contains(&format!("{brake_from} pods are confirmed")),
+        run.stdout.contains("pod_deleted")
+            && run.stdout.contains(&format!("{brake_from} pods are confirmed")),
         "{run:?}"
     );
     until_removed_exactly(node, &before, &VANISHED).await;
@@ -561,7 +571,7 @@ pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, 
     assert!(ended.stderr.contains("an operator confirmed that"), "{}", ended.stderr);
 }
 
-/// The answer of a command that may have told notes, but no problem.
+/// The answer of a command that may have reported notes, but no problem.
 pub fn good_but_for_notes(ended: Ended) -> Value {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.lines().all(|line| line.starts_with("cri-gc: note: ")), "{ended:?}");

@@ -1,4 +1,4 @@
-//! behaviour: Container logs: which logs go with their containers.
+//! behaviour: Container logs: which logs are removed with their containers.
 
 use std::fs;
 

@@ -2,7 +2,7 @@
 //!
 //! The program's own binary serves the embedded node while images and the containers that use them come and go, and while
 //! the admin socket has it make pass after pass, so that it commits all the time. Then SIGKILL: right after the start (a
-//! store is just being opened and mended), between two answers, or as soon as a thread of it is in a system call on the
+//! store is just being opened and repaired), between two answers, or as soon as a thread of it is in a system call on the
 //! store. What the disk holds afterwards is compared with what it held before and with what the service had answered.
 //!
 //! Ten kills by default. All 200 of the acceptance test, about a minute:
@@ -38,13 +38,13 @@ use crate::running_service::serve;
 /// How long the service may take for a few answers on a machine however busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Images that come and go.
+/// Images that appear and disappear.
 const IMAGES: usize = 16;
 
 /// Dead containers that are left for the service to collect. It seldom lives long enough.
 const DEAD: usize = 32;
 
-/// The node's clock goes on by this with each change.
+/// The node's clock advances by this with each change.
 const TICK: Duration = Duration::from_micros(100);
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -67,7 +67,7 @@ struct Life {
     known: Known,
 }
 
-/// What the disk is known to hold of an image until it goes.
+/// What is known to be on the disk about an image until it is removed.
 #[derive(Debug, Default)]
 struct Known {
     /// It has been read there.
@@ -104,7 +104,7 @@ impl Truth {
         Self { sim, pod, rng: Rng::with_seed(seed), attempt: 0, dead: VecDeque::new(), images }
     }
 
-    /// Something happens on the node: an image comes or goes, a container that uses one does.
+    /// Something happens on the node: an image, or a container that uses one, appears or disappears.
     fn change(&mut self) {
         self.sim.advance(TICK);
         let number = self.rng.usize(0..IMAGES);
@@ -144,8 +144,8 @@ impl Truth {
         }
     }
 
-    /// The service has answered a question of `asked`, and has looked at everything for it. What came or went before
-    /// `settled` is the same to every look that may still have been under way then.
+    /// The service has answered a question of `asked`, and has checked everything for it. What appeared or disappeared before
+    /// `settled` is the same to every observation that may still have been in progress then.
     fn answered(&mut self, asked: Timestamp, settled: Timestamp) {
         let now = Timestamp::now();
         for life in self.images.values_mut() {
@@ -169,18 +169,21 @@ impl Truth {
             let record = disk.images.get(&(id.clone(), String::new()));
             let says = format!("image {}: {record:?} on the disk, {:?} known", life.number, life.known);
             if life.there.is_none() {
-                assert!(!life.forgotten || record.is_none(), "it went, and was known to have: {says}");
+                assert!(!life.forgotten || record.is_none(), "it was removed, and known to be: {says}");
                 continue;
             }
             let Known { first_detected, first_detected_by, last_used } = &mut life.known;
             let Some(record) = record else {
-                assert!(first_detected.is_none() && first_detected_by.is_none(), "it is lost: {says}");
+                assert!(first_detected.is_none() && first_detected_by.is_none(), "it is missing: {says}");
                 continue;
             };
             sound(record, life.number);
             assert!(record.first_detected >= life.not_before, "by a record of another: {says}");
             assert!(first_detected.is_none_or(|first| first == record.first_detected), "another age: {says}");
-            assert!(first_detected_by.is_none_or(|by| record.first_detected <= by), "not as told: {says}");
+            assert!(
+                first_detected_by.is_none_or(|by| record.first_detected <= by),
+                "not as answered: {says}"
+            );
             assert!(record.last_used >= *last_used, "a use is lost: {says}");
             if life.there.is_some_and(|there| there < settled) {
                 *first_detected = Some(record.first_detected);
@@ -190,7 +193,7 @@ impl Truth {
     }
 }
 
-/// Bytes that the runtime tells of an image: each has its own.
+/// Bytes that the runtime reports for an image: each has its own.
 fn size(number: usize) -> u64 {
     (1 + number as u64) << 20
 }
@@ -206,9 +209,9 @@ fn sound(record: &Record, number: usize) {
 #[derive(Debug, Default)]
 struct Tally {
     kills: u64,
-    /// Answers of the service to questions for which it looks at everything.
+    /// Answers of the service to questions for which it checks everything.
     answers: u64,
-    /// The store was read beside the service at work; so often it was changed while it was read.
+    /// How often the store changed while it was read, with the service running.
     observations: u64,
     torn_looks: u64,
     /// In which system call on the store a thread was found right before a kill, by the number of the call.
@@ -245,7 +248,7 @@ impl Moment {
             }
             Self::Commit(count) => {
                 until(service, &mut answers, count).await;
-                // Where the kernel does not tell, it is killed at any moment.
+                // Where the kernel does not show it, the service is killed at any moment.
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_secs(5) {
                     if let Some(call) = call_on_store(service.id()) {
@@ -291,8 +294,8 @@ async fn churn<T>(truth: &RefCell<Truth>) -> T {
     }
 }
 
-/// Asks the service again and again, for as long as it is polled: for a pass of image GC, which waits for one under way, and for
-/// one more. Both look at everything, and are answered once what they saw is on the disk.
+/// Asks the service again and again, for as long as it is polled: for a pass of image GC, which waits for one in progress, and for
+/// one more. Both observe everything, and are answered once what they saw is on the disk.
 async fn ask<T>(
     node: &Node,
     truth: &RefCell<Truth>,
@@ -328,7 +331,7 @@ async fn ask<T>(
     }
 }
 
-/// When the second pass was asked for; `None` if the service could not look at everything yet.
+/// When the second pass was requested; `None` if the service could not observe everything yet.
 async fn cycle(mut client: AdminClient<Channel>) -> Option<Timestamp> {
     let first = pass(&mut client).await?;
     let asked = Timestamp::now();
@@ -390,7 +393,7 @@ async fn a_kill_at_any_moment_loses_no_record() {
         let ended = service.wait();
         assert_eq!(ended.code, -1, "it was alive until then: {ended:?}");
         let disk = left_over(&node, &ended.stderr);
-        // Nobody looks any more: whatever is there now is there at the next look, as long as it stays.
+        // No observation is made any more: what is there now is there at the next observation, unless it is removed.
         truth.borrow_mut().compare(&disk, Timestamp::MAX);
         if kill % 10 == 0 {
             compare_snapshot_with_disk(&node, &disk);

@@ -1,4 +1,4 @@
-//! behaviour: Image disk space: a disk that is full, of bytes or of files. No more goes than the measure asks for.
+//! behaviour: Image disk space: a disk that is full, of bytes or of files. No more is removed than the measurement requires.
 
 use cri_gc_policy::FsStats;
 use cri_gc_policy::images::space::usage_percent;
@@ -67,8 +67,8 @@ async fn only_as_many_images_as_needed_are_removed(node: &mut Node) {
     for name in &names {
         node.runtime.add_image(&[name], IMAGE / 2);
     }
-    // Of images that nobody was seen to use, the ids decide. The first two in that line do not go: one is in use, the
-    // other was, until a moment ago, by a container that goes in the same sweep.
+    // Of images never seen in use, the ids decide. The first two in that order are not removed: one is in use, the
+    // other was, until a moment ago, by a container that is removed in the same sweep.
     let there = node.inventory().await;
     let mut line: Vec<&str> = names.iter().map(String::as_str).collect();
     line.sort_by_key(|name| there.id(&format!("image {name}")));
@@ -98,10 +98,13 @@ async fn only_as_many_images_as_needed_are_removed(node: &mut Node) {
     report.is_good().reports_exactly(&removed);
     let left = used_bytes(node);
     assert!(left <= LOW, "{left} % are left of {full} %");
-    // Had one image less gone, it would not have been enough.
+    // One image less would not have been enough.
     let capacity = measure(node).capacity_bytes;
     let one = usage_percent(capacity, capacity - (IMAGE << 20)).unwrap();
-    assert!(left + one > LOW, "{left} % are left of {full} %: one image more went than had to: {removed:?}");
+    assert!(
+        left + one > LOW,
+        "{left} % are left of {full} %: one image more was removed than needed: {removed:?}"
+    );
     assert!(after.has(&format!("image {running}")), "it is in use");
     assert!(after.has(&format!("image {used}")), "others were unused for longer");
     let order: Vec<&str> =
@@ -109,7 +112,7 @@ async fn only_as_many_images_as_needed_are_removed(node: &mut Node) {
     let mut by_id = order.clone();
     by_id.sort_by_key(|name| before.id(name));
     assert_eq!(order, by_id);
-    // What the runtime told of their sizes is half of it.
+    // The sizes that the runtime reported are half of it.
     let piles = order.iter().filter(|name| name.starts_with("image pile:")).count() as u64;
     let freed = report.pass("image_gc")["freed_bytes"].as_u64().unwrap();
     assert!(freed >= piles * (IMAGE << 20) * 9 / 10, "{freed} bytes by {piles} images");

@@ -1,4 +1,4 @@
-//! behaviour: Image disk space: of the images that may go, no more go than the filesystem itself asks for, whatever their
+//! behaviour: Image disk space: of the images that may be removed, no more are removed than the filesystem needs, whatever their
 //! reported sizes promise; and a node that was cleaned to the last image can still start a pod.
 //!
 //! Sizes are wrong both ways: they promise too little where an image lies on the disk packed and unpacked, and too much
@@ -25,7 +25,7 @@ on_each_flavour!(
 
 const MIB: u64 = 1 << 20;
 
-/// Capacity of the disk in MiB: one percent of it is little beside an image.
+/// Capacity of the disk in MiB: one percent of it is little compared with an image.
 const DISK: u64 = 200;
 
 /// What the filesystem of the images says of itself.
@@ -54,7 +54,7 @@ fn low_for(stats: FsStats, bytes: u64) -> u8 {
     (0..100).min_by_key(|low| missing(stats, *low).abs_diff(bytes)).unwrap()
 }
 
-/// What the runtime tells of the size of an image.
+/// The size of an image as the runtime reports it.
 async fn reported_size(node: &Node, name: &str) -> u64 {
     let images = node.cri.list_images().await.unwrap();
     let named = images.iter().find(|known| known.repo_tags.contains(&image(name)));
@@ -68,7 +68,7 @@ fn want(node: &mut Node, low: u8) {
     node.set("image_gc.high_threshold_percent", full).set("image_gc.low_threshold_percent", low);
 }
 
-/// The images of a pile in the order in which they go: nobody was seen to use any, so their ids decide.
+/// The images of a pile in the order of their removal: none was ever seen in use, so their ids decide.
 async fn in_line(node: &Node, pile: &[&str]) -> Vec<String> {
     let there = node.inventory().await;
     let mut line: Vec<String> = pile.iter().map(|name| format!("image {name}")).collect();
@@ -112,13 +112,16 @@ async fn one_image_is_removed_where_one_is_enough(node: &mut Node, plans: bool) 
     let low = low_for(stats, u64::midpoint(reported, one));
     let missing = missing(stats, low);
     // The premise: by the sizes it would take two, by the measure one is enough.
-    assert!(reported < missing && missing <= 2 * reported, "{missing} bytes are missing, one is reported as {reported}");
+    assert!(
+        reported < missing && missing <= 2 * reported,
+        "{missing} bytes are missing, one is reported as {reported}"
+    );
     assert!(one >= missing, "{missing} bytes are missing, one holds {one}");
 
     want(node, low);
     let line = in_line(node, &pile).await;
     if plans {
-        // The plan can go by the sizes only.
+        // The plan can only use the sizes.
         let plan = good_but_for_notes(node.run_program(&["plan", "--output", "json"], None));
         assert_eq!(plan["images"]["remove"].as_array().unwrap().len(), 2, "{plan:#}");
     }
@@ -127,7 +130,7 @@ async fn one_image_is_removed_where_one_is_enough(node: &mut Node, plans: bool) 
     assert_eq!(report.kept(&line[1]), "below_threshold");
     let brought = freed(stats, measure(node));
     eprintln!("one image: {missing} bytes missing, {reported} reported, {one} held, {brought} freed");
-    assert!(used_percent(node) <= low && brought >= missing, "{brought} bytes came back");
+    assert!(used_percent(node) <= low && brought >= missing, "{brought} bytes were freed");
     let counted = report.pass("image_gc")["freed_bytes"].as_u64().unwrap();
     assert!(counted.abs_diff(brought) < MIB, "{counted} bytes are reported, {brought} measured");
     node.is_settled().await;
@@ -161,7 +164,7 @@ async fn it_continues_where_images_share_layers(node: &mut Node) {
         sizes.push(freed(measure(node), before));
     }
     let reported = reported_size(node, pile[0]).await;
-    // The first one brought the shared layer. It stays as long as one of them does.
+    // The first one had the shared layer. It remains as long as one of them does.
     let own = sizes[1..].iter().sum::<u64>() / 5;
     let stats = measure(node);
     let low = low_for(stats, own * 5 / 2);
@@ -176,12 +179,14 @@ async fn it_continues_where_images_share_layers(node: &mut Node) {
     let report = node.loses(&gone).await;
     report.is_good();
     let brought = freed(stats, measure(node));
-    eprintln!("shared layers: {missing} bytes missing, {reported} reported, {own} own, {brought} freed by three");
-    assert!(used_percent(node) <= low, "{brought} bytes came back, {missing} were missing");
+    eprintln!(
+        "shared layers: {missing} bytes missing, {reported} reported, {own} own, {brought} freed by three"
+    );
+    assert!(used_percent(node) <= low, "{brought} bytes were freed, {missing} were missing");
     node.is_settled().await;
 }
 
-// ---- What a node needs to go on ----
+// ---- What a node needs to continue ----
 
 #[tokio::test]
 async fn on_containerd_a_node_cleaned_to_the_last_image_starts_a_pod() {
@@ -212,7 +217,7 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
     node.set("log.format", "json");
 
-    // It is said beforehand which rule holds the sandbox image, and all names that go with an image.
+    // It is said beforehand which rule keeps the sandbox image, and all names of an image.
     let plan = good_but_for_notes(node.run_program(&["plan", "--output", "json"], None));
     let item = |list: &str, name: &str| -> Value {
         let items = plan["images"][list].as_array().unwrap();
@@ -231,7 +236,11 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
         explained["objects"][0].clone()
     };
     let explained = explain("pause:1");
-    assert_eq!((&explained["decision"], &explained["reason"]), (&json!("keep"), &json!(reason)), "{explained:#}");
+    assert_eq!(
+        (&explained["decision"], &explained["reason"]),
+        (&json!("keep"), &json!(reason)),
+        "{explained:#}"
+    );
     // By either tag it is the same image, with both.
     for name in ["twice:1", "other/twice:2"] {
         let explained = explain(name);

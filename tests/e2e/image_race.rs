@@ -1,8 +1,8 @@
-//! behaviour: Re-check before removal, where time is what matters: between the last look and a removal, and between one life of the
+//! behaviour: Re-check before removal, where time is what matters: between the last check and a removal, and between one life of the
 //! service and the next.
 //!
-//! The race is run for real, on a containerd. Who was first is not guessed from pauses: the service tells when it began each
-//! RPC (at level trace), the test when each of its own came back, both by the same clock, and the two are compared
+//! The race is run for real, on a containerd. Who was first is not guessed from pauses: the service reports when it began each
+//! RPC (at level trace), the test when each of its own was answered, both by the same clock, and the two are compared
 //! afterwards. What is forced to happen in between is shown on the embedded runtime, in `images` and in
 //! `actors/tests/actors/image_gc.rs`.
 
@@ -35,10 +35,10 @@ use crate::service_commands::{ask, good, json as answer};
 
 on_both!(a_restart_makes_no_image_younger_and_none_older);
 
-// ---- A container that is made while its image goes ----
+// ---- A container that is created while its image is removed ----
 
 const ROUNDS: usize = 15;
-/// Images of a round that get a container while the pass goes on; one more gets its container before.
+/// Images of a round that get a container while the pass continues; one more gets its container before.
 const RACING: usize = 3;
 
 /// A service in this process, on the clock and the disk of the machine. Its log loses no line; that of the binary drops
@@ -86,7 +86,7 @@ impl Inside {
             });
             let service = service.unwrap();
             let admin = service.admin(&settings, None).unwrap();
-            // It comes to rest too when the test fails.
+            // It shuts down too when the test fails.
             let _ = stopped.await;
             futures_util::join!(service.finish(), admin.stop());
             service.stop();
@@ -95,7 +95,7 @@ impl Inside {
         Self { log, stop, thread }
     }
 
-    /// Brings it to rest. Gives all that it has logged.
+    /// Shuts it down. Returns all that it has logged.
     fn stop(self) -> String {
         self.stop.send(()).unwrap();
         self.thread.join().unwrap();
@@ -103,7 +103,7 @@ impl Inside {
     }
 }
 
-/// An RPC of the service, as it told of it.
+/// An RPC of the service, as it was logged.
 struct Rpc {
     method: String,
     id: String,
@@ -111,7 +111,7 @@ struct Rpc {
     code: String,
 }
 
-/// All RPCs that a log tells of, in the order in which they began.
+/// All RPCs that a log reports, in the order in which they began.
 fn rpcs(log: &str) -> Vec<Rpc> {
     let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let rpc = |record: Value| {
@@ -127,10 +127,10 @@ fn rpcs(log: &str) -> Vec<Rpc> {
 /// How a container came to its image, or did not.
 struct Made {
     image: String,
-    /// Id of the image, and when CreateContainer had come back, if it was good.
+    /// Id of the image, and when CreateContainer had returned, if it succeeded.
     id: String,
     created_at: Option<Timestamp>,
-    /// Whether the image is gone after the pass.
+    /// Whether the image is removed after the pass.
     gone: bool,
 }
 
@@ -141,7 +141,7 @@ async fn an_image_is_removed_only_if_its_container_came_after_the_last_check() {
     for section in ["container_gc", "sandbox_gc", "log_gc"] {
         node.set(&format!("{section}.mode"), "off");
     }
-    // Passes are made when the test asks for one. All that may go has to, one after the other.
+    // Passes are made when the test requests one. Everything that may be removed has to be, one image after the other.
     node.set("image_gc.mode", "enforce").set("image_gc.pressure_poll", "0s").set("image_gc.min_age", "0s");
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
     node.set("image_gc.parallel_removals", 1);
@@ -171,13 +171,14 @@ async fn an_image_is_removed_only_if_its_container_came_after_the_last_check() {
         }
         too_late += 1;
         let removal = rpcs.iter().position(|rpc| rpc.method == "RemoveImage" && rpc.id == made.id);
-        let removal = removal
-            .unwrap_or_else(|| panic!("{} is gone, and nobody says why; of {}", made.image, rpcs.len()));
+        let removal = removal.unwrap_or_else(|| {
+            panic!("{} is removed, and no removal is logged; of {}", made.image, rpcs.len())
+        });
         let list = rpcs[..removal].iter().rev().find(|rpc| rpc.method == "ListContainers").unwrap();
         assert_eq!((list.code.as_str(), rpcs[removal].code.as_str()), ("Ok", "Ok"));
         assert!(
             created_at >= list.began,
-            "{} went at {} after a look at {}, and its container was there at {created_at}",
+            "{} was removed at {} after a check at {}, and its container was there at {created_at}",
             made.image,
             rpcs[removal].began,
             list.began
@@ -191,7 +192,7 @@ async fn an_image_is_removed_only_if_its_container_came_after_the_last_check() {
          both after the look)",
         all.len(),
     );
-    // Each removal has a look of its own, the last thing before it. (A status that is asked for meanwhile lists nothing.)
+    // Each removal has a check of its own, the last thing before it. (A status that is requested meanwhile lists nothing.)
     let steps = ["ListImages", "ListContainers", "RemoveImage"];
     let steps: Vec<&Rpc> = rpcs.iter().filter(|rpc| steps.contains(&rpc.method.as_str())).collect();
     let removals = steps.windows(2).filter(|two| two[1].method == "RemoveImage");
@@ -298,7 +299,7 @@ pub async fn remember(node: &Node, images: &[&str], age: Age) {
     store.commit(content).unwrap();
 }
 
-/// When an image was first seen, by what the node looks like to a snapshot.
+/// When an image was first seen, as a snapshot of the node says.
 fn first_detected(node: &Node, name: &str) -> String {
     let snapshot = answer(&good(node.run_program(&["snapshot"], None)));
     let images = snapshot["images"].as_array().unwrap();
@@ -323,7 +324,7 @@ async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
     }
     node.set("image_gc.mode", "enforce").set("image_gc.pressure_poll", "0s").set("log.format", "json");
     node.set("image_gc.min_age", "1h").set("image_gc.max_age", "2h");
-    // The disk asks for all of them.
+    // The disk needs the removal of all of them.
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
     let before = node.inventory().await;
     let explain = |name: &str| {

@@ -1,4 +1,4 @@
-//! behaviour: Images: which images stay whatever happens. Which of the others go: [`super::disk_pressure`].
+//! behaviour: Images: which images are always kept. Which of the others are removed: [`super::disk_pressure`].
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ on_both!(
     an_image_that_an_active_pod_names_is_kept,
 );
 
-/// Every image that may go has to: the disk is never empty enough.
+/// Every image that may be removed has to be: the disk is never empty enough.
 fn want_all(node: &mut Node) {
     node.set("image_gc.mode", "enforce").set("image_gc.min_age", "0s");
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
@@ -47,13 +47,13 @@ async fn only_unused_and_unprotected_images_are_removed(node: &mut Node) {
     node.run(&web, &ContainerSpec::sleeper("main", &image("running:1"))).await;
     node.dead_of(&web, "job", "dead:1", 0..1).await;
     node.created(&web, &ContainerSpec::sleeper("next", &image("created:1"))).await;
-    // Its tag has moved on to another image, which nobody uses; the container keeps the one that it was made from.
+    // Its tag has moved on to another image, which no container uses; the container keeps the one that it was made from.
     node.run(&web, &ContainerSpec::sleeper("old", &image("moved:1"))).await;
     let kept = node.inventory().await.id("image moved:1").to_owned();
     node.runtime.add_image(&["moved:2"], 0);
     node.runtime.tag("moved:2", "moved:1");
     let by_id = node.inventory().await.id("image byid:1").to_owned();
-    // Nobody's image, but for the pause of its sandbox.
+    // No image of its own, except the pause image of its sandbox.
     node.set("container_gc.mode", "off");
     node.set("image_gc.protect", format!("cri-gc.test/team/*,cri-gc.test/exact:1,{}", &by_id[..20]));
     want_all(node);
@@ -82,7 +82,7 @@ async fn only_unused_and_unprotected_images_are_removed(node: &mut Node) {
     ] {
         assert_eq!(report.kept(image), reason, "{image}");
     }
-    // All that may go is gone, and it is not enough: that is said, with what holds the rest.
+    // All that may be removed is removed, and it is not enough: that is reported, with why the others are kept.
     assert_eq!((report.code, report.errors().len()), (3, 1), "{report:#?}");
     assert!(report.errors()[0].starts_with("FreeDiskSpaceFailed: "), "{:?}", report.errors());
     let again = node.loses(&[]).await;
@@ -124,7 +124,7 @@ async fn an_image_is_removed_when_it_is_unused_for_too_long(node: &mut Node) {
     assert_eq!(report.kept("image job:1"), "in_use");
     node.is_settled().await;
 
-    // Its last container goes: it was used until now.
+    // Its last container is removed: it was used until now.
     node.cri.remove(node.inventory().await.id("container web/job#0")).await.unwrap();
     pass(Duration::from_secs(1800));
     assert_eq!(node.loses(&[]).await.is_good().kept("image job:1"), "below_threshold");
@@ -171,7 +171,7 @@ async fn an_image_that_gets_a_container_meanwhile_is_kept() {
     }
     want_all(&mut node);
     let before = node.inventory().await;
-    // The first list is what the plan rests on; the second one is asked for right before the removal.
+    // The plan uses the first list; the second one is requested right before the removal.
     let mut lists = 0;
     sim.before(Method::ListContainers, move |node, _| {
         lists += 1;

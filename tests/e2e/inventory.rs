@@ -120,7 +120,7 @@ impl Inventory {
     pub fn removed_in(&self, after: &Self) -> BTreeSet<String> {
         let mut kept = self.all.clone();
         kept.retain(|name, _| after.all.contains_key(name));
-        assert_eq!(kept, after.all, "what stays is untouched");
+        assert_eq!(kept, after.all, "what is kept is untouched");
         self.all.keys().filter(|name| !after.all.contains_key(*name)).cloned().collect()
     }
 }

@@ -109,7 +109,7 @@ async fn a_state_directory_is_worked_with_once(node: &mut Node) {
         assert!(refused.stderr.contains(part), "{part}: {refused:?}");
     }
     assert_eq!(before.removed_in(&node.inventory().await), before.meant(&[]));
-    // Whoever only looks disturbs nobody.
+    // Commands that only read disturb nothing.
     assert_eq!(node.run_program(&["plan"], None).code, 0);
     let dry = node.run_program(&["sweep", "--dry-run"], None);
     assert_eq!((dry.code, dry.stderr.as_str()), (0, ""), "{dry:?}");

@@ -43,7 +43,7 @@ async fn each_state_of_a_listed_pod_allows_its_removals(node: &mut Node) {
     let live = node.pod("live").await;
     node.running(&live, "main").await;
     node.dead(&live, "job", 0..1).await;
-    // Runs, whatever the list says.
+    // It runs, whatever the list says.
     let stray = node.pod("stray").await;
     node.running(&stray, "main").await;
     let waiting = node.ended_pod("waiting", &["job"]).await;
@@ -97,7 +97,7 @@ async fn a_file_that_is_stale_broken_of_another_node_or_too_old_proves_nothing(n
     let good = json!([{"uid": live.spec.uid, "state": "active"}]);
     let file = node.path("pods.json");
 
-    // What the limits of living pods let go goes all the same, once.
+    // What is over the limits of living pods is removed all the same, once.
     write(node, &good);
     set_age(&file, Duration::from_secs(600));
     let report = node.loses(&["container live/job#0", "log live/job/0.log"]).await;

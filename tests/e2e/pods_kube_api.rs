@@ -7,7 +7,7 @@ use cri_gc_test_support::fresh_uid;
 use cri_gc_test_support::kubernetes::{FakeApi, FakeServer, Fault, On, PodObject};
 
 use crate::cluster::{
-    self, NODE, Source, join, known, loses_nothing, partly, standing, until_unsynced, until_removed_exactly,
+    self, NODE, Source, join, known, loses_nothing, partly, standing, until_removed_exactly, until_unsynced,
 };
 use crate::node::Node;
 use crate::running_service::{serve, status, well};
@@ -90,7 +90,7 @@ async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(
     join(node, &api, &whole, &[&web, &db]);
     let running = serve(node);
     until_whole(node).await;
-    // The whole node is down when the API server comes back with nothing: no pod runs that could prove it wrong.
+    // The whole node is down when the API server returns with nothing: no pod runs that shows that it is wrong.
     node.stop(&web).await;
     node.stop(&db).await;
     node.ended_pod("gone", &["job"]).await;
@@ -119,7 +119,7 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     let api = api();
     let web = node.pod("web").await;
     node.running(&web, "main").await;
-    // It is about to be started anew, and no directory speaks for it.
+    // It is about to be restarted, and has no directory.
     let down = node.ended_pod("down", &["app"]).await;
     node.ended_pod("gone", &["job"]).await;
     let whole = [known(&web, "Running"), known(&down, "Running")];
@@ -127,7 +127,7 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     let before = node.inventory().await;
     let running = serve(node);
     until_removed_exactly(node, &before, &GONE).await;
-    // Each is a good event, and each question is answered by 404.
+    // Each is a valid event, and each question is answered by 404.
     assert!(api.delete("default", "web") && api.delete("default", "down"));
     let doubted = |s: &StatusResponse| {
         let pods = s.pods.iter().flat_map(|pods| &pods.pods);
@@ -141,7 +141,7 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     api.return_with(&whole);
     until_whole(node).await;
     loses_nothing(node).await;
-    // One that is deleted while the other is there goes by the word of the watch and a question.
+    // One that is deleted while the other is there is removed after an event of the watch and a question.
     let before = node.inventory().await;
     assert!(api.delete("default", "down"));
     until_removed_exactly(node, &before, &["container down/*", "sandbox down#0", "log down/*"]).await;
@@ -171,12 +171,12 @@ async fn the_pods_of_another_node_prove_nothing(node: &mut Node) {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     api.set_node(NODE, boot_id.trim());
 
-    // A list that comes late lacks a pod that is there: the question for it decides.
+    // An existing pod is missing from a late list: the question for it decides.
     api.freeze_lists();
     api.apply(known(&slow, "Pending"));
     let report = node.loses(&GONE).await;
     assert_eq!(report.is_good().kept("log slow/"), "pod_unknown");
-    // And where it can't be asked for, nothing is proved.
+    // And where the question fails, nothing is confirmed.
     api.thaw_lists();
     api.delete("default", "slow");
     api.fail(On::Get, Some(Fault::PlainText(404, "404 page not found".to_owned())));

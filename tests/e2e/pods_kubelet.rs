@@ -6,7 +6,9 @@ use std::path::Path;
 use cri_gc_test_support::fresh_uid;
 use cri_gc_test_support::kubernetes::{FakeKubelet, FakeServer, Fault, On, PodObject};
 
-use crate::cluster::{self, NODE, Source, join, known, loses_nothing, passes, until_unsynced, until_removed_exactly};
+use crate::cluster::{
+    self, NODE, Source, join, known, loses_nothing, passes, until_removed_exactly, until_unsynced,
+};
 use crate::node::Node;
 use crate::running_service::{serve, status, well};
 use crate::service_commands::good;
@@ -52,7 +54,7 @@ impl Source for FakeKubelet {
     }
 }
 
-/// A kubelet that speaks HTTPS and lets in whoever has the token.
+/// A kubelet that speaks HTTPS and accepts each client that has the token.
 fn https(node: &Node) -> FakeKubelet {
     let kubelet = FakeKubelet::start_https(NODE);
     kubelet.set_token(Some(TOKEN));
@@ -81,7 +83,7 @@ async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut No
     node.ended_pod("gone", &["job"]).await;
     let manifest = kubelet.static_pod("manifest", &fresh_uid());
     let whole = [known(&web, "Running"), known(&down, "Running"), manifest.clone()];
-    // It has restarted, and heard of nothing but what its own disk tells: nothing runs that could prove it wrong.
+    // It has restarted, and knows only what is on its own disk: nothing runs that shows that it is wrong.
     join(node, &kubelet, &[manifest], &[&web]);
     node.stop(&web).await;
     let before = node.inventory().await;
@@ -98,7 +100,7 @@ async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut No
 
     kubelet.return_with(&whole);
     until_removed_exactly(node, &before, &["container gone/*", "sandbox gone#0", "log gone/*"]).await;
-    // Lists that are no lists lose what was proved, and nothing else.
+    // Invalid lists reset what was confirmed, and nothing else.
     for fault in [Fault::Status(503), Fault::Garbage("{\"kind\": \"PodList\"".to_owned()), Fault::CutBody(40)]
     {
         kubelet.fail(On::List, Some(fault));
@@ -145,7 +147,7 @@ async fn who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet(nod
     good(node.run_program(&["plan", "-o", "json"], None));
     node.loses(&["container gone/*", "sandbox gone#0", "log gone/*"]).await.is_good();
 
-    // The token, over a connection whose other end nobody vouches for.
+    // The token, over a connection whose other end is not authenticated.
     fs::write(node.path("kubelet.token"), TOKEN).unwrap();
     let token = file(node, "kubelet.token");
     node.set("pods.kubelet.client_cert_file", "").set("pods.kubelet.client_key_file", "");

@@ -28,7 +28,7 @@ on_both!(
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Passes every second; images go by age, so that the disk of the machine does not matter.
+/// Passes every second; images are removed for their age, so that the disk of the machine does not matter.
 pub fn serve(node: &mut Node) -> Running {
     Running::start(&service(node), None)
 }
@@ -100,7 +100,9 @@ async fn the_service_collects_by_itself_and_shuts_down_on_a_signal(node: &mut No
     let first = status(node, well).await;
     until_removed(node, &jobs[1]).await;
     let logs = cri_gc_test_support::pod_log_dir(&node.runtime.pod_logs(), &old.spec);
-    until_async(PATIENCE, || async { (!logs.exists()).then_some(()) }).await.expect("the logs of the pod go");
+    until_async(PATIENCE, || async { (!logs.exists()).then_some(()) })
+        .await
+        .expect("the logs of the pod are removed");
     let settled = status(node, passed(&first, 2)).await;
     let removed = before.removed_in(&node.inventory().await);
     let gone = [
@@ -113,7 +115,7 @@ async fn the_service_collects_by_itself_and_shuts_down_on_a_signal(node: &mut No
         "log old/*",
     ];
     assert_eq!(removed, before.meant(&gone));
-    // Something new comes, and goes as well.
+    // Something new appears, and is removed as well.
     let late = node.dead(&web, "late", 0..2).await;
     until_removed(node, &late[0]).await;
     let last = status(node, passed(&settled, 2)).await;
@@ -125,7 +127,7 @@ async fn the_service_collects_by_itself_and_shuts_down_on_a_signal(node: &mut No
     assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
     assert_eq!(loud(&ended.stderr), Vec::<String>::new(), "nothing was wrong");
     assert_eq!(count(&ended.stderr, "\"stopped\""), 1, "{}", ended.stderr);
-    assert!(!node.path("admin.sock").exists(), "it takes its socket away");
+    assert!(!node.path("admin.sock").exists(), "it removes its socket");
 }
 
 async fn a_runtime_that_dies_is_logged_as_one_outage_and_nothing_wrong_is_removed(node: &mut Node) {
@@ -183,7 +185,7 @@ async fn a_runtime_that_dies_in_the_middle_of_removals_is_one_loss_too(node: &mu
     let removed = before.removed_in(&node.inventory().await);
     let jobs: Vec<String> = (0..39).map(|job| format!("container web/job#{job}")).collect();
     assert!(removed.iter().all(|name| jobs.contains(name)), "{removed:?}");
-    assert_eq!(removed.len(), jobs.len(), "the newest stays");
+    assert_eq!(removed.len(), jobs.len(), "the newest is kept");
     running.terminate();
     let ended = running.wait();
     assert_eq!(count(&ended.stderr, "container runtime unreachable"), 1, "{}", ended.stderr);
@@ -217,7 +219,7 @@ async fn systemd_is_notified_of_ready_alive_reloading_and_stopping() {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let next = || {
         let mut buffer = [0; 4_096];
-        let length = socket.recv(&mut buffer).expect("systemd is told something");
+        let length = socket.recv(&mut buffer).expect("systemd gets a message");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     };
     let until = |word: &str| while !next().lines().any(|line| line == word) {};
@@ -259,7 +261,7 @@ async fn a_stop_waits_for_removals_in_progress_and_a_second_signal_does_not() {
             let ended = running.wait();
             assert_eq!(ended.code, 0);
             assert_eq!(count(&ended.stderr, "\"stopped\""), 1, "{}", ended.stderr);
-            // What was under way was done, and the next one not begun.
+            // The removal in progress was done, and the next one not begun.
             assert_eq!(sim.count(Method::RemoveContainer), 1);
             let left = sim.container_ids();
             assert!(!left.contains(&jobs[0]) && left.contains(&jobs[1]), "{left:?}");

@@ -23,7 +23,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts them, and has them look at the images once, as a service does before anything else.
+    /// Starts them, and has them observe the images once, as a service does before anything else.
     pub fn start(overrides: Vec<(String, String)>, seams: Seams) -> Self {
         let sources = Sources { file: FileSource::None, env: Vec::new(), overrides };
         let settings = Arc::new(load(&sources).unwrap().settings);

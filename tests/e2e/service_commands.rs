@@ -1,4 +1,4 @@
-//! The commands that ask a running service, by the program's own binary.
+//! The commands that call a running service, by the program's own binary.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ on_both!(
     settings_are_reloaded_by_command_and_by_a_change_of_the_file,
 );
 
-/// Runs a command that asks the service.
+/// Runs a command that calls the service.
 pub fn ask(node: &Node, command: &[&str]) -> Ended {
     let socket = node.path("admin.sock").display().to_string();
     let arguments = command.iter().map(ToString::to_string).chain(["--socket".to_owned(), socket]);
@@ -47,7 +47,7 @@ async fn status_reports_everything_and_explain_why_an_object_is_kept(node: &mut 
     assert_eq!(status["runtime"]["reachable"], true);
     assert!(!status["filesystems"].as_array().unwrap().is_empty(), "{status:#}");
 
-    // By a whole id, by the beginning of one, by a name, by a pod, by a tag.
+    // By a full id, by the beginning of one, by a name, by a pod, by a tag.
     for (object, reason) in [
         (main.as_str(), "running"),
         (&jobs[0][..12], "within_limits"),
@@ -81,7 +81,7 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
     good(ask(node, &["pause", "containers"]));
     let jobs = node.dead(&web, "job", 0..3).await;
     let paused = status(node, |s| s.loops[0].state == "paused" && s.loops[1].passes > 0).await;
-    // The others go on; this one does not.
+    // The others continue; this one does not.
     let later = status(node, |s| s.loops[1].passes >= paused.loops[1].passes + 3).await;
     assert_eq!(later.loops[0].passes, paused.loops[0].passes);
     let refused = ask(node, &["run-now", "containers"]);
@@ -94,7 +94,7 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
         node.cri.list_containers().await.unwrap().into_iter().map(|container| container.id).collect();
     assert!(!left.contains(&jobs[0]) && !left.contains(&jobs[1]) && left.contains(&jobs[2]));
 
-    // A pass by command ends, is told, and has nothing left to do.
+    // A requested pass ends, is reported, and has nothing left to do.
     let run = good(ask(node, &["run-now", "-o", "json"]));
     let updates: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ended: Vec<&str> = updates
@@ -180,7 +180,7 @@ async fn settings_are_reloaded_by_command_and_by_a_change_of_the_file(node: &mut
     let second = first.configuration.unwrap().generation + 1;
     status(node, |s| s.log_level == "warning" && generation(second)(s)).await;
 
-    // One that is set by hand holds until the file says otherwise.
+    // One that is set by hand is in force until the file changes it.
     good(ask(node, &["log-level", "error"]));
     assert_eq!(good(ask(node, &["log-level"])).stdout.trim(), "error");
     good(ask(node, &["config", "reload"]));

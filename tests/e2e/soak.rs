@@ -1,4 +1,4 @@
-//! A service beside a disk and a runtime that hang again and again, asked for its status ten times a second: what it takes of the
+//! A service with a disk and a runtime that hang again and again, and ten status requests a second: what it uses of the
 //! machine levels off. It lasts for `CRI_GC_SOAK_MINUTES` (30), so it is run by hand (CONTRIBUTING.md).
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::running_service::{serve, status, well};
 /// How long each part of a cycle lasts.
 const PART: Duration = Duration::from_secs(20);
 
-/// A filesystem in a file, which can be frozen: whoever writes to it hangs.
+/// A filesystem in a file, which can be frozen: a writer then hangs.
 struct Disk(PathBuf);
 
 impl Disk {

@@ -1,4 +1,4 @@
-//! The runtime goes away in the middle of a sweep.
+//! The runtime becomes unreachable in the middle of a sweep.
 
 use cri_gc_test_support::ContainerSpec;
 
@@ -35,20 +35,23 @@ async fn a_sweep_whose_runtime_dies_says_so_once_and_the_next_one_finishes(node:
     node.reconnect();
     assert_eq!(report.code, 3, "{report:#?}");
     let removed = before.removed_in(&node.inventory().await);
-    assert!(!removed.is_empty() && removed.len() < JOBS as usize - 1, "it died too early or too late: {removed:?}");
+    assert!(
+        !removed.is_empty() && removed.len() < JOBS as usize - 1,
+        "it died too early or too late: {removed:?}"
+    );
     let mut jobs = removed.iter().filter_map(|name| name.strip_prefix("container web/job#"));
-    assert!(jobs.all(|attempt| attempt.parse::<u32>().unwrap() < JOBS - 1), "the newest stays");
+    assert!(jobs.all(|attempt| attempt.parse::<u32>().unwrap() < JOBS - 1), "the newest is kept");
     assert!(
         removed.iter().all(|name| name.starts_with("container web/job#")),
-        "nothing but what was to go: {removed:?}"
+        "nothing but what was to be removed: {removed:?}"
     );
 
-    // The pass tells of the loss once, however many removals it cost; so does each pass after it.
+    // The pass reports the loss once, however many removals it cost; so does each pass after it.
     let errors = |pass: &str| report.pass(pass)["errors"].as_array().unwrap().len();
     let untried = |error: &String| error.contains("were not started");
     assert_eq!(errors("container_gc"), 2, "{:?}", report.errors());
     assert_eq!(report.errors().iter().filter(|error| untried(error)).count(), 1);
-    assert!(report.with_result("failed").len() <= 2, "those that were under way: {report:#?}");
+    assert!(report.with_result("failed").len() <= 2, "those in progress: {report:#?}");
     for pass in ["sandbox_gc", "log_gc", "image_gc"] {
         assert_eq!(errors(pass), 1, "{pass}: {:?}", report.errors());
     }

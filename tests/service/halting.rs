@@ -1,5 +1,5 @@
-//! What holds from the next removal on, although a pass is under way: a pause, stricter settings, the end of the service.
-//! And passes that are asked for meanwhile.
+//! What applies from the next removal on, although a pass is in progress: a pause, stricter settings, the end of the service.
+//! And passes that are requested meanwhile.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -55,7 +55,7 @@ async fn in_the_middle(setup: Setup) -> Stage {
     stage
 }
 
-/// Ends the removal under way.
+/// Ends the removal in progress.
 async fn go_on(stage: &Stage) {
     stage.clear_faults();
     stage.settle().await;
@@ -139,7 +139,7 @@ async fn a_pause_applies_from_the_next_removal_on() {
     assert_eq!((state.doing, state.passes, state.next_pass_at), (Doing::Paused, 1, None));
     stage.handle(Loop::ContainerGc).pause(false).await;
     stage.settle().await;
-    assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "it goes on at once");
+    assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "it continues at once");
     let of = Loop::ContainerGc;
     let halted = format!(
         "WARN {of} stopped by pause, report mode, shutdown or a restart of the loop: 2 removals were not started"
@@ -175,11 +175,11 @@ async fn while_one_is_paused_the_others_keep_their_pace() {
         let before = stage.state(of).await.passes;
         stage.handle(of).pause(false).await;
         stage.settle().await;
-        assert!(stage.state(of).await.passes > before, "{of} goes on at once");
+        assert!(stage.state(of).await.passes > before, "{of} continues at once");
     }
 }
 
-// ---- Passes that are asked for ----
+// ---- Passes that are requested ----
 
 async fn a_requested_pass_follows_the_one_in_progress() {
     let stage = in_the_middle(Setup::new()).await;

@@ -1,4 +1,4 @@
-//! An RPC that fails or hangs for 50 periods, or a directory that can't be read: it stays in its own loop, is told as
+//! An RPC that fails or hangs for 50 periods, or a directory that can't be read: the failure remains in its own loop, is logged as
 //! docs/behaviour.md says (behaviour: Failures and log levels) and not once more, and is over within a period.
 
 use std::fs;
@@ -35,7 +35,7 @@ pub fn node(of: Loop) -> (Setup, String) {
     (setup, id)
 }
 
-/// Lets the periods pass, by such steps, with `of` broken, and sees that every other loop passes in each of them.
+/// Lets the periods pass, by such steps, with `of` broken, and checks that every other loop passes in each of them.
 pub async fn the_others_keep_their_pace(stage: &Stage, of: Loop, step: Duration) {
     let mut last = stage.passes().await;
     for period in 1..=PERIODS {
@@ -51,19 +51,19 @@ pub async fn the_others_keep_their_pace(stage: &Stage, of: Loop, step: Duration)
     }
 }
 
-/// Waits, by such steps, for `of`, which was repaired now, and sees that it takes a period at most.
+/// Waits, by such steps, for `of`, which was repaired now, and checks that it takes a period at most.
 pub async fn it_recovers_within_a_period(stage: &Stage, of: Loop, step: Duration) {
     let mut waited = Duration::ZERO;
     while stage.state(of).await.failures > 0 {
         assert!(waited < PERIOD, "it has not recovered: {:?}", stage.state(of).await);
         stage.step(step).await;
         waited += step;
-        // What falls due at once when something else does is a millisecond late.
+        // A timer that is due at the same time as another is a millisecond late.
         stage.step(Duration::ZERO).await;
     }
 }
 
-/// What a broken loop has to tell: in so many passes, each failed in all of these ways.
+/// What a broken loop has to log: so many passes, each of which failed in all of these ways.
 pub struct Outage {
     pub of: Loop,
     pub texts: Vec<String>,
@@ -137,7 +137,7 @@ pub fn stuck(of: Loop, id: &str, why: &str) -> String {
     format!("1 {object}: {why}")
 }
 
-/// Whether a call of that method is about an object that is to go.
+/// Whether a call of that method is about an object that is to be removed.
 fn is_removal(method: Method) -> bool {
     !matches!(method, Method::ListImages | Method::ImageFsInfo | Method::Status)
 }

@@ -17,13 +17,13 @@
 )]
 
 mod chain;
-mod panics;
 mod halting;
 mod hung;
 mod isolation;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod lines;
+mod panics;
 mod pods_kubelet;
 mod pressure;
 mod questions;

@@ -1,8 +1,9 @@
-//! An actor that panics: a loop for 50 periods, alone and told by its rules (behaviour: Failures and log levels); every other actor once; and all of them,
-//! wherever they ask for the time. Each comes back, and nothing is lost for good.
+//! An actor that panics: a loop for 50 periods, alone and logged by the rules (behaviour:
+//! Failures and log levels); every other actor once; and all of them, wherever they read the time. Each restarts, and no
+//! state is lost.
 //!
-//! What makes them panic is the clock, which every actor but the recorder asks: nothing that a test can reach makes that
-//! one fall.
+//! What makes them panic is the clock, which every actor but the recorder reads: nothing that a test can reach makes that
+//! one panic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -19,7 +20,7 @@ use crate::isolation::{it_recovers_within_a_period, node, the_others_keep_their_
 use crate::lines;
 use crate::stage::{HOUR, PERIOD, SECOND, Setup, pod, turns};
 
-/// The clock of a node. Whoever asks it goes through `fuse` first.
+/// The clock of a node. Each call of it runs `fuse` first.
 fn clock_that(setup: &Setup, fuse: impl Fn() + Clone + Send + Sync + 'static) -> Clock {
     let (wall, sim, fuse_too) = (setup.sim.clock(), setup.sim.clone(), fuse.clone());
     let wall = move || {
@@ -61,7 +62,7 @@ async fn a_loop_panics(of: Loop) {
     }
     let broken = stage.state(of).await;
     let since = broken.failing_since.unwrap();
-    assert_eq!((broken.passes, broken.failures, broken.restarts), (0, panics, panics), "every pass was a fall");
+    assert_eq!((broken.passes, broken.failures, broken.restarts), (0, panics, panics), "every pass panicked");
     assert!(panics >= 50, "{panics}");
 
     switch.store(false, SeqCst);
@@ -75,7 +76,8 @@ async fn a_loop_panics(of: Loop) {
     expected.extend((0..recovered.removed).map(|_| lines::removed(of)));
     expected.push(lines::recovered(of, panics, lasted));
     lines::assert_same(&stage.lines.all(), &expected);
-    let mut events: Vec<_> = lines::logged_numbers(panics).into_iter().map(|n| (EventKind::Restarted, n)).collect();
+    let mut events: Vec<_> =
+        lines::logged_numbers(panics).into_iter().map(|n| (EventKind::Restarted, n)).collect();
     events.extend((0..recovered.removed).map(|_| (EventKind::Removed, 0)));
     events.push((EventKind::Recovered, 0));
     assert_eq!(stage.event_kinds().await, events);
@@ -108,7 +110,7 @@ async fn a_shutdown_does_not_wait_for_a_loop_that_is_about_to_restart() {
     let clock = panics_in_passes(&setup, &switch);
     setup.seams.own_clocks.push((Loop::ContainerGc, clock));
     let stage = setup.start().await;
-    // After eight falls the pause is a minute.
+    // After eight panics the pause is a minute.
     while stage.state(Loop::ContainerGc).await.restarts < 8 {
         stage.step(SECOND).await;
     }
@@ -146,7 +148,7 @@ impl Fuse {
         Self(left)
     }
 
-    /// Whoever asks next panics.
+    /// The next caller panics.
     pub fn light(&self) {
         self.0.store(1, SeqCst);
     }
@@ -172,14 +174,14 @@ async fn the_configuration_panics_at_a_reload_and_takes_the_next_one() {
     let configuration = &stage.service.configuration;
     let mut interrupted = Box::pin(configuration.reload(Cause::Admin));
     assert!(interrupted.as_mut().now_or_never().is_none());
-    stage.until("the fall", async || fuse.has_burnt().then_some(())).await;
-    // What is asked of it meanwhile waits for it.
+    stage.until("the panic", async || fuse.has_burnt().then_some(())).await;
+    // Requests to it meanwhile wait for it.
     let mut reload = Box::pin(configuration.reload(Cause::Admin));
     assert!(reload.as_mut().now_or_never().is_none());
     stage.settle().await;
     assert_eq!(stage.lines.take(), [crashed("configuration", "-")]);
     stage.step(SECOND).await;
-    let refused = stage.answer("the lost reload", interrupted).await.unwrap_err();
+    let refused = stage.answer("the interrupted reload", interrupted).await.unwrap_err();
     assert!(refused.0.contains("restarted after a panic during the reload; try again"), "{refused}");
     let reloaded = stage.answer("the next reload", reload).await.unwrap();
     assert_eq!((reloaded.state.generation.number, &reloaded.changed[..]), (2, &["log_gc.period"][..]));
@@ -200,7 +202,7 @@ async fn the_gateway_panics_while_it_waits_for_the_runtime_and_reaches_it_all_th
     fuse.light();
     let interrupted = gateway.version().await.unwrap_err();
     assert!(fuse.has_burnt() && interrupted.message.contains("restarted during the call"), "{interrupted}");
-    assert!(!interrupted.is_unreachable(), "that tells nothing of the runtime");
+    assert!(!interrupted.is_unreachable(), "that says nothing about the runtime");
     assert_eq!(stage.lines.take(), Vec::<String>::new());
     assert!(gateway.version().await.unwrap_err().is_unreachable());
     turns(100).await;
@@ -267,7 +269,7 @@ async fn a_supervisor_panics_at_a_pause_and_takes_the_next_one() {
     assert_eq!(stage.lines.take(), ["INFO log_gc paused"]);
 }
 
-/// The clock, which all actors share, panics at every so many questions for ten minutes, in which the runtime comes and goes
+/// The clock, which all actors share, panics at every so many questions for ten minutes, in which the runtime stops and starts
 /// and the configuration changes.
 async fn all_restart(every: u32) {
     let mut setup = node(Loop::ContainerGc).0;
@@ -290,7 +292,7 @@ async fn all_restart(every: u32) {
         }
     }
     let panics = calls.load(SeqCst) / every;
-    assert!(panics > 50, "{panics} falls");
+    assert!(panics > 50, "{panics} panics");
     switch.store(false, SeqCst);
 
     // The longest pause before a restart, and a period.
@@ -306,7 +308,7 @@ async fn all_restart(every: u32) {
         assert!(state.passes > before && state.failures == 0, "{state:?}");
         assert_eq!(state.doing, Doing::Waiting, "{state:?}");
     }
-    assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "what was to go is gone");
+    assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "everything is removed");
     let configuration = &stage.service.configuration;
     let number = stage.answer("the generation", configuration.state()).await.unwrap().generation.number;
     let reloaded = stage.answer("a reload", configuration.reload(Cause::Admin)).await.unwrap();

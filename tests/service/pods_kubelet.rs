@@ -1,4 +1,4 @@
-//! The service with the pod source `kubelet`: asked once a period, believed only where two answers in a row agree.
+//! The service with the pod source `kubelet`: read once a period, believed only where two answers in a row agree.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ on_each_flavour!(
 
 const NODE: &str = "node-1";
 
-/// The API's pod of that number, as the kubelet tells it.
+/// The API's pod of that number, as the kubelet reports it.
 fn listed(number: usize) -> PodObject {
     PodObject::new("ns", &format!("pod-{number}"), &uid(number)).phase("Running")
 }
@@ -60,7 +60,7 @@ async fn world(kubelet: FakeKubelet, setup: Setup, period: i64) -> World {
 }
 
 impl World {
-    /// Lets that much time pass, by small steps: what is under way takes other threads their own time.
+    /// Lets that much time pass, by small steps: what is in progress takes other threads their own time.
     async fn pass_time(&self, span: Duration) {
         for _ in 0..span.as_secs() / 5 {
             self.stage.step(5 * SECOND).await;
@@ -68,7 +68,7 @@ impl World {
         }
     }
 
-    /// Lets both sides go on, in no time of ours, until what was asked is answered or that seems to need time.
+    /// Lets both sides continue, in no time of ours, until all requests are answered or that seems to need time.
     async fn exchange(&self) {
         let began = Instant::now();
         loop {
@@ -131,7 +131,7 @@ async fn it_is_called_once_a_period_and_a_pod_that_it_does_not_list_is_removed()
     assert!((20..=22).contains(&asked), "{asked}");
     assert_eq!((world.state(1).await, world.state(2).await), (Active, Active));
     world.kubelet.set_pods(vec![listed(1)]);
-    // One answer that lacks it may be wrong.
+    // One answer without it may be wrong.
     world.pass_time(30 * SECOND).await;
     assert!(exists(&world.stage.sim, 2));
     world.pass_time(3 * PERIOD).await;
@@ -193,7 +193,7 @@ async fn a_renewed_token_and_all_failures_recover_by_themselves() {
     let (token, ca) = (put("token", "first"), put("ca.pem", kubelet.ca_pem()));
     let setup = setup.set("pods.kubelet.token_file", &token).set("pods.kubelet.ca_file", &ca);
     let world = world(kubelet, setup, 10).await;
-    // Whoever does not answer in time, or not as it should, is not believed, and nor is what it had said before.
+    // A kubelet that does not answer in time, or not correctly, is not believed, and neither are its earlier answers.
     let faults: [(&str, &dyn Fn()); 6] = [
         ("401", &|| world.kubelet.set_token(Some("second"))),
         ("500", &|| world.kubelet.fail(On::Any, Some(Fault::Status(500)))),

@@ -1,5 +1,5 @@
 //! A disk that fills up between two passes starts one at once; while passes free nothing, they come after pauses that grow,
-//! and the full disk is told once (behaviour: Image disk space).
+//! and the full disk is logged once (behaviour: Image disk space).
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ on_each_flavour!(
 
 const POLL: Duration = Duration::from_secs(5);
 
-/// A node whose disk is half empty, right after its first pass over the images. The next one by itself is long away.
+/// A node whose disk is half empty, right after its first pass over the images. The next one by itself is far in the future.
 async fn started(setup: Setup) -> Stage {
     setup.sim.with(|node| node.fill_to_percent(50));
     let stage = setup.set("image_gc.pressure_poll", "5s").set("image_gc.period", "300s").start().await;
@@ -41,7 +41,7 @@ async fn passes(stage: &Stage) -> u64 {
 /// Lets time pass until the next poll, and waits for what comes of it.
 async fn poll(stage: &Stage) {
     stage.step(POLL).await;
-    // The measurement is made by this worker, before it is asked this.
+    // The measurement is made by this worker, before it gets this request.
     stage.answer("the disk", stage.service.tools.disks.run(|| ())).await.unwrap();
     stage.settle().await;
 }
@@ -91,7 +91,7 @@ async fn a_disk_full_of_something_else_is_logged_once_and_checked_less_and_less_
     let events = stage.event_kinds().await;
     assert_eq!(events.iter().filter(|(kind, _)| *kind == EventKind::FreeDiskSpaceFailed).count(), 1);
 
-    // What is in the way goes, and comes back: that is another time.
+    // What fills the disk is removed, and there again: that is another outage.
     fill(&stage, 50);
     let handle = stage.handle(Loop::ImageGc).clone();
     stage.answer("a pass", handle.run(None)).await.unwrap();
@@ -155,7 +155,7 @@ async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
     let mut turn = 0u64;
     stage.sim.before(Method::ListImages, move |node, _| {
         turn += 1;
-        // Somebody deletes a log of 1 MiB, again and again.
+        // Another program deletes a log of 1 MiB, again and again.
         node.disk.stored.other.bytes = other - (turn << 20);
     });
     let found = alarms(&stage, 50).await;

@@ -52,7 +52,7 @@ impl Asked {
         Self { stage, client, image, _admin: admin, folder }
     }
 
-    /// Asks everything; gives back the problems that `status` tells.
+    /// Asks everything; returns the problems that `status` reports.
     async fn ask_all(&self) -> Vec<String> {
         let mut client = self.client.clone();
         let status = client.status(StatusRequest::default()).await.unwrap().into_inner();
@@ -166,7 +166,10 @@ async fn a_runtime_that_hangs_gets_one_call_for_any_number_of_status_requests() 
         let answers = within(stage, 5 * SECOND, answers).await;
         for status in answers {
             let reports = |what: &str| status.problems.iter().any(|problem| problem.contains(what));
-            assert!(reports("has not answered within") && reports("could not be observed within"), "{status:#?}");
+            assert!(
+                reports("has not answered within") && reports("could not be observed within"),
+                "{status:#?}"
+            );
         }
     }
     let counts = [Method::Version, Method::ListContainers].map(|method| stage.sim.count(method));
@@ -180,7 +183,7 @@ async fn a_runtime_that_hangs_gets_one_call_for_any_number_of_status_requests() 
     assert_eq!(refused.code(), Code::Aborted);
     assert!(refused.message().contains("no pass was started: the runtime does not answer"), "{refused}");
     assert_eq!(stage.passes().await, passes);
-    // What was asked before is answered then, and whoever asks is told.
+    // Earlier questions are answered then, and each caller gets an error.
     stage.clear_faults();
     let well = async || {
         let status = client.clone().status(StatusRequest::default()).await.unwrap().into_inner();

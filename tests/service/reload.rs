@@ -1,4 +1,4 @@
-//! New settings while the service runs: a bad configuration changes nothing and says why, a good one holds in every loop
+//! New settings while the service runs: an invalid configuration changes nothing and says why, a valid one is in force in every loop
 //! without a restart, and a thousand of them under load lose nothing.
 
 use std::path::Path;
@@ -211,7 +211,7 @@ async fn settings_that_need_a_restart_are_named_and_the_log_level_is_none_of_the
 
 const RELOADS: u64 = 1_000;
 
-/// Passes that are asked for before the answers are waited for. A loop takes 16.
+/// Passes that are requested before the answers are waited for. A loop takes 16.
 const ASKED: u64 = 8;
 
 /// Threads and open files of this process.
@@ -220,7 +220,7 @@ fn open_resources() -> (usize, usize) {
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
 
-/// What is counted is of the whole process, in which other tests run beside: so this one runs in one of its own.
+/// What is counted is of the whole process, in which other tests run too: so this one runs in one of its own.
 #[test]
 fn a_thousand_reloads_under_load_lose_and_leak_nothing() {
     let name = "reload::in_a_process_of_its_own";
@@ -244,7 +244,7 @@ async fn in_a_process_of_its_own() {
     let stage = setup.start().await;
     stage.step(SECOND).await;
     let text = |number: u64| {
-        // New limits have the gateway connect anew.
+        // New limits have the gateway connect again.
         let (limit, parallel) = (1 + number % 2, 1 + number % 3);
         format!("[container_gc]\nmax_per_pod_container = {limit}\nparallel_removals = {parallel}\n")
     };
@@ -268,7 +268,7 @@ async fn in_a_process_of_its_own() {
             }
         }
         if number % 50 == 0 {
-            // The watch of the file looks too, and finds nothing that has not been read.
+            // The watch of the file checks too, and finds nothing that has not been read.
             stage.step(2 * SECOND).await;
             // A connection that is given up is closed a little later, so one may or may not be counted.
             if number <= 200 {

@@ -1,4 +1,4 @@
-//! What is remembered of images outlives the service, and a loop that is replaced: ages count from the first look that any
+//! What is remembered of images outlives the service, and a loop that is replaced: ages count from the first observation that any
 //! of them had, uses from the last.
 
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ impl Life<'_> {
         }
     }
 
-    /// Why an image goes or stays by the service's own look.
+    /// Why an image is removed or kept by the service's own observation.
     async fn reason(&self, image: &str) -> Option<String> {
         let state = self.stage.answer("the settings", self.stage.service.configuration.state()).await;
         let settings = state.unwrap().generation.settings.clone();
@@ -119,7 +119,7 @@ fn an_image_is_too_young_by_the_first_observation_of_any_service() {
     });
     let record = node.record(&id);
     assert_eq!((record.first_detected, record.last_used), (first, None));
-    // A minute old, it is looked at by the next one.
+    // A minute old, it is checked by the next one.
     node.sim().advance(MINUTE - SECOND);
     node.live(async |life| {
         life.pass_time(SECOND).await;
@@ -132,7 +132,7 @@ fn an_image_is_too_young_by_the_first_observation_of_any_service() {
         life.pass_time(SECOND).await;
         assert_eq!(life.stage.passes().await[3], 2);
     });
-    assert!(!node.has(&id), "it is old enough by the first look");
+    assert!(!node.has(&id), "it is old enough by the first observation");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn an_image_unused_for_long_is_removed_at_the_first_pass_of_the_next_service() {
         node.sim().now().duration_since(last_used) < SignedDuration::from_secs(60),
         "at the end: {last_used}"
     );
-    // Nobody watches for 50 minutes, in which the container goes as well.
+    // No service runs for 50 minutes, in which the container is removed as well.
     node.sim().with(|node| node.remove_container(&container)).unwrap();
     node.sim().advance(50 * MINUTE);
     node.live(async |life| {
@@ -194,7 +194,7 @@ fn a_machine_that_was_booted_without_a_clock_of_its_own_makes_no_image_old() {
     let mut node = Node::new(&[("image_gc.max_age", "1h")]);
     let id = node.setup.image("unused:1", 10);
     node.live(async |life| life.pass_time(30 * MINUTE).await);
-    // It is 1970 and the machine has just been booted; after a minute somebody sets the clock right.
+    // It is 1970 and the machine has just been booted; after a minute the clock is set right.
     let right = node.sim().now() + MINUTE;
     node.setup.seams.clock = booted_now(node.sim());
     node.sim().step_clock(Timestamp::from_second(1_000).unwrap());
@@ -270,11 +270,11 @@ async fn an_image_loop_whose_thread_hung_keeps_every_record_and_use() {
     let state = async || (stage.state(Loop::ImageGc).await.restarts == 1).then_some(());
     until("its new thread", state).await;
     let resolved = async || record(&dir, &late)?.last_used.is_some().then_some(());
-    until("its first look", resolved).await;
+    until("its first observation", resolved).await;
     assert_eq!(record(&dir, &unused).unwrap(), before.0, "as it was");
     let used = record(&dir, &late).unwrap();
     assert_eq!((used.first_detected, used.last_used), (before.1.first_detected, Some(seen)));
-    // It goes by that: what was unused for 90 minutes, and nothing else.
+    // It is removed for that: it was unused for 90 minutes, and nothing else was.
     stage.sim.advance(HOUR / 2 + MINUTE);
     until("the removal", async || (!node.has(&unused)).then_some(())).await;
     let more = passes(&stage, Loop::ImageGc).await + 2;

@@ -1,5 +1,5 @@
-//! The runtime goes away under the service and comes back: two lines, two events, whatever was under way; every loop goes
-//! on within a period, and nothing goes that has to stay.
+//! The runtime becomes unreachable and reachable again: two lines, two events, whatever was in progress; every loop
+//! continues within a period, and nothing is removed that must be kept.
 
 use cri_gc_collectors::report::Trigger;
 use cri_gc_kit::recorder::EventKind;
@@ -38,10 +38,10 @@ fn unreachable(stage: &Stage) -> String {
     )
 }
 
-/// A node on which everything has to stay: of a living pod what runs, its image and its newest dead container, its sandbox,
+/// A node on which everything must be kept: of a living pod what runs, its image and its newest dead container, its sandbox,
 /// and its log directory.
 fn node_to_keep() -> Setup {
-    // Every image that nobody uses would go.
+    // Every unused image would be removed.
     let setup = Setup::new().set("image_gc.max_age", "1s");
     setup.image("used:1", 1_000);
     let (sim, made) = (&setup.sim, setup.sim.ago(HOUR));
@@ -58,7 +58,7 @@ fn all_there(sim: &Sim) -> (Vec<String>, Vec<String>, Vec<String>, usize) {
     (sim.container_ids(), sim.sandbox_ids(), sim.image_ids(), logs)
 }
 
-/// Has the runtime back, and sees that it is noticed within a second.
+/// Starts the runtime again, and checks that it is noticed within a second.
 async fn comes_back(stage: &Stage) {
     stage.sim.restart().unwrap();
     stage.step(SECOND).await;
@@ -73,7 +73,7 @@ async fn is_reachable(stage: &Stage, wanted: bool) {
     stage.until("what the gateway says of the runtime", check).await;
 }
 
-/// Sees that every loop makes a good pass within a period.
+/// Checks that every loop makes a successful pass within a period.
 async fn all_go_on(stage: &Stage) {
     let before = stage.passes().await;
     stage.pass_time(PERIOD).await;
@@ -213,7 +213,7 @@ async fn the_version_of_a_runtime_is_requested_again_after_a_failure() {
     for _ in 0..2 {
         stage.step(SECOND).await;
         assert_eq!(gateway.runtime().await.unwrap().version, None);
-        // It is given 10 s, and asked again after one more.
+        // The call has 10 s, and is sent again after one more.
         stage.step(10 * SECOND).await;
     }
     stage.step(SECOND).await;
@@ -268,7 +268,7 @@ async fn a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again() {
         let state = stage.state(of).await;
         assert_eq!(state.failures, 0, "{of}: no pass was made at once: {state:?}");
     }
-    assert_eq!(stage.service.tools.gateway.returns(), returns, "it was never away");
+    assert_eq!(stage.service.tools.gateway.returns(), returns, "it was never unreachable");
 }
 
 async fn the_grace_of_an_idle_pod_restarts_when_the_runtime_is_reachable_again() {

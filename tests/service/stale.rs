@@ -1,4 +1,4 @@
-//! A removal rests on a look right before it. One that could not be sent then is not sent later: what was dead may run.
+//! A removal rests on an observation right before it. One that could not be sent then is not sent later: what was dead may run.
 
 use std::sync::mpsc;
 
@@ -64,7 +64,7 @@ async fn a_removal_that_waits_for_a_gateway_that_panicked_is_not_sent_long_after
     let gateway = &stage.service.tools.gateway;
     assert!(gateway.version().await.unwrap_err().is_unreachable());
     turns(100).await;
-    // It falls over its own attempts to reach the runtime, each time for longer.
+    // It panics in its own attempts to reach the runtime, each time for longer.
     for pause in [1, 2, 4, 8] {
         fuse.light();
         stage.step(SECOND).await;

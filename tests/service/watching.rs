@@ -1,4 +1,4 @@
-//! A configuration file that changes by itself is read, however it is written, once it has come to rest; one that vanishes
+//! A configuration file that changes by itself is read, however it is written, once it no longer changes; one that vanishes
 //! is reported.
 
 use std::fs;
@@ -15,12 +15,12 @@ const REPORT: &str = "[image_gc]\nmode = \"report\"\n";
 const OFF: &str = "[image_gc]\nmode = \"off\"\n";
 const RELOADED: &str = "INFO - configuration reloaded cause=file";
 
-/// Has the configuration actor look at its file, and waits until it has.
+/// Has the configuration actor check its file, and waits until it has.
 async fn check(stage: &Stage) {
     let checks = async || stage.service.configuration.state().await.map_or(0, |state| state.checks);
     let before = checks().await;
     stage.step(2 * SECOND).await;
-    stage.until("the look", async || (checks().await > before).then_some(())).await;
+    stage.until("the check", async || (checks().await > before).then_some(())).await;
     stage.settle().await;
 }
 
@@ -31,7 +31,7 @@ async fn in_force(stage: &Stage) -> (u64, Cause, Mode) {
     (state.generation.number, state.generation.cause, followed.mode)
 }
 
-/// Sees that what was changed right now is taken at the second look, and not at the first.
+/// Checks that what was changed right now is applied at the second check, and not at the first.
 async fn is_applied_at_the_second_check(stage: &Stage, number: u64, mode: Mode) {
     let before = in_force(stage).await;
     check(stage).await;
@@ -83,7 +83,7 @@ async fn a_file_that_is_replaced_is_read() {
 async fn a_config_map_whose_link_is_swapped_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    // As a kubelet does it: a directory for each state, a link to the one that holds, and a link through that one.
+    // As a kubelet does it: a directory for each state, a link to the current one, and a link through that one.
     let publish = |state: &str, text: &str| {
         fs::create_dir(at(state)).unwrap();
         fs::write(at(state).join("config.toml"), text).unwrap();
@@ -112,7 +112,7 @@ async fn what_is_half_written_is_not_taken() {
     setup.sources.file = FileSource::Explicit(file.clone());
     let stage = setup.start().await;
     check(&stage).await;
-    // Every beginning of it that ends with a line is a good configuration, which removes images.
+    // Every beginning of it that ends with a line is a valid configuration, which removes images.
     let new = "[container_gc]\nperiod = \"2m\"\n[image_gc]\nmode = \"off\"\nprotect = [\"needed\"]\n";
     let lines: Vec<&str> = new.split_inclusive('\n').collect();
     for written in 0..=lines.len() {

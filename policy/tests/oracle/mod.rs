@@ -68,7 +68,7 @@ impl Verdict {
     }
 }
 
-/// "Nobody can be sure" counts as no.
+/// "Not known" counts as no.
 fn at_least_ago(node: &Snapshot, time: Option<Timestamp>, ms: i64) -> bool {
     time.is_some_and(|time| node.taken_at.duration_since(time).as_nanos() >= i128::from(ms) * 1_000_000)
 }
@@ -87,7 +87,7 @@ fn state(node: &Snapshot, uid: &str) -> PodState {
     let runs = node.containers.iter().any(|container| {
         container.state == ContainerState::Running && uid_of_container(node, container) == Some(uid)
     });
-    // Of a sandbox whose state nobody knows nobody knows that it is not ready.
+    // A sandbox in an unknown state is not known to be not ready.
     let ready = node
         .sandboxes
         .iter()
@@ -188,7 +188,7 @@ fn newest_of_each_unit<'a>(node: &'a Snapshot, of: &[&'a Container], count: usiz
     newest(of, |a, b| unit(node, a) == unit(node, b), count)
 }
 
-/// Those that have fewer than `count` newer ones beside them.
+/// Those with fewer than `count` newer ones.
 fn newest<'a>(
     of: &[&'a Container],
     beside: impl Fn(&'a Container, &'a Container) -> bool,
@@ -228,7 +228,7 @@ fn sandboxes(node: &Snapshot, settings: &Settings) -> Verdict {
             if sandbox.pod_uid.is_empty() {
                 return unmanaged_may_be_removed(node, settings);
             }
-            // One whose age is unknown may be older or newer, so it does not prove that another is not the newest.
+            // One whose age is unknown may be older or newer, so it does not show that another is not the newest.
             let newest = !node.sandboxes.iter().any(|other| {
                 other.pod_uid == sandbox.pod_uid
                     && other.created_at.is_some()

@@ -3,10 +3,10 @@
 use cri_gc_policy::PodState::{Active, Deleted, Unknown};
 use cri_gc_test_support::kubernetes::{Fault, On};
 
-use super::{Before, HEALS_WITHIN, NOTHING, World, left_of, confirmed_but_refused};
+use super::{Before, HEALS_WITHIN, NOTHING, World, confirmed_but_refused, left_of};
 use crate::stage::{PERIOD, SECOND};
 
-/// Lets time pass by steps of ten seconds, and sees that the source is never lost.
+/// Lets time pass by steps of ten seconds, and checks that the source is always synced.
 async fn stays_synced(world: &World, minutes: u32, mut each_minute: impl FnMut()) {
     for step in 0..minutes * 6 {
         if step % 6 == 5 {
@@ -52,7 +52,7 @@ async fn watches_that_end_every_minute_without_events_keep_nothing_synced() {
     assert!((4..=10).contains(&read), "{read}");
 }
 
-/// What may prove something is only what is not older than the operator allows.
+/// Only a list that is not older than the operator allows confirms anything.
 #[actix_rt::test]
 async fn a_short_max_staleness_is_kept_to() {
     let before = Before::new().set("pods.max_staleness", "30s");
@@ -83,7 +83,7 @@ async fn when_the_server_is_silent_all_becomes_unknown_in_time_and_nothing_is_re
     assert_eq!(world.evidence(2).await, "the pod source is not synced, so nothing is known about it");
     world.allow_removals();
     world.pass_time(5 * PERIOD).await;
-    world.has_all(&[1, 2], "what was proved by a source that is lost");
+    world.has_all(&[1, 2], "confirmed by a source that is not synced");
     let lines = world.lines_of_source();
     let first = lines.first().unwrap();
     assert!(first.starts_with("ERRO") && first.contains("has not answered within"), "{lines:#?}");
@@ -101,7 +101,7 @@ async fn when_the_server_is_silent_all_becomes_unknown_in_time_and_nothing_is_re
     world.has_all(&[1], "it lives");
 }
 
-/// The loops ask, each for itself, while the list is young, old, lost and back: none of it holds up a pass.
+/// The loops ask, each for itself, while the list is young, old, missing and there again: none of it delays a pass.
 #[actix_rt::test]
 async fn passes_continue_while_the_server_is_silent() {
     let before = Before::new();

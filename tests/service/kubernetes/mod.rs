@@ -1,10 +1,10 @@
 //! The service with the pod source `kube-api`, against an API server that a test controls.
 //!
-//! Only the driver's time is held: the server lives in real time, and what goes over its socket needs turns of both sides
+//! Only the driver's time is paused: the server lives in real time, and what goes over its socket needs turns of both sides
 //! ([`World::exchange`]), not time.
 //!
-//! - here: a node that is also known to an API server. `proofs`: what it takes until a deleted pod goes. `freshness`: what
-//!   keeps the source synced, and what loses it. `outages`: all that can go wrong, and that it heals. `random`: any order of
+//! - here: a node that is also known to an API server. `proofs`: what it takes until a deleted pod is removed. `freshness`: what
+//!   keeps the source synced, and what loses it. `outages`: all that can go wrong, and the recovery from it. `random`: any order of
 //!   events. `quiet`: what passes by itself is no error. `reload`: other settings. `node_events`: what is written to the server.
 
 mod freshness;
@@ -34,10 +34,11 @@ pub const BOOT: &str = "b0075b00-75b0-4075-b007-5b0075b00750";
 /// Within this much driven time the source has to be synced again once the server is whole: the longest pause, spread.
 pub const HEALS_WITHIN: Duration = Duration::from_secs(100);
 
-/// A pod that was deleted, and of which nothing runs, is gone after so long: it is missed, listed anew, asked for.
+/// A pod that was deleted, and of which nothing runs, is removed after so long: it is missing from the watch and from a new
+/// list, and a get does not find it.
 pub const GONE_WITHIN: Duration = Duration::from_secs(180);
 
-/// Real time in which what is under way comes to its end, unless something of ours has to fall due first.
+/// Real time in which what is in progress comes to its end, unless one of our timers has to be due first.
 const GIVEN: Duration = Duration::from_millis(60);
 
 /// The same while the source is not whole, and most of the time waits for something of ours.
@@ -140,7 +141,8 @@ pub fn left_of(sim: &Sim, number: usize) -> [usize; 3] {
 pub const ALL: [usize; 3] = [1, 1, 1];
 pub const NOTHING: [usize; 3] = [0, 0, 0];
 
-/// A node with pod 1, which lives, and pod 2: it is proved deleted, and the runtime refuses to remove it until removals are allowed.
+/// A node with pod 1, which lives, and pod 2: it is confirmed deleted, and the runtime refuses to remove it until removals
+/// are allowed.
 pub async fn confirmed_but_refused() -> World {
     let before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before.living(1);
@@ -158,7 +160,7 @@ pub async fn confirmed_but_refused() -> World {
 pub struct World {
     pub stage: Stage,
     pub api: FakeApi,
-    /// Whether the source was whole when last looked at.
+    /// Whether the source was whole when last checked.
     was_whole: Cell<bool>,
 }
 
@@ -188,7 +190,7 @@ impl World {
         self.source().await.synced && self.api.open_watches() == 1
     }
 
-    /// Lets time pass until the source notices that it is lost: by itself, and before it may be stale.
+    /// Lets time pass until the source notices that it is no longer synced: by itself, and before it may be stale.
     pub async fn becomes_unsynced(&self, what: &str) {
         for _ in 0..30 {
             if !self.source().await.synced {
@@ -237,8 +239,8 @@ impl World {
         turns(20).await;
     }
 
-    /// Lets both sides go on, in no time of ours, until the source is whole or that seems to need time. What is under way
-    /// takes other threads their own time, and deadlines that are driven would fall due on them.
+    /// Lets both sides continue, in no time of ours, until the source is synced or that seems to need time. What is in progress
+    /// takes other threads their own time, and driven deadlines would expire meanwhile.
     async fn settle(&self) {
         let began = Instant::now();
         loop {
@@ -272,7 +274,7 @@ impl World {
         }
     }
 
-    /// Lets time pass until the source is synced and followed. The server is to be whole.
+    /// Lets time pass until the source is synced and followed. The server has to be complete.
     pub async fn heals(&self, what: &str) {
         let small = 2 * SECOND;
         for _ in 0..HEALS_WITHIN.as_secs() / small.as_secs() {
@@ -286,7 +288,7 @@ impl World {
         self.stage.until(what, async || self.is_whole().await.then_some(())).await;
     }
 
-    /// Sees that a pod goes as a whole within [`GONE_WITHIN`].
+    /// Checks that a pod is removed as a whole within [`GONE_WITHIN`].
     pub async fn is_removed(&self, number: usize, what: &str) {
         self.pass_time(GONE_WITHIN).await;
         let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
@@ -294,7 +296,7 @@ impl World {
         assert_eq!(left, NOTHING, "{what}: pod {number}\n{facts:#?}\n{lines:#?}");
     }
 
-    /// Sees that all of these are there.
+    /// Checks that all of these are there.
     #[track_caller]
     pub fn has_all(&self, numbers: &[usize], what: &str) {
         for number in numbers {

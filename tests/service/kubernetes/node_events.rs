@@ -1,4 +1,4 @@
-//! What the API server is told of the node, and that nobody waits for it.
+//! What is reported to the API server about the node, and that no pass waits for it.
 
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::words::Loop;
@@ -148,7 +148,7 @@ async fn no_more_events_are_sent_than_the_server_should_store() {
     let events = world.api.events();
     assert_eq!(events.len(), 26);
     let message = events[25]["message"].as_str().unwrap();
-    // The file is looked at as well: what it says is refused, and later taken, once more.
+    // The file is checked as well: what it says is refused, and later taken, once more.
     let suppressed: u32 = message.split(['(', ' ']).filter_map(|word| word.parse().ok()).next_back().unwrap();
     assert!((15..=18).contains(&suppressed) && message.contains("earlier events"), "{message}");
 }

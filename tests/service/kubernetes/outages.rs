@@ -1,11 +1,11 @@
-//! All that can go wrong between the service and the server. Nothing goes meanwhile, little is logged, and once the server is
-//! whole again, what was deleted goes in bounded time.
+//! All that can go wrong between the service and the server. Nothing is removed meanwhile, little is logged, and once the server is
+//! complete again, what was deleted is removed in bounded time.
 
 use std::time::Duration;
 
 use cri_gc_test_support::kubernetes::{Fault, On};
 
-use super::{BOOT, Before, NODE, NOTHING, World, dead_pod, left_of, pod, confirmed_but_refused};
+use super::{BOOT, Before, NODE, NOTHING, World, confirmed_but_refused, dead_pod, left_of, pod};
 use crate::stage::{PERIOD, SECOND};
 
 /// How an outage begins and ends.
@@ -21,7 +21,7 @@ struct Outage {
 
 fn fails(world: &World, on: On, fault: Fault) {
     world.api.fail(on, Some(fault));
-    // What was seen is too old to go on from, so that lists are made.
+    // What was seen is too old to continue from, so that lists are made.
     world.api.compact();
     world.api.apply(pod(1));
     world.api.compact();
@@ -92,7 +92,7 @@ async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_af
     let world = before.start().await;
     for (place, outage) in outages().into_iter().enumerate() {
         let name = outage.name;
-        // One is proved deleted before, one is deleted meanwhile, one lives.
+        // One is confirmed deleted before, one is deleted meanwhile, one lives.
         let [proved, deleted, lives] = [0, 1, 2].map(|offset| 100 + 3 * place + offset);
         [proved, deleted, lives].iter().for_each(|number| world.dead_but_listed(*number));
         world.pass_time(2 * PERIOD).await;
@@ -177,7 +177,7 @@ async fn a_question_that_is_not_answered_takes_nothing_and_ends() {
     world.is_removed(2, "it answers").await;
 }
 
-/// A gap in what the watch tells begins with a new list, and is no error.
+/// A gap in what the watch reports begins with a new list, and is no error.
 #[actix_rt::test]
 async fn a_version_that_is_forgotten_is_no_error() {
     let before = Before::new();
@@ -190,7 +190,7 @@ async fn a_version_that_is_forgotten_is_no_error() {
             let lists = world.api.count(On::List);
             world.api.expired_watch_as_http(as_http);
             world.api.close_watches();
-            // It happens while nobody watches, and is forgotten.
+            // It happens while there is no watch, and is forgotten.
             world.api.apply(pod(3));
             world.api.delete("ns", "pod-3");
             world.api.compact();
@@ -214,7 +214,7 @@ async fn a_version_that_is_forgotten_is_no_error() {
     world.is_removed(2, "after all").await;
 }
 
-/// A watch that is cut in the middle of an event goes on where it was, and so does one that is closed.
+/// A watch that is cut in the middle of an event continues where it was, and so does one that is closed.
 #[actix_rt::test]
 async fn a_watch_that_is_cut_continues_without_a_new_list_and_misses_nothing() {
     let before = Before::new();
@@ -232,7 +232,7 @@ async fn a_watch_that_is_cut_continues_without_a_new_list_and_misses_nothing() {
         } else {
             world.api.close_watches()
         }
-        // What happens while nobody watches is told to whoever goes on from the version before.
+        // A watch that continues from the version before receives what happened meanwhile.
         world.api.apply(pod(2).phase("Failed").reason(if round == 0 { "Error" } else { "Evicted" }));
         world.heals("a watch that ended").await;
         assert_eq!(world.api.count(On::Watch), watches + 1);
@@ -258,7 +258,7 @@ async fn an_empty_list_while_something_runs_is_none() {
     world.pass_time(PERIOD).await;
     world.api.wipe();
     world.pass_time(30 * PERIOD).await;
-    world.has_all(&[1, 2, 3, 4], "the store was lost");
+    world.has_all(&[1, 2, 3, 4], "the store was wiped");
     world.fails_with("lists none of the pods that run here (1 with a ready sandbox)").await;
     (1..=3).for_each(|number| world.api.apply(pod(number)));
     world.heals("it was restored").await;
@@ -291,7 +291,7 @@ async fn an_empty_list_while_nothing_runs_is_checked_by_a_get_of_each_pod() {
     world.pass_time(10 * PERIOD).await;
     assert!(world.api.count(On::Get) >= 21, "{}", world.api.count(On::Get));
     world.has_all(&all[..21], "its directory, and the questions");
-    assert_eq!(left_of(world.sim(), 22), NOTHING, "it is gone indeed");
+    assert_eq!(left_of(world.sim(), 22), NOTHING, "it is removed");
     assert!(world.source().await.notes.iter().any(|note| note.contains("the kubelet still has a directory")));
 }
 
@@ -303,7 +303,7 @@ async fn the_node_is_observed_before_each_list() {
     world.dead_but_listed(2);
     world.pass_time(PERIOD).await;
     assert_eq!(world.api.count(On::Node), world.api.count(On::List));
-    // Somebody has given its name to another machine; the pods of that one are listed.
+    // Its name was given to another machine; the pods of that one are listed.
     world.api.set_node(NODE, "another boot");
     world.api.delete("ns", "pod-2");
     world.pass_time(10 * PERIOD).await;

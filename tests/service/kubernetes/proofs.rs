@@ -1,11 +1,13 @@
-//! What it takes until a deleted pod goes: a new list that lacks it, then the server's own word that it is not there. What
-//! changes otherwise is told by the watch alone.
+//! What it takes until a deleted pod is removed: a new list without it, then a 404 of the server for it. What
+//! changes differently is reported by the watch alone.
 
 use cri_gc_policy::PodState::{Active, Deleted, Evicted, Terminated, Unknown};
 use cri_gc_sim::Method;
 use cri_gc_test_support::kubernetes::{Fault, On, PodObject};
 
-use super::{ALL, Before, GONE_WITHIN, NOTHING, dead_pod, ended, left_of, living_pod, pod, confirmed_but_refused};
+use super::{
+    ALL, Before, GONE_WITHIN, NOTHING, confirmed_but_refused, dead_pod, ended, left_of, living_pod, pod,
+};
 use crate::stage::{HOUR, PERIOD, SECOND, uid};
 
 #[actix_rt::test]
@@ -20,7 +22,7 @@ async fn a_deleted_pod_is_removed_after_a_new_list_and_a_get_and_not_before() {
     world.pass_time(2 * PERIOD).await;
     assert_eq!(world.evidence(8).await, "the pod source lists it");
     assert_eq!((world.state(8).await, world.state(1).await), (Active, Active));
-    // The watch tells that it is gone. No new list can be read: it stays.
+    // The watch reports that it is gone. No new list can be read: it is kept.
     world.api.fail(On::Get, Some(Fault::Status(503)));
     world.api.fail_next(On::List, Fault::Stall);
     world.api.delete("ns", "pod-8");
@@ -33,7 +35,7 @@ async fn a_deleted_pod_is_removed_after_a_new_list_and_a_get_and_not_before() {
     world.step(SECOND).await;
     assert_eq!((world.api.count(On::List), world.api.count(On::Get)), (5, 0));
     world.has_all(&[8], "the list has not been answered");
-    // It is, but nobody says that the pod is not there.
+    // A list is read, but no get says that the pod is not there.
     world.api.release_stalled();
     world.exchange().await;
     assert_eq!(world.api.count(On::List), 8, "all pages");
@@ -56,7 +58,7 @@ async fn a_deleted_pod_is_removed_after_a_new_list_and_a_get_and_not_before() {
     assert!(
         log.iter().filter(|request| request.path.ends_with("/pods/pod-8")).count()
             == world.api.count(On::Get),
-        "nobody else was asked for"
+        "no other pod was requested"
     );
     world.has_all(&[1, 2, 3, 4, 5, 6, 7], "they live");
     let removed = world.stage.lines.all().iter().filter(|line| line.contains("removed")).count();
@@ -93,13 +95,13 @@ async fn what_the_watch_reports_changes_states_without_a_new_list() {
     world.has_all(&[1, 5], "they live");
 }
 
-/// A list that lags behind: it lacks pods that live. Only the question for each of them can tell.
+/// A list that lags behind: living pods are missing from it. Only a get of each of them shows that.
 #[actix_rt::test]
 async fn a_list_that_lags_behind_takes_nothing_from_a_pod_that_lives() {
     let before = Before::new();
     before.living(1);
     before.api.freeze_lists();
-    // Nor does the watch tell of what was made since.
+    // Nor does the watch report what was created since.
     before.api.fail(On::Watch, Some(Fault::Stall));
     for number in 2..=4 {
         dead_pod(&before.setup.sim, number);
@@ -107,7 +109,7 @@ async fn a_list_that_lags_behind_takes_nothing_from_a_pod_that_lives() {
     }
     let world = before.set("pods.source", "kube-api").start_as_it_is().await;
     world.pass_time(10 * PERIOD).await;
-    // It asks anew after each list.
+    // It asks again after each list.
     assert_eq!(world.state(2).await, Unknown);
     let evidence = world.evidence(2).await;
     let evidence = evidence.trim_start_matches("not confirmed deleted: ");
@@ -131,7 +133,7 @@ async fn a_static_pod_lives_while_its_mirror_is_deleted_and_made_again() {
     for number in 2..=4 {
         dead_pod(&before.setup.sim, number);
     }
-    // The mirror bears a UID of its own each time, and names that of the sandbox.
+    // The mirror has a UID of its own each time, and names that of the sandbox.
     let mirror = |life: usize, of: usize| {
         PodObject::new("ns", &format!("pod-{of}"), &uid(100 * life + of)).mirror_of(&uid(of)).phase("Running")
     };
@@ -151,10 +153,10 @@ async fn a_static_pod_lives_while_its_mirror_is_deleted_and_made_again() {
         assert_eq!(world.evidence(2).await, "the pod source lists it");
         world.has_all(&[1, 2, 3, 4], "static pods");
     }
-    // Taken away for good.
+    // Removed forever.
     world.api.delete("ns", "pod-2");
     std::fs::remove_dir(world.kubelet_directory(2)).unwrap();
-    world.is_removed(2, "a static pod that was taken away").await;
+    world.is_removed(2, "a static pod that was removed").await;
     world.has_all(&[1, 3, 4], "static pods");
 }
 
@@ -162,14 +164,14 @@ async fn a_static_pod_lives_while_its_mirror_is_deleted_and_made_again() {
 async fn a_uid_that_reappears_is_active_again() {
     let world = confirmed_but_refused().await;
     assert!(world.evidence(2).await.contains("the API server did not have it at"));
-    // Its object is made again before anything of it went; only the watch tells.
+    // Its object is made again before anything of it was removed; only the watch reports that.
     world.api.apply(pod(2));
     world.exchange().await;
     world.allow_removals();
     world.pass_time(2 * PERIOD).await;
     assert_eq!(world.state(2).await, Active);
     world.has_all(&[2], "it is there again");
-    // Deleted again, and proved, when something of it appears that was not there: no old proof covers that.
+    // Deleted again, and confirmed, when something of it appears that was not there: no old confirmation covers that.
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
     world.pass_time(GONE_WITHIN).await;
@@ -205,7 +207,7 @@ async fn a_uid_that_was_there_for_a_moment_has_to_be_confirmed_again() {
     world.is_removed(2, "asked for again").await;
 }
 
-/// One that runs is active although nobody knows it, and one of a name that no path can bear is nobody's question.
+/// One that runs is active although no source lists it, and one of a name that no path can have is never requested.
 #[actix_rt::test]
 async fn a_pod_whose_get_fails_delays_no_other() {
     let before = Before::new();
@@ -245,7 +247,7 @@ async fn nine_of_ten_pods_of_a_node_are_removed_without_waiting_for_ten_minutes(
     assert!(world.api.count(On::Get) >= 9, "each was asked for");
 }
 
-/// What an administrator confirms is meant of the pods, not of what is proved by then: the kubelet takes its time.
+/// What an administrator confirms applies to the pods, not to what is confirmed by then: the kubelet takes its time.
 #[actix_rt::test]
 async fn a_pod_that_is_confirmed_is_believed_although_its_directory_is_removed_later() {
     let before = Before::new();
@@ -289,7 +291,7 @@ async fn many_that_vanish_at_once_wait_for_the_lists_to_agree_or_for_a_word() {
     assert_eq!(world.api.count(On::Get), 0);
     let notes = world.source().await.notes;
     assert!(notes.iter().any(|note| note.starts_with("20 of 21 pods disappeared at once")), "{notes:?}");
-    // An administrator's word lets them be asked for, no more.
+    // The confirmation of an administrator allows a get of each, no more.
     world.api.apply(pod(30));
     world.api.delete("ns", "pod-30");
     world.api.freeze_lists();

@@ -1,5 +1,5 @@
 //! Any order of events: pods come, finish and vanish, their containers run and die, and the server does all that a server can
-//! do. Whatever happens, nothing goes that belongs to a pod which is there; when all is well again, all of the others goes.
+//! do. Whatever happens, nothing is removed that belongs to an existing pod; after recovery everything of the others is removed.
 //!
 //! `CRI_GC_TEST_SEED` repeats one run, `CRI_GC_TEST_STEPS` makes it longer.
 
@@ -34,7 +34,7 @@ enum Truth {
 struct Known {
     number: usize,
     truth: Truth,
-    /// Whether it was evicted at any time: then all of it may go, and may have gone.
+    /// Whether it was evicted at any time: then all of it may be removed, or may have been.
     was_evicted: bool,
     /// Ids, the newest last.
     sandboxes: Vec<String>,
@@ -48,7 +48,7 @@ struct Run {
     rng: Rng,
     pods: Vec<Known>,
     next: usize,
-    /// What was done, for whoever reads a failure.
+    /// What was done, for the reader of a failure.
     steps: Vec<String>,
 }
 
@@ -222,7 +222,7 @@ impl Run {
                 api.set_node(NODE, BOOT);
             }
             18 => api.set_node(NODE, if self.rng.usize(..3) == 0 { "another boot" } else { BOOT }),
-            // All is lost, and restored: the versions begin anew.
+            // The store is wiped and restored: the versions start again.
             _ => {
                 api.wipe();
                 for known in &self.pods {
@@ -257,7 +257,7 @@ impl Run {
 
     // ---- What has to be there ----
 
-    /// Sees that nothing has gone that has to stay, and forgets pods of which nothing is left.
+    /// Checks that nothing was removed that must be kept, and forgets pods of which nothing is left.
     fn check(&mut self, context: &str) {
         let world = &self.world;
         let steps = || format!("{context}\n{:#?}\n{:#?}", self.steps, world.stage.lines.all());
@@ -279,7 +279,12 @@ impl Run {
                             .is_none_or(|container| container.spec.state != ContainerState::Running)
                     });
                     if let Some(id) = newest {
-                        assert!(node.container(id).is_some(), "pod {} {name} {id}: {}", known.number, steps());
+                        assert!(
+                            node.container(id).is_some(),
+                            "pod {} {name} {id}: {}",
+                            known.number,
+                            steps()
+                        );
                     }
                 }
                 let newest = known.sandboxes.last().unwrap();
@@ -331,7 +336,7 @@ async fn run(seed: u64, steps: usize) {
     }
     run.restore();
     run.world.heals("restored").await;
-    // The brake lets go after ten minutes.
+    // The brake is released after ten minutes.
     for _ in 0..20 {
         run.world.pass_time(PERIOD).await;
         run.check(&format!("seed {seed}, restored"));

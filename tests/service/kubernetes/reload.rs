@@ -1,4 +1,4 @@
-//! Other settings while the service runs: what one source proved is nothing to the next, and the old server is left alone.
+//! Other settings while the service runs: what one source confirmed does not count for the next, and the old server is left alone.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
     world.dead_but_listed(2);
     world.pass_time(2 * PERIOD).await;
     assert_eq!((world.state(2).await, world.api.count(On::Any)), (Active, 0));
-    // By the file it is proved deleted; the server has it.
+    // By the file it is confirmed deleted; the server has it.
     std::fs::write(&list, format!(r#"[{{"uid": "{}", "state": "active"}}]"#, uid(1))).unwrap();
     let touch =
         || std::fs::File::open(&list).unwrap().set_modified(std::time::SystemTime::from(sim.now())).unwrap();
@@ -61,7 +61,7 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
     assert_eq!(world.state(2).await, Active);
     world.has_all(&[1, 2], "it was proved by another source");
 
-    // By the server it is proved deleted; the next source has to wait for its grace.
+    // By the server it is confirmed deleted; the next source has to wait for its grace.
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
     world.pass_time(GONE_WITHIN).await;

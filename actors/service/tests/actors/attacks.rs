@@ -1,4 +1,4 @@
-//! What an attack on the safety rules of the service found, each once. None of it may come back.
+//! What an attack on the safety rules of the service found, each once. None of it may happen again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -171,7 +171,7 @@ fn cancelled_as_an_answer_is_no_return_of_the_runtime() {
             let _ = gateway.image_fs_info().await;
             let _ = gateway.version().await;
         }
-        assert_eq!(gateway.returns(), before, "it never went away");
+        assert_eq!(gateway.returns(), before, "it was never unreachable");
     });
 }
 
@@ -190,7 +190,7 @@ fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_check() {
         for _ in 0..2 {
             assert!(!crew.containers().await.is_good(), "it is cut short by its deadline");
         }
-        // Both passes are over. Somebody starts it.
+        // Both passes are over. The container is started.
         bed.sim.with(|node| node.start_container(&id)).unwrap();
         tokio::time::sleep(3 * SECOND).await;
         let state = bed.sim.with(|node| node.container(&id).map(|c| c.spec.state));
@@ -214,7 +214,7 @@ fn an_unreachable_image_service_is_no_return_of_the_runtime() {
             let _ = gateway.image_fs_info().await;
             let _ = gateway.version().await;
         }
-        assert_eq!(gateway.returns(), before, "the runtime never went away");
+        assert_eq!(gateway.returns(), before, "the runtime was never unreachable");
     });
 }
 
@@ -276,7 +276,7 @@ fn readings_that_piled_up_are_not_two_syncs() {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(!deleted, "proved deleted {:?} after the first reading went through", began.elapsed());
+        assert!(!deleted, "confirmed deleted {:?} after the first reading went through", began.elapsed());
     });
 }
 
@@ -290,7 +290,7 @@ fn a_pause_applies_to_what_waits_in_the_gateway() {
     }
     bed.sim.fault(Method::RemoveContainer, Fault::Delay(Duration::from_millis(500)), Scope::Always);
     bed.run(async |crew| {
-        // A reload that lowers parallel_removals comes while the pass looks.
+        // A reload that lowers parallel_removals comes while the pass observes.
         let (gc, gateway) = (crew.container_gc.clone(), crew.tools.gateway.follower());
         let mut settings = bed.settings.clone();
         settings.container_gc.parallel_removals = 1;
@@ -334,7 +334,7 @@ fn a_log_is_kept_with_its_container_once_the_loop_may_only_report() {
         let mut settings = bed.settings.clone();
         settings.container_gc.mode = Mode::Report;
         let (gc, stricter) = (crew.container_gc.clone(), Generation::only(Arc::new(settings)));
-        // At the status that the removal rests on: the second one, for the first tells when its pod ended.
+        // At the status right before the removal: the second one, for the first reports when its pod ended.
         let mut asked = 0;
         bed.sim.before(Method::ContainerStatus, move |_, _| {
             asked += 1;
@@ -347,5 +347,5 @@ fn a_log_is_kept_with_its_container_once_the_loop_may_only_report() {
     });
     assert_eq!(bed.sim.count(Method::ContainerStatus), 2);
     assert_eq!(bed.sim.container_ids(), [id]);
-    assert!(std::path::Path::new(&log).exists(), "its log went without it");
+    assert!(std::path::Path::new(&log).exists(), "its log was removed without it");
 }

@@ -49,9 +49,9 @@ fn fill(bed: &Bed, percent: u64) {
     bed.sim.with(|node| node.fill_to_percent(percent));
 }
 
-// ---- what must stay ----
+// ---- what must be kept ----
 
-/// T1. What cri-gc itself removed, and somebody pulled again before the next look, is a new image.
+/// T1. What cri-gc itself removed, and another client pulled again before the next observation, is a new image.
 fn an_image_that_was_removed_and_pulled_again_is_young() {
     let mut bed = bed();
     bed.settings.image_gc.min_age = 2 * MINUTE;
@@ -86,7 +86,7 @@ fn an_image_that_was_removed_for_its_age_and_pulled_again_is_not_old() {
     });
 }
 
-/// T2. A pod that the source tells of while a pass is under way keeps its image.
+/// T2. A pod that the source reports while a pass is in progress keeps its image.
 fn an_image_that_a_new_pod_names_during_a_pass_is_kept() {
     let mut bed = bed();
     let file = bed.sim.paths().root.join("pods.json");
@@ -140,7 +140,7 @@ fn an_image_that_becomes_the_sandbox_image_during_a_pass_is_kept() {
     }
 }
 
-/// T6. A disk full of something else (or of what removals do not give back: snapshots, another mount) costs no images in
+/// T6. A disk full of something else (or of what removals do not free: snapshots, another mount) costs no images in
 /// vain (docs/images.md), not even over many passes.
 fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
     let bed = bed();
@@ -157,7 +157,7 @@ fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
         }
     });
     let left = bed.sim.image_ids().len() - 1;
-    assert!(left >= 20, "{left} of 30 are left after an hour, and nothing came back");
+    assert!(left >= 20, "{left} of 30 are left after an hour, and nothing was freed");
 }
 
 /// T6b. What others free meanwhile is not what the removals brought.
@@ -169,7 +169,7 @@ fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
     }
     fill(&bed, 95);
     let (other, mut turn) = (bed.sim.usage().other.bytes, 0);
-    // Somebody deletes a log of 64 KiB now and then.
+    // Another program deletes a log of 64 KiB now and then.
     bed.sim.before(Method::ListImages, move |node, _| {
         turn += 1;
         node.disk.stored.other.bytes = other - 65_536 * turn;
@@ -184,7 +184,7 @@ fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
     );
 }
 
-/// T20. A runtime that removes and then says that it failed: nothing comes back, so it stops after three.
+/// T20. A runtime that removes and then says that it failed: nothing is freed, so it stops after three.
 fn removals_that_failed_count_as_futile_too() {
     let bed = bed();
     for number in 0..30 {
@@ -196,12 +196,12 @@ fn removals_that_failed_count_as_futile_too() {
     bed.sim.fault(Method::RemoveImage, late, Scope::Always);
     bed.run(async |crew| crew.images().await);
     let left = bed.sim.image_ids().len() - 1;
-    assert!(left >= 25, "{left} of 30 are left after one pass, and nothing came back");
+    assert!(left >= 25, "{left} of 30 are left after one pass, and nothing was freed");
 }
 
 // ---- idle for ever, or useless ----
 
-/// T7. What cannot be removed brings nothing, so nobody has to wait for what it brings.
+/// T7. What cannot be removed frees nothing, so no pass has to wait for its space.
 fn images_that_cannot_be_removed_do_not_hold_up_the_others() {
     let mut bed = bed();
     bed.settings.image_gc.settle = Duration::from_millis(200);
@@ -250,7 +250,7 @@ fn a_pass_cut_short_reports_what_it_freed_and_each_image_once() {
     assert_eq!(removed(&report), std::slice::from_ref(&first));
     println!("{:?} {:?}", report.freed_bytes, errors(&report));
     let named = report.kept.iter().filter(|kept| kept.item.id == first).count();
-    assert_eq!(named, 0, "it is told of as kept too");
+    assert_eq!(named, 0, "it is reported as kept too");
     assert!(report.freed_bytes > 0, "{report:?}");
 }
 
@@ -344,7 +344,7 @@ fn life(dir: &Path, hands: &Hands, test: impl AsyncFnOnce(&ImageRecords)) {
     });
 }
 
-/// T4. A store that could not be opened at the start keeps what it holds once it can be.
+/// T4. A store that could not be opened at the start keeps its records once it can be.
 #[test]
 fn a_store_that_could_not_be_opened_at_first_keeps_its_records() {
     let folder = tempfile::tempdir().unwrap();
@@ -365,7 +365,7 @@ fn a_store_that_could_not_be_opened_at_first_keeps_its_records() {
         while records.problem().await.is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // And even a look at the images.
+        // And even an observation of the images.
         hands.pass(10);
         let images = records.remember(listed(&["a", "b"]), hands.moment()).await.unwrap();
         assert_eq!(images[1].first_detected.unwrap().as_second(), 1_000_000, "in memory it is known");
@@ -402,7 +402,7 @@ fn a_clock_that_was_set_before_the_next_boot_makes_no_image_old() {
     });
 }
 
-/// T14. A store that was cut off, wherever, is set aside: it does not stay unusable for ever.
+/// T14. A store that was cut off, wherever, is set aside: it is not unusable forever.
 #[test]
 fn a_store_that_was_cut_off_anywhere_is_set_aside_or_read() {
     let folder = tempfile::tempdir().unwrap();

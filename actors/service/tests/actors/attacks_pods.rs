@@ -72,8 +72,11 @@ fn an_unreachable_api_server_stays_unreachable_in_the_status() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         arbiter.stop();
-        assert!(lost, "nobody said that the API server is away");
-        assert!(lied.is_empty(), "no problem was told at {lied:?}, and the API server was away all the time");
+        assert!(lost, "no problem said that the API server is unreachable");
+        assert!(
+            lied.is_empty(),
+            "no problem was reported at {lied:?}, and the API server was unreachable all the time"
+        );
     });
 }
 
@@ -82,7 +85,7 @@ fn one_pod_whose_get_fails_does_not_delay_the_others() {
     let bed = by_api(&api);
     api.apply(pod(1));
     bed.living_pod(1);
-    // Somebody's `crictl runp`: no name of Kubernetes.
+    // From a `crictl runp`: no name of Kubernetes.
     let made = bed.sim.ago(2 * HOUR);
     bed.sim.add_pod(PodSpec::new("ns", "My_Test", uid(2)).created_at(made).not_ready()).unwrap();
     for number in 3..=6 {
@@ -102,7 +105,7 @@ fn one_pod_whose_get_fails_does_not_delay_the_others() {
 }
 
 fn one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others() {
-    // Each look meets the broken object first (they are asked in the order of their UIDs).
+    // Each check requests the broken object first (the order is that of the UIDs).
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -145,7 +148,7 @@ fn an_answer_about_a_pod_of_another_namespace_proves_nothing() {
     bed.dead_pod(2);
     bed.run(async |crew| {
         read_twice(&bed, crew).await.unwrap();
-        // A cache on the way that goes by the last part of the path: every namespace has its web-0.
+        // A cache on the way that uses only the last part of the path: every namespace has its web-0.
         let other = PodObject::new("other", "pod-2", &uid(22)).to_json().to_string();
         api.fail_next(On::Get, Fault::Garbage(other));
         assert_eq!(state(&bed, crew, 2).await, Unknown, "{}", evidence(crew, 2).await);
@@ -202,11 +205,11 @@ fn observations_that_wait_for_one_answer_send_one_request() {
     bed.run(async |crew| {
         read_twice(&bed, crew).await.unwrap();
         api.fail(On::Get, Some(Fault::Delay(20 * SECOND)));
-        // As `cri-gc status` looks: within two seconds, or not at all. A monitoring system does so all the time.
+        // As `cri-gc status` checks: within two seconds, or not at all. A monitoring system does so all the time.
         for _ in 0..20 {
             let _ = tokio::time::timeout(Duration::from_millis(200), verdict(&bed, crew)).await;
         }
-        assert!(api.count(On::Get) <= 4, "{} questions for one pod under way at once", api.count(On::Get));
+        assert!(api.count(On::Get) <= 4, "{} questions for one pod in progress at once", api.count(On::Get));
     });
 }
 
@@ -247,7 +250,7 @@ fn no_token_travels_to_another_machine_in_the_clear() {
     let api = FakeApi::start(NODE);
     api.set_token(Some("secret"));
     let bed = by_api(&api);
-    // What stays on this machine is no secret there (kubectl proxy); every other address is refused before it is asked.
+    // What remains on this machine is no secret there (kubectl proxy); every other address is refused before a connection.
     let kubeconfig = bed.settings.pods.kube_api.kubeconfig.clone().unwrap();
     let text = std::fs::read_to_string(&kubeconfig).unwrap();
     std::fs::write(&kubeconfig, text.replace("127.0.0.1", "192.0.2.1")).unwrap();
@@ -268,7 +271,7 @@ fn a_kubelet_that_starts_again_is_a_kubelet_that_has_just_started() {
     bed.run(async |crew| {
         kubelet.set_pods(vec![pod(1).from_file()]);
         crew.tools.pods.resync().await.unwrap_err();
-        // It says so once, panics, and is away for a while.
+        // It reports that once, panics, and does not answer for a while.
         kubelet.stop_listening();
         for _ in 0..6 {
             bed.sim.advance(2 * MINUTE);
@@ -298,7 +301,7 @@ fn a_clock_that_is_set_during_a_pass_makes_no_container_old() {
         let tools = Tools { clock, pods, ..crew.tools.clone() };
         let settings = Arc::new(bed.settings.clone());
         let gc = Collector::start(&Arbiter::current(), tools, settings, ContainerGc::default);
-        // NTP sets the clock right when the re-check asks; lists tell no finish times, so only the re-check sees them.
+        // NTP sets the clock right during the re-check; lists have no finish times, so only the re-check sees them.
         bed.sim.before_next(Method::ContainerStatus, move |_, _| step.store(3_600, SeqCst));
         let report = gc.send(RunPass::default()).await.unwrap().unwrap();
         arbiter.stop();
@@ -330,7 +333,7 @@ fn a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after
     bed.run(async |crew| {
         let (pods, arbiter) = provider(&bed, crew, true, crew.tools.clock.clone());
         tokio::time::sleep(SECOND).await;
-        // The operator sees that it hangs, and takes another source.
+        // The operator sees that it hangs, and sets another source.
         let mut settings = bed.settings.clone();
         settings.pods.source = PodSource::File;
         settings.pods.file = Some(file);
@@ -539,7 +542,7 @@ fn an_api_server_that_returned_with_less_is_listed_again() {
         assert!(until(async || api.open_watches() == 1, 5 * SECOND).await);
         api.wipe();
         api.apply(pod(1));
-        // The new store goes on below the version that is watched from; bookmarks are all that comes.
+        // The new store continues below the version that is watched from; bookmarks are all that comes.
         assert!(until(async || api.open_watches() == 1, 5 * SECOND).await);
         let lists = api.count(On::List);
         for _ in 0..30 {

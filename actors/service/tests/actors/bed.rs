@@ -76,7 +76,7 @@ impl Bed {
         settings.pods.kubelet_root = sim.paths().root.join("kubelet");
         settings.log_gc.pod_logs_root = sim.paths().pod_logs_root.clone();
         settings.log_gc.legacy_container_logs_root = sim.paths().legacy_root.clone();
-        // The modelled disk gives space back at once, unless a test says otherwise.
+        // The modelled disk frees space at once, unless a test sets another time.
         settings.image_gc.settle = Duration::ZERO;
         let probe = sim.fs_probe();
         let probe = FsProbe::new(move |path| probe(path));
@@ -188,7 +188,7 @@ impl Bed {
         ContainerSpec::new(sandbox, name).attempt(attempt).exited(made, made + 30 * SECOND)
     }
 
-    /// An image of that many MiB on the disk, of which the runtime tells a third.
+    /// An image of that many MiB on the disk, of which the runtime reports a third.
     pub fn image(&self, tag: &str, mib: u64) -> String {
         self.sim.add_image(ImageSpec::single(tag, mib * MIB / 3, mib * MIB - mib * MIB / 3))
     }
@@ -199,7 +199,7 @@ impl Bed {
         cri_gc_policy::images::space::usage_percent(stats.capacity_bytes, stats.available_bytes).unwrap()
     }
 
-    // ---- What was asked of the runtime ----
+    // ---- Calls of the runtime ----
 
     /// Ids that calls of this method named, in order.
     pub fn calls(&self, method: Method) -> Vec<String> {
@@ -264,7 +264,7 @@ where
     collector.send(RunPass::default()).await.unwrap().unwrap()
 }
 
-/// A log that nobody reads.
+/// A log that no test reads.
 pub fn silent() -> Logger {
     Logger::root(Discard, o!())
 }
@@ -274,7 +274,7 @@ pub fn uid(number: usize) -> String {
     format!("{number:08x}-0000-4000-8000-{number:012x}")
 }
 
-/// How the removal of that object ended; `None` if it was not to go.
+/// How the removal of that object ended; `None` if it was not to be removed.
 pub fn outcome(report: &PassReport, id: &str) -> Option<Outcome> {
     let mut ended = report.removals.iter().filter(|removal| removal.id == id);
     let first = ended.next().map(|removal| removal.outcome.clone());
@@ -282,7 +282,7 @@ pub fn outcome(report: &PassReport, id: &str) -> Option<Outcome> {
     first
 }
 
-/// Why that object stayed, by the plan or by the re-check.
+/// Why that object was kept, by the plan or by the re-check.
 pub fn kept_for(report: &PassReport, id: &str) -> Option<String> {
     if let Some(Outcome::Refused { because }) = outcome(report, id) {
         return Some(because);
@@ -291,7 +291,7 @@ pub fn kept_for(report: &PassReport, id: &str) -> Option<String> {
     Some(kept.item.reason.clone())
 }
 
-/// Ids that are gone, in the order of their removal.
+/// Ids of removed objects, in the order of their removal.
 pub fn removed(report: &PassReport) -> Vec<String> {
     let gone = report.removals.iter().filter(|removal| removal.outcome == Outcome::Removed);
     gone.map(|removal| removal.id.clone()).collect()

@@ -1,4 +1,4 @@
-//! Passes of container GC: what goes, in which order, with which logs, and what a failure does to the rest.
+//! Passes of container GC: what is removed, in which order, with which logs, and what a failure does to the rest.
 
 use std::collections::HashMap;
 
@@ -119,7 +119,7 @@ fn a_container_that_is_removed_already_or_by_another_client_is_no_failure() {
     assert!(report.is_good(), "{report:?}");
     assert_eq!(outcome(&report, &gone), Some(Outcome::AlreadyGone));
     assert_eq!(outcome(&report, &going), Some(Outcome::AlreadyGone));
-    assert_eq!(bed.calls(Method::RemoveContainer), [going], "what is not there is not asked to go");
+    assert_eq!(bed.calls(Method::RemoveContainer), [going], "what is not there gets no removal");
 }
 
 fn one_that_fails_does_not_hold_up_the_others() {
@@ -136,7 +136,7 @@ fn one_that_fails_does_not_hold_up_the_others() {
     assert_eq!(
         bed.sim.container_ids().len(),
         2,
-        "it counts as removed within its pass: nothing else goes for it"
+        "it counts as removed within its pass: nothing else is removed for it"
     );
 }
 
@@ -183,7 +183,7 @@ fn the_log_is_removed_with_its_container_except_the_one_that_a_living_pod_shows(
     assert!(living[1].1.exists(), "`logs` of a living pod shows it");
     assert!(!deleted[0].1.exists() && !deleted[1].1.exists());
     let left: Vec<_> = std::fs::read_dir(deleted[0].1.parent().unwrap()).unwrap().collect();
-    assert!(left.is_empty(), "the rotated files go along: {left:?}");
+    assert!(left.is_empty(), "the rotated files are removed too: {left:?}");
     let links = std::fs::read_dir(&bed.sim.paths().legacy_root).unwrap();
     let links: Vec<String> = links.map(|l| l.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(links.len(), 1, "{links:?}");
@@ -217,7 +217,7 @@ fn the_image_of_a_removed_container_counts_as_used_when_it_finished() {
     bed.settings.image_gc.parallel_removals = 1;
     let images: Vec<String> = (0..3).map(|n| bed.image(&format!("app:{n}"), 10)).collect();
     bed.run(async |crew| {
-        // None is in use at this look; a job of the second image comes and goes between two looks.
+        // None is in use at this observation; a job of the second image appears and disappears between two observations.
         crew.observe_images().await;
         bed.sim.advance(2 * HOUR);
         let pod = bed.dead_pod(1);
@@ -229,7 +229,7 @@ fn the_image_of_a_removed_container_counts_as_used_when_it_finished() {
         let report = crew.images().await;
         let gone = bed.calls(Method::RemoveImage);
         assert_eq!(gone.len(), 3, "{report:?}");
-        assert_eq!(gone[2], images[1], "never used ones go first");
+        assert_eq!(gone[2], images[1], "never used ones are removed first");
     });
 }
 

@@ -16,7 +16,7 @@ on_each_flavour!(
     the_check_of_one_removal_says_nothing_of_the_next,
 );
 
-/// One container that is to go, and what happens to it right before the re-check that begins its removal.
+/// One container that is to be removed, and what happens to it right before the re-check that begins its removal.
 fn raced(change: impl FnOnce(&mut Node, &str) + Send + 'static) -> (Bed, String, PassReport) {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -97,7 +97,7 @@ fn what_the_recheck_refuses_is_made_up_for_by_nothing_else() {
 }
 
 fn the_check_of_one_removal_says_nothing_of_the_next() {
-    // The second is started right before the first one is removed: only a look of its own can see that.
+    // The second is started right before the first one is removed: only a check of its own can see that.
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     bed.settings.container_gc.parallel_removals = 1;

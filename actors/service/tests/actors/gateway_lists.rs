@@ -29,7 +29,7 @@ async fn begin<'a, T>(call: impl Future<Output = CriResult<T>> + 'a) -> Waiting<
     call
 }
 
-/// Returns once the gateway has taken up everything that was asked before, and the runtime has what was sent then.
+/// Returns once the gateway has taken up every earlier request, and the runtime has what was sent then.
 async fn barrier(gateway: &Gateway) {
     gateway.version().await.unwrap();
     gateway.version().await.unwrap();
@@ -151,7 +151,7 @@ fn removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals() {
         for id in &images {
             all.push(begin(gateway.remove_image(id, "")).await);
         }
-        // Questions go on while all of this hangs.
+        // Questions continue while all of this hangs.
         barrier(gateway).await;
         assert_eq!(gateway.list::<Container>(Freshness::Fresh).await.unwrap().len(), 10);
         let sent = |methods: &[Method]| methods.iter().map(|m| bed.sim.count(*m)).sum::<usize>();

@@ -1,4 +1,4 @@
-//! Passes of image GC: what never goes, what goes for its age, and what a failure does.
+//! Passes of image GC: what is never removed, what is removed for its age, and what a failure does.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ on_each_flavour!(
     an_image_is_removed_by_its_whole_id_with_all_its_names,
 );
 
-/// A full node whose images may go at once, one after the other.
+/// A full node whose images may be removed at once, one after the other.
 fn full() -> Bed {
     let mut bed = Bed::with(Options { capacity_bytes: 10_000 * MIB, ..options() });
     bed.settings.image_gc.min_age = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! The closed loop of image GC: it goes by what it measures, not by what it is told.
+//! The closed loop of image GC: it uses what it measures, not the reported sizes.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn bed() -> Bed {
     bed
 }
 
-/// Images that each hold one percent of the disk, of which the runtime tells `told` thousandths.
+/// Images that each use one percent of the disk, of which the runtime reports `reported` thousandths.
 fn one_percent_each(bed: &Bed, count: usize, reported: u64) {
     for number in 0..count {
         let (compressed, size) = (reported * MIB, 1000 * MIB);
@@ -60,7 +60,7 @@ fn it_stops_at_the_low_threshold_though_the_sizes_promise_less_or_as_much() {
 
 fn it_continues_where_the_removals_free_less_than_the_sizes() {
     let bed = bed();
-    // Of what is told, nearly all is one layer that all of them share.
+    // Of what is reported, nearly all is one layer that all of them share.
     for number in 0..20 {
         let own = LayerSpec::new(format!("own-{number}"), MIB, 999 * MIB);
         let shared = LayerSpec::new("shared", 5_000 * MIB, MIB);
@@ -74,7 +74,7 @@ fn it_continues_where_the_removals_free_less_than_the_sizes() {
 
 fn it_continues_though_the_first_ones_free_next_to_nothing() {
     let bed = bed();
-    // The first nine to go share what is large with the tenth.
+    // The first nine to be removed share what is large with the tenth.
     for number in 0..10 {
         let shared = LayerSpec::new("shared", 4_000 * MIB, 8_000 * MIB);
         let own = LayerSpec::new(format!("own-{number}"), MIB, MIB);
@@ -97,7 +97,7 @@ fn where_nothing_is_freed_it_stops_after_five_and_reports_what_is_left() {
     let said = errors(&report).join("; ");
     assert!(said.contains("freed no space, so 5 images (19.5 GiB) are left for a later pass"), "{said}");
     assert!(said.contains("protected images 302.7 KiB"), "{said}");
-    // Whoever begins anew tries the others.
+    // A new pass tries the others.
     assert!(collect(&bed, 90).is_good());
 }
 
@@ -161,7 +161,7 @@ fn an_image_that_cannot_be_removed_is_passed_over_and_tried_once() {
     );
     let report = collect(&bed, 90);
     assert!(matches!(outcome(&report, &stuck), Some(Outcome::Failed { .. })), "{report:?}");
-    assert_eq!(bed.used_percent(), 80, "others go in its place");
+    assert_eq!(bed.used_percent(), 80, "others are removed in its place");
     assert_eq!(bed.calls(Method::RemoveImage).iter().filter(|id| **id == stuck).count(), 1);
 }
 
@@ -184,7 +184,7 @@ fn it_waits_for_a_runtime_that_frees_space_late() {
     one_percent_each(&bed, 40, 1000);
     bed.sim.with(|node| node.disk.release_delay = Duration::from_secs(5));
     bed.sim.with(|node| node.fill_to_percent(85));
-    // Modelled time passes only when somebody measures.
+    // Modelled time passes only at a measurement.
     let sim = bed.sim.clone();
     let report = bed.run(async |crew| {
         let pass = crew.images();

@@ -1,4 +1,4 @@
-//! Image GC between its questions: what comes, goes and is pulled again while images are checked, removed and confirmed.
+//! Image GC between its questions: what appears, disappears and is pulled again while images are checked, removed and confirmed.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn a_name_of_two_images_is_not_removed_for_one_of_them() {
     let report = bed.run(async |crew| crew.images().await);
     assert!(
         bed.sim.image_ids().contains(&pinned),
-        "the pinned one is gone: {:?}",
+        "the pinned one is removed: {:?}",
         bed.calls(Method::RemoveImage)
     );
     assert!(matches!(outcome(&report, &artifact), Some(Outcome::Failed { .. })), "{report:?}");
@@ -84,7 +84,7 @@ fn a_name_of_two_images_is_not_removed_for_one_of_them() {
 
 #[test]
 fn a_copy_pulled_right_after_the_removal_is_not_removed_by_its_names() {
-    // On CRI-O it can't be told from an artifact that its id does not remove.
+    // On CRI-O it can't be distinguished from an artifact that its id does not remove.
     for flavour in [Flavour::Containerd16, Flavour::Containerd21] {
         let mut bed = bed(flavour);
         bed.settings.image_gc.min_age = 2 * MINUTE;
@@ -116,7 +116,7 @@ fn a_copy_pulled_after_a_pass_that_was_cut_short_is_young() {
         let report = crew.images().await;
         assert_eq!(outcome(&report, &a), Some(Outcome::Removed), "{report:?}");
         bed.sim.clear_faults();
-        assert!(!bed.sim.image_ids().contains(&a), "precondition: it is gone");
+        assert!(!bed.sim.image_ids().contains(&a), "precondition: it is removed");
         bed.sim.add_image(spec());
         bed.sim.advance(10 * Duration::from_secs(1));
         fill(&bed, 95);
@@ -275,7 +275,7 @@ fn an_image_that_a_loop_saw_in_use_since_the_plan_is_kept() {
         let a = bed.image("a:1", 100);
         fill(&bed, 95);
         let report = bed.run(async |crew| {
-            // A job that came and went: no list has its container any more.
+            // A job that has ended and is removed: no list has its container any more.
             let (images, clock) = (crew.tools.images.clone(), crew.tools.clock.clone());
             bed.sim.before_nth(Method::ListImages, 2, move |_, _| {
                 images.seen(["a:1"], clock.moment());

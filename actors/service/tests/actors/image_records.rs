@@ -1,5 +1,5 @@
-//! The keeper of image records and its store: what it has told is on the disk, what it was told gets there, and what the
-//! disk held before it could be read is not overwritten.
+//! The keeper of image records and its store: what it has answered is on the disk, what it was given is written there, and what the
+//! disk had before it could be read is not overwritten.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,7 +56,7 @@ impl Drain for Lines {
     }
 }
 
-/// A state directory, a clock that stands still until it is told, and what a keeper logs.
+/// A state directory, a clock that only moves when a test sets it, and what a keeper logs.
 pub struct Desk {
     pub folder: tempfile::TempDir,
     /// Seconds since the beginning.
@@ -97,7 +97,7 @@ impl Desk {
         Moment::new(at(second), SignedDuration::from_secs(second))
     }
 
-    /// The state directory, and a runtime directory beside it.
+    /// The state directory, and a runtime directory next to it.
     pub fn dirs(&self) -> Dirs {
         Dirs { state: self.dir(), runtime: Some(self.folder.path().join("run/state")) }
     }
@@ -111,13 +111,14 @@ impl Desk {
     pub fn keeper_with(&self, home: Home, worker: Workers) -> ImageRecords {
         let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(10) };
         let lines = self.lines.clone();
-        let log_panic = Box::new(move |why: &str, _| lines.0.lock().unwrap().push(format!("panicked: {why}")));
+        let log_panic =
+            Box::new(move |why: &str, _| lines.0.lock().unwrap().push(format!("panicked: {why}")));
         let log = Logger::root(self.lines.clone().fuse(), o!());
         let here = Arbiter::current();
         ImageRecords::start(&here, (pace, log_panic), home, worker, self.clock(), log)
     }
 
-    /// Does something with a keeper that has the state directory. It is gone, and has let go of its store, at the end.
+    /// Does something with a keeper that has the state directory. At the end it is stopped, and its store closed.
     pub fn keep<T>(&self, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
         System::new().block_on(async { self.keep_at(self.dir().into(), test).await })
     }
@@ -125,7 +126,7 @@ impl Desk {
     pub async fn keep_at<T>(&self, dirs: Dirs, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
         let (keeper, worker) = self.keeper(Home::Store(dirs, Origin::default()));
         let result = test(&keeper).await;
-        // A commit under way would hold the store for a moment longer.
+        // A commit in progress would hold the store for a moment longer.
         worker.run(|| ()).await.unwrap();
         result
     }
@@ -161,14 +162,14 @@ pub fn images(numbers: impl IntoIterator<Item = usize>) -> Vec<Image> {
     numbers.into_iter().map(image).collect()
 }
 
-/// First detected and last used of each, in seconds, by what was told.
+/// First detected and last used of each, in seconds, from an answer.
 pub fn records_in(images: &[Image]) -> BTreeMap<String, (i64, Option<i64>)> {
     let second = |time: Timestamp| time.as_second() - BEGUN;
     let ages = |image: &Image| (second(image.first_detected.unwrap()), image.last_used.map(second));
     images.iter().map(|image| (image.id.clone(), ages(image))).collect()
 }
 
-/// The same by what the disk holds.
+/// The same from the store on the disk.
 pub fn records_on_disk(content: &Content) -> BTreeMap<String, (i64, Option<i64>)> {
     let second = |time: Timestamp| time.as_second() - BEGUN;
     let ages = |record: &Record| (second(record.first_detected), record.last_used.map(second));
@@ -245,11 +246,11 @@ fn a_use_that_no_observation_has_resolved_is_on_the_disk_and_known_to_the_next_o
     });
 }
 
-/// Has the keeper look a few times while the disk is broken, and then once more.
+/// Has the keeper take a few observations while the disk is broken, and then once more.
 async fn breaks_and_is_repaired(desk: &Desk, records: &ImageRecords, repair: impl FnOnce()) {
     for round in 1..=20 {
         let known = records.remember(images(0..400), desk.moment(100 + round)).await.unwrap();
-        assert_eq!(known.len(), 400, "it goes on from memory");
+        assert_eq!(known.len(), 400, "it continues from memory");
         // What changes is what is tried again.
         records.seen(["r.io/app:1"], desk.moment(100 + round));
         assert!(records.problem().await.is_some_and(|why| why.contains(STORE)), "round {round}");
@@ -280,7 +281,7 @@ fn a_disk_that_fails_is_logged_less_and_less_often_and_its_recovery_once() {
         assert!(line.starts_with(if number == 0 { "ERRO" } else { "WARN" }), "{lines:#?}");
         assert!(line.ends_with(&format!("and a restart loses them{ending}")), "{number}: {lines:#?}");
     }
-    // Two tries in each of twenty rounds: one for the look, one for the use.
+    // Two tries in each of twenty rounds: one for the observation, one for the use.
     assert!((5..=7).contains(&failures.len()), "{lines:#?}");
 }
 
@@ -315,7 +316,7 @@ fn a_state_directory_that_is_removed_is_noticed_and_one_that_is_created_again_is
         fs::remove_dir_all(desk.dir()).unwrap();
         records.seen(["r.io/app:1"], desk.moment(20));
         records.remember(images(0..9), desk.moment(20)).await.unwrap();
-        assert!(records.problem().await.is_some(), "what it has told is nowhere");
+        assert!(records.problem().await.is_some(), "what it has answered is not stored");
         fs::create_dir(desk.dir()).unwrap();
         let known = records.remember(images(0..10), desk.moment(30)).await.unwrap();
         assert_eq!(records_on_disk(&desk.disk()), records_in(&known));
@@ -448,7 +449,7 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
     System::new().block_on(async {
         tokio::time::pause();
         let (hold, held_until) = mpsc::channel::<()>();
-        // Paused time stands still while a blocking task is under way.
+        // Paused time stands still while a blocking task is in progress.
         tokio::task::spawn_blocking(move || held_until.recv());
         let (records, worker) = desk.keeper(Home::Store(dir.clone().into(), Origin::default()));
         until("the worker has begun", || is_open(&dir.join(STORE)).then_some(())).await;

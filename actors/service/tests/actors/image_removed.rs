@@ -13,7 +13,7 @@ use cri_gc_sim::{Code, ContainerSpec, Fault, Flavour, ImageSpec, LayerSpec, Meth
 use super::bed::{Bed, HOUR, MIB, SECOND, errors, kept_for, outcome, removed};
 use super::plans::plan_and_problems;
 
-/// A node of that runtime on which one image of the tests holds one percent of the disk.
+/// A node of that runtime on which one image of the tests uses one percent of the disk.
 pub fn bed(flavour: Flavour) -> Bed {
     let mut bed = Bed::with(Options { capacity_bytes: 10_000 * MIB, flavour, ..Options::default() });
     bed.settings.image_gc.min_age = Duration::ZERO;
@@ -215,7 +215,7 @@ fn what_the_runtime_claims_to_have_removed_and_lists_has_failed_and_the_next_one
                 assert!(error.contains("still lists it"), "{error}");
             }
             let brought = report.removals.iter().map(|removal| removal.bytes).sum::<u64>();
-            assert_eq!(brought, 100 * MIB / 3, "only what is gone is counted");
+            assert_eq!(brought, 100 * MIB / 3, "only what is removed is counted");
             // It keeps its record: it is as old as before.
             let seen = whole::look(&crew.tools, &bed.settings).await.unwrap().observation;
             let age = |id: &String| {
@@ -377,7 +377,7 @@ fn the_images_of_rule_1_are_removed_before_the_disk_is_judged() {
 fn images_that_are_removed_for_their_age_count_only_as_far_as_they_free_something() {
     let mut bed = bed(Flavour::Containerd21);
     bed.settings.image_gc.max_age = HOUR;
-    // It shares what is large with an image that stays.
+    // It shares what is large with an image that is kept.
     let layer = || LayerSpec::new("shared", 500 * MIB, 500 * MIB);
     let old = bed.sim.add_image(ImageSpec::new("old:1").layer(layer()));
     bed.run(async |crew| {

@@ -1,4 +1,4 @@
-//! What goes wrong in one loop stays in it; a pass that hangs ends at its deadline and says what it did.
+//! What goes wrong in one loop remains in it; a pass that hangs ends at its deadline and says what it did.
 
 use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_kit::words::Loop;
@@ -123,7 +123,7 @@ fn a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did() {
         let errors = errors(&report);
         assert!(errors.len() == 1 && errors[0].contains("deadline of 1s"), "{errors:?}");
         assert!(!report.is_good());
-        // On a machine so busy that not even the first was done in time there is nothing to tell.
+        // On a machine so busy that not even the first was done in time there is nothing to report.
         assert!(removed(&report).len() <= 1);
         if bed.sim.count(Method::RemoveContainer) == 2 {
             assert_eq!(outcome(&report, &ids[0]), Some(Outcome::Removed));

@@ -42,7 +42,7 @@ fn name(number: usize) -> String {
     format!("ns_pod-{number}_{}", uid(number))
 }
 
-/// The log directory of a pod that nobody knows any more.
+/// The log directory of a pod that is unknown now.
 fn orphan(bed: &Bed, number: usize) -> PathBuf {
     let changed = bed.sim.ago(HOUR);
     bed.sim.with(|node| node.add_log_dir(&name(number), changed)).unwrap()
@@ -85,7 +85,7 @@ fn directories_of_deleted_pods_are_removed_and_those_of_others_kept() {
     assert_eq!(kept_for(&report, "lost+found").as_deref(), Some("foreign_name"));
 }
 
-/// A directory that is to go, and what comes while the runtime is asked for the last time.
+/// A directory that is to be removed, and what comes during the last request to the runtime.
 fn raced(before: Method, container_too: bool) {
     let bed = Bed::new();
     let directory = orphan(&bed, 1);
@@ -214,7 +214,7 @@ fn the_only_pass_of_a_command_checks_twice() {
         assert!(crew.logs().await.is_good());
         assert!(
             prepared.elapsed() > Duration::from_millis(1900),
-            "a log that is being rotated is back by then"
+            "a log that is being rotated is there again by then"
         );
         assert!(!is_link(&link));
     });
@@ -308,7 +308,7 @@ fn a_foreign_name_is_reported_once() {
         }
         assert!(path.exists());
         assert_eq!(warnings.0.lock().unwrap().len(), 1, "{:?}", warnings.0);
-        // One that went and came is reported again: what is gone is not remembered.
+        // One that was removed and created again is reported again: what is removed is not remembered.
         std::fs::remove_dir_all(&path).unwrap();
         crew.logs().await;
         std::fs::create_dir(&path).unwrap();

@@ -28,7 +28,7 @@ fn names(bed: &Bed, logs: &PathBuf) -> [usize; 2] {
     [logs, &bed.sim.paths().legacy_root].map(|path| std::fs::read_dir(path).unwrap().count())
 }
 
-/// A container pass removes the older container of pod 2 with all its logs, before the pod is proved deleted.
+/// A container pass removes the older container of pod 2 with all its logs, before the pod is confirmed deleted.
 async fn remove_the_older(bed: &Bed, crew: &Crew, (older, logs): &(String, PathBuf)) {
     assert_eq!(names(bed, logs), [6, 2]);
     assert_eq!(&removed(&crew.containers().await), std::slice::from_ref(older));

@@ -1,7 +1,7 @@
 //! Plans that come true (behaviour: Plans): on an unchanged node, what a plan lists as `remove` and `follow`
 //! is what a sweep right after removes, and nothing else; and so is what a dry run lists.
 //!
-//! The nodes, policies and cases are those of [`super::safety`], with faults in reading that stay. Images are removed by
+//! The nodes, policies and cases are those of [`super::safety`], with lasting faults in reading. Images are removed by
 //! the measure, not by a plan's sizes: so the thresholds are off in half of the cases, and in the others every image brings
 //! exactly what the runtime reports, and only one is removed before the next measurement.
 
@@ -39,7 +39,7 @@ on_each_flavour!(
     a_runtime_that_answers_nothing_in_time_does_not_get_every_status_call,
 );
 
-/// What goes by kind: containers, sandboxes, log directories, images.
+/// What is removed, by kind: containers, sandboxes, log directories, images.
 type Ids = [BTreeSet<String>; 4];
 
 const KINDS: [Kind; 4] = [Kind::Container, Kind::Sandbox, Kind::LogDir, Kind::Image];
@@ -47,13 +47,13 @@ const KINDS: [Kind; 4] = [Kind::Container, Kind::Sandbox, Kind::LogDir, Kind::Im
 /// What differs from a case of the safety test.
 #[derive(Debug, Clone)]
 struct Extra {
-    /// Whether images go for lack of space.
+    /// Whether images are removed for lack of space.
     by_space: bool,
     /// Containers whose status can't be read, and what is answered.
     unread: Vec<(Index, Code)>,
     /// Whether the filesystems can be measured.
     measured: bool,
-    /// Whether plan and sweep are those of one service, which had looked at the node before it could not be read. Else each is
+    /// Whether plan and sweep are those of one service, which had observed the node before it could not be read. Else each is
     /// of a process of its own.
     service: bool,
     modes: [Mode; 4],

@@ -130,14 +130,14 @@ fn a_kubelet_root_that_cannot_be_read_counts_as_a_kubelets() {
     bed.dead_pod(1);
     let root = &bed.settings.pods.kubelet_root;
     std::fs::create_dir_all(root).unwrap();
-    // A link to itself can be read by nobody.
+    // A link to itself cannot be read.
     std::os::unix::fs::symlink("pods", root.join("pods")).unwrap();
     bed.run(async |crew| assert!(verdict(&bed, crew).await.report_only.is_some()));
 }
 
 // ---- The source `file` ----
 
-/// A node whose pods are told by a file.
+/// A node whose pods are reported by a file.
 pub fn by_file() -> Bed {
     let mut bed = Bed::new();
     bed.settings.pods.source = PodSource::File;
@@ -320,7 +320,7 @@ fn a_source_that_was_never_read_proves_nothing() {
     for source in [PodSource::Kubelet, PodSource::KubeApi] {
         let mut bed = Bed::new();
         bed.settings.pods.source = source;
-        // Nobody answers there.
+        // No server answers there.
         bed.settings.pods.kubelet.url = "http://127.0.0.1:1/pods".to_owned();
         bed.settings.pods.kube_api.kubeconfig = Some("/not/there".into());
         let pod = bed.dead_pod(1);

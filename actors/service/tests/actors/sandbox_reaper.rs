@@ -133,7 +133,7 @@ fn a_container_made_between_plan_and_stop_saves_it() {
 fn a_container_made_between_stop_and_removal_saves_it() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
-    // While the network is torn down somebody makes a container.
+    // While the network is torn down another client creates a container.
     bed.sim.before_next(Method::StopPodSandbox, |node, id| {
         node.add_container(ContainerSpec::new(id, "new").state(ContainerState::Created)).unwrap();
     });
@@ -198,7 +198,7 @@ fn a_sandbox_whose_containers_were_removed_a_pass_before_can_be_removed() {
         assert_eq!(removed(&crew.containers().await).len(), 1);
         assert_eq!(removed(&crew.sandboxes().await), [id]);
     });
-    // A service that starts anew comes to the same.
+    // A service that restarts comes to the same.
     let report = actix::System::new().block_on(pass(&bed));
     assert!(report.removals.is_empty() && report.is_good());
 }

@@ -10,7 +10,7 @@ use cri_gc_test_support::kubernetes::{FakeApi, Fault, On, PodObject};
 use super::{NODE, evidence, kubelet_directories, pod, read_twice, state, states};
 use crate::bed::{BOOT, Bed, HOUR, kept_for, uid};
 
-/// A node whose pods are told by the API server.
+/// A node whose pods are reported by the API server.
 pub fn by_api(api: &FakeApi) -> Bed {
     let mut bed = Bed::new();
     bed.settings.pods.source = PodSource::KubeApi;

@@ -161,7 +161,7 @@ fn with_source_kubelet_whatever_else_it_answers_is_a_failure_that_loses_what_was
             assert!(failed.contains("kubelet"), "{fault:?}: {failed}");
             assert_eq!(state(&bed, crew, 2).await, Unknown, "{fault:?}");
         }
-        // The list of another node, or one that is not whole yet.
+        // The list of another node, or one that is not complete yet.
         read_twice(&bed, crew).await.unwrap();
         kubelet.set_pods(vec![pod(9)]);
         let failed = crew.tools.pods.resync().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! What is never removed (behaviour: Never removed), held against random nodes, policies, faults and races: whatever happens, none of
+//! What is never removed (behaviour: Never removed), checked on random nodes, policies, faults and races: whatever happens, none of
 //! what it names is ever removed. And once all is well again, passes come to an end. Images are also used as image volumes, by
 //! containers whose references have gone stale and by other programs, and some are OCI artifacts.
 //!
@@ -23,7 +23,7 @@ use node::{Case, case};
 
 on_each_flavour!(nothing_that_must_be_kept_is_ever_removed);
 
-/// Rounds of passes after which a node at rest has to be clean. Two do, but what a re-check refused may take more.
+/// Rounds of passes after which an idle node has to be clean. Two do, but what a re-check refused may take more.
 const ROUNDS: usize = 6;
 
 pub fn cases() -> u32 {
@@ -37,7 +37,7 @@ fn nothing_that_must_be_kept_is_ever_removed() {
     let mut tally = Tally::default();
     let tally_of = std::cell::RefCell::new(&mut tally);
     runner.run(&case(), |case| play(&case, &mut tally_of.borrow_mut())).unwrap();
-    // A property of nodes on which nothing ever goes would hold of itself. (A few cases may be such.)
+    // A property of nodes on which nothing is ever removed would always be true. (A few cases may be such.)
     let cases = u64::from(cases());
     let lively = tally.removed > 3 * cases && tally.refused > cases / 8 && tally.failed > cases / 8;
     assert!(lively || cases < 50, "{tally:?}");
@@ -117,7 +117,7 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
             if is_idle(&bed, &reports) {
                 return Ok(());
             }
-            // What was refused may change the shares of the others, and a link goes at the second look.
+            // What was refused may change the shares of the others, and a link is removed at the second check.
             calm = !refused && !reports.iter().any(checked_link);
         }
         Err(TestCaseError::fail(format!("{ROUNDS} rounds did not come to an end")))

@@ -17,10 +17,10 @@ use crate::bed::{Bed, HOUR, MIB, MINUTE, uid};
 #[derive(Debug, Clone)]
 pub struct Case {
     pods: Vec<Pod>,
-    /// Images beside the sandbox image, which is number 0.
+    /// Images next to the sandbox image, which is number 0.
     images: Vec<Image>,
     runtime: Runtime,
-    /// Log directories of pods that nobody knows, by their age in minutes.
+    /// Log directories of unknown pods, by their age in minutes.
     orphans: Vec<u64>,
     policy: Policy,
     pub full_percent: u64,
@@ -50,7 +50,7 @@ struct Pod {
     sandboxes: Vec<(bool, u64)>,
     containers: Vec<Container>,
     labelled: bool,
-    /// Made only after the images were looked at, so that it is young.
+    /// Created only after the images were observed, so that it is young.
     recent: bool,
 }
 
@@ -192,7 +192,7 @@ impl Case {
         })
     }
 
-    /// The case without images that another program uses: only the attempt to remove one tells of it.
+    /// The case without images that another program uses: only the attempt to remove one reports it.
     pub fn without_other_programs(mut self) -> Self {
         self.images.iter_mut().for_each(|image| image.in_use_elsewhere = false);
         self
