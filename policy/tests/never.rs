@@ -45,7 +45,7 @@ fn state_of(node: &Snapshot, uid: &str) -> Option<PodState> {
     listed.or(absent).filter(|_| node.pods.synced && !runs(node, uid))
 }
 
-fn proved_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
+fn confirmed_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
     [Some(PodState::Deleted), Some(PodState::Evicted)].contains(&state_of(node, uid))
 }
 
@@ -53,7 +53,7 @@ fn proved_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
 fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     let finished = state_of(node, uid) == Some(PodState::Terminated);
     let is_removed_whole =
-        proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
+        confirmed_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
     !is_removed_whole
 }
 
@@ -134,12 +134,12 @@ proptest! {
     }
 
     #[test]
-    fn a_log_directory_of_a_pod_that_is_not_proved_deleted_or_evicted(
+    fn a_log_directory_of_a_pod_that_is_not_confirmed_deleted_or_evicted(
         node in nodes::node(Size::RUNTIME), settings in nodes::settings()
     ) {
         for (name, _) in removed(&node.log_dirs, &plan(&node, &settings).log_dirs) {
             let uid = name.rsplit('_').next().unwrap();
-            prop_assert!(proved_deleted_or_evicted(&node, uid), "{name}");
+            prop_assert!(confirmed_deleted_or_evicted(&node, uid), "{name}");
             prop_assert!(uid.len() == 36 || uid.len() == 32, "{name}");
             prop_assert!(!name.starts_with('_'), "{name}");
         }

@@ -68,7 +68,7 @@ fn an_endpoint_that_is_no_unix_socket_is_a_bad_configuration() {
 }
 
 #[test]
-fn a_bad_endpoint_is_named_with_the_place_that_it_comes_from() {
+fn an_invalid_endpoint_is_reported_with_its_source() {
     let bench = Bench::new();
     let file = bench.file("bad.toml", "[runtime]\nendpoint = \"tcp://1.2.3.4\"\n");
     let command = bench.bare(&["plan", "--config", &file]);

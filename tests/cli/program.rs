@@ -135,14 +135,14 @@ pub fn next_line(child: &mut Child) -> String {
 }
 
 impl Said {
-    /// It was good, and what it printed.
-    pub fn good(self) -> String {
+    /// Checks that it succeeded. Returns what it printed.
+    pub fn succeeded(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         assert_eq!(self.err, "", "{self:?}");
         self.out
     }
 
-    /// It was refused: with that code, a message on stderr that holds all these parts, and nothing on stdout.
+    /// Checks that it failed: with that code, a message on stderr that has all these parts, and nothing on stdout.
     pub fn refused(self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.out, "", "{self:?}");

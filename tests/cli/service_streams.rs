@@ -61,7 +61,7 @@ fn run_now(updates: Vec<Result<PassUpdate, Status>>, args: &[&str]) -> Said {
 
 #[test]
 fn passes_end_with_a_table() {
-    is_as_expected("run-now", &run_now(passes("already_gone", 0), &[]).good());
+    is_as_expected("run-now", &run_now(passes("already_gone", 0), &[]).succeeded());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn as_json_every_update_is_a_line_as_soon_as_it_is_there() {
 
 #[test]
 fn as_yaml_every_update_is_a_document() {
-    let out = run_now(passes("removed", 0), &["-o", "yaml"]).good();
+    let out = run_now(passes("removed", 0), &["-o", "yaml"]).succeeded();
     let documents: Vec<&str> = out.split("---\n").skip(1).collect();
     assert_eq!(documents.len(), 6, "{out}");
     let first: serde_json::Value = serde_saphyr::from_str(documents[0]).unwrap();
@@ -164,8 +164,8 @@ fn loops_are_named_as_in_the_configuration_or_by_what_they_remove() {
     let bench = Bench::new();
     let answers = Answers { run_now: Some(Ok(passes("removed", 0))), ..Answers::default() };
     let fake = Fake::start(&bench, answers);
-    bench.run(&["run-now", "--socket", fake.socket()]).good();
-    bench.run(&["run-now", "sandboxes", "container_gc", "containers", "--socket", fake.socket()]).good();
+    bench.run(&["run-now", "--socket", fake.socket()]).succeeded();
+    bench.run(&["run-now", "sandboxes", "container_gc", "containers", "--socket", fake.socket()]).succeeded();
     assert_eq!(fake.calls(), ["run-now ", "run-now sandbox_gc,container_gc"]);
     let parts = ["container_gc, sandbox_gc, log_gc, image_gc"];
     bench.run(&["run-now", "pods", "--socket", fake.socket()]).refused(2, &parts);
@@ -193,16 +193,16 @@ fn without_follow_the_past_events_are_printed() {
     let bench = Bench::new();
     let answers = Answers { follow: Some(Ok(events())), stays_open: true, ..Answers::default() };
     let fake = Fake::start(&bench, answers);
-    let out = bench.run(&["events", "--socket", fake.socket()]).good();
+    let out = bench.run(&["events", "--socket", fake.socket()]).succeeded();
     assert_eq!(
         out,
         "2026-01-31T12:00:00Z  container_gc  Removed              c1\n\
          2026-01-31T12:00:00Z  container_gc  RemovalFailed        c2\n"
     );
-    let out = bench.run(&["events", "-o", "json", "--recent", "2", "--socket", fake.socket()]).good();
+    let out = bench.run(&["events", "-o", "json", "--recent", "2", "--socket", fake.socket()]).succeeded();
     let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[1]["kind"]), (2, &"RemovalFailed".into()));
-    let out = bench.run(&["events", "-o", "yaml", "--socket", fake.socket()]).good();
+    let out = bench.run(&["events", "-o", "yaml", "--socket", fake.socket()]).succeeded();
     assert_eq!(out.matches("---\n").count(), 2, "{out}");
     assert_eq!(fake.calls(), ["follow 20", "follow 2", "follow 20"]);
 }
@@ -241,7 +241,7 @@ fn a_reader_that_has_seen_enough_ends_it_although_nothing_happens_any_more() {
         let mut child = started(bench.command(&[args, &["--socket", fake.socket()]].concat()));
         next_line(&mut child);
         drop(child.stdout.take());
-        ended(child).good();
+        ended(child).succeeded();
     }
 }
 
@@ -258,6 +258,6 @@ fn a_reader_of_updates_that_has_seen_enough_ends_it_quietly() {
         let mut child = started(bench.command(&["run-now", "-o", form, "--socket", fake.socket()]));
         next_line(&mut child);
         drop(child.stdout.take());
-        ended(child).good();
+        ended(child).succeeded();
     }
 }

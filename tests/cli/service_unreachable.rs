@@ -96,7 +96,7 @@ fn the_socket_of_the_settings_is_the_default() {
     bench.run(&["status", "--set", &set]).refused(4, &["other.sock"]);
     let fake = Fake::start(&bench, Answers { status: Some(Ok(Default::default())), ..Answers::default() });
     let set = format!("admin.socket={}", fake.socket());
-    bench.run(&["status", "--set", &set]).good();
+    bench.run(&["status", "--set", &set]).succeeded();
 }
 
 #[test]
@@ -106,10 +106,10 @@ fn bad_settings_are_no_reason_not_to_ask_a_service_that_is_named() {
     let fake = Fake::start(&bench, Answers { status: Some(Ok(Default::default())), ..Answers::default() });
     let parts = ["nonsense", "can still be reached", "--socket"];
     said(bench.bare(&["status", "--config", &bad]), "").refused(64, &parts);
-    said(bench.bare(&["status", "--config", &bad, "--socket", fake.socket()]), "").good();
+    said(bench.bare(&["status", "--config", &bad, "--socket", fake.socket()]), "").succeeded();
 }
 
-// Whether a stranger is seen as one, or as a service that disappears, depends on how far the call gets before its answer is
+// Whether another server is recognised as such, or as a service that ends, depends on how far the call gets before its answer is
 // there: in any case it is said, with what to do.
 #[test]
 fn one_that_closes_at_once() {

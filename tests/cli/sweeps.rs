@@ -71,7 +71,7 @@ fn timeless(table: &str) -> String {
 #[test]
 fn a_sweep_reports_what_was_removed_and_what_was_kept() {
     let node = Node::new();
-    is_as_expected("sweep-table", &timeless(&node.run(&["sweep"]).good()));
+    is_as_expected("sweep-table", &timeless(&node.run(&["sweep"]).succeeded()));
     assert_eq!(node.sim.container_ids().len(), 1);
     assert_eq!(node.sim.count(Method::RemoveContainer), 2);
 }
@@ -79,7 +79,7 @@ fn a_sweep_reports_what_was_removed_and_what_was_kept() {
 #[test]
 fn a_dry_run_removes_nothing() {
     let node = Node::new();
-    is_as_expected("sweep-dry-run", &timeless(&node.run(&["sweep", "--dry-run"]).good()));
+    is_as_expected("sweep-dry-run", &timeless(&node.run(&["sweep", "--dry-run"]).succeeded()));
     assert_eq!(node.harmful_calls(), 0);
     assert_eq!(node.sim.container_ids().len(), 3);
 }
@@ -180,7 +180,7 @@ fn a_status_that_cannot_be_read_is_reported_next_to_the_plan_of_the_others() {
 fn a_sweep_as_json_and_as_yaml_has_one_report_for_each_loop() {
     for form in ["json", "yaml"] {
         let node = Node::new();
-        let out = node.run(&["sweep", "-o", form]).good();
+        let out = node.run(&["sweep", "-o", form]).succeeded();
         let reports: serde_json::Value = if form == "json" {
             serde_json::from_str(&out).unwrap()
         } else {
@@ -213,9 +213,10 @@ fn a_sweep_that_fails_in_part_says_so_and_ends_with_3() {
 #[test]
 fn a_snapshot_of_a_node_plans_as_the_node_does() {
     let node = Node::new();
-    let plan: serde_json::Value = serde_json::from_str(&node.run(&["plan", "-o", "json"]).good()).unwrap();
+    let plan: serde_json::Value =
+        serde_json::from_str(&node.run(&["plan", "-o", "json"]).succeeded()).unwrap();
     for form in ["json", "yaml"] {
-        let snapshot = node.run(&["snapshot", "-o", form]).good();
+        let snapshot = node.run(&["snapshot", "-o", form]).succeeded();
         let snapshot: serde_json::Value = if form == "json" {
             serde_json::from_str(&snapshot).unwrap()
         } else {
@@ -224,7 +225,7 @@ fn a_snapshot_of_a_node_plans_as_the_node_does() {
         assert_eq!(snapshot["version"], 1);
         assert_eq!(snapshot["runtime"]["name"], "containerd");
         let file = node.bench.file("snapshot.json", snapshot.to_string());
-        let again = node.run(&["plan", "--snapshot", &file, "-o", "json"]).good();
+        let again = node.run(&["plan", "--snapshot", &file, "-o", "json"]).succeeded();
         let again: serde_json::Value = serde_json::from_str(&again).unwrap();
         for section in ["containers", "sandboxes", "log_dirs"] {
             assert_eq!(again[section], plan[section], "{form}: {section}");
@@ -242,9 +243,9 @@ fn a_snapshot_knows_what_has_finished_a_moment_ago() {
         (node.sim.ago(49 * MINUTE + Duration::from_secs(30)), node.sim.ago(Duration::from_secs(10)));
     let fresh = ContainerSpec::new(&pod, "web").attempt(7).exited(made, now).no_log();
     let fresh = node.sim.add_container(fresh).unwrap();
-    let file = node.bench.file("snapshot.json", node.run(&["snapshot"]).good());
+    let file = node.bench.file("snapshot.json", node.run(&["snapshot"]).succeeded());
     for args in [&["plan", "-o", "json"][..], &["plan", "-o", "json", "--snapshot", &file]] {
-        let plan: serde_json::Value = serde_json::from_str(&node.run(args).good()).unwrap();
+        let plan: serde_json::Value = serde_json::from_str(&node.run(args).succeeded()).unwrap();
         let containers = &plan["containers"];
         assert_eq!(containers["remove"].as_array().unwrap().len(), 2, "{containers}");
         let kept = containers["keep"].as_array().unwrap().iter().find(|item| item["id"] == *fresh).unwrap();

@@ -286,7 +286,7 @@ async fn a_second_service_is_refused_and_the_socket_of_a_killed_one_is_taken_ove
 }
 
 #[tokio::test]
-async fn a_wrong_request_is_answered_in_words() {
+async fn a_wrong_request_gets_an_error_that_explains_it() {
     let served = Served::start().await;
     let mut client = served.client().await;
     let unknown = client

@@ -19,7 +19,7 @@ use crate::inventory::Inventory;
 use crate::node::{APP, Node, image};
 use crate::program::Ended;
 use crate::running_service::{passed, serve, status, until_removed, well};
-use crate::service_commands::{ask, good, json};
+use crate::service_commands::{ask, json, succeeded};
 
 /// What the cluster calls the node.
 pub const NODE: &str = "node-1";
@@ -132,7 +132,7 @@ pub async fn loses_nothing(node: &Node) {
 
 /// What `status` says of the source and its pods.
 pub fn pods_status(node: &Node) -> Value {
-    json(&good(ask(node, &["status", "-o", "json"])))["pods"].clone()
+    json(&succeeded(ask(node, &["status", "-o", "json"])))["pods"].clone()
 }
 
 /// How `status` says a pod stands: its state, and by which evidence.
@@ -147,7 +147,7 @@ pub fn standing(node: &Node, pod: &Pod) -> (String, String) {
 
 /// How `explain` says the pod of an object stands, and why that is kept.
 pub fn explained(node: &Node, object: &str) -> (String, String, String) {
-    let answer = json(&good(ask(node, &["explain", object, "-o", "json"])));
+    let answer = json(&succeeded(ask(node, &["explain", object, "-o", "json"])));
     let found = &answer["objects"][0];
     assert_eq!(found["decision"], "keep", "{answer:#}");
     assert!(!found["pod_since"].as_str().unwrap().is_empty(), "{answer:#}");
@@ -337,7 +337,7 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
 
     assert!(
         node.inventory().await.has("sandbox stuck#0"),
-        "what was proved before it died is not proved any more"
+        "what was confirmed before it died is not confirmed any more"
     );
 
     // ---- It returns complete. ----
@@ -395,7 +395,7 @@ fn how_they_stand(node: &Node, pods: &Pods) {
         assert_eq!((found.0.as_str(), found.1.as_str()), (state, reason), "{}: {found:?}", pod.spec.name);
         assert!(found.2.contains(evidence), "{}: {found:?}", pod.spec.name);
     }
-    let table = good(ask(node, &["status"])).stdout;
+    let table = succeeded(ask(node, &["status"])).stdout;
     assert!(table.contains(&pods.orphan.spec.uid) && table.contains("1 unknown"), "{table}");
 }
 
@@ -442,7 +442,7 @@ pub async fn commands_report_what_is_wrong_and_do_everything_else(node: &mut Nod
     // A pod whose runtime objects are not removed yet keeps its logs until they are; no plan counts on another's removals.
     let objects = ["container gone/job#0", "container evicted/job#0"];
     assert!(objects.iter().all(|name| named.contains(*name)), "{named:?}");
-    let snapshot = json(&good(node.run_program(&["snapshot"], None)));
+    let snapshot = json(&succeeded(node.run_program(&["snapshot"], None)));
     assert_eq!(snapshot["pods"]["synced"], true);
     for (pod, state) in [(&web, "active"), (&done, "terminated"), (&evicted, "evicted"), (&gone, "deleted")] {
         assert_eq!(state_in(&snapshot, pod), state, "{}", pod.spec.name);
@@ -523,11 +523,11 @@ pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, 
     let said = |note: &String| note.contains(&all) && note.contains("--confirm-deleted");
     assert!(report.notes().iter().any(said), "{:?}", report.notes());
     assert_eq!(report.kept("log gone/"), "pod_unknown");
-    let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json"], None));
+    let plan = succeeded_with_notes(node.run_program(&["plan", "-o", "json"], None));
     assert!(removed_by(&plan).is_empty(), "{plan:#}");
-    let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json", "--confirm-deleted"], None));
+    let plan = succeeded_with_notes(node.run_program(&["plan", "-o", "json", "--confirm-deleted"], None));
     assert_eq!(removed_by(&plan).len(), brake_from + 2, "{plan:#}");
-    let snapshot = good_but_for_notes(node.run_program(&["snapshot", "--confirm-deleted"], None));
+    let snapshot = succeeded_with_notes(node.run_program(&["snapshot", "--confirm-deleted"], None));
     assert_eq!(state_in(&snapshot, &gone), "deleted");
     node.loses_with(&["--confirm-deleted"], &VANISHED).await.is_good();
     node.is_settled().await;
@@ -555,10 +555,10 @@ pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, 
         );
     }
     // A pass by itself is no confirmation.
-    good(ask(node, &["run-now"]));
+    succeeded(ask(node, &["run-now"]));
     assert!(before.removed_in(&node.inventory().await).is_empty());
 
-    let run = good(ask(node, &["run-now", "--confirm-deleted", "-o", "json"]));
+    let run = succeeded(ask(node, &["run-now", "--confirm-deleted", "-o", "json"]));
     assert!(
         run.stdout.contains("pod_deleted")
             && run.stdout.contains(&format!("{brake_from} pods are confirmed")),
@@ -572,7 +572,7 @@ pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, 
 }
 
 /// The answer of a command that may have reported notes, but no problem.
-pub fn good_but_for_notes(ended: Ended) -> Value {
+pub fn succeeded_with_notes(ended: Ended) -> Value {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.lines().all(|line| line.starts_with("cri-gc: note: ")), "{ended:?}");
     json(&ended)

@@ -10,12 +10,12 @@ use cri_gc_sim::{Flavour, Options};
 use cri_gc_test_support::{ContainerSpec, TmpfsSize, flavours::options, on_each_flavour};
 use serde_json::{Value, json};
 
-use crate::cluster::good_but_for_notes;
+use crate::cluster::succeeded_with_notes;
 use crate::embedded::{node_and_sim, node_on_disk};
 use crate::node::{APP, Node, image};
 use crate::program::Running;
 use crate::running_service::status;
-use crate::service_commands::{ask, good, json as answer};
+use crate::service_commands::{ask, json as answer, succeeded};
 
 on_each_flavour!(
     #[tokio::test] async:
@@ -122,17 +122,17 @@ async fn one_image_is_removed_where_one_is_enough(node: &mut Node, plans: bool) 
     let line = in_line(node, &pile).await;
     if plans {
         // The plan can only use the sizes.
-        let plan = good_but_for_notes(node.run_program(&["plan", "--output", "json"], None));
+        let plan = succeeded_with_notes(node.run_program(&["plan", "--output", "json"], None));
         assert_eq!(plan["images"]["remove"].as_array().unwrap().len(), 2, "{plan:#}");
     }
     let report = node.loses(&[&line[0]]).await;
     assert_eq!(report.is_good().removal(&line[0]), "disk_pressure: removed");
     assert_eq!(report.kept(&line[1]), "below_threshold");
-    let brought = freed(stats, measure(node));
-    eprintln!("one image: {missing} bytes missing, {reported} reported, {one} held, {brought} freed");
-    assert!(used_percent(node) <= low && brought >= missing, "{brought} bytes were freed");
+    let freed_bytes = freed(stats, measure(node));
+    eprintln!("one image: {missing} bytes missing, {reported} reported, {one} held, {freed_bytes} freed");
+    assert!(used_percent(node) <= low && freed_bytes >= missing, "{freed_bytes} bytes were freed");
     let counted = report.pass("image_gc")["freed_bytes"].as_u64().unwrap();
-    assert!(counted.abs_diff(brought) < MIB, "{counted} bytes are reported, {brought} measured");
+    assert!(counted.abs_diff(freed_bytes) < MIB, "{counted} bytes are reported, {freed_bytes} measured");
     node.is_settled().await;
 }
 
@@ -178,11 +178,11 @@ async fn it_continues_where_images_share_layers(node: &mut Node) {
     let gone: Vec<&str> = line[..3].iter().map(String::as_str).collect();
     let report = node.loses(&gone).await;
     report.is_good();
-    let brought = freed(stats, measure(node));
+    let freed_bytes = freed(stats, measure(node));
     eprintln!(
-        "shared layers: {missing} bytes missing, {reported} reported, {own} own, {brought} freed by three"
+        "shared layers: {missing} bytes missing, {reported} reported, {own} own, {freed_bytes} freed by three"
     );
-    assert!(used_percent(node) <= low, "{brought} bytes were freed, {missing} were missing");
+    assert!(used_percent(node) <= low, "{freed_bytes} bytes were freed, {missing} were missing");
     node.is_settled().await;
 }
 
@@ -218,7 +218,7 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
     node.set("log.format", "json");
 
     // It is said beforehand which rule keeps the sandbox image, and all names of an image.
-    let plan = good_but_for_notes(node.run_program(&["plan", "--output", "json"], None));
+    let plan = succeeded_with_notes(node.run_program(&["plan", "--output", "json"], None));
     let item = |list: &str, name: &str| -> Value {
         let items = plan["images"][list].as_array().unwrap();
         let found = items.iter().find(|item| item["id"] == before.id(name));
@@ -231,7 +231,7 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
     let running = Running::start(&node.arguments(&["run"]), None);
     status(node, |s| s.loops.len() == 4 && s.loops[3].passes > 0).await;
     let explain = |name: &str| {
-        let explained = answer(&good(ask(node, &["explain", &image(name), "-o", "json"])));
+        let explained = answer(&succeeded(ask(node, &["explain", &image(name), "-o", "json"])));
         assert_eq!(explained["objects"].as_array().unwrap().len(), 1, "{explained:#}");
         explained["objects"][0].clone()
     };

@@ -20,7 +20,7 @@ use crate::image_race::{Age, remember};
 use crate::node::Node;
 use crate::program::Running;
 use crate::running_service::status;
-use crate::service_commands::{ask, good, json};
+use crate::service_commands::{ask, json, succeeded};
 
 const MIB: u64 = 1 << 20;
 const DISK: TmpfsSize = TmpfsSize { mib: 256, inodes: None };
@@ -71,7 +71,7 @@ async fn seconds(node: &Node, count: u64) {
 
 /// Messages of the events of a kind.
 fn events(node: &Node, kind: &str) -> Vec<String> {
-    let output = good(ask(node, &["events", "-o", "json"])).stdout;
+    let output = succeeded(ask(node, &["events", "-o", "json"])).stdout;
     let all = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let named = all.filter(|event| event["kind"] == kind);
     named.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
@@ -102,7 +102,7 @@ async fn count(node: &Node) -> usize {
 
 /// What `cri-gc status -o json` says of the image loop.
 fn image_status(node: &Node) -> Value {
-    let status = json(&good(ask(node, &["status", "-o", "json"])));
+    let status = json(&succeeded(ask(node, &["status", "-o", "json"])));
     let loops = status["loops"].as_array().unwrap();
     loops.iter().find(|l| l["loop"] == "image_gc").unwrap().clone()
 }

@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 use crate::node::{Node, image};
 use crate::program::Running;
 use crate::running_service::status;
-use crate::service_commands::{ask, good, json as answer};
+use crate::service_commands::{ask, json as answer, succeeded};
 
 on_both!(a_restart_makes_no_image_younger_and_none_older);
 
@@ -301,7 +301,7 @@ pub async fn remember(node: &Node, images: &[&str], age: Age) {
 
 /// When an image was first seen, as a snapshot of the node says.
 fn first_detected(node: &Node, name: &str) -> String {
-    let snapshot = answer(&good(node.run_program(&["snapshot"], None)));
+    let snapshot = answer(&succeeded(node.run_program(&["snapshot"], None)));
     let images = snapshot["images"].as_array().unwrap();
     let named = |known: &&Value| known["repo_tags"].as_array().unwrap().contains(&json!(image(name)));
     images.iter().find(named).unwrap()["first_detected"].as_str().unwrap().to_owned()
@@ -328,7 +328,7 @@ async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
     let before = node.inventory().await;
     let explain = |name: &str| {
-        let explained = answer(&good(ask(node, &["explain", &image(name), "-o", "json"])));
+        let explained = answer(&succeeded(ask(node, &["explain", &image(name), "-o", "json"])));
         explained["objects"][0]["reason"].as_str().unwrap().to_owned()
     };
 
@@ -344,7 +344,7 @@ async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
     let running = live(node).await;
     let removed = before.removed_in(&node.inventory().await);
     assert_eq!(removed, BTreeSet::from(["image old:1".to_owned()]), "at the first pass");
-    let events = good(ask(node, &["events", "-o", "json"])).stdout;
+    let events = succeeded(ask(node, &["events", "-o", "json"])).stdout;
     assert!(events.lines().any(|event| event.contains("unused_too_long")), "{events}");
     assert_eq!(first_detected(node, "young:1"), seen, "after a crash");
     assert_eq!(explain("young:1"), "too_young");

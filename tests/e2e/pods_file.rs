@@ -12,11 +12,11 @@ use crate::embedded::node_and_sim;
 use crate::node::{Node, set_age};
 use crate::program::Running;
 use crate::running_service::{status, well};
-use crate::service_commands::{ask, good};
+use crate::service_commands::{ask, succeeded};
 
 on_both!(
     each_state_of_a_listed_pod_allows_its_removals,
-    a_file_that_is_stale_broken_of_another_node_or_too_old_proves_nothing,
+    a_file_that_is_stale_broken_of_another_node_or_too_old_confirms_nothing,
     a_directory_of_the_kubelet_keeps_its_pod,
     many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed,
 );
@@ -90,7 +90,7 @@ async fn each_state_of_a_listed_pod_allows_its_removals(node: &mut Node) {
     node.is_settled().await;
 }
 
-async fn a_file_that_is_stale_broken_of_another_node_or_too_old_proves_nothing(node: &mut Node) {
+async fn a_file_that_is_stale_broken_of_another_node_or_too_old_confirms_nothing(node: &mut Node) {
     let live = node.pod("live").await;
     node.dead(&live, "job", 0..2).await;
     node.ended_pod("deleted", &["job"]).await;
@@ -211,7 +211,7 @@ async fn what_is_confirmed_is_removed_in_one_command_though_some_is_confirmed_on
     sim.before_next(Method::RemoveContainer, move |_, _| {
         directories.iter().for_each(|directory| fs::remove_dir(directory).unwrap());
     });
-    let run = good(ask(&node, &["run-now", "--confirm-deleted", "-o", "json"]));
+    let run = succeeded(ask(&node, &["run-now", "--confirm-deleted", "-o", "json"]));
     assert!(run.stdout.contains("7 pods are confirmed"), "{run:?}");
     let removed = before.removed_in(&node.inventory().await);
     assert_eq!(removed, before.meant(&["container gone*", "sandbox gone*", "log gone*"]), "{run:?}");

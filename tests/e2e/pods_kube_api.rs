@@ -11,15 +11,15 @@ use crate::cluster::{
 };
 use crate::node::Node;
 use crate::running_service::{serve, status, well};
-use crate::service_commands::good;
+use crate::service_commands::succeeded;
 
 on_both!(
     an_api_server_that_dies_returns_empty_and_returns_complete,
     commands_report_what_is_wrong_with_the_api_server_and_do_everything_else,
     many_pods_that_vanish_from_the_api_server_at_once_are_kept_until_confirmed,
     an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of,
-    events_that_delete_all_that_runs_prove_nothing,
-    the_pods_of_another_node_prove_nothing,
+    events_that_delete_all_that_runs_confirm_nothing,
+    the_pods_of_another_node_confirm_nothing,
 );
 
 const GONE: [&str; 3] = ["container gone/*", "sandbox gone#0", "log gone/*"];
@@ -58,7 +58,7 @@ fn api() -> FakeApi {
 }
 
 /// The service is synced, and knows of no pod that is unknown.
-async fn until_whole(node: &Node) {
+async fn until_followed(node: &Node) {
     let whole = |s: &StatusResponse| {
         let known =
             |pods: &cri_gc_proto::admin::PodSource| pods.sums.iter().all(|sum| sum.state != "unknown");
@@ -89,7 +89,7 @@ async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(
     let whole = [known(&web, "Running"), known(&db, "Running")];
     join(node, &api, &whole, &[&web, &db]);
     let running = serve(node);
-    until_whole(node).await;
+    until_followed(node).await;
     // The whole node is down when the API server returns with nothing: no pod runs that shows that it is wrong.
     node.stop(&web).await;
     node.stop(&db).await;
@@ -109,13 +109,13 @@ async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(
     loses_nothing(node).await;
 
     api.return_with(&whole);
-    until_whole(node).await;
+    until_followed(node).await;
     loses_nothing(node).await;
     running.terminate();
     assert_eq!(running.wait().code, 0);
 }
 
-async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
+async fn events_that_delete_all_that_runs_confirm_nothing(node: &mut Node) {
     let api = api();
     let web = node.pod("web").await;
     node.running(&web, "main").await;
@@ -139,7 +139,7 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     loses_nothing(node).await;
 
     api.return_with(&whole);
-    until_whole(node).await;
+    until_followed(node).await;
     loses_nothing(node).await;
     // One that is deleted while the other is there is removed after an event of the watch and a question.
     let before = node.inventory().await;
@@ -150,7 +150,7 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
     assert_eq!(running.wait().code, 0);
 }
 
-async fn the_pods_of_another_node_prove_nothing(node: &mut Node) {
+async fn the_pods_of_another_node_confirm_nothing(node: &mut Node) {
     let api = api();
     let web = node.pod("web").await;
     node.running(&web, "main").await;
@@ -182,6 +182,6 @@ async fn the_pods_of_another_node_prove_nothing(node: &mut Node) {
     api.fail(On::Get, Some(Fault::PlainText(404, "404 page not found".to_owned())));
     assert_eq!(node.loses(&[]).await.kept("log slow/"), "pod_unknown");
     api.fail(On::Get, None);
-    good(node.run_program(&["plan", "-o", "json"], None));
+    succeeded(node.run_program(&["plan", "-o", "json"], None));
     node.loses(&["container slow/*", "sandbox slow#0", "log slow/*"]).await.is_good();
 }

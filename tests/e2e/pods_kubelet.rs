@@ -11,13 +11,13 @@ use crate::cluster::{
 };
 use crate::node::Node;
 use crate::running_service::{serve, status, well};
-use crate::service_commands::good;
+use crate::service_commands::succeeded;
 
 on_both!(
     a_kubelet_that_dies_returns_empty_and_returns_complete,
     commands_report_what_is_wrong_with_the_kubelet_and_do_everything_else,
     many_pods_that_vanish_from_a_kubelet_at_once_are_kept_until_confirmed,
-    a_kubelet_without_pods_proves_nothing_though_nothing_runs,
+    a_kubelet_without_pods_confirms_nothing_though_nothing_runs,
     who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet,
 );
 
@@ -76,7 +76,7 @@ async fn many_pods_that_vanish_from_a_kubelet_at_once_are_kept_until_confirmed(n
     cluster::many_that_vanish_at_once_are_kept_until_confirmed(node, &FakeKubelet::start(NODE)).await;
 }
 
-async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut Node) {
+async fn a_kubelet_without_pods_confirms_nothing_though_nothing_runs(node: &mut Node) {
     let kubelet = FakeKubelet::start(NODE);
     let (web, down) = (node.pod("web").await, node.ended_pod("down", &["app"]).await);
     node.running(&web, "main").await;
@@ -144,7 +144,7 @@ async fn who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet(nod
     let (ca, crt, key) = (file(node, "ca"), file(node, "crt"), file(node, "key"));
     node.set("pods.kubelet.ca_file", ca).set("pods.kubelet.token_file", "");
     node.set("pods.kubelet.client_cert_file", crt).set("pods.kubelet.client_key_file", key);
-    good(node.run_program(&["plan", "-o", "json"], None));
+    succeeded(node.run_program(&["plan", "-o", "json"], None));
     node.loses(&["container gone/*", "sandbox gone#0", "log gone/*"]).await.is_good();
 
     // The token, over a connection whose other end is not authenticated.

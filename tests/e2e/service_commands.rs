@@ -25,7 +25,7 @@ pub fn json(ended: &Ended) -> Value {
 }
 
 #[track_caller]
-pub fn good(ended: Ended) -> Ended {
+pub fn succeeded(ended: Ended) -> Ended {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
     ended
 }
@@ -37,12 +37,12 @@ async fn status_reports_everything_and_explain_why_an_object_is_kept(node: &mut 
     let _running = serve(node);
     status(node, well).await;
 
-    let table = good(ask(node, &["status"])).stdout;
+    let table = succeeded(ask(node, &["status"])).stdout;
     for words in ["container_gc", "sandbox_gc", "log_gc", "image_gc", "enforce", "generation 1", "reachable"]
     {
         assert!(table.contains(words), "no {words} in:\n{table}");
     }
-    let status = json(&good(ask(node, &["status", "-o", "json"])));
+    let status = json(&succeeded(ask(node, &["status", "-o", "json"])));
     assert_eq!(status["loops"].as_array().unwrap().len(), 4);
     assert_eq!(status["runtime"]["reachable"], true);
     assert!(!status["filesystems"].as_array().unwrap().is_empty(), "{status:#}");
@@ -54,7 +54,7 @@ async fn status_reports_everything_and_explain_why_an_object_is_kept(node: &mut 
         ("web/main", "running"),
         ("cri-gc.test/app:1", "in_use"),
     ] {
-        let said = json(&good(ask(node, &["explain", object, "-o", "json"])));
+        let said = json(&succeeded(ask(node, &["explain", object, "-o", "json"])));
         let found = said["objects"].as_array().unwrap();
         assert_eq!(found.len(), 1, "{object}: {said:#}");
         assert_eq!(
@@ -63,7 +63,7 @@ async fn status_reports_everything_and_explain_why_an_object_is_kept(node: &mut 
             "{object}"
         );
     }
-    let pod = json(&good(ask(node, &["explain", "default/web", "-o", "json"])));
+    let pod = json(&succeeded(ask(node, &["explain", "default/web", "-o", "json"])));
     let mut kinds: Vec<&str> =
         pod["objects"].as_array().unwrap().iter().map(|o| o["kind"].as_str().unwrap()).collect();
     kinds.sort_unstable();
@@ -78,7 +78,7 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
     node.running(&web, "main").await;
     let _running = serve(node);
     status(node, well).await;
-    good(ask(node, &["pause", "containers"]));
+    succeeded(ask(node, &["pause", "containers"]));
     let jobs = node.dead(&web, "job", 0..3).await;
     let paused = status(node, |s| s.loops[0].state == "paused" && s.loops[1].passes > 0).await;
     // The others continue; this one does not.
@@ -87,15 +87,15 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
     let refused = ask(node, &["run-now", "containers"]);
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("paused"), "{refused:?}");
-    good(ask(node, &["pause"]));
-    good(ask(node, &["resume"]));
+    succeeded(ask(node, &["pause"]));
+    succeeded(ask(node, &["resume"]));
     status(node, |s| s.loops.iter().all(|l| l.state != "paused") && s.loops[0].removed == 2).await;
     let left: Vec<String> =
         node.cri.list_containers().await.unwrap().into_iter().map(|container| container.id).collect();
     assert!(!left.contains(&jobs[0]) && !left.contains(&jobs[1]) && left.contains(&jobs[2]));
 
     // A requested pass ends, is reported, and has nothing left to do.
-    let run = good(ask(node, &["run-now", "-o", "json"]));
+    let run = succeeded(ask(node, &["run-now", "-o", "json"]));
     let updates: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ended: Vec<&str> = updates
         .iter()
@@ -103,7 +103,7 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
         .map(|e| e["loop"].as_str().unwrap())
         .collect();
     assert_eq!(ended, ["container_gc", "sandbox_gc", "log_gc", "image_gc"]);
-    let events = good(ask(node, &["events", "-o", "json"]));
+    let events = succeeded(ask(node, &["events", "-o", "json"]));
     let kinds: Vec<String> = events
         .stdout
         .lines()
@@ -136,8 +136,8 @@ async fn a_runtime_that_hangs_keeps_no_client_waiting(node: &mut Node) {
     assert!(said.stderr.contains("the runtime does not answer"), "{said:?}");
     node.runtime.go_on();
     status(node, well).await;
-    good(ask(node, &["explain", &main]));
-    good(ask(node, &["run-now"]));
+    succeeded(ask(node, &["explain", &main]));
+    succeeded(ask(node, &["run-now"]));
     running.terminate();
     assert_eq!(running.wait().code, 0);
 }
@@ -147,10 +147,10 @@ async fn settings_are_reloaded_by_command_and_by_a_change_of_the_file(node: &mut
     status(node, well).await;
     let file = node.path("cri-gc.toml");
     std::fs::write(&file, "[pods]\nmax_staleness = \"7m\"\n").unwrap();
-    let reloaded = good(ask(node, &["config", "reload"]));
+    let reloaded = succeeded(ask(node, &["config", "reload"]));
     // On a slow machine the service may have seen the change by itself before.
     assert!(reloaded.stdout.starts_with("Generation "), "{reloaded:?}");
-    let shown = good(ask(node, &["config", "show", "--running", "-o", "json"]));
+    let shown = succeeded(ask(node, &["config", "show", "--running", "-o", "json"]));
     assert_eq!(json(&shown)["pods"]["max_staleness"], "7m");
 
     std::fs::write(&file, "[pods]\nmax_stalenes = \"8m\"\n").unwrap();
@@ -181,10 +181,10 @@ async fn settings_are_reloaded_by_command_and_by_a_change_of_the_file(node: &mut
     status(node, |s| s.log_level == "warning" && generation(second)(s)).await;
 
     // One that is set by hand is in force until the file changes it.
-    good(ask(node, &["log-level", "error"]));
-    assert_eq!(good(ask(node, &["log-level"])).stdout.trim(), "error");
-    good(ask(node, &["config", "reload"]));
-    assert_eq!(good(ask(node, &["log-level"])).stdout.trim(), "error");
+    succeeded(ask(node, &["log-level", "error"]));
+    assert_eq!(succeeded(ask(node, &["log-level"])).stdout.trim(), "error");
+    succeeded(ask(node, &["config", "reload"]));
+    assert_eq!(succeeded(ask(node, &["log-level"])).stdout.trim(), "error");
     running.terminate();
     assert_eq!(running.wait().code, 0);
 }

@@ -29,7 +29,7 @@ on_each_flavour!(
     more_passes_than_a_loop_takes_are_declined_and_the_others_answered,
     a_shutdown_begins_no_removal_and_waits_for_the_one_in_progress,
     the_end_waits_for_a_removal_that_hangs_no_longer_than_for_its_deadline,
-    the_end_waits_for_no_longer_than_a_pass_may_take,
+    a_shutdown_waits_no_longer_than_a_pass_may_take,
 );
 
 type Asked<'a> = Pin<Box<dyn Future<Output = Result<PassReport, Declined>> + 'a>>;
@@ -234,10 +234,10 @@ async fn a_shutdown_begins_no_removal_and_waits_for_the_one_in_progress() {
     go_on(&stage).await;
     stage.answer("the end", end).await;
     assert_eq!((stage.sim.count(Method::RemoveContainer), stage.sim.container_ids().len()), (1, 2));
-    at_rest_for_good(&stage).await;
+    shut_down_completely(&stage).await;
 }
 
-async fn at_rest_for_good(stage: &Stage) {
+async fn shut_down_completely(stage: &Stage) {
     stage.settle().await;
     // The gateway may ask a runtime that was late whether it answers.
     let calls = || stage.sim.calls().iter().filter(|call| call.method != Method::Version).count();
@@ -261,10 +261,10 @@ async fn the_end_waits_for_a_removal_that_hangs_no_longer_than_for_its_deadline(
     stage.step(SECOND).await;
     stage.answer("the end", end).await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1);
-    at_rest_for_good(&stage).await;
+    shut_down_completely(&stage).await;
 }
 
-async fn the_end_waits_for_no_longer_than_a_pass_may_take() {
+async fn a_shutdown_waits_no_longer_than_a_pass_may_take() {
     let setup = three_containers(Setup::new().set("runtime.request_timeout", "100s"));
     let stage = setup.set("container_gc.deadline", "40s").start().await;
     stage.hang(Loop::ContainerGc, Method::RemoveContainer, 1, 2 * STEP).await;
@@ -276,5 +276,5 @@ async fn the_end_waits_for_no_longer_than_a_pass_may_take() {
     stage.pass_time(STEP).await;
     stage.answer("the end", end).await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1);
-    at_rest_for_good(&stage).await;
+    shut_down_completely(&stage).await;
 }

@@ -185,17 +185,17 @@ async fn hangs_for_longer_than_a_pass(of: Loop, method: Method) {
 }
 
 /// Something else is put where a root of logs was.
-async fn a_log_root_is_spoilt(
+async fn a_log_root_is_broken(
     root: impl Fn(&Stage) -> PathBuf,
     step: &str,
-    spoil: impl Fn(&PathBuf),
+    break_root: impl Fn(&PathBuf),
     why: &str,
 ) {
     let stage = node(Loop::LogGc).0.start().await;
     let root = root(&stage);
     let moved = root.with_extension("away");
     fs::rename(&root, &moved).unwrap();
-    spoil(&root);
+    break_root(&root);
     let text = format!("{step}: {}: {why}", root.display());
     let outage = Outage { of: Loop::LogGc, texts: vec![text], object: false };
     let repair = |_: &Stage| {
@@ -265,7 +265,7 @@ mod a_log_root {
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 
-    use super::{Stage, a_log_root_is_spoilt, fs};
+    use super::{Stage, a_log_root_is_broken, fs};
 
     const DIRECTORIES: &str = "could not list log directories";
     const NO_DIRECTORY: &str = "Not a directory (os error 20)";
@@ -288,8 +288,8 @@ mod a_log_root {
     }
 
     tests! {
-        that_is_a_file: a_log_root_is_spoilt(pods, DIRECTORIES, file, NO_DIRECTORY);
-        that_nobody_can_read: a_log_root_is_spoilt(pods, DIRECTORIES, link_to_itself, A_LOOP);
-        of_links_that_is_a_file: a_log_root_is_spoilt(legacy, "could not list log links", file, NO_DIRECTORY);
+        that_is_a_file: a_log_root_is_broken(pods, DIRECTORIES, file, NO_DIRECTORY);
+        that_nobody_can_read: a_log_root_is_broken(pods, DIRECTORIES, link_to_itself, A_LOOP);
+        of_links_that_is_a_file: a_log_root_is_broken(legacy, "could not list log links", file, NO_DIRECTORY);
     }
 }

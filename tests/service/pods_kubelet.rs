@@ -15,7 +15,7 @@ use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, turns, uid};
 on_each_flavour!(
     #[actix_rt::test] async:
     it_is_called_once_a_period_and_a_pod_that_it_does_not_list_is_removed,
-    a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives,
+    a_restarted_kubelet_removes_nothing_of_a_living_pod,
     a_renewed_token_and_all_failures_recover_by_themselves,
 );
 
@@ -139,7 +139,7 @@ async fn it_is_called_once_a_period_and_a_pod_that_it_does_not_list_is_removed()
     assert_eq!(world.source_lines(), Vec::<String>::new());
 }
 
-async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
+async fn a_restarted_kubelet_removes_nothing_of_a_living_pod() {
     let kubelet = FakeKubelet::start(NODE);
     kubelet.set_pods(vec![listed(1), listed(2)]);
     let world = world(kubelet, Setup::new(), 10).await;

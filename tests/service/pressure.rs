@@ -17,7 +17,7 @@ on_each_flavour!(
     #[actix_rt::test] async:
     a_disk_that_fills_up_starts_a_pass_at_the_next_poll,
     a_disk_full_of_something_else_is_logged_once_and_checked_less_and_less_often,
-    who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once,
+    alarms_can_be_off_or_raised_at_once,
     a_disk_that_reports_more_available_than_its_capacity_is_logged_once_and_taken_for_empty,
     passes_that_remove_nothing_are_put_off_though_others_free_a_little,
     a_loop_that_only_reports_says_so_whenever_the_number_changes,
@@ -102,7 +102,7 @@ async fn a_disk_full_of_something_else_is_logged_once_and_checked_less_and_less_
     assert!(stage.lines.all().last().unwrap().starts_with("ERRO image_gc pass failed: FreeDiskSpaceFailed"));
 }
 
-async fn who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once() {
+async fn alarms_can_be_off_or_raised_at_once() {
     let mut setup = Setup::new();
     let file = setup.file("[image_gc]\npressure_poll = \"5s\"\n");
     setup.sim.with(|node| node.fill_to_percent(50));

@@ -193,7 +193,7 @@ async fn a_runtime_that_hangs_gets_one_call_for_any_number_of_status_requests() 
 }
 
 #[actix_rt::test]
-async fn what_could_not_be_observed_is_not_said_to_be_missing() {
+async fn what_could_not_be_observed_is_not_reported_as_missing() {
     let asked = Asked::start(Workers::start(1).unwrap()).await;
     let Asked { stage, client, .. } = &asked;
     let explain = |object: &str| {

@@ -40,7 +40,7 @@ async fn generations(stage: &Stage) -> [u64; 5] {
 }
 
 #[actix_rt::test]
-async fn a_bad_configuration_changes_nothing_and_says_why() {
+async fn an_invalid_configuration_changes_nothing_and_says_why() {
     let mut setup = Setup::new();
     let file = setup.file("[container_gc]\nmode = \"report\"\n");
     let stage = setup.start().await;

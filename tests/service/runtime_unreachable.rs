@@ -59,7 +59,7 @@ fn all_there(sim: &Sim) -> (Vec<String>, Vec<String>, Vec<String>, usize) {
 }
 
 /// Starts the runtime again, and checks that it is noticed within a second.
-async fn comes_back(stage: &Stage) {
+async fn becomes_reachable(stage: &Stage) {
     stage.sim.restart().unwrap();
     stage.step(SECOND).await;
     is_reachable(stage, true).await;
@@ -101,7 +101,7 @@ async fn an_outage_and_its_end_are_two_lines_and_two_events_and_nothing_is_remov
     }
     let runtime = stage.service.tools.gateway.runtime().await.unwrap();
     assert!(runtime.error.is_some_and(|error| error.contains("the runtime is unreachable")));
-    comes_back(&stage).await;
+    becomes_reachable(&stage).await;
     for of in Loop::ALL {
         let state = stage.state(of).await;
         let trigger = state.last.unwrap().trigger;
@@ -126,7 +126,7 @@ async fn ten_losses_are_ten_times_two_lines() {
         stage.sim.kill();
         stage.pass_time(PERIOD).await;
         assert_eq!(stage.lines.all().len(), 2 * loss - 1, "{:?}", stage.lines.all());
-        comes_back(&stage).await;
+        becomes_reachable(&stage).await;
         all_go_on(&stage).await;
     }
     assert_eq!(stage.lines.all(), vec![[unreachable(&stage), BACK.to_owned()]; 10].concat());
@@ -154,7 +154,7 @@ async fn dies_over(of: Loop, method: Method) {
     is_reachable(&stage, false).await;
     stage.pass_time(PERIOD).await;
     assert_eq!(stage.lines.all(), [unreachable(&stage)], "{method}");
-    comes_back(&stage).await;
+    becomes_reachable(&stage).await;
     all_go_on(&stage).await;
     assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned(), lines::removed(of)], "{method}");
     let removed =
@@ -196,7 +196,7 @@ async fn a_runtime_that_is_unreachable_at_the_start_is_waited_for() {
     stage.pass_time(3 * PERIOD).await;
     assert_eq!(stage.lines.all(), [unreachable(&stage)]);
     assert!(stage.service.is_alive().await);
-    comes_back(&stage).await;
+    becomes_reachable(&stage).await;
     all_go_on(&stage).await;
     assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned()]);
     assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned]);
@@ -281,7 +281,7 @@ async fn the_grace_of_an_idle_pod_restarts_when_the_runtime_is_reachable_again()
     stage.pass_time(2 * PERIOD).await;
     stage.sim.kill();
     stage.pass_time(PERIOD).await;
-    comes_back(&stage).await;
+    becomes_reachable(&stage).await;
     stage.pass_time(2 * PERIOD).await;
     assert_eq!(stage.sim.container_ids(), [container]);
     stage.pass_time(2 * PERIOD).await;
@@ -305,7 +305,7 @@ async fn what_was_noted_before_an_outage_is_not_logged_again_after_it() {
     for _ in 0..3 {
         stage.sim.kill();
         stage.pass_time(PERIOD).await;
-        comes_back(&stage).await;
+        becomes_reachable(&stage).await;
         all_go_on(&stage).await;
     }
     assert_eq!(stage.lines.all(), vec![[unreachable(&stage), BACK.to_owned()]; 3].concat());

@@ -154,7 +154,7 @@ async fn a_file_that_vanishes_is_reported_once_and_waited_for() {
 }
 
 #[actix_rt::test]
-async fn a_bad_file_is_refused_once_and_a_good_one_taken_after_it() {
+async fn an_invalid_file_is_refused_once_and_a_valid_one_applied_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     fs::write(&file, "").unwrap();

@@ -3,7 +3,7 @@
 use cri_gc_policy::PodState::{Active, Deleted, Unknown};
 use cri_gc_test_support::kubernetes::{Fault, On};
 
-use super::{Before, HEALS_WITHIN, NOTHING, World, confirmed_but_refused, left_of};
+use super::{Before, NOTHING, RECOVERS_WITHIN, World, confirmed_but_refused, left_of};
 use crate::stage::{PERIOD, SECOND};
 
 /// Lets time pass by steps of ten seconds, and checks that the source is always synced.
@@ -90,7 +90,7 @@ async fn when_the_server_is_silent_all_becomes_unknown_in_time_and_nothing_is_re
     assert!(lines[1..].iter().all(|line| line.starts_with("WARN")), "{lines:#?}");
     world.api.fail(On::Any, None);
     world.api.release_stalled();
-    world.heals("it answers again").await;
+    world.recovers("it answers again").await;
     world.step(2 * SECOND).await;
     let lines = world.lines_of_source();
     assert!(
@@ -116,5 +116,5 @@ async fn passes_continue_while_the_server_is_silent() {
     for handle in &world.stage.service.loops {
         assert_eq!(world.stage.state(handle.of).await.failures, 0);
     }
-    assert!(HEALS_WITHIN > PERIOD && left_of(world.sim(), 1) != NOTHING);
+    assert!(RECOVERS_WITHIN > PERIOD && left_of(world.sim(), 1) != NOTHING);
 }

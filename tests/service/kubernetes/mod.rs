@@ -3,14 +3,14 @@
 //! Only the driver's time is paused: the server lives in real time, and what goes over its socket needs turns of both sides
 //! ([`World::exchange`]), not time.
 //!
-//! - here: a node that is also known to an API server. `proofs`: what it takes until a deleted pod is removed. `freshness`: what
-//!   keeps the source synced, and what loses it. `outages`: all that can go wrong, and the recovery from it. `random`: any order of
+//! - here: a node that is also known to an API server. `confirmations`: what it takes until a deleted pod is removed. `freshness`: what
+//!   keeps the source synced, and what ends that. `outages`: all that can go wrong, and the recovery from it. `random`: any order of
 //!   events. `quiet`: what passes by itself is no error. `reload`: other settings. `node_events`: what is written to the server.
 
+mod confirmations;
 mod freshness;
 mod node_events;
 mod outages;
-mod proofs;
 mod quiet;
 mod random;
 mod reload;
@@ -31,8 +31,8 @@ pub const NODE: &str = "node-1";
 /// The boot that the modelled node is in.
 pub const BOOT: &str = "b0075b00-75b0-4075-b007-5b0075b00750";
 
-/// Within this much driven time the source has to be synced again once the server is whole: the longest pause, spread.
-pub const HEALS_WITHIN: Duration = Duration::from_secs(100);
+/// Within this much driven time the source has to be synced again once the server is complete: the longest pause, spread.
+pub const RECOVERS_WITHIN: Duration = Duration::from_secs(100);
 
 /// A pod that was deleted, and of which nothing runs, is removed after so long: it is missing from the watch and from a new
 /// list, and a get does not find it.
@@ -41,7 +41,7 @@ pub const GONE_WITHIN: Duration = Duration::from_secs(180);
 /// Real time in which what is in progress comes to its end, unless one of our timers has to be due first.
 const GIVEN: Duration = Duration::from_millis(60);
 
-/// The same while the source is not whole, and most of the time waits for something of ours.
+/// The same while the source is not synced, and most of the time waits for something of ours.
 const GIVEN_ELSE: Duration = Duration::from_millis(20);
 
 /// Rounds of turns in which both sides of a socket come to what they can do.
@@ -87,13 +87,13 @@ impl Before {
     /// Starts the service with the source `kube-api`, and waits until the source is synced.
     pub async fn start(self) -> World {
         let world = self.set("pods.source", "kube-api").start_as_it_is().await;
-        world.stage.until("the first list", async || world.is_whole().await.then_some(())).await;
+        world.stage.until("the first list", async || world.is_followed().await.then_some(())).await;
         world
     }
 
     pub async fn start_as_it_is(self) -> World {
         let Self { setup, api } = self;
-        World { stage: setup.start().await, api, was_whole: Cell::new(true) }
+        World { stage: setup.start().await, api, was_followed: Cell::new(true) }
     }
 }
 
@@ -160,8 +160,8 @@ pub async fn confirmed_but_refused() -> World {
 pub struct World {
     pub stage: Stage,
     pub api: FakeApi,
-    /// Whether the source was whole when last checked.
-    was_whole: Cell<bool>,
+    /// Whether the source was synced and followed when last checked.
+    was_followed: Cell<bool>,
 }
 
 impl World {
@@ -186,7 +186,7 @@ impl World {
     }
 
     /// The source is synced, and followed.
-    pub async fn is_whole(&self) -> bool {
+    pub async fn is_followed(&self) -> bool {
         self.source().await.synced && self.api.open_watches() == 1
     }
 
@@ -245,10 +245,10 @@ impl World {
         let began = Instant::now();
         loop {
             self.exchange().await;
-            let is_whole = self.is_whole().await;
-            let given = if self.was_whole.get() { GIVEN } else { GIVEN_ELSE };
-            if is_whole || began.elapsed() > given {
-                self.was_whole.set(is_whole);
+            let is_followed = self.is_followed().await;
+            let given = if self.was_followed.get() { GIVEN } else { GIVEN_ELSE };
+            if is_followed || began.elapsed() > given {
+                self.was_followed.set(is_followed);
                 return;
             }
         }
@@ -275,17 +275,17 @@ impl World {
     }
 
     /// Lets time pass until the source is synced and followed. The server has to be complete.
-    pub async fn heals(&self, what: &str) {
+    pub async fn recovers(&self, what: &str) {
         let small = 2 * SECOND;
-        for _ in 0..HEALS_WITHIN.as_secs() / small.as_secs() {
-            self.was_whole.set(true);
+        for _ in 0..RECOVERS_WITHIN.as_secs() / small.as_secs() {
+            self.was_followed.set(true);
             self.settle().await;
-            if self.was_whole.get() {
+            if self.was_followed.get() {
                 return;
             }
             self.stage.step(small).await;
         }
-        self.stage.until(what, async || self.is_whole().await.then_some(())).await;
+        self.stage.until(what, async || self.is_followed().await.then_some(())).await;
     }
 
     /// Checks that a pod is removed as a whole within [`GONE_WITHIN`].

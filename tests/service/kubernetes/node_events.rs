@@ -100,7 +100,7 @@ async fn a_server_that_takes_no_events_delays_no_pass_and_gets_them_later() {
 }
 
 #[actix_rt::test]
-async fn events_that_are_refused_for_good_are_given_up_and_counted() {
+async fn events_that_are_always_refused_are_dropped_and_counted() {
     let world = world().await;
     world.api.fail(On::Events, Some(Fault::Status(403)));
     for _ in 0..3 {
@@ -133,7 +133,7 @@ async fn no_more_events_are_sent_than_the_server_should_store() {
     let text = format!("[pods]\nsource = \"kube-api\"\n[pods.kube_api]\nkubeconfig = {kubeconfig:?}\n");
     let (before, file) = before.by_file(&text);
     let world = before.start_as_it_is().await;
-    world.heals("the first list").await;
+    world.recovers("the first list").await;
     for _ in 0..40 {
         std::fs::write(&file, "[pods\n").unwrap();
         world.stage.service.configuration.reload(Cause::Admin).await.unwrap_err();

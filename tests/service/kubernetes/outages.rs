@@ -28,7 +28,7 @@ fn fails(world: &World, on: On, fault: Fault) {
     world.api.cut_watches();
 }
 
-fn is_whole(world: &World) {
+fn end_all_faults(world: &World) {
     world.api.clear_faults();
     world.api.set_node(NODE, BOOT);
     world.api.expired_watch_as_http(false);
@@ -36,7 +36,7 @@ fn is_whole(world: &World) {
 }
 
 const fn outage(name: &'static str, begins: fn(&World)) -> Outage {
-    Outage { name, begins, ends: is_whole, of_source: true, may_pass: false }
+    Outage { name, begins, ends: end_all_faults, of_source: true, may_pass: false }
 }
 
 fn outages() -> Vec<Outage> {
@@ -93,13 +93,13 @@ async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_af
     for (place, outage) in outages().into_iter().enumerate() {
         let name = outage.name;
         // One is confirmed deleted before, one is deleted meanwhile, one lives.
-        let [proved, deleted, lives] = [0, 1, 2].map(|offset| 100 + 3 * place + offset);
-        [proved, deleted, lives].iter().for_each(|number| world.dead_but_listed(*number));
+        let [confirmed, deleted, lives] = [0, 1, 2].map(|offset| 100 + 3 * place + offset);
+        [confirmed, deleted, lives].iter().for_each(|number| world.dead_but_listed(*number));
         world.pass_time(2 * PERIOD).await;
         world.refuse_removals();
-        world.api.delete("ns", &format!("pod-{proved}"));
+        world.api.delete("ns", &format!("pod-{confirmed}"));
         world.pass_time(3 * PERIOD).await;
-        assert_eq!(world.state(proved).await, cri_gc_policy::PodState::Deleted, "{name}");
+        assert_eq!(world.state(confirmed).await, cri_gc_policy::PodState::Deleted, "{name}");
         world.stage.lines.take();
 
         (outage.begins)(&world);
@@ -109,7 +109,7 @@ async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_af
             world.becomes_unsynced(name).await;
             world.allow_removals();
             world.pass_time(3 * PERIOD).await;
-            world.has_all(&[proved, deleted, lives], name);
+            world.has_all(&[confirmed, deleted, lives], name);
         } else {
             world.allow_removals();
             world.pass_time(3 * PERIOD).await;
@@ -134,7 +134,7 @@ async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_af
             assert!(!lines.iter().any(|line| line.contains("synced again")), "{name}: {lines:#?}");
         }
         (outage.ends)(&world);
-        world.heals(name).await;
+        world.recovers(name).await;
         world.step(2 * SECOND).await;
         if outage.of_source {
             let lines = world.lines_of_source();
@@ -145,7 +145,7 @@ async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_af
             assert_eq!(recoveries, 1, "{name}: {lines:#?}");
         }
         world.is_removed(deleted, name).await;
-        assert_eq!(left_of(world.sim(), proved), NOTHING, "{name}");
+        assert_eq!(left_of(world.sim(), confirmed), NOTHING, "{name}");
         world.has_all(&[1, 2, 3, lives], name);
         // A node on which most is dead would not believe the next one.
         world.api.delete("ns", &format!("pod-{lives}"));
@@ -173,13 +173,13 @@ async fn a_question_that_is_not_answered_takes_nothing_and_ends() {
     assert!(after.iter().zip(passes).all(|(after, before)| after - before >= 3), "{passes:?} {after:?}");
     world.api.fail(On::Get, None);
     world.api.release_stalled();
-    world.heals("it answers").await;
+    world.recovers("it answers").await;
     world.is_removed(2, "it answers").await;
 }
 
 /// A gap in what the watch reports begins with a new list, and is no error.
 #[actix_rt::test]
-async fn a_version_that_is_forgotten_is_no_error() {
+async fn an_expired_version_is_no_error() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
@@ -194,7 +194,7 @@ async fn a_version_that_is_forgotten_is_no_error() {
             world.api.apply(pod(3));
             world.api.delete("ns", "pod-3");
             world.api.compact();
-            world.heals("after 410").await;
+            world.recovers("after 410").await;
             world.pass_time(PERIOD).await;
             assert!(world.api.count(On::List) > lists, "as HTTP: {as_http}");
             assert!(world.source().await.synced && world.source().await.problem.is_none());
@@ -207,7 +207,7 @@ async fn a_version_that_is_forgotten_is_no_error() {
     world.api.close_watches();
     world.api.apply(pod(1));
     world.api.compact();
-    world.heals("after 410 for a page").await;
+    world.recovers("after 410 for a page").await;
     assert_eq!(world.stage.lines.take().iter().filter(|line| !line.starts_with("INFO")).count(), 0);
     world.has_all(&[1, 2], "they live");
     world.api.delete("ns", "pod-2");
@@ -234,7 +234,7 @@ async fn a_watch_that_is_cut_continues_without_a_new_list_and_misses_nothing() {
         }
         // A watch that continues from the version before receives what happened meanwhile.
         world.api.apply(pod(2).phase("Failed").reason(if round == 0 { "Error" } else { "Evicted" }));
-        world.heals("a watch that ended").await;
+        world.recovers("a watch that ended").await;
         assert_eq!(world.api.count(On::Watch), watches + 1);
     }
     world.pass_time(PERIOD).await;
@@ -261,7 +261,7 @@ async fn an_empty_list_while_something_runs_is_none() {
     world.has_all(&[1, 2, 3, 4], "the store was wiped");
     world.fails_with("lists none of the pods that run here (1 with a ready sandbox)").await;
     (1..=3).for_each(|number| world.api.apply(pod(number)));
-    world.heals("it was restored").await;
+    world.recovers("it was restored").await;
     world.is_removed(4, "it was not restored").await;
     world.has_all(&[1, 2, 3], "they were restored");
 }
@@ -281,7 +281,7 @@ async fn an_empty_list_while_nothing_runs_is_checked_by_a_get_of_each_pod() {
     world.api.freeze_lists();
     world.api.fail(On::Watch, Some(Fault::Stall));
     (2..=21).for_each(|number| world.api.apply(pod(number)));
-    world.heals("it is synced, and knows nothing").await;
+    world.recovers("it is synced, and knows nothing").await;
     let all: Vec<usize> = (1..=22).collect();
     for _ in 0..8 {
         world.pass_time(PERIOD).await;
@@ -313,7 +313,7 @@ async fn the_node_is_observed_before_each_list() {
     let first = [&lines[0][..4], &lines[1][..4]];
     assert!(lines.len() < 10 && first == ["INFO", "ERRO"], "it may not have been reported yet: {lines:#?}");
     world.api.set_node(NODE, BOOT);
-    world.heals("its own name").await;
+    world.recovers("its own name").await;
     world.is_removed(2, "its own name").await;
 }
 
@@ -336,11 +336,11 @@ async fn is_set(forward: bool) {
     world.api.fail(On::Get, Some(Fault::Status(500)));
     world.allow_removals();
     world.pass_time(3 * PERIOD).await;
-    world.has_all(&[1, 2], "what was proved by the other time");
+    world.has_all(&[1, 2], "what was confirmed by the other time");
     assert!(world.api.count(On::List) > lists);
     world.api.fail(On::Get, None);
     world.pass_time(PERIOD + SECOND).await;
-    world.heals("the clock was set").await;
+    world.recovers("the clock was set").await;
     world.is_removed(2, "the clock was set").await;
     world.has_all(&[1], "it lives");
 }

@@ -14,14 +14,14 @@ fn loud(world: &World) -> Vec<String> {
     world.stage.lines.take().into_iter().filter(is_loud).collect()
 }
 
-/// Lets time pass in small steps, and gives what is in progress the real time that it needs although the source is not whole.
+/// Lets time pass in small steps, and gives what is in progress the real time that it needs although the source is not synced.
 async fn pass_slowly(world: &World, seconds: u64) {
     for _ in 0..seconds / 2 {
-        world.was_whole.set(true);
+        world.was_followed.set(true);
         world.settle().await;
         world.stage.step(2 * SECOND).await;
     }
-    world.was_whole.set(true);
+    world.was_followed.set(true);
     world.settle().await;
 }
 
@@ -53,7 +53,7 @@ async fn an_api_server_that_has_just_started_is_no_error_for_half_a_minute() {
         // `status` reports it at once.
         world.fails_with(&code.to_string()).await;
         world.api.clear_faults();
-        world.heals("its roles are loaded").await;
+        world.recovers("its roles are loaded").await;
         world.step(2 * SECOND).await;
         assert_eq!(world.source().await.problem, None);
         let lines = world.stage.lines.all();
@@ -165,7 +165,7 @@ async fn a_directory_of_a_deleted_pod_is_reported_after_five_minutes_and_once() 
         world.api.cut_watches();
         world.pass_time(PERIOD).await;
         world.api.clear_faults();
-        world.heals("it is reachable again").await;
+        world.recovers("it is reachable again").await;
         world.pass_time(PERIOD).await;
     };
     lose().await;

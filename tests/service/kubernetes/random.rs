@@ -335,7 +335,7 @@ async fn run(seed: u64, steps: usize) {
         run.check(&format!("seed {seed} step {step}"));
     }
     run.restore();
-    run.world.heals("restored").await;
+    run.world.recovers("restored").await;
     // The brake is released after ten minutes.
     for _ in 0..20 {
         run.world.pass_time(PERIOD).await;

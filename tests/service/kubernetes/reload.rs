@@ -23,7 +23,7 @@ fn by_api(kubeconfig: &Path) -> String {
 }
 
 #[actix_rt::test]
-async fn what_one_source_proved_is_nothing_to_the_next() {
+async fn what_one_source_confirmed_does_not_count_for_the_next() {
     let before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before.living(1);
     let root = before.setup.sim.paths().root.clone();
@@ -55,11 +55,11 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
     world.pass_time(PERIOD).await;
     assert_eq!(world.state(2).await, Deleted, "{}", world.evidence(2).await);
     reload(&world, &file, &by_api(&kubeconfig)).await;
-    world.heals("it follows the server").await;
+    world.recovers("it follows the server").await;
     world.allow_removals();
     world.pass_time(3 * PERIOD).await;
     assert_eq!(world.state(2).await, Active);
-    world.has_all(&[1, 2], "it was proved by another source");
+    world.has_all(&[1, 2], "it was confirmed by another source");
 
     // By the server it is confirmed deleted; the next source has to wait for its grace.
     world.refuse_removals();
@@ -76,7 +76,7 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
     world.allow_removals();
     world.stage.pass_time(4 * PERIOD).await;
     assert_eq!((world.state(2).await, world.api.open_watches()), (Unknown, 0));
-    world.has_all(&[1, 2], "it was proved by another source");
+    world.has_all(&[1, 2], "it was confirmed by another source");
     world.stage.pass_time(4 * PERIOD).await;
     assert_eq!(left_of(world.sim(), 2), NOTHING, "nothing of it has run");
     world.stage.pass_time(10 * PERIOD).await;
@@ -90,7 +90,7 @@ async fn another_server_is_read_from_the_start_and_the_old_one_no_more() {
     let kubeconfig = before.setup.sim.paths().root.join("kubeconfig");
     let (before, file) = before.by_file(&by_api(&kubeconfig));
     let mut world = before.start_as_it_is().await;
-    world.heals("the first server").await;
+    world.recovers("the first server").await;
     world.dead_but_listed(2);
     world.pass_time(PERIOD).await;
     world.refuse_removals();
@@ -110,15 +110,15 @@ async fn another_server_is_read_from_the_start_and_the_old_one_no_more() {
     // Before the other one has said anything.
     let pass = world.stage.handle(Loop::ContainerGc).run(None);
     assert!(world.stage.answer("a pass", pass).await.unwrap().is_good());
-    world.has_all(&[1, 2], "it was proved by another server");
+    world.has_all(&[1, 2], "it was confirmed by another server");
     world.pass_time(5 * PERIOD).await;
     assert_eq!(world.state(2).await, Unknown);
     world.fails_with("there is no node").await;
     world.api.set_node(NODE, BOOT);
-    world.heals("it knows the node").await;
+    world.recovers("it knows the node").await;
     world.pass_time(5 * PERIOD).await;
     assert_eq!(world.state(2).await, Active);
-    world.has_all(&[1, 2], "it was proved by another server");
+    world.has_all(&[1, 2], "it was confirmed by another server");
     assert_eq!((first.count(On::Any), first.open_watches(), watches), (asked, 0, 0));
     world.api.delete("ns", "pod-2");
     world.is_removed(2, "by the other server").await;

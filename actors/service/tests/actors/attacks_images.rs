@@ -160,7 +160,7 @@ fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
     assert!(left >= 20, "{left} of 30 are left after an hour, and nothing was freed");
 }
 
-/// T6b. What others free meanwhile is not what the removals brought.
+/// T6b. What others free meanwhile is not what the removals freed.
 fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
     let bed = bed();
     for number in 0..30 {

@@ -26,7 +26,7 @@ on_each_flavour!(
     an_unreachable_api_server_stays_unreachable_in_the_status,
     one_pod_whose_get_fails_does_not_delay_the_others,
     one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others,
-    an_answer_about_a_pod_of_another_namespace_proves_nothing,
+    an_answer_about_a_pod_of_another_namespace_confirms_nothing,
     a_pod_that_has_the_hash_of_another_does_not_decide_about_it,
     a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod,
     observations_that_wait_for_one_answer_send_one_request,
@@ -35,7 +35,7 @@ on_each_flavour!(
     no_token_travels_to_another_machine_in_the_clear,
     a_kubelet_that_starts_again_is_a_kubelet_that_has_just_started,
     a_clock_that_is_set_during_a_pass_makes_no_container_old,
-    a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after,
+    a_program_that_hangs_for_a_token_does_not_delay_the_next_source,
     a_provider_that_panicked_still_knows_that_the_clock_was_set,
     a_reload_does_not_send_the_events_of_the_past_again,
     a_pod_that_is_deleted_while_the_service_follows_is_removed_in_the_end,
@@ -140,7 +140,7 @@ impl BrakeOff for Bed {
     }
 }
 
-fn an_answer_about_a_pod_of_another_namespace_proves_nothing() {
+fn an_answer_about_a_pod_of_another_namespace_confirms_nothing() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -312,7 +312,7 @@ fn a_clock_that_is_set_during_a_pass_makes_no_container_old() {
     });
 }
 
-fn a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after() {
+fn a_program_that_hangs_for_a_token_does_not_delay_the_next_source() {
     let api = FakeApi::start(NODE);
     let mut bed = by_api(&api);
     let root = bed.sim.paths().root.clone();

@@ -25,7 +25,7 @@ on_each_flavour!(
     an_image_younger_than_min_age_is_passed_over,
     in_report_mode_no_image_is_removed,
     next_to_a_kubelet_images_are_still_collected,
-    an_image_is_removed_by_its_whole_id_with_all_its_names,
+    an_image_is_removed_by_its_full_id_with_all_its_names,
 );
 
 /// A full node whose images may be removed at once, one after the other.
@@ -248,7 +248,7 @@ fn next_to_a_kubelet_images_are_still_collected() {
     assert_eq!(removed(&report), [id]);
 }
 
-fn an_image_is_removed_by_its_whole_id_with_all_its_names() {
+fn an_image_is_removed_by_its_full_id_with_all_its_names() {
     let bed = full();
     let id = bed.sim.add_image(ImageSpec::single("app:1", MIB, MIB).tag("app:2").tag("other:3"));
     fill(&bed);

@@ -290,7 +290,7 @@ fn an_image_that_a_loop_saw_in_use_since_the_plan_is_kept() {
 }
 
 #[test]
-fn an_image_that_the_confirming_list_has_again_was_not_removed_for_good_and_is_young() {
+fn an_image_that_the_confirming_list_has_again_is_young() {
     for flavour in Flavour::ALL {
         let bed = bed(flavour);
         let spec = || ImageSpec::single("a:1", 50 * MIB, 50 * MIB).id(id_of('a'));

@@ -214,8 +214,8 @@ fn what_the_runtime_claims_to_have_removed_and_lists_has_failed_and_the_next_one
                 let Some(Outcome::Failed { error }) = outcome(&report, id) else { panic!("{report:?}") };
                 assert!(error.contains("still lists it"), "{error}");
             }
-            let brought = report.removals.iter().map(|removal| removal.bytes).sum::<u64>();
-            assert_eq!(brought, 100 * MIB / 3, "only what is removed is counted");
+            let freed = report.removals.iter().map(|removal| removal.bytes).sum::<u64>();
+            assert_eq!(freed, 100 * MIB / 3, "only what is removed is counted");
             // It keeps its record: it is as old as before.
             let seen = whole::look(&crew.tools, &bed.settings).await.unwrap().observation;
             let age = |id: &String| {

@@ -8,8 +8,8 @@ use cri_gc_test_support::on_each_flavour;
 use super::bed::{Bed, Crew, HOUR, PATIENCE, SECOND, begun, errors, outcome, removed, uid};
 
 on_each_flavour!(
-    an_rpc_that_fails_spoils_its_own_loop_only,
-    log_directories_that_cannot_be_listed_spoil_their_own_loop_only,
+    an_rpc_that_fails_affects_its_own_loop_only,
+    log_directories_that_cannot_be_listed_affect_their_own_loop_only,
     an_rpc_that_hangs_delays_its_own_loop_only,
     a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did,
     a_pass_that_is_requested_while_one_is_in_progress_follows_it,
@@ -42,7 +42,7 @@ fn did_its_work(report: &PassReport) -> bool {
     !removed(report).is_empty() && errors(report).iter().all(|error| error.starts_with("FreeDiskSpaceFailed"))
 }
 
-fn an_rpc_that_fails_spoils_its_own_loop_only() {
+fn an_rpc_that_fails_affects_its_own_loop_only() {
     for (method, of) in [
         (Method::RemoveContainer, Loop::ContainerGc),
         (Method::StopPodSandbox, Loop::SandboxGc),
@@ -61,7 +61,7 @@ fn an_rpc_that_fails_spoils_its_own_loop_only() {
     }
 }
 
-fn log_directories_that_cannot_be_listed_spoil_their_own_loop_only() {
+fn log_directories_that_cannot_be_listed_affect_their_own_loop_only() {
     let mut bed = node();
     bed.settings.log_gc.pod_logs_root = bed.sim.paths().root.join("file");
     std::fs::write(&bed.settings.log_gc.pod_logs_root, "x").unwrap();

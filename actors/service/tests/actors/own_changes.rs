@@ -86,7 +86,7 @@ fn with_source_runtime_a_removed_log_does_not_start_the_grace_again() {
 }
 
 #[test]
-fn with_source_kubelet_a_removed_log_does_not_ask_for_later_lists() {
+fn with_source_kubelet_a_removed_log_needs_no_later_lists() {
     use super::kubernetes::{kubelet::by_kubelet, pod};
     let kubelet = cri_gc_test_support::kubernetes::FakeKubelet::start(super::kubernetes::NODE);
     let bed = by_kubelet(&kubelet);

@@ -2,7 +2,7 @@
 //! is what a sweep right after removes, and nothing else; and so is what a dry run lists.
 //!
 //! The nodes, policies and cases are those of [`super::safety`], with lasting faults in reading. Images are removed by
-//! the measure, not by a plan's sizes: so the thresholds are off in half of the cases, and in the others every image brings
+//! the measure, not by a plan's sizes: so the thresholds are off in half of the cases, and in the others every image frees
 //! exactly what the runtime reports, and only one is removed before the next measurement.
 
 use std::collections::BTreeSet;

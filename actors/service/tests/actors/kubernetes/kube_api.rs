@@ -109,7 +109,7 @@ fn with_source_kube_api_the_node_has_to_be_this_machine() {
 }
 
 #[test]
-fn with_source_kube_api_a_list_of_many_pages_is_read_whole_or_not_at_all() {
+fn with_source_kube_api_a_list_of_many_pages_is_read_completely_or_not_at_all() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     for number in 1..=7 {

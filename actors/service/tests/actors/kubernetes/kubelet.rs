@@ -17,7 +17,7 @@ pub fn by_kubelet(kubelet: &FakeKubelet) -> Bed {
 }
 
 #[test]
-fn with_source_kubelet_a_pod_that_two_lists_lack_is_deleted() {
+fn with_source_kubelet_a_pod_missing_from_two_lists_is_deleted() {
     let kubelet = FakeKubelet::start(NODE);
     let bed = by_kubelet(&kubelet);
     kubelet.set_pods(vec![pod(1), pod(3).phase("Failed").reason("Evicted"), pod(4).phase("Succeeded")]);
@@ -78,7 +78,7 @@ fn with_source_kubelet_a_directory_or_a_root_that_cannot_be_read_keeps_the_pod()
 }
 
 #[test]
-fn with_source_kubelet_one_that_has_just_started_proves_nothing() {
+fn with_source_kubelet_one_that_has_just_started_confirms_nothing() {
     let kubelet = FakeKubelet::start(NODE);
     let bed = by_kubelet(&kubelet);
     bed.living_pod(1);
@@ -139,7 +139,7 @@ fn with_source_kubelet_over_https_the_token_is_read_again_and_the_certificate_is
 }
 
 #[test]
-fn with_source_kubelet_whatever_else_it_answers_is_a_failure_that_loses_what_was_proved() {
+fn with_source_kubelet_any_other_answer_is_a_failure_that_voids_all_confirmations() {
     let kubelet = FakeKubelet::start(NODE);
     let bed = by_kubelet(&kubelet);
     kubelet.set_pods(vec![pod(1)]);

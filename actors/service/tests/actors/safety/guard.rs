@@ -159,8 +159,8 @@ impl State {
             .into_iter()
             .filter(|(uid, objects)| {
                 // A confirmation is valid until something new of the pod is there.
-                let proved = deleted.get(uid).is_some_and(|known| objects.is_subset(known));
-                (proved && !runs(node, uid)) || self.is_deleted_now(node, uid)
+                let confirmed = deleted.get(uid).is_some_and(|known| objects.is_subset(known));
+                (confirmed && !runs(node, uid)) || self.is_deleted_now(node, uid)
             })
             .collect();
     }

@@ -103,7 +103,7 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
                     unexpected.filter(|error| !error.starts_with("FreeDiskSpaceFailed")).collect();
                 let failed = report.counts.failed;
                 if !unexpected.is_empty() || failed > 0 {
-                    return Err(TestCaseError::fail(format!("round {number} is not good: {report:?}")));
+                    return Err(TestCaseError::fail(format!("round {number} failed: {report:?}")));
                 }
             }
             if number > 1 && calm && !is_idle(&bed, &reports) {

@@ -198,7 +198,7 @@ impl Case {
         self
     }
 
-    /// The same, of images that bring on the disk exactly what the runtime reports.
+    /// The same, of images that free on the disk exactly what the runtime reports.
     pub fn build_of_truthful_images(&self) -> Bed {
         self.build_of(|number| {
             let size = MIB * u64::try_from(100 + 70 * (number % 4)).unwrap();

@@ -1,5 +1,5 @@
 //! What it takes until a deleted pod is removed: a new list without it, then a 404 of the server for it. What
-//! changes differently is reported by the watch alone.
+//! changes after that is reported by the watch alone.
 
 use cri_gc_policy::PodState::{Active, Deleted, Evicted, Terminated, Unknown};
 use cri_gc_sim::Method;
@@ -121,7 +121,7 @@ async fn a_list_that_lags_behind_takes_nothing_from_a_pod_that_lives() {
     world.api.fail(On::Watch, None);
     world.api.cut_watches();
     world.api.release_stalled();
-    world.heals("the lists are true again").await;
+    world.recovers("the lists are true again").await;
     world.is_removed(2, "it was deleted").await;
     world.has_all(&[1, 3, 4], "they live");
 }
@@ -202,7 +202,7 @@ async fn a_uid_that_was_there_for_a_moment_has_to_be_confirmed_again() {
     world.exchange().await;
     world.allow_removals();
     world.pass_time(GONE_WITHIN).await;
-    world.has_all(&[1, 2], "what was proved before it was seen again");
+    world.has_all(&[1, 2], "what was confirmed before it was seen again");
     world.api.fail(On::Get, None);
     world.is_removed(2, "asked for again").await;
 }
@@ -249,7 +249,7 @@ async fn nine_of_ten_pods_of_a_node_are_removed_without_waiting_for_ten_minutes(
 
 /// What an administrator confirms applies to the pods, not to what is confirmed by then: the kubelet takes its time.
 #[actix_rt::test]
-async fn a_pod_that_is_confirmed_is_believed_although_its_directory_is_removed_later() {
+async fn a_confirmed_pod_remains_deleted_although_its_directory_is_removed_later() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
@@ -277,7 +277,7 @@ async fn a_pod_that_is_confirmed_is_believed_although_its_directory_is_removed_l
 }
 
 #[actix_rt::test]
-async fn many_that_vanish_at_once_wait_for_the_lists_to_agree_or_for_a_word() {
+async fn many_that_vanish_at_once_wait_for_agreeing_lists_or_a_confirmation() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
