@@ -57,7 +57,7 @@ fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     !is_removed_whole
 }
 
-fn takes_whole_pods(reason: Reason) -> bool {
+fn removes_whole_pods(reason: Reason) -> bool {
     [Reason::PodDeleted, Reason::PodEvicted, Reason::PodTerminated, Reason::UnmanagedCollected]
         .contains(&reason)
 }
@@ -92,7 +92,7 @@ proptest! {
         for (container, reason) in removed(&node.containers, &plan(&node, &settings).containers) {
             let uid = uid_of(&node, container);
             if !uid.is_empty() && lives(&node, &settings, uid) {
-                prop_assert!(!takes_whole_pods(reason) && limited, "{} {reason}", container.id);
+                prop_assert!(!removes_whole_pods(reason) && limited, "{} {reason}", container.id);
             }
         }
     }
@@ -155,7 +155,7 @@ proptest! {
         prop_assert!(plan.log_dirs.remove.is_empty());
         let reasons = plan.containers.remove.iter().chain(&plan.sandboxes.remove).map(|d| d.reason);
         for reason in reasons {
-            prop_assert!(!takes_whole_pods(reason), "{reason}");
+            prop_assert!(!removes_whole_pods(reason), "{reason}");
         }
     }
 

@@ -86,10 +86,10 @@ proptest! {
             let mut decided: Vec<usize> = all.map(|d| d.index).collect();
             decided.sort_unstable();
             prop_assert_eq!(decided, (0..count).collect::<Vec<_>>());
-            for (decisions, goes) in [(&section.remove, true), (follow, true), (&section.keep, false)] {
+            for (decisions, is_removed) in [(&section.remove, true), (follow, true), (&section.keep, false)] {
                 for decision in decisions {
                     prop_assert!(Reason::ALL.contains(&decision.reason));
-                    prop_assert_eq!(decision.reason.removes(), goes, "{}", decision.reason);
+                    prop_assert_eq!(decision.reason.removes(), is_removed, "{}", decision.reason);
                 }
             }
         }
@@ -150,11 +150,11 @@ proptest! {
         let pods = PodTable::new(&seen);
         let section = decide(&seen, &settings.policy()).containers;
         for gone in section.remove.iter().map(|d| &seen.containers[d.index]) {
-            for stays in section.keep.iter().filter(|d| d.reason == Reason::WithinLimits) {
-                let stays = &seen.containers[stays.index];
-                let same_unit = pods.uid_of_container(gone) == pods.uid_of_container(stays) && gone.name == stays.name;
-                let older = (stays.created_at, stays.attempt) < (gone.created_at, gone.attempt);
-                prop_assert!(!(same_unit && older), "{} is removed, {} is kept", gone.id, stays.id);
+            for kept in section.keep.iter().filter(|d| d.reason == Reason::WithinLimits) {
+                let kept = &seen.containers[kept.index];
+                let same_unit = pods.uid_of_container(gone) == pods.uid_of_container(kept) && gone.name == kept.name;
+                let older = (kept.created_at, kept.attempt) < (gone.created_at, gone.attempt);
+                prop_assert!(!(same_unit && older), "{} is removed, {} is kept", gone.id, kept.id);
             }
         }
     }
@@ -219,8 +219,8 @@ proptest! {
                 decide(&pinned, &settings.policy()),
                 decide(&seen, &protecting.policy()),
             ] {
-                let mut goes = plan.images.section.remove.iter().chain(&plan.images.section.follow);
-                prop_assert!(goes.all(|d| d.index != decision.index), "{}", image.id);
+                let mut is_removed = plan.images.section.remove.iter().chain(&plan.images.section.follow);
+                prop_assert!(is_removed.all(|d| d.index != decision.index), "{}", image.id);
             }
         }
     }

@@ -169,7 +169,7 @@ fn a_service_that_dies_during_the_call() {
         let fake = Fake::start(&bench, Answers { dies: true, ..Answers::default() });
         let said = bench.run(&[command, &["--socket", fake.socket()]].concat());
         said.refused(4, &[fake.socket(), "the connection to the service at", "see the log of the service"]);
-        assert_eq!(fake.calls().len(), 1, "nothing is asked twice: {:?}", fake.calls());
+        assert_eq!(fake.calls().len(), 1, "nothing is sent twice: {:?}", fake.calls());
     }
 }
 

@@ -93,7 +93,7 @@ impl Served {
 
     /// Waits until all that clients used is released.
     fn until_idle(&self, descriptors: usize) {
-        until(PATIENCE, "connections are given back", || (self.descriptors() <= descriptors).then_some(()));
+        until(PATIENCE, "connections are released", || (self.descriptors() <= descriptors).then_some(()));
     }
 
     /// A status as another user requests it.
@@ -119,7 +119,7 @@ fn open_up(socket: &Path) {
 #[tokio::test]
 async fn garbage_and_silence_and_half_a_request_disturb_no_loop() {
     let served = Served::start().await;
-    let at_rest = served.descriptors();
+    let idle = served.descriptors();
     let mut open = Vec::new();
     for number in 0..60_u8 {
         let mut stream = UnixStream::connect(&served.socket).unwrap();
@@ -145,14 +145,14 @@ async fn garbage_and_silence_and_half_a_request_disturb_no_loop() {
     }
     drop(open);
     served.continues().await;
-    served.until_idle(at_rest);
+    served.until_idle(idle);
     assert!(!served.running.stderr().contains("panic"), "{}", served.running.stderr());
 }
 
 #[tokio::test]
 async fn two_hundred_clients_at_once_are_all_answered_and_disturb_no_loop() {
     let served = Served::start().await;
-    let at_rest = served.descriptors();
+    let idle = served.descriptors();
     let mut clients = Vec::new();
     for number in 0..200 {
         let mut client = served.client().await;
@@ -181,13 +181,13 @@ async fn two_hundred_clients_at_once_are_all_answered_and_disturb_no_loop() {
         client.await.unwrap();
     }
     served.continues().await;
-    served.until_idle(at_rest);
+    served.until_idle(idle);
 }
 
 #[tokio::test]
 async fn clients_that_vanish_or_never_read_disturb_no_loop() {
     let served = Served::start().await;
-    let at_rest = served.descriptors();
+    let idle = served.descriptors();
     let mut never_read = Vec::new();
     for number in 0..40 {
         let mut client = served.client().await;
@@ -212,7 +212,7 @@ async fn clients_that_vanish_or_never_read_disturb_no_loop() {
     }
     served.continues().await;
     drop((never_read, busy));
-    served.until_idle(at_rest);
+    served.until_idle(idle);
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ struct Pods {
 }
 
 /// What is removed of them while the source reports the truth. Of the existing pods only what is over the limits.
-const GOES: [&str; 23] = [
+const REMOVED: [&str; 23] = [
     "container web/app#0",
     "container web/app#1",
     "log web/app/0.log",
@@ -202,7 +202,7 @@ const GOES: [&str; 23] = [
 ];
 
 /// The pod that was deleted and created again under its name: the sandbox and the container of its first UID.
-const MADE_ANEW: [&str; 2] = ["container db/job#0", "sandbox db#0"];
+const CREATED_AGAIN: [&str; 2] = ["container db/job#0", "sandbox db#0"];
 
 async fn populate(node: &Node, source: &dyn Source) -> Pods {
     // A finished init container, and one that was restarted: the newest of each is what a kubelet reads.
@@ -295,8 +295,8 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     node.runtime.slow_down();
     node.runtime.break_teardown();
     let before = node.inventory().await;
-    let goes: Vec<&str> = GOES.iter().chain(&MADE_ANEW).copied().collect();
-    let meant = before.meant(&goes);
+    let removed_later: Vec<&str> = REMOVED.iter().chain(&CREATED_AGAIN).copied().collect();
+    let meant = before.meant(&removed_later);
     let running = serve(node);
 
     // ---- It dies in the middle. ----
@@ -310,8 +310,8 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     status(node, passed(&now, PASSES)).await;
     node.runtime.repair_teardown();
     let older = before.id("sandbox again#0");
-    let tried_anew = || async { (!present(node).await.contains(older)).then_some(()) };
-    until_async(PATIENCE, tried_anew).await.expect("what is over the limits is removed");
+    let tried_again = || async { (!present(node).await.contains(older)).then_some(()) };
+    until_async(PATIENCE, tried_again).await.expect("what is over the limits is removed");
     passes(node).await;
     let removed = before.removed_in(&node.inventory().await);
     assert!(removed.is_subset(&meant), "{:?}", removed.difference(&meant));
@@ -346,8 +346,8 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     whole.retain(|pod| pod.to_json()["metadata"]["uid"] != pods.leaving.spec.uid.as_str());
     source.return_with(&whole);
     let leaving = ["container leaving/*", "sandbox leaving#0", "log leaving/*"];
-    let goes: Vec<&str> = goes.into_iter().chain(leaving).collect();
-    until_removed_exactly(node, &before, &goes).await;
+    let removed_later: Vec<&str> = removed_later.into_iter().chain(leaving).collect();
+    until_removed_exactly(node, &before, &removed_later).await;
     how_they_stand(node, &pods);
     running.terminate();
     let ended = running.wait();

@@ -18,7 +18,7 @@ on_both!(
     each_unit_keeps_its_newest_containers,
     over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldest_are_removed,
     what_is_too_young_is_kept_and_nothing_is_removed_in_its_place,
-    deleted_pods_are_removed_whole_oldest_container_first,
+    deleted_pods_are_removed_completely_oldest_container_first,
 );
 
 fn waiting(name: &str) -> ContainerSpec {
@@ -115,7 +115,7 @@ async fn what_is_too_young_is_kept_and_nothing_is_removed_in_its_place(node: &mu
     node.is_settled().await;
 }
 
-async fn deleted_pods_are_removed_whole_oldest_container_first(node: &mut Node) {
+async fn deleted_pods_are_removed_completely_oldest_container_first(node: &mut Node) {
     let gone = node.pod("gone").await;
     for (attempt, id) in (0..).zip(node.dead(&gone, "job", 0..2).await) {
         node.link(&gone, "job", attempt, &id);

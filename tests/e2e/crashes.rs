@@ -3,7 +3,7 @@
 //! The program's own binary serves the embedded node while images and the containers that use them come and go, and while
 //! the admin socket has it make pass after pass, so that it commits all the time. Then SIGKILL: right after the start (a
 //! store is just being opened and repaired), between two answers, or as soon as a thread of it is in a system call on the
-//! store. What the disk holds afterwards is compared with what it held before and with what the service had answered.
+//! store. What is on the disk afterwards is compared with what was there before and with what the service had answered.
 //!
 //! Ten kills by default. All 200 of the acceptance test, about a minute:
 //!
@@ -11,7 +11,7 @@
 //! CRI_GC_TEST_KILLS=200 cargo test --test e2e crashes -- --nocapture
 //! ```
 //!
-//! `CRI_GC_TEST_SEED` draws other moments. Whatever they are, what is asserted has to hold: nothing here depends on how
+//! `CRI_GC_TEST_SEED` draws other moments. Whatever they are, what is asserted has to be true: nothing here depends on how
 //! long the machine takes.
 
 use std::cell::RefCell;
@@ -58,7 +58,7 @@ struct Life {
     there: Option<Timestamp>,
     /// Since when it is not.
     gone: Option<Timestamp>,
-    /// The disk is known to hold nothing of it.
+    /// It is known that nothing of it is on the disk.
     forgotten: bool,
     /// It came when nothing was remembered of it any more: it was not seen before.
     not_before: Timestamp,
@@ -159,7 +159,7 @@ impl Truth {
         }
     }
 
-    /// Compares what the disk holds with all that is known of it, and takes it as known from then on, for images that
+    /// Compares what is on the disk with all that is known of it, and takes it as known from then on, for images that
     /// have been there since before `settled`.
     fn compare(&mut self, disk: &Content, settled: Timestamp) {
         for (id, handler) in disk.images.keys() {
@@ -184,7 +184,7 @@ impl Truth {
                 first_detected_by.is_none_or(|by| record.first_detected <= by),
                 "not as answered: {says}"
             );
-            assert!(record.last_used >= *last_used, "a use is lost: {says}");
+            assert!(record.last_used >= *last_used, "a use is missing: {says}");
             if life.there.is_some_and(|there| there < settled) {
                 *first_detected = Some(record.first_detected);
                 *last_used = record.last_used;
@@ -213,7 +213,7 @@ struct Tally {
     answers: u64,
     /// How often the store changed while it was read, with the service running.
     observations: u64,
-    torn_looks: u64,
+    torn_observations: u64,
     /// In which system call on the store a thread was found right before a kill, by the number of the call.
     calls: BTreeMap<String, u64>,
 }
@@ -320,7 +320,7 @@ async fn ask<T>(
             match store::read_copy(&node.path("state"), &Origin::default()) {
                 Ok(disk) => truth.borrow_mut().compare(&disk, settled),
                 // It was read in the middle of a commit.
-                Err(_) => tally.borrow_mut().torn_looks += 1,
+                Err(_) => tally.borrow_mut().torn_observations += 1,
             }
         }
         if asked.is_some() {
@@ -379,7 +379,7 @@ async fn a_kill_at_any_moment_loses_no_record() {
     let truth = RefCell::new(Truth::new(sim, pod.id, seed));
     let (tally, mut rng) = (RefCell::new(Tally::default()), Rng::with_seed(seed));
     for kill in 0..kills {
-        // The first one makes the store: there is nothing to be lost before it has.
+        // The first one creates the store: before that there is nothing to lose.
         let moment = if kill == 0 { Moment::Between(1, Duration::ZERO) } else { Moment::draw(&mut rng) };
         let service = serve(&mut node);
         let (answers, count) = watch::channel(0);

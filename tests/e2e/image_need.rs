@@ -116,7 +116,7 @@ async fn one_image_is_removed_where_one_is_enough(node: &mut Node, plans: bool) 
         reported < missing && missing <= 2 * reported,
         "{missing} bytes are missing, one is reported as {reported}"
     );
-    assert!(one >= missing, "{missing} bytes are missing, one holds {one}");
+    assert!(one >= missing, "{missing} bytes are missing, one uses {one}");
 
     want(node, low);
     let line = in_line(node, &pile).await;
@@ -129,7 +129,7 @@ async fn one_image_is_removed_where_one_is_enough(node: &mut Node, plans: bool) 
     assert_eq!(report.is_good().removal(&line[0]), "disk_pressure: removed");
     assert_eq!(report.kept(&line[1]), "below_threshold");
     let freed_bytes = freed(stats, measure(node));
-    eprintln!("one image: {missing} bytes missing, {reported} reported, {one} held, {freed_bytes} freed");
+    eprintln!("one image: {missing} bytes missing, {reported} reported, {one} used, {freed_bytes} freed");
     assert!(used_percent(node) <= low && freed_bytes >= missing, "{freed_bytes} bytes were freed");
     let counted = report.pass("image_gc")["freed_bytes"].as_u64().unwrap();
     assert!(counted.abs_diff(freed_bytes) < MIB, "{counted} bytes are reported, {freed_bytes} measured");
@@ -171,7 +171,7 @@ async fn it_continues_where_images_share_layers(node: &mut Node) {
     let missing = missing(stats, low);
     // The premise: by the sizes one would do, by the measure it takes three.
     assert!(reported >= missing, "{missing} bytes are missing, one is reported as {reported}");
-    assert!(2 * own < missing && missing <= 3 * own, "{missing} bytes are missing, each holds {own}");
+    assert!(2 * own < missing && missing <= 3 * own, "{missing} bytes are missing, each uses {own}");
 
     want(node, low);
     let line = in_line(node, &pile).await;
@@ -250,7 +250,7 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
     }
     running.terminate();
     assert_eq!(running.wait().code, 0);
-    assert!(before.removed_in(&node.inventory().await).is_empty(), "it was asked only");
+    assert!(before.removed_in(&node.inventory().await).is_empty(), "nothing was removed");
 
     node.set("image_gc.mode", "enforce");
     let report = node.loses(&["image app:1", "image unused:1", "image unused:2", twice]).await;

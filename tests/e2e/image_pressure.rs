@@ -77,7 +77,7 @@ fn events(node: &Node, kind: &str) -> Vec<String> {
     named.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// Lines of a log at this level or above that hold these words.
+/// Lines of a log at this level or above that have these words.
 fn lines(log: &str, levels: &[&str], words: &str) -> usize {
     // The last line of a service that runs may not be complete yet.
     let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);

@@ -188,8 +188,8 @@ async fn an_image_is_removed_only_if_its_container_came_after_the_last_check() {
     crossed.sort();
     eprintln!(
         "race: a round of {whole:?}; of {} images {saved} were saved by their containers, {refused} gone before, \
-         {too_late} gone under a container that came after the last look: {crossed:?} (container created_at, removal asked for, \
-         both after the look)",
+         {too_late} removed under a container that came after the last check: {crossed:?} (container created, removal requested, \
+         both after the check)",
         all.len(),
     );
     // Each removal has a check of its own, the last thing before it. (A status that is requested meanwhile lists nothing.)

@@ -1,4 +1,4 @@
-//! A node to sweep: what a test puts on it, in words that hold for every runtime, and the sweeps of it.
+//! A node to sweep: what a test puts on it, in words for every runtime, and the sweeps of it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

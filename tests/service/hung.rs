@@ -46,12 +46,12 @@ impl Trap {
         let (armed, sprung, gone_on) = (new(), new(), new());
         let (release, end) = mpsc::channel::<()>();
         let end = Mutex::new(end);
-        let (arms, springs, goes_on) = (Arc::clone(&armed), Arc::clone(&sprung), Arc::clone(&gone_on));
+        let (arms, springs, has_continued) = (Arc::clone(&armed), Arc::clone(&sprung), Arc::clone(&gone_on));
         let asked = Arc::new(move |clock: In| {
             if clock == at && arms.swap(false, SeqCst) {
                 springs.store(true, SeqCst);
                 let _ = end.lock().unwrap().recv();
-                goes_on.store(true, SeqCst);
+                has_continued.store(true, SeqCst);
             }
         });
         let (too, wall, sim) = (Arc::clone(&asked), setup.sim.clock(), setup.sim.clone());

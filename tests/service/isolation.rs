@@ -289,7 +289,7 @@ mod a_log_root {
 
     tests! {
         that_is_a_file: a_log_root_is_broken(pods, DIRECTORIES, file, NO_DIRECTORY);
-        that_nobody_can_read: a_log_root_is_broken(pods, DIRECTORIES, link_to_itself, A_LOOP);
+        that_cannot_be_read: a_log_root_is_broken(pods, DIRECTORIES, link_to_itself, A_LOOP);
         of_links_that_is_a_file: a_log_root_is_broken(legacy, "could not list log links", file, NO_DIRECTORY);
     }
 }

@@ -198,7 +198,7 @@ async fn the_gateway_panics_while_it_waits_for_the_runtime_and_reaches_it_all_th
     stage.step(SECOND).await;
     stage.sim.kill();
     let gateway = &stage.service.tools.gateway;
-    // One answer is lost, and nothing else.
+    // One answer is missing, and nothing else.
     fuse.light();
     let interrupted = gateway.version().await.unwrap_err();
     assert!(fuse.has_burnt() && interrupted.message.contains("restarted during the call"), "{interrupted}");

@@ -94,9 +94,9 @@ async fn within<T>(stage: &Stage, limit: Duration, answer: impl Future<Output = 
 
 /// Has the worker hang until the sender is dropped.
 async fn hang(worker: &Workers) -> mpsc::Sender<()> {
-    let (release, held_until) = mpsc::channel::<()>();
+    let (release, released) = mpsc::channel::<()>();
     let worker = worker.clone();
-    actix_rt::spawn(async move { worker.run(move || held_until.recv()).await });
+    actix_rt::spawn(async move { worker.run(move || released.recv()).await });
     turns(10).await;
     release
 }

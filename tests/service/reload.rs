@@ -166,7 +166,7 @@ fn all_ids(stage: &Stage) -> Vec<String> {
 }
 
 #[actix_rt::test]
-async fn limits_and_patterns_hold_from_the_next_pass_on() {
+async fn limits_and_patterns_apply_from_the_next_pass_on() {
     let mut setup = Setup::new().set("image_gc.max_age", "1s");
     let pod = setup.living_pod(1);
     let ended = [0, 1, 2].map(|attempt| setup.ended(&pod, attempt));

@@ -155,10 +155,10 @@ fn the_examples_do_what_they_say() {
     }
     assert!(!edge.protect.iter().any(|p| p.matches("sha256:00", ["docker.io/library/busybox:1"])));
 
-    let beside = example("beside-kubelet.toml");
-    assert_eq!(beside.pods.source, PodSource::KubeApi);
-    assert_eq!(beside.image_gc.mode, Mode::Enforce);
-    for mode in [beside.container_gc.mode, beside.sandbox_gc.mode, beside.log_gc.mode] {
+    let settings = example("beside-kubelet.toml");
+    assert_eq!(settings.pods.source, PodSource::KubeApi);
+    assert_eq!(settings.image_gc.mode, Mode::Enforce);
+    for mode in [settings.container_gc.mode, settings.sandbox_gc.mode, settings.log_gc.mode] {
         assert_eq!(mode, Mode::Report);
     }
 }

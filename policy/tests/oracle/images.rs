@@ -8,7 +8,7 @@ use super::{Verdict, at_least_ago, names, state, verdict};
 use crate::nodes::Settings;
 
 pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
-    let mut may_go: Vec<&Image> = node
+    let mut may_be_removed: Vec<&Image> = node
         .images
         .iter()
         // A runtime removes by id, so that of an image with several handlers all copies are removed together or none.
@@ -20,12 +20,12 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
         .filter(|image| at_least_ago(node, first_detected(node, image), settings.image_min_age))
         .collect();
     // 3. Eviction order; an image of two handlers has one id.
-    may_go.sort_by_key(|image| {
+    may_be_removed.sort_by_key(|image| {
         (image.last_used, first_detected(node, image), image.id.clone(), image.runtime_handler.clone())
     });
 
     // 1. Age: unused for longer.
-    let (mut gone, rest): (Vec<_>, Vec<_>) = may_go.into_iter().partition(|image| {
+    let (mut gone, rest): (Vec<_>, Vec<_>) = may_be_removed.into_iter().partition(|image| {
         let since = image.last_used.or(first_detected(node, image));
         settings.image_max_age > 0
             && at_least_ago(node, since, settings.image_max_age)
@@ -138,6 +138,6 @@ fn is_kept(node: &Snapshot, settings: &Settings, image: &Image) -> bool {
     let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));
     let sandboxes = is_called(image, &node.runtime.sandbox_image);
     let unknown = !node.image_uses_unknown.is_empty();
-    let held = unknown || image.pinned || protected || image.in_use_elsewhere || sandboxes;
-    is_used(node, image) || named_by_pod || held
+    let kept = unknown || image.pinned || protected || image.in_use_elsewhere || sandboxes;
+    is_used(node, image) || named_by_pod || kept
 }

@@ -21,7 +21,7 @@ pub struct Verdict {
     pub remove: Vec<String>,
     /// Ids of what is removed after it, in order, because removals of other kinds make it removable.
     pub follow: Vec<String>,
-    /// Ids of the rest.
+    /// Ids of the others.
     pub keep: BTreeSet<String>,
 }
 
@@ -95,17 +95,17 @@ fn state(node: &Snapshot, uid: &str) -> PodState {
     if runs || ready {
         return PodState::Active;
     }
-    let told = match node.pods.pods.iter().find(|pod| pod.uid == uid) {
+    let reported = match node.pods.pods.iter().find(|pod| pod.uid == uid) {
         Some(pod) => pod.state,
         None => match node.pods.absent {
             Absent::Deleted => PodState::Deleted,
             Absent::Unknown => PodState::Unknown,
         },
     };
-    if told != PodState::Active && !node.pods.synced {
+    if reported != PodState::Active && !node.pods.synced {
         return PodState::Unknown;
     }
-    told
+    reported
 }
 
 /// behaviour: Pods, the table, last column.
@@ -191,17 +191,17 @@ fn newest_of_each_unit<'a>(node: &'a Snapshot, of: &[&'a Container], count: usiz
 /// Those with fewer than `count` newer ones.
 fn newest<'a>(
     of: &[&'a Container],
-    beside: impl Fn(&'a Container, &'a Container) -> bool,
+    same_unit: impl Fn(&'a Container, &'a Container) -> bool,
     count: usize,
 ) -> Vec<&'a Container> {
     let before = |c: &'a Container| {
-        let newer = |o: &&&'a Container| beside(o, c) && newer(key_of_container(o), key_of_container(c));
+        let newer = |o: &&&'a Container| same_unit(o, c) && newer(key_of_container(o), key_of_container(c));
         of.iter().filter(newer).count()
     };
     of.iter().copied().filter(|c| before(c) < count).collect()
 }
 
-/// "Removal goes oldest first": each stands after all that are older.
+/// Oldest first: each is after all that are older.
 fn oldest_first<T>(mut gone: Vec<&T>, key: impl Fn(&T) -> (Option<Timestamp>, u32, &str)) -> Vec<&str> {
     let mut order = Vec::new();
     while !gone.is_empty() {

@@ -6,7 +6,7 @@ use cri_gc_sim::Method;
 use cri_gc_test_support::kubernetes::{Fault, On, PodObject};
 
 use super::{
-    ALL, Before, GONE_WITHIN, NOTHING, confirmed_but_refused, dead_pod, ended, left_of, living_pod, pod,
+    ALL, Before, NOTHING, REMOVED_WITHIN, confirmed_but_refused, dead_pod, ended, left_of, living_pod, pod,
 };
 use crate::stage::{HOUR, PERIOD, SECOND, uid};
 
@@ -174,7 +174,7 @@ async fn a_uid_that_reappears_is_active_again() {
     // Deleted again, and confirmed, when something of it appears that was not there: no old confirmation covers that.
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(world.state(2).await, Deleted);
     let sandbox = world.sim().sandbox_ids().into_iter().find(|id| {
         world.sim().with(|node| node.sandbox(id).is_some_and(|sandbox| sandbox.spec.uid == uid(2)))
@@ -185,7 +185,7 @@ async fn a_uid_that_reappears_is_active_again() {
         .add_container(ended(world.sim(), &sandbox.unwrap(), 1).created_at(world.sim().now()))
         .unwrap();
     world.allow_removals();
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(left_of(world.sim(), 2), ALL, "the newest container, by the limits of a pod that may live");
     world.api.fail(On::Get, None);
     world.is_removed(2, "asked for once more").await;
@@ -201,7 +201,7 @@ async fn a_uid_that_was_there_for_a_moment_has_to_be_confirmed_again() {
     world.api.delete("ns", "pod-2");
     world.exchange().await;
     world.allow_removals();
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     world.has_all(&[1, 2], "what was confirmed before it was seen again");
     world.api.fail(On::Get, None);
     world.is_removed(2, "asked for again").await;
@@ -221,7 +221,7 @@ async fn a_pod_whose_get_fails_delays_no_other() {
     }
     let before = before.set("pods.max_newly_deleted_percent", "100");
     let world = before.start().await;
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!((world.state(2).await, world.state(3).await), (Active, Unknown));
     assert!(world.evidence(3).await.contains("is no name of Kubernetes"), "{}", world.evidence(3).await);
     for number in 4..=9 {
@@ -240,7 +240,7 @@ async fn nine_of_ten_pods_of_a_node_are_removed_without_waiting_for_ten_minutes(
     many.iter().for_each(|number| world.dead_but_listed(*number));
     world.pass_time(2 * PERIOD).await;
     many.iter().for_each(|number| assert!(world.api.delete("ns", &format!("pod-{number}"))));
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     for number in &many {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
     }
@@ -260,16 +260,16 @@ async fn a_confirmed_pod_remains_deleted_although_its_directory_is_removed_later
     for number in postponed.iter().chain(&later) {
         assert!(world.api.delete("ns", &format!("pod-{number}")));
     }
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     world.has_all(&postponed, "the brake");
     assert_eq!(world.stage.service.tools.pods.confirm().await, Some(30));
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     for number in &postponed {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
     }
     world.has_all(&later, "the directories of the kubelet");
     later.iter().for_each(|number| std::fs::remove_dir(world.kubelet_directory(*number)).unwrap());
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     for number in &later {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}: {}", world.evidence(*number).await);
     }
@@ -297,7 +297,7 @@ async fn many_that_vanish_at_once_wait_for_agreeing_lists_or_a_confirmation() {
     world.api.freeze_lists();
     let confirmed = world.stage.service.tools.pods.confirm().await.unwrap();
     assert!((19..=20).contains(&confirmed), "{confirmed}");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     for number in &many {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
     }
@@ -315,6 +315,6 @@ async fn a_page_of_pods_that_a_worker_parses_is_a_list_as_any_other() {
     dead_pod(&before.setup.sim, 500);
     let world = before.start().await;
     assert_eq!(world.api.count(On::List), 1);
-    world.pass_time(2 * PERIOD + GONE_WITHIN).await;
+    world.pass_time(2 * PERIOD + REMOVED_WITHIN).await;
     assert_eq!((world.state(1).await, left_of(world.sim(), 500)), (Active, NOTHING));
 }

@@ -7,7 +7,7 @@ use super::{Before, NOTHING, RECOVERS_WITHIN, World, confirmed_but_refused, left
 use crate::stage::{PERIOD, SECOND};
 
 /// Lets time pass by steps of ten seconds, and checks that the source is always synced.
-async fn stays_synced(world: &World, minutes: u32, mut each_minute: impl FnMut()) {
+async fn remains_synced(world: &World, minutes: u32, mut each_minute: impl FnMut()) {
     for step in 0..minutes * 6 {
         if step % 6 == 5 {
             each_minute();
@@ -29,7 +29,7 @@ async fn stays_synced(world: &World, minutes: u32, mut each_minute: impl FnMut()
 async fn bookmarks_keep_it_fresh_without_a_new_list() {
     let world = confirmed_but_refused().await;
     let lists = world.api.count(On::List);
-    stays_synced(&world, 20, || world.api.bookmark()).await;
+    remains_synced(&world, 20, || world.api.bookmark()).await;
     assert_eq!(world.api.count(On::List), lists);
 }
 
@@ -37,7 +37,7 @@ async fn bookmarks_keep_it_fresh_without_a_new_list() {
 async fn without_bookmarks_a_list_is_read_before_it_is_stale() {
     let world = confirmed_but_refused().await;
     let lists = world.api.count(On::List);
-    stays_synced(&world, 20, || ()).await;
+    remains_synced(&world, 20, || ()).await;
     let read = world.api.count(On::List) - lists;
     assert!((4..=10).contains(&read), "{read}");
 }
@@ -47,7 +47,7 @@ async fn without_bookmarks_a_list_is_read_before_it_is_stale() {
 async fn watches_that_end_every_minute_without_events_keep_nothing_synced() {
     let world = confirmed_but_refused().await;
     let lists = world.api.count(On::List);
-    stays_synced(&world, 20, || world.api.close_watches()).await;
+    remains_synced(&world, 20, || world.api.close_watches()).await;
     let read = world.api.count(On::List) - lists;
     assert!((4..=10).contains(&read), "{read}");
 }

@@ -36,7 +36,7 @@ pub const RECOVERS_WITHIN: Duration = Duration::from_secs(100);
 
 /// A pod that was deleted, and of which nothing runs, is removed after so long: it is missing from the watch and from a new
 /// list, and a get does not find it.
-pub const GONE_WITHIN: Duration = Duration::from_secs(180);
+pub const REMOVED_WITHIN: Duration = Duration::from_secs(180);
 
 /// Real time in which what is in progress comes to its end, unless one of our timers has to be due first.
 const GIVEN: Duration = Duration::from_millis(60);
@@ -151,7 +151,7 @@ pub async fn confirmed_but_refused() -> World {
     world.pass_time(PERIOD).await;
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(world.state(2).await, PodState::Deleted);
     world
 }
@@ -288,9 +288,9 @@ impl World {
         self.stage.until(what, async || self.is_followed().await.then_some(())).await;
     }
 
-    /// Checks that a pod is removed as a whole within [`GONE_WITHIN`].
+    /// Checks that a pod is removed as a whole within [`REMOVED_WITHIN`].
     pub async fn is_removed(&self, number: usize, what: &str) {
-        self.pass_time(GONE_WITHIN).await;
+        self.pass_time(REMOVED_WITHIN).await;
         let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
         let (left, lines) = (left_of(self.sim(), number), self.stage.lines.all());
         assert_eq!(left, NOTHING, "{what}: pod {number}\n{facts:#?}\n{lines:#?}");

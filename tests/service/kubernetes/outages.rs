@@ -248,7 +248,7 @@ async fn a_watch_that_is_cut_continues_without_a_new_list_and_misses_nothing() {
     );
 }
 
-/// The store of the cluster was lost. What runs says that the list is wrong.
+/// The store of the cluster was wiped. What runs shows that the list is wrong.
 #[actix_rt::test]
 async fn an_empty_list_while_something_runs_is_none() {
     let before = Before::new();

@@ -197,7 +197,7 @@ impl Run {
                 ["{}", "", "{\"kind\":\"PodList\",\"items\":[]}", "null"][self.rng.usize(..4)].to_owned(),
             ),
             4 => Fault::Delay(Duration::from_millis(self.rng.u64(..5))),
-            // A question that hangs would hold a pass, and with it the test's time.
+            // A question that hangs would block a pass, and with it the test's time.
             _ if matches!(on, On::Get | On::Any) => Fault::Status(504),
             _ => Fault::Stall,
         };

@@ -7,7 +7,7 @@ use cri_gc_kit::words::Loop;
 use cri_gc_policy::PodState::{Active, Deleted, Unknown};
 use cri_gc_test_support::kubernetes::{FakeApi, Fault, On};
 
-use super::{BOOT, Before, GONE_WITHIN, NODE, NOTHING, World, left_of, pod};
+use super::{BOOT, Before, NODE, NOTHING, REMOVED_WITHIN, World, left_of, pod};
 use crate::stage::{PERIOD, uid};
 
 async fn reload(world: &World, file: &Path, text: &str) {
@@ -64,7 +64,7 @@ async fn what_one_source_confirmed_does_not_count_for_the_next() {
     // By the server it is confirmed deleted; the next source has to wait for its grace.
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(world.state(2).await, Deleted);
     reload(
         &world,
@@ -95,7 +95,7 @@ async fn another_server_is_read_from_the_start_and_the_old_one_no_more() {
     world.pass_time(PERIOD).await;
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(world.state(2).await, Deleted);
     // The other one has the pod; at first it does not know the node.
     let other = FakeApi::start(NODE);

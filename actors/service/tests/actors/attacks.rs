@@ -29,7 +29,7 @@ on_each_flavour!(
     a_longer_grace_by_reload_applies,
     a_step_of_the_clock_makes_no_image_old,
     images_that_pods_name_are_kept_while_the_kubelet_root_hangs,
-    one_object_that_answers_unavailable_does_not_hold_up_the_others,
+    one_object_that_answers_unavailable_does_not_delay_the_others,
     cancelled_as_an_answer_is_no_return_of_the_runtime,
     a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_check,
     an_unreachable_image_service_is_no_return_of_the_runtime,
@@ -135,7 +135,7 @@ fn images_that_pods_name_are_kept_while_the_kubelet_root_hangs() {
     });
 }
 
-fn one_object_that_answers_unavailable_does_not_hold_up_the_others() {
+fn one_object_that_answers_unavailable_does_not_delay_the_others() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     bed.settings.container_gc.parallel_removals = 1;

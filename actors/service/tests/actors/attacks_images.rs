@@ -1,4 +1,4 @@
-//! Attacks on image GC: each test names what should hold, and fails where it does not.
+//! Attacks on image GC: each test names what should be true, and fails where it is not.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -332,11 +332,11 @@ fn life(dir: &Path, hands: &Hands, test: impl AsyncFnOnce(&ImageRecords)) {
     actix::System::new().block_on(async {
         let arbiter = Arbiter::new();
         let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(4) };
-        let fell = log_restart(silent(), "image records", None);
+        let log_panic = log_restart(silent(), "image records", None);
         let (home, worker) =
             (Home::Store(dir.to_owned().into(), Origin::default()), Workers::start(1).unwrap());
         let records =
-            ImageRecords::start(&arbiter.handle(), (pace, fell), home, worker, hands.clock(), silent());
+            ImageRecords::start(&arbiter.handle(), (pace, log_panic), home, worker, hands.clock(), silent());
         test(&records).await;
         drop(records);
         arbiter.stop();
@@ -357,7 +357,7 @@ fn a_store_that_could_not_be_opened_at_first_keeps_its_records() {
     // The operating system refuses to open it for a while (here for its lock).
     let holder = redb::Database::create(folder.path().join("images.redb")).unwrap();
     life(folder.path(), &hands, async |records| {
-        assert!(records.problem().await.is_some(), "it is held");
+        assert!(records.problem().await.is_some(), "it is locked");
         drop(holder);
         hands.pass(10);
         // A container pass comes before the image pass.

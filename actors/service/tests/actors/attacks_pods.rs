@@ -23,9 +23,9 @@ use super::kubernetes::kube_api::by_api;
 use super::kubernetes::{NODE, evidence, kubelet_directories, pod, read_twice, state, verdict};
 
 on_each_flavour!(
-    an_unreachable_api_server_stays_unreachable_in_the_status,
+    an_unreachable_api_server_remains_unreachable_in_the_status,
     one_pod_whose_get_fails_does_not_delay_the_others,
-    one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others,
+    one_pod_that_the_api_server_cannot_decode_does_not_delay_the_others,
     an_answer_about_a_pod_of_another_namespace_confirms_nothing,
     a_pod_that_has_the_hash_of_another_does_not_decide_about_it,
     a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod,
@@ -54,7 +54,7 @@ fn provider(bed: &Bed, crew: &Crew, service: bool, clock: Clock) -> (PodStates, 
     (pods, arbiter)
 }
 
-fn an_unreachable_api_server_stays_unreachable_in_the_status() {
+fn an_unreachable_api_server_remains_unreachable_in_the_status() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     bed.living_pod(1);
@@ -62,17 +62,17 @@ fn an_unreachable_api_server_stays_unreachable_in_the_status() {
     bed.run(async |crew| {
         let (pods, arbiter) = provider(&bed, crew, true, crew.tools.clock.clone());
         let began = std::time::Instant::now();
-        let (mut lost, mut lied) = (false, Vec::new());
+        let (mut reported, mut lied) = (false, Vec::new());
         while began.elapsed() < 13 * SECOND {
             let source = pods.source().await.unwrap();
-            lost |= source.problem.is_some();
-            if lost && source.problem.is_none() {
+            reported |= source.problem.is_some();
+            if reported && source.problem.is_none() {
                 lied.push(began.elapsed());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         arbiter.stop();
-        assert!(lost, "no problem said that the API server is unreachable");
+        assert!(reported, "no problem said that the API server is unreachable");
         assert!(
             lied.is_empty(),
             "no problem was reported at {lied:?}, and the API server was unreachable all the time"
@@ -104,7 +104,7 @@ fn one_pod_whose_get_fails_does_not_delay_the_others() {
     });
 }
 
-fn one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others() {
+fn one_pod_that_the_api_server_cannot_decode_does_not_delay_the_others() {
     // Each check requests the broken object first (the order is that of the UIDs).
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
@@ -190,8 +190,8 @@ fn a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod() {
             kubelet_directories(&bed, &[2]);
             api.release_stalled();
         };
-        let (told, ()) = futures_util::join!(judging, meanwhile);
-        let found = told.pods.pods.iter().find(|pod| pod.uid == uid(2)).map_or(Unknown, |pod| pod.state);
+        let (judged, ()) = futures_util::join!(judging, meanwhile);
+        let found = judged.pods.pods.iter().find(|pod| pod.uid == uid(2)).map_or(Unknown, |pod| pod.state);
         assert_eq!(found, Unknown, "{}", evidence(crew, 2).await);
     });
 }
@@ -222,10 +222,10 @@ fn a_get_that_is_forbidden_is_reported() {
     bed.run(async |crew| {
         read_twice(&bed, crew).await.unwrap();
         api.fail(On::Get, Some(Fault::Status(403)));
-        let told = verdict(&bed, crew).await;
+        let judged = verdict(&bed, crew).await;
         let source = crew.tools.pods.source().await.unwrap();
         assert!(
-            !told.notes.is_empty() || source.problem.is_some(),
+            !judged.notes.is_empty() || source.problem.is_some(),
             "every question is refused, and neither notes nor status say why nothing is ever deleted: {source:?}"
         );
     });
@@ -367,17 +367,17 @@ fn a_provider_that_panicked_still_knows_that_the_clock_was_set() {
         );
         let (pods, arbiter) = provider(&bed, crew, true, clock);
         let tools = Tools { pods: pods.clone(), ..crew.tools.clone() };
-        let look = async || cri_gc_collectors::observe::pods(&tools, &bed.settings).await.unwrap().verdict;
-        assert_eq!(look().await.clock_set, None);
+        let observe = async || cri_gc_collectors::observe::pods(&tools, &bed.settings).await.unwrap().verdict;
+        assert_eq!(observe().await.clock_set, None);
         step.store(3_600, SeqCst);
-        assert!(look().await.clock_set.is_some());
+        assert!(observe().await.clock_set.is_some());
         panics.store(true, SeqCst);
         let _ = pods.resync().await;
         tokio::time::sleep(3 * SECOND).await;
         assert!(!panics.load(SeqCst), "it did not panic");
-        let told = look().await;
+        let judged = observe().await;
         arbiter.stop();
-        assert!(told.clock_set.is_some(), "all ages count from before the clock was set again: {told:?}");
+        assert!(judged.clock_set.is_some(), "all ages count from before the clock was set again: {judged:?}");
     });
 }
 
@@ -398,8 +398,8 @@ fn a_reload_does_not_send_the_events_of_the_past_again() {
             bed.sim.advance(SECOND);
         }
         let means = Means { recorder: recorder.clone(), clock, log: silent() };
-        let fell = log_restart(silent(), "node events", None);
-        let follower = start(&on.handle(), (pace(), fell), Arc::new(bed.settings.clone()), means);
+        let log_panic = log_restart(silent(), "node events", None);
+        let follower = start(&on.handle(), (pace(), log_panic), Arc::new(bed.settings.clone()), means);
         let sent = async |at_least: usize| {
             let began = std::time::Instant::now();
             while api.count(On::Events) < at_least && began.elapsed() < 5 * SECOND {

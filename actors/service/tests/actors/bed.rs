@@ -119,9 +119,9 @@ impl Bed {
         let recorder = Recorder::none(clock.clone());
         let disks = files.clone();
         let pace = Pace::from(&*settings);
-        let fell = log_restart(log.clone(), "image records", None);
+        let log_panic = log_restart(log.clone(), "image records", None);
         let (store, at) = (files.clone(), clock.clone());
-        let images = ImageRecords::start(&arbiter(), (pace, fell), Home::Memory, store, at, log.clone());
+        let images = ImageRecords::start(&arbiter(), (pace, log_panic), Home::Memory, store, at, log.clone());
         let tools = Tools { gateway, pods, images, files, disks, clock, probe, recorder, log };
         let image_gc = Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), ImageGc::default);
         let container_gc =

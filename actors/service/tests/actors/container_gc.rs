@@ -15,8 +15,8 @@ on_each_flavour!(
     a_container_in_an_unknown_state_is_stopped_before_it_is_removed,
     where_the_stop_fails_the_container_and_its_log_are_kept_and_the_others_removed,
     a_container_that_is_removed_already_or_by_another_client_is_no_failure,
-    one_that_fails_does_not_hold_up_the_others,
-    when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried,
+    one_that_fails_does_not_delay_the_others,
+    when_the_runtime_dies_there_is_one_error_and_no_further_removal,
     the_log_is_removed_with_its_container_except_the_one_that_a_living_pod_shows,
     a_log_that_cannot_be_removed_does_not_keep_its_container,
     the_image_of_a_removed_container_counts_as_used_when_it_finished,
@@ -122,7 +122,7 @@ fn a_container_that_is_removed_already_or_by_another_client_is_no_failure() {
     assert_eq!(bed.calls(Method::RemoveContainer), [going], "what is not there gets no removal");
 }
 
-fn one_that_fails_does_not_hold_up_the_others() {
+fn one_that_fails_does_not_delay_the_others() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 1;
     let pod = bed.living_pod(1);
@@ -140,7 +140,7 @@ fn one_that_fails_does_not_hold_up_the_others() {
     );
 }
 
-fn when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried() {
+fn when_the_runtime_dies_there_is_one_error_and_no_further_removal() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 1;
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -151,14 +151,14 @@ fn when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried() {
         let report = crew.containers().await;
         assert_eq!(removed(&report), ids[..2]);
         assert!(matches!(outcome(&report, &ids[2]), Some(Outcome::Failed { .. })));
-        assert_eq!(report.removals.len(), 3, "the rest was not tried");
+        assert_eq!(report.removals.len(), 3, "no further removal was tried");
         let errors = errors(&report);
         assert_eq!(errors.len(), 2, "{errors:?}");
         assert!(errors[0].contains("the runtime is unreachable"), "{errors:?}");
         assert!(errors[1].contains("3 removals were not started"), "{errors:?}");
         bed.sim.clear_faults();
         bed.sim.restart().unwrap();
-        assert!(crew.containers().await.is_good(), "the next pass does the rest");
+        assert!(crew.containers().await.is_good(), "the next pass removes the others");
         assert_eq!(bed.sim.container_ids(), Vec::<String>::new());
     });
 }

@@ -54,15 +54,15 @@ fn what_is_used_pinned_protected_or_the_sandbox_image_is_never_removed() {
     fill(&bed);
     let report = bed.run(async |crew| crew.images().await);
     // containerd 1.6 pins nothing.
-    let (pinned_goes, mut gone) = (!flavour().pins_images(), removed(&report));
+    let (pinned_is_removed, mut gone) = (!flavour().pins_images(), removed(&report));
     gone.sort();
-    let mut expected = if pinned_goes { vec![free, pinned.clone()] } else { vec![free] };
+    let mut expected = if pinned_is_removed { vec![free, pinned.clone()] } else { vec![free] };
     expected.sort();
     assert_eq!(gone, expected);
     assert_eq!(bed.sim.count(Method::RemoveImage), expected.len());
     assert_eq!(kept_for(&report, &used).as_deref(), Some("in_use"));
     assert_eq!(kept_for(&report, &by_dead).as_deref(), Some("in_use"));
-    if !pinned_goes {
+    if !pinned_is_removed {
         assert_eq!(kept_for(&report, &pinned).as_deref(), Some("pinned"));
     }
     assert_eq!(kept_for(&report, &protected).as_deref(), Some("protected"));

@@ -60,8 +60,8 @@ fn while_the_disk_hangs_questions_are_answered_from_memory() {
     System::new().block_on(async {
         let (records, worker) = desk.keeper(Home::Store(desk.dirs(), Origin::default()));
         assert_eq!(records.problem().await, None);
-        let (_hold, held_until) = mpsc::channel::<()>();
-        let hung = tokio::spawn(async move { worker.run(move || held_until.recv()).await });
+        let (_hold, released) = mpsc::channel::<()>();
+        let hung = tokio::spawn(async move { worker.run(move || released.recv()).await });
         tokio::task::yield_now().await;
         // A commit and a pass hang with it.
         records.seen(["r.io/app:7"], desk.moment(50));
@@ -92,9 +92,9 @@ fn a_question_before_the_store_was_read_says_so_and_does_not_wait() {
     stored(&desk, 8, 4);
     System::new().block_on(async {
         let worker = Workers::start(1).unwrap();
-        let (release, held_until) = mpsc::channel::<()>();
+        let (release, released) = mpsc::channel::<()>();
         let busy = worker.clone();
-        tokio::spawn(async move { busy.run(move || held_until.recv()).await });
+        tokio::spawn(async move { busy.run(move || released.recv()).await });
         tokio::task::yield_now().await;
         let records = desk.keeper_with(Home::Store(desk.dirs(), Origin::default()), worker.clone());
         tokio::time::pause();
@@ -129,14 +129,14 @@ fn a_command_that_only_plans_waits_for_its_copy() {
 #[test]
 fn where_the_disk_refuses_the_answer_to_a_pass_is_in_the_runtime_directory_at_once() {
     let desk = Desk::new();
-    let (state, away) = (desk.dir(), desk.folder.path().join("away"));
+    let (state, moved) = (desk.dir(), desk.folder.path().join("away"));
     let in_copy = || store::read_copy(desk.dirs().runtime.as_deref().unwrap(), &Origin::default()).unwrap();
     stored(&desk, 8, 4);
     System::new().block_on(async {
         desk.keep_at(desk.dirs(), async |records| {
             records.remember(images(0..8), desk.moment(50)).await.unwrap();
             // It can't be made either.
-            fs::rename(&state, &away).unwrap();
+            fs::rename(&state, &moved).unwrap();
             fs::write(&state, "a file").unwrap();
             for second in [60, 70, 80] {
                 let known = records.remember(images(0..9), desk.moment(second)).await.unwrap();
@@ -158,7 +158,7 @@ fn where_the_disk_refuses_the_answer_to_a_pass_is_in_the_runtime_directory_at_on
             );
             assert_eq!(records_on_disk(&in_copy()), records_in(&known));
             fs::remove_file(&state).unwrap();
-            fs::rename(&away, &state).unwrap();
+            fs::rename(&moved, &state).unwrap();
             let known = records.remember(images(0..10), desk.moment(110)).await.unwrap();
             assert_eq!((records.problem().await, records_on_disk(&desk.disk())), (None, records_in(&known)));
             assert!(!desk.folder.path().join("run/state").join(STORE).exists());

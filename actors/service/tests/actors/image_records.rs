@@ -126,7 +126,7 @@ impl Desk {
     pub async fn keep_at<T>(&self, dirs: Dirs, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
         let (keeper, worker) = self.keeper(Home::Store(dirs, Origin::default()));
         let result = test(&keeper).await;
-        // A commit in progress would hold the store for a moment longer.
+        // A commit in progress would keep the store open for a moment longer.
         worker.run(|| ()).await.unwrap();
         result
     }
@@ -448,15 +448,15 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
     Store::of(&dir, Origin::default()).commit(content).unwrap();
     System::new().block_on(async {
         tokio::time::pause();
-        let (hold, held_until) = mpsc::channel::<()>();
+        let (release, released) = mpsc::channel::<()>();
         // Paused time stands still while a blocking task is in progress.
-        tokio::task::spawn_blocking(move || held_until.recv());
+        tokio::task::spawn_blocking(move || released.recv());
         let (records, worker) = desk.keeper(Home::Store(dir.clone().into(), Origin::default()));
         until("the worker has begun", || is_open(&dir.join(STORE)).then_some(())).await;
         tokio::time::advance(Duration::from_secs(11)).await;
         if records.problem().await.is_none() {
             // The worker was done before the time had passed.
-            drop(hold);
+            drop(release);
             return println!("not shown: this machine is too fast");
         }
         // It is read in the end.
@@ -465,7 +465,7 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
         assert_eq!(records.problem().await, None);
         let content = store::read_copy(&dir, &Origin::default()).unwrap();
         let late = content.images.values().filter(|now| now.first_detected != at(0)).count();
-        drop(hold);
+        drop(release);
         assert_eq!(late, 0, "of {} images count as new on the disk", content.images.len());
     });
 }

@@ -336,10 +336,10 @@ fn fails(bed: &mut Bed, mountpoint: &'static str, from: usize, count: usize) {
 
 #[test]
 fn a_disk_that_cannot_be_measured_any_more_ends_the_removals_and_is_reported_once() {
-    for back_after in [1, 3, usize::MAX / 2] {
+    for failures in [1, 3, usize::MAX / 2] {
         let mut bed = bed(Flavour::Containerd21);
         // The first measurement is that of the plan, the second follows the first image.
-        fails(&mut bed, "snapshotter", 2, back_after);
+        fails(&mut bed, "snapshotter", 2, failures);
         for number in 0..15 {
             // Of a size of which only one is removed before the next measurement.
             bed.sim.add_image(ImageSpec::single(format!("app:{number}"), 300 * MIB, MIB));

@@ -98,7 +98,7 @@ fn an_rpc_that_hangs_delays_its_own_loop_only() {
                 if loop_ == of {
                     hung = Some(pass);
                 } else {
-                    assert!(did_its_work(&pass.await), "{method} held up {loop_}");
+                    assert!(did_its_work(&pass.await), "{method} delayed {loop_}");
                 }
             }
             let mut hung = hung.unwrap();

@@ -54,9 +54,9 @@ fn a_mount_of_links_that_hangs_is_given_up() {
         tokio::time::pause();
         let files = Workers::start(1).unwrap();
         let tools = Tools { files: files.clone(), ..crew.tools.clone() };
-        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (release, released) = std::sync::mpsc::channel::<()>();
         let began = tokio::time::Instant::now();
-        let hung = actix::spawn(async move { files.run(move || held.recv().is_err()).await });
+        let hung = actix::spawn(async move { files.run(move || released.recv().is_err()).await });
         tokio::task::yield_now().await;
         assert!(LogReaper::default().check_links(&tools, &bed.settings).await.is_err());
         assert_eq!(began.elapsed().as_secs(), 10);
@@ -251,10 +251,10 @@ fn a_link_of_a_removed_container_is_removed_and_one_that_names_none_is_kept() {
     let bed = Bed::new();
     let (id, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
     bed.sim.with(|node| node.remove_container(&id)).unwrap();
-    let nobodys = bed.sim.paths().legacy_root.join("somebody-elses.log");
-    symlink("/nonexistent/target", &nobodys).unwrap();
+    let foreign_link = bed.sim.paths().legacy_root.join("somebody-elses.log");
+    symlink("/nonexistent/target", &foreign_link).unwrap();
     bed.run(async |crew| (crew.logs().await, crew.logs().await, crew.logs().await));
-    assert!(!is_link(&link) && is_link(&nobodys));
+    assert!(!is_link(&link) && is_link(&foreign_link));
 }
 
 /// Beside a kubelet the source `runtime` allows nothing to be removed: links no more than directories.

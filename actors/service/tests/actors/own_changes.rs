@@ -10,7 +10,7 @@ use super::bed::{Bed, Crew, SECOND, removed};
 use super::kubernetes::{evidence, read_twice, state};
 use super::pod_states::{by_file, list};
 
-/// Pod 1 lives. Pod 2 is dead, with two containers of one name that have logs, rotated ones and legacy links. Gives back
+/// Pod 1 lives. Pod 2 is dead, with two containers of one name that have logs, rotated ones and legacy links. Returns
 /// the older container and the directory of their logs.
 fn pods(bed: &Bed) -> (String, PathBuf) {
     bed.living_pod(1);

@@ -329,7 +329,7 @@ fn a_source_that_was_never_read_confirms_nothing() {
             assert!(crew.tools.pods.resync().await.is_err());
             assert_eq!(state(&bed, crew, 1).await, Unknown);
             let report = crew.containers().await;
-            assert_eq!(outcome(&report, &ids[1]), None, "only the limits hold");
+            assert_eq!(outcome(&report, &ids[1]), None, "only the limits apply");
         });
         bed.sim.advance(Duration::from_secs(1));
     }
