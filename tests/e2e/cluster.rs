@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Passes that each loop makes before anything counts as staying.
 const PASSES: u64 = 2;
 
-/// Pods of the story that are deleted, and the containers of each: enough that a pass takes a while, few enough to be believed.
+/// Pods of this case that are deleted, and the containers of each: enough that a pass takes a while, few enough to be believed.
 const GONE: usize = 4;
 const JOBS: u32 = 14;
 
@@ -161,7 +161,7 @@ pub fn sum(pods_report: &Value, state: &str) -> u64 {
     sums.iter().find(|sum| sum["state"] == state).map_or(0, |sum| sum["count"].as_u64().unwrap())
 }
 
-/// The pods of the story.
+/// The pods of this case.
 struct Pods {
     web: Pod,
     again: Pod,
@@ -348,7 +348,7 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     let leaving = ["container leaving/*", "sandbox leaving#0", "log leaving/*"];
     let removed_later: Vec<&str> = removed_later.into_iter().chain(leaving).collect();
     until_removed_exactly(node, &before, &removed_later).await;
-    how_they_stand(node, &pods);
+    assert_states(node, &pods);
     running.terminate();
     let ended = running.wait();
     assert_eq!(ended.code, 0, "{ended:?}");
@@ -363,8 +363,8 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     assert!((2..=12).contains(&loud.len()), "{loud:#?}");
 }
 
-/// After the story.
-fn how_they_stand(node: &Node, pods: &Pods) {
+/// The state after these events.
+fn assert_states(node: &Node, pods: &Pods) {
     let pods_report = pods_status(node);
     assert_eq!(
         (&pods_report["synced"], &pods_report["problem"]),

@@ -19,7 +19,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Looks.
+    /// Takes the inventory.
     pub async fn take(cri: &Cri, pod_logs: &Path, container_logs: &Path) -> Self {
         let mut inventory = Self::default();
         let mut pods = HashMap::new();

@@ -256,7 +256,7 @@ struct LoopView {
     generation: u64,
 }
 
-/// Looks in a row that must see the same.
+/// Observations in a row that have to be the same.
 const SAME: u32 = 3;
 
 /// Turns of all tasks between two observations. What one actor requests of others is done within a few.

@@ -140,8 +140,8 @@ fn an_image_that_becomes_the_sandbox_image_during_a_pass_is_kept() {
     }
 }
 
-/// T6. A disk full of something else (or of what removals do not free: snapshots, another mount) costs no images in
-/// vain (docs/images.md), not even over many passes.
+/// T6. A disk full of something else (or of what removals do not free: snapshots, another mount) removes no images
+/// without effect (docs/images.md), not even over many passes.
 fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
     let bed = bed();
     for number in 0..30 {
@@ -199,7 +199,7 @@ fn removals_that_failed_count_as_futile_too() {
     assert!(left >= 25, "{left} of 30 are left after one pass, and nothing was freed");
 }
 
-// ---- idle for ever, or useless ----
+// ---- passes without an end or effect ----
 
 /// T7. What cannot be removed frees nothing, so no pass has to wait for its space.
 fn images_that_cannot_be_removed_do_not_hold_up_the_others() {

@@ -239,7 +239,7 @@ impl Crew {
         pass(&self.image_gc).await
     }
 
-    /// Looks at the images, so that they are remembered from now on.
+    /// Observes the images, so that they are remembered from now on.
     pub async fn observe_images(&self) {
         observe::remember_pods(&self.tools, &Settings::default()).await.unwrap();
         observe::remember_images(&self.tools).await.unwrap();

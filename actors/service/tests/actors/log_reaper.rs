@@ -257,7 +257,7 @@ fn a_link_of_a_removed_container_is_removed_and_one_that_names_none_is_kept() {
     assert!(!is_link(&link) && is_link(&foreign_link));
 }
 
-/// Beside a kubelet the source `runtime` allows nothing to be removed: links no more than directories.
+/// Next to a kubelet the source `runtime` allows nothing to be removed: links no more than directories.
 fn next_to_a_kubelet_no_link_is_removed_whatever_else_fails() {
     for broken_list in [None, Some(Method::ListPodSandbox)] {
         let bed = Bed::new();

@@ -198,7 +198,7 @@ fn a_sandbox_whose_containers_were_removed_a_pass_before_can_be_removed() {
         assert_eq!(removed(&crew.containers().await).len(), 1);
         assert_eq!(removed(&crew.sandboxes().await), [id]);
     });
-    // A service that restarts comes to the same.
+    // A restarted service finds nothing more to remove.
     let report = actix::System::new().block_on(pass(&bed));
     assert!(report.removals.is_empty() && report.is_good());
 }
