@@ -1,4 +1,4 @@
-//! The files in `deploy/`: exactly these rights, so that nobody widens them unnoticed.
+//! The files in `deploy/`: exactly these rights, so that no change widens them unnoticed.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// The files there are. A new one has to be looked at here.
+/// The files there are. A new one has to be checked here.
 const FILES: [&str; 2] = ["rbac-kubelet-source.yaml", "rbac.yaml"];
 
 fn folder() -> std::path::PathBuf {
@@ -46,7 +46,7 @@ fn binding(name: &str) -> Value {
 }
 
 #[test]
-fn at_the_api_server_it_may_look_and_tell_events() {
+fn at_the_api_server_it_may_read_and_create_events() {
     let account = json!({
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -76,7 +76,7 @@ fn at_the_api_server_it_may_look_and_tell_events() {
 
 #[test]
 fn at_the_kubelet_it_may_list_pods() {
-    // Not `nodes/proxy`, which is as good as root on every node: whoever has older kubelets takes it up by hand.
+    // Not `nodes/proxy`, which is equivalent to root on every node: an operator of older kubelets adds it by hand.
     let rules = json!([{"apiGroups": [""], "resources": ["nodes/pods"], "verbs": ["get"]}]);
     let name = "cri-gc-kubelet-source";
     assert_eq!(objects("rbac-kubelet-source.yaml"), [role(name, &rules), binding(name)]);

@@ -54,7 +54,7 @@ fn anchor(heading: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// Whether a comment that goes on with `rest` names one of these headings.
+/// Whether a comment that continues with `rest` names one of these headings.
 fn names_one(rest: &str, headings: &[String]) -> bool {
     let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-');
     headings.iter().any(|heading| rest.strip_prefix(heading.as_str()).is_some_and(ends))

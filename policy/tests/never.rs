@@ -1,4 +1,4 @@
-//! What a plan never holds, whatever the node and the policy (behaviour: Never removed). Each property is stated by itself, on the
+//! What a plan never has, whatever the node and the policy (behaviour: Never removed). Each property is stated by itself, on the
 //! snapshot's own fields, and knows neither the crate's rules nor the oracle's.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
@@ -16,7 +16,7 @@ fn plan(node: &Snapshot, settings: &Settings) -> Plan {
     decide(&nodes::observe(node), &settings.policy())
 }
 
-/// The objects that go, with the reason.
+/// The objects that are removed, with the reason.
 fn removed<'a, T>(list: &'a [T], section: &Section) -> Vec<(&'a T, Reason)> {
     section.remove.iter().map(|d| (&list[d.index], d.reason)).collect()
 }
@@ -39,24 +39,25 @@ fn runs(node: &Snapshot, uid: &str) -> bool {
 }
 
 /// What the source says of a UID, if it may be believed.
-fn told(node: &Snapshot, uid: &str) -> Option<PodState> {
+fn state_of(node: &Snapshot, uid: &str) -> Option<PodState> {
     let listed = node.pods.pods.iter().find(|pod| pod.uid == uid).map(|pod| pod.state);
     let absent = (node.pods.absent == Absent::Deleted).then_some(PodState::Deleted);
     listed.or(absent).filter(|_| node.pods.synced && !runs(node, uid))
 }
 
-fn proved_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
-    [Some(PodState::Deleted), Some(PodState::Evicted)].contains(&told(node, uid))
+fn confirmed_deleted_or_evicted(node: &Snapshot, uid: &str) -> bool {
+    [Some(PodState::Deleted), Some(PodState::Evicted)].contains(&state_of(node, uid))
 }
 
 /// Whether the limits (behaviour: Dead containers; behaviour: Sandboxes) are all that may take something of that pod.
 fn lives(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
-    let finished = told(node, uid) == Some(PodState::Terminated);
-    let goes_whole = proved_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
-    !goes_whole
+    let finished = state_of(node, uid) == Some(PodState::Terminated);
+    let is_removed_whole =
+        confirmed_deleted_or_evicted(node, uid) || (finished && settings.evict_terminated_pods);
+    !is_removed_whole
 }
 
-fn takes_whole_pods(reason: Reason) -> bool {
+fn removes_whole_pods(reason: Reason) -> bool {
     [Reason::PodDeleted, Reason::PodEvicted, Reason::PodTerminated, Reason::UnmanagedCollected]
         .contains(&reason)
 }
@@ -91,7 +92,7 @@ proptest! {
         for (container, reason) in removed(&node.containers, &plan(&node, &settings).containers) {
             let uid = uid_of(&node, container);
             if !uid.is_empty() && lives(&node, &settings, uid) {
-                prop_assert!(!takes_whole_pods(reason) && limited, "{} {reason}", container.id);
+                prop_assert!(!removes_whole_pods(reason) && limited, "{} {reason}", container.id);
             }
         }
     }
@@ -113,7 +114,7 @@ proptest! {
                     && c.id != container.id
             };
             let newer = node.containers.iter().filter(newer).count();
-            prop_assert!(newer >= usize::try_from(keeps).unwrap(), "{} went, {newer} are newer", container.id);
+            prop_assert!(newer >= usize::try_from(keeps).unwrap(), "{} is removed, {newer} are newer", container.id);
         }
     }
 
@@ -128,17 +129,17 @@ proptest! {
                     && s.id != sandbox.id
                     && (s.created_at, s.attempt) >= (sandbox.created_at, sandbox.attempt)
             };
-            prop_assert!(node.sandboxes.iter().any(newer), "{} went for {reason}", sandbox.id);
+            prop_assert!(node.sandboxes.iter().any(newer), "{} is removed for {reason}", sandbox.id);
         }
     }
 
     #[test]
-    fn a_log_directory_of_a_pod_that_is_not_proved_deleted_or_evicted(
+    fn a_log_directory_of_a_pod_that_is_not_confirmed_deleted_or_evicted(
         node in nodes::node(Size::RUNTIME), settings in nodes::settings()
     ) {
         for (name, _) in removed(&node.log_dirs, &plan(&node, &settings).log_dirs) {
             let uid = name.rsplit('_').next().unwrap();
-            prop_assert!(proved_deleted_or_evicted(&node, uid), "{name}");
+            prop_assert!(confirmed_deleted_or_evicted(&node, uid), "{name}");
             prop_assert!(uid.len() == 36 || uid.len() == 32, "{name}");
             prop_assert!(!name.starts_with('_'), "{name}");
         }
@@ -154,7 +155,7 @@ proptest! {
         prop_assert!(plan.log_dirs.remove.is_empty());
         let reasons = plan.containers.remove.iter().chain(&plan.sandboxes.remove).map(|d| d.reason);
         for reason in reasons {
-            prop_assert!(!takes_whole_pods(reason), "{reason}");
+            prop_assert!(!removes_whole_pods(reason), "{reason}");
         }
     }
 
@@ -240,7 +241,7 @@ proptest! {
         let plan = plan(&node, &settings).images;
         let gone = removed(&node.images, &plan.section);
         if let Some(((_, Reason::DiskPressure), before)) = gone.split_last() {
-            // What goes for its age frees space before the filesystems are judged.
+            // What is removed for its age frees space before the filesystems are judged.
             let for_space = before.iter().filter(|(_, reason)| *reason == Reason::DiskPressure);
             let freed: u64 = for_space.map(|(image, _)| image.size_bytes).sum();
             prop_assert!(freed < plan.missing.bytes, "{freed} of {} were freed", plan.missing.bytes);

@@ -1,4 +1,4 @@
-//! What holds of every plan, whatever it decides: each object once, in one order, from the same facts the same plan,
+//! What is true of every plan, whatever it decides: each object once, in one order, from the same facts the same plan,
 //! and from less certain facts no bolder one.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
@@ -46,8 +46,8 @@ fn named_plan(node: &Snapshot, settings: &Settings) -> [Named; 4] {
     sections(&seen, &plan)
 }
 
-/// What goes because its pod is gone: containers, sandboxes and log directories.
-fn gone_with_their_pods(node: &Snapshot, settings: &Settings) -> BTreeSet<(usize, String)> {
+/// What is removed because its pod is deleted: containers, sandboxes and log directories.
+fn removed_with_their_pods(node: &Snapshot, settings: &Settings) -> BTreeSet<(usize, String)> {
     let whole = [Reason::PodDeleted, Reason::PodEvicted, Reason::PodTerminated, Reason::UnmanagedCollected];
     let mut all = BTreeSet::new();
     for (kind, named) in named_plan(node, settings).into_iter().enumerate() {
@@ -86,10 +86,10 @@ proptest! {
             let mut decided: Vec<usize> = all.map(|d| d.index).collect();
             decided.sort_unstable();
             prop_assert_eq!(decided, (0..count).collect::<Vec<_>>());
-            for (decisions, goes) in [(&section.remove, true), (follow, true), (&section.keep, false)] {
+            for (decisions, is_removed) in [(&section.remove, true), (follow, true), (&section.keep, false)] {
                 for decision in decisions {
                     prop_assert!(Reason::ALL.contains(&decision.reason));
-                    prop_assert_eq!(decision.reason.removes(), goes, "{}", decision.reason);
+                    prop_assert_eq!(decision.reason.removes(), is_removed, "{}", decision.reason);
                 }
             }
         }
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn removal_goes_oldest_first(node in nodes::node(Size::RUNTIME), settings in nodes::settings()) {
+    fn removals_are_ordered_oldest_first(node in nodes::node(Size::RUNTIME), settings in nodes::settings()) {
         let seen = nodes::observe(&node);
         let plan = decide(&seen, &settings.policy());
         for pair in plan.containers.remove.windows(2) {
@@ -150,11 +150,11 @@ proptest! {
         let pods = PodTable::new(&seen);
         let section = decide(&seen, &settings.policy()).containers;
         for gone in section.remove.iter().map(|d| &seen.containers[d.index]) {
-            for stays in section.keep.iter().filter(|d| d.reason == Reason::WithinLimits) {
-                let stays = &seen.containers[stays.index];
-                let same_unit = pods.uid_of_container(gone) == pods.uid_of_container(stays) && gone.name == stays.name;
-                let older = (stays.created_at, stays.attempt) < (gone.created_at, gone.attempt);
-                prop_assert!(!(same_unit && older), "{} went, {} stays", gone.id, stays.id);
+            for kept in section.keep.iter().filter(|d| d.reason == Reason::WithinLimits) {
+                let kept = &seen.containers[kept.index];
+                let same_unit = pods.uid_of_container(gone) == pods.uid_of_container(kept) && gone.name == kept.name;
+                let older = (kept.created_at, kept.attempt) < (gone.created_at, gone.attempt);
+                prop_assert!(!(same_unit && older), "{} is removed, {} is kept", gone.id, kept.id);
             }
         }
     }
@@ -163,7 +163,7 @@ proptest! {
     fn what_is_less_certain_of_pods_takes_less(
         node in nodes::node(Size::RUNTIME), settings in nodes::settings(), which in any::<prop::sample::Index>()
     ) {
-        let before = gone_with_their_pods(&node, &settings);
+        let before = removed_with_their_pods(&node, &settings);
         let mut doubted = Vec::new();
         let mut change = |how: &dyn Fn(&mut Snapshot)| {
             let mut other = node.clone();
@@ -198,9 +198,9 @@ proptest! {
             }
         });
         for other in doubted {
-            let after = gone_with_their_pods(&other, &settings);
+            let after = removed_with_their_pods(&other, &settings);
             let more: Vec<_> = after.difference(&before).collect();
-            prop_assert!(more.is_empty(), "went although less was known: {more:?}\nwith {other:?}");
+            prop_assert!(more.is_empty(), "removed although less was known: {more:?}\nwith {other:?}");
         }
     }
 
@@ -219,8 +219,8 @@ proptest! {
                 decide(&pinned, &settings.policy()),
                 decide(&seen, &protecting.policy()),
             ] {
-                let mut goes = plan.images.section.remove.iter().chain(&plan.images.section.follow);
-                prop_assert!(goes.all(|d| d.index != decision.index), "{}", image.id);
+                let mut is_removed = plan.images.section.remove.iter().chain(&plan.images.section.follow);
+                prop_assert!(is_removed.all(|d| d.index != decision.index), "{}", image.id);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `snapshots/<rule>.json` is a snapshot as `cri-gc plan --snapshot` reads it, `snapshots/<rule>.plan.json` the plan:
 //! ids, reasons, order. A new rule is two files and a line in [`RULES`]; the settings are the defaults, changed as the
-//! line says. The words beside a reason are for people and may change, so they are not compared.
+//! line says. The words next to a reason are for people and may change, so they are not compared.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,36 +32,36 @@ const AN_HOUR_UNUSED: Change = |s| s.image_max_age = 3_600_000;
 const RULES: &[(&str, Change)] = &[
     // behaviour: Pods
     ("pods-what-runs-is-active", DEFAULTS),
-    ("pods-unsynced-proves-nothing", |s| {
+    ("pods-unsynced-confirms-nothing", |s| {
         s.evict_terminated_pods = true;
     }),
     ("pods-listed-as-active-are-so-without-a-sync", DEFAULTS),
     ("pods-absent-is-deleted", DEFAULTS),
     ("pods-absent-is-unknown", DEFAULTS),
-    ("pods-evicted-go-whole", DEFAULTS),
-    ("pods-terminated-stay", DEFAULTS),
-    ("pods-terminated-go-if-asked-but-not-their-logs", |s| {
+    ("pods-evicted-are-removed-whole", DEFAULTS),
+    ("pods-terminated-are-kept", DEFAULTS),
+    ("pods-terminated-are-removed-if-set-but-not-their-logs", |s| {
         s.evict_terminated_pods = true;
     }),
     ("pods-uid-comes-from-the-sandbox", DEFAULTS),
-    ("pods-unmanaged-stay-and-do-not-count", |s| {
+    ("pods-unmanaged-are-kept-and-do-not-count", |s| {
         s.max_per_pod_container = 1;
         s.max_containers = 1;
     }),
-    ("pods-unmanaged-are-collected-if-asked", COLLECT),
+    ("pods-unmanaged-are-collected-if-set", COLLECT),
     ("pods-unmanaged-wait-for-the-sync", COLLECT),
     // behaviour: Dead containers
-    ("containers-running-stay", COLLECT),
+    ("containers-running-are-kept", COLLECT),
     ("containers-min-age", |s| s.min_age = 600_000),
     ("containers-min-dead-age", DEFAULTS),
     ("containers-created-grace", DEFAULTS),
-    ("containers-of-unknown-age-stay", DEFAULTS),
+    ("containers-of-unknown-age-are-kept", DEFAULTS),
     ("containers-in-state-unknown-are-dead", DEFAULTS),
     ("containers-each-unit-keeps-its-newest", DEFAULTS),
     ("containers-a-limit-of-0-keeps-none", |s| s.max_per_pod_container = 0),
     ("containers-no-limit-keeps-all", |s| s.max_per_pod_container = -1),
     ("containers-a-unit-is-of-evictable-ones", DEFAULTS),
-    ("containers-ties-go-by-attempt-then-id", |s| s.max_per_pod_container = 2),
+    ("containers-ties-are-ordered-by-attempt-then-id", |s| s.max_per_pod_container = 2),
     ("containers-the-node-limit-is-shared-by-the-units", |s| {
         s.max_per_pod_container = -1;
         s.max_containers = 7;
@@ -74,7 +74,7 @@ const RULES: &[(&str, Change)] = &[
         s.max_per_pod_container = -1;
         s.max_containers = 0;
     }),
-    ("containers-units-that-went-whole-do-not-count", |s| {
+    ("containers-units-that-are-removed-whole-do-not-count", |s| {
         s.max_per_pod_container = 3;
         s.max_containers = 4;
     }),
@@ -82,41 +82,41 @@ const RULES: &[(&str, Change)] = &[
     ("containers-of-a-living-pod-keep-their-last-record", DEFAULTS),
     ("containers-are-removed-oldest-first-across-rules", DEFAULTS),
     // behaviour: Sandboxes
-    ("sandboxes-all-but-the-newest-go", DEFAULTS),
+    ("sandboxes-all-but-the-newest-are-removed", DEFAULTS),
     ("sandboxes-newest-counts-those-in-use", DEFAULTS),
-    ("sandboxes-with-a-container-stay", DEFAULTS),
+    ("sandboxes-with-a-container-are-kept", DEFAULTS),
     ("sandboxes-min-age", |s| s.sandbox_min_age = 600_000),
-    ("sandboxes-ties-go-by-attempt-then-id", DEFAULTS),
-    ("sandboxes-of-unknown-age-prove-no-other-old", DEFAULTS),
-    ("sandboxes-in-no-known-state-stay", DEFAULTS),
+    ("sandboxes-ties-are-ordered-by-attempt-then-id", DEFAULTS),
+    ("sandboxes-of-unknown-age-make-no-other-old", DEFAULTS),
+    ("sandboxes-in-no-known-state-are-kept", DEFAULTS),
     // behaviour: Log directories
-    ("log-dirs-of-both-forms-and-both-kinds-of-uid-go", DEFAULTS),
+    ("log-dirs-of-both-forms-and-both-kinds-of-uid-are-removed", DEFAULTS),
     ("log-dirs-of-foreign-names-are-never-touched", DEFAULTS),
-    ("log-dirs-go-only-with-their-pod", |s| s.evict_terminated_pods = true),
-    ("log-dirs-of-what-is-still-known-stay", DEFAULTS),
+    ("log-dirs-are-removed-only-with-their-pod", |s| s.evict_terminated_pods = true),
+    ("log-dirs-of-what-is-still-known-are-kept", DEFAULTS),
     // behaviour: Plans: what the plan's own removals make removable.
-    ("follow-what-is-empty-once-containers-are-gone", DEFAULTS),
+    ("follow-what-is-empty-once-containers-are-removed", DEFAULTS),
     ("follow-of-a-living-pod-all-sandboxes-but-the-newest", DEFAULTS),
-    ("follow-no-sandbox-that-would-stay-empty", |s| s.max_per_pod_container = 0),
+    ("follow-no-sandbox-that-is-kept-when-empty", |s| s.max_per_pod_container = 0),
     ("follow-images-are-the-last-in-line", DEFAULTS),
     ("follow-no-image-where-others-free-enough", DEFAULTS),
     ("follow-no-image-for-its-age", AN_HOUR_UNUSED),
     // behaviour: Images
     ("images-in-use-by-a-field-behind-one-that-resolves-to-nothing", DEFAULTS),
-    ("images-mounted-as-volumes-stay", DEFAULTS),
-    ("images-stay-where-it-is-not-known-which-are-in-use", DEFAULTS),
+    ("images-mounted-as-volumes-are-kept", DEFAULTS),
+    ("images-are-kept-where-it-is-not-known-which-are-in-use", DEFAULTS),
     ("images-that-the-runtime-refuses-to-remove-wait", DEFAULTS),
     ("images-young-ones-are-too-young-only-where-the-disk-is-full", DEFAULTS),
-    ("images-gone-for-their-age-may-not-be-enough", AN_HOUR_UNUSED),
-    ("images-in-use-stay", DEFAULTS),
-    ("images-in-use-stay-in-whatever-form-they-are-named", DEFAULTS),
+    ("images-removed-for-their-age-may-not-be-enough", AN_HOUR_UNUSED),
+    ("images-in-use-are-kept", DEFAULTS),
+    ("images-in-use-are-kept-in-whatever-form-they-are-named", DEFAULTS),
     ("images-a-tag-that-moved-on-uses-nothing", DEFAULTS),
-    ("images-that-an-active-pod-names-stay", DEFAULTS),
-    ("images-pinned-stay", DEFAULTS),
+    ("images-that-an-active-pod-names-are-kept", DEFAULTS),
+    ("images-pinned-are-kept", DEFAULTS),
     // kubernetes 81756, rke2 1830, eraser 1107: no pod could start any more.
-    ("images-the-sandbox-image-stays", DEFAULTS),
+    ("images-the-sandbox-image-is-kept", DEFAULTS),
     // kubernetes 68930, 66221, 109936, k3s 8781, containerd 6930: side-loaded images of an air-gapped node.
-    ("images-protected-stay", |s| {
+    ("images-protected-are-kept", |s| {
         s.protect = [
             "registry.example/team/tools",
             "registry.example/team/app:k*p",
@@ -128,22 +128,22 @@ const RULES: &[(&str, Change)] = &[
         .map(str::to_owned)
         .to_vec();
     }),
-    ("images-below-the-high-threshold-stay", DEFAULTS),
-    ("images-go-at-the-high-threshold", DEFAULTS),
+    ("images-below-the-high-threshold-are-kept", DEFAULTS),
+    ("images-are-removed-at-the-high-threshold", DEFAULTS),
     ("images-usage-is-rounded-up", DEFAULTS),
-    ("images-high-and-low-alike-may-ask-for-nothing", |s| s.low = 85),
-    ("images-go-in-order-of-use", DEFAULTS),
-    // kubernetes 120659, 92925, 68203, 130663: far more images went than needed.
-    ("images-only-as-many-as-needed-go", DEFAULTS),
-    // kubernetes 119642, 119711; docuum 177, 320: what is new, or of which nothing is remembered, went at once.
+    ("images-high-and-low-alike-may-free-nothing", |s| s.low = 85),
+    ("images-are-removed-in-order-of-use", DEFAULTS),
+    // kubernetes 120659, 92925, 68203, 130663: far more images were removed than needed.
+    ("images-only-as-many-as-needed-are-removed", DEFAULTS),
+    // kubernetes 119642, 119711; docuum 177, 320: what is new, or of which nothing is remembered, was removed at once.
     ("images-too-young-are-passed-over", DEFAULTS),
-    ("images-unused-too-long-go-whatever-the-disk-says", AN_HOUR_UNUSED),
-    ("images-min-age-holds-for-the-unused-too", |s| {
+    ("images-unused-too-long-are-removed-whatever-the-disk-usage", AN_HOUR_UNUSED),
+    ("images-min-age-applies-to-the-unused-too", |s| {
         s.image_max_age = 3_600_000;
         s.image_min_age = 7_200_000;
     }),
     ("images-unused-too-long-need-no-filesystem", AN_HOUR_UNUSED),
-    ("images-gone-for-their-age-count-for-space", AN_HOUR_UNUSED),
+    ("images-removed-for-their-age-count-for-space", AN_HOUR_UNUSED),
     ("images-a-high-threshold-of-100-never-triggers", |s| {
         s.high = 100;
         s.image_max_age = 3_600_000;
@@ -151,22 +151,22 @@ const RULES: &[(&str, Change)] = &[
     ("images-gc-is-off", |s| s.high = 100),
     ("images-a-capacity-of-0-is-no-measure", DEFAULTS),
     ("images-one-filesystem-without-capacity-spoils-no-other", DEFAULTS),
-    ("images-without-a-filesystem-stay", DEFAULTS),
+    ("images-without-a-filesystem-are-kept", DEFAULTS),
     ("images-more-available-than-there-is-counts-as-all", DEFAULTS),
-    ("images-do-not-go-for-the-containers-filesystem", DEFAULTS),
+    ("images-are-not-removed-for-the-containers-filesystem", DEFAULTS),
     ("images-each-filesystem-is-judged-by-itself", DEFAULTS),
     ("images-a-filesystem-named-twice-counts-once", DEFAULTS),
-    // kubernetes 41033: inodes ran out, and nobody looked.
+    // kubernetes 41033: inodes ran out, and were not checked.
     ("images-inodes-run-out", |s| {
         (s.inode_high, s.inode_low) = (90, 80);
     }),
     ("images-what-protects-one-copy-protects-all", DEFAULTS),
-    ("images-inodes-are-not-looked-at-by-default", DEFAULTS),
+    ("images-inodes-are-not-checked-by-default", DEFAULTS),
     ("images-without-inodes-know-no-such-pressure", |s| {
         (s.inode_high, s.inode_low) = (90, 80);
     }),
-    // kubernetes 71869: the disk is full of something else; the plan tells what holds each image.
-    ("images-nothing-is-left-to-go", |s| {
+    // kubernetes 71869: the disk is full of something else; the plan reports why each image is kept.
+    ("images-nothing-is-left-to-remove", |s| {
         s.protect = vec!["registry.example/team/tools".to_owned()];
     }),
 ];
@@ -184,7 +184,7 @@ fn expected(rule: &str) -> Value {
     serde_json::from_str(&read(&format!("{rule}.plan.json"))).unwrap_or_else(|e| panic!("{rule}: {e}"))
 }
 
-/// The plan that it gives, by what is a contract: what else is told of an object and of a section may grow.
+/// The plan that it gives, by what is a contract: other fields of an object and of a section may be added.
 fn planned(rule: &str, change: Change) -> Value {
     let node = serde_json::from_str(&read(&format!("{rule}.json"))).unwrap_or_else(|e| panic!("{rule}: {e}"));
     let mut settings = Settings::default();

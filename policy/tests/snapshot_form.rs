@@ -50,7 +50,7 @@ fn an_empty_string_says_as_little_as_nothing() {
 }
 
 #[test]
-fn times_may_bear_an_offset_and_fractions() {
+fn times_may_have_an_offset_and_fractions() {
     let seen =
         observe(r#", "containers": [{"id": "c", "created_at": "2026-01-31T13:00:00.000000001+02:00"}]"#);
     let created = seen.unwrap().containers[0].created_at.unwrap();

@@ -36,7 +36,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Files below `folder`, outside `but`, whose code holds one of `words`.
+/// Files below `folder`, outside `but`, whose code has one of `words`.
 fn files_with(folder: &str, but: &[&str], words: &[&str]) -> Vec<String> {
     files_among(sources(folder), but, words)
 }
@@ -187,7 +187,7 @@ fn every_module_says_what_it_is_for() {
     for folder in ["src", "actors", "config/src", "policy/src", "proto/src", "sim/src", "tests"] {
         for (path, code) in sources(folder) {
             assert!(code.starts_with("//!"), "{} has no header", path.display());
-            assert!(code.lines().count() <= 600, "{} is too long to be read at one go", path.display());
+            assert!(code.lines().count() <= 600, "{} is too long to be read at once", path.display());
         }
     }
 }

@@ -85,8 +85,8 @@ pub fn circles(arrows: &BTreeSet<Arrow>) -> Vec<String> {
         }
         false
     };
-    let back = arrows.iter().filter(|(from, to)| leads(to, from));
-    back.map(|(from, to)| format!("{} -> {}", name(from), name(to))).collect()
+    let reversed = arrows.iter().filter(|(from, to)| leads(to, from));
+    reversed.map(|(from, to)| format!("{} -> {}", name(from), name(to))).collect()
 }
 
 /// The arrows between the folders (and single files) right below the root of the crate.

@@ -1,4 +1,4 @@
-//! `config show` in its forms, and back again.
+//! `config show` in its forms, and that they can be read as configurations.
 
 use super::expected::is_as_expected;
 use super::program::{Bench, said, text};
@@ -26,9 +26,13 @@ fn what_is_shown_as_toml_loads_as_the_same() {
     let bench = Bench::new();
     for (number, settings) in ["", CHANGED].into_iter().enumerate() {
         let file = bench.file("settings.toml", settings);
-        let shown = said(bench.bare(&["config", "show", "--config", &file]), "").good();
+        let shown = said(bench.bare(&["config", "show", "--config", &file]), "").succeeded();
         let again = bench.file("again.toml", &shown);
-        assert_eq!(said(bench.bare(&["config", "show", "--config", &again]), "").good(), shown, "{number}");
+        assert_eq!(
+            said(bench.bare(&["config", "show", "--config", &again]), "").succeeded(),
+            shown,
+            "{number}"
+        );
         assert_eq!(said(bench.bare(&["config", "check", "--config", &again]), "").code, Some(0));
     }
 }
@@ -37,7 +41,8 @@ fn what_is_shown_as_toml_loads_as_the_same() {
 fn json_and_yaml_say_the_same() {
     let bench = Bench::new();
     let file = bench.file("settings.toml", CHANGED);
-    let show = |form: &str| said(bench.bare(&["config", "show", "-o", form, "--config", &file]), "").good();
+    let show =
+        |form: &str| said(bench.bare(&["config", "show", "-o", form, "--config", &file]), "").succeeded();
     let json: serde_json::Value = serde_json::from_str(&show("json")).unwrap();
     let yaml: serde_json::Value = serde_saphyr::from_str(&show("yaml")).unwrap();
     assert_eq!(json, yaml);
@@ -51,7 +56,7 @@ fn the_table_says_where_each_value_comes_from() {
     let file = bench.file("settings.toml", CHANGED);
     let mut command = bench.bare(&["config", "show", "--output", "table", "--config", &file]);
     command.args(["--set", "sandbox_gc.period=2m"]).env("CRI_GC__LOG__LEVEL", "debug");
-    let table = said(command, "").good().replace(text(&bench.path("settings.toml")), "settings.toml");
+    let table = said(command, "").succeeded().replace(text(&bench.path("settings.toml")), "settings.toml");
     // The width of a column depends on the path that was replaced.
     is_as_expected("config-show-table", &table);
 }
@@ -62,6 +67,6 @@ fn without_a_file_it_is_said_that_there_is_none() {
     if std::path::Path::new(cri_gc_config::DEFAULT_PATH).exists() {
         return;
     }
-    let good = said(bench.bare(&["config", "check"]), "").good();
+    let good = said(bench.bare(&["config", "check"]), "").succeeded();
     assert!(good.contains("there is no configuration file"), "{good}");
 }

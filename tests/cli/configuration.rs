@@ -9,9 +9,9 @@ fn with_file(bench: &Bench, toml: &str) -> Said {
 }
 
 #[test]
-fn a_valid_configuration_is_said_to_be_valid() {
+fn a_valid_configuration_is_reported_as_valid() {
     let bench = Bench::new();
-    let good = with_file(&bench, "[image_gc]\nmin_age = \"1h\"\n").good();
+    let good = with_file(&bench, "[image_gc]\nmin_age = \"1h\"\n").succeeded();
     assert_eq!(good, format!("{} is valid\n", text(&bench.path("cri-gc.toml"))));
 }
 
@@ -101,7 +101,7 @@ fn the_source_kube_api_needs_a_program_that_was_built_with_it() {
         let state = format!("state.dir={}", text(&bench.path("state")));
         said(bench.bare(&[command, &["--config", &file, "--set", &state]].concat()), "").refused(64, &parts);
     }
-    with_file(&bench, "[pods]\nsource = \"kubelet\"\n").good();
+    with_file(&bench, "[pods]\nsource = \"kubelet\"\n").succeeded();
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn thresholds_and_pauses_have_to_fit_together() {
     let inodes = "[image_gc]\ninode_high_threshold_percent = 50\ninode_low_threshold_percent = 60\n";
     with_file(&bench, inodes).refused(64, &["inode_low_threshold_percent = 60"]);
     with_file(&bench, "[supervision]\nrestart_backoff_min = \"2m\"\n").refused(64, &["restart_backoff_max"]);
-    with_file(&bench, "[image_gc]\nhigh_threshold_percent = 80\nlow_threshold_percent = 80\n").good();
+    with_file(&bench, "[image_gc]\nhigh_threshold_percent = 80\nlow_threshold_percent = 80\n").succeeded();
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn an_invalid_variable_is_named() {
     }
     let mut command = bench.command(&["config", "show", "--output", "table"]);
     command.env("CRI_GC__IMAGE_GC__MIN_AGE", "90s").env("CRI_GC_OTHER", "x").env("cri_gc__x", "x");
-    assert!(said(command, "").good().contains("environment variable CRI_GC__IMAGE_GC__MIN_AGE"));
+    assert!(said(command, "").succeeded().contains("environment variable CRI_GC__IMAGE_GC__MIN_AGE"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `demo`: it prints what was removed and kept, succeeds, and leaves nothing behind. `demo --watch`: the loops go on next to
+//! `demo`: it prints what was removed and kept, succeeds, and leaves nothing behind. `demo --watch`: the loops continue next to
 //! one that is broken, and it leaves nothing behind either.
 
 use std::path::Path;
@@ -35,7 +35,7 @@ fn row(output: &str, name: &str) -> (u64, u64) {
 #[test]
 fn it_prints_the_node_what_is_removed_what_is_kept_and_the_result() {
     let bench = Bench::new();
-    let output = said(demo(&bench, &[]), "").good();
+    let output = said(demo(&bench, &[]), "").succeeded();
     for part in [
         "the disk is 91% full; image GC starts at 85% and stops at 80%",
         "Removed\n",
@@ -63,7 +63,7 @@ fn it_prints_the_node_what_is_removed_what_is_kept_and_the_result() {
 #[test]
 fn it_frees_space_to_the_low_threshold_and_removes_nothing_that_runs() {
     let bench = Bench::new();
-    let output = said(demo(&bench, &[]), "").good();
+    let output = said(demo(&bench, &[]), "").succeeded();
     let disk = row(&output, "disk");
     assert!(disk.0 >= 85 && disk.1 <= 80 && disk.1 >= 75, "{disk:?}\n{output}");
     let running = row(&output, "running containers");
@@ -77,7 +77,7 @@ fn it_frees_space_to_the_low_threshold_and_removes_nothing_that_runs() {
 #[test]
 fn with_all_every_object_is_printed_once() {
     let bench = Bench::new();
-    let output = said(demo(&bench, &["--all"]), "").good();
+    let output = said(demo(&bench, &["--all"]), "").succeeded();
     assert!(!output.contains("more  "), "{output}");
     let removed = output.split("Removed\n").nth(1).unwrap().split("Kept\n").next().unwrap();
     let images: Vec<&str> = removed
@@ -99,7 +99,7 @@ fn it_needs_no_home_and_writes_only_to_the_temporary_folder() {
     let mut command = demo(&bench, &[]);
     // Not even root can make a file here.
     command.env_remove("HOME").current_dir("/proc");
-    said(command, "").good();
+    said(command, "").succeeded();
     assert!(is_empty(&bench.path("tmp")));
 }
 
@@ -114,7 +114,7 @@ fn a_missing_temporary_folder_is_an_error() {
 #[test]
 fn settings_apply_except_those_that_name_its_node() {
     let bench = Bench::new();
-    let output = said(demo(&bench, &["--set", "image_gc.mode=off"]), "").good();
+    let output = said(demo(&bench, &["--set", "image_gc.mode=off"]), "").succeeded();
     assert_eq!(row(&output, "images").0, row(&output, "images").1);
     said(demo(&bench, &["--set", "image_gc.mode=of"]), "").refused(64, &["image_gc.mode"]);
     assert!(is_empty(&bench.path("tmp")));
@@ -144,7 +144,7 @@ fn it_never_touches_another_node() {
     // The environment is ignored.
     let mut command = demo(&bench, &[]);
     command.env("CRI_GC__RUNTIME__ENDPOINT", sim.endpoint());
-    said(command, "").good();
+    said(command, "").succeeded();
     assert_eq!(sim.calls(), []);
 }
 
@@ -156,12 +156,12 @@ fn summed_up(said: &str, of: &str, column: usize) -> u64 {
 }
 
 #[test]
-fn the_loops_go_on_while_others_are_broken() {
+fn the_loops_continue_while_others_are_broken() {
     let bench = Bench::new();
     // On a machine that is very busy, not every loop gets to a pass in the shortest time.
     let passed = ["4s", "20s", "80s"].into_iter().any(|length| {
         let args = ["--watch", "--for", length, "--break", "images", "--break", "panic"];
-        let said = said(demo(&bench, &args), "").good();
+        let said = said(demo(&bench, &args), "").succeeded();
         for part in [
             "disk     [",
             "broken   nothing",
@@ -188,7 +188,7 @@ fn it_ends_whatever_was_broken() {
     let breaks = ["images", "hang", "runtime", "panic", "thread"].map(|what| format!("--break={what}"));
     let mut command = demo(&bench, &["--watch", "--for=6s"]);
     command.args(&breaks);
-    let said = said(command, "").good();
+    let said = said(command, "").succeeded();
     assert_eq!(said.matches("Broken on purpose: ").count(), breaks.len(), "{said}");
     assert!(is_empty(&bench.path("tmp")), "it leaves nothing behind");
 }
@@ -201,7 +201,7 @@ fn a_signal_ends_the_watch_and_the_summary_is_printed() {
         let first = next_line(&mut child);
         assert!(first.starts_with("cri-gc on a simulated node") && first.contains("left"), "{first}");
         kill_process(Pid::from_child(&child), signal).unwrap();
-        let said = ended(child).good();
+        let said = ended(child).succeeded();
         assert!(said.contains("Watched for"), "{said}");
         assert!(is_empty(&bench.path("tmp")), "it leaves nothing behind");
     }

@@ -23,7 +23,7 @@ fn without_a_socket_nothing_is_reachable() {
 }
 
 #[test]
-fn a_socket_that_nobody_listens_on_any_more_is_not_reachable() {
+fn a_socket_without_a_listener_is_not_reachable() {
     let bench = Bench::new();
     let stale = bench.path("stale.sock");
     drop(UnixListener::bind(&stale).unwrap());
@@ -68,7 +68,7 @@ fn an_endpoint_that_is_no_unix_socket_is_a_bad_configuration() {
 }
 
 #[test]
-fn a_bad_endpoint_is_named_with_the_place_that_it_comes_from() {
+fn an_invalid_endpoint_is_reported_with_its_source() {
     let bench = Bench::new();
     let file = bench.file("bad.toml", "[runtime]\nendpoint = \"tcp://1.2.3.4\"\n");
     let command = bench.bare(&["plan", "--config", &file]);

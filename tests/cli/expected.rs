@@ -1,4 +1,4 @@
-//! Output compared with files: whoever changes it sees in a diff what operators will see.
+//! Output compared with files: the diff of a change shows what operators will see.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub fn is_as_expected(name: &str, found: &str) {
         .unwrap_or_else(|error| panic!("{}: {error}; CRI_GC_UPDATE_EXPECTED=1 writes it", path.display()));
     assert!(
         found == expected,
-        "not as in {} (CRI_GC_UPDATE_EXPECTED=1 writes it anew):\n--- expected\n{expected}--- found\n{found}",
+        "not as in {} (CRI_GC_UPDATE_EXPECTED=1 writes it again):\n--- expected\n{expected}--- found\n{found}",
         path.display()
     );
 }

@@ -35,9 +35,9 @@ pub struct Answers {
     pub set_log_level: Canned<SetLogLevelResponse>,
     pub run_now: Canned<Vec<Result<PassUpdate, Status>>>,
     pub follow: Canned<Vec<Result<Event, Status>>>,
-    /// A stream goes on after what is told, and never tells anything any more.
-    pub holds: bool,
-    /// At the first call the service falls dead.
+    /// A stream remains open after its messages, without any more messages.
+    pub stays_open: bool,
+    /// At the first call the service dies.
     pub dies: bool,
 }
 
@@ -45,43 +45,43 @@ pub struct Answers {
 pub struct Fake {
     pub socket: PathBuf,
     death: Arc<Notify>,
-    asked: Arc<Mutex<Vec<String>>>,
+    calls: Arc<Mutex<Vec<String>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Fake {
     pub fn start(bench: &Bench, answers: Answers) -> Self {
         let socket = bench.path("admin.sock");
-        let (death, asked) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
-        let calls = Calls { answers, death: Arc::clone(&death), asked: Arc::clone(&asked) };
+        let (death, calls) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+        let admin = Calls { answers, death: Arc::clone(&death), calls: Arc::clone(&calls) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listener = runtime.block_on(async { tokio::net::UnixListener::bind(&socket).unwrap() });
         let end = Arc::clone(&death);
         let thread = std::thread::spawn(move || {
-            let server = Server::builder().add_service(AdminServer::new(calls));
+            let server = Server::builder().add_service(AdminServer::new(admin));
             runtime.block_on(async {
                 tokio::select! {
                     served = server.serve_with_incoming(UnixListenerStream::new(listener)) => served.unwrap(),
                     () = end.notified() => {}
                 }
             });
-            // With the runtime every connection goes, as with a process.
+            // With the runtime every connection is closed, as when a process ends.
         });
-        Self { socket, death, asked, thread: Some(thread) }
+        Self { socket, death, calls, thread: Some(thread) }
     }
 
     pub fn socket(&self) -> &str {
         super::program::text(&self.socket)
     }
 
-    /// It falls dead, whatever is under way.
+    /// It dies, even with calls in progress.
     pub fn die(&self) {
         self.death.notify_one();
     }
 
-    /// What it was asked so far.
-    pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
     }
 }
 
@@ -98,14 +98,14 @@ impl Drop for Fake {
 struct Calls {
     answers: Answers,
     death: Arc<Notify>,
-    asked: Arc<Mutex<Vec<String>>>,
+    calls: Arc<Mutex<Vec<String>>>,
 }
 
 type Bits<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Calls {
-    async fn asked(&self, what: String) {
-        self.asked.lock().unwrap().push(what);
+    async fn note_call(&self, what: String) {
+        self.calls.lock().unwrap().push(what);
         if self.answers.dies {
             self.death.notify_one();
             std::future::pending::<()>().await;
@@ -113,18 +113,18 @@ impl Calls {
     }
 
     async fn answer<T: Clone>(&self, what: String, canned: &Canned<T>) -> Result<Response<T>, Status> {
-        self.asked(what).await;
+        self.note_call(what).await;
         canned.clone().unwrap_or_else(|| Err(Status::unimplemented("not in this one"))).map(Response::new)
     }
 
-    async fn tell<T: Clone + Send + 'static>(
+    async fn send_stream<T: Clone + Send + 'static>(
         &self,
         what: String,
         canned: &Canned<Vec<Result<T, Status>>>,
     ) -> Result<Response<Bits<T>>, Status> {
         let bits = stream::iter(self.answer(what, canned).await?.into_inner());
         let bits: Bits<T> =
-            if self.answers.holds { bits.chain(stream::pending()).boxed() } else { bits.boxed() };
+            if self.answers.stays_open { bits.chain(stream::pending()).boxed() } else { bits.boxed() };
         Ok(Response::new(bits))
     }
 }
@@ -148,7 +148,7 @@ impl Admin for Calls {
 
     async fn run_now(&self, request: Request<RunNowRequest>) -> Result<Response<Bits<PassUpdate>>, Status> {
         let what = format!("run-now {}", request.into_inner().loops.join(","));
-        self.tell(what, &self.answers.run_now).await
+        self.send_stream(what, &self.answers.run_now).await
     }
 
     async fn pause(&self, request: Request<PauseRequest>) -> Result<Response<PauseResponse>, Status> {
@@ -179,6 +179,6 @@ impl Admin for Calls {
 
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Bits<Event>>, Status> {
         let what = format!("follow {}", request.into_inner().recent);
-        self.tell(what, &self.answers.follow).await
+        self.send_stream(what, &self.answers.follow).await
     }
 }

@@ -44,11 +44,12 @@ fn import(bench: &Bench, file: &str, flags: &[&str]) -> Said {
 fn is_accepted(bench: &Bench, printed: &str) {
     let file = bench.file("printed.toml", printed);
     if cfg!(feature = "kubernetes") {
-        said(bench.bare(&["config", "check", "--config", &file]), "").good();
+        said(bench.bare(&["config", "check", "--config", &file]), "").succeeded();
     } else {
         said(bench.bare(&["config", "check", "--config", &file]), "")
             .refused(64, &["kube-api", "kubernetes"]);
-        said(bench.bare(&["config", "check", "--config", &file, "--set", "pods.source=runtime"]), "").good();
+        said(bench.bare(&["config", "check", "--config", &file, "--set", "pods.source=runtime"]), "")
+            .succeeded();
     }
 }
 
@@ -56,10 +57,10 @@ fn is_accepted(bench: &Bench, printed: &str) {
 fn what_is_printed_is_a_configuration_with_what_the_kubelet_does() {
     let bench = Bench::new();
     let file = bench.file("kubelet.yaml", FULL);
-    let printed = import(&bench, &file, &FLAGS).good();
+    let printed = import(&bench, &file, &FLAGS).succeeded();
     is_accepted(&bench, &printed);
     let ours = bench.file("ours.toml", &printed);
-    let shown = said(bench.bare(&["config", "show", "-o", "json", "--config", &ours]), "").good();
+    let shown = said(bench.bare(&["config", "show", "-o", "json", "--config", &ours]), "").succeeded();
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     for (key, value) in [
         ("/node_name", serde_json::json!("worker-1.example")),
@@ -84,7 +85,7 @@ fn what_is_printed_is_a_configuration_with_what_the_kubelet_does() {
     }
     // The lines of a comment are broken where the name of the file lets them.
     let args = [&["config", "import-kubelet", "-", "--"], &FLAGS[..]].concat();
-    is_as_expected("import-kubelet", &said(bench.bare(&args), FULL).good());
+    is_as_expected("import-kubelet", &said(bench.bare(&args), FULL).succeeded());
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn what_kubeadm_writes_is_read_from_standard_input() {
     let bench = Bench::new();
     let kubeadm = "apiVersion: kubelet.config.k8s.io/v1beta1\ncontainerRuntimeEndpoint: \"\"\nimageMaximumGCAge: 0s\n\
                    imageMinimumGCAge: 0s\nkind: KubeletConfiguration\nlogging:\n  flushFrequency: 0\n";
-    let printed = said(bench.bare(&["config", "import-kubelet", "-"]), kubeadm).good();
+    let printed = said(bench.bare(&["config", "import-kubelet", "-"]), kubeadm).succeeded();
     is_accepted(&bench, &printed);
     // Only the source and the modes are set, and the greatest age, which the file sets.
     let active: Vec<_> =
@@ -164,13 +165,13 @@ fn wrong_flags_are_wrong_usage() {
 #[test]
 fn help_has_an_example() {
     let bench = Bench::new();
-    let help = said(bench.bare(&["config", "import-kubelet", "--help"]), "").good();
+    let help = said(bench.bare(&["config", "import-kubelet", "--help"]), "").succeeded();
     for part in
         ["import-kubelet /var/lib/kubelet/config.yaml -- --root-dir", "KUBELET FLAGS", "standard input"]
     {
         assert!(help.contains(part), "{part}: {help}");
     }
-    assert!(said(bench.bare(&["config", "--help"]), "").good().contains("import-kubelet"));
+    assert!(said(bench.bare(&["config", "--help"]), "").succeeded().contains("import-kubelet"));
 }
 
 /// The names that are at the top of a file's configuration: before the first colon of lines that are not indented, or the
@@ -254,10 +255,10 @@ fn kubelets_of_distributions_are_imported_with_nothing_dropped() {
         let path = file.map(|file| folder.join(file));
         let file: Vec<&str> = path.iter().map(|path| text(path)).collect();
         let args = [&["config", "import-kubelet"], file.as_slice(), &["--"], &flags].concat();
-        let printed = said(bench.bare(&args), "").good();
+        let printed = said(bench.bare(&args), "").succeeded();
         is_accepted(&bench, &printed);
         let ours = bench.file("ours.toml", &printed);
-        let shown = said(bench.bare(&["config", "show", "-o", "json", "--config", &ours]), "").good();
+        let shown = said(bench.bare(&["config", "show", "-o", "json", "--config", &ours]), "").succeeded();
         let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
         for wanted in wanted {
             let (key, value) = wanted.split_once('=').unwrap();
@@ -288,11 +289,11 @@ fn files_that_the_flags_name_are_read() {
     let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
     let file = bench.file("kubelet.yaml", format!("{head}imageGCHighThresholdPercent: 88\n"));
     let import = |args: &[&str]| said(bench.bare(&[&["config", "import-kubelet"], args].concat()), "");
-    let printed = import(&["--", &format!("--config={file}")]).good();
+    let printed = import(&["--", &format!("--config={file}")]).succeeded();
     assert!(printed.contains("high_threshold_percent = 88"), "{printed}");
     // A file that is named overrides it.
     let other = bench.file("other.yaml", head);
-    let printed = import(&[&other, "--", "--config=/nonexistent"]).good();
+    let printed = import(&[&other, "--", "--config=/nonexistent"]).succeeded();
     assert!(printed.contains("# high_threshold_percent = 85"), "{printed}");
 
     let folder = bench.path("conf.d");
@@ -301,9 +302,9 @@ fn files_that_the_flags_name_are_read() {
         std::fs::write(folder.join(name), format!("{head}imageGCHighThresholdPercent: {percent}\n")).unwrap();
     }
     let dir = format!("--config-dir={}", text(&folder));
-    let printed = import(&[&file, "--", &dir]).good();
+    let printed = import(&[&file, "--", &dir]).succeeded();
     assert!(printed.contains("high_threshold_percent = 90") && printed.contains("2 drop-ins"), "{printed}");
-    let printed = import(&["--", &dir, "--image-gc-high-threshold=93"]).good();
+    let printed = import(&["--", &dir, "--image-gc-high-threshold=93"]).succeeded();
     assert!(printed.contains("high_threshold_percent = 93"), "{printed}");
     std::fs::write(folder.join("30.conf"), "imageGCHighThresholdPercent: 90\n").unwrap();
     import(&[&file, "--", &dir]).refused(64, &["30.conf: it has no kind", "each *.conf"]);

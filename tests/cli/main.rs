@@ -1,7 +1,7 @@
 //! The program as an operator meets it: bad input of every kind, the forms of the output, and `demo`.
 //!
 //! All of these run the real binary. [`program`]: how it is run. [`expected`]: tables are compared with the files in
-//! `expected/`; `CRI_GC_UPDATE_EXPECTED=1` writes these anew.
+//! `expected/`; `CRI_GC_UPDATE_EXPECTED=1` writes these files again.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,8 +25,8 @@ mod import_kubelet;
 mod plans;
 mod program;
 mod service_answers;
-mod service_away;
 mod service_streams;
+mod service_unreachable;
 mod snapshots;
 mod strangers;
 mod sweeps;

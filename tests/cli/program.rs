@@ -93,9 +93,9 @@ pub fn said(mut command: Command, input: &str) -> Said {
 /// Waits for a command that runs already, with all that it still says.
 pub fn ended(child: Child) -> Said {
     let process = rustix::process::Pid::from_child(&child);
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || tell.send(child.wait_with_output()));
-    let Ok(output) = told.recv_timeout(PATIENCE) else {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    let Ok(output) = receiver.recv_timeout(PATIENCE) else {
         rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
         panic!("the command does not end");
     };
@@ -114,19 +114,19 @@ pub fn started(mut command: Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// The next line of a command that goes on; nobody has read more of its output than that.
+/// The next line of a command that continues to run; nothing after it has been read.
 pub fn next_line(child: &mut Child) -> String {
     let mut stdout = child.stdout.take().unwrap();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut line = Vec::new();
         let mut byte = [0];
         while line.last() != Some(&b'\n') && stdout.read(&mut byte).unwrap() > 0 {
             line.extend(byte);
         }
-        tell.send((line, stdout))
+        sender.send((line, stdout))
     });
-    let Ok((line, stdout)) = told.recv_timeout(PATIENCE) else {
+    let Ok((line, stdout)) = receiver.recv_timeout(PATIENCE) else {
         child.kill().unwrap();
         panic!("the command says nothing");
     };
@@ -135,14 +135,14 @@ pub fn next_line(child: &mut Child) -> String {
 }
 
 impl Said {
-    /// It was good, and what it printed.
-    pub fn good(self) -> String {
+    /// Checks that it succeeded. Returns what it printed.
+    pub fn succeeded(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         assert_eq!(self.err, "", "{self:?}");
         self.out
     }
 
-    /// It was refused: with that code, a message on stderr that holds all these parts, and nothing on stdout.
+    /// Checks that it failed: with that code, a message on stderr that has all these parts, and nothing on stdout.
     pub fn refused(self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.out, "", "{self:?}");

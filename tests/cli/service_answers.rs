@@ -23,8 +23,8 @@ fn texts(texts: &[&str]) -> Vec<String> {
 
 /// What a command prints as JSON, which has to be what it prints as YAML.
 fn data(answers: impl Fn() -> Answers, args: &[&str]) -> Value {
-    let json = ask(answers(), &[args, &["-o", "json"]].concat()).good();
-    let yaml = ask(answers(), &[args, &["-o", "yaml"]].concat()).good();
+    let json = ask(answers(), &[args, &["-o", "json"]].concat()).succeeded();
+    let yaml = ask(answers(), &[args, &["-o", "yaml"]].concat()).succeeded();
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json, serde_saphyr::from_str::<Value>(&yaml).unwrap());
     json
@@ -43,7 +43,7 @@ fn status() -> Answers {
 
 #[test]
 fn status_in_its_forms() {
-    let table = ask(status(), &["status"]).good();
+    let table = ask(status(), &["status"]).succeeded();
     assert!(table.starts_with("cri-gc 0.1.0 on edge-7"), "{table}");
     let json = data(status, &["status"]);
     assert_eq!((&json["node_name"], &json["loops"][0]["loop"]), (&"edge-7".into(), &"image_gc".into()));
@@ -51,7 +51,7 @@ fn status_in_its_forms() {
 }
 
 #[test]
-fn a_status_that_is_not_whole_ends_with_3() {
+fn an_incomplete_status_ends_with_3() {
     let with = |change: fn(&mut StatusResponse)| {
         let mut answers = status();
         if let Some(Ok(status)) = &mut answers.status {
@@ -93,13 +93,13 @@ fn explain_in_its_forms() {
         let answer = ExplainResponse { objects: vec![object], notes: Vec::new() };
         Answers { explain: Some(Ok(answer)), ..Answers::default() }
     };
-    let table = ask(answers(), &["explain", "web:0"]).good();
+    let table = ask(answers(), &["explain", "web:0"]).succeeded();
     assert!(table.contains("is kept: in_use"), "{table}");
     assert_eq!(data(answers, &["explain", "web:0"])["objects"][0]["id"], "sha256:a3");
     let bench = Bench::new();
     let fake = Fake::start(&bench, answers());
-    bench.run(&["explain", "sha256:a3", "--socket", fake.socket()]).good();
-    assert_eq!(fake.asked(), ["explain sha256:a3"]);
+    bench.run(&["explain", "sha256:a3", "--socket", fake.socket()]).succeeded();
+    assert_eq!(fake.calls(), ["explain sha256:a3"]);
 }
 
 #[test]
@@ -125,27 +125,27 @@ fn pause_and_resume_say_what_is_paused() {
         }
     };
     let both = answers(&["log_gc", "image_gc"]);
-    assert_eq!(ask(both(), &["pause", "images"]).good(), "Paused: log_gc, image_gc\n");
-    assert_eq!(ask(answers(&[])(), &["resume"]).good(), "No loop is paused now.\n");
+    assert_eq!(ask(both(), &["pause", "images"]).succeeded(), "Paused: log_gc, image_gc\n");
+    assert_eq!(ask(answers(&[])(), &["resume"]).succeeded(), "No loop is paused now.\n");
     for command in ["pause", "resume"] {
         assert_eq!(data(both, &[command])["paused"], serde_json::json!(["log_gc", "image_gc"]));
     }
     let bench = Bench::new();
     let fake = Fake::start(&bench, both());
-    bench.run(&["pause", "images", "logs", "--socket", fake.socket()]).good();
-    bench.run(&["resume", "--socket", fake.socket()]).good();
-    assert_eq!(fake.asked(), ["pause image_gc,log_gc", "resume "]);
+    bench.run(&["pause", "images", "logs", "--socket", fake.socket()]).succeeded();
+    bench.run(&["resume", "--socket", fake.socket()]).succeeded();
+    assert_eq!(fake.calls(), ["pause image_gc,log_gc", "resume "]);
 }
 
 #[test]
 fn the_log_level_is_shown_or_changed() {
-    assert_eq!(ask(status(), &["log-level"]).good(), "debug\n");
+    assert_eq!(ask(status(), &["log-level"]).succeeded(), "debug\n");
     assert_eq!(data(status, &["log-level"]), serde_json::json!({"level": "debug"}));
     let changed = || {
         let answer = SetLogLevelResponse { previous: "info".to_owned() };
         Answers { set_log_level: Some(Ok(answer)), ..Answers::default() }
     };
-    assert_eq!(ask(changed(), &["log-level", "trace"]).good(), "trace (was info)\n");
+    assert_eq!(ask(changed(), &["log-level", "trace"]).succeeded(), "trace (was info)\n");
     assert_eq!(
         data(changed, &["log-level", "trace"]),
         serde_json::json!({"level": "trace", "previous": "info"})
@@ -162,7 +162,7 @@ fn a_reload_says_what_changed() {
         };
         Answers { reload: Some(Ok(answer)), ..Answers::default() }
     };
-    let table = ask(answers(), &["config", "reload"]).good();
+    let table = ask(answers(), &["config", "reload"]).succeeded();
     assert_eq!(table, "Generation 4 of the settings is in force; changed: image_gc.min_age\n");
     assert_eq!(data(answers, &["config", "reload"])["configuration"]["generation"], 4);
 }
@@ -199,12 +199,16 @@ fn running(bench: &Bench, extra: Option<(&str, Value)>) -> (Answers, String) {
 }
 
 #[test]
-fn the_settings_of_a_service_look_like_those_of_a_file() {
+fn the_settings_of_a_service_are_shown_like_those_of_a_file() {
     let bench = Bench::new();
     for form in ["toml", "json", "yaml", "table"] {
         let (answers, file) = running(&bench, None);
         let own = super::program::said(bench.bare(&["config", "show", "-o", form, "--config", &file]), "");
-        assert_eq!(ask(answers, &["config", "show", "--running", "-o", form]).good(), own.good(), "{form}");
+        assert_eq!(
+            ask(answers, &["config", "show", "--running", "-o", form]).succeeded(),
+            own.succeeded(),
+            "{form}"
+        );
     }
 }
 
@@ -213,14 +217,14 @@ fn settings_of_a_newer_service_are_shown_as_well() {
     let bench = Bench::new();
     for form in ["json", "yaml", "table"] {
         let (answers, _) = running(&bench, Some(("shiny", Value::from("new"))));
-        let out = ask(answers, &["config", "show", "--running", "-o", form]).good();
+        let out = ask(answers, &["config", "show", "--running", "-o", form]).succeeded();
         assert!(out.contains("shiny") && out.contains("1m30s"), "{form}: {out}");
     }
     let broken = ConfigResponse { json: "{".to_owned(), toml: "x = 1\n".to_owned(), ..Default::default() };
     let answers = || Answers { config: Some(Ok(broken.clone())), ..Answers::default() };
     ask(answers(), &["config", "show", "--running", "-o", "json"])
         .refused(1, &["could not read the settings", "-o toml"]);
-    assert_eq!(ask(answers(), &["config", "show", "--running"]).good(), "x = 1\n");
+    assert_eq!(ask(answers(), &["config", "show", "--running"]).succeeded(), "x = 1\n");
 }
 
 #[test]
@@ -230,14 +234,14 @@ fn a_socket_is_of_no_use_to_show_the_settings_of_a_file() {
 }
 
 #[test]
-fn a_call_that_the_service_does_not_know_is_told() {
+fn a_call_that_the_service_does_not_know_is_reported() {
     let parts = ["does not answer as a cri-gc service does", "older than this program"];
     ask(Answers::default(), &["status"]).refused(4, &parts);
 }
 
 #[test]
 fn bash_completes_subcommands_loops_and_flags() {
-    let script = super::program::said(Bench::new().bare(&["completions", "bash"]), "").good();
+    let script = super::program::said(Bench::new().bare(&["completions", "bash"]), "").succeeded();
     let tries = r#"
         try() {
             COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=()
@@ -255,7 +259,7 @@ fn bash_completes_subcommands_loops_and_flags() {
 fn completions_for_every_shell() {
     let bench = Bench::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = super::program::said(bench.bare(&["completions", shell]), "").good();
+        let script = super::program::said(bench.bare(&["completions", shell]), "").succeeded();
         for word in ["run-now", "socket", "completions"] {
             assert!(script.contains(word), "{shell}: {word}");
         }

@@ -1,4 +1,4 @@
-//! `run-now` and `events`: what a service tells bit by bit, as it comes, and what if it stops telling.
+//! `run-now` and `events`: what a service streams, and what happens when the stream ends.
 
 use cri_gc_collectors::collector::messages::Declined;
 use cri_gc_kit::words::Loop;
@@ -61,7 +61,7 @@ fn run_now(updates: Vec<Result<PassUpdate, Status>>, args: &[&str]) -> Said {
 
 #[test]
 fn passes_end_with_a_table() {
-    is_as_expected("run-now", &run_now(passes("already_gone", 0), &[]).good());
+    is_as_expected("run-now", &run_now(passes("already_gone", 0), &[]).succeeded());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_pass_that_fails_in_part_ends_with_3() {
 #[test]
 fn as_json_every_update_is_a_line_as_soon_as_it_is_there() {
     let bench = Bench::new();
-    let answers = Answers { run_now: Some(Ok(passes("removed", 0))), holds: true, ..Answers::default() };
+    let answers = Answers { run_now: Some(Ok(passes("removed", 0))), stays_open: true, ..Answers::default() };
     let fake = Fake::start(&bench, answers);
     let mut child = started(bench.command(&["run-now", "-o", "json", "--socket", fake.socket()]));
     let mut updates = Vec::new();
@@ -89,14 +89,14 @@ fn as_json_every_update_is_a_line_as_soon_as_it_is_there() {
     assert_eq!(updates[0], serde_json::json!({"loop": "container_gc", "planned": 2}));
     assert_eq!(updates[2]["removal"]["id"], "c2");
     assert_eq!(updates[5]["ended"]["kept"], 4);
-    // It waits for more, until the service falls dead.
+    // It waits for more, until the service dies.
     fake.die();
     ended(child).refused(4, &["ended early"]);
 }
 
 #[test]
 fn as_yaml_every_update_is_a_document() {
-    let out = run_now(passes("removed", 0), &["-o", "yaml"]).good();
+    let out = run_now(passes("removed", 0), &["-o", "yaml"]).succeeded();
     let documents: Vec<&str> = out.split("---\n").skip(1).collect();
     assert_eq!(documents.len(), 6, "{out}");
     let first: serde_json::Value = serde_saphyr::from_str(documents[0]).unwrap();
@@ -104,7 +104,7 @@ fn as_yaml_every_update_is_a_document() {
 }
 
 #[test]
-fn what_was_told_before_the_service_went_away_is_shown() {
+fn what_was_reported_before_the_service_ended_is_shown() {
     for (updates, missing) in [
         (passes("removed", 0)[..3].to_vec(), "of container_gc"),
         (passes("removed", 0)[..4].to_vec(), "of image_gc"),
@@ -122,7 +122,7 @@ fn what_was_told_before_the_service_went_away_is_shown() {
 }
 
 #[test]
-fn an_error_in_the_middle_is_told_after_what_was_done() {
+fn an_error_in_the_middle_is_reported_after_what_was_done() {
     let mut updates = passes("removed", 0);
     updates.truncate(4);
     updates.push(Err(Status::failed_precondition("sandbox_gc is paused")));
@@ -132,7 +132,7 @@ fn an_error_in_the_middle_is_told_after_what_was_done() {
 }
 
 #[test]
-fn a_loop_that_is_paused_is_told_with_what_to_do() {
+fn a_paused_loop_is_reported_with_what_to_do() {
     let bench = Bench::new();
     let paused = Status::failed_precondition(Declined::Paused(Loop::ImageGc).to_string());
     let fake = Fake::start(&bench, Answers { run_now: Some(Err(paused)), ..Answers::default() });
@@ -142,13 +142,13 @@ fn a_loop_that_is_paused_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_pass_that_tells_nothing_is_waited_for_as_long_as_is_wanted() {
+fn a_pass_that_reports_nothing_is_waited_for_until_the_timeout() {
     let bench = Bench::new();
     let planned = vec![update("container_gc", What::Planned(1))];
     let answers = Answers {
         run_now: Some(Ok(planned)),
         follow: Some(Ok(Vec::new())),
-        holds: true,
+        stays_open: true,
         ..Answers::default()
     };
     let fake = Fake::start(&bench, answers);
@@ -164,9 +164,9 @@ fn loops_are_named_as_in_the_configuration_or_by_what_they_remove() {
     let bench = Bench::new();
     let answers = Answers { run_now: Some(Ok(passes("removed", 0))), ..Answers::default() };
     let fake = Fake::start(&bench, answers);
-    bench.run(&["run-now", "--socket", fake.socket()]).good();
-    bench.run(&["run-now", "sandboxes", "container_gc", "containers", "--socket", fake.socket()]).good();
-    assert_eq!(fake.asked(), ["run-now ", "run-now sandbox_gc,container_gc"]);
+    bench.run(&["run-now", "--socket", fake.socket()]).succeeded();
+    bench.run(&["run-now", "sandboxes", "container_gc", "containers", "--socket", fake.socket()]).succeeded();
+    assert_eq!(fake.calls(), ["run-now ", "run-now sandbox_gc,container_gc"]);
     let parts = ["container_gc, sandbox_gc, log_gc, image_gc"];
     bench.run(&["run-now", "pods", "--socket", fake.socket()]).refused(2, &parts);
 }
@@ -189,29 +189,29 @@ fn events() -> Vec<Result<Event, Status>> {
 }
 
 #[test]
-fn without_follow_the_past_is_told() {
+fn without_follow_the_past_events_are_printed() {
     let bench = Bench::new();
-    let answers = Answers { follow: Some(Ok(events())), holds: true, ..Answers::default() };
+    let answers = Answers { follow: Some(Ok(events())), stays_open: true, ..Answers::default() };
     let fake = Fake::start(&bench, answers);
-    let out = bench.run(&["events", "--socket", fake.socket()]).good();
+    let out = bench.run(&["events", "--socket", fake.socket()]).succeeded();
     assert_eq!(
         out,
         "2026-01-31T12:00:00Z  container_gc  Removed              c1\n\
          2026-01-31T12:00:00Z  container_gc  RemovalFailed        c2\n"
     );
-    let out = bench.run(&["events", "-o", "json", "--recent", "2", "--socket", fake.socket()]).good();
+    let out = bench.run(&["events", "-o", "json", "--recent", "2", "--socket", fake.socket()]).succeeded();
     let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[1]["kind"]), (2, &"RemovalFailed".into()));
-    let out = bench.run(&["events", "-o", "yaml", "--socket", fake.socket()]).good();
+    let out = bench.run(&["events", "-o", "yaml", "--socket", fake.socket()]).succeeded();
     assert_eq!(out.matches("---\n").count(), 2, "{out}");
-    assert_eq!(fake.asked(), ["follow 20", "follow 2", "follow 20"]);
+    assert_eq!(fake.calls(), ["follow 20", "follow 2", "follow 20"]);
 }
 
 #[test]
-fn with_follow_every_event_is_told_as_it_comes() {
+fn with_follow_every_event_is_printed_as_it_comes() {
     for form in ["table", "json"] {
         let bench = Bench::new();
-        let answers = Answers { follow: Some(Ok(events())), holds: true, ..Answers::default() };
+        let answers = Answers { follow: Some(Ok(events())), stays_open: true, ..Answers::default() };
         let fake = Fake::start(&bench, answers);
         let mut child = started(bench.command(&["events", "-f", "-o", form, "--socket", fake.socket()]));
         for id in ["c1", "c2", "c3"] {
@@ -224,7 +224,7 @@ fn with_follow_every_event_is_told_as_it_comes() {
 }
 
 #[test]
-fn a_service_that_tells_no_more_events_is_said_to_be_gone() {
+fn a_service_that_ends_its_events_is_reported_as_stopped() {
     let bench = Bench::new();
     let fake = Fake::start(&bench, Answers { follow: Some(Ok(events())), ..Answers::default() });
     let said = bench.run(&["events", "-f", "--socket", fake.socket()]);
@@ -236,18 +236,18 @@ fn a_service_that_tells_no_more_events_is_said_to_be_gone() {
 fn a_reader_that_has_seen_enough_ends_it_although_nothing_happens_any_more() {
     for args in [&["events", "-f"][..], &["events", "-f", "-o", "json"], &["events", "-f", "-o", "yaml"]] {
         let bench = Bench::new();
-        let answers = Answers { follow: Some(Ok(events())), holds: true, ..Answers::default() };
+        let answers = Answers { follow: Some(Ok(events())), stays_open: true, ..Answers::default() };
         let fake = Fake::start(&bench, answers);
         let mut child = started(bench.command(&[args, &["--socket", fake.socket()]].concat()));
         next_line(&mut child);
         drop(child.stdout.take());
-        ended(child).good();
+        ended(child).succeeded();
     }
 }
 
 #[test]
 fn a_reader_of_updates_that_has_seen_enough_ends_it_quietly() {
-    // More than any pipe holds.
+    // More than the buffer of any pipe.
     let mut updates = vec![update("container_gc", What::Planned(5000))];
     updates.extend((0..5000).map(|n| update("container_gc", removal(&format!("c{n}"), "removed", ""))));
     updates.push(pass("container_gc", 5000, 0));
@@ -258,6 +258,6 @@ fn a_reader_of_updates_that_has_seen_enough_ends_it_quietly() {
         let mut child = started(bench.command(&["run-now", "-o", form, "--socket", fake.socket()]));
         next_line(&mut child);
         drop(child.stdout.take());
-        ended(child).good();
+        ended(child).succeeded();
     }
 }

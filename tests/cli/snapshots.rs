@@ -1,4 +1,4 @@
-//! Snapshots that cannot be planned on, and such as only look as if.
+//! Snapshots that cannot be planned on, and snapshots that only seem invalid.
 
 use super::program::{Bench, Said, said};
 
@@ -13,9 +13,9 @@ fn with(fields: &str) -> String {
 }
 
 #[test]
-fn the_smallest_snapshot_is_good() {
+fn the_smallest_snapshot_is_valid() {
     let bench = Bench::new();
-    let json = plan(&bench, r#"{"version": 1, "taken_at": "2026-01-31T12:00:00Z"}"#).good();
+    let json = plan(&bench, r#"{"version": 1, "taken_at": "2026-01-31T12:00:00Z"}"#).succeeded();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let empty = serde_json::json!({"remove": [], "keep": []});
     assert_eq!(json["containers"], empty);
@@ -23,7 +23,7 @@ fn the_smallest_snapshot_is_good() {
 }
 
 #[test]
-fn a_broken_snapshot_is_told_with_what_is_wrong_and_where() {
+fn the_error_of_a_broken_snapshot_says_what_is_wrong_and_where() {
     let bench = Bench::new();
     let cases: [(&str, String, &[&str]); 17] = [
         ("no JSON", "hello".to_owned(), &["expected value", "line 1 column 1"]),
@@ -90,7 +90,7 @@ fn a_snapshot_of_another_version_is_refused() {
 }
 
 #[test]
-fn objects_that_cannot_be_told_apart_are_refused() {
+fn objects_that_cannot_be_distinguished_are_refused() {
     let bench = Bench::new();
     for list in ["containers", "sandboxes", "images"] {
         let place = format!("{list}[1].id is empty");
@@ -99,7 +99,7 @@ fn objects_that_cannot_be_told_apart_are_refused() {
         plan(&bench, &with(&format!(r#""{list}": [{{"id": "a"}}, {{"id": "a"}}]"#))).refused(1, &[&twice]);
     }
     let copies = r#""images": [{"id": "a"}, {"id": "a", "runtime_handler": "kata"}]"#;
-    plan(&bench, &with(copies)).good();
+    plan(&bench, &with(copies)).succeeded();
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn numbers_and_times_at_their_ends_are_planned_on() {
     ));
     for form in ["json", "yaml", "table"] {
         let file = bench.file("snapshot.json", &snapshot);
-        bench.run(&["plan", "--snapshot", &file, "--all", "--output", form]).good();
+        bench.run(&["plan", "--snapshot", &file, "--all", "--output", form]).succeeded();
     }
 }
 
@@ -156,7 +156,7 @@ fn numbers_and_times_at_their_ends_are_planned_on() {
 fn a_snapshot_can_come_through_standard_input() {
     let bench = Bench::new();
     let snapshot = with(r#""log_dirs": ["lost+found"]"#);
-    let json = said(bench.command(&["plan", "--snapshot", "-", "--output", "json"]), &snapshot).good();
+    let json = said(bench.command(&["plan", "--snapshot", "-", "--output", "json"]), &snapshot).succeeded();
     assert!(json.contains("foreign_name"));
     said(bench.command(&["plan", "--snapshot", "-"]), "{")
         .refused(1, &["standard input is invalid", "line 1"]);

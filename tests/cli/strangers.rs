@@ -137,7 +137,7 @@ fn one_that_speaks_grpc_but_not_cri() {
 }
 
 #[test]
-fn a_runtime_that_fails_at_the_hello_is_asked_nothing_else() {
+fn a_runtime_that_fails_at_the_version_call_gets_no_other_call() {
     let bench = Bench::new();
     let folder = tempfile::tempdir().unwrap();
     let sim = Sim::start(folder.path(), Options::default()).unwrap();

@@ -14,7 +14,7 @@ use super::program::{Bench, Said, ended, said, started, text};
 const MINUTE: Duration = Duration::from_secs(60);
 const UID: &str = "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5";
 
-/// A node with one living pod, two of whose three dead containers go.
+/// A node with one living pod, two of whose three dead containers are removed.
 struct Node {
     sim: Sim,
     bench: Bench,
@@ -69,9 +69,9 @@ fn timeless(table: &str) -> String {
 }
 
 #[test]
-fn a_sweep_says_what_went_and_what_stayed() {
+fn a_sweep_reports_what_was_removed_and_what_was_kept() {
     let node = Node::new();
-    is_as_expected("sweep-table", &timeless(&node.run(&["sweep"]).good()));
+    is_as_expected("sweep-table", &timeless(&node.run(&["sweep"]).succeeded()));
     assert_eq!(node.sim.container_ids().len(), 1);
     assert_eq!(node.sim.count(Method::RemoveContainer), 2);
 }
@@ -79,13 +79,13 @@ fn a_sweep_says_what_went_and_what_stayed() {
 #[test]
 fn a_dry_run_removes_nothing() {
     let node = Node::new();
-    is_as_expected("sweep-dry-run", &timeless(&node.run(&["sweep", "--dry-run"]).good()));
+    is_as_expected("sweep-dry-run", &timeless(&node.run(&["sweep", "--dry-run"]).succeeded()));
     assert_eq!(node.harmful_calls(), 0);
     assert_eq!(node.sim.container_ids().len(), 3);
 }
 
 /// A sweep that is stopped by `signals`, one after the other as soon as it has said something; `release` lets the removals
-/// under way be done then.
+/// in progress be done then.
 fn stopped(node: &Node, signals: &[Signal], release: bool) -> Said {
     node.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
     let mut child = started(node.command(&["sweep", "--set", "container_gc.parallel_removals=1"]));
@@ -150,7 +150,7 @@ fn a_sweep_that_is_stopped_before_it_begins_removes_nothing() {
 }
 
 #[test]
-fn what_is_only_to_be_reported_is_noted_beside_a_plan() {
+fn what_is_only_reported_is_noted_next_to_a_plan() {
     let node = Node::new();
     let said = node.run(&["plan", "--set", "container_gc.mode=report", "--set", "sandbox_gc.mode=off"]);
     assert_eq!(said.code, Some(0), "{said:?}");
@@ -161,7 +161,7 @@ fn what_is_only_to_be_reported_is_noted_beside_a_plan() {
 }
 
 #[test]
-fn a_status_that_cannot_be_read_is_told_beside_the_plan_of_the_rest() {
+fn a_status_that_cannot_be_read_is_reported_next_to_the_plan_of_the_others() {
     let node = Node::new();
     let id = node.sim.container_ids()[0].clone();
     node.sim.fault(Method::ContainerStatus, Fault::error(Code::Unknown, "boom"), Scope::ForId(id.clone()));
@@ -180,7 +180,7 @@ fn a_status_that_cannot_be_read_is_told_beside_the_plan_of_the_rest() {
 fn a_sweep_as_json_and_as_yaml_has_one_report_for_each_loop() {
     for form in ["json", "yaml"] {
         let node = Node::new();
-        let out = node.run(&["sweep", "-o", form]).good();
+        let out = node.run(&["sweep", "-o", form]).succeeded();
         let reports: serde_json::Value = if form == "json" {
             serde_json::from_str(&out).unwrap()
         } else {
@@ -213,9 +213,10 @@ fn a_sweep_that_fails_in_part_says_so_and_ends_with_3() {
 #[test]
 fn a_snapshot_of_a_node_plans_as_the_node_does() {
     let node = Node::new();
-    let plan: serde_json::Value = serde_json::from_str(&node.run(&["plan", "-o", "json"]).good()).unwrap();
+    let plan: serde_json::Value =
+        serde_json::from_str(&node.run(&["plan", "-o", "json"]).succeeded()).unwrap();
     for form in ["json", "yaml"] {
-        let snapshot = node.run(&["snapshot", "-o", form]).good();
+        let snapshot = node.run(&["snapshot", "-o", form]).succeeded();
         let snapshot: serde_json::Value = if form == "json" {
             serde_json::from_str(&snapshot).unwrap()
         } else {
@@ -224,7 +225,7 @@ fn a_snapshot_of_a_node_plans_as_the_node_does() {
         assert_eq!(snapshot["version"], 1);
         assert_eq!(snapshot["runtime"]["name"], "containerd");
         let file = node.bench.file("snapshot.json", snapshot.to_string());
-        let again = node.run(&["plan", "--snapshot", &file, "-o", "json"]).good();
+        let again = node.run(&["plan", "--snapshot", &file, "-o", "json"]).succeeded();
         let again: serde_json::Value = serde_json::from_str(&again).unwrap();
         for section in ["containers", "sandboxes", "log_dirs"] {
             assert_eq!(again[section], plan[section], "{form}: {section}");
@@ -242,9 +243,9 @@ fn a_snapshot_knows_what_has_finished_a_moment_ago() {
         (node.sim.ago(49 * MINUTE + Duration::from_secs(30)), node.sim.ago(Duration::from_secs(10)));
     let fresh = ContainerSpec::new(&pod, "web").attempt(7).exited(made, now).no_log();
     let fresh = node.sim.add_container(fresh).unwrap();
-    let file = node.bench.file("snapshot.json", node.run(&["snapshot"]).good());
+    let file = node.bench.file("snapshot.json", node.run(&["snapshot"]).succeeded());
     for args in [&["plan", "-o", "json"][..], &["plan", "-o", "json", "--snapshot", &file]] {
-        let plan: serde_json::Value = serde_json::from_str(&node.run(args).good()).unwrap();
+        let plan: serde_json::Value = serde_json::from_str(&node.run(args).succeeded()).unwrap();
         let containers = &plan["containers"];
         assert_eq!(containers["remove"].as_array().unwrap().len(), 2, "{containers}");
         let kept = containers["keep"].as_array().unwrap().iter().find(|item| item["id"] == *fresh).unwrap();
@@ -261,9 +262,9 @@ fn a_list_that_fails_hides_only_what_cannot_be_decided_without_it() {
             let said = node.run(&[command, "-o", "json"]);
             assert_eq!(said.code, Some(3), "{method}, {command}: {said:?}");
             assert!(said.err.contains("boom"), "{method}, {command}: {said:?}");
-            let told: Value = serde_json::from_str(&said.out).unwrap();
+            let report: Value = serde_json::from_str(&said.out).unwrap();
             let knows_pods = matches!(method, Method::ListImages | Method::ImageFsInfo);
-            let containers = &told["containers"];
+            let containers = &report["containers"];
             let count = containers["keep"].as_array().or(containers.as_array()).unwrap().len();
             assert_eq!(count > 0, knows_pods, "{method}, {command}: {said:?}");
         }
@@ -272,7 +273,7 @@ fn a_list_that_fails_hides_only_what_cannot_be_decided_without_it() {
 }
 
 #[test]
-fn bad_settings_are_found_before_the_runtime_is_asked_anything() {
+fn invalid_settings_are_found_before_any_call_of_the_runtime() {
     let node = Node::new();
     let bad = ["--set", "container_gc.min_age=soon"];
     for command in ["plan", "snapshot", "sweep"] {
@@ -282,7 +283,7 @@ fn bad_settings_are_found_before_the_runtime_is_asked_anything() {
 }
 
 #[test]
-fn a_pod_source_that_cannot_be_read_removes_no_pod_and_is_told() {
+fn a_pod_source_that_cannot_be_read_removes_no_pod_and_is_reported() {
     let node = Node::new();
     for (name, content) in [("missing.json", None), ("broken.json", Some("{")), ("empty.json", Some(""))] {
         let path = node.bench.path(name);

@@ -1,4 +1,4 @@
-//! Help, version, wrong usage, and a reader that goes away.
+//! Help, version, wrong usage, and a reader that closes its end.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -27,13 +27,13 @@ const COMMANDS: &[&str] = &[
 fn help_names_every_command_and_the_exit_codes() {
     let bench = Bench::new();
     for help in ["--help", "help"] {
-        let text = said(bench.bare(&[help]), "").good();
+        let text = said(bench.bare(&[help]), "").succeeded();
         for part in COMMANDS.iter().chain(&["--config", "--endpoint", "Exit codes"]) {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
     for command in COMMANDS {
-        let text = said(bench.bare(&[command, "--help"]), "").good();
+        let text = said(bench.bare(&[command, "--help"]), "").succeeded();
         assert!(text.contains(&format!("cri-gc {command}")), "{text}");
     }
 }
@@ -42,7 +42,10 @@ fn help_names_every_command_and_the_exit_codes() {
 fn the_version_is_that_of_the_package() {
     let bench = Bench::new();
     for flag in ["--version", "-V"] {
-        assert_eq!(said(bench.bare(&[flag]), "").good(), concat!("cri-gc ", env!("CARGO_PKG_VERSION"), "\n"));
+        assert_eq!(
+            said(bench.bare(&[flag]), "").succeeded(),
+            concat!("cri-gc ", env!("CARGO_PKG_VERSION"), "\n")
+        );
     }
 }
 
@@ -69,7 +72,7 @@ fn wrong_usage_ends_with_2_and_says_what_there_is() {
     }
 }
 
-/// A snapshot whose plan is longer than any pipe holds.
+/// A snapshot whose plan is longer than the buffer of any pipe.
 fn long_snapshot(bench: &Bench) -> String {
     let dirs: Vec<String> = (0..20_000).map(|n| format!("\"foreign-{n}\"")).collect();
     let snapshot = format!(
@@ -112,7 +115,7 @@ fn a_reader_that_never_was_there_changes_nothing() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_reported() {
     let bench = Bench::new();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut command = bench.command(&["config", "show"]);

@@ -24,7 +24,7 @@ use crate::program::Running;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A service with something to look at, whose loops make a pass every second.
+/// A service with something to observe, whose loops make a pass every second.
 struct Served {
     node: Node,
     running: Running,
@@ -58,7 +58,7 @@ impl Served {
     async fn client(&self) -> AdminClient<Channel> {
         let endpoint = Endpoint::try_from(format!("unix://{}", self.socket.display())).unwrap();
         let connect = || async { endpoint.connect().await.ok() };
-        AdminClient::new(until_async(PATIENCE, connect).await.expect("somebody answers"))
+        AdminClient::new(until_async(PATIENCE, connect).await.expect("the service answers"))
     }
 
     /// Waits for a status that suits.
@@ -77,7 +77,7 @@ impl Served {
     }
 
     /// All loops make passes as before, and none has failed.
-    async fn goes_on(&self) {
+    async fn continues(&self) {
         let before = self.until(|_| true).await;
         let more = |now: &StatusResponse| {
             now.loops.iter().zip(&before.loops).all(|(now, before)| now.passes >= before.passes + 3)
@@ -91,12 +91,12 @@ impl Served {
         std::fs::read_dir(format!("/proc/{}/fd", self.running.id())).unwrap().count()
     }
 
-    /// Waits until all that clients cost is given back.
-    fn until_at_rest(&self, descriptors: usize) {
-        until(PATIENCE, "connections are given back", || (self.descriptors() <= descriptors).then_some(()));
+    /// Waits until all that clients used is released.
+    fn until_idle(&self, descriptors: usize) {
+        until(PATIENCE, "connections are released", || (self.descriptors() <= descriptors).then_some(()));
     }
 
-    /// A status as another user asks for it.
+    /// A status as another user requests it.
     fn status_as(&self, uid: u32, gid: u32) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
         command.args(["status", "--socket"]).arg(&self.socket).env_clear().current_dir("/");
@@ -119,12 +119,12 @@ fn open_up(socket: &Path) {
 #[tokio::test]
 async fn garbage_and_silence_and_half_a_request_disturb_no_loop() {
     let served = Served::start().await;
-    let at_rest = served.descriptors();
+    let idle = served.descriptors();
     let mut open = Vec::new();
     for number in 0..60_u8 {
         let mut stream = UnixStream::connect(&served.socket).unwrap();
         let text: Vec<u8> = match number % 6 {
-            // Not a word, and the connection is kept.
+            // No request, and the connection remains.
             0 => Vec::new(),
             1 => b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
             2 => vec![number; 100_000],
@@ -137,22 +137,22 @@ async fn garbage_and_silence_and_half_a_request_disturb_no_loop() {
         let _ = stream.write_all(&text);
         open.push(stream);
     }
-    served.goes_on().await;
-    // Whoever is told that he talks nonsense is told, or sees the end.
+    served.continues().await;
+    // A client that sends nonsense gets an error, or the connection ends.
     for stream in &mut open {
         stream.set_nonblocking(true).unwrap();
         let _ = stream.read(&mut [0; 1_024]);
     }
     drop(open);
-    served.goes_on().await;
-    served.until_at_rest(at_rest);
+    served.continues().await;
+    served.until_idle(idle);
     assert!(!served.running.stderr().contains("panic"), "{}", served.running.stderr());
 }
 
 #[tokio::test]
 async fn two_hundred_clients_at_once_are_all_answered_and_disturb_no_loop() {
     let served = Served::start().await;
-    let at_rest = served.descriptors();
+    let idle = served.descriptors();
     let mut clients = Vec::new();
     for number in 0..200 {
         let mut client = served.client().await;
@@ -176,18 +176,18 @@ async fn two_hundred_clients_at_once_are_all_answered_and_disturb_no_loop() {
             }
         }));
     }
-    served.goes_on().await;
+    served.continues().await;
     for client in clients {
         client.await.unwrap();
     }
-    served.goes_on().await;
-    served.until_at_rest(at_rest);
+    served.continues().await;
+    served.until_idle(idle);
 }
 
 #[tokio::test]
 async fn clients_that_vanish_or_never_read_disturb_no_loop() {
     let served = Served::start().await;
-    let at_rest = served.descriptors();
+    let idle = served.descriptors();
     let mut never_read = Vec::new();
     for number in 0..40 {
         let mut client = served.client().await;
@@ -204,15 +204,15 @@ async fn clients_that_vanish_or_never_read_disturb_no_loop() {
             never_read.push((client, events));
         }
     }
-    // Far more events than a connection holds.
+    // Far more events than the buffer of a connection.
     let mut busy = served.client().await;
     for _ in 0..300 {
         busy.pause(PauseRequest { loops: vec!["image_gc".to_owned()] }).await.unwrap();
         busy.resume(ResumeRequest { loops: vec!["image_gc".to_owned()] }).await.unwrap();
     }
-    served.goes_on().await;
+    served.continues().await;
     drop((never_read, busy));
-    served.until_at_rest(at_rest);
+    served.until_idle(idle);
 }
 
 #[tokio::test]
@@ -228,20 +228,20 @@ async fn who_has_no_right_is_refused_by_the_socket_and_by_the_service() {
     let mode = |socket: &Path| socket.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&served.socket), 0o660);
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
-    let nobody = served.status_as(65_534, 65_534);
-    assert_eq!(nobody.status.code(), Some(4), "the kernel refuses: {}", said(&nobody));
-    // Should somebody open the socket to all, the service still looks at who it is.
+    let unprivileged = served.status_as(65_534, 65_534);
+    assert_eq!(unprivileged.status.code(), Some(4), "the kernel refuses: {}", said(&unprivileged));
+    // If an administrator opens the socket to all, the service still checks who connects.
     std::fs::set_permissions(&served.socket, std::fs::Permissions::from_mode(0o666)).unwrap();
-    let nobody = served.status_as(65_534, 65_534);
-    assert_ne!(nobody.status.code(), Some(0));
-    assert!(said(&nobody).contains("65534 has no access to it"), "{}", said(&nobody));
+    let unprivileged = served.status_as(65_534, 65_534);
+    assert_ne!(unprivileged.status.code(), Some(0));
+    assert!(said(&unprivileged).contains("65534 has no access to it"), "{}", said(&unprivileged));
     let member = served.status_as(65_534, 54_321);
     assert_eq!(member.status.code(), Some(0), "{}", said(&member));
-    served.goes_on().await;
+    served.continues().await;
 }
 
 #[tokio::test]
-async fn health_and_reflection_are_served_beside() {
+async fn health_and_reflection_are_served_too() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
     let served = Served::start().await;
@@ -272,21 +272,21 @@ async fn a_second_service_is_refused_and_the_socket_of_a_killed_one_is_taken_ove
     let sweep = served.node.run_program(&["sweep"], None);
     assert_eq!((sweep.code, sweep.stdout.as_str()), (1, ""), "{sweep:?}");
     assert!(sweep.stderr.contains("run-now"), "{sweep:?}");
-    served.goes_on().await;
+    served.continues().await;
 
     let Served { node, running, socket } = served;
     drop(running);
     assert!(socket.exists(), "it was killed");
     let running = Running::start(&node.arguments(&["run"]), None);
     let served = Served { node, running, socket };
-    served.goes_on().await;
+    served.continues().await;
     served.running.terminate();
     assert_eq!(served.running.wait().code, 0);
     assert!(!served.socket.exists());
 }
 
 #[tokio::test]
-async fn what_is_asked_wrong_is_told_in_words() {
+async fn a_wrong_request_gets_an_error_that_explains_it() {
     let served = Served::start().await;
     let mut client = served.client().await;
     let unknown = client
@@ -306,7 +306,7 @@ async fn what_is_asked_wrong_is_told_in_words() {
         (paused.code(), paused.message()),
         (Code::FailedPrecondition, "sandbox_gc is paused; `cri-gc resume sandbox_gc` ends that")
     );
-    // Its configuration file is empty, so that what it was told by flags stays.
+    // Its configuration file is empty, so that the values of its flags are kept.
     std::fs::write(served.node.path("cri-gc.toml"), "[image_gc]\nhigh = 3\n").unwrap();
     let refused = client.reload(ReloadRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
@@ -320,7 +320,7 @@ async fn what_is_asked_wrong_is_told_in_words() {
 }
 
 #[tokio::test]
-async fn a_plan_and_an_explanation_tell_what_follows_from_removals_that_are_made() {
+async fn a_plan_and_an_explanation_show_what_follows_from_removals() {
     let hour = ["container_gc.period", "sandbox_gc.period", "log_gc.period", "image_gc.period"];
     let served = Served::with(&hour.map(|key| (key, "1h"))).await;
     // The passes at the start; sandboxes and logs wait for the loop before them.

@@ -1,8 +1,8 @@
-//! A node of a Kubernetes cluster: its pods, what the control plane knows of them, and what the sources that ask it (`kubelet`
-//! and `kube-api`) both have to hold to, whatever becomes of whom they ask. Each of these stories is told once, here; the two
-//! modules of the sources tell them for theirs, and what only theirs can do.
+//! A node of a Kubernetes cluster: its pods, what the control plane knows of them, and what the sources that read it (`kubelet`
+//! and `kube-api`) both have to do, whatever happens to the server that they read. Each case is written once, here; the two
+//! modules of the sources run them for theirs, and test what only theirs can do.
 //!
-//! What is removed never comes back under its id, and an [`Inventory`] compares ids and contents. So what is there at the end of
+//! What is removed never reappears under its id, and an [`Inventory`] compares ids and contents. So what is there at the end of
 //! a stage was there at every moment of it.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use crate::inventory::Inventory;
 use crate::node::{APP, Node, image};
 use crate::program::Ended;
 use crate::running_service::{passed, serve, status, until_removed, well};
-use crate::service_commands::{ask, good, json};
+use crate::service_commands::{ask, json, succeeded};
 
 /// What the cluster calls the node.
 pub const NODE: &str = "node-1";
@@ -29,43 +29,43 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Passes that each loop makes before anything counts as staying.
 const PASSES: u64 = 2;
 
-/// Pods of the story that are deleted, and the containers of each: enough that a pass takes a while, few enough to be believed.
+/// Pods of this case that are deleted, and the containers of each: enough that a pass takes a while, few enough to be believed.
 const GONE: usize = 4;
 const JOBS: u32 = 14;
 
-/// Whom a pod source asks, in the hands of a test.
+/// The server that a pod source reads, controlled by a test.
 pub trait Source {
     /// The lines of a configuration that name it.
     fn settings(&self, folder: &Path) -> String;
     /// It knows these pods from now on, and no others. To be called while it is down.
     fn fill(&self, pods: &[PodObject]);
-    /// How it tells a static pod that has this UID on its node.
+    /// How it reports a static pod that has this UID on its node.
     fn static_pod(&self, name: &str, uid: &str) -> PodObject;
-    /// So many pods have to vanish at once that they are held.
-    fn held_from(&self) -> usize {
+    /// So many pods have to vanish at once for the brake to keep them.
+    fn brake_from(&self) -> usize {
         5
     }
     /// What it listens with.
     fn server(&self) -> &FakeServer;
 
-    /// It is away for a moment, and comes back with these pods.
-    fn come_back_with(&self, pods: &[PodObject]) {
+    /// It is unreachable for a moment, and then lists these pods.
+    fn return_with(&self, pods: &[PodObject]) {
         self.server().stop_listening();
         self.fill(pods);
         self.server().listen_again();
     }
 }
 
-/// Lets the node go by a source that knows these pods. Who lives has a directory of the kubelet's.
+/// Has the node use a source that knows these pods. Living pods have a directory of the kubelet.
 pub fn join(node: &mut Node, source: &dyn Source, pods: &[PodObject], living: &[&Pod]) {
-    source.come_back_with(pods);
+    source.return_with(pods);
     fs::create_dir_all(node.path("kubelet/pods")).unwrap();
     living.iter().for_each(|pod| keep_directory(node, &pod.spec.uid));
     let settings = source.settings(&node.path(""));
     fs::write(node.path("cri-gc.toml"), format!("node_name = \"{NODE}\"\n{settings}")).unwrap();
 }
 
-/// Makes the directory that a kubelet has of a pod until all of it is cleared away.
+/// Makes the directory that a kubelet has of a pod until all of it is removed.
 fn keep_directory(node: &Node, uid: &str) {
     fs::create_dir_all(node.path("kubelet/pods").join(uid).join("volumes")).unwrap();
 }
@@ -81,9 +81,10 @@ pub fn known_evicted(pod: &Pod) -> PodObject {
 }
 
 /// Waits until the source is not synced, for a reason with these words in it.
-pub async fn until_lost(node: &Node, words: &str) -> StatusResponse {
-    let lost = |s: &StatusResponse| s.pods.as_ref().is_some_and(|p| !p.synced && p.problem.contains(words));
-    status(node, lost).await
+pub async fn until_unsynced(node: &Node, words: &str) -> StatusResponse {
+    let unsynced =
+        |s: &StatusResponse| s.pods.as_ref().is_some_and(|p| !p.synced && p.problem.contains(words));
+    status(node, unsynced).await
 }
 
 /// All loops make some more passes, of which none fails.
@@ -92,10 +93,10 @@ pub async fn passes(node: &Node) {
     status(node, |s| well(s) && passed(&now, PASSES)(s)).await;
 }
 
-/// Waits until exactly this is gone, and nothing more goes.
-pub async fn until_lost_all(node: &Node, before: &Inventory, gone: &[&str]) {
+/// Waits until exactly this is removed, and nothing more.
+pub async fn until_removed_exactly(node: &Node, before: &Inventory, gone: &[&str]) {
     let meant = before.meant(gone);
-    // An inventory is none of a node on which things go meanwhile; files of containers go before these.
+    // An inventory needs a node on which nothing is removed meanwhile; files of containers are removed before these.
     let objects: Vec<&String> = meant.iter().filter(|name| !name.starts_with("log ")).collect();
     let ids: Vec<&str> = objects.into_iter().map(|name| before.id(name)).collect();
     let folders = meant.iter().filter(|name| name.starts_with("log ") && name.ends_with('/'));
@@ -105,10 +106,14 @@ pub async fn until_lost_all(node: &Node, before: &Inventory, gone: &[&str]) {
         let none = !ids.iter().any(|id| left.contains(*id)) && !folders.iter().any(|folder| folder.exists());
         none.then_some(())
     };
-    // If not, what is left is told below.
+    // If not, what is left is reported below.
     let _ = until_async(PATIENCE, all).await;
     passes(node).await;
-    assert_eq!(before.lost(&node.look().await), meant, "what is gone, and what was to go");
+    assert_eq!(
+        before.removed_in(&node.inventory().await),
+        meant,
+        "what is removed, and what was to be removed"
+    );
 }
 
 /// Ids of all containers and sandboxes.
@@ -118,45 +123,45 @@ async fn present(node: &Node) -> BTreeSet<String> {
     containers.chain(sandboxes).collect()
 }
 
-/// Nothing goes in the next passes.
+/// Nothing is removed in the next passes.
 pub async fn loses_nothing(node: &Node) {
-    let before = node.look().await;
+    let before = node.inventory().await;
     passes(node).await;
-    assert_eq!(before.lost(&node.look().await), BTreeSet::new(), "nothing goes");
+    assert_eq!(before.removed_in(&node.inventory().await), BTreeSet::new(), "nothing is removed");
 }
 
 /// What `status` says of the source and its pods.
-pub fn told(node: &Node) -> Value {
-    json(&good(ask(node, &["status", "-o", "json"])))["pods"].clone()
+pub fn pods_status(node: &Node) -> Value {
+    json(&succeeded(ask(node, &["status", "-o", "json"])))["pods"].clone()
 }
 
 /// How `status` says a pod stands: its state, and by which evidence.
 pub fn standing(node: &Node, pod: &Pod) -> (String, String) {
-    let told = told(node);
-    let pods = told["pods"].as_array().unwrap();
+    let pods_report = pods_status(node);
+    let pods = pods_report["pods"].as_array().unwrap();
     let found = pods.iter().find(|known| known["uid"] == pod.spec.uid.as_str());
-    let found = found.unwrap_or_else(|| panic!("{} is not told: {told:#}", pod.spec.name));
+    let found = found.unwrap_or_else(|| panic!("{} is not listed: {pods_report:#}", pod.spec.name));
     assert!(!found["since"].as_str().unwrap().is_empty(), "{found:#}");
     (found["state"].as_str().unwrap().to_owned(), found["evidence"].as_str().unwrap().to_owned())
 }
 
-/// How `explain` says the pod of an object stands, and why that stays.
+/// How `explain` says the pod of an object stands, and why that is kept.
 pub fn explained(node: &Node, object: &str) -> (String, String, String) {
-    let told = json(&good(ask(node, &["explain", object, "-o", "json"])));
-    let found = &told["objects"][0];
-    assert_eq!(found["decision"], "keep", "{told:#}");
-    assert!(!found["pod_since"].as_str().unwrap().is_empty(), "{told:#}");
+    let answer = json(&succeeded(ask(node, &["explain", object, "-o", "json"])));
+    let found = &answer["objects"][0];
+    assert_eq!(found["decision"], "keep", "{answer:#}");
+    assert!(!found["pod_since"].as_str().unwrap().is_empty(), "{answer:#}");
     let text = |field: &str| found[field].as_str().unwrap().to_owned();
     (text("pod_state"), text("reason"), text("pod_evidence"))
 }
 
 /// How many pods `status` counts in a state.
-pub fn sum(told: &Value, state: &str) -> u64 {
-    let sums = told["sums"].as_array().unwrap();
+pub fn sum(pods_report: &Value, state: &str) -> u64 {
+    let sums = pods_report["sums"].as_array().unwrap();
     sums.iter().find(|sum| sum["state"] == state).map_or(0, |sum| sum["count"].as_u64().unwrap())
 }
 
-/// The pods of the story.
+/// The pods of this case.
 struct Pods {
     web: Pod,
     again: Pod,
@@ -169,8 +174,8 @@ struct Pods {
     known: Vec<PodObject>,
 }
 
-/// What goes of them while the source tells the truth. Of all that are not gone only what is over the limits.
-const GOES: [&str; 23] = [
+/// What is removed of them while the source reports the truth. Of the existing pods only what is over the limits.
+const REMOVED: [&str; 23] = [
     "container web/app#0",
     "container web/app#1",
     "log web/app/0.log",
@@ -196,8 +201,8 @@ const GOES: [&str; 23] = [
     "log lost/*",
 ];
 
-/// The pod that was deleted and made anew under its name: the sandbox and the container of its first UID.
-const MADE_ANEW: [&str; 2] = ["container db/job#0", "sandbox db#0"];
+/// The pod that was deleted and created again under its name: the sandbox and the container of its first UID.
+const CREATED_AGAIN: [&str; 2] = ["container db/job#0", "sandbox db#0"];
 
 async fn populate(node: &Node, source: &dyn Source) -> Pods {
     // A finished init container, and one that was restarted: the newest of each is what a kubelet reads.
@@ -224,7 +229,7 @@ async fn populate(node: &Node, source: &dyn Source) -> Pods {
     by_hand(node).await;
     for number in 0..GONE {
         let gone = node.pod(&format!("gone{number}")).await;
-        // Each a unit of its own, so that no limit lets it go.
+        // Each a unit of its own, so that no limit lets it be removed.
         for job in 0..JOBS {
             node.created(&gone, &ContainerSpec::sleeper(&format!("job{job}"), &image(APP))).await;
         }
@@ -264,7 +269,7 @@ async fn ended(node: &Node, name: &str, container: &str) -> Pod {
     pod
 }
 
-/// What somebody made who is no kubelet.
+/// What a client that is no kubelet created.
 async fn by_hand(node: &Node) {
     if !node.runtime.takes_pods_without_uid() {
         return;
@@ -279,9 +284,9 @@ async fn by_hand(node: &Node) {
     node.stop(&pod).await;
 }
 
-/// The source dies while removals that rest on it are under way, comes back empty, comes back as that of another node, and comes
-/// back whole.
-pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source: &dyn Source) {
+/// The source dies while removals that depend on it are in progress, returns empty, returns as that of another node, and returns
+/// complete.
+pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &dyn Source) {
     let pods = populate(node, source).await;
     let living = [&pods.web, &pods.again, &pods.manifest, &pods.stubborn, &pods.leaving, &pods.orphan];
     join(node, source, &pods.known, &living);
@@ -289,30 +294,30 @@ pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source:
     node.set("container_gc.parallel_removals", 1);
     node.runtime.slow_down();
     node.runtime.break_teardown();
-    let before = node.look().await;
-    let goes: Vec<&str> = GOES.iter().chain(&MADE_ANEW).copied().collect();
-    let meant = before.meant(&goes);
+    let before = node.inventory().await;
+    let removed_later: Vec<&str> = REMOVED.iter().chain(&CREATED_AGAIN).copied().collect();
+    let meant = before.meant(&removed_later);
     let running = serve(node);
 
     // ---- It dies in the middle. ----
     let first = before.id("container gone0/job0#0");
     let begun = || async { (!present(node).await.contains(first)).then_some(()) };
-    until_async(PATIENCE, begun).await.expect("what is deleted goes");
+    until_async(PATIENCE, begun).await.expect("what is deleted is removed");
     source.server().stop_listening();
-    until_lost(node, "cannot be reached").await;
-    // What a pass had planned before, it brings to its end. What failed until then could be done now, were it still proved.
+    until_unsynced(node, "cannot be reached").await;
+    // What a pass had planned before, it brings to its end. What failed until then could be done now, if it were still confirmed.
     let now = status(node, |_| true).await;
     status(node, passed(&now, PASSES)).await;
-    node.runtime.mend_teardown();
+    node.runtime.repair_teardown();
     let older = before.id("sandbox again#0");
-    let tried_anew = || async { (!present(node).await.contains(older)).then_some(()) };
-    until_async(PATIENCE, tried_anew).await.expect("what is over the limits goes");
+    let tried_again = || async { (!present(node).await.contains(older)).then_some(()) };
+    until_async(PATIENCE, tried_again).await.expect("what is over the limits is removed");
     passes(node).await;
-    let lost = before.lost(&node.look().await);
-    assert!(lost.is_subset(&meant), "{:?}", lost.difference(&meant));
-    assert!(!lost.contains("sandbox stuck#0") && !lost.contains("log stuck/"), "{lost:?}");
+    let removed = before.removed_in(&node.inventory().await);
+    assert!(removed.is_subset(&meant), "{:?}", removed.difference(&meant));
+    assert!(!removed.contains("sandbox stuck#0") && !removed.contains("log stuck/"), "{removed:?}");
 
-    // What is over the limits of a pod goes on going; a pod that vanishes meanwhile stays.
+    // What is over the limits of a pod is still removed; a pod that vanishes meanwhile is kept.
     let late = node.dead(&pods.web, "late", 0..2).await;
     until_removed(node, &late[0]).await;
     node.stop(&pods.leaving).await;
@@ -321,33 +326,33 @@ pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source:
     let state = explained(node, &pods.leaving.spec.uid);
     assert_eq!((state.0.as_str(), state.2.contains("not synced")), ("unknown", true), "{state:?}");
 
-    // ---- It comes back empty, then with what another node has. ----
+    // ---- It returns empty, then with what another node has. ----
     let stranger = PodObject::new("default", "stranger", &fresh_uid()).phase("Running");
     for others in [&[][..], &[stranger][..]] {
-        source.come_back_with(others);
-        until_lost(node, "the pod source lists none of the ").await;
+        source.return_with(others);
+        until_unsynced(node, "the pod source lists none of the ").await;
         loses_nothing(node).await;
         assert!(!status(node, well).await.pods.unwrap().synced, "still");
     }
 
     assert!(
-        node.look().await.has("sandbox stuck#0"),
-        "what was proved before it died is not proved any more"
+        node.inventory().await.has("sandbox stuck#0"),
+        "what was confirmed before it died is not confirmed any more"
     );
 
-    // ---- It comes back whole. ----
-    let before = before.and(node.look().await);
+    // ---- It returns complete. ----
+    let before = before.and(node.inventory().await);
     let mut whole = pods.known.clone();
     whole.retain(|pod| pod.to_json()["metadata"]["uid"] != pods.leaving.spec.uid.as_str());
-    source.come_back_with(&whole);
+    source.return_with(&whole);
     let leaving = ["container leaving/*", "sandbox leaving#0", "log leaving/*"];
-    let goes: Vec<&str> = goes.into_iter().chain(leaving).collect();
-    until_lost_all(node, &before, &goes).await;
-    how_they_stand(node, &pods);
+    let removed_later: Vec<&str> = removed_later.into_iter().chain(leaving).collect();
+    until_removed_exactly(node, &before, &removed_later).await;
+    assert_states(node, &pods);
     running.terminate();
     let ended = running.wait();
     assert_eq!(ended.code, 0, "{ended:?}");
-    // However often it was tried: it was lost once, and failed in two ways.
+    // However often it was tried: one outage is logged, and two kinds of failure.
     let lines = |words: &str| ended.stderr.lines().filter(|line| line.contains(words)).count();
     assert_eq!(lines(" synced again"), 1, "{}", ended.stderr);
     let other = ["\"level\":\"info\"", " is not listed, but kept ", "\"loop\":\"sandbox_gc\""];
@@ -358,23 +363,27 @@ pub async fn dies_comes_back_empty_and_comes_back_whole(node: &mut Node, source:
     assert!((2..=12).contains(&loud.len()), "{loud:#?}");
 }
 
-/// After the story.
-fn how_they_stand(node: &Node, pods: &Pods) {
-    let told = told(node);
-    assert_eq!((&told["synced"], &told["problem"]), (&true.into(), &"".into()), "{told:#}");
-    assert!(!told["synced_at"].as_str().unwrap().is_empty(), "{told:#}");
+/// The state after these events.
+fn assert_states(node: &Node, pods: &Pods) {
+    let pods_report = pods_status(node);
+    assert_eq!(
+        (&pods_report["synced"], &pods_report["problem"]),
+        (&true.into(), &"".into()),
+        "{pods_report:#}"
+    );
+    assert!(!pods_report["synced_at"].as_str().unwrap().is_empty(), "{pods_report:#}");
     // The evicted pod is listed still, though nothing of it is left.
     for (state, count) in [("unknown", 1), ("terminated", 1), ("evicted", 1), ("deleted", 0)] {
-        assert_eq!(sum(&told, state), count, "{state}: {told:#}");
+        assert_eq!(sum(&pods_report, state), count, "{state}: {pods_report:#}");
     }
-    assert!(sum(&told, "active") >= 6, "{told:#}");
+    assert!(sum(&pods_report, "active") >= 6, "{pods_report:#}");
     let orphan = standing(node, &pods.orphan);
     assert_eq!(
         (orphan.0.as_str(), orphan.1.contains("the kubelet still has a directory of it")),
         ("unknown", true)
     );
     let named = |note: &Value| note.as_str().unwrap().contains(&pods.orphan.spec.uid);
-    assert!(told["notes"].as_array().unwrap().iter().any(named), "{told:#}");
+    assert!(pods_report["notes"].as_array().unwrap().iter().any(named), "{pods_report:#}");
     assert_eq!(standing(node, &pods.done), ("terminated".to_owned(), "the pod source lists it".to_owned()));
     for (pod, state, reason, evidence) in [
         (&pods.web, "active", "sandbox_ready", "a container of it runs, or a sandbox of it is ready"),
@@ -386,12 +395,12 @@ fn how_they_stand(node: &Node, pods: &Pods) {
         assert_eq!((found.0.as_str(), found.1.as_str()), (state, reason), "{}: {found:?}", pod.spec.name);
         assert!(found.2.contains(evidence), "{}: {found:?}", pod.spec.name);
     }
-    let table = good(ask(node, &["status"])).stdout;
+    let table = succeeded(ask(node, &["status"])).stdout;
     assert!(table.contains(&pods.orphan.spec.uid) && table.contains("1 unknown"), "{table}");
 }
 
-/// The commands that work without a service: what they do while the source is away, wrong, and there.
-pub async fn commands_say_what_is_wrong_and_do_the_rest(node: &mut Node, source: &dyn Source) {
+/// The commands that work without a service: what they do while the source is unreachable, wrong, and there.
+pub async fn commands_report_what_is_wrong_and_do_everything_else(node: &mut Node, source: &dyn Source) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     let busy = node.dead(&web, "job", 0..2).await;
@@ -403,7 +412,7 @@ pub async fn commands_say_what_is_wrong_and_do_the_rest(node: &mut Node, source:
     let whole = [known(&web, "Running"), known(&done, "Succeeded"), known_evicted(&evicted)];
     join(node, source, &whole, &[&web, &orphan]);
 
-    // Away: what the limits let go goes all the same.
+    // Unreachable: what is over the limits is removed all the same.
     source.server().stop_listening();
     let report = node.loses(&["container web/job#0", "log web/job/0.log"]).await;
     assert_eq!(report.code, 3, "{report:#?}");
@@ -418,29 +427,29 @@ pub async fn commands_say_what_is_wrong_and_do_the_rest(node: &mut Node, source:
     assert_eq!(snapshot["pods"]["synced"], false, "{snapshot:#}");
 
     // There, but empty.
-    source.come_back_with(&[]);
+    source.return_with(&[]);
     let report = node.loses(&[]).await;
     assert_eq!(report.code, 3, "{report:#?}");
     assert!(report.stderr.contains("lists none of the pods that run here (1 "), "{}", report.stderr);
 
     // There.
-    source.come_back_with(&whole);
-    let before = node.look().await;
+    source.return_with(&whole);
+    let before = node.inventory().await;
     let plan = node.run_program(&["plan", "--output", "json"], None);
     assert_eq!(plan.code, 0, "{plan:?}");
     assert!(plan.stderr.contains(&orphan.spec.uid), "the orphaned pod is named: {plan:?}");
     let named: BTreeSet<String> = removed_by(&json(&plan)).iter().map(|id| before.name_of(id)).collect();
-    // Whose runtime objects are not gone yet keeps its logs until they are; no plan counts on another's removals.
+    // A pod whose runtime objects are not removed yet keeps its logs until they are; no plan counts on another's removals.
     let objects = ["container gone/job#0", "container evicted/job#0"];
     assert!(objects.iter().all(|name| named.contains(*name)), "{named:?}");
-    let snapshot = json(&good(node.run_program(&["snapshot"], None)));
+    let snapshot = json(&succeeded(node.run_program(&["snapshot"], None)));
     assert_eq!(snapshot["pods"]["synced"], true);
     for (pod, state) in [(&web, "active"), (&done, "terminated"), (&evicted, "evicted"), (&gone, "deleted")] {
         assert_eq!(state_in(&snapshot, pod), state, "{}", pod.spec.name);
     }
     assert!(["unknown", ""].contains(&state_in(&snapshot, &orphan).as_str()), "{snapshot:#}");
     assert_eq!(snapshot["pods"]["absent"], "unknown", "{snapshot:#}");
-    assert!(before.lost(&node.look().await).is_empty(), "neither removes anything");
+    assert!(before.removed_in(&node.inventory().await).is_empty(), "neither removes anything");
 
     let all = [
         "container gone/*",
@@ -460,7 +469,7 @@ pub async fn commands_say_what_is_wrong_and_do_the_rest(node: &mut Node, source:
     if node.runtime.takes_pods_without_uid() {
         assert_eq!(report.kept("container by-hand/job#0"), "unmanaged");
     }
-    assert!(node.look().await.id("container web/job#1") == busy[1], "the newest record of it");
+    assert!(node.inventory().await.id("container web/job#1") == busy[1], "the newest record of it");
     node.is_settled().await;
 
     node.set("container_gc.evict_terminated_pods", true);
@@ -494,51 +503,51 @@ fn state_in(snapshot: &Value, pod: &Pod) -> String {
     found.map(|known| known["state"].as_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-/// Most pods of the node vanish at once: nothing goes until an administrator confirms it, in a sweep or to the service.
-pub async fn many_that_vanish_at_once_are_held_until_confirmed(node: &mut Node, source: &dyn Source) {
+/// Most pods of the node vanish at once: nothing is removed until an administrator confirms it, in a sweep or to the service.
+pub async fn many_that_vanish_at_once_are_kept_until_confirmed(node: &mut Node, source: &dyn Source) {
     const VANISHED: [&str; 4] = ["container gone/*", "sandbox gone#0", "log gone/*", "log lost*"];
-    let held_from = source.held_from();
-    let all = format!("{held_from} of {} pods", held_from + 1);
+    let brake_from = source.brake_from();
+    let all = format!("{brake_from} of {} pods", brake_from + 1);
     let web = node.pod("web").await;
     node.running(&web, "main").await;
-    let lost = |node: &Node| {
-        (1..held_from)
+    let orphan_logs = |node: &Node| {
+        (1..brake_from)
             .for_each(|number| drop(node.log_dir(&format!("default_lost{number}_{}", fresh_uid()))));
     };
     join(node, source, &[known(&web, "Running")], &[&web]);
 
     let gone = node.ended_pod("gone", &["job"]).await;
-    lost(node);
+    orphan_logs(node);
     let report = node.loses(&[]).await;
     assert_eq!(report.code, 0, "{report:#?}");
     let said = |note: &String| note.contains(&all) && note.contains("--confirm-deleted");
     assert!(report.notes().iter().any(said), "{:?}", report.notes());
     assert_eq!(report.kept("log gone/"), "pod_unknown");
-    let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json"], None));
+    let plan = succeeded_with_notes(node.run_program(&["plan", "-o", "json"], None));
     assert!(removed_by(&plan).is_empty(), "{plan:#}");
-    let plan = good_but_for_notes(node.run_program(&["plan", "-o", "json", "--confirm-deleted"], None));
-    assert_eq!(removed_by(&plan).len(), held_from + 2, "{plan:#}");
-    let snapshot = good_but_for_notes(node.run_program(&["snapshot", "--confirm-deleted"], None));
+    let plan = succeeded_with_notes(node.run_program(&["plan", "-o", "json", "--confirm-deleted"], None));
+    assert_eq!(removed_by(&plan).len(), brake_from + 2, "{plan:#}");
+    let snapshot = succeeded_with_notes(node.run_program(&["snapshot", "--confirm-deleted"], None));
     assert_eq!(state_in(&snapshot, &gone), "deleted");
     node.loses_with(&["--confirm-deleted"], &VANISHED).await.is_good();
     node.is_settled().await;
 
     let gone = node.ended_pod("gone", &["job"]).await;
-    lost(node);
-    let before = node.look().await;
+    orphan_logs(node);
+    let before = node.inventory().await;
     let running = serve(node);
-    let held = |s: &StatusResponse| {
+    let postponed = |s: &StatusResponse| {
         let notes = s.pods.iter().flat_map(|pods| &pods.notes);
         well(s) && notes.into_iter().any(|note| note.contains(&all))
     };
-    status(node, held).await;
+    status(node, postponed).await;
     loses_nothing(node).await;
     let (state, _, evidence) = explained(node, &gone.id);
     assert_eq!(state, "unknown");
     assert!(evidence.contains("too many pods disappeared at once"), "{evidence}");
     // `status` counts all of them, and names the first of them with the same evidence.
-    let pods = told(node);
-    assert_eq!(usize::try_from(sum(&pods, "unknown")).unwrap(), held_from);
+    let pods = pods_status(node);
+    assert_eq!(usize::try_from(sum(&pods, "unknown")).unwrap(), brake_from);
     for named in pods["pods"].as_array().unwrap() {
         assert!(
             named["evidence"].as_str().unwrap().contains("too many pods disappeared at once"),
@@ -546,23 +555,24 @@ pub async fn many_that_vanish_at_once_are_held_until_confirmed(node: &mut Node, 
         );
     }
     // A pass by itself is no confirmation.
-    good(ask(node, &["run-now"]));
-    assert!(before.lost(&node.look().await).is_empty());
+    succeeded(ask(node, &["run-now"]));
+    assert!(before.removed_in(&node.inventory().await).is_empty());
 
-    let run = good(ask(node, &["run-now", "--confirm-deleted", "-o", "json"]));
+    let run = succeeded(ask(node, &["run-now", "--confirm-deleted", "-o", "json"]));
     assert!(
-        run.stdout.contains("pod_deleted") && run.stdout.contains(&format!("{held_from} pods are confirmed")),
+        run.stdout.contains("pod_deleted")
+            && run.stdout.contains(&format!("{brake_from} pods are confirmed")),
         "{run:?}"
     );
-    until_lost_all(node, &before, &VANISHED).await;
+    until_removed_exactly(node, &before, &VANISHED).await;
     running.terminate();
     let ended = running.wait();
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.contains("an operator confirmed that"), "{}", ended.stderr);
 }
 
-/// The answer of a command that may have told notes, but no problem.
-pub fn good_but_for_notes(ended: Ended) -> Value {
+/// The answer of a command that may have reported notes, but no problem.
+pub fn succeeded_with_notes(ended: Ended) -> Value {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.lines().all(|line| line.starts_with("cri-gc: note: ")), "{ended:?}");
     json(&ended)

@@ -1,4 +1,4 @@
-//! behaviour: Container logs: which logs go with their containers.
+//! behaviour: Container logs: which logs are removed with their containers.
 
 use std::fs;
 
@@ -7,11 +7,11 @@ use cri_gc_test_support::PodSpec;
 use crate::node::Node;
 
 on_both!(
-    a_log_goes_with_its_rotated_files_and_its_link_and_no_other_file,
+    a_log_is_removed_with_its_rotated_files_and_its_link_and_no_other_file,
     logs_outside_the_root_are_left_alone,
 );
 
-async fn a_log_goes_with_its_rotated_files_and_its_link_and_no_other_file(node: &mut Node) {
+async fn a_log_is_removed_with_its_rotated_files_and_its_link_and_no_other_file(node: &mut Node) {
     let web = node.pod("web").await;
     let main = node.running(&web, "main").await;
     node.link(&web, "main", 0, &main);

@@ -109,7 +109,7 @@ impl Runtime for Real {
         self.containerd.break_cni();
     }
 
-    fn mend_teardown(&self) {
+    fn repair_teardown(&self) {
         self.containerd.mend_cni();
     }
 
@@ -146,7 +146,7 @@ impl Runtime for Real {
     fn await_death(&mut self, left: usize) {
         let folder = self.containerd.root().join("io.containerd.grpc.v1.cri/containers");
         let count = || std::fs::read_dir(&folder).map_or(0, Iterator::count);
-        until(PATIENCE, "some containers are gone", || (count() <= left).then_some(()));
+        until(PATIENCE, "some containers are removed", || (count() <= left).then_some(()));
         self.containerd.kill();
     }
 

@@ -1,4 +1,4 @@
-//! behaviour: Dead containers: which dead containers go, and in which order. Their logs: [`super::container_logs`].
+//! behaviour: Dead containers: which dead containers are removed, and in which order. Their logs: [`super::container_logs`].
 
 use cri_gc_sim::{Code, ContainerState, Fault, Method, Scope};
 use cri_gc_test_support::{ContainerSpec, flavours::options, on_each_flavour};
@@ -10,15 +10,15 @@ on_each_flavour!(
     #[tokio::test] async:
     an_unknown_container_is_stopped_before_it_is_removed,
     an_unknown_container_keeps_its_pod,
-    a_container_that_starts_before_it_would_be_removed_stays,
-    a_container_that_cannot_be_removed_or_stopped_holds_up_no_other,
+    a_container_that_starts_before_its_removal_is_kept,
+    a_container_that_cannot_be_removed_or_stopped_delays_no_other,
 );
 
 on_both!(
     each_unit_keeps_its_newest_containers,
-    over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldest_go,
-    what_is_too_young_stays_and_nothing_goes_in_its_place,
-    pods_that_are_gone_go_whole_oldest_container_first,
+    over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldest_are_removed,
+    what_is_too_young_is_kept_and_nothing_is_removed_in_its_place,
+    deleted_pods_are_removed_completely_oldest_container_first,
 );
 
 fn waiting(name: &str) -> ContainerSpec {
@@ -49,13 +49,15 @@ async fn each_unit_keeps_its_newest_containers(node: &mut Node) {
     node.loses(&gone).await.is_good();
     node.is_settled().await;
 
-    // The last one of each unit goes as well, but not the log that `logs` shows.
+    // The last one of each unit is removed as well, but not the log that `logs` shows.
     node.set("container_gc.max_per_pod_container", 0);
     node.loses(&["container web/job#3", "container web/init#1", "container db/job#0"]).await.is_good();
     node.is_settled().await;
 }
 
-async fn over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldest_go(node: &mut Node) {
+async fn over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldest_are_removed(
+    node: &mut Node,
+) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     node.dead(&web, "a", 0..4).await;
@@ -76,7 +78,7 @@ async fn over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldes
         .await
         .is_good();
 
-    // One for two units: the share is never less than one, so the oldest of all goes; its log is the one that is shown.
+    // One for two units: the share is never less than one, so the oldest of all is removed; its log is the one that is shown.
     node.set("container_gc.max_containers", 1);
     let report = node.loses(&["container web/a#3"]).await;
     assert_eq!(report.is_good().removal("container web/a#3"), "over_node_limit: removed");
@@ -85,7 +87,7 @@ async fn over_the_limit_of_the_node_each_unit_keeps_its_share_and_then_the_oldes
     node.is_settled().await;
 }
 
-async fn what_is_too_young_stays_and_nothing_goes_in_its_place(node: &mut Node) {
+async fn what_is_too_young_is_kept_and_nothing_is_removed_in_its_place(node: &mut Node) {
     let web = node.pod("web").await;
     node.dead(&web, "job", 0..2).await;
     node.created(&web, &waiting("next")).await;
@@ -96,7 +98,7 @@ async fn what_is_too_young_stays_and_nothing_goes_in_its_place(node: &mut Node) 
         assert_eq!(report.is_good().kept(container), "too_young");
     }
 
-    // Lists do not tell when a container finished: the plan names it, the re-check right before the removal refuses.
+    // Lists do not say when a container finished: the plan names it, the re-check right before the removal refuses.
     node.set("container_gc.min_age", "0s").set("container_gc.max_per_pod_container", 1);
     node.set("container_gc.min_dead_age", "1h").set("container_gc.created_grace", "1h");
     let report = node.loses(&[]).await;
@@ -105,7 +107,7 @@ async fn what_is_too_young_stays_and_nothing_goes_in_its_place(node: &mut Node) 
     assert_eq!(report.kept("container web/job#1"), "within_limits");
     assert_eq!(report.kept("container web/next#0"), "created_recently");
 
-    // What never ran has not finished: only its own grace holds it.
+    // What never ran has not finished: only its own grace keeps it.
     node.set("container_gc.created_grace", "0s").set("container_gc.max_per_pod_container", 0);
     node.loses(&["container web/next#0"]).await.is_good();
     node.set("container_gc.min_dead_age", "0s");
@@ -113,7 +115,7 @@ async fn what_is_too_young_stays_and_nothing_goes_in_its_place(node: &mut Node) 
     node.is_settled().await;
 }
 
-async fn pods_that_are_gone_go_whole_oldest_container_first(node: &mut Node) {
+async fn deleted_pods_are_removed_completely_oldest_container_first(node: &mut Node) {
     let gone = node.pod("gone").await;
     for (attempt, id) in (0..).zip(node.dead(&gone, "job", 0..2).await) {
         node.link(&gone, "job", attempt, &id);
@@ -137,11 +139,11 @@ async fn pods_that_are_gone_go_whole_oldest_container_first(node: &mut Node) {
     node.is_settled().await;
 }
 
-// containerd does not tell when a container was created whose status it lost, so its age is not known.
+// containerd does not say when a container was created whose status it lost, so its age is not known.
 
 #[tokio::test]
-async fn a_container_whose_status_containerd_lost_has_no_age_and_stays_with_its_pod() {
-    let name = "a_container_whose_status_containerd_lost_has_no_age_and_stays_with_its_pod";
+async fn a_container_whose_status_containerd_lost_has_no_age_and_is_kept_with_its_pod() {
+    let name = "a_container_whose_status_containerd_lost_has_no_age_and_is_kept_with_its_pod";
     let Some(mut node) = crate::containerd::node(name) else { return };
     let pod = node.pod("done").await;
     let lost = node.dead(&pod, "lost", 0..1).await.remove(0);
@@ -149,7 +151,7 @@ async fn a_container_whose_status_containerd_lost_has_no_age_and_stays_with_its_
     node.stop(&pod).await;
     node.lose_status(&lost);
     node.set("container_gc.max_per_pod_container", 0);
-    // Not that of a pod that is gone: the log that is shown stays.
+    // Not that of a pod that is gone: the log that is shown is kept.
     let report = node.loses(&["container done/job#0"]).await;
     assert_eq!(report.is_good().kept("container done/lost#0"), "age_unknown");
     assert_eq!(report.kept("sandbox done#0"), "has_containers");
@@ -182,13 +184,13 @@ async fn an_unknown_container_keeps_its_pod() {
     assert_eq!(report.is_good().kept("container done/lost#0"), "within_limits");
     assert_eq!(report.kept("log done/"), "pod_unknown");
 
-    // The limits hold for it as for any: once it is gone, so is the doubt.
+    // The limits apply to it as to any: once it is removed, nothing is in doubt.
     node.set("container_gc.max_per_pod_container", 0);
     node.loses(&["container done/*", "sandbox done#0", "log done/*"]).await.is_good();
     node.is_settled().await;
 }
 
-async fn a_container_that_starts_before_it_would_be_removed_stays() {
+async fn a_container_that_starts_before_its_removal_is_kept() {
     let (mut node, sim) = node_and_sim(options());
     let web = node.pod("web").await;
     let next = node.created(&web, &waiting("next")).await;
@@ -207,7 +209,7 @@ async fn a_container_that_starts_before_it_would_be_removed_stays() {
     assert_eq!(sim.container_ids(), [next]);
 }
 
-async fn a_container_that_cannot_be_removed_or_stopped_holds_up_no_other() {
+async fn a_container_that_cannot_be_removed_or_stopped_delays_no_other() {
     let (mut node, sim) = node_and_sim(options());
     let web = node.pod("web").await;
     let busy = node.dead(&web, "busy", 0..1).await.remove(0);

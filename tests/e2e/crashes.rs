@@ -2,8 +2,8 @@
 //!
 //! The program's own binary serves the embedded node while images and the containers that use them come and go, and while
 //! the admin socket has it make pass after pass, so that it commits all the time. Then SIGKILL: right after the start (a
-//! store is just being opened and mended), between two answers, or as soon as a thread of it is in a system call on the
-//! store. What the disk holds afterwards is compared with what it held before and with what the service had answered.
+//! store is just being opened and repaired), between two answers, or as soon as a thread of it is in a system call on the
+//! store. What is on the disk afterwards is compared with what was there before and with what the service had answered.
 //!
 //! Ten kills by default. All 200 of the acceptance test, about a minute:
 //!
@@ -11,7 +11,7 @@
 //! CRI_GC_TEST_KILLS=200 cargo test --test e2e crashes -- --nocapture
 //! ```
 //!
-//! `CRI_GC_TEST_SEED` draws other moments. Whatever they are, what is asserted has to hold: nothing here depends on how
+//! `CRI_GC_TEST_SEED` draws other moments. Whatever they are, what is asserted has to be true: nothing here depends on how
 //! long the machine takes.
 
 use std::cell::RefCell;
@@ -38,13 +38,13 @@ use crate::running_service::serve;
 /// How long the service may take for a few answers on a machine however busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Images that come and go.
+/// Images that appear and disappear.
 const IMAGES: usize = 16;
 
 /// Dead containers that are left for the service to collect. It seldom lives long enough.
 const DEAD: usize = 32;
 
-/// The node's clock goes on by this with each change.
+/// The node's clock advances by this with each change.
 const TICK: Duration = Duration::from_micros(100);
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -58,7 +58,7 @@ struct Life {
     there: Option<Timestamp>,
     /// Since when it is not.
     gone: Option<Timestamp>,
-    /// The disk is known to hold nothing of it.
+    /// It is known that nothing of it is on the disk.
     forgotten: bool,
     /// It came when nothing was remembered of it any more: it was not seen before.
     not_before: Timestamp,
@@ -67,7 +67,7 @@ struct Life {
     known: Known,
 }
 
-/// What the disk is known to hold of an image until it goes.
+/// What is known to be on the disk about an image until it is removed.
 #[derive(Debug, Default)]
 struct Known {
     /// It has been read there.
@@ -104,7 +104,7 @@ impl Truth {
         Self { sim, pod, rng: Rng::with_seed(seed), attempt: 0, dead: VecDeque::new(), images }
     }
 
-    /// Something happens on the node: an image comes or goes, a container that uses one does.
+    /// Something happens on the node: an image, or a container that uses one, appears or disappears.
     fn change(&mut self) {
         self.sim.advance(TICK);
         let number = self.rng.usize(0..IMAGES);
@@ -144,8 +144,8 @@ impl Truth {
         }
     }
 
-    /// The service has answered a question of `asked`, and has looked at everything for it. What came or went before
-    /// `settled` is the same to every look that may still have been under way then.
+    /// The service has answered a question of `asked`, and has checked everything for it. What appeared or disappeared before
+    /// `settled` is the same to every observation that may still have been in progress then.
     fn answered(&mut self, asked: Timestamp, settled: Timestamp) {
         let now = Timestamp::now();
         for life in self.images.values_mut() {
@@ -159,7 +159,7 @@ impl Truth {
         }
     }
 
-    /// Compares what the disk holds with all that is known of it, and takes it as known from then on, for images that
+    /// Compares what is on the disk with all that is known of it, and takes it as known from then on, for images that
     /// have been there since before `settled`.
     fn compare(&mut self, disk: &Content, settled: Timestamp) {
         for (id, handler) in disk.images.keys() {
@@ -169,19 +169,22 @@ impl Truth {
             let record = disk.images.get(&(id.clone(), String::new()));
             let says = format!("image {}: {record:?} on the disk, {:?} known", life.number, life.known);
             if life.there.is_none() {
-                assert!(!life.forgotten || record.is_none(), "it went, and was known to have: {says}");
+                assert!(!life.forgotten || record.is_none(), "it was removed, and known to be: {says}");
                 continue;
             }
             let Known { first_detected, first_detected_by, last_used } = &mut life.known;
             let Some(record) = record else {
-                assert!(first_detected.is_none() && first_detected_by.is_none(), "it is lost: {says}");
+                assert!(first_detected.is_none() && first_detected_by.is_none(), "it is missing: {says}");
                 continue;
             };
             sound(record, life.number);
             assert!(record.first_detected >= life.not_before, "by a record of another: {says}");
             assert!(first_detected.is_none_or(|first| first == record.first_detected), "another age: {says}");
-            assert!(first_detected_by.is_none_or(|by| record.first_detected <= by), "not as told: {says}");
-            assert!(record.last_used >= *last_used, "a use is lost: {says}");
+            assert!(
+                first_detected_by.is_none_or(|by| record.first_detected <= by),
+                "not as answered: {says}"
+            );
+            assert!(record.last_used >= *last_used, "a use is missing: {says}");
             if life.there.is_some_and(|there| there < settled) {
                 *first_detected = Some(record.first_detected);
                 *last_used = record.last_used;
@@ -190,7 +193,7 @@ impl Truth {
     }
 }
 
-/// Bytes that the runtime tells of an image: each has its own.
+/// Bytes that the runtime reports for an image: each has its own.
 fn size(number: usize) -> u64 {
     (1 + number as u64) << 20
 }
@@ -206,11 +209,11 @@ fn sound(record: &Record, number: usize) {
 #[derive(Debug, Default)]
 struct Tally {
     kills: u64,
-    /// Answers of the service to questions for which it looks at everything.
+    /// Answers of the service to questions for which it checks everything.
     answers: u64,
-    /// The store was read beside the service at work; so often it was changed while it was read.
-    looks: u64,
-    torn_looks: u64,
+    /// How often the store changed while it was read, with the service running.
+    observations: u64,
+    torn_observations: u64,
     /// In which system call on the store a thread was found right before a kill, by the number of the call.
     calls: BTreeMap<String, u64>,
 }
@@ -245,7 +248,7 @@ impl Moment {
             }
             Self::Commit(count) => {
                 until(service, &mut answers, count).await;
-                // Where the kernel does not tell, it is killed at any moment.
+                // Where the kernel does not show it, the service is killed at any moment.
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_secs(5) {
                     if let Some(call) = call_on_store(service.id()) {
@@ -291,8 +294,8 @@ async fn churn<T>(truth: &RefCell<Truth>) -> T {
     }
 }
 
-/// Asks the service again and again, for as long as it is polled: for a pass of image GC, which waits for one under way, and for
-/// one more. Both look at everything, and are answered once what they saw is on the disk.
+/// Asks the service again and again, for as long as it is polled: for a pass of image GC, which waits for one in progress, and for
+/// one more. Both observe everything, and are answered once what they saw is on the disk.
 async fn ask<T>(
     node: &Node,
     truth: &RefCell<Truth>,
@@ -313,11 +316,11 @@ async fn ask<T>(
         let asked = cycle(AdminClient::new(channel.clone())).await;
         if let (Some(asked), Some(settled)) = (asked, settled) {
             truth.borrow_mut().answered(asked, settled);
-            tally.borrow_mut().looks += 1;
+            tally.borrow_mut().observations += 1;
             match store::read_copy(&node.path("state"), &Origin::default()) {
                 Ok(disk) => truth.borrow_mut().compare(&disk, settled),
                 // It was read in the middle of a commit.
-                Err(_) => tally.borrow_mut().torn_looks += 1,
+                Err(_) => tally.borrow_mut().torn_observations += 1,
             }
         }
         if asked.is_some() {
@@ -328,7 +331,7 @@ async fn ask<T>(
     }
 }
 
-/// When the second pass was asked for; `None` if the service could not look at everything yet.
+/// When the second pass was requested; `None` if the service could not observe everything yet.
 async fn cycle(mut client: AdminClient<Channel>) -> Option<Timestamp> {
     let first = pass(&mut client).await?;
     let asked = Timestamp::now();
@@ -356,7 +359,7 @@ fn left_over(node: &Node, log: &str) -> Content {
 }
 
 /// One-shot commands read what a dead service has left, as it is.
-fn told_by_snapshot(node: &Node, disk: &Content) {
+fn compare_snapshot_with_disk(node: &Node, disk: &Content) {
     let ended = node.run_program(&["snapshot", "--output", "json"], None);
     let snapshot: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
     for image in snapshot["images"].as_array().unwrap() {
@@ -368,7 +371,7 @@ fn told_by_snapshot(node: &Node, disk: &Content) {
 }
 
 #[tokio::test]
-async fn nothing_that_was_remembered_is_lost_by_a_kill_at_any_moment() {
+async fn a_kill_at_any_moment_loses_no_record() {
     let (kills, seed) = (setting("CRI_GC_TEST_KILLS", 10), setting("CRI_GC_TEST_SEED", 1));
     let begun = Instant::now();
     let (mut node, sim) = crate::embedded::node_and_sim(Options::default());
@@ -376,7 +379,7 @@ async fn nothing_that_was_remembered_is_lost_by_a_kill_at_any_moment() {
     let truth = RefCell::new(Truth::new(sim, pod.id, seed));
     let (tally, mut rng) = (RefCell::new(Tally::default()), Rng::with_seed(seed));
     for kill in 0..kills {
-        // The first one makes the store: there is nothing to be lost before it has.
+        // The first one creates the store: before that there is nothing to lose.
         let moment = if kill == 0 { Moment::Between(1, Duration::ZERO) } else { Moment::draw(&mut rng) };
         let service = serve(&mut node);
         let (answers, count) = watch::channel(0);
@@ -390,10 +393,10 @@ async fn nothing_that_was_remembered_is_lost_by_a_kill_at_any_moment() {
         let ended = service.wait();
         assert_eq!(ended.code, -1, "it was alive until then: {ended:?}");
         let disk = left_over(&node, &ended.stderr);
-        // Nobody looks any more: whatever is there now is there at the next look, as long as it stays.
+        // No observation is made any more: what is there now is there at the next observation, unless it is removed.
         truth.borrow_mut().compare(&disk, Timestamp::MAX);
         if kill % 10 == 0 {
-            told_by_snapshot(&node, &disk);
+            compare_snapshot_with_disk(&node, &disk);
         }
         let mut tally = tally.borrow_mut();
         tally.kills += 1;

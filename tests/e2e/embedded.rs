@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::inventory::REGISTRY;
 use crate::node::{Node, Runtime};
 
-/// How far the node's clock is behind at first. It goes on by [`TICK`] with each object, and so is never ahead of the
+/// How far the node's clock is behind at first. It advances by [`TICK`] with each object, and so is never ahead of the
 /// program's.
 const BEHIND: Duration = Duration::from_secs(60);
 /// It is longer than the 30 ms by which CRI-O's lists shift the creation of one container against that of another.
@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(40);
 const MIB: u64 = 1 << 20;
 
 /// How long it takes to remove a container once that is to take a moment.
-/// What a service asks again and again.
+/// The calls that a service sends again and again.
 const ASKED: [Method; 7] = [
     Method::Version,
     Method::Status,
@@ -147,7 +147,7 @@ impl Runtime for Embedded {
         self.sim.fault(Method::StopPodSandbox, broken, Scope::Always);
     }
 
-    fn mend_teardown(&self) {
+    fn repair_teardown(&self) {
         self.sim.clear_faults();
     }
 

@@ -1,5 +1,5 @@
 //! A disk at 100 %, or read-only, with `state.dir` on it: the ages of images are kept in the runtime directory meanwhile, so that
-//! the second sweep removes what the first one had to keep; and a service on such a node goes on with them.
+//! the second sweep removes what the first one had to keep; and a service on such a node continues with them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -168,10 +168,10 @@ async fn one_sweep_at_a_time_works_with_the_records_in_the_runtime_directory() {
 }
 
 #[tokio::test]
-async fn a_service_on_a_full_disk_goes_on_with_the_ages_of_one_that_was_killed() {
+async fn a_service_on_a_full_disk_continues_with_the_ages_of_one_that_was_killed() {
     for disk in [Disk::Full, Disk::ReadOnly] {
         let Some(mut bed) = Bed::new(disk) else { return };
-        // It sets ages by which the image stays.
+        // It sets ages by which the image is kept.
         let mut lives = Vec::new();
         for _ in 0..2 {
             let service = serve(&mut bed.node);

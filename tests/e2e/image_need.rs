@@ -1,5 +1,5 @@
-//! behaviour: Image disk space: of the images that may go, no more go than the filesystem itself asks for, whatever their
-//! told sizes promise; and a node that was cleaned to the last image can still start a pod.
+//! behaviour: Image disk space: of the images that may be removed, no more are removed than the filesystem needs, whatever their
+//! reported sizes promise; and a node that was cleaned to the last image can still start a pod.
 //!
 //! Sizes are wrong both ways: they promise too little where an image lies on the disk packed and unpacked, and too much
 //! where images share layers. Every test measures first, and asserts that its sizes are as wrong as it says.
@@ -10,22 +10,22 @@ use cri_gc_sim::{Flavour, Options};
 use cri_gc_test_support::{ContainerSpec, TmpfsSize, flavours::options, on_each_flavour};
 use serde_json::{Value, json};
 
-use crate::cluster::good_but_for_notes;
+use crate::cluster::succeeded_with_notes;
 use crate::embedded::{node_and_sim, node_on_disk};
 use crate::node::{APP, Node, image};
 use crate::program::Running;
 use crate::running_service::status;
-use crate::service_commands::{ask, good, json as answer};
+use crate::service_commands::{ask, json as answer, succeeded};
 
 on_each_flavour!(
     #[tokio::test] async:
-    on_the_embedded_runtime_one_image_goes_where_one_is_enough,
-    on_the_embedded_runtime_it_goes_on_where_images_share_layers,
+    on_the_embedded_runtime_one_image_is_removed_where_one_is_enough,
+    on_the_embedded_runtime_it_continues_where_images_share_layers,
 );
 
 const MIB: u64 = 1 << 20;
 
-/// Capacity of the disk in MiB: one percent of it is little beside an image.
+/// Capacity of the disk in MiB: one percent of it is little compared with an image.
 const DISK: u64 = 200;
 
 /// What the filesystem of the images says of itself.
@@ -54,8 +54,8 @@ fn low_for(stats: FsStats, bytes: u64) -> u8 {
     (0..100).min_by_key(|low| missing(stats, *low).abs_diff(bytes)).unwrap()
 }
 
-/// What the runtime tells of the size of an image.
-async fn told_size(node: &Node, name: &str) -> u64 {
+/// The size of an image as the runtime reports it.
+async fn reported_size(node: &Node, name: &str) -> u64 {
     let images = node.cri.list_images().await.unwrap();
     let named = images.iter().find(|known| known.repo_tags.contains(&image(name)));
     named.unwrap_or_else(|| panic!("no {name} in {images:#?}")).size
@@ -68,9 +68,9 @@ fn want(node: &mut Node, low: u8) {
     node.set("image_gc.high_threshold_percent", full).set("image_gc.low_threshold_percent", low);
 }
 
-/// The images of a pile in the order in which they go: nobody was seen to use any, so their ids decide.
+/// The images of a pile in the order of their removal: none was ever seen in use, so their ids decide.
 async fn in_line(node: &Node, pile: &[&str]) -> Vec<String> {
-    let there = node.look().await;
+    let there = node.inventory().await;
     let mut line: Vec<String> = pile.iter().map(|name| format!("image {name}")).collect();
     line.sort_by(|a, b| there.id(a).cmp(there.id(b)));
     line
@@ -85,51 +85,54 @@ async fn in_use(node: &Node) {
 // ---- Sizes that promise too little ----
 
 #[tokio::test]
-async fn on_containerd_one_image_goes_where_one_is_enough() {
-    let name = "on_containerd_one_image_goes_where_one_is_enough";
+async fn on_containerd_one_image_is_removed_where_one_is_enough() {
+    let name = "on_containerd_one_image_is_removed_where_one_is_enough";
     if let Some(mut node) = crate::containerd::node_on_tmpfs(name, TmpfsSize::mib(DISK)) {
-        one_image_goes_where_one_is_enough(&mut node, true).await;
+        one_image_is_removed_where_one_is_enough(&mut node, true).await;
     }
 }
 
-async fn on_the_embedded_runtime_one_image_goes_where_one_is_enough() {
+async fn on_the_embedded_runtime_one_image_is_removed_where_one_is_enough() {
     // The binary would plan on the disk of this machine.
-    one_image_goes_where_one_is_enough(&mut node_on_disk(TmpfsSize::mib(DISK)), false).await;
+    one_image_is_removed_where_one_is_enough(&mut node_on_disk(TmpfsSize::mib(DISK)), false).await;
 }
 
-async fn one_image_goes_where_one_is_enough(node: &mut Node, plans: bool) {
+async fn one_image_is_removed_where_one_is_enough(node: &mut Node, plans: bool) {
     in_use(node).await;
     let pile = ["pile:1", "pile:2", "pile:3"];
-    let mut holds = Vec::new();
+    let mut sizes = Vec::new();
     for name in pile {
         let before = measure(node);
         node.runtime.add_image(&[name], 12);
-        holds.push(freed(measure(node), before));
+        sizes.push(freed(measure(node), before));
     }
-    let told = told_size(node, pile[0]).await;
-    let one = *holds.iter().min().unwrap();
+    let reported = reported_size(node, pile[0]).await;
+    let one = *sizes.iter().min().unwrap();
     let stats = measure(node);
-    let low = low_for(stats, u64::midpoint(told, one));
+    let low = low_for(stats, u64::midpoint(reported, one));
     let missing = missing(stats, low);
     // The premise: by the sizes it would take two, by the measure one is enough.
-    assert!(told < missing && missing <= 2 * told, "{missing} bytes are missing, one is told to hold {told}");
-    assert!(one >= missing, "{missing} bytes are missing, one holds {one}");
+    assert!(
+        reported < missing && missing <= 2 * reported,
+        "{missing} bytes are missing, one is reported as {reported}"
+    );
+    assert!(one >= missing, "{missing} bytes are missing, one uses {one}");
 
     want(node, low);
     let line = in_line(node, &pile).await;
     if plans {
-        // The plan can go by the sizes only.
-        let plan = good_but_for_notes(node.run_program(&["plan", "--output", "json"], None));
+        // The plan can only use the sizes.
+        let plan = succeeded_with_notes(node.run_program(&["plan", "--output", "json"], None));
         assert_eq!(plan["images"]["remove"].as_array().unwrap().len(), 2, "{plan:#}");
     }
     let report = node.loses(&[&line[0]]).await;
     assert_eq!(report.is_good().removal(&line[0]), "disk_pressure: removed");
     assert_eq!(report.kept(&line[1]), "below_threshold");
-    let brought = freed(stats, measure(node));
-    eprintln!("one image: {missing} bytes missing, {told} told, {one} held, {brought} freed");
-    assert!(used_percent(node) <= low && brought >= missing, "{brought} bytes came back");
+    let freed_bytes = freed(stats, measure(node));
+    eprintln!("one image: {missing} bytes missing, {reported} reported, {one} used, {freed_bytes} freed");
+    assert!(used_percent(node) <= low && freed_bytes >= missing, "{freed_bytes} bytes were freed");
     let counted = report.pass("image_gc")["freed_bytes"].as_u64().unwrap();
-    assert!(counted.abs_diff(brought) < MIB, "{counted} bytes are told, {brought} measured");
+    assert!(counted.abs_diff(freed_bytes) < MIB, "{counted} bytes are reported, {freed_bytes} measured");
     node.is_settled().await;
 }
 
@@ -140,48 +143,50 @@ const SHARED: u64 = 24;
 const OWN: u64 = 5;
 
 #[tokio::test]
-async fn on_containerd_it_goes_on_where_images_share_layers() {
-    let name = "on_containerd_it_goes_on_where_images_share_layers";
+async fn on_containerd_it_continues_where_images_share_layers() {
+    let name = "on_containerd_it_continues_where_images_share_layers";
     if let Some(mut node) = crate::containerd::node_on_tmpfs(name, TmpfsSize::mib(DISK)) {
-        it_goes_on_where_images_share_layers(&mut node).await;
+        it_continues_where_images_share_layers(&mut node).await;
     }
 }
 
-async fn on_the_embedded_runtime_it_goes_on_where_images_share_layers() {
-    it_goes_on_where_images_share_layers(&mut node_on_disk(TmpfsSize::mib(DISK))).await;
+async fn on_the_embedded_runtime_it_continues_where_images_share_layers() {
+    it_continues_where_images_share_layers(&mut node_on_disk(TmpfsSize::mib(DISK))).await;
 }
 
-async fn it_goes_on_where_images_share_layers(node: &mut Node) {
+async fn it_continues_where_images_share_layers(node: &mut Node) {
     in_use(node).await;
     let pile = ["pile:1", "pile:2", "pile:3", "pile:4", "pile:5", "pile:6"];
-    let mut holds = Vec::new();
+    let mut sizes = Vec::new();
     for name in pile {
         let before = measure(node);
         node.runtime.add_layered_image(name, &[("shared", SHARED), (name, OWN)]);
-        holds.push(freed(measure(node), before));
+        sizes.push(freed(measure(node), before));
     }
-    let told = told_size(node, pile[0]).await;
-    // The first one brought the shared layer. It stays as long as one of them does.
-    let own = holds[1..].iter().sum::<u64>() / 5;
+    let reported = reported_size(node, pile[0]).await;
+    // The first one had the shared layer. It remains as long as one of them does.
+    let own = sizes[1..].iter().sum::<u64>() / 5;
     let stats = measure(node);
     let low = low_for(stats, own * 5 / 2);
     let missing = missing(stats, low);
     // The premise: by the sizes one would do, by the measure it takes three.
-    assert!(told >= missing, "{missing} bytes are missing, one is told to hold {told}");
-    assert!(2 * own < missing && missing <= 3 * own, "{missing} bytes are missing, each holds {own}");
+    assert!(reported >= missing, "{missing} bytes are missing, one is reported as {reported}");
+    assert!(2 * own < missing && missing <= 3 * own, "{missing} bytes are missing, each uses {own}");
 
     want(node, low);
     let line = in_line(node, &pile).await;
     let gone: Vec<&str> = line[..3].iter().map(String::as_str).collect();
     let report = node.loses(&gone).await;
     report.is_good();
-    let brought = freed(stats, measure(node));
-    eprintln!("shared layers: {missing} bytes missing, {told} told, {own} own, {brought} freed by three");
-    assert!(used_percent(node) <= low, "{brought} bytes came back, {missing} were missing");
+    let freed_bytes = freed(stats, measure(node));
+    eprintln!(
+        "shared layers: {missing} bytes missing, {reported} reported, {own} own, {freed_bytes} freed by three"
+    );
+    assert!(used_percent(node) <= low, "{freed_bytes} bytes were freed, {missing} were missing");
     node.is_settled().await;
 }
 
-// ---- What a node needs to go on ----
+// ---- What a node needs to continue ----
 
 #[tokio::test]
 async fn on_containerd_a_node_cleaned_to_the_last_image_starts_a_pod() {
@@ -204,48 +209,52 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
     for names in [&["twice:1", "other/twice:2"][..], &["unused:1"], &["unused:2"]] {
         node.runtime.add_image(names, 0);
     }
-    let before = node.look().await;
+    let before = node.inventory().await;
     let (pause, twice) = ("image pause:1", "image other/twice:2,twice:1");
     let tags = [image("other/twice:2"), image("twice:1")];
-    let stays = if node.runtime.names_the_sandbox_image() { "sandbox_image" } else { "pinned" };
+    let reason = if node.runtime.names_the_sandbox_image() { "sandbox_image" } else { "pinned" };
     node.set("image_gc.mode", "report").set("image_gc.min_age", "0s").set("image_gc.max_age", "0s");
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
     node.set("log.format", "json");
 
-    // It is said beforehand which rule holds the sandbox image, and all names that go with an image.
-    let plan = good_but_for_notes(node.run_program(&["plan", "--output", "json"], None));
+    // It is said beforehand which rule keeps the sandbox image, and all names of an image.
+    let plan = succeeded_with_notes(node.run_program(&["plan", "--output", "json"], None));
     let item = |list: &str, name: &str| -> Value {
         let items = plan["images"][list].as_array().unwrap();
         let found = items.iter().find(|item| item["id"] == before.id(name));
         found.unwrap_or_else(|| panic!("the plan does not {list} {name}: {plan:#}")).clone()
     };
-    assert_eq!(item("keep", pause)["reason"], stays);
+    assert_eq!(item("keep", pause)["reason"], reason);
     let names = item("remove", twice)["names"].as_array().unwrap().clone();
     assert!(tags.iter().all(|tag| names.contains(&json!(tag))), "{names:?}");
 
     let running = Running::start(&node.arguments(&["run"]), None);
     status(node, |s| s.loops.len() == 4 && s.loops[3].passes > 0).await;
     let explain = |name: &str| {
-        let told = answer(&good(ask(node, &["explain", &image(name), "-o", "json"])));
-        assert_eq!(told["objects"].as_array().unwrap().len(), 1, "{told:#}");
-        told["objects"][0].clone()
+        let explained = answer(&succeeded(ask(node, &["explain", &image(name), "-o", "json"])));
+        assert_eq!(explained["objects"].as_array().unwrap().len(), 1, "{explained:#}");
+        explained["objects"][0].clone()
     };
-    let told = explain("pause:1");
-    assert_eq!((&told["decision"], &told["reason"]), (&json!("keep"), &json!(stays)), "{told:#}");
+    let explained = explain("pause:1");
+    assert_eq!(
+        (&explained["decision"], &explained["reason"]),
+        (&json!("keep"), &json!(reason)),
+        "{explained:#}"
+    );
     // By either tag it is the same image, with both.
     for name in ["twice:1", "other/twice:2"] {
-        let told = explain(name);
-        assert_eq!(told["decision"], "remove", "{told:#}");
-        let names = told["names"].as_array().unwrap();
-        assert!(tags.iter().all(|tag| names.contains(&json!(tag))), "{told:#}");
+        let explained = explain(name);
+        assert_eq!(explained["decision"], "remove", "{explained:#}");
+        let names = explained["names"].as_array().unwrap();
+        assert!(tags.iter().all(|tag| names.contains(&json!(tag))), "{explained:#}");
     }
     running.terminate();
     assert_eq!(running.wait().code, 0);
-    assert!(before.lost(&node.look().await).is_empty(), "it was asked only");
+    assert!(before.removed_in(&node.inventory().await).is_empty(), "nothing was removed");
 
     node.set("image_gc.mode", "enforce");
     let report = node.loses(&["image app:1", "image unused:1", "image unused:2", twice]).await;
-    assert_eq!(report.kept(pause), stays);
+    assert_eq!(report.kept(pause), reason);
 
     // Nothing but the sandbox image is left. What a pod needs comes from a registry, the sandbox image does not.
     node.runtime.add_image(&[APP], 0);

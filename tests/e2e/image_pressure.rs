@@ -1,5 +1,5 @@
 //! behaviour: Image disk space: a disk that fills up between two passes. A pass comes at once; where no image can help, that
-//! is said once, with what holds the disk, and not tried again and again; and when the disk has room, that is said too.
+//! is logged once, with what uses the disk, and not tried again and again; and when the disk has room, that is said too.
 //!
 //! The service is the program's own binary on a containerd whose root is a small tmpfs: of the embedded runtime's disk the
 //! binary knows nothing (`tests/service` and `actors/tests` show the same there, with their time driven).
@@ -20,7 +20,7 @@ use crate::image_race::{Age, remember};
 use crate::node::Node;
 use crate::program::Running;
 use crate::running_service::status;
-use crate::service_commands::{ask, good, json};
+use crate::service_commands::{ask, json, succeeded};
 
 const MIB: u64 = 1 << 20;
 const DISK: TmpfsSize = TmpfsSize { mib: 256, inodes: None };
@@ -28,7 +28,7 @@ const DISK: TmpfsSize = TmpfsSize { mib: 256, inodes: None };
 /// Longer than the longest pause of the alarm that can come up here, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// A file that is no image, on the filesystem of the images. It goes with the value.
+/// A file that is no image, on the filesystem of the images. It is removed when the value is dropped.
 struct Ballast(PathBuf);
 
 impl Ballast {
@@ -71,15 +71,15 @@ async fn seconds(node: &Node, count: u64) {
 
 /// Messages of the events of a kind.
 fn events(node: &Node, kind: &str) -> Vec<String> {
-    let told = good(ask(node, &["events", "-o", "json"])).stdout;
-    let all = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let output = succeeded(ask(node, &["events", "-o", "json"])).stdout;
+    let all = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let named = all.filter(|event| event["kind"] == kind);
     named.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// Lines of a log at this level or above that hold these words.
+/// Lines of a log at this level or above that have these words.
 fn lines(log: &str, levels: &[&str], words: &str) -> usize {
-    // The last line of a service that runs may not be whole yet.
+    // The last line of a service that runs may not be complete yet.
     let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
     let records = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     records
@@ -102,14 +102,14 @@ async fn count(node: &Node) -> usize {
 
 /// What `cri-gc status -o json` says of the image loop.
 fn image_status(node: &Node) -> Value {
-    let status = json(&good(ask(node, &["status", "-o", "json"])));
+    let status = json(&succeeded(ask(node, &["status", "-o", "json"])));
     let loops = status["loops"].as_array().unwrap();
     loops.iter().find(|l| l["loop"] == "image_gc").unwrap().clone()
 }
 
 #[tokio::test]
-async fn a_disk_full_of_no_image_is_told_once_and_left_alone_until_it_has_room() {
-    let name = "a_disk_full_of_no_image_is_told_once_and_left_alone_until_it_has_room";
+async fn a_disk_full_of_other_files_is_logged_once_and_left_alone_until_it_has_room() {
+    let name = "a_disk_full_of_other_files_is_logged_once_and_left_alone_until_it_has_room";
     let Some(mut node) = crate::containerd::node_on_tmpfs(name, DISK) else { return };
     for image in ["unused:1", "guarded:1"] {
         node.runtime.add_image(&[image], 4);
@@ -118,7 +118,7 @@ async fn a_disk_full_of_no_image_is_told_once_and_left_alone_until_it_has_room()
     node.running(&web, "main").await;
     let (ballast, size) = Ballast::fill(&node, 95);
 
-    // The thresholds and the period of image GC are the default ones; the other loops tell how time goes by.
+    // The thresholds and the period of image GC are the default ones; the other loops show how much time passes.
     for section in ["container_gc", "sandbox_gc", "log_gc"] {
         node.set(&format!("{section}.period"), "1s");
     }
@@ -128,26 +128,29 @@ async fn a_disk_full_of_no_image_is_told_once_and_left_alone_until_it_has_room()
     let running = Running::start(&node.arguments(&["run"]), None);
     images(&node, |l| l.failures > 0).await;
     seconds(&node, 15).await;
-    let there = node.look().await;
-    assert!(!there.has("image unused:1"), "what may go went: {there:#?}");
-    for stays in ["image app:1", "image guarded:1", "image pause:1"] {
-        assert!(there.has(stays), "{stays} went: {there:#?}");
+    let there = node.inventory().await;
+    assert!(!there.has("image unused:1"), "an image that may be removed is kept: {there:#?}");
+    for kept in ["image app:1", "image guarded:1", "image pause:1"] {
+        assert!(there.has(kept), "{kept} was removed: {there:#?}");
     }
-    let told = image_status(&node);
-    let passes = told["passes"].as_u64().unwrap();
-    eprintln!("full disk: {passes} passes of images while others made 15: {}", told["last_pass"]["trigger"]);
+    let image_gc = image_status(&node);
+    let passes = image_gc["passes"].as_u64().unwrap();
+    eprintln!(
+        "full disk: {passes} passes of images while others made 15: {}",
+        image_gc["last_pass"]["trigger"]
+    );
     // By the start; at once again, for that one has freed something; and perhaps once more on a very slow machine.
-    assert!((1..=3).contains(&passes), "{told:#}");
+    assert!((1..=3).contains(&passes), "{image_gc:#}");
     let accounts = events(&node, "FreeDiskSpaceFailed");
     assert_eq!(accounts.len(), 1, "{accounts:#?}");
     let other = no_image(&accounts[0]);
-    eprintln!("full disk: a file of {size} bytes, told as {other}: {}", accounts[0]);
-    assert!(other.abs_diff(size) <= size * 35 / 100, "{other} bytes are told, the file has {size}");
+    eprintln!("full disk: a file of {size} bytes, reported as {other}: {}", accounts[0]);
+    assert!(other.abs_diff(size) <= size * 35 / 100, "{other} bytes are reported, the file has {size}");
     let log = running.stderr();
     assert_eq!(lines(&log, &["error", "warning"], "FreeDiskSpaceFailed"), 1, "{log}");
     assert_eq!(events(&node, "Recovered"), Vec::<String>::new());
 
-    // The disk has room again: a look at it sees that, and a pass ends what was told. Then images come, and it fills up once more.
+    // The disk has room again: a measurement shows that, and a pass ends the failure. Then images come, and it fills up once more.
     drop(ballast);
     let well = images(&node, |l| l.failures == 0).await;
     assert_eq!(well.last_pass.as_ref().unwrap().trigger, "pressure");
@@ -158,9 +161,9 @@ async fn a_disk_full_of_no_image_is_told_once_and_left_alone_until_it_has_room()
     let all = count(&node).await;
     let (_ballast, _) = Ballast::fill(&node, 90);
     let gone = || async { (count(&node).await < all).then_some(()) };
-    until_async(PATIENCE, gone).await.expect("an image goes: the next crossing starts a pass");
+    until_async(PATIENCE, gone).await.expect("an image is removed: the next crossing starts a pass");
     let enough = || async { (used_percent(&node) <= 80).then_some(()) };
-    until_async(PATIENCE, enough).await.expect("it goes on to the low threshold");
+    until_async(PATIENCE, enough).await.expect("it continues to the low threshold");
     let well = images(&node, |l| l.passes > well.passes).await;
     assert_eq!((well.last_pass.unwrap().trigger.as_str(), well.failures), ("pressure", 0));
     assert_eq!(events(&node, "FreeDiskSpaceFailed").len(), 1);
@@ -193,13 +196,13 @@ async fn a_disk_that_fills_up_between_two_passes_is_freed_at_once() {
     let crossed = Instant::now();
     let (_ballast, _) = Ballast::fill(&node, 90);
     let gone = || async { (count(&node).await < all).then_some(()) };
-    until_async(PATIENCE, gone).await.expect("an image goes");
-    eprintln!("pressure: the first image is gone {} ms after the crossing", crossed.elapsed().as_millis());
+    until_async(PATIENCE, gone).await.expect("an image is removed");
+    eprintln!("pressure: the first image is removed {} ms after the crossing", crossed.elapsed().as_millis());
     let second = images(&node, |l| l.passes == 2).await;
     let pass = second.last_pass.unwrap();
     assert_eq!((pass.trigger.as_str(), pass.errors.len()), ("pressure", 0), "{pass:#?}");
     assert!(used_percent(&node) <= 80, "{} percent are used", used_percent(&node));
-    // 10 percent are missing, and each image holds 6 or 7 of them.
+    // 10 percent are missing, and each image uses 6 or 7 of them.
     assert_eq!(pass.removed, 2, "{pass:#?}");
     assert!(pass.freed_bytes >= 2 * 16 * MIB, "{pass:#?}");
     running.terminate();

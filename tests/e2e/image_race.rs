@@ -1,8 +1,8 @@
-//! behaviour: Re-check before removal, where time is what matters: between the last look and a removal, and between one life of the
+//! behaviour: Re-check before removal, where time is what matters: between the last check and a removal, and between one life of the
 //! service and the next.
 //!
-//! The race is run for real, on a containerd. Who was first is not guessed from pauses: the service tells when it began each
-//! RPC (at level trace), the test when each of its own came back, both by the same clock, and the two are compared
+//! The race is run for real, on a containerd. Who was first is not guessed from pauses: the service reports when it began each
+//! RPC (at level trace), the test when each of its own was answered, both by the same clock, and the two are compared
 //! afterwards. What is forced to happen in between is shown on the embedded runtime, in `images` and in
 //! `actors/tests/actors/image_gc.rs`.
 
@@ -31,14 +31,14 @@ use tokio::sync::oneshot;
 use crate::node::{Node, image};
 use crate::program::Running;
 use crate::running_service::status;
-use crate::service_commands::{ask, good, json as answer};
+use crate::service_commands::{ask, json as answer, succeeded};
 
 on_both!(a_restart_makes_no_image_younger_and_none_older);
 
-// ---- A container that is made while its image goes ----
+// ---- A container that is created while its image is removed ----
 
 const ROUNDS: usize = 15;
-/// Images of a round that get a container while the pass goes on; one more gets its container before.
+/// Images of a round that get a container while the pass continues; one more gets its container before.
 const RACING: usize = 3;
 
 /// A service in this process, on the clock and the disk of the machine. Its log loses no line; that of the binary drops
@@ -86,7 +86,7 @@ impl Inside {
             });
             let service = service.unwrap();
             let admin = service.admin(&settings, None).unwrap();
-            // It comes to rest too when the test fails.
+            // It shuts down too when the test fails.
             let _ = stopped.await;
             futures_util::join!(service.finish(), admin.stop());
             service.stop();
@@ -95,7 +95,7 @@ impl Inside {
         Self { log, stop, thread }
     }
 
-    /// Brings it to rest. Gives all that it has logged.
+    /// Shuts it down. Returns all that it has logged.
     fn stop(self) -> String {
         self.stop.send(()).unwrap();
         self.thread.join().unwrap();
@@ -103,7 +103,7 @@ impl Inside {
     }
 }
 
-/// An RPC of the service, as it told of it.
+/// An RPC of the service, as it was logged.
 struct Rpc {
     method: String,
     id: String,
@@ -111,7 +111,7 @@ struct Rpc {
     code: String,
 }
 
-/// All RPCs that a log tells of, in the order in which they began.
+/// All RPCs that a log reports, in the order in which they began.
 fn rpcs(log: &str) -> Vec<Rpc> {
     let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let rpc = |record: Value| {
@@ -127,21 +127,21 @@ fn rpcs(log: &str) -> Vec<Rpc> {
 /// How a container came to its image, or did not.
 struct Made {
     image: String,
-    /// Id of the image, and when CreateContainer had come back, if it was good.
+    /// Id of the image, and when CreateContainer had returned, if it succeeded.
     id: String,
-    back: Option<Timestamp>,
-    /// Whether the image is gone after the pass.
+    created_at: Option<Timestamp>,
+    /// Whether the image is removed after the pass.
     gone: bool,
 }
 
 #[tokio::test]
-async fn an_image_goes_only_if_its_container_came_after_the_last_look() {
-    let name = "an_image_goes_only_if_its_container_came_after_the_last_look";
+async fn an_image_is_removed_only_if_its_container_came_after_the_last_check() {
+    let name = "an_image_is_removed_only_if_its_container_came_after_the_last_check";
     let Some(mut node) = crate::containerd::node(name) else { return };
     for section in ["container_gc", "sandbox_gc", "log_gc"] {
         node.set(&format!("{section}.mode"), "off");
     }
-    // Passes are made when the test asks for one. All that may go has to, one after the other.
+    // Passes are made when the test requests one. Everything that may be removed has to be, one image after the other.
     node.set("image_gc.mode", "enforce").set("image_gc.pressure_poll", "0s").set("image_gc.min_age", "0s");
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
     node.set("image_gc.parallel_removals", 1);
@@ -160,7 +160,7 @@ async fn an_image_goes_only_if_its_container_came_after_the_last_look() {
 
     let (mut saved, mut too_late, mut refused, mut crossed) = (0, 0, 0, Vec::new());
     for made in &all {
-        let Some(back) = made.back else {
+        let Some(created_at) = made.created_at else {
             assert!(made.gone, "{} is there, and no container could be made of it", made.image);
             refused += 1;
             continue;
@@ -171,27 +171,28 @@ async fn an_image_goes_only_if_its_container_came_after_the_last_look() {
         }
         too_late += 1;
         let removal = rpcs.iter().position(|rpc| rpc.method == "RemoveImage" && rpc.id == made.id);
-        let removal = removal
-            .unwrap_or_else(|| panic!("{} is gone, and nobody says why; of {}", made.image, rpcs.len()));
-        let look = rpcs[..removal].iter().rev().find(|rpc| rpc.method == "ListContainers").unwrap();
-        assert_eq!((look.code.as_str(), rpcs[removal].code.as_str()), ("Ok", "Ok"));
+        let removal = removal.unwrap_or_else(|| {
+            panic!("{} is removed, and no removal is logged; of {}", made.image, rpcs.len())
+        });
+        let list = rpcs[..removal].iter().rev().find(|rpc| rpc.method == "ListContainers").unwrap();
+        assert_eq!((list.code.as_str(), rpcs[removal].code.as_str()), ("Ok", "Ok"));
         assert!(
-            back >= look.began,
-            "{} went at {} after a look at {}, and its container was there at {back}",
+            created_at >= list.began,
+            "{} was removed at {} after a check at {}, and its container was there at {created_at}",
             made.image,
             rpcs[removal].began,
-            look.began
+            list.began
         );
-        crossed.push((back.duration_since(look.began), rpcs[removal].began.duration_since(look.began)));
+        crossed.push((created_at.duration_since(list.began), rpcs[removal].began.duration_since(list.began)));
     }
     crossed.sort();
     eprintln!(
         "race: a round of {whole:?}; of {} images {saved} were saved by their containers, {refused} gone before, \
-         {too_late} gone under a container that came after the last look: {crossed:?} (container back, removal asked for, \
-         both after the look)",
+         {too_late} removed under a container that came after the last check: {crossed:?} (container created, removal requested, \
+         both after the check)",
         all.len(),
     );
-    // Each removal has a look of its own, the last thing before it. (A status that is asked for meanwhile lists nothing.)
+    // Each removal has a check of its own, the last thing before it. (A status that is requested meanwhile lists nothing.)
     let steps = ["ListImages", "ListContainers", "RemoveImage"];
     let steps: Vec<&Rpc> = rpcs.iter().filter(|rpc| steps.contains(&rpc.method.as_str())).collect();
     let removals = steps.windows(2).filter(|two| two[1].method == "RemoveImage");
@@ -209,7 +210,7 @@ async fn round(node: &Node, pod: &Pod, number: usize, whole: Option<Duration>) -
     for name in &names {
         node.runtime.add_image(&[name], 0);
     }
-    let before = node.look().await;
+    let before = node.inventory().await;
     let make = async |of: usize, after: Duration| {
         tokio::time::sleep(after).await;
         let spec = ContainerSpec::sleeper(&format!("round-{number}-{of}"), &image(&names[of]));
@@ -233,19 +234,19 @@ async fn round(node: &Node, pod: &Pod, number: usize, whole: Option<Duration>) -
     let took = began.elapsed();
     assert!(ended.stdout.contains("\"ended\""), "{ended:?}");
 
-    let after = node.look().await;
-    let result = |(of, (id, back)): (usize, &(Option<String>, Timestamp))| {
+    let after = node.inventory().await;
+    let result = |(of, (id, created_at)): (usize, &(Option<String>, Timestamp))| {
         let name = format!("image {}", names[of]);
         Made {
             id: before.id(&name).to_owned(),
-            back: id.as_ref().map(|_| *back),
+            created_at: id.as_ref().map(|_| *created_at),
             gone: !after.has(&name),
             image: name,
         }
     };
     let results: Vec<Made> = made.iter().enumerate().map(result).collect();
-    if let Some(held) = results.first() {
-        assert!(!held.gone && held.back.is_some(), "{} was in use before the pass began", held.image);
+    if let Some(used) = results.first() {
+        assert!(!used.gone && used.created_at.is_some(), "{} was in use before the pass began", used.image);
     }
     for id in made.iter().filter_map(|(id, _)| id.as_ref()) {
         node.cri.remove(id).await.unwrap();
@@ -275,7 +276,7 @@ impl Age {
 
 /// Writes records of that age for images, as a service of hours ago would have. No service may run now.
 pub async fn remember(node: &Node, images: &[&str], age: Age) {
-    let (there, clock) = (node.look().await, Clock::system());
+    let (there, clock) = (node.inventory().await, Clock::system());
     let moment = clock.moment();
     let now = moment.wall();
     let record = |name: &&str| {
@@ -298,9 +299,9 @@ pub async fn remember(node: &Node, images: &[&str], age: Age) {
     store.commit(content).unwrap();
 }
 
-/// When an image was first seen, by what the node looks like to a snapshot.
+/// When an image was first seen, as a snapshot of the node says.
 fn first_detected(node: &Node, name: &str) -> String {
-    let snapshot = answer(&good(node.run_program(&["snapshot"], None)));
+    let snapshot = answer(&succeeded(node.run_program(&["snapshot"], None)));
     let images = snapshot["images"].as_array().unwrap();
     let named = |known: &&Value| known["repo_tags"].as_array().unwrap().contains(&json!(image(name)));
     images.iter().find(named).unwrap()["first_detected"].as_str().unwrap().to_owned()
@@ -323,12 +324,12 @@ async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
     }
     node.set("image_gc.mode", "enforce").set("image_gc.pressure_poll", "0s").set("log.format", "json");
     node.set("image_gc.min_age", "1h").set("image_gc.max_age", "2h");
-    // The disk asks for all of them.
+    // The disk needs the removal of all of them.
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
-    let before = node.look().await;
+    let before = node.inventory().await;
     let explain = |name: &str| {
-        let told = answer(&good(ask(node, &["explain", &image(name), "-o", "json"])));
-        told["objects"][0]["reason"].as_str().unwrap().to_owned()
+        let explained = answer(&succeeded(ask(node, &["explain", &image(name), "-o", "json"])));
+        explained["objects"][0]["reason"].as_str().unwrap().to_owned()
     };
 
     let running = live(node).await;
@@ -337,13 +338,13 @@ async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
     // It crashes.
     running.signal(Signal::KILL);
     running.wait();
-    assert!(before.lost(&node.look().await).is_empty());
+    assert!(before.removed_in(&node.inventory().await).is_empty());
 
     remember(node, &["old:1"], Age::hours(5, Some(3))).await;
     let running = live(node).await;
-    let lost = before.lost(&node.look().await);
-    assert_eq!(lost, BTreeSet::from(["image old:1".to_owned()]), "at the first pass");
-    let events = good(ask(node, &["events", "-o", "json"])).stdout;
+    let removed = before.removed_in(&node.inventory().await);
+    assert_eq!(removed, BTreeSet::from(["image old:1".to_owned()]), "at the first pass");
+    let events = succeeded(ask(node, &["events", "-o", "json"])).stdout;
     assert!(events.lines().any(|event| event.contains("unused_too_long")), "{events}");
     assert_eq!(first_detected(node, "young:1"), seen, "after a crash");
     assert_eq!(explain("young:1"), "too_young");
@@ -355,5 +356,5 @@ async fn a_restart_makes_no_image_younger_and_none_older(node: &mut Node) {
     assert_eq!(explain("young:1"), "too_young");
     running.terminate();
     assert_eq!(running.wait().code, 0);
-    assert_eq!(before.lost(&node.look().await), lost);
+    assert_eq!(before.removed_in(&node.inventory().await), removed);
 }

@@ -28,7 +28,7 @@ async fn an_image_volume_survives_a_clean_up_to_1_percent_and_its_container_can_
     for name in ["model:1", "model:2", "byid:1", "free:1"] {
         node.runtime.add_image(&[name], 1);
     }
-    let by_id = node.look().await.id("image byid:1").to_owned();
+    let by_id = node.inventory().await.id("image byid:1").to_owned();
     let web = node.pod("web").await;
     // A kubelet asks by id, others by a name.
     let spec = |name: &str, volume: &str| ContainerSpec::sleeper(name, &image("app:1")).image_volume(volume);
@@ -44,7 +44,7 @@ async fn an_image_volume_survives_a_clean_up_to_1_percent_and_its_container_can_
         assert_eq!(report.kept(name), "in_use", "{name}");
     }
     for (name, volume) in &containers {
-        let id = node.look().await.id(&format!("container web/{name}#0")).to_owned();
+        let id = node.inventory().await.id(&format!("container web/{name}#0")).to_owned();
         node.cri.stop(&id, 5).await.unwrap();
         node.run(&web, &spec(name, volume).attempt(1)).await;
     }

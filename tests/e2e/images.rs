@@ -1,4 +1,4 @@
-//! behaviour: Images: which images stay whatever happens. Which of the others go: [`super::disk_pressure`].
+//! behaviour: Images: which images are always kept. Which of the others are removed: [`super::disk_pressure`].
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use crate::node::{Node, image};
 
 on_each_flavour!(
     #[tokio::test] async:
-    an_image_that_gets_a_container_meanwhile_stays,
+    an_image_that_gets_a_container_meanwhile_is_kept,
 );
 
 on_both!(
-    of_images_that_must_go_only_the_unused_and_unprotected_do,
-    young_images_stay_and_image_gc_can_be_off,
-    an_image_goes_when_it_is_unused_for_too_long,
-    an_image_that_an_active_pod_names_stays,
+    only_unused_and_unprotected_images_are_removed,
+    young_images_are_kept_and_image_gc_can_be_off,
+    an_image_is_removed_when_it_is_unused_for_too_long,
+    an_image_that_an_active_pod_names_is_kept,
 );
 
-/// Every image that may go has to: the disk is never empty enough.
+/// Every image that may be removed has to be: the disk is never empty enough.
 fn want_all(node: &mut Node) {
     node.set("image_gc.mode", "enforce").set("image_gc.min_age", "0s");
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
 }
 
-async fn of_images_that_must_go_only_the_unused_and_unprotected_do(node: &mut Node) {
+async fn only_unused_and_unprotected_images_are_removed(node: &mut Node) {
     for names in [
         &["running:1"][..],
         &["dead:1"],
@@ -47,18 +47,18 @@ async fn of_images_that_must_go_only_the_unused_and_unprotected_do(node: &mut No
     node.run(&web, &ContainerSpec::sleeper("main", &image("running:1"))).await;
     node.dead_of(&web, "job", "dead:1", 0..1).await;
     node.created(&web, &ContainerSpec::sleeper("next", &image("created:1"))).await;
-    // Its tag has moved on to another image, which nobody uses; the container keeps the one that it was made from.
+    // Its tag has moved on to another image, which no container uses; the container keeps the one that it was made from.
     node.run(&web, &ContainerSpec::sleeper("old", &image("moved:1"))).await;
-    let kept = node.look().await.id("image moved:1").to_owned();
+    let kept = node.inventory().await.id("image moved:1").to_owned();
     node.runtime.add_image(&["moved:2"], 0);
     node.runtime.tag("moved:2", "moved:1");
-    let by_id = node.look().await.id("image byid:1").to_owned();
-    // Nobody's image, but for the pause of its sandbox.
+    let by_id = node.inventory().await.id("image byid:1").to_owned();
+    // No image of its own, except the pause image of its sandbox.
     node.set("container_gc.mode", "off");
     node.set("image_gc.protect", format!("cri-gc.test/team/*,cri-gc.test/exact:1,{}", &by_id[..20]));
     want_all(node);
 
-    let before = node.look().await;
+    let before = node.inventory().await;
     let report = node
         .loses(&[
             "image app:1",
@@ -82,14 +82,14 @@ async fn of_images_that_must_go_only_the_unused_and_unprotected_do(node: &mut No
     ] {
         assert_eq!(report.kept(image), reason, "{image}");
     }
-    // All that may go is gone, and it is not enough: that is said, with what holds the rest.
+    // All that may be removed is removed, and it is not enough: that is reported, with why the others are kept.
     assert_eq!((report.code, report.errors().len()), (3, 1), "{report:#?}");
     assert!(report.errors()[0].starts_with("FreeDiskSpaceFailed: "), "{:?}", report.errors());
     let again = node.loses(&[]).await;
     assert_eq!(again.pass("image_gc")["removals"], json!([]));
 }
 
-async fn young_images_stay_and_image_gc_can_be_off(node: &mut Node) {
+async fn young_images_are_kept_and_image_gc_can_be_off(node: &mut Node) {
     node.runtime.add_image(&["unused:1"], 0);
     want_all(node);
     node.set("image_gc.min_age", "1h");
@@ -100,7 +100,7 @@ async fn young_images_stay_and_image_gc_can_be_off(node: &mut Node) {
     node.set("image_gc.mode", "off").is_settled().await;
 }
 
-async fn an_image_goes_when_it_is_unused_for_too_long(node: &mut Node) {
+async fn an_image_is_removed_when_it_is_unused_for_too_long(node: &mut Node) {
     for name in ["unused:1", "job:1", "kept:1"] {
         node.runtime.add_image(&[name], 0);
     }
@@ -124,15 +124,15 @@ async fn an_image_goes_when_it_is_unused_for_too_long(node: &mut Node) {
     assert_eq!(report.kept("image job:1"), "in_use");
     node.is_settled().await;
 
-    // Its last container goes: it was used until now.
-    node.cri.remove(node.look().await.id("container web/job#0")).await.unwrap();
+    // Its last container is removed: it was used until now.
+    node.cri.remove(node.inventory().await.id("container web/job#0")).await.unwrap();
     pass(Duration::from_secs(1800));
     assert_eq!(node.loses(&[]).await.is_good().kept("image job:1"), "below_threshold");
     pass(Duration::from_secs(3600));
     node.loses(&["image job:1"]).await.is_good();
 }
 
-async fn an_image_that_an_active_pod_names_stays(node: &mut Node) {
+async fn an_image_that_an_active_pod_names_is_kept(node: &mut Node) {
     for name in ["next:1", "init:1", "data:1", "over:1"] {
         node.runtime.add_image(&[name], 0);
     }
@@ -161,7 +161,7 @@ async fn an_image_that_an_active_pod_names_stays(node: &mut Node) {
 
 // What no real runtime does to order.
 
-async fn an_image_that_gets_a_container_meanwhile_stays() {
+async fn an_image_that_gets_a_container_meanwhile_is_kept() {
     let (mut node, sim) = node_and_sim(options());
     node.runtime.add_image(&["late:1"], 0);
     let web = node.pod("web").await;
@@ -170,8 +170,8 @@ async fn an_image_that_gets_a_container_meanwhile_stays() {
         node.set(name, "off");
     }
     want_all(&mut node);
-    let before = node.look().await;
-    // The first list is what the plan rests on; the second one is asked for right before the removal.
+    let before = node.inventory().await;
+    // The plan uses the first list; the second one is requested right before the removal.
     let mut lists = 0;
     sim.before(Method::ListContainers, move |node, _| {
         lists += 1;
@@ -186,7 +186,7 @@ async fn an_image_that_gets_a_container_meanwhile_stays() {
 }
 
 #[tokio::test]
-async fn a_sandbox_image_that_is_not_pinned_is_known_by_status_and_without_it_no_image_goes() {
+async fn a_sandbox_image_that_is_not_pinned_is_known_by_status_and_without_it_no_image_is_removed() {
     let options = Options { flavour: Flavour::Containerd16, ..options() };
     let (mut node, sim) = node_and_sim(options);
     node.runtime.add_image(&["unused:1"], 0);

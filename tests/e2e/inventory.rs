@@ -19,8 +19,8 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Looks.
-    pub async fn look(cri: &Cri, pod_logs: &Path, container_logs: &Path) -> Self {
+    /// Takes the inventory.
+    pub async fn take(cri: &Cri, pod_logs: &Path, container_logs: &Path) -> Self {
         let mut inventory = Self::default();
         let mut pods = HashMap::new();
         for sandbox in cri.list_sandboxes().await.unwrap() {
@@ -117,10 +117,10 @@ impl Inventory {
     }
 
     /// What of this is not in `after`. What is in both has to be the same, and nothing may have come.
-    pub fn lost(&self, after: &Self) -> BTreeSet<String> {
-        let mut stayed = self.all.clone();
-        stayed.retain(|name, _| after.all.contains_key(name));
-        assert_eq!(stayed, after.all, "what stays is untouched");
+    pub fn removed_in(&self, after: &Self) -> BTreeSet<String> {
+        let mut kept = self.all.clone();
+        kept.retain(|name, _| after.all.contains_key(name));
+        assert_eq!(kept, after.all, "what is kept is untouched");
         self.all.keys().filter(|name| !after.all.contains_key(*name)).cloned().collect()
     }
 }

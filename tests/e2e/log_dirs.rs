@@ -12,14 +12,14 @@ use crate::node::Node;
 use crate::program::{Report, Running};
 
 on_both!(
-    directories_of_pods_that_are_gone_go_and_no_others,
+    directories_of_deleted_pods_are_removed_and_no_others,
     what_a_directory_links_to_is_left_alone,
     a_mount_point_saves_its_directory,
-    links_to_nothing_go_unless_their_container_runs,
-    a_link_whose_log_was_there_a_look_ago_stays,
+    broken_links_are_removed_unless_their_container_runs,
+    a_link_whose_log_was_there_at_the_last_check_is_kept,
 );
 
-async fn directories_of_pods_that_are_gone_go_and_no_others(node: &mut Node) {
+async fn directories_of_deleted_pods_are_removed_and_no_others(node: &mut Node) {
     node.log_dir(&format!("default_lost_{}", fresh_uid()));
     node.log_dir(&format!("kube-system_etcd-node1.example_{}", fresh_uid().replace('-', "")));
     let old_form = fresh_uid();
@@ -74,7 +74,7 @@ async fn a_mount_point_saves_its_directory(node: &mut Node) {
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("precious"), "data").unwrap();
     fs::create_dir(&volume).unwrap();
-    // A bind mount of the same filesystem: the device number alone would not give it away.
+    // A bind mount of the same filesystem: the device number alone would not show it.
     let Some(mount) = BindMount::new(&outside, &volume) else { return };
     node.log_dir(&format!("default_lost_{}", fresh_uid()));
     let report = node.loses(&["log lost/*"]).await;
@@ -87,13 +87,13 @@ async fn a_mount_point_saves_its_directory(node: &mut Node) {
     node.is_settled().await;
 }
 
-async fn links_to_nothing_go_unless_their_container_runs(node: &mut Node) {
+async fn broken_links_are_removed_unless_their_container_runs(node: &mut Node) {
     let web = node.pod("web").await;
     let main = node.running(&web, "main").await;
     let job = node.dead(&web, "job", 0..1).await.remove(0);
     node.link(&web, "main", 0, &main);
     node.link(&web, "job", 0, &job);
-    // A container that the runtime does not know, one whose log is there, and a name that ends in no whole id.
+    // A container that the runtime does not know, one whose log is there, and a name that ends in no complete id.
     node.link(&web, "unknown", 0, &"0".repeat(64));
     let kept = node.dead(&web, "kept", 0..1).await.remove(0);
     node.link(&web, "kept", 0, &kept);
@@ -109,24 +109,24 @@ async fn links_to_nothing_go_unless_their_container_runs(node: &mut Node) {
     node.is_settled().await;
 }
 
-async fn a_link_whose_log_was_there_a_look_ago_stays(node: &mut Node) {
+async fn a_link_whose_log_was_there_at_the_last_check_is_kept(node: &mut Node) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     node.dead(&web, "job", 0..2).await;
     let rotated = node.dead(&web, "rotated", 0..1).await.remove(0);
     node.link(&web, "rotated", 0, &rotated);
-    // One that points to nothing all the time makes the sweep wait for the second look.
+    // One that points to nothing all the time makes the sweep wait for the second check.
     node.link(&web, "unknown", 0, &"0".repeat(64));
-    let before = node.look().await;
+    let before = node.inventory().await;
     let running = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
-    // Containers go between the two looks: then the other log goes as well.
+    // Containers are removed between the two checks: then the other log is removed as well.
     let first = node.log(&web, "job", "0.log");
-    until(Duration::from_secs(60), "the first container is gone", || (!first.exists()).then_some(()));
+    until(Duration::from_secs(60), "the first container is removed", || (!first.exists()).then_some(()));
     fs::remove_file(node.log(&web, "rotated", "0.log")).unwrap();
     let report = Report::new(&running.wait(), &before);
     let gone =
         ["container web/job#0", "log web/job/0.log", "link web/unknown/0.log", "log web/rotated/0.log"];
-    assert_eq!(before.lost(&node.look().await), before.meant(&gone), "{report:#?}");
+    assert_eq!(before.removed_in(&node.inventory().await), before.meant(&gone), "{report:#?}");
     report.is_good();
     node.loses(&["link web/rotated/0.log"]).await.is_good();
 }

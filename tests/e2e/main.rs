@@ -6,7 +6,7 @@
 //!
 //! - [`node`]: pods, containers and images on either runtime, and sweeps of it. [`containerd`] and [`embedded`]: the two.
 //! - [`inventory`]: all there is on a node, by names that people read. [`program`]: running the binary.
-//!   [`cluster`]: a node of a Kubernetes cluster, by whichever source it is asked.
+//!   [`cluster`]: a node of a Kubernetes cluster, by either source.
 //!   [`service`]: the same collectors in this process, by the clock and the disk of the embedded runtime.
 //! - the others: what is shown, by section of docs/behaviour.md.
 //!

@@ -4,7 +4,7 @@ use crate::node::Node;
 use crate::program::{Report, Running};
 
 on_both!(
-    what_is_only_to_be_reported_stays,
+    what_is_only_reported_is_kept,
     two_sweeps_at_once_both_succeed,
     a_state_directory_is_worked_with_once
 );
@@ -34,7 +34,7 @@ const FULL: [&str; 9] = [
     "log web/job/1.log",
 ];
 
-async fn what_is_only_to_be_reported_stays(node: &mut Node) {
+async fn what_is_only_reported_is_kept(node: &mut Node) {
     full(node).await;
     let would_go = ["container gone/job#0", "container web/job#1", "sandbox empty#0", "image unused:1"];
     let report = node.loses_with(&["--dry-run"], &[]).await;
@@ -83,13 +83,13 @@ async fn what_is_only_to_be_reported_stays(node: &mut Node) {
 async fn two_sweeps_at_once_both_succeed(node: &mut Node) {
     full(node).await;
     node.set("image_gc.mode", "off");
-    let before = node.look().await;
+    let before = node.inventory().await;
     let first = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
     // Of another user, say: they do not know of each other.
     node.set("state.dir", node.path("other-state").display());
     let second = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
     let reports = [first, second].map(|running| Report::new(&running.wait(), &before));
-    assert_eq!(before.lost(&node.look().await), before.meant(&FULL));
+    assert_eq!(before.removed_in(&node.inventory().await), before.meant(&FULL));
     for report in &reports {
         report.is_good();
     }
@@ -99,7 +99,7 @@ async fn two_sweeps_at_once_both_succeed(node: &mut Node) {
 async fn a_state_directory_is_worked_with_once(node: &mut Node) {
     full(node).await;
     node.set("image_gc.mode", "off");
-    let before = node.look().await;
+    let before = node.inventory().await;
     let state = node.path("state");
     let lock = cri_gc_files::lock::hold(&state).unwrap();
     let refused = node.run_program(&["sweep"], None);
@@ -108,13 +108,13 @@ async fn a_state_directory_is_worked_with_once(node: &mut Node) {
     {
         assert!(refused.stderr.contains(part), "{part}: {refused:?}");
     }
-    assert_eq!(before.lost(&node.look().await), before.meant(&[]));
-    // Whoever only looks disturbs nobody.
+    assert_eq!(before.removed_in(&node.inventory().await), before.meant(&[]));
+    // Commands that only read disturb nothing.
     assert_eq!(node.run_program(&["plan"], None).code, 0);
     let dry = node.run_program(&["sweep", "--dry-run"], None);
     assert_eq!((dry.code, dry.stderr.as_str()), (0, ""), "{dry:?}");
     assert!(dry.stdout.contains("web/job#1"), "{dry:?}");
-    assert_eq!(before.lost(&node.look().await), before.meant(&[]));
+    assert_eq!(before.removed_in(&node.inventory().await), before.meant(&[]));
     drop(lock);
     assert_eq!(node.run_program(&["sweep"], None).code, 0);
 }

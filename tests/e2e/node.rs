@@ -1,4 +1,4 @@
-//! A node to sweep: what a test puts on it, in words that hold for every runtime, and the sweeps of it.
+//! A node to sweep: what a test puts on it, in words for every runtime, and the sweeps of it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,10 +18,10 @@ use crate::service::Service;
 /// The image of every container that asks for no other.
 pub const APP: &str = "app:1";
 
-/// How long nobody has written to a log directory that is left over.
+/// How long a log directory that is left over has been unchanged.
 const LOG_DIR_AGE: Duration = Duration::from_secs(180);
 
-/// What differs between runtimes; everything else goes over the socket.
+/// What differs between runtimes; everything else uses the socket.
 pub trait Runtime {
     /// A client.
     fn cri(&self) -> Cri;
@@ -47,14 +47,14 @@ pub trait Runtime {
     fn tag(&self, image: &str, name: &str);
     /// Sees to it that a container that ends by itself does.
     fn end(&self, container: &str);
-    /// Ends a sandbox behind the runtime's back: it is not ready, and its network is still there.
+    /// Ends a sandbox without the runtime: it is not ready, and its network is still there.
     fn lose_sandbox(&self, id: &str);
     /// Makes the runtime forget the state of a container: it is UNKNOWN now.
     fn lose_status(&mut self, container: &str);
     /// From now on, no sandbox can be stopped.
     fn break_teardown(&self);
     /// Undoes that.
-    fn mend_teardown(&self);
+    fn repair_teardown(&self);
     /// From now on it takes a moment to remove a container, where it does not anyhow: a pass can be met in the middle.
     fn slow_down(&self);
     /// StopContainer and RemoveContainer calls for a container, in order.
@@ -65,15 +65,15 @@ pub trait Runtime {
     fn seams(&self) -> Seams;
     /// The runtime is to die when only so many containers are left. Said before a sweep begins ...
     fn order_death(&mut self, left: usize);
-    /// ... and while it goes on.
+    /// ... and while it continues.
     fn await_death(&mut self, left: usize);
-    /// It dies at once, without a word.
+    /// It dies at once, without notice.
     fn kill(&mut self);
-    /// It answers nobody any more ...
+    /// It answers no client any more ...
     fn hang(&self);
     /// ... until now.
     fn go_on(&self);
-    /// Brings a dead runtime back.
+    /// Starts a dead runtime again.
     fn restart(&mut self);
     /// Whether the runtime names the image of its sandboxes in its status; the newer ones only pin it.
     fn names_the_sandbox_image(&self) -> bool;
@@ -126,13 +126,13 @@ impl Node {
     }
 
     /// From now on sweeps are made by collectors in this process, which live from one sweep to the next, by the clock and
-    /// the disk of the runtime. They look at the images when they are started: by the first sweep, or by [`Self::serve`].
+    /// the disk of the runtime. They observe the images when they are started: by the first sweep, or by [`Self::serve`].
     pub fn inside(&mut self) -> &mut Self {
         self.inside = true;
         self
     }
 
-    /// Starts the collectors of this process, anew if the settings have changed.
+    /// Starts the collectors of this process, or restarts them if the settings have changed.
     pub fn serve(&self) {
         let start = || Service::start(self.settings(), self.runtime.seams());
         self.service.borrow_mut().get_or_insert_with(start);
@@ -240,7 +240,7 @@ impl Node {
         pod_log_dir(&self.runtime.pod_logs(), &pod.spec).join(container).join(file)
     }
 
-    /// A file beside the log of a container.
+    /// A file next to the log of a container.
     pub fn write_log(&self, pod: &Pod, container: &str, file: &str) {
         fs::write(self.log(pod, container, file), "logged\n").unwrap();
     }
@@ -251,7 +251,7 @@ impl Node {
         legacy_log_link(&self.runtime.container_logs(), &pod.spec, container, id, &log).unwrap()
     }
 
-    /// A log directory of that name, with a file in it, which nobody has written to for some minutes.
+    /// A log directory of that name, with a file in it that has not changed for some minutes.
     pub fn log_dir(&self, name: &str) -> PathBuf {
         let dir = self.runtime.pod_logs().join(name);
         fs::create_dir_all(dir.join("main")).unwrap();
@@ -271,8 +271,8 @@ impl Node {
     // ---- Looking and sweeping ----
 
     /// All there is.
-    pub async fn look(&self) -> Inventory {
-        Inventory::look(&self.cri, &self.runtime.pod_logs(), &self.runtime.container_logs()).await
+    pub async fn inventory(&self) -> Inventory {
+        Inventory::take(&self.cri, &self.runtime.pod_logs(), &self.runtime.container_logs()).await
     }
 
     /// The settings, for a service in this process.
@@ -294,9 +294,9 @@ impl Node {
         Running::start(&self.arguments(command), input).wait()
     }
 
-    /// Sweeps, whatever comes of it.
+    /// Sweeps, with any result.
     pub async fn sweep(&self, flags: &[&str]) -> Report {
-        let before = self.look().await;
+        let before = self.inventory().await;
         let ended = if self.inside {
             self.serve();
             self.service.borrow().as_ref().unwrap().sweep()
@@ -307,18 +307,18 @@ impl Node {
         Report::new(&ended, &before)
     }
 
-    /// Sweeps: exactly this goes, and the report says so. Whether all went well is for the test to ask.
+    /// Sweeps: exactly this is removed, and the report says so. The test checks whether all succeeded.
     pub async fn loses(&self, gone: &[&str]) -> Report {
         self.loses_with(&[], gone).await
     }
 
     /// The same with further flags.
     pub async fn loses_with(&self, flags: &[&str], gone: &[&str]) -> Report {
-        let before = self.look().await;
+        let before = self.inventory().await;
         let report = self.sweep(flags).await;
-        let lost = before.lost(&self.look().await);
-        assert_eq!(lost, before.meant(gone), "what is gone, and what was to go: {report:#?}");
-        report.tells_of(&lost);
+        let removed = before.removed_in(&self.inventory().await);
+        assert_eq!(removed, before.meant(gone), "what is removed, and what was to be removed: {report:#?}");
+        report.reports_exactly(&removed);
         report
     }
 
@@ -337,7 +337,7 @@ pub fn set_age(path: &Path, age: Duration) {
     fs::File::open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
 }
 
-/// The whole name of an image.
+/// The full name of an image.
 pub fn image(name: &str) -> String {
     format!("{REGISTRY}{name}")
 }

@@ -37,7 +37,7 @@ async fn a_plan_names_what_the_sweep_removes(node: &mut Node) {
         .set("image_gc.protect", "cri-gc.test/kept:*");
     node.set("image_gc.high_threshold_percent", 0).set("image_gc.low_threshold_percent", 0);
 
-    let before = node.look().await;
+    let before = node.inventory().await;
     let plan = node.run_program(&["plan", "--output", "json"], None);
     assert_eq!((plan.code, plan.stderr.as_str()), (0, ""), "{plan:?}");
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
@@ -57,7 +57,7 @@ async fn a_plan_names_what_the_sweep_removes(node: &mut Node) {
         let kept = |plan: &Value| items(plan, section, "keep").into_iter().collect::<BTreeSet<_>>();
         assert_eq!(kept(&plan), kept(&again), "{section}");
     }
-    assert!(before.lost(&node.look().await).is_empty(), "neither removes anything");
+    assert!(before.removed_in(&node.inventory().await).is_empty(), "neither removes anything");
 
     let report = node.sweep(&[]).await;
     let list = |section: &str, list: &str| -> Vec<String> {

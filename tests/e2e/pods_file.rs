@@ -12,11 +12,11 @@ use crate::embedded::node_and_sim;
 use crate::node::{Node, set_age};
 use crate::program::Running;
 use crate::running_service::{status, well};
-use crate::service_commands::{ask, good};
+use crate::service_commands::{ask, succeeded};
 
 on_both!(
-    each_state_of_a_listed_pod_lets_go_what_it_may,
-    a_file_that_is_stale_broken_of_another_node_or_too_old_proves_nothing,
+    each_state_of_a_listed_pod_allows_its_removals,
+    a_file_that_is_stale_broken_of_another_node_or_too_old_confirms_nothing,
     a_directory_of_the_kubelet_keeps_its_pod,
     many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed,
 );
@@ -39,11 +39,11 @@ fn pod_list(pods: &[(&Pod, &str, &str)]) -> Value {
     json!({"kind": "PodList", "items": pods.iter().map(item).collect::<Vec<_>>()})
 }
 
-async fn each_state_of_a_listed_pod_lets_go_what_it_may(node: &mut Node) {
+async fn each_state_of_a_listed_pod_allows_its_removals(node: &mut Node) {
     let live = node.pod("live").await;
     node.running(&live, "main").await;
     node.dead(&live, "job", 0..1).await;
-    // Runs, whatever the list says.
+    // It runs, whatever the list says.
     let stray = node.pod("stray").await;
     node.running(&stray, "main").await;
     let waiting = node.ended_pod("waiting", &["job"]).await;
@@ -90,14 +90,14 @@ async fn each_state_of_a_listed_pod_lets_go_what_it_may(node: &mut Node) {
     node.is_settled().await;
 }
 
-async fn a_file_that_is_stale_broken_of_another_node_or_too_old_proves_nothing(node: &mut Node) {
+async fn a_file_that_is_stale_broken_of_another_node_or_too_old_confirms_nothing(node: &mut Node) {
     let live = node.pod("live").await;
     node.dead(&live, "job", 0..2).await;
     node.ended_pod("deleted", &["job"]).await;
     let good = json!([{"uid": live.spec.uid, "state": "active"}]);
     let file = node.path("pods.json");
 
-    // What the limits of living pods let go goes all the same, once.
+    // What is over the limits of living pods is removed all the same, once.
     write(node, &good);
     set_age(&file, Duration::from_secs(600));
     let report = node.loses(&["container live/job#0", "log live/job/0.log"]).await;
@@ -152,8 +152,8 @@ async fn a_directory_of_the_kubelet_keeps_its_pod(node: &mut Node) {
 async fn many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed(node: &mut Node) {
     let live = node.pod("live").await;
     node.ended_pod("deleted", &["job"]).await;
-    let lost = || format!("default_lost{}_{}", fresh_uid(), fresh_uid());
-    (0..4).for_each(|_| drop(node.log_dir(&lost())));
+    let orphan = || format!("default_lost{}_{}", fresh_uid(), fresh_uid());
+    (0..4).for_each(|_| drop(node.log_dir(&orphan())));
     write(node, &pod_list(&[(&live, "Running", "")]));
     let report = node.loses(&[]).await;
     assert_eq!(report.code, 0, "{report:#?}");
@@ -168,10 +168,10 @@ async fn many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed(node: 
     .await
     .is_good();
     // Four are few, though they are more than half.
-    (0..4).for_each(|_| drop(node.log_dir(&lost())));
+    (0..4).for_each(|_| drop(node.log_dir(&orphan())));
     node.loses(&["log lost*"]).await.is_good();
     // And a setting believes any number.
-    (0..5).for_each(|_| drop(node.log_dir(&lost())));
+    (0..5).for_each(|_| drop(node.log_dir(&orphan())));
     node.is_settled().await;
     node.set("pods.max_newly_deleted_percent", 100);
     node.loses(&["log lost*"]).await.is_good();
@@ -180,7 +180,7 @@ async fn many_pods_are_not_believed_to_be_deleted_at_once_until_confirmed(node: 
 // What no real runtime does to order.
 
 #[tokio::test]
-async fn what_is_confirmed_goes_whole_in_one_command_though_some_is_proved_only_during_it() {
+async fn what_is_confirmed_is_removed_in_one_command_though_some_is_confirmed_only_during_it() {
     let (mut node, sim) = node_and_sim(Options::default());
     let live = node.pod("live").await;
     node.running(&live, "main").await;
@@ -201,20 +201,20 @@ async fn what_is_confirmed_goes_whole_in_one_command_though_some_is_proved_only_
     }
     node.set("image_gc.mode", "report").set("pods.max_staleness", "1h");
     let running = Running::start(&node.arguments(&["run"]), None);
-    let held = |s: &StatusResponse| {
+    let postponed = |s: &StatusResponse| {
         let notes = s.pods.iter().flat_map(|pods| &pods.notes);
         well(s) && notes.into_iter().any(|note| note.starts_with("7 of 13 pods disappeared at once"))
     };
-    status(&node, held).await;
-    let before = node.look().await;
+    status(&node, postponed).await;
+    let before = node.inventory().await;
     // It comes to the others while the first ones are removed.
     sim.before_next(Method::RemoveContainer, move |_, _| {
         directories.iter().for_each(|directory| fs::remove_dir(directory).unwrap());
     });
-    let run = good(ask(&node, &["run-now", "--confirm-deleted", "-o", "json"]));
+    let run = succeeded(ask(&node, &["run-now", "--confirm-deleted", "-o", "json"]));
     assert!(run.stdout.contains("7 pods are confirmed"), "{run:?}");
-    let lost = before.lost(&node.look().await);
-    assert_eq!(lost, before.meant(&["container gone*", "sandbox gone*", "log gone*"]), "{run:?}");
+    let removed = before.removed_in(&node.inventory().await);
+    assert_eq!(removed, before.meant(&["container gone*", "sandbox gone*", "log gone*"]), "{run:?}");
     running.terminate();
     assert_eq!(running.wait().code, 0);
 }

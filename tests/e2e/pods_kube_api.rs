@@ -7,19 +7,19 @@ use cri_gc_test_support::fresh_uid;
 use cri_gc_test_support::kubernetes::{FakeApi, FakeServer, Fault, On, PodObject};
 
 use crate::cluster::{
-    self, NODE, Source, join, known, loses_nothing, partly, standing, until_lost, until_lost_all,
+    self, NODE, Source, join, known, loses_nothing, partly, standing, until_removed_exactly, until_unsynced,
 };
 use crate::node::Node;
 use crate::running_service::{serve, status, well};
-use crate::service_commands::good;
+use crate::service_commands::succeeded;
 
 on_both!(
-    an_api_server_that_dies_comes_back_empty_and_comes_back_whole,
-    commands_say_what_is_wrong_with_the_api_server_and_do_the_rest,
-    many_pods_that_the_api_server_lacks_at_once_are_held_until_confirmed,
+    an_api_server_that_dies_returns_empty_and_returns_complete,
+    commands_report_what_is_wrong_with_the_api_server_and_do_everything_else,
+    many_pods_that_vanish_from_the_api_server_at_once_are_kept_until_confirmed,
     an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of,
-    events_that_delete_all_that_runs_prove_nothing,
-    the_pods_of_another_node_prove_nothing,
+    events_that_delete_all_that_runs_confirm_nothing,
+    the_pods_of_another_node_confirm_nothing,
 );
 
 const GONE: [&str; 3] = ["container gone/*", "sandbox gone#0", "log gone/*"];
@@ -39,7 +39,7 @@ impl Source for FakeApi {
         PodObject::new("default", name, &fresh_uid()).phase("Running").mirror_of(uid)
     }
 
-    fn held_from(&self) -> usize {
+    fn brake_from(&self) -> usize {
         20
     }
 
@@ -58,7 +58,7 @@ fn api() -> FakeApi {
 }
 
 /// The service is synced, and knows of no pod that is unknown.
-async fn until_whole(node: &Node) {
+async fn until_followed(node: &Node) {
     let whole = |s: &StatusResponse| {
         let known =
             |pods: &cri_gc_proto::admin::PodSource| pods.sums.iter().all(|sum| sum.state != "unknown");
@@ -67,16 +67,16 @@ async fn until_whole(node: &Node) {
     status(node, whole).await;
 }
 
-async fn an_api_server_that_dies_comes_back_empty_and_comes_back_whole(node: &mut Node) {
-    cluster::dies_comes_back_empty_and_comes_back_whole(node, &api()).await;
+async fn an_api_server_that_dies_returns_empty_and_returns_complete(node: &mut Node) {
+    cluster::dies_returns_empty_and_returns_complete(node, &api()).await;
 }
 
-async fn commands_say_what_is_wrong_with_the_api_server_and_do_the_rest(node: &mut Node) {
-    cluster::commands_say_what_is_wrong_and_do_the_rest(node, &api()).await;
+async fn commands_report_what_is_wrong_with_the_api_server_and_do_everything_else(node: &mut Node) {
+    cluster::commands_report_what_is_wrong_and_do_everything_else(node, &api()).await;
 }
 
-async fn many_pods_that_the_api_server_lacks_at_once_are_held_until_confirmed(node: &mut Node) {
-    cluster::many_that_vanish_at_once_are_held_until_confirmed(node, &api()).await;
+async fn many_pods_that_vanish_from_the_api_server_at_once_are_kept_until_confirmed(node: &mut Node) {
+    cluster::many_that_vanish_at_once_are_kept_until_confirmed(node, &api()).await;
 }
 
 async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(node: &mut Node) {
@@ -89,14 +89,14 @@ async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(
     let whole = [known(&web, "Running"), known(&db, "Running")];
     join(node, &api, &whole, &[&web, &db]);
     let running = serve(node);
-    until_whole(node).await;
-    // The whole node is down when the API server comes back with nothing: no pod runs that could prove it wrong.
+    until_followed(node).await;
+    // The whole node is down when the API server returns with nothing: no pod runs that shows that it is wrong.
     node.stop(&web).await;
     node.stop(&db).await;
     node.ended_pod("gone", &["job"]).await;
-    let before = node.look().await;
-    api.come_back_with(&[]);
-    until_lost_all(node, &before, &GONE).await;
+    let before = node.inventory().await;
+    api.return_with(&[]);
+    until_removed_exactly(node, &before, &GONE).await;
     for pod in [&web, &db] {
         let (state, evidence) = standing(node, pod);
         assert_eq!(state, "unknown", "{}", pod.spec.name);
@@ -108,26 +108,26 @@ async fn an_empty_api_server_deletes_no_pod_that_the_kubelet_has_a_directory_of(
     }
     loses_nothing(node).await;
 
-    api.come_back_with(&whole);
-    until_whole(node).await;
+    api.return_with(&whole);
+    until_followed(node).await;
     loses_nothing(node).await;
     running.terminate();
     assert_eq!(running.wait().code, 0);
 }
 
-async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
+async fn events_that_delete_all_that_runs_confirm_nothing(node: &mut Node) {
     let api = api();
     let web = node.pod("web").await;
     node.running(&web, "main").await;
-    // It is about to be started anew, and no directory speaks for it.
+    // It is about to be restarted, and has no directory.
     let down = node.ended_pod("down", &["app"]).await;
     node.ended_pod("gone", &["job"]).await;
     let whole = [known(&web, "Running"), known(&down, "Running")];
     join(node, &api, &whole, &[&web]);
-    let before = node.look().await;
+    let before = node.inventory().await;
     let running = serve(node);
-    until_lost_all(node, &before, &GONE).await;
-    // Each is a good event, and each question is answered by 404.
+    until_removed_exactly(node, &before, &GONE).await;
+    // Each is a valid event, and each question is answered by 404.
     assert!(api.delete("default", "web") && api.delete("default", "down"));
     let doubted = |s: &StatusResponse| {
         let pods = s.pods.iter().flat_map(|pods| &pods.pods);
@@ -135,22 +135,22 @@ async fn events_that_delete_all_that_runs_prove_nothing(node: &mut Node) {
             && pods.into_iter().any(|pod| pod.evidence.contains("contains none of the pods that run here"))
     };
     status(node, doubted).await;
-    until_lost(node, "the pod source lists none of the pods that run here (1 ").await;
+    until_unsynced(node, "the pod source lists none of the pods that run here (1 ").await;
     loses_nothing(node).await;
 
-    api.come_back_with(&whole);
-    until_whole(node).await;
+    api.return_with(&whole);
+    until_followed(node).await;
     loses_nothing(node).await;
-    // One that is deleted while the other is there goes by the word of the watch and a question.
-    let before = node.look().await;
+    // One that is deleted while the other is there is removed after an event of the watch and a question.
+    let before = node.inventory().await;
     assert!(api.delete("default", "down"));
-    until_lost_all(node, &before, &["container down/*", "sandbox down#0", "log down/*"]).await;
+    until_removed_exactly(node, &before, &["container down/*", "sandbox down#0", "log down/*"]).await;
     assert!(api.count(On::Get) > 0, "it was asked for by name");
     running.terminate();
     assert_eq!(running.wait().code, 0);
 }
 
-async fn the_pods_of_another_node_prove_nothing(node: &mut Node) {
+async fn the_pods_of_another_node_confirm_nothing(node: &mut Node) {
     let api = api();
     let web = node.pod("web").await;
     node.running(&web, "main").await;
@@ -171,17 +171,17 @@ async fn the_pods_of_another_node_prove_nothing(node: &mut Node) {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     api.set_node(NODE, boot_id.trim());
 
-    // A list that comes late lacks a pod that is there: the question for it decides.
+    // An existing pod is missing from a late list: the question for it decides.
     api.freeze_lists();
     api.apply(known(&slow, "Pending"));
     let report = node.loses(&GONE).await;
     assert_eq!(report.is_good().kept("log slow/"), "pod_unknown");
-    // And where it can't be asked for, nothing is proved.
+    // And where the question fails, nothing is confirmed.
     api.thaw_lists();
     api.delete("default", "slow");
     api.fail(On::Get, Some(Fault::PlainText(404, "404 page not found".to_owned())));
     assert_eq!(node.loses(&[]).await.kept("log slow/"), "pod_unknown");
     api.fail(On::Get, None);
-    good(node.run_program(&["plan", "-o", "json"], None));
+    succeeded(node.run_program(&["plan", "-o", "json"], None));
     node.loses(&["container slow/*", "sandbox slow#0", "log slow/*"]).await.is_good();
 }

@@ -6,16 +6,18 @@ use std::path::Path;
 use cri_gc_test_support::fresh_uid;
 use cri_gc_test_support::kubernetes::{FakeKubelet, FakeServer, Fault, On, PodObject};
 
-use crate::cluster::{self, NODE, Source, join, known, loses_nothing, passes, until_lost, until_lost_all};
+use crate::cluster::{
+    self, NODE, Source, join, known, loses_nothing, passes, until_removed_exactly, until_unsynced,
+};
 use crate::node::Node;
 use crate::running_service::{serve, status, well};
-use crate::service_commands::good;
+use crate::service_commands::succeeded;
 
 on_both!(
-    a_kubelet_that_dies_comes_back_empty_and_comes_back_whole,
-    commands_say_what_is_wrong_with_the_kubelet_and_do_the_rest,
-    many_pods_that_a_kubelet_lacks_at_once_are_held_until_confirmed,
-    a_kubelet_without_pods_proves_nothing_though_nothing_runs,
+    a_kubelet_that_dies_returns_empty_and_returns_complete,
+    commands_report_what_is_wrong_with_the_kubelet_and_do_everything_else,
+    many_pods_that_vanish_from_a_kubelet_at_once_are_kept_until_confirmed,
+    a_kubelet_without_pods_confirms_nothing_though_nothing_runs,
     who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet,
 );
 
@@ -52,7 +54,7 @@ impl Source for FakeKubelet {
     }
 }
 
-/// A kubelet that speaks HTTPS and lets in whoever has the token.
+/// A kubelet that speaks HTTPS and accepts each client that has the token.
 fn https(node: &Node) -> FakeKubelet {
     let kubelet = FakeKubelet::start_https(NODE);
     kubelet.set_token(Some(TOKEN));
@@ -61,48 +63,48 @@ fn https(node: &Node) -> FakeKubelet {
     kubelet
 }
 
-async fn a_kubelet_that_dies_comes_back_empty_and_comes_back_whole(node: &mut Node) {
+async fn a_kubelet_that_dies_returns_empty_and_returns_complete(node: &mut Node) {
     let kubelet = https(node);
-    cluster::dies_comes_back_empty_and_comes_back_whole(node, &kubelet).await;
+    cluster::dies_returns_empty_and_returns_complete(node, &kubelet).await;
 }
 
-async fn commands_say_what_is_wrong_with_the_kubelet_and_do_the_rest(node: &mut Node) {
-    cluster::commands_say_what_is_wrong_and_do_the_rest(node, &FakeKubelet::start(NODE)).await;
+async fn commands_report_what_is_wrong_with_the_kubelet_and_do_everything_else(node: &mut Node) {
+    cluster::commands_report_what_is_wrong_and_do_everything_else(node, &FakeKubelet::start(NODE)).await;
 }
 
-async fn many_pods_that_a_kubelet_lacks_at_once_are_held_until_confirmed(node: &mut Node) {
-    cluster::many_that_vanish_at_once_are_held_until_confirmed(node, &FakeKubelet::start(NODE)).await;
+async fn many_pods_that_vanish_from_a_kubelet_at_once_are_kept_until_confirmed(node: &mut Node) {
+    cluster::many_that_vanish_at_once_are_kept_until_confirmed(node, &FakeKubelet::start(NODE)).await;
 }
 
-async fn a_kubelet_without_pods_proves_nothing_though_nothing_runs(node: &mut Node) {
+async fn a_kubelet_without_pods_confirms_nothing_though_nothing_runs(node: &mut Node) {
     let kubelet = FakeKubelet::start(NODE);
     let (web, down) = (node.pod("web").await, node.ended_pod("down", &["app"]).await);
     node.running(&web, "main").await;
     node.ended_pod("gone", &["job"]).await;
     let manifest = kubelet.static_pod("manifest", &fresh_uid());
     let whole = [known(&web, "Running"), known(&down, "Running"), manifest.clone()];
-    // It has restarted, and heard of nothing but what its own disk tells: nothing runs that could prove it wrong.
+    // It has restarted, and knows only what is on its own disk: nothing runs that shows that it is wrong.
     join(node, &kubelet, &[manifest], &[&web]);
     node.stop(&web).await;
-    let before = node.look().await;
+    let before = node.inventory().await;
     let running = serve(node);
-    until_lost(node, "it may have just started").await;
+    until_unsynced(node, "it may have just started").await;
     loses_nothing(node).await;
-    kubelet.come_back_with(&[]);
+    kubelet.return_with(&[]);
     passes(node).await;
-    until_lost(node, "it may have just started").await;
+    until_unsynced(node, "it may have just started").await;
     loses_nothing(node).await;
     let swept = cluster::partly(node.run_program(&["plan", "-o", "json"], None), "it may have just started");
     assert_eq!(swept["containers"]["remove"].as_array().unwrap().len(), 0, "{swept:#}");
-    assert!(before.lost(&node.look().await).is_empty());
+    assert!(before.removed_in(&node.inventory().await).is_empty());
 
-    kubelet.come_back_with(&whole);
-    until_lost_all(node, &before, &["container gone/*", "sandbox gone#0", "log gone/*"]).await;
-    // Lists that are no lists lose what was proved, and nothing else.
+    kubelet.return_with(&whole);
+    until_removed_exactly(node, &before, &["container gone/*", "sandbox gone#0", "log gone/*"]).await;
+    // Invalid lists reset what was confirmed, and nothing else.
     for fault in [Fault::Status(503), Fault::Garbage("{\"kind\": \"PodList\"".to_owned()), Fault::CutBody(40)]
     {
         kubelet.fail(On::List, Some(fault));
-        until_lost(node, "the kubelet at").await;
+        until_unsynced(node, "the kubelet at").await;
         loses_nothing(node).await;
         kubelet.fail(On::List, None);
         status(node, |s| well(s) && s.pods.as_ref().is_some_and(|pods| pods.synced)).await;
@@ -119,9 +121,9 @@ async fn who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet(nod
     join(node, &kubelet, &[known(&web, "Running")], &[&web]);
     let refused = |node: &Node, words: &[&str]| {
         let ended = node.run_program(&["plan", "-o", "json"], None);
-        let told = ended.stderr.clone();
+        let said = ended.stderr.clone();
         cluster::partly(ended, "kubelet");
-        words.iter().for_each(|word| assert!(told.contains(word), "no {word} in {told}"));
+        words.iter().for_each(|word| assert!(said.contains(word), "no {word} in {said}"));
     };
     fs::write(node.path("kubelet.token"), "another").unwrap();
     refused(node, &["401", "pods.kubelet.token_file"]);
@@ -142,10 +144,10 @@ async fn who_asks_shows_a_token_or_a_certificate_and_trusts_no_other_kubelet(nod
     let (ca, crt, key) = (file(node, "ca"), file(node, "crt"), file(node, "key"));
     node.set("pods.kubelet.ca_file", ca).set("pods.kubelet.token_file", "");
     node.set("pods.kubelet.client_cert_file", crt).set("pods.kubelet.client_key_file", key);
-    good(node.run_program(&["plan", "-o", "json"], None));
+    succeeded(node.run_program(&["plan", "-o", "json"], None));
     node.loses(&["container gone/*", "sandbox gone#0", "log gone/*"]).await.is_good();
 
-    // The token, over a connection whose other end nobody vouches for.
+    // The token, over a connection whose other end is not authenticated.
     fs::write(node.path("kubelet.token"), TOKEN).unwrap();
     let token = file(node, "kubelet.token");
     node.set("pods.kubelet.client_cert_file", "").set("pods.kubelet.client_key_file", "");

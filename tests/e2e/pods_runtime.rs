@@ -7,12 +7,12 @@ use cri_gc_test_support::{ContainerSpec, PodSpec};
 use crate::node::{APP, Node, image};
 
 on_both!(
-    beside_a_kubelet_only_images_are_enforced,
+    next_to_a_kubelet_only_images_are_enforced,
     a_pod_is_found_by_the_sandbox_of_a_container_without_labels,
-    what_belongs_to_no_pod_stays_unless_it_is_to_be_collected,
+    what_belongs_to_no_pod_is_kept_unless_unmanaged_objects_are_collected,
 );
 
-async fn beside_a_kubelet_only_images_are_enforced(node: &mut Node) {
+async fn next_to_a_kubelet_only_images_are_enforced(node: &mut Node) {
     node.ended_pod("gone", &["job", "job2"]).await;
     let web = node.pod("web").await;
     node.dead(&web, "job", 0..2).await;
@@ -68,7 +68,7 @@ async fn a_pod_is_found_by_the_sandbox_of_a_container_without_labels(node: &mut 
     node.is_settled().await;
 }
 
-async fn what_belongs_to_no_pod_stays_unless_it_is_to_be_collected(node: &mut Node) {
+async fn what_belongs_to_no_pod_is_kept_unless_unmanaged_objects_are_collected(node: &mut Node) {
     let spec = |name: &str| PodSpec::new("default", name).uid("").without_labels();
     if !node.runtime.takes_pods_without_uid() {
         assert!(node.cri.run_pod(spec("by-hand")).await.is_err());

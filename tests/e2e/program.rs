@@ -15,7 +15,7 @@ use crate::inventory::Inventory;
 /// No command of these tests takes nearly as long, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A run of the binary, under way. It is killed if the test gives it up.
+/// A running binary. It is killed when the value is dropped.
 pub struct Running {
     child: Child,
     files: tempfile::TempDir,
@@ -116,10 +116,10 @@ impl Report {
         Self { code: ended.code, stderr: ended.stderr.clone(), passes, removals, follow, kept }
     }
 
-    /// Why something was to go, and how that ended: "over_pod_container_limit: removed".
+    /// Why something was to be removed, and the result: "over_pod_container_limit: removed".
     pub fn removal(&self, name: &str) -> String {
         let found = self.removals.iter().find(|(known, _)| known == name);
-        let (_, removal) = found.unwrap_or_else(|| panic!("{name} was not to go: {self:#?}"));
+        let (_, removal) = found.unwrap_or_else(|| panic!("{name} was not to be removed: {self:#?}"));
         let text = |field: &str| removal[field].as_str().unwrap_or_default();
         match text("because") {
             "" => format!("{}: {}", text("reason"), text("result")),
@@ -127,7 +127,7 @@ impl Report {
         }
     }
 
-    /// Why something stayed.
+    /// Why something was kept.
     pub fn kept(&self, name: &str) -> &str {
         self.kept.get(name).unwrap_or_else(|| panic!("{name} was not kept: {self:#?}"))
     }
@@ -164,13 +164,13 @@ impl Report {
         lists.flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
     }
 
-    /// What it says it removed has to be what is gone.
-    pub fn tells_of(&self, gone: &BTreeSet<String>) {
-        let told: BTreeSet<String> = self.with_result("removed").into_iter().map(str::to_owned).collect();
-        let objects: BTreeSet<String> = gone.iter().filter(|name| is_told(name)).cloned().collect();
+    /// What it reports as removed has to be what is removed.
+    pub fn reports_exactly(&self, gone: &BTreeSet<String>) {
+        let reported: BTreeSet<String> = self.with_result("removed").into_iter().map(str::to_owned).collect();
+        let objects: BTreeSet<String> = gone.iter().filter(|name| is_reported(name)).cloned().collect();
         let links = |name: &&String| !name.starts_with("link ");
-        let told: BTreeSet<String> = told.iter().filter(links).cloned().collect();
-        assert_eq!(told, objects, "what is gone and what is told to be: {self:#?}");
+        let reported: BTreeSet<String> = reported.iter().filter(links).cloned().collect();
+        assert_eq!(reported, objects, "what is removed and what is reported: {self:#?}");
     }
 
     /// Nothing went wrong.
@@ -181,8 +181,8 @@ impl Report {
     }
 }
 
-/// Objects and whole log directories are told one by one; a file that goes with its container is not.
-fn is_told(name: &str) -> bool {
+/// Objects and whole log directories are reported one by one; a file that is removed with its container is not.
+fn is_reported(name: &str) -> bool {
     match name.strip_prefix("log ") {
         Some(path) => path.strip_suffix('/').is_some_and(|directory| !directory.contains('/')),
         None => !name.starts_with("link "),

@@ -15,20 +15,20 @@ use crate::program::Running;
 
 on_each_flavour!(
     #[tokio::test] async:
-    systemd_is_told_that_it_is_ready_alive_reloading_and_stopping,
-    a_stop_waits_for_removals_under_way_and_a_second_signal_does_not,
+    systemd_is_notified_of_ready_alive_reloading_and_stopping,
+    a_stop_waits_for_removals_in_progress_and_a_second_signal_does_not,
 );
 
 on_both!(
-    the_service_collects_by_itself_and_comes_to_rest_when_told,
-    a_runtime_that_dies_is_one_loss_and_one_return_and_nothing_wrong_goes,
+    the_service_collects_by_itself_and_shuts_down_on_a_signal,
+    a_runtime_that_dies_is_logged_as_one_outage_and_nothing_wrong_is_removed,
     a_runtime_that_dies_in_the_middle_of_removals_is_one_loss_too,
     a_service_that_starts_before_its_runtime_waits_for_it,
 );
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Passes every second; images go by age, so that the disk of the machine does not matter.
+/// Passes every second; images are removed for their age, so that the disk of the machine does not matter.
 pub fn serve(node: &mut Node) -> Running {
     Running::start(&service(node), None)
 }
@@ -90,19 +90,21 @@ fn count(log: &str, words: &str) -> usize {
     log.lines().filter(|line| line.contains(words)).count()
 }
 
-async fn the_service_collects_by_itself_and_comes_to_rest_when_told(node: &mut Node) {
+async fn the_service_collects_by_itself_and_shuts_down_on_a_signal(node: &mut Node) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     let jobs = node.dead(&web, "job", 0..3).await;
     let old = node.ended_pod("old", &["a"]).await;
-    let before = node.look().await;
+    let before = node.inventory().await;
     let running = serve(node);
     let first = status(node, well).await;
     until_removed(node, &jobs[1]).await;
     let logs = cri_gc_test_support::pod_log_dir(&node.runtime.pod_logs(), &old.spec);
-    until_async(PATIENCE, || async { (!logs.exists()).then_some(()) }).await.expect("the logs of the pod go");
+    until_async(PATIENCE, || async { (!logs.exists()).then_some(()) })
+        .await
+        .expect("the logs of the pod are removed");
     let settled = status(node, passed(&first, 2)).await;
-    let lost = before.lost(&node.look().await);
+    let removed = before.removed_in(&node.inventory().await);
     let gone = [
         "container web/job#0",
         "container web/job#1",
@@ -112,8 +114,8 @@ async fn the_service_collects_by_itself_and_comes_to_rest_when_told(node: &mut N
         "sandbox old#0",
         "log old/*",
     ];
-    assert_eq!(lost, before.meant(&gone));
-    // Something new comes, and goes as well.
+    assert_eq!(removed, before.meant(&gone));
+    // Something new appears, and is removed as well.
     let late = node.dead(&web, "late", 0..2).await;
     until_removed(node, &late[0]).await;
     let last = status(node, passed(&settled, 2)).await;
@@ -125,29 +127,29 @@ async fn the_service_collects_by_itself_and_comes_to_rest_when_told(node: &mut N
     assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
     assert_eq!(loud(&ended.stderr), Vec::<String>::new(), "nothing was wrong");
     assert_eq!(count(&ended.stderr, "\"stopped\""), 1, "{}", ended.stderr);
-    assert!(!node.path("admin.sock").exists(), "it takes its socket away");
+    assert!(!node.path("admin.sock").exists(), "it removes its socket");
 }
 
-async fn a_runtime_that_dies_is_one_loss_and_one_return_and_nothing_wrong_goes(node: &mut Node) {
+async fn a_runtime_that_dies_is_logged_as_one_outage_and_nothing_wrong_is_removed(node: &mut Node) {
     let web = node.pod("web").await;
     node.running(&web, "main").await;
     let jobs = node.dead(&web, "job", 0..2).await;
     let running = serve(node);
     status(node, well).await;
     until_removed(node, &jobs[0]).await;
-    let before = node.look().await;
+    let before = node.inventory().await;
 
     node.runtime.kill();
     // Long enough that every loop has failed again and again.
-    let away = status(node, |s| s.loops.len() == 4 && s.loops.iter().all(|l| l.failures >= 4)).await;
-    let runtime = away.runtime.unwrap();
+    let outage = status(node, |s| s.loops.len() == 4 && s.loops.iter().all(|l| l.failures >= 4)).await;
+    let runtime = outage.runtime.unwrap();
     assert!(!runtime.reachable && !runtime.error.is_empty(), "{runtime:?}");
     node.runtime.restart();
     node.reconnect();
-    let back = status(node, well).await;
-    status(node, passed(&back, 3)).await;
-    let lost = before.lost(&node.look().await);
-    assert!(lost.is_empty(), "{lost:?}");
+    let recovered = status(node, well).await;
+    status(node, passed(&recovered, 3)).await;
+    let removed = before.removed_in(&node.inventory().await);
+    assert!(removed.is_empty(), "{removed:?}");
 
     let late = node.dead(&web, "late", 0..2).await;
     until_removed(node, &late[0]).await;
@@ -169,7 +171,7 @@ async fn a_runtime_that_dies_in_the_middle_of_removals_is_one_loss_too(node: &mu
         ids.push(node.created(&web, &ContainerSpec::sleeper("job", &image(APP)).attempt(attempt)).await);
     }
     node.set("container_gc.parallel_removals", 2);
-    let before = node.look().await;
+    let before = node.inventory().await;
     node.runtime.order_death(20);
     let running = serve(node);
     node.runtime.await_death(20);
@@ -180,10 +182,10 @@ async fn a_runtime_that_dies_in_the_middle_of_removals_is_one_loss_too(node: &mu
     until_removed(node, &ids[38]).await;
     let settled = status(node, well).await;
     status(node, passed(&settled, 2)).await;
-    let lost = before.lost(&node.look().await);
+    let removed = before.removed_in(&node.inventory().await);
     let jobs: Vec<String> = (0..39).map(|job| format!("container web/job#{job}")).collect();
-    assert!(lost.iter().all(|name| jobs.contains(name)), "{lost:?}");
-    assert_eq!(lost.len(), jobs.len(), "the newest stays");
+    assert!(removed.iter().all(|name| jobs.contains(name)), "{removed:?}");
+    assert_eq!(removed.len(), jobs.len(), "the newest is kept");
     running.terminate();
     let ended = running.wait();
     assert_eq!(count(&ended.stderr, "container runtime unreachable"), 1, "{}", ended.stderr);
@@ -210,14 +212,14 @@ async fn a_service_that_starts_before_its_runtime_waits_for_it(node: &mut Node) 
     assert_eq!(count(&ended.stderr, "container runtime reachable again"), 1, "{}", ended.stderr);
 }
 
-async fn systemd_is_told_that_it_is_ready_alive_reloading_and_stopping() {
+async fn systemd_is_notified_of_ready_alive_reloading_and_stopping() {
     let mut node = crate::embedded::node();
     let path = node.path("notify.sock");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let next = || {
         let mut buffer = [0; 4_096];
-        let length = socket.recv(&mut buffer).expect("systemd is told something");
+        let length = socket.recv(&mut buffer).expect("systemd gets a message");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     };
     let until = |word: &str| while !next().lines().any(|line| line == word) {};
@@ -235,7 +237,7 @@ async fn systemd_is_told_that_it_is_ready_alive_reloading_and_stopping() {
     assert_eq!(running.wait().code, 0);
 }
 
-async fn a_stop_waits_for_removals_under_way_and_a_second_signal_does_not() {
+async fn a_stop_waits_for_removals_in_progress_and_a_second_signal_does_not() {
     for second in [false, true] {
         let (mut node, sim) = crate::embedded::node_and_sim(options());
         let web = node.pod("web").await;
@@ -259,7 +261,7 @@ async fn a_stop_waits_for_removals_under_way_and_a_second_signal_does_not() {
             let ended = running.wait();
             assert_eq!(ended.code, 0);
             assert_eq!(count(&ended.stderr, "\"stopped\""), 1, "{}", ended.stderr);
-            // What was under way was done, and the next one not begun.
+            // The removal in progress was done, and the next one not begun.
             assert_eq!(sim.count(Method::RemoveContainer), 1);
             let left = sim.container_ids();
             assert!(!left.contains(&jobs[0]) && left.contains(&jobs[1]), "{left:?}");

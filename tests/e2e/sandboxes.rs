@@ -1,4 +1,4 @@
-//! behaviour: Sandboxes: which sandboxes go.
+//! behaviour: Sandboxes: which sandboxes are removed.
 
 use cri_gc_sim::{ContainerSpec, Method, SandboxState};
 use cri_gc_test_support::{flavours::options, on_each_flavour};
@@ -8,22 +8,22 @@ use crate::node::Node;
 
 on_each_flavour!(
     #[tokio::test] async:
-    a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_stays,
+    a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_is_kept,
 );
 
 on_both!(
-    of_a_pod_that_is_not_gone_the_newest_sandbox_stays_and_so_does_what_is_not_empty,
-    of_a_pod_that_is_gone_all_sandboxes_go,
+    of_an_existing_pod_the_newest_sandbox_and_those_not_empty_are_kept,
+    all_sandboxes_of_a_deleted_pod_are_removed,
     a_sandbox_that_cannot_be_stopped_is_not_removed_until_it_can,
 );
 
-async fn of_a_pod_that_is_not_gone_the_newest_sandbox_stays_and_so_does_what_is_not_empty(node: &mut Node) {
-    // Nothing is proved of any pod.
+async fn of_an_existing_pod_the_newest_sandbox_and_those_not_empty_are_kept(node: &mut Node) {
+    // Nothing is confirmed of any pod.
     node.set("pods.runtime_grace", "10m");
     let idle = node.ended_pod("idle", &[]).await;
     let again = node.again(&idle).await;
     node.stop(&again).await;
-    // Its first sandbox holds a dead container, its second one nothing, its third one runs.
+    // Its first sandbox has a dead container, its second one nothing, its third one runs.
     let web = node.ended_pod("web", &["job"]).await;
     let empty = node.again(&web).await;
     node.stop(&empty).await;
@@ -47,13 +47,13 @@ async fn of_a_pod_that_is_not_gone_the_newest_sandbox_stays_and_so_does_what_is_
     node.is_settled().await;
 }
 
-async fn of_a_pod_that_is_gone_all_sandboxes_go(node: &mut Node) {
+async fn all_sandboxes_of_a_deleted_pod_are_removed(node: &mut Node) {
     let gone = node.ended_pod("gone", &["job"]).await;
     let again = node.again(&gone).await;
     node.stop(&again).await;
     let web = node.pod("web").await;
 
-    // With its containers kept, the sandbox that holds them stays as well.
+    // With its containers kept, their sandbox is kept as well.
     node.set("container_gc.mode", "off");
     let report = node.loses(&["sandbox gone#1"]).await;
     assert_eq!(report.is_good().removal("sandbox gone#1"), "pod_deleted: removed");
@@ -79,19 +79,19 @@ async fn a_sandbox_that_cannot_be_stopped_is_not_removed_until_it_can(node: &mut
     let error = report.pass("sandbox_gc")["removals"][0]["error"].as_str().unwrap();
     assert!(error.contains("broken by the test"), "{error}");
 
-    node.runtime.mend_teardown();
+    node.runtime.repair_teardown();
     node.loses(&["sandbox stuck#0", "log stuck/"]).await.is_good();
     node.is_settled().await;
 }
 
 // What no real runtime does to order.
 
-async fn a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_stays() {
+async fn a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_is_kept() {
     for becomes_ready in [false, true] {
         let (node, sim) = node_and_sim(options());
         let pod = node.ended_pod("pod", &[]).await;
         let id = pod.id.clone();
-        // A removal would take the container along without a word.
+        // A removal would silently remove the container too.
         let method = if becomes_ready { Method::PodSandboxStatus } else { Method::StopPodSandbox };
         sim.before_next(method, move |node, _| {
             if becomes_ready {

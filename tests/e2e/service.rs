@@ -23,23 +23,23 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts them, and has them look at the images once, as a service does before anything else.
+    /// Starts them, and has them observe the images once, as a service does before anything else.
     pub fn start(overrides: Vec<(String, String)>, seams: Seams) -> Self {
         let sources = Sources { file: FileSource::None, env: Vec::new(), overrides };
         let settings = Arc::new(load(&sources).unwrap().settings);
         let (ask, asked) = channel();
-        let (looked, has_looked) = channel();
+        let (sender, receiver) = channel();
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async {
                 let crew =
                     Crew::start(settings, seams, Home::Memory, false, Logger::root(Discard, o!())).unwrap();
                 observe::remember_pods(&crew.tools, &crew.settings).await.unwrap();
-                looked.send(observe::remember_images(&crew.tools).await.map(drop)).unwrap();
+                sender.send(observe::remember_images(&crew.tools).await.map(drop)).unwrap();
                 serve(&crew, &asked).await;
                 crew.stop();
             });
         });
-        has_looked.recv().unwrap().unwrap();
+        receiver.recv().unwrap().unwrap();
         Self { ask: Some(ask), thread: Some(thread) }
     }
 

@@ -1,4 +1,4 @@
-//! The commands that ask a running service, by the program's own binary.
+//! The commands that call a running service, by the program's own binary.
 
 use serde_json::Value;
 
@@ -7,13 +7,13 @@ use crate::program::{Ended, Running};
 use crate::running_service::{serve, status, well};
 
 on_both!(
-    status_tells_everything_and_explain_why_an_object_stays,
+    status_reports_everything_and_explain_why_an_object_is_kept,
     a_loop_is_paused_resumed_and_run_by_command,
-    a_runtime_that_hangs_keeps_nobody_waiting_who_asks,
+    a_runtime_that_hangs_keeps_no_client_waiting,
     settings_are_reloaded_by_command_and_by_a_change_of_the_file,
 );
 
-/// Runs a command that asks the service.
+/// Runs a command that calls the service.
 pub fn ask(node: &Node, command: &[&str]) -> Ended {
     let socket = node.path("admin.sock").display().to_string();
     let arguments = command.iter().map(ToString::to_string).chain(["--socket".to_owned(), socket]);
@@ -25,45 +25,45 @@ pub fn json(ended: &Ended) -> Value {
 }
 
 #[track_caller]
-pub fn good(ended: Ended) -> Ended {
+pub fn succeeded(ended: Ended) -> Ended {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
     ended
 }
 
-async fn status_tells_everything_and_explain_why_an_object_stays(node: &mut Node) {
+async fn status_reports_everything_and_explain_why_an_object_is_kept(node: &mut Node) {
     let web = node.pod("web").await;
     let main = node.running(&web, "main").await;
     let jobs = node.dead(&web, "job", 0..1).await;
     let _running = serve(node);
     status(node, well).await;
 
-    let table = good(ask(node, &["status"])).stdout;
+    let table = succeeded(ask(node, &["status"])).stdout;
     for words in ["container_gc", "sandbox_gc", "log_gc", "image_gc", "enforce", "generation 1", "reachable"]
     {
         assert!(table.contains(words), "no {words} in:\n{table}");
     }
-    let status = json(&good(ask(node, &["status", "-o", "json"])));
+    let status = json(&succeeded(ask(node, &["status", "-o", "json"])));
     assert_eq!(status["loops"].as_array().unwrap().len(), 4);
     assert_eq!(status["runtime"]["reachable"], true);
     assert!(!status["filesystems"].as_array().unwrap().is_empty(), "{status:#}");
 
-    // By a whole id, by the beginning of one, by a name, by a pod, by a tag.
+    // By a full id, by the beginning of one, by a name, by a pod, by a tag.
     for (object, reason) in [
         (main.as_str(), "running"),
         (&jobs[0][..12], "within_limits"),
         ("web/main", "running"),
         ("cri-gc.test/app:1", "in_use"),
     ] {
-        let told = json(&good(ask(node, &["explain", object, "-o", "json"])));
-        let found = told["objects"].as_array().unwrap();
-        assert_eq!(found.len(), 1, "{object}: {told:#}");
+        let said = json(&succeeded(ask(node, &["explain", object, "-o", "json"])));
+        let found = said["objects"].as_array().unwrap();
+        assert_eq!(found.len(), 1, "{object}: {said:#}");
         assert_eq!(
             (&found[0]["decision"], &found[0]["reason"]),
             (&"keep".into(), &reason.into()),
             "{object}"
         );
     }
-    let pod = json(&good(ask(node, &["explain", "default/web", "-o", "json"])));
+    let pod = json(&succeeded(ask(node, &["explain", "default/web", "-o", "json"])));
     let mut kinds: Vec<&str> =
         pod["objects"].as_array().unwrap().iter().map(|o| o["kind"].as_str().unwrap()).collect();
     kinds.sort_unstable();
@@ -78,24 +78,24 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
     node.running(&web, "main").await;
     let _running = serve(node);
     status(node, well).await;
-    good(ask(node, &["pause", "containers"]));
+    succeeded(ask(node, &["pause", "containers"]));
     let jobs = node.dead(&web, "job", 0..3).await;
     let paused = status(node, |s| s.loops[0].state == "paused" && s.loops[1].passes > 0).await;
-    // The others go on; this one does not.
+    // The others continue; this one does not.
     let later = status(node, |s| s.loops[1].passes >= paused.loops[1].passes + 3).await;
     assert_eq!(later.loops[0].passes, paused.loops[0].passes);
     let refused = ask(node, &["run-now", "containers"]);
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("paused"), "{refused:?}");
-    good(ask(node, &["pause"]));
-    good(ask(node, &["resume"]));
+    succeeded(ask(node, &["pause"]));
+    succeeded(ask(node, &["resume"]));
     status(node, |s| s.loops.iter().all(|l| l.state != "paused") && s.loops[0].removed == 2).await;
     let left: Vec<String> =
         node.cri.list_containers().await.unwrap().into_iter().map(|container| container.id).collect();
     assert!(!left.contains(&jobs[0]) && !left.contains(&jobs[1]) && left.contains(&jobs[2]));
 
-    // A pass by command ends, is told, and has nothing left to do.
-    let run = good(ask(node, &["run-now", "-o", "json"]));
+    // A requested pass ends, is reported, and has nothing left to do.
+    let run = succeeded(ask(node, &["run-now", "-o", "json"]));
     let updates: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ended: Vec<&str> = updates
         .iter()
@@ -103,7 +103,7 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
         .map(|e| e["loop"].as_str().unwrap())
         .collect();
     assert_eq!(ended, ["container_gc", "sandbox_gc", "log_gc", "image_gc"]);
-    let events = good(ask(node, &["events", "-o", "json"]));
+    let events = succeeded(ask(node, &["events", "-o", "json"]));
     let kinds: Vec<String> = events
         .stdout
         .lines()
@@ -117,7 +117,7 @@ async fn a_loop_is_paused_resumed_and_run_by_command(node: &mut Node) {
     );
 }
 
-async fn a_runtime_that_hangs_keeps_nobody_waiting_who_asks(node: &mut Node) {
+async fn a_runtime_that_hangs_keeps_no_client_waiting(node: &mut Node) {
     let web = node.pod("web").await;
     let main = node.running(&web, "main").await;
     let running = serve(node);
@@ -125,8 +125,8 @@ async fn a_runtime_that_hangs_keeps_nobody_waiting_who_asks(node: &mut Node) {
     node.runtime.hang();
     let said = ask(node, &["status"]);
     assert_eq!(said.code, 3, "{said:?}");
-    for told in ["has not answered within 2s", "could not be observed within 2s"] {
-        assert!(said.stdout.contains(told), "{said:?}");
+    for text in ["has not answered within 2s", "could not be observed within 2s"] {
+        assert!(said.stdout.contains(text), "{said:?}");
     }
     let said = ask(node, &["explain", &main, "--timeout", "2s"]);
     assert_eq!(said.code, 4, "{said:?}");
@@ -136,8 +136,8 @@ async fn a_runtime_that_hangs_keeps_nobody_waiting_who_asks(node: &mut Node) {
     assert!(said.stderr.contains("the runtime does not answer"), "{said:?}");
     node.runtime.go_on();
     status(node, well).await;
-    good(ask(node, &["explain", &main]));
-    good(ask(node, &["run-now"]));
+    succeeded(ask(node, &["explain", &main]));
+    succeeded(ask(node, &["run-now"]));
     running.terminate();
     assert_eq!(running.wait().code, 0);
 }
@@ -147,10 +147,10 @@ async fn settings_are_reloaded_by_command_and_by_a_change_of_the_file(node: &mut
     status(node, well).await;
     let file = node.path("cri-gc.toml");
     std::fs::write(&file, "[pods]\nmax_staleness = \"7m\"\n").unwrap();
-    let reloaded = good(ask(node, &["config", "reload"]));
+    let reloaded = succeeded(ask(node, &["config", "reload"]));
     // On a slow machine the service may have seen the change by itself before.
     assert!(reloaded.stdout.starts_with("Generation "), "{reloaded:?}");
-    let shown = good(ask(node, &["config", "show", "--running", "-o", "json"]));
+    let shown = succeeded(ask(node, &["config", "show", "--running", "-o", "json"]));
     assert_eq!(json(&shown)["pods"]["max_staleness"], "7m");
 
     std::fs::write(&file, "[pods]\nmax_stalenes = \"8m\"\n").unwrap();
@@ -180,11 +180,11 @@ async fn settings_are_reloaded_by_command_and_by_a_change_of_the_file(node: &mut
     let second = first.configuration.unwrap().generation + 1;
     status(node, |s| s.log_level == "warning" && generation(second)(s)).await;
 
-    // One that is set by hand holds until the file says otherwise.
-    good(ask(node, &["log-level", "error"]));
-    assert_eq!(good(ask(node, &["log-level"])).stdout.trim(), "error");
-    good(ask(node, &["config", "reload"]));
-    assert_eq!(good(ask(node, &["log-level"])).stdout.trim(), "error");
+    // One that is set by hand is in force until the file changes it.
+    succeeded(ask(node, &["log-level", "error"]));
+    assert_eq!(succeeded(ask(node, &["log-level"])).stdout.trim(), "error");
+    succeeded(ask(node, &["config", "reload"]));
+    assert_eq!(succeeded(ask(node, &["log-level"])).stdout.trim(), "error");
     running.terminate();
     assert_eq!(running.wait().code, 0);
 }

@@ -1,4 +1,4 @@
-//! A service beside a disk and a runtime that hang again and again, asked for its status ten times a second: what it takes of the
+//! A service with a disk and a runtime that hang again and again, and ten status requests a second: what it uses of the
 //! machine levels off. It lasts for `CRI_GC_SOAK_MINUTES` (30), so it is run by hand (CONTRIBUTING.md).
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::running_service::{serve, status, well};
 /// How long each part of a cycle lasts.
 const PART: Duration = Duration::from_secs(20);
 
-/// A filesystem in a file, which can be frozen: whoever writes to it hangs.
+/// A filesystem in a file, which can be frozen: a writer then hangs.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -120,7 +120,7 @@ async fn litter(node: &Node, logs: &Path) {
 
 #[tokio::test]
 #[ignore = "it lasts for half an hour; CONTRIBUTING.md has the command"]
-async fn memory_and_threads_level_off_beside_a_disk_and_a_runtime_that_hang() {
+async fn memory_and_threads_level_off_while_disk_and_runtime_hang() {
     let minutes = std::env::var("CRI_GC_SOAK_MINUTES").map_or(30, |minutes| minutes.parse().unwrap());
     let Some(mut node) = crate::containerd::node("soak") else { return };
     let disk = Disk::mount(&node);
@@ -148,7 +148,7 @@ async fn memory_and_threads_level_off_beside_a_disk_and_a_runtime_that_hang() {
                 most = most.most(Taken::of(running.id()));
                 sleep(Duration::from_millis(500)).await;
             }
-            disk_and_runtime_go_on(&disk, &node, part);
+            disk_and_runtime_continue(&disk, &node, part);
         }
         eprintln!("{:>5} s: {most:?}, {:?} at the end", began.elapsed().as_secs(), Taken::of(running.id()));
         cycles.push(most);
@@ -167,7 +167,7 @@ async fn memory_and_threads_level_off_beside_a_disk_and_a_runtime_that_hang() {
     assert_eq!(ended.code, 0, "{ended:?}");
 }
 
-fn disk_and_runtime_go_on(disk: &Disk, node: &Node, part: &str) {
+fn disk_and_runtime_continue(disk: &Disk, node: &Node, part: &str) {
     match part {
         "disk" => disk.freeze(false),
         "runtime" => node.runtime.go_on(),

@@ -1,4 +1,4 @@
-//! One node with everything on it: exactly what docs/behaviour.md says goes, everything else is untouched, and a second sweep
+//! One node with everything on it: exactly what docs/behaviour.md says is removed, everything else is untouched, and a second sweep
 //! does nothing.
 
 use crate::node::Node;
@@ -9,7 +9,7 @@ on_each_flavour!(
     the_embedded_runtime_is_swept_as_the_contract_says,
 );
 
-/// Capacity of the disk, in MiB. The images that nobody uses take up 45 % of it, everything else less than 15 %.
+/// Capacity of the disk, in MiB. The unused images take up 45 % of it, everything else less than 15 %.
 const DISK: u64 = 160;
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a_full_node_is_swept(node: &mut Node) {
         node.link(&web, "job", attempt, &id);
     }
     node.write_log(&web, "job", "0.log.20240101-000000.gz");
-    // Two pods that are no more: one whose sandbox holds dead containers, one with nothing but a sandbox.
+    // Two deleted pods: one whose sandbox has dead containers, one with nothing but a sandbox.
     let gone = node.pod("gone").await;
     for (attempt, id) in (0..).zip(node.dead_of(&gone, "build", "gone:1", 0..2).await) {
         node.link(&gone, "build", attempt, &id);
@@ -47,7 +47,7 @@ async fn a_full_node_is_swept(node: &mut Node) {
     node.dead(&gone, "publish", 0..1).await;
     node.stop(&gone).await;
     node.ended_pod("empty", &[]).await;
-    // Logs of a pod that nobody knows any more, and a directory that is none of ours.
+    // Logs of a pod that is unknown now, and a directory that is none of ours.
     node.log_dir(&format!("default_lost_{}", fresh_uid()));
     node.log_dir("lost+found");
 

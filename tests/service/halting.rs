@@ -1,5 +1,5 @@
-//! What holds from the next removal on, although a pass is under way: a pause, stricter settings, the end of the service.
-//! And passes that are asked for meanwhile.
+//! What applies from the next removal on, although a pass is in progress: a pause, stricter settings, the end of the service.
+//! And passes that are requested meanwhile.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -20,16 +20,16 @@ use crate::stage::{PERIOD, SECOND, STEP, Setup, Stage};
 
 on_each_flavour!(
     #[actix_rt::test] async:
-    a_pass_under_way_removes_nothing_more_once_the_mode_is_off,
-    a_pass_under_way_only_reports_what_is_left_once_the_mode_is_report,
+    a_pass_in_progress_removes_nothing_more_once_the_mode_is_off,
+    a_pass_in_progress_only_reports_what_is_left_once_the_mode_is_report,
     a_pattern_protects_from_the_next_removal_on,
-    a_pause_holds_from_the_next_removal_on,
+    a_pause_applies_from_the_next_removal_on,
     while_one_is_paused_the_others_keep_their_pace,
-    a_pass_that_is_asked_for_follows_the_one_under_way,
+    a_requested_pass_follows_the_one_in_progress,
     more_passes_than_a_loop_takes_are_declined_and_the_others_answered,
-    the_end_begins_no_removal_and_waits_for_the_one_under_way,
+    a_shutdown_begins_no_removal_and_waits_for_the_one_in_progress,
     the_end_waits_for_a_removal_that_hangs_no_longer_than_for_its_deadline,
-    the_end_waits_for_no_longer_than_a_pass_may_take,
+    a_shutdown_waits_no_longer_than_a_pass_may_take,
 );
 
 type Asked<'a> = Pin<Box<dyn Future<Output = Result<PassReport, Declined>> + 'a>>;
@@ -55,7 +55,7 @@ async fn in_the_middle(setup: Setup) -> Stage {
     stage
 }
 
-/// Ends the removal under way.
+/// Ends the removal in progress.
 async fn go_on(stage: &Stage) {
     stage.clear_faults();
     stage.settle().await;
@@ -75,7 +75,7 @@ async fn reload(stage: &Stage, file: &PathBuf, text: &str) {
 
 // ---- Stricter settings ----
 
-async fn a_stricter_mode_holds_at_once(mode: &str, now: Mode) {
+async fn a_stricter_mode_applies_at_once(mode: &str, now: Mode) {
     let mut setup = Setup::new();
     let file = setup.file("");
     let stage = in_the_middle(setup).await;
@@ -93,12 +93,12 @@ async fn a_stricter_mode_holds_at_once(mode: &str, now: Mode) {
     assert_eq!(stage.sim.container_ids().len(), 0);
 }
 
-async fn a_pass_under_way_only_reports_what_is_left_once_the_mode_is_report() {
-    a_stricter_mode_holds_at_once("report", Mode::Report).await;
+async fn a_pass_in_progress_only_reports_what_is_left_once_the_mode_is_report() {
+    a_stricter_mode_applies_at_once("report", Mode::Report).await;
 }
 
-async fn a_pass_under_way_removes_nothing_more_once_the_mode_is_off() {
-    a_stricter_mode_holds_at_once("off", Mode::Off).await;
+async fn a_pass_in_progress_removes_nothing_more_once_the_mode_is_off() {
+    a_stricter_mode_applies_at_once("off", Mode::Off).await;
 }
 
 async fn a_pattern_protects_from_the_next_removal_on() {
@@ -127,7 +127,7 @@ async fn a_pattern_protects_from_the_next_removal_on() {
 
 // ---- A pause ----
 
-async fn a_pause_holds_from_the_next_removal_on() {
+async fn a_pause_applies_from_the_next_removal_on() {
     let stage = in_the_middle(Setup::new()).await;
     stage.handle(Loop::ContainerGc).pause(true).await;
     let refused = stage.answer("a pass", stage.handle(Loop::ContainerGc).run(None)).await;
@@ -139,7 +139,7 @@ async fn a_pause_holds_from_the_next_removal_on() {
     assert_eq!((state.doing, state.passes, state.next_pass_at), (Doing::Paused, 1, None));
     stage.handle(Loop::ContainerGc).pause(false).await;
     stage.settle().await;
-    assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "it goes on at once");
+    assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "it continues at once");
     let of = Loop::ContainerGc;
     let halted = format!(
         "WARN {of} stopped by pause, report mode, shutdown or a restart of the loop: 2 removals were not started"
@@ -175,13 +175,13 @@ async fn while_one_is_paused_the_others_keep_their_pace() {
         let before = stage.state(of).await.passes;
         stage.handle(of).pause(false).await;
         stage.settle().await;
-        assert!(stage.state(of).await.passes > before, "{of} goes on at once");
+        assert!(stage.state(of).await.passes > before, "{of} continues at once");
     }
 }
 
-// ---- Passes that are asked for ----
+// ---- Passes that are requested ----
 
-async fn a_pass_that_is_asked_for_follows_the_one_under_way() {
+async fn a_requested_pass_follows_the_one_in_progress() {
     let stage = in_the_middle(Setup::new()).await;
     let asked = [ask(&stage, Loop::ContainerGc), ask(&stage, Loop::ContainerGc)];
     stage.settle().await;
@@ -221,7 +221,7 @@ async fn more_passes_than_a_loop_takes_are_declined_and_the_others_answered() {
 
 // ---- The end ----
 
-async fn the_end_begins_no_removal_and_waits_for_the_one_under_way() {
+async fn a_shutdown_begins_no_removal_and_waits_for_the_one_in_progress() {
     let stage = in_the_middle(Setup::new()).await;
     let asked = ask(&stage, Loop::ContainerGc);
     stage.settle().await;
@@ -234,10 +234,10 @@ async fn the_end_begins_no_removal_and_waits_for_the_one_under_way() {
     go_on(&stage).await;
     stage.answer("the end", end).await;
     assert_eq!((stage.sim.count(Method::RemoveContainer), stage.sim.container_ids().len()), (1, 2));
-    at_rest_for_good(&stage).await;
+    shut_down_completely(&stage).await;
 }
 
-async fn at_rest_for_good(stage: &Stage) {
+async fn shut_down_completely(stage: &Stage) {
     stage.settle().await;
     // The gateway may ask a runtime that was late whether it answers.
     let calls = || stage.sim.calls().iter().filter(|call| call.method != Method::Version).count();
@@ -261,10 +261,10 @@ async fn the_end_waits_for_a_removal_that_hangs_no_longer_than_for_its_deadline(
     stage.step(SECOND).await;
     stage.answer("the end", end).await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1);
-    at_rest_for_good(&stage).await;
+    shut_down_completely(&stage).await;
 }
 
-async fn the_end_waits_for_no_longer_than_a_pass_may_take() {
+async fn a_shutdown_waits_no_longer_than_a_pass_may_take() {
     let setup = three_containers(Setup::new().set("runtime.request_timeout", "100s"));
     let stage = setup.set("container_gc.deadline", "40s").start().await;
     stage.hang(Loop::ContainerGc, Method::RemoveContainer, 1, 2 * STEP).await;
@@ -276,5 +276,5 @@ async fn the_end_waits_for_no_longer_than_a_pass_may_take() {
     stage.pass_time(STEP).await;
     stage.answer("the end", end).await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1);
-    at_rest_for_good(&stage).await;
+    shut_down_completely(&stage).await;
 }

@@ -24,18 +24,18 @@ const SILENCE: &str = "4s";
 pub struct Trap {
     pub armed: Arc<AtomicBool>,
     pub sprung: Arc<AtomicBool>,
-    /// Whether whoever hung has gone on.
+    /// Whether the thread that hung has continued.
     gone_on: Arc<AtomicBool>,
-    /// Dropped: whoever hangs goes on.
+    /// When this is dropped, the thread that hangs continues.
     pub release: Option<mpsc::Sender<()>>,
 }
 
 /// Which clock a trap is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum In {
-    /// The one that everything asks.
+    /// The one that every actor reads.
     Wall,
-    /// The one that only passes ask.
+    /// The one that only passes read.
     Boot,
 }
 
@@ -46,12 +46,12 @@ impl Trap {
         let (armed, sprung, gone_on) = (new(), new(), new());
         let (release, end) = mpsc::channel::<()>();
         let end = Mutex::new(end);
-        let (arms, springs, goes_on) = (Arc::clone(&armed), Arc::clone(&sprung), Arc::clone(&gone_on));
+        let (arms, springs, has_continued) = (Arc::clone(&armed), Arc::clone(&sprung), Arc::clone(&gone_on));
         let asked = Arc::new(move |clock: In| {
             if clock == at && arms.swap(false, SeqCst) {
                 springs.store(true, SeqCst);
                 let _ = end.lock().unwrap().recv();
-                goes_on.store(true, SeqCst);
+                has_continued.store(true, SeqCst);
             }
         });
         let (too, wall, sim) = (Arc::clone(&asked), setup.sim.clock(), setup.sim.clone());
@@ -76,11 +76,11 @@ pub fn on_its_own_threads(mut setup: Setup) -> Setup {
     setup.set("supervision.hang_timeout", SILENCE)
 }
 
-/// Looks again and again, and fails when it has lost its patience.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+/// Checks again and again, and fails when its patience is over.
+pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = check().await {
             return found;
         }
         assert!(began.elapsed() < PATIENCE, "{what}: it does not come about");
@@ -92,7 +92,7 @@ pub async fn passes(stage: &Stage, of: Loop) -> u64 {
     stage.state(of).await.passes
 }
 
-/// The thread of `of` hangs. The others go on, it gets another one, and the old one may end.
+/// The thread of `of` hangs. The others continue, it gets another one, and the old one may end.
 async fn hangs_alone(of: Loop) {
     let mut setup = Setup::new();
     let mut trap = Trap::lay(&mut setup, of, In::Boot);
@@ -123,14 +123,14 @@ async fn hangs_alone(of: Loop) {
         "{state:?}"
     );
     assert_eq!(state.failures, 0);
-    let told: Vec<String> = stage.lines.all();
-    let fell = format!(
+    let logged: Vec<String> = stage.lines.all();
+    let stuck = format!(
         "ERRO {of} {of} hung, restarting now: its thread did not answer for 4s (supervision.hang_timeout); it continues on a new thread \
          failures=1 suppressed=0"
     );
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert_eq!(told[0], fell);
-    assert!(told[1].starts_with(&format!("INFO {of} the loop has recovered failures=1")), "{told:?}");
+    assert_eq!(logged.len(), 2, "{logged:?}");
+    assert_eq!(logged[0], stuck);
+    assert!(logged[1].starts_with(&format!("INFO {of} the loop has recovered failures=1")), "{logged:?}");
     trap.release = None;
     stage.service.stop();
 }
@@ -141,7 +141,7 @@ async fn a_loop_whose_thread_hangs_does_so_alone_and_gets_another_one() {
 }
 
 #[actix_rt::test]
-async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_goes_on() {
+async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_continues() {
     let (mut setup, id) = node(Loop::ContainerGc);
     let mut trap = Trap::lay(&mut setup, Loop::ContainerGc, In::Wall);
     // The check before the removal is the last question of the wall clock before it.
@@ -149,12 +149,12 @@ async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_goes_on
     sim.before_next(Method::ContainerStatus, move |_, _| armed.store(true, SeqCst));
     let stage = on_its_own_threads(setup).start_in(None);
     until("the trap", async || trap.sprung.load(SeqCst).then_some(())).await;
-    // Nobody else removes it.
+    // No other loop removes it.
     stage.handle(Loop::ContainerGc).pause(true).await;
     let restarted = async || (stage.state(Loop::ContainerGc).await.restarts == 1).then_some(());
     until("its new thread", restarted).await;
     assert_eq!(stage.state(Loop::ContainerGc).await.doing, Doing::Paused);
-    // The old one goes on where it hung, and asks for the removal right away.
+    // The old one continues where it hung, and requests the removal right away.
     trap.release = None;
     until("the old thread", async || trap.gone_on.load(SeqCst).then_some(())).await;
     let before = passes(&stage, Loop::LogGc).await;
@@ -185,7 +185,7 @@ async fn when_the_threads_of_three_loops_hang_the_process_has_to_end() {
         until("its new thread", replaced).await;
     }
     tokio::time::timeout(PATIENCE, exhausted).await.unwrap();
-    // The others go on meanwhile.
+    // The others continue meanwhile.
     let before = passes(&stage, Loop::ImageGc).await;
     until("a pass", async || (passes(&stage, Loop::ImageGc).await > before).then_some(())).await;
     traps.iter_mut().for_each(|trap| trap.release = None);

@@ -1,4 +1,4 @@
-//! An RPC that fails or hangs for 50 periods, or a directory that can't be read: it stays in its own loop, is told as
+//! An RPC that fails or hangs for 50 periods, or a directory that can't be read: the failure remains in its own loop, is logged as
 //! docs/behaviour.md says (behaviour: Failures and log levels) and not once more, and is over within a period.
 
 use std::fs;
@@ -35,7 +35,7 @@ pub fn node(of: Loop) -> (Setup, String) {
     (setup, id)
 }
 
-/// Lets the periods pass, by such steps, with `of` broken, and sees that every other loop passes in each of them.
+/// Lets the periods pass, by such steps, with `of` broken, and checks that every other loop passes in each of them.
 pub async fn the_others_keep_their_pace(stage: &Stage, of: Loop, step: Duration) {
     let mut last = stage.passes().await;
     for period in 1..=PERIODS {
@@ -51,19 +51,19 @@ pub async fn the_others_keep_their_pace(stage: &Stage, of: Loop, step: Duration)
     }
 }
 
-/// Waits, by such steps, for `of`, which was repaired now, and sees that it takes a period at most.
+/// Waits, by such steps, for `of`, which was repaired now, and checks that it takes a period at most.
 pub async fn it_recovers_within_a_period(stage: &Stage, of: Loop, step: Duration) {
     let mut waited = Duration::ZERO;
     while stage.state(of).await.failures > 0 {
         assert!(waited < PERIOD, "it has not recovered: {:?}", stage.state(of).await);
         stage.step(step).await;
         waited += step;
-        // What falls due at once when something else does is a millisecond late.
+        // A timer that is due at the same time as another is a millisecond late.
         stage.step(Duration::ZERO).await;
     }
 }
 
-/// What a broken loop has to tell: in so many passes, each failed in all of these ways.
+/// What a broken loop has to log: so many passes, each of which failed in all of these ways.
 pub struct Outage {
     pub of: Loop,
     pub texts: Vec<String>,
@@ -74,7 +74,7 @@ pub struct Outage {
 impl Outage {
     fn events(&self, failures: u64) -> Vec<(EventKind, u64)> {
         let mut events = Vec::new();
-        for number in lines::told(failures) {
+        for number in lines::logged_numbers(failures) {
             if self.object {
                 events.push((EventKind::RemovalFailed, number));
             }
@@ -108,18 +108,18 @@ impl Outage {
         repair(&stage);
         stage.settle().await;
         it_recovers_within_a_period(&stage, of, STEP).await;
-        let (lasted, mended) = (stage.sim.now().duration_since(since), stage.state(of).await);
+        let (lasted, recovered) = (stage.sim.now().duration_since(since), stage.state(of).await);
         stage.pass_time(5 * PERIOD).await;
 
-        let removals = (0..mended.removed).map(|_| lines::removed(of));
-        let told = failures * self.texts.len() as u64;
+        let removals = (0..recovered.removed).map(|_| lines::removed(of));
+        let total = failures * self.texts.len() as u64;
         let mut expected = lines::failed(of, &self.texts, failures);
-        expected.extend(removals.chain([lines::recovered(of, told, lasted)]));
+        expected.extend(removals.chain([lines::recovered(of, total, lasted)]));
         let same = |lines: &[String]| lines.iter().map(|line| lines::unaccounted(line)).collect::<Vec<_>>();
         lines::assert_same(&same(&stage.lines.all()), &same(&expected));
 
         let mut expected = self.events(failures);
-        expected.extend((0..mended.removed).map(|_| (EventKind::Removed, 0)));
+        expected.extend((0..recovered.removed).map(|_| (EventKind::Removed, 0)));
         expected.push((EventKind::Recovered, 0));
         assert_eq!(stage.event_kinds().await, expected);
     }
@@ -137,7 +137,7 @@ pub fn stuck(of: Loop, id: &str, why: &str) -> String {
     format!("1 {object}: {why}")
 }
 
-/// Whether a call of that method is about an object that is to go.
+/// Whether a call of that method is about an object that is to be removed.
 fn is_removal(method: Method) -> bool {
     !matches!(method, Method::ListImages | Method::ImageFsInfo | Method::Status)
 }
@@ -185,22 +185,22 @@ async fn hangs_for_longer_than_a_pass(of: Loop, method: Method) {
 }
 
 /// Something else is put where a root of logs was.
-async fn a_log_root_is_spoilt(
+async fn a_log_root_is_broken(
     root: impl Fn(&Stage) -> PathBuf,
     step: &str,
-    spoil: impl Fn(&PathBuf),
+    break_root: impl Fn(&PathBuf),
     why: &str,
 ) {
     let stage = node(Loop::LogGc).0.start().await;
     let root = root(&stage);
-    let away = root.with_extension("away");
-    fs::rename(&root, &away).unwrap();
-    spoil(&root);
+    let moved = root.with_extension("away");
+    fs::rename(&root, &moved).unwrap();
+    break_root(&root);
     let text = format!("{step}: {}: {why}", root.display());
     let outage = Outage { of: Loop::LogGc, texts: vec![text], object: false };
     let repair = |_: &Stage| {
         fs::remove_file(&root).unwrap();
-        fs::rename(&away, &root).unwrap();
+        fs::rename(&moved, &root).unwrap();
     };
     outage.runs_its_course(stage, repair).await;
 }
@@ -265,7 +265,7 @@ mod a_log_root {
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 
-    use super::{Stage, a_log_root_is_spoilt, fs};
+    use super::{Stage, a_log_root_is_broken, fs};
 
     const DIRECTORIES: &str = "could not list log directories";
     const NO_DIRECTORY: &str = "Not a directory (os error 20)";
@@ -288,8 +288,8 @@ mod a_log_root {
     }
 
     tests! {
-        that_is_a_file: a_log_root_is_spoilt(pods, DIRECTORIES, file, NO_DIRECTORY);
-        that_nobody_can_read: a_log_root_is_spoilt(pods, DIRECTORIES, link_to_itself, A_LOOP);
-        of_links_that_is_a_file: a_log_root_is_spoilt(legacy, "could not list log links", file, NO_DIRECTORY);
+        that_is_a_file: a_log_root_is_broken(pods, DIRECTORIES, file, NO_DIRECTORY);
+        that_cannot_be_read: a_log_root_is_broken(pods, DIRECTORIES, link_to_itself, A_LOOP);
+        of_links_that_is_a_file: a_log_root_is_broken(legacy, "could not list log links", file, NO_DIRECTORY);
     }
 }

@@ -1,5 +1,5 @@
-//! What is logged from INFO on, and what was to be: the lines that docs/behaviour.md asks for (behaviour: Failures and log levels), worked out without the code that
-//! writes them.
+//! What is logged from INFO on, and what was to be: the lines that docs/behaviour.md requires (behaviour: Failures
+//! and log levels), worked out without the code that writes them.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
@@ -68,12 +68,12 @@ impl Drain for Lines {
     }
 }
 
-/// Which of so many failures in a row are told: the first, the second, and each that doubles the number.
-pub fn told(failures: u64) -> Vec<u64> {
+/// Which of so many failures in a row are logged: the first, the second, and each that doubles the number.
+pub fn logged_numbers(failures: u64) -> Vec<u64> {
     (0..64).map(|power| 1 << power).take_while(|number| *number <= failures).collect()
 }
 
-/// Of these, the ones by which a disk that stays full is brought to mind, and how many came between.
+/// Of these, the ones that log again that a disk remains full, and how many came between.
 pub fn lasting(number: u64) -> Option<u64> {
     match number {
         1 => Some(0),
@@ -83,12 +83,12 @@ pub fn lasting(number: u64) -> Option<u64> {
     }
 }
 
-/// Whether that says that a disk stays full.
+/// Whether that says that a disk remains full.
 pub fn is_lasting(text: &str) -> bool {
     text.starts_with("FreeDiskSpaceFailed")
 }
 
-/// Without the account of what holds a full disk: a runtime counts late.
+/// Without what uses a full disk: a runtime counts late.
 pub fn unaccounted(line: &str) -> String {
     match (line.find(" Used by: images in use "), line.find("; look for logs, volumes")) {
         (Some(from), Some(to)) => line[..from].to_owned() + &line[to..],
@@ -96,7 +96,7 @@ pub fn unaccounted(line: &str) -> String {
     }
 }
 
-/// How a failure of that number is told.
+/// How a failure of that number is logged.
 fn level(number: u64, statistics: bool) -> &'static str {
     match (number, statistics) {
         (1, false) | (2, true) => "ERRO",
@@ -108,7 +108,7 @@ fn level(number: u64, statistics: bool) -> &'static str {
 pub fn failed(of: Loop, texts: &[String], failures: u64) -> Vec<String> {
     let statistics = of == Loop::ImageGc;
     let mut lines = Vec::new();
-    for number in told(failures) {
+    for number in logged_numbers(failures) {
         for text in texts {
             if is_lasting(text) {
                 let Some(suppressed) = lasting(number) else { continue };
@@ -134,8 +134,8 @@ pub fn failed(of: Loop, texts: &[String], failures: u64) -> Vec<String> {
     lines
 }
 
-/// The lines of so many falls in a row. Each is told with the pause that follows it.
-pub fn fell(of: Loop, why: &str, falls: u64) -> Vec<String> {
+/// The lines of so many panics in a row. Each line has the pause that follows it.
+pub fn panicked(of: Loop, why: &str, panics: u64) -> Vec<String> {
     let line = |number: u64| {
         let pause = if number > 6 { "1m".to_owned() } else { format!("{}s", 1 << (number - 1)) };
         let suppressed = (number / 2).saturating_sub(1);
@@ -144,7 +144,7 @@ pub fn fell(of: Loop, why: &str, falls: u64) -> Vec<String> {
             level(number, false)
         )
     };
-    told(falls).into_iter().map(line).collect()
+    logged_numbers(panics).into_iter().map(line).collect()
 }
 
 /// The line that ends an outage.
@@ -157,12 +157,13 @@ pub fn removed(of: Loop) -> String {
     format!("INFO {of} removed")
 }
 
-/// Sees that the lines are these and no others.
+/// Checks that the lines are these and no others.
 #[track_caller]
-pub fn assert_same(told: &[String], expected: &[String]) {
-    let differs = (0..told.len().max(expected.len())).find(|place| told.get(*place) != expected.get(*place));
+pub fn assert_same(logged: &[String], expected: &[String]) {
+    let differs =
+        (0..logged.len().max(expected.len())).find(|place| logged.get(*place) != expected.get(*place));
     if let Some(place) = differs {
-        let (told, expected) = (&told[place.min(told.len())..], &expected[place.min(expected.len())..]);
-        panic!("from line {place} on there came\n{told:#?}\nand not\n{expected:#?}");
+        let (logged, expected) = (&logged[place.min(logged.len())..], &expected[place.min(expected.len())..]);
+        panic!("from line {place} on there came\n{logged:#?}\nand not\n{expected:#?}");
     }
 }

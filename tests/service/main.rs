@@ -17,19 +17,19 @@
 )]
 
 mod chain;
-mod falls;
 mod halting;
 mod hung;
 mod isolation;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod lines;
+mod panics;
 mod pods_kubelet;
 mod pressure;
 mod questions;
 mod reload;
 mod restarts;
-mod runtime_away;
+mod runtime_unreachable;
 mod stage;
 mod stale;
 mod stalls;

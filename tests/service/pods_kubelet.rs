@@ -1,4 +1,4 @@
-//! The service with the pod source `kubelet`: asked once a period, believed only where two answers in a row agree.
+//! The service with the pod source `kubelet`: read once a period, believed only where two answers in a row agree.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -14,15 +14,15 @@ use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, turns, uid};
 
 on_each_flavour!(
     #[actix_rt::test] async:
-    it_is_asked_once_a_period_and_a_pod_that_it_does_not_tell_goes,
-    a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives,
-    a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves,
+    it_is_called_once_a_period_and_a_pod_that_it_does_not_list_is_removed,
+    a_restarted_kubelet_removes_nothing_of_a_living_pod,
+    a_renewed_token_and_all_failures_recover_by_themselves,
 );
 
 const NODE: &str = "node-1";
 
-/// The API's pod of that number, as the kubelet tells it.
-fn told(number: usize) -> PodObject {
+/// The API's pod of that number, as the kubelet reports it.
+fn listed(number: usize) -> PodObject {
     PodObject::new("ns", &format!("pod-{number}"), &uid(number)).phase("Running")
 }
 
@@ -60,7 +60,7 @@ async fn world(kubelet: FakeKubelet, setup: Setup, period: i64) -> World {
 }
 
 impl World {
-    /// Lets that much time pass, by small steps: what is under way takes other threads their own time.
+    /// Lets that much time pass, by small steps: what is in progress takes other threads their own time.
     async fn pass_time(&self, span: Duration) {
         for _ in 0..span.as_secs() / 5 {
             self.stage.step(5 * SECOND).await;
@@ -68,7 +68,7 @@ impl World {
         }
     }
 
-    /// Lets both sides go on, in no time of ours, until what was asked is answered or that seems to need time.
+    /// Lets both sides continue, in no time of ours, until all requests are answered or that seems to need time.
     async fn exchange(&self) {
         let began = Instant::now();
         loop {
@@ -122,16 +122,16 @@ impl World {
     }
 }
 
-async fn it_is_asked_once_a_period_and_a_pod_that_it_does_not_tell_goes() {
+async fn it_is_called_once_a_period_and_a_pod_that_it_does_not_list_is_removed() {
     let kubelet = FakeKubelet::start(NODE);
-    kubelet.set_pods(vec![told(1), told(2)]);
+    kubelet.set_pods(vec![listed(1), listed(2)]);
     let world = world(kubelet, Setup::new(), 30).await;
     world.pass_time(10 * PERIOD).await;
     let asked = world.kubelet.count(On::List);
     assert!((20..=22).contains(&asked), "{asked}");
     assert_eq!((world.state(1).await, world.state(2).await), (Active, Active));
-    world.kubelet.set_pods(vec![told(1)]);
-    // One answer that lacks it may be wrong.
+    world.kubelet.set_pods(vec![listed(1)]);
+    // One answer without it may be wrong.
     world.pass_time(30 * SECOND).await;
     assert!(exists(&world.stage.sim, 2));
     world.pass_time(3 * PERIOD).await;
@@ -139,13 +139,13 @@ async fn it_is_asked_once_a_period_and_a_pod_that_it_does_not_tell_goes() {
     assert_eq!(world.source_lines(), Vec::<String>::new());
 }
 
-async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
+async fn a_restarted_kubelet_removes_nothing_of_a_living_pod() {
     let kubelet = FakeKubelet::start(NODE);
-    kubelet.set_pods(vec![told(1), told(2)]);
+    kubelet.set_pods(vec![listed(1), listed(2)]);
     let world = world(kubelet, Setup::new(), 10).await;
     world.pass_time(PERIOD).await;
     // What runs is a static pod: it is all that the kubelet knows until it has reached the API server.
-    let fixed = || told(1).from_file();
+    let fixed = || listed(1).from_file();
     for restart in 0..3 {
         world.kubelet.stop_listening();
         world.pass_time(PERIOD).await;
@@ -160,7 +160,7 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
             "it may have just started"
         };
         world.fails_with(why).await;
-        world.kubelet.set_pods(vec![fixed(), told(2)]);
+        world.kubelet.set_pods(vec![fixed(), listed(2)]);
         world.pass_time(2 * PERIOD).await;
         assert_eq!((world.state(2).await, world.problem().await), (Active, None));
         let lines = world.source_lines();
@@ -179,10 +179,10 @@ async fn a_kubelet_that_was_restarted_takes_nothing_from_a_pod_that_lives() {
     assert!(!exists(&world.stage.sim, 2) && exists(&world.stage.sim, 1));
 }
 
-async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() {
+async fn a_renewed_token_and_all_failures_recover_by_themselves() {
     let kubelet = FakeKubelet::start_https(NODE);
     kubelet.set_token(Some("first"));
-    kubelet.set_pods(vec![told(1), told(2)]);
+    kubelet.set_pods(vec![listed(1), listed(2)]);
     let setup = Setup::new();
     let root = setup.sim.paths().root.clone();
     let put = |name: &str, text: &str| {
@@ -193,7 +193,7 @@ async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() 
     let (token, ca) = (put("token", "first"), put("ca.pem", kubelet.ca_pem()));
     let setup = setup.set("pods.kubelet.token_file", &token).set("pods.kubelet.ca_file", &ca);
     let world = world(kubelet, setup, 10).await;
-    // Whoever does not answer in time, or not as it should, is not believed, and nor is what it had said before.
+    // A kubelet that does not answer in time, or not correctly, is not believed, and neither are its earlier answers.
     let faults: [(&str, &dyn Fn()); 6] = [
         ("401", &|| world.kubelet.set_token(Some("second"))),
         ("500", &|| world.kubelet.fail(On::Any, Some(Fault::Status(500)))),
@@ -203,12 +203,12 @@ async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() 
         ("is not a list of pods", &|| world.kubelet.fail(On::Any, Some(Fault::Garbage("{}".to_owned())))),
     ];
     for (why, begin) in faults {
-        world.kubelet.set_pods(vec![told(1), told(2)]);
+        world.kubelet.set_pods(vec![listed(1), listed(2)]);
         world.pass_time(2 * PERIOD).await;
         assert_eq!((world.state(2).await, world.problem().await), (Active, None), "{why}");
         world.stage.lines.take();
         begin();
-        world.kubelet.set_pods(vec![told(1)]);
+        world.kubelet.set_pods(vec![listed(1)]);
         world.pass_time(10 * PERIOD).await;
         world.fails_with(why).await;
         assert!(exists(&world.stage.sim, 2), "{why}");
@@ -237,10 +237,10 @@ async fn a_token_that_is_renewed_and_all_that_can_go_wrong_heal_by_themselves() 
 #[actix_rt::test]
 async fn a_kubelet_that_has_just_started_is_no_error_for_half_a_minute() {
     let kubelet = FakeKubelet::start(NODE);
-    kubelet.set_pods(vec![told(1), told(2)]);
+    kubelet.set_pods(vec![listed(1), listed(2)]);
     let world = world(kubelet, Setup::new(), 10).await;
     let starts: [(&str, &dyn Fn()); 3] = [
-        ("it may have just started", &|| world.kubelet.set_pods(vec![told(1).from_file()])),
+        ("it may have just started", &|| world.kubelet.set_pods(vec![listed(1).from_file()])),
         ("401", &|| world.kubelet.fail(On::Any, Some(Fault::Status(401)))),
         ("503", &|| world.kubelet.fail(On::Any, Some(Fault::Status(503)))),
     ];
@@ -251,7 +251,7 @@ async fn a_kubelet_that_has_just_started_is_no_error_for_half_a_minute() {
         world.pass_time(20 * SECOND).await;
         world.fails_with(why).await;
         world.kubelet.fail(On::Any, None);
-        world.kubelet.set_pods(vec![told(1), told(2)]);
+        world.kubelet.set_pods(vec![listed(1), listed(2)]);
         world.pass_time(20 * SECOND).await;
         let lines = world.source_lines();
         assert!(lines.iter().all(|line| line.starts_with("INFO")) && lines.len() == 2, "{why}: {lines:#?}");

@@ -1,5 +1,5 @@
 //! A disk that fills up between two passes starts one at once; while passes free nothing, they come after pauses that grow,
-//! and the full disk is told once (behaviour: Image disk space).
+//! and the full disk is logged once (behaviour: Image disk space).
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::stage::{PERIOD, SECOND, Setup, Stage};
 on_each_flavour!(
     #[actix_rt::test] async:
     a_disk_that_fills_up_starts_a_pass_at_the_next_poll,
-    a_disk_full_of_something_else_is_told_once_and_looked_at_less_and_less,
-    who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once,
-    a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_for_empty,
+    a_disk_full_of_something_else_is_logged_once_and_checked_less_and_less_often,
+    alarms_can_be_off_or_raised_at_once,
+    a_disk_that_reports_more_available_than_its_capacity_is_logged_once_and_taken_for_empty,
     passes_that_remove_nothing_are_put_off_though_others_free_a_little,
     a_loop_that_only_reports_says_so_whenever_the_number_changes,
 );
 
 const POLL: Duration = Duration::from_secs(5);
 
-/// A node whose disk is half empty, right after its first pass over the images. The next one by itself is long away.
+/// A node whose disk is half empty, right after its first pass over the images. The next one by itself is far in the future.
 async fn started(setup: Setup) -> Stage {
     setup.sim.with(|node| node.fill_to_percent(50));
     let stage = setup.set("image_gc.pressure_poll", "5s").set("image_gc.period", "300s").start().await;
@@ -41,7 +41,7 @@ async fn passes(stage: &Stage) -> u64 {
 /// Lets time pass until the next poll, and waits for what comes of it.
 async fn poll(stage: &Stage) {
     stage.step(POLL).await;
-    // The measurement is made by this worker, before it is asked this.
+    // The measurement is made by this worker, before it gets this request.
     stage.answer("the disk", stage.service.tools.disks.run(|| ())).await.unwrap();
     stage.settle().await;
 }
@@ -80,18 +80,18 @@ async fn a_disk_that_fills_up_starts_a_pass_at_the_next_poll() {
     assert_eq!((last.removed, last.last.unwrap().trigger), (2, Trigger::Pressure));
 }
 
-async fn a_disk_full_of_something_else_is_told_once_and_looked_at_less_and_less() {
+async fn a_disk_full_of_something_else_is_logged_once_and_checked_less_and_less_often() {
     let stage = started(Setup::new()).await;
     fill(&stage, 95);
     // After the first one a minute, two, four, and from then on the passes come by themselves.
     assert_eq!(alarms(&stage, 50).await, [1, 13, 37]);
-    let told = stage.lines.all();
-    let [told] = told.as_slice() else { panic!("{told:#?}") };
-    assert!(told.starts_with("ERRO image_gc pass failed: FreeDiskSpaceFailed: "), "{told}");
+    let logged = stage.lines.all();
+    let [logged] = logged.as_slice() else { panic!("{logged:#?}") };
+    assert!(logged.starts_with("ERRO image_gc pass failed: FreeDiskSpaceFailed: "), "{logged}");
     let events = stage.event_kinds().await;
     assert_eq!(events.iter().filter(|(kind, _)| *kind == EventKind::FreeDiskSpaceFailed).count(), 1);
 
-    // What is in the way goes, and comes back: that is another time.
+    // What fills the disk is removed, and there again: that is another outage.
     fill(&stage, 50);
     let handle = stage.handle(Loop::ImageGc).clone();
     stage.answer("a pass", handle.run(None)).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_disk_full_of_something_else_is_told_once_and_looked_at_less_and_less(
     assert!(stage.lines.all().last().unwrap().starts_with("ERRO image_gc pass failed: FreeDiskSpaceFailed"));
 }
 
-async fn who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once() {
+async fn alarms_can_be_off_or_raised_at_once() {
     let mut setup = Setup::new();
     let file = setup.file("[image_gc]\npressure_poll = \"5s\"\n");
     setup.sim.with(|node| node.fill_to_percent(50));
@@ -131,7 +131,7 @@ async fn who_wants_no_alarms_gets_none_and_who_wants_them_gets_them_at_once() {
     assert_eq!(alarms(&stage, 14).await, [12]);
 }
 
-async fn a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_for_empty() {
+async fn a_disk_that_reports_more_available_than_its_capacity_is_logged_once_and_taken_for_empty() {
     let mut setup = Setup::new();
     setup.image("old:1", 20_000);
     setup.seams.probe =
@@ -141,8 +141,8 @@ async fn a_disk_that_tells_more_available_than_it_has_is_named_once_and_taken_fo
         poll(&stage).await;
     }
     assert_eq!(stage.state(Loop::ImageGc).await.removed, 0);
-    let told = stage.lines.all();
-    assert!(told.len() == 1 && told[0].contains("reports more free space than its size"), "{told:#?}");
+    let logged = stage.lines.all();
+    assert!(logged.len() == 1 && logged[0].contains("reports more free space than its size"), "{logged:#?}");
 }
 
 async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
@@ -155,7 +155,7 @@ async fn passes_that_remove_nothing_are_put_off_though_others_free_a_little() {
     let mut turn = 0u64;
     stage.sim.before(Method::ListImages, move |node, _| {
         turn += 1;
-        // Somebody deletes a log of 1 MiB, again and again.
+        // Another program deletes a log of 1 MiB, again and again.
         node.disk.stored.other.bytes = other - (turn << 20);
     });
     let found = alarms(&stage, 50).await;

@@ -42,17 +42,17 @@ impl Asked {
         let clock = setup.seams.clock.clone();
         let mut stage = setup.start().await;
         let (pace, log) = (Pace::from(&settings), Logger::root(Discard, o!()));
-        let fell = log_restart(log.clone(), "image records", None);
+        let log_panic = log_restart(log.clone(), "image records", None);
         let home = Home::Store(folder.path().to_owned().into(), Origin::default());
         let here = Arbiter::current();
-        stage.service.tools.images = ImageRecords::start(&here, (pace, fell), home, worker, clock, log);
+        stage.service.tools.images = ImageRecords::start(&here, (pace, log_panic), home, worker, clock, log);
         let admin = stage.service.admin(&settings, None).unwrap();
         let endpoint = Endpoint::try_from(format!("unix://{}", socket.display())).unwrap();
         let client = AdminClient::new(stage.answer("a connection", endpoint.connect()).await.unwrap());
         Self { stage, client, image, _admin: admin, folder }
     }
 
-    /// Asks everything; gives back the problems that `status` tells.
+    /// Asks everything; returns the problems that `status` reports.
     async fn ask_all(&self) -> Vec<String> {
         let mut client = self.client.clone();
         let status = client.status(StatusRequest::default()).await.unwrap().into_inner();
@@ -84,7 +84,7 @@ async fn within<T>(stage: &Stage, limit: Duration, answer: impl Future<Output = 
             biased;
             answer = &mut answer => return answer,
             () = turns_for(Duration::from_millis(200)) => {
-                stage.step_without_rest(SECOND / 4).await;
+                stage.step_without_waiting(SECOND / 4).await;
                 waited += SECOND / 4;
                 assert!(waited <= limit, "no answer within {limit:?}");
             }
@@ -94,9 +94,9 @@ async fn within<T>(stage: &Stage, limit: Duration, answer: impl Future<Output = 
 
 /// Has the worker hang until the sender is dropped.
 async fn hang(worker: &Workers) -> mpsc::Sender<()> {
-    let (release, held_until) = mpsc::channel::<()>();
+    let (release, released) = mpsc::channel::<()>();
     let worker = worker.clone();
-    actix_rt::spawn(async move { worker.run(move || held_until.recv()).await });
+    actix_rt::spawn(async move { worker.run(move || released.recv()).await });
     turns(10).await;
     release
 }
@@ -112,7 +112,7 @@ async fn status_plan_and_explain_are_answered_while_the_disk_of_the_records_hang
     records.seen([ImageUse::named("r.io/job:1")], stage.service.tools.clock.moment());
     assert_eq!(stage.answer("all answers", asked.ask_all()).await, Vec::<String>::new());
     // Once the disk has had its time, they say so.
-    stage.step_without_rest(11 * SECOND).await;
+    stage.step_without_waiting(11 * SECOND).await;
     let problems = stage.answer("all answers", asked.ask_all()).await;
     assert!(problems.len() == 1 && problems[0].contains("no answer within"), "{problems:#?}");
 }
@@ -126,7 +126,7 @@ async fn a_hundred_questions_write_nothing() {
     let before = written();
     for _ in 0..34 {
         assert_eq!(stage.answer("all answers", asked.ask_all()).await, Vec::<String>::new());
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     stage.answer("the disk", records.flush()).await;
     assert!(written() == before, "a question has written something");
@@ -147,7 +147,7 @@ async fn before_the_records_were_read_questions_say_so_within_a_second() {
 }
 
 #[actix_rt::test]
-async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
+async fn a_runtime_that_hangs_gets_one_call_for_any_number_of_status_requests() {
     let asked = Asked::start(Workers::start(1).unwrap()).await;
     let Asked { stage, client, .. } = &asked;
     // What is counted is of questions only.
@@ -165,8 +165,11 @@ async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
         let answers = futures_util::future::join_all((0..10).map(|_| ask()));
         let answers = within(stage, 5 * SECOND, answers).await;
         for status in answers {
-            let told = |what: &str| status.problems.iter().any(|problem| problem.contains(what));
-            assert!(told("has not answered within") && told("could not be observed within"), "{status:#?}");
+            let reports = |what: &str| status.problems.iter().any(|problem| problem.contains(what));
+            assert!(
+                reports("has not answered within") && reports("could not be observed within"),
+                "{status:#?}"
+            );
         }
     }
     let counts = [Method::Version, Method::ListContainers].map(|method| stage.sim.count(method));
@@ -180,7 +183,7 @@ async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
     assert_eq!(refused.code(), Code::Aborted);
     assert!(refused.message().contains("no pass was started: the runtime does not answer"), "{refused}");
     assert_eq!(stage.passes().await, passes);
-    // What was asked before is answered then, and whoever asks is told.
+    // Earlier questions are answered then, and each caller gets an error.
     stage.clear_faults();
     let well = async || {
         let status = client.clone().status(StatusRequest::default()).await.unwrap().into_inner();
@@ -190,7 +193,7 @@ async fn a_runtime_that_hangs_is_asked_once_however_many_ask_for_the_status() {
 }
 
 #[actix_rt::test]
-async fn what_could_not_be_observed_is_not_said_to_be_missing() {
+async fn what_could_not_be_observed_is_not_reported_as_missing() {
     let asked = Asked::start(Workers::start(1).unwrap()).await;
     let Asked { stage, client, .. } = &asked;
     let explain = |object: &str| {

@@ -1,4 +1,4 @@
-//! New settings while the service runs: a bad configuration changes nothing and says why, a good one holds in every loop
+//! New settings while the service runs: an invalid configuration changes nothing and says why, a valid one is in force in every loop
 //! without a restart, and a thousand of them under load lose nothing.
 
 use std::path::Path;
@@ -40,7 +40,7 @@ async fn generations(stage: &Stage) -> [u64; 5] {
 }
 
 #[actix_rt::test]
-async fn a_bad_configuration_changes_nothing_and_says_why() {
+async fn an_invalid_configuration_changes_nothing_and_says_why() {
     let mut setup = Setup::new();
     let file = setup.file("[container_gc]\nmode = \"report\"\n");
     let stage = setup.start().await;
@@ -166,7 +166,7 @@ fn all_ids(stage: &Stage) -> Vec<String> {
 }
 
 #[actix_rt::test]
-async fn limits_and_patterns_hold_from_the_next_pass_on() {
+async fn limits_and_patterns_apply_from_the_next_pass_on() {
     let mut setup = Setup::new().set("image_gc.max_age", "1s");
     let pod = setup.living_pod(1);
     let ended = [0, 1, 2].map(|attempt| setup.ended(&pod, attempt));
@@ -211,16 +211,16 @@ async fn settings_that_need_a_restart_are_named_and_the_log_level_is_none_of_the
 
 const RELOADS: u64 = 1_000;
 
-/// Passes that are asked for before the answers are waited for. A loop takes 16.
+/// Passes that are requested before the answers are waited for. A loop takes 16.
 const ASKED: u64 = 8;
 
 /// Threads and open files of this process.
-fn held() -> (usize, usize) {
+fn open_resources() -> (usize, usize) {
     let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
 
-/// What is counted is of the whole process, in which other tests run beside: so this one runs in one of its own.
+/// What is counted is of the whole process, in which other tests run too: so this one runs in one of its own.
 #[test]
 fn a_thousand_reloads_under_load_lose_and_leak_nothing() {
     let name = "reload::in_a_process_of_its_own";
@@ -228,10 +228,10 @@ fn a_thousand_reloads_under_load_lose_and_leak_nothing() {
         .args(["--exact", name, "--ignored", "--test-threads=1", "--nocapture"])
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&ended.stdout);
+    let output = String::from_utf8_lossy(&ended.stdout);
     assert!(
-        ended.status.success() && told.contains("1 passed"),
-        "{told}\n{}",
+        ended.status.success() && output.contains("1 passed"),
+        "{output}\n{}",
         String::from_utf8_lossy(&ended.stderr)
     );
 }
@@ -244,7 +244,7 @@ async fn in_a_process_of_its_own() {
     let stage = setup.start().await;
     stage.step(SECOND).await;
     let text = |number: u64| {
-        // New limits have the gateway connect anew.
+        // New limits have the gateway connect again.
         let (limit, parallel) = (1 + number % 2, 1 + number % 3);
         format!("[container_gc]\nmax_per_pod_container = {limit}\nparallel_removals = {parallel}\n")
     };
@@ -268,11 +268,11 @@ async fn in_a_process_of_its_own() {
             }
         }
         if number % 50 == 0 {
-            // The watch of the file looks too, and finds nothing that has not been read.
+            // The watch of the file checks too, and finds nothing that has not been read.
             stage.step(2 * SECOND).await;
             // A connection that is given up is closed a little later, so one may or may not be counted.
             if number <= 200 {
-                let (now, most) = (held(), before.unwrap_or_default());
+                let (now, most) = (open_resources(), before.unwrap_or_default());
                 before = Some((now.0.max(most.0), now.1.max(most.1)));
             }
         }
@@ -292,6 +292,6 @@ async fn in_a_process_of_its_own() {
     assert_eq!(removed, RELOADS - 1, "each once");
     assert_eq!(stage.sim.count(Method::RemoveContainer) as u64, removed);
     let before = before.unwrap();
-    let is_as_before = || held().0 <= before.0 && held().1 <= before.1;
+    let is_as_before = || open_resources().0 <= before.0 && open_resources().1 <= before.1;
     stage.until("no more threads and files than before", async || is_as_before().then_some(())).await;
 }

@@ -1,4 +1,4 @@
-//! What is remembered of images outlives the service, and a loop that is replaced: ages count from the first look that any
+//! What is remembered of images outlives the service, and a loop that is replaced: ages count from the first observation that any
 //! of them had, uses from the last.
 
 use std::path::{Path, PathBuf};
@@ -91,12 +91,12 @@ impl Life<'_> {
         }
     }
 
-    /// Why an image goes or stays by the service's own look.
+    /// Why an image is removed or kept by the service's own observation.
     async fn reason(&self, image: &str) -> Option<String> {
         let state = self.stage.answer("the settings", self.stage.service.configuration.state()).await;
         let settings = state.unwrap().generation.settings.clone();
-        let look = whole::look(&self.stage.service.tools, &settings);
-        let whole = self.stage.answer("a look", look).await.unwrap();
+        let observation = whole::look(&self.stage.service.tools, &settings);
+        let whole = self.stage.answer("an observation", observation).await.unwrap();
         let problems: Vec<String> = whole.problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems, Vec::<String>::new());
         let policy = settings.policy();
@@ -108,7 +108,7 @@ impl Life<'_> {
 }
 
 #[test]
-fn an_image_is_too_young_by_the_first_look_of_any_service() {
+fn an_image_is_too_young_by_the_first_observation_of_any_service() {
     let node = Node::new(&[("image_gc.min_age", "2m")]);
     let id = node.setup.image("free:1", 10_000);
     node.sim().with(|node| node.fill_to_percent(90));
@@ -119,7 +119,7 @@ fn an_image_is_too_young_by_the_first_look_of_any_service() {
     });
     let record = node.record(&id);
     assert_eq!((record.first_detected, record.last_used), (first, None));
-    // A minute old, it is looked at by the next one.
+    // A minute old, it is checked by the next one.
     node.sim().advance(MINUTE - SECOND);
     node.live(async |life| {
         life.pass_time(SECOND).await;
@@ -132,11 +132,11 @@ fn an_image_is_too_young_by_the_first_look_of_any_service() {
         life.pass_time(SECOND).await;
         assert_eq!(life.stage.passes().await[3], 2);
     });
-    assert!(!node.has(&id), "it is old enough by the first look");
+    assert!(!node.has(&id), "it is old enough by the first observation");
 }
 
 #[test]
-fn an_image_that_nobody_uses_for_long_goes_at_the_first_pass_of_the_next_service() {
+fn an_image_unused_for_long_is_removed_at_the_first_pass_of_the_next_service() {
     let node = Node::new(&[("image_gc.max_age", "1h"), ("container_gc.mode", "off")]);
     let (unused, used) = (node.setup.image("unused:1", 10), node.setup.image("used:1", 10));
     let container = node.dead("used:1");
@@ -150,7 +150,7 @@ fn an_image_that_nobody_uses_for_long_goes_at_the_first_pass_of_the_next_service
         node.sim().now().duration_since(last_used) < SignedDuration::from_secs(60),
         "at the end: {last_used}"
     );
-    // Nobody watches for 50 minutes, in which the container goes as well.
+    // No service runs for 50 minutes, in which the container is removed as well.
     node.sim().with(|node| node.remove_container(&container)).unwrap();
     node.sim().advance(50 * MINUTE);
     node.live(async |life| {
@@ -194,7 +194,7 @@ fn a_machine_that_was_booted_without_a_clock_of_its_own_makes_no_image_old() {
     let mut node = Node::new(&[("image_gc.max_age", "1h")]);
     let id = node.setup.image("unused:1", 10);
     node.live(async |life| life.pass_time(30 * MINUTE).await);
-    // It is 1970 and the machine has just been booted; after a minute somebody sets the clock right.
+    // It is 1970 and the machine has just been booted; after a minute the clock is set right.
     let right = node.sim().now() + MINUTE;
     node.setup.seams.clock = booted_now(node.sim());
     node.sim().step_clock(Timestamp::from_second(1_000).unwrap());
@@ -245,7 +245,7 @@ fn ten_services_one_after_the_other_remember_what_the_first_has_seen() {
 }
 
 #[actix_rt::test]
-async fn an_image_loop_whose_thread_hung_has_lost_no_record_and_no_use() {
+async fn an_image_loop_whose_thread_hung_keeps_every_record_and_use() {
     let node = Node::new(&[("image_gc.max_age", "90m"), ("container_gc.mode", "report")]);
     let (unused, late) = (node.setup.image("unused:1", 10), node.setup.image("late:1", 10));
     let dir: PathBuf = node.state.path().to_owned();
@@ -262,19 +262,19 @@ async fn an_image_loop_whose_thread_hung_has_lost_no_record_and_no_use() {
     // A job comes meanwhile, which another loop sees.
     let container = node.dead("late:1");
     let seen = stage.sim.now();
-    let told = async || {
+    let is_stored = async || {
         store::read_copy(&dir, &Origin::default()).ok()?.uses.values().any(|at| *at >= seen).then_some(())
     };
-    until("the use", told).await;
+    until("the use", is_stored).await;
     stage.sim.with(|node| node.remove_container(&container)).unwrap();
     let state = async || (stage.state(Loop::ImageGc).await.restarts == 1).then_some(());
     until("its new thread", state).await;
     let resolved = async || record(&dir, &late)?.last_used.is_some().then_some(());
-    until("its first look", resolved).await;
+    until("its first observation", resolved).await;
     assert_eq!(record(&dir, &unused).unwrap(), before.0, "as it was");
     let used = record(&dir, &late).unwrap();
     assert_eq!((used.first_detected, used.last_used), (before.1.first_detected, Some(seen)));
-    // It goes by that: what was unused for 90 minutes, and nothing else.
+    // It is removed for that: it was unused for 90 minutes, and nothing else was.
     stage.sim.advance(HOUR / 2 + MINUTE);
     until("the removal", async || (!node.has(&unused)).then_some(())).await;
     let more = passes(&stage, Loop::ImageGc).await + 2;

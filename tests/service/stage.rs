@@ -1,8 +1,8 @@
 //! A node, the service on it, and the service's time.
 //!
 //! tokio runs paused time on by itself once a runtime has nothing to do, and a runtime that waits for a socket has nothing
-//! to do: deadlines would fall due while an answer is on its way. So time is held, and moves by [`Stage::step`] only, each
-//! time until everything has come to rest: no pass is under way but one that an ordered fault holds.
+//! to do: deadlines would fall due while an answer is on its way. So time is paused, and moves by [`Stage::step`] only, each
+//! time until everything is idle: no pass is in progress but one that waits for an ordered fault.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ pub struct Setup {
     pub sources: Sources,
     pub home: Home,
     pub threads: Threads,
-    /// What settings may ask for that this program cannot do.
+    /// What settings may request that this program cannot do.
     pub cannot: fn(&Settings) -> Option<String>,
     folder: Arc<tempfile::TempDir>,
 }
@@ -68,7 +68,7 @@ impl Setup {
             ("log_gc.pod_logs_root", paths.pod_logs_root.display().to_string()),
             ("log_gc.legacy_container_logs_root", paths.legacy_root.display().to_string()),
             ("runtime.request_timeout", "20s".to_owned()),
-            // The modelled disk gives space back at once.
+            // The modelled disk frees space at once.
             ("image_gc.settle", "0s".to_owned()),
         ];
         let overrides = overrides.map(|(key, value)| (key.to_owned(), value)).into();
@@ -98,7 +98,7 @@ impl Setup {
         self
     }
 
-    /// The configuration file, which holds `text`.
+    /// The configuration file, with this `text`.
     pub fn file(&mut self, text: &str) -> PathBuf {
         let path = self.folder.path().join("config.toml");
         std::fs::write(&path, text).unwrap();
@@ -187,7 +187,7 @@ pub fn uid(number: usize) -> String {
     format!("{number:08x}-0000-4000-8000-{number:012x}")
 }
 
-/// Keeps paused time where it is: tokio does not run it on while a blocking task is under way, and this one is until the
+/// Keeps paused time where it is: tokio does not run it on while a blocking task is in progress, and this one is until the
 /// end of the test.
 pub struct Held {
     _until: mpsc::Sender<()>,
@@ -233,21 +233,21 @@ struct Hang {
 
 impl Hang {
     /// Whether the loop waits for it now.
-    fn holds(&mut self, look: &Look, now: Timestamp) -> bool {
-        let (begun, passes) = ((self.count)() - self.before.0, look.passes - self.before.1);
+    fn is_waited_for(&mut self, view: &LoopView, now: Timestamp) -> bool {
+        let (begun, passes) = ((self.count)() - self.before.0, view.passes - self.before.1);
         if begun != self.since.0 {
             // Time stands still while it begins.
             self.since = (begun, now);
         }
         // It has begun in every pass that has ended, and in this one, which has not given it up.
         let given_up = now >= self.since.1 + self.limit;
-        self.of == look.of && begun as u64 == passes + 1 && begun <= self.times && !given_up
+        self.of == view.of && begun as u64 == passes + 1 && begun <= self.times && !given_up
     }
 }
 
-/// What a look at a loop saw.
+/// The state of a loop in an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Look {
+struct LoopView {
     of: Loop,
     doing: Doing,
     passes: u64,
@@ -256,10 +256,10 @@ struct Look {
     generation: u64,
 }
 
-/// Looks in a row that must see the same.
+/// Observations in a row that have to be the same.
 const SAME: u32 = 3;
 
-/// Turns of all tasks between two looks. What one actor has others do is done within a few.
+/// Turns of all tasks between two observations. What one actor requests of others is done within a few.
 const TURNS: u32 = 12;
 
 impl Stage {
@@ -312,7 +312,7 @@ impl Stage {
         self.hangs_at(of, Box::new(move || sim.count(method)), usize::MAX, limit).await;
     }
 
-    /// All faults end; calls that hang go on.
+    /// All faults end; calls that hang continue.
     pub fn clear_faults(&self) {
         self.hangs.borrow_mut().clear();
         self.sim.clear_faults();
@@ -320,7 +320,7 @@ impl Stage {
 
     // ---- Time ----
 
-    /// Lets that much time pass at once, and waits for everything that falls due.
+    /// Lets that much time pass at once, and waits for everything that is due.
     pub async fn step(&self, by: Duration) {
         self.sim.advance(by);
         tokio::time::advance(by + LATE).await;
@@ -331,7 +331,7 @@ impl Stage {
     }
 
     /// Lets that much time pass at once, and waits for nothing: for actors that may not answer.
-    pub async fn step_without_rest(&self, by: Duration) {
+    pub async fn step_without_waiting(&self, by: Duration) {
         self.sim.advance(by);
         tokio::time::advance(by + LATE).await;
         turns(10 * TURNS).await;
@@ -351,33 +351,33 @@ impl Stage {
         }
     }
 
-    /// Waits until all loops rest, or hang where a fault holds them.
+    /// Waits until all loops are idle, or hang in a fault.
     pub async fn settle(&self) {
         let began = Instant::now();
         let (mut last, mut same) = (None, 0);
         while same < SAME {
             turns(TURNS).await;
-            let look = self.look().await;
-            let rests = look.as_ref().is_some_and(|look| look.iter().all(|look| self.rests(look)));
-            same = if rests && look == last { same + 1 } else { 0 };
-            last = look;
+            let view = self.observe().await;
+            let is_idle = view.as_ref().is_some_and(|view| view.iter().all(|view| self.is_idle(view)));
+            same = if is_idle && view == last { same + 1 } else { 0 };
+            last = view;
             assert!(
                 began.elapsed() < PATIENCE,
-                "it does not come to rest: {last:#?}\n{:#?}",
+                "it does not become idle: {last:#?}\n{:#?}",
                 self.lines.all()
             );
         }
     }
 
-    /// How the loops are. `None` if one does not answer: it fell between two words.
-    async fn look(&self) -> Option<Vec<Look>> {
+    /// The states of the loops. `None` if one does not answer: it panicked meanwhile.
+    async fn observe(&self) -> Option<Vec<LoopView>> {
         let states = join_all(self.service.loops.iter().map(LoopHandle::state));
         let states = tokio::select! {
             biased;
             states = states => states,
             () = turns(10 * TURNS) => return None,
         };
-        let look = |state: LoopState| Look {
+        let view = |state: LoopState| LoopView {
             of: state.of,
             doing: state.doing,
             passes: state.passes,
@@ -385,19 +385,19 @@ impl Stage {
             failures: state.failures,
             generation: state.generation,
         };
-        states.into_iter().map(|state| state.map(look)).collect()
+        states.into_iter().map(|state| state.map(view)).collect()
     }
 
-    fn rests(&self, look: &Look) -> bool {
-        look.doing != Doing::Running
-            || self.hangs.borrow_mut().iter_mut().any(|hang| hang.holds(look, self.sim.now()))
+    fn is_idle(&self, view: &LoopView) -> bool {
+        view.doing != Doing::Running
+            || self.hangs.borrow_mut().iter_mut().any(|hang| hang.is_waited_for(view, self.sim.now()))
     }
 
-    /// Waits, in real time, for something that no pass tells.
-    pub async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    /// Waits, in real time, for something that no pass reports.
+    pub async fn until<T>(&self, what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
         let found = async {
             loop {
-                if let Some(found) = look().await {
+                if let Some(found) = check().await {
                     return found;
                 }
                 turns(1).await;

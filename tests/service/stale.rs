@@ -1,4 +1,4 @@
-//! A removal rests on a look right before it. One that could not be sent then is not sent later: what was dead may run.
+//! A removal rests on an observation right before it. One that could not be sent then is not sent later: what was dead may run.
 
 use std::sync::mpsc;
 
@@ -8,13 +8,13 @@ use cri_gc_sim::{ContainerSpec, ContainerState, Method};
 use cri_gc_test_support::on_each_flavour;
 use futures_util::FutureExt;
 
-use crate::falls::Fuse;
+use crate::panics::Fuse;
 use crate::stage::{HOUR, PERIOD, SECOND, STEP, Setup, turns};
 
 on_each_flavour!(
     #[actix_rt::test] async:
     a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_check,
-    a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its_check,
+    a_removal_that_waits_for_a_gateway_that_panicked_is_not_sent_long_after_its_check,
 );
 
 async fn a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_check() {
@@ -53,7 +53,7 @@ async fn a_removal_that_waits_behind_one_that_hangs_is_not_sent_long_after_its_c
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1, "the one that hung");
 }
 
-async fn a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its_check() {
+async fn a_removal_that_waits_for_a_gateway_that_panicked_is_not_sent_long_after_its_check() {
     let mut setup = Setup::new();
     let pod = setup.living_pod(1);
     let id = setup.ended(&pod, 0);
@@ -64,20 +64,20 @@ async fn a_removal_that_waits_for_a_gateway_that_fell_is_not_sent_long_after_its
     let gateway = &stage.service.tools.gateway;
     assert!(gateway.version().await.unwrap_err().is_unreachable());
     turns(100).await;
-    // It falls over its own attempts to reach the runtime, each time for longer.
+    // It panics in its own attempts to reach the runtime, each time for longer.
     for pause in [1, 2, 4, 8] {
         fuse.light();
         stage.step(SECOND).await;
         assert!(fuse.has_burnt());
         if pause < 8 {
-            stage.step_without_rest(SECOND * (pause - 1)).await;
+            stage.step_without_waiting(SECOND * (pause - 1)).await;
         }
     }
     stage.sim.restart().unwrap();
     let mut removal = Box::pin(gateway.remove_container(&id));
     assert!(removal.as_mut().now_or_never().is_none());
     for _ in 0..8 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     let refused = stage.answer("the removal", removal).await.unwrap_err();
     assert!(refused.message.contains("the check before the removal is too old"), "{refused}");

@@ -1,5 +1,5 @@
 //! What stalls a loop once, or in its own file worker: an RPC that is never answered, a disk that does not answer, a worker
-//! that waits for an answer. The loop goes on a period after the deadline at the latest, the others all the time.
+//! that waits for an answer. The loop continues a period after the deadline at the latest, the others all the time.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
@@ -29,16 +29,16 @@ async fn an_rpc_hangs_once(of: Loop, method: Method, timeout: Duration) {
     let object = method != Method::ListImages;
     let why = format!("{method}: no answer within {}", duration(timeout));
     let text = if object { stuck(of, &id, &why) } else { why };
-    let mut told = stage.lines.take();
-    assert_eq!(told.remove(0), lines::failed(of, &[text], 1)[0]);
+    let mut logged = stage.lines.take();
+    assert_eq!(logged.remove(0), lines::failed(of, &[text], 1)[0]);
     it_recovers_within_a_period(&stage, of, STEP).await;
-    // What the chain has asked for meanwhile follows at once.
+    // What the chain has requested meanwhile follows at once.
     let lasted =
         failed.failing_since.map_or(SignedDuration::ZERO, |since| stage.sim.now().duration_since(since));
     stage.pass_time(PERIOD).await;
-    told.extend(stage.lines.take());
+    logged.extend(stage.lines.take());
     let recovered = lines::recovered(of, 1, lasted);
-    assert_eq!(told, [lines::removed(of), recovered]);
+    assert_eq!(logged, [lines::removed(of), recovered]);
     for (other, (now, then)) in Loop::ALL.into_iter().zip(stage.passes().await.into_iter().zip(before)) {
         assert!(other == of || now > then + timeout.as_secs() / PERIOD.as_secs(), "{other}");
     }
@@ -65,7 +65,7 @@ async fn a_list_of_images_that_is_never_answered_costs_one_pass() {
 }
 
 #[actix_rt::test]
-async fn a_disk_that_does_not_answer_holds_up_image_gc_alone() {
+async fn a_disk_that_does_not_answer_delays_image_gc_alone() {
     let (mut setup, _) = node(Loop::ImageGc);
     let (begun, hangs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
     let (release, released) = mpsc::channel::<()>();
@@ -83,7 +83,7 @@ async fn a_disk_that_does_not_answer_holds_up_image_gc_alone() {
     let limit = SECOND * 10;
     let count = Arc::clone(&begun);
     stage.hangs_at(Loop::ImageGc, Box::new(move || count.load(SeqCst)), FOR_EVER, limit).await;
-    // The disk answers a step later, when nobody waits any more, so that the worker is there for the next pass.
+    // The disk answers a step later, when no pass waits any more, so that the worker is there for the next pass.
     let (mut seen, mut answered, late) = (0, 0, release.clone());
     *stage.after_step.borrow_mut() = Some(Box::new(move || {
         if answered < seen {
@@ -106,13 +106,13 @@ async fn a_disk_that_does_not_answer_holds_up_image_gc_alone() {
 }
 
 #[actix_rt::test]
-async fn a_worker_that_waits_for_the_runtime_holds_up_log_gc_alone() {
+async fn a_worker_that_waits_for_the_runtime_delays_log_gc_alone() {
     let setup = Setup::new().set("pods.runtime_grace", "0s");
     let directory = format!("ns_gone_{}", uid(3));
     let long_ago = setup.sim.ago(HOUR);
     let path = setup.sim.with(|node| node.add_log_dir(&directory, long_ago)).unwrap();
     let stage = setup.start().await;
-    // The look before the plan is answered, the one right before the removal is not: log_gc's only worker waits for it.
+    // The check before the plan is answered, the one right before the removal is not: log_gc's only worker waits for it.
     stage.sim.fault(Method::ListContainers, Fault::Delay(Duration::ZERO), Scope::Times(1));
     stage.sim.fault(Method::ListContainers, Fault::Hang, Scope::Times(1));
     let (sim, before) = (stage.sim.clone(), stage.sim.count(Method::ListContainers));
@@ -128,7 +128,7 @@ async fn a_worker_that_waits_for_the_runtime_holds_up_log_gc_alone() {
     assert!(!stage.answer("the pass", pass).await.unwrap().is_good());
     let why = "ListContainers: no answer within 20s";
     let mut expected = lines::failed(Loop::LogGc, &[stuck(Loop::LogGc, &directory, why)], 1);
-    // The pass that the sandbox reaper asked for meanwhile.
+    // The pass that the sandbox reaper requested meanwhile.
     expected.push(lines::removed(Loop::LogGc));
     expected.push(lines::recovered(Loop::LogGc, 1, SignedDuration::ZERO));
     stage.settle().await;

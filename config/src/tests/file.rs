@@ -30,7 +30,7 @@ fn an_unknown_section_is_one_problem_whatever_is_in_it() {
 }
 
 #[test]
-fn an_unknown_key_in_a_nested_section_is_named_whole() {
+fn an_unknown_key_in_a_nested_section_is_named_with_its_path() {
     let message = message("[pods.kubelet]\nuri = 'x'\n");
     assert!(
         message.starts_with("FILE:2:1: pods.kubelet.uri = 'x': there is no such key in [pods.kubelet]"),

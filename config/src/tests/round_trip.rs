@@ -1,4 +1,4 @@
-//! Whatever settings there are, what is written of them reads back as the same.
+//! Whatever settings there are, what is written of them is read as the same.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -68,7 +68,7 @@ pub fn settings() -> impl Strategy<Value = Settings> {
     (any::<u64>(), any::<u64>()).prop_map(|(a, b)| make::settings(a, b))
 }
 
-/// `cases`, unless `PROPTEST_CASES` asks for another number; failures are kept beside the test's source.
+/// `cases`, unless `PROPTEST_CASES` asks for another number; failures are kept next to the test's source.
 pub fn config(cases: u32) -> Config {
     Config {
         cases,

@@ -8,36 +8,36 @@ use super::{Verdict, at_least_ago, names, state, verdict};
 use crate::nodes::Settings;
 
 pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
-    let mut may_go: Vec<&Image> = node
+    let mut may_be_removed: Vec<&Image> = node
         .images
         .iter()
-        // A runtime removes by id, so that of an image with several handlers all copies go together or none.
+        // A runtime removes by id, so that of an image with several handlers all copies are removed together or none.
         .filter(|image| {
             let mut copies = node.images.iter().filter(|copy| copy.id == image.id);
-            !copies.any(|copy| is_held(node, settings, copy))
+            !copies.any(|copy| is_kept(node, settings, copy))
         })
         // What is first seen now has been detected now; passed over is what is younger than min_age.
         .filter(|image| at_least_ago(node, first_detected(node, image), settings.image_min_age))
         .collect();
     // 3. Eviction order; an image of two handlers has one id.
-    may_go.sort_by_key(|image| {
+    may_be_removed.sort_by_key(|image| {
         (image.last_used, first_detected(node, image), image.id.clone(), image.runtime_handler.clone())
     });
 
     // 1. Age: unused for longer.
-    let (mut gone, rest): (Vec<_>, Vec<_>) = may_go.into_iter().partition(|image| {
+    let (mut gone, rest): (Vec<_>, Vec<_>) = may_be_removed.into_iter().partition(|image| {
         let since = image.last_used.or(first_detected(node, image));
         settings.image_max_age > 0
             && at_least_ago(node, since, settings.image_max_age)
             && !at_exactly(node, since, settings.image_max_age)
     });
 
-    // 2. Space, judged as if the images of rule 1 were gone. Which filesystem they lie on is not known, so each is judged as if
+    // 2. Space, judged as if the images of rule 1 were removed. Which filesystem they lie on is not known, so each is judged as if
     // they lay there.
     let aged: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
     let missing = |high, low, aged: u128, of: &dyn Fn(&SnapshotFileSystem) -> (u64, u64)| -> u128 {
         image_filesystems(node)
-            // A capacity of 0 is an error: what else such a filesystem tells is not believed either.
+            // A capacity of 0 is an error: the other numbers of such a filesystem are not believed either.
             .filter(|fs| fs.capacity_bytes > 0)
             .map(|fs| {
                 let (capacity, available) = of(fs);
@@ -50,7 +50,7 @@ pub fn decide(node: &Snapshot, settings: &Settings) -> (Verdict, u64) {
     for image in rest {
         let sizes: u128 = gone.iter().map(|image| u128::from(image.size_bytes)).sum();
         let freed = sizes - aged;
-        // Nothing tells how many inodes an image has: one that goes is followed by a measurement.
+        // Nothing reports how many inodes an image has: each removal is followed by a measurement.
         if freed < bytes || (inodes > 0 && gone.is_empty()) {
             gone.push(image);
         }
@@ -127,9 +127,9 @@ fn same(a: &str, b: &str) -> bool {
 }
 
 /// Used, pinned, protected, or what the runtime makes sandboxes of.
-fn is_held(node: &Snapshot, settings: &Settings, image: &Image) -> bool {
+fn is_kept(node: &Snapshot, settings: &Settings, image: &Image) -> bool {
     let names: Vec<String> = image.repo_tags.iter().chain(&image.repo_digests).cloned().collect();
-    // Nothing is proved of a pod in state unknown: it may be active.
+    // Nothing is confirmed about a pod in state unknown: it may be active.
     let named_by_pod = node.pods.pods.iter().any(|pod| {
         let state = state(node, &pod.uid);
         let may_run = [PodState::Active, PodState::Unknown].contains(&state);
@@ -138,6 +138,6 @@ fn is_held(node: &Snapshot, settings: &Settings, image: &Image) -> bool {
     let protected = settings.protect.iter().any(|pattern| names::protects(pattern, &image.id, &names));
     let sandboxes = is_called(image, &node.runtime.sandbox_image);
     let unknown = !node.image_uses_unknown.is_empty();
-    let held = unknown || image.pinned || protected || image.in_use_elsewhere || sandboxes;
-    is_used(node, image) || named_by_pod || held
+    let kept = unknown || image.pinned || protected || image.in_use_elsewhere || sandboxes;
+    is_used(node, image) || named_by_pod || kept
 }

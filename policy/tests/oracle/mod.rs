@@ -21,7 +21,7 @@ pub struct Verdict {
     pub remove: Vec<String>,
     /// Ids of what is removed after it, in order, because removals of other kinds make it removable.
     pub follow: Vec<String>,
-    /// Ids of the rest.
+    /// Ids of the others.
     pub keep: BTreeSet<String>,
 }
 
@@ -68,7 +68,7 @@ impl Verdict {
     }
 }
 
-/// "Nobody can be sure" counts as no.
+/// "Not known" counts as no.
 fn at_least_ago(node: &Snapshot, time: Option<Timestamp>, ms: i64) -> bool {
     time.is_some_and(|time| node.taken_at.duration_since(time).as_nanos() >= i128::from(ms) * 1_000_000)
 }
@@ -87,7 +87,7 @@ fn state(node: &Snapshot, uid: &str) -> PodState {
     let runs = node.containers.iter().any(|container| {
         container.state == ContainerState::Running && uid_of_container(node, container) == Some(uid)
     });
-    // Of a sandbox whose state nobody knows nobody knows that it is not ready.
+    // A sandbox in an unknown state is not known to be not ready.
     let ready = node
         .sandboxes
         .iter()
@@ -95,21 +95,21 @@ fn state(node: &Snapshot, uid: &str) -> PodState {
     if runs || ready {
         return PodState::Active;
     }
-    let told = match node.pods.pods.iter().find(|pod| pod.uid == uid) {
+    let reported = match node.pods.pods.iter().find(|pod| pod.uid == uid) {
         Some(pod) => pod.state,
         None => match node.pods.absent {
             Absent::Deleted => PodState::Deleted,
             Absent::Unknown => PodState::Unknown,
         },
     };
-    if told != PodState::Active && !node.pods.synced {
+    if reported != PodState::Active && !node.pods.synced {
         return PodState::Unknown;
     }
-    told
+    reported
 }
 
 /// behaviour: Pods, the table, last column.
-fn runtime_objects_may_go(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
+fn runtime_objects_may_be_removed(node: &Snapshot, settings: &Settings, uid: &str) -> bool {
     match state(node, uid) {
         PodState::Active | PodState::Unknown => false,
         PodState::Terminated => settings.evict_terminated_pods,
@@ -118,7 +118,7 @@ fn runtime_objects_may_go(node: &Snapshot, settings: &Settings, uid: &str) -> bo
 }
 
 /// behaviour: Pods, objects of no pod. While the source is not synced nothing counts as deleted.
-fn unmanaged_may_go(node: &Snapshot, settings: &Settings) -> bool {
+fn unmanaged_may_be_removed(node: &Snapshot, settings: &Settings) -> bool {
     settings.collect_unmanaged && node.pods.synced
 }
 
@@ -148,9 +148,9 @@ fn containers(node: &Snapshot, settings: &Settings) -> Verdict {
     let mut in_limits: Vec<&Container> = Vec::new();
     for container in evictable {
         match uid_of_container(node, container) {
-            None if unmanaged_may_go(node, settings) => gone.push(container),
+            None if unmanaged_may_be_removed(node, settings) => gone.push(container),
             None => {}
-            Some(uid) if runtime_objects_may_go(node, settings, uid) => gone.push(container),
+            Some(uid) if runtime_objects_may_be_removed(node, settings, uid) => gone.push(container),
             Some(_) => in_limits.push(container),
         }
     }
@@ -188,20 +188,20 @@ fn newest_of_each_unit<'a>(node: &'a Snapshot, of: &[&'a Container], count: usiz
     newest(of, |a, b| unit(node, a) == unit(node, b), count)
 }
 
-/// Those that have fewer than `count` newer ones beside them.
+/// Those with fewer than `count` newer ones.
 fn newest<'a>(
     of: &[&'a Container],
-    beside: impl Fn(&'a Container, &'a Container) -> bool,
+    same_unit: impl Fn(&'a Container, &'a Container) -> bool,
     count: usize,
 ) -> Vec<&'a Container> {
     let before = |c: &'a Container| {
-        let newer = |o: &&&'a Container| beside(o, c) && newer(key_of_container(o), key_of_container(c));
+        let newer = |o: &&&'a Container| same_unit(o, c) && newer(key_of_container(o), key_of_container(c));
         of.iter().filter(newer).count()
     };
     of.iter().copied().filter(|c| before(c) < count).collect()
 }
 
-/// "Removal goes oldest first": each stands after all that are older.
+/// Oldest first: each is after all that are older.
 fn oldest_first<T>(mut gone: Vec<&T>, key: impl Fn(&T) -> (Option<Timestamp>, u32, &str)) -> Vec<&str> {
     let mut order = Vec::new();
     while !gone.is_empty() {
@@ -226,15 +226,15 @@ fn sandboxes(node: &Snapshot, settings: &Settings) -> Verdict {
                 return false;
             }
             if sandbox.pod_uid.is_empty() {
-                return unmanaged_may_go(node, settings);
+                return unmanaged_may_be_removed(node, settings);
             }
-            // One whose age is unknown may be older or newer, so it does not prove that another is not the newest.
+            // One whose age is unknown may be older or newer, so it does not show that another is not the newest.
             let newest = !node.sandboxes.iter().any(|other| {
                 other.pod_uid == sandbox.pod_uid
                     && other.created_at.is_some()
                     && newer(key(other), key(sandbox))
             });
-            runtime_objects_may_go(node, settings, &sandbox.pod_uid) || !newest
+            runtime_objects_may_be_removed(node, settings, &sandbox.pod_uid) || !newest
         })
         .collect();
     let remove = oldest_first(gone, key);

@@ -44,7 +44,7 @@ fn corrected(shell: &Shell, example: &Example, is_live: bool) -> Option<Example>
     (!same).then(|| Example { command: example.command.clone(), output })
 }
 
-/// Runs all examples of a page; gives back what differs, or writes it into the page.
+/// Runs all examples of a page; returns what differs, or writes it into the page.
 fn differences(page: &Page) -> Vec<String> {
     let needs = |kind: &str| match kind {
         "console" | "console live" => Some(Needs::Nothing),

@@ -86,7 +86,7 @@ impl Page {
     /// Writes the page with other examples in some of its blocks, by the number of the block.
     pub fn rewrite(&self, changed: &[(usize, Vec<Example>)]) {
         let mut lines = self.lines.clone();
-        // The last one first, so that the places of the others stay right.
+        // The last one first, so that the places of the others remain right.
         for (number, examples) in changed.iter().rev() {
             let block = &self.blocks[*number];
             let text: String = examples.iter().map(|e| format!("$ {}\n{}", e.command, e.output)).collect();

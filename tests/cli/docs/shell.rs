@@ -143,7 +143,7 @@ impl Shell {
         folder
     }
 
-    /// Runs a command, and gives back what a terminal would show.
+    /// Runs a command, and returns what a terminal would show.
     pub fn run(&self, command: &str) -> String {
         let command = command.replace("cargo run -- ", "cri-gc ");
         let child = started(self.command(&format!("exec 2>&1; {command}")));

@@ -1,16 +1,16 @@
 //! The service with the pod source `kube-api`, against an API server that a test controls.
 //!
-//! Only the driver's time is held: the server lives in real time, and what goes over its socket needs turns of both sides
+//! Only the driver's time is paused: the server lives in real time, and what goes over its socket needs turns of both sides
 //! ([`World::exchange`]), not time.
 //!
-//! - here: a node that is also known to an API server. `proofs`: what it takes until a deleted pod goes. `freshness`: what
-//!   keeps the source synced, and what loses it. `outages`: all that can go wrong, and that it heals. `random`: any order of
+//! - here: a node that is also known to an API server. `confirmations`: what it takes until a deleted pod is removed. `freshness`: what
+//!   keeps the source synced, and what ends that. `outages`: all that can go wrong, and the recovery from it. `random`: any order of
 //!   events. `quiet`: what passes by itself is no error. `reload`: other settings. `node_events`: what is written to the server.
 
+mod confirmations;
 mod freshness;
 mod node_events;
 mod outages;
-mod proofs;
 mod quiet;
 mod random;
 mod reload;
@@ -31,16 +31,17 @@ pub const NODE: &str = "node-1";
 /// The boot that the modelled node is in.
 pub const BOOT: &str = "b0075b00-75b0-4075-b007-5b0075b00750";
 
-/// Within this much driven time the source has to be synced again once the server is whole: the longest pause, spread.
-pub const HEALS_WITHIN: Duration = Duration::from_secs(100);
+/// Within this much driven time the source has to be synced again once the server is complete: the longest pause, spread.
+pub const RECOVERS_WITHIN: Duration = Duration::from_secs(100);
 
-/// A pod that was deleted, and of which nothing runs, is gone after so long: it is missed, listed anew, asked for.
-pub const GONE_WITHIN: Duration = Duration::from_secs(180);
+/// A pod that was deleted, and of which nothing runs, is removed after so long: it is missing from the watch and from a new
+/// list, and a get does not find it.
+pub const REMOVED_WITHIN: Duration = Duration::from_secs(180);
 
-/// Real time in which what is under way comes to its end, unless something of ours has to fall due first.
+/// Real time in which what is in progress comes to its end, unless one of our timers has to be due first.
 const GIVEN: Duration = Duration::from_millis(60);
 
-/// The same while the source is not whole, and most of the time waits for something of ours.
+/// The same while the source is not synced, and most of the time waits for something of ours.
 const GIVEN_ELSE: Duration = Duration::from_millis(20);
 
 /// Rounds of turns in which both sides of a socket come to what they can do.
@@ -86,13 +87,13 @@ impl Before {
     /// Starts the service with the source `kube-api`, and waits until the source is synced.
     pub async fn start(self) -> World {
         let world = self.set("pods.source", "kube-api").start_as_it_is().await;
-        world.stage.until("the first list", async || world.is_whole().await.then_some(())).await;
+        world.stage.until("the first list", async || world.is_followed().await.then_some(())).await;
         world
     }
 
     pub async fn start_as_it_is(self) -> World {
         let Self { setup, api } = self;
-        World { stage: setup.start().await, api, was_whole: Cell::new(true) }
+        World { stage: setup.start().await, api, was_followed: Cell::new(true) }
     }
 }
 
@@ -140,8 +141,9 @@ pub fn left_of(sim: &Sim, number: usize) -> [usize; 3] {
 pub const ALL: [usize; 3] = [1, 1, 1];
 pub const NOTHING: [usize; 3] = [0, 0, 0];
 
-/// A node with pod 1, which lives, and pod 2: it is proved deleted, and the runtime refuses to remove it until removals are allowed.
-pub async fn proved_but_held() -> World {
+/// A node with pod 1, which lives, and pod 2: it is confirmed deleted, and the runtime refuses to remove it until removals
+/// are allowed.
+pub async fn confirmed_but_refused() -> World {
     let before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before.living(1);
     let world = before.start().await;
@@ -149,7 +151,7 @@ pub async fn proved_but_held() -> World {
     world.pass_time(PERIOD).await;
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(world.state(2).await, PodState::Deleted);
     world
 }
@@ -158,8 +160,8 @@ pub async fn proved_but_held() -> World {
 pub struct World {
     pub stage: Stage,
     pub api: FakeApi,
-    /// Whether the source was whole when last looked at.
-    was_whole: Cell<bool>,
+    /// Whether the source was synced and followed when last checked.
+    was_followed: Cell<bool>,
 }
 
 impl World {
@@ -184,12 +186,12 @@ impl World {
     }
 
     /// The source is synced, and followed.
-    pub async fn is_whole(&self) -> bool {
+    pub async fn is_followed(&self) -> bool {
         self.source().await.synced && self.api.open_watches() == 1
     }
 
-    /// Lets time pass until the source notices that it is lost: by itself, and before it may be stale.
-    pub async fn is_lost(&self, what: &str) {
+    /// Lets time pass until the source notices that it is no longer synced: by itself, and before it may be stale.
+    pub async fn becomes_unsynced(&self, what: &str) {
         for _ in 0..30 {
             if !self.source().await.synced {
                 break;
@@ -237,25 +239,25 @@ impl World {
         turns(20).await;
     }
 
-    /// Lets both sides go on, in no time of ours, until the source is whole or that seems to need time. What is under way
-    /// takes other threads their own time, and deadlines that are driven would fall due on them.
-    async fn rest(&self) {
+    /// Lets both sides continue, in no time of ours, until the source is synced or that seems to need time. What is in progress
+    /// takes other threads their own time, and driven deadlines would expire meanwhile.
+    async fn settle(&self) {
         let began = Instant::now();
         loop {
             self.exchange().await;
-            let is_whole = self.is_whole().await;
-            let given = if self.was_whole.get() { GIVEN } else { GIVEN_ELSE };
-            if is_whole || began.elapsed() > given {
-                self.was_whole.set(is_whole);
+            let is_followed = self.is_followed().await;
+            let given = if self.was_followed.get() { GIVEN } else { GIVEN_ELSE };
+            if is_followed || began.elapsed() > given {
+                self.was_followed.set(is_followed);
                 return;
             }
         }
     }
 
     pub async fn step(&self, by: Duration) {
-        self.rest().await;
+        self.settle().await;
         self.stage.step(by).await;
-        self.rest().await;
+        self.settle().await;
     }
 
     pub async fn pass_time(&self, span: Duration) {
@@ -272,29 +274,29 @@ impl World {
         }
     }
 
-    /// Lets time pass until the source is synced and followed. The server is to be whole.
-    pub async fn heals(&self, what: &str) {
+    /// Lets time pass until the source is synced and followed. The server has to be complete.
+    pub async fn recovers(&self, what: &str) {
         let small = 2 * SECOND;
-        for _ in 0..HEALS_WITHIN.as_secs() / small.as_secs() {
-            self.was_whole.set(true);
-            self.rest().await;
-            if self.was_whole.get() {
+        for _ in 0..RECOVERS_WITHIN.as_secs() / small.as_secs() {
+            self.was_followed.set(true);
+            self.settle().await;
+            if self.was_followed.get() {
                 return;
             }
             self.stage.step(small).await;
         }
-        self.stage.until(what, async || self.is_whole().await.then_some(())).await;
+        self.stage.until(what, async || self.is_followed().await.then_some(())).await;
     }
 
-    /// Sees that a pod goes as a whole within [`GONE_WITHIN`].
-    pub async fn goes(&self, number: usize, what: &str) {
-        self.pass_time(GONE_WITHIN).await;
+    /// Checks that a pod is removed as a whole within [`REMOVED_WITHIN`].
+    pub async fn is_removed(&self, number: usize, what: &str) {
+        self.pass_time(REMOVED_WITHIN).await;
         let facts = self.stage.service.tools.pods.source().await.unwrap().pods;
         let (left, lines) = (left_of(self.sim(), number), self.stage.lines.all());
         assert_eq!(left, NOTHING, "{what}: pod {number}\n{facts:#?}\n{lines:#?}");
     }
 
-    /// Sees that all of these are there.
+    /// Checks that all of these are there.
     #[track_caller]
     pub fn has_all(&self, numbers: &[usize], what: &str) {
         for number in numbers {

@@ -1,4 +1,4 @@
-//! What the API server is told of the node, and that nobody waits for it.
+//! What is reported to the API server about the node, and that no pass waits for it.
 
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::words::Loop;
@@ -43,9 +43,9 @@ async fn an_outage_of_the_runtime_and_failed_passes_are_events_of_the_node() {
     world.pass_time(9 * PERIOD).await;
     world.stage.clear_faults();
     world.pass_time(2 * PERIOD).await;
-    let told = reasons(&world);
-    let (failed, recovered) = told[2..].split_at(told.len() - 3);
-    assert!(failed.iter().all(|reason| reason == "ImageGCFailed") && failed.len() == 3, "{told:?}");
+    let sent = reasons(&world);
+    let (failed, recovered) = sent[2..].split_at(sent.len() - 3);
+    assert!(failed.iter().all(|reason| reason == "ImageGCFailed") && failed.len() == 3, "{sent:?}");
     assert_eq!(recovered, ["Recovered"]);
     let failed = &world.api.events()[2];
     assert_eq!(failed["type"], "Warning");
@@ -53,8 +53,8 @@ async fn an_outage_of_the_runtime_and_failed_passes_are_events_of_the_node() {
     world.sim().fault(Method::ListContainers, refused(), Scope::Always);
     world.pass_time(2 * PERIOD).await;
     let of_loops = ["ContainerGCFailed", "SandboxGCFailed", "LogGCFailed", "ImageGCFailed"];
-    let (told, before) = (reasons(&world), told.len());
-    assert!(of_loops.iter().all(|of| told[before..].iter().any(|told| told == of)), "{told:?}");
+    let (sent, before) = (reasons(&world), sent.len());
+    assert!(of_loops.iter().all(|of| sent[before..].iter().any(|sent| sent == of)), "{sent:?}");
 }
 
 #[actix_rt::test]
@@ -92,15 +92,15 @@ async fn a_server_that_takes_no_events_delays_no_pass_and_gets_them_later() {
     }
     assert_eq!(reasons(&world), ["RuntimeLost", "RuntimeReturned"]);
     world.exchange().await;
-    let back = world.stage.lines.take();
+    let lines = world.stage.lines.take();
     assert!(
-        back.iter().any(|line| line.starts_with("INFO - events of the node are sent again")),
-        "{back:#?}"
+        lines.iter().any(|line| line.starts_with("INFO - events of the node are sent again")),
+        "{lines:#?}"
     );
 }
 
 #[actix_rt::test]
-async fn events_that_are_refused_for_good_are_given_up_and_counted() {
+async fn events_that_are_always_refused_are_dropped_and_counted() {
     let world = world().await;
     world.api.fail(On::Events, Some(Fault::Status(403)));
     for _ in 0..3 {
@@ -113,9 +113,9 @@ async fn events_that_are_refused_for_good_are_given_up_and_counted() {
     let tried = world.api.count(On::Events);
     assert!((2 + 5..=6 + 5).contains(&tried), "{tried}");
     let lines = world.stage.lines.take();
-    let told: Vec<&String> =
+    let sent: Vec<&String> =
         lines.iter().filter(|line| line.contains("not sent: the API server answered 403")).collect();
-    assert!(told[0].starts_with("ERRO") && told[0].contains("rbac.yaml") && told.len() == 3, "{told:#?}");
+    assert!(sent[0].starts_with("ERRO") && sent[0].contains("rbac.yaml") && sent.len() == 3, "{sent:#?}");
     world.api.fail(On::Events, None);
     world.sim().kill();
     world.pass_time(PERIOD).await;
@@ -126,14 +126,14 @@ async fn events_that_are_refused_for_good_are_given_up_and_counted() {
 }
 
 #[actix_rt::test]
-async fn no_more_are_sent_than_the_server_can_be_asked_to_keep() {
+async fn no_more_events_are_sent_than_the_server_should_store() {
     let before = Before::new();
     before.living(1);
     let kubeconfig = before.setup.sim.paths().root.join("kubeconfig");
     let text = format!("[pods]\nsource = \"kube-api\"\n[pods.kube_api]\nkubeconfig = {kubeconfig:?}\n");
     let (before, file) = before.by_file(&text);
     let world = before.start_as_it_is().await;
-    world.heals("the first list").await;
+    world.recovers("the first list").await;
     for _ in 0..40 {
         std::fs::write(&file, "[pods\n").unwrap();
         world.stage.service.configuration.reload(Cause::Admin).await.unwrap_err();
@@ -148,9 +148,9 @@ async fn no_more_are_sent_than_the_server_can_be_asked_to_keep() {
     let events = world.api.events();
     assert_eq!(events.len(), 26);
     let message = events[25]["message"].as_str().unwrap();
-    // The file is looked at as well: what it says is refused, and later taken, once more.
-    let untold: u32 = message.split(['(', ' ']).filter_map(|word| word.parse().ok()).next_back().unwrap();
-    assert!((15..=18).contains(&untold) && message.contains("earlier events"), "{message}");
+    // The file is checked as well: what it says is refused, and later taken, once more.
+    let suppressed: u32 = message.split(['(', ' ']).filter_map(|word| word.parse().ok()).next_back().unwrap();
+    assert!((15..=18).contains(&suppressed) && message.contains("earlier events"), "{message}");
 }
 
 #[actix_rt::test]

@@ -1,11 +1,11 @@
-//! All that can go wrong between the service and the server. Nothing goes meanwhile, little is logged, and once the server is
-//! whole again, what was deleted goes in bounded time.
+//! All that can go wrong between the service and the server. Nothing is removed meanwhile, little is logged, and once the server is
+//! complete again, what was deleted is removed in bounded time.
 
 use std::time::Duration;
 
 use cri_gc_test_support::kubernetes::{Fault, On};
 
-use super::{BOOT, Before, NODE, NOTHING, World, dead_pod, left_of, pod, proved_but_held};
+use super::{BOOT, Before, NODE, NOTHING, World, confirmed_but_refused, dead_pod, left_of, pod};
 use crate::stage::{PERIOD, SECOND};
 
 /// How an outage begins and ends.
@@ -21,14 +21,14 @@ struct Outage {
 
 fn fails(world: &World, on: On, fault: Fault) {
     world.api.fail(on, Some(fault));
-    // What was seen is too old to go on from, so that lists are made.
+    // What was seen is too old to continue from, so that lists are made.
     world.api.compact();
     world.api.apply(pod(1));
     world.api.compact();
     world.api.cut_watches();
 }
 
-fn is_whole(world: &World) {
+fn end_all_faults(world: &World) {
     world.api.clear_faults();
     world.api.set_node(NODE, BOOT);
     world.api.expired_watch_as_http(false);
@@ -36,7 +36,7 @@ fn is_whole(world: &World) {
 }
 
 const fn outage(name: &'static str, begins: fn(&World)) -> Outage {
-    Outage { name, begins, ends: is_whole, of_source: true, may_pass: false }
+    Outage { name, begins, ends: end_all_faults, of_source: true, may_pass: false }
 }
 
 fn outages() -> Vec<Outage> {
@@ -85,31 +85,31 @@ fn outages() -> Vec<Outage> {
 }
 
 #[actix_rt::test]
-async fn nothing_goes_in_any_outage_and_all_that_was_deleted_goes_after_it() {
+async fn nothing_is_removed_in_any_outage_and_all_that_was_deleted_is_removed_after_it() {
     let before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before.api.set_max_page(2);
     (1..=3).for_each(|number| before.living(number));
     let world = before.start().await;
     for (place, outage) in outages().into_iter().enumerate() {
         let name = outage.name;
-        // One is proved deleted before, one is deleted meanwhile, one lives.
-        let [proved, deleted, lives] = [0, 1, 2].map(|rest| 100 + 3 * place + rest);
-        [proved, deleted, lives].iter().for_each(|number| world.dead_but_listed(*number));
+        // One is confirmed deleted before, one is deleted meanwhile, one lives.
+        let [confirmed, deleted, lives] = [0, 1, 2].map(|offset| 100 + 3 * place + offset);
+        [confirmed, deleted, lives].iter().for_each(|number| world.dead_but_listed(*number));
         world.pass_time(2 * PERIOD).await;
         world.refuse_removals();
-        world.api.delete("ns", &format!("pod-{proved}"));
+        world.api.delete("ns", &format!("pod-{confirmed}"));
         world.pass_time(3 * PERIOD).await;
-        assert_eq!(world.state(proved).await, cri_gc_policy::PodState::Deleted, "{name}");
+        assert_eq!(world.state(confirmed).await, cri_gc_policy::PodState::Deleted, "{name}");
         world.stage.lines.take();
 
         (outage.begins)(&world);
         world.exchange().await;
         world.api.delete("ns", &format!("pod-{deleted}"));
         if outage.of_source {
-            world.is_lost(name).await;
+            world.becomes_unsynced(name).await;
             world.allow_removals();
             world.pass_time(3 * PERIOD).await;
-            world.has_all(&[proved, deleted, lives], name);
+            world.has_all(&[confirmed, deleted, lives], name);
         } else {
             world.allow_removals();
             world.pass_time(3 * PERIOD).await;
@@ -134,23 +134,23 @@ async fn nothing_goes_in_any_outage_and_all_that_was_deleted_goes_after_it() {
             assert!(!lines.iter().any(|line| line.contains("synced again")), "{name}: {lines:#?}");
         }
         (outage.ends)(&world);
-        world.heals(name).await;
+        world.recovers(name).await;
         world.step(2 * SECOND).await;
         if outage.of_source {
             let lines = world.lines_of_source();
-            let back = lines
+            let recoveries = lines
                 .iter()
                 .filter(|line| line.starts_with("INFO - pod source kube-api synced again"))
                 .count();
-            assert_eq!(back, 1, "{name}: {lines:#?}");
+            assert_eq!(recoveries, 1, "{name}: {lines:#?}");
         }
-        world.goes(deleted, name).await;
-        assert_eq!(left_of(world.sim(), proved), NOTHING, "{name}");
+        world.is_removed(deleted, name).await;
+        assert_eq!(left_of(world.sim(), confirmed), NOTHING, "{name}");
         world.has_all(&[1, 2, 3, lives], name);
         // A node on which most is dead would not believe the next one.
         world.api.delete("ns", &format!("pod-{lives}"));
     }
-    world.goes(102, "the last of the first outage").await;
+    world.is_removed(102, "the last of the first outage").await;
 }
 
 /// Each pass waits for its own question, and only for that.
@@ -165,7 +165,7 @@ async fn a_question_that_is_not_answered_takes_nothing_and_ends() {
     world.api.delete("ns", "pod-2");
     let passes = world.stage.passes().await;
     for _ in 0..200 {
-        world.stage.step_without_rest(3 * SECOND).await;
+        world.stage.step_without_waiting(3 * SECOND).await;
         world.exchange().await;
     }
     world.has_all(&[1, 2], "no answer is none");
@@ -173,13 +173,13 @@ async fn a_question_that_is_not_answered_takes_nothing_and_ends() {
     assert!(after.iter().zip(passes).all(|(after, before)| after - before >= 3), "{passes:?} {after:?}");
     world.api.fail(On::Get, None);
     world.api.release_stalled();
-    world.heals("it answers").await;
-    world.goes(2, "it answers").await;
+    world.recovers("it answers").await;
+    world.is_removed(2, "it answers").await;
 }
 
-/// A gap in what the watch tells begins with a new list, and is no error.
+/// A gap in what the watch reports begins with a new list, and is no error.
 #[actix_rt::test]
-async fn a_version_that_is_forgotten_is_no_error() {
+async fn an_expired_version_is_no_error() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
@@ -190,11 +190,11 @@ async fn a_version_that_is_forgotten_is_no_error() {
             let lists = world.api.count(On::List);
             world.api.expired_watch_as_http(as_http);
             world.api.close_watches();
-            // It happens while nobody watches, and is forgotten.
+            // It happens while there is no watch, and is forgotten.
             world.api.apply(pod(3));
             world.api.delete("ns", "pod-3");
             world.api.compact();
-            world.heals("after 410").await;
+            world.recovers("after 410").await;
             world.pass_time(PERIOD).await;
             assert!(world.api.count(On::List) > lists, "as HTTP: {as_http}");
             assert!(world.source().await.synced && world.source().await.problem.is_none());
@@ -207,16 +207,16 @@ async fn a_version_that_is_forgotten_is_no_error() {
     world.api.close_watches();
     world.api.apply(pod(1));
     world.api.compact();
-    world.heals("after 410 for a page").await;
+    world.recovers("after 410 for a page").await;
     assert_eq!(world.stage.lines.take().iter().filter(|line| !line.starts_with("INFO")).count(), 0);
     world.has_all(&[1, 2], "they live");
     world.api.delete("ns", "pod-2");
-    world.goes(2, "after all").await;
+    world.is_removed(2, "after all").await;
 }
 
-/// A watch that is cut in the middle of an event goes on where it was, and so does one that is closed.
+/// A watch that is cut in the middle of an event continues where it was, and so does one that is closed.
 #[actix_rt::test]
-async fn a_watch_that_is_cut_goes_on_without_a_new_list_and_loses_nothing() {
+async fn a_watch_that_is_cut_continues_without_a_new_list_and_misses_nothing() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
@@ -232,9 +232,9 @@ async fn a_watch_that_is_cut_goes_on_without_a_new_list_and_loses_nothing() {
         } else {
             world.api.close_watches()
         }
-        // What happens while nobody watches is told to whoever goes on from the version before.
+        // A watch that continues from the version before receives what happened meanwhile.
         world.api.apply(pod(2).phase("Failed").reason(if round == 0 { "Error" } else { "Evicted" }));
-        world.heals("a watch that ended").await;
+        world.recovers("a watch that ended").await;
         assert_eq!(world.api.count(On::Watch), watches + 1);
     }
     world.pass_time(PERIOD).await;
@@ -248,7 +248,7 @@ async fn a_watch_that_is_cut_goes_on_without_a_new_list_and_loses_nothing() {
     );
 }
 
-/// The store of the cluster was lost. What runs says that the list is wrong.
+/// The store of the cluster was wiped. What runs shows that the list is wrong.
 #[actix_rt::test]
 async fn an_empty_list_while_something_runs_is_none() {
     let before = Before::new();
@@ -258,17 +258,17 @@ async fn an_empty_list_while_something_runs_is_none() {
     world.pass_time(PERIOD).await;
     world.api.wipe();
     world.pass_time(30 * PERIOD).await;
-    world.has_all(&[1, 2, 3, 4], "the store was lost");
+    world.has_all(&[1, 2, 3, 4], "the store was wiped");
     world.fails_with("lists none of the pods that run here (1 with a ready sandbox)").await;
     (1..=3).for_each(|number| world.api.apply(pod(number)));
-    world.heals("it was restored").await;
-    world.goes(4, "it was not restored").await;
+    world.recovers("it was restored").await;
+    world.is_removed(4, "it was not restored").await;
     world.has_all(&[1, 2, 3], "they were restored");
 }
 
 /// The same while nothing runs: the kubelet's directories protect, then the brake, then the questions.
 #[actix_rt::test]
-async fn an_empty_list_while_nothing_runs_is_asked_about() {
+async fn an_empty_list_while_nothing_runs_is_checked_by_a_get_of_each_pod() {
     let before = Before::new();
     (1..=22).for_each(|number| {
         dead_pod(&before.setup.sim, number);
@@ -281,7 +281,7 @@ async fn an_empty_list_while_nothing_runs_is_asked_about() {
     world.api.freeze_lists();
     world.api.fail(On::Watch, Some(Fault::Stall));
     (2..=21).for_each(|number| world.api.apply(pod(number)));
-    world.heals("it is synced, and knows nothing").await;
+    world.recovers("it is synced, and knows nothing").await;
     let all: Vec<usize> = (1..=22).collect();
     for _ in 0..8 {
         world.pass_time(PERIOD).await;
@@ -291,19 +291,19 @@ async fn an_empty_list_while_nothing_runs_is_asked_about() {
     world.pass_time(10 * PERIOD).await;
     assert!(world.api.count(On::Get) >= 21, "{}", world.api.count(On::Get));
     world.has_all(&all[..21], "its directory, and the questions");
-    assert_eq!(left_of(world.sim(), 22), NOTHING, "it is gone indeed");
+    assert_eq!(left_of(world.sim(), 22), NOTHING, "it is removed");
     assert!(world.source().await.notes.iter().any(|note| note.contains("the kubelet still has a directory")));
 }
 
 #[actix_rt::test]
-async fn the_node_is_looked_at_before_each_list() {
+async fn the_node_is_observed_before_each_list() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
     world.dead_but_listed(2);
     world.pass_time(PERIOD).await;
     assert_eq!(world.api.count(On::Node), world.api.count(On::List));
-    // Somebody has given its name to another machine; the pods of that one are listed.
+    // Its name was given to another machine; the pods of that one are listed.
     world.api.set_node(NODE, "another boot");
     world.api.delete("ns", "pod-2");
     world.pass_time(10 * PERIOD).await;
@@ -313,34 +313,34 @@ async fn the_node_is_looked_at_before_each_list() {
     let first = [&lines[0][..4], &lines[1][..4]];
     assert!(lines.len() < 10 && first == ["INFO", "ERRO"], "it may not have been reported yet: {lines:#?}");
     world.api.set_node(NODE, BOOT);
-    world.heals("its own name").await;
-    world.goes(2, "its own name").await;
+    world.recovers("its own name").await;
+    world.is_removed(2, "its own name").await;
 }
 
 /// A wall clock that is set, forward or back, by more than any age that counts.
 #[actix_rt::test]
-async fn a_clock_that_is_set_forward_begins_all_proofs_anew() {
+async fn a_clock_that_is_set_forward_restarts_all_confirmations() {
     is_set(true).await;
 }
 
 #[actix_rt::test]
-async fn a_clock_that_is_set_back_begins_all_proofs_anew() {
+async fn a_clock_that_is_set_back_restarts_all_confirmations() {
     is_set(false).await;
 }
 
 async fn is_set(forward: bool) {
-    let world = proved_but_held().await;
+    let world = confirmed_but_refused().await;
     let (now, hour) = (world.sim().now(), Duration::from_secs(3 * 3600));
     let lists = world.api.count(On::List);
     world.sim().step_clock(if forward { now + hour } else { now - hour });
     world.api.fail(On::Get, Some(Fault::Status(500)));
     world.allow_removals();
     world.pass_time(3 * PERIOD).await;
-    world.has_all(&[1, 2], "what was proved by the other time");
+    world.has_all(&[1, 2], "what was confirmed by the other time");
     assert!(world.api.count(On::List) > lists);
     world.api.fail(On::Get, None);
     world.pass_time(PERIOD + SECOND).await;
-    world.heals("the clock was set").await;
-    world.goes(2, "the clock was set").await;
+    world.recovers("the clock was set").await;
+    world.is_removed(2, "the clock was set").await;
     world.has_all(&[1], "it lives");
 }

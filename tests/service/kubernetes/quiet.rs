@@ -14,22 +14,22 @@ fn loud(world: &World) -> Vec<String> {
     world.stage.lines.take().into_iter().filter(is_loud).collect()
 }
 
-/// Lets time pass in small steps, and gives what is under way the real time that it needs although the source is not whole.
+/// Lets time pass in small steps, and gives what is in progress the real time that it needs although the source is not synced.
 async fn pass_slowly(world: &World, seconds: u64) {
     for _ in 0..seconds / 2 {
-        world.was_whole.set(true);
-        world.rest().await;
+        world.was_followed.set(true);
+        world.settle().await;
         world.stage.step(2 * SECOND).await;
     }
-    world.was_whole.set(true);
-    world.rest().await;
+    world.was_followed.set(true);
+    world.settle().await;
 }
 
 fn about(lines: &[String], what: &str) -> usize {
     lines.iter().filter(|line| line.contains(what)).count()
 }
 
-/// Lets time pass until a line is logged, and gives back the first.
+/// Lets time pass until a line is logged, and returns the first.
 async fn until_logged(world: &World, what: &str) -> String {
     for _ in 0..60 {
         if let Some(line) = loud(world).into_iter().find(|line| line.contains(what)) {
@@ -50,10 +50,10 @@ async fn an_api_server_that_has_just_started_is_no_error_for_half_a_minute() {
         world.api.fail(On::Any, Some(Fault::Status(code)));
         world.api.cut_watches();
         pass_slowly(&world, 14).await;
-        // An operator who asks learns it at once.
+        // `status` reports it at once.
         world.fails_with(&code.to_string()).await;
         world.api.clear_faults();
-        world.heals("its roles are loaded").await;
+        world.recovers("its roles are loaded").await;
         world.step(2 * SECOND).await;
         assert_eq!(world.source().await.problem, None);
         let lines = world.stage.lines.all();
@@ -149,7 +149,7 @@ async fn a_directory_of_a_deleted_pod_is_reported_after_five_minutes_and_once() 
     (2..=3).for_each(|number| assert!(world.api.delete("ns", &pod_name(number))));
     world.step(2 * SECOND).await;
     world.pass_time(PERIOD).await;
-    // An operator who asks learns at once what keeps them.
+    // `explain` reports at once why they are kept.
     let keeps = "the kubelet still has a directory of";
     assert_eq!((world.state(2).await, world.state(3).await), (Unknown, Unknown));
     assert!(world.evidence(2).await.contains(keeps));
@@ -159,13 +159,13 @@ async fn a_directory_of_a_deleted_pod_is_reported_after_five_minutes_and_once() 
     std::fs::remove_dir(world.kubelet_directory(2)).unwrap();
     world.pass_time(2 * PERIOD).await;
     assert_eq!(loud(&world), Vec::<String>::new());
-    // The source is lost meanwhile, and comes back.
+    // The source is unreachable meanwhile, and reachable again.
     let lose = async || {
         world.api.fail(On::Any, Some(Fault::Status(503)));
         world.api.cut_watches();
         world.pass_time(PERIOD).await;
         world.api.clear_faults();
-        world.heals("it is back").await;
+        world.recovers("it is reachable again").await;
         world.pass_time(PERIOD).await;
     };
     lose().await;
@@ -181,8 +181,8 @@ async fn a_directory_of_a_deleted_pod_is_reported_after_five_minutes_and_once() 
     let notes = world.source().await.notes;
     assert_eq!(about(&notes, "orphaned"), 1, "{notes:?}");
     std::fs::remove_dir(world.kubelet_directory(3)).unwrap();
-    world.goes(3, "its directory is removed").await;
-    world.goes(2, "its directory was removed").await;
+    world.is_removed(3, "its directory is removed").await;
+    world.is_removed(2, "its directory was removed").await;
     assert_ne!(world.state(1).await, Deleted);
 }
 

@@ -1,5 +1,5 @@
 //! Any order of events: pods come, finish and vanish, their containers run and die, and the server does all that a server can
-//! do. Whatever happens, nothing goes that belongs to a pod which is there; when all is well again, all of the others goes.
+//! do. Whatever happens, nothing is removed that belongs to an existing pod; after recovery everything of the others is removed.
 //!
 //! `CRI_GC_TEST_SEED` repeats one run, `CRI_GC_TEST_STEPS` makes it longer.
 
@@ -34,7 +34,7 @@ enum Truth {
 struct Known {
     number: usize,
     truth: Truth,
-    /// Whether it was evicted at any time: then all of it may go, and may have gone.
+    /// Whether it was evicted at any time: then all of it may be removed, or may have been.
     was_evicted: bool,
     /// Ids, the newest last.
     sandboxes: Vec<String>,
@@ -48,8 +48,8 @@ struct Run {
     rng: Rng,
     pods: Vec<Known>,
     next: usize,
-    /// What was done, for whoever reads a failure.
-    told: Vec<String>,
+    /// What was done, for the reader of a failure.
+    steps: Vec<String>,
 }
 
 impl Run {
@@ -59,8 +59,8 @@ impl Run {
         (!all.is_empty()).then(|| all[self.rng.usize(..all.len())])
     }
 
-    fn tell(&mut self, what: String) {
-        self.told.push(what);
+    fn note(&mut self, what: String) {
+        self.steps.push(what);
     }
 
     // ---- On the node ----
@@ -128,7 +128,7 @@ impl Run {
         if self.rng.usize(..3) == 0 {
             std::fs::create_dir_all(self.world.kubelet_directory(number)).unwrap();
         }
-        self.tell(format!("pod {number}, runs: {runs}"));
+        self.note(format!("pod {number}, runs: {runs}"));
     }
 
     fn on_the_node(&mut self) {
@@ -147,7 +147,7 @@ impl Run {
                 self.world.api.apply(object);
                 self.pods[place].truth = truth;
                 self.pods[place].was_evicted = truth == Truth::Evicted;
-                self.tell(format!("pod {} is {truth:?}", self.pods[place].number));
+                self.note(format!("pod {} is {truth:?}", self.pods[place].number));
             }
             3 => {
                 let Some(place) = self.any(|known| known.truth != Truth::Deleted) else { return };
@@ -157,7 +157,7 @@ impl Run {
                 }
                 assert!(self.world.api.delete("ns", &format!("pod-{number}")));
                 self.pods[place].truth = Truth::Deleted;
-                self.tell(format!("pod {number} is deleted"));
+                self.note(format!("pod {number} is deleted"));
             }
             4 => {
                 let Some(place) = self.any(|known| known.truth == Truth::Alive) else { return };
@@ -172,7 +172,7 @@ impl Run {
             5 => {
                 let Some(place) = self.any(|_| true) else { return };
                 self.stop(place);
-                self.tell(format!("pod {} stops", self.pods[place].number));
+                self.note(format!("pod {} stops", self.pods[place].number));
             }
             _ => {
                 let Some(place) = self.any(|known| known.truth == Truth::Deleted) else { return };
@@ -197,7 +197,7 @@ impl Run {
                 ["{}", "", "{\"kind\":\"PodList\",\"items\":[]}", "null"][self.rng.usize(..4)].to_owned(),
             ),
             4 => Fault::Delay(Duration::from_millis(self.rng.u64(..5))),
-            // A question that hangs would hold a pass, and with it the test's time.
+            // A question that hangs would block a pass, and with it the test's time.
             _ if matches!(on, On::Get | On::Any) => Fault::Status(504),
             _ => Fault::Stall,
         };
@@ -222,7 +222,7 @@ impl Run {
                 api.set_node(NODE, BOOT);
             }
             18 => api.set_node(NODE, if self.rng.usize(..3) == 0 { "another boot" } else { BOOT }),
-            // All is lost, and restored: the versions begin anew.
+            // The store is wiped and restored: the versions start again.
             _ => {
                 api.wipe();
                 for known in &self.pods {
@@ -236,7 +236,7 @@ impl Run {
                 }
             }
         }
-        self.tell(format!("server: {number} {on:?} {fault:?}"));
+        self.note(format!("server: {number} {on:?} {fault:?}"));
     }
 
     /// All is well from now on.
@@ -257,10 +257,10 @@ impl Run {
 
     // ---- What has to be there ----
 
-    /// Sees that nothing has gone that has to stay, and forgets pods of which nothing is left.
+    /// Checks that nothing was removed that must be kept, and forgets pods of which nothing is left.
     fn check(&mut self, context: &str) {
         let world = &self.world;
-        let told = || format!("{context}\n{:#?}\n{:#?}", self.told, world.stage.lines.all());
+        let steps = || format!("{context}\n{:#?}\n{:#?}", self.steps, world.stage.lines.all());
         world.sim().with(|node| {
             for known in &self.pods {
                 let has_directory = world.kubelet_directory(known.number).exists();
@@ -279,12 +279,17 @@ impl Run {
                             .is_none_or(|container| container.spec.state != ContainerState::Running)
                     });
                     if let Some(id) = newest {
-                        assert!(node.container(id).is_some(), "pod {} {name} {id}: {}", known.number, told());
+                        assert!(
+                            node.container(id).is_some(),
+                            "pod {} {name} {id}: {}",
+                            known.number,
+                            steps()
+                        );
                     }
                 }
                 let newest = known.sandboxes.last().unwrap();
-                assert!(node.sandbox(newest).is_some(), "pod {} sandbox {newest}: {}", known.number, told());
-                assert!(known.log_directory.exists(), "pod {} logs: {}", known.number, told());
+                assert!(node.sandbox(newest).is_some(), "pod {} sandbox {newest}: {}", known.number, steps());
+                assert!(known.log_directory.exists(), "pod {} logs: {}", known.number, steps());
             }
         });
         let sim = self.world.sim().clone();
@@ -299,7 +304,7 @@ async fn run(seed: u64, steps: usize) {
     let mut before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before = before.set("pods.source", "kube-api");
     let world = before.start_as_it_is().await;
-    let mut run = Run { world, rng: Rng::with_seed(seed), pods: Vec::new(), next: 1, told: Vec::new() };
+    let mut run = Run { world, rng: Rng::with_seed(seed), pods: Vec::new(), next: 1, steps: Vec::new() };
     for _ in 0..4 {
         run.add();
     }
@@ -322,7 +327,7 @@ async fn run(seed: u64, steps: usize) {
             run.at_the_server();
         }
         let by = [1, 5, 10, 20, 60][run.rng.usize(..5)] * SECOND;
-        run.tell(format!("step {step} by {by:?}"));
+        run.note(format!("step {step} by {by:?}"));
         let runs = running(&run);
         run.world.step(by).await;
         let still = running(&run);
@@ -330,8 +335,8 @@ async fn run(seed: u64, steps: usize) {
         run.check(&format!("seed {seed} step {step}"));
     }
     run.restore();
-    run.world.heals("restored").await;
-    // The brake lets go after ten minutes.
+    run.world.recovers("restored").await;
+    // The brake is released after ten minutes.
     for _ in 0..20 {
         run.world.pass_time(PERIOD).await;
         run.check(&format!("seed {seed}, restored"));
@@ -357,16 +362,16 @@ async fn nth(place: usize) {
 }
 
 #[actix_rt::test]
-async fn whatever_happens_nothing_of_a_pod_that_is_there_goes_1() {
+async fn nothing_of_an_existing_pod_is_ever_removed_1() {
     nth(0).await;
 }
 
 #[actix_rt::test]
-async fn whatever_happens_nothing_of_a_pod_that_is_there_goes_2() {
+async fn nothing_of_an_existing_pod_is_ever_removed_2() {
     nth(1).await;
 }
 
 #[actix_rt::test]
-async fn whatever_happens_nothing_of_a_pod_that_is_there_goes_3() {
+async fn nothing_of_an_existing_pod_is_ever_removed_3() {
     nth(2).await;
 }

@@ -1,4 +1,4 @@
-//! Other settings while the service runs: what one source proved is nothing to the next, and the old server is left alone.
+//! Other settings while the service runs: what one source confirmed does not count for the next, and the old server is left alone.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use cri_gc_kit::words::Loop;
 use cri_gc_policy::PodState::{Active, Deleted, Unknown};
 use cri_gc_test_support::kubernetes::{FakeApi, Fault, On};
 
-use super::{BOOT, Before, GONE_WITHIN, NODE, NOTHING, World, left_of, pod};
+use super::{BOOT, Before, NODE, NOTHING, REMOVED_WITHIN, World, left_of, pod};
 use crate::stage::{PERIOD, uid};
 
 async fn reload(world: &World, file: &Path, text: &str) {
@@ -23,7 +23,7 @@ fn by_api(kubeconfig: &Path) -> String {
 }
 
 #[actix_rt::test]
-async fn what_one_source_proved_is_nothing_to_the_next() {
+async fn what_one_source_confirmed_does_not_count_for_the_next() {
     let before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before.living(1);
     let root = before.setup.sim.paths().root.clone();
@@ -44,7 +44,7 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
     world.dead_but_listed(2);
     world.pass_time(2 * PERIOD).await;
     assert_eq!((world.state(2).await, world.api.count(On::Any)), (Active, 0));
-    // By the file it is proved deleted; the server has it.
+    // By the file it is confirmed deleted; the server has it.
     std::fs::write(&list, format!(r#"[{{"uid": "{}", "state": "active"}}]"#, uid(1))).unwrap();
     let touch =
         || std::fs::File::open(&list).unwrap().set_modified(std::time::SystemTime::from(sim.now())).unwrap();
@@ -55,16 +55,16 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
     world.pass_time(PERIOD).await;
     assert_eq!(world.state(2).await, Deleted, "{}", world.evidence(2).await);
     reload(&world, &file, &by_api(&kubeconfig)).await;
-    world.heals("it follows the server").await;
+    world.recovers("it follows the server").await;
     world.allow_removals();
     world.pass_time(3 * PERIOD).await;
     assert_eq!(world.state(2).await, Active);
-    world.has_all(&[1, 2], "it was proved by another source");
+    world.has_all(&[1, 2], "it was confirmed by another source");
 
-    // By the server it is proved deleted; the next source has to wait for its grace.
+    // By the server it is confirmed deleted; the next source has to wait for its grace.
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(world.state(2).await, Deleted);
     reload(
         &world,
@@ -76,7 +76,7 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
     world.allow_removals();
     world.stage.pass_time(4 * PERIOD).await;
     assert_eq!((world.state(2).await, world.api.open_watches()), (Unknown, 0));
-    world.has_all(&[1, 2], "it was proved by another source");
+    world.has_all(&[1, 2], "it was confirmed by another source");
     world.stage.pass_time(4 * PERIOD).await;
     assert_eq!(left_of(world.sim(), 2), NOTHING, "nothing of it has run");
     world.stage.pass_time(10 * PERIOD).await;
@@ -84,18 +84,18 @@ async fn what_one_source_proved_is_nothing_to_the_next() {
 }
 
 #[actix_rt::test]
-async fn another_server_is_asked_anew_and_the_old_one_not_any_more() {
+async fn another_server_is_read_from_the_start_and_the_old_one_no_more() {
     let before = Before::new().set("supervision.stuck_backoff_max", "1s");
     before.living(1);
     let kubeconfig = before.setup.sim.paths().root.join("kubeconfig");
     let (before, file) = before.by_file(&by_api(&kubeconfig));
     let mut world = before.start_as_it_is().await;
-    world.heals("the first server").await;
+    world.recovers("the first server").await;
     world.dead_but_listed(2);
     world.pass_time(PERIOD).await;
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(world.state(2).await, Deleted);
     // The other one has the pod; at first it does not know the node.
     let other = FakeApi::start(NODE);
@@ -110,22 +110,22 @@ async fn another_server_is_asked_anew_and_the_old_one_not_any_more() {
     // Before the other one has said anything.
     let pass = world.stage.handle(Loop::ContainerGc).run(None);
     assert!(world.stage.answer("a pass", pass).await.unwrap().is_good());
-    world.has_all(&[1, 2], "it was proved by another server");
+    world.has_all(&[1, 2], "it was confirmed by another server");
     world.pass_time(5 * PERIOD).await;
     assert_eq!(world.state(2).await, Unknown);
     world.fails_with("there is no node").await;
     world.api.set_node(NODE, BOOT);
-    world.heals("it knows the node").await;
+    world.recovers("it knows the node").await;
     world.pass_time(5 * PERIOD).await;
     assert_eq!(world.state(2).await, Active);
-    world.has_all(&[1, 2], "it was proved by another server");
+    world.has_all(&[1, 2], "it was confirmed by another server");
     assert_eq!((first.count(On::Any), first.open_watches(), watches), (asked, 0, 0));
     world.api.delete("ns", "pod-2");
-    world.goes(2, "by the other server").await;
-    assert_eq!(first.count(On::Get), asked_for_one(&first));
+    world.is_removed(2, "by the other server").await;
+    assert_eq!(first.count(On::Get), gets_of_one_pod(&first));
 }
 
 /// Questions for the one pod that was ever deleted at that server.
-fn asked_for_one(api: &FakeApi) -> usize {
+fn gets_of_one_pod(api: &FakeApi) -> usize {
     api.requests().iter().filter(|request| request.path.ends_with("/pods/pod-2")).count()
 }

@@ -1,4 +1,4 @@
-//! What an attack on the safety rules of the service found, each once. None of it may come back.
+//! What an attack on the safety rules of the service found, each once. None of it may happen again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -26,24 +26,24 @@ use futures_util::FutureExt;
 use super::bed::{Bed, HOUR, MINUTE, SECOND, errors, removed, silent, uid};
 
 on_each_flavour!(
-    a_longer_grace_by_reload_holds,
+    a_longer_grace_by_reload_applies,
     a_step_of_the_clock_makes_no_image_old,
-    images_that_pods_name_stay_while_the_kubelet_root_hangs,
-    one_object_that_answers_unavailable_does_not_hold_up_the_others,
+    images_that_pods_name_are_kept_while_the_kubelet_root_hangs,
+    one_object_that_answers_unavailable_does_not_delay_the_others,
     cancelled_as_an_answer_is_no_return_of_the_runtime,
-    a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look,
-    an_image_service_that_is_away_is_no_return_of_the_runtime,
-    a_pass_of_images_that_is_told_to_report_only_does_not_fail_for_that,
+    a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_check,
+    an_unreachable_image_service_is_no_return_of_the_runtime,
+    an_image_pass_in_report_mode_does_not_fail_for_that,
     readings_that_piled_up_are_not_two_syncs,
-    a_pause_holds_for_what_waits_in_the_gateway,
-    a_log_stays_with_its_container_once_the_loop_may_only_report,
+    a_pause_applies_to_what_waits_in_the_gateway,
+    a_log_is_kept_with_its_container_once_the_loop_may_only_report,
 );
 
 async fn run(c: &actix::Addr<Collector<ImageGc>>) -> PassReport {
     c.send(RunPass::default()).await.unwrap().unwrap()
 }
 
-fn a_longer_grace_by_reload_holds() {
+fn a_longer_grace_by_reload_applies() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
     let made = bed.sim.ago(HOUR);
@@ -87,7 +87,7 @@ fn a_step_of_the_clock_makes_no_image_old() {
     });
 }
 
-fn images_that_pods_name_stay_while_the_kubelet_root_hangs() {
+fn images_that_pods_name_are_kept_while_the_kubelet_root_hangs() {
     let mut bed = Bed::new();
     bed.settings.image_gc.max_age = SECOND;
     bed.settings.image_gc.min_age = Duration::ZERO;
@@ -125,17 +125,17 @@ fn images_that_pods_name_stay_while_the_kubelet_root_hangs() {
         let good = run(&gc).await;
         assert!(removed(&good).is_empty(), "named, so in use: {good:?}");
         // The mount below kubelet_root hangs.
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        actix::spawn(async move { files.run(move || held.recv().is_ok()).await });
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        actix::spawn(async move { files.run(move || released.recv().is_ok()).await });
         tokio::task::yield_now().await;
         bed.sim.advance(MINUTE);
         let bad = run(&gc).await;
-        drop(hold);
+        drop(release);
         assert!(removed(&bad).is_empty(), "still named: {bad:?}");
     });
 }
 
-fn one_object_that_answers_unavailable_does_not_hold_up_the_others() {
+fn one_object_that_answers_unavailable_does_not_delay_the_others() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     bed.settings.container_gc.parallel_removals = 1;
@@ -171,11 +171,11 @@ fn cancelled_as_an_answer_is_no_return_of_the_runtime() {
             let _ = gateway.image_fs_info().await;
             let _ = gateway.version().await;
         }
-        assert_eq!(gateway.returns(), before, "it never went away");
+        assert_eq!(gateway.returns(), before, "it was never unreachable");
     });
 }
 
-fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look() {
+fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_check() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     bed.settings.container_gc.parallel_removals = 1;
@@ -190,7 +190,7 @@ fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look() {
         for _ in 0..2 {
             assert!(!crew.containers().await.is_good(), "it is cut short by its deadline");
         }
-        // Both passes are over. Somebody starts it.
+        // Both passes are over. The container is started.
         bed.sim.with(|node| node.start_container(&id)).unwrap();
         tokio::time::sleep(3 * SECOND).await;
         let state = bed.sim.with(|node| node.container(&id).map(|c| c.spec.state));
@@ -198,7 +198,7 @@ fn a_removal_that_waited_in_the_gateway_is_not_sent_on_an_old_look() {
     });
 }
 
-fn an_image_service_that_is_away_is_no_return_of_the_runtime() {
+fn an_unreachable_image_service_is_no_return_of_the_runtime() {
     let mut bed = Bed::new();
     bed.settings.runtime.image_endpoint = Some("unix:///nonexistent/images.sock".parse().unwrap());
     bed.run(async |crew| {
@@ -214,11 +214,11 @@ fn an_image_service_that_is_away_is_no_return_of_the_runtime() {
             let _ = gateway.image_fs_info().await;
             let _ = gateway.version().await;
         }
-        assert_eq!(gateway.returns(), before, "the runtime never went away");
+        assert_eq!(gateway.returns(), before, "the runtime was never unreachable");
     });
 }
 
-fn a_pass_of_images_that_is_told_to_report_only_does_not_fail_for_that() {
+fn an_image_pass_in_report_mode_does_not_fail_for_that() {
     let mut bed = Bed::with(cri_gc_sim::Options { capacity_bytes: 100_000 << 20, ..Default::default() });
     bed.settings.image_gc.min_age = Duration::ZERO;
     bed.settings.image_gc.parallel_removals = 1;
@@ -276,11 +276,11 @@ fn readings_that_piled_up_are_not_two_syncs() {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(!deleted, "proved deleted {:?} after the first reading went through", began.elapsed());
+        assert!(!deleted, "confirmed deleted {:?} after the first reading went through", began.elapsed());
     });
 }
 
-fn a_pause_holds_for_what_waits_in_the_gateway() {
+fn a_pause_applies_to_what_waits_in_the_gateway() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     bed.settings.container_gc.parallel_removals = 8;
@@ -290,7 +290,7 @@ fn a_pause_holds_for_what_waits_in_the_gateway() {
     }
     bed.sim.fault(Method::RemoveContainer, Fault::Delay(Duration::from_millis(500)), Scope::Always);
     bed.run(async |crew| {
-        // A reload that lowers parallel_removals comes while the pass looks.
+        // A reload that lowers parallel_removals comes while the pass observes.
         let (gc, gateway) = (crew.container_gc.clone(), crew.tools.gateway.follower());
         let mut settings = bed.settings.clone();
         settings.container_gc.parallel_removals = 1;
@@ -310,7 +310,7 @@ fn a_pause_holds_for_what_waits_in_the_gateway() {
 
 #[test]
 fn stop_does_not_wait_for_a_thread_that_hangs() {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         actix::System::new().block_on(async {
             let threads = cri_gc_kit::supervision::threads::Threads::own();
@@ -318,13 +318,13 @@ fn stop_does_not_wait_for_a_thread_that_hangs() {
             thread.handle.spawn_fn(std::thread::park);
             tokio::time::sleep(Duration::from_millis(200)).await;
             threads.stop();
-            let _ = tell.send(());
+            let _ = sender.send(());
         });
     });
-    assert!(told.recv_timeout(10 * SECOND).is_ok(), "stop() joins a thread that hangs");
+    assert!(receiver.recv_timeout(10 * SECOND).is_ok(), "stop() joins a thread that hangs");
 }
 
-fn a_log_stays_with_its_container_once_the_loop_may_only_report() {
+fn a_log_is_kept_with_its_container_once_the_loop_may_only_report() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
     let id = bed.ended(&pod, "app", 0);
@@ -334,7 +334,7 @@ fn a_log_stays_with_its_container_once_the_loop_may_only_report() {
         let mut settings = bed.settings.clone();
         settings.container_gc.mode = Mode::Report;
         let (gc, stricter) = (crew.container_gc.clone(), Generation::only(Arc::new(settings)));
-        // At the status that the removal rests on: the second one, for the first tells when its pod ended.
+        // At the status right before the removal: the second one, for the first reports when its pod ended.
         let mut asked = 0;
         bed.sim.before(Method::ContainerStatus, move |_, _| {
             asked += 1;
@@ -347,5 +347,5 @@ fn a_log_stays_with_its_container_once_the_loop_may_only_report() {
     });
     assert_eq!(bed.sim.count(Method::ContainerStatus), 2);
     assert_eq!(bed.sim.container_ids(), [id]);
-    assert!(std::path::Path::new(&log).exists(), "its log went without it");
+    assert!(std::path::Path::new(&log).exists(), "its log was removed without it");
 }

@@ -1,4 +1,4 @@
-//! Attacks on image GC: each test names what should hold, and fails where it does not.
+//! Attacks on image GC: each test names what should be true, and fails where it is not.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use super::bed::{Bed, HOUR, MIB, MINUTE, SECOND, errors, kept_for, removed, sile
 
 on_each_flavour!(
     an_image_that_was_removed_and_pulled_again_is_young,
-    an_image_that_went_for_its_age_and_was_pulled_again_is_not_old,
-    an_image_that_a_new_pod_names_during_a_pass_stays,
+    an_image_that_was_removed_for_its_age_and_pulled_again_is_not_old,
+    an_image_that_a_new_pod_names_during_a_pass_is_kept,
     a_disk_full_of_something_else_does_not_cost_all_images_by_and_by,
     a_disk_that_breathes_does_not_make_futile_removals_useful,
     removals_that_failed_count_as_futile_too,
     images_that_cannot_be_removed_do_not_hold_up_the_others,
-    a_pass_cut_short_tells_what_it_freed_and_each_image_once,
+    a_pass_cut_short_reports_what_it_freed_and_each_image_once,
 );
 
 fn id(digit: char) -> String {
@@ -49,15 +49,15 @@ fn fill(bed: &Bed, percent: u64) {
     bed.sim.with(|node| node.fill_to_percent(percent));
 }
 
-// ---- what must stay ----
+// ---- what must be kept ----
 
-/// T1. What cri-gc itself removed, and somebody pulled again before the next look, is a new image.
+/// T1. What cri-gc itself removed, and another client pulled again before the next observation, is a new image.
 fn an_image_that_was_removed_and_pulled_again_is_young() {
     let mut bed = bed();
     bed.settings.image_gc.min_age = 2 * MINUTE;
     let job = image(&bed, 'a', "job:1");
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(HOUR);
         fill(&bed, 85);
         assert_eq!(removed(&crew.images().await), std::slice::from_ref(&job));
@@ -71,13 +71,13 @@ fn an_image_that_was_removed_and_pulled_again_is_young() {
 }
 
 /// The same for its age.
-fn an_image_that_went_for_its_age_and_was_pulled_again_is_not_old() {
+fn an_image_that_was_removed_for_its_age_and_pulled_again_is_not_old() {
     let mut bed = bed();
     bed.settings.image_gc.min_age = 2 * MINUTE;
     bed.settings.image_gc.max_age = HOUR;
     let job = image(&bed, 'a', "job:1");
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(2 * HOUR);
         assert_eq!(removed(&crew.images().await), std::slice::from_ref(&job));
         bed.sim.advance(10 * SECOND);
@@ -86,8 +86,8 @@ fn an_image_that_went_for_its_age_and_was_pulled_again_is_not_old() {
     });
 }
 
-/// T2. A pod that the source tells of while a pass is under way keeps its image.
-fn an_image_that_a_new_pod_names_during_a_pass_stays() {
+/// T2. A pod that the source reports while a pass is in progress keeps its image.
+fn an_image_that_a_new_pod_names_during_a_pass_is_kept() {
     let mut bed = bed();
     let file = bed.sim.paths().root.join("pods.json");
     bed.settings.pods.source = PodSource::File;
@@ -123,7 +123,7 @@ fn an_image_that_a_new_pod_names_during_a_pass_stays() {
 
 /// T3. The name of the sandbox image moves on to another image during a pass.
 #[test]
-fn an_image_that_becomes_the_sandbox_image_during_a_pass_stays() {
+fn an_image_that_becomes_the_sandbox_image_during_a_pass_is_kept() {
     for flavour in [Flavour::Containerd16, Flavour::CriO] {
         let options = Options { flavour, ..Options::default() };
         let sandbox_image = options.sandbox_image.clone();
@@ -140,8 +140,8 @@ fn an_image_that_becomes_the_sandbox_image_during_a_pass_stays() {
     }
 }
 
-/// T6. A disk full of something else (or of what removals do not give back: snapshots, another mount) costs no images in
-/// vain (docs/images.md), not even over many passes.
+/// T6. A disk full of something else (or of what removals do not free: snapshots, another mount) removes no images
+/// without effect (docs/images.md), not even over many passes.
 fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
     let bed = bed();
     for number in 0..30 {
@@ -157,10 +157,10 @@ fn a_disk_full_of_something_else_does_not_cost_all_images_by_and_by() {
         }
     });
     let left = bed.sim.image_ids().len() - 1;
-    assert!(left >= 20, "{left} of 30 are left after an hour, and nothing came back");
+    assert!(left >= 20, "{left} of 30 are left after an hour, and nothing was freed");
 }
 
-/// T6b. What others free meanwhile is not what the removals brought.
+/// T6b. What others free meanwhile is not what the removals freed.
 fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
     let bed = bed();
     for number in 0..30 {
@@ -169,7 +169,7 @@ fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
     }
     fill(&bed, 95);
     let (other, mut turn) = (bed.sim.usage().other.bytes, 0);
-    // Somebody deletes a log of 64 KiB now and then.
+    // Another program deletes a log of 64 KiB now and then.
     bed.sim.before(Method::ListImages, move |node, _| {
         turn += 1;
         node.disk.stored.other.bytes = other - 65_536 * turn;
@@ -184,7 +184,7 @@ fn a_disk_that_breathes_does_not_make_futile_removals_useful() {
     );
 }
 
-/// T20. A runtime that removes and then says that it failed: nothing comes back, so it stops after three.
+/// T20. A runtime that removes and then says that it failed: nothing is freed, so it stops after three.
 fn removals_that_failed_count_as_futile_too() {
     let bed = bed();
     for number in 0..30 {
@@ -196,12 +196,12 @@ fn removals_that_failed_count_as_futile_too() {
     bed.sim.fault(Method::RemoveImage, late, Scope::Always);
     bed.run(async |crew| crew.images().await);
     let left = bed.sim.image_ids().len() - 1;
-    assert!(left >= 25, "{left} of 30 are left after one pass, and nothing came back");
+    assert!(left >= 25, "{left} of 30 are left after one pass, and nothing was freed");
 }
 
-// ---- idle for ever, or useless ----
+// ---- passes without an end or effect ----
 
-/// T7. What cannot be removed brings nothing, so nobody has to wait for what it brings.
+/// T7. What cannot be removed frees nothing, so no pass has to wait for its space.
 fn images_that_cannot_be_removed_do_not_hold_up_the_others() {
     let mut bed = bed();
     bed.settings.image_gc.settle = Duration::from_millis(200);
@@ -232,7 +232,7 @@ fn images_that_cannot_be_removed_do_not_hold_up_the_others() {
 // ---- what is said ----
 
 /// T19. A pass that is cut short by its deadline has freed what it freed, and says of each image one thing.
-fn a_pass_cut_short_tells_what_it_freed_and_each_image_once() {
+fn a_pass_cut_short_reports_what_it_freed_and_each_image_once() {
     let mut bed = bed();
     bed.settings.image_gc.deadline = 2 * SECOND;
     let (first, second) = (image(&bed, 'a', "a:1"), image(&bed, 'b', "b:1"));
@@ -250,7 +250,7 @@ fn a_pass_cut_short_tells_what_it_freed_and_each_image_once() {
     assert_eq!(removed(&report), std::slice::from_ref(&first));
     println!("{:?} {:?}", report.freed_bytes, errors(&report));
     let named = report.kept.iter().filter(|kept| kept.item.id == first).count();
-    assert_eq!(named, 0, "it is told of as kept too");
+    assert_eq!(named, 0, "it is reported as kept too");
     assert!(report.freed_bytes > 0, "{report:?}");
 }
 
@@ -332,11 +332,11 @@ fn life(dir: &Path, hands: &Hands, test: impl AsyncFnOnce(&ImageRecords)) {
     actix::System::new().block_on(async {
         let arbiter = Arbiter::new();
         let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(4) };
-        let fell = log_restart(silent(), "image records", None);
+        let log_panic = log_restart(silent(), "image records", None);
         let (home, worker) =
             (Home::Store(dir.to_owned().into(), Origin::default()), Workers::start(1).unwrap());
         let records =
-            ImageRecords::start(&arbiter.handle(), (pace, fell), home, worker, hands.clock(), silent());
+            ImageRecords::start(&arbiter.handle(), (pace, log_panic), home, worker, hands.clock(), silent());
         test(&records).await;
         drop(records);
         arbiter.stop();
@@ -344,7 +344,7 @@ fn life(dir: &Path, hands: &Hands, test: impl AsyncFnOnce(&ImageRecords)) {
     });
 }
 
-/// T4. A store that could not be opened at the start keeps what it holds once it can be.
+/// T4. A store that could not be opened at the start keeps its records once it can be.
 #[test]
 fn a_store_that_could_not_be_opened_at_first_keeps_its_records() {
     let folder = tempfile::tempdir().unwrap();
@@ -357,7 +357,7 @@ fn a_store_that_could_not_be_opened_at_first_keeps_its_records() {
     // The operating system refuses to open it for a while (here for its lock).
     let holder = redb::Database::create(folder.path().join("images.redb")).unwrap();
     life(folder.path(), &hands, async |records| {
-        assert!(records.problem().await.is_some(), "it is held");
+        assert!(records.problem().await.is_some(), "it is locked");
         drop(holder);
         hands.pass(10);
         // A container pass comes before the image pass.
@@ -365,7 +365,7 @@ fn a_store_that_could_not_be_opened_at_first_keeps_its_records() {
         while records.problem().await.is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // And even a look at the images.
+        // And even an observation of the images.
         hands.pass(10);
         let images = records.remember(listed(&["a", "b"]), hands.moment()).await.unwrap();
         assert_eq!(images[1].first_detected.unwrap().as_second(), 1_000_000, "in memory it is known");
@@ -402,7 +402,7 @@ fn a_clock_that_was_set_before_the_next_boot_makes_no_image_old() {
     });
 }
 
-/// T14. A store that was cut off, wherever, is set aside: it does not stay unusable for ever.
+/// T14. A store that was cut off, wherever, is set aside: it is not unusable forever.
 #[test]
 fn a_store_that_was_cut_off_anywhere_is_set_aside_or_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -23,25 +23,25 @@ use super::kubernetes::kube_api::by_api;
 use super::kubernetes::{NODE, evidence, kubelet_directories, pod, read_twice, state, verdict};
 
 on_each_flavour!(
-    a_lost_api_server_stays_lost_in_the_status,
-    one_pod_that_cannot_be_asked_for_does_not_hold_up_the_others,
-    one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others,
-    an_answer_about_a_pod_of_another_namespace_proves_nothing,
-    a_pod_that_bears_the_hash_of_another_does_not_decide_about_it,
+    an_unreachable_api_server_remains_unreachable_in_the_status,
+    one_pod_whose_get_fails_does_not_delay_the_others,
+    one_pod_that_the_api_server_cannot_decode_does_not_delay_the_others,
+    an_answer_about_a_pod_of_another_namespace_confirms_nothing,
+    a_pod_that_has_the_hash_of_another_does_not_decide_about_it,
     a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod,
-    looks_that_wait_for_one_answer_ask_once,
-    a_get_that_is_forbidden_is_told,
+    observations_that_wait_for_one_answer_send_one_request,
+    a_get_that_is_forbidden_is_reported,
     a_list_whose_pages_never_end_is_given_up,
     no_token_travels_to_another_machine_in_the_clear,
     a_kubelet_that_starts_again_is_a_kubelet_that_has_just_started,
     a_clock_that_is_set_during_a_pass_makes_no_container_old,
-    a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after,
-    a_provider_that_fell_still_knows_that_the_clock_was_set,
-    a_reload_does_not_send_the_events_of_the_past_anew,
-    a_pod_that_is_deleted_while_the_service_follows_goes_in_the_end,
+    a_program_that_hangs_for_a_token_does_not_delay_the_next_source,
+    a_provider_that_panicked_still_knows_that_the_clock_was_set,
+    a_reload_does_not_send_the_events_of_the_past_again,
+    a_pod_that_is_deleted_while_the_service_follows_is_removed_in_the_end,
     a_watch_that_always_ends_or_fails_is_not_begun_without_a_pause,
     there_is_one_follower_whatever_happens,
-    an_api_server_that_came_back_with_less_is_listed_anew,
+    an_api_server_that_returned_with_less_is_listed_again,
 );
 
 /// A provider of its own, on a thread of its own.
@@ -54,7 +54,7 @@ fn provider(bed: &Bed, crew: &Crew, service: bool, clock: Clock) -> (PodStates, 
     (pods, arbiter)
 }
 
-fn a_lost_api_server_stays_lost_in_the_status() {
+fn an_unreachable_api_server_remains_unreachable_in_the_status() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     bed.living_pod(1);
@@ -62,27 +62,30 @@ fn a_lost_api_server_stays_lost_in_the_status() {
     bed.run(async |crew| {
         let (pods, arbiter) = provider(&bed, crew, true, crew.tools.clock.clone());
         let began = std::time::Instant::now();
-        let (mut lost, mut lied) = (false, Vec::new());
+        let (mut reported, mut lied) = (false, Vec::new());
         while began.elapsed() < 13 * SECOND {
             let source = pods.source().await.unwrap();
-            lost |= source.problem.is_some();
-            if lost && source.problem.is_none() {
+            reported |= source.problem.is_some();
+            if reported && source.problem.is_none() {
                 lied.push(began.elapsed());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         arbiter.stop();
-        assert!(lost, "nobody said that the API server is away");
-        assert!(lied.is_empty(), "no problem was told at {lied:?}, and the API server was away all the time");
+        assert!(reported, "no problem said that the API server is unreachable");
+        assert!(
+            lied.is_empty(),
+            "no problem was reported at {lied:?}, and the API server was unreachable all the time"
+        );
     });
 }
 
-fn one_pod_that_cannot_be_asked_for_does_not_hold_up_the_others() {
+fn one_pod_whose_get_fails_does_not_delay_the_others() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
     bed.living_pod(1);
-    // Somebody's `crictl runp`: no name of Kubernetes.
+    // From a `crictl runp`: no name of Kubernetes.
     let made = bed.sim.ago(2 * HOUR);
     bed.sim.add_pod(PodSpec::new("ns", "My_Test", uid(2)).created_at(made).not_ready()).unwrap();
     for number in 3..=6 {
@@ -101,8 +104,8 @@ fn one_pod_that_cannot_be_asked_for_does_not_hold_up_the_others() {
     });
 }
 
-fn one_pod_that_the_api_server_cannot_decode_does_not_hold_up_the_others() {
-    // Each look meets the broken object first (they are asked in the order of their UIDs).
+fn one_pod_that_the_api_server_cannot_decode_does_not_delay_the_others() {
+    // Each check requests the broken object first (the order is that of the UIDs).
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -137,7 +140,7 @@ impl BrakeOff for Bed {
     }
 }
 
-fn an_answer_about_a_pod_of_another_namespace_proves_nothing() {
+fn an_answer_about_a_pod_of_another_namespace_confirms_nothing() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -145,14 +148,14 @@ fn an_answer_about_a_pod_of_another_namespace_proves_nothing() {
     bed.dead_pod(2);
     bed.run(async |crew| {
         read_twice(&bed, crew).await.unwrap();
-        // A cache on the way that goes by the last part of the path: every namespace has its web-0.
+        // A cache on the way that uses only the last part of the path: every namespace has its web-0.
         let other = PodObject::new("other", "pod-2", &uid(22)).to_json().to_string();
         api.fail_next(On::Get, Fault::Garbage(other));
         assert_eq!(state(&bed, crew, 2).await, Unknown, "{}", evidence(crew, 2).await);
     });
 }
 
-fn a_pod_that_bears_the_hash_of_another_does_not_decide_about_it() {
+fn a_pod_that_has_the_hash_of_another_does_not_decide_about_it() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -187,13 +190,13 @@ fn a_directory_that_the_kubelet_made_during_the_question_keeps_its_pod() {
             kubelet_directories(&bed, &[2]);
             api.release_stalled();
         };
-        let (told, ()) = futures_util::join!(judging, meanwhile);
-        let found = told.pods.pods.iter().find(|pod| pod.uid == uid(2)).map_or(Unknown, |pod| pod.state);
+        let (judged, ()) = futures_util::join!(judging, meanwhile);
+        let found = judged.pods.pods.iter().find(|pod| pod.uid == uid(2)).map_or(Unknown, |pod| pod.state);
         assert_eq!(found, Unknown, "{}", evidence(crew, 2).await);
     });
 }
 
-fn looks_that_wait_for_one_answer_ask_once() {
+fn observations_that_wait_for_one_answer_send_one_request() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -202,15 +205,15 @@ fn looks_that_wait_for_one_answer_ask_once() {
     bed.run(async |crew| {
         read_twice(&bed, crew).await.unwrap();
         api.fail(On::Get, Some(Fault::Delay(20 * SECOND)));
-        // As `cri-gc status` looks: within two seconds, or not at all. A monitoring system does so all the time.
+        // As `cri-gc status` checks: within two seconds, or not at all. A monitoring system does so all the time.
         for _ in 0..20 {
             let _ = tokio::time::timeout(Duration::from_millis(200), verdict(&bed, crew)).await;
         }
-        assert!(api.count(On::Get) <= 4, "{} questions for one pod under way at once", api.count(On::Get));
+        assert!(api.count(On::Get) <= 4, "{} questions for one pod in progress at once", api.count(On::Get));
     });
 }
 
-fn a_get_that_is_forbidden_is_told() {
+fn a_get_that_is_forbidden_is_reported() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -219,10 +222,10 @@ fn a_get_that_is_forbidden_is_told() {
     bed.run(async |crew| {
         read_twice(&bed, crew).await.unwrap();
         api.fail(On::Get, Some(Fault::Status(403)));
-        let told = verdict(&bed, crew).await;
+        let judged = verdict(&bed, crew).await;
         let source = crew.tools.pods.source().await.unwrap();
         assert!(
-            !told.notes.is_empty() || source.problem.is_some(),
+            !judged.notes.is_empty() || source.problem.is_some(),
             "every question is refused, and neither notes nor status say why nothing is ever deleted: {source:?}"
         );
     });
@@ -247,7 +250,7 @@ fn no_token_travels_to_another_machine_in_the_clear() {
     let api = FakeApi::start(NODE);
     api.set_token(Some("secret"));
     let bed = by_api(&api);
-    // What stays on this machine is no secret there (kubectl proxy); every other address is refused before it is asked.
+    // What remains on this machine is no secret there (kubectl proxy); every other address is refused before a connection.
     let kubeconfig = bed.settings.pods.kube_api.kubeconfig.clone().unwrap();
     let text = std::fs::read_to_string(&kubeconfig).unwrap();
     std::fs::write(&kubeconfig, text.replace("127.0.0.1", "192.0.2.1")).unwrap();
@@ -268,7 +271,7 @@ fn a_kubelet_that_starts_again_is_a_kubelet_that_has_just_started() {
     bed.run(async |crew| {
         kubelet.set_pods(vec![pod(1).from_file()]);
         crew.tools.pods.resync().await.unwrap_err();
-        // It says so once, falls, and is away for a while.
+        // It reports that once, panics, and does not answer for a while.
         kubelet.stop_listening();
         for _ in 0..6 {
             bed.sim.advance(2 * MINUTE);
@@ -298,7 +301,7 @@ fn a_clock_that_is_set_during_a_pass_makes_no_container_old() {
         let tools = Tools { clock, pods, ..crew.tools.clone() };
         let settings = Arc::new(bed.settings.clone());
         let gc = Collector::start(&Arbiter::current(), tools, settings, ContainerGc::default);
-        // NTP sets the clock right when the re-check asks; lists tell no finish times, so only the re-check sees them.
+        // NTP sets the clock right during the re-check; lists have no finish times, so only the re-check sees them.
         bed.sim.before_next(Method::ContainerStatus, move |_, _| step.store(3_600, SeqCst));
         let report = gc.send(RunPass::default()).await.unwrap().unwrap();
         arbiter.stop();
@@ -309,7 +312,7 @@ fn a_clock_that_is_set_during_a_pass_makes_no_container_old() {
     });
 }
 
-fn a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after() {
+fn a_program_that_hangs_for_a_token_does_not_delay_the_next_source() {
     let api = FakeApi::start(NODE);
     let mut bed = by_api(&api);
     let root = bed.sim.paths().root.clone();
@@ -330,7 +333,7 @@ fn a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after
     bed.run(async |crew| {
         let (pods, arbiter) = provider(&bed, crew, true, crew.tools.clock.clone());
         tokio::time::sleep(SECOND).await;
-        // The operator sees that it hangs, and takes another source.
+        // The operator sees that it hangs, and sets another source.
         let mut settings = bed.settings.clone();
         settings.pods.source = PodSource::File;
         settings.pods.file = Some(file);
@@ -347,38 +350,38 @@ fn a_program_that_hangs_for_a_token_does_not_hold_up_the_source_that_comes_after
     });
 }
 
-fn a_provider_that_fell_still_knows_that_the_clock_was_set() {
+fn a_provider_that_panicked_still_knows_that_the_clock_was_set() {
     use std::sync::atomic::AtomicBool;
     let bed = Bed::new();
     bed.living_pod(1);
     bed.run(async |crew| {
-        let (step, falls) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (step, panics) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
         let (wall, boot) = (bed.sim.clock(), bed.sim.clock());
-        let (by, fall) = (Arc::clone(&step), Arc::clone(&falls));
+        let (by, panic_now) = (Arc::clone(&step), Arc::clone(&panics));
         let clock = Clock::with_boot(
             move || {
-                assert!(!fall.swap(false, SeqCst), "the provider falls, as the test ordered");
+                assert!(!panic_now.swap(false, SeqCst), "the provider panics, as the test ordered");
                 wall() + jiff::SignedDuration::from_secs(by.load(SeqCst))
             },
             move || boot().duration_since(jiff::Timestamp::UNIX_EPOCH),
         );
         let (pods, arbiter) = provider(&bed, crew, true, clock);
         let tools = Tools { pods: pods.clone(), ..crew.tools.clone() };
-        let look = async || cri_gc_collectors::observe::pods(&tools, &bed.settings).await.unwrap().verdict;
-        assert_eq!(look().await.clock_set, None);
+        let observe = async || cri_gc_collectors::observe::pods(&tools, &bed.settings).await.unwrap().verdict;
+        assert_eq!(observe().await.clock_set, None);
         step.store(3_600, SeqCst);
-        assert!(look().await.clock_set.is_some());
-        falls.store(true, SeqCst);
+        assert!(observe().await.clock_set.is_some());
+        panics.store(true, SeqCst);
         let _ = pods.resync().await;
         tokio::time::sleep(3 * SECOND).await;
-        assert!(!falls.load(SeqCst), "it did not fall");
-        let told = look().await;
+        assert!(!panics.load(SeqCst), "it did not panic");
+        let judged = observe().await;
         arbiter.stop();
-        assert!(told.clock_set.is_some(), "all ages count from before the clock was set again: {told:?}");
+        assert!(judged.clock_set.is_some(), "all ages count from before the clock was set again: {judged:?}");
     });
 }
 
-fn a_reload_does_not_send_the_events_of_the_past_anew() {
+fn a_reload_does_not_send_the_events_of_the_past_again() {
     use cri_gc_kit::recorder::{Event, EventKind, Recorder};
     use cri_gc_kit::supervision::guard::{Pace, log_restart};
     use cri_gc_service::node_events::{Means, start};
@@ -395,8 +398,8 @@ fn a_reload_does_not_send_the_events_of_the_past_anew() {
             bed.sim.advance(SECOND);
         }
         let means = Means { recorder: recorder.clone(), clock, log: silent() };
-        let fell = log_restart(silent(), "node events", None);
-        let follower = start(&on.handle(), (pace(), fell), Arc::new(bed.settings.clone()), means);
+        let log_panic = log_restart(silent(), "node events", None);
+        let follower = start(&on.handle(), (pace(), log_panic), Arc::new(bed.settings.clone()), means);
         let sent = async |at_least: usize| {
             let began = std::time::Instant::now();
             while api.count(On::Events) < at_least && began.elapsed() < 5 * SECOND {
@@ -430,7 +433,7 @@ async fn until(mut is_so: impl AsyncFnMut() -> bool, within: Duration) -> bool {
     is_so().await
 }
 
-fn a_pod_that_is_deleted_while_the_service_follows_goes_in_the_end() {
+fn a_pod_that_is_deleted_while_the_service_follows_is_removed_in_the_end() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -491,10 +494,10 @@ fn there_is_one_follower_whatever_happens() {
     api.apply(pod(1));
     bed.living_pod(1);
     bed.run(async |crew| {
-        let falls = Arc::new(AtomicBool::new(false));
-        let (wall, fall) = (bed.sim.clock(), Arc::clone(&falls));
+        let panics = Arc::new(AtomicBool::new(false));
+        let (wall, panic_now) = (bed.sim.clock(), Arc::clone(&panics));
         let clock = Clock::new(move || {
-            assert!(!fall.swap(false, SeqCst), "the provider falls, as the test ordered");
+            assert!(!panic_now.swap(false, SeqCst), "the provider panics, as the test ordered");
             wall()
         });
         let (pods, arbiter) = provider(&bed, crew, true, clock.of_boot(BOOT));
@@ -513,10 +516,10 @@ fn there_is_one_follower_whatever_happens() {
             "{}",
             api.open_watches()
         );
-        falls.store(true, SeqCst);
+        panics.store(true, SeqCst);
         let _ = pods.source().await;
         assert!(
-            until(async || !falls.load(SeqCst) && synced().await && api.open_watches() == 1, 20 * SECOND)
+            until(async || !panics.load(SeqCst) && synced().await && api.open_watches() == 1, 20 * SECOND)
                 .await,
             "{}",
             api.open_watches()
@@ -525,7 +528,7 @@ fn there_is_one_follower_whatever_happens() {
     });
 }
 
-fn an_api_server_that_came_back_with_less_is_listed_anew() {
+fn an_api_server_that_returned_with_less_is_listed_again() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     for number in 1..=3 {
@@ -539,7 +542,7 @@ fn an_api_server_that_came_back_with_less_is_listed_anew() {
         assert!(until(async || api.open_watches() == 1, 5 * SECOND).await);
         api.wipe();
         api.apply(pod(1));
-        // The new store goes on below the version that is watched from; bookmarks are all that comes.
+        // The new store continues below the version that is watched from; bookmarks are all that comes.
         assert!(until(async || api.open_watches() == 1, 5 * SECOND).await);
         let lists = api.count(On::List);
         for _ in 0..30 {

@@ -76,7 +76,7 @@ impl Bed {
         settings.pods.kubelet_root = sim.paths().root.join("kubelet");
         settings.log_gc.pod_logs_root = sim.paths().pod_logs_root.clone();
         settings.log_gc.legacy_container_logs_root = sim.paths().legacy_root.clone();
-        // The modelled disk gives space back at once, unless a test says otherwise.
+        // The modelled disk frees space at once, unless a test sets another time.
         settings.image_gc.settle = Duration::ZERO;
         let probe = sim.fs_probe();
         let probe = FsProbe::new(move |path| probe(path));
@@ -119,9 +119,9 @@ impl Bed {
         let recorder = Recorder::none(clock.clone());
         let disks = files.clone();
         let pace = Pace::from(&*settings);
-        let fell = log_restart(log.clone(), "image records", None);
+        let log_panic = log_restart(log.clone(), "image records", None);
         let (store, at) = (files.clone(), clock.clone());
-        let images = ImageRecords::start(&arbiter(), (pace, fell), Home::Memory, store, at, log.clone());
+        let images = ImageRecords::start(&arbiter(), (pace, log_panic), Home::Memory, store, at, log.clone());
         let tools = Tools { gateway, pods, images, files, disks, clock, probe, recorder, log };
         let image_gc = Collector::start(&arbiter(), tools.clone(), Arc::clone(&settings), ImageGc::default);
         let container_gc =
@@ -188,7 +188,7 @@ impl Bed {
         ContainerSpec::new(sandbox, name).attempt(attempt).exited(made, made + 30 * SECOND)
     }
 
-    /// An image of that many MiB on the disk, of which the runtime tells a third.
+    /// An image of that many MiB on the disk, of which the runtime reports a third.
     pub fn image(&self, tag: &str, mib: u64) -> String {
         self.sim.add_image(ImageSpec::single(tag, mib * MIB / 3, mib * MIB - mib * MIB / 3))
     }
@@ -199,10 +199,10 @@ impl Bed {
         cri_gc_policy::images::space::usage_percent(stats.capacity_bytes, stats.available_bytes).unwrap()
     }
 
-    // ---- What was asked of the runtime ----
+    // ---- Calls of the runtime ----
 
     /// Ids that calls of this method named, in order.
-    pub fn asked(&self, method: Method) -> Vec<String> {
+    pub fn calls(&self, method: Method) -> Vec<String> {
         let calls = self.sim.calls().into_iter().filter(|call| call.method == method);
         calls.map(|call: Call| call.id).collect()
     }
@@ -239,8 +239,8 @@ impl Crew {
         pass(&self.image_gc).await
     }
 
-    /// Looks at the images, so that they are remembered from now on.
-    pub async fn look_at_images(&self) {
+    /// Observes the images, so that they are remembered from now on.
+    pub async fn observe_images(&self) {
         observe::remember_pods(&self.tools, &Settings::default()).await.unwrap();
         observe::remember_images(&self.tools).await.unwrap();
     }
@@ -264,7 +264,7 @@ where
     collector.send(RunPass::default()).await.unwrap().unwrap()
 }
 
-/// A log that nobody reads.
+/// A log that no test reads.
 pub fn silent() -> Logger {
     Logger::root(Discard, o!())
 }
@@ -274,7 +274,7 @@ pub fn uid(number: usize) -> String {
     format!("{number:08x}-0000-4000-8000-{number:012x}")
 }
 
-/// How the removal of that object ended; `None` if it was not to go.
+/// How the removal of that object ended; `None` if it was not to be removed.
 pub fn outcome(report: &PassReport, id: &str) -> Option<Outcome> {
     let mut ended = report.removals.iter().filter(|removal| removal.id == id);
     let first = ended.next().map(|removal| removal.outcome.clone());
@@ -282,7 +282,7 @@ pub fn outcome(report: &PassReport, id: &str) -> Option<Outcome> {
     first
 }
 
-/// Why that object stayed, by the plan or by the re-check.
+/// Why that object was kept, by the plan or by the re-check.
 pub fn kept_for(report: &PassReport, id: &str) -> Option<String> {
     if let Some(Outcome::Refused { because }) = outcome(report, id) {
         return Some(because);
@@ -291,7 +291,7 @@ pub fn kept_for(report: &PassReport, id: &str) -> Option<String> {
     Some(kept.item.reason.clone())
 }
 
-/// Ids that are gone, in the order of their removal.
+/// Ids of removed objects, in the order of their removal.
 pub fn removed(report: &PassReport) -> Vec<String> {
     let gone = report.removals.iter().filter(|removal| removal.outcome == Outcome::Removed);
     gone.map(|removal| removal.id.clone()).collect()

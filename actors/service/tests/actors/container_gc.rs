@@ -1,4 +1,4 @@
-//! Passes of container GC: what goes, in which order, with which logs, and what a failure does to the rest.
+//! Passes of container GC: what is removed, in which order, with which logs, and what a failure does to the rest.
 
 use std::collections::HashMap;
 
@@ -9,22 +9,22 @@ use cri_gc_test_support::on_each_flavour;
 use super::bed::{Bed, HOUR, MINUTE, errors, kept_for, outcome, removed};
 
 on_each_flavour!(
-    the_oldest_go_first_and_the_newest_of_each_name_stays,
-    each_removal_is_preceded_by_a_look_at_the_same_container,
+    the_oldest_are_removed_first_and_the_newest_of_each_name_is_kept,
+    each_removal_is_preceded_by_a_check_of_the_same_container,
     a_second_pass_finds_nothing_to_do,
     a_container_in_an_unknown_state_is_stopped_before_it_is_removed,
-    where_the_stop_fails_the_container_and_its_log_stay_and_the_others_go,
-    what_is_gone_already_or_going_by_another_hand_is_no_failure,
-    one_that_fails_does_not_hold_up_the_others,
-    when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried,
-    the_log_goes_with_its_container_but_for_the_one_that_a_living_pod_shows,
+    where_the_stop_fails_the_container_and_its_log_are_kept_and_the_others_removed,
+    a_container_that_is_removed_already_or_by_another_client_is_no_failure,
+    one_that_fails_does_not_delay_the_others,
+    when_the_runtime_dies_there_is_one_error_and_no_further_removal,
+    the_log_is_removed_with_its_container_except_the_one_that_a_living_pod_shows,
     a_log_that_cannot_be_removed_does_not_keep_its_container,
     the_image_of_a_removed_container_counts_as_used_when_it_finished,
-    in_report_mode_a_pass_says_what_would_go_and_sends_nothing_that_removes,
+    in_report_mode_a_pass_reports_what_would_be_removed_and_sends_nothing_that_removes,
     a_loop_that_is_off_asks_the_runtime_nothing,
 );
 
-fn the_oldest_go_first_and_the_newest_of_each_name_stays() {
+fn the_oldest_are_removed_first_and_the_newest_of_each_name_is_kept() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 1;
     let pod = bed.living_pod(1);
@@ -39,15 +39,15 @@ fn the_oldest_go_first_and_the_newest_of_each_name_stays() {
     let mut expected = vec![&apps[0], &apps[1], &apps[2], &jobs[0], &jobs[1]];
     expected.sort_by_key(|id| (listed[*id], std::cmp::Reverse(*id)));
     let expected: Vec<String> = expected.into_iter().cloned().collect();
-    assert_eq!(bed.asked(Method::RemoveContainer), expected);
+    assert_eq!(bed.calls(Method::RemoveContainer), expected);
     assert_eq!(removed(&report), expected);
-    for stays in [&apps[3], &jobs[2]] {
-        assert_eq!(kept_for(&report, stays).as_deref(), Some("within_limits"));
+    for kept in [&apps[3], &jobs[2]] {
+        assert_eq!(kept_for(&report, kept).as_deref(), Some("within_limits"));
     }
     assert_eq!(bed.sim.container_ids().len(), 2);
 }
 
-fn each_removal_is_preceded_by_a_look_at_the_same_container() {
+fn each_removal_is_preceded_by_a_check_of_the_same_container() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 1;
     let pod = bed.living_pod(1);
@@ -88,7 +88,7 @@ fn a_container_in_an_unknown_state_is_stopped_before_it_is_removed() {
     );
 }
 
-fn where_the_stop_fails_the_container_and_its_log_stay_and_the_others_go() {
+fn where_the_stop_fails_the_container_and_its_log_are_kept_and_the_others_removed() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     let pod = bed.dead_pod(1);
@@ -99,14 +99,14 @@ fn where_the_stop_fails_the_container_and_its_log_stay_and_the_others_go() {
     let report = bed.run(async |crew| crew.containers().await);
     let Some(Outcome::Failed { error }) = outcome(&report, &id) else { panic!("{report:?}") };
     assert!(error.contains("shim is gone"), "{error}");
-    assert_eq!(bed.asked(Method::RemoveContainer), std::slice::from_ref(&other));
+    assert_eq!(bed.calls(Method::RemoveContainer), std::slice::from_ref(&other));
     assert_eq!(bed.sim.container_ids(), [id]);
     assert_eq!(outcome(&report, &other), Some(Outcome::Removed));
     assert!(log.exists());
     assert!(!report.is_good());
 }
 
-fn what_is_gone_already_or_going_by_another_hand_is_no_failure() {
+fn a_container_that_is_removed_already_or_by_another_client_is_no_failure() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     let pod = bed.living_pod(1);
@@ -119,10 +119,10 @@ fn what_is_gone_already_or_going_by_another_hand_is_no_failure() {
     assert!(report.is_good(), "{report:?}");
     assert_eq!(outcome(&report, &gone), Some(Outcome::AlreadyGone));
     assert_eq!(outcome(&report, &going), Some(Outcome::AlreadyGone));
-    assert_eq!(bed.asked(Method::RemoveContainer), [going], "what is not there is not asked to go");
+    assert_eq!(bed.calls(Method::RemoveContainer), [going], "what is not there gets no removal");
 }
 
-fn one_that_fails_does_not_hold_up_the_others() {
+fn one_that_fails_does_not_delay_the_others() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 1;
     let pod = bed.living_pod(1);
@@ -136,11 +136,11 @@ fn one_that_fails_does_not_hold_up_the_others() {
     assert_eq!(
         bed.sim.container_ids().len(),
         2,
-        "it counts as removed within its pass: nothing else goes for it"
+        "it counts as removed within its pass: nothing else is removed for it"
     );
 }
 
-fn when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried() {
+fn when_the_runtime_dies_there_is_one_error_and_no_further_removal() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 1;
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -151,19 +151,19 @@ fn when_the_runtime_dies_there_is_one_error_and_the_rest_is_not_tried() {
         let report = crew.containers().await;
         assert_eq!(removed(&report), ids[..2]);
         assert!(matches!(outcome(&report, &ids[2]), Some(Outcome::Failed { .. })));
-        assert_eq!(report.removals.len(), 3, "the rest was not tried");
+        assert_eq!(report.removals.len(), 3, "no further removal was tried");
         let errors = errors(&report);
         assert_eq!(errors.len(), 2, "{errors:?}");
         assert!(errors[0].contains("the runtime is unreachable"), "{errors:?}");
         assert!(errors[1].contains("3 removals were not started"), "{errors:?}");
         bed.sim.clear_faults();
         bed.sim.restart().unwrap();
-        assert!(crew.containers().await.is_good(), "the next pass does the rest");
+        assert!(crew.containers().await.is_good(), "the next pass removes the others");
         assert_eq!(bed.sim.container_ids(), Vec::<String>::new());
     });
 }
 
-fn the_log_goes_with_its_container_but_for_the_one_that_a_living_pod_shows() {
+fn the_log_is_removed_with_its_container_except_the_one_that_a_living_pod_shows() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     let logs = |pod: &str| -> Vec<(String, std::path::PathBuf)> {
@@ -183,7 +183,7 @@ fn the_log_goes_with_its_container_but_for_the_one_that_a_living_pod_shows() {
     assert!(living[1].1.exists(), "`logs` of a living pod shows it");
     assert!(!deleted[0].1.exists() && !deleted[1].1.exists());
     let left: Vec<_> = std::fs::read_dir(deleted[0].1.parent().unwrap()).unwrap().collect();
-    assert!(left.is_empty(), "the rotated files go along: {left:?}");
+    assert!(left.is_empty(), "the rotated files are removed too: {left:?}");
     let links = std::fs::read_dir(&bed.sim.paths().legacy_root).unwrap();
     let links: Vec<String> = links.map(|l| l.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(links.len(), 1, "{links:?}");
@@ -217,8 +217,8 @@ fn the_image_of_a_removed_container_counts_as_used_when_it_finished() {
     bed.settings.image_gc.parallel_removals = 1;
     let images: Vec<String> = (0..3).map(|n| bed.image(&format!("app:{n}"), 10)).collect();
     bed.run(async |crew| {
-        // None is in use at this look; a job of the second image comes and goes between two looks.
-        crew.look_at_images().await;
+        // None is in use at this observation; a job of the second image appears and disappears between two observations.
+        crew.observe_images().await;
         bed.sim.advance(2 * HOUR);
         let pod = bed.dead_pod(1);
         let job = bed.ended_spec(&pod, "job", 0).image("app:1");
@@ -227,13 +227,13 @@ fn the_image_of_a_removed_container_counts_as_used_when_it_finished() {
         bed.sim.advance(MINUTE);
         bed.sim.with(|node| node.fill_to_percent(99));
         let report = crew.images().await;
-        let gone = bed.asked(Method::RemoveImage);
+        let gone = bed.calls(Method::RemoveImage);
         assert_eq!(gone.len(), 3, "{report:?}");
-        assert_eq!(gone[2], images[1], "never used ones go first");
+        assert_eq!(gone[2], images[1], "never used ones are removed first");
     });
 }
 
-fn in_report_mode_a_pass_says_what_would_go_and_sends_nothing_that_removes() {
+fn in_report_mode_a_pass_reports_what_would_be_removed_and_sends_nothing_that_removes() {
     let mut bed = Bed::new();
     bed.settings.container_gc.mode = cri_gc_config::Mode::Report;
     let pod = bed.living_pod(1);

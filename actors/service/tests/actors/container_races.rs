@@ -7,16 +7,16 @@ use cri_gc_test_support::on_each_flavour;
 use super::bed::{Bed, MINUTE, SECOND, kept_for, outcome};
 
 on_each_flavour!(
-    one_that_runs_again_stays,
-    one_that_was_started_and_has_ended_since_stays_until_it_is_dead_for_long_enough,
-    one_that_is_gone_by_then_is_no_failure,
+    one_that_runs_again_is_kept,
+    one_that_was_started_and_has_ended_since_is_kept_until_it_is_dead_for_long_enough,
+    one_that_is_removed_by_then_is_no_failure,
     a_created_one_that_was_started_after_the_plan_is_not_stopped,
-    one_that_finished_just_now_stays_though_the_list_did_not_tell,
+    one_that_finished_just_now_is_kept_though_the_list_did_not_say_so,
     what_the_recheck_refuses_is_made_up_for_by_nothing_else,
-    the_look_of_one_removal_says_nothing_of_the_next,
+    the_check_of_one_removal_says_nothing_of_the_next,
 );
 
-/// One container that is to go, and what happens to it right before the re-check that begins its removal.
+/// One container that is to be removed, and what happens to it right before the re-check that begins its removal.
 fn raced(change: impl FnOnce(&mut Node, &str) + Send + 'static) -> (Bed, String, PassReport) {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
@@ -27,14 +27,14 @@ fn raced(change: impl FnOnce(&mut Node, &str) + Send + 'static) -> (Bed, String,
     (bed, id, report)
 }
 
-fn one_that_runs_again_stays() {
+fn one_that_runs_again_is_kept() {
     let (bed, id, report) = raced(|node, id| node.set_container_state(id, ContainerState::Running).unwrap());
     assert_eq!(kept_for(&report, &id).as_deref(), Some("running"));
     assert_eq!(bed.harmful_calls(), 0);
     assert!(report.is_good());
 }
 
-fn one_that_was_started_and_has_ended_since_stays_until_it_is_dead_for_long_enough() {
+fn one_that_was_started_and_has_ended_since_is_kept_until_it_is_dead_for_long_enough() {
     let (bed, id, report) = raced(|node, id| {
         node.set_container_state(id, ContainerState::Running).unwrap();
         node.advance(10 * SECOND);
@@ -44,7 +44,7 @@ fn one_that_was_started_and_has_ended_since_stays_until_it_is_dead_for_long_enou
     assert_eq!(bed.harmful_calls(), 0);
 }
 
-fn one_that_is_gone_by_then_is_no_failure() {
+fn one_that_is_removed_by_then_is_no_failure() {
     let (bed, id, report) = raced(|node, id| node.remove_container(id).unwrap());
     assert_eq!(outcome(&report, &id), Some(Outcome::AlreadyGone));
     assert_eq!(bed.harmful_calls(), 0);
@@ -65,7 +65,7 @@ fn a_created_one_that_was_started_after_the_plan_is_not_stopped() {
     assert_eq!(bed.sim.with(|node| node.container(&id).unwrap().spec.state), ContainerState::Running);
 }
 
-fn one_that_finished_just_now_stays_though_the_list_did_not_tell() {
+fn one_that_finished_just_now_is_kept_though_the_list_did_not_say_so() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     let pod = bed.living_pod(1);
@@ -92,12 +92,12 @@ fn what_the_recheck_refuses_is_made_up_for_by_nothing_else() {
     });
     let report = bed.run(async |crew| crew.containers().await);
     assert_eq!(kept_for(&report, &ids[0]).as_deref(), Some("running"));
-    assert_eq!(bed.asked(Method::RemoveContainer), [ids[1].clone()]);
+    assert_eq!(bed.calls(Method::RemoveContainer), [ids[1].clone()]);
     assert_eq!(kept_for(&report, &ids[2]).as_deref(), Some("within_limits"));
 }
 
-fn the_look_of_one_removal_says_nothing_of_the_next() {
-    // The second is started right before the first one is removed: only a look of its own can see that.
+fn the_check_of_one_removal_says_nothing_of_the_next() {
+    // The second is started right before the first one is removed: only a check of its own can see that.
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     bed.settings.container_gc.parallel_removals = 1;
@@ -110,5 +110,5 @@ fn the_look_of_one_removal_says_nothing_of_the_next() {
     let report = bed.run(async |crew| crew.containers().await);
     assert_eq!(outcome(&report, &first), Some(Outcome::Removed));
     assert_eq!(kept_for(&report, &second).as_deref(), Some("running"));
-    assert_eq!(bed.asked(Method::RemoveContainer), [first]);
+    assert_eq!(bed.calls(Method::RemoveContainer), [first]);
 }

@@ -20,10 +20,10 @@ on_each_flavour!(
     a_call_that_is_not_answered_ends_at_its_deadline,
     a_stop_has_the_time_that_the_container_is_given_on_top_of_the_deadline,
     a_caller_who_stops_waiting_does_not_cancel_what_was_sent,
-    a_runtime_that_dies_during_a_call_is_away_and_so_it_is_afterwards,
-    a_runtime_that_dies_of_its_answer_is_away,
-    a_runtime_that_came_back_is_used_by_the_next_call,
-    under_a_revoked_lease_one_may_look_and_nothing_else,
+    a_runtime_that_dies_during_a_call_is_unreachable_then_and_afterwards,
+    a_runtime_that_dies_of_its_answer_is_unreachable,
+    a_runtime_that_is_reachable_again_is_used_by_the_next_call,
+    under_a_revoked_lease_only_reads_are_allowed,
     without_a_socket_there_is_no_socket_and_once_there_is_one_it_is_used,
     what_the_runtime_answers_is_sorted_by_what_it_means,
     a_list_over_the_runtimes_limit_is_too_large,
@@ -53,15 +53,15 @@ fn a_question_does_not_wait_for_a_place_for_longer_than_it_may_take() {
     bed.run(async |crew| {
         let gateway = &crew.tools.gateway;
         // As many as may be in flight, none of which is answered.
-        let mut held: Vec<_> = (0..32).map(|_| Box::pin(gateway.version())).collect();
-        for call in &mut held {
+        let mut waiting: Vec<_> = (0..32).map(|_| Box::pin(gateway.version())).collect();
+        for call in &mut waiting {
             assert!(begun(call.as_mut()).await);
         }
-        assert!(bed.sim.wait_for_calls(Method::Version, held.len(), PATIENCE));
+        assert!(bed.sim.wait_for_calls(Method::Version, waiting.len(), PATIENCE));
         let until = tokio::time::Instant::now() + Duration::from_millis(50);
         let asked = gateway.statuses(vec!["a".to_owned()], until).await.remove(0).unwrap_err();
         assert!(asked.message.contains("while earlier requests were not answered"), "{asked}");
-        for call in &mut held {
+        for call in &mut waiting {
             assert!(begun(call.as_mut()).await, "it still has its place");
         }
         assert_eq!(bed.sim.count(Method::ContainerStatus), 0);
@@ -113,7 +113,7 @@ fn a_caller_who_stops_waiting_does_not_cancel_what_was_sent() {
     });
 }
 
-fn a_runtime_that_dies_during_a_call_is_away_and_so_it_is_afterwards() {
+fn a_runtime_that_dies_during_a_call_is_unreachable_then_and_afterwards() {
     for method in [Method::ListContainers, Method::ContainerStatus, Method::RemoveContainer] {
         let bed = Bed::new();
         let pod = bed.living_pod(1);
@@ -145,7 +145,7 @@ fn a_runtime_that_dies_during_a_call_is_away_and_so_it_is_afterwards() {
     }
 }
 
-fn a_runtime_that_dies_of_its_answer_is_away() {
+fn a_runtime_that_dies_of_its_answer_is_unreachable() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
     let id = bed.ended(&pod, "app", 0);
@@ -157,7 +157,7 @@ fn a_runtime_that_dies_of_its_answer_is_away() {
     });
 }
 
-fn a_runtime_that_came_back_is_used_by_the_next_call() {
+fn a_runtime_that_is_reachable_again_is_used_by_the_next_call() {
     let bed = Bed::new();
     bed.run(async |crew| {
         let gateway = &crew.tools.gateway;
@@ -172,7 +172,7 @@ fn a_runtime_that_came_back_is_used_by_the_next_call() {
     });
 }
 
-fn under_a_revoked_lease_one_may_look_and_nothing_else() {
+fn under_a_revoked_lease_only_reads_are_allowed() {
     let bed = Bed::new();
     let pod = bed.living_pod(1);
     let id = bed.ended(&pod, "app", 0);

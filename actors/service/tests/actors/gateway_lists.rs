@@ -13,11 +13,11 @@ use super::bed::{Bed, PATIENCE, begun};
 
 on_each_flavour!(
     equal_lists_in_flight_are_one_call,
-    a_merged_list_outlives_the_one_who_asked_first,
+    a_merged_list_outlives_its_first_caller,
     a_fresh_list_never_joins_an_older_one,
     fresh_lists_do_not_join_each_other,
     removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals,
-    a_limit_holds_through_a_whole_pass,
+    a_limit_applies_through_a_whole_pass,
 );
 
 type Waiting<'a, T> = futures_util::future::LocalBoxFuture<'a, CriResult<T>>;
@@ -29,7 +29,7 @@ async fn begin<'a, T>(call: impl Future<Output = CriResult<T>> + 'a) -> Waiting<
     call
 }
 
-/// Returns once the gateway has taken up everything that was asked before, and the runtime has what was sent then.
+/// Returns once the gateway has taken up every earlier request, and the runtime has what was sent then.
 async fn barrier(gateway: &Gateway) {
     gateway.version().await.unwrap();
     gateway.version().await.unwrap();
@@ -65,7 +65,7 @@ fn equal_lists_in_flight_are_one_call() {
     });
 }
 
-fn a_merged_list_outlives_the_one_who_asked_first() {
+fn a_merged_list_outlives_its_first_caller() {
     let bed = Bed::new();
     bed.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);
     bed.run(async |crew| {
@@ -151,7 +151,7 @@ fn removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals() {
         for id in &images {
             all.push(begin(gateway.remove_image(id, "")).await);
         }
-        // Questions go on while all of this hangs.
+        // Questions continue while all of this hangs.
         barrier(gateway).await;
         assert_eq!(gateway.list::<Container>(Freshness::Fresh).await.unwrap().len(), 10);
         let sent = |methods: &[Method]| methods.iter().map(|m| bed.sim.count(*m)).sum::<usize>();
@@ -166,7 +166,7 @@ fn removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals() {
     });
 }
 
-fn a_limit_holds_through_a_whole_pass() {
+fn a_limit_applies_through_a_whole_pass() {
     let mut bed = Bed::new();
     bed.settings.container_gc.parallel_removals = 2;
     bed.settings.container_gc.max_per_pod_container = 0;

@@ -1,4 +1,4 @@
-//! Passes of image GC: what never goes, what goes for its age, and what a failure does.
+//! Passes of image GC: what is never removed, what is removed for its age, and what a failure does.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use cri_gc_test_support::{
 use super::bed::{Bed, HOUR, MIB, MINUTE, SECOND, errors, kept_for, outcome, removed};
 
 on_each_flavour!(
-    what_is_used_pinned_protected_or_the_sandbox_image_never_goes,
+    what_is_used_pinned_protected_or_the_sandbox_image_is_never_removed,
     a_container_made_from_an_image_between_plan_and_removal_saves_the_image,
-    the_containers_are_listed_anew_before_every_removal,
-    without_what_the_decision_needs_no_image_goes,
-    where_the_check_fails_its_image_stays,
+    the_containers_are_listed_again_before_every_removal,
+    without_what_the_decision_needs_no_image_is_removed,
+    where_the_check_fails_its_image_is_kept,
     a_capacity_of_nothing_is_named_and_removes_nothing,
     statistics_that_are_not_ready_are_named_and_remove_nothing,
     a_mountpoint_that_vanished_is_named_and_removes_nothing,
-    an_image_unused_for_too_long_goes_whatever_the_disk_says,
+    an_image_unused_for_too_long_is_removed_whatever_the_disk_usage,
     an_image_younger_than_min_age_is_passed_over,
-    in_report_mode_no_image_goes,
-    beside_a_kubelet_images_are_still_collected,
-    an_image_is_removed_by_its_whole_id_with_all_its_names,
+    in_report_mode_no_image_is_removed,
+    next_to_a_kubelet_images_are_still_collected,
+    an_image_is_removed_by_its_full_id_with_all_its_names,
 );
 
-/// A full node whose images may go at once, one after the other.
+/// A full node whose images may be removed at once, one after the other.
 fn full() -> Bed {
     let mut bed = Bed::with(Options { capacity_bytes: 10_000 * MIB, ..options() });
     bed.settings.image_gc.min_age = Duration::ZERO;
@@ -40,7 +40,7 @@ fn fill(bed: &Bed) {
     bed.sim.with(|node| node.fill_to_percent(95));
 }
 
-fn what_is_used_pinned_protected_or_the_sandbox_image_never_goes() {
+fn what_is_used_pinned_protected_or_the_sandbox_image_is_never_removed() {
     let mut bed = full();
     bed.settings.image_gc.protect = vec!["registry.example.com/edge/*".parse().unwrap()];
     let used = bed.image("used:1", 100);
@@ -54,15 +54,15 @@ fn what_is_used_pinned_protected_or_the_sandbox_image_never_goes() {
     fill(&bed);
     let report = bed.run(async |crew| crew.images().await);
     // containerd 1.6 pins nothing.
-    let (pinned_goes, mut gone) = (!flavour().pins_images(), removed(&report));
+    let (pinned_is_removed, mut gone) = (!flavour().pins_images(), removed(&report));
     gone.sort();
-    let mut expected = if pinned_goes { vec![free, pinned.clone()] } else { vec![free] };
+    let mut expected = if pinned_is_removed { vec![free, pinned.clone()] } else { vec![free] };
     expected.sort();
     assert_eq!(gone, expected);
     assert_eq!(bed.sim.count(Method::RemoveImage), expected.len());
     assert_eq!(kept_for(&report, &used).as_deref(), Some("in_use"));
     assert_eq!(kept_for(&report, &by_dead).as_deref(), Some("in_use"));
-    if !pinned_goes {
+    if !pinned_is_removed {
         assert_eq!(kept_for(&report, &pinned).as_deref(), Some("pinned"));
     }
     assert_eq!(kept_for(&report, &protected).as_deref(), Some("protected"));
@@ -70,7 +70,7 @@ fn what_is_used_pinned_protected_or_the_sandbox_image_never_goes() {
 }
 
 #[test]
-fn the_sandbox_image_stays_where_the_runtime_pins_none() {
+fn the_sandbox_image_is_kept_where_the_runtime_pins_none() {
     for flavour in [Flavour::Containerd16, Flavour::CriO] {
         let options = Options { flavour, pin_sandbox_image: false, ..Options::default() };
         let mut bed = Bed::with(Options { capacity_bytes: 10_000 * MIB, ..options });
@@ -103,7 +103,7 @@ fn a_container_made_from_an_image_between_plan_and_removal_saves_the_image() {
     }
 }
 
-fn the_containers_are_listed_anew_before_every_removal() {
+fn the_containers_are_listed_again_before_every_removal() {
     let bed = full();
     (0..5).for_each(|n| drop(bed.image(&format!("app:{n}"), 100)));
     fill(&bed);
@@ -116,7 +116,7 @@ fn the_containers_are_listed_anew_before_every_removal() {
     }
 }
 
-fn without_what_the_decision_needs_no_image_goes() {
+fn without_what_the_decision_needs_no_image_is_removed() {
     for method in [Method::Status, Method::ListImages, Method::ListContainers, Method::ListPodSandbox] {
         let mut bed = full();
         // Neither for the space nor for their age.
@@ -124,7 +124,7 @@ fn without_what_the_decision_needs_no_image_goes() {
         bed.image("free:1", 100);
         fill(&bed);
         bed.run(async |crew| {
-            crew.look_at_images().await;
+            crew.observe_images().await;
             bed.sim.advance(HOUR);
             bed.sim.fault(method, Fault::error(Code::Unknown, "boom"), Scope::Always);
             let report = crew.images().await;
@@ -138,7 +138,7 @@ fn without_what_the_decision_needs_no_image_goes() {
     }
 }
 
-fn where_the_check_fails_its_image_stays() {
+fn where_the_check_fails_its_image_is_kept() {
     let bed = full();
     let id = bed.image("free:1", 100);
     fill(&bed);
@@ -188,7 +188,7 @@ fn a_mountpoint_that_vanished_is_named_and_removes_nothing() {
     assert_eq!(bed.harmful_calls(), 0);
 }
 
-fn an_image_unused_for_too_long_goes_whatever_the_disk_says() {
+fn an_image_unused_for_too_long_is_removed_whatever_the_disk_usage() {
     for measurable in [true, false] {
         let mut bed = full();
         bed.settings.image_gc.max_age = HOUR;
@@ -217,7 +217,7 @@ fn an_image_younger_than_min_age_is_passed_over() {
     bed.settings.image_gc.min_age = 2 * MINUTE;
     let old = bed.image("old:1", 100);
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(2 * MINUTE);
         let young = bed.image("young:1", 100);
         fill(&bed);
@@ -227,7 +227,7 @@ fn an_image_younger_than_min_age_is_passed_over() {
     });
 }
 
-fn in_report_mode_no_image_goes() {
+fn in_report_mode_no_image_is_removed() {
     let mut bed = full();
     bed.settings.image_gc.mode = Mode::Report;
     let ids: Vec<String> = (0..3).map(|n| bed.image(&format!("app:{n}"), 1000)).collect();
@@ -239,7 +239,7 @@ fn in_report_mode_no_image_goes() {
     assert_eq!(bed.sim.image_ids().len(), 4);
 }
 
-fn beside_a_kubelet_images_are_still_collected() {
+fn next_to_a_kubelet_images_are_still_collected() {
     let bed = full();
     let id = bed.image("free:1", 100);
     std::fs::create_dir_all(bed.settings.pods.kubelet_root.join("pods/some-pod")).unwrap();
@@ -248,12 +248,12 @@ fn beside_a_kubelet_images_are_still_collected() {
     assert_eq!(removed(&report), [id]);
 }
 
-fn an_image_is_removed_by_its_whole_id_with_all_its_names() {
+fn an_image_is_removed_by_its_full_id_with_all_its_names() {
     let bed = full();
     let id = bed.sim.add_image(ImageSpec::single("app:1", MIB, MIB).tag("app:2").tag("other:3"));
     fill(&bed);
     let report = bed.run(async |crew| crew.images().await);
-    assert_eq!(bed.asked(Method::RemoveImage), std::slice::from_ref(&id));
+    assert_eq!(bed.calls(Method::RemoveImage), std::slice::from_ref(&id));
     assert!(!bed.sim.image_ids().contains(&id));
     assert!(report.removals[0].name.contains("app:1"), "{report:?}");
 }

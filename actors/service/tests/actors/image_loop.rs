@@ -1,4 +1,4 @@
-//! The closed loop of image GC: it goes by what it measures, not by what it is told.
+//! The closed loop of image GC: it uses what it measures, not the reported sizes.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use super::bed::{Bed, MIB, SECOND, errors, outcome, removed};
 
 on_each_flavour!(
     it_stops_at_the_low_threshold_though_the_sizes_promise_less_or_as_much,
-    it_goes_on_where_the_sizes_promise_more_than_comes_back,
-    it_goes_on_though_the_first_ones_free_next_to_nothing,
-    where_nothing_comes_back_it_stops_after_five_and_says_what_is_left,
-    below_the_high_threshold_it_removes_nothing_and_from_there_on_goes_to_the_low_one,
+    it_continues_where_the_removals_free_less_than_the_sizes,
+    it_continues_though_the_first_ones_free_next_to_nothing,
+    where_nothing_is_freed_it_stops_after_five_and_reports_what_is_left,
+    below_the_high_threshold_it_removes_nothing_and_from_there_on_down_to_the_low_one,
     inodes_alone_can_start_it,
-    what_holds_the_rest_is_told_where_it_is_not_enough,
+    what_uses_the_disk_is_reported_where_images_are_not_enough,
     an_image_that_cannot_be_removed_is_passed_over_and_tried_once,
-    a_runtime_that_dies_ends_the_pass_and_is_told_once,
-    it_waits_for_a_runtime_that_gives_space_back_late,
+    a_runtime_that_dies_ends_the_pass_and_is_reported_once,
+    it_waits_for_a_runtime_that_frees_space_late,
     a_file_system_that_vanishes_in_between_ends_the_pass,
-    every_image_is_told_of_once,
+    every_image_is_reported_once,
 );
 
 const CAPACITY: u64 = 100_000 * MIB;
@@ -32,10 +32,10 @@ fn bed() -> Bed {
     bed
 }
 
-/// Images that each hold one percent of the disk, of which the runtime tells `told` thousandths.
-fn one_percent_each(bed: &Bed, count: usize, told: u64) {
+/// Images that each use one percent of the disk, of which the runtime reports `reported` thousandths.
+fn one_percent_each(bed: &Bed, count: usize, reported: u64) {
     for number in 0..count {
-        let (compressed, size) = (told * MIB, 1000 * MIB);
+        let (compressed, size) = (reported * MIB, 1000 * MIB);
         let image = ImageSpec::single(format!("app:{number}"), compressed, size - compressed);
         bed.sim.add_image(image);
     }
@@ -47,20 +47,20 @@ fn collect(bed: &Bed, percent: u64) -> PassReport {
 }
 
 fn it_stops_at_the_low_threshold_though_the_sizes_promise_less_or_as_much() {
-    for told in [300, 500, 1000] {
+    for reported in [300, 500, 1000] {
         let bed = bed();
-        one_percent_each(&bed, 40, told);
+        one_percent_each(&bed, 40, reported);
         let report = collect(&bed, 90);
-        assert!(report.is_good(), "{told}: {report:?}");
-        assert_eq!(bed.used_percent(), 80, "told {told}");
-        assert_eq!(removed(&report).len(), 10, "told {told}: never more than the measure asks for");
+        assert!(report.is_good(), "{reported}: {report:?}");
+        assert_eq!(bed.used_percent(), 80, "reported {reported}");
+        assert_eq!(removed(&report).len(), 10, "reported {reported}: never more than the measure asks for");
         assert!(report.freed_bytes >= 9_900 * MIB, "{}", report.freed_bytes);
     }
 }
 
-fn it_goes_on_where_the_sizes_promise_more_than_comes_back() {
+fn it_continues_where_the_removals_free_less_than_the_sizes() {
     let bed = bed();
-    // Of what is told, nearly all is one layer that all of them share.
+    // Of what is reported, nearly all is one layer that all of them share.
     for number in 0..20 {
         let own = LayerSpec::new(format!("own-{number}"), MIB, 999 * MIB);
         let shared = LayerSpec::new("shared", 5_000 * MIB, MIB);
@@ -72,9 +72,9 @@ fn it_goes_on_where_the_sizes_promise_more_than_comes_back() {
     assert_eq!(bed.used_percent(), 80);
 }
 
-fn it_goes_on_though_the_first_ones_free_next_to_nothing() {
+fn it_continues_though_the_first_ones_free_next_to_nothing() {
     let bed = bed();
-    // The first nine to go share what is large with the tenth.
+    // The first nine to be removed share what is large with the tenth.
     for number in 0..10 {
         let shared = LayerSpec::new("shared", 4_000 * MIB, 8_000 * MIB);
         let own = LayerSpec::new(format!("own-{number}"), MIB, MIB);
@@ -86,7 +86,7 @@ fn it_goes_on_though_the_first_ones_free_next_to_nothing() {
     assert!(bed.used_percent() <= 80);
 }
 
-fn where_nothing_comes_back_it_stops_after_five_and_says_what_is_left() {
+fn where_nothing_is_freed_it_stops_after_five_and_reports_what_is_left() {
     let bed = bed();
     for number in 0..10 {
         let layer = LayerSpec::new("shared", 4_000 * MIB, 8_000 * MIB);
@@ -97,11 +97,11 @@ fn where_nothing_comes_back_it_stops_after_five_and_says_what_is_left() {
     let said = errors(&report).join("; ");
     assert!(said.contains("freed no space, so 5 images (19.5 GiB) are left for a later pass"), "{said}");
     assert!(said.contains("protected images 302.7 KiB"), "{said}");
-    // Whoever begins anew tries the others.
+    // A new pass tries the others.
     assert!(collect(&bed, 90).is_good());
 }
 
-fn below_the_high_threshold_it_removes_nothing_and_from_there_on_goes_to_the_low_one() {
+fn below_the_high_threshold_it_removes_nothing_and_from_there_on_down_to_the_low_one() {
     let bed = bed();
     one_percent_each(&bed, 40, 300);
     let report = collect(&bed, 84);
@@ -129,7 +129,7 @@ fn inodes_alone_can_start_it() {
     assert!((6..=9).contains(&gone), "{gone} of 20");
 }
 
-fn what_holds_the_rest_is_told_where_it_is_not_enough() {
+fn what_uses_the_disk_is_reported_where_images_are_not_enough() {
     let mut bed = bed();
     bed.settings.image_gc.protect = vec!["kept".parse().unwrap()];
     one_percent_each(&bed, 3, 500);
@@ -161,11 +161,11 @@ fn an_image_that_cannot_be_removed_is_passed_over_and_tried_once() {
     );
     let report = collect(&bed, 90);
     assert!(matches!(outcome(&report, &stuck), Some(Outcome::Failed { .. })), "{report:?}");
-    assert_eq!(bed.used_percent(), 80, "others go in its place");
-    assert_eq!(bed.asked(Method::RemoveImage).iter().filter(|id| **id == stuck).count(), 1);
+    assert_eq!(bed.used_percent(), 80, "others are removed in its place");
+    assert_eq!(bed.calls(Method::RemoveImage).iter().filter(|id| **id == stuck).count(), 1);
 }
 
-fn a_runtime_that_dies_ends_the_pass_and_is_told_once() {
+fn a_runtime_that_dies_ends_the_pass_and_is_reported_once() {
     let bed = bed();
     one_percent_each(&bed, 20, 500);
     bed.sim.fault(Method::RemoveImage, Fault::Die, Scope::Times(1));
@@ -177,14 +177,14 @@ fn a_runtime_that_dies_ends_the_pass_and_is_told_once() {
     assert_eq!(bed.sim.count(Method::RemoveImage), 1);
 }
 
-fn it_waits_for_a_runtime_that_gives_space_back_late() {
+fn it_waits_for_a_runtime_that_frees_space_late() {
     let mut bed = bed();
     // Far longer than needed: a wait that works ends by itself.
     bed.settings.image_gc.settle = 8 * SECOND;
     one_percent_each(&bed, 40, 1000);
     bed.sim.with(|node| node.disk.release_delay = Duration::from_secs(5));
     bed.sim.with(|node| node.fill_to_percent(85));
-    // Modelled time passes only when somebody measures.
+    // Modelled time passes only at a measurement.
     let sim = bed.sim.clone();
     let report = bed.run(async |crew| {
         let pass = crew.images();
@@ -210,10 +210,10 @@ fn a_file_system_that_vanishes_in_between_ends_the_pass() {
     assert!(errors(&report).iter().any(|error| error.contains("is it mounted")), "{report:?}");
 }
 
-fn every_image_is_told_of_once() {
-    for (told, percent) in [(1000, 90), (100, 90), (300, 85), (300, 50)] {
+fn every_image_is_reported_once() {
+    for (reported, percent) in [(1000, 90), (100, 90), (300, 85), (300, 50)] {
         let bed = bed();
-        one_percent_each(&bed, 20, told);
+        one_percent_each(&bed, 20, reported);
         let report = collect(&bed, percent);
         let mut named: Vec<String> = report.removals.iter().map(|removal| removal.id.clone()).collect();
         named.extend(report.kept.iter().map(|kept| kept.item.id.clone()));
@@ -221,6 +221,6 @@ fn every_image_is_told_of_once() {
         let mut all = bed.sim.image_ids();
         all.extend(removed(&report));
         all.sort();
-        assert_eq!(named, all, "told {told}, {percent} percent");
+        assert_eq!(named, all, "reported {reported}, {percent} percent");
     }
 }

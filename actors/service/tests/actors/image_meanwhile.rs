@@ -1,4 +1,4 @@
-//! Image GC between its questions: what comes, goes and is pulled again while images are checked, removed and confirmed.
+//! Image GC between its questions: what appears, disappears and is pulled again while images are checked, removed and confirmed.
 
 use std::time::Duration;
 
@@ -40,11 +40,11 @@ fn what_only_happens_to_say_in_use_by_is_a_failure() {
 }
 
 #[test]
-fn what_stays_keeps_its_record_where_it_cannot_be_asked_for() {
+fn what_is_kept_keeps_its_record_where_it_cannot_be_read() {
     let bed = bed(Flavour::CriO);
     let a = bed.image("a:1", 100);
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(HOUR);
         fill(&bed, 95);
         bed.sim.with(|node| node.image_mut(&a).unwrap().kept_on_removal = true);
@@ -76,22 +76,22 @@ fn a_name_of_two_images_is_not_removed_for_one_of_them() {
     let report = bed.run(async |crew| crew.images().await);
     assert!(
         bed.sim.image_ids().contains(&pinned),
-        "the pinned one is gone: {:?}",
-        bed.asked(Method::RemoveImage)
+        "the pinned one is removed: {:?}",
+        bed.calls(Method::RemoveImage)
     );
     assert!(matches!(outcome(&report, &artifact), Some(Outcome::Failed { .. })), "{report:?}");
 }
 
 #[test]
 fn a_copy_pulled_right_after_the_removal_is_not_removed_by_its_names() {
-    // On CRI-O it can't be told from an artifact that its id does not remove.
+    // On CRI-O it can't be distinguished from an artifact that its id does not remove.
     for flavour in [Flavour::Containerd16, Flavour::Containerd21] {
         let mut bed = bed(flavour);
         bed.settings.image_gc.min_age = 2 * MINUTE;
         let spec = || ImageSpec::single("a:1", 50 * MIB, 50 * MIB).id(id_of('a'));
         let a = bed.sim.add_image(spec());
         bed.run(async |crew| {
-            crew.look_at_images().await;
+            crew.observe_images().await;
             bed.sim.advance(HOUR);
             fill(&bed, 95);
             bed.sim.before_next(Method::ImageStatus, move |node, _| drop(node.add_image(spec())));
@@ -109,14 +109,14 @@ fn a_copy_pulled_after_a_pass_that_was_cut_short_is_young() {
     let spec = || ImageSpec::single("a:1", 50 * MIB, 50 * MIB).id(id_of('a'));
     let a = bed.sim.add_image(spec());
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(HOUR);
         fill(&bed, 95);
         bed.sim.fault(Method::ImageStatus, Fault::Hang, Scope::Always);
         let report = crew.images().await;
         assert_eq!(outcome(&report, &a), Some(Outcome::Removed), "{report:?}");
         bed.sim.clear_faults();
-        assert!(!bed.sim.image_ids().contains(&a), "precondition: it is gone");
+        assert!(!bed.sim.image_ids().contains(&a), "precondition: it is removed");
         bed.sim.add_image(spec());
         bed.sim.advance(10 * Duration::from_secs(1));
         fill(&bed, 95);
@@ -126,14 +126,14 @@ fn a_copy_pulled_after_a_pass_that_was_cut_short_is_young() {
 }
 
 #[test]
-fn an_image_volume_of_a_removed_container_goes_as_planned_with_max_age() {
+fn an_image_volume_of_a_removed_container_is_removed_as_planned_with_max_age() {
     let mut bed = bed(Flavour::Containerd21);
     bed.settings.image_gc.max_age = 20 * MINUTE;
     (bed.settings.image_gc.high_threshold_percent, bed.settings.image_gc.low_threshold_percent) = (100, 100);
     bed.settings.pods.runtime_grace = MINUTE;
     let (_app, model) = (bed.image("app:1", 100), bed.image("model:1", 100));
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(3 * HOUR);
         let sandbox = bed.dead_pod(1);
         let spec = bed.ended_spec(&sandbox, "job", 0).image("app:1").image_volume("model:1");
@@ -152,7 +152,7 @@ fn an_image_volume_of_a_removed_container_goes_as_planned_with_max_age() {
 }
 
 #[test]
-fn an_image_volume_of_a_removed_container_goes_as_planned_for_lack_of_space() {
+fn an_image_volume_of_a_removed_container_is_removed_as_planned_for_lack_of_space() {
     let mut bed = bed(Flavour::Containerd21);
     bed.settings.pods.runtime_grace = MINUTE;
     bed.settings.image_gc.high_threshold_percent = 85;
@@ -162,12 +162,12 @@ fn an_image_volume_of_a_removed_container_goes_as_planned_for_lack_of_space() {
     let (other, model) = (truthful("other:1"), truthful("model:1"));
     bed.image("app:1", 100);
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(3 * HOUR);
         // The other one was used ten minutes ago.
         let pod = bed.living_pod(2);
         let short = bed.sim.add_container(ContainerSpec::new(&pod, "short").image("other:1")).unwrap();
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.with(|node| node.remove_container(&short).unwrap());
         bed.sim.advance(10 * MINUTE);
         let sandbox = bed.dead_pod(1);
@@ -233,7 +233,7 @@ fn a_volume_by_a_name_that_the_image_gets_between_the_two_lists_of_the_check_cou
 }
 
 #[test]
-fn a_tag_that_moves_to_the_image_while_a_new_container_is_asked_counts() {
+fn a_tag_that_moves_to_the_image_while_a_new_container_is_read_counts() {
     let bed = bed(Flavour::Containerd21);
     let a = bed.sim.add_image(ImageSpec::single("model:1", 50 * MIB, 50 * MIB).id(id_of('a')));
     let pod = bed.living_pod(1);
@@ -254,7 +254,7 @@ fn a_tag_that_moves_to_the_image_while_a_new_container_is_asked_counts() {
 }
 
 #[test]
-fn an_image_that_is_pinned_between_plan_and_removal_stays() {
+fn an_image_that_is_pinned_between_plan_and_removal_is_kept() {
     let bed = bed(Flavour::Containerd21);
     let a = bed.image("a:1", 100);
     fill(&bed, 95);
@@ -269,13 +269,13 @@ fn an_image_that_is_pinned_between_plan_and_removal_stays() {
 }
 
 #[test]
-fn an_image_that_a_loop_saw_in_use_since_the_plan_stays() {
+fn an_image_that_a_loop_saw_in_use_since_the_plan_is_kept() {
     for flavour in Flavour::ALL {
         let bed = bed(flavour);
         let a = bed.image("a:1", 100);
         fill(&bed, 95);
         let report = bed.run(async |crew| {
-            // A job that came and went: no list has its container any more.
+            // A job that has ended and is removed: no list has its container any more.
             let (images, clock) = (crew.tools.images.clone(), crew.tools.clock.clone());
             bed.sim.before_nth(Method::ListImages, 2, move |_, _| {
                 images.seen(["a:1"], clock.moment());
@@ -290,13 +290,13 @@ fn an_image_that_a_loop_saw_in_use_since_the_plan_stays() {
 }
 
 #[test]
-fn an_image_that_the_confirming_list_has_again_was_not_removed_for_good_and_is_young() {
+fn an_image_that_the_confirming_list_has_again_is_young() {
     for flavour in Flavour::ALL {
         let bed = bed(flavour);
         let spec = || ImageSpec::single("a:1", 50 * MIB, 50 * MIB).id(id_of('a'));
         let a = bed.sim.add_image(spec());
         bed.run(async |crew| {
-            crew.look_at_images().await;
+            crew.observe_images().await;
             bed.sim.advance(HOUR);
             fill(&bed, 95);
             // Those of the plan, of the check, and of the confirmation.

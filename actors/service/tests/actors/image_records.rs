@@ -1,5 +1,5 @@
-//! The keeper of image records and its store: what it has told is on the disk, what it was told gets there, and what the
-//! disk held before it could be read is not overwritten.
+//! The keeper of image records and its store: what it has answered is on the disk, what it was given is written there, and what the
+//! disk had before it could be read is not overwritten.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,7 +56,7 @@ impl Drain for Lines {
     }
 }
 
-/// A state directory, a clock that stands still until it is told, and what a keeper logs.
+/// A state directory, a clock that only moves when a test sets it, and what a keeper logs.
 pub struct Desk {
     pub folder: tempfile::TempDir,
     /// Seconds since the beginning.
@@ -97,7 +97,7 @@ impl Desk {
         Moment::new(at(second), SignedDuration::from_secs(second))
     }
 
-    /// The state directory, and a runtime directory beside it.
+    /// The state directory, and a runtime directory next to it.
     pub fn dirs(&self) -> Dirs {
         Dirs { state: self.dir(), runtime: Some(self.folder.path().join("run/state")) }
     }
@@ -111,13 +111,14 @@ impl Desk {
     pub fn keeper_with(&self, home: Home, worker: Workers) -> ImageRecords {
         let pace = Pace { min: Duration::from_millis(1), max: Duration::from_millis(10) };
         let lines = self.lines.clone();
-        let fell = Box::new(move |why: &str, _| lines.0.lock().unwrap().push(format!("fell: {why}")));
+        let log_panic =
+            Box::new(move |why: &str, _| lines.0.lock().unwrap().push(format!("panicked: {why}")));
         let log = Logger::root(self.lines.clone().fuse(), o!());
         let here = Arbiter::current();
-        ImageRecords::start(&here, (pace, fell), home, worker, self.clock(), log)
+        ImageRecords::start(&here, (pace, log_panic), home, worker, self.clock(), log)
     }
 
-    /// Does something with a keeper that has the state directory. It is gone, and has let go of its store, at the end.
+    /// Does something with a keeper that has the state directory. At the end it is stopped, and its store closed.
     pub fn keep<T>(&self, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
         System::new().block_on(async { self.keep_at(self.dir().into(), test).await })
     }
@@ -125,7 +126,7 @@ impl Desk {
     pub async fn keep_at<T>(&self, dirs: Dirs, test: impl AsyncFnOnce(&ImageRecords) -> T) -> T {
         let (keeper, worker) = self.keeper(Home::Store(dirs, Origin::default()));
         let result = test(&keeper).await;
-        // A commit under way would hold the store for a moment longer.
+        // A commit in progress would keep the store open for a moment longer.
         worker.run(|| ()).await.unwrap();
         result
     }
@@ -134,7 +135,7 @@ impl Desk {
         store::read_copy(&self.dir(), &Origin::default()).unwrap()
     }
 
-    pub fn told(&self) -> Vec<String> {
+    pub fn logged(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.0.lock().unwrap())
     }
 }
@@ -161,25 +162,25 @@ pub fn images(numbers: impl IntoIterator<Item = usize>) -> Vec<Image> {
     numbers.into_iter().map(image).collect()
 }
 
-/// First detected and last used of each, in seconds, by what was told.
-pub fn told(images: &[Image]) -> BTreeMap<String, (i64, Option<i64>)> {
+/// First detected and last used of each, in seconds, from an answer.
+pub fn records_in(images: &[Image]) -> BTreeMap<String, (i64, Option<i64>)> {
     let second = |time: Timestamp| time.as_second() - BEGUN;
     let ages = |image: &Image| (second(image.first_detected.unwrap()), image.last_used.map(second));
     images.iter().map(|image| (image.id.clone(), ages(image))).collect()
 }
 
-/// The same by what the disk holds.
-pub fn held(content: &Content) -> BTreeMap<String, (i64, Option<i64>)> {
+/// The same from the store on the disk.
+pub fn records_on_disk(content: &Content) -> BTreeMap<String, (i64, Option<i64>)> {
     let second = |time: Timestamp| time.as_second() - BEGUN;
     let ages = |record: &Record| (second(record.first_detected), record.last_used.map(second));
     content.images.iter().map(|((id, _), record)| (id.clone(), ages(record))).collect()
 }
 
 /// Waits, in real time, for what a worker has to do.
-async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+async fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = check() {
             return found;
         }
         assert!(began.elapsed() < PATIENCE, "{what}: it does not come about");
@@ -188,7 +189,7 @@ async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 #[test]
-fn what_it_has_told_is_on_the_disk_and_the_next_one_tells_the_same() {
+fn what_it_has_answered_is_on_the_disk_and_the_next_one_answers_the_same() {
     let desk = Desk::new();
     fs::create_dir(desk.dir()).unwrap();
     let mut last = BTreeMap::new();
@@ -205,21 +206,21 @@ fn what_it_has_told_is_on_the_disk_and_the_next_one_tells_the_same() {
                     records.seen(used.iter().map(String::as_str), now);
                 }
                 let known = records.remember(images(there), now).await.unwrap();
-                assert_eq!(held(&desk.disk()), told(&known), "round {round} of {keeper}");
-                for (id, (first_detected, last_used)) in told(&known) {
+                assert_eq!(records_on_disk(&desk.disk()), records_in(&known), "round {round} of {keeper}");
+                for (id, (first_detected, last_used)) in records_in(&known) {
                     let Some((before, used_before)) = last.get(&id) else { continue };
                     assert_eq!(first_detected, *before, "{id}");
                     assert!(last_used >= *used_before, "{id}");
                 }
-                last = told(&known);
+                last = records_in(&known);
             }
         });
     }
-    assert_eq!(desk.told(), Vec::<String>::new());
+    assert_eq!(desk.logged(), Vec::<String>::new());
 }
 
 #[test]
-fn a_use_that_no_look_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
+fn a_use_that_no_observation_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
     let desk = Desk::new();
     fs::create_dir(desk.dir()).unwrap();
     desk.keep(async |records| {
@@ -228,12 +229,12 @@ fn a_use_that_no_look_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
         let uses = |uses: [(&str, i64); 3]| uses.map(|(name, second)| (name.to_owned(), at(second))).into();
         let expected = uses([("r.io/app:1", 10), ("r.io/gone:1", 10), ("r.io/app:2", 5)]);
         // It is just being made.
-        let held = || {
+        let stored = || {
             store::read_copy(&desk.dir(), &Origin::default())
                 .is_ok_and(|disk| disk.uses == expected)
                 .then_some(())
         };
-        until("the uses", held).await;
+        until("the uses", stored).await;
     });
     desk.keep(async |records| {
         let known = records.remember(images(1..4), desk.moment(30)).await.unwrap();
@@ -245,29 +246,29 @@ fn a_use_that_no_look_has_resolved_is_on_the_disk_and_known_to_the_next_one() {
     });
 }
 
-/// Has the keeper look a few times while the disk is broken, and then once more.
-async fn breaks_and_is_mended(desk: &Desk, records: &ImageRecords, mend: impl FnOnce()) {
+/// Has the keeper take a few observations while the disk is broken, and then once more.
+async fn breaks_and_is_repaired(desk: &Desk, records: &ImageRecords, repair: impl FnOnce()) {
     for round in 1..=20 {
         let known = records.remember(images(0..400), desk.moment(100 + round)).await.unwrap();
-        assert_eq!(known.len(), 400, "it goes on from memory");
+        assert_eq!(known.len(), 400, "it continues from memory");
         // What changes is what is tried again.
         records.seen(["r.io/app:1"], desk.moment(100 + round));
         assert!(records.problem().await.is_some_and(|why| why.contains(STORE)), "round {round}");
     }
-    mend();
+    repair();
     let known = records.remember(images(0..400), desk.moment(200)).await.unwrap();
     assert_eq!(records.problem().await, None);
-    assert_eq!(held(&desk.disk()), told(&known));
+    assert_eq!(records_on_disk(&desk.disk()), records_in(&known));
 }
 
 #[test]
-fn a_disk_that_fails_is_told_less_and_less_and_its_return_once() {
+fn a_disk_that_fails_is_logged_less_and_less_often_and_its_recovery_once() {
     let desk = Desk::new();
     // The directory is not there yet.
     desk.keep(async |records| {
-        breaks_and_is_mended(&desk, records, || fs::create_dir(desk.dir()).unwrap()).await;
+        breaks_and_is_repaired(&desk, records, || fs::create_dir(desk.dir()).unwrap()).await;
     });
-    let lines = desk.told();
+    let lines = desk.logged();
     let (last, failures) = lines.split_last().unwrap();
     assert!(last.starts_with("INFO the image records are on the disk again failures="), "{lines:#?}");
     let file = desk.dir().join(STORE);
@@ -280,12 +281,12 @@ fn a_disk_that_fails_is_told_less_and_less_and_its_return_once() {
         assert!(line.starts_with(if number == 0 { "ERRO" } else { "WARN" }), "{lines:#?}");
         assert!(line.ends_with(&format!("and a restart loses them{ending}")), "{number}: {lines:#?}");
     }
-    // Two tries in each of twenty rounds: one for the look, one for the use.
+    // Two tries in each of twenty rounds: one for the observation, one for the use.
     assert!((5..=7).contains(&failures.len()), "{lines:#?}");
 }
 
 #[test]
-fn a_disk_that_becomes_full_is_told_and_what_was_missed_is_written_once_it_is_not() {
+fn a_disk_that_becomes_full_is_logged_and_what_was_missed_is_written_once_it_has_room() {
     let desk = Desk::new();
     fs::create_dir(desk.dir()).unwrap();
     let _tmpfs = match Tmpfs::mount(&desk.dir(), TmpfsSize::mib(2)) {
@@ -294,20 +295,20 @@ fn a_disk_that_becomes_full_is_told_and_what_was_missed_is_written_once_it_is_no
     };
     desk.keep(async |records| {
         let first = records.remember(images(0..8), desk.moment(10)).await.unwrap();
-        assert_eq!(held(&desk.disk()), told(&first));
+        assert_eq!(records_on_disk(&desk.disk()), records_in(&first));
         let ballast = desk.dir().join("ballast");
         let _ = fs::write(&ballast, vec![1; 4 << 20]);
-        breaks_and_is_mended(&desk, records, || fs::remove_file(ballast).unwrap()).await;
+        breaks_and_is_repaired(&desk, records, || fs::remove_file(ballast).unwrap()).await;
         let now = records.remember(images(0..400), desk.moment(210)).await.unwrap();
         assert!(now[..8].iter().all(|image| image.first_detected == Some(at(10))), "as before");
     });
-    let lines = desk.told();
+    let lines = desk.logged();
     assert!(lines[0].starts_with("ERRO") && lines[1].ends_with("failures=2 suppressed=0"), "{lines:#?}");
     assert!(lines.last().unwrap().starts_with("INFO the image records are on the disk again"), "{lines:#?}");
 }
 
 #[test]
-fn a_state_directory_that_is_removed_is_noticed_and_one_that_is_made_anew_is_used() {
+fn a_state_directory_that_is_removed_is_noticed_and_one_that_is_created_again_is_used() {
     let desk = Desk::new();
     fs::create_dir(desk.dir()).unwrap();
     desk.keep(async |records| {
@@ -315,10 +316,10 @@ fn a_state_directory_that_is_removed_is_noticed_and_one_that_is_made_anew_is_use
         fs::remove_dir_all(desk.dir()).unwrap();
         records.seen(["r.io/app:1"], desk.moment(20));
         records.remember(images(0..9), desk.moment(20)).await.unwrap();
-        assert!(records.problem().await.is_some(), "what it has told is nowhere");
+        assert!(records.problem().await.is_some(), "what it has answered is not stored");
         fs::create_dir(desk.dir()).unwrap();
         let known = records.remember(images(0..10), desk.moment(30)).await.unwrap();
-        assert_eq!(held(&desk.disk()), told(&known));
+        assert_eq!(records_on_disk(&desk.disk()), records_in(&known));
     });
 }
 
@@ -346,7 +347,7 @@ fn a_copy_is_read_and_nothing_is_written() {
         records.seen(["r.io/app:7"], desk.moment(50));
         let known = records.remember(images(0..9), desk.moment(60)).await.unwrap();
         let ages = |first, used| (first, used);
-        let all = told(&known);
+        let all = records_in(&known);
         let of = |number: usize| all[&image(number).id];
         assert_eq!(
             [of(0), of(4), of(7), of(8)],
@@ -366,7 +367,7 @@ fn a_copy_is_read_and_nothing_is_written() {
         assert_eq!(records.problem().await, None);
     });
     assert!(!desk.folder.path().join("nowhere").exists());
-    assert_eq!(desk.told(), Vec::<String>::new());
+    assert_eq!(desk.logged(), Vec::<String>::new());
 }
 
 #[test]
@@ -375,42 +376,42 @@ fn a_keeper_that_panics_after_a_commit_keeps_its_records() {
     stored(&desk, 8, 4);
     desk.keep(async |records| {
         let before = records.remember(images(0..9), desk.moment(20)).await.unwrap();
-        for fall in 1..4 {
+        for panics in 1..4 {
             // It asks the time when a commit has ended.
             desk.fuse.store(1, SeqCst);
-            records.seen(["r.io/app:8"], desk.moment(20 + 20 * fall));
-            let fell =
-                || (desk.lines.0.lock().unwrap().len() == usize::try_from(fall).unwrap()).then_some(());
-            until("the fall", fell).await;
+            records.seen(["r.io/app:8"], desk.moment(20 + 20 * panics));
+            let has_panicked =
+                || (desk.lines.0.lock().unwrap().len() == usize::try_from(panics).unwrap()).then_some(());
+            until("the panic", has_panicked).await;
         }
         let after = records.remember(images(0..9), desk.moment(90)).await.unwrap();
-        assert_eq!(told(&after)[&image(8).id], (20, Some(80)));
-        assert_eq!(told(&after[..8]), told(&before[..8]));
-        assert_eq!(held(&desk.disk()), told(&after));
+        assert_eq!(records_in(&after)[&image(8).id], (20, Some(80)));
+        assert_eq!(records_in(&after[..8]), records_in(&before[..8]));
+        assert_eq!(records_on_disk(&desk.disk()), records_in(&after));
     });
-    assert!(desk.told().iter().all(|line| line.starts_with("fell")));
+    assert!(desk.logged().iter().all(|line| line.starts_with("panicked")));
 }
 
 #[test]
 fn a_keeper_that_panics_at_its_start_has_its_records_all_the_same() {
     let desk = Desk::new();
     stored(&desk, 8, 4);
-    let before = held(&desk.disk());
+    let before = records_on_disk(&desk.disk());
     // It asks the time when it has read its store.
     desk.fuse.store(1, SeqCst);
     desk.keep(async |records| {
-        until("the fall", || (desk.fuse.load(SeqCst) == 0).then_some(())).await;
+        until("the panic", || (desk.fuse.load(SeqCst) == 0).then_some(())).await;
         let known = records.remember(images(0..8), desk.moment(100)).await.unwrap();
-        assert_eq!(told(&known), before);
+        assert_eq!(records_in(&known), before);
     });
-    assert_eq!(held(&desk.disk()), before);
+    assert_eq!(records_on_disk(&desk.disk()), before);
 }
 
 #[test]
-fn a_store_that_can_not_be_read_at_first_is_not_wiped_by_a_use_that_comes_before_a_look() {
+fn a_store_that_can_not_be_read_at_first_is_not_wiped_by_a_use_before_an_observation() {
     let desk = Desk::new();
     stored(&desk, 8, 4);
-    let before = held(&desk.disk());
+    let before = records_on_disk(&desk.disk());
     let (file, elsewhere) = (desk.dir().join(STORE), desk.folder.path().join("elsewhere"));
     fs::rename(&file, &elsewhere).unwrap();
     fs::create_dir(&file).unwrap();
@@ -421,10 +422,10 @@ fn a_store_that_can_not_be_read_at_first_is_not_wiped_by_a_use_that_comes_before
         // The first that comes is a pass of another loop than that of the images.
         records.seen(["r.io/new:1"], desk.moment(100));
         until("the use", || desk.disk().uses.contains_key("r.io/new:1").then_some(())).await;
-        assert_eq!(held(&desk.disk()), before, "a crash now would lose them");
+        assert_eq!(records_on_disk(&desk.disk()), before, "a crash now would lose them");
         let known = records.remember(images(0..8), desk.moment(110)).await.unwrap();
-        assert_eq!(told(&known), before);
-        assert_eq!(held(&desk.disk()), before);
+        assert_eq!(records_in(&known), before);
+        assert_eq!(records_on_disk(&desk.disk()), before);
     });
 }
 
@@ -447,15 +448,15 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
     Store::of(&dir, Origin::default()).commit(content).unwrap();
     System::new().block_on(async {
         tokio::time::pause();
-        let (hold, held_until) = mpsc::channel::<()>();
-        // Paused time stands still while a blocking task is under way.
-        tokio::task::spawn_blocking(move || held_until.recv());
+        let (release, released) = mpsc::channel::<()>();
+        // Paused time stands still while a blocking task is in progress.
+        tokio::task::spawn_blocking(move || released.recv());
         let (records, worker) = desk.keeper(Home::Store(dir.clone().into(), Origin::default()));
         until("the worker has begun", || is_open(&dir.join(STORE)).then_some(())).await;
         tokio::time::advance(Duration::from_secs(11)).await;
         if records.problem().await.is_none() {
             // The worker was done before the time had passed.
-            drop(hold);
+            drop(release);
             return println!("not shown: this machine is too fast");
         }
         // It is read in the end.
@@ -464,7 +465,7 @@ fn a_store_that_is_read_too_late_is_not_overwritten() {
         assert_eq!(records.problem().await, None);
         let content = store::read_copy(&dir, &Origin::default()).unwrap();
         let late = content.images.values().filter(|now| now.first_detected != at(0)).count();
-        drop(hold);
+        drop(release);
         assert_eq!(late, 0, "of {} images count as new on the disk", content.images.len());
     });
 }

@@ -13,7 +13,7 @@ use cri_gc_sim::{Code, ContainerSpec, Fault, Flavour, ImageSpec, LayerSpec, Meth
 use super::bed::{Bed, HOUR, MIB, SECOND, errors, kept_for, outcome, removed};
 use super::plans::plan_and_problems;
 
-/// A node of that runtime on which one image of the tests holds one percent of the disk.
+/// A node of that runtime on which one image of the tests uses one percent of the disk.
 pub fn bed(flavour: Flavour) -> Bed {
     let mut bed = Bed::with(Options { capacity_bytes: 10_000 * MIB, flavour, ..Options::default() });
     bed.settings.image_gc.min_age = Duration::ZERO;
@@ -32,7 +32,7 @@ fn with_volumes() -> impl Iterator<Item = Flavour> {
 // ---- What is in use ----
 
 #[test]
-fn an_image_that_is_mounted_as_a_volume_is_kept_and_each_container_is_asked_once() {
+fn an_image_that_is_mounted_as_a_volume_is_kept_and_each_container_is_read_once() {
     for flavour in with_volumes() {
         let mut bed = bed(flavour);
         let (used, model) = (bed.image("app:1", 100), bed.image("model:1", 100));
@@ -57,7 +57,7 @@ fn an_image_that_is_mounted_as_a_volume_is_kept_and_each_container_is_asked_once
 }
 
 #[test]
-fn while_nothing_is_to_be_removed_no_container_is_asked() {
+fn while_nothing_is_to_be_removed_no_container_is_read() {
     for flavour in Flavour::ALL {
         let bed = bed(flavour);
         bed.image("app:1", 100);
@@ -87,7 +87,7 @@ fn a_volume_that_comes_between_plan_and_removal_saves_its_image() {
 }
 
 #[test]
-fn a_container_that_cannot_be_asked_for_its_volumes_keeps_all_images() {
+fn a_container_whose_volumes_cannot_be_read_keeps_all_images() {
     for flavour in Flavour::ALL {
         let bed = bed(flavour);
         let free = bed.image("free:1", 100);
@@ -149,7 +149,7 @@ fn an_artifact_that_its_id_does_not_remove_is_removed_by_its_digest() {
 }
 
 #[test]
-fn an_image_is_tried_by_its_other_names_where_one_is_not_understood_and_where_it_cannot_be_asked_for() {
+fn an_image_is_tried_by_its_other_names_where_one_is_not_understood_or_cannot_be_read() {
     for status_fails in [false, true] {
         let mut bed = bed(Flavour::CriO);
         let (artifacts, image) = artifacts(&bed);
@@ -174,7 +174,7 @@ fn what_the_runtime_has_removed_is_forgotten_also_where_no_list_confirms_it() {
         let spec = || ImageSpec::single("a:1", 50 * MIB, 50 * MIB).id(format!("sha256:{}", "a".repeat(64)));
         let first = bed.sim.add_image(spec());
         bed.run(async |crew| {
-            crew.look_at_images().await;
+            crew.observe_images().await;
             bed.sim.advance(HOUR);
             fill(&bed, 86);
             let sim = bed.sim.clone();
@@ -201,7 +201,7 @@ fn what_the_runtime_claims_to_have_removed_and_lists_has_failed_and_the_next_one
         let bed = bed(flavour);
         let stubborn: Vec<String> = (0..6).map(|n| bed.image(&format!("a:{n}"), 100)).collect();
         bed.run(async |crew| {
-            crew.look_at_images().await;
+            crew.observe_images().await;
             bed.sim.advance(HOUR);
             let free = bed.image("b:1", 100);
             fill(&bed, 95);
@@ -214,8 +214,8 @@ fn what_the_runtime_claims_to_have_removed_and_lists_has_failed_and_the_next_one
                 let Some(Outcome::Failed { error }) = outcome(&report, id) else { panic!("{report:?}") };
                 assert!(error.contains("still lists it"), "{error}");
             }
-            let brought = report.removals.iter().map(|removal| removal.bytes).sum::<u64>();
-            assert_eq!(brought, 100 * MIB / 3, "only what is gone is counted");
+            let freed = report.removals.iter().map(|removal| removal.bytes).sum::<u64>();
+            assert_eq!(freed, 100 * MIB / 3, "only what is removed is counted");
             // It keeps its record: it is as old as before.
             let seen = whole::look(&crew.tools, &bed.settings).await.unwrap().observation;
             let age = |id: &String| {
@@ -231,12 +231,12 @@ fn what_the_runtime_claims_to_have_removed_and_lists_has_failed_and_the_next_one
 fn an_image_that_something_else_uses_is_kept_and_tried_again_after_growing_pauses() {
     let mut bed = bed(Flavour::CriO);
     bed.settings.image_gc.period = HOUR / 60;
-    let (held, free) = (bed.image("a:1", 100), bed.image("b:1", 100));
+    let (used, free) = (bed.image("a:1", 100), bed.image("b:1", 100));
     bed.sim.with(|node| node.image_mut("a:1").unwrap().held_by = Some("another".to_owned()));
     fill(&bed, 95);
     bed.run(async |crew| {
         let report = crew.images().await;
-        assert_eq!(kept_for(&report, &held).as_deref(), Some("in_use_elsewhere"), "{report:?}");
+        assert_eq!(kept_for(&report, &used).as_deref(), Some("in_use_elsewhere"), "{report:?}");
         assert_eq!(removed(&report), [free]);
         assert_eq!(report.counts.failed, 0);
         let mut tries = Vec::new();
@@ -244,7 +244,7 @@ fn an_image_that_something_else_uses_is_kept_and_tried_again_after_growing_pause
             bed.sim.advance(HOUR / 60);
             let before = bed.sim.count(Method::RemoveImage);
             let report = crew.images().await;
-            assert_eq!(kept_for(&report, &held).as_deref(), Some("in_use_elsewhere"), "{report:?}");
+            assert_eq!(kept_for(&report, &used).as_deref(), Some("in_use_elsewhere"), "{report:?}");
             if bed.sim.count(Method::RemoveImage) > before {
                 tries.push(minute);
             }
@@ -252,7 +252,7 @@ fn an_image_that_something_else_uses_is_kept_and_tried_again_after_growing_pause
         assert_eq!(tries, [1, 3, 7, 15]);
         bed.sim.with(|node| node.image_mut("a:1").unwrap().held_by = None);
         bed.sim.advance(HOUR);
-        assert_eq!(removed(&crew.images().await), [held]);
+        assert_eq!(removed(&crew.images().await), [used]);
     });
 }
 
@@ -278,7 +278,7 @@ fn without_knowing_where_images_lie_they_are_removed_for_their_age() {
         let old = bed.image("old:1", 100);
         fill(&bed, 95);
         bed.run(async |crew| {
-            crew.look_at_images().await;
+            crew.observe_images().await;
             bed.sim.advance(HOUR);
             let young = bed.image("young:1", 100);
             bed.sim.fault(Method::ImageFsInfo, Fault::error(Code::Unknown, "boom"), Scope::Always);
@@ -292,7 +292,7 @@ fn without_knowing_where_images_lie_they_are_removed_for_their_age() {
 
 #[test]
 fn one_failing_call_hides_nothing_that_can_be_known_without_its_answer() {
-    let look = |method| {
+    let calls = |method| {
         let bed = bed(Flavour::CriO);
         bed.image("a:1", 100);
         bed.living_pod(1);
@@ -302,14 +302,14 @@ fn one_failing_call_hides_nothing_that_can_be_known_without_its_answer() {
         let seen = seen.observation;
         (seen.sandboxes.len(), seen.images.len(), seen.filesystems.len())
     };
-    assert_eq!(look(Method::ImageFsInfo), (1, 2, 0));
-    assert_eq!(look(Method::Status), (1, 2, 1));
-    assert_eq!(look(Method::ListImages), (1, 0, 1));
-    assert_eq!(look(Method::ListContainers), (0, 2, 1));
+    assert_eq!(calls(Method::ImageFsInfo), (1, 2, 0));
+    assert_eq!(calls(Method::Status), (1, 2, 1));
+    assert_eq!(calls(Method::ListImages), (1, 0, 1));
+    assert_eq!(calls(Method::ListContainers), (0, 2, 1));
 }
 
 #[test]
-fn where_an_image_that_is_used_would_look_unused_none_would_be_removed() {
+fn where_a_used_image_would_seem_unused_none_is_removed() {
     for method in [Method::Status, Method::ListContainers, Method::ListPodSandbox, Method::ContainerStatus] {
         let bed = bed(Flavour::Containerd21);
         let free = bed.image("free:1", 100);
@@ -336,10 +336,10 @@ fn fails(bed: &mut Bed, mountpoint: &'static str, from: usize, count: usize) {
 
 #[test]
 fn a_disk_that_cannot_be_measured_any_more_ends_the_removals_and_is_reported_once() {
-    for back_after in [1, 3, usize::MAX / 2] {
+    for failures in [1, 3, usize::MAX / 2] {
         let mut bed = bed(Flavour::Containerd21);
         // The first measurement is that of the plan, the second follows the first image.
-        fails(&mut bed, "snapshotter", 2, back_after);
+        fails(&mut bed, "snapshotter", 2, failures);
         for number in 0..15 {
             // Of a size of which only one is removed before the next measurement.
             bed.sim.add_image(ImageSpec::single(format!("app:{number}"), 300 * MIB, MIB));
@@ -353,13 +353,13 @@ fn a_disk_that_cannot_be_measured_any_more_ends_the_removals_and_is_reported_onc
 }
 
 #[test]
-fn the_images_of_rule_1_are_gone_before_the_disk_is_judged() {
+fn the_images_of_rule_1_are_removed_before_the_disk_is_judged() {
     for flavour in Flavour::ALL {
         let mut bed = bed(flavour);
         bed.settings.image_gc.max_age = HOUR;
         let old: Vec<String> = (0..6).map(|n| bed.image(&format!("old:{n}"), 100)).collect();
         bed.run(async |crew| {
-            crew.look_at_images().await;
+            crew.observe_images().await;
             bed.sim.advance(2 * HOUR);
             bed.image("young:1", 100);
             fill(&bed, 86);
@@ -377,11 +377,11 @@ fn the_images_of_rule_1_are_gone_before_the_disk_is_judged() {
 fn images_that_are_removed_for_their_age_count_only_as_far_as_they_free_something() {
     let mut bed = bed(Flavour::Containerd21);
     bed.settings.image_gc.max_age = HOUR;
-    // It shares what is large with an image that stays.
+    // It shares what is large with an image that is kept.
     let layer = || LayerSpec::new("shared", 500 * MIB, 500 * MIB);
     let old = bed.sim.add_image(ImageSpec::new("old:1").layer(layer()));
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(2 * HOUR);
         let pod = bed.living_pod(1);
         bed.sim.add_image(ImageSpec::new("used:1").layer(layer()));

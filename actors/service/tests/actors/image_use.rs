@@ -14,7 +14,7 @@ on_each_flavour!(
     an_image_that_is_mounted_into_a_container_is_in_use_though_its_tag_moved_on,
 );
 
-/// A node of which all images that may go have to, one after the other.
+/// A node of which all images that may be removed have to, one after the other.
 fn full_with(options: Options) -> Bed {
     let mut bed = Bed::with(Options { capacity_bytes: 10_000 * MIB, ..options });
     bed.settings.image_gc.min_age = Duration::ZERO;
@@ -35,7 +35,7 @@ fn images(bed: &Bed) -> PassReport {
     bed.run(async |crew| crew.images().await)
 }
 
-/// An image whose id is above those of all others, which therefore goes last.
+/// An image whose id is above those of all others, which is therefore removed last.
 fn last_in_line(bed: &Bed) -> String {
     bed.sim
         .add_image(ImageSpec::single("last:1", 100 * MIB, 100 * MIB).id(format!("sha256:{}", "f".repeat(64))))
@@ -47,7 +47,7 @@ fn an_image_that_any_field_of_a_container_names_is_in_use() {
         let used = bed.image("r.example/web:v2", 100);
         let free = last_in_line(&bed);
         let pod = bed.living_pod(1);
-        // A digest that no image is listed with any more; what was asked for still names one.
+        // A digest that no image is listed with any more; the requested name still names one.
         let asked = if by_id { &used } else { "r.example/web:v2" };
         let gone = format!("r.example/web@sha256:{}", "a".repeat(64));
         bed.sim
@@ -78,7 +78,7 @@ fn an_image_that_is_mounted_into_a_container_is_in_use_though_its_tag_moved_on()
     let report = images(&bed);
     for id in [&app, &model] {
         assert_eq!(kept_for(&report, id).as_deref(), Some("in_use"), "{report:?}");
-        assert!(!bed.asked(Method::RemoveImage).contains(id));
+        assert!(!bed.calls(Method::RemoveImage).contains(id));
     }
     assert_eq!(removed(&report), [free]);
     bed.sim.add_container(spec().attempt(1)).unwrap();

@@ -1,4 +1,4 @@
-//! What goes wrong in one loop stays in it; a pass that hangs ends at its deadline and says what it did.
+//! What goes wrong in one loop remains in it; a pass that hangs ends at its deadline and says what it did.
 
 use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_kit::words::Loop;
@@ -8,12 +8,12 @@ use cri_gc_test_support::on_each_flavour;
 use super::bed::{Bed, Crew, HOUR, PATIENCE, SECOND, begun, errors, outcome, removed, uid};
 
 on_each_flavour!(
-    an_rpc_that_fails_spoils_its_own_loop_only,
-    log_directories_that_cannot_be_listed_spoil_their_own_loop_only,
-    an_rpc_that_hangs_holds_up_its_own_loop_only,
+    an_rpc_that_fails_affects_its_own_loop_only,
+    log_directories_that_cannot_be_listed_affect_their_own_loop_only,
+    an_rpc_that_hangs_delays_its_own_loop_only,
     a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did,
-    a_pass_that_is_asked_for_while_one_is_under_way_follows_it,
-    a_runtime_that_is_away_is_one_error_of_each_loop,
+    a_pass_that_is_requested_while_one_is_in_progress_follows_it,
+    an_unreachable_runtime_is_one_error_of_each_loop,
 );
 
 /// A node on which every loop has one object to remove.
@@ -42,7 +42,7 @@ fn did_its_work(report: &PassReport) -> bool {
     !removed(report).is_empty() && errors(report).iter().all(|error| error.starts_with("FreeDiskSpaceFailed"))
 }
 
-fn an_rpc_that_fails_spoils_its_own_loop_only() {
+fn an_rpc_that_fails_affects_its_own_loop_only() {
     for (method, of) in [
         (Method::RemoveContainer, Loop::ContainerGc),
         (Method::StopPodSandbox, Loop::SandboxGc),
@@ -61,7 +61,7 @@ fn an_rpc_that_fails_spoils_its_own_loop_only() {
     }
 }
 
-fn log_directories_that_cannot_be_listed_spoil_their_own_loop_only() {
+fn log_directories_that_cannot_be_listed_affect_their_own_loop_only() {
     let mut bed = node();
     bed.settings.log_gc.pod_logs_root = bed.sim.paths().root.join("file");
     std::fs::write(&bed.settings.log_gc.pod_logs_root, "x").unwrap();
@@ -71,7 +71,7 @@ fn log_directories_that_cannot_be_listed_spoil_their_own_loop_only() {
     }
 }
 
-fn an_rpc_that_hangs_holds_up_its_own_loop_only() {
+fn an_rpc_that_hangs_delays_its_own_loop_only() {
     for (method, of) in [
         (Method::RemoveContainer, Loop::ContainerGc),
         (Method::StopPodSandbox, Loop::SandboxGc),
@@ -98,7 +98,7 @@ fn an_rpc_that_hangs_holds_up_its_own_loop_only() {
                 if loop_ == of {
                     hung = Some(pass);
                 } else {
-                    assert!(did_its_work(&pass.await), "{method} held up {loop_}");
+                    assert!(did_its_work(&pass.await), "{method} delayed {loop_}");
                 }
             }
             let mut hung = hung.unwrap();
@@ -123,7 +123,7 @@ fn a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did() {
         let errors = errors(&report);
         assert!(errors.len() == 1 && errors[0].contains("deadline of 1s"), "{errors:?}");
         assert!(!report.is_good());
-        // On a machine so busy that not even the first was done in time there is nothing to tell.
+        // On a machine so busy that not even the first was done in time there is nothing to report.
         assert!(removed(&report).len() <= 1);
         if bed.sim.count(Method::RemoveContainer) == 2 {
             assert_eq!(outcome(&report, &ids[0]), Some(Outcome::Removed));
@@ -136,7 +136,7 @@ fn a_pass_that_hangs_ends_at_its_deadline_and_says_what_it_did() {
     assert_eq!(bed.sim.container_ids(), Vec::<String>::new());
 }
 
-fn a_pass_that_is_asked_for_while_one_is_under_way_follows_it() {
+fn a_pass_that_is_requested_while_one_is_in_progress_follows_it() {
     let bed = node();
     bed.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
     bed.run(async |crew| {
@@ -153,14 +153,14 @@ fn a_pass_that_is_asked_for_while_one_is_under_way_follows_it() {
     });
 }
 
-fn a_runtime_that_is_away_is_one_error_of_each_loop() {
+fn an_unreachable_runtime_is_one_error_of_each_loop() {
     let bed = node();
     bed.sim.kill();
     let reports = bed.run(async |crew| all_at_once(crew).await);
     for report in reports {
-        let away =
+        let unreachable =
             errors(&report).iter().filter(|error| error.contains("the runtime is unreachable")).count();
-        assert_eq!((away, report.errors.len()), (1, 1), "{report:?}");
+        assert_eq!((unreachable, report.errors.len()), (1, 1), "{report:?}");
         assert!(report.removals.is_empty());
     }
 }

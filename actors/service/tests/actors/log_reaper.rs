@@ -22,18 +22,18 @@ use super::bed::{Bed, HOUR, MINUTE, kept_for, outcome, removed, uid};
 on_each_flavour!(
     a_container_that_appears_between_plan_and_removal_saves_the_directory,
     a_sandbox_that_appears_between_plan_and_removal_saves_the_directory,
-    directories_of_deleted_pods_go_and_those_of_others_stay,
-    while_the_runtime_still_has_something_of_the_pod_its_directory_stays,
-    where_the_last_check_fails_nothing_goes,
-    more_directories_than_one_check_covers_all_go,
+    directories_of_deleted_pods_are_removed_and_those_of_others_kept,
+    while_the_runtime_still_has_something_of_the_pod_its_directory_is_kept,
+    where_the_last_check_fails_nothing_is_removed,
+    more_directories_than_one_check_covers_are_all_removed,
     a_directory_that_cannot_be_removed_fails_by_itself,
-    a_link_goes_at_the_second_look_that_finds_no_target,
+    a_link_is_removed_at_the_second_check_that_finds_no_target,
     the_only_pass_of_a_command_checks_twice,
-    a_link_whose_log_came_back_in_between_begins_anew,
-    links_stay_of_containers_that_run_or_whose_status_cannot_be_read,
-    a_link_of_a_container_that_is_gone_goes_and_one_that_names_none_stays,
-    beside_a_kubelet_no_link_goes_whatever_else_fails,
-    beside_a_kubelet_no_link_goes_though_the_directories_cannot_be_listed,
+    a_link_whose_log_reappeared_in_between_needs_two_checks_again,
+    links_of_containers_that_run_or_whose_status_cannot_be_read_are_kept,
+    a_link_of_a_removed_container_is_removed_and_one_that_names_none_is_kept,
+    next_to_a_kubelet_no_link_is_removed_whatever_else_fails,
+    next_to_a_kubelet_no_link_is_removed_though_the_directories_cannot_be_listed,
     a_foreign_name_is_reported_once,
     a_mount_of_links_that_hangs_is_given_up,
 );
@@ -42,7 +42,7 @@ fn name(number: usize) -> String {
     format!("ns_pod-{number}_{}", uid(number))
 }
 
-/// The log directory of a pod that nobody knows any more.
+/// The log directory of a pod that is unknown now.
 fn orphan(bed: &Bed, number: usize) -> PathBuf {
     let changed = bed.sim.ago(HOUR);
     bed.sim.with(|node| node.add_log_dir(&name(number), changed)).unwrap()
@@ -54,9 +54,9 @@ fn a_mount_of_links_that_hangs_is_given_up() {
         tokio::time::pause();
         let files = Workers::start(1).unwrap();
         let tools = Tools { files: files.clone(), ..crew.tools.clone() };
-        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (release, released) = std::sync::mpsc::channel::<()>();
         let began = tokio::time::Instant::now();
-        let hung = actix::spawn(async move { files.run(move || held.recv().is_err()).await });
+        let hung = actix::spawn(async move { files.run(move || released.recv().is_err()).await });
         tokio::task::yield_now().await;
         assert!(LogReaper::default().check_links(&tools, &bed.settings).await.is_err());
         assert_eq!(began.elapsed().as_secs(), 10);
@@ -69,7 +69,7 @@ fn reap(bed: &Bed) -> PassReport {
     bed.run(async |crew| crew.logs().await)
 }
 
-fn directories_of_deleted_pods_go_and_those_of_others_stay() {
+fn directories_of_deleted_pods_are_removed_and_those_of_others_kept() {
     let bed = Bed::new();
     let gone = orphan(&bed, 1);
     bed.living_pod(2);
@@ -85,7 +85,7 @@ fn directories_of_deleted_pods_go_and_those_of_others_stay() {
     assert_eq!(kept_for(&report, "lost+found").as_deref(), Some("foreign_name"));
 }
 
-/// A directory that is to go, and what comes while the runtime is asked for the last time.
+/// A directory that is to be removed, and what comes during the last request to the runtime.
 fn raced(before: Method, container_too: bool) {
     let bed = Bed::new();
     let directory = orphan(&bed, 1);
@@ -111,7 +111,7 @@ fn a_container_that_appears_between_plan_and_removal_saves_the_directory() {
     raced(Method::ListPodSandbox, true);
 }
 
-fn while_the_runtime_still_has_something_of_the_pod_its_directory_stays() {
+fn while_the_runtime_still_has_something_of_the_pod_its_directory_is_kept() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
     bed.ended(&pod, "app", 0);
@@ -124,7 +124,7 @@ fn while_the_runtime_still_has_something_of_the_pod_its_directory_stays() {
     });
 }
 
-fn where_the_last_check_fails_nothing_goes() {
+fn where_the_last_check_fails_nothing_is_removed() {
     for method in [Method::ListPodSandbox, Method::ListContainers] {
         let bed = Bed::new();
         let directory = orphan(&bed, 1);
@@ -142,7 +142,7 @@ fn where_the_last_check_fails_nothing_goes() {
     }
 }
 
-fn more_directories_than_one_check_covers_all_go() {
+fn more_directories_than_one_check_covers_are_all_removed() {
     let bed = Bed::new();
     let all: Vec<PathBuf> = (0..40).map(|n| orphan(&bed, n)).collect();
     let report = reap(&bed);
@@ -191,7 +191,7 @@ fn is_link(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-fn a_link_goes_at_the_second_look_that_finds_no_target() {
+fn a_link_is_removed_at_the_second_check_that_finds_no_target() {
     let bed = Bed::new();
     let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
     bed.run(async |crew| {
@@ -214,13 +214,13 @@ fn the_only_pass_of_a_command_checks_twice() {
         assert!(crew.logs().await.is_good());
         assert!(
             prepared.elapsed() > Duration::from_millis(1900),
-            "a log that is being rotated is back by then"
+            "a log that is being rotated is there again by then"
         );
         assert!(!is_link(&link));
     });
 }
 
-fn a_link_whose_log_came_back_in_between_begins_anew() {
+fn a_link_whose_log_reappeared_in_between_needs_two_checks_again() {
     let bed = Bed::new();
     let (_, link, target) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
     bed.run(async |crew| {
@@ -233,7 +233,7 @@ fn a_link_whose_log_came_back_in_between_begins_anew() {
     });
 }
 
-fn links_stay_of_containers_that_run_or_whose_status_cannot_be_read() {
+fn links_of_containers_that_run_or_whose_status_cannot_be_read_are_kept() {
     for state in [ContainerState::Running, ContainerState::Created, ContainerState::Unknown] {
         let bed = Bed::new();
         let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, state);
@@ -247,18 +247,18 @@ fn links_stay_of_containers_that_run_or_whose_status_cannot_be_read() {
     assert!(is_link(&link), "its status cannot be read");
 }
 
-fn a_link_of_a_container_that_is_gone_goes_and_one_that_names_none_stays() {
+fn a_link_of_a_removed_container_is_removed_and_one_that_names_none_is_kept() {
     let bed = Bed::new();
     let (id, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
     bed.sim.with(|node| node.remove_container(&id)).unwrap();
-    let nobodys = bed.sim.paths().legacy_root.join("somebody-elses.log");
-    symlink("/nonexistent/target", &nobodys).unwrap();
+    let foreign_link = bed.sim.paths().legacy_root.join("somebody-elses.log");
+    symlink("/nonexistent/target", &foreign_link).unwrap();
     bed.run(async |crew| (crew.logs().await, crew.logs().await, crew.logs().await));
-    assert!(!is_link(&link) && is_link(&nobodys));
+    assert!(!is_link(&link) && is_link(&foreign_link));
 }
 
-/// Beside a kubelet the source `runtime` allows nothing to be removed: links no more than directories.
-fn beside_a_kubelet_no_link_goes_whatever_else_fails() {
+/// Next to a kubelet the source `runtime` allows nothing to be removed: links no more than directories.
+fn next_to_a_kubelet_no_link_is_removed_whatever_else_fails() {
     for broken_list in [None, Some(Method::ListPodSandbox)] {
         let bed = Bed::new();
         let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
@@ -273,7 +273,7 @@ fn beside_a_kubelet_no_link_goes_whatever_else_fails() {
     }
 }
 
-fn beside_a_kubelet_no_link_goes_though_the_directories_cannot_be_listed() {
+fn next_to_a_kubelet_no_link_is_removed_though_the_directories_cannot_be_listed() {
     let mut bed = Bed::new();
     let (_, link, _) = dangling(&bed, &bed.living_pod(1), 0, ContainerState::Exited);
     std::fs::create_dir_all(bed.settings.pods.kubelet_root.join("pods").join(uid(50))).unwrap();
@@ -308,7 +308,7 @@ fn a_foreign_name_is_reported_once() {
         }
         assert!(path.exists());
         assert_eq!(warnings.0.lock().unwrap().len(), 1, "{:?}", warnings.0);
-        // One that went and came is reported again: what is gone is not remembered.
+        // One that was removed and created again is reported again: what is removed is not remembered.
         std::fs::remove_dir_all(&path).unwrap();
         crew.logs().await;
         std::fs::create_dir(&path).unwrap();

@@ -10,7 +10,7 @@ use super::bed::{Bed, Crew, SECOND, removed};
 use super::kubernetes::{evidence, read_twice, state};
 use super::pod_states::{by_file, list};
 
-/// Pod 1 lives. Pod 2 is dead, with two containers of one name that have logs, rotated ones and legacy links. Gives back
+/// Pod 1 lives. Pod 2 is dead, with two containers of one name that have logs, rotated ones and legacy links. Returns
 /// the older container and the directory of their logs.
 fn pods(bed: &Bed) -> (String, PathBuf) {
     bed.living_pod(1);
@@ -28,7 +28,7 @@ fn names(bed: &Bed, logs: &PathBuf) -> [usize; 2] {
     [logs, &bed.sim.paths().legacy_root].map(|path| std::fs::read_dir(path).unwrap().count())
 }
 
-/// A container pass removes the older container of pod 2 with all its logs, before the pod is proved deleted.
+/// A container pass removes the older container of pod 2 with all its logs, before the pod is confirmed deleted.
 async fn remove_the_older(bed: &Bed, crew: &Crew, (older, logs): &(String, PathBuf)) {
     assert_eq!(names(bed, logs), [6, 2]);
     assert_eq!(&removed(&crew.containers().await), std::slice::from_ref(older));
@@ -86,7 +86,7 @@ fn with_source_runtime_a_removed_log_does_not_start_the_grace_again() {
 }
 
 #[test]
-fn with_source_kubelet_a_removed_log_does_not_ask_for_later_lists() {
+fn with_source_kubelet_a_removed_log_needs_no_later_lists() {
     use super::kubernetes::{kubelet::by_kubelet, pod};
     let kubelet = cri_gc_test_support::kubernetes::FakeKubelet::start(super::kubernetes::NODE);
     let bed = by_kubelet(&kubelet);

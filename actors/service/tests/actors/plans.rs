@@ -1,8 +1,8 @@
 //! Plans that come true (behaviour: Plans): on an unchanged node, what a plan lists as `remove` and `follow`
 //! is what a sweep right after removes, and nothing else; and so is what a dry run lists.
 //!
-//! The nodes, policies and cases are those of [`super::safety`], with faults in reading that stay. Images are removed by
-//! the measure, not by a plan's sizes: so the thresholds are off in half of the cases, and in the others every image brings
+//! The nodes, policies and cases are those of [`super::safety`], with lasting faults in reading. Images are removed by
+//! the measure, not by a plan's sizes: so the thresholds are off in half of the cases, and in the others every image frees
 //! exactly what the runtime reports, and only one is removed before the next measurement.
 
 use std::collections::BTreeSet;
@@ -31,15 +31,15 @@ use super::safety::{cases, round};
 
 on_each_flavour!(
     what_a_plan_lists_is_what_a_sweep_right_after_removes,
-    a_plan_keeps_what_has_finished_a_moment_ago_and_nothing_else_goes_in_its_place,
+    a_plan_keeps_what_has_finished_a_moment_ago_and_removes_nothing_else_in_its_place,
     a_loop_that_only_reports_says_what_it_would_remove_if_it_did,
-    a_status_that_cannot_be_read_keeps_its_container_and_is_told_once,
+    a_status_that_cannot_be_read_keeps_its_container_and_is_reported_once,
     an_image_that_follows_a_container_of_the_plan_is_removed_by_the_sweep,
-    a_status_that_hangs_holds_up_no_other,
-    a_runtime_that_answers_nothing_in_time_is_not_asked_for_every_status,
+    a_status_that_hangs_delays_no_other,
+    a_runtime_that_answers_nothing_in_time_does_not_get_every_status_call,
 );
 
-/// What goes by kind: containers, sandboxes, log directories, images.
+/// What is removed, by kind: containers, sandboxes, log directories, images.
 type Ids = [BTreeSet<String>; 4];
 
 const KINDS: [Kind; 4] = [Kind::Container, Kind::Sandbox, Kind::LogDir, Kind::Image];
@@ -47,13 +47,13 @@ const KINDS: [Kind; 4] = [Kind::Container, Kind::Sandbox, Kind::LogDir, Kind::Im
 /// What differs from a case of the safety test.
 #[derive(Debug, Clone)]
 struct Extra {
-    /// Whether images go for lack of space.
+    /// Whether images are removed for lack of space.
     by_space: bool,
     /// Containers whose status can't be read, and what is answered.
     unread: Vec<(Index, Code)>,
     /// Whether the filesystems can be measured.
     measured: bool,
-    /// Whether plan and sweep are those of one service, which had looked at the node before it could not be read. Else each is
+    /// Whether plan and sweep are those of one service, which had observed the node before it could not be read. Else each is
     /// of a process of its own.
     service: bool,
     modes: [Mode; 4],
@@ -111,7 +111,7 @@ fn play(case: &Case, extra: &Extra, tally: &mut [[usize; 2]; 4]) -> Result<(), T
         if !extra.service {
             make_unreadable(&bed, extra);
         }
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(HOUR);
         case.make_recent(&bed);
         bed.sim.with(|node| node.fill_to_percent(case.full_percent));
@@ -223,7 +223,7 @@ async fn rehearse(bed: &Bed, tools: Tools) -> Ids {
     all
 }
 
-fn a_plan_keeps_what_has_finished_a_moment_ago_and_nothing_else_goes_in_its_place() {
+fn a_plan_keeps_what_has_finished_a_moment_ago_and_removes_nothing_else_in_its_place() {
     let bed = Bed::new();
     let sandbox = bed.living_pod(1);
     bed.ended(&sandbox, "job", 0);
@@ -260,7 +260,7 @@ fn a_loop_that_only_reports_says_what_it_would_remove_if_it_did() {
     assert_eq!(bed.harmful_calls(), 0);
 }
 
-fn a_status_that_cannot_be_read_keeps_its_container_and_is_told_once() {
+fn a_status_that_cannot_be_read_keeps_its_container_and_is_reported_once() {
     let bed = Bed::new();
     let sandbox = bed.living_pod(1);
     let ids: Vec<String> = (0..4).map(|attempt| bed.ended(&sandbox, "job", attempt)).collect();
@@ -284,7 +284,7 @@ fn an_image_that_follows_a_container_of_the_plan_is_removed_by_the_sweep() {
     bed.settings.image_gc.min_age = Duration::ZERO;
     let app = bed.image("app:1", 100);
     let (plan, reports) = bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(HOUR);
         let sandbox = bed.dead_pod(1);
         bed.sim.add_container(bed.ended_spec(&sandbox, "job", 0).image("app:1")).unwrap();
@@ -297,7 +297,7 @@ fn an_image_that_follows_a_container_of_the_plan_is_removed_by_the_sweep() {
     assert_eq!(of_kind(&reports[3], Kind::Image, &Outcome::Removed), follow[3]);
 }
 
-fn a_status_that_hangs_holds_up_no_other() {
+fn a_status_that_hangs_delays_no_other() {
     let mut bed = Bed::new();
     bed.settings.runtime.request_timeout = SECOND / 2;
     let sandbox = bed.living_pod(1);
@@ -313,7 +313,7 @@ fn a_status_that_hangs_holds_up_no_other() {
     assert_eq!(planned.len(), 98);
 }
 
-fn a_runtime_that_answers_nothing_in_time_is_not_asked_for_every_status() {
+fn a_runtime_that_answers_nothing_in_time_does_not_get_every_status_call() {
     let bed = Bed::new();
     let sandbox = bed.living_pod(1);
     for attempt in 0..200 {

@@ -19,18 +19,18 @@ on_each_flavour!(
     with_source_runtime_a_pod_is_deleted_when_nothing_of_it_ran_for_the_grace,
     with_source_runtime_the_grace_counts_from_when_it_was_last_seen_active,
     with_source_runtime_an_unknown_container_or_finish_time_keeps_its_pod_unknown,
-    with_source_runtime_a_new_object_voids_the_proof,
-    beside_a_kubelet_all_loops_but_images_only_report_and_say_why,
+    with_source_runtime_a_new_object_voids_the_confirmation,
+    next_to_a_kubelet_all_loops_but_images_only_report_and_say_why,
     a_kubelet_root_that_cannot_be_read_counts_as_a_kubelets,
-    with_source_file_two_syncs_without_it_prove_a_pod_deleted,
-    with_source_file_a_restart_of_the_runtime_voids_no_proof,
+    with_source_file_two_syncs_without_it_confirm_a_pod_deleted,
+    with_source_file_a_restart_of_the_runtime_voids_no_confirmation,
     with_source_file_a_failed_or_stale_sync_makes_unknown_what_was_deleted,
     with_source_file_deep_nesting_is_an_error_and_no_crash,
     with_source_file_what_is_newer_than_the_first_sync_is_not_deleted,
     with_source_file_what_runs_is_active_whatever_the_file_says,
     with_source_file_a_directory_of_the_kubelet_keeps_its_pod_and_is_named,
-    with_source_file_many_at_once_are_not_believed,
-    a_source_that_was_never_read_proves_nothing,
+    with_source_file_many_at_once_are_not_confirmed,
+    a_source_that_was_never_read_confirms_nothing,
 );
 
 async fn verdict(bed: &Bed, crew: &Crew) -> Verdict {
@@ -95,7 +95,7 @@ fn with_source_runtime_an_unknown_container_or_finish_time_keeps_its_pod_unknown
     });
 }
 
-fn with_source_runtime_a_new_object_voids_the_proof() {
+fn with_source_runtime_a_new_object_voids_the_confirmation() {
     let bed = Bed::new();
     let pod = bed.dead_pod(1);
     bed.run(async |crew| {
@@ -105,7 +105,7 @@ fn with_source_runtime_a_new_object_voids_the_proof() {
     });
 }
 
-fn beside_a_kubelet_all_loops_but_images_only_report_and_say_why() {
+fn next_to_a_kubelet_all_loops_but_images_only_report_and_say_why() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
     let pod = bed.dead_pod(1);
@@ -130,14 +130,14 @@ fn a_kubelet_root_that_cannot_be_read_counts_as_a_kubelets() {
     bed.dead_pod(1);
     let root = &bed.settings.pods.kubelet_root;
     std::fs::create_dir_all(root).unwrap();
-    // A link to itself can be read by nobody.
+    // A link to itself cannot be read.
     std::os::unix::fs::symlink("pods", root.join("pods")).unwrap();
     bed.run(async |crew| assert!(verdict(&bed, crew).await.report_only.is_some()));
 }
 
 // ---- The source `file` ----
 
-/// A node whose pods are told by a file.
+/// A node whose pods are reported by a file.
 pub fn by_file() -> Bed {
     let mut bed = Bed::new();
     bed.settings.pods.source = PodSource::File;
@@ -162,7 +162,7 @@ fn write(bed: &Bed, text: &str, changed: Timestamp) {
     file.set_modified(SystemTime::from(changed)).unwrap();
 }
 
-fn with_source_file_two_syncs_without_it_prove_a_pod_deleted() {
+fn with_source_file_two_syncs_without_it_confirm_a_pod_deleted() {
     let bed = by_file();
     bed.living_pod(1);
     bed.dead_pod(2);
@@ -183,7 +183,7 @@ fn with_source_file_two_syncs_without_it_prove_a_pod_deleted() {
     });
 }
 
-fn with_source_file_a_restart_of_the_runtime_voids_no_proof() {
+fn with_source_file_a_restart_of_the_runtime_voids_no_confirmation() {
     let bed = by_file();
     bed.living_pod(1);
     let pod = bed.dead_pod(2);
@@ -295,7 +295,7 @@ fn with_source_file_a_directory_of_the_kubelet_keeps_its_pod_and_is_named() {
     });
 }
 
-fn with_source_file_many_at_once_are_not_believed() {
+fn with_source_file_many_at_once_are_not_confirmed() {
     let mut bed = by_file();
     bed.living_pod(1);
     (2..10).for_each(|n| drop(bed.dead_pod(n)));
@@ -316,11 +316,11 @@ fn with_source_file_many_at_once_are_not_believed() {
     assert_eq!(deleted(&bed).0, 8);
 }
 
-fn a_source_that_was_never_read_proves_nothing() {
+fn a_source_that_was_never_read_confirms_nothing() {
     for source in [PodSource::Kubelet, PodSource::KubeApi] {
         let mut bed = Bed::new();
         bed.settings.pods.source = source;
-        // Nobody answers there.
+        // No server answers there.
         bed.settings.pods.kubelet.url = "http://127.0.0.1:1/pods".to_owned();
         bed.settings.pods.kube_api.kubeconfig = Some("/not/there".into());
         let pod = bed.dead_pod(1);
@@ -329,7 +329,7 @@ fn a_source_that_was_never_read_proves_nothing() {
             assert!(crew.tools.pods.resync().await.is_err());
             assert_eq!(state(&bed, crew, 1).await, Unknown);
             let report = crew.containers().await;
-            assert_eq!(outcome(&report, &ids[1]), None, "only the limits hold");
+            assert_eq!(outcome(&report, &ids[1]), None, "only the limits apply");
         });
         bed.sim.advance(Duration::from_secs(1));
     }

@@ -15,15 +15,15 @@ use super::bed::{Bed, HOUR, MINUTE, SECOND, errors, kept_for, outcome, removed, 
 
 on_each_flavour!(
     an_empty_sandbox_of_a_deleted_pod_is_stopped_then_removed,
-    of_a_living_pod_all_but_the_newest_go_oldest_first,
-    one_that_is_ready_again_stays,
+    of_a_living_pod_all_but_the_newest_are_removed_oldest_first,
+    one_that_is_ready_again_is_kept,
     a_container_made_between_plan_and_stop_saves_it,
     a_container_made_between_stop_and_removal_saves_it,
-    where_the_stop_fails_nothing_is_removed_and_the_others_go,
+    where_the_stop_fails_the_sandbox_is_kept_and_the_others_are_removed,
     a_recheck_that_fails_removes_nothing,
-    one_that_somebody_else_removed_is_no_failure,
+    one_that_another_client_removed_is_no_failure,
     without_a_complete_list_nothing_is_removed,
-    a_sandbox_whose_containers_went_a_pass_before_can_go,
+    a_sandbox_whose_containers_were_removed_a_pass_before_can_be_removed,
     what_another_loop_has_seen_counts_only_under_the_same_settings_and_for_a_moment,
 );
 
@@ -85,7 +85,7 @@ fn an_empty_sandbox_of_a_deleted_pod_is_stopped_then_removed() {
     assert_eq!(bed.sim.sandbox_ids(), Vec::<String>::new());
 }
 
-fn of_a_living_pod_all_but_the_newest_go_oldest_first() {
+fn of_a_living_pod_all_but_the_newest_are_removed_oldest_first() {
     let mut bed = Bed::new();
     bed.settings.sandbox_gc.parallel_removals = 1;
     let add = |attempt: u32, ready: bool| {
@@ -105,7 +105,7 @@ fn of_a_living_pod_all_but_the_newest_go_oldest_first() {
     assert!(reap(&bed).removals.is_empty(), "a second pass finds nothing");
 }
 
-fn one_that_is_ready_again_stays() {
+fn one_that_is_ready_again_is_kept() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
     bed.sim.before_next(Method::PodSandboxStatus, |node, id| {
@@ -133,7 +133,7 @@ fn a_container_made_between_plan_and_stop_saves_it() {
 fn a_container_made_between_stop_and_removal_saves_it() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
-    // While the network is torn down somebody makes a container.
+    // While the network is torn down another client creates a container.
     bed.sim.before_next(Method::StopPodSandbox, |node, id| {
         node.add_container(ContainerSpec::new(id, "new").state(ContainerState::Created)).unwrap();
     });
@@ -143,7 +143,7 @@ fn a_container_made_between_stop_and_removal_saves_it() {
     assert_eq!(bed.sim.container_ids().len(), 1);
 }
 
-fn where_the_stop_fails_nothing_is_removed_and_the_others_go() {
+fn where_the_stop_fails_the_sandbox_is_kept_and_the_others_are_removed() {
     let bed = Bed::new();
     let (stuck, other) = (bed.dead_pod(1), bed.dead_pod(2));
     let fault = Fault::error(Code::Unknown, "CNI teardown failed");
@@ -152,7 +152,7 @@ fn where_the_stop_fails_nothing_is_removed_and_the_others_go() {
     let Some(Outcome::Failed { error }) = outcome(&report, &stuck) else { panic!("{report:?}") };
     assert!(error.contains("CNI teardown failed"), "{error}");
     assert_eq!(outcome(&report, &other), Some(Outcome::Removed));
-    assert_eq!(bed.asked(Method::RemovePodSandbox), [other]);
+    assert_eq!(bed.calls(Method::RemovePodSandbox), [other]);
 }
 
 fn a_recheck_that_fails_removes_nothing() {
@@ -166,7 +166,7 @@ fn a_recheck_that_fails_removes_nothing() {
     }
 }
 
-fn one_that_somebody_else_removed_is_no_failure() {
+fn one_that_another_client_removed_is_no_failure() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
     bed.sim.before_next(Method::PodSandboxStatus, |node, id| node.remove_sandbox(id).unwrap());
@@ -189,7 +189,7 @@ fn without_a_complete_list_nothing_is_removed() {
     }
 }
 
-fn a_sandbox_whose_containers_went_a_pass_before_can_go() {
+fn a_sandbox_whose_containers_were_removed_a_pass_before_can_be_removed() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
     bed.ended(&id, "app", 0);
@@ -198,7 +198,7 @@ fn a_sandbox_whose_containers_went_a_pass_before_can_go() {
         assert_eq!(removed(&crew.containers().await).len(), 1);
         assert_eq!(removed(&crew.sandboxes().await), [id]);
     });
-    // A service that starts anew comes to the same.
+    // A restarted service finds nothing more to remove.
     let report = actix::System::new().block_on(pass(&bed));
     assert!(report.removals.is_empty() && report.is_good());
 }

@@ -10,7 +10,7 @@ use cri_gc_test_support::kubernetes::{FakeApi, Fault, On, PodObject};
 use super::{NODE, evidence, kubelet_directories, pod, read_twice, state, states};
 use crate::bed::{BOOT, Bed, HOUR, kept_for, uid};
 
-/// A node whose pods are told by the API server.
+/// A node whose pods are reported by the API server.
 pub fn by_api(api: &FakeApi) -> Bed {
     let mut bed = Bed::new();
     bed.settings.pods.source = PodSource::KubeApi;
@@ -109,7 +109,7 @@ fn with_source_kube_api_the_node_has_to_be_this_machine() {
 }
 
 #[test]
-fn with_source_kube_api_a_list_of_many_pages_is_read_whole_or_not_at_all() {
+fn with_source_kube_api_a_list_of_many_pages_is_read_completely_or_not_at_all() {
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     for number in 1..=7 {

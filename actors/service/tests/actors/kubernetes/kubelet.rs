@@ -17,7 +17,7 @@ pub fn by_kubelet(kubelet: &FakeKubelet) -> Bed {
 }
 
 #[test]
-fn with_source_kubelet_a_pod_that_two_lists_lack_is_deleted() {
+fn with_source_kubelet_a_pod_missing_from_two_lists_is_deleted() {
     let kubelet = FakeKubelet::start(NODE);
     let bed = by_kubelet(&kubelet);
     kubelet.set_pods(vec![pod(1), pod(3).phase("Failed").reason("Evicted"), pod(4).phase("Succeeded")]);
@@ -52,10 +52,10 @@ fn with_source_kubelet_a_directory_or_a_root_that_cannot_be_read_keeps_the_pod()
     kubelet_directories(&bed, &[2]);
     bed.run(async |crew| {
         read_twice(&bed, crew).await.unwrap();
-        let told = verdict(&bed, crew).await;
+        let found = verdict(&bed, crew).await;
         assert!(
-            told.notes.iter().any(|note| note.contains(&uid(2)) && note.contains("directory")),
-            "{told:?}"
+            found.notes.iter().any(|note| note.contains(&uid(2)) && note.contains("directory")),
+            "{found:?}"
         );
         assert_eq!(state(&bed, crew, 2).await, Unknown);
         let root = bed.settings.pods.kubelet_root.join("pods");
@@ -63,13 +63,13 @@ fn with_source_kubelet_a_directory_or_a_root_that_cannot_be_read_keeps_the_pod()
         assert_eq!(state(&bed, crew, 2).await, Deleted);
         let elsewhere = root.with_file_name("elsewhere");
         std::fs::rename(&root, &elsewhere).unwrap();
-        let told = verdict(&bed, crew).await;
-        assert!(told.notes.iter().any(|note| note.contains("pods.kubelet_root")), "{told:?}");
+        let found = verdict(&bed, crew).await;
+        assert!(found.notes.iter().any(|note| note.contains("pods.kubelet_root")), "{found:?}");
         assert_eq!(state(&bed, crew, 2).await, Unknown);
         // A directory that is not the kubelet's: there is none of what runs in it.
         std::fs::create_dir(&root).unwrap();
-        let told = verdict(&bed, crew).await;
-        assert!(told.notes.iter().any(|note| note.contains("none of the pods that run here")), "{told:?}");
+        let found = verdict(&bed, crew).await;
+        assert!(found.notes.iter().any(|note| note.contains("none of the pods that run here")), "{found:?}");
         assert_eq!(state(&bed, crew, 2).await, Unknown);
         std::fs::remove_dir(&root).unwrap();
         std::fs::rename(&elsewhere, &root).unwrap();
@@ -78,7 +78,7 @@ fn with_source_kubelet_a_directory_or_a_root_that_cannot_be_read_keeps_the_pod()
 }
 
 #[test]
-fn with_source_kubelet_one_that_has_just_started_proves_nothing() {
+fn with_source_kubelet_one_that_has_just_started_confirms_nothing() {
     let kubelet = FakeKubelet::start(NODE);
     let bed = by_kubelet(&kubelet);
     bed.living_pod(1);
@@ -98,7 +98,7 @@ fn with_source_kubelet_one_that_has_just_started_proves_nothing() {
 }
 
 #[test]
-fn with_source_kubelet_over_https_the_token_is_read_anew_and_the_certificate_is_checked() {
+fn with_source_kubelet_over_https_the_token_is_read_again_and_the_certificate_is_checked() {
     let kubelet = FakeKubelet::start_https(NODE);
     let mut bed = by_kubelet(&kubelet);
     kubelet.set_token(Some("first"));
@@ -139,7 +139,7 @@ fn with_source_kubelet_over_https_the_token_is_read_anew_and_the_certificate_is_
 }
 
 #[test]
-fn with_source_kubelet_whatever_else_it_answers_is_a_failure_that_loses_what_was_proved() {
+fn with_source_kubelet_any_other_answer_is_a_failure_that_voids_all_confirmations() {
     let kubelet = FakeKubelet::start(NODE);
     let bed = by_kubelet(&kubelet);
     kubelet.set_pods(vec![pod(1)]);
@@ -161,7 +161,7 @@ fn with_source_kubelet_whatever_else_it_answers_is_a_failure_that_loses_what_was
             assert!(failed.contains("kubelet"), "{fault:?}: {failed}");
             assert_eq!(state(&bed, crew, 2).await, Unknown, "{fault:?}");
         }
-        // The list of another node, or one that is not whole yet.
+        // The list of another node, or one that is not complete yet.
         read_twice(&bed, crew).await.unwrap();
         kubelet.set_pods(vec![pod(9)]);
         let failed = crew.tools.pods.resync().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The pod sources `kubelet` and `kube-api`, asked as a one-shot command asks them: read twice, then judged.
+//! The pod sources `kubelet` and `kube-api`, as a one-shot command uses them: read twice, then judged.
 
 #[cfg(feature = "kubernetes")]
 pub mod kube_api;

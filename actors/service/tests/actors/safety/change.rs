@@ -1,4 +1,4 @@
-//! What befalls a node between an observation and a removal: somebody else changes it, or the runtime fails.
+//! What happens to a node between an observation and a removal: another client changes it, or the runtime fails.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +9,7 @@ use proptest::sample::select;
 use super::node::orphan;
 use crate::bed::{Bed, uid};
 
-/// What somebody does to the object that a question names, right before the question is answered.
+/// What another client does to the object that a question names, right before the question is answered.
 #[derive(Debug, Clone, Copy)]
 enum What {
     StartContainer,

@@ -1,4 +1,4 @@
-//! The rules (behaviour: Never removed), asked of the model at the moment of each stop and each removal, and of the files after a pass.
+//! The rules (behaviour: Never removed), checked on the model at each stop and each removal, and on the files after a pass.
 //!
 //! What a pod is, is taken from the model itself, not from what the product makes of it. A violation is noted, not
 //! panicked about: the rules are checked on the thread of the embedded runtime.
@@ -28,7 +28,7 @@ struct State {
     violations: Vec<String>,
     /// Pods that were deleted when everything was listed last, with the objects that there were of them then.
     deleted: HashMap<String, HashSet<String>>,
-    /// Dead containers that could go by their age, of each pod and name, as of then.
+    /// Dead containers that could be removed by their age, of each pod and name, as of then.
     units: HashMap<(String, String), Vec<Age>>,
     /// Sandboxes of each pod, as of then.
     sandboxes: HashMap<String, Vec<Age>>,
@@ -78,7 +78,7 @@ impl Guard {
         if violations.is_empty() { Ok(()) } else { Err(TestCaseError::fail(violations.join("\n"))) }
     }
 
-    /// What had to stay on the disk is still there.
+    /// What had to be kept on the disk is still there.
     pub fn check_files(&self, bed: &Bed) {
         let state = &mut *self.state();
         let mut violations = Vec::new();
@@ -86,15 +86,15 @@ impl Guard {
             for (id, log) in &state.logs {
                 let runs = node.container(id).is_some_and(|c| c.spec.state == ContainerState::Running);
                 if runs && !log.exists() {
-                    violations.push(format!("the log of the running container {id} is gone"));
+                    violations.push(format!("the log of the running container {id} is removed"));
                 }
             }
             for (directory, uid) in state.directories.iter().filter(|(directory, _)| !directory.exists()) {
                 let shown = directory.display();
                 if uid.is_empty() {
-                    violations.push(format!("{shown} is nobody's log directory, and is gone"));
+                    violations.push(format!("{shown} is the log directory of no pod, and is removed"));
                 } else if node.sandboxes().any(|sandbox| sandbox.spec.uid == *uid) {
-                    violations.push(format!("{shown} is gone, and the runtime knows its pod"));
+                    violations.push(format!("{shown} is removed, and the runtime knows its pod"));
                 }
             }
         });
@@ -158,9 +158,9 @@ impl State {
         self.deleted = objects
             .into_iter()
             .filter(|(uid, objects)| {
-                // A proof holds until something new of the pod is there.
-                let proved = deleted.get(uid).is_some_and(|known| objects.is_subset(known));
-                (proved && !runs(node, uid)) || self.is_deleted_now(node, uid)
+                // A confirmation is valid until something new of the pod is there.
+                let confirmed = deleted.get(uid).is_some_and(|known| objects.is_subset(known));
+                (confirmed && !runs(node, uid)) || self.is_deleted_now(node, uid)
             })
             .collect();
     }
@@ -182,8 +182,8 @@ impl State {
         !runs(node, uid) && times.into_iter().all(|time| is_old(node, time, grace))
     }
 
-    /// Whether the runtime objects of that pod may go as a whole; `None` if they are nobody's and stay.
-    fn goes_whole(&self, node: &Node, uid: &str) -> Option<bool> {
+    /// Whether the runtime objects of that pod may be removed as a whole; `None` if they belong to no pod and are kept.
+    fn is_removed_whole(&self, node: &Node, uid: &str) -> Option<bool> {
         match uid {
             "" => self.collects_unmanaged().then_some(true),
             uid => Some(self.deleted.contains_key(uid) || self.is_deleted_now(node, uid)),
@@ -219,7 +219,7 @@ impl State {
             self.violated(format!("container {id} is removed, and has only just been created"));
         }
         let uid = uid_of(node, container);
-        match self.goes_whole(node, &uid) {
+        match self.is_removed_whole(node, &uid) {
             None => self.violated(format!("container {id} is removed, and belongs to no pod")),
             Some(true) => {}
             Some(false) if policy.max_containers >= 0 => {}
@@ -227,10 +227,10 @@ impl State {
                 let unit = self.units.get(&(uid, container.spec.name.clone()));
                 let newer =
                     unit.map_or(0, |unit| unit.iter().filter(|age| **age > age_of(node, container)).count());
-                let stay = usize::try_from(policy.max_per_pod_container).ok();
-                if stay.is_none_or(|stay| newer < stay) {
+                let kept = usize::try_from(policy.max_per_pod_container).ok();
+                if kept.is_none_or(|kept| newer < kept) {
                     self.violated(format!(
-                        "container {id} of a living pod is removed, and only {newer} newer ones of its name stay"
+                        "container {id} of a living pod is removed, and only {newer} newer ones of its name are kept"
                     ));
                 }
             }
@@ -251,7 +251,7 @@ impl State {
         if !is_old(node, sandbox.created_at, self.settings.sandbox_gc.min_age) {
             self.violated(format!("sandbox {id} is {how}, and has only just been made"));
         }
-        match self.goes_whole(node, &sandbox.spec.uid) {
+        match self.is_removed_whole(node, &sandbox.spec.uid) {
             None => self.violated(format!("sandbox {id} is {how}, and belongs to no pod")),
             Some(true) => {}
             Some(false) => {

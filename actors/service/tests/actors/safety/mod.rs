@@ -1,4 +1,4 @@
-//! What is never removed (behaviour: Never removed), held against random nodes, policies, faults and races: whatever happens, none of
+//! What is never removed (behaviour: Never removed), checked on random nodes, policies, faults and races: whatever happens, none of
 //! what it names is ever removed. And once all is well again, passes come to an end. Images are also used as image volumes, by
 //! containers whose references have gone stale and by other programs, and some are OCI artifacts.
 //!
@@ -21,23 +21,23 @@ use change::{Change, Trouble};
 use guard::Guard;
 use node::{Case, case};
 
-on_each_flavour!(nothing_that_must_stay_is_ever_removed);
+on_each_flavour!(nothing_that_must_be_kept_is_ever_removed);
 
-/// Rounds of passes after which a node at rest has to be clean. Two do, but what a re-check refused may take more.
+/// Rounds of passes after which an idle node has to be clean. Two do, but what a re-check refused may take more.
 const ROUNDS: usize = 6;
 
 pub fn cases() -> u32 {
     std::env::var("CRI_GC_SAFETY_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64)
 }
 
-fn nothing_that_must_stay_is_ever_removed() {
+fn nothing_that_must_be_kept_is_ever_removed() {
     let config =
         Config { cases: cases(), failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let mut tally = Tally::default();
     let tally_of = std::cell::RefCell::new(&mut tally);
     runner.run(&case(), |case| play(&case, &mut tally_of.borrow_mut())).unwrap();
-    // A property of nodes on which nothing ever goes would hold of itself. (A few cases may be such.)
+    // A property of nodes on which nothing is ever removed would always be true. (A few cases may be such.)
     let cases = u64::from(cases());
     let lively = tally.removed > 3 * cases && tally.refused > cases / 8 && tally.failed > cases / 8;
     assert!(lively || cases < 50, "{tally:?}");
@@ -69,7 +69,7 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
     let bed = case.build();
     let guard = Guard::new(&bed);
     bed.run(async |crew| {
-        crew.look_at_images().await;
+        crew.observe_images().await;
         bed.sim.advance(super::bed::HOUR);
         case.make_recent(&bed);
         bed.sim.with(|node| node.fill_to_percent(case.full_percent));
@@ -103,7 +103,7 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
                     unexpected.filter(|error| !error.starts_with("FreeDiskSpaceFailed")).collect();
                 let failed = report.counts.failed;
                 if !unexpected.is_empty() || failed > 0 {
-                    return Err(TestCaseError::fail(format!("round {number} is not good: {report:?}")));
+                    return Err(TestCaseError::fail(format!("round {number} failed: {report:?}")));
                 }
             }
             if number > 1 && calm && !is_idle(&bed, &reports) {
@@ -112,13 +112,13 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
                 )));
             }
             let refused = reports.iter().any(|r| r.counts.refused > 0);
-            let looked =
+            let checked_link =
                 |report: &PassReport| report.kept.iter().any(|k| k.item.reason == "target_missing_once");
             if is_idle(&bed, &reports) {
                 return Ok(());
             }
-            // What was refused may change the shares of the others, and a link goes at the second look.
-            calm = !refused && !reports.iter().any(looked);
+            // What was refused may change the shares of the others, and a link is removed at the second check.
+            calm = !refused && !reports.iter().any(checked_link);
         }
         Err(TestCaseError::fail(format!("{ROUNDS} rounds did not come to an end")))
     })

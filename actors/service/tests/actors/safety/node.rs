@@ -17,10 +17,10 @@ use crate::bed::{Bed, HOUR, MIB, MINUTE, uid};
 #[derive(Debug, Clone)]
 pub struct Case {
     pods: Vec<Pod>,
-    /// Images beside the sandbox image, which is number 0.
+    /// Images next to the sandbox image, which is number 0.
     images: Vec<Image>,
     runtime: Runtime,
-    /// Log directories of pods that nobody knows, by their age in minutes.
+    /// Log directories of unknown pods, by their age in minutes.
     orphans: Vec<u64>,
     policy: Policy,
     pub full_percent: u64,
@@ -33,7 +33,7 @@ struct Image {
     pinned: bool,
     /// An OCI artifact, and used by another program.
     artifact: bool,
-    held: bool,
+    in_use_elsewhere: bool,
 }
 
 /// What differs between runtimes of one flavour.
@@ -50,7 +50,7 @@ struct Pod {
     sandboxes: Vec<(bool, u64)>,
     containers: Vec<Container>,
     labelled: bool,
-    /// Made only after the images were looked at, so that it is young.
+    /// Created only after the images were observed, so that it is young.
     recent: bool,
 }
 
@@ -118,7 +118,7 @@ fn container() -> impl Strategy<Value = Container> {
 
 fn image() -> impl Strategy<Value = Image> {
     (prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.2))
-        .prop_map(|(pinned, artifact, held)| Image { pinned, artifact, held })
+        .prop_map(|(pinned, artifact, in_use_elsewhere)| Image { pinned, artifact, in_use_elsewhere })
 }
 
 fn runtime() -> impl Strategy<Value = Runtime> {
@@ -192,13 +192,13 @@ impl Case {
         })
     }
 
-    /// The case without images that another program uses: only the attempt to remove one tells of it.
+    /// The case without images that another program uses: only the attempt to remove one reports it.
     pub fn without_other_programs(mut self) -> Self {
-        self.images.iter_mut().for_each(|image| image.held = false);
+        self.images.iter_mut().for_each(|image| image.in_use_elsewhere = false);
         self
     }
 
-    /// The same, of images that bring on the disk exactly what the runtime reports.
+    /// The same, of images that free on the disk exactly what the runtime reports.
     pub fn build_of_truthful_images(&self) -> Bed {
         self.build_of(|number| {
             let size = MIB * u64::try_from(100 + 70 * (number % 4)).unwrap();
@@ -245,7 +245,7 @@ impl Case {
             } else {
                 image
             });
-            if traits.held {
+            if traits.in_use_elsewhere {
                 bed.sim.with(|node| node.image_mut(&id).unwrap().held_by = Some("another".to_owned()));
             }
         }

@@ -1,5 +1,5 @@
-//! The runtime goes away under the service and comes back: two lines, two events, whatever was under way; every loop goes
-//! on within a period, and nothing goes that has to stay.
+//! The runtime becomes unreachable and reachable again: two lines, two events, whatever was in progress; every loop
+//! continues within a period, and nothing is removed that must be kept.
 
 use cri_gc_collectors::report::Trigger;
 use cri_gc_kit::recorder::EventKind;
@@ -13,19 +13,19 @@ use crate::stage::{HOUR, Held, PERIOD, SECOND, STEP, Setup, Stage, pod, turns};
 
 on_each_flavour!(
     #[actix_rt::test] async:
-    a_death_over_the_removal_of_an_image_is_told_once,
-    a_death_over_the_list_of_images_is_told_once,
-    a_death_over_the_stop_of_a_sandbox_is_told_once,
-    a_death_over_the_removal_of_a_container_is_told_once,
-    a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes,
+    a_death_during_the_removal_of_an_image_is_logged_once,
+    a_death_during_the_list_of_images_is_logged_once,
+    a_death_during_the_stop_of_a_sandbox_is_logged_once,
+    a_death_during_the_removal_of_a_container_is_logged_once,
+    an_outage_and_its_end_are_two_lines_and_two_events_and_nothing_is_removed,
     ten_losses_are_ten_times_two_lines,
-    a_restart_that_nobody_was_waiting_for_is_not_even_noticed,
-    a_runtime_that_is_away_at_the_start_is_waited_for,
-    the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back,
-    a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again,
+    a_restart_during_no_call_is_not_noticed,
+    a_runtime_that_is_unreachable_at_the_start_is_waited_for,
+    the_grace_of_an_idle_pod_restarts_when_the_runtime_is_reachable_again,
+    the_version_of_a_runtime_is_requested_again_after_a_failure,
     a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again,
-    a_runtime_that_dies_over_each_pass_is_not_asked_faster_and_faster,
-    what_was_noted_before_a_loss_is_not_told_again_after_it,
+    a_runtime_that_dies_in_each_pass_is_not_called_faster_and_faster,
+    what_was_noted_before_an_outage_is_not_logged_again_after_it,
 );
 
 const BACK: &str = "INFO - container runtime reachable again";
@@ -38,10 +38,10 @@ fn unreachable(stage: &Stage) -> String {
     )
 }
 
-/// A node on which everything has to stay: of a living pod what runs, its image and its newest dead container, its sandbox,
+/// A node on which everything must be kept: of a living pod what runs, its image and its newest dead container, its sandbox,
 /// and its log directory.
 fn node_to_keep() -> Setup {
-    // Every image that nobody uses would go.
+    // Every unused image would be removed.
     let setup = Setup::new().set("image_gc.max_age", "1s");
     setup.image("used:1", 1_000);
     let (sim, made) = (&setup.sim, setup.sim.ago(HOUR));
@@ -58,8 +58,8 @@ fn all_there(sim: &Sim) -> (Vec<String>, Vec<String>, Vec<String>, usize) {
     (sim.container_ids(), sim.sandbox_ids(), sim.image_ids(), logs)
 }
 
-/// Has the runtime back, and sees that it is noticed within a second.
-async fn comes_back(stage: &Stage) {
+/// Starts the runtime again, and checks that it is noticed within a second.
+async fn becomes_reachable(stage: &Stage) {
     stage.sim.restart().unwrap();
     stage.step(SECOND).await;
     is_reachable(stage, true).await;
@@ -69,11 +69,11 @@ async fn comes_back(stage: &Stage) {
 
 async fn is_reachable(stage: &Stage, wanted: bool) {
     let gateway = &stage.service.tools.gateway;
-    let look = async || (gateway.runtime().await?.reachable? == wanted).then_some(());
-    stage.until("what the gateway says of the runtime", look).await;
+    let check = async || (gateway.runtime().await?.reachable? == wanted).then_some(());
+    stage.until("what the gateway says of the runtime", check).await;
 }
 
-/// Sees that every loop makes a good pass within a period.
+/// Checks that every loop makes a successful pass within a period.
 async fn all_go_on(stage: &Stage) {
     let before = stage.passes().await;
     stage.pass_time(PERIOD).await;
@@ -87,7 +87,7 @@ async fn kinds(stage: &Stage) -> Vec<EventKind> {
     stage.events().await.into_iter().map(|event| event.kind).collect()
 }
 
-async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
+async fn an_outage_and_its_end_are_two_lines_and_two_events_and_nothing_is_removed() {
     let stage = node_to_keep().start().await;
     let there = all_there(&stage.sim);
     stage.step(SECOND).await;
@@ -101,7 +101,7 @@ async fn a_loss_and_a_return_are_two_lines_and_two_events_and_nothing_goes() {
     }
     let runtime = stage.service.tools.gateway.runtime().await.unwrap();
     assert!(runtime.error.is_some_and(|error| error.contains("the runtime is unreachable")));
-    comes_back(&stage).await;
+    becomes_reachable(&stage).await;
     for of in Loop::ALL {
         let state = stage.state(of).await;
         let trigger = state.last.unwrap().trigger;
@@ -126,7 +126,7 @@ async fn ten_losses_are_ten_times_two_lines() {
         stage.sim.kill();
         stage.pass_time(PERIOD).await;
         assert_eq!(stage.lines.all().len(), 2 * loss - 1, "{:?}", stage.lines.all());
-        comes_back(&stage).await;
+        becomes_reachable(&stage).await;
         all_go_on(&stage).await;
     }
     assert_eq!(stage.lines.all(), vec![[unreachable(&stage), BACK.to_owned()]; 10].concat());
@@ -135,7 +135,7 @@ async fn ten_losses_are_ten_times_two_lines() {
     assert_eq!(all_there(&stage.sim), there);
 }
 
-async fn a_restart_that_nobody_was_waiting_for_is_not_even_noticed() {
+async fn a_restart_during_no_call_is_not_noticed() {
     let stage = node_to_keep().start().await;
     stage.step(SECOND).await;
     for _ in 0..5 {
@@ -154,36 +154,36 @@ async fn dies_over(of: Loop, method: Method) {
     is_reachable(&stage, false).await;
     stage.pass_time(PERIOD).await;
     assert_eq!(stage.lines.all(), [unreachable(&stage)], "{method}");
-    comes_back(&stage).await;
+    becomes_reachable(&stage).await;
     all_go_on(&stage).await;
     assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned(), lines::removed(of)], "{method}");
     let removed =
         [EventKind::RemovalFailed, EventKind::RuntimeLost, EventKind::RuntimeReturned, EventKind::Removed];
-    let mut told = kinds(&stage).await;
-    told.sort_by_key(|kind| removed.iter().position(|known| known == kind));
+    let mut kinds_so_far = kinds(&stage).await;
+    kinds_so_far.sort_by_key(|kind| removed.iter().position(|known| known == kind));
     let object = usize::from(method == Method::ListImages);
-    assert_eq!(told, removed[object..], "{method}");
+    assert_eq!(kinds_so_far, removed[object..], "{method}");
     let (containers, sandboxes, images, _) = all_there(&stage.sim);
     assert!(![containers, sandboxes, images].concat().contains(&id));
 }
 
-async fn a_death_over_the_removal_of_a_container_is_told_once() {
+async fn a_death_during_the_removal_of_a_container_is_logged_once() {
     dies_over(Loop::ContainerGc, Method::RemoveContainer).await;
 }
 
-async fn a_death_over_the_stop_of_a_sandbox_is_told_once() {
+async fn a_death_during_the_stop_of_a_sandbox_is_logged_once() {
     dies_over(Loop::SandboxGc, Method::StopPodSandbox).await;
 }
 
-async fn a_death_over_the_list_of_images_is_told_once() {
+async fn a_death_during_the_list_of_images_is_logged_once() {
     dies_over(Loop::ImageGc, Method::ListImages).await;
 }
 
-async fn a_death_over_the_removal_of_an_image_is_told_once() {
+async fn a_death_during_the_removal_of_an_image_is_logged_once() {
     dies_over(Loop::ImageGc, Method::RemoveImage).await;
 }
 
-async fn a_runtime_that_is_away_at_the_start_is_waited_for() {
+async fn a_runtime_that_is_unreachable_at_the_start_is_waited_for() {
     let setup = node_to_keep();
     setup.sim.kill();
     let there = all_there(&setup.sim);
@@ -196,14 +196,14 @@ async fn a_runtime_that_is_away_at_the_start_is_waited_for() {
     stage.pass_time(3 * PERIOD).await;
     assert_eq!(stage.lines.all(), [unreachable(&stage)]);
     assert!(stage.service.is_alive().await);
-    comes_back(&stage).await;
+    becomes_reachable(&stage).await;
     all_go_on(&stage).await;
     assert_eq!(stage.lines.all(), [unreachable(&stage), BACK.to_owned()]);
     assert_eq!(kinds(&stage).await, [EventKind::RuntimeLost, EventKind::RuntimeReturned]);
     assert_eq!(all_there(&stage.sim), there);
 }
 
-async fn a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again() {
+async fn the_version_of_a_runtime_is_requested_again_after_a_failure() {
     let setup = Setup::new();
     setup.sim.fault(Method::Version, Fault::Hang, Scope::Times(2));
     tokio::time::pause();
@@ -213,14 +213,14 @@ async fn a_runtime_that_does_not_say_what_it_is_at_first_is_asked_again() {
     for _ in 0..2 {
         stage.step(SECOND).await;
         assert_eq!(gateway.runtime().await.unwrap().version, None);
-        // It is given 10 s, and asked again after one more.
+        // The call has 10 s, and is sent again after one more.
         stage.step(10 * SECOND).await;
     }
     stage.step(SECOND).await;
     stage.until("what it is", async || gateway.runtime().await?.version).await;
 }
 
-async fn a_runtime_that_dies_over_each_pass_is_not_asked_faster_and_faster() {
+async fn a_runtime_that_dies_in_each_pass_is_not_called_faster_and_faster() {
     let stage = node_to_keep().start().await;
     stage.step(SECOND).await;
     stage.sim.clear_calls();
@@ -251,7 +251,7 @@ async fn a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again() {
     }
     // Every loop begins a pass in it, and waits for 20 s.
     for _ in 0..5 {
-        stage.step_without_rest(STEP).await;
+        stage.step_without_waiting(STEP).await;
         turns(500).await;
     }
     let failing = async || {
@@ -268,10 +268,10 @@ async fn a_pass_is_made_as_soon_as_a_runtime_that_hung_answers_again() {
         let state = stage.state(of).await;
         assert_eq!(state.failures, 0, "{of}: no pass was made at once: {state:?}");
     }
-    assert_eq!(stage.service.tools.gateway.returns(), returns, "it was never away");
+    assert_eq!(stage.service.tools.gateway.returns(), returns, "it was never unreachable");
 }
 
-async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_back() {
+async fn the_grace_of_an_idle_pod_restarts_when_the_runtime_is_reachable_again() {
     let setup = Setup::new().set("pods.runtime_grace", "3m");
     let made = setup.sim.ago(2 * HOUR);
     let sandbox = setup.sim.add_pod(pod(1).created_at(made).not_ready()).unwrap();
@@ -281,7 +281,7 @@ async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_bac
     stage.pass_time(2 * PERIOD).await;
     stage.sim.kill();
     stage.pass_time(PERIOD).await;
-    comes_back(&stage).await;
+    becomes_reachable(&stage).await;
     stage.pass_time(2 * PERIOD).await;
     assert_eq!(stage.sim.container_ids(), [container]);
     stage.pass_time(2 * PERIOD).await;
@@ -291,7 +291,7 @@ async fn the_grace_of_a_pod_that_nobody_runs_begins_anew_when_the_runtime_is_bac
     assert_eq!(stage.lines.all(), expected);
 }
 
-async fn what_was_noted_before_a_loss_is_not_told_again_after_it() {
+async fn what_was_noted_before_an_outage_is_not_logged_again_after_it() {
     let setup = node_to_keep();
     std::fs::create_dir_all(setup.sim.paths().root.join("kubelet/pods/of-a-kubelet")).unwrap();
     let stage = setup.start().await;
@@ -305,7 +305,7 @@ async fn what_was_noted_before_a_loss_is_not_told_again_after_it() {
     for _ in 0..3 {
         stage.sim.kill();
         stage.pass_time(PERIOD).await;
-        comes_back(&stage).await;
+        becomes_reachable(&stage).await;
         all_go_on(&stage).await;
     }
     assert_eq!(stage.lines.all(), vec![[unreachable(&stage), BACK.to_owned()]; 3].concat());

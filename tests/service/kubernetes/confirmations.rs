@@ -1,15 +1,17 @@
-//! What it takes until a deleted pod goes: a new list that lacks it, then the server's own word that it is not there. What
-//! changes otherwise is told by the watch alone.
+//! What it takes until a deleted pod is removed: a new list without it, then a 404 of the server for it. What
+//! changes after that is reported by the watch alone.
 
 use cri_gc_policy::PodState::{Active, Deleted, Evicted, Terminated, Unknown};
 use cri_gc_sim::Method;
 use cri_gc_test_support::kubernetes::{Fault, On, PodObject};
 
-use super::{ALL, Before, GONE_WITHIN, NOTHING, dead_pod, ended, left_of, living_pod, pod, proved_but_held};
+use super::{
+    ALL, Before, NOTHING, REMOVED_WITHIN, confirmed_but_refused, dead_pod, ended, left_of, living_pod, pod,
+};
 use crate::stage::{HOUR, PERIOD, SECOND, uid};
 
 #[actix_rt::test]
-async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before() {
+async fn a_deleted_pod_is_removed_after_a_new_list_and_a_get_and_not_before() {
     let before = Before::new();
     before.api.set_max_page(2);
     (1..=7).for_each(|number| before.living(number));
@@ -20,7 +22,7 @@ async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before
     world.pass_time(2 * PERIOD).await;
     assert_eq!(world.evidence(8).await, "the pod source lists it");
     assert_eq!((world.state(8).await, world.state(1).await), (Active, Active));
-    // The watch tells that it is gone. No new list can be read: it stays.
+    // The watch reports that it is gone. No new list can be read: it is kept.
     world.api.fail(On::Get, Some(Fault::Status(503)));
     world.api.fail_next(On::List, Fault::Stall);
     world.api.delete("ns", "pod-8");
@@ -33,7 +35,7 @@ async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before
     world.step(SECOND).await;
     assert_eq!((world.api.count(On::List), world.api.count(On::Get)), (5, 0));
     world.has_all(&[8], "the list has not been answered");
-    // It is, but nobody says that the pod is not there.
+    // A list is read, but no get says that the pod is not there.
     world.api.release_stalled();
     world.exchange().await;
     assert_eq!(world.api.count(On::List), 8, "all pages");
@@ -56,7 +58,7 @@ async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before
     assert!(
         log.iter().filter(|request| request.path.ends_with("/pods/pod-8")).count()
             == world.api.count(On::Get),
-        "nobody else was asked for"
+        "no other pod was requested"
     );
     world.has_all(&[1, 2, 3, 4, 5, 6, 7], "they live");
     let removed = world.stage.lines.all().iter().filter(|line| line.contains("removed")).count();
@@ -64,7 +66,7 @@ async fn a_deleted_pod_goes_after_a_new_list_and_the_servers_word_and_not_before
 }
 
 #[actix_rt::test]
-async fn what_the_watch_tells_changes_states_without_a_new_list() {
+async fn what_the_watch_reports_changes_states_without_a_new_list() {
     let before = Before::new().set("container_gc.evict_terminated_pods", "true");
     before.living(1);
     for number in 2..=4 {
@@ -93,13 +95,13 @@ async fn what_the_watch_tells_changes_states_without_a_new_list() {
     world.has_all(&[1, 5], "they live");
 }
 
-/// A list that lags behind: it lacks pods that live. Only the question for each of them can tell.
+/// A list that lags behind: living pods are missing from it. Only a get of each of them shows that.
 #[actix_rt::test]
 async fn a_list_that_lags_behind_takes_nothing_from_a_pod_that_lives() {
     let before = Before::new();
     before.living(1);
     before.api.freeze_lists();
-    // Nor does the watch tell of what was made since.
+    // Nor does the watch report what was created since.
     before.api.fail(On::Watch, Some(Fault::Stall));
     for number in 2..=4 {
         dead_pod(&before.setup.sim, number);
@@ -107,7 +109,7 @@ async fn a_list_that_lags_behind_takes_nothing_from_a_pod_that_lives() {
     }
     let world = before.set("pods.source", "kube-api").start_as_it_is().await;
     world.pass_time(10 * PERIOD).await;
-    // It asks anew after each list.
+    // It asks again after each list.
     assert_eq!(world.state(2).await, Unknown);
     let evidence = world.evidence(2).await;
     let evidence = evidence.trim_start_matches("not confirmed deleted: ");
@@ -119,8 +121,8 @@ async fn a_list_that_lags_behind_takes_nothing_from_a_pod_that_lives() {
     world.api.fail(On::Watch, None);
     world.api.cut_watches();
     world.api.release_stalled();
-    world.heals("the lists are true again").await;
-    world.goes(2, "it was deleted").await;
+    world.recovers("the lists are true again").await;
+    world.is_removed(2, "it was deleted").await;
     world.has_all(&[1, 3, 4], "they live");
 }
 
@@ -131,7 +133,7 @@ async fn a_static_pod_lives_while_its_mirror_is_deleted_and_made_again() {
     for number in 2..=4 {
         dead_pod(&before.setup.sim, number);
     }
-    // The mirror bears a UID of its own each time, and names that of the sandbox.
+    // The mirror has a UID of its own each time, and names that of the sandbox.
     let mirror = |life: usize, of: usize| {
         PodObject::new("ns", &format!("pod-{of}"), &uid(100 * life + of)).mirror_of(&uid(of)).phase("Running")
     };
@@ -151,28 +153,28 @@ async fn a_static_pod_lives_while_its_mirror_is_deleted_and_made_again() {
         assert_eq!(world.evidence(2).await, "the pod source lists it");
         world.has_all(&[1, 2, 3, 4], "static pods");
     }
-    // Taken away for good.
+    // Removed forever.
     world.api.delete("ns", "pod-2");
     std::fs::remove_dir(world.kubelet_directory(2)).unwrap();
-    world.goes(2, "a static pod that was taken away").await;
+    world.is_removed(2, "a static pod that was removed").await;
     world.has_all(&[1, 3, 4], "static pods");
 }
 
 #[actix_rt::test]
-async fn a_uid_that_comes_back_is_alive_again() {
-    let world = proved_but_held().await;
+async fn a_uid_that_reappears_is_active_again() {
+    let world = confirmed_but_refused().await;
     assert!(world.evidence(2).await.contains("the API server did not have it at"));
-    // Its object is made again before anything of it went; only the watch tells.
+    // Its object is made again before anything of it was removed; only the watch reports that.
     world.api.apply(pod(2));
     world.exchange().await;
     world.allow_removals();
     world.pass_time(2 * PERIOD).await;
     assert_eq!(world.state(2).await, Active);
     world.has_all(&[2], "it is there again");
-    // Deleted again, and proved, when something of it appears that was not there: no old proof covers that.
+    // Deleted again, and confirmed, when something of it appears that was not there: no old confirmation covers that.
     world.refuse_removals();
     world.api.delete("ns", "pod-2");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(world.state(2).await, Deleted);
     let sandbox = world.sim().sandbox_ids().into_iter().find(|id| {
         world.sim().with(|node| node.sandbox(id).is_some_and(|sandbox| sandbox.spec.uid == uid(2)))
@@ -183,15 +185,15 @@ async fn a_uid_that_comes_back_is_alive_again() {
         .add_container(ended(world.sim(), &sandbox.unwrap(), 1).created_at(world.sim().now()))
         .unwrap();
     world.allow_removals();
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!(left_of(world.sim(), 2), ALL, "the newest container, by the limits of a pod that may live");
     world.api.fail(On::Get, None);
-    world.goes(2, "asked for once more").await;
+    world.is_removed(2, "asked for once more").await;
 }
 
 #[actix_rt::test]
-async fn a_uid_that_was_there_for_a_moment_has_to_be_asked_for_again() {
-    let world = proved_but_held().await;
+async fn a_uid_that_was_there_for_a_moment_has_to_be_confirmed_again() {
+    let world = confirmed_but_refused().await;
     // Between two passes: none of them sees it listed.
     world.api.fail(On::Get, Some(Fault::Status(500)));
     world.api.apply(pod(2));
@@ -199,15 +201,15 @@ async fn a_uid_that_was_there_for_a_moment_has_to_be_asked_for_again() {
     world.api.delete("ns", "pod-2");
     world.exchange().await;
     world.allow_removals();
-    world.pass_time(GONE_WITHIN).await;
-    world.has_all(&[1, 2], "what was proved before it was seen again");
+    world.pass_time(REMOVED_WITHIN).await;
+    world.has_all(&[1, 2], "what was confirmed before it was seen again");
     world.api.fail(On::Get, None);
-    world.goes(2, "asked for again").await;
+    world.is_removed(2, "asked for again").await;
 }
 
-/// One that runs is active although nobody knows it, and one of a name that no path can bear is nobody's question.
+/// One that runs is active although no source lists it, and one of a name that no path can have is never requested.
 #[actix_rt::test]
-async fn a_pod_that_cannot_be_asked_for_holds_up_no_other() {
+async fn a_pod_whose_get_fails_delays_no_other() {
     let before = Before::new();
     before.living(1);
     let sim = &before.setup.sim;
@@ -219,7 +221,7 @@ async fn a_pod_that_cannot_be_asked_for_holds_up_no_other() {
     }
     let before = before.set("pods.max_newly_deleted_percent", "100");
     let world = before.start().await;
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     assert_eq!((world.state(2).await, world.state(3).await), (Active, Unknown));
     assert!(world.evidence(3).await.contains("is no name of Kubernetes"), "{}", world.evidence(3).await);
     for number in 4..=9 {
@@ -230,7 +232,7 @@ async fn a_pod_that_cannot_be_asked_for_holds_up_no_other() {
 
 /// A small node: the API server itself says of each pod that it is not there.
 #[actix_rt::test]
-async fn nine_of_ten_pods_of_a_node_go_without_waiting_for_ten_minutes() {
+async fn nine_of_ten_pods_of_a_node_are_removed_without_waiting_for_ten_minutes() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
@@ -238,36 +240,36 @@ async fn nine_of_ten_pods_of_a_node_go_without_waiting_for_ten_minutes() {
     many.iter().for_each(|number| world.dead_but_listed(*number));
     world.pass_time(2 * PERIOD).await;
     many.iter().for_each(|number| assert!(world.api.delete("ns", &format!("pod-{number}"))));
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     for number in &many {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
     }
     assert!(world.api.count(On::Get) >= 9, "each was asked for");
 }
 
-/// What an administrator confirms is meant of the pods, not of what is proved by then: the kubelet takes its time.
+/// What an administrator confirms applies to the pods, not to what is confirmed by then: the kubelet takes its time.
 #[actix_rt::test]
-async fn a_pod_that_is_confirmed_is_believed_although_its_directory_is_removed_later() {
+async fn a_confirmed_pod_remains_deleted_although_its_directory_is_removed_later() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
-    let (held, later): (Vec<usize>, Vec<usize>) = ((11..=40).collect(), (41..=60).collect());
-    held.iter().chain(&later).for_each(|number| world.dead_but_listed(*number));
+    let (postponed, later): (Vec<usize>, Vec<usize>) = ((11..=40).collect(), (41..=60).collect());
+    postponed.iter().chain(&later).for_each(|number| world.dead_but_listed(*number));
     later.iter().for_each(|number| std::fs::create_dir(world.kubelet_directory(*number)).unwrap());
     world.pass_time(2 * PERIOD).await;
-    for number in held.iter().chain(&later) {
+    for number in postponed.iter().chain(&later) {
         assert!(world.api.delete("ns", &format!("pod-{number}")));
     }
-    world.pass_time(GONE_WITHIN).await;
-    world.has_all(&held, "the brake");
+    world.pass_time(REMOVED_WITHIN).await;
+    world.has_all(&postponed, "the brake");
     assert_eq!(world.stage.service.tools.pods.confirm().await, Some(30));
-    world.pass_time(GONE_WITHIN).await;
-    for number in &held {
+    world.pass_time(REMOVED_WITHIN).await;
+    for number in &postponed {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
     }
     world.has_all(&later, "the directories of the kubelet");
     later.iter().for_each(|number| std::fs::remove_dir(world.kubelet_directory(*number)).unwrap());
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     for number in &later {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}: {}", world.evidence(*number).await);
     }
@@ -275,7 +277,7 @@ async fn a_pod_that_is_confirmed_is_believed_although_its_directory_is_removed_l
 }
 
 #[actix_rt::test]
-async fn many_that_vanish_at_once_wait_for_the_lists_to_agree_or_for_a_word() {
+async fn many_that_vanish_at_once_wait_for_agreeing_lists_or_a_confirmation() {
     let before = Before::new();
     before.living(1);
     let world = before.start().await;
@@ -289,13 +291,13 @@ async fn many_that_vanish_at_once_wait_for_the_lists_to_agree_or_for_a_word() {
     assert_eq!(world.api.count(On::Get), 0);
     let notes = world.source().await.notes;
     assert!(notes.iter().any(|note| note.starts_with("20 of 21 pods disappeared at once")), "{notes:?}");
-    // An administrator's word lets them be asked for, no more.
+    // The confirmation of an administrator allows a get of each, no more.
     world.api.apply(pod(30));
     world.api.delete("ns", "pod-30");
     world.api.freeze_lists();
     let confirmed = world.stage.service.tools.pods.confirm().await.unwrap();
     assert!((19..=20).contains(&confirmed), "{confirmed}");
-    world.pass_time(GONE_WITHIN).await;
+    world.pass_time(REMOVED_WITHIN).await;
     for number in &many {
         assert_eq!(left_of(world.sim(), *number), NOTHING, "{number}");
     }
@@ -313,6 +315,6 @@ async fn a_page_of_pods_that_a_worker_parses_is_a_list_as_any_other() {
     dead_pod(&before.setup.sim, 500);
     let world = before.start().await;
     assert_eq!(world.api.count(On::List), 1);
-    world.pass_time(2 * PERIOD + GONE_WITHIN).await;
+    world.pass_time(2 * PERIOD + REMOVED_WITHIN).await;
     assert_eq!((world.state(1).await, left_of(world.sim(), 500)), (Active, NOTHING));
 }

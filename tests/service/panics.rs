@@ -1,8 +1,9 @@
-//! An actor that panics: a loop for 50 periods, alone and told by its rules (behaviour: Failures and log levels); every other actor once; and all of them,
-//! wherever they ask for the time. Each comes back, and nothing is lost for good.
+//! An actor that panics: a loop for 50 periods, alone and logged by the rules (behaviour:
+//! Failures and log levels); every other actor once; and all of them, wherever they read the time. Each restarts, and no
+//! state is lost.
 //!
-//! What makes them panic is the clock, which every actor but the recorder asks: nothing that a test can reach makes that
-//! one fall.
+//! What makes them panic is the clock, which every actor but the recorder reads: nothing that a test can reach makes that
+//! one panic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -19,7 +20,7 @@ use crate::isolation::{it_recovers_within_a_period, node, the_others_keep_their_
 use crate::lines;
 use crate::stage::{HOUR, PERIOD, SECOND, Setup, pod, turns};
 
-/// The clock of a node. Whoever asks it goes through `fuse` first.
+/// The clock of a node. Each call of it runs `fuse` first.
 fn clock_that(setup: &Setup, fuse: impl Fn() + Clone + Send + Sync + 'static) -> Clock {
     let (wall, sim, fuse_too) = (setup.sim.clock(), setup.sim.clone(), fuse.clone());
     let wall = move || {
@@ -55,28 +56,29 @@ async fn a_loop_panics(of: Loop) {
     // Restarts come at odd seconds.
     the_others_keep_their_pace(&stage, of, SECOND).await;
     // The worst moment to be repaired at: the longest pause has just begun.
-    let falls = stage.state(of).await.restarts + 1;
-    while stage.state(of).await.restarts < falls {
+    let panics = stage.state(of).await.restarts + 1;
+    while stage.state(of).await.restarts < panics {
         stage.step(SECOND).await;
     }
     let broken = stage.state(of).await;
     let since = broken.failing_since.unwrap();
-    assert_eq!((broken.passes, broken.failures, broken.restarts), (0, falls, falls), "every pass was a fall");
-    assert!(falls >= 50, "{falls}");
+    assert_eq!((broken.passes, broken.failures, broken.restarts), (0, panics, panics), "every pass panicked");
+    assert!(panics >= 50, "{panics}");
 
     switch.store(false, SeqCst);
     it_recovers_within_a_period(&stage, of, SECOND).await;
     let lasted = stage.sim.now().duration_since(since);
-    let mended = stage.state(of).await;
-    assert_eq!((mended.doing, mended.removed), (Doing::Waiting, u64::from(of != Loop::LogGc)));
+    let recovered = stage.state(of).await;
+    assert_eq!((recovered.doing, recovered.removed), (Doing::Waiting, u64::from(of != Loop::LogGc)));
     stage.pass_time(5 * PERIOD).await;
 
-    let mut expected = lines::fell(of, "it panicked: on purpose", falls);
-    expected.extend((0..mended.removed).map(|_| lines::removed(of)));
-    expected.push(lines::recovered(of, falls, lasted));
+    let mut expected = lines::panicked(of, "it panicked: on purpose", panics);
+    expected.extend((0..recovered.removed).map(|_| lines::removed(of)));
+    expected.push(lines::recovered(of, panics, lasted));
     lines::assert_same(&stage.lines.all(), &expected);
-    let mut events: Vec<_> = lines::told(falls).into_iter().map(|n| (EventKind::Restarted, n)).collect();
-    events.extend((0..mended.removed).map(|_| (EventKind::Removed, 0)));
+    let mut events: Vec<_> =
+        lines::logged_numbers(panics).into_iter().map(|n| (EventKind::Restarted, n)).collect();
+    events.extend((0..recovered.removed).map(|_| (EventKind::Removed, 0)));
     events.push((EventKind::Recovered, 0));
     assert_eq!(stage.event_kinds().await, events);
 }
@@ -102,13 +104,13 @@ async fn image_gc_panics_alone() {
 }
 
 #[actix_rt::test]
-async fn the_end_does_not_wait_for_a_loop_that_is_to_be_started_anew() {
+async fn a_shutdown_does_not_wait_for_a_loop_that_is_about_to_restart() {
     let (mut setup, id) = node(Loop::ContainerGc);
     let switch = Arc::new(AtomicBool::new(true));
     let clock = panics_in_passes(&setup, &switch);
     setup.seams.own_clocks.push((Loop::ContainerGc, clock));
     let stage = setup.start().await;
-    // After eight falls the pause is a minute.
+    // After eight panics the pause is a minute.
     while stage.state(Loop::ContainerGc).await.restarts < 8 {
         stage.step(SECOND).await;
     }
@@ -118,11 +120,11 @@ async fn the_end_does_not_wait_for_a_loop_that_is_to_be_started_anew() {
     stage.settle().await;
     assert!(end.as_mut().now_or_never().is_none());
     for _ in 0..10 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     stage.answer("the end", end).await;
     for _ in 0..60 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     // It is there again, and begins nothing.
     stage.pass_time(3 * PERIOD).await;
@@ -146,7 +148,7 @@ impl Fuse {
         Self(left)
     }
 
-    /// Whoever asks next panics.
+    /// The next caller panics.
     pub fn light(&self) {
         self.0.store(1, SeqCst);
     }
@@ -161,7 +163,7 @@ fn crashed(who: &str, of: &str) -> String {
 }
 
 #[actix_rt::test]
-async fn the_configuration_falls_over_a_reload_and_takes_the_next_one() {
+async fn the_configuration_panics_at_a_reload_and_takes_the_next_one() {
     let mut setup = Setup::new();
     let file = setup.file("");
     let fuse = Fuse::lay(&mut setup);
@@ -170,16 +172,16 @@ async fn the_configuration_falls_over_a_reload_and_takes_the_next_one() {
     std::fs::write(&file, "[log_gc]\nperiod = \"2m\"\n").unwrap();
     fuse.light();
     let configuration = &stage.service.configuration;
-    let mut lost = Box::pin(configuration.reload(Cause::Admin));
-    assert!(lost.as_mut().now_or_never().is_none());
-    stage.until("the fall", async || fuse.has_burnt().then_some(())).await;
-    // What is asked of it meanwhile waits for it.
+    let mut interrupted = Box::pin(configuration.reload(Cause::Admin));
+    assert!(interrupted.as_mut().now_or_never().is_none());
+    stage.until("the panic", async || fuse.has_burnt().then_some(())).await;
+    // Requests to it meanwhile wait for it.
     let mut reload = Box::pin(configuration.reload(Cause::Admin));
     assert!(reload.as_mut().now_or_never().is_none());
     stage.settle().await;
     assert_eq!(stage.lines.take(), [crashed("configuration", "-")]);
     stage.step(SECOND).await;
-    let refused = stage.answer("the lost reload", lost).await.unwrap_err();
+    let refused = stage.answer("the interrupted reload", interrupted).await.unwrap_err();
     assert!(refused.0.contains("restarted after a panic during the reload; try again"), "{refused}");
     let reloaded = stage.answer("the next reload", reload).await.unwrap();
     assert_eq!((reloaded.state.generation.number, &reloaded.changed[..]), (2, &["log_gc.period"][..]));
@@ -189,18 +191,18 @@ async fn the_configuration_falls_over_a_reload_and_takes_the_next_one() {
 }
 
 #[actix_rt::test]
-async fn the_gateway_falls_while_it_waits_for_the_runtime_and_finds_it_all_the_same() {
+async fn the_gateway_panics_while_it_waits_for_the_runtime_and_reaches_it_all_the_same() {
     let mut setup = Setup::new();
     let fuse = Fuse::lay(&mut setup);
     let stage = setup.start().await;
     stage.step(SECOND).await;
     stage.sim.kill();
     let gateway = &stage.service.tools.gateway;
-    // One answer is lost, and nothing else.
+    // One answer is missing, and nothing else.
     fuse.light();
-    let lost = gateway.version().await.unwrap_err();
-    assert!(fuse.has_burnt() && lost.message.contains("restarted during the call"), "{lost}");
-    assert!(!lost.is_unreachable(), "that tells nothing of the runtime");
+    let interrupted = gateway.version().await.unwrap_err();
+    assert!(fuse.has_burnt() && interrupted.message.contains("restarted during the call"), "{interrupted}");
+    assert!(!interrupted.is_unreachable(), "that says nothing about the runtime");
     assert_eq!(stage.lines.take(), Vec::<String>::new());
     assert!(gateway.version().await.unwrap_err().is_unreachable());
     turns(100).await;
@@ -223,7 +225,7 @@ async fn the_gateway_falls_while_it_waits_for_the_runtime_and_finds_it_all_the_s
 }
 
 #[actix_rt::test]
-async fn the_pod_state_provider_falls_over_a_question_and_forgets_its_proofs() {
+async fn the_pod_state_provider_panics_at_a_question_and_forgets_its_confirmations() {
     let mut setup = Setup::new().set("pods.runtime_grace", "2m");
     let pod = setup.sim.add_pod(pod(1).created_at(setup.sim.ago(HOUR)).not_ready());
     let container = setup.ended(&pod.unwrap(), 0);
@@ -244,7 +246,7 @@ async fn the_pod_state_provider_falls_over_a_question_and_forgets_its_proofs() {
 }
 
 #[actix_rt::test]
-async fn a_supervisor_falls_over_a_pause_and_takes_the_next_one() {
+async fn a_supervisor_panics_at_a_pause_and_takes_the_next_one() {
     let mut setup = Setup::new();
     let fuse = Fuse::lay(&mut setup);
     let stage = setup.start().await;
@@ -256,7 +258,7 @@ async fn a_supervisor_falls_over_a_pause_and_takes_the_next_one() {
     let mut pausing = Box::pin(stage.handle(Loop::LogGc).pause(true));
     turns(100).await;
     assert!(pausing.as_mut().now_or_never().is_none(), "it waits for the supervisor");
-    stage.step_without_rest(SECOND).await;
+    stage.step_without_waiting(SECOND).await;
     stage.answer("the pause", pausing).await;
     stage.settle().await;
     assert_eq!(stage.state(Loop::LogGc).await.doing, Doing::Paused);
@@ -267,9 +269,9 @@ async fn a_supervisor_falls_over_a_pause_and_takes_the_next_one() {
     assert_eq!(stage.lines.take(), ["INFO log_gc paused"]);
 }
 
-/// The clock, which all actors share, panics at every so many questions for ten minutes, in which the runtime comes and goes
+/// The clock, which all actors share, panics at every so many questions for ten minutes, in which the runtime stops and starts
 /// and the configuration changes.
-async fn all_come_back(every: u32) {
+async fn all_restart(every: u32) {
     let mut setup = node(Loop::ContainerGc).0;
     let file = setup.file("");
     let (calls, switch) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
@@ -281,7 +283,7 @@ async fn all_come_back(every: u32) {
     let stage = setup.start().await;
     switch.store(true, SeqCst);
     for second in 0..600 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
         match second % 100 {
             30 => stage.sim.kill(),
             60 => stage.sim.restart().unwrap(),
@@ -289,13 +291,13 @@ async fn all_come_back(every: u32) {
             _ => {}
         }
     }
-    let falls = calls.load(SeqCst) / every;
-    assert!(falls > 50, "{falls} falls");
+    let panics = calls.load(SeqCst) / every;
+    assert!(panics > 50, "{panics} panics");
     switch.store(false, SeqCst);
 
     // The longest pause before a restart, and a period.
     for _ in 0..=60 {
-        stage.step_without_rest(SECOND).await;
+        stage.step_without_waiting(SECOND).await;
     }
     stage.until("all answer", async || stage.service.is_alive().await.then_some(())).await;
     stage.settle().await;
@@ -306,7 +308,7 @@ async fn all_come_back(every: u32) {
         assert!(state.passes > before && state.failures == 0, "{state:?}");
         assert_eq!(state.doing, Doing::Waiting, "{state:?}");
     }
-    assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "what was to go is gone");
+    assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "everything is removed");
     let configuration = &stage.service.configuration;
     let number = stage.answer("the generation", configuration.state()).await.unwrap().generation.number;
     let reloaded = stage.answer("a reload", configuration.reload(Cause::Admin)).await.unwrap();
@@ -318,16 +320,16 @@ async fn all_come_back(every: u32) {
 }
 
 #[actix_rt::test]
-async fn all_come_back_that_fall_at_every_second_question() {
-    all_come_back(2).await;
+async fn all_restart_that_panic_at_every_second_question() {
+    all_restart(2).await;
 }
 
 #[actix_rt::test]
-async fn all_come_back_that_fall_at_every_fifth_question() {
-    all_come_back(5).await;
+async fn all_restart_that_panic_at_every_fifth_question() {
+    all_restart(5).await;
 }
 
 #[actix_rt::test]
-async fn all_come_back_that_fall_at_every_thirteenth_question() {
-    all_come_back(13).await;
+async fn all_restart_that_panic_at_every_thirteenth_question() {
+    all_restart(13).await;
 }

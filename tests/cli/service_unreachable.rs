@@ -46,7 +46,7 @@ fn without_a_socket() {
 }
 
 #[test]
-fn nobody_listens_on_the_socket_any_more() {
+fn no_service_listens_on_the_socket_any_more() {
     let bench = Bench::new();
     let stale = bench.path("stale.sock");
     drop(UnixListener::bind(&stale).unwrap());
@@ -79,7 +79,7 @@ fn this_user_may_not_open_the_socket() {
     if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
         if command.output().is_err() {
-            // Nobody may run what is built below a closed folder.
+            // No other user may run what is built below a closed folder.
             eprintln!("SKIPPED: the binary cannot be run by another user");
             return;
         }
@@ -96,7 +96,7 @@ fn the_socket_of_the_settings_is_the_default() {
     bench.run(&["status", "--set", &set]).refused(4, &["other.sock"]);
     let fake = Fake::start(&bench, Answers { status: Some(Ok(Default::default())), ..Answers::default() });
     let set = format!("admin.socket={}", fake.socket());
-    bench.run(&["status", "--set", &set]).good();
+    bench.run(&["status", "--set", &set]).succeeded();
 }
 
 #[test]
@@ -106,10 +106,10 @@ fn bad_settings_are_no_reason_not_to_ask_a_service_that_is_named() {
     let fake = Fake::start(&bench, Answers { status: Some(Ok(Default::default())), ..Answers::default() });
     let parts = ["nonsense", "can still be reached", "--socket"];
     said(bench.bare(&["status", "--config", &bad]), "").refused(64, &parts);
-    said(bench.bare(&["status", "--config", &bad, "--socket", fake.socket()]), "").good();
+    said(bench.bare(&["status", "--config", &bad, "--socket", fake.socket()]), "").succeeded();
 }
 
-// Whether a stranger is seen as one, or as a service that goes away, depends on how far the call gets before its answer is
+// Whether another server is recognised as such, or as a service that ends, depends on how far the call gets before its answer is
 // there: in any case it is said, with what to do.
 #[test]
 fn one_that_closes_at_once() {
@@ -163,13 +163,13 @@ fn one_that_speaks_grpc_but_is_no_cri_gc() {
 }
 
 #[test]
-fn a_service_that_falls_dead_during_the_call() {
+fn a_service_that_dies_during_the_call() {
     let bench = Bench::new();
     for command in COMMANDS {
         let fake = Fake::start(&bench, Answers { dies: true, ..Answers::default() });
         let said = bench.run(&[command, &["--socket", fake.socket()]].concat());
         said.refused(4, &[fake.socket(), "the connection to the service at", "see the log of the service"]);
-        assert_eq!(fake.asked().len(), 1, "nothing is asked twice: {:?}", fake.asked());
+        assert_eq!(fake.calls().len(), 1, "nothing is sent twice: {:?}", fake.calls());
     }
 }
 
