@@ -1,5 +1,5 @@
-//! What is logged from INFO on, and what was to be: the lines that docs/behaviour.md requires (behaviour: Failures
-//! and log levels), worked out without the code that writes them.
+//! What is logged from INFO on, and what was to be: the lines that docs/behaviour.md requires
+//! (behaviour: Failures and log levels), worked out without the code that writes them.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
-//! An actor that panics: a loop for 50 periods, alone and logged by the rules (behaviour:
-//! Failures and log levels); every other actor once; and all of them, wherever they read the time. Each restarts, and no
-//! state is lost.
+//! An actor that panics: a loop for 50 periods, alone and logged by the rules
+//! (behaviour: Failures and log levels); every other actor once; and all of them, wherever they read the time. Each
+//! restarts, and no state is lost.
 //!
 //! What makes them panic is the clock, which every actor but the recorder reads: nothing that a test can reach makes that
 //! one panic.
