@@ -141,9 +141,8 @@ async fn a_pause_applies_from_the_next_removal_on() {
     stage.settle().await;
     assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "it continues at once");
     let of = Loop::ContainerGc;
-    let halted = format!(
-        "WARN {of} stopped by pause, report mode, shutdown or a restart of the loop: 2 removals were not started"
-    );
+    let halted =
+        format!("WARN {of} stopped by pause, shutdown or a restart of the loop: 2 removals were not started");
     let removed = lines::removed(of);
     let expected = [
         format!("INFO {of} paused"),

