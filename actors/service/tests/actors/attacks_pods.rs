@@ -105,7 +105,7 @@ fn one_pod_whose_get_fails_does_not_delay_the_others() {
 }
 
 fn one_pod_that_the_api_server_cannot_decode_does_not_delay_the_others() {
-    // Each check requests the broken object first (the order is that of the UIDs).
+    // The object whose request arrives first is broken, which is that one in all later checks: the others are confirmed by then.
     let api = FakeApi::start(NODE);
     let bed = by_api(&api);
     api.apply(pod(1));
@@ -119,8 +119,11 @@ fn one_pod_that_the_api_server_cannot_decode_does_not_delay_the_others() {
             api.fail_next(On::Get, Fault::Status(500));
             verdict(&bed, crew).await;
         }
-        let deleted = [state_of_facts(crew, 3).await, state_of_facts(crew, 4).await];
-        assert_eq!(deleted, [Deleted, Deleted], "{}", evidence(crew, 4).await);
+        let mut deleted = 0;
+        for number in 2..=4 {
+            deleted += usize::from(state_of_facts(crew, number).await == Deleted);
+        }
+        assert_eq!(deleted, 2, "{}", evidence(crew, 4).await);
     });
 }
 
