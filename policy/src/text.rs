@@ -99,16 +99,35 @@ pub fn excerpt(text: &str) -> String {
 /// "1 container", "4 containers", "2 log directories".
 #[must_use]
 pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    if count == N::from(1) { format!("{count} {noun}") } else { format!("{count} {}", plural(noun)) }
+}
+
+/// The plural of a noun, or of a phrase that ends with one.
+#[must_use]
+pub fn plural(noun: &str) -> String {
     match noun.strip_suffix('y') {
-        _ if count == N::from(1) => format!("{count} {noun}"),
-        Some(stem) => format!("{count} {stem}ies"),
-        None => format!("{count} {noun}s"),
+        Some(stem) => format!("{stem}ies"),
+        None if noun.ends_with(['s', 'x']) => format!("{noun}es"),
+        None => format!("{noun}s"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_agree_with_their_nouns() {
+        for (count, noun, text) in [
+            (1, "sandbox", "1 sandbox"),
+            (0, "sandbox", "0 sandboxes"),
+            (2, "failed pass", "2 failed passes"),
+            (2, "log directory", "2 log directories"),
+            (3, "image", "3 images"),
+        ] {
+            assert_eq!(counted(count, noun), text);
+        }
+    }
 
     #[test]
     fn nothing_that_a_terminal_acts_on_is_left() {

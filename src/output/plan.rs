@@ -10,7 +10,7 @@ use cri_gc_policy::{Now, PlanReport};
 
 use super::ages::rough;
 use super::table::{bytes, short, table, tally, tally_line, write_rows};
-use cri_gc_policy::text::one_line;
+use cri_gc_policy::text::{one_line, plural};
 
 /// How many objects of a kind with the same reason are listed where the others are only counted.
 pub const EXAMPLES: usize = 10;
@@ -41,11 +41,7 @@ pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Resu
     let sums = sections.map(|(kind, section)| {
         let reasons = tally(section.keep.iter().map(|item| item.reason.as_str()));
         [
-            match kind {
-                "sandbox" => "sandboxes".to_owned(),
-                "log directory" => "log directories".to_owned(),
-                kind => format!("{kind}s"),
-            },
+            plural(kind),
             section.remove.len().to_string(),
             section.follow.len().to_string(),
             section.keep.len().to_string(),

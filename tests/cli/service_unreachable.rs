@@ -4,13 +4,12 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::time::Duration;
 
 use tonic::Status;
 
 use super::fake::{Answers, Fake};
 use super::program::{Bench, said, text};
-use super::strangers::{Stranger, grpc_without_services};
+use super::strangers::{Stranger, another_http, grpc_without_services};
 
 /// All commands that talk to a service.
 pub const COMMANDS: [&[&str]; 10] = [
@@ -146,12 +145,7 @@ fn one_that_never_answers_is_given_up() {
 #[test]
 fn one_that_speaks_another_http() {
     let bench = Bench::new();
-    let stranger = Stranger::new(&bench, |mut stream| {
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let _ = stream.read(&mut [0; 16]);
-        let _ =
-            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-    });
+    let stranger = Stranger::new(&bench, another_http);
     refused(&bench, text(&stranger.socket), &["--socket"]);
 }
 

@@ -107,16 +107,18 @@ fn one_that_answers_garbage() {
     refused(&bench, &stranger.socket, &["that the socket is that of a CRI runtime"]);
 }
 
+/// Answers as a server of HTTP/1.1 answers a request that it does not understand.
+pub fn another_http(mut stream: UnixStream) {
+    // Reads a little first, as a server does.
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let _ = stream.read(&mut [0; 16]);
+    let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+}
+
 #[test]
 fn one_that_speaks_another_http() {
     let bench = Bench::new();
-    let stranger = Stranger::new(&bench, |mut stream| {
-        // Reads a little first, as a server does.
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let _ = stream.read(&mut [0; 16]);
-        let _ =
-            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-    });
+    let stranger = Stranger::new(&bench, another_http);
     refused(&bench, &stranger.socket, &["that the socket is that of a CRI runtime"]);
 }
 

@@ -9,6 +9,7 @@ use cri_gc_proto::{POD_UID_LABEL, cri};
 use tokio::time::Instant;
 use tonic::Status;
 
+use crate::actor::CONTAINER_STATUS;
 use crate::answers::{ContainerFacts, FsPlaces, RuntimeVersion};
 use crate::connection::{Clients, check_answered};
 use crate::convert;
@@ -37,7 +38,7 @@ impl Gateway {
     /// The state of one container now.
     pub async fn container_status(&self, id: &str) -> CriResult<ContainerFacts> {
         let whole = id.to_owned();
-        self.ask("ContainerStatus", Some(id), async |clients: Clients| clients.container_status(whole).await)
+        self.ask(CONTAINER_STATUS, Some(id), async |clients: Clients| clients.container_status(whole).await)
             .await
     }
 

@@ -93,11 +93,10 @@ impl Gateway {
         &self,
         containers: &[Container],
     ) -> CriResult<(HashMap<String, Vec<String>>, bool)> {
-        let all: Vec<_> = containers.iter().map(|container| container.id.clone()).collect();
-        let known = self.address.send(AskKnownVolumes(all.clone())).await;
+        let ids = containers.iter().map(|container| &container.id);
+        let known = self.address.send(AskKnownVolumes(ids.clone().cloned().collect())).await;
         let mut volumes = known.map_err(|_| CriError::gateway_gone(CONTAINER_STATUS))?;
-        let mut ids = all;
-        ids.retain(|id| !volumes.contains_key(id));
+        let ids: Vec<String> = ids.filter(|id| !volumes.contains_key(*id)).cloned().collect();
         let asked = !ids.is_empty();
         let ask = AskStatuses { ids: ids.clone(), until: None, for_volumes: true };
         let (mut gone, mut failed) = (Vec::new(), None);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
+use cri_gc_policy::text::counted;
 use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin::LoopStatus;
 
@@ -41,13 +42,8 @@ impl Summary<'_> {
             for LoopStatus { r#loop: of, restarts, .. } in self.loops {
                 let failures = self.events.failures(of);
                 if failures > 0 || *restarts > 0 {
-                    let failures = if failures == 1 {
-                        "1 failure event".to_owned()
-                    } else {
-                        format!("{failures} failure events")
-                    };
-                    let restarts =
-                        if *restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
+                    let (failures, restarts) =
+                        (counted(failures, "failure event"), counted(*restarts, "restart"));
                     surprises.push(format!("{of}: {failures}, {restarts}"));
                 }
             }

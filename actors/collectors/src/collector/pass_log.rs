@@ -143,8 +143,8 @@ impl PassLog {
             Some(outage) if was_logged => {
                 info!(self.log, "the loop has recovered"; "loop" => of, "failures" => outage.failures,
                     "lasted" => duration(outage.lasted), "removed" => removed);
-                let passes = if outage.failures == 1 { "failed pass" } else { "failed passes" };
-                let message = format!("{} {passes} in {}", outage.failures, duration(outage.lasted));
+                let passes = counted(outage.failures, "failed pass");
+                let message = format!("{passes} in {}", duration(outage.lasted));
                 self.recorder.record(Event::new(EventKind::Recovered, Some(self.of), message));
             }
             _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => duration(took)),
@@ -213,11 +213,7 @@ fn failures(report: &PassReport) -> Vec<Failure> {
         let kind = FailureKind { step: removal.kind.as_str(), code: None };
         if all.iter().all(|known| known.kind != kind) {
             let count = report.failed().filter(|(other, _)| other.kind == removal.kind).count();
-            let objects = match (removal.kind, count) {
-                (Kind::Sandbox, 2..) => format!("{count} sandboxes"),
-                (Kind::LogDir, 2..) => format!("{count} log directories"),
-                _ => counted(count, kind.step),
-            };
+            let objects = counted(count, kind.step);
             let first = if count == 1 { "" } else { "the first is " };
             let digits = removal.id.strip_prefix("sha256:").unwrap_or(&removal.id);
             let object = match removal.kind {

@@ -122,11 +122,8 @@ impl Collect for ImageGc {
         let (plan, unread) =
             planning::with_image_volumes(tools, &mut observation, foresee, |plan| &plan.section).await;
         // That these images are in use is remembered.
-        let mut volumes =
-            observation.containers.iter().flat_map(|container| &container.image_volumes).peekable();
-        if volumes.peek().is_some() {
-            tools.images.seen(volumes.map(|volume| ImageUse::named(volume)), tools.clock.moment());
-        }
+        let volumes = observation.containers.iter().flat_map(|container| &container.image_volumes);
+        tools.images.seen(volumes.map(|volume| ImageUse::named(volume)), tools.clock.moment());
         if let Some(error) = unread {
             pass.error(error);
         }
