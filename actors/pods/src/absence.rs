@@ -18,8 +18,6 @@ use super::standing::{PodStanding, Standing};
 use super::verdict::{Judgement, Verdict};
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod tests;
 
 /// One good reading of the source.

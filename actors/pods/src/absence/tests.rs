@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use super::*;
 
 mod asking;
+mod model;
 
 pub(super) const RULES: Rules = Rules {
     max_staleness: Duration::from_secs(300),

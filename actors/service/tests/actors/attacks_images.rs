@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::Arbiter;
 use cri_gc_config::PodSource;
 use cri_gc_images::{Home, ImageRecords, Origin};
+use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::seams::{Clock, Moment};
 use cri_gc_kit::supervision::guard::{Pace, log_restart};
 use cri_gc_kit::workers::Workers;
@@ -22,6 +23,7 @@ on_each_flavour!(
     an_image_that_was_removed_and_pulled_again_is_young,
     an_image_that_was_removed_for_its_age_and_pulled_again_is_not_old,
     an_image_that_a_new_pod_names_during_a_pass_is_kept,
+    no_image_is_removed_before_the_source_of_new_settings_was_read,
     a_disk_full_of_something_else_does_not_cost_all_images_by_and_by,
     a_disk_that_breathes_does_not_make_futile_removals_useful,
     removals_that_failed_count_as_futile_too,
@@ -118,6 +120,30 @@ fn an_image_that_a_new_pod_names_during_a_pass_is_kept() {
         let (report, ()) = futures_util::join!(crew.images(), news);
         assert!(removed(&report).contains(&first));
         assert!(!removed(&report).contains(&wanted), "{report:?}");
+    });
+}
+
+/// What pods name is not known until the source that is in force now was read.
+fn no_image_is_removed_before_the_source_of_new_settings_was_read() {
+    let mut bed = bed();
+    let file = bed.sim.paths().root.join("pods.json");
+    std::fs::write(&file, r#"{"kind": "PodList", "items": []}"#).unwrap();
+    std::fs::File::options().write(true).open(&file).unwrap().set_modified(bed.sim.now().into()).unwrap();
+    bed.settings.pods.source = PodSource::File;
+    bed.settings.pods.file = Some(file.clone());
+    let (first, second) = (image(&bed, 'a', "old:1"), image(&bed, 'b', "old:2"));
+    fill(&bed, 90);
+    bed.run(async |crew| {
+        assert_eq!(removed(&crew.images().await), Vec::<String>::new(), "it was never read");
+        crew.tools.pods.resync().await.unwrap();
+        let (pods, mut settings) = (crew.tools.pods.follower(), bed.settings.clone());
+        settings.pods.file = Some(file.with_extension("other"));
+        let generation = Generation::only(Arc::new(settings));
+        bed.sim
+            .before_next(Method::RemoveImage, move |_, _| pods.do_send(Reconfigure(Arc::clone(&generation))));
+        let report = crew.images().await;
+        assert_eq!(removed(&report), std::slice::from_ref(&first));
+        assert_eq!(kept_for(&report, &second).as_deref(), Some("named_by_pod"), "{report:?}");
     });
 }
 

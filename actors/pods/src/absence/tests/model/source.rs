@@ -8,7 +8,7 @@ use std::rc::Rc;
 use cri_gc_config::PodSource;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{Reading as Listed, Rules};
+use super::super::super::{Reading as Listed, Rules};
 use super::world::World;
 use super::{Model, RULES};
 use crate::judge::Memory;

@@ -16,8 +16,8 @@ use std::rc::Rc;
 use cri_gc_policy::{Absent, PodState, Pods};
 use jiff::{SignedDuration, Timestamp};
 
-use super::tests::RULES;
-use super::{APART, Answer, Kept, Questions, Rules};
+use super::super::{APART, Answer, Kept, Questions, Rules};
+use super::RULES;
 use crate::Seen;
 use crate::evidence::{Evidence, by_pod};
 use crate::judge::{Facts, Found};
