@@ -120,8 +120,8 @@ impl Client {
     ///
     /// # Errors
     /// The errors of all calls.
-    pub async fn follow(&self, recent: u32) -> Result<Answers<Event>, ClientError> {
-        self.stream(async |admin| admin.follow(FollowRequest { recent }).await).await
+    pub async fn follow(&self, request: FollowRequest) -> Result<Answers<Event>, ClientError> {
+        self.stream(async |admin| admin.follow(request).await).await
     }
 
     /// Makes a call whose answer has to arrive by the deadline.

@@ -28,6 +28,7 @@ use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
 use cri_gc_service::admin::{Admin, Subjects};
 use cri_gc_service::configuration::{Configuration, Reading};
+use cri_gc_service::history::History;
 use slog::Logger;
 
 /// What differs between a real node and a modelled one.
@@ -226,6 +227,8 @@ pub struct Service {
     pub loops: [LoopHandle; 4],
     /// The settings in force.
     pub configuration: Configuration,
+    /// The history of events on disk.
+    pub history: History,
     /// The level from which on is logged.
     pub threshold: LogThreshold,
     threads: Threads,
@@ -243,8 +246,10 @@ impl Service {
         let restart = |who| (pace.clone(), log_restart(log.clone(), who, None));
         // Nothing on this thread ever waits for long: the supervisors, the recorder, the image records, the configuration.
         let keeping = threads.start().handle;
-        let (pace_of_recorder, on_restart) = restart("recorder");
-        let recorder = Recorder::start(&keeping, pace_of_recorder, on_restart, clock.clone());
+        let state = &settings.state;
+        let most = u64::try_from(state.history_max_events).unwrap_or(0);
+        let (history, line) = History::start(&state.dir, most, clock.clone(), log.clone())?;
+        let recorder = Recorder::start(&keeping, restart("recorder"), line, clock.clone());
         let configure =
             Configure { settings: Arc::clone(&generation.settings), confirmed: false, service: true };
         let tools = shared(configure, &seams, home, &threads, &keeping, recorder.clone(), log.clone())?;
@@ -299,7 +304,7 @@ impl Service {
             threshold.clone(),
             (clock.clone(), recorder, log.clone()),
         );
-        Ok(Self { tools, loops, configuration, threshold, threads })
+        Ok(Self { tools, loops, configuration, history, threshold, threads })
     }
 
     /// Whether the actors answer that everything depends on.
@@ -322,6 +327,7 @@ impl Service {
             tools: self.tools.clone(),
             loops: self.loops.clone(),
             configuration: self.configuration.clone(),
+            history: self.history.clone(),
             threshold: self.threshold.clone(),
             version: env!("CARGO_PKG_VERSION"),
             started_at: self.tools.clock.now(),
@@ -330,11 +336,13 @@ impl Service {
         Admin::start(&self.threads.start().handle, Pace::from(settings), path, group, subjects)
     }
 
-    /// Shuts down all loops: no removal begins any more, and those in progress end. Their image records are on the
-    /// disk then, unless the disk fails.
+    /// Shuts down all loops: no removal begins any more, and those in progress end. Their image records and events are on
+    /// the disk then, unless the disk fails.
     pub async fn finish(&self) {
         futures_util::future::join_all(self.loops.iter().map(LoopHandle::finish)).await;
-        self.tools.images.flush().await;
+        // The history has logged why it can't.
+        let history = async { drop(self.history.flush(&self.tools.recorder).await) };
+        futures_util::join!(self.tools.images.flush(), history);
     }
 
     /// Ends all actors and waits for their threads.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cri_gc_config::LogLevel;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 pub fn log_level(text: &str) -> Result<LogLevel, String> {
     text.parse().map_err(|error| format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
@@ -14,6 +14,33 @@ pub fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err("write KEY=VALUE, e.g. image_gc.min_age=0s".to_owned()),
     }
+}
+
+/// A moment, as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    At(Timestamp),
+    Ago(SignedDuration),
+}
+
+impl When {
+    /// The moment itself. One before the calendar is its begin.
+    #[must_use]
+    pub fn time(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(ago) => now.saturating_sub(ago).unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
+pub fn when(text: &str) -> Result<When, String> {
+    let ago = || text.parse().ok().filter(|ago: &SignedDuration| !ago.is_negative()).map(When::Ago);
+    text.parse()
+        .map(When::At)
+        .ok()
+        .or_else(ago)
+        .ok_or_else(|| "write how long ago, e.g. 30m or 2h, or a time as 2026-01-31T12:00:00Z".to_owned())
 }
 
 /// The longest watch, and the longest wait: a day.

@@ -38,6 +38,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Pause(args) => requests::pause(&global, &args, true),
         Command::Resume(args) => requests::pause(&global, &args, false),
         Command::Events(args) => events::run(&global, &args),
+        Command::History(args) => events::history(&global, &args),
         Command::Config(args) => config::run(&global, &args),
         Command::LogLevel(args) => requests::log_level(&global, &args),
         Command::Completions(args) => completions::run(args.shell),

@@ -168,8 +168,11 @@ async fn two_hundred_clients_at_once_are_all_answered_and_disturb_no_loop() {
                             .unwrap(),
                     ),
                     _ => {
-                        let mut events =
-                            client.follow(FollowRequest { recent: 10 }).await.unwrap().into_inner();
+                        let mut events = client
+                            .follow(FollowRequest { recent: 10, filter: None })
+                            .await
+                            .unwrap()
+                            .into_inner();
                         while events.message().await.unwrap().unwrap().kind != "Now" {}
                     }
                 }
@@ -200,7 +203,7 @@ async fn clients_that_vanish_or_never_read_disturb_no_loop() {
             tokio::task::yield_now().await;
             call.abort();
         } else {
-            let events = client.follow(FollowRequest { recent: 1_000 }).await.unwrap();
+            let events = client.follow(FollowRequest { recent: 1_000, filter: None }).await.unwrap();
             never_read.push((client, events));
         }
     }

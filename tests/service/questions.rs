@@ -152,7 +152,7 @@ async fn a_runtime_that_hangs_gets_one_call_for_any_number_of_status_requests() 
     let Asked { stage, client, .. } = &asked;
     // What is counted is of questions only.
     for handle in &stage.service.loops {
-        stage.answer("a pause", handle.pause(true)).await;
+        stage.answer("a pause", handle.pause(true, None)).await;
     }
     stage.sim.clear_calls();
     stage.sim.fault(Method::Version, Fault::Hang, Scope::Always);

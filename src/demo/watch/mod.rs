@@ -16,7 +16,7 @@ mod view;
 use std::time::Duration;
 
 use cri_gc_config::Settings;
-use cri_gc_proto::admin::{Event, StatusResponse};
+use cri_gc_proto::admin::{Event, FollowRequest, StatusResponse};
 use cri_gc_sim::SimError;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
@@ -125,7 +125,7 @@ impl<'a> LiveDemo<'a> {
         // It serves until it is dropped.
         let _admin = service.admin(settings, None).map_err(Failure::failed)?;
         let client = Client::connect(&settings.admin.socket.to_string_lossy(), DEADLINE).await?;
-        let mut events = client.follow(u32::MAX).await?;
+        let mut events = client.follow(FollowRequest { recent: u32::MAX, filter: None }).await?;
         self.request_status(&client).await;
         let shown = self.until_ended(&client, &mut events, settings, stop).await;
         // Whatever happened: a thread or a call that hangs would delay the end.

@@ -459,7 +459,7 @@ impl<C: Collect> Handler<Reconfigure> for Collector<C> {
 impl<C: Collect> Handler<Pause> for Collector<C> {
     type Result = ();
 
-    fn handle(&mut self, Pause(paused): Pause, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Pause { paused, .. }: Pause, ctx: &mut Context<Self>) {
         let was = self.live.is_paused();
         self.live.pause(paused);
         self.decline_all();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 use cri_gc_config::Settings;
+use cri_gc_kit::recorder::Peer;
 use cri_gc_kit::words::Loop;
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
@@ -69,7 +70,12 @@ pub struct Finish;
 /// Begin no pass and no removal any more (true), or continue (false).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Pause(pub bool);
+pub struct Pause {
+    /// Whether it is paused from now on.
+    pub paused: bool,
+    /// Who has requested it.
+    pub by: Option<Peer>,
+}
 
 /// What is the state? Answered by the supervisor of a loop, whatever the loop itself does.
 #[derive(Debug, Clone, Copy, Message)]

@@ -264,7 +264,8 @@ impl<C: Collect> Handler<Reconfigure> for Supervisor<C> {
 impl<C: Collect> Handler<Pause> for Supervisor<C> {
     type Result = ();
 
-    fn handle(&mut self, Pause(paused): Pause, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, pause: Pause, _ctx: &mut Context<Self>) {
+        let Pause { paused, by } = pause;
         if paused == self.state.paused_since.is_some() {
             return;
         }
@@ -272,8 +273,8 @@ impl<C: Collect> Handler<Pause> for Supervisor<C> {
         let (kind, text) =
             if paused { (EventKind::Paused, "paused") } else { (EventKind::Resumed, "resumed") };
         slog::info!(self.hire.tools.log, "{}", text; "loop" => C::LOOP.as_str());
-        self.hire.tools.recorder.record(Event::new(kind, Some(C::LOOP), ""));
-        self.current.address.do_send(Pause(paused));
+        self.hire.tools.recorder.record(Event::new(kind, Some(C::LOOP), "").by(by));
+        self.current.address.do_send(pause);
     }
 }
 

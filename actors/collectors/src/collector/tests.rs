@@ -331,14 +331,14 @@ async fn a_paused_loop_makes_no_pass_and_continues_at_once_when_it_is_resumed() 
     let strings = Strings::new(Does::Well);
     let address = stage.serve(&strings, Vec::new());
     tokio::time::sleep(Duration::from_secs(2)).await;
-    address.send(Pause(true)).await.unwrap();
+    address.send(Pause { paused: true, by: None }).await.unwrap();
     periods(10).await;
     assert_eq!(strings.passes(), 1);
     let state = address.send(AskState).await.unwrap();
     assert_eq!((state.doing, state.next_pass_at), (Doing::Paused, None));
     let declined = address.send(RunPass::default()).await.unwrap();
     assert_eq!(declined.err(), Some(Declined::Paused(Loop::ContainerGc)));
-    address.send(Pause(false)).await.unwrap();
+    address.send(Pause { paused: false, by: None }).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(strings.passes(), 2);
     periods(3).await;
@@ -353,7 +353,7 @@ async fn a_pause_and_settings_survive_a_crash() {
     let address = stage.serve(&strings, Vec::new());
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(strings.passes(), 1);
-    address.send(Pause(true)).await.unwrap();
+    address.send(Pause { paused: true, by: None }).await.unwrap();
     let generation = Generation { number: 7, ..(*Generation::only(Arc::new(settings()))).clone() };
     address.send(Reconfigure(Arc::new(generation))).await.unwrap();
     periods(5).await;
@@ -452,7 +452,7 @@ async fn a_loop_passes_by_itself_while_the_loop_before_it_is_paused() {
     let next = stage.serve(&second, Vec::new());
     let paused = stage.serve(&first, vec![next.recipient()]);
     periods(10).await;
-    paused.send(Pause(true)).await.unwrap();
+    paused.send(Pause { paused: true, by: None }).await.unwrap();
     let before = (first.passes(), second.passes());
     periods(10).await;
     assert_eq!((first.passes() - before.0, second.passes() - before.1), (0, 10));

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tonic::Status;
 
 use crate::configuration::{Configuration, ConfigurationState};
+use crate::history::History;
 
 /// What the admin actor asks, and what it knows by itself.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub struct Subjects {
     pub loops: [LoopHandle; 4],
     /// The settings in force.
     pub configuration: Configuration,
+    /// The history of events on disk.
+    pub history: History,
     /// From which level on is logged.
     pub threshold: LogThreshold,
     /// Version of the program.

@@ -298,7 +298,8 @@ fn a_pause_applies_to_what_waits_in_the_gateway() {
         bed.sim.before_next(Method::ContainerStatus, move |_, _| gateway.do_send(fewer));
         // The pause is in force before the removal is answered, however busy the machine is.
         bed.sim.before_next(Method::RemoveContainer, move |_, _| {
-            let mut pause = Box::pin(gc.send(cri_gc_collectors::collector::messages::Pause(true)));
+            let mut pause =
+                Box::pin(gc.send(cri_gc_collectors::collector::messages::Pause { paused: true, by: None }));
             while pause.as_mut().now_or_never().is_none() {
                 std::thread::yield_now();
             }
