@@ -60,6 +60,9 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All of them.
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
+
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

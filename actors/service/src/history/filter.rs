@@ -7,7 +7,6 @@ use cri_gc_policy::report::Item;
 use cri_gc_policy::{Kind, Reason};
 use cri_gc_proto::admin as api;
 use jiff::Timestamp;
-use strum::VariantArray;
 
 /// Which events are meant. What is empty says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,8 +35,8 @@ impl Filter {
             since: time("since", &asked.since)?,
             until: time("until", &asked.until)?,
             loops: words("loop", &asked.loops, &Loop::ALL.map(Loop::as_str))?,
-            kinds: words("kind of event", &asked.kinds, &all(EventKind::VARIANTS, |kind| kind.as_str()))?,
-            reasons: words("reason", &asked.reasons, &all(Reason::VARIANTS, |reason| reason.as_str()))?,
+            kinds: words("kind of event", &asked.kinds, &all(EventKind::ALL, |kind| kind.as_str()))?,
+            reasons: words("reason", &asked.reasons, &all(Reason::ALL, |reason| reason.as_str()))?,
             object: asked.object.trim().to_owned(),
         })
     }
@@ -65,7 +64,7 @@ impl Filter {
     }
 
     fn is_about(&self, event: &api::Event) -> bool {
-        let Some(kind) = Kind::VARIANTS.iter().find(|kind| kind.as_str() == event.object_kind) else {
+        let Some(kind) = Kind::ALL.iter().find(|kind| kind.as_str() == event.object_kind) else {
             return false;
         };
         let item = Item {

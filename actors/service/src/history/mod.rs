@@ -5,10 +5,12 @@
 //! or hangs the history loses events, which it says; no pass waits for it, and none fails by it. What a question answers is on
 //! the disk. Nothing is decided here, and no event is made up.
 //!
-//! - [`event`]: the form of an event. [`filter`]: which events are meant. [`store`]: the file. [`writer`]: the thread. Here: the handle.
+//! - [`event`]: the form of an event. [`filter`]: which events are meant. [`store`]: the file.
+//!   [`writer`]: the thread. [`messages`]: what it is asked. Here: the handle.
 
 pub mod event;
 mod filter;
+mod messages;
 mod store;
 mod writer;
 
@@ -24,28 +26,13 @@ use slog::Logger;
 use tokio::sync::oneshot;
 
 pub use filter::Filter;
+pub use messages::HistoryError;
+use messages::Question;
 use store::Store;
-use writer::{Question, Writer};
-
-/// Events that may wait for the disk: those of a pass over a full node.
-const WAITING: usize = 4096;
+use writer::{WAITING, Writer};
 
 /// Questions that may wait for the disk. They come from clients, who give up.
 const QUESTIONS: usize = 16;
-
-/// Why the history can't answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HistoryError {
-    /// The settings switch it off.
-    #[error("there is no history: state.history_max_events is 0; set it, and restart cri-gc")]
-    Off,
-    /// The disk refuses.
-    #[error("{0}")]
-    Refused(String),
-    /// Many questions wait already.
-    #[error("the disk of state.dir does not answer; check the disk")]
-    Hangs,
-}
 
 /// Where to ask. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
 
 use super::filter::Filter;
+use super::messages::Page;
 use cri_gc_kit::supervision::panics::catch;
 
 /// Name of the file in the state directory.
@@ -32,15 +33,6 @@ const READ_AT_ONCE: usize = 20_000;
 
 /// Longest message that is kept, in bytes: a runtime may answer an error of any length.
 const LONGEST: usize = 2_000;
-
-/// A part of what was asked for, newest first.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// The events that are meant.
-    pub events: Vec<api::Event>,
-    /// There may be more before this number.
-    pub rest_before: Option<u64>,
-}
 
 /// The file.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 //! questions.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_files::database::DatabaseError;
@@ -17,22 +16,14 @@ use slog::{Logger, error};
 use tokio::sync::oneshot;
 
 use super::event::event;
-use super::filter::Filter;
-use super::store::{Page, Store};
-use super::{HistoryError, WAITING};
+use super::messages::{HistoryError, Question};
+use super::store::Store;
+
+/// Events that may wait for the disk: those of a pass over a full node.
+pub const WAITING: usize = 4096;
 
 /// How soon a disk that has refused is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
-
-/// What the history is asked.
-pub enum Question {
-    /// The newest events before that number that are meant, `wanted` at most.
-    Page { filter: Arc<Filter>, before: u64, wanted: usize, answer: Answer<Page> },
-    /// Write all that has come.
-    Flush { answer: Answer<()> },
-}
-
-type Answer<T> = oneshot::Sender<Result<T, HistoryError>>;
 
 /// The thread's own part.
 pub struct Writer {
