@@ -24,7 +24,7 @@ use cri_gc_config::LogLevel;
 pub use demo::Demo;
 pub use output::{ConfigForm, DataForm, Form, Output};
 pub use service::{
-    ChangeLogLevel, EventFilter, Events, Explain, History, LoopName, Loops, RunNow, Service, Status,
+    ChangeLogLevel, EventFilter, Events, Explain, History, LoopName, Loops, Pause, RunNow, Service, Status,
 };
 
 /// Garbage collector of a node that runs containers through a CRI runtime (containerd, CRI-O).
@@ -91,8 +91,9 @@ pub enum Command {
     /// The service makes the passes: they continue if this command is ended. Exits with 1 if a loop is paused or the service
     /// is stopping, and with 3 if a pass failed or could not remove something.
     RunNow(RunNow),
-    /// Pause loops of the running service: no pass and no removal begins until they are resumed or the service restarts
-    Pause(Loops),
+    /// Pause loops of the running service, for a time or until they are resumed: no pass and no removal begins, also after a
+    /// restart of the service
+    Pause(Pause),
     /// Resume paused loops; each makes a pass at once
     Resume(Loops),
     /// Show recent events of the running service, and new ones as they happen

@@ -11,9 +11,7 @@ use std::time::Duration;
 use cri_gc_gateway::innermost_io;
 use cri_gc_kit::text::duration;
 use cri_gc_proto::admin::admin_client::AdminClient;
-use cri_gc_proto::admin::{
-    Event, FollowRequest, PauseRequest, PauseResponse, ResumeRequest, StatusRequest, StatusResponse,
-};
+use cri_gc_proto::admin::{Event, FollowRequest, StatusRequest, StatusResponse};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 
@@ -102,18 +100,6 @@ impl Client {
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
         let wait_seconds = self.deadline.as_secs_f64();
         self.ask(async |admin| admin.status(StatusRequest { wait_seconds }).await).await
-    }
-
-    /// Pauses all loops of these names, or resumes them; returns which are paused then.
-    ///
-    /// # Errors
-    /// The errors of all calls.
-    pub async fn pause(&self, loops: Vec<String>, paused: bool) -> Result<PauseResponse, ClientError> {
-        if paused {
-            return self.ask(async |admin| admin.pause(PauseRequest { loops }).await).await;
-        }
-        let resumed = self.ask(async |admin| admin.resume(ResumeRequest { loops }).await).await?;
-        Ok(PauseResponse { paused: resumed.paused })
     }
 
     /// Events: the `recent` last ones, then each that happens.

@@ -29,6 +29,7 @@ use cri_gc_pods::{Configure, PodStates};
 use cri_gc_service::admin::{Admin, Subjects};
 use cri_gc_service::configuration::{Configuration, Reading};
 use cri_gc_service::history::History;
+use cri_gc_service::pauses;
 use slog::Logger;
 
 /// What differs between a real node and a modelled one.
@@ -253,6 +254,7 @@ impl Service {
         let configure =
             Configure { settings: Arc::clone(&generation.settings), confirmed: false, service: true };
         let tools = shared(configure, &seams, home, &threads, &keeping, recorder.clone(), log.clone())?;
+        let paused = pauses::at_start(&state.dir, clock.now(), &log);
         let of = |of: Loop, workers: usize| -> io::Result<(Base, Tools)> {
             let place = Loop::ALL.into_iter().take_while(|other| *other != of).map(|_| stagger);
             let base = Base {
@@ -263,6 +265,7 @@ impl Service {
                     first: FIRST_PASS + place.sum::<Duration>(),
                     chance: seams.chance.clone(),
                 },
+                paused: paused.iter().find(|(known, _)| *known == of).map(|(_, paused)| *paused),
                 clock: clock.clone(),
             };
             let own = (Workers::start(workers)?, seams.clock_of(of));
@@ -328,6 +331,7 @@ impl Service {
             loops: self.loops.clone(),
             configuration: self.configuration.clone(),
             history: self.history.clone(),
+            state_dir: settings.state.dir.clone(),
             threshold: self.threshold.clone(),
             version: env!("CARGO_PKG_VERSION"),
             started_at: self.tools.clock.now(),

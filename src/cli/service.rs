@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use cri_gc_config::LogLevel;
 
 use super::output::{Form, Output};
-use super::values::{When, length, log_level, when};
+use super::values::{When, length, log_level, span, when};
 
 #[derive(Debug, Args)]
 pub struct Service {
@@ -61,6 +61,15 @@ pub struct Loops {
     pub service: Service,
     #[command(flatten)]
     pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// How long, e.g. 1h [default: until they are resumed]
+    #[arg(long = "for", value_name = "DURATION", value_parser = span)]
+    pub length: Option<Duration>,
+    #[command(flatten)]
+    pub loops: Loops,
 }
 
 /// Which events are meant.

@@ -154,7 +154,9 @@ impl Admin for Calls {
     }
 
     async fn pause(&self, request: Request<PauseRequest>) -> Result<Response<PauseResponse>, Status> {
-        let what = format!("pause {}", request.into_inner().loops.join(","));
+        let PauseRequest { loops, for_seconds } = request.into_inner();
+        let length = if for_seconds > 0.0 { format!(" for {for_seconds}") } else { String::new() };
+        let what = format!("pause {}{length}", loops.join(","));
         self.answer(what, &self.answers.pause).await
     }
 

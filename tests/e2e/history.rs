@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::node::Node;
-use crate::running_service::{serve, status, well};
+use crate::running_service::{serve, status};
 use crate::service_commands::{ask, json, succeeded};
 
 on_both!(what_was_removed_is_known_after_the_service_was_killed);
@@ -43,7 +43,14 @@ async fn what_was_removed_is_known_after_the_service_was_killed(node: &mut Node)
     running.signal(Signal::KILL);
     running.wait();
     let _again = serve(node);
-    status(node, well).await;
+    let now = status(node, |s| s.loops[0].passes > 0 && s.loops[3].state == "paused").await;
+    assert_eq!((now.loops[3].passes, now.loops[0].state == "paused"), (0, false), "the pause holds");
+    let said = succeeded(ask(node, &["pause", "images", "--for", "1h"])).stdout;
+    assert!(said.starts_with("Paused: image_gc (until 20"), "{said}");
+    let said = succeeded(ask(node, &["status"])).stdout;
+    assert!(said.contains(", ends in 59m") && said.contains("`cri-gc resume image_gc` ends that"), "{said}");
+    succeeded(ask(node, &["resume"]));
+    status(node, |s| s.loops[3].passes > 0).await;
     let after = events(node, &["history"]);
     assert_eq!(after[..before.len()], before);
     let numbers: Vec<u64> = after.iter().map(|event| event["sequence"].as_u64().unwrap()).collect();

@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 
 use crate::isolation::{it_recovers_within_a_period, node, the_others_keep_their_pace};
 use crate::lines;
-use crate::stage::{HOUR, PERIOD, SECOND, Setup, pod, turns};
+use crate::stage::{HOUR, PAUSED, PERIOD, SECOND, Setup, pod, turns};
 
 /// The clock of a node. Each call of it runs `fuse` first.
 fn clock_that(setup: &Setup, fuse: impl Fn() + Clone + Send + Sync + 'static) -> Clock {
@@ -252,10 +252,10 @@ async fn a_supervisor_panics_at_a_pause_and_takes_the_next_one() {
     let stage = setup.start().await;
     stage.step(SECOND).await;
     fuse.light();
-    stage.handle(Loop::LogGc).pause(true, None).await;
+    stage.handle(Loop::LogGc).pause(PAUSED, None).await;
     assert!(fuse.has_burnt());
     assert_eq!(stage.lines.take(), [crashed("supervisor", "log_gc")]);
-    let mut pausing = Box::pin(stage.handle(Loop::LogGc).pause(true, None));
+    let mut pausing = Box::pin(stage.handle(Loop::LogGc).pause(PAUSED, None));
     turns(100).await;
     assert!(pausing.as_mut().now_or_never().is_none(), "it waits for the supervisor");
     stage.step_without_waiting(SECOND).await;

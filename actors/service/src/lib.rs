@@ -1,8 +1,9 @@
-//! What a service has besides its loops: the admin socket, the configuration while it runs, the history of events, events at
-//! the API server.
+//! What a service has besides its loops: the admin socket, the configuration while it runs, the history of events, the
+//! pauses on disk, events at the API server.
 
 pub mod admin;
 pub mod configuration;
 pub mod history;
 #[cfg(feature = "kubernetes")]
 pub mod node_events;
+pub mod pauses;

@@ -16,10 +16,11 @@ mod view;
 use std::time::Duration;
 
 use cri_gc_config::Settings;
-use cri_gc_proto::admin::{Event, FollowRequest, StatusResponse};
+use cri_gc_proto::admin::{Event, FollowRequest, PauseRequest, ResumeRequest, StatusResponse};
 use cri_gc_sim::SimError;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tonic::Response;
 
 use self::breakages::Breakages;
 use self::events::EventLog;
@@ -223,7 +224,18 @@ impl<'a> LiveDemo<'a> {
                             is_paused = !is_paused;
                             let client = client.clone();
                             // The next status shows it; nothing waits for it: a loop that hangs delays the answer.
-                            actix_rt::spawn(async move { client.pause(Vec::new(), is_paused).await });
+                            actix_rt::spawn(async move {
+                                client
+                                    .ask(async |admin| {
+                                        if is_paused {
+                                            admin.pause(PauseRequest::default()).await.map(drop)
+                                        } else {
+                                            admin.resume(ResumeRequest::default()).await.map(drop)
+                                        }
+                                        .map(Response::new)
+                                    })
+                                    .await
+                            });
                         }
                     }
                     pictures.reset_immediately();

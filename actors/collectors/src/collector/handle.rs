@@ -6,7 +6,7 @@ use cri_gc_kit::words::Loop;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::collect::Collect;
-use super::messages::{AskState, Declined, Finish, Pause, Ping, RunPass};
+use super::messages::{AskState, Declined, Finish, Pause, Paused, Ping, RunPass};
 use super::state::LoopState;
 use super::supervisor::Supervisor;
 use crate::report::{PassReport, Progress};
@@ -49,8 +49,8 @@ impl LoopHandle {
         self.run.send(run).await.unwrap_or(Err(Declined::Crashed(self.of)))
     }
 
-    /// Pauses it, or resumes it, as that process has requested.
-    pub async fn pause(&self, paused: bool, by: Option<Peer>) {
+    /// Pauses it, or with `None` resumes it, as that process has requested.
+    pub async fn pause(&self, paused: Option<Paused>, by: Option<Peer>) {
         // A supervisor that crashes over this is restarted; its state shows whether it is paused.
         let _ = self.pause.send(Pause { paused, by }).await;
     }

@@ -121,6 +121,7 @@ pub fn loop_status(state: &LoopState) -> api::LoopStatus {
         restarts: state.restarts,
         last_restart: state.last_restart.clone().unwrap_or_default(),
         stuck: stuck.map(removal).collect(),
+        paused_until: time(state.paused.and_then(|paused| paused.until)),
     }
 }
 

@@ -7,7 +7,7 @@ use cri_gc_config::LogLevel;
 use cri_gc_policy::Kind;
 use cri_gc_policy::explain::{Found, explain as explained};
 use cri_gc_proto::admin as api;
-use slog::info;
+use slog::{info, warn};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,6 +20,8 @@ use super::subjects::Subjects;
 use super::subjects::restarting;
 use crate::configuration::Refused;
 use crate::history::{Filter, event};
+use crate::pauses;
+use cri_gc_collectors::collector::messages::Paused;
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::recorder::{Event, EventKind, Peer, Subscription};
 use cri_gc_kit::text::{duration, host_name};
@@ -240,7 +242,23 @@ pub async fn pause(
     asked: api::PauseRequest,
     by: Option<Peer>,
 ) -> Result<api::PauseResponse, Status> {
-    Ok(api::PauseResponse { paused: set_paused(&desk, &asked.loops, true, by).await? })
+    let since = desk.subjects.tools.clock.now();
+    let until = match asked.for_seconds {
+        0.0 => None,
+        seconds => {
+            let length = Duration::try_from_secs_f64(seconds).ok();
+            let until = length.and_then(|length| since.checked_add(length).ok());
+            let wrong = || Status::invalid_argument(format!("no pause lasts {seconds} seconds"));
+            Some(until.ok_or_else(wrong)?)
+        }
+    };
+    let (paused, problem) = set_paused(&desk, &asked.loops, Some(Paused { since, until }), by).await?;
+    let until = |(of, paused): &(Loop, Paused)| Some((of.as_str().to_owned(), paused.until?.to_string()));
+    Ok(api::PauseResponse {
+        until: paused.iter().filter_map(until).collect(),
+        paused: names(&paused),
+        problem,
+    })
 }
 
 pub async fn resume(
@@ -248,22 +266,38 @@ pub async fn resume(
     asked: api::ResumeRequest,
     by: Option<Peer>,
 ) -> Result<api::ResumeResponse, Status> {
-    Ok(api::ResumeResponse { paused: set_paused(&desk, &asked.loops, false, by).await? })
+    let (paused, problem) = set_paused(&desk, &asked.loops, None, by).await?;
+    Ok(api::ResumeResponse { paused: names(&paused), problem })
 }
 
-/// Pauses loops or resumes them, and returns which are paused then.
+fn names(paused: &[(Loop, Paused)]) -> Vec<String> {
+    paused.iter().map(|(of, _)| of.as_str().to_owned()).collect()
+}
+
+/// Pauses loops or resumes them. Returns which are paused then, and why that would not hold over a restart.
 async fn set_paused(
     desk: &Desk,
     names: &[String],
-    paused: bool,
+    paused: Option<Paused>,
     by: Option<Peer>,
-) -> Result<Vec<String>, Status> {
-    for known in desk.subjects.named(names)? {
+) -> Result<(Vec<(Loop, Paused)>, String), Status> {
+    let Subjects { tools, state_dir, .. } = &desk.subjects;
+    let named = desk.subjects.named(names)?;
+    // One after another: what was ordered last is on the disk.
+    let _turn = desk.pausing.lock().await;
+    for known in named {
         known.pause(paused, by).await;
     }
     desk.forget();
-    let paused = desk.subjects.states().await.into_iter().filter(|state| state.paused_since.is_some());
-    Ok(paused.map(|state| state.of.as_str().to_owned()).collect())
+    let states = desk.subjects.states().await;
+    let paused: Vec<_> = states.iter().filter_map(|state| Some((state.of, state.paused?))).collect();
+    let (state_dir, on_disk) = (state_dir.clone(), paused.clone());
+    let written = tools.files.run_within(pauses::WITHIN, move || pauses::write(&state_dir, &on_disk)).await;
+    let problem = written.map_err(|gone| gone.to_string()).flatten().err().unwrap_or_default();
+    if !problem.is_empty() {
+        warn!(tools.log, "a pause or its end would not hold over a restart: {}", problem);
+    }
+    Ok((paused, problem))
 }
 
 pub async fn run_now(

@@ -1,5 +1,7 @@
 //! What the admin actor asks, and what it knows by itself.
 
+use std::path::PathBuf;
+
 use cri_gc_collectors::collector::{LoopHandle, LoopState};
 use cri_gc_collectors::tools::Tools;
 use cri_gc_kit::seams::LogThreshold;
@@ -20,6 +22,8 @@ pub struct Subjects {
     pub configuration: Configuration,
     /// The history of events on disk.
     pub history: History,
+    /// Where the pauses are kept.
+    pub state_dir: PathBuf,
     /// From which level on is logged.
     pub threshold: LogThreshold,
     /// Version of the program.
