@@ -88,6 +88,8 @@ impl DemoNode {
             ("log_gc.pod_logs_root", paths.pod_logs_root.display().to_string()),
             ("log_gc.legacy_container_logs_root", paths.legacy_root.display().to_string()),
             ("admin.socket", paths.root.join("admin.sock").display().to_string()),
+            ("state.dir", paths.root.join("state").display().to_string()),
+            ("state.runtime_dir", paths.root.join("run").display().to_string()),
             ("image_gc.protect", "registry.example.com/edge/*".to_owned()),
             // The modelled disk shows freed space at once.
             ("image_gc.settle", "0s".to_owned()),

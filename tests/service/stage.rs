@@ -71,6 +71,7 @@ impl Setup {
             ("pods.kubelet_root", paths.root.join("kubelet").display().to_string()),
             ("log_gc.pod_logs_root", paths.pod_logs_root.display().to_string()),
             ("log_gc.legacy_container_logs_root", paths.legacy_root.display().to_string()),
+            ("state.dir", folder.path().join("state").display().to_string()),
             ("runtime.request_timeout", "20s".to_owned()),
             // The modelled disk frees space at once.
             ("image_gc.settle", "0s".to_owned()),

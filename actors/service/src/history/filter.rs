@@ -67,6 +67,11 @@ impl Filter {
         let Some(kind) = Kind::ALL.iter().find(|kind| kind.as_str() == event.object_kind) else {
             return false;
         };
+        // Only an image has names that are written in several ways; of all else most events are sorted out here, without a copy.
+        let texts = [&event.object_id, &event.object_name, &event.pod_uid];
+        if *kind != Kind::Image && !texts.iter().any(|text| text.contains(&self.object)) {
+            return false;
+        }
         let item = Item {
             id: event.object_id.clone(),
             name: event.object_name.clone(),

@@ -9,6 +9,7 @@ use cri_gc_kit::recorder::Stamped;
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::supervision::failure_log::{FailureLog, First};
 use cri_gc_kit::supervision::outage_log;
+use cri_gc_kit::supervision::panics::catch;
 use cri_gc_policy::text::counted;
 use cri_gc_proto::admin as api;
 use crossbeam_channel::{Receiver, after, never, select};
@@ -51,11 +52,17 @@ impl Writer {
         known: oneshot::Sender<u64>,
     ) {
         let last = self.open().and_then(|()| self.store.last());
-        match self.log_result(last) {
+        if let Ok(last) = self.log_result(last) {
             // The recorder may have stopped waiting for it.
-            Ok(last) => drop(known.send(last)),
-            Err(_) => drop(known),
+            let _ = known.send(last);
         }
+        // A panic ends what was being done, and no more.
+        while let Err(panic) = catch(|| self.serve(events, &mut questions)) {
+            error!(self.log, "the history continues after a panic; report it: {}", panic);
+        }
+    }
+
+    fn serve(&mut self, events: &Receiver<Stamped>, questions: &mut Receiver<Question>) {
         loop {
             let again = if self.waiting.is_empty() { never() } else { after(AGAIN) };
             select! {
@@ -65,11 +72,11 @@ impl Writer {
                         // The result is logged.
                         drop(self.write(events));
                     }
-                    Err(_) => break,
+                    Err(_) => return,
                 },
                 recv(questions) -> question => match question {
                     Ok(question) => self.answer(events, question),
-                    Err(_) => questions = never(),
+                    Err(_) => *questions = never(),
                 },
                 // The result is logged.
                 recv(again) -> _again => drop(self.write(events)),
@@ -123,19 +130,19 @@ impl Writer {
     }
 
     fn log_result<T>(&mut self, result: Result<T, DatabaseError>) -> Result<T, HistoryError> {
-        let now = self.clock.now();
         match result {
+            Ok(done) if self.failures.since().is_none() => Ok(done),
             Ok(done) => {
                 let text = match std::mem::take(&mut self.lost) {
                     0 => "the history is on the disk again".to_owned(),
                     lost => format!("the history is on the disk again, {} lost", counted_events(lost)),
                 };
-                outage_log::recovery(&self.log, self.failures.succeeded(now), &text);
+                outage_log::recovery(&self.log, self.failures.succeeded(self.clock.now()), &text);
                 Ok(done)
             }
             Err(error) => {
                 let refused = self.refused(&error);
-                let line = self.failures.failed((), now);
+                let line = self.failures.failed((), self.clock.now());
                 outage_log::failure(&self.log, &line, &refused.to_string());
                 Err(refused)
             }
