@@ -257,11 +257,7 @@ fn settings(config: &str, manifests: &[&str]) -> Settings {
     let file = FileSource::Explicit(folder().join(config));
     let loaded = load(&Sources { file, env, overrides: Vec::new() })
         .unwrap_or_else(|error| panic!("{config}: {error}"));
-    assert!(
-        loaded.notes.iter().all(|note| note.to_string().contains("metrics.listen")),
-        "{:?}",
-        loaded.notes
-    );
+    assert!(loaded.notes.iter().all(|note| note.contains("metrics.listen")), "{:?}", loaded.notes);
     loaded.settings
 }
 
