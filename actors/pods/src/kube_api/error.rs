@@ -73,7 +73,7 @@ fn status_error(what: &str, code: StatusCode, said: &str) -> SourceError {
         StatusCode::GONE => return expired(what),
         StatusCode::UNAUTHORIZED => "; check the token or certificate of the kubeconfig or service account",
         StatusCode::FORBIDDEN => {
-            "; apply deploy/kubernetes/rbac.yaml, which has the rights that are needed (the kubelet's own credentials do not have them)"
+            "; apply deploy/kubernetes/rights/rbac.yaml, which has the rights that are needed (the kubelet's own credentials do not have them)"
         }
         _ => "",
     };
