@@ -23,7 +23,8 @@ pub enum FileError {
     TooDeep(PathBuf),
     /// The kernel cannot confine a path to a directory.
     #[error(
-        "the kernel does not know openat2 (Linux 5.6 and later do), so nothing can be removed safely: {0}"
+        "openat2 is not available, so nothing can be removed safely: {0}; Linux before 5.6 does not know it, and a seccomp filter may \
+         forbid it (RestrictSUIDSGID= of systemd does)"
     )]
     NoConfinement(io::Error),
     /// What the operating system says.
