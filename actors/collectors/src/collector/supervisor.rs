@@ -231,7 +231,7 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
                 // A loop that is switched off has neither failed nor recovered.
                 if report.mode != Mode::Off {
                     self.log.pass_ended(&report, now);
-                    self.state.pass_ended(report.summary());
+                    self.state.pass_ended(&report, now);
                 }
                 for next in &self.next {
                     next.do_send(RunPass {
