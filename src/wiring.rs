@@ -3,6 +3,7 @@
 //! hold up another.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
 use cri_gc_service::admin::{Admin, Subjects};
 use cri_gc_service::configuration::{Configuration, Reading};
+use cri_gc_service::metrics::{self, ListenError};
+use jiff::Timestamp;
 use slog::Logger;
 
 /// What differs between a real node and a modelled one.
@@ -228,6 +231,7 @@ pub struct Service {
     pub configuration: Configuration,
     /// The level from which on is logged.
     pub threshold: LogThreshold,
+    started_at: Timestamp,
     threads: Threads,
 }
 
@@ -299,18 +303,24 @@ impl Service {
             threshold.clone(),
             (clock.clone(), recorder, log.clone()),
         );
-        Ok(Self { tools, loops, configuration, threshold, threads })
+        let started_at = tools.clock.now();
+        Ok(Self { tools, loops, configuration, threshold, started_at, threads })
     }
 
     /// Whether the actors answer that everything depends on.
     pub async fn is_alive(&self) -> bool {
-        let supervisors = self.loops.iter().map(LoopHandle::is_supervised);
-        let (runtime, source, supervisors) = futures_util::join!(
-            self.tools.gateway.runtime(),
-            self.tools.pods.source(),
-            futures_util::future::join_all(supervisors)
-        );
-        runtime.is_some() && source.is_some() && supervisors.into_iter().all(|answers| answers)
+        self.subjects().is_alive().await
+    }
+
+    fn subjects(&self) -> Subjects {
+        Subjects {
+            tools: self.tools.clone(),
+            loops: self.loops.clone(),
+            configuration: self.configuration.clone(),
+            threshold: self.threshold.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: self.started_at,
+        }
     }
 
     /// Serves the admin API on the socket of the settings.
@@ -318,16 +328,18 @@ impl Service {
     /// # Errors
     /// The socket can't be made, or a live process has it.
     pub fn admin(&self, settings: &Settings, group: Option<u32>) -> Result<Admin, SocketError> {
-        let subjects = Subjects {
-            tools: self.tools.clone(),
-            loops: self.loops.clone(),
-            configuration: self.configuration.clone(),
-            threshold: self.threshold.clone(),
-            version: env!("CARGO_PKG_VERSION"),
-            started_at: self.tools.clock.now(),
-        };
         let path = settings.admin.socket.clone();
-        Admin::start(&self.threads.start().handle, Pace::from(settings), path, group, subjects)
+        Admin::start(&self.threads.start().handle, Pace::from(settings), path, group, self.subjects())
+    }
+
+    /// Serves metrics and probes, if the settings name an address. Returns the one that is listened on.
+    ///
+    /// # Errors
+    /// The address can't be listened on.
+    pub fn metrics(&self, settings: &Settings) -> Result<Option<SocketAddr>, ListenError> {
+        let Some(listen) = settings.metrics.listen.as_deref() else { return Ok(None) };
+        // A thread of its own: a plan of a full node keeps the admin thread busy for longer than a probe waits.
+        metrics::start(listen, || self.threads.start().handle, self.subjects()).map(Some)
     }
 
     /// Shuts down all loops: no removal begins any more, and those in progress end. Their image records are on the

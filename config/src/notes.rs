@@ -8,10 +8,8 @@ use crate::settings::{ENV_PREFIX, Settings, key_names, variable};
 pub(crate) fn notes(settings: &Settings, origins: &Origins, environment: &[(String, String)]) -> Vec<String> {
     let default = Settings::default();
     // No part of this release reads these yet.
-    let unsupported = [
-        ("metrics.listen", settings.metrics != default.metrics),
-        ("state.history_max_events", settings.state.history_max_events != default.state.history_max_events),
-    ];
+    let unsupported =
+        [("state.history_max_events", settings.state.history_max_events != default.state.history_max_events)];
     let without_effect = unsupported.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| {
         let from = origins.get(key).map(|origin| format!(" ({origin})")).unwrap_or_default();
         format!("{key}{from} has no effect: this release does not support it yet")
