@@ -29,7 +29,11 @@ fn folder() -> PathBuf {
 fn metrics() -> BTreeSet<String> {
     let page = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
     let mut names = BTreeSet::new();
-    for row in page.lines().filter_map(|line| line.strip_prefix("| `")) {
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| name | type |"))
+        .take_while(|line| !line.is_empty());
+    for row in rows.filter_map(|line| line.strip_prefix("| `")) {
         let (name, rest) = row.split_once("` | ").unwrap();
         match rest.starts_with("histogram") {
             true => names.extend(["bucket", "count", "sum"].map(|part| format!("{name}_{part}"))),

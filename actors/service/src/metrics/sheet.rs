@@ -3,6 +3,7 @@
 use std::fmt::Error;
 
 use cri_gc_kit::histogram::Histogram;
+use jiff::Timestamp;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
 };
@@ -14,6 +15,21 @@ pub type Labels<'a> = Vec<(&'static str, &'a str)>;
 
 /// A metric: its name without unit and suffix, its unit, and what it says.
 pub type Metric<'a> = (&'a str, Option<Unit>, &'a str);
+
+/// A point in time, in the unit of all of them.
+pub fn seconds(time: Timestamp) -> f64 {
+    time.as_duration().as_secs_f64()
+}
+
+/// Unit of times and lengths of time.
+pub const SECONDS: Option<Unit> = Some(Unit::Seconds);
+/// Unit of sizes.
+pub const BYTES: Option<Unit> = Some(Unit::Bytes);
+
+/// A sample without labels, if it is known.
+pub fn plain<V>(value: Option<V>) -> Option<(Labels<'static>, V)> {
+    value.map(|value| (Labels::new(), value))
+}
 
 /// The metrics being written. A metric is written whole, with all of its samples, once.
 pub struct Sheet<'a>(pub DescriptorEncoder<'a>);

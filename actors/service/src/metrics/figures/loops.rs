@@ -8,8 +8,7 @@ use cri_gc_kit::words::Loop;
 
 use super::super::answers::Answers;
 use super::super::readiness;
-use super::super::sheet::{Labels, Sheet};
-use super::{BYTES, SECONDS, seconds};
+use super::super::sheet::{BYTES, Labels, SECONDS, Sheet, seconds};
 
 const STATES: [Doing; 7] = [
     Doing::Waiting,

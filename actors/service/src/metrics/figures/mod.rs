@@ -12,13 +12,12 @@ mod process;
 use std::fmt::Error;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::answers::Answers;
-use super::sheet::{Labels, Sheet};
+use super::sheet::Sheet;
 
 /// A format, by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,17 +73,4 @@ impl Collector for Figures {
         node::surroundings(sheet, answers)?;
         process::write(sheet, answers)
     }
-}
-
-/// A point in time, in the unit of all of them.
-fn seconds(time: Timestamp) -> f64 {
-    time.as_duration().as_secs_f64()
-}
-
-const SECONDS: Option<Unit> = Some(Unit::Seconds);
-const BYTES: Option<Unit> = Some(Unit::Bytes);
-
-/// A sample without labels, if it is known.
-fn plain<V>(value: Option<V>) -> Option<(Labels<'static>, V)> {
-    value.map(|value| (Labels::new(), value))
 }

@@ -7,8 +7,7 @@ use prometheus_client::registry::Unit;
 
 use super::super::answers::{Answers, parts};
 use super::super::readiness;
-use super::super::sheet::Sheet;
-use super::{BYTES, SECONDS, plain, seconds};
+use super::super::sheet::{BYTES, SECONDS, Sheet, plain, seconds};
 
 /// The service itself.
 pub fn service(sheet: &mut Sheet<'_>, answers: &Answers) -> Result<(), Error> {

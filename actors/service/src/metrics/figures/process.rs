@@ -4,8 +4,7 @@ use std::fmt::Error;
 use std::fs;
 
 use super::super::answers::Answers;
-use super::super::sheet::Sheet;
-use super::{BYTES, SECONDS, plain, seconds};
+use super::super::sheet::{BYTES, SECONDS, Sheet, plain, seconds};
 
 /// What the process uses.
 pub fn write(sheet: &mut Sheet<'_>, answers: &Answers) -> Result<(), Error> {
