@@ -118,8 +118,10 @@ fn every_alert_has_a_summary_a_description_a_severity_and_a_test() {
 fn the_alerts_fire_when_they_have_to_and_at_no_other_time() {
     let Some(tested) = promtool(&["test", "rules", "alerts_test.yaml"]) else { return };
     assert!(tested.status.success(), "{tested:?}");
-    let checked = promtool(&["check", "rules", "alerts.yaml"]).unwrap();
-    assert!(checked.status.success(), "{checked:?}");
+    for check in [["check", "rules", "alerts.yaml"], ["check", "config", "prometheus.yaml"]] {
+        let checked = promtool(&check).unwrap();
+        assert!(checked.status.success(), "{checked:?}");
+    }
 }
 
 #[test]

@@ -32,7 +32,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid var(--line); }
-th { font-weight: 500; white-space: nowrap; }
+th { font-weight: 500; }
+th, td:not(:last-child) { white-space: nowrap; }
 footer { margin-top: 2rem; font-size: .85rem; }
 a { color: inherit; }
 </style></head><body>
