@@ -72,3 +72,55 @@ fn problem(state: &LoopState, deadline: Option<Duration>, now: Timestamp) -> Opt
         Doing::Paused | Doing::Off => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cri_gc_collectors::collector::Totals;
+    use cri_gc_collectors::report::Space;
+    use cri_gc_config::Mode;
+
+    use super::*;
+
+    #[test]
+    fn a_loop_is_late_once_it_is_later_than_a_restart_takes() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let said = |doing: Doing, next: Option<i64>, now: i64| {
+            let state = LoopState {
+                of: Loop::LogGc,
+                mode: Mode::Enforce,
+                doing,
+                since: at(0),
+                paused_since: None,
+                generation: 1,
+                period: Duration::from_secs(60),
+                next_pass_at: next.map(at),
+                last: None,
+                passes: 0,
+                removed: 0,
+                freed_bytes: 0,
+                totals: Totals::default(),
+                space: Space::default(),
+                failures: 0,
+                failing_since: None,
+                restarts: 0,
+                last_restart: None,
+            };
+            problem(&state, Some(Duration::from_secs(300)), at(now))
+        };
+        for doing in [Doing::Waiting, Doing::Restarting] {
+            assert_eq!(said(doing, Some(60), 150), None, "{doing:?}");
+            let late = said(doing, Some(60), 151).unwrap();
+            assert_eq!(late, "its next pass is overdue by 1m 31s", "{doing:?}");
+            assert_eq!(said(doing, None, 9_000), None, "none is planned");
+        }
+        assert_eq!(said(Doing::Running, Some(60), 390), None);
+        let long = said(Doing::Running, Some(60), 391).unwrap();
+        assert_eq!(long, "its pass has been running for 6m 31s, longer than its deadline");
+        for doing in [Doing::Hung, Doing::Stopped] {
+            assert!(said(doing, Some(60), 1).is_some(), "{doing:?}");
+        }
+        for doing in [Doing::Paused, Doing::Off] {
+            assert_eq!(said(doing, Some(60), 9_000), None, "{doing:?}");
+        }
+    }
+}
