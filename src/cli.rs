@@ -23,7 +23,9 @@ use cri_gc_config::LogLevel;
 #[cfg(feature = "demo")]
 pub use demo::Demo;
 pub use output::{ConfigForm, DataForm, Form, Output};
-pub use service::{ChangeLogLevel, Events, Explain, LoopName, Loops, RunNow, Service, Status};
+pub use service::{
+    ChangeLogLevel, EventFilter, Events, Explain, History, LoopName, Loops, Pause, RunNow, Service, Status,
+};
 
 /// Garbage collector of a node that runs containers through a CRI runtime (containerd, CRI-O).
 ///
@@ -80,21 +82,26 @@ pub enum Command {
     ///
     /// Exits with 3 if the service could not observe everything.
     Status(Status),
-    /// Show why the running service removes or keeps an object
+    /// Show why the running service removes or keeps an object, or when and why it removed it
     ///
-    /// Exits with 1 if there is no such object, and with 2 if several ids begin with what was given.
+    /// Exits with 1 if there is no such object in the history either, and with 2 if several ids begin with what was given.
     Explain(Explain),
     /// Run a pass of each named loop in the running service now, and show its progress
     ///
     /// The service makes the passes: they continue if this command is ended. Exits with 1 if a loop is paused or the service
     /// is stopping, and with 3 if a pass failed or could not remove something.
     RunNow(RunNow),
-    /// Pause loops of the running service: no pass and no removal begins until they are resumed or the service restarts
-    Pause(Loops),
+    /// Pause loops of the running service, for a time or until they are resumed: no pass and no removal begins, also after a
+    /// restart of the service
+    Pause(Pause),
     /// Resume paused loops; each makes a pass at once
     Resume(Loops),
-    /// Show recent events of the running service
+    /// Show recent events of the running service, and new ones as they happen
     Events(Events),
+    /// Show past events from the history on disk: what was removed, when and why, failures, reloads, pauses
+    ///
+    /// The history contains the newest state.history_max_events events, over restarts.
+    History(History),
     /// Show, check or reload the configuration, or convert a kubelet's
     #[command(subcommand)]
     Config(Config),

@@ -11,9 +11,7 @@ use std::time::Duration;
 use cri_gc_gateway::innermost_io;
 use cri_gc_kit::text::duration;
 use cri_gc_proto::admin::admin_client::AdminClient;
-use cri_gc_proto::admin::{
-    Event, FollowRequest, PauseRequest, PauseResponse, ResumeRequest, StatusRequest, StatusResponse,
-};
+use cri_gc_proto::admin::{Event, FollowRequest, StatusRequest, StatusResponse};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 
@@ -104,24 +102,12 @@ impl Client {
         self.ask(async |admin| admin.status(StatusRequest { wait_seconds }).await).await
     }
 
-    /// Pauses all loops of these names, or resumes them; returns which are paused then.
-    ///
-    /// # Errors
-    /// The errors of all calls.
-    pub async fn pause(&self, loops: Vec<String>, paused: bool) -> Result<PauseResponse, ClientError> {
-        if paused {
-            return self.ask(async |admin| admin.pause(PauseRequest { loops }).await).await;
-        }
-        let resumed = self.ask(async |admin| admin.resume(ResumeRequest { loops }).await).await?;
-        Ok(PauseResponse { paused: resumed.paused })
-    }
-
     /// Events: the `recent` last ones, then each that happens.
     ///
     /// # Errors
     /// The errors of all calls.
-    pub async fn follow(&self, recent: u32) -> Result<Answers<Event>, ClientError> {
-        self.stream(async |admin| admin.follow(FollowRequest { recent }).await).await
+    pub async fn follow(&self, request: FollowRequest) -> Result<Answers<Event>, ClientError> {
+        self.stream(async |admin| admin.follow(request).await).await
     }
 
     /// Makes a call whose answer has to arrive by the deadline.

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,9 @@ use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
 use cri_gc_service::admin::{Admin, Subjects};
 use cri_gc_service::configuration::{Configuration, Reading};
+use cri_gc_service::history::History;
 use cri_gc_service::metrics::{self, ListenError};
+use cri_gc_service::pauses;
 use jiff::Timestamp;
 use slog::Logger;
 
@@ -229,9 +232,12 @@ pub struct Service {
     pub loops: [LoopHandle; 4],
     /// The settings in force.
     pub configuration: Configuration,
+    /// The history of events on disk.
+    pub history: History,
     /// The level from which on is logged.
     pub threshold: LogThreshold,
     started_at: Timestamp,
+    state_dir: PathBuf,
     threads: Threads,
 }
 
@@ -247,11 +253,14 @@ impl Service {
         let restart = |who| (pace.clone(), log_restart(log.clone(), who, None));
         // Nothing on this thread ever waits for long: the supervisors, the recorder, the image records, the configuration.
         let keeping = threads.start().handle;
-        let (pace_of_recorder, on_restart) = restart("recorder");
-        let recorder = Recorder::start(&keeping, pace_of_recorder, on_restart, clock.clone());
+        let state = &settings.state;
+        let most = u64::try_from(state.history_max_events).unwrap_or(0);
+        let (history, line) = History::start(&state.dir, most, clock.clone(), log.clone())?;
+        let recorder = Recorder::start(&keeping, restart("recorder"), line, clock.clone());
         let configure =
             Configure { settings: Arc::clone(&generation.settings), confirmed: false, service: true };
         let tools = shared(configure, &seams, home, &threads, &keeping, recorder.clone(), log.clone())?;
+        let paused = pauses::at_start(&state.dir, clock.now(), &log);
         let of = |of: Loop, workers: usize| -> io::Result<(Base, Tools)> {
             let place = Loop::ALL.into_iter().take_while(|other| *other != of).map(|_| stagger);
             let base = Base {
@@ -262,6 +271,7 @@ impl Service {
                     first: FIRST_PASS + place.sum::<Duration>(),
                     chance: seams.chance.clone(),
                 },
+                paused: paused.iter().find(|(known, _)| *known == of).map(|(_, paused)| *paused),
                 clock: clock.clone(),
             };
             let own = (Workers::start(workers)?, seams.clock_of(of));
@@ -303,8 +313,8 @@ impl Service {
             threshold.clone(),
             (clock.clone(), recorder, log.clone()),
         );
-        let started_at = tools.clock.now();
-        Ok(Self { tools, loops, configuration, threshold, started_at, threads })
+        let (started_at, state_dir) = (tools.clock.now(), settings.state.dir.clone());
+        Ok(Self { tools, loops, configuration, history, threshold, started_at, state_dir, threads })
     }
 
     /// Whether the actors answer that everything depends on.
@@ -317,6 +327,8 @@ impl Service {
             tools: self.tools.clone(),
             loops: self.loops.clone(),
             configuration: self.configuration.clone(),
+            history: self.history.clone(),
+            state_dir: self.state_dir.clone(),
             threshold: self.threshold.clone(),
             version: env!("CARGO_PKG_VERSION"),
             started_at: self.started_at,
@@ -342,11 +354,13 @@ impl Service {
         metrics::start(listen, || self.threads.start().handle, self.subjects()).map(Some)
     }
 
-    /// Shuts down all loops: no removal begins any more, and those in progress end. Their image records are on the
-    /// disk then, unless the disk fails.
+    /// Shuts down all loops: no removal begins any more, and those in progress end. Their image records and events are on
+    /// the disk then, unless the disk fails.
     pub async fn finish(&self) {
         futures_util::future::join_all(self.loops.iter().map(LoopHandle::finish)).await;
-        self.tools.images.flush().await;
+        // The history has logged why it can't.
+        let history = async { drop(self.history.flush(&self.tools.recorder).await) };
+        futures_util::join!(self.tools.images.flush(), history);
     }
 
     /// Ends all actors and waits for their threads.

@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cri_gc_kit::recorder::EventKind;
+
 /// How code refers to a section of docs/behaviour.md (CONTRIBUTING.md, "Refer to behaviour").
 const REFERENCE: &str = "behaviour: ";
 
@@ -135,17 +137,27 @@ fn every_link_of_a_page_leads_somewhere() {
     assert!(count >= 50, "{count} links are too few to be all");
 }
 
+/// The words that a page explains in the first columns of its tables.
+fn explained(page: &str) -> Vec<String> {
+    let page = fs::read_to_string(root().join(page)).unwrap();
+    let words = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let mut words: Vec<String> = words.map(|(word, _)| word.to_owned()).collect();
+    words.sort_unstable();
+    words
+}
+
 #[test]
 fn the_page_of_reasons_explains_every_reason_and_no_other() {
-    let page = fs::read_to_string(root().join("docs/reasons.md")).unwrap();
-    let mut explained: Vec<&str> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(word, _)| word))
-        .collect();
     let mut reasons: Vec<&str> = cri_gc_policy::Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-    explained.sort_unstable();
     reasons.sort_unstable();
-    assert_eq!(explained, reasons);
+    assert_eq!(explained("docs/reasons.md"), reasons);
+}
+
+#[test]
+fn the_page_of_events_explains_every_kind_and_no_other() {
+    let mut kinds: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    kinds.sort_unstable();
+    assert_eq!(explained("docs/events.md"), kinds);
 }
 
 #[test]

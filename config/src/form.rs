@@ -69,6 +69,12 @@ pub(crate) const COUNT: Form = Form {
     check: |value| within(-1, i64::MAX, value),
 };
 
+pub(crate) const EVENTS: Form = Form {
+    allowed: &["a whole number from 0 to 100000"],
+    remedy: |_| "write how many to keep, as 10000, or 0 for none".to_owned(),
+    check: |value| within(0, 100_000, value),
+};
+
 pub(crate) const MESSAGE_SIZE: Form = Form {
     allowed: &["a size from 1MiB to 2GiB"],
     remedy: |_| "write a number with a unit, as \"64MiB\"".to_owned(),

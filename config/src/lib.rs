@@ -55,3 +55,4 @@ pub use settings::{
     Admin, ContainerGc, ENV_PREFIX, ImageGc, KubeApi, Kubelet, Log, LogGc, Metrics, Pods, Runtime, SandboxGc,
     Settings, State, Supervision, key_names, section_names,
 };
+pub use units::parse_duration;

@@ -15,8 +15,8 @@ use toml::Value;
 use crate::choices::{LogFormat, LogLevel, Mode, PodSource, Unmanaged};
 use crate::endpoint::Endpoint;
 use crate::form::{
-    ANY_TIME, AT_LEAST_1S, COUNT, ENDPOINT, Form, LISTEN, MESSAGE_SIZE, NODE_NAME, PARALLEL, PATH, PATTERNS,
-    PERCENT, REMOVAL_ROOT, SOCKET, SWITCH, TEXT, word,
+    ANY_TIME, AT_LEAST_1S, COUNT, ENDPOINT, EVENTS, Form, LISTEN, MESSAGE_SIZE, NODE_NAME, PARALLEL, PATH,
+    PATTERNS, PERCENT, REMOVAL_ROOT, SOCKET, SWITCH, TEXT, word,
 };
 use crate::written::Written;
 
@@ -333,8 +333,8 @@ settings! {
         /// read-only. They return as soon as they can be written there; a reboot before that makes all images new. It should be
         /// on a tmpfs, and only root should be able to write it.
         runtime_dir: PathBuf = "/run/cri-gc".into(), PATH;
-        /// How many events are kept in the history. Not used yet.
-        history_max_events: i64 = 10_000, COUNT;
+        /// How many events `cri-gc history` keeps on disk, the newest ones; about 200 bytes each. 0: no history.
+        history_max_events: i64 = 10_000, EVENTS;
     }
 
     /// What is logged.

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(100 * 31_557_600);
 
 /// Reads a duration, or says in words what is wrong with it.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     for piece in pieces(number_with_unit("duration", text)?) {
         // humantime accepts a zero without a unit.

@@ -69,19 +69,14 @@ pub fn explain(observation: &Observation, report: &PlanReport, text: &str) -> Fo
     let matching = |matches: &dyn Fn(&Explained) -> bool| -> Vec<Explained> {
         all.iter().filter(|object| matches(object)).cloned().collect()
     };
-    // With the algorithm and without.
-    let ids = |object: &Explained| {
-        let id = object.item.id.clone();
-        [id.strip_prefix("sha256:").unwrap_or(&id).to_owned(), id]
-    };
     let exact = [
-        matching(&|object| ids(object).iter().any(|id| id == text)),
-        matching(&|object| is_called(object, text)),
+        matching(&|object| ids(&object.item).contains(&text)),
+        matching(&|object| is_called(object.kind, &object.item, text)),
     ];
     if let Some(objects) = exact.into_iter().find(|objects| !objects.is_empty()) {
         return Found::Objects(objects);
     }
-    let by_prefix = matching(&|object| ids(object).iter().any(|id| id.starts_with(text)));
+    let by_prefix = matching(&|object| ids(&object.item).iter().any(|id| id.starts_with(text)));
     let mut ids: Vec<String> = by_prefix.iter().map(|object| object.item.id.clone()).collect();
     ids.sort();
     // The copies of an image for several runtime handlers have one id.
@@ -95,9 +90,19 @@ pub fn explain(observation: &Observation, report: &PlanReport, text: &str) -> Fo
     }
 }
 
+/// The id with the algorithm and without.
+fn ids(item: &Item) -> [&str; 2] {
+    [item.id.strip_prefix("sha256:").unwrap_or(&item.id), &item.id]
+}
+
+/// Whether a text may mean that object: its id, the beginning of it, or a name.
+#[must_use]
+pub fn is_meant(kind: Kind, item: &Item, text: &str) -> bool {
+    ids(item).iter().any(|id| id.starts_with(text)) || is_called(kind, item, text)
+}
+
 /// Whether that is a name of it.
-fn is_called(object: &Explained, text: &str) -> bool {
-    let Explained { kind, item, .. } = object;
+fn is_called(kind: Kind, item: &Item, text: &str) -> bool {
     if item.pod_uid == text {
         return true;
     }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use cri_gc_config::LogLevel;
 
 use super::output::{Form, Output};
-use super::values::{length, log_level};
+use super::values::{When, length, log_level, span, when};
 
 #[derive(Debug, Args)]
 pub struct Service {
@@ -64,7 +64,55 @@ pub struct Loops {
 }
 
 #[derive(Debug, Args)]
+pub struct Pause {
+    /// How long, e.g. 1h [default: until they are resumed]
+    #[arg(long = "for", value_name = "DURATION", value_parser = span)]
+    pub length: Option<Duration>,
+    #[command(flatten)]
+    pub loops: Loops,
+}
+
+/// Which events are meant.
+#[derive(Debug, Args)]
+pub struct EventFilter {
+    /// Only events since then: a duration, e.g. 2h, or a time as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    pub since: Option<When>,
+    /// Only events until then
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    pub until: Option<When>,
+    /// Only events of this loop (may be given several times)
+    #[arg(long = "loop", value_enum, value_name = "LOOP")]
+    pub loops: Vec<LoopName>,
+    /// Only events of this kind, e.g. Removed (may be given several times)
+    #[arg(long = "kind", value_name = "KIND")]
+    pub kinds: Vec<String>,
+    /// Only events about this object: an id, the beginning of one, a name or a pod UID
+    #[arg(long, value_name = "OBJECT")]
+    pub object: Option<String>,
+    /// Only events with this reason, e.g. pod_deleted (may be given several times)
+    #[arg(long = "reason", value_name = "REASON")]
+    pub reasons: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct History {
+    #[command(flatten)]
+    pub filter: EventFilter,
+    /// Show at most this many events, the newest ones; at most 10000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+    #[command(flatten)]
+    pub service: Service,
+    /// Form of the output; json: one event per line
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
+    pub output: Form,
+}
+
+#[derive(Debug, Args)]
 pub struct Events {
+    #[command(flatten)]
+    pub filter: EventFilter,
     /// Continue with new events, until ended
     #[arg(short, long)]
     pub follow: bool,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cri_gc_config::LogLevel;
-use jiff::SignedDuration;
+use cri_gc_config::{LogLevel, parse_duration};
+use jiff::Timestamp;
 
 pub fn log_level(text: &str) -> Result<LogLevel, String> {
     text.parse().map_err(|error| format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
@@ -16,11 +16,48 @@ pub fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A moment, as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+impl When {
+    /// The moment itself. One before the calendar is its begin.
+    #[must_use]
+    pub fn time(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
+pub fn when(text: &str) -> Result<When, String> {
+    let ago = || parse_duration(text).ok().map(When::Ago);
+    text.parse()
+        .map(When::At)
+        .ok()
+        .or_else(ago)
+        .ok_or_else(|| "write how long ago, e.g. 30m or 2h, or a time as 2026-01-31T12:00:00Z".to_owned())
+}
+
 /// The longest watch, and the longest wait: a day.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest pause that ends by itself, in days.
+const LONGEST_PAUSE: u32 = 366;
+
+/// How long a pause lasts.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text).ok();
+    span.filter(|span| *span >= Duration::from_secs(1) && *span <= LONGEST * LONGEST_PAUSE)
+        .ok_or_else(|| "write a number with its unit, from 1s to 366d, e.g. 30m, 1h or 2d".to_owned())
+}
+
 pub fn length(text: &str) -> Result<Duration, String> {
-    let length = text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
+    let length = parse_duration(text).ok();
     length
         .filter(|length| *length >= Duration::from_secs(1) && *length <= LONGEST)
         .ok_or_else(|| "write a number with its unit, from 1s to 24h, e.g. 30s or 5m".to_owned())

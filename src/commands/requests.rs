@@ -1,11 +1,15 @@
 //! The subcommands that send one request to the running service and print the answer: `status`, `explain`, `pause`,
 //! `resume` and `log-level`.
 
-use cri_gc_proto::admin::{ExplainRequest, SetLogLevelRequest};
+use std::collections::HashMap;
+
+use cri_gc_proto::admin::{
+    ExplainRequest, PauseRequest, PauseResponse, ResumeRequest, ResumeResponse, SetLogLevelRequest,
+};
 use serde::Serialize;
 
 use super::setup::{in_system, loops, service};
-use crate::cli::{ChangeLogLevel, Explain, Form, Global, Loops, Service, Status};
+use crate::cli::{ChangeLogLevel, Explain, Form, Global, Loops, Pause, Service, Status};
 use crate::client::{Client, ClientError, Trouble};
 use crate::failure::Failure;
 use crate::output::{self, answers, show};
@@ -56,14 +60,30 @@ pub fn explain(global: &Global, args: &Explain) -> Result<(), Failure> {
     ask(global, &args.service, args.output.output, request, output::explain::text).map(drop)
 }
 
-/// Pauses loops or resumes them, and prints which are paused then.
+/// Pauses loops, and prints which are paused then.
 ///
 /// # Errors
-/// No service answers, or it refuses.
-pub fn pause(global: &Global, args: &Loops, paused: bool) -> Result<(), Failure> {
-    let request = async |service: Client| service.pause(loops(&args.loops), paused).await;
-    ask(global, &args.service, args.output.output, request, |answer| answers::paused(&answer.paused))
-        .map(drop)
+/// No service answers, or it refuses; or the pause would not hold over a restart.
+pub fn pause(global: &Global, args: &Pause) -> Result<(), Failure> {
+    let Loops { loops: named, service, output } = &args.loops;
+    let for_seconds = args.length.unwrap_or_default().as_secs_f64();
+    let request = PauseRequest { loops: loops(named), for_seconds };
+    let request = async |service: Client| service.ask(async |admin| admin.pause(request).await).await;
+    let text = |answer: &PauseResponse| answers::paused(&answer.paused, &answer.until, &answer.problem);
+    let answer = ask(global, service, output.output, request, text)?;
+    Failure::partly_unless(answer.problem.is_empty())
+}
+
+/// Resumes loops, and prints which are still paused.
+///
+/// # Errors
+/// No service answers, or it refuses; or they would be paused again after a restart.
+pub fn resume(global: &Global, args: &Loops) -> Result<(), Failure> {
+    let request = ResumeRequest { loops: loops(&args.loops) };
+    let request = async |service: Client| service.ask(async |admin| admin.resume(request).await).await;
+    let text = |answer: &ResumeResponse| answers::paused(&answer.paused, &HashMap::new(), &answer.problem);
+    let answer = ask(global, &args.service, args.output.output, request, text)?;
+    Failure::partly_unless(answer.problem.is_empty())
 }
 
 /// The log level in force, and the one before it, if this command changed it.

@@ -130,7 +130,7 @@ async fn serve(
                 notify(log, &[NotifyState::Reloading, NotifyState::MonotonicUsec(micros.into())]);
                 // Concurrently with everything else: a file on a disk that hangs keeps no signal waiting.
                 let configuration = service.configuration.clone();
-                reloading.set(async move { configuration.reload(Cause::Signal).await }.fuse());
+                reloading.set(async move { configuration.reload(Cause::Signal, None).await }.fuse());
             }
             // The configuration actor has logged the result.
             _ = &mut reloading => notify(log, &[NotifyState::Ready]),

@@ -1,4 +1,4 @@
-//! Why a kubelet's configuration can't be imported.
+//! Why a kubelet's configuration can't be imported. This module must not find the errors: it says what to do about them.
 
 use cri_gc_policy::text::counted;
 
@@ -17,25 +17,26 @@ pub struct ImportError {
     pub is_usage: bool,
 }
 
-impl ImportError {
-    /// The file is not a kubelet's configuration.
-    pub(super) fn other_file(what: &str) -> Self {
-        Self::new(what.to_owned(), NAME_IT)
-    }
+/// A value that can't be imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadValue {
+    /// The field or the flag, as it was written, and what is wrong with it.
+    pub(super) what: String,
+    pub(super) is_flag: bool,
+}
 
+impl ImportError {
     /// The file can't be imported as it is.
-    pub(super) fn new(what: String, remedy: &'static str) -> Self {
-        Self { what, remedy, is_usage: false }
+    pub(super) fn new(what: impl Into<String>, remedy: &'static str) -> Self {
+        Self { what: what.into(), remedy, is_usage: false }
     }
 
     /// Values that a kubelet would refuse, or that cri-gc can't use.
     pub(super) fn values(values: &[BadValue]) -> Self {
-        let what = match values {
-            [one] => one.what.clone(),
-            _ => {
-                let count = format!("{} are invalid:", counted(values.len(), "value"));
-                values.iter().fold(count, |all, one| format!("{all}\n  {}", one.what))
-            }
+        let all = values.iter().map(|one| one.what.as_str()).collect::<Vec<_>>().join("\n  ");
+        let what = match values.len() {
+            1 => all,
+            count => format!("{} are invalid:\n  {all}", counted(count, "value")),
         };
         let is_usage = values.iter().all(|value| value.is_flag);
         let remedy = match is_usage {
@@ -46,32 +47,12 @@ impl ImportError {
     }
 
     /// The same, of a drop-in.
-    pub(super) fn in_drop_in(self, path: &str) -> Self {
-        let remedy = match self.remedy {
-            // It has been named already.
-            NAME_IT => {
-                "each *.conf in the directory of --config-dir has to be a KubeletConfiguration, with apiVersion and kind"
-            }
-            other => other,
-        };
-        Self { what: format!("{path}: {}", self.what), remedy, ..self }
-    }
-}
-
-/// A value that can't be imported.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BadValue {
-    /// The field or the flag, as it was written, and what is wrong with it.
-    pub(super) what: String,
-    pub(super) is_flag: bool,
-}
-
-impl BadValue {
-    pub(super) fn flag(what: String) -> Self {
-        Self { what, is_flag: true }
-    }
-
-    pub(super) fn field(what: String) -> Self {
-        Self { what, is_flag: false }
+    pub(super) fn in_drop_in(mut self, path: &str) -> Self {
+        self.what = format!("{path}: {}", self.what);
+        // It has been named already.
+        if self.remedy == NAME_IT {
+            self.remedy = "each *.conf in the directory of --config-dir has to be a KubeletConfiguration, with apiVersion and kind";
+        }
+        self
     }
 }

@@ -2,13 +2,14 @@
 //! in the flag of another program, as k3s' `--kubelet-arg=flag=value`.
 //!
 //! Flags that are not read are listed, without knowing whether they take a value: a word that follows one counts as its value.
+//! This module must not judge the values, except for what a shell would have changed in them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::{BadValue, ImportError};
 use super::known;
-use super::near::meant;
+use super::near::{meant, nearest};
 
 /// The flags of a command line.
 #[derive(Debug, Clone, Default)]
@@ -47,30 +48,93 @@ impl Flags {
         self.given.keys().filter(|name| is_known(name) == read).map(|name| format!("--{name}")).collect()
     }
 
-    fn add(&mut self, name: &str, value: &str) -> Result<(), BadValue> {
+    /// Adds the flags of these words, or says what is wrong with one.
+    fn read<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        let stray = |word: &str| {
+            format!(
+                "`{word}`: it is neither a flag of the kubelet nor the value of one (quotes and variables of a shell do not belong here)"
+            )
+        };
+        let mut words = words.peekable();
+        while let Some(word) = words.next_if(|word| !word.starts_with('-')) {
+            let program = word.rsplit('/').next().unwrap_or_default();
+            if !(word.starts_with(['/', '.']) || PROGRAMS.contains(&program)) {
+                return Err(stray(word));
+            }
+            self.is_k3s |= matches!(program, "k3s" | "rke2");
+        }
+        while let Some(word) = words.next() {
+            let dashes = word.len() - word.trim_start_matches('-').len();
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (word, None),
+            };
+            let name = name.get(dashes..).unwrap_or_default().replace('_', "-");
+            match dashes {
+                _ if word == "-" || dashes == 0 => return Err(stray(word)),
+                1 => {
+                    if let Some(meant) = nearest(&name, known::flags()) {
+                        return Err(format!("`{word}`: write it with two dashes, as --{meant}=VALUE"));
+                    }
+                    // A flag of one letter, as -v 2.
+                    words.next_if(|next| value.is_none() && !next.starts_with('-'));
+                    continue;
+                }
+                // What follows is not a flag to the kubelet either.
+                2 if word == "--" => {
+                    return words.next().map_or(Ok(()), |next| {
+                        Err(format!(
+                            "`{next}`: words after a second -- are not flags to the kubelet; leave them out"
+                        ))
+                    });
+                }
+                2 if !name.is_empty() && !name.contains(char::is_whitespace) => {}
+                _ => return Err(format!("`{word}`: it is not written as a flag, --flag=value")),
+            }
+            let value = match value {
+                Some(value) => value,
+                None if is_known(&name) || matches!(name.as_str(), "kubelet-arg" | "kubelet-extra-args") => {
+                    words.next().ok_or_else(|| format!("--{name}: it needs a value"))?
+                }
+                None => words.next_if(|next| !next.starts_with('-')).unwrap_or_default(),
+            };
+            match name.as_str() {
+                "kubelet-arg" => {
+                    let (name, value) = value.split_once('=').unwrap_or((value, ""));
+                    self.add(name.trim_start_matches('-'), value)?;
+                }
+                "kubelet-extra-args" => self.read(value.trim_matches(['"', '\'']).split_whitespace())?,
+                // What k3s and rke2 make of their own flag.
+                "node-name" if self.is_k3s => self.add("hostname-override", value)?,
+                _ => self.add(&name, value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, value: &str) -> Result<(), String> {
         // The kubelet takes both signs for each other.
         let name = name.replace('_', "-");
-        let bad = |what: String| Err(BadValue::flag(format!("--{name}{what}")));
         if let Some(meant) = meant(&name, known::flags()) {
-            return bad(format!(": the kubelet has no such flag; write --{meant} if that is meant"));
+            return Err(format!("--{name}: the kubelet has no such flag; write --{meant} if that is meant"));
         }
-        if value.contains(" --") {
-            return bad(format!(
-                "={value}: several flags are in one word; write them without quotes around all of them"
-            ));
-        }
-        // What a shell would have taken away or replaced.
-        if is_known(&name) && value.contains(['"', '\'']) {
-            return bad(format!(
-                "={value}: the quotes are part of the value, which the kubelet would refuse; leave them out"
-            ));
-        }
-        if is_known(&name) && value.contains('$') {
-            let remedy = match name.as_str() {
-                "hostname-override" => "write the name that `kubectl get nodes` shows for this machine",
-                _ => "write the value that it has on the node",
-            };
-            return bad(format!("={value}: it contains a variable that is not replaced here; {remedy}"));
+        let bad = match name.as_str() {
+            _ if value.contains(" --") => {
+                "several flags are in one word; write them without quotes around all of them"
+            }
+            name if !is_known(name) => "",
+            // What a shell would have taken away or replaced.
+            _ if value.contains(['"', '\'']) => {
+                "the quotes are part of the value, which the kubelet would refuse; leave them out"
+            }
+            _ if !value.contains('$') => "",
+            "hostname-override" => {
+                "it contains a variable that is not replaced here; write the name that `kubectl get nodes` shows for this machine"
+            }
+            _ => "it contains a variable that is not replaced here; write the value that it has on the node",
+        };
+        if !bad.is_empty() {
+            return Err(format!("--{name}={value}: {bad}"));
         }
         match self.given.get_mut(&name) {
             // The kubelet merges the maps of several flags.
@@ -81,11 +145,6 @@ impl Flags {
     }
 }
 
-/// Whether the value of a flag is flags of the kubelet.
-fn is_wrapper(name: &str) -> bool {
-    matches!(name, "kubelet-arg" | "kubelet-extra-args")
-}
-
 fn is_known(name: &str) -> bool {
     known::flags().any(|known| known == name)
 }
@@ -93,77 +152,8 @@ fn is_known(name: &str) -> bool {
 fn parse(arguments: &[String]) -> Result<Flags, BadValue> {
     let is_k3s = arguments.iter().any(|word| word.starts_with("--kubelet-arg"));
     let mut flags = Flags { is_k3s, ..Flags::default() };
-    let mut words = arguments.iter().map(String::as_str).peekable();
-    while let Some(word) = words.next_if(|word| !word.starts_with('-')) {
-        let program = word.rsplit('/').next().unwrap_or_default();
-        if !(word.starts_with(['/', '.']) || PROGRAMS.contains(&program)) {
-            return Err(stray(word));
-        }
-        flags.is_k3s |= matches!(program, "k3s" | "rke2");
-    }
-    while let Some(word) = words.next() {
-        let Some(flag) = word.strip_prefix("--") else {
-            one_dash(word)?;
-            // A flag of one letter, as -v 2.
-            words.next_if(|next| !word.contains('=') && !next.starts_with('-'));
-            continue;
-        };
-        if flag.is_empty() {
-            // What follows is not a flag to the kubelet either.
-            return match words.next() {
-                None => Ok(flags),
-                Some(next) => Err(BadValue::flag(format!(
-                    "`{next}`: words after a second -- are not flags to the kubelet; leave them out"
-                ))),
-            };
-        }
-        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
-        if name.is_empty() || name.starts_with('-') || name.contains(char::is_whitespace) {
-            return Err(BadValue::flag(format!("`{word}`: it is not written as a flag, --flag=value")));
-        }
-        let plain = name.replace('_', "-");
-        let value = match value {
-            Some(value) => value,
-            None if is_wrapper(&plain) || is_known(&plain) => {
-                words.next().ok_or_else(|| BadValue::flag(format!("--{plain}: it needs a value")))?
-            }
-            None => words.next_if(|next| !next.starts_with('-')).unwrap_or_default(),
-        };
-        match plain.as_str() {
-            "kubelet-arg" => {
-                let (name, value) = value.split_once('=').unwrap_or((value, ""));
-                flags.add(name.trim_start_matches('-'), value)?;
-            }
-            "kubelet-extra-args" => {
-                let inner = value.trim_matches(['"', '\'']).split_whitespace().map(str::to_owned);
-                for (name, value) in parse(&inner.collect::<Vec<_>>())?.given {
-                    flags.add(&name, &value)?;
-                }
-            }
-            // What k3s and rke2 make of their own flag.
-            "node-name" if flags.is_k3s => flags.add("hostname-override", value)?,
-            _ => flags.add(name, value)?,
-        }
-    }
-    Ok(flags)
-}
-
-/// Refuses a word that does not begin with two dashes, unless it is a flag of one letter.
-fn one_dash(word: &str) -> Result<(), BadValue> {
-    let Some(flag) = word.strip_prefix('-').filter(|flag| !flag.is_empty()) else {
-        return Err(stray(word));
-    };
-    let name = flag.split('=').next().unwrap_or_default();
-    match known::flags().find(|known| *known == name).or_else(|| meant(name, known::flags())) {
-        Some(meant) => Err(BadValue::flag(format!("`{word}`: write it with two dashes, as --{meant}=VALUE"))),
-        None => Ok(()),
-    }
-}
-
-fn stray(word: &str) -> BadValue {
-    BadValue::flag(format!(
-        "`{word}`: it is neither a flag of the kubelet nor the value of one (quotes and variables of a shell do not belong here)"
-    ))
+    let read = flags.read(arguments.iter().map(String::as_str));
+    read.map(|()| flags).map_err(|what| BadValue { what, is_flag: true })
 }
 
 #[cfg(test)]

@@ -1,83 +1,71 @@
-//! What the kubelet still does by itself, whatever is set here: for the comments.
+//! What the kubelet still does by itself, whatever is set here: for the comments. This module must not change a setting.
 
 use super::known::{HARD, Known, LOG_FILES, LOG_SIZE, RECLAIM, SOFT, SOFT_PERIOD};
-use super::reader::{Found, Reader};
+use super::kubelet::{Found, Kubelet};
 use super::values::pairs;
 
 /// What the kubelet still does; each a paragraph. `high` is the threshold at which cri-gc begins to remove images.
-pub(super) fn remaining(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
-    let mut remaining = eviction(reader, high);
-    let rotation = [reader.find(&LOG_SIZE), reader.find(&LOG_FILES)];
+pub(super) fn remaining(kubelet: &mut Kubelet<'_>, high: u8) -> Vec<String> {
+    let mut remaining = eviction(kubelet, high);
+    let rotation = [&LOG_SIZE, &LOG_FILES].map(|known| kubelet.find(known));
     let rotation: Vec<_> =
-        rotation.into_iter().filter_map(|found| found.value.is_some().then_some(found.origin)).collect();
+        rotation.into_iter().filter(|found| found.value.is_some()).map(|found| found.origin).collect();
     if !rotation.is_empty() {
         remaining
             .push(format!("The logs of running containers. {}: cri-gc rotates none.", rotation.join(", ")));
     }
-    remaining.extend(reader.document.notes.iter().cloned());
-    if reader.flags.is_k3s {
+    remaining.append(&mut kubelet.notes);
+    if kubelet.flags.is_k3s {
         remaining.push(
             "What k3s and rke2 set by themselves: `kubectl get --raw /api/v1/nodes/NODE/proxy/configz | cri-gc config import-kubelet \
              -` reads all of it."
                 .to_owned(),
         );
     }
-    for (what, names) in [("Fields", reader.document.others()), ("Flags", reader.flags.names(false))] {
+    for (what, names) in [("Fields", kubelet.others()), ("Flags", kubelet.flags.names(false))] {
         if !names.is_empty() {
-            remaining.push(format!(
-                "{what} that were ignored, because cri-gc has no such setting: {}.",
-                names.join(", ")
-            ));
+            let names = names.join(", ");
+            remaining.push(format!("{what} that were ignored, because cri-gc has no such setting: {names}."));
         }
     }
     remaining
 }
 
 /// What the kubelet's eviction manager does for lack of disk, if it does anything.
-fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
-    let [hard, soft, periods, reclaim] = [HARD, SOFT, SOFT_PERIOD, RECLAIM].map(|known| reader.find(&known));
-    let value = |found: &Found| found.value.clone().unwrap_or_default();
-    let (soft_signals, period_signals) = (value(&soft), value(&periods));
-    let has_period = |signal: &str| pairs(&period_signals).any(|(other, _)| other == signal);
-    if let Some((signal, _)) =
-        pairs(&soft_signals).find(|(signal, value)| is_on(value) && !has_period(signal))
-    {
+fn eviction(kubelet: &mut Kubelet<'_>, high: u8) -> Vec<String> {
+    let [hard, soft, periods, reclaim] =
+        [&HARD, &SOFT, &SOFT_PERIOD, &RECLAIM].map(|known| kubelet.find(known));
+    let has_period = |signal: &str| signals(&periods).any(|(other, _)| other == signal);
+    if let Some((signal, _)) = signals(&soft).find(|(signal, value)| is_on(value) && !has_period(signal)) {
         let what =
             format!("evictionSoftGracePeriod (--eviction-soft-grace-period) has to have {signal}, too");
-        reader.bad.push(soft.bad(&what));
+        kubelet.bad.push(soft.bad(&what));
     }
-    let about_hard = if hard.is_flag { "" } else { reader.document.about_hard };
-    let name = |known: &Known, found: &Found| {
-        if found.is_flag { format!("--{}", known.flag) } else { known.field.to_owned() }
+    let about_hard = if hard.is_flag { "" } else { kubelet.about_hard };
+    let name = |known: &Known, found: &Found| match (&found.value, found.is_flag) {
+        (None, _) => None,
+        (_, true) => Some(format!("--{}", known.flag)),
+        (_, false) => Some(known.field.to_owned()),
     };
     let (mut acting, mut idle) = (Vec::new(), Vec::new());
-    let mut first: Option<f64> = None;
-    for (known, found, begins, about) in [
-        (&HARD, &hard, true, about_hard),
-        (&SOFT, &soft, true, " for evictionSoftGracePeriod"),
-        (&RECLAIM, &reclaim, false, ""),
-    ] {
-        let signals = value(found);
-        let of_disks: Vec<_> =
-            pairs(&signals).filter(|(signal, value)| is_of_disk(signal) && is_on(value)).collect();
-        if of_disks.is_empty() {
-            idle.extend(found.value.as_ref().map(|_| name(known, found)));
-            // The periods are for the signals of evictionSoft.
-            if known.field == SOFT.field {
-                idle.extend(periods.value.as_ref().map(|_| name(&SOFT_PERIOD, &periods)));
-            }
-            continue;
+    for (known, found, about) in
+        [(&HARD, &hard, about_hard), (&SOFT, &soft, " for evictionSoftGracePeriod"), (&RECLAIM, &reclaim, "")]
+    {
+        let list: Vec<_> = of_disks(found).map(|(signal, value)| format!("{signal} {value}")).collect();
+        match name(known, found) {
+            Some(name) if !list.is_empty() => acting.push(format!("{name} ({}){about}", list.join(", "))),
+            unused => idle.extend(unused),
         }
-        let list: Vec<_> = of_disks.iter().map(|(signal, value)| format!("{signal} {value}")).collect();
-        acting.push(format!("{} ({}){about}", name(known, found), list.join(", ")));
-        if begins {
-            let reached = of_disks.iter().filter_map(|(signal, value)| reached_at(signal, value));
-            first = reached.chain(first).min_by(f64::total_cmp);
+        // The periods are for the signals of evictionSoft.
+        if list.is_empty() && known.field == SOFT.field {
+            idle.extend(name(&SOFT_PERIOD, &periods));
         }
     }
     let mut remaining = Vec::new();
     if !acting.is_empty() {
-        let order = match first {
+        // What is reclaimed begins nothing.
+        let begin = of_disks(&hard).chain(of_disks(&soft));
+        let order = match begin.filter_map(reached_at).min_by(f64::total_cmp) {
             Some(used) if f64::from(high) < used => format!(
                 "The kubelet starts evicting at {used}% usage; cri-gc starts before, at image_gc.high_threshold_percent = {high}."
             ),
@@ -99,8 +87,15 @@ fn eviction(reader: &mut Reader<'_>, high: u8) -> Vec<String> {
     remaining
 }
 
-fn is_of_disk(signal: &str) -> bool {
-    ["imagefs.", "nodefs.", "containerfs."].iter().any(|disk| signal.starts_with(disk))
+fn signals(found: &Found) -> impl Iterator<Item = (&str, &str)> {
+    pairs(found.value.as_deref().unwrap_or_default())
+}
+
+/// The signals of disks that are not switched off.
+fn of_disks(found: &Found) -> impl Iterator<Item = (&str, &str)> {
+    let disks = ["imagefs.", "nodefs.", "containerfs."];
+    signals(found)
+        .filter(move |(signal, value)| disks.iter().any(|disk| signal.starts_with(disk)) && is_on(value))
 }
 
 fn is_on(value: &str) -> bool {
@@ -108,7 +103,7 @@ fn is_on(value: &str) -> bool {
 }
 
 /// How full a disk is when a signal for its free space is reached, if that is known without the disk.
-fn reached_at(signal: &str, value: &str) -> Option<f64> {
+fn reached_at((signal, value): (&str, &str)) -> Option<f64> {
     let free: f64 = value.strip_suffix('%').filter(|_| signal.ends_with(".available"))?.parse().ok()?;
     (0.0..=100.0).contains(&free).then_some(100.0 - free)
 }

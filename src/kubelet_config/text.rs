@@ -7,20 +7,21 @@ use std::collections::BTreeMap;
 
 use cri_gc_config::{Settings, key_names, render_value};
 
-use super::known::CHOICES;
-use super::reader::Found;
+use super::kubelet::Found;
 
 const WIDTH: usize = 110;
+
+/// The values that are translated, by the key of cri-gc.
+pub(super) type Translated = BTreeMap<&'static str, Found>;
 
 /// A kubelet's configuration as settings of cri-gc.
 #[derive(Debug, Clone)]
 pub struct Imported {
     /// The settings that do the same.
     pub settings: Settings,
-    /// The values that are translated, by key.
-    pub(super) found: BTreeMap<&'static str, Found>,
+    pub(super) found: Translated,
     /// What to set in the kubelet, so that it removes no images: a heading, and a line for each field.
-    pub(super) in_kubelet: [&'static str; 3],
+    pub(super) in_kubelet: [String; 3],
     /// What the kubelet still does by itself, a paragraph each.
     pub(super) remaining: Vec<String>,
     /// The flags of the kubelet that were read.
@@ -35,10 +36,7 @@ impl Imported {
         self.preface(&mut text, from);
         let mut open = None;
         for key in key_names() {
-            let found = self.found.get(key);
-            if found.is_none() && !CHOICES.iter().any(|(chosen, _)| *chosen == key) {
-                continue;
-            }
+            let Some(found) = self.found.get(key) else { continue };
             let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
             if open != Some(section) {
                 text.push('\n');
@@ -48,9 +46,9 @@ impl Imported {
                 }
                 open = Some(section);
             }
-            comment(&mut text, "", found.map_or("", |found| &found.origin));
+            comment(&mut text, "", &found.origin);
             // The kubelet's default is that of cri-gc.
-            let off = if found.is_none_or(|found| found.value.is_some()) { "" } else { "# " };
+            let off = if found.value.is_some() { "" } else { "# " };
             let value = render_value(&self.settings, key).unwrap_or_default();
             text.push_str(&format!("{off}{name} = {value}\n"));
         }
@@ -70,16 +68,13 @@ impl Imported {
         comment(text, "", &made);
         comment(text, "", note);
         text.push_str("#\n");
-        for (mark, line) in ["", "  ", "  "].into_iter().zip(self.in_kubelet) {
+        for (mark, line) in ["", "  ", "  "].into_iter().zip(&self.in_kubelet) {
             comment(text, mark, line);
         }
         if !self.remaining.is_empty() {
+            let heading = "Not converted: cri-gc has no setting for this, or the name of the field is wrong:";
             text.push_str("#\n");
-            comment(
-                text,
-                "",
-                "Not converted: cri-gc has no setting for this, or the name of the field is wrong:",
-            );
+            comment(text, "", heading);
             self.remaining.iter().for_each(|one| comment(text, "- ", one));
         }
     }
@@ -102,21 +97,15 @@ fn about(section: &str) -> &'static str {
 
 /// Adds a comment, in as many lines as it takes; the first begins with `mark`.
 fn comment(text: &mut String, mark: &str, words: &str) {
-    let mut prefix = format!("# {mark}");
-    // Of the line that is begun; 0 if none is.
-    let mut width = 0;
+    let mut lines: Vec<String> = Vec::new();
     for word in words.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        let length = word.chars().count();
-        if width > 0 && width + 1 + length > WIDTH {
-            text.push('\n');
-            width = 0;
+        match lines.last_mut() {
+            None => lines.push(format!("# {mark}{word}")),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.extend([" ", word])
+            }
+            Some(_) => lines.push(format!("# {}{word}", " ".repeat(mark.len()))),
         }
-        let before = if width == 0 { prefix.as_str() } else { " " };
-        text.extend([before, word]);
-        width += before.len() + length;
-        prefix = format!("# {}", " ".repeat(mark.len()));
     }
-    if width > 0 {
-        text.push('\n');
-    }
+    text.extend(lines.iter().flat_map(|line| [line.as_str(), "\n"]));
 }

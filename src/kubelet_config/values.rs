@@ -1,5 +1,5 @@
 //! How the kubelet writes values: whole numbers, Go's durations, endpoints, eviction signals. Each is read by the kubelet's
-//! rules, and written as cri-gc writes it.
+//! rules, and written as cri-gc writes it. This module must not know which setting a value belongs to.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) enum Written<'a> {
     Flag(&'a str),
 }
 
-impl Written<'_> {
+impl<'a> Written<'a> {
     /// For messages and comments.
     pub(super) fn shown(&self) -> String {
         match self {
@@ -26,18 +26,22 @@ impl Written<'_> {
             Self::Flag(text) => excerpt(text),
         }
     }
+
+    fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Field(value) => value.as_str(),
+            Self::Flag(text) => Some(text),
+        }
+    }
 }
 
 /// All whole numbers of the kubelet that matter here have 32 bits.
 fn whole(written: Written<'_>) -> Result<i32, String> {
     let number = match written {
-        Written::Field(Value::Number(number)) => {
-            number.as_i64().and_then(|number| i32::try_from(number).ok())
-        }
         Written::Field(Value::String(text)) if text.parse::<i64>().is_ok() => {
             return Err("it is text; write the number without quotes".to_owned());
         }
-        Written::Field(_) => None,
+        Written::Field(value) => value.as_i64().and_then(|number| i32::try_from(number).ok()),
         Written::Flag(text) => text.parse().ok(),
     };
     number.ok_or_else(|| "it is not a whole number of 32 bits".to_owned())
@@ -53,11 +57,7 @@ pub(super) fn limit(written: Written<'_>) -> Result<String, String> {
 }
 
 pub(super) fn text(written: Written<'_>) -> Result<String, String> {
-    match written {
-        Written::Field(Value::String(text)) => Ok(text.clone()),
-        Written::Field(_) => Err("it is not text".to_owned()),
-        Written::Flag(text) => Ok(text.to_owned()),
-    }
+    written.text().map(str::to_owned).ok_or_else(|| "it is not text".to_owned())
 }
 
 /// The name of a Node, as the kubelet writes it before it looks for its Node.
@@ -80,16 +80,14 @@ pub(super) fn endpoint(written: Written<'_>) -> Result<String, String> {
 
 /// A duration: Go's text, or in the file a whole number of nanoseconds.
 pub(super) fn duration(written: Written<'_>) -> Result<String, String> {
-    let duration = match written {
-        Written::Field(Value::Number(number)) => match number.as_i64().map(u64::try_from) {
-            Some(Ok(nanos)) => Ok(Duration::from_nanos(nanos)),
-            Some(Err(_)) => Err(NEGATIVE.to_owned()),
-            None => Err("it is not a whole number of nanoseconds".to_owned()),
-        },
-        Written::Field(Value::String(text)) => go_duration(text),
-        Written::Field(_) => Err("it is not a duration, as 2m0s".to_owned()),
-        Written::Flag(text) => go_duration(text),
-    }?;
+    let duration = match (written, written.text()) {
+        (_, Some(text)) => go_duration(text)?,
+        (Written::Field(Value::Number(number)), _) => {
+            let nanos = number.as_i64().ok_or("it is not a whole number of nanoseconds")?;
+            Duration::from_nanos(u64::try_from(nanos).map_err(|_| NEGATIVE)?)
+        }
+        _ => return Err("it is not a duration, as 2m0s".to_owned()),
+    };
     Ok(match duration.subsec_nanos() {
         0 => format!("{}s", duration.as_secs()),
         nanos => format!("{}s{nanos}ns", duration.as_secs()),
@@ -106,10 +104,11 @@ fn go_duration(text: &str) -> Result<Duration, String> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    match rest {
-        "0" => return Ok(Duration::ZERO),
-        "" => return Err(bad()),
-        _ => {}
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(bad());
     }
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
@@ -169,32 +168,27 @@ pub(super) fn periods(written: Written<'_>) -> Result<String, String> {
 
 /// A map of signals with their values, as `imagefs.available 15%, nodefs.available 10%`; on the command line a signal and its
 /// value have `sign` between them.
-fn signals(
+fn signals<'a>(
     sign: char,
-    written: Written<'_>,
+    written: Written<'a>,
     check: fn(&str) -> Result<(), String>,
 ) -> Result<String, String> {
-    let pairs: Vec<(&str, &str)> = match written {
-        Written::Field(Value::Object(map)) => map
-            .iter()
-            .map(|(signal, value)| match value {
-                Value::String(value) => Ok((signal.as_str(), value.as_str())),
-                _ => Err(format!("{} is not text, as 10% or 1Gi", excerpt(signal))),
-            })
-            .collect::<Result<_, _>>(),
+    let in_map = |(signal, value): (&'a String, &'a Value)| match value.as_str() {
+        Some(value) => Ok((signal.as_str(), value)),
+        None => Err(format!("{} is not text, as 10% or 1Gi", excerpt(signal))),
+    };
+    let in_flag = |one: &'a str| match one.split_once(sign) {
+        Some((signal, value)) => Ok((signal.trim(), value.trim())),
+        None => {
+            Err(format!("`{}` is not a signal with a value, as imagefs.available{sign}15%", excerpt(one)))
+        }
+    };
+    let pairs: Result<Vec<_>, _> = match written {
+        Written::Field(Value::Object(map)) => map.iter().map(in_map).collect(),
         Written::Field(_) => Err("it is not a map of signals, as imagefs.available: 15%".to_owned()),
-        Written::Flag(text) => text
-            .split(',')
-            .filter(|one| !one.is_empty())
-            .map(|one| match one.split_once(sign) {
-                Some((signal, value)) => Ok((signal.trim(), value.trim())),
-                None => Err(format!(
-                    "`{}` is not a signal with a value, as imagefs.available{sign}15%",
-                    excerpt(one)
-                )),
-            })
-            .collect::<Result<_, _>>(),
-    }?;
+        Written::Flag(text) => text.split(',').filter(|one| !one.is_empty()).map(in_flag).collect(),
+    };
+    let pairs = pairs?;
     for (signal, value) in &pairs {
         if !SIGNALS.contains(signal) {
             let remedy = match meant(signal, SIGNALS) {

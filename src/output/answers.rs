@@ -1,15 +1,28 @@
 //! The short answers of a service, in words.
 
+use std::collections::HashMap;
+
+use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin::ReloadResponse;
 
-/// Which loops are paused.
+use super::ages::moment;
+
+/// Which loops are paused, until when, and why that would not hold over a restart.
 #[must_use]
-pub fn paused(loops: &[String]) -> String {
-    if loops.is_empty() {
+pub fn paused(loops: &[String], until: &HashMap<String, String>, problem: &str) -> String {
+    let named = |of: &String| match until.get(of) {
+        Some(until) => format!("{of} (until {})", moment(until)),
+        None => of.clone(),
+    };
+    let mut text = if loops.is_empty() {
         "No loop is paused now.\n".to_owned()
     } else {
-        format!("Paused: {}\n", loops.join(", "))
+        format!("Paused: {}\n", loops.iter().map(named).collect::<Vec<_>>().join(", "))
+    };
+    if !problem.is_empty() {
+        text.push_str(&format!("This does not hold over a restart of the service: {}\n", one_line(problem)));
     }
+    text
 }
 
 /// The result of a reload.

@@ -1,6 +1,6 @@
 //! An event as a line. Events are printed one by one, so the columns have fixed widths.
 
-use cri_gc_proto::admin::Event;
+use cri_gc_proto::admin::{Event, Peer};
 
 use super::ages::moment;
 use super::table::{bytes, short};
@@ -26,9 +26,17 @@ fn what(event: &Event) -> String {
     let count = if event.count > 1 { format!("failure number {}", event.count) } else { String::new() };
     let why = [event.reason.clone(), bytes(event.bytes), count];
     let why = why.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-    let parts = [object, why, event.message.clone()];
+    let by = event.requested_by.map(requested_by).unwrap_or_default();
+    let parts = [object, why, event.message.clone(), by];
     let parts = parts.iter().map(|part| one_line(part)).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join(": ")
+}
+
+/// "requested by uid 0, gid 0, pid 4711".
+fn requested_by(peer: Peer) -> String {
+    let Peer { uid, gid, pid } = peer;
+    let pid = if pid == 0 { String::new() } else { format!(", pid {pid}") };
+    format!("requested by uid {uid}, gid {gid}{pid}")
 }
 
 #[cfg(test)]

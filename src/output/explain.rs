@@ -35,14 +35,23 @@ fn object(object: &Explained) -> String {
             since if since.is_empty() => String::new(),
             since => format!(" since {since}"),
         };
-        line("pod", &format!("{}, {}{since}", one_line(&object.pod_uid), object.pod_state));
+        let state = if object.pod_state.is_empty() { "" } else { ", " };
+        line("pod", &format!("{}{state}{}{since}", one_line(&object.pod_uid), object.pod_state));
         if !object.pod_evidence.is_empty() {
             line("", &one_line(&object.pod_evidence));
         }
     }
-    line("verdict", &format!("{}: {}", verdict(object), object.reason));
+    let verdict = match moment(&object.removed_at) {
+        removed if removed.is_empty() => verdict(object).to_owned(),
+        removed => format!("was removed at {removed}"),
+    };
+    line("verdict", &format!("{verdict}: {}", object.reason));
     if !object.detail.is_empty() {
         line("", &one_line(&object.detail));
+    }
+    if !object.removed_at.is_empty() {
+        line("loop", &format!("{}, in a pass begun by {}", object.r#loop, object.trigger));
+        return text;
     }
     let next = match moment(&object.next_pass_at) {
         next if next.is_empty() => "no pass is planned".to_owned(),

@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 
 use cri_gc_proto::admin::admin_server::{Admin, AdminServer};
 use cri_gc_proto::admin::{
-    ConfigRequest, ConfigResponse, Event, ExplainRequest, ExplainResponse, FollowRequest, PassUpdate,
-    PauseRequest, PauseResponse, PlanRequest, PlanResponse, ReloadRequest, ReloadResponse, ResumeRequest,
-    ResumeResponse, RunNowRequest, SetLogLevelRequest, SetLogLevelResponse, StatusRequest, StatusResponse,
+    ConfigRequest, ConfigResponse, Event, ExplainRequest, ExplainResponse, FollowRequest, HistoryRequest,
+    PassUpdate, PauseRequest, PauseResponse, PlanRequest, PlanResponse, ReloadRequest, ReloadResponse,
+    ResumeRequest, ResumeResponse, RunNowRequest, SetLogLevelRequest, SetLogLevelResponse, StatusRequest,
+    StatusResponse,
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::Notify;
@@ -133,6 +134,7 @@ impl Calls {
 impl Admin for Calls {
     type RunNowStream = Bits<PassUpdate>;
     type FollowStream = Bits<Event>;
+    type HistoryStream = Bits<Event>;
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         self.answer("status".to_owned(), &self.answers.status).await
@@ -152,7 +154,9 @@ impl Admin for Calls {
     }
 
     async fn pause(&self, request: Request<PauseRequest>) -> Result<Response<PauseResponse>, Status> {
-        let what = format!("pause {}", request.into_inner().loops.join(","));
+        let PauseRequest { loops, for_seconds } = request.into_inner();
+        let length = if for_seconds > 0.0 { format!(" for {for_seconds}") } else { String::new() };
+        let what = format!("pause {}{length}", loops.join(","));
         self.answer(what, &self.answers.pause).await
     }
 
@@ -179,6 +183,11 @@ impl Admin for Calls {
 
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Bits<Event>>, Status> {
         let what = format!("follow {}", request.into_inner().recent);
+        self.send_stream(what, &self.answers.follow).await
+    }
+
+    async fn history(&self, request: Request<HistoryRequest>) -> Result<Response<Bits<Event>>, Status> {
+        let what = format!("history {}", request.into_inner().limit);
         self.send_stream(what, &self.answers.follow).await
     }
 }

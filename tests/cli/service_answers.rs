@@ -119,8 +119,8 @@ fn what_cannot_be_explained() {
 fn pause_and_resume_say_what_is_paused() {
     let answers = |paused: &'static [&'static str]| {
         move || Answers {
-            pause: Some(Ok(PauseResponse { paused: texts(paused) })),
-            resume: Some(Ok(ResumeResponse { paused: texts(paused) })),
+            pause: Some(Ok(PauseResponse { paused: texts(paused), ..PauseResponse::default() })),
+            resume: Some(Ok(ResumeResponse { paused: texts(paused), ..ResumeResponse::default() })),
             ..Answers::default()
         }
     };
@@ -134,7 +134,30 @@ fn pause_and_resume_say_what_is_paused() {
     let fake = Fake::start(&bench, both());
     bench.run(&["pause", "images", "logs", "--socket", fake.socket()]).succeeded();
     bench.run(&["resume", "--socket", fake.socket()]).succeeded();
-    assert_eq!(fake.calls(), ["pause image_gc,log_gc", "resume "]);
+    bench.run(&["pause", "--for", "1h30m", "images", "--socket", fake.socket()]).succeeded();
+    assert_eq!(fake.calls(), ["pause image_gc,log_gc", "resume ", "pause image_gc for 5400"]);
+    for wrong in ["0s", "400d", "7", "soon"] {
+        let said = bench.run(&["pause", "--for", wrong, "--socket", fake.socket()]);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.err.contains("from 1s to 366d"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_pause_that_would_not_hold_over_a_restart_is_a_partial_success() {
+    let answers = || {
+        let until = [("image_gc".to_owned(), "2026-01-31T13:00:00.5Z".to_owned())].into();
+        let problem = "/var/lib/cri-gc/pauses.json can't be written: no space".to_owned();
+        let pause = PauseResponse { paused: texts(&["log_gc", "image_gc"]), until, problem };
+        Answers { pause: Some(Ok(pause)), ..Answers::default() }
+    };
+    let said = ask(answers(), &["pause"]);
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert_eq!(
+        said.out,
+        "Paused: log_gc, image_gc (until 2026-01-31T13:00:00Z)\n\
+         This does not hold over a restart of the service: /var/lib/cri-gc/pauses.json can't be written: no space\n"
+    );
 }
 
 #[test]

@@ -168,8 +168,11 @@ async fn two_hundred_clients_at_once_are_all_answered_and_disturb_no_loop() {
                             .unwrap(),
                     ),
                     _ => {
-                        let mut events =
-                            client.follow(FollowRequest { recent: 10 }).await.unwrap().into_inner();
+                        let mut events = client
+                            .follow(FollowRequest { recent: 10, filter: None })
+                            .await
+                            .unwrap()
+                            .into_inner();
                         while events.message().await.unwrap().unwrap().kind != "Now" {}
                     }
                 }
@@ -200,14 +203,16 @@ async fn clients_that_vanish_or_never_read_disturb_no_loop() {
             tokio::task::yield_now().await;
             call.abort();
         } else {
-            let events = client.follow(FollowRequest { recent: 1_000 }).await.unwrap();
+            let events = client.follow(FollowRequest { recent: 1_000, filter: None }).await.unwrap();
             never_read.push((client, events));
         }
     }
     // Far more events than the buffer of a connection.
     let mut busy = served.client().await;
     for _ in 0..300 {
-        busy.pause(PauseRequest { loops: vec!["image_gc".to_owned()] }).await.unwrap();
+        busy.pause(PauseRequest { loops: vec!["image_gc".to_owned()], ..PauseRequest::default() })
+            .await
+            .unwrap();
         busy.resume(ResumeRequest { loops: vec!["image_gc".to_owned()] }).await.unwrap();
     }
     served.continues().await;
@@ -298,7 +303,10 @@ async fn a_wrong_request_gets_an_error_that_explains_it() {
     let nothing =
         client.explain(ExplainRequest { object: "nobody".to_owned(), wait_seconds: 0.0 }).await.unwrap_err();
     assert_eq!(nothing.code(), Code::NotFound);
-    client.pause(PauseRequest { loops: vec!["sandbox_gc".to_owned()] }).await.unwrap();
+    client
+        .pause(PauseRequest { loops: vec!["sandbox_gc".to_owned()], ..PauseRequest::default() })
+        .await
+        .unwrap();
     let run = RunNowRequest { loops: vec!["sandbox_gc".to_owned()], confirm_deleted: false };
     let mut updates = client.run_now(run).await.unwrap().into_inner();
     let paused = updates.message().await.unwrap_err();
@@ -346,7 +354,7 @@ async fn a_plan_and_an_explanation_show_what_follows_from_removals() {
 
     // Nothing follows from what is not removed.
     let loops = vec!["container_gc".to_owned()];
-    client.pause(PauseRequest { loops }).await.unwrap();
+    client.pause(PauseRequest { loops, ..PauseRequest::default() }).await.unwrap();
     let plan = client.plan(PlanRequest {}).await.unwrap().into_inner();
     assert!(plan.sandboxes.unwrap().follow.is_empty() && plan.log_dirs.unwrap().follow.is_empty());
     let explained = client.explain(question).await.unwrap().into_inner();

@@ -53,6 +53,7 @@ mod containers;
 mod crashes;
 mod disk_pressure;
 mod full_state_disk;
+mod history;
 mod image_need;
 mod image_pressure;
 mod image_race;

@@ -3,7 +3,7 @@
 use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Code, Fault, Method, Scope};
 
-use crate::stage::{PERIOD, SECOND, Setup, Stage};
+use crate::stage::{PAUSED, PERIOD, SECOND, Setup, Stage};
 
 /// Lists of sandboxes and of containers so far.
 fn lists(stage: &Stage) -> [usize; 2] {
@@ -51,7 +51,7 @@ async fn a_loop_observes_by_itself_while_the_loop_before_it_fails_or_is_paused()
     assert!(stage.state(Loop::ContainerGc).await.failures > 0);
     assert_eq!(stage.state(Loop::SandboxGc).await.failures, 0);
 
-    stage.answer("the pause", stage.handle(Loop::ContainerGc).pause(true)).await;
+    stage.answer("the pause", stage.handle(Loop::ContainerGc).pause(PAUSED, None)).await;
     let before = (lists(&stage), stage.passes().await);
     stage.pass_time_by(SECOND, 11 * PERIOD).await;
     let after = (lists(&stage), stage.passes().await);

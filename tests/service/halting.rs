@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use crate::lines;
-use crate::stage::{PERIOD, SECOND, STEP, Setup, Stage};
+use crate::stage::{PAUSED, PERIOD, SECOND, STEP, Setup, Stage};
 
 on_each_flavour!(
     #[actix_rt::test] async:
@@ -69,7 +69,7 @@ fn ask(stage: &Stage, of: Loop) -> Asked<'_> {
 
 async fn reload(stage: &Stage, file: &PathBuf, text: &str) {
     std::fs::write(file, text).unwrap();
-    stage.answer("the reload", stage.service.configuration.reload(Cause::Admin)).await.unwrap();
+    stage.answer("the reload", stage.service.configuration.reload(Cause::Admin, None)).await.unwrap();
     stage.settle().await;
 }
 
@@ -129,7 +129,7 @@ async fn a_pattern_protects_from_the_next_removal_on() {
 
 async fn a_pause_applies_from_the_next_removal_on() {
     let stage = in_the_middle(Setup::new()).await;
-    stage.handle(Loop::ContainerGc).pause(true).await;
+    stage.handle(Loop::ContainerGc).pause(PAUSED, None).await;
     let refused = stage.answer("a pass", stage.handle(Loop::ContainerGc).run(None)).await;
     assert_eq!(refused.err(), Some(Declined::Paused(Loop::ContainerGc)));
     go_on(&stage).await;
@@ -137,7 +137,7 @@ async fn a_pause_applies_from_the_next_removal_on() {
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1);
     let state = stage.state(Loop::ContainerGc).await;
     assert_eq!((state.doing, state.passes, state.next_pass_at), (Doing::Paused, 1, None));
-    stage.handle(Loop::ContainerGc).pause(false).await;
+    stage.handle(Loop::ContainerGc).pause(None, None).await;
     stage.settle().await;
     assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "it continues at once");
     let of = Loop::ContainerGc;
@@ -159,7 +159,7 @@ async fn while_one_is_paused_the_others_keep_their_pace() {
     let stage = Setup::new().start().await;
     stage.step(SECOND).await;
     for of in Loop::ALL {
-        stage.handle(of).pause(true).await;
+        stage.handle(of).pause(PAUSED, None).await;
         // A loop that waits for the one before it makes a pass by itself a tenth of a period later.
         stage.pass_time(PERIOD / 10).await;
         for _ in 0..5 {
@@ -172,7 +172,7 @@ async fn while_one_is_paused_the_others_keep_their_pace() {
             }
         }
         let before = stage.state(of).await.passes;
-        stage.handle(of).pause(false).await;
+        stage.handle(of).pause(None, None).await;
         stage.settle().await;
         assert!(stage.state(of).await.passes > before, "{of} continues at once");
     }

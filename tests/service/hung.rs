@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use jiff::SignedDuration;
 
 use crate::isolation::node;
-use crate::stage::{PATIENCE, Setup, Stage};
+use crate::stage::{PATIENCE, PAUSED, Setup, Stage};
 
 /// How long a thread may be silent in these tests: longer than a busy machine keeps one waiting.
 const SILENCE: &str = "4s";
@@ -150,7 +150,7 @@ async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_continu
     let stage = on_its_own_threads(setup).start_in(None);
     until("the trap", async || trap.sprung.load(SeqCst).then_some(())).await;
     // No other loop removes it.
-    stage.handle(Loop::ContainerGc).pause(true).await;
+    stage.handle(Loop::ContainerGc).pause(PAUSED, None).await;
     let restarted = async || (stage.state(Loop::ContainerGc).await.restarts == 1).then_some(());
     until("its new thread", restarted).await;
     assert_eq!(stage.state(Loop::ContainerGc).await.doing, Doing::Paused);
@@ -161,7 +161,7 @@ async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_continu
     until("a pass of another loop", async || (passes(&stage, Loop::LogGc).await > before).then_some(()))
         .await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 0);
-    stage.handle(Loop::ContainerGc).pause(false).await;
+    stage.handle(Loop::ContainerGc).pause(None, None).await;
     until("the removal", async || (!stage.sim.container_ids().contains(&id)).then_some(())).await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1, "by the new one");
     stage.service.stop();

@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 
 use crate::isolation::{it_recovers_within_a_period, node, the_others_keep_their_pace};
 use crate::lines;
-use crate::stage::{HOUR, PERIOD, SECOND, Setup, pod, turns};
+use crate::stage::{HOUR, PAUSED, PERIOD, SECOND, Setup, pod, turns};
 
 /// The clock of a node. Each call of it runs `fuse` first.
 fn clock_that(setup: &Setup, fuse: impl Fn() + Clone + Send + Sync + 'static) -> Clock {
@@ -172,11 +172,11 @@ async fn the_configuration_panics_at_a_reload_and_takes_the_next_one() {
     std::fs::write(&file, "[log_gc]\nperiod = \"2m\"\n").unwrap();
     fuse.light();
     let configuration = &stage.service.configuration;
-    let mut interrupted = Box::pin(configuration.reload(Cause::Admin));
+    let mut interrupted = Box::pin(configuration.reload(Cause::Admin, None));
     assert!(interrupted.as_mut().now_or_never().is_none());
     stage.until("the panic", async || fuse.has_burnt().then_some(())).await;
     // Requests to it meanwhile wait for it.
-    let mut reload = Box::pin(configuration.reload(Cause::Admin));
+    let mut reload = Box::pin(configuration.reload(Cause::Admin, None));
     assert!(reload.as_mut().now_or_never().is_none());
     stage.settle().await;
     assert_eq!(stage.lines.take(), [crashed("configuration", "-")]);
@@ -252,10 +252,10 @@ async fn a_supervisor_panics_at_a_pause_and_takes_the_next_one() {
     let stage = setup.start().await;
     stage.step(SECOND).await;
     fuse.light();
-    stage.handle(Loop::LogGc).pause(true).await;
+    stage.handle(Loop::LogGc).pause(PAUSED, None).await;
     assert!(fuse.has_burnt());
     assert_eq!(stage.lines.take(), [crashed("supervisor", "log_gc")]);
-    let mut pausing = Box::pin(stage.handle(Loop::LogGc).pause(true));
+    let mut pausing = Box::pin(stage.handle(Loop::LogGc).pause(PAUSED, None));
     turns(100).await;
     assert!(pausing.as_mut().now_or_never().is_none(), "it waits for the supervisor");
     stage.step_without_waiting(SECOND).await;
@@ -311,7 +311,7 @@ async fn all_restart(every: u32) {
     assert_eq!(stage.sim.container_ids(), Vec::<String>::new(), "everything is removed");
     let configuration = &stage.service.configuration;
     let number = stage.answer("the generation", configuration.state()).await.unwrap().generation.number;
-    let reloaded = stage.answer("a reload", configuration.reload(Cause::Admin)).await.unwrap();
+    let reloaded = stage.answer("a reload", configuration.reload(Cause::Admin, None)).await.unwrap();
     assert_eq!(reloaded.state.generation.number, number + 1);
     stage.settle().await;
     for of in Loop::ALL {

@@ -11,7 +11,7 @@ use cri_gc_policy::FsStats;
 use cri_gc_sim::{Code, Fault, Method, Scope};
 use cri_gc_test_support::on_each_flavour;
 
-use crate::stage::{PERIOD, SECOND, Setup, Stage};
+use crate::stage::{PAUSED, PERIOD, SECOND, Setup, Stage};
 
 on_each_flavour!(
     #[actix_rt::test] async:
@@ -113,7 +113,7 @@ async fn alarms_can_be_off_or_raised_at_once() {
     let reload = async |text: &str| {
         std::fs::write(&file, text).unwrap();
         let cause = cri_gc_kit::generation::Cause::Admin;
-        stage.answer("a reload", stage.service.configuration.reload(cause)).await.unwrap();
+        stage.answer("a reload", stage.service.configuration.reload(cause, None)).await.unwrap();
         stage.settle().await;
     };
     fill(&stage, 90);
@@ -122,11 +122,11 @@ async fn alarms_can_be_off_or_raised_at_once() {
         assert_eq!(alarms(&stage, 4).await, Vec::<usize>::new(), "{none}");
     }
     let handle = stage.handle(Loop::ImageGc).clone();
-    handle.pause(true).await;
+    handle.pause(PAUSED, None).await;
     reload("[image_gc]\npressure_poll = \"5s\"\n").await;
     assert_eq!(alarms(&stage, 4).await, Vec::<usize>::new(), "it is paused");
     // It makes a pass when it is resumed, which frees nothing: that is not repeated at once.
-    handle.pause(false).await;
+    handle.pause(None, None).await;
     stage.settle().await;
     assert_eq!(alarms(&stage, 14).await, [12]);
 }

@@ -19,7 +19,7 @@ use slog::{Discard, Logger, o};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::stage::{SECOND, Setup, Stage, turns};
+use crate::stage::{PAUSED, SECOND, Setup, Stage, turns};
 
 /// A service whose questions are answered by a keeper with a store there, and with a worker that is in our hands.
 struct Asked {
@@ -152,7 +152,7 @@ async fn a_runtime_that_hangs_gets_one_call_for_any_number_of_status_requests() 
     let Asked { stage, client, .. } = &asked;
     // What is counted is of questions only.
     for handle in &stage.service.loops {
-        stage.answer("a pause", handle.pause(true)).await;
+        stage.answer("a pause", handle.pause(PAUSED, None)).await;
     }
     stage.sim.clear_calls();
     stage.sim.fault(Method::Version, Fault::Hang, Scope::Always);

@@ -25,7 +25,7 @@ async fn reload(stage: &Stage, file: &Path, text: &str) -> Result<Reloaded, Refu
 }
 
 async fn read(stage: &Stage) -> Result<Reloaded, Refused> {
-    let answer = stage.answer("the reload", stage.service.configuration.reload(Cause::Admin)).await;
+    let answer = stage.answer("the reload", stage.service.configuration.reload(Cause::Admin, None)).await;
     stage.settle().await;
     answer
 }
@@ -258,7 +258,7 @@ async fn in_a_process_of_its_own() {
         assert!(pass.as_mut().now_or_never().is_none());
         asked.push(pass);
         std::fs::write(&file, text(number)).unwrap();
-        let reload = stage.service.configuration.reload(Cause::Admin);
+        let reload = stage.service.configuration.reload(Cause::Admin, None);
         let reloaded = stage.answer("the reload", reload).await.unwrap();
         assert_eq!(reloaded.state.generation.number, number + 1);
         if number % ASKED == 0 {

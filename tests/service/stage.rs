@@ -10,6 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use cri_gc::wiring::{Seams, Service, Start};
+use cri_gc_collectors::collector::messages::Paused;
 use cri_gc_collectors::collector::{Doing, LoopHandle, LoopState};
 use cri_gc_config::{FileSource, LogLevel, PodSource, Settings, Sources, load};
 use cri_gc_images::Home;
@@ -30,6 +31,9 @@ pub const SECOND: Duration = Duration::from_secs(1);
 pub const PERIOD: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(60 * 60);
 pub const MIB: u64 = 1 << 20;
+
+/// A pause until it is resumed.
+pub const PAUSED: Option<Paused> = Some(Paused { since: Timestamp::UNIX_EPOCH, until: None });
 
 /// Steps by which a period passes. Every deadline of these tests is a multiple of it, so that none is overshot.
 pub const STEP: Duration = Duration::from_secs(20);

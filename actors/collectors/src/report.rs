@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use cri_gc_files::root::FileError;
 use cri_gc_gateway::{CriError, ErrorClass, FsPlaces};
-use cri_gc_kit::recorder::Object;
+use cri_gc_kit::recorder::{InPass, Object};
 use cri_gc_kit::text::duration;
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::WorkerGone;
@@ -110,19 +110,23 @@ pub struct Removal {
     pub outcome: Outcome,
     /// Bytes: measured for logs, reported by the runtime for images (a hint), 0 where they are not known.
     pub bytes: u64,
+    /// UID of its pod; empty for what belongs to none.
+    #[serde(skip)]
+    pub pod_uid: String,
 }
 
 impl Removal {
     /// The outcome for an object of a plan.
     #[must_use]
-    pub fn new(kind: Kind, Item { id, name, reason, .. }: Item, outcome: Outcome) -> Self {
-        Self { kind, id, name, reason, outcome, bytes: 0 }
+    pub fn new(kind: Kind, Item { id, name, reason, pod_uid, .. }: Item, outcome: Outcome) -> Self {
+        Self { kind, id, name, reason, outcome, bytes: 0, pod_uid }
     }
 
     /// The object, as an event names it.
     #[must_use]
     pub fn object(&self) -> Object {
-        Object { kind: self.kind, id: self.id.clone(), name: self.name.clone(), reason: self.reason.clone() }
+        let Self { kind, id, name, reason, pod_uid, .. } = self.clone();
+        Object { kind, id, name, reason, pod_uid }
     }
 }
 
@@ -409,6 +413,12 @@ impl PassReport {
             notes: self.notes.clone(),
             ..*self
         }
+    }
+
+    /// The pass, as an event names it.
+    #[must_use]
+    pub fn in_pass(&self) -> InPass {
+        InPass { trigger: self.trigger.as_str(), began: self.started_at }
     }
 
     /// The objects that could not be removed, with why.

@@ -7,17 +7,14 @@
 
 pub mod fallback;
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cri_gc_config::Settings;
+use cri_gc_files::database::{self, DatabaseError, FileIdentity};
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
-    TableDefinition, TableError,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,17 +26,11 @@ use cri_gc_kit::workers::WorkerGone;
 /// Name of the store in the state directory.
 const NAME: &str = "images.redb";
 
-/// What a store that can't be used is named from then on; with a number if there is one already.
-const ASIDE: &str = "images.redb.set-aside";
-
-/// How many such files there are at most. The last one is overwritten, none of the others ever is.
+/// How many stores that can't be used are set aside at most.
 const MOST_ASIDE: usize = 9;
 
 /// What the tables hold, and how. A store of a higher number was written by a newer cri-gc.
 const FORMAT: u32 = 1;
-
-/// Records are few and small.
-const CACHE: usize = 64 * 1024;
 
 /// All tables are of one kind, which keeps the program small. Values are JSON: fields may be added.
 type Table = TableDefinition<'static, &'static str, &'static [u8]>;
@@ -132,38 +123,16 @@ pub enum StoreError {
     },
 }
 
-impl From<redb::Error> for StoreError {
-    fn from(error: redb::Error) -> Self {
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> Self {
         match error {
-            // So it says of a file that is not its own, or too short.
-            redb::Error::Io(error)
-                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
-            {
-                Self::Damaged(error.to_string())
-            }
-            redb::Error::Io(error) => Self::Refused(error),
-            // What failed first was reported then; the store is opened again.
-            redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::LockPoisoned(_) => {
-                Self::Refused(io::Error::other(error.to_string()))
-            }
-            redb::Error::DatabaseAlreadyOpen => {
-                Self::Refused(io::Error::new(ErrorKind::WouldBlock, error.to_string()))
-            }
-            other => Self::Damaged(other.to_string()),
+            DatabaseError::Damaged(why) => Self::Damaged(why),
+            DatabaseError::Refused(error) => Self::Refused(error),
         }
     }
 }
 
-macro_rules! by_way_of {
-    ($($error:ty),*) => { $(
-        impl From<$error> for StoreError {
-            fn from(error: $error) -> Self {
-                redb::Error::from(error).into()
-            }
-        }
-    )* };
-}
-by_way_of!(DatabaseError, StorageError, TableError, redb::TransactionError, redb::CommitError);
+cri_gc_files::from_redb!(StoreError: redb::StorageError, TableError, redb::TransactionError, redb::CommitError);
 
 /// The result of opening the store.
 #[derive(Debug, Default)]
@@ -182,7 +151,7 @@ pub struct Store {
     /// `None` before it is opened, and after anything has failed.
     database: Option<Database>,
     /// Which file it was opened as.
-    file: Option<(u64, u64)>,
+    file: Option<FileIdentity>,
     /// That one was set aside, until that can be reported with a new one.
     set_aside: Option<String>,
 }
@@ -226,13 +195,7 @@ impl Store {
     }
 
     fn put_aside(&mut self, bad: &StoreError) -> io::Result<()> {
-        let named = |number: usize| match number {
-            1 => self.path.with_file_name(ASIDE),
-            _ => self.path.with_file_name(format!("{ASIDE}.{number}")),
-        };
-        let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
-        let aside = (1..MOST_ASIDE).map(named).find(is_free).unwrap_or_else(|| named(MOST_ASIDE));
-        fs::rename(&self.path, &aside)?;
+        let aside = database::set_aside(&self.path, MOST_ASIDE)?;
         self.set_aside = Some(format!(
             "the image records in {} can't be used: {bad}; the file was renamed to {}, and all images count as new",
             self.path.display(),
@@ -243,7 +206,7 @@ impl Store {
 
     fn try_open(&mut self) -> Result<Content, StoreError> {
         let existed = self.path.symlink_metadata().is_ok();
-        let content = self.read_file(existed);
+        let content = self.read_file();
         if !existed && content.is_err() {
             // What a full disk left of a new one is no store. It may not be there at all.
             let _ = fs::remove_file(&self.path);
@@ -251,23 +214,10 @@ impl Store {
         content
     }
 
-    fn read_file(&mut self, existed: bool) -> Result<Content, StoreError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&self.path)?;
-        let meta = file.metadata()?;
-        if !meta.is_file() {
-            return Err(StoreError::Damaged("not a regular file".to_owned()));
-        }
-        if existed && meta.len() == 0 {
-            return Err(StoreError::Damaged(EMPTY.to_owned()));
-        }
-        self.file = Some(identity(&meta));
-        let (database, content) = read(FileBackend::new(file)?, &self.origin)?;
+    fn read_file(&mut self) -> Result<Content, StoreError> {
+        let (file, identity) = database::open_file(&self.path)?;
+        self.file = Some(identity);
+        let (database, content) = read(FileBackend::new(file).map_err(DatabaseError::from)?, &self.origin)?;
         self.database = Some(database);
         Ok(content)
     }
@@ -279,7 +229,9 @@ impl Store {
     /// # Errors
     /// Nothing of the content is kept for sure.
     pub fn commit(&mut self, mut content: Content) -> Result<Option<Opened>, StoreError> {
-        if self.database.is_some() && fs::metadata(&self.path).ok().as_ref().map(identity) != self.file {
+        if self.database.is_some()
+            && fs::metadata(&self.path).ok().as_ref().map(FileIdentity::from) != self.file
+        {
             self.database = None;
             return Err(StoreError::Refused(io::Error::other("the file was removed or replaced")));
         }
@@ -312,11 +264,6 @@ pub fn path_in(state_dir: &Path) -> PathBuf {
     state_dir.join(NAME)
 }
 
-/// Distinguishes a file from all others.
-fn identity(meta: &fs::Metadata) -> (u64, u64) {
-    (meta.dev(), meta.ino())
-}
-
 /// What the store of a state directory holds, without touching it: a command that only plans reads a copy, and a service may
 /// use the store meanwhile.
 ///
@@ -333,21 +280,17 @@ pub fn read_copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreErro
     copied
 }
 
-/// A full disk makes such files, and so does an operator who wants to start over.
-const EMPTY: &str = "it is empty";
-
 /// How often a store is copied until it makes sense: one that is being written may be seen half before and half after.
 const COPIES: usize = 5;
 
 fn copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
-    let bytes = match fs::read(path_in(state_dir)) {
+    let bytes = match database::read_file(&path_in(state_dir)) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::default()),
+        Err(DatabaseError::Refused(error)) if error.kind() == ErrorKind::NotFound => {
+            return Ok(Content::default());
+        }
         Err(error) => return Err(error.into()),
     };
-    if bytes.is_empty() {
-        return Err(StoreError::Damaged(EMPTY.to_owned()));
-    }
     let copy = InMemoryBackend::new();
     copy.set_len(bytes.len() as u64)?;
     copy.write(0, &bytes)?;
@@ -357,9 +300,7 @@ fn copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
 /// Opens what lies there, verifies all of it, and reads it.
 fn read(from: impl StorageBackend, origin: &Origin) -> Result<(Database, Content), StoreError> {
     let work = move || {
-        let mut builder = Builder::new();
-        let builder = builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
-        let database = builder.create_with_backend(from)?;
+        let database = database::verified(from)?;
         let content = content(&database, origin)?;
         Ok((database, content))
     };

@@ -123,7 +123,7 @@ fn a_value_of_a_wrong_form_names_variable_key_range_and_remedy() {
         message("CRI_GC__STATE__HISTORY_MAX_EVENTS", "99999999999999999999"),
         "environment variable CRI_GC__STATE__HISTORY_MAX_EVENTS: state.history_max_events = \
          \"99999999999999999999\": 99999999999999999999 is out of range; \
-         allowed: a whole number, -1 (no limit) or more; write how many to keep, or -1 for no limit"
+         allowed: a whole number from 0 to 100000; write how many to keep, as 10000, or 0 for none"
     );
     let message = message("CRI_GC__PODS__RUNTIME_BESIDE_KUBELET", "yes");
     assert!(message.ends_with("allowed: true or false; write true or false, without quotes"), "{message}");

@@ -93,10 +93,14 @@ fn parallel_removals_and_workers_are_1_to_64() {
 }
 
 #[test]
+fn the_history_is_bounded() {
+    let allowed = "a whole number from 0 to 100000";
+    range("state.history_max_events", &["0", "10000", "100000"], &["-1", "100001", "1.5", "'1'"], allowed);
+}
+
+#[test]
 fn counts_are_at_least_minus_one_which_is_no_limit() {
-    for key in
-        ["container_gc.max_per_pod_container", "container_gc.max_containers", "state.history_max_events"]
-    {
+    for key in ["container_gc.max_per_pod_container", "container_gc.max_containers"] {
         let valid = ["-1", "0", "9223372036854775807"];
         range(key, &valid, &["-2", "-9223372036854775808", "1.0"], "a whole number, -1 (no limit) or more");
     }

@@ -185,7 +185,7 @@ fn service() -> impl Strategy<Value = (Supervision, Admin, Metrics, State, Log)>
         });
     let admin = (path(), optional_text()).prop_map(|(socket, group)| Admin { socket, group });
     let metrics = prop::option::of("[a-z]{1,9}:[0-9]{1,4}").prop_map(|listen| Metrics { listen });
-    let state = (path(), path(), count()).prop_map(|(dir, runtime_dir, history_max_events)| State {
+    let state = (path(), path(), 0..=100_000i64).prop_map(|(dir, runtime_dir, history_max_events)| State {
         dir,
         runtime_dir,
         history_max_events,

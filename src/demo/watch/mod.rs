@@ -16,10 +16,11 @@ mod view;
 use std::time::Duration;
 
 use cri_gc_config::Settings;
-use cri_gc_proto::admin::{Event, StatusResponse};
+use cri_gc_proto::admin::{Event, FollowRequest, PauseRequest, ResumeRequest, StatusResponse};
 use cri_gc_sim::SimError;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tonic::Response;
 
 use self::breakages::Breakages;
 use self::events::EventLog;
@@ -125,7 +126,7 @@ impl<'a> LiveDemo<'a> {
         // It serves until it is dropped.
         let _admin = service.admin(settings, None).map_err(Failure::failed)?;
         let client = Client::connect(&settings.admin.socket.to_string_lossy(), DEADLINE).await?;
-        let mut events = client.follow(u32::MAX).await?;
+        let mut events = client.follow(FollowRequest { recent: u32::MAX, filter: None }).await?;
         self.request_status(&client).await;
         let shown = self.until_ended(&client, &mut events, settings, stop).await;
         // Whatever happened: a thread or a call that hangs would delay the end.
@@ -223,7 +224,18 @@ impl<'a> LiveDemo<'a> {
                             is_paused = !is_paused;
                             let client = client.clone();
                             // The next status shows it; nothing waits for it: a loop that hangs delays the answer.
-                            actix_rt::spawn(async move { client.pause(Vec::new(), is_paused).await });
+                            actix_rt::spawn(async move {
+                                client
+                                    .ask(async |admin| {
+                                        if is_paused {
+                                            admin.pause(PauseRequest::default()).await.map(drop)
+                                        } else {
+                                            admin.resume(ResumeRequest::default()).await.map(drop)
+                                        }
+                                        .map(Response::new)
+                                    })
+                                    .await
+                            });
                         }
                     }
                     pictures.reset_immediately();

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use cri_gc_proto::admin::{LoopStatus, Pass};
 use jiff::Timestamp;
 
-use super::super::ages::{Now, rough};
+use super::super::ages::{Now, rough, span};
 use super::super::table::{labelled, short, table};
 
 /// Errors that are shown of one pass, and stuck objects that are shown at all: the rest would fill the screen.
@@ -79,11 +79,17 @@ fn matter(of: &LoopStatus, generation: u64, now: Now) -> Vec<String> {
     let mut lines = Vec::new();
     match of.state.as_str() {
         "waiting" | "running" | "off" => {}
-        "paused" => lines.push(format!(
-            "PAUSED {}; `cri-gc resume {}` ends that",
-            now.lasting(&of.state_since),
-            of.r#loop
-        )),
+        "paused" => {
+            let until = match now.until(&of.paused_until) {
+                Some(left) => format!(", ends in {}", span(left)),
+                None => String::new(),
+            };
+            lines.push(format!(
+                "PAUSED {}{until}; `cri-gc resume {}` ends that",
+                now.lasting(&of.state_since),
+                of.r#loop
+            ));
+        }
         state => lines.push(format!("{} {}", state.to_uppercase(), now.lasting(&of.state_since))),
     }
     let errors = of.last_pass.as_ref().map_or(&[][..], |pass| &pass.errors);

@@ -136,7 +136,7 @@ async fn no_more_events_are_sent_than_the_server_should_store() {
     world.recovers("the first list").await;
     for _ in 0..40 {
         std::fs::write(&file, "[pods\n").unwrap();
-        world.stage.service.configuration.reload(Cause::Admin).await.unwrap_err();
+        world.stage.service.configuration.reload(Cause::Admin, None).await.unwrap_err();
         world.step(SECOND).await;
     }
     assert_eq!(reasons(&world), ["ReloadRefused"].repeat(25));

@@ -12,7 +12,7 @@ use crate::stage::{PERIOD, uid};
 
 async fn reload(world: &World, file: &Path, text: &str) {
     std::fs::write(file, text).unwrap();
-    let reload = world.stage.service.configuration.reload(Cause::Admin);
+    let reload = world.stage.service.configuration.reload(Cause::Admin, None);
     world.stage.answer("the reload", reload).await.unwrap();
     world.stage.settle().await;
     world.exchange().await;

@@ -10,6 +10,8 @@ mod probes;
 
 use std::net::SocketAddr;
 
+use cri_gc_collectors::collector::messages::Paused;
+use cri_gc_kit::words::Loop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -59,6 +61,12 @@ impl Served {
                 read(&mut stream).await
             })
             .await
+    }
+
+    /// Pauses a loop without an end.
+    async fn pause(&self, of: Loop) {
+        let paused = Paused { since: self.stage.sim.now(), until: None };
+        self.stage.handle(of).pause(Some(paused), None).await;
     }
 
     async fn connect(&self) -> TcpStream {

@@ -12,7 +12,7 @@ async fn the_page_shows_the_loops_the_runtime_the_source_the_disks_and_the_newes
     setup.ended(&setup.living_pod(1), 0);
     let served = Served::start(setup).await;
     served.stage.step(SECOND).await;
-    served.stage.handle(Loop::SandboxGc).pause(true).await;
+    served.pause(Loop::SandboxGc).await;
     let answer = served.get("/").await;
     assert!(answer.head.contains("content-type: text/html; charset=utf-8"), "{}", answer.head);
     assert!(answer.head.contains("content-security-policy: default-src 'none'"), "{}", answer.head);

@@ -59,7 +59,7 @@ async fn a_loop_that_is_late_is_overdue_and_one_that_is_paused_is_not() {
     let served = Served::start(Setup::new()).await;
     served.stage.step(SECOND).await;
     is_ready(&served).await;
-    served.stage.handle(Loop::LogGc).pause(true).await;
+    served.pause(Loop::LogGc).await;
     served.stage.pass_time(10 * PERIOD).await;
     is_ready(&served).await;
     // The clock of the node runs on, and no timer is due: as if all loops slept.
@@ -110,7 +110,7 @@ async fn a_part_that_does_not_answer_is_left_out_named_and_not_waited_for() {
     served.stage.step(SECOND).await;
     is_ready(&served).await;
     fuse.light();
-    served.stage.handle(Loop::LogGc).pause(true).await;
+    served.pause(Loop::LogGc).await;
     assert!(fuse.has_burnt());
     let metrics = ask_slowly(&served, "/metrics", 11).await.body;
     assert_eq!(value(&metrics, "cri_gc_scrape_unanswered{part=\"log_gc\"}"), Some(1.0));

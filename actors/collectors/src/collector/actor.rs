@@ -459,8 +459,8 @@ impl<C: Collect> Handler<Reconfigure> for Collector<C> {
 impl<C: Collect> Handler<Pause> for Collector<C> {
     type Result = ();
 
-    fn handle(&mut self, Pause(paused): Pause, ctx: &mut Context<Self>) {
-        let was = self.live.is_paused();
+    fn handle(&mut self, Pause { paused, .. }: Pause, ctx: &mut Context<Self>) {
+        let (was, paused) = (self.live.is_paused(), paused.is_some());
         self.live.pause(paused);
         self.decline_all();
         if was && !paused && self.may_pass().is_ok() {

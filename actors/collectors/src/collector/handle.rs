@@ -1,11 +1,12 @@
 //! A loop of the service, whichever of the four it is: for callers that treat them alike.
 
 use actix::{Addr, Recipient};
+use cri_gc_kit::recorder::Peer;
 use cri_gc_kit::words::Loop;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::collect::Collect;
-use super::messages::{AskState, Declined, Finish, Pause, Ping, RunPass};
+use super::messages::{AskState, Declined, Finish, Pause, Paused, Ping, RunPass};
 use super::state::LoopState;
 use super::supervisor::Supervisor;
 use crate::report::{PassReport, Progress};
@@ -48,10 +49,10 @@ impl LoopHandle {
         self.run.send(run).await.unwrap_or(Err(Declined::Crashed(self.of)))
     }
 
-    /// Pauses it, or resumes it.
-    pub async fn pause(&self, paused: bool) {
+    /// Pauses it, or with `None` resumes it, as that process has requested.
+    pub async fn pause(&self, paused: Option<Paused>, by: Option<Peer>) {
         // A supervisor that crashes over this is restarted; its state shows whether it is paused.
-        let _ = self.pause.send(Pause(paused)).await;
+        let _ = self.pause.send(Pause { paused, by }).await;
     }
 
     /// Its state. `None` while its supervisor is being restarted.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 use cri_gc_config::Settings;
+use cri_gc_kit::recorder::Peer;
 use cri_gc_kit::words::Loop;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::state::LoopState;
@@ -66,10 +68,25 @@ pub struct Prepare;
 #[rtype(result = "()")]
 pub struct Finish;
 
-/// Begin no pass and no removal any more (true), or continue (false).
+/// A pause of a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends by itself; `None` if it does not.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+}
+
+/// Begin no pass and no removal any more, or continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Pause(pub bool);
+pub struct Pause {
+    /// How it is paused from now on; `None` if it continues.
+    pub paused: Option<Paused>,
+    /// Who has requested it.
+    pub by: Option<Peer>,
+}
 
 /// What is the state? Answered by the supervisor of a loop, whatever the loop itself does.
 #[derive(Debug, Clone, Copy, Message)]

@@ -127,6 +127,8 @@ pub struct Target<T> {
     pub name: String,
     /// Why it is removed.
     pub reason: Reason,
+    /// UID of its pod; empty for what belongs to none.
+    pub pod_uid: String,
     /// What else the removal needs.
     pub object: T,
 }
@@ -297,8 +299,9 @@ impl Pass {
             .iter()
             .zip(items)
             .filter_map(|(decision, item)| {
-                let Item { id, name, .. } = item;
-                Some(Target { kind, id, name, reason: decision.reason, object: object(decision.index)? })
+                let Item { id, name, pod_uid, .. } = item;
+                let (reason, object) = (decision.reason, object(decision.index)?);
+                Some(Target { kind, id, name, reason, pod_uid, object })
             })
             .collect();
         self.planned(targets.len());
@@ -382,6 +385,7 @@ impl Pass {
             reason: target.reason.as_str().to_owned(),
             outcome,
             bytes,
+            pod_uid: target.pod_uid.clone(),
         };
         let (kind, outcome) = (removal.kind.as_str(), removal.outcome.to_string());
         let what = slog::o!(
@@ -392,7 +396,8 @@ impl Pass {
             info!(self.tools.log, "{}", outcome; what);
             let object = Some(Box::new(removal.object()));
             let event = Event::new(EventKind::Removed, Some(self.of), "");
-            self.tools.recorder.record(Event { object, bytes: removal.bytes, ..event });
+            let pass = Some(self.report.borrow().in_pass());
+            self.tools.recorder.record(Event { object, bytes: removal.bytes, pass, ..event });
         } else {
             debug!(self.tools.log, "{}", outcome; what);
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use slog::{Logger, debug, info, log};
 
 use crate::report::{FailureKind, PassError, PassReport};
-use cri_gc_kit::recorder::{Event, EventKind, Recorder};
+use cri_gc_kit::recorder::{Event, EventKind, InPass, Recorder};
 use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line};
 use cri_gc_kit::text::duration;
 use cri_gc_kit::words::{Kind, Loop};
@@ -93,7 +93,7 @@ impl PassLog {
                 _ => "",
             };
             self.line(line, &format!("pass failed: {}{hint}", failure.text));
-            self.event(line, failure.event, failure.text);
+            self.event(line, failure.event, failure.text, Some(report.in_pass()));
         }
     }
 
@@ -133,7 +133,7 @@ impl PassLog {
             format!("{of} crashed, restarting in {}: {why}", duration(pause))
         };
         self.line(line, &text);
-        self.event(line, EventKind::Restarted, why.to_owned());
+        self.event(line, EventKind::Restarted, why.to_owned(), None);
     }
 
     fn success(&mut self, report: &PassReport, now: Timestamp) {
@@ -145,7 +145,8 @@ impl PassLog {
                     "lasted" => duration(outage.lasted), "removed" => removed);
                 let passes = counted(outage.failures, "failed pass");
                 let message = format!("{passes} in {}", duration(outage.lasted));
-                self.recorder.record(Event::new(EventKind::Recovered, Some(self.of), message));
+                let event = Event::new(EventKind::Recovered, Some(self.of), message);
+                self.recorder.record(Event { pass: Some(report.in_pass()), ..event });
             }
             _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => duration(took)),
         }
@@ -163,11 +164,11 @@ impl PassLog {
     }
 
     /// The event of a failure. A first one that may be none has no event.
-    fn event(&self, line: Line, kind: EventKind, message: String) {
+    fn event(&self, line: Line, kind: EventKind, message: String, pass: Option<InPass>) {
         let perhaps_none = line.number == 1 && line.due == Due::Warning;
         if line.due > Due::Debug && !perhaps_none {
             let event = Event::new(kind, Some(self.of), message);
-            self.recorder.record(Event { count: line.number, ..event });
+            self.recorder.record(Event { count: line.number, pass, ..event });
         }
     }
 
@@ -181,7 +182,8 @@ impl PassLog {
             if count.is_power_of_two() {
                 let object = Some(Box::new(removal.object()));
                 let event = Event::new(EventKind::RemovalFailed, Some(self.of), error);
-                self.recorder.record(Event { object, count, ..event });
+                let pass = Some(report.in_pass());
+                self.recorder.record(Event { object, count, pass, ..event });
             }
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cri_gc_config::Mode;
 use jiff::Timestamp;
 
+use super::messages::Paused;
 use super::totals::Totals;
 use crate::report::{PassReport, Space};
 use cri_gc_kit::generation::Generation;
@@ -49,8 +50,8 @@ pub struct LoopState {
     pub doing: Doing,
     /// Since when.
     pub since: Timestamp,
-    /// Since when it is paused, if it is; a pass in progress then ends without further removals.
-    pub paused_since: Option<Timestamp>,
+    /// How it is paused, if it is; a pass in progress then ends without further removals.
+    pub paused: Option<Paused>,
     /// The generation of settings that it follows.
     pub generation: u64,
     /// How often it makes a pass.
@@ -88,7 +89,7 @@ impl LoopState {
             mode,
             doing: Doing::Waiting,
             since: now,
-            paused_since: None,
+            paused: None,
             generation: generation.number,
             period,
             next_pass_at: None,

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::actor::{Collector, Schedule, Service};
 use super::collect::Collect;
-use super::messages::{AskState, Declined, Finish, Link, News, NewsOf, Pause, Ping, RunPass};
+use super::messages::{AskState, Declined, Finish, Link, News, NewsOf, Pause, Paused, Ping, RunPass};
 use super::pass_log::PassLog;
 use super::state::{Doing, LoopState};
 use crate::report::{PassReport, Trigger};
@@ -72,6 +72,8 @@ pub struct Base {
     pub generation: Arc<Generation>,
     /// When the loop makes passes.
     pub schedule: Schedule,
+    /// How it is paused from the start.
+    pub paused: Option<Paused>,
     /// The supervisor's own clock.
     pub clock: Clock,
 }
@@ -88,7 +90,7 @@ impl<C: Collect> Supervisor<C> {
     /// Starts it on an arbiter, and the loop on a thread of its own. `make` makes the loop's own part, once for each thread:
     /// what has to outlive a thread is shared by what it makes. `next` are woken after each pass.
     pub fn start(
-        Base { on, threads, generation, schedule, clock }: Base,
+        Base { on, threads, generation, schedule, paused, clock }: Base,
         tools: Tools,
         next: Next,
         make: impl Fn() -> C + Send + Sync + 'static,
@@ -98,10 +100,11 @@ impl<C: Collect> Supervisor<C> {
         guard::start(&on, pace, crashed, move |ctx| {
             let log = PassLog::new(C::LOOP, C::FIRST_FAILURE, tools.log.clone(), tools.recorder.clone());
             let hire = Hire { threads, tools, schedule, make: Arc::new(make) };
+            let in_force = (Arc::clone(&generation), paused.is_some());
             Self {
-                state: LoopState::new(C::LOOP, &generation, clock.now()),
+                state: LoopState { paused, ..LoopState::new(C::LOOP, &generation, clock.now()) },
                 hang_timeout: generation.settings.supervision.hang_timeout,
-                current: hire.hire(1, (Arc::clone(&generation), false), ctx.address().recipient()),
+                current: hire.hire(1, in_force, ctx.address().recipient()),
                 clock,
                 hire,
                 next,
@@ -140,7 +143,7 @@ impl<C: Collect> Supervisor<C> {
             duration(hung_for)
         );
         self.log.crashed("hang", &why, Duration::ZERO, now);
-        let in_force = (Arc::clone(&self.generation), self.state.paused_since.is_some());
+        let in_force = (Arc::clone(&self.generation), self.state.paused.is_some());
         let next = self.hire.hire(self.current.number + 1, in_force, ctx.address().recipient());
         // Only now: should no thread be left for another one, this one may continue if it answers again.
         self.current.lease.revoke();
@@ -151,11 +154,33 @@ impl<C: Collect> Supervisor<C> {
         self.state.generation = self.generation.number;
     }
 
+    fn pause(&mut self, paused: Option<Paused>, event: Event, ctx: &mut Context<Self>) {
+        self.state.paused = paused;
+        let text = if paused.is_some() { "paused" } else { "resumed" };
+        slog::info!(self.hire.tools.log, "{}", text; "loop" => C::LOOP.as_str());
+        self.hire.tools.recorder.record(event);
+        self.current.address.do_send(Pause { paused, by: None });
+        self.resume_in_time(ctx);
+    }
+
+    /// Ends the pause when its time is over, unless it was changed by then.
+    fn resume_in_time(&mut self, ctx: &mut Context<Self>) {
+        let Some(paused @ Paused { until: Some(until), .. }) = self.state.paused else { return };
+        // One whose end is past ends at once.
+        let left = Duration::try_from(until.duration_since(self.clock.now())).unwrap_or_default();
+        ctx.run_later(left, move |this, ctx| {
+            if this.state.paused == Some(paused) {
+                let over = Event::new(EventKind::Resumed, Some(C::LOOP), "the time of the pause is over");
+                this.pause(None, over, ctx);
+            }
+        });
+    }
+
     fn state(&self) -> LoopState {
         let mut state = self.state.clone();
         if state.doing == Doing::Waiting {
-            match state.paused_since {
-                Some(since) => (state.doing, state.since) = (Doing::Paused, since),
+            match state.paused {
+                Some(paused) => (state.doing, state.since) = (Doing::Paused, paused.since),
                 None if state.mode == Mode::Off => state.doing = Doing::Off,
                 None => {}
             }
@@ -197,6 +222,7 @@ impl<C: Collect> Actor for Supervisor<C> {
 impl<C: Collect> Guarded for Supervisor<C> {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         ctx.run_interval(self.hang_timeout / PINGS, Self::ping);
+        self.resume_in_time(ctx);
     }
 }
 
@@ -264,16 +290,18 @@ impl<C: Collect> Handler<Reconfigure> for Supervisor<C> {
 impl<C: Collect> Handler<Pause> for Supervisor<C> {
     type Result = ();
 
-    fn handle(&mut self, Pause(paused): Pause, _ctx: &mut Context<Self>) {
-        if paused == self.state.paused_since.is_some() {
-            return;
+    fn handle(&mut self, Pause { paused, by }: Pause, ctx: &mut Context<Self>) {
+        // One that is paused already is so since then.
+        let since = self.state.paused.map(|before| before.since);
+        let paused = paused.map(|paused| Paused { since: since.unwrap_or(paused.since), ..paused });
+        if paused != self.state.paused {
+            let (kind, message) = match paused {
+                Some(Paused { until: Some(until), .. }) => (EventKind::Paused, format!("until {until:.0}")),
+                Some(_) => (EventKind::Paused, String::new()),
+                None => (EventKind::Resumed, String::new()),
+            };
+            self.pause(paused, Event::new(kind, Some(C::LOOP), message).by(by), ctx);
         }
-        self.state.paused_since = paused.then(|| self.clock.now());
-        let (kind, text) =
-            if paused { (EventKind::Paused, "paused") } else { (EventKind::Resumed, "resumed") };
-        slog::info!(self.hire.tools.log, "{}", text; "loop" => C::LOOP.as_str());
-        self.hire.tools.recorder.record(Event::new(kind, Some(C::LOOP), ""));
-        self.current.address.do_send(Pause(paused));
     }
 }
 

@@ -12,7 +12,7 @@ use cri_gc_config::Settings;
 use cri_gc_policy::FsStats;
 use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 
-use super::messages::{AskState, Declined, Finish, Pause, RunPass};
+use super::messages::{AskState, Declined, Finish, Pause, Paused, RunPass};
 use super::supervisor::Next;
 use super::*;
 use crate::report::PassError;
@@ -27,6 +27,9 @@ use cri_gc_kit::supervision::threads::Threads;
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
+
+/// A pause until it is resumed.
+const PAUSED: Option<Paused> = Some(Paused { since: jiff::Timestamp::UNIX_EPOCH, until: None });
 
 /// What a loop of these tests does in its passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +158,8 @@ impl Stage {
         let schedule = Schedule { first: Duration::from_secs(1), chance: Chance::none() };
         let generation = Generation::only(Arc::new(settings()));
         let clock = self.tools.clock.clone();
-        let base = Base { on: Arbiter::current(), threads: Threads::here(), generation, schedule, clock };
+        let (on, threads) = (Arbiter::current(), Threads::here());
+        let base = Base { on, threads, generation, schedule, paused: None, clock };
         Supervisor::start(base, self.tools.clone(), next, move || Puppet {
             strings: strings.clone(),
             own: Cell::new(0),
@@ -331,18 +335,43 @@ async fn a_paused_loop_makes_no_pass_and_continues_at_once_when_it_is_resumed() 
     let strings = Strings::new(Does::Well);
     let address = stage.serve(&strings, Vec::new());
     tokio::time::sleep(Duration::from_secs(2)).await;
-    address.send(Pause(true)).await.unwrap();
+    address.send(Pause { paused: PAUSED, by: None }).await.unwrap();
     periods(10).await;
     assert_eq!(strings.passes(), 1);
     let state = address.send(AskState).await.unwrap();
     assert_eq!((state.doing, state.next_pass_at), (Doing::Paused, None));
     let declined = address.send(RunPass::default()).await.unwrap();
     assert_eq!(declined.err(), Some(Declined::Paused(Loop::ContainerGc)));
-    address.send(Pause(false)).await.unwrap();
+    address.send(Pause { paused: None, by: None }).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(strings.passes(), 2);
     periods(3).await;
     assert_eq!(strings.passes(), 5);
+}
+
+#[actix_rt::test]
+async fn a_pause_ends_by_itself_when_its_time_is_over_unless_it_was_changed() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let strings = Strings::new(Does::Well);
+    let address = stage.serve(&strings, Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let since = stage.tools.clock.now();
+    let pause = async |until: Duration| {
+        let paused = Some(Paused { since: stage.tools.clock.now(), until: Some(since + until) });
+        address.send(Pause { paused, by: None }).await.unwrap();
+    };
+    pause(Duration::from_secs(90)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // Longer, from the middle of it on.
+    pause(Duration::from_secs(200)).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let state = address.send(AskState).await.unwrap();
+    assert_eq!((strings.passes(), state.doing), (1, Doing::Paused));
+    assert_eq!(state.paused.map(|paused| paused.since), Some(since), "it is the same pause");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let state = address.send(AskState).await.unwrap();
+    assert_eq!((strings.passes(), state.paused), (2, None));
 }
 
 #[actix_rt::test]
@@ -353,7 +382,7 @@ async fn a_pause_and_settings_survive_a_crash() {
     let address = stage.serve(&strings, Vec::new());
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(strings.passes(), 1);
-    address.send(Pause(true)).await.unwrap();
+    address.send(Pause { paused: PAUSED, by: None }).await.unwrap();
     let generation = Generation { number: 7, ..(*Generation::only(Arc::new(settings()))).clone() };
     address.send(Reconfigure(Arc::new(generation))).await.unwrap();
     periods(5).await;
@@ -397,6 +426,7 @@ async fn a_loop_whose_thread_hangs_gets_another_one_and_the_old_one_loses_its_le
         threads: threads.clone(),
         generation: Generation::only(Arc::new(settings)),
         schedule,
+        paused: None,
         clock: stage.tools.clock.clone(),
     };
     let tools = Tools { clock, ..stage.tools.clone() };
@@ -452,7 +482,7 @@ async fn a_loop_passes_by_itself_while_the_loop_before_it_is_paused() {
     let next = stage.serve(&second, Vec::new());
     let paused = stage.serve(&first, vec![next.recipient()]);
     periods(10).await;
-    paused.send(Pause(true)).await.unwrap();
+    paused.send(Pause { paused: PAUSED, by: None }).await.unwrap();
     let before = (first.passes(), second.passes());
     periods(10).await;
     assert_eq!((first.passes() - before.0, second.passes() - before.1), (0, 10));

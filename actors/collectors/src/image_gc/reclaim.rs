@@ -199,6 +199,7 @@ fn targets(observation: &Observation, plan: &ImagePlan, count: usize) -> Vec<Tar
             id: image.id.clone(),
             name: naming::image(image).to_owned(),
             reason: decision.reason,
+            pod_uid: String::new(),
             object: image.clone(),
         })
     };

@@ -37,6 +37,9 @@ fn key(id: &str, handler: &str) -> Key {
     (id.to_owned(), handler.to_owned())
 }
 
+/// What a store that can't be used is named.
+const ASIDE: &str = "images.redb.set-aside";
+
 fn record(first_detected: i128, last_used: Option<i128>) -> Record {
     Record {
         first_detected: nanos(first_detected),

@@ -1,13 +1,17 @@
-//! The actor: numbers the events, keeps the newest, and hands them on.
+//! The actor: numbers the events, keeps the newest, and hands them on, to a history on disk as well.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Actor, Context, Handler, MessageResult, Supervised};
-use tokio::sync::broadcast;
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Supervised};
+use crossbeam_channel::{Sender, TrySendError};
+use jiff::Timestamp;
+use tokio::sync::{broadcast, oneshot};
 
-use super::event::Stamped;
-use super::messages::{Record, Subscribe, Subscription};
+use super::event::{Event, EventKind, Stamped};
+use super::messages::{Flush, Record, Subscribe, Subscription};
 use crate::supervision::guard::Guarded;
 
 /// Events that are kept for later subscribers: a pass over a full node, about 300 bytes each.
@@ -16,29 +20,48 @@ const KEPT: usize = 1_000;
 /// Events that a follower may lag behind before it loses some.
 const LAG: usize = 1_024;
 
+/// How long the numbering waits for a history on disk to say where it ends. A disk that hangs delays no event for longer.
+const HISTORY_WITHIN: Duration = Duration::from_secs(2);
+
+/// A history on disk, which gets every event.
+pub struct HistoryLine {
+    /// Where to. What does not fit because the disk hangs is missing from the history.
+    pub events: Sender<Stamped>,
+    /// The number of its last event, once it was read.
+    pub last: oneshot::Receiver<u64>,
+}
+
 /// The actor. Use it through [`super::Recorder`].
 #[derive(Default)]
 pub struct RecorderActor {
     sequence: u64,
+    /// A history on disk that has not said yet where it ends.
+    beginning: Option<oneshot::Receiver<u64>>,
+    history: Option<Sender<Stamped>>,
+    /// How many events the history could not take since it last took one.
+    lost: u64,
     kept: VecDeque<Stamped>,
     /// `None` until there is a follower.
     followers: Option<broadcast::Sender<Stamped>>,
 }
 
-impl Actor for RecorderActor {
-    type Context = Context<Self>;
-}
+impl RecorderActor {
+    pub(super) fn new(history: Option<HistoryLine>) -> Self {
+        let (history, beginning) = history.map(|line| (line.events, line.last)).unzip();
+        Self { history, beginning, ..Self::default() }
+    }
 
-impl Supervised for RecorderActor {}
-
-impl Guarded for RecorderActor {}
-
-impl Handler<Record> for RecorderActor {
-    type Result = ();
-
-    fn handle(&mut self, Record { time, event }: Record, _ctx: &mut Context<Self>) {
+    fn record(&mut self, time: Timestamp, event: Event) {
         self.sequence += 1;
         let stamped = Stamped { sequence: self.sequence, time, event: Arc::new(event) };
+        if let Some(history) = &self.history {
+            match history.try_send(stamped.clone()) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => self.lost += 1,
+                // Its thread has ended.
+                Err(TrySendError::Disconnected(_)) => self.history = None,
+            }
+        }
         if self.kept.len() >= KEPT {
             self.kept.pop_front();
         }
@@ -48,6 +71,50 @@ impl Handler<Record> for RecorderActor {
             self.followers = None;
         }
     }
+}
+
+impl Actor for RecorderActor {
+    type Context = Context<Self>;
+}
+
+impl Supervised for RecorderActor {}
+
+impl Guarded for RecorderActor {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        if let Some(last) = self.beginning.take() {
+            let last = wrap_future(tokio::time::timeout(HISTORY_WITHIN, last));
+            ctx.wait(last.map(|last, this: &mut Self, _ctx| {
+                // One that can't be read in time numbers by itself what it gets later.
+                if let Ok(Ok(last)) = last {
+                    this.sequence = last;
+                }
+            }));
+        }
+    }
+}
+
+impl Handler<Record> for RecorderActor {
+    type Result = ();
+
+    fn handle(&mut self, Record { time, event }: Record, _ctx: &mut Context<Self>) {
+        if self.lost > 0 && self.history.as_ref().is_some_and(|history| !history.is_full()) {
+            let message = format!(
+                "{} missing from the history before this one: the disk did not answer",
+                match std::mem::take(&mut self.lost) {
+                    1 => "1 event is".to_owned(),
+                    lost => format!("{lost} events are"),
+                }
+            );
+            self.record(time, Event::new(EventKind::EventsLost, None, message));
+        }
+        self.record(time, event);
+    }
+}
+
+impl Handler<Flush> for RecorderActor {
+    type Result = ();
+
+    fn handle(&mut self, _flush: Flush, _ctx: &mut Context<Self>) {}
 }
 
 impl Handler<Subscribe> for RecorderActor {

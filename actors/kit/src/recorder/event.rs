@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use crate::words::{Kind, Loop};
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray,
+)]
 pub enum EventKind {
     /// The service has started.
     Started,
@@ -45,6 +47,12 @@ pub enum EventKind {
     Reloaded,
     /// New settings were refused; the old ones are still in force.
     ReloadRefused,
+    /// A client has requested passes.
+    PassRequested,
+    /// A client has changed the log level.
+    LogLevelChanged,
+    /// Events are missing from the history on disk.
+    EventsLost,
     /// The runtime does not answer any more.
     RuntimeLost,
     /// The runtime answers again.
@@ -52,6 +60,9 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All of them.
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
+
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -81,6 +92,28 @@ pub struct Object {
     pub name: String,
     /// Why it was removed: a word of `cri_gc_policy::Reason`.
     pub reason: String,
+    /// The pod that it belongs to; empty if none.
+    pub pod_uid: String,
+}
+
+/// The pass in which something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InPass {
+    /// What began it: a word of the admin API.
+    pub trigger: &'static str,
+    /// When it began.
+    pub began: Timestamp,
+}
+
+/// A process that sent a request, by the credentials that the kernel gives of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its number, where the kernel knows it.
+    pub pid: Option<i32>,
 }
 
 /// An event.
@@ -96,6 +129,10 @@ pub struct Event {
     pub bytes: u64,
     /// Of a failure: which it is since the last success, from 1.
     pub count: u64,
+    /// In which pass.
+    pub pass: Option<InPass>,
+    /// Who has requested it.
+    pub by: Option<Peer>,
     /// In words.
     pub message: String,
 }
@@ -103,14 +140,20 @@ pub struct Event {
 impl Event {
     /// An event in words, of no object.
     pub fn new(kind: EventKind, of: Option<Loop>, message: impl Into<String>) -> Self {
-        Self { kind, of, object: None, bytes: 0, count: 0, message: message.into() }
+        Self { kind, of, object: None, bytes: 0, count: 0, pass: None, by: None, message: message.into() }
+    }
+
+    /// The same, requested by that process.
+    #[must_use]
+    pub fn by(self, peer: Option<Peer>) -> Self {
+        Self { by: peer, ..self }
     }
 }
 
 /// An event with its place among all others.
 #[derive(Debug, Clone)]
 pub struct Stamped {
-    /// Counts up by one, from 1.
+    /// Counts up by one; from 1, or from where the history on disk ends.
     pub sequence: u64,
     /// When it happened.
     pub time: Timestamp,

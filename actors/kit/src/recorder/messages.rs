@@ -14,6 +14,11 @@ pub struct Record {
     pub event: Event,
 }
 
+/// Answered once all that was recorded before is handed on.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Flush;
+
 /// The newest events, and all that follow.
 #[derive(Debug, Message)]
 #[rtype(result = "Subscription")]

@@ -2,8 +2,7 @@
 //! It keeps the newest in memory and sends all of them to its followers.
 //!
 //! It decides nothing and suppresses nothing: the caller that records a failure has asked the failure log whether it is due. A follower
-//! that is too slow loses events and learns how many; it delays no one. A history on disk belongs here, behind
-//! [`Recorder::record`].
+//! that is too slow loses events and learns how many; it delays no one. So is a history on disk, which [`HistoryLine`] leads to.
 
 mod actor;
 mod event;
@@ -13,10 +12,11 @@ use actix::{Addr, ArbiterHandle};
 
 use crate::seams::Clock;
 use crate::supervision::guard::{self, OnRestart, Pace};
+pub use actor::HistoryLine;
 use actor::RecorderActor;
-pub use event::{Event, EventKind, Object, Stamped};
+pub use event::{Event, EventKind, InPass, Object, Peer, Stamped};
 pub use messages::Subscription;
-use messages::{Record, Subscribe};
+use messages::{Flush, Record, Subscribe};
 
 /// Where to record. Cheap to clone.
 #[derive(Clone)]
@@ -28,8 +28,14 @@ pub struct Recorder {
 impl Recorder {
     /// Starts the actor on an arbiter.
     #[must_use]
-    pub fn start(on: &ArbiterHandle, pace: Pace, on_restart: OnRestart, clock: Clock) -> Self {
-        Self { address: Some(guard::start(on, pace, on_restart, |_| RecorderActor::default())), clock }
+    pub fn start(
+        on: &ArbiterHandle,
+        (pace, on_restart): (Pace, OnRestart),
+        history: Option<HistoryLine>,
+        clock: Clock,
+    ) -> Self {
+        let address = guard::start(on, pace, on_restart, |_| RecorderActor::new(history));
+        Self { address: Some(address), clock }
     }
 
     /// Records nothing: for one-shot commands, whose report is their only output.
@@ -42,6 +48,14 @@ impl Recorder {
     pub fn record(&self, event: Event) {
         if let Some(address) = &self.address {
             address.do_send(Record { time: self.clock.now(), event });
+        }
+    }
+
+    /// Ends once all that was recorded before is handed on, to the history on disk as well.
+    pub async fn flush(&self) {
+        if let Some(address) = &self.address {
+            // While the recorder is being restarted nothing is on its way.
+            let _ = address.send(Flush).await;
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who may call: root, the user that the service runs as, and members of `admin.group`, by the credentials that the kernel
 //! gives of a peer (behaviour: Admin socket). The mode of the socket keeps others from connecting at all; this is the second lock.
 
+use cri_gc_kit::recorder::Peer;
 use tokio::net::unix::UCred;
 use tonic::{Request, Status};
 
@@ -12,8 +13,9 @@ pub struct Access {
 
 /// What was decided of a connection; each of its requests has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    uid: u32,
+pub struct Caller {
+    /// Its process; `None` where its credentials can't be had.
+    pub peer: Option<Peer>,
     allowed: bool,
 }
 
@@ -38,8 +40,8 @@ impl Access {
     }
 
     /// Decides of a peer. One whose credentials can't be had is refused.
-    pub fn judge(&self, credentials: std::io::Result<UCred>) -> Peer {
-        let Ok(peer) = credentials else { return Peer { uid: u32::MAX, allowed: false } };
+    pub fn judge(&self, credentials: std::io::Result<UCred>) -> Caller {
+        let Ok(peer) = credentials else { return Caller { peer: None, allowed: false } };
         let uid = peer.uid();
         let allowed = match self.group {
             _ if uid == 0 || uid == self.own => true,
@@ -47,7 +49,7 @@ impl Access {
             Some(group) if peer.gid() == group => true,
             Some(group) => peer.pid().is_some_and(|pid| Self::is_member(pid, group)),
         };
-        Peer { uid, allowed }
+        Caller { peer: Some(Peer { uid, gid: peer.gid(), pid: peer.pid() }), allowed }
     }
 
     /// Whether that process has the group among its supplementary ones, as the kernel reports. Read once, when the connection is
@@ -68,11 +70,11 @@ fn in_groups(status: &str, group: u32) -> bool {
 
 /// Refuses the requests of those who may not call.
 pub fn check<T>(request: Request<T>) -> Result<Request<T>, Status> {
-    match request.extensions().get::<Peer>() {
-        Some(Peer { allowed: true, .. }) => Ok(request),
-        peer => Err(Status::permission_denied(format!(
+    match request.extensions().get::<Caller>() {
+        Some(Caller { allowed: true, .. }) => Ok(request),
+        caller => Err(Status::permission_denied(format!(
             "user {} has no access to it",
-            peer.map_or_else(|| "?".to_owned(), |peer| peer.uid.to_string())
+            caller.and_then(|caller| caller.peer).map_or_else(|| "?".to_owned(), |peer| peer.uid.to_string())
         ))),
     }
 }
@@ -81,19 +83,23 @@ pub fn check<T>(request: Request<T>) -> Result<Request<T>, Status> {
 mod tests {
     use super::*;
 
-    fn request(peer: Option<Peer>) -> Request<()> {
+    fn request(caller: Option<Caller>) -> Request<()> {
         let mut request = Request::new(());
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
         }
         request
     }
 
+    fn caller(uid: u32, allowed: bool) -> Option<Caller> {
+        Some(Caller { peer: Some(Peer { uid, gid: uid, pid: None }), allowed })
+    }
+
     #[test]
     fn a_request_without_a_known_peer_is_refused() {
-        assert!(check(request(Some(Peer { uid: 0, allowed: true }))).is_ok());
-        for peer in [None, Some(Peer { uid: 1_000, allowed: false })] {
-            assert_eq!(check(request(peer)).unwrap_err().code(), tonic::Code::PermissionDenied);
+        assert!(check(request(caller(0, true))).is_ok());
+        for caller in [None, caller(1_000, false), Some(Caller { peer: None, allowed: false })] {
+            assert_eq!(check(request(caller)).unwrap_err().code(), tonic::Code::PermissionDenied);
         }
     }
 

@@ -16,7 +16,6 @@ use crate::configuration::ConfigurationState;
 use cri_gc_collectors::collector::LoopState;
 use cri_gc_collectors::report::{Outcome, PassReport, Progress, Removal};
 use cri_gc_gateway::RuntimeState;
-use cri_gc_kit::recorder::Stamped;
 use cri_gc_kit::words::{Kind, Loop};
 use cri_gc_pods::{PodFacts, SourceState};
 
@@ -122,6 +121,7 @@ pub fn loop_status(state: &LoopState) -> api::LoopStatus {
         restarts: state.restarts,
         last_restart: state.last_restart.clone().unwrap_or_default(),
         stuck: stuck.map(removal).collect(),
+        paused_until: time(state.paused.and_then(|paused| paused.until)),
     }
 }
 
@@ -284,6 +284,7 @@ pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> 
         size_bytes: item.size_bytes.filter(|_| kind == Kind::Image).unwrap_or_default(),
         first_detected: time(item.first_detected),
         last_used: time(item.last_used),
+        ..api::Explained::default()
     }
 }
 
@@ -336,22 +337,21 @@ fn pod_state(state: PodState) -> &'static str {
     }
 }
 
-pub fn event(stamped: &Stamped) -> api::Event {
-    let event = &stamped.event;
-    let object = event.object.as_deref();
-    let text = |of: fn(&cri_gc_kit::recorder::Object) -> &str| object.map(of).unwrap_or_default().to_owned();
-    api::Event {
-        sequence: stamped.sequence,
-        time: stamped.time.to_string(),
-        r#loop: event.of.map(Loop::as_str).unwrap_or_default().to_owned(),
-        kind: event.kind.as_str().to_owned(),
-        object_kind: text(|object| object.kind.as_str()),
-        object_id: text(|object| &object.id),
-        object_name: text(|object| &object.name),
-        reason: text(|object| &object.reason),
-        bytes: event.bytes,
-        count: event.count,
-        message: event.message.clone(),
+/// An object that is gone, by the event of its removal.
+pub fn gone(event: api::Event) -> api::Explained {
+    let is_image = event.object_kind == Kind::Image.as_str();
+    api::Explained {
+        kind: event.object_kind,
+        id: event.object_id,
+        names: vec![event.object_name],
+        pod_uid: event.pod_uid,
+        decision: "removed".to_owned(),
+        reason: event.reason,
+        r#loop: event.r#loop,
+        size_bytes: if is_image { event.bytes } else { 0 },
+        removed_at: event.time,
+        trigger: event.trigger,
+        ..api::Explained::default()
     }
 }
 

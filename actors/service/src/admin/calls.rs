@@ -7,19 +7,23 @@ use cri_gc_config::LogLevel;
 use cri_gc_policy::Kind;
 use cri_gc_policy::explain::{Found, explain as explained};
 use cri_gc_proto::admin as api;
-use slog::info;
+use slog::{info, warn};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::answers;
-use super::desk::{Desk, Planned};
+use super::desk::{Desk, Planned, Remarks};
 use super::passes;
+use super::subjects::Subjects;
 use super::subjects::restarting;
 use crate::configuration::Refused;
+use crate::history::{Filter, event};
+use crate::pauses;
+use cri_gc_collectors::collector::messages::Paused;
 use cri_gc_kit::generation::Cause;
-use cri_gc_kit::recorder::Subscription;
+use cri_gc_kit::recorder::{Event, EventKind, Peer, Subscription};
 use cri_gc_kit::text::{duration, host_name};
 use cri_gc_kit::words::Loop;
 
@@ -28,6 +32,12 @@ const SOON: Duration = Duration::from_secs(2);
 
 /// How long a runtime has to answer before passes are requested.
 const GREETED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Events of one answer from the history.
+const MOST_EVENTS: usize = 10_000;
+
+/// Objects of one name that are gone, as an explanation shows them: the newest ones.
+const GONE: usize = 10;
 
 /// Answers that may wait for a slow client.
 const WAITING: usize = 64;
@@ -153,25 +163,52 @@ pub async fn explain(desk: Rc<Desk>, asked: api::ExplainRequest) -> Result<api::
             asked.object,
             ids.join(", ")
         ))),
-        // It may be among what could not be observed.
-        Found::Nothing if !remarks.problems.is_empty() => Err(Status::aborted(format!(
-            "\"{}\" was not found, but not everything could be observed: {}",
-            asked.object,
-            remarks.problems.join("; ")
-        ))),
-        Found::Nothing => Err(Status::not_found(format!(
-            "no container, sandbox, log directory or image on this node is called \"{}\"",
-            asked.object
-        ))),
+        Found::Nothing if asked.object.trim().is_empty() => {
+            Err(Status::invalid_argument("the name of an object is needed"))
+        }
+        Found::Nothing => explain_gone(&desk.subjects, remarks, &asked.object).await,
     }
+}
+
+/// What the history has about objects that are gone.
+async fn explain_gone(
+    subjects: &Subjects,
+    remarks: &Remarks,
+    object: &str,
+) -> Result<api::ExplainResponse, Status> {
+    let removed = Filter::removed(object);
+    let gone = subjects.history.newest(&subjects.tools.recorder, removed, GONE).await;
+    let why = match gone {
+        Ok(gone) if !gone.is_empty() => {
+            let objects = gone.into_iter().rev().map(answers::gone).collect();
+            return Ok(api::ExplainResponse { notes: remarks.problems.clone(), objects });
+        }
+        Ok(_) => "the history has no removal of it either".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    // It may be among what could not be observed.
+    Err(if remarks.problems.is_empty() {
+        Status::not_found(format!(
+            "no container, sandbox, log directory or image on this node is called \"{object}\"; {why}"
+        ))
+    } else {
+        let problems = remarks.problems.join("; ");
+        Status::aborted(format!(
+            "\"{object}\" was not found, but not everything could be observed: {problems}"
+        ))
+    })
 }
 
 pub async fn config(desk: Rc<Desk>, _asked: api::ConfigRequest) -> Result<api::ConfigResponse, Status> {
     answers::settings(&desk.subjects.settings().await?)
 }
 
-pub async fn reload(desk: Rc<Desk>, _asked: api::ReloadRequest) -> Result<api::ReloadResponse, Status> {
-    match desk.subjects.configuration.reload(Cause::Admin).await {
+pub async fn reload(
+    desk: Rc<Desk>,
+    _asked: api::ReloadRequest,
+    by: Option<Peer>,
+) -> Result<api::ReloadResponse, Status> {
+    match desk.subjects.configuration.reload(Cause::Admin, by).await {
         Ok(reloaded) => {
             desk.forget();
             Ok(api::ReloadResponse {
@@ -186,6 +223,7 @@ pub async fn reload(desk: Rc<Desk>, _asked: api::ReloadRequest) -> Result<api::R
 pub async fn set_log_level(
     desk: Rc<Desk>,
     asked: api::SetLogLevelRequest,
+    by: Option<Peer>,
 ) -> Result<api::SetLogLevelResponse, Status> {
     let subjects = &desk.subjects;
     let level: LogLevel = asked.level.parse().map_err(|error| {
@@ -194,29 +232,84 @@ pub async fn set_log_level(
     let previous = subjects.threshold.get();
     subjects.threshold.set(level);
     info!(subjects.tools.log, "log level changed"; "from" => previous.as_str(), "to" => level.as_str());
+    let message = format!("from {} to {}", previous.as_str(), level.as_str());
+    subjects.tools.recorder.record(Event::new(EventKind::LogLevelChanged, None, message).by(by));
     Ok(api::SetLogLevelResponse { previous: previous.as_str().to_owned() })
 }
 
-pub async fn pause(desk: Rc<Desk>, asked: api::PauseRequest) -> Result<api::PauseResponse, Status> {
-    Ok(api::PauseResponse { paused: set_paused(&desk, &asked.loops, true).await? })
+pub async fn pause(
+    desk: Rc<Desk>,
+    asked: api::PauseRequest,
+    by: Option<Peer>,
+) -> Result<api::PauseResponse, Status> {
+    let since = desk.subjects.tools.clock.now();
+    let until = match asked.for_seconds {
+        0.0 => None,
+        seconds => {
+            let length = Duration::try_from_secs_f64(seconds).ok();
+            let until = length.and_then(|length| since.checked_add(length).ok());
+            let wrong = || Status::invalid_argument(format!("no pause lasts {seconds} seconds"));
+            Some(until.ok_or_else(wrong)?)
+        }
+    };
+    let (paused, problem) = set_paused(&desk, &asked.loops, Some(Paused { since, until }), by).await?;
+    let until = |(of, paused): &(Loop, Paused)| Some((of.as_str().to_owned(), paused.until?.to_string()));
+    Ok(api::PauseResponse {
+        until: paused.iter().filter_map(until).collect(),
+        paused: names(&paused),
+        problem,
+    })
 }
 
-pub async fn resume(desk: Rc<Desk>, asked: api::ResumeRequest) -> Result<api::ResumeResponse, Status> {
-    Ok(api::ResumeResponse { paused: set_paused(&desk, &asked.loops, false).await? })
+pub async fn resume(
+    desk: Rc<Desk>,
+    asked: api::ResumeRequest,
+    by: Option<Peer>,
+) -> Result<api::ResumeResponse, Status> {
+    let (paused, problem) = set_paused(&desk, &asked.loops, None, by).await?;
+    Ok(api::ResumeResponse { paused: names(&paused), problem })
 }
 
-/// Pauses loops or resumes them, and returns which are paused then.
-async fn set_paused(desk: &Desk, names: &[String], paused: bool) -> Result<Vec<String>, Status> {
-    for known in desk.subjects.named(names)? {
-        known.pause(paused).await;
+fn names(paused: &[(Loop, Paused)]) -> Vec<String> {
+    paused.iter().map(|(of, _)| of.as_str().to_owned()).collect()
+}
+
+/// Pauses loops or resumes them. Returns which are paused then, and why that would not hold over a restart.
+async fn set_paused(
+    desk: &Desk,
+    names: &[String],
+    paused: Option<Paused>,
+    by: Option<Peer>,
+) -> Result<(Vec<(Loop, Paused)>, String), Status> {
+    let Subjects { tools, state_dir, .. } = &desk.subjects;
+    let named = desk.subjects.named(names)?;
+    // One after another: what was ordered last is on the disk.
+    let _turn = desk.pausing.lock().await;
+    for known in named {
+        known.pause(paused, by).await;
     }
     desk.forget();
-    let paused = desk.subjects.states().await.into_iter().filter(|state| state.paused_since.is_some());
-    Ok(paused.map(|state| state.of.as_str().to_owned()).collect())
+    let states = desk.subjects.states().await;
+    let paused: Vec<_> = states.iter().filter_map(|state| Some((state.of, state.paused?))).collect();
+    let (state_dir, on_disk) = (state_dir.clone(), paused.clone());
+    let written = tools.files.run_within(pauses::WITHIN, move || pauses::write(&state_dir, &on_disk)).await;
+    let problem = written.map_err(|gone| gone.to_string()).flatten().err().unwrap_or_default();
+    if !problem.is_empty() {
+        warn!(tools.log, "a pause or its end would not hold over a restart: {}", problem);
+    }
+    Ok((paused, problem))
 }
 
-pub async fn run_now(desk: Rc<Desk>, asked: api::RunNowRequest) -> Result<Updates<api::PassUpdate>, Status> {
+pub async fn run_now(
+    desk: Rc<Desk>,
+    asked: api::RunNowRequest,
+    by: Option<Peer>,
+) -> Result<Updates<api::PassUpdate>, Status> {
     let loops = desk.subjects.named(&asked.loops)?;
+    let names: Vec<&str> = loops.iter().map(|known| known.of.as_str()).collect();
+    let confirmed = if asked.confirm_deleted { "; confirmed that missing pods are deleted" } else { "" };
+    let message = format!("{}{confirmed}", names.join(", "));
+    desk.subjects.tools.recorder.record(Event::new(EventKind::PassRequested, None, message).by(by));
     let (updates, stream) = channel(WAITING);
     actix_rt::spawn(async move {
         // A pass would wait for as long as an RPC may take, once for each list. Where the runtime is unreachable it fails at once.
@@ -241,31 +334,61 @@ pub async fn run_now(desk: Rc<Desk>, asked: api::RunNowRequest) -> Result<Update
 }
 
 pub async fn follow(desk: Rc<Desk>, asked: api::FollowRequest) -> Result<Updates<api::Event>, Status> {
+    let filter = filter(asked.filter.as_ref())?;
     let recent = usize::try_from(asked.recent).unwrap_or(usize::MAX);
     let subscription = desk.subjects.tools.recorder.subscribe(recent).await;
     let subscription = subscription.ok_or_else(|| restarting("recorder"))?;
     let (events, stream) = channel(WAITING);
-    actix_rt::spawn(send_all(subscription, events));
+    actix_rt::spawn(send_all(subscription, filter, events));
     Ok(ReceiverStream::new(stream))
 }
 
-/// Sends events until the client is gone.
-async fn send_all(subscription: Subscription, events: Sender<Result<api::Event, Status>>) {
+/// Sends the events that are meant, until the client is gone.
+async fn send_all(subscription: Subscription, filter: Filter, events: Sender<Result<api::Event, Status>>) {
     let Subscription { past, mut coming } = subscription;
-    for event in &past {
-        if events.send(Ok(answers::event(event))).await.is_err() {
+    let mut next = Some(answers::now());
+    for event in past.iter().map(event::event).filter(|event| filter.matches(event)) {
+        if events.send(Ok(event)).await.is_err() {
             return;
         }
     }
-    let mut next = answers::now();
-    while events.send(Ok(next)).await.is_ok() {
+    loop {
+        if let Some(next) = next.take()
+            && events.send(Ok(next)).await.is_err()
+        {
+            return;
+        }
         next = tokio::select! {
             event = coming.recv() => match event {
-                Ok(event) => answers::event(&event),
-                Err(RecvError::Lagged(count)) => answers::missed(count),
+                Ok(event) => Some(event::event(&event)).filter(|event| filter.matches(event)),
+                Err(RecvError::Lagged(count)) => Some(answers::missed(count)),
                 Err(RecvError::Closed) => return,
             },
             () = events.closed() => return,
         };
     }
+}
+
+pub async fn history(desk: Rc<Desk>, asked: api::HistoryRequest) -> Result<Updates<api::Event>, Status> {
+    let filter = filter(asked.filter.as_ref())?;
+    let limit = match usize::try_from(asked.limit).unwrap_or(MOST_EVENTS) {
+        0 => MOST_EVENTS,
+        limit => limit.min(MOST_EVENTS),
+    };
+    let Subjects { tools, history, .. } = &desk.subjects;
+    let past = history.newest(&tools.recorder, filter, limit).await;
+    let past = past.map_err(|error| Status::failed_precondition(error.to_string()))?;
+    let (events, stream) = channel(WAITING);
+    actix_rt::spawn(async move {
+        for event in past {
+            if events.send(Ok(event)).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(ReceiverStream::new(stream))
+}
+
+fn filter(asked: Option<&api::EventFilter>) -> Result<Filter, Status> {
+    Filter::read(asked.unwrap_or(&api::EventFilter::default())).map_err(Status::invalid_argument)
 }

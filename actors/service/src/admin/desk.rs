@@ -12,6 +12,7 @@ use std::time::Duration;
 use cri_gc_config::Settings;
 use cri_gc_policy::{Enforcing, ImagePlan, Observation, PlanReport};
 use futures_util::FutureExt;
+use tokio::sync::Mutex;
 use tonic::Status;
 
 use super::subjects::Subjects;
@@ -25,6 +26,8 @@ use cri_gc_pods::Verdict;
 /// The subjects, and what they are being asked.
 pub struct Desk {
     pub subjects: Subjects,
+    /// Held by one order that pauses or resumes at a time.
+    pub pausing: Mutex<()>,
     greeting: Slot<CriResult<()>>,
     observing: Slot<Result<Rc<Observed>, Status>>,
     judging: Slot<Rc<Images>>,
@@ -88,6 +91,7 @@ impl Desk {
     pub fn new(subjects: Subjects) -> Self {
         Self {
             subjects,
+            pausing: Mutex::default(),
             greeting: Slot::default(),
             observing: Slot::default(),
             judging: Slot::default(),
@@ -167,7 +171,7 @@ async fn plan(subjects: &Subjects, observed: &Observed) -> Planned {
     let (mut observation, mut remarks) = (observation.clone(), remarks.clone());
     let policy = settings.policy();
     let states = subjects.states().await;
-    let runs = |of: Loop| states.iter().all(|state| state.of != of || state.paused_since.is_none());
+    let runs = |of: Loop| states.iter().all(|state| state.of != of || state.paused.is_none());
     let enforcing = planning::enforcing(settings, verdict);
     let enforcing = Enforcing {
         containers: enforcing.containers && runs(Loop::ContainerGc),

@@ -20,7 +20,7 @@ use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
-use super::access::{Access, Peer, check};
+use super::access::{Access, Caller, check};
 use super::actor::AdminActor;
 use super::service::AdminService;
 
@@ -118,8 +118,9 @@ async fn accept(
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             continue;
         };
-        let peer = access.judge(stream.peer_cred());
-        let connection = Connection { stream, peer, silence: Some(Box::pin(sleep(SILENCE))), _place: place };
+        let caller = access.judge(stream.peer_cred());
+        let connection =
+            Connection { stream, caller, silence: Some(Box::pin(sleep(SILENCE))), _place: place };
         if send.send(Ok(connection)).await.is_err() {
             // The server has ended.
             return;
@@ -130,17 +131,17 @@ async fn accept(
 /// A connection of a known peer, which has its place until it ends.
 struct Connection {
     stream: UnixStream,
-    peer: Peer,
+    caller: Caller,
     /// Runs until the first byte has come.
     silence: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Peer;
+    type ConnectInfo = Caller;
 
-    fn connect_info(&self) -> Peer {
-        self.peer
+    fn connect_info(&self) -> Caller {
+        self.caller
     }
 }
 

@@ -3,10 +3,12 @@
 use std::rc::Rc;
 
 use actix::Addr;
+use cri_gc_kit::recorder::Peer;
 use cri_gc_proto::admin as api;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
+use super::access::Caller;
 use super::actor::AdminActor;
 use super::calls::{self, Updates};
 use super::desk::Desk;
@@ -29,18 +31,39 @@ enum Until {
 type Answer<T> = Result<Response<T>, Status>;
 
 impl AdminService {
-    async fn ask<Q, A, F>(&self, request: Request<Q>, until: Until, by: fn(Rc<Desk>, Q) -> F) -> Answer<A>
+    /// Has a question answered.
+    async fn ask<Q, A, F>(&self, request: Request<Q>, by: fn(Rc<Desk>, Q) -> F) -> Answer<A>
     where
         Q: Send + 'static,
         A: Send + 'static,
         F: Future<Output = Result<A, Status>> + 'static,
     {
-        let (mut answer, answered) = oneshot::channel();
         let question = request.into_inner();
+        self.begin(Until::GivenUp, move |desk| by(desk, question)).await
+    }
+
+    /// Has an order carried out, by the process that gives it.
+    async fn order<Q, A, F>(&self, request: Request<Q>, by: fn(Rc<Desk>, Q, Option<Peer>) -> F) -> Answer<A>
+    where
+        Q: Send + 'static,
+        A: Send + 'static,
+        F: Future<Output = Result<A, Status>> + 'static,
+    {
+        let peer = request.extensions().get::<Caller>().and_then(|caller| caller.peer);
+        let order = request.into_inner();
+        self.begin(Until::Done, move |desk| by(desk, order, peer)).await
+    }
+
+    async fn begin<A, F>(&self, until: Until, by: impl FnOnce(Rc<Desk>) -> F + Send + 'static) -> Answer<A>
+    where
+        A: Send + 'static,
+        F: Future<Output = Result<A, Status>> + 'static,
+    {
+        let (mut answer, answered) = oneshot::channel();
         let call = move |desk| {
             actix_rt::spawn(async move {
                 let answered = tokio::select! {
-                    answered = by(desk, question) => answered,
+                    answered = by(desk) => answered,
                     () = answer.closed(), if until == Until::GivenUp => return,
                 };
                 // The client may be gone.
@@ -58,47 +81,52 @@ impl AdminService {
 impl api::admin_server::Admin for AdminService {
     type RunNowStream = Updates<api::PassUpdate>;
     type FollowStream = Updates<api::Event>;
+    type HistoryStream = Updates<api::Event>;
 
     async fn status(&self, request: Request<api::StatusRequest>) -> Answer<api::StatusResponse> {
-        self.ask(request, Until::GivenUp, calls::status).await
+        self.ask(request, calls::status).await
     }
 
     async fn plan(&self, request: Request<api::PlanRequest>) -> Answer<api::PlanResponse> {
-        self.ask(request, Until::GivenUp, calls::plan).await
+        self.ask(request, calls::plan).await
     }
 
     async fn explain(&self, request: Request<api::ExplainRequest>) -> Answer<api::ExplainResponse> {
-        self.ask(request, Until::GivenUp, calls::explain).await
+        self.ask(request, calls::explain).await
     }
 
     async fn config(&self, request: Request<api::ConfigRequest>) -> Answer<api::ConfigResponse> {
-        self.ask(request, Until::GivenUp, calls::config).await
+        self.ask(request, calls::config).await
     }
 
     async fn pause(&self, request: Request<api::PauseRequest>) -> Answer<api::PauseResponse> {
-        self.ask(request, Until::Done, calls::pause).await
+        self.order(request, calls::pause).await
     }
 
     async fn resume(&self, request: Request<api::ResumeRequest>) -> Answer<api::ResumeResponse> {
-        self.ask(request, Until::Done, calls::resume).await
+        self.order(request, calls::resume).await
     }
 
     async fn reload(&self, request: Request<api::ReloadRequest>) -> Answer<api::ReloadResponse> {
-        self.ask(request, Until::Done, calls::reload).await
+        self.order(request, calls::reload).await
     }
 
     async fn set_log_level(
         &self,
         request: Request<api::SetLogLevelRequest>,
     ) -> Answer<api::SetLogLevelResponse> {
-        self.ask(request, Until::Done, calls::set_log_level).await
+        self.order(request, calls::set_log_level).await
     }
 
     async fn run_now(&self, request: Request<api::RunNowRequest>) -> Answer<Self::RunNowStream> {
-        self.ask(request, Until::Done, calls::run_now).await
+        self.order(request, calls::run_now).await
     }
 
     async fn follow(&self, request: Request<api::FollowRequest>) -> Answer<Self::FollowStream> {
-        self.ask(request, Until::GivenUp, calls::follow).await
+        self.ask(request, calls::follow).await
+    }
+
+    async fn history(&self, request: Request<api::HistoryRequest>) -> Answer<Self::HistoryStream> {
+        self.ask(request, calls::history).await
     }
 }

@@ -1,5 +1,7 @@
 //! What the admin actor asks, and what it knows by itself.
 
+use std::path::PathBuf;
+
 use cri_gc_collectors::collector::{LoopHandle, LoopState};
 use cri_gc_collectors::tools::Tools;
 use cri_gc_kit::seams::LogThreshold;
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use tonic::Status;
 
 use crate::configuration::{Configuration, ConfigurationState};
+use crate::history::History;
 
 /// What the admin actor asks, and what it knows by itself.
 #[derive(Clone)]
@@ -17,6 +20,10 @@ pub struct Subjects {
     pub loops: [LoopHandle; 4],
     /// The settings in force.
     pub configuration: Configuration,
+    /// The history of events on disk.
+    pub history: History,
+    /// Where the pauses are kept.
+    pub state_dir: PathBuf,
     /// From which level on is logged.
     pub threshold: LogThreshold,
     /// Version of the program.

@@ -88,14 +88,15 @@ impl ConfigurationActor {
     }
 
     /// Takes what was read, whole, or refuses it, whole.
-    fn take(&mut self, cause: Cause, (state, loaded): Read) -> Result<Reloaded, Refused> {
+    fn take(&mut self, reload: Reload, (state, loaded): Read) -> Result<Reloaded, Refused> {
         self.watch.read(state);
         match loaded.and_then(|loaded| self.check(loaded)) {
-            Ok(loaded) => Ok(self.accept(cause, loaded)),
+            Ok(loaded) => Ok(self.accept(reload, loaded)),
             Err(why) => {
                 error!(self.log, "reload refused, the previous configuration remains in force: {}", why;
-                    "generation" => self.current.number, "cause" => cause.as_str());
-                self.recorder.record(Event::new(EventKind::ReloadRefused, None, why.clone()));
+                    "generation" => self.current.number, "cause" => reload.cause.as_str());
+                let event = Event::new(EventKind::ReloadRefused, None, why.clone());
+                self.recorder.record(event.by(reload.by));
                 self.refused = Some((why.clone(), self.clock.now()));
                 Err(Refused(why))
             }
@@ -126,7 +127,7 @@ impl ConfigurationActor {
         Ok(loaded)
     }
 
-    fn accept(&mut self, cause: Cause, loaded: Loaded) -> Reloaded {
+    fn accept(&mut self, Reload { cause, by }: Reload, loaded: Loaded) -> Reloaded {
         let before = Arc::clone(&self.current);
         let generation = Arc::new(Generation {
             number: before.number + 1,
@@ -155,7 +156,7 @@ impl ConfigurationActor {
         }
         let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
         let message = format!("generation {} ({}), changed: {what}", self.current.number, cause.as_str());
-        self.recorder.record(Event::new(EventKind::Reloaded, None, message));
+        self.recorder.record(Event::new(EventKind::Reloaded, None, message).by(by));
         Reloaded { state, changed }
     }
 
@@ -170,7 +171,7 @@ impl ConfigurationActor {
                 // Before the result of any other check: each state is read once.
                 let reading = this.read().into_actor(this).map(|read, this, _ctx| {
                     // The result is logged.
-                    let _ = this.take(Cause::File, read);
+                    let _ = this.take(Reload { cause: Cause::File, by: None }, read);
                 });
                 ctx.wait(reading);
             }
@@ -204,9 +205,9 @@ impl Handler<Reload> for ConfigurationActor {
     // One after another, so that generations follow each other and the newest file wins.
     type Result = AtomicResponse<Self, Result<Reloaded, Refused>>;
 
-    fn handle(&mut self, Reload(cause): Reload, _ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, reload: Reload, _ctx: &mut Context<Self>) -> Self::Result {
         let reading = self.read().into_actor(self);
-        AtomicResponse::new(Box::pin(reading.map(move |read, this, _ctx| this.take(cause, read))))
+        AtomicResponse::new(Box::pin(reading.map(move |read, this, _ctx| this.take(reload, read))))
     }
 }
 

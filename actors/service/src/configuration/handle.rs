@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{Addr, ArbiterHandle, Recipient};
 use cri_gc_kit::generation::{Cause, Generation, Reconfigure};
-use cri_gc_kit::recorder::Recorder;
+use cri_gc_kit::recorder::{Peer, Recorder};
 use cri_gc_kit::seams::{Clock, LogThreshold};
 use cri_gc_kit::supervision::guard::{self, OnRestart, Pace};
 use slog::Logger;
@@ -51,8 +51,8 @@ impl Configuration {
     ///
     /// # Errors
     /// Why the new one is refused; the old one remains in force.
-    pub async fn reload(&self, cause: Cause) -> Result<Reloaded, Refused> {
-        self.address.send(Reload(cause)).await.unwrap_or_else(|_| {
+    pub async fn reload(&self, cause: Cause, by: Option<Peer>) -> Result<Reloaded, Refused> {
+        self.address.send(Reload { cause, by }).await.unwrap_or_else(|_| {
             Err(Refused("the configuration part of cri-gc was restarted after a panic during the reload; try again, and see the log".to_owned()))
         })
     }

@@ -5,13 +5,19 @@ use std::sync::Arc;
 use actix::Message;
 use cri_gc_config::{Settings, Sources};
 use cri_gc_kit::generation::{Cause, Generation};
+use cri_gc_kit::recorder::Peer;
 use cri_gc_kit::workers::Workers;
 use jiff::Timestamp;
 
 /// Read the configuration again.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<Reloaded, Refused>")]
-pub struct Reload(pub Cause);
+pub struct Reload {
+    /// What asks for it.
+    pub cause: Cause,
+    /// Who has requested it; `None` where no client has.
+    pub by: Option<Peer>,
+}
 
 /// A reload that took effect.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The state of the service as one page for people, with the facts of `cri-gc status` that need no request to the runtime. No scripts.
 
 use bytesize::ByteSize;
-use cri_gc_collectors::collector::LoopState;
+use cri_gc_collectors::collector::{Doing, LoopState};
 use cri_gc_config::Mode;
 use cri_gc_kit::recorder::Stamped;
 use cri_gc_kit::text::{duration, host_name};
@@ -147,7 +147,7 @@ fn loops(html: &mut Html, answers: &Answers) {
         [
             state.of.as_str().to_owned(),
             mode.as_str().to_owned(),
-            state.doing.as_str().to_owned(),
+            doing(state),
             last_pass(answers, state),
             next.unwrap_or_else(|| "none planned".to_owned()),
             state.removed.to_string(),
@@ -172,6 +172,13 @@ fn loops(html: &mut Html, answers: &Answers) {
             html.element("p", &format!("{} was restarted: {why}", state.of));
         }
     }
+}
+
+/// What it does, and until when it is paused.
+fn doing(state: &LoopState) -> String {
+    let until = state.paused.and_then(|paused| paused.until).filter(|_| state.doing == Doing::Paused);
+    let until = until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
+    format!("{}{until}", state.doing.as_str())
 }
 
 /// When the last pass ended, and what it did.

@@ -90,7 +90,7 @@ mod tests {
                 mode: Mode::Enforce,
                 doing,
                 since: at(0),
-                paused_since: None,
+                paused: None,
                 generation: 1,
                 period: Duration::from_secs(60),
                 next_pass_at: next.map(at),

@@ -133,7 +133,11 @@ impl Handler<Reconfigure> for NodeEvents {
 fn of_node(stamped: &Stamped, suppressed: u64) -> Option<NodeEvent> {
     let event = &stamped.event;
     let severity = match event.kind {
-        EventKind::Removed | EventKind::RemovalFailed => return None,
+        EventKind::Removed
+        | EventKind::RemovalFailed
+        | EventKind::PassRequested
+        | EventKind::LogLevelChanged
+        | EventKind::EventsLost => return None,
         EventKind::ContainerGcFailed
         | EventKind::SandboxGcFailed
         | EventKind::LogGcFailed

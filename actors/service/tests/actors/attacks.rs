@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use cri_gc_collectors::collector::Collector;
-use cri_gc_collectors::collector::messages::RunPass;
+use cri_gc_collectors::collector::messages::{Pause, Paused, RunPass};
 use cri_gc_collectors::image_gc::ImageGc;
 use cri_gc_collectors::observe;
 use cri_gc_collectors::report::PassReport;
@@ -297,8 +297,10 @@ fn a_pause_applies_to_what_waits_in_the_gateway() {
         let fewer = Reconfigure(Generation::only(Arc::new(settings)));
         bed.sim.before_next(Method::ContainerStatus, move |_, _| gateway.do_send(fewer));
         // The pause is in force before the removal is answered, however busy the machine is.
+        let since = bed.sim.now();
         bed.sim.before_next(Method::RemoveContainer, move |_, _| {
-            let mut pause = Box::pin(gc.send(cri_gc_collectors::collector::messages::Pause(true)));
+            let mut pause =
+                Box::pin(gc.send(Pause { paused: Some(Paused { since, until: None }), by: None }));
             while pause.as_mut().now_or_never().is_none() {
                 std::thread::yield_now();
             }

@@ -394,8 +394,12 @@ fn a_reload_does_not_send_the_events_of_the_past_again() {
         let pace = || Pace::from(&bed.settings);
         let on = Arbiter::new();
         let clock = crew.tools.clock.clone();
-        let recorder =
-            Recorder::start(&on.handle(), pace(), log_restart(silent(), "recorder", None), clock.clone());
+        let recorder = Recorder::start(
+            &on.handle(),
+            (pace(), log_restart(silent(), "recorder", None)),
+            None,
+            clock.clone(),
+        );
         for n in 0..20 {
             recorder.record(Event::new(EventKind::ReloadRefused, None, format!("old {n}")));
             bed.sim.advance(SECOND);

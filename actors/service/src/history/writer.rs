@@ -1,0 +1,156 @@
+//! The thread that writes the history and reads it. It waits for the disk as long as that takes, and nothing waits for it but
+//! questions.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use cri_gc_files::database::DatabaseError;
+use cri_gc_kit::recorder::Stamped;
+use cri_gc_kit::seams::Clock;
+use cri_gc_kit::supervision::failure_log::{FailureLog, First};
+use cri_gc_kit::supervision::outage_log;
+use cri_gc_policy::text::counted;
+use cri_gc_proto::admin as api;
+use crossbeam_channel::{Receiver, after, never, select};
+use slog::{Logger, error};
+use tokio::sync::oneshot;
+
+use super::event::event;
+use super::messages::{HistoryError, Question};
+use super::store::Store;
+
+/// Events that may wait for the disk: those of a pass over a full node.
+pub const WAITING: usize = 4096;
+
+/// How soon a disk that has refused is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// The thread's own part.
+pub struct Writer {
+    store: Store,
+    /// What has come and is not on the disk yet.
+    waiting: VecDeque<api::Event>,
+    /// How many events had no place there.
+    lost: u64,
+    failures: FailureLog<()>,
+    clock: Clock,
+    log: Logger,
+}
+
+impl Writer {
+    pub fn new(store: Store, clock: Clock, log: Logger) -> Self {
+        let failures = FailureLog::new(First::Error);
+        Self { store, waiting: VecDeque::new(), lost: 0, failures, clock, log }
+    }
+
+    /// Writes and answers until the recorder is gone. `known` gets the number of the last event.
+    pub fn run(
+        mut self,
+        events: &Receiver<Stamped>,
+        mut questions: Receiver<Question>,
+        known: oneshot::Sender<u64>,
+    ) {
+        let last = self.open().and_then(|()| self.store.last());
+        match self.log_result(last) {
+            // The recorder may have stopped waiting for it.
+            Ok(last) => drop(known.send(last)),
+            Err(_) => drop(known),
+        }
+        loop {
+            let again = if self.waiting.is_empty() { never() } else { after(AGAIN) };
+            select! {
+                recv(events) -> event => match event {
+                    Ok(event) => {
+                        self.take(&event);
+                        // The result is logged.
+                        drop(self.write(events));
+                    }
+                    Err(_) => break,
+                },
+                recv(questions) -> question => match question {
+                    Ok(question) => self.answer(events, question),
+                    Err(_) => questions = never(),
+                },
+                // The result is logged.
+                recv(again) -> _again => drop(self.write(events)),
+            }
+        }
+    }
+
+    fn take(&mut self, recorded: &Stamped) {
+        if self.waiting.len() >= WAITING {
+            self.waiting.pop_front();
+            self.lost += 1;
+        }
+        self.waiting.push_back(event(recorded));
+    }
+
+    fn answer(&mut self, events: &Receiver<Stamped>, question: Question) {
+        // Clients give up; and what a question answers is on the disk.
+        match question {
+            Question::Flush { answer } => drop(answer.send(self.write(events))),
+            Question::Page { answer, .. } if answer.is_closed() => {}
+            Question::Page { filter, before, wanted, answer } => {
+                // What can't be written may be readable.
+                let written = self.write(events);
+                let page = self.open().and_then(|()| self.store.page(&filter, before, wanted));
+                drop(
+                    answer.send(page.map_err(|error| written.err().unwrap_or_else(|| self.refused(&error)))),
+                );
+            }
+        }
+    }
+
+    /// Writes all that has come.
+    fn write(&mut self, events: &Receiver<Stamped>) -> Result<(), HistoryError> {
+        while let Ok(event) = events.try_recv() {
+            self.take(&event);
+        }
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let written = self.open().and_then(|()| self.store.add(&self.waiting));
+        self.log_result(written)?;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), DatabaseError> {
+        if let Some(set_aside) = self.store.open()? {
+            error!(self.log, "{}", set_aside);
+        }
+        Ok(())
+    }
+
+    fn log_result<T>(&mut self, result: Result<T, DatabaseError>) -> Result<T, HistoryError> {
+        let now = self.clock.now();
+        match result {
+            Ok(done) => {
+                let text = match std::mem::take(&mut self.lost) {
+                    0 => "the history is on the disk again".to_owned(),
+                    lost => format!("the history is on the disk again, {} lost", counted_events(lost)),
+                };
+                outage_log::recovery(&self.log, self.failures.succeeded(now), &text);
+                Ok(done)
+            }
+            Err(error) => {
+                let refused = self.refused(&error);
+                let line = self.failures.failed((), now);
+                outage_log::failure(&self.log, &line, &refused.to_string());
+                Err(refused)
+            }
+        }
+    }
+
+    fn refused(&self, error: &DatabaseError) -> HistoryError {
+        HistoryError::Refused(format!(
+            "the history in {} can't be used: {error}; until that is fixed, events are kept in memory, at most {WAITING}. \
+             Free space in state.dir, or make it writable",
+            self.store.path().display()
+        ))
+    }
+}
+
+fn counted_events(lost: u64) -> String {
+    counted(usize::try_from(lost).unwrap_or(usize::MAX), "event")
+}
