@@ -3,6 +3,8 @@
 //! hold up another.
 
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +31,9 @@ use cri_gc_pods::{Configure, PodStates};
 use cri_gc_service::admin::{Admin, Subjects};
 use cri_gc_service::configuration::{Configuration, Reading};
 use cri_gc_service::history::History;
+use cri_gc_service::metrics::{self, ListenError};
 use cri_gc_service::pauses;
+use jiff::Timestamp;
 use slog::Logger;
 
 /// What differs between a real node and a modelled one.
@@ -206,6 +210,9 @@ pub struct Start {
     pub log: Logger,
 }
 
+/// How long a stop waits for the history: a disk that hangs keeps no service.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Settings that are read once, at the start.
 const AT_START: &[&str] = &[
     "node_name",
@@ -232,6 +239,8 @@ pub struct Service {
     pub history: History,
     /// The level from which on is logged.
     pub threshold: LogThreshold,
+    started_at: Timestamp,
+    state_dir: PathBuf,
     threads: Threads,
 }
 
@@ -307,18 +316,26 @@ impl Service {
             threshold.clone(),
             (clock.clone(), recorder, log.clone()),
         );
-        Ok(Self { tools, loops, configuration, history, threshold, threads })
+        let (started_at, state_dir) = (tools.clock.now(), settings.state.dir.clone());
+        Ok(Self { tools, loops, configuration, history, threshold, started_at, state_dir, threads })
     }
 
     /// Whether the actors answer that everything depends on.
     pub async fn is_alive(&self) -> bool {
-        let supervisors = self.loops.iter().map(LoopHandle::is_supervised);
-        let (runtime, source, supervisors) = futures_util::join!(
-            self.tools.gateway.runtime(),
-            self.tools.pods.source(),
-            futures_util::future::join_all(supervisors)
-        );
-        runtime.is_some() && source.is_some() && supervisors.into_iter().all(|answers| answers)
+        self.subjects().is_alive().await
+    }
+
+    fn subjects(&self) -> Subjects {
+        Subjects {
+            tools: self.tools.clone(),
+            loops: self.loops.clone(),
+            configuration: self.configuration.clone(),
+            history: self.history.clone(),
+            state_dir: self.state_dir.clone(),
+            threshold: self.threshold.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: self.started_at,
+        }
     }
 
     /// Serves the admin API on the socket of the settings.
@@ -326,18 +343,18 @@ impl Service {
     /// # Errors
     /// The socket can't be made, or a live process has it.
     pub fn admin(&self, settings: &Settings, group: Option<u32>) -> Result<Admin, SocketError> {
-        let subjects = Subjects {
-            tools: self.tools.clone(),
-            loops: self.loops.clone(),
-            configuration: self.configuration.clone(),
-            history: self.history.clone(),
-            state_dir: settings.state.dir.clone(),
-            threshold: self.threshold.clone(),
-            version: env!("CARGO_PKG_VERSION"),
-            started_at: self.tools.clock.now(),
-        };
         let path = settings.admin.socket.clone();
-        Admin::start(&self.threads.start().handle, Pace::from(settings), path, group, subjects)
+        Admin::start(&self.threads.start().handle, Pace::from(settings), path, group, self.subjects())
+    }
+
+    /// Serves metrics and probes, if the settings name an address. Returns the one that is listened on.
+    ///
+    /// # Errors
+    /// The address can't be listened on.
+    pub fn metrics(&self, settings: &Settings) -> Result<Option<SocketAddr>, ListenError> {
+        let Some(listen) = settings.metrics.listen.as_deref() else { return Ok(None) };
+        // A thread of its own: a plan of a full node keeps the admin thread busy for longer than a probe waits.
+        metrics::start(listen, || self.threads.start().handle, self.subjects()).map(Some)
     }
 
     /// Shuts down all loops: no removal begins any more, and those in progress end. Their image records and events are on
@@ -345,7 +362,8 @@ impl Service {
     pub async fn finish(&self) {
         futures_util::future::join_all(self.loops.iter().map(LoopHandle::finish)).await;
         // The history has logged why it can't.
-        let history = async { drop(self.history.flush(&self.tools.recorder).await) };
+        let flush = self.history.flush(&self.tools.recorder);
+        let history = async { drop(tokio::time::timeout(FLUSHED_WITHIN, flush).await) };
         futures_util::join!(self.tools.images.flush(), history);
     }
 

@@ -68,6 +68,6 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     if !problems.is_empty() {
         return Err(ConfigError { problems });
     }
-    let notes = notes(&settings, &origins, &sources.env);
+    let notes = notes(&settings, &sources.env);
     Ok(Loaded { settings, file, origins, notes })
 }

@@ -1,27 +1,16 @@
-//! What an operator should know of a configuration although it is valid: settings without effect, and variables that look
-//! like those of cri-gc and are not read.
+//! What an operator should know of a configuration although it is valid: settings that contradict each other, and variables that
+//! look like those of cri-gc and are not read.
 
-use crate::origins::Origins;
 use crate::settings::{ENV_PREFIX, Settings, key_names, variable};
 
 /// A sentence for each.
-pub(crate) fn notes(settings: &Settings, origins: &Origins, environment: &[(String, String)]) -> Vec<String> {
-    let default = Settings::default();
-    // No part of this release reads these yet.
-    let unsupported = [
-        ("metrics.listen", settings.metrics != default.metrics),
-        ("state.history_max_events", settings.state.history_max_events != default.state.history_max_events),
-    ];
-    let without_effect = unsupported.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| {
-        let from = origins.get(key).map(|origin| format!(" ({origin})")).unwrap_or_default();
-        format!("{key}{from} has no effect: this release does not support it yet")
-    });
+pub(crate) fn notes(settings: &Settings, environment: &[(String, String)]) -> Vec<String> {
     let ages = &settings.image_gc;
     let is_late = !ages.max_age.is_zero() && ages.max_age < ages.min_age;
     let late = is_late.then(|| {
         "image_gc.max_age is shorter than image_gc.min_age: an unused image is removed once min_age has passed; raise max_age, or lower min_age".to_owned()
     });
-    without_effect.chain(late).chain(environment.iter().filter_map(|(name, _)| mistake(name))).collect()
+    late.into_iter().chain(environment.iter().filter_map(|(name, _)| mistake(name))).collect()
 }
 
 /// What a variable was probably meant to be, if it differs from one of cri-gc's in its underscores alone.
@@ -55,21 +44,7 @@ mod tests {
             [(second, std::time::Duration::ZERO, 0), (2 * second, second, 1), (second, 2 * second, 0)]
         {
             (settings.image_gc.min_age, settings.image_gc.max_age) = (min_age, max_age);
-            assert_eq!(notes(&settings, &Origins::default(), &[]).len(), noted, "{min_age:?}, {max_age:?}");
+            assert_eq!(notes(&settings, &[]).len(), noted, "{min_age:?}, {max_age:?}");
         }
-    }
-
-    #[test]
-    fn a_setting_without_effect_is_named_where_it_is_not_the_default() {
-        let mut settings = Settings::default();
-        assert_eq!(notes(&settings, &Origins::default(), &[]), Vec::<String>::new());
-        settings.state.history_max_events = 7;
-        let notes = notes(&settings, &Origins::default(), &[]);
-        assert_eq!(
-            notes,
-            [
-                "state.history_max_events (built-in default) has no effect: this release does not support it yet"
-            ]
-        );
     }
 }

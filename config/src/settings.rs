@@ -319,9 +319,9 @@ settings! {
         group: Option<String> = None, TEXT;
     }
 
-    /// Metrics for Prometheus and probes: /metrics, /healthz, /readyz. Not used yet.
+    /// Metrics for Prometheus, probes, and the state of the service as a page, over HTTP: /metrics, /healthz, /readyz and /.
     Metrics [metrics] {
-        /// The address to listen on, as "127.0.0.1:9477". Not set: off.
+        /// The address to listen on, as "127.0.0.1:9477". All who reach it can read the state of the service. Not set: off.
         listen: Option<String> = None, LISTEN;
     }
 

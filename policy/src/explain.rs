@@ -95,10 +95,11 @@ fn ids(item: &Item) -> [&str; 2] {
     [item.id.strip_prefix("sha256:").unwrap_or(&item.id), &item.id]
 }
 
-/// Whether a text may mean that object: its id, the beginning of it, or a name.
+/// Whether a text may mean that object: its id, a name, or, if that is enough, the beginning of its id.
 #[must_use]
-pub fn is_meant(kind: Kind, item: &Item, text: &str) -> bool {
-    ids(item).iter().any(|id| id.starts_with(text)) || is_called(kind, item, text)
+pub fn is_meant(kind: Kind, item: &Item, text: &str, by_prefix: bool) -> bool {
+    let is_id = |id: &&str| if by_prefix { id.starts_with(text) } else { *id == text };
+    ids(item).iter().any(is_id) || is_called(kind, item, text)
 }
 
 /// Whether that is a name of it.

@@ -94,6 +94,15 @@ async fn serve(
             return Err(Failure::failed(error));
         }
     };
+    match service.metrics(settings) {
+        Ok(None) => {}
+        Ok(Some(address)) => info!(log, "serving metrics"; "address" => %address),
+        Err(error) => {
+            admin.stop().await;
+            service.stop();
+            return Err(Failure::failed(error));
+        }
+    }
     info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "endpoint" => settings.runtime.endpoint.as_str(),
         "pod_source" => settings.pods.source.as_str(),
         "config" => generation.file.as_ref().map(|file| file.display().to_string()));

@@ -105,20 +105,19 @@ fn the_source_kube_api_needs_a_program_that_was_built_with_it() {
 }
 
 #[test]
-fn settings_without_effect_and_variables_that_are_not_read_are_named() {
+fn settings_that_contradict_each_other_and_variables_that_are_not_read_are_named() {
     let bench = Bench::new();
-    let file = bench.file("cri-gc.toml", "[metrics]\nlisten = \"127.0.0.1:9477\"\n");
+    let file = bench.file("cri-gc.toml", "[image_gc]\nmin_age = \"2h\"\nmax_age = \"1h\"\n");
     let mut command = bench.bare(&["config", "check", "--config", &file]);
     command.env("CRI_GC_IMAGE_GC_MIN_AGE", "0s").env("CRI_GC_SERVICE_HOST", "10.0.0.1");
     let said = said(command, "");
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(
         said.err,
-        format!(
-            "cri-gc: note: metrics.listen ({file}) has no effect: this release does not support it yet\n\
+        "cri-gc: note: image_gc.max_age is shorter than image_gc.min_age: an unused image is removed once min_age has passed; \
+             raise max_age, or lower min_age\n\
              cri-gc: note: the environment variable CRI_GC_IMAGE_GC_MIN_AGE is not read: CRI_GC__IMAGE_GC__MIN_AGE sets \
              image_gc.min_age\n"
-        )
     );
 }
 

@@ -43,8 +43,12 @@ async fn what_was_removed_is_known_after_the_service_was_killed(node: &mut Node)
     running.signal(Signal::KILL);
     running.wait();
     let _again = serve(node);
-    let now = status(node, |s| s.loops[0].passes > 0 && s.loops[3].state == "paused").await;
+    // Its first pass would come after four seconds.
+    let now = status(node, |s| s.loops[0].passes > 6 && s.loops[3].state == "paused").await;
     assert_eq!((now.loops[3].passes, now.loops[0].state == "paused"), (0, false), "the pause holds");
+    let said = succeeded(ask(node, &["pause", "images", "--for", "1h"])).stdout;
+    assert_eq!(said, "Paused: image_gc\n", "no pause makes another one shorter");
+    succeeded(ask(node, &["resume"]));
     let said = succeeded(ask(node, &["pause", "images", "--for", "1h"])).stdout;
     assert!(said.starts_with("Paused: image_gc (until 20"), "{said}");
     let said = succeeded(ask(node, &["status"])).stdout;

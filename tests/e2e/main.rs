@@ -60,6 +60,7 @@ mod image_race;
 mod image_volumes;
 mod images;
 mod log_dirs;
+mod metrics;
 mod modes;
 mod plans;
 mod pods_file;

@@ -23,6 +23,7 @@ mod isolation;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod lines;
+mod metrics;
 mod panics;
 mod pods_kubelet;
 mod pressure;

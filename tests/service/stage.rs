@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use cri_gc::wiring::{Seams, Service, Start};
-use cri_gc_collectors::collector::messages::Paused;
+use cri_gc_collectors::collector::Paused;
 use cri_gc_collectors::collector::{Doing, LoopHandle, LoopState};
 use cri_gc_config::{FileSource, LogLevel, PodSource, Settings, Sources, load};
 use cri_gc_images::Home;

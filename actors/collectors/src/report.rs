@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use cri_gc_files::root::FileError;
-use cri_gc_gateway::{CriError, ErrorClass};
+use cri_gc_gateway::{CriError, ErrorClass, FsPlaces};
 use cri_gc_kit::recorder::{InPass, Object};
 use cri_gc_kit::text::duration;
 use cri_gc_kit::words::Loop;
@@ -312,6 +312,9 @@ pub struct PassReport {
     pub report_only: bool,
     /// Bytes by which the image filesystems became emptier, measured; only for image GC.
     pub freed_bytes: u64,
+    /// What a pass of image GC saw of its filesystems.
+    #[serde(skip)]
+    pub space: Space,
     /// All errors of the pass, those of single objects left out.
     #[serde(serialize_with = "texts")]
     pub errors: Vec<PassError>,
@@ -338,6 +341,17 @@ pub struct Counts {
     pub freed_bytes: u64,
 }
 
+/// What a pass of image GC saw of its filesystems.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Where images and containers lie.
+    pub places: FsPlaces,
+    /// Bytes that had to be freed to reach the low threshold.
+    pub wanted_bytes: u64,
+    /// What is missing of these after the pass.
+    pub missing_bytes: u64,
+}
+
 /// Objects that could not be removed, as far as a [`PassReport::summary`] names them.
 const NAMED: usize = 50;
 
@@ -356,6 +370,7 @@ impl PassReport {
             counts: Counts::default(),
             report_only: false,
             freed_bytes: 0,
+            space: Space::default(),
             errors: Vec::new(),
             notes: Vec::new(),
         }
@@ -393,6 +408,7 @@ impl PassReport {
             follow: Vec::new(),
             kept: Vec::new(),
             counts: self.counts.clone(),
+            space: Space::default(),
             errors: self.errors.clone(),
             notes: self.notes.clone(),
             ..*self

@@ -20,8 +20,9 @@ use crate::error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE};
 use crate::health::Health;
 use crate::lanes::{Lane, Limits};
 use crate::lists::{Listed, Lists};
-use crate::messages::{AskKnownVolumes, AskRuntime, AskStatuses, Call, Freshness, List};
+use crate::messages::{AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Call, Freshness, List};
 use crate::rpc::Rpc;
+use crate::rpcs::RpcTotals;
 
 /// How long a removal waits for a place among those in flight. As many are requested at a time as there are places, so none waits
 /// unless earlier ones are stuck, or the number was lowered meanwhile.
@@ -55,6 +56,7 @@ pub struct GatewayActor {
     lists: Lists,
     /// Image volumes of the containers whose status was requested for them; empty for one that has none. They never change for a container.
     image_volumes: Rc<RefCell<HashMap<String, Vec<String>>>>,
+    rpcs: Rc<RefCell<RpcTotals>>,
 }
 
 impl GatewayActor {
@@ -67,6 +69,7 @@ impl GatewayActor {
             health: Rc::new(health),
             lists: Lists::default(),
             image_volumes: Rc::default(),
+            rpcs: Rc::default(),
         }
     }
 
@@ -86,6 +89,7 @@ impl GatewayActor {
             lane: Arc::clone(self.lanes.entry(lane).or_insert_with(places)),
             deadline: self.limits.request_timeout,
             health: Rc::clone(&self.health),
+            rpcs: Rc::clone(&self.rpcs),
             is_noted: !OF_IMAGES.contains(&method)
                 || self.sockets.image_endpoint().path() == self.sockets.endpoint.path(),
         })
@@ -250,5 +254,13 @@ impl Handler<AskRuntime> for GatewayActor {
 
     fn handle(&mut self, _ask: AskRuntime, _ctx: &mut Context<Self>) -> Self::Result {
         MessageResult(self.health.state())
+    }
+}
+
+impl Handler<AskRpcs> for GatewayActor {
+    type Result = MessageResult<AskRpcs>;
+
+    fn handle(&mut self, _ask: AskRpcs, _ctx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.rpcs.borrow().all())
     }
 }

@@ -20,7 +20,8 @@ use crate::error::{CriError, CriResult, ErrorClass};
 use crate::health::{Health, RuntimeState, Waits, count_silently};
 use crate::lanes::Limits;
 use crate::lists::Listed;
-use crate::messages::{AskKnownVolumes, AskRuntime, AskStatuses, Freshness, List};
+use crate::messages::{AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Freshness, List};
+use crate::rpcs::RpcTotal;
 
 /// A handle to the gateway. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -143,6 +144,11 @@ impl Gateway {
     /// The state of the runtime. `None` while the gateway is being restarted.
     pub async fn runtime(&self) -> Option<RuntimeState> {
         self.address.send(AskRuntime).await.ok()
+    }
+
+    /// The RPCs that have ended since the start. `None` while the gateway is being restarted.
+    pub async fn rpcs(&self) -> Option<Vec<RpcTotal>> {
+        self.address.send(AskRpcs).await.ok()
     }
 
     /// Where to send new settings; RPCs in flight end under the old ones.

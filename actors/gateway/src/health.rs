@@ -37,6 +37,8 @@ pub struct RuntimeState {
     pub since: Option<Timestamp>,
     /// The error of an unreachable one.
     pub error: Option<String>,
+    /// It is connected, but has left an RPC unanswered, and has not answered with its version since.
+    pub hangs: bool,
 }
 
 /// Whether the runtime answers.
@@ -123,7 +125,7 @@ impl Health {
     }
 
     pub fn state(&self) -> RuntimeState {
-        self.state.borrow().clone()
+        RuntimeState { hangs: self.hangs.get(), ..self.state.borrow().clone() }
     }
 
     fn now(&self) -> Option<Timestamp> {

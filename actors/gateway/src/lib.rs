@@ -7,7 +7,8 @@
 //! - `lists`: the complete lists; `answers`: what is answered; `convert`: from the wire types to
 //!   facts.
 //! - `lanes`: what bounds the RPCs; `rpc`: what one needs while it is in flight; `connection`: the socket clients.
-//! - `error`: the classes of failures. `health`: whether the runtime is reachable, logged once for all loops.
+//! - `error`: the classes of failures. `health`: whether the runtime is reachable, logged once for all loops. `rpcs`: RPCs
+//!   counted for metrics.
 //!
 //! Recovery from over-long lists (lists in parts, streaming lists) has its place in `lists`, behind the same messages.
 
@@ -23,6 +24,7 @@ mod lanes;
 mod lists;
 mod messages;
 mod rpc;
+mod rpcs;
 
 pub use answers::{ContainerFacts, FsPlaces, RuntimeVersion};
 pub use connection::Clients;
@@ -31,3 +33,4 @@ pub use gateway::Gateway;
 pub use health::{RuntimeState, Waits};
 pub use lists::Listed;
 pub use messages::Freshness;
+pub use rpcs::RpcTotal;

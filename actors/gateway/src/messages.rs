@@ -18,6 +18,7 @@ use crate::error::CriResult;
 use crate::health::RuntimeState;
 use crate::lanes::Lane;
 use crate::lists::Listed;
+use crate::rpcs::RpcTotal;
 
 /// One RPC, to be made once.
 #[derive(Message)]
@@ -74,3 +75,8 @@ pub struct AskKnownVolumes(pub Vec<String>);
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "RuntimeState")]
 pub struct AskRuntime;
+
+/// The RPCs that have ended since the start.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<RpcTotal>")]
+pub struct AskRpcs;

@@ -1,4 +1,4 @@
-//! What an RPC needs of the gateway: clients, a place in its lane, a deadline, and the health that takes note of its end.
+//! What an RPC needs of the gateway: clients, a place in its lane, a deadline, and what takes note of its end.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::answers::ContainerFacts;
 use crate::connection::Clients;
 use crate::error::{CriError, CriResult, ErrorClass};
 use crate::health::Health;
+use crate::rpcs::RpcTotals;
 
 /// Statuses that one question asks for at a time: if all of them hang, the lists of the loops still get a place.
 const STATUSES: usize = 8;
@@ -25,6 +26,7 @@ pub struct Rpc {
     pub lane: Arc<Semaphore>,
     pub deadline: Duration,
     pub health: Rc<Health>,
+    pub rpcs: Rc<RefCell<RpcTotals>>,
     /// Whether an answer shows the state of the runtime: an image service on a socket of its own may be unreachable by itself.
     pub is_noted: bool,
 }
@@ -49,6 +51,8 @@ impl Rpc {
             Err(_elapsed) => Err(CriError::deadline(self.method, deadline)),
         };
         self.health.trace((self.method, id), began, &answer);
+        let code = answer.as_ref().err().map_or(Code::Ok, |error| error.code);
+        self.rpcs.borrow_mut().ended(self.method, code, began.elapsed());
         if self.is_noted {
             self.health.note(began, &answer);
         }

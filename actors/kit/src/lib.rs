@@ -3,6 +3,7 @@
 //! Nothing here knows a runtime, a pod, an image or a file of a container.
 
 pub mod generation;
+pub mod histogram;
 pub mod in_flight;
 pub mod recorder;
 pub mod seams;

@@ -1,12 +1,12 @@
-//! The pauses of the loops on disk, so that a loop that is paused stays so when the service is started again (behaviour: Passes and
-//! loops). It blocks, and decides nothing: the supervisors keep the pauses.
+//! The pauses of the loops on disk, so that a loop that is paused stays so when the service is started again
+//! (behaviour: Admin socket). It blocks, and decides nothing: the supervisors keep the pauses.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use cri_gc_collectors::collector::messages::Paused;
+use cri_gc_collectors::collector::Paused;
 use cri_gc_files::dirs::make_private_dir;
 use cri_gc_files::replace::replace;
 use cri_gc_kit::words::Loop;

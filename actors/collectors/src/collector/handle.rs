@@ -6,8 +6,8 @@ use cri_gc_kit::words::Loop;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::collect::Collect;
-use super::messages::{AskState, Declined, Finish, Pause, Paused, Ping, RunPass};
-use super::state::LoopState;
+use super::messages::{AskState, Declined, Finish, Pause, Ping, RunPass};
+use super::state::{LoopState, Paused};
 use super::supervisor::Supervisor;
 use crate::report::{PassReport, Progress};
 use cri_gc_kit::generation::Reconfigure;

@@ -8,10 +8,9 @@ use cri_gc_config::Settings;
 use cri_gc_kit::recorder::Peer;
 use cri_gc_kit::words::Loop;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::state::LoopState;
+use super::state::{LoopState, Paused};
 use crate::observe::PodView;
 use crate::planning::Foreseen;
 use crate::report::{PassReport, Progress, Trigger};
@@ -67,16 +66,6 @@ pub struct Prepare;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Finish;
-
-/// A pause of a loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Paused {
-    /// Since when.
-    pub since: Timestamp,
-    /// When it ends by itself; `None` if it does not.
-    #[serde(default)]
-    pub until: Option<Timestamp>,
-}
 
 /// Begin no pass and no removal any more, or continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]

@@ -5,7 +5,7 @@
 //!
 //! - `collect`: what is one collector's own. [`messages`]: the protocol of a loop and its supervisor. `actor`: the loop.
 //! - `pass`: a pass in progress. `handle`: a loop, whichever of the four it is.
-//! - `supervisor`: keeps a loop of the service running, and answers for it. `state`: what it answers. `pass_log`: what is logged.
+//! - `supervisor`: keeps a loop of the service running, and answers for it. `state`: what it answers, with `totals`. `pass_log`: what is logged.
 
 mod actor;
 mod collect;
@@ -17,10 +17,12 @@ mod state;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 pub use actor::{Collector, Schedule};
 pub use collect::Collect;
 pub use handle::LoopHandle;
 pub use pass::{Live, Pass, Removed, Target};
-pub use state::{Doing, LoopState};
+pub use state::{Doing, LoopState, Paused};
 pub use supervisor::{Base, Supervisor};
+pub use totals::Totals;

@@ -1,7 +1,7 @@
 //! A pass in progress: what it may use, and its report. The report is outside the pass's own code, so that what was done is
 //! reported even if the pass is cut short.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::messages::{Handed, RunPass};
 use crate::observe::{self, PodView};
 use crate::planning::Foreseen;
-use crate::report::{Kept, Outcome, PassError, PassReport, Progress, Removal, untried_removals};
+use crate::report::{Kept, Outcome, PassError, PassReport, Progress, Removal, Space, untried_removals};
 use crate::tools::Tools;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass};
 use cri_gc_kit::generation::Generation;
@@ -267,6 +267,11 @@ impl Pass {
     /// Bytes that were measurably freed.
     pub fn freed(&self, bytes: u64) {
         self.report.borrow_mut().freed_bytes = bytes;
+    }
+
+    /// What it sees of the image filesystems, to be filled in.
+    pub fn space(&self) -> RefMut<'_, Space> {
+        RefMut::map(self.report.borrow_mut(), |report| &mut report.space)
     }
 
     /// Reports how many objects will be removed.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use cri_gc_config::Mode;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use super::messages::Paused;
-use crate::report::PassReport;
+use super::totals::Totals;
+use crate::report::{PassReport, Space};
 use cri_gc_kit::generation::Generation;
 use cri_gc_kit::words::{Loop, LoopSettings};
 
@@ -38,6 +39,24 @@ impl Doing {
     }
 }
 
+/// A pause of a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends by itself; `None` if it does not.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+}
+
+impl Paused {
+    /// Both pauses: since the earlier time, until the later end.
+    pub(super) fn joined_with(self, other: Self) -> Self {
+        let until = self.until.zip(other.until).map(|(one, two)| one.max(two));
+        Self { since: self.since.min(other.since), until }
+    }
+}
+
 /// The state of a loop.
 #[derive(Debug, Clone)]
 pub struct LoopState {
@@ -65,6 +84,10 @@ pub struct LoopState {
     pub removed: u64,
     /// Bytes measurably freed since the service started.
     pub freed_bytes: u64,
+    /// What all passes have done since the service started, by kind.
+    pub totals: Totals,
+    /// The image filesystems, as the last pass saw them that knew where they are; only for image GC.
+    pub space: Space,
     /// Passes that failed since the last one without a failure.
     pub failures: u64,
     /// Since when they have.
@@ -92,6 +115,8 @@ impl LoopState {
             passes: 0,
             removed: 0,
             freed_bytes: 0,
+            totals: Totals::default(),
+            space: Space::default(),
             failures: 0,
             failing_since: None,
             restarts: 0,
@@ -112,10 +137,15 @@ impl LoopState {
         self.now_does(Doing::Restarting, now);
     }
 
-    pub(super) fn pass_ended(&mut self, last: PassReport) {
+    pub(super) fn pass_ended(&mut self, report: &PassReport, now: Timestamp) {
         self.passes += 1;
-        self.removed += last.counts.removed;
-        self.freed_bytes += last.counts.freed_bytes;
-        self.last = Some(last);
+        self.removed += report.counts.removed;
+        self.freed_bytes += report.counts.freed_bytes;
+        self.totals.pass_ended(report, now);
+        // A pass that the runtime did not answer says nothing of them.
+        if !report.space.places.images.is_empty() {
+            self.space = report.space.clone();
+        }
+        self.last = Some(report.summary());
     }
 }

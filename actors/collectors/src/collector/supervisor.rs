@@ -12,16 +12,16 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{
     Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, Recipient,
-    ResponseFuture, Supervised,
+    ResponseFuture, SpawnHandle, Supervised,
 };
 use cri_gc_config::Mode;
 use tokio::sync::watch;
 
 use super::actor::{Collector, Schedule, Service};
 use super::collect::Collect;
-use super::messages::{AskState, Declined, Finish, Link, News, NewsOf, Pause, Paused, Ping, RunPass};
+use super::messages::{AskState, Declined, Finish, Link, News, NewsOf, Pause, Ping, RunPass};
 use super::pass_log::PassLog;
-use super::state::{Doing, LoopState};
+use super::state::{Doing, LoopState, Paused};
 use crate::report::{PassReport, Trigger};
 use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
@@ -37,6 +37,9 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// How often a loop is pinged, in parts of the time that it may take to answer.
 const PINGS: u32 = 4;
+
+/// How often it is checked whether the time of a pause is over.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// While the service shuts down: a loop that does not answer for this long has no removal in progress that it could report.
 const GIVEN_UP: Duration = Duration::from_secs(10);
@@ -54,6 +57,8 @@ pub struct Supervisor<C: Collect> {
     /// Sends the number of the loop that runs now to the callers that wait for one that was replaced.
     replaced: watch::Sender<u64>,
     pinged: bool,
+    /// Ends the pause in time.
+    resuming: Option<SpawnHandle>,
     log: PassLog,
     /// What is known of the loop, most of it from its news.
     state: LoopState,
@@ -112,6 +117,7 @@ impl<C: Collect> Supervisor<C> {
                 stopping: false,
                 replaced: watch::channel(1).0,
                 pinged: false,
+                resuming: None,
                 log,
             }
         })
@@ -156,24 +162,39 @@ impl<C: Collect> Supervisor<C> {
 
     fn pause(&mut self, paused: Option<Paused>, event: Event, ctx: &mut Context<Self>) {
         self.state.paused = paused;
+        self.enforce_pause(ctx);
         let text = if paused.is_some() { "paused" } else { "resumed" };
         slog::info!(self.hire.tools.log, "{}", text; "loop" => C::LOOP.as_str());
         self.hire.tools.recorder.record(event);
+    }
+
+    /// Has the loop do what its pause says, from now on: a removal that waits in the gateway is not sent, even if the loop's thread
+    /// does not answer.
+    fn enforce_pause(&mut self, ctx: &mut Context<Self>) {
+        let paused = self.state.paused;
+        self.current.lease.pause(paused.is_some());
         self.current.address.do_send(Pause { paused, by: None });
         self.resume_in_time(ctx);
     }
 
-    /// Ends the pause when its time is over, unless it was changed by then.
+    /// Ends the pause once its time is over.
     fn resume_in_time(&mut self, ctx: &mut Context<Self>) {
-        let Some(paused @ Paused { until: Some(until), .. }) = self.state.paused else { return };
-        // One whose end is past ends at once.
+        if let Some(before) = self.resuming.take() {
+            ctx.cancel_future(before);
+        }
+        let Some(Paused { until: Some(until), .. }) = self.state.paused else { return };
         let left = Duration::try_from(until.duration_since(self.clock.now())).unwrap_or_default();
-        ctx.run_later(left, move |this, ctx| {
-            if this.state.paused == Some(paused) {
+        // Again and again, for the clock may be set meanwhile.
+        let wait = left.min(LOOK_AGAIN);
+        self.resuming = Some(ctx.run_later(wait, move |this, ctx| {
+            this.resuming = None;
+            if this.clock.now() < until {
+                this.resume_in_time(ctx);
+            } else {
                 let over = Event::new(EventKind::Resumed, Some(C::LOOP), "the time of the pause is over");
                 this.pause(None, over, ctx);
             }
-        });
+        }));
     }
 
     fn state(&self) -> LoopState {
@@ -209,6 +230,7 @@ impl<C: Collect> Hire<C> {
         let tools = Tools { gateway: self.tools.gateway.under(lease.clone()), ..self.tools.clone() };
         let service = Service { schedule: self.schedule.clone(), link: Link { number, to: news } };
         let (make, (generation, paused)) = (Arc::clone(&self.make), in_force);
+        lease.pause(paused);
         let in_force = (generation, paused, lease.clone());
         let address = Collector::serve(&thread.handle, tools, in_force, service, move || make());
         Current { number, address, thread, lease }
@@ -222,14 +244,16 @@ impl<C: Collect> Actor for Supervisor<C> {
 impl<C: Collect> Guarded for Supervisor<C> {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         ctx.run_interval(self.hang_timeout / PINGS, Self::ping);
-        self.resume_in_time(ctx);
+        // After a crash in the middle of it, too.
+        self.enforce_pause(ctx);
     }
 }
 
 impl<C: Collect> Supervised for Supervisor<C> {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
-        // The crash has dropped the ping in progress.
+        // The crash has dropped the ping in progress, and the timer.
         self.pinged = false;
+        self.resuming = None;
     }
 }
 
@@ -257,7 +281,7 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
                 // A loop that is switched off has neither failed nor recovered.
                 if report.mode != Mode::Off {
                     self.log.pass_ended(&report, now);
-                    self.state.pass_ended(report.summary());
+                    self.state.pass_ended(&report, now);
                 }
                 for next in &self.next {
                     next.do_send(RunPass {
@@ -291,9 +315,8 @@ impl<C: Collect> Handler<Pause> for Supervisor<C> {
     type Result = ();
 
     fn handle(&mut self, Pause { paused, by }: Pause, ctx: &mut Context<Self>) {
-        // One that is paused already is so since then.
-        let since = self.state.paused.map(|before| before.since);
-        let paused = paused.map(|paused| Paused { since: since.unwrap_or(paused.since), ..paused });
+        // One that is paused already is so since then, and no pause makes another one shorter.
+        let paused = paused.map(|new| self.state.paused.map_or(new, |before| before.joined_with(new)));
         if paused != self.state.paused {
             let (kind, message) = match paused {
                 Some(Paused { until: Some(until), .. }) => (EventKind::Paused, format!("until {until:.0}")),

@@ -12,7 +12,7 @@ use cri_gc_config::Settings;
 use cri_gc_policy::FsStats;
 use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 
-use super::messages::{AskState, Declined, Finish, Pause, Paused, RunPass};
+use super::messages::{AskState, Declined, Finish, Pause, RunPass};
 use super::supervisor::Next;
 use super::*;
 use crate::report::PassError;

@@ -85,6 +85,7 @@ impl Collect for ImageGc {
             }
             Ok(places) => {
                 self.places.replace(places.clone());
+                pass.space().places = places.clone();
                 places
             }
             Err(error) => {
@@ -140,6 +141,9 @@ impl Collect for ImageGc {
             let report = Words::new(&observation, &policy).section(Kind::Image, &plan.section);
             let none = async |_: &Target<()>| Ok((Outcome::WouldRemove, 0));
             pass.carry_out(Kind::Image, report, &plan.section, |_| Some(()), 1, none).await;
+            let missing = plan.missing.bytes;
+            let space = &mut *pass.space();
+            (space.wanted_bytes, space.missing_bytes) = (missing, missing);
             Reclaimed { over: plan.missing.triggered, ..Reclaimed::default() }
         };
         if reclaimed.over && !tries {

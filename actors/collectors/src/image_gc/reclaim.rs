@@ -71,6 +71,7 @@ impl Reclaim<'_> {
                 observation.filesystems = self.disks.measurable.clone();
                 plan = decide(&observation, policy);
                 reclaimed.over = plan.missing.triggered;
+                pass.space().wanted_bytes = plan.missing.bytes;
             }
             if plan.section.remove.is_empty() || (!aged && (!tries || futile >= FUTILE)) {
                 break;
@@ -88,6 +89,7 @@ impl Reclaim<'_> {
             if !pass.may_remove() {
                 // What is left was not tried, so it is not known what it would have freed.
                 plan = decide(&observation, policy);
+                pass.space().missing_bytes = plan.missing.bytes;
                 pass.kept_after_all(Kind::Image, keep(&observation, &plan, policy));
                 return reclaimed;
             }
@@ -106,6 +108,7 @@ impl Reclaim<'_> {
         }
         // Some of what the first plan names may still be there, and some that it does not name may be removed.
         pass.kept_after_all(Kind::Image, keep(&observation, &plan, policy));
+        pass.space().missing_bytes = plan.missing.bytes;
         // Where no image may be removed, why it is so is an error already.
         if !plan.missing.is_none() && observation.uses_unknown.is_none() {
             pass.error(PassError::FreeDiskSpaceFailed(account.text(&observation, &plan)));

@@ -135,8 +135,8 @@ impl Thread {
 }
 
 /// The right of a loop to remove things. It is revoked when the loop's thread hangs and another takes its place: if
-/// the old one ever continues, what it was about to remove was checked long ago. It is suspended while the loop is paused, shuts
-/// down, or may only report.
+/// the old one ever continues, what it was about to remove was checked long ago. It is suspended by the loop while it is paused, shuts
+/// down, or may only report; and by its supervisor while it is paused, for the loop may not answer.
 #[derive(Clone, Debug, Default)]
 pub struct Lease(Arc<Rights>);
 
@@ -144,6 +144,7 @@ pub struct Lease(Arc<Rights>);
 struct Rights {
     revoked: AtomicBool,
     suspended: AtomicBool,
+    paused: AtomicBool,
 }
 
 impl Lease {
@@ -157,10 +158,15 @@ impl Lease {
         self.0.suspended.store(suspended, Ordering::SeqCst);
     }
 
+    /// Suspends it while the loop is paused, whatever the loop itself says.
+    pub fn pause(&self, paused: bool) {
+        self.0.paused.store(paused, Ordering::SeqCst);
+    }
+
     /// Whether it is suspended.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
-        self.0.suspended.load(Ordering::SeqCst)
+        self.0.suspended.load(Ordering::SeqCst) || self.0.paused.load(Ordering::SeqCst)
     }
 
     /// Whether it was revoked.

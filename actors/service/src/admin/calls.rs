@@ -1,6 +1,8 @@
 //! The calls of the API, a function each: whom each question is passed on to, and the answer made of theirs.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::LogLevel;
@@ -19,9 +21,9 @@ use super::passes;
 use super::subjects::Subjects;
 use super::subjects::restarting;
 use crate::configuration::Refused;
-use crate::history::{Filter, event};
+use crate::history::{Filter, HistoryError, event};
 use crate::pauses;
-use cri_gc_collectors::collector::messages::Paused;
+use cri_gc_collectors::collector::Paused;
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::recorder::{Event, EventKind, Peer, Subscription};
 use cri_gc_kit::text::{duration, host_name};
@@ -35,6 +37,9 @@ const GREETED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Events of one answer from the history.
 const MOST_EVENTS: usize = 10_000;
+
+/// How long a client of the history may take to read on.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// Objects of one name that are gone, as an explanation shows them: the newest ones.
 const GONE: usize = 10;
@@ -158,11 +163,7 @@ pub async fn explain(desk: Rc<Desk>, asked: api::ExplainRequest) -> Result<api::
                 objects.into_iter().map(|object| answers::explained(object, states, &pods)).collect();
             Ok(api::ExplainResponse { notes, objects })
         }
-        Found::Ambiguous(ids) => Err(Status::invalid_argument(format!(
-            "several objects begin with \"{}\": {}",
-            asked.object,
-            ids.join(", ")
-        ))),
+        Found::Ambiguous(ids) => Err(several(&asked.object, &ids)),
         Found::Nothing if asked.object.trim().is_empty() => {
             Err(Status::invalid_argument("the name of an object is needed"))
         }
@@ -176,17 +177,23 @@ async fn explain_gone(
     remarks: &Remarks,
     object: &str,
 ) -> Result<api::ExplainResponse, Status> {
-    let removed = Filter::removed(object);
-    let gone = subjects.history.newest(&subjects.tools.recorder, removed, GONE).await;
+    let removals = |removed: Filter| subjects.history.newest(&subjects.tools.recorder, removed, GONE);
+    let gone = match removals(Filter::removed(object)).await {
+        Ok(gone) if gone.is_empty() => {
+            removals(Filter::removed_by_prefix(object)).await.and_then(one_of_them)
+        }
+        gone => gone,
+    };
     let why = match gone {
-        Ok(gone) if !gone.is_empty() => {
+        // It may be there again, among what could not be observed.
+        Ok(gone) if !gone.is_empty() && remarks.problems.is_empty() => {
             let objects = gone.into_iter().rev().map(answers::gone).collect();
-            return Ok(api::ExplainResponse { notes: remarks.problems.clone(), objects });
+            return Ok(api::ExplainResponse { notes: Vec::new(), objects });
         }
         Ok(_) => "the history has no removal of it either".to_owned(),
+        Err(HistoryError::Ambiguous(ids)) => return Err(several(object, &ids)),
         Err(error) => error.to_string(),
     };
-    // It may be among what could not be observed.
     Err(if remarks.problems.is_empty() {
         Status::not_found(format!(
             "no container, sandbox, log directory or image on this node is called \"{object}\"; {why}"
@@ -197,6 +204,19 @@ async fn explain_gone(
             "\"{object}\" was not found, but not everything could be observed: {problems}"
         ))
     })
+}
+
+/// The removals of one object, found by the beginning of its id.
+fn one_of_them(gone: Vec<api::Event>) -> Result<Vec<api::Event>, HistoryError> {
+    let ids: BTreeSet<&str> = gone.iter().map(|event| event.object_id.as_str()).collect();
+    match ids.len() {
+        0 | 1 => Ok(gone),
+        _ => Err(HistoryError::Ambiguous(ids.into_iter().map(ToOwned::to_owned).collect())),
+    }
+}
+
+fn several(object: &str, ids: &[String]) -> Status {
+    Status::invalid_argument(format!("several objects begin with \"{object}\": {}", ids.join(", ")))
 }
 
 pub async fn config(desk: Rc<Desk>, _asked: api::ConfigRequest) -> Result<api::ConfigResponse, Status> {
@@ -230,6 +250,9 @@ pub async fn set_log_level(
         Status::invalid_argument(format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
     })?;
     let previous = subjects.threshold.get();
+    if level == previous {
+        return Ok(api::SetLogLevelResponse { previous: previous.as_str().to_owned() });
+    }
     subjects.threshold.set(level);
     info!(subjects.tools.log, "log level changed"; "from" => previous.as_str(), "to" => level.as_str());
     let message = format!("from {} to {}", previous.as_str(), level.as_str());
@@ -282,15 +305,18 @@ async fn set_paused(
     by: Option<Peer>,
 ) -> Result<(Vec<(Loop, Paused)>, String), Status> {
     let Subjects { tools, state_dir, .. } = &desk.subjects;
-    let named = desk.subjects.named(names)?;
-    // One after another: what was ordered last is on the disk.
-    let _turn = desk.pausing.lock().await;
-    for known in named {
+    for known in desk.subjects.named(names)? {
         known.pause(paused, by).await;
     }
     desk.forget();
+    // Only then, one after another: no pause waits for a disk, and what is written last is what is in force.
+    let _turn = desk.writing_pauses.lock().await;
     let states = desk.subjects.states().await;
     let paused: Vec<_> = states.iter().filter_map(|state| Some((state.of, state.paused?))).collect();
+    if states.len() < desk.subjects.loops.len() {
+        let problem = "a supervisor of cri-gc is being restarted after a panic; pause or resume once more";
+        return Ok((paused, problem.to_owned()));
+    }
     let (state_dir, on_disk) = (state_dir.clone(), paused.clone());
     let written = tools.files.run_within(pauses::WITHIN, move || pauses::write(&state_dir, &on_disk)).await;
     let problem = written.map_err(|gone| gone.to_string()).flatten().err().unwrap_or_default();
@@ -336,18 +362,25 @@ pub async fn run_now(
 pub async fn follow(desk: Rc<Desk>, asked: api::FollowRequest) -> Result<Updates<api::Event>, Status> {
     let filter = filter(asked.filter.as_ref())?;
     let recent = usize::try_from(asked.recent).unwrap_or(usize::MAX);
-    let subscription = desk.subjects.tools.recorder.subscribe(recent).await;
+    let subscription = desk.subjects.tools.recorder.subscribe(usize::MAX).await;
     let subscription = subscription.ok_or_else(|| restarting("recorder"))?;
     let (events, stream) = channel(WAITING);
-    actix_rt::spawn(send_all(subscription, filter, events));
+    actix_rt::spawn(send_all(subscription, filter, recent, events));
     Ok(ReceiverStream::new(stream))
 }
 
 /// Sends the events that are meant, until the client is gone.
-async fn send_all(subscription: Subscription, filter: Filter, events: Sender<Result<api::Event, Status>>) {
+async fn send_all(
+    subscription: Subscription,
+    filter: Filter,
+    recent: usize,
+    events: Sender<Result<api::Event, Status>>,
+) {
     let Subscription { past, mut coming } = subscription;
+    let past: Vec<_> = past.iter().map(event::event).filter(|event| filter.matches(event)).collect();
+    let first = past.len().saturating_sub(recent);
     let mut next = Some(answers::now());
-    for event in past.iter().map(event::event).filter(|event| filter.matches(event)) {
+    for event in past.into_iter().skip(first) {
         if events.send(Ok(event)).await.is_err() {
             return;
         }
@@ -376,15 +409,20 @@ pub async fn history(desk: Rc<Desk>, asked: api::HistoryRequest) -> Result<Updat
         limit => limit.min(MOST_EVENTS),
     };
     let Subjects { tools, history, .. } = &desk.subjects;
+    let place = Arc::clone(&desk.histories).try_acquire_owned();
+    let busy = "other clients read the history already; try again in a few seconds";
+    let place = place.map_err(|_| Status::failed_precondition(busy))?;
     let past = history.newest(&tools.recorder, filter, limit).await;
     let past = past.map_err(|error| Status::failed_precondition(error.to_string()))?;
     let (events, stream) = channel(WAITING);
     actix_rt::spawn(async move {
         for event in past {
-            if events.send(Ok(event)).await.is_err() {
-                return;
+            // A client that does not read is not waited for: its events take memory.
+            if !matches!(tokio::time::timeout(READ_WITHIN, events.send(Ok(event))).await, Ok(Ok(()))) {
+                break;
             }
         }
+        drop(place);
     });
     Ok(ReceiverStream::new(stream))
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use cri_gc_config::Settings;
 use cri_gc_policy::{Enforcing, ImagePlan, Observation, PlanReport};
 use futures_util::FutureExt;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tonic::Status;
 
 use super::subjects::Subjects;
@@ -23,11 +23,16 @@ use cri_gc_kit::in_flight::InFlight;
 use cri_gc_kit::words::Loop;
 use cri_gc_pods::Verdict;
 
+/// Clients that read the history at a time.
+const HISTORIES: usize = 2;
+
 /// The subjects, and what they are being asked.
 pub struct Desk {
     pub subjects: Subjects,
-    /// Held by one order that pauses or resumes at a time.
-    pub pausing: Mutex<()>,
+    /// Held while the pauses are written.
+    pub writing_pauses: Mutex<()>,
+    /// Places for clients that read the history: what they asked for is in memory until they have read it.
+    pub histories: Arc<Semaphore>,
     greeting: Slot<CriResult<()>>,
     observing: Slot<Result<Rc<Observed>, Status>>,
     judging: Slot<Rc<Images>>,
@@ -91,7 +96,8 @@ impl Desk {
     pub fn new(subjects: Subjects) -> Self {
         Self {
             subjects,
-            pausing: Mutex::default(),
+            writing_pauses: Mutex::default(),
+            histories: Arc::new(Semaphore::new(HISTORIES)),
             greeting: Slot::default(),
             observing: Slot::default(),
             judging: Slot::default(),

@@ -39,6 +39,17 @@ impl Subjects {
         states.into_iter().flatten().collect()
     }
 
+    /// Whether the actors answer that everything depends on.
+    pub async fn is_alive(&self) -> bool {
+        let supervisors = self.loops.iter().map(LoopHandle::is_supervised);
+        let (runtime, source, supervisors) = futures_util::join!(
+            self.tools.gateway.runtime(),
+            self.tools.pods.source(),
+            futures_util::future::join_all(supervisors)
+        );
+        runtime.is_some() && source.is_some() && supervisors.into_iter().all(|answers| answers)
+    }
+
     /// The settings in force.
     pub(super) async fn settings(&self) -> Result<ConfigurationState, Status> {
         self.configuration.state().await.ok_or_else(|| restarting("configuration actor"))

@@ -17,6 +17,8 @@ pub struct Filter {
     kinds: Vec<&'static str>,
     reasons: Vec<&'static str>,
     object: String,
+    /// Whether the beginning of an id means the object.
+    by_prefix: bool,
 }
 
 impl Filter {
@@ -38,12 +40,18 @@ impl Filter {
             kinds: words("kind of event", &asked.kinds, &all(EventKind::ALL, |kind| kind.as_str()))?,
             reasons: words("reason", &asked.reasons, &all(Reason::ALL, |reason| reason.as_str()))?,
             object: asked.object.trim().to_owned(),
+            by_prefix: true,
         })
     }
 
-    /// What was removed of that name.
+    /// What was removed of that name or id.
     pub fn removed(object: &str) -> Self {
         Self { kinds: vec![EventKind::Removed.as_str()], object: object.trim().to_owned(), ..Self::default() }
+    }
+
+    /// What was removed whose id begins like that.
+    pub fn removed_by_prefix(object: &str) -> Self {
+        Self { by_prefix: true, ..Self::removed(object) }
     }
 
     /// Whether it means this event.
@@ -79,7 +87,7 @@ impl Filter {
             pod_uid: event.pod_uid.clone(),
             ..Item::default()
         };
-        is_meant(*kind, &item, &self.object)
+        is_meant(*kind, &item, &self.object, self.by_prefix)
     }
 }
 

@@ -67,7 +67,9 @@ impl Store {
         }
         // Closed first: a file that was removed or replaced is not written to any more.
         self.open = None;
-        let why = match self.try_open() {
+        // What a database does with a file that something else has written is not to be relied on.
+        let opened = catch(|| self.try_open()).unwrap_or_else(|panic| Err(DatabaseError::Damaged(panic)));
+        let why = match opened {
             Err(DatabaseError::Damaged(why)) => why,
             opened => return opened.map(|()| None),
         };

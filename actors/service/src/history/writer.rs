@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use cri_gc_files::database::DatabaseError;
-use cri_gc_kit::recorder::Stamped;
+use cri_gc_kit::recorder::{EventKind, Stamped};
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::supervision::failure_log::{FailureLog, First};
 use cri_gc_kit::supervision::outage_log;
@@ -52,9 +52,11 @@ impl Writer {
         known: oneshot::Sender<u64>,
     ) {
         let last = self.open().and_then(|()| self.store.last());
-        if let Ok(last) = self.log_result(last) {
+        match self.log_result(last) {
             // The recorder may have stopped waiting for it.
-            let _ = known.send(last);
+            Ok(last) => _ = known.send(last).ok(),
+            // It need not wait any longer.
+            Err(_) => drop(known),
         }
         // A panic ends what was being done, and no more.
         while let Err(panic) = catch(|| self.serve(events, &mut questions)) {
@@ -116,10 +118,26 @@ impl Writer {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let written = self.open().and_then(|()| self.store.add(&self.waiting));
+        let loss = self.loss();
+        let written = self.open().and_then(|()| self.store.add(loss.iter().chain(&self.waiting)));
         self.log_result(written)?;
         self.waiting.clear();
+        self.lost = 0;
         Ok(())
+    }
+
+    /// What had no place is reported before what had, with the number of the last one that had none.
+    fn loss(&self) -> Option<api::Event> {
+        let first = self.waiting.front().filter(|_| self.lost > 0)?;
+        let are = if self.lost == 1 { "event is" } else { "events are" };
+        let lost = self.lost;
+        Some(api::Event {
+            sequence: first.sequence.saturating_sub(1),
+            time: first.time.clone(),
+            kind: EventKind::EventsLost.as_str().to_owned(),
+            message: format!("{lost} {are} missing from the history before this one: the disk refused them"),
+            ..api::Event::default()
+        })
     }
 
     fn open(&mut self) -> Result<(), DatabaseError> {
@@ -133,7 +151,7 @@ impl Writer {
         match result {
             Ok(done) if self.failures.since().is_none() => Ok(done),
             Ok(done) => {
-                let text = match std::mem::take(&mut self.lost) {
+                let text = match self.lost {
                     0 => "the history is on the disk again".to_owned(),
                     lost => format!("the history is on the disk again, {} lost", counted_events(lost)),
                 };

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use cri_gc_collectors::collector::Collector;
-use cri_gc_collectors::collector::messages::{Pause, Paused, RunPass};
+use cri_gc_collectors::collector::Paused;
+use cri_gc_collectors::collector::messages::{Pause, RunPass};
 use cri_gc_collectors::image_gc::ImageGc;
 use cri_gc_collectors::observe;
 use cri_gc_collectors::report::PassReport;
