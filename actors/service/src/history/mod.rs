@@ -1,12 +1,12 @@
 //! The history: the newest events on disk, so that it is known after a restart or a crash what was removed, when and why
 //! (behaviour: Events).
 //!
-//! A thread of its own writes them ([`writer`]); the recorder hands them to it by a channel and never waits. While the disk is full
+//! A thread of its own writes them (`writer`); the recorder hands them to it by a channel and never waits. While the disk is full
 //! or hangs the history loses events, which it says; no pass waits for it, and none fails by it. What a question answers is on
 //! the disk. Nothing is decided here, and no event is made up.
 //!
-//! - [`event`]: the form of an event. [`filter`]: which events are meant. [`store`]: the file.
-//!   [`writer`]: the thread. [`messages`]: what it is asked. Here: the handle.
+//! - `event`: the form of an event. `filter`: which events are meant. `store`: the file.
+//!   `writer`: the thread. `messages`: what it is asked. Here: the handle.
 
 pub mod event;
 mod filter;
