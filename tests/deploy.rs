@@ -238,7 +238,14 @@ fn the_probes_ask_where_it_listens() {
     }
     let monitor = object("components/pod-monitor/pod-monitor.yaml");
     assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["port"], "http");
+    // What the alert rules name.
+    assert_eq!(monitor["spec"]["jobLabel"], "app.kubernetes.io/name");
+    let relabelings = &monitor["spec"]["podMetricsEndpoints"][0]["relabelings"];
+    let of_the_node =
+        json!([{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "instance"}]);
+    assert_eq!(*relabelings, of_the_node);
     let labels = object("base/daemonset.yaml")["spec"]["template"]["metadata"]["labels"].clone();
+    assert_eq!(labels["app.kubernetes.io/name"], "cri-gc");
     assert_eq!(monitor["spec"]["selector"]["matchLabels"], labels);
     let name = variable(&pod, "CRI_GC__NODE_NAME");
     assert_eq!(name["valueFrom"], json!({"fieldRef": {"fieldPath": "spec.nodeName"}}));

@@ -5,8 +5,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{Served, read};
 use crate::stage::{PERIOD, SECOND, Setup, turns};
 
-/// As many connections as there may be.
-const CONNECTIONS: usize = 16;
+/// As many addresses of this machine as have all connections that there may be, and the connections that each of them has.
+const ADDRESSES: u8 = 4;
+const FROM_ONE_ADDRESS: usize = 4;
 
 #[actix_rt::test]
 async fn only_four_paths_and_two_methods_are_answered() {
@@ -53,12 +54,14 @@ async fn silent_clients_take_all_places_for_five_seconds_only_and_no_loop_notice
     let served = Served::start(Setup::new()).await;
     served.stage.step(SECOND).await;
     let mut silent = Vec::new();
-    for number in 0..CONNECTIONS {
-        let mut stream = served.connect().await;
-        if number % 2 == 0 {
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ").await.unwrap();
+    for address in 0..ADDRESSES {
+        for number in 0..FROM_ONE_ADDRESS {
+            let mut stream = served.connect_from([127, 0, 0, 2 + address]).await;
+            if number % 2 == 0 {
+                stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ").await.unwrap();
+            }
+            silent.push(stream);
         }
-        silent.push(stream);
     }
     turns(1_000).await;
     // One more is closed at once.
@@ -74,6 +77,19 @@ async fn silent_clients_take_all_places_for_five_seconds_only_and_no_loop_notice
     served.stage.pass_time(PERIOD).await;
     let made = served.stage.passes().await.iter().zip(before).all(|(now, then)| *now > then);
     assert!(made, "each loop has made a pass");
+}
+
+#[actix_rt::test]
+async fn silent_clients_of_one_address_take_no_place_of_a_probe() {
+    let served = Served::start(Setup::new()).await;
+    let mut silent = Vec::new();
+    for _ in 0..5 * FROM_ONE_ADDRESS {
+        silent.push(served.connect_from([127, 0, 0, 2]).await);
+    }
+    turns(1_000).await;
+    assert_eq!(served.get("/healthz").await.status, 200);
+    let mut one_more = served.connect_from([127, 0, 0, 2]).await;
+    assert_eq!(served.stage.answer("the end", read(&mut one_more)).await.status, 0);
 }
 
 #[actix_rt::test]

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use cri_gc_collectors::collector::Paused;
 use cri_gc_kit::words::Loop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::stage::{Setup, Stage};
 
@@ -67,6 +67,13 @@ impl Served {
     async fn pause(&self, of: Loop) {
         let paused = Paused { since: self.stage.sim.now(), until: None };
         self.stage.handle(of).pause(Some(paused), None).await;
+    }
+
+    /// Connects from another address of this machine.
+    async fn connect_from(&self, address: [u8; 4]) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
     }
 
     async fn connect(&self) -> TcpStream {

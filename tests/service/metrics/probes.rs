@@ -37,6 +37,15 @@ async fn it_is_ready_once_the_first_pass_has_asked_the_pod_source() {
 }
 
 #[actix_rt::test]
+async fn a_source_that_no_pass_will_ask_is_no_reason() {
+    let setup = Setup::new();
+    let modes = ["container_gc.mode", "sandbox_gc.mode", "log_gc.mode"];
+    let served = Served::start(modes.iter().fold(setup, |setup, mode| setup.set(mode, "off"))).await;
+    served.stage.step(SECOND).await;
+    is_ready(&served).await;
+}
+
+#[actix_rt::test]
 async fn it_is_not_ready_while_the_runtime_is_unreachable_and_alive_all_the_same() {
     let served = Served::start(Setup::new()).await;
     served.stage.step(SECOND).await;

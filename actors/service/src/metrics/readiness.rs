@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use cri_gc_collectors::collector::{Doing, LoopState};
+use cri_gc_config::PodSource;
 use cri_gc_kit::text::duration;
 use cri_gc_kit::words::Loop;
+use cri_gc_pods::SourceState;
 use jiff::{SignedDuration, Timestamp};
 
 use super::answers::Answers;
@@ -28,7 +30,14 @@ pub fn reasons(answers: &Answers) -> Vec<String> {
         }
         None => {}
     }
-    if let Some(source) = answers.source.as_ref().filter(|source| !source.synced) {
+    // Passes ask the source `runtime`. While none is due that says nothing.
+    let is_due = answers
+        .loops
+        .iter()
+        .any(|of| of.of != Loop::ImageGc && !matches!(of.doing, Doing::Paused | Doing::Off));
+    let is_unsynced =
+        |source: &&SourceState| !source.synced && (is_due || source.source != PodSource::Runtime);
+    if let Some(source) = answers.source.as_ref().filter(is_unsynced) {
         let problem =
             source.problem.as_deref().unwrap_or("no pass has asked it yet, or its first lists are awaited");
         reasons.push(format!("pod source {}: it is not synced: {problem}", source.source.as_str()));

@@ -3,8 +3,9 @@
 //! A connection has one request, a small head, and a short time for all of it: a client that is slow or silent takes one of a few
 //! places for that long, and nothing else. A request has no effect; what it sends besides its head is not read.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,9 @@ use super::page::{EVENTS, page};
 use super::readiness;
 use crate::admin::Subjects;
 
-/// Connections at a time. One more is closed at once.
+/// Connections at a time, and those from one address: who is silent takes no place of others. One more is closed at once.
 const CONNECTIONS: usize = 16;
+const FROM_ONE_ADDRESS: usize = 4;
 
 /// Header fields of a request, and bytes of its head.
 const FIELDS: usize = 48;
@@ -50,9 +52,11 @@ pub async fn serve(listener: TcpListener, subjects: Subjects) {
         }
     };
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    // The addresses of the connections that there are.
+    let peers = Rc::new(RefCell::new(Vec::<IpAddr>::new()));
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match listener.accept().await {
+            Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
             Err(error) => {
                 // E.g. no file descriptor is left: that passes.
                 warn!(log, "could not accept a connection to metrics.listen, retrying in 1s"; "error" => %error);
@@ -61,10 +65,19 @@ pub async fn serve(listener: TcpListener, subjects: Subjects) {
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        if peers.borrow().iter().filter(|peer| **peer == from).count() >= FROM_ONE_ADDRESS {
+            continue;
+        }
+        peers.borrow_mut().push(from);
+        let peers = Rc::clone(&peers);
         let (subjects, log) = (Rc::clone(&subjects), log.clone());
         actix_rt::spawn(async move {
             if let Ok(Err(error)) = timeout(ALL_WITHIN, connection(stream, subjects)).await {
                 debug!(log, "a connection to metrics.listen failed"; "error" => %error);
+            }
+            let mut peers = peers.borrow_mut();
+            if let Some(at) = peers.iter().position(|peer| *peer == from) {
+                peers.swap_remove(at);
             }
             drop(place);
         });
