@@ -100,7 +100,8 @@ pub struct LoopState {
 
 impl LoopState {
     /// That of a loop which starts now.
-    pub(super) fn new(of: Loop, generation: &Generation, now: Timestamp) -> Self {
+    #[must_use]
+    pub fn new(of: Loop, generation: &Generation, now: Timestamp) -> Self {
         let LoopSettings { mode, period, .. } = of.settings(&generation.settings);
         Self {
             of,
@@ -121,6 +122,15 @@ impl LoopState {
             failing_since: None,
             restarts: 0,
             last_restart: None,
+        }
+    }
+
+    /// What it does with its plans: what the settings say, unless something else let its last pass only report.
+    #[must_use]
+    pub fn mode_in_effect(&self) -> Mode {
+        match &self.last {
+            Some(last) if self.mode == Mode::Enforce && last.mode == Mode::Report => Mode::Report,
+            _ => self.mode,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Supervised};
+use cri_gc_policy::text::counted;
 use crossbeam_channel::{Sender, TrySendError};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, oneshot};
@@ -98,13 +99,10 @@ impl Handler<Record> for RecorderActor {
 
     fn handle(&mut self, Record { time, event }: Record, _ctx: &mut Context<Self>) {
         if self.lost > 0 && self.history.as_ref().is_some_and(|history| !history.is_full()) {
-            let message = format!(
-                "{} missing from the history before this one: the disk did not answer",
-                match std::mem::take(&mut self.lost) {
-                    1 => "1 event is".to_owned(),
-                    lost => format!("{lost} events are"),
-                }
-            );
+            let count = std::mem::take(&mut self.lost);
+            let (lost, are) = (counted(count, "event"), if count == 1 { "is" } else { "are" });
+            let message =
+                format!("{lost} {are} missing from the history before this one: the disk did not answer");
             self.record(time, Event::new(EventKind::EventsLost, None, message));
         }
         self.record(time, event);

@@ -181,6 +181,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_loop_that_goes_on_does_not_end_the_pause_of_its_supervisor() {
+        let lease = Lease::default();
+        lease.pause(true);
+        for suspended in [true, false] {
+            lease.suspend(suspended);
+            assert!(lease.is_suspended());
+        }
+        lease.pause(false);
+        assert!(!lease.is_suspended());
+    }
+
+    #[test]
     fn three_threads_that_hang_within_an_hour_are_too_many() {
         let began = Instant::now();
         let minutes = |minutes: u64| began + Duration::from_secs(60 * minutes);

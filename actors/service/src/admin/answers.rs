@@ -1,6 +1,6 @@
 //! Facts in the words of the API. Nothing is asked or decided here.
 
-use cri_gc_config::{Mode, Settings, key_names, render};
+use cri_gc_config::{Settings, key_names, render};
 use cri_gc_policy::explain::Explained;
 use cri_gc_policy::images::space::usage_percent;
 use cri_gc_policy::log_dirs::{pod_name_of, pod_uid_of};
@@ -106,7 +106,7 @@ pub fn loop_status(state: &LoopState) -> api::LoopStatus {
     let stuck = state.last.iter().flat_map(|last| &last.removals);
     api::LoopStatus {
         r#loop: state.of.as_str().to_owned(),
-        mode: mode(state).to_owned(),
+        mode: state.mode_in_effect().as_str().to_owned(),
         state: state.doing.as_str().to_owned(),
         state_since: state.since.to_string(),
         generation: state.generation,
@@ -123,12 +123,6 @@ pub fn loop_status(state: &LoopState) -> api::LoopStatus {
         stuck: stuck.map(removal).collect(),
         paused_until: time(state.paused.and_then(|paused| paused.until)),
     }
-}
-
-/// What the loop does with its plans: what the settings say, unless something else let its last pass only report.
-fn mode(state: &LoopState) -> &'static str {
-    let only_reported = state.last.as_ref().is_some_and(|last| last.mode == Mode::Report);
-    if state.mode == Mode::Enforce && only_reported { Mode::Report.as_str() } else { state.mode.as_str() }
 }
 
 /// A pass in figures.
@@ -278,7 +272,7 @@ pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> 
         reason: item.reason,
         detail: item.detail,
         r#loop: of.as_str().to_owned(),
-        loop_mode: state.map(mode).unwrap_or_default().to_owned(),
+        loop_mode: state.map(|state| state.mode_in_effect().as_str()).unwrap_or_default().to_owned(),
         loop_state: state.map(|state| state.doing.as_str()).unwrap_or_default().to_owned(),
         next_pass_at: time(state.and_then(|state| state.next_pass_at)),
         size_bytes: item.size_bytes.filter(|_| kind == Kind::Image).unwrap_or_default(),

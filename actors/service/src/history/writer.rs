@@ -129,8 +129,8 @@ impl Writer {
     /// What had no place is reported before what had, with the number of the last one that had none.
     fn loss(&self) -> Option<api::Event> {
         let first = self.waiting.front().filter(|_| self.lost > 0)?;
-        let are = if self.lost == 1 { "event is" } else { "events are" };
-        let lost = self.lost;
+        let lost = counted(self.lost, "event");
+        let are = if self.lost == 1 { "is" } else { "are" };
         Some(api::Event {
             sequence: first.sequence.saturating_sub(1),
             time: first.time.clone(),
@@ -153,7 +153,7 @@ impl Writer {
             Ok(done) => {
                 let text = match self.lost {
                     0 => "the history is on the disk again".to_owned(),
-                    lost => format!("the history is on the disk again, {} lost", counted_events(lost)),
+                    lost => format!("the history is on the disk again, {} lost", counted(lost, "event")),
                 };
                 outage_log::recovery(&self.log, self.failures.succeeded(self.clock.now()), &text);
                 Ok(done)
@@ -174,8 +174,4 @@ impl Writer {
             self.store.path().display()
         ))
     }
-}
-
-fn counted_events(lost: u64) -> String {
-    counted(usize::try_from(lost).unwrap_or(usize::MAX), "event")
 }

@@ -137,16 +137,13 @@ fn configuration(answers: &Answers) -> String {
 fn loops(html: &mut Html, answers: &Answers) {
     html.heading("Loops");
     let row = |state: &LoopState| {
-        // Something else than the settings may let it only report.
-        let only_reported = state.last.as_ref().is_some_and(|last| last.mode == Mode::Report);
-        let mode = if state.mode == Mode::Enforce && only_reported { Mode::Report } else { state.mode };
         let next = state.next_pass_at.map(|next| match next.duration_since(answers.now) {
             left if left.is_negative() => format!("due {}", ago(answers, next)),
             left => format!("in {}", duration(left)),
         });
         [
             state.of.as_str().to_owned(),
-            mode.as_str().to_owned(),
+            state.mode_in_effect().as_str().to_owned(),
             doing(state),
             last_pass(answers, state),
             next.unwrap_or_else(|| "none planned".to_owned()),

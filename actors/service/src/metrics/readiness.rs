@@ -84,9 +84,9 @@ fn problem(state: &LoopState, deadline: Option<Duration>, now: Timestamp) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use cri_gc_collectors::collector::Totals;
-    use cri_gc_collectors::report::Space;
-    use cri_gc_config::Mode;
+    use std::sync::Arc;
+
+    use cri_gc_kit::generation::Generation;
 
     use super::*;
 
@@ -94,26 +94,8 @@ mod tests {
     fn a_loop_is_late_once_it_is_later_than_a_restart_takes() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let said = |doing: Doing, next: Option<i64>, now: i64| {
-            let state = LoopState {
-                of: Loop::LogGc,
-                mode: Mode::Enforce,
-                doing,
-                since: at(0),
-                paused: None,
-                generation: 1,
-                period: Duration::from_secs(60),
-                next_pass_at: next.map(at),
-                last: None,
-                passes: 0,
-                removed: 0,
-                freed_bytes: 0,
-                totals: Totals::default(),
-                space: Space::default(),
-                failures: 0,
-                failing_since: None,
-                restarts: 0,
-                last_restart: None,
-            };
+            let started = LoopState::new(Loop::LogGc, &Generation::only(Arc::default()), at(0));
+            let state = LoopState { doing, next_pass_at: next.map(at), ..started };
             problem(&state, Some(Duration::from_secs(300)), at(now))
         };
         for doing in [Doing::Waiting, Doing::Restarting] {
