@@ -27,6 +27,15 @@ pub use service::{
     ChangeLogLevel, EventFilter, Events, Explain, History, LoopName, Loops, Pause, RunNow, Service, Status,
 };
 
+/// What `--version` prints; `-V` prints the first line.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit    ",
+    env!("CRI_GC_COMMIT"),
+    "\nfeatures  ",
+    env!("CRI_GC_FEATURES")
+);
+
 /// Garbage collector of a node that runs containers through a CRI runtime (containerd, CRI-O).
 ///
 /// Removes dead containers, sandboxes, the log directories of deleted pods, and images, by the rules of the kubelet.
@@ -34,7 +43,7 @@ pub use service::{
 /// Exit codes: 0 success, 1 failed, 2 wrong usage, 3 partly failed, 4 runtime (or service) unreachable, 64 invalid
 /// configuration, 130 and 143 ended by SIGINT and SIGTERM.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, long_version = LONG_VERSION, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -108,6 +117,8 @@ pub enum Command {
     /// Show or change the log level of the running service, until a reload changes log.level
     LogLevel(ChangeLogLevel),
     /// Print the completion script for a shell
+    ///
+    /// They offer the ids, names, settings and levels of the running service, too.
     ///
     /// For bash: cri-gc completions bash > /usr/share/bash-completion/completions/cri-gc
     Completions(Completions),

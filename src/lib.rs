@@ -30,6 +30,7 @@ use crate::failure::Failure;
 /// Runs the program with the arguments and the environment of this process.
 #[must_use]
 pub fn run() -> ExitCode {
+    commands::completions::answer();
     // A closed pipe (`cri-gc plan | head`) ends the program quietly, as it does other tools.
     let cli = cli::Cli::parse();
     match commands::dispatch(cli) {

@@ -1,7 +1,8 @@
 //! The subcommands, most in a file of their own.
 //!
-//! - [`setup`]: what several of them begin with. [`requests`]: those that send one request to a running service.
+//! - [`candidates`]: what completions offer. [`setup`]: what several of them begin with. [`requests`]: those that send one request to a running service.
 
+pub mod candidates;
 pub mod completions;
 pub mod config;
 #[cfg(feature = "demo")]

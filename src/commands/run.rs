@@ -103,7 +103,7 @@ async fn serve(
             return Err(Failure::failed(error));
         }
     }
-    info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "endpoint" => settings.runtime.endpoint.as_str(),
+    info!(log, "started"; "version" => env!("CARGO_PKG_VERSION"), "commit" => env!("CRI_GC_COMMIT"), "endpoint" => settings.runtime.endpoint.as_str(),
         "pod_source" => settings.pods.source.as_str(),
         "config" => generation.file.as_ref().map(|file| file.display().to_string()));
     service.tools.recorder.record(Event::new(

@@ -28,6 +28,7 @@ pub type Canned<T> = Option<Result<T, Status>>;
 #[derive(Default)]
 pub struct Answers {
     pub status: Canned<StatusResponse>,
+    pub plan: Canned<PlanResponse>,
     pub explain: Canned<ExplainResponse>,
     pub pause: Canned<PauseResponse>,
     pub resume: Canned<ResumeResponse>,
@@ -141,7 +142,7 @@ impl Admin for Calls {
     }
 
     async fn plan(&self, _: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
-        Err(Status::unimplemented("no command asks for this"))
+        self.answer("plan".to_owned(), &self.answers.plan).await
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {

@@ -11,6 +11,7 @@
     reason = "test code: failing loudly is its job"
 )]
 
+mod completions;
 mod config_show;
 mod configuration;
 #[cfg(feature = "demo")]

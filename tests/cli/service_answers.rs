@@ -261,31 +261,3 @@ fn a_call_that_the_service_does_not_know_is_reported() {
     let parts = ["does not answer as a cri-gc service does", "older than this program"];
     ask(Answers::default(), &["status"]).refused(4, &parts);
 }
-
-#[test]
-fn bash_completes_subcommands_loops_and_flags() {
-    let script = super::program::said(Bench::new().bare(&["completions", "bash"]), "").succeeded();
-    let tries = r#"
-        try() {
-            COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=()
-            _cri__gc cri-gc "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-            echo "${COMPREPLY[*]}"
-        }
-        try cri-gc pau; try cri-gc pause con; try cri-gc status --so
-    "#;
-    let bash = std::process::Command::new("bash").arg("-c").arg(format!("{script}\n{tries}")).output();
-    let Ok(bash) = bash else { return };
-    assert_eq!(String::from_utf8_lossy(&bash.stdout), "pause\ncontainer_gc\n--socket\n", "{bash:?}");
-}
-
-#[test]
-fn completions_for_every_shell() {
-    let bench = Bench::new();
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = super::program::said(bench.bare(&["completions", shell]), "").succeeded();
-        for word in ["run-now", "socket", "completions"] {
-            assert!(script.contains(word), "{shell}: {word}");
-        }
-    }
-    bench.run(&["completions", "tcsh"]).refused(2, &["bash", "zsh", "fish"]);
-}

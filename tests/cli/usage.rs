@@ -39,14 +39,18 @@ fn help_names_every_command_and_the_exit_codes() {
 }
 
 #[test]
-fn the_version_is_that_of_the_package() {
+fn the_version_is_that_of_the_package_and_the_long_one_names_commit_and_features() {
     let bench = Bench::new();
-    for flag in ["--version", "-V"] {
-        assert_eq!(
-            said(bench.bare(&[flag]), "").succeeded(),
-            concat!("cri-gc ", env!("CARGO_PKG_VERSION"), "\n")
-        );
-    }
+    let version = concat!("cri-gc ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(said(bench.bare(&["-V"]), "").succeeded(), version);
+    let long = said(bench.bare(&["--version"]), "").succeeded();
+    let features = [("demo", cfg!(feature = "demo")), ("kubernetes", cfg!(feature = "kubernetes"))];
+    let on: Vec<&str> = features.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect();
+    let on = if on.is_empty() { "none".to_owned() } else { on.join(", ") };
+    let Some(commit) = long.strip_prefix(version).and_then(|rest| rest.strip_prefix("commit    ")) else {
+        panic!("{long}");
+    };
+    assert!(commit.ends_with(&format!("\nfeatures  {on}\n")) && !commit.starts_with('\n'), "{long}");
 }
 
 #[test]
