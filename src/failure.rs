@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use cri_gc_gateway::{CriError, ErrorClass};
+use cri_gc_gateway::{CriError, ErrorClass, NO_CRI};
 
 use crate::client::{ClientError, Trouble};
 use crate::signals::StopSignal;
@@ -75,10 +75,7 @@ impl Failure {
             ErrorClass::NoSocket => {
                 "check that the runtime is running, and that runtime.endpoint (or --endpoint) is its socket"
             }
-            ErrorClass::Unimplemented => {
-                "the server on that socket speaks gRPC but not CRI v1; set runtime.endpoint (or --endpoint) to the socket of a \
-                 CRI runtime"
-            }
+            ErrorClass::Unimplemented => NO_CRI,
             ErrorClass::DeadlineExceeded => {
                 "if that is the runtime, it hangs: check its unit and its journal; else set runtime.endpoint (or --endpoint)"
             }

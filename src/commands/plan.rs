@@ -22,6 +22,9 @@ use crate::wiring::Crew;
 /// # Errors
 /// An invalid configuration, an invalid snapshot, no runtime.
 pub fn run(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
+    if args.snapshot.is_some() {
+        refuse_what_a_snapshot_has(global, args)?;
+    }
     let loaded = settings(global)?;
     let policy = loaded.settings.policy();
     let (report, problems) = match &args.snapshot {
@@ -52,6 +55,19 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
     })?;
     problems.iter().for_each(|problem| remark(&format!("cri-gc: error: {problem}")));
     Failure::partly_unless(problems.is_empty())
+}
+
+/// Refuses flags that say how a node is observed: a snapshot was taken before.
+fn refuse_what_a_snapshot_has(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
+    let useless = match (&global.endpoint, args.source.confirm_deleted) {
+        (Some(_), _) => "--endpoint",
+        (None, true) => "--confirm-deleted",
+        (None, false) => return Ok(()),
+    };
+    Err(Failure::usage(format_args!(
+        "{useless} has no effect on a snapshot, which contains the objects of a node and the states of its pods\n  use it with \
+         `cri-gc snapshot`, when the snapshot is taken"
+    )))
 }
 
 /// The plan for the node, and what could not be observed or decided.

@@ -115,5 +115,5 @@ fn patterns_that_match_no_image_are_named_for_a_snapshot_too() {
 fn a_plan_on_a_snapshot_calls_no_runtime() {
     let bench = Bench::new();
     let file = bench.file("node.json", NODE);
-    bench.run(&["plan", "--snapshot", &file, "--endpoint", "/nonexistent/cri.sock"]).succeeded();
+    bench.run(&["plan", "--snapshot", &file, "--set", "runtime.endpoint=/nonexistent/cri.sock"]).succeeded();
 }

@@ -163,6 +163,16 @@ fn a_snapshot_can_come_through_standard_input() {
 }
 
 #[test]
+fn flags_about_the_observation_of_a_node_are_refused() {
+    let bench = Bench::new();
+    let file = bench.file("snapshot.json", with(r#""log_dirs": []"#));
+    for flag in [&["--endpoint", "/run/x.sock"][..], &["--confirm-deleted"]] {
+        let said = bench.run(&[&["plan", "--snapshot", &file], flag].concat());
+        said.refused(2, &[flag[0], "no effect on a snapshot", "cri-gc snapshot"]);
+    }
+}
+
+#[test]
 fn what_could_not_be_judged_makes_the_plan_a_part() {
     let bench = Bench::new();
     let said = plan(&bench, &with(r#""filesystems": [{"mountpoint": "/i", "holds": ["images"]}]"#));

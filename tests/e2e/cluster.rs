@@ -358,7 +358,7 @@ pub async fn dies_returns_empty_and_returns_complete(node: &mut Node, source: &d
     let other = ["\"level\":\"info\"", " is not listed, but kept ", "\"loop\":\"sandbox_gc\""];
     let loud = |line: &&str| !other.iter().any(|words| line.contains(words));
     let loud: Vec<&str> = ended.stderr.lines().filter(loud).collect();
-    let expected = [" failed, so no pod counts as deleted: ", "an Event of the Node was not sent: "];
+    let expected = [" failed, so no pod counts as deleted: ", "Events of the Node are not sent: "];
     assert!(loud.iter().all(|line| expected.iter().any(|words| line.contains(words))), "{loud:#?}");
     assert!((2..=12).contains(&loud.len()), "{loud:#?}");
 }

@@ -293,3 +293,16 @@ mod a_log_root {
         of_links_that_is_a_file: a_log_root_is_broken(legacy, "could not list log links", file, NO_DIRECTORY);
     }
 }
+
+#[actix_rt::test]
+async fn a_server_without_cri_is_reported_with_what_to_do() {
+    let setup = Setup::new();
+    let unknown = "unknown service runtime.v1.RuntimeService";
+    setup.sim.fault(Method::ListPodSandbox, Fault::error(Code::Unimplemented, unknown), Scope::Always);
+    let stage = setup.start().await;
+    stage.step(SECOND).await;
+    let lines = stage.lines.all();
+    let expected = "ERRO container_gc pass failed: ListPodSandbox: the runtime does not know the method: unknown service \
+                    runtime.v1.RuntimeService; the server on that socket speaks gRPC but not CRI v1; set runtime.endpoint";
+    assert!(lines.iter().any(|line| line.starts_with(expected)), "{lines:#?}");
+}

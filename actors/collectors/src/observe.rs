@@ -18,11 +18,11 @@ use cri_gc_pods::{Seen, Verdict};
 /// How long a scan or a measurement may take: a mount that hangs must not delay a pass for longer.
 pub const SCAN_WITHIN: Duration = Duration::from_secs(10);
 
-/// The log directories of pods.
+/// The log directories of pods; `None` if their root does not exist.
 ///
 /// # Errors
 /// The root could not be read.
-pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Vec<LogDir>, PassError> {
+pub async fn log_dirs(tools: &Tools, settings: &Settings) -> Result<Option<Vec<LogDir>>, PassError> {
     let root = &settings.log_gc.pod_logs_root;
     let scanned = root.clone();
     let found = tools.files.run_within(SCAN_WITHIN, move || scan::log_dirs(&scanned)).await;
@@ -38,6 +38,8 @@ pub struct PodView {
     pub verdict: Verdict,
     /// Log directories that could not be listed.
     pub problem: Option<PassError>,
+    /// The root of the log directories does not exist.
+    pub has_no_log_root: bool,
     /// When the containers were listed.
     pub listed_at: Moment,
 }
@@ -61,9 +63,11 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     let listed_at = tools.clock.moment();
     // Of directories that can't be listed, none is removed.
     let (log_dirs, problem) = match log_dirs(tools, settings).await {
-        Ok(dirs) => (Arc::new(dirs), None),
-        Err(problem) => (Arc::default(), Some(problem)),
+        Ok(dirs) => (dirs, None),
+        Err(problem) => (Some(Vec::new()), Some(problem)),
     };
+    let has_no_log_root = log_dirs.is_none();
+    let log_dirs = Arc::new(log_dirs.unwrap_or_default());
     let seen = Seen {
         containers: Arc::clone(&containers),
         sandboxes: Arc::clone(&sandboxes),
@@ -79,7 +83,7 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         uses_unknown: verdict.images_unknown.clone(),
         ..Observation::empty(tools.clock.now())
     };
-    Ok(PodView { observation, verdict, problem, listed_at })
+    Ok(PodView { observation, verdict, problem, has_no_log_root, listed_at })
 }
 
 /// The same for a pass of any loop: which images are in use is remembered, so that those of jobs that begin and end between two

@@ -192,7 +192,7 @@ impl PassError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PassError {
     /// An RPC.
-    #[error("{0}")]
+    #[error("{}{}", .0, .0.remedy())]
     Cri(#[from] CriError),
     /// Containers that a plan keeps because their status could not be read.
     #[error("the status of {} that would be removed could not be read, so the plan keeps {}: {error}",

@@ -37,13 +37,13 @@ impl Identity {
     }
 }
 
-/// All directories right in the root, by name; none if there is no root. Bytes of a name that are no UTF-8 are written as `\\xff`: no
+/// All directories right in the root, by name; `None` if there is no root. Bytes of a name that are no UTF-8 are written as `\\xff`: no
 /// pod is named like that, so it is listed and left alone.
 ///
 /// # Errors
 /// What the operating system says of the root.
-pub fn log_dirs(root: &Path) -> Result<Vec<LogDir>, FileError> {
-    let Some(opened) = Root::open(root)? else { return Ok(Vec::new()) };
+pub fn log_dirs(root: &Path) -> Result<Option<Vec<LogDir>>, FileError> {
+    let Some(opened) = Root::open(root)? else { return Ok(None) };
     let mut dirs = Vec::new();
     for Entry { name, kind, .. } in entries(&opened, root)? {
         if kind == FileType::Directory {
@@ -53,7 +53,7 @@ pub fn log_dirs(root: &Path) -> Result<Vec<LogDir>, FileError> {
         }
     }
     dirs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(dirs)
+    Ok(Some(dirs))
 }
 
 /// A name as text.
@@ -97,6 +97,7 @@ mod tests {
         set("a", 100);
         let seen: Vec<(String, i64)> = log_dirs(folder.path())
             .unwrap()
+            .unwrap()
             .into_iter()
             .map(|dir| (dir.name, dir.changed_at.unwrap().as_second()))
             .collect();
@@ -109,14 +110,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let name = std::ffi::OsStr::from_bytes(b"bad\xff_p_61111111-2222-3333-4444-555555555555");
         fs::create_dir(folder.path().join(name)).unwrap();
-        let dirs = log_dirs(folder.path()).unwrap();
+        let dirs = log_dirs(folder.path()).unwrap().unwrap();
         assert_eq!(dirs[0].name, "bad\\xff_p_61111111-2222-3333-4444-555555555555");
         assert!(dirs[0].changed_at.is_some());
         assert_eq!(cri_gc_policy::log_dirs::pod_uid_of(&dirs[0].name), None);
     }
 
     #[test]
-    fn without_a_root_there_are_none() {
-        assert_eq!(log_dirs(Path::new("/nonexistent/pods")).unwrap(), []);
+    fn a_missing_root_is_not_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(log_dirs(folder.path()).unwrap(), Some(Vec::new()));
+        assert_eq!(log_dirs(Path::new("/nonexistent/pods")).unwrap(), None);
     }
 }

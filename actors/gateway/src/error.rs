@@ -9,6 +9,10 @@ use tonic::{Code, Status};
 /// The CRI method that removes an image.
 pub const REMOVE_IMAGE: &str = "RemoveImage";
 
+/// What to do about a server that answers, and does not know a method that cri-gc needs.
+pub const NO_CRI: &str = "the server on that socket speaks gRPC but not CRI v1; set runtime.endpoint to the socket of a CRI runtime, or \
+     enable CRI there (containerd: remove \"cri\" from disabled_plugins in its config.toml)";
+
 /// Result of an RPC.
 pub type CriResult<T> = Result<T, CriError>;
 
@@ -139,6 +143,12 @@ impl CriError {
     #[must_use]
     pub fn may_have_done_it(&self) -> bool {
         matches!(self.class, ErrorClass::DeadlineExceeded | ErrorClass::Unavailable | ErrorClass::GatewayGone)
+    }
+
+    /// What to do, where that follows from the class; else empty. Appended to a message.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        if self.class == ErrorClass::Unimplemented { format!("; {NO_CRI}") } else { String::new() }
     }
 
     /// Whether nothing at all can be reached, so that every further call would fail the same way.

@@ -28,7 +28,7 @@ mod rpcs;
 
 pub use answers::{ContainerFacts, FsPlaces, RuntimeVersion};
 pub use connection::Clients;
-pub use error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE, innermost_io};
+pub use error::{CriError, CriResult, ErrorClass, NO_CRI, REMOVE_IMAGE, innermost_io};
 pub use gateway::Gateway;
 pub use health::{RuntimeState, Waits};
 pub use lists::Listed;

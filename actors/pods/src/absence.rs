@@ -332,7 +332,8 @@ impl Absence {
         let mut notes = Vec::new();
         let listed = if let Some(lists) = &self.lists {
             notes.push(format!(
-                "the last good list of pods counts as of {}, too old for pods.max_staleness",
+                "the newest valid list of pods is from {:.0}, older than pods.max_staleness, so no pod counts as deleted; check \
+                 the pod source",
                 lists.fresh
             ));
             let unseen = lists.last.listing.pods.keys().filter(|uid| !pods.contains_key(uid.as_str()));

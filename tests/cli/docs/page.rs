@@ -63,6 +63,27 @@ impl Page {
         self.lines[block.begin..block.end].iter().map(line).collect()
     }
 
+    /// The language of a block, and the rest of what stands after the fence.
+    pub fn kind(block: &Block) -> (&str, &str) {
+        block.kind.split_once(' ').unwrap_or((&block.kind, ""))
+    }
+
+    /// The configurations of a page that have a name: its commands can read them as files.
+    pub fn configurations(&self) -> impl Iterator<Item = (&str, String)> {
+        let configurations = self.blocks.iter().filter_map(|block| match Self::kind(block) {
+            ("toml", name) if !name.is_empty() => Some((name, self.text(block))),
+            _ => None,
+        });
+        configurations
+    }
+
+    /// The lines of a page that are in no block, with their numbers.
+    pub fn prose(&self) -> impl Iterator<Item = (usize, &str)> {
+        let is_inside = |number: usize| self.blocks.iter().any(|b| number + 1 >= b.begin && number <= b.end);
+        let lines = self.lines.iter().enumerate().filter(move |(number, _)| !is_inside(*number));
+        lines.map(|(number, line)| (number + 1, line.as_str()))
+    }
+
     /// The commands of a `console` block.
     pub fn examples(&self, block: &Block) -> Vec<Example> {
         let mut examples: Vec<Example> = Vec::new();

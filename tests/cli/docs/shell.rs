@@ -143,6 +143,11 @@ impl Shell {
         folder
     }
 
+    /// Writes a file into the folder of the commands.
+    pub fn write(&self, name: &str, text: &str) {
+        self.bench.file(name, text);
+    }
+
     /// Runs a command, and returns what a terminal would show.
     pub fn run(&self, command: &str) -> String {
         let command = command.replace("cargo run -- ", "cri-gc ");

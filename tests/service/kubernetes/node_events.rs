@@ -94,7 +94,7 @@ async fn a_server_that_takes_no_events_delays_no_pass_and_gets_them_later() {
     world.exchange().await;
     let lines = world.stage.lines.take();
     assert!(
-        lines.iter().any(|line| line.starts_with("INFO - events of the node are sent again")),
+        lines.iter().any(|line| line.starts_with("INFO - Events of the Node are sent again")),
         "{lines:#?}"
     );
 }

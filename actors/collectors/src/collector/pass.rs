@@ -393,7 +393,7 @@ impl Pass {
             "reason" => removal.reason.clone(), "bytes" => removal.bytes
         );
         if removal.outcome == Outcome::Removed {
-            info!(self.tools.log, "{}", outcome; what);
+            info!(self.tools.log, "removed"; what);
             let object = Some(Box::new(removal.object()));
             let event = Event::new(EventKind::Removed, Some(self.of), "");
             let pass = Some(self.report.borrow().in_pass());

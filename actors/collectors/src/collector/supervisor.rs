@@ -15,6 +15,7 @@ use actix::{
     ResponseFuture, SpawnHandle, Supervised,
 };
 use cri_gc_config::Mode;
+use slog::info;
 use tokio::sync::watch;
 
 use super::actor::{Collector, Schedule, Service};
@@ -163,8 +164,12 @@ impl<C: Collect> Supervisor<C> {
     fn pause(&mut self, paused: Option<Paused>, event: Event, ctx: &mut Context<Self>) {
         self.state.paused = paused;
         self.enforce_pause(ctx);
-        let text = if paused.is_some() { "paused" } else { "resumed" };
-        slog::info!(self.hire.tools.log, "{}", text; "loop" => C::LOOP.as_str());
+        let (log, of) = (&self.hire.tools.log, C::LOOP.as_str());
+        if paused.is_some() {
+            info!(log, "paused"; "loop" => of);
+        } else {
+            info!(log, "resumed"; "loop" => of);
+        }
         self.hire.tools.recorder.record(event);
     }
 

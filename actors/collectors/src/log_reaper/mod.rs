@@ -52,10 +52,19 @@ impl Collect for LogReaper {
 
     async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
         match pass.pods().await {
-            Ok(view) => match &view.problem {
-                Some(problem) => pass.error(problem.clone()),
-                None => self.directories(pass, &view.observation).await,
-            },
+            Ok(view) => {
+                // Before the first container of a node it need not exist.
+                if view.has_no_log_root && !view.observation.containers.is_empty() {
+                    pass.note(format!(
+                        "{} does not exist, so no log directory is removed; check log_gc.pod_logs_root, and in a container its mount",
+                        pass.settings.log_gc.pod_logs_root.display()
+                    ));
+                }
+                match &view.problem {
+                    Some(problem) => pass.error(problem.clone()),
+                    None => self.directories(pass, &view.observation).await,
+                }
+            }
             // Without a runtime nothing can be checked of links either.
             Err(error) if error.is_unreachable() => return Err(error.into()),
             Err(error) => {

@@ -321,7 +321,10 @@ async fn set_paused(
     let written = tools.files.run_within(pauses::WITHIN, move || pauses::write(&state_dir, &on_disk)).await;
     let problem = written.map_err(|gone| gone.to_string()).flatten().err().unwrap_or_default();
     if !problem.is_empty() {
-        warn!(tools.log, "a pause or its end would not hold over a restart: {}", problem);
+        warn!(
+            tools.log,
+            "pauses are not saved, so a restart of cri-gc undoes the last change of them: {}", problem
+        );
     }
     Ok((paused, problem))
 }

@@ -110,7 +110,7 @@ impl NodeEvents {
                 self.sending = Some(ctx.spawn(wrap_future(sender.follow())));
             }
             Err(error) => {
-                error!(self.means.log, "could not send Events of the Node to the API server: {}", error)
+                error!(self.means.log, "Events of the Node are not sent: {}", error)
             }
         }
     }
@@ -261,12 +261,12 @@ impl Sender {
     fn succeeded(&mut self) {
         self.grace.passed();
         let outage = self.failures.succeeded(self.means.clock.now());
-        outage_log::recovery(&self.means.log, outage, "events of the node are sent again");
+        outage_log::recovery(&self.means.log, outage, "Events of the Node are sent again");
     }
 
     /// Whether it is a failure, or may pass by itself.
     fn failed(&mut self, error: &SourceError) -> bool {
-        let text = format!("an Event of the Node was not sent: {error}");
+        let text = format!("Events of the Node are not sent: {error}");
         match self.grace.weigh(error.may_pass(), self.means.clock.now()) {
             Weight::MayPass { .. } => {
                 debug!(self.means.log, "{}", text);

@@ -35,6 +35,7 @@ on_each_flavour!(
     next_to_a_kubelet_no_link_is_removed_whatever_else_fails,
     next_to_a_kubelet_no_link_is_removed_though_the_directories_cannot_be_listed,
     a_foreign_name_is_reported_once,
+    a_missing_log_root_is_noted_once_there_are_containers,
     a_mount_of_links_that_hangs_is_given_up,
 );
 
@@ -83,6 +84,18 @@ fn directories_of_deleted_pods_are_removed_and_those_of_others_kept() {
     assert_eq!(kept_for(&report, &name(2)).as_deref(), Some("pod_active"));
     assert_eq!(kept_for(&report, &name(3)).as_deref(), Some("pod_unknown"));
     assert_eq!(kept_for(&report, "lost+found").as_deref(), Some("foreign_name"));
+}
+
+fn a_missing_log_root_is_noted_once_there_are_containers() {
+    let mut bed = Bed::new();
+    bed.settings.log_gc.pod_logs_root = "/nonexistent/pods".into();
+    assert_eq!(reap(&bed).notes, [""; 0], "nothing has run there yet");
+    let sandbox = bed.living_pod(1);
+    bed.ended(&sandbox, "app", 0);
+    let report = reap(&bed);
+    assert!(report.is_good(), "{report:?}");
+    assert_eq!(report.notes.len(), 1, "{report:?}");
+    assert!(report.notes[0].starts_with("/nonexistent/pods does not exist"), "{report:?}");
 }
 
 /// A directory that is to be removed, and what comes during the last request to the runtime.

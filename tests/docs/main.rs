@@ -1,7 +1,11 @@
 //! The documentation as a whole: what refers to a page refers to something that is there. Whether the examples on the pages are
 //! right is tested in `tests/cli/docs`, and their words in `tests/words.rs`.
+//!
+//! - `messages`: the messages of the log, and their entries in docs/troubleshooting.md.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code: failing loudly is its job")]
+
+mod messages;
 
 use std::fs;
 use std::path::{Path, PathBuf};
