@@ -7,6 +7,7 @@
 
 mod messages;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -162,6 +163,54 @@ fn the_page_of_events_explains_every_kind_and_no_other() {
     let mut kinds: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
     kinds.sort_unstable();
     assert_eq!(explained("docs/events.md"), kinds);
+}
+
+/// The section of a page below a heading.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    rest.split("\n## ").next().unwrap()
+}
+
+#[test]
+fn each_quick_start_has_at_most_ten_lines() {
+    let page = fs::read_to_string(root().join("docs/install.md")).unwrap();
+    for heading in ["On a CI node", "On a node with a kubelet", "On a cluster, as a DaemonSet"] {
+        let blocks = section(&page, heading).split("```").skip(1).step_by(2);
+        let lines: usize = blocks.map(|block| block.trim_end().lines().count() - 1).sum();
+        assert!((5..=10).contains(&lines), "{heading}: {lines} lines");
+    }
+}
+
+/// The first cells of the table below a heading.
+fn first_cells(page: &str, heading: &str) -> Vec<String> {
+    let page = fs::read_to_string(root().join(page)).unwrap();
+    let rows = section(&page, heading).lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+    rows.map(|(cell, _)| cell.to_owned()).collect()
+}
+
+#[test]
+fn the_pages_have_every_exit_code_and_no_other() {
+    let source = fs::read_to_string(root().join("src/failure.rs")).unwrap();
+    let constant =
+        |line: &str| line.strip_prefix("const ")?.split_once(": u8 = ")?.1.strip_suffix(';')?.parse().ok();
+    let codes: Vec<u8> = source.lines().filter_map(constant).collect();
+    assert!(codes.len() >= 5, "{codes:?} are too few to be all");
+    // Success, and the signals that end a command.
+    let expected: BTreeSet<u8> = codes.into_iter().chain([0, 130, 143]).collect();
+    for (page, heading) in [("docs/commands.md", "Exit codes"), ("docs/behaviour.md", "Commands")] {
+        let codes = first_cells(page, heading);
+        let codes = codes.iter().flat_map(|cell| cell.split(", ")).filter_map(|code| code.parse().ok());
+        assert_eq!(codes.collect::<BTreeSet<u8>>(), expected, "{page}");
+    }
+}
+
+#[test]
+fn the_page_of_metrics_has_every_alert_and_no_other() {
+    let rules = fs::read_to_string(root().join("deploy/monitoring/alerts.yaml")).unwrap();
+    let alerts = rules.lines().filter_map(|line| line.trim_start().strip_prefix("- alert: "));
+    let explained = first_cells("docs/metrics.md", "Alerts");
+    let explained = explained.iter().filter_map(|cell| cell.strip_prefix('`')?.strip_suffix('`'));
+    assert_eq!(explained.collect::<BTreeSet<_>>(), alerts.collect::<BTreeSet<_>>());
 }
 
 #[test]

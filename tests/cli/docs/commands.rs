@@ -15,18 +15,18 @@ const OTHERS: &[(&str, &str)] = &[
     ("buildah", "the image is built by .ci/deploy"),
     ("cargo", "every test here is built by it"),
     ("cat", "writes the kustomization that .ci/deploy renders as it is on the page"),
-    ("cp", "a step of the quick start that deploy/tests/package runs"),
+    ("cp", "copies an example of the package, which deploy/tests/package checks"),
     ("deploy/build/package", "run by .ci/deploy"),
     ("deploy/kubernetes/node-kubeconfig", "run by .ci/deploy"),
-    ("install", "a step of the quick start that deploy/tests/package runs"),
+    ("install", "copies the kubeconfig of a node, which .ci/deploy makes"),
     ("journalctl", "needs a machine that systemd has booted"),
     (
         "kubectl",
         "needs a cluster; .ci/deploy renders all manifests and checks them by the schemas of Kubernetes",
     ),
-    ("mkdir", "a step of the quick starts that .ci/deploy runs"),
-    ("mv", "the same"),
-    ("printf", "the same"),
+    ("mkdir", "makes directories for files; .ci/deploy and deploy/tests/package do the same"),
+    ("mv", "puts a configuration in its place that deploy/tests/package makes and checks"),
+    ("printf", "appends to that configuration, as deploy/tests/package does"),
     ("systemctl", "the units are run by deploy/tests/package"),
 ];
 
