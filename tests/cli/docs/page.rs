@@ -70,11 +70,10 @@ impl Page {
 
     /// The configurations of a page that have a name: its commands can read them as files.
     pub fn configurations(&self) -> impl Iterator<Item = (&str, String)> {
-        let configurations = self.blocks.iter().filter_map(|block| match Self::kind(block) {
+        self.blocks.iter().filter_map(|block| match Self::kind(block) {
             ("toml", name) if !name.is_empty() => Some((name, self.text(block))),
             _ => None,
-        });
-        configurations
+        })
     }
 
     /// The lines of a page that are in no block, with their numbers.
