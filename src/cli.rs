@@ -77,6 +77,10 @@ pub enum Command {
     ///
     /// Exits with 3 if something could not be observed; what is known is printed.
     Plan(Plan),
+    /// Show what uses the disk: images, writable layers of containers, logs, and what of it the next pass would free
+    ///
+    /// Exits with 3 if something could not be observed; what is known is printed.
+    Df(Df),
     /// Write a snapshot of the node, for `plan --snapshot` on another machine (it reads the JSON form)
     Snapshot(Snapshot),
     /// Run one pass of each loop now, without a service: containers, sandboxes, logs, images
@@ -133,6 +137,17 @@ pub struct Plan {
     /// terminal at most 10 objects are listed for each reason to remove them
     #[arg(long)]
     pub all: bool,
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Df {
+    /// List every image, container and log directory, largest first (table only). Without it, the largest log directories are listed
+    #[arg(short, long)]
+    pub verbose: bool,
     #[command(flatten)]
     pub source: Source,
     #[command(flatten)]

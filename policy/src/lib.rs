@@ -31,6 +31,7 @@ pub mod report;
 pub mod sandboxes;
 pub mod snapshot;
 pub mod text;
+pub mod usage;
 
 pub use age::Now;
 pub use decide::{Plan, complete, decide};
@@ -48,3 +49,4 @@ pub use protect::{Pattern, PatternError};
 pub use reason::Reason;
 pub use report::PlanReport;
 pub use snapshot::Snapshot;
+pub use usage::Usage;

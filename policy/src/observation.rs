@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::age::Now;
 
@@ -183,7 +184,10 @@ pub struct Reclaiming {
 }
 
 /// State of a pod as its source reports it. Of two states the smaller keeps more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum PodState {
     /// Known to the source and not finished, or something of it is running.
@@ -198,6 +202,14 @@ pub enum PodState {
     Evicted,
     /// Confirmed deleted.
     Deleted,
+}
+
+impl PodState {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// One pod as its source reports it.

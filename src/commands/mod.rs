@@ -7,6 +7,7 @@ pub mod completions;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod df;
 pub mod events;
 pub mod import_kubelet;
 pub mod plan;
@@ -29,6 +30,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run => run::run(&global),
         Command::Plan(args) => plan::run(&global, &args),
+        Command::Df(args) => df::run(&global, &args),
         Command::Snapshot(args) => snapshot::run(&global, &args),
         Command::Sweep(args) => sweep::run(&global, &args),
         #[cfg(feature = "demo")]

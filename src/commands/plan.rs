@@ -3,6 +3,7 @@
 use cri_gc_collectors::planning;
 use cri_gc_collectors::whole::Whole;
 use cri_gc_config::{Mode, Settings};
+use cri_gc_gateway::FsPlaces;
 use cri_gc_kit::words::Loop;
 use cri_gc_policy::images::unmatched;
 use cri_gc_policy::snapshot::{self, SnapshotError};
@@ -47,9 +48,7 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
     };
     show_by(args.output.output, &report, |report, out| {
         if !problems.is_empty() {
-            out.write_all(
-                b"INCOMPLETE: not everything could be observed or decided; see the errors below.\n\n",
-            )?;
+            out.write_all(INCOMPLETE)?;
         }
         output::plan::write(report, extent, out)
     })?;
@@ -72,22 +71,44 @@ fn refuse_what_a_snapshot_has(global: &Global, args: &cli::Plan) -> Result<(), F
 
 /// The plan for the node, and what could not be observed or decided.
 async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>), Failure> {
+    let Planned { observation, plan, notes, problems, .. } = plan_node(crew, policy).await?;
+    let report = planning::report(&crew.tools, &crew.settings, &plan, &observation).await;
+    note(notes.into_iter().chain(modes(&plan, &crew.settings)));
+    Ok((report, problems))
+}
+
+/// What a table begins with where something is missing from it.
+pub(super) const INCOMPLETE: &[u8] =
+    b"INCOMPLETE: not everything could be observed or decided; see the errors below.\n\n";
+
+/// A plan for the node, and what it was made of.
+pub(super) struct Planned {
+    pub observation: Observation,
+    pub plan: Plan,
+    /// Where images and containers lie, if the runtime reports it.
+    pub places: Option<FsPlaces>,
+    /// What the operator should know of the pod source and the settings.
+    pub notes: Vec<String>,
+    /// What could not be observed or decided.
+    pub problems: Vec<String>,
+}
+
+/// Observes the node and decides.
+pub(super) async fn plan_node(crew: &Crew, policy: &Policy) -> Result<Planned, Failure> {
     let problem = sync_pods(crew).await;
-    let Whole { mut observation, verdict, problems } = observe_node(crew).await?;
+    let Whole { mut observation, verdict, places, problems } = observe_node(crew).await?;
     let enforcing = planning::enforcing(&crew.settings, &verdict);
     let (plan, unread) =
         planning::plan(&crew.tools, &mut observation, &verdict.finished, policy, enforcing).await;
-    let report = planning::report(&crew.tools, &crew.settings, &plan, &observation).await;
     let unmatched = unmatched(&observation.images, &policy.images);
     let notes =
         verdict.notes.into_iter().chain(verdict.report_only).chain(verdict.images_unknown).chain(unmatched);
-    let notes = notes.chain(modes(&report, &crew.settings));
-    note(notes);
     let problems = problems.iter().chain(&unread).map(ToString::to_string);
-    Ok((report, problem.into_iter().chain(problems).chain(of_images(&plan)).collect()))
+    let problems = problem.into_iter().chain(problems).chain(of_images(&plan)).collect();
+    Ok(Planned { notes: notes.collect(), observation, plan, places, problems })
 }
 
-fn note(notes: impl IntoIterator<Item = String>) {
+pub(super) fn note(notes: impl IntoIterator<Item = String>) {
     notes.into_iter().for_each(|note| remark(&format!("cri-gc: note: {note}")));
 }
 
@@ -96,12 +117,12 @@ fn of_images(plan: &Plan) -> impl Iterator<Item = String> {
 }
 
 /// Names the loops that do not remove what is planned for them.
-fn modes(report: &PlanReport, settings: &Settings) -> impl Iterator<Item = String> {
+pub(super) fn modes(plan: &Plan, settings: &Settings) -> impl Iterator<Item = String> {
     let sections = [
-        (Loop::ContainerGc, &report.containers),
-        (Loop::SandboxGc, &report.sandboxes),
-        (Loop::LogGc, &report.log_dirs),
-        (Loop::ImageGc, &report.images.section),
+        (Loop::ContainerGc, &plan.containers),
+        (Loop::SandboxGc, &plan.sandboxes),
+        (Loop::LogGc, &plan.log_dirs),
+        (Loop::ImageGc, &plan.images.section),
     ];
     let planned = sections.into_iter().filter(|(_, section)| section.remove.len() + section.follow.len() > 0);
     let idle = planned.map(|(of, _)| (of, of.mode(settings))).filter(|(_, mode)| *mode != Mode::Enforce);

@@ -36,7 +36,7 @@ pub fn run(global: &Global, args: &cli::Snapshot) -> Result<(), Failure> {
 /// Observes the node, also the finish times of containers that would be removed, so that a plan on the snapshot keeps what has
 /// finished a moment ago, as a plan on the node does.
 async fn observe_all(crew: &Crew) -> Result<(Observation, Vec<PassError>), Failure> {
-    let Whole { mut observation, mut problems, verdict } = observe_node(crew).await?;
+    let Whole { mut observation, mut problems, verdict, .. } = observe_node(crew).await?;
     let policy = crew.settings.policy();
     problems.extend(planning::finish_times(&crew.tools, &mut observation, &policy, &verdict.finished).await);
     // A plan on the snapshot can't ask the containers any more.

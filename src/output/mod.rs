@@ -3,6 +3,7 @@
 pub mod ages;
 pub mod answers;
 pub mod config;
+pub mod df;
 pub mod events;
 pub mod explain;
 pub mod passes;

@@ -151,7 +151,7 @@ impl Row<'_> {
 }
 
 /// Its name. That of an image is all its tags: they are removed together.
-fn name(item: &Item) -> String {
+pub fn name(item: &Item) -> String {
     let tags: Vec<&str> = item.names.iter().map(String::as_str).filter(|name| !name.contains('@')).collect();
     let name = if tags.is_empty() { item.name.clone() } else { tags.join(", ") };
     match item.runtime_handler.as_str() {

@@ -16,6 +16,7 @@ mod config_show;
 mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
+mod df;
 #[cfg(feature = "demo")]
 mod docs;
 mod endpoints;

@@ -97,6 +97,14 @@ impl Runtime for Real {
         // It ends by itself.
     }
 
+    fn wrote(&self, _container: &str, _mib: u64) {
+        // It counts by itself.
+    }
+
+    fn reports_layers_of_dead_containers(&self) -> bool {
+        true
+    }
+
     fn lose_sandbox(&self, id: &str) {
         self.containerd.kill_init(id);
     }

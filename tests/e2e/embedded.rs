@@ -21,6 +21,9 @@ const BEHIND: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(40);
 const MIB: u64 = 1 << 20;
 
+/// As often as containerd counts writable layers.
+const COUNTED: Duration = Duration::from_secs(10);
+
 /// How long it takes to remove a container once that is to take a moment.
 /// The calls that a service sends again and again.
 const ASKED: [Method; 7] = [
@@ -132,6 +135,15 @@ impl Runtime for Embedded {
 
     fn end(&self, container: &str) {
         self.sim.set_container_state(container, ContainerState::Exited).unwrap();
+    }
+
+    fn wrote(&self, container: &str, mib: u64) {
+        self.sim.with(|node| node.set_writable(container, mib * MIB, 1)).unwrap();
+        self.sim.advance(COUNTED);
+    }
+
+    fn reports_layers_of_dead_containers(&self) -> bool {
+        self.sim.with(|node| node.options.flavour != Flavour::CriO)
     }
 
     fn lose_sandbox(&self, id: &str) {

@@ -51,6 +51,7 @@ mod admin_socket;
 mod container_logs;
 mod containers;
 mod crashes;
+mod df;
 mod disk_pressure;
 mod full_state_disk;
 mod history;

@@ -47,6 +47,10 @@ pub trait Runtime {
     fn tag(&self, image: &str, name: &str);
     /// Sees to it that a container that ends by itself does.
     fn end(&self, container: &str);
+    /// A container has written so many MiB to its layer; the runtime counts them soon.
+    fn wrote(&self, container: &str, mib: u64);
+    /// Whether it reports the writable layers of containers that have exited; CRI-O does not.
+    fn reports_layers_of_dead_containers(&self) -> bool;
     /// Ends a sandbox without the runtime: it is not ready, and its network is still there.
     fn lose_sandbox(&self, id: &str);
     /// Makes the runtime forget the state of a container: it is UNKNOWN now.

@@ -9,4 +9,5 @@ pub mod planning;
 pub mod report;
 pub mod sandbox_reaper;
 pub mod tools;
+pub mod usage;
 pub mod whole;

@@ -6,6 +6,7 @@ use cri_gc_policy::Observation;
 use crate::observe;
 use crate::report::PassError;
 use crate::tools::Tools;
+use cri_gc_gateway::FsPlaces;
 use cri_gc_pods::Verdict;
 
 /// One observation of a whole node.
@@ -14,6 +15,8 @@ pub struct Whole {
     pub observation: Observation,
     /// What the pod-state provider said.
     pub verdict: Verdict,
+    /// Where images and containers lie, if the runtime reports it.
+    pub places: Option<FsPlaces>,
     /// What could not be seen.
     pub problems: Vec<PassError>,
 }
@@ -59,14 +62,18 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
             tools.gateway.image_fs_info().await
         }
     };
-    match places {
+    let places = match places {
         Ok(places) => {
             let (filesystems, unmeasured) = observe::measure(tools, &places).await;
             observation.filesystems = filesystems;
             problems.extend(unmeasured);
+            Some(places)
         }
-        Err(error) => problems.push(error.into()),
-    }
+        Err(error) => {
+            problems.push(error.into());
+            None
+        }
+    };
     observation.taken_at = tools.clock.now();
-    Ok(Whole { observation, verdict, problems })
+    Ok(Whole { observation, verdict, places, problems })
 }

@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::fs::{AtFlags, FileType, OFlags, RenameFlags, fstat, renameat_with};
 use rustix::io::Errno;
@@ -38,6 +39,39 @@ pub fn remove(root: &Root, name: &str) -> Result<Option<Removed>, FileError> {
 pub fn measure(root: &Root, name: &str) -> Result<Option<u64>, FileError> {
     let Some(directory) = directory(root, name)? else { return Ok(None) };
     survey(&directory, &root.path().join(name), 0).map(Some)
+}
+
+/// What was measured of many directories.
+#[derive(Debug, Default)]
+pub struct Sizes {
+    /// Names and bytes.
+    pub known: Vec<(String, u64)>,
+    /// How many were not measured: a removal of them would fail too, or there was no time left.
+    pub unknown: usize,
+    /// Why, of the first of them; `None` if there was no time left.
+    pub error: Option<FileError>,
+}
+
+/// Bytes of each of the directories `names` of `root`, as [`measure`] does, but of none any more from `until` on.
+#[must_use]
+pub fn measure_all(root: &Root, names: Vec<String>, until: Instant) -> Sizes {
+    let mut sizes = Sizes::default();
+    for name in names {
+        if Instant::now() >= until {
+            sizes.unknown += 1;
+            continue;
+        }
+        match measure(root, &name) {
+            Ok(Some(bytes)) => sizes.known.push((name, bytes)),
+            // It was removed meanwhile.
+            Ok(None) => {}
+            Err(error) => {
+                sizes.unknown += 1;
+                sizes.error.get_or_insert(error);
+            }
+        }
+    }
+    sizes
 }
 
 /// The directory of that name right in the root.

@@ -1,6 +1,7 @@
 //! What the runtime answers, as far as it is no list of objects.
 
 use cri_gc_policy::containers::Status;
+use cri_gc_policy::usage::Layer;
 
 /// Name and version of the runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,15 @@ pub struct FsPlaces {
     pub used_bytes: u64,
     /// It counts what is unpacked only: the images' content, compressed, is stored in addition (containerd).
     pub excludes_content: bool,
+}
+
+/// The writable layer of one container, as `ListContainerStats` reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerLayer {
+    /// Whole id of the container.
+    pub container: String,
+    /// What it takes; `None` while the runtime has not counted it: containerd counts every 10 s, and reports nothing as 0 before.
+    pub layer: Option<Layer>,
 }
 
 impl FsPlaces {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::actor::CONTAINER_STATUS;
-use crate::answers::{ContainerFacts, FsPlaces, RuntimeVersion};
+use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, RuntimeVersion};
 use crate::connection::{Clients, check_answered};
 use crate::convert;
 use crate::error::{CriError, CriResult, REMOVE_IMAGE};
@@ -82,6 +82,16 @@ impl Gateway {
             Ok(convert::fs_places(answer.into_inner()))
         };
         self.ask("ImageFsInfo", None, send).await
+    }
+
+    /// The writable layers of the containers that the runtime counts: containerd those of all, CRI-O not those of exited ones.
+    pub async fn container_layers(&self) -> CriResult<Vec<ContainerLayer>> {
+        let send = async |mut clients: Clients| {
+            let answer =
+                clients.runtime.list_container_stats(cri::ListContainerStatsRequest::default()).await?;
+            Ok(convert::container_layers(answer.into_inner().stats))
+        };
+        self.ask("ListContainerStats", None, send).await
     }
 
     /// Whether there is an image of that whole id, as it is listed, for that runtime handler; an empty one is the default one.

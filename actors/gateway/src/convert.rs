@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 
 use cri_gc_policy::containers::Status;
+use cri_gc_policy::usage::Layer;
 use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
 use cri_gc_proto::{POD_UID_LABEL, cri};
 use jiff::Timestamp;
 
-use crate::answers::{ContainerFacts, FsPlaces};
+use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces};
 
 /// Nanoseconds since the epoch; 0 and less mean "not known".
 fn time(nanoseconds: i64) -> Option<Timestamp> {
@@ -176,6 +177,20 @@ pub fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
     FsPlaces { containers, images, used_bytes, excludes_content }
 }
 
+/// The writable layers of containers. Without the time at which it was counted, a layer is not counted yet.
+pub fn container_layers(from: Vec<cri::ContainerStats>) -> Vec<ContainerLayer> {
+    let value = |value: Option<cri::UInt64Value>| value.map(|value| value.value);
+    let layer = |usage: cri::FilesystemUsage| {
+        let inodes = value(usage.inodes_used).unwrap_or_default();
+        value(usage.used_bytes).filter(|_| usage.timestamp > 0).map(|bytes| Layer { bytes, inodes })
+    };
+    let layers = from.into_iter().filter_map(|stats| {
+        let container = stats.attributes?.id;
+        Some(ContainerLayer { container, layer: stats.writable_layer.and_then(layer) })
+    });
+    layers.filter(|layer| !layer.container.is_empty()).collect()
+}
+
 /// The sandbox image out of the verbose status: key "config", JSON, `sandboxImage` (containerd).
 pub fn sandbox_image(status: &cri::StatusResponse) -> String {
     let config = status.info.iter().find(|pair| pair.key == "config").map_or("", |pair| pair.value.as_str());
@@ -228,6 +243,27 @@ mod tests {
         assert_eq!(time(0), None);
         assert_eq!(time(-5), None);
         assert_eq!(time(1_000_000_000), Some(Timestamp::from_second(1).unwrap()));
+    }
+
+    #[test]
+    fn a_layer_without_a_time_is_not_counted_yet() {
+        let stats = |id: &str, timestamp, used: Option<u64>| cri::ContainerStats {
+            attributes: Some(cri::ContainerAttributes { id: id.to_owned(), ..Default::default() }),
+            writable_layer: Some(cri::FilesystemUsage {
+                timestamp,
+                used_bytes: used.map(|value| cri::UInt64Value { value }),
+                inodes_used: Some(cri::UInt64Value { value: 3 }),
+                ..Default::default()
+            }),
+        };
+        let all =
+            [stats("a", 5, Some(7)), stats("b", 0, Some(0)), stats("c", 5, None), stats("", 5, Some(1))];
+        let bare = cri::ContainerStats { writable_layer: None, ..stats("d", 5, None) };
+        let layers =
+            container_layers(all.into_iter().chain([bare, cri::ContainerStats::default()]).collect());
+        let layers: Vec<_> = layers.iter().map(|one| (one.container.as_str(), one.layer)).collect();
+        let known = Layer { bytes: 7, inodes: 3 };
+        assert_eq!(layers, [("a", Some(known)), ("b", None), ("c", None), ("d", None)]);
     }
 
     #[test]

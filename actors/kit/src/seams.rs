@@ -126,6 +126,8 @@ pub struct Measured {
     pub stats: FsStats,
     /// Which device it is, to recognize it under another name; `None` if unknown.
     pub device: Option<u64>,
+    /// Free bytes that only root may use: `(f_bfree - f_bavail) * f_frsize`.
+    pub reserved_bytes: u64,
 }
 
 type Probe = dyn Fn(&Path) -> std::io::Result<Measured> + Send + Sync;
@@ -142,19 +144,21 @@ impl FsProbe {
         Self(Arc::new(|path| {
             let stats = rustix::fs::statvfs(path)?;
             let device = rustix::fs::stat(path).ok().map(|stat| stat.st_dev);
+            let reserved = stats.f_bfree.saturating_sub(stats.f_bavail);
+            let reserved_bytes = reserved.saturating_mul(stats.f_frsize);
             let stats = FsStats {
                 capacity_bytes: stats.f_blocks.saturating_mul(stats.f_frsize),
                 available_bytes: stats.f_bavail.saturating_mul(stats.f_frsize),
                 inodes: stats.f_files,
                 inodes_free: stats.f_favail,
             };
-            Ok(Measured { stats, device })
+            Ok(Measured { stats, device, reserved_bytes })
         }))
     }
 
     /// Another probe: that of a modelled node, or of a test.
     pub fn new(probe: impl Fn(&Path) -> std::io::Result<FsStats> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(move |path| Ok(Measured { stats: probe(path)?, device: None })))
+        Self(Arc::new(move |path| Ok(Measured { stats: probe(path)?, device: None, reserved_bytes: 0 })))
     }
 
     /// The filesystem that `path` lies on.

@@ -63,11 +63,13 @@ impl Paths {
 }
 
 /// What the runtime counted last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Counted {
     pub(crate) at: Timestamp,
     pub(crate) images: Space,
     pub(crate) containers: Space,
+    /// The writable layers, by id of the container.
+    pub(crate) layers: BTreeMap<String, Space>,
 }
 
 /// The metadata of so many images or containers in CRI-O's store.
@@ -102,7 +104,8 @@ pub struct Node {
 impl Node {
     pub(crate) fn new(options: Options, paths: Paths, clock: Arc<Clock>) -> Self {
         let disk = Disk::new(&options);
-        let counted = Counted { at: clock.now(), images: Space::default(), containers: Space::default() };
+        let (images, containers) = Default::default();
+        let counted = Counted { at: clock.now(), images, containers, layers: BTreeMap::new() };
         let mut node = Self {
             ids: Ids::new(options.seed),
             options,
@@ -157,14 +160,15 @@ impl Node {
         }
     }
 
-    /// Has the runtime count at once what ImageFsInfo reports, as it does when it starts and then every 10 s.
+    /// Has the runtime count at once what ImageFsInfo and, with containerd, ListContainerStats report, as it does when it starts and then every 10 s.
     pub(crate) fn count_usage(&mut self) {
         let (images, containers) = match self.options.flavour {
             Flavour::Containerd16 | Flavour::Containerd21 => self.disk.counted_by_runtime(),
             // CRI-O counts the folders of its metadata: a few kB for each object.
             Flavour::CriO => (metadata(self.images.len()), metadata(self.containers.len())),
         };
-        self.counted = Counted { at: self.clock.now(), images, containers };
+        let layers = self.containers.iter().map(|(id, container)| (id.clone(), container.spec.writable));
+        self.counted = Counted { at: self.clock.now(), images, containers, layers: layers.collect() };
     }
 
     pub(crate) fn pins_sandbox_image(&self) -> bool {

@@ -40,7 +40,7 @@ impl ImageService for Services {
 
     async fn image_fs_info(&self, _request: Request<ImageFsInfoRequest>) -> Reply<ImageFsInfoResponse> {
         self.call(Method::ImageFsInfo, "", |node| {
-            let Counted { at, images, containers } = node.counted;
+            let Counted { at, images, containers, .. } = node.counted;
             let entry =
                 |path: &std::path::Path, used| wire::filesystem_usage(&path.to_string_lossy(), used, at);
             let on_images = entry(&node.paths.images, images);

@@ -140,9 +140,8 @@ impl RuntimeService for Services {
             request.into_inner().filter.unwrap_or_default();
         let filter = ContainerFilter { id, pod_sandbox_id, label_selector, state: None };
         self.call(Method::ListContainerStats, named(&filter), |node| {
-            let mountpoint = node.paths.containers_fs.to_string_lossy();
-            let (stats, _) = selected(node, &filter, |c| wire::container_stats(c, &mountpoint, node.now()));
-            Ok((ListContainerStatsResponse { stats }, 0))
+            let (stats, _) = selected(node, &filter, |container| wire::container_stats(node, container));
+            Ok((ListContainerStatsResponse { stats: stats.into_iter().flatten().collect() }, 0))
         })
         .await
     }

@@ -128,20 +128,29 @@ pub(super) fn container_status(node: &Node, container: &Container) -> cri::Conta
     }
 }
 
-/// What a container uses: of processes nothing is modelled.
-pub(super) fn container_stats(
-    container: &Container,
-    mountpoint: &str,
-    now: Timestamp,
-) -> cri::ContainerStats {
-    cri::ContainerStats {
+/// What a container uses: of processes nothing is modelled. containerd reports what it counted last, and 0 bytes at no time of a
+/// container that was made since; CRI-O counts at once, and leaves out what has exited.
+pub(super) fn container_stats(node: &Node, container: &Container) -> Option<cri::ContainerStats> {
+    let mountpoint = node.paths.containers_fs.to_string_lossy();
+    let usage = match node.options.flavour {
+        Flavour::CriO if container.spec.state == ContainerState::Exited => return None,
+        Flavour::CriO => filesystem_usage(&mountpoint, container.spec.writable, node.now()),
+        Flavour::Containerd16 | Flavour::Containerd21 => match node.counted.layers.get(&container.id) {
+            Some(layer) => filesystem_usage(&mountpoint, *layer, node.counted.at),
+            None => cri::FilesystemUsage {
+                timestamp: 0,
+                ..filesystem_usage(&mountpoint, Space::default(), node.counted.at)
+            },
+        },
+    };
+    Some(cri::ContainerStats {
         attributes: Some(cri::ContainerAttributes {
             id: container.id.clone(),
             metadata: Some(container_metadata(container)),
             labels: pairs(&container.spec.labels),
         }),
-        writable_layer: Some(filesystem_usage(mountpoint, container.spec.writable, now)),
-    }
+        writable_layer: Some(usage),
+    })
 }
 
 pub(super) fn filesystem_usage(mountpoint: &str, used: Space, at: Timestamp) -> cri::FilesystemUsage {

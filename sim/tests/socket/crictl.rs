@@ -1,5 +1,7 @@
 //! What crictl requires before it shows or removes something.
 
+use std::time::Duration;
+
 use crate::bed::{Bed, MIB};
 use cri_gc_proto::cri;
 use cri_gc_sim::{ContainerSpec, ContainerState, Flavour, ImageSpec, Space};
@@ -76,10 +78,23 @@ async fn stats_find_what_a_container_has_written() {
         .unwrap();
     let filter = Some(cri::ContainerStatsFilter { pod_sandbox_id: a, ..Default::default() });
     let request = cri::ListContainerStatsRequest { filter };
-    let stats = bed.runtime.list_container_stats(request).await.unwrap().into_inner().stats;
-    assert_eq!(stats.len(), 1);
-    let attributes = stats[0].attributes.as_ref().unwrap();
-    assert_eq!((attributes.id.as_str(), attributes.metadata.as_ref().unwrap().name.as_str()), (&*id, "app"));
-    let layer = stats[0].writable_layer.as_ref().unwrap();
-    assert_eq!((layer.used_bytes.unwrap().value, layer.inodes_used.unwrap().value), (3 * MIB, 7));
+    let mut layer = async || {
+        let stats = bed.runtime.list_container_stats(request.clone()).await.unwrap().into_inner().stats;
+        let stats = stats.into_iter().next()?;
+        let attributes = stats.attributes.unwrap();
+        assert_eq!((attributes.id.as_str(), attributes.metadata.unwrap().name.as_str()), (&*id, "app"));
+        let layer = stats.writable_layer.unwrap();
+        Some((layer.timestamp > 0, layer.used_bytes.unwrap().value, layer.inodes_used.unwrap().value))
+    };
+    let counted = Some((true, 3 * MIB, 7));
+    let is_crio = flavour() == Flavour::CriO;
+    assert_eq!(layer().await, if is_crio { counted } else { Some((false, 0, 0)) }, "not counted yet");
+    bed.sim.advance(Duration::from_secs(10));
+    assert_eq!(layer().await, counted);
+    bed.sim.set_container_state(&id, ContainerState::Exited).unwrap();
+    assert_eq!(
+        layer().await,
+        if is_crio { None } else { counted },
+        "CRI-O reports nothing of exited containers"
+    );
 }

@@ -6,13 +6,21 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use cri_gc_sim::{ContainerSpec, Options, PodSpec, Sim};
+use cri_gc_sim::{ContainerSpec, Options, PodSpec, Sim, Space};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::program::{Bench, ended, said, started, text};
 use super::page::root;
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// As often as the runtime counts writable layers.
+const COUNTED: Duration = Duration::from_secs(10);
+
+/// So many MiB in the writable layer of a container.
+fn written(mib: u64) -> impl FnOnce(&mut ContainerSpec) {
+    move |spec| spec.writable = Space { bytes: mib << 20, inodes: mib }
+}
 
 /// The shell.
 pub struct Shell {
@@ -66,22 +74,29 @@ impl Shell {
     /// A node with a pod that runs and has been restarted three times, and a pod that ended a day ago.
     fn start_node(&mut self) {
         let folder = tempfile::Builder::new().prefix("cri-gc-docs-").tempdir_in("/tmp").unwrap();
-        let sim =
-            Sim::start(folder.path(), Options { start_time: jiff::Timestamp::now(), ..Options::default() });
-        let sim = sim.unwrap();
+        let start_time = jiff::Timestamp::now() - COUNTED;
+        let sim = Sim::start(folder.path(), Options { start_time, ..Options::default() }).unwrap();
         let add = |pod: PodSpec| sim.add_pod(pod).unwrap();
         let (web, job) = ("0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5", "1f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5");
         let pod = add(PodSpec::new("shop", "web-0", web).created_at(sim.ago(100 * MINUTE)));
         for attempt in 0..3 {
             let made = sim.ago((90 - 10 * attempt) * MINUTE);
             let dead = ContainerSpec::new(&pod, "web").attempt(attempt).exited(made, made + 5 * MINUTE);
-            sim.add_container(dead).unwrap();
+            sim.add_container(dead.with(written(4))).unwrap();
         }
         let running = ContainerSpec::new(&pod, "web").attempt(3).created_at(sim.ago(55 * MINUTE));
-        sim.add_container(running).unwrap();
+        sim.add_container(running.with(written(12))).unwrap();
         let pod = add(PodSpec::new("ci", "job-1", job).created_at(sim.ago(1440 * MINUTE)).not_ready());
         let made = sim.ago(1439 * MINUTE);
-        sim.add_container(ContainerSpec::new(&pod, "compile").exited(made, made + 9 * MINUTE)).unwrap();
+        let compile = ContainerSpec::new(&pod, "compile").exited(made, made + 9 * MINUTE);
+        sim.add_container(compile.with(written(180))).unwrap();
+        // Its log is the largest.
+        std::fs::write(
+            sim.paths().pod_logs_root.join(format!("ci_job-1_{job}/compile/0.log")),
+            vec![b'x'; 1 << 20],
+        )
+        .unwrap();
+        sim.advance(COUNTED);
         let paths = sim.paths();
         let settings = [
             ("NODE_NAME", "worker-1".to_owned()),

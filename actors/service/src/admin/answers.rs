@@ -72,7 +72,7 @@ pub fn source(state: SourceState, seen: Option<&Observation>) -> api::PodSource 
     let pods = &state.pods;
     let sum = |state: &PodState| {
         let count = pods.iter().filter(|pod| pod.state == *state).count() as u64;
-        (count > 0).then(|| api::PodSum { state: pod_state(*state).to_owned(), count })
+        (count > 0).then(|| api::PodSum { state: state.as_str().to_owned(), count })
     };
     let name = |uid: &str| {
         let sandbox = seen?.sandboxes.iter().find(|sandbox| sandbox.pod_uid == uid);
@@ -85,7 +85,7 @@ pub fn source(state: SourceState, seen: Option<&Observation>) -> api::PodSource 
     let pod = |pod: &PodFacts| api::Pod {
         uid: pod.uid.clone(),
         name: name(&pod.uid).unwrap_or_default(),
-        state: pod_state(pod.state).to_owned(),
+        state: pod.state.as_str().to_owned(),
         since: pod.since.to_string(),
         evidence: pod.standing.to_string(),
     };
@@ -256,7 +256,7 @@ pub fn plan(planned: &Planned) -> api::PlanResponse {
 }
 
 pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> api::Explained {
-    let Explained { kind, verdict, item, pod_state: state_of_pod } = object;
+    let Explained { kind, verdict, item, pod_state } = object;
     let pod = pods.iter().find(|pod| !item.pod_uid.is_empty() && pod.uid == item.pod_uid);
     let of = Loop::of(kind);
     let state = states.iter().find(|state| state.of == of);
@@ -267,7 +267,7 @@ pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> 
         pod_since: pod.map(|pod| pod.since.to_string()).unwrap_or_default(),
         pod_evidence: pod.map(|pod| pod.standing.to_string()).unwrap_or_default(),
         pod_uid: item.pod_uid,
-        pod_state: state_of_pod.map(pod_state).unwrap_or_default().to_owned(),
+        pod_state: pod_state.map(PodState::as_str).unwrap_or_default().to_owned(),
         decision: verdict.as_str().to_owned(),
         reason: item.reason,
         detail: item.detail,
@@ -318,16 +318,6 @@ pub fn images(observation: &Observation, plan: &ImagePlan) -> api::Images {
         inodes_to_free: plan.missing.inodes,
         sums,
         next: plan.in_line().take(NEXT).filter_map(candidate).collect(),
-    }
-}
-
-fn pod_state(state: PodState) -> &'static str {
-    match state {
-        PodState::Active => "active",
-        PodState::Terminated => "terminated",
-        PodState::Evicted => "evicted",
-        PodState::Deleted => "deleted",
-        PodState::Unknown => "unknown",
     }
 }
 
