@@ -6,8 +6,10 @@
 use std::error::Error as _;
 use std::io::ErrorKind;
 use std::iter::successors;
+use std::path::Path;
 use std::time::Duration;
 
+use cri_gc_files::socket;
 use cri_gc_gateway::innermost_io;
 use cri_gc_kit::text::duration;
 use cri_gc_proto::admin::admin_client::AdminClient;
@@ -70,11 +72,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the socket of this path. Each answer is waited for until `deadline`.
+    /// Connects to the socket of this path, or to that next to it for those who may only read. Each answer is waited for until
+    /// `deadline`.
     ///
     /// # Errors
     /// Nothing listens there, or this user may not connect.
     pub async fn connect(socket: &str, deadline: Duration) -> Result<Self, ClientError> {
+        match Self::connect_to(socket, deadline).await {
+            Err(locked) if locked.trouble == Trouble::Locked => {
+                let reading = socket::reading(Path::new(socket));
+                Self::connect_to(&reading.to_string_lossy(), deadline).await.map_err(|_| locked)
+            }
+            connected => connected,
+        }
+    }
+
+    async fn connect_to(socket: &str, deadline: Duration) -> Result<Self, ClientError> {
         let no_service = |error: &tonic::transport::Error| {
             let io = innermost_io(error);
             let locked = io.is_some_and(|io| io.kind() == ErrorKind::PermissionDenied);

@@ -92,7 +92,8 @@ impl Failure {
 }
 
 /// The remedy where a user may not use a service.
-const WHO_MAY: &str = "run this as root, as the user of the service, or as a member of its admin.group";
+const WHO_MAY: &str = "run this as root, as the user of the service, or as a member of its admin.group; members of its admin.read_group \
+     may ask and not change anything";
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {

@@ -28,7 +28,7 @@ use cri_gc_kit::supervision::threads::Threads;
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
-use cri_gc_service::admin::{Admin, Subjects};
+use cri_gc_service::admin::{Admin, Groups, Subjects};
 use cri_gc_service::configuration::{Configuration, Reading};
 use cri_gc_service::history::History;
 use cri_gc_service::metrics::{self, ListenError};
@@ -342,9 +342,9 @@ impl Service {
     ///
     /// # Errors
     /// The socket can't be made, or a live process has it.
-    pub fn admin(&self, settings: &Settings, group: Option<u32>) -> Result<Admin, SocketError> {
+    pub fn admin(&self, settings: &Settings, groups: Groups) -> Result<Admin, SocketError> {
         let path = settings.admin.socket.clone();
-        Admin::start(&self.threads.start().handle, Pace::from(settings), path, group, self.subjects())
+        Admin::start(&self.threads.start().handle, Pace::from(settings), path, groups, self.subjects())
     }
 
     /// Serves metrics and probes, if the settings name an address. Returns the one that is listened on.

@@ -3,7 +3,7 @@
 
 use cri_gc_config::{Settings, key_names, render};
 use cri_gc_proto::admin::{ConfigRequest, ConfigResponse, ReloadRequest};
-use cri_gc_service::admin::group_number;
+use cri_gc_service::admin::Groups;
 
 use super::import_kubelet;
 use super::requests::ask;
@@ -52,7 +52,7 @@ fn check(global: &Global) -> Result<(), Failure> {
         return Err(Failure::configuration(problem));
     }
     // `run` refuses an unknown group when it starts; a configuration may be checked on another machine than its own.
-    let group = loaded.settings.admin.group.as_deref().and_then(|name| group_number(name).err());
+    let group = Groups::of(&loaded.settings).err();
     loaded.notes.into_iter().for_each(|note| remark(&format!("cri-gc: note: {note}")));
     let but = group.map(|error| format!(", but `cri-gc run` refuses it on this machine: {error}"));
     print(&format!("{from}{}\n", but.unwrap_or_default()))

@@ -10,7 +10,7 @@ use cri_gc_images::Home;
 use cri_gc_kit::generation::{Cause, Generation};
 use cri_gc_kit::recorder::{Event, EventKind};
 use cri_gc_kit::supervision::threads::Threads;
-use cri_gc_service::admin::group_number;
+use cri_gc_service::admin::Groups;
 use futures_util::FutureExt;
 use futures_util::future::Fuse;
 use sd_notify::NotifyState;
@@ -38,8 +38,7 @@ pub fn run(global: &Global) -> Result<(), Failure> {
     if let Some(problem) = not_yet(&loaded.settings) {
         return Err(Failure::configuration(problem));
     }
-    let group = loaded.settings.admin.group.as_deref().map(group_number);
-    let group = group.transpose().map_err(Failure::configuration)?;
+    let groups = Groups::of(&loaded.settings).map_err(Failure::configuration)?;
     let _lock = lock::hold_for_process(&Dirs::of(&loaded.settings)).map_err(|error| match error {
         LockError::Held { .. } => Failure::failed(format_args!(
             "{error}\n  a state directory can have only one service: stop the other one, or set state.dir and admin.socket"
@@ -49,7 +48,7 @@ pub fn run(global: &Global) -> Result<(), Failure> {
     let log = &loaded.settings.log;
     let logging = Logging::to_stderr(log.level, log.format);
     logging.take_over();
-    in_system(serve(sources, loaded, group, &logging))?;
+    in_system(serve(sources, loaded, groups, &logging))?;
     Ok(())
 }
 
@@ -59,16 +58,10 @@ const EXHAUSTED: &str = "3 loops hung within an hour; the service exits with an 
 
 /// Why the service could not start with these settings.
 fn cannot(settings: &Settings) -> Option<String> {
-    let group = || settings.admin.group.as_deref().and_then(|name| group_number(name).err());
-    not_yet(settings).or_else(|| group().map(|error| error.to_string()))
+    not_yet(settings).or_else(|| Groups::of(settings).err().map(|error| error.to_string()))
 }
 
-async fn serve(
-    sources: Sources,
-    loaded: Loaded,
-    group: Option<u32>,
-    logging: &Logging,
-) -> Result<(), Failure> {
+async fn serve(sources: Sources, loaded: Loaded, groups: Groups, logging: &Logging) -> Result<(), Failure> {
     let log = &logging.log;
     loaded.notes.iter().for_each(|note| warn!(log, "{}", note));
     let (mut stop, mut hangup) = (StopSignals::listen()?, signal(SignalKind::hangup())?);
@@ -86,7 +79,7 @@ async fn serve(
         log: log.clone(),
     })?;
     let settings = &generation.settings;
-    let admin = match service.admin(settings, group) {
+    let admin = match service.admin(settings, groups) {
         Ok(admin) => admin,
         Err(error) => {
             // Nothing has been removed yet: the first passes come a little later.

@@ -2,7 +2,7 @@
 //! that a client does may disturb a loop.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -101,6 +101,14 @@ impl Served {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
         command.args(["status", "--socket"]).arg(&self.socket).env_clear().current_dir("/");
         command.uid(uid).gid(gid).output().unwrap()
+    }
+
+    /// A command of a user that has this group as a supplementary one.
+    fn run_in_group(&self, group: u32, args: &[&str]) -> Output {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command.args(["--reuid=65534", "--regid=65534", &format!("--groups={group}")]);
+        command.arg(env!("CARGO_BIN_EXE_cri-gc")).args(args).arg("--socket").arg(&self.socket);
+        command.env_clear().current_dir("/").output().unwrap()
     }
 }
 
@@ -243,6 +251,88 @@ async fn who_has_no_right_is_refused_by_the_socket_and_by_the_service() {
     let member = served.status_as(65_534, 54_321);
     assert_eq!(member.status.code(), Some(0), "{}", said(&member));
     served.continues().await;
+}
+
+#[tokio::test]
+async fn who_may_read_asks_everything_and_changes_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED who_may_read_asks_everything_and_changes_nothing: needs root");
+        return;
+    }
+    let (operators, readers) = (54_321, 54_322);
+    let groups = [("admin.group", operators.to_string()), ("admin.read_group", readers.to_string())];
+    let served = Served::with(&groups.each_ref().map(|(key, group)| (*key, group.as_str()))).await;
+    open_up(&served.socket);
+    open_up(Path::new(env!("CARGO_BIN_EXE_cri-gc")));
+    let reading = served.node.path("admin-read.sock");
+    for (socket, group) in [(&served.socket, operators), (&reading, readers)] {
+        let meta = socket.metadata().unwrap();
+        assert_eq!((meta.permissions().mode() & 0o777, meta.gid()), (0o660, group), "{}", socket.display());
+    }
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    for args in [
+        &["status"][..],
+        &["explain", "web"],
+        &["events"],
+        &["history"],
+        &["config", "show", "--running"],
+        &["log-level"],
+    ] {
+        for group in [operators, readers] {
+            let answered = served.run_in_group(group, args);
+            assert_eq!(answered.status.code(), Some(0), "{group} {args:?}: {}", said(&answered));
+        }
+        let stranger = served.run_in_group(54_323, args);
+        assert_eq!(stranger.status.code(), Some(4), "the kernel refuses: {}", said(&stranger));
+    }
+    let changes = [
+        &["pause", "images"][..],
+        &["resume"],
+        &["run-now", "images"],
+        &["config", "reload"],
+        &["log-level", "debug"],
+    ];
+    let before = served.until(|_| true).await;
+    for args in changes {
+        let refused = served.run_in_group(readers, args);
+        assert_eq!(refused.status.code(), Some(1), "{args:?}: {}", said(&refused));
+        let parts = ["user 65534 may only ask (admin.read_group)", "changes something", "admin.group"];
+        assert!(parts.iter().all(|part| said(&refused).contains(part)), "{args:?}: {}", said(&refused));
+    }
+    let after = served.until(|_| true).await;
+    assert_eq!(after.log_level, before.log_level);
+    assert!(after.loops.iter().all(|of| of.state != "paused"), "{after:#?}");
+    let is_change = |kind: &str| ["PassRequested", "LogLevelChanged", "Reloaded", "Paused"].contains(&kind);
+    let mut events = served
+        .client()
+        .await
+        .follow(FollowRequest { recent: 1_000, filter: None })
+        .await
+        .unwrap()
+        .into_inner();
+    loop {
+        let event = events.message().await.unwrap().unwrap();
+        assert!(!is_change(&event.kind), "{event:?}");
+        if event.kind == "Now" {
+            break;
+        }
+    }
+    for args in changes {
+        let done = served.run_in_group(operators, args);
+        assert!(matches!(done.status.code(), Some(0 | 3)), "{args:?}: {}", said(&done));
+    }
+
+    // A member of both has the greater right. Where an administrator opens a socket to all, the service still checks who connects.
+    std::fs::set_permissions(&reading, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let stranger = served.run_in_group(54_323, &["status"]);
+    assert_eq!(stranger.status.code(), Some(1), "{}", said(&stranger));
+    assert!(said(&stranger).contains("65534 has no access to it"), "{}", said(&stranger));
+    served.continues().await;
+
+    served.running.terminate();
+    let Served { running, socket, node: _node } = served;
+    assert_eq!(running.wait().code, 0);
+    assert!(!socket.exists() && !reading.exists());
 }
 
 #[tokio::test]

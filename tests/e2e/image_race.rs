@@ -20,6 +20,7 @@ use cri_gc_images::{Home, Observed, Origin, Record};
 use cri_gc_kit::generation::Generation;
 use cri_gc_kit::seams::{Clock, LogThreshold};
 use cri_gc_kit::supervision::threads::Threads;
+use cri_gc_service::admin::Groups;
 use cri_gc_test_support::{ContainerSpec, Pod};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -85,7 +86,7 @@ impl Inside {
                 log: Logger::root(JsonLines::new(lines).fuse(), o!()),
             });
             let service = service.unwrap();
-            let admin = service.admin(&settings, None).unwrap();
+            let admin = service.admin(&settings, Groups::default()).unwrap();
             // It shuts down too when the test fails.
             let _ = stopped.await;
             futures_util::join!(service.finish(), admin.stop());

@@ -13,7 +13,7 @@ use cri_gc_kit::workers::Workers;
 use cri_gc_policy::images::ImageUse;
 use cri_gc_proto::admin::admin_client::AdminClient;
 use cri_gc_proto::admin::{ExplainRequest, PlanRequest, RunNowRequest, StatusRequest};
-use cri_gc_service::admin::Admin;
+use cri_gc_service::admin::{Admin, Groups};
 use cri_gc_sim::{Code as SimCode, Fault, Method, Scope};
 use slog::{Discard, Logger, o};
 use tonic::Code;
@@ -46,7 +46,7 @@ impl Asked {
         let home = Home::Store(folder.path().to_owned().into(), Origin::default());
         let here = Arbiter::current();
         stage.service.tools.images = ImageRecords::start(&here, (pace, log_panic), home, worker, clock, log);
-        let admin = stage.service.admin(&settings, None).unwrap();
+        let admin = stage.service.admin(&settings, Groups::default()).unwrap();
         let endpoint = Endpoint::try_from(format!("unix://{}", socket.display())).unwrap();
         let client = AdminClient::new(stage.answer("a connection", endpoint.connect()).await.unwrap());
         Self { stage, client, image, _admin: admin, folder }

@@ -72,6 +72,19 @@ pub fn listen(path: &Path, group: Option<u32>) -> Result<UnixListener, SocketErr
     }
 }
 
+/// The socket next to that of `path` for those who may only read: `admin-read.sock` next to `admin.sock`. A file has one group, and two
+/// groups may connect.
+#[must_use]
+pub fn reading(path: &Path) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push("-read");
+    if let Some(ending) = path.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    path.with_file_name(name)
+}
+
 /// Removes the socket, if no process listens on it any more.
 pub fn remove(path: &Path) {
     if check_free(path).is_ok() {
@@ -119,6 +132,16 @@ mod tests {
         drop(second);
         remove(&path);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_may_only_read_has_a_socket_next_to_the_other() {
+        for (path, expected) in [
+            ("/run/cri-gc/admin.sock", "/run/cri-gc/admin-read.sock"),
+            ("/run/x/socket", "/run/x/socket-read"),
+        ] {
+            assert_eq!(reading(Path::new(path)), Path::new(expected));
+        }
     }
 
     #[test]

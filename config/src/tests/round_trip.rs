@@ -183,7 +183,11 @@ fn service() -> impl Strategy<Value = (Supervision, Admin, Metrics, State, Log)>
                 hang_timeout,
             }
         });
-    let admin = (path(), optional_text()).prop_map(|(socket, group)| Admin { socket, group });
+    let admin = (path(), optional_text(), optional_text()).prop_map(|(socket, group, read_group)| Admin {
+        socket,
+        group,
+        read_group,
+    });
     let metrics = prop::option::of("[a-z]{1,9}:[0-9]{1,4}").prop_map(|listen| Metrics { listen });
     let state = (path(), path(), 0..=100_000i64).prop_map(|(dir, runtime_dir, history_max_events)| State {
         dir,

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use cri_gc_config::Settings;
 use cri_gc_proto::admin::{Event, FollowRequest, PauseRequest, ResumeRequest, StatusResponse};
+use cri_gc_service::admin::Groups;
 use cri_gc_sim::SimError;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
@@ -124,7 +125,7 @@ impl<'a> LiveDemo<'a> {
         stop: &mut StopSignals,
     ) -> Result<(), Failure> {
         // It serves until it is dropped.
-        let _admin = service.admin(settings, None).map_err(Failure::failed)?;
+        let _admin = service.admin(settings, Groups::default()).map_err(Failure::failed)?;
         let client = Client::connect(&settings.admin.socket.to_string_lossy(), DEADLINE).await?;
         let mut events = client.follow(FollowRequest { recent: u32::MAX, filter: None }).await?;
         self.request_status(&client).await;

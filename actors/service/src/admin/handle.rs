@@ -8,7 +8,7 @@ use cri_gc_files::socket::{self, SocketError};
 use cri_gc_kit::supervision::guard::{self, Pace};
 use tokio::sync::oneshot;
 
-use super::access::Access;
+use super::access::{Access, Groups};
 use super::actor::AdminActor;
 use super::desk::Desk;
 use super::server;
@@ -22,18 +22,32 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Makes the socket and serves on that arbiter. Besides root and this process's own user, members of `group` may call.
+    /// Makes the socket and serves on that arbiter. Besides root and this process's own user, members of these groups may call: a file
+    /// has one group, so those who may only read have a socket of their own.
     ///
     /// # Errors
-    /// The socket can't be made, or a live process has it.
+    /// A socket can't be made, or a live process has it.
     pub fn start(
         on: &ArbiterHandle,
         pace: Pace,
         path: PathBuf,
-        group: Option<u32>,
+        groups: Groups,
         subjects: Subjects,
     ) -> Result<Self, SocketError> {
-        let listener = socket::listen(&path, group)?;
+        let mut listeners = vec![socket::listen(&path, groups.change)?];
+        let reading = socket::reading(&path);
+        match groups.read {
+            Some(group) => match socket::listen(&reading, Some(group)) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => {
+                    drop(listeners);
+                    socket::remove(&path);
+                    return Err(error);
+                }
+            },
+            // That of a service that was killed, from before the setting changed.
+            None => socket::remove(&reading),
+        }
         let log = subjects.tools.log.clone();
         let on_restart = guard::log_restart(log.clone(), "admin", None);
         let make = move |_: &mut _| AdminActor { desk: Rc::new(Desk::new(subjects)) };
@@ -41,16 +55,17 @@ impl Admin {
         let (stop, stopping) = oneshot::channel();
         let (ended, stopped) = oneshot::channel();
         on.spawn(async move {
-            server::serve(listener, Access::new(group), address, stopping, log).await;
+            server::serve(listeners, Access::new(groups), address, stopping, log).await;
             let _ = ended.send(());
         });
         Ok(Self { path, stop, stopped })
     }
 
-    /// Ends the calls that are in progress and removes the socket.
+    /// Ends the calls that are in progress and removes the sockets.
     pub async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.stopped.await;
         socket::remove(&self.path);
+        socket::remove(&socket::reading(&self.path));
     }
 }

@@ -14,6 +14,7 @@ use slog::{Logger, error, warn};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::InterceptorLayer;
@@ -24,7 +25,7 @@ use super::access::{Access, Caller, check};
 use super::actor::AdminActor;
 use super::service::AdminService;
 
-/// Connections at a time. One more client is refused at once, rather than left to wait.
+/// Connections at a time of each socket: those who may only read leave places for the others. One more client is refused at once, rather than left to wait.
 const CONNECTIONS: usize = 512;
 
 /// Calls at a time of one connection.
@@ -39,16 +40,18 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// How long calls may continue after the stop.
 const LAST_CALLS: Duration = Duration::from_secs(2);
 
-/// Serves until `stop`.
+/// Serves on all of these sockets until `stop`.
 pub async fn serve(
-    listener: UnixListener,
+    listeners: Vec<UnixListener>,
     access: Access,
     actor: Addr<AdminActor>,
     stop: oneshot::Receiver<()>,
     log: Logger,
 ) {
-    let listener = match tokio::net::UnixListener::from_std(listener) {
-        Ok(listener) => listener,
+    let listeners: io::Result<Vec<_>> =
+        listeners.into_iter().map(tokio::net::UnixListener::from_std).collect();
+    let listeners = match listeners {
+        Ok(listeners) => listeners,
         Err(error) => {
             return error!(log, "`cri-gc status` and the other client commands do not work: the admin socket cannot be served"; "error" => %error);
         }
@@ -67,7 +70,11 @@ pub async fn serve(
         }
     };
     let (send, connections) = mpsc::channel(1);
-    let mut accepting = tokio::spawn(accept(listener, access, send, log.clone()));
+    let access = Arc::new(access);
+    let accept = |listener| tokio::spawn(accept(listener, Arc::clone(&access), send.clone(), log.clone()));
+    let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
+    // The tasks have their own.
+    drop(send);
     let (accepted, none_accepted) = oneshot::channel();
     let server = Server::builder()
         .max_concurrent_streams(Some(STREAMS))
@@ -82,9 +89,9 @@ pub async fn serve(
         });
     let stopping = async {
         let _ = stop.await;
-        accepting.abort();
-        // Only then is the listener closed.
-        let _ = (&mut accepting).await;
+        accepting.iter().for_each(JoinHandle::abort);
+        // Only then are the listeners closed.
+        futures_util::future::join_all(accepting).await;
         let _ = accepted.send(());
         // A client that follows events would never end by itself.
         sleep(LAST_CALLS).await;
@@ -100,7 +107,7 @@ pub async fn serve(
 /// Accepts connections, as many as there may be. Ends with the server.
 async fn accept(
     listener: tokio::net::UnixListener,
-    access: Access,
+    access: Arc<Access>,
     send: mpsc::Sender<io::Result<Connection>>,
     log: Logger,
 ) {

@@ -8,7 +8,7 @@ use cri_gc_proto::admin as api;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
-use super::access::Caller;
+use super::access::{Caller, Method, check_right};
 use super::actor::AdminActor;
 use super::calls::{self, Updates};
 use super::desk::Desk;
@@ -32,23 +32,30 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl AdminService {
     /// Has a question answered.
-    async fn ask<Q, A, F>(&self, request: Request<Q>, by: fn(Rc<Desk>, Q) -> F) -> Answer<A>
+    async fn ask<Q, A, F>(&self, method: Method, request: Request<Q>, by: fn(Rc<Desk>, Q) -> F) -> Answer<A>
     where
         Q: Send + 'static,
         A: Send + 'static,
         F: Future<Output = Result<A, Status>> + 'static,
     {
+        check_right(&request, method)?;
         let question = request.into_inner();
         self.begin(Until::GivenUp, move |desk| by(desk, question)).await
     }
 
     /// Has an order carried out, by the process that gives it.
-    async fn order<Q, A, F>(&self, request: Request<Q>, by: fn(Rc<Desk>, Q, Option<Peer>) -> F) -> Answer<A>
+    async fn order<Q, A, F>(
+        &self,
+        method: Method,
+        request: Request<Q>,
+        by: fn(Rc<Desk>, Q, Option<Peer>) -> F,
+    ) -> Answer<A>
     where
         Q: Send + 'static,
         A: Send + 'static,
         F: Future<Output = Result<A, Status>> + 'static,
     {
+        check_right(&request, method)?;
         let peer = request.extensions().get::<Caller>().and_then(|caller| caller.peer);
         let order = request.into_inner();
         self.begin(Until::Done, move |desk| by(desk, order, peer)).await
@@ -84,49 +91,49 @@ impl api::admin_server::Admin for AdminService {
     type HistoryStream = Updates<api::Event>;
 
     async fn status(&self, request: Request<api::StatusRequest>) -> Answer<api::StatusResponse> {
-        self.ask(request, calls::status).await
+        self.ask(Method::Status, request, calls::status).await
     }
 
     async fn plan(&self, request: Request<api::PlanRequest>) -> Answer<api::PlanResponse> {
-        self.ask(request, calls::plan).await
+        self.ask(Method::Plan, request, calls::plan).await
     }
 
     async fn explain(&self, request: Request<api::ExplainRequest>) -> Answer<api::ExplainResponse> {
-        self.ask(request, calls::explain).await
+        self.ask(Method::Explain, request, calls::explain).await
     }
 
     async fn config(&self, request: Request<api::ConfigRequest>) -> Answer<api::ConfigResponse> {
-        self.ask(request, calls::config).await
+        self.ask(Method::Config, request, calls::config).await
     }
 
     async fn pause(&self, request: Request<api::PauseRequest>) -> Answer<api::PauseResponse> {
-        self.order(request, calls::pause).await
+        self.order(Method::Pause, request, calls::pause).await
     }
 
     async fn resume(&self, request: Request<api::ResumeRequest>) -> Answer<api::ResumeResponse> {
-        self.order(request, calls::resume).await
+        self.order(Method::Resume, request, calls::resume).await
     }
 
     async fn reload(&self, request: Request<api::ReloadRequest>) -> Answer<api::ReloadResponse> {
-        self.order(request, calls::reload).await
+        self.order(Method::Reload, request, calls::reload).await
     }
 
     async fn set_log_level(
         &self,
         request: Request<api::SetLogLevelRequest>,
     ) -> Answer<api::SetLogLevelResponse> {
-        self.order(request, calls::set_log_level).await
+        self.order(Method::SetLogLevel, request, calls::set_log_level).await
     }
 
     async fn run_now(&self, request: Request<api::RunNowRequest>) -> Answer<Self::RunNowStream> {
-        self.order(request, calls::run_now).await
+        self.order(Method::RunNow, request, calls::run_now).await
     }
 
     async fn follow(&self, request: Request<api::FollowRequest>) -> Answer<Self::FollowStream> {
-        self.ask(request, calls::follow).await
+        self.ask(Method::Follow, request, calls::follow).await
     }
 
     async fn history(&self, request: Request<api::HistoryRequest>) -> Answer<Self::HistoryStream> {
-        self.ask(request, calls::history).await
+        self.ask(Method::History, request, calls::history).await
     }
 }
