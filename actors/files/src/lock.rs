@@ -3,7 +3,7 @@
 //! It is a lock of the kernel on an open file, so it ends with its process, however that ends. Where the state directory can't be
 //! made or locked (a full or read-only disk), the lock is in the runtime directory, where the records are then, too.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -105,8 +105,13 @@ pub fn hold_for_process(dirs: &Dirs) -> Result<StateLock, LockError> {
 /// at a time also while the disk becomes full, or is cleared.
 ///
 /// # Errors
-/// Another process holds one of them, or the state directory can't be used and the runtime directory can't either.
+/// Another process holds one of them, the state directory can't be used and the runtime directory can't either, or something else is in
+/// the place of the state directory: that is no disk that will be writable again.
 pub fn hold_either(dirs: &Dirs) -> Result<StateLock, LockError> {
+    if fs::metadata(&dirs.state).is_ok_and(|found| !found.is_dir()) {
+        let error = io::Error::new(ErrorKind::NotADirectory, "it exists and is not a directory");
+        return Err(LockError::Refused { dir: dirs.state.clone(), error });
+    }
     let Some(runtime) = &dirs.runtime else { return hold(&dirs.state) };
     let refused = match hold(&dirs.state) {
         Ok(lock) => {
@@ -204,6 +209,18 @@ mod tests {
         assert!(disk.join("state/lock").exists() && is_held(&dirs));
         drop(lock);
         assert!(!is_held(&dirs));
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_state_directory_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let dirs =
+            Dirs { state: folder.path().join("state"), runtime: Some(folder.path().join("run/state")) };
+        fs::write(&dirs.state, "precious").unwrap();
+        let error = hold_either(&dirs).unwrap_err().to_string();
+        assert!(error.contains("/state can't be used: it exists and is not a directory; "), "{error}");
+        assert!(!folder.path().join("run").exists());
+        assert_eq!(fs::read_to_string(&dirs.state).unwrap(), "precious");
     }
 
     #[test]
