@@ -46,14 +46,11 @@ pub struct Explained {
 pub enum Found {
     /// None.
     Nothing,
-    /// The ids of several objects begin with it: these, or the first of them.
-    Ambiguous(Vec<String>),
+    /// The ids of several objects begin with it: these, by id.
+    Ambiguous(Vec<Explained>),
     /// These: one object of that id, or all of that name.
     Objects(Vec<Explained>),
 }
-
-/// Ids that are listed where several begin alike.
-const LISTED: usize = 10;
 
 /// Finds what is called `text`: by its whole id; by a name (an image's tag or digest, also in its short form; a pod's
 /// "name", "namespace/name" or UID, which means all objects of it; a container's "name", "pod/name" or
@@ -76,17 +73,13 @@ pub fn explain(observation: &Observation, report: &PlanReport, text: &str) -> Fo
     if let Some(objects) = exact.into_iter().find(|objects| !objects.is_empty()) {
         return Found::Objects(objects);
     }
-    let by_prefix = matching(&|object| ids(&object.item).iter().any(|id| id.starts_with(text)));
-    let mut ids: Vec<String> = by_prefix.iter().map(|object| object.item.id.clone()).collect();
-    ids.sort();
+    let mut by_prefix = matching(&|object| ids(&object.item).iter().any(|id| id.starts_with(text)));
+    by_prefix.sort_by(|a, b| a.item.id.cmp(&b.item.id));
     // The copies of an image for several runtime handlers have one id.
-    match (ids.first(), ids.last()) {
-        (Some(first), Some(last)) if first == last => Found::Objects(by_prefix),
+    match (by_prefix.first(), by_prefix.last()) {
+        (Some(first), Some(last)) if first.item.id == last.item.id => Found::Objects(by_prefix),
         (None, _) => Found::Nothing,
-        _ => {
-            ids.truncate(LISTED);
-            Found::Ambiguous(ids)
-        }
+        _ => Found::Ambiguous(by_prefix),
     }
 }
 
@@ -232,7 +225,11 @@ mod tests {
             assert_eq!(ids(tag), ["sha256:feed01"], "{tag}");
         }
         assert_eq!(ids("5a"), ["5a0d"]);
-        assert_eq!(found("c0f"), Found::Ambiguous(vec!["c0ffee01".to_owned(), "c0ffee02".to_owned()]));
+        let Found::Ambiguous(several) = found("c0f") else { panic!("two begin so") };
+        assert_eq!(
+            several.iter().map(|object| &*object.item.id).collect::<Vec<_>>(),
+            ["c0ffee01", "c0ffee02"]
+        );
         for nothing in ["", " ", "ap", "eb", "busybox", "zz", "app#1", "#0"] {
             assert_eq!(found(nothing), Found::Nothing, "{nothing:?}");
         }

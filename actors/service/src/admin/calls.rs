@@ -8,6 +8,7 @@ use std::time::Duration;
 use cri_gc_config::LogLevel;
 use cri_gc_policy::Kind;
 use cri_gc_policy::explain::{Found, explain as explained};
+use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin as api;
 use slog::{info, warn};
 use tokio::sync::broadcast::error::RecvError;
@@ -21,7 +22,7 @@ use super::passes;
 use super::subjects::Subjects;
 use super::subjects::restarting;
 use crate::configuration::Refused;
-use crate::history::{Filter, HistoryError, event};
+use crate::history::{Filter, event};
 use crate::pauses;
 use cri_gc_collectors::collector::Paused;
 use cri_gc_kit::generation::Cause;
@@ -46,6 +47,9 @@ const GONE: usize = 10;
 
 /// Answers that may wait for a slow client.
 const WAITING: usize = 64;
+
+/// Objects that are named where the ids of several begin alike.
+const LISTED: usize = 10;
 
 /// A stream of answers.
 pub type Updates<T> = ReceiverStream<Result<T, Status>>;
@@ -163,7 +167,11 @@ pub async fn explain(desk: Rc<Desk>, asked: api::ExplainRequest) -> Result<api::
                 objects.into_iter().map(|object| answers::explained(object, states, &pods)).collect();
             Ok(api::ExplainResponse { notes, objects })
         }
-        Found::Ambiguous(ids) => Err(several(&asked.object, &ids)),
+        Found::Ambiguous(several) => {
+            let candidates =
+                several.iter().map(|object| (&*object.item.id, object.kind.as_str(), &*object.item.name));
+            Err(ambiguous(&asked.object, candidates.collect()))
+        }
         Found::Nothing if asked.object.trim().is_empty() => {
             Err(Status::invalid_argument("the name of an object is needed"))
         }
@@ -178,12 +186,16 @@ async fn explain_gone(
     object: &str,
 ) -> Result<api::ExplainResponse, Status> {
     let removals = |removed: Filter| subjects.history.newest(&subjects.tools.recorder, removed, GONE);
-    let gone = match removals(Filter::removed(object)).await {
-        Ok(gone) if gone.is_empty() => {
-            removals(Filter::removed_by_prefix(object)).await.and_then(one_of_them)
+    let mut gone = removals(Filter::removed(object)).await;
+    if gone.as_ref().is_ok_and(Vec::is_empty) {
+        gone = removals(Filter::removed_by_prefix(object)).await;
+        let events = gone.iter().flatten();
+        let candidates: Candidates<'_> =
+            events.map(|event| (&*event.object_id, &*event.object_kind, &*event.object_name)).collect();
+        if candidates.iter().any(|(id, ..)| candidates.first().is_some_and(|(first, ..)| first != id)) {
+            return Err(ambiguous(object, candidates));
         }
-        gone => gone,
-    };
+    }
     let why = match gone {
         // It may be there again, among what could not be observed.
         Ok(gone) if !gone.is_empty() && remarks.problems.is_empty() => {
@@ -191,7 +203,6 @@ async fn explain_gone(
             return Ok(api::ExplainResponse { notes: Vec::new(), objects });
         }
         Ok(_) => "the history has no removal of it either".to_owned(),
-        Err(HistoryError::Ambiguous(ids)) => return Err(several(object, &ids)),
         Err(error) => error.to_string(),
     };
     Err(if remarks.problems.is_empty() {
@@ -206,17 +217,23 @@ async fn explain_gone(
     })
 }
 
-/// The removals of one object, found by the beginning of its id.
-fn one_of_them(gone: Vec<api::Event>) -> Result<Vec<api::Event>, HistoryError> {
-    let ids: BTreeSet<&str> = gone.iter().map(|event| event.object_id.as_str()).collect();
-    match ids.len() {
-        0 | 1 => Ok(gone),
-        _ => Err(HistoryError::Ambiguous(ids.into_iter().map(ToOwned::to_owned).collect())),
-    }
-}
+/// Ids, kinds and names.
+type Candidates<'a> = BTreeSet<(&'a str, &'a str, &'a str)>;
 
-fn several(object: &str, ids: &[String]) -> Status {
-    Status::invalid_argument(format!("several objects begin with \"{object}\": {}", ids.join(", ")))
+/// The ids of several objects begin with what was requested: these.
+fn ambiguous(object: &str, candidates: Candidates<'_>) -> Status {
+    let mut lines: Vec<String> = candidates
+        .iter()
+        .take(LISTED)
+        .map(|(id, kind, name)| one_line(&format!("{kind} {name} {id}")).into_owned())
+        .collect();
+    if let Some(more @ 1..) = candidates.len().checked_sub(LISTED) {
+        lines.push(format!("... and {more} more"));
+    }
+    let lines = lines.join("\n  ");
+    Status::invalid_argument(format!(
+        "the ids of several objects begin with \"{object}\"; write more of the id, or a name\n  {lines}"
+    ))
 }
 
 pub async fn config(desk: Rc<Desk>, _asked: api::ConfigRequest) -> Result<api::ConfigResponse, Status> {
@@ -432,4 +449,22 @@ pub async fn history(desk: Rc<Desk>, asked: api::HistoryRequest) -> Result<Updat
 
 fn filter(asked: Option<&api::EventFilter>) -> Result<Filter, Status> {
     Filter::read(asked.unwrap_or(&api::EventFilter::default())).map_err(Status::invalid_argument)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_candidates_of_an_ambiguous_id_are_named_one_on_each_line() {
+        let ids: Vec<String> = (0..12).map(|number| format!("c0{number:02}")).collect();
+        let all: Vec<_> = ids.iter().map(|id| (&**id, "container", "shop/web#0\n  FORGED")).collect();
+        let status = ambiguous("c0", all.iter().take(2).copied().collect());
+        assert_eq!(
+            status.message(),
+            "the ids of several objects begin with \"c0\"; write more of the id, or a name\n  \
+             container shop/web#0 FORGED c000\n  container shop/web#0 FORGED c001"
+        );
+        assert!(ambiguous("c0", all.into_iter().collect()).message().ends_with("\n  ... and 2 more"));
+    }
 }

@@ -36,9 +36,6 @@ pub enum HistoryError {
     /// The disk refuses.
     #[error("{0}")]
     Refused(String),
-    /// The ids of several objects begin with what was given.
-    #[error("several objects are meant: {}", .0.join(", "))]
-    Ambiguous(Vec<String>),
     /// Many questions wait already.
     #[error("the disk of state.dir does not answer; check the disk")]
     Hangs,
