@@ -68,7 +68,7 @@ fn sum(sum: &Sum) -> [String; 5] {
     };
     let mut details = Vec::new();
     if sum.kind == UsedBy::ImageLayers {
-        details.push("unpacked, with what containers share of them; not in the sizes of images".to_owned());
+        details.push("unpacked images; not part of the sizes of images".to_owned());
     }
     details.extend((!sum.reasons.is_empty()).then(|| tally_line(&sum.reasons)));
     details.extend(sum.inodes.map(|inodes| counted(inodes, "inode")));

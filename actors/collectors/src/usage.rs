@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cri_gc_config::Settings;
 use cri_gc_policy::text::counted;
-use cri_gc_policy::usage::{Disk, Layer, Sizes};
+use cri_gc_policy::usage::{Disk, Sizes};
 use cri_gc_policy::{FileSystem, Observation, Plan, PlanReport, Usage};
 
 use crate::observe::SCAN_WITHIN;
@@ -37,35 +37,34 @@ pub async fn find(
     observation: &Observation,
     places: Option<&FsPlaces>,
 ) -> Found {
-    let mut problems = Vec::new();
-    let mut sizes = Sizes {
-        snapshots: places.filter(|places| places.excludes_content).map(|places| places.used_bytes),
-        ..Sizes::default()
+    let on_disk = async {
+        // In this order: measuring the logs may keep the only worker busy for long.
+        let disks = disks(tools, settings, observation).await;
+        (disks, log_dirs(tools, settings, observation).await)
     };
-    let (layers, logs, disks) = futures_util::join!(
-        tools.gateway.container_layers(),
-        log_dirs(tools, settings, observation),
-        disks(tools, settings, observation),
-    );
-    let mut notes = Vec::new();
-    match layers {
+    let (layers, ((disks, unmeasured_disk), (log_dirs, unmeasured_logs))) =
+        futures_util::join!(tools.gateway.container_layers(), on_disk);
+    let (layers, notes, unasked) = match layers {
         Ok(layers) => {
-            notes = missing(observation, &layers);
-            let known = layers
-                .into_iter()
-                .filter_map(|ContainerLayer { container, layer }| Some((container, layer?)));
-            sizes.layers = known.collect::<Vec<(String, Layer)>>().into_iter().collect();
+            let notes = missing(observation, &layers);
+            (layers, notes, None)
         }
-        Err(error) => problems.push(error.into()),
-    }
-    let (logs, unmeasured) = logs;
-    sizes.log_dirs = logs.into_iter().collect();
-    problems.extend(unmeasured);
-    let (disks, unmeasured) = disks;
-    sizes.disks = disks;
-    problems.extend(unmeasured);
+        Err(error) => (Vec::new(), Vec::new(), Some(error.into())),
+    };
+    let known =
+        layers.into_iter().filter_map(|ContainerLayer { container, layer }| Some((container, layer?)));
+    let sizes = Sizes {
+        layers: known.collect(),
+        log_dirs: log_dirs.into_iter().collect(),
+        snapshots: places.filter(|places| places.excludes_content).map(|places| places.used_bytes),
+        disks,
+    };
     let report = PlanReport::new(plan, observation, &settings.policy());
-    Found { usage: Usage::new(report, observation, &sizes), notes, problems }
+    Found {
+        usage: Usage::new(report, observation, &sizes),
+        notes,
+        problems: unasked.into_iter().chain(unmeasured_disk).chain(unmeasured_logs).collect(),
+    }
 }
 
 /// Says of which containers the runtime does not report the writable layers.

@@ -245,6 +245,29 @@ mod tests {
         );
     }
 
+    #[test]
+    fn of_many_directories_each_is_measured_that_can_be_in_time() {
+        let (folder, root) = root();
+        for name in ["a", "b"] {
+            fs::create_dir(folder.path().join("pods").join(name)).unwrap();
+        }
+        fs::write(folder.path().join("pods/a/0.log"), vec![b'x'; 100_000]).unwrap();
+        fs::write(folder.path().join("pods/file"), "x").unwrap();
+        symlink("a", folder.path().join("pods/link")).unwrap();
+        let names = || ["a", "b", "file", "link", "gone"].map(ToOwned::to_owned).to_vec();
+        let minute = std::time::Duration::from_secs(60);
+        let sizes = measure_all(&root, names(), Instant::now() + minute);
+        let known: Vec<&str> = sizes.known.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(known, ["a", "b"]);
+        assert!(sizes.known[0].1 >= 100_000 && sizes.known[1].1 == 0);
+        assert!(
+            sizes.unknown == 2 && sizes.error.unwrap().to_string().contains("pods/file"),
+            "file and link"
+        );
+        let late = measure_all(&root, names(), Instant::now());
+        assert!(late.known.is_empty() && late.unknown == 5 && late.error.is_none());
+    }
+
     /// A chain of that many directories in `from`, each with a file; the deepest one.
     fn chain(from: &Path, levels: usize) -> OwnedFd {
         let mut at = OwnedFd::from(fs::File::open(from).unwrap());

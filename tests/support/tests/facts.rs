@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use cri_gc_proto::cri::{ContainerState, ImageFilter, ImageSpec, ListImagesRequest};
+use cri_gc_proto::cri::{
+    ContainerState, ImageFilter, ImageSpec, ListContainerStatsRequest, ListImagesRequest,
+};
 use cri_gc_test_support::{
     ContainerSpec, Containerd, Cri, OciImage, Options, PAUSE_IMAGE, PodSpec, containerd_or_skip, until_async,
 };
@@ -121,6 +123,29 @@ async fn what_never_ran_has_no_times_and_a_dead_sandbox_may_still_get_containers
     let snapshots = containerd.root().join("io.containerd.snapshotter.v1.overlayfs").display().to_string();
     assert_eq!(fs.image_filesystems[0].fs_id.as_ref().unwrap().mountpoint, snapshots);
     assert_eq!((fs.image_filesystems.len(), fs.container_filesystems.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn writable_layers_are_counted_every_10_s_also_those_of_dead_containers() {
+    let name = "writable_layers_are_counted_every_10_s_also_those_of_dead_containers";
+    let Some(containerd) = with_app(name) else { return };
+    let cri = containerd.cri();
+    let pod = cri.run_pod(PodSpec::new("default", "web-0")).await.unwrap();
+    let writes = ContainerSpec::shell("main", APP, "head -c 3000000 /dev/zero > /written");
+    let id = cri.run(&pod, &writes).await.unwrap();
+    let layer = || async {
+        let answer = cri.runtime().list_container_stats(ListContainerStatsRequest::default()).await;
+        let stats = answer.unwrap().into_inner().stats.remove(0);
+        assert_eq!(stats.attributes.unwrap().id, id);
+        let layer = stats.writable_layer.unwrap();
+        (layer.timestamp, layer.used_bytes.unwrap().value, layer.inodes_used.unwrap().value)
+    };
+    let (at, bytes, inodes) = layer().await;
+    assert!(at > 0 || (bytes, inodes) == (0, 0), "what is not counted yet is reported as 0 at no time");
+    cri.wait_exited(&id).await.unwrap();
+    let counted = || async { Some(layer().await).filter(|(at, bytes, _)| *at > 0 && *bytes >= 3_000_000) };
+    let (_, bytes, inodes) = until_async(Duration::from_secs(30), counted).await.expect("it is counted");
+    assert!(bytes < 3_500_000 && inodes >= 1, "{bytes} bytes, {inodes} inodes");
 }
 
 #[tokio::test]
