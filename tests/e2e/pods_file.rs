@@ -103,7 +103,11 @@ async fn a_file_that_is_stale_broken_of_another_node_or_too_old_confirms_nothing
     let report = node.loses(&["container live/job#0", "log live/job/0.log"]).await;
     assert_eq!(report.code, 0, "{report:#?}");
     assert_eq!(report.kept("log deleted/"), "pod_unknown");
-    assert!(report.notes().iter().any(|note| note.contains("too old")), "{:?}", report.notes());
+    assert!(
+        report.notes().iter().any(|note| note.contains("older than pods.max_staleness")),
+        "{:?}",
+        report.notes()
+    );
 
     // Fresh enough, but the pod's objects were made after it was written.
     set_age(&file, Duration::from_secs(240));
