@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_client(true)
         .build_server(true)
         .btree_map("Pass.kept_for")
+        .btree_map("Recent.failures")
         .type_attribute(".", "#[derive(serde::Serialize)]")
         .field_attribute("PassUpdate.what", "#[serde(flatten)]")
         .type_attribute("PassUpdate.what", "#[serde(rename_all = \"snake_case\")]")

@@ -22,7 +22,7 @@ use cri_gc_config::LogLevel;
 
 #[cfg(feature = "demo")]
 pub use demo::Demo;
-pub use output::{ConfigForm, DataForm, Form, Output};
+pub use output::{Color, ConfigForm, DataForm, Form, Output, PlanForm, Sort, TableForm, Tables};
 pub use service::{
     ChangeLogLevel, EventFilter, Events, Explain, History, LoopName, Loops, Pause, RunNow, Service, Status,
 };
@@ -67,6 +67,9 @@ pub struct Global {
     /// Log level on stderr: error, warning, info, debug or trace [default: log.level for run, else error]
     #[arg(long, global = true, value_name = "LEVEL", value_parser = values::log_level)]
     pub log_level: Option<LogLevel>,
+    /// Colour in texts for people
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: Color,
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,10 +140,23 @@ pub struct Plan {
     /// terminal at most 10 objects are listed for each reason to remove them
     #[arg(long)]
     pub all: bool,
+    /// Only objects of this loop; containers, sandboxes, logs and images are accepted, too (may be given several times)
+    #[arg(long = "loop", value_enum, value_name = "LOOP")]
+    pub loops: Vec<LoopName>,
+    /// Only objects that are removed or kept for this reason, e.g. pod_deleted (may be given several times)
+    #[arg(long = "reason", value_name = "REASON", value_parser = values::reason(), hide_possible_values = true)]
+    pub reasons: Vec<String>,
+    /// Only objects of pods in this namespace; images have none (may be given several times)
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    pub namespaces: Vec<String>,
+    /// Order within each kind of object [default: the order of removal]
+    #[arg(long, value_name = "KEY", value_enum)]
+    pub sort: Option<Sort>,
     #[command(flatten)]
     pub source: Source,
-    #[command(flatten)]
-    pub output: Output,
+    /// Form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = PlanForm::Table)]
+    pub output: PlanForm,
 }
 
 #[derive(Debug, Args)]
@@ -151,7 +167,7 @@ pub struct Df {
     #[command(flatten)]
     pub source: Source,
     #[command(flatten)]
-    pub output: Output,
+    pub output: Tables,
 }
 
 #[derive(Debug, Args)]
@@ -171,7 +187,7 @@ pub struct Sweep {
     #[command(flatten)]
     pub source: Source,
     #[command(flatten)]
-    pub output: Output,
+    pub output: Tables,
 }
 
 #[derive(Debug, Args)]

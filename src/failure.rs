@@ -57,6 +57,12 @@ impl Failure {
         Self { code: signal.exit_code(), message: format!("ended by {}", signal.name) }
     }
 
+    /// Whether waiting may help: the runtime or the service is unreachable.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        self.code == UNREACHABLE
+    }
+
     /// The same failure, with one more remedy.
     #[must_use]
     pub fn or(mut self, remedy: &str) -> Self {

@@ -32,14 +32,31 @@ use crate::failure::Failure;
 pub fn run() -> ExitCode {
     commands::completions::answer();
     // A closed pipe (`cri-gc plan | head`) ends the program quietly, as it does other tools.
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    output::color::choose(cli.global.color);
     match commands::dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             if !message.is_empty() {
-                output::remark(&format!("cri-gc: {message}"));
+                output::fail(&message);
             }
             ExitCode::from(code)
         }
     }
+}
+
+/// Prints the help or the version that was requested, or why the command line is wrong.
+fn refuse(error: &clap::Error) -> ExitCode {
+    output::color::choose(output::color::among(std::env::args_os()));
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        output::usage(&text);
+    } else if let Err(Failure { code, message }) = output::print(text) {
+        output::fail(&message);
+        return ExitCode::from(code);
+    }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

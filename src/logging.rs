@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 use slog::{Drain, KV, Key, Level, Logger, Never, OwnedKVList, Record, Serializer, o};
 use slog_term::{Decorator, RecordDecorator};
 
+use crate::output::color;
+
 /// Records that may wait to be written. More are dropped, and their number is logged: nothing waits for the log.
 const QUEUE: usize = 512;
 
@@ -34,7 +36,7 @@ impl Logging {
         };
         // Writing blocks: it is done on a thread of its own, and flushed when the guard is dropped.
         let (drain, flush) = if people {
-            let decorator = PrintableText(slog_term::TermDecorator::new().stderr().build());
+            let decorator = PrintableText(decorator().build());
             let format = slog_term::FullFormat::new(decorator)
                 .use_original_order()
                 .use_custom_timestamp(|to| write!(to, "{:.0}", jiff::Timestamp::now()));
@@ -61,6 +63,12 @@ impl Logging {
             log::set_max_level(log::LevelFilter::Debug);
         }
     }
+}
+
+/// Text on stderr, with colour where other texts have it.
+fn decorator() -> slog_term::TermDecoratorBuilder {
+    let decorator = slog_term::TermDecorator::new().stderr();
+    if color::is_on(&std::io::stderr()) { decorator.force_color() } else { decorator.force_plain() }
 }
 
 /// A value or a message that is longer than this number of characters is shortened in the middle.

@@ -241,6 +241,7 @@ pub struct Service {
     pub threshold: LogThreshold,
     started_at: Timestamp,
     state_dir: PathBuf,
+    unread_pauses: Option<String>,
     threads: Threads,
 }
 
@@ -263,7 +264,7 @@ impl Service {
         let configure =
             Configure { settings: Arc::clone(&generation.settings), confirmed: false, service: true };
         let tools = shared(configure, &seams, home, &threads, &keeping, recorder.clone(), log.clone())?;
-        let paused = pauses::at_start(&state.dir, clock.now(), &log);
+        let (paused, unread_pauses) = pauses::at_start(&state.dir, clock.now(), &log);
         let of = |of: Loop, workers: usize| -> io::Result<(Base, Tools)> {
             let place = Loop::ALL.into_iter().take_while(|other| *other != of).map(|_| stagger);
             let base = Base {
@@ -317,7 +318,17 @@ impl Service {
             (clock.clone(), recorder, log.clone()),
         );
         let (started_at, state_dir) = (tools.clock.now(), settings.state.dir.clone());
-        Ok(Self { tools, loops, configuration, history, threshold, started_at, state_dir, threads })
+        Ok(Self {
+            tools,
+            loops,
+            configuration,
+            history,
+            threshold,
+            started_at,
+            state_dir,
+            unread_pauses,
+            threads,
+        })
     }
 
     /// Whether the actors answer that everything depends on.
@@ -332,6 +343,7 @@ impl Service {
             configuration: self.configuration.clone(),
             history: self.history.clone(),
             state_dir: self.state_dir.clone(),
+            unread_pauses: self.unread_pauses.clone(),
             threshold: self.threshold.clone(),
             version: env!("CARGO_PKG_VERSION"),
             started_at: self.started_at,

@@ -4,6 +4,7 @@
 
 use foldhash::{HashMap, HashMapExt as _};
 
+use crate::kind::Kind;
 use crate::log_dirs::pod_name_of;
 use crate::observation::{Container, Image, Observation, Sandbox};
 
@@ -54,6 +55,17 @@ pub fn sandbox(sandbox: &Sandbox) -> String {
 #[must_use]
 pub fn log_dir(name: &str) -> String {
     pod_name_of(name).map_or_else(|| name.to_owned(), |(namespace, pod)| format!("{namespace}/{pod}"))
+}
+
+/// The namespace in a name that these functions made; `None` for an image, and where the name of the pod is not known.
+#[must_use]
+pub fn namespace(kind: Kind, name: &str) -> Option<&str> {
+    match kind {
+        Kind::Image | Kind::LogLink => None,
+        Kind::Container | Kind::Sandbox | Kind::LogDir => {
+            name.split_once('/').map(|(namespace, _)| namespace)
+        }
+    }
 }
 
 /// Name of an image: its first tag, else its first digest. All of its names are removed with it.

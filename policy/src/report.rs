@@ -135,6 +135,14 @@ impl SectionReport {
         self.would_free_bytes = self.sum();
     }
 
+    /// Keeps only those items that are meant, and their sum.
+    pub fn retain(&mut self, is_meant: impl Fn(&Item) -> bool) {
+        for items in [&mut self.remove, &mut self.follow, &mut self.keep] {
+            items.retain(&is_meant);
+        }
+        self.would_free_bytes = self.sum();
+    }
+
     fn sum(&self) -> Option<u64> {
         let sizes = self.remove.iter().chain(&self.follow).filter_map(|item| item.size_bytes);
         sizes.reduce(u64::saturating_add)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use cri_gc_config::LogLevel;
 
-use super::output::{Form, Output};
+use super::output::{Form, Output, TableForm, Tables};
 use super::values::{When, length, log_level, span, when};
 
 #[derive(Debug, Args)]
@@ -20,10 +20,16 @@ pub struct Service {
 
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Show what changes and what is wrong, again and again; q or Ctrl-C ends it
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How often it is shown again, e.g. 10s
+    #[arg(long, value_name = "DURATION", requires = "watch", default_value = "2s", value_parser = length)]
+    pub interval: Duration,
     #[command(flatten)]
     pub service: Service,
     #[command(flatten)]
-    pub output: Output,
+    pub output: Tables,
 }
 
 #[derive(Debug, Args)]
@@ -48,8 +54,8 @@ pub struct RunNow {
     #[command(flatten)]
     pub service: Service,
     /// Form of the output; json: one update per line, as it arrives
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
-    pub output: Form,
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = TableForm::Table)]
+    pub output: TableForm,
 }
 
 #[derive(Debug, Args)]

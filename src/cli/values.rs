@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use cri_gc_config::{LogLevel, parse_duration};
+use cri_gc_policy::Reason;
 use jiff::Timestamp;
 
 pub fn log_level(text: &str) -> Result<LogLevel, String> {
     text.parse().map_err(|error| format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
+}
+
+pub fn reason() -> PossibleValuesParser {
+    PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.as_str()))
 }
 
 pub fn key_value(text: &str) -> Result<(String, String), String> {

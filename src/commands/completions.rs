@@ -35,7 +35,7 @@ pub fn run(shell: Shell) -> Result<(), Failure> {
     if shell == Shell::Zsh {
         script.push_str(LOADED_BY_ZSH);
     }
-    print(&script)
+    print(script)
 }
 
 /// Answers the question of a script, and ends the program then. Does nothing if no script asks.

@@ -11,7 +11,8 @@ use super::setup::{in_system, not_yet, service, settings};
 use crate::cli::{Config, ConfigForm, Global, Service};
 use crate::client::{Client, ClientError, Trouble};
 use crate::failure::Failure;
-use crate::output::{answers, config, print, remark};
+use crate::output::text::Text;
+use crate::output::{answers, config, note, print};
 
 /// Shows, checks, reloads or imports.
 ///
@@ -20,14 +21,14 @@ use crate::output::{answers, config, print, remark};
 pub fn run(global: &Global, command: &Config) -> Result<(), Failure> {
     match command {
         Config::Check => check(global)?,
-        Config::Show { running: false, output, .. } => print(&own(global, *output)?)?,
+        Config::Show { running: false, output, .. } => print(own(global, *output)?)?,
         Config::Show { running: true, socket, output } => {
             let meant = Service { socket: socket.clone(), timeout: None };
             let answer = in_system(async {
                 let service = service(global, &meant).await?;
                 Ok::<_, Failure>(service.ask(async |admin| admin.config(ConfigRequest {}).await).await?)
             })?;
-            print(&running(&answer, *output)?)?;
+            print(running(&answer, *output)?)?;
         }
         Config::Reload { service: meant, output } => {
             let request = async |service: Client| {
@@ -53,13 +54,13 @@ fn check(global: &Global) -> Result<(), Failure> {
     }
     // `run` refuses an unknown group when it starts; a configuration may be checked on another machine than its own.
     let group = Groups::of(&loaded.settings).err();
-    loaded.notes.into_iter().for_each(|note| remark(&format!("cri-gc: note: {note}")));
+    loaded.notes.into_iter().for_each(|text| note(&text));
     let but = group.map(|error| format!(", but `cri-gc run` refuses it on this machine: {error}"));
-    print(&format!("{from}{}\n", but.unwrap_or_default()))
+    print(format!("{from}{}\n", but.unwrap_or_default()))
 }
 
 /// The settings that a command would use now.
-fn own(global: &Global, form: ConfigForm) -> Result<String, Failure> {
+fn own(global: &Global, form: ConfigForm) -> Result<Text, Failure> {
     let loaded = settings(global)?;
     let origin = |key: &str| loaded.origins.get(key).map_or_else(String::new, ToString::to_string);
     let origins: Vec<_> = key_names().map(|key| (key.to_owned(), origin(key))).collect();
@@ -67,9 +68,9 @@ fn own(global: &Global, form: ConfigForm) -> Result<String, Failure> {
 }
 
 /// The settings of a service.
-fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<String, Failure> {
+fn running(answer: &ConfigResponse, form: ConfigForm) -> Result<Text, Failure> {
     if form == ConfigForm::Toml {
-        return Ok(answer.toml.clone());
+        return Ok(answer.toml.clone().into());
     }
     let toml = || answer.toml.clone();
     let origins: Vec<_> = answer.origins.iter().map(|(key, from)| (key.clone(), from.clone())).collect();

@@ -62,11 +62,11 @@ async fn sweep_and_print(demo: &DemoNode, crew: &Crew, all: bool) -> Result<Vec<
         .map_err(|error| Failure::runtime(crew.settings.runtime.endpoint.as_str(), &error))?;
     demo.make_history(crew).await.map_err(Failure::failed)?;
     let before = demo.tally();
-    print(&report::opening(&runtime, &crew.settings, &before))?;
+    print(report::opening(&runtime, &crew.settings, &before))?;
     let (reports, _) = sweep(crew).await?;
-    print(&report::removed(&reports, all))?;
-    print(&report::kept(&reports, all))?;
-    print(&report::result(&reports, &before, &demo.tally()))?;
+    print(report::removed(&reports, all))?;
+    print(report::kept(&reports, all))?;
+    print(report::result(&reports, &before, &demo.tally()))?;
     Ok(reports)
 }
 
@@ -104,7 +104,7 @@ async fn watch(
     service.stop();
     shown?;
     let summary = watch.summary();
-    print(&summary.text())?;
+    print(summary.text())?;
     Ok(summary.surprises().is_empty())
 }
 

@@ -64,7 +64,7 @@ pub fn run(global: &Global, args: &ImportKubelet) -> Result<(), Failure> {
     if let (Some(_), Some(config)) = (&args.file, flags.path("config")) {
         shown.push_str(&format!(" (in place of {})", config.display()));
     }
-    print(&imported.to_toml(&shown))
+    print(imported.to_toml(&shown))
 }
 
 /// Adds the files of `--config-dir` that the kubelet merges: those of directories in it too, in the order of their names.

@@ -1,6 +1,7 @@
 //! The subcommands, most in a file of their own.
 //!
-//! - [`candidates`]: what completions offer. [`setup`]: what several of them begin with. [`requests`]: those that send one request to a running service.
+//! - [`candidates`]: what completions offer. [`setup`]: what several of them begin with. [`requests`]: those that send one request to
+//!   a running service. [`selection`]: which objects of a plan are meant.
 
 pub mod candidates;
 pub mod completions;
@@ -14,9 +15,11 @@ pub mod plan;
 pub mod requests;
 pub mod run;
 pub mod run_now;
+pub mod selection;
 pub mod setup;
 pub mod snapshot;
 pub mod sweep;
+pub mod watch;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;

@@ -7,15 +7,18 @@ use cri_gc_gateway::FsPlaces;
 use cri_gc_kit::words::Loop;
 use cri_gc_policy::images::unmatched;
 use cri_gc_policy::snapshot::{self, SnapshotError};
-use cri_gc_policy::{Observation, Plan, PlanReport, Policy, Snapshot, decide};
-use std::io::{IsTerminal, Read};
+use cri_gc_policy::{Kind, Observation, Plan, PlanReport, Policy, Snapshot, decide};
+use std::io::{self, Read};
 use std::path::Path;
 
+use super::selection::Selection;
 use super::setup::{observe_node, on_crew, settings, sync_pods};
-use crate::cli::{self, Global};
+use crate::cli::{self, Form, Global, PlanForm};
 use crate::failure::Failure;
-use crate::output::plan::Extent;
-use crate::output::{self, remark, show_by};
+use crate::output::fit::Fit;
+use crate::output::plan::{Extent, View};
+use crate::output::text::{Paint, Style};
+use crate::output::{self, show_by};
 use crate::wiring::Crew;
 
 /// Plans and prints.
@@ -28,31 +31,45 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
     }
     let loaded = settings(global)?;
     let policy = loaded.settings.policy();
-    let (report, problems) = match &args.snapshot {
+    let (mut report, problems, unseen) = match &args.snapshot {
         Some(path) => {
             let observation = read_snapshot(path)?;
             let plan = decide(&observation, &policy);
             note(unmatched(&observation.images, &policy.images));
-            (PlanReport::new(&plan, &observation, &policy), of_images(&plan).collect())
+            (PlanReport::new(&plan, &observation, &policy), of_images(&plan).collect(), Vec::new())
         }
         None => {
             let confirmed = args.source.confirm_deleted;
             on_crew(global, loaded.settings, confirmed, async |crew, _| plan(crew, &policy).await)?
         }
     };
-    let extent = match args.all {
-        true => Extent::AllAndKept,
-        // A person reads it: 100,000 rows would hide the rest.
-        false if std::io::stdout().is_terminal() => Extent::Examples,
-        false => Extent::Removed,
+    let selection = Selection::of(args);
+    selection.apply(&mut report);
+    let (form, fit) = match args.output {
+        PlanForm::Table => (Form::Table, Fit::of_stdout()),
+        PlanForm::Wide => (Form::Table, Fit::Whole),
+        PlanForm::Name => (Form::Table, Fit::Any),
+        PlanForm::Json => (Form::Json, Fit::Any),
+        PlanForm::Yaml => (Form::Yaml, Fit::Any),
     };
-    show_by(args.output.output, &report, |report, out| {
-        if !problems.is_empty() {
-            out.write_all(INCOMPLETE)?;
+    let extent = match (args.all, fit) {
+        (true, _) => Extent::AllAndKept,
+        // A person reads it: 100,000 rows would hide the rest.
+        (false, Fit::Columns(_)) => Extent::Examples,
+        (false, _) => Extent::Removed,
+    };
+    let (kinds, only) = (selection.kinds(), selection.words());
+    show_by(form, &report, |report, out| {
+        if args.output == PlanForm::Name {
+            return output::plan::write_names(report, out);
         }
-        output::plan::write(report, extent, out)
+        if !problems.is_empty() {
+            write_incomplete(out)?;
+        }
+        let view = View { extent, fit, kinds: &kinds, only: only.as_deref(), unseen: &unseen };
+        output::plan::write(report, view, out)
     })?;
-    problems.iter().for_each(|problem| remark(&format!("cri-gc: error: {problem}")));
+    problems.iter().for_each(|problem| output::error(problem));
     Failure::partly_unless(problems.is_empty())
 }
 
@@ -69,17 +86,22 @@ fn refuse_what_a_snapshot_has(global: &Global, args: &cli::Plan) -> Result<(), F
     )))
 }
 
-/// The plan for the node, and what could not be observed or decided.
-async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>), Failure> {
-    let Planned { observation, plan, notes, problems, .. } = plan_node(crew, policy).await?;
+/// The plan for the node, what could not be observed or decided, and the kinds of objects that could not be listed.
+async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>, Vec<Kind>), Failure> {
+    let Planned { observation, plan, notes, problems, unseen, .. } = plan_node(crew, policy).await?;
     let report = planning::report(&crew.tools, &crew.settings, &plan, &observation).await;
     note(notes.into_iter().chain(modes(&plan, &crew.settings)));
-    Ok((report, problems))
+    Ok((report, problems, unseen))
 }
 
-/// What a table begins with where something is missing from it.
-pub(super) const INCOMPLETE: &[u8] =
-    b"INCOMPLETE: not everything could be observed or decided; see the errors below.\n\n";
+/// Writes what a table begins with where something is missing from it.
+///
+/// # Errors
+/// The error of `out`.
+pub(super) fn write_incomplete(out: &mut dyn Paint) -> io::Result<()> {
+    out.paint(Style::Bad, "INCOMPLETE:")?;
+    writeln!(out, " not everything could be observed or decided; see the errors below.\n")
+}
 
 /// A plan for the node, and what it was made of.
 pub(super) struct Planned {
@@ -91,12 +113,14 @@ pub(super) struct Planned {
     pub notes: Vec<String>,
     /// What could not be observed or decided.
     pub problems: Vec<String>,
+    /// The kinds of objects that could not be listed.
+    pub unseen: Vec<Kind>,
 }
 
 /// Observes the node and decides.
 pub(super) async fn plan_node(crew: &Crew, policy: &Policy) -> Result<Planned, Failure> {
     let problem = sync_pods(crew).await;
-    let Whole { mut observation, verdict, places, problems } = observe_node(crew).await?;
+    let Whole { mut observation, verdict, places, problems, unseen } = observe_node(crew).await?;
     let enforcing = planning::enforcing(&crew.settings, &verdict);
     let (plan, unread) =
         planning::plan(&crew.tools, &mut observation, &verdict.finished, policy, enforcing).await;
@@ -105,11 +129,11 @@ pub(super) async fn plan_node(crew: &Crew, policy: &Policy) -> Result<Planned, F
         verdict.notes.into_iter().chain(verdict.report_only).chain(verdict.images_unknown).chain(unmatched);
     let problems = problems.iter().chain(&unread).map(ToString::to_string);
     let problems = problem.into_iter().chain(problems).chain(of_images(&plan)).collect();
-    Ok(Planned { notes: notes.collect(), observation, plan, places, problems })
+    Ok(Planned { notes: notes.collect(), observation, plan, places, problems, unseen })
 }
 
 pub(super) fn note(notes: impl IntoIterator<Item = String>) {
-    notes.into_iter().for_each(|note| remark(&format!("cri-gc: note: {note}")));
+    notes.into_iter().for_each(|note| output::note(&note));
 }
 
 fn of_images(plan: &Plan) -> impl Iterator<Item = String> {

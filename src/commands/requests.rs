@@ -1,17 +1,19 @@
 //! The subcommands that send one request to the running service and print the answer: `status`, `explain`, `pause`,
 //! `resume` and `log-level`.
 
-use std::collections::HashMap;
-
 use cri_gc_proto::admin::{
     ExplainRequest, PauseRequest, PauseResponse, ResumeRequest, ResumeResponse, SetLogLevelRequest,
+    StatusResponse,
 };
 use serde::Serialize;
 
 use super::setup::{in_system, loops, service};
+use super::watch;
 use crate::cli::{ChangeLogLevel, Explain, Form, Global, Loops, Pause, Service, Status};
 use crate::client::{Client, ClientError, Trouble};
 use crate::failure::Failure;
+use crate::output::fit::Fit;
+use crate::output::text::Text;
 use crate::output::{self, answers, show};
 
 /// Sends a request to the service and prints the answer.
@@ -23,7 +25,7 @@ pub fn ask<T: Serialize, E: Into<Failure>>(
     meant: &Service,
     form: Form,
     request: impl AsyncFnOnce(Client) -> Result<T, E>,
-    text: impl FnOnce(&T) -> String,
+    text: impl FnOnce(&T) -> Text,
 ) -> Result<T, Failure> {
     let answer = in_system(async { request(service(global, meant).await?).await.map_err(Into::into) })?;
     show(form, &answer, text)?;
@@ -35,8 +37,13 @@ pub fn ask<T: Serialize, E: Into<Failure>>(
 /// # Errors
 /// No service answers.
 pub fn status(global: &Global, args: &Status) -> Result<(), Failure> {
+    if args.watch {
+        return watch::run(global, args);
+    }
+    let form = args.output.output;
     let request = async |service: Client| service.status().await;
-    let status = ask(global, &args.service, args.output.output, request, output::status::text)?;
+    let text = |status: &StatusResponse| output::status::text(status, Fit::of(form));
+    let status = ask(global, &args.service, form.into(), request, text)?;
     let is_refused = status.configuration.as_ref().is_some_and(|of| !of.refused.is_empty());
     let is_unsynced = status.pods.as_ref().is_some_and(|pods| !pods.synced);
     let is_well = status.problems.is_empty() && !is_refused && !is_unsynced;
@@ -81,7 +88,7 @@ pub fn pause(global: &Global, args: &Pause) -> Result<(), Failure> {
 pub fn resume(global: &Global, args: &Loops) -> Result<(), Failure> {
     let request = ResumeRequest { loops: loops(&args.loops) };
     let request = async |service: Client| service.ask(async |admin| admin.resume(request).await).await;
-    let text = |answer: &ResumeResponse| answers::paused(&answer.paused, &HashMap::new(), &answer.problem);
+    let text = |answer: &ResumeResponse| answers::paused(&answer.paused, &answer.until, &answer.problem);
     let answer = ask(global, &args.service, args.output.output, request, text)?;
     Failure::partly_unless(answer.problem.is_empty())
 }
@@ -111,8 +118,8 @@ pub fn log_level(global: &Global, args: &ChangeLogLevel) -> Result<(), Failure> 
         })
     };
     let text = |level: &Level| match &level.previous {
-        None => format!("{}\n", level.level),
-        Some(previous) => format!("{} (was {previous})\n", level.level),
+        None => format!("{}\n", level.level).into(),
+        Some(previous) => format!("{} (was {previous})\n", level.level).into(),
     };
     ask(global, &args.service, args.output.output, request, text).map(drop)
 }

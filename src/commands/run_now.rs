@@ -10,7 +10,9 @@ use crate::cli::{self, Form, Global};
 use crate::client::{Answers, ClientError};
 use crate::failure::Failure;
 use crate::output::ages::span;
+use crate::output::fit::Fit;
 use crate::output::progress::Bar;
+use crate::output::text::Text;
 use crate::output::{self, Reader, item, print, remark};
 
 /// Time without an update after which a note says so, and again after twice that.
@@ -21,7 +23,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// No service answers, it refuses, or the connection ends before the passes do. What was received by then is printed.
 pub fn run(global: &Global, args: &cli::RunNow) -> Result<(), Failure> {
-    let form = args.output;
+    let form = Form::from(args.output);
     let mut watch = Watch { named: loops(&args.loops), ..Watch::default() };
     let watched = in_system(async {
         let service = service(global, &args.service).await?;
@@ -33,10 +35,10 @@ pub fn run(global: &Global, args: &cli::RunNow) -> Result<(), Failure> {
         service.within(args.service.timeout, watched).await
     });
     if form == Form::Table {
-        watch.messages.iter().for_each(|message| remark(&format!("cri-gc: {message}")));
+        watch.messages.iter().for_each(|message| remark(message));
     }
     if form == Form::Table && watch.has_seen_something() {
-        print(&output::passes::text(&watch.removals, &watch.passes))?;
+        print(output::passes::text(&watch.removals, &watch.passes, Fit::of(args.output)))?;
     }
     watched?;
     let good = watch.passes.iter().all(|pass| pass.failed == 0 && pass.errors.is_empty());
@@ -58,7 +60,7 @@ impl Watch {
     async fn all(&mut self, updates: &mut Answers<PassUpdate>, form: Form) -> Result<(), Failure> {
         let mut bar = Bar::default();
         while let Some(update) = self.next(updates, &bar).await? {
-            if form != Form::Table && item(form, &update, |_| String::new())? == Reader::Gone {
+            if form != Form::Table && item(form, &update, |_| Text::default())? == Reader::Gone {
                 return Ok(());
             }
             self.take(update, &mut bar);
@@ -84,8 +86,8 @@ impl Watch {
             waited += silence;
             silence *= 2;
             bar.end();
-            remark(&format!(
-                "cri-gc: note: no update for {}; `cri-gc status` shows whether the runtime answers",
+            output::note(&format!(
+                "no update for {}; `cri-gc status` shows whether the runtime answers",
                 span(waited)
             ));
         }

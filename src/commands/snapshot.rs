@@ -8,7 +8,7 @@ use cri_gc_policy::{Observation, Snapshot};
 use super::setup::{observe_node, on_crew, settings, sync_pods};
 use crate::cli::{self, DataForm, Global};
 use crate::failure::Failure;
-use crate::output::{json, print, remark, yaml};
+use crate::output::{error, json, print, yaml};
 use crate::wiring::Crew;
 
 /// Observes and prints.
@@ -25,11 +25,11 @@ pub fn run(global: &Global, args: &cli::Snapshot) -> Result<(), Failure> {
             problem.into_iter().chain(problems.iter().map(ToString::to_string)).collect();
         Ok((Snapshot::new(observation, runtime.name, runtime.version), problems))
     })?;
-    print(&match args.output {
+    print(match args.output {
         DataForm::Json => json(&snapshot)?,
         DataForm::Yaml => yaml(&snapshot)?,
     })?;
-    problems.iter().for_each(|problem| remark(&format!("cri-gc: {problem}")));
+    problems.iter().for_each(|problem| error(problem));
     Failure::partly_unless(problems.is_empty())
 }
 

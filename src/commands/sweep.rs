@@ -21,7 +21,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::setup::{crew, in_system, logging, settings, sync_pods};
 use crate::cli::{self, Global};
 use crate::failure::Failure;
+use crate::output::fit::Fit;
 use crate::output::progress::Bar;
+use crate::output::text::Text;
 use crate::output::unrecorded::Unrecorded;
 use crate::output::{self, remark, show};
 use crate::signals::{StopSignal, StopSignals};
@@ -60,46 +62,71 @@ pub fn run(global: &Global, args: &cli::Sweep) -> Result<(), Failure> {
         crew.stop();
         swept
     })?;
-    if let Some((reports, problem)) = &swept {
-        show(args.output.output, reports, |reports| text(reports))?;
-        problem.iter().for_each(|problem| remark(&format!("cri-gc: error: {problem}")));
+    if let Some((reports, Prepared { problem, noted })) = &swept {
+        show(args.output.output.into(), reports, |reports| {
+            text(reports, noted.as_deref(), rehearsed.as_ref(), Fit::of(args.output.output))
+        })?;
+        problem.iter().for_each(|problem| output::error(problem));
     }
     if let Some(signal) = signal {
         return Err(Failure::ended_by(signal));
     }
-    let good =
-        swept.is_none_or(|(reports, problem)| problem.is_none() && reports.iter().all(PassReport::is_good));
+    let good = swept.is_none_or(|(reports, prepared)| {
+        prepared.problem.is_none() && reports.iter().all(PassReport::is_good)
+    });
     Failure::partly_unless(good)
 }
 
 /// The result, as tables.
-fn text(reports: &[PassReport]) -> String {
+fn text(reports: &[PassReport], noted: Option<&str>, rehearsed: Option<&Settings>, fit: Fit) -> Text {
     let mut removals = Vec::new();
     for report in reports {
         removals.extend(report.removals.iter().map(admin::removal));
         let follow = report.follow.iter().map(admin::removal);
         removals.extend(follow.map(|removal| Removal { result: "would_follow".to_owned(), ..removal }));
     }
-    let passes: Vec<Pass> = reports.iter().map(admin::pass).collect();
-    output::passes::text(&removals, &passes)
+    // A loop that only the dry run keeps from removing is not in report mode.
+    let pass = |report: &PassReport| match rehearsed {
+        Some(settings)
+            if report.mode == Mode::Report
+                && report.of.mode(settings) == Mode::Enforce
+                && !report.report_only =>
+        {
+            Pass { mode: output::passes::DRY_RUN.to_owned(), ..admin::pass(report) }
+        }
+        _ => admin::pass(report),
+    };
+    let mut passes: Vec<Pass> = reports.iter().map(pass).collect();
+    for pass in &mut passes {
+        pass.notes.retain(|note| Some(note.as_str()) != noted);
+    }
+    output::passes::text(&removals, &passes, fit)
 }
 
 /// Names the patterns of `image_gc.protect` that match no image, while nothing is removed yet. Images that can't be listed are
 /// an error of their own pass.
-async fn name_unmatched_patterns(crew: &Crew) {
+async fn name_unmatched_patterns(crew: &Crew) -> Option<String> {
     let policy = crew.settings.policy();
     if policy.images.protect.is_empty() || crew.settings.image_gc.mode == Mode::Off {
-        return;
+        return None;
     }
-    if let Ok(view) = observe::images(&crew.tools).await
-        && let Some(note) = unmatched(&view.images, &policy.images)
-    {
-        remark(&format!("cri-gc: note: {note}"));
-    }
+    let view = observe::images(&crew.tools).await.ok()?;
+    let note = unmatched(&view.images, &policy.images)?;
+    output::note(&note);
+    Some(note)
 }
 
-/// The report of each pass, and the problem of the pod source, if it has one.
-type Swept = (Vec<PassReport>, Option<String>);
+/// What was found before the first pass.
+#[derive(Default)]
+struct Prepared {
+    /// The problem of the pod source, if it has one.
+    problem: Option<String>,
+    /// The note that is printed already, if there is one.
+    noted: Option<String>,
+}
+
+/// The report of each pass.
+type Swept = (Vec<PassReport>, Prepared);
 
 /// Sweeps until all is done or a signal arrives: then it waits for the removals in progress and begins no other. A second signal
 /// ends the command at once; the result is known only if all passes have ended.
@@ -109,8 +136,8 @@ async fn until_stopped(
     nowhere: Option<String>,
     stop: &mut StopSignals,
 ) -> Result<(Option<Swept>, Option<StopSignal>), Failure> {
-    let problem = tokio::select! {
-        problem = prepare(crew) => problem?,
+    let prepared = tokio::select! {
+        prepared = prepare(crew) => prepared?,
         // No pass has begun.
         signal = stop.recv() => return Ok((Some(Swept::default()), Some(signal))),
     };
@@ -138,7 +165,7 @@ async fn until_stopped(
                 }
                 bar.end();
                 if done.borrow().is_none() {
-                    remark("cri-gc: stopping after the removals in progress; a second signal stops at once");
+                    remark("stopping after the removals in progress; a second signal stops at once");
                 }
                 crew.halt();
             }
@@ -148,7 +175,7 @@ async fn until_stopped(
     if let Some(reports) = reports.as_mut().filter(|_| is_whole) {
         add_note_on_ages(crew, rehearsed.is_some(), nowhere, reports).await;
     }
-    Ok((reports.map(|reports| (reports, problem)), signal))
+    Ok((reports.map(|reports| (reports, prepared)), signal))
 }
 
 /// Where the sweep records images, so that the next one knows their ages; the lock on that; and why it can't record them, if so.
@@ -185,16 +212,15 @@ async fn add_note_on_ages(crew: &Crew, dry_run: bool, nowhere: Option<String>, r
 /// # Errors
 /// A collector has stopped.
 pub async fn sweep(crew: &Crew) -> Result<(Vec<PassReport>, Option<String>), Failure> {
-    let problem = prepare(crew).await?;
+    let problem = prepare(crew).await?.problem;
     Ok((passes(crew, None, None).await?, problem))
 }
 
-/// What the passes need to have been done before. Returns the problem of the pod source, if it has one.
-async fn prepare(crew: &Crew) -> Result<Option<String>, Failure> {
+/// Does what the passes need to have been done before.
+async fn prepare(crew: &Crew) -> Result<Prepared, Failure> {
     crew.prepare.send(Prepare).await.map_err(Failure::failed)?;
     let problem = sync_pods(crew).await;
-    name_unmatched_patterns(crew).await;
-    Ok(problem)
+    Ok(Prepared { problem, noted: name_unmatched_patterns(crew).await })
 }
 
 /// The passes of the loops, until the crew is halted. `rehearsed` are the settings of the sweep that a dry run rehearses.

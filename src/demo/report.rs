@@ -9,8 +9,10 @@ use cri_gc_kit::words::Kind;
 use cri_gc_policy::report::Item;
 
 use super::node::Tally;
-use crate::output::plan::write_objects;
-use crate::output::table::{bytes, table};
+use crate::output::fit::Fit;
+use crate::output::plan::{Objects, write_objects};
+use crate::output::table::{Cell, Column, bytes, table};
+use crate::output::text::{Style, Text};
 
 /// Objects listed for each reason, unless all are requested.
 const REMOVED: usize = 3;
@@ -38,7 +40,7 @@ A CI node without a kubelet: jobs have run on it for two days, and nothing was c
 
 /// The objects that were removed, by reason.
 #[must_use]
-pub fn removed(reports: &[PassReport], all: bool) -> String {
+pub fn removed(reports: &[PassReport], all: bool) -> Text {
     let item = |removal: &Removal| Item {
         id: removal.id.clone(),
         name: removal.name.clone(),
@@ -48,18 +50,18 @@ pub fn removed(reports: &[PassReport], all: bool) -> String {
         ..Item::default()
     };
     let items = removals(reports).map(|removal| (removal.kind, item(removal)));
-    format!("Removed\n\n{}", by_reason(items, if all { usize::MAX } else { REMOVED }))
+    by_reason("Removed", Style::Attention, items, if all { usize::MAX } else { REMOVED })
 }
 
 /// The objects that were kept, by reason.
 #[must_use]
-pub fn kept(reports: &[PassReport], all: bool) -> String {
+pub fn kept(reports: &[PassReport], all: bool) -> Text {
     let items = reports.iter().flat_map(|report| &report.kept).map(|kept| (kept.kind, kept.item.clone()));
-    format!("Kept\n\n{}", by_reason(items, if all { usize::MAX } else { KEPT }))
+    by_reason("Kept", Style::Plain, items, if all { usize::MAX } else { KEPT })
 }
 
 /// At most `most` objects of each kind and reason.
-fn by_reason(items: impl Iterator<Item = (Kind, Item)>, most: usize) -> String {
+fn by_reason(heading: &str, style: Style, items: impl Iterator<Item = (Kind, Item)>, most: usize) -> Text {
     let mut kinds: Vec<(&str, Vec<Item>)> = Vec::new();
     for (kind, item) in items {
         match kinds.iter_mut().find(|(known, _)| *known == kind.as_str()) {
@@ -67,16 +69,19 @@ fn by_reason(items: impl Iterator<Item = (Kind, Item)>, most: usize) -> String {
             None => kinds.push((kind.as_str(), vec![item])),
         }
     }
-    let mut text = Vec::new();
-    // Writing to memory can't fail, and what is written is text.
-    let _ = write_objects("KIND", kinds.iter().map(|(kind, items)| (*kind, &**items)), most, None, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
+    let mut text = Text::styled(Style::Heading, heading) + "\n\n";
+    let table = Objects { heading: "KIND", style, most, now: None, fit: Fit::of_stdout() };
+    // Writing to memory can't fail.
+    let _ = write_objects(&table, kinds.iter().map(|(kind, items)| (*kind, &**items)), &mut text);
+    text
 }
 
 /// The node before and after, the bytes that were freed, and all errors.
 #[must_use]
-pub fn result(reports: &[PassReport], before: &Tally, after: &Tally) -> String {
-    let row = |what: &str, of: fn(&Tally) -> String| [what.to_owned(), of(before), of(after)];
+pub fn result(reports: &[PassReport], before: &Tally, after: &Tally) -> Text {
+    let row = |what: &'static str, of: fn(&Tally) -> String| {
+        [what.into(), Cell::from(of(before)), of(after).into()]
+    };
     let rows = [
         row("running containers", |node| node.running.to_string()),
         row("dead containers", |node| node.dead.to_string()),
@@ -85,7 +90,9 @@ pub fn result(reports: &[PassReport], before: &Tally, after: &Tally) -> String {
         row("images", |node| node.images.to_string()),
         row("disk", |node| format!("{}%", node.disk_percent())),
     ];
-    let mut text = format!("Result\n\n{}\n", table(["", "BEFORE", "AFTER"], &[1, 2], rows));
+    let columns = [Column::new(""), Column::new("BEFORE").right(), Column::new("AFTER").right()];
+    let mut text = Text::styled(Style::Heading, "Result") + "\n\n";
+    text.push(table(columns, rows, Fit::of_stdout()) + "\n");
     let sum = |kinds: &[Kind]| -> u64 {
         let removed = removals(reports).filter(|removal| removal.outcome == Outcome::Removed);
         removed.filter(|removal| kinds.contains(&removal.kind)).map(|removal| removal.bytes).sum()
@@ -105,7 +112,7 @@ pub fn result(reports: &[PassReport], before: &Tally, after: &Tally) -> String {
         );
     }
     for error in reports.iter().flat_map(|report| &report.errors) {
-        let _ = writeln!(text, "error: {error}");
+        text.push(Text::bad("error:") + format!(" {error}\n"));
     }
     text + "\nOn your node, `cri-gc plan` shows what would be removed, and why, and removes nothing.\n"
 }

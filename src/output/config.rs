@@ -6,7 +6,9 @@ use cri_gc_config::key_names;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::table::table;
+use super::fit::Fit;
+use super::table::{Cell, Column, table};
+use super::text::Text;
 use super::{json, yaml};
 use crate::cli::ConfigForm;
 use crate::failure::Failure;
@@ -20,11 +22,11 @@ pub fn text<T: Serialize>(
     settings: &T,
     toml: impl FnOnce() -> String,
     origins: &[(String, String)],
-) -> Result<String, Failure> {
+) -> Result<Text, Failure> {
     match form {
-        ConfigForm::Toml => Ok(toml()),
-        ConfigForm::Json => json(settings),
-        ConfigForm::Yaml => yaml(settings),
+        ConfigForm::Toml => Ok(toml().into()),
+        ConfigForm::Json => json(settings).map(Text::from),
+        ConfigForm::Yaml => yaml(settings).map(Text::from),
         ConfigForm::Table => {
             let values = serde_json::to_value(settings).map_err(Failure::failed)?;
             Ok(of_keys(&values, origins))
@@ -33,15 +35,16 @@ pub fn text<T: Serialize>(
 }
 
 /// In the order of the configuration; keys that only another version knows come last.
-fn of_keys(values: &Value, origins: &[(String, String)]) -> String {
+fn of_keys(values: &Value, origins: &[(String, String)]) -> Text {
     let known: Vec<&str> = key_names().collect();
     let theirs: BTreeSet<&str> = origins.iter().map(|(key, _)| key.as_str()).collect();
     let others = theirs.iter().copied().filter(|key| !known.contains(key));
     let row = |key: &str| {
         let value = key.split('.').try_fold(values, |value, part| value.get(part));
         let from = origins.iter().find(|(of, _)| of == key).map_or("", |(_, from)| from);
-        [key.to_owned(), value.map_or_else(String::new, ToString::to_string), from.to_owned()]
+        [key.to_owned(), value.map_or_else(String::new, ToString::to_string), from.to_owned()].map(Cell::from)
     };
     let keys = known.iter().copied().filter(|key| theirs.contains(key)).chain(others);
-    table(["KEY", "VALUE", "FROM"], &[], keys.map(row))
+    // Values are shown whole: a shortened one would be read as another.
+    table(["KEY", "VALUE", "FROM"].map(Column::new), keys.map(row), Fit::Any)
 }

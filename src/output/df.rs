@@ -1,15 +1,19 @@
 //! What uses the disk, as tables: the filesystems, the sums, the largest log directories; or every object.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use cri_gc_policy::report::Item;
 use cri_gc_policy::text::counted;
 use cri_gc_policy::usage::{FileSystemUsage, Object, Sum, Usage, UsedBy};
 
 use super::ages::rough;
+use super::fit::Fit;
 use super::plan::name;
-use super::table::{short, table, tally_line, write_rows};
+use super::table::{Cell, Column, prose, short, table, tally_line, write_rows};
+use super::text::Paint;
 
 /// Log directories that are listed where not all are.
 const SHOWN: usize = 5;
@@ -18,27 +22,44 @@ const SHOWN: usize = 5;
 ///
 /// # Errors
 /// The error of `out`.
-pub fn write(usage: &Usage, verbose: bool, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(usage: &Usage, verbose: bool, fit: Fit, out: &mut dyn Paint) -> io::Result<()> {
     let filesystems = usage.filesystems.iter().map(filesystem);
-    let header = ["FILESYSTEM", "HOLDS", "SIZE", "USED", "AVAILABLE", "USE%", "INODES"];
     if !usage.filesystems.is_empty() {
-        writeln!(out, "{}", table(header, &[2, 3, 4, 5, 6], filesystems))?;
+        table(FILESYSTEMS, filesystems, fit).write_to(out)?;
+        writeln!(out)?;
     }
     let others = usage.filesystems.iter().map(|fs| other(fs, usage.filesystems.len() > 1));
     let sums = usage.usage.iter().map(sum).chain(others);
-    out.write_all(table(["USED BY", "COUNT", "SIZE", "RECLAIMABLE", "DETAIL"], &[1, 2, 3], sums).as_bytes())?;
+    table(SUMS, sums, fit).write_to(out)?;
     if verbose {
-        images(usage, out)?;
-        containers(usage, out)?;
+        images(usage, fit, out)?;
+        containers(usage, fit, out)?;
     }
-    log_dirs(usage, verbose, out)?;
-    writeln!(
-        out,
-        "\nThe runtime reports images with all their layers: a layer that images share is in the size of each of them."
-    )
+    log_dirs(usage, verbose, fit, out)?;
+    writeln!(out)?;
+    let note = "The runtime reports images with all their layers: a layer that images share is in the size of each of them.";
+    prose(&note.into(), fit).write_to(out)
 }
 
-fn filesystem(fs: &FileSystemUsage) -> [String; 7] {
+const FILESYSTEMS: [Column<'_>; 7] = [
+    Column::new("FILESYSTEM").at_least(12),
+    Column::new("HOLDS"),
+    Column::new("SIZE").right(),
+    Column::new("USED").right(),
+    Column::new("AVAILABLE").right(),
+    Column::new("USE%").right(),
+    Column::new("INODES").right().optional(),
+];
+
+const SUMS: [Column<'_>; 5] = [
+    Column::new("USED BY").at_least(18),
+    Column::new("COUNT").right(),
+    Column::new("SIZE").right(),
+    Column::new("RECLAIMABLE").right(),
+    Column::new("DETAIL").at_least(16).list(),
+];
+
+fn filesystem(fs: &FileSystemUsage) -> [Cell<'_>; 7] {
     let inodes = u128::from(fs.inodes.saturating_sub(fs.inodes_free)) * 100;
     [
         fs.mountpoint.clone(),
@@ -49,9 +70,10 @@ fn filesystem(fs: &FileSystemUsage) -> [String; 7] {
         fs.used_percent.map_or_else(|| "?".to_owned(), |percent| format!("{percent}%")),
         inodes.checked_div(fs.inodes.into()).map_or_else(|| "-".to_owned(), |used| format!("{used}%")),
     ]
+    .map(Cell::from)
 }
 
-fn sum(sum: &Sum) -> [String; 5] {
+fn sum(sum: &Sum) -> [Cell<'_>; 5] {
     let label = match sum.kind {
         UsedBy::ImagesInUse => "images in use",
         UsedBy::ImagesUnused => "images unused",
@@ -80,10 +102,11 @@ fn sum(sum: &Sum) -> [String; 5] {
         reclaimable,
         details.join("; "),
     ]
+    .map(Cell::from)
 }
 
 /// What is on a filesystem and is none of the others; `is_named` if there are several.
-fn other(fs: &FileSystemUsage, is_named: bool) -> [String; 5] {
+fn other(fs: &FileSystemUsage, is_named: bool) -> [Cell<'_>; 5] {
     let label = if is_named { format!("other files on {}", fs.mountpoint) } else { "other files".to_owned() };
     let detail = match (fs.known_bytes, fs.other_bytes) {
         (_, Some(_)) => String::new(),
@@ -96,64 +119,64 @@ fn other(fs: &FileSystemUsage, is_named: bool) -> [String; 5] {
         }
         (None, None) => "images lie on several filesystems".to_owned(),
     };
-    [label, String::new(), size(fs.other_bytes), String::new(), detail]
+    [label, String::new(), size(fs.other_bytes), String::new(), detail].map(Cell::from)
 }
 
-fn images(usage: &Usage, out: &mut dyn Write) -> io::Result<()> {
-    let row = |image: &Object| {
-        let used = image.item.last_used.map(|used| usage.taken_at.duration_since(used));
+fn images(usage: &Usage, fit: Fit, out: &mut dyn Paint) -> io::Result<()> {
+    let columns = columns("IMAGE", ["SIZE", "LAST USED"].map(|of| Column::new(of).right()));
+    let rows = usage.images.iter().map(|Object { item, .. }| {
+        let used = item.last_used.map(|used| usage.taken_at.duration_since(used));
         let used = used.map(|ago| format!("{} ago", rough(Duration::try_from(ago).unwrap_or_default())));
-        let item = &image.item;
-        [
-            name(item),
-            size(item.size_bytes),
-            used.unwrap_or_else(|| "never".to_owned()),
-            item.reason.clone(),
-            short(&item.id).to_owned(),
-        ]
-    };
-    list(out, ["IMAGE", "SIZE", "LAST USED", "REASON", "ID"], &[1, 2], &usage.images, row)
+        let cells = [size(item.size_bytes), used.unwrap_or_else(|| "never".to_owned())];
+        row(item, name(item, fit == Fit::Whole), cells, fit)
+    });
+    list(columns, rows, fit, out)
 }
 
-fn containers(usage: &Usage, out: &mut dyn Write) -> io::Result<()> {
-    let row = |Object { item, inodes, .. }: &Object| {
+fn containers(usage: &Usage, fit: Fit, out: &mut dyn Paint) -> io::Result<()> {
+    let columns = columns("CONTAINER", ["LAYER", "INODES"].map(|of| Column::new(of).right()));
+    let rows = usage.containers.iter().map(|Object { item, inodes, .. }| {
         let inodes = inodes.map_or_else(|| "?".to_owned(), |inodes| inodes.to_string());
-        [item.name.clone(), size(item.size_bytes), inodes, item.reason.clone(), short(&item.id).to_owned()]
-    };
-    list(out, ["CONTAINER", "LAYER", "INODES", "REASON", "ID"], &[1, 2], &usage.containers, row)
+        row(item, item.name.as_str().into(), [size(item.size_bytes), inodes], fit)
+    });
+    list(columns, rows, fit, out)
 }
 
-fn log_dirs(usage: &Usage, verbose: bool, out: &mut dyn Write) -> io::Result<()> {
-    let row = |log_dir: &Object| {
-        let state = log_dir.pod_state.map(|state| state.as_str().to_owned());
-        let item = &log_dir.item;
-        [
-            item.name.clone(),
-            size(item.size_bytes),
-            state.unwrap_or_else(|| "-".to_owned()),
-            item.reason.clone(),
-            item.id.clone(),
-        ]
-    };
+fn log_dirs(usage: &Usage, verbose: bool, fit: Fit, out: &mut dyn Paint) -> io::Result<()> {
+    let columns = columns("LOGS", [Column::new("SIZE").right(), Column::new("POD STATE")]);
     let shown = if verbose { usage.log_dirs.len() } else { usage.log_dirs.len().min(SHOWN) };
     let (shown, more) = usage.log_dirs.split_at(shown);
-    list(out, ["LOGS", "SIZE", "POD STATE", "REASON", "ID"], &[1], shown, row)?;
+    let rows = shown.iter().map(|Object { item, pod_state, .. }| {
+        let state = pod_state.map_or_else(|| "-".to_owned(), |state| state.as_str().to_owned());
+        row(item, item.name.as_str().into(), [size(item.size_bytes), state], fit)
+    });
+    list(columns, rows, fit, out)?;
     if more.is_empty() { Ok(()) } else { writeln!(out, "... and {} more; -v lists all", more.len()) }
 }
 
+/// The columns of a table of objects: their name, two of their kind, and those that all have.
+const fn columns<'a>(heading: &'a str, [one, other]: [Column<'a>; 2]) -> [Column<'a>; 5] {
+    let name = Column::new(heading).at_least(20);
+    [name, one, other, Column::new("REASON"), Column::new("ID").at_least(13).optional()]
+}
+
+fn row<'a>(item: &'a Item, name: Cow<'a, str>, [one, other]: [String; 2], fit: Fit) -> [Cell<'a>; 5] {
+    let id = if fit == Fit::Whole { &item.id } else { short(&item.id) };
+    [name.into(), one.into(), other.into(), item.reason.as_str().into(), id.into()]
+}
+
 /// Writes a table of objects with an empty line before it; nothing if there are none.
-fn list<const N: usize>(
-    out: &mut dyn Write,
-    header: [&str; N],
-    right: &[usize],
-    objects: &[Object],
-    row: impl Fn(&Object) -> [String; N],
+fn list<'a>(
+    columns: [Column<'_>; 5],
+    rows: impl ExactSizeIterator<Item = [Cell<'a>; 5]> + Clone,
+    fit: Fit,
+    out: &mut dyn Paint,
 ) -> io::Result<()> {
-    if objects.is_empty() {
+    if rows.len() == 0 {
         return Ok(());
     }
     writeln!(out)?;
-    write_rows(out, &header, right, || objects.iter().map(&row))
+    write_rows(out, &columns, || rows.clone(), fit)
 }
 
 /// Bytes in readable units; "?" where they are not known.

@@ -1,17 +1,30 @@
 //! An event as a line. Events are printed one by one, so the columns have fixed widths.
 
+use cri_gc_kit::recorder::EventKind;
 use cri_gc_proto::admin::{Event, Peer};
 
 use super::ages::moment;
 use super::table::{bytes, short};
+use super::text::{Style, Text};
 use cri_gc_policy::text::one_line;
 
 /// When, which loop, what happened, and to what.
 #[must_use]
-pub fn line(event: &Event) -> String {
+pub fn line(event: &Event) -> Text {
     let of = if event.r#loop.is_empty() { "-" } else { &event.r#loop };
-    let columns = format!("{}  {of:<12}  {:<19}  {}", moment(&event.time), event.kind, what(event));
-    format!("{}\n", columns.trim_end())
+    let kind = Text::styled(style(&event.kind), &*event.kind);
+    let blanks = " ".repeat(19_usize.saturating_sub(event.kind.len()));
+    let line = Text::from(format!("{}  {of:<12}  ", moment(&event.time))) + kind;
+    (line + format!("{blanks}  {}", what(event))).trimmed() + "\n"
+}
+
+/// What a kind of event means. One that only a newer service knows has no colour.
+fn style(kind: &str) -> Style {
+    match EventKind::ALL.iter().find(|known| known.as_str() == kind) {
+        Some(kind) if kind.is_failure() => Style::Bad,
+        Some(EventKind::Paused) => Style::Attention,
+        _ => Style::Plain,
+    }
 }
 
 /// "container shop/web-0/web#0 (7e5560b376b0f): pod_deleted, 1.0 KiB, failure number 2: device busy".
@@ -70,7 +83,10 @@ mod tests {
             time: String::new(),
             ..event("", "RuntimeLost")
         };
-        let lines: String = [removed, failed, event("log_gc", "Recovered"), lost].iter().map(line).collect();
+        let lines: String = [removed, failed, event("log_gc", "Recovered"), lost]
+            .iter()
+            .map(|event| line(event).to_string())
+            .collect();
         assert_eq!(
             lines,
             "\

@@ -4,21 +4,31 @@ use bytesize::ByteSize;
 use cri_gc_proto::admin::{ExplainResponse, Explained};
 
 use super::ages::moment;
+use super::text::{Style, Text};
 use cri_gc_policy::text::one_line;
 
 /// A paragraph for each object.
 #[must_use]
-pub fn text(answer: &ExplainResponse) -> String {
-    let mut paragraphs: Vec<String> = answer.objects.iter().map(object).collect();
-    if !answer.notes.is_empty() {
-        paragraphs.push(answer.notes.iter().map(|note| format!("note: {}\n", one_line(note))).collect());
+pub fn text(answer: &ExplainResponse) -> Text {
+    let mut text = Text::default();
+    for object in &answer.objects {
+        text.push(if text.is_empty() { "" } else { "\n" });
+        text.push(paragraph(object));
     }
-    paragraphs.join("\n")
+    for (number, note) in answer.notes.iter().enumerate() {
+        text.push(if number > 0 || text.is_empty() { "" } else { "\n" });
+        text.push(Text::styled(Style::Heading, "note:") + format!(" {}\n", one_line(note)));
+    }
+    text
 }
 
-fn object(object: &Explained) -> String {
-    let mut text = format!("{} {}\n", object.kind, one_line(&object.id));
-    let mut line = |label: &str, value: &str| text.push_str(&format!("  {label:<8}  {value}\n"));
+fn paragraph(object: &Explained) -> Text {
+    let mut text = Text::styled(Style::Heading, format!("{} {}", object.kind, one_line(&object.id))) + "\n";
+    let mut line = |label: &str, value: &str| {
+        let is_removed = label == "verdict" && matches!(object.decision.as_str(), "remove" | "follow");
+        let style = if is_removed { Style::Attention } else { Style::Plain };
+        text.push(Text::from(format!("  {label:<8}  ")) + Text::styled(style, value) + "\n");
+    };
     for (number, name) in object.names.iter().enumerate() {
         line(if number == 0 { "name" } else { "" }, &one_line(name));
     }
@@ -121,7 +131,7 @@ mod tests {
             notes: vec!["the pod source is not synced".to_owned()],
         };
         assert_eq!(
-            text(&answer),
+            text(&answer).to_string(),
             "\
 container 7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e7e
   name      shop/web-0/web#0

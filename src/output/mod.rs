@@ -2,16 +2,20 @@
 
 pub mod ages;
 pub mod answers;
+pub mod color;
 pub mod config;
 pub mod df;
 pub mod events;
 pub mod explain;
+pub mod fit;
 pub mod passes;
 pub mod plan;
 pub mod progress;
 pub mod sink;
 pub mod status;
 pub mod table;
+pub mod terminal;
+pub mod text;
 pub mod unrecorded;
 
 use std::io::{self, ErrorKind, Write};
@@ -24,6 +28,7 @@ use tokio::sync::oneshot;
 
 use crate::cli::Form;
 use crate::failure::Failure;
+use text::{Paint, Style, Text};
 
 /// Whether stdout still has a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,20 +43,20 @@ pub enum Reader {
 ///
 /// # Errors
 /// An error of the operating system, e.g. that the disk is full.
-pub fn print(text: &str) -> Result<(), Failure> {
-    deliver(text).map(drop)
+pub fn print(text: impl Into<Text>) -> Result<(), Failure> {
+    deliver(&text.into()).map(drop)
 }
 
 /// As [`print()`], for a caller that has more to print: also returns whether there is still a reader.
 ///
 /// # Errors
 /// An error of the operating system, e.g. that the disk is full.
-pub fn deliver(text: &str) -> Result<Reader, Failure> {
-    deliver_by(|out| out.write_all(text.as_bytes()))
+pub fn deliver(text: &Text) -> Result<Reader, Failure> {
+    deliver_by(|out| text.write_to(out))
 }
 
 /// As [`deliver`], for what is written in parts.
-fn deliver_by(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Reader, Failure> {
+fn deliver_by(write: impl FnOnce(&mut dyn Paint) -> io::Result<()>) -> Result<Reader, Failure> {
     let mut out = sink::stdout();
     match write(&mut out).and_then(|()| out.flush()) {
         Ok(()) => Ok(Reader::Reads),
@@ -82,8 +87,8 @@ pub async fn reader_gone() {
 ///
 /// # Errors
 /// The value cannot be written in that form, or not at all.
-pub fn show<T: Serialize>(form: Form, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Failure> {
-    show_by(form, value, |value, out| out.write_all(table(value).as_bytes()))
+pub fn show<T: Serialize>(form: Form, value: &T, table: impl FnOnce(&T) -> Text) -> Result<(), Failure> {
+    show_by(form, value, |value, out| table(value).write_to(out))
 }
 
 /// As [`show`], for tables of any length: they are written row by row.
@@ -93,12 +98,12 @@ pub fn show<T: Serialize>(form: Form, value: &T, table: impl FnOnce(&T) -> Strin
 pub fn show_by<T: Serialize>(
     form: Form,
     value: &T,
-    table: impl FnOnce(&T, &mut dyn Write) -> io::Result<()>,
+    table: impl FnOnce(&T, &mut dyn Paint) -> io::Result<()>,
 ) -> Result<(), Failure> {
     match form {
         Form::Table => deliver_by(|out| table(value, out)),
         Form::Json => deliver_by(|out| write_json(value, out)),
-        Form::Yaml => deliver(&yaml(value)?),
+        Form::Yaml => deliver(&yaml(value)?.into()),
     }
     .map(drop)
 }
@@ -107,18 +112,50 @@ pub fn show_by<T: Serialize>(
 ///
 /// # Errors
 /// The value cannot be written in that form, or not at all.
-pub fn item<T: Serialize>(form: Form, value: &T, line: impl FnOnce(&T) -> String) -> Result<Reader, Failure> {
+pub fn item<T: Serialize>(form: Form, value: &T, line: impl FnOnce(&T) -> Text) -> Result<Reader, Failure> {
     deliver(&match form {
         Form::Table => line(value),
-        Form::Json => serde_json::to_string(value).map_err(Failure::failed)? + "\n",
-        Form::Yaml => format!("---\n{}", yaml(value)?),
+        Form::Json => (serde_json::to_string(value).map_err(Failure::failed)? + "\n").into(),
+        Form::Yaml => format!("---\n{}", yaml(value)?).into(),
     })
 }
 
 /// Writes a message to stderr.
 pub fn remark(text: &str) {
+    say(&Text::from("cri-gc: "), text);
+}
+
+/// Writes a note to stderr.
+pub fn note(text: &str) {
+    say(&(Text::from("cri-gc: ") + Text::styled(Style::Heading, "note:") + " "), text);
+}
+
+/// Writes to stderr what could not be done or observed, where the rest was.
+pub fn error(text: &str) {
+    say(&(Text::from("cri-gc: ") + Text::bad("error:") + " "), text);
+}
+
+/// Writes to stderr why the program fails.
+pub fn fail(text: &str) {
+    say(&(Text::bad("cri-gc:") + " "), text);
+}
+
+/// Writes to stderr why a command line is wrong, as the parser puts it.
+pub fn usage(text: &str) {
+    let mut stderr = sink::stderr();
+    let begin = if text.starts_with(WRONG) { WRONG } else { "" };
     // If stderr is closed, there is no one to read it.
-    let _ = writeln!(sink::stderr(), "{}", sink::message(text));
+    let rest = text.strip_prefix(begin).unwrap_or_default();
+    let _ = stderr.paint(Style::Bad, begin).and_then(|()| write!(stderr, "{rest}"));
+}
+
+/// What the parser begins an error with.
+const WRONG: &str = "error:";
+
+fn say(begin: &Text, text: &str) {
+    let mut stderr = sink::stderr();
+    // If stderr is closed, there is no one to read it.
+    let _ = begin.write_to(&mut stderr).and_then(|()| writeln!(stderr, "{}", sink::message(text)));
 }
 
 /// As JSON, on lines.

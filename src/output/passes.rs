@@ -6,54 +6,80 @@ use cri_gc_kit::text::duration;
 use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin::{Pass, Removal};
 
-use super::table::{bytes, short, table, tally_line};
+use super::fit::Fit;
+use super::table::{Cell, Column, bytes, prose, short, table, tally_line};
+use super::text::{Style, Text};
+
+/// The mode of a pass of a loop that would remove, in a dry run.
+pub const DRY_RUN: &str = "dry run";
 
 /// One line for each object that was to be removed, one for each pass, and all notes and errors. Without passes, the removals of a
 /// pass whose end is not known.
 #[must_use]
-pub fn text(removals: &[Removal], passes: &[Pass]) -> String {
-    let mut text = String::new();
+pub fn text(removals: &[Removal], passes: &[Pass], fit: Fit) -> Text {
+    let mut text = Text::default();
     if !removals.is_empty() {
         let rows = removals.iter().map(|removal| {
             let Removal { kind, name, reason, id, .. } = removal;
             let (result, bytes, id) = (result(removal), bytes(removal.bytes), short(id).to_owned());
-            [kind.clone(), name.clone(), reason.clone(), result, bytes, id]
+            let id = if fit == Fit::Whole { removal.id.clone() } else { id };
+            let result = Cell::from(result).styled_if(removal.result == "failed", Style::Bad);
+            [kind.into(), name.into(), reason.into(), result, bytes.into(), id.into()]
         });
-        text.push_str(&table(["KIND", "NAME", "REASON", "RESULT", "BYTES", "ID"], &[4], rows));
-        text.push('\n');
+        text.push(table(OBJECTS, rows, fit));
+        text.push("\n");
     }
     if passes.is_empty() {
         return text;
     }
-    text.push_str(&summary(passes));
-    text.push_str(&notes(passes.iter().map(|pass| (pass.r#loop.as_str(), pass.notes.as_slice()))));
+    text.push(summary(passes, fit));
+    text.push(notes(passes.iter().map(|pass| (pass.r#loop.as_str(), pass.notes.as_slice())), fit));
     for pass in passes {
         for error in &pass.errors {
-            text.push_str(&format!("error ({}): {}\n", pass.r#loop, one_line(error)));
+            let line = Text::bad(format!("error ({}):", pass.r#loop)) + format!(" {}", one_line(error));
+            text.push(prose(&line, fit));
         }
     }
     text
 }
 
+const OBJECTS: [Column<'_>; 6] = [
+    Column::new("KIND"),
+    Column::new("NAME").at_least(16),
+    Column::new("REASON"),
+    Column::new("RESULT").at_least(16),
+    Column::new("BYTES").right().optional(),
+    Column::new("ID").at_least(13).optional(),
+];
+
+const PASSES: [Column<'_>; 7] = [
+    Column::new("LOOP"),
+    Column::new("MODE"),
+    Column::new("REMOVED").right(),
+    Column::new("FAILED").right(),
+    Column::new("KEPT").right(),
+    Column::new("TOOK").right().optional(),
+    Column::new("KEPT FOR").at_least(16).list().optional(),
+];
+
 /// One line for each pass.
-#[must_use]
-pub fn summary(passes: &[Pass]) -> String {
-    let row = |pass: &Pass| {
+fn summary(passes: &[Pass], fit: Fit) -> Text {
+    let rows = passes.iter().map(|pass| {
         let took = Duration::try_from_secs_f64(pass.took_seconds).unwrap_or_default();
+        let failed = Cell::from(pass.failed.to_string()).styled_if(pass.failed > 0, Style::Bad);
         [
-            pass.r#loop.clone(),
-            pass.mode.clone(),
-            removed(pass),
-            pass.failed.to_string(),
-            (pass.kept + pass.refused).to_string(),
-            duration(took),
-            tally_line(&pass.kept_for),
+            (&pass.r#loop).into(),
+            (&pass.mode).into(),
+            removed(pass).into(),
+            failed,
+            (pass.kept + pass.refused).to_string().into(),
+            duration(took).into(),
+            tally_line(&pass.kept_for).into(),
         ]
-    };
-    let header = ["LOOP", "MODE", "REMOVED", "FAILED", "KEPT", "TOOK", "KEPT FOR"];
-    let mut text = table(header, &[2, 3, 4, 5], passes.iter().map(row));
+    });
+    let mut text = table(PASSES, rows, fit);
     for Pass { r#loop, freed_bytes, .. } in passes.iter().filter(|pass| pass.freed_bytes > 0) {
-        text.push_str(&match r#loop.as_str() {
+        text.push(match r#loop.as_str() {
             "image_gc" => {
                 format!("{loop}: {} more are available on the image filesystem\n", bytes(*freed_bytes))
             }
@@ -66,7 +92,7 @@ pub fn summary(passes: &[Pass]) -> String {
 /// How many objects a pass has removed; in parentheses how many it would remove.
 fn removed(pass: &Pass) -> String {
     match pass.mode.as_str() {
-        "report" => format!("({})", pass.would_remove),
+        "report" | DRY_RUN => format!("({})", pass.would_remove),
         "off" => "-".to_owned(),
         _ => (pass.removed + pass.gone).to_string(),
     }
@@ -86,7 +112,7 @@ fn result(removal: &Removal) -> String {
 
 /// Notes, each of them once, with all the loops that they apply to.
 #[must_use]
-pub fn notes<'a>(of_loops: impl IntoIterator<Item = (&'a str, &'a [String])>) -> String {
+pub fn notes<'a>(of_loops: impl IntoIterator<Item = (&'a str, &'a [String])>, fit: Fit) -> Text {
     let mut known: Vec<(&str, Vec<&str>)> = Vec::new();
     for (of, notes) in of_loops {
         for note in notes {
@@ -96,8 +122,10 @@ pub fn notes<'a>(of_loops: impl IntoIterator<Item = (&'a str, &'a [String])>) ->
             }
         }
     }
-    let line =
-        |(note, loops): (&str, Vec<&str>)| format!("note ({}): {}\n", loops.join(", "), one_line(note));
+    let line = |(note, loops): (&str, Vec<&str>)| {
+        let begin = Text::styled(Style::Heading, format!("note ({}):", loops.join(", ")));
+        prose(&(begin + format!(" {}", one_line(note))), fit)
+    };
     known.into_iter().map(line).collect()
 }
 
@@ -143,7 +171,7 @@ mod tests {
             },
         ];
         assert_eq!(
-            text(&removals, &passes),
+            text(&removals, &passes, Fit::Any).to_string(),
             "\
 KIND       NAME              REASON       RESULT               BYTES  ID
 container  shop/web-0/web#0  pod_deleted  removed                     7e7e7e7e7e7e7

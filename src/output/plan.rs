@@ -1,57 +1,117 @@
-//! A plan as a table.
+//! A plan as tables, and as names for scripts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use cri_gc_policy::report::{FileSystemReport, Item, SectionReport};
-use cri_gc_policy::{Now, PlanReport};
+use cri_gc_policy::{Kind, Now, PlanReport};
 
 use super::ages::rough;
-use super::table::{bytes, short, table, tally, tally_line, write_rows};
-use cri_gc_policy::text::{one_line, plural};
+use super::fit::Fit;
+use super::table::{Cell, Column, bytes, prose, short, table, tally, tally_line, write_rows};
+use super::text::{Paint, Style, Text};
+use cri_gc_policy::text::{Lines, escape, one_line, plural};
 
 /// How many objects of a kind with the same reason are listed where the others are only counted.
 pub const EXAMPLES: usize = 10;
+
+/// What is shown of a plan, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// How much is listed object by object.
+    pub extent: Extent,
+    /// What it has to fit into.
+    pub fit: Fit,
+    /// The kinds that are shown.
+    pub kinds: &'a [Kind],
+    /// Which objects of them are shown, in words; `None`: all.
+    pub only: Option<&'a str>,
+    /// The kinds that could not be observed.
+    pub unseen: &'a [Kind],
+}
+
+/// The kinds of a plan with their sections.
+fn sections<'a>(plan: &'a PlanReport, kinds: &[Kind]) -> Vec<(Kind, &'a SectionReport)> {
+    let all = [
+        (Kind::Container, &plan.containers),
+        (Kind::Sandbox, &plan.sandboxes),
+        (Kind::LogDir, &plan.log_dirs),
+        (Kind::Image, &plan.images.section),
+    ];
+    all.into_iter().filter(|(kind, _)| kinds.contains(kind)).collect()
+}
 
 /// Writes what would be removed, object by object, and what is kept, by reason.
 ///
 /// # Errors
 /// The error of `out`.
-pub fn write(plan: &PlanReport, extent: Extent, out: &mut dyn Write) -> io::Result<()> {
-    let sections: [(&str, &SectionReport); 4] = [
-        ("container", &plan.containers),
-        ("sandbox", &plan.sandboxes),
-        ("log directory", &plan.log_dirs),
-        ("image", &plan.images.section),
-    ];
+pub fn write(plan: &PlanReport, view: View<'_>, out: &mut dyn Paint) -> io::Result<()> {
+    let View { extent, fit, kinds, only, unseen } = view;
+    let sections = sections(plan, kinds);
     let most = if extent == Extent::Examples { EXAMPLES } else { usize::MAX };
     if sections.iter().all(|(_, section)| section.remove.is_empty()) {
-        out.write_all(b"Nothing would be removed.\n\n")?;
+        let of_these = if only.is_some() { " of these objects" } else { "" };
+        writeln!(out, "Nothing{of_these} would be removed.\n")?;
     }
-    let mut list = |header: &str, items: fn(&SectionReport) -> &[Item]| {
-        write_objects(header, sections.map(|(kind, of)| (kind, items(of))), most, plan.now, out)
+    let mut list = |heading: &str, style: Style, items: fn(&SectionReport) -> &[Item]| {
+        let sections = sections.iter().map(|(kind, of)| (kind.as_str(), items(of)));
+        write_objects(&Objects { heading, style, most, now: plan.now, fit }, sections, out)
     };
-    list("REMOVE", |section| &section.remove)?;
-    list("REMOVE AFTER THESE", |section| &section.follow)?;
+    list("REMOVE", Style::Attention, |section| &section.remove)?;
+    list("REMOVE AFTER THESE", Style::Attention, |section| &section.follow)?;
     if extent == Extent::AllAndKept {
-        list("KEEP", |section| &section.keep)?;
+        list("KEEP", Style::Plain, |section| &section.keep)?;
     }
-    let sums = sections.map(|(kind, section)| {
+    if let Some(only) = only {
+        prose(&format!("Only {only} are listed and counted.").into(), fit).write_to(out)?;
+    }
+    let sums = sections.iter().map(|(kind, section)| {
+        // What was not observed is not known to be none.
+        let count = |items: &[Item]| match items.len() {
+            0 if unseen.contains(kind) => Cell::styled(Style::Bad, "?"),
+            count => count.to_string().into(),
+        };
         let reasons = tally(section.keep.iter().map(|item| item.reason.as_str()));
         [
-            plural(kind),
-            section.remove.len().to_string(),
-            section.follow.len().to_string(),
-            section.keep.len().to_string(),
-            bytes(section.would_free_bytes.unwrap_or_default()),
-            tally_line(&reasons),
+            plural(kind.as_str()).into(),
+            count(&section.remove),
+            count(&section.follow),
+            count(&section.keep),
+            bytes(section.would_free_bytes.unwrap_or_default()).into(),
+            tally_line(&reasons).into(),
         ]
     });
-    let header = ["", "REMOVE", "REMOVE AFTER", "KEEP", "FREES", "KEPT FOR"];
-    out.write_all(table(header, &[1, 2, 3, 4], sums).as_bytes())?;
-    out.write_all(disks(&plan.images.filesystems, plan.images.bytes_to_free).as_bytes())
+    table(SUMS, sums, fit).write_to(out)?;
+    if kinds.contains(&Kind::Image) {
+        disks(&plan.images.filesystems, plan.images.bytes_to_free, fit).write_to(out)?;
+    }
+    Ok(())
+}
+
+const SUMS: [Column<'_>; 6] = [
+    Column::new(""),
+    Column::new("REMOVE").right(),
+    Column::new("REMOVE AFTER").right(),
+    Column::new("KEEP").right(),
+    Column::new("FREES").right(),
+    Column::new("KEPT FOR").at_least(16).list(),
+];
+
+/// Writes what would be removed for scripts: "container/ID", one on each line, in the order of the plan.
+///
+/// # Errors
+/// The error of `out`.
+pub fn write_names(plan: &PlanReport, out: &mut dyn Paint) -> io::Result<()> {
+    let sections = sections(plan, Kind::ALL);
+    let remove = sections.iter().map(|(kind, section)| (kind, &section.remove));
+    let follow = sections.iter().map(|(kind, section)| (kind, &section.follow));
+    for (kind, items) in remove.chain(follow) {
+        let word = kind.as_str().replace("log directory", "log_dir");
+        items.iter().try_for_each(|item| writeln!(out, "{word}/{}", escape(&item.id, Lines::Escape)))?;
+    }
+    Ok(())
 }
 
 /// How much of a plan is listed object by object.
@@ -63,6 +123,21 @@ pub enum Extent {
     Removed,
     /// What is kept as well.
     AllAndKept,
+}
+
+/// A table of objects.
+#[derive(Debug, Clone, Copy)]
+pub struct Objects<'a> {
+    /// The heading of its first column, the kinds.
+    pub heading: &'a str,
+    /// What the reasons in it mean.
+    pub style: Style,
+    /// How many of each kind and reason are listed; the others are counted.
+    pub most: usize,
+    /// When the ages of the objects count.
+    pub now: Option<Now>,
+    /// What it has to fit into.
+    pub fit: Fit,
 }
 
 /// A row of a table of objects.
@@ -81,17 +156,14 @@ enum Row<'a> {
     },
 }
 
-/// Writes a table of objects, `most` of each kind and reason, names first and ids last, with an empty line after it; nothing if there
-/// are none. Their ages are by `now`.
+/// Writes a table of objects, names first and ids last, with an empty line after it; nothing if there are none.
 ///
 /// # Errors
 /// The error of `out`.
 pub fn write_objects<'a>(
-    header: &str,
+    table: &Objects<'_>,
     sections: impl IntoIterator<Item = (&'a str, &'a [Item])>,
-    most: usize,
-    now: Option<Now>,
-    out: &mut dyn Write,
+    out: &mut dyn Paint,
 ) -> io::Result<()> {
     let mut rows = Vec::new();
     for (kind, items) in sections {
@@ -100,14 +172,14 @@ pub fn write_objects<'a>(
         for item in items {
             let (count, unlisted) = seen.entry(&item.reason).or_default();
             *count += 1;
-            if *count <= most {
+            if *count <= table.most {
                 rows.push(Row::Object { kind, item });
             } else {
                 *unlisted = unlisted.saturating_add(item.size_bytes.unwrap_or_default());
             }
         }
         for (reason, (count, bytes)) in seen {
-            if let Some(count @ 1..) = count.checked_sub(most) {
+            if let Some(count @ 1..) = count.checked_sub(table.most) {
                 rows.push(Row::More { kind, reason, count, bytes });
             }
         }
@@ -115,56 +187,74 @@ pub fn write_objects<'a>(
     if rows.is_empty() {
         return Ok(());
     }
-    let header = [header, "NAME", "REASON", "SIZE", "AGE", "DETAIL", "ID"];
-    write_rows(out, &header, &[3, 4], || rows.iter().map(|row| row.cells(now)))?;
+    let columns = [
+        Column::new(table.heading),
+        Column::new("NAME").at_least(20),
+        Column::new("REASON"),
+        Column::new("SIZE").right().optional(),
+        Column::new("AGE").right().optional(),
+        Column::new("DETAIL").at_least(24).optional(),
+        Column::new("ID").at_least(13).optional(),
+        Column::new("POD"),
+    ];
+    // Only where all is wanted.
+    let columns = if table.fit == Fit::Whole {
+        &columns[..]
+    } else {
+        columns.split_last().map_or(&[][..], |(_, most)| most)
+    };
+    write_rows(out, columns, || rows.iter().map(|row| row.cells(table)), table.fit)?;
     writeln!(out)
 }
 
 impl Row<'_> {
-    fn cells(&self, now: Option<Now>) -> [Cow<'_, str>; 7] {
-        let empty = Cow::Borrowed("");
+    fn cells(&self, table: &Objects<'_>) -> [Cell<'_>; 8] {
         match *self {
             Row::Object { kind, item } => {
-                let age = item.since().zip(now).and_then(|(since, now)| now.age(since));
+                let age = item.since().zip(table.now).and_then(|(since, now)| now.age(since));
                 let age = age.map(|age| rough(Duration::try_from(age).unwrap_or_default()));
+                let is_whole = table.fit == Fit::Whole;
                 [
                     kind.into(),
-                    name(item).into(),
-                    item.reason.as_str().into(),
+                    name(item, is_whole).into(),
+                    Cell::styled(table.style, &*item.reason),
                     bytes(item.size_bytes.unwrap_or_default()).into(),
                     age.unwrap_or_default().into(),
-                    item.detail.as_str().into(),
-                    short(&item.id).into(),
+                    (&*item.detail).into(),
+                    if is_whole { &*item.id } else { short(&item.id) }.into(),
+                    (&*item.pod_uid).into(),
                 ]
             }
             Row::More { kind, reason, count, bytes: size } => [
                 kind.into(),
-                format!("... and {count} more").into(),
-                reason.into(),
+                format!("... {count} more (--all)").into(),
+                Cell::styled(table.style, reason),
                 bytes(size).into(),
-                empty.clone(),
-                "--all lists all".into(),
-                empty,
+                Cell::default(),
+                Cell::default(),
+                Cell::default(),
+                Cell::default(),
             ],
         }
     }
 }
 
-/// Its name. That of an image is all its tags: they are removed together.
-pub fn name(item: &Item) -> String {
-    let tags: Vec<&str> = item.names.iter().map(String::as_str).filter(|name| !name.contains('@')).collect();
-    let name = if tags.is_empty() { item.name.clone() } else { tags.join(", ") };
+/// Its name. That of an image is all its tags, and where all is wanted its digests too: they are removed together.
+pub fn name(item: &Item, is_whole: bool) -> Cow<'_, str> {
+    let is_shown = |name: &&str| is_whole || !name.contains('@');
+    let names: Vec<&str> = item.names.iter().map(String::as_str).filter(is_shown).collect();
+    let name = if names.is_empty() { Cow::Borrowed(&*item.name) } else { Cow::Owned(names.join(", ")) };
     match item.runtime_handler.as_str() {
         "" => name,
-        handler => format!("{name} (handler {handler})"),
+        handler => Cow::Owned(format!("{name} (handler {handler})")),
     }
 }
 
 /// How full the image filesystems are, and what that means for images.
-fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
-    let mut text = String::new();
+fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64, fit: Fit) -> Text {
+    let mut text = Text::default();
     if !filesystems.is_empty() {
-        text.push('\n');
+        text.push("\n");
     }
     for fs in filesystems {
         let used = match fs.used_percent {
@@ -180,15 +270,16 @@ fn disks(filesystems: &[FileSystemReport], bytes_to_free: u64) -> String {
             100 => "no image is removed to free space".to_owned(),
             _ => format!("images are removed at {high}% or more, down to {low}%"),
         };
-        text.push_str(&format!("Image filesystem {}: {used}; {thresholds}.\n", one_line(&fs.mountpoint)));
+        let is_high = fs.used_percent.is_some_and(|percent| percent >= high);
+        let style = if is_high { Style::Attention } else { Style::Plain };
+        let line = Text::from(format!("Image filesystem {}: ", one_line(&fs.mountpoint)));
+        text.push(prose(&(line + Text::styled(style, used) + format!("; {thresholds}.")), fit));
     }
     if bytes_to_free > 0 {
         let low = filesystems.iter().map(|fs| fs.low_threshold_percent).min();
         let low = low.map(|low| format!(" ({low}%)")).unwrap_or_default();
-        text.push_str(&format!(
-            "Image GC has to free {} to reach the low threshold{low}.\n",
-            size(bytes_to_free)
-        ));
+        let line = format!("Image GC has to free {} to reach the low threshold{low}.", size(bytes_to_free));
+        text.push(prose(&line.into(), fit));
     }
     text
 }
@@ -212,10 +303,16 @@ mod tests {
         }
     }
 
+    const KINDS: &[Kind] = &[Kind::Container, Kind::Sandbox, Kind::LogDir, Kind::Image];
+
+    fn lines_of(plan: &PlanReport, view: View<'_>) -> Vec<String> {
+        let mut text = Text::default();
+        write(plan, view, &mut text).unwrap();
+        text.lines().iter().map(ToString::to_string).collect()
+    }
+
     fn lines(plan: &PlanReport, extent: Extent) -> Vec<String> {
-        let mut text = Vec::new();
-        write(plan, extent, &mut text).unwrap();
-        String::from_utf8(text).unwrap().lines().map(ToOwned::to_owned).collect()
+        lines_of(plan, View { extent, fit: Fit::Any, kinds: KINDS, only: None, unseen: &[] })
     }
 
     #[test]
@@ -228,7 +325,7 @@ mod tests {
         let more: Vec<&str> = shown[EXAMPLES + 2].split_whitespace().collect();
         assert_eq!(
             more.join(" "),
-            "container ... and 990 more pod_deleted 990.0 MiB --all lists all",
+            "container ... 990 more (--all) pod_deleted 990.0 MiB",
             "after the examples and the only one of the other reason"
         );
         let all = lines(&plan, Extent::Removed);
@@ -245,5 +342,36 @@ mod tests {
         let shown = lines(&plan, Extent::AllAndKept);
         let row = shown.iter().find(|line| line.starts_with("container  ")).unwrap();
         assert!(row.contains("a FORGED\\u001b[2J") && row.len() < 400, "{row}");
+    }
+
+    #[test]
+    fn what_could_not_be_observed_is_not_counted_as_none() {
+        let plan = PlanReport::default();
+        let view =
+            View { extent: Extent::Removed, fit: Fit::Any, kinds: KINDS, only: None, unseen: &[Kind::Image] };
+        let shown = lines_of(&plan, view);
+        assert!(shown.contains(&"containers            0             0     0".to_owned()), "{shown:?}");
+        assert!(shown.contains(&"images                ?             ?     ?".to_owned()), "{shown:?}");
+    }
+
+    #[test]
+    fn the_tables_fit_a_terminal_of_80_columns_and_wide_ones_shorten_nothing() {
+        let mut plan = PlanReport::default();
+        let id = "c0".repeat(32);
+        let long = Item {
+            id: id.clone(),
+            name: "team/".repeat(30),
+            detail: "x".repeat(300),
+            ..item(1, "over_pod_container_limit")
+        };
+        plan.containers.remove = vec![long.clone()];
+        plan.containers.follow = vec![Item { size_bytes: None, ..long }];
+        let view =
+            View { extent: Extent::Removed, fit: Fit::Columns(80), kinds: KINDS, only: None, unseen: &[] };
+        let shown = lines_of(&plan, view);
+        assert!(shown.iter().all(|line| line.len() <= 80), "{shown:?}");
+        assert!(shown.iter().any(|line| line.contains("...") && line.contains("over_pod_container_limit")));
+        let whole = lines_of(&plan, View { fit: Fit::Whole, ..view }).join("\n");
+        assert!(whole.contains(&id) && whole.contains(&"x".repeat(300)), "{whole}");
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! A crate for such bars would be mapped into the service's memory too, with the C library's mathematics behind it.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
+
+use super::color;
 
 /// The line. One pass after the other moves it.
 pub struct Bar {
@@ -23,7 +25,7 @@ struct Counts {
 
 impl Default for Bar {
     fn default() -> Self {
-        Self { is_shown: std::io::stderr().is_terminal(), of: String::new(), counts: Counts::default() }
+        Self { is_shown: color::can_draw(&std::io::stderr()), of: String::new(), counts: Counts::default() }
     }
 }
 

@@ -1,18 +1,25 @@
 //! The last stop before stdout and stderr: here, and nowhere else, text from others is escaped
-//! ([`cri_gc_policy::text`]). Only what draws on a terminal bypasses it, and writes only its own commands.
+//! ([`cri_gc_policy::text`]), and a [`Style`] becomes a sequence of the terminal. Only what draws on a terminal writes commands of
+//! its own.
 
 use std::io::{self, BufWriter, StderrLock, StdoutLock, Write};
 
 use cri_gc_policy::text::{Lines, escape, one_line};
 
+use super::color;
+use super::text::{Paint, Style};
+
 /// Escapes what is written, except for line ends.
 #[derive(Debug)]
-pub struct Printable<W: Write>(W);
+pub struct Printable<W: Write> {
+    to: W,
+    color: bool,
+}
 
 impl<W: Write> Printable<W> {
-    /// In front of `to`.
-    pub fn new(to: W) -> Self {
-        Self(to)
+    /// In front of `to`, with colour or without.
+    pub fn new(to: W, color: bool) -> Self {
+        Self { to, color }
     }
 }
 
@@ -20,25 +27,49 @@ impl<W: Write> Write for Printable<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Formatting and serde write whole strings, so no character is cut in two.
         let text = String::from_utf8_lossy(bytes);
-        self.0.write_all(escape(&text, Lines::Keep).as_bytes())?;
+        self.to.write_all(escape(&text, Lines::Keep).as_bytes())?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.to.flush()
     }
 }
+
+impl<W: Write> Paint for Printable<W> {
+    fn paint(&mut self, style: Style, text: &str) -> io::Result<()> {
+        let Some(sequence) = sequence(style).filter(|_| self.color) else {
+            return self.write_all(text.as_bytes());
+        };
+        self.to.write_all(sequence.as_bytes())?;
+        self.write_all(text.as_bytes())?;
+        self.to.write_all(RESET.as_bytes())
+    }
+}
+
+/// What begins a style on a terminal: only bold and the 16 colours that every theme adapts to its background.
+fn sequence(style: Style) -> Option<&'static str> {
+    match style {
+        Style::Plain => None,
+        Style::Heading => Some("\x1b[1m"),
+        Style::Attention => Some("\x1b[33m"),
+        Style::Bad => Some("\x1b[1;31m"),
+    }
+}
+
+/// What ends it.
+const RESET: &str = "\x1b[0m";
 
 /// Standard output.
 #[must_use]
 pub fn stdout() -> Printable<BufWriter<StdoutLock<'static>>> {
-    Printable(BufWriter::new(io::stdout().lock()))
+    Printable::new(BufWriter::new(io::stdout().lock()), color::is_on(&io::stdout()))
 }
 
 /// Standard error.
 #[must_use]
 pub fn stderr() -> Printable<StderrLock<'static>> {
-    Printable(io::stderr().lock())
+    Printable::new(io::stderr().lock(), color::is_on(&io::stderr()))
 }
 
 /// What separates the lines of a message.
@@ -58,15 +89,28 @@ pub fn message(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::text::Text;
 
     #[test]
     fn what_is_written_is_escaped_and_data_is_unchanged() {
         let names = ["a\u{1b}[2J\nb", "\u{202e}gpj", "é"];
         let mut written = Vec::new();
-        serde_json::to_writer_pretty(Printable::new(&mut written), &names).unwrap();
+        serde_json::to_writer_pretty(Printable::new(&mut written, true), &names).unwrap();
         let text = String::from_utf8(written).unwrap();
         assert_eq!(text, "[\n  \"a\\u001b[2J\\nb\",\n  \"\\u202egpj\",\n  \"é\"\n]");
         assert_eq!(serde_json::from_str::<Vec<String>>(&text).unwrap(), names);
+    }
+
+    #[test]
+    fn only_a_style_makes_a_sequence_and_never_a_text() {
+        let text = Text::from("a\u{1b}[31m") + Text::bad("b\u{1b}[0mc");
+        let written = |color| {
+            let mut out = Vec::new();
+            text.write_to(&mut Printable::new(&mut out, color)).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(true), "a\\u001b[31m\x1b[1;31mb\\u001b[0mc\x1b[0m");
+        assert_eq!(written(false), "a\\u001b[31mb\\u001b[0mc");
     }
 
     #[test]

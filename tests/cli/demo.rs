@@ -163,8 +163,8 @@ fn the_loops_continue_while_others_are_broken() {
         let args = ["--watch", "--for", length, "--break", "images", "--break", "panic"];
         let said = said(demo(&bench, &args), "").succeeded();
         for part in [
-            "disk     [",
-            "broken   nothing",
+            "/snapshotter",
+            "broken         nothing",
             "sandbox_gc    enforce",
             "Broken on purpose: the runtime answers requests about images with errors.",
             "Broken on purpose: container_gc panics.",
@@ -199,7 +199,7 @@ fn a_signal_ends_the_watch_and_the_summary_is_printed() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut child = started(demo(&bench, &["--watch", "--for=1h"]));
         let first = next_line(&mut child);
-        assert!(first.starts_with("cri-gc on a simulated node") && first.contains("left"), "{first}");
+        assert!(first.starts_with("A simulated node") && first.contains("left"), "{first}");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let said = ended(child).succeeded();
         assert!(said.contains("Watched for"), "{said}");

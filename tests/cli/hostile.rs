@@ -105,6 +105,21 @@ fn no_command_prints_a_name_raw() {
     }
 }
 
+/// With colour there are the sequences of the program, and no others.
+#[test]
+fn colour_makes_no_name_raw() {
+    let node = Node::new();
+    for args in [&["plan", "--all"][..], &["plan", "-o", "wide"], &["sweep", "--dry-run"]] {
+        let Said { code, out, err } = node.run(&[args, &["--color", "always"]].concat());
+        assert!(out.contains("\x1b[1m"), "{out:?}");
+        let plain = |text: &str| {
+            let ours = ["\x1b[1m", "\x1b[33m", "\x1b[1;31m", "\x1b[0m"];
+            ours.into_iter().fold(text.to_owned(), |text, sequence| text.replace(sequence, ""))
+        };
+        says_it_cleanly(&format!("{args:?}"), &Said { code, out: plain(&out), err: plain(&err) }, true);
+    }
+}
+
 #[test]
 fn no_log_line_and_no_answer_of_the_service_has_a_name_raw() {
     for format in ["term", "json"] {

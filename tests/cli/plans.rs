@@ -1,7 +1,9 @@
 //! `plan --snapshot` in its three forms, on a node that has something of everything.
 
+use cri_gc_sim::{Code, Fault, Method, Options, Scope, Sim};
+
 use super::expected::is_as_expected;
-use super::program::Bench;
+use super::program::{Bench, said};
 
 /// Every kind of object, some that are removed, some that follow and some that are kept.
 const NODE: &str = r#"{
@@ -76,6 +78,59 @@ fn as_json_and_yaml_it_is_the_same_plan() {
 }
 
 #[test]
+fn as_names_for_scripts() {
+    assert_eq!(
+        plan(&["-o", "name"]),
+        format!(
+            "container/c3\ncontainer/c2\nsandbox/s3\nlog_dir/ci_old_4f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5\n\
+             image/sha256:{}\nimage/sha256:{}\nsandbox/s2\n\
+             log_dir/ci_job-2_2f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5\n\
+             log_dir/ci_job-3_3f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5\n",
+            "a2".repeat(32),
+            "a1".repeat(32)
+        )
+    );
+    assert_eq!(
+        plan(&["-o", "name", "--loop", "containers", "--sort", "name"]),
+        "container/c3\ncontainer/c2\n"
+    );
+    assert_eq!(
+        plan(&["-o", "name", "--loop", "containers", "--sort", "age"]),
+        "container/c3\ncontainer/c2\n"
+    );
+}
+
+#[test]
+fn wide_it_shortens_nothing_and_has_all_names() {
+    is_as_expected("plan-wide", &plan(&["-o", "wide", "--all"]));
+}
+
+#[test]
+fn only_what_is_meant_is_listed_and_counted_in_every_form() {
+    is_as_expected(
+        "plan-selected",
+        &plan(&["--all", "-n", "ci", "--reason", "pod_deleted", "--reason", "has_containers"]),
+    );
+    let json = |args: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&plan(&[&["-o", "json"], args].concat())).unwrap()
+    };
+    let ids = |list: &serde_json::Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let shop = json(&["--namespace", "shop"]);
+    assert_eq!(ids(&shop["containers"]["remove"]), ["c2"]);
+    assert_eq!(ids(&shop["sandboxes"]["keep"]), ["s0"]);
+    assert_eq!(ids(&shop["log_dirs"]["keep"]), ["shop_web-0_0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5"]);
+    assert_eq!(ids(&shop["images"]["remove"]), [""; 0], "images have no namespace");
+    let both = json(&["--loop", "logs", "--loop", "image_gc", "--reason", "disk_pressure"]);
+    assert_eq!(ids(&both["images"]["remove"]).len(), 2);
+    assert_eq!(both["images"]["would_free_bytes"], 1_400_000_000);
+    assert_eq!(ids(&both["log_dirs"]["keep"]), [""; 0]);
+    assert_eq!(json(&["--reason", "unused_too_long"])["images"].get("would_free_bytes"), None);
+    assert_eq!(ids(&json(&["--sort", "name"])["containers"]["keep"]).first().unwrap(), "c4");
+}
+
+#[test]
 fn where_nothing_is_removed_the_table_says_so() {
     let bench = Bench::new();
     let file = bench.file("empty.json", r#"{"version": 1, "taken_at": "2026-01-31T12:00:00Z"}"#);
@@ -109,6 +164,22 @@ fn patterns_that_match_no_image_are_named_for_a_snapshot_too() {
         said,
         "cri-gc: note: these patterns of image_gc.protect match no image on this node: registry.exmaple.com/*\n"
     );
+}
+
+#[test]
+fn what_could_not_be_listed_is_not_counted_as_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = Sim::start(folder.path(), Options::default()).unwrap();
+    sim.fault(Method::ListImages, Fault::error(Code::Unknown, "boom"), Scope::Always);
+    let bench = Bench::new();
+    let planned = said(bench.command_on(&sim, &["plan"], &[]), "");
+    assert_eq!(planned.code, Some(3), "{planned:?}");
+    let row = |kind: &str| {
+        let row = planned.out.lines().find(|line| line.starts_with(kind)).unwrap();
+        row.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(row("images"), ["images", "?", "?", "?"]);
+    assert_eq!(row("containers"), ["containers", "0", "0", "0"]);
 }
 
 #[test]

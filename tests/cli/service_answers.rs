@@ -161,6 +161,15 @@ fn a_pause_that_would_not_hold_over_a_restart_is_a_partial_success() {
 }
 
 #[test]
+fn resume_says_when_the_other_pauses_end() {
+    let until = [("image_gc".to_owned(), "2026-01-31T13:00:00.5Z".to_owned())].into();
+    let resume = ResumeResponse { paused: texts(&["image_gc"]), until, ..ResumeResponse::default() };
+    let answers = Answers { resume: Some(Ok(resume)), ..Answers::default() };
+    let said = ask(answers, &["resume", "logs"]).succeeded();
+    assert_eq!(said, "Paused: image_gc (until 2026-01-31T13:00:00Z)\n");
+}
+
+#[test]
 fn the_log_level_is_shown_or_changed() {
     assert_eq!(ask(status(), &["log-level"]).succeeded(), "debug\n");
     assert_eq!(data(status, &["log-level"]), serde_json::json!({"level": "debug"}));

@@ -1,7 +1,7 @@
 //! One observation of a whole node, for questions: what the collectors see, all at once. Nothing is remembered of it.
 
 use cri_gc_config::Settings;
-use cri_gc_policy::Observation;
+use cri_gc_policy::{Kind, Observation};
 
 use crate::observe;
 use crate::report::PassError;
@@ -19,6 +19,8 @@ pub struct Whole {
     pub places: Option<FsPlaces>,
     /// What could not be seen.
     pub problems: Vec<PassError>,
+    /// The kinds of objects that could not be listed.
+    pub unseen: Vec<Kind>,
 }
 
 /// Observes everything: pods and their objects, images with what is remembered of them, and filesystems. It only reads. A call
@@ -27,16 +29,18 @@ pub struct Whole {
 /// # Errors
 /// The runtime can't be reached.
 pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError> {
-    let mut problems = Vec::new();
+    let (mut problems, mut unseen) = (Vec::new(), Vec::new());
     let (observation, verdict, uses) = match observe::pods(tools, settings).await {
         Ok(view) => {
             let uses = view.uses().map(|used| (used.to_text(), view.listed_at.wall())).collect();
+            unseen.extend(view.problem.is_some().then_some(Kind::LogDir));
             problems.extend(view.problem);
             (Some(view.observation), view.verdict, uses)
         }
         Err(error) if error.is_unreachable() => return Err(error.into()),
         Err(error) => {
             problems.push(error.into());
+            unseen.extend([Kind::Container, Kind::Sandbox, Kind::LogDir]);
             (None, Verdict::default(), Vec::new())
         }
     };
@@ -51,7 +55,10 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
                     problems.extend(recalled.problem.map(PassError::Memory));
                     observation.images = recalled.images;
                 }
-                None => problems.push(PassError::Records),
+                None => {
+                    problems.push(PassError::Records);
+                    unseen.push(Kind::Image);
+                }
             }
             let sandbox_image = observe::sandbox_image(&mut observation, seen.sandbox_image);
             problems.extend(sandbox_image.err().map(PassError::from));
@@ -59,6 +66,7 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
         }
         Err(error) => {
             problems.push(error);
+            unseen.push(Kind::Image);
             tools.gateway.image_fs_info().await
         }
     };
@@ -75,5 +83,5 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
         }
     };
     observation.taken_at = tools.clock.now();
-    Ok(Whole { observation, verdict, places, problems })
+    Ok(Whole { observation, verdict, places, problems, unseen })
 }

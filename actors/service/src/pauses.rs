@@ -28,10 +28,10 @@ struct Pauses {
     paused: BTreeMap<String, Paused>,
 }
 
-/// The pauses that are in force at the start. If it can't be known which there were, all loops are paused: to be idle is better
-/// than to remove what an operator wanted to keep.
+/// The pauses that are in force at the start. If it can't be known which there were, all loops are paused, and the second value says
+/// why: to be idle is better than to remove what an operator wanted to keep.
 #[must_use]
-pub fn at_start(state_dir: &Path, now: Timestamp, log: &Logger) -> Vec<(Loop, Paused)> {
+pub fn at_start(state_dir: &Path, now: Timestamp, log: &Logger) -> (Vec<(Loop, Paused)>, Option<String>) {
     let path = state_dir.join(NAME);
     let file = path.clone();
     let read = wait_within(WITHIN, move || match std::fs::read(file) {
@@ -44,14 +44,13 @@ pub fn at_start(state_dir: &Path, now: Timestamp, log: &Logger) -> Vec<(Loop, Pa
     let Pauses { paused } = match read.map_err(|gone| gone.to_string()).flatten() {
         Ok(pauses) => pauses,
         Err(why) => {
-            error!(
-                log,
-                "{} can't be read: {}; all loops are paused, as any of them may have been. `cri-gc resume` ends that, \
-                and writes the file again",
-                path.display(),
-                why
+            let why = format!(
+                "{} can't be read: {why}; all loops are paused, as any of them may have been. `cri-gc resume` ends that, \
+                 and writes the file again",
+                path.display()
             );
-            return Loop::ALL.map(|of| (of, Paused { since: now, until: None })).to_vec();
+            error!(log, "{}", why);
+            return (Loop::ALL.map(|of| (of, Paused { since: now, until: None })).to_vec(), Some(why));
         }
     };
     let lasts = |paused: &&Paused| paused.until.is_none_or(|until| now < until);
@@ -60,7 +59,7 @@ pub fn at_start(state_dir: &Path, now: Timestamp, log: &Logger) -> Vec<(Loop, Pa
         warn!(log, "paused since {:.0}; `cri-gc resume {}` ends that", paused.since, of; "loop" => of.as_str());
         Some((of, *paused))
     });
-    paused.collect()
+    (paused.collect(), None)
 }
 
 /// Writes the pauses that are in force, and returns once they are on the disk.
@@ -91,7 +90,7 @@ mod tests {
         let state_dir = folder.path().join("state");
         let now = "2026-01-31T12:00:00Z".parse::<Timestamp>().unwrap();
         let hour = SignedDuration::from_hours(1);
-        let read = |at: Timestamp| at_start(&state_dir, at, &silent());
+        let read = |at: Timestamp| at_start(&state_dir, at, &silent()).0;
         assert_eq!(read(now), [], "there was none");
         let forever = (Loop::ContainerGc, Paused { since: now, until: None });
         let an_hour = (Loop::ImageGc, Paused { since: now, until: Some(now + hour) });
@@ -104,6 +103,8 @@ mod tests {
             replace(&state_dir.join(NAME), damaged.as_bytes()).unwrap();
             let all = Loop::ALL.map(|of| (of, Paused { since: now, until: None }));
             assert_eq!(read(now), all, "{damaged:?}");
+            let why = at_start(&state_dir, now, &silent()).1.unwrap();
+            assert!(why.contains("pauses.json can't be read: ") && why.contains("cri-gc resume"), "{why}");
         }
         // A newer cri-gc may have loops and fields that this one does not know.
         let newer = format!(r#"{{"paused": {{"x_gc": {{"since": "{now}", "by": 1}}}}, "format": 9}}"#);

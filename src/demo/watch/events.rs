@@ -8,6 +8,7 @@ use cri_gc_proto::admin::Event;
 
 use super::breakages::ON_PURPOSE;
 use crate::output::events::line;
+use crate::output::text::Text;
 
 /// Lines that are kept.
 const LINES: usize = 8;
@@ -16,7 +17,7 @@ const LINES: usize = 8;
 #[derive(Debug, Default)]
 pub struct EventLog {
     /// The last events, newest first.
-    lines: VecDeque<String>,
+    lines: VecDeque<Text>,
     /// Failures of each loop.
     failures: BTreeMap<String, u64>,
     /// Panics of loops that were not caused on purpose.
@@ -44,8 +45,8 @@ impl EventLog {
 
     /// The last events, newest first.
     #[must_use]
-    pub fn lines(&self) -> String {
-        self.lines.iter().map(String::as_str).collect()
+    pub fn lines(&self) -> Text {
+        self.lines.iter().cloned().collect()
     }
 
     /// Failures of this loop.
@@ -76,12 +77,12 @@ mod tests {
         for second in 1..30 {
             log.add(&event(second, EventKind::Removed, "container_gc", ""));
         }
-        assert!(log.lines().ends_with("ImageGCFailed        locked\n"), "{}", log.lines());
+        assert!(log.lines().to_string().ends_with("ImageGCFailed        locked\n"), "{}", log.lines());
         for number in 0..20 {
             log.add(&event(9, EventKind::Paused, "log_gc", &number.to_string()));
         }
-        assert_eq!(log.lines().lines().count(), LINES);
-        assert!(log.lines().lines().next().unwrap().ends_with("19"));
+        assert_eq!(log.lines().lines().len(), LINES);
+        assert!(log.lines().lines()[0].to_string().ends_with("19"));
         assert_eq!((log.failures("image_gc"), log.failures("log_gc")), (1, 0));
     }
 

@@ -1,7 +1,7 @@
 //! `demo --watch`: the service on an embedded node where pods come and go, shown live, with things that can be broken.
 //!
 //! - `breakages`: what can be broken, and how. `events`: the events of the service. `view`: what is shown while it runs,
-//!   [`summary`]: at the end. `terminal`: where it is drawn, and the keys.
+//!   [`summary`]: at the end. `keys`: which keys do what.
 //! - here: the service is observed through its admin socket, as `cri-gc status` and `cri-gc events` do, while things happen
 //!   on the node.
 //!
@@ -9,8 +9,8 @@
 
 mod breakages;
 mod events;
+mod keys;
 pub mod summary;
-mod terminal;
 mod view;
 
 use std::time::Duration;
@@ -25,8 +25,8 @@ use tonic::Response;
 
 use self::breakages::Breakages;
 use self::events::EventLog;
+use self::keys::KeyPress;
 use self::summary::Summary;
-use self::terminal::{KeyPress, Terminal};
 use self::view::View;
 use super::churn::Churn;
 use super::node::DemoNode;
@@ -34,6 +34,8 @@ use crate::cli;
 use crate::client::{Answers, Client};
 use crate::failure::Failure;
 use crate::output::Reader;
+use crate::output::fit::Fit;
+use crate::output::terminal::Terminal;
 use crate::signals::StopSignals;
 use crate::wiring::{Seams, Service};
 
@@ -129,7 +131,7 @@ impl<'a> LiveDemo<'a> {
         let client = Client::connect(&settings.admin.socket.to_string_lossy(), DEADLINE).await?;
         let mut events = client.follow(FollowRequest { recent: u32::MAX, filter: None }).await?;
         self.request_status(&client).await;
-        let shown = self.until_ended(&client, &mut events, settings, stop).await;
+        let shown = self.until_ended(&client, &mut events, stop).await;
         // Whatever happened: a thread or a call that hangs would delay the end.
         self.breakages.fix_all().map_err(Failure::failed)?;
         tokio::select! {
@@ -169,10 +171,9 @@ impl<'a> LiveDemo<'a> {
         &mut self,
         client: &Client,
         events: &mut Answers<Event>,
-        settings: &Settings,
         stop: &mut StopSignals,
     ) -> Result<(), Failure> {
-        let mut terminal = Terminal::open()?;
+        let mut terminal = Terminal::open(KeyPress::parse)?;
         let length = self.args.length.or((!terminal.in_place).then_some(USUAL_LENGTH));
         let mut status = polled(client.clone());
         let (mut steps, mut pictures) = (every(STEP), every(if terminal.in_place { DRAWN } else { PRINTED }));
@@ -202,18 +203,15 @@ impl<'a> LiveDemo<'a> {
                 },
                 Ok(()) = status.changed() => self.status = status.borrow_and_update().clone(),
                 _ = pictures.tick() => {
-                    let images = &settings.image_gc;
                     let view = View {
                         lasted,
                         left,
                         keys: terminal.keys.is_some(),
                         broken: self.breakages.now(),
-                        node: self.demo.tally(),
-                        thresholds: (images.high_threshold_percent, images.low_threshold_percent),
                         status: &self.status,
                         events: &self.events,
                     };
-                    if terminal.draw(&view.text())? == Reader::Gone {
+                    if terminal.draw(&view.text(Fit::of_stdout()))? == Reader::Gone {
                         return Ok(());
                     }
                 }

@@ -12,7 +12,9 @@ use super::breakages::meaning;
 use super::events::EventLog;
 use crate::cli::demo::Breakage;
 use crate::output::ages::span;
-use crate::output::table::table;
+use crate::output::fit::Fit;
+use crate::output::table::{Cell, Column, table};
+use crate::output::text::Text;
 
 /// All that is known at the end.
 pub struct Summary<'a> {
@@ -53,15 +55,18 @@ impl Summary<'_> {
 
     /// The whole text.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Text {
         let rows = self.loops.iter().map(|state| {
             let failures = self.events.failures(&state.r#loop);
             let figures = [state.passes, state.removed, failures, state.restarts].map(|of| of.to_string());
             let [passes, removed, failures, restarts] = figures;
-            [state.r#loop.clone(), passes, removed, failures, restarts]
+            [state.r#loop.clone(), passes, removed, failures, restarts].map(Cell::from)
         });
-        let rows = table(["LOOP", "PASSES", "REMOVED", "FAILURE EVENTS", "RESTARTS"], &[1, 2, 3, 4], rows);
-        let mut text = format!("Watched for {}.\n\n{rows}\n", span(self.lasted));
+        let figures = ["PASSES", "REMOVED", "FAILURE EVENTS", "RESTARTS"].map(|of| Column::new(of).right());
+        let [passes, removed, failures, restarts] = figures;
+        let columns = [Column::new("LOOP"), passes, removed, failures, restarts];
+        let mut text = Text::from(format!("Watched for {}.\n\n", span(self.lasted)));
+        text.push(table(columns, rows, Fit::of_stdout()) + "\n");
         if self.lost.is_empty() {
             let _ = writeln!(text, "Nothing in use was removed; {} containers run.", self.running);
         }
@@ -69,7 +74,7 @@ impl Summary<'_> {
             let _ = writeln!(text, "Broken on purpose: {}.", meaning(*what));
         }
         for surprise in self.surprises() {
-            let _ = writeln!(text, "UNEXPECTED: {surprise}");
+            text.push(Text::bad("UNEXPECTED:") + format!(" {surprise}\n"));
         }
         text
     }
@@ -104,7 +109,7 @@ mod tests {
             lost: &[],
         };
         assert_eq!(
-            broken.text(),
+            broken.text().to_string(),
             "\
 Watched for 30s.
 
@@ -132,7 +137,7 @@ Broken on purpose: the runtime answers requests about images with errors.
             running: 9,
             lost: &["container 7".to_owned()],
         };
-        let text = summary.text();
+        let text = summary.text().to_string();
         assert!(
             text.contains(
                 "UNEXPECTED: container 7 was in use and was removed\nUNEXPECTED: log_gc: it panicked"

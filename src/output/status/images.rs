@@ -4,48 +4,64 @@ use bytesize::ByteSize;
 use cri_gc_proto::admin::{Candidate, Images};
 
 use super::super::ages::{Now, rough};
-use super::super::table::{short, table};
+use super::super::fit::Fit;
+use super::super::table::{Cell, Column, short, table};
+use super::super::text::{Style, Text};
 
 /// Candidates that are shown: the rest would fill the screen.
 const SHOWN: usize = 5;
 
 /// Both tables; nothing where there is no image.
-pub fn text(images: &Images, now: Now) -> String {
+pub fn text(images: &Images, now: Now, fit: Fit) -> Text {
     if images.sums.is_empty() {
-        return String::new();
+        return Text::default();
     }
     let sums = images.sums.iter().map(|sum| {
         let may_go = if sum.may_go { "removable" } else { "" };
-        [sum.reason.clone(), sum.count.to_string(), ByteSize(sum.size_bytes).to_string(), may_go.to_owned()]
+        let size = ByteSize(sum.size_bytes).to_string();
+        [(&sum.reason).into(), sum.count.to_string().into(), size.into(), may_go.into()]
     });
-    let mut text = table(["IMAGES", "COUNT", "SIZE", ""], &[1, 2], sums);
+    let columns =
+        [Column::new("IMAGES"), Column::new("COUNT").right(), Column::new("SIZE").right(), Column::new("")];
+    let mut text = table(columns, sums, fit);
     for (count, what) in [
         (images.bytes_to_free, ByteSize(images.bytes_to_free).to_string()),
         (images.inodes_to_free, format!("{} inodes", images.inodes_to_free)),
     ] {
         if count > 0 {
-            text.push_str(&format!("Image GC has to free {what} to reach the low threshold.\n"));
+            let line = format!("Image GC has to free {what} to reach the low threshold.\n");
+            text.push(Text::styled(Style::Attention, line));
         }
     }
     if images.next.is_empty() {
         return text;
     }
-    let next = images.next.iter().take(SHOWN).map(|candidate| row(candidate, now));
-    text + "\n" + &table(["NEXT TO BE REMOVED", "ID", "SIZE", "FIRST SEEN", "LAST USED"], &[2, 3, 4], next)
+    let shown = if fit == Fit::Whole { usize::MAX } else { SHOWN };
+    let next = images.next.iter().take(shown).map(|candidate| row(candidate, now, fit));
+    text + "\n" + table(NEXT, next, fit)
 }
 
-fn row(candidate: &Candidate, now: Now) -> [String; 5] {
+const NEXT: [Column<'_>; 5] = [
+    Column::new("NEXT TO BE REMOVED").at_least(20),
+    Column::new("SIZE").right(),
+    Column::new("FIRST SEEN").right(),
+    Column::new("LAST USED").right(),
+    Column::new("ID").optional(),
+];
+
+fn row(candidate: &Candidate, now: Now, fit: Fit) -> [Cell<'_>; 5] {
     let name = match candidate.names.as_slice() {
         [] => "<none>".to_owned(),
         [name] => name.clone(),
+        names if fit == Fit::Whole => names.join(", "),
         [name, more @ ..] => format!("{} (+{})", name, more.len()),
     };
     let ago = |then: &str| now.since(then).map(|since| format!("{} ago", rough(since)));
     [
-        name,
-        short(&candidate.id).to_owned(),
-        ByteSize(candidate.size_bytes).to_string(),
-        ago(&candidate.first_detected).unwrap_or_else(|| "?".to_owned()),
-        ago(&candidate.last_used).unwrap_or_else(|| "never".to_owned()),
+        name.into(),
+        ByteSize(candidate.size_bytes).to_string().into(),
+        ago(&candidate.first_detected).unwrap_or_else(|| "?".to_owned()).into(),
+        ago(&candidate.last_used).unwrap_or_else(|| "never".to_owned()).into(),
+        if fit == Fit::Whole { &*candidate.id } else { short(&candidate.id) }.into(),
     ]
 }

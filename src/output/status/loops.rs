@@ -3,22 +3,26 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use cri_gc_gateway::ErrorClass;
 use cri_gc_proto::admin::{LoopStatus, Pass};
 use jiff::Timestamp;
 
 use super::super::ages::{Now, rough, span};
-use super::super::table::{labelled, short, table};
+use super::super::fit::Fit;
+use super::super::table::{Cell, Column, labelled, short, table};
+use super::super::text::{Style, Text};
+use cri_gc_policy::text::counted;
 
 /// Errors that are shown of one pass, and stuck objects that are shown at all: the rest would fill the screen.
 const SHOWN_ERRORS: usize = 3;
 const SHOWN_STUCK: usize = 5;
 
 /// One line for each loop.
-pub fn table_of(loops: &[LoopStatus], now: Now) -> String {
+pub fn table_of(loops: &[LoopStatus], now: Now, fit: Fit) -> Text {
     if loops.is_empty() {
-        return String::new();
+        return Text::default();
     }
-    let row = |of: &LoopStatus| {
+    let rows = loops.iter().map(|of| {
         let state = match (of.state.as_str(), now.since(&of.state_since)) {
             ("running", Some(since)) => format!("running {}", rough(since)),
             (state, _) => state.to_owned(),
@@ -29,19 +33,41 @@ pub fn table_of(loops: &[LoopStatus], now: Now) -> String {
             Some(left) => format!("in {}", rough(left)),
             None => "-".to_owned(),
         };
+        let last = of.last_pass.as_ref();
+        let has_failed = last.is_some_and(|pass| pass.failed > 0 || !pass.errors.is_empty());
+        let last = last.map_or_else(|| "none yet".to_owned(), |pass| last_pass(pass, now));
         [
-            of.r#loop.clone(),
-            of.mode.clone(),
-            state,
-            of.last_pass.as_ref().map_or_else(|| "none yet".to_owned(), |pass| last_pass(pass, now)),
-            next,
-            of.removed.to_string(),
-            of.failures.to_string(),
-            of.restarts.to_string(),
+            (&of.r#loop).into(),
+            (&of.mode).into(),
+            Cell::styled(style(&of.state), state),
+            Cell::from(last).styled_if(has_failed, Style::Bad),
+            next.into(),
+            of.removed.to_string().into(),
+            Cell::from(of.failures.to_string()).styled_if(of.failures > 0, Style::Bad),
+            Cell::from(of.restarts.to_string()).styled_if(of.restarts > 0, Style::Attention),
         ]
-    };
-    let header = ["LOOP", "MODE", "STATE", "LAST PASS", "NEXT", "REMOVED", "FAILED PASSES", "RESTARTS"];
-    table(header, &[4, 5, 6, 7], loops.iter().map(row))
+    });
+    table(LOOPS, rows, fit)
+}
+
+const LOOPS: [Column<'_>; 8] = [
+    Column::new("LOOP"),
+    Column::new("MODE"),
+    Column::new("STATE"),
+    Column::new("LAST PASS").at_least(20),
+    Column::new("NEXT").right(),
+    Column::new("REMOVED").right().optional(),
+    Column::new("FAILED PASSES").right().optional(),
+    Column::new("RESTARTS").right().optional(),
+];
+
+/// What a state of a loop means.
+fn style(state: &str) -> Style {
+    match state {
+        "waiting" | "running" | "off" => Style::Plain,
+        "paused" => Style::Attention,
+        _ => Style::Bad,
+    }
 }
 
 /// "12s ago: 2 removed (1.0 GiB), 1 failed".
@@ -70,13 +96,25 @@ fn last_pass(pass: &Pass, now: Now) -> String {
     }
 }
 
-/// What is the matter, for each loop of which something is.
-pub fn matters(loops: &[LoopStatus], generation: u64, now: Now) -> String {
-    loops.iter().map(|of| labelled(&of.r#loop, &matter(of, generation, now))).collect()
+/// What the matters of loops are seen in.
+#[derive(Clone, Copy)]
+pub struct Context {
+    /// The generation of settings in force.
+    pub generation: u64,
+    /// Whether the runtime is unreachable: that is said once, not for every loop.
+    pub is_unreachable: bool,
+    pub now: Now,
+    pub fit: Fit,
 }
 
-fn matter(of: &LoopStatus, generation: u64, now: Now) -> Vec<String> {
-    let mut lines = Vec::new();
+/// What is the matter, for each loop of which something is.
+pub fn matters(loops: &[LoopStatus], context: Context) -> Text {
+    loops.iter().map(|of| labelled(&of.r#loop, &matter(of, context), context.fit)).collect()
+}
+
+fn matter(of: &LoopStatus, context: Context) -> Vec<Text> {
+    let Context { generation, is_unreachable, now, fit } = context;
+    let mut lines: Vec<Text> = Vec::new();
     match of.state.as_str() {
         "waiting" | "running" | "off" => {}
         "paused" => {
@@ -84,44 +122,71 @@ fn matter(of: &LoopStatus, generation: u64, now: Now) -> Vec<String> {
                 Some(left) => format!(", ends in {}", span(left)),
                 None => String::new(),
             };
-            lines.push(format!(
-                "PAUSED {}{until}; `cri-gc resume {}` ends that",
-                now.lasting(&of.state_since),
-                of.r#loop
-            ));
+            lines.push(
+                Text::styled(Style::Attention, "PAUSED")
+                    + format!(
+                        " {}{until}; `cri-gc resume {}` ends that",
+                        now.lasting(&of.state_since),
+                        of.r#loop
+                    ),
+            );
         }
-        state => lines.push(format!("{} {}", state.to_uppercase(), now.lasting(&of.state_since))),
+        state => {
+            lines.push(Text::bad(state.to_uppercase()) + format!(" {}", now.lasting(&of.state_since)));
+        }
     }
     let errors = of.last_pass.as_ref().map_or(&[][..], |pass| &pass.errors);
-    if of.failures > 0 {
-        let passes = if of.failures == 1 { "1 pass".to_owned() } else { format!("{} passes", of.failures) };
-        let colon = if errors.is_empty() { "" } else { ":" };
-        lines.push(format!("FAILING {} ({passes}){colon}", now.lasting(&of.failing_since)));
+    let others: Vec<&String> =
+        errors.iter().filter(|error| !(is_unreachable && is_of_runtime(error))).collect();
+    // That the runtime is unreachable is said once, where the runtime is.
+    if of.failures > 0 && (errors.is_empty() || !others.is_empty()) {
+        let colon = if others.is_empty() { "" } else { ":" };
+        let passes = counted(of.failures, "pass");
+        let line = format!(" {} ({passes}){colon}", now.lasting(&of.failing_since));
+        lines.push(Text::bad("FAILING") + line);
     }
-    lines.extend(errors.iter().take(SHOWN_ERRORS).map(|error| format!("  {error}")));
-    lines.extend(more(errors.len(), SHOWN_ERRORS).map(|more| format!("  {more}")));
+    let shown = if fit == Fit::Whole { usize::MAX } else { SHOWN_ERRORS };
+    lines.extend(others.iter().take(shown).map(|error| format!("  {error}").into()));
+    lines.extend(more(others.len(), shown).map(|more| format!("  {more}").into()));
     if of.restarts > 0 {
         let times = if of.restarts == 1 { "once".to_owned() } else { format!("{} times", of.restarts) };
-        lines.push(format!("restarted {times}, the last time for: {}", of.last_restart));
+        lines.push(format!("restarted {times}, the last time for: {}", of.last_restart).into());
     }
     if of.generation != generation && generation > 0 {
-        lines.push(format!("still uses generation {} of the settings", of.generation));
+        lines.push(format!("still uses generation {} of the settings", of.generation).into());
     }
     lines
 }
 
-/// Objects that could not be removed.
-pub fn stuck(loops: &[LoopStatus]) -> String {
-    let all: Vec<_> = loops.iter().flat_map(|of| &of.stuck).collect();
-    if all.is_empty() {
-        return String::new();
-    }
-    let rows = all.iter().take(SHOWN_STUCK);
-    let rows = rows.map(|of| [&*of.kind, &*of.name, &*of.reason, &*of.detail, short(&of.id)]);
-    let more = more(all.len(), SHOWN_STUCK).map_or_else(String::new, |more| format!("{more}\n"));
-    table(["STUCK", "NAME", "REASON", "WHY", "ID"], &[], rows) + &more
+/// Whether an error says no more than that the runtime is unreachable.
+pub fn is_of_runtime(error: &str) -> bool {
+    [ErrorClass::Unavailable, ErrorClass::NoSocket].iter().any(|class| error.contains(&class.to_string()))
 }
 
+/// Objects that could not be removed.
+pub fn stuck(loops: &[LoopStatus], fit: Fit) -> Text {
+    let all: Vec<_> = loops.iter().flat_map(|of| &of.stuck).collect();
+    if all.is_empty() {
+        return Text::default();
+    }
+    let shown = if fit == Fit::Whole { usize::MAX } else { SHOWN_STUCK };
+    let rows = all.iter().take(shown).map(|of| {
+        let why = Cell::styled(Style::Bad, &*of.detail);
+        let id = if fit == Fit::Whole { &of.id } else { short(&of.id) };
+        [(&*of.kind).into(), (&*of.name).into(), (&*of.reason).into(), why, id.into()]
+    });
+    let more = more(all.len(), shown).map_or_else(String::new, |more| format!("{more}\n"));
+    table(STUCK, rows, fit) + more
+}
+
+const STUCK: [Column<'_>; 5] = [
+    Column::new("STUCK"),
+    Column::new("NAME").at_least(16),
+    Column::new("REASON"),
+    Column::new("WHY").at_least(20),
+    Column::new("ID").optional(),
+];
+
 fn more(all: usize, shown: usize) -> Option<String> {
-    (all > shown).then(|| format!("... and {} more; -o json lists all", all - shown))
+    (all > shown).then(|| format!("... and {} more; -o wide lists all", all - shown))
 }

@@ -1,11 +1,12 @@
 //! Whole texts: of a service that is well, and of one of which everything is broken.
 
 use cri_gc_proto::admin::{
-    Candidate, Configuration, FileSystem, ImageSum, Images, LoopStatus, Pass, Pod, PodSource, PodSum,
-    Removal, Runtime, StatusResponse,
+    Candidate, Configuration, FileSystem, ImageSum, Images, LoopStatus, Pass, Pod, PodSource, PodSum, Recent,
+    Removal, RemovedSum, Runtime, StatusResponse,
 };
 
-use super::text;
+use super::super::fit::Fit;
+use super::{screen, text};
 
 const GIB: u64 = 1 << 30;
 
@@ -128,6 +129,13 @@ fn well() -> StatusResponse {
         ],
         problems: Vec::new(),
         images: Some(images()),
+        recent: Some(Recent {
+            since: "2026-01-31T11:00:00Z".to_owned(),
+            removed: [("container", 12, 3 << 20), ("image", 1, 2 * GIB)]
+                .map(|(kind, count, bytes)| RemovedSum { kind: kind.to_owned(), count, bytes })
+                .to_vec(),
+            ..Recent::default()
+        }),
     }
 }
 
@@ -230,6 +238,14 @@ fn broken() -> StatusResponse {
     let images = status.images.as_mut().unwrap();
     (images.bytes_to_free, images.inodes_to_free) = (3 * GIB, 700);
     images.next.truncate(0);
+    status.recent = Some(Recent {
+        since: "2026-01-31T11:48:00Z".to_owned(),
+        failures: [("ImageGCFailed", 4), ("RuntimeLost", 1)]
+            .map(|(kind, count)| (kind.to_owned(), count))
+            .into(),
+        problem: "the disk of state.dir does not answer".to_owned(),
+        ..Recent::default()
+    });
     status.problems = texts(&["/mnt: Input/output error"]);
     status
 }
@@ -237,7 +253,7 @@ fn broken() -> StatusResponse {
 #[test]
 fn all_is_well() {
     assert_eq!(
-        text(&well()),
+        text(&well(), Fit::Any).to_string(),
         "\
 cri-gc 0.1.0 on edge-7, pid 4711, running for 3d 4h (since 2026-01-28T08:00:00Z)
 
@@ -252,6 +268,8 @@ sandbox_gc    enforce  running 3s  none yet                          -        0 
 log_gc        report   waiting     12s ago: 3 would be removed  in 48s        0              0         0
 image_gc      enforce  waiting     2m ago: 5 removed (2.0 GiB)   in 3m       40              0         0
 
+last hour      removed 12 containers (3.0 MiB), 1 image (2.0 GiB)
+
 FILESYSTEM           HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
 /var/lib/containerd  images, containers   74%   85%  80%  26.0 GiB of 100.0 GiB     12%
 /                    containers           90%     -    -    1.0 GiB of 10.0 GiB       -
@@ -261,9 +279,9 @@ below_threshold      2   1.0 GiB  removable
 in_use              12  30.0 GiB
 protected            3   4.0 GiB
 
-NEXT TO BE REMOVED               ID                  SIZE  FIRST SEEN  LAST USED
-registry.example.com/old:1 (+1)  a3a3a3a3a3a3a  512.0 MiB      1d ago      never
-registry.example.com/job:7       a3a3a3a3a3a3a  512.0 MiB      1d ago     3h ago
+NEXT TO BE REMOVED                    SIZE  FIRST SEEN  LAST USED  ID
+registry.example.com/old:1 (+1)  512.0 MiB      1d ago      never  a3a3a3a3a3a3a
+registry.example.com/job:7       512.0 MiB      1d ago     3h ago  a3a3a3a3a3a3a
 "
     );
 }
@@ -271,7 +289,7 @@ registry.example.com/job:7       a3a3a3a3a3a3a  512.0 MiB      1d ago     3h ago
 #[test]
 fn everything_is_broken() {
     assert_eq!(
-        text(&broken()),
+        text(&broken(), Fit::Any).to_string(),
         "\
 cri-gc 0.1.0 on edge-7, pid 4711, running for 3d 4h (since 2026-01-28T08:00:00Z)
 
@@ -299,7 +317,7 @@ container_gc   FAILING for 12m 3s (7 passes):
                  ListContainers: the runtime does not answer
                  second
                  third
-                 ... and 2 more; -o json lists all
+                 ... and 2 more; -o wide lists all
 sandbox_gc     HUNG for 11m
                restarted 2 times, the last time for: it panicked: index out of bounds
                still uses generation 2 of the settings
@@ -313,7 +331,11 @@ container  shop/web-1/web#0  pod_deleted  device or resource busy  0000000000000
 container  shop/web-2/web#0  pod_deleted  device or resource busy  0000000000000
 container  shop/web-3/web#0  pod_deleted  device or resource busy  0000000000000
 container  shop/web-4/web#0  pod_deleted  device or resource busy  0000000000000
-... and 5 more; -o json lists all
+... and 5 more; -o wide lists all
+
+last hour      removed nothing (known for 12m only)
+               failures: 4 ImageGCFailed, 1 RuntimeLost; see `cri-gc history --since 1h`
+               error: the disk of state.dir does not answer
 
 FILESYSTEM           HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
 /var/lib/containerd  images, containers   74%   off  off  26.0 GiB of 100.0 GiB     12%
@@ -338,7 +360,7 @@ fn a_runtime_that_is_connected_and_hangs_is_not_called_reachable() {
     let mut status = well();
     let runtime = status.runtime.as_mut().unwrap();
     runtime.error = "no answer within 2s".to_owned();
-    let text = text(&status);
+    let text = text(&status, Fit::Any).to_string();
     let runtime = "\
 runtime        NOT ANSWERING at /run/containerd/containerd.sock (containerd 2.1.4), connected for 3d 3h
                no answer within 2s
@@ -346,10 +368,43 @@ runtime        NOT ANSWERING at /run/containerd/containerd.sock (containerd 2.1.
     assert!(text.contains(runtime) && !text.contains("reachable"), "{text}");
 }
 
+/// A loop that fails for that only has its line in the table.
+#[test]
+fn that_the_runtime_is_unreachable_is_said_once() {
+    let mut status = well();
+    let error = "the runtime is unreachable: Connection refused";
+    let runtime = status.runtime.as_mut().unwrap();
+    (runtime.reachable, runtime.error) = (false, format!("ListContainers: {error}"));
+    for of in &mut status.loops {
+        of.failures = 3;
+        of.last_pass = Some(Pass {
+            errors: vec![format!("ListImages: {error}")],
+            ..pass(&of.r#loop, "enforce", "2026-01-31T11:59:47Z")
+        });
+    }
+    status.problems = vec![format!("the node could not be observed: ListPodSandbox: {error}")];
+    let text = text(&status, Fit::Any).to_string();
+    assert_eq!(text.matches("Connection refused").count(), 1, "{text}");
+    assert_eq!(text.matches("FAILED\n").count() + text.matches("FAILED ").count(), 5, "{text}");
+}
+
+#[test]
+fn a_screen_fits_80_columns_and_has_what_is_wrong() {
+    for status in [well(), broken()] {
+        let text = screen(&status, Fit::Columns(80)).to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(!text.contains("log level") && !text.contains("NEXT TO BE REMOVED"), "{text}");
+    }
+    let text = screen(&broken(), Fit::Columns(80)).to_string();
+    for part in ["UNREACHABLE", "NOT SYNCED", "RELOAD REFUSED", "FAILING", "HUNG", "PAUSED", "problem:"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
 #[test]
 fn a_service_that_reports_nothing_is_no_reason_to_fail() {
     assert_eq!(
-        text(&StatusResponse::default()),
+        text(&StatusResponse::default(), Fit::Any).to_string(),
         "cri-gc  on , pid 0, running since an unknown time\n\nlog level\n"
     );
 }

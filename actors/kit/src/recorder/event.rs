@@ -69,6 +69,34 @@ impl EventKind {
         self.into()
     }
 
+    /// Whether something failed.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::RemovalFailed
+            | Self::ContainerGcFailed
+            | Self::SandboxGcFailed
+            | Self::LogGcFailed
+            | Self::ImageGcFailed
+            | Self::FreeDiskSpaceFailed
+            | Self::InvalidDiskCapacity
+            | Self::Restarted
+            | Self::ReloadRefused
+            | Self::EventsLost
+            | Self::RuntimeLost => true,
+            Self::Started
+            | Self::Stopping
+            | Self::Removed
+            | Self::Recovered
+            | Self::Paused
+            | Self::Resumed
+            | Self::Reloaded
+            | Self::PassRequested
+            | Self::LogLevelChanged
+            | Self::RuntimeReturned => false,
+        }
+    }
+
     /// A failed pass of that loop.
     #[must_use]
     pub fn failed(of: Loop) -> Self {

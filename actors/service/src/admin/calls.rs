@@ -1,6 +1,7 @@
 //! The calls of the API, a function each: whom each question is passed on to, and the answer made of theirs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use cri_gc_policy::Kind;
 use cri_gc_policy::explain::{Found, explain as explained};
 use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin as api;
+use jiff::Timestamp;
 use slog::{info, warn};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{Sender, channel};
@@ -22,7 +24,7 @@ use super::passes;
 use super::subjects::Subjects;
 use super::subjects::restarting;
 use crate::configuration::Refused;
-use crate::history::{Filter, event};
+use crate::history::{Filter, HistoryError, Sums, event};
 use crate::pauses;
 use cri_gc_collectors::collector::Paused;
 use cri_gc_kit::generation::Cause;
@@ -35,6 +37,9 @@ const SOON: Duration = Duration::from_secs(2);
 
 /// How long a runtime has to answer before passes are requested.
 const GREETED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How far back a status counts what happened.
+const RECENT: Duration = Duration::from_secs(60 * 60);
 
 /// Events of one answer from the history.
 const MOST_EVENTS: usize = 10_000;
@@ -69,8 +74,12 @@ pub async fn status(desk: Rc<Desk>, asked: api::StatusRequest) -> Result<api::St
     // So that what is reported of the runtime is of this moment: the gateway records what it answers.
     let greeting = desk.runtime_hangs(soon);
     let observing = tokio::time::timeout(soon, desk.observe());
-    let (hangs, observed, states) = futures_util::join!(greeting, observing, subjects.states());
+    let (hangs, observed, states, recent) =
+        futures_util::join!(greeting, observing, subjects.states(), recent(subjects, soon));
     let mut problems = Vec::new();
+    if states.iter().any(|state| state.paused.is_some()) {
+        problems.extend(desk.unread_pauses.borrow().clone());
+    }
     if hangs {
         problems.push(format!("the runtime has not answered within {}", duration(soon)));
     }
@@ -131,9 +140,31 @@ pub async fn status(desk: Rc<Desk>, asked: api::StatusRequest) -> Result<api::St
             .map(|fs| answers::filesystem(fs, settings))
             .collect(),
         images,
+        recent: Some(recent),
         problems,
         configuration: Some(answers::configuration(&state)),
     })
+}
+
+/// What happened in the last hour: by the history, or, where that is off or does not answer, by the events in memory.
+async fn recent(subjects: &Subjects, within: Duration) -> api::Recent {
+    let tools = &subjects.tools;
+    let until = tools.clock.now();
+    let since = until.checked_sub(RECENT).unwrap_or(Timestamp::MIN);
+    let kept = subjects.history.sums(&tools.recorder, since, until);
+    let problem = match tokio::time::timeout(within, kept).await {
+        Ok(Ok(sums)) => return sums.answer(String::new()),
+        Ok(Err(HistoryError::Off)) => String::new(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => HistoryError::Hangs.to_string(),
+    };
+    let mut sums = Sums::new(since, until);
+    let in_memory = tools.recorder.subscribe(usize::MAX).await.map(|in_memory| in_memory.past);
+    let newest = in_memory.iter().flatten().rev().map(|stamped| Ok::<_, Infallible>(event::event(stamped)));
+    if sums.count(newest) != Ok(true) {
+        sums.begins_with_the_oldest();
+    }
+    sums.answer(problem)
 }
 
 pub async fn plan(desk: Rc<Desk>, _asked: api::PlanRequest) -> Result<api::PlanResponse, Status> {
@@ -293,12 +324,7 @@ pub async fn pause(
         }
     };
     let (paused, problem) = set_paused(&desk, &asked.loops, Some(Paused { since, until }), by).await?;
-    let until = |(of, paused): &(Loop, Paused)| Some((of.as_str().to_owned(), paused.until?.to_string()));
-    Ok(api::PauseResponse {
-        until: paused.iter().filter_map(until).collect(),
-        paused: names(&paused),
-        problem,
-    })
+    Ok(api::PauseResponse { until: ends(&paused), paused: names(&paused), problem })
 }
 
 pub async fn resume(
@@ -307,7 +333,13 @@ pub async fn resume(
     by: Option<Peer>,
 ) -> Result<api::ResumeResponse, Status> {
     let (paused, problem) = set_paused(&desk, &asked.loops, None, by).await?;
-    Ok(api::ResumeResponse { paused: names(&paused), problem })
+    Ok(api::ResumeResponse { until: ends(&paused), paused: names(&paused), problem })
+}
+
+/// When pauses end, those that end by themselves.
+fn ends(paused: &[(Loop, Paused)]) -> HashMap<String, String> {
+    let end = |(of, paused): &(Loop, Paused)| Some((of.as_str().to_owned(), paused.until?.to_string()));
+    paused.iter().filter_map(end).collect()
 }
 
 fn names(paused: &[(Loop, Paused)]) -> Vec<String> {
@@ -337,7 +369,9 @@ async fn set_paused(
     let (state_dir, on_disk) = (state_dir.clone(), paused.clone());
     let written = tools.files.run_within(pauses::WITHIN, move || pauses::write(&state_dir, &on_disk)).await;
     let problem = written.map_err(|gone| gone.to_string()).flatten().err().unwrap_or_default();
-    if !problem.is_empty() {
+    if problem.is_empty() {
+        desk.unread_pauses.take();
+    } else {
         warn!(
             tools.log,
             "pauses are not saved, so a restart of cri-gc undoes the last change of them: {}", problem

@@ -31,6 +31,8 @@ pub struct Desk {
     pub subjects: Subjects,
     /// Held while the pauses are written.
     pub writing_pauses: Mutex<()>,
+    /// Why the pauses could not be read at the start; `None` once they are written again.
+    pub unread_pauses: RefCell<Option<String>>,
     /// Places for clients that read the history: what they asked for is in memory until they have read it.
     pub histories: Arc<Semaphore>,
     greeting: Slot<CriResult<()>>,
@@ -95,6 +97,7 @@ async fn join<T: Clone + 'static>(
 impl Desk {
     pub fn new(subjects: Subjects) -> Self {
         Self {
+            unread_pauses: RefCell::new(subjects.unread_pauses.clone()),
             subjects,
             writing_pauses: Mutex::default(),
             histories: Arc::new(Semaphore::new(HISTORIES)),

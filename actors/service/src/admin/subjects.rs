@@ -24,6 +24,8 @@ pub struct Subjects {
     pub history: History,
     /// Where the pauses are kept.
     pub state_dir: PathBuf,
+    /// Why they could not be read at the start, if so.
+    pub unread_pauses: Option<String>,
     /// From which level on is logged.
     pub threshold: LogThreshold,
     /// Version of the program.

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use cri_gc_proto::admin as api;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::filter::Filter;
+use super::sums::Sums;
 
 /// What the history is asked.
 pub enum Question {
     /// The newest events before that number that are meant, `wanted` at most.
     Page { filter: Arc<Filter>, before: u64, wanted: usize, answer: Answer<Page> },
+    /// What happened from then until then.
+    Sums { since: Timestamp, until: Timestamp, answer: Answer<Sums> },
     /// Write all that has come.
     Flush { answer: Answer<()> },
 }

@@ -5,13 +5,14 @@
 //! or hangs the history loses events, which it says; no pass waits for it, and none fails by it. What a question answers is on
 //! the disk. Nothing is decided here, and no event is made up.
 //!
-//! - `event`: the form of an event. `filter`: which events are meant. `store`: the file.
+//! - `event`: the form of an event. `filter`: which events are meant. `store`: the file. `sums`: events in figures.
 //!   `writer`: the thread. `messages`: what it is asked. Here: the handle.
 
 pub mod event;
 mod filter;
 mod messages;
 mod store;
+mod sums;
 mod writer;
 
 use std::io;
@@ -22,6 +23,7 @@ use cri_gc_kit::recorder::{HistoryLine, Recorder};
 use cri_gc_kit::seams::Clock;
 use cri_gc_proto::admin as api;
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use jiff::Timestamp;
 use slog::Logger;
 use tokio::sync::oneshot;
 
@@ -29,6 +31,7 @@ pub use filter::Filter;
 pub use messages::HistoryError;
 use messages::Question;
 use store::Store;
+pub use sums::Sums;
 use writer::{WAITING, Writer};
 
 /// Questions that may wait for the disk. They come from clients, who give up.
@@ -91,6 +94,21 @@ impl History {
         }
         events.reverse();
         Ok(events)
+    }
+
+    /// What happened from then until then, `since` being later if the history does not reach back so far. All that `recorder`
+    /// has got by now is counted.
+    ///
+    /// # Errors
+    /// The history is off, or the disk does not answer.
+    pub async fn sums(
+        &self,
+        recorder: &Recorder,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Sums, HistoryError> {
+        recorder.flush().await;
+        self.ask(|answer| Question::Sums { since, until, answer }).await
     }
 
     /// Ends once all that `recorder` has got by now is on the disk.

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use cri_gc_files::database::{self, DatabaseError, FileIdentity};
 use cri_gc_files::dirs::make_private_dir;
 use cri_gc_proto::admin as api;
+use jiff::Timestamp;
 use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
 
 use super::filter::Filter;
 use super::messages::Page;
+use super::sums::Sums;
 use cri_gc_kit::supervision::panics::catch;
 
 /// Name of the file in the state directory.
@@ -163,6 +165,27 @@ impl Store {
                 }
             }
             Ok(page)
+        })
+    }
+
+    /// What happened from then until then, as far back as is kept.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn sums(&mut self, since: Timestamp, until: Timestamp) -> Result<Sums, DatabaseError> {
+        let most = self.most;
+        self.with(|database| {
+            let events = database.begin_read()?.open_table(EVENTS)?;
+            let newest = events.iter()?.rev().take(READ_AT_ONCE).map(|entry| {
+                let (_, event) = entry?;
+                api::Event::decode(event.value()).map_err(|error| DatabaseError::Damaged(error.to_string()))
+            });
+            let mut sums = Sums::new(since, until);
+            let count = events.len()?;
+            if !sums.count(newest)? && (count >= most || count > READ_AT_ONCE as u64) {
+                sums.begins_with_the_oldest();
+            }
+            Ok(sums)
         })
     }
 

@@ -354,3 +354,36 @@ fn a_process_that_is_killed_loses_nothing_that_was_acknowledged() {
         kept.close();
     }
 }
+
+#[test]
+fn sums_count_what_happened_in_that_time_as_far_as_it_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::open(folder.path(), 100);
+    for number in 1..=10 {
+        kept.record(removed(Kind::Container, &number.to_string(), "ns/web/app", Reason::PodDeleted));
+    }
+    kept.record(removed(Kind::Image, "sha256:a", "a:1", Reason::DiskPressure));
+    kept.record(Event::new(EventKind::ImageGcFailed, Some(Loop::ImageGc), "boom"));
+    kept.record(recovered("all is well"));
+    let sums = |kept: &Kept, since, until| {
+        block_on(kept.history.sums(&nothing(), at(since), at(until))).unwrap().answer(String::new())
+    };
+    let sum = |kind: &str, count, bytes| api::RemovedSum { kind: kind.to_owned(), count, bytes };
+    let all = sums(&kept, -3600, 3600);
+    assert_eq!(all.removed, [sum("container", 10, 70), sum("image", 1, 7)]);
+    assert_eq!(all.failures, [("ImageGCFailed".to_owned(), 1)].into());
+    assert_eq!(all.since, at(-3600).to_string());
+    // Both ends count; what is in the future by a clock that was set back does not.
+    let some = sums(&kept, 3, 5);
+    assert_eq!((some.removed, some.failures.len()), (vec![sum("container", 3, 21)], 0));
+    kept.close();
+    // After a restart it is the same, and a history that has dropped events says how far back it reaches.
+    let kept = Kept::open(folder.path(), 5);
+    assert_eq!(sums(&kept, -3600, 3600).removed, all.removed);
+    kept.record(recovered("again"));
+    let few = sums(&kept, -3600, 3600);
+    assert_eq!(
+        (few.since, few.removed),
+        (at(10).to_string(), vec![sum("container", 1, 7), sum("image", 1, 7)])
+    );
+}

@@ -100,14 +100,25 @@ impl Writer {
             Question::Flush { answer } => drop(answer.send(self.write(events))),
             Question::Page { answer, .. } if answer.is_closed() => {}
             Question::Page { filter, before, wanted, answer } => {
-                // What can't be written may be readable.
-                let written = self.write(events);
-                let page = self.open().and_then(|()| self.store.page(&filter, before, wanted));
-                drop(
-                    answer.send(page.map_err(|error| written.err().unwrap_or_else(|| self.refused(&error)))),
-                );
+                drop(answer.send(self.read(events, |store| store.page(&filter, before, wanted))));
+            }
+            Question::Sums { answer, .. } if answer.is_closed() => {}
+            Question::Sums { since, until, answer } => {
+                drop(answer.send(self.read(events, |store| store.sums(since, until))));
             }
         }
+    }
+
+    /// Reads what is on the disk, after all that has come.
+    fn read<T>(
+        &mut self,
+        events: &Receiver<Stamped>,
+        read: impl FnOnce(&mut Store) -> Result<T, DatabaseError>,
+    ) -> Result<T, HistoryError> {
+        // What can't be written may be readable.
+        let written = self.write(events);
+        let read = self.open().and_then(|()| read(&mut self.store));
+        read.map_err(|error| written.err().unwrap_or_else(|| self.refused(&error)))
     }
 
     /// Writes all that has come.

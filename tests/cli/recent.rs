@@ -1,0 +1,112 @@
+//! What `status` of a real service has of the time before it started: what happened in the last hour, and pauses that can't be read.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use cri_gc_sim::{ContainerSpec, Options, PodSpec, Sim};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::program::{Bench, ended, said, started, text};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A node with three dead containers, one of which is kept.
+struct Node {
+    sim: Sim,
+    bench: Bench,
+    _folder: tempfile::TempDir,
+}
+
+impl Node {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { start_time: jiff::Timestamp::now(), ..Options::default() };
+        let sim = Sim::start(folder.path(), options).unwrap();
+        let uid = "0f6c8d3e-1b2a-4c5d-8e9f-a0b1c2d3e4f5";
+        let pod = sim.add_pod(PodSpec::new("shop", "web-0", uid).created_at(sim.ago(60 * MINUTE))).unwrap();
+        for attempt in 0..3 {
+            let made = sim.ago((50 - attempt) * MINUTE);
+            sim.add_container(ContainerSpec::new(&pod, "web").attempt(attempt).exited(made, made)).unwrap();
+        }
+        Self { sim, bench: Bench::new(), _folder: folder }
+    }
+
+    /// The service, with one more setting.
+    fn service(&self, setting: &str) -> Child {
+        let places = [("state.dir", "state"), ("state.runtime_dir", "run"), ("admin.socket", "admin.sock")]
+            .map(|(key, name)| format!("{key}={}", text(&self.bench.path(name))));
+        let mut settings: Vec<&str> = places.iter().map(String::as_str).collect();
+        settings.push(setting);
+        started(self.bench.command_on(&self.sim, &["run"], &settings))
+    }
+
+    /// The status, once that is so.
+    fn status(&self, is_so: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + 2 * MINUTE;
+        loop {
+            let socket = self.bench.path("admin.sock");
+            let asked = said(self.bench.bare(&["status", "-o", "json", "--socket", text(&socket)]), "");
+            let status = serde_json::from_str::<Value>(&asked.out).unwrap_or_default();
+            if is_so(&status) {
+                return status;
+            }
+            assert!(Instant::now() < until, "{asked:?}");
+        }
+    }
+}
+
+fn stop(service: Child) {
+    kill_process(Pid::from_child(&service), Signal::TERM).unwrap();
+    assert_eq!(ended(service).code, Some(0));
+}
+
+fn containers(status: &Value) -> u64 {
+    let removed = status["recent"]["removed"].as_array().cloned().unwrap_or_default();
+    let of = removed.iter().find(|sum| sum["kind"] == "container");
+    of.map_or(0, |sum| sum["count"].as_u64().unwrap())
+}
+
+#[test]
+fn what_was_removed_counts_after_a_restart_too() {
+    let node = Node::new();
+    let service = node.service("state.history_max_events=1000");
+    let status = node.status(|status| containers(status) > 0);
+    assert_eq!(containers(&status), 2, "{status}");
+    assert!(status["recent"]["removed"][0]["bytes"].as_u64().unwrap() > 0, "{status}");
+    assert_eq!((&status["recent"]["failures"], &status["recent"]["problem"]), (&json!({}), &"".into()));
+    stop(service);
+    let service = node.service("state.history_max_events=1000");
+    let status = node.status(|status| status["loops"].is_array());
+    assert_eq!((containers(&status), &status["loops"][0]["removed"]), (2, &json!(0)), "{status}");
+    stop(service);
+}
+
+#[test]
+fn without_a_history_only_what_this_process_did_is_known() {
+    let node = Node::new();
+    let service = node.service("state.history_max_events=0");
+    let status = node.status(|status| containers(status) > 0);
+    assert_eq!(containers(&status), 2, "{status}");
+    let time = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let known = time(&status["now"]).duration_since(time(&status["recent"]["since"]));
+    assert!(known.as_secs() < 10 * 60, "since its start: {status}");
+    stop(service);
+}
+
+#[test]
+fn why_all_loops_are_paused_is_said_until_they_are_resumed() {
+    let node = Node::new();
+    std::fs::create_dir_all(node.bench.path("state")).unwrap();
+    node.bench.file("state/pauses.json", "{");
+    let service = node.service("state.history_max_events=1000");
+    let says_why = |status: &Value| status["problems"].to_string().contains("pauses.json can't be read");
+    let status = node.status(|status| status["loops"].is_array());
+    assert!(says_why(&status), "{status}");
+    assert!(status["loops"].as_array().unwrap().iter().all(|of| of["state"] == "paused"), "{status}");
+    let socket = node.bench.path("admin.sock");
+    said(node.bench.bare(&["resume", "--socket", text(&socket)]), "").succeeded();
+    let status = node.status(|status| status["loops"].is_array());
+    assert!(!says_why(&status), "{status}");
+    stop(service);
+}
