@@ -44,12 +44,17 @@ pub fn at_start(state_dir: &Path, now: Timestamp, log: &Logger) -> (Vec<(Loop, P
     let Pauses { paused } = match read.map_err(|gone| gone.to_string()).flatten() {
         Ok(pauses) => pauses,
         Err(why) => {
+            error!(
+                log,
+                "{} can't be read: {}; all loops are paused, as any of them may have been. `cri-gc resume` ends that, \
+                and writes the file again",
+                path.display(),
+                why
+            );
             let why = format!(
-                "{} can't be read: {why}; all loops are paused, as any of them may have been. `cri-gc resume` ends that, \
-                 and writes the file again",
+                "all loops are paused because {} can't be read: {why}; `cri-gc resume` ends that",
                 path.display()
             );
-            error!(log, "{}", why);
             return (Loop::ALL.map(|of| (of, Paused { since: now, until: None })).to_vec(), Some(why));
         }
     };
