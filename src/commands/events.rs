@@ -9,6 +9,7 @@ use crate::cli::{self, Global};
 use crate::client::{Answers, ClientError, DEADLINE, Trouble};
 use crate::failure::Failure;
 use crate::output::events::line;
+use crate::output::fit::Fit;
 use crate::output::{Reader, item, reader_gone};
 
 /// The kind of the event that separates past and new ones. It is not shown.
@@ -41,6 +42,7 @@ pub fn run(global: &Global, args: &cli::Events) -> Result<(), Failure> {
 /// # Errors
 /// No service answers, it has no history, or the filter contains a word that there is not.
 pub fn history(global: &Global, args: &cli::History) -> Result<(), Failure> {
+    let fit = Fit::of_stdout();
     in_system(async {
         let service = service(global, &args.service).await?;
         let printed = async {
@@ -48,7 +50,7 @@ pub fn history(global: &Global, args: &cli::History) -> Result<(), Failure> {
             let asked = service.stream(async |admin| admin.history(request).await).await;
             let mut events = asked.map_err(unknown_word)?;
             while let Some(event) = events.next().await? {
-                if item(args.output, &event, line)? == Reader::Gone {
+                if item(args.output, &event, |event| line(event, fit))? == Reader::Gone {
                     break;
                 }
             }
@@ -80,6 +82,7 @@ fn unknown_word(error: ClientError) -> Failure {
 }
 
 async fn print_all(events: &mut Answers<Event>, args: &cli::Events) -> Result<(), Failure> {
+    let fit = Fit::of_stdout();
     while let Some(event) = events.next().await? {
         if event.kind == NOW {
             if args.follow {
@@ -87,7 +90,7 @@ async fn print_all(events: &mut Answers<Event>, args: &cli::Events) -> Result<()
             }
             return Ok(());
         }
-        if item(args.output, &event, line)? == Reader::Gone {
+        if item(args.output, &event, |event| line(event, fit))? == Reader::Gone {
             return Ok(());
         }
     }

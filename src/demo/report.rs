@@ -11,7 +11,7 @@ use cri_gc_policy::report::Item;
 use super::node::Tally;
 use crate::output::fit::Fit;
 use crate::output::plan::{Objects, write_objects};
-use crate::output::table::{Cell, Column, bytes, table};
+use crate::output::table::{Cell, Column, bytes, prose, table};
 use crate::output::text::{Style, Text};
 
 /// Objects listed for each reason, unless all are requested.
@@ -20,8 +20,8 @@ const KEPT: usize = 1;
 
 /// The node before the sweep.
 #[must_use]
-pub fn opening(runtime: &RuntimeVersion, settings: &Settings, before: &Tally) -> String {
-    format!(
+pub fn opening(runtime: &RuntimeVersion, settings: &Settings, before: &Tally) -> Text {
+    fitted(&Text::from(format!(
         "\
 A simulated node with {} {}, reached through a real socket.
 A CI node without a kubelet: jobs have run on it for two days, and nothing was cleaned up.
@@ -35,7 +35,7 @@ A CI node without a kubelet: jobs have run on it for two days, and nothing was c
         before.disk_percent(),
         settings.image_gc.high_threshold_percent,
         settings.image_gc.low_threshold_percent
-    )
+    )))
 }
 
 /// The objects that were removed, by reason.
@@ -114,7 +114,15 @@ pub fn result(reports: &[PassReport], before: &Tally, after: &Tally) -> Text {
     for error in reports.iter().flat_map(|report| &report.errors) {
         text.push(Text::bad("error:") + format!(" {error}\n"));
     }
-    text + "\nOn your node, `cri-gc plan` shows what would be removed, and why, and removes nothing.\n"
+    fitted(
+        &(text
+            + "\nOn your node, `cri-gc plan` shows what would be removed, and why, and removes nothing.\n"),
+    )
+}
+
+/// The same text with lines that fit stdout.
+fn fitted(text: &Text) -> Text {
+    text.lines().iter().map(|line| prose(line, Fit::of_stdout())).collect()
 }
 
 fn removals(reports: &[PassReport]) -> impl Iterator<Item = &Removal> {

@@ -1,21 +1,33 @@
-//! An event as a line. Events are printed one by one, so the columns have fixed widths.
+//! An event as a line, which is wrapped where there is no space. Events are printed one by one, so the columns have fixed widths.
 
 use cri_gc_kit::recorder::EventKind;
 use cri_gc_proto::admin::{Event, Peer};
 
 use super::ages::moment;
+use super::fit::Fit;
 use super::table::{bytes, short};
 use super::text::{Style, Text};
 use cri_gc_policy::text::one_line;
 
+/// Where the last column begins.
+const LAST: usize = 57;
+
+/// The indent of wrapped lines where the last column is narrow.
+const INDENT: usize = 4;
+
 /// When, which loop, what happened, and to what.
 #[must_use]
-pub fn line(event: &Event) -> Text {
+pub fn line(event: &Event, fit: Fit) -> Text {
     let of = if event.r#loop.is_empty() { "-" } else { &event.r#loop };
     let kind = Text::styled(style(&event.kind), &*event.kind);
     let blanks = " ".repeat(19_usize.saturating_sub(event.kind.len()));
     let line = Text::from(format!("{}  {of:<12}  ", moment(&event.time))) + kind;
-    (line + format!("{blanks}  {}", what(event))).trimmed() + "\n"
+    let line = (line + format!("{blanks}  {}", what(event))).trimmed();
+    let lines = match fit {
+        Fit::Columns(space) => line.wrapped_to(space, if space > 2 * LAST { LAST } else { INDENT }),
+        Fit::Any | Fit::Whole => vec![line],
+    };
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 /// What a kind of event means. One that only a newer service knows has no colour.
@@ -85,7 +97,7 @@ mod tests {
         };
         let lines: String = [removed, failed, event("log_gc", "Recovered"), lost]
             .iter()
-            .map(|event| line(event).to_string())
+            .map(|event| line(event, Fit::Any).to_string())
             .collect();
         assert_eq!(
             lines,
@@ -96,5 +108,7 @@ mod tests {
   -             RuntimeLost          connection refused
 "
         );
+        let narrow = line(&event("log_gc", "Recovered"), Fit::Columns(40));
+        assert_eq!(narrow.to_string(), "2026-01-31T11:59:48Z  log_gc\n    Recovered\n");
     }
 }

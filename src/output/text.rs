@@ -126,9 +126,15 @@ impl Text {
     /// with as many blanks as the text.
     #[must_use]
     pub fn wrapped(&self, width: usize) -> Vec<Self> {
+        let letters = self.parts().flat_map(|(_, text)| text.chars());
+        self.wrapped_to(width, letters.take_while(|c| *c == ' ').count())
+    }
+
+    /// The same, where lines after the first begin with `indent` blanks.
+    #[must_use]
+    pub fn wrapped_to(&self, width: usize, indent: usize) -> Vec<Self> {
         let all: Vec<(Style, char)> =
             self.parts().flat_map(|(style, text)| text.chars().map(move |c| (style, c))).collect();
-        let indent = all.iter().take_while(|(_, c)| *c == ' ').count();
         let (mut lines, mut line, mut count) = (Vec::new(), Self::default(), 0);
         for word in all.split_inclusive(|(_, c)| *c == ' ') {
             let length = word.iter().filter(|(_, c)| *c != ' ').count();

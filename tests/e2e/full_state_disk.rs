@@ -62,7 +62,7 @@ impl Bed {
 
     fn dirs(&self) -> Dirs {
         let state = self.node.path("disk/state");
-        let name = state.display().to_string().trim_start_matches('/').replace('/', "-");
+        let name = state.display().to_string().trim_start_matches('/').replace('/', "%2F");
         Dirs { runtime: Some(self.node.path("run").join(name)), state }
     }
 

@@ -8,6 +8,7 @@ use cri_gc_proto::admin::Event;
 
 use super::breakages::ON_PURPOSE;
 use crate::output::events::line;
+use crate::output::fit::Fit;
 use crate::output::text::Text;
 
 /// Lines that are kept.
@@ -39,7 +40,7 @@ impl EventLog {
         if panicked && !event.message.contains(ON_PURPOSE) {
             self.panics.push(format!("{}: {}", event.r#loop, event.message));
         }
-        self.lines.push_front(line(event));
+        self.lines.push_front(line(event, Fit::of_stdout()));
         self.lines.truncate(LINES);
     }
 
