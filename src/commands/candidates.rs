@@ -32,12 +32,13 @@ pub fn command() -> Command {
     let filter = |command: Command| {
         command
             .mut_arg("kinds", offers(|| words(EventKind::ALL.iter().map(|kind| kind.as_str()))))
-            .mut_arg("reasons", offers(|| words(Reason::ALL.iter().map(|reason| reason.as_str()))))
+            .mut_arg("reasons", offers(reasons))
             .mut_arg("object", offers(past_objects))
     };
     Cli::command()
         .mut_arg("log_level", offers(|| words(LogLevel::WORDS.iter().copied())))
         .mut_arg("set", offers(settings))
+        .mut_subcommand("plan", |command| command.mut_arg("reasons", offers(reasons)))
         .mut_subcommand("explain", |command| command.mut_arg("object", offers(objects)))
         .mut_subcommand("events", filter)
         .mut_subcommand("history", filter)
@@ -50,6 +51,10 @@ fn offers(
     candidates: impl Fn() -> Vec<CompletionCandidate> + Send + Sync + 'static,
 ) -> impl FnOnce(Arg) -> Arg {
     |argument| argument.add(ArgValueCandidates::new(candidates))
+}
+
+fn reasons() -> Vec<CompletionCandidate> {
+    words(Reason::ALL.iter().map(|reason| reason.as_str()))
 }
 
 fn words<'a>(words: impl Iterator<Item = &'a str>) -> Vec<CompletionCandidate> {

@@ -38,7 +38,10 @@ pub fn run(shell: Shell) -> Result<(), Failure> {
     print(script)
 }
 
-/// Answers the question of a script, and ends the program then. Does nothing if no script asks.
+/// Answers the question of a script, and ends the program then. Does nothing if no script asks: a service that inherits the variable
+/// has to run.
 pub fn answer() {
-    CompleteEnv::with_factory(candidates::command).var(VARIABLE).complete();
+    if std::env::args_os().nth(1).is_some_and(|first| first == "--") {
+        CompleteEnv::with_factory(candidates::command).var(VARIABLE).complete();
+    }
 }

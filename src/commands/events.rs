@@ -42,22 +42,28 @@ pub fn run(global: &Global, args: &cli::Events) -> Result<(), Failure> {
 /// # Errors
 /// No service answers, it has no history, or the filter contains a word that there is not.
 pub fn history(global: &Global, args: &cli::History) -> Result<(), Failure> {
-    let fit = Fit::of_stdout();
-    in_system(async {
+    let mut past = Vec::new();
+    let asked = in_system(async {
         let service = service(global, &args.service).await?;
-        let printed = async {
+        let read = async {
             let request = HistoryRequest { filter: filter(&args.filter), limit: args.limit };
             let asked = service.stream(async |admin| admin.history(request).await).await;
             let mut events = asked.map_err(unknown_word)?;
             while let Some(event) = events.next().await? {
-                if item(args.output, &event, |event| line(event, fit))? == Reader::Gone {
-                    break;
-                }
+                past.push(event);
             }
             Ok(())
         };
-        service.within(Some(service.deadline), printed).await
-    })
+        service.within(Some(service.deadline), read).await
+    });
+    // Only then: a reader of stdout that pauses (`| less`) must not keep the service waiting.
+    let fit = Fit::of_stdout();
+    for event in &past {
+        if item(args.output, event, |event| line(event, fit))? == Reader::Gone {
+            break;
+        }
+    }
+    asked
 }
 
 fn filter(args: &cli::EventFilter) -> Option<EventFilter> {

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, StderrLock, StdoutLock, Write};
 use cri_gc_policy::text::{Lines, escape, one_line};
 
 use super::color;
-use super::text::{Paint, Style};
+use super::text::{INDENT, Paint, Style};
 
 /// Escapes what is written, except for line ends.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ const SEPARATOR: &str = "\n  ";
 pub fn message(text: &str) -> String {
     let one = |part: &str| {
         let indented = part.len() - part.trim_start_matches(' ').len();
-        format!("{:indented$}{}", "", one_line(part))
+        format!("{}{}", " ".repeat(indented.min(INDENT)), one_line(part))
     };
     text.split(SEPARATOR).map(one).collect::<Vec<_>>().join(SEPARATOR)
 }
@@ -99,6 +99,14 @@ mod tests {
         let text = String::from_utf8(written).unwrap();
         assert_eq!(text, "[\n  \"a\\u001b[2J\\nb\",\n  \"\\u202egpj\",\n  \"é\"\n]");
         assert_eq!(serde_json::from_str::<Vec<String>>(&text).unwrap(), names);
+    }
+
+    #[test]
+    fn a_name_of_many_blanks_is_no_indent() {
+        let blanks = " ".repeat(70_000);
+        assert_eq!(message(&format!("x\n  {blanks}y")), format!("x\n  {}y", " ".repeat(INDENT)));
+        let text = Text::from(format!("{blanks}y")).one_line();
+        assert_eq!(text.to_string(), format!("{}y", " ".repeat(INDENT)));
     }
 
     #[test]

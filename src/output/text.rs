@@ -7,6 +7,9 @@ use std::ops::Add;
 
 use cri_gc_policy::text::one_line;
 
+/// By how many blanks at most a line is indented: what is longer comes from elsewhere.
+pub const INDENT: usize = 20;
+
 /// What a part of a text means. Most text has none of these: colour is sparse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Style {
@@ -85,7 +88,8 @@ impl Text {
             let begin = if line.is_empty() { text.len() - text.trim_start_matches(' ').len() } else { 0 };
             let begin = begin.max(text.starts_with(char::is_whitespace).into());
             let end = usize::from(text.ends_with(char::is_whitespace) && !text.trim().is_empty());
-            line.push(Self::styled(style, format!("{:begin$}{}{:end$}", "", one_line(text), "")));
+            let [begin, end] = [begin.min(INDENT), end].map(|count| " ".repeat(count));
+            line.push(Self::styled(style, format!("{begin}{}{end}", one_line(text))));
         }
         line
     }

@@ -111,6 +111,14 @@ fn without_a_service_the_words_of_the_program_are_offered() {
 }
 
 #[test]
+fn a_command_that_inherits_the_variable_is_run() {
+    let bench = Bench::new();
+    let mut command = bench.bare(&["-V"]);
+    command.env("CRI_GC_COMPLETE", "bash");
+    assert!(said(command, "").succeeded().starts_with("cri-gc "));
+}
+
+#[test]
 fn bash_completes_by_asking_the_program() {
     let bench = Bench::new();
     let script = said(bench.bare(&["completions", "bash"]), "").succeeded();

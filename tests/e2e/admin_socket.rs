@@ -322,6 +322,13 @@ async fn who_may_read_asks_everything_and_changes_nothing() {
         assert!(matches!(done.status.code(), Some(0 | 3)), "{args:?}: {}", said(&done));
     }
 
+    // Those who may only read take no place from the others.
+    let silent: Vec<_> = (0..6).map(|_| std::os::unix::net::UnixStream::connect(&reading).unwrap()).collect();
+    let crowded = served.run_in_group(readers, &["status"]);
+    assert_eq!(crowded.status.code(), Some(4), "{}", said(&crowded));
+    assert_eq!(served.run_in_group(operators, &["status"]).status.code(), Some(0));
+    drop(silent);
+
     // A member of both has the greater right. Where an administrator opens a socket to all, the service still checks who connects.
     std::fs::set_permissions(&reading, std::fs::Permissions::from_mode(0o666)).unwrap();
     let stranger = served.run_in_group(54_323, &["status"]);

@@ -13,7 +13,7 @@ use crate::actor::CONTAINER_STATUS;
 use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, RuntimeVersion};
 use crate::connection::{Clients, check_answered};
 use crate::convert;
-use crate::error::{CriError, CriResult, REMOVE_IMAGE};
+use crate::error::{CriError, CriResult, LIST_CONTAINER_STATS, REMOVE_IMAGE};
 use crate::gateway::Gateway;
 use crate::lanes::Lane;
 use crate::messages::Call;
@@ -91,7 +91,7 @@ impl Gateway {
                 clients.runtime.list_container_stats(cri::ListContainerStatsRequest::default()).await?;
             Ok(convert::container_layers(answer.into_inner().stats))
         };
-        self.ask("ListContainerStats", None, send).await
+        self.ask(LIST_CONTAINER_STATS, None, send).await
     }
 
     /// Whether there is an image of that whole id, as it is listed, for that runtime handler; an empty one is the default one.

@@ -148,7 +148,8 @@ impl CriError {
     /// What to do, where that follows from the class; else empty. Appended to a message.
     #[must_use]
     pub fn remedy(&self) -> String {
-        if self.class == ErrorClass::Unimplemented { format!("; {NO_CRI}") } else { String::new() }
+        let is_no_cri = self.class == ErrorClass::Unimplemented && self.method != LIST_CONTAINER_STATS;
+        if is_no_cri { format!("; {NO_CRI}") } else { String::new() }
     }
 
     /// Whether nothing at all can be reached, so that every further call would fail the same way.
@@ -157,6 +158,9 @@ impl CriError {
         matches!(self.class, ErrorClass::Unavailable | ErrorClass::NoSocket)
     }
 }
+
+/// The one method here that a CRI runtime may lack.
+pub const LIST_CONTAINER_STATS: &str = "ListContainerStats";
 
 /// How CRI-O refuses to remove an image: "image used by X: image is in use by a container", "the image is in use by X", and in older
 /// releases "image X is mounted as volume to container with ID: Y". A lock, a layer or a device that is in use is a failure.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::LogLevel;
@@ -13,6 +12,7 @@ use cri_gc_policy::text::one_line;
 use cri_gc_proto::admin as api;
 use jiff::Timestamp;
 use slog::{info, warn};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
@@ -431,11 +431,12 @@ async fn send_all(
     events: Sender<Result<api::Event, Status>>,
 ) {
     let Subscription { past, mut coming } = subscription;
-    let past: Vec<_> = past.iter().map(event::event).filter(|event| filter.matches(event)).collect();
+    // Each is put into words once it is sent: a client that does not read must not have many copies.
+    let past: Vec<_> = past.into_iter().filter(|stamped| filter.matches(&event::event(stamped))).collect();
     let first = past.len().saturating_sub(recent);
     let mut next = Some(answers::now());
-    for event in past.into_iter().skip(first) {
-        if events.send(Ok(event)).await.is_err() {
+    for stamped in past.into_iter().skip(first) {
+        if events.send(Ok(event::event(&stamped))).await.is_err() {
             return;
         }
     }
@@ -456,27 +457,37 @@ async fn send_all(
     }
 }
 
-pub async fn history(desk: Rc<Desk>, asked: api::HistoryRequest) -> Result<Updates<api::Event>, Status> {
+/// Past events from the disk. The place is the client's until it has read them.
+pub async fn history(
+    desk: Rc<Desk>,
+    (asked, place): (api::HistoryRequest, OwnedSemaphorePermit),
+) -> Result<Updates<api::Event>, Status> {
     let filter = filter(asked.filter.as_ref())?;
     let limit = match usize::try_from(asked.limit).unwrap_or(MOST_EVENTS) {
         0 => MOST_EVENTS,
         limit => limit.min(MOST_EVENTS),
     };
     let Subjects { tools, history, .. } = &desk.subjects;
-    let place = Arc::clone(&desk.histories).try_acquire_owned();
-    let busy = "other clients read the history already; try again in a few seconds";
-    let place = place.map_err(|_| Status::failed_precondition(busy))?;
     let past = history.newest(&tools.recorder, filter, limit).await;
     let past = past.map_err(|error| Status::failed_precondition(error.to_string()))?;
     let (events, stream) = channel(WAITING);
     actix_rt::spawn(async move {
-        for event in past {
-            // A client that does not read is not waited for: its events take memory.
-            if !matches!(tokio::time::timeout(READ_WITHIN, events.send(Ok(event))).await, Ok(Ok(()))) {
-                break;
+        let to = events.clone();
+        let send = async move {
+            for event in past {
+                if to.send(Ok(event)).await.is_err() {
+                    break;
+                }
             }
-        }
+        };
+        // A client that does not read is not waited for: its events take memory, and its place is wanted.
+        let sent = tokio::time::timeout(READ_WITHIN, send).await;
         drop(place);
+        if sent.is_err() {
+            let late = format!("the client has not read the history within {}", duration(READ_WITHIN));
+            // It may be gone.
+            let _ = events.send(Err(Status::deadline_exceeded(late))).await;
+        }
     });
     Ok(ReceiverStream::new(stream))
 }

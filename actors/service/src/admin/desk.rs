@@ -12,7 +12,7 @@ use std::time::Duration;
 use cri_gc_config::Settings;
 use cri_gc_policy::{Enforcing, ImagePlan, Observation, PlanReport};
 use futures_util::FutureExt;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tonic::Status;
 
 use super::subjects::Subjects;
@@ -23,9 +23,6 @@ use cri_gc_kit::in_flight::InFlight;
 use cri_gc_kit::words::Loop;
 use cri_gc_pods::Verdict;
 
-/// Clients that read the history at a time.
-const HISTORIES: usize = 2;
-
 /// The subjects, and what they are being asked.
 pub struct Desk {
     pub subjects: Subjects,
@@ -33,8 +30,6 @@ pub struct Desk {
     pub writing_pauses: Mutex<()>,
     /// Why the pauses could not be read at the start; `None` once they are written again.
     pub unread_pauses: RefCell<Option<String>>,
-    /// Places for clients that read the history: what they asked for is in memory until they have read it.
-    pub histories: Arc<Semaphore>,
     greeting: Slot<CriResult<()>>,
     observing: Slot<Result<Rc<Observed>, Status>>,
     judging: Slot<Rc<Images>>,
@@ -100,7 +95,6 @@ impl Desk {
             unread_pauses: RefCell::new(subjects.unread_pauses.clone()),
             subjects,
             writing_pauses: Mutex::default(),
-            histories: Arc::new(Semaphore::new(HISTORIES)),
             greeting: Slot::default(),
             observing: Slot::default(),
             judging: Slot::default(),

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::access::{Access, Groups};
 use super::actor::AdminActor;
 use super::desk::Desk;
-use super::server;
+use super::server::{self, Limits};
 use super::subjects::Subjects;
 
 /// The admin API, served.
@@ -34,11 +34,11 @@ impl Admin {
         groups: Groups,
         subjects: Subjects,
     ) -> Result<Self, SocketError> {
-        let mut listeners = vec![socket::listen(&path, groups.change)?];
+        let mut listeners = vec![(socket::listen(&path, groups.change)?, Limits::CHANGE)];
         let reading = socket::reading(&path);
         match groups.read {
             Some(group) => match socket::listen(&reading, Some(group)) {
-                Ok(listener) => listeners.push(listener),
+                Ok(listener) => listeners.push((listener, Limits::READ)),
                 Err(error) => {
                     drop(listeners);
                     socket::remove(&path);

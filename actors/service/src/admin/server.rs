@@ -25,11 +25,24 @@ use super::access::{Access, Caller, check};
 use super::actor::AdminActor;
 use super::service::AdminService;
 
-/// Connections at a time of each socket: those who may only read leave places for the others. One more client is refused at once, rather than left to wait.
-const CONNECTIONS: usize = 512;
+/// How much the clients of one socket can have at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections. One more client is refused at once, rather than left to wait.
+    connections: usize,
+    /// Calls of one connection.
+    streams: u32,
+    /// Clients that read the history: what they asked for is in memory until they have read it.
+    pub histories: usize,
+}
 
-/// Calls at a time of one connection.
-const STREAMS: u32 = 32;
+impl Limits {
+    /// Of those who may change everything.
+    pub const CHANGE: Self = Self { connections: 512, streams: 32, histories: 2 };
+
+    /// Of those who may only read: each answer that a client does not read takes memory, and they must leave places for the others.
+    pub const READ: Self = Self { connections: 6, streams: 2, histories: 1 };
+}
 
 /// How long a new connection may say nothing.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -42,14 +55,16 @@ const LAST_CALLS: Duration = Duration::from_secs(2);
 
 /// Serves on all of these sockets until `stop`.
 pub async fn serve(
-    listeners: Vec<UnixListener>,
+    listeners: Vec<(UnixListener, Limits)>,
     access: Access,
     actor: Addr<AdminActor>,
     stop: oneshot::Receiver<()>,
     log: Logger,
 ) {
-    let listeners: io::Result<Vec<_>> =
-        listeners.into_iter().map(tokio::net::UnixListener::from_std).collect();
+    let listeners: io::Result<Vec<_>> = listeners
+        .into_iter()
+        .map(|(listener, limits)| Ok((tokio::net::UnixListener::from_std(listener)?, limits)))
+        .collect();
     let listeners = match listeners {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -69,35 +84,45 @@ pub async fn serve(
             None
         }
     };
-    let (send, connections) = mpsc::channel(1);
     let access = Arc::new(access);
-    let accept = |listener| tokio::spawn(accept(listener, Arc::clone(&access), send.clone(), log.clone()));
-    let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
-    // The tasks have their own.
-    drop(send);
-    let (accepted, none_accepted) = oneshot::channel();
-    let server = Server::builder()
-        .max_concurrent_streams(Some(STREAMS))
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .layer(InterceptorLayer::new(check))
-        .add_service(AdminServer::new(AdminService { actor }))
-        .add_service(health_service)
-        .add_optional_service(reflection)
-        .serve_with_incoming_shutdown(ReceiverStream::new(connections), async {
-            let _ = none_accepted.await;
-        });
+    let (mut accepting, mut ends, mut servers) = (Vec::new(), Vec::new(), Vec::new());
+    for (listener, limits) in listeners {
+        let (send, connections) = mpsc::channel(1);
+        accepting.push(tokio::spawn(accept(
+            listener,
+            limits.connections,
+            Arc::clone(&access),
+            send,
+            log.clone(),
+        )));
+        let (accepted, none_accepted) = oneshot::channel::<()>();
+        ends.push(accepted);
+        let admin =
+            AdminService { actor: actor.clone(), histories: Arc::new(Semaphore::new(limits.histories)) };
+        let server = Server::builder()
+            .max_concurrent_streams(Some(limits.streams))
+            .http2_keepalive_interval(Some(KEEPALIVE.0))
+            .http2_keepalive_timeout(Some(KEEPALIVE.1))
+            .layer(InterceptorLayer::new(check))
+            .add_service(AdminServer::new(admin))
+            .add_service(health_service.clone())
+            .add_optional_service(reflection.clone())
+            .serve_with_incoming_shutdown(ReceiverStream::new(connections), async {
+                let _ = none_accepted.await;
+            });
+        servers.push(server);
+    }
     let stopping = async {
         let _ = stop.await;
         accepting.iter().for_each(JoinHandle::abort);
         // Only then are the listeners closed.
         futures_util::future::join_all(accepting).await;
-        let _ = accepted.send(());
+        drop(ends);
         // A client that follows events would never end by itself.
         sleep(LAST_CALLS).await;
     };
     tokio::select! {
-        served = server => if let Err(error) = served {
+        served = futures_util::future::try_join_all(servers) => if let Err(error) = served {
             error!(log, "`cri-gc status` and the other client commands do not work any more: the admin socket failed"; "error" => %error);
         },
         () = stopping => {}
@@ -107,11 +132,12 @@ pub async fn serve(
 /// Accepts connections, as many as there may be. Ends with the server.
 async fn accept(
     listener: tokio::net::UnixListener,
+    places: usize,
     access: Arc<Access>,
     send: mpsc::Sender<io::Result<Connection>>,
     log: Logger,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(places));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,

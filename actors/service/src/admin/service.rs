@@ -1,11 +1,12 @@
 //! The gRPC side: hands each call to the admin actor, where a function of `calls` answers it. Nothing is done here.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix::Addr;
 use cri_gc_kit::recorder::Peer;
 use cri_gc_proto::admin as api;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tonic::{Request, Response, Status};
 
 use super::access::{Caller, Method, check_right};
@@ -17,6 +18,8 @@ use super::messages::Begin;
 /// The service.
 pub struct AdminService {
     pub actor: Addr<AdminActor>,
+    /// Places for clients of this socket that read the history.
+    pub histories: Arc<Semaphore>,
 }
 
 /// Whether a call is answered to its end.
@@ -134,6 +137,9 @@ impl api::admin_server::Admin for AdminService {
     }
 
     async fn history(&self, request: Request<api::HistoryRequest>) -> Answer<Self::HistoryStream> {
-        self.ask(Method::History, request, calls::history).await
+        let busy = "other clients read the history already; try again in a few seconds";
+        let place = Arc::clone(&self.histories).try_acquire_owned();
+        let place = place.map_err(|_| Status::failed_precondition(busy))?;
+        self.ask(Method::History, request.map(|asked| (asked, place)), calls::history).await
     }
 }
