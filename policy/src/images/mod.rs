@@ -110,6 +110,8 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &ImagePoli
         }
     }
     candidates.sort_unstable_by(Candidate::next_first);
+    // A runtime lists in whatever order; what is next has to be the same at every question.
+    young.sort_unstable_by(Candidate::next_first);
 
     let (aged, rest): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|c| c.unused_too_long(policy, now));
     let sizes = aged.iter().map(|candidate| candidate.image.size_bytes);
