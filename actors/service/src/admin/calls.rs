@@ -24,7 +24,7 @@ use super::passes;
 use super::subjects::Subjects;
 use super::subjects::restarting;
 use crate::configuration::Refused;
-use crate::history::{Filter, HistoryError, Sums, event};
+use crate::history::{Counted, Filter, HistoryError, Sums, event};
 use crate::pauses;
 use cri_gc_collectors::collector::Paused;
 use cri_gc_kit::generation::Cause;
@@ -153,17 +153,17 @@ async fn recent(subjects: &Subjects, within: Duration) -> api::Recent {
     let since = until.checked_sub(RECENT).unwrap_or(Timestamp::MIN);
     let kept = subjects.history.sums(&tools.recorder, since, until);
     let problem = match tokio::time::timeout(within, kept).await {
-        Ok(Ok(sums)) => return sums.answer(String::new()),
+        Ok(Ok(Counted { sums, problem })) => {
+            return sums.answer(problem.map(|problem| problem.to_string()).unwrap_or_default());
+        }
         Ok(Err(HistoryError::Off)) => String::new(),
         Ok(Err(error)) => error.to_string(),
         Err(_) => HistoryError::Hangs.to_string(),
     };
     let mut sums = Sums::new(since, until);
     let in_memory = tools.recorder.subscribe(usize::MAX).await.map(|in_memory| in_memory.past);
-    let newest = in_memory.iter().flatten().rev().map(|stamped| Ok::<_, Infallible>(event::event(stamped)));
-    if sums.count(newest) != Ok(true) {
-        sums.begins_with_the_oldest();
-    }
+    let events = in_memory.iter().flatten().map(|stamped| Ok::<_, Infallible>(event::event(stamped)));
+    let Ok(()) = sums.count(events);
     sums.answer(problem)
 }
 

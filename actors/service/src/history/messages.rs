@@ -14,7 +14,7 @@ pub enum Question {
     /// The newest events before that number that are meant, `wanted` at most.
     Page { filter: Arc<Filter>, before: u64, wanted: usize, answer: Answer<Page> },
     /// What happened from then until then.
-    Sums { since: Timestamp, until: Timestamp, answer: Answer<Sums> },
+    Sums { since: Timestamp, until: Timestamp, answer: Answer<Counted> },
     /// Write all that has come.
     Flush { answer: Answer<()> },
 }
@@ -29,6 +29,15 @@ pub struct Page {
     pub events: Vec<api::Event>,
     /// There may be more before this number.
     pub rest_before: Option<u64>,
+}
+
+/// What happened, in figures.
+#[derive(Debug)]
+pub struct Counted {
+    /// The figures.
+    pub sums: Sums,
+    /// Why the newest events are not on the disk, if so. They are counted, less those that had no place in memory.
+    pub problem: Option<HistoryError>,
 }
 
 /// Why the history can't answer.

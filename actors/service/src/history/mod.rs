@@ -28,8 +28,8 @@ use slog::Logger;
 use tokio::sync::oneshot;
 
 pub use filter::Filter;
-pub use messages::HistoryError;
 use messages::Question;
+pub use messages::{Counted, HistoryError};
 use store::Store;
 pub use sums::Sums;
 use writer::{WAITING, Writer};
@@ -106,7 +106,7 @@ impl History {
         recorder: &Recorder,
         since: Timestamp,
         until: Timestamp,
-    ) -> Result<Sums, HistoryError> {
+    ) -> Result<Counted, HistoryError> {
         recorder.flush().await;
         self.ask(|answer| Question::Sums { since, until, answer }).await
     }

@@ -168,12 +168,16 @@ impl Store {
         })
     }
 
-    /// What happened from then until then, as far back as is kept.
+    /// What happened from then until then, as far back as is kept; `waiting` are events that are not in here yet.
     ///
     /// # Errors
     /// It can't be read.
-    pub fn sums(&mut self, since: Timestamp, until: Timestamp) -> Result<Sums, DatabaseError> {
-        let most = self.most;
+    pub fn sums<'a>(
+        &mut self,
+        since: Timestamp,
+        until: Timestamp,
+        waiting: impl IntoIterator<Item = &'a api::Event>,
+    ) -> Result<Sums, DatabaseError> {
         self.with(|database| {
             let events = database.begin_read()?.open_table(EVENTS)?;
             let newest = events.iter()?.rev().take(READ_AT_ONCE).map(|entry| {
@@ -181,10 +185,7 @@ impl Store {
                 api::Event::decode(event.value()).map_err(|error| DatabaseError::Damaged(error.to_string()))
             });
             let mut sums = Sums::new(since, until);
-            let count = events.len()?;
-            if !sums.count(newest)? && (count >= most || count > READ_AT_ONCE as u64) {
-                sums.begins_with_the_oldest();
-            }
+            sums.count(waiting.into_iter().cloned().map(Ok).chain(newest))?;
             Ok(sums)
         })
     }

@@ -15,7 +15,7 @@ pub struct Sums {
     /// By kind of object, how many were removed, and their bytes.
     removed: [(u64, u64); Kind::ALL.len()],
     failures: BTreeMap<&'static str, u64>,
-    /// The time of the last event that was counted, which is the oldest.
+    /// The time of the oldest event that was counted.
     oldest: Option<Timestamp>,
 }
 
@@ -26,27 +26,28 @@ impl Sums {
         Self { since, until, removed: Default::default(), failures: BTreeMap::new(), oldest: None }
     }
 
-    /// Counts events, newest first, until one is older than the time that is meant. Returns whether there was one.
+    /// Counts the events of the time that is meant, among all that are known. Where none of them is older, nothing is known of
+    /// what was before the oldest that was counted: the figures begin with that one.
     ///
     /// # Errors
     /// The first error of an event.
-    pub fn count<E>(
-        &mut self,
-        newest_first: impl IntoIterator<Item = Result<api::Event, E>>,
-    ) -> Result<bool, E> {
-        for event in newest_first {
+    pub fn count<E>(&mut self, events: impl IntoIterator<Item = Result<api::Event, E>>) -> Result<(), E> {
+        let mut reaches_back = false;
+        // A clock that was set leaves them in another order than that of their times.
+        for event in events {
             let event = event?;
             let Ok(time) = event.time.parse::<Timestamp>() else { continue };
             if time < self.since {
-                return Ok(true);
-            }
-            // A clock that was set back leaves events in the future.
-            if time <= self.until {
-                self.oldest = Some(time);
+                reaches_back = true;
+            } else if time <= self.until {
+                self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
                 self.add(&event);
             }
         }
-        Ok(false)
+        if !reaches_back {
+            self.since = self.oldest.unwrap_or(self.until);
+        }
+        Ok(())
     }
 
     fn add(&mut self, event: &api::Event) {
@@ -60,11 +61,6 @@ impl Sums {
             _ if kind.is_failure() => *self.failures.entry(kind.as_str()).or_default() += 1,
             _ => {}
         }
-    }
-
-    /// Nothing is known of what was before the oldest event that was counted.
-    pub fn begins_with_the_oldest(&mut self) {
-        self.since = self.oldest.unwrap_or(self.until);
     }
 
     /// In the words of the API; `problem`: why events may be missing, if they may.

@@ -366,16 +366,19 @@ fn sums_count_what_happened_in_that_time_as_far_as_it_is_known() {
     kept.record(Event::new(EventKind::ImageGcFailed, Some(Loop::ImageGc), "boom"));
     kept.record(recovered("all is well"));
     let sums = |kept: &Kept, since, until| {
-        block_on(kept.history.sums(&nothing(), at(since), at(until))).unwrap().answer(String::new())
+        let counted = block_on(kept.history.sums(&nothing(), at(since), at(until))).unwrap();
+        assert_eq!(counted.problem, None);
+        counted.sums.answer(String::new())
     };
     let sum = |kind: &str, count, bytes| api::RemovedSum { kind: kind.to_owned(), count, bytes };
     let all = sums(&kept, -3600, 3600);
     assert_eq!(all.removed, [sum("container", 10, 70), sum("image", 1, 7)]);
     assert_eq!(all.failures, [("ImageGCFailed".to_owned(), 1)].into());
-    assert_eq!(all.since, at(-3600).to_string());
+    assert_eq!(all.since, at(1).to_string(), "nothing is known of the time before the first event");
     // Both ends count; what is in the future by a clock that was set back does not.
     let some = sums(&kept, 3, 5);
     assert_eq!((some.removed, some.failures.len()), (vec![sum("container", 3, 21)], 0));
+    assert_eq!(some.since, at(3).to_string());
     kept.close();
     // After a restart it is the same, and a history that has dropped events says how far back it reaches.
     let kept = Kept::open(folder.path(), 5);
@@ -386,4 +389,50 @@ fn sums_count_what_happened_in_that_time_as_far_as_it_is_known() {
         (few.since, few.removed),
         (at(10).to_string(), vec![sum("container", 1, 7), sum("image", 1, 7)])
     );
+}
+
+#[test]
+fn sums_count_over_events_of_a_clock_that_was_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::open(folder.path(), 100);
+    for (sequence, second) in [(1, 100), (2, 10), (3, 101), (4, 11), (5, 99)] {
+        let event = Arc::new(removed(Kind::Image, "sha256:a", "a:1", Reason::DiskPressure));
+        kept.line.events.send(Stamped { sequence, time: at(second), event }).unwrap();
+    }
+    let sums = |since, until| {
+        let counted = block_on(kept.history.sums(&nothing(), at(since), at(until))).unwrap();
+        let recent = counted.sums.answer(String::new());
+        (recent.removed[0].count, recent.since)
+    };
+    assert_eq!(sums(50, 200), (3, at(50).to_string()));
+    assert_eq!(sums(0, 200), (5, at(10).to_string()), "the oldest by its time");
+}
+
+#[test]
+fn sums_count_what_a_full_disk_keeps_waiting_and_say_why_it_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let Ok(disk) = Tmpfs::mount(folder.path(), TmpfsSize::mib(8)) else {
+        println!("skipped: no tmpfs can be mounted here");
+        return;
+    };
+    let kept = Kept::open(folder.path(), 10_000);
+    let image = |number: usize| removed(Kind::Image, &format!("{number:060}"), "web:1", Reason::DiskPressure);
+    kept.record(image(0));
+    kept.flush().unwrap();
+    let mut rest = std::fs::File::create(folder.path().join("rest")).unwrap();
+    while rest.write_all(&[0; 4096]).is_ok() {}
+    let mut recorded = 1;
+    // It writes into what is left of its file first.
+    while kept.flush().is_ok() {
+        for number in 0..500 {
+            kept.record(image(number));
+            recorded += 1;
+        }
+    }
+    let counted = block_on(kept.history.sums(&nothing(), at(0), at(1_000_000))).unwrap();
+    let problem = counted.problem.map(|problem| problem.to_string()).unwrap_or_default();
+    assert!(problem.contains("Free space in state.dir"), "{problem}");
+    let recent = counted.sums.answer(problem);
+    assert_eq!((recent.removed[0].count, recent.since), (recorded, at(1).to_string()));
+    drop((kept, disk));
 }

@@ -13,11 +13,12 @@ use cri_gc_kit::supervision::panics::catch;
 use cri_gc_policy::text::counted;
 use cri_gc_proto::admin as api;
 use crossbeam_channel::{Receiver, after, never, select};
+use jiff::Timestamp;
 use slog::{Logger, error};
 use tokio::sync::oneshot;
 
 use super::event::event;
-use super::messages::{HistoryError, Question};
+use super::messages::{Counted, HistoryError, Question};
 use super::store::Store;
 
 /// Events that may wait for the disk: those of a pass over a full node.
@@ -104,8 +105,27 @@ impl Writer {
             }
             Question::Sums { answer, .. } if answer.is_closed() => {}
             Question::Sums { since, until, answer } => {
-                drop(answer.send(self.read(events, |store| store.sums(since, until))));
+                drop(answer.send(self.sums(events, since, until)));
             }
+        }
+    }
+
+    /// The figures of all that has come, on the disk or not.
+    fn sums(
+        &mut self,
+        events: &Receiver<Stamped>,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Counted, HistoryError> {
+        let problem = self.write(events).err();
+        let loss = self.loss();
+        let sums = self.open().and_then(|()| {
+            let waiting = loss.iter().chain(&self.waiting);
+            self.store.sums(since, until, waiting)
+        });
+        match sums {
+            Ok(sums) => Ok(Counted { sums, problem }),
+            Err(error) => Err(problem.unwrap_or_else(|| self.refused(&error))),
         }
     }
 
