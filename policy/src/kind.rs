@@ -1,9 +1,11 @@
 //! The kinds of objects that are removed, with the words for them. It says nothing of a single object.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Kind {

@@ -160,6 +160,8 @@ pub struct FileSystem {
     pub holds_containers: bool,
     /// How full it is.
     pub stats: FsStats,
+    /// Free bytes that only root may use; 0 where it is not known.
+    pub reserved_bytes: u64,
     /// What a pass in progress is reclaiming on it: that continues to the low threshold, while a pass begins at the high one
     /// only. Nothing in an observation that no pass has acted on yet.
     pub reclaiming: Reclaiming,

@@ -31,9 +31,29 @@ pub struct PlanReport {
     pub images: ImageReport,
     /// Log directories; their `id` is their name.
     pub log_dirs: SectionReport,
+    /// Which objects are listed; left out where all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Only>,
+    /// The kinds of objects that could not be listed; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Kind>,
     /// When the observation was made, by which the ages of a table count.
     #[serde(skip)]
     pub now: Option<Now>,
+}
+
+/// What the objects of a plan have in common that is filtered: one of the values of each list that is not empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Only {
+    /// The loops that remove them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loops: Vec<String>,
+    /// Words of [`Reason`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// The namespaces of their pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
 }
 
 /// The decisions on one kind of object.
@@ -163,6 +183,8 @@ impl PlanReport {
                 filesystems: filesystems(&observation.filesystems, &policy.images),
             },
             log_dirs: words.section(Kind::LogDir, &plan.log_dirs),
+            only: None,
+            unseen: Vec::new(),
             now: Some(observation.now()),
         }
     }

@@ -194,6 +194,7 @@ impl From<SnapshotFileSystem> for FileSystem {
                 inodes: fs.inodes,
                 inodes_free: fs.inodes_free,
             },
+            reserved_bytes: 0,
             reclaiming: Reclaiming::default(),
         }
     }

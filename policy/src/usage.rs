@@ -30,8 +30,6 @@ pub struct Layer {
 pub struct Disk {
     /// What was measured of it, and whether images and writable layers are on it.
     pub fs: FileSystem,
-    /// Free bytes that only root may use.
-    pub reserved_bytes: u64,
     /// Whether the log directories of pods are on it.
     pub holds_logs: bool,
 }
@@ -221,7 +219,7 @@ impl Usage {
 
     /// One filesystem; `is_split` if the images lie on several, so that it is not known how much of them lies on which.
     fn filesystem(&self, disk: &Disk, is_split: bool) -> FileSystemUsage {
-        let Disk { fs, reserved_bytes, holds_logs } = disk;
+        let Disk { fs, holds_logs } = disk;
         let stats = fs.stats;
         let on_it: [(bool, &str, &[UsedBy]); 3] = [
             (
@@ -235,14 +233,14 @@ impl Usage {
         let on_it = on_it.into_iter().filter(|(is_on_it, ..)| *is_on_it);
         let known = on_it.clone().map(|(_, _, kinds)| self.of(kinds)).fold(0, u64::saturating_add);
         let known = (!is_split || !fs.holds_images).then_some(known);
-        let free = stats.available_bytes.saturating_add(*reserved_bytes);
+        let free = stats.available_bytes.saturating_add(fs.reserved_bytes);
         let used_bytes = stats.capacity_bytes.saturating_sub(free);
         FileSystemUsage {
             mountpoint: fs.mountpoint.clone(),
             holds: on_it.map(|(_, what, _)| what).collect(),
             capacity_bytes: stats.capacity_bytes,
             used_bytes,
-            reserved_bytes: *reserved_bytes,
+            reserved_bytes: fs.reserved_bytes,
             available_bytes: stats.available_bytes,
             used_percent: usage_percent(stats.capacity_bytes, stats.available_bytes),
             inodes: stats.inodes,

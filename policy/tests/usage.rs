@@ -53,9 +53,9 @@ fn disk(mountpoint: &str, used: u64, (images, containers, logs): (bool, bool, bo
                 inodes: 10,
                 inodes_free: 4,
             },
+            reserved_bytes: 5 * GIB,
             ..FileSystem::default()
         },
-        reserved_bytes: 5 * GIB,
         holds_logs: logs,
     }
 }

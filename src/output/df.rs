@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use cri_gc_policy::report::Item;
-use cri_gc_policy::text::counted;
+use cri_gc_policy::text::{counted, one_line};
 use cri_gc_policy::usage::{FileSystemUsage, Object, Sum, Usage, UsedBy};
 
 use super::ages::rough;
@@ -26,6 +26,7 @@ pub fn write(usage: &Usage, verbose: bool, fit: Fit, out: &mut dyn Paint) -> io:
     let filesystems = usage.filesystems.iter().map(filesystem);
     if !usage.filesystems.is_empty() {
         table(FILESYSTEMS, filesystems, fit).write_to(out)?;
+        reserved(usage, fit, out)?;
         writeln!(out)?;
     }
     let others = usage.filesystems.iter().map(|fs| other(fs, usage.filesystems.len() > 1));
@@ -71,6 +72,20 @@ fn filesystem(fs: &FileSystemUsage) -> [Cell<'_>; 7] {
         inodes.checked_div(fs.inodes.into()).map_or_else(|| "-".to_owned(), |used| format!("{used}%")),
     ]
     .map(Cell::from)
+}
+
+/// What is missing from the sum of USED and AVAILABLE.
+fn reserved(usage: &Usage, fit: Fit, out: &mut dyn Paint) -> io::Result<()> {
+    let reserved = usage.filesystems.iter().filter(|fs| fs.reserved_bytes > 0);
+    let parts: Vec<String> = reserved
+        .map(|fs| format!("{} on {}", ByteSize(fs.reserved_bytes), one_line(&fs.mountpoint)))
+        .collect();
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let line =
+        format!("Reserved for root: {}; USE% counts it as used, as the kubelet does.", parts.join(", "));
+    prose(&line.into(), fit).write_to(out)
 }
 
 fn sum(sum: &Sum) -> [Cell<'_>; 5] {
@@ -182,4 +197,30 @@ fn list<'a>(
 /// Bytes in readable units; "?" where they are not known.
 fn size(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "?".to_owned(), |bytes| ByteSize(bytes).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::text::Text;
+
+    #[test]
+    fn what_is_reserved_for_root_is_a_line_below_the_filesystems() {
+        let fs = |mountpoint: &str, reserved_bytes| FileSystemUsage {
+            mountpoint: mountpoint.to_owned(),
+            reserved_bytes,
+            ..FileSystemUsage::default()
+        };
+        let mut usage = Usage { filesystems: vec![fs("/var/lib/x", 5 << 30)], ..Usage::default() };
+        let lines = |usage: &Usage| {
+            let mut text = Text::default();
+            write(usage, false, Fit::Any, &mut text).unwrap();
+            text.lines().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let shown = lines(&usage);
+        let line = "Reserved for root: 5.0 GiB on /var/lib/x; USE% counts it as used, as the kubelet does.";
+        assert_eq!((shown[2].as_str(), shown[3].as_str()), (line, ""), "{shown:?}");
+        usage.filesystems = vec![fs("/var/lib/x", 0)];
+        assert!(!lines(&usage).iter().any(|line| line.contains("eserved")));
+    }
 }

@@ -183,7 +183,9 @@ pub async fn measure(tools: &Tools, places: &FsPlaces) -> (Vec<FileSystem>, Vec<
     let places = all.iter().map(|fs| fs.mountpoint.as_str()).collect::<Vec<_>>().join(", ");
     let measured = tools.disks.run_within(SCAN_WITHIN, move || {
         let measure = |fs: FileSystem| match probe.stats(Path::new(&fs.mountpoint)) {
-            Ok(Measured { stats, device, .. }) => Ok(FileSystem { stats, device, ..fs }),
+            Ok(Measured { stats, device, reserved_bytes }) => {
+                Ok(FileSystem { stats, device, reserved_bytes, ..fs })
+            }
             Err(error) => Err(PassError::File {
                 step: "could not measure an image filesystem",
                 error: format!("{}: {error}; is it mounted?", fs.mountpoint),

@@ -128,7 +128,7 @@ async fn disks(
     let (probe, all) = (tools.probe.clone(), observation.filesystems.clone());
     let with_reserve = |measured: std::io::Result<Measured>, fs: FileSystem| match measured {
         Ok(Measured { stats, reserved_bytes, .. }) => {
-            Disk { fs: FileSystem { stats, ..fs }, reserved_bytes, ..Disk::default() }
+            Disk { fs: FileSystem { stats, reserved_bytes, ..fs }, ..Disk::default() }
         }
         // A moment ago it could be measured.
         Err(_) => Disk { fs, ..Disk::default() },
@@ -150,10 +150,10 @@ async fn disks(
     };
     match tools.files.run_within(SCAN_WITHIN, move || probe.stats(&root)).await {
         Ok(Ok(Measured { stats, device, reserved_bytes })) => {
-            let fs = FileSystem { mountpoint: place, device, stats, ..FileSystem::default() };
+            let fs = FileSystem { mountpoint: place, device, stats, reserved_bytes, ..FileSystem::default() };
             match disks.iter_mut().find(|disk| disk.fs.is_same(&fs)) {
                 Some(disk) => disk.holds_logs = true,
-                None => disks.push(Disk { fs, reserved_bytes, holds_logs: true }),
+                None => disks.push(Disk { fs, holds_logs: true }),
             }
             (disks, None)
         }

@@ -12,6 +12,8 @@ pub struct Account {
     mountpoints: Vec<String>,
     /// Images that could not be removed.
     not_removed: u64,
+    /// Free, but for root only.
+    reserved: u64,
     /// What belongs to no image.
     other: u64,
 }
@@ -23,10 +25,12 @@ impl Account {
         let holding = observation.filesystems.iter().filter(|fs| fs.holds_images);
         let used = |fs: &FileSystem| fs.stats.capacity_bytes.saturating_sub(fs.stats.available_bytes);
         let used = holding.clone().map(used).fold(0, u64::saturating_add);
+        let reserved = holding.clone().map(|fs| fs.reserved_bytes).fold(0, u64::saturating_add);
         Self {
             mountpoints: holding.map(|fs| fs.mountpoint.clone()).collect(),
             not_removed: 0,
-            other: used.saturating_sub(places.held_by_images(sizes)),
+            reserved,
+            other: used.saturating_sub(reserved).saturating_sub(places.held_by_images(sizes)),
         }
     }
 
@@ -62,10 +66,14 @@ impl Account {
                 if count == 1 { "is" } else { "are" }
             ),
         };
+        let reserved = match self.reserved {
+            0 => String::new(),
+            bytes => format!("reserved for root {}, ", ByteSize(bytes)),
+        };
         format!(
             "FreeDiskSpaceFailed: image filesystem {} needs {missing}; {untried}. Used by: images in use {}, protected images \
-             {}, images younger than min_age {}, images that could not be removed {}, other data about {}; look for logs, \
-             volumes and container layers",
+             {}, images younger than min_age {}, images that could not be removed {}, {reserved}other data about {}; look for \
+             logs, volumes and container layers",
             self.mountpoints.join(", "),
             ByteSize(in_use),
             ByteSize(protected),
@@ -110,6 +118,7 @@ mod tests {
                 holds_images: true,
                 holds_containers: true,
                 stats,
+                reserved_bytes: 5 * GIB,
                 ..FileSystem::default()
             }],
             ..Observation::empty(Timestamp::UNIX_EPOCH)
@@ -128,8 +137,9 @@ mod tests {
             account.text(&observation, &plan),
             "FreeDiskSpaceFailed: image filesystem /var/lib/x needs 4.0 GiB more free space; no removable image is left. \
              Used by: images in use 7.0 GiB, protected images 7.0 GiB, images younger than min_age 3.0 GiB, images that \
-             could not be removed 6.0 GiB, other data about 52.0 GiB; look for logs, volumes and container layers",
-            "90 GiB are used: 18 GiB by the content of images, 20 GiB by what is unpacked of them"
+             could not be removed 6.0 GiB, reserved for root 5.0 GiB, other data about 47.0 GiB; look for logs, volumes and \
+             container layers",
+            "90 GiB are not available: 18 GiB are used by the content of images, 20 GiB by what is unpacked of them"
         );
         plan.section.remove.push(Decision::new(4, Reason::DiskPressure));
         let text = account.text(&observation, &plan);
