@@ -76,7 +76,8 @@ pub fn pause(global: &Global, args: &Pause) -> Result<(), Failure> {
     let for_seconds = args.length.unwrap_or_default().as_secs_f64();
     let request = PauseRequest { loops: loops(named), for_seconds };
     let request = async |service: Client| service.ask(async |admin| admin.pause(request).await).await;
-    let text = |answer: &PauseResponse| answers::paused(&answer.paused, &answer.until, &answer.problem);
+    let text =
+        |answer: &PauseResponse| answers::paused("Paused:", &answer.paused, &answer.until, &answer.problem);
     let answer = ask(global, service, output.output, request, text)?;
     Failure::partly_unless(answer.problem.is_empty())
 }
@@ -88,7 +89,9 @@ pub fn pause(global: &Global, args: &Pause) -> Result<(), Failure> {
 pub fn resume(global: &Global, args: &Loops) -> Result<(), Failure> {
     let request = ResumeRequest { loops: loops(&args.loops) };
     let request = async |service: Client| service.ask(async |admin| admin.resume(request).await).await;
-    let text = |answer: &ResumeResponse| answers::paused(&answer.paused, &answer.until, &answer.problem);
+    let begin = "Still paused:";
+    let text =
+        |answer: &ResumeResponse| answers::paused(begin, &answer.paused, &answer.until, &answer.problem);
     let answer = ask(global, &args.service, args.output.output, request, text)?;
     Failure::partly_unless(answer.problem.is_empty())
 }

@@ -8,9 +8,9 @@ use cri_gc_proto::admin::ReloadResponse;
 use super::ages::moment;
 use super::text::{Style, Text};
 
-/// Which loops are paused, until when, and why that would not hold over a restart.
+/// Which loops are paused, until when, and why that would not hold over a restart. `begin` comes before their names.
 #[must_use]
-pub fn paused(loops: &[String], until: &HashMap<String, String>, problem: &str) -> Text {
+pub fn paused(begin: &str, loops: &[String], until: &HashMap<String, String>, problem: &str) -> Text {
     let named = |of: &String| match until.get(of) {
         Some(until) => format!("{of} (until {})", moment(until)),
         None => of.clone(),
@@ -19,7 +19,7 @@ pub fn paused(loops: &[String], until: &HashMap<String, String>, problem: &str) 
         Text::from("No loop is paused now.\n")
     } else {
         let loops: Vec<String> = loops.iter().map(named).collect();
-        Text::styled(Style::Attention, "Paused:") + format!(" {}\n", loops.join(", "))
+        Text::styled(Style::Attention, begin) + format!(" {}\n", loops.join(", "))
     };
     if !problem.is_empty() {
         text.push(Text::bad("This does not hold over a restart of the service:"));

@@ -166,7 +166,7 @@ fn resume_says_when_the_other_pauses_end() {
     let resume = ResumeResponse { paused: texts(&["image_gc"]), until, ..ResumeResponse::default() };
     let answers = Answers { resume: Some(Ok(resume)), ..Answers::default() };
     let said = ask(answers, &["resume", "logs"]).succeeded();
-    assert_eq!(said, "Paused: image_gc (until 2026-01-31T13:00:00Z)\n");
+    assert_eq!(said, "Still paused: image_gc (until 2026-01-31T13:00:00Z)\n");
 }
 
 #[test]

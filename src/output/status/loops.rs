@@ -79,7 +79,10 @@ fn last_pass(pass: &Pass, now: Now) -> String {
     let mut did = match pass.mode.as_str() {
         "report" => format!("{} would be removed", pass.would_remove),
         "off" => "off".to_owned(),
-        _ if pass.freed_bytes > 0 => format!("{removed} removed ({})", ByteSize(pass.freed_bytes)),
+        _ if pass.freed_bytes > 0 => {
+            let of = if pass.r#loop == "image_gc" { "" } else { " of logs" };
+            format!("{removed} removed ({}{of})", ByteSize(pass.freed_bytes))
+        }
         _ => format!("{removed} removed"),
     };
     if pass.failed > 0 {

@@ -108,7 +108,12 @@ fn written(status: &StatusResponse, extent: Extent, fit: Fit) -> Text {
 
 fn of_recent(recent: &Recent, now: Now) -> Vec<Text> {
     let sum = |sum: &RemovedSum| {
-        let bytes = if sum.bytes > 0 { format!(" ({})", ByteSize(sum.bytes)) } else { String::new() };
+        let bytes = match (sum.bytes, sum.kind.as_str()) {
+            (0, _) => String::new(),
+            (bytes, "image") => format!(" (size {})", ByteSize(bytes)),
+            // Of the other kinds nothing but logs is measured.
+            (bytes, _) => format!(" ({} of logs)", ByteSize(bytes)),
+        };
         format!("{}{bytes}", counted(sum.count, &sum.kind))
     };
     let removed: Vec<String> = recent.removed.iter().map(sum).collect();

@@ -268,7 +268,7 @@ sandbox_gc    enforce  running 3s  none yet                          -        0 
 log_gc        report   waiting     12s ago: 3 would be removed  in 48s        0              0         0
 image_gc      enforce  waiting     2m ago: 5 removed (2.0 GiB)   in 3m       40              0         0
 
-last hour      removed 12 containers (3.0 MiB), 1 image (2.0 GiB)
+last hour      removed 12 containers (3.0 MiB of logs), 1 image (size 2.0 GiB)
 
 FILESYSTEM           HOLDS               USED  HIGH  LOW              AVAILABLE  INODES
 /var/lib/containerd  images, containers   74%   85%  80%  26.0 GiB of 100.0 GiB     12%
