@@ -140,14 +140,20 @@ pub struct Plan {
     /// terminal at most 10 objects are listed for each reason to remove them
     #[arg(long)]
     pub all: bool,
-    /// Only objects of this loop; containers, sandboxes, logs and images are accepted, too (may be given several times)
-    #[arg(long = "loop", value_enum, value_name = "LOOP")]
+    /// Only objects of this loop; containers, sandboxes, logs and images are accepted, too (several: with commas, or the flag again)
+    #[arg(long = "loop", value_parser = values::LoopParser, value_name = "LOOP", value_delimiter = ',')]
     pub loops: Vec<LoopName>,
-    /// Only objects that are removed or kept for this reason, e.g. pod_deleted (may be given several times)
-    #[arg(long = "reason", value_name = "REASON", value_parser = values::reason(), hide_possible_values = true)]
+    /// Only objects that are removed or kept for this reason, e.g. pod_deleted (several: with commas, or the flag again)
+    #[arg(
+        long = "reason",
+        value_name = "REASON",
+        value_parser = values::reason(),
+        hide_possible_values = true,
+        value_delimiter = ','
+    )]
     pub reasons: Vec<String>,
-    /// Only objects of pods in this namespace; images have none (may be given several times)
-    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    /// Only objects of pods in this namespace; images have none (several: with commas, or the flag again)
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", value_delimiter = ',')]
     pub namespaces: Vec<String>,
     /// Order within each kind of object [default: the order of removal]
     #[arg(long, value_name = "KEY", value_enum)]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use cri_gc_config::LogLevel;
 
 use super::output::{Form, Output, TableForm, Tables};
-use super::values::{When, length, log_level, span, when};
+use super::values::{LoopParser, When, length, log_level, span, when};
 
 #[derive(Debug, Args)]
 pub struct Service {
@@ -45,7 +45,7 @@ pub struct Explain {
 #[derive(Debug, Args)]
 pub struct RunNow {
     /// Loops; containers, sandboxes, logs and images are accepted, too [default: all]
-    #[arg(value_enum, value_name = "LOOP")]
+    #[arg(value_parser = LoopParser, value_name = "LOOP")]
     pub loops: Vec<LoopName>,
     /// Confirm that pods missing from the pod source now are deleted, even if many disappeared at once (see `status`); the
     /// other checks before a pod counts as deleted stay in force
@@ -61,7 +61,7 @@ pub struct RunNow {
 #[derive(Debug, Args)]
 pub struct Loops {
     /// Loops; containers, sandboxes, logs and images are accepted, too [default: all]
-    #[arg(value_enum, value_name = "LOOP")]
+    #[arg(value_parser = LoopParser, value_name = "LOOP")]
     pub loops: Vec<LoopName>,
     #[command(flatten)]
     pub service: Service,
@@ -87,17 +87,17 @@ pub struct EventFilter {
     /// Only events until then
     #[arg(long, value_name = "WHEN", value_parser = when)]
     pub until: Option<When>,
-    /// Only events of this loop (may be given several times)
-    #[arg(long = "loop", value_enum, value_name = "LOOP")]
+    /// Only events of this loop (several: with commas, or the flag again)
+    #[arg(long = "loop", value_parser = LoopParser, value_name = "LOOP", value_delimiter = ',')]
     pub loops: Vec<LoopName>,
-    /// Only events of this kind, e.g. Removed (may be given several times)
-    #[arg(long = "kind", value_name = "KIND")]
+    /// Only events of this kind, e.g. Removed (several: with commas, or the flag again)
+    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
     pub kinds: Vec<String>,
     /// Only events about this object: an id, the beginning of one, a name or a pod UID
     #[arg(long, value_name = "OBJECT")]
     pub object: Option<String>,
-    /// Only events with this reason, e.g. pod_deleted (may be given several times)
-    #[arg(long = "reason", value_name = "REASON")]
+    /// Only events with this reason, e.g. pod_deleted (several: with commas, or the flag again)
+    #[arg(long = "reason", value_name = "REASON", value_delimiter = ',')]
     pub reasons: Vec<String>,
 }
 

@@ -1,11 +1,15 @@
 //! Reads the values of flags.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Command, ValueEnum};
 use cri_gc_config::{LogLevel, parse_duration};
 use cri_gc_policy::Reason;
 use jiff::Timestamp;
+
+use super::service::LoopName;
 
 pub fn log_level(text: &str) -> Result<LogLevel, String> {
     text.parse().map_err(|error| format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
@@ -13,6 +17,37 @@ pub fn log_level(text: &str) -> Result<LogLevel, String> {
 
 pub fn reason() -> PossibleValuesParser {
     PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.as_str()))
+}
+
+/// The loops. Those of [`LoopName`] as they are; only the error is another one, which names the short names too.
+#[derive(Debug, Clone, Copy)]
+pub struct LoopParser;
+
+impl TypedValueParser for LoopParser {
+    type Value = LoopName;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<LoopName, clap::Error> {
+        let parse = |text: &str| {
+            LoopName::from_str(text, false).map_err(|_| "write one of ".to_owned() + &loop_words())
+        };
+        parse.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(LoopName::value_variants().iter().filter_map(LoopName::to_possible_value)))
+    }
+}
+
+/// "container_gc or containers, ...".
+fn loop_words() -> String {
+    let values = LoopName::value_variants().iter().filter_map(LoopName::to_possible_value);
+    let words = values.map(|value| value.get_name_and_aliases().collect::<Vec<_>>().join(" or "));
+    words.collect::<Vec<_>>().join(", ")
 }
 
 pub fn key_value(text: &str) -> Result<(String, String), String> {

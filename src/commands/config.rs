@@ -1,6 +1,8 @@
 //! `cri-gc config`: shows settings, checks the configuration, and reloads that of the running service. Importing a kubelet's
 //! configuration is in [`import_kubelet`].
 
+use std::fmt::Display;
+
 use cri_gc_config::{Settings, key_names, render};
 use cri_gc_proto::admin::{ConfigRequest, ConfigResponse, ReloadRequest};
 use cri_gc_service::admin::Groups;
@@ -55,8 +57,15 @@ fn check(global: &Global) -> Result<(), Failure> {
     // `run` refuses an unknown group when it starts; a configuration may be checked on another machine than its own.
     let group = Groups::of(&loaded.settings).err();
     loaded.notes.into_iter().for_each(|text| note(&text));
-    let but = group.map(|error| format!(", but `cri-gc run` refuses it on this machine: {error}"));
-    print(format!("{from}{}\n", but.unwrap_or_default()))
+    print(match group {
+        None => format!("{from}\n"),
+        Some(error) => but_refused(&from, error),
+    })
+}
+
+/// What is valid, and is refused by `run`.
+fn but_refused(from: &str, error: impl Display) -> String {
+    format!("{from}, but `cri-gc run` refuses it on this machine: {error}\n")
 }
 
 /// The settings that a command would use now.

@@ -31,12 +31,12 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
     }
     let loaded = settings(global)?;
     let policy = loaded.settings.policy();
-    let (mut report, problems, unseen) = match &args.snapshot {
+    let (mut report, problems) = match &args.snapshot {
         Some(path) => {
             let observation = read_snapshot(path)?;
             let plan = decide(&observation, &policy);
             note(unmatched(&observation.images, &policy.images));
-            (PlanReport::new(&plan, &observation, &policy), of_images(&plan).collect(), Vec::new())
+            (PlanReport::new(&plan, &observation, &policy), of_images(&plan).collect())
         }
         None => {
             let confirmed = args.source.confirm_deleted;
@@ -52,11 +52,14 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
         PlanForm::Json => (Form::Json, Fit::Any),
         PlanForm::Yaml => (Form::Yaml, Fit::Any),
     };
-    let extent = match (args.all, fit) {
-        (true, _) => Extent::AllAndKept,
+    // Of a reason to keep objects nothing else would be listed.
+    let extent = match (args.all || fit == Fit::Whole, selection.is_by_reason(), fit) {
+        (true, ..) => Extent::AllAndKept,
         // A person reads it: 100,000 rows would hide the rest.
-        (false, Fit::Columns(_)) => Extent::Examples,
-        (false, _) => Extent::Removed,
+        (false, false, Fit::Columns(_)) => Extent::Examples,
+        (false, true, Fit::Columns(_)) => Extent::ExamplesAndKept,
+        (false, false, _) => Extent::Removed,
+        (false, true, _) => Extent::AllAndKept,
     };
     let (kinds, only) = (selection.kinds(), selection.words());
     show_by(form, &report, |report, out| {
@@ -66,7 +69,7 @@ pub fn run(global: &Global, args: &cli::Plan) -> Result<(), Failure> {
         if !problems.is_empty() {
             write_incomplete(out)?;
         }
-        let view = View { extent, fit, kinds: &kinds, only: only.as_deref(), unseen: &unseen };
+        let view = View { extent, fit, kinds: &kinds, only: only.as_deref() };
         output::plan::write(report, view, out)
     })?;
     problems.iter().for_each(|problem| output::error(problem));
@@ -86,12 +89,13 @@ fn refuse_what_a_snapshot_has(global: &Global, args: &cli::Plan) -> Result<(), F
     )))
 }
 
-/// The plan for the node, what could not be observed or decided, and the kinds of objects that could not be listed.
-async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>, Vec<Kind>), Failure> {
+/// The plan for the node, and what could not be observed or decided.
+async fn plan(crew: &Crew, policy: &Policy) -> Result<(PlanReport, Vec<String>), Failure> {
     let Planned { observation, plan, notes, problems, unseen, .. } = plan_node(crew, policy).await?;
-    let report = planning::report(&crew.tools, &crew.settings, &plan, &observation).await;
+    let mut report = planning::report(&crew.tools, &crew.settings, &plan, &observation).await;
     note(notes.into_iter().chain(modes(&plan, &crew.settings)));
-    Ok((report, problems, unseen))
+    report.unseen = unseen;
+    Ok((report, problems))
 }
 
 /// Writes what a table begins with where something is missing from it.

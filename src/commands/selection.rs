@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use cri_gc_kit::words::Loop;
-use cri_gc_policy::report::{Item, SectionReport};
+use cri_gc_policy::report::{Item, Only, SectionReport};
 use cri_gc_policy::{Kind, PlanReport, naming};
 
 use super::setup::loops;
@@ -54,6 +54,15 @@ impl<'a> Selection<'a> {
             section.retain(|item| kinds.contains(&kind) && self.has(kind, item));
             self.sort(section);
         }
+        let (reasons, namespaces) = (self.reasons.to_vec(), self.namespaces.to_vec());
+        let only = Only { loops: self.loops.clone(), reasons, namespaces };
+        plan.only = (only != Only::default()).then_some(only);
+    }
+
+    /// Whether only some reasons are meant.
+    #[must_use]
+    pub fn is_by_reason(&self) -> bool {
+        !self.reasons.is_empty()
     }
 
     fn has(&self, kind: Kind, item: &Item) -> bool {

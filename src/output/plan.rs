@@ -28,8 +28,6 @@ pub struct View<'a> {
     pub kinds: &'a [Kind],
     /// Which objects of them are shown, in words; `None`: all.
     pub only: Option<&'a str>,
-    /// The kinds that could not be observed.
-    pub unseen: &'a [Kind],
 }
 
 /// The kinds of a plan with their sections.
@@ -48,9 +46,13 @@ fn sections<'a>(plan: &'a PlanReport, kinds: &[Kind]) -> Vec<(Kind, &'a SectionR
 /// # Errors
 /// The error of `out`.
 pub fn write(plan: &PlanReport, view: View<'_>, out: &mut dyn Paint) -> io::Result<()> {
-    let View { extent, fit, kinds, only, unseen } = view;
+    let View { extent, fit, kinds, only } = view;
     let sections = sections(plan, kinds);
-    let most = if extent == Extent::Examples { EXAMPLES } else { usize::MAX };
+    if sections.is_empty() {
+        return writeln!(out, "Nothing matches.");
+    }
+    let has_examples = matches!(extent, Extent::Examples | Extent::ExamplesAndKept);
+    let most = if has_examples { EXAMPLES } else { usize::MAX };
     if sections.iter().all(|(_, section)| section.remove.is_empty()) {
         let of_these = if only.is_some() { " of these objects" } else { "" };
         writeln!(out, "Nothing{of_these} would be removed.\n")?;
@@ -61,7 +63,7 @@ pub fn write(plan: &PlanReport, view: View<'_>, out: &mut dyn Paint) -> io::Resu
     };
     list("REMOVE", Style::Attention, |section| &section.remove)?;
     list("REMOVE AFTER THESE", Style::Attention, |section| &section.follow)?;
-    if extent == Extent::AllAndKept {
+    if matches!(extent, Extent::ExamplesAndKept | Extent::AllAndKept) {
         list("KEEP", Style::Plain, |section| &section.keep)?;
     }
     if let Some(only) = only {
@@ -70,7 +72,7 @@ pub fn write(plan: &PlanReport, view: View<'_>, out: &mut dyn Paint) -> io::Resu
     let sums = sections.iter().map(|(kind, section)| {
         // What was not observed is not known to be none.
         let count = |items: &[Item]| match items.len() {
-            0 if unseen.contains(kind) => Cell::styled(Style::Bad, "?"),
+            0 if plan.unseen.contains(kind) => Cell::styled(Style::Bad, "?"),
             count => count.to_string().into(),
         };
         let reasons = tally(section.keep.iter().map(|item| item.reason.as_str()));
@@ -119,6 +121,8 @@ pub fn write_names(plan: &PlanReport, out: &mut dyn Paint) -> io::Result<()> {
 pub enum Extent {
     /// Of what would be removed, some examples for each kind and reason.
     Examples,
+    /// The same, and examples of what is kept.
+    ExamplesAndKept,
     /// All that would be removed.
     Removed,
     /// What is kept as well.
@@ -312,7 +316,7 @@ mod tests {
     }
 
     fn lines(plan: &PlanReport, extent: Extent) -> Vec<String> {
-        lines_of(plan, View { extent, fit: Fit::Any, kinds: KINDS, only: None, unseen: &[] })
+        lines_of(plan, View { extent, fit: Fit::Any, kinds: KINDS, only: None })
     }
 
     #[test]
@@ -320,6 +324,12 @@ mod tests {
         let mut plan = PlanReport::default();
         plan.containers.remove = (0..1_000).map(|id| item(id, "pod_deleted")).collect();
         plan.containers.remove.push(item(1_000, "over_node_limit"));
+        plan.sandboxes.keep = (0..20).map(|id| item(id, "sandbox_ready")).collect();
+        let kept = lines(&plan, Extent::ExamplesAndKept);
+        assert_eq!(
+            kept.iter().filter(|line| line.contains("sandbox_ready") && !line.contains("20 ")).count(),
+            EXAMPLES + 1
+        );
         let shown = lines(&plan, Extent::Examples);
         assert_eq!(shown.len(), 1 + EXAMPLES + 1 + 1 + 1 + 5, "{shown:?}");
         let more: Vec<&str> = shown[EXAMPLES + 2].split_whitespace().collect();
@@ -346,9 +356,8 @@ mod tests {
 
     #[test]
     fn what_could_not_be_observed_is_not_counted_as_none() {
-        let plan = PlanReport::default();
-        let view =
-            View { extent: Extent::Removed, fit: Fit::Any, kinds: KINDS, only: None, unseen: &[Kind::Image] };
+        let plan = PlanReport { unseen: vec![Kind::Image], ..PlanReport::default() };
+        let view = View { extent: Extent::Removed, fit: Fit::Any, kinds: KINDS, only: None };
         let shown = lines_of(&plan, view);
         assert!(shown.contains(&"containers            0             0     0".to_owned()), "{shown:?}");
         assert!(shown.contains(&"images                ?             ?     ?".to_owned()), "{shown:?}");
@@ -366,8 +375,7 @@ mod tests {
         };
         plan.containers.remove = vec![long.clone()];
         plan.containers.follow = vec![Item { size_bytes: None, ..long }];
-        let view =
-            View { extent: Extent::Removed, fit: Fit::Columns(80), kinds: KINDS, only: None, unseen: &[] };
+        let view = View { extent: Extent::Removed, fit: Fit::Columns(80), kinds: KINDS, only: None };
         let shown = lines_of(&plan, view);
         assert!(shown.iter().all(|line| line.len() <= 80), "{shown:?}");
         assert!(shown.iter().any(|line| line.contains("...") && line.contains("over_pod_container_limit")));

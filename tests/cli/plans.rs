@@ -127,7 +127,35 @@ fn only_what_is_meant_is_listed_and_counted_in_every_form() {
     assert_eq!(both["images"]["would_free_bytes"], 1_400_000_000);
     assert_eq!(ids(&both["log_dirs"]["keep"]), [""; 0]);
     assert_eq!(json(&["--reason", "unused_too_long"])["images"].get("would_free_bytes"), None);
-    assert_eq!(ids(&json(&["--sort", "name"])["containers"]["keep"]).first().unwrap(), "c4");
+    let sorted = json(&["--sort", "name"]);
+    assert_eq!(ids(&sorted["containers"]["keep"]).first().unwrap(), "c4");
+    assert_eq!(sorted.get("only"), None, "all are listed");
+    assert_eq!(
+        both["only"],
+        serde_json::json!({"loops": ["log_gc", "image_gc"], "reasons": ["disk_pressure"]}),
+        "the reader of a file has to know that it is not all"
+    );
+    assert_eq!(shop["only"], serde_json::json!({"namespaces": ["shop"]}));
+    let several = plan(&["-o", "json", "--loop", "logs,images", "--reason", "disk_pressure,in_use"]);
+    assert_eq!(
+        several,
+        plan(&["-o", "json", "--loop=logs", "--loop=images", "--reason=disk_pressure", "--reason=in_use"])
+    );
+}
+
+#[test]
+fn objects_that_are_kept_are_listed_where_their_reason_is_asked_for_or_all_are() {
+    for args in [&["--reason", "foreign_name"][..], &["-o", "wide"]] {
+        let table = plan(args);
+        assert!(table.contains("KEEP") && table.contains("lost+found"), "{table}");
+    }
+    assert_eq!(plan(&["-o", "wide"]), plan(&["-o", "wide", "--all"]));
+    assert!(!plan(&[]).contains("lost+found"));
+}
+
+#[test]
+fn where_no_object_can_match_the_table_says_so() {
+    assert_eq!(plan(&["-n", "ci", "--loop", "images"]), "Nothing matches.\n");
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn wrong_usage_ends_with_2_and_says_what_there_is() {
     let bench = Bench::new();
     for (args, part) in [
         (&[][..], "Usage"),
+        (&["plan", "--loop", "image"], "write one of container_gc or containers, "),
         (&["plann"], "plan"),
         (&["plan", "--ouput", "json"], "--output"),
         (&["plan", "--output", "xml"], "table, wide, name, json, yaml"),
@@ -71,7 +72,10 @@ fn wrong_usage_ends_with_2_and_says_what_there_is() {
         (&["sweep", "now"], "unexpected argument"),
         (&["explain"], "<OBJECT>"),
         (&["events", "--recent=-1"], "--recent"),
-        (&["pause", "everything"], "container_gc, sandbox_gc, log_gc, image_gc"),
+        (
+            &["pause", "everything"],
+            "container_gc or containers, sandbox_gc or sandboxes, log_gc or logs, image_gc or images",
+        ),
         (&["completions"], "<SHELL>"),
         (&["plan", "--log-level", "loud"], "error, warning, info, debug, trace"),
     ] {
