@@ -317,8 +317,8 @@ settings! {
         socket: PathBuf = "/run/cri-gc/admin.sock".into(), SOCKET;
         /// A group whose members may connect, next to root and the user of the service. Not set: these two only.
         group: Option<String> = None, TEXT;
-        /// A group whose members may connect and ask (status, plans, events, settings), and change nothing. They have a socket of their
-        /// own next to the other: admin-read.sock. Not set: there is none.
+        /// A group whose members may connect and ask (status, explain, events, settings), and change nothing. They have a socket of
+        /// their own next to the other: admin-read.sock. `cri-gc plan` needs the socket of the runtime. Not set: there is none.
         read_group: Option<String> = None, TEXT;
     }
 
