@@ -30,7 +30,7 @@ use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
 use cri_gc_service::admin::{Admin, Groups, Subjects};
 use cri_gc_service::configuration::{Configuration, Reading};
-use cri_gc_service::history::History;
+use cri_gc_service::history::{History, HistoryError};
 use cri_gc_service::metrics::{self, ListenError};
 use cri_gc_service::pauses;
 use jiff::Timestamp;
@@ -100,6 +100,8 @@ pub struct Crew {
     pub loops: [OnRequest; 4],
     /// What is to be done some time before the passes.
     pub prepare: Recipient<Prepare>,
+    /// The history of events on disk; `None` for a command that writes nothing there.
+    history: Option<History>,
     threads: Threads,
 }
 
@@ -140,7 +142,16 @@ impl Crew {
     ) -> io::Result<Self> {
         let threads = Threads::own();
         let configure = Configure { settings: Arc::clone(&settings), confirmed, service: false };
-        let (keeping, recorder) = (threads.start().handle, Recorder::none(seams.clock.clone()));
+        let (keeping, clock) = (threads.start().handle, seams.clock.clone());
+        // What writes into the store of image records holds the lock of its directory, which is that of the history too.
+        let (history, recorder) = if matches!(home, Home::Store(..)) {
+            let most = u64::try_from(settings.state.history_max_events).unwrap_or(0);
+            let (history, line) = History::start(&settings.state.dir, most, clock.clone(), log.clone())?;
+            let restart = (Pace::from(&*settings), log_restart(log.clone(), "recorder", None));
+            (Some(history), Recorder::start(&keeping, restart, line, clock))
+        } else {
+            (None, Recorder::none(clock))
+        };
         let mut tools = shared(configure, &seams, home, &threads, &keeping, recorder, log)?;
         tools.files = Workers::start(settings.log_gc.workers.into())?;
         let on = || threads.start().handle;
@@ -153,7 +164,7 @@ impl Crew {
             OnRequest::new(log_reaper),
             OnRequest::new(Collector::start(&on(), shared(), same(), ImageGc::default)),
         ];
-        Ok(Self { tools, settings, loops, prepare, threads })
+        Ok(Self { tools, settings, loops, prepare, history, threads })
     }
 
     /// Asks the runtime for its version: a one-shot command does nothing where none answers.
@@ -180,6 +191,13 @@ impl Crew {
     /// Stops the collectors: no removal and no pass begins any more. Passes in progress end after their current removals.
     pub fn halt(&self) {
         self.loops.iter().for_each(|of| of.finish.do_send(Finish));
+    }
+
+    /// Ends once all events are in the history on disk, or it is known that they are not: then it returns false.
+    pub async fn flush_history(&self) -> bool {
+        let Some(history) = &self.history else { return true };
+        let flush = history.flush(&self.tools.recorder);
+        matches!(tokio::time::timeout(FLUSHED_WITHIN, flush).await, Ok(Ok(()) | Err(HistoryError::Off)))
     }
 
     /// Ends all actors and waits for their threads.
@@ -210,7 +228,7 @@ pub struct Start {
     pub log: Logger,
 }
 
-/// How long a stop waits for the history: a disk that hangs keeps no service.
+/// How long a stop waits for the history: a disk that hangs keeps no service and no sweep.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Settings that are read once, at the start.

@@ -11,11 +11,13 @@ use cri_gc_config::{Mode, Settings};
 use cri_gc_files::dirs::Dirs;
 use cri_gc_files::lock::{self, LockError, StateLock};
 use cri_gc_images::Home;
+use cri_gc_kit::recorder::{Event, EventKind, Peer};
 use cri_gc_kit::words::Loop;
 use cri_gc_policy::Reason;
 use cri_gc_policy::images::unmatched;
 use cri_gc_proto::admin::{Pass, Removal};
 use cri_gc_service::admin;
+use rustix::process::{getegid, geteuid, getpid};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::setup::{crew, in_system, logging, settings, sync_pods};
@@ -145,23 +147,29 @@ async fn until_stopped(
     let mut bar = Bar::default();
     let done = RefCell::new(None);
     let mut sweeping = std::pin::pin!(async {
+        let by = Peer {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            pid: Some(getpid().as_raw_nonzero().get()),
+        };
+        crew.tools.recorder.record(Event::new(EventKind::PassRequested, None, "sweep").by(Some(by)));
         let reports = passes(crew, Some(progress), rehearsed).await?;
         done.replace(Some(reports));
         // Records the last removal on the disk: should that image be pulled again, it is new.
-        crew.tools.images.flush().await;
-        Ok::<_, Failure>(())
+        let ((), is_kept) = futures_util::join!(crew.tools.images.flush(), crew.flush_history());
+        Ok::<_, Failure>(is_kept)
     });
     let mut signal = None;
-    let is_whole = loop {
+    let kept = loop {
         tokio::select! {
-            ended = &mut sweeping => break ended.map(|()| true)?,
+            ended = &mut sweeping => break Some(ended?),
             Some(progress) = updates.recv() => match progress {
                 Progress::Planned(of, count) => bar.planned(of.as_str(), count as u64),
                 Progress::Done(_, removal) => bar.ended(&admin::removal(&removal).result),
             },
             received = stop.recv() => {
                 if signal.replace(received).is_some() {
-                    break false;
+                    break None;
                 }
                 bar.end();
                 if done.borrow().is_none() {
@@ -171,8 +179,14 @@ async fn until_stopped(
             }
         }
     };
+    if kept == Some(false) {
+        bar.end();
+        output::note(
+            "the history on disk lacks what this sweep did, or a part of it: check the disk of state.dir",
+        );
+    }
     let mut reports = done.take();
-    if let Some(reports) = reports.as_mut().filter(|_| is_whole) {
+    if let Some(reports) = reports.as_mut().filter(|_| kept.is_some()) {
         add_note_on_ages(crew, rehearsed.is_some(), nowhere, reports).await;
     }
     Ok((reports.map(|reports| (reports, prepared)), signal))

@@ -7,7 +7,7 @@ use cri_gc_sim::{ContainerSpec, Options, PodSpec, Sim};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::program::{Bench, ended, said, started, text};
+use super::program::{Bench, Said, ended, said, started, text};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -39,6 +39,12 @@ impl Node {
         let mut settings: Vec<&str> = places.iter().map(String::as_str).collect();
         settings.push(setting);
         started(self.bench.command_on(&self.sim, &["run"], &settings))
+    }
+
+    fn sweep(&self, flags: &[&str]) -> Said {
+        // How full the disk of this machine is does not matter here.
+        let settings = ["image_gc.high_threshold_percent=100"];
+        said(self.bench.command_on(&self.sim, &[&["sweep"], flags].concat(), &settings), "")
     }
 
     /// The status, once that is so.
@@ -80,6 +86,47 @@ fn what_was_removed_counts_after_a_restart_too() {
     let status = node.status(|status| status["loops"].is_array());
     assert_eq!((containers(&status), &status["loops"][0]["removed"]), (2, &json!(0)), "{status}");
     stop(service);
+}
+
+#[test]
+fn what_a_sweep_removed_is_in_the_history_of_the_service_that_follows() {
+    let node = Node::new();
+    let sweep =
+        |flags: &[&str]| said(node.bench.command_on(&node.sim, &[&["sweep"], flags].concat(), &[]), "");
+    sweep(&["--dry-run"]).succeeded();
+    assert!(!node.bench.path("state/history.redb").exists(), "a dry run writes nothing");
+    let ids = node.sim.container_ids();
+    assert_eq!(node.sweep(&[]).succeeded().matches("over_pod_container_limit").count(), 2);
+    let left = node.sim.container_ids();
+    let gone = ids.iter().find(|id| !left.contains(id)).unwrap();
+    let service = node.service("state.history_max_events=1000");
+    let status = node.status(|status| containers(status) > 0);
+    assert_eq!(containers(&status), 2, "{status}");
+    let socket = node.bench.path("admin.sock");
+    let ask =
+        |args: &[&str]| said(node.bench.bare(&[args, &["--socket", text(&socket)]].concat()), "").succeeded();
+    let events: Vec<Value> = ask(&["history", "-o", "json"])
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .take_while(|event: &Value| event["kind"] != "Started")
+        .collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["PassRequested", "Removed", "Removed"]);
+    assert_eq!(events[0]["requested_by"]["uid"], rustix::process::geteuid().as_raw(), "{events:?}");
+    assert_eq!((&events[1]["trigger"], &events[0]["message"]), (&"admin".into(), &"sweep".into()));
+    let explained = ask(&["explain", gone]);
+    assert!(explained.contains("was removed at 20"), "{explained}");
+    stop(service);
+}
+
+#[test]
+fn a_sweep_whose_history_can_not_be_written_removes_all_the_same_and_says_so() {
+    let node = Node::new();
+    std::fs::create_dir_all(node.bench.path("state/history.redb")).unwrap();
+    let sweep = node.sweep(&[]);
+    assert!(sweep.err.contains("the history on disk lacks what this sweep did"), "{sweep:?}");
+    assert_eq!(node.sim.container_ids().len(), 1);
+    assert_eq!(sweep.code, Some(0), "{sweep:?}");
 }
 
 #[test]
