@@ -182,7 +182,7 @@ async fn until_stopped(
     if kept == Some(false) {
         bar.end();
         output::note(
-            "the history on disk lacks what this sweep did, or a part of it: check the disk of state.dir",
+            "what this sweep did, or a part of it, is missing from the history: check the disk of state.dir",
         );
     }
     let mut reports = done.take();

@@ -124,7 +124,7 @@ fn a_sweep_whose_history_can_not_be_written_removes_all_the_same_and_says_so() {
     let node = Node::new();
     std::fs::create_dir_all(node.bench.path("state/history.redb")).unwrap();
     let sweep = node.sweep(&[]);
-    assert!(sweep.err.contains("the history on disk lacks what this sweep did"), "{sweep:?}");
+    assert!(sweep.err.contains("is missing from the history: check the disk"), "{sweep:?}");
     assert_eq!(node.sim.container_ids().len(), 1);
     assert_eq!(sweep.code, Some(0), "{sweep:?}");
 }
