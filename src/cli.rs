@@ -24,8 +24,9 @@ use cri_gc_config::LogLevel;
 pub use demo::Demo;
 pub use output::{Color, ConfigForm, DataForm, Form, Output, PlanForm, Sort, TableForm, Tables};
 pub use service::{
-    ChangeLogLevel, EventFilter, Events, Explain, History, LoopName, Loops, Pause, RunNow, Service, Status,
+    ChangeLogLevel, EventFilter, Events, Explain, History, Loops, Pause, RunNow, Service, Status,
 };
+pub use values::LoopName;
 
 /// What `--version` prints; `-V` prints the first line.
 const LONG_VERSION: &str = concat!(

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use cri_gc_config::LogLevel;
 
 use super::output::{Form, Output, TableForm, Tables};
-use super::values::{LoopParser, When, length, log_level, span, when};
+use super::values::{LoopName, LoopParser, When, length, log_level, span, when};
 
 #[derive(Debug, Args)]
 pub struct Service {
@@ -141,17 +141,4 @@ pub struct ChangeLogLevel {
     pub service: Service,
     #[command(flatten)]
     pub output: Output,
-}
-
-/// The loops, named as in the configuration; or by what they remove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LoopName {
-    #[value(name = "container_gc", alias = "containers")]
-    Containers,
-    #[value(name = "sandbox_gc", alias = "sandboxes")]
-    Sandboxes,
-    #[value(name = "log_gc", alias = "logs")]
-    Logs,
-    #[value(name = "image_gc", alias = "images")]
-    Images,
 }

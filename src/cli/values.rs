@@ -9,14 +9,25 @@ use cri_gc_config::{LogLevel, parse_duration};
 use cri_gc_policy::Reason;
 use jiff::Timestamp;
 
-use super::service::LoopName;
-
 pub fn log_level(text: &str) -> Result<LogLevel, String> {
     text.parse().map_err(|error| format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
 }
 
 pub fn reason() -> PossibleValuesParser {
     PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.as_str()))
+}
+
+/// The loops, named as in the configuration; or by what they remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LoopName {
+    #[value(name = "container_gc", alias = "containers")]
+    Containers,
+    #[value(name = "sandbox_gc", alias = "sandboxes")]
+    Sandboxes,
+    #[value(name = "log_gc", alias = "logs")]
+    Logs,
+    #[value(name = "image_gc", alias = "images")]
+    Images,
 }
 
 /// The loops. Those of [`LoopName`] as they are; only the error is another one, which names the short names too.

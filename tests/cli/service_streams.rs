@@ -167,7 +167,7 @@ fn loops_are_named_as_in_the_configuration_or_by_what_they_remove() {
     bench.run(&["run-now", "--socket", fake.socket()]).succeeded();
     bench.run(&["run-now", "sandboxes", "container_gc", "containers", "--socket", fake.socket()]).succeeded();
     assert_eq!(fake.calls(), ["run-now ", "run-now sandbox_gc,container_gc"]);
-    let parts = ["container_gc, sandbox_gc, log_gc, image_gc"];
+    let parts = ["container_gc or containers, sandbox_gc or sandboxes, log_gc or logs, image_gc or images"];
     bench.run(&["run-now", "pods", "--socket", fake.socket()]).refused(2, &parts);
 }
 

@@ -120,7 +120,7 @@ fn of_recent(recent: &Recent, now: Now) -> Vec<Text> {
     let removed = if removed.is_empty() { "nothing".to_owned() } else { removed.join(", ") };
     // The hour itself is not said twice.
     let since = now.since(&recent.since).filter(|since| *since < HOUR);
-    let since = since.map_or_else(String::new, |since| format!(" (known for {} only)", span(since)));
+    let since = since.map_or_else(String::new, |since| format!("; known for {} only", span(since)));
     let mut lines = vec![Text::from(format!("removed {removed}{since}"))];
     if !recent.failures.is_empty() {
         let failures: Vec<String> =

@@ -333,7 +333,7 @@ container  shop/web-3/web#0  pod_deleted  device or resource busy  0000000000000
 container  shop/web-4/web#0  pod_deleted  device or resource busy  0000000000000
 ... and 5 more; -o wide lists all
 
-last hour      removed nothing (known for 12m only)
+last hour      removed nothing; known for 12m only
                failures: 4 ImageGCFailed, 1 RuntimeLost; see `cri-gc history --since 1h`
                error: the disk of state.dir does not answer
 
