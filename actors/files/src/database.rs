@@ -78,12 +78,25 @@ impl From<&fs::Metadata> for FileIdentity {
     }
 }
 
-/// Opens the file of a database, or makes it.
+/// Opens the file of a database, or makes it, and opens the database in it by `open`. What a full disk left of a new file is removed
+/// again: it is no database.
 ///
 /// # Errors
-/// The operating system refuses, or it can't be one.
-pub fn open_file(path: &Path) -> Result<(File, FileIdentity), DatabaseError> {
+/// The operating system refuses, or it can't be one, or an error of `open`.
+pub fn open_file<T, E: From<DatabaseError>>(
+    path: &Path,
+    open: impl FnOnce(File, FileIdentity) -> Result<T, E>,
+) -> Result<T, E> {
     let existed = path.symlink_metadata().is_ok();
+    let opened = file(path, existed).map_err(E::from).and_then(|(file, identity)| open(file, identity));
+    if !existed && opened.is_err() {
+        // It may not be there at all.
+        let _ = fs::remove_file(path);
+    }
+    opened
+}
+
+fn file(path: &Path, existed: bool) -> Result<(File, FileIdentity), DatabaseError> {
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let meta = file.metadata()?;

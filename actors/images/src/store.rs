@@ -205,20 +205,12 @@ impl Store {
     }
 
     fn try_open(&mut self) -> Result<Content, StoreError> {
-        let existed = self.path.symlink_metadata().is_ok();
-        let content = self.read_file();
-        if !existed && content.is_err() {
-            // What a full disk left of a new one is no store. It may not be there at all.
-            let _ = fs::remove_file(&self.path);
-        }
-        content
-    }
-
-    fn read_file(&mut self) -> Result<Content, StoreError> {
-        let (file, identity) = database::open_file(&self.path)?;
-        self.file = Some(identity);
-        let (database, content) = read(FileBackend::new(file).map_err(DatabaseError::from)?, &self.origin)?;
-        self.database = Some(database);
+        let (database, identity, content) = database::open_file(&self.path, |file, identity| {
+            let (database, content) =
+                read(FileBackend::new(file).map_err(DatabaseError::from)?, &self.origin)?;
+            Ok::<_, StoreError>((database, identity, content))
+        })?;
+        (self.database, self.file) = (Some(database), Some(identity));
         Ok(content)
     }
 

@@ -88,23 +88,24 @@ impl Store {
         if let Some(dir) = self.path.parent().filter(|dir| !dir.is_dir()) {
             make_private_dir(dir)?;
         }
-        let (file, identity) = database::open_file(&self.path)?;
-        let database = database::of_file(file)?;
-        match format(&database)? {
-            Some(FORMAT) => {}
-            None => {
-                let transaction = database.begin_write()?;
-                transaction.open_table(META)?.insert("format", FORMAT)?;
-                transaction.open_table(EVENTS)?;
-                transaction.commit()?;
+        self.open = Some(database::open_file(&self.path, |file, identity| {
+            let database = database::of_file(file)?;
+            match format(&database)? {
+                Some(FORMAT) => {}
+                None => {
+                    let transaction = database.begin_write()?;
+                    transaction.open_table(META)?.insert("format", FORMAT)?;
+                    transaction.open_table(EVENTS)?;
+                    transaction.commit()?;
+                }
+                Some(other) => {
+                    return Err(DatabaseError::Damaged(format!(
+                        "a newer cri-gc wrote it (format {other}, this one knows {FORMAT})"
+                    )));
+                }
             }
-            Some(other) => {
-                return Err(DatabaseError::Damaged(format!(
-                    "a newer cri-gc wrote it (format {other}, this one knows {FORMAT})"
-                )));
-            }
-        }
-        self.open = Some((database, identity));
+            Ok::<_, DatabaseError>((database, identity))
+        })?);
         Ok(())
     }
 
