@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use cri_gc_collectors::collector::Doing;
+use cri_gc_kit::generation::Cause;
 use cri_gc_kit::seams::Clock;
 use cri_gc_kit::supervision::threads::Threads;
 use cri_gc_kit::words::Loop;
-use cri_gc_sim::Method;
+use cri_gc_sim::{Fault, Method, Scope};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -164,6 +165,58 @@ async fn a_loop_that_hung_right_before_a_removal_does_not_remove_when_it_continu
     stage.handle(Loop::ContainerGc).pause(None, None).await;
     until("the removal", async || (!stage.sim.container_ids().contains(&id)).then_some(())).await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1, "by the new one");
+    stage.service.stop();
+}
+
+#[actix_rt::test]
+async fn what_waits_in_the_gateway_is_not_sent_once_a_loop_whose_thread_hangs_is_paused() {
+    let mut setup = Setup::new();
+    let sandbox = setup.living_pod(1);
+    (0..8).for_each(|attempt| drop(setup.ended(&sandbox, attempt)));
+    let mut trap = Trap::lay(&mut setup, Loop::ContainerGc, In::Wall);
+    let sim = setup.sim.clone();
+    // The gateway has one place for eight removals: it is told so while the pass, which began with eight, reads the statuses. The
+    // first removal hangs.
+    sim.fault(Method::ContainerStatus, Fault::Hang, Scope::Times(8));
+    let removals = sim.clone();
+    sim.before_next(Method::ContainerStatus, move |_, _| {
+        removals.fault(Method::RemoveContainer, Fault::Hang, Scope::Times(1));
+    });
+    let settings = |period: &str, parallel: u8| {
+        format!(
+            "[container_gc]\nperiod = \"{period}\"\nmax_per_pod_container = 0\nparallel_removals = {parallel}\n"
+        )
+    };
+    let file = setup.file(&settings("1h", 8));
+    setup.threads = Threads::own();
+    let stage = setup.start_in(None);
+    let reload = async |text: String| {
+        std::fs::write(&file, text).unwrap();
+        stage.answer("a reload", stage.service.configuration.reload(Cause::Admin, None)).await.unwrap();
+    };
+    let counts = |method, number| {
+        let sim = sim.clone();
+        async move || (sim.count(method) == number).then_some(())
+    };
+    until("the statuses", counts(Method::ContainerStatus, 8)).await;
+    reload(settings("1h", 1)).await;
+    sim.clear_faults();
+    until("the first removal", counts(Method::RemoveContainer, 1)).await;
+    // What the loop does next is to plan its passes anew, and its thread hangs over that.
+    trap.armed.store(true, SeqCst);
+    reload(settings("2h", 1)).await;
+    until("the trap", async || trap.sprung.load(SeqCst).then_some(())).await;
+    stage.handle(Loop::ContainerGc).pause(PAUSED, None).await;
+    sim.clear_faults();
+    until("the end of the first removal", async || (sim.container_ids().len() == 7).then_some(())).await;
+    // The gateway serves the others meanwhile.
+    let before = passes(&stage, Loop::SandboxGc).await;
+    stage.handle(Loop::SandboxGc).run(None).await.unwrap();
+    assert!(passes(&stage, Loop::SandboxGc).await > before);
+    assert_eq!(sim.count(Method::RemoveContainer), 1, "no other was sent");
+    trap.release = None;
+    until("the end of the pass", async || (passes(&stage, Loop::ContainerGc).await == 1).then_some(())).await;
+    assert_eq!(sim.count(Method::RemoveContainer), 1, "nor later");
     stage.service.stop();
 }
 

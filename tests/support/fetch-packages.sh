@@ -3,12 +3,19 @@
 #
 #     tests/support/fetch-packages.sh trixie /tmp/kubectl kubernetes-client
 #
+# or, with `--source` first, leaves the files of source packages there, as they are in the archive.
+#
 # Nothing is installed and the system's own package lists are not touched. The mirror is the one that this machine is
 # configured for, and the packages are verified with Debian's archive keys as usual. A package runs like this if it needs
 # nothing but an older C library, as programs in Go do.
 set -euo pipefail
 
-usage="usage: $0 SUITE TARGET_FOLDER PACKAGE...   (SUITE: bookworm, trixie, sid, ...)"
+usage="usage: $0 [--source] SUITE TARGET_FOLDER PACKAGE...   (SUITE: bookworm, trixie, sid, ...)"
+kind=deb
+if [ "${1:-}" = --source ]; then
+    kind=deb-src
+    shift
+fi
 suite=${1:?$usage}
 target=${2:?$usage}
 shift 2
@@ -29,7 +36,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 mkdir -p "$work"/lists/partial "$work"/cache/archives/partial "$work"/debs "$target"
-echo "deb [signed-by=$keyring] $mirror $suite main" >"$work/sources.list"
+echo "$kind [signed-by=$keyring] $mirror $suite main" >"$work/sources.list"
 # What is installed here does not matter, whichever version it has.
 : >"$work/status"
 
@@ -39,6 +46,10 @@ apt=(apt-get --quiet=2
     -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
     -o APT::Sandbox::User=root)
 "${apt[@]}" update
+if [ "$kind" = deb-src ]; then
+    (cd "$target" && "${apt[@]}" source --download-only "$@")
+    exit
+fi
 (cd "$work/debs" && "${apt[@]}" download "$@")
 
 for package in "$work"/debs/*.deb; do

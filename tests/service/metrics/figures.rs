@@ -56,6 +56,10 @@ async fn what_the_loops_have_done_is_counted() {
     assert!(is("cri_gc_rpc_duration_seconds_count{method=\"ListContainers\",code=\"OK\"}") >= 2.0);
     assert_eq!(is("cri_gc_runtime_reachable"), 1.0);
     assert_eq!(is("cri_gc_pods{state=\"active\"}"), 2.0);
+    // A container, and the sandbox that was replaced.
+    assert_eq!(is("cri_gc_events_total{kind=\"Removed\"}"), 2.0);
+    assert_eq!(is("cri_gc_events_total{kind=\"RuntimeLost\"}"), 0.0);
+    assert_eq!(is("cri_gc_history_lost_events_total"), 0.0);
     assert!(is("process_resident_memory_bytes") > 1e6 && is("process_cpu_seconds_total") > 0.0);
     let full = metrics.lines().filter(|line| line.starts_with("cri_gc_filesystem_available_bytes{")).count();
     assert_eq!(full, 1, "{metrics}");

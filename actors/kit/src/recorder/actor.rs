@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::fut::wrap_future;
@@ -11,6 +12,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, oneshot};
 
+use super::counts::Counts;
 use super::event::{Event, EventKind, Stamped};
 use super::messages::{Flush, Record, Subscribe, Subscription};
 use crate::supervision::guard::Guarded;
@@ -30,11 +32,13 @@ pub struct HistoryLine {
     pub events: Sender<Stamped>,
     /// The number of its last event, once it was read.
     pub last: oneshot::Receiver<u64>,
+    /// How many events are missing from it. It counts those of its own.
+    pub lost: Arc<AtomicU64>,
 }
 
 /// The actor. Use it through [`super::Recorder`].
-#[derive(Default)]
 pub struct RecorderActor {
+    counts: Arc<Counts>,
     sequence: u64,
     /// A history on disk that has not said yet where it ends.
     beginning: Option<oneshot::Receiver<u64>>,
@@ -47,18 +51,22 @@ pub struct RecorderActor {
 }
 
 impl RecorderActor {
-    pub(super) fn new(history: Option<HistoryLine>) -> Self {
+    pub(super) fn new(history: Option<HistoryLine>, counts: Arc<Counts>) -> Self {
         let (history, beginning) = history.map(|line| (line.events, line.last)).unzip();
-        Self { history, beginning, ..Self::default() }
+        Self { counts, sequence: 0, beginning, history, lost: 0, kept: VecDeque::new(), followers: None }
     }
 
     fn record(&mut self, time: Timestamp, event: Event) {
         self.sequence += 1;
+        self.counts.add(event.kind);
         let stamped = Stamped { sequence: self.sequence, time, event: Arc::new(event) };
         if let Some(history) = &self.history {
             match history.try_send(stamped.clone()) {
                 Ok(()) => {}
-                Err(TrySendError::Full(_)) => self.lost += 1,
+                Err(TrySendError::Full(_)) => {
+                    self.lost += 1;
+                    self.counts.lost.fetch_add(1, Ordering::Relaxed);
+                }
                 // Its thread has ended.
                 Err(TrySendError::Disconnected(_)) => self.history = None,
             }

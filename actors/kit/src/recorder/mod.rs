@@ -5,8 +5,11 @@
 //! that is too slow loses events and learns how many; it delays no one. So is a history on disk, which [`HistoryLine`] leads to.
 
 mod actor;
+mod counts;
 mod event;
 mod messages;
+
+use std::sync::Arc;
 
 use actix::{Addr, ArbiterHandle};
 
@@ -14,6 +17,7 @@ use crate::seams::Clock;
 use crate::supervision::guard::{self, OnRestart, Pace};
 pub use actor::HistoryLine;
 use actor::RecorderActor;
+pub use counts::Counts;
 pub use event::{Event, EventKind, InPass, Object, Peer, Stamped};
 pub use messages::Subscription;
 use messages::{Flush, Record, Subscribe};
@@ -23,6 +27,7 @@ use messages::{Flush, Record, Subscribe};
 pub struct Recorder {
     address: Option<Addr<RecorderActor>>,
     clock: Clock,
+    counts: Arc<Counts>,
 }
 
 impl Recorder {
@@ -34,14 +39,17 @@ impl Recorder {
         history: Option<HistoryLine>,
         clock: Clock,
     ) -> Self {
-        let address = guard::start(on, pace, on_restart, |_| RecorderActor::new(history));
-        Self { address: Some(address), clock }
+        let lost = history.as_ref().map(|line| Arc::clone(&line.lost)).unwrap_or_default();
+        let counts = Arc::new(Counts { lost, ..Counts::default() });
+        let count = Arc::clone(&counts);
+        let address = guard::start(on, pace, on_restart, |_| RecorderActor::new(history, count));
+        Self { address: Some(address), clock, counts }
     }
 
     /// Records nothing: for one-shot commands, whose report is their only output.
     #[must_use]
     pub fn none(clock: Clock) -> Self {
-        Self { address: None, clock }
+        Self { address: None, clock, counts: Arc::default() }
     }
 
     /// Records an event, as of now.
@@ -57,6 +65,12 @@ impl Recorder {
             // While the recorder is being restarted nothing is on its way.
             let _ = address.send(Flush).await;
         }
+    }
+
+    /// How many events there were.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The newest `recent` events, and all that follow. `None` where nothing is recorded.

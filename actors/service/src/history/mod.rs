@@ -61,10 +61,11 @@ impl History {
         let (events, coming) = bounded(WAITING);
         let (questions, asked) = bounded(QUESTIONS);
         let (known, last) = oneshot::channel();
-        let writer = Writer::new(Store::of(state_dir, most), clock, log);
+        let lost = Arc::default();
+        let writer = Writer::new(Store::of(state_dir, most), Arc::clone(&lost), clock, log);
         let work = move || writer.run(&coming, asked, known);
         std::thread::Builder::new().name("history".to_owned()).spawn(work)?;
-        Ok((Self { questions: Some(questions) }, Some(HistoryLine { events, last })))
+        Ok((Self { questions: Some(questions) }, Some(HistoryLine { events, last, lost })))
     }
 
     /// The newest `limit` events that are meant, oldest first. All that `recorder` has got by now are among them.

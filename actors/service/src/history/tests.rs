@@ -266,6 +266,7 @@ fn while_the_disk_is_full_or_read_only_events_wait_and_then_they_are_written() {
     let loss = all.iter().position(|event| event.kind == "EventsLost").unwrap();
     let lost = all[loss].sequence - all[loss - 1].sequence;
     assert!(lost > 500, "{lost} were lost");
+    assert_eq!(kept.line.lost.load(SeqCst), lost, "metrics count them");
     assert_eq!(
         all[loss].message,
         format!("{lost} events are missing from the history before this one: the disk refused them")

@@ -2,6 +2,8 @@
 //! questions.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cri_gc_files::database::DatabaseError;
@@ -32,17 +34,19 @@ pub struct Writer {
     store: Store,
     /// What has come and is not on the disk yet.
     waiting: VecDeque<api::Event>,
-    /// How many events had no place there.
+    /// How many events had no place there since it was last written.
     lost: u64,
+    /// The same, since the service started.
+    all_lost: Arc<AtomicU64>,
     failures: FailureLog<()>,
     clock: Clock,
     log: Logger,
 }
 
 impl Writer {
-    pub fn new(store: Store, clock: Clock, log: Logger) -> Self {
+    pub fn new(store: Store, all_lost: Arc<AtomicU64>, clock: Clock, log: Logger) -> Self {
         let failures = FailureLog::new(First::Error);
-        Self { store, waiting: VecDeque::new(), lost: 0, failures, clock, log }
+        Self { store, waiting: VecDeque::new(), lost: 0, all_lost, failures, clock, log }
     }
 
     /// Writes and answers until the recorder is gone. `known` gets the number of the last event.
@@ -91,6 +95,7 @@ impl Writer {
         if self.waiting.len() >= WAITING {
             self.waiting.pop_front();
             self.lost += 1;
+            self.all_lost.fetch_add(1, Ordering::Relaxed);
         }
         self.waiting.push_back(event(recorded));
     }

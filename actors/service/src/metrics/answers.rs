@@ -7,6 +7,7 @@ use std::time::Duration;
 use cri_gc_collectors::collector::{LoopHandle, LoopState};
 use cri_gc_collectors::observe;
 use cri_gc_gateway::{RpcTotal, RuntimeState};
+use cri_gc_kit::recorder::EventKind;
 use cri_gc_kit::words::Loop;
 use cri_gc_pods::SourceState;
 use cri_gc_policy::FileSystem;
@@ -48,6 +49,10 @@ pub struct Answers {
     pub returns: u64,
     /// The RPCs so far.
     pub rpcs: Vec<RpcTotal>,
+    /// The events so far, by kind.
+    pub events: Vec<(EventKind, u64)>,
+    /// How many of them are missing from the history on disk.
+    pub lost: u64,
     /// The pod source.
     pub source: Option<SourceState>,
     /// The settings in force.
@@ -87,6 +92,8 @@ impl Answers {
             runtime,
             returns: tools.gateway.returns(),
             rpcs: rpcs.unwrap_or_default(),
+            events: tools.recorder.counts().events().collect(),
+            lost: tools.recorder.counts().lost(),
             source,
             configuration,
             filesystems: Vec::new(),

@@ -23,6 +23,18 @@ pub fn service(sheet: &mut Sheet<'_>, answers: &Answers) -> Result<(), Error> {
             "1 for each part of cri-gc that did not answer this scrape in time; its metrics are absent",
         ),
         parts().map(|part| (vec![("part", part)], u32::from(answers.unanswered.contains(&part)))),
+    )?;
+    sheet.counter(
+        ("cri_gc_events", None, "Events, by kind"),
+        answers.events.iter().map(|(kind, count)| (vec![("kind", kind.as_str())], *count)),
+    )?;
+    sheet.counter(
+        (
+            "cri_gc_history_lost_events",
+            None,
+            "Events that are missing from the history on disk, because the disk refused them or hung",
+        ),
+        plain(Some(answers.lost)),
     )
 }
 
