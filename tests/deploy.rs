@@ -166,7 +166,7 @@ fn it_is_where_it_is_needed_most_and_one_at_a_time() {
     let pod = pod();
     assert_eq!(pod["priorityClassName"], "system-node-critical");
     assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]));
-    assert_eq!(set["spec"]["updateStrategy"]["rollingUpdate"]["maxSurge"], 0);
+    assert_eq!(set["spec"]["updateStrategy"]["rollingUpdate"]["maxSurge"], Value::Null);
     assert_eq!(set["spec"]["selector"]["matchLabels"], set["spec"]["template"]["metadata"]["labels"]);
     // Longer than a removal that is in progress.
     let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();

@@ -5,7 +5,7 @@
 #     tests/support/build-kubernetes.sh /var/cache/kubernetes kubelet kube-apiserver
 #
 # A program that the folder has is left as it is, so that a cache is filled once. Debian's golang-go, jq, make and rsync are
-# needed, 5 GB of disk meanwhile, and 6 to 20 minutes of two cores.
+# needed, a few GB of disk meanwhile, and 10 to 20 minutes of two cores.
 set -euo pipefail
 
 usage="usage: $0 FOLDER PROGRAM...   (PROGRAM: kubelet, kube-apiserver, kube-controller-manager, ...)"
