@@ -108,7 +108,7 @@ impl From<ClientError> for Failure {
             Trouble::NoService => (
                 UNREACHABLE,
                 format!("no cri-gc service answers at {socket}: {message}"),
-                "start it with `cri-gc run`, or set its socket with --socket",
+                "start it with `systemctl start cri-gc` or `cri-gc run`, or set its socket with --socket",
             ),
             Trouble::Locked => (
                 UNREACHABLE,

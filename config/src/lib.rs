@@ -46,7 +46,7 @@ mod written;
 pub use choices::{LogFormat, LogLevel, Mode, PodSource, Unmanaged};
 pub use endpoint::Endpoint;
 pub use file::{DEFAULT_PATH, FileSource};
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Sources, admin_socket, load};
 pub use nearest::letters_apart;
 pub use origins::Origins;
 pub use problem::{ConfigError, Origin, Position, Problem};

@@ -58,16 +58,34 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let layers = [Layer::defaults(), file_layer, env, overrides];
     let mut problems: Vec<_> = layers.iter().flat_map(|layer| layer.problems.clone()).collect();
     let origins = Origins { by_key: layers.iter().flat_map(Layer::sources).collect() };
-    let builder = layers.into_iter().fold(Config::builder(), |merged, layer| merged.add_source(layer));
-    // Each layer can be read by itself, so an error here is one of cri-gc. It names the key.
-    let settings: Settings = builder.build().and_then(Config::try_deserialize).map_err(|error| {
-        let remedy = "report this as a bug of cri-gc";
-        ConfigError { problems: vec![Problem::of(Origin::Default, None, error.to_string(), remedy)] }
-    })?;
+    let settings = merged(layers)?;
     check(&settings, &origins, &mut problems);
     if !problems.is_empty() {
         return Err(ConfigError { problems });
     }
     let notes = notes(&settings, &sources.env);
     Ok(Loaded { settings, file, origins, notes })
+}
+
+/// The admin socket as far as settings name it that may be invalid: for a client that looks for a service, which may still be running
+/// with older settings. `None` if the operator named a file that can't be read.
+#[must_use]
+pub fn admin_socket(sources: &Sources) -> Option<PathBuf> {
+    let file_layer = match (file::read(&sources.file), &sources.file) {
+        (Ok((_, layer)), _) => layer,
+        (Err(_), FileSource::Explicit(_)) => return None,
+        (Err(_), FileSource::Default(_) | FileSource::None) => Layer::default(),
+    };
+    let (env, overrides) = (env::environment(&sources.env), env::overrides(&sources.overrides));
+    Some(merged([Layer::defaults(), file_layer, env, overrides]).ok()?.admin.socket)
+}
+
+/// The values of all layers that can be read.
+fn merged(layers: [Layer; 4]) -> Result<Settings, ConfigError> {
+    let builder = layers.into_iter().fold(Config::builder(), |merged, layer| merged.add_source(layer));
+    // Each layer can be read by itself, so an error here is one of cri-gc. It names the key.
+    builder.build().and_then(Config::try_deserialize).map_err(|error| {
+        let remedy = "report this as a bug of cri-gc";
+        ConfigError { problems: vec![Problem::of(Origin::Default, None, error.to_string(), remedy)] }
+    })
 }

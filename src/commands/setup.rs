@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use cri_gc_collectors::whole::{self, Whole};
 use cri_gc_config::{
-    DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, load,
+    DEFAULT_PATH, FileSource, Loaded, LogFormat, LogLevel, PodSource, Settings, Sources, admin_socket, load,
 };
 use cri_gc_gateway::RuntimeVersion;
 use cri_gc_images::Home;
@@ -16,6 +16,7 @@ use crate::cli::{Global, LoopName, Service};
 use crate::client::{Client, DEADLINE};
 use crate::failure::Failure;
 use crate::logging::Logging;
+use crate::output;
 use crate::wiring::{Crew, Seams};
 
 /// The pause between the two readings of a source by a one-shot command (behaviour: Pod sources).
@@ -53,7 +54,14 @@ pub async fn service(global: &Global, service: &Service) -> Result<Client, Failu
     }
     let socket = match &service.socket {
         Some(socket) => socket.strip_prefix("unix://").unwrap_or(socket).into(),
-        None => settings(global).map_err(|bad| bad.or(UNREAD))?.settings.admin.socket,
+        None => match settings(global) {
+            Ok(loaded) => loaded.settings.admin.socket,
+            Err(bad) => {
+                let Some(socket) = admin_socket(&sources(global)) else { return Err(bad.or(UNREAD)) };
+                output::note(&bad.or(&format!("this asks the service at {}", socket.display())).message);
+                socket
+            }
+        },
     };
     let socket = std::path::absolute(&socket).map_err(|error| {
         Failure::usage(format_args!("--socket {:?} is not a path: {error}", socket.display()))
@@ -61,7 +69,7 @@ pub async fn service(global: &Global, service: &Service) -> Result<Client, Failu
     Ok(Client::connect(&socket.to_string_lossy(), service.timeout.unwrap_or(DEADLINE)).await?)
 }
 
-/// The remedy where invalid settings hide the socket of a service that is running with its old ones.
+/// The remedy where the file that names the socket of a service can't be read.
 const UNREAD: &str = "a running service can still be reached: set its socket with --socket";
 
 /// The names of loops as the service knows them, each once.

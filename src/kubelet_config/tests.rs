@@ -193,7 +193,7 @@ fn what_to_set_in_the_kubelet_is_said() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(!text.contains("already set"), "{text}");
+    assert!(!text.contains("already so"), "{text}");
 }
 
 /// The paragraphs about what only the kubelet does, in one line.

@@ -128,7 +128,7 @@ fn in_kubelet(is_off: bool, is_flag: bool, has_no_age: bool) -> [String; 3] {
         }
     };
     let line = |field: &str, is_set: bool, effect: &str| match is_set {
-        true => format!("{field} (already set): {effect}"),
+        true => format!("{field} (already so): {effect}"),
         false => format!("{field} ({effect})"),
     };
     let mut high = line("imageGCHighThresholdPercent: 100", is_off, "none for lack of space");

@@ -36,7 +36,7 @@ fn refused(bench: &Bench, socket: &str, parts: &[&str]) {
 fn without_a_socket() {
     let bench = Bench::new();
     let missing = bench.path("missing.sock");
-    let parts = ["no cri-gc service answers at", "No such file", "start it with `cri-gc run`", "--socket"];
+    let parts = ["no cri-gc service answers at", "No such file", "or `cri-gc run`", "--socket"];
     refused(&bench, text(&missing), &parts);
     let unix = format!("unix://{}", text(&missing));
     bench.run(&["status", "--socket", &unix]).refused(4, &parts);
@@ -49,7 +49,7 @@ fn no_service_listens_on_the_socket_any_more() {
     let bench = Bench::new();
     let stale = bench.path("stale.sock");
     drop(UnixListener::bind(&stale).unwrap());
-    refused(&bench, text(&stale), &["Connection refused", "start it with `cri-gc run`"]);
+    refused(&bench, text(&stale), &["Connection refused", "start it with `systemctl start cri-gc`"]);
 }
 
 #[test]
@@ -103,9 +103,20 @@ fn bad_settings_are_no_reason_not_to_ask_a_service_that_is_named() {
     let bench = Bench::new();
     let bad = bench.file("bad.toml", "nonsense = 1\n");
     let fake = Fake::start(&bench, Answers { status: Some(Ok(Default::default())), ..Answers::default() });
-    let parts = ["nonsense", "can still be reached", "--socket"];
-    said(bench.bare(&["status", "--config", &bad]), "").refused(64, &parts);
     said(bench.bare(&["status", "--config", &bad, "--socket", fake.socket()]), "").succeeded();
+    // What can be read of the file names the socket.
+    let named = format!("nonsense = 1\n[admin]\nsocket = \"{}\"\n", fake.socket());
+    let bad = bench.file("named.toml", &named);
+    let answer = said(bench.bare(&["status", "--config", &bad]), "");
+    let asks = format!("this asks the service at {}", fake.socket());
+    assert!(answer.err.contains("nonsense") && answer.err.contains(&asks), "{}", answer.err);
+    assert_eq!(answer.code, Some(0));
+    // Nothing can be read.
+    let parts = ["TOML", "can still be reached", "--socket"];
+    for bad in [bench.file("broken.toml", "[admin\n"), text(&bench.path("missing.toml")).to_owned()] {
+        let parts = if bad.contains("missing") { &parts[1..] } else { &parts[..] };
+        said(bench.bare(&["status", "--config", &bad]), "").refused(64, parts);
+    }
 }
 
 // Whether another server is recognised as such, or as a service that ends, depends on how far the call gets before its answer is

@@ -141,6 +141,7 @@ async fn is_switched_off_and_to_reports_and_on(of: Loop) {
     assert_eq!((last.mode, last.counts.would_remove, last.counts.removed), (Mode::Report, 1, 0), "{of}");
     assert!(all_ids(&stage).contains(&id), "{of}");
     reload(&stage, &file, &mode("enforce")).await.unwrap();
+    assert_eq!(stage.state(of).await.mode_in_effect(), Mode::Enforce, "{of}, before its next pass");
     stage.pass_time(PERIOD).await;
     assert!(!all_ids(&stage).contains(&id), "{of}");
     assert_eq!(stage.state(of).await.removed, 1, "{of}");

@@ -17,7 +17,7 @@ use tonic::Status;
 use crate::answers::ContainerFacts;
 use crate::connection::Clients;
 use crate::error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE};
-use crate::health::Health;
+use crate::health::{Health, RuntimeState};
 use crate::lanes::{Lane, Limits};
 use crate::lists::{Listed, Lists};
 use crate::messages::{AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Call, Freshness, List};
@@ -253,7 +253,8 @@ impl Handler<AskRuntime> for GatewayActor {
     type Result = MessageResult<AskRuntime>;
 
     fn handle(&mut self, _ask: AskRuntime, _ctx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.health.state())
+        let endpoint = self.sockets.endpoint.as_str().to_owned();
+        MessageResult(RuntimeState { endpoint, ..self.health.state() })
     }
 }
 

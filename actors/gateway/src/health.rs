@@ -29,6 +29,8 @@ pub struct Waits {
 /// The state of the runtime.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuntimeState {
+    /// Its socket, as the settings named it when the service started.
+    pub endpoint: String,
     /// Name and version; `None` before the first answer that has them.
     pub version: Option<RuntimeVersion>,
     /// Whether it answers; `None` before the first answer.

@@ -194,6 +194,20 @@ impl Store {
         Ok(Opened { content, set_aside: self.set_aside.take() })
     }
 
+    /// The same at the start of a service, which has not seen its runtime yet: records of another runtime are left as they are
+    /// until the first commit, for the settings may name a wrong socket, at which nothing will ever be seen.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn open_at_start(&mut self) -> Result<Opened, StoreError> {
+        self.database = None;
+        match self.try_open() {
+            Ok(content) => Ok(Opened { content, set_aside: None }),
+            Err(StoreError::Foreign { .. }) => Ok(Opened::default()),
+            Err(_) => self.open(),
+        }
+    }
+
     fn put_aside(&mut self, bad: &StoreError) -> io::Result<()> {
         let aside = database::set_aside(&self.path, MOST_ASIDE)?;
         self.set_aside = Some(format!(

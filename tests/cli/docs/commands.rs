@@ -15,9 +15,13 @@ const OTHERS: &[(&str, &str)] = &[
     ("buildah", "the image is built by .ci/deploy"),
     ("cargo", "every test here is built by it"),
     ("cat", "writes the kustomization that .ci/deploy renders as it is on the page"),
-    ("cp", "copies an example of the package, which deploy/tests/package checks"),
+    (
+        "cp",
+        "copies an example of the package, which deploy/tests/package checks, or a configuration, which .ci/deploy does",
+    ),
     ("deploy/build/package", "run by .ci/deploy"),
     ("deploy/kubernetes/node-kubeconfig", "run by .ci/deploy"),
+    ("echo", "appends to a kustomization, as .ci/deploy does"),
     ("install", "copies the kubeconfig of a node, which .ci/deploy makes"),
     ("journalctl", "needs a machine that systemd has booted"),
     (
@@ -27,6 +31,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("mkdir", "makes directories for files; .ci/deploy and deploy/tests/package do the same"),
     ("mv", "puts a configuration in its place that deploy/tests/package makes and checks"),
     ("printf", "appends to that configuration, as deploy/tests/package does"),
+    ("sed", "removes a line of a kustomization, as .ci/deploy does"),
     ("systemctl", "the units are run by deploy/tests/package"),
 ];
 

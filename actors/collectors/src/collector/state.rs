@@ -129,7 +129,7 @@ impl LoopState {
     #[must_use]
     pub fn mode_in_effect(&self) -> Mode {
         match &self.last {
-            Some(last) if self.mode == Mode::Enforce && last.mode == Mode::Report => Mode::Report,
+            Some(last) if self.mode == Mode::Enforce && last.report_only => Mode::Report,
             _ => self.mode,
         }
     }

@@ -50,14 +50,15 @@ impl FallbackStore {
         self.is_read = true;
         let copied = match copied(&self.dirs, &self.origin, &self.boot_id) {
             Ok(copied) => copied,
-            Err(StoreError::Refused(_)) => None,
-            // Of another boot, machine or runtime, or damaged: it says nothing about the images here.
+            // What is of another runtime is left until something was seen of this one.
+            Err(StoreError::Refused(_) | StoreError::Foreign { .. }) => None,
+            // Of another boot, or damaged: it says nothing about the images here.
             Err(_) => {
                 self.remove_copy();
                 None
             }
         };
-        let (mut opened, mut refused) = match self.make_state_dir().and_then(|()| self.main.open()) {
+        let (mut opened, mut refused) = match self.make_state_dir().and_then(|()| self.main.open_at_start()) {
             Ok(opened) => (opened, None),
             // What can't be written may be readable.
             Err(refused) => match (read_copy(&self.dirs.state, &self.origin), &copied) {

@@ -119,7 +119,8 @@ impl Api {
         }
         let text = format!(
             "node \"{}\" of the cluster is in boot \"{theirs}\", this machine in \"{boot_id}\": it is another machine, or its \
-             kubelet has not reported since the last boot; check node_name",
+             kubelet has not reported since the last boot; check node_name (in a system container the two may \
+             see different boot ids: use pods.source = \"kubelet\" there)",
             self.node
         );
         Err(SourceError::server(ServerFailure::OtherNode, text))

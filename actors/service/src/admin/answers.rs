@@ -51,10 +51,10 @@ pub fn settings(state: &ConfigurationState) -> Result<api::ConfigResponse, Statu
 }
 
 /// One that hangs does not answer now, whatever it did before.
-pub fn runtime(endpoint: &str, state: RuntimeState, returns: u64, hangs: bool) -> api::Runtime {
+pub fn runtime(state: RuntimeState, returns: u64, hangs: bool) -> api::Runtime {
     let (name, version) = state.version.map(|version| (version.name, version.version)).unzip();
     api::Runtime {
-        endpoint: endpoint.to_owned(),
+        endpoint: state.endpoint,
         name: name.unwrap_or_default(),
         version: version.unwrap_or_default(),
         reachable: state.reachable.unwrap_or(hangs),

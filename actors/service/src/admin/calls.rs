@@ -125,8 +125,7 @@ pub async fn status(desk: Rc<Desk>, asked: api::StatusRequest) -> Result<api::St
         now: tools.clock.now().to_string(),
         log_level: subjects.threshold.get().as_str().to_owned(),
         runtime: runtime.map(|runtime| {
-            let (endpoint, returns) = (settings.runtime.endpoint.as_str(), tools.gateway.returns());
-            let mut answer = answers::runtime(endpoint, runtime, returns, hangs);
+            let mut answer = answers::runtime(runtime, tools.gateway.returns(), hangs);
             if answer.reachable && hangs {
                 answer.error = format!("no answer within {}", duration(soon));
             }

@@ -85,8 +85,6 @@ fn ago(answers: &Answers, time: Timestamp) -> String {
 fn runtime(answers: &Answers) -> String {
     let Some(runtime) = &answers.runtime else { return "not known: the gateway does not answer".to_owned() };
     let version = runtime.version.as_ref().map(|version| format!("{} {}", version.name, version.version));
-    let endpoint = answers.configuration.as_ref().map(|state| &state.generation.settings.runtime.endpoint);
-    let at = endpoint.map(|endpoint| format!(" at {}", endpoint.as_str())).unwrap_or_default();
     let since = runtime.since.map(|since| format!(" for {}", lasting(answers, since))).unwrap_or_default();
     let state = match (runtime.reachable, runtime.hangs) {
         (Some(true), false) => format!("reachable{since}"),
@@ -95,7 +93,8 @@ fn runtime(answers: &Answers) -> String {
         (None, _) => "not asked yet".to_owned(),
     };
     let error = runtime.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-    format!("{}{at}, {state}{error}", version.as_deref().unwrap_or("container runtime"))
+    let version = version.as_deref().unwrap_or("container runtime");
+    format!("{version} at {}, {state}{error}", runtime.endpoint)
 }
 
 fn source(answers: &Answers) -> String {

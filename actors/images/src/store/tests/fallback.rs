@@ -187,6 +187,9 @@ fn a_copy_of_another_boot_or_another_runtime_is_not_used() {
         assert!(place.copy().exists(), "a read touches nothing");
         let mut store = FallbackStore::new(place.dirs(), of(runtime), boot.to_owned());
         assert_eq!(loaded(&mut store, true), Content::default(), "{boot}, {runtime}");
+        // That of another runtime is left until something was seen of this one.
+        assert_eq!(place.copy().exists(), boot == BOOT);
+        is_on_disk(store.commit(seen_at(sample(1), 60)));
         assert!(!place.copy().exists());
     }
 }
@@ -416,4 +419,30 @@ fn whatever_happens_to_the_disk_the_ages_of_an_image_are_those_that_were_seen() 
         }
         println!("seed {seed}: {unread} images were listed while the disk could not be read");
     }
+}
+
+/// A wrong socket in the settings, at which no runtime answers, costs no record.
+#[test]
+fn records_of_another_runtime_are_left_until_something_was_seen_of_this_one() {
+    let place = Place::new();
+    let store_of = |socket: &str| {
+        let origin = Origin { machine: "m".to_owned(), runtime: socket.to_owned() };
+        FallbackStore::new(place.dirs(), origin, BOOT.to_owned())
+    };
+    let (right, wrong) = ("/run/containerd/containerd.sock", "/run/containerd/containerd.sokc");
+    let content = seen_at(sample(5), 50);
+    is_on_disk(store_of(right).commit(content.clone()));
+    // Its copy is of the same runtime.
+    fs::create_dir_all(place.path("run/state")).unwrap();
+    fs::copy(place.path("state").join(NAME), place.copy()).unwrap();
+    assert_eq!(loaded(&mut store_of(wrong), true), Content::default());
+    assert!(place.copy().exists());
+    assert_eq!(loaded(&mut store_of(right), true), content);
+    // There is another runtime after all.
+    let mut other = store_of(wrong);
+    assert_eq!(loaded(&mut other, true), Content::default());
+    let opened = other.commit(seen_at(sample(2), 60)).unwrap().opened.unwrap();
+    assert!(opened.set_aside.is_some_and(|why| why.contains("they belong to another runtime")));
+    drop(other);
+    assert_eq!(loaded(&mut store_of(wrong), true), seen_at(sample(2), 60));
 }
