@@ -5,7 +5,7 @@
 use crate::kind::Kind;
 use crate::observation::{Observation, PodState};
 use crate::pods::PodTable;
-use crate::reference::canonical;
+use crate::reference::{Reference, canonical};
 use crate::report::{Item, PlanReport, SectionReport};
 
 /// In which list of a plan an object is.
@@ -54,8 +54,8 @@ pub enum Found {
 
 /// Finds what is called `text`: by its whole id; by a name (an image's tag or digest, also in its short form; a pod's
 /// "name", "namespace/name" or UID, which means all objects of it; a container's "name", "pod/name" or
-/// "namespace/pod/name"); else by the beginning of an id, if only one begins with it. `report` is that of a plan made of
-/// `observation`.
+/// "namespace/pod/name"); else by the beginning of an id, if only one begins with it; else by the last parts of an image's name, with
+/// its tag or without. `report` is that of a plan made of `observation`.
 #[must_use]
 pub fn explain(observation: &Observation, report: &PlanReport, text: &str) -> Found {
     let text = text.trim();
@@ -78,7 +78,12 @@ pub fn explain(observation: &Observation, report: &PlanReport, text: &str) -> Fo
     // The copies of an image for several runtime handlers have one id.
     match (by_prefix.first(), by_prefix.last()) {
         (Some(first), Some(last)) if first.item.id == last.item.id => Found::Objects(by_prefix),
-        (None, _) => Found::Nothing,
+        (None, _) => {
+            match matching(&|object| object.kind == Kind::Image && is_part_of_a_name(&object.item, text)) {
+                none if none.is_empty() => Found::Nothing,
+                images => Found::Objects(images),
+            }
+        }
         _ => Found::Ambiguous(by_prefix),
     }
 }
@@ -100,9 +105,7 @@ fn is_called(kind: Kind, item: &Item, text: &str) -> bool {
     if item.pod_uid == text {
         return true;
     }
-    // At a slash only: "app" is no name of "ns/pod/my-app".
-    let ends =
-        |name: &str| name.strip_suffix(text).is_some_and(|front| front.is_empty() || front.ends_with('/'));
+    let ends = |name: &str| ends_with(name, text);
     // With the attempt and without.
     let bare = item.name.rsplit_once('#').map_or(item.name.as_str(), |(bare, _)| bare);
     match kind {
@@ -117,6 +120,16 @@ fn is_called(kind: Kind, item: &Item, text: &str) -> bool {
             ends(&item.name) || ends(bare) || bare.rsplit_once('/').is_some_and(|(pod, _)| ends(pod))
         }
     }
+}
+
+/// At a slash only: "app" is no name of "ns/pod/my-app".
+fn ends_with(name: &str, text: &str) -> bool {
+    name.strip_suffix(text).is_some_and(|front| front.is_empty() || front.ends_with('/'))
+}
+
+/// Whether a name of an image ends with that, with its tag or without.
+fn is_part_of_a_name(image: &Item, text: &str) -> bool {
+    image.names.iter().any(|name| ends_with(name, text) || ends_with(Reference::parse(name).repo, text))
 }
 
 /// Every object of a plan.
@@ -224,13 +237,19 @@ mod tests {
         for tag in ["busybox:1.36", "docker.io/library/busybox:1.36", "library/busybox:1.36-too"] {
             assert_eq!(ids(tag), ["sha256:feed01"], "{tag}");
         }
+        for part in ["busybox", "library/busybox", "docker.io/library/busybox"] {
+            assert_eq!(ids(part), ["sha256:feed01"], "{part}");
+        }
+        for part in ["x", "x:1", "r.io/x"] {
+            assert_eq!(ids(part), ["sha256:feed02"], "{part}");
+        }
         assert_eq!(ids("5a"), ["5a0d"]);
         let Found::Ambiguous(several) = found("c0f") else { panic!("two begin so") };
         assert_eq!(
             several.iter().map(|object| &*object.item.id).collect::<Vec<_>>(),
             ["c0ffee01", "c0ffee02"]
         );
-        for nothing in ["", " ", "ap", "eb", "busybox", "zz", "app#1", "#0"] {
+        for nothing in ["", " ", "ap", "eb", "box", "box:1.36", "zz", "app#1", "#0"] {
             assert_eq!(found(nothing), Found::Nothing, "{nothing:?}");
         }
     }

@@ -185,5 +185,9 @@ async fn plan(subjects: &Subjects, observed: &Observed) -> Planned {
     let report = planning::report(&subjects.tools, settings, &plan, &observation).await;
     remarks.problems.extend(problems.iter().map(ToString::to_string));
     remarks.problems.extend(plan.images.problems.iter().map(ToString::to_string));
+    let paused = states.iter().filter(|state| state.paused.is_some());
+    remarks.notes.extend(
+        paused.map(|state| format!("{} is paused: it removes nothing until it is resumed", state.of)),
+    );
     Planned { observation, settings: Arc::clone(settings), remarks, states, report }
 }
