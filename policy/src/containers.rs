@@ -24,7 +24,8 @@ pub struct Status {
 
 impl Status {
     /// That of a list.
-    fn listed(container: &Container) -> Self {
+    #[must_use]
+    pub fn listed(container: &Container) -> Self {
         let Container { state, created_at, finished_at, .. } = *container;
         Self { state, created_at, finished_at }
     }

@@ -36,5 +36,14 @@ pub mod admin {
 /// The label in which a kubelet writes the UID of the pod that a container or sandbox belongs to.
 pub const POD_UID_LABEL: &str = "io.kubernetes.pod.uid";
 
+/// The label in which it writes the name of that pod.
+pub const POD_NAME_LABEL: &str = "io.kubernetes.pod.name";
+
+/// The label in which it writes the namespace of that pod.
+pub const POD_NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
+
+/// The label in which it writes the name of a container.
+pub const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
+
 /// The largest message that containerd and CRI-O send or accept, in bytes: 16 MiB.
 pub const RUNTIME_MESSAGE_LIMIT: usize = 16 * 1024 * 1024;

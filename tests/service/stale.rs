@@ -74,7 +74,7 @@ async fn a_removal_that_waits_for_a_gateway_that_panicked_is_not_sent_long_after
         }
     }
     stage.sim.restart().unwrap();
-    let mut removal = Box::pin(gateway.remove_container(&id));
+    let mut removal = Box::pin(gateway.remove_container(&id, tokio::time::Instant::now()));
     assert!(removal.as_mut().now_or_never().is_none());
     for _ in 0..8 {
         stage.step_without_waiting(SECOND).await;

@@ -29,16 +29,33 @@ use cri_gc_pods::{FinishTimes, Verdict};
 /// How long all questions of one plan may take; what was not answered by then counts as not readable.
 const ASK_WITHIN: Duration = Duration::from_secs(60);
 
+/// What is known of the finish times of containers without a question.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// When they finished.
+    pub finished: &'a FinishTimes,
+    /// Whether that is long enough ago, whenever it was.
+    pub long_dead: &'a dyn Fn(&Container) -> bool,
+}
+
+impl<'a> Known<'a> {
+    /// These times, and no more.
+    #[must_use]
+    pub fn times(finished: &'a FinishTimes) -> Self {
+        Self { finished, long_dead: &|_| false }
+    }
+}
+
 /// Keeps what the check right before its removal would refuse: asks the runtime for the status of each container that the
-/// section removes, except those whose finish times are known. Returns what could not be read; those containers are kept.
+/// section removes, except those of which enough is known. Returns what could not be read; those containers are kept.
 pub async fn settle(
     tools: &Tools,
     observation: &Observation,
     section: &mut Section,
     policy: &Policy,
-    finished: &FinishTimes,
+    known: Known<'_>,
 ) -> Option<PassError> {
-    let (statuses, problem) = ask(tools, observation, section, finished).await;
+    let (statuses, problem) = ask(tools, observation, section, known).await;
     let now = Now { at: tools.clock.now(), clock_set: observation.clock_set };
     let status = |index: usize| statuses.get(&index).copied();
     containers::settle(section, &observation.containers, status, &policy.containers, now);
@@ -50,23 +67,21 @@ async fn ask(
     tools: &Tools,
     observation: &Observation,
     section: &Section,
-    finished: &FinishTimes,
+    known: Known<'_>,
 ) -> (HashMap<usize, Status>, Option<PassError>) {
     let mut statuses = HashMap::with_capacity(section.remove.len());
     let (mut positions, mut ids) = (Vec::new(), Vec::new());
     for decision in &section.remove {
         let Some(container) = observation.containers.get(decision.index) else { continue };
         let Container { id, state, created_at, .. } = container;
-        match finished.get(id).copied().flatten().filter(|_| *state == ContainerState::Exited) {
-            // What has ended never runs again.
-            Some(at) => {
-                let status = Status { state: *state, created_at: *created_at, finished_at: Some(at) };
-                statuses.insert(decision.index, status);
-            }
-            None => {
-                positions.push(decision.index);
-                ids.push(id.clone());
-            }
+        let finished_at = known.finished.get(id).copied().flatten();
+        // What has ended never runs again.
+        if *state == ContainerState::Exited && (finished_at.is_some() || (known.long_dead)(container)) {
+            let status = Status { state: *state, created_at: *created_at, finished_at };
+            statuses.insert(decision.index, status);
+        } else {
+            positions.push(decision.index);
+            ids.push(id.clone());
         }
     }
     let answers = tools.gateway.statuses(ids, Instant::now() + ASK_WITHIN).await;
@@ -95,7 +110,7 @@ pub async fn plan(
 ) -> (Plan, Vec<PassError>) {
     let mut section = containers::decide(observation, &PodTable::new(observation), policy);
     let mut problems: Vec<PassError> =
-        settle(tools, observation, &mut section, policy, finished).await.into_iter().collect();
+        settle(tools, observation, &mut section, policy, Known::times(finished)).await.into_iter().collect();
     let complete = |observation: &Observation, section: Section| {
         complete(observation, &PodTable::new(observation), policy, section, enforcing)
     };
@@ -170,7 +185,7 @@ pub async fn finish_times(
     finished: &FinishTimes,
 ) -> Option<PassError> {
     let section = containers::decide(observation, &PodTable::new(observation), policy);
-    let (statuses, problem) = ask(tools, observation, &section, finished).await;
+    let (statuses, problem) = ask(tools, observation, &section, Known::times(finished)).await;
     for (index, status) in statuses {
         if let Some(container) = observation.containers.get_mut(index) {
             container.finished_at = status.finished_at;

@@ -28,8 +28,8 @@ use crate::rpcs::RpcTotals;
 /// unless earlier ones are stuck, or the number was lowered meanwhile.
 const LANE_WAIT: Duration = Duration::from_secs(1);
 
-/// A removal that was requested longer ago is not sent, whatever delayed it (a place, a gateway that was restarted): its check is too
-/// old, and what was dead then may run now.
+/// A removal whose check is older is not sent, whatever delayed it (a place, a gateway that was restarted): what was dead then may
+/// run now.
 const CHECKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Pause between two attempts to reach a runtime that is unreachable (behaviour: Runtime).
@@ -118,7 +118,7 @@ fn check_removal<T>(call: &Call<T>) -> CriResult<()> {
     if call.lane == Lane::Read {
         return Ok(());
     }
-    let waited = call.requested.elapsed();
+    let waited = call.checked.elapsed();
     let why = if call.lease.is_revoked() {
         "not sent: the loop hung and was restarted, so its checks before the removal are too old; the next pass checks again"
     } else if call.lease.is_suspended() {
@@ -174,7 +174,7 @@ impl<T: 'static> Handler<Call<T>> for GatewayActor {
             let place = rpc.place(if is_read { deadline } else { LANE_WAIT }).await;
             let _place = place.ok_or_else(|| match is_read {
                 true => CriError::crowded(method, deadline),
-                false => CriError::late(method, call.requested.elapsed()),
+                false => CriError::late(method, call.checked.elapsed()),
             })?;
             check_removal(&call)?;
             let sent = (call.send)(rpc.clients.clone());

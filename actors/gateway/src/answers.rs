@@ -1,5 +1,6 @@
 //! What the runtime answers, as far as it is no list of objects.
 
+use cri_gc_policy::Container;
 use cri_gc_policy::containers::Status;
 use cri_gc_policy::usage::Layer;
 
@@ -21,6 +22,24 @@ pub struct ContainerFacts {
     pub log_path: String,
     /// Images that are mounted into it as image volumes. They never change.
     pub image_volumes: Vec<String>,
+}
+
+/// A container in a list of those of one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    /// The container.
+    pub container: Container,
+    /// The path of its log below the root of the pod logs, if its labels are those of a kubelet, which names it after them.
+    pub kubelet_log: Option<String>,
+}
+
+/// What one list of containers, or of sandboxes, is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The pod of that UID, as far as its objects have the label that a kubelet gives them.
+    Pod(String),
+    /// The sandbox of that whole id.
+    Sandbox(String),
 }
 
 /// Directories on the filesystems that images and containers lie on.

@@ -2,20 +2,22 @@
 //!
 //! Ids are always sent whole: a runtime takes a unique prefix for the object, so an empty id is refused before it is sent.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use cri_gc_policy::{Container, SandboxState};
+use cri_gc_policy::{Container, Sandbox, SandboxState};
 use cri_gc_proto::{POD_UID_LABEL, cri};
 use tokio::time::Instant;
 use tonic::Status;
 
 use crate::actor::CONTAINER_STATUS;
-use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, RuntimeVersion};
+use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, Owner, RuntimeVersion, Sibling};
 use crate::connection::{Clients, check_answered};
 use crate::convert;
 use crate::error::{CriError, CriResult, LIST_CONTAINER_STATS, REMOVE_IMAGE};
 use crate::gateway::Gateway;
 use crate::lanes::Lane;
+use crate::lists::Listed;
 use crate::messages::Call;
 
 /// Each fails with what the runtime answered, sorted; nothing is tried twice.
@@ -54,25 +56,32 @@ impl Gateway {
         self.ask("PodSandboxStatus", Some(id), send).await
     }
 
-    /// Whether a sandbox of the pod of that UID is ready, as far as sandboxes have the label that a kubelet gives them.
-    pub async fn has_ready_sandbox(&self, uid: &str) -> CriResult<bool> {
-        let state = cri::PodSandboxStateValue { state: cri::PodSandboxState::SandboxReady.into() };
-        let label_selector = [(POD_UID_LABEL.to_owned(), uid.to_owned())].into();
-        let filter = cri::PodSandboxFilter { state: Some(state), label_selector, ..Default::default() };
+    /// The sandboxes of the pod of that UID, in any state, as far as they have the label that a kubelet gives them.
+    pub async fn sandboxes_of(&self, uid: &str) -> CriResult<Vec<Sandbox>> {
+        let filter = cri::PodSandboxFilter { label_selector: pod_label(uid), ..Default::default() };
         let request = cri::ListPodSandboxRequest { filter: Some(filter) };
         let send = async |mut clients: Clients| {
-            Ok(!clients.runtime.list_pod_sandbox(request).await?.into_inner().items.is_empty())
+            Ok(convert::sandboxes(clients.runtime.list_pod_sandbox(request).await?.into_inner().items))
         };
-        self.ask("HasReadySandbox", Some(uid), send).await
+        self.ask(Sandbox::METHOD, Some(uid), send).await
     }
 
-    /// The containers in one sandbox, in any state.
-    pub async fn containers_in(&self, sandbox: &str) -> CriResult<Vec<Container>> {
-        let filter = cri::ContainerFilter { pod_sandbox_id: sandbox.to_owned(), ..Default::default() };
-        self.ask("ListContainers", Some(sandbox), async |clients: Clients| {
-            clients.containers(Some(filter)).await
-        })
-        .await
+    /// The containers in one sandbox, or those of one pod, in any state.
+    pub async fn containers_of(&self, owner: &Owner) -> CriResult<Vec<Sibling>> {
+        let (id, filter) = match owner {
+            Owner::Pod(uid) => {
+                (uid, cri::ContainerFilter { label_selector: pod_label(uid), ..Default::default() })
+            }
+            Owner::Sandbox(id) => {
+                (id, cri::ContainerFilter { pod_sandbox_id: id.clone(), ..Default::default() })
+            }
+        };
+        let send = async |mut clients: Clients| {
+            let request = cri::ListContainersRequest { filter: Some(filter) };
+            let answer = clients.runtime.list_containers(request).await?.into_inner();
+            Ok(convert::siblings(answer.containers))
+        };
+        self.ask(Container::METHOD, Some(id), send).await
     }
 
     /// Where images and containers are stored.
@@ -115,11 +124,12 @@ impl Gateway {
         self.call("StopContainer", Lane::Containers, Some(id), timeout, send).await
     }
 
-    /// Removes a container. A runtime kills it first if it runs, so the caller has checked it.
-    pub async fn remove_container(&self, id: &str) -> CriResult<()> {
+    /// Removes a container. A runtime kills it first if it runs, so the caller has checked it, at the time `checked`.
+    pub async fn remove_container(&self, id: &str, checked: Instant) -> CriResult<()> {
         let request = cri::RemoveContainerRequest { container_id: id.to_owned() };
         let send = async |mut clients: Clients| clients.runtime.remove_container(request).await.map(drop);
-        self.call("RemoveContainer", Lane::Containers, Some(id), Duration::ZERO, send).await
+        let lane = Lane::Containers;
+        self.call_checked("RemoveContainer", lane, Some(id), Duration::ZERO, checked, send).await
     }
 
     /// Ends what is left of a sandbox and gives its network back.
@@ -163,17 +173,35 @@ impl Gateway {
         extra_time: Duration,
         send: impl AsyncFnOnce(Clients) -> Result<T, Status> + Send + 'static,
     ) -> CriResult<T> {
+        self.call_checked(method, lane, id, extra_time, Instant::now(), send).await
+    }
+
+    /// The same, for a removal that rests on a check of the time `checked`.
+    async fn call_checked<T: Send + 'static>(
+        &self,
+        method: &'static str,
+        lane: Lane,
+        id: Option<&str>,
+        extra_time: Duration,
+        checked: Instant,
+        send: impl AsyncFnOnce(Clients) -> Result<T, Status> + Send + 'static,
+    ) -> CriResult<T> {
         let call = Call {
             method,
             lane,
             id: id.map(ToOwned::to_owned),
             extra_time,
             send: Box::new(|clients| Box::pin(async { send(clients).await })),
-            requested: Instant::now(),
+            checked,
             lease: self.lease.clone(),
         };
         self.address.send(call).await.unwrap_or_else(|_| Err(CriError::gateway_gone(method)))
     }
+}
+
+/// What all objects have that a kubelet made for the pod of that UID.
+fn pod_label(uid: &str) -> HashMap<String, String> {
+    [(POD_UID_LABEL.to_owned(), uid.to_owned())].into()
 }
 
 fn image_spec(id: &str, runtime_handler: &str) -> cri::ImageSpec {

@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use cri_gc_config::Runtime;
-use cri_gc_policy::Container;
 use cri_gc_proto::cri;
 use cri_gc_proto::cri::image_service_client::ImageServiceClient;
 use cri_gc_proto::cri::runtime_service_client::RuntimeServiceClient;
@@ -46,15 +45,6 @@ impl Clients {
     pub(crate) async fn version(mut self) -> Result<RuntimeVersion, Status> {
         let answer = self.runtime.version(cri::VersionRequest::default()).await?.into_inner();
         Ok(RuntimeVersion { name: answer.runtime_name, version: answer.runtime_version })
-    }
-
-    /// The containers that pass the filter.
-    pub async fn containers(
-        mut self,
-        filter: Option<cri::ContainerFilter>,
-    ) -> Result<Vec<Container>, Status> {
-        let answer = self.runtime.list_containers(cri::ListContainersRequest { filter }).await?;
-        Ok(convert::containers(answer.into_inner().containers))
     }
 
     pub(crate) async fn container_status(mut self, id: String) -> Result<ContainerFacts, Status> {

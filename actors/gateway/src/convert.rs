@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use cri_gc_policy::containers::Status;
 use cri_gc_policy::usage::Layer;
 use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
-use cri_gc_proto::{POD_UID_LABEL, cri};
+use cri_gc_proto::{CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, cri};
 use jiff::Timestamp;
 
-use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces};
+use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, Sibling};
 
 /// Nanoseconds since the epoch; 0 and less mean "not known".
 fn time(nanoseconds: i64) -> Option<Timestamp> {
@@ -99,6 +99,27 @@ pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
         known.size_bytes = known.size_bytes.max(again.size_bytes);
     };
     once(from.into_iter().map(image), |image| (&image.id, &image.runtime_handler), merge)
+}
+
+/// A list of containers with where their logs are.
+pub fn siblings(from: Vec<cri::Container>) -> Vec<Sibling> {
+    let logs: HashMap<String, String> =
+        from.iter().filter_map(|container| Some((container.id.clone(), kubelet_log(container)?))).collect();
+    let sibling = |container: Container| Sibling { kubelet_log: logs.get(&container.id).cloned(), container };
+    containers(from).into_iter().map(sibling).collect()
+}
+
+/// Where a kubelet has the log of its container written: `NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log`.
+fn kubelet_log(container: &cri::Container) -> Option<String> {
+    let label = |key: &str| {
+        let value = container.labels.iter().find(|pair| pair.key == key).map(|pair| pair.value.as_str());
+        // A part that is a path of its own is nothing that a kubelet wrote.
+        value.filter(|value| !value.is_empty() && !value.contains('/') && *value != "." && *value != "..")
+    };
+    let (namespace, pod, uid) = (label(POD_NAMESPACE_LABEL)?, label(POD_NAME_LABEL)?, label(POD_UID_LABEL)?);
+    let metadata = container.metadata.as_ref()?;
+    let name = label(CONTAINER_NAME_LABEL).filter(|name| *name == metadata.name)?;
+    Some(format!("{namespace}_{pod}_{uid}/{name}/{}.log", metadata.attempt))
 }
 
 fn container(from: cri::Container) -> Container {

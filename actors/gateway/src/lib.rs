@@ -26,7 +26,7 @@ mod messages;
 mod rpc;
 mod rpcs;
 
-pub use answers::{ContainerFacts, ContainerLayer, FsPlaces, RuntimeVersion};
+pub use answers::{ContainerFacts, ContainerLayer, FsPlaces, Owner, RuntimeVersion, Sibling};
 pub use connection::Clients;
 pub use error::{CriError, CriResult, ErrorClass, NO_CRI, REMOVE_IMAGE, innermost_io};
 pub use gateway::Gateway;

@@ -37,8 +37,9 @@ pub trait Listed: Send + Sync + Sized + Unpin + 'static {
 impl Listed for Container {
     const METHOD: &'static str = "ListContainers";
 
-    async fn fetch(clients: Clients) -> Result<Vec<Self>, Status> {
-        clients.containers(None).await
+    async fn fetch(mut clients: Clients) -> Result<Vec<Self>, Status> {
+        let answer = clients.runtime.list_containers(cri::ListContainersRequest::default()).await?;
+        Ok(convert::containers(answer.into_inner().containers))
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {

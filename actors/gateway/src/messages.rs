@@ -32,8 +32,8 @@ pub struct Call<T: 'static> {
     /// What the object itself is given, on top of the deadline of the RPC.
     pub extra_time: Duration,
     pub send: Box<dyn FnOnce(Clients) -> LocalBoxFuture<'static, Result<T, Status>> + Send>,
-    /// When it was requested: what a removal rests on was checked right before.
-    pub requested: Instant,
+    /// When the check was made that a removal rests on.
+    pub checked: Instant,
     /// The caller's right to remove.
     pub lease: Lease,
 }

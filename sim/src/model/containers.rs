@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use cri_gc_policy::{ContainerState, SandboxState};
+use cri_gc_proto::CONTAINER_NAME_LABEL;
 
 use super::node::Node;
 use super::objects::{Container, ImageVolume, Sandbox};
@@ -13,8 +14,6 @@ use crate::ids::{find, not_found};
 use crate::options::Flavour;
 use crate::space::Space;
 use crate::spec::{ContainerSpec, LogSpec};
-
-const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
 
 impl Node {
     /// Puts a container on the node, with its log, and returns its id. It need not be one that could be made now: its

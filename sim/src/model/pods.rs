@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cri_gc_policy::SandboxState;
-use cri_gc_proto::POD_UID_LABEL;
+use cri_gc_proto::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL};
 
 use super::logs;
 use super::node::Node;
@@ -12,9 +12,6 @@ use crate::error::SimError;
 use crate::ids::find;
 use crate::options::Flavour;
 use crate::spec::PodSpec;
-
-const POD_NAME_LABEL: &str = "io.kubernetes.pod.name";
-const POD_NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
 
 impl Node {
     /// Puts a sandbox on the node and returns its id. It need not be one that could be made now: its state and times

@@ -1,28 +1,36 @@
 //! The container GC supervisor: removes dead containers with their logs (behaviour: Dead containers).
 //!
-//! - here: observe, plan, re-check, act. `logs`: which logs are removed with their containers.
+//! - here: observe, plan, re-check, act. `check`: one list of a pod right before its containers are removed. `dead`: what was seen dead
+//!   for long enough. `logs`: which logs are removed with their containers.
 
+mod check;
+mod dead;
 mod logs;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cri_gc_policy::containers::{self, recheck};
+use cri_gc_config::Mode;
+use cri_gc_policy::containers::{self, Status, recheck};
 use cri_gc_policy::images::ImageUse;
 use cri_gc_policy::report::Words;
-use cri_gc_policy::{Container, ContainerState, Kind, Now, PodTable, Reason};
+use cri_gc_policy::{Container, ContainerState, Decision, Kind, Now, PodTable, Reason};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::observe;
-use crate::planning::settle;
+use crate::planning::{Known, settle};
 use crate::report::{Outcome, PassError, files_done};
+use check::Checks;
 use cri_gc_files::links;
 use cri_gc_files::root::FileError;
+use cri_gc_gateway::{ContainerFacts, CriResult, Sibling};
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::WorkerGone;
 use cri_gc_pods::FinishTimes;
+use dead::SeenDead;
 use logs::LogKeeper;
 
 /// How long the log of a container may take to be removed. A rotated log of many GiB takes a while.
@@ -30,7 +38,9 @@ const LOG_WITHIN: Duration = Duration::from_secs(60);
 
 /// The collector of dead containers.
 #[derive(Debug, Default)]
-pub struct ContainerGc;
+pub struct ContainerGc {
+    seen_dead: SeenDead,
+}
 
 impl Collect for ContainerGc {
     const LOOP: Loop = Loop::ContainerGc;
@@ -38,12 +48,19 @@ impl Collect for ContainerGc {
     async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
         let view = pass.pods().await?;
         let observation = &view.observation;
+        self.seen_dead.observe(&observation.containers, view.listed_at);
         let policy = pass.settings.policy();
         let pods = PodTable::new(observation);
         let mut section = containers::decide(observation, &pods, &policy);
-        if !pass.enforces() {
+        if pass.enforces() {
+            by_pod(&mut section.remove, &observation.containers);
+        } else {
             // No check is made right before the removals, so it is made here.
-            let settled = settle(&pass.tools, observation, &mut section, &policy, &FinishTimes::new()).await;
+            let (finished, asked) = (FinishTimes::new(), policy.containers.min_dead_age);
+            let now = pass.tools.clock.moment();
+            let long_dead = |container: &Container| self.seen_dead.is_for(&container.id, asked, now);
+            let known = Known { finished: &finished, long_dead: &long_dead };
+            let settled = settle(&pass.tools, observation, &mut section, &policy, known).await;
             settled.into_iter().for_each(|problem| pass.error(problem));
         }
         let report = Words::new(observation, &policy).section(Kind::Container, &section);
@@ -54,69 +71,154 @@ impl Collect for ContainerGc {
             Some((container, pods.uid_of_container(container)))
         };
         let parallel = pass.settings.container_gc.parallel_removals.into();
+        let removals = Removals {
+            pass,
+            seen_dead: &self.seen_dead,
+            clock_set: observation.clock_set,
+            checks: Checks::new(&pass.tools.gateway),
+            keeper,
+            links,
+        };
         pass.carry_out(Kind::Container, report, &section, object, parallel, async |target| {
-            remove(pass, target, observation.clock_set, &keeper, &links).await
+            removals.of(target).await
         })
         .await;
         Ok(())
     }
 }
 
-/// Asks once more, and removes the container with its log. A runtime kills a running one without a word.
-async fn remove<'a>(
-    pass: &Pass,
-    target: &Target<(&'a Container, &'a str)>,
+/// Brings what is removed of one pod together, so that one list shows all of it right before. The pod with the oldest comes first.
+fn by_pod(remove: &mut [Decision], containers: &[Container]) {
+    let owner = |decision: &Decision| containers.get(decision.index).map(check::owner);
+    let mut order = HashMap::new();
+    for decision in remove.iter() {
+        let next = order.len();
+        order.entry(owner(decision)).or_insert(next);
+    }
+    remove.sort_by_cached_key(|decision| order.get(&owner(decision)).copied());
+}
+
+/// What the removals of a pass share.
+struct Removals<'a> {
+    pass: &'a Pass,
+    seen_dead: &'a SeenDead,
     clock_set: Option<Timestamp>,
-    keeper: &LogKeeper<'a>,
-    links: &HashMap<String, Vec<String>>,
-) -> Removed {
-    let Pass { tools, settings, .. } = pass;
-    let (container, uid) = target.object;
-    let kept = |reason| Ok((Outcome::refused(reason), 0));
-    let mut facts = tools.gateway.container_status(&container.id).await?;
-    // Rule 1 once more (behaviour: Dead containers). Lists do not report when a container finished, so this is where
-    // `min_dead_age` takes effect.
-    let now = Now { at: tools.clock.now(), clock_set };
-    if let Err(reason) = recheck(container, Some(facts.status), &settings.policy().containers, now) {
-        return kept(reason);
-    }
-    if facts.status.state == ContainerState::Unknown {
-        // It may still run: if it can't be stopped, it is kept.
-        let timeout = settings.container_gc.stop_timeout;
-        tools.gateway.stop_container(&container.id, timeout).await?;
-        // Only now the runtime reports how it ended, and where its log is.
-        facts = tools.gateway.container_status(&container.id).await?;
-        if facts.status.state != ContainerState::Exited {
-            return kept(Reason::StateUnknown);
+    checks: Checks<'a>,
+    keeper: LogKeeper<'a>,
+    links: HashMap<String, Vec<String>>,
+}
+
+impl<'a> Removals<'a> {
+    /// Asks once more, and removes the container with its log. A runtime kills a running one without a word.
+    async fn of(&self, target: &Target<(&'a Container, &'a str)>) -> Removed {
+        let Pass { tools, settings, .. } = self.pass;
+        let (container, uid) = target.object;
+        let policy = settings.policy().containers;
+        let (sibling, mut checked) = match self.listed(target).await? {
+            Ok(listed) => listed,
+            Err(outcome) => return Ok((outcome, 0)),
+        };
+        let mut facts = ContainerFacts {
+            status: Status::listed(&sibling.container),
+            log_path: sibling.kubelet_log.as_ref().map(|log| self.kubelet_log(log)).unwrap_or_default(),
+            image_volumes: Vec::new(),
+        };
+        let is_known = facts.status.state == ContainerState::Exited
+            && self.has_been_dead_for_long(container)
+            && (sibling.kubelet_log.is_some() || self.leaves_log(uid));
+        if !is_known {
+            checked = Instant::now();
+            facts = tools.gateway.container_status(&container.id).await?;
         }
+        // Rule 1 once more (behaviour: Dead containers). Lists do not report when a container finished, so this is where
+        // `min_dead_age` takes effect.
+        let now = Now { at: tools.clock.now(), clock_set: self.clock_set };
+        if let Err(reason) = recheck(container, Some(facts.status), &policy, now) {
+            return Ok((Outcome::refused(reason), 0));
+        }
+        if facts.status.state == ContainerState::Unknown {
+            // It may still run: if it can't be stopped, it is kept.
+            tools.gateway.stop_container(&container.id, settings.container_gc.stop_timeout).await?;
+            // Only now the runtime reports how it ended, and where its log is.
+            checked = Instant::now();
+            facts = tools.gateway.container_status(&container.id).await?;
+            if facts.status.state != ContainerState::Exited {
+                return Ok((Outcome::refused(Reason::StateUnknown), 0));
+            }
+        }
+        // One that was never started has written nothing, and may be started at any moment: nothing comes between the
+        // status above and its removal.
+        // Before its log: the gateway would withhold the removal of the container, and the log would be gone.
+        if !self.pass.may_remove() {
+            return Ok((Outcome::halted(), 0));
+        }
+        let mut bytes = 0;
+        let has_log = facts.status.state != ContainerState::Created && self.keeper.may_go(container);
+        if has_log && !self.leaves_log(uid) && !self.keeper.is_stuck.get() {
+            let names = self.links.get(&container.id).cloned().unwrap_or_default();
+            bytes = remove_logs(self.pass, &self.keeper, uid.to_owned(), facts.log_path, names).await;
+            // A large log takes a while.
+            if checked.elapsed() >= check::USED_FOR {
+                match self.listed(target).await? {
+                    Ok((again, at)) if again.container.state == ContainerState::Exited => checked = at,
+                    Ok(_) => return Ok((Outcome::refused(Reason::StateUnknown), bytes)),
+                    Err(outcome) => return Ok((outcome, bytes)),
+                }
+            }
+        }
+        tools.gateway.remove_container(&container.id, checked).await?;
+        self.keeper.gone(container);
+        // A job that came and ended between two observations has used its image all the same.
+        if let Some(at) = facts.status.finished_at.or(container.created_at) {
+            tools.images.were_used(ImageUse::of_container(container), at, tools.clock.moment());
+        }
+        // What it has mounted was seen in use just now: no list reports that, so no observation has recorded it.
+        let volumes = facts.image_volumes.iter().map(|volume| ImageUse::named(volume));
+        tools.images.seen(volumes, tools.clock.moment());
+        Ok((Outcome::Removed, bytes))
     }
-    // A pod that has a ready sandbox again keeps what belongs to it.
-    if target.reason.is_for_pod() && !uid.is_empty() && tools.gateway.has_ready_sandbox(uid).await? {
-        return kept(Reason::PodActive);
+
+    /// The container as it is listed with those of its pod, and when that was asked; or why it stays by that list.
+    async fn listed(
+        &self,
+        target: &Target<(&'a Container, &'a str)>,
+    ) -> CriResult<Result<(Sibling, Instant), Outcome>> {
+        let (container, uid) = target.object;
+        let for_pod = target.reason.is_for_pod();
+        let listed = self.checks.of(container, uid, for_pod).await?;
+        let Some(sibling) = listed.containers.get(&container.id) else {
+            return Ok(Err(Outcome::AlreadyGone));
+        };
+        // A pod that has a ready sandbox again keeps what belongs to it.
+        if for_pod && listed.has_ready_sandbox {
+            return Ok(Err(Outcome::refused(Reason::PodActive)));
+        }
+        // The newest of a living pod is kept, also where a newer one was removed meanwhile.
+        let keeps_some = self.pass.settings.container_gc.max_per_pod_container > 0;
+        if target.reason == Reason::OverPodContainerLimit
+            && keeps_some
+            && !listed.has_newer_dead(&sibling.container)
+        {
+            return Ok(Err(Outcome::refused(Reason::WithinLimits)));
+        }
+        Ok(Ok((sibling.clone(), listed.at)))
     }
-    // One that was never started has written nothing, and may be started at any moment: nothing comes between the
-    // status above and its removal.
-    // Before its log: the gateway would withhold the removal of the container, and the log would be gone.
-    if !pass.may_remove() {
-        return Ok((Outcome::halted(), 0));
+
+    /// Whether it was seen dead for as long as the policy asks, so that it need not be asked when it finished.
+    fn has_been_dead_for_long(&self, container: &Container) -> bool {
+        let asked = self.pass.settings.policy().containers.min_dead_age;
+        self.seen_dead.is_for(&container.id, asked, self.pass.tools.clock.moment())
     }
-    let has_log = facts.status.state != ContainerState::Created && keeper.may_go(container);
-    let bytes = if has_log && !keeper.is_stuck.get() {
-        let names = links.get(&container.id).cloned().unwrap_or_default();
-        remove_logs(pass, keeper, uid.to_owned(), facts.log_path, names).await
-    } else {
-        0
-    };
-    tools.gateway.remove_container(&container.id).await?;
-    keeper.gone(container);
-    // A job that came and ended between two observations has used its image all the same.
-    if let Some(at) = facts.status.finished_at.or(container.created_at) {
-        tools.images.were_used(ImageUse::of_container(container), at, tools.clock.moment());
+
+    /// Whether the log is left to the log-directory reaper, which removes it with the directory of the pod.
+    fn leaves_log(&self, uid: &str) -> bool {
+        self.keeper.goes_with_its_directory(uid)
+            && Loop::LogGc.mode(&self.pass.live.settings()) == Mode::Enforce
     }
-    // What it has mounted was seen in use just now: no list reports that, so no observation has recorded it.
-    let volumes = facts.image_volumes.iter().map(|volume| ImageUse::named(volume));
-    tools.images.seen(volumes, tools.clock.moment());
-    Ok((Outcome::Removed, bytes))
+
+    fn kubelet_log(&self, below_root: &str) -> String {
+        self.pass.settings.log_gc.pod_logs_root.join(below_root).to_string_lossy().into_owned()
+    }
 }
 
 /// Removes the log of a container, and returns how many bytes that freed. If it fails the container is removed all the same:

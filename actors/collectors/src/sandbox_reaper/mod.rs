@@ -7,7 +7,7 @@ use cri_gc_policy::{Kind, PodTable, Reason, Sandbox, SandboxState, sandboxes};
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
-use cri_gc_gateway::{CriResult, Freshness};
+use cri_gc_gateway::{CriResult, Freshness, Owner};
 use cri_gc_kit::words::Loop;
 
 /// The collector of sandboxes.
@@ -40,19 +40,29 @@ impl Collect for SandboxReaper {
 async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
     let kept = |reason| Ok((Outcome::refused(reason), 0));
     let id = target.id.as_str();
+    let mut siblings = match target.object.as_str() {
+        "" => Vec::new(),
+        uid => tools.gateway.sandboxes_of(uid).await?,
+    };
+    let state = match siblings.iter().find(|sandbox| sandbox.id == id) {
+        Some(listed) => listed.state,
+        // Without the labels of a kubelet it is in no list of its pod.
+        None => {
+            if target.reason == Reason::OlderSandbox {
+                siblings = tools.gateway.list::<Sandbox>(Freshness::Fresh).await?.to_vec();
+            }
+            tools.gateway.sandbox_status(id).await?
+        }
+    };
     // A pod that has a ready sandbox again keeps what belongs to it.
-    let uid = target.object.as_str();
-    if target.reason.is_for_pod() && tools.gateway.has_ready_sandbox(uid).await? {
+    let is_ready = |sandbox: &Sandbox| sandbox.id != id && sandbox.state == SandboxState::Ready;
+    if target.reason.is_for_pod() && !target.object.is_empty() && siblings.iter().any(is_ready) {
         return kept(Reason::PodActive);
     }
     // The newest of a living pod is kept, also where a newer one was removed meanwhile.
-    if target.reason == Reason::OlderSandbox {
-        let all = tools.gateway.list::<Sandbox>(Freshness::Fresh).await?;
-        if !has_newer(&all, id) {
-            return kept(Reason::NewestSandbox);
-        }
+    if target.reason == Reason::OlderSandbox && !has_newer(&siblings, id) {
+        return kept(Reason::NewestSandbox);
     }
-    let state = tools.gateway.sandbox_status(id).await?;
     match state {
         SandboxState::NotReady => {}
         SandboxState::Ready => return kept(Reason::SandboxReady),
@@ -70,5 +80,5 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
 }
 
 async fn is_occupied(tools: &Tools, id: &str) -> CriResult<bool> {
-    Ok(!tools.gateway.containers_in(id).await?.is_empty())
+    Ok(!tools.gateway.containers_of(&Owner::Sandbox(id.to_owned())).await?.is_empty())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
-use cri_gc_gateway::{CriError, CriResult, ErrorClass, Freshness, Gateway};
+use cri_gc_gateway::{CriError, CriResult, ErrorClass, Freshness, Gateway, Owner};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_policy::Container;
@@ -13,6 +13,8 @@ use cri_gc_test_support::{
     flavours::{flavour, options},
     on_each_flavour,
 };
+
+use tokio::time::Instant;
 
 use super::bed::{Bed, PATIENCE, SECOND, begun, silent};
 
@@ -102,7 +104,7 @@ fn a_caller_who_stops_waiting_does_not_cancel_what_was_sent() {
     bed.sim.fault(Method::RemoveContainer, Fault::Hang, Scope::Always);
     bed.run(async |crew| {
         {
-            let mut call = Box::pin(crew.tools.gateway.remove_container(&id));
+            let mut call = Box::pin(crew.tools.gateway.remove_container(&id, Instant::now()));
             assert!(begun(call.as_mut()).await);
             assert!(bed.sim.wait_for_calls(Method::RemoveContainer, 1, PATIENCE));
         }
@@ -127,7 +129,7 @@ fn a_runtime_that_dies_during_a_call_is_unreachable_then_and_afterwards() {
                         gateway.list::<Container>(Freshness::Fresh).await.map(|_| ()).unwrap_err()
                     }
                     Method::ContainerStatus => error(gateway.container_status(&id)).await,
-                    _ => error(gateway.remove_container(&id)).await,
+                    _ => error(gateway.remove_container(&id, Instant::now())).await,
                 }
             };
             let mut call = Box::pin(call);
@@ -137,7 +139,7 @@ fn a_runtime_that_dies_during_a_call_is_unreachable_then_and_afterwards() {
             let failed = call.await;
             assert_eq!(failed.class, ErrorClass::Unavailable, "{method}, during: {failed:?}");
             for _ in 0..3 {
-                let failed = error(gateway.remove_container(&id)).await;
+                let failed = error(gateway.remove_container(&id, Instant::now())).await;
                 assert_eq!(failed.class, ErrorClass::Unavailable, "{method}, afterwards: {failed:?}");
                 assert!(failed.is_unreachable());
             }
@@ -151,7 +153,7 @@ fn a_runtime_that_dies_of_its_answer_is_unreachable() {
     let id = bed.ended(&pod, "app", 0);
     bed.sim.fault(Method::RemoveContainer, Fault::Die.after(), Scope::Always);
     bed.run(async |crew| {
-        let failed = error(crew.tools.gateway.remove_container(&id)).await;
+        let failed = error(crew.tools.gateway.remove_container(&id, Instant::now())).await;
         assert_eq!(failed.class, ErrorClass::Unavailable, "{failed:?}");
         assert!(bed.sim.container_ids().is_empty(), "it was carried out all the same");
     });
@@ -183,7 +185,7 @@ fn under_a_revoked_lease_only_reads_are_allowed() {
         lease.revoke();
         gateway.container_status(&id).await.unwrap();
         let revoked: Vec<CriError> = vec![
-            error(gateway.remove_container(&id)).await,
+            error(gateway.remove_container(&id, Instant::now())).await,
             error(gateway.stop_container(&id, SECOND)).await,
             error(gateway.stop_sandbox(&pod)).await,
             error(gateway.remove_sandbox(&pod)).await,
@@ -191,7 +193,7 @@ fn under_a_revoked_lease_only_reads_are_allowed() {
         ];
         assert!(revoked.iter().all(|error| error.message.contains("was restarted")), "{revoked:?}");
         // The lease is that of one loop.
-        crew.tools.gateway.remove_container(&id).await.unwrap();
+        crew.tools.gateway.remove_container(&id, Instant::now()).await.unwrap();
     });
     assert_eq!(bed.harmful_calls(), 1);
 }
@@ -231,7 +233,7 @@ fn what_the_runtime_answers_is_sorted_by_what_it_means() {
         for (code, message, class) in cases {
             bed.sim.clear_faults();
             bed.sim.fault(Method::RemoveContainer, Fault::error(code, message), Scope::Always);
-            let failed = error(crew.tools.gateway.remove_container(&id)).await;
+            let failed = error(crew.tools.gateway.remove_container(&id, Instant::now())).await;
             assert_eq!((failed.class, failed.code), (class, code), "{message}");
             assert!(failed.to_string().contains(message), "{failed}");
         }
@@ -275,9 +277,9 @@ fn an_empty_id_is_refused_before_it_is_sent() {
         let refused = [
             error(gateway.container_status("")).await,
             error(gateway.sandbox_status("")).await,
-            error(gateway.containers_in("")).await,
+            error(gateway.containers_of(&Owner::Sandbox(String::new()))).await,
             error(gateway.stop_container("", PATIENCE)).await,
-            error(gateway.remove_container("")).await,
+            error(gateway.remove_container("", Instant::now())).await,
             error(gateway.stop_sandbox("")).await,
             error(gateway.remove_sandbox("")).await,
             error(gateway.remove_image("", "")).await,

@@ -138,7 +138,7 @@ fn removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals() {
             all.push(if number % 2 == 0 {
                 begin(gateway.stop_container(id, PATIENCE)).await
             } else {
-                begin(gateway.remove_container(id)).await
+                begin(gateway.remove_container(id, tokio::time::Instant::now())).await
             });
         }
         for (number, id) in pods.iter().enumerate() {

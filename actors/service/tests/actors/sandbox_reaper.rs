@@ -60,6 +60,9 @@ async fn pass(bed: &Bed) -> PassReport {
     bed.crew().sandboxes().await
 }
 
+/// The list of sandboxes that is the check of the first removal: the one before is that of the pass.
+const CHECK: usize = 2;
+
 fn reap(bed: &Bed) -> PassReport {
     bed.run(async |crew| crew.sandboxes().await)
 }
@@ -74,13 +77,8 @@ fn an_empty_sandbox_of_a_deleted_pod_is_stopped_then_removed() {
     let id = bed.dead_pod(1);
     let report = reap(&bed);
     assert_eq!(outcome(&report, &id), Some(Outcome::Removed));
-    let expected = [
-        Method::PodSandboxStatus,
-        Method::ListContainers,
-        Method::StopPodSandbox,
-        Method::ListContainers,
-        Method::RemovePodSandbox,
-    ];
+    let expected =
+        [Method::ListContainers, Method::StopPodSandbox, Method::ListContainers, Method::RemovePodSandbox];
     assert_eq!(calls_about(&bed, &id), expected);
     assert_eq!(bed.sim.sandbox_ids(), Vec::<String>::new());
 }
@@ -108,8 +106,9 @@ fn of_a_living_pod_all_but_the_newest_are_removed_oldest_first() {
 fn one_that_is_ready_again_is_kept() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
-    bed.sim.before_next(Method::PodSandboxStatus, |node, id| {
-        node.set_sandbox_state(id, SandboxState::Ready).unwrap();
+    let again = id.clone();
+    bed.sim.before_nth(Method::ListPodSandbox, CHECK, move |node, _| {
+        node.set_sandbox_state(&again, SandboxState::Ready).unwrap();
     });
     let report = reap(&bed);
     assert_eq!(kept_for(&report, &id).as_deref(), Some("sandbox_ready"));
@@ -120,8 +119,9 @@ fn a_container_made_between_plan_and_stop_saves_it() {
     for state in [ContainerState::Created, ContainerState::Running, ContainerState::Exited] {
         let bed = Bed::new();
         let id = bed.dead_pod(1);
-        bed.sim.before_next(Method::PodSandboxStatus, move |node, id| {
-            node.add_container(ContainerSpec::new(id, "new").state(state)).unwrap();
+        let sandbox = id.clone();
+        bed.sim.before_nth(Method::ListPodSandbox, CHECK, move |node, _| {
+            node.add_container(ContainerSpec::new(&sandbox, "new").state(state)).unwrap();
         });
         let report = reap(&bed);
         assert_eq!(kept_for(&report, &id).as_deref(), Some("has_containers"), "{state:?}");
@@ -156,10 +156,14 @@ fn where_the_stop_fails_the_sandbox_is_kept_and_the_others_are_removed() {
 }
 
 fn a_recheck_that_fails_removes_nothing() {
-    for method in [Method::PodSandboxStatus, Method::ListContainers] {
+    for method in [Method::ListPodSandbox, Method::ListContainers] {
         let bed = Bed::new();
         let id = bed.dead_pod(1);
-        bed.sim.fault(method, Fault::error(Code::Unknown, "boom"), Scope::ForId(id.clone()));
+        let sim = bed.sim.clone();
+        // After the list that the plan rests on.
+        bed.sim.before_next(method, move |_, _| {
+            sim.fault(method, Fault::error(Code::Unknown, "boom"), Scope::Times(1));
+        });
         let report = reap(&bed);
         assert!(matches!(outcome(&report, &id), Some(Outcome::Failed { .. })), "{method}: {report:?}");
         assert_eq!(bed.harmful_calls(), 0, "{method}");
@@ -169,7 +173,8 @@ fn a_recheck_that_fails_removes_nothing() {
 fn one_that_another_client_removed_is_no_failure() {
     let bed = Bed::new();
     let id = bed.dead_pod(1);
-    bed.sim.before_next(Method::PodSandboxStatus, |node, id| node.remove_sandbox(id).unwrap());
+    let gone = id.clone();
+    bed.sim.before_nth(Method::ListPodSandbox, CHECK, move |node, _| node.remove_sandbox(&gone).unwrap());
     let report = reap(&bed);
     assert_eq!(outcome(&report, &id), Some(Outcome::AlreadyGone));
     assert!(report.is_good());

@@ -5,17 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cri_gc_proto::POD_UID_LABEL;
 use cri_gc_proto::cri::{
     ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
     LinuxPodSandboxConfig, Mount, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata,
 };
+use cri_gc_proto::{CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL};
 
 use crate::logs::pod_log_dir;
-
-const POD_NAME_LABEL: &str = "io.kubernetes.pod.name";
-const POD_NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
-const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
 
 /// A pod sandbox to be made.
 #[derive(Debug, Clone)]
