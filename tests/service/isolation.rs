@@ -143,6 +143,12 @@ fn is_removal(method: Method) -> bool {
 }
 
 fn node_for(of: Loop, method: Method) -> (Setup, String) {
+    if method == Method::PodSandboxStatus {
+        // Asked only of a sandbox that is in no list of its pod.
+        let setup = Setup::new();
+        let id = setup.replaced_sandbox_without_labels(2);
+        return (setup, id);
+    }
     let (setup, id) = node(of);
     if method == Method::StopContainer {
         setup.sim.set_container_state(&id, ContainerState::Unknown).unwrap();

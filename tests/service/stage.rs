@@ -127,9 +127,18 @@ impl Setup {
 
     /// A sandbox of a living pod that a newer one has replaced.
     pub fn replaced_sandbox(&self, number: usize) -> String {
+        self.replaced(|| pod(number))
+    }
+
+    /// The same without the labels of a kubelet.
+    pub fn replaced_sandbox_without_labels(&self, number: usize) -> String {
+        self.replaced(|| pod(number).with(|pod| pod.kubelet_labels = false))
+    }
+
+    fn replaced(&self, pod: impl Fn() -> PodSpec) -> String {
         let made = self.sim.ago(2 * HOUR);
-        let old = self.sim.add_pod(pod(number).created_at(made).not_ready()).unwrap();
-        self.sim.add_pod(pod(number).attempt(1).created_at(self.sim.ago(HOUR))).unwrap();
+        let old = self.sim.add_pod(pod().created_at(made).not_ready()).unwrap();
+        self.sim.add_pod(pod().attempt(1).created_at(self.sim.ago(HOUR))).unwrap();
         old
     }
 

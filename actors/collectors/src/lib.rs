@@ -6,6 +6,7 @@ pub mod image_gc;
 pub mod log_reaper;
 pub mod observe;
 pub mod planning;
+mod recent;
 pub mod report;
 pub mod sandbox_reaper;
 pub mod tools;

@@ -42,6 +42,15 @@ pub enum Owner {
     Sandbox(String),
 }
 
+impl Owner {
+    /// Whether it has a name, so that it can be asked for.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        let (Self::Pod(id) | Self::Sandbox(id)) = self;
+        !id.is_empty()
+    }
+}
+
 /// Directories on the filesystems that images and containers lie on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FsPlaces {

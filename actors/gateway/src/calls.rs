@@ -63,10 +63,13 @@ impl Gateway {
         let send = async |mut clients: Clients| {
             Ok(convert::sandboxes(clients.runtime.list_pod_sandbox(request).await?.into_inner().items))
         };
-        self.ask(Sandbox::METHOD, Some(uid), send).await
+        let mut sandboxes: Vec<Sandbox> = self.ask(Sandbox::METHOD, Some(uid), send).await?;
+        // Should a runtime ignore the filter.
+        sandboxes.retain(|sandbox| sandbox.pod_uid == uid);
+        Ok(sandboxes)
     }
 
-    /// The containers in one sandbox, or those of one pod, in any state.
+    /// The containers in one sandbox, or those of one pod, in any state. Where a runtime ignores the filter, a sandbox seems to have all.
     pub async fn containers_of(&self, owner: &Owner) -> CriResult<Vec<Sibling>> {
         let (id, filter) = match owner {
             Owner::Pod(uid) => {
@@ -81,7 +84,11 @@ impl Gateway {
             let answer = clients.runtime.list_containers(request).await?.into_inner();
             Ok(convert::siblings(answer.containers))
         };
-        self.ask(Container::METHOD, Some(id), send).await
+        let mut siblings: Vec<Sibling> = self.ask(Container::METHOD, Some(id), send).await?;
+        if let Owner::Pod(uid) = owner {
+            siblings.retain(|sibling| sibling.container.pod_uid == *uid);
+        }
+        Ok(siblings)
     }
 
     /// Where images and containers are stored.

@@ -39,16 +39,13 @@ impl<'a> LogKeeper<'a> {
     pub fn may_go(&self, container: &'a Container) -> bool {
         let key = key(self.pods, container);
         // What belongs to no pod is only removed at all if the operator says so.
-        let uid = self.pods.uid_of_container(container);
-        let lives = !uid.is_empty() && !self.goes_with_its_directory(uid);
+        let lives = match self.pods.uid_of_container(container) {
+            "" => false,
+            uid => !matches!(self.pods.state(uid), PodState::Deleted | PodState::Evicted),
+        };
         let shown = self.highest.get(&(key.0, key.1)) == Some(&container.attempt);
         let alone = self.writers.borrow().get(&key).is_none_or(|&writers| writers <= 1);
         alone && !(lives && shown)
-    }
-
-    /// Whether the pod of that UID has ended, so that its log directory goes as a whole.
-    pub fn goes_with_its_directory(&self, uid: &str) -> bool {
-        !uid.is_empty() && matches!(self.pods.state(uid), PodState::Deleted | PodState::Evicted)
     }
 
     /// This container is removed: its name is free for the next to take the log along.

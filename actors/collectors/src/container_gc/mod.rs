@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cri_gc_config::Mode;
 use cri_gc_policy::containers::{self, Status, recheck};
 use cri_gc_policy::images::ImageUse;
 use cri_gc_policy::report::Words;
@@ -22,6 +21,7 @@ use tokio::time::Instant;
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::observe;
 use crate::planning::{Known, settle};
+use crate::recent::USED_FOR;
 use crate::report::{Outcome, PassError, files_done};
 use check::Checks;
 use cri_gc_files::links;
@@ -113,35 +113,23 @@ impl<'a> Removals<'a> {
     async fn of(&self, target: &Target<(&'a Container, &'a str)>) -> Removed {
         let Pass { tools, settings, .. } = self.pass;
         let (container, uid) = target.object;
-        let policy = settings.policy().containers;
-        let (sibling, mut checked) = match self.listed(target).await? {
-            Ok(listed) => listed,
+        let (mut facts, mut checked) = match self.check(target).await? {
+            Ok(checked) => checked,
             Err(outcome) => return Ok((outcome, 0)),
         };
-        let mut facts = ContainerFacts {
-            status: Status::listed(&sibling.container),
-            log_path: sibling.kubelet_log.as_ref().map(|log| self.kubelet_log(log)).unwrap_or_default(),
-            image_volumes: Vec::new(),
-        };
-        let is_known = facts.status.state == ContainerState::Exited
-            && self.has_been_dead_for_long(container)
-            && (sibling.kubelet_log.is_some() || self.leaves_log(uid));
-        if !is_known {
-            checked = Instant::now();
-            facts = tools.gateway.container_status(&container.id).await?;
-        }
         // Rule 1 once more (behaviour: Dead containers). Lists do not report when a container finished, so this is where
         // `min_dead_age` takes effect.
-        let now = Now { at: tools.clock.now(), clock_set: self.clock_set };
-        if let Err(reason) = recheck(container, Some(facts.status), &policy, now) {
+        if let Err(reason) = self.recheck(container, facts.status) {
             return Ok((Outcome::refused(reason), 0));
         }
         if facts.status.state == ContainerState::Unknown {
             // It may still run: if it can't be stopped, it is kept.
             tools.gateway.stop_container(&container.id, settings.container_gc.stop_timeout).await?;
-            // Only now the runtime reports how it ended, and where its log is.
-            checked = Instant::now();
-            facts = tools.gateway.container_status(&container.id).await?;
+            // Only now the runtime reports how it ended, and where its log is. And the stop may have taken long.
+            (facts, checked) = match self.check(target).await? {
+                Ok(checked) => checked,
+                Err(outcome) => return Ok((outcome, 0)),
+            };
             if facts.status.state != ContainerState::Exited {
                 return Ok((Outcome::refused(Reason::StateUnknown), 0));
             }
@@ -154,16 +142,16 @@ impl<'a> Removals<'a> {
         }
         let mut bytes = 0;
         let has_log = facts.status.state != ContainerState::Created && self.keeper.may_go(container);
-        if has_log && !self.leaves_log(uid) && !self.keeper.is_stuck.get() {
+        if has_log && !self.keeper.is_stuck.get() {
             let names = self.links.get(&container.id).cloned().unwrap_or_default();
             bytes = remove_logs(self.pass, &self.keeper, uid.to_owned(), facts.log_path, names).await;
             // A large log takes a while.
-            if checked.elapsed() >= check::USED_FOR {
-                match self.listed(target).await? {
-                    Ok((again, at)) if again.container.state == ContainerState::Exited => checked = at,
+            if checked.elapsed() >= USED_FOR {
+                checked = match self.check(target).await? {
+                    Ok((again, at)) if again.status.state == ContainerState::Exited => at,
                     Ok(_) => return Ok((Outcome::refused(Reason::StateUnknown), bytes)),
                     Err(outcome) => return Ok((outcome, bytes)),
-                }
+                };
             }
         }
         tools.gateway.remove_container(&container.id, checked).await?;
@@ -178,42 +166,54 @@ impl<'a> Removals<'a> {
         Ok((Outcome::Removed, bytes))
     }
 
-    /// The container as it is listed with those of its pod, and when that was asked; or why it stays by that list.
-    async fn listed(
+    /// What is known of the container now, and since when; or why it stays. It is listed with those of its pod, and its own status is
+    /// asked where that list does not say enough.
+    async fn check(
         &self,
         target: &Target<(&'a Container, &'a str)>,
-    ) -> CriResult<Result<(Sibling, Instant), Outcome>> {
+    ) -> CriResult<Result<(ContainerFacts, Instant), Outcome>> {
+        let Pass { tools, settings, .. } = self.pass;
         let (container, uid) = target.object;
-        let for_pod = target.reason.is_for_pod();
-        let listed = self.checks.of(container, uid, for_pod).await?;
-        let Some(sibling) = listed.containers.get(&container.id) else {
-            return Ok(Err(Outcome::AlreadyGone));
-        };
-        // A pod that has a ready sandbox again keeps what belongs to it.
-        if for_pod && listed.has_ready_sandbox {
-            return Ok(Err(Outcome::refused(Reason::PodActive)));
+        let mut listed = None;
+        if check::owner(container).is_known() {
+            let (siblings, at) = self.checks.of(container, uid, target.reason.is_for_pod()).await?;
+            // A pod that runs again keeps what belongs to it.
+            if siblings.is_alive {
+                return Ok(Err(Outcome::refused(Reason::PodActive)));
+            }
+            // The newest of a living pod is kept, also where a newer one was removed meanwhile. Without the label of a kubelet
+            // a pod with two sandboxes is not listed as one.
+            let limit = settings.container_gc.max_per_pod_container;
+            if target.reason == Reason::OverPodContainerLimit
+                && limit > 0
+                && !container.pod_uid.is_empty()
+                && !siblings.has_newer(container, |other| self.recheck(other, Status::listed(other)).is_ok())
+            {
+                return Ok(Err(Outcome::refused(Reason::WithinLimits)));
+            }
+            listed = siblings.containers.get(&container.id).cloned().map(|sibling| (sibling, at));
         }
-        // The newest of a living pod is kept, also where a newer one was removed meanwhile.
-        let keeps_some = self.pass.settings.container_gc.max_per_pod_container > 0;
-        if target.reason == Reason::OverPodContainerLimit
-            && keeps_some
-            && !listed.has_newer_dead(&sibling.container)
+        if let Some((Sibling { container: now, kubelet_log: Some(log) }, at)) = listed
+            && now.state == ContainerState::Exited
+            && self.has_been_dead_for_long(container)
+            && at.elapsed() < USED_FOR
         {
-            return Ok(Err(Outcome::refused(Reason::WithinLimits)));
+            let (status, log_path) = (Status::listed(&now), self.kubelet_log(&log));
+            return Ok(Ok((ContainerFacts { status, log_path, image_volumes: Vec::new() }, at)));
         }
-        Ok(Ok((sibling.clone(), listed.at)))
+        let at = Instant::now();
+        Ok(Ok((tools.gateway.container_status(&container.id).await?, at)))
+    }
+
+    fn recheck(&self, container: &Container, status: Status) -> Result<(), Reason> {
+        let now = Now { at: self.pass.tools.clock.now(), clock_set: self.clock_set };
+        recheck(container, Some(status), &self.pass.settings.policy().containers, now)
     }
 
     /// Whether it was seen dead for as long as the policy asks, so that it need not be asked when it finished.
     fn has_been_dead_for_long(&self, container: &Container) -> bool {
         let asked = self.pass.settings.policy().containers.min_dead_age;
         self.seen_dead.is_for(&container.id, asked, self.pass.tools.clock.moment())
-    }
-
-    /// Whether the log is left to the log-directory reaper, which removes it with the directory of the pod.
-    fn leaves_log(&self, uid: &str) -> bool {
-        self.keeper.goes_with_its_directory(uid)
-            && Loop::LogGc.mode(&self.pass.live.settings()) == Mode::Enforce
     }
 
     fn kubelet_log(&self, below_root: &str) -> String {

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
-use cri_gc_gateway::{CriResult, Freshness};
+use cri_gc_gateway::{CriError, CriResult, Freshness};
 use cri_gc_policy::log_dirs::{self, pod_uid_of};
 use cri_gc_policy::report::{Item, Words};
 use cri_gc_policy::{Container, Kind, Observation, PodTable, Reason, Sandbox};
@@ -18,6 +18,7 @@ use slog::warn;
 use tokio::time::Instant;
 
 use crate::collector::{Collect, Pass, Removed};
+use crate::recent::Recent;
 use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
 use cri_gc_files::root::{FileError, Root};
@@ -90,13 +91,14 @@ impl LogReaper {
         let report = Words::new(observation, &pass.settings.policy()).section(Kind::LogDir, &section);
         self.log_foreign(pass, &report.keep);
         let parallel = pass.settings.log_gc.workers.into();
+        let known = Recent::default();
         pass.carry_out(
             Kind::LogDir,
             report,
             &section,
             |_| Some(()),
             parallel,
-            async |target| remove(pass, &target.id).await,
+            async |target| remove(pass, &known, &target.id).await,
         )
         .await;
     }
@@ -113,8 +115,8 @@ impl LogReaper {
     }
 }
 
-/// UIDs of which the runtime knows a sandbox or a container at this moment.
-async fn alive(tools: &Tools) -> CriResult<HashSet<String>> {
+/// UIDs of which the runtime knows a sandbox or a container.
+async fn known_uids(tools: &Tools) -> CriResult<HashSet<String>> {
     // The sandboxes last: a pod that comes up meanwhile has its sandbox first.
     let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
     let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Fresh).await?;
@@ -122,14 +124,14 @@ async fn alive(tools: &Tools) -> CriResult<HashSet<String>> {
     Ok(of_sandboxes.chain(containers.iter().map(|container| container.pod_uid.clone())).collect())
 }
 
-/// Removes a directory. The runtime is asked once a worker is free for it, so that no answer becomes old in a queue.
-async fn remove(pass: &Pass, name: &str) -> Removed {
+/// Removes a directory. What the runtime knows is looked at once a worker is free for it, so that no answer becomes old in a queue.
+async fn remove(pass: &Pass, known: &Recent<HashSet<String>, CriError>, name: &str) -> Removed {
     let (root, directory) = (pass.settings.log_gc.pod_logs_root.clone(), name.to_owned());
     let check = async {
-        let alive = alive(&pass.tools).await.map_err(Err)?;
+        let (known, _) = known.get(async || known_uids(&pass.tools).await).await.map_err(Err)?;
         match pod_uid_of(name) {
             _ if !pass.may_remove() => Err(Ok((Outcome::halted(), 0))),
-            Some(uid) if !alive.contains(uid) => Ok(()),
+            Some(uid) if !known.contains(uid) => Ok(()),
             _ => Err(Ok((Outcome::refused(Reason::HasContainers), 0))),
         }
     };

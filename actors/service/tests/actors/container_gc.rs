@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use cri_gc_collectors::report::Outcome;
-use cri_gc_config::Mode;
 use cri_gc_sim::{Code, ContainerState, Fault, LogSpec, Method, Scope};
 use cri_gc_test_support::on_each_flavour;
 
@@ -14,7 +13,6 @@ on_each_flavour!(
     each_removal_is_preceded_by_a_check_of_the_same_container,
     what_was_seen_dead_for_long_enough_is_checked_by_one_list_of_its_pod,
     the_newest_is_kept_also_where_a_newer_one_was_removed_meanwhile,
-    logs_of_deleted_pods_are_left_to_the_loop_that_removes_their_directories,
     a_second_pass_finds_nothing_to_do,
     a_container_in_an_unknown_state_is_stopped_before_it_is_removed,
     where_the_stop_fails_the_container_and_its_log_are_kept_and_the_others_removed,
@@ -86,7 +84,7 @@ fn what_was_seen_dead_for_long_enough_is_checked_by_one_list_of_its_pod() {
         let report = crew.containers().await;
         assert_eq!(outcome(&report, &ids[1]), Some(Outcome::AlreadyGone));
         assert_eq!(removed(&report).len(), 5);
-        assert_eq!(bed.sim.count(Method::ContainerStatus), 0);
+        assert_eq!(bed.calls(Method::ContainerStatus), ids[1..2], "of one that is not listed");
         assert_eq!(bed.sim.count(Method::ListContainers), 3, "all, and those of each pod");
         assert_eq!(bed.sim.container_ids().len(), 2);
     });
@@ -101,20 +99,6 @@ fn the_newest_is_kept_also_where_a_newer_one_was_removed_meanwhile() {
     let report = bed.run(async |crew| crew.containers().await);
     assert_eq!(removed(&report), ids[..1]);
     assert_eq!(kept_for(&report, &ids[1]).as_deref(), Some("within_limits"));
-}
-
-fn logs_of_deleted_pods_are_left_to_the_loop_that_removes_their_directories() {
-    let bed = Bed::new();
-    let pod = bed.dead_pod(1);
-    let id = bed.ended(&pod, "app", 0);
-    let log = bed.sim.with(|node| node.container(&id).unwrap().log_path.clone());
-    bed.run(async |crew| {
-        assert_eq!(removed(&crew.containers().await), [id]);
-        assert!(log.exists());
-        assert_eq!(removed(&crew.sandboxes().await), [pod]);
-        assert_eq!(removed(&crew.logs().await).len(), 1);
-        assert!(!log.exists());
-    });
 }
 
 fn a_second_pass_finds_nothing_to_do() {
@@ -222,8 +206,6 @@ fn when_the_runtime_dies_there_is_one_error_and_no_further_removal() {
 fn the_log_is_removed_with_its_container_except_the_one_that_a_living_pod_shows() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
-    // Else the logs of deleted pods are removed with their directories.
-    bed.settings.log_gc.mode = Mode::Report;
     let logs = |pod: &str| -> Vec<(String, std::path::PathBuf)> {
         let add = |n| {
             let log = LogSpec { bytes: 8192, rotated: 2, legacy_link: true };
@@ -253,7 +235,6 @@ fn the_log_is_removed_with_its_container_except_the_one_that_a_living_pod_shows(
 fn a_log_that_cannot_be_removed_does_not_keep_its_container() {
     let mut bed = Bed::new();
     bed.settings.container_gc.max_per_pod_container = 0;
-    bed.settings.log_gc.mode = Mode::Report;
     let pod = bed.dead_pod(1);
     let id = bed.ended(&pod, "app", 0);
     // A link on the way to the log is never followed.

@@ -25,7 +25,7 @@ on_each_flavour!(
     directories_of_deleted_pods_are_removed_and_those_of_others_kept,
     while_the_runtime_still_has_something_of_the_pod_its_directory_is_kept,
     where_the_last_check_fails_nothing_is_removed,
-    more_directories_than_one_check_covers_are_all_removed,
+    many_directories_rest_on_few_checks,
     a_directory_that_cannot_be_removed_fails_by_itself,
     a_link_is_removed_at_the_second_check_that_finds_no_target,
     the_only_pass_of_a_command_checks_twice,
@@ -155,13 +155,15 @@ fn where_the_last_check_fails_nothing_is_removed() {
     }
 }
 
-fn more_directories_than_one_check_covers_are_all_removed() {
+fn many_directories_rest_on_few_checks() {
     let bed = Bed::new();
     let all: Vec<PathBuf> = (0..40).map(|n| orphan(&bed, n)).collect();
     let report = reap(&bed);
     assert_eq!(removed(&report).len(), 40);
     assert!(all.iter().all(|directory| !directory.exists()));
-    assert!(bed.sim.count(Method::ListPodSandbox) >= 3, "the check is repeated, so that it is never old");
+    // The plan's list, and a check; another for each 2 s that it takes on a busy machine.
+    let lists = bed.sim.count(Method::ListPodSandbox);
+    assert!((2..20).contains(&lists), "{lists} lists");
 }
 
 fn a_directory_that_cannot_be_removed_fails_by_itself() {

@@ -1,0 +1,186 @@
+//! What a clean-up costs as a node grows: time, requests to the runtime, memory. The released program as a process of its own, on the
+//! embedded runtime.
+//!
+//! `cargo bench --bench scale`, with the numbers of containers as arguments if they should not be 1,000 and 10,000. It ends with an error
+//! when a limit on the requests is passed; times are for comparison.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a measurement fails loudly, and waits in earnest"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use cri_gc_sim::{ContainerSpec, Method, Options, PodSpec, Sim};
+
+/// Containers of a pod: attempts of one name, of which one is kept while the pod lives.
+const OF_A_POD: usize = 5;
+
+/// Requests for each removed container of living pods: its removal, and its part of one list.
+const OF_A_CONTAINER: f64 = 1.3;
+
+/// Log directories whose pods are deleted.
+const DIRECTORIES: usize = 10_000;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn main() -> ExitCode {
+    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let numbers = if numbers.is_empty() { vec![1_000, 10_000] } else { numbers };
+    let good: Vec<bool> = numbers.into_iter().map(living_pods).collect();
+    log_directories();
+    if good.into_iter().all(|good| good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A node, and the service on it.
+struct Bench {
+    folder: tempfile::TempDir,
+    sim: Sim,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { start_time: jiff::Timestamp::now(), ..Options::default() };
+        let sim = Sim::start(&folder.path().join("node"), options).unwrap();
+        Self { folder, sim }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+
+    /// Settings with which the loops of containers, sandboxes and logs do that, and images nothing.
+    fn set(&self, mode: &str) {
+        let (paths, folder) = (self.sim.paths(), self.folder.path());
+        let text = format!(
+            "[runtime]\nendpoint = {:?}\n[pods]\nkubelet_root = {:?}\nruntime_grace = \"1s\"\n\
+             [container_gc]\nmode = {mode:?}\nperiod = \"3s\"\nmin_dead_age = \"1s\"\n[sandbox_gc]\nmode = {mode:?}\n\
+             [log_gc]\nmode = {mode:?}\npod_logs_root = {:?}\nlegacy_container_logs_root = {:?}\n[image_gc]\nmode = \"off\"\n\
+             [admin]\nsocket = {:?}\n[state]\ndir = {:?}\n[log]\nlevel = \"warning\"\n",
+            self.sim.endpoint(),
+            folder.join("kubelet"),
+            paths.pod_logs_root,
+            paths.legacy_root,
+            folder.join("admin.sock"),
+            folder.join("state"),
+        );
+        let new = folder.join("config.new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, self.config()).unwrap();
+    }
+
+    fn serve(&self) -> Service {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
+        program.arg("run").arg("--config").arg(self.config()).stdin(Stdio::null());
+        Service(program.spawn().unwrap())
+    }
+
+    fn wait(&self, what: &str, check: impl Fn(&Sim) -> bool) {
+        let began = Instant::now();
+        while !check(&self.sim) {
+            assert!(began.elapsed() < PATIENCE, "{what} takes too long");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The process, which ends with this.
+struct Service(Child);
+
+impl Service {
+    /// The number behind that word of /proc/PID/status, in MB.
+    fn megabytes(&self, word: &str) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(word)).expect("it is there");
+        let kib: f64 = line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number");
+        kib * 1024.0 / 1e6
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn uid(number: usize) -> String {
+    format!("{number:08x}-0000-4000-8000-{number:012x}")
+}
+
+/// Dead containers of living pods, which the service has watched for long enough. Whether the requests are within the limit.
+fn living_pods(containers: usize) -> bool {
+    let bench = Bench::new();
+    let sim = &bench.sim;
+    for number in 0..containers / OF_A_POD {
+        let pod = PodSpec::new("ns", format!("pod-{number}"), uid(number)).created_at(sim.ago(2 * HOUR));
+        let pod = sim.add_pod(pod.with(|pod| pod.log_directory = false)).unwrap();
+        for attempt in 0..OF_A_POD {
+            let attempt = u32::try_from(attempt).unwrap();
+            let made = sim.ago(HOUR - attempt * Duration::from_secs(60));
+            let job = ContainerSpec::new(&pod, "job").attempt(attempt).exited(made, made).no_log();
+            sim.add_container(job).unwrap();
+        }
+    }
+    bench.set("report");
+    let service = bench.serve();
+    bench.wait("three passes", |sim| sim.count(Method::ListContainers) >= 3);
+    let kept = containers / OF_A_POD;
+    sim.clear_calls();
+    let before = service.megabytes("VmRSS:");
+    bench.set("enforce");
+    bench.wait("the first removal", |sim| sim.count(Method::RemoveContainer) > 0);
+    let began = Instant::now();
+    bench.wait("the removals", |sim| sim.container_ids().len() == kept);
+    let took = began.elapsed();
+    let (removed, requests) = (containers - kept, sim.calls().len());
+    let of_a_container = requests as f64 / removed as f64;
+    println!(
+        "{removed} containers of {kept} living pods: {:.2} s, {requests} requests ({of_a_container:.2} for each, at most {OF_A_CONTAINER}), \
+         {before:.1} MB before, {:.1} MB at most",
+        took.as_secs_f64(),
+        service.megabytes("VmHWM:"),
+    );
+    of_a_container <= OF_A_CONTAINER
+}
+
+fn log_directories() {
+    let bench = Bench::new();
+    let root = bench.sim.paths().pod_logs_root.clone();
+    let old = std::time::SystemTime::now() - HOUR;
+    for number in 0..DIRECTORIES {
+        make_directory(&root.join(format!("ns_pod-{number}_{}", uid(number))), old);
+    }
+    bench.set("enforce");
+    let _service = bench.serve();
+    let left = || std::fs::read_dir(&root).unwrap().count();
+    bench.wait("the first directory", |_| left() < DIRECTORIES);
+    bench.sim.clear_calls();
+    let began = Instant::now();
+    bench.wait("the directories", |_| left() == 0);
+    println!(
+        "{DIRECTORIES} log directories: {:.2} s, {} lists",
+        began.elapsed().as_secs_f64(),
+        bench.sim.count(Method::ListContainers) + bench.sim.count(Method::ListPodSandbox),
+    );
+}
+
+/// A log directory as a kubelet leaves it, untouched since then.
+fn make_directory(path: &Path, since: std::time::SystemTime) {
+    let inner = path.join("app");
+    std::fs::create_dir_all(&inner).unwrap();
+    std::fs::write(inner.join("0.log"), "log\n").unwrap();
+    for each in [&inner.join("0.log"), &inner, &path.to_owned()] {
+        std::fs::File::open(each).unwrap().set_modified(since).unwrap();
+    }
+}
