@@ -86,14 +86,18 @@ async fn a_sandbox_that_cannot_be_stopped_is_not_removed_until_it_can(node: &mut
 
 // What no real runtime does to order.
 
+/// The list of sandboxes that is the check of the first removal of a sweep: those before are what it observes.
+const CHECK: usize = 4;
+
 async fn a_sandbox_that_gets_a_container_or_becomes_ready_meanwhile_is_kept() {
     for becomes_ready in [false, true] {
         let (node, sim) = node_and_sim(options());
         let pod = node.ended_pod("pod", &[]).await;
         let id = pod.id.clone();
         // A removal would silently remove the container too.
-        let method = if becomes_ready { Method::PodSandboxStatus } else { Method::StopPodSandbox };
-        sim.before_next(method, move |node, _| {
+        let (method, number) =
+            if becomes_ready { (Method::ListPodSandbox, CHECK) } else { (Method::StopPodSandbox, 1) };
+        sim.before_nth(method, number, move |node, _| {
             if becomes_ready {
                 node.set_sandbox_state(&id, SandboxState::Ready).unwrap();
             } else {
