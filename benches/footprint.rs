@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use cri_gc_sim::{ContainerSpec, ImageSpec, Options, PodSpec, Sim};
 
 /// Resident memory, in bytes: nearly all of it is the program's own text, so each dependency shows.
-const MEMORY: u64 = 14_000_000;
+const MEMORY: u64 = 15_000_000;
 
 /// Processor time, in percent of one core.
 const PERCENT: f64 = 0.1;
@@ -71,7 +71,8 @@ fn serve(folder: &Path, sim: &Sim) -> Child {
     let logs = sim.paths();
     let text = format!(
         "[runtime]\nendpoint = {:?}\n[pods]\nkubelet_root = {:?}\n[log_gc]\npod_logs_root = {:?}\n\
-         legacy_container_logs_root = {:?}\n[admin]\nsocket = {:?}\n[state]\ndir = {:?}\n",
+         legacy_container_logs_root = {:?}\n[admin]\nsocket = {:?}\n[state]\ndir = {:?}\n\
+         [metrics]\nlisten = \"127.0.0.1:19477\"\n",
         sim.endpoint(),
         folder.join("kubelet"),
         logs.pod_logs_root,
