@@ -12,11 +12,14 @@
     reason = "a measurement fails loudly, and waits in earnest"
 )]
 
+mod service;
+
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use cri_gc_sim::{ContainerSpec, ImageSpec, Options, PodSpec, Sim};
+use service::Service;
 
 /// Resident memory, in bytes: nearly all of it is the program's own text, so each dependency shows.
 const MEMORY: u64 = 15_000_000;
@@ -34,20 +37,20 @@ fn main() -> ExitCode {
     let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(60);
     let folder = tempfile::tempdir().unwrap();
     let sim = node(folder.path());
-    let mut service = serve(folder.path(), &sim);
+    let service = serve(folder.path(), &sim);
+    let pid = service.0.id();
     std::thread::sleep(SETTLE);
-    let (before, began) = (processor_time(service.id()), Instant::now());
+    let (before, began) = (processor_time(pid), Instant::now());
     std::thread::sleep(Duration::from_secs(seconds));
-    let (after, lasted) = (processor_time(service.id()), began.elapsed());
-    let (memory, threads) = (status(service.id(), "VmRSS:") * 1024, status(service.id(), "Threads:"));
-    let heap = status(service.id(), "RssAnon:") * 1024;
-    service.kill().unwrap();
-    service.wait().unwrap();
+    let (after, lasted) = (processor_time(pid), began.elapsed());
+    let (memory, threads) = (service.status("VmRSS:") * 1024, service.status("Threads:"));
+    let heap = service.megabytes("RssAnon:");
+    drop(service);
 
     let percent = 100.0 * (after - before).as_secs_f64() / lasted.as_secs_f64();
     println!("resident memory  {:.1} MB (at most {:.1})", memory as f64 / 1e6, MEMORY as f64 / 1e6);
     println!("processor time   {percent:.3} % of a core over {seconds} s (at most {PERCENT})");
-    println!("of that no file  {:.1} MB", heap as f64 / 1e6);
+    println!("of that no file  {heap:.1} MB");
     println!("threads          {threads}");
     if memory <= MEMORY && percent < PERCENT { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -56,8 +59,8 @@ fn main() -> ExitCode {
 fn node(folder: &Path) -> Sim {
     let sim = Sim::start(&folder.join("node"), Options::default()).unwrap();
     for number in 0..PODS {
-        let uid = format!("{number:08x}-0000-4000-8000-{number:012x}");
-        let sandbox = sim.add_pod(PodSpec::new("ns", format!("pod-{number}"), uid)).unwrap();
+        let pod = PodSpec::new("ns", format!("pod-{number}"), service::uid(number));
+        let sandbox = sim.add_pod(pod).unwrap();
         for name in ["app", "proxy"] {
             sim.add_container(ContainerSpec::new(&sandbox, name)).unwrap();
         }
@@ -66,23 +69,11 @@ fn node(folder: &Path) -> Sim {
     sim
 }
 
-fn serve(folder: &Path, sim: &Sim) -> Child {
+fn serve(folder: &Path, sim: &Sim) -> Service {
     let config = folder.join("config.toml");
-    let logs = sim.paths();
-    let text = format!(
-        "[runtime]\nendpoint = {:?}\n[pods]\nkubelet_root = {:?}\n[log_gc]\npod_logs_root = {:?}\n\
-         legacy_container_logs_root = {:?}\n[admin]\nsocket = {:?}\n[state]\ndir = {:?}\n\
-         [metrics]\nlisten = \"127.0.0.1:19477\"\n",
-        sim.endpoint(),
-        folder.join("kubelet"),
-        logs.pod_logs_root,
-        logs.legacy_root,
-        folder.join("admin.sock"),
-        folder.join("state"),
-    );
-    std::fs::write(&config, text).unwrap();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
-    program.arg("run").arg("--config").arg(config).stdin(Stdio::null()).spawn().unwrap()
+    let metrics = "metrics.listen = \"127.0.0.1:19477\"\n";
+    std::fs::write(&config, service::settings(sim, folder) + metrics).unwrap();
+    Service::start(&config)
 }
 
 /// Time that all threads of the process have run for.
@@ -93,11 +84,4 @@ fn processor_time(pid: u32) -> Duration {
         schedstat.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
     });
     Duration::from_nanos(nanoseconds.sum())
-}
-
-/// The number behind that word of /proc/PID/status.
-fn status(pid: u32, word: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(word)).expect("it is there");
-    line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
 }

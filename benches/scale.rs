@@ -13,11 +13,14 @@
     reason = "a measurement fails loudly, and waits in earnest"
 )]
 
+mod service;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use cri_gc_sim::{ContainerSpec, Method, Options, PodSpec, Sim};
+use service::{Service, uid};
 
 /// Containers of a pod: attempts of one name, of which one is kept while the pod lives.
 const OF_A_POD: usize = 5;
@@ -61,28 +64,16 @@ impl Bench {
 
     /// Settings with which the loops of containers, sandboxes and logs do that, and images nothing.
     fn set(&self, mode: &str) {
-        let (paths, folder) = (self.sim.paths(), self.folder.path());
-        let text = format!(
-            "[runtime]\nendpoint = {:?}\n[pods]\nkubelet_root = {:?}\nruntime_grace = \"1s\"\n\
-             [container_gc]\nmode = {mode:?}\nperiod = \"3s\"\nmin_dead_age = \"1s\"\n[sandbox_gc]\nmode = {mode:?}\n\
-             [log_gc]\nmode = {mode:?}\npod_logs_root = {:?}\nlegacy_container_logs_root = {:?}\n[image_gc]\nmode = \"off\"\n\
-             [admin]\nsocket = {:?}\n[state]\ndir = {:?}\n[log]\nlevel = \"warning\"\n",
-            self.sim.endpoint(),
-            folder.join("kubelet"),
-            paths.pod_logs_root,
-            paths.legacy_root,
-            folder.join("admin.sock"),
-            folder.join("state"),
+        let folder = self.folder.path();
+        let own = format!(
+            "pods.runtime_grace = \"1s\"\ncontainer_gc.mode = {mode:?}\ncontainer_gc.period = \"3s\"\n\
+             container_gc.min_dead_age = \"1s\"\nsandbox_gc.mode = {mode:?}\nlog_gc.mode = {mode:?}\n\
+             image_gc.mode = \"off\"\nlog.level = \"warning\"\n"
         );
+        let text = service::settings(&self.sim, folder) + &own;
         let new = folder.join("config.new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, self.config()).unwrap();
-    }
-
-    fn serve(&self) -> Service {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
-        program.arg("run").arg("--config").arg(self.config()).stdin(Stdio::null());
-        Service(program.spawn().unwrap())
     }
 
     fn wait(&self, what: &str, check: impl Fn(&Sim) -> bool) {
@@ -92,30 +83,6 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-/// The process, which ends with this.
-struct Service(Child);
-
-impl Service {
-    /// The number behind that word of /proc/PID/status, in MB.
-    fn megabytes(&self, word: &str) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(word)).expect("it is there");
-        let kib: f64 = line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number");
-        kib * 1024.0 / 1e6
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn uid(number: usize) -> String {
-    format!("{number:08x}-0000-4000-8000-{number:012x}")
 }
 
 /// Dead containers of living pods, which the service has watched for long enough. Whether the requests are within the limit.
@@ -133,7 +100,7 @@ fn living_pods(containers: usize) -> bool {
         }
     }
     bench.set("report");
-    let service = bench.serve();
+    let service = Service::start(&bench.config());
     bench.wait("three passes", |sim| sim.count(Method::ListContainers) >= 3);
     let kept = containers / OF_A_POD;
     sim.clear_calls();
@@ -162,7 +129,7 @@ fn log_directories() {
         make_directory(&root.join(format!("ns_pod-{number}_{}", uid(number))), old);
     }
     bench.set("enforce");
-    let _service = bench.serve();
+    let _service = Service::start(&bench.config());
     let left = || std::fs::read_dir(&root).unwrap().count();
     bench.wait("the first directory", |_| left() < DIRECTORIES);
     bench.sim.clear_calls();

@@ -1,5 +1,7 @@
 //! Which dead containers are removed (behaviour: Dead containers; the kubelet's container GC).
 
+use std::cmp::Ordering;
+
 use foldhash::HashMap;
 use jiff::Timestamp;
 
@@ -63,6 +65,25 @@ pub fn recheck(
     let status = status.ok_or(Reason::StateUnknown)?;
     let status = Status { created_at: status.created_at.or(container.created_at), ..status };
     status.evictable_since(policy, now).map(drop)
+}
+
+/// Whether a container's unit has a newer one that counts towards its limit. Checked again right before a removal for that reason.
+/// `siblings` are the containers of its pod.
+pub fn has_newer<'a>(
+    mut siblings: impl Iterator<Item = &'a Container>,
+    own: &Container,
+    policy: &ContainerPolicy,
+    now: Now,
+) -> bool {
+    let age = |container: &Container| (container.created_at, container.attempt);
+    let is_newer = |other: &Container| {
+        age(other).cmp(&age(own)).then_with(|| own.id.cmp(&other.id)) == Ordering::Greater
+    };
+    siblings.any(|other| {
+        other.name == own.name
+            && Status::listed(other).evictable_since(policy, now).is_ok()
+            && is_newer(other)
+    })
 }
 
 /// Keeps those of a section's removals that the check right before their removal would refuse. A pass decides without

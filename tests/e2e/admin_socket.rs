@@ -454,7 +454,7 @@ async fn a_plan_and_an_explanation_show_what_follows_from_removals() {
     client.pause(PauseRequest { loops, ..PauseRequest::default() }).await.unwrap();
     let plan = client.plan(PlanRequest {}).await.unwrap().into_inner();
     let note = "container_gc is paused: it removes nothing until it is resumed";
-    assert!(plan.notes.iter().any(|told| told == note), "{:?}", plan.notes);
+    assert!(plan.notes.iter().any(|shown| shown == note), "{:?}", plan.notes);
     assert!(plan.sandboxes.unwrap().follow.is_empty() && plan.log_dirs.unwrap().follow.is_empty());
     let explained = client.explain(question).await.unwrap().into_inner();
     assert_eq!((&*explained.objects[0].decision, &*explained.objects[0].reason), ("keep", "has_containers"));

@@ -175,7 +175,7 @@ async fn what_waits_in_the_gateway_is_not_sent_once_a_loop_whose_thread_hangs_is
     (0..8).for_each(|attempt| drop(setup.ended(&sandbox, attempt)));
     let mut trap = Trap::lay(&mut setup, Loop::ContainerGc, In::Wall);
     let sim = setup.sim.clone();
-    // The gateway has one place for eight removals: it is told so while the pass, which began with eight, reads the statuses. The
+    // The gateway has one place for eight removals: it learns that while the pass, which began with eight, reads the statuses. The
     // first removal hangs.
     sim.fault(Method::ContainerStatus, Fault::Hang, Scope::Times(8));
     let removals = sim.clone();
@@ -202,7 +202,7 @@ async fn what_waits_in_the_gateway_is_not_sent_once_a_loop_whose_thread_hangs_is
     reload(settings("1h", 1)).await;
     sim.clear_faults();
     until("the first removal", counts(Method::RemoveContainer, 1)).await;
-    // What the loop does next is to plan its passes anew, and its thread hangs over that.
+    // What the loop does next is to plan its next pass again, and its thread hangs over that.
     trap.armed.store(true, SeqCst);
     reload(settings("2h", 1)).await;
     until("the trap", async || trap.sprung.load(SeqCst).then_some(())).await;

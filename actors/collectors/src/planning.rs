@@ -29,31 +29,14 @@ use cri_gc_pods::{FinishTimes, Verdict};
 /// How long all questions of one plan may take; what was not answered by then counts as not readable.
 const ASK_WITHIN: Duration = Duration::from_secs(60);
 
-/// What is known of the finish times of containers without a question.
-#[derive(Clone, Copy)]
-pub struct Known<'a> {
-    /// When they finished.
-    pub finished: &'a FinishTimes,
-    /// Whether that is long enough ago, whenever it was.
-    pub long_dead: &'a dyn Fn(&Container) -> bool,
-}
-
-impl<'a> Known<'a> {
-    /// These times, and no more.
-    #[must_use]
-    pub fn times(finished: &'a FinishTimes) -> Self {
-        Self { finished, long_dead: &|_| false }
-    }
-}
-
 /// Keeps what the check right before its removal would refuse: asks the runtime for the status of each container that the
-/// section removes, except those of which enough is known. Returns what could not be read; those containers are kept.
+/// section removes, except those of which enough is `known`. Returns what could not be read; those containers are kept.
 pub async fn settle(
     tools: &Tools,
     observation: &Observation,
     section: &mut Section,
     policy: &Policy,
-    known: Known<'_>,
+    known: impl Fn(&Container) -> Option<Status>,
 ) -> Option<PassError> {
     let (statuses, problem) = ask(tools, observation, section, known).await;
     let now = Now { at: tools.clock.now(), clock_set: observation.clock_set };
@@ -62,26 +45,32 @@ pub async fn settle(
     problem
 }
 
+/// What is known of the containers whose finish times these are.
+fn by_times(finished: &FinishTimes) -> impl Fn(&Container) -> Option<Status> {
+    |container| {
+        let finished_at = Some(finished.get(&container.id).copied().flatten()?);
+        Some(Status { finished_at, ..Status::listed(container) })
+    }
+}
+
 /// The statuses of the containers that a section removes, by position, and why some could not be read.
 async fn ask(
     tools: &Tools,
     observation: &Observation,
     section: &Section,
-    known: Known<'_>,
+    known: impl Fn(&Container) -> Option<Status>,
 ) -> (HashMap<usize, Status>, Option<PassError>) {
     let mut statuses = HashMap::with_capacity(section.remove.len());
     let (mut positions, mut ids) = (Vec::new(), Vec::new());
     for decision in &section.remove {
         let Some(container) = observation.containers.get(decision.index) else { continue };
-        let Container { id, state, created_at, .. } = container;
-        let finished_at = known.finished.get(id).copied().flatten();
         // What has ended never runs again.
-        if *state == ContainerState::Exited && (finished_at.is_some() || (known.long_dead)(container)) {
-            let status = Status { state: *state, created_at: *created_at, finished_at };
-            statuses.insert(decision.index, status);
-        } else {
-            positions.push(decision.index);
-            ids.push(id.clone());
+        match known(container).filter(|status| status.state == ContainerState::Exited) {
+            Some(status) => drop(statuses.insert(decision.index, status)),
+            None => {
+                positions.push(decision.index);
+                ids.push(container.id.clone());
+            }
         }
     }
     let answers = tools.gateway.statuses(ids, Instant::now() + ASK_WITHIN).await;
@@ -110,7 +99,7 @@ pub async fn plan(
 ) -> (Plan, Vec<PassError>) {
     let mut section = containers::decide(observation, &PodTable::new(observation), policy);
     let mut problems: Vec<PassError> =
-        settle(tools, observation, &mut section, policy, Known::times(finished)).await.into_iter().collect();
+        settle(tools, observation, &mut section, policy, by_times(finished)).await.into_iter().collect();
     let complete = |observation: &Observation, section: Section| {
         complete(observation, &PodTable::new(observation), policy, section, enforcing)
     };
@@ -185,7 +174,7 @@ pub async fn finish_times(
     finished: &FinishTimes,
 ) -> Option<PassError> {
     let section = containers::decide(observation, &PodTable::new(observation), policy);
-    let (statuses, problem) = ask(tools, observation, &section, Known::times(finished)).await;
+    let (statuses, problem) = ask(tools, observation, &section, by_times(finished)).await;
     for (index, status) in statuses {
         if let Some(container) = observation.containers.get_mut(index) {
             container.finished_at = status.finished_at;

@@ -128,29 +128,28 @@ impl Gateway {
         let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
         let request = cri::StopContainerRequest { container_id: id.to_owned(), timeout: seconds };
         let send = async |mut clients: Clients| clients.runtime.stop_container(request).await.map(drop);
-        self.call("StopContainer", Lane::Containers, Some(id), timeout, send).await
+        self.call("StopContainer", Lane::Containers, Some(id), timeout, Instant::now(), send).await
     }
 
     /// Removes a container. A runtime kills it first if it runs, so the caller has checked it, at the time `checked`.
     pub async fn remove_container(&self, id: &str, checked: Instant) -> CriResult<()> {
         let request = cri::RemoveContainerRequest { container_id: id.to_owned() };
         let send = async |mut clients: Clients| clients.runtime.remove_container(request).await.map(drop);
-        let lane = Lane::Containers;
-        self.call_checked("RemoveContainer", lane, Some(id), Duration::ZERO, checked, send).await
+        self.call("RemoveContainer", Lane::Containers, Some(id), Duration::ZERO, checked, send).await
     }
 
     /// Ends what is left of a sandbox and gives its network back.
     pub async fn stop_sandbox(&self, id: &str) -> CriResult<()> {
         let request = cri::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
         let send = async |mut clients: Clients| clients.runtime.stop_pod_sandbox(request).await.map(drop);
-        self.call("StopPodSandbox", Lane::Sandboxes, Some(id), Duration::ZERO, send).await
+        self.call("StopPodSandbox", Lane::Sandboxes, Some(id), Duration::ZERO, Instant::now(), send).await
     }
 
     /// Removes a sandbox and everything in it, so the caller has checked it.
     pub async fn remove_sandbox(&self, id: &str) -> CriResult<()> {
         let request = cri::RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() };
         let send = async |mut clients: Clients| clients.runtime.remove_pod_sandbox(request).await.map(drop);
-        self.call("RemovePodSandbox", Lane::Sandboxes, Some(id), Duration::ZERO, send).await
+        self.call("RemovePodSandbox", Lane::Sandboxes, Some(id), Duration::ZERO, Instant::now(), send).await
     }
 
     /// Removes an image by its whole id with all its names, or (CRI-O, by a name) that name; of the copy for that runtime handler. A
@@ -158,7 +157,7 @@ impl Gateway {
     pub async fn remove_image(&self, id: &str, runtime_handler: &str) -> CriResult<()> {
         let request = cri::RemoveImageRequest { image: Some(image_spec(id, runtime_handler)) };
         let send = async |mut clients: Clients| clients.images.remove_image(request).await.map(drop);
-        self.call(REMOVE_IMAGE, Lane::Images, Some(id), Duration::ZERO, send).await
+        self.call(REMOVE_IMAGE, Lane::Images, Some(id), Duration::ZERO, Instant::now(), send).await
     }
 
     /// Makes one RPC that changes nothing.
@@ -168,23 +167,11 @@ impl Gateway {
         id: Option<&str>,
         send: impl AsyncFnOnce(Clients) -> Result<T, Status> + Send + 'static,
     ) -> CriResult<T> {
-        self.call(method, Lane::Read, id, Duration::ZERO, send).await
+        self.call(method, Lane::Read, id, Duration::ZERO, Instant::now(), send).await
     }
 
-    /// Makes one RPC, which may take `extra_time` on top of the deadline of all.
+    /// Makes one RPC, which may take `extra_time` on top of the deadline of all. A removal rests on a check of the time `checked`.
     async fn call<T: Send + 'static>(
-        &self,
-        method: &'static str,
-        lane: Lane,
-        id: Option<&str>,
-        extra_time: Duration,
-        send: impl AsyncFnOnce(Clients) -> Result<T, Status> + Send + 'static,
-    ) -> CriResult<T> {
-        self.call_checked(method, lane, id, extra_time, Instant::now(), send).await
-    }
-
-    /// The same, for a removal that rests on a check of the time `checked`.
-    async fn call_checked<T: Send + 'static>(
         &self,
         method: &'static str,
         lane: Lane,

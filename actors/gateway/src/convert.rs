@@ -62,18 +62,33 @@ fn once<T>(
 
 /// A list of containers. Of one that is listed twice, the state that keeps more counts.
 pub fn containers(from: Vec<cri::Container>) -> Vec<Container> {
-    let liveliness = |container: &Container| match container.state {
-        ContainerState::Running => 3,
-        ContainerState::Unknown => 2,
-        ContainerState::Created => 1,
-        ContainerState::Exited => 0,
-    };
     let merge = |known: &mut Container, again: Container| {
         if liveliness(&again) > liveliness(known) {
             *known = again;
         }
     };
     once(from.into_iter().map(container), |container| (&container.id, ""), merge)
+}
+
+/// The same with where their logs are.
+pub fn siblings(from: Vec<cri::Container>) -> Vec<Sibling> {
+    let sibling =
+        |from: cri::Container| Sibling { kubelet_log: kubelet_log(&from), container: container(from) };
+    let merge = |known: &mut Sibling, again: Sibling| {
+        if liveliness(&again.container) > liveliness(&known.container) {
+            *known = again;
+        }
+    };
+    once(from.into_iter().map(sibling), |sibling| (&sibling.container.id, ""), merge)
+}
+
+fn liveliness(container: &Container) -> u8 {
+    match container.state {
+        ContainerState::Running => 3,
+        ContainerState::Unknown => 2,
+        ContainerState::Created => 1,
+        ContainerState::Exited => 0,
+    }
 }
 
 /// A list of sandboxes. Of one that is listed twice, the state that keeps more counts.
@@ -99,14 +114,6 @@ pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
         known.size_bytes = known.size_bytes.max(again.size_bytes);
     };
     once(from.into_iter().map(image), |image| (&image.id, &image.runtime_handler), merge)
-}
-
-/// A list of containers with where their logs are.
-pub fn siblings(from: Vec<cri::Container>) -> Vec<Sibling> {
-    let logs: HashMap<String, String> =
-        from.iter().filter_map(|container| Some((container.id.clone(), kubelet_log(container)?))).collect();
-    let sibling = |container: Container| Sibling { kubelet_log: logs.get(&container.id).cloned(), container };
-    containers(from).into_iter().map(sibling).collect()
 }
 
 /// Where a kubelet has the log of its container written: `NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log`.

@@ -177,8 +177,24 @@ impl Store {
     /// # Errors
     /// The operating system refuses.
     pub fn open(&mut self) -> Result<Opened, StoreError> {
-        self.database = None;
-        let content = match self.try_open() {
+        let tried = self.try_open();
+        self.opened(tried)
+    }
+
+    /// The same at the start of a service, which has not seen its runtime yet: records of another runtime are left as they are
+    /// until the first commit, for the settings may name a wrong socket, at which nothing will ever be seen.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn open_at_start(&mut self) -> Result<Opened, StoreError> {
+        match self.try_open() {
+            Err(StoreError::Foreign { .. }) => Ok(Opened::default()),
+            tried => self.opened(tried),
+        }
+    }
+
+    fn opened(&mut self, tried: Result<Content, StoreError>) -> Result<Opened, StoreError> {
+        let content = match tried {
             Ok(content) => content,
             Err(bad @ (StoreError::Damaged(_) | StoreError::Newer(_) | StoreError::Foreign { .. })) => {
                 if self.set_aside.is_none() {
@@ -194,20 +210,6 @@ impl Store {
         Ok(Opened { content, set_aside: self.set_aside.take() })
     }
 
-    /// The same at the start of a service, which has not seen its runtime yet: records of another runtime are left as they are
-    /// until the first commit, for the settings may name a wrong socket, at which nothing will ever be seen.
-    ///
-    /// # Errors
-    /// The operating system refuses.
-    pub fn open_at_start(&mut self) -> Result<Opened, StoreError> {
-        self.database = None;
-        match self.try_open() {
-            Ok(content) => Ok(Opened { content, set_aside: None }),
-            Err(StoreError::Foreign { .. }) => Ok(Opened::default()),
-            Err(_) => self.open(),
-        }
-    }
-
     fn put_aside(&mut self, bad: &StoreError) -> io::Result<()> {
         let aside = database::set_aside(&self.path, MOST_ASIDE)?;
         self.set_aside = Some(format!(
@@ -219,6 +221,7 @@ impl Store {
     }
 
     fn try_open(&mut self) -> Result<Content, StoreError> {
+        self.database = None;
         let (database, identity, content) = database::open_file(&self.path, |file, identity| {
             let (database, content) =
                 read(FileBackend::new(file).map_err(DatabaseError::from)?, &self.origin)?;

@@ -2,7 +2,6 @@
 //! within a moment. What has ended never runs again, so such a list says enough of it; anything else is asked by itself.
 
 use std::cell::RefCell;
-use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -23,17 +22,6 @@ pub struct Listed {
     pub is_alive: bool,
 }
 
-impl Listed {
-    /// Whether the pod has another container of that name that is newer, among those that count.
-    pub fn has_newer(&self, than: &Container, counts: impl Fn(&Container) -> bool) -> bool {
-        let age =
-            |container: &Container| (container.created_at, container.attempt, Reverse(container.id.clone()));
-        let own = age(than);
-        let siblings = self.containers.values().map(|sibling| &sibling.container);
-        siblings.filter(|other| other.name == than.name && counts(other)).any(|other| age(other) > own)
-    }
-}
-
 type ListOf = Recent<Listed, CriError>;
 
 /// The lists of a pass.
@@ -48,23 +36,17 @@ impl<'a> Checks<'a> {
         Self { gateway, lists: RefCell::default() }
     }
 
-    /// What the runtime lists of the pod of that container, as of a moment ago, and when that was requested; `ended` is what is removed
-    /// because its pod has ended.
+    /// What the runtime lists of a pod, which has that UID, as of a moment ago, and when that was requested; `ended` is whether
+    /// something is removed because the pod has ended.
     ///
     /// # Errors
     /// A list failed.
-    pub async fn of(
-        &self,
-        container: &Container,
-        uid: &str,
-        ended: bool,
-    ) -> CriResult<(Rc<Listed>, Instant)> {
-        let owner = owner(container);
-        let recent = self.recent(&owner);
+    pub async fn of(&self, owner: &Owner, uid: &str, ended: bool) -> CriResult<(Rc<Listed>, Instant)> {
+        let recent = self.recent(owner);
         let ask = async || {
             let sandboxes =
                 if ended && !uid.is_empty() { self.gateway.sandboxes_of(uid).await? } else { Vec::new() };
-            let siblings = self.gateway.containers_of(&owner).await?;
+            let siblings = self.gateway.containers_of(owner).await?;
             let runs = siblings.iter().any(|sibling| sibling.container.state == ContainerState::Running);
             let is_alive = ended && (runs || sandboxes.iter().any(|s| s.state != SandboxState::NotReady));
             let containers = siblings.into_iter().map(|s| (s.container.id.clone(), s)).collect();

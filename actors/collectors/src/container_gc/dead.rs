@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(long(59), [false, false, false]);
         assert_eq!(long(60), [false, true, false]);
         assert_eq!(long(90), [true, true, false]);
-        // One that is not listed, or not dead, begins anew.
+        // One that is not listed, or not dead, begins again.
         seen.observe(&[container("a", ContainerState::Unknown)], at(91));
         seen.observe(
             &[container("a", ContainerState::Exited), container("b", ContainerState::Exited)],

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cri_gc_policy::containers::{self, Status, recheck};
+use cri_gc_policy::containers::{self, Status, has_newer, recheck};
 use cri_gc_policy::images::ImageUse;
 use cri_gc_policy::report::Words;
 use cri_gc_policy::{Container, ContainerState, Decision, Kind, Now, PodTable, Reason};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::observe;
-use crate::planning::{Known, settle};
+use crate::planning::settle;
 use crate::recent::USED_FOR;
 use crate::report::{Outcome, PassError, files_done};
 use check::Checks;
@@ -29,7 +29,6 @@ use cri_gc_files::root::FileError;
 use cri_gc_gateway::{ContainerFacts, CriResult, Sibling};
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::WorkerGone;
-use cri_gc_pods::FinishTimes;
 use dead::SeenDead;
 use logs::LogKeeper;
 
@@ -56,10 +55,8 @@ impl Collect for ContainerGc {
             by_pod(&mut section.remove, &observation.containers);
         } else {
             // No check is made right before the removals, so it is made here.
-            let (finished, asked) = (FinishTimes::new(), policy.containers.min_dead_age);
-            let now = pass.tools.clock.moment();
-            let long_dead = |container: &Container| self.seen_dead.is_for(&container.id, asked, now);
-            let known = Known { finished: &finished, long_dead: &long_dead };
+            let known =
+                |container: &Container| self.is_long_dead(pass, container).then(|| Status::listed(container));
             let settled = settle(&pass.tools, observation, &mut section, &policy, known).await;
             settled.into_iter().for_each(|problem| pass.error(problem));
         }
@@ -73,7 +70,7 @@ impl Collect for ContainerGc {
         let parallel = pass.settings.container_gc.parallel_removals.into();
         let removals = Removals {
             pass,
-            seen_dead: &self.seen_dead,
+            gc: self,
             clock_set: observation.clock_set,
             checks: Checks::new(&pass.tools.gateway),
             keeper,
@@ -84,6 +81,14 @@ impl Collect for ContainerGc {
         })
         .await;
         Ok(())
+    }
+}
+
+impl ContainerGc {
+    /// Whether it was seen dead for as long as the policy asks, so that it need not be asked when it finished.
+    fn is_long_dead(&self, pass: &Pass, container: &Container) -> bool {
+        let asked = pass.settings.policy().containers.min_dead_age;
+        self.seen_dead.is_for(&container.id, asked, pass.tools.clock.moment())
     }
 }
 
@@ -101,7 +106,7 @@ fn by_pod(remove: &mut [Decision], containers: &[Container]) {
 /// What the removals of a pass share.
 struct Removals<'a> {
     pass: &'a Pass,
-    seen_dead: &'a SeenDead,
+    gc: &'a ContainerGc,
     clock_set: Option<Timestamp>,
     checks: Checks<'a>,
     keeper: LogKeeper<'a>,
@@ -119,7 +124,8 @@ impl<'a> Removals<'a> {
         };
         // Rule 1 once more (behaviour: Dead containers). Lists do not report when a container finished, so this is where
         // `min_dead_age` takes effect.
-        if let Err(reason) = self.recheck(container, facts.status) {
+        let policy = settings.policy().containers;
+        if let Err(reason) = recheck(container, Some(facts.status), &policy, self.now()) {
             return Ok((Outcome::refused(reason), 0));
         }
         if facts.status.state == ContainerState::Unknown {
@@ -175,19 +181,21 @@ impl<'a> Removals<'a> {
         let Pass { tools, settings, .. } = self.pass;
         let (container, uid) = target.object;
         let mut listed = None;
-        if check::owner(container).is_known() {
-            let (siblings, at) = self.checks.of(container, uid, target.reason.is_for_pod()).await?;
+        let owner = check::owner(container);
+        if owner.is_known() {
+            let (siblings, at) = self.checks.of(&owner, uid, target.reason.is_for_pod()).await?;
             // A pod that runs again keeps what belongs to it.
             if siblings.is_alive {
                 return Ok(Err(Outcome::refused(Reason::PodActive)));
             }
             // The newest of a living pod is kept, also where a newer one was removed meanwhile. Without the label of a kubelet
             // a pod with two sandboxes is not listed as one.
-            let limit = settings.container_gc.max_per_pod_container;
+            let policy = settings.policy().containers;
+            let all = siblings.containers.values().map(|sibling| &sibling.container);
             if target.reason == Reason::OverPodContainerLimit
-                && limit > 0
+                && policy.max_per_pod_container != Some(0)
                 && !container.pod_uid.is_empty()
-                && !siblings.has_newer(container, |other| self.recheck(other, Status::listed(other)).is_ok())
+                && !has_newer(all, container, &policy, self.now())
             {
                 return Ok(Err(Outcome::refused(Reason::WithinLimits)));
             }
@@ -195,7 +203,7 @@ impl<'a> Removals<'a> {
         }
         if let Some((Sibling { container: now, kubelet_log: Some(log) }, at)) = listed
             && now.state == ContainerState::Exited
-            && self.has_been_dead_for_long(container)
+            && self.gc.is_long_dead(self.pass, container)
             && at.elapsed() < USED_FOR
         {
             let (status, log_path) = (Status::listed(&now), self.kubelet_log(&log));
@@ -205,15 +213,8 @@ impl<'a> Removals<'a> {
         Ok(Ok((tools.gateway.container_status(&container.id).await?, at)))
     }
 
-    fn recheck(&self, container: &Container, status: Status) -> Result<(), Reason> {
-        let now = Now { at: self.pass.tools.clock.now(), clock_set: self.clock_set };
-        recheck(container, Some(status), &self.pass.settings.policy().containers, now)
-    }
-
-    /// Whether it was seen dead for as long as the policy asks, so that it need not be asked when it finished.
-    fn has_been_dead_for_long(&self, container: &Container) -> bool {
-        let asked = self.pass.settings.policy().containers.min_dead_age;
-        self.seen_dead.is_for(&container.id, asked, self.pass.tools.clock.moment())
+    fn now(&self) -> Now {
+        Now { at: self.pass.tools.clock.now(), clock_set: self.clock_set }
     }
 
     fn kubelet_log(&self, below_root: &str) -> String {
