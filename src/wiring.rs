@@ -24,7 +24,7 @@ use cri_gc_kit::generation::Generation;
 use cri_gc_kit::recorder::Recorder;
 use cri_gc_kit::seams::{Chance, Clock, FsProbe, LogThreshold};
 use cri_gc_kit::supervision::guard::{Pace, log_restart};
-use cri_gc_kit::supervision::threads::Threads;
+use cri_gc_kit::supervision::threads::{Lease, Threads};
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
@@ -295,6 +295,7 @@ impl Service {
                 },
                 paused: paused.iter().find(|(known, _)| *known == of).map(|(_, paused)| *paused),
                 clock: clock.clone(),
+                standing: Lease::default(),
             };
             let own = (Workers::start(workers)?, seams.clock_of(of));
             Ok((base, Tools { files: own.0, clock: own.1, ..tools.clone() }))
@@ -303,11 +304,12 @@ impl Service {
         let (base, own) = of(Loop::LogGc, settings.log_gc.workers.into())?;
         let log_reaper = Supervisor::start(base, own, Vec::new(), LogReaper::default);
         let (base, own) = of(Loop::SandboxGc, 1)?;
+        let sandboxes = base.standing.clone();
         let next = vec![log_reaper.clone().recipient()];
         let sandbox_reaper = Supervisor::start(base, own, next, SandboxReaper::default);
         let (base, own) = of(Loop::ContainerGc, 1)?;
         let next = vec![sandbox_reaper.clone().recipient()];
-        let container_gc = Supervisor::start(base, own, next, ContainerGc::default);
+        let container_gc = Supervisor::start(base, own, next, move || ContainerGc::new(sandboxes.clone()));
         let (base, own) = of(Loop::ImageGc, 1)?;
         let image_gc = Supervisor::start(base, own, Vec::new(), ImageGc::default);
         let loops = [

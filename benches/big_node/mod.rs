@@ -98,6 +98,7 @@ pub(crate) fn containers(count: usize, units: Units) -> Observation {
             namespace: "default".to_owned(),
             name: "web".to_owned(),
             attempt: 0,
+            unlisted: false,
             state: SandboxState::NotReady,
             created_at: Some(ago(pod)),
         })

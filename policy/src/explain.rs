@@ -204,6 +204,7 @@ mod tests {
                 attempt: 0,
                 state: SandboxState::Ready,
                 created_at: None,
+                unlisted: false,
             }],
             images: vec![
                 image("sha256:feed01", "docker.io/library/busybox:1.36"),

@@ -97,6 +97,15 @@ pub struct Sandbox {
     /// When it was created.
     #[serde(with = "time")]
     pub created_at: Option<Timestamp>,
+    /// The runtime could not list all containers in it: they are too large for one answer. (An addition to the file form, left out
+    /// when false.)
+    #[serde(skip_serializing_if = "is_false")]
+    pub unlisted: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One image together with what is recorded of it.

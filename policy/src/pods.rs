@@ -66,8 +66,9 @@ impl<'a> PodTable<'a> {
         for (index, sandbox) in observation.sandboxes.iter().enumerate() {
             // One id listed twice is one sandbox.
             table.first.push(*table.sandboxes.entry(&sandbox.id).or_insert(index));
-            // A sandbox whose state is not known may be ready.
-            let owner = table.enter(&sandbox.pod_uid, sandbox.state != SandboxState::NotReady);
+            // A sandbox whose state is not known may be ready, and what is not listed may run.
+            let runs = sandbox.state != SandboxState::NotReady || sandbox.unlisted;
+            let owner = table.enter(&sandbox.pod_uid, runs);
             table.of_sandboxes.push((&sandbox.pod_uid, owner));
         }
         for container in &observation.containers {
@@ -128,6 +129,11 @@ impl<'a> PodTable<'a> {
         }
         // An unknown position counts as occupied.
         self.first.iter().map(|first| occupied.get(*first) != Some(&false)).collect()
+    }
+
+    /// Where the sandbox that a container names is listed first, by position of the container.
+    pub(crate) fn sandboxes_of_containers(&self) -> &[Option<usize>] {
+        &self.sandbox_of
     }
 
     /// UID of the pod of a container: its label, else that of its sandbox, else empty.

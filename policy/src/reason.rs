@@ -58,6 +58,8 @@ pub enum Reason {
     StateUnknown,
     /// A container is still in it.
     HasContainers,
+    /// The runtime could not list all containers in it.
+    NotAllListed,
     /// It is its pod's newest.
     NewestSandbox,
 

@@ -406,6 +406,7 @@ impl<'a> Words<'a> {
             Reason::SandboxReady => "it is ready",
             Reason::StateUnknown => "the runtime does not report its state",
             Reason::HasContainers => "it still has a container",
+            Reason::NotAllListed => "the runtime could not list all containers in it",
             Reason::AgeUnknown => "the runtime does not report when it was created",
             Reason::ForeignName => "its name is not that of a pod log directory",
             Reason::Pinned => "the runtime pins it",

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use crate::follow::Removed;
-use crate::observation::{Observation, Sandbox, SandboxState};
+use crate::observation::{ContainerState, Observation, Sandbox, SandboxState};
 use crate::plan::{Decision, Section};
 use crate::pods::{Fate, PodTable};
 use crate::policy::Policy;
@@ -59,6 +59,7 @@ impl<'a> Rules<'a> {
         match sandbox.state {
             SandboxState::Ready => return Some(Reason::SandboxReady),
             SandboxState::Unknown => return Some(Reason::StateUnknown),
+            SandboxState::NotReady if sandbox.unlisted => return Some(Reason::NotAllListed),
             SandboxState::NotReady if is_occupied => return Some(Reason::HasContainers),
             SandboxState::NotReady => {}
         }
@@ -99,6 +100,51 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
     }
     rules.sort(&mut section.remove);
     section
+}
+
+/// A sandbox that can be removed together with all that is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WholePod {
+    /// Position of the sandbox.
+    pub sandbox: usize,
+    /// Positions of all containers in it.
+    pub containers: Vec<usize>,
+}
+
+/// The sandboxes that can be removed together with all that is in them (behaviour: Whole pods): those of deleted pods that would
+/// follow the removal of these containers, all of which have ended.
+#[must_use]
+pub fn whole_pods(
+    observation: &Observation,
+    pods: &PodTable<'_>,
+    policy: &Policy,
+    containers: &Section,
+) -> Vec<WholePod> {
+    let has_ended = |decision: &&Decision| {
+        decision.reason == Reason::PodDeleted
+            && observation.containers.get(decision.index).is_some_and(|c| c.state == ContainerState::Exited)
+    };
+    let removed: HashSet<usize> =
+        containers.remove.iter().filter(has_ended).map(|decision| decision.index).collect();
+    let mut inside: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (container, sandbox) in pods.sandboxes_of_containers().iter().enumerate() {
+        if let Some(sandbox) = sandbox
+            && removed.contains(&container)
+        {
+            inside.entry(*sandbox).or_default().push(container);
+        }
+    }
+    let rules = Rules::new(observation, pods, policy);
+    let occupied = pods.occupied_without(&removed);
+    let is_whole = |sandbox: &usize| {
+        let reason = rules.reason(*sandbox, occupied.get(*sandbox) != Some(&false));
+        reason == Some(Reason::PodDeleted)
+    };
+    let whole = inside.into_iter().filter(|(sandbox, _)| is_whole(sandbox));
+    let mut whole: Vec<WholePod> =
+        whole.map(|(sandbox, containers)| WholePod { sandbox, containers }).collect();
+    whole.sort_unstable_by_key(|pod| pod.sandbox);
+    whole
 }
 
 /// Has the sandboxes of a section follow that are removable once those containers are removed.

@@ -85,6 +85,7 @@ const RULES: &[(&str, Change)] = &[
     ("sandboxes-all-but-the-newest-are-removed", DEFAULTS),
     ("sandboxes-newest-counts-those-in-use", DEFAULTS),
     ("sandboxes-with-a-container-are-kept", DEFAULTS),
+    ("sandboxes-that-are-not-all-listed-are-kept", DEFAULTS),
     ("sandboxes-min-age", |s| s.sandbox_min_age = 600_000),
     ("sandboxes-ties-are-ordered-by-attempt-then-id", DEFAULTS),
     ("sandboxes-of-unknown-age-make-no-other-old", DEFAULTS),

@@ -13,10 +13,12 @@ pub enum Method {
     Version,
     Status,
     ListPodSandbox,
+    StreamPodSandboxes,
     PodSandboxStatus,
     StopPodSandbox,
     RemovePodSandbox,
     ListContainers,
+    StreamContainers,
     ContainerStatus,
     StopContainer,
     RemoveContainer,
@@ -25,6 +27,7 @@ pub enum Method {
     StartContainer,
     ListContainerStats,
     ListImages,
+    StreamImages,
     ImageStatus,
     RemoveImage,
     ImageFsInfo,
@@ -36,7 +39,7 @@ pub struct Call {
     /// Which RPC.
     pub method: Method,
     /// The object it names: an id as the caller wrote it; of a list its filter's id, else its filter's sandbox id,
-    /// else empty; of RunPodSandbox the pod's UID; of CreateContainer the sandbox.
+    /// else the UID of a pod that it selects, else empty; of RunPodSandbox the pod's UID; of CreateContainer the sandbox.
     pub id: String,
     /// When, by the modelled wall clock.
     pub at: Timestamp,

@@ -181,4 +181,8 @@ impl Runtime for Real {
     fn takes_pods_without_uid(&self) -> bool {
         true
     }
+
+    fn has_streams(&self) -> bool {
+        false
+    }
 }

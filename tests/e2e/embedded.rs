@@ -226,4 +226,8 @@ impl Runtime for Embedded {
     fn takes_pods_without_uid(&self) -> bool {
         self.sim.with(|node| node.options.flavour != Flavour::CriO)
     }
+
+    fn has_streams(&self) -> bool {
+        self.sim.with(|node| node.options.flavour == Flavour::CriO)
+    }
 }

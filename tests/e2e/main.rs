@@ -61,6 +61,7 @@ mod image_race;
 mod image_volumes;
 mod images;
 mod log_dirs;
+mod long_lists;
 mod metrics;
 mod modes;
 mod plans;

@@ -83,6 +83,8 @@ pub trait Runtime {
     fn names_the_sandbox_image(&self) -> bool;
     /// Whether it makes a pod that has no UID, so that there are objects of no pod; CRI-O refuses one.
     fn takes_pods_without_uid(&self) -> bool;
+    /// Whether it sends lists of any length as streams.
+    fn has_streams(&self) -> bool;
 }
 
 /// A runtime, its log roots, and the settings of the program.

@@ -212,7 +212,7 @@ async fn what_is_confirmed_is_removed_in_one_command_though_some_is_confirmed_on
     status(&node, postponed).await;
     let before = node.inventory().await;
     // It comes to the others while the first ones are removed.
-    sim.before_next(Method::RemoveContainer, move |_, _| {
+    sim.before_next(Method::StopPodSandbox, move |_, _| {
         directories.iter().for_each(|directory| fs::remove_dir(directory).unwrap());
     });
     let run = succeeded(ask(&node, &["run-now", "--confirm-deleted", "-o", "json"]));

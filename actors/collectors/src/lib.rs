@@ -10,5 +10,6 @@ mod recent;
 pub mod report;
 pub mod sandbox_reaper;
 pub mod tools;
+mod unlisted;
 pub mod usage;
 pub mod whole;

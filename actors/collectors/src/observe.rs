@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::images::{ImageUse, uses};
-use cri_gc_policy::{Container, FileSystem, Image, Observation, PodTable, Sandbox};
+use cri_gc_policy::log_dirs::pod_uid_of;
+use cri_gc_policy::{Container, FileSystem, Image, Kind, Observation, Pod, PodState, PodTable, Sandbox};
 
 use crate::report::{PassError, files_done};
 use crate::tools::Tools;
+use crate::unlisted;
 use cri_gc_files::scan::{self, LogDir};
-use cri_gc_gateway::{CriResult, Freshness, FsPlaces};
+use cri_gc_gateway::{CriResult, Freshness, FsPlaces, Listing};
 use cri_gc_kit::seams::{Measured, Moment};
 use cri_gc_pods::{Seen, Verdict};
 
@@ -38,6 +40,10 @@ pub struct PodView {
     pub verdict: Verdict,
     /// Log directories that could not be listed.
     pub problem: Option<PassError>,
+    /// Containers and sandboxes that could not be listed.
+    pub gaps: Vec<(Kind, PassError)>,
+    /// What else an operator should know of the lists.
+    pub notes: Vec<String>,
     /// The root of the log directories does not exist.
     pub has_no_log_root: bool,
     /// When the containers were listed.
@@ -58,9 +64,11 @@ impl PodView {
 pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     // The sandboxes are listed first: a pod that is made meanwhile then has a container too many in the answer rather than a
     // sandbox that looks empty.
-    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Shared).await?;
-    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
+    let of_sandboxes = sandboxes(tools, settings).await?;
+    let of_containers = tools.gateway.list_most::<Container>(Freshness::Fresh).await?;
     let listed_at = tools.clock.moment();
+    let notes = unlisted::notes(&of_containers, &of_sandboxes);
+    let (sandboxes, containers) = (of_sandboxes.objects, of_containers.objects);
     // Of directories that can't be listed, none is removed.
     let (log_dirs, problem) = match log_dirs(tools, settings).await {
         Ok(dirs) => (dirs, None),
@@ -73,8 +81,11 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         sandboxes: Arc::clone(&sandboxes),
         log_dirs: Arc::clone(&log_dirs),
     };
-    let verdict = tools.pods.judge(seen).await;
-    let observation = Observation {
+    let mut verdict = tools.pods.judge(seen).await;
+    // Whatever of them is not listed may run.
+    let active = |uid| Pod { uid, state: PodState::Active, images: Vec::new() };
+    verdict.pods.pods.extend(unlisted::pods(&of_containers.gaps, &of_sandboxes.gaps).map(active));
+    let mut observation = Observation {
         pods: verdict.pods.clone(),
         clock_set: verdict.clock_set,
         containers: Arc::unwrap_or_clone(containers),
@@ -83,7 +94,33 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         uses_unknown: verdict.images_unknown.clone(),
         ..Observation::empty(tools.clock.now())
     };
-    Ok(PodView { observation, verdict, problem, has_no_log_root, listed_at })
+    let gaps = unlisted::errors(&of_containers.gaps, &of_sandboxes.gaps);
+    if let Some(why) = unlisted::unknown_uses(&of_containers.gaps, &of_sandboxes.gaps) {
+        observation.lose_uses(|| why);
+    }
+    unlisted::mark(&mut observation.sandboxes, &of_containers.gaps);
+    Ok(PodView { observation, verdict, problem, gaps, notes, has_no_log_root, listed_at })
+}
+
+/// The sandboxes. Where they can only be listed pod by pod, the pods are named that have a log directory or that the pod source knows.
+async fn sandboxes(tools: &Tools, settings: &Settings) -> CriResult<Listing<Sandbox>> {
+    let name_pods = async || {
+        let dirs = log_dirs(tools, settings).await.ok().flatten().unwrap_or_default();
+        let named = dirs.iter().filter_map(|dir| pod_uid_of(&dir.name)).map(ToOwned::to_owned);
+        let known = tools.pods.source().await.map_or_else(Vec::new, |source| source.pods);
+        let uids = named.chain(known.into_iter().map(|pod| pod.uid)).collect();
+        tools.gateway.name_pods(uids).await;
+    };
+    let asked = tools.gateway.asks_for_pods().await;
+    if asked {
+        name_pods().await;
+    }
+    let listing = tools.gateway.list_most(Freshness::Shared).await?;
+    if asked || !tools.gateway.asks_for_pods().await {
+        return Ok(listing);
+    }
+    name_pods().await;
+    tools.gateway.list_most(Freshness::Fresh).await
 }
 
 /// The same for a pass of any loop: which images are in use is remembered, so that those of jobs that begin and end between two

@@ -45,6 +45,11 @@ pub async fn settle(
     problem
 }
 
+/// Whether a list says enough of a container that is dead for long enough: where its log is, only a kubelet's labels show.
+pub fn is_of_kubelet(container: &Container) -> bool {
+    !container.pod_uid.is_empty()
+}
+
 /// What is known of the containers whose finish times these are.
 fn by_times(finished: &FinishTimes) -> impl Fn(&Container) -> Option<Status> {
     |container| {
@@ -98,8 +103,15 @@ pub async fn plan(
     enforcing: Enforcing,
 ) -> (Plan, Vec<PassError>) {
     let mut section = containers::decide(observation, &PodTable::new(observation), policy);
+    // Where any container is dead for long enough, nobody has to say since when it is.
+    let any_time = policy.containers.min_dead_age.is_zero();
+    let by_times = by_times(finished);
+    let known = |container: &Container| match any_time && is_of_kubelet(container) {
+        true => Some(Status::listed(container)),
+        false => by_times(container),
+    };
     let mut problems: Vec<PassError> =
-        settle(tools, observation, &mut section, policy, by_times(finished)).await.into_iter().collect();
+        settle(tools, observation, &mut section, policy, known).await.into_iter().collect();
     let complete = |observation: &Observation, section: Section| {
         complete(observation, &PodTable::new(observation), policy, section, enforcing)
     };

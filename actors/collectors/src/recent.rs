@@ -12,7 +12,10 @@ pub const USED_FOR: Duration = Duration::from_secs(2);
 
 /// The newest answer.
 #[derive(Debug)]
-pub struct Recent<T, E>(RefCell<Option<Asked<T, E>>>);
+pub struct Recent<T, E> {
+    newest: RefCell<Option<Asked<T, E>>>,
+    used_for: Duration,
+}
 
 /// An answer, or who waits for it.
 #[derive(Debug)]
@@ -23,7 +26,14 @@ struct Asked<T, E> {
 
 impl<T, E> Default for Recent<T, E> {
     fn default() -> Self {
-        Self(RefCell::default())
+        Self::new(USED_FOR)
+    }
+}
+
+impl<T, E> Recent<T, E> {
+    /// None yet; each will be used for that long.
+    pub fn new(used_for: Duration) -> Self {
+        Self { newest: RefCell::default(), used_for }
     }
 }
 
@@ -34,9 +44,9 @@ impl<T, E: Clone> Recent<T, E> {
     /// That of `ask`, for all who have waited; the next one asks again.
     pub async fn get(&self, ask: impl AsyncFnOnce() -> Result<T, E>) -> Result<(Rc<T>, Instant), E> {
         let (at, answer) = {
-            let mut newest = self.0.borrow_mut();
+            let mut newest = self.newest.borrow_mut();
             let failed = |asked: &Asked<T, E>| asked.answer.get().is_some_and(Result::is_err);
-            let recent = newest.take().filter(|asked| asked.at.elapsed() < USED_FOR && !failed(asked));
+            let recent = newest.take().filter(|asked| asked.at.elapsed() < self.used_for && !failed(asked));
             let asked = recent.unwrap_or_else(|| Asked { at: Instant::now(), answer: Rc::default() });
             let Asked { at, answer } = newest.insert(asked);
             (*at, Rc::clone(answer))

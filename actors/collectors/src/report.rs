@@ -154,7 +154,9 @@ impl PassError {
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Cri(error) | Self::Statuses { error, .. } => error.is_unreachable(),
+            Self::Cri(error) | Self::Statuses { error, .. } | Self::Unlisted { error, .. } => {
+                error.is_unreachable()
+            }
             Self::Interrupted(_) => true,
             _ => false,
         }
@@ -174,7 +176,9 @@ impl PassError {
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         let (step, code) = match self {
-            Self::Cri(error) | Self::Statuses { error, .. } => (error.method, Some(error.code)),
+            Self::Cri(error) | Self::Statuses { error, .. } | Self::Unlisted { error, .. } => {
+                (error.method, Some(error.code))
+            }
             Self::File { step, .. } => (*step, None),
             Self::Disk(_) => ("InvalidDiskCapacity", None),
             Self::Deadline(_) => ("deadline", None),
@@ -201,6 +205,17 @@ pub enum PassError {
     Statuses {
         /// How many.
         unread: usize,
+        /// What the runtime said of the first of them.
+        error: CriError,
+    },
+    /// Objects that the runtime could not list.
+    #[error(
+        "{what} could not be listed, so nothing is removed that depends on them; raise the message limit of the runtime \
+         (containerd: grpc.max_send_message_size) and runtime.max_message_size: {error}"
+    )]
+    Unlisted {
+        /// Whose, and how many more.
+        what: String,
         /// What the runtime said of the first of them.
         error: CriError,
     },

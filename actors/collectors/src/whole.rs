@@ -35,6 +35,8 @@ pub async fn look(tools: &Tools, settings: &Settings) -> Result<Whole, PassError
             let uses = view.uses().map(|used| (used.to_text(), view.listed_at.wall())).collect();
             unseen.extend(view.problem.is_some().then_some(Kind::LogDir));
             problems.extend(view.problem);
+            unseen.extend(view.gaps.iter().map(|(kind, _)| *kind));
+            problems.extend(view.gaps.into_iter().map(|(_, gap)| gap));
             (Some(view.observation), view.verdict, uses)
         }
         Err(error) if error.is_unreachable() => return Err(error.into()),

@@ -11,6 +11,7 @@ use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture
 use cri_gc_config::Runtime;
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::supervision::guard::Guarded;
+use cri_gc_policy::Sandbox;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
@@ -19,8 +20,11 @@ use crate::connection::Clients;
 use crate::error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE};
 use crate::health::{Health, RuntimeState};
 use crate::lanes::{Lane, Limits};
-use crate::lists::{Listed, Lists};
-use crate::messages::{AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Call, Freshness, List};
+use crate::lists::{Listed, Listing, Lists};
+use crate::messages::{
+    AskForPods, AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Call, Freshness, List, NamePods,
+};
+use crate::parts::{Lister, Memory};
 use crate::rpc::Rpc;
 use crate::rpcs::RpcTotals;
 
@@ -39,7 +43,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Methods of the image service.
-const OF_IMAGES: [&str; 4] = ["ListImages", "ImageStatus", "ImageFsInfo", REMOVE_IMAGE];
+const OF_IMAGES: [&str; 5] = ["ListImages", "StreamImages", "ImageStatus", "ImageFsInfo", REMOVE_IMAGE];
 
 pub const CONTAINER_STATUS: &str = "ContainerStatus";
 
@@ -54,6 +58,8 @@ pub struct GatewayActor {
     clients: Option<Clients>,
     health: Rc<Health>,
     lists: Lists,
+    /// Which lists were too large.
+    lengths: Rc<RefCell<Memory>>,
     /// Image volumes of the containers whose status was requested for them; empty for one that has none. They never change for a container.
     image_volumes: Rc<RefCell<HashMap<String, Vec<String>>>>,
     rpcs: Rc<RefCell<RpcTotals>>,
@@ -68,9 +74,20 @@ impl GatewayActor {
             clients: None,
             health: Rc::new(health),
             lists: Lists::default(),
+            lengths: Rc::default(),
             image_volumes: Rc::default(),
             rpcs: Rc::default(),
         }
+    }
+
+    /// Makes lists, of which each part is an RPC of its own.
+    fn lister(&mut self, methods: [&'static str; 4]) -> Lister {
+        let rpcs = methods.map(|method| (method, self.rpc(method, Lane::Read)));
+        let rpc = move |method| {
+            let known = rpcs.iter().find(|(known, _)| *known == method);
+            known.map_or_else(|| Err(CriError::gateway_gone(method)), |(_, rpc)| rpc.clone())
+        };
+        Lister { memory: Rc::clone(&self.lengths), rpc: Rc::new(rpc) }
     }
 
     fn rpc(&mut self, method: &'static str, lane: Lane) -> CriResult<Rpc> {
@@ -184,7 +201,7 @@ impl<T: 'static> Handler<Call<T>> for GatewayActor {
 }
 
 impl<T: Listed> Handler<List<T>> for GatewayActor {
-    type Result = ResponseFuture<CriResult<Arc<Vec<T>>>>;
+    type Result = ResponseFuture<CriResult<Listing<T>>>;
 
     fn handle(&mut self, List(freshness, _): List<T>, _ctx: &mut Context<Self>) -> Self::Result {
         if freshness == Freshness::Shared
@@ -192,13 +209,24 @@ impl<T: Listed> Handler<List<T>> for GatewayActor {
         {
             return Box::pin(joined);
         }
-        let rpc = self.rpc(T::METHOD, Lane::Read);
-        Box::pin(T::pending(&mut self.lists).begin(async move {
-            let rpc = rpc?;
-            let place = rpc.place(rpc.deadline).await;
-            let _place = place.ok_or_else(|| CriError::crowded(T::METHOD, rpc.deadline))?;
-            rpc.within("", rpc.deadline, T::fetch(rpc.clients.clone())).await.map(Arc::new)
-        }))
+        let lister = self.lister([T::METHOD, T::STREAM, Sandbox::METHOD, Sandbox::STREAM]);
+        Box::pin(T::pending(&mut self.lists).begin(async move { lister.all::<T>().await }))
+    }
+}
+
+impl Handler<NamePods> for GatewayActor {
+    type Result = ();
+
+    fn handle(&mut self, NamePods(uids): NamePods, _ctx: &mut Context<Self>) {
+        self.lengths.borrow_mut().name_pods(uids);
+    }
+}
+
+impl Handler<AskForPods> for GatewayActor {
+    type Result = bool;
+
+    fn handle(&mut self, _ask: AskForPods, _ctx: &mut Context<Self>) -> bool {
+        self.lengths.borrow().is_by_pod()
     }
 }
 

@@ -2,11 +2,10 @@
 //!
 //! Ids are always sent whole: a runtime takes a unique prefix for the object, so an empty id is refused before it is sent.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use cri_gc_policy::{Container, Sandbox, SandboxState};
-use cri_gc_proto::{POD_UID_LABEL, cri};
+use cri_gc_proto::cri;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -14,10 +13,10 @@ use crate::actor::CONTAINER_STATUS;
 use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, Owner, RuntimeVersion, Sibling};
 use crate::connection::{Clients, check_answered};
 use crate::convert;
-use crate::error::{CriError, CriResult, LIST_CONTAINER_STATS, REMOVE_IMAGE};
+use crate::error::{CriError, CriResult, ErrorClass, LIST_CONTAINER_STATS, REMOVE_IMAGE};
 use crate::gateway::Gateway;
 use crate::lanes::Lane;
-use crate::lists::Listed;
+use crate::lists::{self, Listed, Part};
 use crate::messages::Call;
 
 /// Each fails with what the runtime answered, sorted; nothing is tried twice.
@@ -58,37 +57,76 @@ impl Gateway {
 
     /// The sandboxes of the pod of that UID, in any state, as far as they have the label that a kubelet gives them.
     pub async fn sandboxes_of(&self, uid: &str) -> CriResult<Vec<Sandbox>> {
-        let filter = cri::PodSandboxFilter { label_selector: pod_label(uid), ..Default::default() };
-        let request = cri::ListPodSandboxRequest { filter: Some(filter) };
-        let send = async |mut clients: Clients| {
-            Ok(convert::sandboxes(clients.runtime.list_pod_sandbox(request).await?.into_inner().items))
+        let ask = async |state| {
+            let part = Part { state, owner: Some(Owner::Pod(uid.to_owned())) };
+            let send = async move |clients: Clients| Sandbox::fetch(clients, part).await;
+            self.ask(Sandbox::METHOD, Some(uid), send).await
         };
-        let mut sandboxes: Vec<Sandbox> = self.ask(Sandbox::METHOD, Some(uid), send).await?;
+        let mut sandboxes = match ask(None).await {
+            Err(error) if error.class == ErrorClass::TooLarge => {
+                let mut all = Vec::new();
+                for state in Sandbox::STATES {
+                    all.extend(ask(Some(*state)).await?);
+                }
+                Sandbox::once(all)
+            }
+            answer => answer?,
+        };
         // Should a runtime ignore the filter.
         sandboxes.retain(|sandbox| sandbox.pod_uid == uid);
         Ok(sandboxes)
     }
 
+    /// The sandboxes that are ready, or may be.
+    pub async fn ready_sandboxes(&self) -> CriResult<Vec<Sandbox>> {
+        let state = Some(cri::PodSandboxState::SandboxReady.into());
+        let send = async move |clients: Clients| Sandbox::fetch(clients, Part { state, owner: None }).await;
+        let mut sandboxes: Vec<Sandbox> = self.ask(Sandbox::METHOD, None, send).await?;
+        // Should a runtime ignore the filter.
+        sandboxes.retain(|sandbox| sandbox.state != SandboxState::NotReady);
+        Ok(sandboxes)
+    }
+
     /// The containers in one sandbox, or those of one pod, in any state. Where a runtime ignores the filter, a sandbox seems to have all.
     pub async fn containers_of(&self, owner: &Owner) -> CriResult<Vec<Sibling>> {
-        let (id, filter) = match owner {
-            Owner::Pod(uid) => {
-                (uid, cri::ContainerFilter { label_selector: pod_label(uid), ..Default::default() })
-            }
-            Owner::Sandbox(id) => {
-                (id, cri::ContainerFilter { pod_sandbox_id: id.clone(), ..Default::default() })
-            }
-        };
-        let send = async |mut clients: Clients| {
-            let request = cri::ListContainersRequest { filter: Some(filter) };
-            let answer = clients.runtime.list_containers(request).await?.into_inner();
-            Ok(convert::siblings(answer.containers))
-        };
-        let mut siblings: Vec<Sibling> = self.ask(Container::METHOD, Some(id), send).await?;
+        let mut siblings = convert::siblings(self.raw_containers_of(owner).await?);
         if let Owner::Pod(uid) = owner {
             siblings.retain(|sibling| sibling.container.pod_uid == *uid);
         }
         Ok(siblings)
+    }
+
+    /// At once, where that is too large by a stream, else by state, and if need be by the sandboxes of the pod.
+    async fn raw_containers_of(&self, owner: &Owner) -> CriResult<Vec<cri::Container>> {
+        let list = async |state: Option<i32>, owner: &Owner| {
+            let (Owner::Pod(id) | Owner::Sandbox(id)) = owner;
+            let part = Part { state, owner: Some(owner.clone()) };
+            let send = async move |clients: Clients| lists::containers(clients, part).await;
+            self.ask(Container::METHOD, Some(id), send).await
+        };
+        match list(None, owner).await {
+            Err(error) if error.class == ErrorClass::TooLarge => {}
+            answer => return answer,
+        }
+        let (Owner::Pod(id) | Owner::Sandbox(id)) = owner;
+        let part = Part { state: None, owner: Some(owner.clone()) };
+        let send = async move |clients: Clients| lists::stream_containers(clients, part).await;
+        match self.ask(Container::STREAM, Some(id), send).await {
+            Err(error) if matches!(error.class, ErrorClass::TooLarge | ErrorClass::Unimplemented) => {}
+            answer => return answer,
+        }
+        let mut all = Vec::new();
+        for state in Container::STATES {
+            match (list(Some(*state), owner).await, owner) {
+                (Err(error), Owner::Pod(uid)) if error.class == ErrorClass::TooLarge => {
+                    for sandbox in self.sandboxes_of(uid).await? {
+                        all.extend(list(Some(*state), &Owner::Sandbox(sandbox.id)).await?);
+                    }
+                }
+                (answer, _) => all.extend(answer?),
+            }
+        }
+        Ok(all)
     }
 
     /// Where images and containers are stored.
@@ -138,18 +176,18 @@ impl Gateway {
         self.call("RemoveContainer", Lane::Containers, Some(id), Duration::ZERO, checked, send).await
     }
 
-    /// Ends what is left of a sandbox and gives its network back.
-    pub async fn stop_sandbox(&self, id: &str) -> CriResult<()> {
+    /// Ends what is left of a sandbox and gives its network back. It kills what runs, so the caller has checked it, at the time `checked`.
+    pub async fn stop_sandbox(&self, id: &str, checked: Instant) -> CriResult<()> {
         let request = cri::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
         let send = async |mut clients: Clients| clients.runtime.stop_pod_sandbox(request).await.map(drop);
-        self.call("StopPodSandbox", Lane::Sandboxes, Some(id), Duration::ZERO, Instant::now(), send).await
+        self.call("StopPodSandbox", Lane::Sandboxes, Some(id), Duration::ZERO, checked, send).await
     }
 
-    /// Removes a sandbox and everything in it, so the caller has checked it.
-    pub async fn remove_sandbox(&self, id: &str) -> CriResult<()> {
+    /// Removes a sandbox and everything in it, so the caller has checked it, at the time `checked`.
+    pub async fn remove_sandbox(&self, id: &str, checked: Instant) -> CriResult<()> {
         let request = cri::RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() };
         let send = async |mut clients: Clients| clients.runtime.remove_pod_sandbox(request).await.map(drop);
-        self.call("RemovePodSandbox", Lane::Sandboxes, Some(id), Duration::ZERO, Instant::now(), send).await
+        self.call("RemovePodSandbox", Lane::Sandboxes, Some(id), Duration::ZERO, checked, send).await
     }
 
     /// Removes an image by its whole id with all its names, or (CRI-O, by a name) that name; of the copy for that runtime handler. A
@@ -191,11 +229,6 @@ impl Gateway {
         };
         self.address.send(call).await.unwrap_or_else(|_| Err(CriError::gateway_gone(method)))
     }
-}
-
-/// What all objects have that a kubelet made for the pod of that UID.
-fn pod_label(uid: &str) -> HashMap<String, String> {
-    [(POD_UID_LABEL.to_owned(), uid.to_owned())].into()
 }
 
 fn image_spec(id: &str, runtime_handler: &str) -> cri::ImageSpec {

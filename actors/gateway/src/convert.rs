@@ -60,17 +60,22 @@ fn once<T>(
     each
 }
 
-/// A list of containers. Of one that is listed twice, the state that keeps more counts.
+/// A list of containers.
 pub fn containers(from: Vec<cri::Container>) -> Vec<Container> {
+    each_container(from.into_iter().map(container))
+}
+
+/// Each container once. Of one that is listed twice, the state that keeps more counts.
+pub fn each_container(all: impl Iterator<Item = Container>) -> Vec<Container> {
     let merge = |known: &mut Container, again: Container| {
         if liveliness(&again) > liveliness(known) {
             *known = again;
         }
     };
-    once(from.into_iter().map(container), |container| (&container.id, ""), merge)
+    once(all, |container| (&container.id, ""), merge)
 }
 
-/// The same with where their logs are.
+/// A list of containers with where their logs are.
 pub fn siblings(from: Vec<cri::Container>) -> Vec<Sibling> {
     let sibling =
         |from: cri::Container| Sibling { kubelet_log: kubelet_log(&from), container: container(from) };
@@ -91,14 +96,19 @@ fn liveliness(container: &Container) -> u8 {
     }
 }
 
-/// A list of sandboxes. Of one that is listed twice, the state that keeps more counts.
+/// A list of sandboxes.
 pub fn sandboxes(from: Vec<cri::PodSandbox>) -> Vec<Sandbox> {
+    each_sandbox(from.into_iter().map(sandbox))
+}
+
+/// Each sandbox once. Of one that is listed twice, the state that keeps more counts.
+pub fn each_sandbox(all: impl Iterator<Item = Sandbox>) -> Vec<Sandbox> {
     let merge = |known: &mut Sandbox, again: Sandbox| {
         if known.state == SandboxState::NotReady {
             *known = again;
         }
     };
-    once(from.into_iter().map(sandbox), |sandbox| (&sandbox.id, ""), merge)
+    once(all, |sandbox| (&sandbox.id, ""), merge)
 }
 
 /// A list of images. One that is listed twice for the same runtime handler has the names of both.
@@ -159,6 +169,7 @@ pub fn sandbox(from: cri::PodSandbox) -> Sandbox {
         attempt: metadata.attempt,
         state: sandbox_state(from.state),
         created_at: time(from.created_at),
+        unlisted: false,
     }
 }
 

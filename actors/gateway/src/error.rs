@@ -132,6 +132,13 @@ impl CriError {
         Self::new(REMOVE_IMAGE, ErrorClass::Failed, Code::Ok, message)
     }
 
+    /// A list that was too large before, and was not tried again.
+    #[must_use]
+    pub fn too_large(method: &'static str) -> Self {
+        let message = "it was before, and was not requested again";
+        Self::new(method, ErrorClass::TooLarge, Code::ResourceExhausted, message)
+    }
+
     /// A request that must never be sent: an empty id is a prefix of every id, and a runtime takes a unique prefix for
     /// the object.
     #[must_use]

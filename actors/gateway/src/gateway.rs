@@ -19,8 +19,10 @@ use crate::answers::ContainerFacts;
 use crate::error::{CriError, CriResult, ErrorClass};
 use crate::health::{Health, RuntimeState, Waits, count_silently};
 use crate::lanes::Limits;
-use crate::lists::Listed;
-use crate::messages::{AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Freshness, List};
+use crate::lists::{Listed, Listing};
+use crate::messages::{
+    AskForPods, AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Freshness, List, NamePods,
+};
 use crate::rpcs::RpcTotal;
 
 /// A handle to the gateway. Cheap to clone.
@@ -57,6 +59,12 @@ impl Gateway {
         Self { lease, ..self.clone() }
     }
 
+    /// The same gateway, for what that caller removes in the name of another loop as well.
+    #[must_use]
+    pub fn also_under(&self, lease: &Lease) -> Self {
+        self.under(self.lease.together_with(lease))
+    }
+
     /// The state of each of these containers, in their order. From `until` on no more are asked, nor once the
     /// runtime does not answer in time.
     pub async fn statuses(&self, ids: Vec<String>, until: Instant) -> Vec<CriResult<ContainerFacts>> {
@@ -77,8 +85,31 @@ impl Gateway {
     /// # Errors
     /// What the runtime answered, sorted. An answer is complete or an error.
     pub async fn list<T: Listed>(&self, freshness: Freshness) -> CriResult<Arc<Vec<T>>> {
+        let Listing { objects, gaps, .. } = self.list_most(freshness).await?;
+        match gaps.into_iter().next() {
+            Some(gap) => Err(gap.error),
+            None => Ok(objects),
+        }
+    }
+
+    /// All objects of one kind, as far as the runtime can list them, for decisions that what is missing can't make wrong.
+    ///
+    /// # Errors
+    /// What the runtime answered, sorted.
+    pub async fn list_most<T: Listed>(&self, freshness: Freshness) -> CriResult<Listing<T>> {
         let answer = self.address.send(List(freshness, PhantomData)).await;
         answer.unwrap_or_else(|_| Err(CriError::gateway_gone(T::METHOD)))
+    }
+
+    /// Whether sandboxes can only be listed pod by pod, so that [pods have to be named](Self::name_pods).
+    pub async fn asks_for_pods(&self) -> bool {
+        self.address.send(AskForPods).await.unwrap_or(false)
+    }
+
+    /// Names the pods that have, or had, something on this node, by UID: all that are known.
+    pub async fn name_pods(&self, uids: Vec<String>) {
+        // A gateway that is restarted asks again.
+        let _ = self.address.send(NamePods(uids)).await;
     }
 
     /// The images that are mounted into containers as image volumes (CRI `ContainerStatus.mounts[].image`), by id of the container,

@@ -23,6 +23,7 @@ mod health;
 mod lanes;
 mod lists;
 mod messages;
+mod parts;
 mod rpc;
 mod rpcs;
 
@@ -31,6 +32,6 @@ pub use connection::Clients;
 pub use error::{CriError, CriResult, ErrorClass, NO_CRI, REMOVE_IMAGE, innermost_io};
 pub use gateway::Gateway;
 pub use health::{RuntimeState, Waits};
-pub use lists::Listed;
+pub use lists::{Gap, Listed, Listing};
 pub use messages::Freshness;
 pub use rpcs::RpcTotal;

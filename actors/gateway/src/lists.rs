@@ -1,18 +1,43 @@
-//! The three complete lists of a node.
+//! The lists of all objects of a node, whatever number there is of them (behaviour: Lists of any length): in one answer; where that is
+//! too large for one message, as a stream; where the runtime has no streams, in parts.
+//!
+//! - here: what is listed, and what such a list says. `parts`: how it is put together.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cri_gc_kit::in_flight::InFlight;
 use cri_gc_policy::{Container, Image, Sandbox};
-use cri_gc_proto::cri;
+use cri_gc_proto::{POD_UID_LABEL, cri};
 use tonic::Status;
 
+use crate::answers::Owner;
 use crate::connection::Clients;
 use crate::convert;
-use crate::error::CriResult;
+use crate::error::{CriError, CriResult};
+
+/// All objects of one kind, as far as they can be listed.
+#[derive(Debug, Clone)]
+pub struct Listing<T> {
+    /// Each once.
+    pub objects: Arc<Vec<T>>,
+    /// The runtime could not send them in one answer, nor as a stream.
+    pub in_parts: bool,
+    /// What could not be listed at all; empty for a complete list.
+    pub gaps: Vec<Gap>,
+}
+
+/// Objects that could not be listed.
+#[derive(Debug, Clone)]
+pub struct Gap {
+    /// Those of that sandbox or pod; `None` for those of pods that nothing names.
+    pub of: Option<Owner>,
+    /// Why.
+    pub error: CriError,
+}
 
 /// A list in flight that equal requests may join.
-pub type Pending<T> = InFlight<CriResult<Arc<Vec<T>>>>;
+pub type Pending<T> = InFlight<CriResult<Listing<T>>>;
 
 /// The lists in flight.
 #[derive(Default)]
@@ -22,24 +47,100 @@ pub struct Lists {
     images: Pending<Image>,
 }
 
+/// A part of a list: the objects in that state, of that owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Part {
+    pub state: Option<i32>,
+    pub owner: Option<Owner>,
+}
+
 /// What the gateway lists.
-pub trait Listed: Send + Sync + Sized + Unpin + 'static {
+pub trait Listed: Clone + Send + Sync + Unpin + 'static {
     /// Name of the CRI method.
     const METHOD: &'static str;
 
+    /// Name of the CRI method that answers with a stream.
+    const STREAM: &'static str;
+
+    /// The states that the list can be divided by, in an order in which an object that changes between two of them is in one of both.
+    const STATES: &'static [i32];
+
+    /// Whether a part is of a sandbox; else it is of a pod.
+    const BY_SANDBOX: bool;
+
     /// Asks the runtime.
-    fn fetch(clients: Clients) -> impl Future<Output = Result<Vec<Self>, Status>>;
+    fn fetch(clients: Clients, part: Part) -> impl Future<Output = Result<Vec<Self>, Status>>;
+
+    /// Asks the runtime for a stream of all.
+    fn stream(clients: Clients) -> impl Future<Output = Result<Vec<Self>, Status>>;
+
+    /// Each object once, of those in several parts.
+    fn once(all: Vec<Self>) -> Vec<Self>;
 
     /// The list of this kind in flight.
     fn pending(lists: &mut Lists) -> &mut Pending<Self>;
 }
 
+/// All messages of a stream.
+async fn collect<M, T>(
+    mut stream: tonic::Streaming<M>,
+    items: impl Fn(M) -> Vec<T>,
+) -> Result<Vec<T>, Status> {
+    let mut all = Vec::new();
+    while let Some(message) = stream.message().await? {
+        all.extend(items(message));
+    }
+    Ok(all)
+}
+
+/// Containers as the runtime lists them.
+pub async fn containers(mut clients: Clients, part: Part) -> Result<Vec<cri::Container>, Status> {
+    let request = cri::ListContainersRequest { filter: Some(container_filter(part)) };
+    Ok(clients.runtime.list_containers(request).await?.into_inner().containers)
+}
+
+/// The same by a stream.
+pub async fn stream_containers(mut clients: Clients, part: Part) -> Result<Vec<cri::Container>, Status> {
+    let request = cri::StreamContainersRequest { filter: Some(container_filter(part)) };
+    let answer = clients.runtime.stream_containers(request).await?;
+    collect(answer.into_inner(), |message| message.containers).await
+}
+
+fn container_filter(Part { state, owner }: Part) -> cri::ContainerFilter {
+    let mut filter = cri::ContainerFilter {
+        state: state.map(|state| cri::ContainerStateValue { state }),
+        ..cri::ContainerFilter::default()
+    };
+    match owner {
+        Some(Owner::Pod(uid)) => filter.label_selector = pod_label(&uid),
+        Some(Owner::Sandbox(id)) => filter.pod_sandbox_id = id,
+        None => {}
+    }
+    filter
+}
+
 impl Listed for Container {
     const METHOD: &'static str = "ListContainers";
+    const STREAM: &'static str = "StreamContainers";
+    // One whose state is not known may be stopped; one that is created may start, and what runs may end.
+    const STATES: &'static [i32] = &[
+        cri::ContainerState::ContainerUnknown as i32,
+        cri::ContainerState::ContainerCreated as i32,
+        cri::ContainerState::ContainerRunning as i32,
+        cri::ContainerState::ContainerExited as i32,
+    ];
+    const BY_SANDBOX: bool = true;
 
-    async fn fetch(mut clients: Clients) -> Result<Vec<Self>, Status> {
-        let answer = clients.runtime.list_containers(cri::ListContainersRequest::default()).await?;
-        Ok(convert::containers(answer.into_inner().containers))
+    async fn fetch(clients: Clients, part: Part) -> Result<Vec<Self>, Status> {
+        Ok(convert::containers(containers(clients, part).await?))
+    }
+
+    async fn stream(clients: Clients) -> Result<Vec<Self>, Status> {
+        Ok(convert::containers(stream_containers(clients, Part::default()).await?))
+    }
+
+    fn once(all: Vec<Self>) -> Vec<Self> {
+        convert::each_container(all.into_iter())
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {
@@ -49,10 +150,33 @@ impl Listed for Container {
 
 impl Listed for Sandbox {
     const METHOD: &'static str = "ListPodSandbox";
+    const STREAM: &'static str = "StreamPodSandboxes";
+    const STATES: &'static [i32] =
+        &[cri::PodSandboxState::SandboxReady as i32, cri::PodSandboxState::SandboxNotready as i32];
+    const BY_SANDBOX: bool = false;
 
-    async fn fetch(mut clients: Clients) -> Result<Vec<Self>, Status> {
-        let answer = clients.runtime.list_pod_sandbox(cri::ListPodSandboxRequest::default()).await?;
+    async fn fetch(mut clients: Clients, Part { state, owner }: Part) -> Result<Vec<Self>, Status> {
+        let mut filter = cri::PodSandboxFilter {
+            state: state.map(|state| cri::PodSandboxStateValue { state }),
+            ..cri::PodSandboxFilter::default()
+        };
+        match owner {
+            Some(Owner::Pod(uid)) => filter.label_selector = pod_label(&uid),
+            Some(Owner::Sandbox(id)) => filter.id = id,
+            None => {}
+        }
+        let request = cri::ListPodSandboxRequest { filter: Some(filter) };
+        let answer = clients.runtime.list_pod_sandbox(request).await?;
         Ok(convert::sandboxes(answer.into_inner().items))
+    }
+
+    async fn stream(mut clients: Clients) -> Result<Vec<Self>, Status> {
+        let answer = clients.runtime.stream_pod_sandboxes(cri::StreamPodSandboxesRequest::default()).await?;
+        Ok(convert::sandboxes(collect(answer.into_inner(), |message| message.pod_sandboxes).await?))
+    }
+
+    fn once(all: Vec<Self>) -> Vec<Self> {
+        convert::each_sandbox(all.into_iter())
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {
@@ -62,13 +186,31 @@ impl Listed for Sandbox {
 
 impl Listed for Image {
     const METHOD: &'static str = "ListImages";
+    const STREAM: &'static str = "StreamImages";
+    // There is no filter that would divide them.
+    const STATES: &'static [i32] = &[];
+    const BY_SANDBOX: bool = false;
 
-    async fn fetch(mut clients: Clients) -> Result<Vec<Self>, Status> {
+    async fn fetch(mut clients: Clients, _all: Part) -> Result<Vec<Self>, Status> {
         let answer = clients.images.list_images(cri::ListImagesRequest::default()).await?;
         Ok(convert::images(answer.into_inner().images))
+    }
+
+    async fn stream(mut clients: Clients) -> Result<Vec<Self>, Status> {
+        let answer = clients.images.stream_images(cri::StreamImagesRequest::default()).await?;
+        Ok(convert::images(collect(answer.into_inner(), |message| message.images).await?))
+    }
+
+    fn once(all: Vec<Self>) -> Vec<Self> {
+        all
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {
         &mut lists.images
     }
+}
+
+/// What all objects have that a kubelet made for the pod of that UID.
+fn pod_label(uid: &str) -> HashMap<String, String> {
+    [(POD_UID_LABEL.to_owned(), uid.to_owned())].into()
 }

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
@@ -17,7 +16,7 @@ use crate::connection::Clients;
 use crate::error::CriResult;
 use crate::health::RuntimeState;
 use crate::lanes::Lane;
-use crate::lists::Listed;
+use crate::lists::{Listed, Listing};
 use crate::rpcs::RpcTotal;
 
 /// One RPC, to be made once.
@@ -40,8 +39,18 @@ pub struct Call<T: 'static> {
 
 /// All objects of one kind. Equal requests in flight share an answer, if they may.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "CriResult<Arc<Vec<T>>>")]
+#[rtype(result = "CriResult<Listing<T>>")]
 pub struct List<T: Listed>(pub Freshness, pub PhantomData<T>);
+
+/// These pods have, or had, something on this node: where sandboxes can only be listed pod by pod, they are.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct NamePods(pub Vec<String>);
+
+/// Whether sandboxes can only be listed pod by pod.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "bool")]
+pub struct AskForPods;
 
 /// Whether an answer may be shared with an earlier caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,6 +20,7 @@ use crate::rpcs::RpcTotals;
 const STATUSES: usize = 8;
 
 /// Everything that RPCs of one method share. It lives as long as they do, whatever happens to the actor's settings.
+#[derive(Clone)]
 pub struct Rpc {
     pub method: &'static str,
     pub clients: Clients,

@@ -213,6 +213,7 @@ fn sandbox(i: usize, mut dice: Digits) -> Sandbox {
         attempt: dice.pick(&[0, 1]),
         namespace: "default".to_owned(),
         name: "web".to_owned(),
+        unlisted: dice.once_in(12),
     }
 }
 

@@ -87,11 +87,9 @@ fn state(node: &Snapshot, uid: &str) -> PodState {
     let runs = node.containers.iter().any(|container| {
         container.state == ContainerState::Running && uid_of_container(node, container) == Some(uid)
     });
-    // A sandbox in an unknown state is not known to be not ready.
-    let ready = node
-        .sandboxes
-        .iter()
-        .any(|sandbox| sandbox.state != SandboxState::NotReady && sandbox.pod_uid == uid);
+    // A sandbox in an unknown state is not known to be not ready, and what is not listed of it may run.
+    let ready =
+        node.sandboxes.iter().any(|s| (s.state != SandboxState::NotReady || s.unlisted) && s.pod_uid == uid);
     if runs || ready {
         return PodState::Active;
     }
@@ -220,6 +218,7 @@ fn sandboxes(node: &Snapshot, settings: &Settings) -> Verdict {
         .iter()
         .filter(|sandbox| {
             let evictable = sandbox.state == SandboxState::NotReady
+                && !sandbox.unlisted
                 && !node.containers.iter().any(|c| c.pod_sandbox_id == sandbox.id)
                 && at_least_ago(node, sandbox.created_at, settings.sandbox_min_age);
             if !evictable {

@@ -4,9 +4,9 @@ use cri_gc_proto::cri::image_service_server::ImageService;
 use cri_gc_proto::cri::*;
 use tonic::{Request, async_trait};
 
-use super::{Reply, Services, missing_is_fine, wire};
+use super::{Messages, Reply, Services, missing_is_fine, wire};
 use crate::calls::Method;
-use crate::model::Counted;
+use crate::model::{Counted, Image};
 use crate::options::Flavour;
 
 #[async_trait]
@@ -22,6 +22,13 @@ impl ImageService for Services {
             Ok((ListImagesResponse { images }, 0))
         })
         .await
+    }
+
+    type StreamImagesStream = Messages<StreamImagesResponse>;
+
+    async fn stream_images(&self, _request: Request<StreamImagesRequest>) -> Reply<Self::StreamImagesStream> {
+        let message = |image: &Image| (StreamImagesResponse { images: vec![wire::image(image)] }, 0);
+        self.stream(Method::StreamImages, |node| node.images().map(message).collect()).await
     }
 
     async fn image_status(&self, request: Request<ImageStatusRequest>) -> Reply<ImageStatusResponse> {

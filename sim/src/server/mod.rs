@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::error::SimError;
 use crate::faults::{Fault, Faults, Hooks};
 use crate::model::Node;
+use crate::options::Flavour;
 
 /// What is kept when the server dies.
 #[derive(Debug)]
@@ -117,6 +118,9 @@ struct Services {
     die: watch::Sender<bool>,
 }
 
+/// The messages of a stream.
+type Messages<T> = tokio_stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
+
 /// How an RPC ends.
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -162,6 +166,27 @@ impl Services {
             self.meet(*fault, cleared).await?;
         }
         answer
+    }
+
+    /// Carries out a call that is answered with a stream, which only CRI-O has. Each message comes with the bytes by which it would be
+    /// larger with the annotations that are not sent.
+    async fn stream<T: prost::Message>(
+        &self,
+        method: Method,
+        messages: impl FnOnce(&Node) -> Vec<(T, usize)> + Send,
+    ) -> Reply<Messages<T>> {
+        let mut sent = Vec::new();
+        let carry_out = |node: &mut Node| {
+            if node.options.flavour != Flavour::CriO {
+                return Err(Status::unimplemented(format!("unknown method {method:?}")));
+            }
+            let limit = node.options.message_limit;
+            let messages = messages(node).into_iter();
+            sent = messages.map(|message| checked(message, limit).map(Response::into_inner)).collect();
+            Ok(((), 0))
+        };
+        self.call(method, "", carry_out).await?;
+        Ok(Response::new(tokio_stream::iter(sent)))
     }
 
     /// Carries out a call whose answer is empty.

@@ -1,16 +1,18 @@
 //! RuntimeService, as each flavour answers it.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use cri_gc_policy::ContainerState;
+use cri_gc_proto::POD_UID_LABEL;
 use cri_gc_proto::cri::runtime_service_server::RuntimeService;
 use cri_gc_proto::cri::*;
 use tonic::{Request, Status, async_trait};
 
-use super::{Reply, Services, missing_is_fine, wire};
+use super::{Messages, Reply, Services, missing_is_fine, wire};
 use crate::calls::Method;
 use crate::error::SimError;
-use crate::model::{Container, Node};
+use crate::model::{Container, Node, Sandbox};
 use crate::options::Flavour;
 use crate::spec::{ContainerSpec, PodSpec};
 
@@ -58,7 +60,23 @@ impl RuntimeService for Services {
         request: Request<ListPodSandboxRequest>,
     ) -> Reply<ListPodSandboxResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        self.call(Method::ListPodSandbox, &filter.id, |node| Ok(list_sandboxes(node, &filter))).await
+        let named = named(&filter.id, &filter.label_selector);
+        self.call(Method::ListPodSandbox, named, |node| Ok(list_sandboxes(node, &filter))).await
+    }
+
+    type StreamPodSandboxesStream = Messages<StreamPodSandboxesResponse>;
+
+    async fn stream_pod_sandboxes(
+        &self,
+        request: Request<StreamPodSandboxesRequest>,
+    ) -> Reply<Self::StreamPodSandboxesStream> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let message = |sandbox: &Sandbox| {
+            let pod_sandboxes = vec![wire::sandbox(sandbox)];
+            (StreamPodSandboxesResponse { pod_sandboxes }, sandbox.spec.annotation_bytes)
+        };
+        let messages = |node: &Node| selected_sandboxes(node, &filter).map(message).collect();
+        self.stream(Method::StreamPodSandboxes, messages).await
     }
 
     async fn pod_sandbox_status(
@@ -96,9 +114,27 @@ impl RuntimeService for Services {
         request: Request<ListContainersRequest>,
     ) -> Reply<ListContainersResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        self.call(Method::ListContainers, named(&filter), |node| {
+        let id = if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id };
+        self.call(Method::ListContainers, named(id, &filter.label_selector), |node| {
             let (containers, unsent) = selected(node, &filter, |container| wire::container(node, container));
             Ok((ListContainersResponse { containers }, unsent))
+        })
+        .await
+    }
+
+    type StreamContainersStream = Messages<StreamContainersResponse>;
+
+    async fn stream_containers(
+        &self,
+        request: Request<StreamContainersRequest>,
+    ) -> Reply<Self::StreamContainersStream> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        self.stream(Method::StreamContainers, |node| {
+            let message = |container: &Container| {
+                let containers = vec![wire::container(node, container)];
+                (StreamContainersResponse { containers }, container.spec.annotation_bytes)
+            };
+            selected_containers(node, &filter).into_iter().map(message).collect()
         })
         .await
     }
@@ -139,7 +175,8 @@ impl RuntimeService for Services {
         let ContainerStatsFilter { id, pod_sandbox_id, label_selector } =
             request.into_inner().filter.unwrap_or_default();
         let filter = ContainerFilter { id, pod_sandbox_id, label_selector, state: None };
-        self.call(Method::ListContainerStats, named(&filter), |node| {
+        let id = if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id };
+        self.call(Method::ListContainerStats, id, |node| {
             let (stats, _) = selected(node, &filter, |container| wire::container_stats(node, container));
             Ok((ListContainerStatsResponse { stats: stats.into_iter().flatten().collect() }, 0))
         })
@@ -204,52 +241,62 @@ impl RuntimeService for Services {
 
 /// The sandboxes that pass the filter. A prefix in it that fits no sandbox, or several, passes none.
 fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> (ListPodSandboxResponse, usize) {
-    let id = node.sandbox(&filter.id).map_or(&filter.id, |sandbox| &sandbox.id);
     let mut unsent = 0;
-    let items = node
-        .sandboxes()
-        .filter(|sandbox| filter.id.is_empty() || sandbox.id == *id)
+    let count = |sandbox: &&Sandbox| unsent += sandbox.spec.annotation_bytes;
+    let items = selected_sandboxes(node, filter).inspect(count).map(wire::sandbox).collect();
+    (ListPodSandboxResponse { items }, unsent)
+}
+
+/// The sandboxes that pass the filter.
+fn selected_sandboxes<'a>(
+    node: &'a Node,
+    filter: &'a PodSandboxFilter,
+) -> impl Iterator<Item = &'a Sandbox> + 'a {
+    let id = node.sandbox(&filter.id).map_or(&filter.id, |sandbox| &sandbox.id);
+    node.sandboxes()
+        .filter(move |sandbox| filter.id.is_empty() || sandbox.id == *id)
         .filter(|sandbox| {
             filter
                 .state
                 .is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.spec.state)))
         })
         .filter(|sandbox| wire::selected(&sandbox.spec.labels, &filter.label_selector))
-        .inspect(|sandbox| unsent += sandbox.spec.annotation_bytes)
-        .map(wire::sandbox)
-        .collect();
-    (ListPodSandboxResponse { items }, unsent)
 }
 
-/// The object that a filter of containers names.
-fn named(filter: &ContainerFilter) -> &str {
-    if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id }
+/// What a filter names: an object, else the UID of a pod.
+fn named<'a>(id: &'a str, labels: &'a HashMap<String, String>) -> &'a str {
+    match labels.get(POD_UID_LABEL) {
+        Some(uid) if id.is_empty() => uid,
+        _ => id,
+    }
 }
 
 /// The messages for the containers that pass the filter, and the size of their annotations.
 fn selected<T>(node: &Node, filter: &ContainerFilter, message: impl Fn(&Container) -> T) -> (Vec<T>, usize) {
+    let containers = selected_containers(node, filter);
+    let unsent = containers.iter().map(|container| container.spec.annotation_bytes).sum();
+    (containers.into_iter().map(message).collect(), unsent)
+}
+
+/// The containers that pass the filter.
+fn selected_containers<'a>(node: &'a Node, filter: &ContainerFilter) -> Vec<&'a Container> {
     let sandbox = node.sandbox(&filter.pod_sandbox_id).map_or(&filter.pod_sandbox_id, |sandbox| &sandbox.id);
-    let candidates: Vec<&Container> = if !filter.id.is_empty() {
+    let mut candidates: Vec<&Container> = if !filter.id.is_empty() {
         node.container(&filter.id).into_iter().collect()
     } else if !sandbox.is_empty() {
         node.containers_in(sandbox).collect()
     } else {
         node.containers().collect()
     };
-    let mut unsent = 0;
-    let containers = candidates
-        .into_iter()
-        .filter(|container| filter.pod_sandbox_id.is_empty() || container.spec.sandbox == *sandbox)
-        .filter(|container| {
-            filter
-                .state
-                .is_none_or(|wanted| wanted.state == i32::from(wire::container_state(container.spec.state)))
-        })
-        .filter(|container| wire::selected(&container.spec.labels, &filter.label_selector))
-        .inspect(|container| unsent += container.spec.annotation_bytes)
-        .map(message)
-        .collect();
-    (containers, unsent)
+    candidates.retain(|container| {
+        let in_state = |wanted: ContainerStateValue| {
+            wanted.state == i32::from(wire::container_state(container.spec.state))
+        };
+        (filter.pod_sandbox_id.is_empty() || container.spec.sandbox == *sandbox)
+            && filter.state.is_none_or(in_state)
+            && wire::selected(&container.spec.labels, &filter.label_selector)
+    });
+    candidates
 }
 
 /// How a stop ends: for a missing object it succeeds, except with containerd 1.6.

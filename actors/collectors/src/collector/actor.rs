@@ -524,6 +524,7 @@ async fn make_pass<C: Collect>(logic: Rc<C>, pass: Pass) -> (PassReport, Option<
         if let Err(error) = made.unwrap_or(Err(PassError::Deadline(deadline))) {
             pass.error(error);
         }
+        pass.report_untried();
     }
     let mode = if pass.mode() == Mode::Enforce && !pass.enforces() { Mode::Report } else { pass.mode() };
     let seen = pass.seen_for_next();

@@ -112,6 +112,8 @@ pub struct Pass {
     /// Its errors in words: each is reported once in a pass.
     reported: RefCell<HashSet<String>>,
     is_unreachable: Cell<bool>,
+    /// Removals that were not begun because it was interrupted.
+    untried: Cell<usize>,
     /// What the loop before this one in the chain has seen, then what this pass has.
     seen: RefCell<Option<Handed>>,
 }
@@ -156,6 +158,7 @@ impl Pass {
             report: RefCell::new(report),
             reported: RefCell::default(),
             is_unreachable: Cell::new(false),
+            untried: Cell::new(0),
             seen: RefCell::new(seen),
         }
     }
@@ -182,7 +185,11 @@ impl Pass {
             }
             _ => Arc::new(observe::remember_pods(tools, &self.settings).await?),
         };
-        view.verdict.notes.iter().for_each(|note| self.note(note.clone()));
+        view.verdict.notes.iter().chain(&view.notes).for_each(|note| self.note(note.clone()));
+        // By the loop that removes such things: one problem is no failure of every loop.
+        for (_, error) in view.gaps.iter().filter(|(kind, _)| Loop::of(*kind) == self.of) {
+            self.error(error.clone());
+        }
         view.verdict.report_only.iter().for_each(|why| self.only_report(why.clone()));
         let (settings, seen) = (Arc::clone(&self.settings), Arc::clone(&view));
         self.seen.replace(Some(Handed { view: seen, settings }));
@@ -290,6 +297,18 @@ impl Pass {
         parallel: usize,
         remove: impl AsyncFn(&Target<T>) -> Removed,
     ) {
+        let targets = self.targets(kind, report, section, object);
+        self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
+    }
+
+    /// What is to be removed of a section, in its order. Reports what is kept, what would follow, and how much that is.
+    pub fn targets<T>(
+        &self,
+        kind: Kind,
+        report: SectionReport,
+        section: &Section,
+        object: impl Fn(usize) -> Option<T>,
+    ) -> Vec<Target<T>> {
         let SectionReport { remove: items, follow, keep, .. } = report;
         self.kept(kind, keep);
         let followers = follow.into_iter().map(|item| Removal::new(kind, item, Outcome::WouldRemove));
@@ -305,7 +324,7 @@ impl Pass {
             })
             .collect();
         self.planned(targets.len());
-        self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
+        targets
     }
 
     fn send(&self, progress: Progress) {
@@ -325,21 +344,24 @@ impl Pass {
         remove: impl AsyncFn(&Target<T>) -> Removed,
         ended: impl Fn(Target<T>, Removed),
     ) {
-        let untried = Cell::new(0);
-        let (remove, ended, untried_so_far) = (&remove, &ended, &untried);
+        let (remove, ended) = (&remove, &ended);
         let attempts =
             futures_util::stream::iter(targets).for_each_concurrent(parallel.max(1), |target| async move {
                 if !self.enforces() {
                     self.done(&target, Outcome::WouldRemove, 0);
                 } else if self.is_interrupted() {
-                    untried_so_far.set(untried_so_far.get() + 1);
+                    self.untried.set(self.untried.get() + 1);
                 } else {
                     let removed = remove(&target).await;
                     ended(target, removed);
                 }
             });
         attempts.await;
-        match untried.get() {
+    }
+
+    /// Reports what was not tried, and why: the last thing that a pass does.
+    pub(super) fn report_untried(&self) {
+        match self.untried.get() {
             0 => {}
             untried if self.live.is_halted() => {
                 self.note(format!(

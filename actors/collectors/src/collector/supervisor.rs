@@ -49,6 +49,7 @@ const GIVEN_UP: Duration = Duration::from_secs(10);
 pub struct Supervisor<C: Collect> {
     hire: Hire<C>,
     clock: Clock,
+    standing: Lease,
     next: Next,
     generation: Arc<Generation>,
     stopping: bool,
@@ -82,6 +83,9 @@ pub struct Base {
     pub paused: Option<Paused>,
     /// The supervisor's own clock.
     pub clock: Clock,
+    /// The right of other loops to remove things in the name of this one, whatever thread it runs on: they may while it enforces, is
+    /// not paused and does not stop.
+    pub standing: Lease,
 }
 
 /// The loop as it runs now.
@@ -96,7 +100,7 @@ impl<C: Collect> Supervisor<C> {
     /// Starts it on an arbiter, and the loop on a thread of its own. `make` makes the loop's own part, once for each thread:
     /// what has to outlive a thread is shared by what it makes. `next` are woken after each pass.
     pub fn start(
-        Base { on, threads, generation, schedule, paused, clock }: Base,
+        Base { on, threads, generation, schedule, paused, clock, standing }: Base,
         tools: Tools,
         next: Next,
         make: impl Fn() -> C + Send + Sync + 'static,
@@ -112,6 +116,7 @@ impl<C: Collect> Supervisor<C> {
                 hang_timeout: generation.settings.supervision.hang_timeout,
                 current: hire.hire(1, in_force, ctx.address().recipient()),
                 clock,
+                standing,
                 hire,
                 next,
                 generation,
@@ -179,7 +184,13 @@ impl<C: Collect> Supervisor<C> {
         let paused = self.state.paused;
         self.current.lease.pause(paused.is_some());
         self.current.address.do_send(Pause { paused, by: None });
+        self.settle_standing();
         self.resume_in_time(ctx);
+    }
+
+    fn settle_standing(&self) {
+        let enforces = self.state.mode == Mode::Enforce && self.state.paused.is_none() && !self.stopping;
+        self.standing.suspend(!enforces);
     }
 
     /// Ends the pause once its time is over.
@@ -312,6 +323,7 @@ impl<C: Collect> Handler<Reconfigure> for Supervisor<C> {
         self.generation = Arc::clone(&reconfigure.0);
         let LoopSettings { mode, period, .. } = C::LOOP.settings(&self.generation.settings);
         (self.state.mode, self.state.period) = (mode, period);
+        self.settle_standing();
         self.current.address.do_send(reconfigure);
     }
 }
@@ -360,6 +372,7 @@ impl<C: Collect> Handler<Finish> for Supervisor<C> {
 
     fn handle(&mut self, _finish: Finish, ctx: &mut Context<Self>) -> Self::Result {
         self.stopping = true;
+        self.settle_standing();
         let (address, lease, me) = (self.current.address.clone(), self.current.lease.clone(), ctx.address());
         Box::pin(async move {
             let hangs = async {

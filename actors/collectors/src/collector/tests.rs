@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::{Addr, AsyncContext, Context, Handler, Message};
 use actix_rt::Arbiter;
-use cri_gc_config::Settings;
+use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::FsStats;
 use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 
@@ -23,7 +23,7 @@ use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::Recorder;
 use cri_gc_kit::seams::{Chance, Clock, FsProbe};
 use cri_gc_kit::supervision::guard::{self, Pace};
-use cri_gc_kit::supervision::threads::Threads;
+use cri_gc_kit::supervision::threads::{Lease, Threads};
 use cri_gc_kit::words::Loop;
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
@@ -125,6 +125,7 @@ impl Drain for Lines {
 struct Stage {
     tools: Tools,
     lines: Lines,
+    standing: Lease,
 }
 
 impl Stage {
@@ -150,7 +151,8 @@ impl Stage {
         let pace = Pace { min: Duration::from_secs(1), max: Duration::from_secs(1) };
         let crashed = guard::log_restart(log.clone(), "image records", None);
         let images = ImageRecords::start(&here, (pace, crashed), Home::Memory, store, at, log.clone());
-        Self { tools: Tools { gateway, pods, images, files, disks, clock, probe, recorder, log }, lines }
+        let tools = Tools { gateway, pods, images, files, disks, clock, probe, recorder, log };
+        Self { tools, lines, standing: Lease::default() }
     }
 
     fn serve(&self, strings: &Strings, next: Next) -> Addr<Supervisor<Puppet>> {
@@ -159,7 +161,8 @@ impl Stage {
         let generation = Generation::only(Arc::new(settings()));
         let clock = self.tools.clock.clone();
         let (on, threads) = (Arbiter::current(), Threads::here());
-        let base = Base { on, threads, generation, schedule, paused: None, clock };
+        let base =
+            Base { on, threads, generation, schedule, paused: None, clock, standing: self.standing.clone() };
         Supervisor::start(base, self.tools.clone(), next, move || Puppet {
             strings: strings.clone(),
             own: Cell::new(0),
@@ -350,6 +353,27 @@ async fn a_paused_loop_makes_no_pass_and_continues_at_once_when_it_is_resumed() 
 }
 
 #[actix_rt::test]
+async fn nothing_is_removed_in_its_name_while_it_is_paused_does_not_enforce_or_stops() {
+    tokio::time::pause();
+    let stage = Stage::new();
+    let address = stage.serve(&Strings::new(Does::Well), Vec::new());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!stage.standing.is_suspended());
+    for paused in [PAUSED, None] {
+        address.send(Pause { paused, by: None }).await.unwrap();
+        assert_eq!(stage.standing.is_suspended(), paused.is_some());
+    }
+    for mode in [Mode::Report, Mode::Off, Mode::Enforce] {
+        let mut settings = settings();
+        settings.container_gc.mode = mode;
+        address.send(Reconfigure(Generation::only(Arc::new(settings)))).await.unwrap();
+        assert_eq!(stage.standing.is_suspended(), mode != Mode::Enforce);
+    }
+    address.send(Finish).await.unwrap();
+    assert!(stage.standing.is_suspended());
+}
+
+#[actix_rt::test]
 async fn a_pause_ends_by_itself_when_its_time_is_over_unless_it_was_changed() {
     tokio::time::pause();
     let stage = Stage::new();
@@ -428,6 +452,7 @@ async fn a_loop_whose_thread_hangs_gets_another_one_and_the_old_one_loses_its_le
         schedule,
         paused: None,
         clock: stage.tools.clock.clone(),
+        standing: Lease::default(),
     };
     let tools = Tools { clock, ..stage.tools.clone() };
     let made = strings.clone();

@@ -1,12 +1,13 @@
 //! The check right before the containers of a pod are removed: one list of them, which is used for all that are removed
 //! within a moment. What has ended never runs again, so such a list says enough of it; anything else is asked by itself.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::cell::{OnceCell, RefCell};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use cri_gc_gateway::{CriError, CriResult, Gateway, Owner, Sibling};
-use cri_gc_policy::{Container, ContainerState, SandboxState};
+use cri_gc_policy::{Container, ContainerState, Sandbox, SandboxState};
 use tokio::time::Instant;
 
 use crate::recent::Recent;
@@ -14,11 +15,21 @@ use crate::recent::Recent;
 /// Pods whose lists are kept: those of the removals in flight, which go pod by pod.
 const PODS: usize = 64;
 
+/// How long the list of ready sandboxes is used for the whole pods that are removed meanwhile.
+const READY_FOR: Duration = Duration::from_secs(1);
+
+/// The sandboxes that were ready, or may have been, when that was requested.
+pub struct Ready {
+    pub at: Instant,
+    pub sandboxes: Rc<Vec<Sandbox>>,
+}
+
 /// What was listed of a pod.
 pub struct Listed {
     /// Its containers by id.
     pub containers: HashMap<String, Sibling>,
-    /// Whether a sandbox or a container of it may be running; asked only where something is removed because the pod has ended.
+    /// Whether a sandbox or a container of it may be running, or is new since the pass has seen the pod; asked only where something is
+    /// removed because the pod has ended.
     pub is_alive: bool,
 }
 
@@ -27,13 +38,27 @@ type ListOf = Recent<Listed, CriError>;
 /// The lists of a pass.
 pub struct Checks<'a> {
     gateway: &'a Gateway,
+    /// All containers that the pass has seen.
+    seen: &'a [Container],
+    /// Their ids, from the first pod on of which something is removed because it has ended.
+    ids: OnceCell<HashSet<&'a str>>,
+    ready: Recent<Vec<Sandbox>, CriError>,
     /// The newest last.
     lists: RefCell<VecDeque<(Owner, Rc<ListOf>)>>,
 }
 
 impl<'a> Checks<'a> {
-    pub fn new(gateway: &'a Gateway) -> Self {
-        Self { gateway, lists: RefCell::default() }
+    pub fn new(gateway: &'a Gateway, seen: &'a [Container]) -> Self {
+        Self { gateway, seen, ids: OnceCell::new(), ready: Recent::new(READY_FOR), lists: RefCell::default() }
+    }
+
+    /// One list for all whole pods that are removed within a moment: a node has few ready sandboxes, however many are dead.
+    ///
+    /// # Errors
+    /// The list failed.
+    pub async fn ready(&self) -> CriResult<Ready> {
+        let (sandboxes, at) = self.ready.get(async || self.gateway.ready_sandboxes().await).await?;
+        Ok(Ready { at, sandboxes })
     }
 
     /// What the runtime lists of a pod, which has that UID, as of a moment ago, and when that was requested; `ended` is whether
@@ -47,8 +72,14 @@ impl<'a> Checks<'a> {
             let sandboxes =
                 if ended && !uid.is_empty() { self.gateway.sandboxes_of(uid).await? } else { Vec::new() };
             let siblings = self.gateway.containers_of(owner).await?;
-            let runs = siblings.iter().any(|sibling| sibling.container.state == ContainerState::Running);
-            let is_alive = ended && (runs || sandboxes.iter().any(|s| s.state != SandboxState::NotReady));
+            // What is new is about to run.
+            let ids = || self.seen.iter().map(|container| container.id.as_str()).collect();
+            let runs = |Sibling { container, .. }: &Sibling| {
+                container.state == ContainerState::Running
+                    || !self.ids.get_or_init(ids).contains(container.id.as_str())
+            };
+            let is_alive = ended
+                && (siblings.iter().any(runs) || sandboxes.iter().any(|s| s.state != SandboxState::NotReady));
             let containers = siblings.into_iter().map(|s| (s.container.id.clone(), s)).collect();
             Ok(Listed { containers, is_alive })
         };

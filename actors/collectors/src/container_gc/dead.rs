@@ -9,6 +9,8 @@ use cri_gc_kit::seams::Moment;
 use cri_gc_policy::{Container, ContainerState};
 use jiff::SignedDuration;
 
+use crate::collector::Pass;
+
 /// The memory of a loop, by id, in the time since the boot.
 #[derive(Debug, Default)]
 pub struct SeenDead(RefCell<HashMap<String, SignedDuration>>);
@@ -25,10 +27,16 @@ impl SeenDead {
         self.0.replace(exited.map(since).collect());
     }
 
-    /// Whether it has been seen dead for that long, and not just now.
-    pub fn is_for(&self, id: &str, long: Duration, now: Moment) -> bool {
+    /// Whether it has been seen dead for that long.
+    fn is_for(&self, id: &str, long: Duration, now: Moment) -> bool {
         let watched = |since: &SignedDuration| now.boot().saturating_sub(*since).unsigned_abs();
-        self.0.borrow().get(id).map(watched).is_some_and(|watched| !watched.is_zero() && watched >= long)
+        self.0.borrow().get(id).map(watched).is_some_and(|watched| watched >= long)
+    }
+
+    /// Whether it was seen dead for as long as the settings of a pass ask, so that it need not be asked when it finished.
+    pub fn is_long(&self, pass: &Pass, container: &Container) -> bool {
+        let asked = pass.settings.container_gc.min_dead_age;
+        self.is_for(&container.id, asked, pass.tools.clock.moment())
     }
 }
 

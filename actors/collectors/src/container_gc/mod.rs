@@ -1,44 +1,36 @@
 //! The container GC supervisor: removes dead containers with their logs (behaviour: Dead containers).
 //!
-//! - here: observe, plan, re-check, act. `check`: one list of a pod right before its containers are removed. `dead`: what was seen dead
-//!   for long enough. `logs`: which logs are removed with their containers.
+//! - here: observe, plan, act. `removals`: the re-check and removal of a container; `whole_pods`: of a sandbox with all that is in it.
+//!   `check`: one list of a pod for both. `dead`: what was seen dead for long enough. `logs`: which logs are removed.
 
 mod check;
 mod dead;
 mod logs;
+mod removals;
+mod whole_pods;
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::time::Duration;
 
-use cri_gc_policy::containers::{self, Status, has_newer, recheck};
-use cri_gc_policy::images::ImageUse;
+use cri_gc_policy::containers::{self, Status};
 use cri_gc_policy::report::Words;
-use cri_gc_policy::{Container, ContainerState, Decision, Kind, Now, PodTable, Reason};
-use jiff::Timestamp;
-use tokio::time::Instant;
+use cri_gc_policy::{Container, Decision, Kind, PodTable};
 
-use crate::collector::{Collect, Pass, Removed, Target};
-use crate::observe;
-use crate::planning::settle;
-use crate::recent::USED_FOR;
-use crate::report::{Outcome, PassError, files_done};
+use crate::collector::{Collect, Pass};
+use crate::planning::{is_of_kubelet, settle};
+use crate::report::PassError;
 use check::Checks;
-use cri_gc_files::links;
-use cri_gc_files::root::FileError;
-use cri_gc_gateway::{ContainerFacts, CriResult, Sibling};
+use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_kit::words::Loop;
-use cri_gc_kit::workers::WorkerGone;
 use dead::SeenDead;
 use logs::LogKeeper;
-
-/// How long the log of a container may take to be removed. A rotated log of many GiB takes a while.
-const LOG_WITHIN: Duration = Duration::from_secs(60);
+use removals::{Removals, link_names};
+use whole_pods::WholePods;
 
 /// The collector of dead containers.
 #[derive(Debug, Default)]
 pub struct ContainerGc {
     seen_dead: SeenDead,
+    whole: WholePods,
 }
 
 impl Collect for ContainerGc {
@@ -55,8 +47,10 @@ impl Collect for ContainerGc {
             by_pod(&mut section.remove, &observation.containers);
         } else {
             // No check is made right before the removals, so it is made here.
-            let known =
-                |container: &Container| self.is_long_dead(pass, container).then(|| Status::listed(container));
+            let known = |container: &Container| {
+                let is_known = is_of_kubelet(container) && self.seen_dead.is_long(pass, container);
+                is_known.then(|| Status::listed(container))
+            };
             let settled = settle(&pass.tools, observation, &mut section, &policy, known).await;
             settled.into_iter().for_each(|problem| pass.error(problem));
         }
@@ -70,25 +64,32 @@ impl Collect for ContainerGc {
         let parallel = pass.settings.container_gc.parallel_removals.into();
         let removals = Removals {
             pass,
-            gc: self,
+            seen_dead: &self.seen_dead,
             clock_set: observation.clock_set,
-            checks: Checks::new(&pass.tools.gateway),
+            checks: Checks::new(&pass.tools.gateway, &observation.containers),
             keeper,
             links,
         };
-        pass.carry_out(Kind::Container, report, &section, object, parallel, async |target| {
-            removals.of(target).await
-        })
-        .await;
+        let mut targets = pass.targets(Kind::Container, report, &section, object);
+        let whole = match pass.enforces() {
+            true => whole_pods::take(&mut targets, observation, &pods, pass, &section),
+            false => Vec::new(),
+        };
+        let record = |target, removed| pass.record(&target, removed);
+        let one_by_one =
+            |targets| pass.attempt(targets, parallel, async |target| removals.of(target).await, record);
+        // Neither waits for the other: each has places of its own among what is in flight.
+        let (left, ()) = futures_util::join!(self.whole.remove(&removals, whole), one_by_one(targets));
+        one_by_one(left).await;
         Ok(())
     }
 }
 
 impl ContainerGc {
-    /// Whether it was seen dead for as long as the policy asks, so that it need not be asked when it finished.
-    fn is_long_dead(&self, pass: &Pass, container: &Container) -> bool {
-        let asked = pass.settings.policy().containers.min_dead_age;
-        self.seen_dead.is_for(&container.id, asked, pass.tools.clock.moment())
+    /// That of a service whose sandbox loop gives others that lease; without one only the settings decide what is removed together.
+    #[must_use]
+    pub fn new(sandboxes: Lease) -> Self {
+        Self { seen_dead: SeenDead::default(), whole: WholePods::new(sandboxes) }
     }
 }
 
@@ -101,171 +102,4 @@ fn by_pod(remove: &mut [Decision], containers: &[Container]) {
         order.entry(owner(decision)).or_insert(next);
     }
     remove.sort_by_cached_key(|decision| order.get(&owner(decision)).copied());
-}
-
-/// What the removals of a pass share.
-struct Removals<'a> {
-    pass: &'a Pass,
-    gc: &'a ContainerGc,
-    clock_set: Option<Timestamp>,
-    checks: Checks<'a>,
-    keeper: LogKeeper<'a>,
-    links: HashMap<String, Vec<String>>,
-}
-
-impl<'a> Removals<'a> {
-    /// Asks once more, and removes the container with its log. A runtime kills a running one without a word.
-    async fn of(&self, target: &Target<(&'a Container, &'a str)>) -> Removed {
-        let Pass { tools, settings, .. } = self.pass;
-        let (container, uid) = target.object;
-        let (mut facts, mut checked) = match self.check(target).await? {
-            Ok(checked) => checked,
-            Err(outcome) => return Ok((outcome, 0)),
-        };
-        // Rule 1 once more (behaviour: Dead containers). Lists do not report when a container finished, so this is where
-        // `min_dead_age` takes effect.
-        let policy = settings.policy().containers;
-        if let Err(reason) = recheck(container, Some(facts.status), &policy, self.now()) {
-            return Ok((Outcome::refused(reason), 0));
-        }
-        if facts.status.state == ContainerState::Unknown {
-            // It may still run: if it can't be stopped, it is kept.
-            tools.gateway.stop_container(&container.id, settings.container_gc.stop_timeout).await?;
-            // Only now the runtime reports how it ended, and where its log is. And the stop may have taken long.
-            (facts, checked) = match self.check(target).await? {
-                Ok(checked) => checked,
-                Err(outcome) => return Ok((outcome, 0)),
-            };
-            if facts.status.state != ContainerState::Exited {
-                return Ok((Outcome::refused(Reason::StateUnknown), 0));
-            }
-        }
-        // One that was never started has written nothing, and may be started at any moment: nothing comes between the
-        // status above and its removal.
-        // Before its log: the gateway would withhold the removal of the container, and the log would be gone.
-        if !self.pass.may_remove() {
-            return Ok((Outcome::halted(), 0));
-        }
-        let mut bytes = 0;
-        let has_log = facts.status.state != ContainerState::Created && self.keeper.may_go(container);
-        if has_log && !self.keeper.is_stuck.get() {
-            let names = self.links.get(&container.id).cloned().unwrap_or_default();
-            bytes = remove_logs(self.pass, &self.keeper, uid.to_owned(), facts.log_path, names).await;
-            // A large log takes a while.
-            if checked.elapsed() >= USED_FOR {
-                checked = match self.check(target).await? {
-                    Ok((again, at)) if again.status.state == ContainerState::Exited => at,
-                    Ok(_) => return Ok((Outcome::refused(Reason::StateUnknown), bytes)),
-                    Err(outcome) => return Ok((outcome, bytes)),
-                };
-            }
-        }
-        tools.gateway.remove_container(&container.id, checked).await?;
-        self.keeper.gone(container);
-        // A job that came and ended between two observations has used its image all the same.
-        if let Some(at) = facts.status.finished_at.or(container.created_at) {
-            tools.images.were_used(ImageUse::of_container(container), at, tools.clock.moment());
-        }
-        // What it has mounted was seen in use just now: no list reports that, so no observation has recorded it.
-        let volumes = facts.image_volumes.iter().map(|volume| ImageUse::named(volume));
-        tools.images.seen(volumes, tools.clock.moment());
-        Ok((Outcome::Removed, bytes))
-    }
-
-    /// What is known of the container now, and since when; or why it stays. It is listed with those of its pod, and its own status is
-    /// asked where that list does not say enough.
-    async fn check(
-        &self,
-        target: &Target<(&'a Container, &'a str)>,
-    ) -> CriResult<Result<(ContainerFacts, Instant), Outcome>> {
-        let Pass { tools, settings, .. } = self.pass;
-        let (container, uid) = target.object;
-        let mut listed = None;
-        let owner = check::owner(container);
-        if owner.is_known() {
-            let (siblings, at) = self.checks.of(&owner, uid, target.reason.is_for_pod()).await?;
-            // A pod that runs again keeps what belongs to it.
-            if siblings.is_alive {
-                return Ok(Err(Outcome::refused(Reason::PodActive)));
-            }
-            // The newest of a living pod is kept, also where a newer one was removed meanwhile. Without the label of a kubelet
-            // a pod with two sandboxes is not listed as one.
-            let policy = settings.policy().containers;
-            let all = siblings.containers.values().map(|sibling| &sibling.container);
-            if target.reason == Reason::OverPodContainerLimit
-                && policy.max_per_pod_container != Some(0)
-                && !container.pod_uid.is_empty()
-                && !has_newer(all, container, &policy, self.now())
-            {
-                return Ok(Err(Outcome::refused(Reason::WithinLimits)));
-            }
-            listed = siblings.containers.get(&container.id).cloned().map(|sibling| (sibling, at));
-        }
-        if let Some((Sibling { container: now, kubelet_log: Some(log) }, at)) = listed
-            && now.state == ContainerState::Exited
-            && self.gc.is_long_dead(self.pass, container)
-            && at.elapsed() < USED_FOR
-        {
-            let (status, log_path) = (Status::listed(&now), self.kubelet_log(&log));
-            return Ok(Ok((ContainerFacts { status, log_path, image_volumes: Vec::new() }, at)));
-        }
-        let at = Instant::now();
-        Ok(Ok((tools.gateway.container_status(&container.id).await?, at)))
-    }
-
-    fn now(&self) -> Now {
-        Now { at: self.pass.tools.clock.now(), clock_set: self.clock_set }
-    }
-
-    fn kubelet_log(&self, below_root: &str) -> String {
-        self.pass.settings.log_gc.pod_logs_root.join(below_root).to_string_lossy().into_owned()
-    }
-}
-
-/// Removes the log of a container, and returns how many bytes that freed. If it fails the container is removed all the same:
-/// its log is left for the log-directory reaper.
-async fn remove_logs(
-    pass: &Pass,
-    keeper: &LogKeeper<'_>,
-    uid: String,
-    log_path: String,
-    links: Vec<String>,
-) -> u64 {
-    let roots = &pass.settings.log_gc;
-    let (pods, legacy) = (roots.pod_logs_root.clone(), roots.legacy_container_logs_root.clone());
-    let log = log_path.clone();
-    let job = move || cri_gc_files::logs::remove(&pods, &legacy, &uid, &log_path, &links);
-    let removed = pass.tools.files.run_within(LOG_WITHIN, job).await;
-    let removed = on_files(pass, keeper, "could not remove the log of a container", Path::new(&log), removed);
-    removed.map_or(0, |removed| removed.bytes)
-}
-
-/// The legacy links by the id of their container. Without them the containers are removed all the same: a link that is left
-/// points to nothing then, and the log-directory reaper removes it.
-async fn link_names(pass: &Pass, keeper: &LogKeeper<'_>) -> HashMap<String, Vec<String>> {
-    let root = &pass.settings.log_gc.legacy_container_logs_root;
-    let scanned = root.clone();
-    let found = pass.tools.files.run_within(observe::SCAN_WITHIN, move || links::scan(&scanned)).await;
-    let mut names: HashMap<String, Vec<String>> = HashMap::new();
-    for link in on_files(pass, keeper, "could not list log links", root, found).into_iter().flatten() {
-        if let Some(id) = links::container_id(&link.name) {
-            names.entry(id.to_owned()).or_default().push(link.name.clone());
-        }
-    }
-    names
-}
-
-/// The result of work on log files; if it failed, that is an error of the pass.
-fn on_files<T>(
-    pass: &Pass,
-    keeper: &LogKeeper<'_>,
-    step: &'static str,
-    place: &Path,
-    done: Result<Result<T, FileError>, WorkerGone>,
-) -> Option<T> {
-    if done.is_err() {
-        // The work on the logs of all others would not be done either.
-        keeper.is_stuck.set(true);
-    }
-    files_done(step, place, done).map_err(|error| pass.error(error)).ok()
 }

@@ -21,6 +21,7 @@ use crate::collector::{Collect, Pass, Removed};
 use crate::recent::Recent;
 use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
+use crate::unlisted;
 use cri_gc_files::root::{FileError, Root};
 use cri_gc_files::tree;
 use cri_gc_kit::words::Loop;
@@ -118,10 +119,13 @@ impl LogReaper {
 /// UIDs of which the runtime knows a sandbox or a container.
 async fn known_uids(tools: &Tools) -> CriResult<HashSet<String>> {
     // The sandboxes last: a pod that comes up meanwhile has its sandbox first.
-    let containers = tools.gateway.list::<Container>(Freshness::Fresh).await?;
-    let sandboxes = tools.gateway.list::<Sandbox>(Freshness::Fresh).await?;
-    let of_sandboxes = sandboxes.iter().map(|sandbox| sandbox.pod_uid.clone());
-    Ok(of_sandboxes.chain(containers.iter().map(|container| container.pod_uid.clone())).collect())
+    let containers = tools.gateway.list_most::<Container>(Freshness::Fresh).await?;
+    let sandboxes = tools.gateway.list_most::<Sandbox>(Freshness::Fresh).await?;
+    let of_containers = containers.objects.iter().map(|container| container.pod_uid.clone());
+    let of_sandboxes = sandboxes.objects.iter().map(|sandbox| sandbox.pod_uid.clone());
+    // What is not listed may be there.
+    let unlisted = unlisted::pods(&containers.gaps, &sandboxes.gaps);
+    Ok(of_containers.chain(of_sandboxes).chain(unlisted).collect())
 }
 
 /// Removes a directory. What the runtime knows is looked at once a worker is free for it, so that no answer becomes old in a queue.

@@ -9,6 +9,7 @@ use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
 use cri_gc_gateway::{CriResult, Freshness, Owner};
 use cri_gc_kit::words::Loop;
+use tokio::time::Instant;
 
 /// The collector of sandboxes.
 #[derive(Debug, Default)]
@@ -68,14 +69,16 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
         SandboxState::Ready => return kept(Reason::SandboxReady),
         SandboxState::Unknown => return kept(Reason::StateUnknown),
     }
+    let mut checked = Instant::now();
     if is_occupied(tools, id).await? {
         return kept(Reason::HasContainers);
     }
-    tools.gateway.stop_sandbox(id).await?;
+    tools.gateway.stop_sandbox(id, checked).await?;
+    checked = Instant::now();
     if is_occupied(tools, id).await? {
         return kept(Reason::HasContainers);
     }
-    tools.gateway.remove_sandbox(id).await?;
+    tools.gateway.remove_sandbox(id, checked).await?;
     Ok((Outcome::Removed, 0))
 }
 

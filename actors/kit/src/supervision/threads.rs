@@ -138,7 +138,11 @@ impl Thread {
 /// the old one ever continues, what it was about to remove was checked long ago. It is suspended by the loop while it is paused, shuts
 /// down, or may only report; and by its supervisor while it is paused, for the loop may not answer.
 #[derive(Clone, Debug, Default)]
-pub struct Lease(Arc<Rights>);
+pub struct Lease {
+    own: Arc<Rights>,
+    /// Of another loop, in whose name as well something is removed.
+    other: Option<Arc<Rights>>,
+}
 
 #[derive(Debug, Default)]
 struct Rights {
@@ -150,29 +154,41 @@ struct Rights {
 impl Lease {
     /// Revokes it, without return.
     pub fn revoke(&self) {
-        self.0.revoked.store(true, Ordering::SeqCst);
+        self.own.revoked.store(true, Ordering::SeqCst);
     }
 
     /// Suspends it, or gives it back.
     pub fn suspend(&self, suspended: bool) {
-        self.0.suspended.store(suspended, Ordering::SeqCst);
+        self.own.suspended.store(suspended, Ordering::SeqCst);
     }
 
     /// Suspends it while the loop is paused, whatever the loop itself says.
     pub fn pause(&self, paused: bool) {
-        self.0.paused.store(paused, Ordering::SeqCst);
+        self.own.paused.store(paused, Ordering::SeqCst);
     }
 
     /// Whether it is suspended.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
-        self.0.suspended.load(Ordering::SeqCst) || self.0.paused.load(Ordering::SeqCst)
+        let is =
+            |rights: &Rights| rights.suspended.load(Ordering::SeqCst) || rights.paused.load(Ordering::SeqCst);
+        self.rights().any(is)
     }
 
     /// Whether it was revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
-        self.0.revoked.load(Ordering::SeqCst)
+        self.rights().any(|rights| rights.revoked.load(Ordering::SeqCst))
+    }
+
+    /// A lease that is good only while both are: for what two loops remove together.
+    #[must_use]
+    pub fn together_with(&self, other: &Self) -> Self {
+        Self { own: Arc::clone(&self.own), other: Some(Arc::clone(&other.own)) }
+    }
+
+    fn rights(&self) -> impl Iterator<Item = &Rights> {
+        std::iter::once(&*self.own).chain(self.other.as_deref())
     }
 }
 
@@ -190,6 +206,20 @@ mod tests {
         }
         lease.pause(false);
         assert!(!lease.is_suspended());
+    }
+
+    #[test]
+    fn what_two_loops_remove_together_both_have_to_allow() {
+        let (one, other) = (Lease::default(), Lease::default());
+        let both = one.together_with(&other);
+        for lease in [&one, &other] {
+            lease.pause(true);
+            assert!(both.is_suspended());
+            lease.pause(false);
+            assert!(!both.is_suspended());
+        }
+        other.revoke();
+        assert_eq!((one.is_revoked(), both.is_revoked()), (false, true));
     }
 
     #[test]

@@ -143,9 +143,9 @@ fn removals_in_flight_never_exceed_their_limit_and_stops_count_as_removals() {
         }
         for (number, id) in pods.iter().enumerate() {
             all.push(if number % 2 == 0 {
-                begin(gateway.stop_sandbox(id)).await
+                begin(gateway.stop_sandbox(id, tokio::time::Instant::now())).await
             } else {
-                begin(gateway.remove_sandbox(id)).await
+                begin(gateway.remove_sandbox(id, tokio::time::Instant::now())).await
             });
         }
         for id in &images {

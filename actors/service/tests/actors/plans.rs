@@ -131,10 +131,14 @@ fn play(case: &Case, extra: &Extra, tally: &mut [[usize; 2]; 4]) -> Result<(), T
         let (remove, follow) = listed(&plan);
         for (at, report) in reports.iter().enumerate() {
             let listed: BTreeSet<String> = remove[at].union(&follow[at]).cloned().collect();
-            let swept = of_kind(report, KINDS[at], &Outcome::Removed);
+            // A sandbox may have been removed by the container pass, with all that was in it.
+            let of_its_kind = |report| of_kind(report, KINDS[at], &Outcome::Removed);
+            let swept: BTreeSet<String> = reports.iter().flat_map(of_its_kind).collect();
             let shown = format!("{:?}\nplan {plan:#?}\nreport {report:#?}", KINDS[at]);
             if extra.modes[at] == Mode::Enforce {
-                prop_assert_eq!(&swept, &listed, "swept, and listed: {}", shown);
+                // A pod of which a container can't be read is no longer uncertain once that is removed.
+                let is_later = at > 0 && !extra.unread.is_empty() && listed.is_subset(&swept);
+                prop_assert!(swept == listed || is_later, "swept {swept:?}, listed {listed:?}: {}", shown);
                 tally[at][0] += remove[at].len();
                 tally[at][1] += follow[at].len();
             } else {

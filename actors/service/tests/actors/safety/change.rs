@@ -19,7 +19,7 @@ enum What {
     AddContainerToSandbox,
     UseAllImages,
     ReviveOrphan(usize),
-    MakeAnySandboxReady(usize),
+    ReviveAnyPod(usize),
 }
 
 /// It happens at that question of its kind.
@@ -38,7 +38,7 @@ pub fn change() -> impl Strategy<Value = Change> {
         3 => Just(What::AddContainerToSandbox),
         4 => Just(What::UseAllImages),
         2 => (0..4usize).prop_map(What::ReviveOrphan),
-        1 => (0..8usize).prop_map(What::MakeAnySandboxReady),
+        1 => (0..8usize).prop_map(What::ReviveAnyPod),
     ];
     (what, 0..8usize).prop_map(|(what, at)| Change { what, at })
 }
@@ -52,7 +52,7 @@ impl What {
             }
             Self::MakeSandboxReady => Method::PodSandboxStatus,
             Self::AddContainerToSandbox | Self::UseAllImages => Method::ListContainers,
-            Self::ReviveOrphan(_) | Self::MakeAnySandboxReady(_) => Method::ListPodSandbox,
+            Self::ReviveOrphan(_) | Self::ReviveAnyPod(_) => Method::ListPodSandbox,
         }
     }
 
@@ -77,7 +77,9 @@ impl What {
             Self::MakeSandboxReady => drop(node.set_sandbox_state(id, SandboxState::Ready)),
             Self::AddContainerToSandbox => {
                 let state = ContainerState::Created;
-                drop(node.add_container(ContainerSpec::new(id, "new").attempt(9).state(state)));
+                let of_pod = node.sandboxes().find(|sandbox| sandbox.spec.uid == id);
+                let sandbox = of_pod.map_or(id, |sandbox| &sandbox.id).to_owned();
+                drop(node.add_container(ContainerSpec::new(&sandbox, "new").attempt(9).state(state)));
             }
             Self::UseAllImages => {
                 let images: Vec<String> = node.images().map(|image| image.id.clone()).collect();
@@ -89,9 +91,11 @@ impl What {
             Self::ReviveOrphan(number) => {
                 drop(node.add_pod(PodSpec::new("ns", "orphan", orphan(number)).not_ready()));
             }
-            Self::MakeAnySandboxReady(number) => {
-                let id = node.sandboxes().nth(number).map(|sandbox| sandbox.id.clone());
-                id.into_iter().for_each(|id| drop(node.set_sandbox_state(&id, SandboxState::Ready)));
+            // A sandbox that is not ready never becomes ready again: a pod gets a new one.
+            Self::ReviveAnyPod(number) => {
+                let uid = node.sandboxes().nth(number).map(|sandbox| sandbox.spec.uid.clone());
+                let pod = |uid| PodSpec::new("ns", "again", uid).attempt(9);
+                uid.into_iter().for_each(|uid| drop(node.add_pod(pod(uid))));
             }
         }
     }

@@ -26,8 +26,12 @@ pub struct Guard {
 struct State {
     settings: Settings,
     violations: Vec<String>,
+    /// Containers that were removed with their sandboxes.
+    with_sandboxes: u64,
     /// Pods that were deleted when everything was listed last, with the objects that there were of them then.
     deleted: HashMap<String, HashSet<String>>,
+    /// Pods that were deleted when all sandboxes, or those that are ready, were listed last.
+    whole: HashSet<String>,
     /// Dead containers that could be removed by their age, of each pod and name, as of then.
     units: HashMap<(String, String), Vec<Age>>,
     /// Sandboxes of each pod, as of then.
@@ -44,7 +48,9 @@ impl Guard {
         let state = State {
             settings: bed.settings.clone(),
             violations: Vec::new(),
+            with_sandboxes: 0,
             deleted: HashMap::new(),
+            whole: HashSet::new(),
             units: HashMap::new(),
             sandboxes: HashMap::new(),
             stopped: HashSet::new(),
@@ -66,11 +72,17 @@ impl Guard {
             bed.sim.before(method, move |node, id| rule(&mut state.lock().unwrap(), node, id));
         };
         on(Method::ListContainers, State::listed);
+        on(Method::ListPodSandbox, State::sandboxes_listed);
         on(Method::StopContainer, State::stop_container);
         on(Method::RemoveContainer, State::remove_container);
         on(Method::StopPodSandbox, |state, node, id| state.end_sandbox(node, id, "stopped"));
         on(Method::RemovePodSandbox, |state, node, id| state.end_sandbox(node, id, "removed"));
         on(Method::RemoveImage, State::remove_image);
+    }
+
+    /// How many containers were removed, or about to be, with their sandboxes.
+    pub fn with_sandboxes(&self) -> u64 {
+        self.state().with_sandboxes
     }
 
     pub fn verdict(&self) -> Result<(), TestCaseError> {
@@ -127,21 +139,34 @@ impl State {
         self.settings.pods.unmanaged == Unmanaged::Collect
     }
 
-    /// Everything is about to be listed: this is what a plan can know.
+    /// The sandboxes are about to be listed: this is what is known of whole pods.
+    fn sandboxes_listed(&mut self, node: &Node, id: &str) {
+        if id.is_empty() {
+            let uids: HashSet<String> = node.sandboxes().map(|sandbox| sandbox.spec.uid.clone()).collect();
+            let is_deleted = |uid: &String| {
+                self.deleted.contains_key(uid) && !runs(node, uid) || self.is_deleted_now(node, uid)
+            };
+            self.whole = uids.into_iter().filter(is_deleted).collect();
+        }
+    }
+
+    /// Everything, or all of the pod of that UID, is about to be listed: this is what a plan, or the check of a pod, can know.
     fn listed(&mut self, node: &Node, id: &str) {
-        if !id.is_empty() {
+        let all = id.is_empty();
+        if !all && node.sandboxes().all(|sandbox| sandbox.spec.uid != id) {
             return;
         }
-        self.units.clear();
-        self.sandboxes.clear();
+        let is_listed = |uid: &str| all || uid == id;
+        self.units.retain(|(uid, _), _| !is_listed(uid));
+        self.sandboxes.retain(|uid, _| !is_listed(uid));
         let mut objects: HashMap<String, HashSet<String>> = HashMap::new();
-        for sandbox in node.sandboxes() {
+        for sandbox in node.sandboxes().filter(|sandbox| is_listed(&sandbox.spec.uid)) {
             objects.entry(sandbox.spec.uid.clone()).or_default().insert(sandbox.id.clone());
             let age = (sandbox.created_at, sandbox.spec.attempt, std::cmp::Reverse(sandbox.id.clone()));
             self.sandboxes.entry(sandbox.spec.uid.clone()).or_default().push(age);
         }
         let policy = &self.settings.container_gc;
-        for container in node.containers() {
+        for container in node.containers().filter(|container| is_listed(&uid_of(node, container))) {
             let uid = uid_of(node, container);
             objects.entry(uid.clone()).or_default().insert(container.id.clone());
             let old = is_old(node, container.created_at, policy.min_age);
@@ -154,15 +179,15 @@ impl State {
                     .push(age_of(node, container));
             }
         }
-        let deleted = std::mem::take(&mut self.deleted);
-        self.deleted = objects
-            .into_iter()
-            .filter(|(uid, objects)| {
-                // A confirmation is valid until something new of the pod is there.
-                let confirmed = deleted.get(uid).is_some_and(|known| objects.is_subset(known));
-                (confirmed && !runs(node, uid)) || self.is_deleted_now(node, uid)
-            })
-            .collect();
+        let mut deleted = std::mem::take(&mut self.deleted);
+        objects.retain(|uid, objects| {
+            // A confirmation is valid until something new of the pod is there.
+            let confirmed = deleted.get(uid).is_some_and(|known| objects.is_subset(known));
+            (confirmed && !runs(node, uid)) || self.is_deleted_now(node, uid)
+        });
+        deleted.retain(|uid, _| !is_listed(uid));
+        deleted.extend(objects);
+        self.deleted = deleted;
     }
 
     /// Nothing of it has run for the grace, and nothing of it is uncertain.
@@ -245,8 +270,17 @@ impl State {
         if sandbox.spec.state != SandboxState::NotReady {
             self.violated(format!("sandbox {id} is {how}, and it is {:?}", sandbox.spec.state));
         }
-        if node.containers_in(id).next().is_some() {
-            self.violated(format!("sandbox {id} is {how}, and a container is in it"));
+        // Only as a whole pod: what could be removed by itself just as well, of a pod that is proved to be deleted.
+        for container in node.containers_in(id) {
+            if container.spec.state != ContainerState::Exited {
+                let state = container.spec.state;
+                self.violated(format!("sandbox {id} is {how}, and a container in it is {state:?}"));
+            }
+            if !self.whole.contains(&sandbox.spec.uid) {
+                self.violated(format!("sandbox {id} of a living pod is {how}, and a container is in it"));
+            }
+            self.remove_container(node, &container.id);
+            self.with_sandboxes += 1;
         }
         if !is_old(node, sandbox.created_at, self.settings.sandbox_gc.min_age) {
             self.violated(format!("sandbox {id} is {how}, and has only just been made"));

@@ -26,6 +26,10 @@ on_each_flavour!(nothing_that_must_be_kept_is_ever_removed);
 /// Rounds of passes after which an idle node has to be clean. Two do, but what a re-check refused may take more.
 const ROUNDS: usize = 6;
 
+/// What is wrong with a node on which all is well: its disk stays full, or something of it is too large for an answer.
+const EXPECTED: [&str; 3] =
+    ["FreeDiskSpaceFailed", "could not be listed", "ListImages: the answer is too large"];
+
 pub fn cases() -> u32 {
     std::env::var("CRI_GC_SAFETY_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64)
 }
@@ -39,7 +43,10 @@ fn nothing_that_must_be_kept_is_ever_removed() {
     runner.run(&case(), |case| play(&case, &mut tally_of.borrow_mut())).unwrap();
     // A property of nodes on which nothing is ever removed would always be true. (A few cases may be such.)
     let cases = u64::from(cases());
-    let lively = tally.removed > 3 * cases && tally.refused > cases / 8 && tally.failed > cases / 8;
+    let lively = tally.removed > 3 * cases
+        && tally.refused > cases / 8
+        && tally.failed > cases / 8
+        && tally.with_sandboxes > cases / 8;
     assert!(lively || cases < 50, "{tally:?}");
 }
 
@@ -49,6 +56,7 @@ struct Tally {
     removed: u64,
     refused: u64,
     failed: u64,
+    with_sandboxes: u64,
 }
 
 impl Tally {
@@ -81,6 +89,7 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
         tally.add(&round(crew).await);
         guard.check_files(&bed);
         guard.verdict()?;
+        tally.with_sandboxes += guard.with_sandboxes();
 
         // All is well again.
         bed.sim.clear_faults();
@@ -100,7 +109,7 @@ fn play(case: &Case, tally: &mut Tally) -> Result<(), TestCaseError> {
             for report in &reports {
                 let unexpected = report.errors.iter().map(ToString::to_string);
                 let unexpected: Vec<String> =
-                    unexpected.filter(|error| !error.starts_with("FreeDiskSpaceFailed")).collect();
+                    unexpected.filter(|error| !EXPECTED.iter().any(|part| error.contains(part))).collect();
                 let failed = report.counts.failed;
                 if !unexpected.is_empty() || failed > 0 {
                     return Err(TestCaseError::fail(format!("round {number} failed: {report:?}")));

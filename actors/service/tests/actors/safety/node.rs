@@ -42,6 +42,8 @@ struct Runtime {
     container_image_ids: bool,
     pin_sandbox_image: bool,
     separate_container_fs: bool,
+    /// Whether some lists of it are too large for an answer.
+    short_answers: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -122,19 +124,38 @@ fn image() -> impl Strategy<Value = Image> {
 }
 
 fn runtime() -> impl Strategy<Value = Runtime> {
-    (prop::bool::weighted(0.5), prop::bool::weighted(0.5), prop::bool::weighted(0.5)).prop_map(
-        |(no_ids, no_pin, separate_container_fs)| Runtime {
+    let half = || prop::bool::weighted(0.5);
+    (half(), half(), half(), prop::bool::weighted(0.25)).prop_map(
+        |(no_ids, no_pin, separate_container_fs, short_answers)| Runtime {
             container_image_ids: !no_ids,
             pin_sandbox_image: !no_pin,
             separate_container_fs,
+            short_answers,
         },
     )
 }
 
 fn pod() -> impl Strategy<Value = Pod> {
     let sandbox = (prop::bool::weighted(0.3), age());
-    (vec(sandbox, 1..4), vec(container(), 0..6), prop::bool::weighted(0.9), any::<bool>())
-        .prop_map(|(sandboxes, containers, labelled, recent)| Pod { sandboxes, containers, labelled, recent })
+    let pod = (vec(sandbox, 1..4), vec(container(), 0..6), prop::bool::weighted(0.9), any::<bool>());
+    let pod = pod.prop_map(|(sandboxes, containers, labelled, recent)| Pod {
+        sandboxes,
+        containers,
+        labelled,
+        recent,
+    });
+    (pod, prop::bool::weighted(0.4)).prop_map(|(pod, ended)| if ended { pod.ended() } else { pod })
+}
+
+impl Pod {
+    /// The same, long after all of it has ended.
+    fn ended(mut self) -> Self {
+        self.sandboxes.iter_mut().for_each(|(ready, age)| (*ready, *age) = (false, 120 + *age));
+        for container in &mut self.containers {
+            (container.state, container.age) = (ContainerState::Exited, 120 + container.age);
+        }
+        self
+    }
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -207,12 +228,14 @@ impl Case {
     }
 
     fn build_of(&self, layers: impl Fn(usize) -> Vec<LayerSpec>) -> Bed {
-        let Runtime { container_image_ids, pin_sandbox_image, separate_container_fs } = self.runtime;
+        let Runtime { container_image_ids, pin_sandbox_image, separate_container_fs, short_answers } =
+            self.runtime;
         let mut bed = Bed::with(Options {
             capacity_bytes: 20_000 * MIB,
             container_image_ids,
             pin_sandbox_image,
             separate_container_fs,
+            message_limit: if short_answers { 2_500 } else { options().message_limit },
             ..options()
         });
         let minutes = |count: u64| Duration::from_secs(60 * count);

@@ -271,6 +271,7 @@ impl World {
                 attempt: 0,
                 state: SandboxState::Ready,
                 created_at,
+                unlisted: false,
             });
             return "gets a sandbox";
         };

@@ -1,0 +1,208 @@
+//! A deleted pod whose containers have all ended is removed as a whole: its sandbox with all that is in it (behaviour: Whole pods). What
+//! can't be removed so is removed one by one.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+
+use cri_gc_config::Mode;
+use cri_gc_gateway::{CriResult, Owner};
+use cri_gc_kit::seams::Moment;
+use cri_gc_kit::supervision::threads::Lease;
+use cri_gc_policy::containers::{Status, recheck};
+use cri_gc_policy::sandboxes::whole_pods;
+use cri_gc_policy::{ContainerState, Kind, Observation, PodTable, Reason, Sandbox, Section};
+use futures_util::StreamExt;
+use jiff::SignedDuration;
+use slog::debug;
+use tokio::time::Instant;
+
+use super::removals::{Removals, ToRemove, remove_logs};
+use crate::collector::{Pass, Target};
+use crate::recent::USED_FOR;
+use crate::report::Outcome;
+
+/// After a sandbox could not be removed so, the containers are removed one by one for this long: a network that can't be torn down must
+/// not keep them.
+const NOT_AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(10);
+
+/// The right to remove whole pods.
+#[derive(Debug, Default)]
+pub struct WholePods {
+    /// That of the sandbox loop to remove things, which this loop does in its name.
+    sandboxes: Lease,
+    /// When a sandbox could not be removed so.
+    failed: Cell<Option<Moment>>,
+}
+
+impl WholePods {
+    pub fn new(sandboxes: Lease) -> Self {
+        Self { sandboxes, failed: Cell::new(None) }
+    }
+
+    /// Whether pods may be removed as a whole now: sandbox GC enforces as well, and log GC takes their logs.
+    fn may_remove(&self, pass: &Pass) -> bool {
+        let settings = pass.live.settings();
+        let now = pass.tools.clock.moment();
+        let failed =
+            self.failed.get().is_some_and(|at| now.boot().saturating_sub(at.boot()) < NOT_AFTER_FAILURE);
+        pass.may_remove()
+            && settings.sandbox_gc.mode == Mode::Enforce
+            && settings.log_gc.mode == Mode::Enforce
+            && !self.sandboxes.is_suspended()
+            && !failed
+    }
+}
+
+/// Where the logs of containers are, by their ids, below the root of the pod logs.
+type Logs = HashMap<String, String>;
+
+/// A sandbox, and the removal of each container in it.
+pub struct WholePod<'a> {
+    sandbox: &'a Sandbox,
+    targets: Vec<ToRemove<'a>>,
+}
+
+/// Takes the pods that can be removed as a whole out of the targets.
+pub fn take<'a>(
+    targets: &mut Vec<ToRemove<'a>>,
+    observation: &'a Observation,
+    pods: &PodTable<'_>,
+    pass: &Pass,
+    section: &Section,
+) -> Vec<WholePod<'a>> {
+    let whole = whole_pods(observation, pods, &pass.settings.policy(), section);
+    let mut sandbox_of = HashMap::new();
+    let mut taken: Vec<WholePod<'a>> = Vec::with_capacity(whole.len());
+    for pod in whole {
+        let Some(sandbox) = observation.sandboxes.get(pod.sandbox) else { continue };
+        for container in pod.containers.iter().filter_map(|index| observation.containers.get(*index)) {
+            sandbox_of.insert(container.id.as_str(), taken.len());
+        }
+        taken.push(WholePod { sandbox, targets: Vec::with_capacity(pod.containers.len()) });
+    }
+    for target in std::mem::take(targets) {
+        match sandbox_of.get(target.id.as_str()).and_then(|&pod| taken.get_mut(pod)) {
+            Some(pod) => pod.targets.push(target),
+            None => targets.push(target),
+        }
+    }
+    taken
+}
+
+impl WholePods {
+    /// Removes whole pods, and returns the containers that have to be removed one by one after all.
+    pub async fn remove<'a>(&self, removals: &Removals<'a>, pods: Vec<WholePod<'a>>) -> Vec<ToRemove<'a>> {
+        let parallel = usize::from(removals.pass.settings.sandbox_gc.parallel_removals).max(1);
+        let removed = futures_util::stream::iter(pods).map(|pod| self.remove_pod(removals, pod));
+        removed.buffered(parallel).concat().await
+    }
+
+    async fn remove_pod<'a>(
+        &self,
+        removals: &Removals<'a>,
+        WholePod { sandbox, targets }: WholePod<'a>,
+    ) -> Vec<ToRemove<'a>> {
+        let pass = removals.pass;
+        let id = sandbox.id.as_str();
+        let logs = match self.remove_whole(removals, id, &sandbox.pod_uid, &targets).await {
+            Ok(Some(logs)) => logs,
+            Ok(None) => return targets,
+            // The sandbox loop tries it too, and reports what fails.
+            Err(error) => {
+                let (tools, of) = (&pass.tools, Kind::Sandbox.as_str());
+                debug!(tools.log, "not removed as a whole"; "kind" => of, "id" => id, "error" => %error);
+                if !error.is_unreachable() {
+                    self.failed.set(Some(tools.clock.moment()));
+                }
+                return targets;
+            }
+        };
+        for target in &targets {
+            let (container, uid) = target.object;
+            removals.gone(container, None);
+            // Its log is removed with the directory of the pod, but nothing else removes a link at once.
+            let bytes = match (removals.links.get(&container.id), logs.get(&container.id)) {
+                (Some(names), Some(log)) if !removals.keeper.is_stuck.get() => {
+                    let log = removals.kubelet_log(log);
+                    remove_logs(pass, &removals.keeper, uid.to_owned(), log, names.clone()).await
+                }
+                _ => 0,
+            };
+            pass.record(target, Ok((Outcome::Removed, bytes)));
+        }
+        let name = [&sandbox.namespace, &sandbox.name].map(String::as_str).join("/");
+        let sandbox = Target {
+            kind: Kind::Sandbox,
+            id: sandbox.id.clone(),
+            name,
+            reason: Reason::PodDeleted,
+            pod_uid: sandbox.pod_uid.clone(),
+            object: (),
+        };
+        pass.record(&sandbox, Ok((Outcome::Removed, 0)));
+        Vec::new()
+    }
+
+    /// Removes a sandbox with these containers, if nothing else is in it. Returns where their logs are if it did.
+    async fn remove_whole(
+        &self,
+        removals: &Removals<'_>,
+        id: &str,
+        uid: &str,
+        targets: &[ToRemove<'_>],
+    ) -> CriResult<Option<Logs>> {
+        let gateway = removals.pass.tools.gateway.also_under(&self.sandboxes);
+        let check = async || match self.may_remove(removals.pass) {
+            true => check(removals, id, uid, targets).await,
+            false => Ok(None),
+        };
+        let Some((mut checked, logs)) = check().await? else { return Ok(None) };
+        gateway.stop_sandbox(id, checked).await?;
+        // A network may take long to be torn down.
+        if checked.elapsed() >= USED_FOR {
+            checked = match check().await? {
+                Some((again, _)) => again,
+                None => return Ok(None),
+            };
+        }
+        if !self.may_remove(removals.pass) {
+            return Ok(None);
+        }
+        gateway.remove_sandbox(id, checked).await?;
+        Ok(Some(logs))
+    }
+}
+
+/// Since when it is known that nothing of the pod runs, and that exactly these containers are in that sandbox, all of which may be
+/// removed; with where their logs are. `None` where that is not so.
+async fn check(
+    removals: &Removals<'_>,
+    id: &str,
+    uid: &str,
+    targets: &[ToRemove<'_>],
+) -> CriResult<Option<(Instant, Logs)>> {
+    let Removals { pass, checks, .. } = removals;
+    let ready = checks.ready().await?;
+    if ready.sandboxes.iter().any(|sandbox| sandbox.id == id || sandbox.pod_uid == uid) {
+        return Ok(None);
+    }
+    let listed_at = Instant::now();
+    let inside = pass.tools.gateway.containers_of(&Owner::Sandbox(id.to_owned())).await?;
+    let planned: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
+    let (policy, now) = (pass.settings.policy().containers, removals.now());
+    let may_go = inside.len() == planned.len()
+        && inside.iter().all(|sibling| {
+            let container = &sibling.container;
+            planned.contains(container.id.as_str())
+                    && container.state == ContainerState::Exited
+                    // Its log is in the directory of the pod.
+                    && sibling.kubelet_log.is_some()
+                    && removals.seen_dead.is_long(pass, container)
+                    && recheck(container, Some(Status::listed(container)), &policy, now).is_ok()
+        });
+    if !may_go {
+        return Ok(None);
+    }
+    let logs = inside.into_iter().filter_map(|sibling| Some((sibling.container.id, sibling.kubelet_log?)));
+    Ok(Some((listed_at.min(ready.at), logs.collect())))
+}

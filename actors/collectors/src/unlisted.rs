@@ -1,0 +1,93 @@
+//! What the runtime can't list in one answer, or not at all (behaviour: Lists of any length), and what missing entries must not make
+//! wrong.
+
+use std::collections::HashSet;
+
+use cri_gc_gateway::{Gap, Listing, Owner};
+use cri_gc_policy::{Container, Kind, Sandbox};
+
+use crate::report::PassError;
+
+/// What an operator should know of the lists of containers and of sandboxes.
+pub fn notes(containers: &Listing<Container>, sandboxes: &Listing<Sandbox>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if containers.in_parts {
+        notes.push(
+            "the list of all containers is too large for one answer of the runtime, and is made in parts"
+                .to_owned(),
+        );
+    }
+    if sandboxes.in_parts {
+        notes.push(
+            "the list of all sandboxes is too large for one answer of the runtime, and is made in parts"
+                .to_owned(),
+        );
+    }
+    if !knows_all_pods(&sandboxes.gaps) {
+        notes.push(
+            "sandboxes can only be listed pod by pod: what belongs to pods that neither the pod source nor a log directory \
+             names is not seen, so no image is removed"
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+/// Whether there can't be a pod of which nothing is known.
+fn knows_all_pods(sandboxes: &[Gap]) -> bool {
+    sandboxes.iter().all(|gap| gap.of.is_some())
+}
+
+/// Why it is not known which images are in use, if anything could not be listed.
+pub fn unknown_uses(containers: &[Gap], sandboxes: &[Gap]) -> Option<String> {
+    let missing = !containers.is_empty() || !sandboxes.is_empty();
+    missing.then(|| "not all containers and sandboxes could be listed".to_owned())
+}
+
+/// The pods of which something could not be listed, as far as they are named by themselves.
+pub fn pods<'a>(containers: &'a [Gap], sandboxes: &'a [Gap]) -> impl Iterator<Item = String> + 'a {
+    let pod = |gap: &Gap| match &gap.of {
+        Some(Owner::Pod(uid)) => Some(uid.clone()),
+        Some(Owner::Sandbox(_)) | None => None,
+    };
+    containers.iter().chain(sandboxes).filter_map(pod)
+}
+
+/// Marks the sandboxes in which not all containers could be listed.
+pub fn mark(sandboxes: &mut [Sandbox], gaps: &[Gap]) {
+    let sandbox = |gap: &Gap| match &gap.of {
+        Some(Owner::Sandbox(id)) => Some(id.clone()),
+        Some(Owner::Pod(_)) | None => None,
+    };
+    let unlisted: HashSet<String> = gaps.iter().filter_map(sandbox).collect();
+    for sandbox in sandboxes.iter_mut().filter(|sandbox| unlisted.contains(&sandbox.id)) {
+        sandbox.unlisted = true;
+    }
+}
+
+/// What could not be listed, in words.
+fn in_words(kind: Kind, gaps: &[&Gap]) -> String {
+    let what = match kind {
+        Kind::Sandbox => "sandboxes",
+        _ => "containers",
+    };
+    let whose = match gaps.first().and_then(|gap| gap.of.as_ref()) {
+        Some(Owner::Pod(uid)) => format!("the {what} of pod {uid}"),
+        Some(Owner::Sandbox(id)) => format!("the {what} in sandbox {id}"),
+        None => format!("some {what}"),
+    };
+    match gaps.len() {
+        0 | 1 => whose,
+        more => format!("{whose}, and those of {} more,", more - 1),
+    }
+}
+
+/// An error for each kind of which something could not be listed that is named.
+pub fn errors(containers: &[Gap], sandboxes: &[Gap]) -> Vec<(Kind, PassError)> {
+    let error = |(kind, gaps): (Kind, &[Gap])| {
+        let named: Vec<&Gap> = gaps.iter().filter(|gap| gap.of.is_some()).collect();
+        let error = named.first()?.error.clone();
+        Some((kind, PassError::Unlisted { what: in_words(kind, &named), error }))
+    };
+    [(Kind::Container, containers), (Kind::Sandbox, sandboxes)].into_iter().filter_map(error).collect()
+}
