@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use crate::follow::Removed;
 use crate::observation::{ContainerState, Observation, Sandbox, SandboxState};
 use crate::plan::{Decision, Section};
-use crate::pods::{Fate, PodTable};
+use crate::pods::{Fate, Owner, PodTable};
 use crate::policy::Policy;
 use crate::reason::Reason;
 
@@ -112,7 +112,7 @@ pub struct WholePod {
 }
 
 /// The sandboxes that can be removed together with all that is in them (behaviour: Whole pods): those of deleted pods that would
-/// follow the removal of these containers, all of which have ended.
+/// follow the removal of these containers. All containers of the pod have ended and are among these, in whichever sandbox they are.
 #[must_use]
 pub fn whole_pods(
     observation: &Observation,
@@ -127,18 +127,23 @@ pub fn whole_pods(
     let removed: HashSet<usize> =
         containers.remove.iter().filter(has_ended).map(|decision| decision.index).collect();
     let mut inside: HashMap<usize, Vec<usize>> = HashMap::new();
-    for (container, sandbox) in pods.sandboxes_of_containers().iter().enumerate() {
-        if let Some(sandbox) = sandbox
-            && removed.contains(&container)
-        {
-            inside.entry(*sandbox).or_default().push(container);
+    let mut others = HashSet::new();
+    let containers = pods.owners_of_containers().iter().zip(pods.sandboxes_of_containers());
+    for (container, (owner, sandbox)) in containers.enumerate() {
+        match sandbox {
+            Some(sandbox) if removed.contains(&container) => {
+                inside.entry(*sandbox).or_default().push(container);
+            }
+            _ => drop(others.insert(*owner)),
         }
     }
+    let owners: Vec<Owner> = pods.owners_of_sandboxes().collect();
     let rules = Rules::new(observation, pods, policy);
     let occupied = pods.occupied_without(&removed);
     let is_whole = |sandbox: &usize| {
         let reason = rules.reason(*sandbox, occupied.get(*sandbox) != Some(&false));
-        reason == Some(Reason::PodDeleted)
+        let owner = owners.get(*sandbox).copied().flatten();
+        reason == Some(Reason::PodDeleted) && owner.is_some() && !others.contains(&owner)
     };
     let whole = inside.into_iter().filter(|(sandbox, _)| is_whole(sandbox));
     let mut whole: Vec<WholePod> =

@@ -44,6 +44,8 @@ pub struct PodView {
     pub gaps: Vec<(Kind, PassError)>,
     /// What else an operator should know of the lists.
     pub notes: Vec<String>,
+    /// The lists took several answers.
+    pub in_parts: bool,
     /// The root of the log directories does not exist.
     pub has_no_log_root: bool,
     /// When the containers were listed.
@@ -68,6 +70,7 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     let of_containers = tools.gateway.list_most::<Container>(Freshness::Fresh).await?;
     let listed_at = tools.clock.moment();
     let notes = unlisted::notes(&of_containers, &of_sandboxes);
+    let in_parts = of_containers.in_parts || of_sandboxes.in_parts;
     let (sandboxes, containers) = (of_sandboxes.objects, of_containers.objects);
     // Of directories that can't be listed, none is removed.
     let (log_dirs, problem) = match log_dirs(tools, settings).await {
@@ -99,10 +102,11 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         observation.lose_uses(|| why);
     }
     unlisted::mark(&mut observation.sandboxes, &of_containers.gaps);
-    Ok(PodView { observation, verdict, problem, gaps, notes, has_no_log_root, listed_at })
+    Ok(PodView { observation, verdict, problem, gaps, notes, in_parts, has_no_log_root, listed_at })
 }
 
-/// The sandboxes. Where they can only be listed pod by pod, the pods are named that have a log directory or that the pod source knows.
+/// The sandboxes. Where something may have to be listed pod by pod, the pods are named that have a log directory or that the pod source
+/// knows.
 async fn sandboxes(tools: &Tools, settings: &Settings) -> CriResult<Listing<Sandbox>> {
     let name_pods = async || {
         let dirs = log_dirs(tools, settings).await.ok().flatten().unwrap_or_default();

@@ -226,7 +226,7 @@ impl Handler<AskForPods> for GatewayActor {
     type Result = bool;
 
     fn handle(&mut self, _ask: AskForPods, _ctx: &mut Context<Self>) -> bool {
-        self.lengths.borrow().is_by_pod()
+        self.lengths.borrow().asks_for_pods()
     }
 }
 
@@ -273,6 +273,7 @@ impl Handler<Reconfigure> for GatewayActor {
         // RPCs in flight keep the places of the old lanes, and end under them.
         self.lanes.clear();
         self.clients = None;
+        self.lengths = Rc::default();
         self.limits = limits;
     }
 }

@@ -101,7 +101,7 @@ impl Gateway {
         answer.unwrap_or_else(|_| Err(CriError::gateway_gone(T::METHOD)))
     }
 
-    /// Whether sandboxes can only be listed pod by pod, so that [pods have to be named](Self::name_pods).
+    /// Whether something may have to be listed pod by pod, so that [pods have to be named](Self::name_pods).
     pub async fn asks_for_pods(&self) -> bool {
         self.address.send(AskForPods).await.unwrap_or(false)
     }

@@ -32,6 +32,8 @@ pub struct Listing<T> {
 pub struct Gap {
     /// Those of that sandbox or pod; `None` for those of pods that nothing names.
     pub of: Option<Owner>,
+    /// Whether they may be running, or ready.
+    pub is_lively: bool,
     /// Why.
     pub error: CriError,
 }
@@ -64,6 +66,9 @@ pub trait Listed: Clone + Send + Sync + Unpin + 'static {
 
     /// The states that the list can be divided by, in an order in which an object that changes between two of them is in one of both.
     const STATES: &'static [i32];
+
+    /// The states among these that something new is in: it may have come while the others were listed.
+    const LIVELY: &'static [i32];
 
     /// Whether a part is of a sandbox; else it is of a pod.
     const BY_SANDBOX: bool;
@@ -129,6 +134,8 @@ impl Listed for Container {
         cri::ContainerState::ContainerRunning as i32,
         cri::ContainerState::ContainerExited as i32,
     ];
+    const LIVELY: &'static [i32] =
+        &[cri::ContainerState::ContainerCreated as i32, cri::ContainerState::ContainerRunning as i32];
     const BY_SANDBOX: bool = true;
 
     async fn fetch(clients: Clients, part: Part) -> Result<Vec<Self>, Status> {
@@ -153,6 +160,7 @@ impl Listed for Sandbox {
     const STREAM: &'static str = "StreamPodSandboxes";
     const STATES: &'static [i32] =
         &[cri::PodSandboxState::SandboxReady as i32, cri::PodSandboxState::SandboxNotready as i32];
+    const LIVELY: &'static [i32] = &[cri::PodSandboxState::SandboxReady as i32];
     const BY_SANDBOX: bool = false;
 
     async fn fetch(mut clients: Clients, Part { state, owner }: Part) -> Result<Vec<Self>, Status> {
@@ -189,6 +197,7 @@ impl Listed for Image {
     const STREAM: &'static str = "StreamImages";
     // There is no filter that would divide them.
     const STATES: &'static [i32] = &[];
+    const LIVELY: &'static [i32] = &[];
     const BY_SANDBOX: bool = false;
 
     async fn fetch(mut clients: Clients, _all: Part) -> Result<Vec<Self>, Status> {

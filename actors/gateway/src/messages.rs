@@ -42,12 +42,12 @@ pub struct Call<T: 'static> {
 #[rtype(result = "CriResult<Listing<T>>")]
 pub struct List<T: Listed>(pub Freshness, pub PhantomData<T>);
 
-/// These pods have, or had, something on this node: where sandboxes can only be listed pod by pod, they are.
+/// These pods have, or had, something on this node: what can only be listed pod by pod is listed for them.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct NamePods(pub Vec<String>);
 
-/// Whether sandboxes can only be listed pod by pod.
+/// Whether pods have to be named, because something may have to be listed pod by pod.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "bool")]
 pub struct AskForPods;

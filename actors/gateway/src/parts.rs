@@ -28,8 +28,8 @@ pub struct Memory {
     large: HashMap<(&'static str, Option<i32>), Large>,
     /// The methods that the runtime does not have.
     missing: HashSet<&'static str>,
-    /// Pods that have objects, as far as anything names them.
-    pods: BTreeSet<String>,
+    /// Pods that have objects, as far as anything names them; `None` before anything did.
+    pods: Option<BTreeSet<String>>,
 }
 
 /// A list that was too large.
@@ -46,19 +46,24 @@ struct Large {
 impl Memory {
     /// Names pods whose sandboxes are to be found where a list has to be made pod by pod.
     pub fn name_pods(&mut self, uids: impl IntoIterator<Item = String>) {
-        self.pods = uids.into_iter().filter(|uid| !uid.is_empty()).collect();
+        self.pods = Some(uids.into_iter().filter(|uid| !uid.is_empty()).collect());
     }
 
-    /// Whether sandboxes are listed pod by pod.
-    pub fn is_by_pod(&self) -> bool {
-        self.large.keys().any(|(method, state)| *method == Sandbox::METHOD && state.is_some())
+    /// Whether pods have to be named: a list is, or the first one may be, made pod by pod.
+    pub fn asks_for_pods(&self) -> bool {
+        self.pods.is_none() || self.large.keys().any(|(_, state)| state.is_some())
     }
 
     /// Whether that list is tried: it was not too large, or it has become shorter.
     fn tries(&mut self, list: (&'static str, Option<i32>)) -> bool {
         let Some(large) = self.large.get_mut(&list) else { return true };
         large.spared += 1;
-        large.spared > TRY_AGAIN || large.last < large.failed - large.failed / 8
+        if large.spared > TRY_AGAIN {
+            // The runtime may be a newer one by now.
+            self.missing.clear();
+            return true;
+        }
+        large.last < large.failed - large.failed / 8
     }
 
     /// Its parts hold so many objects. `failed` is whether it was tried in vain.
@@ -103,11 +108,13 @@ impl Lister {
             return Ok(complete(objects));
         }
         if T::STATES.is_empty() {
-            // It is never spared: the answer is the error.
+            // It is never spared: the answer is the error. Next time the runtime may be a newer one.
+            self.memory.borrow_mut().missing.remove(T::STREAM);
             return Err(too_large.unwrap_or_else(|| CriError::too_large(T::METHOD)));
         }
         let (mut all, mut gaps) = (Vec::new(), Vec::new());
-        for state in T::STATES {
+        // The rest may take a while: what has come meanwhile would be in none of them.
+        for state in T::STATES.iter().chain(T::LIVELY) {
             let (objects, missing) = Box::pin(self.in_state::<T>(*state)).await?;
             all.extend(objects);
             gaps.extend(missing);
@@ -151,6 +158,7 @@ impl Lister {
             }
         }
         let (owners, is_complete) = self.owners::<T>().await?;
+        let is_lively = T::LIVELY.contains(&state);
         let ask = async |owner: Owner| {
             let part = Part { state: Some(state), owner: Some(owner.clone()) };
             (owner, self.part::<T>(part).await)
@@ -161,21 +169,22 @@ impl Lister {
             match answer {
                 Ok(objects) => all.extend(objects),
                 Err(error) if error.class == ErrorClass::TooLarge => {
-                    gaps.push(Gap { of: Some(owner), error })
+                    gaps.push(Gap { of: Some(owner), is_lively, error });
                 }
                 Err(error) => return Err(error),
             }
         }
         self.memory.borrow_mut().listed_in_parts(list, all.len(), failed.is_some());
         if !is_complete {
-            gaps.push(Gap { of: None, error: failed.unwrap_or_else(|| CriError::too_large(T::METHOD)) });
+            let error = failed.unwrap_or_else(|| CriError::too_large(T::METHOD));
+            gaps.push(Gap { of: None, is_lively, error });
         }
         Ok((all, gaps))
     }
 
     /// Whose objects are listed one by one, and whether those of all others are none.
     async fn owners<T: Listed>(&self) -> CriResult<(Vec<Owner>, bool)> {
-        let mut pods = self.memory.borrow().pods.clone();
+        let mut pods = self.memory.borrow().pods.clone().unwrap_or_default();
         if !T::BY_SANDBOX {
             return Ok((pods.into_iter().map(Owner::Pod).collect(), false));
         }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use cri_gc_files::scan::{Identity, LogDir};
 
-/// What a collector saw, and asks about. The lists are complete; `log_dirs` is empty where they were not listed.
+/// What a collector saw, and asks about: all that could be listed; `log_dirs` is empty where they were not.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// All containers.

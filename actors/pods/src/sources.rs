@@ -88,10 +88,15 @@ impl Before {
 }
 
 impl Sources {
-    /// What the runtime has.
+    /// What the runtime has. An object that can't be listed counts as one that came later, which proves nothing of its pod.
     pub async fn runtime(&self) -> Result<Before, SourceError> {
-        let sandboxes = self.gateway.list::<Sandbox>(Freshness::Fresh).await?;
-        let containers = self.gateway.list::<Container>(Freshness::Fresh).await?;
+        let sandboxes = self.gateway.list_most::<Sandbox>(Freshness::Fresh).await?;
+        // Those that are ready show whether the list is that of this node.
+        if let Some(gap) = sandboxes.gaps.into_iter().find(|gap| gap.is_lively) {
+            return Err(gap.error.into());
+        }
+        let containers = self.gateway.list_most::<Container>(Freshness::Fresh).await?.objects;
+        let sandboxes = sandboxes.objects;
         let ready = sandboxes
             .iter()
             .filter(|sandbox| sandbox.state == SandboxState::Ready && !sandbox.pod_uid.is_empty())

@@ -133,6 +133,11 @@ impl Node {
         self.containers_in(sandbox).map(|container| container.id.clone()).collect()
     }
 
+    /// The record of a sandbox is lost, as after a restart of a runtime that can't read it: its containers are left.
+    pub fn lose_sandbox(&mut self, id: &str) {
+        self.sandboxes.remove(id);
+    }
+
     /// Removes the sandbox with every container in it, whatever their states. Log files are kept.
     ///
     /// # Errors

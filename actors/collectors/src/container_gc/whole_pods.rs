@@ -3,9 +3,10 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use cri_gc_config::Mode;
-use cri_gc_gateway::{CriResult, Owner};
+use cri_gc_gateway::{CriError, CriResult, ErrorClass, Owner};
 use cri_gc_kit::seams::Moment;
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_policy::containers::{Status, recheck};
@@ -56,6 +57,9 @@ impl WholePods {
 /// Where the logs of containers are, by their ids, below the root of the pod logs.
 type Logs = HashMap<String, String>;
 
+/// How long such a removal is waited for.
+const WITHIN: Duration = Duration::from_secs(30);
+
 /// A sandbox, and the removal of each container in it.
 pub struct WholePod<'a> {
     sandbox: &'a Sandbox,
@@ -94,7 +98,7 @@ impl WholePods {
     pub async fn remove<'a>(&self, removals: &Removals<'a>, pods: Vec<WholePod<'a>>) -> Vec<ToRemove<'a>> {
         let parallel = usize::from(removals.pass.settings.sandbox_gc.parallel_removals).max(1);
         let removed = futures_util::stream::iter(pods).map(|pod| self.remove_pod(removals, pod));
-        removed.buffered(parallel).concat().await
+        removed.buffer_unordered(parallel).concat().await
     }
 
     async fn remove_pod<'a>(
@@ -104,14 +108,19 @@ impl WholePods {
     ) -> Vec<ToRemove<'a>> {
         let pass = removals.pass;
         let id = sandbox.id.as_str();
-        let logs = match self.remove_whole(removals, id, &sandbox.pod_uid, &targets).await {
+        let removal = self.remove_whole(removals, id, &sandbox.pod_uid, &targets);
+        // The gateway waits for what it has sent all the same.
+        let removal = tokio::time::timeout(WITHIN, removal).await;
+        let logs = match removal.unwrap_or_else(|_| Err(CriError::deadline("StopPodSandbox", WITHIN))) {
             Ok(Some(logs)) => logs,
             Ok(None) => return targets,
             // The sandbox loop tries it too, and reports what fails.
             Err(error) => {
                 let (tools, of) = (&pass.tools, Kind::Sandbox.as_str());
                 debug!(tools.log, "not removed as a whole"; "kind" => of, "id" => id, "error" => %error);
-                if !error.is_unreachable() {
+                use ErrorClass::{AlreadyRemoving, NotFound, Withheld};
+                let is_passing = matches!(error.class, AlreadyRemoving | NotFound | Withheld);
+                if !error.is_unreachable() && !is_passing {
                     self.failed.set(Some(tools.clock.moment()));
                 }
                 return targets;
@@ -119,10 +128,11 @@ impl WholePods {
         };
         for target in &targets {
             let (container, uid) = target.object;
+            let may_go = self.may_remove(pass) && removals.keeper.may_go(container);
             removals.gone(container, None);
             // Its log is removed with the directory of the pod, but nothing else removes a link at once.
             let bytes = match (removals.links.get(&container.id), logs.get(&container.id)) {
-                (Some(names), Some(log)) if !removals.keeper.is_stuck.get() => {
+                (Some(names), Some(log)) if may_go && !removals.keeper.is_stuck.get() => {
                     let log = removals.kubelet_log(log);
                     remove_logs(pass, &removals.keeper, uid.to_owned(), log, names.clone()).await
                 }
@@ -173,7 +183,7 @@ impl WholePods {
     }
 }
 
-/// Since when it is known that nothing of the pod runs, and that exactly these containers are in that sandbox, all of which may be
+/// Since when it is known that the pod has no ready sandbox, in which something new could run, and that exactly these containers are in that sandbox, all of which may be
 /// removed; with where their logs are. `None` where that is not so.
 async fn check(
     removals: &Removals<'_>,

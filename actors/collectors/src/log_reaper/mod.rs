@@ -10,14 +10,15 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
-use cri_gc_gateway::{CriError, CriResult, Freshness};
+use cri_gc_gateway::{CriError, CriResult, Freshness, Owner};
 use cri_gc_policy::log_dirs::{self, pod_uid_of};
 use cri_gc_policy::report::{Item, Words};
-use cri_gc_policy::{Container, Kind, Observation, PodTable, Reason, Sandbox};
+use cri_gc_policy::{Container, Kind, PodTable, Reason, Sandbox};
 use slog::warn;
 use tokio::time::Instant;
 
 use crate::collector::{Collect, Pass, Removed};
+use crate::observe::PodView;
 use crate::recent::Recent;
 use crate::report::{Outcome, PassError};
 use crate::tools::Tools;
@@ -64,7 +65,7 @@ impl Collect for LogReaper {
                 }
                 match &view.problem {
                     Some(problem) => pass.error(problem.clone()),
-                    None => self.directories(pass, &view.observation).await,
+                    None => self.directories(pass, &view).await,
                 }
             }
             // Without a runtime nothing can be checked of links either.
@@ -85,14 +86,15 @@ impl Collect for LogReaper {
 }
 
 impl LogReaper {
-    async fn directories(&self, pass: &Pass, observation: &Observation) {
+    async fn directories(&self, pass: &Pass, view: &PodView) {
+        let observation = &view.observation;
         let pods = PodTable::new(observation);
         let mut section = log_dirs::decide(observation, &pods);
         log_dirs::follow(&mut section, observation, &pods, &pass.foreseen.of(observation));
         let report = Words::new(observation, &pass.settings.policy()).section(Kind::LogDir, &section);
         self.log_foreign(pass, &report.keep);
         let parallel = pass.settings.log_gc.workers.into();
-        let known = Recent::default();
+        let known = Known { in_parts: view.in_parts, ..Known::default() };
         pass.carry_out(
             Kind::LogDir,
             report,
@@ -128,15 +130,36 @@ async fn known_uids(tools: &Tools) -> CriResult<HashSet<String>> {
     Ok(of_containers.chain(of_sandboxes).chain(unlisted).collect())
 }
 
+/// Whether the runtime knows a sandbox or a container of a pod.
+async fn is_known(tools: &Tools, uid: &str) -> CriResult<bool> {
+    Ok(!tools.gateway.containers_of(&Owner::Pod(uid.to_owned())).await?.is_empty()
+        || !tools.gateway.sandboxes_of(uid).await?.is_empty())
+}
+
+/// What the removals of directories share.
+#[derive(Default)]
+struct Known {
+    uids: Recent<HashSet<String>, CriError>,
+    /// Lists that are made in parts take longer than they are used: each pod is asked for.
+    in_parts: bool,
+}
+
 /// Removes a directory. What the runtime knows is looked at once a worker is free for it, so that no answer becomes old in a queue.
-async fn remove(pass: &Pass, known: &Recent<HashSet<String>, CriError>, name: &str) -> Removed {
+async fn remove(pass: &Pass, known: &Known, name: &str) -> Removed {
     let (root, directory) = (pass.settings.log_gc.pod_logs_root.clone(), name.to_owned());
     let check = async {
-        let (known, _) = known.get(async || known_uids(&pass.tools).await).await.map_err(Err)?;
-        match pod_uid_of(name) {
+        let kept = || Err(Ok((Outcome::refused(Reason::HasContainers), 0)));
+        let Some(uid) = pod_uid_of(name) else { return kept() };
+        let is_known = if known.in_parts {
+            is_known(&pass.tools, uid).await.map_err(Err)?
+        } else {
+            let ask = async || known_uids(&pass.tools).await;
+            known.uids.get(ask).await.map_err(Err)?.0.contains(uid)
+        };
+        match is_known {
             _ if !pass.may_remove() => Err(Ok((Outcome::halted(), 0))),
-            Some(uid) if !known.contains(uid) => Ok(()),
-            _ => Err(Ok((Outcome::refused(Reason::HasContainers), 0))),
+            true => kept(),
+            false => Ok(()),
         }
     };
     let work = move || match Root::open(&root)? {

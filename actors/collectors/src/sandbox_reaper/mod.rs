@@ -50,7 +50,8 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
         // Without the labels of a kubelet it is in no list of its pod.
         None => {
             if target.reason == Reason::OlderSandbox {
-                siblings = tools.gateway.list::<Sandbox>(Freshness::Fresh).await?.to_vec();
+                // Should a newer one be missing, this one is kept.
+                siblings = tools.gateway.list_most::<Sandbox>(Freshness::Fresh).await?.objects.to_vec();
             }
             tools.gateway.sandbox_status(id).await?
         }

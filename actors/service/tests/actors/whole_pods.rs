@@ -22,6 +22,8 @@ on_each_flavour!(
     a_pod_that_comes_up_again_or_gets_a_container_keeps_everything,
     after_a_failure_the_containers_are_removed_one_by_one_and_no_other_pod_is_tried,
     a_pause_of_the_sandbox_loop_is_seen_between_stop_and_removal,
+    a_pod_of_which_anything_is_kept_is_removed_one_by_one,
+    a_stop_that_hangs_keeps_no_container,
 );
 
 /// A node on which what has ended is seen dead for long enough at once.
@@ -219,4 +221,31 @@ fn a_pause_of_the_sandbox_loop_is_seen_between_stop_and_removal() {
         gc.send(RunPass::default()).await.unwrap().unwrap();
         assert_eq!(removals(&bed), [3, 0, 0]);
     });
+}
+
+fn a_pod_of_which_anything_is_kept_is_removed_one_by_one() {
+    let mut bed = bed();
+    bed.settings.container_gc.min_age = 90 * MINUTE;
+    let old = |spec: ContainerSpec| spec.exited(bed.sim.ago(2 * HOUR), bed.sim.ago(100 * MINUTE));
+    let sandbox = bed.dead_pod(1);
+    bed.sim.add_container(old(ContainerSpec::new(&sandbox, "app"))).unwrap();
+    let made = bed.sim.ago(2 * HOUR);
+    let second = PodSpec::new("ns", "pod-1", uid(1)).attempt(1).created_at(made).not_ready();
+    let second = bed.sim.add_pod(second).unwrap();
+    bed.sim.add_container(old(ContainerSpec::new(&second, "app").attempt(1))).unwrap();
+    // Too young, in the other sandbox.
+    let young = bed.ended(&second, "sidecar", 0);
+    let report = pass(&bed);
+    assert_eq!((report.counts.removed, removals(&bed)), (2, [2, 0, 0]));
+    assert_eq!(bed.sim.container_ids(), [young]);
+}
+
+fn a_stop_that_hangs_keeps_no_container() {
+    let mut bed = bed();
+    bed.settings.sandbox_gc.parallel_removals = 1;
+    bed.settings.runtime.request_timeout = Duration::from_secs(1);
+    (1..=2).for_each(|number| drop(pod(&bed, number)));
+    bed.sim.fault(Method::StopPodSandbox, Fault::Hang, Scope::Always);
+    let report = pass(&bed);
+    assert_eq!((report.counts.removed, removals(&bed)), (6, [6, 1, 0]), "{:?}", report.errors);
 }
