@@ -149,7 +149,7 @@ settings! {
         image_endpoint: Option<Endpoint> = None, ENDPOINT;
         /// The deadline of one request to the runtime. (kubelet: runtimeRequestTimeout)
         request_timeout: Duration = 2 * MINUTE, AT_LEAST_1S;
-        /// The largest answer that is accepted from the runtime. A larger list is made in parts.
+        /// The largest answer that is accepted from the runtime. A larger list of containers or sandboxes is made in parts; one of images fails unless the runtime has streams.
         max_message_size: u64 = 64 * bytesize::MIB, MESSAGE_SIZE;
     }
 

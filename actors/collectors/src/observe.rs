@@ -66,8 +66,7 @@ impl PodView {
 pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     // The sandboxes are listed first: a pod that is made meanwhile then has a container too many in the answer rather than a
     // sandbox that looks empty.
-    let of_sandboxes = sandboxes(tools, settings).await?;
-    let of_containers = tools.gateway.list_most::<Container>(Freshness::Fresh).await?;
+    let (of_sandboxes, of_containers) = lists(tools, settings).await?;
     let listed_at = tools.clock.moment();
     let notes = unlisted::notes(&of_containers, &of_sandboxes);
     let in_parts = of_containers.in_parts || of_sandboxes.in_parts;
@@ -105,26 +104,34 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     Ok(PodView { observation, verdict, problem, gaps, notes, in_parts, has_no_log_root, listed_at })
 }
 
-/// The sandboxes. Where something may have to be listed pod by pod, the pods are named that have a log directory or that the pod source
-/// knows.
-async fn sandboxes(tools: &Tools, settings: &Settings) -> CriResult<Listing<Sandbox>> {
-    let name_pods = async || {
-        let dirs = log_dirs(tools, settings).await.ok().flatten().unwrap_or_default();
-        let named = dirs.iter().filter_map(|dir| pod_uid_of(&dir.name)).map(ToOwned::to_owned);
-        let known = tools.pods.source().await.map_or_else(Vec::new, |source| source.pods);
-        let uids = named.chain(known.into_iter().map(|pod| pod.uid)).collect();
-        tools.gateway.name_pods(uids).await;
+/// Sandboxes and containers. Where something may have to be listed pod by pod, the pods are named first that have a log directory or
+/// that the pod source knows.
+async fn lists(tools: &Tools, settings: &Settings) -> CriResult<(Listing<Sandbox>, Listing<Container>)> {
+    let mut are_named = tools.gateway.asks_for_pods();
+    loop {
+        if are_named {
+            name_pods(tools, settings).await;
+        }
+        // One that is in flight may have begun before they were named.
+        let freshness = if are_named { Freshness::Fresh } else { Freshness::Shared };
+        let sandboxes = tools.gateway.list_most(freshness).await?;
+        let containers = tools.gateway.list_most(Freshness::Fresh).await?;
+        if are_named || !tools.gateway.asks_for_pods() {
+            return Ok((sandboxes, containers));
+        }
+        are_named = true;
+    }
+}
+
+async fn name_pods(tools: &Tools, settings: &Settings) {
+    // What is not known now may have been before.
+    let (Ok(dirs), Some(source)) = (log_dirs(tools, settings).await, tools.pods.source().await) else {
+        return;
     };
-    let asked = tools.gateway.asks_for_pods().await;
-    if asked {
-        name_pods().await;
-    }
-    let listing = tools.gateway.list_most(Freshness::Shared).await?;
-    if asked || !tools.gateway.asks_for_pods().await {
-        return Ok(listing);
-    }
-    name_pods().await;
-    tools.gateway.list_most(Freshness::Fresh).await
+    let dirs = dirs.unwrap_or_default();
+    let named = dirs.iter().filter_map(|dir| pod_uid_of(&dir.name)).map(ToOwned::to_owned);
+    let uids = named.chain(source.pods.into_iter().map(|pod| pod.uid)).collect();
+    tools.gateway.name_pods(uids).await;
 }
 
 /// The same for a pass of any loop: which images are in use is remembered, so that those of jobs that begin and end between two

@@ -103,7 +103,7 @@ pub async fn plan(
     enforcing: Enforcing,
 ) -> (Plan, Vec<PassError>) {
     let mut section = containers::decide(observation, &PodTable::new(observation), policy);
-    // Where any container is dead for long enough, nobody has to say since when it is.
+    // Where any container is dead for long enough, no finish time is needed.
     let any_time = policy.containers.min_dead_age.is_zero();
     let by_times = by_times(finished);
     let known = |container: &Container| match any_time && is_of_kubelet(container) {

@@ -35,6 +35,11 @@ impl<T, E> Recent<T, E> {
     pub fn new(used_for: Duration) -> Self {
         Self { newest: RefCell::default(), used_for }
     }
+
+    /// The next one asks, whenever the newest was asked.
+    pub fn forget(&self) {
+        self.newest.take();
+    }
 }
 
 impl<T, E: Clone> Recent<T, E> {

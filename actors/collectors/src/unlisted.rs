@@ -35,7 +35,7 @@ pub fn notes(containers: &Listing<Container>, sandboxes: &Listing<Sandbox>) -> V
 
 /// Whether there can't be a pod of which nothing is known.
 fn knows_all_pods(sandboxes: &[Gap]) -> bool {
-    sandboxes.iter().all(|gap| gap.of.is_some())
+    sandboxes.iter().all(|gap| gap.owner.is_some())
 }
 
 /// Why it is not known which images are in use, if anything could not be listed.
@@ -46,7 +46,7 @@ pub fn unknown_uses(containers: &[Gap], sandboxes: &[Gap]) -> Option<String> {
 
 /// The pods of which something could not be listed, as far as they are named by themselves.
 pub fn pods<'a>(containers: &'a [Gap], sandboxes: &'a [Gap]) -> impl Iterator<Item = String> + 'a {
-    let pod = |gap: &Gap| match &gap.of {
+    let pod = |gap: &Gap| match &gap.owner {
         Some(Owner::Pod(uid)) => Some(uid.clone()),
         Some(Owner::Sandbox(_)) | None => None,
     };
@@ -55,7 +55,7 @@ pub fn pods<'a>(containers: &'a [Gap], sandboxes: &'a [Gap]) -> impl Iterator<It
 
 /// Marks the sandboxes in which not all containers could be listed.
 pub fn mark(sandboxes: &mut [Sandbox], gaps: &[Gap]) {
-    let sandbox = |gap: &Gap| match &gap.of {
+    let sandbox = |gap: &Gap| match &gap.owner {
         Some(Owner::Sandbox(id)) => Some(id.clone()),
         Some(Owner::Pod(_)) | None => None,
     };
@@ -71,7 +71,7 @@ fn in_words(kind: Kind, gaps: &[&Gap]) -> String {
         Kind::Sandbox => "sandboxes",
         _ => "containers",
     };
-    let whose = match gaps.first().and_then(|gap| gap.of.as_ref()) {
+    let whose = match gaps.first().and_then(|gap| gap.owner.as_ref()) {
         Some(Owner::Pod(uid)) => format!("the {what} of pod {uid}"),
         Some(Owner::Sandbox(id)) => format!("the {what} in sandbox {id}"),
         None => format!("some {what}"),
@@ -85,7 +85,12 @@ fn in_words(kind: Kind, gaps: &[&Gap]) -> String {
 /// An error for each kind of which something could not be listed that is named.
 pub fn errors(containers: &[Gap], sandboxes: &[Gap]) -> Vec<(Kind, PassError)> {
     let error = |(kind, gaps): (Kind, &[Gap])| {
-        let named: Vec<&Gap> = gaps.iter().filter(|gap| gap.of.is_some()).collect();
+        let mut seen = HashSet::new();
+        // One may be missing in several states.
+        let named: Vec<&Gap> = gaps
+            .iter()
+            .filter(|gap| gap.owner.as_ref().is_some_and(|owner| seen.insert(owner.clone())))
+            .collect();
         let error = named.first()?.error.clone();
         Some((kind, PassError::Unlisted { what: in_words(kind, &named), error }))
     };

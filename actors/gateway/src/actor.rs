@@ -21,9 +21,7 @@ use crate::error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE};
 use crate::health::{Health, RuntimeState};
 use crate::lanes::{Lane, Limits};
 use crate::lists::{Listed, Listing, Lists};
-use crate::messages::{
-    AskForPods, AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Call, Freshness, List, NamePods,
-};
+use crate::messages::{AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Call, Freshness, List, NamePods};
 use crate::parts::{Lister, Memory};
 use crate::rpc::Rpc;
 use crate::rpcs::RpcTotals;
@@ -58,15 +56,15 @@ pub struct GatewayActor {
     clients: Option<Clients>,
     health: Rc<Health>,
     lists: Lists,
-    /// Which lists were too large.
-    lengths: Rc<RefCell<Memory>>,
+    /// What is remembered for lists in parts.
+    list_memory: Rc<RefCell<Memory>>,
     /// Image volumes of the containers whose status was requested for them; empty for one that has none. They never change for a container.
     image_volumes: Rc<RefCell<HashMap<String, Vec<String>>>>,
     rpcs: Rc<RefCell<RpcTotals>>,
 }
 
 impl GatewayActor {
-    pub fn new(sockets: Runtime, limits: Limits, health: Health) -> Self {
+    pub fn new(sockets: Runtime, limits: Limits, list_memory: Memory, health: Health) -> Self {
         Self {
             sockets,
             lanes: HashMap::new(),
@@ -74,7 +72,7 @@ impl GatewayActor {
             clients: None,
             health: Rc::new(health),
             lists: Lists::default(),
-            lengths: Rc::default(),
+            list_memory: Rc::new(RefCell::new(list_memory)),
             image_volumes: Rc::default(),
             rpcs: Rc::default(),
         }
@@ -87,7 +85,7 @@ impl GatewayActor {
             let known = rpcs.iter().find(|(known, _)| *known == method);
             known.map_or_else(|| Err(CriError::gateway_gone(method)), |(_, rpc)| rpc.clone())
         };
-        Lister { memory: Rc::clone(&self.lengths), rpc: Rc::new(rpc) }
+        Lister { memory: Rc::clone(&self.list_memory), rpc: Rc::new(rpc) }
     }
 
     fn rpc(&mut self, method: &'static str, lane: Lane) -> CriResult<Rpc> {
@@ -167,6 +165,7 @@ impl Supervised for GatewayActor {
     fn restarting(&mut self, _ctx: &mut Context<Self>) {
         self.clients = None;
         self.lists = Lists::default();
+        self.list_memory.borrow_mut().forget();
         self.health.count_return();
     }
 }
@@ -218,15 +217,7 @@ impl Handler<NamePods> for GatewayActor {
     type Result = ();
 
     fn handle(&mut self, NamePods(uids): NamePods, _ctx: &mut Context<Self>) {
-        self.lengths.borrow_mut().name_pods(uids);
-    }
-}
-
-impl Handler<AskForPods> for GatewayActor {
-    type Result = bool;
-
-    fn handle(&mut self, _ask: AskForPods, _ctx: &mut Context<Self>) -> bool {
-        self.lengths.borrow().asks_for_pods()
+        self.list_memory.borrow_mut().name_pods(uids);
     }
 }
 
@@ -273,7 +264,7 @@ impl Handler<Reconfigure> for GatewayActor {
         // RPCs in flight keep the places of the old lanes, and end under them.
         self.lanes.clear();
         self.clients = None;
-        self.lengths = Rc::default();
+        self.list_memory.borrow_mut().forget();
         self.limits = limits;
     }
 }

@@ -43,11 +43,17 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// Its UID, or its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        let (Self::Pod(id) | Self::Sandbox(id)) = self;
+        id
+    }
+
     /// Whether it has a name, so that it can be asked for.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        let (Self::Pod(id) | Self::Sandbox(id)) = self;
-        !id.is_empty()
+        !self.id().is_empty()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use cri_gc_policy::{Container, Sandbox, SandboxState};
+use cri_gc_policy::{Container, Image, Sandbox, SandboxState};
 use cri_gc_proto::cri;
 use tokio::time::Instant;
 use tonic::Status;
@@ -65,7 +65,7 @@ impl Gateway {
         let mut sandboxes = match ask(None).await {
             Err(error) if error.class == ErrorClass::TooLarge => {
                 let mut all = Vec::new();
-                for state in Sandbox::STATES {
+                for state in Sandbox::STATES.iter().chain(Sandbox::STATES_OF_NEW) {
                     all.extend(ask(Some(*state)).await?);
                 }
                 Sandbox::once(all)
@@ -99,24 +99,22 @@ impl Gateway {
     /// At once, where that is too large by a stream, else by state, and if need be by the sandboxes of the pod.
     async fn raw_containers_of(&self, owner: &Owner) -> CriResult<Vec<cri::Container>> {
         let list = async |state: Option<i32>, owner: &Owner| {
-            let (Owner::Pod(id) | Owner::Sandbox(id)) = owner;
             let part = Part { state, owner: Some(owner.clone()) };
             let send = async move |clients: Clients| lists::containers(clients, part).await;
-            self.ask(Container::METHOD, Some(id), send).await
+            self.ask(Container::METHOD, Some(owner.id()), send).await
         };
         match list(None, owner).await {
             Err(error) if error.class == ErrorClass::TooLarge => {}
             answer => return answer,
         }
-        let (Owner::Pod(id) | Owner::Sandbox(id)) = owner;
         let part = Part { state: None, owner: Some(owner.clone()) };
         let send = async move |clients: Clients| lists::stream_containers(clients, part).await;
-        match self.ask(Container::STREAM, Some(id), send).await {
+        match self.ask(Container::STREAM, Some(owner.id()), send).await {
             Err(error) if matches!(error.class, ErrorClass::TooLarge | ErrorClass::Unimplemented) => {}
             answer => return answer,
         }
         let mut all = Vec::new();
-        for state in Container::STATES {
+        for state in Container::STATES.iter().chain(Container::STATES_OF_NEW) {
             match (list(Some(*state), owner).await, owner) {
                 (Err(error), Owner::Pod(uid)) if error.class == ErrorClass::TooLarge => {
                     for sandbox in self.sandboxes_of(uid).await? {
@@ -148,15 +146,16 @@ impl Gateway {
         self.ask(LIST_CONTAINER_STATS, None, send).await
     }
 
-    /// Whether there is an image of that whole id, as it is listed, for that runtime handler; an empty one is the default one.
-    pub async fn has_image(&self, id: &str, runtime_handler: &str) -> CriResult<bool> {
+    /// The image of that whole id, as it is listed, for that runtime handler; an empty one is the default one.
+    pub async fn image(&self, id: &str, runtime_handler: &str) -> CriResult<Option<Image>> {
         let image = image_spec(id, runtime_handler);
         let send = async |mut clients: Clients| {
             let id = image.image.clone();
             let request = cri::ImageStatusRequest { image: Some(image) };
             let answer = clients.images.image_status(request).await?.into_inner();
             // A runtime takes the beginning of an id for the image.
-            Ok(answer.image.is_some_and(|image| image.id == id))
+            let images = convert::images(answer.image.into_iter().collect());
+            Ok(images.into_iter().find(|image| image.id == id))
         };
         self.ask("ImageStatus", Some(id), send).await
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::{Addr, ArbiterHandle, Recipient};
 use cri_gc_config::Settings;
@@ -20,9 +21,8 @@ use crate::error::{CriError, CriResult, ErrorClass};
 use crate::health::{Health, RuntimeState, Waits, count_silently};
 use crate::lanes::Limits;
 use crate::lists::{Listed, Listing};
-use crate::messages::{
-    AskForPods, AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Freshness, List, NamePods,
-};
+use crate::messages::{AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Freshness, List, NamePods};
+use crate::parts::Memory;
 use crate::rpcs::RpcTotal;
 
 /// A handle to the gateway. Cheap to clone.
@@ -33,6 +33,8 @@ pub struct Gateway {
     pub(crate) lease: Lease,
     /// How often the runtime became reachable again; changed each time that it answers again.
     returns: watch::Receiver<u64>,
+    /// Whether pods have to be named.
+    asks_for_pods: Arc<AtomicBool>,
 }
 
 impl Gateway {
@@ -48,9 +50,12 @@ impl Gateway {
             log_restart(why, pause);
         });
         let (sockets, limits) = (settings.runtime.clone(), Limits::from(settings));
-        let make = move |_: &mut _| GatewayActor::new(sockets, limits, Health::new(waits, sender, log));
+        let asks_for_pods = Arc::new(AtomicBool::new(true));
+        let memory = Memory::new(Arc::clone(&asks_for_pods));
+        let make =
+            move |_: &mut _| GatewayActor::new(sockets, limits, memory, Health::new(waits, sender, log));
         let address = guard::start(on, Pace::from(settings), on_restart, make);
-        Self { address, lease: Lease::default(), returns }
+        Self { address, lease: Lease::default(), returns, asks_for_pods }
     }
 
     /// The same gateway, for a caller that may remove things under that lease.
@@ -102,13 +107,14 @@ impl Gateway {
     }
 
     /// Whether something may have to be listed pod by pod, so that [pods have to be named](Self::name_pods).
-    pub async fn asks_for_pods(&self) -> bool {
-        self.address.send(AskForPods).await.unwrap_or(false)
+    #[must_use]
+    pub fn asks_for_pods(&self) -> bool {
+        self.asks_for_pods.load(Ordering::Relaxed)
     }
 
     /// Names the pods that have, or had, something on this node, by UID: all that are known.
     pub async fn name_pods(&self, uids: Vec<String>) {
-        // A gateway that is restarted asks again.
+        // If it is lost, the next pass names them.
         let _ = self.address.send(NamePods(uids)).await;
     }
 

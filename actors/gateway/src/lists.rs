@@ -30,10 +30,10 @@ pub struct Listing<T> {
 /// Objects that could not be listed.
 #[derive(Debug, Clone)]
 pub struct Gap {
-    /// Those of that sandbox or pod; `None` for those of pods that nothing names.
-    pub of: Option<Owner>,
+    /// Whose they are; `None` for those of pods that nothing names.
+    pub owner: Option<Owner>,
     /// Whether they may be running, or ready.
-    pub is_lively: bool,
+    pub may_run: bool,
     /// Why.
     pub error: CriError,
 }
@@ -68,7 +68,7 @@ pub trait Listed: Clone + Send + Sync + Unpin + 'static {
     const STATES: &'static [i32];
 
     /// The states among these that something new is in: it may have come while the others were listed.
-    const LIVELY: &'static [i32];
+    const STATES_OF_NEW: &'static [i32];
 
     /// Whether a part is of a sandbox; else it is of a pod.
     const BY_SANDBOX: bool;
@@ -80,7 +80,9 @@ pub trait Listed: Clone + Send + Sync + Unpin + 'static {
     fn stream(clients: Clients) -> impl Future<Output = Result<Vec<Self>, Status>>;
 
     /// Each object once, of those in several parts.
-    fn once(all: Vec<Self>) -> Vec<Self>;
+    fn once(all: Vec<Self>) -> Vec<Self> {
+        all
+    }
 
     /// The list of this kind in flight.
     fn pending(lists: &mut Lists) -> &mut Pending<Self>;
@@ -134,7 +136,7 @@ impl Listed for Container {
         cri::ContainerState::ContainerRunning as i32,
         cri::ContainerState::ContainerExited as i32,
     ];
-    const LIVELY: &'static [i32] =
+    const STATES_OF_NEW: &'static [i32] =
         &[cri::ContainerState::ContainerCreated as i32, cri::ContainerState::ContainerRunning as i32];
     const BY_SANDBOX: bool = true;
 
@@ -160,7 +162,7 @@ impl Listed for Sandbox {
     const STREAM: &'static str = "StreamPodSandboxes";
     const STATES: &'static [i32] =
         &[cri::PodSandboxState::SandboxReady as i32, cri::PodSandboxState::SandboxNotready as i32];
-    const LIVELY: &'static [i32] = &[cri::PodSandboxState::SandboxReady as i32];
+    const STATES_OF_NEW: &'static [i32] = &[cri::PodSandboxState::SandboxReady as i32];
     const BY_SANDBOX: bool = false;
 
     async fn fetch(mut clients: Clients, Part { state, owner }: Part) -> Result<Vec<Self>, Status> {
@@ -197,7 +199,7 @@ impl Listed for Image {
     const STREAM: &'static str = "StreamImages";
     // There is no filter that would divide them.
     const STATES: &'static [i32] = &[];
-    const LIVELY: &'static [i32] = &[];
+    const STATES_OF_NEW: &'static [i32] = &[];
     const BY_SANDBOX: bool = false;
 
     async fn fetch(mut clients: Clients, _all: Part) -> Result<Vec<Self>, Status> {
@@ -208,10 +210,6 @@ impl Listed for Image {
     async fn stream(mut clients: Clients) -> Result<Vec<Self>, Status> {
         let answer = clients.images.stream_images(cri::StreamImagesRequest::default()).await?;
         Ok(convert::images(collect(answer.into_inner(), |message| message.images).await?))
-    }
-
-    fn once(all: Vec<Self>) -> Vec<Self> {
-        all
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {

@@ -47,11 +47,6 @@ pub struct List<T: Listed>(pub Freshness, pub PhantomData<T>);
 #[rtype(result = "()")]
 pub struct NamePods(pub Vec<String>);
 
-/// Whether pods have to be named, because something may have to be listed pod by pod.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "bool")]
-pub struct AskForPods;
-
 /// Whether an answer may be shared with an earlier caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cri_gc_policy::Sandbox;
 use futures_util::StreamExt;
@@ -22,7 +23,7 @@ const AT_A_TIME: usize = 8;
 const TRY_AGAIN: u32 = 20;
 
 /// What is remembered of lists that were too large.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
     /// By the name of the method and the state that it was about.
     large: HashMap<(&'static str, Option<i32>), Large>,
@@ -30,6 +31,8 @@ pub struct Memory {
     missing: HashSet<&'static str>,
     /// Pods that have objects, as far as anything names them; `None` before anything did.
     pods: Option<BTreeSet<String>>,
+    /// Whether pods have to be named: a list is, or the first one may be, made pod by pod.
+    asks_for_pods: Arc<AtomicBool>,
 }
 
 /// A list that was too large.
@@ -44,14 +47,27 @@ struct Large {
 }
 
 impl Memory {
-    /// Names pods whose sandboxes are to be found where a list has to be made pod by pod.
-    pub fn name_pods(&mut self, uids: impl IntoIterator<Item = String>) {
-        self.pods = Some(uids.into_iter().filter(|uid| !uid.is_empty()).collect());
+    /// Nothing yet. `asks_for_pods` shows from then on whether pods have to be named.
+    pub fn new(asks_for_pods: Arc<AtomicBool>) -> Self {
+        let memory = Self { large: HashMap::new(), missing: HashSet::new(), pods: None, asks_for_pods };
+        memory.settle();
+        memory
     }
 
-    /// Whether pods have to be named: a list is, or the first one may be, made pod by pod.
-    pub fn asks_for_pods(&self) -> bool {
-        self.pods.is_none() || self.large.keys().any(|(_, state)| state.is_some())
+    /// Forgets all of it: the runtime, or what limits its answers, may be another one.
+    pub fn forget(&mut self) {
+        *self = Self::new(Arc::clone(&self.asks_for_pods));
+    }
+
+    /// Names the pods that are asked for where a list is made pod by pod.
+    pub fn name_pods(&mut self, uids: impl IntoIterator<Item = String>) {
+        self.pods = Some(uids.into_iter().filter(|uid| !uid.is_empty()).collect());
+        self.settle();
+    }
+
+    fn settle(&self) {
+        let asks = self.pods.is_none() || self.large.keys().any(|(_, state)| state.is_some());
+        self.asks_for_pods.store(asks, Ordering::Relaxed);
     }
 
     /// Whether that list is tried: it was not too large, or it has become shorter.
@@ -66,7 +82,7 @@ impl Memory {
         large.last < large.failed - large.failed / 8
     }
 
-    /// Its parts hold so many objects. `failed` is whether it was tried in vain.
+    /// Its parts hold so many objects. `failed` is whether it was tried before that.
     fn listed_in_parts(&mut self, list: (&'static str, Option<i32>), count: usize, failed: bool) {
         let large = self.large.entry(list).or_insert(Large { failed: count, last: count, spared: 0 });
         large.last = count;
@@ -76,6 +92,28 @@ impl Memory {
             // It has grown, or the pods were not all named before.
             large.failed = large.failed.max(count);
         }
+    }
+}
+
+/// Whose objects are listed one by one.
+#[derive(Default)]
+struct Owners {
+    sandboxes: Vec<String>,
+    /// UIDs of the pods of these.
+    with_sandboxes: HashSet<String>,
+    /// UIDs of all pods that are named.
+    pods: BTreeSet<String>,
+    /// Whether others have nothing: a container is in a sandbox.
+    is_complete: bool,
+}
+
+impl Owners {
+    /// Those whose objects in one state are listed. A container whose sandbox is gone is found by the UID of its pod: what may run even
+    /// where the pod has another sandbox.
+    fn of(&self, may_run: bool) -> Vec<Owner> {
+        let pods = self.pods.iter().filter(|uid| may_run || !self.with_sandboxes.contains(*uid));
+        let sandboxes = self.sandboxes.iter().map(|id| Owner::Sandbox(id.clone()));
+        sandboxes.chain(pods.map(|uid| Owner::Pod(uid.clone()))).collect()
     }
 }
 
@@ -90,12 +128,18 @@ pub struct Lister {
 impl Lister {
     /// All objects of one kind.
     pub async fn all<T: Listed>(&self) -> CriResult<Listing<T>> {
+        let listing = self.list_all().await;
+        self.memory.borrow().settle();
+        listing
+    }
+
+    async fn list_all<T: Listed>(&self) -> CriResult<Listing<T>> {
         let list = (T::METHOD, None);
         let mut too_large = None;
         if self.memory.borrow_mut().tries(list) {
             match self.part::<T>(Part::default()).await {
                 Ok(objects) => {
-                    self.memory.borrow_mut().large.remove(&list);
+                    self.memory.borrow_mut().large.retain(|(method, _), _| *method != T::METHOD);
                     return Ok(complete(objects));
                 }
                 Err(error) if error.class == ErrorClass::TooLarge => too_large = Some(error),
@@ -104,7 +148,9 @@ impl Lister {
         }
         let failed = too_large.is_some();
         if let Some(objects) = self.streamed::<T>().await? {
-            self.memory.borrow_mut().listed_in_parts(list, objects.len(), failed);
+            let memory = &mut *self.memory.borrow_mut();
+            memory.large.retain(|(method, state), _| *method != T::METHOD || state.is_none());
+            memory.listed_in_parts(list, objects.len(), failed);
             return Ok(complete(objects));
         }
         if T::STATES.is_empty() {
@@ -113,11 +159,14 @@ impl Lister {
             return Err(too_large.unwrap_or_else(|| CriError::too_large(T::METHOD)));
         }
         let (mut all, mut gaps) = (Vec::new(), Vec::new());
-        // The rest may take a while: what has come meanwhile would be in none of them.
-        for state in T::STATES.iter().chain(T::LIVELY) {
-            let (objects, missing) = Box::pin(self.in_state::<T>(*state)).await?;
-            all.extend(objects);
-            gaps.extend(missing);
+        // That may take a while. What has come meanwhile is in a state that was listed before, so that is listed once more.
+        for states in [T::STATES, T::STATES_OF_NEW] {
+            let mut owners = None;
+            for state in states {
+                let (objects, missing) = Box::pin(self.in_state::<T>(*state, &mut owners)).await?;
+                all.extend(objects);
+                gaps.extend(missing);
+            }
         }
         let objects = T::once(all);
         self.memory.borrow_mut().listed_in_parts(list, objects.len(), failed);
@@ -143,8 +192,12 @@ impl Lister {
         }
     }
 
-    /// All of one state, with what could not be listed of it.
-    async fn in_state<T: Listed>(&self, state: i32) -> CriResult<(Vec<T>, Vec<Gap>)> {
+    /// All of one state, with what could not be listed of it. Whose they may be is found out once for several states.
+    async fn in_state<T: Listed>(
+        &self,
+        state: i32,
+        owners: &mut Option<Owners>,
+    ) -> CriResult<(Vec<T>, Vec<Gap>)> {
         let list = (T::METHOD, Some(state));
         let mut failed = None;
         if self.memory.borrow_mut().tries(list) {
@@ -157,19 +210,23 @@ impl Lister {
                 Err(error) => return Err(error),
             }
         }
-        let (owners, is_complete) = self.owners::<T>().await?;
-        let is_lively = T::LIVELY.contains(&state);
+        let may_run = T::STATES_OF_NEW.contains(&state);
+        let owners = match owners {
+            Some(known) => known,
+            none => none.insert(self.owners::<T>().await?),
+        };
+        let is_complete = owners.is_complete;
         let ask = async |owner: Owner| {
             let part = Part { state: Some(state), owner: Some(owner.clone()) };
             (owner, self.part::<T>(part).await)
         };
-        let mut answers = futures_util::stream::iter(owners).map(ask).buffer_unordered(AT_A_TIME);
+        let mut answers = futures_util::stream::iter(owners.of(may_run)).map(ask).buffer_unordered(AT_A_TIME);
         let (mut all, mut gaps) = (Vec::new(), Vec::new());
         while let Some((owner, answer)) = answers.next().await {
             match answer {
                 Ok(objects) => all.extend(objects),
                 Err(error) if error.class == ErrorClass::TooLarge => {
-                    gaps.push(Gap { of: Some(owner), is_lively, error });
+                    gaps.push(Gap { owner: Some(owner), may_run, error });
                 }
                 Err(error) => return Err(error),
             }
@@ -177,31 +234,25 @@ impl Lister {
         self.memory.borrow_mut().listed_in_parts(list, all.len(), failed.is_some());
         if !is_complete {
             let error = failed.unwrap_or_else(|| CriError::too_large(T::METHOD));
-            gaps.push(Gap { of: None, is_lively, error });
+            gaps.push(Gap { owner: None, may_run, error });
         }
         Ok((all, gaps))
     }
 
-    /// Whose objects are listed one by one, and whether those of all others are none.
-    async fn owners<T: Listed>(&self) -> CriResult<(Vec<Owner>, bool)> {
-        let mut pods = self.memory.borrow().pods.clone().unwrap_or_default();
+    /// Whose objects are listed one by one.
+    async fn owners<T: Listed>(&self) -> CriResult<Owners> {
+        let pods = self.memory.borrow().pods.clone().unwrap_or_default();
         if !T::BY_SANDBOX {
-            return Ok((pods.into_iter().map(Owner::Pod).collect(), false));
+            return Ok(Owners { pods, is_complete: false, ..Owners::default() });
         }
-        let sandboxes = self.all::<Sandbox>().await?;
-        // A container is in a sandbox. A pod whose sandbox is gone is asked for by its UID.
-        for sandbox in sandboxes.objects.iter() {
-            pods.remove(&sandbox.pod_uid);
-        }
-        let owners = sandboxes.objects.iter().map(|sandbox| Owner::Sandbox(sandbox.id.clone()));
-        Ok((owners.chain(pods.into_iter().map(Owner::Pod)).collect(), sandboxes.gaps.is_empty()))
+        let listed = self.all::<Sandbox>().await?;
+        let with_sandboxes = listed.objects.iter().map(|sandbox| sandbox.pod_uid.clone()).collect();
+        let sandboxes = listed.objects.iter().map(|sandbox| sandbox.id.clone()).collect();
+        Ok(Owners { sandboxes, with_sandboxes, pods, is_complete: listed.gaps.is_empty() })
     }
 
     async fn part<T: Listed>(&self, part: Part) -> CriResult<Vec<T>> {
-        let id = match &part.owner {
-            Some(Owner::Pod(id) | Owner::Sandbox(id)) => id.clone(),
-            None => String::new(),
-        };
+        let id = part.owner.as_ref().map_or_else(String::new, |owner| owner.id().to_owned());
         let rpc = (self.rpc)(T::METHOD)?;
         let place = rpc.place(rpc.deadline).await;
         let _place = place.ok_or_else(|| CriError::crowded(T::METHOD, rpc.deadline))?;

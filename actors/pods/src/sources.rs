@@ -92,7 +92,7 @@ impl Sources {
     pub async fn runtime(&self) -> Result<Before, SourceError> {
         let sandboxes = self.gateway.list_most::<Sandbox>(Freshness::Fresh).await?;
         // Those that are ready show whether the list is that of this node.
-        if let Some(gap) = sandboxes.gaps.into_iter().find(|gap| gap.is_lively) {
+        if let Some(gap) = sandboxes.gaps.into_iter().find(|gap| gap.may_run) {
             return Err(gap.error.into());
         }
         let containers = self.gateway.list_most::<Container>(Freshness::Fresh).await?.objects;

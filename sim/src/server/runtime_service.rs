@@ -239,7 +239,7 @@ impl RuntimeService for Services {
     }
 }
 
-/// The sandboxes that pass the filter. A prefix in it that fits no sandbox, or several, passes none.
+/// The answer with the sandboxes that pass the filter, and the size of their annotations.
 fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> (ListPodSandboxResponse, usize) {
     let mut unsent = 0;
     let count = |sandbox: &&Sandbox| unsent += sandbox.spec.annotation_bytes;
@@ -247,7 +247,7 @@ fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> (ListPodSandboxResp
     (ListPodSandboxResponse { items }, unsent)
 }
 
-/// The sandboxes that pass the filter.
+/// The sandboxes that pass the filter. A prefix in it that fits no sandbox, or several, passes none.
 fn selected_sandboxes<'a>(
     node: &'a Node,
     filter: &'a PodSandboxFilter,

@@ -18,12 +18,6 @@ const PODS: usize = 64;
 /// How long the list of ready sandboxes is used for the whole pods that are removed meanwhile.
 const READY_FOR: Duration = Duration::from_secs(1);
 
-/// The sandboxes that were ready, or may have been, when that was requested.
-pub struct Ready {
-    pub at: Instant,
-    pub sandboxes: Rc<Vec<Sandbox>>,
-}
-
 /// What was listed of a pod.
 pub struct Listed {
     /// Its containers by id.
@@ -52,13 +46,13 @@ impl<'a> Checks<'a> {
         Self { gateway, seen, ids: OnceCell::new(), ready: Recent::new(READY_FOR), lists: RefCell::default() }
     }
 
-    /// One list for all whole pods that are removed within a moment: a node has few ready sandboxes, however many are dead.
+    /// The sandboxes that are ready, or may be, and when that was requested: one list for all whole pods that are removed within a
+    /// moment. A node has few ready sandboxes, however many are dead.
     ///
     /// # Errors
     /// The list failed.
-    pub async fn ready(&self) -> CriResult<Ready> {
-        let (sandboxes, at) = self.ready.get(async || self.gateway.ready_sandboxes().await).await?;
-        Ok(Ready { at, sandboxes })
+    pub async fn ready(&self) -> CriResult<(Rc<Vec<Sandbox>>, Instant)> {
+        self.ready.get(async || self.gateway.ready_sandboxes().await).await
     }
 
     /// What the runtime lists of a pod, which has that UID, as of a moment ago, and when that was requested; `ended` is whether

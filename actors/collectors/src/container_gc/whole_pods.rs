@@ -43,22 +43,27 @@ impl WholePods {
     /// Whether pods may be removed as a whole now: sandbox GC enforces as well, and log GC takes their logs.
     fn may_remove(&self, pass: &Pass) -> bool {
         let settings = pass.live.settings();
-        let now = pass.tools.clock.moment();
-        let failed =
-            self.failed.get().is_some_and(|at| now.boot().saturating_sub(at.boot()) < NOT_AFTER_FAILURE);
         pass.may_remove()
             && settings.sandbox_gc.mode == Mode::Enforce
             && settings.log_gc.mode == Mode::Enforce
             && !self.sandboxes.is_suspended()
-            && !failed
+    }
+
+    /// Whether that failed a while ago.
+    fn has_failed(&self, pass: &Pass) -> bool {
+        let now = pass.tools.clock.moment();
+        self.failed.get().is_some_and(|at| now.boot().saturating_sub(at.boot()) < NOT_AFTER_FAILURE)
     }
 }
 
 /// Where the logs of containers are, by their ids, below the root of the pod logs.
 type Logs = HashMap<String, String>;
 
-/// How long such a removal is waited for.
+/// How long the stop and the removal of a sandbox are waited for, each.
 const WITHIN: Duration = Duration::from_secs(30);
+
+const STOP: &str = "StopPodSandbox";
+const REMOVE: &str = "RemovePodSandbox";
 
 /// A sandbox, and the removal of each container in it.
 pub struct WholePod<'a> {
@@ -108,10 +113,7 @@ impl WholePods {
     ) -> Vec<ToRemove<'a>> {
         let pass = removals.pass;
         let id = sandbox.id.as_str();
-        let removal = self.remove_whole(removals, id, &sandbox.pod_uid, &targets);
-        // The gateway waits for what it has sent all the same.
-        let removal = tokio::time::timeout(WITHIN, removal).await;
-        let logs = match removal.unwrap_or_else(|_| Err(CriError::deadline("StopPodSandbox", WITHIN))) {
+        let logs = match self.remove_whole(removals, id, &sandbox.pod_uid, &targets).await {
             Ok(Some(logs)) => logs,
             Ok(None) => return targets,
             // The sandbox loop tries it too, and reports what fails.
@@ -120,7 +122,8 @@ impl WholePods {
                 debug!(tools.log, "not removed as a whole"; "kind" => of, "id" => id, "error" => %error);
                 use ErrorClass::{AlreadyRemoving, NotFound, Withheld};
                 let is_passing = matches!(error.class, AlreadyRemoving | NotFound | Withheld);
-                if !error.is_unreachable() && !is_passing {
+                let is_removal = [STOP, REMOVE].contains(&error.method);
+                if is_removal && !error.is_unreachable() && !is_passing {
                     self.failed.set(Some(tools.clock.moment()));
                 }
                 return targets;
@@ -166,8 +169,11 @@ impl WholePods {
             true => check(removals, id, uid, targets).await,
             false => Ok(None),
         };
+        if self.has_failed(removals.pass) {
+            return Ok(None);
+        }
         let Some((mut checked, logs)) = check().await? else { return Ok(None) };
-        gateway.stop_sandbox(id, checked).await?;
+        within(STOP, gateway.stop_sandbox(id, checked)).await?;
         // A network may take long to be torn down.
         if checked.elapsed() >= USED_FOR {
             checked = match check().await? {
@@ -178,13 +184,18 @@ impl WholePods {
         if !self.may_remove(removals.pass) {
             return Ok(None);
         }
-        gateway.remove_sandbox(id, checked).await?;
+        within(REMOVE, gateway.remove_sandbox(id, checked)).await?;
         Ok(Some(logs))
     }
 }
 
-/// Since when it is known that the pod has no ready sandbox, in which something new could run, and that exactly these containers are in that sandbox, all of which may be
-/// removed; with where their logs are. `None` where that is not so.
+/// Waits no longer than [`WITHIN`]. The gateway waits for what it has sent all the same.
+async fn within(method: &'static str, call: impl Future<Output = CriResult<()>>) -> CriResult<()> {
+    tokio::time::timeout(WITHIN, call).await.unwrap_or_else(|_| Err(CriError::deadline(method, WITHIN)))
+}
+
+/// Since when it is known that the pod has no ready sandbox, in which something new could start, and that the sandbox has exactly these
+/// containers, all of which may be removed; with where their logs are. `None` otherwise.
 async fn check(
     removals: &Removals<'_>,
     id: &str,
@@ -192,8 +203,8 @@ async fn check(
     targets: &[ToRemove<'_>],
 ) -> CriResult<Option<(Instant, Logs)>> {
     let Removals { pass, checks, .. } = removals;
-    let ready = checks.ready().await?;
-    if ready.sandboxes.iter().any(|sandbox| sandbox.id == id || sandbox.pod_uid == uid) {
+    let (ready, ready_at) = checks.ready().await?;
+    if ready.iter().any(|sandbox| sandbox.id == id || sandbox.pod_uid == uid) {
         return Ok(None);
     }
     let listed_at = Instant::now();
@@ -214,5 +225,5 @@ async fn check(
         return Ok(None);
     }
     let logs = inside.into_iter().filter_map(|sibling| Some((sibling.container.id, sibling.kubelet_log?)));
-    Ok(Some((listed_at.min(ready.at), logs.collect())))
+    Ok(Some((listed_at.min(ready_at), logs.collect())))
 }

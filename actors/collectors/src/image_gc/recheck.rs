@@ -1,13 +1,16 @@
 //! The checks right before an image is removed: a runtime removes one that is used, pinned or protected without a word.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use cri_gc_policy::images::{ImageUse, Names};
 use cri_gc_policy::{Container, Image, Reason};
 
 use crate::collector::{Pass, Removed};
+use crate::recent::Recent;
 use crate::report::Outcome;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass, Freshness};
 
@@ -15,8 +18,18 @@ use cri_gc_gateway::{CriError, CriResult, ErrorClass, Freshness};
 /// there again was pulled again.
 const CRI_O: &str = "cri-o";
 
-/// How often everything is listed again because a container came since.
+/// How often everything is listed again because a container came since, or the image has changed.
 const LISTS: usize = 3;
+
+/// How long a list of images is used for what is removed meanwhile: on a node with thousands of them it is long. Whether an image has
+/// changed since the list is asked for each.
+const IMAGES_FOR: Duration = Duration::from_millis(250);
+
+/// A list of images, and the containers that were known before it was requested.
+struct Listed {
+    images: Arc<Vec<Image>>,
+    known: Rc<HashSet<String>>,
+}
 
 /// What the checks of one pass share.
 pub struct Recheck<'a> {
@@ -25,13 +38,15 @@ pub struct Recheck<'a> {
     sandbox_image: &'a str,
     /// Ids of the containers that were listed so far.
     listed: RefCell<Rc<HashSet<String>>>,
+    images: Recent<Listed, CriError>,
 }
 
 impl<'a> Recheck<'a> {
     /// That of a pass which has seen this.
     pub fn new(pass: &'a Pass, sandbox_image: &'a str, containers: &[Container]) -> Self {
         let listed = containers.iter().map(|container| container.id.clone()).collect();
-        Self { pass, sandbox_image, listed: RefCell::new(Rc::new(listed)) }
+        let images = Recent::new(IMAGES_FOR);
+        Self { pass, sandbox_image, listed: RefCell::new(Rc::new(listed)), images }
     }
 
     /// Checks everything that keeps an image once more, and removes the image if nothing does. `accepted` is called when the
@@ -71,8 +86,8 @@ impl<'a> Recheck<'a> {
     /// Whether the runtime has removed that image. Then it is forgotten at once: if it is pulled again before the list
     /// that confirms the removal, it is a new one. A failed answer proves nothing.
     async fn is_gone(&self, image: &Image) -> bool {
-        let answer = self.pass.tools.gateway.has_image(&image.id, &image.runtime_handler).await;
-        let is_gone = answer.is_ok_and(|there| !there);
+        let answer = self.pass.tools.gateway.image(&image.id, &image.runtime_handler).await;
+        let is_gone = answer.is_ok_and(|there| there.is_none());
         if is_gone {
             self.pass.tools.images.forget(&image.id);
         }
@@ -113,13 +128,23 @@ impl<'a> Recheck<'a> {
     ///
     /// The containers are listed last, for nothing may come between that and the removal. But what they are made of is looked up
     /// in a list of images that is older, and a name may have come to this image since. So a container that was not known
-    /// before the images were listed has all listed again.
+    /// before the images were listed has all listed again, as has an image that is no longer what was listed.
     async fn keeps(&self, image: &Image, name: &str) -> CriResult<Option<Outcome>> {
         for _ in 0..LISTS {
-            let known = Rc::clone(&self.listed.borrow());
-            let images = self.pass.tools.gateway.list::<Image>(Freshness::Fresh).await?;
-            let names = Names::new(&images);
-            let copies = match self.keeps_of_images(&images, &names, image, name).await {
+            let is_new_list = Cell::new(false);
+            let list = async || {
+                is_new_list.set(true);
+                let known = Rc::clone(&self.listed.borrow());
+                Ok(Listed { images: self.pass.tools.gateway.list(Freshness::Fresh).await?, known })
+            };
+            let (listed, _) = self.images.get(list).await?;
+            let Listed { images, known } = &*listed;
+            if !is_new_list.get() && self.has_changed(image, images).await? {
+                self.images.forget();
+                continue;
+            }
+            let names = Names::new(images);
+            let copies = match self.keeps_of_images(images, &names, image, name).await {
                 Ok(copies) => copies,
                 Err(outcome) => return Ok(Some(outcome)),
             };
@@ -136,8 +161,22 @@ impl<'a> Recheck<'a> {
             }
             let ids = containers.iter().map(|container| container.id.clone());
             Rc::make_mut(&mut self.listed.borrow_mut()).extend(ids);
+            self.images.forget();
         }
         Ok(Some(Outcome::refused(Reason::InUse)))
+    }
+
+    /// Whether the runtime has another answer about the image than the list: it was removed or pulled, pinned or renamed meanwhile.
+    async fn has_changed(&self, image: &Image, listed: &[Image]) -> CriResult<bool> {
+        let now = match self.pass.tools.gateway.image(&image.id, &image.runtime_handler).await {
+            Ok(now) => now,
+            Err(error) if error.is_unreachable() => return Err(error),
+            // The list says the same.
+            Err(_) => return Ok(true),
+        };
+        let is_it = |known: &&Image| known.id == image.id && known.runtime_handler == image.runtime_handler;
+        let facts = |image: &Image| (image.pinned, image.names().map(str::to_owned).collect::<BTreeSet<_>>());
+        Ok(now.as_ref().map(facts) != listed.iter().find(is_it).map(facts))
     }
 
     /// The copies of the image in a list of images; an error is why it has to be kept by all but the containers.

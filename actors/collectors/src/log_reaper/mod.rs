@@ -125,6 +125,10 @@ async fn known_uids(tools: &Tools) -> CriResult<HashSet<String>> {
     let sandboxes = tools.gateway.list_most::<Sandbox>(Freshness::Fresh).await?;
     let of_containers = containers.objects.iter().map(|container| container.pod_uid.clone());
     let of_sandboxes = sandboxes.objects.iter().map(|sandbox| sandbox.pod_uid.clone());
+    let mut gaps = containers.gaps.iter().chain(&sandboxes.gaps);
+    if let Some(gap) = gaps.find(|gap| gap.owner.is_none()) {
+        return Err(gap.error.clone());
+    }
     // What is not listed may be there.
     let unlisted = unlisted::pods(&containers.gaps, &sandboxes.gaps);
     Ok(of_containers.chain(of_sandboxes).chain(unlisted).collect())

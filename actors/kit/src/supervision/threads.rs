@@ -181,7 +181,7 @@ impl Lease {
         self.rights().any(|rights| rights.revoked.load(Ordering::SeqCst))
     }
 
-    /// A lease that is good only while both are: for what two loops remove together.
+    /// A lease that is valid only while both are: for what two loops remove together.
     #[must_use]
     pub fn together_with(&self, other: &Self) -> Self {
         Self { own: Arc::clone(&self.own), other: Some(Arc::clone(&other.own)) }

@@ -10,7 +10,7 @@ use cri_gc_collectors::whole;
 use cri_gc_kit::seams::FsProbe;
 use cri_gc_sim::{Code, ContainerSpec, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, Scope};
 
-use super::bed::{Bed, HOUR, MIB, SECOND, errors, kept_for, outcome, removed};
+use super::bed::{Bed, HOUR, MIB, MINUTE, SECOND, errors, kept_for, outcome, removed};
 use super::plans::plan_and_problems;
 
 /// A node of that runtime on which one image of the tests uses one percent of the disk.
@@ -395,4 +395,26 @@ fn images_that_are_removed_for_their_age_count_only_as_far_as_they_free_somethin
         assert_eq!(gone.iter().filter(|id| young.contains(id)).count(), 6, "{report:?}");
         assert_eq!(bed.used_percent(), 80);
     });
+}
+
+#[test]
+fn of_many_images_that_are_removed_together_few_lists_are_made() {
+    const IMAGES: usize = 40;
+    for flavour in Flavour::ALL {
+        let mut bed = Bed::with(Options { flavour, ..Options::default() });
+        (bed.settings.image_gc.min_age, bed.settings.image_gc.max_age) = (Duration::ZERO, SECOND);
+        (0..IMAGES).for_each(|number| drop(bed.image(&format!("old-{number}:1"), 1)));
+        bed.run(async |crew| {
+            crew.observe_images().await;
+            bed.sim.advance(MINUTE);
+            bed.sim.clear_calls();
+            let report = crew.images().await;
+            assert_eq!(report.counts.removed, IMAGES as u64, "{flavour:?}");
+            // Without any list that is used for two of them it would be more than one for each.
+            let (lists, asked) = (bed.sim.count(Method::ListImages), bed.sim.count(Method::ImageStatus));
+            assert!(lists < IMAGES, "{flavour:?}: {lists} lists");
+            // What is not listed for an image is asked of it, as is whether it is gone.
+            assert!(lists + asked >= 2 * IMAGES, "{flavour:?}: {lists} lists, {asked} questions");
+        });
+    }
 }
