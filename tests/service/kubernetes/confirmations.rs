@@ -303,7 +303,7 @@ async fn many_that_vanish_at_once_wait_for_agreeing_lists_or_a_confirmation() {
     }
     assert!(world.api.count(On::Get) >= 20);
     assert_eq!(left_of(world.sim(), 1), ALL);
-    assert_eq!(world.sim().count(Method::RemoveContainer), 20);
+    assert_eq!(world.sim().count(Method::RemovePodSandbox), 20, "each as a whole");
 }
 
 #[actix_rt::test]

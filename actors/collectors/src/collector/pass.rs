@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::report::{Item, SectionReport};
-use cri_gc_policy::{Kind, Reason, Section};
+use cri_gc_policy::{Decision, Kind, Reason, Section};
 use futures_util::StreamExt;
 use jiff::SignedDuration;
 use slog::{debug, info};
@@ -298,10 +298,11 @@ impl Pass {
         remove: impl AsyncFn(&Target<T>) -> Removed,
     ) {
         let targets = self.targets(kind, report, section, object);
+        self.planned(targets.len());
         self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
     }
 
-    /// What is to be removed of a section, in its order. Reports what is kept, what would follow, and how much that is.
+    /// What is to be removed of a section, in its order. Reports what is kept and what would follow.
     pub fn targets<T>(
         &self,
         kind: Kind,
@@ -313,18 +314,12 @@ impl Pass {
         self.kept(kind, keep);
         let followers = follow.into_iter().map(|item| Removal::new(kind, item, Outcome::WouldRemove));
         self.report.borrow_mut().follow.extend(followers);
-        let targets: Vec<Target<T>> = section
-            .remove
-            .iter()
-            .zip(items)
-            .filter_map(|(decision, item)| {
-                let Item { id, name, pod_uid, .. } = item;
-                let (reason, object) = (decision.reason, object(decision.index)?);
-                Some(Target { kind, id, name, reason, pod_uid, object })
-            })
-            .collect();
-        self.planned(targets.len());
-        targets
+        let target = |(decision, item): (&Decision, Item)| {
+            let Item { id, name, pod_uid, .. } = item;
+            let (reason, object) = (decision.reason, object(decision.index)?);
+            Some(Target { kind, id, name, reason, pod_uid, object })
+        };
+        section.remove.iter().zip(items).filter_map(target).collect()
     }
 
     fn send(&self, progress: Progress) {

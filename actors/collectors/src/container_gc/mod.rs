@@ -71,10 +71,12 @@ impl Collect for ContainerGc {
             links,
         };
         let mut targets = pass.targets(Kind::Container, report, &section, object);
+        let planned = targets.len();
         let whole = match pass.enforces() {
             true => whole_pods::take(&mut targets, observation, &pods, pass, &section),
             false => Vec::new(),
         };
+        pass.planned(planned + whole.len());
         let record = |target, removed| pass.record(&target, removed);
         let one_by_one =
             |targets| pass.attempt(targets, parallel, async |target| removals.of(target).await, record);
