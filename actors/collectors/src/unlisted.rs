@@ -65,34 +65,30 @@ pub fn mark(sandboxes: &mut [Sandbox], gaps: &[Gap]) {
     }
 }
 
-/// What could not be listed, in words.
-fn in_words(kind: Kind, gaps: &[&Gap]) -> String {
+/// What could not be listed, in words: objects of that owner, and of so many others.
+fn in_words(kind: Kind, owner: &Owner, others: usize) -> String {
     let what = match kind {
         Kind::Sandbox => "sandboxes",
         _ => "containers",
     };
-    let whose = match gaps.first().and_then(|gap| gap.owner.as_ref()) {
-        Some(Owner::Pod(uid)) => format!("the {what} of pod {uid}"),
-        Some(Owner::Sandbox(id)) => format!("the {what} in sandbox {id}"),
-        None => format!("some {what}"),
+    let whose = match owner {
+        Owner::Pod(uid) => format!("the {what} of pod {uid}"),
+        Owner::Sandbox(id) => format!("the {what} in sandbox {id}"),
     };
-    match gaps.len() {
-        0 | 1 => whose,
-        more => format!("{whose}, and those of {} more,", more - 1),
+    match others {
+        0 => whose,
+        others => format!("{whose}, and those of {others} more,"),
     }
 }
 
 /// An error for each kind of which something could not be listed that is named.
 pub fn errors(containers: &[Gap], sandboxes: &[Gap]) -> Vec<(Kind, PassError)> {
     let error = |(kind, gaps): (Kind, &[Gap])| {
-        let mut seen = HashSet::new();
+        let named = || gaps.iter().filter_map(|gap| Some((gap.owner.as_ref()?, &gap.error)));
+        let (owner, error) = named().next()?;
         // One may be missing in several states.
-        let named: Vec<&Gap> = gaps
-            .iter()
-            .filter(|gap| gap.owner.as_ref().is_some_and(|owner| seen.insert(owner.clone())))
-            .collect();
-        let error = named.first()?.error.clone();
-        Some((kind, PassError::Unlisted { what: in_words(kind, &named), error }))
+        let others = named().map(|(owner, _)| owner).collect::<HashSet<_>>().len() - 1;
+        Some((kind, PassError::Unlisted { what: in_words(kind, owner, others), error: error.clone() }))
     };
     [(Kind::Container, containers), (Kind::Sandbox, sandboxes)].into_iter().filter_map(error).collect()
 }

@@ -85,7 +85,7 @@ impl GatewayActor {
             let known = rpcs.iter().find(|(known, _)| *known == method);
             known.map_or_else(|| Err(CriError::gateway_gone(method)), |(_, rpc)| rpc.clone())
         };
-        Lister { memory: Rc::clone(&self.list_memory), rpc: Rc::new(rpc) }
+        Lister { memory: Rc::clone(&self.list_memory), rpc: Box::new(rpc) }
     }
 
     fn rpc(&mut self, method: &'static str, lane: Lane) -> CriResult<Rpc> {

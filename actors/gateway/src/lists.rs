@@ -50,7 +50,7 @@ pub struct Lists {
 }
 
 /// A part of a list: the objects in that state, of that owner.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default)]
 pub struct Part {
     pub state: Option<i32>,
     pub owner: Option<Owner>,

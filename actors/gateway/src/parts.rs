@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cri_gc_policy::Sandbox;
 use futures_util::StreamExt;
+use tonic::Status;
 
 use crate::answers::Owner;
+use crate::connection::Clients;
 use crate::error::{CriError, CriResult, ErrorClass};
 use crate::lists::{Gap, Listed, Listing, Part};
 use crate::rpc::Rpc;
@@ -118,11 +120,10 @@ impl Owners {
 }
 
 /// Makes lists.
-#[derive(Clone)]
 pub struct Lister {
     pub memory: Rc<RefCell<Memory>>,
     /// Makes an RPC of that name.
-    pub rpc: Rc<dyn Fn(&'static str) -> CriResult<Rpc>>,
+    pub rpc: Box<dyn Fn(&'static str) -> CriResult<Rpc>>,
 }
 
 impl Lister {
@@ -178,10 +179,7 @@ impl Lister {
         if self.memory.borrow().missing.contains(T::STREAM) {
             return Ok(None);
         }
-        let rpc = (self.rpc)(T::STREAM)?;
-        let place = rpc.place(rpc.deadline).await;
-        let _place = place.ok_or_else(|| CriError::crowded(T::STREAM, rpc.deadline))?;
-        match rpc.within("", rpc.deadline, T::stream(rpc.clients.clone())).await {
+        match self.ask(T::STREAM, "", async |clients| T::stream(clients).await).await {
             Ok(objects) => Ok(Some(objects)),
             Err(error) if error.class == ErrorClass::Unimplemented => {
                 self.memory.borrow_mut().missing.insert(T::STREAM);
@@ -253,10 +251,20 @@ impl Lister {
 
     async fn part<T: Listed>(&self, part: Part) -> CriResult<Vec<T>> {
         let id = part.owner.as_ref().map_or_else(String::new, |owner| owner.id().to_owned());
-        let rpc = (self.rpc)(T::METHOD)?;
+        self.ask(T::METHOD, &id, async |clients| T::fetch(clients, part).await).await
+    }
+
+    /// Makes one RPC of that name, once there is a place for it.
+    async fn ask<R>(
+        &self,
+        method: &'static str,
+        id: &str,
+        send: impl AsyncFnOnce(Clients) -> Result<R, Status>,
+    ) -> CriResult<R> {
+        let rpc = (self.rpc)(method)?;
         let place = rpc.place(rpc.deadline).await;
-        let _place = place.ok_or_else(|| CriError::crowded(T::METHOD, rpc.deadline))?;
-        rpc.within(&id, rpc.deadline, T::fetch(rpc.clients.clone(), part)).await
+        let _place = place.ok_or_else(|| CriError::crowded(method, rpc.deadline))?;
+        rpc.within(id, rpc.deadline, send(rpc.clients.clone())).await
     }
 }
 

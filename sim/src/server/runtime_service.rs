@@ -114,8 +114,7 @@ impl RuntimeService for Services {
         request: Request<ListContainersRequest>,
     ) -> Reply<ListContainersResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        let id = if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id };
-        self.call(Method::ListContainers, named(id, &filter.label_selector), |node| {
+        self.call(Method::ListContainers, named(object(&filter), &filter.label_selector), |node| {
             let (containers, unsent) = selected(node, &filter, |container| wire::container(node, container));
             Ok((ListContainersResponse { containers }, unsent))
         })
@@ -175,8 +174,7 @@ impl RuntimeService for Services {
         let ContainerStatsFilter { id, pod_sandbox_id, label_selector } =
             request.into_inner().filter.unwrap_or_default();
         let filter = ContainerFilter { id, pod_sandbox_id, label_selector, state: None };
-        let id = if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id };
-        self.call(Method::ListContainerStats, id, |node| {
+        self.call(Method::ListContainerStats, object(&filter), |node| {
             let (stats, _) = selected(node, &filter, |container| wire::container_stats(node, container));
             Ok((ListContainerStatsResponse { stats: stats.into_iter().flatten().collect() }, 0))
         })
@@ -261,6 +259,11 @@ fn selected_sandboxes<'a>(
                 .is_none_or(|wanted| wanted.state == i32::from(wire::sandbox_state(sandbox.spec.state)))
         })
         .filter(|sandbox| wire::selected(&sandbox.spec.labels, &filter.label_selector))
+}
+
+/// The object that a filter of containers names.
+fn object(filter: &ContainerFilter) -> &str {
+    if filter.id.is_empty() { &filter.pod_sandbox_id } else { &filter.id }
 }
 
 /// What a filter names: an object, else the UID of a pod.

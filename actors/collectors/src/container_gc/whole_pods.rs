@@ -10,6 +10,7 @@ use cri_gc_gateway::{CriError, CriResult, ErrorClass, Owner};
 use cri_gc_kit::seams::Moment;
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_policy::containers::{Status, recheck};
+use cri_gc_policy::naming;
 use cri_gc_policy::sandboxes::whole_pods;
 use cri_gc_policy::{ContainerState, Kind, Observation, PodTable, Reason, Sandbox, Section};
 use futures_util::StreamExt;
@@ -25,6 +26,12 @@ use crate::report::Outcome;
 /// After a sandbox could not be removed so, the containers are removed one by one for this long: a network that can't be torn down must
 /// not keep them.
 const NOT_AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long the stop and the removal of a sandbox are waited for, each.
+const WITHIN: Duration = Duration::from_secs(30);
+
+const STOP: &str = "StopPodSandbox";
+const REMOVE: &str = "RemovePodSandbox";
 
 /// The right to remove whole pods.
 #[derive(Debug, Default)]
@@ -49,7 +56,7 @@ impl WholePods {
             && !self.sandboxes.is_suspended()
     }
 
-    /// Whether that failed a while ago.
+    /// Whether that failed within [`NOT_AFTER_FAILURE`].
     fn has_failed(&self, pass: &Pass) -> bool {
         let now = pass.tools.clock.moment();
         self.failed.get().is_some_and(|at| now.boot().saturating_sub(at.boot()) < NOT_AFTER_FAILURE)
@@ -58,12 +65,6 @@ impl WholePods {
 
 /// Where the logs of containers are, by their ids, below the root of the pod logs.
 type Logs = HashMap<String, String>;
-
-/// How long the stop and the removal of a sandbox are waited for, each.
-const WITHIN: Duration = Duration::from_secs(30);
-
-const STOP: &str = "StopPodSandbox";
-const REMOVE: &str = "RemovePodSandbox";
 
 /// A sandbox, and the removal of each container in it.
 pub struct WholePod<'a> {
@@ -143,11 +144,10 @@ impl WholePods {
             };
             pass.record(target, Ok((Outcome::Removed, bytes)));
         }
-        let name = [&sandbox.namespace, &sandbox.name].map(String::as_str).join("/");
         let sandbox = Target {
             kind: Kind::Sandbox,
             id: sandbox.id.clone(),
-            name,
+            name: naming::sandbox(sandbox),
             reason: Reason::PodDeleted,
             pod_uid: sandbox.pod_uid.clone(),
             object: (),
