@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use cri_gc_pods::{PodFacts, SourceState};
 use cri_gc_policy::PodState;
 use cri_gc_sim::{Code, ContainerSpec, Fault as RuntimeFault, Method, PodSpec, Scope, Sim};
-use cri_gc_test_support::kubernetes::{FakeApi, PodObject};
+use cri_gc_test_support::kubernetes::{FakeApi, On, PodObject};
 
 use crate::stage::{HOUR, PERIOD, SECOND, Setup, Stage, clock_of, turns, uid};
 
@@ -237,6 +237,14 @@ impl World {
             self.api.turn();
         }
         turns(20).await;
+    }
+
+    /// Waits, in no time of ours, until the server was requested so often. A page may be on its way to a thread that parses it,
+    /// so that rounds of turns don't tell when the next is requested.
+    pub async fn requested(&self, on: On, times: usize) {
+        let requests = async || (self.api.count(on) >= times).then_some(());
+        self.stage.until(&format!("{times} requests of {on:?}"), requests).await;
+        assert_eq!(self.api.count(on), times, "{on:?}");
     }
 
     /// Lets both sides continue, in no time of ours, until the source is synced or that seems to need time. What is in progress
