@@ -51,19 +51,19 @@ fn ago(of: usize) -> Timestamp {
 
 fn container(index: usize, pod: usize, attempt: u32, image: &str) -> Container {
     Container {
-        id: hex(index),
-        pod_uid: uid(pod),
-        pod_sandbox_id: hex(pod ^ 0x00ff_0000_0000),
-        name: "app".to_owned(),
+        id: hex(index).into(),
+        pod_uid: uid(pod).into(),
+        pod_sandbox_id: hex(pod ^ 0x00ff_0000_0000).into(),
+        name: "app".into(),
         attempt,
         state: ContainerState::Exited,
         created_at: Some(ago(index)),
         finished_at: None,
-        image: "registry.example/team/app:v1".to_owned(),
-        image_ref: image.to_owned(),
-        image_id: String::new(),
+        image: "registry.example/team/app:v1".into(),
+        image_ref: image.into(),
+        image_id: "".into(),
         image_volumes: Vec::new(),
-        log_path: format!("/var/log/pods/default_web_{}/app/{attempt}.log", uid(pod)),
+        log_path: format!("/var/log/pods/default_web_{}/app/{attempt}.log", uid(pod)).into(),
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn containers(count: usize, units: Units) -> Observation {
     // Every other pod is known; the rest is deleted.
     seen.pods.pods = (0..pods)
         .step_by(2)
-        .map(|pod| Pod { uid: uid(pod), state: PodState::Active, images: Vec::new() })
+        .map(|pod| Pod { uid: uid(pod).into(), state: PodState::Active, images: Vec::new() })
         .collect();
     seen.containers = (0..count)
         .map(|i| {
@@ -93,10 +93,10 @@ pub(crate) fn containers(count: usize, units: Units) -> Observation {
         .collect();
     seen.sandboxes = (0..pods)
         .map(|pod| Sandbox {
-            id: hex(pod ^ 0x00ff_0000_0000),
-            pod_uid: uid(pod),
-            namespace: "default".to_owned(),
-            name: "web".to_owned(),
+            id: hex(pod ^ 0x00ff_0000_0000).into(),
+            pod_uid: uid(pod).into(),
+            namespace: "default".into(),
+            name: "web".into(),
             attempt: 0,
             unlisted: false,
             state: SandboxState::NotReady,

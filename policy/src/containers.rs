@@ -223,19 +223,19 @@ mod tests {
 
     fn container(id: &str) -> Container {
         Container {
-            id: id.to_owned(),
-            pod_uid: "u".to_owned(),
-            pod_sandbox_id: String::new(),
-            name: "app".to_owned(),
+            id: id.into(),
+            pod_uid: "u".into(),
+            pod_sandbox_id: "".into(),
+            name: "app".into(),
             attempt: 0,
             state: ContainerState::Exited,
             created_at: Some(at(0)),
             finished_at: None,
-            image: String::new(),
-            image_ref: String::new(),
-            image_id: String::new(),
+            image: "".into(),
+            image_ref: "".into(),
+            image_id: "".into(),
             image_volumes: Vec::new(),
-            log_path: String::new(),
+            log_path: "".into(),
         }
     }
 

@@ -169,19 +169,19 @@ mod tests {
 
     fn node() -> Observation {
         let container = |id: &str, name: &str| Container {
-            id: id.to_owned(),
-            pod_uid: UID.to_owned(),
-            pod_sandbox_id: "5a0d".to_owned(),
-            name: name.to_owned(),
+            id: id.into(),
+            pod_uid: UID.into(),
+            pod_sandbox_id: "5a0d".into(),
+            name: name.into(),
             attempt: 0,
             state: ContainerState::Running,
             created_at: None,
             finished_at: None,
-            image: String::new(),
-            image_ref: "sha256:feed01".to_owned(),
-            image_id: String::new(),
+            image: "".into(),
+            image_ref: "sha256:feed01".into(),
+            image_id: "".into(),
             image_volumes: Vec::new(),
-            log_path: String::new(),
+            log_path: "".into(),
         };
         let image = |id: &str, tag: &str| Image {
             id: id.to_owned(),
@@ -197,10 +197,10 @@ mod tests {
         Observation {
             containers: vec![container("c0ffee01", "app"), container("c0ffee02", "my-app")],
             sandboxes: vec![Sandbox {
-                id: "5a0d".to_owned(),
-                pod_uid: UID.to_owned(),
-                namespace: "ns".to_owned(),
-                name: "web".to_owned(),
+                id: "5a0d".into(),
+                pod_uid: UID.into(),
+                namespace: "ns".into(),
+                name: "web".into(),
                 attempt: 0,
                 state: SandboxState::Ready,
                 created_at: None,
@@ -222,7 +222,7 @@ mod tests {
 
     fn ids(text: &str) -> Vec<String> {
         match found(text) {
-            Found::Objects(objects) => objects.into_iter().map(|object| object.item.id).collect(),
+            Found::Objects(objects) => objects.into_iter().map(|object| object.item.id.to_string()).collect(),
             other => panic!("{text}: {other:?}"),
         }
     }

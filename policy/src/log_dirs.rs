@@ -1,5 +1,6 @@
 //! Which of the pods' log directories are removed (behaviour: Log directories).
 
+use ecow::EcoString;
 use foldhash::HashSet;
 
 use crate::follow::Removed;
@@ -95,7 +96,7 @@ fn known<'a>(observation: &'a Observation, removed: &Removed) -> HashSet<&'a str
     let sandboxes = sandboxes.filter(|(at, _)| !removed.sandboxes.contains(at)).map(|(_, s)| &s.pod_uid);
     let containers = observation.containers.iter().enumerate();
     let containers = containers.filter(|(at, _)| !removed.containers.contains(at)).map(|(_, c)| &c.pod_uid);
-    sandboxes.chain(containers).map(String::as_str).collect()
+    sandboxes.chain(containers).map(EcoString::as_str).collect()
 }
 
 /// Has the directories of a section follow that are removable once those containers and sandboxes are removed.

@@ -4,7 +4,11 @@
 //! what is not known rather than guess: every `Option` here means "not known" when empty. The serde forms of pods,
 //! containers, sandboxes and images are those of a snapshot file, which is a contract: an absent field and an empty string
 //! mean "not known", and an unknown key is refused, for a mistyped one would silently turn knowledge into ignorance.
+//!
+//! A large node has 100,000 containers with a handful of images and names: texts are [`EcoString`], whose clones share what they
+//! hold.
 
+use ecow::EcoString;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
@@ -32,13 +36,13 @@ pub enum ContainerState {
 #[serde(deny_unknown_fields, default)]
 pub struct Container {
     /// Whole id; never empty.
-    pub id: String,
+    pub id: EcoString,
     /// UID from the label `io.kubernetes.pod.uid`; empty without that label.
-    pub pod_uid: String,
+    pub pod_uid: EcoString,
     /// Id of the sandbox it is in.
-    pub pod_sandbox_id: String,
+    pub pod_sandbox_id: EcoString,
     /// Name within its pod.
-    pub name: String,
+    pub name: EcoString,
     /// Number of restarts of that name before it.
     pub attempt: u32,
     /// State when listed.
@@ -50,18 +54,18 @@ pub struct Container {
     #[serde(with = "time")]
     pub finished_at: Option<Timestamp>,
     /// The image as its creator named it; a tag in it may have moved to another image since.
-    pub image: String,
+    pub image: EcoString,
     /// The image as the runtime resolved it.
-    pub image_ref: String,
+    pub image_ref: EcoString,
     /// Id of the image.
-    pub image_id: String,
+    pub image_id: EcoString,
     /// Images mounted into it as image volumes (CRI `ContainerStatus.mounts[].image`). No list reports them, so they are filled
     /// in only where images are about to be removed; empty if not known or none. (An addition to the file form, left out when
     /// empty.)
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub image_volumes: Vec<String>,
+    pub image_volumes: Vec<EcoString>,
     /// Absolute path of its log file; empty if not known or none.
-    pub log_path: String,
+    pub log_path: EcoString,
 }
 
 /// State of a sandbox (CRI `PodSandboxState`).
@@ -83,13 +87,13 @@ pub enum SandboxState {
 #[serde(deny_unknown_fields, default)]
 pub struct Sandbox {
     /// Whole id; never empty.
-    pub id: String,
+    pub id: EcoString,
     /// UID of its pod; empty if it was made without one.
-    pub pod_uid: String,
+    pub pod_uid: EcoString,
     /// Namespace of its pod.
-    pub namespace: String,
+    pub namespace: EcoString,
     /// Name of its pod.
-    pub name: String,
+    pub name: EcoString,
     /// Number of sandboxes its pod had before it.
     pub attempt: u32,
     /// State when listed.
@@ -228,7 +232,7 @@ impl PodState {
 #[serde(deny_unknown_fields, default)]
 pub struct Pod {
     /// UID.
-    pub uid: String,
+    pub uid: EcoString,
     /// State according to the source alone: what is running is not considered yet.
     pub state: PodState,
     /// Images that its spec names, where the source reports it: they count as used while the pod is active. (An addition to the

@@ -3,6 +3,7 @@
 //! The states of the source are only half the answer: whatever a source or a snapshot says, a UID with a running container or
 //! a ready sandbox is active, and while the source is not synced no pod counts as deleted.
 
+use ecow::EcoString;
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use crate::observation::{Absent, Container, ContainerState, Observation, PodState, SandboxState};
@@ -21,7 +22,7 @@ pub struct PodTable<'a> {
     sandboxes: HashMap<&'a str, usize>,
     /// Owners of the containers and of the sandboxes, by position: looked up once, for hashing is what a plan costs.
     of_containers: Vec<Owner>,
-    of_sandboxes: Vec<(&'a str, Owner)>,
+    of_sandboxes: Vec<(&'a EcoString, Owner)>,
     /// Where each sandbox is listed first.
     first: Vec<usize>,
     /// Where the sandbox that a container names is listed first, by position of the container.
@@ -77,7 +78,7 @@ impl<'a> PodTable<'a> {
             table.sandbox_of.push(sandbox);
             let owner = match sandbox.and_then(|index| table.of_sandboxes.get(index).copied()) {
                 // Nearly always; saves looking the UID up.
-                Some((uid, owner)) if container.pod_uid.is_empty() || container.pod_uid == uid => {
+                Some((uid, owner)) if container.pod_uid.is_empty() || container.pod_uid == *uid => {
                     table.note(owner, runs);
                     owner
                 }
@@ -138,15 +139,13 @@ impl<'a> PodTable<'a> {
 
     /// UID of the pod of a container: its label, else that of its sandbox, else empty.
     #[must_use]
-    pub fn uid_of_container(&self, container: &'a Container) -> &'a str {
-        if container.pod_uid.is_empty() {
-            self.sandboxes
-                .get(container.pod_sandbox_id.as_str())
-                .and_then(|&index| self.of_sandboxes.get(index))
-                .map_or("", |&(uid, _)| uid)
-        } else {
-            &container.pod_uid
+    pub fn uid_of_container(&self, container: &'a Container) -> &'a EcoString {
+        let own = &container.pod_uid;
+        if !own.is_empty() {
+            return own;
         }
+        let sandbox = self.sandboxes.get(container.pod_sandbox_id.as_str());
+        sandbox.and_then(|&index| self.of_sandboxes.get(index)).map_or(own, |&(uid, _)| uid)
     }
 
     /// State of the pod of that UID, listed or not.

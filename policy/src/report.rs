@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use ecow::EcoString;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +107,7 @@ pub struct FileSystemReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// Id of the object (of a log directory: its name).
-    pub id: String,
+    pub id: EcoString,
     /// A word of [`Reason`].
     pub reason: String,
     /// The reason in words, with what matters of this object; for people, may change.
@@ -121,8 +122,8 @@ pub struct Item {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub runtime_handler: String,
     /// UID of its pod; left out for what belongs to none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub pod_uid: String,
+    #[serde(default, skip_serializing_if = "EcoString::is_empty")]
+    pub pod_uid: EcoString,
     /// Bytes: of an image as the runtime reports them, of a log directory that is removed as measured (the logs of containers
     /// that are removed before included).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,6 +209,11 @@ fn filesystems(all: &[FileSystem], policy: &ImagePolicy) -> Vec<FileSystemReport
     reports
 }
 
+/// Puts what is kept in the order of a report: by id.
+pub fn sort_kept(items: &mut [Item]) {
+    items.sort_by(|a, b| (&a.id, &a.detail, &a.runtime_handler).cmp(&(&b.id, &b.detail, &b.runtime_handler)));
+}
+
 /// Puts decisions into words. A decision whose index is not in this observation has no words; `observation` and `policy` are
 /// those that it was made of, so there is none.
 #[derive(Debug)]
@@ -228,6 +234,19 @@ impl<'a> Words<'a> {
     /// The decisions on all objects of a kind. Log links are not part of an observation, and have no words here.
     #[must_use]
     pub fn section(&self, kind: Kind, Section { remove, follow, keep }: &Section) -> SectionReport {
+        let (mut follow, mut keep) = (self.items(kind, follow), self.items(kind, keep));
+        for item in &mut follow {
+            item.detail.push_str("; removed after other removals of this plan");
+        }
+        sort_kept(&mut keep);
+        let section =
+            SectionReport { remove: self.items(kind, remove), follow, keep, would_free_bytes: None };
+        SectionReport { would_free_bytes: section.sum(), ..section }
+    }
+
+    /// Some decisions on objects of a kind, in their order.
+    #[must_use]
+    pub fn items(&self, kind: Kind, decisions: &[Decision]) -> Vec<Item> {
         let item = |decision: &Decision| {
             let item = match kind {
                 Kind::Container => self.container(decision),
@@ -238,16 +257,7 @@ impl<'a> Words<'a> {
             };
             item.map(|item| Item { reason: decision.reason.as_str().to_owned(), ..item })
         };
-        let items = |decisions: &[Decision]| decisions.iter().filter_map(item).collect::<Vec<_>>();
-        let (mut follow, mut keep) = (items(follow), items(keep));
-        for item in &mut follow {
-            item.detail.push_str("; removed after other removals of this plan");
-        }
-        keep.sort_by(|a, b| {
-            (&a.id, &a.detail, &a.runtime_handler).cmp(&(&b.id, &b.detail, &b.runtime_handler))
-        });
-        let section = SectionReport { remove: items(remove), follow, keep, would_free_bytes: None };
-        SectionReport { would_free_bytes: section.sum(), ..section }
+        decisions.iter().filter_map(item).collect()
     }
 
     fn container(&self, decision: &Decision) -> Option<Item> {
@@ -294,7 +304,7 @@ impl<'a> Words<'a> {
             id: container.id.clone(),
             detail,
             name: self.naming.container(container),
-            pod_uid: uid.to_owned(),
+            pod_uid: uid.clone(),
             created_at: container.created_at,
             ..Item::default()
         })
@@ -324,14 +334,14 @@ impl<'a> Words<'a> {
             Reason::HasContainers => "the runtime still has a container or a sandbox of its pod".to_owned(),
             reason => self.common(reason, uid),
         };
-        let (name, pod_uid) = (naming::log_dir(id), uid.to_owned());
-        Some(Item { id: id.clone(), detail, name, pod_uid, ..Item::default() })
+        let (name, pod_uid) = (naming::log_dir(id), uid.into());
+        Some(Item { id: id.into(), detail, name, pod_uid, ..Item::default() })
     }
 
     fn image(&self, decision: &Decision) -> Option<Item> {
         let image = self.observation.images.get(decision.index)?;
         Some(Item {
-            id: image.id.clone(),
+            id: image.id.as_str().into(),
             detail: self
                 .holder(decision)
                 .or_else(|| self.image_age(image, decision.reason))

@@ -180,13 +180,13 @@ impl Usage {
             observation.containers.iter().map(|container| (container.id.as_str(), container.state)).collect();
         let images = objects(plan.images.section, |_| {});
         let containers = objects(plan.containers, |object| {
-            let layer = sizes.layers.get(&object.item.id);
+            let layer = sizes.layers.get(object.item.id.as_str());
             object.item.size_bytes = layer.map(|layer| layer.bytes);
             object.inodes = layer.map(|layer| layer.inodes);
             object.state = states.get(object.item.id.as_str()).copied();
         });
         let log_dirs = objects(plan.log_dirs, |object| {
-            object.item.size_bytes = sizes.log_dirs.get(&object.item.id).copied();
+            object.item.size_bytes = sizes.log_dirs.get(object.item.id.as_str()).copied();
             let uid = &object.item.pod_uid;
             object.pod_state = (!uid.is_empty()).then(|| pods.state(uid));
         });

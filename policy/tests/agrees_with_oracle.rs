@@ -25,8 +25,8 @@ fn crate_answer(node: &Snapshot, settings: &Settings) -> Answer {
         keep: section.keep.iter().map(|d| name(d.index)).collect(),
     };
     Answer {
-        containers: verdict(&plan.containers, &|i| seen.containers[i].id.clone()),
-        sandboxes: verdict(&plan.sandboxes, &|i| seen.sandboxes[i].id.clone()),
+        containers: verdict(&plan.containers, &|i| seen.containers[i].id.to_string()),
+        sandboxes: verdict(&plan.sandboxes, &|i| seen.sandboxes[i].id.to_string()),
         images: verdict(&plan.images.section, &|i| {
             format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)
         }),

@@ -33,8 +33,8 @@ fn sections(seen: &Observation, plan: &Plan) -> [Named; 4] {
         }
     };
     [
-        named(&plan.containers, &|i| seen.containers[i].id.clone()),
-        named(&plan.sandboxes, &|i| seen.sandboxes[i].id.clone()),
+        named(&plan.containers, &|i| seen.containers[i].id.to_string()),
+        named(&plan.sandboxes, &|i| seen.sandboxes[i].id.to_string()),
         named(&plan.images.section, &|i| format!("{} {}", seen.images[i].id, seen.images[i].runtime_handler)),
         named(&plan.log_dirs, &|i| seen.log_dirs[i].clone()),
     ]

@@ -20,13 +20,13 @@ fn at(hours_ago: i64) -> Timestamp {
 
 fn container(id: &str, state: ContainerState, image: &str) -> Container {
     Container {
-        id: id.to_owned(),
-        pod_uid: UID.to_owned(),
-        name: "web".to_owned(),
+        id: id.into(),
+        pod_uid: UID.into(),
+        name: "web".into(),
         attempt: id.bytes().map(u32::from).sum(),
         state,
         created_at: Some(at(10 - i64::from(id.as_bytes()[0] - b'a'))),
-        image_id: image.to_owned(),
+        image_id: image.into(),
         ..Container::default()
     }
 }

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn what_is_sorted_by_size_or_age_begins_with_the_largest_or_oldest() {
         let item = |id: &str, size: Option<u64>, created: Option<&str>| Item {
-            id: id.to_owned(),
+            id: id.into(),
             size_bytes: size,
             created_at: created.map(|time| time.parse().unwrap()),
             ..Item::default()
@@ -118,7 +118,7 @@ mod tests {
             let items = vec![item("a", None, None), item("b", Some(1), new), item("c", Some(7), old)];
             let mut section = SectionReport { remove: items, ..SectionReport::default() };
             Selection { loops: Vec::new(), reasons: &[], namespaces: &[], sort }.sort(&mut section);
-            section.remove.into_iter().map(|item| item.id).collect::<String>()
+            section.remove.into_iter().map(|item| item.id.to_string()).collect::<String>()
         };
         assert_eq!(sorted(None), "abc");
         assert_eq!(sorted(Some(Sort::Size)), "cba");

@@ -44,7 +44,7 @@ pub fn removed(reports: &[PassReport], all: bool) -> Text {
     let item = |removal: &Removal| Item {
         id: removal.id.clone(),
         name: removal.name.clone(),
-        reason: removal.reason.clone(),
+        reason: removal.reason.to_owned(),
         detail: removal.outcome.to_string(),
         size_bytes: Some(removal.bytes),
         ..Item::default()

@@ -299,7 +299,7 @@ mod tests {
 
     fn item(id: usize, reason: &str) -> Item {
         Item {
-            id: format!("c{id}"),
+            id: format!("c{id}").into(),
             reason: reason.to_owned(),
             name: format!("ci/job/step#{id}"),
             size_bytes: Some(1 << 20),
@@ -368,7 +368,7 @@ mod tests {
         let mut plan = PlanReport::default();
         let id = "c0".repeat(32);
         let long = Item {
-            id: id.clone(),
+            id: id.as_str().into(),
             name: "team/".repeat(30),
             detail: "x".repeat(300),
             ..item(1, "over_pod_container_limit")

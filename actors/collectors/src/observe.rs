@@ -1,5 +1,6 @@
 //! Observes the node: the parts of an observation that several collectors, `plan` and `snapshot` share.
 
+use ecow::EcoString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +130,7 @@ async fn name_pods(tools: &Tools, settings: &Settings) {
         return;
     };
     let dirs = dirs.unwrap_or_default();
-    let named = dirs.iter().filter_map(|dir| pod_uid_of(&dir.name)).map(ToOwned::to_owned);
+    let named = dirs.iter().filter_map(|dir| pod_uid_of(&dir.name)).map(EcoString::from);
     let uids = named.chain(source.pods.into_iter().map(|pod| pod.uid)).collect();
     tools.gateway.name_pods(uids).await;
 }

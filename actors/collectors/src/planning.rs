@@ -4,6 +4,7 @@
 //! refuses what finished a moment ago. Code that only reports what would be removed asks for it beforehand. And what follows from
 //! a plan's removals depends on which loops remove, and in a dry run on what the passes before would have removed.
 
+use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -162,7 +163,7 @@ pub async fn report(
     let mut report = PlanReport::new(plan, observation, &settings.policy());
     let section = &report.log_dirs;
     let names: Vec<String> =
-        section.remove.iter().chain(&section.follow).map(|item| item.id.clone()).collect();
+        section.remove.iter().chain(&section.follow).map(|item| item.id.to_string()).collect();
     if !names.is_empty() {
         let root = settings.log_gc.pod_logs_root.clone();
         let measured = tools.files.run_within(observe::SCAN_WITHIN, move || {
@@ -205,7 +206,7 @@ pub fn enforcing(settings: &Settings, verdict: &Verdict) -> Enforcing {
 /// What the passes of a dry run before this one would have removed, by kind and id. For every other pass it is empty: that pass
 /// sees what earlier ones left.
 #[derive(Debug, Clone, Default)]
-pub struct Foreseen(HashSet<(Kind, String)>);
+pub struct Foreseen(HashSet<(Kind, EcoString)>);
 
 impl Foreseen {
     /// Adds what a pass would have removed.
@@ -220,7 +221,7 @@ impl Foreseen {
         if self.0.is_empty() {
             return Removed::default();
         }
-        let is_removed = |kind: Kind, id: &str| self.0.contains(&(kind, id.to_owned()));
+        let is_removed = |kind: Kind, id: &str| self.0.contains(&(kind, id.into()));
         let (containers, sandboxes) = (&observation.containers, &observation.sandboxes);
         Removed {
             containers: (0..)

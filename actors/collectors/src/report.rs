@@ -1,14 +1,15 @@
 //! What a pass did: every planned removal with its outcome, everything that was kept with its reason, and all errors.
 
+use ecow::EcoString;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use cri_gc_config::Mode;
-use cri_gc_policy::report::Item;
+use cri_gc_policy::report::{Item, sort_kept};
 use cri_gc_policy::text::counted;
-use cri_gc_policy::{FsProblem, Kind, Reason};
+use cri_gc_policy::{Decision, FsProblem, Kind, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -42,6 +43,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The word for how an attempt ended. What a loop only reports was no attempt.
+    #[must_use]
+    pub fn as_result(&self) -> Option<&'static str> {
+        match self {
+            Self::Removed => Some("removed"),
+            Self::AlreadyGone => Some("already_gone"),
+            Self::Refused { .. } => Some("refused"),
+            Self::Failed { .. } => Some("failed"),
+            Self::WouldRemove => None,
+        }
+    }
+
     /// The loop may remove nothing any more, or hung until now.
     #[must_use]
     pub fn halted() -> Self {
@@ -100,11 +113,11 @@ pub struct Removal {
     /// What it is.
     pub kind: Kind,
     /// Its id (of a directory or link: its name).
-    pub id: String,
+    pub id: EcoString,
     /// What people call it: "namespace/pod/container", a tag.
     pub name: String,
     /// Why it was planned: a word of [`Reason`].
-    pub reason: String,
+    pub reason: &'static str,
     /// How that ended.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -112,21 +125,26 @@ pub struct Removal {
     pub bytes: u64,
     /// UID of its pod; empty for what belongs to none.
     #[serde(skip)]
-    pub pod_uid: String,
+    pub pod_uid: EcoString,
 }
 
 impl Removal {
     /// The outcome for an object of a plan.
     #[must_use]
-    pub fn new(kind: Kind, Item { id, name, reason, pod_uid, .. }: Item, outcome: Outcome) -> Self {
-        Self { kind, id, name, reason, outcome, bytes: 0, pod_uid }
+    pub fn new(kind: Kind, reason: Reason, Item { id, name, pod_uid, .. }: Item, outcome: Outcome) -> Self {
+        Self { kind, id, name, reason: reason.as_str(), outcome, bytes: 0, pod_uid }
     }
 
     /// The object, as an event names it.
     #[must_use]
     pub fn object(&self) -> Object {
-        let Self { kind, id, name, reason, pod_uid, .. } = self.clone();
-        Object { kind, id, name, reason, pod_uid }
+        Object {
+            kind: self.kind,
+            id: self.id.to_string(),
+            name: self.name.clone(),
+            reason: self.reason.to_owned(),
+            pod_uid: self.pod_uid.to_string(),
+        }
     }
 }
 
@@ -311,6 +329,10 @@ pub struct PassReport {
     /// How long it took, in seconds.
     #[serde(serialize_with = "seconds")]
     pub took: Duration,
+    /// Whether it lists all objects. Where nobody reads them, `removals` has only what could not be removed, and `follow` and `kept` are
+    /// empty.
+    #[serde(skip)]
+    pub lists_objects: bool,
     /// What was to be removed, in the order in which it was done.
     pub removals: Vec<Removal>,
     /// What would be removed after what the passes before this one would have removed, and after `removals`; only in a dry
@@ -351,9 +373,30 @@ pub struct Counts {
     /// Could not be removed.
     pub failed: u64,
     /// Kept by the plan, for each reason.
-    pub kept_for: BTreeMap<String, u64>,
-    /// Bytes that were freed: measured for images, the sizes of the files for logs.
-    pub freed_bytes: u64,
+    pub kept_for: BTreeMap<&'static str, u64>,
+    /// What was attempted, for each reason and [result](Outcome::as_result).
+    pub attempted: BTreeMap<(&'static str, &'static str), u64>,
+    /// Bytes of what was removed: the sizes of the files for logs, what the runtime reports for images.
+    pub removed_bytes: u64,
+}
+
+impl Counts {
+    /// Counts the end of a removal.
+    fn add(&mut self, Removal { reason, outcome, bytes, .. }: &Removal) {
+        *match outcome {
+            Outcome::Removed => &mut self.removed,
+            Outcome::WouldRemove => &mut self.would_remove,
+            Outcome::AlreadyGone => &mut self.gone,
+            Outcome::Refused { .. } => &mut self.refused,
+            Outcome::Failed { .. } => &mut self.failed,
+        } += 1;
+        if let Some(result) = outcome.as_result() {
+            *self.attempted.entry((reason, result)).or_default() += 1;
+        }
+        if *outcome == Outcome::Removed {
+            self.removed_bytes = self.removed_bytes.saturating_add(*bytes);
+        }
+    }
 }
 
 /// What a pass of image GC saw of its filesystems.
@@ -379,6 +422,7 @@ impl PassReport {
             mode,
             started_at,
             took: Duration::ZERO,
+            lists_objects: true,
             removals: Vec::new(),
             follow: Vec::new(),
             kept: Vec::new(),
@@ -391,34 +435,67 @@ impl PassReport {
         }
     }
 
-    /// Counts what the pass has done. It is to be called once, when the pass has ended.
-    pub(crate) fn count(&mut self) {
-        let mut counts = Counts::default();
-        for removal in &self.removals {
-            *match &removal.outcome {
-                Outcome::Removed => &mut counts.removed,
-                Outcome::WouldRemove => &mut counts.would_remove,
-                Outcome::AlreadyGone => &mut counts.gone,
-                Outcome::Refused { .. } => &mut counts.refused,
-                Outcome::Failed { .. } => &mut counts.failed,
-            } += 1;
+    /// Adds how a removal ended.
+    pub(crate) fn removal(&mut self, removal: Removal) {
+        self.counts.add(&removal);
+        if self.lists_objects || matches!(removal.outcome, Outcome::Failed { .. }) {
+            self.removals.push(removal);
         }
-        counts.would_remove += self.follow.len() as u64;
-        for kept in &self.kept {
-            *counts.kept_for.entry(kept.item.reason.clone()).or_default() += 1;
+    }
+
+    /// Adds what is removed after others.
+    pub(crate) fn follow(
+        &mut self,
+        kind: Kind,
+        decisions: &[Decision],
+        words: impl Fn(&[Decision]) -> Vec<Item>,
+    ) {
+        self.counts.would_remove += decisions.len() as u64;
+        if self.lists_objects {
+            let removal = |(decision, item): (&Decision, Item)| {
+                Removal::new(kind, decision.reason, item, Outcome::WouldRemove)
+            };
+            self.follow.extend(decisions.iter().zip(words(decisions)).map(removal));
         }
-        let removed = self.removals.iter().filter(|removal| removal.outcome == Outcome::Removed);
-        counts.freed_bytes = match self.of {
+    }
+
+    /// Adds what is kept.
+    pub(crate) fn kept(
+        &mut self,
+        kind: Kind,
+        decisions: &[Decision],
+        words: impl Fn(&[Decision]) -> Vec<Item>,
+    ) {
+        for decision in decisions {
+            *self.counts.kept_for.entry(decision.reason.as_str()).or_default() += 1;
+        }
+        if self.lists_objects {
+            let mut items = words(decisions);
+            sort_kept(&mut items);
+            self.kept.extend(items.into_iter().map(|item| Kept { kind, item }));
+        }
+    }
+
+    /// Forgets what was said to be kept.
+    pub(crate) fn forget_kept(&mut self) {
+        self.kept.clear();
+        self.counts.kept_for.clear();
+    }
+
+    /// Bytes that were freed: measured for images, the sizes of the files for logs.
+    #[must_use]
+    pub fn freed(&self) -> u64 {
+        match self.of {
             Loop::ImageGc => self.freed_bytes,
-            _ => removed.map(|removal| removal.bytes).sum(),
-        };
-        self.counts = counts;
+            _ => self.counts.removed_bytes,
+        }
     }
 
     /// The same report without the objects, except the first of those that could not be removed: what is remembered of a pass.
     #[must_use]
     pub fn summary(&self) -> Self {
         Self {
+            lists_objects: false,
             removals: self.failed().map(|(removal, _)| removal.clone()).take(NAMED).collect(),
             follow: Vec::new(),
             kept: Vec::new(),

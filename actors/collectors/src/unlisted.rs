@@ -1,6 +1,7 @@
 //! What the runtime can't list in one answer, or not at all (behaviour: Lists of any length), and what missing entries must not make
 //! wrong.
 
+use ecow::EcoString;
 use std::collections::HashSet;
 
 use cri_gc_gateway::{Gap, Listing, Owner};
@@ -45,7 +46,7 @@ pub fn unknown_uses(containers: &[Gap], sandboxes: &[Gap]) -> Option<String> {
 }
 
 /// The pods of which something could not be listed, as far as they are named by themselves.
-pub fn pods<'a>(containers: &'a [Gap], sandboxes: &'a [Gap]) -> impl Iterator<Item = String> + 'a {
+pub fn pods<'a>(containers: &'a [Gap], sandboxes: &'a [Gap]) -> impl Iterator<Item = EcoString> + 'a {
     let pod = |gap: &Gap| match &gap.owner {
         Some(Owner::Pod(uid)) => Some(uid.clone()),
         Some(Owner::Sandbox(_)) | None => None,
@@ -59,7 +60,7 @@ pub fn mark(sandboxes: &mut [Sandbox], gaps: &[Gap]) {
         Some(Owner::Sandbox(id)) => Some(id.clone()),
         Some(Owner::Pod(_)) | None => None,
     };
-    let unlisted: HashSet<String> = gaps.iter().filter_map(sandbox).collect();
+    let unlisted: HashSet<EcoString> = gaps.iter().filter_map(sandbox).collect();
     for sandbox in sandboxes.iter_mut().filter(|sandbox| unlisted.contains(&sandbox.id)) {
         sandbox.unlisted = true;
     }

@@ -22,7 +22,7 @@ pub struct LogDir {
 }
 
 /// Inode and, where the filesystem reports it, time of birth: an inode's number is given out again, but not its birth.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// The inode.
     pub inode: u64,

@@ -12,6 +12,7 @@ use cri_gc_config::Runtime;
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::supervision::guard::Guarded;
 use cri_gc_policy::Sandbox;
+use ecow::EcoString;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
@@ -59,7 +60,7 @@ pub struct GatewayActor {
     /// What is remembered for lists in parts.
     list_memory: Rc<RefCell<Memory>>,
     /// Image volumes of the containers whose status was requested for them; empty for one that has none. They never change for a container.
-    image_volumes: Rc<RefCell<HashMap<String, Vec<String>>>>,
+    image_volumes: Rc<RefCell<HashMap<EcoString, Vec<EcoString>>>>,
     rpcs: Rc<RefCell<RpcTotals>>,
 }
 
@@ -231,7 +232,7 @@ impl Handler<AskStatuses> for GatewayActor {
             // At once: the caller may give up, and the next one continues from here.
             let learn = |id: &str, facts: &ContainerFacts| {
                 if ask.for_volumes {
-                    known.borrow_mut().insert(id.to_owned(), facts.image_volumes.clone());
+                    known.borrow_mut().insert(id.into(), facts.image_volumes.clone());
                 }
             };
             match rpc {
@@ -247,7 +248,7 @@ impl Handler<AskKnownVolumes> for GatewayActor {
 
     fn handle(&mut self, AskKnownVolumes(ids): AskKnownVolumes, _ctx: &mut Context<Self>) -> Self::Result {
         let mut known = self.image_volumes.borrow_mut();
-        let listed = HashSet::<String>::from_iter(ids);
+        let listed = HashSet::<EcoString>::from_iter(ids);
         known.retain(|id, _| listed.contains(id));
         MessageResult(known.clone())
     }

@@ -3,6 +3,7 @@
 use cri_gc_policy::Container;
 use cri_gc_policy::containers::Status;
 use cri_gc_policy::usage::Layer;
+use ecow::EcoString;
 
 /// Name and version of the runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct ContainerFacts {
     /// Absolute path of its log file; empty if it has none.
     pub log_path: String,
     /// Images that are mounted into it as image volumes. They never change.
-    pub image_volumes: Vec<String>,
+    pub image_volumes: Vec<EcoString>,
 }
 
 /// A container in a list of those of one pod.
@@ -37,9 +38,9 @@ pub struct Sibling {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// The pod of that UID, as far as its objects have the label that a kubelet gives them.
-    Pod(String),
+    Pod(EcoString),
     /// The sandbox of that whole id.
-    Sandbox(String),
+    Sandbox(EcoString),
 }
 
 impl Owner {

@@ -12,7 +12,7 @@ use tonic::Status;
 use crate::actor::CONTAINER_STATUS;
 use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, Owner, RuntimeVersion, Sibling};
 use crate::connection::{Clients, check_answered};
-use crate::convert;
+use crate::convert::{self, Texts};
 use crate::error::{CriError, CriResult, ErrorClass, LIST_CONTAINER_STATS, REMOVE_IMAGE};
 use crate::gateway::Gateway;
 use crate::lanes::Lane;
@@ -58,9 +58,10 @@ impl Gateway {
     /// The sandboxes of the pod of that UID, in any state, as far as they have the label that a kubelet gives them.
     pub async fn sandboxes_of(&self, uid: &str) -> CriResult<Vec<Sandbox>> {
         let ask = async |state| {
-            let part = Part { state, owner: Some(Owner::Pod(uid.to_owned())) };
+            let part = Part { state, owner: Some(Owner::Pod(uid.into())) };
             let send = async move |clients: Clients| Sandbox::fetch(clients, part).await;
-            self.ask(Sandbox::METHOD, Some(uid), send).await
+            let answer = self.ask(Sandbox::METHOD, Some(uid), send).await?;
+            CriResult::Ok(Sandbox::of(answer, &mut Texts::default()))
         };
         let mut sandboxes = match ask(None).await {
             Err(error) if error.class == ErrorClass::TooLarge => {
@@ -81,7 +82,8 @@ impl Gateway {
     pub async fn ready_sandboxes(&self) -> CriResult<Vec<Sandbox>> {
         let state = Some(cri::PodSandboxState::SandboxReady.into());
         let send = async move |clients: Clients| Sandbox::fetch(clients, Part { state, owner: None }).await;
-        let mut sandboxes: Vec<Sandbox> = self.ask(Sandbox::METHOD, None, send).await?;
+        let answer = self.ask(Sandbox::METHOD, None, send).await?;
+        let mut sandboxes = Sandbox::of(answer, &mut Texts::default());
         // Should a runtime ignore the filter.
         sandboxes.retain(|sandbox| sandbox.state != SandboxState::NotReady);
         Ok(sandboxes)
@@ -100,7 +102,7 @@ impl Gateway {
     async fn raw_containers_of(&self, owner: &Owner) -> CriResult<Vec<cri::Container>> {
         let list = async |state: Option<i32>, owner: &Owner| {
             let part = Part { state, owner: Some(owner.clone()) };
-            let send = async move |clients: Clients| lists::containers(clients, part).await;
+            let send = async move |clients: Clients| Container::fetch(clients, part).await;
             self.ask(Container::METHOD, Some(owner.id()), send).await
         };
         match list(None, owner).await {

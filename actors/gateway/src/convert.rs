@@ -1,12 +1,14 @@
 //! From the wire types of the CRI to the values that decisions are made on. What cannot be true (an object without an
 //! id, a state outside the enumeration) is turned into what keeps more.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use cri_gc_policy::containers::Status;
 use cri_gc_policy::usage::Layer;
 use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
 use cri_gc_proto::{CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, cri};
+use ecow::EcoString;
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use jiff::Timestamp;
 
 use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, Sibling};
@@ -16,8 +18,36 @@ fn time(nanoseconds: i64) -> Option<Timestamp> {
     if nanoseconds <= 0 { None } else { Timestamp::from_nanosecond(i128::from(nanoseconds)).ok() }
 }
 
-fn label(labels: Vec<cri::Pair>, key: &str) -> String {
-    labels.into_iter().find(|pair| pair.key == key).map(|pair| pair.value).unwrap_or_default()
+fn label<'a>(labels: &'a [cri::Pair], key: &str) -> &'a str {
+    labels.iter().find(|pair| pair.key == key).map_or("", |pair| &pair.value)
+}
+
+/// The texts of a list, each held once: those of many objects, and those that the list before had too.
+#[derive(Default)]
+pub struct Texts {
+    now: HashSet<EcoString>,
+    before: Arc<HashSet<EcoString>>,
+}
+
+impl Texts {
+    /// None yet; those `before` are held already.
+    pub fn after(before: Arc<HashSet<EcoString>>) -> Self {
+        Self { now: HashSet::with_capacity_and_hasher(before.len(), Default::default()), before }
+    }
+
+    /// All that the list has.
+    pub fn all(self) -> HashSet<EcoString> {
+        self.now
+    }
+
+    fn get(&mut self, text: &str) -> EcoString {
+        if let Some(known) = self.now.get(text) {
+            return known.clone();
+        }
+        let text = self.before.get(text).cloned().unwrap_or_else(|| text.into());
+        self.now.insert(text.clone());
+        text
+    }
 }
 
 fn container_state(state: i32) -> ContainerState {
@@ -42,15 +72,15 @@ pub fn sandbox_state(state: i32) -> SandboxState {
 /// anything.
 fn once<T>(
     all: impl Iterator<Item = T>,
-    id_and_handler: impl Fn(&T) -> (&str, &str),
+    id_and_handler: impl Fn(&T) -> (EcoString, EcoString),
     merge: impl Fn(&mut T, T),
 ) -> Vec<T> {
     let (mut each, mut places) = (Vec::new(), HashMap::new());
     for one in all {
         let next = each.len();
         let place = match id_and_handler(&one) {
-            ("", _) => next,
-            (id, handler) => *places.entry((id.to_owned(), handler.to_owned())).or_insert(next),
+            (id, _) if id.is_empty() => next,
+            key => *places.entry(key).or_insert(next),
         };
         match each.get_mut(place) {
             Some(known) => merge(known, one),
@@ -61,8 +91,8 @@ fn once<T>(
 }
 
 /// A list of containers.
-pub fn containers(from: Vec<cri::Container>) -> Vec<Container> {
-    each_container(from.into_iter().map(container))
+pub fn containers(from: Vec<cri::Container>, texts: &mut Texts) -> Vec<Container> {
+    each_container(from.into_iter().map(|from| container(from, texts)))
 }
 
 /// Each container once. Of one that is listed twice, the state that keeps more counts.
@@ -72,19 +102,22 @@ pub fn each_container(all: impl Iterator<Item = Container>) -> Vec<Container> {
             *known = again;
         }
     };
-    once(all, |container| (&container.id, ""), merge)
+    once(all, |container| (container.id.clone(), EcoString::new()), merge)
 }
 
 /// A list of containers with where their logs are.
 pub fn siblings(from: Vec<cri::Container>) -> Vec<Sibling> {
-    let sibling =
-        |from: cri::Container| Sibling { kubelet_log: kubelet_log(&from), container: container(from) };
+    let mut texts = Texts::default();
+    let sibling = |from: cri::Container| Sibling {
+        kubelet_log: kubelet_log(&from),
+        container: container(from, &mut texts),
+    };
     let merge = |known: &mut Sibling, again: Sibling| {
         if liveliness(&again.container) > liveliness(&known.container) {
             *known = again;
         }
     };
-    once(from.into_iter().map(sibling), |sibling| (&sibling.container.id, ""), merge)
+    once(from.into_iter().map(sibling), |sibling| (sibling.container.id.clone(), EcoString::new()), merge)
 }
 
 fn liveliness(container: &Container) -> u8 {
@@ -97,8 +130,8 @@ fn liveliness(container: &Container) -> u8 {
 }
 
 /// A list of sandboxes.
-pub fn sandboxes(from: Vec<cri::PodSandbox>) -> Vec<Sandbox> {
-    each_sandbox(from.into_iter().map(sandbox))
+pub fn sandboxes(from: Vec<cri::PodSandbox>, texts: &mut Texts) -> Vec<Sandbox> {
+    each_sandbox(from.into_iter().map(|from| sandbox(from, texts)))
 }
 
 /// Each sandbox once. Of one that is listed twice, the state that keeps more counts.
@@ -108,7 +141,7 @@ pub fn each_sandbox(all: impl Iterator<Item = Sandbox>) -> Vec<Sandbox> {
             *known = again;
         }
     };
-    once(all, |sandbox| (&sandbox.id, ""), merge)
+    once(all, |sandbox| (sandbox.id.clone(), EcoString::new()), merge)
 }
 
 /// A list of images. One that is listed twice for the same runtime handler has the names of both.
@@ -123,7 +156,8 @@ pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
         known.pinned |= again.pinned;
         known.size_bytes = known.size_bytes.max(again.size_bytes);
     };
-    once(from.into_iter().map(image), |image| (&image.id, &image.runtime_handler), merge)
+    let key = |image: &Image| (image.id.as_str().into(), image.runtime_handler.as_str().into());
+    once(from.into_iter().map(image), key, merge)
 }
 
 /// Where a kubelet has the log of its container written: `NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log`.
@@ -139,33 +173,33 @@ fn kubelet_log(container: &cri::Container) -> Option<String> {
     Some(format!("{namespace}_{pod}_{uid}/{name}/{}.log", metadata.attempt))
 }
 
-fn container(from: cri::Container) -> Container {
+fn container(from: cri::Container, texts: &mut Texts) -> Container {
     let metadata = from.metadata.unwrap_or_default();
     let state = container_state(from.state);
     Container {
-        id: from.id,
-        pod_uid: label(from.labels, POD_UID_LABEL),
-        pod_sandbox_id: from.pod_sandbox_id,
-        name: metadata.name,
+        id: texts.get(&from.id),
+        pod_uid: texts.get(label(&from.labels, POD_UID_LABEL)),
+        pod_sandbox_id: texts.get(&from.pod_sandbox_id),
+        name: texts.get(&metadata.name),
         attempt: metadata.attempt,
         state,
         created_at: time(from.created_at),
         finished_at: None,
-        image: from.image.map(|image| image.image).unwrap_or_default(),
-        image_ref: from.image_ref,
-        image_id: from.image_id,
+        image: texts.get(from.image.as_ref().map_or("", |image| &image.image)),
+        image_ref: texts.get(&from.image_ref),
+        image_id: texts.get(&from.image_id),
         image_volumes: Vec::new(),
-        log_path: String::new(),
+        log_path: EcoString::new(),
     }
 }
 
-pub fn sandbox(from: cri::PodSandbox) -> Sandbox {
+fn sandbox(from: cri::PodSandbox, texts: &mut Texts) -> Sandbox {
     let metadata = from.metadata.unwrap_or_default();
     Sandbox {
-        id: from.id,
-        pod_uid: metadata.uid,
-        namespace: metadata.namespace,
-        name: metadata.name,
+        id: texts.get(&from.id),
+        pod_uid: texts.get(&metadata.uid),
+        namespace: texts.get(&metadata.namespace),
+        name: texts.get(&metadata.name),
         attempt: metadata.attempt,
         state: sandbox_state(from.state),
         created_at: time(from.created_at),
@@ -189,7 +223,7 @@ fn image(from: cri::Image) -> Image {
 
 pub fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
     let mounted = from.mounts.into_iter().filter_map(|mount| mount.image);
-    let mounted = mounted.map(|spec| spec.image).filter(|image| !image.is_empty());
+    let mounted = mounted.map(|spec| spec.image.into()).filter(|image: &EcoString| !image.is_empty());
     ContainerFacts {
         status: Status {
             state: container_state(from.state),
@@ -252,19 +286,20 @@ mod tests {
         let container = |id: &str, state| cri::Container { id: id.to_owned(), state, ..Default::default() };
         let exited = cri::ContainerState::ContainerExited as i32;
         let running = cri::ContainerState::ContainerRunning as i32;
-        let all = containers(vec![container("a", exited), container("b", exited), container("a", running)]);
+        let all = containers(
+            vec![container("a", exited), container("b", exited), container("a", running)],
+            &mut Texts::default(),
+        );
         let all: Vec<_> = all.iter().map(|one| (one.id.as_str(), one.state)).collect();
         assert_eq!(all, [("a", ContainerState::Running), ("b", ContainerState::Exited)]);
         assert_eq!(
-            containers(vec![container("", running), container("", exited)]).len(),
+            containers(vec![container("", running), container("", exited)], &mut Texts::default()).len(),
             2,
             "no id, no repetition"
         );
         let sandbox = |state| cri::PodSandbox { id: "s".to_owned(), state, ..Default::default() };
-        let all = sandboxes(vec![
-            sandbox(cri::PodSandboxState::SandboxNotready as i32),
-            sandbox(cri::PodSandboxState::SandboxReady as i32),
-        ]);
+        let twice = [cri::PodSandboxState::SandboxNotready, cri::PodSandboxState::SandboxReady];
+        let all = sandboxes(twice.map(|state| sandbox(state as i32)).into(), &mut Texts::default());
         assert_eq!((all.len(), all[0].state), (1, SandboxState::Ready));
         let image = |tag: &str, pinned| cri::Image {
             id: "i".to_owned(),

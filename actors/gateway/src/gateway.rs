@@ -11,6 +11,7 @@ use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::supervision::guard::{self, Pace};
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_policy::Container;
+use ecow::EcoString;
 use slog::Logger;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -72,7 +73,7 @@ impl Gateway {
 
     /// The state of each of these containers, in their order. From `until` on no more are asked, nor once the
     /// runtime does not answer in time.
-    pub async fn statuses(&self, ids: Vec<String>, until: Instant) -> Vec<CriResult<ContainerFacts>> {
+    pub async fn statuses(&self, ids: Vec<EcoString>, until: Instant) -> Vec<CriResult<ContainerFacts>> {
         self.ask_statuses(AskStatuses { ids, until: Some(until), for_volumes: false }).await
     }
 
@@ -113,7 +114,7 @@ impl Gateway {
     }
 
     /// Names the pods that have, or had, something on this node, by UID: all that are known.
-    pub async fn name_pods(&self, uids: Vec<String>) {
+    pub async fn name_pods(&self, uids: Vec<EcoString>) {
         // If it is lost, the next pass names them.
         let _ = self.address.send(NamePods(uids)).await;
     }
@@ -130,11 +131,11 @@ impl Gateway {
     pub async fn image_volumes(
         &self,
         containers: &[Container],
-    ) -> CriResult<(HashMap<String, Vec<String>>, bool)> {
+    ) -> CriResult<(HashMap<EcoString, Vec<EcoString>>, bool)> {
         let ids = containers.iter().map(|container| &container.id);
         let known = self.address.send(AskKnownVolumes(ids.clone().cloned().collect())).await;
         let mut volumes = known.map_err(|_| CriError::gateway_gone(CONTAINER_STATUS))?;
-        let ids: Vec<String> = ids.filter(|id| !volumes.contains_key(*id)).cloned().collect();
+        let ids: Vec<EcoString> = ids.filter(|id| !volumes.contains_key(*id)).cloned().collect();
         let asked = !ids.is_empty();
         let ask = AskStatuses { ids: ids.clone(), until: None, for_volumes: true };
         let (mut gone, mut failed) = (Vec::new(), None);
@@ -147,7 +148,7 @@ impl Gateway {
         }
         if failed.is_none() && !gone.is_empty() {
             let listed = self.list::<Container>(Freshness::Fresh).await?;
-            let is_listed = |id: &String| listed.iter().any(|container| container.id == *id);
+            let is_listed = |id: &EcoString| listed.iter().any(|container| container.id == *id);
             failed = gone.into_iter().find(|(id, _)| is_listed(id));
         }
         if let Some((id, error)) = failed {

@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::answers::Owner;
 use crate::connection::Clients;
-use crate::convert;
+use crate::convert::{self, Texts};
 use crate::error::{CriError, CriResult};
 
 /// All objects of one kind, as far as they can be listed.
@@ -73,11 +73,17 @@ pub trait Listed: Clone + Send + Sync + Unpin + 'static {
     /// Whether a part is of a sandbox; else it is of a pod.
     const BY_SANDBOX: bool;
 
+    /// One of them in an answer.
+    type Wire: Send + 'static;
+
     /// Asks the runtime.
-    fn fetch(clients: Clients, part: Part) -> impl Future<Output = Result<Vec<Self>, Status>>;
+    fn fetch(clients: Clients, part: Part) -> impl Future<Output = Result<Vec<Self::Wire>, Status>>;
 
     /// Asks the runtime for a stream of all.
-    fn stream(clients: Clients) -> impl Future<Output = Result<Vec<Self>, Status>>;
+    fn stream(clients: Clients) -> impl Future<Output = Result<Vec<Self::Wire>, Status>>;
+
+    /// Those of an answer, each once.
+    fn of(answer: Vec<Self::Wire>, texts: &mut Texts) -> Vec<Self>;
 
     /// Each object once, of those in several parts.
     fn once(all: Vec<Self>) -> Vec<Self> {
@@ -100,13 +106,7 @@ async fn collect<M, T>(
     Ok(all)
 }
 
-/// Containers as the runtime lists them.
-pub async fn containers(mut clients: Clients, part: Part) -> Result<Vec<cri::Container>, Status> {
-    let request = cri::ListContainersRequest { filter: Some(container_filter(part)) };
-    Ok(clients.runtime.list_containers(request).await?.into_inner().containers)
-}
-
-/// The same by a stream.
+/// Containers by a stream.
 pub async fn stream_containers(mut clients: Clients, part: Part) -> Result<Vec<cri::Container>, Status> {
     let request = cri::StreamContainersRequest { filter: Some(container_filter(part)) };
     let answer = clients.runtime.stream_containers(request).await?;
@@ -120,7 +120,7 @@ fn container_filter(Part { state, owner }: Part) -> cri::ContainerFilter {
     };
     match owner {
         Some(Owner::Pod(uid)) => filter.label_selector = pod_label(&uid),
-        Some(Owner::Sandbox(id)) => filter.pod_sandbox_id = id,
+        Some(Owner::Sandbox(id)) => filter.pod_sandbox_id = id.into(),
         None => {}
     }
     filter
@@ -140,12 +140,19 @@ impl Listed for Container {
         &[cri::ContainerState::ContainerCreated as i32, cri::ContainerState::ContainerRunning as i32];
     const BY_SANDBOX: bool = true;
 
-    async fn fetch(clients: Clients, part: Part) -> Result<Vec<Self>, Status> {
-        Ok(convert::containers(containers(clients, part).await?))
+    type Wire = cri::Container;
+
+    async fn fetch(mut clients: Clients, part: Part) -> Result<Vec<cri::Container>, Status> {
+        let request = cri::ListContainersRequest { filter: Some(container_filter(part)) };
+        Ok(clients.runtime.list_containers(request).await?.into_inner().containers)
     }
 
-    async fn stream(clients: Clients) -> Result<Vec<Self>, Status> {
-        Ok(convert::containers(stream_containers(clients, Part::default()).await?))
+    async fn stream(clients: Clients) -> Result<Vec<cri::Container>, Status> {
+        stream_containers(clients, Part::default()).await
+    }
+
+    fn of(answer: Vec<cri::Container>, texts: &mut Texts) -> Vec<Self> {
+        convert::containers(answer, texts)
     }
 
     fn once(all: Vec<Self>) -> Vec<Self> {
@@ -165,24 +172,33 @@ impl Listed for Sandbox {
     const STATES_OF_NEW: &'static [i32] = &[cri::PodSandboxState::SandboxReady as i32];
     const BY_SANDBOX: bool = false;
 
-    async fn fetch(mut clients: Clients, Part { state, owner }: Part) -> Result<Vec<Self>, Status> {
+    type Wire = cri::PodSandbox;
+
+    async fn fetch(
+        mut clients: Clients,
+        Part { state, owner }: Part,
+    ) -> Result<Vec<cri::PodSandbox>, Status> {
         let mut filter = cri::PodSandboxFilter {
             state: state.map(|state| cri::PodSandboxStateValue { state }),
             ..cri::PodSandboxFilter::default()
         };
         match owner {
             Some(Owner::Pod(uid)) => filter.label_selector = pod_label(&uid),
-            Some(Owner::Sandbox(id)) => filter.id = id,
+            Some(Owner::Sandbox(id)) => filter.id = id.into(),
             None => {}
         }
         let request = cri::ListPodSandboxRequest { filter: Some(filter) };
         let answer = clients.runtime.list_pod_sandbox(request).await?;
-        Ok(convert::sandboxes(answer.into_inner().items))
+        Ok(answer.into_inner().items)
     }
 
-    async fn stream(mut clients: Clients) -> Result<Vec<Self>, Status> {
+    async fn stream(mut clients: Clients) -> Result<Vec<cri::PodSandbox>, Status> {
         let answer = clients.runtime.stream_pod_sandboxes(cri::StreamPodSandboxesRequest::default()).await?;
-        Ok(convert::sandboxes(collect(answer.into_inner(), |message| message.pod_sandboxes).await?))
+        collect(answer.into_inner(), |message| message.pod_sandboxes).await
+    }
+
+    fn of(answer: Vec<cri::PodSandbox>, texts: &mut Texts) -> Vec<Self> {
+        convert::sandboxes(answer, texts)
     }
 
     fn once(all: Vec<Self>) -> Vec<Self> {
@@ -202,14 +218,20 @@ impl Listed for Image {
     const STATES_OF_NEW: &'static [i32] = &[];
     const BY_SANDBOX: bool = false;
 
-    async fn fetch(mut clients: Clients, _all: Part) -> Result<Vec<Self>, Status> {
+    type Wire = cri::Image;
+
+    async fn fetch(mut clients: Clients, _all: Part) -> Result<Vec<cri::Image>, Status> {
         let answer = clients.images.list_images(cri::ListImagesRequest::default()).await?;
-        Ok(convert::images(answer.into_inner().images))
+        Ok(answer.into_inner().images)
     }
 
-    async fn stream(mut clients: Clients) -> Result<Vec<Self>, Status> {
+    async fn stream(mut clients: Clients) -> Result<Vec<cri::Image>, Status> {
         let answer = clients.images.stream_images(cri::StreamImagesRequest::default()).await?;
-        Ok(convert::images(collect(answer.into_inner(), |message| message.images).await?))
+        collect(answer.into_inner(), |message| message.images).await
+    }
+
+    fn of(answer: Vec<cri::Image>, _texts: &mut Texts) -> Vec<Self> {
+        convert::images(answer)
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {

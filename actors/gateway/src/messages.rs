@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix::Message;
 use cri_gc_kit::supervision::threads::Lease;
+use ecow::EcoString;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 use tonic::Status;
@@ -45,7 +46,7 @@ pub struct List<T: Listed>(pub Freshness, pub PhantomData<T>);
 /// These pods have, or had, something on this node: what can only be listed pod by pod is listed for them.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct NamePods(pub Vec<String>);
+pub struct NamePods(pub Vec<EcoString>);
 
 /// Whether an answer may be shared with an earlier caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub enum Freshness {
 #[rtype(result = "Vec<CriResult<ContainerFacts>>")]
 pub struct AskStatuses {
     /// Whole ids.
-    pub ids: Vec<String>,
+    pub ids: Vec<EcoString>,
     /// From then on no more are sent.
     pub until: Option<Instant>,
     /// Whether their image volumes are remembered.
@@ -72,8 +73,8 @@ pub struct AskStatuses {
 /// What is remembered of the image volumes of the containers of these ids, which are all that exist: by id, empty for one that has
 /// none.
 #[derive(Debug, Message)]
-#[rtype(result = "HashMap<String, Vec<String>>")]
-pub struct AskKnownVolumes(pub Vec<String>);
+#[rtype(result = "HashMap<EcoString, Vec<EcoString>>")]
+pub struct AskKnownVolumes(pub Vec<EcoString>);
 
 /// The state of the runtime, as the last RPC saw it.
 #[derive(Debug, Clone, Copy, Message)]

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cri_gc_policy::Sandbox;
+use ecow::EcoString;
 use futures_util::StreamExt;
 use tonic::Status;
 
 use crate::answers::Owner;
 use crate::connection::Clients;
+use crate::convert::Texts;
 use crate::error::{CriError, CriResult, ErrorClass};
 use crate::lists::{Gap, Listed, Listing, Part};
 use crate::rpc::Rpc;
@@ -31,8 +33,10 @@ pub struct Memory {
     large: HashMap<(&'static str, Option<i32>), Large>,
     /// The methods that the runtime does not have.
     missing: HashSet<&'static str>,
+    /// By the name of the method: the texts of the list before, which the next one has nearly all of.
+    texts: HashMap<&'static str, Arc<foldhash::HashSet<EcoString>>>,
     /// Pods that have objects, as far as anything names them; `None` before anything did.
-    pods: Option<BTreeSet<String>>,
+    pods: Option<BTreeSet<EcoString>>,
     /// Whether pods have to be named: a list is, or the first one may be, made pod by pod.
     asks_for_pods: Arc<AtomicBool>,
 }
@@ -51,7 +55,13 @@ struct Large {
 impl Memory {
     /// Nothing yet. `asks_for_pods` shows from then on whether pods have to be named.
     pub fn new(asks_for_pods: Arc<AtomicBool>) -> Self {
-        let memory = Self { large: HashMap::new(), missing: HashSet::new(), pods: None, asks_for_pods };
+        let memory = Self {
+            large: HashMap::new(),
+            missing: HashSet::new(),
+            texts: HashMap::new(),
+            pods: None,
+            asks_for_pods,
+        };
         memory.settle();
         memory
     }
@@ -62,7 +72,7 @@ impl Memory {
     }
 
     /// Names the pods that are asked for where a list is made pod by pod.
-    pub fn name_pods(&mut self, uids: impl IntoIterator<Item = String>) {
+    pub fn name_pods(&mut self, uids: impl IntoIterator<Item = EcoString>) {
         self.pods = Some(uids.into_iter().filter(|uid| !uid.is_empty()).collect());
         self.settle();
     }
@@ -100,11 +110,11 @@ impl Memory {
 /// Whose objects are listed one by one.
 #[derive(Default)]
 struct Owners {
-    sandboxes: Vec<String>,
+    sandboxes: Vec<EcoString>,
     /// UIDs of the pods of these.
-    with_sandboxes: HashSet<String>,
+    with_sandboxes: HashSet<EcoString>,
     /// UIDs of all pods that are named.
-    pods: BTreeSet<String>,
+    pods: BTreeSet<EcoString>,
     /// Whether others have nothing: a container is in a sandbox.
     is_complete: bool,
 }
@@ -129,19 +139,25 @@ pub struct Lister {
 impl Lister {
     /// All objects of one kind.
     pub async fn all<T: Listed>(&self) -> CriResult<Listing<T>> {
-        let listing = self.list_all().await;
-        self.memory.borrow().settle();
+        let before = self.memory.borrow().texts.get(T::METHOD).cloned().unwrap_or_default();
+        let mut texts = Texts::after(before);
+        let listing = self.list_all(&mut texts).await;
+        let memory = &mut *self.memory.borrow_mut();
+        memory.settle();
+        if listing.is_ok() {
+            memory.texts.insert(T::METHOD, Arc::new(texts.all()));
+        }
         listing
     }
 
-    async fn list_all<T: Listed>(&self) -> CriResult<Listing<T>> {
+    async fn list_all<T: Listed>(&self, texts: &mut Texts) -> CriResult<Listing<T>> {
         let list = (T::METHOD, None);
         let mut too_large = None;
         if self.memory.borrow_mut().tries(list) {
             match self.part::<T>(Part::default()).await {
                 Ok(objects) => {
                     self.memory.borrow_mut().large.retain(|(method, _), _| *method != T::METHOD);
-                    return Ok(complete(objects));
+                    return Ok(complete(T::of(objects, texts)));
                 }
                 Err(error) if error.class == ErrorClass::TooLarge => too_large = Some(error),
                 Err(error) => return Err(error),
@@ -149,6 +165,7 @@ impl Lister {
         }
         let failed = too_large.is_some();
         if let Some(objects) = self.streamed::<T>().await? {
+            let objects = T::of(objects, texts);
             let memory = &mut *self.memory.borrow_mut();
             memory.large.retain(|(method, state), _| *method != T::METHOD || state.is_none());
             memory.listed_in_parts(list, objects.len(), failed);
@@ -164,7 +181,7 @@ impl Lister {
         for states in [T::STATES, T::STATES_OF_NEW] {
             let mut owners = None;
             for state in states {
-                let (objects, missing) = Box::pin(self.in_state::<T>(*state, &mut owners)).await?;
+                let (objects, missing) = Box::pin(self.in_state::<T>(*state, &mut owners, texts)).await?;
                 all.extend(objects);
                 gaps.extend(missing);
             }
@@ -175,7 +192,7 @@ impl Lister {
     }
 
     /// All of them by a stream; `None` where the runtime has none, or an object is too large for it.
-    async fn streamed<T: Listed>(&self) -> CriResult<Option<Vec<T>>> {
+    async fn streamed<T: Listed>(&self) -> CriResult<Option<Vec<T::Wire>>> {
         if self.memory.borrow().missing.contains(T::STREAM) {
             return Ok(None);
         }
@@ -195,6 +212,7 @@ impl Lister {
         &self,
         state: i32,
         owners: &mut Option<Owners>,
+        texts: &mut Texts,
     ) -> CriResult<(Vec<T>, Vec<Gap>)> {
         let list = (T::METHOD, Some(state));
         let mut failed = None;
@@ -202,7 +220,7 @@ impl Lister {
             match self.part::<T>(Part { state: Some(state), owner: None }).await {
                 Ok(objects) => {
                     self.memory.borrow_mut().large.remove(&list);
-                    return Ok((objects, Vec::new()));
+                    return Ok((T::of(objects, texts), Vec::new()));
                 }
                 Err(error) if error.class == ErrorClass::TooLarge => failed = Some(error),
                 Err(error) => return Err(error),
@@ -222,7 +240,7 @@ impl Lister {
         let (mut all, mut gaps) = (Vec::new(), Vec::new());
         while let Some((owner, answer)) = answers.next().await {
             match answer {
-                Ok(objects) => all.extend(objects),
+                Ok(objects) => all.extend(T::of(objects, texts)),
                 Err(error) if error.class == ErrorClass::TooLarge => {
                     gaps.push(Gap { owner: Some(owner), may_run, error });
                 }
@@ -249,7 +267,7 @@ impl Lister {
         Ok(Owners { sandboxes, with_sandboxes, pods, is_complete: listed.gaps.is_empty() })
     }
 
-    async fn part<T: Listed>(&self, part: Part) -> CriResult<Vec<T>> {
+    async fn part<T: Listed>(&self, part: Part) -> CriResult<Vec<T::Wire>> {
         let id = part.owner.as_ref().map_or_else(String::new, |owner| owner.id().to_owned());
         self.ask(T::METHOD, &id, async |clients| T::fetch(clients, part).await).await
     }

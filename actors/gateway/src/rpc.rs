@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecow::EcoString;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -64,7 +65,7 @@ impl Rpc {
     /// in time. One that hangs occupies its own place only. `learn` gets each answer as soon as it is there.
     pub async fn statuses(
         &self,
-        ids: Vec<String>,
+        ids: Vec<EcoString>,
         until: Option<Instant>,
         learn: impl Fn(&str, &ContainerFacts),
     ) -> Vec<CriResult<ContainerFacts>> {
@@ -72,7 +73,7 @@ impl Rpc {
         let time_left =
             || until.map_or(self.deadline, |until| until.saturating_duration_since(Instant::now()));
         let (stopped, late) = (RefCell::new(None::<CriError>), Cell::new(0));
-        let ask = async |id: String| {
+        let ask = async |id: EcoString| {
             if id.is_empty() {
                 return Err(CriError::empty_id(self.method));
             }
@@ -86,7 +87,7 @@ impl Rpc {
             if left.is_zero() {
                 return Err(CriError::deadline(self.method, began.elapsed()));
             }
-            let call = self.clients.clone().container_status(id.clone());
+            let call = self.clients.clone().container_status(id.to_string());
             let answer = self.within(&id, self.deadline.min(left), call).await;
             match &answer {
                 Ok(facts) => {
@@ -106,7 +107,7 @@ impl Rpc {
             }
             answer
         };
-        let ask = async |(position, id): (usize, String)| (position, ask(id).await);
+        let ask = async |(position, id): (usize, EcoString)| (position, ask(id).await);
         let answers = futures_util::stream::iter(ids).enumerate().map(ask).buffer_unordered(STATUSES);
         let mut answers: Vec<_> = answers.collect().await;
         answers.sort_unstable_by_key(|(position, _)| *position);

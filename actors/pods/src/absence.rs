@@ -4,6 +4,7 @@
 //! Pure: it gets the readings, the answers, the evidence and the time. Every doubt keeps: there is one way to
 //! [`Standing::is_proof`], through all the rules of [`Absence::stand`], the brake and the second observation.
 
+use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub struct Reading {
     /// What it listed.
     pub listing: Listing,
     /// Ids of all containers and sandboxes that the runtime listed right before it.
-    pub objects: HashSet<String>,
+    pub objects: HashSet<EcoString>,
 }
 
 /// What the operator asks of a proof, and what the source needs.
@@ -60,7 +61,7 @@ impl Rules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
     /// All of them, by UID.
-    Of(HashSet<String>),
+    Of(HashSet<EcoString>),
     /// They are not known, for this reason: any pod may be one of them.
     Unreadable(String),
 }
@@ -83,9 +84,9 @@ pub enum Answer {
 #[derive(Debug, Clone, Default)]
 pub struct Questions {
     /// For whom to ask.
-    pub uids: Vec<String>,
+    pub uids: Vec<EcoString>,
     /// The answers that came in time.
-    pub answers: HashMap<String, Answer>,
+    pub answers: HashMap<EcoString, Answer>,
     /// When they were made, and by which list: an older answer, or one about another list, is no second observation.
     at: Timestamp,
     list: u64,
@@ -130,10 +131,10 @@ pub struct Absence {
     list: u64,
     proofs: Proofs,
     /// Pods that would count as deleted without the brake, and since when they have been missing from all readings.
-    braked: HashMap<String, Timestamp>,
+    braked: HashMap<EcoString, Timestamp>,
     /// Pods that an administrator has confirmed deleted: the brake does not hold these. Every other rule is in force, and
     /// the confirmation ends when the pod is listed again.
-    confirmed: HashSet<String>,
+    confirmed: HashSet<EcoString>,
     /// The pods of the last good reading that name images: these count as used even while the source is unreachable. `None`
     /// before the first reading.
     named: Option<Vec<Pod>>,
@@ -200,7 +201,7 @@ impl Absence {
 
     /// An administrator says that these pods are deleted, also those that are not proved yet, and those that the brake
     /// holds. Returns how many the brake holds.
-    pub fn confirm(&mut self, missing: impl IntoIterator<Item = String>) -> usize {
+    pub fn confirm(&mut self, missing: impl IntoIterator<Item = EcoString>) -> usize {
         self.confirmed.extend(missing);
         self.confirmed.extend(self.braked.keys().cloned());
         self.braked.len()
@@ -255,7 +256,7 @@ impl Absence {
             && let Some(lists) = self.synced(rules, now)
         {
             let open = self.weigh(lists, case).open;
-            questions.uids = open.into_iter().map(ToOwned::to_owned).collect();
+            questions.uids = open.into_iter().map(EcoString::from).collect();
         }
         questions
     }
@@ -286,12 +287,12 @@ impl Absence {
                 && standing.is_proof()
             {
                 self.proofs.add(uid, evidence, standing.clone());
-                judged.push(Pod { uid: (*uid).to_owned(), state: PodState::Deleted, images: Vec::new() });
+                judged.push(Pod { uid: (*uid).into(), state: PodState::Deleted, images: Vec::new() });
             } else {
                 self.proofs.void(uid);
             }
             if let Standing::Braked { since } = standing {
-                self.braked.insert((*uid).to_owned(), *since);
+                self.braked.insert((*uid).into(), *since);
             }
         }
         judged.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
@@ -313,7 +314,7 @@ impl Absence {
             _ => PodState::Unknown,
         };
         let standings =
-            standings.into_iter().map(|(uid, standing)| (uid.to_owned(), state(uid, &standing), standing));
+            standings.into_iter().map(|(uid, standing)| (uid.into(), state(uid, &standing), standing));
         let standings = standings.collect();
         // A pod that is not among them is not proved absent.
         let pods = Pods { synced: true, pods: judged, absent: Absent::Unknown };
@@ -325,8 +326,8 @@ impl Absence {
     fn judge_without_source(&mut self, pods: &HashMap<&str, Evidence<'_>>) -> Judgement {
         self.void_all();
         let standings = pods.iter().map(|(uid, evidence)| match evidence.runs {
-            true => ((*uid).to_owned(), PodState::Active, Standing::Runs),
-            false => ((*uid).to_owned(), PodState::Unknown, Standing::NoSource),
+            true => ((*uid).into(), PodState::Active, Standing::Runs),
+            false => ((*uid).into(), PodState::Unknown, Standing::NoSource),
         });
         let mut standings: Vec<PodStanding> = standings.collect();
         let mut notes = Vec::new();

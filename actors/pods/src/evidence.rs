@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cri_gc_policy::log_dirs::{pod_name_of, pod_uid_of};
 use cri_gc_policy::{Container, ContainerState, Sandbox, SandboxState};
+use ecow::EcoString;
 use jiff::Timestamp;
 
 use cri_gc_files::scan::{Identity, LogDir};
@@ -24,11 +25,11 @@ pub struct Seen {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence<'a> {
     /// Ids of its containers and sandboxes.
-    pub objects: Vec<&'a str>,
+    pub objects: Vec<&'a EcoString>,
     /// Namespaces and names that its sandboxes and log directories say it has.
     pub names: Vec<(&'a str, &'a str)>,
     /// Ids of those of its containers that have ended: their status says when.
-    pub exited: Vec<&'a str>,
+    pub exited: Vec<&'a EcoString>,
     /// The newest creation time of its containers and sandboxes.
     pub newest: Option<Timestamp>,
     /// Its log directories.
@@ -94,7 +95,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    fn add(&mut self, id: &'a str, created_at: Option<Timestamp>) {
+    fn add(&mut self, id: &'a EcoString, created_at: Option<Timestamp>) {
         self.objects.push(id);
         self.undated |= created_at.is_none();
         self.newest = self.newest.max(created_at);

@@ -1,6 +1,7 @@
 //! Everything that a judgement queries: reads the source, gathers the facts, and asks what is still open by these. Nothing is
 //! judged or remembered here.
 
+use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -83,7 +84,7 @@ impl Sources {
             Found::Lists { asked, .. } if asked.uids.is_empty() => None,
             Found::Lists { kept, asked } => {
                 if let Some(error) = unreachable {
-                    let failed = |uid: &String| (uid.clone(), Answer::Failed(error.clone()));
+                    let failed = |uid: &EcoString| (uid.clone(), Answer::Failed(error.clone()));
                     asked.answers = asked.uids.iter().map(failed).collect();
                     return None;
                 }
@@ -97,7 +98,7 @@ impl Sources {
     }
 
     /// When these containers finished, as far as the runtime answers. A pod with one that it does not answer for is unknown.
-    async fn finish_times(&self, ids: Vec<String>) -> FinishTimes {
+    async fn finish_times(&self, ids: Vec<EcoString>) -> FinishTimes {
         let answers = self.gateway.statuses(ids.clone(), Instant::now() + ASK_WITHIN).await;
         let finished = ids.into_iter().zip(answers).filter_map(|(id, answer)| match answer {
             // One that has ended without a finish time counts as not answered.
@@ -191,7 +192,7 @@ impl Sources {
     async fn kubelet_dirs(
         &self,
         settings: &Settings,
-    ) -> (String, Result<io::Result<HashSet<String>>, WorkerGone>) {
+    ) -> (String, Result<io::Result<HashSet<EcoString>>, WorkerGone>) {
         let root = settings.pods.kubelet_root.clone();
         let pods = root.join("pods");
         let shown = pods.display().to_string();
@@ -203,7 +204,7 @@ impl Sources {
                 }
                 entries => entries,
             };
-            let names = entries?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            let names = entries?.map(|entry| Ok(entry?.file_name().to_string_lossy().as_ref().into()));
             names.collect()
         };
         (shown, self.files.run_within(ANSWER_WITHIN, list).await)

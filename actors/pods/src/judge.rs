@@ -2,6 +2,7 @@
 //! were gathered. Nothing here asks or waits, and nothing is remembered but in [`Memory::judge`], [`Memory::read`] and the
 //! few calls of the actor between two judgements.
 
+use ecow::EcoString;
 use jiff::Timestamp;
 
 use super::absence::{Absence, BRAKE_LETS_GO, Case, Kept, Questions, Reading, Rules};
@@ -32,7 +33,7 @@ pub enum Found {
         /// Why a kubelet is taken to be on this node, if it is.
         kubelet: Option<String>,
         /// Ended containers to ask for.
-        to_ask: Vec<String>,
+        to_ask: Vec<EcoString>,
         /// When they finished, as far as the runtime answered.
         finished: FinishTimes,
     },
@@ -119,7 +120,7 @@ impl Memory {
         let since = self.only_static_since.as_mut();
         let doubted = since.filter(|since| now.duration_since(**since) < BRAKE_LETS_GO);
         let is_doubted = doubted.map(|since| *since = Timestamp::MIN).is_some();
-        let missing: Vec<String> = self.chronicle.missing(is_doubted).collect();
+        let missing: Vec<EcoString> = self.chronicle.missing(is_doubted).collect();
         let held = if is_doubted { missing.len() } else { 0 };
         held.max(self.absence.confirm(missing))
     }

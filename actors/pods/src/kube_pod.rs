@@ -4,6 +4,7 @@
 //! A field that may be null is an `Option`.
 
 use cri_gc_policy::PodState;
+use ecow::EcoString;
 use serde::Deserialize;
 
 /// A pod as Kubernetes writes it.
@@ -23,7 +24,7 @@ pub struct KubePod {
 )]
 pub struct Metadata {
     #[serde(default)]
-    pub uid: String,
+    pub uid: EcoString,
     #[serde(default)]
     pub name: String,
     #[serde(default)]

@@ -4,6 +4,7 @@
 //! For a pod that was just deleted this is ordinary: a kubelet removes the directory a second or a minute later. One that
 //! lasts is orphaned and needs a person; that is logged once for each pod, however often the source becomes unreachable meanwhile.
 
+use ecow::EcoString;
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +20,7 @@ const NAMED: usize = 5;
 /// The pods that a directory keeps.
 #[derive(Debug, Default)]
 pub struct Leftovers {
-    pods: HashMap<String, Leftover>,
+    pods: HashMap<EcoString, Leftover>,
 }
 
 #[derive(Debug)]
@@ -120,7 +121,7 @@ mod tests {
     }
 
     fn note(leftovers: &mut Leftovers, standing: Standing, now: i64) -> Option<String> {
-        leftovers.note(&[("u".to_owned(), PodState::Unknown, standing)], at(now))
+        leftovers.note(&[("u".into(), PodState::Unknown, standing)], at(now))
     }
 
     #[test]
@@ -163,7 +164,8 @@ mod tests {
     #[test]
     fn many_pods_are_one_text_that_names_five() {
         let mut leftovers = Leftovers::default();
-        let all: Vec<_> = (0..7).map(|n| (format!("u{n}"), PodState::Unknown, Standing::Orphaned)).collect();
+        let all: Vec<_> =
+            (0..7).map(|n| (format!("u{n}").into(), PodState::Unknown, Standing::Orphaned)).collect();
         leftovers.note(&all, at(0));
         let text = leftovers.note(&all, at(300)).unwrap();
         assert!(text.starts_with("pods u0, u1, u2, u3, u4 and 2 more are orphaned"), "{text}");

@@ -1,5 +1,6 @@
 //! Pod lists as a source has them: a Kubernetes `PodList` (JSON or YAML), or a plain list of `{uid, state}`.
 
+use ecow::EcoString;
 use std::collections::HashMap;
 use std::fmt::Display;
 
@@ -14,7 +15,7 @@ use super::kube_pod::KubePod;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// By UID: the state, and the images that the pod's spec names.
-    pub pods: HashMap<String, (PodState, Vec<String>)>,
+    pub pods: HashMap<EcoString, (PodState, Vec<String>)>,
     /// Whether it is a kubelet's, and none of its pods comes from the API server: one that has just started answers so.
     pub only_static: bool,
 }
@@ -114,7 +115,7 @@ impl Listing {
     /// The pods, as a plan takes them.
     #[must_use]
     pub fn to_pods(&self) -> Vec<Pod> {
-        let pod = |(uid, (state, images)): (&String, &(PodState, Vec<String>))| Pod {
+        let pod = |(uid, (state, images)): (&EcoString, &(PodState, Vec<String>))| Pod {
             uid: uid.clone(),
             state: *state,
             images: images.clone(),
@@ -143,7 +144,7 @@ impl Listing {
         if uid.is_empty() {
             return Err(format!("pod number {number} has no UID"));
         }
-        let (known, all) = self.pods.entry(uid.to_owned()).or_insert((state, Vec::new()));
+        let (known, all) = self.pods.entry(uid.into()).or_insert((state, Vec::new()));
         // Listed twice with two states: nothing is certain of it.
         if *known != state {
             *known = PodState::Unknown;
@@ -156,7 +157,7 @@ impl Listing {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlainPod {
-    uid: String,
+    uid: EcoString,
     #[serde(deserialize_with = "named_state")]
     state: PodState,
 }
@@ -197,7 +198,7 @@ pub struct ListMetadata {
 mod tests {
     use super::*;
 
-    fn states(text: &str) -> Vec<(String, PodState)> {
+    fn states(text: &str) -> Vec<(EcoString, PodState)> {
         let mut states: Vec<_> =
             Listing::parse(text).unwrap().pods.into_iter().map(|(uid, (state, _))| (uid, state)).collect();
         states.sort_by(|a, b| a.0.cmp(&b.0));
@@ -206,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_plain_form_is_read_as_json_and_as_yaml() {
-        let expected = vec![("a".to_owned(), PodState::Active), ("b".to_owned(), PodState::Evicted)];
+        let expected = vec![("a".into(), PodState::Active), ("b".into(), PodState::Evicted)];
         assert_eq!(
             states(
                 r#"[{"uid":"a","state":"active"},{"uid":"b","state":"evicted"},{"uid":"c","state":"deleted"}]"#
@@ -298,7 +299,7 @@ items:
     fn a_pod_listed_with_two_states_is_unknown() {
         assert_eq!(
             states(r#"[{"uid":"a","state":"evicted"},{"uid":"a","state":"active"}]"#),
-            [("a".to_owned(), PodState::Unknown)]
+            [("a".into(), PodState::Unknown)]
         );
     }
 }

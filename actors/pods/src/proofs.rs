@@ -1,7 +1,8 @@
 //! Which pods were proved deleted before, by which evidence and by which objects. A proof is valid for its UID until something
 //! new of the pod is seen: what we removed since (and what that did to the times of its log directory) does not void it.
 
-use std::collections::{HashMap, HashSet};
+use ecow::EcoString;
+use std::collections::HashMap;
 
 use super::evidence::Evidence;
 use super::standing::Standing;
@@ -10,14 +11,15 @@ use cri_gc_files::scan::Identity;
 /// The proofs that hold.
 #[derive(Debug, Default)]
 pub struct Proofs {
-    proved: HashMap<String, Proved>,
+    proved: HashMap<EcoString, Proved>,
 }
 
 /// What there was of a pod when it was proved deleted.
 #[derive(Debug)]
 struct Proved {
-    objects: HashSet<String>,
-    log_dirs: HashSet<Identity>,
+    /// In their order, as the next.
+    objects: Box<[EcoString]>,
+    log_dirs: Box<[Identity]>,
     by: Standing,
 }
 
@@ -28,8 +30,8 @@ impl Proofs {
         let proved = self.proved.get(uid)?;
         let known = !evidence.runs
             && !evidence.unknown_container
-            && evidence.objects.iter().all(|id| proved.objects.contains(*id))
-            && evidence.log_dirs.iter().all(|dir| proved.log_dirs.contains(dir));
+            && evidence.objects.iter().all(|id| proved.objects.binary_search(id).is_ok())
+            && evidence.log_dirs.iter().all(|dir| proved.log_dirs.binary_search(dir).is_ok());
         known.then_some(&proved.by)
     }
 
@@ -40,9 +42,9 @@ impl Proofs {
 
     /// The pod is proved deleted.
     pub fn add(&mut self, uid: &str, evidence: &Evidence<'_>, by: Standing) {
-        let objects = evidence.objects.iter().map(|id| (*id).to_owned()).collect();
-        let log_dirs = evidence.log_dirs.iter().copied().collect();
-        self.proved.insert(uid.to_owned(), Proved { objects, log_dirs, by });
+        let objects = in_order(evidence.objects.iter().map(|id| EcoString::clone(id)));
+        let log_dirs = in_order(evidence.log_dirs.iter().copied());
+        self.proved.insert(uid.into(), Proved { objects, log_dirs, by });
     }
 
     /// The pod is not proved deleted any more.
@@ -54,4 +56,10 @@ impl Proofs {
     pub fn void_all(&mut self) {
         self.proved.clear();
     }
+}
+
+fn in_order<T: Ord>(all: impl Iterator<Item = T>) -> Box<[T]> {
+    let mut all: Box<[T]> = all.collect();
+    all.sort_unstable();
+    all
 }

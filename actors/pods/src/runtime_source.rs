@@ -3,6 +3,7 @@
 //!
 //! Pure: it gets the evidence, the finish times and the time.
 
+use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::verdict::{FinishTimes, Judgement, Verdict};
 pub struct RuntimeSource {
     /// When each pod was active last, as far as was ever seen. What is removed since still counts: a pod must not seem idle
     /// for longer because its youngest container was removed.
-    last_active: HashMap<String, Timestamp>,
+    last_active: HashMap<EcoString, Timestamp>,
     /// When containers finished, as far as that had to be asked.
     finished: FinishTimes,
     proofs: Proofs,
@@ -53,7 +54,7 @@ impl RuntimeSource {
         returns: Option<u64>,
         grace: Duration,
         now: Timestamp,
-    ) -> Vec<String> {
+    ) -> Vec<EcoString> {
         if returns > self.returns {
             return Vec::new();
         }
@@ -63,7 +64,7 @@ impl RuntimeSource {
                 && self.idle_since(uid, evidence, &nothing, now).is_some_and(|t| past(t, grace, now))
         });
         let ended = open.flat_map(|(_, evidence)| &evidence.exited);
-        ended.filter(|id| !self.finished.contains_key(**id)).map(|id| (*id).to_owned()).collect()
+        ended.filter(|id| !self.finished.contains_key(id.as_str())).map(|id| EcoString::clone(id)).collect()
     }
 
     /// The state of every pod that there is something of. A finish time that was queried and is not among `finished`
@@ -77,11 +78,11 @@ impl RuntimeSource {
     ) -> Judgement {
         self.last_active.retain(|uid, _| pods.contains_key(uid.as_str()));
         self.proofs.forget_all_but(pods);
-        let ended: HashSet<&str> =
+        let ended: HashSet<&EcoString> =
             pods.values().flat_map(|evidence| evidence.exited.iter().copied()).collect();
         self.finished.extend(finished.iter().map(|(id, at)| (id.clone(), *at)));
-        self.finished.retain(|id, _| ended.contains(id.as_str()));
-        let mut judged = Vec::with_capacity(pods.len());
+        self.finished.retain(|id, _| ended.contains(id));
+        let mut judged: Vec<PodStanding> = Vec::with_capacity(pods.len());
         for (uid, evidence) in pods {
             let is_answered = evidence.exited.iter().all(|id| self.finished.contains_key(*id));
             let idle = self.idle_since(uid, evidence, &self.finished, now);
@@ -89,7 +90,7 @@ impl RuntimeSource {
             let active = if evidence.runs || evidence.unknown_container { Some(now) } else { idle };
             if let Some(active) = active.filter(|at| *at <= now && !evidence.objects.is_empty()) {
                 // Of two judgements at a time the one of the older lists may come last.
-                let known = self.last_active.entry((*uid).to_owned()).or_insert(active);
+                let known = self.last_active.entry((*uid).into()).or_insert(active);
                 *known = active.max(*known);
             }
             let (state, standing) = if evidence.runs {
@@ -108,7 +109,7 @@ impl RuntimeSource {
             if state != PodState::Deleted {
                 self.proofs.void(uid);
             }
-            judged.push(((*uid).to_owned(), state, standing));
+            judged.push(((*uid).into(), state, standing));
         }
         judged.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let pod = |(uid, state, _): &PodStanding| Pod { uid: uid.clone(), state: *state, images: Vec::new() };
@@ -161,17 +162,16 @@ mod tests {
         now: i64,
     ) -> PodState {
         let pods = HashMap::from([("u", evidence)]);
-        let finished = finished.iter().map(|(id, t)| ((*id).to_owned(), Some(at(*t)))).collect();
+        let finished = finished.iter().map(|(id, t)| ((*id).into(), Some(at(*t)))).collect();
         source.judge(&pods, &finished, GRACE, at(now)).verdict.pods.pods[0].state
     }
 
+    static C: EcoString = EcoString::inline("c");
+    static S: EcoString = EcoString::inline("s");
+    static NEW: EcoString = EcoString::inline("new");
+
     fn pod(created: i64) -> Evidence<'static> {
-        Evidence {
-            objects: vec!["c", "s"],
-            exited: vec!["c"],
-            newest: Some(at(created)),
-            ..Evidence::default()
-        }
+        Evidence { objects: vec![&C, &S], exited: vec![&C], newest: Some(at(created)), ..Evidence::default() }
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn removed_objects_of_a_pod_do_not_make_it_seem_idle_for_longer() {
-        let sandbox = || Evidence { objects: vec!["s"], newest: Some(at(0)), ..Evidence::default() };
+        let sandbox = || Evidence { objects: vec![&S], newest: Some(at(0)), ..Evidence::default() };
         let source = &mut RuntimeSource::default();
         assert_eq!(state(source, pod(0), &[("c", 900)], 1000), PodState::Unknown);
         assert_eq!(state(source, sandbox(), &[], 1499), PodState::Unknown, "its container was removed");
@@ -268,7 +268,7 @@ mod tests {
             PodState::Deleted,
             "we removed its log just now"
         );
-        let new = Evidence { objects: vec!["new"], newest: Some(at(2003)), ..Evidence::default() };
+        let new = Evidence { objects: vec![&NEW], newest: Some(at(2003)), ..Evidence::default() };
         assert_eq!(state(source, new, &[], 2004), PodState::Unknown);
         assert_eq!(state(source, only_logs, &[], 2005), PodState::Unknown, "the new object voided the proof");
     }

@@ -2,6 +2,7 @@
 //!
 //! What a list proves is not decided here. Blocking work runs on the workers.
 
+use ecow::EcoString;
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::Path;
@@ -69,9 +70,9 @@ pub enum SourceChange {
 /// What the runtime had right before a list was requested.
 pub struct Before {
     /// UIDs of the pods that have a ready sandbox.
-    pub ready: HashSet<String>,
+    pub ready: HashSet<EcoString>,
     /// Ids of all containers and sandboxes.
-    pub objects: HashSet<String>,
+    pub objects: HashSet<EcoString>,
 }
 
 impl Before {

@@ -1,6 +1,7 @@
 //! By which evidence a pod is in its state: why something is kept or removed, in words. Decided in `absence` and
 //! `runtime_source`.
 
+use ecow::EcoString;
 use std::collections::BTreeMap;
 
 use cri_gc_policy::PodState;
@@ -135,13 +136,13 @@ impl Standing {
 }
 
 /// The UID of a pod, its state, and by which evidence.
-pub type PodStanding = (String, PodState, Standing);
+pub type PodStanding = (EcoString, PodState, Standing);
 
 /// What is known of one pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodFacts {
     /// Its UID.
-    pub uid: String,
+    pub uid: EcoString,
     /// Its state.
     pub state: PodState,
     /// Since when it has been seen in that state.
@@ -153,7 +154,7 @@ pub struct PodFacts {
 /// What was known of each pod when last asked, and since when.
 #[derive(Debug, Default)]
 pub struct Chronicle {
-    pods: BTreeMap<String, PodFacts>,
+    pods: BTreeMap<EcoString, PodFacts>,
 }
 
 impl Chronicle {
@@ -173,7 +174,7 @@ impl Chronicle {
     /// The pods that count as deleted, or would without a directory, an answer or the brake. Not those that are
     /// missing from one list only, or that are newer than the lists: these may be wrong. With `by_no_source` also those of
     /// which nothing is known while the source is doubted.
-    pub fn missing(&self, by_no_source: bool) -> impl Iterator<Item = String> {
+    pub fn missing(&self, by_no_source: bool) -> impl Iterator<Item = EcoString> {
         let is_missing = move |standing: &Standing| match standing {
             Standing::MissingTwice { .. }
             | Standing::MissingWhenAsked { .. }
@@ -204,7 +205,7 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let mut chronicle = Chronicle::default();
         let mut note = |state, now| {
-            chronicle.note(&[("u".to_owned(), state, Standing::Listed)], at(now));
+            chronicle.note(&[("u".into(), state, Standing::Listed)], at(now));
             chronicle.facts().into_iter().map(|facts| (facts.state, facts.since)).collect::<Vec<_>>()
         };
         assert_eq!(note(PodState::Active, 1), [(PodState::Active, at(1))]);

@@ -1,6 +1,7 @@
 //! What a judgement says: the verdict for the collector, and with it what the actor needs to know. Decided in `absence` and
 //! `runtime_source`.
 
+use ecow::EcoString;
 use std::collections::HashMap;
 
 use cri_gc_policy::Pods;
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use super::standing::PodStanding;
 
 /// When the containers that have ended did so, as far as asked; `None` is what the runtime does not know.
-pub type FinishTimes = HashMap<String, Option<Timestamp>>;
+pub type FinishTimes = HashMap<EcoString, Option<Timestamp>>;
 
 /// The states of the pods of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

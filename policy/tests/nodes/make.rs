@@ -164,7 +164,7 @@ pub fn snapshot(node: u64, dice: &Dice) -> Snapshot {
 fn pod(mut dice: Digits) -> Pod {
     use PodState::{Active, Deleted, Evicted, Terminated, Unknown};
     Pod {
-        uid: dice.pick(&UIDS[..4]).to_owned(),
+        uid: dice.pick(&UIDS[..4]).into(),
         state: dice.pick(&[Active, Terminated, Evicted, Deleted, Unknown, Terminated]),
         images: (0..dice.below(3)).map(|_| any_image(&mut dice)).collect(),
     }
@@ -186,33 +186,33 @@ fn container(i: usize, mut dice: Digits) -> Container {
     let id = format!("{}-c{i}", dice.below(4));
     let finished_at = if dice.below(2) == 0 { None } else { time(&mut dice, 4) };
     Container {
-        id,
-        pod_uid: pod_uid.to_owned(),
-        pod_sandbox_id,
-        name: name.to_owned(),
+        id: id.into(),
+        pod_uid: pod_uid.into(),
+        pod_sandbox_id: pod_sandbox_id.into(),
+        name: name.into(),
         attempt: dice.pick(&[0, 1, 2]),
         state,
         created_at,
         finished_at,
-        image_id: if dice.below(2) == 0 { String::new() } else { any_image(&mut dice) },
-        image_ref: if dice.below(2) == 0 { String::new() } else { any_image(&mut dice) },
-        image: any_image(&mut dice),
-        image_volumes: if dice.once_in(6) { vec![any_image(&mut dice)] } else { Vec::new() },
-        log_path: String::new(),
+        image_id: if dice.below(2) == 0 { "".into() } else { any_image(&mut dice).into() },
+        image_ref: if dice.below(2) == 0 { "".into() } else { any_image(&mut dice).into() },
+        image: any_image(&mut dice).into(),
+        image_volumes: if dice.once_in(6) { vec![any_image(&mut dice).into()] } else { Vec::new() },
+        log_path: "".into(),
     }
 }
 
 fn sandbox(i: usize, mut dice: Digits) -> Sandbox {
     use SandboxState::{NotReady, Ready, Unknown};
     Sandbox {
-        id: format!("s{i}"),
-        pod_uid: if dice.once_in(6) { String::new() } else { dice.pick(&UIDS).to_owned() },
+        id: format!("s{i}").into(),
+        pod_uid: if dice.once_in(6) { "".into() } else { dice.pick(&UIDS).into() },
         state: dice
             .pick(&[NotReady, NotReady, NotReady, NotReady, NotReady, NotReady, NotReady, Ready, Unknown]),
         created_at: time(&mut dice, 10),
         attempt: dice.pick(&[0, 1]),
-        namespace: "default".to_owned(),
-        name: "web".to_owned(),
+        namespace: "default".into(),
+        name: "web".into(),
         unlisted: dice.once_in(12),
     }
 }

@@ -40,7 +40,7 @@ pub struct Answer {
 pub fn answer(node: &Snapshot, settings: &Settings) -> Answer {
     let containers = containers(node, settings);
     let mut then = node.clone();
-    then.containers.retain(|container| !containers.remove.contains(&container.id));
+    then.containers.retain(|container| !containers.remove.contains(&container.id.to_string()));
 
     let later = sandboxes(&then, settings);
     let sandboxes = sandboxes(node, settings).followed_by(&later);
@@ -49,7 +49,7 @@ pub fn answer(node: &Snapshot, settings: &Settings) -> Answer {
     let (images, bytes_to_free) = images::decide(node, settings);
     let images = images.followed_by(&images::decide(&then, settings).0);
 
-    then.sandboxes.retain(|sandbox| !later.remove.contains(&sandbox.id));
+    then.sandboxes.retain(|sandbox| !later.remove.contains(&sandbox.id.to_string()));
     Answer {
         containers,
         sandboxes,
@@ -171,7 +171,7 @@ fn containers(node: &Snapshot, settings: &Settings) -> Verdict {
 
     gone.extend(in_limits.iter().filter(|c| !left.iter().any(|l| l.id == c.id)));
     let remove = oldest_first(gone, key_of_container);
-    verdict(remove, node.containers.iter().map(|c| c.id.clone()))
+    verdict(remove, node.containers.iter().map(|c| c.id.to_string()))
 }
 
 fn key_of_container(c: &Container) -> (Option<Timestamp>, u32, &str) {
@@ -237,7 +237,7 @@ fn sandboxes(node: &Snapshot, settings: &Settings) -> Verdict {
         })
         .collect();
     let remove = oldest_first(gone, key);
-    verdict(remove, node.sandboxes.iter().map(|s| s.id.clone()))
+    verdict(remove, node.sandboxes.iter().map(|s| s.id.to_string()))
 }
 
 fn log_dirs(node: &Snapshot) -> Verdict {

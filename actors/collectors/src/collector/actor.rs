@@ -120,7 +120,7 @@ struct Requested {
 impl Requested {
     /// Without a caller.
     fn by(trigger: Trigger) -> Self {
-        Self { run: RunPass { trigger, ..RunPass::default() }, waiting: None }
+        Self { run: RunPass { trigger, brief: true, ..RunPass::default() }, waiting: None }
     }
 }
 
@@ -528,7 +528,5 @@ async fn make_pass<C: Collect>(logic: Rc<C>, pass: Pass) -> (PassReport, Option<
     }
     let mode = if pass.mode() == Mode::Enforce && !pass.enforces() { Mode::Report } else { pass.mode() };
     let seen = pass.seen_for_next();
-    let mut report = PassReport { mode, took: began.elapsed(), ..pass.report.into_inner() };
-    report.count();
-    (report, seen)
+    (PassReport { mode, took: began.elapsed(), ..pass.report.into_inner() }, seen)
 }

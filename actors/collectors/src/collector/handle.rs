@@ -40,12 +40,12 @@ impl LoopHandle {
         }
     }
 
-    /// Makes a pass now, after the one in progress.
+    /// Makes a pass now, after the one in progress. Its objects are told as progress only.
     ///
     /// # Errors
     /// It is paused or stopping, or crashed during the pass.
     pub async fn run(&self, progress: Option<UnboundedSender<Progress>>) -> Result<PassReport, Declined> {
-        let run = RunPass { progress, ..RunPass::default() };
+        let run = RunPass { progress, brief: true, ..RunPass::default() };
         self.run.send(run).await.unwrap_or(Err(Declined::Crashed(self.of)))
     }
 

@@ -1,13 +1,14 @@
 //! A pass in progress: what it may use, and its report. The report is outside the pass's own code, so that what was done is
 //! reported even if the pass is cut short.
 
+use ecow::EcoString;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use cri_gc_config::{Mode, Settings};
-use cri_gc_policy::report::{Item, SectionReport};
+use cri_gc_policy::report::Item;
 use cri_gc_policy::{Decision, Kind, Reason, Section};
 use futures_util::StreamExt;
 use jiff::SignedDuration;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::messages::{Handed, RunPass};
 use crate::observe::{self, PodView};
 use crate::planning::Foreseen;
-use crate::report::{Kept, Outcome, PassError, PassReport, Progress, Removal, Space, untried_removals};
+use crate::report::{Outcome, PassError, PassReport, Progress, Removal, Space, untried_removals};
 use crate::tools::Tools;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass};
 use cri_gc_kit::generation::Generation;
@@ -124,13 +125,13 @@ pub struct Target<T> {
     /// What it is.
     pub kind: Kind,
     /// Its id.
-    pub id: String,
+    pub id: EcoString,
     /// What people call it.
     pub name: String,
     /// Why it is removed.
     pub reason: Reason,
     /// UID of its pod; empty for what belongs to none.
-    pub pod_uid: String,
+    pub pod_uid: EcoString,
     /// What else the removal needs.
     pub object: T,
 }
@@ -142,11 +143,12 @@ impl Pass {
     pub(super) fn new(
         of: Loop,
         live: Rc<Live>,
-        RunPass { trigger, progress, foreseen, seen }: RunPass,
+        RunPass { trigger, progress, foreseen, seen, brief }: RunPass,
         tools: Tools,
     ) -> Self {
         let (settings, began) = (live.settings(), tools.clock.moment());
         let report = PassReport::new(of, trigger, of.mode(&settings), began.wall());
+        let report = PassReport { lists_objects: !brief, ..report };
         Self {
             of,
             tools,
@@ -199,13 +201,8 @@ impl Pass {
     /// What the next loop in the chain need not observe again; `None` where this pass has removed something, has tried to, or has
     /// failed: what it had sent at its deadline may be carried out later.
     pub(super) fn seen_for_next(&self) -> Option<Handed> {
-        let untouched = |removal: &Removal| removal.outcome == Outcome::WouldRemove;
         let report = self.report.borrow();
-        if report.errors.is_empty() && report.removals.iter().all(untouched) {
-            self.seen.take()
-        } else {
-            None
-        }
+        if report.errors.is_empty() && report.counts.attempted.is_empty() { self.seen.take() } else { None }
     }
 
     /// Whether this pass removes, or only says what it would remove.
@@ -246,16 +243,16 @@ impl Pass {
         }
     }
 
-    /// What is kept.
-    pub fn kept(&self, kind: Kind, items: Vec<Item>) {
-        debug!(self.tools.log, "kept"; "loop" => self.of.as_str(), "kind" => kind.as_str(), "count" => items.len());
-        self.report.borrow_mut().kept.extend(items.into_iter().map(|item| Kept { kind, item }));
+    /// What is kept of that kind, and how that is put into words.
+    pub fn kept(&self, kind: Kind, keep: &[Decision], words: impl Fn(&[Decision]) -> Vec<Item>) {
+        debug!(self.tools.log, "kept"; "loop" => self.of.as_str(), "kind" => kind.as_str(), "count" => keep.len());
+        self.report.borrow_mut().kept(kind, keep, words);
     }
 
-    /// What is kept of that kind in the end, in place of what was said of it before.
-    pub fn kept_after_all(&self, kind: Kind, items: Vec<Item>) {
-        self.report.borrow_mut().kept.retain(|kept| kept.kind != kind);
-        self.kept(kind, items);
+    /// What is kept in the end, in place of what was said before.
+    pub fn kept_after_all(&self, kind: Kind, keep: &[Decision], words: impl Fn(&[Decision]) -> Vec<Item>) {
+        self.report.borrow_mut().forget_kept();
+        self.kept(kind, keep, words);
     }
 
     /// Whether no further removal may be begun: the runtime became unreachable, the loop was halted, or the clock was set, so
@@ -287,17 +284,17 @@ impl Pass {
     }
 
     /// Carries out what was decided on objects of one kind: reports what is kept and what would follow, and removes the rest in its
-    /// order, at most `parallel` at a time. `report` is the same decisions in words; `object` is what the removal needs.
+    /// order, at most `parallel` at a time. `words` puts decisions into words; `object` is what the removal needs.
     pub async fn carry_out<T>(
         &self,
         kind: Kind,
-        report: SectionReport,
         section: &Section,
+        words: impl Fn(&[Decision]) -> Vec<Item>,
         object: impl Fn(usize) -> Option<T>,
         parallel: usize,
         remove: impl AsyncFn(&Target<T>) -> Removed,
     ) {
-        let targets = self.targets(kind, report, section, object);
+        let targets = self.targets(kind, section, words, object);
         self.planned(targets.len());
         self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
     }
@@ -306,20 +303,18 @@ impl Pass {
     pub fn targets<T>(
         &self,
         kind: Kind,
-        report: SectionReport,
         section: &Section,
+        words: impl Fn(&[Decision]) -> Vec<Item>,
         object: impl Fn(usize) -> Option<T>,
     ) -> Vec<Target<T>> {
-        let SectionReport { remove: items, follow, keep, .. } = report;
-        self.kept(kind, keep);
-        let followers = follow.into_iter().map(|item| Removal::new(kind, item, Outcome::WouldRemove));
-        self.report.borrow_mut().follow.extend(followers);
+        self.kept(kind, &section.keep, &words);
+        self.report.borrow_mut().follow(kind, &section.follow, &words);
         let target = |(decision, item): (&Decision, Item)| {
             let Item { id, name, pod_uid, .. } = item;
             let (reason, object) = (decision.reason, object(decision.index)?);
             Some(Target { kind, id, name, reason, pod_uid, object })
         };
-        section.remove.iter().zip(items).filter_map(target).collect()
+        section.remove.iter().zip(words(&section.remove)).filter_map(target).collect()
     }
 
     fn send(&self, progress: Progress) {
@@ -399,15 +394,15 @@ impl Pass {
             kind: target.kind,
             id: target.id.clone(),
             name: target.name.clone(),
-            reason: target.reason.as_str().to_owned(),
+            reason: target.reason.as_str(),
             outcome,
             bytes,
             pod_uid: target.pod_uid.clone(),
         };
         let (kind, outcome) = (removal.kind.as_str(), removal.outcome.to_string());
         let what = slog::o!(
-            "loop" => self.of.as_str(), "kind" => kind, "id" => removal.id.clone(), "name" => removal.name.clone(),
-            "reason" => removal.reason.clone(), "bytes" => removal.bytes
+            "loop" => self.of.as_str(), "kind" => kind, "id" => removal.id.to_string(), "name" => removal.name.clone(),
+            "reason" => removal.reason, "bytes" => removal.bytes
         );
         if removal.outcome == Outcome::Removed {
             info!(self.tools.log, "removed"; what);
@@ -418,7 +413,9 @@ impl Pass {
         } else {
             debug!(self.tools.log, "{}", outcome; what);
         }
-        self.send(Progress::Done(self.of, removal.clone()));
-        self.report.borrow_mut().removals.push(removal);
+        if self.progress.is_some() {
+            self.send(Progress::Done(self.of, removal.clone()));
+        }
+        self.report.borrow_mut().removal(removal);
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! An unreachable runtime is reported by the gateway, once for all loops; here it counts, and is logged at DEBUG only.
 
+use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub struct PassLog {
     /// Whether anything of the outage was logged, so that its end is worth a line.
     was_logged: bool,
     /// In how many passes in a row each object could not be removed.
-    objects: HashMap<(Kind, String), u64>,
+    objects: HashMap<(Kind, EcoString), u64>,
     /// Notes that were logged, each once until it is gone.
     notes: HashSet<String>,
     /// Objects that would be removed, as it was logged last.
@@ -220,7 +221,7 @@ fn failures(report: &PassReport) -> Vec<Failure> {
             let digits = removal.id.strip_prefix("sha256:").unwrap_or(&removal.id);
             let object = match removal.kind {
                 Kind::LogDir | Kind::LogLink => removal.id.clone(),
-                _ => format!("{} ({})", removal.name, digits.get(..13).unwrap_or(digits)),
+                _ => format!("{} ({})", removal.name, digits.get(..13).unwrap_or(digits)).into(),
             };
             let text = format!("{objects} could not be removed, {first}{object}: {error}");
             all.push(Failure { kind, event: EventKind::failed(report.of), text, is_unreachable: false });

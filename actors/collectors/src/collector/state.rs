@@ -150,7 +150,7 @@ impl LoopState {
     pub(super) fn pass_ended(&mut self, report: &PassReport, now: Timestamp) {
         self.passes += 1;
         self.removed += report.counts.removed;
-        self.freed_bytes += report.counts.freed_bytes;
+        self.freed_bytes += report.freed();
         self.totals.pass_ended(report, now);
         // A pass that the runtime did not answer says nothing of them.
         if !report.space.places.images.is_empty() {

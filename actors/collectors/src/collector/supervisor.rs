@@ -303,6 +303,7 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
                     next.do_send(RunPass {
                         trigger: Trigger::Chain,
                         seen: seen.clone(),
+                        brief: true,
                         ..RunPass::default()
                     });
                 }

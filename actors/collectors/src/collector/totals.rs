@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use cri_gc_kit::histogram::Histogram;
-use cri_gc_policy::Reason;
 use jiff::Timestamp;
 
-use crate::report::{Outcome, PassReport};
+use crate::report::PassReport;
 
 /// Bounds of how long passes take, in seconds: an idle node, a full one, removals, a pass at its deadline.
 const BOUNDS: &[f64] = &[0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0];
@@ -50,29 +49,10 @@ impl Totals {
         if report.is_good() {
             self.last_good_at = Some(now);
         }
-        for removal in &report.removals {
-            let Some(result) = result(&removal.outcome) else { continue };
-            *self.removals.entry((word(&removal.reason), result)).or_default() += 1;
-            if removal.outcome == Outcome::Removed {
-                self.reported_bytes = self.reported_bytes.saturating_add(removal.bytes);
-            }
+        for (what, count) in &report.counts.attempted {
+            *self.removals.entry(*what).or_default() += count;
         }
-    }
-}
-
-/// The same word out of the closed set.
-fn word(reason: &str) -> &'static str {
-    Reason::ALL.iter().map(|known| known.as_str()).find(|known| *known == reason).unwrap_or("other")
-}
-
-/// How an attempt ended. What a loop only reports was no attempt.
-fn result(outcome: &Outcome) -> Option<&'static str> {
-    match outcome {
-        Outcome::Removed => Some("removed"),
-        Outcome::AlreadyGone => Some("already_gone"),
-        Outcome::Refused { .. } => Some("refused"),
-        Outcome::Failed { .. } => Some("failed"),
-        Outcome::WouldRemove => None,
+        self.reported_bytes = self.reported_bytes.saturating_add(report.counts.removed_bytes);
     }
 }
 
@@ -81,16 +61,15 @@ mod tests {
     use std::time::Duration;
 
     use cri_gc_config::Mode;
-    use cri_gc_policy::Kind;
     use cri_gc_policy::report::Item;
+    use cri_gc_policy::{Kind, Reason};
 
     use super::*;
-    use crate::report::{PassError, Removal, Trigger};
+    use crate::report::{Outcome, PassError, Removal, Trigger};
     use cri_gc_kit::words::Loop;
 
-    fn removal(reason: &str, outcome: Outcome, bytes: u64) -> Removal {
-        let item = Item { reason: reason.to_owned(), ..Item::default() };
-        Removal { bytes, ..Removal::new(Kind::Image, item, outcome) }
+    fn removal(reason: Reason, outcome: Outcome, bytes: u64) -> Removal {
+        Removal { bytes, ..Removal::new(Kind::Image, reason, Item::default(), outcome) }
     }
 
     #[test]
@@ -100,13 +79,14 @@ mod tests {
         let mut report = PassReport::new(Loop::ImageGc, Trigger::Pressure, Mode::Enforce, at(0));
         report.took = Duration::from_secs(2);
         report.space.wanted_bytes = 100;
-        report.removals = vec![
-            removal("disk_pressure", Outcome::Removed, 40),
-            removal("disk_pressure", Outcome::AlreadyGone, 5),
-            removal("unused_too_long", Outcome::WouldRemove, 7),
-            removal("what is this", Outcome::halted(), 7),
-        ];
-        report.count();
+        for removal in [
+            removal(Reason::DiskPressure, Outcome::Removed, 40),
+            removal(Reason::DiskPressure, Outcome::AlreadyGone, 5),
+            removal(Reason::UnusedTooLong, Outcome::WouldRemove, 7),
+            removal(Reason::UnusedTooLong, Outcome::halted(), 7),
+        ] {
+            report.removal(removal);
+        }
         totals.pass_ended(&report, at(1));
         report.errors.push(PassError::Records);
         totals.pass_ended(&report, at(2));
@@ -114,7 +94,7 @@ mod tests {
         let removals = [
             (("disk_pressure", "already_gone"), 2),
             (("disk_pressure", "removed"), 2),
-            (("other", "refused"), 2),
+            (("unused_too_long", "refused"), 2),
         ];
         assert_eq!(totals.removals, BTreeMap::from(removals), "what is only reported is no attempt");
         assert_eq!((totals.wanted_bytes, totals.reported_bytes), (200, 80));

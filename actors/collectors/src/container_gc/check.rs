@@ -1,6 +1,7 @@
 //! The check right before the containers of a pod are removed: one list of them, which is used for all that are removed
 //! within a moment. What has ended never runs again, so such a list says enough of it; anything else is asked by itself.
 
+use ecow::EcoString;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -21,7 +22,7 @@ const READY_FOR: Duration = Duration::from_secs(1);
 /// What was listed of a pod.
 pub struct Listed {
     /// Its containers by id.
-    pub containers: HashMap<String, Sibling>,
+    pub containers: HashMap<EcoString, Sibling>,
     /// Whether a sandbox or a container of it may be running, or is new since the pass has seen the pod; asked only where something is
     /// removed because the pod has ended.
     pub is_alive: bool,
@@ -98,6 +99,6 @@ impl<'a> Checks<'a> {
 pub fn owner(container: &Container) -> Owner {
     match container.pod_uid.as_str() {
         "" => Owner::Sandbox(container.pod_sandbox_id.clone()),
-        uid => Owner::Pod(uid.to_owned()),
+        uid => Owner::Pod(uid.into()),
     }
 }

@@ -1,6 +1,7 @@
 //! Since when each container was seen dead. Lists do not report when a container finished; one that was watched for as long
 //! as `container_gc.min_dead_age` asks need not be asked for it.
 
+use ecow::EcoString;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::collector::Pass;
 
 /// The memory of a loop, by id, in the time since the boot.
 #[derive(Debug, Default)]
-pub struct SeenDead(RefCell<HashMap<String, SignedDuration>>);
+pub struct SeenDead(RefCell<HashMap<EcoString, SignedDuration>>);
 
 impl SeenDead {
     /// Takes note of a complete list of that time. What is not in it is forgotten.
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     fn container(id: &str, state: ContainerState) -> Container {
-        Container { id: id.to_owned(), state, ..Container::default() }
+        Container { id: id.into(), state, ..Container::default() }
     }
 
     fn at(second: i64) -> Moment {

@@ -39,7 +39,7 @@ impl<'a> LogKeeper<'a> {
     pub fn may_go(&self, container: &'a Container) -> bool {
         let key = key(self.pods, container);
         // What belongs to no pod is only removed at all if the operator says so.
-        let lives = match self.pods.uid_of_container(container) {
+        let lives = match self.pods.uid_of_container(container).as_str() {
             "" => false,
             uid => !matches!(self.pods.state(uid), PodState::Deleted | PodState::Evicted),
         };
@@ -57,7 +57,7 @@ impl<'a> LogKeeper<'a> {
 }
 
 fn key<'a>(pods: &PodTable<'a>, container: &'a Container) -> LogKey<'a> {
-    let uid = match pods.uid_of_container(container) {
+    let uid = match pods.uid_of_container(container).as_str() {
         "" => container.pod_sandbox_id.as_str(),
         uid => uid,
     };
@@ -73,19 +73,19 @@ mod tests {
 
     fn container(id: &str, uid: &str, name: &str, attempt: u32) -> Container {
         Container {
-            id: id.to_owned(),
-            pod_uid: uid.to_owned(),
-            pod_sandbox_id: "s".to_owned(),
-            name: name.to_owned(),
+            id: id.into(),
+            pod_uid: uid.into(),
+            pod_sandbox_id: "s".into(),
+            name: name.into(),
             attempt,
             state: ContainerState::Exited,
             created_at: None,
             finished_at: None,
-            image: String::new(),
-            image_ref: String::new(),
-            image_id: String::new(),
+            image: "".into(),
+            image_ref: "".into(),
+            image_id: "".into(),
             image_volumes: Vec::new(),
-            log_path: String::new(),
+            log_path: "".into(),
         }
     }
 
@@ -94,7 +94,7 @@ mod tests {
             containers,
             pods: Pods {
                 synced: true,
-                pods: vec![Pod { uid: "u".to_owned(), state, images: Vec::new() }],
+                pods: vec![Pod { uid: "u".into(), state, images: Vec::new() }],
                 absent: Absent::Unknown,
             },
             ..Observation::empty(Timestamp::UNIX_EPOCH)

@@ -54,7 +54,7 @@ impl Collect for ContainerGc {
             let settled = settle(&pass.tools, observation, &mut section, &policy, known).await;
             settled.into_iter().for_each(|problem| pass.error(problem));
         }
-        let report = Words::new(observation, &policy).section(Kind::Container, &section);
+        let words = Words::new(observation, &policy);
         let keeper = LogKeeper::new(observation, &pods);
         let links = if section.remove.is_empty() { HashMap::new() } else { link_names(pass, &keeper).await };
         let object = |index: usize| {
@@ -70,7 +70,12 @@ impl Collect for ContainerGc {
             keeper,
             links,
         };
-        let mut targets = pass.targets(Kind::Container, report, &section, object);
+        let mut targets = pass.targets(
+            Kind::Container,
+            &section,
+            |decisions| words.items(Kind::Container, decisions),
+            object,
+        );
         let planned = targets.len();
         let whole = match pass.enforces() {
             true => whole_pods::take(&mut targets, observation, &pods, pass, &section),

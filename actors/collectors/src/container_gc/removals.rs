@@ -1,5 +1,6 @@
 //! The removal of one container with its log, after the check right before it.
 
+use ecow::EcoString;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::report::{Outcome, files_done};
 const LOG_WITHIN: Duration = Duration::from_secs(60);
 
 /// A container to remove, with the UID of its pod.
-pub type ToRemove<'a> = Target<(&'a Container, &'a str)>;
+pub type ToRemove<'a> = Target<(&'a Container, &'a EcoString)>;
 
 /// What the removals of a pass share.
 pub struct Removals<'a> {
@@ -75,8 +76,8 @@ impl<'a> Removals<'a> {
         let mut bytes = 0;
         let has_log = facts.status.state != ContainerState::Created && self.keeper.may_go(container);
         if has_log && !self.keeper.is_stuck.get() {
-            let names = self.links.get(&container.id).cloned().unwrap_or_default();
-            bytes = remove_logs(self.pass, &self.keeper, uid.to_owned(), facts.log_path, names).await;
+            let names = self.links.get(container.id.as_str()).cloned().unwrap_or_default();
+            bytes = remove_logs(self.pass, &self.keeper, uid.to_string(), facts.log_path, names).await;
             // A large log takes a while.
             if checked.elapsed() >= USED_FOR {
                 checked = match self.check(target).await? {

@@ -1,6 +1,7 @@
 //! A deleted pod whose containers have all ended is removed as a whole: its sandbox with all that is in it (behaviour: Whole pods). What
 //! can't be removed so is removed one by one.
 
+use ecow::EcoString;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -64,7 +65,7 @@ impl WholePods {
 }
 
 /// Where the logs of containers are, by their ids, below the root of the pod logs.
-type Logs = HashMap<String, String>;
+type Logs = HashMap<EcoString, String>;
 
 /// A sandbox, and the removal of each container in it.
 pub struct WholePod<'a> {
@@ -135,10 +136,10 @@ impl WholePods {
             let may_go = self.may_remove(pass) && removals.keeper.may_go(container);
             removals.gone(container, None);
             // Its log is removed with the directory of the pod, but nothing else removes a link at once.
-            let bytes = match (removals.links.get(&container.id), logs.get(&container.id)) {
+            let bytes = match (removals.links.get(container.id.as_str()), logs.get(&container.id)) {
                 (Some(names), Some(log)) if may_go && !removals.keeper.is_stuck.get() => {
                     let log = removals.kubelet_log(log);
-                    remove_logs(pass, &removals.keeper, uid.to_owned(), log, names.clone()).await
+                    remove_logs(pass, &removals.keeper, uid.to_string(), log, names.clone()).await
                 }
                 _ => 0,
             };
@@ -208,7 +209,7 @@ async fn check(
         return Ok(None);
     }
     let listed_at = Instant::now();
-    let inside = pass.tools.gateway.containers_of(&Owner::Sandbox(id.to_owned())).await?;
+    let inside = pass.tools.gateway.containers_of(&Owner::Sandbox(id.into())).await?;
     let planned: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
     let (policy, now) = (pass.settings.policy().containers, removals.now());
     let may_go = inside.len() == planned.len()

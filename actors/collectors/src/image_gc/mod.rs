@@ -19,7 +19,7 @@ use std::time::Duration;
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::images::{ImageUse, follow, space, unmatched};
 use cri_gc_policy::report::Words;
-use cri_gc_policy::{Kind, Observation, PodTable, Reclaiming};
+use cri_gc_policy::{Decision, Kind, Observation, PodTable, Reclaiming};
 use tokio::time::Instant;
 
 use crate::collector::{Collect, Pass, Target};
@@ -31,7 +31,7 @@ use cri_gc_gateway::FsPlaces;
 use cri_gc_kit::supervision::failure_log::First;
 use cri_gc_kit::words::Loop;
 use disks::Disks;
-use reclaim::{Reclaim, Reclaimed, decide, keep};
+use reclaim::{Reclaim, Reclaimed, decide, kept};
 
 /// The collector of images.
 #[derive(Debug, Default)]
@@ -134,13 +134,14 @@ impl Collect for ImageGc {
         unmatched(&observation.images, &policy.images).into_iter().for_each(|note| pass.note(note));
         let reclaimed = if pass.enforces() {
             pass.planned(plan.section.remove.len());
-            pass.kept(Kind::Image, keep(&observation, &plan, &policy));
+            kept(pass, &observation, &plan, &policy);
             let disks = Disks::new(observation.filesystems.clone());
             Reclaim { pass, policy: &policy, places, disks }.run(observation, plan, tries).await
         } else {
-            let report = Words::new(&observation, &policy).section(Kind::Image, &plan.section);
+            let words = Words::new(&observation, &policy);
+            let words = |decisions: &[Decision]| words.items(Kind::Image, decisions);
             let none = async |_: &Target<()>| Ok((Outcome::WouldRemove, 0));
-            pass.carry_out(Kind::Image, report, &plan.section, |_| Some(()), 1, none).await;
+            pass.carry_out(Kind::Image, &plan.section, words, |_| Some(()), 1, none).await;
             let missing = plan.missing.bytes;
             let space = &mut *pass.space();
             (space.wanted_bytes, space.missing_bytes) = (missing, missing);

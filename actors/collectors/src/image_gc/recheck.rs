@@ -1,5 +1,6 @@
 //! The checks right before an image is removed: a runtime removes one that is used, pinned or protected without a word.
 
+use ecow::EcoString;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
@@ -28,7 +29,7 @@ const IMAGES_FOR: Duration = Duration::from_millis(250);
 /// A list of images, and the containers that were known before it was requested.
 struct Listed {
     images: Arc<Vec<Image>>,
-    known: Rc<HashSet<String>>,
+    known: Rc<HashSet<EcoString>>,
 }
 
 /// What the checks of one pass share.
@@ -37,7 +38,7 @@ pub struct Recheck<'a> {
     /// Name of the image that sandboxes are made of.
     sandbox_image: &'a str,
     /// Ids of the containers that were listed so far.
-    listed: RefCell<Rc<HashSet<String>>>,
+    listed: RefCell<Rc<HashSet<EcoString>>>,
     images: Recent<Listed, CriError>,
 }
 

@@ -1,11 +1,12 @@
 //! The closed loop (behaviour: Image disk space): removes a few images, measures the filesystem, makes a new plan of what it
 //! measured, and stops as soon as the low threshold is met, no removable image is left, or removals free nothing.
 
+use ecow::EcoString;
 use std::time::Duration;
 
 use cri_gc_policy::images::{self, space};
 use cri_gc_policy::naming;
-use cri_gc_policy::report::{Item, Words};
+use cri_gc_policy::report::Words;
 use cri_gc_policy::{
     Decision, FileSystem, Image, ImagePlan, Kind, Observation, PodTable, Policy, Reason, Reclaiming,
 };
@@ -90,7 +91,7 @@ impl Reclaim<'_> {
                 // What is left was not tried, so it is not known what it would have freed.
                 plan = decide(&observation, policy);
                 pass.space().missing_bytes = plan.missing.bytes;
-                pass.kept_after_all(Kind::Image, keep(&observation, &plan, policy));
+                kept(pass, &observation, &plan, policy);
                 return reclaimed;
             }
             let promised = gone.iter().fold(0u64, |sum, image| sum.saturating_add(image.size_bytes));
@@ -107,7 +108,7 @@ impl Reclaim<'_> {
             plan = decide(&observation, policy);
         }
         // Some of what the first plan names may still be there, and some that it does not name may be removed.
-        pass.kept_after_all(Kind::Image, keep(&observation, &plan, policy));
+        kept(pass, &observation, &plan, policy);
         pass.space().missing_bytes = plan.missing.bytes;
         // Where no image may be removed, why it is so is an error already.
         if !plan.missing.is_none() && observation.uses_unknown.is_none() {
@@ -184,9 +185,10 @@ pub fn decide(observation: &Observation, policy: &Policy) -> ImagePlan {
     images::decide(observation, &PodTable::new(observation), &policy.images)
 }
 
-/// What is kept by that plan, in words.
-pub fn keep(observation: &Observation, plan: &ImagePlan, policy: &Policy) -> Vec<Item> {
-    Words::new(observation, policy).section(Kind::Image, &plan.section).keep
+/// Reports what is kept by that plan.
+pub fn kept(pass: &Pass, observation: &Observation, plan: &ImagePlan, policy: &Policy) {
+    let words = |decisions: &[Decision]| Words::new(observation, policy).items(Kind::Image, decisions);
+    pass.kept_after_all(Kind::Image, &plan.section.keep, words);
 }
 
 /// The first `count` images that the plan removes.
@@ -196,10 +198,10 @@ fn targets(observation: &Observation, plan: &ImagePlan, count: usize) -> Vec<Tar
         let image = observation.images.get(decision.index)?;
         Some(Target {
             kind: Kind::Image,
-            id: image.id.clone(),
+            id: image.id.as_str().into(),
             name: naming::image(image).to_owned(),
             reason: decision.reason,
-            pod_uid: String::new(),
+            pod_uid: EcoString::new(),
             object: image.clone(),
         })
     };

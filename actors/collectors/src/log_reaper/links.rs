@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use cri_gc_config::Settings;
 use cri_gc_policy::links::{DanglingLink, LinkOwner, decide};
-use cri_gc_policy::report::{Item, SectionReport};
+use cri_gc_policy::report::Item;
 use cri_gc_policy::{ContainerState, Decision, Kind, Reason};
 
 use super::{BETWEEN_CHECKS, LogReaper, remove_checked};
@@ -56,16 +56,14 @@ impl LogReaper {
             };
             let name = dangling.get(decision.index)?.name.clone();
             let reason = decision.reason.as_str().to_owned();
-            Some(Item { id: name.clone(), reason, detail, name, ..Item::default() })
+            Some(Item { id: name.as_str().into(), reason, detail, name, ..Item::default() })
         };
         let items = |decisions: &[Decision]| decisions.iter().filter_map(item).collect();
-        let (remove, keep) = (items(&section.remove), items(&section.keep));
-        let report = SectionReport { remove, keep, ..SectionReport::default() };
         let parallel = pass.settings.log_gc.workers.into();
         pass.carry_out(
             Kind::LogLink,
-            report,
             &section,
+            items,
             |_| Some(()),
             parallel,
             async |target| remove_link(pass, &target.id).await,

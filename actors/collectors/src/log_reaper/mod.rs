@@ -5,6 +5,7 @@
 
 mod links;
 
+use ecow::EcoString;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use std::time::Duration;
 use cri_gc_config::{PodSource, Settings};
 use cri_gc_gateway::{CriError, CriResult, Freshness, Owner};
 use cri_gc_policy::log_dirs::{self, pod_uid_of};
-use cri_gc_policy::report::{Item, Words};
-use cri_gc_policy::{Container, Kind, PodTable, Reason, Sandbox};
+use cri_gc_policy::report::Words;
+use cri_gc_policy::{Container, Decision, Kind, Observation, PodTable, Reason, Sandbox};
 use slog::warn;
 use tokio::time::Instant;
 
@@ -91,14 +92,15 @@ impl LogReaper {
         let pods = PodTable::new(observation);
         let mut section = log_dirs::decide(observation, &pods);
         log_dirs::follow(&mut section, observation, &pods, &pass.foreseen.of(observation));
-        let report = Words::new(observation, &pass.settings.policy()).section(Kind::LogDir, &section);
-        self.log_foreign(pass, &report.keep);
+        self.log_foreign(pass, observation, &section.keep);
+        let policy = pass.settings.policy();
+        let words = Words::new(observation, &policy);
         let parallel = pass.settings.log_gc.workers.into();
         let known = Known { in_parts: view.in_parts, ..Known::default() };
         pass.carry_out(
             Kind::LogDir,
-            report,
             &section,
+            |decisions: &[Decision]| words.items(Kind::LogDir, decisions),
             |_| Some(()),
             parallel,
             async |target| remove(pass, &known, &target.id).await,
@@ -107,19 +109,21 @@ impl LogReaper {
     }
 
     /// Logs once what is not the log directory of a pod.
-    fn log_foreign(&self, pass: &Pass, kept: &[Item]) {
-        let foreign = || kept.iter().filter(|item| item.reason == Reason::ForeignName.as_str());
-        let known = self.foreign.replace(foreign().map(|item| item.id.clone()).collect());
-        for item in foreign().filter(|item| !known.contains(&item.id)) {
+    fn log_foreign(&self, pass: &Pass, observation: &Observation, kept: &[Decision]) {
+        let foreign = kept.iter().filter(|decision| decision.reason == Reason::ForeignName);
+        let names = foreign.filter_map(|decision| observation.log_dirs.get(decision.index)).cloned();
+        let names: HashSet<String> = names.collect();
+        let known = self.foreign.replace(names.clone());
+        for name in names.difference(&known) {
             let root = pass.settings.log_gc.pod_logs_root.display();
             warn!(pass.tools.log, "kept: its name is not that of a pod log directory (NAMESPACE_NAME_UID)"; "loop" => Self::LOOP.as_str(),
-                "path" => format!("{root}/{}", item.id));
+                "path" => format!("{root}/{name}"));
         }
     }
 }
 
 /// UIDs of which the runtime knows a sandbox or a container.
-async fn known_uids(tools: &Tools) -> CriResult<HashSet<String>> {
+async fn known_uids(tools: &Tools) -> CriResult<HashSet<EcoString>> {
     // The sandboxes last: a pod that comes up meanwhile has its sandbox first.
     let containers = tools.gateway.list_most::<Container>(Freshness::Fresh).await?;
     let sandboxes = tools.gateway.list_most::<Sandbox>(Freshness::Fresh).await?;
@@ -136,14 +140,14 @@ async fn known_uids(tools: &Tools) -> CriResult<HashSet<String>> {
 
 /// Whether the runtime knows a sandbox or a container of a pod.
 async fn is_known(tools: &Tools, uid: &str) -> CriResult<bool> {
-    Ok(!tools.gateway.containers_of(&Owner::Pod(uid.to_owned())).await?.is_empty()
+    Ok(!tools.gateway.containers_of(&Owner::Pod(uid.into())).await?.is_empty()
         || !tools.gateway.sandboxes_of(uid).await?.is_empty())
 }
 
 /// What the removals of directories share.
 #[derive(Default)]
 struct Known {
-    uids: Recent<HashSet<String>, CriError>,
+    uids: Recent<HashSet<EcoString>, CriError>,
     /// Lists that are made in parts take longer than they are used: each pod is asked for.
     in_parts: bool,
 }

@@ -2,7 +2,8 @@
 
 use cri_gc_policy::report::Words;
 use cri_gc_policy::sandboxes::has_newer;
-use cri_gc_policy::{Kind, PodTable, Reason, Sandbox, SandboxState, sandboxes};
+use cri_gc_policy::{Decision, Kind, PodTable, Reason, Sandbox, SandboxState, sandboxes};
+use ecow::EcoString;
 
 use crate::collector::{Collect, Pass, Removed, Target};
 use crate::report::{Outcome, PassError};
@@ -25,10 +26,11 @@ impl Collect for SandboxReaper {
         let pods = PodTable::new(observation);
         let mut section = sandboxes::decide(observation, &pods, &policy);
         sandboxes::follow(&mut section, observation, &pods, &policy, &pass.foreseen.of(observation));
-        let report = Words::new(observation, &policy).section(Kind::Sandbox, &section);
+        let words = Words::new(observation, &policy);
+        let words = |decisions: &[Decision]| words.items(Kind::Sandbox, decisions);
         let pod_uid = |index: usize| observation.sandboxes.get(index).map(|sandbox| sandbox.pod_uid.clone());
         let parallel = pass.settings.sandbox_gc.parallel_removals.into();
-        pass.carry_out(Kind::Sandbox, report, &section, pod_uid, parallel, async |target| {
+        pass.carry_out(Kind::Sandbox, &section, words, pod_uid, parallel, async |target| {
             remove(&pass.tools, target).await
         })
         .await;
@@ -38,7 +40,7 @@ impl Collect for SandboxReaper {
 
 /// Stops, then removes. A stop kills what runs and a removal takes whatever is in the sandbox along, so the runtime is
 /// asked before both: the stop may take long (a network to tear down).
-async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
+async fn remove(tools: &Tools, target: &Target<EcoString>) -> Removed {
     let kept = |reason| Ok((Outcome::refused(reason), 0));
     let id = target.id.as_str();
     let mut siblings = match target.object.as_str() {
@@ -84,5 +86,5 @@ async fn remove(tools: &Tools, target: &Target<String>) -> Removed {
 }
 
 async fn is_occupied(tools: &Tools, id: &str) -> CriResult<bool> {
-    Ok(!tools.gateway.containers_of(&Owner::Sandbox(id.to_owned())).await?.is_empty())
+    Ok(!tools.gateway.containers_of(&Owner::Sandbox(id.into())).await?.is_empty())
 }

@@ -1,5 +1,6 @@
 //! The proof of absence, case by case.
 
+use ecow::EcoString;
 use std::ops::{Deref, DerefMut};
 
 use super::*;
@@ -44,12 +45,12 @@ impl Proof {
         kept: &Kept,
         rules: &Rules,
         now: Timestamp,
-    ) -> Vec<String> {
+    ) -> Vec<EcoString> {
         self.asked = self.absence.questions(Case { pods, kept, rules, now });
         self.asked.uids.clone()
     }
 
-    fn answered(&mut self, uid: String, answer: Answer) {
+    fn answered(&mut self, uid: EcoString, answer: Answer) {
         self.asked.answers.insert(uid, answer);
     }
 
@@ -76,15 +77,16 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn sync(second: i64, listed: &[&str], objects: &[&str]) -> Reading {
-    let pods = listed.iter().map(|uid| ((*uid).to_owned(), (PodState::Active, Vec::new()))).collect();
+    let pods = listed.iter().map(|uid| (EcoString::from(*uid), (PodState::Active, Vec::new()))).collect();
     Reading {
         at: at(second),
         listing: Listing { pods, ..Listing::default() },
-        objects: objects.iter().map(ToString::to_string).collect(),
+        objects: objects.iter().map(|id| EcoString::from(*id)).collect(),
     }
 }
 
-fn evidence(id: &str, created: i64) -> Evidence<'_> {
+fn evidence(id: &str, created: i64) -> Evidence<'static> {
+    let id = Box::leak(Box::new(id.into()));
     Evidence { objects: vec![id], newest: Some(at(created)), ..Evidence::default() }
 }
 
@@ -159,7 +161,7 @@ fn leftover_note(judged: &Judgement, second: i64) -> String {
 #[test]
 fn a_kubelet_directory_keeps_its_pod_and_is_named() {
     let pods = HashMap::from([("u", evidence("c", 0))]);
-    let judged = proved().judge(&pods, &Kept::Of(HashSet::from(["u".to_owned()])), &RULES, at(103));
+    let judged = proved().judge(&pods, &Kept::Of(HashSet::from(["u".into()])), &RULES, at(103));
     assert_eq!(judged.verdict.pods.pods, []);
     assert!(leftover_note(&judged, 103).contains("pod u is not listed"));
 }
@@ -179,11 +181,11 @@ fn a_proof_outlives_the_removals_it_led_to_and_nothing_new() {
 
 #[test]
 fn many_at_once_are_not_believed_until_confirmed() {
-    let ids: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
-    let uids: Vec<String> = (0..10).map(|n| format!("u{n}")).collect();
+    let ids: Vec<EcoString> = (0..10).map(|n| format!("c{n}").into()).collect();
+    let uids: Vec<EcoString> = (0..10).map(|n| format!("u{n}").into()).collect();
     let deleted = |gone: usize, rules: &Rules| {
-        let objects: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let listed: Vec<&str> = uids[gone..].iter().map(String::as_str).collect();
+        let objects: Vec<&str> = ids.iter().map(EcoString::as_str).collect();
+        let listed: Vec<&str> = uids[gone..].iter().map(EcoString::as_str).collect();
         let mut absence = Proof::default();
         absence.read(sync(100, &listed, &objects));
         absence.read(sync(102, &listed, &objects));
@@ -202,18 +204,18 @@ fn many_at_once_are_not_believed_until_confirmed() {
 /// Ten pods, all of which vanish from the list between the first sync and the next.
 struct Node {
     absence: Proof,
-    uids: Vec<String>,
-    ids: Vec<String>,
+    uids: Vec<EcoString>,
+    ids: Vec<EcoString>,
 }
 
 impl Node {
     fn new() -> Self {
-        let name = |lead: &str| (0..10).map(|n| format!("{lead}{n}")).collect();
+        let name = |lead: &str| (0..10).map(|n| format!("{lead}{n}").into()).collect();
         Self { absence: Proof::default(), uids: name("u"), ids: name("c") }
     }
 
     fn sync(&mut self, second: i64, listed: &[&str]) {
-        let objects: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        let objects: Vec<&str> = self.ids.iter().map(EcoString::as_str).collect();
         self.absence.read(sync(second, listed, &objects));
     }
 
@@ -239,7 +241,7 @@ fn the_brake_releases_pods_that_were_missing_from_all_syncs_of_ten_minutes() {
 #[test]
 fn a_confirmation_applies_to_later_and_repeated_proofs_until_the_pod_is_listed_again() {
     let node = &mut Node::new();
-    let missing = |uids: std::ops::Range<usize>| uids.map(|n| format!("u{n}")).collect::<Vec<_>>();
+    let missing = |uids: std::ops::Range<usize>| uids.map(|n| format!("u{n}").into()).collect::<Vec<_>>();
     node.sync(100, &[]);
     node.sync(110, &[]);
     assert_eq!(node.deleted(110), 0);
@@ -251,8 +253,8 @@ fn a_confirmation_applies_to_later_and_repeated_proofs_until_the_pod_is_listed_a
     assert_eq!(node.deleted(120), 0, "one list");
     node.sync(130, &[]);
     assert_eq!(node.deleted(130), 10, "proved again");
-    let all: Vec<String> = node.uids.clone();
-    node.sync(140, &all.iter().map(String::as_str).collect::<Vec<_>>());
+    let all: Vec<EcoString> = node.uids.clone();
+    node.sync(140, &all.iter().map(EcoString::as_str).collect::<Vec<_>>());
     node.sync(150, &[]);
     node.sync(160, &[]);
     assert_eq!(node.deleted(160), 0, "they were there again");
@@ -291,7 +293,7 @@ fn a_pod_that_is_listed_again_or_a_sync_that_fails_starts_the_ten_minutes_over()
 
 const ASK: Rules = Rules { source: PodSource::KubeApi, ..RULES };
 
-fn named(id: &str, created: i64) -> Evidence<'_> {
+fn named(id: &str, created: i64) -> Evidence<'static> {
     Evidence { names: vec![("ns", "u")], ..evidence(id, created) }
 }
 
@@ -311,7 +313,7 @@ fn attack_an_answer_to_a_question_from_before_the_list_is_no_second_observation(
     // Meanwhile a new list comes, and another judgement asks by it.
     absence.listed(sync(130, &[], &["c"]));
     assert_eq!(absence.questions(&pods, &nothing_kept(), &ASK, at(133)), ["u"]);
-    absence.answered("u".to_owned(), Answer::Gone { at: at(110) });
+    absence.answered("u".into(), Answer::Gone { at: at(110) });
     let found = standing(absence, named("c", 0), 134);
     assert_eq!(found, Standing::NotAsked, "the second observation was made 20 s before the first");
 }
@@ -326,7 +328,7 @@ fn attack_an_answer_from_before_a_sighting_is_no_second_observation() {
     absence.watched(Some(sync(0, &["u"], &[]).listing), at(111));
     absence.watched(Some(sync(0, &[], &[]).listing), at(112));
     absence.questions(&pods, &nothing_kept(), &ASK, at(113));
-    absence.answered("u".to_owned(), Answer::Gone { at: at(110) });
+    absence.answered("u".into(), Answer::Gone { at: at(110) });
     assert!(!standing(absence, named("c", 0), 114).is_proof());
 }
 
@@ -366,10 +368,10 @@ fn attack_a_list_that_cannot_help_is_not_wanted_for_ever() {
 
 #[test]
 fn attack_what_was_proved_deleted_before_is_no_measure_for_the_brake() {
-    let old: Vec<String> = (0..100).map(|n| format!("old{n:03}")).collect();
-    let new: Vec<String> = (0..20).map(|n| format!("new{n:03}")).collect();
-    let all: Vec<&str> = old.iter().chain(&new).map(String::as_str).collect();
-    let living: Vec<&str> = new.iter().map(String::as_str).collect();
+    let old: Vec<EcoString> = (0..100).map(|n| format!("old{n:03}").into()).collect();
+    let new: Vec<EcoString> = (0..20).map(|n| format!("new{n:03}").into()).collect();
+    let all: Vec<&str> = old.iter().chain(&new).map(EcoString::as_str).collect();
+    let living: Vec<&str> = new.iter().map(EcoString::as_str).collect();
     let pods: HashMap<&str, Evidence<'_>> = all.iter().map(|id| (*id, evidence(id, 0))).collect();
     let rules = Rules { max_newly_deleted_percent: 50, ..RULES };
     let absence = &mut Proof::default();

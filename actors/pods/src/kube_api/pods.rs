@@ -1,5 +1,6 @@
 //! The pods of this node at the API server: the list, what changes it, single pods, and whether the node is this machine.
 
+use ecow::EcoString;
 use std::collections::HashMap;
 
 use futures_util::{Stream, StreamExt};
@@ -26,7 +27,7 @@ const WATCH_SECONDS: u32 = 290;
 #[derive(Debug)]
 pub struct PodStore {
     /// By the UIDs of the API's own objects.
-    pods: HashMap<String, KubePod>,
+    pods: HashMap<EcoString, KubePod>,
     /// From which version a watch continues.
     pub version: String,
 }

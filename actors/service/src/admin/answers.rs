@@ -83,7 +83,7 @@ pub fn source(state: SourceState, seen: Option<&Observation>) -> api::PodSource 
         Some(format!("{namespace}/{name}"))
     };
     let pod = |pod: &PodFacts| api::Pod {
-        uid: pod.uid.clone(),
+        uid: pod.uid.to_string(),
         name: name(&pod.uid).unwrap_or_default(),
         state: pod.state.as_str().to_owned(),
         since: pod.since.to_string(),
@@ -141,8 +141,8 @@ pub fn pass(report: &PassReport) -> api::Pass {
         refused: counts.refused,
         failed: counts.failed,
         kept: counts.kept_for.values().sum(),
-        kept_for: counts.kept_for.clone(),
-        freed_bytes: counts.freed_bytes,
+        kept_for: counts.kept_for.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+        freed_bytes: report.freed(),
         errors: report.errors.iter().map(ToString::to_string).collect(),
         notes: report.notes.clone(),
     }
@@ -160,9 +160,9 @@ pub fn removal(removal: &Removal) -> api::Removal {
     };
     api::Removal {
         kind: removal.kind.as_str().to_owned(),
-        id: removal.id.clone(),
+        id: removal.id.to_string(),
         name: removal.name.clone(),
-        reason: removal.reason.clone(),
+        reason: removal.reason.to_owned(),
         result: result.to_owned(),
         detail: detail.to_owned(),
         bytes: removal.bytes,
@@ -217,13 +217,13 @@ pub fn filesystem(fs: &FileSystem, settings: &Settings) -> api::FileSystem {
 
 fn item(item: Item) -> api::Item {
     api::Item {
-        id: item.id,
+        id: item.id.to_string(),
         reason: item.reason,
         detail: item.detail,
         name: item.name,
         names: item.names,
         runtime_handler: item.runtime_handler,
-        pod_uid: item.pod_uid,
+        pod_uid: item.pod_uid.to_string(),
         size_bytes: item.size_bytes.unwrap_or_default(),
         created_at: time(item.created_at),
         first_detected: time(item.first_detected),
@@ -262,11 +262,11 @@ pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> 
     let state = states.iter().find(|state| state.of == of);
     api::Explained {
         kind: kind.as_str().to_owned(),
-        id: item.id,
+        id: item.id.to_string(),
         names: if kind == Kind::Image { item.names } else { vec![item.name] },
         pod_since: pod.map(|pod| pod.since.to_string()).unwrap_or_default(),
         pod_evidence: pod.map(|pod| pod.standing.to_string()).unwrap_or_default(),
-        pod_uid: item.pod_uid,
+        pod_uid: item.pod_uid.to_string(),
         pod_state: pod_state.map(PodState::as_str).unwrap_or_default().to_owned(),
         decision: verdict.as_str().to_owned(),
         reason: item.reason,

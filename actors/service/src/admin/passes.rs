@@ -1,5 +1,6 @@
 //! Passes that a client requests, with what it gets while they are in progress.
 
+use ecow::EcoString;
 use std::collections::HashSet;
 
 use cri_gc_collectors::collector::LoopHandle;
@@ -84,7 +85,7 @@ pub(super) async fn confirm_and_run(
 }
 
 /// The pods of which something is left and that are deleted. Empty where the node can't be observed: the passes report why.
-async fn deleted(subjects: &Subjects) -> HashSet<String> {
+async fn deleted(subjects: &Subjects) -> HashSet<EcoString> {
     let Ok(state) = subjects.settings().await else { return HashSet::new() };
     let Ok(view) = observe::pods(&subjects.tools, &state.generation.settings).await else {
         return HashSet::new();

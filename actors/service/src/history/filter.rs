@@ -81,10 +81,10 @@ impl Filter {
             return false;
         }
         let item = Item {
-            id: event.object_id.clone(),
+            id: event.object_id.as_str().into(),
             name: event.object_name.clone(),
             names: vec![event.object_name.clone()],
-            pod_uid: event.pod_uid.clone(),
+            pod_uid: event.pod_uid.as_str().into(),
             ..Item::default()
         };
         is_meant(*kind, &item, &self.object, self.by_prefix)

@@ -294,7 +294,7 @@ pub fn kept_for(report: &PassReport, id: &str) -> Option<String> {
 /// Ids of removed objects, in the order of their removal.
 pub fn removed(report: &PassReport) -> Vec<String> {
     let gone = report.removals.iter().filter(|removal| removal.outcome == Outcome::Removed);
-    gone.map(|removal| removal.id.clone()).collect()
+    gone.map(|removal| removal.id.to_string()).collect()
 }
 
 /// All errors of a report, as text.

@@ -61,7 +61,7 @@ fn a_question_does_not_wait_for_a_place_for_longer_than_it_may_take() {
         }
         assert!(bed.sim.wait_for_calls(Method::Version, waiting.len(), PATIENCE));
         let until = tokio::time::Instant::now() + Duration::from_millis(50);
-        let asked = gateway.statuses(vec!["a".to_owned()], until).await.remove(0).unwrap_err();
+        let asked = gateway.statuses(vec!["a".into()], until).await.remove(0).unwrap_err();
         assert!(asked.message.contains("while earlier requests were not answered"), "{asked}");
         for call in &mut waiting {
             assert!(begun(call.as_mut()).await, "it still has its place");
@@ -283,7 +283,7 @@ fn an_empty_id_is_refused_before_it_is_sent() {
         let refused = [
             error(gateway.container_status("")).await,
             error(gateway.sandbox_status("")).await,
-            error(gateway.containers_of(&Owner::Sandbox(String::new()))).await,
+            error(gateway.containers_of(&Owner::Sandbox("".into()))).await,
             error(gateway.stop_container("", PATIENCE)).await,
             error(gateway.remove_container("", Instant::now())).await,
             error(gateway.stop_sandbox("", Instant::now())).await,

@@ -215,8 +215,8 @@ fn every_image_is_reported_once() {
         let bed = bed();
         one_percent_each(&bed, 20, reported);
         let report = collect(&bed, percent);
-        let mut named: Vec<String> = report.removals.iter().map(|removal| removal.id.clone()).collect();
-        named.extend(report.kept.iter().map(|kept| kept.item.id.clone()));
+        let mut named: Vec<String> = report.removals.iter().map(|removal| removal.id.to_string()).collect();
+        named.extend(report.kept.iter().map(|kept| kept.item.id.to_string()));
         named.sort();
         let mut all = bed.sim.image_ids();
         all.extend(removed(&report));

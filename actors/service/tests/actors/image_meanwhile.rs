@@ -12,7 +12,7 @@ use super::image_removed::{bed, fill};
 use super::plans::plan;
 
 fn ids(items: &[Item]) -> Vec<String> {
-    items.iter().map(|item| item.id.clone()).collect()
+    items.iter().map(|item| item.id.to_string()).collect()
 }
 
 fn id_of(digit: char) -> String {

@@ -237,8 +237,10 @@ fn a_container_whose_sandbox_is_gone_is_found_by_the_log_directory_of_its_pod() 
     bed.run(async |crew| {
         crew.containers().await;
         let listing = crew.tools.gateway.list_most::<Container>(Freshness::Fresh).await.unwrap();
-        let left: Vec<&String> = listing.objects.iter().map(|container| &container.id).collect();
-        assert!(containers.iter().all(|id| left.contains(&id) == bed.sim.container_ids().contains(id)));
+        let left: Vec<&str> = listing.objects.iter().map(|container| container.id.as_str()).collect();
+        assert!(
+            containers.iter().all(|id| left.contains(&id.as_str()) == bed.sim.container_ids().contains(id))
+        );
     });
 }
 

@@ -182,7 +182,7 @@ pub async fn plan_and_problems(bed: &Bed, crew: &Crew) -> (PlanReport, Vec<Strin
 
 fn listed(plan: &PlanReport) -> (Ids, Ids) {
     let sections = [&plan.containers, &plan.sandboxes, &plan.log_dirs, &plan.images.section];
-    let ids = |items: &[cri_gc_policy::report::Item]| items.iter().map(|item| item.id.clone()).collect();
+    let ids = |items: &[cri_gc_policy::report::Item]| items.iter().map(|item| item.id.to_string()).collect();
     (
         sections.map(|section: &SectionReport| ids(&section.remove)),
         sections.map(|section: &SectionReport| ids(&section.follow)),
@@ -191,7 +191,9 @@ fn listed(plan: &PlanReport) -> (Ids, Ids) {
 
 fn of_kind(report: &PassReport, kind: Kind, outcome: &Outcome) -> BTreeSet<String> {
     let all = report.removals.iter().chain(&report.follow);
-    all.filter(|removal| removal.kind == kind && removal.outcome == *outcome).map(|r| r.id.clone()).collect()
+    all.filter(|removal| removal.kind == kind && removal.outcome == *outcome)
+        .map(|r| r.id.to_string())
+        .collect()
 }
 
 /// A dry run, as the command makes it: every loop only reports, and each knows what the ones before would have removed.

@@ -1,10 +1,11 @@
 //! The proof of absence where the second observation is a query for the pod itself, and a watch keeps the list up to date.
 
 use super::*;
+use ecow::EcoString;
 
 const ASKING: Rules = Rules { source: PodSource::KubeApi, ..RULES };
 
-fn named(id: &str, created: i64) -> Evidence<'_> {
+fn named(id: &str, created: i64) -> Evidence<'static> {
     Evidence { names: vec![("shop", "web-0")], ..evidence(id, created) }
 }
 
@@ -23,7 +24,7 @@ fn listed() -> Proof {
     absence
 }
 
-fn questions(absence: &mut Proof, now: i64) -> Vec<String> {
+fn questions(absence: &mut Proof, now: i64) -> Vec<EcoString> {
     absence.questions(&HashMap::from([("u", named("c", 0))]), &nothing_kept(), &ASKING, at(now))
 }
 
@@ -54,7 +55,7 @@ fn a_pod_missing_from_a_list_and_then_from_an_answer_is_deleted() {
     let absence = &mut listed();
     assert_eq!(judge(absence, 110), unknown(Standing::NotAsked));
     assert_eq!(questions(absence, 110), ["u"]);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
     assert_eq!(questions(absence, 112), Vec::<String>::new(), "it is proved");
     assert_eq!(judge(absence, 113), proved(110));
@@ -68,11 +69,11 @@ fn a_pod_that_exists_or_whose_query_failed_is_queried_again() {
         (Answer::Failed("no".to_owned()), Standing::AskFailed("no".to_owned())),
     ] {
         assert_eq!(questions(absence, 110), ["u"]);
-        absence.answered("u".to_owned(), answer);
+        absence.answered("u".into(), answer);
         assert_eq!(judge(absence, 111), unknown(standing));
     }
     assert_eq!(questions(absence, 112), ["u"]);
-    absence.answered("u".to_owned(), gone(112));
+    absence.answered("u".into(), gone(112));
     assert_eq!(judge(absence, 113), proved(112));
 }
 
@@ -87,12 +88,12 @@ fn no_pod_is_queried_right_after_the_list() {
 #[test]
 fn an_answer_without_a_question_or_older_than_the_question_is_ignored() {
     let absence = &mut listed();
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 111), unknown(Standing::NotAsked));
     assert_eq!(questions(absence, 120), ["u"]);
-    absence.answered("u".to_owned(), gone(119));
+    absence.answered("u".into(), gone(119));
     assert_eq!(judge(absence, 121), unknown(Standing::NotAsked));
-    absence.answered("u".to_owned(), gone(120));
+    absence.answered("u".into(), gone(120));
     assert_eq!(judge(absence, 122), proved(120), "the answer to the question counts");
 }
 
@@ -102,7 +103,7 @@ fn an_event_that_lists_it_voids_answer_and_proof() {
     questions(absence, 110);
     absence.watched(Some(listing(&["u", "v"])), at(111));
     absence.watched(Some(listing(&["v"])), at(112));
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(
         judge(absence, 113),
         unknown(Standing::ListedLately),
@@ -111,7 +112,7 @@ fn an_event_that_lists_it_voids_answer_and_proof() {
 
     let absence = &mut listed();
     questions(absence, 110);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
     absence.watched(Some(listing(&["u", "v"])), at(112));
     assert_eq!(judge(absence, 113), (PodState::Active, Standing::Listed));
@@ -119,7 +120,7 @@ fn an_event_that_lists_it_voids_answer_and_proof() {
     assert_eq!(judge(absence, 115), unknown(Standing::ListedLately));
     absence.listed(sync(120, &["v"], &["c"]));
     questions(absence, 122);
-    absence.answered("u".to_owned(), gone(122));
+    absence.answered("u".into(), gone(122));
     assert_eq!(judge(absence, 123).0, PodState::Deleted);
 }
 
@@ -127,13 +128,13 @@ fn an_event_that_lists_it_voids_answer_and_proof() {
 fn a_pod_that_exists_is_kept_whichever_collector_queried_it() {
     let absence = &mut listed();
     questions(absence, 110);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
     // Another collector asked as well, and is answered later.
-    absence.answered("u".to_owned(), Answer::There);
+    absence.answered("u".into(), Answer::There);
     assert_eq!(judge(absence, 112), unknown(Standing::StillThere));
     assert_eq!(questions(absence, 113), ["u"]);
-    absence.answered("u".to_owned(), gone(111));
+    absence.answered("u".into(), gone(111));
     assert_eq!(judge(absence, 114).0, PodState::Unknown, "queried before it was there");
 }
 
@@ -142,10 +143,10 @@ fn a_new_list_voids_answers_but_no_proof() {
     let absence = &mut listed();
     questions(absence, 110);
     absence.listed(sync(111, &["v"], &["c"]));
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 113), unknown(Standing::NotAsked), "in flight when the list came");
     questions(absence, 114);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(
         judge(absence, 115),
         unknown(Standing::NotAsked),
@@ -154,13 +155,13 @@ fn a_new_list_voids_answers_but_no_proof() {
 
     let absence = &mut listed();
     questions(absence, 110);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     absence.listed(sync(111, &["v"], &["c"]));
     assert_eq!(judge(absence, 113), unknown(Standing::NotAsked), "answered before the list");
 
     let absence = &mut listed();
     questions(absence, 110);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
     absence.listed(sync(120, &["v"], &["c"]));
     assert_eq!(judge(absence, 121), proved(110));
@@ -170,12 +171,12 @@ fn a_new_list_voids_answers_but_no_proof() {
 fn an_unreachable_source_voids_answers_and_proofs() {
     let absence = &mut listed();
     questions(absence, 110);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
     absence.void_lists();
     absence.watched(Some(listing(&["v"])), at(112));
     assert_eq!(judge(absence, 112), unknown(Standing::NoSource), "what is heard without a list is no list");
-    absence.answered("u".to_owned(), gone(112));
+    absence.answered("u".into(), gone(112));
     absence.listed(sync(120, &["v"], &["c"]));
     assert_eq!(judge(absence, 123), unknown(Standing::NotAsked));
 }
@@ -205,7 +206,7 @@ fn a_list_that_misses_all_running_pods_proves_nothing() {
     let runs = Evidence { runs: true, ..named("w", 0) };
     let pods = HashMap::from([("u", named("c", 0)), ("v", runs)]);
     assert_eq!(absence.questions(&pods, &nothing_kept(), &ASKING, at(110)), ["u"]);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     absence.watched(Some(listing(&[])), at(111));
     let judged = absence.judge(&pods, &nothing_kept(), &ASKING, at(112));
     assert_eq!(stands(&judged), unknown(Standing::ListsNoneThatRun));
@@ -216,7 +217,7 @@ fn a_list_that_misses_all_running_pods_proves_nothing() {
     let judged = absence.judge(&pods, &nothing_kept(), &ASKING, at(115));
     assert_eq!(stands(&judged), unknown(Standing::NotAsked));
     assert_eq!(absence.questions(&pods, &nothing_kept(), &ASKING, at(116)), ["u"]);
-    absence.answered("u".to_owned(), gone(116));
+    absence.answered("u".into(), gone(116));
     assert_eq!(stands(&absence.judge(&pods, &nothing_kept(), &ASKING, at(117))).0, PodState::Deleted);
 }
 
@@ -224,7 +225,7 @@ fn a_list_that_misses_all_running_pods_proves_nothing() {
 fn a_proof_is_void_once_a_list_misses_all_running_pods() {
     let absence = &mut listed();
     questions(absence, 110);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
     let runs = Evidence { runs: true, ..named("w", 0) };
     let pods = HashMap::from([("u", named("c", 0)), ("w", runs)]);
@@ -236,13 +237,13 @@ fn a_proof_is_void_once_a_list_misses_all_running_pods() {
 fn without_the_directories_of_the_kubelet_nothing_is_proved() {
     let absence = &mut listed();
     questions(absence, 110);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 111), proved(110));
     let unreadable = Kept::Unreadable("no such directory".to_owned());
     let judged = judge_by(absence, named("c", 0), &unreadable, &ASKING, 112);
     assert_eq!(stands(&judged), unknown(Standing::RootUnreadable));
     assert_eq!(judged.verdict.notes, ["no such directory"]);
-    let kept = Kept::Of(HashSet::from(["u".to_owned()]));
+    let kept = Kept::Of(HashSet::from(["u".into()]));
     let judged = judge_by(absence, named("c", 0), &kept, &ASKING, 113);
     assert_eq!(stands(&judged), unknown(Standing::Orphaned));
     assert!(leftover_note(&judged, 113).contains("pod u "));
@@ -253,7 +254,7 @@ fn without_the_directories_of_the_kubelet_nothing_is_proved() {
 fn a_silent_watch_is_stale() {
     let absence = &mut listed();
     questions(absence, 110);
-    absence.answered("u".to_owned(), gone(110));
+    absence.answered("u".into(), gone(110));
     assert_eq!(judge(absence, 400), proved(110));
     absence.watched(None, at(395));
     assert_eq!(judge(absence, 695), proved(110), "a bookmark is enough");
@@ -293,9 +294,9 @@ fn an_object_with_a_timestamp_in_the_future_is_from_before_the_clock_was_put_bac
 #[test]
 fn where_each_pod_is_queried_the_brake_holds_20_and_not_5() {
     let vanish = |count: usize, confirmed: bool| {
-        let (uids, ids): (Vec<String>, Vec<String>) =
-            (0..count).map(|n| (format!("u{n}"), format!("c{n}"))).unzip();
-        let objects: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let (uids, ids): (Vec<EcoString>, Vec<EcoString>) =
+            (0..count).map(|n| (format!("u{n}").into(), format!("c{n}").into())).unzip();
+        let objects: Vec<&str> = ids.iter().map(EcoString::as_str).collect();
         let mut absence = Proof::default();
         absence.listed(sync(100, &["v"], &objects));
         let pods = uids.iter().zip(&ids).map(|(uid, id)| (uid.as_str(), named(id, 0))).collect();

@@ -115,7 +115,7 @@ pub fn work(sheet: &mut Sheet<'_>, answers: &Answers) -> Result<(), Error> {
         ("cri_gc_objects_kept", None, "Objects that the last pass kept, by why"),
         loops().flat_map(|state| {
             let kept = state.last.iter().flat_map(|last| &last.counts.kept_for);
-            kept.map(|(reason, count)| (vec![of(state), ("reason", reason.as_str())], *count))
+            kept.map(|(reason, count)| (vec![of(state), ("reason", reason)], *count))
         }),
     )?;
     sheet.gauge(

@@ -27,7 +27,7 @@ pub async fn verdict(bed: &Bed, crew: &Crew) -> Verdict {
 pub async fn states(bed: &Bed, crew: &Crew) -> HashMap<String, PodState> {
     let pods = verdict(bed, crew).await.pods;
     let state = |state| if pods.synced { state } else { Unknown };
-    pods.pods.iter().map(|pod| (pod.uid.clone(), state(pod.state))).collect()
+    pods.pods.iter().map(|pod| (pod.uid.to_string(), state(pod.state))).collect()
 }
 
 pub async fn state(bed: &Bed, crew: &Crew, number: usize) -> PodState {

@@ -1,5 +1,6 @@
 //! What is checked once nothing is wrong any more: what the steps of the model alone can't show.
 
+use ecow::EcoString;
 use std::collections::HashSet;
 
 use cri_gc_policy::PodState;
@@ -49,7 +50,7 @@ impl Model {
         // The clock may have been put back by less than is noticed.
         self.world.now += 30_000;
         self.source.write(&self.world);
-        let mut before: Option<HashSet<String>> = None;
+        let mut before: Option<HashSet<EcoString>> = None;
         for _ in 0..3 {
             self.restart_provider(None);
             self.since = self.world.moment();
@@ -63,8 +64,8 @@ impl Model {
             // Not all that could be removed is.
             while !self.advance(&mut session, false) {}
             let has_logs = !session.seen.log_dirs.is_empty();
-            let deleted = |(_, (state, _)): &(&String, &(PodState, Standing))| *state == PodState::Deleted;
-            let deleted: HashSet<String> =
+            let deleted = |(_, (state, _)): &(&EcoString, &(PodState, Standing))| *state == PodState::Deleted;
+            let deleted: HashSet<EcoString> =
                 self.last.iter().filter(deleted).map(|(uid, _)| uid.clone()).collect();
             let braked = self.last.values().any(|(_, by)| matches!(by, Standing::Braked { .. }));
             if !braked && has_logs {
@@ -89,7 +90,7 @@ impl Model {
         let (sandboxes, containers, log_dirs) =
             (self.world.list_sandboxes(), self.world.list_containers(), self.world.list_log_dirs());
         let seen = Seen { sandboxes, containers, log_dirs };
-        let orphans: HashSet<String> = self.world.dirs.keys().filter(|_| self.dirs).cloned().collect();
+        let orphans: HashSet<EcoString> = self.world.dirs.keys().filter(|_| self.dirs).cloned().collect();
         let now = self.world.wall();
         for (uid, evidence) in by_pod(&seen) {
             let pod = self.world.pods.iter().find(|pod| pod.uid == uid);
@@ -145,8 +146,8 @@ impl Model {
         };
         let pods = by_pod(&seen);
         let lives = |uid: &str| self.listed_since(uid).is_some();
-        let hidden: HashSet<String> =
-            pods.keys().filter(|uid| lives(uid)).map(|uid| (*uid).to_owned()).collect();
+        let hidden: HashSet<EcoString> =
+            pods.keys().filter(|uid| lives(uid)).map(|uid| EcoString::from(*uid)).collect();
         // These would count as deleted without the brake.
         let is_api = self.source.kind == Kind::Api;
         let soon = self.world.wall() - PASSES;

@@ -9,6 +9,7 @@ mod checks;
 mod source;
 mod world;
 
+use ecow::EcoString;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -46,7 +47,7 @@ struct Session {
     rules: Rules,
     began: Option<Moment>,
     stage: usize,
-    to_ask: Vec<String>,
+    to_ask: Vec<EcoString>,
     in_flight: Vec<Question>,
 }
 
@@ -73,7 +74,7 @@ struct Model {
     unreadable: bool,
     only_static_since: i64,
     /// The last judgement, by UID.
-    last: HashMap<String, (PodState, Standing)>,
+    last: HashMap<EcoString, (PodState, Standing)>,
     /// What was done last.
     trail: VecDeque<String>,
     name: String,
@@ -223,7 +224,7 @@ impl Model {
     }
 
     /// How all pods stood at the last judgement.
-    fn standings(&self) -> Vec<(String, PodState, Standing)> {
+    fn standings(&self) -> Vec<(EcoString, PodState, Standing)> {
         self.last.iter().map(|(uid, (state, standing))| (uid.clone(), *state, standing.clone())).collect()
     }
 
@@ -234,7 +235,7 @@ impl Model {
         let was = std::mem::take(&mut self.source.lie);
         if was.hides.is_empty() && self.source.last_true {
             let uids = self.world.pods.iter().flat_map(|pod| pod.mirror.iter().chain([&pod.uid]).cloned());
-            let uids: Vec<String> = uids.collect();
+            let uids: Vec<EcoString> = uids.collect();
             self.source.lie.hides =
                 uids.into_iter().filter(|_| all || self.world.chance.of_thousand(400)).collect();
             self.source.lie.answers_too = self.dirs && self.world.chance.of_thousand(500);
@@ -283,7 +284,7 @@ impl Model {
             }
             _ if self.world.chance.of_thousand(500) && session.in_flight.len() < 4 => {
                 match session.to_ask.pop() {
-                    Some(uid) => session.in_flight.push((uid, self.world.wall(), None)),
+                    Some(uid) => session.in_flight.push((uid.to_string(), self.world.wall(), None)),
                     None if session.in_flight.is_empty() => {
                         self.judge(session, is_calm);
                         return true;
@@ -315,7 +316,9 @@ impl Model {
             let names = evidence.get(uid.as_str()).map(|evidence| evidence.names.clone()).unwrap_or_default();
             let answer = if self.source.is_down || (!is_calm && self.world.chance.of_thousand(50)) {
                 Answer::Failed("it cannot be reached".to_owned())
-            } else if self.world.api_has(&uid, &names) && !(lie.answers_too && lie.hides.contains(&uid)) {
+            } else if self.world.api_has(&uid, &names)
+                && !(lie.answers_too && lie.hides.contains(uid.as_str()))
+            {
                 Answer::There
             } else {
                 Answer::Gone { at }
@@ -329,10 +332,10 @@ impl Model {
             session.to_ask.clear();
             session.in_flight.clear();
         } else if !self.source.lie.answers_too {
-            let known = mind.known_at.entry(uid.clone()).or_default();
+            let known = mind.known_at.entry(uid.as_str().into()).or_default();
             *known = true_at.max(*known);
         }
-        session.asked.answers.insert(uid, answer);
+        session.asked.answers.insert(uid.into(), answer);
     }
 
     fn judge(&mut self, session: &Session, is_calm: bool) {
@@ -347,7 +350,8 @@ impl Model {
         let known = mind.borrow().memory.chronicle.facts();
         self.last = known.into_iter().map(|pod| (pod.uid, (pod.state, pod.standing))).collect();
         let is_deleted = |pod: &&cri_gc_policy::Pod| pods.synced && pod.state == PodState::Deleted;
-        let deleted: Vec<String> = pods.pods.iter().filter(is_deleted).map(|pod| pod.uid.clone()).collect();
+        let deleted: Vec<EcoString> =
+            pods.pods.iter().filter(is_deleted).map(|pod| pod.uid.clone()).collect();
         self.trail(&format!("judged: {deleted:?} are deleted"));
         assert_eq!(pods.absent, Absent::Unknown);
         for uid in &deleted {

@@ -1,6 +1,7 @@
 //! The modelled source: how the state of the node reaches the service, late, in part, wrongly or not at all, and what the
 //! provider does with it. As `sources`, `kube_source` and `actor` do it, without the actor.
 
+use ecow::EcoString;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -29,7 +30,7 @@ pub struct Mind {
     pub memory: Memory,
     /// The newest true facts that it received: their times, for all pods and for single ones.
     pub all_known_at: i64,
-    pub known_at: HashMap<String, i64>,
+    pub known_at: HashMap<EcoString, i64>,
     /// For the time of each observation, since when what it shows was truly so.
     pub observed: HashMap<Timestamp, i64>,
     /// When a list of that time arrived, and when the source was last unreachable.
@@ -83,7 +84,7 @@ impl Mind {
 #[derive(Default)]
 pub struct Lie {
     /// These are missing from lists.
-    pub hides: HashSet<String>,
+    pub hides: HashSet<EcoString>,
     /// Questions for single pods are answered in the same way.
     pub answers_too: bool,
 }
@@ -351,14 +352,14 @@ impl Model {
     }
 }
 
-fn listed(sync: &Listed) -> Vec<String> {
+fn listed(sync: &Listed) -> Vec<EcoString> {
     uids(&sync.listing)
 }
 
 /// The ends of the UIDs: enough to distinguish them.
-fn uids(listing: &Listing) -> Vec<String> {
-    let mut uids: Vec<String> =
-        listing.pods.keys().map(|uid| uid.trim_start_matches(['0', '-']).to_owned()).collect();
+fn uids(listing: &Listing) -> Vec<EcoString> {
+    let mut uids: Vec<EcoString> =
+        listing.pods.keys().map(|uid| uid.trim_start_matches(['0', '-']).into()).collect();
     uids.sort_unstable();
     uids
 }

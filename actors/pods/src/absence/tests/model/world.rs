@@ -1,6 +1,7 @@
 //! The modelled node: the pods that are wanted, a kubelet that makes and unmakes what belongs to them, what the runtime and
 //! the log root list of it, and a wall clock that can be set. It knows nothing of how pods are judged.
 
+use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -45,10 +46,10 @@ impl Chance {
 
 /// A pod as it truly is. Times are milliseconds since the boot.
 pub struct Pod {
-    pub uid: String,
+    pub uid: EcoString,
     pub name: String,
     /// Its mirror pod's UID, if it is a static pod.
-    pub mirror: Option<String>,
+    pub mirror: Option<EcoString>,
     /// A static pod: whether its manifest is there.
     pub manifest: bool,
     /// Since when the API server has it (a static pod: its mirror).
@@ -78,10 +79,10 @@ pub struct World {
     pub containers: Vec<Container>,
     pub log_dirs: Vec<LogDir>,
     /// Containers and sandboxes.
-    pub made: HashMap<String, i64>,
+    pub made: HashMap<EcoString, i64>,
     pub made_dirs: HashMap<Identity, i64>,
     /// The pod directories of the kubelet, and whether each is orphaned.
-    pub dirs: HashMap<String, bool>,
+    pub dirs: HashMap<EcoString, bool>,
     /// Whether the kubelet has just started, and has its static pods only.
     pub only_static: bool,
     /// Whether a mirror pod may come and go later than its static pod.
@@ -178,9 +179,9 @@ impl World {
         let named = !self.chance.of_thousand(80);
         let in_api = (!is_static).then_some(self.now);
         self.pods.push(Pod {
-            uid,
+            uid: uid.into(),
             name,
-            mirror: is_static.then_some(mirror),
+            mirror: is_static.then_some(mirror.into()),
             manifest: is_static,
             in_api,
             in_kubelet: None,
@@ -254,20 +255,20 @@ impl World {
         self.dirs.insert(uid.clone(), false);
         let ready = self.sandboxes.iter().find(|s| s.pod_uid == uid && s.state == SandboxState::Ready);
         let Some(sandbox) = ready.map(|sandbox| sandbox.id.clone()) else {
-            let logs = if named { format!("{NAMESPACE}_{name}_{uid}") } else { uid.clone() };
+            let logs = if named { format!("{NAMESPACE}_{name}_{uid}") } else { uid.to_string() };
             self.write_log(&logs);
             // The log directory is there before the sandbox.
             if self.chance.of_thousand(200) {
                 return "gets a log directory";
             }
             let id = format!("s{}", self.number());
-            self.made.insert(id.clone(), self.now);
+            self.made.insert(id.as_str().into(), self.now);
             let created_at = self.created_at();
             self.sandboxes.push(Sandbox {
-                id,
-                pod_uid: uid,
-                namespace: if named { NAMESPACE.to_owned() } else { String::new() },
-                name,
+                id: id.into(),
+                pod_uid: uid.into(),
+                namespace: if named { NAMESPACE.into() } else { "".into() },
+                name: name.into(),
                 attempt: 0,
                 state: SandboxState::Ready,
                 created_at,
@@ -292,15 +293,15 @@ impl World {
             return "has a container that may have ended";
         }
         let id = format!("c{}", self.number());
-        self.made.insert(id.clone(), self.now);
+        self.made.insert(id.as_str().into(), self.now);
         // Not every container has the label.
-        let pod_uid = if self.chance.of_thousand(100) { String::new() } else { uid };
+        let pod_uid = if self.chance.of_thousand(100) { EcoString::new() } else { uid };
         let created_at = self.created_at();
         self.containers.push(Container {
-            id,
-            pod_uid,
+            id: id.into(),
+            pod_uid: pod_uid.into(),
             pod_sandbox_id: sandbox,
-            name: "main".to_owned(),
+            name: "main".into(),
             attempt: 0,
             state: if self.chance.of_thousand(100) {
                 ContainerState::Created
@@ -309,11 +310,11 @@ impl World {
             },
             created_at,
             finished_at: None,
-            image: String::new(),
-            image_ref: String::new(),
-            image_id: String::new(),
+            image: "".into(),
+            image_ref: "".into(),
+            image_id: "".into(),
             image_volumes: Vec::new(),
-            log_path: String::new(),
+            log_path: "".into(),
         });
         "gets a container"
     }
@@ -390,7 +391,7 @@ impl World {
 
     /// The machine was switched off and on: nothing runs.
     pub fn reboot(&mut self) {
-        let uids: Vec<String> = self.pods.iter().map(|pod| pod.uid.clone()).collect();
+        let uids: Vec<EcoString> = self.pods.iter().map(|pod| pod.uid.clone()).collect();
         uids.iter().for_each(|uid| self.stop(uid));
     }
 
@@ -448,7 +449,7 @@ impl World {
     /// directory keeps its time, unless another process writes to it at that moment.
     pub fn collect(&mut self, uid: &str, seen: &crate::Seen, all: bool) {
         let some = |chance: &mut Chance| all || chance.of_thousand(500);
-        let of_it: HashSet<String> =
+        let of_it: HashSet<EcoString> =
             self.sandboxes.iter().filter(|s| s.pod_uid == uid).map(|s| s.id.clone()).collect();
         let chance = &mut self.chance;
         let mut removed_log = false;
@@ -493,14 +494,14 @@ impl World {
                 let uid = self.pods.remove(place).uid;
                 self.dirs.remove(&uid);
                 let of_it = |s: &Sandbox| s.pod_uid == uid;
-                let ids: HashSet<String> =
+                let ids: HashSet<EcoString> =
                     self.sandboxes.iter().filter(|s| of_it(s)).map(|s| s.id.clone()).collect();
                 self.containers.retain(|c| c.pod_uid != uid && !ids.contains(&c.pod_sandbox_id));
                 self.sandboxes.retain(|s| !of_it(s));
-                self.log_dirs.retain(|dir| !dir.name.ends_with(&uid));
+                self.log_dirs.retain(|dir| !dir.name.ends_with(uid.as_str()));
             }
         }
-        let mut newest: HashMap<String, usize> = HashMap::new();
+        let mut newest: HashMap<EcoString, usize> = HashMap::new();
         for (place, container) in self.containers.iter().enumerate() {
             newest.insert(container.pod_sandbox_id.clone(), place);
         }
@@ -512,8 +513,8 @@ impl World {
         let used: HashSet<&str> = self.containers.iter().map(|c| c.pod_sandbox_id.as_str()).collect();
         let last: HashMap<&str, &str> =
             self.sandboxes.iter().map(|s| (s.pod_uid.as_str(), s.id.as_str())).collect();
-        let keep: HashSet<String> =
-            used.into_iter().chain(last.into_values()).map(ToOwned::to_owned).collect();
+        let keep: HashSet<EcoString> =
+            used.into_iter().chain(last.into_values()).map(EcoString::from).collect();
         self.sandboxes.retain(|s| s.state == SandboxState::Ready || keep.contains(&s.id));
     }
 
