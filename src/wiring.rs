@@ -285,12 +285,17 @@ impl Service {
         let (paused, unread_pauses) = pauses::at_start(&state.dir, clock.now(), &log);
         let of = |of: Loop, workers: usize| -> io::Result<(Base, Tools)> {
             let place = Loop::ALL.into_iter().take_while(|other| *other != of).map(|_| stagger);
+            // The loop before one in the chain wakes it; by itself it begins only should that one not.
+            let waits = match of {
+                Loop::SandboxGc | Loop::LogGc => of.settings(settings).period,
+                Loop::ContainerGc | Loop::ImageGc => Duration::ZERO,
+            };
             let base = Base {
                 on: keeping.clone(),
                 threads: threads.clone(),
                 generation: Arc::clone(&generation),
                 schedule: Schedule {
-                    first: FIRST_PASS + place.sum::<Duration>(),
+                    first: FIRST_PASS.saturating_add(waits).saturating_add(place.sum()),
                     chance: seams.chance.clone(),
                 },
                 paused: paused.iter().find(|(known, _)| *known == of).map(|(_, paused)| *paused),

@@ -8,6 +8,7 @@ use cri_gc_policy::usage::Layer;
 use cri_gc_policy::{Container, ContainerState, Image, Sandbox, SandboxState};
 use cri_gc_proto::{CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, cri};
 use ecow::EcoString;
+use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 use jiff::Timestamp;
 
@@ -32,7 +33,7 @@ pub struct Texts {
 impl Texts {
     /// None yet; those `before` are held already.
     pub fn after(before: Arc<HashSet<EcoString>>) -> Self {
-        Self { now: HashSet::with_capacity_and_hasher(before.len(), Default::default()), before }
+        Self { now: HashSet::with_capacity_and_hasher(before.len(), RandomState::default()), before }
     }
 
     /// All that the list has.
@@ -70,17 +71,18 @@ pub fn sandbox_state(state: i32) -> SandboxState {
 
 /// Each object once, however often a list has it. `merge` takes a repetition into what is there. What has no id is no repetition of
 /// anything.
-fn once<T>(
-    all: impl Iterator<Item = T>,
-    id_and_handler: impl Fn(&T) -> (EcoString, EcoString),
-    merge: impl Fn(&mut T, T),
-) -> Vec<T> {
-    let (mut each, mut places) = (Vec::new(), HashMap::new());
+fn once<T>(all: Vec<T>, id_and_handler: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T, T)) -> Vec<T> {
+    let mut seen = HashSet::with_capacity_and_hasher(all.len(), RandomState::default());
+    // Nearly always.
+    if all.iter().map(&id_and_handler).all(|key| key.0.is_empty() || seen.insert(key)) {
+        return all;
+    }
+    let (mut each, mut places) = (Vec::with_capacity(all.len()), HashMap::new());
     for one in all {
         let next = each.len();
         let place = match id_and_handler(&one) {
-            (id, _) if id.is_empty() => next,
-            key => *places.entry(key).or_insert(next),
+            ("", _) => next,
+            (id, handler) => *places.entry((id.to_owned(), handler.to_owned())).or_insert(next),
         };
         match each.get_mut(place) {
             Some(known) => merge(known, one),
@@ -92,17 +94,17 @@ fn once<T>(
 
 /// A list of containers.
 pub fn containers(from: Vec<cri::Container>, texts: &mut Texts) -> Vec<Container> {
-    each_container(from.into_iter().map(|from| container(from, texts)))
+    each_container(from.into_iter().map(|from| container(from, texts)).collect())
 }
 
 /// Each container once. Of one that is listed twice, the state that keeps more counts.
-pub fn each_container(all: impl Iterator<Item = Container>) -> Vec<Container> {
+pub fn each_container(all: Vec<Container>) -> Vec<Container> {
     let merge = |known: &mut Container, again: Container| {
         if liveliness(&again) > liveliness(known) {
             *known = again;
         }
     };
-    once(all, |container| (container.id.clone(), EcoString::new()), merge)
+    once(all, |container| (&container.id, ""), merge)
 }
 
 /// A list of containers with where their logs are.
@@ -117,7 +119,7 @@ pub fn siblings(from: Vec<cri::Container>) -> Vec<Sibling> {
             *known = again;
         }
     };
-    once(from.into_iter().map(sibling), |sibling| (sibling.container.id.clone(), EcoString::new()), merge)
+    once(from.into_iter().map(sibling).collect(), |sibling| (&sibling.container.id, ""), merge)
 }
 
 fn liveliness(container: &Container) -> u8 {
@@ -131,17 +133,17 @@ fn liveliness(container: &Container) -> u8 {
 
 /// A list of sandboxes.
 pub fn sandboxes(from: Vec<cri::PodSandbox>, texts: &mut Texts) -> Vec<Sandbox> {
-    each_sandbox(from.into_iter().map(|from| sandbox(from, texts)))
+    each_sandbox(from.into_iter().map(|from| sandbox(from, texts)).collect())
 }
 
 /// Each sandbox once. Of one that is listed twice, the state that keeps more counts.
-pub fn each_sandbox(all: impl Iterator<Item = Sandbox>) -> Vec<Sandbox> {
+pub fn each_sandbox(all: Vec<Sandbox>) -> Vec<Sandbox> {
     let merge = |known: &mut Sandbox, again: Sandbox| {
         if known.state == SandboxState::NotReady {
             *known = again;
         }
     };
-    once(all, |sandbox| (sandbox.id.clone(), EcoString::new()), merge)
+    once(all, |sandbox| (&sandbox.id, ""), merge)
 }
 
 /// A list of images. One that is listed twice for the same runtime handler has the names of both.
@@ -156,8 +158,7 @@ pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
         known.pinned |= again.pinned;
         known.size_bytes = known.size_bytes.max(again.size_bytes);
     };
-    let key = |image: &Image| (image.id.as_str().into(), image.runtime_handler.as_str().into());
-    once(from.into_iter().map(image), key, merge)
+    once(from.into_iter().map(image).collect(), |image| (&image.id, &image.runtime_handler), merge)
 }
 
 /// Where a kubelet has the log of its container written: `NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log`.

@@ -156,7 +156,7 @@ impl Listed for Container {
     }
 
     fn once(all: Vec<Self>) -> Vec<Self> {
-        convert::each_container(all.into_iter())
+        convert::each_container(all)
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {
@@ -202,7 +202,7 @@ impl Listed for Sandbox {
     }
 
     fn once(all: Vec<Self>) -> Vec<Self> {
-        convert::each_sandbox(all.into_iter())
+        convert::each_sandbox(all)
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {

@@ -186,7 +186,8 @@ impl Lister {
                 gaps.extend(missing);
             }
         }
-        let objects = T::once(all);
+        let mut objects = T::once(all);
+        objects.shrink_to_fit();
         self.memory.borrow_mut().listed_in_parts(list, objects.len(), failed);
         Ok(Listing { objects: Arc::new(objects), in_parts: true, gaps })
     }

@@ -6,6 +6,7 @@
 
 use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::PodSource;
@@ -28,8 +29,8 @@ pub struct Reading {
     pub at: Timestamp,
     /// What it listed.
     pub listing: Listing,
-    /// Ids of all containers and sandboxes that the runtime listed right before it.
-    pub objects: HashSet<EcoString>,
+    /// Ids of all containers and sandboxes that the runtime listed before it.
+    pub objects: Arc<HashSet<EcoString>>,
 }
 
 /// What the operator asks of a proof, and what the source needs.

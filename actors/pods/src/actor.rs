@@ -22,7 +22,7 @@ use super::judge::{Facts, Memory};
 use super::kube_api::Api;
 use super::kube_source;
 use super::messages::{AskSource, Configure, Confirm, Followed, Judge, Resync, SourceState};
-use super::sources::{SourceChange, Sources};
+use super::sources::{Before, SourceChange, Sources};
 use super::verdict::{Judgement, Verdict};
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::seams::Moment;
@@ -51,6 +51,8 @@ pub struct Provider {
     /// When it began to remember: a clock that was set since makes all of it void.
     since: Moment,
     asking: Asking,
+    /// What the last judgement saw of the runtime, for a source that is read again and again.
+    before: Option<Rc<Before>>,
     /// Source `kube-api`: a newer list could prove more.
     list_wanted: Rc<Notify>,
     /// Follows the source `kube-api`.
@@ -87,6 +89,7 @@ impl Provider {
             memory: Memory::default(),
             era: 0,
             asking: Asking::default(),
+            before: None,
             list_wanted: Rc::default(),
             following: None,
             reading: false,
@@ -139,7 +142,8 @@ impl Handler<Resync> for Provider {
             return Box::pin(ready(Ok(())));
         }
         let (era, sources, api) = (self.era, self.sources.clone(), self.asking.api.clone());
-        let reading = wrap_future(async move { sources.read(&settings, api).await });
+        let earlier = self.before.clone();
+        let reading = wrap_future(async move { sources.read(&settings, api, earlier).await });
         Box::pin(reading.map(move |read: Result<(Reading, _), _>, this: &mut Self, _ctx| {
             if era != this.era {
                 return read.map(drop);
@@ -260,6 +264,9 @@ impl Provider {
             self.asking.again = Some((Instant::now() + ASK_AGAIN, error));
         }
         let rules = self.memory.rules(&self.configuration);
+        if matches!(rules.source, PodSource::File | PodSource::Kubelet) {
+            self.before = Some(Rc::new(Before::of(&facts.seen.sandboxes, &facts.seen.containers)));
+        }
         let Judgement { mut verdict, orphaned, asking_failed, wants_list, .. } =
             self.memory.judge(facts, &rules, now);
         if self.configuration.service {

@@ -4,6 +4,7 @@
 use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
+use std::rc::Rc;
 use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
@@ -17,7 +18,7 @@ use super::judge::{Facts, Found};
 use super::kube_api::Api;
 use super::kube_source;
 use super::messages::Configure;
-use super::sources::{ANSWER_WITHIN, Sources};
+use super::sources::{ANSWER_WITHIN, Before, Sources};
 use super::verdict::FinishTimes;
 use cri_gc_gateway::ErrorClass;
 use cri_gc_kit::workers::WorkerGone;
@@ -29,7 +30,7 @@ const ASK_WITHIN: Duration = Duration::from_secs(60);
 const PARALLEL_ASKS: usize = 4;
 
 impl Sources {
-    /// Reads the source once. It comes with the client that it was read by, if there is one.
+    /// Reads the source once; `earlier` is what the last judgement saw of the runtime. It comes with the client that it was read by, if there is one.
     ///
     /// # Errors
     /// It could not be read whole, or is not that of this node.
@@ -37,15 +38,16 @@ impl Sources {
         &self,
         settings: &Settings,
         api: Option<Api>,
+        earlier: Option<Rc<Before>>,
     ) -> Result<(Reading, Option<Api>), SourceError> {
         let pods = &settings.pods;
         match (pods.source, &pods.file) {
-            (PodSource::Kubelet, _) => Ok((self.kubelet(&pods.kubelet).await?, None)),
+            (PodSource::Kubelet, _) => Ok((self.kubelet(&pods.kubelet, earlier).await?, None)),
             (PodSource::KubeApi, _) => {
                 let (reading, api) = kube_source::read(self, settings, api).await?;
                 Ok((reading, Some(api)))
             }
-            (PodSource::File, Some(file)) => Ok((self.file(file).await?, None)),
+            (PodSource::File, Some(file)) => Ok((self.file(file, earlier).await?, None)),
             // Valid settings of the source `file` name one; the source `runtime` is not read.
             (PodSource::File | PodSource::Runtime, _) => Err(SourceError::Failed),
         }

@@ -6,6 +6,8 @@ use ecow::EcoString;
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::Kubelet;
@@ -67,15 +69,27 @@ pub enum SourceChange {
     Lost(SourceError),
 }
 
-/// What the runtime had right before a list was requested.
+/// What the runtime had before a list was requested.
+#[derive(Debug, Clone)]
 pub struct Before {
     /// UIDs of the pods that have a ready sandbox.
     pub ready: HashSet<EcoString>,
     /// Ids of all containers and sandboxes.
-    pub objects: HashSet<EcoString>,
+    pub objects: Arc<HashSet<EcoString>>,
 }
 
 impl Before {
+    /// What these lists show.
+    pub fn of(sandboxes: &[Sandbox], containers: &[Container]) -> Self {
+        let is_ready =
+            |sandbox: &&Sandbox| sandbox.state == SandboxState::Ready && !sandbox.pod_uid.is_empty();
+        let ids = sandboxes.iter().map(|s| &s.id).chain(containers.iter().map(|c| &c.id));
+        Self {
+            ready: sandboxes.iter().filter(is_ready).map(|sandbox| sandbox.pod_uid.clone()).collect(),
+            objects: Arc::new(ids.cloned().collect()),
+        }
+    }
+
     /// A list from which every pod that runs is missing, while some do, is not that of this node.
     ///
     /// # Errors
@@ -97,20 +111,29 @@ impl Sources {
             return Err(gap.error.into());
         }
         let containers = self.gateway.list_most::<Container>(Freshness::Fresh).await?.objects;
-        let sandboxes = sandboxes.objects;
-        let ready = sandboxes
-            .iter()
-            .filter(|sandbox| sandbox.state == SandboxState::Ready && !sandbox.pod_uid.is_empty())
-            .map(|sandbox| sandbox.pod_uid.clone())
-            .collect();
-        let objects =
-            sandboxes.iter().map(|s| s.id.clone()).chain(containers.iter().map(|c| c.id.clone())).collect();
-        Ok(Before { ready, objects })
+        Ok(Before::of(&sandboxes.objects, &containers))
+    }
+
+    /// What was seen `earlier` serves as well: what has come since counts as newer than the list, and is kept until the next one. Where
+    /// nothing ran by then, it shows nothing of whose list that is.
+    async fn before(&self, earlier: Option<Rc<Before>>) -> Result<Rc<Before>, SourceError> {
+        match earlier.filter(|earlier| !earlier.ready.is_empty()) {
+            Some(earlier) => Ok(earlier),
+            None => Ok(Rc::new(self.runtime().await?)),
+        }
+    }
+
+    /// Whether the list is that of this node. What ran before may have ended.
+    async fn check(&self, before: &Before, listing: &Listing) -> Result<(), SourceError> {
+        match before.check(listing) {
+            Ok(()) => Ok(()),
+            Err(_) => self.runtime().await?.check(listing),
+        }
     }
 
     /// One reading of the source `file`.
-    pub async fn file(&self, path: &Path) -> Result<Reading, SourceError> {
-        let before = self.runtime().await?;
+    pub async fn file(&self, path: &Path, earlier: Option<Rc<Before>>) -> Result<Reading, SourceError> {
+        let before = self.before(earlier).await?;
         let shown = path.display().to_string();
         let file = path.to_owned();
         let read = self.files.run_within(ANSWER_WITHIN, move || {
@@ -133,13 +156,17 @@ impl Sources {
             return Err(SourceError::Future { path: shown, at });
         }
         let listing = listing.map_err(|why| SourceError::Listing { path: shown, why })?;
-        before.check(&listing)?;
-        Ok(Reading { at: at.min(now), listing, objects: before.objects })
+        self.check(&before, &listing).await?;
+        Ok(Reading { at: at.min(now), listing, objects: Arc::clone(&before.objects) })
     }
 
     /// One reading of the source `kubelet`.
-    pub async fn kubelet(&self, settings: &Kubelet) -> Result<Reading, SourceError> {
-        let before = self.runtime().await?;
+    pub async fn kubelet(
+        &self,
+        settings: &Kubelet,
+        earlier: Option<Rc<Before>>,
+    ) -> Result<Reading, SourceError> {
+        let before = self.before(earlier).await?;
         let at = self.clock.now();
         let text = kubelet::ask(settings, &self.files).await?;
         let parsed = self.files.run_within(ANSWER_WITHIN, move || Listing::of_kubelet(&text)).await;
@@ -150,8 +177,8 @@ impl Sources {
             );
             SourceError::server(ServerFailure::Listing, text)
         })?;
-        before.check(&listing)?;
-        Ok(Reading { at, listing, objects: before.objects })
+        self.check(&before, &listing).await?;
+        Ok(Reading { at, listing, objects: Arc::clone(&before.objects) })
     }
 }
 

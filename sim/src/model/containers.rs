@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cri_gc_policy::{ContainerState, SandboxState};
 use cri_gc_proto::CONTAINER_NAME_LABEL;
 
-use super::node::Node;
+use super::node::{Node, ids, uid_label};
 use super::objects::{Container, ImageVolume, Sandbox};
 use super::{crio, logs};
 use crate::error::SimError;
@@ -127,6 +127,7 @@ impl Node {
         self.disk.use_layers(&container.layers);
         self.disk.resize_writable(Space::default(), container.spec.writable, self.clock.uptime());
         self.by_sandbox.insert((container.spec.sandbox.clone(), id.clone()));
+        self.by_uid.extend(uid_label(&container.spec.labels).map(|uid| (uid.clone(), id.clone())));
         self.containers.insert(id.clone(), container);
         Ok(id)
     }
@@ -153,11 +154,13 @@ impl Node {
     }
 
     /// The containers in the sandbox of that whole id, by id.
-    pub fn containers_in(&self, sandbox: &str) -> impl Iterator<Item = &Container> {
-        self.by_sandbox
-            .range((sandbox.to_owned(), String::new())..)
-            .take_while(move |(of, _)| of == sandbox)
-            .filter_map(|(_, id)| self.containers.get(id))
+    pub fn containers_in<'a>(&'a self, sandbox: &'a str) -> impl Iterator<Item = &'a Container> {
+        ids(&self.by_sandbox, sandbox).filter_map(|id| self.containers.get(id))
+    }
+
+    /// The containers with that UID in the label of a kubelet, by id.
+    pub fn containers_of<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a Container> {
+        ids(&self.by_uid, uid).filter_map(|id| self.containers.get(id))
     }
 
     /// Sets the state of a container. Times that the new state needs and that are not known become now, those that it
@@ -275,6 +278,9 @@ impl Node {
         let id = self.find_container(id)?.id.clone();
         if let Some(container) = self.containers.remove(&id) {
             let uptime = self.clock.uptime();
+            if let Some(uid) = uid_label(&container.spec.labels) {
+                self.by_uid.remove(&(uid.clone(), id.clone()));
+            }
             self.by_sandbox.remove(&(container.spec.sandbox, id));
             self.disk.release_layers(&container.layers, uptime);
             self.disk.resize_writable(container.spec.writable, Space::default(), uptime);

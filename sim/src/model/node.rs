@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_policy::FsStats;
+use cri_gc_proto::POD_UID_LABEL;
 use jiff::Timestamp;
 
 use super::disk::{Disk, Usage};
@@ -89,8 +90,10 @@ pub struct Node {
     pub(super) ids: Ids,
     pub(super) sandboxes: BTreeMap<String, Sandbox>,
     pub(super) containers: BTreeMap<String, Container>,
-    /// Sandbox and container, for every container: the most frequent lookup, on nodes with very many containers.
+    /// Sandbox and container, for every container: the most frequent lookups, on nodes with very many containers.
     pub(super) by_sandbox: BTreeSet<(String, String)>,
+    /// UID label and id, for every container and every sandbox that has one.
+    pub(super) by_uid: BTreeSet<(String, String)>,
     pub(super) images: BTreeMap<String, Image>,
     /// How often the runtime was restarted.
     pub(super) restarts: u32,
@@ -114,6 +117,7 @@ impl Node {
             sandboxes: BTreeMap::new(),
             containers: BTreeMap::new(),
             by_sandbox: BTreeSet::new(),
+            by_uid: BTreeSet::new(),
             images: BTreeMap::new(),
             restarts: 0,
             disk,
@@ -229,4 +233,18 @@ impl Node {
         logs::make_dir(&path, modified)?;
         Ok(path)
     }
+}
+
+/// The ids that an index has for that key.
+pub(super) fn ids<'a>(
+    index: &'a BTreeSet<(String, String)>,
+    key: &'a str,
+) -> impl Iterator<Item = &'a String> {
+    let from = index.range((key.to_owned(), String::new())..);
+    from.take_while(move |(of, _)| of == key).map(|(_, id)| id)
+}
+
+/// The UID of the pod in the label that a kubelet gives its objects.
+pub(super) fn uid_label(labels: &BTreeMap<String, String>) -> Option<&String> {
+    labels.get(POD_UID_LABEL)
 }

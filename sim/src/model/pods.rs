@@ -6,7 +6,7 @@ use cri_gc_policy::SandboxState;
 use cri_gc_proto::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL};
 
 use super::logs;
-use super::node::Node;
+use super::node::{Node, ids, uid_label};
 use super::objects::Sandbox;
 use crate::error::SimError;
 use crate::ids::find;
@@ -81,6 +81,7 @@ impl Node {
         };
         self.disk.use_layers(&sandbox.layers);
         let id = sandbox.id.clone();
+        self.by_uid.extend(uid_label(&sandbox.spec.labels).map(|uid| (uid.clone(), id.clone())));
         self.sandboxes.insert(id.clone(), sandbox);
         if self.options.flavour == Flavour::CriO {
             self.make_sandbox_log(&id)?;
@@ -97,6 +98,11 @@ impl Node {
     #[must_use]
     pub fn sandbox(&self, id: &str) -> Option<&Sandbox> {
         self.find_sandbox(id).ok()
+    }
+
+    /// The sandboxes with that UID in the label of a kubelet, by id.
+    pub fn sandboxes_of<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a Sandbox> {
+        ids(&self.by_uid, uid).filter_map(|id| self.sandboxes.get(id))
     }
 
     /// All sandboxes, by id.
@@ -135,7 +141,15 @@ impl Node {
 
     /// The record of a sandbox is lost, as after a restart of a runtime that can't read it: its containers are left.
     pub fn lose_sandbox(&mut self, id: &str) {
-        self.sandboxes.remove(id);
+        self.forget_sandbox(id);
+    }
+
+    fn forget_sandbox(&mut self, id: &str) -> Option<Sandbox> {
+        let sandbox = self.sandboxes.remove(id)?;
+        if let Some(uid) = uid_label(&sandbox.spec.labels) {
+            self.by_uid.remove(&(uid.clone(), id.to_owned()));
+        }
+        Some(sandbox)
     }
 
     /// Removes the sandbox with every container in it, whatever their states. Log files are kept.
@@ -147,7 +161,7 @@ impl Node {
         for container in self.ids_in(&id) {
             self.remove_container(&container)?;
         }
-        if let Some(sandbox) = self.sandboxes.remove(&id) {
+        if let Some(sandbox) = self.forget_sandbox(&id) {
             self.disk.release_layers(&sandbox.layers, self.clock.uptime());
         }
         Ok(())

@@ -251,7 +251,12 @@ fn selected_sandboxes<'a>(
     filter: &'a PodSandboxFilter,
 ) -> impl Iterator<Item = &'a Sandbox> + 'a {
     let id = node.sandbox(&filter.id).map_or(&filter.id, |sandbox| &sandbox.id);
-    node.sandboxes()
+    let candidates: Vec<&Sandbox> = match filter.label_selector.get(POD_UID_LABEL) {
+        Some(uid) => node.sandboxes_of(uid).collect(),
+        None => node.sandboxes().collect(),
+    };
+    candidates
+        .into_iter()
         .filter(move |sandbox| filter.id.is_empty() || sandbox.id == *id)
         .filter(|sandbox| {
             filter
@@ -282,12 +287,14 @@ fn selected<T>(node: &Node, filter: &ContainerFilter, message: impl Fn(&Containe
 }
 
 /// The containers that pass the filter.
-fn selected_containers<'a>(node: &'a Node, filter: &ContainerFilter) -> Vec<&'a Container> {
+fn selected_containers<'a>(node: &'a Node, filter: &'a ContainerFilter) -> Vec<&'a Container> {
     let sandbox = node.sandbox(&filter.pod_sandbox_id).map_or(&filter.pod_sandbox_id, |sandbox| &sandbox.id);
     let mut candidates: Vec<&Container> = if !filter.id.is_empty() {
         node.container(&filter.id).into_iter().collect()
     } else if !sandbox.is_empty() {
         node.containers_in(sandbox).collect()
+    } else if let Some(uid) = filter.label_selector.get(POD_UID_LABEL) {
+        node.containers_of(uid).collect()
     } else {
         node.containers().collect()
     };

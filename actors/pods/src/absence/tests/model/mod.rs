@@ -22,6 +22,7 @@ use super::RULES;
 use crate::Seen;
 use crate::evidence::{Evidence, by_pod};
 use crate::judge::{Facts, Found};
+use crate::sources::Before;
 use crate::standing::Standing;
 use cri_gc_kit::seams::Moment;
 use source::{Follower, Kind, Lie, Mind, Source};
@@ -343,6 +344,7 @@ impl Model {
         if session.began.is_some_and(|began| self.world.moment().was_set_since(&began)) {
             return;
         }
+        self.source.earlier = Some(Before::of(&seen.sandboxes, &seen.containers));
         let evidence = by_pod(seen);
         let now = self.world.wall();
         let judged = mind.borrow_mut().memory.judge(session.facts(), rules, now);

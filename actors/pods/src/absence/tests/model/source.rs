@@ -123,6 +123,8 @@ pub struct Source {
     pub lies_once: bool,
     /// The last reading was no lie.
     pub last_true: bool,
+    /// What the last judgement saw of the runtime.
+    pub earlier: Option<Before>,
     pub reading: Option<Reading>,
     read: i64,
     pub follower: Follower,
@@ -138,6 +140,7 @@ impl Source {
             lie: Lie::default(),
             lies_once: false,
             last_true: true,
+            earlier: None,
             reading: None,
             read: 0,
             follower: Follower::Pausing { until: 0 },
@@ -190,7 +193,10 @@ impl Model {
             return;
         }
         self.start_over_if_the_clock_was_set();
-        let (before, at, began) = (self.world.before(), self.world.wall(), self.world.now);
+        // What the last judgement saw serves as well.
+        let earlier = self.source.earlier.clone().filter(|earlier| !earlier.ready.is_empty());
+        let before = earlier.unwrap_or_else(|| self.world.before());
+        let (at, began) = (self.world.wall(), self.world.now);
         self.source.reading = Some(Reading { mind: Rc::clone(&self.mind), before, at, began });
     }
 
@@ -224,7 +230,8 @@ impl Model {
         }
         self.source.last_true = is_true;
         let is_true = is_true && !(self.source.kind == Kind::Kubelet && self.world.only_static);
-        let sync = before.check(&listing).map(|()| Listed { at, listing, objects: before.objects });
+        let checked = before.check(&listing).or_else(|_| self.world.before().check(&listing));
+        let sync = checked.map(|()| Listed { at, listing, objects: before.objects });
         let shown = sync.as_ref().map(listed).unwrap_or_default();
         let read = mind.memory.read(sync, false, self.world.wall());
         self.trail(&format!("a reading that began at {began}: true: {is_true}, {shown:?}, {read:?}"));

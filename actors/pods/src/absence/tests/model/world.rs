@@ -440,9 +440,7 @@ impl World {
 
     /// What the runtime has right before a list.
     pub fn before(&self) -> Before {
-        let ready = self.sandboxes.iter().filter(|s| s.state == SandboxState::Ready);
-        let ids = self.sandboxes.iter().map(|s| &s.id).chain(self.containers.iter().map(|c| &c.id));
-        Before { ready: ready.map(|s| s.pod_uid.clone()).collect(), objects: ids.cloned().collect() }
+        Before::of(&self.sandboxes, &self.containers)
     }
 
     /// A collector removes some or all of what it saw of a pod, as far as that is dead: containers first, logs last. The log
