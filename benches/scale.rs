@@ -98,7 +98,7 @@ impl Bench {
         let began = Instant::now();
         while !check(&self.sim) {
             assert!(began.elapsed() < PATIENCE, "{what} takes too long");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -121,7 +121,7 @@ fn living_pods(containers: usize) -> bool {
     bench.set("enforce", NEVER);
     bench.wait("the first removal", |sim| sim.count(Method::RemoveContainer) > 0);
     let began = Instant::now();
-    bench.wait("the removals", |sim| sim.container_ids().len() == kept);
+    bench.wait("the removals", |sim| sim.with(|node| node.containers().count()) == kept);
     let took = began.elapsed();
     let (removed, requests) = (containers - kept, sim.calls().len());
     let of_a_container = requests as f64 / removed as f64;
@@ -155,7 +155,7 @@ fn deleted_pods(containers: usize) -> bool {
     bench.set("enforce", &by_file);
     bench.wait("the first removal", |sim| sim.count(Method::RemovePodSandbox) > 0);
     let began = Instant::now();
-    bench.wait("the removals", |sim| sim.container_ids().is_empty());
+    bench.wait("the removals", |sim| sim.with(|node| node.containers().count()) == 0);
     let (took, requests) = (began.elapsed(), sim.calls().len());
     let (of_a_pod, most) = (requests as f64 / pods as f64, service.megabytes("VmHWM:"));
     std::thread::sleep(Duration::from_secs(10));

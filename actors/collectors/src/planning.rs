@@ -30,6 +30,9 @@ use cri_gc_pods::{FinishTimes, Verdict};
 /// How long all questions of one plan may take; what was not answered by then counts as not readable.
 const ASK_WITHIN: Duration = Duration::from_secs(60);
 
+/// Statuses that are asked for with one message: what was answered is not kept for all of 100,000 containers.
+const AT_A_TIME: usize = 2_000;
+
 /// Keeps what the check right before its removal would refuse: asks the runtime for the status of each container that the
 /// section removes, except those of which enough is `known`. Returns what could not be read; those containers are kept.
 pub async fn settle(
@@ -79,16 +82,19 @@ async fn ask(
             }
         }
     }
-    let answers = tools.gateway.statuses(ids, Instant::now() + ASK_WITHIN).await;
+    let until = Instant::now() + ASK_WITHIN;
     let (mut unread, mut first) = (0, None);
-    for (position, answer) in positions.into_iter().zip(answers) {
-        match answer {
-            Ok(facts) => drop(statuses.insert(position, facts.status)),
-            // Another program removed it since it was listed: the plan leaves it out, and nothing is wrong.
-            Err(error) if error.class == ErrorClass::NotFound => {}
-            Err(error) => {
-                unread += 1;
-                first.get_or_insert(error);
+    for (positions, ids) in positions.chunks(AT_A_TIME).zip(ids.chunks(AT_A_TIME)) {
+        let answers = tools.gateway.statuses(ids.to_vec(), until).await;
+        for (position, answer) in positions.iter().zip(answers) {
+            match answer {
+                Ok(facts) => drop(statuses.insert(*position, facts.status)),
+                // Another program removed it since it was listed: the plan leaves it out, and nothing is wrong.
+                Err(error) if error.class == ErrorClass::NotFound => {}
+                Err(error) => {
+                    unread += 1;
+                    first.get_or_insert(error);
+                }
             }
         }
     }
