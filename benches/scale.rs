@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use cri_gc_sim::{ContainerSpec, Method, Options, PodSpec, Sim};
-use service::{Service, uid};
+use service::{METRICS, Service, uid};
 
 /// Containers of a pod: attempts of one name, of which one is kept while the pod lives.
 const OF_A_POD: usize = 5;
@@ -73,7 +73,7 @@ impl Bench {
         let own = format!(
             "{pods}\ncontainer_gc.mode = {mode:?}\ncontainer_gc.period = \"3s\"\n\
              container_gc.min_dead_age = \"1s\"\nsandbox_gc.mode = {mode:?}\nlog_gc.mode = {mode:?}\n\
-             image_gc.mode = \"off\"\nlog.level = \"warning\"\n"
+             image_gc.mode = \"off\"\nlog.level = \"warning\"\nmetrics.listen = {METRICS:?}\n"
         );
         let text = service::settings(&self.sim, folder) + &own;
         let new = folder.join("config.new");
@@ -103,6 +103,16 @@ impl Bench {
     }
 }
 
+/// Waits for that many more passes over containers.
+fn passes(count: f64) {
+    let passes = || service::metric("cri_gc_passes_total{", "loop=\"container_gc\"");
+    let (began, wanted) = (Instant::now(), passes() + count);
+    while passes() < wanted {
+        assert!(began.elapsed() < PATIENCE, "passes take too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// By the runtime: a pod is deleted once nothing of it has run for so long.
 const AT_ONCE: &str = "pods.runtime_grace = \"1s\"";
 const NEVER: &str = "pods.runtime_grace = \"1000h\"";
@@ -114,7 +124,7 @@ fn living_pods(containers: usize) -> bool {
     (0..containers / OF_A_POD).for_each(|number| bench.pod(number));
     bench.set("report", NEVER);
     let service = Service::start(&bench.config());
-    bench.wait("three passes", |sim| sim.count(Method::ListContainers) >= 3);
+    passes(3.0);
     let kept = containers / OF_A_POD;
     sim.clear_calls();
     let before = service.megabytes("VmRSS:");
@@ -150,6 +160,7 @@ fn deleted_pods(containers: usize) -> bool {
     let service = Service::start(&bench.config());
     // The list is read every ten seconds, and a pod has to be missing twice.
     std::thread::sleep(Duration::from_secs(25));
+    passes(2.0);
     sim.clear_calls();
     let before = service.megabytes("VmRSS:");
     bench.set("enforce", &by_file);

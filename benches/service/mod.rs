@@ -1,5 +1,9 @@
 //! The released program as a service on an embedded node, for benchmarks: a process of its own, and what the kernel counts of it.
 
+#![allow(dead_code, reason = "not every benchmark needs all of it")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -33,6 +37,23 @@ impl Drop for Service {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Where it shows its metrics.
+pub const METRICS: &str = "127.0.0.1:19110";
+
+/// The sum of all metrics that begin so, and have that in their line. 0 while it shows none.
+pub fn metric(begin: &str, label: &str) -> f64 {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(METRICS)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().unwrap_or_default();
+    let lines = answer.lines().filter(|line| line.starts_with(begin) && line.contains(label));
+    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
 }
 
 /// Settings with which it has to do with that node only, and keeps its own files in `folder`. Each line has a whole key, so that

@@ -2,11 +2,14 @@
 //!
 //! Containers are "namespace/pod/container#attempt", sandboxes "namespace/pod#attempt", log directories "namespace/pod".
 
-use foldhash::{HashMap, HashMapExt as _};
+use std::cell::OnceCell;
+
+use foldhash::HashMap;
 
 use crate::kind::Kind;
 use crate::log_dirs::pod_name_of;
 use crate::observation::{Container, Image, Observation, Sandbox};
+use crate::pods::PodTable;
 
 /// The name of an image that has none.
 pub const UNNAMED: &str = "<none>";
@@ -14,34 +17,38 @@ pub const UNNAMED: &str = "<none>";
 /// Knows the names of the pods that containers belong to: a container itself only has an id of its sandbox and a UID.
 #[derive(Debug)]
 pub struct Naming<'a> {
-    sandboxes: HashMap<&'a str, &'a Sandbox>,
-    pods: HashMap<&'a str, &'a Sandbox>,
+    sandboxes: &'a [Sandbox],
+    table: &'a PodTable<'a>,
+    /// By UID, from the first container on whose sandbox is not listed.
+    pods: OnceCell<HashMap<&'a str, &'a Sandbox>>,
 }
 
 impl<'a> Naming<'a> {
-    /// For the objects of an observation.
+    /// For the objects of an observation, which the table was made of.
     #[must_use]
-    pub fn new(observation: &'a Observation) -> Self {
-        let count = observation.sandboxes.len();
-        let mut all = Self { sandboxes: HashMap::with_capacity(count), pods: HashMap::with_capacity(count) };
-        for sandbox in &observation.sandboxes {
-            all.sandboxes.entry(&sandbox.id).or_insert(sandbox);
-            if !sandbox.pod_uid.is_empty() {
-                all.pods.entry(&sandbox.pod_uid).or_insert(sandbox);
-            }
-        }
-        all
+    pub fn new(observation: &'a Observation, table: &'a PodTable<'a>) -> Self {
+        Self { sandboxes: &observation.sandboxes, table, pods: OnceCell::new() }
     }
 
     /// Name of a container. Where the name of its pod is not known, that is left out.
     #[must_use]
     pub fn container(&self, container: &Container) -> String {
         let Container { name, attempt, .. } = container;
-        let sandbox = self.sandboxes.get(container.pod_sandbox_id.as_str());
-        match sandbox.or_else(|| self.pods.get(container.pod_uid.as_str())) {
+        let sandbox = self.table.sandbox_of(container).and_then(|index| self.sandboxes.get(index));
+        match sandbox.or_else(|| self.pod(&container.pod_uid)) {
             Some(pod) => format!("{}/{}/{name}#{attempt}", pod.namespace, pod.name),
             None => format!("{name}#{attempt}"),
         }
+    }
+
+    /// The first sandbox of a pod.
+    fn pod(&self, uid: &str) -> Option<&'a Sandbox> {
+        let by_uid = || {
+            let named = self.sandboxes.iter().filter(|sandbox| !sandbox.pod_uid.is_empty());
+            // The first one counts.
+            named.rev().map(|sandbox| (sandbox.pod_uid.as_str(), sandbox)).collect()
+        };
+        self.pods.get_or_init(by_uid).get(uid).copied()
     }
 }
 

@@ -137,6 +137,12 @@ impl<'a> PodTable<'a> {
         &self.sandbox_of
     }
 
+    /// Where the sandbox that a container names is listed first.
+    #[must_use]
+    pub fn sandbox_of(&self, container: &Container) -> Option<usize> {
+        self.sandboxes.get(container.pod_sandbox_id.as_str()).copied()
+    }
+
     /// UID of the pod of a container: its label, else that of its sandbox, else empty.
     #[must_use]
     pub fn uid_of_container(&self, container: &'a Container) -> &'a EcoString {

@@ -174,7 +174,8 @@ impl PlanReport {
     /// Puts a plan into words. `observation` and `policy` are those that it was made of.
     #[must_use]
     pub fn new(plan: &Plan, observation: &Observation, policy: &Policy) -> Self {
-        let words = Words::new(observation, policy);
+        let pods = PodTable::new(observation);
+        let words = Words::new(observation, &pods, policy);
         Self {
             containers: words.section(Kind::Container, &plan.containers),
             sandboxes: words.section(Kind::Sandbox, &plan.sandboxes),
@@ -220,15 +221,15 @@ pub fn sort_kept(items: &mut [Item]) {
 pub struct Words<'a> {
     observation: &'a Observation,
     policy: &'a Policy,
-    pods: PodTable<'a>,
+    pods: &'a PodTable<'a>,
     naming: Naming<'a>,
 }
 
 impl<'a> Words<'a> {
     /// For decisions that were made of these.
     #[must_use]
-    pub fn new(observation: &'a Observation, policy: &'a Policy) -> Self {
-        Self { observation, policy, pods: PodTable::new(observation), naming: Naming::new(observation) }
+    pub fn new(observation: &'a Observation, pods: &'a PodTable<'a>, policy: &'a Policy) -> Self {
+        Self { observation, policy, pods, naming: Naming::new(observation, pods) }
     }
 
     /// The decisions on all objects of a kind. Log links are not part of an observation, and have no words here.

@@ -83,10 +83,10 @@ async fn ask(
         }
     }
     let until = Instant::now() + ASK_WITHIN;
-    let (mut unread, mut first) = (0, None);
-    for (positions, ids) in positions.chunks(AT_A_TIME).zip(ids.chunks(AT_A_TIME)) {
-        let answers = tools.gateway.statuses(ids.to_vec(), until).await;
-        for (position, answer) in positions.iter().zip(answers) {
+    let (mut asked, mut unread, mut first) = (0, 0, None);
+    for (chunk, ids) in positions.chunks(AT_A_TIME).zip(ids.chunks(AT_A_TIME)) {
+        let (answers, failed_before) = (tools.gateway.statuses(ids.to_vec(), until).await, unread);
+        for (position, answer) in chunk.iter().zip(answers) {
             match answer {
                 Ok(facts) => drop(statuses.insert(*position, facts.status)),
                 // Another program removed it since it was listed: the plan leaves it out, and nothing is wrong.
@@ -96,6 +96,12 @@ async fn ask(
                     first.get_or_insert(error);
                 }
             }
+        }
+        asked += chunk.len();
+        if unread - failed_before == chunk.len() {
+            // The others would not be answered either.
+            unread += positions.len() - asked;
+            break;
         }
     }
     (statuses, first.map(|error| PassError::Statuses { unread, error }))

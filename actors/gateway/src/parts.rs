@@ -129,6 +129,13 @@ impl Owners {
     }
 }
 
+/// A list that is being made in parts.
+struct Made<'t, T> {
+    all: Vec<T>,
+    gaps: Vec<Gap>,
+    texts: &'t mut Texts,
+}
+
 /// Makes lists.
 pub struct Lister {
     pub memory: Rc<RefCell<Memory>>,
@@ -176,16 +183,16 @@ impl Lister {
             self.memory.borrow_mut().missing.remove(T::STREAM);
             return Err(too_large.unwrap_or_else(|| CriError::too_large(T::METHOD)));
         }
-        let (mut all, mut gaps) = (Vec::new(), Vec::new());
+        let expected = self.memory.borrow().large.get(&list).map_or(0, |large| large.last);
+        let mut made = Made { all: Vec::with_capacity(expected), gaps: Vec::new(), texts };
         // That may take a while. What has come meanwhile is in a state that was listed before, so that is listed once more.
         for states in [T::STATES, T::STATES_OF_NEW] {
             let mut owners = None;
             for state in states {
-                let (objects, missing) = Box::pin(self.in_state::<T>(*state, &mut owners, texts)).await?;
-                all.extend(objects);
-                gaps.extend(missing);
+                Box::pin(self.in_state::<T>(*state, &mut owners, &mut made)).await?;
             }
         }
+        let Made { all, gaps, .. } = made;
         let mut objects = T::once(all);
         objects.shrink_to_fit();
         self.memory.borrow_mut().listed_in_parts(list, objects.len(), failed);
@@ -208,20 +215,21 @@ impl Lister {
         }
     }
 
-    /// All of one state, with what could not be listed of it. Whose they may be is found out once for several states.
+    /// Adds all of one state, with what could not be listed of it. Whose they may be is found out once for several states.
     async fn in_state<T: Listed>(
         &self,
         state: i32,
         owners: &mut Option<Owners>,
-        texts: &mut Texts,
-    ) -> CriResult<(Vec<T>, Vec<Gap>)> {
+        Made { all, gaps, texts }: &mut Made<'_, T>,
+    ) -> CriResult<()> {
         let list = (T::METHOD, Some(state));
         let mut failed = None;
         if self.memory.borrow_mut().tries(list) {
             match self.part::<T>(Part { state: Some(state), owner: None }).await {
                 Ok(objects) => {
                     self.memory.borrow_mut().large.remove(&list);
-                    return Ok((T::of(objects, texts), Vec::new()));
+                    all.extend(T::of(objects, texts));
+                    return Ok(());
                 }
                 Err(error) if error.class == ErrorClass::TooLarge => failed = Some(error),
                 Err(error) => return Err(error),
@@ -238,7 +246,7 @@ impl Lister {
             (owner, self.part::<T>(part).await)
         };
         let mut answers = futures_util::stream::iter(owners.of(may_run)).map(ask).buffer_unordered(AT_A_TIME);
-        let (mut all, mut gaps) = (Vec::new(), Vec::new());
+        let before = all.len();
         while let Some((owner, answer)) = answers.next().await {
             match answer {
                 Ok(objects) => all.extend(T::of(objects, texts)),
@@ -248,12 +256,12 @@ impl Lister {
                 Err(error) => return Err(error),
             }
         }
-        self.memory.borrow_mut().listed_in_parts(list, all.len(), failed.is_some());
+        self.memory.borrow_mut().listed_in_parts(list, all.len() - before, failed.is_some());
         if !is_complete {
             let error = failed.unwrap_or_else(|| CriError::too_large(T::METHOD));
             gaps.push(Gap { owner: None, may_run, error });
         }
-        Ok((all, gaps))
+        Ok(())
     }
 
     /// Whose objects are listed one by one.

@@ -99,6 +99,6 @@ impl<'a> Checks<'a> {
 pub fn owner(container: &Container) -> Owner {
     match container.pod_uid.as_str() {
         "" => Owner::Sandbox(container.pod_sandbox_id.clone()),
-        uid => Owner::Pod(uid.into()),
+        _ => Owner::Pod(container.pod_uid.clone()),
     }
 }

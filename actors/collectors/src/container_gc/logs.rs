@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use cri_gc_policy::{Container, Observation, PodState, PodTable};
+use cri_gc_policy::{Container, PodState, PodTable};
 
 /// What a log file is named by: pod, container name and attempt. Containers of no pod are distinguished by their sandbox.
 type LogKey<'a> = (&'a str, &'a str, u32);
@@ -23,10 +23,10 @@ pub struct LogKeeper<'a> {
 
 impl<'a> LogKeeper<'a> {
     /// Counts what was observed.
-    pub fn new(observation: &'a Observation, pods: &'a PodTable<'a>) -> Self {
+    pub fn new(containers: &'a [Container], pods: &'a PodTable<'a>) -> Self {
         let mut highest: HashMap<(&str, &str), u32> = HashMap::new();
         let mut writers: HashMap<LogKey<'_>, usize> = HashMap::new();
-        for container in &observation.containers {
+        for container in containers {
             let key = key(pods, container);
             let best = highest.entry((key.0, key.1)).or_default();
             *best = (*best).max(container.attempt);
@@ -69,6 +69,8 @@ mod tests {
     use cri_gc_policy::{Absent, ContainerState, Pod, PodState, Pods};
     use jiff::Timestamp;
 
+    use cri_gc_policy::Observation;
+
     use super::*;
 
     fn container(id: &str, uid: &str, name: &str, attempt: u32) -> Container {
@@ -100,7 +102,7 @@ mod tests {
             ..Observation::empty(Timestamp::UNIX_EPOCH)
         };
         let pods = PodTable::new(&observation);
-        let keeper = LogKeeper::new(&observation, &pods);
+        let keeper = LogKeeper::new(&observation.containers, &pods);
         let answers = observation.containers.iter().map(|c| {
             let may_go = keeper.may_go(c);
             keeper.gone(c);

@@ -54,9 +54,10 @@ impl Collect for ContainerGc {
             let settled = settle(&pass.tools, observation, &mut section, &policy, known).await;
             settled.into_iter().for_each(|problem| pass.error(problem));
         }
-        let words = Words::new(observation, &policy);
-        let keeper = LogKeeper::new(observation, &pods);
-        let links = if section.remove.is_empty() { HashMap::new() } else { link_names(pass, &keeper).await };
+        let words = Words::new(observation, &pods, &policy);
+        let removes = pass.enforces() && !section.remove.is_empty();
+        let keeper = LogKeeper::new(if removes { &observation.containers } else { &[] }, &pods);
+        let links = if removes { link_names(pass, &keeper).await } else { HashMap::new() };
         let object = |index: usize| {
             let container = observation.containers.get(index)?;
             Some((container, pods.uid_of_container(container)))

@@ -138,7 +138,8 @@ impl Collect for ImageGc {
             let disks = Disks::new(observation.filesystems.clone());
             Reclaim { pass, policy: &policy, places, disks }.run(observation, plan, tries).await
         } else {
-            let words = Words::new(&observation, &policy);
+            let pods = PodTable::new(&observation);
+            let words = Words::new(&observation, &pods, &policy);
             let words = |decisions: &[Decision]| words.items(Kind::Image, decisions);
             let none = async |_: &Target<()>| Ok((Outcome::WouldRemove, 0));
             pass.carry_out(Kind::Image, &plan.section, words, |_| Some(()), 1, none).await;

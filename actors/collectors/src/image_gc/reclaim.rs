@@ -187,7 +187,10 @@ pub fn decide(observation: &Observation, policy: &Policy) -> ImagePlan {
 
 /// Reports what is kept by that plan.
 pub fn kept(pass: &Pass, observation: &Observation, plan: &ImagePlan, policy: &Policy) {
-    let words = |decisions: &[Decision]| Words::new(observation, policy).items(Kind::Image, decisions);
+    let words = |decisions: &[Decision]| {
+        let pods = PodTable::new(observation);
+        Words::new(observation, &pods, policy).items(Kind::Image, decisions)
+    };
     pass.kept_after_all(Kind::Image, &plan.section.keep, words);
 }
 

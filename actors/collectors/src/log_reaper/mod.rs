@@ -94,7 +94,7 @@ impl LogReaper {
         log_dirs::follow(&mut section, observation, &pods, &pass.foreseen.of(observation));
         self.log_foreign(pass, observation, &section.keep);
         let policy = pass.settings.policy();
-        let words = Words::new(observation, &policy);
+        let words = Words::new(observation, &pods, &policy);
         let parallel = pass.settings.log_gc.workers.into();
         let known = Known { in_parts: view.in_parts, ..Known::default() };
         pass.carry_out(

@@ -26,7 +26,7 @@ impl Collect for SandboxReaper {
         let pods = PodTable::new(observation);
         let mut section = sandboxes::decide(observation, &pods, &policy);
         sandboxes::follow(&mut section, observation, &pods, &policy, &pass.foreseen.of(observation));
-        let words = Words::new(observation, &policy);
+        let words = Words::new(observation, &pods, &policy);
         let words = |decisions: &[Decision]| words.items(Kind::Sandbox, decisions);
         let pod_uid = |index: usize| observation.sandboxes.get(index).map(|sandbox| sandbox.pod_uid.clone());
         let parallel = pass.settings.sandbox_gc.parallel_removals.into();

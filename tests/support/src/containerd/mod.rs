@@ -160,6 +160,12 @@ impl Containerd {
         Err(format!("{failed}; the end of its log:\n{}", self.log_tail(30)))
     }
 
+    /// Its process id; 0 where it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
     /// A client of its socket, which makes its pods where the drop finds them. To be called inside an async runtime.
     #[must_use]
     pub fn cri(&self) -> Cri {
