@@ -71,7 +71,7 @@ impl Bench {
     fn set(&self, mode: &str, pods: &str) {
         let folder = self.folder.path();
         let own = format!(
-            "{pods}\ncontainer_gc.mode = {mode:?}\ncontainer_gc.period = \"3s\"\n\
+            "{pods}\ncontainer_gc.mode = {mode:?}\ncontainer_gc.period = \"10s\"\n\
              container_gc.min_dead_age = \"1s\"\nsandbox_gc.mode = {mode:?}\nlog_gc.mode = {mode:?}\n\
              image_gc.mode = \"off\"\nlog.level = \"warning\"\nmetrics.listen = {METRICS:?}\n"
         );
@@ -125,6 +125,7 @@ fn living_pods(containers: usize) -> bool {
     bench.set("report", NEVER);
     let service = Service::start(&bench.config());
     passes(3.0);
+    // From now on for nearly a period, nothing is listed.
     let kept = containers / OF_A_POD;
     sim.clear_calls();
     let before = service.megabytes("VmRSS:");

@@ -3,7 +3,7 @@
 use cri_gc_kit::words::Loop;
 use cri_gc_sim::{Code, Fault, Method, Scope};
 
-use crate::stage::{PAUSED, PERIOD, SECOND, Setup, Stage};
+use crate::stage::{PAUSED, PERIOD, SECOND, Setup, Stage, uid};
 
 /// Lists of sandboxes and of containers so far.
 fn lists(stage: &Stage) -> [usize; 2] {
@@ -21,6 +21,28 @@ async fn an_idle_service_lists_sandboxes_and_containers_once_a_minute() {
     let (now, done) = (lists(&stage), stage.passes().await);
     assert_eq!([now[0] - listed[0], now[1] - listed[1]], [10, 10]);
     assert_eq!([done[0] - passed[0], done[1] - passed[1], done[2] - passed[2]], [10, 10, 10]);
+}
+
+#[actix_rt::test]
+async fn a_source_that_is_read_every_ten_seconds_lists_nothing_more() {
+    let setup = Setup::new().set("image_gc.mode", "off");
+    setup.living_pod(1);
+    let (list, sim) = (setup.sim.paths().root.join("pods.json"), setup.sim.clone());
+    std::fs::write(&list, format!("[{{\"uid\": {:?}, \"state\": \"active\"}}]", uid(1))).unwrap();
+    let touch = || std::fs::File::open(&list).unwrap().set_modified(sim.now().into()).unwrap();
+    touch();
+    let source = list.display().to_string();
+    let stage = setup.set("pods.source", "file").set("pods.file", &source).start().await;
+    stage.pass_time_by(10 * SECOND, 3 * PERIOD).await;
+    let listed = lists(&stage);
+    for _ in 0..10 {
+        touch();
+        stage.pass_time_by(10 * SECOND, PERIOD).await;
+    }
+    let now = lists(&stage);
+    assert_eq!([now[0] - listed[0], now[1] - listed[1]], [10, 10]);
+    let source = stage.service.tools.pods.source().await.unwrap();
+    assert!(source.synced && source.problem.is_none(), "{source:?}");
 }
 
 #[actix_rt::test]

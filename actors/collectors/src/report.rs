@@ -535,3 +535,33 @@ fn seconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Err
 fn texts<S: serde::Serializer>(errors: &[PassError], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(errors.iter().map(ToString::to_string))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_without_objects_counts_the_same_and_lists_what_failed() {
+        let report = |lists_objects| {
+            let report = PassReport::new(Loop::LogGc, Trigger::Period, Mode::Enforce, Timestamp::UNIX_EPOCH);
+            let mut report = PassReport { lists_objects, ..report };
+            let words = |decisions: &[Decision]| vec![Item::default(); decisions.len()];
+            let decisions = |reason| [Decision::new(0, reason), Decision::new(1, reason)];
+            report.kept(Kind::LogDir, &decisions(Reason::PodActive), words);
+            report.follow(Kind::LogDir, &decisions(Reason::PodDeleted), words);
+            let failed = Outcome::Failed { error: "busy".to_owned() };
+            for outcome in [Outcome::Removed, Outcome::AlreadyGone, Outcome::WouldRemove, failed] {
+                let removal = Removal::new(Kind::LogDir, Reason::PodDeleted, Item::default(), outcome);
+                report.removal(Removal { bytes: 7, ..removal });
+            }
+            report
+        };
+        let (whole, brief) = (report(true), report(false));
+        assert_eq!(whole.counts, brief.counts);
+        assert_eq!((brief.counts.removed, brief.counts.would_remove, brief.freed()), (1, 3, 7));
+        assert_eq!(brief.counts.kept_for, BTreeMap::from([("pod_active", 2)]));
+        assert_eq!((whole.removals.len(), whole.follow.len(), whole.kept.len()), (4, 2, 2));
+        assert_eq!((brief.removals.len(), brief.follow.len(), brief.kept.len()), (1, 0, 0));
+        assert_eq!(brief.failed().count(), 1);
+    }
+}

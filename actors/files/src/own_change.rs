@@ -42,10 +42,24 @@ pub fn remove_each(
     place: &Path,
     remove: impl FnMut(&CStr, FileType) -> Result<Removed, FileError>,
 ) -> Result<Removed, FileError> {
+    remove_with_itself(directory, place, remove, || Ok(false))
+}
+
+/// The same for a directory that is removed `itself` after that, if it can be: whether it was. Then it has no time any more.
+pub fn remove_with_itself(
+    directory: &OwnedFd,
+    place: &Path,
+    remove: impl FnMut(&CStr, FileType) -> Result<Removed, FileError>,
+    itself: impl FnOnce() -> Result<bool, FileError>,
+) -> Result<Removed, FileError> {
     let mut before = Before::read(directory, place)?;
-    let removed = before.each(remove);
+    let removed = before.each(remove).and_then(|removed| Ok((removed, itself()?)));
+    if let Ok((mut removed, true)) = removed {
+        removed.entries += 1;
+        return Ok(removed);
+    }
     before.restore_time();
-    removed
+    removed.map(|(removed, _)| removed)
 }
 
 /// Removes one file or link of a directory.

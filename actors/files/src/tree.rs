@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, RenameFlags, fstat, renameat_with};
 use rustix::io::Errno;
 
 use crate::entries::{Entry, entries, to_path};
-use crate::own_change::{Removed, remove_each, remove_file, size};
+use crate::own_change::{Removed, remove_file, remove_with_itself, size};
 use crate::root::{FileError, Root, open_beneath, open_directory, unlink};
 
 /// Directories within directories, at most: a log directory has two levels.
@@ -176,13 +176,8 @@ fn remove_directory(
     if depth > MAX_DEPTH {
         return Err(FileError::TooDeep(place.to_owned()));
     }
-    let mut removed = remove_each(directory, place, |name, kind| {
-        remove_entry(directory.as_fd(), name, kind, place, depth)
-    })?;
-    if unlink(at, name, AtFlags::REMOVEDIR, place)? {
-        removed.entries += 1;
-    }
-    Ok(removed)
+    let each = |entry: &CStr, kind| remove_entry(directory.as_fd(), entry, kind, place, depth);
+    remove_with_itself(directory, place, each, || unlink(at, name, AtFlags::REMOVEDIR, place))
 }
 
 /// Removes one entry of a directory, a directory with all its content.

@@ -381,4 +381,24 @@ mod tests {
             FsPlaces { images: there.clone(), containers: there, ..FsPlaces::default() }
         );
     }
+
+    #[test]
+    fn a_list_holds_the_texts_that_the_list_before_it_holds() {
+        let list = |texts: &mut Texts| {
+            let container = |id: &str| cri::Container {
+                id: id.repeat(32),
+                image_ref: "sha256:of-many-containers".to_owned(),
+                ..cri::Container::default()
+            };
+            containers(vec![container("a"), container("b")], texts)
+        };
+        let mut texts = Texts::default();
+        let first = list(&mut texts);
+        let second = list(&mut Texts::after(Arc::new(texts.all())));
+        assert_eq!(first, second);
+        let place = |text: &EcoString| text.as_ptr();
+        assert_eq!(place(&first[0].image_ref), place(&first[1].image_ref), "those of one list");
+        assert_eq!(place(&first[0].id), place(&second[0].id));
+        assert_ne!(place(&first[0].id), place(&list(&mut Texts::default())[0].id));
+    }
 }

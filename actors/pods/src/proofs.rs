@@ -42,7 +42,7 @@ impl Proofs {
 
     /// The pod is proved deleted.
     pub fn add(&mut self, uid: &str, evidence: &Evidence<'_>, by: Standing) {
-        let objects = in_order(evidence.objects.iter().map(|id| EcoString::clone(id)));
+        let objects = in_order(evidence.objects.iter().copied().cloned());
         let log_dirs = in_order(evidence.log_dirs.iter().copied());
         self.proved.insert(uid.into(), Proved { objects, log_dirs, by });
     }

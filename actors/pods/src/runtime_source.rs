@@ -64,7 +64,7 @@ impl RuntimeSource {
                 && self.idle_since(uid, evidence, &nothing, now).is_some_and(|t| past(t, grace, now))
         });
         let ended = open.flat_map(|(_, evidence)| &evidence.exited);
-        ended.filter(|id| !self.finished.contains_key(id.as_str())).map(|id| EcoString::clone(id)).collect()
+        ended.filter(|id| !self.finished.contains_key(id.as_str())).copied().cloned().collect()
     }
 
     /// The state of every pod that there is something of. A finish time that was queried and is not among `finished`

@@ -309,12 +309,13 @@ impl Pass {
     ) -> Vec<Target<T>> {
         self.kept(kind, &section.keep, &words);
         self.report.borrow_mut().follow(kind, &section.follow, &words);
-        let target = |(decision, item): (&Decision, Item)| {
-            let Item { id, name, pod_uid, .. } = item;
+        let target = |decision: &Decision| {
+            // One after the other: the words for 100,000 take more than all that was observed.
+            let Item { id, name, pod_uid, .. } = words(std::slice::from_ref(decision)).pop()?;
             let (reason, object) = (decision.reason, object(decision.index)?);
             Some(Target { kind, id, name, reason, pod_uid, object })
         };
-        section.remove.iter().zip(words(&section.remove)).filter_map(target).collect()
+        section.remove.iter().filter_map(target).collect()
     }
 
     fn send(&self, progress: Progress) {

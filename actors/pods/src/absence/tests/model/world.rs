@@ -266,7 +266,7 @@ impl World {
             let created_at = self.created_at();
             self.sandboxes.push(Sandbox {
                 id: id.into(),
-                pod_uid: uid.into(),
+                pod_uid: uid,
                 namespace: if named { NAMESPACE.into() } else { "".into() },
                 name: name.into(),
                 attempt: 0,
@@ -299,7 +299,7 @@ impl World {
         let created_at = self.created_at();
         self.containers.push(Container {
             id: id.into(),
-            pod_uid: pod_uid.into(),
+            pod_uid,
             pod_sandbox_id: sandbox,
             name: "main".into(),
             attempt: 0,
