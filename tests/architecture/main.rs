@@ -68,7 +68,10 @@ const NONE: Vec<String> = Vec::new();
 
 #[test]
 fn policy_depends_on_no_runtime_no_file_system_and_no_clock() {
-    assert_eq!(dependencies("policy/Cargo.toml"), ["ecow", "foldhash", "jiff", "serde", "strum", "thiserror"]);
+    assert_eq!(
+        dependencies("policy/Cargo.toml"),
+        ["ecow", "foldhash", "jiff", "serde", "strum", "thiserror"]
+    );
     let words =
         ["std::fs", "std::net", "std::time::Instant", "SystemTime", "Timestamp::now", "async fn", "std::env"];
     assert_eq!(files_with("policy/src", &[], &words), NONE);
