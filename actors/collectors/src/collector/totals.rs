@@ -17,7 +17,7 @@ pub struct Totals {
     pub passes: BTreeMap<(&'static str, bool), u64>,
     /// How long they took.
     pub took: Histogram,
-    /// Attempts to remove an object, by why it was planned (a word of [`Reason`]) and how that ended.
+    /// Attempts to remove an object, by why it was planned (a word of [`Reason`](cri_gc_policy::Reason)) and how that ended.
     pub removals: BTreeMap<(&'static str, &'static str), u64>,
     /// Bytes of removed objects, as they were reported before: by the runtime for images, by the sizes of the files for logs.
     pub reported_bytes: u64,
