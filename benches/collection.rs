@@ -30,7 +30,7 @@ const NAMES: [&str; 2] = ["app", "sidecar"];
 const ATTEMPTS: u32 = 5;
 
 /// Rounds of each; the median counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// Removals in flight, as the service has them.
 const IN_FLIGHT: usize = 8;

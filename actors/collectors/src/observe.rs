@@ -1,6 +1,5 @@
 //! Observes the node: the parts of an observation that several collectors, `plan` and `snapshot` share.
 
-use ecow::EcoString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use cri_gc_config::Settings;
 use cri_gc_policy::images::{ImageUse, uses};
 use cri_gc_policy::log_dirs::pod_uid_of;
 use cri_gc_policy::{Container, FileSystem, Image, Kind, Observation, Pod, PodState, PodTable, Sandbox};
+use ecow::EcoString;
 
 use crate::report::{PassError, files_done};
 use crate::tools::Tools;

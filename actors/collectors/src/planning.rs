@@ -4,7 +4,6 @@
 //! refuses what finished a moment ago. Code that only reports what would be removed asks for it beforehand. And what follows from
 //! a plan's removals depends on which loops remove, and in a dry run on what the passes before would have removed.
 
-use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use cri_gc_policy::{
     Container, ContainerState, Enforcing, ImagePlan, ImagePolicy, Now, Observation, Plan, PlanReport,
     PodTable, Policy, Section, complete,
 };
+use ecow::EcoString;
 use tokio::time::Instant;
 
 use crate::observe;

@@ -1,6 +1,5 @@
 //! What a pass did: every planned removal with its outcome, everything that was kept with its reason, and all errors.
 
-use ecow::EcoString;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -10,6 +9,7 @@ use cri_gc_config::Mode;
 use cri_gc_policy::report::{Item, sort_kept};
 use cri_gc_policy::text::counted;
 use cri_gc_policy::{Decision, FsProblem, Kind, Reason};
+use ecow::EcoString;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -329,7 +329,7 @@ pub struct PassReport {
     /// How long it took, in seconds.
     #[serde(serialize_with = "seconds")]
     pub took: Duration,
-    /// Whether it lists all objects. Where nobody reads them, `removals` has only what could not be removed, and `follow` and `kept` are
+    /// Whether it lists all objects. Where no caller reads them, `removals` has only what could not be removed, and `follow` and `kept` are
     /// empty.
     #[serde(skip)]
     pub lists_objects: bool,

@@ -1,11 +1,11 @@
 //! What the runtime can't list in one answer, or not at all (behaviour: Lists of any length), and what missing entries must not make
 //! wrong.
 
-use ecow::EcoString;
 use std::collections::HashSet;
 
 use cri_gc_gateway::{Gap, Listing, Owner};
 use cri_gc_policy::{Container, Kind, Sandbox};
+use ecow::EcoString;
 
 use crate::report::PassError;
 

@@ -4,13 +4,13 @@
 //! Pure: it gets the readings, the answers, the evidence and the time. Every doubt keeps: there is one way to
 //! [`Standing::is_proof`], through all the rules of [`Absence::stand`], the brake and the second observation.
 
-use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::PodSource;
 use cri_gc_policy::{Absent, Pod, PodState, Pods};
+use ecow::EcoString;
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::Evidence;

@@ -1,13 +1,13 @@
 //! Everything that a judgement queries: reads the source, gathers the facts, and asks what is still open by these. Nothing is
 //! judged or remembered here.
 
-use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
+use ecow::EcoString;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 

@@ -4,9 +4,9 @@
 //! For a pod that was just deleted this is ordinary: a kubelet removes the directory a second or a minute later. One that
 //! lasts is orphaned and needs a person; that is logged once for each pod, however often the source becomes unreachable meanwhile.
 
-use ecow::EcoString;
 use std::collections::HashMap;
 
+use ecow::EcoString;
 use jiff::{SignedDuration, Timestamp};
 
 use super::standing::{PodStanding, Standing};

@@ -1,10 +1,10 @@
 //! Pod lists as a source has them: a Kubernetes `PodList` (JSON or YAML), or a plain list of `{uid, state}`.
 
-use ecow::EcoString;
 use std::collections::HashMap;
 use std::fmt::Display;
 
 use cri_gc_policy::{Pod, PodState};
+use ecow::EcoString;
 use serde::de::{DeserializeOwned, Error as _, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

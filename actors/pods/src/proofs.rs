@@ -1,12 +1,12 @@
 //! Which pods were proved deleted before, by which evidence and by which objects. A proof is valid for its UID until something
 //! new of the pod is seen: what we removed since (and what that did to the times of its log directory) does not void it.
 
-use ecow::EcoString;
 use std::collections::HashMap;
 
 use super::evidence::Evidence;
 use super::standing::Standing;
 use cri_gc_files::scan::Identity;
+use ecow::EcoString;
 
 /// The proofs that hold.
 #[derive(Debug, Default)]

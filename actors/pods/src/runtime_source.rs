@@ -3,12 +3,12 @@
 //!
 //! Pure: it gets the evidence, the finish times and the time.
 
-use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cri_gc_kit::text::duration;
 use cri_gc_policy::{Absent, Pod, PodState, Pods};
+use ecow::EcoString;
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::Evidence;

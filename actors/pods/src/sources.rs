@@ -2,7 +2,6 @@
 //!
 //! What a list proves is not decided here. Blocking work runs on the workers.
 
-use ecow::EcoString;
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::Path;
@@ -12,6 +11,7 @@ use std::time::Duration;
 
 use cri_gc_config::Kubelet;
 use cri_gc_policy::{Container, Sandbox, SandboxState};
+use ecow::EcoString;
 use jiff::{SignedDuration, Timestamp};
 use slog::Logger;
 

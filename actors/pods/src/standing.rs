@@ -1,10 +1,10 @@
 //! By which evidence a pod is in its state: why something is kept or removed, in words. Decided in `absence` and
 //! `runtime_source`.
 
-use ecow::EcoString;
 use std::collections::BTreeMap;
 
 use cri_gc_policy::PodState;
+use ecow::EcoString;
 use jiff::Timestamp;
 
 /// By which evidence a pod is in its state. Its `Display` is what an operator reads.

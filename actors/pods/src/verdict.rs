@@ -1,10 +1,10 @@
 //! What a judgement says: the verdict for the collector, and with it what the actor needs to know. Decided in `absence` and
 //! `runtime_source`.
 
-use ecow::EcoString;
 use std::collections::HashMap;
 
 use cri_gc_policy::Pods;
+use ecow::EcoString;
 use jiff::Timestamp;
 
 use super::standing::PodStanding;

@@ -3,8 +3,15 @@
 use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+
+use crate::poll::try_until;
+
+/// How long a process of another test may have files of this one open.
+const BUSY_FOR: Duration = Duration::from_secs(10);
 
 /// How large a tmpfs is.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +54,15 @@ impl Tmpfs {
     /// Makes it read-only for all users, root too, or writable again.
     ///
     /// # Errors
-    /// What the kernel says, e.g. `ResourceBusy` while a file on it is open for writing.
+    /// What the kernel says, e.g. `ResourceBusy` while a file on it is open for writing. Between its fork and its exec, a process that
+    /// another test starts has all files of this one open, so that is tried again for a while.
     pub fn set_read_only(&self, read_only: bool) -> io::Result<()> {
         let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-        Ok(mount_remount(&self.path, flags, c"")?)
+        let remount = || match mount_remount(&self.path, flags, c"") {
+            Err(Errno::BUSY) => None,
+            done => Some(done.map_err(io::Error::from)),
+        };
+        try_until(BUSY_FOR, remount).unwrap_or_else(|| Err(Errno::BUSY.into()))
     }
 }
 

@@ -40,7 +40,7 @@ impl LoopHandle {
         }
     }
 
-    /// Makes a pass now, after the one in progress. Its objects are told as progress only.
+    /// Makes a pass now, after the one in progress. Its objects are reported as progress only.
     ///
     /// # Errors
     /// It is paused or stopping, or crashed during the pass.

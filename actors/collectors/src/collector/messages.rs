@@ -35,7 +35,7 @@ pub struct RunPass {
     pub progress: Option<UnboundedSender<Progress>>,
     /// In a dry run: what the passes before it would have removed.
     pub foreseen: Arc<Foreseen>,
-    /// Nobody reads its objects: the report counts them, and lists what could not be removed.
+    /// No caller reads its objects: the report counts them, and lists what could not be removed.
     pub brief: bool,
     /// What the loop before this one in the chain has seen, where that need not be observed again. It is used only if it is of
     /// this moment.

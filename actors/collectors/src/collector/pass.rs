@@ -1,7 +1,6 @@
 //! A pass in progress: what it may use, and its report. The report is outside the pass's own code, so that what was done is
 //! reported even if the pass is cut short.
 
-use ecow::EcoString;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::report::Item;
 use cri_gc_policy::{Decision, Kind, Reason, Section};
+use ecow::EcoString;
 use futures_util::StreamExt;
 use jiff::SignedDuration;
 use slog::{debug, info};

@@ -3,10 +3,10 @@
 //!
 //! An unreachable runtime is reported by the gateway, once for all loops; here it counts, and is logged at DEBUG only.
 
-use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use ecow::EcoString;
 use jiff::Timestamp;
 use slog::{Logger, debug, info, log};
 

@@ -1,7 +1,6 @@
 //! The check right before the containers of a pod are removed: one list of them, which is used for all that are removed
 //! within a moment. What has ended never runs again, so such a list says enough of it; anything else is asked by itself.
 
-use ecow::EcoString;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use cri_gc_gateway::{CriError, CriResult, Gateway, Owner, Sibling};
 use cri_gc_policy::{Container, ContainerState, Sandbox, SandboxState};
+use ecow::EcoString;
 use tokio::time::Instant;
 
 use crate::recent::Recent;

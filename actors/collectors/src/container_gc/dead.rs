@@ -1,13 +1,13 @@
 //! Since when each container was seen dead. Lists do not report when a container finished; one that was watched for as long
 //! as `container_gc.min_dead_age` asks need not be asked for it.
 
-use ecow::EcoString;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use cri_gc_kit::seams::Moment;
 use cri_gc_policy::{Container, ContainerState};
+use ecow::EcoString;
 use jiff::SignedDuration;
 
 use crate::collector::Pass;

@@ -1,6 +1,5 @@
 //! The removal of one container with its log, after the check right before it.
 
-use ecow::EcoString;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use cri_gc_kit::workers::WorkerGone;
 use cri_gc_policy::containers::{Status, has_newer, recheck};
 use cri_gc_policy::images::ImageUse;
 use cri_gc_policy::{Container, ContainerState, Now, Reason};
+use ecow::EcoString;
 use jiff::Timestamp;
 use tokio::time::Instant;
 

@@ -1,7 +1,6 @@
 //! A deleted pod whose containers have all ended is removed as a whole: its sandbox with all that is in it (behaviour: Whole pods). What
 //! can't be removed so is removed one by one.
 
-use ecow::EcoString;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use cri_gc_policy::containers::{Status, recheck};
 use cri_gc_policy::naming;
 use cri_gc_policy::sandboxes::whole_pods;
 use cri_gc_policy::{ContainerState, Kind, Observation, PodTable, Reason, Sandbox, Section};
+use ecow::EcoString;
 use futures_util::StreamExt;
 use jiff::SignedDuration;
 use slog::debug;

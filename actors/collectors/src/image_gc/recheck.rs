@@ -1,6 +1,5 @@
 //! The checks right before an image is removed: a runtime removes one that is used, pinned or protected without a word.
 
-use ecow::EcoString;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use cri_gc_policy::images::{ImageUse, Names};
 use cri_gc_policy::{Container, Image, Reason};
+use ecow::EcoString;
 
 use crate::collector::{Pass, Removed};
 use crate::recent::Recent;

@@ -1,7 +1,6 @@
 //! The closed loop (behaviour: Image disk space): removes a few images, measures the filesystem, makes a new plan of what it
 //! measured, and stops as soon as the low threshold is met, no removable image is left, or removals free nothing.
 
-use ecow::EcoString;
 use std::time::Duration;
 
 use cri_gc_policy::images::{self, space};
@@ -10,6 +9,7 @@ use cri_gc_policy::report::Words;
 use cri_gc_policy::{
     Decision, FileSystem, Image, ImagePlan, Kind, Observation, PodTable, Policy, Reason, Reclaiming,
 };
+use ecow::EcoString;
 
 use super::account::Account;
 use super::confirm;

@@ -5,7 +5,6 @@
 
 mod links;
 
-use ecow::EcoString;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use cri_gc_gateway::{CriError, CriResult, Freshness, Owner};
 use cri_gc_policy::log_dirs::{self, pod_uid_of};
 use cri_gc_policy::report::Words;
 use cri_gc_policy::{Container, Decision, Kind, Observation, PodTable, Reason, Sandbox};
+use ecow::EcoString;
 use slog::warn;
 use tokio::time::Instant;
 

@@ -1,7 +1,8 @@
 //! The proof of absence, case by case.
 
-use ecow::EcoString;
 use std::ops::{Deref, DerefMut};
+
+use ecow::EcoString;
 
 use super::*;
 

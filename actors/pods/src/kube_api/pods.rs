@@ -1,8 +1,8 @@
 //! The pods of this node at the API server: the list, what changes it, single pods, and whether the node is this machine.
 
-use ecow::EcoString;
 use std::collections::HashMap;
 
+use ecow::EcoString;
 use futures_util::{Stream, StreamExt};
 use http::{Request, StatusCode};
 use kube::api::{ListParams, WatchEvent, WatchParams};

@@ -1,12 +1,12 @@
 //! Passes that a client requests, with what it gets while they are in progress.
 
-use ecow::EcoString;
 use std::collections::HashSet;
 
 use cri_gc_collectors::collector::LoopHandle;
 use cri_gc_collectors::observe;
 use cri_gc_policy::{Pod, PodState};
 use cri_gc_proto::admin as api;
+use ecow::EcoString;
 use tokio::sync::mpsc::{Sender, unbounded_channel};
 use tonic::Status;
 

@@ -1,9 +1,9 @@
 //! What is checked once nothing is wrong any more: what the steps of the model alone can't show.
 
-use ecow::EcoString;
 use std::collections::HashSet;
 
 use cri_gc_policy::PodState;
+use ecow::EcoString;
 
 use super::*;
 

@@ -9,12 +9,12 @@ mod checks;
 mod source;
 mod world;
 
-use ecow::EcoString;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use cri_gc_policy::{Absent, PodState, Pods};
+use ecow::EcoString;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::{APART, Answer, Kept, Questions, Rules};

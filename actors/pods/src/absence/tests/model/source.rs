@@ -1,12 +1,12 @@
 //! The modelled source: how the state of the node reaches the service, late, in part, wrongly or not at all, and what the
 //! provider does with it. As `sources`, `kube_source` and `actor` do it, without the actor.
 
-use ecow::EcoString;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use cri_gc_config::PodSource;
+use ecow::EcoString;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::super::{Reading as Listed, Rules};

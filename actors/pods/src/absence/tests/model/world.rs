@@ -1,11 +1,11 @@
 //! The modelled node: the pods that are wanted, a kubelet that makes and unmakes what belongs to them, what the runtime and
 //! the log root list of it, and a wall clock that can be set. It knows nothing of how pods are judged.
 
-use ecow::EcoString;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cri_gc_policy::{Container, ContainerState, PodState, Sandbox, SandboxState};
+use ecow::EcoString;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::listing::Listing;
