@@ -74,7 +74,7 @@ impl<'a> PodTable<'a> {
         }
         for container in &observation.containers {
             let runs = container.state == ContainerState::Running;
-            let sandbox = table.sandboxes.get(container.pod_sandbox_id.as_str()).copied();
+            let sandbox = table.sandbox_of(container);
             table.sandbox_of.push(sandbox);
             let owner = match sandbox.and_then(|index| table.of_sandboxes.get(index).copied()) {
                 // Nearly always; saves looking the UID up.
@@ -150,8 +150,8 @@ impl<'a> PodTable<'a> {
         if !own.is_empty() {
             return own;
         }
-        let sandbox = self.sandboxes.get(container.pod_sandbox_id.as_str());
-        sandbox.and_then(|&index| self.of_sandboxes.get(index)).map_or(own, |&(uid, _)| uid)
+        let sandbox = self.sandbox_of(container).and_then(|index| self.of_sandboxes.get(index));
+        sandbox.map_or(own, |&(uid, _)| uid)
     }
 
     /// State of the pod of that UID, listed or not.

@@ -281,8 +281,7 @@ pub fn path_in(state_dir: &Path) -> PathBuf {
 pub fn read_copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
     let mut copied = copy(state_dir, origin);
     for _ in 1..COPIES {
-        // One that was cut off in the middle need not look damaged: it may name a place that the copy does not have.
-        if copied.is_ok() {
+        if !matches!(copied, Err(StoreError::Damaged(_))) {
             break;
         }
         copied = copy(state_dir, origin);
@@ -304,7 +303,12 @@ fn copy(state_dir: &Path, origin: &Origin) -> Result<Content, StoreError> {
     let copy = InMemoryBackend::new();
     copy.set_len(bytes.len() as u64)?;
     copy.write(0, &bytes)?;
-    Ok(read(copy, origin)?.1)
+    match read(copy, origin) {
+        Ok((_, content)) => Ok(content),
+        // Memory refuses nothing: a copy that was cut off names a place that it does not have.
+        Err(StoreError::Refused(error)) => Err(StoreError::Damaged(error.to_string())),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens what lies there, verifies all of it, and reads it.

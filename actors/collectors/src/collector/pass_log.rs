@@ -220,8 +220,8 @@ fn failures(report: &PassReport) -> Vec<Failure> {
             let first = if count == 1 { "" } else { "the first is " };
             let digits = removal.id.strip_prefix("sha256:").unwrap_or(&removal.id);
             let object = match removal.kind {
-                Kind::LogDir | Kind::LogLink => removal.id.clone(),
-                _ => format!("{} ({})", removal.name, digits.get(..13).unwrap_or(digits)).into(),
+                Kind::LogDir | Kind::LogLink => removal.id.to_string(),
+                _ => format!("{} ({})", removal.name, digits.get(..13).unwrap_or(digits)),
             };
             let text = format!("{objects} could not be removed, {first}{object}: {error}");
             all.push(Failure { kind, event: EventKind::failed(report.of), text, is_unreachable: false });

@@ -209,7 +209,7 @@ fn a_read_during_commits_sees_a_complete_commit_or_fails() {
                     assert_eq!(content, sample(images), "half of one");
                     good += 1;
                 }
-                Err(_) if !is_last => torn += 1,
+                Err(StoreError::Damaged(_)) if !is_last => torn += 1,
                 Err(error) => panic!("{error}"),
             }
             if is_last {

@@ -53,7 +53,7 @@ struct Session {
 }
 
 /// The UID, when it was asked, and the answer in flight, with the time that it is true of.
-type Question = (String, Timestamp, Option<(Answer, i64)>);
+type Question = (EcoString, Timestamp, Option<(Answer, i64)>);
 
 impl Session {
     /// As the actor gathers them.
@@ -285,7 +285,7 @@ impl Model {
             }
             _ if self.world.chance.of_thousand(500) && session.in_flight.len() < 4 => {
                 match session.to_ask.pop() {
-                    Some(uid) => session.in_flight.push((uid.to_string(), self.world.wall(), None)),
+                    Some(uid) => session.in_flight.push((uid, self.world.wall(), None)),
                     None if session.in_flight.is_empty() => {
                         self.judge(session, is_calm);
                         return true;
@@ -317,9 +317,7 @@ impl Model {
             let names = evidence.get(uid.as_str()).map(|evidence| evidence.names.clone()).unwrap_or_default();
             let answer = if self.source.is_down || (!is_calm && self.world.chance.of_thousand(50)) {
                 Answer::Failed("it cannot be reached".to_owned())
-            } else if self.world.api_has(&uid, &names)
-                && !(lie.answers_too && lie.hides.contains(uid.as_str()))
-            {
+            } else if self.world.api_has(&uid, &names) && !(lie.answers_too && lie.hides.contains(&uid)) {
                 Answer::There
             } else {
                 Answer::Gone { at }
@@ -333,10 +331,10 @@ impl Model {
             session.to_ask.clear();
             session.in_flight.clear();
         } else if !self.source.lie.answers_too {
-            let known = mind.known_at.entry(uid.as_str().into()).or_default();
+            let known = mind.known_at.entry(uid.clone()).or_default();
             *known = true_at.max(*known);
         }
-        session.asked.answers.insert(uid.into(), answer);
+        session.asked.answers.insert(uid, answer);
     }
 
     fn judge(&mut self, session: &Session, is_calm: bool) {
