@@ -229,7 +229,7 @@ settings! {
         evict_terminated_pods: bool = false, SWITCH;
         /// How long a container in an unknown state may take to stop before it is removed.
         stop_timeout: Duration = 30 * SECOND, ANY_TIME;
-        /// How many removals run at the same time.
+        /// How many removals run at the same time at most: fewer where more do not get done sooner.
         parallel_removals: u8 = 4, PARALLEL;
         /// How long one pass may take.
         deadline: Duration = 5 * MINUTE, AT_LEAST_1S;
@@ -243,7 +243,7 @@ settings! {
         period: Duration = MINUTE, AT_LEAST_1S;
         /// A sandbox is kept until it was created this long ago.
         min_age: Duration = Duration::ZERO, ANY_TIME;
-        /// How many removals run at the same time.
+        /// How many removals run at the same time at most: fewer where more do not get done sooner.
         parallel_removals: u8 = 4, PARALLEL;
         /// How long one pass may take.
         deadline: Duration = 5 * MINUTE, AT_LEAST_1S;
@@ -293,7 +293,7 @@ settings! {
         pressure_poll: Duration = 5 * SECOND, ANY_TIME;
         /// How long the runtime may take to free the space of a removed image.
         settle: Duration = 2 * SECOND, ANY_TIME;
-        /// How many removals run at the same time.
+        /// How many removals run at the same time at most: fewer where more do not get done sooner.
         parallel_removals: u8 = 2, PARALLEL;
         /// How long one pass may take.
         deadline: Duration = 10 * MINUTE, AT_LEAST_1S;

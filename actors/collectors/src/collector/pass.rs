@@ -10,7 +10,6 @@ use cri_gc_config::{Mode, Settings};
 use cri_gc_policy::report::Item;
 use cri_gc_policy::{Decision, Kind, Reason, Section};
 use ecow::EcoString;
-use futures_util::StreamExt;
 use jiff::SignedDuration;
 use slog::{debug, info};
 use tokio::sync::mpsc::UnboundedSender;
@@ -22,6 +21,7 @@ use crate::report::{Outcome, PassError, PassReport, Progress, Removal, Space, un
 use crate::tools::Tools;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass};
 use cri_gc_kit::generation::Generation;
+use cri_gc_kit::parallel;
 use cri_gc_kit::recorder::{Event, EventKind};
 use cri_gc_kit::seams::Moment;
 use cri_gc_kit::supervision::threads::Lease;
@@ -335,19 +335,17 @@ impl Pass {
         remove: impl AsyncFn(&Target<T>) -> Removed,
         ended: impl Fn(Target<T>, Removed),
     ) {
-        let (remove, ended) = (&remove, &ended);
-        let attempts =
-            futures_util::stream::iter(targets).for_each_concurrent(parallel.max(1), |target| async move {
-                if !self.enforces() {
-                    self.done(&target, Outcome::WouldRemove, 0);
-                } else if self.is_interrupted() {
-                    self.untried.set(self.untried.get() + 1);
-                } else {
-                    let removed = remove(&target).await;
-                    ended(target, removed);
-                }
-            });
-        attempts.await;
+        parallel::for_each(targets, parallel, async |target| {
+            if !self.enforces() {
+                self.done(&target, Outcome::WouldRemove, 0);
+            } else if self.is_interrupted() {
+                self.untried.set(self.untried.get() + 1);
+            } else {
+                let removed = remove(&target).await;
+                ended(target, removed);
+            }
+        })
+        .await;
     }
 
     /// Reports what was not tried, and why: the last thing that a pass does.

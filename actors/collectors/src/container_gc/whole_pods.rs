@@ -1,12 +1,13 @@
 //! A deleted pod whose containers have all ended is removed as a whole: its sandbox with all that is in it (behaviour: Whole pods). What
 //! can't be removed so is removed one by one.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cri_gc_config::Mode;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass, Owner};
+use cri_gc_kit::parallel;
 use cri_gc_kit::seams::Moment;
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_policy::containers::{Status, recheck};
@@ -14,7 +15,6 @@ use cri_gc_policy::naming;
 use cri_gc_policy::sandboxes::whole_pods;
 use cri_gc_policy::{ContainerState, Kind, Observation, PodTable, Reason, Sandbox, Section};
 use ecow::EcoString;
-use futures_util::StreamExt;
 use jiff::SignedDuration;
 use slog::debug;
 use tokio::time::Instant;
@@ -103,9 +103,14 @@ pub fn take<'a>(
 impl WholePods {
     /// Removes whole pods, and returns the containers that have to be removed one by one after all.
     pub async fn remove<'a>(&self, removals: &Removals<'a>, pods: Vec<WholePod<'a>>) -> Vec<ToRemove<'a>> {
-        let parallel = usize::from(removals.pass.settings.sandbox_gc.parallel_removals).max(1);
-        let removed = futures_util::stream::iter(pods).map(|pod| self.remove_pod(removals, pod));
-        removed.buffer_unordered(parallel).concat().await
+        let parallel = removals.pass.settings.sandbox_gc.parallel_removals.into();
+        let left = RefCell::new(Vec::new());
+        parallel::for_each(pods, parallel, async |pod| {
+            let targets = self.remove_pod(removals, pod).await;
+            left.borrow_mut().extend(targets);
+        })
+        .await;
+        left.into_inner()
     }
 
     async fn remove_pod<'a>(

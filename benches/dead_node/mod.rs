@@ -1,0 +1,205 @@
+//! A node on a real containerd that is full of dead containers, and those who collect them, for benchmarks. Half of its pods are deleted;
+//! each has dead containers of two names, and the newest of each name of a living pod is kept.
+
+#![allow(dead_code, reason = "not every benchmark needs all of it")]
+
+use std::cell::Cell;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cri_gc_proto::cri::{Container, ContainerState, PodSandbox};
+use cri_gc_test_support::{ContainerSpec, Containerd, Cri, PodSpec, pod_log_dir};
+use futures_util::StreamExt;
+
+use crate::service::{self, METRICS, Service};
+
+/// The image of all containers.
+pub const IMAGE: &str = "registry.example/bench/app:1";
+
+/// Of the containers of each pod.
+pub const NAMES: [&str; 2] = ["app", "sidecar"];
+
+/// Removals in flight of the least, as the service has them at most.
+const IN_FLIGHT: usize = 8;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A node full of dead containers.
+pub struct Node<'a> {
+    pub containerd: &'a Containerd,
+    pub cri: Cri,
+    /// Makes its UIDs its own.
+    round: usize,
+    pods: usize,
+    /// Of each name in each pod.
+    attempts: u32,
+}
+
+impl<'a> Node<'a> {
+    pub async fn make(containerd: &'a Containerd, round: usize, pods: usize, attempts: u32) -> Self {
+        let node = Self { containerd, cri: containerd.cri(), round, pods, attempts };
+        let made = futures_util::stream::iter(0..pods).map(|number| node.pod(number));
+        made.buffer_unordered(4).collect::<Vec<()>>().await;
+        node
+    }
+
+    fn uid(&self, number: usize) -> String {
+        service::uid(self.round * 10_000 + number)
+    }
+
+    /// Whether the pod of that UID is deleted: every second one is. `None` for one that is not of this node.
+    fn is_deleted(&self, uid: &str) -> Option<bool> {
+        (0..self.pods).find(|number| self.uid(*number) == uid).map(|number| number % 2 == 0)
+    }
+
+    fn spec(&self, number: usize) -> PodSpec {
+        let spec = PodSpec::new("bench", &format!("pod-{number}")).uid(&self.uid(number));
+        spec.logs(self.containerd.pod_logs())
+    }
+
+    async fn pod(&self, number: usize) {
+        let pod = self.cri.run_pod(self.spec(number)).await.unwrap();
+        for name in NAMES {
+            let spec = ContainerSpec::exits(name, IMAGE);
+            self.cri.run_dead(&pod, &spec, 0..self.attempts).await.unwrap();
+        }
+        self.cri.stop_pod(&pod.id).await.unwrap();
+    }
+
+    /// The dead containers that a collection removes.
+    async fn dead(&self) -> Vec<Container> {
+        let goes = |container: &Container| {
+            let label = container.labels.iter().find(|pair| pair.key == cri_gc_proto::POD_UID_LABEL);
+            let is_newest = container.metadata.as_ref().unwrap().attempt == self.attempts - 1;
+            let is_dead = container.state() == ContainerState::ContainerExited;
+            is_dead && self.is_deleted(&label.unwrap().value).is_some_and(|deleted| deleted || !is_newest)
+        };
+        let containers = self.cri.list_containers().await.unwrap();
+        containers.into_iter().filter(goes).collect()
+    }
+
+    /// The sandboxes that a collection removes.
+    async fn deleted(&self) -> Vec<PodSandbox> {
+        let mut sandboxes = self.cri.list_sandboxes().await.unwrap();
+        sandboxes.retain(|sandbox| self.is_deleted(&sandbox.metadata.as_ref().unwrap().uid) == Some(true));
+        sandboxes
+    }
+
+    /// The number of objects that a collection still has to remove.
+    pub async fn left(&self) -> usize {
+        self.dead().await.len() + self.deleted().await.len()
+    }
+
+    /// The least that collects it. Returns the number of requests.
+    pub async fn collect_least(&self) -> usize {
+        let (mut containers, sandboxes) = (self.dead().await, self.deleted().await);
+        let goes_along =
+            |container: &Container| sandboxes.iter().any(|sandbox| sandbox.id == container.pod_sandbox_id);
+        containers.retain(|container| !goes_along(container));
+        let requests = Cell::new(0);
+        let one = async || requests.set(requests.get() + 1);
+        let of_pods =
+            futures_util::stream::iter(&sandboxes).for_each_concurrent(IN_FLIGHT / 2, |sandbox| async {
+                one().await;
+                self.cri.stop_pod(&sandbox.id).await.unwrap();
+                one().await;
+                self.cri.remove_pod(&sandbox.id).await.unwrap();
+            });
+        let of_containers =
+            futures_util::stream::iter(&containers).for_each_concurrent(IN_FLIGHT / 2, |container| async {
+                one().await;
+                self.cri.remove(&container.id).await.unwrap();
+            });
+        futures_util::join!(of_pods, of_containers);
+        requests.get()
+    }
+
+    /// As a kubelet does it: one after the other, with three requests for each container. Returns the number of requests.
+    pub async fn collect_one_by_one(&self) -> usize {
+        let (containers, sandboxes) = (self.dead().await, self.deleted().await);
+        for container in &containers {
+            self.cri.status(&container.id).await.unwrap();
+            self.cri.status(&container.id).await.unwrap();
+            self.cri.remove(&container.id).await.unwrap();
+        }
+        for sandbox in &sandboxes {
+            self.cri.stop_pod(&sandbox.id).await.unwrap();
+            self.cri.remove_pod(&sandbox.id).await.unwrap();
+        }
+        3 * containers.len() + 2 * sandboxes.len()
+    }
+
+    /// The service, which has watched the node for long enough, but only reports.
+    pub async fn watched(&self) -> Watched<'_, 'a> {
+        let folder = tempfile::tempdir().unwrap();
+        let living = (1..self.pods)
+            .step_by(2)
+            .map(|number| format!("{{\"uid\": {:?}, \"state\": \"active\"}}", self.uid(number)));
+        let list = format!("[{}]", living.collect::<Vec<_>>().join(","));
+        std::fs::write(folder.path().join("pods.json"), list).unwrap();
+        self.set(folder.path(), "report");
+        let service = Service::start(&folder.path().join("config.toml"));
+        // The list is read every ten seconds, a pod has to be missing twice, and a container seen dead.
+        tokio::time::sleep(Duration::from_secs(28)).await;
+        Watched { node: self, service, folder }
+    }
+
+    /// Writes the configuration of the service.
+    fn set(&self, folder: &Path, mode: &str) {
+        let new = folder.join("new");
+        std::fs::write(&new, self.settings(mode, folder)).unwrap();
+        std::fs::rename(&new, folder.join("config.toml")).unwrap();
+    }
+
+    fn settings(&self, mode: &str, folder: &Path) -> String {
+        format!(
+            "runtime.endpoint = {:?}\npods.source = \"file\"\npods.file = {:?}\n\
+             pods.max_newly_deleted_percent = 100\npods.kubelet_root = {:?}\nlog_gc.pod_logs_root = {:?}\n\
+             log_gc.legacy_container_logs_root = {:?}\nadmin.socket = {:?}\nstate.dir = {:?}\n\
+             metrics.listen = {METRICS:?}\nlog.level = \"warning\"\ncontainer_gc.mode = {mode:?}\n\
+             container_gc.period = \"5s\"\ncontainer_gc.min_dead_age = \"1s\"\nsandbox_gc.mode = {mode:?}\n\
+             log_gc.mode = {mode:?}\nimage_gc.mode = \"off\"\n",
+            self.containerd.endpoint(),
+            folder.join("pods.json"),
+            folder.join("kubelet"),
+            self.containerd.pod_logs(),
+            self.containerd.container_logs(),
+            folder.join("admin.sock"),
+            folder.join("state"),
+        )
+    }
+
+    /// What a collection keeps is not in the way of the next one.
+    pub async fn clear(&self) {
+        for number in (0..self.pods).step_by(2) {
+            let _ = std::fs::remove_dir_all(pod_log_dir(self.containerd.pod_logs(), &self.spec(number)));
+        }
+        for sandbox in self.cri.list_sandboxes().await.unwrap() {
+            self.cri.stop_pod(&sandbox.id).await.unwrap();
+            self.cri.remove_pod(&sandbox.id).await.unwrap();
+        }
+    }
+}
+
+/// The service on such a node.
+pub struct Watched<'n, 'a> {
+    node: &'n Node<'a>,
+    pub service: Service,
+    folder: tempfile::TempDir,
+}
+
+impl Watched<'_, '_> {
+    /// Has it collect. Returns the number of its requests.
+    pub async fn collect(&self) -> usize {
+        let requests = || service::metric("cri_gc_rpc_duration_seconds_count{", "") as usize;
+        let before = requests();
+        self.node.set(self.folder.path(), "enforce");
+        let began = Instant::now();
+        while self.node.left().await > 0 {
+            assert!(began.elapsed() < PATIENCE, "the collection takes too long");
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        requests() - before
+    }
+}
