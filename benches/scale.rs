@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cri_gc_sim::{ContainerSpec, Method, Options, PodSpec, Sim};
+use cri_gc_sim::{ContainerSpec, ImageSpec, Method, Options, PodSpec, Sim};
 use service::{METRICS, Service, uid};
 
 /// Containers of a pod: attempts of one name, of which one is kept while the pod lives.
@@ -34,6 +34,9 @@ const OF_A_DELETED_POD: f64 = 4.1;
 /// Log directories whose pods are deleted.
 const DIRECTORIES: usize = 10_000;
 
+/// Images that nothing uses.
+const IMAGES: usize = 2_270;
+
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let deleted: Vec<bool> = numbers.iter().map(|number| deleted_pods(*number)).collect();
     let good = living.iter().chain(&deleted).all(|good| *good);
     log_directories();
+    images();
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -189,15 +193,39 @@ fn log_directories() {
     }
     bench.set("enforce", AT_ONCE);
     let _service = Service::start(&bench.config());
-    let left = || std::fs::read_dir(&root).unwrap().count();
-    bench.wait("the first directory", |_| left() < DIRECTORIES);
+    let removed = || service::metric("cri_gc_removals_total{", "loop=\"log_gc\"");
+    bench.wait("the first directory", |_| removed() > 0.0);
     bench.sim.clear_calls();
     let began = Instant::now();
-    bench.wait("the directories", |_| left() == 0);
+    bench.wait("the directories", |_| removed() >= DIRECTORIES as f64);
     println!(
         "{DIRECTORIES} log directories: {:.2} s, {} lists",
         began.elapsed().as_secs_f64(),
         bench.sim.count(Method::ListContainers) + bench.sim.count(Method::ListPodSandbox),
+    );
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
+}
+
+fn images() {
+    let bench = Bench::new();
+    for number in 0..IMAGES {
+        bench.sim.add_image(ImageSpec::single(format!("r.io/image-{number}:1"), 1 << 20, 1 << 20));
+    }
+    bench.set("enforce", NEVER);
+    let by_age = "image_gc.mode = \"enforce\"\nimage_gc.min_age = \"1s\"\nimage_gc.max_age = \"2s\"\nimage_gc.period = \"5s\"\n";
+    let text = std::fs::read_to_string(bench.config()).unwrap();
+    std::fs::write(bench.config(), text.replace("image_gc.mode = \"off\"\n", by_age)).unwrap();
+    let _service = Service::start(&bench.config());
+    bench.wait("the first image", |sim| sim.count(Method::RemoveImage) > 0);
+    bench.sim.clear_calls();
+    let began = Instant::now();
+    // The sandbox image is kept.
+    bench.wait("the images", |sim| sim.with(|node| node.images().count()) == 1);
+    println!(
+        "{IMAGES} images: {:.2} s, {} lists, {} requests",
+        began.elapsed().as_secs_f64(),
+        bench.sim.count(Method::ListContainers) + bench.sim.count(Method::ListImages),
+        bench.sim.calls().len(),
     );
 }
 

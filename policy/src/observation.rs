@@ -141,6 +141,12 @@ pub struct Image {
 }
 
 impl Image {
+    /// What identifies it: copies for several runtime handlers share an id.
+    #[must_use]
+    pub fn key(&self) -> (&str, &str) {
+        (&self.id, &self.runtime_handler)
+    }
+
     /// All its names: tags, then digests.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.repo_tags.iter().chain(&self.repo_digests).map(String::as_str)

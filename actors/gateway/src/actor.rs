@@ -210,7 +210,11 @@ impl<T: Listed> Handler<List<T>> for GatewayActor {
             return Box::pin(joined);
         }
         let lister = self.lister([T::METHOD, T::STREAM, Sandbox::METHOD, Sandbox::STREAM]);
-        Box::pin(T::pending(&mut self.lists).begin(async move { lister.all::<T>().await }))
+        let is_long = self.list_memory.borrow().is_in_parts::<T>();
+        let list = async move { lister.all::<T>().await };
+        let pending = T::pending(&mut self.lists);
+        // Many requests, and much memory: one such list is made at a time.
+        Box::pin(if is_long { pending.follow(list) } else { pending.begin(list) })
     }
 }
 

@@ -71,16 +71,16 @@ pub fn sandbox_state(state: i32) -> SandboxState {
 
 /// Each object once, however often a list has it. `merge` takes a repetition into what is there. What has no id is no repetition of
 /// anything.
-fn once<T>(all: Vec<T>, id_and_handler: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T, T)) -> Vec<T> {
+fn once<T>(all: Vec<T>, key: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T, T)) -> Vec<T> {
     let mut seen = HashSet::with_capacity_and_hasher(all.len(), RandomState::default());
     // Nearly always.
-    if all.iter().map(&id_and_handler).all(|key| key.0.is_empty() || seen.insert(key)) {
+    if all.iter().map(&key).all(|key| key.0.is_empty() || seen.insert(key)) {
         return all;
     }
     let (mut each, mut places) = (Vec::with_capacity(all.len()), HashMap::new());
     for one in all {
         let next = each.len();
-        let place = match id_and_handler(&one) {
+        let place = match key(&one) {
             ("", _) => next,
             (id, handler) => *places.entry((id.to_owned(), handler.to_owned())).or_insert(next),
         };
@@ -158,7 +158,7 @@ pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
         known.pinned |= again.pinned;
         known.size_bytes = known.size_bytes.max(again.size_bytes);
     };
-    once(from.into_iter().map(image).collect(), |image| (&image.id, &image.runtime_handler), merge)
+    once(from.into_iter().map(image).collect(), Image::key, merge)
 }
 
 /// Where a kubelet has the log of its container written: `NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log`.

@@ -77,6 +77,11 @@ impl Memory {
         self.settle();
     }
 
+    /// Whether the last list of all of them was too large for one answer.
+    pub fn is_in_parts<T: Listed>(&self) -> bool {
+        self.large.contains_key(&(T::METHOD, None))
+    }
+
     fn settle(&self) {
         let asks = self.pods.is_none() || self.large.keys().any(|(_, state)| state.is_some());
         self.asks_for_pods.store(asks, Ordering::Relaxed);

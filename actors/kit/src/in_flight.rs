@@ -1,31 +1,61 @@
 //! A question in flight that later callers with the same question join, so that callers who ask faster than they are answered
 //! don't pile up.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 
 /// The pending answer, for all callers that wait for it.
 pub type Answer<T> = Shared<LocalBoxFuture<'static, T>>;
 
-/// The last question of one kind. It keeps no answer: that is dropped with the last caller.
-pub struct InFlight<T: Clone>(Option<WeakShared<LocalBoxFuture<'static, T>>>);
+/// The last question of one kind, and the one that follows it. It keeps no answer: that is dropped with the last caller.
+pub struct InFlight<T: Clone> {
+    last: Option<WeakAnswer<T>>,
+    /// With whether it is asked already.
+    next: Option<(WeakAnswer<T>, Rc<Cell<bool>>)>,
+}
+
+type WeakAnswer<T> = WeakShared<LocalBoxFuture<'static, T>>;
 
 impl<T: Clone> Default for InFlight<T> {
     fn default() -> Self {
-        Self(None)
+        Self { last: None, next: None }
     }
 }
 
 impl<T: Clone + 'static> InFlight<T> {
     /// The pending answer. `None` where none is in flight; one that is there already is no longer in flight.
-    pub fn join(&self) -> Option<Answer<T>> {
-        self.0.as_ref().and_then(WeakShared::upgrade).filter(|answer| answer.peek().is_none())
+    pub fn join(&mut self) -> Option<Answer<T>> {
+        if let Some((next, _)) = self.next.take_if(|(_, is_asked)| is_asked.get()) {
+            self.last = Some(next);
+        }
+        self.last.as_ref().and_then(WeakShared::upgrade).filter(|answer| answer.peek().is_none())
     }
 
     /// Asks. From now on others join this.
     pub fn begin(&mut self, ask: impl Future<Output = T> + 'static) -> Answer<T> {
         let answer = ask.boxed_local().shared();
-        self.0 = answer.downgrade();
+        self.last = answer.downgrade();
+        answer
+    }
+
+    /// Asks once the question in flight is answered, where one is. Who follows until then joins this.
+    pub fn follow(&mut self, ask: impl Future<Output = T> + 'static) -> Answer<T> {
+        let Some(last) = self.join() else { return self.begin(ask) };
+        if let Some(next) = self.next.as_ref().and_then(|(next, _)| next.upgrade()) {
+            return next;
+        }
+        let is_asked = Rc::new(Cell::new(false));
+        let asked = Rc::clone(&is_asked);
+        let follow = async move {
+            last.await;
+            asked.set(true);
+            ask.await
+        };
+        let answer = follow.boxed_local().shared();
+        self.next = answer.downgrade().map(|answer| (answer, is_asked));
         answer
     }
 }
@@ -50,5 +80,23 @@ mod tests {
         assert!(in_flight.join().is_some());
         drop(given_up);
         assert!(in_flight.join().is_none(), "no caller is left");
+    }
+    #[tokio::test]
+    async fn callers_that_follow_a_question_share_the_next_one() {
+        let mut in_flight = InFlight::<u8>::default();
+        let (answer, answered) = oneshot::channel();
+        let first = in_flight.follow(async { answered.await.unwrap() });
+        let (answer_next, answered) = oneshot::channel();
+        let second = in_flight.follow(async { answered.await.unwrap() });
+        let third = in_flight.follow(std::future::pending());
+        assert!(second.clone().now_or_never().is_none());
+        answer.send(1).unwrap();
+        assert_eq!(first.await, 1);
+        // Whoever follows now is too late for the second one, which is asked.
+        assert!(second.clone().now_or_never().is_none());
+        let fourth = in_flight.follow(async { 4 });
+        answer_next.send(2).unwrap();
+        assert_eq!((second.await, third.await, fourth.await), (2, 2, 4));
+        assert!(in_flight.join().is_none(), "all are answered");
     }
 }

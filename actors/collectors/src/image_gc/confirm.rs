@@ -36,11 +36,6 @@ fn is_open(removed: &Removed) -> bool {
     }
 }
 
-/// What identifies an image: copies for several runtime handlers share an id.
-fn key(image: &Image) -> (String, String) {
-    (image.id.clone(), image.runtime_handler.clone())
-}
-
 /// What the runtime answered to the removals of a batch, as far as a list has to confirm it. What no list has confirmed when a
 /// pass is cut short is recorded as it was answered.
 struct Answers<'a> {
@@ -51,9 +46,13 @@ struct Answers<'a> {
 impl Answers<'_> {
     /// The answer for an image, in place of an earlier one.
     fn add(&self, target: Target<Image>, removed: Removed) {
-        self.open.borrow_mut().retain(|(other, _)| key(&other.object) != key(&target.object));
+        let mut open = self.open.borrow_mut();
+        // It replaces that, which is of one in flight and so among the last.
+        if let Some(earlier) = open.iter().rposition(|(other, _)| other.object.key() == target.object.key()) {
+            drop(open.remove(earlier));
+        }
         if is_open(&removed) {
-            self.open.borrow_mut().push((target, removed));
+            open.push((target, removed));
         } else {
             self.pass.record(&target, removed);
         }
@@ -66,12 +65,12 @@ impl Answers<'_> {
         }
         let tools = &self.pass.tools;
         let listed = tools.gateway.list::<Image>(Freshness::Fresh).await;
-        let listed: Result<HashSet<_>, _> = listed.map(|images| images.iter().map(key).collect());
+        let listed = listed.as_ref().map(|images| images.iter().map(Image::key).collect::<HashSet<_>>());
         let mut gone = Vec::new();
         for (target, removed) in self.open.take() {
             let image = &target.object;
             let failed = match &listed {
-                Ok(listed) if !listed.contains(&key(image)) => {
+                Ok(listed) if !listed.contains(&image.key()) => {
                     tools.images.forget(&image.id);
                     self.pass.record(&target, Ok((Outcome::Removed, image.size_bytes)));
                     gone.push(target.object);
@@ -88,7 +87,7 @@ impl Answers<'_> {
             self.pass.record(&target, removed.and(Err(CriError::image_removal(failed))));
         }
         if let Err(error) = listed {
-            self.pass.error(error);
+            self.pass.error(error.clone());
         }
         gone
     }

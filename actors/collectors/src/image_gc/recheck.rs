@@ -175,7 +175,7 @@ impl<'a> Recheck<'a> {
             // The list says the same.
             Err(_) => return Ok(true),
         };
-        let is_it = |known: &&Image| known.id == image.id && known.runtime_handler == image.runtime_handler;
+        let is_it = |known: &&Image| known.key() == image.key();
         let facts = |image: &Image| (image.pinned, image.names().map(str::to_owned).collect::<BTreeSet<_>>());
         Ok(now.as_ref().map(facts) != listed.iter().find(is_it).map(facts))
     }
@@ -193,9 +193,7 @@ impl<'a> Recheck<'a> {
         let copies: Vec<usize> =
             (0..).zip(images.iter()).filter(|(_, now)| now.id == image.id).map(|(i, _)| i).collect();
         let copy = |index: &usize| images.get(*index);
-        let Some(now) =
-            copies.iter().filter_map(copy).find(|now| now.runtime_handler == image.runtime_handler)
-        else {
+        let Some(now) = copies.iter().filter_map(copy).find(|now| now.key() == image.key()) else {
             tools.images.forget(&image.id);
             return Err(Outcome::AlreadyGone);
         };

@@ -1,6 +1,7 @@
 //! The closed loop (behaviour: Image disk space): removes a few images, measures the filesystem, makes a new plan of what it
 //! measured, and stops as soon as the low threshold is met, no removable image is left, or removals free nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use cri_gc_policy::images::{self, space};
@@ -82,11 +83,10 @@ impl Reclaim<'_> {
             let before = self.disks.available();
             let gone = confirm::remove(pass, &recheck, batch).await;
             // Gone or not: what was tried is not tried again in this pass.
-            let is_among = |images: &[Image], image: &Image| {
-                images.iter().any(|t| t.id == image.id && t.runtime_handler == image.runtime_handler)
-            };
-            observation.images.retain(|image| !is_among(&tried, image));
-            tried.iter().filter(|image| !is_among(&gone, image)).for_each(|image| account.not_removed(image));
+            let (all, removed) = (keys(&tried), keys(&gone));
+            observation.images.retain(|image| !all.contains(&image.key()));
+            let left = tried.iter().filter(|image| !removed.contains(&image.key()));
+            left.for_each(|image| account.not_removed(image));
             if !pass.may_remove() {
                 // What is left was not tried, so it is not known what it would have freed.
                 plan = decide(&observation, policy);
@@ -192,6 +192,11 @@ pub fn kept(pass: &Pass, observation: &Observation, plan: &ImagePlan, policy: &P
         Words::new(observation, &pods, policy).items(Kind::Image, decisions)
     };
     pass.kept_after_all(Kind::Image, &plan.section.keep, words);
+}
+
+/// What identifies each of these.
+fn keys(images: &[Image]) -> HashSet<(&str, &str)> {
+    images.iter().map(Image::key).collect()
 }
 
 /// The first `count` images that the plan removes.

@@ -77,7 +77,7 @@ async fn join<T: Clone + 'static>(
     slot: &Slot<T>,
     ask: impl Future<Output = T> + 'static,
 ) -> Result<T, Status> {
-    let in_flight = slot.borrow().join();
+    let in_flight = slot.borrow_mut().join();
     let answer = in_flight.unwrap_or_else(|| {
         // The panic hook has logged where.
         let begun = slot.borrow_mut().begin(AssertUnwindSafe(ask).catch_unwind().map(Result::ok));

@@ -16,6 +16,7 @@ use super::pod_states::list;
 on_each_flavour!(
     containers_that_no_answer_holds_are_collected_in_one_pass_and_listed_at_once_again_afterwards,
     what_was_too_large_is_not_requested_again_until_there_is_less_of_it,
+    long_lists_are_made_one_after_the_other_and_those_who_wait_share_the_next_one,
     sandboxes_that_no_answer_holds_are_found_by_the_log_directories_of_their_pods,
     a_sandbox_whose_containers_no_answer_holds_is_kept_with_its_pod_and_all_others_are_collected,
     pods_that_nothing_names_keep_their_sandboxes_and_all_images,
@@ -113,6 +114,21 @@ fn what_was_too_large_is_not_requested_again_until_there_is_less_of_it() {
         assert_eq!(list().await.0, 8);
         assert_eq!(list().await, (8, [1, 0]));
         assert_eq!(list().await, (8, [1, 0]));
+    });
+}
+
+fn long_lists_are_made_one_after_the_other_and_those_who_wait_share_the_next_one() {
+    let bed = bed(10_000);
+    (1..=8).for_each(|number| drop(pod(&bed, number, 4)));
+    bed.run(async |crew| {
+        let list = || crew.tools.gateway.list_most::<Container>(Freshness::Fresh);
+        list().await.unwrap();
+        bed.sim.clear_calls();
+        let listings = futures_util::future::join_all((0..8).map(|_| list())).await;
+        assert!(listings.iter().all(|listing| listing.as_ref().unwrap().objects.len() == 32));
+        // Two lists: the first one, and one that began after all were requested.
+        let calls = [Method::ListContainers, Method::StreamContainers].map(|method| wide(&bed, method));
+        assert_eq!(calls, if streams() { [0, 2] } else { [10, 0] });
     });
 }
 
