@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use cri_gc::wiring::Seams;
 use cri_gc_kit::seams::Clock;
-use cri_gc_test_support::{Containerd, Cri, Layer, OciImage, Options, TmpfsSize, containerd_or_skip, until};
+use cri_gc_test_support::{
+    Containerd, Cri, Kubelet, Layer, OciImage, Options, TmpfsSize, containerd_or_skip, until,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::inventory::REGISTRY;
@@ -184,5 +186,9 @@ impl Runtime for Real {
 
     fn has_streams(&self) -> bool {
         false
+    }
+
+    fn kubelet(&self, test: &str) -> Option<Kubelet> {
+        self.containerd.kubelet_or_skip(test)
     }
 }

@@ -8,7 +8,7 @@ use cri_gc_kit::seams::{Clock, FsProbe};
 use cri_gc_sim::{
     Code, ContainerState, Fault, Flavour, ImageSpec, LayerSpec, Method, Options, SandboxState, Scope, Sim,
 };
-use cri_gc_test_support::{Cri, PAUSE_IMAGE, TmpfsSize, flavours::options};
+use cri_gc_test_support::{Cri, Kubelet, PAUSE_IMAGE, TmpfsSize, flavours::options};
 use jiff::Timestamp;
 
 use crate::inventory::REGISTRY;
@@ -229,5 +229,9 @@ impl Runtime for Embedded {
 
     fn has_streams(&self) -> bool {
         self.sim.with(|node| node.options.flavour == Flavour::CriO)
+    }
+
+    fn kubelet(&self, _test: &str) -> Option<Kubelet> {
+        None
     }
 }

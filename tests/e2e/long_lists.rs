@@ -1,7 +1,10 @@
 //! Lists that are too large for one answer of the runtime (behaviour: Lists of any length): nodes on which a kubelet never collects
 //! anything again. Annotations make objects large, and a runtime accepts them of any size.
 
-use cri_gc_test_support::{ContainerSpec, Pod, PodSpec};
+use std::time::Duration;
+
+use cri_gc_proto::cri::{ContainerState, PodSandbox};
+use cri_gc_test_support::{ContainerSpec, Pod, PodSpec, until_async};
 use serde_json::Value;
 
 use crate::node::{APP, Node, image};
@@ -37,6 +40,44 @@ fn sweep(node: &Node) -> (Ended, Vec<Value>) {
     let of = |pass: &Value| pass["removals"].as_array().unwrap().clone();
     let removals = passes.as_array().unwrap().iter().flat_map(of).collect();
     (ended, removals)
+}
+
+/// How long a kubelet may take to start, to fail, and to start a pod.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+#[tokio::test]
+async fn a_real_kubelet_whose_lists_fail_works_again_after_a_sweep() {
+    let name = "a_real_kubelet_whose_lists_fail_works_again_after_a_sweep";
+    let Some(node) = crate::containerd::node(name) else { return };
+    let Some(mut kubelet) = node.runtime.kubelet(name) else { return };
+    for number in 0..10 {
+        pod(&node, &format!("gone{number}"), 2).await;
+    }
+    let starts = kubelet.run_pod("starts", &image(APP));
+    kubelet.start();
+    let fails = async || {
+        let log = kubelet.log();
+        let failed = log.lines().filter(|line| line.contains("ResourceExhausted")).count();
+        (failed >= 10 && log.contains("skipping pod synchronization")).then_some(())
+    };
+    until_async(PATIENCE, fails).await.unwrap_or_else(|| panic!("{}", kubelet.log()));
+    let named =
+        |sandbox: &PodSandbox| sandbox.metadata.as_ref().is_some_and(|metadata| metadata.name == starts);
+    let sandboxes = node.cri.list_sandboxes().await.unwrap();
+    assert!(sandboxes.len() == 10 && !sandboxes.iter().any(named), "it collects and starts nothing");
+
+    let (ended, _) = sweep(&node);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let runs = async || {
+        let containers = node.cri.list_containers().await.ok()?;
+        containers.iter().any(|container| container.state() == ContainerState::ContainerRunning).then_some(())
+    };
+    until_async(PATIENCE, runs).await.unwrap_or_else(|| panic!("{}", kubelet.log()));
+    let sandboxes = node.cri.list_sandboxes().await.unwrap();
+    assert!(sandboxes.len() == 1 && named(&sandboxes[0]), "{sandboxes:?}");
+    drop(kubelet);
+    node.cri.stop_pod(&sandboxes[0].id).await.unwrap();
+    node.cri.remove_pod(&sandboxes[0].id).await.unwrap();
 }
 
 /// Only this pod is left, with so many containers.

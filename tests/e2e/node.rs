@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use cri_gc::wiring::Seams;
 use cri_gc_proto::cri::PodSandboxState;
-use cri_gc_test_support::{ContainerSpec, Cri, Pod, PodSpec, legacy_log_link, pod_log_dir, until_async};
+use cri_gc_test_support::{
+    ContainerSpec, Cri, Kubelet, Pod, PodSpec, legacy_log_link, pod_log_dir, until_async,
+};
 
 use crate::inventory::{Inventory, REGISTRY};
 use crate::program::{Ended, Report, Running};
@@ -85,6 +87,8 @@ pub trait Runtime {
     fn takes_pods_without_uid(&self) -> bool;
     /// Whether it sends lists of any length as streams.
     fn has_streams(&self) -> bool;
+    /// A real kubelet beside it; `None` where there is none, which is said on stderr.
+    fn kubelet(&self, test: &str) -> Option<Kubelet>;
 }
 
 /// A runtime, its log roots, and the settings of the program.

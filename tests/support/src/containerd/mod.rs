@@ -8,6 +8,7 @@ mod cleanup;
 mod config;
 mod faults;
 mod images;
+mod kubelet;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -26,6 +27,7 @@ use crate::tmpfs::{Tmpfs, TmpfsSize};
 
 use cleanup::Belongings;
 use config::Version;
+pub use kubelet::{KUBELET_ENV, Kubelet};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
