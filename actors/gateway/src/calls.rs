@@ -110,7 +110,8 @@ impl Gateway {
             answer => return answer,
         }
         let part = Part { state: None, owner: Some(owner.clone()) };
-        let send = async move |clients: Clients| lists::stream_containers(clients, part).await;
+        let send =
+            async move |clients: Clients| lists::stream_containers(clients, part, |message| message).await;
         match self.ask(Container::STREAM, Some(owner.id()), send).await {
             Err(error) if matches!(error.class, ErrorClass::TooLarge | ErrorClass::Unimplemented) => {}
             answer => return answer,

@@ -9,8 +9,11 @@ use cri_gc_config::Runtime;
 use cri_gc_proto::cri;
 use cri_gc_proto::cri::image_service_client::ImageServiceClient;
 use cri_gc_proto::cri::runtime_service_client::RuntimeServiceClient;
-use tonic::Status;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use tonic_prost::ProstCodec;
 
 use crate::answers::{ContainerFacts, RuntimeVersion};
 use crate::convert;
@@ -19,6 +22,8 @@ use crate::convert;
 #[derive(Debug, Clone)]
 pub struct Clients {
     pub(crate) runtime: RuntimeServiceClient<Channel>,
+    /// For answers of which less is read than the client of the service does.
+    bare: Grpc<Channel>,
     pub(crate) images: ImageServiceClient<Channel>,
 }
 
@@ -37,6 +42,7 @@ impl Clients {
             _ => runtime.clone(),
         };
         Ok(Self {
+            bare: Grpc::new(runtime.clone()).max_decoding_message_size(max_message_size),
             runtime: RuntimeServiceClient::new(runtime).max_decoding_message_size(max_message_size),
             images: ImageServiceClient::new(images).max_decoding_message_size(max_message_size),
         })
@@ -45,6 +51,18 @@ impl Clients {
     pub(crate) async fn version(mut self) -> Result<RuntimeVersion, Status> {
         let answer = self.runtime.version(cri::VersionRequest::default()).await?.into_inner();
         Ok(RuntimeVersion { name: answer.runtime_name, version: answer.runtime_version })
+    }
+
+    /// ListPodSandbox.
+    pub(crate) async fn sandboxes(
+        mut self,
+        filter: cri::PodSandboxFilter,
+    ) -> Result<Vec<cri::BarePodSandbox>, Status> {
+        let path = PathAndQuery::from_static("/runtime.v1.RuntimeService/ListPodSandbox");
+        let request = Request::new(cri::ListPodSandboxRequest { filter: Some(filter) });
+        self.bare.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = ProstCodec::<_, cri::BarePodSandboxes>::default();
+        Ok(self.bare.unary(request, path, codec).await?.into_inner().items)
     }
 
     pub(crate) async fn container_status(mut self, id: String) -> Result<ContainerFacts, Status> {

@@ -132,7 +132,7 @@ fn liveliness(container: &Container) -> u8 {
 }
 
 /// A list of sandboxes.
-pub fn sandboxes(from: Vec<cri::PodSandbox>, texts: &mut Texts) -> Vec<Sandbox> {
+pub fn sandboxes(from: Vec<cri::BarePodSandbox>, texts: &mut Texts) -> Vec<Sandbox> {
     each_sandbox(from.into_iter().map(|from| sandbox(from, texts)).collect())
 }
 
@@ -146,8 +146,13 @@ pub fn each_sandbox(all: Vec<Sandbox>) -> Vec<Sandbox> {
     once(all, |sandbox| (&sandbox.id, ""), merge)
 }
 
-/// A list of images. One that is listed twice for the same runtime handler has the names of both.
+/// A list of images.
 pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
+    each_image(from.into_iter().map(image).collect())
+}
+
+/// Each image once. One that is listed twice for the same runtime handler has the names of both.
+pub fn each_image(all: Vec<Image>) -> Vec<Image> {
     let merge = |known: &mut Image, again: Image| {
         for (names, more) in
             [(&mut known.repo_tags, again.repo_tags), (&mut known.repo_digests, again.repo_digests)]
@@ -158,7 +163,7 @@ pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
         known.pinned |= again.pinned;
         known.size_bytes = known.size_bytes.max(again.size_bytes);
     };
-    once(from.into_iter().map(image).collect(), Image::key, merge)
+    once(all, Image::key, merge)
 }
 
 /// Where a kubelet has the log of its container written: `NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log`.
@@ -194,7 +199,7 @@ fn container(from: cri::Container, texts: &mut Texts) -> Container {
     }
 }
 
-fn sandbox(from: cri::PodSandbox, texts: &mut Texts) -> Sandbox {
+fn sandbox(from: cri::BarePodSandbox, texts: &mut Texts) -> Sandbox {
     let metadata = from.metadata.unwrap_or_default();
     Sandbox {
         id: texts.get(&from.id),

@@ -80,24 +80,22 @@ pub trait Listed: Clone + Send + Sync + Unpin + 'static {
     fn fetch(clients: Clients, part: Part) -> impl Future<Output = Result<Vec<Self::Wire>, Status>>;
 
     /// Asks the runtime for a stream of all.
-    fn stream(clients: Clients) -> impl Future<Output = Result<Vec<Self::Wire>, Status>>;
+    fn stream(clients: Clients, texts: &mut Texts) -> impl Future<Output = Result<Vec<Self>, Status>>;
 
     /// Those of an answer, each once.
     fn of(answer: Vec<Self::Wire>, texts: &mut Texts) -> Vec<Self>;
 
     /// Each object once, of those in several parts.
-    fn once(all: Vec<Self>) -> Vec<Self> {
-        all
-    }
+    fn once(all: Vec<Self>) -> Vec<Self>;
 
     /// The list of this kind in flight.
     fn pending(lists: &mut Lists) -> &mut Pending<Self>;
 }
 
-/// All messages of a stream.
+/// All messages of a stream, each of them converted as it comes: it takes many times less memory then.
 async fn collect<M, T>(
     mut stream: tonic::Streaming<M>,
-    items: impl Fn(M) -> Vec<T>,
+    mut items: impl FnMut(M) -> Vec<T>,
 ) -> Result<Vec<T>, Status> {
     let mut all = Vec::new();
     while let Some(message) = stream.message().await? {
@@ -107,10 +105,14 @@ async fn collect<M, T>(
 }
 
 /// Containers by a stream.
-pub async fn stream_containers(mut clients: Clients, part: Part) -> Result<Vec<cri::Container>, Status> {
+pub async fn stream_containers<T>(
+    mut clients: Clients,
+    part: Part,
+    mut items: impl FnMut(Vec<cri::Container>) -> Vec<T>,
+) -> Result<Vec<T>, Status> {
     let request = cri::StreamContainersRequest { filter: Some(container_filter(part)) };
     let answer = clients.runtime.stream_containers(request).await?;
-    collect(answer.into_inner(), |message| message.containers).await
+    collect(answer.into_inner(), |message| items(message.containers)).await
 }
 
 fn container_filter(Part { state, owner }: Part) -> cri::ContainerFilter {
@@ -147,8 +149,8 @@ impl Listed for Container {
         Ok(clients.runtime.list_containers(request).await?.into_inner().containers)
     }
 
-    async fn stream(clients: Clients) -> Result<Vec<cri::Container>, Status> {
-        stream_containers(clients, Part::default()).await
+    async fn stream(clients: Clients, texts: &mut Texts) -> Result<Vec<Self>, Status> {
+        stream_containers(clients, Part::default(), |message| Self::of(message, texts)).await
     }
 
     fn of(answer: Vec<cri::Container>, texts: &mut Texts) -> Vec<Self> {
@@ -172,12 +174,12 @@ impl Listed for Sandbox {
     const STATES_OF_NEW: &'static [i32] = &[cri::PodSandboxState::SandboxReady as i32];
     const BY_SANDBOX: bool = false;
 
-    type Wire = cri::PodSandbox;
+    type Wire = cri::BarePodSandbox;
 
     async fn fetch(
-        mut clients: Clients,
+        clients: Clients,
         Part { state, owner }: Part,
-    ) -> Result<Vec<cri::PodSandbox>, Status> {
+    ) -> Result<Vec<cri::BarePodSandbox>, Status> {
         let mut filter = cri::PodSandboxFilter {
             state: state.map(|state| cri::PodSandboxStateValue { state }),
             ..cri::PodSandboxFilter::default()
@@ -187,17 +189,20 @@ impl Listed for Sandbox {
             Some(Owner::Sandbox(id)) => filter.id = id.into(),
             None => {}
         }
-        let request = cri::ListPodSandboxRequest { filter: Some(filter) };
-        let answer = clients.runtime.list_pod_sandbox(request).await?;
-        Ok(answer.into_inner().items)
+        clients.sandboxes(filter).await
     }
 
-    async fn stream(mut clients: Clients) -> Result<Vec<cri::PodSandbox>, Status> {
+    async fn stream(mut clients: Clients, texts: &mut Texts) -> Result<Vec<Self>, Status> {
         let answer = clients.runtime.stream_pod_sandboxes(cri::StreamPodSandboxesRequest::default()).await?;
-        collect(answer.into_inner(), |message| message.pod_sandboxes).await
+        let bare = |sandbox: cri::PodSandbox| {
+            let cri::PodSandbox { id, metadata, state, created_at, .. } = sandbox;
+            cri::BarePodSandbox { id, metadata, state, created_at }
+        };
+        let of = |all: Vec<_>, texts: &mut _| Self::of(all.into_iter().map(bare).collect(), texts);
+        collect(answer.into_inner(), |message| of(message.pod_sandboxes, texts)).await
     }
 
-    fn of(answer: Vec<cri::PodSandbox>, texts: &mut Texts) -> Vec<Self> {
+    fn of(answer: Vec<cri::BarePodSandbox>, texts: &mut Texts) -> Vec<Self> {
         convert::sandboxes(answer, texts)
     }
 
@@ -225,13 +230,17 @@ impl Listed for Image {
         Ok(answer.into_inner().images)
     }
 
-    async fn stream(mut clients: Clients) -> Result<Vec<cri::Image>, Status> {
+    async fn stream(mut clients: Clients, texts: &mut Texts) -> Result<Vec<Self>, Status> {
         let answer = clients.images.stream_images(cri::StreamImagesRequest::default()).await?;
-        collect(answer.into_inner(), |message| message.images).await
+        collect(answer.into_inner(), |message| Self::of(message.images, texts)).await
     }
 
     fn of(answer: Vec<cri::Image>, _texts: &mut Texts) -> Vec<Self> {
         convert::images(answer)
+    }
+
+    fn once(all: Vec<Self>) -> Vec<Self> {
+        convert::each_image(all)
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {

@@ -176,8 +176,8 @@ impl Lister {
             }
         }
         let failed = too_large.is_some();
-        if let Some(objects) = self.streamed::<T>().await? {
-            let objects = T::of(objects, texts);
+        if let Some(objects) = self.streamed::<T>(texts).await? {
+            let objects = T::once(objects);
             let memory = &mut *self.memory.borrow_mut();
             memory.large.retain(|(method, state), _| *method != T::METHOD || state.is_none());
             memory.listed_in_parts(list, objects.len(), failed);
@@ -205,11 +205,11 @@ impl Lister {
     }
 
     /// All of them by a stream; `None` where the runtime has none, or an object is too large for it.
-    async fn streamed<T: Listed>(&self) -> CriResult<Option<Vec<T::Wire>>> {
+    async fn streamed<T: Listed>(&self, texts: &mut Texts) -> CriResult<Option<Vec<T>>> {
         if self.memory.borrow().missing.contains(T::STREAM) {
             return Ok(None);
         }
-        match self.ask(T::STREAM, "", async |clients| T::stream(clients).await).await {
+        match self.ask(T::STREAM, "", async |clients| T::stream(clients, texts).await).await {
             Ok(objects) => Ok(Some(objects)),
             Err(error) if error.class == ErrorClass::Unimplemented => {
                 self.memory.borrow_mut().missing.insert(T::STREAM);

@@ -21,6 +21,26 @@ pub struct Seen {
     pub log_dirs: Arc<Vec<LogDir>>,
 }
 
+/// The ids of all containers and sandboxes at one moment. They are in their order: of 100,000, a set would take twice the memory.
+#[derive(Debug, Clone, Default)]
+pub struct Ids(Arc<[EcoString]>);
+
+impl FromIterator<EcoString> for Ids {
+    fn from_iter<T: IntoIterator<Item = EcoString>>(ids: T) -> Self {
+        let mut ids: Vec<EcoString> = ids.into_iter().collect();
+        ids.sort_unstable();
+        Self(ids.into())
+    }
+}
+
+impl Ids {
+    /// Whether that id is among them.
+    #[must_use]
+    pub fn contain(&self, id: &EcoString) -> bool {
+        self.0.binary_search(id).is_ok()
+    }
+}
+
 /// What there is of one pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence<'a> {
@@ -91,6 +111,8 @@ pub fn by_pod(seen: &Seen) -> HashMap<&str, Evidence<'_>> {
 impl<'a> Evidence<'a> {
     fn call(&mut self, namespace: &'a str, name: &'a str) {
         if !namespace.is_empty() && !name.is_empty() && !self.names.contains(&(namespace, name)) {
+            // Nearly always there is one; a list that grows by itself begins with four.
+            self.names.reserve_exact(1);
             self.names.push((namespace, name));
         }
     }

@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::Kubelet;
@@ -17,6 +16,7 @@ use slog::Logger;
 
 use super::absence::Reading;
 use super::error::{ServerFailure, SourceError};
+use super::evidence::Ids;
 use super::kube_api::Api;
 use super::kubelet;
 use super::listing::Listing;
@@ -75,7 +75,7 @@ pub struct Before {
     /// UIDs of the pods that have a ready sandbox.
     pub ready: HashSet<EcoString>,
     /// Ids of all containers and sandboxes.
-    pub objects: Arc<HashSet<EcoString>>,
+    pub objects: Ids,
 }
 
 impl Before {
@@ -86,7 +86,7 @@ impl Before {
         let ids = sandboxes.iter().map(|s| &s.id).chain(containers.iter().map(|c| &c.id));
         Self {
             ready: sandboxes.iter().filter(is_ready).map(|sandbox| sandbox.pod_uid.clone()).collect(),
-            objects: Arc::new(ids.cloned().collect()),
+            objects: ids.cloned().collect(),
         }
     }
 
@@ -157,7 +157,7 @@ impl Sources {
         }
         let listing = listing.map_err(|why| SourceError::Listing { path: shown, why })?;
         self.check(&before, &listing).await?;
-        Ok(Reading { at: at.min(now), listing, objects: Arc::clone(&before.objects) })
+        Ok(Reading { at: at.min(now), listing, objects: before.objects.clone() })
     }
 
     /// One reading of the source `kubelet`.
@@ -178,7 +178,7 @@ impl Sources {
             SourceError::server(ServerFailure::Listing, text)
         })?;
         self.check(&before, &listing).await?;
-        Ok(Reading { at, listing, objects: Arc::clone(&before.objects) })
+        Ok(Reading { at, listing, objects: before.objects.clone() })
     }
 }
 

@@ -82,7 +82,7 @@ fn sync(second: i64, listed: &[&str], objects: &[&str]) -> Reading {
     Reading {
         at: at(second),
         listing: Listing { pods, ..Listing::default() },
-        objects: objects.iter().map(|id| EcoString::from(*id)).collect::<HashSet<_>>().into(),
+        objects: objects.iter().map(|id| EcoString::from(*id)).collect(),
     }
 }
 
