@@ -303,7 +303,7 @@ mod tests {
             2,
             "no id, no repetition"
         );
-        let sandbox = |state| cri::PodSandbox { id: "s".to_owned(), state, ..Default::default() };
+        let sandbox = |state| cri::BarePodSandbox { id: "s".to_owned(), state, ..Default::default() };
         let twice = [cri::PodSandboxState::SandboxNotready, cri::PodSandboxState::SandboxReady];
         let all = sandboxes(twice.map(|state| sandbox(state as i32)).into(), &mut Texts::default());
         assert_eq!((all.len(), all[0].state), (1, SandboxState::Ready));

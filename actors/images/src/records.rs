@@ -131,9 +131,12 @@ impl Records {
 
     /// The images of that id were removed, or may have been: if they are seen again, they are new.
     pub fn forget(&mut self, id: &str) {
-        let before = self.known.images.len();
-        self.known.images.retain(|(known, _), _| known != id);
-        self.unsaved |= self.known.images.len() < before;
+        let from = (id.to_owned(), String::new());
+        let copies = self.known.images.range(from..).map(|(key, _)| key).take_while(|(known, _)| known == id);
+        for copy in copies.cloned().collect::<Vec<_>>() {
+            self.known.images.remove(&copy);
+            self.unsaved = true;
+        }
     }
 
     /// What was seen in use later than that, as far as it was reported since the last list of images.

@@ -7,6 +7,7 @@
 
 pub mod fallback;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,9 @@ use std::path::{Path, PathBuf};
 use cri_gc_config::Settings;
 use cri_gc_files::database::{self, DatabaseError, FileIdentity};
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError, WriteTransaction,
+};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -372,8 +375,6 @@ fn to_json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
 
 fn write(database: &Database, origin: &Origin, content: &Content) -> Result<(), StoreError> {
     let transaction = database.begin_write()?;
-    transaction.delete_table(IMAGES)?;
-    transaction.delete_table(USES)?;
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert("format", to_json(&FORMAT)?.as_slice())?;
@@ -384,16 +385,38 @@ fn write(database: &Database, origin: &Origin, content: &Content) -> Result<(), 
         if let Some(listed) = &content.listed {
             meta.insert("listed", to_json(listed)?.as_slice())?;
         }
-        let mut images = transaction.open_table(IMAGES)?;
-        for ((id, handler), record) in &content.images {
-            images.insert(format!("{id}{BETWEEN}{handler}").as_str(), to_json(record)?.as_slice())?;
-        }
-        let mut uses = transaction.open_table(USES)?;
-        for (reference, at) in &content.uses {
-            uses.insert(reference.as_str(), to_json(at)?.as_slice())?;
-        }
     }
+    let mut images = BTreeMap::new();
+    for ((id, handler), record) in &content.images {
+        images.insert(format!("{id}{BETWEEN}{handler}"), to_json(record)?);
+    }
+    replace(&transaction, IMAGES, images)?;
+    let mut uses = BTreeMap::new();
+    for (reference, at) in &content.uses {
+        uses.insert(reference.clone(), to_json(at)?);
+    }
+    replace(&transaction, USES, uses)?;
     transaction.commit()?;
+    Ok(())
+}
+
+/// Makes that the content of a table. Only what is different is written: with thousands of images the rest is most of it.
+fn replace(
+    transaction: &WriteTransaction,
+    table: Table,
+    mut content: BTreeMap<String, Vec<u8>>,
+) -> Result<(), StoreError> {
+    let mut table = transaction.open_table(table)?;
+    table.retain(|key, value| {
+        let is_same = content.get(key).is_some_and(|new| new == value);
+        if is_same {
+            content.remove(key);
+        }
+        is_same
+    })?;
+    for (key, value) in content {
+        table.insert(key.as_str(), value.as_slice())?;
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cri_gc_files::database::DatabaseError;
 use cri_gc_kit::recorder::{EventKind, Stamped};
@@ -29,6 +29,9 @@ pub const WAITING: usize = 4096;
 /// How soon a disk that has refused is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// The shortest time between two writes, unless a question waits: each has the disk write all that it has, and removals wait for that.
+const BETWEEN: Duration = Duration::from_millis(500);
+
 /// The thread's own part.
 pub struct Writer {
     store: Store,
@@ -38,6 +41,8 @@ pub struct Writer {
     lost: u64,
     /// The same, since the service started.
     all_lost: Arc<AtomicU64>,
+    /// When it was last written, or tried.
+    written: Option<Instant>,
     failures: FailureLog<()>,
     clock: Clock,
     log: Logger,
@@ -46,7 +51,7 @@ pub struct Writer {
 impl Writer {
     pub fn new(store: Store, all_lost: Arc<AtomicU64>, clock: Clock, log: Logger) -> Self {
         let failures = FailureLog::new(First::Error);
-        Self { store, waiting: VecDeque::new(), lost: 0, all_lost, failures, clock, log }
+        Self { store, waiting: VecDeque::new(), lost: 0, all_lost, written: None, failures, clock, log }
     }
 
     /// Writes and answers until the recorder is gone. `known` gets the number of the last event.
@@ -71,15 +76,20 @@ impl Writer {
 
     fn serve(&mut self, events: &Receiver<Stamped>, questions: &mut Receiver<Question>) {
         loop {
-            let again = if self.waiting.is_empty() { never() } else { after(AGAIN) };
+            let is_refused = self.failures.since().is_some();
+            let pause = if is_refused { AGAIN } else { self.pause() };
+            let again = if self.waiting.is_empty() { never() } else { after(pause) };
             select! {
-                recv(events) -> event => match event {
-                    Ok(event) => {
-                        self.take(&event);
+                recv(events) -> event => {
+                    let is_last = event.is_err();
+                    event.iter().for_each(|event| self.take(event));
+                    if is_last || self.pause().is_zero() || self.waiting.len() >= WAITING / 2 {
                         // The result is logged.
                         drop(self.write(events));
                     }
-                    Err(_) => return,
+                    if is_last {
+                        return;
+                    }
                 },
                 recv(questions) -> question => match question {
                     Ok(question) => self.answer(events, question),
@@ -89,6 +99,11 @@ impl Writer {
                 recv(again) -> _again => drop(self.write(events)),
             }
         }
+    }
+
+    /// How long until it may be written.
+    fn pause(&self) -> Duration {
+        self.written.map_or(Duration::ZERO, |written| BETWEEN.saturating_sub(written.elapsed()))
     }
 
     fn take(&mut self, recorded: &Stamped) {
@@ -156,6 +171,7 @@ impl Writer {
         }
         let loss = self.loss();
         let written = self.open().and_then(|()| self.store.add(loss.iter().chain(&self.waiting)));
+        self.written = Some(Instant::now());
         self.log_result(written)?;
         self.waiting.clear();
         self.lost = 0;
