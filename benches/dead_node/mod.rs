@@ -22,6 +22,9 @@ pub const NAMES: [&str; 2] = ["app", "sidecar"];
 /// Removals in flight of the least, as the service has them at most.
 const IN_FLIGHT: usize = 8;
 
+/// At most so many pods have UIDs of one round.
+const ROUND: usize = 10_000;
+
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -45,12 +48,13 @@ impl<'a> Node<'a> {
     }
 
     fn uid(&self, number: usize) -> String {
-        service::uid(self.round * 10_000 + number)
+        service::uid(self.round * ROUND + number)
     }
 
     /// Whether the pod of that UID is deleted: every second one is. `None` for one that is not of this node.
     fn is_deleted(&self, uid: &str) -> Option<bool> {
-        (0..self.pods).find(|number| self.uid(*number) == uid).map(|number| number % 2 == 0)
+        let number = usize::from_str_radix(uid.get(..8)?, 16).ok()?.checked_sub(self.round * ROUND)?;
+        (number < self.pods && uid == self.uid(number)).then_some(number % 2 == 0)
     }
 
     fn spec(&self, number: usize) -> PodSpec {
@@ -198,7 +202,7 @@ impl Watched<'_, '_> {
         let began = Instant::now();
         while self.node.left().await > 0 {
             assert!(began.elapsed() < PATIENCE, "the collection takes too long");
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         requests() - before
     }

@@ -58,7 +58,7 @@ async fn a_real_kubelet_whose_lists_fail_works_again_after_a_sweep() {
     let fails = async || {
         let log = kubelet.log();
         let failed = log.lines().filter(|line| line.contains("ResourceExhausted")).count();
-        (failed >= 10 && log.contains("skipping pod synchronization")).then_some(())
+        (failed >= 10 && log.contains("Container garbage collection failed")).then_some(())
     };
     until_async(PATIENCE, fails).await.unwrap_or_else(|| panic!("{}", kubelet.log()));
     let named =

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::supervision::guard::Guarded;
 use cri_gc_policy::Sandbox;
 use ecow::EcoString;
+use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
@@ -211,10 +213,19 @@ impl<T: Listed> Handler<List<T>> for GatewayActor {
         }
         let lister = self.lister([T::METHOD, T::STREAM, Sandbox::METHOD, Sandbox::STREAM]);
         let is_long = self.list_memory.borrow().is_in_parts::<T>();
-        let list = async move { lister.all::<T>().await };
+        // A panic would leave those waiting who have joined.
+        let list = async move {
+            let listing = AssertUnwindSafe(lister.all::<T>()).catch_unwind().await;
+            listing.unwrap_or_else(|_| Err(CriError::gateway_gone(T::METHOD)))
+        };
         let pending = T::pending(&mut self.lists);
-        // Many requests, and much memory: one such list is made at a time.
-        Box::pin(if is_long { pending.follow(list) } else { pending.begin(list) })
+        // Many requests, and much memory: who needs a long list while one is made shares the next. Where the runtime does not answer,
+        // it would not answer that either.
+        let unanswered = |answer: &CriResult<_>| {
+            let error = answer.as_ref().err();
+            error.is_some_and(|error| error.is_unreachable() || error.class == ErrorClass::DeadlineExceeded)
+        };
+        Box::pin(if is_long { pending.follow(unanswered, list) } else { pending.begin(list) })
     }
 }
 
@@ -266,7 +277,8 @@ impl Handler<Reconfigure> for GatewayActor {
         if limits == self.limits {
             return;
         }
-        // RPCs in flight keep the places of the old lanes, and end under them.
+        // RPCs in flight keep the places of the old lanes, and end under them, as lists do.
+        self.lists = Lists::default();
         self.lanes.clear();
         self.clients = None;
         self.list_memory.borrow_mut().forget();

@@ -60,7 +60,7 @@ impl Clients {
     ) -> Result<Vec<cri::BarePodSandbox>, Status> {
         let path = PathAndQuery::from_static("/runtime.v1.RuntimeService/ListPodSandbox");
         let request = Request::new(cri::ListPodSandboxRequest { filter: Some(filter) });
-        self.bare.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        self.bare.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let codec = ProstCodec::<_, cri::BarePodSandboxes>::default();
         Ok(self.bare.unary(request, path, codec).await?.into_inner().items)
     }

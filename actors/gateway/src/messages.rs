@@ -53,8 +53,8 @@ pub struct NamePods(pub Vec<EcoString>);
 pub enum Freshness {
     /// An equal request in flight is joined: its answer may have been made a little before this request.
     Shared,
-    /// The request is sent by itself, so that its answer shows the state after it was requested. A re-check right
-    /// before a removal needs this.
+    /// The request is sent after this, so that its answer shows the state after it was requested. A re-check right before a removal
+    /// needs this. Where lists take many requests, others that came meanwhile get the same answer.
     Fresh,
 }
 

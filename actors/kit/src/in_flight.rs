@@ -41,18 +41,20 @@ impl<T: Clone + 'static> InFlight<T> {
         answer
     }
 
-    /// Asks once the question in flight is answered, where one is. Who follows until then joins this.
-    pub fn follow(&mut self, ask: impl Future<Output = T> + 'static) -> Answer<T> {
-        let Some(last) = self.join() else { return self.begin(ask) };
+    /// Asks once the question in flight is answered, where one is. Who follows until then joins this. An answer for which `is_final` is
+    /// true answers those who follow as well.
+    pub fn follow(&mut self, is_final: fn(&T) -> bool, ask: impl Future<Output = T> + 'static) -> Answer<T> {
+        let last = self.join();
         if let Some(next) = self.next.as_ref().and_then(|(next, _)| next.upgrade()) {
             return next;
         }
+        let Some(last) = last else { return self.begin(ask) };
         let is_asked = Rc::new(Cell::new(false));
         let asked = Rc::clone(&is_asked);
         let follow = async move {
-            last.await;
+            let answer = last.await;
             asked.set(true);
-            ask.await
+            if is_final(&answer) { answer } else { ask.await }
         };
         let answer = follow.boxed_local().shared();
         self.next = answer.downgrade().map(|answer| (answer, is_asked));
@@ -84,19 +86,25 @@ mod tests {
     #[tokio::test]
     async fn callers_that_follow_a_question_share_the_next_one() {
         let mut in_flight = InFlight::<u8>::default();
+        let mut follow = |answered: oneshot::Receiver<u8>| {
+            in_flight.follow(|answer| *answer == 9, async { answered.await.unwrap() })
+        };
         let (answer, answered) = oneshot::channel();
-        let first = in_flight.follow(async { answered.await.unwrap() });
+        let first = follow(answered);
         let (answer_next, answered) = oneshot::channel();
-        let second = in_flight.follow(async { answered.await.unwrap() });
-        let third = in_flight.follow(std::future::pending());
+        let second = follow(answered);
         assert!(second.clone().now_or_never().is_none());
         answer.send(1).unwrap();
         assert_eq!(first.await, 1);
+        // The first is answered, but the second is not asked yet.
+        let (_never, unanswered) = oneshot::channel();
+        let third = follow(unanswered);
         // Whoever follows now is too late for the second one, which is asked.
         assert!(second.clone().now_or_never().is_none());
-        let fourth = in_flight.follow(async { 4 });
-        answer_next.send(2).unwrap();
-        assert_eq!((second.await, third.await, fourth.await), (2, 2, 4));
+        let (_never, unanswered) = oneshot::channel();
+        let fourth = follow(unanswered);
+        answer_next.send(9).unwrap();
+        assert_eq!((second.await, third.await, fourth.await), (9, 9, 9), "the last of these is final");
         assert!(in_flight.join().is_none(), "all are answered");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How many are in progress at first, unless fewer are allowed: containerd removes hardly more with more.
 const FIRST: usize = 4;
@@ -14,10 +14,13 @@ const FIRST: usize = 4;
 const SAMPLES: usize = 8;
 
 /// One more in progress is worth it from this part on of what it would bring if none waited for another.
-const WORTH: f64 = 0.25;
+const WORTH: f64 = 0.1;
 
 /// Comparisons that are left out after one that brought nothing.
 const REST: u32 = 6;
+
+/// Where nothing ends for that long, one more begins: what hangs occupies its own place only.
+const STUCK: Duration = Duration::from_secs(2);
 
 /// Does `work` on each item in their order, at most `most` at a time, and as many as bring something.
 pub async fn for_each<T>(items: impl IntoIterator<Item = T>, most: usize, work: impl AsyncFn(T)) {
@@ -30,10 +33,11 @@ pub async fn for_each<T>(items: impl IntoIterator<Item = T>, most: usize, work: 
         {
             in_progress.push(work(item));
         }
-        if in_progress.next().await.is_none() {
-            return;
+        match timeout(STUCK, in_progress.next()).await {
+            Ok(Some(())) => number.ended(Instant::now()),
+            Ok(None) => return,
+            Err(_elapsed) => number.is_stuck(Instant::now()),
         }
-        number.ended(Instant::now());
     }
 }
 
@@ -57,7 +61,13 @@ impl Number {
     fn new(most: usize, now: Instant) -> Self {
         let most = most.max(1);
         let first = FIRST.min(most);
-        Self { most, now: first, ended: 0, since: now, before: None, rest: 0, tries_more: false }
+        Self { most, now: first, ended: 0, since: now, before: None, rest: 0, tries_more: most > first }
+    }
+
+    /// Nothing ends, so nothing can be compared.
+    fn is_stuck(&mut self, at: Instant) {
+        self.now = self.most.min(self.now + 1);
+        (self.ended, self.since, self.before) = (0, at, None);
     }
 
     /// One has ended.
@@ -145,6 +155,21 @@ mod tests {
     async fn where_a_runtime_does_three_at_a_time_three_are_in_progress() {
         let course = course(16, 5_000, |in_progress| 0.1 * (in_progress as f64 / 3.0).max(1.0)).await;
         assert!((2..=4).contains(&usual(&course)), "{}", usual(&course));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_keeps_nothing_else_from_being_done() {
+        let done = Cell::new(0);
+        let work = for_each(0..2_000, 4, async |item| {
+            // Where one waits for the other, so that one is in progress; then three hang.
+            match item {
+                1_000..1_003 => std::future::pending().await,
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+            done.set(done.get() + 1);
+        });
+        assert!(timeout(Duration::from_secs(3_600), work).await.is_err(), "three hang");
+        assert_eq!(done.get(), 1_997);
     }
 
     #[tokio::test(start_paused = true)]

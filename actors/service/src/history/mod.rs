@@ -1,5 +1,5 @@
-//! The history: the newest events on disk, so that it is known after a restart or a crash what was removed, when and why
-//! (behaviour: Events).
+//! The history: the newest events on disk, so that it is known after a restart what was removed, when and why, and after a crash all but
+//! the last half second of it (behaviour: Events).
 //!
 //! A thread of its own writes them (`writer`); the recorder hands them to it by a channel and never waits. While the disk is full
 //! or hangs the history loses events, which it says; no pass waits for it, and none fails by it. What a question answers is on

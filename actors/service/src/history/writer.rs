@@ -14,7 +14,7 @@ use cri_gc_kit::supervision::outage_log;
 use cri_gc_kit::supervision::panics::catch;
 use cri_gc_policy::text::counted;
 use cri_gc_proto::admin as api;
-use crossbeam_channel::{Receiver, after, never, select};
+use crossbeam_channel::{Receiver, TryRecvError, after, never, select};
 use jiff::Timestamp;
 use slog::{Logger, error};
 use tokio::sync::oneshot;
@@ -71,6 +71,11 @@ impl Writer {
         // A panic ends what was being done, and no more.
         while let Err(panic) = catch(|| self.serve(events, &mut questions)) {
             error!(self.log, "the history continues after a panic; report it: {}", panic);
+            match events.try_recv() {
+                Ok(event) => self.take(&event),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return,
+            }
         }
     }
 
@@ -83,7 +88,8 @@ impl Writer {
                 recv(events) -> event => {
                     let is_last = event.is_err();
                     event.iter().for_each(|event| self.take(event));
-                    if is_last || self.pause().is_zero() || self.waiting.len() >= WAITING / 2 {
+                    let is_full = !is_refused && self.waiting.len() >= WAITING / 2;
+                    if is_last || is_full || self.pause().is_zero() {
                         // The result is logged.
                         drop(self.write(events));
                     }
