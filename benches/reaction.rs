@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use cri_gc_test_support::{Containerd, Cri, OciImage, Options, TmpfsSize};
-use service::{METRICS, Service};
+use service::Service;
 
 /// Size of the disk, in MiB.
 const DISK: u64 = 512;
@@ -98,7 +98,7 @@ fn settings(containerd: &Containerd, folder: &Path) -> String {
     format!(
         "runtime.endpoint = {:?}\npods.kubelet_root = {:?}\nlog_gc.pod_logs_root = {:?}\n\
          log_gc.legacy_container_logs_root = {:?}\nadmin.socket = {:?}\nstate.dir = {:?}\n\
-         metrics.listen = {METRICS:?}\nlog.level = \"warning\"\nimage_gc.low_threshold_percent = 85\n",
+         log.level = \"warning\"\nimage_gc.low_threshold_percent = 85\n",
         containerd.endpoint(),
         folder.join("kubelet"),
         containerd.pod_logs(),

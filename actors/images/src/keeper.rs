@@ -14,6 +14,7 @@ use actix::{
 use cri_gc_policy::Image;
 use slog::{Logger, error};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::home::Home;
 use crate::messages::{Ages, AskAges, AskUsed, Flush, Note, Recall, Recalled, Remember};
@@ -27,6 +28,10 @@ use cri_gc_kit::supervision::failure_log::{FailureLog, First};
 use cri_gc_kit::supervision::guard::Guarded;
 use cri_gc_kit::supervision::outage_log;
 use cri_gc_kit::workers::{WorkerGone, Workers};
+
+/// The shortest time from the beginning of one commit to that of the next, unless a caller waits: each goes through all records, and a pass
+/// that removes thousands of images changes them all the time.
+const BETWEEN: Duration = Duration::from_millis(250);
 
 /// How long the store may take, to be read or to be written. A full or slow disk takes a while, a dead one never answers.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -45,8 +50,11 @@ pub struct Keeper {
     is_new: bool,
     /// One is in progress; the timer for one that takes too long.
     committing: Option<SpawnHandle>,
-    /// How many have been begun.
+    /// How many have been begun, and when the last one was.
     commits: u64,
+    began: Option<Instant>,
+    /// The next commit, where it is not time for it yet.
+    later: Option<SpawnHandle>,
     /// The next commit reads the store first.
     is_unread: bool,
     /// Callers that wait for the next commit to end.
@@ -91,6 +99,8 @@ impl Keeper {
             worker,
             committing: None,
             commits: 0,
+            began: None,
+            later: None,
             is_unread: false,
             waiting: Vec::new(),
             problem: None,
@@ -164,7 +174,19 @@ impl Keeper {
         if self.committing.is_some() {
             return;
         }
+        let pause = self.began.map_or(Duration::ZERO, |began| BETWEEN.saturating_sub(began.elapsed()));
+        if self.waiting.is_empty() && !pause.is_zero() {
+            if self.later.is_none() {
+                let commit = |this: &mut Self, ctx: &mut Context<Self>| {
+                    this.later = None;
+                    this.commit(ctx);
+                };
+                self.later = Some(ctx.run_later(pause, commit));
+            }
+            return;
+        }
         let Some(content) = self.records.unsaved() else { return self.waiting.clear() };
+        self.began = Some(Instant::now());
         let is_unread = std::mem::take(&mut self.is_unread);
         let (worker, waiting) = (self.worker.clone(), std::mem::take(&mut self.waiting));
         // However long it takes: another one would only queue up behind it.
@@ -289,6 +311,7 @@ impl Supervised for Keeper {
             self.mark_unread();
         }
         self.waiting.clear();
+        self.later = None;
     }
 }
 
