@@ -59,8 +59,10 @@ async fn during(node: &Node<'_>, who: &str, collection: impl Future<Output = usi
             let started = Instant::now();
             let spec = PodSpec::new("bench", &format!("new-{number}")).logs(node.containerd.pod_logs());
             let pod = node.cri.run_pod(spec).await.unwrap();
-            node.cri.run(&pod, &ContainerSpec::exits("app", IMAGE)).await.unwrap();
+            let container = node.cri.run(&pod, &ContainerSpec::exits("app", IMAGE)).await.unwrap();
             starts.push(started.elapsed());
+            // Stopped while it ends, containerd may not find its process.
+            node.cri.wait_exited(&container).await.unwrap();
             node.cri.stop_pod(&pod.id).await.unwrap();
             node.cri.remove_pod(&pod.id).await.unwrap();
             tokio::time::sleep(PAUSE).await;

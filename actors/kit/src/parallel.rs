@@ -159,13 +159,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_hangs_keeps_nothing_else_from_being_done() {
-        let done = Cell::new(0);
+        let (in_progress, done) = (Cell::new(0), Cell::new(0));
+        // Each waits for the others, so that one or two are in progress. Then three hang.
         let work = for_each(0..2_000, 4, async |item| {
-            // Where one waits for the other, so that one is in progress; then three hang.
+            in_progress.set(in_progress.get() + 1);
             match item {
                 1_000..1_003 => std::future::pending().await,
-                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+                _ => tokio::time::sleep(Duration::from_millis(100 * in_progress.get())).await,
             }
+            in_progress.set(in_progress.get() - 1);
             done.set(done.get() + 1);
         });
         assert!(timeout(Duration::from_secs(3_600), work).await.is_err(), "three hang");
