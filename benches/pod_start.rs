@@ -57,7 +57,8 @@ async fn during(node: &Node<'_>, who: &str, collection: impl Future<Output = usi
     let pods = async {
         for number in 0.. {
             let started = Instant::now();
-            let spec = PodSpec::new("bench", &format!("new-{number}")).logs(node.containerd.pod_logs());
+            let spec = PodSpec::new("bench", "new").uid(&dead_node::running()).attempt(number);
+            let spec = spec.logs(node.containerd.pod_logs());
             let pod = node.cri.run_pod(spec).await.unwrap();
             let container = node.cri.run(&pod, &ContainerSpec::exits("app", IMAGE)).await.unwrap();
             starts.push(started.elapsed());

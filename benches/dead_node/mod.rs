@@ -25,6 +25,11 @@ const IN_FLIGHT: usize = 8;
 /// At most so many pods have UIDs of one round.
 const ROUND: usize = 10_000;
 
+/// UID of the pod that runs meanwhile, if one does. A source that lists none of the pods that run is not believed.
+pub fn running() -> String {
+    service::uid(ROUND - 1)
+}
+
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -137,9 +142,8 @@ impl<'a> Node<'a> {
     /// The service, which has watched the node for long enough, but only reports.
     pub async fn watched(&self) -> Watched<'_, 'a> {
         let folder = tempfile::tempdir().unwrap();
-        let living = (1..self.pods)
-            .step_by(2)
-            .map(|number| format!("{{\"uid\": {:?}, \"state\": \"active\"}}", self.uid(number)));
+        let living = (1..self.pods).step_by(2).map(|number| self.uid(number)).chain([running()]);
+        let living = living.map(|uid| format!("{{\"uid\": {uid:?}, \"state\": \"active\"}}"));
         let list = format!("[{}]", living.collect::<Vec<_>>().join(","));
         std::fs::write(folder.path().join("pods.json"), list).unwrap();
         self.set(folder.path(), "report");
