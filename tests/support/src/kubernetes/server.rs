@@ -64,7 +64,7 @@ impl FakeServer {
     pub(super) fn start(tls: Option<TlsAcceptor>, handler: Handler) -> Self {
         let desk = Desk { log: Vec::new(), faults: Faults::default(), release: watch::Sender::new(()) };
         let shared = Arc::new(Shared { handler, desk: Mutex::new(desk) });
-        let port = socket(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let port = hold_port();
         let address = port.local_addr().expect("a bound socket has an address");
         let scheme = if tls.is_some() { "https" } else { "http" };
 
@@ -203,16 +203,20 @@ impl Loop {
     }
 }
 
-/// A socket that has the port of an address, together with others like it.
-fn socket(address: SocketAddr) -> TcpSocket {
+/// A socket that holds a port of its own, also while the server does not listen. Only once it has one, the server may bind the same: before
+/// that, two such sockets could be given one port, and one of the servers could not listen again.
+fn hold_port() -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     socket.set_reuseaddr(true).expect("a socket that shares its port");
-    socket.bind(address).expect("a port of this machine");
     socket
 }
 
 fn listen(address: SocketAddr) -> TcpListener {
-    socket(address).listen(BACKLOG).expect("a port that no other process listens to")
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("a socket that shares its port");
+    socket.bind(address).expect("the port that is held");
+    socket.listen(BACKLOG).expect("a port that no other process listens to")
 }
 
 /// The next connection; never one without a listener.
