@@ -70,10 +70,9 @@ fn node(folder: &Path) -> Sim {
 }
 
 fn serve(folder: &Path, sim: &Sim) -> Service {
-    let config = folder.join("config.toml");
     let metrics = "metrics.listen = \"127.0.0.1:19477\"\n";
-    std::fs::write(&config, service::settings(sim, folder) + metrics).unwrap();
-    Service::start(&config)
+    service::configure(folder, &(service::settings(sim, folder) + metrics));
+    Service::start(&service::config(folder))
 }
 
 /// Time that all threads of the process have run for.

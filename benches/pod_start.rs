@@ -1,4 +1,4 @@
-//! How much longer a pod takes to start while dead containers are collected on a real containerd: by nobody, by the service, and as a kubelet
+//! How much longer a pod takes to start while dead containers are collected on a real containerd: by no program, by the service, and as a kubelet
 //! does it. Needs root and containerd.
 //!
 //! `cargo bench --bench pod_start`, with the number of pods as an argument if it should not be 150; each has 20 dead containers.
@@ -75,7 +75,7 @@ async fn during(node: &Node<'_>, who: &str, collection: impl Future<Output = usi
     };
     let took = began.elapsed();
     starts.sort_unstable();
-    let at = |part: usize| starts.get(starts.len() * part / 100).copied().unwrap_or_default().as_millis();
+    let at = |percent| service::within(percent, &starts).as_millis();
     println!(
         "{who:>10}: {:.1} s, {requests} requests, in which {} pods have started, half of them within {} ms, nine of ten within {} ms",
         took.as_secs_f64(),

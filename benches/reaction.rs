@@ -50,9 +50,12 @@ async fn measure(times: u64) -> ExitCode {
         containerd.import(&OciImage::new(&name).payload(number, IMAGE));
     }
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config.toml");
-    std::fs::write(&config, settings(&containerd, folder.path())).unwrap();
-    let _service = Service::start(&config);
+    let (pod_logs, container_logs) = (containerd.pod_logs(), containerd.container_logs());
+    let settings = service::settings_on(&containerd.endpoint(), pod_logs, container_logs, folder.path());
+    // The low threshold is at the high one, so that each removal is of few images.
+    let own = "log.level = \"warning\"\nimage_gc.low_threshold_percent = 85\n";
+    service::configure(folder.path(), &(settings + own));
+    let _service = Service::start(&service::config(folder.path()));
     tokio::time::sleep(MIN_AGE).await;
     let (cri, filler) = (containerd.cri(), containerd.root().join("filler"));
     let mut took = Vec::new();
@@ -70,7 +73,7 @@ async fn measure(times: u64) -> ExitCode {
         tokio::time::sleep(Duration::from_millis(11_000 + 1_700 * number % 5_000)).await;
     }
     took.sort_unstable();
-    let at = |part: usize| took.get((took.len() - 1) * part / 100).copied().unwrap_or_default();
+    let at = |percent| service::within(percent, &took);
     println!(
         "{times} times over the threshold: half of the first removals within {:.1} s (at most {:.1}), the fastest {:.1} s, the slowest {:.1} s",
         at(50).as_secs_f64(),
@@ -91,19 +94,4 @@ fn fill(disk: &Path, filler: &Path) {
     let over = (space.capacity * 86 / 100).saturating_sub(space.capacity - space.available);
     rustix::fs::fallocate(File::create(filler).unwrap(), rustix::fs::FallocateFlags::empty(), 0, over)
         .unwrap();
-}
-
-/// The low threshold is near the high one, so that each removal is of few images.
-fn settings(containerd: &Containerd, folder: &Path) -> String {
-    format!(
-        "runtime.endpoint = {:?}\npods.kubelet_root = {:?}\nlog_gc.pod_logs_root = {:?}\n\
-         log_gc.legacy_container_logs_root = {:?}\nadmin.socket = {:?}\nstate.dir = {:?}\n\
-         log.level = \"warning\"\nimage_gc.low_threshold_percent = 85\n",
-        containerd.endpoint(),
-        folder.join("kubelet"),
-        containerd.pod_logs(),
-        containerd.container_logs(),
-        folder.join("admin.sock"),
-        folder.join("state"),
-    )
 }

@@ -15,7 +15,7 @@
 
 mod service;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -82,22 +82,24 @@ impl Bench {
         Self { folder, sim }
     }
 
-    fn config(&self) -> PathBuf {
-        self.folder.path().join("config.toml")
+    fn start(&self) -> Service {
+        Service::start(&service::config(self.folder.path()))
     }
 
-    /// Settings with which the loops of containers, sandboxes and logs do that, and images nothing. Further ones decide which pods live.
+    /// Settings with which the loops of containers, sandboxes and logs do that. Further ones decide which pods live.
     fn set(&self, mode: &str, pods: &str) {
+        self.set_with(mode, pods, "image_gc.mode = \"off\"");
+    }
+
+    /// The same, and what the loop of images does.
+    fn set_with(&self, mode: &str, pods: &str, images: &str) {
         let folder = self.folder.path();
         let own = format!(
-            "{pods}\ncontainer_gc.mode = {mode:?}\ncontainer_gc.period = \"10s\"\n\
+            "{pods}\n{images}\ncontainer_gc.mode = {mode:?}\ncontainer_gc.period = \"10s\"\n\
              container_gc.min_dead_age = \"1s\"\nsandbox_gc.mode = {mode:?}\nlog_gc.mode = {mode:?}\n\
-             image_gc.mode = \"off\"\nlog.level = \"warning\"\nmetrics.listen = {METRICS:?}\n"
+             log.level = \"warning\"\nmetrics.listen = {METRICS:?}\n"
         );
-        let text = service::settings(&self.sim, folder) + &own;
-        let new = folder.join("config.new");
-        std::fs::write(&new, text).unwrap();
-        std::fs::rename(new, self.config()).unwrap();
+        service::configure(folder, &(service::settings(&self.sim, folder) + &own));
     }
 
     /// A pod with dead containers, attempts of one name.
@@ -142,7 +144,7 @@ fn living_pods(containers: usize) -> bool {
     let sim = &bench.sim;
     (0..containers / OF_A_POD).for_each(|number| bench.pod(number));
     bench.set("report", NEVER);
-    let service = Service::start(&bench.config());
+    let service = bench.start();
     passes(3.0);
     // From now on for nearly a period, nothing is listed.
     let kept = containers / OF_A_POD;
@@ -177,7 +179,7 @@ fn deleted_pods(containers: usize) -> bool {
     let by_file =
         format!("pods.source = \"file\"\npods.file = {list:?}\npods.max_newly_deleted_percent = 100");
     bench.set("report", &by_file);
-    let service = Service::start(&bench.config());
+    let service = bench.start();
     // The list is read every ten seconds, and a pod has to be missing twice.
     std::thread::sleep(Duration::from_secs(25));
     passes(2.0);
@@ -207,7 +209,7 @@ fn log_directories() {
         make_directory(&root.join(format!("ns_pod-{number}_{}", uid(number))), old);
     }
     bench.set("enforce", AT_ONCE);
-    let _service = Service::start(&bench.config());
+    let _service = bench.start();
     let left = || std::fs::read_dir(&root).unwrap();
     bench.wait("the first directory", |_| left().count() < DIRECTORIES);
     bench.sim.clear_calls();
@@ -225,11 +227,9 @@ fn images() {
     for number in 0..IMAGES {
         bench.sim.add_image(ImageSpec::single(format!("r.io/image-{number}:1"), 1 << 20, 1 << 20));
     }
-    bench.set("enforce", NEVER);
-    let by_age = "image_gc.mode = \"enforce\"\nimage_gc.min_age = \"1s\"\nimage_gc.max_age = \"2s\"\nimage_gc.period = \"5s\"\n";
-    let text = std::fs::read_to_string(bench.config()).unwrap();
-    std::fs::write(bench.config(), text.replace("image_gc.mode = \"off\"\n", by_age)).unwrap();
-    let _service = Service::start(&bench.config());
+    let by_age = "image_gc.min_age = \"1s\"\nimage_gc.max_age = \"2s\"\nimage_gc.period = \"5s\"";
+    bench.set_with("enforce", NEVER, by_age);
+    let _service = bench.start();
     bench.wait("the first image", |sim| sim.count(Method::RemoveImage) > 0);
     bench.sim.clear_calls();
     let began = Instant::now();

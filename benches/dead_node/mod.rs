@@ -147,7 +147,7 @@ impl<'a> Node<'a> {
         let list = format!("[{}]", living.collect::<Vec<_>>().join(","));
         std::fs::write(folder.path().join("pods.json"), list).unwrap();
         self.set(folder.path(), "report");
-        let service = Service::start(&folder.path().join("config.toml"));
+        let service = Service::start(&service::config(folder.path()));
         // The list is read every ten seconds, a pod has to be missing twice, and a container seen dead.
         tokio::time::sleep(Duration::from_secs(28)).await;
         Watched { node: self, service, folder }
@@ -155,27 +155,16 @@ impl<'a> Node<'a> {
 
     /// Writes the configuration of the service.
     fn set(&self, folder: &Path, mode: &str) {
-        let new = folder.join("new");
-        std::fs::write(&new, self.settings(mode, folder)).unwrap();
-        std::fs::rename(&new, folder.join("config.toml")).unwrap();
-    }
-
-    fn settings(&self, mode: &str, folder: &Path) -> String {
-        format!(
-            "runtime.endpoint = {:?}\npods.source = \"file\"\npods.file = {:?}\n\
-             pods.max_newly_deleted_percent = 100\npods.kubelet_root = {:?}\nlog_gc.pod_logs_root = {:?}\n\
-             log_gc.legacy_container_logs_root = {:?}\nadmin.socket = {:?}\nstate.dir = {:?}\n\
+        let node = self.containerd;
+        let settings = service::settings_on(&node.endpoint(), node.pod_logs(), node.container_logs(), folder);
+        let own = format!(
+            "pods.source = \"file\"\npods.file = {:?}\npods.max_newly_deleted_percent = 100\n\
              metrics.listen = {METRICS:?}\nlog.level = \"warning\"\ncontainer_gc.mode = {mode:?}\n\
              container_gc.period = \"5s\"\ncontainer_gc.min_dead_age = \"1s\"\nsandbox_gc.mode = {mode:?}\n\
              log_gc.mode = {mode:?}\nimage_gc.mode = \"off\"\n",
-            self.containerd.endpoint(),
             folder.join("pods.json"),
-            folder.join("kubelet"),
-            self.containerd.pod_logs(),
-            self.containerd.container_logs(),
-            folder.join("admin.sock"),
-            folder.join("state"),
-        )
+        );
+        service::configure(folder, &(settings + &own));
     }
 
     /// What a collection keeps is not in the way of the next one.

@@ -4,8 +4,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use cri_gc_sim::Sim;
 
@@ -60,16 +61,38 @@ pub fn metric(begin: &str, label: &str) -> f64 {
 /// others can follow.
 pub fn settings(sim: &Sim, folder: &Path) -> String {
     let paths = sim.paths();
+    settings_on(&sim.endpoint(), &paths.pod_logs_root, &paths.legacy_root, folder)
+}
+
+/// The same on any runtime.
+pub fn settings_on(endpoint: &str, pod_logs: &Path, container_logs: &Path, folder: &Path) -> String {
     format!(
         "runtime.endpoint = {:?}\npods.kubelet_root = {:?}\nlog_gc.pod_logs_root = {:?}\n\
          log_gc.legacy_container_logs_root = {:?}\nadmin.socket = {:?}\nstate.dir = {:?}\n",
-        sim.endpoint(),
+        endpoint,
         folder.join("kubelet"),
-        paths.pod_logs_root,
-        paths.legacy_root,
+        pod_logs,
+        container_logs,
         folder.join("admin.sock"),
         folder.join("state"),
     )
+}
+
+/// Its configuration file in that folder.
+pub fn config(folder: &Path) -> PathBuf {
+    folder.join("config.toml")
+}
+
+/// Writes that file at once, as a running service wants it.
+pub fn configure(folder: &Path, settings: &str) {
+    let new = folder.join("config.new");
+    std::fs::write(&new, settings).unwrap();
+    std::fs::rename(new, config(folder)).unwrap();
+}
+
+/// The time within which that percentage of them is, which are in order; 0 of none.
+pub fn within(percent: usize, times: &[Duration]) -> Duration {
+    times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
 }
 
 /// The UID of the pod of that number.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use cri_gc_files::root::FileError;
-use cri_gc_gateway::{CriError, ErrorClass, FsPlaces};
+use cri_gc_gateway::{CriError, FsPlaces};
 use cri_gc_kit::recorder::{InPass, Object};
 use cri_gc_kit::text::duration;
 use cri_gc_kit::words::Loop;
@@ -183,9 +183,8 @@ impl PassError {
     /// Whether the runtime did not answer: it cannot be reached, or hangs.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {
-        let is_late = |error: &CriError| error.class == ErrorClass::DeadlineExceeded;
         match self {
-            Self::Cri(error) | Self::Statuses { error, .. } => is_late(error) || self.is_unreachable(),
+            Self::Cri(error) | Self::Statuses { error, .. } => error.is_unanswered(),
             _ => self.is_unreachable(),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +10,10 @@ use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
 use cri_gc_config::Runtime;
 use cri_gc_kit::generation::Reconfigure;
+use cri_gc_kit::in_flight::Answer;
 use cri_gc_kit::supervision::guard::Guarded;
 use cri_gc_policy::Sandbox;
 use ecow::EcoString;
-use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
@@ -202,6 +201,11 @@ impl<T: 'static> Handler<Call<T>> for GatewayActor {
     }
 }
 
+/// The answer of a list; one that panicked has none.
+async fn answered<T: Listed>(answer: Answer<CriResult<Listing<T>>>) -> CriResult<Listing<T>> {
+    answer.await.unwrap_or_else(|| Err(CriError::gateway_gone(T::METHOD)))
+}
+
 impl<T: Listed> Handler<List<T>> for GatewayActor {
     type Result = ResponseFuture<CriResult<Listing<T>>>;
 
@@ -209,23 +213,17 @@ impl<T: Listed> Handler<List<T>> for GatewayActor {
         if freshness == Freshness::Shared
             && let Some(joined) = T::pending(&mut self.lists).join()
         {
-            return Box::pin(joined);
+            return Box::pin(answered(joined));
         }
         let lister = self.lister([T::METHOD, T::STREAM, Sandbox::METHOD, Sandbox::STREAM]);
         let is_long = self.list_memory.borrow().is_in_parts::<T>();
-        // A panic would leave those waiting who have joined.
-        let list = async move {
-            let listing = AssertUnwindSafe(lister.all::<T>()).catch_unwind().await;
-            listing.unwrap_or_else(|_| Err(CriError::gateway_gone(T::METHOD)))
-        };
+        let list = async move { lister.all::<T>().await };
         let pending = T::pending(&mut self.lists);
         // Many requests, and much memory: who needs a long list while one is made shares the next. Where the runtime does not answer,
         // it would not answer that either.
-        let unanswered = |answer: &CriResult<_>| {
-            let error = answer.as_ref().err();
-            error.is_some_and(|error| error.is_unreachable() || error.class == ErrorClass::DeadlineExceeded)
-        };
-        Box::pin(if is_long { pending.follow(unanswered, list) } else { pending.begin(list) })
+        let unanswered = |answer: &CriResult<_>| answer.as_ref().is_err_and(CriError::is_unanswered);
+        let answer = if is_long { pending.follow(unanswered, list) } else { pending.begin(list) };
+        Box::pin(answered(answer))
     }
 }
 

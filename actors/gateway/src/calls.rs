@@ -69,10 +69,11 @@ impl Gateway {
                 for state in Sandbox::STATES.iter().chain(Sandbox::STATES_OF_NEW) {
                     all.extend(ask(Some(*state)).await?);
                 }
-                Sandbox::once(all)
+                all
             }
             answer => answer?,
         };
+        sandboxes = Sandbox::once(sandboxes);
         // Should a runtime ignore the filter.
         sandboxes.retain(|sandbox| sandbox.pod_uid == uid);
         Ok(sandboxes)
@@ -83,7 +84,7 @@ impl Gateway {
         let state = Some(cri::PodSandboxState::SandboxReady.into());
         let send = async move |clients: Clients| Sandbox::fetch(clients, Part { state, owner: None }).await;
         let answer = self.ask(Sandbox::METHOD, None, send).await?;
-        let mut sandboxes = Sandbox::of(answer, &mut Texts::default());
+        let mut sandboxes = Sandbox::once(Sandbox::of(answer, &mut Texts::default()));
         // Should a runtime ignore the filter.
         sandboxes.retain(|sandbox| sandbox.state != SandboxState::NotReady);
         Ok(sandboxes)

@@ -92,9 +92,9 @@ fn once<T>(all: Vec<T>, key: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T,
     each
 }
 
-/// A list of containers.
+/// Containers of an answer, as often as it has them.
 pub fn containers(from: Vec<cri::Container>, texts: &mut Texts) -> Vec<Container> {
-    each_container(from.into_iter().map(|from| container(from, texts)).collect())
+    from.into_iter().map(|from| container(from, texts)).collect()
 }
 
 /// Each container once. Of one that is listed twice, the state that keeps more counts.
@@ -131,9 +131,9 @@ fn liveliness(container: &Container) -> u8 {
     }
 }
 
-/// A list of sandboxes.
+/// Sandboxes of an answer, as often as it has them.
 pub fn sandboxes(from: Vec<cri::BarePodSandbox>, texts: &mut Texts) -> Vec<Sandbox> {
-    each_sandbox(from.into_iter().map(|from| sandbox(from, texts)).collect())
+    from.into_iter().map(|from| sandbox(from, texts)).collect()
 }
 
 /// Each sandbox once. Of one that is listed twice, the state that keeps more counts.
@@ -146,9 +146,9 @@ pub fn each_sandbox(all: Vec<Sandbox>) -> Vec<Sandbox> {
     once(all, |sandbox| (&sandbox.id, ""), merge)
 }
 
-/// A list of images.
+/// Images of an answer, as often as it has them.
 pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
-    each_image(from.into_iter().map(image).collect())
+    from.into_iter().map(image).collect()
 }
 
 /// Each image once. One that is listed twice for the same runtime handler has the names of both.
@@ -292,20 +292,19 @@ mod tests {
         let container = |id: &str, state| cri::Container { id: id.to_owned(), state, ..Default::default() };
         let exited = cri::ContainerState::ContainerExited as i32;
         let running = cri::ContainerState::ContainerRunning as i32;
-        let all = containers(
-            vec![container("a", exited), container("b", exited), container("a", running)],
-            &mut Texts::default(),
-        );
+        let once = |all: Vec<cri::Container>| each_container(containers(all, &mut Texts::default()));
+        let all = once(vec![container("a", exited), container("b", exited), container("a", running)]);
         let all: Vec<_> = all.iter().map(|one| (one.id.as_str(), one.state)).collect();
         assert_eq!(all, [("a", ContainerState::Running), ("b", ContainerState::Exited)]);
         assert_eq!(
-            containers(vec![container("", running), container("", exited)], &mut Texts::default()).len(),
+            once(vec![container("", running), container("", exited)]).len(),
             2,
             "no id, no repetition"
         );
         let sandbox = |state| cri::BarePodSandbox { id: "s".to_owned(), state, ..Default::default() };
         let twice = [cri::PodSandboxState::SandboxNotready, cri::PodSandboxState::SandboxReady];
-        let all = sandboxes(twice.map(|state| sandbox(state as i32)).into(), &mut Texts::default());
+        let twice = twice.map(|state| sandbox(state as i32)).into();
+        let all = each_sandbox(sandboxes(twice, &mut Texts::default()));
         assert_eq!((all.len(), all[0].state), (1, SandboxState::Ready));
         let image = |tag: &str, pinned| cri::Image {
             id: "i".to_owned(),
@@ -313,7 +312,7 @@ mod tests {
             pinned,
             ..Default::default()
         };
-        let all = images(vec![image("a:1", false), image("a:2", true), image("a:1", false)]);
+        let all = each_image(images(vec![image("a:1", false), image("a:2", true), image("a:1", false)]));
         assert_eq!((all.len(), all[0].pinned), (1, true));
         assert_eq!(all[0].repo_tags, ["a:1", "a:2"]);
     }

@@ -164,6 +164,12 @@ impl CriError {
     pub fn is_unreachable(&self) -> bool {
         matches!(self.class, ErrorClass::Unavailable | ErrorClass::NoSocket)
     }
+
+    /// Whether the runtime did not answer: it cannot be reached, or hangs.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.is_unreachable() || self.class == ErrorClass::DeadlineExceeded
+    }
 }
 
 /// The one method here that a CRI runtime may lack.

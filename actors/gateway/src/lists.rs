@@ -82,10 +82,10 @@ pub trait Listed: Clone + Send + Sync + Unpin + 'static {
     /// Asks the runtime for a stream of all.
     fn stream(clients: Clients, texts: &mut Texts) -> impl Future<Output = Result<Vec<Self>, Status>>;
 
-    /// Those of an answer, each once.
+    /// Those of an answer, as often as it has them.
     fn of(answer: Vec<Self::Wire>, texts: &mut Texts) -> Vec<Self>;
 
-    /// Each object once, of those in several parts.
+    /// Each object once, of those in all answers.
     fn once(all: Vec<Self>) -> Vec<Self>;
 
     /// The list of this kind in flight.

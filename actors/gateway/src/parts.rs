@@ -169,7 +169,7 @@ impl Lister {
             match self.part::<T>(Part::default()).await {
                 Ok(objects) => {
                     self.memory.borrow_mut().large.retain(|(method, _), _| *method != T::METHOD);
-                    return Ok(complete(T::of(objects, texts)));
+                    return Ok(complete(T::once(T::of(objects, texts))));
                 }
                 Err(error) if error.class == ErrorClass::TooLarge => too_large = Some(error),
                 Err(error) => return Err(error),

@@ -2,13 +2,15 @@
 //! don't pile up.
 
 use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 
-/// The pending answer, for all callers that wait for it.
-pub type Answer<T> = Shared<LocalBoxFuture<'static, T>>;
+/// The pending answer, for all callers that wait for it; `None` where asking has panicked, which the panic hook logs. Without that
+/// those who have joined would wait for ever.
+pub type Answer<T> = Shared<LocalBoxFuture<'static, Option<T>>>;
 
 /// The last question of one kind, and the one that follows it. It keeps no answer: that is dropped with the last caller.
 pub struct InFlight<T: Clone> {
@@ -17,7 +19,7 @@ pub struct InFlight<T: Clone> {
     next: Option<(WeakAnswer<T>, Rc<Cell<bool>>)>,
 }
 
-type WeakAnswer<T> = WeakShared<LocalBoxFuture<'static, T>>;
+type WeakAnswer<T> = WeakShared<LocalBoxFuture<'static, Option<T>>>;
 
 impl<T: Clone> Default for InFlight<T> {
     fn default() -> Self {
@@ -36,7 +38,7 @@ impl<T: Clone + 'static> InFlight<T> {
 
     /// Asks. From now on others join this.
     pub fn begin(&mut self, ask: impl Future<Output = T> + 'static) -> Answer<T> {
-        let answer = ask.boxed_local().shared();
+        let answer = caught(ask).boxed_local().shared();
         self.last = answer.downgrade();
         answer
     }
@@ -54,12 +56,16 @@ impl<T: Clone + 'static> InFlight<T> {
         let follow = async move {
             let answer = last.await;
             asked.set(true);
-            if is_final(&answer) { answer } else { ask.await }
+            if answer.as_ref().is_some_and(is_final) { answer } else { caught(ask).await }
         };
         let answer = follow.boxed_local().shared();
         self.next = answer.downgrade().map(|answer| (answer, is_asked));
         answer
     }
+}
+
+async fn caught<T>(ask: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(ask).catch_unwind().await.ok()
 }
 
 #[cfg(test)]
@@ -75,7 +81,7 @@ mod tests {
         let first = in_flight.begin(async { answered.await.unwrap() });
         let second = in_flight.join().unwrap();
         answer.send(7).unwrap();
-        assert_eq!((first.clone().await, second.await), (7, 7));
+        assert_eq!((first.clone().await, second.await), (Some(7), Some(7)));
         assert!(in_flight.join().is_none(), "it is answered");
         drop(first);
         let given_up = in_flight.begin(std::future::pending());
@@ -95,16 +101,28 @@ mod tests {
         let second = follow(answered);
         assert!(second.clone().now_or_never().is_none());
         answer.send(1).unwrap();
-        assert_eq!(first.await, 1);
+        assert_eq!(first.await, Some(1));
         // The first is answered, but the second is not asked yet.
         let (_never, unanswered) = oneshot::channel();
         let third = follow(unanswered);
-        // Whoever follows now is too late for the second one, which is asked.
+        // A caller that follows now is too late for the second one, which is asked.
         assert!(second.clone().now_or_never().is_none());
         let (_never, unanswered) = oneshot::channel();
         let fourth = follow(unanswered);
         answer_next.send(9).unwrap();
-        assert_eq!((second.await, third.await, fourth.await), (9, 9, 9), "the last of these is final");
+        assert_eq!(
+            (second.await, third.await, fourth.await),
+            (Some(9), Some(9), Some(9)),
+            "the last of these is final"
+        );
         assert!(in_flight.join().is_none(), "all are answered");
+    }
+    #[tokio::test]
+    async fn a_panic_reaches_all_callers_and_the_next_one_asks() {
+        let mut in_flight = InFlight::<u8>::default();
+        let is_final = |_: &u8| true;
+        let first = in_flight.follow(is_final, async { panic!("on purpose") });
+        let second = in_flight.follow(is_final, async { 2 });
+        assert_eq!((first.clone().await, first.await, second.await), (None, None, Some(2)));
     }
 }

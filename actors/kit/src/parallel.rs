@@ -16,7 +16,7 @@ const SAMPLES: usize = 8;
 /// One more in progress is worth it from this part on of what it would bring if none waited for another.
 const WORTH: f64 = 0.1;
 
-/// Comparisons that are left out after one that brought nothing.
+/// Comparisons that are left out after one without effect.
 const REST: u32 = 6;
 
 /// Where nothing ends for that long, one more begins: what hangs occupies its own place only.

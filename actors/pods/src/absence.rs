@@ -12,7 +12,7 @@ use cri_gc_policy::{Absent, Pod, PodState, Pods};
 use ecow::EcoString;
 use jiff::{SignedDuration, Timestamp};
 
-use super::evidence::{Evidence, Ids};
+use super::evidence::{Evidence, Known};
 use super::listing::Listing;
 use super::proofs::Proofs;
 use super::standing::{PodStanding, Standing};
@@ -29,7 +29,7 @@ pub struct Reading {
     /// What it listed.
     pub listing: Listing,
     /// Ids of all containers and sandboxes that the runtime listed before it.
-    pub objects: Ids,
+    pub objects: Known<EcoString>,
 }
 
 /// What the operator asks of a proof, and what the source needs.
@@ -492,5 +492,5 @@ fn older_than(evidence: &Evidence<'_>, first: &Reading, rules: &Rules, now: Time
     let created = |time: Timestamp| if time > now { rules.clock_set.unwrap_or(time) } else { time };
     !evidence.undated
         && times(evidence, rules, now).all(|time| created(time) < first.at)
-        && evidence.objects.iter().all(|id| first.objects.contain(id))
+        && evidence.objects.iter().all(|id| first.objects.contains(id))
 }

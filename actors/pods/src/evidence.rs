@@ -21,23 +21,24 @@ pub struct Seen {
     pub log_dirs: Arc<Vec<LogDir>>,
 }
 
-/// The ids of all containers and sandboxes at one moment. They are in their order: of 100,000, a set would take twice the memory.
-#[derive(Debug, Clone, Default)]
-pub struct Ids(Arc<[EcoString]>);
+/// What there was at one moment, to find out whether something was there. It is in order: of the ids of 100,000 containers, a set would take
+/// twice the memory.
+#[derive(Debug, Clone)]
+pub struct Known<T>(Arc<[T]>);
 
-impl FromIterator<EcoString> for Ids {
-    fn from_iter<T: IntoIterator<Item = EcoString>>(ids: T) -> Self {
-        let mut ids: Vec<EcoString> = ids.into_iter().collect();
-        ids.sort_unstable();
-        Self(ids.into())
+impl<T: Ord> FromIterator<T> for Known<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
+        let mut all: Vec<T> = all.into_iter().collect();
+        all.sort_unstable();
+        Self(all.into())
     }
 }
 
-impl Ids {
-    /// Whether that id is among them.
+impl<T: Ord> Known<T> {
+    /// Whether it was there.
     #[must_use]
-    pub fn contain(&self, id: &EcoString) -> bool {
-        self.0.binary_search(id).is_ok()
+    pub fn contains(&self, one: &T) -> bool {
+        self.0.binary_search(one).is_ok()
     }
 }
 

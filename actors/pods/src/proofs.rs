@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Known};
 use super::standing::Standing;
 use cri_gc_files::scan::Identity;
 use ecow::EcoString;
@@ -17,9 +17,8 @@ pub struct Proofs {
 /// What there was of a pod when it was proved deleted.
 #[derive(Debug)]
 struct Proved {
-    /// In their order, as the next.
-    objects: Box<[EcoString]>,
-    log_dirs: Box<[Identity]>,
+    objects: Known<EcoString>,
+    log_dirs: Known<Identity>,
     by: Standing,
 }
 
@@ -30,8 +29,8 @@ impl Proofs {
         let proved = self.proved.get(uid)?;
         let known = !evidence.runs
             && !evidence.unknown_container
-            && evidence.objects.iter().all(|id| proved.objects.binary_search(id).is_ok())
-            && evidence.log_dirs.iter().all(|dir| proved.log_dirs.binary_search(dir).is_ok());
+            && evidence.objects.iter().all(|id| proved.objects.contains(id))
+            && evidence.log_dirs.iter().all(|dir| proved.log_dirs.contains(dir));
         known.then_some(&proved.by)
     }
 
@@ -42,8 +41,8 @@ impl Proofs {
 
     /// The pod is proved deleted.
     pub fn add(&mut self, uid: &str, evidence: &Evidence<'_>, by: Standing) {
-        let objects = in_order(evidence.objects.iter().copied().cloned());
-        let log_dirs = in_order(evidence.log_dirs.iter().copied());
+        let objects = evidence.objects.iter().copied().cloned().collect();
+        let log_dirs = evidence.log_dirs.iter().copied().collect();
         self.proved.insert(uid.into(), Proved { objects, log_dirs, by });
     }
 
@@ -56,10 +55,4 @@ impl Proofs {
     pub fn void_all(&mut self) {
         self.proved.clear();
     }
-}
-
-fn in_order<T: Ord>(all: impl Iterator<Item = T>) -> Box<[T]> {
-    let mut all: Box<[T]> = all.collect();
-    all.sort_unstable();
-    all
 }

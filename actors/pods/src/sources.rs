@@ -16,7 +16,7 @@ use slog::Logger;
 
 use super::absence::Reading;
 use super::error::{ServerFailure, SourceError};
-use super::evidence::Ids;
+use super::evidence::Known;
 use super::kube_api::Api;
 use super::kubelet;
 use super::listing::Listing;
@@ -75,7 +75,7 @@ pub struct Before {
     /// UIDs of the pods that have a ready sandbox.
     pub ready: HashSet<EcoString>,
     /// Ids of all containers and sandboxes.
-    pub objects: Ids,
+    pub objects: Known<EcoString>,
 }
 
 impl Before {

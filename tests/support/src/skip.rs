@@ -96,15 +96,20 @@ pub fn containerd_or_skip(test: &str, options: Options) -> Option<Containerd> {
             let missing = missing.join(", ");
             let required = std::env::var_os(REQUIRE_ENV).is_some_and(|value| value == "1");
             assert!(!required, "{test}: {REQUIRE_ENV}=1, but missing on this machine: {missing}");
-            let line = format!(
-                "SKIPPED {test}: needs root and containerd (set {REQUIRE_ENV}=1 to make this an error); \
-                 missing: {missing}\n"
+            skipped(
+                test,
+                &format!(
+                    "needs root and containerd (set {REQUIRE_ENV}=1 to make this an error); missing: {missing}"
+                ),
             );
-            // Past the capture of the test harness, which hides what a passing test prints.
-            let _ = std::io::stderr().write_all(line.as_bytes());
             None
         }
     }
+}
+
+/// Says on stderr that a test is skipped: past the capture of the test harness, which hides what a passing test prints.
+pub(crate) fn skipped(test: &str, why: &str) {
+    let _ = std::io::stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes());
 }
 
 /// The containerd to test with, as an absolute path.

@@ -4,7 +4,6 @@
 //! at most, a caller that asks meanwhile joins it, and it continues to its end though its callers give up: the next one finds it.
 
 use std::cell::RefCell;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +36,7 @@ pub struct Desk {
 }
 
 /// The question of one kind; its answer is `None` where it panicked.
-type Slot<T> = RefCell<InFlight<Option<T>>>;
+type Slot<T> = RefCell<InFlight<T>>;
 
 /// What is reported with an observation or a plan.
 #[derive(Clone)]
@@ -79,8 +78,7 @@ async fn join<T: Clone + 'static>(
 ) -> Result<T, Status> {
     let in_flight = slot.borrow_mut().join();
     let answer = in_flight.unwrap_or_else(|| {
-        // The panic hook has logged where.
-        let begun = slot.borrow_mut().begin(AssertUnwindSafe(ask).catch_unwind().map(Result::ok));
+        let begun = slot.borrow_mut().begin(ask);
         actix_rt::spawn(begun.clone().map(drop));
         begun
     });

@@ -2,11 +2,11 @@
 //! audibly.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::{Containerd, tool};
+use crate::skip::skipped;
 
 /// Names the kubelet to test with, one of Kubernetes 1.20 (tests/support/build-kubernetes.sh); newer ones need flags of their own.
 pub const KUBELET_ENV: &str = "CRI_GC_TEST_KUBELET";
@@ -34,10 +34,8 @@ impl Containerd {
         let named = std::env::var_os(KUBELET_ENV).filter(|value| !value.is_empty()).map(PathBuf::from);
         // Kubernetes 1.20 speaks the first version of the CRI, which containerd 2 no longer has.
         let Some(binary) = named.filter(|_| !self.at_least(2, 0)) else {
-            let line = format!(
-                "SKIPPED {test}: needs a kubelet of Kubernetes 1.20 (named by {KUBELET_ENV}) and containerd 1\n"
-            );
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            let why = format!("needs a kubelet of Kubernetes 1.20 (named by {KUBELET_ENV}) and containerd 1");
+            skipped(test, &why);
             return None;
         };
         let folder = self.dir().join("real-kubelet");
