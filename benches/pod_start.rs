@@ -43,7 +43,7 @@ async fn measure(pods: usize) {
     };
     during(&node, "nothing", nothing).await;
     let watched = node.watched().await;
-    during(&node, "cri-gc", watched.collect()).await;
+    during(&node, "cri-gc", async { watched.collect().await.values().sum() }).await;
     drop(watched);
     node.clear().await;
     let node = Node::make(&containerd, 1, pods, ATTEMPTS).await;

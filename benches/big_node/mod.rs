@@ -1,5 +1,7 @@
 //! Nodes far larger than any in the field, to measure plans with.
 
+use std::sync::Arc;
+
 use cri_gc_policy::{
     Absent, Container, ContainerState, FileSystem, FsStats, Image, Observation, Pod, PodState, Sandbox,
     SandboxState,
@@ -84,25 +86,23 @@ pub(crate) fn containers(count: usize, units: Units) -> Observation {
         .step_by(2)
         .map(|pod| Pod { uid: uid(pod).into(), state: PodState::Active, images: Vec::new() })
         .collect();
-    seen.containers = (0..count)
-        .map(|i| {
-            // A runtime's list is in no order: those of one pod do not stand together.
-            let (pod, attempt) = (i % pods, i / pods);
-            container(i, pod, u32::try_from(attempt).unwrap_or_default(), "sha256:00")
-        })
-        .collect();
-    seen.sandboxes = (0..pods)
-        .map(|pod| Sandbox {
-            id: hex(pod ^ 0x00ff_0000_0000).into(),
-            pod_uid: uid(pod).into(),
-            namespace: "default".into(),
-            name: "web".into(),
-            attempt: 0,
-            unlisted: false,
-            state: SandboxState::NotReady,
-            created_at: Some(ago(pod)),
-        })
-        .collect();
+    let one = |i| {
+        // A runtime's list is in no order: those of one pod do not stand together.
+        let (pod, attempt) = (i % pods, i / pods);
+        container(i, pod, u32::try_from(attempt).unwrap_or_default(), "sha256:00")
+    };
+    seen.containers = Arc::new((0..count).map(one).collect());
+    let sandboxes = (0..pods).map(|pod| Sandbox {
+        id: hex(pod ^ 0x00ff_0000_0000).into(),
+        pod_uid: uid(pod).into(),
+        namespace: "default".into(),
+        name: "web".into(),
+        attempt: 0,
+        unlisted: false,
+        state: SandboxState::NotReady,
+        created_at: Some(ago(pod)),
+    });
+    seen.sandboxes = Arc::new(sandboxes.collect());
     seen
 }
 
@@ -127,9 +127,8 @@ pub(crate) fn images(count: usize, users: usize) -> Observation {
             in_use_elsewhere: false,
         })
         .collect();
-    seen.containers = (0..users)
-        .map(|i| container(i, i / 5, 0, &image_id(i.wrapping_mul(31) % count.max(1).saturating_mul(2))))
-        .collect();
+    let user = |i| container(i, i / 5, 0, &image_id(i.wrapping_mul(31) % count.max(1).saturating_mul(2)));
+    seen.containers = Arc::new((0..users).map(user).collect());
     seen.filesystems = vec![FileSystem {
         mountpoint: "/var/lib/containerd".to_owned(),
         holds_images: true,

@@ -3,15 +3,14 @@
 
 #![allow(dead_code, reason = "not every benchmark needs all of it")]
 
-use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cri_gc_proto::cri::{Container, ContainerState, PodSandbox};
-use cri_gc_test_support::{ContainerSpec, Containerd, Cri, PodSpec, pod_log_dir};
+use cri_gc_test_support::{ContainerSpec, Containerd, Cri, PodSpec, pod_log_dir, static_pod_name};
 use futures_util::StreamExt;
 
-use crate::service::{self, METRICS, Service};
+use crate::service::{self, METRICS, Requests, Service};
 
 /// The image of all containers.
 pub const IMAGE: &str = "registry.example/bench/app:1";
@@ -63,7 +62,8 @@ impl<'a> Node<'a> {
     }
 
     fn spec(&self, number: usize) -> PodSpec {
-        let spec = PodSpec::new("bench", &format!("pod-{number}")).uid(&self.uid(number));
+        let name = static_pod_name(&format!("pod-{number}"));
+        let spec = PodSpec::new("bench", &name).uid(&self.uid(number));
         spec.logs(self.containerd.pod_logs())
     }
 
@@ -95,33 +95,39 @@ impl<'a> Node<'a> {
         sandboxes
     }
 
-    /// The number of objects that a collection still has to remove.
-    pub async fn left(&self) -> usize {
-        self.dead().await.len() + self.deleted().await.len()
+    /// The pods that are not deleted.
+    pub fn living(&self) -> impl Iterator<Item = PodSpec> {
+        (1..self.pods).step_by(2).map(|number| self.spec(number))
     }
 
-    /// The least that collects it. Returns the number of requests.
-    pub async fn collect_least(&self) -> usize {
+    /// Waits until a collection has removed all that it removes.
+    pub async fn is_collected(&self) {
+        let began = Instant::now();
+        while !(self.dead().await.is_empty() && self.deleted().await.is_empty()) {
+            assert!(began.elapsed() < PATIENCE, "the collection takes too long");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// The least that collects it. Returns its requests.
+    pub async fn collect_least(&self) -> Requests {
         let (mut containers, sandboxes) = (self.dead().await, self.deleted().await);
         let goes_along =
             |container: &Container| sandboxes.iter().any(|sandbox| sandbox.id == container.pod_sandbox_id);
         containers.retain(|container| !goes_along(container));
-        let requests = Cell::new(0);
-        let one = async || requests.set(requests.get() + 1);
         let of_pods =
             futures_util::stream::iter(&sandboxes).for_each_concurrent(IN_FLIGHT / 2, |sandbox| async {
-                one().await;
                 self.cri.stop_pod(&sandbox.id).await.unwrap();
-                one().await;
                 self.cri.remove_pod(&sandbox.id).await.unwrap();
             });
         let of_containers =
             futures_util::stream::iter(&containers).for_each_concurrent(IN_FLIGHT / 2, |container| async {
-                one().await;
                 self.cri.remove(&container.id).await.unwrap();
             });
         futures_util::join!(of_pods, of_containers);
-        requests.get()
+        let of_pods = ["StopPodSandbox", "RemovePodSandbox"].map(|method| (method, sandboxes.len()));
+        let all = of_pods.into_iter().chain([("RemoveContainer", containers.len())]);
+        all.map(|(method, count)| (method.to_owned(), count)).collect()
     }
 
     /// As a kubelet does it: one after the other, with three requests for each container. Returns the number of requests.
@@ -142,7 +148,7 @@ impl<'a> Node<'a> {
     /// The service, which has watched the node for long enough, but only reports.
     pub async fn watched(&self) -> Watched<'_, 'a> {
         let folder = tempfile::tempdir().unwrap();
-        let living = (1..self.pods).step_by(2).map(|number| self.uid(number)).chain([running()]);
+        let living = self.living().map(|pod| pod.uid).chain([running()]);
         let living = living.map(|uid| format!("{{\"uid\": {uid:?}, \"state\": \"active\"}}"));
         let list = format!("[{}]", living.collect::<Vec<_>>().join(","));
         std::fs::write(folder.path().join("pods.json"), list).unwrap();
@@ -187,16 +193,16 @@ pub struct Watched<'n, 'a> {
 }
 
 impl Watched<'_, '_> {
-    /// Has it collect. Returns the number of its requests.
-    pub async fn collect(&self) -> usize {
-        let requests = || service::metric("cri_gc_rpc_duration_seconds_count{", "") as usize;
+    /// Has it collect. Returns its requests.
+    pub async fn collect(&self) -> Requests {
+        let requests =
+            || service::counts(&service::metrics(), "cri_gc_rpc_duration_seconds_count{", "method");
         let before = requests();
         self.node.set(self.folder.path(), "enforce");
-        let began = Instant::now();
-        while self.node.left().await > 0 {
-            assert!(began.elapsed() < PATIENCE, "the collection takes too long");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        requests() - before
+        self.node.is_collected().await;
+        let earlier = |method: &String| before.get(method).copied().unwrap_or_default();
+        let since = |(method, count)| (count - earlier(&method), method);
+        let since = requests().into_iter().map(since).filter(|(count, _)| *count > 0);
+        since.map(|(count, method)| (method, count)).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "not every benchmark needs all of it")]
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -22,15 +23,24 @@ impl Service {
 
     /// The number behind that word of /proc/PID/status.
     pub fn status(&self, word: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(word)).expect("it is there");
-        line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
+        status(self.0.id(), word)
     }
 
     /// The same of a number of KiB, in MB.
     pub fn megabytes(&self, word: &str) -> f64 {
-        self.status(word) as f64 * 1024.0 / 1e6
+        megabytes(self.0.id(), word)
     }
+}
+
+fn status(pid: u32, word: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(word)).expect("it is there");
+    line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
+}
+
+/// The number of KiB behind that word of /proc/PID/status, in MB.
+pub fn megabytes(pid: u32, word: &str) -> f64 {
+    status(pid, word) as f64 * 1024.0 / 1e6
 }
 
 impl Drop for Service {
@@ -43,8 +53,8 @@ impl Drop for Service {
 /// Where it shows its metrics.
 pub const METRICS: &str = "127.0.0.1:19110";
 
-/// The sum of all metrics that begin so, and have that in their line. 0 while it shows none.
-pub fn metric(begin: &str, label: &str) -> f64 {
+/// Its metrics; nothing while it shows none.
+pub fn metrics() -> String {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(METRICS)?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
@@ -52,9 +62,29 @@ pub fn metric(begin: &str, label: &str) -> f64 {
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
-    let answer = ask().unwrap_or_default();
+    ask().unwrap_or_default()
+}
+
+/// The sum of all metrics that begin so, and have that in their line. 0 while it shows none.
+pub fn metric(begin: &str, label: &str) -> f64 {
+    let answer = metrics();
     let lines = answer.lines().filter(|line| line.starts_with(begin) && line.contains(label));
     lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+}
+
+/// How many requests of each method were sent.
+pub type Requests = BTreeMap<String, usize>;
+
+/// The counts of the metrics that begin so, by the value of that label.
+pub fn counts(metrics: &str, begin: &str, label: &str) -> Requests {
+    let mut counts = Requests::new();
+    let label = format!("{label}=\"");
+    for line in metrics.lines().filter(|line| line.starts_with(begin)) {
+        let value = line.split_once(&label).unwrap().1.split('"').next().unwrap();
+        *counts.entry(value.to_owned()).or_default() +=
+            line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() as usize;
+    }
+    counts
 }
 
 /// Settings with which it has to do with that node only, and keeps its own files in `folder`. Each line has a whole key, so that

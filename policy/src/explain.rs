@@ -195,7 +195,7 @@ mod tests {
             in_use_elsewhere: false,
         };
         Observation {
-            containers: vec![container("c0ffee01", "app"), container("c0ffee02", "my-app")],
+            containers: vec![container("c0ffee01", "app"), container("c0ffee02", "my-app")].into(),
             sandboxes: vec![Sandbox {
                 id: "5a0d".into(),
                 pod_uid: UID.into(),
@@ -205,7 +205,8 @@ mod tests {
                 state: SandboxState::Ready,
                 created_at: None,
                 unlisted: false,
-            }],
+            }]
+            .into(),
             images: vec![
                 image("sha256:feed01", "docker.io/library/busybox:1.36"),
                 image("sha256:feed02", "r.io/x:1"),

@@ -8,6 +8,8 @@
 //! A large node has 100,000 containers with a handful of images and names: texts are [`EcoString`], whose clones share what they
 //! hold.
 
+use std::sync::Arc;
+
 use ecow::EcoString;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -282,10 +284,10 @@ pub struct Observation {
     pub sandbox_image: String,
     /// Pods by their source.
     pub pods: Pods,
-    /// Every container, in any state.
-    pub containers: Vec<Container>,
+    /// Every container, in any state. Several observations may rest on one list.
+    pub containers: Arc<Vec<Container>>,
     /// Every sandbox.
-    pub sandboxes: Vec<Sandbox>,
+    pub sandboxes: Arc<Vec<Sandbox>>,
     /// Every image.
     pub images: Vec<Image>,
     /// Why it is not known which images are in use, where it is not: then no image is removed.

@@ -72,7 +72,7 @@ impl<'a> PodTable<'a> {
             let owner = table.enter(&sandbox.pod_uid, runs);
             table.of_sandboxes.push((&sandbox.pod_uid, owner));
         }
-        for container in &observation.containers {
+        for container in observation.containers.iter() {
             let runs = container.state == ContainerState::Running;
             let sandbox = table.sandbox_of(container);
             table.sandbox_of.push(sandbox);

@@ -4,6 +4,7 @@
 //! these types know no format.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -115,8 +116,10 @@ impl Snapshot {
     /// The file form of an observation. What has no id is left out: nothing can be planned for it.
     #[must_use]
     pub fn new(mut observation: Observation, runtime_name: String, runtime_version: String) -> Self {
-        observation.containers.retain(|container| !container.id.is_empty());
-        observation.sandboxes.retain(|sandbox| !sandbox.id.is_empty());
+        let mut containers = Arc::unwrap_or_clone(observation.containers);
+        let mut sandboxes = Arc::unwrap_or_clone(observation.sandboxes);
+        containers.retain(|container| !container.id.is_empty());
+        sandboxes.retain(|sandbox| !sandbox.id.is_empty());
         observation.images.retain(|image| !image.id.is_empty());
         Self {
             version: VERSION,
@@ -127,8 +130,8 @@ impl Snapshot {
                 sandbox_image: observation.sandbox_image,
             },
             pods: observation.pods,
-            containers: observation.containers,
-            sandboxes: observation.sandboxes,
+            containers,
+            sandboxes,
             images: observation.images,
             image_uses_unknown: observation.uses_unknown.unwrap_or_default(),
             filesystems: observation.filesystems.into_iter().map(Into::into).collect(),
@@ -153,8 +156,8 @@ impl TryFrom<Snapshot> for Observation {
             clock_set: None,
             sandbox_image: snapshot.runtime.sandbox_image,
             pods: snapshot.pods,
-            containers: snapshot.containers,
-            sandboxes: snapshot.sandboxes,
+            containers: snapshot.containers.into(),
+            sandboxes: snapshot.sandboxes.into(),
             images: snapshot.images,
             uses_unknown: Some(snapshot.image_uses_unknown).filter(|why| !why.is_empty()),
             filesystems: snapshot.filesystems.into_iter().map(Into::into).collect(),

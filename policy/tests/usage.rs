@@ -67,7 +67,8 @@ fn observation() -> Observation {
             container("b", ContainerState::Exited, "used"),
             container("c", ContainerState::Running, "used"),
             container("d", ContainerState::Created, "used"),
-        ],
+        ]
+        .into(),
         images: vec![
             image("used", 3, false),
             image("spare", 7, false),

@@ -91,8 +91,8 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
     let mut observation = Observation {
         pods: verdict.pods.clone(),
         clock_set: verdict.clock_set,
-        containers: Arc::unwrap_or_clone(containers),
-        sandboxes: Arc::unwrap_or_clone(sandboxes),
+        containers,
+        sandboxes,
         log_dirs: log_dirs.iter().map(|dir| dir.name.clone()).collect(),
         uses_unknown: verdict.images_unknown.clone(),
         ..Observation::empty(tools.clock.now())
@@ -174,9 +174,12 @@ pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriR
             return Err(error);
         }
     };
-    for container in &mut observation.containers {
-        if let Some(images) = volumes.remove(&container.id) {
-            container.image_volumes = images;
+    volumes.retain(|_, images| !images.is_empty());
+    if !volumes.is_empty() {
+        for container in Arc::make_mut(&mut observation.containers) {
+            if let Some(images) = volumes.remove(&container.id) {
+                container.image_volumes = images;
+            }
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! a plan's removals depends on which loops remove, and in a dry run on what the passes before would have removed.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::{Mode, Settings};
@@ -200,8 +201,9 @@ pub async fn finish_times(
 ) -> Option<PassError> {
     let section = containers::decide(observation, &PodTable::new(observation), policy);
     let (statuses, problem) = ask(tools, observation, &section, by_times(finished)).await;
+    let containers = Arc::make_mut(&mut observation.containers);
     for (index, status) in statuses {
-        if let Some(container) = observation.containers.get_mut(index) {
+        if let Some(container) = containers.get_mut(index) {
             container.finished_at = status.finished_at;
         }
     }
@@ -237,12 +239,12 @@ impl Foreseen {
         let (containers, sandboxes) = (&observation.containers, &observation.sandboxes);
         Removed {
             containers: (0..)
-                .zip(containers)
+                .zip(containers.iter())
                 .filter(|(_, c)| is_removed(Kind::Container, &c.id))
                 .map(|(at, _)| at)
                 .collect(),
             sandboxes: (0..)
-                .zip(sandboxes)
+                .zip(sandboxes.iter())
                 .filter(|(_, s)| is_removed(Kind::Sandbox, &s.id))
                 .map(|(at, _)| at)
                 .collect(),

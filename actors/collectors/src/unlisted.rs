@@ -2,6 +2,7 @@
 //! wrong.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use cri_gc_gateway::{Gap, Listing, Owner};
 use cri_gc_policy::{Container, Kind, Sandbox};
@@ -55,14 +56,17 @@ pub fn pods<'a>(containers: &'a [Gap], sandboxes: &'a [Gap]) -> impl Iterator<It
 }
 
 /// Marks the sandboxes in which not all containers could be listed.
-pub fn mark(sandboxes: &mut [Sandbox], gaps: &[Gap]) {
+pub fn mark(sandboxes: &mut Arc<Vec<Sandbox>>, gaps: &[Gap]) {
     let sandbox = |gap: &Gap| match &gap.owner {
         Some(Owner::Sandbox(id)) => Some(id.clone()),
         Some(Owner::Pod(_)) | None => None,
     };
     let unlisted: HashSet<EcoString> = gaps.iter().filter_map(sandbox).collect();
-    for sandbox in sandboxes.iter_mut().filter(|sandbox| unlisted.contains(&sandbox.id)) {
-        sandbox.unlisted = true;
+    if !unlisted.is_empty() {
+        let sandboxes = Arc::make_mut(sandboxes).iter_mut();
+        sandboxes
+            .filter(|sandbox| unlisted.contains(&sandbox.id))
+            .for_each(|sandbox| sandbox.unlisted = true);
     }
 }
 

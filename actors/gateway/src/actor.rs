@@ -216,7 +216,7 @@ impl<T: Listed> Handler<List<T>> for GatewayActor {
             return Box::pin(answered(joined));
         }
         let lister = self.lister([T::METHOD, T::STREAM, Sandbox::METHOD, Sandbox::STREAM]);
-        let is_long = self.list_memory.borrow().is_in_parts::<T>();
+        let is_long = self.list_memory.borrow().may_be_long::<T>();
         let list = async move { lister.all::<T>().await };
         let pending = T::pending(&mut self.lists);
         // Many requests, and much memory: who needs a long list while one is made shares the next. Where the runtime does not answer,

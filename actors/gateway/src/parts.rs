@@ -31,6 +31,8 @@ const TRY_AGAIN: u32 = 20;
 pub struct Memory {
     /// By the name of the method and the state that it was about.
     large: HashMap<(&'static str, Option<i32>), Large>,
+    /// The methods whose last list was one answer.
+    short: HashSet<&'static str>,
     /// The methods that the runtime does not have.
     missing: HashSet<&'static str>,
     /// By the name of the method: the texts of the list before, which the next one has nearly all of.
@@ -57,6 +59,7 @@ impl Memory {
     pub fn new(asks_for_pods: Arc<AtomicBool>) -> Self {
         let memory = Self {
             large: HashMap::new(),
+            short: HashSet::new(),
             missing: HashSet::new(),
             texts: HashMap::new(),
             pods: None,
@@ -77,9 +80,9 @@ impl Memory {
         self.settle();
     }
 
-    /// Whether the last list of all of them was too large for one answer.
-    pub fn is_in_parts<T: Listed>(&self) -> bool {
-        self.large.contains_key(&(T::METHOD, None))
+    /// Whether the last list of all of them was too large for one answer, or there was none yet.
+    pub fn may_be_long<T: Listed>(&self) -> bool {
+        !self.short.contains(T::METHOD)
     }
 
     fn settle(&self) {
@@ -168,7 +171,9 @@ impl Lister {
         if self.memory.borrow_mut().tries(list) {
             match self.part::<T>(Part::default()).await {
                 Ok(objects) => {
-                    self.memory.borrow_mut().large.retain(|(method, _), _| *method != T::METHOD);
+                    let memory = &mut *self.memory.borrow_mut();
+                    memory.large.retain(|(method, _), _| *method != T::METHOD);
+                    memory.short.insert(T::METHOD);
                     return Ok(complete(T::once(T::of(objects, texts))));
                 }
                 Err(error) if error.class == ErrorClass::TooLarge => too_large = Some(error),
@@ -176,6 +181,7 @@ impl Lister {
             }
         }
         let failed = too_large.is_some();
+        self.memory.borrow_mut().short.remove(T::METHOD);
         if let Some(objects) = self.streamed::<T>(texts).await? {
             let objects = T::once(objects);
             let memory = &mut *self.memory.borrow_mut();

@@ -10,6 +10,7 @@ mod names;
 pub mod space;
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use jiff::{SignedDuration, Timestamp};
@@ -164,7 +165,7 @@ pub fn follow(
         clock_set: observation.clock_set,
         sandbox_image: observation.sandbox_image.clone(),
         pods: observation.pods.clone(),
-        containers: left.map(|(_, container)| container.clone()).collect(),
+        containers: Arc::new(left.map(|(_, container)| container.clone()).collect()),
         images: observation.images.clone(),
         uses_unknown: observation.uses_unknown.clone(),
         filesystems: observation.filesystems.clone(),

@@ -40,7 +40,7 @@ mod poll;
 mod skip;
 mod tmpfs;
 
-pub use containerd::{Containerd, KUBELET_ENV, Kubelet, Options, StartError};
+pub use containerd::{Containerd, KUBELET_ENV, Kubelet, Options, StartError, static_pod_name};
 pub use cri::{ContainerSpec, Cri, Pod, PodSpec, fresh_uid};
 pub use logs::{legacy_log_link, pod_log_dir};
 pub use oci::{Layer, OciImage, PAUSE_IMAGE};

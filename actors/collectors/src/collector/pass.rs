@@ -136,6 +136,20 @@ pub struct Target<T> {
     pub object: T,
 }
 
+impl<T> Target<T> {
+    /// That of a decision, made when its removal begins: the words for 100,000 take more memory than all that was observed. `None` if
+    /// the decision is of no object.
+    pub fn new(
+        kind: Kind,
+        decision: Decision,
+        words: impl Fn(&[Decision]) -> Vec<Item>,
+        object: T,
+    ) -> Option<Self> {
+        let Item { id, name, pod_uid, .. } = words(&[decision]).pop()?;
+        Some(Self { kind, id, name, reason: decision.reason, pod_uid, object })
+    }
+}
+
 /// How a removal ended, and the bytes that it freed.
 pub type Removed = Result<(Outcome, u64), CriError>;
 
@@ -294,28 +308,17 @@ impl Pass {
         parallel: usize,
         remove: impl AsyncFn(&Target<T>) -> Removed,
     ) {
-        let targets = self.targets(kind, section, words, object);
-        self.planned(targets.len());
+        self.decided(kind, section, &words);
+        self.planned(section.remove.len());
+        let target = |decision: &Decision| Target::new(kind, *decision, &words, object(decision.index)?);
+        let targets = section.remove.iter().filter_map(target);
         self.attempt(targets, parallel, remove, |target, removed| self.record(&target, removed)).await;
     }
 
-    /// What is to be removed of a section, in its order. Reports what is kept and what would follow.
-    pub fn targets<T>(
-        &self,
-        kind: Kind,
-        section: &Section,
-        words: impl Fn(&[Decision]) -> Vec<Item>,
-        object: impl Fn(usize) -> Option<T>,
-    ) -> Vec<Target<T>> {
+    /// Reports what is kept, and what would follow.
+    pub fn decided(&self, kind: Kind, section: &Section, words: impl Fn(&[Decision]) -> Vec<Item>) {
         self.kept(kind, &section.keep, &words);
         self.report.borrow_mut().follow(kind, &section.follow, &words);
-        let target = |decision: &Decision| {
-            // One after the other: the words for 100,000 take more than all that was observed.
-            let Item { id, name, pod_uid, .. } = words(std::slice::from_ref(decision)).pop()?;
-            let (reason, object) = (decision.reason, object(decision.index)?);
-            Some(Target { kind, id, name, reason, pod_uid, object })
-        };
-        section.remove.iter().filter_map(target).collect()
     }
 
     fn send(&self, progress: Progress) {
@@ -330,7 +333,7 @@ impl Pass {
     /// [recorded](Self::record) once its outcome is known.
     pub async fn attempt<T>(
         &self,
-        targets: Vec<Target<T>>,
+        targets: impl IntoIterator<Item = Target<T>>,
         parallel: usize,
         remove: impl AsyncFn(&Target<T>) -> Removed,
         ended: impl Fn(Target<T>, Removed),

@@ -14,7 +14,7 @@ pub struct LogKeeper<'a> {
     pods: &'a PodTable<'a>,
     /// Highest attempt of each container name of each pod, over containers in any state.
     highest: HashMap<(&'a str, &'a str), u32>,
-    /// How many containers there are still that may write to a log of that name.
+    /// How many containers there are still that may write to a log of that name, where there was more than one.
     writers: RefCell<HashMap<LogKey<'a>, usize>>,
     /// The filesystem of the logs does not answer: for the rest of the pass the containers are removed without their logs,
     /// which are left to the log-directory reaper.
@@ -24,14 +24,12 @@ pub struct LogKeeper<'a> {
 impl<'a> LogKeeper<'a> {
     /// Counts what was observed.
     pub fn new(containers: &'a [Container], pods: &'a PodTable<'a>) -> Self {
-        let mut highest: HashMap<(&str, &str), u32> = HashMap::new();
-        let mut writers: HashMap<LogKey<'_>, usize> = HashMap::new();
-        for container in containers {
-            let key = key(pods, container);
-            let best = highest.entry((key.0, key.1)).or_default();
-            *best = (*best).max(container.attempt);
-            *writers.entry(key).or_default() += 1;
-        }
+        let mut keys: Vec<LogKey<'_>> = containers.iter().map(|container| key(pods, container)).collect();
+        keys.sort_unstable();
+        // The last attempt of a name is the highest one.
+        let highest = keys.iter().map(|(uid, name, attempt)| ((*uid, *name), *attempt)).collect();
+        let same = keys.chunk_by(|one, next| one == next).filter(|same| same.len() > 1);
+        let writers = same.filter_map(|same| Some((*same.first()?, same.len()))).collect();
         Self { pods, highest, writers: RefCell::new(writers), is_stuck: Cell::new(false) }
     }
 
@@ -93,7 +91,7 @@ mod tests {
 
     fn may_go(state: PodState, containers: Vec<Container>) -> Vec<bool> {
         let observation = Observation {
-            containers,
+            containers: containers.into(),
             pods: Pods {
                 synced: true,
                 pods: vec![Pod { uid: "u".into(), state, images: Vec::new() }],

@@ -58,10 +58,6 @@ impl Collect for ContainerGc {
         let removes = pass.enforces() && !section.remove.is_empty();
         let keeper = LogKeeper::new(if removes { &observation.containers } else { &[] }, &pods);
         let links = if removes { link_names(pass, &keeper).await } else { HashMap::new() };
-        let object = |index: usize| {
-            let container = observation.containers.get(index)?;
-            Some((container, pods.uid_of_container(container)))
-        };
         let parallel = pass.settings.container_gc.parallel_removals.into();
         let removals = Removals {
             pass,
@@ -70,25 +66,25 @@ impl Collect for ContainerGc {
             checks: Checks::new(&pass.tools.gateway, &observation.containers),
             keeper,
             links,
+            observation,
+            pods: &pods,
+            words: &words,
         };
-        let mut targets = pass.targets(
-            Kind::Container,
-            &section,
-            |decisions| words.items(Kind::Container, decisions),
-            object,
-        );
-        let planned = targets.len();
+        pass.decided(Kind::Container, &section, |decisions| words.items(Kind::Container, decisions));
+        let planned = section.remove.len();
         let whole = match pass.enforces() {
-            true => whole_pods::take(&mut targets, observation, &pods, pass, &section),
+            true => whole_pods::take(&mut section, observation, &pods, &policy),
             false => Vec::new(),
         };
         pass.planned(planned + whole.len());
         let record = |target, removed| pass.record(&target, removed);
-        let one_by_one =
-            |targets| pass.attempt(targets, parallel, async |target| removals.of(target).await, record);
+        let one_by_one = |decisions: Vec<Decision>| {
+            let targets = decisions.into_iter().filter_map(|decision| removals.target(decision));
+            pass.attempt(targets, parallel, async |target| removals.of(target).await, record)
+        };
         // Neither waits for the other: each has places of its own among what is in flight.
-        let (left, ()) = futures_util::join!(self.whole.remove(&removals, whole), one_by_one(targets));
-        one_by_one(left).await;
+        let removed = futures_util::join!(self.whole.remove(&removals, whole), one_by_one(section.remove));
+        one_by_one(removed.0).await;
         Ok(())
     }
 }

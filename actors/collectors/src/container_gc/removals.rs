@@ -10,7 +10,8 @@ use cri_gc_gateway::{ContainerFacts, CriResult, Sibling};
 use cri_gc_kit::workers::WorkerGone;
 use cri_gc_policy::containers::{Status, has_newer, recheck};
 use cri_gc_policy::images::ImageUse;
-use cri_gc_policy::{Container, ContainerState, Now, Reason};
+use cri_gc_policy::report::Words;
+use cri_gc_policy::{Container, ContainerState, Decision, Kind, Now, Observation, PodTable, Reason};
 use ecow::EcoString;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -38,9 +39,19 @@ pub struct Removals<'a> {
     pub keeper: LogKeeper<'a>,
     /// Names of the legacy links, by the id of the container.
     pub links: HashMap<String, Vec<String>>,
+    pub observation: &'a Observation,
+    pub pods: &'a PodTable<'a>,
+    pub words: &'a Words<'a>,
 }
 
 impl<'a> Removals<'a> {
+    /// What a decision removes.
+    pub fn target(&self, decision: Decision) -> Option<ToRemove<'a>> {
+        let container = self.observation.containers.get(decision.index)?;
+        let object = (container, self.pods.uid_of_container(container));
+        Target::new(Kind::Container, decision, |one| self.words.items(Kind::Container, one), object)
+    }
+
     /// Asks once more, and removes the container with its log. A runtime kills a running one without a word.
     pub async fn of(&self, target: &ToRemove<'a>) -> Removed {
         let Pass { tools, settings, .. } = self.pass;

@@ -12,8 +12,10 @@ use cri_gc_kit::seams::Moment;
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_policy::containers::{Status, recheck};
 use cri_gc_policy::naming;
-use cri_gc_policy::sandboxes::whole_pods;
-use cri_gc_policy::{ContainerState, Kind, Observation, PodTable, Reason, Sandbox, Section};
+use cri_gc_policy::sandboxes::{WholePod, whole_pods};
+use cri_gc_policy::{
+    ContainerState, Decision, Kind, Observation, PodTable, Policy, Reason, Sandbox, Section,
+};
 use ecow::EcoString;
 use jiff::SignedDuration;
 use slog::debug;
@@ -67,62 +69,52 @@ impl WholePods {
 /// Where the logs of containers are, by their ids, below the root of the pod logs.
 type Logs = HashMap<EcoString, String>;
 
-/// A sandbox, and the removal of each container in it.
-pub struct WholePod<'a> {
-    sandbox: &'a Sandbox,
-    targets: Vec<ToRemove<'a>>,
-}
-
-/// Takes the pods that can be removed as a whole out of the targets.
-pub fn take<'a>(
-    targets: &mut Vec<ToRemove<'a>>,
-    observation: &'a Observation,
+/// Takes the pods that can be removed as a whole out of what is removed.
+pub fn take(
+    section: &mut Section,
+    observation: &Observation,
     pods: &PodTable<'_>,
-    pass: &Pass,
-    section: &Section,
-) -> Vec<WholePod<'a>> {
-    let whole = whole_pods(observation, pods, &pass.settings.policy(), section);
-    let mut sandbox_of = HashMap::new();
-    let mut taken: Vec<WholePod<'a>> = Vec::with_capacity(whole.len());
-    for pod in whole {
-        let Some(sandbox) = observation.sandboxes.get(pod.sandbox) else { continue };
-        for container in pod.containers.iter().filter_map(|index| observation.containers.get(*index)) {
-            sandbox_of.insert(container.id.as_str(), taken.len());
-        }
-        taken.push(WholePod { sandbox, targets: Vec::with_capacity(pod.containers.len()) });
-    }
-    for target in std::mem::take(targets) {
-        match sandbox_of.get(target.id.as_str()).and_then(|&pod| taken.get_mut(pod)) {
-            Some(pod) => pod.targets.push(target),
-            None => targets.push(target),
-        }
-    }
-    taken
+    policy: &Policy,
+) -> Vec<WholePod> {
+    let whole = whole_pods(observation, pods, policy, section);
+    let taken: HashSet<usize> = whole.iter().flat_map(|pod| &pod.containers).copied().collect();
+    section.remove.retain(|decision| !taken.contains(&decision.index));
+    whole
 }
 
 impl WholePods {
     /// Removes whole pods, and returns the containers that have to be removed one by one after all.
-    pub async fn remove<'a>(&self, removals: &Removals<'a>, pods: Vec<WholePod<'a>>) -> Vec<ToRemove<'a>> {
+    pub async fn remove(&self, removals: &Removals<'_>, pods: Vec<WholePod>) -> Vec<Decision> {
         let parallel = removals.pass.settings.sandbox_gc.parallel_removals.into();
         let left = RefCell::new(Vec::new());
-        parallel::for_each(pods, parallel, async |pod| {
-            let targets = self.remove_pod(removals, pod).await;
-            left.borrow_mut().extend(targets);
+        parallel::for_each(pods, parallel, async |pod: WholePod| {
+            let decisions = || pod.containers.iter().map(|index| Decision::new(*index, Reason::PodDeleted));
+            let targets = decisions().filter_map(|decision| removals.target(decision)).collect();
+            let sandbox = removals.observation.sandboxes.get(pod.sandbox);
+            let is_removed = match sandbox {
+                Some(sandbox) => self.remove_pod(removals, sandbox, targets).await,
+                None => false,
+            };
+            if !is_removed {
+                left.borrow_mut().extend(decisions());
+            }
         })
         .await;
         left.into_inner()
     }
 
+    /// Whether a sandbox was removed, with these containers in it.
     async fn remove_pod<'a>(
         &self,
         removals: &Removals<'a>,
-        WholePod { sandbox, targets }: WholePod<'a>,
-    ) -> Vec<ToRemove<'a>> {
+        sandbox: &Sandbox,
+        targets: Vec<ToRemove<'a>>,
+    ) -> bool {
         let pass = removals.pass;
         let id = sandbox.id.as_str();
         let logs = match self.remove_whole(removals, id, &sandbox.pod_uid, &targets).await {
             Ok(Some(logs)) => logs,
-            Ok(None) => return targets,
+            Ok(None) => return false,
             // The sandbox loop tries it too, and reports what fails.
             Err(error) => {
                 let (tools, of) = (&pass.tools, Kind::Sandbox.as_str());
@@ -133,7 +125,7 @@ impl WholePods {
                 if is_removal && !error.is_unreachable() && !is_passing {
                     self.failed.set(Some(tools.clock.moment()));
                 }
-                return targets;
+                return false;
             }
         };
         for target in &targets {
@@ -159,7 +151,7 @@ impl WholePods {
             object: (),
         };
         pass.record(&sandbox, Ok((Outcome::Removed, 0)));
-        Vec::new()
+        true
     }
 
     /// Removes a sandbox with these containers, if nothing else is in it. Returns where their logs are if it did.

@@ -27,7 +27,7 @@ use crate::tmpfs::{Tmpfs, TmpfsSize};
 
 use cleanup::Belongings;
 use config::Version;
-pub use kubelet::{KUBELET_ENV, Kubelet};
+pub use kubelet::{KUBELET_ENV, Kubelet, static_pod_name};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
