@@ -43,9 +43,15 @@ pub async fn settle(
     policy: &Policy,
     known: impl Fn(&Container) -> Option<Status>,
 ) -> Option<PassError> {
-    let (statuses, problem) = ask(tools, observation, section, known).await;
+    // What has ended never runs again.
+    let known =
+        |container: &Container| known(container).filter(|status| status.state == ContainerState::Exited);
+    let (asked, problem) = ask(tools, observation, section, |container| known(container).is_some()).await;
     let now = Now { at: tools.clock.now(), clock_set: observation.clock_set };
-    let status = |index: usize| statuses.get(&index).copied();
+    let status = |index: usize| match asked.get(&index) {
+        Some(status) => Some(*status),
+        None => known(observation.containers.get(index)?),
+    };
     containers::settle(section, &observation.containers, status, &policy.containers, now);
     problem
 }
@@ -63,26 +69,21 @@ fn by_times(finished: &FinishTimes) -> impl Fn(&Container) -> Option<Status> {
     }
 }
 
-/// The statuses of the containers that a section removes, by position, and why some could not be read.
+/// The statuses of the containers that a section removes and that are not known, by position, and why some could not be read.
 async fn ask(
     tools: &Tools,
     observation: &Observation,
     section: &Section,
-    known: impl Fn(&Container) -> Option<Status>,
+    is_known: impl Fn(&Container) -> bool,
 ) -> (HashMap<usize, Status>, Option<PassError>) {
-    let mut statuses = HashMap::with_capacity(section.remove.len());
-    let (mut positions, mut ids) = (Vec::new(), Vec::new());
-    for decision in &section.remove {
-        let Some(container) = observation.containers.get(decision.index) else { continue };
-        // What has ended never runs again.
-        match known(container).filter(|status| status.state == ContainerState::Exited) {
-            Some(status) => drop(statuses.insert(decision.index, status)),
-            None => {
-                positions.push(decision.index);
-                ids.push(container.id.clone());
-            }
-        }
-    }
+    let mut statuses = HashMap::new();
+    let removed = section
+        .remove
+        .iter()
+        .filter_map(|decision| Some((decision.index, observation.containers.get(decision.index)?)));
+    let unknown = removed.filter(|(_, container)| !is_known(container));
+    let (positions, ids): (Vec<usize>, Vec<EcoString>) =
+        unknown.map(|(position, container)| (position, container.id.clone())).unzip();
     let until = Instant::now() + ASK_WITHIN;
     let (mut asked, mut unread, mut first) = (0, 0, None);
     for (chunk, ids) in positions.chunks(AT_A_TIME).zip(ids.chunks(AT_A_TIME)) {
@@ -200,11 +201,16 @@ pub async fn finish_times(
     finished: &FinishTimes,
 ) -> Option<PassError> {
     let section = containers::decide(observation, &PodTable::new(observation), policy);
-    let (statuses, problem) = ask(tools, observation, &section, by_times(finished)).await;
+    let known = |container: &Container| match container.state {
+        ContainerState::Exited => finished.get(&container.id).copied().flatten(),
+        _ => None,
+    };
+    let (asked, problem) = ask(tools, observation, &section, |container| known(container).is_some()).await;
     let containers = Arc::make_mut(&mut observation.containers);
-    for (index, status) in statuses {
+    for index in section.remove.iter().map(|decision| decision.index) {
         if let Some(container) = containers.get_mut(index) {
-            container.finished_at = status.finished_at;
+            let of_asked = asked.get(&index).and_then(|status| status.finished_at);
+            container.finished_at = of_asked.or_else(|| known(container));
         }
     }
     problem

@@ -1,6 +1,7 @@
 //! From the wire types of the CRI to the values that decisions are made on. What cannot be true (an object without an
 //! id, a state outside the enumeration) is turned into what keeps more.
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use cri_gc_policy::containers::Status;
@@ -26,6 +27,7 @@ fn label<'a>(labels: &'a [cri::Pair], key: &str) -> &'a str {
 /// The texts of a list, each held once: those of many objects, and those that the list before had too.
 #[derive(Default)]
 pub struct Texts {
+    /// What several objects have: all but their own ids.
     now: HashSet<EcoString>,
     before: Arc<HashSet<EcoString>>,
 }
@@ -33,21 +35,30 @@ pub struct Texts {
 impl Texts {
     /// None yet; those `before` are held already.
     pub fn after(before: Arc<HashSet<EcoString>>) -> Self {
-        Self { now: HashSet::with_capacity_and_hasher(before.len(), RandomState::default()), before }
+        Self { now: HashSet::default(), before }
     }
 
-    /// All that the list has.
-    pub fn all(self) -> HashSet<EcoString> {
-        self.now
+    /// All that the list has, with those ids.
+    pub fn all<'a>(self, ids: impl Iterator<Item = &'a EcoString>) -> HashSet<EcoString> {
+        let Self { now: mut all, before } = self;
+        drop(before);
+        all.reserve(ids.size_hint().0);
+        all.extend(ids.cloned());
+        all
     }
 
     fn get(&mut self, text: &str) -> EcoString {
         if let Some(known) = self.now.get(text) {
             return known.clone();
         }
-        let text = self.before.get(text).cloned().unwrap_or_else(|| text.into());
+        let text = self.own(text);
         self.now.insert(text.clone());
         text
+    }
+
+    /// One that no other object of the list has.
+    fn own(&self, text: &str) -> EcoString {
+        self.before.get(text).cloned().unwrap_or_else(|| text.into())
     }
 }
 
@@ -72,11 +83,13 @@ pub fn sandbox_state(state: i32) -> SandboxState {
 /// Each object once, however often a list has it. `merge` takes a repetition into what is there. What has no id is no repetition of
 /// anything.
 fn once<T>(all: Vec<T>, key: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T, T)) -> Vec<T> {
-    let mut seen = HashSet::with_capacity_and_hasher(all.len(), RandomState::default());
-    // Nearly always.
-    if all.iter().map(&key).all(|key| key.0.is_empty() || seen.insert(key)) {
+    let hasher = RandomState::default();
+    let mut seen: HashSet<u64> = HashSet::with_capacity_and_hasher(all.len(), RandomState::default());
+    // Nearly always. Two that only have a hash in common are told apart below.
+    if all.iter().map(&key).all(|key| key.0.is_empty() || seen.insert(hasher.hash_one(key))) {
         return all;
     }
+    drop(seen);
     let (mut each, mut places) = (Vec::with_capacity(all.len()), HashMap::new());
     for one in all {
         let next = each.len();
@@ -183,7 +196,7 @@ fn container(from: cri::Container, texts: &mut Texts) -> Container {
     let metadata = from.metadata.unwrap_or_default();
     let state = container_state(from.state);
     Container {
-        id: texts.get(&from.id),
+        id: texts.own(&from.id),
         pod_uid: texts.get(label(&from.labels, POD_UID_LABEL)),
         pod_sandbox_id: texts.get(&from.pod_sandbox_id),
         name: texts.get(&metadata.name),
@@ -202,7 +215,7 @@ fn container(from: cri::Container, texts: &mut Texts) -> Container {
 fn sandbox(from: cri::BarePodSandbox, texts: &mut Texts) -> Sandbox {
     let metadata = from.metadata.unwrap_or_default();
     Sandbox {
-        id: texts.get(&from.id),
+        id: texts.own(&from.id),
         pod_uid: texts.get(&metadata.uid),
         namespace: texts.get(&metadata.namespace),
         name: texts.get(&metadata.name),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use cri_gc_kit::in_flight::InFlight;
 use cri_gc_policy::{Container, Image, Sandbox};
 use cri_gc_proto::{POD_UID_LABEL, cri};
+use ecow::EcoString;
 use tonic::Status;
 
 use crate::answers::Owner;
@@ -85,6 +86,9 @@ pub trait Listed: Clone + Send + Sync + Unpin + 'static {
     /// Those of an answer, as often as it has them.
     fn of(answer: Vec<Self::Wire>, texts: &mut Texts) -> Vec<Self>;
 
+    /// Its id, where that is held once for all lists.
+    fn id(&self) -> Option<&EcoString>;
+
     /// Each object once, of those in all answers.
     fn once(all: Vec<Self>) -> Vec<Self>;
 
@@ -157,6 +161,10 @@ impl Listed for Container {
         convert::containers(answer, texts)
     }
 
+    fn id(&self) -> Option<&EcoString> {
+        Some(&self.id)
+    }
+
     fn once(all: Vec<Self>) -> Vec<Self> {
         convert::each_container(all)
     }
@@ -206,6 +214,10 @@ impl Listed for Sandbox {
         convert::sandboxes(answer, texts)
     }
 
+    fn id(&self) -> Option<&EcoString> {
+        Some(&self.id)
+    }
+
     fn once(all: Vec<Self>) -> Vec<Self> {
         convert::each_sandbox(all)
     }
@@ -237,6 +249,10 @@ impl Listed for Image {
 
     fn of(answer: Vec<cri::Image>, _texts: &mut Texts) -> Vec<Self> {
         convert::images(answer)
+    }
+
+    fn id(&self) -> Option<&EcoString> {
+        None
     }
 
     fn once(all: Vec<Self>) -> Vec<Self> {

@@ -159,8 +159,11 @@ impl Lister {
         let listing = self.list_all(&mut texts).await;
         let memory = &mut *self.memory.borrow_mut();
         memory.settle();
-        if listing.is_ok() {
-            memory.texts.insert(T::METHOD, Arc::new(texts.all()));
+        if let Ok(Listing { objects, .. }) = &listing {
+            // Not both at the same time.
+            memory.texts.remove(T::METHOD);
+            let texts = texts.all(objects.iter().filter_map(T::id));
+            memory.texts.insert(T::METHOD, Arc::new(texts));
         }
         listing
     }
