@@ -411,7 +411,8 @@ mod tests {
         };
         let mut texts = Texts::default();
         let first = list(&mut texts);
-        let second = list(&mut Texts::after(Arc::new(texts.all())));
+        let second =
+            list(&mut Texts::after(Arc::new(texts.all(first.iter().map(|container| &container.id)))));
         assert_eq!(first, second);
         let place = |text: &EcoString| text.as_ptr();
         assert_eq!(place(&first[0].image_ref), place(&first[1].image_ref), "those of one list");
