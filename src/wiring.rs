@@ -18,7 +18,7 @@ use cri_gc_collectors::sandbox_reaper::SandboxReaper;
 use cri_gc_collectors::tools::Tools;
 use cri_gc_config::{Settings, Sources};
 use cri_gc_files::socket::SocketError;
-use cri_gc_gateway::{CriError, ErrorClass, Gateway, RuntimeVersion, Waits};
+use cri_gc_gateway::{Connect, CriError, ErrorClass, Gateway, RuntimeVersion, Waits};
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::generation::Generation;
 use cri_gc_kit::recorder::Recorder;
@@ -47,6 +47,10 @@ pub struct Seams {
     pub probe: FsProbe,
     /// What spreads the periods.
     pub chance: Chance,
+    /// How the runtime is connected to.
+    pub connect: Connect,
+    /// Starts file workers, so many threads.
+    pub workers: fn(usize) -> io::Result<Workers>,
 }
 
 impl Seams {
@@ -54,7 +58,15 @@ impl Seams {
     #[must_use]
     pub fn system() -> Self {
         let chance = Chance::new(fastrand::f64);
-        Self { clock: Clock::system(), own_clocks: Vec::new(), probe: FsProbe::system(), chance }
+        let (clock, probe) = (Clock::system(), FsProbe::system());
+        Self {
+            clock,
+            own_clocks: Vec::new(),
+            probe,
+            chance,
+            connect: Connect::Socket,
+            workers: Workers::start,
+        }
     }
 
     fn clock_of(&self, of: Loop) -> Clock {
@@ -80,13 +92,13 @@ fn shared(
         recorder: recorder.clone(),
         endpoint: settings.runtime.endpoint.as_str().to_owned(),
     });
-    let gateway = Gateway::start(&on, &settings, waits, log.clone());
-    let (on, source) = (threads.start().handle, Workers::start(1)?);
+    let gateway = Gateway::start(&on, &settings, seams.connect.clone(), waits, log.clone());
+    let (on, source) = (threads.start().handle, (seams.workers)(1)?);
     let pods = PodStates::start(&on, gateway.clone(), source, clock.clone(), configure, log.clone());
     let restart = (Pace::from(&*settings), log_restart(log.clone(), "image records", None));
-    let store = Workers::start(1)?;
+    let store = (seams.workers)(1)?;
     let images = ImageRecords::start(keeping, restart, home, store, clock.clone(), log.clone());
-    let (files, disks, probe) = (Workers::start(1)?, Workers::start(1)?, seams.probe.clone());
+    let (files, disks, probe) = ((seams.workers)(1)?, (seams.workers)(1)?, seams.probe.clone());
     Ok(Tools { gateway, pods, images, files, disks, clock, probe, recorder, log })
 }
 
@@ -153,7 +165,7 @@ impl Crew {
             (None, Recorder::none(clock))
         };
         let mut tools = shared(configure, &seams, home, &threads, &keeping, recorder, log)?;
-        tools.files = Workers::start(settings.log_gc.workers.into())?;
+        tools.files = (seams.workers)(settings.log_gc.workers.into())?;
         let on = || threads.start().handle;
         let (shared, same) = (|| tools.clone(), || Arc::clone(&settings));
         let log_reaper = Collector::start(&on(), shared(), same(), LogReaper::default);
@@ -302,7 +314,7 @@ impl Service {
                 clock: clock.clone(),
                 standing: Lease::default(),
             };
-            let own = (Workers::start(workers)?, seams.clock_of(of));
+            let own = ((seams.workers)(workers)?, seams.clock_of(of));
             Ok((base, Tools { files: own.0, clock: own.1, ..tools.clone() }))
         };
         // The chain: container pass, sandbox pass, log pass. Built from its end.
@@ -332,7 +344,7 @@ impl Service {
             start(&keeping, restart("node events"), Arc::clone(&generation.settings), means)
         }]);
         // Workers of its own: neither the pod source nor the configuration may hang with the other's disk.
-        let reading = Reading { sources, cannot, files: Workers::start(1)?, at_start: AT_START };
+        let reading = Reading { sources, cannot, files: (seams.workers)(1)?, at_start: AT_START };
         let configuration = Configuration::start(
             &keeping,
             restart("configuration"),

@@ -1,39 +1,70 @@
 //! The modelled clocks: a wall clock that tests may step, and the time that passed, which only grows.
 //!
-//! Nothing here reads a real clock.
+//! Nothing here reads a real clock; in a simulation, time passes with the one of the tokio runtime that the node is on, which is paused.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// Both clocks of a node. They have a lock of their own, so that reading the time never waits for the model.
 #[derive(Debug)]
-pub(crate) struct Clock(Mutex<(Timestamp, Duration)>);
+pub(crate) struct Clock(Mutex<Clocks>);
+
+#[derive(Debug)]
+struct Clocks {
+    wall: Timestamp,
+    uptime: Duration,
+    /// Until when the time of a tokio runtime has been counted, while they follow one.
+    follows: Option<Instant>,
+}
 
 impl Clock {
     pub(crate) fn new(start: Timestamp) -> Self {
-        Self(Mutex::new((start, Duration::ZERO)))
+        Self(Mutex::new(Clocks { wall: start, uptime: Duration::ZERO, follows: None }))
+    }
+
+    /// Both, as of now.
+    fn clocks(&self) -> MutexGuard<'_, Clocks> {
+        let mut clocks = self.0.lock();
+        if let Some(until) = clocks.follows {
+            let now = Instant::now();
+            clocks.pass(now.saturating_duration_since(until));
+            clocks.follows = Some(now);
+        }
+        clocks
     }
 
     /// The wall clock.
     pub(crate) fn now(&self) -> Timestamp {
-        self.0.lock().0
+        self.clocks().wall
     }
 
     /// Modelled time since the start; a step of the wall clock does not change it.
     pub(crate) fn uptime(&self) -> Duration {
-        self.0.lock().1
+        self.clocks().uptime
     }
 
     pub(crate) fn advance(&self, by: Duration) {
-        let mut both = self.0.lock();
-        *both = (later(both.0, by), both.1.saturating_add(by));
+        self.clocks().pass(by);
+    }
+
+    /// Follows the time of the tokio runtime that this is called on, or no longer.
+    pub(crate) fn follow(&self, follows: bool) {
+        self.clocks().follows = follows.then(Instant::now);
     }
 
     /// Steps the wall clock alone.
     pub(crate) fn set_wall(&self, to: Timestamp) {
-        self.0.lock().0 = to;
+        self.clocks().wall = to;
+    }
+}
+
+impl Clocks {
+    fn pass(&mut self, by: Duration) {
+        self.wall = later(self.wall, by);
+        self.uptime = self.uptime.saturating_add(by);
     }
 }
 

@@ -5,10 +5,10 @@
 //! are hints; lists fail when they grow too large. It can also be made to fail, hang, die and race with its callers.
 //!
 //! - The **model** ([`Node`]) has sandboxes, containers, images made of shared layers, a disk and a clock. All time
-//!   in it is modelled: it passes only by [`Sim::advance`]. Log files and their directories are real, in the folder
+//!   in it is modelled: it passes only by [`Sim::advance`], or in memory with the time of the tokio runtime. Log files and their directories are real, in the folder
 //!   given to [`Sim::start`].
 //! - The **server** runs on a thread of its own. [`Sim::kill`] ends it in the middle of whatever call, as a crash does;
-//!   [`Sim::restart`] brings it back with the same model.
+//!   [`Sim::restart`] brings it back with the same model. For a simulation on one thread, [`Sim::in_memory`] has no socket.
 //! - **Faults** ([`Sim::fault`]) make RPCs fail; **hooks** ([`Sim::before`]) change the model right before one is carried
 //!   out; the **journal** ([`Sim::calls`]) lists all RPCs.
 //!

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cri_gc_policy::{ContainerState, FsStats};
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::io::DuplexStream;
 
 use crate::calls::{Call, Journal, Method};
 use crate::clock::{Clock, earlier};
@@ -38,6 +39,7 @@ struct Inner {
     shared: Arc<Shared>,
     paths: Paths,
     server: Mutex<Option<Server>>,
+    in_memory: bool,
 }
 
 impl Sim {
@@ -47,6 +49,20 @@ impl Sim {
     /// # Errors
     /// The folders or the socket cannot be made. (The path of a socket has at most about 100 bytes.)
     pub fn start(dir: &Path, options: Options) -> Result<Self, SimError> {
+        let sim = Self::make(dir, options, false)?;
+        *sim.0.server.lock() = Some(sim.serve()?);
+        Ok(sim)
+    }
+
+    /// Makes a node in the folder `dir` for a simulation: without a socket, and dead until [`Sim::enter`].
+    ///
+    /// # Errors
+    /// The folders cannot be made.
+    pub fn in_memory(dir: &Path, options: Options) -> Result<Self, SimError> {
+        Self::make(dir, options, true)
+    }
+
+    fn make(dir: &Path, options: Options, in_memory: bool) -> Result<Self, SimError> {
         let root = std::path::absolute(dir).map_err(SimError::io(dir))?;
         let paths = Paths::beneath(root, &options);
         for dir in [&paths.pod_logs_root, &paths.legacy_root, &paths.images, &paths.containers_fs] {
@@ -60,8 +76,35 @@ impl Sim {
             hooks: Hooks::default(),
             journal: Journal::default(),
         });
-        let server = Server::start(Arc::clone(&shared), &paths.socket)?;
-        Ok(Self(Arc::new(Inner { shared, paths, server: Mutex::new(Some(server)) })))
+        Ok(Self(Arc::new(Inner { shared, paths, server: Mutex::new(None), in_memory })))
+    }
+
+    fn serve(&self) -> Result<Server, SimError> {
+        let shared = Arc::clone(&self.0.shared);
+        if self.0.in_memory { Ok(Server::here(shared)) } else { Server::start(shared, &self.0.paths.socket) }
+    }
+
+    // ---- In memory ----
+
+    /// Serves on the tokio runtime that this is called on; the modelled time passes with its time.
+    pub fn enter(&self) {
+        self.0.shared.clock.follow(true);
+        *self.0.server.lock() = Some(Server::here(Arc::clone(&self.0.shared)));
+    }
+
+    /// Ends the server, and the modelled time stands still: the tokio runtime that was entered ends.
+    pub fn leave(&self) {
+        self.kill();
+        self.0.shared.clock.follow(false);
+    }
+
+    /// A new connection to the server in memory.
+    ///
+    /// # Errors
+    /// It is dead.
+    pub fn connect(&self) -> io::Result<DuplexStream> {
+        let server = self.0.server.lock();
+        server.as_ref().map_or_else(|| Err(io::ErrorKind::ConnectionRefused.into()), Server::connect)
     }
 
     // ---- The server ----
@@ -81,7 +124,7 @@ impl Sim {
     pub fn restart(&self) -> Result<(), SimError> {
         self.kill();
         self.0.shared.node.lock().restarted();
-        let server = Server::start(Arc::clone(&self.0.shared), &self.0.paths.socket)?;
+        let server = self.serve()?;
         *self.0.server.lock() = Some(server);
         Ok(())
     }

@@ -102,10 +102,10 @@ impl DemoNode {
     pub fn seams(&self) -> Seams {
         let probe = self.sim.fs_probe();
         Seams {
-            own_clocks: Vec::new(),
             clock: self.clock(|| ()),
             probe: FsProbe::new(move |path| probe(path)),
             chance: Chance::none(),
+            ..Seams::system()
         }
     }
 

@@ -1,11 +1,11 @@
 //! Why objects are removed or kept, in words.
 
 use bytesize::ByteSize;
-use cri_gc_proto::admin::{ExplainResponse, Explained};
+use cri_gc_proto::admin::{ExplainResponse, Explained, Stuck};
 
 use super::ages::moment;
 use super::text::{Style, Text};
-use cri_gc_policy::text::one_line;
+use cri_gc_policy::text::{counted, one_line};
 
 /// A paragraph for each object.
 #[must_use]
@@ -63,6 +63,14 @@ fn paragraph(object: &Explained) -> Text {
         line("loop", &format!("{}, in a pass begun by {}", object.r#loop, object.trigger));
         return text;
     }
+    if let Some(Stuck { removal, since, attempts, next_try_at }) = &object.stuck {
+        let attempts = counted(*attempts, "attempt");
+        line(
+            "stuck",
+            &format!("{attempts} since {}, the next one from {} on", moment(since), moment(next_try_at)),
+        );
+        line("", &one_line(removal.as_ref().map_or("", |removal| removal.detail.as_str())));
+    }
     let next = match moment(&object.next_pass_at) {
         next if next.is_empty() => "no pass is planned".to_owned(),
         next => format!("next pass at {next}"),
@@ -79,6 +87,7 @@ fn verdict(object: &Explained) -> &'static str {
         ("remove" | "follow", "enforce", "hung" | "restarting" | "stopped") => {
             "would be removed, but the loop is not running"
         }
+        ("remove", "enforce", _) if object.stuck.is_some() => "could not be removed, and is tried again",
         ("remove", "enforce", _) => "will be removed by the next pass",
         ("follow", "enforce", _) => "will be removed after the removals that it follows",
         ("remove" | "follow", "off", _) => "would be removed, but the loop is off",
@@ -89,6 +98,8 @@ fn verdict(object: &Explained) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use cri_gc_proto::admin::Removal;
+
     use super::*;
 
     fn container() -> Explained {
@@ -109,6 +120,32 @@ mod tests {
             next_pass_at: "2026-01-31T12:00:48.5Z".to_owned(),
             ..Explained::default()
         }
+    }
+
+    #[test]
+    fn what_could_not_be_removed_says_why_and_when_it_is_tried_again() {
+        let removal = Removal {
+            detail: "StopPodSandbox: the network can't be torn down".to_owned(),
+            ..Removal::default()
+        };
+        let stuck = Stuck {
+            removal: Some(removal),
+            since: "2026-01-31T09:00:00Z".to_owned(),
+            attempts: 8,
+            next_try_at: "2026-01-31T13:00:00Z".to_owned(),
+        };
+        let answer = ExplainResponse {
+            objects: vec![Explained { stuck: Some(stuck), ..container() }],
+            notes: Vec::new(),
+        };
+        let text = text(&answer).to_string();
+        let expected = "\
+  verdict   could not be removed, and is tried again: over_pod_container_limit
+            2 newer ones are kept
+  stuck     8 attempts since 2026-01-31T09:00:00Z, the next one from 2026-01-31T13:00:00Z on
+            StopPodSandbox: the network can't be torn down
+";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

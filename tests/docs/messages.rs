@@ -41,7 +41,7 @@ const DYNAMIC: &[(&str, usize)] = &[
 /// Functions, constants and methods that make texts of messages or of errors.
 const MAKERS: &[(&str, &[&str])] = &[
     ("actors/collectors/src/collector/pass.rs", &["report_untried"]),
-    ("actors/collectors/src/collector/pass_log.rs", &["pass_ended", "crashed", "failures"]),
+    ("actors/collectors/src/collector/pass_log.rs", &["pass_ended", "crashed", "errors", "removals"]),
     ("actors/collectors/src/collector/supervisor.rs", &["replace"]),
     ("actors/collectors/src/container_gc/removals.rs", &["link_names", "remove_logs"]),
     ("actors/collectors/src/unlisted.rs", &["notes"]),

@@ -19,9 +19,14 @@ const PERIODS: u64 = 50;
 /// More calls than any test lets hang.
 pub const FOR_EVER: usize = 1_000_000;
 
+/// An object that fails is tried in each pass, so that each pass fails.
+fn setup() -> Setup {
+    Setup::new().set("supervision.stuck_backoff_max", "1s")
+}
+
 /// A node on which that loop has one object to remove, and no other has any. The id of the object.
 pub fn node(of: Loop) -> (Setup, String) {
-    let setup = Setup::new().set("container_gc.max_per_pod_container", "0");
+    let setup = setup().set("container_gc.max_per_pod_container", "0");
     let id = match of {
         Loop::ContainerGc => setup.ended(&setup.living_pod(1), 0),
         Loop::SandboxGc => setup.replaced_sandbox(2),
@@ -145,7 +150,7 @@ fn is_removal(method: Method) -> bool {
 fn node_for(of: Loop, method: Method) -> (Setup, String) {
     if method == Method::PodSandboxStatus {
         // Asked only of a sandbox that is in no list of its pod.
-        let setup = Setup::new();
+        let setup = setup();
         let id = setup.replaced_sandbox_without_labels(2);
         return (setup, id);
     }

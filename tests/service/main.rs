@@ -34,4 +34,5 @@ mod runtime_unreachable;
 mod stage;
 mod stale;
 mod stalls;
+mod stuck;
 mod watching;

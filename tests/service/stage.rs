@@ -64,7 +64,7 @@ impl Setup {
         let sim = Sim::start(folder.path(), options()).unwrap();
         let (clock, probe) = (clock_of(&sim), sim.fs_probe());
         let probe = FsProbe::new(move |path| probe(path));
-        let seams = Seams { clock, own_clocks: Vec::new(), probe, chance: Chance::none() };
+        let seams = Seams { clock, probe, chance: Chance::none(), ..Seams::system() };
         let paths = sim.paths();
         let overrides = [
             ("runtime.endpoint", sim.endpoint()),

@@ -33,7 +33,7 @@ pub enum Outcome {
         /// Why it is kept.
         because: String,
     },
-    /// It could not be removed; it is tried again in a later pass.
+    /// It could not be removed; it is tried again after a pause.
     Failed {
         /// What was said.
         error: String,
@@ -123,6 +123,9 @@ pub struct Removal {
     pub outcome: Outcome,
     /// Bytes: measured for logs, reported by the runtime for images (a hint), 0 where they are not known.
     pub bytes: u64,
+    /// How often it was tried, where it could not be removed.
+    #[serde(skip)]
+    pub attempts: u64,
     /// UID of its pod; empty for what belongs to none.
     #[serde(skip)]
     pub pod_uid: EcoString,
@@ -132,7 +135,7 @@ impl Removal {
     /// The outcome for an object of a plan.
     #[must_use]
     pub fn new(kind: Kind, reason: Reason, Item { id, name, pod_uid, .. }: Item, outcome: Outcome) -> Self {
-        Self { kind, id, name, reason: reason.as_str(), outcome, bytes: 0, pod_uid }
+        Self { kind, id, name, reason: reason.as_str(), outcome, bytes: 0, attempts: 0, pod_uid }
     }
 
     /// The object, as an event names it.
@@ -371,6 +374,8 @@ pub struct Counts {
     pub refused: u64,
     /// Could not be removed.
     pub failed: u64,
+    /// Not tried: they could not be removed before, and their pause is not over.
+    pub postponed: u64,
     /// Kept by the plan, for each reason.
     pub kept_for: BTreeMap<&'static str, u64>,
     /// What was attempted, for each reason and [result](Outcome::as_result).
@@ -408,9 +413,6 @@ pub struct Space {
     /// What is missing of these after the pass.
     pub missing_bytes: u64,
 }
-
-/// Objects that could not be removed, as far as a [`PassReport::summary`] names them.
-const NAMED: usize = 50;
 
 impl PassReport {
     /// That of a pass which begins, and has done nothing yet.
@@ -490,12 +492,12 @@ impl PassReport {
         }
     }
 
-    /// The same report without the objects, except the first of those that could not be removed: what is remembered of a pass.
+    /// The same report without the objects: what is remembered of a pass.
     #[must_use]
     pub fn summary(&self) -> Self {
         Self {
             lists_objects: false,
-            removals: self.failed().map(|(removal, _)| removal.clone()).take(NAMED).collect(),
+            removals: Vec::new(),
             follow: Vec::new(),
             kept: Vec::new(),
             counts: self.counts.clone(),

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture, Supervised};
-use cri_gc_config::Runtime;
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::in_flight::Answer;
 use cri_gc_kit::supervision::guard::Guarded;
@@ -18,7 +17,7 @@ use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::answers::ContainerFacts;
-use crate::connection::Clients;
+use crate::connection::{Clients, Sockets};
 use crate::error::{CriError, CriResult, ErrorClass, REMOVE_IMAGE};
 use crate::health::{Health, RuntimeState};
 use crate::lanes::{Lane, Limits};
@@ -50,7 +49,7 @@ pub const CONTAINER_STATUS: &str = "ContainerStatus";
 /// The actor. Use it through [`crate::Gateway`].
 pub struct GatewayActor {
     /// Those of the start: the sockets of a running service do not change.
-    sockets: Runtime,
+    sockets: Sockets,
     limits: Limits,
     /// The places of each lane that was used.
     lanes: HashMap<Lane, Arc<Semaphore>>,
@@ -66,7 +65,7 @@ pub struct GatewayActor {
 }
 
 impl GatewayActor {
-    pub fn new(sockets: Runtime, limits: Limits, list_memory: Memory, health: Health) -> Self {
+    pub fn new(sockets: Sockets, limits: Limits, list_memory: Memory, health: Health) -> Self {
         Self {
             sockets,
             lanes: HashMap::new(),
@@ -108,7 +107,7 @@ impl GatewayActor {
             health: Rc::clone(&self.health),
             rpcs: Rc::clone(&self.rpcs),
             is_noted: !OF_IMAGES.contains(&method)
-                || self.sockets.image_endpoint().path() == self.sockets.endpoint.path(),
+                || self.sockets.runtime.image_endpoint().path() == self.sockets.runtime.endpoint.path(),
         })
     }
 }
@@ -288,7 +287,7 @@ impl Handler<AskRuntime> for GatewayActor {
     type Result = MessageResult<AskRuntime>;
 
     fn handle(&mut self, _ask: AskRuntime, _ctx: &mut Context<Self>) -> Self::Result {
-        let endpoint = self.sockets.endpoint.as_str().to_owned();
+        let endpoint = self.sockets.runtime.endpoint.as_str().to_owned();
         MessageResult(RuntimeState { endpoint, ..self.health.state() })
     }
 }

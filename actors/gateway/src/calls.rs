@@ -30,8 +30,10 @@ impl Gateway {
     /// The sandbox (pause) image, as the runtime names it; empty where it does not report it.
     pub async fn sandbox_image(&self) -> CriResult<String> {
         let send = async |mut clients: Clients| {
-            let answer = clients.runtime.status(cri::StatusRequest { verbose: true }).await?;
-            Ok(convert::sandbox_image(&answer.into_inner()))
+            let answer = clients.runtime.status(cri::StatusRequest { verbose: true }).await?.into_inner();
+            // Without its conditions it is no answer, and names no image for that reason.
+            check_answered(answer.status.as_ref(), |_| true)?;
+            Ok(convert::sandbox_image(&answer))
         };
         self.ask("Status", None, send).await
     }

@@ -3,13 +3,21 @@
 //! tonic connects with the first request and, after a loss, with each following one, so the pause before a runtime that
 //! was restarted is used again is never longer than the pause between two requests.
 
+use std::future::{Ready, ready};
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use cri_gc_config::Runtime;
 use cri_gc_proto::cri;
 use cri_gc_proto::cri::image_service_client::ImageServiceClient;
 use cri_gc_proto::cri::runtime_service_client::RuntimeServiceClient;
+use hyper_util::rt::TokioIo;
+use tokio::io::DuplexStream;
 use tonic::client::Grpc;
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -17,6 +25,43 @@ use tonic_prost::ProstCodec;
 
 use crate::answers::{ContainerFacts, RuntimeVersion};
 use crate::convert;
+
+/// How the runtime is connected to.
+#[derive(Clone, Default)]
+pub enum Connect {
+    /// By its socket.
+    #[default]
+    Socket,
+    /// By a stream in memory, in a simulation.
+    InMemory(InMemory),
+}
+
+/// Makes one stream after the other, to one and the same runtime.
+pub type InMemory = Arc<dyn Fn() -> io::Result<DuplexStream> + Send + Sync>;
+
+/// Where the runtime is, and how it is connected to.
+#[derive(Clone)]
+pub struct Sockets {
+    pub runtime: Runtime,
+    pub connect: Connect,
+}
+
+/// What tonic asks for a connection in memory.
+struct Streams(InMemory);
+
+impl Service<Uri> for Streams {
+    type Response = TokioIo<DuplexStream>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _uri: Uri) -> Self::Future {
+        ready((self.0)().map(TokioIo::new))
+    }
+}
 
 /// Clients of both services. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,10 +80,11 @@ impl Clients {
     ///
     /// # Errors
     /// A path that cannot be written as an endpoint.
-    pub(crate) fn lazy(sockets: &Runtime, max_message_size: usize) -> Result<Self, tonic::transport::Error> {
-        let runtime = channel(sockets.endpoint.path())?;
-        let images = match &sockets.image_endpoint {
-            Some(own) if own.path() != sockets.endpoint.path() => channel(own.path())?,
+    pub(crate) fn lazy(sockets: &Sockets, max_message_size: usize) -> Result<Self, tonic::transport::Error> {
+        let Sockets { runtime: places, connect } = sockets;
+        let runtime = channel(places.endpoint.path(), connect)?;
+        let images = match &places.image_endpoint {
+            Some(own) if own.path() != places.endpoint.path() => channel(own.path(), connect)?,
             _ => runtime.clone(),
         };
         Ok(Self {
@@ -83,7 +129,11 @@ pub fn check_answered<T>(status: Option<T>, is_asked: impl FnOnce(&T) -> bool) -
     }
 }
 
-fn channel(socket: &Path) -> Result<Channel, tonic::transport::Error> {
+fn channel(socket: &Path, connect: &Connect) -> Result<Channel, tonic::transport::Error> {
     let endpoint = Endpoint::try_from(format!("unix://{}", socket.display()))?;
-    Ok(endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW).connect_lazy())
+    let endpoint = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
+    Ok(match connect {
+        Connect::Socket => endpoint.connect_lazy(),
+        Connect::InMemory(streams) => endpoint.connect_with_connector_lazy(Streams(Arc::clone(streams))),
+    })
 }

@@ -13,17 +13,18 @@ use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_policy::Container;
 use ecow::EcoString;
 use slog::Logger;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::actor::{CONTAINER_STATUS, GatewayActor};
 use crate::answers::ContainerFacts;
+use crate::connection::{Connect, Sockets};
 use crate::error::{CriError, CriResult, ErrorClass};
-use crate::health::{Health, RuntimeState, Waits, count_silently};
+use crate::health::{Health, RuntimeState, Waits};
 use crate::lanes::Limits;
 use crate::lists::{Listed, Listing};
 use crate::messages::{AskKnownVolumes, AskRpcs, AskRuntime, AskStatuses, Freshness, List, NamePods};
 use crate::parts::Memory;
+use crate::returns::Returns;
 use crate::rpcs::RpcTotal;
 
 /// A handle to the gateway. Cheap to clone.
@@ -33,7 +34,7 @@ pub struct Gateway {
     /// The caller's: under a revoked one only questions are sent.
     pub(crate) lease: Lease,
     /// How often the runtime became reachable again; changed each time that it answers again.
-    returns: watch::Receiver<u64>,
+    returns: Returns,
     /// Whether pods have to be named.
     asks_for_pods: Arc<AtomicBool>,
 }
@@ -42,19 +43,26 @@ impl Gateway {
     /// Starts the actor on an arbiter. It connects with the first request, and is restarted after a panic; one that `waits` retries
     /// while the runtime is unreachable.
     #[must_use]
-    pub fn start(on: &ArbiterHandle, settings: &Settings, waits: Option<Waits>, log: Logger) -> Self {
-        let (sender, returns) = watch::channel(0);
-        let (mut log_restart, gaps) = (guard::log_restart(log.clone(), "gateway", None), sender.clone());
+    pub fn start(
+        on: &ArbiterHandle,
+        settings: &Settings,
+        connect: Connect,
+        waits: Option<Waits>,
+        log: Logger,
+    ) -> Self {
+        let returns = Returns::default();
+        let (mut log_restart, gaps) = (guard::log_restart(log.clone(), "gateway", None), returns.clone());
         let on_restart = Box::new(move |why: &str, pause| {
             // At once, and again when it has restarted: nothing is seen in between.
-            count_silently(&gaps);
+            gaps.count_silently();
             log_restart(why, pause);
         });
-        let (sockets, limits) = (settings.runtime.clone(), Limits::from(settings));
+        let (sockets, limits) =
+            (Sockets { runtime: settings.runtime.clone(), connect }, Limits::from(settings));
         let asks_for_pods = Arc::new(AtomicBool::new(true));
         let memory = Memory::new(Arc::clone(&asks_for_pods));
-        let make =
-            move |_: &mut _| GatewayActor::new(sockets, limits, memory, Health::new(waits, sender, log));
+        let health = Health::new(waits, returns.clone(), log);
+        let make = move |_: &mut _| GatewayActor::new(sockets, limits, memory, health);
         let address = guard::start(on, Pace::from(settings), on_restart, make);
         Self { address, lease: Lease::default(), returns, asks_for_pods }
     }
@@ -162,21 +170,14 @@ impl Gateway {
 
     /// Ends once the runtime answers again after it was unreachable or hung, counted from this call on.
     pub fn answers_again(&self) -> impl Future<Output = ()> + use<> {
-        let mut returns = self.returns.clone();
-        returns.mark_unchanged();
-        async move {
-            if returns.changed().await.is_err() {
-                // The gateway has ended, and nothing follows.
-                std::future::pending::<()>().await;
-            }
-        }
+        self.returns.next_ring()
     }
 
     /// How often the runtime became reachable again: what rests on having seen the node all the time compares this.
     /// A gateway that was restarted has seen nothing, which counts as a return.
     #[must_use]
     pub fn returns(&self) -> u64 {
-        *self.returns.borrow()
+        self.returns.get()
     }
 
     /// The state of the runtime. `None` while the gateway is being restarted.

@@ -8,12 +8,13 @@ use cri_gc_kit::seams::Clock;
 use cri_gc_kit::text::duration;
 use jiff::Timestamp;
 use slog::{FnValue, Logger, error, info, trace, warn};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tonic::Code;
 
 use crate::answers::RuntimeVersion;
 use crate::error::{CriError, CriResult, ErrorClass};
+use crate::returns::Returns;
 
 /// What the service has in addition to a one-shot command: it retries while the runtime is unreachable.
 #[derive(Clone)]
@@ -52,7 +53,7 @@ pub struct Health {
     /// that hangs in one RPC may answer another.
     hangs: Cell<bool>,
     /// How often it became reachable again. Receivers are woken when it answers again, after it was unreachable or hung.
-    returns: watch::Sender<u64>,
+    returns: Returns,
     waits: Option<Waits>,
     log: Logger,
     /// Notified when it becomes unreachable or hangs.
@@ -61,7 +62,7 @@ pub struct Health {
 
 impl Health {
     /// `returns` counts how often the runtime became reachable again.
-    pub fn new(waits: Option<Waits>, returns: watch::Sender<u64>, log: Logger) -> Self {
+    pub fn new(waits: Option<Waits>, returns: Returns, log: Logger) -> Self {
         Self {
             state: RefCell::default(),
             changed: Cell::default(),
@@ -113,7 +114,7 @@ impl Health {
         self.state.borrow_mut().version = Some(version);
         if self.hangs.replace(false) {
             // It hung, which is no gap in what was seen.
-            self.returns.send_modify(|_| ());
+            self.returns.ring();
         }
     }
 
@@ -123,7 +124,7 @@ impl Health {
 
     /// What was seen of it has gaps, as after a return.
     pub fn count_return(&self) {
-        count_silently(&self.returns);
+        self.returns.count_silently();
     }
 
     pub fn state(&self) -> RuntimeState {
@@ -168,7 +169,8 @@ impl Health {
         state.error = None;
         self.changed.set(Some(Instant::now()));
         self.hangs.set(false);
-        self.returns.send_modify(|returns| *returns += 1);
+        self.returns.count_silently();
+        self.returns.ring();
         let lasted = now.zip(since).map(|(now, since)| duration(now.duration_since(since)));
         let endpoint = self.waits.as_ref().map(|waits| waits.endpoint.as_str());
         info!(self.log, "container runtime reachable again"; "unreachable_for" => lasted.as_deref(), "endpoint" => endpoint);
@@ -177,14 +179,6 @@ impl Health {
             waits.recorder.record(Event::new(EventKind::RuntimeReturned, None, message));
         }
     }
-}
-
-/// Counts a return without waking those who wait for one.
-pub fn count_silently(returns: &watch::Sender<u64>) {
-    returns.send_if_modified(|returns| {
-        *returns += 1;
-        false
-    });
 }
 
 #[cfg(test)]
@@ -197,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_in_flight_changes_nothing() {
-        let health = Health::new(None, watch::Sender::default(), Logger::root(Discard, o!()));
+        let health = Health::new(None, Returns::default(), Logger::root(Discard, o!()));
         let gone = CriError::gateway_gone("Version");
         let unreachable = || Err::<(), _>(CriError { class: ErrorClass::Unavailable, ..gone.clone() });
         let (before, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
@@ -205,12 +199,12 @@ mod tests {
         assert_eq!(health.state().reachable, Some(false));
         health.note(before, &Ok(()));
         assert_eq!(
-            (health.state().reachable, *health.returns.borrow()),
+            (health.state().reachable, health.returns.get()),
             (Some(false), 0),
             "it was sent before the loss"
         );
         health.note(later, &Ok(()));
-        assert_eq!((*health.returns.borrow(), health.is_unreachable()), (1, false));
+        assert_eq!((health.returns.get(), health.is_unreachable()), (1, false));
         health.note(before, &unreachable());
         assert!(!health.is_unreachable(), "it was sent before the return");
     }

@@ -7,8 +7,8 @@
 //! - `lists`: the complete lists; `answers`: what is answered; `convert`: from the wire types to
 //!   facts.
 //! - `lanes`: what bounds the RPCs; `rpc`: what one needs while it is in flight; `connection`: the socket clients.
-//! - `error`: the classes of failures. `health`: whether the runtime is reachable, logged once for all loops. `rpcs`: RPCs
-//!   counted for metrics.
+//! - `error`: the classes of failures. `health`: whether the runtime is reachable, logged once for all loops; `returns`: who waits for
+//!   that. `rpcs`: RPCs counted for metrics.
 //!
 //! Recovery from over-long lists (lists in parts, streaming lists) has its place in `lists`, behind the same messages.
 
@@ -24,11 +24,12 @@ mod lanes;
 mod lists;
 mod messages;
 mod parts;
+mod returns;
 mod rpc;
 mod rpcs;
 
 pub use answers::{ContainerFacts, ContainerLayer, FsPlaces, Owner, RuntimeVersion, Sibling};
-pub use connection::Clients;
+pub use connection::{Clients, Connect, InMemory};
 pub use error::{CriError, CriResult, ErrorClass, NO_CRI, REMOVE_IMAGE, innermost_io};
 pub use gateway::Gateway;
 pub use health::{RuntimeState, Waits};

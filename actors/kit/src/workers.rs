@@ -17,7 +17,8 @@ const QUEUE: usize = 1024;
 /// A handle to the threads. They end when the last handle is dropped and the requested work is done.
 #[derive(Clone, Debug)]
 pub struct Workers {
-    jobs: Sender<Job>,
+    /// `None`: the work is done on the thread of the caller.
+    jobs: Option<Sender<Job>>,
 }
 
 /// The work ended without a result.
@@ -51,7 +52,13 @@ impl Workers {
                 }
             })?;
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs: Some(jobs) })
+    }
+
+    /// No threads: a caller waits for its work. For a simulation, which is the same each time that it runs.
+    #[must_use]
+    pub fn here() -> Self {
+        Self { jobs: None }
     }
 
     /// Does `work` on one of the threads if `check` allows it, which is asked only once a thread is free for it: what was
@@ -64,6 +71,12 @@ impl Workers {
         check: impl Future<Output = Result<(), E>>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Result<T, E>, WorkerGone> {
+        if self.jobs.is_none() {
+            return match check.await {
+                Ok(()) => Ok(Ok(catch(work).map_err(WorkerGone::Panicked)?)),
+                Err(why) => Ok(Err(why)),
+            };
+        }
         let (free, is_free) = oneshot::channel();
         let (allow, allowed) = oneshot::channel();
         let job = self.run(move || {
@@ -88,6 +101,11 @@ impl Workers {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WorkerGone> {
+        let Some(jobs) = &self.jobs else {
+            // As from a thread, the result is never there at once.
+            tokio::task::yield_now().await;
+            return catch(work).map_err(WorkerGone::Panicked);
+        };
         let (sender, result) = oneshot::channel();
         let job: Job = Box::new(move || {
             // What a pass that was given up has requested rests on an observation that may be old by now.
@@ -99,7 +117,7 @@ impl Workers {
             let _ = sender.send(catch(work));
         });
         let gone = || WorkerGone::Panicked("no thread is left".to_owned());
-        self.jobs.try_send(job).map_err(|error| match error {
+        jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => WorkerGone::Crowded(QUEUE),
             TrySendError::Disconnected(_) => gone(),
         })?;

@@ -64,7 +64,11 @@ impl RuntimeSource {
                 && self.idle_since(uid, evidence, &nothing, now).is_some_and(|t| past(t, grace, now))
         });
         let ended = open.flat_map(|(_, evidence)| &evidence.exited);
-        ended.filter(|id| !self.finished.contains_key(id.as_str())).copied().cloned().collect()
+        let unknown = ended.filter(|id| !self.finished.contains_key(id.as_str()));
+        // The same node is always asked in the same order.
+        let mut ids: Vec<EcoString> = unknown.copied().cloned().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// The state of every pod that there is something of. A finish time that was queried and is not among `finished`

@@ -1,4 +1,4 @@
-//! The runtime's side of the socket: a thread that serves, and what happens to every call on its way to the model.
+//! The runtime's side of the socket: what serves, on a thread of its own or in memory, and what happens to every call on its way to the model.
 //!
 //! A call is recorded in the journal, meets its fault, then runs the hooks and is carried out on the model under one
 //! lock, so that nothing happens between a hook and its RPC. What the RPCs mean is in `runtime_service` and
@@ -19,9 +19,12 @@ use cri_gc_proto::RUNTIME_MESSAGE_LIMIT;
 use cri_gc_proto::cri::image_service_server::ImageServiceServer;
 use cri_gc_proto::cri::runtime_service_server::RuntimeServiceServer;
 use parking_lot::Mutex;
-use tokio::sync::watch;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, copy_bidirectional, duplex};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{UnboundedReceiverStream, UnixListenerStream};
+use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server as Tonic;
+use tonic::transport::server::Connected;
 use tonic::{Code, Response, Status};
 
 use crate::calls::{Journal, Method};
@@ -44,11 +47,22 @@ pub(crate) struct Shared {
 /// One life of the server.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// `None` while it is dropped.
-    thread: Option<JoinHandle<()>>,
+    place: Place,
     /// True once it is to end.
     die: watch::Sender<bool>,
 }
+
+/// Where it serves.
+#[derive(Debug)]
+enum Place {
+    /// On the socket, on a thread of its own. `None` while it is dropped.
+    Thread(Option<JoinHandle<()>>),
+    /// On the tokio runtime that it was started on; these are new connections.
+    Here(mpsc::UnboundedSender<DuplexStream>),
+}
+
+/// How much may be on its way in each direction of a connection in memory.
+const IN_MEMORY: usize = 64 * 1024;
 
 impl Server {
     /// Binds the socket and serves on it, on a thread of its own.
@@ -80,7 +94,7 @@ impl Server {
                 runtime.block_on(async {
                     let die = services.die.clone();
                     tokio::select! {
-                        () = services.serve(listener) => {}
+                        () = services.serve(UnixListenerStream::new(listener)) => {}
                         () = died(&die) => {}
                     }
                 });
@@ -88,12 +102,49 @@ impl Server {
                 drop(runtime);
             })
             .map_err(SimError::io(socket))?;
-        Ok(Self { thread: Some(thread), die })
+        Ok(Self { place: Place::Thread(Some(thread)), die })
+    }
+
+    /// Serves in memory, on the tokio runtime that this is called on.
+    pub(crate) fn here(shared: Arc<Shared>) -> Self {
+        let die = watch::Sender::new(false);
+        let (streams, incoming) = mpsc::unbounded_channel();
+        let services = Services { shared, die: die.clone() };
+        let incoming = UnboundedReceiverStream::new(incoming).map(io::Result::Ok);
+        tokio::spawn(services.serve(incoming));
+        Self { place: Place::Here(streams), die }
+    }
+
+    /// A new connection to a server in memory.
+    ///
+    /// # Errors
+    /// It is dead, or has a socket.
+    pub(crate) fn connect(&self) -> io::Result<DuplexStream> {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let Place::Here(streams) = &self.place else { return Err(refused()) };
+        if *self.die.borrow() {
+            return Err(refused());
+        }
+        let ((client, mut inner), (mut outer, server)) = (duplex(IN_MEMORY), duplex(IN_MEMORY));
+        streams.send(server).map_err(|_| refused())?;
+        let die = self.die.clone();
+        tokio::spawn(async move {
+            // Both ends are cut off together, in the middle of whatever is on its way.
+            tokio::select! {
+                biased;
+                () = died(&die) => {}
+                _ = copy_bidirectional(&mut inner, &mut outer) => {}
+            }
+        });
+        Ok(client)
     }
 
     /// Whether it still serves.
     pub(crate) fn is_alive(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        match &self.place {
+            Place::Thread(thread) => thread.as_ref().is_some_and(|thread| !thread.is_finished()),
+            Place::Here(_) => !*self.die.borrow(),
+        }
     }
 }
 
@@ -101,9 +152,8 @@ impl Drop for Server {
     /// Ends it in the middle of whatever it does, and waits for that, unless the caller is the server itself.
     fn drop(&mut self) {
         self.die.send_replace(true);
-        if let Some(thread) =
-            self.thread.take().filter(|thread| thread.thread().id() != thread::current().id())
-        {
+        let Place::Thread(thread) = &mut self.place else { return };
+        if let Some(thread) = thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
             // The thread ends in any case; a panic in it has been printed already.
             drop(thread.join());
         }
@@ -125,14 +175,17 @@ type Messages<T> = tokio_stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
 type Reply<T> = Result<Response<T>, Status>;
 
 impl Services {
-    async fn serve(self, listener: tokio::net::UnixListener) {
+    async fn serve<S>(self, incoming: impl Stream<Item = io::Result<S>>)
+    where
+        S: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         // The limit on answers is kept in `call`, where what is not sent counts as well.
         let served = Tonic::builder()
             .add_service(
                 RuntimeServiceServer::new(self.clone()).max_decoding_message_size(RUNTIME_MESSAGE_LIMIT),
             )
             .add_service(ImageServiceServer::new(self).max_decoding_message_size(RUNTIME_MESSAGE_LIMIT))
-            .serve_with_incoming(UnixListenerStream::new(listener))
+            .serve_with_incoming(incoming)
             .await;
         // An accept that fails ends the server, as any death does: callers see it as unavailable.
         drop(served);

@@ -167,25 +167,43 @@ pub fn is_of_runtime(error: &str) -> bool {
 }
 
 /// Objects that could not be removed.
-pub fn stuck(loops: &[LoopStatus], fit: Fit) -> Text {
+pub fn stuck(loops: &[LoopStatus], now: Now, fit: Fit) -> Text {
     let all: Vec<_> = loops.iter().flat_map(|of| &of.stuck).collect();
     if all.is_empty() {
         return Text::default();
     }
     let shown = if fit == Fit::Whole { usize::MAX } else { SHOWN_STUCK };
-    let rows = all.iter().take(shown).map(|of| {
-        let why = Cell::styled(Style::Bad, &*of.detail);
-        let id = if fit == Fit::Whole { &of.id } else { short(&of.id) };
-        [(&*of.kind).into(), (&*of.name).into(), (&*of.reason).into(), why, id.into()]
+    let rows = all.iter().take(shown).map(|stuck| {
+        let of = stuck.removal.clone().unwrap_or_default();
+        let tried = match now.since(&stuck.since) {
+            Some(since) => format!("{} in {}", stuck.attempts, rough(since)),
+            None => stuck.attempts.to_string(),
+        };
+        let next = match now.until(&stuck.next_try_at) {
+            Some(Duration::ZERO) | None => "now".to_owned(),
+            Some(left) => format!("in {}", rough(left)),
+        };
+        let why = Cell::styled(Style::Bad, of.detail);
+        let id = if fit == Fit::Whole { of.id } else { short(&of.id).to_owned() };
+        [of.kind.into(), of.name.into(), of.reason.into(), tried.into(), next.into(), why, id.into()]
     });
-    let more = more(all.len(), shown).map_or_else(String::new, |more| format!("{more}\n"));
+    // A status names the first of very many.
+    let count = loops.iter().map(|of| of.stuck_count).sum::<u64>();
+    let more = match (count.saturating_sub(shown.min(all.len()) as u64), all.len().saturating_sub(shown)) {
+        (0, _) => String::new(),
+        (left, 0) => format!("... and {left} more\n"),
+        (left, hidden) if hidden as u64 == left => format!("... and {left} more; -o wide lists all\n"),
+        (left, hidden) => format!("... and {left} more; -o wide lists {hidden} of them\n"),
+    };
     table(STUCK, rows, fit) + more
 }
 
-const STUCK: [Column<'_>; 5] = [
+const STUCK: [Column<'_>; 7] = [
     Column::new("STUCK"),
     Column::new("NAME").at_least(16),
     Column::new("REASON"),
+    Column::new("TRIED"),
+    Column::new("NEXT"),
     Column::new("WHY").at_least(20),
     Column::new("ID").optional(),
 ];

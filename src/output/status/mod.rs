@@ -84,7 +84,7 @@ fn written(status: &StatusResponse, extent: Extent, fit: Fit) -> Text {
     let paragraphs = [
         loops::table_of(&status.loops, now, fit),
         loops::matters(&status.loops, context),
-        loops::stuck(&status.loops, fit),
+        loops::stuck(&status.loops, now, fit),
         status
             .recent
             .as_ref()

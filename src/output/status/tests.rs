@@ -2,7 +2,7 @@
 
 use cri_gc_proto::admin::{
     Candidate, Configuration, FileSystem, ImageSum, Images, LoopStatus, Pass, Pod, PodSource, PodSum, Recent,
-    Removal, RemovedSum, Runtime, StatusResponse,
+    Removal, RemovedSum, Runtime, StatusResponse, Stuck,
 };
 
 use super::super::fit::Fit;
@@ -210,16 +210,22 @@ fn broken() -> StatusResponse {
     let failed = containers.last_pass.as_mut().unwrap();
     (failed.removed, failed.failed, failed.errors) = (0, 1, texts(&errors));
     failed.notes = texts(&["a kubelet runs here"]);
-    let stuck = |id: usize| Removal {
-        kind: "container".to_owned(),
-        id: format!("{id:064x}"),
-        name: format!("shop/web-{id}/web#0"),
-        reason: "pod_deleted".to_owned(),
-        result: "failed".to_owned(),
-        detail: "device or resource busy".to_owned(),
-        bytes: 0,
+    let stuck = |id: usize| Stuck {
+        removal: Some(Removal {
+            kind: "container".to_owned(),
+            id: format!("{id:064x}"),
+            name: format!("shop/web-{id}/web#0"),
+            reason: "pod_deleted".to_owned(),
+            result: "failed".to_owned(),
+            detail: "device or resource busy".to_owned(),
+            bytes: 0,
+        }),
+        since: "2026-01-31T11:00:00Z".to_owned(),
+        attempts: 7,
+        next_try_at: "2026-01-31T12:30:00Z".to_owned(),
     };
     containers.stuck = (0..10).map(stuck).collect();
+    containers.stuck_count = 10;
     sandboxes.state = "hung".to_owned();
     sandboxes.state_since = "2026-01-31T11:49:00Z".to_owned();
     sandboxes.generation = 2;
@@ -325,12 +331,12 @@ log_gc         PAUSED for 12s; `cri-gc resume log_gc` ends that
 image_gc       FAILING for 3m (1 pass)
                restarted once, the last time for: hung
 
-STUCK      NAME              REASON       WHY                      ID
-container  shop/web-0/web#0  pod_deleted  device or resource busy  0000000000000
-container  shop/web-1/web#0  pod_deleted  device or resource busy  0000000000000
-container  shop/web-2/web#0  pod_deleted  device or resource busy  0000000000000
-container  shop/web-3/web#0  pod_deleted  device or resource busy  0000000000000
-container  shop/web-4/web#0  pod_deleted  device or resource busy  0000000000000
+STUCK      NAME              REASON       TRIED    NEXT    WHY                      ID
+container  shop/web-0/web#0  pod_deleted  7 in 1h  in 30m  device or resource busy  0000000000000
+container  shop/web-1/web#0  pod_deleted  7 in 1h  in 30m  device or resource busy  0000000000000
+container  shop/web-2/web#0  pod_deleted  7 in 1h  in 30m  device or resource busy  0000000000000
+container  shop/web-3/web#0  pod_deleted  7 in 1h  in 30m  device or resource busy  0000000000000
+container  shop/web-4/web#0  pod_deleted  7 in 1h  in 30m  device or resource busy  0000000000000
 ... and 5 more; -o wide lists all
 
 last hour      removed nothing; known for 12m only

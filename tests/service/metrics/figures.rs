@@ -14,7 +14,9 @@ use crate::stage::{HOUR, PERIOD, SECOND, Setup, pod, uid};
 
 /// A node with something to remove for each loop but that of the logs, which can't remove its image, after two passes.
 async fn served() -> Served {
-    let setup = Setup::new().set("container_gc.max_per_pod_container", "0");
+    let setup = Setup::new()
+        .set("container_gc.max_per_pod_container", "0")
+        .set("supervision.stuck_backoff_max", "1s");
     setup.ended(&setup.living_pod(1), 0);
     setup.replaced_sandbox(2);
     setup.sim.add_pod(pod(3).created_at(setup.sim.ago(HOUR)).not_ready()).unwrap();

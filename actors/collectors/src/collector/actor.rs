@@ -21,7 +21,8 @@ use tokio::time::Instant;
 
 use super::collect::Collect;
 use super::messages::{Declined, Finish, Handed, Link, News, Pause, Ping, Prepare, RunPass};
-use super::pass::{Live, Pass};
+use super::pass::{Live, Pass, SPREAD};
+use super::stuck::{Stuck, StuckObject};
 use crate::report::{PassError, PassReport, Trigger};
 use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
@@ -29,9 +30,6 @@ use cri_gc_kit::seams::Chance;
 use cri_gc_kit::supervision::backoff::Backoff;
 use cri_gc_kit::supervision::guard::{self, Guarded, Pace};
 use cri_gc_kit::supervision::threads::Lease;
-
-/// How much of a period a pass may come earlier than the period says.
-const SPREAD: f64 = 0.1;
 
 /// The shortest and the longest pause before a pass after the runtime's return, where the last such pass found it unreachable again.
 const RECOVERY_PAUSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
@@ -44,6 +42,7 @@ pub struct Collector<C: Collect> {
     logic: Rc<C>,
     tools: Tools,
     live: Rc<Live>,
+    stuck: Rc<Stuck>,
     /// `None` in a one-shot command: passes are made on request only.
     service: Option<Service>,
     is_running: bool,
@@ -96,6 +95,14 @@ struct Due {
     pause: Duration,
 }
 
+/// What a loop of the service begins with.
+pub(super) struct Begin {
+    pub generation: Arc<Generation>,
+    pub is_paused: bool,
+    pub lease: Lease,
+    pub stuck: Vec<Arc<StuckObject>>,
+}
+
 /// What only a loop of the service has.
 pub(super) struct Service {
     pub schedule: Schedule,
@@ -125,11 +132,12 @@ impl Requested {
 }
 
 impl<C: Collect> Collector<C> {
-    fn new(tools: Tools, live: Live, service: Option<Service>, logic: C) -> Self {
+    fn new(tools: Tools, live: Live, stuck: Stuck, service: Option<Service>, logic: C) -> Self {
         Self {
             logic: Rc::new(logic),
             tools,
             live: Rc::new(live),
+            stuck: Rc::new(stuck),
             service,
             is_running: false,
             requested: VecDeque::new(),
@@ -153,7 +161,7 @@ impl<C: Collect> Collector<C> {
             let lease = Lease::default();
             let tools = Tools { gateway: tools.gateway.under(lease.clone()), ..tools };
             let live = Live::new(C::LOOP, Generation::only(settings), false, lease);
-            Self::new(tools, live, None, logic())
+            Self::new(tools, live, Stuck::default(), None, logic())
         })
     }
 
@@ -161,7 +169,7 @@ impl<C: Collect> Collector<C> {
     pub(super) fn serve(
         on: &ArbiterHandle,
         tools: Tools,
-        (generation, paused, lease): (Arc<Generation>, bool, Lease),
+        Begin { generation, is_paused, lease, stuck }: Begin,
         service: Service,
         logic: impl FnOnce() -> C + Send + 'static,
     ) -> Addr<Self> {
@@ -170,8 +178,8 @@ impl<C: Collect> Collector<C> {
         let crashed =
             Box::new(move |why: &str, pause| link.report(News::Crashed { why: why.to_owned(), pause }));
         guard::start(on, pace, crashed, move |_| {
-            let live = Live::new(C::LOOP, generation, paused, lease);
-            Self::new(tools, live, Some(service), logic())
+            let live = Live::new(C::LOOP, generation, is_paused, lease);
+            Self::new(tools, live, Stuck::from(&*stuck), Some(service), logic())
         })
     }
 
@@ -223,7 +231,8 @@ impl<C: Collect> Collector<C> {
         self.cancel(ctx, |this| &mut this.recovery);
         // From now on: it may be reachable again before the pass has ended that found it unreachable.
         let returned = self.tools.gateway.answers_again();
-        let pass = Pass::new(C::LOOP, Rc::clone(&self.live), run, self.tools.clone());
+        let memory = (Rc::clone(&self.live), Rc::clone(&self.stuck));
+        let pass = Pass::new(C::LOOP, memory, run, self.tools.clone());
         let pass = make_pass(Rc::clone(&self.logic), pass);
         ctx.spawn(wrap_future(pass).map(move |(report, seen), this: &mut Self, ctx| {
             let was_unanswered = report.errors.iter().any(PassError::is_unanswered);
@@ -247,7 +256,7 @@ impl<C: Collect> Collector<C> {
             // The caller may be gone.
             let _ = waiting.send(Ok(report.clone()));
         }
-        self.report(News::Ended { report: Box::new(report), seen });
+        self.report(News::Ended { report: Box::new(report), seen, stuck: self.stuck.all() });
         for finished in self.finished.drain(..) {
             let _ = finished.send(());
         }
@@ -520,8 +529,14 @@ async fn make_pass<C: Collect>(logic: Rc<C>, pass: Pass) -> (PassReport, Option<
     let began = Instant::now();
     if pass.mode() != Mode::Off {
         let deadline = C::LOOP.settings(&pass.settings).deadline;
-        let made = tokio::time::timeout(deadline, logic.pass(&pass)).await;
-        if let Err(error) = made.unwrap_or(Err(PassError::Deadline(deadline))) {
+        let made = tokio::select! {
+            biased;
+            made = tokio::time::timeout(deadline, logic.pass(&pass)) => {
+                made.unwrap_or(Err(PassError::Deadline(deadline)))
+            }
+            () = pass.live.is_over() => Ok(()),
+        };
+        if let Err(error) = made {
             pass.error(error);
         }
         pass.report_untried();

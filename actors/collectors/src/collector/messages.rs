@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::state::{LoopState, Paused};
+use super::stuck::StuckObject;
 use crate::observe::PodView;
 use crate::planning::Foreseen;
 use crate::report::{PassReport, Progress, Trigger};
@@ -108,6 +109,8 @@ pub(super) enum News {
         report: Box<PassReport>,
         /// What the next loop in the chain can use.
         seen: Option<Handed>,
+        /// What could not be removed until now.
+        stuck: Vec<Arc<StuckObject>>,
     },
     /// It follows that generation of settings.
     Follows(u64),

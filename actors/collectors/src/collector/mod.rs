@@ -4,7 +4,7 @@
 //! that they never overlap, their deadline, their report, and at which level their failures are logged is written once, here.
 //!
 //! - `collect`: what is one collector's own. [`messages`]: the protocol of a loop and its supervisor. `actor`: the loop.
-//! - `pass`: a pass in progress. `handle`: a loop, whichever of the four it is.
+//! - `pass`: a pass in progress. `stuck`: what could not be removed, from one pass to the next. `handle`: a loop, whichever of the four it is.
 //! - `supervisor`: keeps a loop of the service running, and answers for it. `state`: what it answers, with `totals`. `pass_log`: what is logged.
 
 mod actor;
@@ -14,6 +14,7 @@ pub mod messages;
 mod pass;
 mod pass_log;
 mod state;
+mod stuck;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -24,5 +25,6 @@ pub use collect::Collect;
 pub use handle::LoopHandle;
 pub use pass::{Live, Pass, Removed, Target};
 pub use state::{Doing, LoopState, Paused};
+pub use stuck::StuckObject;
 pub use supervisor::{Base, Supervisor};
 pub use totals::Totals;

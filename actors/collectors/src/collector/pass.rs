@@ -12,12 +12,14 @@ use cri_gc_policy::{Decision, Kind, Reason, Section};
 use ecow::EcoString;
 use jiff::SignedDuration;
 use slog::{debug, info};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::messages::{Handed, RunPass};
+use super::stuck::Stuck;
 use crate::observe::{self, PodView};
 use crate::planning::Foreseen;
-use crate::report::{Outcome, PassError, PassReport, Progress, Removal, Space, untried_removals};
+use crate::report::{Outcome, PassError, PassReport, Progress, Removal, Space, Trigger, untried_removals};
 use crate::tools::Tools;
 use cri_gc_gateway::{CriError, CriResult, ErrorClass};
 use cri_gc_kit::generation::Generation;
@@ -26,6 +28,9 @@ use cri_gc_kit::recorder::{Event, EventKind};
 use cri_gc_kit::seams::Moment;
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_kit::words::Loop;
+
+/// How much of a period a pass may come earlier than the period says.
+pub(super) const SPREAD: f64 = 0.1;
 
 /// What the loop before this one in the chain has seen counts for this long: it comes right after that loop's pass, or not at all.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_secs(5);
@@ -38,6 +43,10 @@ pub struct Live {
     generation: RefCell<Arc<Generation>>,
     paused: Cell<bool>,
     finishing: Cell<bool>,
+    /// Objects whose removal is in progress, with the checks before it.
+    removing: Cell<usize>,
+    /// Rung when one of these two changes.
+    changed: Notify,
     lease: Lease,
 }
 
@@ -48,6 +57,8 @@ impl Live {
             generation: RefCell::new(generation),
             paused: Cell::new(paused),
             finishing: Cell::new(false),
+            removing: Cell::new(0),
+            changed: Notify::new(),
             lease,
         };
         live.settle_lease();
@@ -67,6 +78,7 @@ impl Live {
     pub(super) fn finish(&self) {
         self.finishing.set(true);
         self.settle_lease();
+        self.changed.notify_waiters();
     }
 
     /// What is in force here is in force for removals that wait in the gateway too.
@@ -83,6 +95,17 @@ impl Live {
         self.finishing.get()
     }
 
+    /// Ends once the loop shuts down and no removal is in progress: what else a pass waits for, it needs no more.
+    pub(super) async fn is_over(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.finishing.get() && self.removing.get() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Whether no removal may be begun.
     fn is_halted(&self) -> bool {
         self.paused.get() || self.finishing.get() || self.lease.is_revoked()
@@ -95,6 +118,16 @@ impl Live {
     }
 }
 
+/// A removal in progress.
+pub struct Removing<'a>(&'a Live);
+
+impl Drop for Removing<'_> {
+    fn drop(&mut self) {
+        self.0.removing.update(|count| count - 1);
+        self.0.changed.notify_waiters();
+    }
+}
+
 /// A pass in progress.
 pub struct Pass {
     of: Loop,
@@ -104,6 +137,8 @@ pub struct Pass {
     pub settings: Arc<Settings>,
     /// What is in force from the next removal on.
     pub live: Rc<Live>,
+    /// What could not be removed before.
+    stuck: Rc<Stuck>,
     /// What the passes of a dry run before it would have removed.
     pub foreseen: Arc<Foreseen>,
     began: Moment,
@@ -113,6 +148,8 @@ pub struct Pass {
     /// Its errors in words: each is reported once in a pass.
     reported: RefCell<HashSet<String>>,
     is_unreachable: Cell<bool>,
+    /// Whether it has come as far as a plan.
+    has_planned: Cell<bool>,
     /// Removals that were not begun because it was interrupted.
     untried: Cell<usize>,
     /// What the loop before this one in the chain has seen, then what this pass has.
@@ -156,7 +193,7 @@ pub type Removed = Result<(Outcome, u64), CriError>;
 impl Pass {
     pub(super) fn new(
         of: Loop,
-        live: Rc<Live>,
+        (live, stuck): (Rc<Live>, Rc<Stuck>),
         RunPass { trigger, progress, foreseen, seen, brief }: RunPass,
         tools: Tools,
     ) -> Self {
@@ -168,12 +205,14 @@ impl Pass {
             tools,
             settings,
             live,
+            stuck,
             foreseen,
             began,
             progress,
             report: RefCell::new(report),
             reported: RefCell::default(),
             is_unreachable: Cell::new(false),
+            has_planned: Cell::new(false),
             untried: Cell::new(0),
             seen: RefCell::new(seen),
         }
@@ -260,6 +299,7 @@ impl Pass {
     /// What is kept of that kind, and how that is put into words.
     pub fn kept(&self, kind: Kind, keep: &[Decision], words: impl Fn(&[Decision]) -> Vec<Item>) {
         debug!(self.tools.log, "kept"; "loop" => self.of.as_str(), "kind" => kind.as_str(), "count" => keep.len());
+        self.has_planned.set(true);
         self.report.borrow_mut().kept(kind, keep, words);
     }
 
@@ -343,16 +383,40 @@ impl Pass {
                 self.done(&target, Outcome::WouldRemove, 0);
             } else if self.is_interrupted() {
                 self.untried.set(self.untried.get() + 1);
+            } else if self.is_postponed(&target) {
+                self.report.borrow_mut().counts.postponed += 1;
             } else {
+                let removing = self.removing();
                 let removed = remove(&target).await;
                 ended(target, removed);
+                drop(removing);
             }
         })
         .await;
     }
 
+    /// A removal is in progress until what this returns is dropped: a loop that shuts down waits for it.
+    pub fn removing(&self) -> Removing<'_> {
+        self.live.removing.update(|count| count + 1);
+        Removing(&self.live)
+    }
+
+    /// Whether it could not be removed before, and it is too early to try again. An operator who requests a pass has it tried.
+    fn is_postponed<T>(&self, target: &Target<T>) -> bool {
+        let is_requested = self.report.borrow().trigger == Trigger::Admin;
+        !is_requested && self.stuck.waits(target.kind, &target.id, self.began)
+    }
+
+    /// These are all objects of that kind that there are: what could not be removed and is gone is forgotten.
+    pub fn there_are<'a>(&self, kind: Kind, ids: impl Iterator<Item = &'a str>) {
+        self.stuck.forget_others(kind, ids);
+    }
+
     /// Reports what was not tried, and why: the last thing that a pass does.
     pub(super) fn report_untried(&self) {
+        if self.may_remove() && self.has_planned.get() && self.untried.get() == 0 {
+            self.stuck.forget_untried(self.began);
+        }
         match self.untried.get() {
             0 => {}
             untried if self.live.is_halted() => {
@@ -392,15 +456,27 @@ impl Pass {
     }
 
     fn done<T>(&self, target: &Target<T>, outcome: Outcome, bytes: u64) {
-        let removal = Removal {
+        let mut removal = Removal {
             kind: target.kind,
             id: target.id.clone(),
             name: target.name.clone(),
             reason: target.reason.as_str(),
             outcome,
             bytes,
+            attempts: 0,
             pod_uid: target.pod_uid.clone(),
         };
+        match &removal.outcome {
+            Outcome::Failed { .. } if !self.is_unreachable.get() => {
+                let settings = self.live.settings();
+                // A period may be shortened by chance.
+                let first = self.of.settings(&settings).period.mul_f64(1.0 - SPREAD);
+                let bounds = (first, settings.supervision.stuck_backoff_max);
+                removal.attempts = self.stuck.failed(removal.clone(), self.began, bounds);
+            }
+            Outcome::Removed | Outcome::AlreadyGone => self.stuck.forget(target.kind, &target.id),
+            Outcome::Failed { .. } | Outcome::WouldRemove | Outcome::Refused { .. } => {}
+        }
         let (kind, outcome) = (removal.kind.as_str(), removal.outcome.to_string());
         let what = slog::o!(
             "loop" => self.of.as_str(), "kind" => kind, "id" => removal.id.to_string(), "name" => removal.name.clone(),

@@ -3,16 +3,15 @@
 //!
 //! An unreachable runtime is reported by the gateway, once for all loops; here it counts, and is logged at DEBUG only.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
-use ecow::EcoString;
 use jiff::Timestamp;
 use slog::{Logger, debug, info, log};
 
 use crate::report::{FailureKind, PassError, PassReport};
 use cri_gc_kit::recorder::{Event, EventKind, InPass, Recorder};
-use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line};
+use cri_gc_kit::supervision::failure_log::{Due, FailureLog, First, Line, Recovery};
 use cri_gc_kit::text::duration;
 use cri_gc_kit::words::{Kind, Loop};
 use cri_gc_policy::text::counted;
@@ -23,11 +22,10 @@ const NOTES: usize = 100;
 /// The log of one loop's passes.
 pub struct PassLog {
     of: Loop,
-    failures: FailureLog<FailureKind>,
-    /// Whether anything of the outage was logged, so that its end is worth a line.
-    was_logged: bool,
-    /// In how many passes in a row each object could not be removed.
-    objects: HashMap<(Kind, EcoString), u64>,
+    /// What fails apart from single objects.
+    failures: Outage,
+    /// Objects that can't be removed, by kind: what waits for its next attempt hides no other failure.
+    removals: Outage,
     /// Notes that were logged, each once until it is gone.
     notes: HashSet<String>,
     /// Objects that would be removed, as it was logged last.
@@ -49,9 +47,8 @@ impl PassLog {
     pub fn new(of: Loop, first: First, log: Logger, recorder: Recorder) -> Self {
         Self {
             of,
-            failures: FailureLog::new(first),
-            was_logged: false,
-            objects: HashMap::new(),
+            failures: Outage::new(first),
+            removals: Outage::new(first),
             notes: HashSet::new(),
             would_remove: 0,
             log,
@@ -61,7 +58,9 @@ impl PassLog {
 
     /// Passes that failed since the last one without a failure, and since when.
     pub fn outage(&self) -> (u64, Option<Timestamp>) {
-        (self.failures.passes(), self.failures.since())
+        let outages = [&self.failures.log, &self.removals.log];
+        let passes = outages.map(FailureLog::passes).into_iter().max().unwrap_or_default();
+        (passes, outages.into_iter().filter_map(FailureLog::since).min())
     }
 
     /// Logs what is due of a pass.
@@ -69,33 +68,54 @@ impl PassLog {
         self.notes(report);
         self.would_remove(report);
         self.objects(report);
-        let failures = failures(report);
-        if failures.is_empty() {
-            return self.success(report, now);
+        let errors = errors(report);
+        // Where the runtime became unreachable in the middle, nothing more is logged of the objects.
+        let removals =
+            if errors.iter().any(|failure| failure.is_unreachable) { Vec::new() } else { removals(report) };
+        if errors.is_empty() && removals.is_empty() {
+            debug!(self.log, "pass"; "loop" => self.of.as_str(), "removed" => report.counts.removed, "took" => duration(report.took));
         }
-        self.failures.pass_failed();
-        for failure in failures {
-            let first = match failure.event {
-                EventKind::FreeDiskSpaceFailed => First::Lasting,
-                _ => self.failures.first,
-            };
-            let line = self.failures.failed_as(first, failure.kind, now);
-            if failure.is_unreachable {
-                debug!(self.log, "pass failed: {}", failure.text; "loop" => self.of.as_str());
-                continue;
+        if errors.is_empty() {
+            let is_over = removals.is_empty() && report.counts.postponed == 0;
+            let ended = [self.failures.ended(now), if is_over { self.removals.ended(now) } else { None }];
+            if let Some(outage) = ended.into_iter().flatten().reduce(joined) {
+                self.recovered(outage, report);
             }
-            let hint = match (first, line.number) {
-                (First::Warning, 1)
-                    if failure.event == EventKind::InvalidDiskCapacity
-                        || failure.kind.step == "ImageFsInfo" =>
-                {
-                    " (the statistics of a runtime that has just started may not be ready yet)"
-                }
-                _ => "",
-            };
-            self.line(line, &format!("pass failed: {}{hint}", failure.text));
-            self.event(line, failure.event, failure.text, Some(report.in_pass()));
         }
+        for (of_objects, failures) in [(false, errors), (true, removals)] {
+            if !failures.is_empty() {
+                self.outage_of(of_objects).log.pass_failed();
+            }
+            failures.into_iter().for_each(|failure| self.failed(of_objects, failure, report, now));
+        }
+    }
+
+    fn outage_of(&mut self, objects: bool) -> &mut Outage {
+        if objects { &mut self.removals } else { &mut self.failures }
+    }
+
+    fn failed(&mut self, of_objects: bool, failure: Failure, report: &PassReport, now: Timestamp) {
+        let outage = self.outage_of(of_objects);
+        let first = match failure.event {
+            EventKind::FreeDiskSpaceFailed => First::Lasting,
+            _ => outage.log.first,
+        };
+        let line = outage.log.failed_as(first, failure.kind, now);
+        if failure.is_unreachable {
+            debug!(self.log, "pass failed: {}", failure.text; "loop" => self.of.as_str());
+            return;
+        }
+        outage.was_logged |= line.due > Due::Debug;
+        let hint = match (first, line.number) {
+            (First::Warning, 1)
+                if failure.event == EventKind::InvalidDiskCapacity || failure.kind.step == "ImageFsInfo" =>
+            {
+                " (the statistics of a runtime that has just started may not be ready yet)"
+            }
+            _ => "",
+        };
+        self.line(line, &format!("pass failed: {}{hint}", failure.text));
+        self.event(line, failure.event, failure.text, Some(report.in_pass()));
     }
 
     /// Logs each note once until it is gone.
@@ -125,8 +145,9 @@ impl PassLog {
 
     /// Logs that the loop itself crashed, and restarts after that pause; without a pause, that it hung. Such a failure is never one of statistics.
     pub fn crashed(&mut self, step: &'static str, why: &str, pause: Duration, now: Timestamp) {
-        self.failures.pass_failed();
-        let line = self.failures.failed_as(First::Error, FailureKind { step, code: None }, now);
+        self.failures.log.pass_failed();
+        let line = self.failures.log.failed_as(First::Error, FailureKind { step, code: None }, now);
+        self.failures.was_logged |= line.due > Due::Debug;
         let of = self.of;
         let text = if pause.is_zero() {
             format!("{of} hung, restarting now: {why}")
@@ -137,24 +158,16 @@ impl PassLog {
         self.event(line, EventKind::Restarted, why.to_owned(), None);
     }
 
-    fn success(&mut self, report: &PassReport, now: Timestamp) {
-        let (removed, took) = (report.counts.removed, report.took);
-        let (of, was_logged) = (self.of.as_str(), std::mem::take(&mut self.was_logged));
-        match self.failures.succeeded(now) {
-            Some(outage) if was_logged => {
-                info!(self.log, "the loop has recovered"; "loop" => of, "failures" => outage.failures,
-                    "lasted" => duration(outage.lasted), "removed" => removed);
-                let passes = counted(outage.failures, "failed pass");
-                let message = format!("{passes} in {}", duration(outage.lasted));
-                let event = Event::new(EventKind::Recovered, Some(self.of), message);
-                self.recorder.record(Event { pass: Some(report.in_pass()), ..event });
-            }
-            _ => debug!(self.log, "pass"; "loop" => of, "removed" => removed, "took" => duration(took)),
-        }
+    fn recovered(&self, outage: Recovery, report: &PassReport) {
+        let lasted = duration(outage.lasted);
+        info!(self.log, "the loop has recovered"; "loop" => self.of.as_str(), "failures" => outage.failures,
+            "lasted" => &lasted, "removed" => report.counts.removed);
+        let message = format!("{} in {lasted}", counted(outage.failures, "failed pass"));
+        let event = Event::new(EventKind::Recovered, Some(self.of), message);
+        self.recorder.record(Event { pass: Some(report.in_pass()), ..event });
     }
 
-    fn line(&mut self, line: Line, text: &str) {
-        self.was_logged |= line.due > Due::Debug;
+    fn line(&self, line: Line, text: &str) {
         let fields =
             slog::o!("loop" => self.of.as_str(), "failures" => line.number, "suppressed" => line.suppressed);
         match line.due {
@@ -173,25 +186,45 @@ impl PassLog {
         }
     }
 
-    /// An event for each object that could not be removed, in as many passes in a row as a doubling says.
-    fn objects(&mut self, report: &PassReport) {
-        let before = std::mem::take(&mut self.objects);
-        for (removal, error) in report.failed() {
-            let key = (removal.kind, removal.id.clone());
-            let count = before.get(&key).copied().unwrap_or_default().saturating_add(1);
-            self.objects.insert(key, count);
-            if count.is_power_of_two() {
-                let object = Some(Box::new(removal.object()));
-                let event = Event::new(EventKind::RemovalFailed, Some(self.of), error);
-                let pass = Some(report.in_pass());
-                self.recorder.record(Event { object, count, pass, ..event });
-            }
+    /// An event for each object that could not be removed, after as many attempts as a doubling says.
+    fn objects(&self, report: &PassReport) {
+        // Over one that the runtime died of it does not count: 0.
+        let is_due = |attempts: u64| attempts == 0 || attempts.is_power_of_two();
+        for (removal, error) in report.failed().filter(|(removal, _)| is_due(removal.attempts)) {
+            let object = Some(Box::new(removal.object()));
+            let event = Event::new(EventKind::RemovalFailed, Some(self.of), error);
+            let (count, pass) = (removal.attempts.max(1), Some(report.in_pass()));
+            self.recorder.record(Event { object, count, pass, ..event });
         }
     }
 }
 
-/// The failures of a pass, one of each kind. Objects that could not be removed are one failure for each kind of object.
-fn failures(report: &PassReport) -> Vec<Failure> {
+/// Passes that fail in a row.
+struct Outage {
+    log: FailureLog<FailureKind>,
+    /// Whether anything of it was logged, so that its end is worth a line.
+    was_logged: bool,
+}
+
+impl Outage {
+    fn new(first: First) -> Self {
+        Self { log: FailureLog::new(first), was_logged: false }
+    }
+
+    /// A pass did not fail. What that ends, if anything of it was logged.
+    fn ended(&mut self, now: Timestamp) -> Option<Recovery> {
+        let recovery = self.log.succeeded(now);
+        std::mem::take(&mut self.was_logged).then_some(recovery).flatten()
+    }
+}
+
+/// Both outages, which have ended at the same time.
+fn joined(one: Recovery, other: Recovery) -> Recovery {
+    Recovery { failures: one.failures.saturating_add(other.failures), lasted: one.lasted.max(other.lasted) }
+}
+
+/// The errors of a pass, one of each kind.
+fn errors(report: &PassReport) -> Vec<Failure> {
     let mut all: Vec<Failure> = Vec::new();
     for error in &report.errors {
         if all.iter().all(|failure| failure.kind != error.kind()) {
@@ -208,10 +241,12 @@ fn failures(report: &PassReport) -> Vec<Failure> {
             });
         }
     }
-    // Where the runtime became unreachable in the middle, nothing more is logged of the objects.
-    if all.iter().any(|failure| failure.is_unreachable) {
-        return all;
-    }
+    all
+}
+
+/// The objects that could not be removed: one failure for each kind of object.
+fn removals(report: &PassReport) -> Vec<Failure> {
+    let mut all: Vec<Failure> = Vec::new();
     for (removal, error) in report.failed() {
         let kind = FailureKind { step: removal.kind.as_str(), code: None };
         if all.iter().all(|known| known.kind != kind) {

@@ -1,15 +1,17 @@
 //! What a loop's supervisor knows of it: facts for `status`, `explain` and metrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::Mode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::stuck::StuckObject;
 use super::totals::Totals;
 use crate::report::{PassReport, Space};
 use cri_gc_kit::generation::Generation;
-use cri_gc_kit::words::{Loop, LoopSettings};
+use cri_gc_kit::words::{Kind, Loop, LoopSettings};
 
 /// What a loop is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
@@ -80,6 +82,8 @@ pub struct LoopState {
     pub last: Option<PassReport>,
     /// Passes since the service started.
     pub passes: u64,
+    /// Objects that could not be removed; those that failed first come first.
+    pub stuck: Vec<Arc<StuckObject>>,
     /// Objects removed since the service started.
     pub removed: u64,
     /// Bytes measurably freed since the service started.
@@ -114,6 +118,7 @@ impl LoopState {
             next_pass_at: None,
             last: None,
             passes: 0,
+            stuck: Vec::new(),
             removed: 0,
             freed_bytes: 0,
             totals: Totals::default(),
@@ -132,6 +137,13 @@ impl LoopState {
             Some(last) if self.mode == Mode::Enforce && last.report_only => Mode::Report,
             _ => self.mode,
         }
+    }
+
+    /// That object, if it could not be removed.
+    #[must_use]
+    pub fn stuck_object(&self, kind: Kind, id: &str) -> Option<&StuckObject> {
+        let mut stuck = self.stuck.iter().map(Arc::as_ref);
+        stuck.find(|object| object.removal.kind == kind && object.removal.id == id)
     }
 
     pub(super) fn now_does(&mut self, doing: Doing, now: Timestamp) {

@@ -18,11 +18,12 @@ use cri_gc_config::Mode;
 use slog::info;
 use tokio::sync::watch;
 
-use super::actor::{Collector, Schedule, Service};
+use super::actor::{Begin, Collector, Schedule, Service};
 use super::collect::Collect;
 use super::messages::{AskState, Declined, Finish, Link, News, NewsOf, Pause, Ping, RunPass};
 use super::pass_log::PassLog;
 use super::state::{Doing, LoopState, Paused};
+use super::stuck::StuckObject;
 use crate::report::{PassReport, Trigger};
 use crate::tools::Tools;
 use cri_gc_kit::generation::{Generation, Reconfigure};
@@ -110,7 +111,8 @@ impl<C: Collect> Supervisor<C> {
         guard::start(&on, pace, crashed, move |ctx| {
             let log = PassLog::new(C::LOOP, C::FIRST_FAILURE, tools.log.clone(), tools.recorder.clone());
             let hire = Hire { threads, tools, schedule, make: Arc::new(make) };
-            let in_force = (Arc::clone(&generation), paused.is_some());
+            let in_force =
+                InForce { generation: Arc::clone(&generation), is_paused: paused.is_some(), stuck: &[] };
             Self {
                 state: LoopState { paused, ..LoopState::new(C::LOOP, &generation, clock.now()) },
                 hang_timeout: generation.settings.supervision.hang_timeout,
@@ -155,7 +157,11 @@ impl<C: Collect> Supervisor<C> {
             duration(hung_for)
         );
         self.log.crashed("hang", &why, Duration::ZERO, now);
-        let in_force = (Arc::clone(&self.generation), self.state.paused.is_some());
+        let in_force = InForce {
+            generation: Arc::clone(&self.generation),
+            is_paused: self.state.paused.is_some(),
+            stuck: &self.state.stuck,
+        };
         let next = self.hire.hire(self.current.number + 1, in_force, ctx.address().recipient());
         // Only now: should no thread be left for another one, this one may continue if it answers again.
         self.current.lease.revoke();
@@ -230,6 +236,13 @@ impl<C: Collect> Supervisor<C> {
     }
 }
 
+/// What a loop continues from: the settings and the pause that are in force, and what could not be removed.
+struct InForce<'a> {
+    generation: Arc<Generation>,
+    is_paused: bool,
+    stuck: &'a [Arc<StuckObject>],
+}
+
 /// What starting a loop takes.
 struct Hire<C: Collect> {
     threads: Threads,
@@ -240,15 +253,15 @@ struct Hire<C: Collect> {
 }
 
 impl<C: Collect> Hire<C> {
-    /// Starts a loop with the settings and the pause that are in force.
-    fn hire(&self, number: u64, in_force: (Arc<Generation>, bool), news: Recipient<NewsOf>) -> Current<C> {
+    /// Starts a loop that continues from there.
+    fn hire(&self, number: u64, in_force: InForce<'_>, news: Recipient<NewsOf>) -> Current<C> {
         let (thread, lease) = (self.threads.start(), Lease::default());
         let tools = Tools { gateway: self.tools.gateway.under(lease.clone()), ..self.tools.clone() };
         let service = Service { schedule: self.schedule.clone(), link: Link { number, to: news } };
-        let (make, (generation, paused)) = (Arc::clone(&self.make), in_force);
-        lease.pause(paused);
-        let in_force = (generation, paused, lease.clone());
-        let address = Collector::serve(&thread.handle, tools, in_force, service, move || make());
+        let (make, InForce { generation, is_paused, stuck }) = (Arc::clone(&self.make), in_force);
+        lease.pause(is_paused);
+        let begin = Begin { generation, is_paused, lease: lease.clone(), stuck: stuck.to_vec() };
+        let address = Collector::serve(&thread.handle, tools, begin, service, move || make());
         Current { number, address, thread, lease }
     }
 }
@@ -292,8 +305,9 @@ impl<C: Collect> Handler<NewsOf> for Supervisor<C> {
                 self.state.next_pass_at = next;
                 self.state.now_does(Doing::Running, now);
             }
-            News::Ended { report, seen } => {
+            News::Ended { report, seen, stuck } => {
                 self.state.now_does(Doing::Waiting, now);
+                self.state.stuck = stuck;
                 // A loop that is switched off has neither failed nor recovered.
                 if report.mode != Mode::Off {
                     self.log.pass_ended(&report, now);
@@ -382,6 +396,7 @@ impl<C: Collect> Handler<Finish> for Supervisor<C> {
                 }
             };
             tokio::select! {
+                biased;
                 // A loop that is gone has shut down.
                 _ = address.send(Finish) => {}
                 () = hangs => {
@@ -417,6 +432,7 @@ impl<C: Collect> Handler<RunPass> for Supervisor<C> {
         // It is none of the supervisor's own futures: the pass is reported also if the supervisor restarts meanwhile.
         Box::pin(async move {
             tokio::select! {
+                biased;
                 report = pass => report.unwrap_or(Err(Declined::Crashed(C::LOOP))),
                 _ = replaced.changed() => Err(Declined::Crashed(C::LOOP)),
             }

@@ -17,7 +17,7 @@ use super::supervisor::Next;
 use super::*;
 use crate::report::PassError;
 use crate::tools::Tools;
-use cri_gc_gateway::Gateway;
+use cri_gc_gateway::{Connect, Gateway};
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::Recorder;
@@ -137,7 +137,7 @@ impl Stage {
         settings.runtime.endpoint = "/nonexistent".parse().unwrap();
         settings.runtime.request_timeout = DEADLINE;
         let files = Workers::start(1).unwrap();
-        let gateway = Gateway::start(&here, &settings, None, log.clone());
+        let gateway = Gateway::start(&here, &settings, Connect::Socket, None, log.clone());
         let began = tokio::time::Instant::now();
         let clock = Clock::new(move || {
             jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(began.elapsed()).unwrap()

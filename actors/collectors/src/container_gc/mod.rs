@@ -40,6 +40,7 @@ impl Collect for ContainerGc {
         let view = pass.pods().await?;
         let observation = &view.observation;
         self.seen_dead.observe(&observation.containers, view.listed_at);
+        pass.there_are(Kind::Container, observation.containers.iter().map(|container| container.id.as_str()));
         let policy = pass.settings.policy();
         let pods = PodTable::new(observation);
         let mut section = containers::decide(observation, &pods, &policy);

@@ -88,6 +88,7 @@ impl WholePods {
         let parallel = removals.pass.settings.sandbox_gc.parallel_removals.into();
         let left = RefCell::new(Vec::new());
         parallel::for_each(pods, parallel, async |pod: WholePod| {
+            let _removing = removals.pass.removing();
             let decisions = || pod.containers.iter().map(|index| Decision::new(*index, Reason::PodDeleted));
             let targets = decisions().filter_map(|decision| removals.target(decision)).collect();
             let sandbox = removals.observation.sandboxes.get(pod.sandbox);

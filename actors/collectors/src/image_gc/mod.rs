@@ -76,6 +76,7 @@ impl Collect for ImageGc {
         // Without the pods, the containers and the images, all of them, nothing can be decided.
         let view = observe::remember_pods(tools, &pass.settings).await?;
         let seen = observe::remember_images(tools).await?;
+        pass.there_are(Kind::Image, seen.images.iter().map(|image| image.id.as_str()));
         view.verdict.images_unknown.into_iter().for_each(|why| pass.note(why));
         // Where images lie matters for space only: for their age they are removed all the same.
         let places = match seen.places {

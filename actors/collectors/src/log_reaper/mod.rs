@@ -89,6 +89,7 @@ impl Collect for LogReaper {
 impl LogReaper {
     async fn directories(&self, pass: &Pass, view: &PodView) {
         let observation = &view.observation;
+        pass.there_are(Kind::LogDir, observation.log_dirs.iter().map(String::as_str));
         let pods = PodTable::new(observation);
         let mut section = log_dirs::decide(observation, &pods);
         log_dirs::follow(&mut section, observation, &pods, &pass.foreseen.of(observation));

@@ -22,6 +22,7 @@ impl Collect for SandboxReaper {
     async fn pass(&self, pass: &Pass) -> Result<(), PassError> {
         let view = pass.pods().await?;
         let observation = &view.observation;
+        pass.there_are(Kind::Sandbox, observation.sandboxes.iter().map(|sandbox| sandbox.id.as_str()));
         let policy = pass.settings.policy();
         let pods = PodTable::new(observation);
         let mut section = sandboxes::decide(observation, &pods, &policy);

@@ -17,6 +17,13 @@ impl Backoff {
         Self { min, max: max.max(min), next: min }
     }
 
+    /// The same with other bounds, which have been reloaded.
+    #[must_use]
+    pub fn within(self, min: Duration, max: Duration) -> Self {
+        let max = max.max(min);
+        Self { min, max, next: self.next.clamp(min, max) }
+    }
+
     /// The pause to make now; the next one is twice as long.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;

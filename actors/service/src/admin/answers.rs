@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::desk::Planned;
 use crate::configuration::ConfigurationState;
-use cri_gc_collectors::collector::LoopState;
+use cri_gc_collectors::collector::{LoopState, StuckObject};
 use cri_gc_collectors::report::{Outcome, PassReport, Progress, Removal};
 use cri_gc_gateway::RuntimeState;
 use cri_gc_kit::words::{Kind, Loop};
@@ -102,8 +102,19 @@ pub fn source(state: SourceState, seen: Option<&Observation>) -> api::PodSource 
     }
 }
 
+/// Objects that could not be removed, as far as a status names them.
+const STUCK: usize = 50;
+
+fn stuck(object: &StuckObject) -> api::Stuck {
+    api::Stuck {
+        removal: Some(removal(&object.removal)),
+        since: object.since.to_string(),
+        attempts: object.attempts,
+        next_try_at: object.next_try_at.to_string(),
+    }
+}
+
 pub fn loop_status(state: &LoopState) -> api::LoopStatus {
-    let stuck = state.last.iter().flat_map(|last| &last.removals);
     api::LoopStatus {
         r#loop: state.of.as_str().to_owned(),
         mode: state.mode_in_effect().as_str().to_owned(),
@@ -120,7 +131,8 @@ pub fn loop_status(state: &LoopState) -> api::LoopStatus {
         failing_since: time(state.failing_since),
         restarts: state.restarts,
         last_restart: state.last_restart.clone().unwrap_or_default(),
-        stuck: stuck.map(removal).collect(),
+        stuck: state.stuck.iter().take(STUCK).map(|object| stuck(object)).collect(),
+        stuck_count: state.stuck.len() as u64,
         paused_until: time(state.paused.and_then(|paused| paused.until)),
     }
 }
@@ -278,6 +290,7 @@ pub fn explained(object: Explained, states: &[LoopState], pods: &[PodFacts]) -> 
         size_bytes: item.size_bytes.filter(|_| kind == Kind::Image).unwrap_or_default(),
         first_detected: time(item.first_detected),
         last_used: time(item.last_used),
+        stuck: state.and_then(|state| state.stuck_object(kind, &item.id)).map(stuck),
         ..api::Explained::default()
     }
 }

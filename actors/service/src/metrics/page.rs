@@ -1,7 +1,7 @@
 //! The state of the service as one page for people, with the facts of `cri-gc status` that need no request to the runtime. No scripts.
 
 use bytesize::ByteSize;
-use cri_gc_collectors::collector::{Doing, LoopState};
+use cri_gc_collectors::collector::{Doing, LoopState, StuckObject};
 use cri_gc_config::Mode;
 use cri_gc_kit::recorder::Stamped;
 use cri_gc_kit::text::{duration, host_name};
@@ -158,9 +158,7 @@ fn loops(html: &mut Html, answers: &Answers) {
     for state in &answers.loops {
         let Some(last) = &state.last else { continue };
         let errors = last.errors.iter().map(ToString::to_string);
-        let stuck =
-            last.failed().map(|(removal, error)| format!("{} could not be removed: {error}", removal.name));
-        for text in errors.chain(stuck) {
+        for text in errors.chain(state.stuck.iter().take(STUCK).map(|object| stuck(object))) {
             html.warning(&format!("{}: {text}", state.of));
         }
         last.notes.iter().for_each(|note| html.element("p", &format!("{}: {note}", state.of)));
@@ -168,6 +166,18 @@ fn loops(html: &mut Html, answers: &Answers) {
             html.element("p", &format!("{} was restarted: {why}", state.of));
         }
     }
+}
+
+/// Objects that could not be removed, as far as a page names them.
+const STUCK: usize = 50;
+
+fn stuck(object: &StuckObject) -> String {
+    let StuckObject { removal, since, attempts, next_try_at, .. } = object;
+    let attempts = counted(*attempts, "attempt");
+    format!(
+        "{} could not be removed in {attempts} since {since:.0}, tried again at {next_try_at:.0}: {}",
+        removal.name, removal.outcome
+    )
 }
 
 /// What it does, and until when it is paused.

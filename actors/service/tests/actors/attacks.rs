@@ -13,7 +13,7 @@ use cri_gc_collectors::observe;
 use cri_gc_collectors::report::PassReport;
 use cri_gc_collectors::tools::Tools;
 use cri_gc_config::{Mode, PodSource};
-use cri_gc_gateway::{Gateway, Waits};
+use cri_gc_gateway::{Connect, Gateway, Waits};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::recorder::Recorder;
 use cri_gc_kit::seams::Clock;
@@ -164,7 +164,8 @@ fn cancelled_as_an_answer_is_no_return_of_the_runtime() {
             recorder: Recorder::none(crew.tools.clock.clone()),
             endpoint: "x".into(),
         };
-        let gateway = Gateway::start(&Arbiter::current(), &bed.settings, Some(waits), silent());
+        let gateway =
+            Gateway::start(&Arbiter::current(), &bed.settings, Connect::Socket, Some(waits), silent());
         gateway.version().await.unwrap();
         let before = gateway.returns();
         bed.sim.fault(Method::ImageFsInfo, Fault::error(Code::Cancelled, "context canceled"), Scope::Always);
@@ -208,7 +209,8 @@ fn an_unreachable_image_service_is_no_return_of_the_runtime() {
             recorder: Recorder::none(crew.tools.clock.clone()),
             endpoint: "x".into(),
         };
-        let gateway = Gateway::start(&Arbiter::current(), &bed.settings, Some(waits), silent());
+        let gateway =
+            Gateway::start(&Arbiter::current(), &bed.settings, Connect::Socket, Some(waits), silent());
         gateway.version().await.unwrap();
         let before = gateway.returns();
         for _ in 0..3 {

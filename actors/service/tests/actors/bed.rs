@@ -18,7 +18,7 @@ use cri_gc_collectors::report::{Outcome, PassReport};
 use cri_gc_collectors::sandbox_reaper::SandboxReaper;
 use cri_gc_collectors::tools::Tools;
 use cri_gc_config::Settings;
-use cri_gc_gateway::Gateway;
+use cri_gc_gateway::{Connect, Gateway};
 use cri_gc_images::{Home, ImageRecords};
 use cri_gc_kit::recorder::Recorder;
 use cri_gc_kit::seams::{Clock, FsProbe};
@@ -106,7 +106,7 @@ impl Bed {
             arbiters.push(Arbiter::new());
             arbiters.last().unwrap().handle()
         };
-        let gateway = Gateway::start(&arbiter(), &settings, None, log.clone());
+        let gateway = Gateway::start(&arbiter(), &settings, Connect::Socket, None, log.clone());
         let configure = Configure { settings: Arc::clone(&settings), confirmed: false, service: false };
         let pods = PodStates::start(
             &arbiter(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
-use cri_gc_gateway::{CriError, CriResult, ErrorClass, Freshness, Gateway, Owner};
+use cri_gc_gateway::{Connect, CriError, CriResult, ErrorClass, Freshness, Gateway, Owner};
 use cri_gc_kit::generation::{Generation, Reconfigure};
 use cri_gc_kit::supervision::threads::Lease;
 use cri_gc_policy::Container;
@@ -204,7 +204,7 @@ fn without_a_socket_there_is_no_socket_and_once_there_is_one_it_is_used() {
     actix::System::new().block_on(async {
         let mut settings = bed.settings.clone();
         settings.runtime.endpoint = missing.to_str().unwrap().parse().unwrap();
-        let gateway = Gateway::start(&Arbiter::current(), &settings, None, silent());
+        let gateway = Gateway::start(&Arbiter::current(), &settings, Connect::Socket, None, silent());
         let failed = error(gateway.version()).await;
         assert_eq!(failed.class, ErrorClass::NoSocket, "{failed:?}");
         assert!(failed.is_unreachable());
@@ -263,7 +263,7 @@ fn a_list_over_our_own_limit_is_too_large_and_raising_it_helps() {
     actix::System::new().block_on(async {
         let mut small = bed.settings.clone();
         small.runtime.max_message_size = 2000;
-        let gateway = Gateway::start(&Arbiter::current(), &small, None, silent());
+        let gateway = Gateway::start(&Arbiter::current(), &small, Connect::Socket, None, silent());
         match gateway.list::<Container>(Freshness::Fresh).await {
             Ok(listed) => assert_eq!((flavour(), listed.len()), (Flavour::CriO, 20), "by a stream"),
             Err(failed) => assert_eq!(failed.class, ErrorClass::TooLarge, "{failed:?}"),

@@ -130,9 +130,9 @@ pub fn work(sheet: &mut Sheet<'_>, answers: &Answers) -> Result<(), Error> {
         (
             "cri_gc_objects_stuck",
             None,
-            "Objects that the last pass could not remove; the next one tries again",
+            "Objects that could not be removed; each is tried again after a pause that doubles",
         ),
-        each(answers, |state| Some(state.last.as_ref()?.counts.failed)),
+        each(answers, |state| Some(state.stuck.len() as u64)),
     )?;
     let images = || loops().filter(|state| state.of == Loop::ImageGc);
     sheet.counter(
