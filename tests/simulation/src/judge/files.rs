@@ -18,10 +18,12 @@ impl State {
         let before = std::mem::take(&mut self.directories);
         for (name, seen) in &before {
             if !there.contains(name) {
+                self.since_look = now.saturating_sub(*seen);
                 self.removed_directory(node, name, *seen);
                 self.removed[3] += 1;
             }
         }
+        self.since_look = Duration::ZERO;
         self.directories = there.into_iter().map(|name| (name, now)).collect();
         for (id, log) in std::mem::take(&mut self.logs) {
             let runs = node.container(&id).is_some_and(|c| c.spec.state == ContainerState::Running);

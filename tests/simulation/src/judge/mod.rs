@@ -100,6 +100,8 @@ struct State {
     stopped: HashSet<String>,
     /// The log directories that there were, and the logs of what ran.
     directories: BTreeMap<String, Duration>,
+    /// How long ago what is judged may have happened: it was found by a look at the files.
+    since_look: Duration,
     logs: Vec<(String, PathBuf)>,
     violations: Vec<String>,
     removed: [u64; 4],
@@ -136,6 +138,7 @@ impl Judge {
             paused: HashMap::new(),
             stopped: HashSet::new(),
             directories: BTreeMap::new(),
+            since_look: Duration::ZERO,
             logs: Vec::new(),
             violations: Vec::new(),
             removed: [0; 4],

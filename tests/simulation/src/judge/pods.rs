@@ -162,7 +162,7 @@ impl State {
 
     /// The versions that the newest reading may be of: those that were in the file within the time of a reading.
     fn recent_versions(&self) -> impl Iterator<Item = &Version> {
-        let from = self.sim.uptime().saturating_sub(READ_WITHIN + self.late());
+        let from = self.sim.uptime().saturating_sub(READ_WITHIN + self.late() + self.since_look);
         self.versions.iter().filter(move |version| self.until(version).is_none_or(|until| until >= from))
     }
 
