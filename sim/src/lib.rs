@@ -2,7 +2,7 @@
 //!
 //! It is for tests and for `cri-gc demo`. It answers as containerd 1.6 or 2.1 or CRI-O 1.37 does ([`Flavour`]), also where
 //! that is inconvenient: containerd removes images in use, CRI-O answers OK and keeps an artifact; sizes
-//! are hints; lists fail when they grow too large. It can also be made to fail, hang, die and race with its callers.
+//! are hints; lists fail when they grow too large. It can also be made to fail, hang, die, answer oddly and race with its callers.
 //!
 //! - The **model** ([`Node`]) has sandboxes, containers, images made of shared layers, a disk and a clock. All time
 //!   in it is modelled: it passes only by [`Sim::advance`], or in memory with the time of the tokio runtime. Log files and their directories are real, in the folder

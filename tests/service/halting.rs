@@ -10,7 +10,7 @@ use cri_gc_collectors::report::{PassReport, Trigger};
 use cri_gc_config::Mode;
 use cri_gc_kit::generation::Cause;
 use cri_gc_kit::words::Loop;
-use cri_gc_sim::Method;
+use cri_gc_sim::{Fault, Method, Scope};
 use cri_gc_test_support::on_each_flavour;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -30,6 +30,7 @@ on_each_flavour!(
     a_shutdown_begins_no_removal_and_waits_for_the_one_in_progress,
     the_end_waits_for_a_removal_that_hangs_no_longer_than_for_its_deadline,
     a_shutdown_waits_no_longer_than_a_pass_may_take,
+    a_shutdown_waits_for_no_list,
 );
 
 type Asked<'a> = Pin<Box<dyn Future<Output = Result<PassReport, Declined>> + 'a>>;
@@ -276,4 +277,16 @@ async fn a_shutdown_waits_no_longer_than_a_pass_may_take() {
     stage.answer("the end", end).await;
     assert_eq!(stage.sim.count(Method::RemoveContainer), 1);
     shut_down_completely(&stage).await;
+}
+
+async fn a_shutdown_waits_for_no_list() {
+    for method in [Method::ListContainers, Method::ListPodSandbox, Method::ListImages] {
+        let stage = three_containers(Setup::new()).start().await;
+        stage.sim.fault(method, Fault::Hang, Scope::Always);
+        stage.step_without_waiting(SECOND).await;
+        stage.until("the list", async || (stage.sim.count(method) > 1).then_some(())).await;
+        // No time passes.
+        stage.answer("the end", stage.service.finish()).await;
+        assert_eq!(stage.sim.count(Method::RemoveContainer), 0, "{method}");
+    }
 }

@@ -194,7 +194,8 @@ fn kubelet_log(container: &cri::Container) -> Option<String> {
 
 fn container(from: cri::Container, texts: &mut Texts) -> Container {
     let metadata = from.metadata.unwrap_or_default();
-    let state = container_state(from.state);
+    // One without an id can't be removed, and must not count as a newer one of its name.
+    let state = if from.id.is_empty() { ContainerState::Running } else { container_state(from.state) };
     Container {
         id: texts.own(&from.id),
         pod_uid: texts.get(label(&from.labels, POD_UID_LABEL)),

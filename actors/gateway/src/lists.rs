@@ -99,13 +99,26 @@ pub trait Listed: Clone + Send + Sync + Unpin + 'static {
 /// All messages of a stream, each of them converted as it comes: it takes many times less memory then.
 async fn collect<M, T>(
     mut stream: tonic::Streaming<M>,
-    mut items: impl FnMut(M) -> Vec<T>,
+    mut items: impl FnMut(M) -> Result<Vec<T>, Status>,
 ) -> Result<Vec<T>, Status> {
     let mut all = Vec::new();
     while let Some(message) = stream.message().await? {
-        all.extend(items(message));
+        all.extend(items(message)?);
     }
     Ok(all)
+}
+
+/// Sandboxes, all of which say what and whose they are. One that does not may be the newest of any pod, and be ready: nothing is known of a
+/// pod then.
+fn with_pods(sandboxes: Vec<cri::BarePodSandbox>) -> Result<Vec<cri::BarePodSandbox>, Status> {
+    let is_odd = |sandbox: &&cri::BarePodSandbox| sandbox.id.is_empty() || sandbox.metadata.is_none();
+    match sandboxes.iter().find(is_odd) {
+        Some(odd) => {
+            let text = format!("the runtime lists a sandbox without an id or without metadata: {:?}", odd.id);
+            Err(Status::unknown(text))
+        }
+        None => Ok(sandboxes),
+    }
 }
 
 /// Containers by a stream.
@@ -116,7 +129,7 @@ pub async fn stream_containers<T>(
 ) -> Result<Vec<T>, Status> {
     let request = cri::StreamContainersRequest { filter: Some(container_filter(part)) };
     let answer = clients.runtime.stream_containers(request).await?;
-    collect(answer.into_inner(), |message| items(message.containers)).await
+    collect(answer.into_inner(), |message| Ok(items(message.containers))).await
 }
 
 fn container_filter(Part { state, owner }: Part) -> cri::ContainerFilter {
@@ -197,7 +210,7 @@ impl Listed for Sandbox {
             Some(Owner::Sandbox(id)) => filter.id = id.into(),
             None => {}
         }
-        clients.sandboxes(filter).await
+        clients.sandboxes(filter).await.and_then(with_pods)
     }
 
     async fn stream(mut clients: Clients, texts: &mut Texts) -> Result<Vec<Self>, Status> {
@@ -206,7 +219,9 @@ impl Listed for Sandbox {
             let cri::PodSandbox { id, metadata, state, created_at, .. } = sandbox;
             cri::BarePodSandbox { id, metadata, state, created_at }
         };
-        let of = |all: Vec<_>, texts: &mut _| Self::of(all.into_iter().map(bare).collect(), texts);
+        let of = |all: Vec<_>, texts: &mut _| {
+            with_pods(all.into_iter().map(bare).collect()).map(|all| Self::of(all, texts))
+        };
         collect(answer.into_inner(), |message| of(message.pod_sandboxes, texts)).await
     }
 
@@ -244,7 +259,7 @@ impl Listed for Image {
 
     async fn stream(mut clients: Clients, texts: &mut Texts) -> Result<Vec<Self>, Status> {
         let answer = clients.images.stream_images(cri::StreamImagesRequest::default()).await?;
-        collect(answer.into_inner(), |message| Self::of(message.images, texts)).await
+        collect(answer.into_inner(), |message| Ok(Self::of(message.images, texts))).await
     }
 
     fn of(answer: Vec<cri::Image>, _texts: &mut Texts) -> Vec<Self> {

@@ -15,6 +15,6 @@ mod objects;
 mod pods;
 
 pub use disk::{Disk, Usage, Volume};
-pub(crate) use node::Counted;
+pub(crate) use node::{Counted, Odd};
 pub use node::{Node, Paths};
 pub use objects::{Container, Image, ImageVolume, Sandbox};

@@ -1,6 +1,7 @@
 //! The state of the node, and what concerns all of it: its places, its clock, its disk. What is done with objects of each kind
 //! is in the file of that kind.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -102,6 +103,8 @@ pub struct Node {
     pub(crate) counted: Counted,
     /// What the file-system probe fails with.
     pub probe_error: Option<io::ErrorKind>,
+    /// What makes answers odd, while they are.
+    odd: Cell<Option<u64>>,
 }
 
 impl Node {
@@ -123,6 +126,7 @@ impl Node {
             disk,
             counted,
             probe_error: None,
+            odd: Cell::new(None),
         };
         if node.options.sandbox_image_present {
             let layer = LayerSpec::new("the sandbox image", 310_000, 750_000);
@@ -189,6 +193,21 @@ impl Node {
         self.count_usage();
     }
 
+    /// From now on answers have something odd about them, which that number decides; `None` ends it.
+    pub fn answer_oddly(&self, seed: Option<u64>) {
+        self.odd.set(seed);
+    }
+
+    /// Whether they have.
+    #[must_use]
+    pub fn is_odd(&self) -> bool {
+        self.odd.get().is_some()
+    }
+
+    pub(crate) fn odd(&self) -> Option<Odd<'_>> {
+        self.odd.get().is_some().then_some(Odd(&self.odd))
+    }
+
     /// What is on the disk now.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -232,6 +251,24 @@ impl Node {
         let path = self.paths.pod_logs_root.join(name);
         logs::make_dir(&path, modified)?;
         Ok(path)
+    }
+}
+
+/// What decides how odd an answer is.
+#[derive(Clone, Copy)]
+pub(crate) struct Odd<'a>(&'a Cell<Option<u64>>);
+
+impl Odd<'_> {
+    /// The next number below that.
+    pub(crate) fn below(self, end: usize) -> usize {
+        let state = self.0.get().unwrap_or_default().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0.set(Some(state));
+        usize::try_from(state >> 33).unwrap_or_default().checked_rem(end).unwrap_or_default()
+    }
+
+    /// One of them.
+    pub(crate) fn one_of<T: Clone + Default>(self, values: &[T]) -> T {
+        values.get(self.below(values.len())).cloned().unwrap_or_default()
     }
 }
 

@@ -4,7 +4,7 @@ use cri_gc_proto::cri::image_service_server::ImageService;
 use cri_gc_proto::cri::*;
 use tonic::{Request, async_trait};
 
-use super::{Messages, Reply, Services, missing_is_fine, wire};
+use super::{Messages, Reply, Services, missing_is_fine, odd, wire};
 use crate::calls::Method;
 use crate::model::{Counted, Image};
 use crate::options::Flavour;
@@ -19,7 +19,7 @@ impl ImageService for Services {
                 // containerd ignores the filter.
                 _ => node.images().map(wire::image).collect(),
             };
-            Ok((ListImagesResponse { images }, 0))
+            Ok((ListImagesResponse { images: odd::images(node, images) }, 0))
         })
         .await
     }

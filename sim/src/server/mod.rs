@@ -5,6 +5,7 @@
 //! `image_service`; the rules of the node are in the model.
 
 mod image_service;
+mod odd;
 mod runtime_service;
 mod wire;
 

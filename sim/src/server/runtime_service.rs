@@ -9,7 +9,7 @@ use cri_gc_proto::cri::runtime_service_server::RuntimeService;
 use cri_gc_proto::cri::*;
 use tonic::{Request, Status, async_trait};
 
-use super::{Messages, Reply, Services, missing_is_fine, wire};
+use super::{Messages, Reply, Services, missing_is_fine, odd, wire};
 use crate::calls::Method;
 use crate::error::SimError;
 use crate::model::{Container, Node, Sandbox};
@@ -71,11 +71,13 @@ impl RuntimeService for Services {
         request: Request<StreamPodSandboxesRequest>,
     ) -> Reply<Self::StreamPodSandboxesStream> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        let message = |sandbox: &Sandbox| {
-            let pod_sandboxes = vec![wire::sandbox(sandbox)];
-            (StreamPodSandboxesResponse { pod_sandboxes }, sandbox.spec.annotation_bytes)
+        let messages = |node: &Node| {
+            let message = |sandbox: &Sandbox| {
+                let pod_sandboxes = odd::sandboxes(node, vec![wire::sandbox(sandbox)]);
+                (StreamPodSandboxesResponse { pod_sandboxes }, sandbox.spec.annotation_bytes)
+            };
+            selected_sandboxes(node, &filter).map(message).collect()
         };
-        let messages = |node: &Node| selected_sandboxes(node, &filter).map(message).collect();
         self.stream(Method::StreamPodSandboxes, messages).await
     }
 
@@ -116,7 +118,7 @@ impl RuntimeService for Services {
         let filter = request.into_inner().filter.unwrap_or_default();
         self.call(Method::ListContainers, named(object(&filter), &filter.label_selector), |node| {
             let (containers, unsent) = selected(node, &filter, |container| wire::container(node, container));
-            Ok((ListContainersResponse { containers }, unsent))
+            Ok((ListContainersResponse { containers: odd::containers(node, containers) }, unsent))
         })
         .await
     }
@@ -130,7 +132,7 @@ impl RuntimeService for Services {
         let filter = request.into_inner().filter.unwrap_or_default();
         self.stream(Method::StreamContainers, |node| {
             let message = |container: &Container| {
-                let containers = vec![wire::container(node, container)];
+                let containers = odd::containers(node, vec![wire::container(node, container)]);
                 (StreamContainersResponse { containers }, container.spec.annotation_bytes)
             };
             selected_containers(node, &filter).into_iter().map(message).collect()
@@ -145,7 +147,7 @@ impl RuntimeService for Services {
         let id = request.into_inner().container_id;
         self.call(Method::ContainerStatus, &id, |node| {
             let container = node.find_container(&id)?;
-            let status = Some(wire::container_status(node, container));
+            let status = Some(odd::container_status(node, wire::container_status(node, container)));
             Ok((ContainerStatusResponse { status }, container.spec.annotation_bytes))
         })
         .await
@@ -242,7 +244,7 @@ fn list_sandboxes(node: &Node, filter: &PodSandboxFilter) -> (ListPodSandboxResp
     let mut unsent = 0;
     let count = |sandbox: &&Sandbox| unsent += sandbox.spec.annotation_bytes;
     let items = selected_sandboxes(node, filter).inspect(count).map(wire::sandbox).collect();
-    (ListPodSandboxResponse { items }, unsent)
+    (ListPodSandboxResponse { items: odd::sandboxes(node, items) }, unsent)
 }
 
 /// The sandboxes that pass the filter. A prefix in it that fits no sandbox, or several, passes none.

@@ -105,6 +105,8 @@ impl World {
         for own in ["state", "run"] {
             std::fs::create_dir(dir.join(own)).unwrap();
         }
+        // What an odd answer names as a log.
+        std::fs::write(sim.paths().root.join("outside.log"), "not of a container").unwrap();
         let story = Story::of(&sim);
         let mut this = Self {
             seed,

@@ -82,6 +82,21 @@ fn the_sandbox_image_is_kept_where_the_runtime_pins_none() {
     }
 }
 
+#[test]
+fn a_status_with_nothing_in_it_says_nothing_of_the_sandbox_image() {
+    let options = Options { flavour: Flavour::CriO, pin_sandbox_image: false, ..Options::default() };
+    let mut bed = Bed::with(Options { capacity_bytes: 10_000 * MIB, ..options });
+    bed.settings.image_gc.min_age = Duration::ZERO;
+    fill(&bed);
+    bed.sim.fault(Method::Status, Fault::Empty, Scope::Always);
+    let report = bed.run(async |crew| crew.images().await);
+    assert_eq!(bed.harmful_calls(), 0);
+    assert!(
+        errors(&report).iter().any(|error| error.contains("Status: the answer holds no status")),
+        "{report:?}"
+    );
+}
+
 fn a_container_made_from_an_image_between_plan_and_removal_saves_the_image() {
     for state in [ContainerState::Created, ContainerState::Running, ContainerState::Exited] {
         let bed = full();

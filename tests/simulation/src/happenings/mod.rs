@@ -88,6 +88,7 @@ impl World {
         self.sim.with(|node| {
             node.options.message_limit = 16 << 20;
             node.probe_error = None;
+            node.answer_oddly(None);
         });
         self.story.tell("the runtime and the disk are well again");
     }

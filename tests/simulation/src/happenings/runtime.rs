@@ -63,13 +63,20 @@ impl World {
                 self.judge.lists_are_long();
                 self.faults_last(lasts);
             }
-            20..27 => {
+            20..28 => {
+                self.story.tell("the runtime answers oddly");
+                let seed = self.random.u64(..);
+                self.sim.with(|node| node.answer_oddly(Some(seed)));
+                self.faults_last(lasts);
+                self.judge.odd_until(self.faults_end_at.unwrap_or_default());
+            }
+            28..34 => {
                 self.story.tell("the disk can't be measured");
                 self.sim.with(|node| node.probe_error = Some(ErrorKind::Other));
                 self.judge.changed(Change::Image, &[DISK]);
                 self.faults_last(lasts);
             }
-            27..60 => {
+            34..64 => {
                 let method = QUESTIONS[self.random.usize(..QUESTIONS.len())];
                 let fault = match self.random.u8(..10) {
                     0 => Fault::Die,
@@ -113,6 +120,9 @@ impl World {
     fn faults_last(&mut self, lasts: Duration) {
         let end = self.sim.uptime() + lasts;
         self.judge.slow_until(end);
+        if self.sim.with(|node| node.is_odd()) {
+            self.judge.odd_until(end);
+        }
         self.faults_end_at = Some(self.faults_end_at.map_or(end, |known| known.max(end)));
         // Should it die of a fault.
         if self.runtime_back_at.is_none() {

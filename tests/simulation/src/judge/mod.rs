@@ -92,6 +92,8 @@ struct State {
     clock_set: Option<Duration>,
     /// Until when the runtime may answer late.
     slow_until: Duration,
+    /// Until when the runtime may say something odd of its objects: when they were made, what they are called.
+    odd_until: Duration,
     /// Whether something had to be listed in parts.
     has_long_lists: bool,
     /// When each loop was paused.
@@ -134,6 +136,7 @@ impl Judge {
             used: HashMap::new(),
             clock_set: None,
             slow_until: Duration::ZERO,
+            odd_until: Duration::ZERO,
             has_long_lists: false,
             paused: HashMap::new(),
             stopped: HashSet::new(),
@@ -235,6 +238,12 @@ impl Judge {
     pub fn slow_until(&self, end: Duration) {
         let state = &mut *self.0.lock();
         state.slow_until = state.slow_until.max(end);
+    }
+
+    /// The runtime may say something odd of its objects, until then.
+    pub fn odd_until(&self, end: Duration) {
+        let state = &mut *self.0.lock();
+        state.odd_until = state.odd_until.max(end);
     }
 
     /// From now on there may be lists that are too long for an answer.
@@ -395,9 +404,18 @@ impl State {
         }
     }
 
+    /// Whether the runtime has said something odd of its objects a moment ago.
+    fn is_odd(&self) -> bool {
+        self.sim.uptime() <= self.odd_until + EXCUSED
+    }
+
     /// Whether that happened less than `age` ago: by the wall clock, of which the runtime tells, and in truth. A clock that was set makes
     /// things older than they are, which the service cannot know, or younger, which it knows of what it has seen itself.
     fn is_young(&self, node: &Node, wall: Timestamp, truly: Option<&Duration>, age: Duration) -> bool {
+        // Which times the service was told is not known then.
+        if self.is_odd() {
+            return false;
+        }
         let now = self.sim.uptime();
         let truly = truly.is_none_or(|at| now.saturating_sub(*at) < age);
         truly && !is_old(node, wall, age)

@@ -75,7 +75,8 @@ impl State {
             return collects.then_some(()).ok_or_else(|| "it belongs to no pod".to_owned());
         }
         let Err(why) = self.is_gone(node, settings, &uid) else { return Ok(()) };
-        if policy.max_containers >= 0 {
+        // Who is newest is as odd as the times.
+        if policy.max_containers >= 0 || self.is_odd() {
             return Ok(());
         }
         let Ok(most) = usize::try_from(policy.max_per_pod_container) else {
@@ -147,7 +148,7 @@ impl State {
         let age = |sandbox: &Sandbox| (sandbox.created_at, sandbox.spec.attempt, Reverse(sandbox.id.clone()));
         let own = age(sandbox);
         let of_pod = node.sandboxes().filter(|other| other.spec.uid == *uid);
-        if of_pod.into_iter().any(|other| age(other) > own) {
+        if self.is_odd() || of_pod.into_iter().any(|other| age(other) > own) {
             return Ok(());
         }
         Err(format!("it is the newest of its pod, and {why}"))
