@@ -60,6 +60,7 @@ mod image_pressure;
 mod image_race;
 mod image_volumes;
 mod images;
+mod kills;
 mod log_dirs;
 mod long_lists;
 mod metrics;

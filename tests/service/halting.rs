@@ -280,13 +280,11 @@ async fn a_shutdown_waits_no_longer_than_a_pass_may_take() {
 }
 
 async fn a_shutdown_waits_for_no_list() {
-    for method in [Method::ListContainers, Method::ListPodSandbox, Method::ListImages] {
-        let stage = three_containers(Setup::new()).start().await;
-        stage.sim.fault(method, Fault::Hang, Scope::Always);
-        stage.step_without_waiting(SECOND).await;
-        stage.until("the list", async || (stage.sim.count(method) > 1).then_some(())).await;
-        // No time passes.
-        stage.answer("the end", stage.service.finish()).await;
-        assert_eq!(stage.sim.count(Method::RemoveContainer), 0, "{method}");
-    }
+    let stage = three_containers(Setup::new()).start().await;
+    stage.sim.fault(Method::ListContainers, Fault::Hang, Scope::Always);
+    stage.step_without_waiting(SECOND).await;
+    stage.until("the list", async || (stage.sim.count(Method::ListContainers) > 0).then_some(())).await;
+    // No time passes.
+    stage.answer("the end", stage.service.finish()).await;
+    assert_eq!(stage.sim.count(Method::RemoveContainer), 0);
 }

@@ -13,7 +13,7 @@ use cri_gc_sim::{ContainerState, Node, SandboxState};
 use tokio::time::timeout;
 
 use crate::happenings::{pass, read_again, resume_all};
-use crate::judge::{Judge, Phase, is_old, runs, uid_of};
+use crate::judge::{Judge, Phase, is_old, is_uid, runs, uid_of};
 use crate::policy;
 use crate::world::{Listing, World};
 
@@ -137,15 +137,15 @@ fn directories(world: &World) {
     for entry in std::fs::read_dir(root).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let uid = name.rsplit('_').next().unwrap_or_default().to_owned();
-        let is_of_pod = uid.len() == 36 && uid.starts_with('0');
-        let stays = world.sim.with(|node| {
+        let is_of_pod = is_uid(&uid);
+        let is_kept = world.sim.with(|node| {
             node.sandboxes().any(|sandbox| sandbox.spec.uid == uid)
                 || node.containers().any(|container| uid_of(node, container) == uid)
                 || runs(node, &uid)
                 || !world.judge.is_gone(node, &uid)
         });
         let known = world.pods.iter().any(|pod| pod.uid == uid && pod.phase != Phase::Deleted);
-        if is_of_pod && !stays && !known {
+        if is_of_pod && !is_kept && !known {
             world.judge.violated(format!("the node is not clean: the log directory {name} is there"));
         }
     }

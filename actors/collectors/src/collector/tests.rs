@@ -38,6 +38,8 @@ enum Does {
     Err,
     Panic,
     Hang,
+    /// In the middle of a removal.
+    HangInRemoval,
 }
 
 /// What a test sees of a loop, and orders.
@@ -86,6 +88,10 @@ impl Collect for Puppet {
             Does::Err => pass.error(PassError::File { step: "test", error: "on purpose".to_owned() }),
             Does::Panic => panic!("on purpose"),
             Does::Hang => std::future::pending().await,
+            Does::HangInRemoval => {
+                let _removing = pass.removing();
+                std::future::pending().await
+            }
         }
         Ok(())
     }
@@ -527,17 +533,21 @@ async fn passes_never_overlap() {
 }
 
 #[actix_rt::test]
-async fn a_loop_that_shuts_down_finishes_its_pass_and_starts_no_other() {
+async fn a_loop_that_shuts_down_finishes_a_removal_and_starts_no_other_pass() {
     tokio::time::pause();
-    let stage = Stage::new();
-    let strings = Strings::new(Does::Hang);
-    let address = stage.serve(&strings, Vec::new());
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = tokio::time::Instant::now();
-    address.send(Finish).await.unwrap();
-    assert!(before.elapsed() >= Duration::from_secs(28), "it waited for the pass, to its deadline");
-    periods(5).await;
-    assert_eq!(strings.passes(), 1);
+    for (does, waits) in [(Does::HangInRemoval, true), (Does::Hang, false)] {
+        let stage = Stage::new();
+        let strings = Strings::new(does);
+        let address = stage.serve(&strings, Vec::new());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before = tokio::time::Instant::now();
+        address.send(Finish).await.unwrap();
+        let waited = before.elapsed();
+        assert_eq!(waited >= Duration::from_secs(28), waits, "to the deadline of the pass: {waited:?}");
+        assert!(waits || waited < Duration::from_secs(1), "{waited:?}");
+        periods(5).await;
+        assert_eq!(strings.passes(), 1);
+    }
 }
 
 #[actix_rt::test]

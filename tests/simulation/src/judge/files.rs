@@ -40,7 +40,7 @@ impl State {
     fn removed_directory(&mut self, node: &Node, name: &str, seen: Duration) {
         let what = format!("the log directory {name} is removed");
         let uid = match name.split('_').collect::<Vec<_>>()[..] {
-            [_, _, uid] | [uid] if uid.len() == 36 => uid.to_owned(),
+            [_, _, uid] | [uid] if is_uid(uid) => uid.to_owned(),
             _ => return self.violated(format!("{what}, and it is none of a pod")),
         };
         let known = node.sandboxes().filter(|sandbox| sandbox.spec.uid == uid).map(|sandbox| &sandbox.id);
@@ -55,4 +55,9 @@ impl State {
             if life > seen { Ok(()) } else { this.is_gone(node, settings, &uid) }
         });
     }
+}
+
+/// Whether that is the UID of a pod, as a kubelet writes it.
+pub fn is_uid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|byte| byte == b'-' || matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 
 use crate::story::Story;
 
+pub use files::is_uid;
 pub use pods::{Phase, Version, is_old, runs, uid_of};
 pub use rules::DISK;
 
