@@ -1,10 +1,10 @@
 //! The whole service on one thread and on paused time, against a modelled node on which everything happens that can happen to one,
 //! all of it drawn from one seed: the same seed is the same run, to the last RPC.
 //!
-//! - [`policy`]: random settings. [`world`]: the node, its pods, and what is known of them elsewhere. [`happenings`]: what happens.
-//! - [`judge`]: what must never be removed, at every RPC and for every log directory. [`calm`]: how a node has to be some time after
+//! - `policy`: random settings. `world`: the node, its pods, and what is known of them elsewhere. `happenings`: what happens.
+//! - `judge`: what must never be removed, at every RPC and for every log directory. `calm`: how a node has to be some time after
 //!   all trouble has ended.
-//! - [`life`]: one process of the service, from its start until it ends or is killed. [`story`]: what an operator would have seen.
+//! - `life`: one process of the service, from its start until it ends or is killed. `story`: what an operator would have seen.
 //!
 //! The judge knows the rules from the documentation (behaviour: Never removed) and the truth from the model: it uses nothing of what the
 //! service decides with. Pod sources that are servers (`kubelet`, `kube-api`) are not in it, for their sockets do not run on modelled time.
