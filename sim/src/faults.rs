@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tonic::Code;
 
 use crate::calls::Method;
@@ -76,7 +78,8 @@ impl Scope {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     ordered: Mutex<BTreeMap<Method, Vec<(Fault, Scope)>>>,
-    cleared: watch::Sender<()>,
+    /// Rung when all are cancelled. Those that wait are woken in the order in which they began to.
+    cleared: Arc<Notify>,
 }
 
 impl Faults {
@@ -84,22 +87,22 @@ impl Faults {
         self.ordered.lock().entry(method).or_default().push((fault, scope));
     }
 
-    /// The fault, if any, that a call meets (of those in whose scope it is, the one ordered first), and what changes when the faults
+    /// The fault, if any, that a call meets (of those in whose scope it is, the one ordered first), and what ends when the faults
     /// are cleared.
-    pub(crate) fn meet(&self, method: Method, id: &str) -> Option<(Fault, watch::Receiver<()>)> {
+    pub(crate) fn meet(&self, method: Method, id: &str) -> Option<(Fault, OwnedNotified)> {
         let mut ordered = self.ordered.lock();
         let fault = ordered
             .get_mut(&method)?
             .iter_mut()
             .find_map(|(fault, scope)| scope.take(id).then(|| fault.clone()))?;
-        // Subscribed under the lock that `clear` takes as well, so that no clearing in between is missed.
-        Some((fault, self.cleared.subscribe()))
+        // Made under the lock that `clear` takes as well, so that no clearing in between is missed.
+        Some((fault, Arc::clone(&self.cleared).notified_owned()))
     }
 
     pub(crate) fn clear(&self) {
         let mut ordered = self.ordered.lock();
         ordered.clear();
-        self.cleared.send_replace(());
+        self.cleared.notify_waiters();
     }
 }
 

@@ -21,6 +21,7 @@ use cri_gc_proto::cri::image_service_server::ImageServiceServer;
 use cri_gc_proto::cri::runtime_service_server::RuntimeServiceServer;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, copy_bidirectional, duplex};
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{UnboundedReceiverStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
@@ -254,11 +255,10 @@ impl Services {
     }
 
     /// Lets the fault happen.
-    async fn meet(&self, fault: Fault, mut cleared: watch::Receiver<()>) -> Result<(), Status> {
+    async fn meet(&self, fault: Fault, cleared: OwnedNotified) -> Result<(), Status> {
         match fault {
             Fault::Error(code, message) => return Err(Status::new(code, message)),
-            // The sender exists as long as the server, so this is never an error.
-            Fault::Hang => drop(cleared.changed().await),
+            Fault::Hang => cleared.await,
             Fault::Delay(pause) => tokio::time::sleep(pause).await,
             Fault::Die => {
                 self.die.send_replace(true);

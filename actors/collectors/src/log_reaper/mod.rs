@@ -6,7 +6,7 @@
 mod links;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
@@ -40,7 +40,7 @@ pub struct LogReaper {
     /// When they were checked for the only pass of a command.
     prepared_at: Cell<Option<Instant>>,
     /// Names that were foreign in the last pass: each is logged once as long as it is there.
-    foreign: RefCell<HashSet<String>>,
+    foreign: RefCell<BTreeSet<String>>,
 }
 
 impl Collect for LogReaper {
@@ -113,7 +113,7 @@ impl LogReaper {
     fn log_foreign(&self, pass: &Pass, observation: &Observation, kept: &[Decision]) {
         let foreign = kept.iter().filter(|decision| decision.reason == Reason::ForeignName);
         let names = foreign.filter_map(|decision| observation.log_dirs.get(decision.index)).cloned();
-        let names: HashSet<String> = names.collect();
+        let names: BTreeSet<String> = names.collect();
         let known = self.foreign.replace(names.clone());
         for name in names.difference(&known) {
             let root = pass.settings.log_gc.pod_logs_root.display();

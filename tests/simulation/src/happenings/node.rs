@@ -94,6 +94,14 @@ impl World {
         }
     }
 
+    /// No two containers of a pod have the same name and attempt: a runtime refuses that.
+    fn next_attempt(&self, pod: &Pod, name: &str) -> u32 {
+        self.sim.with(|node| {
+            let same = node.containers().filter(|c| c.spec.name == name && uid_of(node, c) == pod.uid);
+            same.map(|container| container.spec.attempt + 1).max().unwrap_or_default()
+        })
+    }
+
     fn living(&self) -> Vec<Pod> {
         self.pods.iter().filter(|pod| pod.phase == Phase::Running).cloned().collect()
     }
@@ -115,7 +123,8 @@ impl World {
         ));
         self.end(&container.id);
         for again in 1..=times {
-            let (name, attempt) = (&container.spec.name, container.spec.attempt + again);
+            let name = &container.spec.name;
+            let attempt = self.next_attempt(&pod, name);
             self.start_container(&pod, &container.spec.sandbox, name, attempt);
             if again < times {
                 let last = self.sim.with(|node| {
@@ -197,7 +206,8 @@ impl World {
         };
         let attempt = self.sim.with(of_pod).map_or(0, |last| last + 1);
         let sandbox = self.start_sandbox(&pod, attempt);
-        self.start_container(&pod, &sandbox, "app", 10 + attempt);
+        let attempt = self.next_attempt(&pod, "app");
+        self.start_container(&pod, &sandbox, "app", attempt);
     }
 
     /// Another client removes a dead container, or an image.

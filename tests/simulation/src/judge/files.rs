@@ -28,7 +28,7 @@ impl State {
         for (id, log) in std::mem::take(&mut self.logs) {
             let runs = node.container(&id).is_some_and(|c| c.spec.state == ContainerState::Running);
             if runs && !log.exists() {
-                self.violated(format!("the log of container {id} is removed, and it runs"));
+                self.violated(format!("{} is removed, and its container {id} runs", log.display()));
             }
         }
         let running =

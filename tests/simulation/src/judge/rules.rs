@@ -17,6 +17,9 @@ type Age = (Timestamp, u32, Reverse<String>);
 /// How long an image may be used without a pass that sees it.
 const SEEN_WITHIN: Duration = Duration::from_secs(70);
 
+/// How long before a removal the disk may have been measured, where the runtime answers late.
+const MEASURED_WITHIN: Duration = Duration::from_secs(60);
+
 const OBJECTS: [Method; 2] = [Method::ListContainers, Method::ListPodSandbox];
 
 impl State {
@@ -205,7 +208,10 @@ impl State {
         // It was measured when the pass began.
         let Ok(stats) = node.statvfs(&node.paths.images) else { return Ok(()) };
         let wanted = stats.capacity_bytes / 100 * u64::from(100 - policy.low_threshold_percent);
-        if stats.available_bytes >= wanted {
+        let now = self.sim.uptime();
+        let was_full =
+            self.changes.get(DISK).is_some_and(|(_, at, _)| now.saturating_sub(*at) <= MEASURED_WITHIN);
+        if stats.available_bytes >= wanted && !was_full {
             return Err("there is room enough, and it was used not long ago".to_owned());
         }
         Ok(())
