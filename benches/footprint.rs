@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cri_gc_sim::{ContainerSpec, ImageSpec, Options, PodSpec, Sim};
+use cri_gc_sim::{ContainerSpec, ImageSpec, Options, PodSpec, Sim, uid};
 use service::Service;
 
 /// Resident memory, in bytes: nearly all of it is the program's own text, so each dependency shows.
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 fn node(folder: &Path) -> Sim {
     let sim = Sim::start(&folder.join("node"), Options::default()).unwrap();
     for number in 0..PODS {
-        let pod = PodSpec::new("ns", format!("pod-{number}"), service::uid(number));
+        let pod = PodSpec::new("ns", format!("pod-{number}"), uid(number));
         let sandbox = sim.add_pod(pod).unwrap();
         for name in ["app", "proxy"] {
             sim.add_container(ContainerSpec::new(&sandbox, name)).unwrap();

@@ -13,7 +13,7 @@
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use cri_gc_sim::{ContainerSpec, Options, PodSpec, Sim};
+use cri_gc_sim::{ContainerSpec, Options, PodSpec, Sim, uid};
 
 /// How long a plan may take.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -42,8 +42,7 @@ fn measure(live: bool) -> Duration {
     let sim = Sim::start(&folder.path().join("node"), options).unwrap();
     let hour = Duration::from_secs(3_600);
     for number in 0..CONTAINERS / OF_A_POD {
-        let uid = format!("{number:08x}-0000-4000-8000-{number:012x}");
-        let pod = PodSpec::new("ns", format!("pod-{number}"), uid)
+        let pod = PodSpec::new("ns", format!("pod-{number}"), uid(number as usize))
             .created_at(sim.ago(2 * hour))
             .with(|pod| pod.log_directory = false);
         let pod = sim.add_pod(if live { pod } else { pod.not_ready() }).unwrap();

@@ -19,8 +19,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cri_gc_sim::{ContainerSpec, ImageSpec, Method, Options, PodSpec, Sim};
-use service::{METRICS, Service, uid};
+use cri_gc_sim::{ContainerSpec, ImageSpec, Method, Options, PodSpec, Sim, uid};
+use service::{METRICS, Service};
 
 /// What can be chosen by arguments.
 const PARTS: [&str; 4] = ["living", "deleted", "logs", "images"];

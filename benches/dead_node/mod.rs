@@ -26,7 +26,7 @@ const ROUND: usize = 10_000;
 
 /// UID of the pod that runs meanwhile, if one does. A source that lists none of the pods that run is not believed.
 pub fn running() -> String {
-    service::uid(ROUND - 1)
+    cri_gc_sim::uid(ROUND - 1)
 }
 
 /// How long anything may take.
@@ -52,7 +52,7 @@ impl<'a> Node<'a> {
     }
 
     fn uid(&self, number: usize) -> String {
-        service::uid(self.round * ROUND + number)
+        cri_gc_sim::uid(self.round * ROUND + number)
     }
 
     /// Whether the pod of that UID is deleted: every second one is. `None` for one that is not of this node.

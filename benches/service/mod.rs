@@ -124,8 +124,3 @@ pub fn configure(folder: &Path, settings: &str) {
 pub fn within(percent: usize, times: &[Duration]) -> Duration {
     times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
 }
-
-/// The UID of the pod of that number.
-pub fn uid(number: usize) -> String {
-    format!("{number:08x}-0000-4000-8000-{number:012x}")
-}

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use parking_lot::{Condvar, Mutex};
 
 /// One RPC of the CRI subset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::Display, strum::VariantArray)]
 #[expect(missing_docs, reason = "each variant is the RPC of that name; the .proto file says what it does")]
 pub enum Method {
     Version,
@@ -31,6 +31,11 @@ pub enum Method {
     ImageStatus,
     RemoveImage,
     ImageFsInfo,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 }
 
 /// One RPC that reached the server.

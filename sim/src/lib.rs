@@ -5,8 +5,8 @@
 //! are hints; lists fail when they grow too large. It can also be made to fail, hang, die, answer oddly and race with its callers.
 //!
 //! - The **model** ([`Node`]) has sandboxes, containers, images made of shared layers, a disk and a clock. All time
-//!   in it is modelled: it passes only by [`Sim::advance`], or in memory with the time of the tokio runtime. Log files and their directories are real, in the folder
-//!   given to [`Sim::start`].
+//!   in it is modelled: it passes only by [`Sim::advance`], or in memory with the time of the tokio runtime. Log files and
+//!   their directories are real, in the folder given to [`Sim::start`].
 //! - The **server** runs on a thread of its own. [`Sim::kill`] ends it in the middle of whatever call, as a crash does;
 //!   [`Sim::restart`] brings it back with the same model. For a simulation on one thread, [`Sim::in_memory`] has no socket.
 //! - **Faults** ([`Sim::fault`]) make RPCs fail; **hooks** ([`Sim::before`]) change the model right before one is carried
@@ -59,5 +59,5 @@ pub use model::{Container, Disk, Image, ImageVolume, Node, Paths, Sandbox, Usage
 pub use options::{Flavour, Options};
 pub use sim::{ClockFn, FsProbe, Sim};
 pub use space::Space;
-pub use spec::{ContainerSpec, ImageSpec, LayerSpec, LogSpec, PodSpec};
+pub use spec::{ContainerSpec, ImageSpec, LayerSpec, LogSpec, PodSpec, uid};
 pub use tonic::Code;

@@ -35,6 +35,12 @@ pub struct PodSpec {
     pub annotation_bytes: usize,
 }
 
+/// A UID for the pod of that number.
+#[must_use]
+pub fn uid(number: usize) -> String {
+    format!("{number:08x}-0000-4000-8000-{number:012x}")
+}
+
 impl PodSpec {
     /// A ready sandbox made now, attempt 0, as a kubelet makes it.
     #[must_use]

@@ -47,7 +47,8 @@ const DEAD: usize = 32;
 /// The node's clock advances by this with each change.
 const TICK: Duration = Duration::from_micros(100);
 
-fn setting(name: &str, default: u64) -> u64 {
+/// A number that the environment may give.
+pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 

@@ -13,6 +13,7 @@ use cri_gc_test_support::{ContainerSpec, Pod, until_async};
 use fastrand::Rng;
 use rustix::process::Signal;
 
+use crate::crashes::setting;
 use crate::node::{APP, Node, image};
 use crate::running_service::serve;
 
@@ -22,10 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Dead containers of one name that are made in each round; all but the newest are to be collected.
 const JOBS: u32 = 6;
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
-}
 
 async fn whatever_is_killed_what_must_be_kept_is_kept_and_the_rest_is_collected(node: &mut Node) {
     let mut random = Rng::with_seed(setting("CRI_GC_TEST_SEED", 1));

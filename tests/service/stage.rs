@@ -19,6 +19,7 @@ use cri_gc_kit::recorder::{Event, EventKind};
 use cri_gc_kit::seams::{Chance, Clock, FsProbe, LogThreshold};
 use cri_gc_kit::supervision::threads::Threads;
 use cri_gc_kit::words::Loop;
+pub use cri_gc_sim::uid;
 use cri_gc_sim::{ContainerSpec, Fault, ImageSpec, Method, PodSpec, Scope, Sim};
 use cri_gc_test_support::flavours::options;
 use futures_util::future::join_all;
@@ -194,11 +195,6 @@ pub fn clock_of(sim: &Sim) -> Clock {
 /// A pod as these tests make them, with no log directory.
 pub fn pod(number: usize) -> PodSpec {
     PodSpec::new("ns", format!("pod-{number}"), uid(number)).with(|pod| pod.log_directory = false)
-}
-
-/// The UID of the test pod of that number.
-pub fn uid(number: usize) -> String {
-    format!("{number:08x}-0000-4000-8000-{number:012x}")
 }
 
 /// Keeps paused time where it is: tokio does not run it on while a blocking task is in progress, and this one is until the

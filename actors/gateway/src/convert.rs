@@ -85,7 +85,7 @@ pub fn sandbox_state(state: i32) -> SandboxState {
 fn once<T>(all: Vec<T>, key: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T, T)) -> Vec<T> {
     let hasher = RandomState::default();
     let mut seen: HashSet<u64> = HashSet::with_capacity_and_hasher(all.len(), RandomState::default());
-    // Nearly always. Two that only have a hash in common are told apart below.
+    // Nearly always. Two that only have a hash in common are distinguished below.
     if all.iter().map(&key).all(|key| key.0.is_empty() || seen.insert(hasher.hash_one(key))) {
         return all;
     }

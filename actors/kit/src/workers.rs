@@ -73,7 +73,7 @@ impl Workers {
     ) -> Result<Result<T, E>, WorkerGone> {
         if self.jobs.is_none() {
             return match check.await {
-                Ok(()) => Ok(Ok(catch(work).map_err(WorkerGone::Panicked)?)),
+                Ok(()) => self.run(work).await.map(Ok),
                 Err(why) => Ok(Err(why)),
             };
         }

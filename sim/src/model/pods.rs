@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use cri_gc_policy::SandboxState;
+use cri_gc_policy::{ContainerState, SandboxState};
 use cri_gc_proto::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL};
 
 use super::logs;
 use super::node::{Node, ids, uid_label};
-use super::objects::Sandbox;
+use super::objects::{Container, Sandbox};
 use crate::error::SimError;
 use crate::ids::find;
 use crate::options::Flavour;
@@ -108,6 +108,21 @@ impl Node {
     /// All sandboxes, by id.
     pub fn sandboxes(&self) -> impl Iterator<Item = &Sandbox> {
         self.sandboxes.values()
+    }
+
+    /// The UID of the pod of a container: of its sandbox, else in its label; empty if it belongs to none.
+    #[must_use]
+    pub fn pod_of(&self, container: &Container) -> String {
+        let of_sandbox = self.sandbox(&container.spec.sandbox).map(|sandbox| &sandbox.spec.uid);
+        of_sandbox.or_else(|| uid_label(&container.spec.labels)).cloned().unwrap_or_default()
+    }
+
+    /// Whether a container of that pod runs, or a sandbox of it is not known to have ended.
+    #[must_use]
+    pub fn pod_runs(&self, uid: &str) -> bool {
+        let is_up = |s: &Sandbox| s.spec.uid == uid && s.spec.state != SandboxState::NotReady;
+        let runs = |c: &Container| c.spec.state == ContainerState::Running && self.pod_of(c) == uid;
+        self.sandboxes().any(is_up) || self.containers().any(runs)
     }
 
     /// Sets the state of a sandbox and nothing else: its containers go on as they are.

@@ -1,5 +1,5 @@
 //! Answers that no runtime should give, and some do: objects without an id or metadata, twice or of an unknown state, times that cannot be,
-//! sandboxes that nobody knows, labels without end. What is odd about an answer never says of something that runs only that it has
+//! sandboxes that are in no list, labels without end. What is odd about an answer never says of something that runs only that it has
 //! ended: that would be a lie.
 
 use cri_gc_proto::cri;

@@ -13,7 +13,7 @@ use cri_gc_sim::{ContainerState, Node, SandboxState};
 use tokio::time::timeout;
 
 use crate::happenings::{pass, read_again, resume_all};
-use crate::judge::{Judge, Phase, is_old, is_uid, runs, uid_of};
+use crate::judge::{Judge, Phase, is_old, is_protected, is_uid, uses};
 use crate::policy;
 use crate::world::{Listing, World};
 
@@ -90,7 +90,7 @@ fn left(node: &Node, settings: &Settings, judge: &Judge) -> Vec<String> {
     let mut left = Vec::new();
     let mut units: BTreeMap<(String, String), usize> = BTreeMap::new();
     for container in node.containers() {
-        let uid = uid_of(node, container);
+        let uid = node.pod_of(container);
         let state = container.spec.state;
         let dead = matches!(state, ContainerState::Exited | ContainerState::Created);
         let old = is_old(node, container.created_at, policy.min_age.max(policy.created_grace))
@@ -140,8 +140,8 @@ fn directories(world: &World) {
         let is_of_pod = is_uid(&uid);
         let is_kept = world.sim.with(|node| {
             node.sandboxes().any(|sandbox| sandbox.spec.uid == uid)
-                || node.containers().any(|container| uid_of(node, container) == uid)
-                || runs(node, &uid)
+                || node.containers().any(|container| node.pod_of(container) == uid)
+                || node.pod_runs(&uid)
                 || !world.judge.is_gone(node, &uid)
         });
         let known = world.pods.iter().any(|pod| pod.uid == uid && pod.phase != Phase::Deleted);
@@ -161,10 +161,8 @@ fn disk(world: &World, settings: &Settings) {
             return;
         }
         for image in node.images() {
-            let uses = |id: &str| id == image.id;
-            let in_use =
-                node.containers().any(|c| uses(&c.image_id) || c.volumes.iter().any(|v| uses(&v.image_id)));
-            let protected = policy.protect.iter().any(|pattern| image.tags.contains(&pattern.to_string()));
+            let in_use = node.containers().any(|container| uses(container, &image.id));
+            let protected = is_protected(settings, image);
             let named =
                 world.pods.iter().any(|pod| pod.phase == Phase::Running && image.tags.contains(&pod.image));
             let pause = image.tags.contains(&node.options.sandbox_image);

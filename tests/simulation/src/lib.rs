@@ -55,11 +55,11 @@ pub struct Outcome {
 /// What happened in a run: a run in which nothing happens shows nothing.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tally {
-    /// Removals that the runtime carried out, by the service.
+    /// Containers that the service had removed one by one.
     pub containers: u64,
-    /// The same.
+    /// Sandboxes that it had removed, with what was in them.
     pub sandboxes: u64,
-    /// The same.
+    /// Images that it had removed.
     pub images: u64,
     /// Log directories that are gone.
     pub log_directories: u64,
@@ -69,7 +69,7 @@ pub struct Tally {
     pub lives: u64,
     /// Generations of settings that were put in force.
     pub reloads: u64,
-    /// Loops that were restarted after a panic.
+    /// Panics that were ordered.
     pub panics: u64,
 }
 
@@ -102,7 +102,7 @@ pub fn run(seed: u64, dir: &Path) -> Outcome {
 /// # Panics
 /// No folder can be made.
 pub fn run_all(seeds: Range<u64>, each: impl FnMut(Outcome) + Send) {
-    // Those that a supervisor catches are told in the story.
+    // Those that a supervisor catches are in the story.
     install(Logger::root(Discard, o!()));
     let (seeds, each) = (Mutex::new(seeds), Mutex::new(each));
     let next = || seeds.lock().unwrap().next();

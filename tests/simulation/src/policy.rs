@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use cri_gc_config::{FileSource, Settings, Sources, load};
+use cri_gc_config::Settings;
 use fastrand::Rng;
 
 /// One of a few values.
@@ -55,16 +55,6 @@ fn mode(random: &mut Rng) -> &'static str {
 /// The same settings, but that every loop may remove things.
 pub fn enforcing(text: &str) -> String {
     text.replace("\"report\"", "\"enforce\"").replace("\"off\"", "\"enforce\"")
-}
-
-/// The settings of that file, with what is fixed in a simulation.
-pub fn settings(sources: &Sources) -> Result<Settings, String> {
-    load(sources).map(|loaded| loaded.settings).map_err(|error| error.to_string())
-}
-
-/// The layers of a configuration: that file, and what never changes.
-pub fn sources(file: &std::path::Path, fixed: Vec<(String, String)>) -> Sources {
-    Sources { file: FileSource::Explicit(file.to_owned()), env: Vec::new(), overrides: fixed }
 }
 
 /// The longest that something which has to go may be kept by its age, once all is well.

@@ -12,9 +12,9 @@ pub const ORDERED_PANIC: &str = "ordered by the simulation";
 
 /// The lines so far. Clones write to the same ones.
 #[derive(Clone)]
-pub struct Story(Arc<AssertUnwindSafe<Told>>);
+pub struct Story(Arc<AssertUnwindSafe<Lines>>);
 
-struct Told {
+struct Lines {
     sim: Sim,
     /// Where the node is, which has another name in each run.
     place: String,
@@ -33,7 +33,7 @@ pub struct Line {
 impl Story {
     pub fn of(sim: &Sim) -> Self {
         let place = sim.paths().root.display().to_string();
-        Self(Arc::new(AssertUnwindSafe(Told { sim: sim.clone(), place, lines: Mutex::default() })))
+        Self(Arc::new(AssertUnwindSafe(Lines { sim: sim.clone(), place, lines: Mutex::default() })))
     }
 
     /// Adds a line.

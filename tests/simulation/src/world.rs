@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::time::{Duration, SystemTime};
 
-use cri_gc_config::{PodSource, Settings, Sources};
+use cri_gc_config::{FileSource, PodSource, Settings, Sources, load};
 use cri_gc_images::{Home, Origin};
-use cri_gc_sim::{Flavour, ImageSpec, LayerSpec, Options, Sim};
+use cri_gc_sim::{Flavour, ImageSpec, LayerSpec, Options, Sim, uid};
 use fastrand::Rng;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -147,6 +147,11 @@ impl World {
         chance(&mut self.random, probability)
     }
 
+    /// One of a few values.
+    pub fn pick<T: Clone>(&mut self, values: &[T]) -> T {
+        pick(&mut self.random, values)
+    }
+
     /// Any of them, if there is one.
     pub fn any<T>(&mut self, of: Vec<T>) -> Option<T> {
         let number = (!of.is_empty()).then(|| self.random.usize(..of.len()))?;
@@ -194,8 +199,8 @@ impl World {
         if self.source == PodSource::File {
             fixed.push(("pods.file", path(&self.pods_file)));
         }
-        let fixed = fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        policy::sources(&self.config_file, fixed)
+        let overrides = fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        Sources { file: FileSource::Explicit(self.config_file.clone()), env: Vec::new(), overrides }
     }
 
     /// Writes the file; nothing reads it yet.
@@ -209,7 +214,7 @@ impl World {
 
     /// What a service that reads the file now gets.
     pub fn settings(&self) -> Result<Settings, String> {
-        policy::settings(&self.sources())
+        load(&self.sources()).map(|loaded| loaded.settings).map_err(|error| error.to_string())
     }
 
     /// Where the service keeps what it remembers of images.
@@ -287,9 +292,4 @@ impl Pod {
             "status": status,
         })
     }
-}
-
-/// The UID of the pod of that number.
-pub fn uid(number: usize) -> String {
-    format!("{number:08x}-0000-4000-8000-{number:012x}")
 }

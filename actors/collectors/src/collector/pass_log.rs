@@ -82,31 +82,18 @@ impl PassLog {
                 self.recovered(outage, report);
             }
         }
-        for (of_objects, failures) in [(false, errors), (true, removals)] {
-            if !failures.is_empty() {
-                self.outage_of(of_objects).log.pass_failed();
-            }
-            failures.into_iter().for_each(|failure| self.failed(of_objects, failure, report, now));
-        }
+        let outages = [(&mut self.failures, errors), (&mut self.removals, removals)];
+        let failed: Vec<(Failure, Line)> =
+            outages.into_iter().flat_map(|(outage, failures)| outage.pass_failed(failures, now)).collect();
+        failed.into_iter().for_each(|(failure, line)| self.failed(failure, line, report));
     }
 
-    fn outage_of(&mut self, objects: bool) -> &mut Outage {
-        if objects { &mut self.removals } else { &mut self.failures }
-    }
-
-    fn failed(&mut self, of_objects: bool, failure: Failure, report: &PassReport, now: Timestamp) {
-        let outage = self.outage_of(of_objects);
-        let first = match failure.event {
-            EventKind::FreeDiskSpaceFailed => First::Lasting,
-            _ => outage.log.first,
-        };
-        let line = outage.log.failed_as(first, failure.kind, now);
+    fn failed(&self, failure: Failure, line: Line, report: &PassReport) {
         if failure.is_unreachable {
             debug!(self.log, "pass failed: {}", failure.text; "loop" => self.of.as_str());
             return;
         }
-        outage.was_logged |= line.due > Due::Debug;
-        let hint = match (first, line.number) {
+        let hint = match (self.failures.log.first, line.number) {
             (First::Warning, 1)
                 if failure.event == EventKind::InvalidDiskCapacity || failure.kind.step == "ImageFsInfo" =>
             {
@@ -143,11 +130,9 @@ impl PassLog {
         }
     }
 
-    /// Logs that the loop itself crashed, and restarts after that pause; without a pause, that it hung. Such a failure is never one of statistics.
+    /// Logs that the loop itself crashed, and restarts after that pause; without a pause, that it hung.
     pub fn crashed(&mut self, step: &'static str, why: &str, pause: Duration, now: Timestamp) {
-        self.failures.log.pass_failed();
-        let line = self.failures.log.failed_as(First::Error, FailureKind { step, code: None }, now);
-        self.failures.was_logged |= line.due > Due::Debug;
+        let line = self.failures.crashed(FailureKind { step, code: None }, now);
         let of = self.of;
         let text = if pause.is_zero() {
             format!("{of} hung, restarting now: {why}")
@@ -209,6 +194,31 @@ struct Outage {
 impl Outage {
     fn new(first: First) -> Self {
         Self { log: FailureLog::new(first), was_logged: false }
+    }
+
+    /// Counts the failures of a pass, if it has any, and gives each its line. What the gateway reports is not logged here.
+    fn pass_failed(&mut self, failures: Vec<Failure>, now: Timestamp) -> Vec<(Failure, Line)> {
+        if !failures.is_empty() {
+            self.log.pass_failed();
+        }
+        let with_line = |failure: Failure| {
+            let first = match failure.event {
+                EventKind::FreeDiskSpaceFailed => First::Lasting,
+                _ => self.log.first,
+            };
+            let line = self.log.failed_as(first, failure.kind, now);
+            self.was_logged |= line.due > Due::Debug && !failure.is_unreachable;
+            (failure, line)
+        };
+        failures.into_iter().map(with_line).collect()
+    }
+
+    /// The loop itself crashed: a failure that is never one of statistics.
+    fn crashed(&mut self, kind: FailureKind, now: Timestamp) -> Line {
+        self.log.pass_failed();
+        let line = self.log.failed_as(First::Error, kind, now);
+        self.was_logged |= line.due > Due::Debug;
+        line
     }
 
     /// A pass did not fail. What that ends, if anything of it was logged.

@@ -33,7 +33,7 @@ pub struct StuckObject {
     backoff: Backoff,
 }
 
-/// All of them, of one loop. It outlives the loop's thread, for a new one begins with [`Stuck::from`] what the supervisor was told.
+/// All of them, of one loop. It outlives the loop's thread, for a new one begins with [`Stuck::from`] what the supervisor knows of them.
 #[derive(Debug, Default)]
 pub struct Stuck(RefCell<HashMap<(Kind, EcoString), Arc<StuckObject>>>);
 

@@ -25,6 +25,7 @@ use cri_gc_kit::seams::{Clock, FsProbe};
 use cri_gc_kit::supervision::guard::{Pace, log_restart};
 use cri_gc_kit::workers::Workers;
 use cri_gc_pods::{Configure, PodStates};
+pub use cri_gc_sim::uid;
 use cri_gc_sim::{Call, ContainerSpec, ImageSpec, Method, Options, PodSpec, Sim};
 use cri_gc_test_support::flavours::options;
 use slog::{Discard, Logger, o};
@@ -267,11 +268,6 @@ where
 /// A log that no test reads.
 pub fn silent() -> Logger {
     Logger::root(Discard, o!())
-}
-
-/// The UID of the test pod of that number.
-pub fn uid(number: usize) -> String {
-    format!("{number:08x}-0000-4000-8000-{number:012x}")
 }
 
 /// How the removal of that object ended; `None` if it was not to be removed.

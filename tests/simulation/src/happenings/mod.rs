@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use cri_gc::wiring::Service;
 use cri_gc_config::PodSource;
+use cri_gc_proto::RUNTIME_MESSAGE_LIMIT;
 
 use crate::world::{Listing, World};
 
@@ -86,7 +87,7 @@ impl World {
         self.faults_end_at = None;
         self.sim.clear_faults();
         self.sim.with(|node| {
-            node.options.message_limit = 16 << 20;
+            node.options.message_limit = RUNTIME_MESSAGE_LIMIT;
             node.probe_error = None;
             node.answer_oddly(None);
         });
@@ -105,11 +106,8 @@ impl World {
             Listing::Missing,
             Listing::CutOff,
         ];
-        let next = if self.listing == Listing::True || self.chance(0.3) {
-            kinds[self.random.usize(..kinds.len())]
-        } else {
-            Listing::True
-        };
+        let next =
+            if self.listing == Listing::True || self.chance(0.3) { self.pick(&kinds) } else { Listing::True };
         self.story.tell(format!("the list of pods is now: {next:?}"));
         self.listing = next;
         self.write_pods();

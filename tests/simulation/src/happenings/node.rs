@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use cri_gc_sim::{Container, ContainerSpec, ContainerState, LogSpec, Node, PodSpec, SandboxState};
+use cri_gc_sim::{Container, ContainerSpec, ContainerState, LogSpec, Node, PodSpec, SandboxState, uid};
 use jiff::SignedDuration;
 
-use crate::judge::{Change, DISK, Phase, runs, uid_of};
-use crate::world::{Pod, World, uid};
+use crate::judge::{Change, DISK, Phase};
+use crate::world::{Pod, World};
 
 impl World {
     pub(super) fn something_of_the_node(&mut self) {
@@ -64,11 +64,11 @@ impl World {
         id
     }
 
-    fn start_container(&mut self, pod: &Pod, sandbox: &str, name: &str, attempt: u32) {
+    fn start_container(&mut self, pod: &Pod, sandbox: &str, name: &str, attempt: u32) -> Option<String> {
         let legacy_link = self.random.bool();
         let created_only = self.chance(0.15);
         let image = self.sim.with(|node| node.image(&pod.image).map(|image| image.id.clone()));
-        let Some(image) = image else { return };
+        let image = image?;
         let spec = ContainerSpec::new(sandbox, name).attempt(attempt).image(&pod.image);
         let spec = if pod.labelled {
             spec.log(LogSpec { legacy_link, ..LogSpec::default() })
@@ -85,19 +85,20 @@ impl World {
             None => spec,
         };
         // Its sandbox may have been lost, or removed.
-        let Ok(id) = self.sim.add_container(spec) else { return };
+        let id = self.sim.add_container(spec).ok()?;
         self.judge.appeared(&id);
         self.judge.changed(Change::Container, &[&id, sandbox, &pod.uid, &image]);
         if let Some(volume) = volume {
             let volume = self.sim.with(|node| node.image(&volume).map(|image| image.id.clone()));
             self.judge.changed(Change::Container, &[volume.as_deref().unwrap_or_default()]);
         }
+        Some(id)
     }
 
     /// No two containers of a pod have the same name and attempt: a runtime refuses that.
     fn next_attempt(&self, pod: &Pod, name: &str) -> u32 {
         self.sim.with(|node| {
-            let same = node.containers().filter(|c| c.spec.name == name && uid_of(node, c) == pod.uid);
+            let same = node.containers().filter(|c| c.spec.name == name && node.pod_of(c) == pod.uid);
             same.map(|container| container.spec.attempt + 1).max().unwrap_or_default()
         })
     }
@@ -111,7 +112,7 @@ impl World {
         let living = self.living();
         let Some(pod) = self.any(living) else { return };
         let running = |node: &mut Node| -> Vec<Container> {
-            let of_pod = node.containers().filter(|container| uid_of(node, container) == pod.uid);
+            let of_pod = node.containers().filter(|container| node.pod_of(container) == pod.uid);
             of_pod.filter(|container| container.spec.state == ContainerState::Running).cloned().collect()
         };
         let running = self.sim.with(running);
@@ -121,21 +122,13 @@ impl World {
             "{} of {} ends and is started again, {times} times",
             container.spec.name, pod.name
         ));
-        self.end(&container.id);
-        for again in 1..=times {
-            let name = &container.spec.name;
+        let mut last = Some(container.id);
+        for _ in 0..times {
+            let Some(ended) = &last else { return };
+            self.end(ended);
+            let ContainerSpec { name, sandbox, .. } = &container.spec;
             let attempt = self.next_attempt(&pod, name);
-            self.start_container(&pod, &container.spec.sandbox, name, attempt);
-            if again < times {
-                let last = self.sim.with(|node| {
-                    let of_pod = node.containers().filter(|container| uid_of(node, container) == pod.uid);
-                    of_pod
-                        .filter(|c| c.spec.name == *name)
-                        .max_by_key(|c| c.spec.attempt)
-                        .map(|c| c.id.clone())
-                });
-                last.iter().for_each(|id| self.end(id));
-            }
+            last = self.start_container(&pod, sandbox, name, attempt);
         }
     }
 
@@ -148,7 +141,7 @@ impl World {
     /// All that runs of a pod ends.
     fn end_all(&mut self, uid: &str) {
         let (containers, sandboxes) = self.sim.with(|node| {
-            let of_pod = node.containers().filter(|container| uid_of(node, container) == uid);
+            let of_pod = node.containers().filter(|container| node.pod_of(container) == uid);
             let running = of_pod.filter(|container| container.spec.state == ContainerState::Running);
             let sandboxes = node.sandboxes().filter(|sandbox| sandbox.spec.uid == uid);
             let ids = |ids: Vec<&String>| ids.into_iter().cloned().collect::<Vec<_>>();
@@ -164,7 +157,7 @@ impl World {
     fn finish_a_pod(&mut self) {
         let living = self.living();
         let Some(pod) = self.any(living) else { return };
-        let phase = [Phase::Succeeded, Phase::Failed, Phase::Evicted][self.random.usize(..3)];
+        let phase = self.pick(&[Phase::Succeeded, Phase::Failed, Phase::Evicted]);
         self.story.tell(format!("{} ends: {phase:?}", pod.name));
         self.end_all(&pod.uid);
         self.pods.iter_mut().filter(|other| other.uid == pod.uid).for_each(|pod| pod.phase = phase);
@@ -188,9 +181,9 @@ impl World {
     pub fn end_what_no_pod_has(&mut self) {
         let living: Vec<String> = self.living().into_iter().map(|pod| pod.uid).collect();
         let others: BTreeSet<String> = self.sim.with(|node| {
-            let of_containers = node.containers().map(|container| uid_of(node, container));
+            let of_containers = node.containers().map(|container| node.pod_of(container));
             let uids = node.sandboxes().map(|sandbox| sandbox.spec.uid.clone()).chain(of_containers);
-            uids.filter(|uid| !living.contains(uid) && runs(node, uid)).collect()
+            uids.filter(|uid| !living.contains(uid) && node.pod_runs(uid)).collect()
         });
         others.iter().for_each(|uid| self.end_all(uid));
     }
@@ -210,11 +203,11 @@ impl World {
         self.start_container(&pod, &sandbox, "app", attempt);
     }
 
-    /// Another client removes a dead container, or an image.
+    /// Another client removes a dead container.
     fn someone_removes_something(&mut self) {
         let dead = self.sim.with(|node| {
             let dead = node.containers().filter(|container| container.spec.state == ContainerState::Exited);
-            dead.map(|c| (c.id.clone(), uid_of(node, c))).collect::<Vec<_>>()
+            dead.map(|c| (c.id.clone(), node.pod_of(c))).collect::<Vec<_>>()
         });
         let Some((id, uid)) = self.any(dead) else { return };
         self.story.tell(format!("someone else removes container {id}"));
@@ -223,7 +216,7 @@ impl World {
     }
 
     fn fill_the_disk(&mut self) {
-        let percent = [40, 60, 72, 88, 97][self.random.usize(..5)];
+        let percent = self.pick(&[40, 60, 72, 88, 97]);
         self.story.tell(format!("the disk is {percent} % full"));
         self.sim.with(|node| node.fill_to_percent(percent));
         self.judge.changed(Change::Image, &[DISK]);
@@ -245,7 +238,7 @@ impl World {
     fn lose_a_state(&mut self) {
         let ended = self.sim.with(|node| {
             let ended = node.containers().filter(|container| container.spec.state == ContainerState::Exited);
-            ended.map(|c| (c.id.clone(), uid_of(node, c))).collect::<Vec<_>>()
+            ended.map(|c| (c.id.clone(), node.pod_of(c))).collect::<Vec<_>>()
         });
         let Some((id, uid)) = self.any(ended) else { return };
         self.story.tell(format!("the runtime loses the state of container {id}"));
@@ -254,7 +247,7 @@ impl World {
     }
 
     fn set_the_clock(&mut self) {
-        let by = SignedDuration::from_secs([-3_600, -70, -5, 5, 70, 3_600][self.random.usize(..6)]);
+        let by = SignedDuration::from_secs(self.pick(&[-3_600, -70, -5, 5, 70, 3_600]));
         self.story.tell(format!("the clock is set by {by:#}"));
         self.clock_is_ahead += by;
         self.clock_was_ahead = self.clock_was_ahead.max(self.clock_is_ahead);

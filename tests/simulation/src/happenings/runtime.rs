@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use cri_gc_sim::{Code, Container, ContainerSpec, ContainerState, Fault, Method, Node, PodSpec, Scope};
+use cri_gc_sim::{Code, Container, ContainerSpec, ContainerState, Fault, Method, Node, PodSpec, Scope, uid};
 
-use crate::judge::{Change, DISK, Judge, uid_of};
+use crate::judge::{Change, DISK, Judge};
 use crate::world::World;
 
 const QUESTIONS: [Method; 13] = [
@@ -68,7 +68,6 @@ impl World {
                 let seed = self.random.u64(..);
                 self.sim.with(|node| node.answer_oddly(Some(seed)));
                 self.faults_last(lasts);
-                self.judge.odd_until(self.faults_end_at.unwrap_or_default());
             }
             28..34 => {
                 self.story.tell("the disk can't be measured");
@@ -77,7 +76,7 @@ impl World {
                 self.faults_last(lasts);
             }
             34..64 => {
-                let method = QUESTIONS[self.random.usize(..QUESTIONS.len())];
+                let method = self.pick(&QUESTIONS);
                 let fault = match self.random.u8(..10) {
                     0 => Fault::Die,
                     // An empty list is an answer, and would be a lie.
@@ -89,7 +88,7 @@ impl World {
                 self.order(method, fault, lasts);
             }
             _ => {
-                let method = REMOVALS[self.random.usize(..REMOVALS.len())];
+                let method = self.pick(&REMOVALS);
                 // A removal that is carried out late is carried out on another node: only its answer may be late.
                 let fault = match self.random.u8(..10) {
                     0 => Fault::Die,
@@ -105,7 +104,7 @@ impl World {
     }
 
     fn error(&mut self) -> Fault {
-        Fault::error(CODES[self.random.usize(..CODES.len())], "ordered by the simulation")
+        Fault::error(self.pick(&CODES), "ordered by the simulation")
     }
 
     fn order(&mut self, method: Method, fault: Fault, lasts: Duration) {
@@ -118,12 +117,12 @@ impl World {
     }
 
     fn faults_last(&mut self, lasts: Duration) {
-        let end = self.sim.uptime() + lasts;
+        let end = (self.sim.uptime() + lasts).max(self.faults_end_at.unwrap_or_default());
+        self.faults_end_at = Some(end);
         self.judge.slow_until(end);
         if self.sim.with(|node| node.is_odd()) {
             self.judge.odd_until(end);
         }
-        self.faults_end_at = Some(self.faults_end_at.map_or(end, |known| known.max(end)));
         // Should it die of a fault.
         if self.runtime_back_at.is_none() {
             self.runtime_back_at = Some(end);
@@ -165,11 +164,10 @@ impl World {
         let judge = self.judge.clone();
         let (method, what, act): (Method, &str, fn(&mut Node, &str, &Judge)) = match self.random.u8(..5) {
             0 => (Method::ContainerStatus, "that container starts, if it never has", |node, id, judge| {
-                if node.container(id).is_some_and(|container| container.spec.state == ContainerState::Created)
-                {
-                    let uid = node.container(id).map(|container| uid_of(node, container)).unwrap_or_default();
+                let created = node.container(id).filter(|c| c.spec.state == ContainerState::Created);
+                if let Some(uid) = created.map(|container| node.pod_of(container)) {
                     drop(node.set_container_state(id, ContainerState::Running));
-                    judge.changed_and_told(node, Change::Container, &[id]);
+                    judge.changed_and_shown(node, Change::Container, &[id]);
                     judge.changed(Change::Container, &[&uid]);
                 }
             }),
@@ -178,19 +176,18 @@ impl World {
                 "a container of that pod starts that never has",
                 |node, id, judge| {
                     let created =
-                        |c: &&Container| c.spec.state == ContainerState::Created && uid_of(node, c) == id;
+                        |c: &&Container| c.spec.state == ContainerState::Created && node.pod_of(c) == id;
                     let created = node.containers().find(created).map(|container| container.id.clone());
                     if let Some(created) = created {
                         drop(node.set_container_state(&created, ContainerState::Running));
-                        judge.changed_and_told(node, Change::Container, &[&created, id]);
+                        judge.changed_and_shown(node, Change::Container, &[&created, id]);
                     }
                 },
             ),
             2 => (Method::ListContainers, "a container uses each image", |node, id, judge| {
                 let images: Vec<String> = node.images().map(|image| image.id.clone()).collect();
-                let pod = PodSpec::new("ns", "new", crate::world::uid(700_000))
-                    .with(|pod| pod.log_directory = false);
-                if !id.is_empty() || node.sandboxes_of(&crate::world::uid(700_000)).next().is_some() {
+                let pod = PodSpec::new("ns", "new", uid(700_000)).with(|pod| pod.log_directory = false);
+                if !id.is_empty() || node.sandboxes_of(&uid(700_000)).next().is_some() {
                     return;
                 }
                 let Ok(pod) = node.add_pod(pod) else { return };
@@ -200,7 +197,7 @@ impl World {
                     made.iter().for_each(|id| judge.appeared(id));
                 }
                 let images: Vec<&str> = images.iter().map(String::as_str).collect();
-                judge.changed_and_told(node, Change::Container, &images);
+                judge.changed_and_shown(node, Change::Container, &images);
             }),
             3 => (Method::ListPodSandbox, "that pod gets a new sandbox", |node, id, judge| {
                 let Some(old) = node.sandboxes_of(id).next().cloned() else { return };
@@ -208,13 +205,13 @@ impl World {
                     PodSpec::new("ns", old.spec.name, id).attempt(90).with(|pod| pod.log_directory = false);
                 if let Ok(new) = node.add_pod(pod) {
                     judge.appeared(&new);
-                    judge.changed_and_told(node, Change::Sandbox, &[id]);
+                    judge.changed_and_shown(node, Change::Sandbox, &[id]);
                 }
             }),
             _ => (Method::ContainerStatus, "that container is removed by someone else", |node, id, judge| {
-                let uid = node.container(id).map(|container| uid_of(node, container)).unwrap_or_default();
+                let uid = node.container(id).map(|container| node.pod_of(container)).unwrap_or_default();
                 drop(node.remove_container(id));
-                judge.changed_and_told(node, Change::Container, &[id]);
+                judge.changed_and_shown(node, Change::Container, &[id]);
                 judge.changed(Change::Container, &[&uid]);
             }),
         };

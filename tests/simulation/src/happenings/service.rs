@@ -1,4 +1,4 @@
-//! What an operator does: reloads, pauses, requests, ends and kills the service; and panics, which nobody orders on a real node.
+//! What an operator does: reloads, pauses, requests, ends and kills the service; and panics, which come by themselves on a real node.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;

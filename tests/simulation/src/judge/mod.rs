@@ -4,7 +4,7 @@
 //! - [`rules`]: when an object may be removed. [`pods`]: when its pod is gone. [`files`]: the log directories.
 //!
 //! Between the last answer that the service got about an object and its removal, others may change that object, and no client of a runtime
-//! can prevent it: such a change excuses a removal for [`EXCUSED`], unless the service was told of it since ([`State::told`]).
+//! can prevent it: such a change excuses a removal for [`EXCUSED`], unless the service has asked about it since ([`State::answered`]).
 
 mod files;
 mod pods;
@@ -25,36 +25,14 @@ use parking_lot::Mutex;
 use crate::story::Story;
 
 pub use files::is_uid;
-pub use pods::{Phase, Version, is_old, runs, uid_of};
-pub use rules::DISK;
+pub use pods::{Phase, Version, is_old};
+pub use rules::{DISK, is_protected, uses};
 
 /// How long after its last check something may still be removed (behaviour: Re-check before removal), with the time of the removal.
 const EXCUSED: Duration = Duration::from_secs(6);
 
 /// How long a pass may last.
 const PASS: Duration = Duration::from_secs(600);
-
-/// All that the service may call.
-const METHODS: [Method; 18] = [
-    Method::Version,
-    Method::Status,
-    Method::ListPodSandbox,
-    Method::StreamPodSandboxes,
-    Method::PodSandboxStatus,
-    Method::StopPodSandbox,
-    Method::RemovePodSandbox,
-    Method::ListContainers,
-    Method::StreamContainers,
-    Method::ContainerStatus,
-    Method::StopContainer,
-    Method::RemoveContainer,
-    Method::ListContainerStats,
-    Method::ListImages,
-    Method::StreamImages,
-    Method::ImageStatus,
-    Method::RemoveImage,
-    Method::ImageFsInfo,
-];
 
 /// What was changed of an object, and so what has to be asked to notice it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +56,7 @@ struct State {
     /// Those in force, the newest last, and since when.
     settings: Vec<(Duration, Arc<Settings>)>,
     life: Life,
-    /// By id, UID or image: what was changed last, when, and whether the service was told of it.
+    /// By id, UID or image: what was changed last, when, and whether the service knows it by an answer.
     changes: HashMap<String, (Change, Duration, bool)>,
     /// When each object came to the node, and when each container ended.
     appeared: HashMap<String, Duration>,
@@ -114,7 +92,7 @@ struct State {
 #[derive(Default)]
 struct Life {
     since: Duration,
-    /// The lists that it was told.
+    /// The lists that were answered.
     lists: HashSet<Method>,
     /// Whether it has shut down.
     finished: bool,
@@ -155,7 +133,7 @@ impl Judge {
     /// From now on, nothing else happens before a call is carried out.
     pub fn watch(&self, sim: &Sim) {
         sim.clear_hooks();
-        for method in METHODS {
+        for method in Method::ALL.iter().copied() {
             let state = Arc::clone(&self.0);
             sim.before(method, move |node, id| state.lock().called(method, node, id));
         }
@@ -216,8 +194,8 @@ impl Judge {
         state.changes.extend(of.iter().map(|id| ((*id).to_owned(), (change, now, false))));
     }
 
-    /// It was changed right before a question that tells of it was answered.
-    pub fn changed_and_told(&self, node: &Node, change: Change, of: &[&str]) {
+    /// It was changed right before a question was answered that shows it.
+    pub fn changed_and_shown(&self, node: &Node, change: Change, of: &[&str]) {
         self.changed(change, of);
         if node.options.message_limit < RUNTIME_MESSAGE_LIMIT {
             // The answer may be too large; what is listed in parts does not say how all was at one time.
@@ -225,7 +203,7 @@ impl Judge {
         }
         let state = &mut *self.0.lock();
         for id in of {
-            state.changes.entry((*id).to_owned()).and_modify(|(_, _, told)| *told = true);
+            state.changes.entry((*id).to_owned()).and_modify(|(_, _, is_known)| *is_known = true);
         }
     }
 
@@ -311,10 +289,10 @@ impl State {
             Method::StopPodSandbox => self.end_sandbox(node, id, "stopped"),
             Method::RemovePodSandbox => self.end_sandbox(node, id, "removed"),
             Method::RemoveImage => self.remove_image(node, id),
-            Method::StreamContainers => self.told(Method::ListContainers, id),
-            Method::StreamPodSandboxes => self.told(Method::ListPodSandbox, id),
-            Method::StreamImages => self.told(Method::ListImages, id),
-            question => self.told(question, id),
+            Method::StreamContainers => self.answered(Method::ListContainers, id),
+            Method::StreamPodSandboxes => self.answered(Method::ListPodSandbox, id),
+            Method::StreamImages => self.answered(Method::ListImages, id),
+            question => self.answered(question, id),
         }
     }
 
@@ -324,7 +302,7 @@ impl State {
     }
 
     /// The service gets an answer to that question. It is about what was changed if it is asked right before such a removal.
-    fn told(&mut self, method: Method, about: &str) {
+    fn answered(&mut self, method: Method, about: &str) {
         // What is too long for one answer is listed in parts.
         self.life.lists.insert(method);
         let of = match method {
@@ -332,10 +310,10 @@ impl State {
             Method::ListPodSandbox | Method::PodSandboxStatus => Change::Sandbox,
             _ => return,
         };
-        if let Some((change, _, told)) = self.changes.get_mut(about)
+        if let Some((change, _, is_known)) = self.changes.get_mut(about)
             && *change == of
         {
-            *told = true;
+            *is_known = true;
         }
     }
 
@@ -349,8 +327,8 @@ impl State {
     fn is_excused(&self, of: &[&str]) -> bool {
         let now = self.sim.uptime();
         let recent = |at: Duration| now.saturating_sub(at) <= EXCUSED;
-        let untold = |id: &str| self.changes.get(id).is_some_and(|(_, _, told)| !told);
-        let changed = |id: &&str| self.has_just_changed(id) && untold(id);
+        let is_unknown = |id: &str| self.changes.get(id).is_some_and(|(_, _, is_known)| !is_known);
+        let changed = |id: &&str| self.has_just_changed(id) && is_unknown(id);
         self.clock_set.is_some_and(recent) || of.iter().any(changed)
     }
 
@@ -410,10 +388,10 @@ impl State {
         self.sim.uptime() <= self.odd_until + EXCUSED
     }
 
-    /// Whether that happened less than `age` ago: by the wall clock, of which the runtime tells, and in truth. A clock that was set makes
+    /// Whether that happened less than `age` ago: by the wall clock, whose times the runtime reports, and in truth. A clock that was set makes
     /// things older than they are, which the service cannot know, or younger, which it knows of what it has seen itself.
     fn is_young(&self, node: &Node, wall: Timestamp, truly: Option<&Duration>, age: Duration) -> bool {
-        // Which times the service was told is not known then.
+        // Which times the runtime has reported is not known then.
         if self.is_odd() {
             return false;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cri_gc_config::{PodSource, Settings};
 use cri_gc_kit::seams::STEP;
-use cri_gc_sim::{Container, ContainerState, Node, SandboxState, Sim};
+use cri_gc_sim::{ContainerState, Node, SandboxState, Sim};
 
 use super::State;
 
@@ -49,7 +49,7 @@ const APART: Duration = Duration::from_secs(2);
 impl State {
     /// Whether everything of that pod may be removed.
     pub(super) fn is_gone(&self, node: &Node, settings: &Settings, uid: &str) -> Result<(), String> {
-        if runs(node, uid) {
+        if node.pod_runs(uid) {
             return Err("something of its pod runs".to_owned());
         }
         match self.source {
@@ -67,7 +67,7 @@ impl State {
         for sandbox in node.sandboxes().filter(|sandbox| sandbox.spec.uid == uid) {
             times.push((sandbox.created_at, self.appeared.get(&sandbox.id)));
         }
-        for container in node.containers().filter(|container| uid_of(node, container) == uid) {
+        for container in node.containers().filter(|container| node.pod_of(container) == uid) {
             if container.spec.state == ContainerState::Unknown {
                 return Err(format!("the state of container {} of its pod is unknown", container.id));
             }
@@ -175,7 +175,7 @@ impl State {
     /// When the newest object of a pod came to the node.
     fn newest_of(&self, node: &Node, uid: &str) -> Duration {
         let sandboxes = node.sandboxes().filter(|sandbox| sandbox.spec.uid == uid).map(|sandbox| &sandbox.id);
-        let containers = node.containers().filter(|container| uid_of(node, container) == uid);
+        let containers = node.containers().filter(|container| node.pod_of(container) == uid);
         let ids = sandboxes.chain(containers.map(|container| &container.id));
         ids.filter_map(|id| self.appeared.get(id)).max().copied().unwrap_or_default()
     }
@@ -192,19 +192,6 @@ impl State {
         let mut recent = self.recent_versions().filter(|version| version.content.is_some()).peekable();
         recent.peek().is_some() && recent.all(names)
     }
-}
-
-/// The UID of the pod of a container; empty if it belongs to none.
-pub fn uid_of(node: &Node, container: &Container) -> String {
-    node.sandbox(&container.spec.sandbox)
-        .map(|sandbox| sandbox.spec.uid.clone())
-        .unwrap_or_else(|| container.spec.labels.get("io.kubernetes.pod.uid").cloned().unwrap_or_default())
-}
-
-/// Whether something of that pod runs or is ready.
-pub fn runs(node: &Node, uid: &str) -> bool {
-    node.sandboxes().any(|sandbox| sandbox.spec.uid == uid && sandbox.spec.state != SandboxState::NotReady)
-        || node.containers().any(|c| c.spec.state == ContainerState::Running && uid_of(node, c) == uid)
 }
 
 /// Whether that time is so long ago.

@@ -9,7 +9,6 @@ use cri_gc_sim::{Container, ContainerState, Image, Method, Node, Sandbox, Sandbo
 use jiff::Timestamp;
 
 use super::State;
-use super::pods::uid_of;
 
 /// What decides who is newer: creation, attempt, and then the smaller id.
 type Age = (Timestamp, u32, Reverse<String>);
@@ -35,7 +34,7 @@ impl State {
 
     pub(super) fn remove_container(&mut self, node: &Node, id: &str) {
         let Some(container) = node.container(id) else { return };
-        let (uid, sandbox) = (uid_of(node, container), container.spec.sandbox.clone());
+        let (uid, sandbox) = (node.pod_of(container), container.spec.sandbox.clone());
         let what = format!("container {} ({} of pod {uid}) is removed", container.id, container.spec.name);
         if container.id != id {
             self.violated(format!("{what}, and {id:?} is only a part of its id"));
@@ -72,7 +71,7 @@ impl State {
         if ended.is_some_and(|ended| self.is_young(node, ended, truly, policy.min_dead_age)) {
             return Err("it has only just finished".to_owned());
         }
-        let uid = uid_of(node, container);
+        let uid = node.pod_of(container);
         if uid.is_empty() {
             let collects = settings.pods.unmanaged == Unmanaged::Collect;
             return collects.then_some(()).ok_or_else(|| "it belongs to no pod".to_owned());
@@ -86,7 +85,7 @@ impl State {
             return Err(format!("{why}, and no number of dead containers is too many"));
         };
         let own = age_of(node, container);
-        let same = |other: &&Container| other.spec.name == container.spec.name && uid_of(node, other) == uid;
+        let same = |other: &&Container| other.spec.name == container.spec.name && node.pod_of(other) == uid;
         let dead = |other: &&Container| other.spec.state != ContainerState::Running;
         let newer =
             node.containers().filter(same).filter(dead).filter(|other| age_of(node, other) > own).count();
@@ -165,9 +164,7 @@ impl State {
         }
         let at_once = |this: &Self, settings: &Settings| {
             this.may_remove(settings, Loop::ImageGc)?;
-            let protect = &settings.image_gc.protect;
-            let is_protected = protect.iter().any(|pattern| image.tags.contains(&pattern.to_string()));
-            if is_protected { Err("it is protected".to_owned()) } else { Ok(()) }
+            if is_protected(settings, image) { Err("it is protected".to_owned()) } else { Ok(()) }
         };
         self.check(&what, &[&image.id, DISK], at_once, |this, settings| {
             this.may_remove_image(node, settings, image)
@@ -230,8 +227,14 @@ impl State {
 /// What stands for the room on the disk among the changes.
 pub const DISK: &str = "disk";
 
-fn uses(container: &Container, image: &str) -> bool {
+/// Whether a container is made of an image, or has it mounted.
+pub fn uses(container: &Container, image: &str) -> bool {
     container.image_id == image || container.volumes.iter().any(|volume| volume.image_id == image)
+}
+
+/// Whether a pattern names it: each is one whole tag.
+pub fn is_protected(settings: &Settings, image: &Image) -> bool {
+    settings.image_gc.protect.iter().any(|pattern| image.tags.contains(&pattern.to_string()))
 }
 
 fn age_of(node: &Node, container: &Container) -> Age {

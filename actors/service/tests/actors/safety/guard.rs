@@ -144,7 +144,7 @@ impl State {
         if id.is_empty() {
             let uids: HashSet<String> = node.sandboxes().map(|sandbox| sandbox.spec.uid.clone()).collect();
             let is_deleted = |uid: &String| {
-                self.deleted.contains_key(uid) && !runs(node, uid) || self.is_deleted_now(node, uid)
+                self.deleted.contains_key(uid) && !node.pod_runs(uid) || self.is_deleted_now(node, uid)
             };
             self.whole = uids.into_iter().filter(is_deleted).collect();
         }
@@ -166,8 +166,8 @@ impl State {
             self.sandboxes.entry(sandbox.spec.uid.clone()).or_default().push(age);
         }
         let policy = &self.settings.container_gc;
-        for container in node.containers().filter(|container| is_listed(&uid_of(node, container))) {
-            let uid = uid_of(node, container);
+        for container in node.containers().filter(|container| is_listed(&node.pod_of(container))) {
+            let uid = node.pod_of(container);
             objects.entry(uid.clone()).or_default().insert(container.id.clone());
             let old = is_old(node, container.created_at, policy.min_age);
             let may_start = container.spec.state == ContainerState::Created
@@ -183,7 +183,7 @@ impl State {
         objects.retain(|uid, objects| {
             // A confirmation is valid until something new of the pod is there.
             let confirmed = deleted.get(uid).is_some_and(|known| objects.is_subset(known));
-            (confirmed && !runs(node, uid)) || self.is_deleted_now(node, uid)
+            (confirmed && !node.pod_runs(uid)) || self.is_deleted_now(node, uid)
         });
         deleted.retain(|uid, _| !is_listed(uid));
         deleted.extend(objects);
@@ -197,14 +197,14 @@ impl State {
         for sandbox in node.sandboxes().filter(|sandbox| sandbox.spec.uid == uid) {
             times.push(sandbox.created_at);
         }
-        for container in node.containers().filter(|container| uid_of(node, container) == uid) {
+        for container in node.containers().filter(|container| node.pod_of(container) == uid) {
             if container.spec.state == ContainerState::Unknown {
                 return false;
             }
             times.push(container.created_at);
             times.extend(container.spec.finished_at);
         }
-        !runs(node, uid) && times.into_iter().all(|time| is_old(node, time, grace))
+        !node.pod_runs(uid) && times.into_iter().all(|time| is_old(node, time, grace))
     }
 
     /// Whether the runtime objects of that pod may be removed as a whole; `None` if they belong to no pod and are kept.
@@ -243,7 +243,7 @@ impl State {
         {
             self.violated(format!("container {id} is removed, and has only just been created"));
         }
-        let uid = uid_of(node, container);
+        let uid = node.pod_of(container);
         match self.is_removed_whole(node, &uid) {
             None => self.violated(format!("container {id} is removed, and belongs to no pod")),
             Some(true) => {}
@@ -329,17 +329,8 @@ impl State {
     }
 }
 
-fn uid_of(node: &Node, container: &Container) -> String {
-    node.sandbox(&container.spec.sandbox).map(|sandbox| sandbox.spec.uid.clone()).unwrap_or_default()
-}
-
 fn age_of(node: &Node, container: &Container) -> Age {
     (node.listed_created_at(container), container.spec.attempt, std::cmp::Reverse(container.id.clone()))
-}
-
-fn runs(node: &Node, uid: &str) -> bool {
-    node.sandboxes().any(|sandbox| sandbox.spec.uid == uid && sandbox.spec.state != SandboxState::NotReady)
-        || node.containers().any(|c| c.spec.state == ContainerState::Running && uid_of(node, c) == uid)
 }
 
 fn is_old(node: &Node, time: Timestamp, age: Duration) -> bool {
