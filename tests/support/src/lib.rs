@@ -20,7 +20,7 @@
 //! Everything that a [`Containerd`] makes lies below one temporary folder, in one network namespace and in one cgroup,
 //! and is gone after it is dropped, whether the test passed or panicked. [`Cri`] speaks to any runtime's socket, the
 //! embedded one's too. [`kubernetes`] has what answers to a node's agent besides the runtime: an API server and a kubelet, both
-//! made up, with faults to order. [`flavours`] puts a test on every flavour of the embedded runtime. There are no assertions about cri-gc in here.
+//! made up, with faults to order. [`flavours`] puts a test on every flavour of the embedded runtime. [`cuts`] has what a kill or a power cut leaves of a file. There are no assertions about cri-gc in here.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,6 +32,7 @@
 
 mod containerd;
 mod cri;
+pub mod cuts;
 pub mod flavours;
 pub mod kubernetes;
 mod logs;

@@ -89,22 +89,7 @@ impl Store {
             make_private_dir(dir)?;
         }
         self.open = Some(database::open_file(&self.path, |file, identity| {
-            let database = database::of_file(file)?;
-            match format(&database)? {
-                Some(FORMAT) => {}
-                None => {
-                    let transaction = database.begin_write()?;
-                    transaction.open_table(META)?.insert("format", FORMAT)?;
-                    transaction.open_table(EVENTS)?;
-                    transaction.commit()?;
-                }
-                Some(other) => {
-                    return Err(DatabaseError::Damaged(format!(
-                        "a newer cri-gc wrote it (format {other}, this one knows {FORMAT})"
-                    )));
-                }
-            }
-            Ok::<_, DatabaseError>((database, identity))
+            Ok::<_, DatabaseError>((prepared(database::of_file(file)?)?, identity))
         })?);
         Ok(())
     }
@@ -127,22 +112,7 @@ impl Store {
     /// None of them is kept for sure.
     pub fn add<'a>(&mut self, new: impl IntoIterator<Item = &'a api::Event>) -> Result<(), DatabaseError> {
         let most = self.most;
-        self.with(|database| {
-            let transaction = database.begin_write()?;
-            {
-                let mut events = transaction.open_table(EVENTS)?;
-                let mut last = events.last()?.map_or(0, |(number, _)| number.value());
-                for event in new {
-                    last = event.sequence.max(last.saturating_add(1));
-                    let event = api::Event { sequence: last, message: cut(&event.message), ..event.clone() };
-                    events.insert(last, event.encode_to_vec().as_slice())?;
-                }
-                while events.len()? > most {
-                    events.pop_first()?;
-                }
-            }
-            Ok(transaction.commit()?)
-        })
+        self.with(|database| add(database, most, new))
     }
 
     /// The newest events before that number that are meant.
@@ -208,6 +178,47 @@ impl Store {
     }
 }
 
+/// The database, with its tables.
+fn prepared(database: Database) -> Result<Database, DatabaseError> {
+    match format(&database)? {
+        Some(FORMAT) => {}
+        None => {
+            let transaction = database.begin_write()?;
+            transaction.open_table(META)?.insert("format", FORMAT)?;
+            transaction.open_table(EVENTS)?;
+            transaction.commit()?;
+        }
+        Some(other) => {
+            return Err(DatabaseError::Damaged(format!(
+                "a newer cri-gc wrote it (format {other}, this one knows {FORMAT})"
+            )));
+        }
+    }
+    Ok(database)
+}
+
+/// Adds events, as [`Store::add`] does.
+fn add<'a>(
+    database: &Database,
+    most: u64,
+    new: impl IntoIterator<Item = &'a api::Event>,
+) -> Result<(), DatabaseError> {
+    let transaction = database.begin_write()?;
+    {
+        let mut events = transaction.open_table(EVENTS)?;
+        let mut last = events.last()?.map_or(0, |(number, _)| number.value());
+        for event in new {
+            last = event.sequence.max(last.saturating_add(1));
+            let event = api::Event { sequence: last, message: cut(&event.message), ..event.clone() };
+            events.insert(last, event.encode_to_vec().as_slice())?;
+        }
+        while events.len()? > most {
+            events.pop_first()?;
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
 /// The format of what is in there; `None` where nothing is.
 fn format(database: &Database) -> Result<Option<u64>, DatabaseError> {
     match database.begin_read()?.open_table(META) {
@@ -221,5 +232,75 @@ fn cut(message: &str) -> String {
     match message.char_indices().map(|(at, _)| at).find(|at| *at >= LONGEST) {
         Some(end) => format!("{}...", message.get(..end).unwrap_or_default()),
         None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cri_gc_test_support::cuts::{Commits, Found, Journal};
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    /// Events that are kept.
+    const MOST: u64 = 20;
+
+    /// Numbers and messages of all events.
+    type Content = Vec<(u64, String)>;
+
+    fn content(database: &Database) -> Result<Content, DatabaseError> {
+        let events = database.begin_read()?.open_table(EVENTS)?;
+        let event = |entry: Result<
+            (redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>),
+            redb::StorageError,
+        >| {
+            let (number, event) = entry?;
+            let event = api::Event::decode(event.value());
+            let event = event.map_err(|error| DatabaseError::Damaged(error.to_string()))?;
+            Ok((number.value(), event.message))
+        };
+        events.iter()?.map(event).collect()
+    }
+
+    /// Commits of a history that begins as nothing.
+    fn work() -> Commits<Content> {
+        let journal = Journal::default();
+        let database = prepared(database::verified(journal.clone()).unwrap()).unwrap();
+        let mut commits = Commits::new(&journal, content(&database).unwrap());
+        let mut sequence = 0;
+        for round in 0..24 {
+            let mut event = |text: &str| {
+                sequence += 1;
+                api::Event { sequence, message: text.repeat(round * 20), ..api::Event::default() }
+            };
+            let new = [event("a"), event("b"), event("c")];
+            add(&database, MOST, new.iter().take(1 + round % 3)).unwrap();
+            commits.ended(content(&database).unwrap());
+        }
+        commits
+    }
+
+    /// What these bytes are read as, by the way that a service takes.
+    fn found(bytes: &[u8]) -> Found<Content> {
+        let file = InMemoryBackend::new();
+        file.set_len(bytes.len() as u64).unwrap();
+        file.write(0, bytes).unwrap();
+        let opened = catch(|| prepared(database::verified(file)?).and_then(|database| content(&database)));
+        match opened.unwrap_or_else(|panic| Err(DatabaseError::Damaged(panic))) {
+            Ok(content) => Found::Content(content),
+            Err(DatabaseError::Damaged(_)) => Found::Damaged,
+            Err(error) => Found::Failed(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_killed_at_a_write_leaves_one_commit_or_the_next() {
+        work().survive_kills(found);
+    }
+
+    #[test]
+    fn a_machine_that_loses_its_power_keeps_one_commit_or_the_next() {
+        work().survive_power_cuts(7, found);
     }
 }
