@@ -5,6 +5,7 @@
 pub mod generation;
 pub mod histogram;
 pub mod in_flight;
+pub mod line;
 pub mod parallel;
 pub mod recorder;
 pub mod seams;

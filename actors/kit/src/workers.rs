@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{RecvTimeoutError, TrySendError, bounded};
 use tokio::sync::oneshot;
 
+use crate::line::{Line, line};
 use crate::supervision::panics::catch;
 use crate::text::duration;
 
@@ -18,7 +19,7 @@ const QUEUE: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Workers {
     /// `None`: the work is done on the thread of the caller.
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Line<Job>>,
 }
 
 /// The work ended without a result.
@@ -43,7 +44,7 @@ impl Workers {
     /// # Errors
     /// The operating system has no thread left.
     pub fn start(threads: usize) -> std::io::Result<Self> {
-        let (jobs, queue) = bounded::<Job>(QUEUE);
+        let (jobs, queue) = line::<Job>(QUEUE);
         for number in 0..threads.max(1) {
             let queue = queue.clone();
             thread::Builder::new().name(format!("files-{number}")).spawn(move || {

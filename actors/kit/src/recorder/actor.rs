@@ -8,13 +8,14 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Supervised};
 use cri_gc_policy::text::counted;
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::TrySendError;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, oneshot};
 
 use super::counts::Counts;
 use super::event::{Event, EventKind, Stamped};
 use super::messages::{Flush, Record, Subscribe, Subscription};
+use crate::line::Line;
 use crate::supervision::guard::Guarded;
 
 /// Events that are kept for later subscribers: a pass over a full node, about 300 bytes each.
@@ -29,7 +30,7 @@ const HISTORY_WITHIN: Duration = Duration::from_secs(2);
 /// A history on disk, which gets every event.
 pub struct HistoryLine {
     /// Where to. What does not fit because the disk hangs is missing from the history.
-    pub events: Sender<Stamped>,
+    pub events: Line<Stamped>,
     /// The number of its last event, once it was read.
     pub last: oneshot::Receiver<u64>,
     /// How many events are missing from it. It counts those of its own.
@@ -42,7 +43,7 @@ pub struct RecorderActor {
     sequence: u64,
     /// A history on disk that has not said yet where it ends.
     beginning: Option<oneshot::Receiver<u64>>,
-    history: Option<Sender<Stamped>>,
+    history: Option<Line<Stamped>>,
     /// How many events the history could not take since it last took one.
     lost: u64,
     kept: VecDeque<Stamped>,

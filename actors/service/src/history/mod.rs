@@ -19,10 +19,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use cri_gc_kit::line::{Line, line};
 use cri_gc_kit::recorder::{HistoryLine, Recorder};
 use cri_gc_kit::seams::Clock;
 use cri_gc_proto::admin as api;
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::TrySendError;
 use jiff::Timestamp;
 use slog::Logger;
 use tokio::sync::oneshot;
@@ -41,7 +42,7 @@ const QUESTIONS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct History {
     /// `None` where the settings switch it off.
-    questions: Option<Sender<Question>>,
+    questions: Option<Line<Question>>,
 }
 
 impl History {
@@ -58,8 +59,8 @@ impl History {
         if most == 0 {
             return Ok((Self { questions: None }, None));
         }
-        let (events, coming) = bounded(WAITING);
-        let (questions, asked) = bounded(QUESTIONS);
+        let (events, coming) = line(WAITING);
+        let (questions, asked) = line(QUESTIONS);
         let (known, last) = oneshot::channel();
         let lost = Arc::default();
         let writer = Writer::new(Store::of(state_dir, most), Arc::clone(&lost), clock, log);

@@ -54,8 +54,16 @@ impl Kept {
     fn record(&self, event: Event) -> u64 {
         let sequence = self.next.fetch_add(1, SeqCst);
         let time = at(i64::try_from(sequence).unwrap());
-        self.line.events.send(Stamped { sequence, time, event: Arc::new(event) }).unwrap();
+        self.send(Stamped { sequence, time, event: Arc::new(event) });
         sequence
+    }
+
+    /// Sends it once there is a place for it.
+    fn send(&self, stamped: Stamped) {
+        while self.line.events.is_full() {
+            std::thread::yield_now();
+        }
+        self.line.events.try_send(stamped).unwrap();
     }
 
     fn ask(&self, filter: Filter, limit: usize) -> Result<Vec<api::Event>, HistoryError> {
@@ -398,7 +406,7 @@ fn sums_count_over_events_of_a_clock_that_was_set() {
     let kept = Kept::open(folder.path(), 100);
     for (sequence, second) in [(1, 100), (2, 10), (3, 101), (4, 11), (5, 99)] {
         let event = Arc::new(removed(Kind::Image, "sha256:a", "a:1", Reason::DiskPressure));
-        kept.line.events.send(Stamped { sequence, time: at(second), event }).unwrap();
+        kept.send(Stamped { sequence, time: at(second), event });
     }
     let sums = |since, until| {
         let counted = block_on(kept.history.sums(&nothing(), at(since), at(until))).unwrap();
