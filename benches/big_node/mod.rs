@@ -91,7 +91,7 @@ pub(crate) fn containers(count: usize, units: Units) -> Observation {
         let (pod, attempt) = (i % pods, i / pods);
         container(i, pod, u32::try_from(attempt).unwrap_or_default(), "sha256:00")
     };
-    seen.containers = Arc::new((0..count).map(one).collect());
+    seen.containers = Arc::new((0..count).map(one).map(Arc::new).collect());
     let sandboxes = (0..pods).map(|pod| Sandbox {
         id: hex(pod ^ 0x00ff_0000_0000).into(),
         pod_uid: uid(pod).into(),
@@ -102,7 +102,7 @@ pub(crate) fn containers(count: usize, units: Units) -> Observation {
         state: SandboxState::NotReady,
         created_at: Some(ago(pod)),
     });
-    seen.sandboxes = Arc::new(sandboxes.collect());
+    seen.sandboxes = Arc::new(sandboxes.map(Arc::new).collect());
     seen
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn images(count: usize, users: usize) -> Observation {
         })
         .collect();
     let user = |i| container(i, i / 5, 0, &image_id(i.wrapping_mul(31) % count.max(1).saturating_mul(2)));
-    seen.containers = Arc::new((0..users).map(user).collect());
+    seen.containers = Arc::new((0..users).map(user).map(Arc::new).collect());
     seen.filesystems = vec![FileSystem {
         mountpoint: "/var/lib/containerd".to_owned(),
         holds_images: true,

@@ -1,6 +1,7 @@
 //! Which dead containers are removed (behaviour: Dead containers; the kubelet's container GC).
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use foldhash::HashMap;
 use jiff::Timestamp;
@@ -91,7 +92,7 @@ pub fn has_newer<'a>(
 /// section changes here.
 pub fn settle(
     section: &mut Section,
-    containers: &[Container],
+    containers: &[Arc<Container>],
     status: impl Fn(usize) -> Option<Status>,
     policy: &ContainerPolicy,
     now: Now,
@@ -245,7 +246,8 @@ mod tests {
 
     #[test]
     fn what_the_check_before_a_removal_would_refuse_is_kept_and_nothing_else_changes() {
-        let all = ["old", "finished", "started", "created", "silent", "lost", "kept"].map(container);
+        let all = ["old", "finished", "started", "created", "silent", "lost", "kept"];
+        let all = all.map(|id| Arc::new(container(id)));
         let statuses = [
             status(ContainerState::Exited, Some(10)),
             status(ContainerState::Exited, Some(990)),

@@ -160,6 +160,8 @@ fn all(observation: &Observation, report: &PlanReport) -> Vec<Explained> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jiff::Timestamp;
 
     use super::*;
@@ -168,20 +170,22 @@ mod tests {
     const UID: &str = "11111111-2222-3333-4444-555555555555";
 
     fn node() -> Observation {
-        let container = |id: &str, name: &str| Container {
-            id: id.into(),
-            pod_uid: UID.into(),
-            pod_sandbox_id: "5a0d".into(),
-            name: name.into(),
-            attempt: 0,
-            state: ContainerState::Running,
-            created_at: None,
-            finished_at: None,
-            image: "".into(),
-            image_ref: "sha256:feed01".into(),
-            image_id: "".into(),
-            image_volumes: Vec::new(),
-            log_path: "".into(),
+        let container = |id: &str, name: &str| {
+            Arc::new(Container {
+                id: id.into(),
+                pod_uid: UID.into(),
+                pod_sandbox_id: "5a0d".into(),
+                name: name.into(),
+                attempt: 0,
+                state: ContainerState::Running,
+                created_at: None,
+                finished_at: None,
+                image: "".into(),
+                image_ref: "sha256:feed01".into(),
+                image_id: "".into(),
+                image_volumes: Vec::new(),
+                log_path: "".into(),
+            })
         };
         let image = |id: &str, tag: &str| Image {
             id: id.to_owned(),
@@ -196,7 +200,7 @@ mod tests {
         };
         Observation {
             containers: vec![container("c0ffee01", "app"), container("c0ffee02", "my-app")].into(),
-            sandboxes: vec![Sandbox {
+            sandboxes: vec![Arc::new(Sandbox {
                 id: "5a0d".into(),
                 pod_uid: UID.into(),
                 namespace: "ns".into(),
@@ -205,7 +209,7 @@ mod tests {
                 state: SandboxState::Ready,
                 created_at: None,
                 unlisted: false,
-            }]
+            })]
             .into(),
             images: vec![
                 image("sha256:feed01", "docker.io/library/busybox:1.36"),

@@ -3,6 +3,7 @@
 //! Containers are "namespace/pod/container#attempt", sandboxes "namespace/pod#attempt", log directories "namespace/pod".
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use foldhash::HashMap;
 
@@ -17,7 +18,7 @@ pub const UNNAMED: &str = "<none>";
 /// Knows the names of the pods that containers belong to: a container itself only has an id of its sandbox and a UID.
 #[derive(Debug)]
 pub struct Naming<'a> {
-    sandboxes: &'a [Sandbox],
+    sandboxes: &'a [Arc<Sandbox>],
     table: &'a PodTable<'a>,
     /// By UID, from the first container on whose sandbox is not listed.
     pods: OnceCell<HashMap<&'a str, &'a Sandbox>>,
@@ -34,7 +35,8 @@ impl<'a> Naming<'a> {
     #[must_use]
     pub fn container(&self, container: &Container) -> String {
         let Container { name, attempt, .. } = container;
-        let sandbox = self.table.sandbox_of(container).and_then(|index| self.sandboxes.get(index));
+        let sandbox =
+            self.table.sandbox_of(container).and_then(|index| self.sandboxes.get(index)).map(Arc::as_ref);
         match sandbox.or_else(|| self.pod(&container.pod_uid)) {
             Some(pod) => format!("{}/{}/{name}#{attempt}", pod.namespace, pod.name),
             None => format!("{name}#{attempt}"),
@@ -44,7 +46,7 @@ impl<'a> Naming<'a> {
     /// The first sandbox of a pod.
     fn pod(&self, uid: &str) -> Option<&'a Sandbox> {
         let by_uid = || {
-            let named = self.sandboxes.iter().filter(|sandbox| !sandbox.pod_uid.is_empty());
+            let named = self.sandboxes.iter().map(Arc::as_ref).filter(|sandbox| !sandbox.pod_uid.is_empty());
             // The first one counts.
             named.rev().map(|sandbox| (sandbox.pod_uid.as_str(), sandbox)).collect()
         };

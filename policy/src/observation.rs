@@ -284,10 +284,10 @@ pub struct Observation {
     pub sandbox_image: String,
     /// Pods by their source.
     pub pods: Pods,
-    /// Every container, in any state. Several observations may rest on one list.
-    pub containers: Arc<Vec<Container>>,
-    /// Every sandbox.
-    pub sandboxes: Arc<Vec<Sandbox>>,
+    /// Every container, in any state. Several observations may rest on one list, and lists share what did not change.
+    pub containers: Arc<Vec<Arc<Container>>>,
+    /// Every sandbox; shared likewise.
+    pub sandboxes: Arc<Vec<Arc<Sandbox>>>,
     /// Every image.
     pub images: Vec<Image>,
     /// Why it is not known which images are in use, where it is not: then no image is removed.

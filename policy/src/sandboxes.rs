@@ -1,6 +1,7 @@
 //! Which sandboxes are removed (behaviour: Sandboxes; the kubelet's sandbox eviction).
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
@@ -19,7 +20,7 @@ fn newest_first(a: &Sandbox, b: &Sandbox) -> Ordering {
 
 /// Whether the pod of the sandbox of that id has a newer one. Checked again right before a removal for that reason.
 #[must_use]
-pub fn has_newer(all: &[Sandbox], id: &str) -> bool {
+pub fn has_newer(all: &[Arc<Sandbox>], id: &str) -> bool {
     all.iter().find(|sandbox| sandbox.id == id).is_some_and(|own| {
         let newer = |other: &Sandbox| newest_first(other, own) == Ordering::Less;
         all.iter().any(|other| other.pod_uid == own.pod_uid && other.id != own.id && newer(other))

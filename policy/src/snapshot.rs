@@ -116,10 +116,8 @@ impl Snapshot {
     /// The file form of an observation. What has no id is left out: nothing can be planned for it.
     #[must_use]
     pub fn new(mut observation: Observation, runtime_name: String, runtime_version: String) -> Self {
-        let mut containers = Arc::unwrap_or_clone(observation.containers);
-        let mut sandboxes = Arc::unwrap_or_clone(observation.sandboxes);
-        containers.retain(|container| !container.id.is_empty());
-        sandboxes.retain(|sandbox| !sandbox.id.is_empty());
+        let containers = own(observation.containers).filter(|container| !container.id.is_empty()).collect();
+        let sandboxes = own(observation.sandboxes).filter(|sandbox| !sandbox.id.is_empty()).collect();
         observation.images.retain(|image| !image.id.is_empty());
         Self {
             version: VERSION,
@@ -156,14 +154,24 @@ impl TryFrom<Snapshot> for Observation {
             clock_set: None,
             sandbox_image: snapshot.runtime.sandbox_image,
             pods: snapshot.pods,
-            containers: snapshot.containers.into(),
-            sandboxes: snapshot.sandboxes.into(),
+            containers: share(snapshot.containers),
+            sandboxes: share(snapshot.sandboxes),
             images: snapshot.images,
             uses_unknown: Some(snapshot.image_uses_unknown).filter(|why| !why.is_empty()),
             filesystems: snapshot.filesystems.into_iter().map(Into::into).collect(),
             log_dirs: snapshot.log_dirs,
         })
     }
+}
+
+/// Objects of an observation.
+fn share<T>(objects: Vec<T>) -> Arc<Vec<Arc<T>>> {
+    Arc::new(objects.into_iter().map(Arc::new).collect())
+}
+
+/// The same for a file.
+fn own<T: Clone>(objects: Arc<Vec<Arc<T>>>) -> impl Iterator<Item = T> {
+    Arc::unwrap_or_clone(objects).into_iter().map(Arc::unwrap_or_clone)
 }
 
 /// Checks that every object of a list has an id, and that none is there twice (with the same handler).

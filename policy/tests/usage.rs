@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: failing loudly is its job")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_policy::usage::{Decided, Disk, Layer, Sizes, Sum, Usage, UsedBy};
@@ -18,8 +19,8 @@ fn at(hours_ago: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap() - SignedDuration::from_hours(hours_ago)
 }
 
-fn container(id: &str, state: ContainerState, image: &str) -> Container {
-    Container {
+fn container(id: &str, state: ContainerState, image: &str) -> Arc<Container> {
+    Arc::new(Container {
         id: id.into(),
         pod_uid: UID.into(),
         name: "web".into(),
@@ -28,7 +29,7 @@ fn container(id: &str, state: ContainerState, image: &str) -> Container {
         created_at: Some(at(10 - i64::from(id.as_bytes()[0] - b'a'))),
         image_id: image.into(),
         ..Container::default()
-    }
+    })
 }
 
 fn image(id: &str, gib: u64, pinned: bool) -> Image {

@@ -178,7 +178,7 @@ pub async fn image_volumes(tools: &Tools, observation: &mut Observation) -> CriR
     if !volumes.is_empty() {
         for container in Arc::make_mut(&mut observation.containers) {
             if let Some(images) = volumes.remove(&container.id) {
-                container.image_volumes = images;
+                Arc::make_mut(container).image_volumes = images;
             }
         }
     }
@@ -202,9 +202,9 @@ pub struct ImageView {
 /// The images could not be listed.
 pub async fn images(tools: &Tools) -> Result<ImageView, PassError> {
     let sandbox_image = tools.gateway.sandbox_image().await;
-    let images = tools.gateway.list::<Image>(Freshness::Shared).await?;
+    let images = tools.gateway.images(Freshness::Shared).await?;
     let places = tools.gateway.image_fs_info().await;
-    Ok(ImageView { images: Arc::unwrap_or_clone(images), sandbox_image, places })
+    Ok(ImageView { images, sandbox_image, places })
 }
 
 /// The same for a pass: the images are remembered, and have what was remembered of them before. The pods were observed and

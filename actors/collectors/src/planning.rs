@@ -210,7 +210,7 @@ pub async fn finish_times(
     for index in section.remove.iter().map(|decision| decision.index) {
         if let Some(container) = containers.get_mut(index) {
             let of_asked = asked.get(&index).and_then(|status| status.finished_at);
-            container.finished_at = of_asked.or_else(|| known(container));
+            Arc::make_mut(container).finished_at = of_asked.or_else(|| known(container));
         }
     }
     problem

@@ -56,7 +56,7 @@ pub fn pods<'a>(containers: &'a [Gap], sandboxes: &'a [Gap]) -> impl Iterator<It
 }
 
 /// Marks the sandboxes in which not all containers could be listed.
-pub fn mark(sandboxes: &mut Arc<Vec<Sandbox>>, gaps: &[Gap]) {
+pub fn mark(sandboxes: &mut Arc<Vec<Arc<Sandbox>>>, gaps: &[Gap]) {
     let sandbox = |gap: &Gap| match &gap.owner {
         Some(Owner::Sandbox(id)) => Some(id.clone()),
         Some(Owner::Pod(_)) | None => None,
@@ -66,7 +66,7 @@ pub fn mark(sandboxes: &mut Arc<Vec<Sandbox>>, gaps: &[Gap]) {
         let sandboxes = Arc::make_mut(sandboxes).iter_mut();
         sandboxes
             .filter(|sandbox| unlisted.contains(&sandbox.id))
-            .for_each(|sandbox| sandbox.unlisted = true);
+            .for_each(|sandbox| Arc::make_mut(sandbox).unlisted = true);
     }
 }
 

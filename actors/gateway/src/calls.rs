@@ -2,6 +2,7 @@
 //!
 //! Ids are always sent whole: a runtime takes a unique prefix for the object, so an empty id is refused before it is sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_policy::{Container, Image, Sandbox, SandboxState};
@@ -12,12 +13,13 @@ use tonic::Status;
 use crate::actor::CONTAINER_STATUS;
 use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, Owner, RuntimeVersion, Sibling};
 use crate::connection::{Clients, check_answered};
-use crate::convert::{self, Texts};
+use crate::convert;
 use crate::error::{CriError, CriResult, ErrorClass, LIST_CONTAINER_STATS, REMOVE_IMAGE};
 use crate::gateway::Gateway;
 use crate::lanes::Lane;
 use crate::lists::{self, Listed, Part};
 use crate::messages::Call;
+use crate::shared::Sharing;
 
 /// Each fails with what the runtime answered, sorted; nothing is tried twice.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
@@ -58,12 +60,11 @@ impl Gateway {
     }
 
     /// The sandboxes of the pod of that UID, in any state, as far as they have the label that a kubelet gives them.
-    pub async fn sandboxes_of(&self, uid: &str) -> CriResult<Vec<Sandbox>> {
+    pub async fn sandboxes_of(&self, uid: &str) -> CriResult<Vec<Arc<Sandbox>>> {
         let ask = async |state| {
             let part = Part { state, owner: Some(Owner::Pod(uid.into())) };
-            let send = async move |clients: Clients| Sandbox::fetch(clients, part).await;
-            let answer = self.ask(Sandbox::METHOD, Some(uid), send).await?;
-            CriResult::Ok(Sandbox::of(answer, &mut Texts::default()))
+            let send = async move |clients| Sandbox::fetch(clients, part, Sharing::default().item()).await;
+            self.ask(Sandbox::METHOD, Some(uid), send).await
         };
         let mut sandboxes = match ask(None).await {
             Err(error) if error.class == ErrorClass::TooLarge => {
@@ -82,11 +83,10 @@ impl Gateway {
     }
 
     /// The sandboxes that are ready, or may be.
-    pub async fn ready_sandboxes(&self) -> CriResult<Vec<Sandbox>> {
-        let state = Some(cri::PodSandboxState::SandboxReady.into());
-        let send = async move |clients: Clients| Sandbox::fetch(clients, Part { state, owner: None }).await;
-        let answer = self.ask(Sandbox::METHOD, None, send).await?;
-        let mut sandboxes = Sandbox::once(Sandbox::of(answer, &mut Texts::default()));
+    pub async fn ready_sandboxes(&self) -> CriResult<Vec<Arc<Sandbox>>> {
+        let part = Part { state: Some(cri::PodSandboxState::SandboxReady.into()), owner: None };
+        let send = async move |clients| Sandbox::fetch(clients, part, Sharing::default().item()).await;
+        let mut sandboxes = Sandbox::once(self.ask(Sandbox::METHOD, None, send).await?);
         // Should a runtime ignore the filter.
         sandboxes.retain(|sandbox| sandbox.state != SandboxState::NotReady);
         Ok(sandboxes)
@@ -105,7 +105,8 @@ impl Gateway {
     async fn raw_containers_of(&self, owner: &Owner) -> CriResult<Vec<cri::Container>> {
         let list = async |state: Option<i32>, owner: &Owner| {
             let part = Part { state, owner: Some(owner.clone()) };
-            let send = async move |clients: Clients| Container::fetch(clients, part).await;
+            let send =
+                async move |clients: Clients| Container::fetch(clients, part, |container| container).await;
             self.ask(Container::METHOD, Some(owner.id()), send).await
         };
         match list(None, owner).await {
@@ -113,8 +114,9 @@ impl Gateway {
             answer => return answer,
         }
         let part = Part { state: None, owner: Some(owner.clone()) };
-        let send =
-            async move |clients: Clients| lists::stream_containers(clients, part, |message| message).await;
+        let send = async move |clients: Clients| {
+            lists::stream_containers(clients, part, |container| container).await
+        };
         match self.ask(Container::STREAM, Some(owner.id()), send).await {
             Err(error) if matches!(error.class, ErrorClass::TooLarge | ErrorClass::Unimplemented) => {}
             answer => return answer,
@@ -124,7 +126,7 @@ impl Gateway {
             match (list(Some(*state), owner).await, owner) {
                 (Err(error), Owner::Pod(uid)) if error.class == ErrorClass::TooLarge => {
                     for sandbox in self.sandboxes_of(uid).await? {
-                        all.extend(list(Some(*state), &Owner::Sandbox(sandbox.id)).await?);
+                        all.extend(list(Some(*state), &Owner::Sandbox(sandbox.id.clone())).await?);
                     }
                 }
                 (answer, _) => all.extend(answer?),
@@ -160,8 +162,7 @@ impl Gateway {
             let request = cri::ImageStatusRequest { image: Some(image) };
             let answer = clients.images.image_status(request).await?.into_inner();
             // A runtime takes the beginning of an id for the image.
-            let images = convert::images(answer.image.into_iter().collect());
-            Ok(images.into_iter().find(|image| image.id == id))
+            Ok(answer.image.map(convert::image).filter(|image| image.id == id))
         };
         self.ask("ImageStatus", Some(id), send).await
     }

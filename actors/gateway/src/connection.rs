@@ -14,6 +14,7 @@ use cri_gc_proto::cri;
 use cri_gc_proto::cri::image_service_client::ImageServiceClient;
 use cri_gc_proto::cri::runtime_service_client::RuntimeServiceClient;
 use hyper_util::rt::TokioIo;
+use prost::Message;
 use tokio::io::DuplexStream;
 use tonic::client::Grpc;
 use tonic::codegen::Service;
@@ -21,10 +22,10 @@ use tonic::codegen::http::Uri;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
-use tonic_prost::ProstCodec;
 
 use crate::answers::{ContainerFacts, RuntimeVersion};
 use crate::convert;
+use crate::decode::Objects;
 
 /// How the runtime is connected to.
 #[derive(Clone, Default)]
@@ -67,8 +68,8 @@ impl Service<Uri> for Streams {
 #[derive(Debug, Clone)]
 pub struct Clients {
     pub(crate) runtime: RuntimeServiceClient<Channel>,
-    /// For answers of which less is read than the client of the service does.
-    bare: Grpc<Channel>,
+    /// For its lists, which are read object by object.
+    lists: Grpc<Channel>,
     pub(crate) images: ImageServiceClient<Channel>,
 }
 
@@ -88,7 +89,7 @@ impl Clients {
             _ => runtime.clone(),
         };
         Ok(Self {
-            bare: Grpc::new(runtime.clone()).max_decoding_message_size(max_message_size),
+            lists: Grpc::new(runtime.clone()).max_decoding_message_size(max_message_size),
             runtime: RuntimeServiceClient::new(runtime).max_decoding_message_size(max_message_size),
             images: ImageServiceClient::new(images).max_decoding_message_size(max_message_size),
         })
@@ -99,16 +100,21 @@ impl Clients {
         Ok(RuntimeVersion { name: answer.runtime_name, version: answer.runtime_version })
     }
 
-    /// ListPodSandbox.
-    pub(crate) async fn sandboxes(
+    /// What the objects become that the runtime service lists at this path.
+    pub(crate) async fn list<Q, W, R>(
         mut self,
-        filter: cri::PodSandboxFilter,
-    ) -> Result<Vec<cri::BarePodSandbox>, Status> {
-        let path = PathAndQuery::from_static("/runtime.v1.RuntimeService/ListPodSandbox");
-        let request = Request::new(cri::ListPodSandboxRequest { filter: Some(filter) });
-        self.bare.ready().await.map_err(|error| Status::from_error(error.into()))?;
-        let codec = ProstCodec::<_, cri::BarePodSandboxes>::default();
-        Ok(self.bare.unary(request, path, codec).await?.into_inner().items)
+        path: &'static str,
+        request: Q,
+        item: impl FnMut(W) -> R + Clone + Send + 'static,
+    ) -> Result<Vec<R>, Status>
+    where
+        Q: Message + 'static,
+        W: Message + Default + 'static,
+        R: Send + Sync + 'static,
+    {
+        self.lists.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let (request, path) = (Request::new(request), PathAndQuery::from_static(path));
+        Ok(self.lists.unary(request, path, Objects::into(item)).await?.into_inner())
     }
 
     pub(crate) async fn container_status(mut self, id: String) -> Result<ContainerFacts, Status> {

@@ -14,6 +14,7 @@ use foldhash::{HashMap, HashMapExt as _, HashSet};
 use jiff::Timestamp;
 
 use crate::answers::{ContainerFacts, ContainerLayer, FsPlaces, Sibling};
+use crate::shared::Texts;
 
 /// Nanoseconds since the epoch; 0 and less mean "not known".
 fn time(nanoseconds: i64) -> Option<Timestamp> {
@@ -22,44 +23,6 @@ fn time(nanoseconds: i64) -> Option<Timestamp> {
 
 fn label<'a>(labels: &'a [cri::Pair], key: &str) -> &'a str {
     labels.iter().find(|pair| pair.key == key).map_or("", |pair| &pair.value)
-}
-
-/// The texts of a list, each held once: those of many objects, and those that the list before had too.
-#[derive(Default)]
-pub struct Texts {
-    /// What several objects have: all but their own ids.
-    now: HashSet<EcoString>,
-    before: Arc<HashSet<EcoString>>,
-}
-
-impl Texts {
-    /// None yet; those `before` are held already.
-    pub fn after(before: Arc<HashSet<EcoString>>) -> Self {
-        Self { now: HashSet::default(), before }
-    }
-
-    /// All that the list has, with those ids.
-    pub fn all<'a>(self, ids: impl Iterator<Item = &'a EcoString>) -> HashSet<EcoString> {
-        let Self { now: mut all, before } = self;
-        drop(before);
-        all.reserve(ids.size_hint().0);
-        all.extend(ids.cloned());
-        all
-    }
-
-    fn get(&mut self, text: &str) -> EcoString {
-        if let Some(known) = self.now.get(text) {
-            return known.clone();
-        }
-        let text = self.own(text);
-        self.now.insert(text.clone());
-        text
-    }
-
-    /// One that no other object of the list has.
-    fn own(&self, text: &str) -> EcoString {
-        self.before.get(text).cloned().unwrap_or_else(|| text.into())
-    }
 }
 
 fn container_state(state: i32) -> ContainerState {
@@ -105,14 +68,9 @@ fn once<T>(all: Vec<T>, key: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T,
     each
 }
 
-/// Containers of an answer, as often as it has them.
-pub fn containers(from: Vec<cri::Container>, texts: &mut Texts) -> Vec<Container> {
-    from.into_iter().map(|from| container(from, texts)).collect()
-}
-
 /// Each container once. Of one that is listed twice, the state that keeps more counts.
-pub fn each_container(all: Vec<Container>) -> Vec<Container> {
-    let merge = |known: &mut Container, again: Container| {
+pub fn each_container(all: Vec<Arc<Container>>) -> Vec<Arc<Container>> {
+    let merge = |known: &mut Arc<Container>, again: Arc<Container>| {
         if liveliness(&again) > liveliness(known) {
             *known = again;
         }
@@ -144,14 +102,9 @@ fn liveliness(container: &Container) -> u8 {
     }
 }
 
-/// Sandboxes of an answer, as often as it has them.
-pub fn sandboxes(from: Vec<cri::BarePodSandbox>, texts: &mut Texts) -> Vec<Sandbox> {
-    from.into_iter().map(|from| sandbox(from, texts)).collect()
-}
-
 /// Each sandbox once. Of one that is listed twice, the state that keeps more counts.
-pub fn each_sandbox(all: Vec<Sandbox>) -> Vec<Sandbox> {
-    let merge = |known: &mut Sandbox, again: Sandbox| {
+pub fn each_sandbox(all: Vec<Arc<Sandbox>>) -> Vec<Arc<Sandbox>> {
+    let merge = |known: &mut Arc<Sandbox>, again: Arc<Sandbox>| {
         if known.state == SandboxState::NotReady {
             *known = again;
         }
@@ -159,24 +112,20 @@ pub fn each_sandbox(all: Vec<Sandbox>) -> Vec<Sandbox> {
     once(all, |sandbox| (&sandbox.id, ""), merge)
 }
 
-/// Images of an answer, as often as it has them.
-pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
-    from.into_iter().map(image).collect()
-}
-
 /// Each image once. One that is listed twice for the same runtime handler has the names of both.
-pub fn each_image(all: Vec<Image>) -> Vec<Image> {
-    let merge = |known: &mut Image, again: Image| {
+pub fn each_image(all: Vec<Arc<Image>>) -> Vec<Arc<Image>> {
+    let merge = |known: &mut Arc<Image>, again: Arc<Image>| {
+        let known = Arc::make_mut(known);
         for (names, more) in
-            [(&mut known.repo_tags, again.repo_tags), (&mut known.repo_digests, again.repo_digests)]
+            [(&mut known.repo_tags, &again.repo_tags), (&mut known.repo_digests, &again.repo_digests)]
         {
-            let new: Vec<String> = more.into_iter().filter(|name| !names.contains(name)).collect();
+            let new: Vec<String> = more.iter().filter(|name| !names.contains(name)).cloned().collect();
             names.extend(new);
         }
         known.pinned |= again.pinned;
         known.size_bytes = known.size_bytes.max(again.size_bytes);
     };
-    once(all, Image::key, merge)
+    once(all, |image| image.key(), merge)
 }
 
 /// Where a kubelet has the log of its container written: `NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log`.
@@ -192,12 +141,12 @@ fn kubelet_log(container: &cri::Container) -> Option<String> {
     Some(format!("{namespace}_{pod}_{uid}/{name}/{}.log", metadata.attempt))
 }
 
-fn container(from: cri::Container, texts: &mut Texts) -> Container {
+pub fn container(from: cri::Container, texts: &mut Texts) -> Container {
     let metadata = from.metadata.unwrap_or_default();
     // One without an id can't be removed, and must not count as a newer one of its name.
     let state = if from.id.is_empty() { ContainerState::Running } else { container_state(from.state) };
     Container {
-        id: texts.own(&from.id),
+        id: from.id.into(),
         pod_uid: texts.get(label(&from.labels, POD_UID_LABEL)),
         pod_sandbox_id: texts.get(&from.pod_sandbox_id),
         name: texts.get(&metadata.name),
@@ -213,10 +162,10 @@ fn container(from: cri::Container, texts: &mut Texts) -> Container {
     }
 }
 
-fn sandbox(from: cri::BarePodSandbox, texts: &mut Texts) -> Sandbox {
+pub fn sandbox(from: cri::BarePodSandbox, texts: &mut Texts) -> Sandbox {
     let metadata = from.metadata.unwrap_or_default();
     Sandbox {
-        id: texts.own(&from.id),
+        id: from.id.into(),
         pod_uid: texts.get(&metadata.uid),
         namespace: texts.get(&metadata.namespace),
         name: texts.get(&metadata.name),
@@ -227,7 +176,7 @@ fn sandbox(from: cri::BarePodSandbox, texts: &mut Texts) -> Sandbox {
     }
 }
 
-fn image(from: cri::Image) -> Image {
+pub fn image(from: cri::Image) -> Image {
     Image {
         id: from.id,
         runtime_handler: from.spec.map(|spec| spec.runtime_handler).unwrap_or_default(),
@@ -294,6 +243,7 @@ pub fn sandbox_image(status: &cri::StatusResponse) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::Sharing;
 
     #[test]
     fn a_state_that_is_not_known_is_never_taken_for_a_dead_one() {
@@ -306,7 +256,9 @@ mod tests {
         let container = |id: &str, state| cri::Container { id: id.to_owned(), state, ..Default::default() };
         let exited = cri::ContainerState::ContainerExited as i32;
         let running = cri::ContainerState::ContainerRunning as i32;
-        let once = |all: Vec<cri::Container>| each_container(containers(all, &mut Texts::default()));
+        let once = |all: Vec<cri::Container>| {
+            each_container(all.into_iter().map(Sharing::default().item()).collect())
+        };
         let all = once(vec![container("a", exited), container("b", exited), container("a", running)]);
         let all: Vec<_> = all.iter().map(|one| (one.id.as_str(), one.state)).collect();
         assert_eq!(all, [("a", ContainerState::Running), ("b", ContainerState::Exited)]);
@@ -317,8 +269,8 @@ mod tests {
         );
         let sandbox = |state| cri::BarePodSandbox { id: "s".to_owned(), state, ..Default::default() };
         let twice = [cri::PodSandboxState::SandboxNotready, cri::PodSandboxState::SandboxReady];
-        let twice = twice.map(|state| sandbox(state as i32)).into();
-        let all = each_sandbox(sandboxes(twice, &mut Texts::default()));
+        let twice = twice.map(|state| sandbox(state as i32));
+        let all = each_sandbox(twice.into_iter().map(Sharing::default().item()).collect());
         assert_eq!((all.len(), all[0].state), (1, SandboxState::Ready));
         let image = |tag: &str, pinned| cri::Image {
             id: "i".to_owned(),
@@ -326,7 +278,8 @@ mod tests {
             pinned,
             ..Default::default()
         };
-        let all = each_image(images(vec![image("a:1", false), image("a:2", true), image("a:1", false)]));
+        let all = vec![image("a:1", false), image("a:2", true), image("a:1", false)];
+        let all = each_image(all.into_iter().map(Sharing::default().item()).collect());
         assert_eq!((all.len(), all[0].pinned), (1, true));
         assert_eq!(all[0].repo_tags, ["a:1", "a:2"]);
     }
@@ -398,26 +351,5 @@ mod tests {
             fs_places(answer),
             FsPlaces { images: there.clone(), containers: there, ..FsPlaces::default() }
         );
-    }
-
-    #[test]
-    fn a_list_holds_the_texts_that_the_list_before_it_holds() {
-        let list = |texts: &mut Texts| {
-            let container = |id: &str| cri::Container {
-                id: id.repeat(32),
-                image_ref: "sha256:of-many-containers".to_owned(),
-                ..cri::Container::default()
-            };
-            containers(vec![container("a"), container("b")], texts)
-        };
-        let mut texts = Texts::default();
-        let first = list(&mut texts);
-        let second =
-            list(&mut Texts::after(Arc::new(texts.all(first.iter().map(|container| &container.id)))));
-        assert_eq!(first, second);
-        let place = |text: &EcoString| text.as_ptr();
-        assert_eq!(place(&first[0].image_ref), place(&first[1].image_ref), "those of one list");
-        assert_eq!(place(&first[0].id), place(&second[0].id));
-        assert_ne!(place(&first[0].id), place(&list(&mut Texts::default())[0].id));
     }
 }

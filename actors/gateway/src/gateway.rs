@@ -10,7 +10,7 @@ use cri_gc_config::Settings;
 use cri_gc_kit::generation::Reconfigure;
 use cri_gc_kit::supervision::guard::{self, Pace};
 use cri_gc_kit::supervision::threads::Lease;
-use cri_gc_policy::Container;
+use cri_gc_policy::{Container, Image};
 use ecow::EcoString;
 use slog::Logger;
 use tokio::time::Instant;
@@ -98,12 +98,21 @@ impl Gateway {
     ///
     /// # Errors
     /// What the runtime answered, sorted. An answer is complete or an error.
-    pub async fn list<T: Listed>(&self, freshness: Freshness) -> CriResult<Arc<Vec<T>>> {
+    pub async fn list<T: Listed>(&self, freshness: Freshness) -> CriResult<Arc<Vec<Arc<T>>>> {
         let Listing { objects, gaps, .. } = self.list_most(freshness).await?;
         match gaps.into_iter().next() {
             Some(gap) => Err(gap.error),
             None => Ok(objects),
         }
+    }
+
+    /// All images.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::list`].
+    pub async fn images(&self, freshness: Freshness) -> CriResult<Vec<Image>> {
+        let images = Arc::unwrap_or_clone(self.list(freshness).await?);
+        Ok(images.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
     /// All objects of one kind, as far as the runtime can list them, for decisions that what is missing can't make wrong.
@@ -138,7 +147,7 @@ impl Gateway {
     /// all the same is not gone.
     pub async fn image_volumes(
         &self,
-        containers: &[Container],
+        containers: &[Arc<Container>],
     ) -> CriResult<(HashMap<EcoString, Vec<EcoString>>, bool)> {
         let ids = containers.iter().map(|container| &container.id);
         let known = self.address.send(AskKnownVolumes(ids.clone().cloned().collect())).await;

@@ -4,8 +4,8 @@
 //! they mean. It decides nothing: the caller of a removal has planned and re-checked it.
 //!
 //! - `gateway`: what others call; `calls`: the RPCs among that. `messages`: the protocol. `actor`: the actor itself.
-//! - `lists`: the complete lists; `answers`: what is answered; `convert`: from the wire types to
-//!   facts.
+//! - `lists`: the complete lists; `shared`: what a list shares with the one before. `answers`: what is answered; `convert`: from the
+//!   wire types to facts; `decode`: from bytes to these.
 //! - `lanes`: what bounds the RPCs; `rpc`: what one needs while it is in flight; `connection`: the socket clients.
 //! - `error`: the classes of failures. `health`: whether the runtime is reachable, logged once for all loops; `returns`: who waits for
 //!   that. `rpcs`: RPCs counted for metrics.
@@ -17,6 +17,7 @@ mod answers;
 mod calls;
 mod connection;
 mod convert;
+mod decode;
 mod error;
 mod gateway;
 mod health;
@@ -27,6 +28,7 @@ mod parts;
 mod returns;
 mod rpc;
 mod rpcs;
+mod shared;
 
 pub use answers::{ContainerFacts, ContainerLayer, FsPlaces, Owner, RuntimeVersion, Sibling};
 pub use connection::{Clients, Connect, InMemory};

@@ -9,19 +9,19 @@ use std::sync::Arc;
 use cri_gc_kit::in_flight::InFlight;
 use cri_gc_policy::{Container, Image, Sandbox};
 use cri_gc_proto::{POD_UID_LABEL, cri};
-use ecow::EcoString;
 use tonic::Status;
 
 use crate::answers::Owner;
 use crate::connection::Clients;
-use crate::convert::{self, Texts};
+use crate::convert;
 use crate::error::{CriError, CriResult};
+use crate::shared::{Last, Texts};
 
 /// All objects of one kind, as far as they can be listed.
 #[derive(Debug, Clone)]
 pub struct Listing<T> {
-    /// Each once.
-    pub objects: Arc<Vec<T>>,
+    /// Each once. Those that did not change since the list before are shared with it.
+    pub objects: Arc<Vec<Arc<T>>>,
     /// The runtime could not send them in one answer, nor as a stream.
     pub in_parts: bool,
     /// What could not be listed at all; empty for a complete list.
@@ -50,6 +50,13 @@ pub struct Lists {
     images: Pending<Image>,
 }
 
+/// What is remembered of the last lists.
+#[derive(Debug, Default)]
+pub struct LastLists {
+    containers: Last<Container>,
+    sandboxes: Last<Sandbox>,
+}
+
 /// A part of a list: the objects in that state, of that owner.
 #[derive(Debug, Clone, Default)]
 pub struct Part {
@@ -57,8 +64,13 @@ pub struct Part {
     pub owner: Option<Owner>,
 }
 
+/// What an object of an answer is turned into.
+pub trait Item<W, R>: FnMut(W) -> R + Clone + Send + 'static {}
+
+impl<W, R, F: FnMut(W) -> R + Clone + Send + 'static> Item<W, R> for F {}
+
 /// What the gateway lists.
-pub trait Listed: Clone + Send + Sync + Unpin + 'static {
+pub trait Listed: Clone + PartialEq + Send + Sync + Unpin + 'static {
     /// Name of the CRI method.
     const METHOD: &'static str;
 
@@ -77,59 +89,72 @@ pub trait Listed: Clone + Send + Sync + Unpin + 'static {
     /// One of them in an answer.
     type Wire: Send + 'static;
 
-    /// Asks the runtime.
-    fn fetch(clients: Clients, part: Part) -> impl Future<Output = Result<Vec<Self::Wire>, Status>>;
+    /// Asks the runtime. Each object is turned into an item at once: it takes many times less memory then.
+    fn fetch<R: Send + Sync + 'static>(
+        clients: Clients,
+        part: Part,
+        item: impl Item<Self::Wire, R>,
+    ) -> impl Future<Output = Result<Vec<R>, Status>>;
 
-    /// Asks the runtime for a stream of all.
-    fn stream(clients: Clients, texts: &mut Texts) -> impl Future<Output = Result<Vec<Self>, Status>>;
+    /// Asks the runtime for a stream of all, likewise.
+    fn stream<R: Send + Sync + 'static>(
+        clients: Clients,
+        item: impl Item<Self::Wire, R>,
+    ) -> impl Future<Output = Result<Vec<R>, Status>>;
 
-    /// Those of an answer, as often as it has them.
-    fn of(answer: Vec<Self::Wire>, texts: &mut Texts) -> Vec<Self>;
+    /// One of an answer.
+    fn of(wire: Self::Wire, texts: &mut Texts) -> Self;
 
-    /// Its id, where that is held once for all lists.
-    fn id(&self) -> Option<&EcoString>;
+    /// Its whole id; several images may share one.
+    fn id(&self) -> &str;
 
     /// Each object once, of those in all answers.
-    fn once(all: Vec<Self>) -> Vec<Self>;
+    fn once(all: Vec<Arc<Self>>) -> Vec<Arc<Self>>;
 
     /// The list of this kind in flight.
     fn pending(lists: &mut Lists) -> &mut Pending<Self>;
+
+    /// What is remembered of the last list of this kind; `None` where nothing is: whoever requests images changes them.
+    fn last(memory: &mut LastLists) -> Option<&mut Last<Self>>;
 }
 
-/// All messages of a stream, each of them converted as it comes: it takes many times less memory then.
-async fn collect<M, T>(
+/// What the objects in all messages of a stream are turned into.
+async fn collect<M, W, R>(
     mut stream: tonic::Streaming<M>,
-    mut items: impl FnMut(M) -> Result<Vec<T>, Status>,
-) -> Result<Vec<T>, Status> {
+    objects: impl Fn(M) -> Vec<W>,
+    mut item: impl FnMut(W) -> R,
+) -> Result<Vec<R>, Status> {
     let mut all = Vec::new();
     while let Some(message) = stream.message().await? {
-        all.extend(items(message)?);
+        all.extend(objects(message).into_iter().map(&mut item));
     }
     Ok(all)
 }
 
-/// Sandboxes, all of which say what and whose they are. One that does not may be the newest of any pod, and be ready: nothing is known of a
-/// pod then.
-fn with_pods(sandboxes: Vec<cri::BarePodSandbox>) -> Result<Vec<cri::BarePodSandbox>, Status> {
-    let is_odd = |sandbox: &&cri::BarePodSandbox| sandbox.id.is_empty() || sandbox.metadata.is_none();
-    match sandboxes.iter().find(is_odd) {
-        Some(odd) => {
-            let text = format!("the runtime lists a sandbox without an id or without metadata: {:?}", odd.id);
-            Err(Status::unknown(text))
+/// The item of a sandbox, if that says what and whose it is. One that does not may be the newest of any pod, and be ready: nothing is known of
+/// a pod then.
+fn with_pod<R>(
+    mut item: impl Item<cri::BarePodSandbox, R>,
+) -> impl Item<cri::BarePodSandbox, Result<R, Status>> {
+    move |sandbox: cri::BarePodSandbox| {
+        if sandbox.id.is_empty() || sandbox.metadata.is_none() {
+            let id = sandbox.id;
+            let text = format!("the runtime lists a sandbox without an id or without metadata: {id:?}");
+            return Err(Status::unknown(text));
         }
-        None => Ok(sandboxes),
+        Ok(item(sandbox))
     }
 }
 
 /// Containers by a stream.
-pub async fn stream_containers<T>(
+pub async fn stream_containers<R>(
     mut clients: Clients,
     part: Part,
-    mut items: impl FnMut(Vec<cri::Container>) -> Vec<T>,
-) -> Result<Vec<T>, Status> {
+    item: impl FnMut(cri::Container) -> R,
+) -> Result<Vec<R>, Status> {
     let request = cri::StreamContainersRequest { filter: Some(container_filter(part)) };
     let answer = clients.runtime.stream_containers(request).await?;
-    collect(answer.into_inner(), |message| Ok(items(message.containers))).await
+    collect(answer.into_inner(), |message| message.containers, item).await
 }
 
 fn container_filter(Part { state, owner }: Part) -> cri::ContainerFilter {
@@ -161,29 +186,40 @@ impl Listed for Container {
 
     type Wire = cri::Container;
 
-    async fn fetch(mut clients: Clients, part: Part) -> Result<Vec<cri::Container>, Status> {
+    async fn fetch<R: Send + Sync + 'static>(
+        clients: Clients,
+        part: Part,
+        item: impl Item<cri::Container, R>,
+    ) -> Result<Vec<R>, Status> {
         let request = cri::ListContainersRequest { filter: Some(container_filter(part)) };
-        Ok(clients.runtime.list_containers(request).await?.into_inner().containers)
+        clients.list("/runtime.v1.RuntimeService/ListContainers", request, item).await
     }
 
-    async fn stream(clients: Clients, texts: &mut Texts) -> Result<Vec<Self>, Status> {
-        stream_containers(clients, Part::default(), |message| Self::of(message, texts)).await
+    async fn stream<R: Send + Sync + 'static>(
+        clients: Clients,
+        item: impl Item<cri::Container, R>,
+    ) -> Result<Vec<R>, Status> {
+        stream_containers(clients, Part::default(), item).await
     }
 
-    fn of(answer: Vec<cri::Container>, texts: &mut Texts) -> Vec<Self> {
-        convert::containers(answer, texts)
+    fn of(wire: cri::Container, texts: &mut Texts) -> Self {
+        convert::container(wire, texts)
     }
 
-    fn id(&self) -> Option<&EcoString> {
-        Some(&self.id)
+    fn id(&self) -> &str {
+        &self.id
     }
 
-    fn once(all: Vec<Self>) -> Vec<Self> {
+    fn once(all: Vec<Arc<Self>>) -> Vec<Arc<Self>> {
         convert::each_container(all)
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {
         &mut lists.containers
+    }
+
+    fn last(memory: &mut LastLists) -> Option<&mut Last<Self>> {
+        Some(&mut memory.containers)
     }
 }
 
@@ -197,10 +233,11 @@ impl Listed for Sandbox {
 
     type Wire = cri::BarePodSandbox;
 
-    async fn fetch(
+    async fn fetch<R: Send + Sync + 'static>(
         clients: Clients,
         Part { state, owner }: Part,
-    ) -> Result<Vec<cri::BarePodSandbox>, Status> {
+        item: impl Item<cri::BarePodSandbox, R>,
+    ) -> Result<Vec<R>, Status> {
         let mut filter = cri::PodSandboxFilter {
             state: state.map(|state| cri::PodSandboxStateValue { state }),
             ..cri::PodSandboxFilter::default()
@@ -210,35 +247,43 @@ impl Listed for Sandbox {
             Some(Owner::Sandbox(id)) => filter.id = id.into(),
             None => {}
         }
-        clients.sandboxes(filter).await.and_then(with_pods)
+        let request = cri::ListPodSandboxRequest { filter: Some(filter) };
+        let path = "/runtime.v1.RuntimeService/ListPodSandbox";
+        clients.list(path, request, with_pod(item)).await?.into_iter().collect()
     }
 
-    async fn stream(mut clients: Clients, texts: &mut Texts) -> Result<Vec<Self>, Status> {
+    async fn stream<R: Send + Sync + 'static>(
+        mut clients: Clients,
+        item: impl Item<cri::BarePodSandbox, R>,
+    ) -> Result<Vec<R>, Status> {
         let answer = clients.runtime.stream_pod_sandboxes(cri::StreamPodSandboxesRequest::default()).await?;
         let bare = |sandbox: cri::PodSandbox| {
             let cri::PodSandbox { id, metadata, state, created_at, .. } = sandbox;
             cri::BarePodSandbox { id, metadata, state, created_at }
         };
-        let of = |all: Vec<_>, texts: &mut _| {
-            with_pods(all.into_iter().map(bare).collect()).map(|all| Self::of(all, texts))
-        };
-        collect(answer.into_inner(), |message| of(message.pod_sandboxes, texts)).await
+        let mut item = with_pod(item);
+        let item = |sandbox| item(bare(sandbox));
+        collect(answer.into_inner(), |message| message.pod_sandboxes, item).await?.into_iter().collect()
     }
 
-    fn of(answer: Vec<cri::BarePodSandbox>, texts: &mut Texts) -> Vec<Self> {
-        convert::sandboxes(answer, texts)
+    fn of(wire: cri::BarePodSandbox, texts: &mut Texts) -> Self {
+        convert::sandbox(wire, texts)
     }
 
-    fn id(&self) -> Option<&EcoString> {
-        Some(&self.id)
+    fn id(&self) -> &str {
+        &self.id
     }
 
-    fn once(all: Vec<Self>) -> Vec<Self> {
+    fn once(all: Vec<Arc<Self>>) -> Vec<Arc<Self>> {
         convert::each_sandbox(all)
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {
         &mut lists.sandboxes
+    }
+
+    fn last(memory: &mut LastLists) -> Option<&mut Last<Self>> {
+        Some(&mut memory.sandboxes)
     }
 }
 
@@ -252,30 +297,41 @@ impl Listed for Image {
 
     type Wire = cri::Image;
 
-    async fn fetch(mut clients: Clients, _all: Part) -> Result<Vec<cri::Image>, Status> {
+    async fn fetch<R: Send + Sync + 'static>(
+        mut clients: Clients,
+        _all: Part,
+        item: impl Item<cri::Image, R>,
+    ) -> Result<Vec<R>, Status> {
         let answer = clients.images.list_images(cri::ListImagesRequest::default()).await?;
-        Ok(answer.into_inner().images)
+        Ok(answer.into_inner().images.into_iter().map(item).collect())
     }
 
-    async fn stream(mut clients: Clients, texts: &mut Texts) -> Result<Vec<Self>, Status> {
+    async fn stream<R: Send + Sync + 'static>(
+        mut clients: Clients,
+        item: impl Item<cri::Image, R>,
+    ) -> Result<Vec<R>, Status> {
         let answer = clients.images.stream_images(cri::StreamImagesRequest::default()).await?;
-        collect(answer.into_inner(), |message| Ok(Self::of(message.images, texts))).await
+        collect(answer.into_inner(), |message| message.images, item).await
     }
 
-    fn of(answer: Vec<cri::Image>, _texts: &mut Texts) -> Vec<Self> {
-        convert::images(answer)
+    fn of(wire: cri::Image, _texts: &mut Texts) -> Self {
+        convert::image(wire)
     }
 
-    fn id(&self) -> Option<&EcoString> {
-        None
+    fn id(&self) -> &str {
+        &self.id
     }
 
-    fn once(all: Vec<Self>) -> Vec<Self> {
+    fn once(all: Vec<Arc<Self>>) -> Vec<Arc<Self>> {
         convert::each_image(all)
     }
 
     fn pending(lists: &mut Lists) -> &mut Pending<Self> {
         &mut lists.images
+    }
+
+    fn last(_memory: &mut LastLists) -> Option<&mut Last<Self>> {
+        None
     }
 }
 

@@ -15,10 +15,10 @@ use tonic::Status;
 
 use crate::answers::Owner;
 use crate::connection::Clients;
-use crate::convert::Texts;
 use crate::error::{CriError, CriResult, ErrorClass};
-use crate::lists::{Gap, Listed, Listing, Part};
+use crate::lists::{Gap, LastLists, Listed, Listing, Part};
 use crate::rpc::Rpc;
+use crate::shared::Sharing;
 
 /// Parts that are requested at a time.
 const AT_A_TIME: usize = 8;
@@ -26,17 +26,20 @@ const AT_A_TIME: usize = 8;
 /// What was too large is tried again with every so many lists at the latest: one large object less may be enough.
 const TRY_AGAIN: u32 = 20;
 
+/// Objects of a list that is so short that several callers may each have one made at the same time. The answer of a long one takes as
+/// much memory as all that is made of it.
+const SHORT: usize = 1_000;
+
 /// What is remembered of lists that were too large.
 #[derive(Debug)]
 pub struct Memory {
     /// By the name of the method and the state that it was about.
     large: HashMap<(&'static str, Option<i32>), Large>,
-    /// The methods whose last list was one answer.
+    /// The methods whose last list was [`SHORT`], and one answer.
     short: HashSet<&'static str>,
     /// The methods that the runtime does not have.
     missing: HashSet<&'static str>,
-    /// By the name of the method: the texts of the list before, which the next one has nearly all of.
-    texts: HashMap<&'static str, Arc<foldhash::HashSet<EcoString>>>,
+    last: LastLists,
     /// Pods that have objects, as far as anything names them; `None` before anything did.
     pods: Option<BTreeSet<EcoString>>,
     /// Whether pods have to be named: a list is, or the first one may be, made pod by pod.
@@ -61,7 +64,7 @@ impl Memory {
             large: HashMap::new(),
             short: HashSet::new(),
             missing: HashSet::new(),
-            texts: HashMap::new(),
+            last: LastLists::default(),
             pods: None,
             asks_for_pods,
         };
@@ -80,7 +83,7 @@ impl Memory {
         self.settle();
     }
 
-    /// Whether the last list of all of them was too large for one answer, or there was none yet.
+    /// Whether the last list of all of them was not [`SHORT`], or there was none yet.
     pub fn may_be_long<T: Listed>(&self) -> bool {
         !self.short.contains(T::METHOD)
     }
@@ -138,10 +141,9 @@ impl Owners {
 }
 
 /// A list that is being made in parts.
-struct Made<'t, T> {
-    all: Vec<T>,
+struct Made<T> {
+    all: Vec<Arc<T>>,
     gaps: Vec<Gap>,
-    texts: &'t mut Texts,
 }
 
 /// Makes lists.
@@ -154,30 +156,30 @@ pub struct Lister {
 impl Lister {
     /// All objects of one kind.
     pub async fn all<T: Listed>(&self) -> CriResult<Listing<T>> {
-        let before = self.memory.borrow().texts.get(T::METHOD).cloned().unwrap_or_default();
-        let mut texts = Texts::after(before);
-        let listing = self.list_all(&mut texts).await;
+        let sharing = T::last(&mut self.memory.borrow_mut().last).map(|last| last.next()).unwrap_or_default();
+        let listing = self.list_all(&sharing).await;
         let memory = &mut *self.memory.borrow_mut();
         memory.settle();
-        if let Ok(Listing { objects, .. }) = &listing {
-            // Not both at the same time.
-            memory.texts.remove(T::METHOD);
-            let texts = texts.all(objects.iter().filter_map(T::id));
-            memory.texts.insert(T::METHOD, Arc::new(texts));
+        if let (Ok(Listing { objects, .. }), Some(last)) = (&listing, T::last(&mut memory.last)) {
+            last.replace(objects, sharing);
         }
         listing
     }
 
-    async fn list_all<T: Listed>(&self, texts: &mut Texts) -> CriResult<Listing<T>> {
+    async fn list_all<T: Listed>(&self, sharing: &Sharing<T>) -> CriResult<Listing<T>> {
         let list = (T::METHOD, None);
         let mut too_large = None;
         if self.memory.borrow_mut().tries(list) {
-            match self.part::<T>(Part::default()).await {
+            match self.part(Part::default(), sharing).await {
                 Ok(objects) => {
                     let memory = &mut *self.memory.borrow_mut();
                     memory.large.retain(|(method, _), _| *method != T::METHOD);
-                    memory.short.insert(T::METHOD);
-                    return Ok(complete(T::once(T::of(objects, texts))));
+                    if objects.len() <= SHORT {
+                        memory.short.insert(T::METHOD);
+                    } else {
+                        memory.short.remove(T::METHOD);
+                    }
+                    return Ok(complete(T::once(objects)));
                 }
                 Err(error) if error.class == ErrorClass::TooLarge => too_large = Some(error),
                 Err(error) => return Err(error),
@@ -185,7 +187,7 @@ impl Lister {
         }
         let failed = too_large.is_some();
         self.memory.borrow_mut().short.remove(T::METHOD);
-        if let Some(objects) = self.streamed::<T>(texts).await? {
+        if let Some(objects) = self.streamed::<T>(sharing).await? {
             let objects = T::once(objects);
             let memory = &mut *self.memory.borrow_mut();
             memory.large.retain(|(method, state), _| *method != T::METHOD || state.is_none());
@@ -198,12 +200,12 @@ impl Lister {
             return Err(too_large.unwrap_or_else(|| CriError::too_large(T::METHOD)));
         }
         let expected = self.memory.borrow().large.get(&list).map_or(0, |large| large.last);
-        let mut made = Made { all: Vec::with_capacity(expected), gaps: Vec::new(), texts };
+        let mut made = Made { all: Vec::with_capacity(expected), gaps: Vec::new() };
         // That may take a while. What has come meanwhile is in a state that was listed before, so that is listed once more.
         for states in [T::STATES, T::STATES_OF_NEW] {
             let mut owners = None;
             for state in states {
-                Box::pin(self.in_state::<T>(*state, &mut owners, &mut made)).await?;
+                Box::pin(self.in_state(*state, &mut owners, sharing, &mut made)).await?;
             }
         }
         let Made { all, gaps, .. } = made;
@@ -214,11 +216,12 @@ impl Lister {
     }
 
     /// All of them by a stream; `None` where the runtime has none, or an object is too large for it.
-    async fn streamed<T: Listed>(&self, texts: &mut Texts) -> CriResult<Option<Vec<T>>> {
+    async fn streamed<T: Listed>(&self, sharing: &Sharing<T>) -> CriResult<Option<Vec<Arc<T>>>> {
         if self.memory.borrow().missing.contains(T::STREAM) {
             return Ok(None);
         }
-        match self.ask(T::STREAM, "", async |clients| T::stream(clients, texts).await).await {
+        let stream = async |clients| T::stream(clients, sharing.item()).await;
+        match self.ask(T::STREAM, "", stream).await {
             Ok(objects) => Ok(Some(objects)),
             Err(error) if error.class == ErrorClass::Unimplemented => {
                 self.memory.borrow_mut().missing.insert(T::STREAM);
@@ -234,15 +237,16 @@ impl Lister {
         &self,
         state: i32,
         owners: &mut Option<Owners>,
-        Made { all, gaps, texts }: &mut Made<'_, T>,
+        sharing: &Sharing<T>,
+        Made { all, gaps }: &mut Made<T>,
     ) -> CriResult<()> {
         let list = (T::METHOD, Some(state));
         let mut failed = None;
         if self.memory.borrow_mut().tries(list) {
-            match self.part::<T>(Part { state: Some(state), owner: None }).await {
+            match self.part(Part { state: Some(state), owner: None }, sharing).await {
                 Ok(objects) => {
                     self.memory.borrow_mut().large.remove(&list);
-                    all.extend(T::of(objects, texts));
+                    all.extend(objects);
                     return Ok(());
                 }
                 Err(error) if error.class == ErrorClass::TooLarge => failed = Some(error),
@@ -257,13 +261,13 @@ impl Lister {
         let is_complete = owners.is_complete;
         let ask = async |owner: Owner| {
             let part = Part { state: Some(state), owner: Some(owner.clone()) };
-            (owner, self.part::<T>(part).await)
+            (owner, self.part(part, sharing).await)
         };
         let mut answers = futures_util::stream::iter(owners.of(may_run)).map(ask).buffer_unordered(AT_A_TIME);
         let before = all.len();
         while let Some((owner, answer)) = answers.next().await {
             match answer {
-                Ok(objects) => all.extend(T::of(objects, texts)),
+                Ok(objects) => all.extend(objects),
                 Err(error) if error.class == ErrorClass::TooLarge => {
                     gaps.push(Gap { owner: Some(owner), may_run, error });
                 }
@@ -290,9 +294,9 @@ impl Lister {
         Ok(Owners { sandboxes, with_sandboxes, pods, is_complete: listed.gaps.is_empty() })
     }
 
-    async fn part<T: Listed>(&self, part: Part) -> CriResult<Vec<T::Wire>> {
+    async fn part<T: Listed>(&self, part: Part, sharing: &Sharing<T>) -> CriResult<Vec<Arc<T>>> {
         let id = part.owner.as_ref().map_or_else(String::new, |owner| owner.id().to_owned());
-        self.ask(T::METHOD, &id, async |clients| T::fetch(clients, part).await).await
+        self.ask(T::METHOD, &id, async |clients| T::fetch(clients, part, sharing.item()).await).await
     }
 
     /// Makes one RPC of that name, once there is a place for it.
@@ -309,6 +313,6 @@ impl Lister {
     }
 }
 
-fn complete<T>(objects: Vec<T>) -> Listing<T> {
+fn complete<T>(objects: Vec<Arc<T>>) -> Listing<T> {
     Listing { objects: Arc::new(objects), in_parts: false, gaps: Vec::new() }
 }

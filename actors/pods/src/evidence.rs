@@ -14,9 +14,9 @@ use cri_gc_files::scan::{Identity, LogDir};
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// All containers.
-    pub containers: Arc<Vec<Container>>,
+    pub containers: Arc<Vec<Arc<Container>>>,
     /// All sandboxes.
-    pub sandboxes: Arc<Vec<Sandbox>>,
+    pub sandboxes: Arc<Vec<Arc<Sandbox>>>,
     /// The log directories of pods.
     pub log_dirs: Arc<Vec<LogDir>>,
 }
@@ -24,13 +24,13 @@ pub struct Seen {
 /// What there was at one moment, to find out whether something was there. It is in order: of the ids of 100,000 containers, a set would take
 /// twice the memory.
 #[derive(Debug, Clone)]
-pub struct Known<T>(Arc<[T]>);
+pub struct Known<T>(Arc<Vec<T>>);
 
 impl<T: Ord> FromIterator<T> for Known<T> {
     fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
         let mut all: Vec<T> = all.into_iter().collect();
         all.sort_unstable();
-        Self(all.into())
+        Self(Arc::new(all))
     }
 }
 

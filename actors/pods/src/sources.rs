@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_config::Kubelet;
@@ -80,9 +81,9 @@ pub struct Before {
 
 impl Before {
     /// What these lists show.
-    pub fn of(sandboxes: &[Sandbox], containers: &[Container]) -> Self {
+    pub fn of(sandboxes: &[Arc<Sandbox>], containers: &[Arc<Container>]) -> Self {
         let is_ready =
-            |sandbox: &&Sandbox| sandbox.state == SandboxState::Ready && !sandbox.pod_uid.is_empty();
+            |sandbox: &&Arc<Sandbox>| sandbox.state == SandboxState::Ready && !sandbox.pod_uid.is_empty();
         let ids = sandboxes.iter().map(|s| &s.id).chain(containers.iter().map(|c| &c.id));
         Self {
             ready: sandboxes.iter().filter(is_ready).map(|sandbox| sandbox.pod_uid.clone()).collect(),

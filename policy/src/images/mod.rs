@@ -60,7 +60,7 @@ fn waits(reason: Reason) -> bool {
 /// deleted.
 #[must_use]
 pub fn uses<'a>(observation: &'a Observation, pods: &PodTable<'_>) -> HashSet<ImageUse<'a>> {
-    let containers = observation.containers.iter().flat_map(ImageUse::of_container);
+    let containers = observation.containers.iter().flat_map(|container| ImageUse::of_container(container));
     let named = observation.pods.pods.iter().filter(|pod| keeps_images(pods.state(&pod.uid)));
     let named = named.flat_map(|pod| pod.images.iter().map(|image| ImageUse::named(image)));
     containers.chain(named).filter(|used| !used.is_empty()).collect()
@@ -165,7 +165,7 @@ pub fn follow(
         clock_set: observation.clock_set,
         sandbox_image: observation.sandbox_image.clone(),
         pods: observation.pods.clone(),
-        containers: Arc::new(left.map(|(_, container)| container.clone()).collect()),
+        containers: Arc::new(left.map(|(_, container)| Arc::clone(container)).collect()),
         images: observation.images.clone(),
         uses_unknown: observation.uses_unknown.clone(),
         filesystems: observation.filesystems.clone(),

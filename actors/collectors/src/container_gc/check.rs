@@ -4,6 +4,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_gateway::{CriError, CriResult, Gateway, Owner, Sibling};
@@ -34,16 +35,16 @@ type ListOf = Recent<Listed, CriError>;
 pub struct Checks<'a> {
     gateway: &'a Gateway,
     /// All containers that the pass has seen.
-    seen: &'a [Container],
+    seen: &'a [Arc<Container>],
     /// Their ids, from the first pod on of which something is removed because it has ended.
     ids: OnceCell<HashSet<&'a str>>,
-    ready: Recent<Vec<Sandbox>, CriError>,
+    ready: Recent<Vec<Arc<Sandbox>>, CriError>,
     /// The newest last.
     lists: RefCell<VecDeque<(Owner, Rc<ListOf>)>>,
 }
 
 impl<'a> Checks<'a> {
-    pub fn new(gateway: &'a Gateway, seen: &'a [Container]) -> Self {
+    pub fn new(gateway: &'a Gateway, seen: &'a [Arc<Container>]) -> Self {
         Self { gateway, seen, ids: OnceCell::new(), ready: Recent::new(READY_FOR), lists: RefCell::default() }
     }
 
@@ -52,7 +53,7 @@ impl<'a> Checks<'a> {
     ///
     /// # Errors
     /// The list failed.
-    pub async fn ready(&self) -> CriResult<(Rc<Vec<Sandbox>>, Instant)> {
+    pub async fn ready(&self) -> CriResult<(Rc<Vec<Arc<Sandbox>>>, Instant)> {
         self.ready.get(async || self.gateway.ready_sandboxes().await).await
     }
 

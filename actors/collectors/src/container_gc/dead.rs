@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cri_gc_kit::seams::Moment;
@@ -18,10 +19,10 @@ pub struct SeenDead(RefCell<HashMap<EcoString, SignedDuration>>);
 
 impl SeenDead {
     /// Takes note of a complete list of that time. What is not in it is forgotten.
-    pub fn observe(&self, containers: &[Container], at: Moment) {
+    pub fn observe(&self, containers: &[Arc<Container>], at: Moment) {
         let mut before = self.0.take();
         let exited = containers.iter().filter(|container| container.state == ContainerState::Exited);
-        let since = |container: &Container| {
+        let since = |container: &Arc<Container>| {
             let known = before.remove_entry(&container.id);
             known.unwrap_or_else(|| (container.id.clone(), at.boot()))
         };
@@ -47,8 +48,8 @@ mod tests {
 
     use super::*;
 
-    fn container(id: &str, state: ContainerState) -> Container {
-        Container { id: id.into(), state, ..Container::default() }
+    fn container(id: &str, state: ContainerState) -> Arc<Container> {
+        Arc::new(Container { id: id.into(), state, ..Container::default() })
     }
 
     fn at(second: i64) -> Moment {

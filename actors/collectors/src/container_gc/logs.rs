@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cri_gc_policy::{Container, PodState, PodTable};
 
@@ -23,7 +24,7 @@ pub struct LogKeeper<'a> {
 
 impl<'a> LogKeeper<'a> {
     /// Counts what was observed.
-    pub fn new(containers: &'a [Container], pods: &'a PodTable<'a>) -> Self {
+    pub fn new(containers: &'a [Arc<Container>], pods: &'a PodTable<'a>) -> Self {
         let mut keys: Vec<LogKey<'_>> = containers.iter().map(|container| key(pods, container)).collect();
         keys.sort_unstable();
         // The last attempt of a name is the highest one.
@@ -91,7 +92,7 @@ mod tests {
 
     fn may_go(state: PodState, containers: Vec<Container>) -> Vec<bool> {
         let observation = Observation {
-            containers: containers.into(),
+            containers: Arc::new(containers.into_iter().map(Arc::new).collect()),
             pods: Pods {
                 synced: true,
                 pods: vec![Pod { uid: "u".into(), state, images: Vec::new() }],

@@ -10,6 +10,7 @@ mod removals;
 mod whole_pods;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cri_gc_policy::containers::{self, Status};
 use cri_gc_policy::report::Words;
@@ -99,8 +100,8 @@ impl ContainerGc {
 }
 
 /// Brings what is removed of one pod together, so that one list shows all of it right before. The pod with the oldest comes first.
-fn by_pod(remove: &mut [Decision], containers: &[Container]) {
-    let owner = |decision: &Decision| containers.get(decision.index).map(check::owner);
+fn by_pod(remove: &mut [Decision], containers: &[Arc<Container>]) {
+    let owner = |decision: &Decision| containers.get(decision.index).map(|container| check::owner(container));
     let mut order = HashMap::new();
     for decision in remove.iter() {
         let next = order.len();

@@ -47,7 +47,7 @@ pub struct Removals<'a> {
 impl<'a> Removals<'a> {
     /// What a decision removes.
     pub fn target(&self, decision: Decision) -> Option<ToRemove<'a>> {
-        let container = self.observation.containers.get(decision.index)?;
+        let container = self.observation.containers.get(decision.index)?.as_ref();
         let object = (container, self.pods.uid_of_container(container));
         Target::new(Kind::Container, decision, |one| self.words.items(Kind::Container, one), object)
     }

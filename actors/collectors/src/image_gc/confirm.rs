@@ -64,7 +64,7 @@ impl Answers<'_> {
             return Vec::new();
         }
         let tools = &self.pass.tools;
-        let listed = tools.gateway.list::<Image>(Freshness::Fresh).await;
+        let listed = tools.gateway.images(Freshness::Fresh).await;
         let listed = listed.as_ref().map(|images| images.iter().map(Image::key).collect::<HashSet<_>>());
         let mut gone = Vec::new();
         for (target, removed) in self.open.take() {

@@ -28,7 +28,7 @@ const IMAGES_FOR: Duration = Duration::from_millis(250);
 
 /// A list of images, and the containers that were known before it was requested.
 struct Listed {
-    images: Arc<Vec<Image>>,
+    images: Vec<Image>,
     known: Rc<HashSet<EcoString>>,
 }
 
@@ -44,7 +44,7 @@ pub struct Recheck<'a> {
 
 impl<'a> Recheck<'a> {
     /// That of a pass which has seen this.
-    pub fn new(pass: &'a Pass, sandbox_image: &'a str, containers: &[Container]) -> Self {
+    pub fn new(pass: &'a Pass, sandbox_image: &'a str, containers: &[Arc<Container>]) -> Self {
         let listed = containers.iter().map(|container| container.id.clone()).collect();
         let images = Recent::new(IMAGES_FOR);
         Self { pass, sandbox_image, listed: RefCell::new(Rc::new(listed)), images }
@@ -136,7 +136,7 @@ impl<'a> Recheck<'a> {
             let list = async || {
                 is_new_list.set(true);
                 let known = Rc::clone(&self.listed.borrow());
-                Ok(Listed { images: self.pass.tools.gateway.list(Freshness::Fresh).await?, known })
+                Ok(Listed { images: self.pass.tools.gateway.images(Freshness::Fresh).await?, known })
             };
             let (listed, _) = self.images.get(list).await?;
             let Listed { images, known } = &*listed;
@@ -153,11 +153,12 @@ impl<'a> Recheck<'a> {
             let containers = self.pass.tools.gateway.list::<Container>(Freshness::Fresh).await?;
             let (volumes, asked) = self.pass.tools.gateway.image_volumes(&containers).await?;
             let mounted = volumes.values().flatten().any(|volume| is_used(ImageUse::named(volume)));
-            if mounted || containers.iter().flat_map(ImageUse::of_container).any(is_used) {
+            if mounted
+                || containers.iter().flat_map(|container| ImageUse::of_container(container)).any(is_used)
+            {
                 return Ok(Some(Outcome::refused(Reason::InUse)));
             }
-            let is_new = |container: &Container| !known.contains(&container.id);
-            if !asked && !containers.iter().any(is_new) {
+            if !asked && containers.iter().all(|container| known.contains(&container.id)) {
                 return Ok(None);
             }
             let ids = containers.iter().map(|container| container.id.clone());

@@ -1,5 +1,7 @@
 //! The sandbox reaper: removes sandboxes that are not ready and empty (behaviour: Sandboxes).
 
+use std::sync::Arc;
+
 use cri_gc_policy::report::Words;
 use cri_gc_policy::sandboxes::has_newer;
 use cri_gc_policy::{Decision, Kind, PodTable, Reason, Sandbox, SandboxState, sandboxes};
@@ -60,7 +62,7 @@ async fn remove(tools: &Tools, target: &Target<EcoString>) -> Removed {
         }
     };
     // A pod that has a ready sandbox again keeps what belongs to it.
-    let is_ready = |sandbox: &Sandbox| sandbox.id != id && sandbox.state == SandboxState::Ready;
+    let is_ready = |sandbox: &Arc<Sandbox>| sandbox.id != id && sandbox.state == SandboxState::Ready;
     if target.reason.is_for_pod() && !target.object.is_empty() && siblings.iter().any(is_ready) {
         return kept(Reason::PodActive);
     }

@@ -17,6 +17,7 @@ on_each_flavour!(
     containers_that_no_answer_holds_are_collected_in_one_pass_and_listed_at_once_again_afterwards,
     what_was_too_large_is_not_requested_again_until_there_is_less_of_it,
     long_lists_are_made_one_after_the_other_and_those_who_wait_share_the_next_one,
+    long_answers_too,
     sandboxes_that_no_answer_holds_are_found_by_the_log_directories_of_their_pods,
     a_sandbox_whose_containers_no_answer_holds_is_kept_with_its_pod_and_all_others_are_collected,
     pods_that_nothing_names_keep_their_sandboxes_and_all_images,
@@ -130,6 +131,22 @@ fn long_lists_are_made_one_after_the_other_and_those_who_wait_share_the_next_one
         let calls = [Method::ListContainers, Method::StreamContainers].map(|method| wide(&bed, method));
         assert_eq!(calls, if streams() { [0, 2] } else { [10, 0] });
     });
+}
+
+fn long_answers_too() {
+    for (containers, lists) in [(1_000, 8), (1_001, 2)] {
+        let bed = Bed::new();
+        (1..=100).for_each(|number| drop(pod(&bed, number, 10)));
+        (1_000..containers).for_each(|number| drop(pod(&bed, number, 1)));
+        bed.run(async |crew| {
+            let list = || crew.tools.gateway.list_most::<Container>(Freshness::Fresh);
+            list().await.unwrap();
+            bed.sim.clear_calls();
+            let listings = futures_util::future::join_all((0..8).map(|_| list())).await;
+            assert!(listings.iter().all(|listing| listing.as_ref().unwrap().objects.len() == containers));
+            assert_eq!(wide(&bed, Method::ListContainers), lists, "of {containers} containers");
+        });
+    }
 }
 
 fn sandboxes_that_no_answer_holds_are_found_by_the_log_directories_of_their_pods() {

@@ -440,7 +440,7 @@ impl World {
 
     /// What the runtime has right before a list.
     pub fn before(&self) -> Before {
-        Before::of(&self.sandboxes, &self.containers)
+        Before::of(&self.list_sandboxes(), &self.list_containers())
     }
 
     /// A collector removes some or all of what it saw of a pod, as far as that is dead: containers first, logs last. The log
@@ -516,12 +516,12 @@ impl World {
         self.sandboxes.retain(|s| s.state == SandboxState::Ready || keep.contains(&s.id));
     }
 
-    pub fn list_sandboxes(&self) -> Arc<Vec<Sandbox>> {
-        Arc::new(self.sandboxes.clone())
+    pub fn list_sandboxes(&self) -> Arc<Vec<Arc<Sandbox>>> {
+        Arc::new(self.sandboxes.iter().cloned().map(Arc::new).collect())
     }
 
-    pub fn list_containers(&self) -> Arc<Vec<Container>> {
-        Arc::new(self.containers.clone())
+    pub fn list_containers(&self) -> Arc<Vec<Arc<Container>>> {
+        Arc::new(self.containers.iter().cloned().map(Arc::new).collect())
     }
 
     pub fn list_log_dirs(&self) -> Arc<Vec<LogDir>> {
