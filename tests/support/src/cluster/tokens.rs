@@ -29,7 +29,7 @@ pub(super) fn signed(key: &KeyPair, account: (&str, &str, &str), lifetime: Durat
     format!("{text}.{}", base64url(&fixed_width(&signature)))
 }
 
-/// The two numbers of an ECDSA signature in DER, as a token has them: of 32 bytes each (RFC 7518, section 3.4).
+/// The two numbers of an ECDSA signature in DER, as a token has them: of 32 bytes each (RFC 7518, ES256).
 fn fixed_width(der: &[u8]) -> Vec<u8> {
     // A sequence of two integers, each shorter than 128 bytes.
     let mut rest = &der[2..];
@@ -44,7 +44,7 @@ fn fixed_width(der: &[u8]) -> Vec<u8> {
     numbers
 }
 
-/// RFC 4648, section 5, without padding.
+/// The base64url of RFC 4648, without padding.
 fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
