@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::node::{Collector, Node, PATIENCE, PAUSE, programs};
 use crate::removals::Recorder;
-use crate::view::{View, differences, view};
+use crate::view::{View, differences, is_waiting, view};
 use crate::workload::{Deletion, Kind, LOOP, Member, STEADY, leaving, members, runs, steady};
 
 const COLLECTORS: [Collector; 3] =
@@ -253,7 +253,7 @@ fn same_view(stages: &mut [Stage]) -> View {
         let views = each(stages, |stage| view(&stage.node));
         let (first, others) = views.split_first().unwrap();
         let different: Vec<String> = others.iter().flat_map(|other| differences(first, other)).collect();
-        if different.is_empty() {
+        if different.is_empty() && is_waiting(first) {
             return first.clone();
         }
         let is_late = started.elapsed() > PATIENCE;

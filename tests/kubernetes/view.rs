@@ -65,7 +65,7 @@ fn pod(node: &Node, pod: &Value) -> (String, Value) {
             let container_name = container["name"].as_str().unwrap();
             let mut seen = container_seen(container);
             if is_loop(own_name) {
-                without_time(&mut seen);
+                without_time(node, own_name, &mut seen);
             }
             let logs = |flags: &[&str]| json!(logs(node, own_name, container_name, flags));
             seen["logs"] = logs(&[]);
@@ -118,9 +118,19 @@ fn is_loop(name: &str) -> bool {
     name.starts_with(&format!("{LOOP}-"))
 }
 
-/// How often a crash loop has run depends on the moment.
-fn without_time(seen: &mut Value) {
-    seen["restarts"] = Value::Null;
+/// How often a crash loop has run depends on the moment: whether the API server counts all of its runs does not.
+fn without_time(node: &Node, pod: &str, seen: &mut Value) {
+    let runs = workload::runs(node)
+        .into_iter()
+        .find(|(file, _)| file.starts_with(pod))
+        .map(|(_, count)| count as u64);
+    seen["restarts"] = json!(seen["restarts"].as_u64().map(|restarts| restarts + 1) == runs);
+}
+
+/// Whether the crash loop waits for its next run: the one state of it that lasts.
+pub fn is_waiting(view: &View) -> bool {
+    let mut loops = view.iter().filter(|(name, _)| name.strip_prefix("pod ").is_some_and(is_loop));
+    loops.all(|(_, pod)| pod["containers"]["main"]["state"][1] == "CrashLoopBackOff")
 }
 
 fn without_number(text: &str) -> String {
