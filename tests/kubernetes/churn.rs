@@ -249,8 +249,10 @@ impl Stage {
 /// Waits until users of all the clusters see the same, and returns it. No container runs more often than `runs`.
 fn same_view(stages: &mut [Stage], runs: &BTreeMap<String, usize>) -> View {
     let started = Instant::now();
+    // Logs are compared once all else is the same.
+    let mut with_logs = false;
     loop {
-        let views = each(stages, |stage| view(&stage.node));
+        let views = each(stages, |stage| view(&stage.node, with_logs));
         for (stage, view) in stages.iter().zip(&views) {
             for (file, count) in runs {
                 let found = &view[&format!("runs of {file}")];
@@ -260,8 +262,13 @@ fn same_view(stages: &mut [Stage], runs: &BTreeMap<String, usize>) -> View {
         let (first, others) = views.split_first().unwrap();
         let different: Vec<String> = others.iter().flat_map(|other| differences(first, other)).collect();
         if different.is_empty() && is_waiting(first) {
-            return first.clone();
+            if with_logs {
+                return first.clone();
+            }
+            with_logs = true;
+            continue;
         }
+        with_logs = false;
         let is_late = started.elapsed() > PATIENCE;
         assert!(
             !is_late,

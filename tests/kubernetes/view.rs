@@ -11,8 +11,9 @@ use crate::workload::{self, LOOP};
 /// By name: pods with their containers and logs, jobs, and how often each container has run.
 pub type View = BTreeMap<String, Value>;
 
-/// All pods of the namespace, as `kubectl get pods` and `kubectl logs` show them, finished jobs, and the runs.
-pub fn view(node: &Node) -> View {
+/// All pods of the namespace, as `kubectl get pods` and, if wanted, `kubectl logs` show them, jobs, and the runs. Logs cost two commands
+/// for each container.
+pub fn view(node: &Node, with_logs: bool) -> View {
     let found = node.plane.get(&["pods,jobs", "-n", "default"]);
     let mut view: View = workload::runs(node)
         .into_iter()
@@ -21,7 +22,7 @@ pub fn view(node: &Node) -> View {
         .collect();
     for object in found["items"].as_array().unwrap() {
         let (name, seen) = match object["kind"].as_str().unwrap() {
-            "Pod" => pod(node, object),
+            "Pod" => pod(node, object, with_logs),
             _ => job(object),
         };
         let twice = view.insert(name.clone(), seen);
@@ -50,7 +51,7 @@ fn job(job: &Value) -> (String, Value) {
     (format!("job {}", job["metadata"]["name"].as_str().unwrap()), seen)
 }
 
-fn pod(node: &Node, pod: &Value) -> (String, Value) {
+fn pod(node: &Node, pod: &Value, with_logs: bool) -> (String, Value) {
     let (metadata, status) = (&pod["metadata"], &pod["status"]);
     let own_name = metadata["name"].as_str().unwrap();
     let phase = status["phase"].as_str().unwrap();
@@ -67,9 +68,11 @@ fn pod(node: &Node, pod: &Value) -> (String, Value) {
             if is_loop(own_name) {
                 without_time(node, own_name, &mut seen);
             }
-            let logs = |flags: &[&str]| json!(logs(node, own_name, container_name, flags));
-            seen["logs"] = logs(&[]);
-            seen["previous logs"] = logs(&["--previous"]);
+            if with_logs {
+                let logs = |flags: &[&str]| json!(logs(node, own_name, container_name, flags));
+                seen["logs"] = logs(&[]);
+                seen["previous logs"] = logs(&["--previous"]);
+            }
             containers.insert(container_name.to_owned(), seen);
         }
     }

@@ -18,6 +18,9 @@ use crate::poll::until_every;
 /// How long an API server may take to be ready, next to others on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long a request is repeated that has to succeed.
+const PATIENCE_OF_A_REQUEST: Duration = Duration::from_secs(60);
+
 /// A node has no loopback address (the kubelet refuses it): an address of the loopback interface that is for tests of network devices.
 pub const NODE_ADDRESS: &str = "198.19.0.1";
 
@@ -201,13 +204,23 @@ impl ControlPlane {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
-    /// As [`kubectl`](Self::kubectl), where it has to succeed.
+    /// As [`kubectl`](Self::kubectl), where it has to succeed. On a busy machine the API server gives up requests, of which some are
+    /// done nevertheless: it is asked again.
     ///
     /// # Panics
-    /// If it fails.
+    /// If it fails for long.
     #[track_caller]
     pub fn ask(&self, arguments: &[&str], input: &str) -> String {
-        self.kubectl(arguments, input).unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
+        let mut failed: Option<String> = None;
+        let answer = crate::poll::try_until(PATIENCE_OF_A_REQUEST, || match self.kubectl(arguments, input) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                let is_done = error.contains("AlreadyExists") || error.contains("NotFound");
+                let was_asked = failed.replace(error).is_some();
+                (is_done && was_asked).then(String::new)
+            }
+        });
+        answer.unwrap_or_else(|| panic!("kubectl {arguments:?}: {}", failed.unwrap_or_default()))
     }
 
     /// Objects that kubectl gets, as JSON.
