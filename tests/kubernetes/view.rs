@@ -68,10 +68,16 @@ fn pod(node: &Node, pod: &Value, with_logs: bool) -> (String, Value) {
             if is_loop(own_name) {
                 without_time(node, own_name, &mut seen);
             }
+            let has_ended = seen["state"][0] == "terminated" && !is_loop(own_name);
+            if has_ended {
+                seen["last state"] = Value::Null;
+            }
             if with_logs {
                 let logs = |flags: &[&str]| json!(logs(node, own_name, container_name, flags));
                 seen["logs"] = logs(&[]);
-                seen["previous logs"] = logs(&["--previous"]);
+                if !has_ended {
+                    seen["previous logs"] = logs(&["--previous"]);
+                }
             }
             containers.insert(container_name.to_owned(), seen);
         }
@@ -100,6 +106,8 @@ fn logs(node: &Node, pod: &str, container: &str, flags: &[&str]) -> String {
     if is_loop(pod) { without_number(&text) } else { text }
 }
 
+/// Of a container that has ended for good, the run before the last is left out by the caller: a collection, also the kubelet's own, may
+/// remove it between the end of the last run and the moment at which the kubelet observes that, and then the kubelet forgets it.
 fn container_seen(container: &Value) -> Value {
     json!({
         "restarts": container["restartCount"], "ready": container["ready"], "started": container["started"],
