@@ -1,6 +1,6 @@
 //! What the collection of dead containers costs on a real containerd: time, requests, processor time and memory, of the service, of a real
-//! kubelet, and of the least that does it, in turns. Needs root and containerd; the kubelet is one of Kubernetes 1.20 that
-//! `CRI_GC_TEST_KUBELET` names, and is left out without one.
+//! kubelet, and of the least that does it, in turns. Needs root and containerd; the kubelet is one of Kubernetes 1.20 in the
+//! folder that `CRI_GC_TEST_KUBERNETES` names, and is left out without one.
 //!
 //! `cargo bench --bench against_kubelet`, with the numbers of pods as arguments if they should not be 30 and 150. Half of the pods are
 //! deleted; each has ten dead containers (two names, five attempts), and the newest of each name of a living pod is kept.

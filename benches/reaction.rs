@@ -43,7 +43,8 @@ fn main() -> ExitCode {
 }
 
 async fn measure(times: u64) -> ExitCode {
-    let containerd = Containerd::start(Options { root_tmpfs: Some(TmpfsSize::mib(DISK)) }).unwrap();
+    let containerd =
+        Containerd::start(Options { root_tmpfs: Some(TmpfsSize::mib(DISK)), ..Options::default() }).unwrap();
     // A removal may take one more than it would have to.
     for number in 0..2 * times {
         let name = format!("registry.example/bench/image-{number}:1");

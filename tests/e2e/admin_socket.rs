@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::embedded;
 use crate::node::Node;
-use crate::program::Running;
+use crate::program::{self, Running};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -48,7 +48,7 @@ impl Served {
         for (key, value) in settings {
             node.set(key, value);
         }
-        let running = Running::start(&node.arguments(&["run"]), None);
+        let running = program::start(&node.arguments(&["run"]), None);
         let socket = node.path("admin.sock");
         let served = Self { node, running, socket };
         served.until(|status| status.loops.iter().all(|l| l.passes > 0)).await;
@@ -361,13 +361,13 @@ async fn health_and_reflection_are_served_too() {
 #[tokio::test]
 async fn a_second_service_is_refused_and_the_socket_of_a_killed_one_is_taken_over() {
     let mut served = Served::start().await;
-    let second = Running::start(&served.node.arguments(&["run"]), None).wait();
+    let second = program::start(&served.node.arguments(&["run"]), None).wait();
     assert_eq!(second.code, 1, "{second:?}");
     assert!(second.stderr.contains(&format!("pid {}", served.running.id())), "{second:?}");
     // With a state directory of its own it still finds the socket in use.
     let (state, elsewhere) = (served.node.path("state"), served.node.path("elsewhere"));
     served.node.set("state.dir", elsewhere.display());
-    let second = Running::start(&served.node.arguments(&["run"]), None).wait();
+    let second = program::start(&served.node.arguments(&["run"]), None).wait();
     served.node.set("state.dir", state.display());
     assert_eq!(second.code, 1, "{second:?}");
     assert!(second.stderr.contains("another process answers"), "{second:?}");
@@ -379,7 +379,7 @@ async fn a_second_service_is_refused_and_the_socket_of_a_killed_one_is_taken_ove
     let Served { node, running, socket } = served;
     drop(running);
     assert!(socket.exists(), "it was killed");
-    let running = Running::start(&node.arguments(&["run"]), None);
+    let running = program::start(&node.arguments(&["run"]), None);
     let served = Served { node, running, socket };
     served.continues().await;
     served.running.terminate();

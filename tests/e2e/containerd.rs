@@ -31,7 +31,7 @@ pub fn node(test: &str) -> Option<Node> {
 
 /// A node whose images and containers lie on a tmpfs of that size.
 pub fn node_on_tmpfs(test: &str, size: TmpfsSize) -> Option<Node> {
-    start(test, Options { root_tmpfs: Some(size) })
+    start(test, Options { root_tmpfs: Some(size), ..Options::default() })
 }
 
 fn start(test: &str, options: Options) -> Option<Node> {

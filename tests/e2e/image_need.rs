@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cluster::succeeded_with_notes;
 use crate::embedded::{node_and_sim, node_on_disk};
 use crate::node::{APP, Node, image};
-use crate::program::Running;
+use crate::program;
 use crate::running_service::status;
 use crate::service_commands::{ask, json as answer, succeeded};
 
@@ -228,7 +228,7 @@ async fn a_node_cleaned_to_the_last_image_starts_a_pod(node: &mut Node) {
     let names = item("remove", twice)["names"].as_array().unwrap().clone();
     assert!(tags.iter().all(|tag| names.contains(&json!(tag))), "{names:?}");
 
-    let running = Running::start(&node.arguments(&["run"]), None);
+    let running = program::start(&node.arguments(&["run"]), None);
     status(node, |s| s.loops.len() == 4 && s.loops[3].passes > 0).await;
     let explain = |name: &str| {
         let explained = answer(&succeeded(ask(node, &["explain", &image(name), "-o", "json"])));

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::image_race::{Age, remember};
 use crate::node::Node;
-use crate::program::Running;
+use crate::program;
 use crate::running_service::status;
 use crate::service_commands::{ask, json, succeeded};
 
@@ -125,7 +125,7 @@ async fn a_disk_full_of_other_files_is_logged_once_and_left_alone_until_it_has_r
     node.set("image_gc.mode", "enforce").set("image_gc.min_age", "0s").set("image_gc.settle", "2s");
     node.set("image_gc.protect", "cri-gc.test/guarded").set("image_gc.pressure_poll", "1s");
     node.set("log.format", "json");
-    let running = Running::start(&node.arguments(&["run"]), None);
+    let running = program::start(&node.arguments(&["run"]), None);
     images(&node, |l| l.failures > 0).await;
     seconds(&node, 15).await;
     let there = node.inventory().await;
@@ -187,7 +187,7 @@ async fn a_disk_that_fills_up_between_two_passes_is_freed_at_once() {
     let names: Vec<&str> = pile.iter().map(String::as_str).collect();
     remember(&node, &names, Age::hours(3, None)).await;
     node.set("image_gc.mode", "enforce").set("image_gc.settle", "2s").set("log.format", "json");
-    let running = Running::start(&node.arguments(&["run"]), None);
+    let running = program::start(&node.arguments(&["run"]), None);
     let first = images(&node, |l| l.passes == 1).await;
     assert_eq!(first.last_pass.unwrap().removed, 0, "the disk has room");
     assert!(used_percent(&node) < 80);

@@ -30,7 +30,7 @@ use slog::{Drain, Logger, o};
 use tokio::sync::oneshot;
 
 use crate::node::{Node, image};
-use crate::program::Running;
+use crate::program::{self, Running};
 use crate::running_service::status;
 use crate::service_commands::{ask, json as answer, succeeded};
 
@@ -225,7 +225,7 @@ async fn round(node: &Node, pod: &Pod, number: usize, whole: Option<Duration>) -
     let socket = node.path("admin.sock").display().to_string();
     let command = ["run-now", "images", "--socket", &socket, "-o", "json"].map(str::to_owned);
     let began = Instant::now();
-    let pass = Running::start(&command, None);
+    let pass = program::start(&command, None);
     if let Some(whole) = whole {
         // Each at another moment, and over all rounds at every moment.
         let share = |of: usize| (number * RACING + of) as f64 * 0.618_034 % 1.0;
@@ -310,7 +310,7 @@ fn first_detected(node: &Node, name: &str) -> String {
 
 /// Starts a service, and waits until it has made its first pass of images. It makes no second one soon.
 async fn live(node: &Node) -> Running {
-    let running = Running::start(&node.arguments(&["run"]), None);
+    let running = program::start(&node.arguments(&["run"]), None);
     let now = status(node, |s| s.loops.len() == 4 && s.loops[3].passes > 0).await;
     let images = &now.loops[3];
     assert_eq!((images.passes, images.last_pass.as_ref().unwrap().trigger.as_str()), (1, "start"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cri_gc_test_support::{fresh_uid, until};
 
 use crate::node::Node;
-use crate::program::{Report, Running};
+use crate::program::{self, Report};
 
 on_both!(
     directories_of_deleted_pods_are_removed_and_no_others,
@@ -118,7 +118,7 @@ async fn a_link_whose_log_was_there_at_the_last_check_is_kept(node: &mut Node) {
     // One that points to nothing all the time makes the sweep wait for the second check.
     node.link(&web, "unknown", 0, &"0".repeat(64));
     let before = node.inventory().await;
-    let running = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
+    let running = program::start(&node.arguments(&["sweep", "--output", "json"]), None);
     // Containers are removed between the two checks: then the other log is removed as well.
     let first = node.log(&web, "job", "0.log");
     until(Duration::from_secs(60), "the first container is removed", || (!first.exists()).then_some(()));

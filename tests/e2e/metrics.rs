@@ -9,7 +9,7 @@ use cri_gc_sim::Options;
 use cri_gc_test_support::until;
 
 use crate::embedded::node_and_sim;
-use crate::program::Running;
+use crate::program;
 use crate::running_service::serve;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -20,7 +20,7 @@ async fn a_port_that_another_program_uses_is_an_error_at_the_start_with_cause_an
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap();
     node.set("metrics.listen", address);
-    let ended = Running::start(&node.arguments(&["run"]), None).wait();
+    let ended = program::start(&node.arguments(&["run"]), None).wait();
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
     for part in [
         &format!("metrics.listen = \"{address}\""),

@@ -1,7 +1,7 @@
 //! Modes, dry runs, and two sweeps at once.
 
 use crate::node::Node;
-use crate::program::{Report, Running};
+use crate::program::{self, Report};
 
 on_both!(
     what_is_only_reported_is_kept,
@@ -84,10 +84,10 @@ async fn two_sweeps_at_once_both_succeed(node: &mut Node) {
     full(node).await;
     node.set("image_gc.mode", "off");
     let before = node.inventory().await;
-    let first = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
+    let first = program::start(&node.arguments(&["sweep", "--output", "json"]), None);
     // Of another user, say: they do not know of each other.
     node.set("state.dir", node.path("other-state").display());
-    let second = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
+    let second = program::start(&node.arguments(&["sweep", "--output", "json"]), None);
     let reports = [first, second].map(|running| Report::new(&running.wait(), &before));
     assert_eq!(before.removed_in(&node.inventory().await), before.meant(&FULL));
     for report in &reports {

@@ -14,7 +14,7 @@ use cri_gc_test_support::{
 };
 
 use crate::inventory::{Inventory, REGISTRY};
-use crate::program::{Ended, Report, Running};
+use crate::program::{self, Ended, Report};
 use crate::service::Service;
 
 /// The image of every container that asks for no other.
@@ -301,7 +301,7 @@ impl Node {
 
     /// Runs a command of the program to its end.
     pub fn run_program(&self, command: &[&str], input: Option<&Path>) -> Ended {
-        Running::start(&self.arguments(command), input).wait()
+        program::start(&self.arguments(command), input).wait()
     }
 
     /// Sweeps, with any result.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::embedded::node_and_sim;
 use crate::node::{Node, set_age};
-use crate::program::Running;
+use crate::program;
 use crate::running_service::{status, well};
 use crate::service_commands::{ask, succeeded};
 
@@ -204,7 +204,7 @@ async fn what_is_confirmed_is_removed_in_one_command_though_some_is_confirmed_on
         node.set(&format!("{section}.period"), "1h");
     }
     node.set("image_gc.mode", "report").set("pods.max_staleness", "1h");
-    let running = Running::start(&node.arguments(&["run"]), None);
+    let running = program::start(&node.arguments(&["run"]), None);
     let postponed = |s: &StatusResponse| {
         let notes = s.pods.iter().flat_map(|pods| &pods.notes);
         well(s) && notes.into_iter().any(|note| note.starts_with("7 of 13 pods disappeared at once"))

@@ -1,89 +1,26 @@
-//! Running the program's binary, with a deadline, and what it answered.
+//! Running the program's binary, and what it answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
-use cri_gc_test_support::until;
-use rustix::process::{Pid, Signal};
+pub use cri_gc_test_support::{Ended, Running};
 use serde_json::Value;
 
 use crate::inventory::Inventory;
 
-/// No command of these tests takes nearly as long, even on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-/// A running binary. It is killed when the value is dropped.
-pub struct Running {
-    child: Child,
-    files: tempfile::TempDir,
+/// Starts the program's binary, with nothing of this process's environment.
+pub fn start(arguments: &[String], input: Option<&Path>) -> Running {
+    start_in(arguments, input, &[])
 }
 
-/// How a run ended.
-#[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Running {
-    /// Starts the binary, with nothing of this process's environment.
-    pub fn start(arguments: &[String], input: Option<&Path>) -> Self {
-        Self::start_in(arguments, input, &[])
-    }
-
-    /// The same, with these variables in its environment.
-    pub fn start_in(arguments: &[String], input: Option<&Path>, environment: &[(&str, String)]) -> Self {
-        let files = tempfile::tempdir().unwrap();
-        let file = |name: &str| File::create(files.path().join(name)).unwrap();
-        let input = input.map_or(Stdio::null(), |path| File::open(path).unwrap().into());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(environment.iter().cloned())
-            .stdin(input)
-            .stdout(file("stdout"))
-            .stderr(file("stderr"));
-        Self { child: command.spawn().unwrap(), files }
-    }
-
-    /// Its process.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// What it has written to stderr so far.
-    pub fn stderr(&self) -> String {
-        std::fs::read_to_string(self.files.path().join("stderr")).unwrap()
-    }
-
-    /// Asks it to end.
-    pub fn terminate(&self) {
-        self.signal(Signal::TERM);
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits until it has ended.
-    pub fn wait(mut self) -> Ended {
-        let status = until(DEADLINE, "the program ends", || self.child.try_wait().unwrap());
-        let read = |name: &str| std::fs::read_to_string(self.files.path().join(name)).unwrap();
-        Ended { code: status.code().unwrap_or(-1), stdout: read("stdout"), stderr: read("stderr") }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The same, with these variables in its environment.
+pub fn start_in(arguments: &[String], input: Option<&Path>, environment: &[(&str, String)]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cri-gc"));
+    command.args(arguments).env_clear().envs(environment.iter().cloned());
+    command.stdin(input.map_or(Stdio::null(), |path| File::open(path).unwrap().into()));
+    Running::start(command)
 }
 
 /// What a sweep answered, its objects named as in an [`Inventory`].

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tonic::transport::Endpoint;
 
 use crate::node::{APP, Node, image};
-use crate::program::Running;
+use crate::program::{self, Running};
 
 on_each_flavour!(
     #[tokio::test] async:
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Passes every second; images are removed for their age, so that the disk of the machine does not matter.
 pub fn serve(node: &mut Node) -> Running {
-    Running::start(&service(node), None)
+    program::start(&service(node), None)
 }
 
 /// The arguments of such a service.
@@ -224,7 +224,7 @@ async fn systemd_is_notified_of_ready_alive_reloading_and_stopping() {
     };
     let until = |word: &str| while !next().lines().any(|line| line == word) {};
     let environment = [("NOTIFY_SOCKET", path.display().to_string()), ("WATCHDOG_USEC", "400000".to_owned())];
-    let running = Running::start_in(&service(&mut node), None, &environment);
+    let running = program::start_in(&service(&mut node), None, &environment);
     until("READY=1");
     until("WATCHDOG=1");
     until("WATCHDOG=1");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::node::Node;
-use crate::program::{Ended, Running};
+use crate::program::{self, Ended};
 use crate::running_service::{serve, status, well};
 
 on_both!(
@@ -17,7 +17,7 @@ on_both!(
 pub fn ask(node: &Node, command: &[&str]) -> Ended {
     let socket = node.path("admin.sock").display().to_string();
     let arguments = command.iter().map(ToString::to_string).chain(["--socket".to_owned(), socket]);
-    Running::start(&arguments.collect::<Vec<_>>(), None).wait()
+    program::start(&arguments.collect::<Vec<_>>(), None).wait()
 }
 
 pub fn json(ended: &Ended) -> Value {

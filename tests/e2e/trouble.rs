@@ -3,7 +3,7 @@
 use cri_gc_test_support::ContainerSpec;
 
 use crate::node::{APP, Node, image};
-use crate::program::{Report, Running};
+use crate::program::{self, Report};
 
 on_both!(
     a_sweep_whose_runtime_dies_says_so_once_and_the_next_one_finishes,
@@ -28,7 +28,7 @@ async fn a_sweep_whose_runtime_dies_says_so_once_and_the_next_one_finishes(node:
     let before = node.inventory().await;
     let left = JOBS as usize - 4;
     node.runtime.order_death(left);
-    let running = Running::start(&node.arguments(&["sweep", "--output", "json"]), None);
+    let running = program::start(&node.arguments(&["sweep", "--output", "json"]), None);
     node.runtime.await_death(left);
     let report = Report::new(&running.wait(), &before);
     node.runtime.restart();

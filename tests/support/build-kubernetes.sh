@@ -2,21 +2,32 @@
 # Builds programs of a real Kubernetes, for the tests that want one, from Debian's source package (Kubernetes 1.20.2, with all
 # that it needs in it):
 #
-#     tests/support/build-kubernetes.sh /var/cache/kubernetes kubelet kube-apiserver
+#     tests/support/build-kubernetes.sh /var/cache/cri-gc/kubernetes
 #
-# A program that the folder has is left as it is, so that a cache is filled once. Debian's golang-go, jq, make and rsync are
-# needed, a few GB of disk meanwhile, and 10 to 20 minutes of two cores.
+# Without names it makes all that the tests use: kubelet, kube-apiserver, kube-controller-manager, kubectl. That of kubectl is
+# Debian's own program of the same version. A program that the folder has is left as it is, so that a cache is filled once.
+# Debian's golang-go, jq, make and rsync are needed, a few GB of disk meanwhile, and 15 to 30 minutes of two cores.
 set -euo pipefail
 
-usage="usage: $0 FOLDER PROGRAM...   (PROGRAM: kubelet, kube-apiserver, kube-controller-manager, ...)"
+usage="usage: $0 FOLDER [PROGRAM]...   (PROGRAM: kubelet, kube-apiserver, kube-controller-manager, kubectl)"
 folder=$(realpath -m "${1:?$usage}")
 shift
-[ "$#" -gt 0 ] || { echo "$usage" >&2; exit 1; }
+[ "$#" -gt 0 ] || set -- kubelet kube-apiserver kube-controller-manager kubectl
 here=$(realpath "$(dirname "$0")")
 
 wanted=()
 for program in "$@"; do
-    [ -x "$folder/$program" ] || wanted+=("cmd/$program")
+    if [ -x "$folder/$program" ]; then
+        continue
+    elif [ "$program" = kubectl ]; then
+        mkdir -p "$folder"
+        work=$(mktemp -d -p "$folder")
+        "$here/fetch-packages.sh" bookworm "$work" kubernetes-client
+        install "$work/usr/bin/kubectl" "$folder/"
+        rm -rf "$work"
+    else
+        wanted+=("cmd/$program")
+    fi
 done
 [ "${#wanted[@]}" -gt 0 ] || exit 0
 for tool in go jq make rsync; do

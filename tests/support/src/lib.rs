@@ -20,7 +20,8 @@
 //! Everything that a [`Containerd`] makes lies below one temporary folder, in one network namespace and in one cgroup,
 //! and is gone after it is dropped, whether the test passed or panicked. [`Cri`] speaks to any runtime's socket, the
 //! embedded one's too. [`kubernetes`] has what answers to a node's agent besides the runtime: an API server and a kubelet, both
-//! made up, with faults to order. [`flavours`] puts a test on every flavour of the embedded runtime. [`cuts`] has what a kill or a power cut leaves of a file. There are no assertions about cri-gc in here.
+//! made up, with faults to order; [`cluster`] starts the real ones. [`flavours`] puts a test on every flavour of the embedded runtime. [`cuts`]
+//! has what a kill or a power cut leaves of a file. There are no assertions about cri-gc in here.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,6 +31,7 @@
     reason = "test support: failing loudly is its job"
 )]
 
+pub mod cluster;
 mod containerd;
 mod cri;
 pub mod cuts;
@@ -38,13 +40,15 @@ pub mod kubernetes;
 mod logs;
 mod oci;
 mod poll;
+mod program;
 mod skip;
 mod tmpfs;
 
-pub use containerd::{Containerd, KUBELET_ENV, Kubelet, Options, StartError, static_pod_name};
+pub use containerd::{Containerd, Entry, Kubelet, NODE, Namespaces, Options, StartError, static_pod_name};
 pub use cri::{ContainerSpec, Cri, Pod, PodSpec, fresh_uid};
 pub use logs::{legacy_log_link, pod_log_dir};
 pub use oci::{Layer, OciImage, PAUSE_IMAGE};
-pub use poll::{until, until_async};
+pub use poll::{until, until_async, until_every};
+pub use program::{Ended, Running};
 pub use skip::{CONTAINERD_ENV, Missing, REQUIRE_ENV, containerd_or_skip, missing_pieces};
 pub use tmpfs::{Space, Tmpfs, TmpfsSize, space};

@@ -10,6 +10,23 @@ pub fn until<T>(deadline: Duration, what: &str, check: impl FnMut() -> Option<T>
     try_until(deadline, check).unwrap_or_else(|| panic!("{what}: not so within {deadline:?}"))
 }
 
+/// As [`until`], for a check that costs more: it is made once in a `pause`.
+#[expect(clippy::disallowed_methods, reason = "blocks a test's thread, with a deadline, never an actor's")]
+pub fn until_every<T>(
+    pause: Duration,
+    deadline: Duration,
+    what: &str,
+    mut check: impl FnMut() -> Option<T>,
+) -> T {
+    let paused = || {
+        check().or_else(|| {
+            std::thread::sleep(pause);
+            None
+        })
+    };
+    until(deadline, what, paused)
+}
+
 /// As [`until`], but `None` when the deadline has passed.
 #[expect(clippy::disallowed_methods, reason = "blocks a test's thread, with a deadline, never an actor's")]
 pub(crate) fn try_until<T>(deadline: Duration, mut check: impl FnMut() -> Option<T>) -> Option<T> {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::containerd::{Containerd, Options, StartError};
 
@@ -94,8 +95,10 @@ pub fn containerd_or_skip(test: &str, options: Options) -> Option<Containerd> {
         Err(StartError::Unavailable(missing)) => {
             let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
             let missing = missing.join(", ");
-            let required = std::env::var_os(REQUIRE_ENV).is_some_and(|value| value == "1");
-            assert!(!required, "{test}: {REQUIRE_ENV}=1, but missing on this machine: {missing}");
+            assert!(
+                !is_required(REQUIRE_ENV),
+                "{test}: {REQUIRE_ENV}=1, but missing on this machine: {missing}"
+            );
             skipped(
                 test,
                 &format!(
@@ -107,9 +110,17 @@ pub fn containerd_or_skip(test: &str, options: Options) -> Option<Containerd> {
     }
 }
 
-/// Says on stderr that a test is skipped: past the capture of the test harness, which hides what a passing test prints.
+/// Says on stderr that a test is skipped: past the capture of the test harness, which hides what a passing test prints. The last
+/// such line of a program has the count of all.
 pub(crate) fn skipped(test: &str, why: &str) {
-    let _ = std::io::stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes());
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+    let _ = std::io::stderr().write_all(format!("SKIPPED {test}: {why} ({count} skipped here)\n").as_bytes());
+}
+
+/// Whether the tests of something must not be skipped, by a variable of the environment.
+pub(crate) fn is_required(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value == "1")
 }
 
 /// The containerd to test with, as an absolute path.

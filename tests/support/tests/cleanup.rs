@@ -63,7 +63,7 @@ async fn nothing_is_left_whether_containerd_ran_on_or_was_killed() {
     let name = "nothing_is_left_whether_containerd_ran_on_or_was_killed";
     let before = interfaces();
     for killed in [false, true] {
-        let options = Options { root_tmpfs: Some(TmpfsSize::mib(64)) };
+        let options = Options { root_tmpfs: Some(TmpfsSize::mib(64)), ..Options::default() };
         let Some(mut containerd) = containerd_or_skip(name, options) else {
             return;
         };

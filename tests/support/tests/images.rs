@@ -59,7 +59,7 @@ async fn images_are_listed_with_their_names_and_the_ids_they_were_built_with() {
 
 #[tokio::test]
 async fn shared_layers_free_their_space_with_the_last_image() {
-    let options = Options { root_tmpfs: Some(TmpfsSize::mib(96)) };
+    let options = Options { root_tmpfs: Some(TmpfsSize::mib(96)), ..Options::default() };
     let name = "shared_layers_free_their_space_with_the_last_image";
     let Some(containerd) = containerd_or_skip(name, options) else {
         return;

@@ -1,19 +1,16 @@
-//! A real kubelet beside a containerd, without an API server: it has static pods. On a machine without one, tests of it are skipped,
-//! audibly.
+//! A real kubelet next to a containerd: without an API server, where it has static pods, or with one
+//! ([`ControlPlane`](crate::cluster::ControlPlane)). On a machine without one, tests of it are skipped, audibly.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::{Containerd, tool};
+use super::{Containerd, Entry};
+use crate::cluster::{Programs, kubernetes_or_skip};
 use crate::cri::PodSpec;
-use crate::skip::skipped;
 
-/// Names the kubelet to test with, one of Kubernetes 1.20 (tests/support/build-kubernetes.sh); newer ones need flags of their own.
-pub const KUBELET_ENV: &str = "CRI_GC_TEST_KUBELET";
-
-/// The last part of the names of its static pods.
-const NODE: &str = "cri-gc-test";
+/// The name of its node, and the last part of the names of its static pods.
+pub const NODE: &str = "cri-gc-test";
 
 /// Where it shows its metrics, in the network of its containerd.
 const METRICS: &str = "10255";
@@ -27,36 +24,40 @@ pub fn static_pod_name(name: &str) -> String {
     format!("{name}-{NODE}")
 }
 
-/// A kubelet, which ends with this. It has no flag for where logs of pods are, so those of its own pods are in `/var/log/pods`.
+/// A kubelet, which ends with this. It has no flag for where logs of pods are: they are in `/var/log/pods`, of the machine or of its
+/// containerd's own ([`usual_log_folders`](super::Options::usual_log_folders)).
 #[derive(Debug)]
 pub struct Kubelet {
     command: Command,
     child: Option<Child>,
     folder: PathBuf,
-    netns: PathBuf,
+    entry: Entry,
     /// Directories of the logs of its pods.
     logs: Vec<PathBuf>,
 }
 
 impl Containerd {
-    /// A kubelet that can be started, or `None` where there is none for this containerd, after a line on stderr that says why.
+    /// A kubelet without an API server that can be started, or `None` where there is none, after a line on stderr that says why.
+    ///
+    /// # Panics
+    /// If its files can't be written, and if there has to be one and there is none.
+    #[must_use]
+    pub fn kubelet_or_skip(&self, test: &str) -> Option<Kubelet> {
+        let programs = kubernetes_or_skip(test, &["kubelet"], Some(self))?;
+        Some(self.kubelet(&programs, &[("register-node", "false"), ("address", "127.0.0.1")]))
+    }
+
+    /// A kubelet that can be started, with these flags next to those that every one has.
     ///
     /// # Panics
     /// If its files can't be written.
     #[must_use]
-    pub fn kubelet_or_skip(&self, test: &str) -> Option<Kubelet> {
-        let named = std::env::var_os(KUBELET_ENV).filter(|value| !value.is_empty()).map(PathBuf::from);
-        // Kubernetes 1.20 speaks the first version of the CRI, which containerd 2 no longer has.
-        let Some(binary) = named.filter(|_| !self.at_least(2, 0)) else {
-            let why = format!("needs a kubelet of Kubernetes 1.20 (named by {KUBELET_ENV}) and containerd 1");
-            skipped(test, &why);
-            return None;
-        };
+    pub fn kubelet(&self, programs: &Programs, flags: &[(&str, &str)]) -> Kubelet {
         let folder = self.dir().join("real-kubelet");
         fs::create_dir_all(folder.join("manifests")).unwrap();
         let log = File::create(folder.join("log")).unwrap();
         let file = |name: &str| folder.join(name).display().to_string();
-        let flags = [
+        let usual = [
             ("container-runtime", "remote".to_owned()),
             ("container-runtime-endpoint", self.endpoint()),
             ("image-service-endpoint", self.endpoint()),
@@ -67,34 +68,25 @@ impl Containerd {
             ("file-check-frequency", "2s".to_owned()),
             ("hostname-override", NODE.to_owned()),
             ("cgroup-driver", "cgroupfs".to_owned()),
-            ("address", "127.0.0.1".to_owned()),
+            ("cgroup-root", self.cgroup()),
             ("read-only-port", METRICS.to_owned()),
             ("max-pods", MAX_PODS.to_owned()),
             ("healthz-port", "0".to_owned()),
         ];
         let off = [
-            "register-node=false",
             "cgroups-per-qos=false",
             "enforce-node-allocatable=",
             "fail-swap-on=false",
             "eviction-hard=",
             "make-iptables-util-chains=false",
         ];
-        let netns = self.dir().join("netns");
-        let mut command = within(&netns);
-        command.arg(binary);
-        command.args(flags.map(|(flag, value)| format!("--{flag}={value}")));
+        let mut command = self.namespaces().command(programs.path("kubelet"));
+        command.args(usual.map(|(flag, value)| format!("--{flag}={value}")));
         command.args(off.map(|flag| format!("--{flag}")));
+        command.args(flags.iter().map(|(flag, value)| format!("--{flag}={value}")));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Some(Kubelet { command, child: None, folder, netns, logs: Vec::new() })
+        Kubelet { command, child: None, folder, entry: self.namespaces().entry(), logs: Vec::new() }
     }
-}
-
-/// A command in that network.
-fn within(netns: &Path) -> Command {
-    let mut command = tool("nsenter").unwrap();
-    command.arg(format!("--net={}", netns.display()));
-    command
 }
 
 impl Kubelet {
@@ -159,8 +151,20 @@ impl Kubelet {
     #[must_use]
     pub fn metrics(&self) -> Option<String> {
         let url = format!("http://127.0.0.1:{METRICS}/metrics");
-        let output = within(&self.netns).args(["busybox", "wget", "-q", "-O", "-", &url]).output().unwrap();
+        let output = self.entry.command("busybox").args(["wget", "-q", "-O", "-", &url]).output().unwrap();
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Its root directory.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// The folder of the manifests of its static pods.
+    #[must_use]
+    pub fn manifests(&self) -> PathBuf {
+        self.folder.join("manifests")
     }
 
     /// Ends it, with the pods that it knows.

@@ -9,6 +9,7 @@ mod config;
 mod faults;
 mod images;
 mod kubelet;
+mod namespaces;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -27,7 +28,8 @@ use crate::tmpfs::{Tmpfs, TmpfsSize};
 
 use cleanup::Belongings;
 use config::Version;
-pub use kubelet::{KUBELET_ENV, Kubelet, static_pod_name};
+pub use kubelet::{Kubelet, NODE, static_pod_name};
+pub use namespaces::{Entry, Namespaces};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -36,6 +38,9 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 pub struct Options {
     /// Puts images and containers on a tmpfs of this size; `None` leaves them on the disk.
     pub root_tmpfs: Option<TmpfsSize>,
+    /// Has its processes see the folders of [`Containerd::pod_logs`] and [`Containerd::container_logs`] as `/var/log/pods` and
+    /// `/var/log/containers`: a kubelet has no setting for these, and those of the machine belong to all.
+    pub usual_log_folders: bool,
 }
 
 /// Why there is no containerd.
@@ -71,6 +76,7 @@ pub struct Containerd {
     root: PathBuf,
     pod_logs: PathBuf,
     container_logs: PathBuf,
+    namespaces: Namespaces,
     // Unmounted before the folder is removed: fields are dropped in order.
     tmpfs: Option<Tmpfs>,
     folder: TempDir,
@@ -116,8 +122,10 @@ impl Containerd {
         let tmpfs = options.root_tmpfs.map(|size| Tmpfs::mount(&root, size)).transpose();
         let tmpfs = tmpfs.map_err(|error| format!("its tmpfs: {error}"))?;
         let printed_version = printed.trim().to_owned();
-        let instance = Self {
+        let netns = dir.join("netns");
+        let mut instance = Self {
             child: None,
+            namespaces: Namespaces::of_network(&netns),
             name,
             printed_version,
             version,
@@ -128,8 +136,13 @@ impl Containerd {
             folder,
         };
         // From here on a failure is cleaned up by the drop. The namespace is kept by a mount on the file.
-        let netns = format!("--net={}", instance.dir().join("netns").display());
-        run(tool("unshare")?.arg(netns).args(["busybox", "ip", "link", "set", "lo", "up"]))?;
+        let net = format!("--net={}", netns.display());
+        run(tool("unshare")?.arg(net).args(["busybox", "ip", "link", "set", "lo", "up"]))?;
+        if options.usual_log_folders {
+            let folders =
+                [(&*instance.pod_logs, "/var/log/pods"), (&*instance.container_logs, "/var/log/containers")];
+            instance.namespaces.bind(&folders)?;
+        }
         Ok(instance)
     }
 
@@ -137,13 +150,8 @@ impl Containerd {
     fn launch(&mut self) -> Result<(), String> {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path());
         let log = log.map_err(|error| format!("its log: {error}"))?;
-        let mut command = tool("nsenter")?;
-        // nsenter becomes containerd: the child's pid is containerd's.
-        command.arg(format!("--net={}", self.dir().join("netns").display()));
-        command
-            .arg(containerd_binary().ok_or("no containerd")?)
-            .arg("--config")
-            .arg(self.dir().join("config.toml"));
+        let mut command = self.namespaces.command(containerd_binary().ok_or("no containerd")?);
+        command.arg("--config").arg(self.dir().join("config.toml"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().map_err(|error| format!("nsenter: {error}"))?);
 
@@ -171,7 +179,19 @@ impl Containerd {
     /// A client of its socket, which makes its pods where the drop finds them. To be called inside an async runtime.
     #[must_use]
     pub fn cri(&self) -> Cri {
-        Cri::new(&self.socket()).with_cgroup_parent(&format!("/{}", self.name))
+        Cri::new(&self.socket()).with_cgroup_parent(&self.cgroup())
+    }
+
+    /// What it and its containers run in.
+    #[must_use]
+    pub fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    /// The cgroup that is removed with it.
+    #[must_use]
+    pub fn cgroup(&self) -> String {
+        format!("/{}", self.name)
     }
 
     /// Path of its socket.
@@ -246,6 +266,7 @@ impl Drop for Containerd {
         self.kill();
         drop(self.tmpfs.take());
         let left = Belongings { folder: self.dir(), name: &self.name }.clear();
+        self.namespaces.end();
         assert!(failing || left.is_empty(), "left behind by {}: {}", self.name, left.join("; "));
     }
 }

@@ -10,16 +10,18 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// What a server needs to speak TLS, and what its clients need to speak to it.
-pub(super) struct Certificates {
+pub(crate) struct Certificates {
     /// Asks for a client's certificate, and takes none for an answer.
     pub(super) acceptor: TlsAcceptor,
-    pub(super) ca_pem: String,
+    pub(crate) ca_pem: String,
+    pub(crate) server_cert_pem: String,
+    pub(crate) server_key_pem: String,
     pub(super) client_cert_pem: String,
     pub(super) client_key_pem: String,
 }
 
 impl Certificates {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (ca, root) = authority("the CA of the server");
         let (server, server_key) = leaf("kubelet", &["127.0.0.1", "localhost"], &ca);
         let (client_ca, client_root) = authority("the CA of the clients");
@@ -41,6 +43,8 @@ impl Certificates {
         Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             ca_pem: root.pem(),
+            server_cert_pem: server.pem(),
+            server_key_pem: server_key.serialize_pem(),
             client_cert_pem: client.pem(),
             client_key_pem: client_key.serialize_pem(),
         }

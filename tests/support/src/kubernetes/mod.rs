@@ -16,7 +16,7 @@
 
 mod answer;
 mod api;
-mod certificates;
+pub(crate) mod certificates;
 mod faults;
 mod kubelet;
 mod pod;
