@@ -1,5 +1,6 @@
 //! From the wire types of the CRI to the values that decisions are made on. What cannot be true (an object without an
-//! id, a state outside the enumeration) is turned into what keeps more.
+//! id, a state outside the enumeration) is turned into what keeps more. Nothing here asks a runtime: what a runtime might answer is
+//! converted in tests without one.
 
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ fn label<'a>(labels: &'a [cri::Pair], key: &str) -> &'a str {
 }
 
 /// The texts of a list, each held once: those of many objects, and those that the list before had too.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Texts {
     /// What several objects have: all but their own ids.
     now: HashSet<EcoString>,
@@ -34,11 +35,13 @@ pub struct Texts {
 
 impl Texts {
     /// None yet; those `before` are held already.
+    #[must_use]
     pub fn after(before: Arc<HashSet<EcoString>>) -> Self {
         Self { now: HashSet::default(), before }
     }
 
     /// All that the list has, with those ids.
+    #[must_use]
     pub fn all<'a>(self, ids: impl Iterator<Item = &'a EcoString>) -> HashSet<EcoString> {
         let Self { now: mut all, before } = self;
         drop(before);
@@ -72,6 +75,8 @@ fn container_state(state: i32) -> ContainerState {
     }
 }
 
+/// The state of a sandbox. One that is in no version of the CRI that is known here is unknown.
+#[must_use]
 pub fn sandbox_state(state: i32) -> SandboxState {
     match cri::PodSandboxState::try_from(state) {
         Ok(cri::PodSandboxState::SandboxReady) => SandboxState::Ready,
@@ -106,11 +111,13 @@ fn once<T>(all: Vec<T>, key: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T,
 }
 
 /// Containers of an answer, as often as it has them.
+#[must_use]
 pub fn containers(from: Vec<cri::Container>, texts: &mut Texts) -> Vec<Container> {
     from.into_iter().map(|from| container(from, texts)).collect()
 }
 
 /// Each container once. Of one that is listed twice, the state that keeps more counts.
+#[must_use]
 pub fn each_container(all: Vec<Container>) -> Vec<Container> {
     let merge = |known: &mut Container, again: Container| {
         if liveliness(&again) > liveliness(known) {
@@ -121,6 +128,7 @@ pub fn each_container(all: Vec<Container>) -> Vec<Container> {
 }
 
 /// A list of containers with where their logs are.
+#[must_use]
 pub fn siblings(from: Vec<cri::Container>) -> Vec<Sibling> {
     let mut texts = Texts::default();
     let sibling = |from: cri::Container| Sibling {
@@ -145,11 +153,13 @@ fn liveliness(container: &Container) -> u8 {
 }
 
 /// Sandboxes of an answer, as often as it has them.
+#[must_use]
 pub fn sandboxes(from: Vec<cri::BarePodSandbox>, texts: &mut Texts) -> Vec<Sandbox> {
     from.into_iter().map(|from| sandbox(from, texts)).collect()
 }
 
 /// Each sandbox once. Of one that is listed twice, the state that keeps more counts.
+#[must_use]
 pub fn each_sandbox(all: Vec<Sandbox>) -> Vec<Sandbox> {
     let merge = |known: &mut Sandbox, again: Sandbox| {
         if known.state == SandboxState::NotReady {
@@ -159,12 +169,30 @@ pub fn each_sandbox(all: Vec<Sandbox>) -> Vec<Sandbox> {
     once(all, |sandbox| (&sandbox.id, ""), merge)
 }
 
+/// Sandboxes, all of which say what and whose they are. One that does not may be the newest of any pod, and be ready: nothing is known of a
+/// pod then.
+///
+/// # Errors
+/// There is one that does not.
+pub fn with_pods(sandboxes: Vec<cri::BarePodSandbox>) -> Result<Vec<cri::BarePodSandbox>, tonic::Status> {
+    let is_odd = |sandbox: &&cri::BarePodSandbox| sandbox.id.is_empty() || sandbox.metadata.is_none();
+    match sandboxes.iter().find(is_odd) {
+        Some(odd) => {
+            let text = format!("the runtime lists a sandbox without an id or without metadata: {:?}", odd.id);
+            Err(tonic::Status::unknown(text))
+        }
+        None => Ok(sandboxes),
+    }
+}
+
 /// Images of an answer, as often as it has them.
+#[must_use]
 pub fn images(from: Vec<cri::Image>) -> Vec<Image> {
     from.into_iter().map(image).collect()
 }
 
 /// Each image once. One that is listed twice for the same runtime handler has the names of both.
+#[must_use]
 pub fn each_image(all: Vec<Image>) -> Vec<Image> {
     let merge = |known: &mut Image, again: Image| {
         for (names, more) in
@@ -241,6 +269,8 @@ fn image(from: cri::Image) -> Image {
     }
 }
 
+/// The status of one container.
+#[must_use]
 pub fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
     let mounted = from.mounts.into_iter().filter_map(|mount| mount.image);
     let mounted = mounted.map(|spec| spec.image.into()).filter(|image: &EcoString| !image.is_empty());
@@ -255,6 +285,8 @@ pub fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
     }
 }
 
+/// Where images and containers are stored. A filesystem without a mountpoint is left out.
+#[must_use]
 pub fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
     let places = |list: Vec<cri::FilesystemUsage>| -> Vec<String> {
         let named = list.into_iter().filter_map(|usage| usage.fs_id).map(|id| id.mountpoint);
@@ -271,6 +303,7 @@ pub fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
 }
 
 /// The writable layers of containers. Without the time at which it was counted, a layer is not counted yet.
+#[must_use]
 pub fn container_layers(from: Vec<cri::ContainerStats>) -> Vec<ContainerLayer> {
     let value = |value: Option<cri::UInt64Value>| value.map(|value| value.value);
     let layer = |usage: cri::FilesystemUsage| {
@@ -285,6 +318,7 @@ pub fn container_layers(from: Vec<cri::ContainerStats>) -> Vec<ContainerLayer> {
 }
 
 /// The sandbox image out of the verbose status: key "config", JSON, `sandboxImage` (containerd).
+#[must_use]
 pub fn sandbox_image(status: &cri::StatusResponse) -> String {
     let config = status.info.iter().find(|pair| pair.key == "config").map_or("", |pair| pair.value.as_str());
     let config: serde_json::Value = serde_json::from_str(config).unwrap_or_default();

@@ -4,7 +4,7 @@
 //! they mean. It decides nothing: the caller of a removal has planned and re-checked it.
 //!
 //! - `gateway`: what others call; `calls`: the RPCs among that. `messages`: the protocol. `actor`: the actor itself.
-//! - `lists`: the complete lists; `answers`: what is answered; `convert`: from the wire types to
+//! - `lists`: the complete lists; `answers`: what is answered; [`convert`]: from the wire types to
 //!   facts.
 //! - `lanes`: what bounds the RPCs; `rpc`: what one needs while it is in flight; `connection`: the socket clients.
 //! - `error`: the classes of failures. `health`: whether the runtime is reachable, logged once for all loops; `returns`: who waits for
@@ -16,7 +16,7 @@ mod actor;
 mod answers;
 mod calls;
 mod connection;
-mod convert;
+pub mod convert;
 mod error;
 mod gateway;
 mod health;

@@ -108,19 +108,6 @@ async fn collect<M, T>(
     Ok(all)
 }
 
-/// Sandboxes, all of which say what and whose they are. One that does not may be the newest of any pod, and be ready: nothing is known of a
-/// pod then.
-fn with_pods(sandboxes: Vec<cri::BarePodSandbox>) -> Result<Vec<cri::BarePodSandbox>, Status> {
-    let is_odd = |sandbox: &&cri::BarePodSandbox| sandbox.id.is_empty() || sandbox.metadata.is_none();
-    match sandboxes.iter().find(is_odd) {
-        Some(odd) => {
-            let text = format!("the runtime lists a sandbox without an id or without metadata: {:?}", odd.id);
-            Err(Status::unknown(text))
-        }
-        None => Ok(sandboxes),
-    }
-}
-
 /// Containers by a stream.
 pub async fn stream_containers<T>(
     mut clients: Clients,
@@ -210,7 +197,7 @@ impl Listed for Sandbox {
             Some(Owner::Sandbox(id)) => filter.id = id.into(),
             None => {}
         }
-        clients.sandboxes(filter).await.and_then(with_pods)
+        clients.sandboxes(filter).await.and_then(convert::with_pods)
     }
 
     async fn stream(mut clients: Clients, texts: &mut Texts) -> Result<Vec<Self>, Status> {
@@ -220,7 +207,7 @@ impl Listed for Sandbox {
             cri::BarePodSandbox { id, metadata, state, created_at }
         };
         let of = |all: Vec<_>, texts: &mut _| {
-            with_pods(all.into_iter().map(bare).collect()).map(|all| Self::of(all, texts))
+            convert::with_pods(all.into_iter().map(bare).collect()).map(|all| Self::of(all, texts))
         };
         collect(answer.into_inner(), |message| of(message.pod_sandboxes, texts)).await
     }
@@ -282,4 +269,97 @@ impl Listed for Image {
 /// What all objects have that a kubelet made for the pod of that UID.
 fn pod_label(uid: &str) -> HashMap<String, String> {
     [(POD_UID_LABEL.to_owned(), uid.to_owned())].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::sync::Mutex;
+    use std::task::{Context, Poll};
+
+    use futures_util::StreamExt as _;
+    use http_body_util::Full;
+    use tokio::io::{DuplexStream, duplex};
+    use tonic::body::Body;
+    use tonic::codegen::{Service, http};
+    use tonic::server::NamedService;
+    use tonic::transport::Server;
+
+    use super::*;
+    use crate::connection::{Connect, Sockets};
+
+    /// A runtime that answers each request with these messages.
+    #[derive(Clone)]
+    struct Answers(Vec<&'static [u8]>);
+
+    impl Service<http::Request<Body>> for Answers {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _request: http::Request<Body>) -> Self::Future {
+            let mut bytes = Vec::new();
+            for message in &self.0 {
+                // Not compressed; the length.
+                bytes.push(0);
+                bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+                bytes.extend(*message);
+            }
+            let answer = http::Response::builder()
+                .header("content-type", "application/grpc")
+                .header("grpc-status", "0");
+            ready(Ok(answer.body(Body::new(Full::new(bytes.into()))).unwrap()))
+        }
+    }
+
+    impl NamedService for Answers {
+        const NAME: &'static str = "runtime.v1.RuntimeService";
+    }
+
+    fn clients(answers: &[&'static [u8]]) -> Clients {
+        let (ours, theirs) = duplex(64 * 1024);
+        let incoming = futures_util::stream::iter([Ok::<DuplexStream, std::io::Error>(theirs)]);
+        // Without an end: the connection is in use.
+        let incoming = incoming.chain(futures_util::stream::pending());
+        tokio::spawn(Server::builder().add_service(Answers(answers.to_vec())).serve_with_incoming(incoming));
+        let ours = Mutex::new(Some(ours));
+        let connect = Connect::InMemory(Arc::new(move || Ok(ours.lock().unwrap().take().unwrap())));
+        Clients::lazy(&Sockets { runtime: cri_gc_config::Settings::default().runtime, connect }, 1 << 20)
+            .unwrap()
+    }
+
+    /// Field 1 is the list, and in it field 1 is the id.
+    const CONTAINER: &[u8] = b"\x0a\x03\x0a\x01a";
+    const NOT_UTF8: &[u8] = b"\x0a\x03\x0a\x01a\x0a\x04\x0a\x02\xc3\x28";
+    /// With metadata, which are empty.
+    const SANDBOX: &[u8] = b"\x0a\x05\x0a\x01a\x12\x00";
+    const SANDBOX_NOT_UTF8: &[u8] = b"\x0a\x05\x0a\x01a\x12\x00\x0a\x06\x0a\x02\xc3\x28\x12\x00";
+
+    #[tokio::test]
+    async fn an_answer_with_a_text_that_is_not_utf8_is_no_list() {
+        let containers = async |answer| Container::fetch(clients(&[answer]), Part::default()).await;
+        assert_eq!(containers(CONTAINER).await.unwrap().len(), 1);
+        let error = containers(NOT_UTF8).await.unwrap_err();
+        assert!(error.message().contains("UTF-8"), "{error}");
+        let sandboxes = async |answer| Sandbox::fetch(clients(&[answer]), Part::default()).await;
+        assert_eq!(sandboxes(SANDBOX).await.unwrap().len(), 1);
+        let error = sandboxes(SANDBOX_NOT_UTF8).await.unwrap_err();
+        assert!(error.message().contains("UTF-8"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_which_one_message_is_not_utf8_is_no_list() {
+        let texts = &mut Texts::default();
+        let all = Container::stream(clients(&[CONTAINER, CONTAINER]), texts).await;
+        assert_eq!(all.unwrap().len(), 2);
+        for answers in [[CONTAINER, NOT_UTF8], [NOT_UTF8, CONTAINER]] {
+            let error = Container::stream(clients(&answers), texts).await.unwrap_err();
+            assert!(error.message().contains("UTF-8"), "{error}");
+        }
+    }
 }
