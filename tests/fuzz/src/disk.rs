@@ -100,7 +100,7 @@ impl Disk {
     /// A file that gets one more name.
     fn second_of(&mut self, number: usize) -> PathBuf {
         match &self.last {
-            Some(last) if number % 2 == 0 => {
+            Some(last) if number.is_multiple_of(2) => {
                 self.has_second_names = true;
                 last.clone()
             }
