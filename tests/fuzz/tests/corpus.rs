@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "test code: failing loudly is its job"
+    clippy::print_stdout,
+    reason = "test code: failing loudly is its job, and how many inputs there were is shown on request"
 )]
 
 use std::collections::BTreeSet;
