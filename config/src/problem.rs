@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use cri_gc_policy::text::excerpt;
+use cri_gc_policy::text::{Lines, escape, excerpt};
 
 /// The layer that a value came from; later layers win (in the order of the variants).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,20 +102,22 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.origin)?;
-        if let Some(Position { line, column }) = self.position {
-            write!(f, ":{line}:{column}")?;
+        let mut line = self.origin.to_string();
+        if let Some(Position { line: at, column }) = self.position {
+            line.push_str(&format!(":{at}:{column}"));
         }
         match (&self.key, &self.value) {
-            (Some(key), Some(value)) => write!(f, ": {key} = {}", excerpt(value))?,
-            (Some(key), None) => write!(f, ": {key}")?,
+            (Some(key), Some(value)) => line.push_str(&format!(": {key} = {}", excerpt(value))),
+            (Some(key), None) => line.push_str(&format!(": {key}")),
             (None, _) => {}
         }
-        write!(f, ": {}", self.what)?;
+        line.push_str(&format!(": {}", self.what));
         if let Some(allowed) = &self.allowed {
-            write!(f, "; allowed: {allowed}")?;
+            line.push_str(&format!("; allowed: {allowed}"));
         }
-        write!(f, "; {}", self.remedy)
+        line.push_str(&format!("; {}", self.remedy));
+        // A quoted key or a path may have line ends, which must not make two problems of one.
+        f.write_str(&escape(&line, Lines::Escape))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path};
 use std::time::Instant;
 
 use rustix::fs::{AtFlags, FileType, OFlags, RenameFlags, fstat, renameat_with};
@@ -25,10 +25,11 @@ const MAX_DEPTH: usize = 32;
 pub fn remove(root: &Root, name: &str) -> Result<Option<Removed>, FileError> {
     let Some(directory) = directory(root, name)? else { return Ok(None) };
     let place = root.path().join(name);
-    if let Err(FileError::TooDeep(_)) = survey(&directory, &place, 0) {
+    let too_deep = |place: &Path| Err(FileError::TooDeep(place.to_owned()));
+    if let Err(FileError::TooDeep(_)) = survey(&directory, &place, 0, &mut |deep| too_deep(deep)) {
         flatten(&directory, &place)?;
     }
-    survey(&directory, &place, 0)?;
+    survey(&directory, &place, 0, &mut |deep| too_deep(deep))?;
     remove_directory(root.as_fd(), name, &directory, &place, 0).map(Some)
 }
 
@@ -38,7 +39,29 @@ pub fn remove(root: &Root, name: &str) -> Result<Option<Removed>, FileError> {
 /// As for the removal: then none would be made.
 pub fn measure(root: &Root, name: &str) -> Result<Option<u64>, FileError> {
     let Some(directory) = directory(root, name)? else { return Ok(None) };
-    survey(&directory, &root.path().join(name), 0).map(Some)
+    let top = root.path().join(name);
+    let (mut bytes, mut open) = (0u64, vec![top.clone()]);
+    while let Some(place) = open.pop() {
+        let inside = place.strip_prefix(&top).unwrap_or(Path::new(""));
+        let Some(opened) = descend(&directory, inside, &place)? else { continue };
+        // What is too deep is measured by itself after that.
+        let mut later = |deep: &Path| {
+            open.push(deep.to_owned());
+            Ok(())
+        };
+        bytes = bytes.saturating_add(survey(&opened, &place, 0, &mut later)?);
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens a directory however deep it is below another, name by name; `None` if it is not there any more.
+fn descend(top: &OwnedFd, inside: &Path, place: &Path) -> Result<Option<OwnedFd>, FileError> {
+    let mut opened = top.try_clone().map_err(|error| FileError::Io(place.to_owned(), error))?;
+    for name in inside {
+        let Some(inner) = open_directory(opened.as_fd(), name, place)? else { return Ok(None) };
+        opened = inner;
+    }
+    Ok(Some(opened))
 }
 
 /// What was measured of many directories.
@@ -77,23 +100,32 @@ pub fn measure_all(root: &Root, names: Vec<String>, until: Instant) -> Sizes {
 /// The directory of that name right in the root.
 fn directory(root: &Root, name: &str) -> Result<Option<OwnedFd>, FileError> {
     let path = Path::new(name);
-    if root.relative(&root.path().join(path)).is_none_or(|relative| relative.components().count() != 1) {
+    // As it is listed: `a/` and `a/.` are other ways to write a path, and no names.
+    let is_name =
+        matches!(path.components().next(), Some(Component::Normal(first)) if first == path.as_os_str());
+    if !is_name {
         return Err(FileError::Outside(path.to_owned(), root.path().to_owned()));
     }
     root.directory(path)
 }
 
-/// Walks the whole tree and removes nothing. The bytes of its files.
-fn survey(directory: &OwnedFd, place: &Path, depth: usize) -> Result<u64, FileError> {
+/// Walks the whole tree and removes nothing. The bytes of its files, but for those of directories that are too deep, which are given to
+/// `deeper`.
+fn survey(
+    directory: &OwnedFd,
+    place: &Path,
+    depth: usize,
+    deeper: &mut dyn FnMut(&Path) -> Result<(), FileError>,
+) -> Result<u64, FileError> {
     if depth > MAX_DEPTH {
-        return Err(FileError::TooDeep(place.to_owned()));
+        return deeper(place).map(|()| 0);
     }
     let mut bytes = 0u64;
     for Entry { name, kind, .. } in entries(directory, place)? {
         let place = place.join(to_path(&name));
         if kind == FileType::Directory {
             if let Some(inner) = open_directory(directory.as_fd(), &*name, &place)? {
-                bytes = bytes.saturating_add(survey(&inner, &place, depth + 1)?);
+                bytes = bytes.saturating_add(survey(&inner, &place, depth + 1, deeper)?);
             }
         } else if let Some(file) = open_beneath(directory.as_fd(), &*name, OFlags::PATH, &place)? {
             // It was opened because a file can be a mount point too.
@@ -289,8 +321,10 @@ mod tests {
         }
         // A name that is taken.
         fs::write(dir.join("cri-gc-moved-1"), "x").unwrap();
+        let measured = measure(&root, "a_b_c").unwrap().unwrap();
         let removed = remove(&root, "a_b_c").unwrap().unwrap();
         assert_eq!(removed.entries, 2 * (2 * 2_000 + 2) + 2);
+        assert_eq!(removed.bytes, measured);
         assert!(!dir.exists());
         assert_eq!(fs::read_to_string(outside.join("precious")).unwrap(), "data");
     }
@@ -362,7 +396,7 @@ mod tests {
         let (folder, root) = root();
         fs::create_dir(folder.path().join("data")).unwrap();
         fs::create_dir_all(folder.path().join("pods/x/y")).unwrap();
-        for name in ["", ".", "..", "../data", "/", "/etc", "x/y", "x/../x", "./x/.."] {
+        for name in ["", ".", "..", "../data", "/", "/etc", "x/y", "x/../x", "./x/..", "x/", "x/.", "./x"] {
             assert!(matches!(remove(&root, name), Err(FileError::Outside(..))), "{name:?}");
         }
         assert!(folder.path().join("data").exists() && folder.path().join("pods/x/y").exists());

@@ -1,5 +1,6 @@
 //! From the wire types of the CRI to the values that decisions are made on. What cannot be true (an object without an
-//! id, a state outside the enumeration) is turned into what keeps more.
+//! id, a state outside the enumeration) is turned into what keeps more. Nothing here asks a runtime: what a runtime might answer is
+//! converted in tests without one.
 
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ fn container_state(state: i32) -> ContainerState {
     }
 }
 
+/// The state of a sandbox. One that is in no version of the CRI that is known here is unknown.
+#[must_use]
 pub fn sandbox_state(state: i32) -> SandboxState {
     match cri::PodSandboxState::try_from(state) {
         Ok(cri::PodSandboxState::SandboxReady) => SandboxState::Ready,
@@ -69,7 +72,7 @@ fn once<T>(all: Vec<T>, key: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T,
 }
 
 /// Each container once. Of one that is listed twice, the state that keeps more counts.
-pub fn each_container(all: Vec<Arc<Container>>) -> Vec<Arc<Container>> {
+pub(crate) fn each_container(all: Vec<Arc<Container>>) -> Vec<Arc<Container>> {
     let merge = |known: &mut Arc<Container>, again: Arc<Container>| {
         if liveliness(&again) > liveliness(known) {
             *known = again;
@@ -79,6 +82,7 @@ pub fn each_container(all: Vec<Arc<Container>>) -> Vec<Arc<Container>> {
 }
 
 /// A list of containers with where their logs are.
+#[must_use]
 pub fn siblings(from: Vec<cri::Container>) -> Vec<Sibling> {
     let mut texts = Texts::default();
     let sibling = |from: cri::Container| Sibling {
@@ -103,7 +107,7 @@ fn liveliness(container: &Container) -> u8 {
 }
 
 /// Each sandbox once. Of one that is listed twice, the state that keeps more counts.
-pub fn each_sandbox(all: Vec<Arc<Sandbox>>) -> Vec<Arc<Sandbox>> {
+pub(crate) fn each_sandbox(all: Vec<Arc<Sandbox>>) -> Vec<Arc<Sandbox>> {
     let merge = |known: &mut Arc<Sandbox>, again: Arc<Sandbox>| {
         if known.state == SandboxState::NotReady {
             *known = again;
@@ -113,7 +117,7 @@ pub fn each_sandbox(all: Vec<Arc<Sandbox>>) -> Vec<Arc<Sandbox>> {
 }
 
 /// Each image once. One that is listed twice for the same runtime handler has the names of both.
-pub fn each_image(all: Vec<Arc<Image>>) -> Vec<Arc<Image>> {
+pub(crate) fn each_image(all: Vec<Arc<Image>>) -> Vec<Arc<Image>> {
     let merge = |known: &mut Arc<Image>, again: Arc<Image>| {
         let known = Arc::make_mut(known);
         for (names, more) in
@@ -141,7 +145,7 @@ fn kubelet_log(container: &cri::Container) -> Option<String> {
     Some(format!("{namespace}_{pod}_{uid}/{name}/{}.log", metadata.attempt))
 }
 
-pub fn container(from: cri::Container, texts: &mut Texts) -> Container {
+pub(crate) fn container(from: cri::Container, texts: &mut Texts) -> Container {
     let metadata = from.metadata.unwrap_or_default();
     // One without an id can't be removed, and must not count as a newer one of its name.
     let state = if from.id.is_empty() { ContainerState::Running } else { container_state(from.state) };
@@ -162,7 +166,7 @@ pub fn container(from: cri::Container, texts: &mut Texts) -> Container {
     }
 }
 
-pub fn sandbox(from: cri::BarePodSandbox, texts: &mut Texts) -> Sandbox {
+pub(crate) fn sandbox(from: cri::BarePodSandbox, texts: &mut Texts) -> Sandbox {
     let metadata = from.metadata.unwrap_or_default();
     Sandbox {
         id: from.id.into(),
@@ -176,7 +180,7 @@ pub fn sandbox(from: cri::BarePodSandbox, texts: &mut Texts) -> Sandbox {
     }
 }
 
-pub fn image(from: cri::Image) -> Image {
+pub(crate) fn image(from: cri::Image) -> Image {
     Image {
         id: from.id,
         runtime_handler: from.spec.map(|spec| spec.runtime_handler).unwrap_or_default(),
@@ -190,6 +194,8 @@ pub fn image(from: cri::Image) -> Image {
     }
 }
 
+/// The status of one container.
+#[must_use]
 pub fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
     let mounted = from.mounts.into_iter().filter_map(|mount| mount.image);
     let mounted = mounted.map(|spec| spec.image.into()).filter(|image: &EcoString| !image.is_empty());
@@ -204,6 +210,8 @@ pub fn container_facts(from: cri::ContainerStatus) -> ContainerFacts {
     }
 }
 
+/// Where images and containers are stored. A filesystem without a mountpoint is left out.
+#[must_use]
 pub fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
     let places = |list: Vec<cri::FilesystemUsage>| -> Vec<String> {
         let named = list.into_iter().filter_map(|usage| usage.fs_id).map(|id| id.mountpoint);
@@ -220,6 +228,7 @@ pub fn fs_places(from: cri::ImageFsInfoResponse) -> FsPlaces {
 }
 
 /// The writable layers of containers. Without the time at which it was counted, a layer is not counted yet.
+#[must_use]
 pub fn container_layers(from: Vec<cri::ContainerStats>) -> Vec<ContainerLayer> {
     let value = |value: Option<cri::UInt64Value>| value.map(|value| value.value);
     let layer = |usage: cri::FilesystemUsage| {
@@ -234,6 +243,7 @@ pub fn container_layers(from: Vec<cri::ContainerStats>) -> Vec<ContainerLayer> {
 }
 
 /// The sandbox image out of the verbose status: key "config", JSON, `sandboxImage` (containerd).
+#[must_use]
 pub fn sandbox_image(status: &cri::StatusResponse) -> String {
     let config = status.info.iter().find(|pair| pair.key == "config").map_or("", |pair| pair.value.as_str());
     let config: serde_json::Value = serde_json::from_str(config).unwrap_or_default();

@@ -57,13 +57,12 @@ impl<W: Message + Default, R, F: FnMut(W) -> R> Decoder for ObjectDecoder<W, F> 
     type Error = Status;
 
     fn decode(&mut self, answer: &mut DecodeBuf<'_>) -> Result<Option<Vec<R>>, Status> {
-        // As for every other answer that is not what it has to be.
-        objects(answer, &mut self.item).map(Some).map_err(|error| Status::internal(error.to_string()))
+        objects(answer, &mut self.item).map(Some).map_err(Status::from)
     }
 }
 
 /// What the objects of an answer become.
-fn objects<W: Message + Default, R>(
+pub fn objects<W: Message + Default, R>(
     answer: &mut impl Buf,
     mut item: impl FnMut(W) -> R,
 ) -> Result<Vec<R>, DecodeError> {
@@ -104,13 +103,20 @@ fn skip(answer: &mut impl Buf, written: usize) -> Result<(), DecodeError> {
 
 /// Why an answer can't be read.
 #[derive(Debug, thiserror::Error)]
-enum DecodeError {
+pub enum DecodeError {
     #[error("the answer of the runtime can't be read: {0}")]
     Broken(#[from] prost::DecodeError),
     #[error("the answer of the runtime has a field of an unknown kind")]
     Unknown,
     #[error("the answer of the runtime ends within a field")]
     Short,
+}
+
+impl From<DecodeError> for Status {
+    // As for every other answer that is not what it has to be.
+    fn from(error: DecodeError) -> Self {
+        Self::internal(error.to_string())
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! they mean. It decides nothing: the caller of a removal has planned and re-checked it.
 //!
 //! - `gateway`: what others call; `calls`: the RPCs among that. `messages`: the protocol. `actor`: the actor itself.
-//! - `lists`: the complete lists; `shared`: what a list shares with the one before. `answers`: what is answered; `convert`: from the
+//! - `lists`: the complete lists; `shared`: what a list shares with the one before. `answers`: what is answered; [`convert`]: from the
 //!   wire types to facts; `decode`: from bytes to these.
 //! - `lanes`: what bounds the RPCs; `rpc`: what one needs while it is in flight; `connection`: the socket clients.
 //! - `error`: the classes of failures. `health`: whether the runtime is reachable, logged once for all loops; `returns`: who waits for
@@ -16,7 +16,7 @@ mod actor;
 mod answers;
 mod calls;
 mod connection;
-mod convert;
+pub mod convert;
 mod decode;
 mod error;
 mod gateway;
@@ -35,6 +35,6 @@ pub use connection::{Clients, Connect, InMemory};
 pub use error::{CriError, CriResult, ErrorClass, NO_CRI, REMOVE_IMAGE, innermost_io};
 pub use gateway::Gateway;
 pub use health::{RuntimeState, Waits};
-pub use lists::{Gap, Listed, Listing};
+pub use lists::{Gap, Listed, Listing, read};
 pub use messages::Freshness;
 pub use rpcs::RpcTotal;

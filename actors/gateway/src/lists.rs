@@ -14,8 +14,9 @@ use tonic::Status;
 use crate::answers::Owner;
 use crate::connection::Clients;
 use crate::convert;
+use crate::decode;
 use crate::error::{CriError, CriResult};
-use crate::shared::{Last, Texts};
+use crate::shared::{Last, Sharing, Texts};
 
 /// All objects of one kind, as far as they can be listed.
 #[derive(Debug, Clone)]
@@ -87,7 +88,7 @@ pub trait Listed: Clone + PartialEq + Send + Sync + Unpin + 'static {
     const BY_SANDBOX: bool;
 
     /// One of them in an answer.
-    type Wire: Send + 'static;
+    type Wire: prost::Message + Default + 'static;
 
     /// Asks the runtime. Each object is turned into an item at once: it takes many times less memory then.
     fn fetch<R: Send + Sync + 'static>(
@@ -101,6 +102,14 @@ pub trait Listed: Clone + PartialEq + Send + Sync + Unpin + 'static {
         clients: Clients,
         item: impl Item<Self::Wire, R>,
     ) -> impl Future<Output = Result<Vec<R>, Status>>;
+
+    /// Whether something of the list is known at all if the answer has this object.
+    ///
+    /// # Errors
+    /// Nothing is.
+    fn check(_wire: &Self::Wire) -> Result<(), Status> {
+        Ok(())
+    }
 
     /// One of an answer.
     fn of(wire: Self::Wire, texts: &mut Texts) -> Self;
@@ -131,19 +140,18 @@ async fn collect<M, W, R>(
     Ok(all)
 }
 
-/// The item of a sandbox, if that says what and whose it is. One that does not may be the newest of any pod, and be ready: nothing is known of
-/// a pod then.
-fn with_pod<R>(
-    mut item: impl Item<cri::BarePodSandbox, R>,
-) -> impl Item<cri::BarePodSandbox, Result<R, Status>> {
-    move |sandbox: cri::BarePodSandbox| {
-        if sandbox.id.is_empty() || sandbox.metadata.is_none() {
-            let id = sandbox.id;
-            let text = format!("the runtime lists a sandbox without an id or without metadata: {id:?}");
-            return Err(Status::unknown(text));
-        }
-        Ok(item(sandbox))
-    }
+/// The item of an object with which something of the list is known.
+fn checked<T: Listed, R>(mut item: impl Item<T::Wire, R>) -> impl Item<T::Wire, Result<R, Status>> {
+    move |wire| T::check(&wire).map(|()| item(wire))
+}
+
+/// The objects of one kind in an answer of a runtime, each once, as they are read from its bytes.
+///
+/// # Errors
+/// It can't be read, or nothing is known with what it has.
+pub fn read<T: Listed>(answer: &[u8]) -> Result<Vec<Arc<T>>, Status> {
+    let all = decode::objects(&mut &answer[..], checked::<T, _>(Sharing::default().item()))?;
+    Ok(T::once(all.into_iter().collect::<Result<_, _>>()?))
 }
 
 /// Containers by a stream.
@@ -249,7 +257,7 @@ impl Listed for Sandbox {
         }
         let request = cri::ListPodSandboxRequest { filter: Some(filter) };
         let path = "/runtime.v1.RuntimeService/ListPodSandbox";
-        clients.list(path, request, with_pod(item)).await?.into_iter().collect()
+        clients.list(path, request, checked::<Self, _>(item)).await?.into_iter().collect()
     }
 
     async fn stream<R: Send + Sync + 'static>(
@@ -261,9 +269,19 @@ impl Listed for Sandbox {
             let cri::PodSandbox { id, metadata, state, created_at, .. } = sandbox;
             cri::BarePodSandbox { id, metadata, state, created_at }
         };
-        let mut item = with_pod(item);
+        let mut item = checked::<Self, _>(item);
         let item = |sandbox| item(bare(sandbox));
         collect(answer.into_inner(), |message| message.pod_sandboxes, item).await?.into_iter().collect()
+    }
+
+    // One that does not say what and whose it is may be the newest of any pod, and be ready: nothing is known of a pod then.
+    fn check(wire: &cri::BarePodSandbox) -> Result<(), Status> {
+        if wire.id.is_empty() || wire.metadata.is_none() {
+            let id = &wire.id;
+            let text = format!("the runtime lists a sandbox without an id or without metadata: {id:?}");
+            return Err(Status::unknown(text));
+        }
+        Ok(())
     }
 
     fn of(wire: cri::BarePodSandbox, texts: &mut Texts) -> Self {
@@ -338,4 +356,101 @@ impl Listed for Image {
 /// What all objects have that a kubelet made for the pod of that UID.
 fn pod_label(uid: &str) -> HashMap<String, String> {
     [(POD_UID_LABEL.to_owned(), uid.to_owned())].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::sync::Mutex;
+    use std::task::{Context, Poll};
+
+    use futures_util::StreamExt as _;
+    use http_body_util::Full;
+    use tokio::io::{DuplexStream, duplex};
+    use tonic::body::Body;
+    use tonic::codegen::{Service, http};
+    use tonic::server::NamedService;
+    use tonic::transport::Server;
+
+    use super::*;
+    use crate::connection::{Connect, Sockets};
+
+    /// A runtime that answers each request with these messages.
+    #[derive(Clone)]
+    struct Answers(Vec<&'static [u8]>);
+
+    impl Service<http::Request<Body>> for Answers {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _request: http::Request<Body>) -> Self::Future {
+            let mut bytes = Vec::new();
+            for message in &self.0 {
+                // Not compressed; the length.
+                bytes.push(0);
+                bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+                bytes.extend(*message);
+            }
+            let answer = http::Response::builder()
+                .header("content-type", "application/grpc")
+                .header("grpc-status", "0");
+            ready(Ok(answer.body(Body::new(Full::new(bytes.into()))).unwrap()))
+        }
+    }
+
+    impl NamedService for Answers {
+        const NAME: &'static str = "runtime.v1.RuntimeService";
+    }
+
+    fn clients(answers: &[&'static [u8]]) -> Clients {
+        let (ours, theirs) = duplex(64 * 1024);
+        let incoming = futures_util::stream::iter([Ok::<DuplexStream, std::io::Error>(theirs)]);
+        // Without an end: the connection is in use.
+        let incoming = incoming.chain(futures_util::stream::pending());
+        tokio::spawn(Server::builder().add_service(Answers(answers.to_vec())).serve_with_incoming(incoming));
+        let ours = Mutex::new(Some(ours));
+        let connect = Connect::InMemory(Arc::new(move || Ok(ours.lock().unwrap().take().unwrap())));
+        Clients::lazy(&Sockets { runtime: cri_gc_config::Settings::default().runtime, connect }, 1 << 20)
+            .unwrap()
+    }
+
+    fn id(wire: cri::Container) -> String {
+        wire.id
+    }
+
+    /// Field 1 is the list, and in it field 1 is the id.
+    const CONTAINER: &[u8] = b"\x0a\x03\x0a\x01a";
+    const NOT_UTF8: &[u8] = b"\x0a\x03\x0a\x01a\x0a\x04\x0a\x02\xc3\x28";
+    /// With metadata, which are empty.
+    const SANDBOX: &[u8] = b"\x0a\x05\x0a\x01a\x12\x00";
+    const SANDBOX_NOT_UTF8: &[u8] = b"\x0a\x05\x0a\x01a\x12\x00\x0a\x06\x0a\x02\xc3\x28\x12\x00";
+
+    #[tokio::test]
+    async fn an_answer_with_a_text_that_is_not_utf8_is_no_list() {
+        let containers = async |answer| Container::fetch(clients(&[answer]), Part::default(), id).await;
+        assert_eq!(containers(CONTAINER).await.unwrap().len(), 1);
+        let error = containers(NOT_UTF8).await.unwrap_err();
+        assert!(error.message().contains("UTF-8"), "{error}");
+        let sandboxes =
+            async |answer| Sandbox::fetch(clients(&[answer]), Part::default(), |wire| wire.id).await;
+        assert_eq!(sandboxes(SANDBOX).await.unwrap().len(), 1);
+        let error = sandboxes(SANDBOX_NOT_UTF8).await.unwrap_err();
+        assert!(error.message().contains("UTF-8"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_which_one_message_is_not_utf8_is_no_list() {
+        let all = Container::stream(clients(&[CONTAINER, CONTAINER]), id).await;
+        assert_eq!(all.unwrap().len(), 2);
+        for answers in [[CONTAINER, NOT_UTF8], [NOT_UTF8, CONTAINER]] {
+            let error = Container::stream(clients(&answers), id).await.unwrap_err();
+            assert!(error.message().contains("UTF-8"), "{error}");
+        }
+    }
 }

@@ -40,6 +40,7 @@ mod verdict;
 pub use error::{ErrorKind, ServerFailure, SourceError};
 pub use evidence::Seen;
 pub use handle::PodStates;
+pub use listing::Listing;
 pub use messages::{AskSource, Configure, Confirm, Judge, Resync, SourceState};
 pub use standing::{PodFacts, Standing};
 pub use verdict::{FinishTimes, Verdict};

@@ -30,6 +30,13 @@ fn an_unknown_section_is_one_problem_whatever_is_in_it() {
 }
 
 #[test]
+fn a_line_end_in_a_name_makes_no_second_problem() {
+    let message = message("\"a\\nFILE:9:9: mode = off\" = 1\n");
+    assert!(message.starts_with("FILE:1:1: a\\nFILE:9:9: mode = off = 1: there is no such key"), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+}
+
+#[test]
 fn an_unknown_key_in_a_nested_section_is_named_with_its_path() {
     let message = message("[pods.kubelet]\nuri = 'x'\n");
     assert!(

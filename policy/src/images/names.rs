@@ -23,8 +23,12 @@ pub struct ImageUse<'a> {
     pub image: &'a str,
 }
 
-/// Between the parts of a use in text form. No reference contains it.
+/// Between the parts of a use in text form. No reference contains it, but a runtime may answer anything.
 const BETWEEN: char = '\n';
+
+/// Begins a text form whose parts have their lengths before them: of a use that would else be cut at another place, so that one of its
+/// fields would hide the next one.
+const COUNTED: char = '\u{1}';
 
 impl<'a> ImageUse<'a> {
     /// The use of an image by one name: that in the spec of a pod, an image volume, the sandbox image.
@@ -50,21 +54,39 @@ impl<'a> ImageUse<'a> {
     #[must_use]
     pub fn to_text(self) -> String {
         let Self { image_id, image_ref, image } = self;
-        if image_id.is_empty() && image_ref.is_empty() && !image.contains(BETWEEN) {
+        let text = if image_id.is_empty() && image_ref.is_empty() && !image.contains(BETWEEN) {
             image.to_owned()
         } else {
             format!("{image_id}{BETWEEN}{image_ref}{BETWEEN}{image}")
+        };
+        if image_id.contains(BETWEEN) || image_ref.contains(BETWEEN) || text.starts_with(COUNTED) {
+            return format!("{COUNTED}{} {} {image_id}{image_ref}{image}", image_id.len(), image_ref.len());
         }
+        text
     }
 
     /// Reads what [`Self::to_text`] wrote.
     #[must_use]
     pub fn from_text(text: &'a str) -> Self {
+        if let Some(counted) = text.strip_prefix(COUNTED).and_then(Self::from_counted) {
+            return counted;
+        }
         let mut parts = text.splitn(3, BETWEEN);
         match (parts.next(), parts.next(), parts.next()) {
             (Some(image_id), Some(image_ref), Some(image)) => Self { image_id, image_ref, image },
             _ => Self::named(text),
         }
+    }
+}
+
+impl<'a> ImageUse<'a> {
+    fn from_counted(text: &'a str) -> Option<Self> {
+        let mut parts = text.splitn(3, ' ');
+        let mut length = || parts.next()?.parse::<usize>().ok();
+        let (id, reference, rest) = (length()?, length()?, parts.next()?);
+        let (image_id, rest) = rest.split_at_checked(id)?;
+        let (image_ref, image) = rest.split_at_checked(reference)?;
+        Some(Self { image_id, image_ref, image })
     }
 }
 
@@ -231,7 +253,15 @@ mod tests {
 
     #[test]
     fn a_use_survives_its_text_form() {
-        for fields in [["", "", "a:1"], ["a", "b", "c"], ["", "b", ""], ["", "", ""], ["", "", "odd\nname"]] {
+        let odd = [
+            ["a\nb", "c", "d"],
+            ["", "b\nc", ""],
+            ["\u{1}1 1 ab", "", ""],
+            ["", "", "\u{1}2"],
+            ["\n", "\n", "\n"],
+        ];
+        let usual = [["", "", "a:1"], ["a", "b", "c"], ["", "b", ""], ["", "", ""], ["", "", "odd\nname"]];
+        for fields in usual.into_iter().chain(odd) {
             let [image_id, image_ref, image] = fields;
             let used = ImageUse { image_id, image_ref, image };
             assert_eq!(ImageUse::from_text(&used.to_text()), used);

@@ -20,6 +20,9 @@ pub const MOST_HUNG: usize = 3;
 /// How long a thread that hung counts.
 pub const WITHIN: Duration = Duration::from_secs(60 * 60);
 
+/// Events that a thread takes from the kernel at a time: with the 1,024 of tokio each thread has 12 KB for them.
+const EVENTS: usize = 64;
+
 /// Where a new actor gets its thread from.
 #[derive(Clone, Debug)]
 pub struct Threads {
@@ -54,6 +57,20 @@ impl Hung {
     }
 }
 
+/// That of a thread.
+#[expect(
+    clippy::expect_used,
+    reason = "as in `Arbiter::new`: the thread panics, and the process has none to work on"
+)]
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder
+        .enable_all()
+        .max_io_events_per_tick(EVENTS)
+        .build()
+        .expect("the operating system gives a thread its epoll")
+}
+
 impl Threads {
     /// A thread for each.
     #[must_use]
@@ -73,7 +90,7 @@ impl Threads {
         let Some(own) = &self.own else {
             return Thread { handle: Arbiter::current(), number: 0, all: self.clone() };
         };
-        let arbiter = Arbiter::new();
+        let arbiter = Arbiter::with_tokio_rt(runtime);
         let handle = arbiter.handle();
         let own = &mut *own.own.lock();
         own.next += 1;

@@ -13,4 +13,4 @@ mod pods;
 
 pub use client::Api;
 pub use event::{NodeEvent, Severity};
-pub use pods::PodStore;
+pub use pods::{Pages, PodStore};

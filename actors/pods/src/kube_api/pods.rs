@@ -17,7 +17,7 @@ use crate::listing::{Listing, PodList};
 /// Pods of one page.
 const PAGE: u32 = 500;
 
-/// No node has so many pods: a server that continues after these answers something else.
+/// No node has so many pods: a server that continues after these pages answers something else.
 const MOST_PAGES: usize = 200;
 
 /// Seconds after which the API server ends a watch, and a new one continues from there.
@@ -71,6 +71,58 @@ impl PodStore {
             let _ = listing.take(pod, number);
         }
         listing
+    }
+}
+
+/// The pages of a list, put together.
+#[derive(Debug, Default)]
+pub struct Pages {
+    pods: HashMap<EcoString, KubePod>,
+    version: Option<String>,
+    /// Where the next page begins.
+    next: Option<String>,
+    count: usize,
+}
+
+impl Pages {
+    /// Takes the next page. With the last one the list is whole; `None`: another page follows, from [`Self::next`].
+    ///
+    /// # Errors
+    /// It is no page of such a list, or the list does not end: nothing of it counts then.
+    pub fn take(&mut self, page: PodList) -> Result<Option<PodStore>, SourceError> {
+        let of_pods = |kind: &Option<String>| matches!(kind.as_deref(), None | Some("Pod"));
+        let (Some(metadata), Some(items)) = (page.metadata, page.items) else {
+            return Err(unread(LIST, "it is no list"));
+        };
+        if page.kind != "PodList" || !items.iter().all(|pod| of_pods(&pod.kind)) {
+            return Err(unread(LIST, "it is no list of pods"));
+        }
+        for pod in items {
+            let pod = known(pod)?;
+            self.pods.insert(pod.metadata.uid.clone(), pod);
+        }
+        // All pages are of the version of the first.
+        let version = self.version.take().or(metadata.resource_version);
+        self.version = version.filter(|version| !version.is_empty());
+        let Some(next) = metadata.next.filter(|next| !next.is_empty()) else {
+            if metadata.remaining_item_count.is_some_and(|left| left > 0) {
+                return Err(unread(LIST, "it ends before it is whole"));
+            }
+            let version = self.version.take().ok_or_else(|| unread(LIST, "it has no version"))?;
+            return Ok(Some(PodStore { pods: std::mem::take(&mut self.pods), version }));
+        };
+        self.count += 1;
+        if self.count == MOST_PAGES || self.next.as_ref() == Some(&next) {
+            return Err(unread(LIST, "it does not end"));
+        }
+        self.next = Some(next);
+        Ok(None)
+    }
+
+    /// Where the page begins that follows; `None` for the first one.
+    #[must_use]
+    pub fn next(&self) -> Option<&str> {
+        self.next.as_deref()
     }
 }
 
@@ -133,38 +185,15 @@ impl Api {
     /// It could not be read whole.
     pub async fn list(&self) -> Result<PodStore, SourceError> {
         let mut params = ListParams::default().fields(&self.selector()).limit(PAGE);
-        let mut pods = HashMap::new();
-        let mut version = None;
-        for _ in 0..MOST_PAGES {
+        let mut pages = Pages::default();
+        loop {
             let request = kube::api::Request::new("/api/v1/pods").list(&params);
             let request = request.map_err(|error| unreachable(LIST, &error))?;
-            let page: PodList = self.read(LIST, request).await?;
-            let of_pods = |kind: &Option<String>| matches!(kind.as_deref(), None | Some("Pod"));
-            let (Some(metadata), Some(items)) = (page.metadata, page.items) else {
-                return Err(unread(LIST, "it is no list"));
-            };
-            if page.kind != "PodList" || !items.iter().all(|pod| of_pods(&pod.kind)) {
-                return Err(unread(LIST, "it is no list of pods"));
+            if let Some(whole) = pages.take(self.read(LIST, request).await?)? {
+                return Ok(whole);
             }
-            for pod in items {
-                let pod = known(pod)?;
-                pods.insert(pod.metadata.uid.clone(), pod);
-            }
-            // All pages are of the version of the first.
-            version = version.or(metadata.resource_version).filter(|version| !version.is_empty());
-            let Some(next) = metadata.next.filter(|next| !next.is_empty()) else {
-                if metadata.remaining_item_count.is_some_and(|left| left > 0) {
-                    return Err(unread(LIST, "it ends before it is whole"));
-                }
-                let version = version.ok_or_else(|| unread(LIST, "it has no version"))?;
-                return Ok(PodStore { pods, version });
-            };
-            if params.continue_token.as_ref() == Some(&next) {
-                break;
-            }
-            params.continue_token = Some(next);
+            params.continue_token = pages.next().map(ToOwned::to_owned);
         }
-        Err(unread(LIST, "it does not end"))
     }
 
     /// What changes from that version on. It ends when the API server or the connection does.

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
-use cri_gc_config::LogLevel;
 use cri_gc_policy::Kind;
 use cri_gc_policy::explain::{Found, explain as explained};
 use cri_gc_policy::text::one_line;
@@ -18,11 +17,11 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::answers;
 use super::desk::{Desk, Planned, Remarks};
 use super::passes;
 use super::subjects::Subjects;
 use super::subjects::restarting;
+use super::{answers, arguments};
 use crate::configuration::Refused;
 use crate::history::{Counted, Filter, HistoryError, Sums, event};
 use crate::pauses;
@@ -41,9 +40,6 @@ const GREETED_WITHIN: Duration = Duration::from_secs(10);
 /// How far back a status counts what happened.
 const RECENT: Duration = Duration::from_secs(60 * 60);
 
-/// Events of one answer from the history.
-const MOST_EVENTS: usize = 10_000;
-
 /// How long a client of the history may take to read on.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
@@ -59,17 +55,11 @@ const LISTED: usize = 10;
 /// A stream of answers.
 pub type Updates<T> = ReceiverStream<Result<T, Status>>;
 
-/// How long the client waits, less what its answer takes to reach it.
-fn waits(seconds: f64) -> Option<Duration> {
-    let wait = Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())?;
-    Some(wait.mul_f64(0.9))
-}
-
 pub async fn status(desk: Rc<Desk>, asked: api::StatusRequest) -> Result<api::StatusResponse, Status> {
     let subjects = &desk.subjects;
     let tools = &subjects.tools;
     // The node is observed, then its images are judged.
-    let soon = waits(asked.wait_seconds).map_or(SOON, |wait| SOON.min(wait / 2));
+    let soon = arguments::waits(asked.wait_seconds).map_or(SOON, |wait| SOON.min(wait / 2));
     let state = subjects.settings().await?;
     // So that what is reported of the runtime is of this moment: the gateway records what it answers.
     let greeting = desk.runtime_hangs(soon);
@@ -171,7 +161,7 @@ pub async fn plan(desk: Rc<Desk>, _asked: api::PlanRequest) -> Result<api::PlanR
 }
 
 pub async fn explain(desk: Rc<Desk>, asked: api::ExplainRequest) -> Result<api::ExplainResponse, Status> {
-    let planned = match waits(asked.wait_seconds) {
+    let planned = match arguments::waits(asked.wait_seconds) {
         Some(wait) => tokio::time::timeout(wait, desk.plan()).await.unwrap_or_else(|_| {
             Err(Status::aborted(format!(
                 "the node could not be observed within {}: the runtime does not answer",
@@ -293,9 +283,7 @@ pub async fn set_log_level(
     by: Option<Peer>,
 ) -> Result<api::SetLogLevelResponse, Status> {
     let subjects = &desk.subjects;
-    let level: LogLevel = asked.level.parse().map_err(|error| {
-        Status::invalid_argument(format!("{error}; write one of {}", LogLevel::WORDS.join(", ")))
-    })?;
+    let level = arguments::level(&asked.level)?;
     let previous = subjects.threshold.get();
     if level == previous {
         return Ok(api::SetLogLevelResponse { previous: previous.as_str().to_owned() });
@@ -313,15 +301,7 @@ pub async fn pause(
     by: Option<Peer>,
 ) -> Result<api::PauseResponse, Status> {
     let since = desk.subjects.tools.clock.now();
-    let until = match asked.for_seconds {
-        0.0 => None,
-        seconds => {
-            let length = Duration::try_from_secs_f64(seconds).ok();
-            let until = length.and_then(|length| since.checked_add(length).ok());
-            let wrong = || Status::invalid_argument(format!("no pause lasts {seconds} seconds"));
-            Some(until.ok_or_else(wrong)?)
-        }
-    };
+    let until = arguments::pause_end(asked.for_seconds, since)?;
     let (paused, problem) = set_paused(&desk, &asked.loops, Some(Paused { since, until }), by).await?;
     Ok(api::PauseResponse { until: ends(&paused), paused: names(&paused), problem })
 }
@@ -413,7 +393,7 @@ pub async fn run_now(
 }
 
 pub async fn follow(desk: Rc<Desk>, asked: api::FollowRequest) -> Result<Updates<api::Event>, Status> {
-    let filter = filter(asked.filter.as_ref())?;
+    let filter = arguments::filter(asked.filter.as_ref())?;
     let recent = usize::try_from(asked.recent).unwrap_or(usize::MAX);
     let subscription = desk.subjects.tools.recorder.subscribe(usize::MAX).await;
     let subscription = subscription.ok_or_else(|| restarting("recorder"))?;
@@ -461,11 +441,8 @@ pub async fn history(
     desk: Rc<Desk>,
     (asked, place): (api::HistoryRequest, OwnedSemaphorePermit),
 ) -> Result<Updates<api::Event>, Status> {
-    let filter = filter(asked.filter.as_ref())?;
-    let limit = match usize::try_from(asked.limit).unwrap_or(MOST_EVENTS) {
-        0 => MOST_EVENTS,
-        limit => limit.min(MOST_EVENTS),
-    };
+    let filter = arguments::filter(asked.filter.as_ref())?;
+    let limit = arguments::limit(asked.limit);
     let Subjects { tools, history, .. } = &desk.subjects;
     let past = history.newest(&tools.recorder, filter, limit).await;
     let past = past.map_err(|error| Status::failed_precondition(error.to_string()))?;
@@ -489,10 +466,6 @@ pub async fn history(
         }
     });
     Ok(ReceiverStream::new(stream))
-}
-
-fn filter(asked: Option<&api::EventFilter>) -> Result<Filter, Status> {
-    Filter::read(asked.unwrap_or(&api::EventFilter::default())).map_err(Status::invalid_argument)
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@
 //! pass would make. It runs on a thread of its own: whatever clients do, no loop notices.
 //!
 //! - `server`: listens, bounds the connections. `access`: who may call what. `service`: the gRPC side, which hands each call to the
-//!   `actor` (`messages`: how); `calls`: how each is answered, from the `subjects`, in the words of the API (`answers`).
+//!   `actor` (`messages`: how); `calls`: how each is answered, from the `subjects`, in the words of the API (`answers`). [`arguments`]: what is
+//!   requested, as far as that can be said without asking.
 //! - `desk`: observations and plans, shared by all who ask at the same time. `passes`: passes that a client requests.
 
 mod access;
 mod actor;
 mod answers;
+pub mod arguments;
 mod calls;
 mod desk;
 mod handle;

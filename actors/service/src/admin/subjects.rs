@@ -8,6 +8,7 @@ use cri_gc_kit::seams::LogThreshold;
 use jiff::Timestamp;
 use tonic::Status;
 
+use super::arguments;
 use crate::configuration::{Configuration, ConfigurationState};
 use crate::history::History;
 
@@ -59,17 +60,8 @@ impl Subjects {
 
     /// The loops of these names, in the order of the chain; all of them if none is named.
     pub(super) fn named(&self, names: &[String]) -> Result<Vec<LoopHandle>, Status> {
-        let known = |name: &str| self.loops.iter().any(|known| known.of.as_str() == name);
-        if let Some(unknown) = names.iter().find(|name| !known(name)) {
-            let loops: Vec<&str> = self.loops.iter().map(|known| known.of.as_str()).collect();
-            let loops = loops.join(", ");
-            return Err(Status::invalid_argument(format!(
-                "there is no loop \"{unknown}\"; there are {loops}"
-            )));
-        }
-        let meant =
-            |known: &&LoopHandle| names.is_empty() || names.iter().any(|name| name == known.of.as_str());
-        Ok(self.loops.iter().filter(meant).cloned().collect())
+        let meant = arguments::loops(names)?;
+        Ok(self.loops.iter().filter(|known| meant.contains(&known.of)).cloned().collect())
     }
 }
 
