@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::node::{Collector, Node, PATIENCE, PAUSE, programs};
 use crate::removals::Recorder;
-use crate::view::{View, differences, is_waiting, view};
+use crate::view::{View, differences, is_waiting, view, without_forgotten};
 use crate::workload::{Deletion, Kind, LOOP, Member, STEADY, leaving, members, runs, steady};
 
 const COLLECTORS: [Collector; 3] =
@@ -260,7 +260,8 @@ fn same_view(stages: &mut [Stage], runs: &BTreeMap<String, usize>) -> View {
             }
         }
         let (first, others) = views.split_first().unwrap();
-        let different: Vec<String> = others.iter().flat_map(|other| differences(first, other)).collect();
+        let different: Vec<String> =
+            others.iter().flat_map(|other| differences(first, &without_forgotten(first, other))).collect();
         if different.is_empty() && is_waiting(first) {
             if with_logs {
                 return first.clone();

@@ -31,6 +31,23 @@ pub fn view(node: &Node, with_logs: bool) -> View {
     view
 }
 
+/// What a user of another cluster sees, but for the run before the last of containers of which the kubelet has forgotten that itself: one
+/// that collects does so on a busy machine.
+pub fn without_forgotten(kubelets: &View, other: &View) -> View {
+    let mut seen = other.clone();
+    for (name, pod) in &mut seen {
+        let containers = pod.get_mut("containers").and_then(Value::as_object_mut);
+        for (container, seen) in containers.into_iter().flatten() {
+            let known = kubelets.get(name).map(|pod| &pod["containers"][container]);
+            if let Some(known) = known.filter(|known| known["last state"].is_null()) {
+                seen["last state"] = Value::Null;
+                seen["previous logs"] = known["previous logs"].clone();
+            }
+        }
+    }
+    seen
+}
+
 /// What is different, by name.
 pub fn differences(left: &View, right: &View) -> Vec<String> {
     let names = left.keys().chain(right.keys().filter(|name| !left.contains_key(*name)));
@@ -68,17 +85,18 @@ fn pod(node: &Node, pod: &Value, with_logs: bool) -> (String, Value) {
             if is_loop(own_name) {
                 without_time(node, own_name, &mut seen);
             }
+            // A collection, also the kubelet's own, may remove the run before the last between the end of the last one and the moment at
+            // which the kubelet observes that, and then the kubelet forgets it.
             let has_ended = seen["state"][0] == "terminated" && !is_loop(own_name);
             if has_ended {
                 seen["last state"] = Value::Null;
             }
-            if with_logs {
-                let logs = |flags: &[&str]| json!(logs(node, own_name, container_name, flags));
-                seen["logs"] = logs(&[]);
-                if !has_ended {
-                    seen["previous logs"] = logs(&["--previous"]);
-                }
-            }
+            let logs = |flags: &[&str]| match with_logs {
+                true => json!(logs(node, own_name, container_name, flags)),
+                false => Value::Null,
+            };
+            seen["logs"] = logs(&[]);
+            seen["previous logs"] = if has_ended { Value::Null } else { logs(&["--previous"]) };
             containers.insert(container_name.to_owned(), seen);
         }
     }
@@ -106,8 +124,6 @@ fn logs(node: &Node, pod: &str, container: &str, flags: &[&str]) -> String {
     if is_loop(pod) { without_number(&text) } else { text }
 }
 
-/// Of a container that has ended for good, the run before the last is left out by the caller: a collection, also the kubelet's own, may
-/// remove it between the end of the last run and the moment at which the kubelet observes that, and then the kubelet forgets it.
 fn container_seen(container: &Value) -> Value {
     json!({
         "restarts": container["restartCount"], "ready": container["ready"], "started": container["started"],

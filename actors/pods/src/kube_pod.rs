@@ -18,10 +18,6 @@ pub struct KubePod {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(
-    not(feature = "kubernetes"),
-    expect(dead_code, reason = "only the source kube-api needs all of it")
-)]
 pub struct Metadata {
     #[serde(default)]
     pub uid: EcoString,
