@@ -24,12 +24,12 @@ fn at(nanoseconds: i64) -> Option<Timestamp> {
 }
 
 fn container(answer: &[u8]) {
-    // Field 1 of an answer with a status: a text in it that is not UTF-8.
-    let broken = [answer, b"\x0a\x04\x0a\x02\xc3\x28"].concat();
-    assert!(cri::ContainerStatusResponse::decode(&*broken).is_err(), "a text that is not UTF-8 is read");
     let Ok(cri::ContainerStatusResponse { status: Some(wire) }) = cri::ContainerStatusResponse::decode(answer) else {
         return;
     };
+    // Field 1 of an answer with a status: a text in it that is not UTF-8.
+    let broken = [answer, b"\x0a\x04\x0a\x02\xc3\x28"].concat();
+    assert!(cri::ContainerStatusResponse::decode(&*broken).is_err(), "a text that is not UTF-8 is read");
     let facts = convert::container_facts(wire.clone());
     let expected = match wire.state {
         0 => ContainerState::Created,

@@ -25,10 +25,10 @@ pub fn cri_lists(data: &[u8]) {
 
 /// An answer as prost decodes it, and the objects that it becomes. The same with one more object whose id is not UTF-8 is none.
 fn decoded<M: Message + Default, T: Listed>(answer: &[u8]) -> Option<(M, Vec<Arc<T>>)> {
+    let (whole, objects) = (M::decode(answer).ok()?, read(answer).ok()?);
     // Field 1, of two times two bytes: field 1 in it, which is the id in all lists.
     let broken = [answer, b"\x0a\x04\x0a\x02\xc3\x28"].concat();
     assert!(read::<T>(&broken).is_err(), "an answer with a text that is not UTF-8 is read");
-    let (whole, objects) = (M::decode(answer).ok()?, read(answer).ok()?);
     Some((whole, objects))
 }
 
