@@ -22,7 +22,7 @@ use cri_gc_sim::{ContainerSpec, ImageSpec, Options, PodSpec, Sim, uid};
 use service::Service;
 
 /// Resident memory, in bytes: nearly all of it is the program's own text, so each dependency shows.
-const MEMORY: u64 = 14_700_000;
+const MEMORY: u64 = 15_100_000;
 
 /// Processor time, in percent of one core.
 const PERCENT: f64 = 0.1;
