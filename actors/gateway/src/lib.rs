@@ -38,3 +38,4 @@ pub use health::{RuntimeState, Waits};
 pub use lists::{Gap, Listed, Listing, read};
 pub use messages::Freshness;
 pub use rpcs::RpcTotal;
+pub use shared::Object;

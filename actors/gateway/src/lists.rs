@@ -16,7 +16,7 @@ use crate::connection::Clients;
 use crate::convert;
 use crate::decode;
 use crate::error::{CriError, CriResult};
-use crate::shared::{Last, Sharing, Texts};
+use crate::shared::{Item, Last, Object, Sharing, Texts};
 
 /// All objects of one kind, as far as they can be listed.
 #[derive(Debug, Clone)]
@@ -65,13 +65,8 @@ pub struct Part {
     pub owner: Option<Owner>,
 }
 
-/// What an object of an answer is turned into.
-pub trait Item<W, R>: FnMut(W) -> R + Clone + Send + 'static {}
-
-impl<W, R, F: FnMut(W) -> R + Clone + Send + 'static> Item<W, R> for F {}
-
 /// What the gateway lists.
-pub trait Listed: Clone + PartialEq + Send + Sync + Unpin + 'static {
+pub trait Listed: Object<Wire: prost::Message + Default + 'static> + Clone + Unpin {
     /// Name of the CRI method.
     const METHOD: &'static str;
 
@@ -86,9 +81,6 @@ pub trait Listed: Clone + PartialEq + Send + Sync + Unpin + 'static {
 
     /// Whether a part is of a sandbox; else it is of a pod.
     const BY_SANDBOX: bool;
-
-    /// One of them in an answer.
-    type Wire: prost::Message + Default + 'static;
 
     /// Asks the runtime. Each object is turned into an item at once: it takes many times less memory then.
     fn fetch<R: Send + Sync + 'static>(
@@ -110,12 +102,6 @@ pub trait Listed: Clone + PartialEq + Send + Sync + Unpin + 'static {
     fn check(_wire: &Self::Wire) -> Result<(), Status> {
         Ok(())
     }
-
-    /// One of an answer.
-    fn of(wire: Self::Wire, texts: &mut Texts) -> Self;
-
-    /// Its whole id; several images may share one.
-    fn id(&self) -> &str;
 
     /// Each object once, of those in all answers.
     fn once(all: Vec<Arc<Self>>) -> Vec<Arc<Self>>;
@@ -178,6 +164,18 @@ fn container_filter(Part { state, owner }: Part) -> cri::ContainerFilter {
     filter
 }
 
+impl Object for Container {
+    type Wire = cri::Container;
+
+    fn of(wire: cri::Container, texts: &mut Texts) -> Self {
+        convert::container(wire, texts)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl Listed for Container {
     const METHOD: &'static str = "ListContainers";
     const STREAM: &'static str = "StreamContainers";
@@ -191,8 +189,6 @@ impl Listed for Container {
     const STATES_OF_NEW: &'static [i32] =
         &[cri::ContainerState::ContainerCreated as i32, cri::ContainerState::ContainerRunning as i32];
     const BY_SANDBOX: bool = true;
-
-    type Wire = cri::Container;
 
     async fn fetch<R: Send + Sync + 'static>(
         clients: Clients,
@@ -210,14 +206,6 @@ impl Listed for Container {
         stream_containers(clients, Part::default(), item).await
     }
 
-    fn of(wire: cri::Container, texts: &mut Texts) -> Self {
-        convert::container(wire, texts)
-    }
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-
     fn once(all: Vec<Arc<Self>>) -> Vec<Arc<Self>> {
         convert::each_container(all)
     }
@@ -231,6 +219,18 @@ impl Listed for Container {
     }
 }
 
+impl Object for Sandbox {
+    type Wire = cri::BarePodSandbox;
+
+    fn of(wire: cri::BarePodSandbox, texts: &mut Texts) -> Self {
+        convert::sandbox(wire, texts)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl Listed for Sandbox {
     const METHOD: &'static str = "ListPodSandbox";
     const STREAM: &'static str = "StreamPodSandboxes";
@@ -238,8 +238,6 @@ impl Listed for Sandbox {
         &[cri::PodSandboxState::SandboxReady as i32, cri::PodSandboxState::SandboxNotready as i32];
     const STATES_OF_NEW: &'static [i32] = &[cri::PodSandboxState::SandboxReady as i32];
     const BY_SANDBOX: bool = false;
-
-    type Wire = cri::BarePodSandbox;
 
     async fn fetch<R: Send + Sync + 'static>(
         clients: Clients,
@@ -284,14 +282,6 @@ impl Listed for Sandbox {
         Ok(())
     }
 
-    fn of(wire: cri::BarePodSandbox, texts: &mut Texts) -> Self {
-        convert::sandbox(wire, texts)
-    }
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-
     fn once(all: Vec<Arc<Self>>) -> Vec<Arc<Self>> {
         convert::each_sandbox(all)
     }
@@ -305,6 +295,18 @@ impl Listed for Sandbox {
     }
 }
 
+impl Object for Image {
+    type Wire = cri::Image;
+
+    fn of(wire: cri::Image, _texts: &mut Texts) -> Self {
+        convert::image(wire)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl Listed for Image {
     const METHOD: &'static str = "ListImages";
     const STREAM: &'static str = "StreamImages";
@@ -312,8 +314,6 @@ impl Listed for Image {
     const STATES: &'static [i32] = &[];
     const STATES_OF_NEW: &'static [i32] = &[];
     const BY_SANDBOX: bool = false;
-
-    type Wire = cri::Image;
 
     async fn fetch<R: Send + Sync + 'static>(
         mut clients: Clients,
@@ -330,14 +330,6 @@ impl Listed for Image {
     ) -> Result<Vec<R>, Status> {
         let answer = clients.images.stream_images(cri::StreamImagesRequest::default()).await?;
         collect(answer.into_inner(), |message| message.images, item).await
-    }
-
-    fn of(wire: cri::Image, _texts: &mut Texts) -> Self {
-        convert::image(wire)
-    }
-
-    fn id(&self) -> &str {
-        &self.id
     }
 
     fn once(all: Vec<Arc<Self>>) -> Vec<Arc<Self>> {

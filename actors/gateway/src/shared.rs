@@ -9,7 +9,22 @@ use ecow::EcoString;
 use foldhash::{HashSet, HashSetExt as _};
 use parking_lot::Mutex;
 
-use crate::lists::{Item, Listed};
+/// What a list has of one kind.
+pub trait Object: PartialEq + Send + Sync + 'static {
+    /// One of them in an answer.
+    type Wire;
+
+    /// One of an answer.
+    fn of(wire: Self::Wire, texts: &mut Texts) -> Self;
+
+    /// Its whole id; several images may share one.
+    fn id(&self) -> &str;
+}
+
+/// What an object of an answer is turned into.
+pub trait Item<W, R>: FnMut(W) -> R + Clone + Send + 'static {}
+
+impl<W, R, F: FnMut(W) -> R + Clone + Send + 'static> Item<W, R> for F {}
 
 /// The texts that several objects of a list have, each held once.
 #[derive(Debug, Default)]
@@ -35,25 +50,25 @@ impl Texts {
 #[derive(Debug)]
 struct ById<T>(Arc<T>);
 
-impl<T: Listed> Borrow<str> for ById<T> {
+impl<T: Object> Borrow<str> for ById<T> {
     fn borrow(&self) -> &str {
         self.0.id()
     }
 }
 
-impl<T: Listed> Hash for ById<T> {
+impl<T: Object> Hash for ById<T> {
     fn hash<H: Hasher>(&self, to: &mut H) {
         self.0.id().hash(to);
     }
 }
 
-impl<T: Listed> PartialEq for ById<T> {
+impl<T: Object> PartialEq for ById<T> {
     fn eq(&self, other: &Self) -> bool {
         self.0.id() == other.0.id()
     }
 }
 
-impl<T: Listed> Eq for ById<T> {}
+impl<T: Object> Eq for ById<T> {}
 
 /// What is remembered of the last list of one kind.
 #[derive(Debug)]
@@ -68,7 +83,7 @@ impl<T> Default for Last<T> {
     }
 }
 
-impl<T: Listed> Last<T> {
+impl<T: Object> Last<T> {
     /// Turns what is answered for the next list into its objects.
     pub fn next(&self) -> Sharing<T> {
         let texts = Texts { now: HashSet::new(), before: Arc::clone(&self.texts) };
@@ -99,7 +114,7 @@ impl<T> Default for Sharing<T> {
     }
 }
 
-impl<T: Listed> Sharing<T> {
+impl<T: Object> Sharing<T> {
     /// What turns an answered object into one of the list.
     pub fn item(&self) -> impl Item<T::Wire, Arc<T>> {
         let (texts, before) = (Arc::clone(&self.texts), Arc::clone(&self.before));
