@@ -58,7 +58,7 @@ impl Logging {
     pub fn take_over(&self) {
         panics::install(self.log.clone());
         let libraries = Libraries { log: self.log.clone(), threshold: self.threshold.clone() };
-        // Their traces, a line for each frame on the wire, would drown ours. It fails only if it was done before.
+        // It fails only if it was done before. There are no traces in the program.
         if log::set_boxed_logger(Box::new(libraries)).is_ok() {
             log::set_max_level(log::LevelFilter::Debug);
         }

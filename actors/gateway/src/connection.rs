@@ -26,6 +26,7 @@ use tonic::{Request, Status};
 use crate::answers::{ContainerFacts, RuntimeVersion};
 use crate::convert;
 use crate::decode::Objects;
+use crate::shared::Item;
 
 /// How the runtime is connected to.
 #[derive(Clone, Default)]
@@ -105,7 +106,7 @@ impl Clients {
         mut self,
         path: &'static str,
         request: Q,
-        item: impl FnMut(W) -> R + Clone + Send + 'static,
+        item: impl Item<W, R>,
     ) -> Result<Vec<R>, Status>
     where
         Q: Message + 'static,

@@ -73,12 +73,16 @@ fn once<T>(all: Vec<T>, key: impl Fn(&T) -> (&str, &str), merge: impl Fn(&mut T,
 
 /// Each container once. Of one that is listed twice, the state that keeps more counts.
 pub(crate) fn each_container(all: Vec<Arc<Container>>) -> Vec<Arc<Container>> {
-    let merge = |known: &mut Arc<Container>, again: Arc<Container>| {
-        if liveliness(&again) > liveliness(known) {
+    each_of(all, |container| container)
+}
+
+fn each_of<T>(all: Vec<T>, container: impl Fn(&T) -> &Container) -> Vec<T> {
+    let merge = |known: &mut T, again: T| {
+        if liveliness(container(&again)) > liveliness(container(known)) {
             *known = again;
         }
     };
-    once(all, |container| (&container.id, ""), merge)
+    once(all, |one| (&container(one).id, ""), merge)
 }
 
 /// A list of containers with where their logs are.
@@ -89,12 +93,7 @@ pub fn siblings(from: Vec<cri::Container>) -> Vec<Sibling> {
         kubelet_log: kubelet_log(&from),
         container: container(from, &mut texts),
     };
-    let merge = |known: &mut Sibling, again: Sibling| {
-        if liveliness(&again.container) > liveliness(&known.container) {
-            *known = again;
-        }
-    };
-    once(from.into_iter().map(sibling).collect(), |sibling| (&sibling.container.id, ""), merge)
+    each_of(from.into_iter().map(sibling).collect(), |sibling| &sibling.container)
 }
 
 fn liveliness(container: &Container) -> u8 {

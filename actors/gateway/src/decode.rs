@@ -3,14 +3,18 @@
 
 use std::marker::PhantomData;
 
-use prost::Message;
-use prost::bytes::Buf;
+use prost::bytes::{Buf, Bytes};
+use prost::{DecodeError, Message};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstEncoder;
 
-/// The field of the objects, in every list of the CRI.
-const OBJECTS: usize = 1;
+/// Every list of the CRI: its objects, which share the memory of the answer.
+#[derive(Message)]
+struct Answer {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    objects: Vec<Bytes>,
+}
 
 /// For a request `Q`, whose answer is a list of objects `W`, each of which becomes what `F` makes of it.
 pub struct Objects<Q, W, F> {
@@ -35,88 +39,39 @@ where
     type Encode = Q;
     type Decode = Vec<R>;
     type Encoder = ProstEncoder<Q>;
-    type Decoder = ObjectDecoder<W, F>;
+    type Decoder = Self;
 
     fn encoder(&mut self) -> Self::Encoder {
         ProstEncoder::default()
     }
 
-    fn decoder(&mut self) -> Self::Decoder {
-        ObjectDecoder { item: self.item.clone(), of: PhantomData }
+    fn decoder(&mut self) -> Self {
+        Self::into(self.item.clone())
     }
 }
 
-/// The half of it that reads.
-pub struct ObjectDecoder<W, F> {
-    item: F,
-    of: PhantomData<fn() -> W>,
-}
-
-impl<W: Message + Default, R, F: FnMut(W) -> R> Decoder for ObjectDecoder<W, F> {
+impl<Q, W: Message + Default, R, F: FnMut(W) -> R> Decoder for Objects<Q, W, F> {
     type Item = Vec<R>;
     type Error = Status;
 
     fn decode(&mut self, answer: &mut DecodeBuf<'_>) -> Result<Option<Vec<R>>, Status> {
-        objects(answer, &mut self.item).map(Some).map_err(Status::from)
+        objects(answer, &mut self.item).map(Some)
     }
 }
 
 /// What the objects of an answer become.
+///
+/// # Errors
+/// The answer, or one of its objects, can't be read.
 pub fn objects<W: Message + Default, R>(
     answer: &mut impl Buf,
     mut item: impl FnMut(W) -> R,
-) -> Result<Vec<R>, DecodeError> {
-    let mut all = Vec::new();
-    while answer.has_remaining() {
-        // The number of a field, and how it is written.
-        let key = number(answer)?;
-        match (key >> 3, key & 7) {
-            (OBJECTS, 2) => all.push(item(W::decode_length_delimited(&mut *answer)?)),
-            (0 | OBJECTS, _) => return Err(DecodeError::Unknown),
-            // A newer CRI may add fields.
-            (_, written) => skip(answer, written)?,
-        }
-    }
-    Ok(all)
-}
-
-/// Numbers are written as lengths are.
-fn number(answer: &mut impl Buf) -> Result<usize, DecodeError> {
-    Ok(prost::decode_length_delimiter(&mut *answer)?)
-}
-
-/// Skips a field that is written in that way (protobuf: wire types).
-fn skip(answer: &mut impl Buf, written: usize) -> Result<(), DecodeError> {
-    let length = match written {
-        0 => number(answer).map(|_| 0)?,
-        1 => 8,
-        2 => number(answer)?,
-        5 => 4,
-        _ => return Err(DecodeError::Unknown),
-    };
-    if length > answer.remaining() {
-        return Err(DecodeError::Short);
-    }
-    answer.advance(length);
-    Ok(())
-}
-
-/// Why an answer can't be read.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    #[error("the answer of the runtime can't be read: {0}")]
-    Broken(#[from] prost::DecodeError),
-    #[error("the answer of the runtime has a field of an unknown kind")]
-    Unknown,
-    #[error("the answer of the runtime ends within a field")]
-    Short,
-}
-
-impl From<DecodeError> for Status {
+) -> Result<Vec<R>, Status> {
     // As for every other answer that is not what it has to be.
-    fn from(error: DecodeError) -> Self {
-        Self::internal(error.to_string())
-    }
+    let unreadable =
+        |error: DecodeError| Status::internal(format!("the answer of the runtime can't be read: {error}"));
+    let Answer { objects } = Answer::decode(answer).map_err(unreadable)?;
+    objects.into_iter().map(|object| W::decode(object).map(&mut item).map_err(unreadable)).collect()
 }
 
 #[cfg(test)]
@@ -125,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    fn read(answer: &[u8]) -> Result<Vec<cri::Container>, DecodeError> {
+    fn read(answer: &[u8]) -> Result<Vec<cri::Container>, Status> {
         objects(&mut &answer[..], |container| container)
     }
 

@@ -13,10 +13,9 @@ use tonic::Status;
 
 use crate::answers::Owner;
 use crate::connection::Clients;
-use crate::convert;
-use crate::decode;
 use crate::error::{CriError, CriResult};
 use crate::shared::{Item, Last, Object, Sharing, Texts};
+use crate::{convert, decode};
 
 /// All objects of one kind, as far as they can be listed.
 #[derive(Debug, Clone)]
@@ -109,7 +108,7 @@ pub trait Listed: Object<Wire: prost::Message + Default + 'static> + Clone + Unp
     /// The list of this kind in flight.
     fn pending(lists: &mut Lists) -> &mut Pending<Self>;
 
-    /// What is remembered of the last list of this kind; `None` where nothing is: whoever requests images changes them.
+    /// What is remembered of the last list of this kind; `None` where nothing is: images are changed by those who request them.
     fn last(memory: &mut LastLists) -> Option<&mut Last<Self>>;
 }
 

@@ -39,6 +39,7 @@ pub struct Memory {
     short: HashSet<&'static str>,
     /// The methods that the runtime does not have.
     missing: HashSet<&'static str>,
+    /// The objects of the last lists, which the next ones share.
     last: LastLists,
     /// Pods that have objects, as far as anything names them; `None` before anything did.
     pods: Option<BTreeSet<EcoString>>,
@@ -103,6 +104,16 @@ impl Memory {
             return true;
         }
         large.last < large.failed - large.failed / 8
+    }
+
+    /// All of them came in one answer.
+    fn listed_at_once<T: Listed>(&mut self, count: usize) {
+        self.large.retain(|(method, _), _| *method != T::METHOD);
+        if count <= SHORT {
+            self.short.insert(T::METHOD);
+        } else {
+            self.short.remove(T::METHOD);
+        }
     }
 
     /// Its parts hold so many objects. `failed` is whether it was tried before that.
@@ -172,13 +183,7 @@ impl Lister {
         if self.memory.borrow_mut().tries(list) {
             match self.part(Part::default(), sharing).await {
                 Ok(objects) => {
-                    let memory = &mut *self.memory.borrow_mut();
-                    memory.large.retain(|(method, _), _| *method != T::METHOD);
-                    if objects.len() <= SHORT {
-                        memory.short.insert(T::METHOD);
-                    } else {
-                        memory.short.remove(T::METHOD);
-                    }
+                    self.memory.borrow_mut().listed_at_once::<T>(objects.len());
                     return Ok(complete(T::once(objects)));
                 }
                 Err(error) if error.class == ErrorClass::TooLarge => too_large = Some(error),

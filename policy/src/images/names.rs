@@ -77,9 +77,7 @@ impl<'a> ImageUse<'a> {
             _ => Self::named(text),
         }
     }
-}
 
-impl<'a> ImageUse<'a> {
     fn from_counted(text: &'a str) -> Option<Self> {
         let mut parts = text.splitn(3, ' ');
         let mut length = || parts.next()?.parse::<usize>().ok();

@@ -23,6 +23,29 @@ pub mod mutate;
 /// A target: its name, and what is called with the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
+/// Calls a macro with the names of all targets.
+#[macro_export]
+macro_rules! for_each_target {
+    ($call:ident) => {
+        $call! {
+            admin_requests,
+            #[cfg(feature = "kubernetes")]
+            api_pages,
+            cri_answers,
+            cri_lists,
+            kubelet_config,
+            log_files,
+            log_names,
+            log_trees,
+            patterns,
+            pod_lists,
+            references,
+            settings,
+            snapshots,
+        }
+    };
+}
+
 /// Declares the targets: a module of each name, and in it the function of that name.
 macro_rules! targets {
     ($($(#[$attribute:meta])* $name:ident,)+) => {
@@ -33,19 +56,4 @@ macro_rules! targets {
     };
 }
 
-targets! {
-    admin_requests,
-    #[cfg(feature = "kubernetes")]
-    api_pages,
-    cri_answers,
-    cri_lists,
-    kubelet_config,
-    log_files,
-    log_names,
-    log_trees,
-    patterns,
-    pod_lists,
-    references,
-    settings,
-    snapshots,
-}
+for_each_target!(targets);

@@ -131,21 +131,23 @@ impl<T: Clone + PartialEq + Debug> Commits<T> {
     ///
     /// # Panics
     /// What `read` finds then is no commit that it may be.
-    pub fn survive_kills(&mut self, read: impl Fn(&[u8]) -> Found<T>) {
+    pub fn survive_kills(&mut self, read: impl Fn(InMemoryBackend) -> Found<T>) {
         self.close();
         let done = self.journal.all();
         let (mut bytes, mut wrong) = (Vec::new(), Vec::new());
         for (at, next) in done.iter().enumerate() {
-            wrong.extend(self.check(at, read(&bytes)).map(|why| format!("killed before {at}: {why}")));
+            wrong.extend(self.check(at, read(file(&bytes))).map(|why| format!("killed before {at}: {why}")));
             if let Done::Written(offset, data) = next {
                 // The kernel has taken the first half.
                 let mut half = bytes.clone();
                 Done::Written(*offset, data[..data.len() / 2].to_vec()).redo(&mut half);
-                wrong.extend(self.check(at, read(&half)).map(|why| format!("killed within {at}: {why}")));
+                wrong.extend(
+                    self.check(at, read(file(&half))).map(|why| format!("killed within {at}: {why}")),
+                );
             }
             next.redo(&mut bytes);
         }
-        wrong.extend(self.check(done.len(), read(&bytes)).map(|why| format!("at the end: {why}")));
+        wrong.extend(self.check(done.len(), read(file(&bytes))).map(|why| format!("at the end: {why}")));
         assert!(wrong.is_empty(), "{} of {} kills: {wrong:#?}", wrong.len(), done.len());
     }
 
@@ -154,7 +156,7 @@ impl<T: Clone + PartialEq + Debug> Commits<T> {
     ///
     /// # Panics
     /// What `read` finds then is no commit that it may be.
-    pub fn survive_power_cuts(&mut self, seed: u64, read: impl Fn(&[u8]) -> Found<T>) {
+    pub fn survive_power_cuts(&mut self, seed: u64, read: impl Fn(InMemoryBackend) -> Found<T>) {
         self.close();
         let mut chance = fastrand::Rng::with_seed(seed);
         let (mut synced, mut since, mut wrong) = (Vec::new(), Vec::<Done>::new(), Vec::new());
@@ -169,7 +171,9 @@ impl<T: Clone + PartialEq + Debug> Commits<T> {
                 since.iter().for_each(|done| lose(done, &mut chance, &mut bytes));
                 // What is done at `at` is in progress: it counts as ended only if it was a sync that has ended.
                 let at = if since.is_empty() { at + 1 } else { at };
-                wrong.extend(self.check(at, read(&bytes)).map(|why| format!("power lost at {at}: {why}")));
+                wrong.extend(
+                    self.check(at, read(file(&bytes))).map(|why| format!("power lost at {at}: {why}")),
+                );
             }
         }
         assert!(wrong.is_empty(), "{} of {} cuts: {wrong:#?}", wrong.len(), done.len() * ATTEMPTS);
@@ -199,6 +203,14 @@ impl<T: Clone + PartialEq + Debug> Commits<T> {
             other => Some(format!("{other:?}, after commit {ended:?}")),
         }
     }
+}
+
+/// A file of these bytes.
+fn file(bytes: &[u8]) -> InMemoryBackend {
+    let file = InMemoryBackend::new();
+    file.set_len(bytes.len() as u64).unwrap();
+    file.write(0, bytes).unwrap();
+    file
 }
 
 /// Does a part of what was done, by sectors.

@@ -238,7 +238,6 @@ fn cut(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use cri_gc_test_support::cuts::{Commits, Found, Journal};
-    use redb::StorageBackend;
     use redb::backends::InMemoryBackend;
 
     use super::*;
@@ -281,11 +280,8 @@ mod tests {
         commits
     }
 
-    /// What these bytes are read as, by the way that a service takes.
-    fn found(bytes: &[u8]) -> Found<Content> {
-        let file = InMemoryBackend::new();
-        file.set_len(bytes.len() as u64).unwrap();
-        file.write(0, bytes).unwrap();
+    /// What a file is read as, by the way that a service takes.
+    fn found(file: InMemoryBackend) -> Found<Content> {
         let opened = catch(|| prepared(database::verified(file)?).and_then(|database| content(&database)));
         match opened.unwrap_or_else(|panic| Err(DatabaseError::Damaged(panic))) {
             Ok(content) => Found::Content(content),

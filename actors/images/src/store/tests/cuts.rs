@@ -35,11 +35,8 @@ fn work() -> Commits<Content> {
     commits
 }
 
-/// What these bytes are read as, by the way that a service takes.
-fn found(bytes: &[u8]) -> Found<Content> {
-    let file = InMemoryBackend::new();
-    file.set_len(bytes.len() as u64).unwrap();
-    file.write(0, bytes).unwrap();
+/// What a file is read as, by the way that a service takes.
+fn found(file: InMemoryBackend) -> Found<Content> {
     match read(file, &Origin::default()) {
         Ok((_, content)) => Found::Content(content),
         Err(StoreError::Damaged(_)) => Found::Damaged,
