@@ -16,6 +16,9 @@ use serde_json::Value;
 pub const APP: &str = "cri-gc.test/app:1";
 pub const UNUSED: &str = "cri-gc.test/unused:1";
 
+/// More removals than any test causes.
+const ALL: &str = "10000";
+
 /// Pause between two checks of a cluster: each is a command.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
@@ -160,7 +163,7 @@ impl Node {
         let mut last = None;
         let check = || {
             last = self.status();
-            last.clone().filter(|status| suits(status)).ok_or(()).ok()
+            last.clone().filter(|status| suits(status))
         };
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             until_every(PAUSE, PATIENCE, what, check)
@@ -168,11 +171,13 @@ impl Node {
         found.unwrap_or_else(|_| panic!("{what}: {last:#?}\n{}", self.kubelet_log()))
     }
 
-    /// The removals that the service remembers.
+    /// All removals, as the history has them.
     pub fn removals(&self) -> Vec<Value> {
-        let ended = self.ask(&["history", "--kind", "Removed", "-o", "json"]);
+        let ended = self.ask(&["history", "--kind", "Removed", "--limit", ALL, "-o", "json"]);
         assert_eq!(ended.code, 0, "{ended:?}");
-        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let all: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(all.len().to_string() != ALL, "there may be more");
+        all
     }
 
     /// The end of the kubelet's log.
