@@ -115,11 +115,39 @@ pub fn settle(
 /// A dead container that is old enough to be removed. It has what it is sorted by: looking that up for each comparison would
 /// cost more than all else.
 struct Evictable {
-    /// Creation time in seconds and nanoseconds, then attempt: newer is larger.
-    age: (i64, i32, u32),
-    /// Number of its evict unit; `None` if it is removed whatever the limits say.
-    unit: Option<usize>,
-    decision: Decision,
+    index: usize,
+    created_at: Timestamp,
+    attempt: u32,
+    reason: Reason,
+    standing: Standing,
+}
+
+/// Whether the limits decide on a container.
+enum Standing {
+    /// It is removed, whatever they say.
+    Unlimited,
+    /// They do, as on all of the evict unit of that number.
+    Within(usize),
+    /// They did: it is removed, because there are so many newer ones.
+    Over(usize),
+}
+
+impl Evictable {
+    fn is_within(&self) -> bool {
+        matches!(self.standing, Standing::Within(_))
+    }
+
+    fn remove(&mut self, reason: Reason, newer: usize) {
+        (self.reason, self.standing) = (reason, Standing::Over(newer));
+    }
+
+    fn decision(self) -> Decision {
+        let decision = Decision::new(self.index, self.reason);
+        match self.standing {
+            Standing::Over(newer) => decision.with(Detail::Newer(newer)),
+            Standing::Unlimited | Standing::Within(_) => decision,
+        }
+    }
 }
 
 /// Decides on all containers.
@@ -134,29 +162,27 @@ pub fn decide(observation: &Observation, pods: &PodTable<'_>, policy: &Policy) -
         let fate = pods.fate(owner, policy.unmanaged, limits.evict_terminated_pods);
         let since = Status::listed(container).evictable_since(limits, observation.now());
         let mut keep = |reason| section.push(Decision::new(index, reason));
-        let mut evict = |created_at: Timestamp, unit, reason| {
-            let age = (created_at.as_second(), created_at.subsec_nanosecond(), container.attempt);
-            evictable.push(Evictable { age, unit, decision: Decision::new(index, reason) });
+        let mut evict = |created_at, standing, reason| {
+            evictable.push(Evictable { index, created_at, attempt: container.attempt, reason, standing });
         };
         match (since, fate) {
             (Err(Reason::Running), _) => keep(Reason::Running),
             (_, Fate::Unmanaged) => keep(Reason::Unmanaged),
             (Err(reason), _) => keep(reason),
-            (Ok(created_at), Fate::Removed(reason)) => evict(created_at, None, reason),
+            (Ok(created_at), Fate::Removed(reason)) => evict(created_at, Standing::Unlimited, reason),
             (Ok(created_at), Fate::Limited(pod)) => {
-                evict(created_at, Some(units.number(pod, &container.name)), Reason::WithinLimits);
+                let unit = units.number(pod, &container.name);
+                evict(created_at, Standing::Within(unit), Reason::WithinLimits);
             }
         }
     }
-    // Newest first; ties by larger attempt, then by smaller id. Ids are elsewhere in memory and are seldom needed.
-    let id = |e: &Evictable| containers.get(e.decision.index).map(|c| c.id.as_str());
-    evictable.sort_unstable_by(|a, b| b.age.cmp(&a.age).then_with(|| id(a).cmp(&id(b))));
+    // Removal is oldest first; ties by smaller attempt, then by larger id. Ids are elsewhere in memory and are seldom needed.
+    let id = |e: &Evictable| containers.get(e.index).map(|c| c.id.as_str());
+    let age = |e: &Evictable| (e.created_at, e.attempt);
+    evictable.sort_unstable_by(|a, b| age(a).cmp(&age(b)).then_with(|| id(b).cmp(&id(a))));
     apply_limits(&mut evictable, units.units.len(), limits);
-    section.remove.reserve(evictable.len());
-    // Removal is oldest first.
-    for evictable in evictable.into_iter().rev() {
-        section.push(evictable.decision);
-    }
+    section.remove = evictable.into_iter().map(Evictable::decision).collect();
+    section.keep.extend(section.remove.extract_if(.., |decision| !decision.reason.removes()));
     section
 }
 
@@ -178,9 +204,9 @@ impl<'a> Units<'a> {
     }
 }
 
-/// Rules 2 to 4 on all that is evictable, newest first.
+/// Rules 2 to 4 on all that is evictable, oldest first.
 fn apply_limits(evictable: &mut [Evictable], units: usize, limits: &ContainerPolicy) {
-    let mut left = evictable.iter().filter(|e| e.unit.is_some()).count();
+    let mut left = evictable.iter().filter(|e| e.is_within()).count();
     if let Some(limit) = limits.max_per_pod_container {
         left -= limit_units(evictable, units, limit, Reason::OverPodContainerLimit);
     }
@@ -190,10 +216,8 @@ fn apply_limits(evictable: &mut [Evictable], units: usize, limits: &ContainerPol
         left -= limit_units(evictable, units, share, Reason::OverUnitShare);
     }
     if left > limit {
-        let kept = evictable.iter_mut().filter(|e| e.decision.reason == Reason::WithinLimits);
-        for (newer, Evictable { decision, .. }) in kept.enumerate().skip(limit) {
-            *decision = Decision::new(decision.index, Reason::OverNodeLimit).with(Detail::Newer(newer));
-        }
+        let kept = evictable.iter_mut().rev().filter(|e| e.is_within());
+        kept.enumerate().skip(limit).for_each(|(newer, e)| e.remove(Reason::OverNodeLimit, newer));
     }
 }
 
@@ -201,10 +225,11 @@ fn apply_limits(evictable: &mut [Evictable], units: usize, limits: &ContainerPol
 fn limit_units(evictable: &mut [Evictable], units: usize, limit: usize, reason: Reason) -> usize {
     let mut counts = vec![0usize; units];
     let mut removed = 0;
-    for Evictable { unit, decision, .. } in evictable {
-        let Some(newer) = unit.and_then(|unit| counts.get_mut(unit)) else { continue };
-        if *newer >= limit && decision.reason == Reason::WithinLimits {
-            *decision = Decision::new(decision.index, reason).with(Detail::Newer(*newer));
+    for evictable in evictable.iter_mut().rev() {
+        let Standing::Within(unit) = evictable.standing else { continue };
+        let Some(newer) = counts.get_mut(unit) else { continue };
+        if *newer >= limit {
+            evictable.remove(reason, *newer);
             removed += 1;
         }
         *newer += 1;
