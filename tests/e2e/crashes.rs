@@ -145,16 +145,17 @@ impl Truth {
         }
     }
 
-    /// The service has answered a question of `asked`, and has checked everything for it. What appeared or disappeared before
-    /// `settled` is the same to every observation that may still have been in progress then.
-    fn answered(&mut self, asked: Timestamp, settled: Timestamp) {
+    /// The service has answered a question, and has checked everything for it. What appeared, disappeared or was used before `settled` is
+    /// the same to every observation that may still have been in progress then. A use that another loop has just noted is not noted
+    /// again, so that of the question itself may not be there.
+    fn answered(&mut self, settled: Timestamp) {
         let now = Timestamp::now();
         for life in self.images.values_mut() {
             life.forgotten |= life.gone.is_some_and(|gone| gone < settled);
             if life.there.is_some_and(|there| there < settled) {
                 life.known.first_detected_by.get_or_insert(now);
-                if life.container.as_ref().is_some_and(|(_, since)| *since < asked) {
-                    life.known.last_used = life.known.last_used.max(Some(asked));
+                if life.container.as_ref().is_some_and(|(_, since)| *since < settled) {
+                    life.known.last_used = life.known.last_used.max(Some(settled));
                 }
             }
         }
@@ -314,9 +315,11 @@ async fn ask<T>(
     let mut settled = None;
     loop {
         let begun = Timestamp::now();
-        let asked = cycle(AdminClient::new(channel.clone())).await;
-        if let (Some(asked), Some(settled)) = (asked, settled) {
-            truth.borrow_mut().answered(asked, settled);
+        if cycle(AdminClient::new(channel.clone())).await.is_none() {
+            continue;
+        }
+        if let Some(settled) = settled {
+            truth.borrow_mut().answered(settled);
             tally.borrow_mut().observations += 1;
             match store::read_copy(&node.path("state"), &Origin::default()) {
                 Ok(disk) => truth.borrow_mut().compare(&disk, settled),
@@ -324,20 +327,17 @@ async fn ask<T>(
                 Err(_) => tally.borrow_mut().torn_observations += 1,
             }
         }
-        if asked.is_some() {
-            settled = Some(begun);
-            tally.borrow_mut().answers += 2;
-            answers.send_modify(|count| *count += 1);
-        }
+        settled = Some(begun);
+        tally.borrow_mut().answers += 2;
+        answers.send_modify(|count| *count += 1);
     }
 }
 
-/// When the second pass was requested; `None` if the service could not observe everything yet.
-async fn cycle(mut client: AdminClient<Channel>) -> Option<Timestamp> {
+/// Two passes; `None` if the service could not observe everything yet.
+async fn cycle(mut client: AdminClient<Channel>) -> Option<()> {
     let first = pass(&mut client).await?;
-    let asked = Timestamp::now();
     let second = pass(&mut client).await?;
-    (first.errors.is_empty() && second.errors.is_empty()).then_some(asked)
+    (first.errors.is_empty() && second.errors.is_empty()).then_some(())
 }
 
 async fn pass(client: &mut AdminClient<Channel>) -> Option<Pass> {

@@ -55,7 +55,7 @@ impl<Q, W: Message + Default, R, F: FnMut(W) -> R> Decoder for Objects<Q, W, F> 
     type Error = Status;
 
     fn decode(&mut self, answer: &mut DecodeBuf<'_>) -> Result<Option<Vec<R>>, Status> {
-        objects(answer, &mut self.item).map(Some)
+        objects(answer, &mut self.item).map(Some).map_err(Status::from)
     }
 }
 
@@ -66,12 +66,21 @@ impl<Q, W: Message + Default, R, F: FnMut(W) -> R> Decoder for Objects<Q, W, F> 
 pub fn objects<W: Message + Default, R>(
     answer: &mut impl Buf,
     mut item: impl FnMut(W) -> R,
-) -> Result<Vec<R>, Status> {
-    // As for every other answer that is not what it has to be.
-    let unreadable =
-        |error: DecodeError| Status::internal(format!("the answer of the runtime can't be read: {error}"));
-    let Answer { objects } = Answer::decode(answer).map_err(unreadable)?;
-    objects.into_iter().map(|object| W::decode(object).map(&mut item).map_err(unreadable)).collect()
+) -> Result<Vec<R>, Unreadable> {
+    let Answer { objects } = Answer::decode(answer)?;
+    objects.into_iter().map(|object| Ok(item(W::decode(object)?))).collect()
+}
+
+/// An answer is not what it has to be.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer of the runtime can't be read: {0}")]
+pub struct Unreadable(#[from] DecodeError);
+
+impl From<Unreadable> for Status {
+    fn from(error: Unreadable) -> Self {
+        // As for every other answer that is not what it has to be.
+        Self::internal(error.to_string())
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    fn read(answer: &[u8]) -> Result<Vec<cri::Container>, Status> {
+    fn read(answer: &[u8]) -> Result<Vec<cri::Container>, Unreadable> {
         objects(&mut &answer[..], |container| container)
     }
 

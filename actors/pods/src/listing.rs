@@ -127,7 +127,7 @@ impl Listing {
     ///
     /// # Errors
     /// It has no UID.
-    pub(crate) fn take(&mut self, pod: &KubePod, number: usize) -> Result<(), String> {
+    pub fn take(&mut self, pod: &KubePod, number: usize) -> Result<(), String> {
         for (uid, state) in pod.uids() {
             self.add(uid, state, pod.images().cloned(), number)?;
         }
