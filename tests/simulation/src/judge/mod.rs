@@ -65,7 +65,7 @@ struct State {
     versions: Vec<Version>,
     /// Between which times each pod was seen ready.
     ready: HashMap<String, (Duration, Duration)>,
-    /// When each image was last used by a container.
+    /// When each image was last used by a container, as far as anything asked for the containers.
     used: HashMap<String, Duration>,
     /// When the wall clock was set.
     clock_set: Option<Duration>,
@@ -243,13 +243,12 @@ impl Judge {
 
     // ---- What came of it ----
 
-    /// Some time has passed: which log directories are gone since, and which images are in use.
+    /// Some time has passed: which log directories are gone since.
     pub fn look(&self) {
         // The model's lock comes first, as in a hook.
         let sim = self.0.lock().sim.clone();
         sim.with(|node| {
             let state = &mut *self.0.lock();
-            state.note_use(node);
             state.note_ready(node);
             state.look_at_files(node);
         });
@@ -283,6 +282,9 @@ impl State {
     /// A call is about to be carried out.
     fn called(&mut self, method: Method, node: &Node, id: &str) {
         self.story.tell_call(method, id);
+        if matches!(method, Method::ListContainers | Method::StreamContainers) {
+            self.note_use(node);
+        }
         match method {
             Method::StopContainer => self.stop_container(node, id),
             Method::RemoveContainer => self.remove_container(node, id),

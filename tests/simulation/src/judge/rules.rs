@@ -13,7 +13,7 @@ use super::State;
 /// What decides who is newer: creation, attempt, and then the smaller id.
 type Age = (Timestamp, u32, Reverse<String>);
 
-/// How long an image may be used without a pass that sees it.
+/// How long an image may be used without a pass that sees it: one that lists the containers may fail after that.
 const SEEN_WITHIN: Duration = Duration::from_secs(70);
 
 /// How long before a removal the disk may have been measured, where the runtime answers late.
@@ -196,7 +196,6 @@ impl State {
         if pulled.is_some_and(|ago| ago < policy.min_age) {
             return Err("it has only just been pulled".to_owned());
         }
-        // A pass sees what is in use once in a period.
         let used = since(self.used.get(&image.id)).or(pulled);
         let is_unused = |ago: Duration| ago + SEEN_WITHIN >= policy.max_age;
         if !policy.max_age.is_zero() && used.is_none_or(is_unused) {
@@ -214,7 +213,7 @@ impl State {
         Ok(())
     }
 
-    /// Notes which images containers are made of. Those that are only mounted are noted by the service when it has to know them.
+    /// Notes which images containers are made of, when these are listed: what nobody is told, nobody can know. Those that are only mounted are noted by the service when it has to know them.
     pub(super) fn note_use(&mut self, node: &Node) {
         let now = self.sim.uptime();
         let is_used = |id: &String| node.containers().any(|container| container.image_id == *id);
