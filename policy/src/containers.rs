@@ -242,6 +242,8 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::observation::Pods;
+    use crate::policy::Unmanaged;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -314,5 +316,23 @@ mod tests {
         assert_eq!(checked(now), Err(Reason::FinishedRecently));
         let later = Now { at: now.at + SignedDuration::from_secs(30), ..now };
         assert_eq!(checked(later), Ok(()));
+    }
+
+    #[test]
+    fn what_may_be_in_a_sandbox_that_is_not_listed_does_not_count_as_of_no_pod() {
+        let container = Container { pod_uid: "".into(), pod_sandbox_id: "5a0d".into(), ..container("c") };
+        let mut seen = Observation {
+            containers: vec![Arc::new(container)].into(),
+            pods: Pods { synced: true, ..Pods::default() },
+            ..Observation::empty(at(1_000_000))
+        };
+        let policy = Policy { unmanaged: Unmanaged::Collect, ..crate::policy::tests::policy() };
+        let reasons = |seen: &Observation| -> Vec<Reason> {
+            let section = decide(seen, &PodTable::new(seen), &policy);
+            section.remove.iter().chain(&section.keep).map(|decision| decision.reason).collect()
+        };
+        assert_eq!(reasons(&seen), [Reason::UnmanagedCollected]);
+        seen.lacks_sandboxes = true;
+        assert_eq!(reasons(&seen), [Reason::Unmanaged]);
     }
 }

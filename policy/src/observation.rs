@@ -288,6 +288,9 @@ pub struct Observation {
     pub containers: Arc<Vec<Arc<Container>>>,
     /// Every sandbox; shared likewise.
     pub sandboxes: Arc<Vec<Arc<Sandbox>>>,
+    /// There may be sandboxes that could not be listed, of pods that nothing names: a container whose sandbox is not among those above
+    /// may be in one of them. (Not in the file form.)
+    pub lacks_sandboxes: bool,
     /// Every image.
     pub images: Vec<Image>,
     /// Why it is not known which images are in use, where it is not: then no image is removed.

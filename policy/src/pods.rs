@@ -28,7 +28,8 @@ pub struct PodTable<'a> {
     /// Where the sandbox that a container names is listed first, by position of the container.
     sandbox_of: Vec<Option<usize>>,
     absent: PodState,
-    synced: bool,
+    /// Whether what has no owner belongs to no pod, as far as can be known.
+    knows_unmanaged: bool,
 }
 
 impl<'a> PodTable<'a> {
@@ -48,7 +49,7 @@ impl<'a> PodTable<'a> {
                 Absent::Deleted if source.synced => PodState::Deleted,
                 Absent::Deleted | Absent::Unknown => PodState::Unknown,
             },
-            synced: source.synced,
+            knows_unmanaged: source.synced && !observation.lacks_sandboxes,
         };
         for pod in source.pods.iter().filter(|pod| !pod.uid.is_empty()) {
             // Without a synced source only "active" counts: it keeps.
@@ -163,8 +164,8 @@ impl<'a> PodTable<'a> {
     /// What the state of its owner means for a container or a sandbox.
     pub(crate) fn fate(&self, owner: Owner, unmanaged: Unmanaged, evict_terminated: bool) -> Fate {
         let Some(number) = owner else {
-            // While the source is not synced, a missing owner is no reason to remove anything.
-            let is_collected = unmanaged == Unmanaged::Collect && self.synced;
+            // While the source is not synced, or its sandbox may not be listed, a missing owner is no reason to remove anything.
+            let is_collected = unmanaged == Unmanaged::Collect && self.knows_unmanaged;
             return if is_collected { Fate::Removed(Reason::UnmanagedCollected) } else { Fate::Unmanaged };
         };
         match self.states.get(number) {

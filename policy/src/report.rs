@@ -411,6 +411,9 @@ impl<'a> Words<'a> {
             Reason::PodFinished => return format!("pod {uid} finished but is not deleted"),
             Reason::PodUnknown => return format!("pod {uid} is not confirmed deleted"),
             Reason::UnmanagedCollected => "belongs to no pod, and pods.unmanaged is \"collect\"",
+            Reason::Unmanaged if self.observation.lacks_sandboxes => {
+                "names no pod, and not all sandboxes could be listed"
+            }
             Reason::Unmanaged if self.observation.pods.synced => "belongs to no pod",
             Reason::Unmanaged => "belongs to no pod, and the pod source is not synced",
             Reason::Running => "it is running",

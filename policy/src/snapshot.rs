@@ -156,6 +156,7 @@ impl TryFrom<Snapshot> for Observation {
             pods: snapshot.pods,
             containers: share(snapshot.containers),
             sandboxes: share(snapshot.sandboxes),
+            lacks_sandboxes: false,
             images: snapshot.images,
             uses_unknown: Some(snapshot.image_uses_unknown).filter(|why| !why.is_empty()),
             filesystems: snapshot.filesystems.into_iter().map(Into::into).collect(),

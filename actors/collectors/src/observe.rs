@@ -93,6 +93,7 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         clock_set: verdict.clock_set,
         containers,
         sandboxes,
+        lacks_sandboxes: !unlisted::knows_all_pods(&of_sandboxes.gaps),
         log_dirs: log_dirs.iter().map(|dir| dir.name.clone()).collect(),
         uses_unknown: verdict.images_unknown.clone(),
         ..Observation::empty(tools.clock.now())
