@@ -288,8 +288,8 @@ pub struct Observation {
     pub containers: Arc<Vec<Arc<Container>>>,
     /// Every sandbox; shared likewise.
     pub sandboxes: Arc<Vec<Arc<Sandbox>>>,
-    /// There may be sandboxes that could not be listed, of pods that nothing names: a container whose sandbox is not among those above
-    /// may be in one of them. (Not in the file form.)
+    /// There may be sandboxes that could not be listed: a container whose sandbox is not among those above may be in one of them. (Not
+    /// in the file form.)
     pub lacks_sandboxes: bool,
     /// Every image.
     pub images: Vec<Image>,

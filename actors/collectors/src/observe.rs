@@ -93,7 +93,7 @@ pub async fn pods(tools: &Tools, settings: &Settings) -> CriResult<PodView> {
         clock_set: verdict.clock_set,
         containers,
         sandboxes,
-        lacks_sandboxes: !unlisted::knows_all_pods(&of_sandboxes.gaps),
+        lacks_sandboxes: !of_sandboxes.gaps.is_empty(),
         log_dirs: log_dirs.iter().map(|dir| dir.name.clone()).collect(),
         uses_unknown: verdict.images_unknown.clone(),
         ..Observation::empty(tools.clock.now())

@@ -36,7 +36,7 @@ pub fn notes(containers: &Listing<Container>, sandboxes: &Listing<Sandbox>) -> V
 }
 
 /// Whether there can't be a pod of which nothing is known.
-pub fn knows_all_pods(sandboxes: &[Gap]) -> bool {
+fn knows_all_pods(sandboxes: &[Gap]) -> bool {
     sandboxes.iter().all(|gap| gap.owner.is_some())
 }
 

@@ -76,6 +76,7 @@ pub(crate) fn each_container(all: Vec<Arc<Container>>) -> Vec<Arc<Container>> {
     each_of(all, |container| container)
 }
 
+/// The same of whatever has a container.
 fn each_of<T>(all: Vec<T>, container: impl Fn(&T) -> &Container) -> Vec<T> {
     let merge = |known: &mut T, again: T| {
         if liveliness(container(&again)) > liveliness(container(known)) {

@@ -65,7 +65,7 @@ struct State {
     versions: Vec<Version>,
     /// Between which times each pod was seen ready.
     ready: HashMap<String, (Duration, Duration)>,
-    /// When each image was last used by a container, as far as anything asked for the containers.
+    /// When each image was last used by a container, as of the last list of containers.
     used: HashMap<String, Duration>,
     /// When the wall clock was set.
     clock_set: Option<Duration>,

@@ -213,7 +213,8 @@ impl State {
         Ok(())
     }
 
-    /// Notes which images containers are made of, when these are listed: what nobody is told, nobody can know. Those that are only mounted are noted by the service when it has to know them.
+    /// Notes which images containers are made of, when these are listed: the service can't know of a use before. Images that are only
+    /// mounted are noted by the service when it has to know them.
     pub(super) fn note_use(&mut self, node: &Node) {
         let now = self.sim.uptime();
         let is_used = |id: &String| node.containers().any(|container| container.image_id == *id);
